@@ -3,19 +3,10 @@
 `submissions` is a miner's file and the way from a commitment to a verdict; `checkpoints` are model
 folders, published, downloaded and opened by digest; `steps` is what a stranger needs to do a
 trainer's step again; `records` are what validators publish, and what a run leaves in its folder;
-`discovery` finds a network's parameters from its chain; `parquet` parses strangers' bytes in a
-cage. `store_objects` has the names of all that lies in a store, `ports` what this room needs of a
-chain. Nobody who keeps a copy is trusted: bytes count where they match what stands on chain. This
-room never decides what a neuron does next. Start with `submissions`.
+`discovery` finds a network's parameters from its chain. `store_objects` has the names of all that
+lies in a store, `ports` what this room needs of a chain. Start with `submissions`. Nobody who keeps
+a copy is trusted: bytes count where they match what is on chain. This room never decides what a
+neuron does next.
 """
 
-__all__ = [
-    "checkpoints",
-    "discovery",
-    "parquet",
-    "ports",
-    "records",
-    "steps",
-    "store_objects",
-    "submissions",
-]
+__all__ = ["checkpoints", "discovery", "ports", "records", "steps", "store_objects", "submissions"]

@@ -11,9 +11,10 @@ more. What it cannot prove: that whoever made it had asked an honest node.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.ports import Objects
@@ -28,12 +29,15 @@ from assay.audit.recorded_answers import (
 from assay.audit.sources import FetchedOutlines
 from assay.network.files import write_file
 from assay.network.store import ObjectStore, open_folder
-from assay.protocol import Context, Footer, Parameters, Refusal, decode_ss58, encode_ss58
+from assay.protocol import Context, Refusal, decode_ss58, encode_ss58
 from assay.protocol.encoding import EncodingError, Json, read_json
 from assay.protocol.errors import OperatorError
+from assay.protocol.submission import Range
 from assay.verification import SubmissionReader
 
-BUNDLE_VERSION = 1
+_T = TypeVar("_T")
+
+BUNDLE_VERSION = 2
 ABOUT_FILE, FACTS_FILE, STORE_FOLDER, SUBMISSIONS_FOLDER = (
     "about.json",
     "facts.json",
@@ -140,7 +144,9 @@ def read_about(folder: Path) -> About:
     value = _read_json(folder / ABOUT_FILE, _ABOUT_BYTES)
     try:
         if value["bundle"] != BUNDLE_VERSION:
-            raise BundleError(f"{folder} is a bundle of version {value['bundle']}, not 1")
+            raise BundleError(
+                f"{folder} is a bundle of version {value['bundle']}, not {BUNDLE_VERSION}"
+            )
         first, last = value["windows"]
         about = About(value["validator"], value["netuid"], first, last, value["parameters"])
         decode_ss58(about.validator)
@@ -188,33 +194,26 @@ class PackedSubmissions:
 
     def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
         """A reader; what it reads lies in a pack, which is opened when it is asked for."""
-        return _LazyReader(name_pack(self.folder, context, hotkey), hotkey, context.parameters)
+        return _LazyReader(name_pack(self.folder, context, hotkey), hotkey)
 
 
 @dataclass(slots=True)
 class _LazyReader:
     path: Path
     hotkey: bytes
-    parameters: Parameters
     _opened: PackedReader | None = None
 
-    def read_footer(self) -> Footer | Refusal:
-        return self._open().read_footer()
-
-    def read_group(self, index: int) -> bytes | Refusal:
-        return self._open().read_group(index)
-
-    def _open(self) -> PackedReader:
+    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
         if self._opened is None:
-            self._opened = PackedReader(read_pack(self.path, self.hotkey, self.parameters))
-        return self._opened
+            self._opened = PackedReader(read_pack(self.path, self.hotkey))
+        return self._opened.read(part, parse)
 
 
-def read_pack(path: Path, hotkey: bytes, parameters: Parameters) -> PackedSubmission:
+def read_pack(path: Path, hotkey: bytes) -> PackedSubmission:
     """What was read of a hotkey's file. Raises BundleError, PackError: there is none, or
     another's."""
     try:
-        packed = decode_pack(path.read_bytes(), parameters)
+        packed = decode_pack(path.read_bytes())
     except OSError as error:
         raise BundleError(
             f"{path} cannot be read ({error.strerror}): the bundle was made for other facts"

@@ -168,7 +168,7 @@ class _KeptSubmissions:
         self.flush()
         path = name_pack(self.folder, context, hotkey)
         if path.is_file():
-            packed = read_pack(path, hotkey, context.parameters)
+            packed = read_pack(path, hotkey)
             if packed.is_whole:
                 return PackedReader(packed)
         try:

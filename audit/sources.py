@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 from assay.artifacts.checkpoints.checkpoint_download import PATIENCE_S, fetch_small_files
-from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.ports import Objects
 from assay.artifacts.store_objects import CHUNK_BYTES, make_checkpoint_name
 from assay.artifacts.submissions.submission_reader import (
@@ -31,7 +30,6 @@ class StoredSubmissions:
     """Miners' files in the stores that their commitments name."""
 
     stores: StoreFinder
-    worker: ParquetWorker
     mirrors: Callable[[bytes], Sequence[KnownMirror]] = know_no_mirrors
 
     def open(self, context: Context, hotkey: bytes) -> SubmissionReader:

@@ -1,7 +1,7 @@
 """One window's record, derived again: its inputs, then each row's verdict, values and score.
 
-What a file shows is bound by the root on chain once its leaves are; what is said of a file before
-that (it was missing, broken, another's) nobody can prove afterwards, whoever says it.
+What a file shows is bound by the root on chain, part by part; what is said of bytes that the root
+does not bind (they were missing, broken, another's) nobody can prove afterwards, whoever says it.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import numpy as np
 
 from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
 from assay.artifacts.submissions.submission_judge import judge_and_carry
+from assay.artifacts.submissions.submission_pack import MissingPartError
 from assay.audit.derived_context import check_parameters, derive_context
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public, Submissions
@@ -19,6 +20,7 @@ from assay.network.store import StoreError
 from assay.protocol import Committed, Context, Phase, Reason, encode_ss58
 from assay.protocol.reason import CHEATING, WITHHELD
 from assay.protocol.record import NOTHING, MemberRow, Outcome, WindowRecord
+from assay.protocol.selection import Selection, select_committed
 from assay.protocol.window import compute_block
 from assay.verification import Examined, Ledger, Seat, SubmissionReader, Verdict, examine
 
@@ -27,7 +29,7 @@ Ledgers = dict[Seat, Ledger]
 #: Decided by the chain alone.
 _BY_CHAIN = frozenset({Reason.NOT_REGISTERED, Reason.NO_COMMITMENT})
 #: Said of a file before its bytes are bound by the root on chain.
-_UNBOUND = WITHHELD - {Reason.WRONG_CHECKPOINT}
+_UNBOUND = WITHHELD - {Reason.TOO_LARGE, Reason.WRONG_CHECKPOINT}
 #: Decided by the model alone.
 _BY_MODEL = CHEATING - {Reason.TOKEN_OUT_OF_RANGE, Reason.WRONG_TERMINATION}
 #: How far two machines' witnesses may be apart.
@@ -200,6 +202,12 @@ class _RowCheck:
     def committed(self) -> Committed | None:
         return self.inputs.context.commitments.get(self.row.hotkey)
 
+    @cached_property
+    def chosen(self) -> Selection:
+        """What the audit looks at of its commitment."""
+        groups = 0 if self.committed is None else self.committed.groups
+        return select_committed(self.inputs.context, self.row.hotkey, groups)
+
     def differ(self, check: Aspect, sentence: str) -> None:
         self.found.differ(check, f"{self.name}: {sentence}")
 
@@ -237,6 +245,8 @@ class _RowCheck:
                 ledger = self.check_whole(examined, reader, ledger)
         except StoreError as error:
             self.miss_file(f"the file cannot be read from its store: {error}")
+        except MissingPartError as error:  # as where the record names a beacon that was not due
+            self.miss_file(str(error))
         self.check_score()
         self.check_witness_length()
         return ledger
@@ -247,10 +257,9 @@ class _RowCheck:
         self.found.look(Aspect.VERDICTS)
         if said is reason:
             return
-        by_chain = reason in _BY_CHAIN or (reason in _UNBOUND and not verdict.committed_groups)
-        if by_chain or said in _BY_CHAIN:
+        if not verdict.committed_groups or said in _BY_CHAIN:  # the chain alone decides
             self.differ_from(verdict)
-        elif reason not in _UNBOUND:  # bound by the root, and decided by what the file holds
+        elif not verdict.unbound:  # decided by what the file holds
             if said in _UNBOUND:
                 self.note(
                     f"the record says {said}; what is served now is {reason}, and nobody can prove "
@@ -272,8 +281,7 @@ class _RowCheck:
         said, inputs = self.row.reason, self.inputs
         self.found.look(Aspect.FILES)
         if said is not Reason.ACCEPTED and said not in _BY_MODEL:
-            cap = inputs.context.parameters.work.group_cap
-            if said in _UNBOUND and self.committed and 0 < self.committed.groups <= cap:
+            if said in _UNBOUND:
                 self.found.take_word(
                     f"{self.name}: the record says {said}; the file that is served now is whole, "
                     "and nobody can prove what was served then"
@@ -326,35 +334,31 @@ class _RowCheck:
         said, values = list(self.row.values), [group.value for group in verdict.groups]
         if said == values:
             return
-        audited = [group.index for group in verdict.groups]
+        valued = [group.index for group in verdict.groups]
         if len(said) != len(values):
-            listed = ", ".join(map(str, audited))
-            fault = f"groups {listed} are audited, and the record values {len(said)}"
+            listed = ", ".join(map(str, valued))
+            fault = f"groups {listed} are valued, and the record has {len(said)} values"
         else:
             place = next(i for i, value in enumerate(values) if said[i] != value)
             fault = (
-                f"group {audited[place]} is worth {values[place]}, and the record says "
-                f"{said[place]}"
+                f"group {valued[place]} is worth {values[place]}, and the record says {said[place]}"
             )
         self.differ(Aspect.VALUES, fault)
 
     def check_witness_length(self) -> None:
-        """2 · G bytes a group measured; without a model it is not known how many were."""
-        row, work = self.row, self.inputs.context.parameters.work
+        """2 bytes an audited rollout: they are measured together."""
+        row = self.row
         if row.reason not in _BY_MODEL | {Reason.ACCEPTED}:
             if row.witness:
                 self.differ(
                     Aspect.WITNESS, f"{row.reason} needs no forward pass, and has a witness"
                 )
             return
-        size = 2 * work.group_size
-        groups = min(0 if self.committed is None else self.committed.groups, work.audited_groups)
-        whole = row.reason in (Reason.ACCEPTED, Reason.LEDGER_MISMATCH)
-        measured, rest = divmod(len(row.witness), size)
-        if rest or not measured or measured > groups or (whole and measured < groups):
+        rollouts = sum(group.rollouts for group in self.chosen.audited)
+        if len(row.witness) != 2 * rollouts:
             self.differ(
                 Aspect.WITNESS,
-                f"{groups} groups are audited, each with {size} bytes of witness, and the record "
+                f"{rollouts} rollouts are audited, each with 2 bytes of witness, and the record "
                 f"has {len(row.witness)} in all: not all were looked at",
             )
 
@@ -368,15 +372,15 @@ class _RowCheck:
                 self.differ(Aspect.SCORES, f"scored {row.score} in spite of {why}")
             return
         groups = 0 if self.committed is None else self.committed.groups
-        audited = min(groups, self.inputs.context.parameters.work.audited_groups)
-        if len(row.values) != audited or not audited:
+        valued = sum(group.valued for group in self.chosen.audited)
+        if len(row.values) != valued or not valued:
             self.differ(
                 Aspect.SCORES,
-                f"{audited} of its {groups} groups are audited, and the record values "
-                f"{len(row.values)}",
+                f"{valued} of its {groups} groups are valued, and the record has "
+                f"{len(row.values)} values",
             )
             return
-        score = groups * sum(row.values) // audited
+        score = groups * sum(row.values) // valued
         if row.score != score:
             self.differ(Aspect.SCORES, f"its values make a score of {score}, not {row.score}")
 

@@ -2,8 +2,7 @@
 
 The demo with a virtual clock, evaluations left out. It is played on a development chain first, then
 on the simulator with that chain's hotkeys, rules, block hashes and epochs, so that the same tokens
-are drawn, judged and learned from. Processor time of the whole process, the chain's within; the
-Parquet worker's, the same in both, is not counted.
+are drawn, judged and learned from. Processor time of the whole process, the chain's within.
 """
 
 import tempfile

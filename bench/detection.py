@@ -20,8 +20,8 @@ from tests.gauntlet.steering import measure_steering
 
 MODELS = Path("assay-models")
 GROUPS, STEERING_GROUPS = 16, 24
-#: Share that may be missed per 2,048 tokens: a group of 16 × 128.
-PER_GROUP = {
+#: Share that may be missed per 2,048 tokens: an audit of 16 rollouts of 128.
+PER_AUDIT = {
     "smaller model": 1e-4,
     "sibling checkpoint": 1e-4,
     "foreign model": 1e-4,
@@ -34,10 +34,10 @@ PER_GROUP = {
     "temperature .9": 1e-3,
     "bf16 without verification": 1e-2,
 }
-#: The same per 8,192 tokens: an audit of four groups.
-PER_AUDIT = {"int8 weights": 1e-3, "temperature .98": 1e-3}
+#: The same per 8,192 tokens: the audits of four windows.
+PER_FOUR = {"int8 weights": 1e-3, "temperature .98": 1e-3}
 SKETCHES = ("constant sketch", "zero sketch", "random sketch", "copied sketch", "shuffled sketch")
-ROLLOUTS_A_GROUP, GROUPS_AN_AUDIT = 16, 4
+ROLLOUTS = 16
 
 
 def main() -> None:
@@ -72,8 +72,8 @@ def list_bench(rows: dict[str, TableRow]) -> list[Figure]:
     """Shares missed on the bench model, beside the bounds."""
     figures = []
     for tokens, bounds, rollouts in (
-        ("2,048", PER_GROUP, ROLLOUTS_A_GROUP),
-        ("8,192", PER_AUDIT, ROLLOUTS_A_GROUP * GROUPS_AN_AUDIT),
+        ("2,048", PER_AUDIT, ROLLOUTS),
+        ("8,192", PER_FOUR, 4 * ROLLOUTS),
     ):
         for title, bound in bounds.items():
             row = rows[title]

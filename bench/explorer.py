@@ -137,7 +137,7 @@ class Record:
                     reason,
                     VALUES if accepted else (),
                     24 * sum(VALUES) // 4 if accepted else 0,
-                    hotkey * 2,
+                    hotkey[: 2 * self.parameters.work.audited_rollouts],
                 )
             )
         return WindowRecord(
@@ -201,7 +201,7 @@ def make_statistics() -> str:
         {
             "hotkey": encode_ss58(hotkey),
             "reason": reason.value,
-            "detail": "4 of 24 groups judged",
+            "detail": "8 rollouts judged, all genuine; 4 of 24 groups valued",
             "statistics": statistics,
             "groups": [],
         }

@@ -23,7 +23,7 @@ from work import load_genesis, make_any_projection, make_requests
 from assay.inference import Checkpoint, Reference, Side, compare, generate_groups
 from assay.inference.passages import Passage
 from assay.protocol.gumbel import FRACTION_BITS
-from assay.protocol.parameters import DEMO_TIMING, SMALL_MODEL_TESTS
+from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK, SMALL_MODEL_TESTS
 from assay.subnet.presets import DEMO_WORK
 from assay.verification import Ledger
 from assay.verification.logprobs import judge_logprobs
@@ -42,9 +42,9 @@ PAIR = ("fp32-sdpa", "fp32-eager")
 TESTS, TEMPERATURE = SMALL_MODEL_TESTS, DEMO_WORK.temperature
 #: Positions of the simulation beside those of the calibration, and how often each is drawn.
 MORE, DRAWS = 10, 10_000
-#: Windows whose VERDICT_END lies between two epochs, at most.
-WINDOWS = -(-(DEMO_TIMING.tempo + 1) // DEMO_TIMING.window_blocks)
-SETTLEMENT = WINDOWS * DEMO_WORK.audited_groups * DEMO_WORK.group_size
+#: Windows whose VERDICT_END lies between two epochs, at most; on the main network.
+WINDOWS = -(-(MAIN_TIMING.tempo + 1) // MAIN_TIMING.window_blocks)
+SETTLEMENT = WINDOWS * MAIN_WORK.audited_rollouts
 #: Longest rollout.
 LONGEST = 4_096
 
@@ -66,7 +66,9 @@ def judge_all(checkpoint: Checkpoint) -> tuple[dict[str, int], list[Passage]]:
         groups = generate_groups(batch, drafter, reference, rules, projection)
         for request, group in zip(batch, groups, strict=True):
             completions = [rollout.tokens for rollout in group]
-            measured = judge.measure(request.prompt, completions, request.seeds, projection)
+            measured = judge.measure(
+                [request.prompt] * len(completions), completions, request.seeds, projection
+            )
             for rollout, m in zip(group, measured, strict=True):
                 every = range(len(rollout.tokens))
                 sampling = judge_sampling(

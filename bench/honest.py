@@ -118,7 +118,9 @@ def _count_refused(
     tests, wrong = SMALL_MODEL_TESTS, 0
     for request, group in groups:
         completions = [rollout.tokens for rollout in group]
-        measured = reference.measure(request.prompt, completions, request.seeds, projection)
+        measured = reference.measure(
+            [request.prompt] * len(completions), completions, request.seeds, projection
+        )
         for rollout, m in zip(group, measured, strict=True):
             every = np.arange(len(rollout.tokens)).tolist()
             results = (

@@ -1,7 +1,7 @@
 """Learning for real: a better model out of the full loop, beside TRL's own trainer, beside bare
 training, with forgers among the miners, and with the trainer's own rollouts mixed in.
 
-A subnet in memory (the chain's simulator, BLS beacons, Parquet files, stores, the judge) from the
+A subnet in memory (the chain's simulator, BLS beacons, files, stores, the judge) from the
 shipped model with sums of three terms alone. Each window miners mine, the trainer judges every
 group, learns and publishes. TRL's `GRPOTrainer` gets the same problems in the same order, as many
 updates and the same settings, and generates for itself: it is never a checkpoint behind. So it is
@@ -32,7 +32,6 @@ from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.steps.step_folder import StepFolder, read_step, read_taken
 from assay.devnet import SimulatedChain
 from assay.environments import Success, open_environment
@@ -124,11 +123,10 @@ def run_loop(
         for n, kind in zip(names, kinds, strict=True)
     ]
     lessons: list[Lesson] = []
-    worker = ParquetWorker()
     trainer = Trainer(
         hotkeys["trainer"],
         parameters,
-        JudgeSources(chain, beacons, checkpoints, {LOCATOR: store}, worker),
+        JudgeSources(chain, beacons, checkpoints, {LOCATOR: store}),
         TrainerConfig(
             replace(LEARNING, seed=seed),
             LOCATOR,
@@ -141,14 +139,13 @@ def run_loop(
     )
 
     def play() -> None:
-        with worker:
-            while len(lessons) < STEPS and (trainer.window or 0) < windows:
-                chain.mint()
-                for miner in miners:
-                    while miner.step():
-                        pass
-                while trainer.step():
+        while len(lessons) < STEPS and (trainer.window or 0) < windows:
+            chain.mint()
+            for miner in miners:
+                while miner.step():
                     pass
+            while trainer.step():
+                pass
 
     _, seconds = time_cpu(play)
     environment = open_environment(parameters.environment)

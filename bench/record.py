@@ -73,8 +73,7 @@ def make_audit(parameters: Parameters, window: int) -> JudgedWindow:
     )
     challenge = Challenge(window, blocks[0], beacons[0], digest("checkpoint"), parameters)
     audit = JudgedWindow(challenge, context)
-    rollouts = work.audited_groups * work.group_size
-    groups = tuple(GroupValue(i, 28_000 + i, ()) for i in range(work.audited_groups))
+    groups = tuple(GroupValue(i, 28_000 + i, (), ()) for i in range(work.valued_groups))
     for hotkey in HOTKEYS:
         verdict = Verdict(
             window,
@@ -83,7 +82,7 @@ def make_audit(parameters: Parameters, window: int) -> JudgedWindow:
             "all genuine",
             work.group_cap,
             groups=groups,
-            witness=hotkey * (2 * rollouts // 32),
+            witness=hotkey * (2 * work.audited_rollouts // 32),
         )
         audit.add(verdict, committed_at, 0.0)
     return audit

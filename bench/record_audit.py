@@ -2,10 +2,10 @@
 
 Without a model: every miner's file has 12 groups of 8 genuine completions, drawn from a pool and
 not made for its own problems, which nothing but the model can tell. The record is the validator's
-own code's. Read once from the miners' Parquet files, which leaves the bundle, and then from that.
+own code's. Read once from the miners' files, which leaves the bundle, and then from that.
 With the small model, whose passes end early where work is not genuine: two windows whose 64 miners
-are, each with the groups that an audit judges; twenty-four take twelve times as long. Seconds are
-those of the processor, so that other work of the machine does not count.
+are, each with the groups that an audit looks into; twenty-four take twelve times as long. Seconds
+are those of the processor, so that other work of the machine does not count.
 """
 
 import sys
@@ -20,8 +20,6 @@ import torch
 from figures import Figure, report, time_cpu
 from work import load_genesis, make_requests
 
-from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions.submission_file import write_submission
 from assay.artifacts.submissions.submission_judge import judge_and_carry
 from assay.artifacts.submissions.submission_reader import AbsentSubmission, open_submission
 from assay.audit.auditor import audit
@@ -35,17 +33,17 @@ from assay.environments import open_environment
 from assay.inference import Checkpoint, GroupRequest, generate_groups
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
-from assay.neurons.miner.miner import Group, compute_leaves
+from assay.neurons.miner.miner import Group
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author, RecordHeads, make_records
-from assay.protocol import Commitment, Context, Header, Phase, Tag, encode_commitment, encode_ss58
+from assay.protocol import Commitment, Context, Phase, Tag, encode_commitment, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode
-from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
+from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.record import make_settlement_record_name, make_window_record_name
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
-from assay.protocol.submission import compute_submission_root
+from assay.protocol.submission import encode_submission, get_id_bits
 from assay.protocol.window import compute_block, compute_settled_windows
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
@@ -77,18 +75,11 @@ class Stage:
 
     Args:
         windows: how many.
-        genuine: every miner's groups are its own, as many as are audited; else from a pool.
+        genuine: every miner's groups are its own, as many as are looked into; else from a pool.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        worker: ParquetWorker,
-        checkpoint: Checkpoint,
-        windows: int,
-        genuine: bool,
-    ) -> None:
-        self.folder, self.worker, self.checkpoint = folder, worker, checkpoint
+    def __init__(self, folder: Path, checkpoint: Checkpoint, windows: int, genuine: bool) -> None:
+        self.folder, self.checkpoint = folder, checkpoint
         self.windows, self.genuine = range(windows), genuine
         self.chain = SimulatedChain(
             b"bench",
@@ -143,24 +134,22 @@ class Stage:
         """Every miner's file and commitment."""
         challenge = get_challenge(self.chain, self.beacons, self.parameters, window)
         assert challenge is not None
-        count = self.parameters.work.audited_groups if self.genuine else GROUPS
+        count = self.parameters.work.audited_rollouts if self.genuine else GROUPS
         made = iter(self.make_genuine(challenge.seed, count) if self.genuine else ())
         for number, hotkey in enumerate(HOTKEYS):
             first = (window * MINERS + number) * GROUPS
             groups = list(islice(made, count)) or [
                 self.pool[(first + 7 * index) % POOL] for index in range(count)
             ]
-            header = Header(
-                PROTOCOL_VERSION,
-                self.parameters.digest,
-                window,
-                hotkey,
-                challenge.checkpoint,
-                count,
+            data, root = encode_submission(
+                groups,
+                parameters=self.parameters.digest,
+                window=window,
+                hotkey=hotkey,
+                checkpoint=challenge.checkpoint,
+                id_bits=get_id_bits(len(self.checkpoint.tokenizer.drawable)),
             )
-            name = make_object_name(encode_ss58(hotkey), window)
-            self.stores[LOCATOR].put(name, write_submission(header, groups))
-            root = compute_submission_root(header, compute_leaves(groups))
+            self.stores[LOCATOR].put(make_object_name(encode_ss58(hotkey), window), data)
             commitment = Commitment(Tag.MINER, window, count, root, LOCATOR)
             self.chain.set_commitment(hotkey, encode_commitment(commitment))
 
@@ -190,7 +179,7 @@ class Stage:
 
     def judge_one(self, context: Context, hotkey: bytes) -> Verdict:
         """By the judge where the work is genuine; else what it would be worth if it were."""
-        files = StoredSubmissions(self.stores, self.worker)
+        files = StoredSubmissions(self.stores)
         reader = AbsentSubmission() if hotkey in OTHERS else open_submission(context, hotkey, files)
         if self.genuine:
             return judge_and_carry(
@@ -201,9 +190,7 @@ class Stage:
         )
         if isinstance(examined, Verdict):
             return examined
-        verdict = examined.accept()
-        work = self.parameters.work
-        return replace(verdict, witness=bytes(2 * work.group_size * len(verdict.groups)))
+        return replace(examined.accept(), witness=bytes(2 * self.parameters.work.audited_rollouts))
 
     def settle(self, epoch: int) -> None:
         """A settlement, its records and its weights, as the validator makes them."""
@@ -239,7 +226,7 @@ class Stage:
             beacons=self.beacons,
             parameters=self.parameters,
             records=self.records,
-            submissions=StoredSubmissions(self.stores, self.worker),
+            submissions=StoredSubmissions(self.stores),
             outlines=FetchedOutlines(self.folder / "scratch", lambda: mirrors),
             copies={},
         )
@@ -273,27 +260,18 @@ def main() -> None:
         folder = Path(name)
         (folder / "models").mkdir()
         (folder / "models" / checkpoint.digest.hex()).symlink_to(GENESIS)
-        with ParquetWorker() as worker:
-            print("  mining, judging and recording", file=sys.stderr)
-            stage = Stage(folder, worker, checkpoint, WINDOWS, genuine=False)
+        print("  mining, judging and recording", file=sys.stderr)
+        stage = Stage(folder, checkpoint, WINDOWS, genuine=False)
         whole = Path(name) / "bundle"
-
-        def export() -> None:
-            with ParquetWorker() as worker:
-                stage.worker = worker
-                stage.export()
-
-        wall, cpu = time_cpu(export)
+        wall, cpu = time_cpu(stage.export)
         _, offline = time_cpu(lambda: audit_bundle(whole, range(WINDOWS), None))
         size = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
     with tempfile.TemporaryDirectory(prefix="assay-") as name:
         folder = Path(name)
         (folder / "models").mkdir()
         (folder / "models" / checkpoint.digest.hex()).symlink_to(GENESIS)
-        with ParquetWorker() as worker:
-            print("  the same with genuine work", file=sys.stderr)
-            one = Stage(folder, worker, checkpoint, GENUINE, genuine=True)
-            one.export()
+        print("  the same with genuine work", file=sys.stderr)
+        Stage(folder, checkpoint, GENUINE, genuine=True).export()
         models = Known({checkpoint.digest: checkpoint})
         _, modelled = time_cpu(lambda: audit_bundle(folder / "bundle", range(GENUINE), models))
     report(

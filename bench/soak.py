@@ -1,7 +1,7 @@
 """Five hundred windows on the virtual clock in bad weather: what grows, leaks or gets lost.
 
 Two miners, a validator and a trainer run as their commands run them, in one process; chain,
-beacons, stores and parser fail at random, and the programs are killed again and again (tests/soak
+beacons and stores fail at random, and the programs are killed again and again (tests/soak
 says how). A second validator that is never disturbed says what should have come of it.
 
 Memory is what is resident of that process, after garbage was collected and the allocator has given

@@ -1,14 +1,14 @@
 """What a validator reads of 256 miners in a window, from a web server 20 ms away, roots checked.
 
-Every miner's file has 1,024 groups of 16 completions, 230 tokens long on average, as one GPU makes;
-4 audited and 8 sampled groups of each are read with the footer, parsed in the cage, and hashed to
-the root that stands on a simulated chain. The server is a process of its own on this machine; it
-waits 20 ms before it reads from a connection and before each answer. Tokens are random: no model
-looks at them. Beside it the same client reading one file after the other, from 8 of the miners.
+Every miner's file has 1,024 groups of 16 completions, 230 tokens long on average, as one GPU makes,
+64 of them distinct; what an audit asks for is read of each and held against the root that stands on
+a simulated chain. The server is a process of its own on this machine; it waits 20 ms before it
+reads from a connection and before each answer. Rows are made up (`rows`), ids by Zipf's law with
+exponent 1.1: no model looks at them. Beside it the same client reading one file after the other,
+from 8 of the miners.
 """
 
 import asyncio
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,35 +24,38 @@ import numpy as np
 if __name__ == "__main__" and sys.argv[1:2] != ["serve"]:
     from figures import FAST, Figure, report
 
-from assay.artifacts.parquet import ParquetWorker
+from rows import ID_BITS, SIZE, TOKENS, draw_by_zipf, make_groups
+
 from assay.artifacts.submissions.read_ahead import THREADS, ReadAhead, fetch
-from assay.artifacts.submissions.submission_file import write_submission
 from assay.artifacts.submissions.submission_reader import know_no_mirrors, open_submission
 from assay.devnet import SimulatedChain
 from assay.network import ReadableStores
 from assay.network.beacon import LocalBeacon
 from assay.neurons.session.window_reader import get_challenge, get_context
-from assay.protocol import (
-    Commitment,
-    Context,
-    Header,
-    Parameters,
-    Phase,
-    Rollout,
-    Tag,
-    encode_commitment,
-    encode_ss58,
-)
+from assay.protocol import Commitment, Context, Header, Phase, Tag, encode_commitment, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.encoding import encode
-from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK, PROTOCOL_VERSION
-from assay.protocol.submission import compute_group_leaf, compute_submission_root, encode_rollout
+from assay.protocol.encoding import decode, encode
+from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING, MAIN_WORK, PROTOCOL_VERSION
+from assay.protocol.submission import (
+    HEADER_BYTES,
+    assemble_submission,
+    compute_submission_root,
+    encode_group,
+)
 from assay.protocol.window import compute_block
 from assay.subnet.presets import NETUID, make_demo_parameters
 
-MINERS, GROUPS, TOKENS, VOCABULARY = 256, 1_024, 230, 151_936
+MINERS, GROUPS, DISTINCT = 256, 1_024, 64
 LATENCY_S, BOUND_S = 0.020, 20.0
 ALONE = 8
+#: Blocks of a second, and as long to fetch files as on the main network.
+TIMING = replace(
+    DEMO_TIMING,
+    fetch_end=DEMO_TIMING.audit_offset
+    + (MAIN_TIMING.fetch_end - MAIN_TIMING.audit_offset)
+    * MAIN_TIMING.slot_ms
+    // DEMO_TIMING.slot_ms,
+)
 GENESIS_MS = 1_700_000_000_000
 HOTKEYS = tuple(sha256(b"miner %d" % number).digest() for number in range(MINERS))
 
@@ -60,28 +63,32 @@ HOTKEYS = tuple(sha256(b"miner %d" % number).digest() for number in range(MINERS
 @dataclass(frozen=True)
 class Sources:
     stores: ReadableStores
-    worker: ParquetWorker
     mirrors = staticmethod(know_no_mirrors)
 
 
-def make_groups(count: int, size: int) -> list[list[Rollout]]:
-    """Groups of random completions, small numbers oftener than large ones, as log-probabilities."""
+def make_file(parameters: bytes) -> bytes:
+    """The first miner's."""
     random = np.random.default_rng(1)
-
-    def make(length: int) -> Rollout:
-        return Rollout(
-            random.integers(0, VOCABULARY, length, dtype=np.uint32),
-            np.minimum(random.exponential(30_000, length), 2**24 - 1).astype(np.uint32),
-            random.integers(-128, 128, (length, 2), dtype=np.int8),
-        )
-
-    lengths = random.integers(TOKENS // 2, TOKENS * 3 // 2, (count, size))
-    return [[make(int(length)) for length in row] for row in lengths]
+    groups = make_groups(random, DISTINCT, draw_by_zipf(random, 1.1))
+    parts = [encode_group(group, ID_BITS) for group in groups]
+    header = Header(
+        version=PROTOCOL_VERSION,
+        parameters=parameters,
+        window=0,
+        hotkey=HOTKEYS[0],
+        checkpoint=bytes(32),
+        groups=GROUPS,
+        group_size=SIZE,
+        id_bits=ID_BITS,
+        index=bytes(32),
+        tree=bytes(32),
+    )
+    return assemble_submission(header, [parts[i % DISTINCT] for i in range(GROUPS)])[0]
 
 
 def make_context(folder: Path, port: int) -> Context:
-    """A window that all miners have committed to; one file per miner in `folder`, but for the
-    header all alike: the first one whole, of the others the header alone."""
+    """A window that all miners have committed to. Their files differ in the header: in `folder`
+    lie one whole file and every miner's header."""
     chain = SimulatedChain(
         b"bench", NETUID, GENESIS_MS, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo, (bytes(32), *HOTKEYS)
     )
@@ -89,16 +96,16 @@ def make_context(folder: Path, port: int) -> Context:
         b"bench", GENESIS_MS, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
     )
     parameters = make_demo_parameters(chain.genesis_hash, beacons.chain, 0, bytes(32), bytes(32))
-    parameters = replace(parameters, work=replace(MAIN_WORK, max_tokens=2 * TOKENS))
-    groups = make_groups(GROUPS, parameters.work.group_size)
-    leaves = [compute_group_leaf(i, [encode_rollout(r) for r in g]) for i, g in enumerate(groups)]
-    headers = [make_header(parameters, hotkey) for hotkey in HOTKEYS]
-    (folder / "file").write_bytes(write_submission(headers[0], groups))
-    for hotkey, header in zip(HOTKEYS, headers, strict=True):
+    parameters = replace(parameters, timing=TIMING, work=replace(MAIN_WORK, max_tokens=2 * TOKENS))
+    data = make_file(parameters.digest)
+    (folder / "file").write_bytes(data)
+    first = decode(Header, data[:HEADER_BYTES])
+    for hotkey in HOTKEYS:
+        header = replace(first, hotkey=hotkey)
         path = folder / make_object_name(encode_ss58(hotkey), 0)
         path.parent.mkdir()
-        path.write_bytes(encode(header).hex().encode())
-        root = compute_submission_root(header, leaves)
+        path.write_bytes(encode(header))
+        root = compute_submission_root(header)
         commitment = Commitment(Tag.MINER, 0, GROUPS, root, f"http://127.0.0.1:{port}")
         chain.set_commitment(hotkey, encode_commitment(commitment))
     for _ in range(compute_block(DEMO_TIMING, 0, Phase.AUDIT) + 6):
@@ -111,15 +118,11 @@ def make_context(folder: Path, port: int) -> Context:
     return context
 
 
-def make_header(parameters: Parameters, hotkey: bytes) -> Header:
-    return Header(PROTOCOL_VERSION, parameters.digest, 0, hotkey, bytes(32), GROUPS)
-
-
 def read_all(context: Context, sources: Sources, hotkeys: Sequence[bytes]) -> float:
     """Seconds until every file was read and its root checked, as the validator does it."""
     started, left = time.perf_counter(), list(hotkeys)
     kept: list[int] = []
-    ahead = ReadAhead(sources, lambda *_: kept.append(1), min(4, os.cpu_count() or 1) - 1)
+    ahead = ReadAhead(sources, lambda *_: kept.append(1))
     with closing(ahead):
         while left:
             hotkey = ahead.choose(context, left)
@@ -139,26 +142,17 @@ def read_one_by_one(context: Context, sources: Sources, hotkeys: Sequence[bytes]
     return time.perf_counter() - started
 
 
-def measure_processors(worker: ParquetWorker) -> float:
-    """Processor seconds of this process, its children that ended, and the parser that lives."""
-    times = os.times()
-    ended = times.user + times.system + times.children_user + times.children_system
-    fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
-    return ended + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 # --- the server, a process of its own
 
 
 async def serve(folder: Path) -> None:
-    """Every miner's file: the first one's bytes with its own header. Prints its port, then at each
+    """Every miner's file: the same bytes behind its own header. Prints its port, then at each
     line of input what it has sent: requests and bytes of bodies."""
     whole = b""
-    first = b""
     sent = [0, 0]
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal whole, first
+        nonlocal whole
         await asyncio.sleep(LATENCY_S)
         try:
             while True:
@@ -168,13 +162,13 @@ async def serve(folder: Path) -> None:
                 headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
                 if not whole:
                     whole = (folder / "file").read_bytes()
-                    first = (folder / make_object_name(encode_ss58(HOTKEYS[0]), 0)).read_bytes()
                 head, body = f"HTTP/1.1 200 OK\r\nContent-Length: {len(whole)}\r\n\r\n", b""
                 if method == "GET":
                     start, last = map(int, headers["range"].removeprefix("bytes=").split("-"))
                     last = min(last, len(whole) - 1)
-                    header = (folder / path.lstrip("/")).read_bytes()
-                    body = whole[start : last + 1].replace(first, header)
+                    body = whole[start : last + 1]
+                    if start == 0:
+                        body = (folder / path.lstrip("/")).read_bytes() + body[HEADER_BYTES:]
                     head = (
                         f"HTTP/1.1 206 Partial Content\r\nContent-Length: {len(body)}\r\n"
                         f"Content-Range: bytes {start}-{last}/{len(whole)}\r\n\r\n"
@@ -194,7 +188,7 @@ async def serve(folder: Path) -> None:
 
 def main() -> None:
     hotkeys = HOTKEYS[: 16 if FAST else MINERS]
-    with tempfile.TemporaryDirectory(prefix="assay-") as name, ParquetWorker() as worker:
+    with tempfile.TemporaryDirectory(prefix="assay-") as name:
         folder = Path(name)
         server = subprocess.Popen(
             [sys.executable, __file__, "serve", name],
@@ -207,8 +201,8 @@ def main() -> None:
         with server:
             port = int(server.stdout.readline())
             context = make_context(folder, port)
-            sources = Sources(ReadableStores([f"http://127.0.0.1:{port}"]), worker)
-            read_all(context, sources, hotkeys[:4])  # processes and connections are there
+            sources = Sources(ReadableStores([f"http://127.0.0.1:{port}"]))
+            read_all(context, sources, hotkeys[:4])  # connections are there
 
             def count() -> tuple[int, int]:
                 server.stdin.write("\n")  # type: ignore[union-attr]
@@ -216,9 +210,9 @@ def main() -> None:
                 requests, sent = map(int, server.stdout.readline().split())  # type: ignore[union-attr]
                 return requests, sent
 
-            before, spent = count(), measure_processors(worker)
+            before, spent = count(), time.process_time()
             seconds = read_all(context, sources, hotkeys)
-            after, spent = count(), measure_processors(worker) - spent
+            after, spent = count(), time.process_time() - spent
             alone = read_one_by_one(context, sources, hotkeys[:ALONE]) * len(hotkeys) / ALONE
             server.terminate()
         size = (folder / "file").stat().st_size
@@ -227,13 +221,13 @@ def main() -> None:
         Figure(
             "files read, roots checked", seconds, "s", "one after the other", alone, bound=BOUND_S
         ),
-        Figure("of the processors, client and parsers", spent, "s"),
+        Figure("of the processor, by the client", spent, "s"),
         Figure("bytes a window", sent, "MB", "all files", len(hotkeys) * size / 1e6),
         Figure("requests a file", (after[0] - before[0]) / len(hotkeys), "requests"),
     ]
     report(
-        f"footers and {MAIN_WORK.audited_groups} + {MAIN_WORK.sampled_groups} groups of "
-        f"{len(hotkeys)} miners, {LATENCY_S * 1e3:g} ms away, {THREADS} at a time",
+        f"what an audit reads of {len(hotkeys)} miners, {LATENCY_S * 1e3:g} ms away, "
+        f"{THREADS} at a time",
         figures,
         THREADS,
     )

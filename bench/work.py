@@ -9,7 +9,7 @@ import torch
 from figures import measure, measure_together
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
-from assay.environments import make_environment
+from assay.environments import Problem, make_environment
 from assay.inference import (
     Checkpoint,
     Drafter,
@@ -37,15 +37,24 @@ def load_genesis() -> Checkpoint:
 def make_requests(
     checkpoint: Checkpoint, groups: int, rollouts: int, salt: bytes = b""
 ) -> list[GroupRequest]:
-    """Problems at the checkpoint's levels; another salt is another set of them."""
-    environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
+    """`make_problems`, as a miner answers them."""
     requests = []
-    for group in range(groups):
-        seed = hash_fields(Domain.PROBLEM, b"bench", salt, group.to_bytes(4, "big"))
-        problem = environment.make_problem(seed, checkpoint.manifest.levels)
+    for group, problem in enumerate(make_problems(checkpoint, groups, salt)):
+        seed = _make_seed(group, salt)
         seeds = tuple(hash_fields(Domain.ROLLOUT, seed, bytes([r])) for r in range(rollouts))
         requests.append(GroupRequest(tuple(checkpoint.tokenizer.encode(problem.prompt)), seeds))
     return requests
+
+
+def make_problems(checkpoint: Checkpoint, groups: int, salt: bytes = b"") -> list[Problem]:
+    """Problems at the checkpoint's levels; another salt is another set of them."""
+    environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
+    levels = checkpoint.manifest.levels
+    return [environment.make_problem(_make_seed(group, salt), levels) for group in range(groups)]
+
+
+def _make_seed(group: int, salt: bytes) -> bytes:
+    return hash_fields(Domain.PROBLEM, b"bench", salt, group.to_bytes(4, "big"))
 
 
 def make_any_projection(checkpoint: Checkpoint) -> Projection:
@@ -103,7 +112,7 @@ class GroupWork:
     def _verify(self, completions: Sequence[np.ndarray]) -> None:
         """All that the judge does with one group after its structure."""
         measured = self.reference.measure(
-            self.group.prompt, completions, self.group.seeds, self.projection
+            [self.group.prompt] * len(completions), completions, self.group.seeds, self.projection
         )
         for m in measured:
             judge_sketch(m.sketch, m.sketch, SMALL_MODEL_TESTS)

@@ -43,8 +43,8 @@ class Lost:
     Attributes:
         cause: how the last one was lost, one printable line.
         spent: no processor time was left.
-        slow: the last one had time left on the processor and yet missed its deadline: the machine
-            may be to blame.
+        slow: the last one had time left on the processor and yet missed its deadline, or somebody
+            else killed it, as a system short of memory does: the machine may be to blame.
     """
 
     cause: str
@@ -112,16 +112,19 @@ class Cage:
                 if budget.left <= 0:
                     break
                 self._child = self._child or self._start_child()
-                answered = False
+                answered = died = False
                 try:
                     reply = self._child.exchange(request, reply_max, budget)
                     answered = True
                     return reply
                 except _LostError as lost:
-                    cause, slow = str(lost), isinstance(lost, _SlowError)
+                    cause = str(lost)
+                    slow, died = isinstance(lost, _SlowError), isinstance(lost, _DiedError)
                 finally:
                     # Also after Ctrl-C: an answer nobody waited for would be the next request's.
-                    if not answered and self._end_child() == -signal.SIGXCPU:
+                    status = None if answered else self._end_child()
+                    slow = slow or (died and status == -signal.SIGKILL)
+                    if status == -signal.SIGXCPU:
                         budget.left = 0.0
         spent = budget.left <= 0
         return Lost(cause, spent, slow and not spent)
@@ -145,6 +148,10 @@ class _LostError(Exception):
 
 class _SlowError(_LostError):
     """It missed its deadline."""
+
+
+class _DiedError(_LostError):
+    """It has ended, by itself or by somebody else."""
 
 
 class _Child:
@@ -237,7 +244,7 @@ class _Child:
             try:
                 left = left[os.write(self._process.stdin.fileno(), left[:_PIECE]) :]
             except OSError as error:
-                raise _LostError("it died") from error
+                raise _DiedError("it died") from error
 
     def _receive(self, size: int, deadline: float) -> bytes:
         assert self._process.stdout is not None
@@ -246,7 +253,7 @@ class _Child:
             _wait(self._process.stdout, selectors.EVENT_READ, deadline, self._seconds)
             chunk = os.read(self._process.stdout.fileno(), size - len(data))
             if not chunk:
-                raise _LostError("it died")
+                raise _DiedError("it died")
             data += chunk
         return bytes(data)
 

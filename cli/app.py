@@ -4,7 +4,7 @@ Exit codes: 0 as promised or accepted; 1 a finding; 2 could not run; 130 stopped
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -36,7 +36,7 @@ def run_demo(quiet: Quiet = False, as_json: AsJson = False) -> None:
 
 @command(app, "verify", runs="verify")
 def run_verify(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A submission, *.parquet.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A submission, *.rollouts.")],
     context: Annotated[Path, typer.Option(metavar="FILE", help="The window's context, JSON.")],
     model: Annotated[Path, typer.Option(metavar="FOLDER", help="The checkpoint in force.")],
     hotkey: Annotated[
@@ -58,6 +58,24 @@ def run_verify(
     Needs no network: the context holds the window's public facts, and both its beacons are verified
     again. The demo's own contexts use a local beacon chain: add --allow-local-beacon for them.
     Exit 0 accepted, 1 refused, 2 could not judge.
+    """
+
+
+@command(app, "convert", runs="convert", problem_files=False)
+def run_convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A submission, *.rollouts.")],
+    to: Annotated[Literal["parquet"], typer.Option("--to", help="What to write.")] = "parquet",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A new file [default: beside FILE, named like it]."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a submission as a table that DuckDB, pandas and `datasets` open.
+
+    A row a rollout: group, rollout, tokens, log-probabilities in nats, sketch. The header's fields
+    and the root stand in the schema's metadata. Every part is held against the root that the file
+    itself leads to; `assay verify` says whether it is genuine.
     """
 
 

@@ -136,7 +136,7 @@ def open_network(settings: Settings, request: AuditRequest) -> Iterator[AuditedN
             beacons=session.beacons,
             parameters=parameters,
             records=open_published(stores, request.records, announced, validator),
-            submissions=StoredSubmissions(stores, session.worker, session.submission_mirrors),
+            submissions=StoredSubmissions(stores, session.submission_mirrors),
             outlines=FetchedOutlines(session.folder / "models", mirrors),
             copies=copies,
             models=models,

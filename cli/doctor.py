@@ -29,14 +29,14 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
     """Looks at everything that the program of a role needs; 1 if something is to be mended."""
     require_netuid(settings.chain)
     with open_session(settings) as session:
-        opening = Opening()
+        opening = OpenAttempt()
         around = _open_surroundings(session, role, opening)
         checks = examine(around, now_ms(), opening.failures)
     print_result([check.to_json() for check in checks], as_json, render_checks(checks))
     return 1 if any(check.state is CheckState.FAIL for check in checks) else 0
 
 
-class Opening:
+class OpenAttempt:
     """Opens one thing after the other; what cannot be opened is a failure, and None."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Opening:
             return None
 
 
-def _open_surroundings(session: Session, role: str, opening: Opening) -> PreflightInputs:
+def _open_surroundings(session: Session, role: str, opening: OpenAttempt) -> PreflightInputs:
     settings = session.settings
     folder: Path = getattr(settings, role).dir
     account = opening.open(
@@ -97,7 +97,7 @@ def _open_surroundings(session: Session, role: str, opening: Opening) -> Preflig
 
 
 def open_role_stores(
-    session: Session, role: str, opening: Opening
+    session: Session, role: str, opening: OpenAttempt
 ) -> tuple[tuple[ObjectStore, str] | None, ReadableStores | None]:
     """The store written to with its locator, of who has one, and those that may be read: all but
     one's own where that cannot be opened, so that it does not hide what others serve."""

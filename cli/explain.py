@@ -9,9 +9,8 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.records.run_folder import RunFolder
-from assay.audit.explain.explanation import Explanation, explain
+from assay.audit.explain.explanation import ExplainedGroup, Explanation, explain
 from assay.audit.explain.from_folder import gather_from_folder, parse_hotkey
 from assay.audit.explain.from_network import WindowQuery, gather_from_network
 from assay.audit.explain.reproduction import (
@@ -55,13 +54,12 @@ def run_explain(
         out: where context and file are left.
     """
     with ExitStack() as stack:
-        worker = stack.enter_context(ParquetWorker())
         whose = None if validator is None else parse_hotkey(validator)
         if folder is not None and RunFolder(folder).has_contexts:
             if hotkey is None:
                 raise ExplainError("whose window? name a hotkey with --hotkey")
             miner = parse_hotkey(hotkey, folder)
-            facts, material = gather_from_folder(folder, miner, window, model, whose, worker)
+            facts, material = gather_from_folder(folder, miner, window, model, whose)
         else:
             miner = _find_own_hotkey(settings) if hotkey is None else parse_hotkey(hotkey)
             store = None if records is None else _open_records(records)
@@ -69,7 +67,7 @@ def run_explain(
             asked = WindowQuery(miner, window, home, model, whose, store)
             session = stack.enter_context(open_session(settings))
             outlines = FetchedOutlines(session.folder / "outlines", session.checkpoint_mirrors)
-            facts, material = gather_from_network(session, outlines, worker, asked)
+            facts, material = gather_from_network(session, outlines, asked)
         if out is not None:
             material = write_material(out, facts, material)
         explanation = explain(facts)
@@ -111,6 +109,7 @@ def render_explanation(explanation: Explanation, reproduction: Reproduction) -> 
     if text is not None:
         parts += _render("Usual causes, most likely first", text.causes)
         parts += _render("What to do", text.remedies)
+    parts += _render("What was audited", map(_describe_group, explanation.groups))
     parts += _render("What it earned", _list_earnings(explanation))
     cost = name_cost(explanation.reason)
     pay = [f"this reason costs {cost}", *explanation.pay] if cost else explanation.pay
@@ -144,18 +143,28 @@ def _hang(line: str) -> RenderableType:
     return Padding(Text(line), (0, 0, 0, 2), expand=False)
 
 
+def _describe_group(group: ExplainedGroup) -> str:
+    """What went through the model, and what was only read."""
+    if group.audited:
+        plural = "s" if len(group.audited) > 1 else ""
+        audited = f"rollout{plural} {', '.join(map(str, group.audited))}"
+    else:
+        audited = f"{group.rollouts} of its rollouts"
+    read = "all its completions were" if group.valued else "no other completion was"
+    value = "" if group.value is None else f" and valued: {group.value:,}"
+    return f"group {group.index}: {audited} went through the model, {read} read{value}"
+
+
 def _list_earnings(explanation: Explanation) -> list[str]:
     committed = explanation.facts.context.commitments.get(explanation.facts.hotkey)
-    if not explanation.accepted or committed is None or not explanation.groups:
+    values = [group.value for group in explanation.groups if group.value is not None]
+    if committed is None or not values or explanation.score is None:
         return []
-    lines = [f"group {index}: value {value:,}" for index, value in explanation.groups.items()]
-    if explanation.score is not None:
-        mean = sum(explanation.groups.values()) / len(explanation.groups)
-        lines.append(
-            f"{committed.groups} groups committed, worth {mean:,.2f} each on average over those "
-            f"audited: score {explanation.score:,}"
-        )
-    return lines
+    mean = sum(values) / len(values)
+    return [
+        f"{committed.groups} groups committed, worth {mean:,.2f} each on average over those "
+        f"valued: score {explanation.score:,}"
+    ]
 
 
 def _render_reproduction(reproduction: Reproduction) -> list[RenderableType]:

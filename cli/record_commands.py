@@ -253,6 +253,10 @@ def run_export_steps(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder to write the data set to; new or empty.")
     ],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILES", help="Miners' files instead of steps, *.rollouts."),
+    ] = None,
     windows: Annotated[
         str | None, typer.Option(metavar="A..B", help="These windows only, both ends included.")
     ] = None,
@@ -263,7 +267,7 @@ def run_export_steps(
 
     `datasets.load_dataset(DIR)` reads it. Texts, reward parts, advantages, where each rollout comes
     from, and the root on chain that proves it; each step's data is checked against its record. A
-    demo's folder serves as --dir, too.
+    demo's folder serves as --dir, too. With FILES it is what these hold, as `assay convert` has it.
     """
 
 

@@ -113,7 +113,8 @@ def run_subnet_show(settings: Settings, as_json: bool) -> None:
         "parameters": parameters.digest.hex(),
         "window": f"{window} now; {timing.window_blocks} blocks, {seconds:g} s",
         "work": f"{work.group_size} rollouts a group, at most {work.group_cap} groups of up to "
-        f"{work.max_tokens} tokens; {work.audited_groups} audited",
+        f"{work.max_tokens} tokens; {work.audited_rollouts} rollouts audited, "
+        f"{work.valued_groups} groups valued",
         "environment": parameters.environment.name,
         "beacon": name_beacon(parameters.beacon),
         "trainer": encode_ss58(parameters.identity.trainer),

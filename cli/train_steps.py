@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.steps.step_folder import Step, StepError, read_step, read_taken
 from assay.artifacts.steps.step_store import fetch_step
+from assay.artifacts.submissions.submission_table import write_tables
 from assay.audit.bundle import open_bundle
 from assay.audit.findings import Findings
 from assay.audit.ports import Public
@@ -52,9 +52,7 @@ def open_provenance(provenance: ProvenanceRequest, window: int) -> Iterator[tupl
             public, validator = reached.public, reached.validator
         if provenance.files:
             stores = [open_store(locator) for locator in provenance.files]
-            worker = stack.enter_context(ParquetWorker())
-            files = SubmissionsBeside(public.submissions, stores, worker)
-            public = replace(public, submissions=files)
+            public = replace(public, submissions=SubmissionsBeside(public.submissions, stores))
         yield public, validator
 
 
@@ -149,9 +147,17 @@ def fetch_record(stores: Sequence[str], checkpoint: str, folder: Path) -> Path:
 
 
 def run_export_steps(
-    settings: Settings, out: Path, windows: str | None, as_json: bool, quiet: bool
+    settings: Settings,
+    out: Path,
+    files: Sequence[Path] | None,
+    windows: str | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Writes the data set and prints what is in it."""
+    if files:
+        _export_files(files, out, windows, as_json)
+        return
     folder = settings.trainer.dir
     first, last = _parse_windows(windows)
     summary = export_steps(folder, out, range(first, last + 1), _ignore if quiet else _print_line)
@@ -162,6 +168,18 @@ def run_export_steps(
             f"{summary.rollouts:,} rollouts of {summary.groups:,} groups from {summary.steps:,} "
             f"steps are in {out}"
         )
+
+
+def _export_files(files: Sequence[Path], out: Path, windows: str | None, as_json: bool) -> None:
+    if windows is not None:
+        raise ExportError("--windows chooses a trainer's steps: leave it out, or FILES")
+    tables = write_tables(files, out)
+    rollouts = sum(table.rollouts for table in tables)
+    if as_json:
+        written = [table.to_json() for table in tables]
+        print(json.dumps({"out": str(out), "rollouts": rollouts, "files": written}, indent=1))
+    else:
+        print(f"{rollouts:,} rollouts of {len(tables):,} files are in {out}")
 
 
 def _parse_windows(text: str | None) -> tuple[int, int]:

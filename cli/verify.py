@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.submissions.submission_file import SubmissionFile
-from assay.artifacts.submissions.submission_layout import get_limits
 from assay.cli.console import print_result
 from assay.cli.options import FINDING, OK
 from assay.network.store import open_file
@@ -26,6 +24,7 @@ from assay.protocol import (
     find_context_fault,
 )
 from assay.protocol.encoding import decode, read_json
+from assay.protocol.submission import HEADER_BYTES, Range
 from assay.verification import Verdict
 
 if TYPE_CHECKING:  # torch comes with it: a file that cannot be read is told before that
@@ -53,10 +52,9 @@ def run_verify(
     if not file.is_file():
         raise ConfigError(f"there is no file {file}")
     checkpoint = _load_model(model, facts, context)
-    with ParquetWorker() as worker:
-        submission = SubmissionFile(open_file(file), worker, get_limits(facts.parameters))
-        whose = key or _read_hotkey(submission)
-        verdict = _judge(submission, whose, facts, checkpoint, every)
+    submission = SubmissionFile(open_file(file))
+    whose = key or _read_hotkey(submission)
+    verdict = _judge(submission, whose, facts, checkpoint, every)
     document = verdict.to_json(perf_counter() - started)
     if isinstance(whose, Refusal):
         document["hotkey"] = None
@@ -122,13 +120,14 @@ def _read_context(path: Path, allow_local_beacon: bool) -> Context:
 
 def _read_hotkey(submission: SubmissionFile) -> bytes | Refusal:
     """The hotkey that the file's header names, or why it cannot be read."""
-    footer = submission.read_footer()
-    if isinstance(footer, Refusal):
-        return footer
-    try:
-        return decode(Header, footer.header).hotkey
-    except EncodingError as error:
-        return Refusal(Reason.MALFORMED, f"the header {error}")
+
+    def parse(data: bytes) -> bytes | Refusal:
+        try:
+            return decode(Header, data).hotkey
+        except EncodingError as error:
+            return Refusal(Reason.MALFORMED, f"the header {error}")
+
+    return submission.read(Range(0, HEADER_BYTES), parse)
 
 
 def _render(verdict: dict[str, Any]) -> RenderableType:
@@ -148,7 +147,11 @@ def _render(verdict: dict[str, Any]) -> RenderableType:
         )
     for group in verdict["groups"]:
         mean = sum(group["rewards"]) / len(group["rewards"]) / 1e6
-        text.append(f"  group {group['index']}: value {group['value']}, mean reward {mean:.3f}\n")
+        rollouts = ", ".join(map(str, group["audited"]))
+        text.append(
+            f"  group {group['index']}: value {group['value']}, mean reward {mean:.3f}, audited "
+            f"rollouts {rollouts}\n"
+        )
     tokens = f"{verdict['tokens']} tokens verified in " if verdict["accepted"] else ""
     text.append(f"  {tokens}{verdict['seconds']} s", style="dim")
     return text

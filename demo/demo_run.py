@@ -13,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.steps.step_folder import StepFolder
 from assay.audit.bundle_export import export_bundle
 from assay.audit.findings import AuditReport
@@ -142,7 +141,6 @@ class Demo:
         self._database = Database(settings.out / VALIDATOR_FILE)
         self._store = open_folder(settings.out / "store")
         self._checkpoints = CheckpointFolder(settings.out / "models")
-        self._worker = ParquetWorker()
         self._genesis = load_checkpoint(genesis)
         self._checkpoints.add(genesis, self._genesis.digest)
         self._network = found(settings, tuple(MINERS), self._store, genesis)
@@ -153,7 +151,7 @@ class Demo:
         network, first = self._network, self._network.first_window
         windows = range(first, first + self._settings.windows)
         sources = JudgeSources(
-            self._chain, network.beacons, self._checkpoints, {LOCATOR: self._store}, self._worker
+            self._chain, network.beacons, self._checkpoints, {LOCATOR: self._store}
         )
         author = Author(get_software(), parameters.digest, network.hotkeys[VALIDATOR])
         tempo, records = parameters.timing.tempo, self._open_records()
@@ -202,7 +200,7 @@ class Demo:
 
     def _make_actor(self, name: str, parameters: Parameters, windows: range) -> Actor:
         kind, role, share = MINERS[name]
-        groups = max(parameters.work.audited_groups, int(self._settings.groups * share))
+        groups = max(parameters.work.audited_rollouts, int(self._settings.groups * share))
         chain, hotkey = self._chain, self._network.hotkeys[name]
         outside = MinerDependencies(
             chain, self._network.beacons, self._checkpoints, self._store, LOCATOR
@@ -219,14 +217,14 @@ class Demo:
         """An audit of the validator's record without a model, and in `settings.out/bundle` all that
         it has read, made as anyone would make it."""
         records = self._open_records()
-        with TemporaryDirectory(prefix="assay-") as scratch, ParquetWorker() as worker:
+        with TemporaryDirectory(prefix="assay-") as scratch:
             mirrors = [ModelFolders(self._settings.out / "models")]
             public = Public(
                 chain=self._network.chain,
                 beacons=self._network.beacons,
                 parameters=self.run.parameters,
                 records=records,
-                submissions=StoredSubmissions({LOCATOR: self._store}, worker),
+                submissions=StoredSubmissions({LOCATOR: self._store}),
                 outlines=FetchedOutlines(Path(scratch), lambda: mirrors),
                 copies={},
             )
@@ -252,15 +250,14 @@ class Demo:
             KeyboardInterrupt: on Ctrl-C, once every part has stopped.
             ChainError: the chain has come to a stop.
         """
-        with self._worker:
-            self.run.before = self._evaluate("evaluating the genesis model", self._genesis.digest)
-            self._enter("mining")
-            neurons = [actor.miner for actor in self.run.actors]
-            self._drive([*neurons, self.run.validator, self.run.trainer])
-            newest = self.run.lessons[-1].published.digest if self.run.lessons else None
-            digest = newest or self._genesis.digest
-            self.run.after = self._evaluate("evaluating the last checkpoint", digest)
-            self._enter("done")
+        self.run.before = self._evaluate("evaluating the genesis model", self._genesis.digest)
+        self._enter("mining")
+        neurons = [actor.miner for actor in self.run.actors]
+        self._drive([*neurons, self.run.validator, self.run.trainer])
+        newest = self.run.lessons[-1].published.digest if self.run.lessons else None
+        digest = newest or self._genesis.digest
+        self.run.after = self._evaluate("evaluating the last checkpoint", digest)
+        self._enter("done")
 
     def _drive(self, neurons: Sequence[Neuron]) -> None:
         timing, network = self.run.parameters.timing, self._network

@@ -10,7 +10,7 @@ from typing import Any
 
 from assay.audit.findings import AuditReport
 from assay.demo.demo_run import Actor, DemoRun
-from assay.gauntlet.content_attacks import FakingMiner
+from assay.gauntlet.strategy import Strategy
 from assay.neurons.program.program_status import (
     RUNNING,
     STOPPED,
@@ -201,7 +201,7 @@ def describe_summary(run: DemoRun, audit: AuditReport, seconds: float) -> dict[s
 
 
 def measure_peak_rss_mib() -> int:
-    """Most memory this process had, MiB; its Parquet worker adds about 80.
+    """Most memory this process had, MiB.
 
     A child's own peak cannot be asked for: Linux counts what it had of its parent before it began.
     """
@@ -287,13 +287,13 @@ def find_broken_honest(run: DemoRun, actor: Actor, pay: Mapping[int, Pay]) -> It
 
 
 def find_broken_cheat(run: DemoRun, actor: Actor, pay: Mapping[int, Pay]) -> Iterator[str]:
-    """A cheat that does some groups honestly is missed where the audit draws only these. It may be
-    paid by a settlement that missed it in every window, and be missed no more often than chance
-    explains."""
+    """A cheat some of whose rollouts are the honest ones is missed where the audit draws only
+    these. It may be paid by a settlement that missed it in every window, and be missed no more
+    often than chance explains."""
     reasons = _get_reasons(run, actor)
     missed = {window for window, reason in reasons.items() if reason is Reason.ACCEPTED}
-    audited = run.parameters.work.audited_groups
-    chance = actor.miner.compute_miss_chance(audited) if isinstance(actor.miner, FakingMiner) else 0
+    audited = run.parameters.work.audited_rollouts
+    chance = actor.miner.compute_miss_chance(audited) if isinstance(actor.miner, Strategy) else 0
     most = compute_most_missed(len(run.windows), chance)
     if len(missed) > most:
         accepted = f"{len(missed)} of {len(run.windows)} windows"

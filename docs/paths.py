@@ -31,7 +31,6 @@ from work import load_genesis
 from assay.artifacts.checkpoints import tensor_download
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions.submission_reader import KnownMirror
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.submission_judge import judge_hotkey
@@ -115,7 +114,7 @@ def find_room(module: str) -> str:
 
 def follow_submission() -> list[Turn]:
     """From the miner's store to the verdict."""
-    bench.GROUPS, bench.ROLLOUTS, bench.TOKENS = 1, 2, 4
+    bench.GROUPS, bench.TOKENS = 1, 4
     torch.set_num_threads(1)
     checkpoint = load_genesis()
     endless = replace(checkpoint.manifest, end_tokens=(0,), max_tokens=bench.TOKENS)
@@ -123,12 +122,12 @@ def follow_submission() -> list[Turn]:
     context = bench.open_window(checkpoint)
     data, context = bench.mine(checkpoint, context)
     committed, turns = context.commitments[bench.MINER], list[Turn]()
-    with tempfile.TemporaryDirectory() as folder, ParquetWorker() as worker:
+    with tempfile.TemporaryDirectory() as folder:
         store = open_folder(Path(folder))
         store.put(make_object_name(encode_ss58(bench.MINER), context.window), data)
         other = KnownMirror(open_folder(Path(folder) / "mirror"))
         stores = {committed.locator: store}
-        sources = JudgeSources(None, None, None, stores, worker, lambda root: [other])
+        sources = JudgeSources(None, None, None, stores, lambda root: [other])
         with follow(turns):
             ahead = ReadAhead(sources, threads=1)
             while ahead.choose(context, [bench.MINER]) is None:

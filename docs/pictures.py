@@ -64,10 +64,10 @@ def find_rollout(address: str, summary: dict[str, Any]) -> str:
     (hotkey,) = (row["hotkey"] for row in window["verdicts"] if row["name"] == MINER)
     member = f"/window/{window['window']}/{hotkey}"
     found = {}
-    for group in ask(address, member)["selection"]["audited"]:
-        size = ask(address, f"{member}/{group}/0")["group_size"]
-        for number in range(size):
-            path = f"{member}/{group}/{number}"
+    for group in ask(address, member)["audited"]:
+        place = f"{member}/{group['index']}"
+        for number in ask(address, f"{place}/0")["drawn"]["audited"]:
+            path = f"{place}/{number}"
             found[path] = ask(address, path)["reading"]["off"]
     refused = {path: off for path, off in found.items() if off}
     return min(refused, key=lambda path: refused[path])

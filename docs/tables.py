@@ -24,7 +24,7 @@ from assay.cli.status import (
 from assay.neurons.settings.loading import list_settings
 from assay.artifacts.store_objects import make_step_name
 from assay.neurons.program.metrics import COMMON, OWN, Metric, get_served_name
-from assay.artifacts.submissions.submission_pack import PackedFooter, PackedGroup, PackedRefusal, PackedSubmission
+from assay.artifacts.submissions.submission_pack import PackedPart, PackedRefusal, PackedSubmission
 from assay.artifacts.store_objects import (
     make_delta_name,
     make_tensor_name,
@@ -96,6 +96,7 @@ from assay.protocol.record import (
     make_window_record_name,
 )
 from assay.protocol.step import StepRecord, StepSource, StepSuccess
+from assay.protocol.submission import GroupSizes
 from assay.protocol.window import WINDOW_SCHEDULE, Phase
 
 SETTINGS = Path(__file__).with_name("settings.md")
@@ -115,6 +116,7 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     Work: {"main network": MAIN_WORK},
     Tests: {"small models": SMALL_MODEL_TESTS},
     Header: {},
+    GroupSizes: {},
     Calibration: {},
     Manifest: {},
     Member: {},
@@ -132,8 +134,7 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     StepSource: {},
     StepSuccess: {},
     PackedSubmission: {},
-    PackedFooter: {},
-    PackedGroup: {},
+    PackedPart: {},
     PackedRefusal: {},
 }
 
@@ -199,8 +200,13 @@ PREIMAGES = {
     Domain.VALIDATOR_PROJECTION: "audit_seed, the validator's hotkey",
     Domain.POSITIONS: "audit_seed, hotkey, u32 index, u32 rollout",
     Domain.AUDIT_GROUPS: "audit_seed, hotkey",
-    Domain.GROUP_LEAF: "u32 index, row 0, …, row G − 1",
-    Domain.HEADER_LEAF: "the encoded header",
+    Domain.AUDIT_ROLLOUTS: "audit_seed, hotkey, u32 index",
+    Domain.SAMPLE: "audit_seed, hotkey",
+    Domain.IDS: "a completion's ids as they lie in the file",
+    Domain.PROOF: "a rollout's proof as it lies in the file",
+    Domain.GROUP_LEAF: "u32 index, the group's head",
+    Domain.INDEX: "the file's index",
+    Domain.SUBMISSION: "the encoded header",
     Domain.NODE: "left, right",
     Domain.ROOT: "u32 count, context…, top of the tree",
     Domain.PARAMETERS: "the encoded parameters",

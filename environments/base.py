@@ -116,7 +116,8 @@ class Environment(Protocol):
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Score `completion`: the text after the prompt, without the end token.
 
-        Any string is scored, in time linear in its length; nothing in it raises.
+        Any string is scored, in time linear in its length; an answer that foreign code reads, in
+        bounded steps besides. Nothing in it raises.
 
         Raises:
             TypeError: `problem` was made by another environment.
@@ -135,6 +136,8 @@ class Param:
 
 #: Levels of a part of a mixture lie below it; part i's are added to i times it.
 PART_LEVELS = 1_000
+#: Bytes of an answer in UTF-8, at most.
+ANSWER_BYTES = 1 << 15
 #: A whole number, as an answer spells it: one spelling each, at most 18 digits.
 INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
@@ -176,12 +179,12 @@ def require_levels(levels: Sequence[int], legal: Sequence[int]) -> None:
 def read_answer(completion: str) -> str | None:
     """What follows `#### ` where that opens a line and `####` stands nowhere else, or None.
 
-    All of it to the end, nothing trimmed; linear in the text.
+    All of it to the end, nothing trimmed, at most `ANSWER_BYTES` in UTF-8; linear in the text.
     """
     before, mark, answer = completion.partition("#### ")
     if not mark or "####" in before or "####" in answer or (before and before[-1] != "\n"):
         return None
-    return answer
+    return answer if len(answer.encode("utf-8", "surrogatepass")) <= ANSWER_BYTES else None
 
 
 def resolve_params(

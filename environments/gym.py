@@ -1,13 +1,14 @@
 """`reasoning_gym:NAME`: the datasets of reasoning-gym, made and scored by its own code, in a cage.
 
 Foreign code makes the problems and scores strangers' answers, so it runs in a child process under
-limits. What is decided here, by counting characters, is decided alike everywhere: an answer that is
-not in form never reaches the scorer. Of the scorer's opinion only one thing is taken, that an
-answer is wholly right: partial credit depends on a machine's arithmetic and pays for hedging.
+limits. What is decided by counting is decided alike everywhere: an answer that is not in form never
+reaches the scorer, and a scorer that takes too many steps has given nothing. Of its opinion only
+one thing is taken, that an answer is wholly right: partial credit depends on a machine's arithmetic
+and pays for hedging.
 
 What this room does not know: whether another build of Python, numpy or sympy makes the same
-problems. So the versions are part of the digest, and datasets that were seen to depend on more than
-their seed are refused.
+problems. So the versions are part of the digest, Python's too, whose sum of floats is another since
+3.12; and datasets that were seen to depend on more than their seed are refused.
 """
 
 import decimal
@@ -24,6 +25,7 @@ from typing import Any, NoReturn
 
 from assay.cage import Budget, Cage, Lost, WorkerError, child
 from assay.environments.base import (
+    ANSWER_BYTES,
     INTEGER,
     Answer,
     DrawnEnvironment,
@@ -38,41 +40,42 @@ from assay.protocol.prf import Stream
 
 NAME = "reasoning_gym"
 #: Raised whenever any problem or score would change.
-VERSION = 1
+VERSION = 2
 #: What the tables of `gym_datasets` were made with.
 PACKAGE, PACKAGE_VERSION = "reasoning-gym", "0.1.25"
 
-#: Characters of a question, and of an answer where the reference is not longer itself.
-QUESTION_MAX, ANSWER_MAX = 16_384, 4_096
+#: Characters of a question. Bytes of an answer that is not the reference: these, or twice as many
+#: as the reference has; and brackets that it may open beyond those of the reference.
+QUESTION_MAX, ANSWER_MIN, BRACKETS_MORE = 16_384, 256, 64
 #: Seeds tried until a dataset makes a problem of one.
 _ATTEMPTS = 16
-#: Processor seconds for making a problem, and for scoring an answer; most take thousandths.
-MAKE_SECONDS, SCORE_SECONDS = 10.0, 5.0
+#: Processor seconds for making a problem; most take thousandths. For scoring an answer they are the
+#: last resort, for what `STEPS_MAX` does not see, and many times what so many steps take.
+MAKE_SECONDS, SCORE_SECONDS = 10.0, 20.0
+#: Seconds that either may take. Tuning.
+_PATIENCE = 120.0
 _REPLY_MAX = 1 << 20
 _BOOT = "from assay.environments.gym import serve_gym; serve_gym()"
 _REQUEST = "End with ####, a space and the answer alone; #### opens a line and stands there once."
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
-#: Scorers that would evaluate an answer as code, or be fooled by it, get these and nothing else: no
-#: name that could be called to do harm, no attribute, no quote. Possessive: they cannot backtrack.
-_SUMS = re.compile(r"[0-9+\-*/() ]*")
-_FORMULAE = re.compile(
-    r"(?:[0-9]++(?:\.[0-9]++)?|[+\-*/() ]|(?:[xyzXC]|a?(?:sin|cos|tan)h?|exp|log|sqrt|pi|E)"
-    r"(?![A-Za-z0-9_]))*+"
-)
+#: Scorers that would evaluate an answer as code, be fooled by it, or multiply the work that a text
+#: of its length is, get these and nothing else: no name that could be called to do harm, no
+#: attribute, no power, no move done ten times, no variable but the problem's. Possessive: they
+#: cannot backtrack.
 PATTERNS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
-        "binary_matrix": re.compile(r"[0-9 \n-]*"),
         "complex_arithmetic": re.compile(r"[0-9.+\-i ]*"),  # else nan is right
-        "countdown": _SUMS,
-        "intermediate_integration": _FORMULAE,
+        "countdown": re.compile(r"(?:[0-9+\-/() ]|\*(?!\*))*+"),
         "n_queens": re.compile(r"[Q_ \n]*"),
-        "polynomial_multiplication": _FORMULAE,
-        "simple_integration": _FORMULAE,
-        "spiral_matrix": re.compile(r"[0-9 -]*"),
-        "string_insertion": re.compile(r"[A-E]*"),
+        "number_sorting": re.compile(r"[0-9.,\-\[\]\"' ]*"),  # else NaN is right
+        "propositional_logic": re.compile(r"[A-Z()\u00ac\u2227\u2228\u2192\u2194 ]{,64}"),
+        "rubiks_cube": re.compile(r"(?:[LRDUBFXYZMESw' ]|[0-9](?![0-9]))*+"),
     }
 )
+#: Datasets of which only the reference is right. Of another text their scorers would evaluate the
+#: code, or rate how near it comes, in steps that grow with the fourth power of its length.
+_REFERENCE_ALONE = frozenset({"binary_matrix", "codeio", "spiral_matrix", "string_insertion"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +118,12 @@ class ReasoningGym(DrawnEnvironment):
         raise WorkerError(f"{self.name} makes no problem at level {level}")
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: the dataset's scorer gives the answer its full mark, within its time.
+        """Correctness: the dataset's scorer gives the answer its full mark, within `STEPS_MAX`.
 
         A scorer that dies of an answer, or takes more than its processor time, has not given it.
 
         Raises:
-            WorkerError: the machine is too busy to tell: our own fault.
+            WorkerError: the machine is too busy to tell, or ends the scorer: our own fault.
         """
         entry = problem.answer
         if not isinstance(entry, Entry) or entry.dataset != self._dataset:
@@ -139,17 +142,22 @@ class ReasoningGym(DrawnEnvironment):
 def is_well_formed(dataset: str, reference: str, answer: str) -> bool:
     """Whether a scorer gets to see an answer.
 
-    Of at most 4,096 characters, or four times the reference's; printable ASCII, or a character of
-    the reference; nothing blank at its ends; of several lines only where the reference is. Where
-    the reference is a whole number, the answer is the same text; where it is a number with a point,
-    the answer is one in the same spelling. An answer that holds the reference and more, whatever
-    the case of letters, is none: it hedges, or wraps it.
+    Printable ASCII, or a character of the reference; of at most 256 bytes in UTF-8, or twice the
+    reference's; of at most 64 opening brackets more than the reference's, which bounds their depth;
+    nothing blank at its ends; of several lines only where the reference is. Where the reference is
+    a whole number, the answer is the same text; where it is a number with a point, the answer is
+    one in the same spelling. An answer that holds the reference and more, whatever the case of
+    letters, is none: it hedges, or wraps it.
     """
     if answer == reference:
         return True
-    if not 1 <= len(answer) <= max(ANSWER_MAX, 4 * len(reference)) or answer != answer.strip():
+    if dataset in _REFERENCE_ALONE or not answer or answer != answer.strip():
         return False
     if not all(" " <= c <= "~" for c in set(answer) - set(reference)):
+        return False
+    if len(answer.encode()) > max(ANSWER_MIN, 2 * len(reference.encode())):
+        return False
+    if _count_brackets(answer) > _count_brackets(reference) + BRACKETS_MORE:
         return False
     if reference.lower() in answer.lower() or INTEGER.fullmatch(reference):
         return False
@@ -159,10 +167,14 @@ def is_well_formed(dataset: str, reference: str, answer: str) -> bool:
     return pattern is None or pattern.fullmatch(answer) is not None
 
 
+def _count_brackets(text: str) -> int:
+    return sum(map(text.count, "([{"))
+
+
 @cache
 def get_versions() -> bytes:
-    """reasoning-gym and what it builds on, with their versions, as the digest names them. Raises
-    ValueError: it is not installed, or in another version than the tables were made with."""
+    """reasoning-gym, what it builds on and Python, with their versions, as the digest names them.
+    Raises ValueError: it is not installed, or in another version than the tables were made with."""
     try:
         found = version(PACKAGE)
     except PackageNotFoundError:
@@ -174,7 +186,8 @@ def get_versions() -> bytes:
         )
     needed = [line for line in requires(PACKAGE) or () if "extra ==" not in line]
     names = sorted(re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0] for line in needed)
-    return "\n".join(f"{name} {version(name)}" for name in (PACKAGE, *names, "numpy")).encode()
+    lines = [f"{name} {version(name)}" for name in (PACKAGE, *names, "numpy")]
+    return "\n".join([*lines, f"python {sys.version_info[0]}.{sys.version_info[1]}"]).encode()
 
 
 def _is_askable(made: Mapping[str, Any]) -> bool:
@@ -187,6 +200,7 @@ def _is_askable(made: Mapping[str, Any]) -> bool:
         and reference == reference.strip() != ""
         and "####" not in reference
         and all(c.isprintable() or c in "\n\t" for c in question + reference)
+        and len(reference.encode()) <= ANSWER_BYTES
     )
 
 
@@ -198,7 +212,7 @@ def _ask(request: list[Any], seconds: float) -> dict[str, Any] | Lost:
 @cache
 def _get_cage() -> Cage:
     """One child a process for all datasets: what it says depends on the request alone."""
-    return Cage("scorer of reasoning_gym", _BOOT)
+    return Cage("scorer of reasoning_gym", _BOOT, _PATIENCE)
 
 
 # --- the caged child, which alone imports reasoning_gym. A request is a JSON list, an answer a JSON
@@ -207,6 +221,9 @@ def _get_cage() -> Cage:
 
 #: Bytes of address space beyond what the imports take. Tuning.
 MEMORY_BYTES = 1 << 30
+#: Steps that scoring an answer may take, as `sys.settrace` counts them: lines, and functions that
+#: are entered and left. Measured: no right answer takes a fifth of it, whatever it is padded with.
+STEPS_MAX = 5_000_000
 #: Entries kept, so that the rollouts of a group are scored without making it again. Tuning.
 _ENTRIES = 256
 #: Where entries without an answer of their own keep one that is right.
@@ -247,10 +264,34 @@ def answer_request(request: bytes) -> bytes:
         return _pack({"error": f"{type(error).__name__}: {error}"[:300]})
     if kind == "make":
         return _pack({"question": entry["question"], "answer": reference})
+    right, steps = _score(dataset, entry, rest[2])
+    return _pack({"right": right, "steps": steps})
+
+
+class _TooManyStepsError(BaseException):
+    """Not for a scorer to catch."""
+
+
+def _score(dataset: Any, entry: Any, text: str) -> tuple[bool, int]:
+    """Whether an answer has the full mark, and the steps that it took to tell."""
+    steps = 0
+
+    def count(frame: object, event: str, argument: object) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps > STEPS_MAX:
+            raise _TooManyStepsError
+        return count
+
+    sys.settrace(count)
     try:
-        return _pack({"right": float(dataset.score_answer(rest[2], entry)) >= 1.0})
-    except Exception:  # noqa: BLE001 - what breaks a foreign scorer is no answer to its question
-        return _pack({"right": False})
+        right = float(dataset.score_answer(text, entry)) >= 1.0
+        # what is raised in `count` ends the counting: whoever caught it went on uncounted
+        return right and sys.gettrace() is count, steps
+    except BaseException:  # noqa: BLE001 - what breaks a foreign scorer is no answer to its question
+        return False, steps
+    finally:
+        sys.settrace(None)
 
 
 def count_levels(name: str) -> int:

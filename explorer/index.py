@@ -81,7 +81,7 @@ class IndexedWindow:
     record: WindowRecord | None  # None: there is none that can be read
     link: str  # "ok", "missing", "differs" (from the digest that its settlement names)
     beacons: str  # "verified", "none", or what is wrong with them
-    #: reward_sum, rewards: of all rollouts of accepted audited groups, millionths, and how many
+    #: reward_sum, rewards: of all rollouts of accepted valued groups, millionths, and how many
     reward_sum: int = 0
     rewards: int = 0
 

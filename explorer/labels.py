@@ -24,6 +24,15 @@ _UNKNOWN = VerdictMark("?", "none", "no verdict")
 #: What stands for each, in the order of a legend.
 MARKS = (_ACCEPTED, _CHEATING, _WITHHELD, _OTHER, _ABSENT, _UNKNOWN)
 
+#: What an audit does with a rollout.
+ROLLOUT_MARKS = {
+    "audited": ("●", "goes through the model"),
+    "valued": ("○", "read and scored with its group, not run"),
+    "sampled": ("◇", "its bytes are compared with the commitment"),
+    "unread": ("·", "not looked at"),
+    "unknown": ("?", "the file says which of its group go through the model"),
+}
+
 _ABSENCES = {Reason.NO_COMMITMENT, Reason.NOT_REGISTERED}
 
 PHASES = {
@@ -39,7 +48,7 @@ DOING = {
     Phase.CHECKPOINT: "about to begin",
     Phase.CHALLENGE: "miners generate",
     Phase.COMMIT: "the audit is awaited",
-    Phase.AUDIT: "groups are fetched and judged",
+    Phase.AUDIT: "rollouts are fetched and judged",
     Phase.FETCH_END: "what was fetched is judged",
     Phase.VERDICT_END: "verdicts are final",
 }

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from assay.explorer.labels import MARKS, get_mark, show_hidden
+from assay.explorer.labels import MARKS, ROLLOUT_MARKS, get_mark, show_hidden
 
 _HERE = Path(__file__).parent
 
@@ -43,7 +43,11 @@ class Pages:
             about=write_about,
         )
         self._environment.globals.update(
-            mark=get_mark, marks=MARKS, address=make_address, place=place_on_axis
+            mark=get_mark,
+            marks=MARKS,
+            rollout_marks=ROLLOUT_MARKS,
+            address=make_address,
+            place=place_on_axis,
         )
 
     def render(self, template: str, document: dict[str, Any], state: dict[str, Any]) -> str:

@@ -120,7 +120,7 @@ class TokenReading:
     id: int
     text: str  # as the tokenizer writes it
     logprob: float  # −ln p, as the miner claims it
-    audited: bool  # whether the audit compares this position's log-probability
+    audited: bool  # whether the audit compares this position's log-probability, of this rollout
     #: margin, drawn, measured, distance: from a forward pass; None without one
     margin: float | None = None
     drawn: int | None = None
@@ -147,12 +147,13 @@ class RolloutReading:
 @dataclass(frozen=True, slots=True)
 class GroupReading:
     """One group of a miner's file. measured: whether the model was run; note: why not, and what it
-    would take."""
+    would take; audited: numbers of the rollouts that the audit draws, ascending."""
 
     prompt: str
     level: int
     measured: bool
     note: str | None
+    audited: Sequence[int]
     rollouts: Sequence[RolloutReading]
 
 

@@ -4,7 +4,7 @@ The chain is the simulator; model, beacons, calendar, proofs and judge are real.
 another attention implementation than the miners, so that honest noise is real noise.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
 from assay.devnet import SimulatedChain
 from assay.gauntlet.bench_models import BENCH, BENCH_TOKENS, Family
 from assay.gauntlet.sampling_attacks import make_stale
@@ -29,25 +28,24 @@ from assay.neurons.miner.miner import (
     MinerConfig,
     MinerDependencies,
     WindowWork,
-    compute_leaves,
     make_work,
 )
 from assay.neurons.session.window_reader import get_challenge, get_context
-from assay.protocol import Committed, Context, Footer, Header, Parameters, Reason, Refusal, Rollout
-from assay.protocol.encoding import encode
-from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION, Timing
+from assay.protocol import Committed, Context, Parameters, Reason, Refusal, Rollout
+from assay.protocol.parameters import DEMO_TIMING, Timing
 from assay.protocol.selection import select_positions
-from assay.protocol.submission import compute_submission_root, encode_rollout
+from assay.protocol.submission import Range, encode_submission, get_id_bits
 from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters
-from assay.verification import Forward, Measurement, Projection, Verdict
+from assay.verification import Examined, Forward, Measurement, Projection, Verdict, examine
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling
 from assay.verification.sketch import judge_sketch
 
-#: Groups a miner hands in a window: an audit sees a twelfth of them.
+#: Groups a miner hands in a window: an audit looks into a third of them.
 GROUPS_A_WINDOW = 48
 _M = TypeVar("_M", bound=Miner)
 _S = TypeVar("_S", bound=Strategy)
+_T = TypeVar("_T")
 _GENESIS_MS = 1_767_225_600_000
 LOCATOR = "gauntlet:store"
 _NAMES = ("owner", "trainer", "attacker", "victim")
@@ -55,18 +53,13 @@ _STALE_PASSAGES = 32
 
 
 class MemorySubmission:
-    """`SubmissionReader` over groups in memory: a file that was fetched and parsed already."""
+    """`SubmissionReader` over a file in memory."""
 
-    def __init__(self, header: Header, groups: Sequence[Group]) -> None:
-        self._footer = Footer(encode(header), tuple(compute_leaves(groups)))
-        self._groups = groups
-        self.root = compute_submission_root(header, self._footer.leaves)
+    def __init__(self, data: bytes) -> None:
+        self._data = data
 
-    def read_footer(self) -> Footer | Refusal:
-        return self._footer
-
-    def read_group(self, index: int) -> bytes | Refusal:
-        return b"".join(encode_rollout(rollout) for rollout in self._groups[index])
+    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
+        return parse(self._data[part.start : part.end])
 
 
 class RememberingForward:
@@ -78,7 +71,7 @@ class RememberingForward:
 
     def measure(
         self,
-        prompt: Sequence[int],
+        prompts: Sequence[Sequence[int]],
         completions: Sequence[NDArray[np.uint32]],
         seeds: Sequence[bytes],
         projection: Projection,
@@ -88,7 +81,10 @@ class RememberingForward:
         fresh = [i for i, key in enumerate(keys) if key not in self._known]
         if fresh:
             measured = self._forward.measure(
-                prompt, [completions[i] for i in fresh], [seeds[i] for i in fresh], projection
+                [prompts[i] for i in fresh],
+                [completions[i] for i in fresh],
+                [seeds[i] for i in fresh],
+                projection,
             )
             self._known |= {keys[i]: m for i, m in zip(fresh, measured, strict=True)}
         return [self._known[key] for key in keys]
@@ -99,16 +95,33 @@ class RememberingForward:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutRow:
+    """One measured rollout."""
+
+    tokens: int
+    differs: bool  # it is not the honest one
+    fault: Reason | None  # why its own audit refuses it
+
+
+@dataclass(frozen=True)
 class GroupRow:
     """One measured group."""
 
-    reason: Reason  # the judge's verdict on it alone
     value: int  # what it would earn were it accepted
     cost: float  # what making it took
-    tokens: int  # completion tokens
-    rollouts: int
-    differs: int  # rollouts that are not the honest ones
-    caught: int  # of these, refused by themselves
+    rollouts: tuple[RolloutRow, ...]
+    fault: Reason | None  # why it is refused where it is only read: an id or an ending
+
+    @property
+    def tokens(self) -> int:
+        """Of its completions."""
+        return sum(rollout.tokens for rollout in self.rollouts)
+
+    @cached_property
+    def faults(self) -> list[Reason]:
+        """What there is to be found of it."""
+        found = (self.fault, *(rollout.fault for rollout in self.rollouts))
+        return [fault for fault in found if fault is not None]
 
 
 def found_network(
@@ -222,7 +235,7 @@ class AttackSetup:
     ) -> list[Measurement]:
         """What the judge's reference says of completions of one group."""
         return self.forward.measure(
-            request.prompt, completions, request.seeds, self.work.projection
+            [request.prompt] * len(completions), completions, request.seeds, self.work.projection
         )
 
     def make_miner(self, kind: type[_S], groups: int) -> _S:
@@ -244,72 +257,79 @@ class AttackSetup:
         return kind.role is None or kind.role in self.inputs.models
 
     def measure(self, kind: type[Strategy]) -> list[GroupRow]:
-        """The strategy's groups, each judged by itself, and each differing rollout too."""
+        """The strategy's groups, each valued and each differing rollout judged by itself."""
         count = min(self.groups, kind.groups_max or self.groups)
         miner = self.make_miner(kind, count)
         groups = miner.generate(self.work, range(count))
         honest = self.get_honest("attacker", 1)
-        verdicts = self.judge_each(groups)
+        cost = miner.bill.units / count
         rows = []
-        for index, (group, verdict) in enumerate(zip(groups, verdicts, strict=True)):
-            pairs = enumerate(zip(group, honest[index], strict=True))
-            other = [r for r, (a, b) in pairs if encode_rollout(a) != encode_rollout(b)]
-            rows.append(
-                GroupRow(
-                    verdict.reason,
-                    sum(g.value for g in verdict.groups),
-                    miner.bill.units / count,
-                    sum(len(rollout.tokens) for rollout in group),
-                    len(group),
-                    len(other),
-                    sum(self.is_caught(miner, index, r, group[r]) for r in other),
-                )
-            )
+        for index, (examined, group) in enumerate(zip(self.examine(groups), groups, strict=True)):
+            rollouts = []
+            for r, (rollout, other) in enumerate(zip(group, honest[index], strict=True)):
+                differs = not _is_same(rollout, other)
+                fault = self.find_fault(miner, index, r, rollout) if differs else None
+                rollouts.append(RolloutRow(len(rollout.tokens), differs, fault))
+            if isinstance(examined, Verdict):
+                rows.append(GroupRow(0, cost, tuple(rollouts), examined.reason))
+            else:
+                (valued,) = examined.accept().groups
+                rows.append(GroupRow(valued.value, cost, tuple(rollouts), None))
         self.forward.forget()
         return rows
 
-    def judge_each(self, groups: Sequence[Group]) -> list[Verdict]:
-        """The judge's verdict on each group alone."""
-        hotkey = self.hotkeys["attacker"]
-        header = Header(
-            version=PROTOCOL_VERSION,
+    def commit(self, groups: Sequence[Group]) -> tuple[bytes, Context]:
+        """The attacker's file, and the window in which its root is on chain."""
+        hotkey, context = self.hotkeys["attacker"], self.context
+        data, root = encode_submission(
+            groups,
             parameters=self.parameters.digest,
-            window=self.context.window,
+            window=context.window,
             hotkey=hotkey,
-            checkpoint=self.context.checkpoint,
-            groups=len(groups),
+            checkpoint=context.checkpoint,
+            id_bits=get_id_bits(len(self.judged.tokenizer.drawable)),
         )
-        submission = MemorySubmission(header, groups)
-        committed = Committed(
-            submission.root, len(groups), self.context.challenge_block.number, LOCATOR
-        )
-        context = replace(self.context, commitments={hotkey: committed})
+        committed = Committed(root, len(groups), context.challenge_block.number, LOCATOR)
+        return data, replace(context, commitments={hotkey: committed})
+
+    def examine(self, groups: Sequence[Group]) -> list[Verdict | Examined]:
+        """What the judge says of each group alone before it runs the model."""
+        data, context = self.commit(groups)
+        submission, hotkey = MemorySubmission(data), self.hotkeys["attacker"]
+        tokenizer, manifest = self.judged.tokenizer, self.judged.manifest
         return [
-            judge_with_checkpoint(
-                submission, hotkey, context, self.judged, groups=[index], forward=self.forward
-            )
+            examine(submission, hotkey, context, tokenizer, manifest=manifest, groups=[index])
             for index in range(len(groups))
         ]
 
-    def is_caught(self, miner: Miner, index: int, number: int, rollout: Rollout) -> bool:
-        """Whether one rollout alone is refused, by the judge's own tests."""
+    def find_fault(self, miner: Miner, index: int, number: int, rollout: Rollout) -> Reason | None:
+        """Why one rollout alone is refused, by the judge's own tests."""
         manifest, tests = self.checkpoint.manifest, self.parameters.tests
         tokens, drawable = rollout.tokens, self.checkpoint.tokenizer.drawable
         ends = np.flatnonzero(np.isin(tokens, manifest.end_tokens))
         due = min([manifest.max_tokens, *(ends[:1] + 1)])
-        if len(tokens) != due or not drawable[np.minimum(tokens, len(drawable) - 1)].all():
-            return True
+        if not drawable[np.minimum(tokens, len(drawable) - 1)].all():
+            return Reason.TOKEN_OUT_OF_RANGE
+        if len(tokens) != due:
+            return Reason.WRONG_TERMINATION
         request = miner.make_request(self.work, index)
         (m,) = self.forward.measure(
-            request.prompt, [tokens], [request.seeds[number]], self.work.projection
+            [request.prompt], [tokens], [request.seeds[number]], self.work.projection
         )
         seed = self.context.audit_seed
         positions = select_positions(seed, miner.hotkey, index, number, len(tokens))
         sampling = judge_sampling(
             m.margins, m.gini, self.judged.calibration, tests, self.parameters.work.temperature
         )
-        return (
-            judge_sketch(rollout.sketch, m.sketch, tests).token is not None
-            or judge_logprobs(rollout.logprobs, m.logprobs, positions, tests).token is not None
-            or sampling.token is not None
-        )
+        if judge_sketch(rollout.sketch, m.sketch, tests).token is not None:
+            return Reason.SKETCH_MISMATCH
+        if judge_logprobs(rollout.logprobs, m.logprobs, positions, tests).token is not None:
+            return Reason.LOGPROB_MISMATCH
+        return None if sampling.token is None else Reason.SAMPLING_MISMATCH
+
+
+def _is_same(one: Rollout, other: Rollout) -> bool:
+    return all(
+        np.array_equal(getattr(one, column), getattr(other, column))
+        for column in ("tokens", "logprobs", "sketch")
+    )

@@ -3,14 +3,12 @@
 They run as whole miners on the simulator beside a whole validator; `act` is called once a block.
 """
 
-import io
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
 from typing import ClassVar
 
-from assay.artifacts.submissions.submission_file import write_submission
 from assay.devnet import SimulatedChain
 from assay.gauntlet.content_attacks import FakingMiner
 from assay.gauntlet.strategy import Strategy
@@ -19,9 +17,11 @@ from assay.neurons.miner.work_database import WorkStage
 from assay.neurons.session.window_reader import get_context
 from assay.protocol import Context, Phase, encode_commitment
 from assay.protocol.selection import Selection, select_committed
+from assay.protocol.submission import decode_opening, get_opening_bytes
 from assay.protocol.window import compute_block, compute_window
 
-_GARBAGE = b"these bytes are no Parquet file"
+#: As long as any file's opening.
+_GARBAGE = b"these bytes are no submission" * 1_000
 
 
 class AuditWatcher(FakingMiner, ABC):
@@ -54,7 +54,7 @@ class AuditWatcher(FakingMiner, ABC):
 
     def is_hit(self, work: WindowWork, selection: Selection) -> bool:
         """Whether the audit looks at a faked group."""
-        return max(selection.audited) >= max(1, int(len(work.groups) * self.share))
+        return selection.audited[-1].index >= max(1, int(len(work.groups) * self.share))
 
     @abstractmethod
     def answer(self, work: WindowWork, selection: Selection) -> None:
@@ -97,17 +97,12 @@ class UploadsOnlyTheAudited(AuditWatcher):
     title, share = "only audited groups uploaded", 1.0
 
     def answer(self, work: WindowWork, selection: Selection) -> None:
-        import pyarrow.parquet as pq  # slow to import
-
-        data = bytearray(write_submission(self._make_header(work), work.groups))
-        metadata = pq.ParquetFile(io.BytesIO(bytes(data))).metadata
-        for index in set(range(len(work.groups))) - set(selection.audited):
-            for column in range(metadata.num_columns):
-                chunk = metadata.row_group(index).column(column)
-                start = chunk.data_page_offset
-                data[start : start + chunk.total_compressed_size] = bytes(
-                    chunk.total_compressed_size
-                )
+        data = bytearray(self.encode(work))
+        count = len(work.groups)
+        opening = decode_opening(bytes(data[: get_opening_bytes(count)]), count)
+        for index in set(range(count)) - {group.index for group in selection.audited}:
+            place = opening.find_group(index)
+            data[place.start : place.end] = bytes(place.size)
         self.upload(work.challenge.window, bytes(data))
 
 
@@ -127,12 +122,11 @@ class OverwritesTheCommitment(AuditWatcher):
 
     def answer(self, work: WindowWork, selection: Selection) -> None:
         """Genuine groups where the audit looks, copies elsewhere, under a root that is too late."""
-        better = replace(work, groups=list(work.groups))
-        for index in selection.audited:
-            genuine = Miner.generate(self, work, range(index, index + 1))
-            (better.groups[index],) = self.bill_tokens(genuine, "bf16")
-        data = write_submission(self._make_header(better), better.groups)
-        self.upload(work.challenge.window, data)
+        better = replace(work, groups=list(work.groups), root=None)
+        for group in selection.audited:
+            genuine = Miner.generate(self, work, range(group.index, group.index + 1))
+            (better.groups[group.index],) = self.bill_tokens(genuine, "bf16")
+        self.upload(work.challenge.window, self.encode(better))
         payload = encode_commitment(self._make_commitment(better))
         self.dependencies.chain.set_commitment(self.hotkey, payload)
         self.overwrote = True

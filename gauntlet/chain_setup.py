@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.gauntlet.attack_setup import LOCATOR, found_network
 from assay.gauntlet.measuring import TableRow
 from assay.gauntlet.sampling_attacks import Honest
@@ -28,7 +27,7 @@ from assay.training import GENESIS
 from assay.verification import Seat
 
 MODEL = "shipped, on chain"
-#: Groups a miner hands in: a quarter is audited, half is fetched, a quarter is left alone.
+#: Groups a miner hands in: the audit looks into half of them.
 _GROUPS = 16
 #: Windows that the one settlement covers.
 WINDOWS = 4
@@ -53,11 +52,7 @@ class ChainAttackSetup:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        kinds: Sequence[type[Strategy]],
-        worker: ParquetWorker,
-        windows: int = WINDOWS,
+        self, folder: Path, kinds: Sequence[type[Strategy]], windows: int = WINDOWS
     ) -> None:
         self._windows = windows
         timing = replace(DEMO_TIMING, tempo=DEMO_TIMING.window_blocks * (windows + 3))
@@ -78,7 +73,6 @@ class ChainAttackSetup:
             dependencies.beacons,
             dependencies.checkpoints,
             {LOCATOR: dependencies.store},
-            worker,
         )
         self.validator = Validator(
             hotkeys["validator"],
@@ -144,8 +138,7 @@ def run_calendar(
     if only is not None and kinds == (Honest,):
         return []
     report(f"on chain: {len(kinds)} miners, {windows} windows")
-    with ParquetWorker() as worker:
-        outcomes = ChainAttackSetup(folder, kinds, worker, windows).play()
+    outcomes = ChainAttackSetup(folder, kinds, windows).play()
     honest = outcomes[0].settled / outcomes[0].cost
     return [make_row(outcome, honest) for outcome in outcomes]
 

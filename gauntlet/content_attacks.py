@@ -306,7 +306,7 @@ class FakingMiner(Strategy):
         return max(1, int(self.config.groups * self.share))
 
     def compute_miss_chance(self, audited: int) -> float:
-        """Chance that an audit of so many groups draws none that it copied: hypergeometric."""
+        """Chance that so many groups drawn are none that it copied: hypergeometric."""
         return comb(self.count_honest(), audited) / comb(self.config.groups, audited)
 
     def fake(self, known: Sequence[Group], index: int, honest: int) -> Group:

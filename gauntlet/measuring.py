@@ -1,14 +1,16 @@
 """The gauntlet: every strategy measured by the real judge, then 200 windows of income each.
 
-Groups are measured once and resampled: a window draws its audited groups from them, a settlement is
+Groups are measured once and resampled: a window draws what is audited from them, a settlement is
 `compute_settlement` over twelve windows. The standard error comes from repeating all of it, the
 choice of measured groups included.
 """
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from assay.gauntlet.content_attacks import FakingMiner
 from assay.gauntlet.strategy import PRICES, Strategy
 from assay.gauntlet.table import LEGAL, STRATEGIES
 from assay.protocol import Reason
+from assay.protocol.parameters import Work
 from assay.verification import Result, Seat, compute_settlement
 
 WINDOWS = 200
@@ -42,6 +45,7 @@ class Income:
 
     mean: float
     error: float
+    detected: float  # share of windows that are refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +109,11 @@ def run_family(
         if setup.is_possible(kind):
             report(f"{name}: {kind.title}")
             measured.append((kind, setup.measure(kind)))
-    audited = setup.parameters.work.audited_groups
-    incomes = [compute_income(rows, kind, audited) for kind, rows in measured]
+    work = setup.parameters.work
+    incomes = [compute_income(rows, kind, work) for kind, rows in measured]
     legal = [(kind, i) for (kind, _), i in zip(measured, incomes, strict=True) if kind.legal]
     rows = [
-        make_row(name, kind, groups, income, find_baseline(kind, legal), audited)
+        make_row(name, kind, groups, income, find_baseline(kind, legal))
         for (kind, groups), income in zip(measured, incomes, strict=True)
     ]
     return [*rows, make_stopping_row(name, measured[0][1])]
@@ -154,17 +158,18 @@ def make_stopping_row(model: str, honest: Sequence[GroupRow]) -> TableRow:
 def compute_stopping_gain(
     costs: Sequence[float], values: Sequence[float], price: float = 0.0
 ) -> float:
-    """What many hotkeys gain that each stop where the next problem is dear, relative to one that
-    goes on: the best over all limits.
+    """What many hotkeys gain that each stop before a problem which pays badly for what it costs,
+    relative to one that goes on: the best over all limits.
 
-    A hotkey's problems come in its own order, so one that stops before the first group above the
-    limit keeps only groups below it. The attacker is assumed to know a group's cost beforehand.
+    A hotkey's problems come in its own order, so one that stops before the first group beyond the
+    limit keeps only groups within it. The attacker is assumed to know a group's cost and value
+    beforehand.
 
     Args:
         costs, values: of measured groups, in any order.
         price: of a hotkey, in the cost of a mean group.
     """
-    pairs = sorted(zip(costs, values, strict=True))
+    pairs = sorted(zip(costs, values, strict=True), key=lambda pair: pair[0] / pair[1])
     spent, earned = sum(costs), sum(values)
     mean = spent / len(pairs)
     best = 0.0
@@ -177,13 +182,15 @@ def compute_stopping_gain(
     return best
 
 
-def compute_income(rows: Sequence[GroupRow], kind: type[Strategy], audited: int) -> Income:
+def compute_income(rows: Sequence[GroupRow], kind: type[Strategy], work: Work) -> Income:
     """Score a unit of compute, windows resampled from measured groups. What the ledger would add
     to the evidence is left out, in the attacker's favour."""
     rng = np.random.default_rng(0)
     values = np.array([row.value for row in rows], np.int64)
     costs = np.array([row.cost for row in rows])
-    incomes = []
+    audited = min(work.audited_rollouts, GROUPS_A_WINDOW)
+    valued = min(work.valued_groups, audited)
+    incomes, caught = [], 0
     for _ in range(_REPEATS):
         # a share that is faked by design is no accident of which groups were measured
         every = np.arange(len(rows))
@@ -191,49 +198,67 @@ def compute_income(rows: Sequence[GroupRow], kind: type[Strategy], audited: int)
         drawn = pool[rng.integers(len(rows), size=(WINDOWS, audited))]
         results = []
         for window, chosen in enumerate(drawn):
-            faults = [rows[i].reason for i in chosen if rows[i].reason is not Reason.ACCEPTED]
-            reason = faults[0] if faults else Reason.ACCEPTED
-            if faults and kind.hides is not None:
+            reason = find_fault([rows[i] for i in chosen], valued, rng.random(audited).tolist())
+            caught += reason is not None
+            if reason is not None and kind.hides is not None:
                 reason = Reason(kind.hides)
-            score = 0 if faults else GROUPS_A_WINDOW * int(values[chosen].sum()) // audited
-            results.append(Result(window, _SEAT, reason, score))
+            value = int(values[chosen[:valued]].sum())
+            score = 0 if reason is not None else GROUPS_A_WINDOW * value // valued
+            results.append(Result(window, _SEAT, reason or Reason.ACCEPTED, score))
         settled = sum(
             compute_settlement(results[start : start + SETTLEMENT_WINDOWS])[_SEAT]
             for start in range(0, WINDOWS, SETTLEMENT_WINDOWS)
         )
         spent = WINDOWS * GROUPS_A_WINDOW * float(costs[pool].mean())
         incomes.append(settled / spent)
-    return Income(float(np.mean(incomes)), float(np.std(incomes, ddof=1)))
+    detected = caught / (_REPEATS * WINDOWS)
+    return Income(float(np.mean(incomes)), float(np.std(incomes, ddof=1)), detected)
+
+
+def find_fault(groups: Sequence[GroupRow], valued: int, draws: Sequence[float]) -> Reason | None:
+    """What an audit finds that looks at one rollout of each group, the first so many of which it
+    values: there a rollout is drawn by its tokens, and all endings are seen.
+
+    Args:
+        draws: uniform in [0, 1), one a group.
+    """
+    for place, (group, draw) in enumerate(zip(groups, draws, strict=True)):
+        if not group.faults:
+            continue
+        if place < valued and group.fault is not None:
+            return group.fault
+        ends = list(accumulate(r.tokens if place < valued else 1 for r in group.rollouts))
+        fault = group.rollouts[bisect_right(ends, draw * ends[-1])].fault
+        if fault is not None:
+            return fault
+    return None
 
 
 def bootstrap_rate(rows: Sequence[GroupRow]) -> float:
     """Lower bound of the share of rollouts refused by themselves: 2.5 % over groups resampled, one
     rollout that was missed added."""
     rng = np.random.default_rng(0)
-    caught = np.array([row.caught for row in rows])
-    count = np.array([row.rollouts for row in rows])
+    caught = np.array([count_caught(row) for row in rows])
+    count = np.array([len(row.rollouts) for row in rows])
     drawn = rng.integers(len(rows), size=(_BOOTSTRAPS, len(rows)))
     rates = caught[drawn].sum(axis=1) / (count[drawn].sum(axis=1) + 1)
     return float(np.quantile(rates, 0.025))
 
 
-def compute_detection(rate: float, rollouts: float) -> float:
-    """Chance that at least one of so many rollouts is refused."""
-    return 1.0 - (1.0 - rate) ** rollouts
+def count_caught(row: GroupRow) -> int:
+    """Rollouts of a group that are refused by themselves."""
+    return sum(rollout.fault is not None for rollout in row.rollouts)
 
 
 def make_row(
-    model: str,
-    kind: type[Strategy],
-    rows: Sequence[GroupRow],
-    income: Income,
-    best: Income,
-    audited: int,
+    model: str, kind: type[Strategy], rows: Sequence[GroupRow], income: Income, best: Income
 ) -> TableRow:
     """The figures of one strategy."""
-    rollouts = sum(row.rollouts for row in rows)
-    differs, caught = sum(row.differs for row in rows), sum(row.caught for row in rows)
-    refused = sum(row.reason is not Reason.ACCEPTED for row in rows) / len(rows)
+    rollouts = sum(len(row.rollouts) for row in rows)
+    differs = sum(rollout.differs for row in rows for rollout in row.rollouts)
+    caught = sum(map(count_caught, rows))
+    refused = sum(bool(row.faults) for row in rows) / len(rows)
+    reasons = Counter((row.faults or [Reason.ACCEPTED])[0].value for row in rows)
     low = bootstrap_rate(rows)
     length = sum(row.tokens for row in rows) / rollouts
     needed = None
@@ -253,12 +278,12 @@ def make_row(
         detected_per_rollout=caught / rollouts,
         detected_low=low,
         detected_per_group=refused,
-        detected_per_window=compute_detection(refused, audited),
+        detected_per_window=income.detected,
         tokens_to_9999=None if needed is None else math.ceil(needed * length),
         income_per_compute=relative,
         income_error=error,
         pays=not kind.legal and relative > 1 + _ERRORS * error,
-        reasons=dict(sorted(Counter(row.reason.value for row in rows).items())),
+        reasons=dict(sorted(reasons.items())),
     )
 
 

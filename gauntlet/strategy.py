@@ -87,6 +87,7 @@ class Strategy(Miner):
     precision: ClassVar[str | None] = None
     needs_end: ClassVar[bool] = False  # makes sense only where completions end by themselves
     groups_max: ClassVar[int | None] = None  # groups measured, where one costs much
+    luck: ClassVar[float] = 0.0  # chance that a rollout comes out as the honest one all the same
     #: shows nothing, or nonsense, in a window whose audit has hit something faked
     hides: ClassVar[str | None] = None
     engine: ClassVar[str] = "bf16"
@@ -130,6 +131,10 @@ class Strategy(Miner):
 
     def act(self, head: int) -> None:
         """What it does at a block beside a miner's steps; most do nothing."""
+
+    def compute_miss_chance(self, audited: int) -> float:
+        """Chance that an audit of so many rollouts, each of another group, finds nothing."""
+        return self.luck**audited
 
     def forge(self, index: int, group: Group) -> Group:
         """What is handed in for a group with genuine columns."""
@@ -212,7 +217,8 @@ def prefill(work: WindowWork, request: GroupRequest, tokens: Sequence[Sequence[i
     """Genuine log-probabilities and sketches for tokens from anywhere."""
     reference = work.checkpoint.get_reference(work.challenge.parameters.work.temperature)
     completions = [np.array(row, np.uint32) for row in tokens]
-    measured = reference.measure(request.prompt, completions, request.seeds, work.projection)
+    prompts = [request.prompt] * len(completions)
+    measured = reference.measure(prompts, completions, request.seeds, work.projection)
     return [
         Rollout(completion, m.logprobs, m.sketch)
         for completion, m in zip(completions, measured, strict=True)

@@ -63,7 +63,7 @@ def generate_groups(
             pending[g][r] = Request(request.prompt, request.seed, tokens)
         for g in list(pending):
             measured = reference.measure(
-                requests[g].prompt,
+                [requests[g].prompt] * len(pending[g]),
                 [np.array(request.tokens, np.uint32) for request in pending[g]],
                 requests[g].seeds,
                 projection,

@@ -107,8 +107,8 @@ class PlainReference(Reference):
     """
 
     def _iterate_states(
-        self, prompt: Sequence[int], completions: Sequence[NDArray[np.uint32]]
+        self, prompts: Sequence[Sequence[int]], completions: Sequence[NDArray[np.uint32]]
     ) -> Iterator[tuple[list[int], list[Tensor]]]:
-        for index, completion in enumerate(completions):
+        for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
             passage = Passage(tuple(prompt), tuple(completion.tolist()))
             yield [index], self.compute_states([passage])

@@ -1,13 +1,13 @@
-"""The reference: the checkpoint's stored weights in fp32, one batched prefill a group.
+"""The reference: the checkpoint's stored weights in fp32, a batched prefill.
 
 What this does not know: who generated the tokens, with which engine, in which precision or whose
 batch. It says what the model itself would have drawn at every position, and how far the claim is
 from it. Specification, sections 3, 5 and 6.
 
-What it costs: the prompt of a group is computed once, or, where it fits the padding of its
-completions, within their pass. Completions whose lengths round up to the same multiple of 64 are
-prefilled together and with no others, so short ones do not pay for long ones, and what is measured
-of one depends on its company in the last bits of a matrix product only.
+What it costs: a prompt that several completions share is computed once, or, where it fits the
+padding of its completions, within their pass. Completions whose lengths round up to the same
+multiple of 64 are prefilled together and with no others, so short ones do not pay for long ones,
+and what is measured of one depends on its company in the last bits of a matrix product only.
 No [tokens, vocabulary] array has more than `LOGIT_ELEMENTS_MAX` elements; on a CPU two of them live
 at once, of 4 bytes an element: 128 MiB. A GPU draws on tensors, which takes 40 bytes more.
 """
@@ -85,7 +85,7 @@ class Reference:
 
     def measure(
         self,
-        prompt: Sequence[int],
+        prompts: Sequence[Sequence[int]],
         completions: Sequence[NDArray[np.uint32]],
         seeds: Sequence[bytes],
         projection: Projection,
@@ -96,7 +96,7 @@ class Reference:
         keys = make_keys(seeds, device)
         measured: dict[int, Measurement] = {}
         with torch.inference_mode():
-            for chosen, states in self._iterate_states(prompt, completions):
+            for chosen, states in self._iterate_states(prompts, completions):
                 lengths = [len(state) for state in states]
                 tokens = np.concatenate([completions[i] for i in chosen]).astype(np.int64)
                 rows = Rows(
@@ -128,13 +128,29 @@ class Reference:
             return self.model.lm_head(states)
 
     def _iterate_states(
+        self, prompts: Sequence[Sequence[int]], completions: Sequence[NDArray[np.uint32]]
+    ) -> Iterator[tuple[list[int], list[Tensor]]]:
+        """Batches of (indices of completions, states [T, H] of each)."""
+        sharing: dict[tuple[int, ...], list[int]] = {}
+        for i, prompt in enumerate(prompts):
+            sharing.setdefault(tuple(prompt), []).append(i)
+        whole: list[int] = []
+        for prompt, members in sharing.items():
+            rows = [completions[i] for i in members]
+            if len(members) == 1 or _fits_padding(prompt, rows):
+                whole += members
+                continue
+            for chosen, states in self._iterate_shared(prompt, rows):
+                yield [members[i] for i in chosen], states
+        whole.sort()
+        passages = [Passage(tuple(prompts[i]), tuple(completions[i].tolist())) for i in whole]
+        for chosen, states in self._iterate_whole(passages):
+            yield [whole[i] for i in chosen], states
+
+    def _iterate_shared(
         self, prompt: Sequence[int], completions: Sequence[NDArray[np.uint32]]
     ) -> Iterator[tuple[list[int], list[Tensor]]]:
-        """Batches of (indices of completions, states [T, H] of each), the prompt shared by all."""
-        if _fits_padding(prompt, completions):
-            passages = [Passage(tuple(prompt), tuple(c.tolist())) for c in completions]
-            yield from self._iterate_whole(passages)
-            return
+        """The same of completions of one prompt, which is computed once."""
         device = self.model.device
         prefix = DynamicCache(config=self.model.config)
         if len(prompt) > 1:

@@ -33,7 +33,7 @@ from assay.protocol.record import (
 from assay.protocol.score_tree import make_score_tree
 from assay.protocol.ss58 import decode_ss58, encode_ss58
 from assay.protocol.step import StepRecord, StepSource, StepSuccess
-from assay.protocol.submission import Footer, Header, Rollout
+from assay.protocol.submission import Header, Rollout
 from assay.protocol.window import Block, Phase
 
 __all__ = [
@@ -47,7 +47,6 @@ __all__ = [
     "Context",
     "Domain",
     "EncodingError",
-    "Footer",
     "Header",
     "Manifest",
     "Member",

@@ -64,4 +64,4 @@ def parse_commitment(payload: bytes) -> Commitment | None:
 
 def make_object_name(hotkey: str, window: int) -> str:
     """Where a miner's file lies under its locator. `hotkey` in SS58."""
-    return f"{hotkey}/window-{window}.parquet"
+    return f"{hotkey}/window-{window}.rollouts"

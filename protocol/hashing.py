@@ -14,39 +14,44 @@ class Domain(Enum):
     """What a hash is for. Each label is used by one computation only and never repeated."""
 
     # seeds
-    CHALLENGE = b"assay/v1/challenge"
-    AUDIT = b"assay/v1/audit"
-    PROBLEM = b"assay/v1/problem"
-    ROLLOUT = b"assay/v1/rollout"
-    PROJECTION = b"assay/v1/projection"
-    VALIDATOR_PROJECTION = b"assay/v1/validator-projection"
-    POSITIONS = b"assay/v1/positions"
-    AUDIT_GROUPS = b"assay/v1/audit-groups"
+    CHALLENGE = b"assay/v2/challenge"
+    AUDIT = b"assay/v2/audit"
+    PROBLEM = b"assay/v2/problem"
+    ROLLOUT = b"assay/v2/rollout"
+    PROJECTION = b"assay/v2/projection"
+    VALIDATOR_PROJECTION = b"assay/v2/validator-projection"
+    POSITIONS = b"assay/v2/positions"
+    AUDIT_GROUPS = b"assay/v2/audit-groups"
+    AUDIT_ROLLOUTS = b"assay/v2/audit-rollouts"
+    SAMPLE = b"assay/v2/sample"
     # submission
-    GROUP_LEAF = b"assay/v1/group-leaf"
-    HEADER_LEAF = b"assay/v1/header-leaf"
-    NODE = b"assay/v1/node"
-    ROOT = b"assay/v1/root"
+    IDS = b"assay/v2/ids"
+    PROOF = b"assay/v2/proof"
+    GROUP_LEAF = b"assay/v2/group-leaf"
+    INDEX = b"assay/v2/index"
+    SUBMISSION = b"assay/v2/submission"
+    NODE = b"assay/v2/node"
+    ROOT = b"assay/v2/root"
     # things with a digest of their own
-    PARAMETERS = b"assay/v1/parameters"
-    ENVIRONMENT = b"assay/v1/environment"
-    CHECKPOINT = b"assay/v1/checkpoint"
-    TENSOR_LEAF = b"assay/v1/tensor-leaf"
-    STRUCTURE = b"assay/v1/structure"
-    TOKENIZER = b"assay/v1/tokenizer"
-    CHAT_TEMPLATE = b"assay/v1/chat-template"
-    CALIBRATION = b"assay/v1/calibration"
-    CALIBRATION_SET = b"assay/v1/calibration-set"
-    CALIBRATION_PROBLEM = b"assay/v1/calibration-problem"
-    STEP = b"assay/v1/step"
-    STEP_LEAF = b"assay/v1/step-leaf"
-    WINDOW_RECORD = b"assay/v1/window-record"
-    SETTLEMENT_RECORD = b"assay/v1/settlement-record"
+    PARAMETERS = b"assay/v2/parameters"
+    ENVIRONMENT = b"assay/v2/environment"
+    CHECKPOINT = b"assay/v2/checkpoint"
+    TENSOR_LEAF = b"assay/v2/tensor-leaf"
+    STRUCTURE = b"assay/v2/structure"
+    TOKENIZER = b"assay/v2/tokenizer"
+    CHAT_TEMPLATE = b"assay/v2/chat-template"
+    CALIBRATION = b"assay/v2/calibration"
+    CALIBRATION_SET = b"assay/v2/calibration-set"
+    CALIBRATION_PROBLEM = b"assay/v2/calibration-problem"
+    STEP = b"assay/v2/step"
+    STEP_LEAF = b"assay/v2/step-leaf"
+    WINDOW_RECORD = b"assay/v2/window-record"
+    SETTLEMENT_RECORD = b"assay/v2/settlement-record"
     # streams drawn inside an environment, and outside the protocol proper
-    ENVIRONMENT_STREAM = b"assay/v1/environment-stream"
-    HELD_OUT = b"assay/v1/held-out"
-    TRAINER = b"assay/v1/trainer"
-    LOCAL_KEY = b"assay/v1/local-key"
+    ENVIRONMENT_STREAM = b"assay/v2/environment-stream"
+    HELD_OUT = b"assay/v2/held-out"
+    TRAINER = b"assay/v2/trainer"
+    LOCAL_KEY = b"assay/v2/local-key"
 
 
 def hash_fields(domain: Domain, *fields: bytes) -> bytes:
@@ -63,27 +68,56 @@ def hash_fields(domain: Domain, *fields: bytes) -> bytes:
     return state.digest()
 
 
-def compute_tree_root(leaves: Sequence[bytes]) -> bytes:
-    """Top of the binary tree over hashed `leaves`; an odd node is promoted, never duplicated.
-
-    Not to be committed to by itself: `compute_root` binds count and context.
+def compute_tree(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """The levels of the binary tree over hashed `leaves`, from them up to its top; an odd node is
+    promoted, never duplicated.
 
     Raises:
         ValueError: the tree is empty.
     """
     if not leaves:
         raise ValueError("a Merkle tree needs at least one leaf")
-    level = list(leaves)
-    while len(level) > 1:
+    levels = [list(leaves)]
+    while len(level := levels[-1]) > 1:
         paired = [
             hash_fields(Domain.NODE, level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)
         ]
-        level = paired + level[len(level) - len(level) % 2 :]
-    return level[0]
+        levels.append(paired + level[len(level) - len(level) % 2 :])
+    return levels
+
+
+def get_path(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
+    """The nodes beside the way from a leaf of `compute_tree` to the top, from below."""
+    return [
+        level[(index >> height) ^ 1]
+        for height, level in enumerate(levels)
+        if (index >> height) ^ 1 < len(level)
+    ]
+
+
+def count_path(leaves: int, index: int) -> int:
+    """How many nodes `get_path` has in a tree of so many leaves."""
+    count = 0
+    while leaves > 1:
+        count += index ^ 1 < leaves
+        leaves, index = (leaves + 1) // 2, index // 2
+    return count
+
+
+def compute_path_top(leaf: bytes, leaves: int, index: int, path: Sequence[bytes]) -> bytes:
+    """The top of the tree that a leaf and its path lead to. `path` has `count_path` nodes."""
+    node, rest = leaf, iter(path)
+    while leaves > 1:
+        if index ^ 1 < leaves:
+            beside = next(rest)
+            pair = (beside, node) if index & 1 else (node, beside)
+            node = hash_fields(Domain.NODE, *pair)
+        leaves, index = (leaves + 1) // 2, index // 2
+    return node
 
 
 def compute_root(leaves: Sequence[bytes], *context: bytes) -> bytes:
     """What is committed: hash(root, u32 count, context…, tree root), 32 bytes. Raises a ValueError
     where the tree is empty."""
     count = len(leaves).to_bytes(4, "big")
-    return hash_fields(Domain.ROOT, count, *context, compute_tree_root(leaves))
+    return hash_fields(Domain.ROOT, count, *context, compute_tree(leaves)[-1][0])

@@ -29,7 +29,7 @@ from assay.protocol.encoding import to_json as _to_json
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.hashing import Domain, hash_fields
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 #: Fraction bits of a manifest's μ and scale.
 CENTRE_BITS = 16
 MILLION = 1_000_000
@@ -76,8 +76,8 @@ class Timing:
 
     window_blocks: U32  # L: a window starts at every multiple of it
     commit_offset: U32  # the commitment is what state holds at exactly this block
-    audit_offset: U32  # this block's beacon round chooses the audited groups
-    fetch_end: U32  # last block at which audited groups may be fetched
+    audit_offset: U32  # this block's beacon round chooses the audited rollouts
+    fetch_end: U32  # last block at which a file may be fetched
     verdict_end: U32  # verdicts are final
     checkpoint_lead: U32  # blocks *before* the window at which its checkpoint is read
     slot_ms: U32  # the chain's slot, milliseconds
@@ -90,11 +90,13 @@ class Work:
     """How much is asked and what it is worth (section 9)."""
 
     group_size: U16  # G: rollouts of one problem
-    audited_groups: U16  # K: groups audited a miner and window
-    sampled_groups: U16  # S: further groups fetched and checked against their leaves only
+    audited_rollouts: U16  # R: forward passes a miner and window, each in another group
+    valued_groups: U16  # K: of these groups read whole and scored
+    sampled_rollouts: U16  # S: further rollouts fetched and held against the root only
     group_cap: U32  # most groups a miner may submit a window
     max_tokens: U32  # longest completion a manifest may ask for
     temperature: U32  # Tq = 1024 · T
+    prompt_share: U32  # millionths of a completion's token that a prompt's token is paid
     value_base: U64  # of 10^18: for verified work
     value_mean: U64  # of 10^18 a millionth of mean reward
     value_teach: U64  # of 10^18 a millionth · (1 − mean) where a group can teach
@@ -161,7 +163,7 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
     group_tokens = work.group_size * work.max_tokens
     next_audit = timing.window_blocks + timing.audit_offset
     stakes = (tests.mean_stakes, tests.level_stakes)
-    sizes = (work.group_size, work.audited_groups, work.group_cap, work.max_tokens)
+    sizes = (work.group_size, work.valued_groups, work.group_cap, work.max_tokens)
     return next(
         (
             fault
@@ -177,6 +179,8 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
                 # the ledger enters a seat's windows in order
                 ("a window is fetched while the next is audited", timing.fetch_end <= next_audit),
                 ("a size of work is 0", min(sizes) > 0),
+                ("more groups valued than audited", work.valued_groups <= work.audited_rollouts),
+                ("prompt_share exceeds the whole", work.prompt_share <= MILLION),
                 ("temperature is 0", work.temperature > 0),
                 ("a group can be larger than any reader's memory", group_tokens <= 1 << 22),
                 ("group_cap is beyond 16,384", work.group_cap <= 1 << 14),
@@ -217,11 +221,13 @@ DEMO_TIMING = Timing(
 )
 MAIN_WORK = Work(
     group_size=16,
-    audited_groups=4,
-    sampled_groups=8,
+    audited_rollouts=16,
+    valued_groups=12,
+    sampled_rollouts=4,
     group_cap=1_024,
     max_tokens=4_096,
     temperature=1_024,
+    prompt_share=150_000,
     value_base=7 * 10**17,
     value_mean=10**11,
     value_teach=8 * 10**5,

@@ -46,7 +46,7 @@ MEMBERS_MAX = 1 << 16
 #: Windows that one settlement can cover: the longest tempo of the shortest windows.
 WINDOWS_MAX = 1 << 16
 _GROUPS_MAX = 1 << 14
-_WITNESS_MAX = 2 * _GROUPS_MAX * 65_535
+_WITNESS_MAX = 2 * 65_535
 #: Bytes of a record's head, and of a row without its values and witness, at most.
 _HEAD_BYTES, _ROW_BYTES = 2_048, 256
 
@@ -90,7 +90,7 @@ class MemberRow:
     committed: Annotated[Seen | None, Maybe(Record(Seen))]
     #: none where this validator has no verdict
     reason: Annotated[Reason | None, Maybe(Choice(Reason, "a reason"))]
-    #: of the audited groups by ascending index; empty unless accepted
+    #: of the valued groups by ascending index; empty unless accepted
     values: Annotated[tuple[int, ...], Many(Integer(16), _GROUPS_MAX)]
     score: U128
     #: 2 signed bytes a rollout whose forward pass was run, by group and rollout
@@ -218,8 +218,7 @@ def _require_ascending(name: str, keys: Sequence[Any]) -> None:
 def compute_record_bytes_max(parameters: Parameters) -> int:
     """Bytes that no true record under these parameters exceeds: a reader's limit."""
     work = parameters.work
-    groups = min(work.audited_groups, work.group_cap)
-    row = _ROW_BYTES + groups * (16 + 2 * work.group_size)
+    row = _ROW_BYTES + 16 * work.valued_groups + 2 * work.audited_rollouts
     return _HEAD_BYTES + max(MEMBERS_MAX * row, WINDOWS_MAX * 64 + MEMBERS_MAX * 128)
 
 

@@ -61,6 +61,16 @@ def compute_positions_seed(audit_seed: bytes, hotkey: bytes, index: int, rollout
     return hash_fields(Domain.POSITIONS, audit_seed, hotkey, _u32(index), _u32(rollout))
 
 
-def compute_selection_seed(audit_seed: bytes, hotkey: bytes) -> bytes:
+def compute_groups_seed(audit_seed: bytes, hotkey: bytes) -> bytes:
     """Seed of the choice of audited groups. Without the root: else the root is ground."""
     return hash_fields(Domain.AUDIT_GROUPS, audit_seed, hotkey)
+
+
+def compute_rollouts_seed(audit_seed: bytes, hotkey: bytes, index: int) -> bytes:
+    """Seed of the choice of audited rollouts within one group."""
+    return hash_fields(Domain.AUDIT_ROLLOUTS, audit_seed, hotkey, _u32(index))
+
+
+def compute_sample_seed(audit_seed: bytes, hotkey: bytes) -> bytes:
+    """Seed of the choice of sampled rollouts."""
+    return hash_fields(Domain.SAMPLE, audit_seed, hotkey)

@@ -1,44 +1,89 @@
-"""What is looked at: audited groups, groups only fetched, positions of log-probabilities.
+"""What is looked at: audited rollouts, rollouts only fetched, positions of log-probabilities.
 
 All validators, and anyone later, choose the same. Specification, sections 6 and 8.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from assay.protocol.context import Context
+from assay.protocol.parameters import Work
 from assay.protocol.prf import Stream
-from assay.protocol.seeds import compute_positions_seed, compute_selection_seed
+from assay.protocol.seeds import (
+    compute_groups_seed,
+    compute_positions_seed,
+    compute_rollouts_seed,
+    compute_sample_seed,
+)
 
 #: Log-probabilities compared a rollout, at most.
 LOGPROB_POSITIONS = 32
 
 
 @dataclass(frozen=True, slots=True)
+class AuditedGroup:
+    """A group of which some rollouts are audited."""
+
+    index: int
+    rollouts: int  # how many of it are audited; which, its lengths decide: `select_rollouts`
+    valued: bool  # it is read whole and scored
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
-    """Group indices in ascending order; the two never share one."""
+    """What an audit looks at of one submission."""
 
-    audited: tuple[int, ...]
-    sampled: tuple[int, ...]
+    audited: tuple[AuditedGroup, ...]  # ascending
+    sampled: tuple[tuple[int, int], ...]  # group and rollout, ascending
 
 
-def select_groups(
-    audit_seed: bytes, hotkey: bytes, groups: int, audited: int, sampled: int
-) -> Selection:
-    """min(groups, audited) groups to judge and up to `sampled` more whose leaves are checked."""
-    stream = Stream(compute_selection_seed(audit_seed, hotkey))
-    drawn = stream.sample(groups, min(groups, audited + sampled))
-    return Selection(tuple(sorted(drawn[:audited])), tuple(sorted(drawn[audited:])))
+def select_groups(audit_seed: bytes, hotkey: bytes, groups: int, work: Work) -> Selection:
+    """Up to R groups with a rollout each, the first K drawn of them valued; where there are fewer
+    groups than R, all of them with as many rollouts more."""
+    audited = min(work.audited_rollouts, groups * work.group_size)
+    stream = Stream(compute_groups_seed(audit_seed, hotkey))
+    drawn = stream.sample(groups, min(groups, audited))
+    each, more = divmod(audited, len(drawn))
+    chosen = [
+        AuditedGroup(index, each + (place < more), place < work.valued_groups)
+        for place, index in enumerate(drawn)
+    ]
+    rollouts = groups * work.group_size
+    stream = Stream(compute_sample_seed(audit_seed, hotkey))
+    sampled = stream.sample(rollouts, min(rollouts, work.sampled_rollouts))
+    return Selection(
+        tuple(sorted(chosen, key=lambda group: group.index)),
+        tuple(divmod(rollout, work.group_size) for rollout in sorted(sampled)),
+    )
 
 
 def select_committed(context: Context, hotkey: bytes, groups: int) -> Selection:
-    """What a window's audit looks at of a commitment to so many groups: none where the judge
+    """What a window's audit looks at of a commitment to so many groups: nothing where the judge
     refuses their number."""
     work = context.parameters.work
     if not 0 < groups <= work.group_cap:
         return Selection((), ())
-    return select_groups(
-        context.audit_seed, hotkey, groups, work.audited_groups, work.sampled_groups
-    )
+    return select_groups(context.audit_seed, hotkey, groups, work)
+
+
+def select_rollouts(
+    audit_seed: bytes, hotkey: bytes, group: AuditedGroup, lengths: Sequence[int]
+) -> tuple[int, ...]:
+    """The audited rollouts of a group, ascending. Where it is valued, the first is drawn in
+    proportion to its tokens, since tokens are what is paid.
+
+    Args:
+        lengths: tokens of each of its rollouts.
+    """
+    stream = Stream(compute_rollouts_seed(audit_seed, hotkey, group.index))
+    chosen: list[int] = []
+    if group.valued:
+        token = stream.draw_below(sum(lengths))
+        chosen.append(next(r for r, end in enumerate(accumulate(lengths)) if token < end))
+    others = [rollout for rollout in range(len(lengths)) if rollout not in chosen]
+    drawn = stream.sample(len(others), group.rollouts - len(chosen))
+    return tuple(sorted([*chosen, *(others[place] for place in drawn)]))
 
 
 def select_positions(

@@ -37,8 +37,8 @@ WINDOW_SCHEDULE: dict[Phase, str] = {
     Phase.CHECKPOINT: "the checkpoint in force is what the trainer has published in state here",
     Phase.CHALLENGE: "hash and beacon round give the challenge; the hotkey must hold its uid here",
     Phase.COMMIT: "the commitment is what state holds at exactly this block; uid still held",
-    Phase.AUDIT: "its beacon round chooses the audited groups",
-    Phase.FETCH_END: "last block at which audited groups may be fetched",
+    Phase.AUDIT: "its beacon round chooses the audited rollouts",
+    Phase.FETCH_END: "last block at which a file may be fetched",
     Phase.VERDICT_END: "verdicts are final; the settlement that holds this block counts them",
 }
 

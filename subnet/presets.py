@@ -41,7 +41,14 @@ DEMO_LEVELS = (5, 6)
 DEMO_MAX_TOKENS = 48
 DEMO_LEARNING = LearnConfig()
 #: Main-network rules with small numbers.
-DEMO_WORK = replace(MAIN_WORK, group_size=8, max_tokens=DEMO_MAX_TOKENS)
+DEMO_WORK = replace(
+    MAIN_WORK,
+    group_size=8,
+    audited_rollouts=8,
+    valued_groups=4,
+    sampled_rollouts=2,
+    max_tokens=DEMO_MAX_TOKENS,
+)
 
 
 @dataclass(frozen=True, slots=True)

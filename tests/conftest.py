@@ -63,8 +63,9 @@ def played_document(_demo_folder):
     """One fast demo of six windows, in a folder with a space in its name, beside a chain: `folder`,
     `seed`, `summary` and `stderr`. All processes of a test run share it; read only.
 
-    Where no group that fake-groups copied was drawn in a window, as 1 draw in 708 has it and hence
-    1 demo in 118, a demo of another seed is played: five in a row are like that once in 2e10.
+    Where all that an audit drew of cheap-model was the honest rollout by chance, as 1 window in 36
+    has it and hence 1 demo in 6, a demo of another seed is played: five in a row are like that once
+    in 1e4.
     """
     done = subprocess.run([sys.executable, _PLAYER, _demo_folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

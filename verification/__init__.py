@@ -17,6 +17,13 @@ from assay.verification.settlement import (
     compute_weights,
 )
 from assay.verification.sketch import SKETCH_CLIP, SKETCH_GAIN, make_projection
+from assay.verification.submission_parts import (
+    PartLimits,
+    choose,
+    get_part_limits,
+    read_groups,
+    read_opening,
+)
 from assay.verification.verdict import GroupValue, Statistics, Verdict
 
 __all__ = [
@@ -27,6 +34,7 @@ __all__ = [
     "GroupValue",
     "Ledger",
     "Measurement",
+    "PartLimits",
     "Projection",
     "Result",
     "Seat",
@@ -34,12 +42,16 @@ __all__ = [
     "SubmissionReader",
     "Tokenizer",
     "Verdict",
+    "choose",
     "compute_score",
     "compute_settlement",
     "compute_value",
     "compute_weights",
     "examine",
     "find_commitment",
+    "get_part_limits",
     "judge",
     "make_projection",
+    "read_groups",
+    "read_opening",
 ]

@@ -5,38 +5,35 @@ fails decides; no reward code runs before the sampling test has passed. Nothing 
 raises: what does raise is our own fault. Specification, sections 5, 6, 8 and 9.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.environments import Environment, Problem, compute_reward, get_weights, open_environment
 from assay.protocol.context import Committed, Context
-from assay.protocol.encoding import EncodingError, decode
+from assay.protocol.encoding import EncodingError
 from assay.protocol.manifest import Calibration, Manifest
-from assay.protocol.parameters import PROTOCOL_VERSION
 from assay.protocol.reason import Reason, Refusal
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_witness_seed
-from assay.protocol.selection import Selection, select_committed
 from assay.protocol.submission import (
-    Footer,
-    Header,
     Rollout,
-    compute_group_leaf,
-    compute_submission_root,
-    decode_rollout,
-    is_committed,
-    is_group_committed,
-    split_rows,
+    are_ids_canonical,
+    decode_ids,
+    decode_proof,
+    get_id_bits,
 )
 from assay.verification.ports import Forward, Projection, SubmissionReader, Tokenizer
 from assay.verification.seat_ledger import Ledger
 from assay.verification.settlement import compute_value
 from assay.verification.sketch import join_projections, make_projection
-from assay.verification.trial import Trial
+from assay.verification.submission_parts import ReadGroup, choose, read_groups, read_opening
+from assay.verification.trial import Place, Trial
 from assay.verification.verdict import GroupValue, Verdict
 
-Group = list[Rollout]
+Tokens = NDArray[np.uint32]
 
 
 def judge(
@@ -56,13 +53,14 @@ def judge(
     """Judges one hotkey's submission to one window.
 
     Args:
-        submission: the file, read in parts; asked for the footer and the chosen groups only.
+        submission: the file, read in parts; asked for no more than what the audit looks at.
         context: the window's public facts, its audit beacon known.
         tokenizer, forward, calibration, manifest: of the checkpoint the context names.
         ledger: evidence so far in this settlement.
         appeal: another implementation of the reference, asked before a rejection stands; without
             one it stands.
-        groups: indices to judge instead of the audit's choice; a trainer judges all it learns from.
+        groups: indices to judge whole instead of the audit's choice; a trainer judges all that it
+            learns from.
         validator: hotkey of who judges, for the verdict's witness; None: there is none.
 
     Returns:
@@ -86,7 +84,7 @@ def judge(
         forward,
         appeal,
     )
-    fault, ledger = trial.process(examined.shown, ledger)
+    fault, ledger = trial.process(examined.get_batches(together=groups is None), ledger)
     verdict = examined.accept() if fault is None else case.refuse(fault)
     return replace(verdict, statistics=trial.statistics, witness=trial.witness), ledger
 
@@ -116,15 +114,32 @@ def examine(
     if isinstance(committed, Refusal):
         return case.refuse(committed)
     case = replace(case, committed_groups=committed.groups)
-    footer = _read_footer(submission, case, committed)
-    if isinstance(footer, Refusal):
-        return case.refuse(footer)
-    chosen = _choose(context, hotkey, committed.groups, groups)
-    shown = _read_groups(submission, case, footer, chosen)
+    opening = read_opening(submission, hotkey, context, committed)
+    if isinstance(opening, Refusal):
+        return case.refuse(opening)
+    id_bits = get_id_bits(len(tokenizer.drawable))
+    if opening.header.id_bits != id_bits:
+        detail = f"the header's ids have {opening.header.id_bits} bits, the checkpoint's {id_bits}"
+        return case.refuse(Refusal(Reason.WRONG_HEADER, detail))
+    chosen = choose(context, hotkey, committed.groups, groups)
+    read = read_groups(submission, hotkey, context, opening, chosen)
+    if isinstance(read, Refusal):
+        return case.refuse(read)
+    shown = _decode(read, id_bits)
     if isinstance(shown, Refusal):
         return case.refuse(shown)
     fault = next(_find_structural_faults(case, shown), None)
     return Examined(case, shown) if fault is None else case.refuse(fault)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShownGroup:
+    """What an audit sees of one group."""
+
+    index: int
+    valued: bool  # `tokens` are of all rollouts
+    tokens: Mapping[int, Tokens]  # rollout → its completion
+    audited: Mapping[int, Rollout]  # rollout → it with its proof, ascending
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +147,32 @@ class Examined:
     """A submission that only the model could still refuse."""
 
     case: "_Case"
-    shown: dict[int, Group]  # audited group's index → its rollouts, ascending
+    shown: Sequence[ShownGroup]  # ascending
+
+    def get_batches(self, *, together: bool) -> list[dict[Place, Rollout]]:
+        """The audited rollouts, in one batch or in one for each group."""
+        batches = [
+            {(group.index, r): rollout for r, rollout in group.audited.items()}
+            for group in self.shown
+        ]
+        return [dict(chain.from_iterable(b.items() for b in batches))] if together else batches
 
     def accept(self) -> Verdict:
         """The verdict where the model finds nothing. Runs the reward code."""
         case = self.case
-        values = tuple(case.value_group(index, group) for index, group in self.shown.items())
+        values = tuple(case.value_group(group) for group in self.shown if group.valued)
+        audited = [rollout for group in self.shown for rollout in group.audited.values()]
         return Verdict(
             window=case.context.window,
             hotkey=case.hotkey,
             reason=Reason.ACCEPTED,
-            detail=f"{len(values)} of {case.committed_groups} groups judged, all genuine",
+            detail=(
+                f"{len(audited)} rollouts judged, all genuine; {len(values)} of "
+                f"{case.committed_groups} groups valued"
+            ),
             committed_groups=case.committed_groups,
             groups=values,
-            tokens=sum(len(row.tokens) for group in self.shown.values() for row in group),
+            tokens=sum(len(rollout.tokens) for rollout in audited),
         )
 
 
@@ -173,22 +200,24 @@ class _Case:
             unbound=refusal.unbound,
         )
 
-    def value_group(self, index: int, group: Group) -> GroupValue:
-        """Rewards and value of a group that has passed every test."""
-        weights = get_weights(self.context.parameters.environment)
-        problem = self.make_problem(index)
+    def value_group(self, group: ShownGroup) -> GroupValue:
+        """Rewards and value of a group that has been read whole."""
+        parameters = self.context.parameters
+        weights = get_weights(parameters.environment)
+        problem = self.make_problem(group.index)
         rewards = tuple(
             compute_reward(
-                self.environment.score(problem, self.tokenizer.decode(rollout.tokens.tolist())),
-                weights,
+                self.environment.score(problem, self.tokenizer.decode(tokens.tolist())), weights
             )
-            for rollout in group
+            for _, tokens in sorted(group.tokens.items())
         )
-        work = sum(len(rollout.tokens) for rollout in group) + len(
-            self.tokenizer.encode(problem.prompt)
+        value = compute_value(
+            parameters.work,
+            completion_tokens=sum(map(len, group.tokens.values())),
+            prompt_tokens=len(self.tokenizer.encode(problem.prompt)),
+            mean_reward=sum(rewards) // len(rewards),
         )
-        mean = sum(rewards) // len(rewards)
-        return GroupValue(index, compute_value(self.context.parameters.work, work, mean), rewards)
+        return GroupValue(group.index, value, rewards, tuple(group.audited))
 
     def make_problem(self, index: int) -> Problem:
         seed = compute_problem_seed(self.context.challenge_seed, self.hotkey, index)
@@ -227,98 +256,47 @@ def find_commitment(context: Context, hotkey: bytes) -> Committed | Refusal:
     return committed
 
 
-def _read_footer(
-    submission: SubmissionReader, case: _Case, committed: Committed
-) -> Footer | Refusal:
-    """The footer, its header and root checked; the checkpoint last."""
-    footer = submission.read_footer()
-    if isinstance(footer, Refusal):
-        return replace(footer, unbound=True)
-    fault = _find_footer_fault(footer, case, committed)
-    if fault is None:
-        return footer
-    return replace(fault, unbound=not is_committed(footer, committed.root))
-
-
-def _find_footer_fault(footer: Footer, case: _Case, committed: Committed) -> Refusal | None:
-    try:
-        header = decode(Header, footer.header)
-    except EncodingError as error:
-        return Refusal(Reason.MALFORMED, f"the header {error}")
-    if len(footer.leaves) != header.groups:
-        return Refusal(
-            Reason.MALFORMED,
-            f"the footer has {len(footer.leaves)} leaves where its header says {header.groups}",
-        )
-    context = case.context
-    for name, found, wanted in (
-        ("version", header.version, PROTOCOL_VERSION),
-        ("parameters digest", header.parameters, context.parameters.digest),
-        ("window", header.window, context.window),
-        ("hotkey", header.hotkey, case.hotkey),
-        ("number of groups", header.groups, committed.groups),
-    ):
-        if found != wanted:
-            return Refusal(Reason.WRONG_HEADER, f"the header's {name} is not that of this window")
-    if compute_submission_root(header, footer.leaves) != committed.root:
-        return Refusal(Reason.ROOT_MISMATCH, "the footer's root is not the one committed")
-    if header.checkpoint != context.checkpoint:
-        return Refusal(
-            Reason.WRONG_CHECKPOINT, "the work is for another checkpoint than the one in force"
-        )
-    return None
-
-
-def _choose(context: Context, hotkey: bytes, count: int, groups: Sequence[int] | None) -> Selection:
-    if groups is not None:
-        if not groups or not 0 <= min(groups) <= max(groups) < count:
-            raise ValueError(f"groups to judge are some of 0 to {count - 1}")
-        return Selection(tuple(sorted(set(groups))), ())
-    return select_committed(context, hotkey, count)
-
-
-def _read_groups(
-    submission: SubmissionReader, case: _Case, footer: Footer, chosen: Selection
-) -> dict[int, Group] | Refusal:
-    """The audited groups decoded; of the sampled ones only the leaf is compared."""
-    size = case.context.parameters.work.group_size
-    shown: dict[int, Group] = {}
-    for index in sorted(chosen.audited + chosen.sampled):
-        data = submission.read_group(index)
-        if isinstance(data, Refusal):
-            return replace(data, group=index, unbound=True)
+def _decode(read: Sequence[ReadGroup], id_bits: int) -> list[ShownGroup] | Refusal:
+    shown = []
+    for group in read:
+        index, rollout = group.chosen.index, None
         try:
-            rows = split_rows(data, size)
-            group = [decode_rollout(row) for row in rows]
+            tokens: dict[int, Tokens] = {}
+            for rollout, record in group.ids.items():
+                tokens[rollout] = decode_ids(record, group.head, rollout)
+            audited = {}
+            for rollout, record in group.proofs.items():
+                proof = decode_proof(record, group.head, rollout)
+                audited[rollout] = Rollout(tokens[rollout], proof.logprobs, proof.sketch)
         except EncodingError as error:
-            bound = is_group_committed(footer, index, data, size)
-            detail = f"group {index} {error}"
-            return Refusal(Reason.MALFORMED, detail, index, unbound=not bound)
-        if compute_group_leaf(index, rows) != footer.leaves[index]:
-            detail = f"group {index} is not the one committed"
-            return Refusal(Reason.ROOT_MISMATCH, detail, index, unbound=True)
-        if index in chosen.audited:
-            shown[index] = group
+            detail = f"rollout {rollout} of group {index} {error}"
+            return Refusal(Reason.MALFORMED, detail, index, rollout)
+        if group.chosen.valued and not are_ids_canonical(
+            list(tokens.values()), group.head, id_bits
+        ):
+            detail = f"the ids of group {index} are not coded by their own frequencies"
+            return Refusal(Reason.MALFORMED, detail, index)
+        shown.append(ShownGroup(index, group.chosen.valued, tokens, audited))
     return shown
 
 
-def _find_structural_faults(case: _Case, shown: dict[int, Group]) -> Iterator[Refusal]:
-    """Tokens first, for all groups; then how each completion ends."""
+def _find_structural_faults(case: _Case, shown: Sequence[ShownGroup]) -> Iterator[Refusal]:
+    """Tokens first, of all completions that were read; then how each of them ends."""
     drawable = case.tokenizer.drawable
-    each = [(g, r, rollout) for g, group in shown.items() for r, rollout in enumerate(group)]
-    for g, r, rollout in each:
-        known = np.minimum(rollout.tokens, len(drawable) - 1)
-        bad = (rollout.tokens >= len(drawable)) | ~drawable[known]
+    each = [(group.index, r, tokens) for group in shown for r, tokens in group.tokens.items()]
+    for g, r, tokens in each:
+        known = np.minimum(tokens, len(drawable) - 1)
+        bad = (tokens >= len(drawable)) | ~drawable[known]
         if bad.any():
             t = int(bad.argmax())
-            detail = f"token {rollout.tokens[t]} is not one the model may draw"
+            detail = f"token {tokens[t]} is not one the model may draw"
             yield Refusal(Reason.TOKEN_OUT_OF_RANGE, detail, g, r, t)
     longest = case.manifest.max_tokens
     is_end = np.zeros(len(drawable), bool)
     is_end[[end for end in case.manifest.end_tokens if end < len(drawable)]] = True
-    for g, r, rollout in each:
-        ends = is_end[rollout.tokens]
-        count = len(rollout.tokens)
+    for g, r, tokens in each:
+        ends = is_end[tokens]
+        count = len(tokens)
         stop = min(int(ends.argmax()) + 1, longest) if ends.any() else longest
         if count != stop:
             detail = (

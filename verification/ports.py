@@ -3,25 +3,29 @@
 Adapters live in `inference` and `network`; `neurons` hands them over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.protocol.reason import Refusal
-from assay.protocol.submission import Footer
+from assay.protocol.submission import Range
+
+_T = TypeVar("_T")
 
 
 class SubmissionReader(Protocol):
-    """A miner's file, read in parts. Fetches no more than what is asked for, within size limits."""
+    """A miner's file, read in parts. Fetches no more than what is asked for."""
 
-    def read_footer(self) -> Footer | Refusal:
-        """The footer's claims, or why they cannot be had."""
+    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
+        """What `parse` makes of these bytes of the file.
 
-    def read_group(self, index: int) -> bytes | Refusal:
-        """Canonical bytes of one group's rows, or why they cannot be had. The judge hashes them."""
+        Bytes of which it makes an unbound refusal are not the ones committed: others are looked
+        for, and only where nobody has them that refusal stands. So does one of the reader's own,
+        unbound too, where there are no such bytes.
+        """
 
 
 class Tokenizer(Protocol):
@@ -67,16 +71,17 @@ class Forward(Protocol):
 
     def measure(
         self,
-        prompt: Sequence[int],
+        prompts: Sequence[Sequence[int]],
         completions: Sequence[NDArray[np.uint32]],
         seeds: Sequence[bytes],
         projection: Projection,
     ) -> list[Measurement]:
-        """One batched prefill of completions that share a prompt. All it gives is finite: a model
-        that breaks is our own fault and raises.
+        """A prefill of prompts and completions. All it gives is finite: a model that breaks is our
+        own fault and raises.
 
         Args:
-            prompt: token ids, at least one.
+            prompts: token ids, at least one, one prompt a completion; what several share may be
+                computed once.
             completions: token ids below V, each of at least one token.
             seeds: 32-byte rollout seeds, one a completion.
         """

@@ -35,11 +35,14 @@ class Result:
     score: int
 
 
-def compute_value(work: Work, tokens: int, mean_reward: int) -> int:
-    """Value of a verified group.
+def compute_value(
+    work: Work, *, completion_tokens: int, prompt_tokens: int, mean_reward: int
+) -> int:
+    """Value of a group.
 
     Args:
-        tokens: completion tokens of its rollouts plus its prompt's once.
+        completion_tokens: of all its rollouts.
+        prompt_tokens: counted once, and paid at the parameters' share.
         mean_reward: m, millionths, rounded down.
     """
     factor = (
@@ -47,11 +50,12 @@ def compute_value(work: Work, tokens: int, mean_reward: int) -> int:
         + work.value_mean * mean_reward
         + work.value_teach * mean_reward * (MILLION - mean_reward)
     )
-    return tokens * factor // _VALUE_UNIT
+    tokens = completion_tokens * MILLION + prompt_tokens * work.prompt_share
+    return tokens * factor // (MILLION * _VALUE_UNIT)
 
 
 def compute_score(verdict: Verdict) -> int:
-    """⌊n · Σ value / k⌋ over the k audited groups of an accepted submission, else 0."""
+    """⌊n · Σ value / k⌋ over the k valued groups of an accepted submission, else 0."""
     if not verdict.accepted:
         return 0
     total = sum(group.value for group in verdict.groups)

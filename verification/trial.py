@@ -1,4 +1,4 @@
-"""The trial: what a forward pass says of the audited groups.
+"""The trial: what a forward pass says of the audited rollouts.
 
 Order, appeal and ledger of specification section 5. Every rollout must pass three tests of its own
 (sketch, log-probabilities, sampling); then all of them together must not cross the seat's ledger.
@@ -21,7 +21,8 @@ from assay.verification.seat_ledger import Ledger
 from assay.verification.sketch import judge_sketch
 from assay.verification.verdict import Statistics
 
-Group = list[Rollout]
+#: Group and rollout.
+Place = tuple[int, int]
 Check = Callable[[int, int, Rollout, Measurement], "Finding"]
 
 #: Tokens at the start of each rollout that are judged before the rest of any.
@@ -72,9 +73,9 @@ class Trial:
         self._forward = forward
         self._appeal = appeal
         self._appeals_left = APPEALS_MAX
-        self._cleared: dict[tuple[int, int], Floats] = {}
-        self._log_bets: dict[tuple[int, int], Floats] = {}
-        self._witness: dict[tuple[int, int], bytes] = {}
+        self._cleared: dict[Place, Floats] = {}
+        self._log_bets: dict[Place, Floats] = {}
+        self._witness: dict[Place, bytes] = {}
 
     @property
     def witness(self) -> bytes:
@@ -82,87 +83,100 @@ class Trial:
         where only its head was, of the head's. Appeals leave no trace."""
         return b"".join(self._witness[place] for place in sorted(self._witness))
 
-    def process(self, shown: Mapping[int, Group], ledger: Ledger) -> tuple[Refusal | None, Ledger]:
+    def process(
+        self, batches: Sequence[Mapping[Place, Rollout]], ledger: Ledger
+    ) -> tuple[Refusal | None, Ledger]:
         """The first fault, or the ledger with every rollout entered.
 
         Args:
-            shown: index → group, ascending.
+            batches: rollouts that are measured together and judged by each check in turn, in
+                ascending order; an audit is one batch.
         """
-        if are_heads_cheap(shown):
-            for index, group in shown.items():
-                heads = [_cut(rollout, HEAD_TOKENS) for rollout in group]
-                checks = (self._check_sketch, self._check_sampling)
-                fault = self._process_group(index, group, heads, checks)
+        if self._are_heads_cheap(batches):
+            checks = (self._check_sketch, self._check_sampling)
+            for batch in batches:
+                heads = {place: _cut(rollout, HEAD_TOKENS) for place, rollout in batch.items()}
+                fault = self._process_batch(batch, heads, checks)
                 if fault is not None:
                     return fault, ledger
-        for index, group in shown.items():
+        for batch in batches:
             every = (self._check_sketch, self._check_logprobs, self._check_sampling)
-            fault = self._process_group(index, group, group, every)
+            fault = self._process_batch(batch, batch, every)
             if fault is not None:
                 return fault, ledger
-        return self._carry(shown, ledger)
+        return self._carry([place for batch in batches for place in batch], ledger)
 
-    def _process_group(
-        self, index: int, group: Group, judged: Group, checks: Sequence[Check]
+    def _process_batch(
+        self,
+        batch: Mapping[Place, Rollout],
+        judged: Mapping[Place, Rollout],
+        checks: Sequence[Check],
     ) -> Refusal | None:
         """Each check in turn over all rollouts; `judged` are they, or their heads."""
-        measured = self._measure(self._forward, index, judged, range(len(judged)))
-        for r, measurement in enumerate(measured):
-            self._witness[index, r] = measurement.sketch[-1, SKETCH_COLUMNS:].tobytes()
+        measured = dict(zip(judged, self._measure(self._forward, judged), strict=True))
+        for place, measurement in measured.items():
+            self._witness[place] = measurement.sketch[-1, SKETCH_COLUMNS:].tobytes()
         for check in checks:
-            for r, (rollout, measurement) in enumerate(zip(judged, measured, strict=True)):
-                if (index, r) in self._cleared:
+            for place, measurement in measured.items():
+                if place in self._cleared:
                     continue
-                finding = check(index, r, rollout, measurement)
+                finding = check(*place, judged[place], measurement)
                 self.statistics = self.statistics.merge(finding.statistics)
                 if finding.log_bets is not None:
-                    self._log_bets[index, r] = finding.log_bets
+                    self._log_bets[place] = finding.log_bets
                 if finding.fault is not None:
-                    cleared = self._hear_appeal(index, r, group[r])
+                    cleared = self._hear_appeal(place, batch[place])
                     if cleared is None:
                         return finding.fault
-                    self._cleared[index, r] = cleared
+                    self._cleared[place] = cleared
         return None
 
-    def _measure(
-        self, forward: Forward, index: int, rollouts: Group, numbers: Sequence[int]
-    ) -> list[Measurement]:
+    def _measure(self, forward: Forward, rollouts: Mapping[Place, Rollout]) -> list[Measurement]:
         challenge = self._context.challenge_seed
         return forward.measure(
-            self._prompts(index),
-            [rollout.tokens for rollout in rollouts],
-            [compute_rollout_seed(challenge, self._hotkey, index, r) for r in numbers],
+            [self._prompts(group) for group, _ in rollouts],
+            [rollout.tokens for rollout in rollouts.values()],
+            [compute_rollout_seed(challenge, self._hotkey, *place) for place in rollouts],
             self._projection,
         )
 
-    def _hear_appeal(self, index: int, r: int, rollout: Rollout) -> Floats | None:
+    def _are_heads_cheap(self, batches: Sequence[Mapping[Place, Rollout]]) -> bool:
+        """Whether prompts and heads are a small part of all that there is to prefill."""
+        work = [
+            (len(self._prompts(place[0])), len(rollout.tokens))
+            for batch in batches
+            for place, rollout in batch.items()
+        ]
+        heads = sum(prompt + min(length, HEAD_TOKENS) for prompt, length in work)
+        return heads * HEAD_SHARE <= sum(prompt + length for prompt, length in work)
+
+    def _hear_appeal(self, place: Place, rollout: Rollout) -> Floats | None:
         """What the second prefill says for the ledger; None unless the rollout passes there."""
         if self._appeal is None or self._appeals_left == 0:
             return None
         self._appeals_left -= 1
-        (measurement,) = self._measure(self._appeal, index, [rollout], [r])
+        (measurement,) = self._measure(self._appeal, {place: rollout})
         for check in (self._check_sketch, self._check_logprobs, self._check_sampling):
-            finding = check(index, r, rollout, measurement)
+            finding = check(*place, rollout, measurement)
             if finding.fault is not None:
                 return None
         return finding.log_bets
 
-    def _carry(self, shown: Mapping[int, Group], ledger: Ledger) -> tuple[Refusal | None, Ledger]:
+    def _carry(self, places: Sequence[Place], ledger: Ledger) -> tuple[Refusal | None, Ledger]:
         """Enters every rollout in order, one that was cleared with what the second prefill gave."""
         tests = self._context.parameters.tests
         before = ledger
-        for index, group in shown.items():
-            for r in range(len(group)):
-                bets = self._cleared.get((index, r))
-                ledger = ledger.add(self._log_bets[index, r] if bets is None else bets)
-                capital = ledger.compute_log_capital(tests)
-                self.statistics = self.statistics.merge(Statistics(ledger_capital=capital))
-                if ledger.is_crossed(tests):
-                    detail = (
-                        f"over {ledger.rollouts} rollouts of this settlement small deviations from "
-                        "the keyed draw add up to more than honest noise"
-                    )
-                    return Refusal(Reason.LEDGER_MISMATCH, detail, index, r), before
+        for place in places:
+            bets = self._cleared.get(place)
+            ledger = ledger.add(self._log_bets[place] if bets is None else bets)
+            capital = ledger.compute_log_capital(tests)
+            self.statistics = self.statistics.merge(Statistics(ledger_capital=capital))
+            if ledger.is_crossed(tests):
+                detail = (
+                    f"over {ledger.rollouts} rollouts of this settlement small deviations from "
+                    "the keyed draw add up to more than honest noise"
+                )
+                return Refusal(Reason.LEDGER_MISMATCH, detail, *place), before
         return None, ledger
 
     def _check_sketch(
@@ -217,11 +231,6 @@ class Trial:
             fault = Refusal(Reason.SAMPLING_MISMATCH, detail, index, r, result.token)
         statistics = Statistics(margin_max=result.margin_max, log_capital=result.log_capital)
         return Finding(statistics, fault, result.log_bets)
-
-
-def are_heads_cheap(shown: Mapping[int, Group]) -> bool:
-    lengths = [len(rollout.tokens) for group in shown.values() for rollout in group]
-    return sum(min(length, HEAD_TOKENS) for length in lengths) * HEAD_SHARE <= sum(lengths)
 
 
 def _cut(rollout: Rollout, tokens: int) -> Rollout:

@@ -15,11 +15,13 @@ from assay.protocol.submission import LOGPROB_BITS
 
 @dataclass(frozen=True, slots=True)
 class GroupValue:
-    """A verified group: its integer value and the rewards of its rollouts in millionths."""
+    """A group that was read whole: its integer value and the rewards of its rollouts in
+    millionths."""
 
     index: int
     value: int
     rewards: tuple[int, ...]
+    audited: tuple[int, ...]  # rollouts of it that went through the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ class Verdict:
     rollout: int | None = None
     token: int | None = None
     statistics: Statistics = field(default_factory=Statistics)
-    groups: tuple[GroupValue, ...] = ()  # audited groups with their values; empty unless accepted
-    tokens: int = 0  # completion tokens verified
+    groups: tuple[GroupValue, ...] = ()  # valued groups; empty unless accepted
+    tokens: int = 0  # completion tokens that went through the model
     #: for each rollout that was measured, by group and rollout, two signed bytes of the state
     #: that drew the last token measured of it, under the validator's own projection (section
     #: 10); empty where no validator was named. Not consensus: it differs from one validator to
@@ -84,7 +86,12 @@ class Verdict:
                 "ledger_capital": round(self.statistics.ledger_capital, 6),
             },
             "groups": [
-                {"index": g.index, "value": g.value, "rewards": list(g.rewards)}
+                {
+                    "index": g.index,
+                    "value": g.value,
+                    "rewards": list(g.rewards),
+                    "audited": list(g.audited),
+                }
                 for g in self.groups
             ],
             "tokens": self.tokens,

@@ -37,8 +37,8 @@ from assay.protocol.record import (
 
 #: Bytes that are read at most: of the pointer to the newest settlement; of a record where its
 #: parameters are not known (under the main network's no true one is larger); of a window's
-#: statistics, which for 256 miners with 16 audited groups of 16 rollouts take 1 MiB, and while they
-#: are parsed up to 25 times their size.
+#: statistics, which for 256 miners with 12 valued groups of 16 rollouts take 1.2 MiB, and while
+#: they are parsed up to 25 times their size.
 LATEST_BYTES, RECORD_BYTES, STATISTICS_BYTES = 1 << 12, 32 << 20, 2 << 20
 #: Settlements that are followed back from one.
 SETTLEMENTS_MAX = 4_096
@@ -231,11 +231,14 @@ def _get_integer(value: Any) -> int | None:
 
 def _clean_verdict(verdict: dict[str, Any], work: Work) -> dict[str, Any]:
     groups = []
-    for group in verdict.get("groups", [])[: work.audited_groups]:
+    for group in verdict.get("groups", [])[: work.valued_groups]:
         index, value = _get_integer(group["index"]), _get_integer(group["value"])
-        rewards = [_get_integer(reward) for reward in group["rewards"][: work.group_size]]
-        if index is not None and value is not None and None not in rewards:
-            groups.append({"index": index, "value": value, "rewards": rewards})
+        rewards, audited = (
+            [_get_integer(number) for number in group[name][: work.group_size]]
+            for name in ("rewards", "audited")
+        )
+        if None not in (index, value, *rewards, *audited):
+            groups.append({"index": index, "value": value, "rewards": rewards, "audited": audited})
     statistics = verdict.get("statistics", {})
     return {
         "reason": _cut(verdict.get("reason"), _NAME),

@@ -12,10 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assay.artifacts.parquet.parquet_worker import ParquetWorker
+from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.steps.step_parser import HEAD, LIMITS, SCHEMA
 from assay.cage import Budget
-from assay.protocol import Refusal
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group
 
@@ -62,8 +61,6 @@ def read_groups(path: Path, parser: ParquetWorker) -> list[ConsumedGroup]:
     row_bytes = sum(4 if pa.types.is_list(kind) else kind.byte_width for kind in types)
     most = HEAD.size + ROWS_MAX * row_bytes + 4 * VALUES_MAX
     reply = parser.parse(limits + bytes(path.absolute()), most, Budget(_CPU_SECONDS))
-    if isinstance(reply, Refusal):
-        raise ValueError(reply.detail)
     return list(_read_columns(_unpack(reply)))
 
 

@@ -29,7 +29,7 @@ import assay.training.grpo
 import assay.training.learner
 import assay.training.lora
 from assay.artifacts.discovery import publish_parameters
-from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.steps.step_file import (
     ConsumedGroup,
     open_step_parser,

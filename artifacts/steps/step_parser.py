@@ -1,9 +1,9 @@
 """What the child of a step's parser makes of `step.parquet`: its columns as plain numbers.
 
 A stranger's store may have given it, so that native code reads it in a cage only
-(`artifacts.parquet`), and everything is counted (rows, values, bytes, pages) before a
-decoder sees it. What the numbers mean is the parent's question (`step_file`), and whether they are
-what a step consumed is its root's.
+(`parquet_worker`), and everything is counted (rows, values, bytes, pages) before a decoder sees it.
+What the numbers mean is the parent's question (`step_file`), and whether they are what a step
+consumed is its root's.
 """
 
 import struct
@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from assay.artifacts.parquet.parquet_pages import check_pages
-from assay.artifacts.parquet.parquet_worker import FileFault, FileRange, open_parquet, serve
-from assay.protocol import Reason
+from assay.artifacts.steps.parquet_pages import check_pages
+from assay.artifacts.steps.parquet_worker import FileFault, serve
 
 #: Of a request: most bytes, rows, values, bytes unpacked, pages of a column of a row group; a path
 #: follows. Of an answer: rows.
@@ -57,13 +57,20 @@ def answer(request: bytes) -> bytes:
     with open(request[LIMITS.size :], "rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise FileFault(f"it has more than {most:,} bytes", Reason.TOO_LARGE)
-    parquet = open_parquet(FileRange(len(data), 0, data), _ITEMS_MAX)
+        raise FileFault(f"it has more than {most:,} bytes")
+    # everything off that would help an attacker
+    parquet = pq.ParquetFile(
+        pa.BufferReader(data),
+        pre_buffer=False,
+        thrift_container_size_limit=_ITEMS_MAX,
+        schema_depth_limit=4,
+        arrow_extensions_enabled=False,
+    )
     if not parquet.schema_arrow.equals(SCHEMA):
         raise FileFault("its columns are not a step's")
     rows = parquet.metadata.num_rows
     if not 0 <= rows <= rows_max:
-        raise FileFault(f"it has {rows:,} rows; {rows_max:,} are taken", Reason.TOO_LARGE)
+        raise FileFault(f"it has {rows:,} rows; {rows_max:,} are taken")
     _check_size(parquet.metadata, data, *limits)
     parts = [HEAD.pack(rows)]
     for field in SCHEMA:
@@ -90,8 +97,7 @@ def _check_size(
             unpacked += chunk.total_uncompressed_size
             if values > values_max or unpacked > unpacked_max:
                 raise FileFault(
-                    f"it unpacks to more than {values_max:,} values or {unpacked_max:,} bytes",
-                    Reason.TOO_LARGE,
+                    f"it unpacks to more than {values_max:,} values or {unpacked_max:,} bytes"
                 )
             pages = data[start : start + chunk.total_compressed_size]
             where, size = chunk.path_in_schema, chunk.total_uncompressed_size

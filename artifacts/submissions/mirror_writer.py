@@ -1,13 +1,12 @@
 """What a validator has read of miners' files, left in its own store for others to find by root.
 
-Of each submission that an audit could read whole: the footer, and the groups that all validators
-choose. Whoever finds a miner's store away takes these; they are held against the root on chain like
-the miner's own. Writing happens beside the judge and never keeps it waiting: what does not fit into
-the queue is left out, and so is what the store refuses.
+Of each submission that an audit could read whole: the parts that all validators ask for. Whoever
+finds a miner's store away takes these; they are held against the root on chain like the miner's
+own. Writing happens beside the judge and never keeps it waiting: what does not fit into the queue
+is left out, and so is what the store refuses.
 """
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from queue import Full, Queue
@@ -21,8 +20,6 @@ from assay.network.store import LIST_MAX, ObjectStore, StoreError
 
 logger = logging.getLogger("assay")
 
-#: Children that parse files, on as many processors.
-_WORKERS = 4
 #: Submissions that wait to be written, and bytes of them with the one that is being written; one
 #: that is larger waits alone.
 _WAITING, WAITING_BYTES = 64, 64 << 20
@@ -139,8 +136,7 @@ def open_read_ahead(
         yield None
         return
     mirror = MirrorWriter(store, windows) if store is not None and windows else None
-    workers = min(_WORKERS, os.cpu_count() or 1) - 1
-    ahead = ReadAhead(sources, None if mirror is None else mirror.put, workers, fetches)
+    ahead = ReadAhead(sources, None if mirror is None else mirror.put, fetches)
     try:
         yield ahead
     finally:

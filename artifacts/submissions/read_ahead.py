@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Condition, Thread
 
-from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions.submission_layout import get_limits
 from assay.artifacts.submissions.submission_pack import (
     PackedReader,
     PackedSubmission,
@@ -21,17 +19,11 @@ from assay.artifacts.submissions.submission_pack import (
     compute_pack_max,
     measure_pack,
 )
-from assay.artifacts.submissions.submission_reader import (
-    CommittedSubmission,
-    KnownMirror,
-    StoreFinder,
-    SubmissionSources,
-)
-from assay.cage import Budget, WorkerError
+from assay.artifacts.submissions.submission_reader import CommittedSubmission, SubmissionSources
 from assay.network.store import StoreError, within
-from assay.protocol import Context, Footer, Refusal
-from assay.protocol.submission import is_committed, is_group_committed
-from assay.verification import SubmissionReader, find_commitment
+from assay.protocol import Context, Refusal
+from assay.protocol.selection import select_committed
+from assay.verification import SubmissionReader, find_commitment, read_groups, read_opening
 
 #: What a broken judge or model raises. The network's and the operator's errors are not among them.
 OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
@@ -59,13 +51,6 @@ class FetchedSubmission:
     error: BaseException | None = None  # our own fault; the caller raises it
 
 
-@dataclass(frozen=True, slots=True)
-class _Places:
-    stores: StoreFinder
-    worker: ParquetWorker
-    mirrors: Callable[[bytes], Sequence[KnownMirror]]
-
-
 #: Called with what was read whole, its window and root, once, by who takes it.
 Keep = Callable[[int, bytes, PackedSubmission], None]
 
@@ -75,30 +60,17 @@ class ReadAhead:
 
     Args:
         keep: called with every whole file that is taken.
-        workers: children that parse, beside the sources' own: one is busy with 256 miners' files
-            for twenty seconds.
     """
 
     def __init__(
-        self,
-        sources: SubmissionSources,
-        keep: Keep | None = None,
-        workers: int = 0,
-        threads: int = THREADS,
+        self, sources: SubmissionSources, keep: Keep | None = None, threads: int = THREADS
     ) -> None:
-        self._own = [ParquetWorker() for _ in range(workers)]
-        self._sources = [
-            _Places(sources.stores, worker, sources.mirrors)
-            for worker in (sources.worker, *self._own)
-        ]
-        self._turn = 0
+        self._sources = sources
         self._keep = keep
         self.changed = Condition()
         self._begun: set[_Key] = set()
         self._there: dict[_Key, FetchedSubmission] = {}
         self.tries: dict[_Key, int] = {}
-        # a file that is shown anew at each block gets no more of the parser's time than one
-        self.budgets: dict[_Key, Budget] = {}
         #: Of files that are there; of files under way, whether they are still wanted or not.
         self.kept_bytes = self.reserved_bytes = 0
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
@@ -114,8 +86,6 @@ class ReadAhead:
             self._begun.clear()
         for _ in self.threads:
             self._jobs.put(None)
-        for worker in self._own:
-            worker.close()
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -177,7 +147,6 @@ class ReadAhead:
         with self.changed:
             self._begun = {key for key in self._begun if key[0] != window}
             self.tries = {key: n for key, n in self.tries.items() if key[0] != window}
-            self.budgets = {key: b for key, b in self.budgets.items() if key[0] != window}
             for key in [key for key in self._there if key[0] == window]:
                 self.kept_bytes -= _measure(self._there.pop(key))
 
@@ -194,10 +163,7 @@ class ReadAhead:
         committed = find_commitment(context, hotkey)
         if isinstance(committed, Refusal):
             return True
-        self._turn = (self._turn + 1) % len(self._sources)
-        budget = self.budgets.setdefault(key, Budget(get_limits(context.parameters).cpu_seconds))
-        source = self._sources[self._turn]
-        reader = CommittedSubmission(context, hotkey, committed, source, budget)
+        reader = CommittedSubmission(context, hotkey, committed, self._sources)
         with self.changed:
             self._begun.add(key)
             self.reserved_bytes += size
@@ -234,22 +200,19 @@ class ReadAhead:
 
 def fetch(reader: CommittedSubmission, seconds: float = _FILE_S) -> FetchedSubmission:
     """All that an audit asks of a file, in the judge's own order and no further than it would."""
-    recording, size = RecordingReader(reader), reader.context.parameters.work.group_size
-    whole = False
+    recording = RecordingReader(reader)
+    context, hotkey, committed = reader.context, reader.hotkey, reader.committed
     try:
         with within(seconds):
-            footer = recording.read_footer()
-            if isinstance(footer, Footer) and is_committed(footer, reader.root):
-                # the judge refuses one of another size than was committed by its header alone
-                groups = [index for index in reader.groups if index < len(footer.leaves)]
-                whole = all(
-                    isinstance(data := recording.read_group(index), bytes)
-                    and is_group_committed(footer, index, data, size)
-                    for index in groups
-                )
-    except (WorkerError, StoreError, *OUR_FAULTS) as error:
+            opening = read_opening(recording, hotkey, context, committed)
+            whole = False
+            if not isinstance(opening, Refusal):
+                chosen = select_committed(context, hotkey, committed.groups)
+                read = read_groups(recording, hotkey, context, opening, chosen)
+                whole = not isinstance(read, Refusal)
+    except (StoreError, *OUR_FAULTS) as error:
         return FetchedSubmission(None, error=error)
-    return FetchedSubmission(recording.pack(reader.hotkey), reader.root if whole else None)
+    return FetchedSubmission(recording.pack(hotkey), committed.root if whole else None)
 
 
 def _measure(fetched: FetchedSubmission) -> int:

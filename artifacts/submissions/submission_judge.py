@@ -49,15 +49,15 @@ def judge_hotkey(
 ) -> tuple[Verdict, Ledger]:
     """Fetches and judges what a hotkey committed to, whatever happens on the way.
 
-    What breaks the judge is tried once more with nothing left of the first time: a fresh reader, a
-    fresh process for Parquet. Broken again, it is INTERNAL. A store that cannot be read is the
-    miner's to keep readable, links and all: NOT_REVEALED.
+    What breaks the judge is tried once more with nothing left of the first time: a fresh reader.
+    Broken again, it is INTERNAL. A store that cannot be read is the miner's to keep readable, links
+    and all: NOT_REVEALED.
 
     Raises:
-        WorkerError: we cannot parse anything: look again later.
+        WorkerError: no child can be started that scores answers: look again later.
     """
     name = f"what {encode_ss58(hotkey)} shows in window {context.window}"
-    for last in (False, True):
+    for _ in range(2):
         try:
             submission = None
             if sources.ahead is not None:
@@ -78,8 +78,6 @@ def judge_hotkey(
             logger.exception("the judge is broken by %s", name, extra={"event": "judge_broken"})
             detail = f"our own fault, not the miner's: {type(error).__name__}"
             verdict = Verdict(context.window, hotkey, Reason.INTERNAL, detail)
-            if not last:
-                sources.worker.renew()
     return verdict, ledger
 
 

@@ -1,25 +1,22 @@
-"""What was read of a miner's file, as bundles and mirrors keep it: footer and groups in canonical
-bytes.
+"""What was read of a miner's file, as bundles and mirrors keep it: parts of it, where they lie.
 
-They hash to the root on chain, so the Parquet around them need not be kept; of a file that could
-not be read, what was said of it is.
+They are held against the root on chain again by whoever reads them; of what could not be read, what
+was said of it is kept.
 """
 
 import logging
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
-from assay.artifacts.submissions.submission_layout import HEADER_MAX, get_limits
 from assay.network.store import StoreError
-from assay.protocol import Footer, Parameters, Reason, Refusal
+from assay.protocol import Parameters, Reason, Refusal
 from assay.protocol.encoding import (
     U32,
+    U64,
     Choice,
     Digest,
     EncodingError,
-    FixedBytes,
     Many,
     Maybe,
     Prefixed,
@@ -28,18 +25,22 @@ from assay.protocol.encoding import (
     encode,
 )
 from assay.protocol.errors import OperatorError
-from assay.verification import SubmissionReader
+from assay.protocol.submission import Range, get_opening_bytes
+from assay.verification import SubmissionReader, get_part_limits
 
 logger = logging.getLogger("assay")
 
-T = TypeVar("T")
-#: Groups of one file: what the parameters allow at most. Bytes of one group's rows.
-_GROUPS_MAX, _GROUP_BYTES = 1 << 14, 1 << 28
-_LEVEL = 1
+_T = TypeVar("_T")
+#: Parts of one file, and bytes of one part, at most.
+_PARTS_MAX, _PART_BYTES = 1 << 20, 1 << 30
 
 
 class PackError(OperatorError):
     """The pack of a submission cannot be used."""
+
+
+class MissingPartError(PackError):
+    """It does not hold what is asked for: it was made for other facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,88 +50,79 @@ class PackedRefusal:
 
 
 @dataclass(frozen=True, slots=True)
-class PackedFooter:
-    header: Annotated[bytes, Prefixed(HEADER_MAX)]
-    leaves: Annotated[tuple[bytes, ...], Many(FixedBytes(32), _GROUPS_MAX)]
+class PackedPart:
+    """Bytes of the file, or why they could not be had."""
 
-
-@dataclass(frozen=True, slots=True)
-class PackedGroup:
-    index: U32
-    rows: Annotated[bytes | None, Maybe(Prefixed(_GROUP_BYTES))]
+    start: U64
+    size: U32
+    data: Annotated[bytes | None, Maybe(Prefixed(_PART_BYTES))]
     refusal: Annotated[PackedRefusal | None, Maybe(Record(PackedRefusal))]
 
 
 @dataclass(frozen=True, slots=True)
 class PackedSubmission:
-    """All that an audit asks of a file."""
+    """All that an audit asks of a file, in the order in which it was asked for."""
 
     hotkey: Digest
-    footer: Annotated[PackedFooter | None, Maybe(Record(PackedFooter))]
-    refusal: Annotated[PackedRefusal | None, Maybe(Record(PackedRefusal))]
-    groups: Annotated[tuple[PackedGroup, ...], Many(Record(PackedGroup), _GROUPS_MAX)]
+    parts: Annotated[tuple[PackedPart, ...], Many(Record(PackedPart), _PARTS_MAX)]
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing that was asked for was refused."""
-        return self.footer is not None and all(g.rows is not None for g in self.groups)
+        return bool(self.parts) and all(part.refusal is None for part in self.parts)
 
 
 class RecordingReader:
+    """Reads through another reader, and keeps what that one showed. A store that cannot be read
+    shows nothing."""
+
     def __init__(self, reader: SubmissionReader) -> None:
         self._reader = reader
-        self._footer: Footer | Refusal | None = None
-        self._groups: dict[int, bytes | Refusal] = {}
+        self._parts: dict[Range, PackedPart] = {}
 
-    def read_footer(self) -> Footer | Refusal:
-        self._footer = _keep_failure(self._reader.read_footer)
-        return self._footer
+    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
+        shown = b""
 
-    def read_group(self, index: int) -> bytes | Refusal:
-        self._groups[index] = _keep_failure(lambda: self._reader.read_group(index))
-        return self._groups[index]
+        def keep(data: bytes) -> _T | Refusal:
+            nonlocal shown
+            shown = data
+            return parse(data)
+
+        try:
+            found = self._reader.read(part, keep)
+        except StoreError as error:
+            found = Refusal(Reason.NOT_REVEALED, explain_unread(error), unbound=True)
+        if isinstance(found, Refusal) and found.unbound:
+            packed = PackedPart(part.start, part.size, None, _pack_refusal(found))
+        else:
+            packed = PackedPart(part.start, part.size, shown, None)
+        self._parts[part] = packed
+        return found
 
     def pack(self, hotkey: bytes) -> PackedSubmission | None:
         """What was asked for; None where nothing was."""
-        footer = self._footer
-        if footer is None:
-            return None
-        if isinstance(footer, Refusal):
-            return PackedSubmission(hotkey, None, _pack_refusal(footer), ())
-        groups = tuple(
-            PackedGroup(index, None, _pack_refusal(rows))
-            if isinstance(rows, Refusal)
-            else PackedGroup(index, rows, None)
-            for index, rows in sorted(self._groups.items())
-        )
-        return PackedSubmission(hotkey, PackedFooter(footer.header, footer.leaves), None, groups)
+        return PackedSubmission(hotkey, tuple(self._parts.values())) if self._parts else None
 
 
 class PackedReader:
     def __init__(self, packed: PackedSubmission) -> None:
         self.packed = packed
-        self._groups = {group.index: group for group in packed.groups}
+        self._parts = {Range(part.start, part.size): part for part in packed.parts}
 
-    def read_footer(self) -> Footer | Refusal:
-        footer = self.packed.footer
-        if footer is None:
-            return _unpack_refusal(self.packed.refusal)
-        return Footer(footer.header, footer.leaves)
-
-    def read_group(self, index: int) -> bytes | Refusal:
-        """See `SubmissionReader`. Raises PackError: it holds no such group."""
-        group = self._groups.get(index)
-        if group is None:
-            raise PackError(f"the pack does not hold group {index}: it was made for other facts")
-        return _unpack_refusal(group.refusal) if group.rows is None else group.rows
-
-
-def _keep_failure(read: Callable[[], T]) -> T | Refusal:
-    """A store that cannot be read shows nothing."""
-    try:
-        return read()
-    except StoreError as error:
-        return Refusal(Reason.NOT_REVEALED, explain_unread(error))
+    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
+        """See `SubmissionReader`. Raises MissingPartError."""
+        found = self._parts.get(part)
+        if found is None or (found.data is None and found.refusal is None):
+            text = (
+                f"the pack holds no bytes {part.start} to {part.end}: it was made for other facts"
+            )
+            raise MissingPartError(text)
+        if found.data is None:
+            assert found.refusal is not None
+            return Refusal(found.refusal.reason, found.refusal.detail, unbound=True)
+        if len(found.data) != part.size:
+            raise PackError(f"the pack holds {len(found.data)} bytes where {part.size} were read")
+        return parse(found.data)
 
 
 def explain_unread(error: StoreError) -> str:
@@ -143,40 +135,32 @@ def _pack_refusal(refusal: Refusal) -> PackedRefusal:
     return PackedRefusal(refusal.reason, refusal.detail[:1_024])
 
 
-def _unpack_refusal(packed: PackedRefusal | None) -> Refusal:
-    if packed is None:
-        return Refusal(Reason.NOT_REVEALED, "the pack holds nothing of it")
-    return Refusal(packed.reason, packed.detail)
-
-
 def measure_pack(packed: PackedSubmission) -> int:
     """Bytes of memory that it holds, about; at most `compute_pack_max`."""
-    footer = packed.footer
-    size = 0 if footer is None else len(footer.header) + sum(map(len, footer.leaves))
-    refusals = [packed.refusal, *(group.refusal for group in packed.groups)]
-    size += sum(len(refusal.detail) for refusal in refusals if refusal is not None)
-    return size + sum(len(group.rows or b"") for group in packed.groups)
+    return sum(
+        len(part.data or b"") + (0 if part.refusal is None else len(part.refusal.detail))
+        for part in packed.parts
+    )
 
 
 def encode_pack(packed: PackedSubmission) -> bytes:
-    return zlib.compress(encode(packed), _LEVEL)
+    return encode(packed)
 
 
 def compute_pack_max(parameters: Parameters) -> int:
-    """Most bytes of a pack, as it is stored or inflated: what an audit asks of an honest file."""
-    limits, work = get_limits(parameters), parameters.work
-    groups = work.audited_groups + work.sampled_groups
-    return (1 << 20) + groups * (limits.group_bytes + 8_192) + 32 * work.group_cap
+    """Most bytes of a pack: what an audit asks of an honest file."""
+    work = parameters.work
+    limits = get_part_limits(work)
+    heads = (work.audited_rollouts + work.sampled_rollouts) * (limits.head + 8_192)
+    ids = work.valued_groups * limits.ids
+    records = work.audited_rollouts + work.sampled_rollouts
+    rest = records * (limits.ids + limits.proofs) // work.group_size
+    return (1 << 20) + get_opening_bytes(work.group_cap) + heads + ids + rest
 
 
-def decode_pack(data: bytes, parameters: Parameters) -> PackedSubmission:
-    """The pack of a file's bytes, which may be no larger than an honest submission can make it.
-    Raises PackError: it is no such file."""
+def decode_pack(data: bytes) -> PackedSubmission:
+    """The pack of a file's bytes. Raises PackError: it is no such file."""
     try:
-        inflater = zlib.decompressobj()
-        raw = inflater.decompress(data, compute_pack_max(parameters))
-        if not inflater.eof or inflater.unused_data:
-            raise PackError("the pack of a submission is cut off, or larger than any can be")
-        return decode(PackedSubmission, raw)
-    except (zlib.error, EncodingError) as error:
+        return decode(PackedSubmission, data)
+    except EncodingError as error:
         raise PackError(f"the pack of a submission is damaged: {error}") from None

@@ -11,26 +11,24 @@ word: no verdict comes of it.
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from contextlib import nullcontext
+from typing import Protocol, TypeVar
 
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions.submission_file import SubmissionFile
-from assay.artifacts.submissions.submission_layout import get_limits
 from assay.artifacts.submissions.submission_pack import (
     PackedReader,
     PackError,
     compute_pack_max,
     decode_pack,
 )
-from assay.cage import Budget
 from assay.network.store import ObjectStore, StoreError, sparing, within
-from assay.protocol import Committed, Context, Footer, Reason, Refusal, encode_ss58
+from assay.protocol import Committed, Context, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.selection import select_committed
-from assay.protocol.submission import is_committed, is_group_committed
+from assay.protocol.submission import Range
 from assay.verification import SubmissionReader
+
+_T = TypeVar("_T")
 
 #: Seconds for one mirror's answer, and for all mirrors of a submission together.
 _MIRROR_S, _MIRRORS_S = 20.0, 60.0
@@ -69,7 +67,7 @@ class KnownMirror:
 
 
 class SubmissionSources(Protocol):
-    """Where miners' files are read from, and by whom.
+    """Where miners' files are read from.
 
     Attributes:
         stores: a locator on chain is a stranger's word, and leads only where these allow.
@@ -80,8 +78,6 @@ class SubmissionSources(Protocol):
     @property
     def stores(self) -> StoreFinder: ...
     @property
-    def worker(self) -> ParquetWorker: ...
-    @property
     def mirrors(self) -> Callable[[bytes], Sequence[KnownMirror]]: ...
 
 
@@ -90,11 +86,9 @@ def know_no_mirrors(root: bytes) -> Sequence[KnownMirror]:
 
 
 class AbsentSubmission:
-    def read_footer(self) -> Footer | Refusal:
-        return Refusal(Reason.NOT_REVEALED, "the locator on chain leads to no store known here")
-
-    def read_group(self, index: int) -> bytes | Refusal:
-        return Refusal(Reason.NOT_REVEALED, "the file is not there", index)
+    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
+        detail = "the locator on chain leads to no store known here"
+        return Refusal(Reason.NOT_REVEALED, detail, unbound=True)
 
 
 def open_submission(
@@ -111,136 +105,106 @@ def open_submission(
 class CommittedSubmission:
     """A `SubmissionReader` over a miner's own store, and mirrors for what that one lacks.
 
-    Args:
-        budget: of the parser's time; None: a fresh one.
-
     Attributes:
-        root: that the bytes are held against, 32 bytes.
-        groups: that an audit asks for, ascending; none where the commitment's number is absurd.
+        committed: what the bytes are held against.
     """
 
     def __init__(
-        self,
-        context: Context,
-        hotkey: bytes,
-        committed: Committed,
-        sources: SubmissionSources,
-        budget: Budget | None = None,
+        self, context: Context, hotkey: bytes, committed: Committed, sources: SubmissionSources
     ) -> None:
         self.context = context
         self.hotkey = hotkey
-        self.root = committed.root
-        chosen = select_committed(context, hotkey, committed.groups)
-        self.groups = tuple(sorted(chosen.audited + chosen.sampled))
-        self._locator = committed.locator
+        self.committed = committed
         self._sources = sources
-        self._budget = budget
         self._mirrors = sources.mirrors(committed.root)
         self._mirrors_s = _MIRRORS_S
-        # of mirrors, who gave it; None: the miner
-        self._readers: list[tuple[SubmissionReader, KnownMirror | None]] = []
-        self._failure: StoreError | None = None
         self._asked = 0
-        self._footer: Footer | None = None
+        self._copies: list[tuple[SubmissionReader, KnownMirror]] = []
+        self._own: SubmissionReader | None = None
+        self._failure: StoreError | None = None
 
-    def read_footer(self) -> Footer | Refusal:
+    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
         """See `SubmissionReader`. Raises StoreError: the miner's own store cannot be read, and no
         mirror has it."""
-        own: Footer | Refusal | StoreError
-        try:
-            with self._spare():
-                reader = self._open_own()
-                own = reader.read_footer()
-            if isinstance(own, Footer) and is_committed(own, self.root):
-                self._readers.append((reader, None))
-                self._footer = own
-                return own
-        except StoreError as error:
-            own = self._failure = error
-        if self._ask_mirror():
-            assert self._footer is not None
-            return self._footer
-        if isinstance(own, StoreError):
-            raise own
+        own = self._read_own(part, parse)
+        if own is not None and not _is_unbound(own):
+            return own
+        position = 0
+        while position < len(self._copies) or self._open_copy():
+            reader, mirror = self._copies[position]
+            found = self._read_copy(reader, mirror, part, parse)
+            if not _is_unbound(found):
+                return found
+            position += 1
+        if own is None:
+            assert self._failure is not None
+            raise self._failure
         return own
 
-    def read_group(self, index: int) -> bytes | Refusal:
-        """See `SubmissionReader`. Raises StoreError: as `read_footer`."""
-        footer = self._footer
-        own: bytes | Refusal | StoreError | None = self._failure
-        if footer is None:
-            return Refusal(Reason.NOT_REVEALED, "the file is not there", index)
-        size = self.context.parameters.work.group_size
-        position = 0
-        while position < len(self._readers) or self._ask_mirror():
-            reader, mirror = self._readers[position]
-            found = self._read(reader, mirror, index)
-            if isinstance(found, bytes):
-                if is_group_committed(footer, index, found, size):
-                    return found
-                if mirror is not None:
-                    mirror.blame()
-            if mirror is None:
-                own = found
-            position += 1
-        if isinstance(own, StoreError):
-            raise own
-        return own or Refusal(Reason.NOT_REVEALED, "neither miner nor mirrors show it", index)
-
-    def _read(
-        self, reader: SubmissionReader, mirror: KnownMirror | None, index: int
-    ) -> bytes | Refusal | StoreError:
+    def _read_own(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal | None:
+        """None: the store has failed, and is not asked again."""
+        if self._failure is not None:
+            return None
         try:
-            if mirror is not None:
-                return reader.read_group(index)
-            with self._spare():
-                return reader.read_group(index)
-        except PackError as error:
-            return Refusal(Reason.NOT_REVEALED, str(error), index)
+            with sparing(_MIRROR_S) if self._mirrors else nullcontext():
+                self._own = self._own or self._open_own()
+                return self._own.read(part, parse)
         except StoreError as error:
-            return error
+            self._failure = error
+            return None
 
-    def _ask_mirror(self) -> bool:
-        """Opens the next mirror that has the footer; whether there is one."""
+    def _read_copy(
+        self,
+        reader: SubmissionReader,
+        mirror: KnownMirror,
+        part: Range,
+        parse: Callable[[bytes], _T | Refusal],
+    ) -> _T | Refusal:
+        try:
+            found = reader.read(part, parse)
+        except PackError as error:
+            return Refusal(Reason.NOT_REVEALED, str(error), unbound=True)
+        if _is_unbound(found):
+            mirror.blame()
+        return found
+
+    def _open_copy(self) -> bool:
+        """Opens the next mirror that has a copy; whether there is one."""
         while self._asked < len(self._mirrors):
             mirror = self._mirrors[self._asked]
             self._asked += 1
             try:
                 with within(self._mirrors_s) as left, sparing(_MIRROR_S):
-                    reader = self._open_pack(mirror)
-                footer = reader.read_footer()
+                    self._copies.append((self._open_pack(mirror), mirror))
+                return True
             except StoreError:
                 continue
             finally:
                 self._mirrors_s = left.seconds
-            if isinstance(footer, Footer) and is_committed(footer, self.root):
-                self._readers.append((reader, mirror))
-                self._footer = footer
-                return True
-            mirror.blame()
         return False
 
     def _open_own(self) -> SubmissionReader:
-        store = self._sources.stores.get(self._locator)
+        store = self._sources.stores.get(self.committed.locator)
         if store is None:
             return AbsentSubmission()
-        source = store.open(make_object_name(encode_ss58(self.hotkey), self.context.window))
-        limits = get_limits(self.context.parameters)
-        return SubmissionFile(source, self._sources.worker, limits, self.groups, self._budget)
-
-    def _spare(self) -> AbstractContextManager[None]:
-        return sparing(_MIRROR_S) if self._mirrors else nullcontext()
+        return SubmissionFile(
+            store.open(make_object_name(encode_ss58(self.hotkey), self.context.window))
+        )
 
     def _open_pack(self, mirror: KnownMirror) -> SubmissionReader:
         """What a mirror has of the submission. Raises StoreError: nothing of it, or something
         else."""
-        name = make_mirror_name(self.context.window, self.root)
+        name = make_mirror_name(self.context.window, self.committed.root)
         with within(_MIRROR_S):
             data = mirror.get(name, compute_pack_max(self.context.parameters))
         if data is None:
             raise StoreError(f"the mirror has no {name}")
         try:
-            return PackedReader(decode_pack(data, self.context.parameters))
+            return PackedReader(decode_pack(data))
         except PackError as error:
             mirror.blame()
             raise StoreError(f"the mirror's {name} is of no use: {error}") from None
+
+
+def _is_unbound(found: object) -> bool:
+    return isinstance(found, Refusal) and found.unbound

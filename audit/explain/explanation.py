@@ -14,8 +14,9 @@ from assay.audit.explain.window_case import StatedVerdict, WindowCase
 from assay.neurons.miner.mining_history import name_cost
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.reason import WITHHELD
+from assay.protocol.reason import CHEATING, WITHHELD
 from assay.protocol.selection import select_committed
+from assay.verification import compute_score
 
 #: Margins of a reference that is a bit off stay below this, logits: bf16's noise is about 0.04.
 _PRECISION_MARGIN = 0.1
@@ -23,6 +24,19 @@ _PRECISION_MARGIN = 0.1
 _OWNED_SHOWN = 8
 #: Reasons that say something about reading the file rather than about what it holds.
 _FETCHING = WITHHELD - {Reason.WRONG_HEADER, Reason.WRONG_CHECKPOINT}
+#: Reasons that come of forward passes.
+_BY_MODEL = CHEATING - {Reason.TOKEN_OUT_OF_RANGE, Reason.WRONG_TERMINATION} | {Reason.ACCEPTED}
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedGroup:
+    """A group that the audit looked at."""
+
+    index: int
+    rollouts: int  # how many of it were audited, that is run through the model
+    audited: tuple[int, ...] | None  # which; None: not known here, their lengths decide it
+    valued: bool  # all of it was read and scored; else nothing but what was audited
+    value: int | None  # None unless it was valued in an accepted file
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +50,7 @@ class Explanation:
     where: Mapping[str, int]
     seen: tuple[str, ...]  # what was found, one sentence each
     measures: tuple[Measure, ...]
-    groups: Mapping[int, int]  # audited group's index → its value; empty unless accepted
+    groups: tuple[ExplainedGroup, ...]  # ascending; empty unless the model was run
     score: int | None
     pay: tuple[str, ...]
     notes: tuple[str, ...]
@@ -63,7 +77,7 @@ class Explanation:
             "causes": list(text.causes) if text else [],
             "remedies": list(text.remedies) if text else [],
             "costs": name_cost(self.reason),
-            "groups": [{"index": index, "value": value} for index, value in self.groups.items()],
+            "groups": [asdict(group) for group in self.groups],
             "score": self.score,
             "said": [_describe(statement) for statement in facts.said],
             "own": facts.own and _describe(facts.own),
@@ -87,7 +101,7 @@ def explain(facts: WindowCase) -> Explanation:
     where = _find_where(words, facts, agrees)
     statistics = _get_statistics(words, facts, agrees)
     text = None if reason is None else _order(TEXTS[reason], reason, statistics)
-    groups = _list_groups(words, facts) if reason is Reason.ACCEPTED else {}
+    groups = _list_groups(words, facts, reason) if reason in _BY_MODEL else ()
     return Explanation(
         facts=facts,
         reason=reason,
@@ -97,7 +111,7 @@ def explain(facts: WindowCase) -> Explanation:
         seen=tuple(_list_seen(words, facts, reason, agrees)),
         measures=list_measures(facts, reason, statistics),
         groups=groups,
-        score=_compute_score(words, facts, groups),
+        score=_compute_score(words, facts, reason),
         pay=tuple(list_pay(facts)),
         notes=tuple(_list_notes(facts, reason)),
     )
@@ -144,28 +158,33 @@ def _order(text: Text, reason: Reason, statistics: Mapping[str, float]) -> Text:
     return Text(text.section, text.rule, (*others, model, precision), text.remedies)
 
 
-def _list_groups(words: StatedVerdict | None, facts: WindowCase) -> dict[int, int]:
-    found, context = facts.found.verdict, facts.context
-    if found is not None and found.accepted:
-        return {group.index: group.value for group in found.groups}
-    committed = context.commitments.get(facts.hotkey)
-    if words is None or committed is None:
-        return {}
-    chosen = select_committed(context, facts.hotkey, committed.groups)
-    if len(chosen.audited) != len(words.values):
-        return {}
-    return dict(zip(chosen.audited, words.values, strict=True))
+def _list_groups(
+    words: StatedVerdict | None, facts: WindowCase, reason: Reason
+) -> tuple[ExplainedGroup, ...]:
+    found, committed = facts.found, facts.context.commitments.get(facts.hotkey)
+    if committed is None:
+        return ()
+    chosen = select_committed(facts.context, facts.hotkey, committed.groups).audited
+    audited = {**(words.audited if words is not None else {}), **found.audited}
+    valued = [group.index for group in chosen if group.valued]
+    values: dict[int, int] = {}
+    if reason is Reason.ACCEPTED and found.verdict is not None and found.verdict.accepted:
+        values = {group.index: group.value for group in found.verdict.groups}
+    elif words is not None and len(words.values) == len(valued):
+        values = dict(zip(valued, words.values, strict=True))
+    return tuple(
+        ExplainedGroup(g.index, g.rollouts, audited.get(g.index), g.valued, values.get(g.index))
+        for g in chosen
+    )
 
 
 def _compute_score(
-    words: StatedVerdict | None, facts: WindowCase, groups: Mapping[int, int]
+    words: StatedVerdict | None, facts: WindowCase, reason: Reason | None
 ) -> int | None:
     if words is not None:
         return words.score
-    committed = facts.context.commitments.get(facts.hotkey)
-    if not groups or committed is None:
-        return None
-    return committed.groups * sum(groups.values()) // len(groups)
+    verdict = facts.found.verdict
+    return compute_score(verdict) if verdict is not None and reason is Reason.ACCEPTED else None
 
 
 def _list_seen(

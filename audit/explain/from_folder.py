@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.records.record_reader import (
     RecordFault,
     follow_links,
@@ -43,12 +42,7 @@ def parse_hotkey(text: str, folder: Path | None = None) -> bytes:
 
 
 def gather_from_folder(
-    folder: Path,
-    hotkey: bytes,
-    window: int,
-    model: Path | None,
-    validator: bytes | None,
-    worker: ParquetWorker,
+    folder: Path, hotkey: bytes, window: int, model: Path | None, validator: bytes | None
 ) -> tuple[WindowCase, Material]:
     """All that the folder holds of a hotkey's window.
 
@@ -58,7 +52,7 @@ def gather_from_folder(
 
     Raises:
         ExplainError: the folder has no such window.
-        StoreError, WorkerError: it cannot be read.
+        StoreError, WorkerError: it cannot be read or judged.
     """
     run = RunFolder(folder)
     context = _read_context(run, window)
@@ -67,7 +61,7 @@ def gather_from_folder(
     source = open_file(path) if path.is_file() else None
     place = find_model(model, folder / "models", context)
     notes = []
-    found, lacks = judge_again(context, hotkey, source, worker, place)
+    found, lacks = judge_again(context, hotkey, source, place)
     store = run.open_record()
     authors = [] if store is None else list_validators(store)
     records = [

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.artifacts.discovery import SubnetChain
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.ports import StateReader
 from assay.artifacts.records.record_reader import list_validators
 from assay.audit.explain.published_verdicts import PublishedVerdicts, open_published
@@ -53,7 +52,7 @@ class WindowQuery:
 
 
 def gather_from_network(
-    session: Session, outlines: Outlines, worker: ParquetWorker, asked: WindowQuery
+    session: Session, outlines: Outlines, asked: WindowQuery
 ) -> tuple[WindowCase, Material]:
     """All that can be found of a hotkey's window.
 
@@ -71,7 +70,7 @@ def gather_from_network(
     records = _find_records(session, asked, notes)
     context = _get_context(session, records, window, notes)
     material = _find_material(stores, asked, context, notes)
-    found, lacks = judge_again(context, hotkey, material.source, worker, material.model, outlines)
+    found, lacks = judge_again(context, hotkey, material.source, material.model, outlines)
     own = _read_history(chain, asked, context, notes)
     reason = None if found.verdict is None else found.verdict.reason
     notes += _look_at_chain(chain, context, hotkey, reason)

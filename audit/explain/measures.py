@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import log
 
-from assay.artifacts.submissions.submission_layout import SubmissionLimits, get_limits
-from assay.audit.explain.window_case import Rejudgment, WindowCase
+from assay.audit.explain.window_case import OpenedFile, Rejudgment, WindowCase
 from assay.protocol import Reason
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.parameters import PROTOCOL_VERSION, Tests
-from assay.protocol.submission import LOGPROB_BITS
+from assay.protocol.submission import LOGPROB_BITS, get_id_bits
+from assay.verification import get_part_limits
 
 _NATS = 1 << LOGPROB_BITS
 
@@ -49,9 +49,11 @@ def list_measures(
                 *_measure_logprobs(statistics, found, tests),
                 *_measure_ledger(statistics, tests),
             )
+        case Reason.NOT_REVEALED:
+            measured = _compare_size(found.opened)
         case Reason.TOO_LARGE:
-            measured = _measure_size(facts, get_limits(facts.context.parameters))
-        case Reason.WRONG_HEADER | Reason.WRONG_CHECKPOINT:
+            measured = _measure_parts(facts)
+        case Reason.MALFORMED | Reason.WRONG_HEADER | Reason.WRONG_CHECKPOINT:
             measured = _compare_header(facts)
         case Reason.WRONG_TERMINATION:
             measured = _measure_length(found)
@@ -163,33 +165,48 @@ def _measure_logprobs(
 # --- what needs no model
 
 
-def _measure_size(facts: WindowCase, limits: SubmissionLimits) -> tuple[Measure, ...]:
+def _compare_size(opened: OpenedFile) -> tuple[Measure, ...]:
+    """A file that is cut off."""
+    if opened.size is None or opened.opening is None:
+        return ()
+    size, whole = opened.size, opened.opening.file_bytes
+    words = f"{size:,} bytes, and by its own index it has {whole:,}"
+    return (Measure("size of the file", size, whole, "bytes", size < whole, words),)
+
+
+def _measure_parts(facts: WindowCase) -> tuple[Measure, ...]:
     measures = []
+    work, opening = facts.context.parameters.work, facts.found.opened.opening
     committed = facts.context.commitments.get(facts.hotkey)
     write = "{:,.0f}".format
     if committed is not None:
         measures.append(
-            _bound("groups committed", committed.groups, limits.group_cap, "groups", write)
+            _bound("groups committed", committed.groups, work.group_cap, "groups", write)
         )
-    if facts.found.size is not None:
-        measures.append(
-            _bound("size of the file", facts.found.size, limits.file_bytes, "bytes", write)
-        )
+    if opening is not None:
+        limits = get_part_limits(work, opening.header.id_bits)
+        for part in ("head", "ids", "proofs"):
+            largest = max(getattr(sizes, part) for sizes in opening.sizes)
+            name = f"largest {part} of a group"
+            measures.append(_bound(name, largest, getattr(limits, part), "bytes", write))
     return tuple(measures)
 
 
 def _compare_header(facts: WindowCase) -> tuple[Measure, ...]:
     """What the header says beside what it should."""
-    header, context = facts.found.header, facts.context
+    header, context, outline = facts.found.opened.header, facts.context, facts.found.outline
     if header is None:
         return ()
     committed = context.commitments.get(facts.hotkey)
+    id_bits = header.id_bits if outline is None else get_id_bits(len(outline.tokenizer.drawable))
     pairs = (
         ("version", header.version, PROTOCOL_VERSION),
         ("parameters", header.parameters.hex(), context.parameters.digest.hex()),
         ("window", header.window, context.window),
         ("hotkey", header.hotkey.hex(), facts.hotkey.hex()),
         ("groups", header.groups, committed.groups if committed else 0),
+        ("group size", header.group_size, context.parameters.work.group_size),
+        ("bits of an id", header.id_bits, id_bits),
         ("checkpoint", header.checkpoint.hex(), context.checkpoint.hex()),
     )
     return tuple(
@@ -200,9 +217,9 @@ def _compare_header(facts: WindowCase) -> tuple[Measure, ...]:
 
 
 def _measure_length(found: Rejudgment) -> tuple[Measure, ...]:
-    if found.rollout is None or found.outline is None:
+    if found.tokens is None or found.outline is None:
         return ()
-    manifest, tokens = found.outline.manifest, found.rollout.tokens.tolist()
+    manifest, tokens = found.outline.manifest, found.tokens
     end = next((i + 1 for i, token in enumerate(tokens) if token in manifest.end_tokens), None)
     stop = min(end or manifest.max_tokens, manifest.max_tokens)
     why = "its first end token" if end == stop else f"the longest length, {manifest.max_tokens}"
@@ -212,10 +229,10 @@ def _measure_length(found: Rejudgment) -> tuple[Measure, ...]:
 
 def _measure_token(found: Rejudgment, facts: WindowCase) -> tuple[Measure, ...]:
     verdict = found.verdict
-    if found.rollout is None or found.outline is None or verdict is None:
+    if found.tokens is None or found.outline is None or verdict is None:
         return ()
     drawable = found.outline.tokenizer.drawable
-    token = int(found.rollout.tokens[verdict.token or 0])
+    token = found.tokens[verdict.token or 0]
     words = (
         f"id {token}; the model may draw {int(drawable.sum()):,} of the ids from 0 to "
         f"{len(drawable) - 1:,}"

@@ -87,8 +87,8 @@ def open_published(objects: Objects, validator: bytes, parameters: Parameters) -
 def find_words(
     verdicts: Mapping[str, dict[str, Any]] | None, hotkey: bytes, reason: Reason | None
 ) -> dict[str, Any]:
-    """Detail, place and statistics of a hotkey's verdict in a window's statistics, where they are
-    of that reason."""
+    """Detail, place, audited rollouts and statistics of a hotkey's verdict in a window's
+    statistics, where they are of that reason."""
     verdict = (verdicts or {}).get(encode_ss58(hotkey))
     if verdict is None or (reason is not None and verdict["reason"] != reason.value):
         return {}
@@ -97,5 +97,6 @@ def find_words(
     measured = any(statistics.values()) or reason is Reason.ACCEPTED
     return {name: verdict[name] for name in _PLACES} | {
         "detail": "".join(c for c in verdict["detail"] if c.isprintable()),
+        "audited": {group["index"]: tuple(group["audited"]) for group in verdict["groups"]},
         "statistics": statistics if measured else {},
     }

@@ -9,11 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
-from assay.artifacts.submissions.submission_layout import get_limits
-from assay.audit.explain.window_case import Rejudgment, RolloutMeasurement
+from assay.audit.explain.window_case import OpenedFile, Rejudgment, RolloutMeasurement
 from assay.audit.ports import Outlines
 from assay.inference import (
     Checkpoint,
@@ -24,12 +22,22 @@ from assay.inference import (
     load_outline,
 )
 from assay.network import ObjectSource, StoreError
-from assay.protocol import Context, Header, Refusal, Rollout
-from assay.protocol.encoding import EncodingError, decode
+from assay.protocol import Committed, Context, EncodingError, Header, Refusal, Rollout
+from assay.protocol.encoding import decode
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.selection import select_positions
-from assay.protocol.submission import LOGPROB_BITS, decode_rollout, split_rows
+from assay.protocol.submission import (
+    HEADER_BYTES,
+    LOGPROB_BITS,
+    Range,
+    decode_group_head,
+    decode_ids,
+    decode_opening,
+    get_opening_bytes,
+    is_head_committed,
+    is_opening_committed,
+)
 from assay.verification import (
     Measurement,
     SubmissionReader,
@@ -55,7 +63,6 @@ def judge_again(
     context: Context,
     hotkey: bytes,
     source: ObjectSource | None,
-    worker: ParquetWorker,
     model: Path | None,
     outlines: Outlines | None = None,
 ) -> tuple[Rejudgment, tuple[str, ...]]:
@@ -77,7 +84,7 @@ def judge_again(
     except CheckpointError as error:
         outline = None
         lacks = (str(error),)
-    return _judge(context, hotkey, source, worker, outline), lacks
+    return _judge(context, hotkey, source, outline), lacks
 
 
 def open_model(model: Path | None, context: Context) -> tuple[Outline | None, tuple[str, ...]]:
@@ -107,81 +114,95 @@ def open_model(model: Path | None, context: Context) -> tuple[Outline | None, tu
 
 
 def _judge(
-    context: Context,
-    hotkey: bytes,
-    source: ObjectSource | None,
-    worker: ParquetWorker,
-    outline: Outline | None,
+    context: Context, hotkey: bytes, source: ObjectSource | None, outline: Outline | None
 ) -> Rejudgment:
     committed = find_commitment(context, hotkey)
-    reader = None
-    if source is not None:
-        reader = SubmissionFile(source, worker, get_limits(context.parameters))
     if isinstance(committed, Refusal):
         verdict = Verdict(
             context.window, hotkey, committed.reason, committed.detail, group=committed.group
         )
         return Rejudgment(verdict, outline=outline)
-    if reader is None or source is None:
+    if source is None:
         return Rejudgment(None, outline=outline, lacks=("the miner's file is not at hand",))
-    header, size = _read_header(reader), None
-    with suppress(StoreError):
-        size = source.size()
+    reader = SubmissionFile(source)
+    opened = _read_opening(source, reader, committed)
     if outline is None:
         lack = (
             f"the window's checkpoint {context.checkpoint.hex()[:16]}… is not at hand: name its "
             "folder with --model"
         )
-        return Rejudgment(None, header=header, size=size, lacks=(lack,))
+        return Rejudgment(None, opened=opened, lacks=(lack,))
     try:
         examined = examine(reader, hotkey, context, outline.tokenizer, manifest=outline.manifest)
         if isinstance(examined, Verdict):
-            rollout = _read_rollout(reader, context, examined)
-            return Rejudgment(examined, False, outline, header, size, rollout)
+            tokens = _read_tokens(reader, opened, examined)
+            return Rejudgment(examined, False, outline, opened, tokens)
+        audited = {group.index: tuple(group.audited) for group in examined.shown}
         if not isinstance(outline, Checkpoint):
             lack = (
                 "what needs no model finds no fault; the rest takes the window's checkpoint "
                 f"{context.checkpoint.hex()[:16]}…: name its folder with --model"
             )
-            return Rejudgment(None, False, outline, header, size, lacks=(lack,))
+            return Rejudgment(None, False, outline, opened, audited=audited, lacks=(lack,))
         verdict = judge_with_checkpoint(reader, hotkey, context, outline)
     except StoreError as error:
         lack = f"the miner's file cannot be read from here: {error}"
-        return Rejudgment(None, False, outline, header, size, lacks=(lack,))
-    measured = rollout = None
-    if verdict.group is not None and verdict.rollout is not None:
-        rollout = examined.shown[verdict.group][verdict.rollout]
-        prompt = examined.case.make_problem(verdict.group).prompt
-        measured = _measure(context, outline, verdict, prompt, rollout)
-    return Rejudgment(verdict, True, outline, header, size, rollout, measured)
+        return Rejudgment(None, False, outline, opened, lacks=(lack,))
+    measured = None
+    group = next((group for group in examined.shown if group.index == verdict.group), None)
+    if group is not None and verdict.rollout in group.audited:
+        prompt = examined.case.make_problem(group.index).prompt
+        measured = _measure(context, outline, verdict, prompt, group.audited)
+    return Rejudgment(verdict, True, outline, opened, measured=measured, audited=audited)
 
 
-def _read_header(reader: SubmissionReader) -> Header | None:
-    try:
-        footer = reader.read_footer()
-        return None if isinstance(footer, Refusal) else decode(Header, footer.header)
-    except (EncodingError, StoreError):
+def _read_opening(
+    source: ObjectSource, reader: SubmissionReader, committed: Committed
+) -> OpenedFile:
+    """As far as it can be read."""
+    size = header = opening = None
+    with suppress(StoreError, EncodingError):
+        size = source.size()
+        data = reader.read(Range(0, get_opening_bytes(committed.groups)), bytes)
+        if not isinstance(data, Refusal):
+            header = decode(Header, data[:HEADER_BYTES])
+            if is_opening_committed(data, committed.root):
+                opening = decode_opening(data, committed.groups)
+    return OpenedFile(size, header, opening)
+
+
+def _read_tokens(
+    reader: SubmissionReader, opened: OpenedFile, verdict: Verdict
+) -> tuple[int, ...] | None:
+    """The completion that a verdict names, which has been read before."""
+    opening, group, rollout = opened.opening, verdict.group, verdict.rollout
+    if opening is None or group is None or rollout is None or verdict.unbound:
         return None
-
-
-def _read_rollout(reader: SubmissionReader, context: Context, verdict: Verdict) -> Rollout | None:
-    """The rollout that a verdict names, which has been read before."""
-    if verdict.group is None or verdict.rollout is None:
-        return None
-    data = reader.read_group(verdict.group)
-    if isinstance(data, Refusal):
-        return None
-    rows = split_rows(data, context.parameters.work.group_size)
-    return decode_rollout(rows[verdict.rollout])
+    with suppress(StoreError, EncodingError):
+        data = reader.read(opening.find_head(group), bytes)
+        if isinstance(data, Refusal) or not is_head_committed(data, opening, group):
+            return None
+        head = decode_group_head(data[-opening.sizes[group].head :], opening, group)
+        within = head.find_ids(rollout)
+        start = opening.find_ids(group).start + within.start
+        record = reader.read(Range(start, within.size), bytes)
+        if not isinstance(record, Refusal):
+            return tuple(decode_ids(record, head, rollout).tolist())
+    return None
 
 
 def _measure(
-    context: Context, checkpoint: Checkpoint, verdict: Verdict, prompt: str, rollout: Rollout
+    context: Context,
+    checkpoint: Checkpoint,
+    verdict: Verdict,
+    prompt: str,
+    audited: Mapping[int, Rollout],
 ) -> RolloutMeasurement:
-    """One forward pass over the rollout that a verdict names."""
+    """One forward pass over the rollout that a verdict names, one of those audited of its group."""
     assert verdict.group is not None  # its callers have looked
     assert verdict.rollout is not None
     hotkey, group, number = verdict.hotkey, verdict.group, verdict.rollout
+    rollout = audited[number]
     (measured,) = measure_rollouts(context, checkpoint, hotkey, group, prompt, {number: rollout})
     count = len(rollout.tokens)
     positions = select_positions(context.audit_seed, hotkey, group, number, count)
@@ -212,7 +233,7 @@ def measure_rollouts(
 ) -> list[Measurement]:
     """One forward pass over rollouts of a group, number → rollout."""
     return checkpoint.get_reference(context.parameters.work.temperature).measure(
-        checkpoint.tokenizer.encode(prompt),
+        [checkpoint.tokenizer.encode(prompt)] * len(rollouts),
         [rollout.tokens for rollout in rollouts.values()],
         [
             compute_rollout_seed(context.challenge_seed, hotkey, group, number)

@@ -56,7 +56,7 @@ def write_material(out: Path, facts: WindowCase, material: Material) -> Material
     size = material.source.size() if material.source is not None else None
     if material.source is None or size is None:
         return replace(material, context=context)
-    file = out / f"window-{window}.parquet"
+    file = out / f"window-{window}.rollouts"
     with replace_file(file) as temporary, temporary.open("wb") as written:
         for start in range(0, size, _PIECE):
             piece = material.source.read(start, min(start + _PIECE, size))
@@ -69,7 +69,7 @@ def write_material(out: Path, facts: WindowCase, material: Material) -> Material
 def make_reproduction(facts: WindowCase, material: Material, reason: Reason | None) -> Reproduction:
     """The `assay verify` line that says the same again."""
     context, window = facts.context, facts.context.window
-    file = material.file or (_OUT / f"window-{window}.parquet")
+    file = material.file or (_OUT / f"window-{window}.rollouts")
     context_file = material.context or (_OUT / f"context-window-{window}.json")
     model = material.model or Path("models", context.checkpoint.hex())
     words = ["assay", "verify", str(file), "--context", str(context_file), "--model", str(model)]

@@ -27,9 +27,10 @@ _PRECISION = (
     "the last step was not the fp32 reference: bf16, fp16, TF32 or a quantised model drew the token"
 )
 _STALE = "the model was another than the window's checkpoint: a stale, fine-tuned or smaller one"
+_ENCODE = "write the file with `assay.protocol.submission.encode_submission`, as `assay mine` does"
 _ALONE = (
-    "judge the file before you commit to it: `assay verify … --all` looks at every group, not only "
-    "at those that an audit happens to draw"
+    "judge the file before you commit to it: `assay verify … --all` looks at every rollout, not "
+    "only at those that an audit happens to draw"
 )
 
 TEXTS: Mapping[Reason, Text] = {
@@ -72,48 +73,49 @@ TEXTS: Mapping[Reason, Text] = {
         (
             "the store is not readable from outside: private, behind a login or a firewall",
             "the locator on chain names another place than the one written to",
-            "the upload failed, or came after the last block of fetching",
+            "the upload failed, was cut off, or came after the last block of fetching",
             "the store was down, too slow, or answered with a redirect to another host",
             "the validator does not open stores of this kind or place",
         ),
         (
             "read the file from another machine than the miner's, under exactly the locator that "
-            "stands on chain",
+            "stands on chain, and compare its size with what was written",
             "keep files in place until the window's verdicts are final",
         ),
     ),
     Reason.TOO_LARGE: Text(
         4,
-        "A file has at most as many groups, bytes and pages as an honest one can need.",
+        "A commitment names at most as many groups as the parameters allow; a group's head, ids "
+        "and proofs have at most as many bytes, and its rollouts at most as many tokens, as those "
+        "of an honest one.",
         (
             "more groups were committed than the parameters allow",
-            "the file was written with tiny pages, without compression, or with columns of its own",
-            "it takes a validator more than four seconds of processor time to read",
+            "a completion went on beyond the parameters' longest",
+            "the file was written by another encoder, which takes more bytes than a fixed width",
         ),
-        ("write the file with `assay.artifacts.write_submission`, as `assay mine` does",),
+        (_ENCODE,),
     ),
     Reason.MALFORMED: Text(
         4,
-        "A file is Parquet of exactly the columns tokens, logprobs and sketch, a row a rollout and "
-        "a row group a problem, with header and leaves in its footer.",
+        "Rows have exactly one encoding: every number in as few bits as the rules allow, every "
+        "group's ids coded by their own frequencies, and no byte besides.",
         (
-            "the upload was cut off, or another program rewrote the file",
-            "it was written by another library, or another version, with a schema of its own",
-            "a group has another number of rollouts than the parameters say",
+            "the file was written by another encoder, or another version: what it means may be "
+            "right, and its bytes are not",
+            "the commitment was made for another number of groups than the file's header names, "
+            "or for none",
+            "another program rewrote the file",
         ),
-        (
-            "write the file with `assay.artifacts.write_submission`, as `assay mine` does",
-            "compare the size of what the store serves with what was written",
-        ),
+        (_ENCODE, "compare what the store serves with what was written, byte for byte"),
     ),
     Reason.WRONG_HEADER: Text(
         4,
-        "The header in the file names version, parameters, window, hotkey and number of groups, "
-        "each as the window and the commitment have them.",
+        "The file's header names version, parameters, window, hotkey, group size and bits of an "
+        "id, each as the window and its checkpoint have them.",
         (
             "the file of another window, or of another hotkey, lies under this name",
             "the miner worked by parameters that the owner has replaced meanwhile",
-            "the commitment was made for another number of groups than the file holds",
+            "the ids were coded for another vocabulary than the checkpoint's",
         ),
         (
             "restart the miner: it reads the parameters in force when it starts",
@@ -122,12 +124,12 @@ TEXTS: Mapping[Reason, Text] = {
     ),
     Reason.ROOT_MISMATCH: Text(
         4,
-        "The root over header and groups is the one that was committed to, and every group is the "
-        "one that its leaf names.",
+        "Header and index are those that the root on chain binds, every group's head the one that "
+        "the header's tree binds, and every record of ids or proofs the one that its head names.",
         (
             "the file was uploaded anew after the last commitment that stood in time",
             "a newer commitment came too late, so that an older root counts",
-            "a group was changed after the root was computed",
+            "a part of the file was changed after the root was computed",
         ),
         (
             "upload first, commit then, and leave the file as it is until verdicts are final",
@@ -150,8 +152,8 @@ TEXTS: Mapping[Reason, Text] = {
     ),
     Reason.TOKEN_OUT_OF_RANGE: Text(
         3,
-        "Every token is an id that the model may draw: below the vocabulary, known to the "
-        "tokenizer, and not the padding.",
+        "Every token of every completion that is read is an id that the model may draw: below the "
+        "vocabulary, known to the tokenizer, and not the padding.",
         (
             "padding was left in the completion",
             "another model's tokenizer or vocabulary was used",
@@ -221,7 +223,13 @@ TEXTS: Mapping[Reason, Text] = {
         ),
         ("compare your machine with the reference: `assay calibrate --model FOLDER`", _DRAFT),
     ),
-    Reason.ACCEPTED: Text(8, "Every check passed on every group that the audit drew.", (), ()),
+    Reason.ACCEPTED: Text(
+        8,
+        "Every check passed on all that the audit drew: without the model on every completion that "
+        "was read, with the model on every audited rollout.",
+        (),
+        (),
+    ),
     Reason.INTERNAL: Text(
         8,
         "A validator that cannot judge abstains; where only some files break its judge, these lose "

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from assay.inference import Outline
-from assay.protocol import Context, Header, Reason, Rollout
+from assay.protocol import Context, Header, Reason
 from assay.protocol.record import Outcome
+from assay.protocol.submission import Opening
 from assay.verification import Verdict
 from assay.verification.rollout_statistics import RolloutStatistics
 
@@ -21,7 +22,9 @@ class StatedVerdict:
     group: int | None = None
     rollout: int | None = None
     token: int | None = None
-    values: tuple[int, ...] = ()  # of the audited groups by ascending index
+    values: tuple[int, ...] = ()  # of the valued groups by ascending index
+    #: valued group → rollouts of it that were audited, as far as that is said
+    audited: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     score: int = 0
     #: in the units of a verdict's JSON
     statistics: Mapping[str, float] = field(default_factory=dict)
@@ -43,16 +46,26 @@ class RolloutMeasurement:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedFile:
+    """How the miner's file begins."""
+
+    size: int | None = None  # of the file, bytes; None: it is not there
+    header: Header | None = None  # what it says of itself
+    opening: Opening | None = None  # where the root binds it
+
+
+@dataclass(frozen=True, slots=True)
 class Rejudgment:
     """What was found here, from public facts, file and model as far as they are at hand."""
 
     verdict: Verdict | None  # None where nothing at hand decides
     has_model: bool = False  # the forward pass was run
     outline: Outline | None = None
-    header: Header | None = None  # what the file says of itself
-    size: int | None = None  # of the file, bytes
-    rollout: Rollout | None = None  # the one in question
+    opened: OpenedFile = OpenedFile()
+    tokens: tuple[int, ...] | None = None  # of the completion in question
     measured: RolloutMeasurement | None = None  # only with the model
+    #: group → rollouts of it that are audited; empty where the file was not read whole
+    audited: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     lacks: tuple[str, ...] = ()  # what would say more, one sentence each
 
 

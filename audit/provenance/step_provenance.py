@@ -239,7 +239,7 @@ def _check_source(
             found.differ(Aspect.GROUPS, f"{describe_group(one)}: {fault}")
             return
     reader = inputs.public.submissions.open(inputs.context, hotkey)
-    held = read_committed(reader, committed.root, groups, inputs.context.parameters.work.group_size)
+    held = read_committed(reader, hotkey, inputs.context, committed, groups)
     genuine = _check_committed(inputs, hotkey, groups, held, found)
     whole = genuine and len(groups) == committed.groups
     _check_verdict(inputs, hotkey, whole, found)
@@ -266,27 +266,38 @@ def _check_committed(
     found: Findings,
 ) -> bool:
     """The file's own bytes; whether all of the step's groups are there and genuine."""
-    name = encode_ss58(hotkey)
+    name, refusal = encode_ss58(hotkey), held.refusal
     if held.groups:
         found.look(Aspect.FILES)
-    if held.missing:
-        check = Aspect.GROUPS if held.groups else Aspect.FILES
-        count = len({one.index for one in groups})
-        found.miss(
-            check,
-            f"{name}: {len(held.missing)} of {count} groups cannot be had as committed: {held.why}",
-        )
-        found.miss(Aspect.LOGPROBS, f"{name}: those of the same {len(held.missing)} groups")
-    present = [one for one in groups if one.index in held.groups]
-    if not present:
+    if refusal is not None and not refusal.unbound:
+        said = f"nobody may learn from its file, {refusal.reason}: {refusal.detail}"
+        found.differ(Aspect.FILES, f"{name}: {said}")
         return False
+    if refusal is not None:
+        _miss_groups(name, {one.index for one in groups}, held, refusal, found)
+    present = [one for one in groups if one.index in held.groups]
     if fault := compare_groups(present, held):
         found.differ(Aspect.GROUPS, fault)
         return False
-    if inputs.outline is None:
+    whole = [one for one in present if one.index in held.whole]
+    if inputs.outline is None or not whole:
         return False
-    genuine = judge_committed(inputs.context, inputs.outline, present, held, found)
-    return genuine and not held.missing
+    genuine = judge_committed(inputs.context, inputs.outline, whole, held, found)
+    return genuine and refusal is None
+
+
+def _miss_groups(
+    name: str, indices: set[int], held: CommittedGroups, refusal: Refusal, found: Findings
+) -> None:
+    """What of a file cannot be had as committed."""
+    missing, count = len(indices - held.groups.keys()), len(indices)
+    if missing:
+        check = Aspect.GROUPS if held.groups else Aspect.FILES
+        said = f"{missing} of {count} groups cannot be had as committed: {refusal.detail}"
+        found.miss(check, f"{name}: {said}")
+    unproven = count - len(held.whole)
+    said = f"of {unproven} of {count} groups not all proofs can be had: {refusal.detail}"
+    found.miss(Aspect.LOGPROBS, f"{name}: {said}")
 
 
 def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, found: Findings) -> None:

@@ -176,7 +176,7 @@ def _check_speed(speed: Speed, parameters: Parameters) -> PreflightCheck:
     if not speed.committed:
         remedy = "a faster machine, or fewer groups a step; a window without a group earns nothing"
         return PreflightCheck("speed", CheckState.FAIL, detail, remedy)
-    if speed.committed < parameters.work.audited_groups:
+    if speed.committed < parameters.work.valued_groups:
         remedy = "this machine earns next to nothing"
         return PreflightCheck("speed", CheckState.WARN, detail, remedy)
     return PreflightCheck("speed", CheckState.OK, detail)

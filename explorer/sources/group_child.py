@@ -12,9 +12,7 @@ from typing import Any
 
 import torch
 
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions.submission_file import SubmissionFile
-from assay.artifacts.submissions.submission_layout import get_limits
 from assay.audit.explain.rejudging import find_model, measure_rollouts, open_model
 from assay.audit.sources import FetchedOutlines
 from assay.cage import WorkerError
@@ -30,16 +28,11 @@ from assay.protocol import Context, EncodingError, Refusal, context_from_json, e
 from assay.protocol.commitment import make_object_name
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.seeds import compute_problem_seed
-from assay.protocol.selection import select_positions
-from assay.protocol.submission import (
-    LOGPROB_BITS,
-    Rollout,
-    compute_group_leaf,
-    decode_rollout,
-    split_rows,
-)
-from assay.verification import Measurement
+from assay.protocol.selection import select_committed, select_positions, select_rollouts
+from assay.protocol.submission import LOGPROB_BITS, Rollout, decode_ids, decode_proof
+from assay.verification import Measurement, choose, find_commitment, read_groups, read_opening
 from assay.verification.rollout_statistics import RolloutStatistics, compute_rollout_statistics
+from assay.verification.submission_parts import ReadGroup
 
 #: Checkpoints kept in memory.
 _MODELS_MAX = 2
@@ -51,7 +44,6 @@ _NATS, _LOGITS = float(1 << LOGPROB_BITS), float(1 << FRACTION_BITS)
 class GroupReader:
     def __init__(self) -> None:
         torch.set_num_threads(1)
-        self._worker = ParquetWorker()
         self._models: BoundedCache[bytes, OpenedModel] = BoundedCache(_MODELS_MAX)
         self._told: str | None = None  # for the operator: it may name folders and endpoints
 
@@ -72,9 +64,13 @@ class GroupReader:
     def _read(
         self, asked: dict[str, Any], context: Context, hotkey: bytes, group: int
     ) -> GroupReading | Unavailable:
-        rollouts = self._read_rollouts(asked, context, hotkey, group)
-        if isinstance(rollouts, Unavailable):
-            return rollouts
+        read = self._read_group(asked, context, hotkey, group)
+        if isinstance(read, Unavailable):
+            return read
+        try:
+            rollouts = [_decode(read, number) for number in read.audited]
+        except EncodingError as error:
+            return Unavailable(f"the group cannot be read: it {error}")
         outline, checkpoint, note = self._open_model(asked, context)
         if outline is None:
             return Unavailable(
@@ -96,6 +92,7 @@ class GroupReader:
                 *measure_rollouts(context, checkpoint, hotkey, group, problem.prompt, numbered)
             ]
         weights = get_weights(context.parameters.environment)
+        audited = _list_audited(context, hotkey, read)
         shown = []
         for number, (rollout, found) in enumerate(zip(rollouts, measured, strict=True)):
             drawable = [t for t in rollout.tokens.tolist() if t < vocabulary]
@@ -111,19 +108,26 @@ class GroupReader:
             shown.append(
                 RolloutReading(
                     number=number,
-                    tokens=_describe_tokens(rollout, found, statistics, positions, outline),
+                    tokens=_describe_tokens(
+                        rollout, found, statistics, positions if number in audited else (), outline
+                    ),
                     completion=completion,
                     reward=compute_reward(parts, weights),
                     parts=asdict(parts),
                     **_summarise(statistics),
                 )
             )
-        return GroupReading(problem.prompt, problem.level, checkpoint is not None, note, shown)
+        return GroupReading(
+            problem.prompt, problem.level, checkpoint is not None, note, audited, shown
+        )
 
-    def _read_rollouts(
+    def _read_group(
         self, asked: dict[str, Any], context: Context, hotkey: bytes, group: int
-    ) -> list[Rollout] | Unavailable:
-        committed = context.commitments[hotkey]
+    ) -> ReadGroup | Unavailable:
+        """All of a group, held against the root."""
+        committed = find_commitment(context, hotkey)
+        if isinstance(committed, Refusal):
+            return Unavailable(f"the audit reads no such file: {committed.detail}")
         name = make_object_name(encode_ss58(hotkey), context.window)
         folders = [Path(folder) for folder in asked["stores"]]
         source = next(
@@ -137,25 +141,15 @@ class GroupReader:
                     "the miner's file is not at hand: its store is not one read from here"
                 )
             source = store.open(name)
-        if source.size() is None:
-            return Unavailable("the miner's file is not there any more")
-        reader = SubmissionFile(source, self._worker, get_limits(context.parameters))
-        footer = reader.read_footer()
-        if isinstance(footer, Refusal):
-            return Unavailable(f"the miner's file cannot be read: {footer.detail}")
-        data = reader.read_group(group)
-        if isinstance(data, Refusal):
-            return Unavailable(f"the group cannot be read: {data.detail}")
-        try:
-            rows = split_rows(data, context.parameters.work.group_size)
-            if (
-                group >= len(footer.leaves)
-                or compute_group_leaf(group, rows) != footer.leaves[group]
-            ):
-                return Unavailable("the group is not the one that the file's own leaves name")
-            return [decode_rollout(row) for row in rows]
-        except EncodingError as error:
-            return Unavailable(f"the group cannot be read: {error}")
+        file = SubmissionFile(source)
+        opening = read_opening(file, hotkey, context, committed)
+        if isinstance(opening, Refusal):
+            return Unavailable(f"the miner's file cannot be read: {opening.detail}")
+        chosen = choose(context, hotkey, committed.groups, [group])
+        read = read_groups(file, hotkey, context, opening, chosen)
+        if isinstance(read, Refusal):
+            return Unavailable(f"the group cannot be read: {read.detail}")
+        return read[0]
 
     def _open_model(self, asked: dict[str, Any], context: Context) -> OpenedModel:
         found = self._models.get(context.checkpoint)
@@ -193,20 +187,34 @@ class GroupReader:
         return outline, None, why
 
 
+def _decode(read: ReadGroup, number: int) -> Rollout:
+    tokens = decode_ids(read.ids[number], read.head, number)
+    proof = decode_proof(read.proofs[number], read.head, number)
+    return Rollout(tokens, proof.logprobs, proof.sketch)
+
+
+def _list_audited(context: Context, hotkey: bytes, read: ReadGroup) -> Sequence[int]:
+    """Which rollouts of a group the audit draws, ascending."""
+    groups = context.commitments[hotkey].groups
+    for group in select_committed(context, hotkey, groups).audited:
+        if group.index == read.chosen.index:
+            return select_rollouts(context.audit_seed, hotkey, group, read.head.lengths)
+    return ()
+
+
 def _describe_tokens(
     rollout: Rollout,
     found: Measurement | None,
     statistics: RolloutStatistics | None,
-    positions: Sequence[int],
+    compared: Sequence[int],
     outline: Outline,
 ) -> list[TokenReading]:
-    audited = set(positions)
     return [
         TokenReading(
             id=token,
             text=_name(token, outline),
             logprob=int(rollout.logprobs[t]) / _NATS,
-            audited=t in audited,
+            audited=t in compared,
             margin=None if found is None else int(found.margins[t]) / _LOGITS,
             drawn=None if found is None else int(found.best[t]),
             measured=None if found is None else int(found.logprobs[t]) / _NATS,

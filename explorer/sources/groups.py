@@ -1,8 +1,8 @@
 """Groups of miners' files, measured again by a helper: cached, limited, never waited for long.
 
-The helper is a child process that starts when it is asked, and ends when it idles. It keeps what
-needs torch and Parquet out of the process that serves. It is trusted code over verified bytes, not
-a cage: miners' Parquet files are parsed in a cage of their own below it.
+The helper is a child process that starts when it is asked, and ends when it idles. It keeps models,
+tokenizers and what scores answers out of the process that serves: they are large, and run native
+code over strangers' text. What it reads is held against the root and parsed by bounded code.
 """
 
 import json

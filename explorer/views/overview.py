@@ -14,6 +14,7 @@ from assay.explorer.views.common import (
 )
 from assay.explorer.views.settlements import show_weights
 from assay.protocol import Parameters, Phase
+from assay.protocol.parameters import MILLION
 from assay.protocol.window import compute_block, compute_window
 
 #: Windows and weights on the first page.
@@ -52,7 +53,7 @@ def view_overview(reader: PageReader, query: Query) -> View:
 
 def describe_network(reader: PageReader) -> View:
     parameters = reader.subject.parameters
-    choice, identity = parameters.environment, parameters.identity
+    choice, identity, work = parameters.environment, parameters.identity, parameters.work
     return {
         "validator": reader.address,
         "netuid": identity.netuid,
@@ -61,8 +62,11 @@ def describe_network(reader: PageReader) -> View:
         "environment": choice.name,
         "place": reader.subject.place,
         "window_blocks": parameters.timing.window_blocks,
-        "group_size": parameters.work.group_size,
-        "audited_groups": parameters.work.audited_groups,
+        **{
+            name: getattr(work, name)
+            for name in ("group_size", "audited_rollouts", "valued_groups", "sampled_rollouts")
+        },
+        "prompt_share": work.prompt_share / MILLION,
     }
 
 

@@ -5,7 +5,7 @@ from math import log
 from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Unavailable
 from assay.explorer.views.common import Query, View, name_hotkey
-from assay.explorer.views.windows import describe_check, describe_unread, select
+from assay.explorer.views.windows import describe_check, describe_unread, list_audited, select
 from assay.protocol import encode_ss58
 from assay.protocol.gumbel import FRACTION_BITS
 
@@ -26,7 +26,6 @@ def view_rollout(
         raise NotFoundError("the record has no such commitment, or it has no such group")
     if rollout >= size:
         raise NotFoundError(f"a group has {size} rollouts, from 0")
-    chosen = select(file.context, row)
     said = file.get_words(hotkey)
     rewards: list[int] = next(
         (g["rewards"] for g in said.get("groups", []) if g["index"] == group), []
@@ -36,6 +35,12 @@ def view_rollout(
     )
     if file.context is not None and file.context.audit is not None:
         reading = reader.sources.read_group(file.context, row.hotkey, group)
+    audited = list_audited(file, row, size)
+    drawn = next((one for one in audited if one["index"] == group), None)
+    if drawn is not None and isinstance(reading, GroupReading):
+        drawn["audited"] = [*reading.audited]
+    sampled = {r for g, r in select(file.context, row).sampled if g == group}
+    states = [_find_state(number, drawn, sampled) for number in range(size)]
     found = {
         "title": f"Rollout {rollout} of group {group}",
         "window": window,
@@ -45,12 +50,10 @@ def view_rollout(
         "rollout": rollout,
         "group_size": size,
         "groups": row.committed.groups,
-        "chosen": "audited"
-        if chosen is not None and group in chosen["audited"]
-        else "sampled"
-        if chosen is not None and group in chosen["sampled"]
-        else "not drawn",
-        "audited": [] if chosen is None else chosen["audited"],
+        "drawn": drawn,
+        "states": states,
+        "state": states[rollout],
+        "audited": audited,
         "recorded_reward": rewards[rollout] if rollout < len(rewards) else None,
         "unread": describe_unread(file),
         "lack": None,
@@ -70,6 +73,18 @@ def view_rollout(
         }
         | _describe(reader, query, shown)
     }
+
+
+def _find_state(rollout: int, drawn: View | None, sampled: set[int]) -> str:
+    """What the audit does with a rollout: see `ROLLOUT_MARKS`. drawn: its group, of
+    `list_audited`."""
+    if drawn is not None and drawn["audited"] is None:
+        return "unknown"
+    if drawn is not None and rollout in drawn["audited"]:
+        return "audited"
+    if drawn is not None and drawn["valued"]:
+        return "valued"
+    return "sampled" if rollout in sampled else "unread"
 
 
 def _describe(reader: PageReader, query: Query, rollout: RolloutReading) -> View:

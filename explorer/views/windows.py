@@ -17,12 +17,12 @@ from assay.explorer.views.common import (
     name_hotkey,
 )
 from assay.explorer.views.overview import describe_window
-from assay.protocol import Context, MemberRow, Phase, Stream, encode_ss58
+from assay.protocol import Context, MemberRow, Phase, encode_ss58
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.parameters import Tests
 from assay.protocol.record import Moment
-from assay.protocol.seeds import compute_selection_seed
-from assay.protocol.selection import select_committed
+from assay.protocol.seeds import compute_groups_seed, compute_sample_seed
+from assay.protocol.selection import Selection, select_committed
 from assay.protocol.submission import LOGPROB_BITS
 from assay.protocol.window import WINDOW_SCHEDULE, compute_block
 
@@ -143,8 +143,7 @@ def _describe_moment(moment: Moment | None) -> View | None:
 def _describe_member(reader: PageReader, file: WindowFile, row: MemberRow) -> View:
     address = encode_ss58(row.hotkey)
     words = file.get_words(address)
-    tests = reader.subject.parameters.tests
-    chosen = select(file.context, row)
+    parameters = reader.subject.parameters
     return {
         "hotkey": address,
         "name": name_hotkey(reader, address),
@@ -154,29 +153,33 @@ def _describe_member(reader: PageReader, file: WindowFile, row: MemberRow) -> Vi
         "word": get_mark(row.reason and row.reason.value).word,
         "detail": words.get("detail", ""),
         "score": row.score,
-        "audited": None if chosen is None else chosen["audited"],
-        "measures": list_measures(words, row, tests),
+        "audited": list_audited(file, row, parameters.work.group_size),
+        "measures": list_measures(words, row, parameters.tests),
     }
 
 
-def select(context: Context | None, row: MemberRow) -> View | None:
-    """Which groups the audit draws of a commitment, and why these: from the seed, in the order in
-    which they are drawn. None where there is nothing to draw from."""
+def select(context: Context | None, row: MemberRow) -> Selection:
+    """What the audit draws of a commitment: nothing where there is nothing to draw from."""
     if context is None or context.audit is None or row.committed is None:
-        return None
-    work, groups = context.parameters.work, row.committed.groups
-    chosen = select_committed(context, row.hotkey, groups)
-    if not chosen.audited:
-        return None
-    seed = compute_selection_seed(context.audit_seed, row.hotkey)
-    drawn = Stream(seed).sample(groups, min(groups, work.audited_groups + work.sampled_groups))
-    return {
-        "seed": seed.hex(),
-        "groups": groups,
-        "drawn": list(drawn),
-        "audited": list(chosen.audited),
-        "sampled": list(chosen.sampled),
-    }
+        return Selection((), ())
+    return select_committed(context, row.hotkey, row.committed.groups)
+
+
+def list_audited(file: WindowFile, row: MemberRow, size: int) -> list[View]:
+    """Groups of which the audit draws rollouts, `size` each. rollouts: how many; audited: which, as
+    the validator says, or None: the miner's file alone says it. valued: whether the group is read
+    whole and scored."""
+    words = file.get_words(encode_ss58(row.hotkey))
+    said = {group["index"]: group["audited"] for group in words.get("groups", [])}
+    return [
+        {
+            "index": group.index,
+            "rollouts": group.rollouts,
+            "audited": [*range(size)] if group.rollouts == size else said.get(group.index),
+            "valued": group.valued,
+        }
+        for group in select(file.context, row).audited
+    ]
 
 
 def list_measures(words: View, row: MemberRow, tests: Tests) -> list[View]:
@@ -215,10 +218,10 @@ def view_member(reader: PageReader, query: Query, window: int, hotkey: str) -> V
     row = next((m for m in members if encode_ss58(m.hotkey) == hotkey), None)
     if row is None or file is None:
         raise NotFoundError(f"that hotkey is no member of window {window}, or its record is away")
+    member = _describe_member(reader, file, row)
     words = file.get_words(hotkey)
-    chosen = select(file.context, row)
     return (
-        _describe_member(reader, file, row)
+        member
         | {
             "title": f"{name_hotkey(reader, hotkey) or hotkey[:8] + '…'} in window {window}",
             "window": window,
@@ -236,8 +239,8 @@ def view_member(reader: PageReader, query: Query, window: int, hotkey: str) -> V
                 "groups": row.committed.groups,
                 "locator": row.committed.locator,
             },
-            "selection": chosen,
-            "group_values": _describe_groups(row, words, chosen),
+            "selection": _describe_selection(file.context, row),
+            "audited": _describe_groups(row, words, member["audited"]),
             "group_size": reader.subject.parameters.work.group_size,
             "has_model": reader.sources.has_model,
             "unread": describe_unread(file),
@@ -254,20 +257,34 @@ def describe_check(reader: PageReader, window: int, hotkey: str) -> View:
     return {"command": command, "covers": None}
 
 
-def _describe_groups(row: MemberRow, words: View, chosen: View | None) -> list[View]:
-    """Audited groups with their recorded values; rewards as the validator says."""
-    if chosen is None:
-        return []
+def _describe_selection(context: Context | None, row: MemberRow) -> View | None:
+    """Why these: what the draws begin with, and what they come to."""
+    chosen = select(context, row)
+    if context is None or row.committed is None or not chosen.audited:
+        return None
+    return {
+        "groups": row.committed.groups,
+        "groups_seed": compute_groups_seed(context.audit_seed, row.hotkey).hex(),
+        "sample_seed": compute_sample_seed(context.audit_seed, row.hotkey).hex(),
+        "audited": sum(group.rollouts for group in chosen.audited),
+        "audited_groups": len(chosen.audited),
+        "valued_groups": sum(group.valued for group in chosen.audited),
+        "sampled": [{"group": group, "rollout": rollout} for group, rollout in chosen.sampled],
+    }
+
+
+def _describe_groups(row: MemberRow, words: View, audited: list[View]) -> list[View]:
+    """Audited groups, where they are valued with what the record says; rewards as the validator
+    says."""
     said = {group["index"]: group["rewards"] for group in words.get("groups", [])}
-    values: list[int | None] = [None] * len(chosen["audited"])
-    if len(row.values) == len(values):
-        values = list(row.values)
+    valued = [group["index"] for group in audited if group["valued"]]
+    values = dict(zip(valued, row.values, strict=True)) if len(row.values) == len(valued) else {}
     return [
-        {
-            "index": index,
-            "value": value,
-            "rewards": said.get(index, []),
-            "mean": divide(sum(said.get(index, [])), len(said.get(index, [])) * 1_000_000),
+        group
+        | {
+            "value": values.get(group["index"]),
+            "rewards": (rewards := said.get(group["index"], [])),
+            "mean": divide(sum(rewards), len(rewards) * 1_000_000),
         }
-        for index, value in zip(chosen["audited"], values, strict=True)
+        for group in audited
     ]

@@ -1,14 +1,12 @@
 """The miner: from the challenge to a committed file, one bounded step at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.ports import BeaconSource
-from assay.artifacts.submissions.submission_file import write_submission
-from assay.artifacts.submissions.submission_layout import get_limits
 from assay.environments import open_environment
 from assay.inference import (
     Checkpoint,
@@ -29,7 +27,6 @@ from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge
 from assay.protocol import (
     Commitment,
-    Header,
     Parameters,
     Phase,
     Rollout,
@@ -38,9 +35,8 @@ from assay.protocol import (
     encode_ss58,
 )
 from assay.protocol.commitment import make_object_name
-from assay.protocol.parameters import PROTOCOL_VERSION
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
-from assay.protocol.submission import compute_group_leaf, compute_submission_root, encode_rollout
+from assay.protocol.submission import encode_submission, get_id_bits
 from assay.protocol.window import compute_block, compute_window
 from assay.verification import Projection, make_projection
 
@@ -75,6 +71,7 @@ class WindowWork:
     #: what was done of it last. Once it is sealed, no group is added any more.
     stage: WorkStage = WorkStage.GROUP
     pending: PendingCommitment | None = None  # on its way to the chain, once sealed
+    root: bytes | None = None  # of its file, once that is made
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,8 +265,9 @@ class Miner:
 
     def _resume(self, work: WindowWork) -> None:
         """Takes up what was done of this very work before the program ended."""
-        limits = get_limits(self._parameters)
-        work.page = page = self._persistence.open_page(work.challenge, self.hotkey, limits)
+        work.page = page = self._persistence.open_page(
+            work.challenge, self.hotkey, self._parameters.work
+        )
         if page is None:
             return
         work.groups, page.groups = page.groups, []
@@ -305,7 +303,7 @@ class Miner:
         """Uploads the file, then binds its root on chain."""
         window = work.challenge.window
         if work.stage < WorkStage.UPLOADED:
-            data = write_submission(self._make_header(work), work.groups)
+            data = self.encode(work)
             self.upload(window, data)
             work.stage = WorkStage.UPLOADED
             name = make_object_name(encode_ss58(self.hotkey), window)
@@ -318,22 +316,27 @@ class Miner:
         self._record(work, root=commitment.digest)
         self.dependencies.chain.set_commitment(self.hotkey, payload)
 
-    def _make_header(self, work: WindowWork) -> Header:
-        return Header(
-            version=PROTOCOL_VERSION,
+    def encode(self, work: WindowWork) -> bytes:
+        """A window's file; its root is kept with the work."""
+        data, work.root = encode_submission(
+            work.groups,
             parameters=self._parameters.digest,
             window=work.challenge.window,
             hotkey=self.hotkey,
             checkpoint=work.challenge.checkpoint,
-            groups=len(work.groups),
+            id_bits=get_id_bits(len(work.checkpoint.tokenizer.drawable)),
         )
+        return data
 
     def _make_commitment(self, work: WindowWork) -> Commitment:
+        if work.root is None:
+            self.encode(work)
+        assert work.root is not None
         return Commitment(
             tag=Tag.MINER,
             number=work.challenge.window,
             groups=len(work.groups),
-            digest=compute_submission_root(self._make_header(work), compute_leaves(work.groups)),
+            digest=work.root,
             locator=self.dependencies.locator,
         )
 
@@ -365,11 +368,3 @@ def make_work(challenge: Challenge, checkpoint: Checkpoint, head: int = 0) -> Wi
     seed = compute_projection_seed(challenge.seed)
     projection = make_projection(seed, checkpoint.manifest)
     return WindowWork(challenge, checkpoint, projection, opened_at=head)
-
-
-def compute_leaves(groups: Sequence[Group]) -> list[bytes]:
-    """Leaf of every group in order, 32 bytes each."""
-    return [
-        compute_group_leaf(index, [encode_rollout(rollout) for rollout in group])
-        for index, group in enumerate(groups)
-    ]

@@ -17,13 +17,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Self, TypeVar
 
-from assay.artifacts.submissions.submission_layout import SubmissionLimits
+import numpy as np
+
 from assay.network.files import take_lock, write_file
 from assay.neurons.miner.mining_history import HistoryError, MinedWindow, MiningHistory
 from assay.neurons.session.window_reader import Challenge
-from assay.protocol import EncodingError, Rollout
+from assay.protocol import Rollout
 from assay.protocol.errors import OperatorError
-from assay.protocol.submission import decode_rollout, encode_rollout, split_rows
+from assay.protocol.parameters import Work
+from assay.protocol.submission import SKETCH_COLUMNS
 
 #: Windows whose files are kept, the present one included.
 KEPT_WINDOWS = 4
@@ -63,7 +65,7 @@ class SavedWork:
     def keep(self, groups: Sequence[Sequence[Rollout]]) -> None:
         """Writes those of a window's groups that are not there yet. Raises WorkDatabaseError: the
         disk does not take them. Nothing is half there: try again later."""
-        new = [b"".join(map(encode_rollout, group)) for group in groups[self.written :]]
+        new = [b"".join(map(_encode_rollout, group)) for group in groups[self.written :]]
         self._append([(WorkStage.GROUP, data) for data in new])
         self.written = max(self.written, len(groups))
 
@@ -177,11 +179,7 @@ def _read_records(page: SavedWork, file: IO[bytes], group_size: int, group_max: 
     """Everything up to the first record that is not whole; the file's rest is written over."""
     for kind, payload, end in _iterate_records(page.identity, file, group_max):
         if kind is WorkStage.GROUP:
-            try:
-                rows = split_rows(payload, group_size)
-                page.groups.append([decode_rollout(row) for row in rows])
-            except EncodingError:
-                return
+            page.groups.append(_decode_group(payload, group_size))
         else:
             page.marks[kind] = int.from_bytes(payload, "big")
         page.size = end
@@ -200,6 +198,26 @@ def _iterate_records(
         if head + payload + file.read(_SUM_BYTES) != _pack(identity, offset, kind, payload):
             return
         yield kind, payload, file.tell()
+
+
+def _encode_rollout(rollout: Rollout) -> bytes:
+    """`u32 T ‖ T tokens ‖ T log-probabilities ‖ 2T bytes of sketch`, little endian."""
+    columns = (rollout.tokens.astype("<u4"), rollout.logprobs.astype("<u4"), rollout.sketch)
+    return len(rollout.tokens).to_bytes(4, "little") + b"".join(c.tobytes() for c in columns)
+
+
+def _decode_group(payload: bytes, group_size: int) -> list[Rollout]:
+    """A group as it was written: its record's checksum says that it is whole."""
+    group, offset = [], 0
+    for _ in range(group_size):
+        count = int.from_bytes(payload[offset : offset + 4], "little")
+        numbers = np.frombuffer(payload, "<u4", 2 * count, offset + 4).astype(np.uint32)
+        sketch = np.frombuffer(payload, np.int8, SKETCH_COLUMNS * count, offset + 4 + 8 * count)
+        group.append(
+            Rollout(numbers[:count], numbers[count:], sketch.reshape(count, SKETCH_COLUMNS))
+        )
+        offset += 4 + (8 + SKETCH_COLUMNS) * count
+    return group
 
 
 def _pack(identity: bytes, offset: int, kind: WorkStage, payload: bytes) -> bytes:
@@ -243,15 +261,14 @@ class MinerPersistence:
         book = self._workbook
         return [] if book is None else self._attempt("work", book.list_windows) or []
 
-    def open_page(
-        self, challenge: Challenge, hotkey: bytes, limits: SubmissionLimits
-    ) -> SavedWork | None:
+    def open_page(self, challenge: Challenge, hotkey: bytes, work: Work) -> SavedWork | None:
         """What is kept of a hotkey's work on a challenge; what is too old goes."""
         book = self._workbook
         if book is None:
             return None
         self._attempt("work", partial(book.prune, challenge.window))
-        group = limits.group_size, limits.group_bytes
+        group_max = work.group_size * (4 + (8 + SKETCH_COLUMNS) * work.max_tokens)
+        group = work.group_size, group_max
         return self._attempt("work", partial(book.open, challenge, hotkey, *group))
 
     def keep(

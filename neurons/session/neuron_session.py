@@ -15,7 +15,6 @@ from assay.artifacts.checkpoints.checkpoint_folder import (
     DownloadSettings,
 )
 from assay.artifacts.discovery import DiscoveryError, has_parameters_changed
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.ports import BeaconSource
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.submission_reader import KnownMirror, StoreFinder, know_no_mirrors
@@ -50,7 +49,6 @@ class JudgeSources:
     beacons: BeaconSource
     checkpoints: CheckpointFolder
     stores: StoreFinder  # a locator on chain is a stranger's word, and leads only where these allow
-    worker: ParquetWorker
     mirrors: Callable[[bytes], Sequence[KnownMirror]] = know_no_mirrors  # see `SubmissionSources`
     #: files that were read ahead; None: each is read when it is judged
     ahead: ReadAhead | None = None
@@ -75,12 +73,7 @@ class NeuronSession(Session):
     def sources(self) -> JudgeSources:
         """Everything that a judging neuron reads from."""
         return JudgeSources(
-            self.chain,
-            self.beacons,
-            self.checkpoints,
-            self.stores,
-            self.worker,
-            self.submission_mirrors,
+            self.chain, self.beacons, self.checkpoints, self.stores, self.submission_mirrors
         )
 
 

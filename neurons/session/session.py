@@ -18,7 +18,6 @@ from assay.artifacts.discovery import (
     publish_parameters,
     read_announcement,
 )
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.store_objects import UnavailableError
 from assay.artifacts.submissions.mirror_list import MirrorList
 from assay.network import ObjectStore, ReadableStores, open_folder, open_store
@@ -122,11 +121,6 @@ class Session:
         the session has one, is left out."""
         own = self.account.hotkey if self._signing else bytes(32)
         return MirrorList(self.chain, self.stores.get, self.own_mirrors, own)
-
-    @cached_property
-    def worker(self) -> ParquetWorker:
-        """The process that parses strangers' files."""
-        return self._opened.enter_context(ParquetWorker())
 
 
 @contextmanager

@@ -226,7 +226,10 @@ class ValidatorSettings(_Section):
         24, ge=0, le=256, description="files read at a time, ahead of the judge; 0: in its turn"
     )
     mirrored: int = Field(
-        4, ge=0, le=10_000, description="windows whose audited groups stay in its store; 0: none"
+        4,
+        ge=0,
+        le=10_000,
+        description="windows of whose files the audited parts stay in its store; 0: none",
     )
     threads: Threads = None
 

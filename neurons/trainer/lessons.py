@@ -84,7 +84,7 @@ class WindowReading:
 
     def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: JudgeSources) -> None:
         """Judges all groups of one file; one bad group, and none of it is learned from. Raises
-        WorkerError: we lack something that parsing needs."""
+        WorkerError: we lack something that judging needs."""
         context = self.context
         forward = RecordingForward(checkpoint.get_reference(context.parameters.work.temperature))
         committed = context.commitments[hotkey]
@@ -127,17 +127,17 @@ class RecordingForward:
 
     def measure(
         self,
-        prompt: Sequence[int],
+        prompts: Sequence[Sequence[int]],
         completions: Sequence[NDArray[np.uint32]],
         seeds: Sequence[bytes],
         projection: Projection,
     ) -> list[Measurement]:
-        """See `assay.verification.Forward`."""
-        measured = self.forward.measure(prompt, completions, seeds, projection)
+        """See `assay.verification.Forward`. A trainer's judge measures one group at a time."""
+        measured = self.forward.measure(prompts, completions, seeds, projection)
         unit = -(1 << LOGPROB_BITS)
         self.seen.append(
             (
-                list(prompt),
+                list(prompts[0]),
                 [completion.tolist() for completion in completions],
                 [(m.logprobs / unit).tolist() for m in measured],
             )

@@ -274,7 +274,9 @@ def _decode_verdict(text: str) -> Verdict:
             "witness": bytes.fromhex(fields.get("witness", "")),  # older files have none
             "statistics": Statistics(**fields["statistics"]),
             "groups": tuple(
-                GroupValue(group["index"], group["value"], tuple(group["rewards"]))
+                GroupValue(
+                    group["index"], group["value"], tuple(group["rewards"]), tuple(group["audited"])
+                )
                 for group in fields["groups"]
             ),
         }

@@ -1,22 +1,20 @@
 """A subnet in memory with the shipped model: two windows mined honestly, once, for all attacks.
 
-Real parts: protocol, model, judge, Parquet files and their worker, BLS beacons. The chain is the
-simulator.
+Real parts: protocol, model, judge, files in a store, BLS beacons. The chain is the simulator.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions.submission_file import SubmissionFile, write_submission
+from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
-from assay.artifacts.submissions.submission_layout import get_limits
 from assay.devnet import SimulatedChain
 from assay.gauntlet.attack_setup import AttackSetup
 from assay.gauntlet.bench_models import SHIPPED, Family
@@ -25,19 +23,12 @@ from assay.inference import Checkpoint, Rules, load_checkpoint
 from assay.network import open_file
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
-from assay.neurons.miner.miner import (
-    Group,
-    Miner,
-    MinerConfig,
-    MinerDependencies,
-    WindowWork,
-    compute_leaves,
-)
+from assay.neurons.miner.miner import Group, Miner, MinerConfig, MinerDependencies, WindowWork
 from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import get_challenge, get_context
-from assay.protocol import Committed, Context, Header, Parameters
-from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
-from assay.protocol.submission import compute_submission_root
+from assay.protocol import Committed, Context, Parameters
+from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.submission import encode_submission, get_id_bits
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model
@@ -99,46 +90,53 @@ class World:
     def rules(self) -> Rules:
         return self.checkpoint.get_rules(self.parameters.work.temperature)
 
+    def encode(
+        self, name: str, window: int, groups: Sequence[Group], /, **header: Any
+    ) -> tuple[bytes, bytes]:
+        """A file of these groups, and its root.
+
+        Args:
+            header: fields that are other than the right ones.
+        """
+        fields = {
+            "parameters": self.parameters.digest,
+            "window": window,
+            "hotkey": self.hotkeys[name],
+            "checkpoint": self.checkpoint.digest,
+            "id_bits": get_id_bits(len(self.checkpoint.tokenizer.drawable)),
+        }
+        return encode_submission(groups, **{**fields, **header})
+
     def submit(
         self,
         name: str,
         window: int,
         groups: Sequence[Group],
         *,
-        header: Header | None = None,
         every: bool = True,
         data: bytes | None = None,
+        **header: Any,
     ) -> Verdict:
         """Commits to these groups in place of the genuine ones and judges them.
 
         Args:
-            header: other than the right one.
             every: judge all groups, so that the attack is looked at.
             data: bytes to serve instead of the file that was committed to.
+            header: see `encode`.
         """
         context = self.contexts[window]
         hotkey = self.hotkeys[name]
-        header = header or Header(
-            version=PROTOCOL_VERSION,
-            parameters=self.parameters.digest,
-            window=window,
-            hotkey=hotkey,
-            checkpoint=context.checkpoint,
-            groups=len(groups),
-        )
-        path = self.folder / "attack.parquet"
-        path.write_bytes(data if data is not None else write_submission(header, groups))
-        root = compute_submission_root(header, compute_leaves(groups))
-        committed = Committed(root, header.groups, context.challenge_block.number, LOCATOR)
+        encoded, root = self.encode(name, window, groups, **header)
+        path = self.folder / "attack.rollouts"
+        path.write_bytes(encoded if data is None else data)
+        committed = Committed(root, len(groups), context.challenge_block.number, LOCATOR)
         context = replace(context, commitments={**context.commitments, hotkey: committed})
-        submission = SubmissionFile(
-            open_file(path), self.sources.worker, get_limits(self.parameters)
-        )
-        chosen = range(header.groups) if every else None
+        submission = SubmissionFile(open_file(path))
+        chosen = range(len(groups)) if every else None
         return judge_with_checkpoint(submission, hotkey, context, self.checkpoint, groups=chosen)
 
 
-def make_world(folder: Path, worker: ParquetWorker) -> World:
+def make_world(folder: Path) -> World:
     """A fresh chain at block 0 with everyone registered and two miners ready."""
     genesis_ms = 1_700_000_000_000
     hotkeys = {name: sha256(name.encode()).digest() for name in NAMES}
@@ -162,28 +160,22 @@ def make_world(folder: Path, worker: ParquetWorker) -> World:
         )
         for name in ("alice", "bob")
     }
-    sources = JudgeSources(chain, beacons, checkpoints, {LOCATOR: store}, worker)
+    sources = JudgeSources(chain, beacons, checkpoints, {LOCATOR: store})
     return World(chain, beacons, parameters, checkpoint, sources, hotkeys, miners, folder, {}, {})
 
 
-@pytest.fixture(scope="session")
-def worker() -> Iterator[ParquetWorker]:
-    with ParquetWorker() as worker:
-        yield worker
-
-
 @pytest.fixture
-def fresh_world(tmp_path: Path, worker: ParquetWorker) -> World:
+def fresh_world(tmp_path: Path) -> World:
     """For attacks on the chain: nothing mined yet."""
     torch.set_num_threads(1)
-    return make_world(tmp_path, worker)
+    return make_world(tmp_path)
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory, worker: ParquetWorker) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """For attacks on files: windows 0 and 1 mined by alice and bob."""
     torch.set_num_threads(1)
-    world = make_world(tmp_path_factory.mktemp("world"), worker)
+    world = make_world(tmp_path_factory.mktemp("world"))
     for window in (0, 1):
         world.contexts[window] = world.open_context(window)
     return world

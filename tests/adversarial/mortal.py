@@ -193,7 +193,7 @@ class Mortal:
         self.validator = Validator(
             HOTKEYS["validator"],
             self.parameters,
-            JudgeSources(self.look(self.chain), self.beacons, None, {}, None),
+            JudgeSources(self.look(self.chain), self.beacons, None, {}),
             self.database,
             fate.wrap(archive.write_context, "on_context"),
             fate.wrap(archive.write_window, "on_window"),
@@ -249,7 +249,7 @@ class Mortal:
             detail=f"rollout {ledger.rollouts} of the settlement",
             committed_groups=2,
             statistics=Statistics(ledger_capital=sum(ledger.log_sums)),
-            groups=(GroupValue(0, 100 * (window + 1) + hotkey[1], (1, 2)),),
+            groups=(GroupValue(0, 100 * (window + 1) + hotkey[1], (1, 2), (0,)),),
             tokens=window,
             witness=sha256(validator + hotkey + bytes([window])).digest()[:16],
         ), ledger

@@ -13,8 +13,10 @@ from assay.cage import WorkerError
 from assay.network import open_folder
 from assay.neurons.validator import validator
 from assay.protocol import Phase, Reason, encode_ss58
+from assay.protocol.submission import get_opening_bytes
 from assay.protocol.window import compute_block
 from assay.verification import Ledger, Verdict
+from tests.adversarial.conftest import GROUPS
 from tests.adversarial.watched import Watched
 
 
@@ -44,7 +46,7 @@ def test_the_ledger_runs_from_one_settlement_to_the_next(fresh_world, monkeypatc
     watched = Watched(fresh_world)
     watched.run_to_settlement(2)
     work, alice = fresh_world.parameters.work, fresh_world.hotkeys["alice"]
-    each = work.audited_groups * work.group_size
+    each = work.audited_rollouts
     lengths = [len(settlement.windows) for settlement in watched.settlements]
     assert max(lengths) > 1
     for settlement in watched.settlements:
@@ -75,22 +77,22 @@ def test_bytes_that_break_the_judge_cost_their_own_window_only(fresh_world, monk
     assert set(watched.settlements[0].weights) == {bob}
 
 
-def test_what_breaks_the_judge_once_is_tried_again_with_a_fresh_worker(fresh_world, monkeypatch):
-    world, broken = fresh_world, []
-    honest, renew = submission_judge.judge_and_carry, world.sources.worker.renew
+def test_what_breaks_the_judge_once_is_tried_again_with_a_fresh_reader(fresh_world, monkeypatch):
+    world, readers = fresh_world, []
+    honest = submission_judge.judge_and_carry
 
     def judge(submission, hotkey, *arguments, **options):
-        if not broken:
-            broken.append(hotkey)
+        readers.append((hotkey, submission))
+        if len(readers) == 1:
             raise MemoryError("what an earlier file has left behind")
         return honest(submission, hotkey, *arguments, **options)
 
-    renewed = []
     monkeypatch.setattr(submission_judge, "judge_and_carry", judge)
-    monkeypatch.setattr(world.sources.worker, "renew", lambda: (renewed.append(1), renew()))
     watched = Watched(world)
     watched.run_to_settlement(1)
-    assert renewed == [1]
+    (first, broken), (second, fresh), *_ = readers
+    assert first == second
+    assert broken is not fresh
     assert Reason.INTERNAL not in {v.reason for v in watched.audit(0).verdicts.values()}
 
 
@@ -111,7 +113,7 @@ def test_showing_the_file_only_after_it_was_due(fresh_world):
     store = world.folder / "store"
     hidden = world.folder / "hidden"
     world.mint(compute_block(world.parameters.timing, 0, Phase.AUDIT))
-    (file,) = store.rglob(f"{encode_ss58(world.hotkeys['alice'])}/window-0.parquet")
+    (file,) = store.rglob(f"{encode_ss58(world.hotkeys['alice'])}/window-0.rollouts")
     file.rename(hidden)
     punctual, late = Watched(world), Watched(world)
     fetch_end = compute_block(world.parameters.timing, 0, Phase.FETCH_END)
@@ -132,7 +134,7 @@ def test_a_file_shown_late_but_in_time_is_judged(fresh_world):
     world = fresh_world
     timing, alice = world.parameters.timing, world.hotkeys["alice"]
     world.mint(compute_block(timing, 0, Phase.AUDIT))
-    (file,) = (world.folder / "store").rglob(f"{encode_ss58(alice)}/window-0.parquet")
+    (file,) = (world.folder / "store").rglob(f"{encode_ss58(alice)}/window-0.rollouts")
     hidden = file.rename(world.folder / "hidden")
     watched = Watched(world)
     while world.chain.get_head() < compute_block(timing, 0, Phase.FETCH_END) - 1:
@@ -145,19 +147,26 @@ def test_a_file_shown_late_but_in_time_is_judged(fresh_world):
     assert watched.audit(0).verdicts[alice].reason is Reason.ACCEPTED
 
 
-@pytest.mark.parametrize("place", ["footer", "group", "another file"])
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("header", Reason.WRONG_HEADER),
+        ("group", Reason.ROOT_MISMATCH),
+        ("another file", Reason.WRONG_HEADER),
+    ],
+)
 def test_a_store_that_shows_one_validator_a_broken_file_first_splits_no_verdicts(
-    fresh_world, tmp_path, place
+    fresh_world, tmp_path, place, reason
 ):
     """Before the other validator has mirrored the true one: both find it, and both accept."""
     world, timing = fresh_world, fresh_world.parameters.timing
     alice, bob = world.hotkeys["alice"], world.hotkeys["bob"]
     world.mint(compute_block(timing, 0, Phase.AUDIT))
     folder = world.folder / "store"
-    (true,) = folder.rglob(f"{encode_ss58(alice)}/window-0.parquet")
-    (other,) = folder.rglob(f"{encode_ss58(bob)}/window-0.parquet")
+    (true,) = folder.rglob(f"{encode_ss58(alice)}/window-0.rollouts")
+    (other,) = folder.rglob(f"{encode_ss58(bob)}/window-0.rollouts")
     data = true.read_bytes()
-    at = {"footer": len(data) - 200, "group": 10}.get(place)
+    at = {"header": 10, "group": get_opening_bytes(GROUPS) + 10}.get(place)
     broken = other.read_bytes() if at is None else data[:at] + b"\0~\0~" + data[at + 4 :]
     lying, mirror = open_folder(tmp_path / "lying"), open_folder(tmp_path / "mirror")
     (locator,) = world.sources.stores
@@ -176,7 +185,7 @@ def test_a_store_that_shows_one_validator_a_broken_file_first_splits_no_verdicts
                     pass
 
     step_both_to(compute_block(timing, 0, Phase.FETCH_END) - 2)
-    assert first.audit(0).withheld[alice].reason in {Reason.MALFORMED, Reason.WRONG_HEADER}
+    assert first.audit(0).withheld[alice].reason is reason
     assert first.audit(0).verdicts[bob].reason is Reason.ACCEPTED
     context = second.audit(0).context
     copy = fetch(submission_judge.open_submission(context, alice, world.sources))
@@ -191,8 +200,10 @@ def test_a_file_that_stays_broken_is_refused_for_what_it_is(fresh_world):
     world, timing = fresh_world, fresh_world.parameters.timing
     alice = world.hotkeys["alice"]
     world.mint(compute_block(timing, 0, Phase.AUDIT))
-    (file,) = (world.folder / "store").rglob(f"{encode_ss58(alice)}/window-0.parquet")
-    file.write_bytes(file.read_bytes()[:-100])
+    (file,) = (world.folder / "store").rglob(f"{encode_ss58(alice)}/window-0.rollouts")
+    data = bytearray(file.read_bytes())
+    data[get_opening_bytes(GROUPS)] ^= 1
+    file.write_bytes(data)
     watched = Watched(world)
     while world.chain.get_head() < compute_block(timing, 0, Phase.FETCH_END):
         world.mint()
@@ -203,7 +214,7 @@ def test_a_file_that_stays_broken_is_refused_for_what_it_is(fresh_world):
         assert alice not in audit.verdicts
         assert audit.withheld[alice].unbound
     watched.run_to_settlement_of(0)
-    assert watched.audit(0).verdicts[alice].reason is Reason.MALFORMED
+    assert watched.audit(0).verdicts[alice].reason is Reason.ROOT_MISMATCH
     assert watched.audit(0).complete
 
 
@@ -228,9 +239,8 @@ def test_a_link_out_of_the_store_costs_its_owner_only(fresh_world):
     """A store that cannot be read for one miner is that miner's: nobody else waits for it."""
     world = fresh_world
     world.mint(compute_block(world.parameters.timing, 0, Phase.AUDIT))
-    (file,) = (world.folder / "store").rglob(
-        f"{encode_ss58(world.hotkeys['bob'])}/window-0.parquet"
-    )
+    bob = encode_ss58(world.hotkeys["bob"])
+    (file,) = (world.folder / "store").rglob(f"{bob}/window-0.rollouts")
     file.unlink()
     file.symlink_to("/etc/passwd")
     watched = Watched(world)
@@ -284,8 +294,8 @@ def test_what_one_implementation_alone_finds_wrong_is_not_held_against_a_miner(w
     reference = world.checkpoint.get_reference(1_024)
 
     class Noisy:
-        def measure(self, prompt, completions, seeds, projection):
-            measured = reference.measure(prompt, completions, seeds, projection)
+        def measure(self, prompts, completions, seeds, projection):
+            measured = reference.measure(prompts, completions, seeds, projection)
             margins = measured[2].margins.copy()
             margins[-1] = world.parameters.tests.margin_cap + 1
             return [*measured[:2], replace(measured[2], margins=margins), *measured[3:]]

@@ -1,6 +1,7 @@
 """Each defence taken out once: its attack must then pass, else the defence defends nothing."""
 
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from importlib import import_module
 
@@ -8,24 +9,28 @@ import numpy as np
 import pytest
 
 from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
+from assay.artifacts.submissions.submission_pack import RecordingReader
 from assay.artifacts.submissions.submission_reader import open_submission
 from assay.gauntlet.attack_setup import MemorySubmission
 from assay.gauntlet.chain_attacks import OverwritesTheCommitment
+from assay.gauntlet.measuring import SETTLEMENT_WINDOWS
 from assay.gauntlet.strategy import Strategy, prefill
 from assay.gauntlet.table import CHOOSING, NOT_WORKING
-from assay.neurons.miner.miner import Miner, MinerConfig, compute_leaves
+from assay.neurons.miner.miner import Miner, MinerConfig
 from assay.neurons.session import window_reader
 from assay.neurons.session.window_reader import get_context
-from assay.protocol import Committed, Header, Reason, Refusal, hash_fields
-from assay.protocol.hashing import Domain
-from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS
+from assay.protocol import Reason, Refusal, hash_fields
+from assay.protocol.hashing import DIGEST_BYTES, Domain
+from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
-from assay.protocol.selection import Selection, select_committed, select_groups
+from assay.protocol.selection import select_committed, select_groups, select_rollouts
+from assay.protocol.submission import HEADER_BYTES, Range
 from assay.protocol.window import compute_round
-from assay.verification import Ledger, trial
+from assay.verification import Ledger, submission_parts, trial
 from assay.verification.logprobs import LogprobResult
 from assay.verification.sampling import SamplingResult, count_bets, judge_sampling
 from assay.verification.sketch import SketchResult
+from tests.adversarial.test_not_doing_the_work import find_parts
 from tests.gauntlet.steering import count_bearable
 
 #: `assay.verification.judge` is the function; its module has the names that are switched off.
@@ -33,10 +38,18 @@ judge_module = import_module("assay.verification.judge")
 KINDS = {kind.title: kind for kind in CHOOSING + NOT_WORKING}
 
 
+def judge(lab, made, reader=MemorySubmission, **options):
+    """Why a file of these groups, read through `reader`, is refused, if it is."""
+    data, context = lab.commit(made)
+    hotkey, options = lab.hotkeys["attacker"], {"forward": lab.forward, **options}
+    return judge_with_checkpoint(reader(data), hotkey, context, lab.judged, **options).reason
+
+
 def judge_groups(lab, groups):
-    verdicts = lab.judge_each(groups)
+    """What there is to be said of each of them alone."""
+    reasons = {judge(lab, groups, groups=[index]) for index in range(len(groups))}
     lab.forward.forget()
-    return {verdict.reason for verdict in verdicts}
+    return reasons
 
 
 def make(lab, title, count=2):
@@ -162,9 +175,10 @@ def test_without_the_ledger(lab, monkeypatch):
         judge_sampling(*steer(lab, tokens), calibration, SMALL_MODEL_TESTS, 1_024).log_bets
         for tokens in (1, 0)
     ]
-    assert count_bearable(lab, bets[:1], bets[1], 384) < 16
+    rollouts = lab.parameters.work.audited_rollouts * SETTLEMENT_WINDOWS
+    assert count_bearable(lab, bets[:1], bets[1], rollouts) < 16
     monkeypatch.setattr(Ledger, "is_crossed", lambda *_: False)
-    assert count_bearable(lab, bets[:1], bets[1], 384) == 384
+    assert count_bearable(lab, bets[:1], bets[1], rollouts) == rollouts
 
 
 def test_without_a_round_fixed_by_the_block(lab):
@@ -212,77 +226,95 @@ def test_without_the_window_in_the_seeds(lab, monkeypatch):
     assert judge_groups(lab, groups) == {Reason.ACCEPTED}
 
 
-class Holes(MemorySubmission):
-    """A file of which only the audited groups can be read."""
-
-    shown: frozenset[int] = frozenset()
-
-    def read_group(self, index):
-        if index not in self.shown:
-            return Refusal(Reason.MALFORMED, "nothing there", index)
-        return super().read_group(index)
-
-
-def submit(lab, submission_type, groups, shown=frozenset()):
-    hotkey = lab.hotkeys["attacker"]
-    context = lab.context
-    header = Header(
-        PROTOCOL_VERSION, lab.parameters.digest, 1, hotkey, context.checkpoint, len(groups)
-    )
-    submission = submission_type(header, groups)
-    submission.shown = shown
-    committed = Committed(submission.root, len(groups), 1, "test:store")
-    context = replace(context, commitments={hotkey: committed})
-    return judge_with_checkpoint(submission, hotkey, context, lab.judged, forward=lab.forward)
-
-
 def find_selection(lab, count):
     return select_committed(lab.context, lab.hotkeys["attacker"], count)
 
 
-def test_without_sampled_groups(lab, monkeypatch):
-    """Nothing but the audited groups is ever uploaded."""
+def find_audited(lab, groups, seed=None):
+    """Rollouts that an audit puts through the model."""
+    seed, hotkey = seed or lab.context.audit_seed, lab.hotkeys["attacker"]
+    chosen = select_groups(seed, hotkey, len(groups), lab.parameters.work)
+    lengths = [[len(rollout.tokens) for rollout in group] for group in groups]
+    return {
+        (group.index, rollout)
+        for group in chosen.audited
+        for rollout in select_rollouts(seed, hotkey, group, lengths[group.index])
+    }
+
+
+class Holes(MemorySubmission):
+    """A file of which only some parts are ever shown."""
+
+    def __init__(self, data, shown):
+        super().__init__(data)
+        self.shown = shown
+
+    def read(self, part, parse):
+        if part not in self.shown:
+            return Refusal(Reason.NOT_REVEALED, "nothing there", unbound=True)
+        return super().read(part, parse)
+
+
+def read_no_samples(monkeypatch):
+    choose = submission_parts.choose
+    monkeypatch.setattr(judge_module, "choose", lambda *args: replace(choose(*args), sampled=()))
+
+
+def test_without_sampled_rollouts(lab, monkeypatch):
+    """Nothing but what goes through the model, or is valued, is ever uploaded."""
+    groups, readers = lab.get_honest("attacker", 1), []
+
+    def record(data):
+        readers.append(RecordingReader(MemorySubmission(data)))
+        return readers[-1]
+
+    with monkeypatch.context() as patched:
+        read_no_samples(patched)
+        judge(lab, groups, record)
+    packed = readers[0].pack(lab.hotkeys["attacker"])
+    holes = partial(Holes, shown={Range(part.start, part.size) for part in packed.parts})
+    assert judge(lab, groups, holes) is Reason.NOT_REVEALED
+    read_no_samples(monkeypatch)
+    assert judge(lab, groups, holes) is Reason.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("check", "place"),
+    [("is_opening_committed", 0), ("is_head_committed", 1), ("is_record_committed", 3)],
+)
+def test_without_what_binds_a_part_to_the_root(check, place, lab, monkeypatch):
+    """Other bytes than committed to: in the header, beside a group, in a rollout that is only
+    fetched."""
     groups = lab.get_honest("attacker", 1)
-    audited = frozenset(find_selection(lab, len(groups)).audited)
-    assert submit(lab, Holes, groups, audited).reason is Reason.MALFORMED
-    monkeypatch.setattr(
-        judge_module,
-        "select_committed",
-        lambda *args: Selection(select_committed(*args).audited, ()),
-    )
-    assert submit(lab, Holes, groups, audited).reason is Reason.ACCEPTED
+    audited, sampled = find_audited(lab, groups), find_selection(lab, len(groups)).sampled
+    fetched = next(rollout for rollout in sampled if rollout not in audited)
 
+    def change(data):
+        served, index_digest = bytearray(data), HEADER_BYTES - 2 * DIGEST_BYTES
+        served[[index_digest, *find_parts(data, len(groups), *fetched)][place]] ^= 1
+        return MemorySubmission(bytes(served))
 
-def test_without_the_leaf_check(lab, monkeypatch):
-    """Other groups than committed to where nobody audits."""
-    groups = lab.get_honest("attacker", 1)
-    audited = find_selection(lab, len(groups)).audited
-    other = next(index for index in range(len(groups)) if index not in audited)
-
-    class Swapped(Holes):
-        def read_group(self, index):
-            return MemorySubmission.read_group(self, audited[0] if index == other else index)
-
-    assert submit(lab, Swapped, groups).reason is Reason.ROOT_MISMATCH
-    leaves = compute_leaves(groups)
-    monkeypatch.setattr(judge_module, "compute_group_leaf", lambda index, rows: leaves[index])
-    assert submit(lab, Swapped, groups).reason is Reason.ACCEPTED
+    assert judge(lab, groups, change) is Reason.ROOT_MISMATCH
+    monkeypatch.setattr(submission_parts, check, lambda *_: True)
+    assert judge(lab, groups, change) is Reason.ACCEPTED
 
 
 def test_an_audit_that_is_known_before_the_commitment(lab):
-    """Genuine where the audit will look, copies elsewhere: passes, if only one knew."""
+    """Genuine where the audit will look, made up elsewhere: passes, if only one knew."""
     genuine = lab.get_honest("attacker", 1)
-    audited = find_selection(lab, len(genuine)).audited
-    fakes = [g if i in audited else genuine[audited[0]] for i, g in enumerate(genuine)]
-    assert submit(lab, MemorySubmission, fakes).reason is Reason.ACCEPTED
-    work = lab.parameters.work
+    audited = find_audited(lab, genuine)
+    fakes = [
+        [
+            rollout if (g, r) in audited else replace(rollout, sketch=rollout.sketch[::-1])
+            for r, rollout in enumerate(group)
+        ]
+        for g, group in enumerate(genuine)
+    ]
+    assert judge(lab, fakes) is Reason.ACCEPTED
     hit = 0
     for attempt in range(64):  # the seed comes after the commitment: each is as likely
         seed = hash_fields(Domain.AUDIT, attempt.to_bytes(4, "big"))
-        chosen = select_groups(
-            seed, lab.hotkeys["attacker"], len(genuine), work.audited_groups, 0
-        ).audited
-        hit += not set(chosen) <= set(audited)
+        hit += not find_audited(lab, fakes, seed) <= audited
     assert hit >= 60
 
 
@@ -292,8 +324,8 @@ def test_an_audit_drawn_from_the_root(lab):
     seed, hotkey = lab.context.audit_seed, lab.hotkeys["attacker"]
 
     def is_missed(audit_seed):
-        chosen = select_groups(audit_seed, hotkey, count, work.audited_groups, 0).audited
-        return not faked & set(chosen)
+        chosen = select_groups(audit_seed, hotkey, count, work).audited
+        return not faked & {group.index for group in chosen}
 
     roots = [sha256(bytes([attempt])).digest() for attempt in range(32)]
     assert any(is_missed(hash_fields(Domain.AUDIT, seed, root)) for root in roots)

@@ -4,12 +4,10 @@ import json
 from importlib import import_module
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from assay.artifacts.parquet import ParquetWorker
 from assay.cli.app import app
 from assay.gauntlet.attack_setup import AttackSetup
 from assay.gauntlet.bench_models import SHIPPED
@@ -25,15 +23,10 @@ from assay.gauntlet.measuring import (
 from assay.gauntlet.sampling_attacks import Honest
 from assay.gauntlet.table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
 from assay.protocol import Reason
-from assay.protocol.parameters import SMALL_MODEL_TESTS
-from assay.verification import trial
-from assay.verification.logprobs import LogprobResult
-from assay.verification.sampling import SamplingResult, count_bets
-from assay.verification.sketch import SketchResult
 from tests.gauntlet.steering import bound_gain, find_best_share, measure_steering
 
 #: Strategies whose rollouts are almost always the honest ones, so that eight groups show nothing.
-SELDOM = {"steering ties within the cap", "one optimiser step stale"}
+SELDOM = {"steering ties within the cap", "steering ties below .05", "one optimiser step stale"}
 #: What refuses each; sampling unless named here.
 REASONS = {
     "grinding the beacon": Reason.SKETCH_MISMATCH,
@@ -75,29 +68,29 @@ def name(kind):
 def test_legal(kind, measured):
     """Whatever drafts, what the reference has corrected is the honest sample, token for token."""
     rows = measured(kind)
-    assert {row.reason for row in rows} == {Reason.ACCEPTED}
-    assert sum(row.differs for row in rows) == 0
+    assert not any(row.faults for row in rows)
+    assert not any(rollout.differs for row in rows for rollout in row.rollouts)
     assert all(row.value > 0 and row.cost > 0 for row in rows)
 
 
 @pytest.mark.parametrize("kind", CHOOSING + NOT_WORKING, ids=name)
 def test_illegal(kind, measured):
-    """A group is refused exactly where one of its rollouts is not the honest one."""
+    """A rollout is refused exactly where it is not the honest one."""
     rows = measured(kind)
     for row in rows:
-        assert (row.reason is not Reason.ACCEPTED) == (row.differs > 0)
-        assert row.caught == row.differs
-    refused = {row.reason for row in rows} - {Reason.ACCEPTED}
+        assert all((rollout.fault is not None) == rollout.differs for rollout in row.rollouts)
+        assert row.fault is None or any(rollout.differs for rollout in row.rollouts)
+    refused = {fault for row in rows for fault in row.faults}
     if kind.title not in SELDOM | MIXED:
         assert refused == {REASONS.get(kind.title, Reason.SAMPLING_MISMATCH)}
 
 
 def test_no_illegal_strategy_earns_more_than_a_legal_one(measured, lab):
-    audited = lab.parameters.work.audited_groups
-    incomes = {kind: compute_income(measured(kind), kind, audited) for kind in STRATEGIES}
+    work = lab.parameters.work
+    incomes = {kind: compute_income(measured(kind), kind, work) for kind in STRATEGIES}
     best = max((incomes[kind] for kind in LEGAL), key=lambda income: income.mean)
     for kind in STRATEGIES:
-        row = make_row(SHIPPED, kind, measured(kind), incomes[kind], best, audited)
+        row = make_row(SHIPPED, kind, measured(kind), incomes[kind], best)
         assert not row.is_broken, row
     half = next(kind for kind in STRATEGIES if kind.title == "honest for half")
     assert incomes[half].mean == 0  # caught in every settlement
@@ -105,7 +98,7 @@ def test_no_illegal_strategy_earns_more_than_a_legal_one(measured, lab):
 
 def test_steering_gains_nothing_to_speak_of(lab):
     steering = measure_steering(lab)
-    assert steering.bearable < 16  # a settlement has 384 audited rollouts
+    assert steering.bearable < 16  # a settlement has 96 audited rollouts
     assert steering.advantage_bound < 1e-3
     assert steering.advantage < 1e-3
 
@@ -115,24 +108,21 @@ def test_steering_would_pay_without_a_ledger_and_with_a_wide_cap(lab):
     steering = measure_steering(lab)
     wide = steering.ties_per_settlement * 0.05 / 2e-4
     gain = bound_gain(lab.parameters.work)
-    share, advantage = find_best_share(wide, gain, steering.audited_share, 384, 12 * 24)
+    share, advantage = find_best_share(wide, gain, steering.audited_share, 96, 12 * 48)
     assert share > 0.9
     assert advantage > 5e-3
 
 
 def accept_everything(monkeypatch):
     """A judge that is blind: whatever is measured passes."""
-    clear = SamplingResult(0, 0.0, None, np.zeros(count_bets(SMALL_MODEL_TESTS)))
-    monkeypatch.setattr(trial, "judge_sampling", lambda *_: clear)
-    monkeypatch.setattr(trial, "judge_sketch", lambda *_: SketchResult(0.0, None))
-    monkeypatch.setattr(trial, "judge_logprobs", lambda *_: LogprobResult(0.0, None))
+    monkeypatch.setattr(AttackSetup, "find_fault", lambda *_: None)
     judging = import_module("assay.verification.judge")  # the room's door names the function
     monkeypatch.setattr(judging, "_find_structural_faults", lambda *_: iter(()))
 
 
 def test_with_a_blind_judge_saving_work_pays_and_the_table_says_so(lab, monkeypatch):
     accept_everything(monkeypatch)
-    saving = {"int4 weights", "smaller model", "honest for half", "zero sketch", "prefill only"}
+    saving = {"int4 weights", "smaller model", "honest for half", "prefill only"}
     kinds = [kind for kind in STRATEGIES if kind.title in saving or kind in LEGAL]
     rows = run_family(lab, kinds, lambda line: None)
     assert {row.attack for row in rows if row.pays} >= saving
@@ -143,9 +133,8 @@ def test_with_a_blind_judge_saving_work_pays_and_the_table_says_so(lab, monkeypa
 def outcomes(tmp_path_factory: pytest.TempPathFactory):
     """All calendar strategies on one chain beside one validator, a settlement of two windows."""
     torch.set_num_threads(1)
-    with ParquetWorker() as worker:
-        lab = ChainAttackSetup(tmp_path_factory.mktemp("calendar"), CALENDAR, worker, windows=2)
-        return {outcome.kind.title: outcome for outcome in lab.play()}
+    lab = ChainAttackSetup(tmp_path_factory.mktemp("calendar"), CALENDAR, windows=2)
+    return {outcome.kind.title: outcome for outcome in lab.play()}
 
 
 @pytest.mark.slow
@@ -154,7 +143,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory):
     [
         ("withheld after the audit round", {Reason.NOT_REVEALED, Reason.ACCEPTED}),
         ("unparsable after the audit round", {Reason.MALFORMED, Reason.ACCEPTED}),
-        ("only audited groups uploaded", {Reason.MALFORMED}),
+        ("only audited groups uploaded", {Reason.ROOT_MISMATCH, Reason.ACCEPTED}),
         ("commitment overwritten", {Reason.ROOT_MISMATCH}),
         ("registered after the challenge", {Reason.NOT_REGISTERED}),
         ("hotkey swapped after the challenge", {Reason.NOT_REGISTERED}),

@@ -414,7 +414,7 @@ def test_a_course_under_other_parameters_is_put_aside(bench, world, undisturbed,
     (learner,) = course.glob("learner-*")
     if cut:  # killed here
         learner.rename(aside / learner.name)
-    others = replace(world.parameters, work=replace(world.parameters.work, audited_groups=5))
+    others = replace(world.parameters, work=replace(world.parameters.work, audited_rollouts=5))
     bench.start(parameters=others)
     bench.step()
     assert {p.name: p.read_bytes() for p in aside.iterdir()} == files

@@ -231,6 +231,7 @@ VERDICTS = st.builds(
             st.integers(0, 99),
             st.integers(0, 2**70),
             st.lists(st.integers(0, 10**6), max_size=4).map(tuple),
+            st.lists(st.integers(0, 99), max_size=4).map(tuple),
         ),
         max_size=3,
     ).map(tuple),
@@ -282,7 +283,7 @@ def test_a_journal_that_names_no_subnet_goes_on_under_its_parameters_alone():
     database, parameters = Database(), make_parameters()
     Journal(database, HOTKEYS["alice"], parameters, WindowProgress(0, 7))
     database.execute("DELETE FROM subnet")
-    others = replace(parameters, work=replace(parameters.work, audited_groups=5))
+    others = replace(parameters, work=replace(parameters.work, audited_rollouts=5))
     with pytest.raises(JournalError, match="a folder of its own"):
         Journal(database, HOTKEYS["alice"], others, WindowProgress(0, 9))
     Journal(database, HOTKEYS["alice"], parameters, WindowProgress(0, 0))

@@ -7,8 +7,15 @@ import torch
 
 from assay.gauntlet.strategy import make_int4
 from assay.inference import Request
-from assay.protocol import Header, Reason, Stream
+from assay.protocol import Reason, Stream
 from assay.protocol.manifest import digest_safetensors
+from assay.protocol.selection import select_committed, select_rollouts
+from assay.protocol.submission import (
+    decode_group_head,
+    decode_opening,
+    get_id_bits,
+    get_opening_bytes,
+)
 from assay.verification import compute_score
 
 
@@ -133,10 +140,8 @@ def test_copying_another_miners_rollouts(world):
 
 def test_copying_another_miners_file(world):
     bobs = world.genuine("bob", 1)
-    header = Header(
-        1, world.parameters.digest, 1, world.hotkeys["bob"], world.checkpoint.digest, len(bobs)
-    )
-    assert world.submit("alice", 1, bobs, header=header).reason is Reason.WRONG_HEADER
+    verdict = world.submit("alice", 1, bobs, hotkey=world.hotkeys["bob"])
+    assert verdict.reason is Reason.WRONG_HEADER
     assert world.submit("alice", 1, bobs).reason is Reason.SKETCH_MISMATCH
 
 
@@ -237,7 +242,8 @@ def test_token_outside_the_vocabulary_and_token_never_drawn(world):
     groups = world.genuine("alice", 1)
     vocabulary = len(world.checkpoint.tokenizer.drawable)
     undrawable = int(np.flatnonzero(~world.checkpoint.tokenizer.drawable)[0])
-    for token in (vocabulary, 2**32 - 1, undrawable):
+    largest = (1 << get_id_bits(vocabulary)) - 1  # that a file can hold
+    for token in (vocabulary, largest, undrawable):
         forged = groups[0][0].tokens.copy()
         forged[0] = token
         attack = [change(groups[0], 0, tokens=forged), *groups[1:]]
@@ -246,39 +252,62 @@ def test_token_outside_the_vocabulary_and_token_never_drawn(world):
 
 def test_work_for_another_checkpoint(world):
     groups = world.genuine("alice", 1)
-    header = Header(1, world.parameters.digest, 1, world.hotkeys["alice"], bytes(32), len(groups))
-    assert world.submit("alice", 1, groups, header=header).reason is Reason.WRONG_CHECKPOINT
+    verdict = world.submit("alice", 1, groups, checkpoint=bytes(32))
+    assert verdict.reason is Reason.WRONG_CHECKPOINT
 
 
-def test_junk_groups_pass_only_where_nobody_looks(world):
+def find_audited(world, groups):
+    """Rollouts of alice's file that its audit puts through the model, and those it only fetches."""
+    context, hotkey = world.contexts[1], world.hotkeys["alice"]
+    chosen = select_committed(context, hotkey, len(groups))
+    audited = set()
+    for group in chosen.audited:
+        lengths = [len(rollout.tokens) for rollout in groups[group.index]]
+        rollouts = select_rollouts(context.audit_seed, hotkey, group, lengths)
+        audited |= {(group.index, rollout) for rollout in rollouts}
+    return audited, set(chosen.sampled) - audited
+
+
+def test_junk_rollouts_pass_only_where_nobody_looks(world):
     """The audit is drawn after the commitment; the trainer looks at all and learns nothing."""
     groups = world.genuine("alice", 1)
-    for junk in range(len(groups)):
-        attack = list(groups)
-        attack[junk] = groups[(junk + 1) % len(groups)]
-        audited = world.submit("alice", 1, attack, every=False)
-        whole = world.submit("alice", 1, attack)
-        assert whole.reason is Reason.SKETCH_MISMATCH
-        assert whole.group == junk
-        assert audited.reason in {Reason.ACCEPTED, Reason.SKETCH_MISMATCH}
-        chosen = {g.index for g in audited.groups} if audited.accepted else {audited.group}
-        assert (junk in chosen) is not audited.accepted
+    seen = set()
+    for index, group in enumerate(groups):
+        for junk in (0, len(group) - 1):
+            attack = [list(g) for g in groups]
+            attack[index][junk] = groups[index - 1][junk]
+            audited, _ = find_audited(world, attack)
+            verdict = world.submit("alice", 1, attack, every=False)
+            whole = world.submit("alice", 1, attack)
+            assert (whole.reason, whole.group) == (Reason.SKETCH_MISMATCH, index)
+            hit = (index, junk) in audited
+            assert verdict.reason is (Reason.SKETCH_MISMATCH if hit else Reason.ACCEPTED)
+            seen.add(hit)
+    assert seen == {False, True}
+
+
+def find_parts(data, count, index, rollout):
+    """Where a group's path, a rollout's ids and its proof begin in a file of so many groups."""
+    opening = decode_opening(data[: get_opening_bytes(count)], count)
+    at = opening.find_head(index)
+    head = decode_group_head(data[at.end - opening.sizes[index].head : at.end], opening, index)
+    ids = opening.find_ids(index).start + head.find_ids(rollout).start
+    return at.start, ids, opening.find_proofs(index).start + head.find_proof(rollout).start
 
 
 def test_serving_other_bytes_than_committed(world):
-    """A sampled group is fetched and compared with its leaf even where it is not judged."""
-    from assay.artifacts.submissions.submission_file import write_submission
-
+    """What is sampled is fetched and held against the root even where it is not judged."""
     groups = world.genuine("alice", 1)
-    header = Header(
-        1, world.parameters.digest, 1, world.hotkeys["alice"], world.checkpoint.digest, len(groups)
-    )
-    for swapped in range(len(groups)):
-        served = list(groups)
-        served[swapped] = list(reversed(groups[swapped]))
-        data = write_submission(header, served)
-        verdict = world.submit("alice", 1, groups, data=data, every=False)
-        assert verdict.reason is Reason.ROOT_MISMATCH
+    data, _ = world.encode("alice", 1, groups)
+    _, sampled = find_audited(world, groups)
+    assert sampled
+    for index, rollout in sampled:
+        for place in find_parts(data, len(groups), index, rollout):
+            served = bytearray(data)
+            served[place] ^= 1
+            verdict = world.submit("alice", 1, groups, data=bytes(served), every=False)
+            assert verdict.reason is Reason.ROOT_MISMATCH
+            assert verdict.unbound
 
 
 def test_the_shipped_weights_are_stored_as_bf16(world):

@@ -55,7 +55,7 @@ def test_without_counting_what_is_withheld(monkeypatch):
 def test_a_score_that_does_not_grow_with_the_groups() -> None:
     """Paid by the mean alone, a miner would stop after the first group it likes."""
     few, many = (
-        Verdict(0, bytes(32), Reason.ACCEPTED, "", n, groups=(GroupValue(0, 700, ()),) * 4)
+        Verdict(0, bytes(32), Reason.ACCEPTED, "", n, groups=(GroupValue(0, 700, (), ()),) * 4)
         for n in (4, 48)
     )
     assert compute_score(many) / compute_score(few) == 12
@@ -73,8 +73,11 @@ def draw_lengths():
 def test_flat_pay_for_a_group(price):
     """Many hotkeys that each stop where the next problem is long."""
     work, costs = DEMO_WORK, draw_lengths()
-    by_token = [compute_value(work, tokens + 30, 300_000) for tokens in costs]
-    assert compute_stopping_gain(costs, by_token, price) < 0.06  # the prompt's own tokens
+    by_token = [
+        compute_value(work, completion_tokens=tokens, prompt_tokens=30, mean_reward=300_000)
+        for tokens in costs
+    ]
+    assert compute_stopping_gain(costs, by_token, price) < 0.01  # the prompt's own tokens
     if price < 0.1:
         assert compute_stopping_gain(costs, [1.0] * len(costs), price) > 0.9
 
@@ -82,7 +85,10 @@ def test_flat_pay_for_a_group(price):
 def test_a_step_in_the_value():
     """A bonus at a mean reward of .5 would be worth steering one rollout over it."""
     work = DEMO_WORK
-    smooth = [compute_value(work, 10_000, mean) for mean in (437_500, 500_000)]
+    smooth = [
+        compute_value(work, completion_tokens=10_000, prompt_tokens=0, mean_reward=mean)
+        for mean in (437_500, 500_000)
+    ]
     stepped = [10_000 * (7 + 3 * (mean >= 500_000)) // 10 for mean in (437_500, 500_000)]
     assert smooth[1] / smooth[0] < 1.02
     assert stepped[1] / stepped[0] > 1.4

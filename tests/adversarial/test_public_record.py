@@ -343,7 +343,8 @@ def test_a_stranger_comes_to_the_same_verdicts_and_witnesses(fresh_world, tmp_pa
             assert (verdict.reason, compute_score(verdict)) == (row.reason, row.score)
             assert tuple(group.value for group in verdict.groups) == row.values
             ours, theirs = (np.frombuffer(w, np.int8) for w in (verdict.witness, row.witness))
-            assert len(ours) == len(theirs) == (64 if verdict.accepted else 0)
+            bytes_ = 2 * world.parameters.work.audited_rollouts
+            assert len(ours) == len(theirs) == (bytes_ if verdict.accepted else 0)
             assert abs(ours.astype(int) - theirs).max(initial=0) <= 1
             accepted += verdict.accepted
     assert accepted

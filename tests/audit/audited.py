@@ -87,7 +87,7 @@ class Network:
     def records(self):
         return open_folder(self.folder / "records")
 
-    def make_public(self, worker, **changes):
+    def make_public(self, **changes):
         """As an auditor finds it."""
         scratch = Path(self.folder / "scratch")
         public = Public(
@@ -95,15 +95,15 @@ class Network:
             beacons=self.beacons,
             parameters=self.parameters,
             records=self.records,
-            submissions=StoredSubmissions({LOCATOR: open_folder(self.folder / "store")}, worker),
+            submissions=StoredSubmissions({LOCATOR: open_folder(self.folder / "store")}),
             outlines=FetchedOutlines(scratch, lambda: [ModelFolders(self.models)]),
             copies={},
         )
         return replace(public, **changes)
 
-    def export(self, worker, out, validator=LIAR, public=None):
+    def export(self, out, validator=LIAR, public=None):
         return export_bundle(
-            public or self.make_public(worker),
+            public or self.make_public(),
             validator,
             WINDOWS,
             out,
@@ -113,7 +113,7 @@ class Network:
         )
 
 
-def play_network(folder, worker):
+def play_network(folder):
     """Six windows, three settlements, two checkpoints; two honest miners, one who cheats, and one
     who commits and shows nothing."""
     torch.set_num_threads(1)
@@ -141,7 +141,7 @@ def play_network(folder, worker):
         kind(name, HOTKEYS[name], parameters, outside, config, lambda _: None)
         for name, kind in (("alice", Miner), ("bob", Miner), ("mallory", FakingMiner))
     ]
-    sources = JudgeSources(chain, beacons, checkpoints, {LOCATOR: store}, worker)
+    sources = JudgeSources(chain, beacons, checkpoints, {LOCATOR: store})
     validators = {}
     for name in ("liar", "rival"):
         author = Author("assay test", parameters.digest, HOTKEYS[name])

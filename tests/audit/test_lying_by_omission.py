@@ -184,12 +184,10 @@ class Young:
         (98, "the validator has published no"),
     ],
 )
-def test_a_record_that_is_not_due_is_told_from_one_that_is_missing(
-    network, worker, liar, head, words
-):
+def test_a_record_that_is_not_due_is_told_from_one_that_is_missing(network, liar, head, words):
     del liar.windows[5], liar.settlements[98]
     public = network.make_public(
-        worker, chain=Young(network.chain, head), records=Shelf(liar.list_objects())
+        chain=Young(network.chain, head), records=Shelf(liar.list_objects())
     )
     report = audit(public, LIAR, range(5, 6))
     assert not report.differs
@@ -242,8 +240,8 @@ def test_nothing_is_announced(public, liar):
 class Change:
     """The network once its owner has published another burn share, in block 74."""
 
-    def __init__(self, network, worker):
-        self.public = network.make_public(worker)
+    def __init__(self, network):
+        self.public = network.make_public()
         self.before = self.public.parameters
         identity = replace(self.before.identity, burn_share=200_000)
         self.after = replace(self.before, identity=identity)
@@ -262,8 +260,8 @@ class Change:
 
 
 @pytest.fixture
-def change(network, worker):
-    return Change(network, worker)
+def change(network):
+    return Change(network)
 
 
 def test_what_was_judged_before_a_change_of_parameters_is_derived_again(network, change):
@@ -324,7 +322,7 @@ def test_a_bundle_holds_the_earlier_parameters(network, change, tmp_path):
         assert audit(opened, LIAR, range(1, 2)).matched
 
 
-def test_a_miner_is_left_out_whose_seat_was_taken_since(network, worker, liar):
+def test_a_miner_is_left_out_whose_seat_was_taken_since(network, liar):
     """Who was not paid loses the seat, and later state knows nothing of it."""
     members = dict(network.chain.get_members(100))
     members[b"\x99" * 32] = replace(members.pop(HOTKEYS["alice"]), registered_at=90)
@@ -339,7 +337,7 @@ def test_a_miner_is_left_out_whose_seat_was_taken_since(network, worker, liar):
     liar.change(1, members=tuple(rows))
     liar.agree()
     public = network.make_public(
-        worker, chain=Later(network.chain, 100), records=Shelf(liar.list_objects())
+        chain=Later(network.chain, 100), records=Shelf(liar.list_objects())
     )
     found = audit(public, LIAR, range(1, 2)).windows[0]
     (said,) = [why for check, why in found.unknown if check.value == "members"]

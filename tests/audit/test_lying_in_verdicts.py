@@ -9,13 +9,11 @@ from tests.audit.audited import HOTKEYS, accuse, audit_liar, list_differences, r
 
 
 def accept_a_cheat(liar):
-    row = liar.get_row(1, "mallory")
     liar.change_row(
         1,
         "mallory",
         reason=Reason.ACCEPTED,
         values=liar.true_values,
-        witness=row.witness + bytes(64 - len(row.witness)),
         score=5 * sum(liar.true_values) // 4,
     )
 
@@ -40,7 +38,7 @@ def copy_anothers_verdicts(liar):
 
 
 def invent_a_witness(liar):
-    liar.change_row(1, "alice", witness=bytes(64))
+    liar.change_row(1, "alice", witness=bytes(16))
 
 
 def shift_a_witness_by_two(liar):
@@ -65,7 +63,7 @@ MODEL_LIES = [
     (give_another_reason, "verdicts", "says LOGPROB_MISMATCH, and it is SKETCH_MISMATCH"),
     (copy_anothers_verdicts, "witness", "it did not run one, or copied another's"),
     (invent_a_witness, "witness", "it did not run one, or copied another's"),
-    (shift_a_witness_by_two, "witness", "1 of 64 bytes"),
+    (shift_a_witness_by_two, "witness", "1 of 16 bytes"),
     (declare_a_good_checkpoint_void, "checkpoint", "it can be used"),
 ]
 

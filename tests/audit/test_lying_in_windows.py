@@ -45,13 +45,13 @@ def swap_two_miners(liar):
 def look_at_fewer_groups(liar):
     row = liar.get_row(1, "alice")
     values = row.values[:3]
-    liar.change_row(1, "alice", values=values, score=5 * sum(values) // 3, witness=row.witness[:48])
+    liar.change_row(1, "alice", values=values, score=5 * sum(values) // 3)
 
 
 def count_a_group_twice(liar):
     row = liar.get_row(1, "alice")
     values = (*row.values, max(row.values))
-    liar.change_row(1, "alice", values=values, score=sum(values), witness=row.witness + bytes(16))
+    liar.change_row(1, "alice", values=values, score=sum(values))
 
 
 def drop_a_miner(liar):
@@ -219,8 +219,8 @@ WINDOW_LIES = [
     (raise_a_value, "values", "and the record says"),
     (swap_two_values, "values", "is worth"),
     (swap_two_miners, "values", "is worth"),
-    (look_at_fewer_groups, "values", "are audited, and the record values 3"),
-    (count_a_group_twice, "values", "are audited, and the record values 5"),
+    (look_at_fewer_groups, "values", "are valued, and the record has 3 values"),
+    (count_a_group_twice, "values", "are valued, and the record has 5 values"),
     (drop_a_miner, "members", "the record leaves it out"),
     (invent_a_member, "members", "did not hold one uid"),
     (give_another_uid, "members", "the record says uid 50"),
@@ -244,6 +244,7 @@ WINDOW_LIES = [
     (use_other_parameters, "parameters", "the record used 0202"),
     (refuse_for(Reason.NOT_REGISTERED), "verdicts", "says NOT_REGISTERED"),
     (refuse_for(Reason.NO_COMMITMENT), "verdicts", "says NO_COMMITMENT"),
+    (refuse_for(Reason.TOO_LARGE), "verdicts", "has no such fault"),
     (refuse_for(Reason.WRONG_CHECKPOINT), "verdicts", "has no such fault"),
     (refuse_for(Reason.TOKEN_OUT_OF_RANGE), "verdicts", "has no such fault"),
     (refuse_for(Reason.WRONG_TERMINATION), "verdicts", "has no such fault"),

@@ -43,7 +43,7 @@ def test_a_file_that_is_gone_is_not_a_lie_and_not_a_match(public, liar):
         reason=Reason.ACCEPTED,
         values=row.values[:3],
         score=sum(row.values[:3]),
-        witness=row.witness[:48],
+        witness=row.witness,
     )
     liar.agree()
     report = audit_liar(public, liar)
@@ -91,9 +91,9 @@ def test_nothing_is_published_is_not_checked(public, liar):
 # --- state that the nodes have forgotten
 
 
-def test_old_windows_are_proven_by_what_blocks_still_hold(network, worker):
+def test_old_windows_are_proven_by_what_blocks_still_hold(network):
     """Members by the seats they hold now, commitments by what their hotkeys signed."""
-    public = network.make_public(worker, chain=ForgetfulChain(network.chain, 100))
+    public = network.make_public(chain=ForgetfulChain(network.chain, 100))
     report = audit(public, LIAR, range(1, 3))
     assert not report.differs
     assert not report.matched
@@ -113,13 +113,13 @@ def test_old_windows_are_proven_by_what_blocks_still_hold(network, worker):
     assert [found.number for found in report.settlements] == [48, 73]
 
 
-def test_a_commitment_that_nobody_signed_in_time(network, worker, liar):
+def test_a_commitment_that_nobody_signed_in_time(network, liar):
     """Her first word of the window, not her last: told as not proven, not as a lie, for what she
     signed last may have been refused."""
     liar.change_row(1, "nora", committed=find_earlier(network, None, 1))
     liar.agree()
     public = network.make_public(
-        worker, chain=ForgetfulChain(network.chain, 100), records=Shelf(liar.list_objects())
+        chain=ForgetfulChain(network.chain, 100), records=Shelf(liar.list_objects())
     )
     report = audit(public, LIAR, range(1, 2))
     (said,) = [why for check, why in report.windows[0].unknown if check.value == "commitments"]
@@ -127,7 +127,7 @@ def test_a_commitment_that_nobody_signed_in_time(network, worker, liar):
     assert not report.differs
 
 
-def test_a_seat_that_was_taken_over_since(network, worker):
+def test_a_seat_that_was_taken_over_since(network):
     """Whoever holds it now registered later: who held it then is not accused, nor believed."""
     members = dict(network.chain.get_members(100))
     members[b"\x99" * 32] = replace(members.pop(HOTKEYS["alice"]), registered_at=90)
@@ -138,17 +138,17 @@ def test_a_seat_that_was_taken_over_since(network, worker):
                 raise ForgottenError(f"state at block {number} is discarded")
             return members
 
-    public = network.make_public(worker, chain=Later(network.chain, 100))
+    public = network.make_public(chain=Later(network.chain, 100))
     report = audit(public, LIAR, range(1, 2))
     (said,) = [why for check, why in report.windows[0].unknown if check.value == "members"]
     assert said.startswith("7 of 8 members are proven by later state, 1 are not")
     assert not report.differs
 
 
-def test_a_score_is_wrong_however_old_it_is(network, worker, liar):
+def test_a_score_is_wrong_however_old_it_is(network, liar):
     raise_a_value(liar)
     liar.agree()
     chain = ForgetfulChain(network.chain, 100)
-    public = network.make_public(worker, chain=chain, records=Shelf(liar.list_objects()))
+    public = network.make_public(chain=chain, records=Shelf(liar.list_objects()))
     found = list_differences(audit(public, LIAR, WINDOWS))
     assert [check for check, _ in found] == ["values"]

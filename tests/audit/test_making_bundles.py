@@ -22,8 +22,8 @@ from tests.audit.audited import (
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory, worker):
-    return play_network(tmp_path_factory.mktemp("exported"), worker)
+def network(tmp_path_factory):
+    return play_network(tmp_path_factory.mktemp("exported"))
 
 
 #: Whose files can be read.
@@ -49,8 +49,8 @@ class CountingSubmissions:
         return self._submissions.open(context, hotkey)
 
 
-def export(network, worker, out, submissions, **changes):
-    public = network.make_public(worker, submissions=submissions, **changes)
+def export(network, out, submissions, **changes):
+    public = network.make_public(submissions=submissions, **changes)
     return export_bundle(
         public,
         LIAR,
@@ -70,45 +70,45 @@ def list_files(folder):
     }
 
 
-def test_cut_off_anywhere_it_goes_on_to_the_same_bundle(network, worker, tmp_path):
-    whole = CountingSubmissions(network.make_public(worker).submissions)
-    assert export(network, worker, tmp_path / "whole", whole).matched
+def test_cut_off_anywhere_it_goes_on_to_the_same_bundle(network, tmp_path):
+    whole = CountingSubmissions(network.make_public().submissions)
+    assert export(network, tmp_path / "whole", whole).matched
     for last in (0, 1, 9, 30):
         out = tmp_path / str(last)
-        first = CountingSubmissions(network.make_public(worker).submissions, last)
+        first = CountingSubmissions(network.make_public().submissions, last)
         with pytest.raises(CutOff):
-            export(network, worker, out, first)
+            export(network, out, first)
         assert not (out / SUMS_FILE).exists()
         with pytest.raises(SealError, match="not whole"), open_audit(out):
             pass
         (out / ".facts.json.x.tmp").write_bytes(b"half")
-        second = CountingSubmissions(network.make_public(worker).submissions)
-        assert export(network, worker, out, second).matched
+        second = CountingSubmissions(network.make_public().submissions)
+        assert export(network, out, second).matched
         assert list_files(out) == list_files(tmp_path / "whole")
         # what was read whole is not read again; nora's files, which nobody has, are asked for
         packed = {pair for pair in first.opened[:-1] if pair[1] in READ}
         assert not packed & set(second.opened)
 
 
-def test_nothing_is_written_into_anothers_folder(network, worker, tmp_path):
-    files = network.make_public(worker).submissions
+def test_nothing_is_written_into_anothers_folder(network, tmp_path):
+    files = network.make_public().submissions
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter").write_text("mine")
     with pytest.raises(BundleError, match="is not empty"):
-        export(network, worker, tmp_path / "full", files)
+        export(network, tmp_path / "full", files)
     assert list_files(tmp_path / "full") == {"letter": b"mine"}
-    export(network, worker, tmp_path / "one", files)
+    export(network, tmp_path / "one", files)
     with pytest.raises(BundleError, match="holds a whole bundle"):
-        export(network, worker, tmp_path / "one", files)
+        export(network, tmp_path / "one", files)
     (tmp_path / "one" / SUMS_FILE).unlink()
-    public = network.make_public(worker)
+    public = network.make_public()
     with pytest.raises(BundleError, match="beginning of another"):
         export_bundle(public, RIVAL, WINDOWS, tmp_path / "one", tmp_path, [], lambda *_: None)
 
 
-def test_a_bundle_holds_the_record_of_one(network, worker, tmp_path):
+def test_a_bundle_holds_the_record_of_one(network, tmp_path):
     """And nothing that its audit does not read: no other validator, no tensor, no statistics."""
-    export(network, worker, tmp_path / "one", network.make_public(worker).submissions)
+    export(network, tmp_path / "one", network.make_public().submissions)
     names = list_files(tmp_path / "one")
     assert not [n for n in names if n.endswith((".safetensors", ".statistics.json", ".parquet"))]
     assert len({n.split("/")[1] for n in names if n.endswith(".record")}) == 1
@@ -118,10 +118,10 @@ def test_a_bundle_holds_the_record_of_one(network, worker, tmp_path):
         assert audit(public, RIVAL, WINDOWS).windows[0].unknown
 
 
-def test_what_was_forgotten_when_it_was_made_stays_so(network, worker, tmp_path):
-    files = network.make_public(worker).submissions
+def test_what_was_forgotten_when_it_was_made_stays_so(network, tmp_path):
+    files = network.make_public().submissions
     forgetful = ForgetfulChain(network.chain, 100)
-    live = export(network, worker, tmp_path / "old", files, chain=forgetful)
+    live = export(network, tmp_path / "old", files, chain=forgetful)
     with open_audit(tmp_path / "old") as public:
         offline = audit(public, LIAR, WINDOWS)
     assert [f.unknown for f in offline.windows] == [f.unknown for f in live.windows]
@@ -129,9 +129,9 @@ def test_what_was_forgotten_when_it_was_made_stays_so(network, worker, tmp_path)
     assert not offline.matched
 
 
-def test_two_readers_compare_what_they_have(network, worker, tmp_path):
-    files = network.make_public(worker).submissions
-    export(network, worker, tmp_path / "one", files)
+def test_two_readers_compare_what_they_have(network, tmp_path):
+    files = network.make_public().submissions
+    export(network, tmp_path / "one", files)
     with open_audit(tmp_path / "one") as public:
         copies = {"the store": network.records, "a bundle": open_records(tmp_path / "one")}
         report = audit(replace(public, copies=copies), LIAR, WINDOWS)

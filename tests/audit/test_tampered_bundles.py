@@ -17,9 +17,9 @@ FLIPS = 2_400
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory, worker):
+def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tampered")
-    play_network(folder, worker).export(worker, folder / "bundle")
+    play_network(folder).export(folder / "bundle")
     return folder / "bundle"
 
 

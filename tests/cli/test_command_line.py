@@ -66,7 +66,7 @@ def test_verify_says_offline_what_the_validator_said(played):
         start = run_program if verdict["name"] in ("honest-1", "fake-groups") else run_command
         done = start(
             "verify",
-            out / "store" / verdict["hotkey"] / f"{name}.parquet",
+            out / "store" / verdict["hotkey"] / f"{name}.rollouts",
             "--context",
             out / "contexts" / f"{name}.json",
             "--model",
@@ -149,7 +149,7 @@ def test_verify_refuses_what_it_cannot_trust(played, tmp_path):
     window = summary["windows"][3]
     honest, other = (v["hotkey"] for v in window["verdicts"] if v["role"] == "honest")
     name = f"window-{window['window']}"
-    file = out / "store" / honest / f"{name}.parquet"
+    file = out / "store" / honest / f"{name}.rollouts"
     context, model = out / "contexts" / f"{name}.json", out / "models" / window["checkpoint"]
     local = "--allow-local-beacon"
 
@@ -160,9 +160,9 @@ def test_verify_refuses_what_it_cannot_trust(played, tmp_path):
     foreign = verify(local, "--hotkey", other)
     assert foreign.returncode == 1
     assert "WRONG_HEADER" in foreign.stdout
-    damaged = tmp_path / "damaged.parquet"
+    damaged = tmp_path / "damaged.rollouts"
     damaged.write_bytes(file.read_bytes()[:-100])
-    assert "MALFORMED" in verify(local, file=damaged).stdout
+    assert "NOT_REVEALED" in verify(local, "--all", file=damaged).stdout
 
     forged = json.loads(context.read_text())
     forged["challenge"]["round"] += 1
@@ -176,7 +176,7 @@ def test_verify_refuses_what_it_cannot_trust(played, tmp_path):
         (verify(local, context=tmp_path / "absent.json"), "cannot read the context"),
         (verify(local, model=first), "fetch the one in force"),
         (verify(local, model=tmp_path / "nowhere"), "name a folder that holds a checkpoint"),
-        (verify(local, file=tmp_path / "absent.parquet"), "there is no file"),
+        (verify(local, file=tmp_path / "absent.rollouts"), "there is no file"),
         (verify(local, "--hotkey", "5abc"), "--hotkey"),
     ):
         assert done.returncode == 2, done.stdout
@@ -223,8 +223,9 @@ def test_the_same_seed_gives_the_same_files(played, played_document, tmp_path):
     )
     assert done.stderr == ""
     assert leave_out_measured(json.loads(done.stdout)) == leave_out_measured(summary)
-    files = [p for p in out.rglob("*") if p.suffix in (".parquet", ".json", ".safetensors")]
-    assert {path.suffix for path in files} == {".parquet", ".json", ".safetensors"}
+    kinds = {".rollouts", ".parquet", ".json", ".safetensors"}
+    files = [p for p in out.rglob("*") if p.suffix in kinds]
+    assert {path.suffix for path in files} == kinds
     for path in sorted(files):
         twin = tmp_path / "again" / path.relative_to(out)
         if path.suffix == ".json":

@@ -1,11 +1,11 @@
 """The demo's bytes: `assay demo --fast` leaves what it left before.
 
-`tests/data/demo.json` holds what the demo of the default seed left on 21 November 2026, before the
-rooms were redrawn. What follows from the seed alone is the same on every machine. Tokens, weights
-and checkpoints follow from sums of floats too: they are compared where one forward and one backward
-pass of the genesis round as they did then. From its first lesson on a demo's checkpoints name the
-digest of the code that made them, so a demo of other code has other challenges; a demo that claims
-the code of that day must leave all of that day's bytes.
+`tests/data/demo.json` holds what the demo of the default seed left on 22 November 2026, under
+version 2 of the protocol. What follows from the seed alone is the same on every machine. Tokens,
+weights and checkpoints follow from sums of floats too: they are compared where one forward and one
+backward pass of the genesis round as they did then. From its first lesson on a demo's checkpoints
+name the digest of the code that made them, so a demo of other code has other challenges; a demo
+that claims the code of that day must leave all of that day's bytes.
 """
 
 import json
@@ -15,11 +15,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 
 from assay.inference import load_checkpoint
+from assay.protocol.hashing import DIGEST_BYTES
+from assay.protocol.submission import HEADER_BYTES
 from assay.training import GENESIS
 
 PINNED = json.loads((Path(__file__).parents[1] / "data" / "demo.json").read_bytes())
@@ -41,8 +42,8 @@ def compute_digest(document: Any) -> str:
 
 
 def compute_header_digest(path: Path) -> str:
-    metadata = pq.read_metadata(path).metadata
-    return sha256(metadata[b"assay.header"]).hexdigest()
+    """Of all but its last two fields, which are of tokens."""
+    return sha256(path.read_bytes()[: HEADER_BYTES - 2 * DIGEST_BYTES]).hexdigest()
 
 
 def compute_rounding() -> str:
@@ -91,7 +92,7 @@ def describe_everywhere(out: Path, summary: Any) -> dict[str, Any]:
         "headers": {
             f"{path.parent.name} {name}": compute_header_digest(path)
             for name in EARLY
-            for path in (out / "store").rglob(f"{name}.parquet")
+            for path in (out / "store").rglob(f"{name}.rollouts")
         },
     }
 
@@ -109,7 +110,7 @@ def describe_rounded(out: Path, summary: Any) -> dict[str, Any]:
             "context": compute_digest(context),
             "submissions": {
                 v["name"]: sha256(
-                    (out / "store" / v["hotkey"] / f"{name}.parquet").read_bytes()
+                    (out / "store" / v["hotkey"] / f"{name}.rollouts").read_bytes()
                 ).hexdigest()
                 for v in window["verdicts"]
             },

@@ -8,7 +8,7 @@ import pytest
 from assay.demo.demo_run import Actor
 from assay.demo.report import CHANCE, Pay, compute_most_missed, find_broken_cheat
 from assay.gauntlet.content_attacks import FakingMiner
-from assay.gauntlet.sampling_attacks import CheapModelMiner
+from assay.gauntlet.sampling_attacks import CheapModelMiner, Greedy
 from assay.neurons.miner.miner import MinerConfig
 from assay.protocol import Reason
 from assay.verification import Seat
@@ -41,7 +41,7 @@ def find(kind: type, missed: set[int], scores: list[int], paid: list[int]) -> li
     ]
     run = SimpleNamespace(
         windows=range(6),
-        parameters=SimpleNamespace(work=SimpleNamespace(audited_groups=4)),
+        parameters=SimpleNamespace(work=SimpleNamespace(audited_rollouts=4)),
         validator=SimpleNamespace(judged_windows=verdicts, settlements=settlements),
     )
     pay = {n: Pay(100 + n, {SEAT.uid: incentive}) for n, incentive in enumerate(paid)}
@@ -51,6 +51,12 @@ def find(kind: type, missed: set[int], scores: list[int], paid: list[int]) -> li
 def test_a_cheat_is_missed_by_the_draw_alone() -> None:
     assert make_cheat(FakingMiner).miner.compute_miss_chance(4) == pytest.approx(MISS)
     assert pytest.approx(1 / 708.4) == MISS
+    assert make_cheat(FakingMiner).miner.compute_miss_chance(8) == 0
+
+
+def test_a_cheat_is_missed_where_its_rollouts_are_the_honest_ones() -> None:
+    chance = make_cheat(CheapModelMiner).miner.compute_miss_chance(8)
+    assert pytest.approx(1 / 35.5, abs=1e-4) == chance
 
 
 @pytest.mark.parametrize("chance", [0, MISS, 0.1, 1])
@@ -86,6 +92,6 @@ def test_more_luck_than_there_is() -> None:
 
 
 def test_whoever_fakes_every_group_needs_more_than_the_draw() -> None:
-    assert find(CheapModelMiner, {2}, [0, 0, 0], [0, 0]) == [
+    assert find(Greedy, {2}, [0, 0, 0], [0, 0]) == [
         "cheat was accepted in 1 of 6 windows; chance explains 0"
     ]

@@ -21,19 +21,19 @@ GOLDEN = [
     (
         {},
         [5],
-        "914efe0966c7c09ec281cfa8d2478508f0305f077396fb79284410dc5709d07c",
+        "ea211099222b84c4ab28b4b74fe49d8c8a1f0b3fc55af1a0631e95169e8cd883",
         [
-            ("b96c9425010f319006c61dcc062cada3e0e87d7314f1740281efb3a11602b68e", 5),
-            ("2aafc2368321bf90b454fb7537ad49ccb3d7e7e2cb39d7d60c7d79449b83b525", 5),
+            ("d349637d92fdf811b2bf7f042ab0d4d4befa86ccb6ec036c106669b9c661fe9b", 5),
+            ("23bd24f4392c1d5af99eb4e0f4ad63416928a68bd5dc93be0c9cd6f4a34acba9", 5),
         ],
     ),
     (
         {"k": 4, "density": 900},
         [6, 9],
-        "e65d5bcc1f6de76331782299021225f4706fb3428f806469bbaa260b53c97fea",
+        "8f2fee039ee1afef3986c015bc69d168a7df118a29b4193cb174f50cd3391b8a",
         [
-            ("c0bccdab6d5233b987f9ddf23c9ae2786769e8e50945ea67226bdd51a3d35c7d", 6),
-            ("57425b25d53a056c6f8d6039b46100118a2423aae56a0d492ec70cefda8fd678", 9),
+            ("7132799c51f021b172f0742602fe582c3913fe2f4be28aeed314dee7cf4ba852", 6),
+            ("8042cf123056bd7aa6f8aa0c45b3ef7ca1841e0952b2a9bb91841021c48ca60c", 9),
         ],
     ),
 ]

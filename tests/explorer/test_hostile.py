@@ -35,7 +35,7 @@ class HostileGroups:
             for n in range(0, len(EVIL), 7)
         ]
         rollouts = [RolloutReading(n, tokens, EVIL, 0, {EVIL: 1}) for n in range(8)]
-        return GroupReading(EVIL, 1, True, EVIL, rollouts)
+        return GroupReading(EVIL, 1, True, EVIL, [0], rollouts)
 
     def close(self):
         pass

@@ -63,7 +63,8 @@ def test_names_and_sentences_of_statistics_are_cut(run):
     def fill(document, verdict):
         verdict |= {"reason": "R" * 9_000, "detail": "D" * 9_000}
         verdict["statistics"] |= {"S" * 9_000: 1.0}
-        verdict["groups"] = [{"index": 0, "value": 0, "rewards": [1] * 500}] * 500
+        many = {"rewards": [1] * 500, "audited": [999] * 500}
+        verdict["groups"] = [{"index": 0, "value": 0} | many] * 500
         document["verdicts"] += ["H", {"hotkey": "H" * 9_000}, {"statistics": 7}, {"groups": None}]
 
     window, hotkey = change_statistics(run, fill)
@@ -75,8 +76,9 @@ def test_names_and_sentences_of_statistics_are_cut(run):
         words = verdicts[hotkey]
         assert (len(words["reason"]), len(words["detail"])) == (64, 400)
         assert max(map(len, words["statistics"])) < 64
-        assert len(words["groups"]) <= work.audited_groups
-        assert {len(group["rewards"]) for group in words["groups"]} == {work.group_size}
+        assert len(words["groups"]) <= work.valued_groups
+        for name in ("rewards", "audited"):
+            assert {len(group[name]) for group in words["groups"]} == {work.group_size}
         assert inside.get(f"/window/{window}/{hotkey}").status_code == 200
 
 

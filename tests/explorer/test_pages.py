@@ -18,6 +18,7 @@ from assay.audit.bundle import AUDITED_MAX
 from assay.cli.app import app
 from assay.explorer.sources.shell_commands import WINDOWS_MAX
 from assay.protocol import decode_settlement_record
+from assay.protocol.commitment import make_object_name
 from tests.explorer.inside import Page, list_numbers, look_into
 from tests.explorer.program import ASSAY, list_pages, serve
 
@@ -97,6 +98,48 @@ def test_a_refused_rollout_shows_the_very_token(served, demo, summary):
     assert f'level <data value="{found["level"]}">' in page
     assert f'martingale</dt><dd class="big"><data value="{found["log_capital"]}">' in page
     assert found["log_capital_bound"] == capital["bound"]
+
+
+def test_a_group_s_page_tells_what_the_audit_does_with_each_rollout(served, summary):
+    window = summary["windows"][1]
+    honest = next(v for v in window["verdicts"] if v["role"] == "honest")
+    path = f"/window/{window['window']}/{honest['hotkey']}"
+    member = served.get_json(path)
+    audited = {group["index"]: group for group in member["audited"]}
+    network = served.get_json("/index.json")["network"]
+    assert sum(group["rollouts"] for group in audited.values()) == network["audited_rollouts"]
+    valued = next(group for group in audited.values() if group["valued"])
+    only_run = next(group for group in audited.values() if not group["valued"])
+    assert valued["value"]
+    assert only_run["value"] is only_run["audited"] is None
+    left = next(n for n in range(member["groups"]) if n not in audited)
+    for group, other in ((valued["index"], "valued"), (only_run["index"], "unread"), (left, None)):
+        found = wait_for_rollout(served, f"{path}/{group}/0")
+        run = [] if found["drawn"] is None else found["drawn"]["audited"]
+        assert [n for n, state in enumerate(found["states"]) if state == "audited"] == run
+        assert audited.get(group, {}).get("audited") in (None, run), "the validator says the same"
+        assert len(run) == (other is not None)
+        sampled = {s["rollout"] for s in member["selection"]["sampled"] if s["group"] == group}
+        for number, state in enumerate(found["states"]):
+            rest = "sampled" if number in sampled and other != "valued" else other or "unread"
+            assert state == ("audited" if number in run else rest)
+
+
+def test_a_file_other_than_the_committed_one_is_not_shown(copy, summary):
+    played = summary["windows"][1]
+    honest = next(v["hotkey"] for v in played["verdicts"] if v["role"] == "honest")
+    file = copy / "store" / make_object_name(honest, played["window"])
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with serve(copy.parent, "--dir", copy.name) as explorer:
+        explorer.wait_until_read()
+        path = f"/window/{played['window']}/{honest}"
+        last = explorer.get_json(path)["groups"] - 1
+        assert wait_for_rollout(explorer, f"{path}/{last}/0")["lack"]["why"].endswith(
+            f"of group {last} is not the one committed"
+        )
+        assert wait_for_rollout(explorer, f"{path}/0/0")["lack"] is None
 
 
 def find_command(html):

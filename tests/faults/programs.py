@@ -25,7 +25,7 @@ SERVICES: Mapping[str, tuple[str, str]] = {
     "chain": ("chain", ""),
     "beacon": ("beacon", "."),
     "checkpoints": ("store", "/(checkpoints|tensors)/"),
-    "submissions": ("store", r"\.parquet"),
+    "submissions": ("store", r"\.rollouts"),
     "bucket": ("bucket", "."),
 }
 #: Faults that are in a body: of a store's answers they strike those that have one.

@@ -16,7 +16,7 @@ from assay.neurons.miner import uploads
 from tests.faults.proxy import HTTP_FAULTS, FaultProxy
 from tests.s3 import BUCKET, PREFIX, REGION, S3
 
-PART, NAME = 1_024, "hotkey/window-7.parquet"
+PART, NAME = 1_024, "hotkey/window-7.rollouts"
 OLD, NEW = b"the file before", bytes(range(256)) * 18  # four parts and a half
 #: Where an upload begins, is under way, and ends.
 PLACES = ("uploads", "partNumber=3", r"POST .*uploadId")

@@ -7,21 +7,28 @@ hypothesis, `run.py` under atheris.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.parquet.parquet_pages import check_pages
-from assay.artifacts.parquet.parquet_worker import FileFault
-from assay.artifacts.submissions.submission_file import (
-    SubmissionFile,
-    unpack_footer,
-    write_submission,
+import numpy as np
+
+from assay.artifacts.steps.parquet_pages import check_pages
+from assay.artifacts.steps.parquet_worker import FileFault, ParquetWorker
+from assay.artifacts.steps.step_file import open_step_parser
+from assay.artifacts.submissions.submission_file import read_whole
+from assay.artifacts.submissions.submission_pack import (
+    PackedPart,
+    PackedRefusal,
+    PackedSubmission,
+    PackError,
+    decode_pack,
+    encode_pack,
+    measure_pack,
 )
-from assay.artifacts.submissions.submission_layout import SubmissionLimits
 from assay.environments import gsm, make_environment
 from assay.environments.problem_file import read_row
 from assay.inference import UnusableCheckpointError
@@ -35,12 +42,11 @@ from assay.protocol import (
     BeaconChain,
     Calibration,
     EncodingError,
-    Footer,
     Header,
     Manifest,
     Parameters,
     Reason,
-    Refusal,
+    Rollout,
     Scheme,
     WindowRecord,
     context_from_json,
@@ -54,24 +60,35 @@ from assay.protocol import (
     is_valid_beacon,
     parse_commitment,
 )
+from assay.protocol.bit_fields import BitWriter
 from assay.protocol.encoding import decode, encode, from_json, read_json, to_json
 from assay.protocol.manifest import compute_tensor_root, digest_safetensors
 from assay.protocol.parameters import MILLION, find_parameters_fault
 from assay.protocol.record import make_record_context
-from assay.protocol.submission import decode_rollout, encode_rollout, split_rows
+from assay.protocol.submission import (
+    HEADER_BYTES,
+    GroupHead,
+    GroupSizes,
+    Opening,
+    _compute_classes,
+    _encode_proof,
+    decode_group_head,
+    decode_ids,
+    decode_opening,
+    decode_proof,
+    encode_ids,
+)
 from assay.training import GENESIS
-from tests.artifacts.conftest import (
-    MemorySource,
+from tests.artifacts.steps.parquet_files import (
     join_file,
     list_fields,
-    make_groups,
-    make_header,
+    read,
     set_field,
     split_file,
+    write_step,
 )
 
 TESTS = Path(__file__).parents[1]
-LIMITS = SubmissionLimits(group_size=4, group_cap=8, max_tokens=64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,22 +196,6 @@ def attack_context(data: bytes) -> None:
     assert written == json.dumps(json.loads(data), sort_keys=True)
 
 
-def attack_rows(data: bytes) -> None:
-    rows, group = data[:1], data[1:]
-    try:
-        found = [decode_rollout(row) for row in split_rows(group, rows[0] if rows else 1)]
-    except EncodingError:
-        return
-    assert b"".join(map(encode_rollout, found)) == group
-
-
-def list_rows() -> list[bytes]:
-    vector = read_vectors("submission")
-    rows = [bytes.fromhex(entry["encoding"]) for entry in vector["rollouts"]]
-    bad = [bytes([e["rows"]]) + bytes.fromhex(e["bytes"]) for e in vector["bad_groups"]]
-    return [b"\2" + b"".join(rows), *bad]
-
-
 # What strangers write on chain, and what a beacon's server says
 
 
@@ -243,48 +244,179 @@ def list_beacons() -> list[bytes]:
     return found
 
 
-# A submission's file
+# A submission's file, and what was read of one
+
+
+def attack_opening(data: bytes) -> None:
+    try:
+        opening = decode_opening(data, max(0, len(data) - HEADER_BYTES) // 12)
+    except EncodingError:
+        return
+    assert encode(opening.header) + b"".join(map(encode, opening.sizes)) == data
+    assert opening.file_bytes >= len(data)
+
+
+def list_openings() -> list[bytes]:
+    vector = read_vectors("submission")
+    bad = [bytes.fromhex(entry["bytes"]) for entry in vector["bad_openings"]]
+    return [bytes.fromhex(vector["header_encoding"] + vector["index"]), *bad]
+
+
+def make_opening(sizes: GroupSizes, id_bits: int, size: int) -> Opening:
+    header = from_json(Header, read_vectors("submission")["header"])
+    return Opening(replace(header, id_bits=id_bits, group_size=size), (sizes,))
+
+
+def attack_head(data: bytes) -> None:
+    """A number of rollouts, bits of an id, bytes of ids and of proofs, then a head."""
+    size, id_bits = max(1, data[0] % 9) if data else 1, data[1] % 33 if data[1:] else 7
+    ids, proofs = (int.from_bytes(data[at : at + 2], "big") for at in (2, 4))
+    head = data[6:]
+    try:
+        found = decode_group_head(
+            head, make_opening(GroupSizes(len(head), ids, proofs), id_bits, size), 0
+        )
+    except EncodingError:
+        return
+    fields = BitWriter()
+    for column in (found.lengths, found.ids_bytes, found.proof_bytes):
+        fields.write_narrow(column)
+    found.ids_code.write(fields)
+    found.class_code.write(fields)
+    assert b"".join((*found.ids_digests, *found.proof_digests)) + fields.finish() == head
+
+
+def list_heads() -> list[bytes]:
+    vector = read_vectors("submission")
+    heads = [
+        (len(g["rollouts"]), g["id_bits"], len(g["ids"]) // 2, len(g["proofs"]) // 2, g["head"])
+        for g in (*vector["groups"], *vector["other_groups"])
+    ]
+    heads += [(2, 7, *bad["sizes"][1:], bad["head"]) for bad in vector["bad_heads"]]
+    return [
+        bytes([size, id_bits])
+        + ids.to_bytes(2, "big")
+        + proofs.to_bytes(2, "big")
+        + bytes.fromhex(head)
+        for size, id_bits, ids, proofs, head in heads
+    ]
 
 
 @cache
-def get_worker() -> ParquetWorker:
-    return ParquetWorker()
+def read_heads() -> list[GroupHead]:
+    vector = read_vectors("submission")
+    return [
+        decode_group_head(
+            bytes.fromhex(entry["head"]),
+            make_opening(
+                GroupSizes(*(len(entry[part]) // 2 for part in ("head", "ids", "proofs"))),
+                entry["id_bits"],
+                len(entry["rollouts"]),
+            ),
+            0,
+        )
+        for entry in (*vector["groups"], *vector["other_groups"])
+    ]
 
 
-def read_whole(data: bytes) -> list[bytes] | Refusal:
-    """Every group of a file: canonical bytes of four rows each, or one of two refusals."""
-    file = SubmissionFile(MemorySource(data), get_worker(), LIMITS)
-    footer = file.read_footer()
-    groups = []
-    if isinstance(footer, Footer):
-        for index in range(len(footer.leaves)):
-            group = file.read_group(index)
-            if isinstance(group, Refusal):
-                footer = group
-                break
-            assert len(split_rows(group, LIMITS.group_size)) == LIMITS.group_size
-            assert len(group) <= LIMITS.group_bytes
-            groups.append(group)
-    if isinstance(footer, Refusal):
-        assert footer.reason in (Reason.TOO_LARGE, Reason.MALFORMED)
-        assert footer.detail.isprintable()
-        return footer
-    return groups
+def attack_ids(data: bytes) -> None:
+    """Whose head, then a record of its first rollout's ids."""
+    head = read_heads()[data[0] % len(read_heads()) if data else 0]
+    try:
+        tokens = decode_ids(data[1:], head, 0)
+    except EncodingError:
+        return
+    assert len(tokens) == head.lengths[0]
+    assert encode_ids(tokens.astype(np.int64), head.ids_code) == data[1:]
+
+
+def attack_proof(data: bytes) -> None:
+    """Likewise, its proof."""
+    head = read_heads()[data[0] % len(read_heads()) if data else 0]
+    try:
+        proof = decode_proof(data[1:], head, 0)
+    except EncodingError:
+        return
+    assert len(proof.logprobs) == len(proof.sketch) == head.lengths[0]
+    rollout = Rollout(proof.logprobs, proof.logprobs, proof.sketch)
+    classes = _compute_classes(proof.logprobs)
+    assert _encode_proof(rollout, classes, head.class_code) == data[1:]
+
+
+def list_records_of(part: str) -> list[bytes]:
+    vector = read_vectors("submission")
+    found = []
+    for number, (entry, head) in enumerate(
+        zip((*vector["groups"], *vector["other_groups"]), read_heads(), strict=True)
+    ):
+        where = head.find_ids(0) if part == "ids" else head.find_proof(0)
+        record = bytes.fromhex(entry[part])[where.start : where.end]
+        found.append(bytes([number]) + record)
+    bad = [entry["bytes"] for entry in vector["bad_records"] if entry["part"] == part]
+    return found + [b"\0" + bytes.fromhex(record) for record in bad]
+
+
+def attack_file(data: bytes) -> None:
+    """A file that somebody has on this machine."""
+    try:
+        opening, groups = read_whole(BytesIO(data))
+        found = list(groups)
+    except EncodingError:
+        return
+    assert len(found) == opening.header.groups
+    assert {len(group) for group in found} == {opening.header.group_size}
+
+
+def attack_pack(data: bytes) -> None:
+    try:
+        packed = decode_pack(data)
+    except PackError:
+        return
+    assert encode_pack(packed) == data
+    assert measure_pack(packed) <= len(data)
+
+
+def list_packs() -> list[bytes]:
+    part = PackedPart(0, 3, b"abc", None)
+    refused = PackedPart(9, 3, None, PackedRefusal(Reason.NOT_REVEALED, "nothing is there"))
+    parts = ((part,), (part, refused), ())
+    return [encode_pack(PackedSubmission(bytes(32), some)) for some in parts]
+
+
+# A step's file
 
 
 @cache
-def get_honest() -> bytes:
-    return write_submission(make_header(3), make_groups(3))
+def get_parser() -> ParquetWorker:
+    return open_step_parser()
+
+
+@cache
+def get_step() -> bytes:
+    with TemporaryDirectory() as name:
+        return write_step(Path(name))
+
+
+def attack_step(data: bytes) -> None:
+    """Groups, or a sentence."""
+    with TemporaryDirectory() as name:
+        try:
+            read(data, Path(name), get_parser())
+        except ValueError as error:
+            said = str(error)
+        else:
+            return
+    assert said.isprintable()
 
 
 def attack_footer(data: bytes) -> None:
-    body, _ = split_file(get_honest())
-    read_whole(join_file(body, data))
+    body, _ = split_file(get_step())
+    attack_step(join_file(body, data))
 
 
 def attack_with_lies(data: bytes) -> None:
     """Eleven bytes a lie: a field of the footer and what it says instead, or a byte before it."""
-    body, footer = split_file(get_honest())
+    body, footer = split_file(get_step())
     changed = bytearray(body)
     fields = list_fields(footer)
     for at in range(0, min(len(data), 44), 11):
@@ -295,7 +427,7 @@ def attack_with_lies(data: bytes) -> None:
         else:
             path, old = fields[place % len(fields)]
             set_field(footer, path, value if isinstance(old, int) else lie[3:] * (lie[0] >> 1))
-    read_whole(join_file(bytes(changed), footer))
+    attack_step(join_file(bytes(changed), footer))
 
 
 def attack_pages(data: bytes) -> None:
@@ -307,21 +439,10 @@ def attack_pages(data: bytes) -> None:
 
 
 def list_pages() -> list[bytes]:
-    body, footer = split_file(get_honest())
+    body, footer = split_file(get_step())
     chunks = [c[3][1] for group in footer[4][1][1] for c in group[1][1][1]]
-    spans = [(chunk[9][1], chunk[9][1] + chunk[7][1], chunk[5][1]) for chunk in chunks]
+    spans = [(chunk[11][1], chunk[11][1] + chunk[7][1], chunk[5][1]) for chunk in chunks]
     return [bytes([values & 255, 255, 4]) + body[a:b] for a, b, values in spans]
-
-
-def attack_footer_reply(data: bytes) -> None:
-    """What the caged parser says of a footer, were it taken over."""
-    found = unpack_footer(data, LIMITS, 1 << 20, b"")
-    assert isinstance(found, Refusal) or 1 <= len(found.ranges) == len(found.claims.leaves)
-
-
-def list_footer_replies() -> list[bytes]:
-    reply = b"\0\0\0\2\0\0\0\1hh" + bytes(32) + (4).to_bytes(8, "big") + (99).to_bytes(8, "big")
-    return [reply, b"", bytes(8), b"\xff" * 8]
 
 
 # A model folder
@@ -408,7 +529,6 @@ TARGETS: dict[str, Target] = {
     "settlement_record": Target(
         partial(attack_record, decode_settlement_record), partial(list_records, "settlements")
     ),
-    "rows": Target(attack_rows, list_rows),
     "problem": Target(attack_problem, list_problems),
     "commitment": Target(attack_commitment, list_commitments),
     "ss58": Target(attack_ss58, list_addresses),
@@ -417,13 +537,20 @@ TARGETS: dict[str, Target] = {
     "context.json": Target(
         attack_context, lambda: [json.dumps(read_vectors("context")["valid"]).encode()]
     ),
-    "submission": Target(read_whole, lambda: [get_honest()], 100),
-    "submission.footer": Target(
-        attack_footer, lambda: [get_honest()[len(split_file(get_honest())[0]) : -8]], 100
+    "submission": Target(
+        attack_file, lambda: [bytes.fromhex(read_vectors("submission")["file"])], 300
     ),
-    "submission.lies": Target(attack_with_lies, lambda: [b"", bytes(44), b"\xff" * 33], 300),
-    "submission.pages": Target(attack_pages, list_pages),
-    "submission.reply": Target(attack_footer_reply, list_footer_replies),
+    "submission.opening": Target(attack_opening, list_openings, 300),
+    "submission.head": Target(attack_head, list_heads, 600),
+    "submission.ids": Target(attack_ids, partial(list_records_of, "ids"), 300),
+    "submission.proof": Target(attack_proof, partial(list_records_of, "proofs"), 300),
+    "submission.pack": Target(attack_pack, list_packs, 300),
+    "step": Target(attack_step, lambda: [get_step()], 100),
+    "step.footer": Target(
+        attack_footer, lambda: [get_step()[len(split_file(get_step())[0]) : -8]], 100
+    ),
+    "step.lies": Target(attack_with_lies, lambda: [b"", bytes(44), b"\xff" * 33], 300),
+    "step.pages": Target(attack_pages, list_pages),
     "safetensors": Target(attack_safetensors, list_safetensors),
     "calibration_set.json": Target(
         attack_passages, lambda: [b"[[[1,2],[3]],\n[[4],[5]]]\n", *read_genesis(PASSAGES_FILE)]

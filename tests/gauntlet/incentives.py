@@ -6,11 +6,14 @@ evidence that the ledger carries from window to window. All of them only lower a
 Specification, section 9.
 """
 
+from dataclasses import dataclass
+from itertools import pairwise, product
 from math import comb
 
 import numpy as np
 
 from assay.gauntlet.measuring import SETTLEMENT_WINDOWS as WINDOWS
+from assay.protocol.parameters import Work
 from assay.protocol.reason import Reason
 from assay.verification.settlement import Result, Seat, compute_settlement
 
@@ -89,22 +92,97 @@ def compute_adaptive_gain(cost: float, detection: float, price: float = 0.0) -> 
     return high * (1 + price) - 1
 
 
-def compute_audit_detection(fraction: float, per_group: float, groups: int, audited: int) -> float:
-    """Chance that an audit hits a faked group and recognises it.
+@dataclass(frozen=True, slots=True)
+class Fake:
+    """Junk that is put into a group in place of some of its rollouts."""
+
+    rollouts: int  # of the group's G
+    length: float  # tokens of one, a genuine rollout having 1 on average
+    lift: float = 0.0  # what it adds to the group's factor by rewards written into it, relative
+    seen: float = 1.0  # chance that an audit which draws one of them recognises it
+
+    def compute_value(self, size: int) -> float:
+        """Of the group, a genuine one having 1."""
+        tokens = size - self.rollouts + self.rollouts * self.length
+        return tokens / size * (1 + self.lift)
+
+    def compute_miss(self, size: int, looked: int, *, valued: bool) -> float:
+        """Chance that nothing is seen of it where some rollouts of the group are audited.
+
+        Args:
+            size: G; looked: rollouts audited; valued: the first is drawn by its tokens.
+        """
+        genuine = size - self.rollouts
+        if not valued:
+            genuine_alone = comb(genuine, looked) / comb(size, looked)
+        elif genuine:
+            first = genuine / (genuine + self.rollouts * self.length)
+            genuine_alone = first * comb(genuine - 1, looked - 1) / comb(size - 1, looked - 1)
+        else:
+            genuine_alone = 0.0
+        return 1 - self.seen * (1 - genuine_alone)
+
+
+def compute_window_pay(work: Work, groups: int, faked: int, fake: Fake) -> tuple[float, float]:
+    """What a window pays on average, honest work being 1, and the chance that it is refused: exact,
+    by a sum over how many of the groups that are looked at are faked.
 
     Args:
-        fraction: of a window's groups that are faked; rounded to whole groups.
-        per_group: chance that a faked group which is audited is recognised.
-        groups: n of the commitment; audited: k of them, at most n.
+        groups: n of the commitment; faked: groups of it with that fake.
     """
-    faked = round(fraction * groups)
-    looked = min(groups, audited)
-    missed = sum(
-        comb(faked, hit)
-        * comb(groups - faked, looked - hit)
-        / comb(groups, looked)
-        * (1 - per_group) ** hit
-        for hit in range(min(faked, looked) + 1)
-        if looked - hit <= groups - faked
-    )
-    return 1.0 - missed
+    size = work.group_size
+    audited = min(work.audited_rollouts, groups * size)
+    looked_at = min(groups, audited)
+    each, more = divmod(audited, looked_at)
+    valued = min(work.valued_groups, looked_at)
+    value = fake.compute_value(size)
+    # blocks of groups that are looked at alike, in the order drawn
+    blocks = [
+        (count, each + (start < more), start < valued)
+        for start, count in _cut_at(looked_at, more, valued)
+    ]
+    pay = missed = 0.0
+    for hits in product(*(range(count + 1) for count, _, _ in blocks)):
+        chance, rest, left = 1.0, faked, groups
+        miss, paid = 1.0, 0.0
+        for hit, (count, looked, is_valued) in zip(hits, blocks, strict=True):
+            if hit > rest or count - hit > left - rest:
+                chance = 0.0
+                break
+            chance *= comb(rest, hit) * comb(left - rest, count - hit) / comb(left, count)
+            rest, left = rest - hit, left - count
+            miss *= fake.compute_miss(size, looked, valued=is_valued) ** hit
+            paid += (count - hit + hit * value) if is_valued else 0.0
+        missed += chance * miss
+        pay += chance * miss * paid / valued
+    return pay, 1.0 - missed
+
+
+def _cut_at(count: int, *places: int) -> list[tuple[int, int]]:
+    """0 … count − 1 cut at these places: start and size of each piece."""
+    cuts = sorted({0, count, *(place for place in places if place < count)})
+    return [(a, b - a) for a, b in pairwise(cuts)]
+
+
+def compute_window_gain(work: Work, groups: int, faked: int, fake: Fake) -> float:
+    """What fakes add to a window's pay, the compute that they save counted at full pay."""
+    pay, _ = compute_window_pay(work, groups, faked, fake)
+    return pay - 1 + faked / groups * fake.rollouts / work.group_size
+
+
+def compute_largest_lift(work: Work, rollouts: int) -> float:
+    """Most that so many rewards of a group, set at will, add to its factor, relative to what it
+    would be without; over all rewards of the others."""
+    size, million = work.group_size, 1_000_000
+
+    def get_factor(mean: float) -> float:
+        value = work.value_base + work.value_mean * mean
+        return value + work.value_teach * mean * (million - mean)
+
+    best = 0.0
+    for others in range(size - rollouts + 1):
+        honest = get_factor(others * million / (size - rollouts)) if rollouts < size else None
+        for right in range(rollouts + 1):
+            made = get_factor((others + right) * million / size)
+            best = max(best, made / (honest or work.value_base) - 1)
+    return best

@@ -43,7 +43,7 @@ class Steering:
         single_caught: share of single steered tokens that a rollout's own test refuses.
         bearable: steered rollouts that a settlement's ledger bears at least evidence each.
         ties_per_settlement: within the cap, over all groups a miner hands in.
-        audited_share: of a miner's groups.
+        audited_share: of a miner's rollouts.
         best_share: of its ties that an optimal miner steers.
         advantage: income over the honest one's, relative, at that share.
         advantage_bound: the same if both continuations of every tie were independent, at the mean
@@ -84,9 +84,8 @@ def measure_steering(setup: AttackSetup) -> Steering:
     bets = [bet for bet in evidence if bet is not None]
     honest = _find_honest_bets(setup, miner)
     work_rules = parameters.work
-    audited = work_rules.audited_groups / GROUPS_A_WINDOW
-    per_window = work_rules.audited_groups * work_rules.group_size
-    bearable = count_bearable(setup, bets, honest, per_window * WINDOWS)
+    audited = work_rules.audited_rollouts / (GROUPS_A_WINDOW * work_rules.group_size)
+    bearable = count_bearable(setup, bets, honest, work_rules.audited_rollouts * WINDOWS)
     rate = ties_found / tokens * get_cap(work) / WIDTH
     total = rate * tokens / rollouts * work_rules.group_size * GROUPS_A_WINDOW * WINDOWS
     gain = float(np.mean(gains)) if gains else 0.0
@@ -115,10 +114,15 @@ def bound_gain(work: Work) -> float:
     best = 0.0
     for mean in range(0, MILLION, 1_000):
         m = mean / MILLION
-        before = compute_value(work, MILLION, mean)
-        after = compute_value(work, MILLION, min(MILLION, mean + MILLION // work.group_size))
+        before = _value_token(work, mean)
+        after = _value_token(work, min(MILLION, mean + MILLION // work.group_size))
         best = max(best, m * (1 - m) * (after / before - 1))
     return best
+
+
+def _value_token(work: Work, mean_reward: int) -> int:
+    """Pay for a million completion tokens: a token is paid and costs, so pay for each counts."""
+    return compute_value(work, completion_tokens=MILLION, prompt_tokens=0, mean_reward=mean_reward)
 
 
 def find_best_share(
@@ -178,20 +182,14 @@ def _find_gains(
         forks.append(Request(request.prompt, request.seeds[r], tokens))
     ends = miner.finish(setup.work, forks)
     rewards = [miner.rate(setup.work, index, row) for row in rows]
-    prompt = len(request.prompt)
 
-    def value(lengths: Sequence[int], marks: Sequence[int]) -> float:
-        tokens = sum(lengths) + prompt
-        scaled = compute_value(setup.parameters.work, tokens * MILLION, sum(marks) // len(marks))
-        return scaled / tokens  # a token is paid and costs: what counts is the pay for each
+    def value(marks: Sequence[int]) -> int:
+        return _value_token(setup.parameters.work, sum(marks) // len(marks))
 
-    lengths = [len(row) for row in rows]
-    base = value(lengths, rewards)
     gains = []
     for r, end in zip(forked, ends, strict=True):
-        other_lengths, other_rewards = list(lengths), list(rewards)
-        other_lengths[r], other_rewards[r] = len(end), miner.rate(setup.work, index, end)
-        gains.append(max(0.0, value(other_lengths, other_rewards) / base - 1))
+        others = [*rewards[:r], miner.rate(setup.work, index, end), *rewards[r + 1 :]]
+        gains.append(max(0.0, value(others) / value(rewards) - 1))
     return gains
 
 

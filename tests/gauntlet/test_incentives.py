@@ -1,15 +1,22 @@
 """Cheating does not pay: the claim of section 9, swept over what a cheat may choose."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
+from assay.protocol.parameters import MAIN_WORK
+from assay.protocol.selection import select_groups, select_rollouts
 from tests.gauntlet.incentives import (
     WINDOWS,
+    Fake,
     compute_adaptive_gain,
-    compute_audit_detection,
     compute_expected_gain,
     compute_expected_income,
+    compute_largest_lift,
+    compute_window_gain,
+    compute_window_pay,
 )
 
 #: Of a faked window, a genuine one costing 1.
@@ -57,36 +64,117 @@ def test_withholding_what_the_audit_has_hit_helps_but_does_not_save(cost: float)
             assert compute_expected_gain(WINDOWS, cost, detection, withholds=True) < 0
 
 
+#: Length of a fake, a genuine rollout having 1: rewarded ones of a token, and junk up to max_tokens
+#: where completions have a hundredth of it on average.
+LENGTHS = [0.01, 0.1, 0.5, 1, 4, 17, 41, 100]
+GROUPS = [1, 2, 3, 5, 8, 12, 16, 17, 24, 48, 256, 1_024]
+
+
+def iterate_fakes(groups: int) -> Iterator[tuple[int, Fake]]:
+    """A rollout, a stretch, a group; few groups and all; with and without rewards written in."""
+    shares = {1, 2, 3, *(groups // part for part in (48, 24, 8, 4, 2)), 3 * groups // 4, groups}
+    for faked in sorted(share for share in shares if 1 <= share <= groups):
+        for rollouts, length in product((1, 2, 3, 4, 6, 8, 12, 15, 16), LENGTHS):
+            for lift in (0.0, LIFTS[rollouts]):
+                yield faked, Fake(rollouts, length, lift)
+
+
+LIFTS = {rollouts: compute_largest_lift(MAIN_WORK, rollouts) for rollouts in range(1, 17)}
+
+
+@pytest.mark.parametrize("groups", GROUPS)
+def test_no_fake_gains_within_one_window(groups: int) -> None:
+    """Without the settlement, and all compute that was saved counted at full pay."""
+    gains = (compute_window_gain(MAIN_WORK, groups, *fake) for fake in iterate_fakes(groups))
+    assert max(gains) < 1e-9
+
+
+def test_what_each_part_of_the_audit_is_for() -> None:
+    """Without draws by tokens long junk would pay, without uniform ones short fakes with rewards
+    written into them."""
+    long, short = Fake(8, 41), Fake(4, 0.01, LIFTS[4])
+    all_by_tokens = replace(MAIN_WORK, valued_groups=MAIN_WORK.audited_rollouts)
+    assert compute_window_gain(all_by_tokens, 16, 16, short) > 0.1
+    assert compute_window_gain(all_by_tokens, 1_024, 1_024, short) > 0.1
+    assert compute_window_gain(MAIN_WORK, 1_024, 1_024, short) < 0
+
+    class Uniform(Fake):
+        def compute_miss(self, size: int, looked: int, *, valued: bool) -> float:
+            return super().compute_miss(size, looked, valued=False)
+
+    gains = [
+        compute_window_gain(MAIN_WORK, 1_024, faked, Uniform(1, long.length)) for faked in range(64)
+    ]
+    assert max(gains) > 0
+    assert compute_window_gain(MAIN_WORK, 1_024, 21, long) < 0
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("rollouts", range(1, 17))
+def test_a_valued_group_pays_its_genuine_tokens(rollouts: int, length: float) -> None:
+    """What it is worth, times the chance that no fake of it is seen: the law behind the above."""
+    fake = Fake(rollouts, length)
+    expected = fake.compute_value(16) * fake.compute_miss(16, 1, valued=True)
+    assert expected == pytest.approx((16 - rollouts) / 16)
+
+
+def test_how_often_an_audit_finds_something() -> None:
+    def find(groups: int, faked: int, rollouts: int = 16) -> float:
+        return compute_window_pay(MAIN_WORK, groups, faked, Fake(rollouts, 1.0))[1]
+
+    assert find(1_024, 0) == pytest.approx(0)
+    assert find(1_024, 1_024) == 1
+    assert all(find(groups, groups // 4) >= 0.99 for groups in (64, 256, 1_024))
+    worst = min(find(1_024, 1_024 * 16 // (48 * j), j) for j in (1, 2, 4, 8, 16))
+    assert worst >= 0.28
+    assert 1 - (1 - worst) ** WINDOWS >= 0.98
+    # where all rollouts of all groups are looked at
+    assert find(1, 1, 1) == pytest.approx(1)
+    assert find(2, 1, 1) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("groups", GROUPS)
+def test_the_sum_is_what_a_simulated_audit_gives(groups: int) -> None:
+    """The selection itself, over audit seeds."""
+    faked, fake = max(1, groups // 3), Fake(2, 3.0)
+    work, hotkey, found, paid = MAIN_WORK, bytes(32), 0, 0.0
+    lengths = [3] * fake.rollouts + [1] * (work.group_size - fake.rollouts)
+    count = 2_000
+    for number in range(count):
+        seed = number.to_bytes(32, "big")
+        chosen = select_groups(seed, hotkey, groups, work).audited
+        hit = any(
+            min(select_rollouts(seed, hotkey, group, lengths)) < fake.rollouts
+            for group in chosen
+            if group.index < faked
+        )
+        values = [
+            fake.compute_value(work.group_size) if group.index < faked else 1.0
+            for group in chosen
+            if group.valued
+        ]
+        found += hit
+        paid += 0.0 if hit else sum(values) / len(values)
+    pay, chance = compute_window_pay(work, groups, faked, fake)
+    # five standard deviations of a binomial, and as much for a pay of at most 2
+    room = 5 * (chance * (1 - chance) / count) ** 0.5 + 1e-9
+    assert found / count == pytest.approx(chance, abs=room)
+    assert paid / count == pytest.approx(pay, abs=2 * room)
+
+
 @pytest.mark.parametrize("fraction", [1 / 24, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0])
-@pytest.mark.parametrize("per_group", [0.5, 0.9, 1.0])
-def test_faking_any_fraction_of_each_window_loses(fraction: float, per_group: float) -> None:
-    """f of the groups faked for next to nothing, in as many windows as it likes: n = 24, K = 4."""
-    detection = compute_audit_detection(fraction, per_group, 24, 4)
+@pytest.mark.parametrize("seen", [0.5, 0.9, 1.0])
+def test_faking_any_fraction_of_each_window_loses(fraction: float, seen: float) -> None:
+    """f of 24 groups faked for next to nothing, in as many windows as it likes."""
+    _, found = compute_window_pay(MAIN_WORK, 24, round(24 * fraction), Fake(16, 1.0, seen=seen))
     cost = max(1 - fraction, 0.01)
     for cheating, price, withholds in product(range(1, WINDOWS + 1), PRICES, (False, True)):
-        gain = compute_expected_gain(cheating, cost, detection, price, withholds=withholds)
+        gain = compute_expected_gain(cheating, cost, found, price, withholds=withholds)
         # a whole window faked for nothing and hidden when hit: resting for one, and a ticket
         # worth (1 - detection) windows
         idle = withholds and cheating == 1 and fraction == 1
-        ticket = (1 - detection) / (WINDOWS - 1) + 1e-9 if idle else 0.0
+        ticket = (1 - found) / (WINDOWS - 1) + 1e-9 if idle else 0.0
         assert gain < ticket, (cheating, price, withholds)
-
-
-def test_one_audited_group_would_not_be_enough() -> None:
-    """The attack that K = 4 stops: a few faked groups, found too rarely."""
-    saved = 1 / 24
-    few = compute_audit_detection(saved, 0.05, 24, 1)
-    assert compute_expected_gain(WINDOWS, 1 - saved, few) > 0
-
-
-def test_the_audit_misses_as_a_hypergeometric_draw_does() -> None:
-    assert compute_audit_detection(0.0, 1.0, 24, 4) == 0
-    assert compute_audit_detection(1.0, 1.0, 24, 4) == 1
-    assert compute_audit_detection(1.0, 0.5, 24, 4) == pytest.approx(1 - 0.5**4)
-    assert compute_audit_detection(0.5, 1.0, 4, 4) == 1
-    assert compute_audit_detection(0.25, 1.0, 24, 4) == pytest.approx(
-        1 - (18 * 17 * 16 * 15) / (24 * 23 * 22 * 21)
-    )
 
 
 def test_losing_the_window_alone_would_let_cheats_live() -> None:

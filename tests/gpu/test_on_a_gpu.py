@@ -66,7 +66,7 @@ def test_the_reference_agrees_with_the_cpus_within_the_cap():
         seeds = [hash_fields(Domain.ROLLOUT, seed, bytes([r])) for r in range(8)]
         drafts = drafter.draft([Request(prompt, s) for s in seeds])
         completions = [np.array(row, np.uint32) for row in drafts]
-        for m in on_gpu.measure(prompt, completions, seeds, projection):
+        for m in on_gpu.measure([prompt] * len(completions), completions, seeds, projection):
             assert m.margins.max() * 20 <= SMALL_MODEL_TESTS.margin_cap
 
 

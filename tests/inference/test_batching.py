@@ -50,7 +50,9 @@ def is_near(a, b):
 
 def test_short_completions_do_not_pay_for_long_ones(checkpoint, projection, group, shapes):
     request, completions = group
-    checkpoint.get_reference(1_024).measure(request.prompt, completions, request.seeds, projection)
+    checkpoint.get_reference(1_024).measure(
+        [request.prompt] * len(completions), completions, request.seeds, projection
+    )
     prompt, *batches = shapes
     assert prompt == (1, len(request.prompt) - 1)  # once, for all batches
     assert batches == [(4, 64), (1, 128), (2, 192), (1, 256)]
@@ -64,10 +66,12 @@ def test_a_prompt_that_fits_the_padding_takes_no_pass_of_its_own(
     reference = checkpoint.get_reference(1_024)
     room = PAD_TOKENS - len(request.prompt)
     few = [completions[1][:room], completions[0], completions[1][: room + 1]]
-    apart = reference.measure(request.prompt, few, request.seeds[:3], projection)
+    apart = reference.measure([request.prompt] * len(few), few, request.seeds[:3], projection)
     assert shapes == [(1, len(request.prompt) - 1), (3, 64)]
     shapes.clear()
-    whole = reference.measure(request.prompt, few[:2], request.seeds[:2], projection)
+    whole = reference.measure(
+        [request.prompt] * len(few[:2]), few[:2], request.seeds[:2], projection
+    )
     assert shapes == [(2, 64)]
     assert all(is_near(a, b) for a, b in zip(whole, apart[:2], strict=True))
 
@@ -76,10 +80,14 @@ def test_one_completion_is_measured_the_same_in_any_company(checkpoint, projecti
     """In the order given, reversed, and alone."""
     request, completions = group
     reference = checkpoint.get_reference(1_024)
-    together = reference.measure(request.prompt, completions, request.seeds, projection)
-    turned = reference.measure(request.prompt, completions[::-1], request.seeds[::-1], projection)
+    together = reference.measure(
+        [request.prompt] * len(completions), completions, request.seeds, projection
+    )
+    turned = reference.measure(
+        [request.prompt] * len(completions), completions[::-1], request.seeds[::-1], projection
+    )
     for i, (completion, seed) in enumerate(zip(completions, request.seeds, strict=True)):
-        (alone,) = reference.measure(request.prompt, [completion], [seed], projection)
+        (alone,) = reference.measure([request.prompt], [completion], [seed], projection)
         assert len(alone.best) == len(completion)
         assert is_near(alone, together[i])
         assert is_near(alone, turned[-1 - i])
@@ -101,11 +109,15 @@ def test_batches_are_within_their_bound_and_hold_every_row_once():
 def test_chunks_of_the_output_head_change_nothing(checkpoint, projection, group, monkeypatch):
     request, completions = group
     reference = checkpoint.get_reference(1_024)
-    whole = reference.measure(request.prompt, completions, request.seeds, projection)
+    whole = reference.measure(
+        [request.prompt] * len(completions), completions, request.seeds, projection
+    )
     head, sizes = reference.model.lm_head, []
     handle = head.register_forward_hook(lambda *call: sizes.append(call[2].numel()))
     monkeypatch.setattr(module, "LOGIT_ELEMENTS_MAX", 50 * head.out_features + 1)
-    chunked = reference.measure(request.prompt, completions, request.seeds, projection)
+    chunked = reference.measure(
+        [request.prompt] * len(completions), completions, request.seeds, projection
+    )
     handle.remove()
     assert max(sizes) == 50 * head.out_features
     assert all(is_near(a, b) for a, b in zip(whole, chunked, strict=True))
@@ -161,7 +173,7 @@ projection = Projection(np.ones((16, 2), np.float32), np.zeros(16, np.float32), 
 peaks = []
 for tokens in (1, 512):
     completion = np.arange(tokens, dtype=np.uint32)
-    reference.measure([1, 2], [completion], [bytes(32)], projection)
+    reference.measure([[1, 2]], [completion], [bytes(32)], projection)
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
 print(peaks[1] - peaks[0])
 """

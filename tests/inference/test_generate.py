@@ -66,7 +66,9 @@ def test_implementations_agree_within_the_bounds(
     for request, tokens in zip(requests, honest, strict=True):
         completions = [np.array(row, np.uint32) for row in tokens]
         a, b = (
-            reference.measure(request.prompt, completions, request.seeds, projection)
+            reference.measure(
+                [request.prompt] * len(completions), completions, request.seeds, projection
+            )
             for reference in (mine, theirs)
         )
         for one, other in zip(a, b, strict=True):
@@ -88,9 +90,9 @@ def test_measurement_does_not_depend_on_company(checkpoint, requests, projection
     """One completion alone, and among others of other lengths: the same to the bit or nearly so."""
     request, tokens = requests[0], [np.array(row, np.uint32) for row in honest[0]]
     reference = checkpoint.get_reference(1_024)
-    together = reference.measure(request.prompt, tokens, request.seeds, projection)
+    together = reference.measure([request.prompt] * len(tokens), tokens, request.seeds, projection)
     for i, completion in enumerate(tokens):
-        (alone,) = reference.measure(request.prompt, [completion], [request.seeds[i]], projection)
+        (alone,) = reference.measure([request.prompt], [completion], [request.seeds[i]], projection)
         assert alone.margins.tolist() == together[i].margins.tolist()
         assert alone.sketch.tolist() == together[i].sketch.tolist()
         assert np.abs(alone.gini - together[i].gini).max() < 1e-5
@@ -103,7 +105,7 @@ def test_measurement_beyond_one_padding_block_and_of_one_token(checkpoint, reque
     for length in (1, PAD_TOKENS, PAD_TOKENS + 1):
         completion = np.full(length, 20, np.uint32)
         for prompt in (request.prompt, request.prompt[:1]):
-            (m,) = reference.measure(prompt, [completion], [request.seeds[0]], projection)
+            (m,) = reference.measure([prompt], [completion], [request.seeds[0]], projection)
             full = torch.tensor([[*prompt, *completion.tolist()]])
             with torch.no_grad():
                 logits = checkpoint.model(full).logits[0, len(prompt) - 1 : -1]

@@ -68,7 +68,7 @@ def test_an_appeal_reads_each_completion_alone_and_shares_no_prompt(
     model = Recording(checkpoint.get_model("fp32-eager"))
     drawable = checkpoint.tokenizer.drawable
     found = PlainReference(model, drawable, 1_024).measure(
-        request.prompt, completions, seeds, projection
+        [request.prompt] * len(completions), completions, seeds, projection
     )
     assert len(model.shapes) == 3
     for (shape, cache), completion in zip(model.shapes, completions, strict=True):
@@ -78,7 +78,7 @@ def test_an_appeal_reads_each_completion_alone_and_shares_no_prompt(
     appeal = checkpoint.get_appeal(1_024)
     assert isinstance(appeal, PlainReference)
     for one, completion, seed in zip(found, completions, seeds, strict=True):
-        (alone,) = appeal.measure(request.prompt, [completion], [seed], projection)
+        (alone,) = appeal.measure([request.prompt], [completion], [seed], projection)
         assert (alone.margins == one.margins).all()
         assert (alone.sketch == one.sketch).all()
 

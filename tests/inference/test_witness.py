@@ -20,7 +20,7 @@ def test_permitted_implementations_agree_within_one(checkpoint, requests, projec
         joined = join_projections(projection, make_projection(seed, checkpoint.manifest))
         for name in PERMITTED:
             reference = checkpoint.get_reference(1_024, name)
-            arguments = request.prompt, completions, request.seeds
+            arguments = [request.prompt] * len(completions), completions, request.seeds
             alone = reference.measure(*arguments, projection)
             for one, both in zip(alone, reference.measure(*arguments, joined), strict=True):
                 assert abs(both.sketch[:, :2].astype(int) - one.sketch).max() <= 1

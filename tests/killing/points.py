@@ -25,7 +25,7 @@ TURN = "turn"
 #: Kinds of things that leave nothing behind.
 _TRACELESS = frozenset(
     {"ask read", "asked read", "told read", "connect", "store get", "store open", "beacon"}
-    | {"parquet", "start", "fsync"}
+    | {"start", "fsync"}
 )
 #: What hands over an extrinsic; what is heard of it afterwards is a point too.
 _SUBMIT = "author_submitAndWatchExtrinsic"

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from websockets.asyncio.server import ServerConnection
 
-from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.cli import neurons
 from assay.devnet import Devnet, Seal
 from assay.devnet.rpc_server import RpcServer
@@ -111,7 +110,6 @@ def run_neuron(
     points.wrap(FolderStore, "get", "store get")
     points.wrap(FolderStore, "open", "store open")
     points.wrap(http_beacons.HttpBeacons, "get", "beacon")
-    points.wrap(ParquetWorker, "parse", "parquet")
     dial = sdk_private.dial
 
     async def connect(url: str) -> Any:

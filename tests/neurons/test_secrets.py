@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import pytest
 
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions import read_ahead
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
 from assay.cli.preflight.checks import CheckState
@@ -81,10 +80,8 @@ def test_no_secret_leaves_the_program(
     miner = subnet.start(quick_miner, store=store, locator=locator)
     archive, published = Archive(tmp_path), []
     author = Author("assay test", subnet.parameters.digest, VALIDATOR)
-    with ParquetWorker() as worker, closing(Database(tmp_path / "validator.sqlite")) as database:
-        sources = JudgeSources(
-            subnet.chain, subnet.beacons, models, open_stores(settings.store), worker
-        )
+    with closing(Database(tmp_path / "validator.sqlite")) as database:
+        sources = JudgeSources(subnet.chain, subnet.beacons, models, open_stores(settings.store))
         book = RecordBook(
             database,
             subnet.chain,
@@ -115,7 +112,7 @@ def test_no_secret_leaves_the_program(
     verdict = validator.judged_windows[0].verdicts[ALICE]
     assert verdict.reason is Reason.ACCEPTED, verdict.detail
     names = store.list()
-    assert f"{encode_ss58(ALICE)}/window-0.parquet" in names
+    assert f"{encode_ss58(ALICE)}/window-0.rollouts" in names
     assert any(name.startswith("mirrors/0/") for name in names)
     assert any(name.endswith(".record") for name in names)
     secrets = (s3.key_id, s3.secret)

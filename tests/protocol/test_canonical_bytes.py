@@ -1,4 +1,4 @@
-"""Submissions, commitments, manifests, schedules and selections against their vectors."""
+"""Commitments, manifests, schedules and selections against their vectors."""
 
 import json
 from dataclasses import replace
@@ -17,25 +17,21 @@ from assay.protocol import (
     Calibration,
     Commitment,
     EncodingError,
-    Header,
     Manifest,
     Parameters,
-    Rollout,
     Tag,
     encode_commitment,
     parse_commitment,
 )
 from assay.protocol.encoding import encode, from_json
 from assay.protocol.manifest import compute_tensor_root, digest_safetensors, find_fault
-from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING, find_parameters_fault
-from assay.protocol.selection import select_groups, select_positions
-from assay.protocol.submission import (
-    LOGPROB_MAX,
-    compute_group_leaf,
-    compute_submission_root,
-    decode_rollout,
-    encode_rollout,
-    split_rows,
+from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING, MAIN_WORK, find_parameters_fault
+from assay.protocol.selection import (
+    AuditedGroup,
+    Selection,
+    select_groups,
+    select_positions,
+    select_rollouts,
 )
 from assay.protocol.window import (
     Phase,
@@ -51,62 +47,6 @@ TIMINGS = {"main": MAIN_TIMING, "demo": DEMO_TIMING}
 
 def load(name: str) -> Any:
     return json.loads((VECTORS / f"{name}.json").read_bytes())
-
-
-def read_group(data: bytes, rows: int) -> list[Rollout]:
-    return [decode_rollout(row) for row in split_rows(data, rows)]
-
-
-def test_submission_vectors() -> None:
-    vector = load("submission")
-    rows = []
-    for entry in vector["rollouts"]:
-        rollout = Rollout(
-            np.array(entry["tokens"], np.uint32),
-            np.array(entry["logprobs"], np.uint32),
-            np.array(entry["sketch"], np.int8),
-        )
-        rows.append(encode_rollout(rollout))
-        assert rows[-1].hex() == entry["encoding"]
-    header = from_json(Header, vector["header"])
-    assert encode(header).hex() == vector["header_encoding"]
-    leaves = [
-        compute_group_leaf(i, [rows[r] for r in group]) for i, group in enumerate(vector["groups"])
-    ]
-    assert [leaf.hex() for leaf in leaves] == vector["leaves"]
-    assert compute_submission_root(header, leaves).hex() == vector["root"]
-
-
-@pytest.mark.parametrize("bad", load("submission")["bad_groups"], ids=lambda bad: bad["reason"])
-def test_a_bad_group_is_refused(bad: Any) -> None:
-    with pytest.raises(EncodingError):
-        read_group(bytes.fromhex(bad["bytes"]), bad["rows"])
-
-
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.data())
-def test_a_group_is_read_back(lengths: list[int], data: st.DataObject) -> None:
-    group = []
-    for count in lengths:
-        tokens = data.draw(st.lists(st.integers(0, 2**32 - 1), min_size=count, max_size=count))
-        logprobs = data.draw(st.lists(st.integers(0, LOGPROB_MAX), min_size=count, max_size=count))
-        sketch = data.draw(st.binary(min_size=2 * count, max_size=2 * count))
-        columns = np.array(tokens, np.uint32), np.array(logprobs, np.uint32)
-        group.append(Rollout(*columns, np.frombuffer(sketch, np.int8).reshape(count, 2)))
-    found = read_group(b"".join(map(encode_rollout, group)), len(group))
-    for ours, theirs in zip(group, found, strict=True):
-        for name in ("tokens", "logprobs", "sketch"):
-            assert getattr(ours, name).tolist() == getattr(theirs, name).tolist()
-
-
-def test_columns_of_different_lengths_are_never_written() -> None:
-    one, two = np.zeros(1, np.uint32), np.zeros(2, np.uint32)
-    for columns in (
-        (one, two, np.zeros((1, 2), np.int8)),
-        (one, one, np.zeros((2, 2), np.int8)),
-        (one, one, np.zeros((1, 3), np.int8)),
-    ):
-        with pytest.raises(ValueError, match="differ in length"):
-            encode_rollout(Rollout(*columns))
 
 
 def test_commitment_vectors() -> None:
@@ -215,7 +155,7 @@ def test_a_checkpoint_beyond_the_bounds_of_the_parameters_is_unusable() -> None:
         find(replace(manifest, scale=tests.scale_min - 1), calibration),
         find(replace(manifest, scale=tests.scale_max + 1), calibration),
         find(replace(manifest, centre=(tests.scale_max * 5, 0, 0)), calibration),
-        find(replace(manifest, version=2), calibration),
+        find(replace(manifest, version=1), calibration),
         find(replace(manifest, max_tokens=0), calibration),
         find(replace(manifest, max_tokens=49), calibration),
         find(replace(manifest, end_tokens=()), calibration),
@@ -260,20 +200,61 @@ def test_a_block_belongs_to_the_window_that_starts_last_before_it(block: int) ->
     assert start <= block < compute_block(MAIN_TIMING, window + 1, Phase.CHALLENGE)
 
 
+def choose(seed: bytes, hotkey: bytes, groups: int, **work: int) -> Selection:
+    return select_groups(seed, hotkey, groups, replace(MAIN_WORK, **work))
+
+
 def test_selection_vectors() -> None:
     vector = load("selection")
     seed, hotkey = bytes.fromhex(vector["audit_seed"]), bytes.fromhex(vector["hotkey"])
     for entry in vector["groups"]:
-        chosen = select_groups(seed, hotkey, entry["groups"], entry["k"], entry["s"])
-        assert [list(chosen.audited), list(chosen.sampled)] == [entry["audited"], entry["sampled"]]
+        audited, sampled = entry.pop("audited"), entry.pop("sampled")
+        chosen = choose(seed, hotkey, **entry)
+        assert [[g.index, g.rollouts, g.valued] for g in chosen.audited] == audited
+        assert [list(place) for place in chosen.sampled] == sampled
+    for entry in vector["rollouts"]:
+        group = AuditedGroup(entry["index"], entry["count"], entry["valued"])
+        found = select_rollouts(seed, hotkey, group, entry["lengths"])
+        assert list(found) == entry["rollouts"]
     for entry in vector["positions"]:
         place = entry["index"], entry["rollout"], entry["tokens"]
         assert select_positions(seed, hotkey, *place) == entry["positions"]
 
 
-@given(st.binary(min_size=32, max_size=32), st.integers(1, 1_024), st.integers(1, 8))
-def test_audited_and_sampled_groups_never_meet(seed: bytes, groups: int, audited: int) -> None:
-    chosen = select_groups(seed, bytes(32), groups, audited, 8)
-    assert len(chosen.audited) == min(groups, audited)
-    assert len({*chosen.audited, *chosen.sampled}) == min(groups, audited + 8)
-    assert chosen.audited == select_groups(seed, bytes(32), groups, audited, 0).audited
+@given(
+    st.binary(min_size=32, max_size=32),
+    st.integers(1, 300),
+    st.integers(1, 16),
+    st.integers(1, 40),
+    st.data(),
+)
+def test_as_many_rollouts_are_audited_as_there_are_of_as_many_groups_as_can_be(
+    seed: bytes, groups: int, size: int, wanted: int, data: st.DataObject
+) -> None:
+    valued = data.draw(st.integers(1, wanted))
+    work = {"group_size": size, "audited_rollouts": wanted, "valued_groups": valued}
+    chosen = choose(seed, bytes(32), groups, **work)
+    counts = [group.rollouts for group in chosen.audited]
+    assert sum(counts) == min(wanted, groups * size)
+    assert len({group.index for group in chosen.audited}) == min(wanted, groups)
+    assert max(counts) - min(counts) <= 1 <= min(counts) <= max(counts) <= size
+    assert sum(group.valued for group in chosen.audited) == min(valued, wanted, groups)
+    assert list(chosen.sampled) == sorted(set(chosen.sampled))
+    assert len(chosen.sampled) == min(MAIN_WORK.sampled_rollouts, groups * size)
+    more = choose(seed, bytes(32), groups, **work | {"sampled_rollouts": 0})
+    assert more.audited == chosen.audited
+    lengths = [1 + 7 * r for r in range(size)]
+    for group in chosen.audited:
+        rollouts = select_rollouts(seed, bytes(32), group, lengths)
+        assert list(rollouts) == sorted(set(rollouts))
+        assert len(rollouts) == group.rollouts
+        assert set(rollouts) <= set(range(size))
+
+
+def test_a_long_rollout_of_a_valued_group_is_audited_as_often_as_it_is_paid() -> None:
+    lengths = [30, 10, 900, 60]
+    for valued, share in ((True, 0.9), (False, 0.25)):
+        group = AuditedGroup(0, 1, valued)
+        seeds = (number.to_bytes(32) for number in range(1_000))
+        met = sum(select_rollouts(seed, bytes(32), group, lengths) == (2,) for seed in seeds)
+        assert abs(met / 1_000 - share) < 0.05

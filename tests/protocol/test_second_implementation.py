@@ -39,7 +39,19 @@ def find_numbers(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[
 
 
 @pytest.mark.parametrize(
-    "name", ["arithmetic", "gumbel", "selection", "settlement", "worth", "sat", "record"]
+    "name",
+    [
+        "arithmetic",
+        "bit_fields",
+        "gumbel",
+        "prefix_code",
+        "record",
+        "sat",
+        "selection",
+        "settlement",
+        "submission",
+        "worth",
+    ],
 )
 def test_it_sees_a_value_that_is_off_by_one(name: str, tmp_path: Path) -> None:
     vector = json.loads((VECTORS / f"{name}.json").read_bytes())

@@ -7,7 +7,14 @@ import json
 import struct
 import subprocess
 import sys
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
 from hashlib import sha256, shake_256
+from heapq import heapify, heappop, heappush
+from itertools import accumulate, chain, pairwise
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +28,7 @@ def load(name: str) -> Any:
 
 
 def naive_hash(name: str, *fields: bytes) -> bytes:
-    label = f"assay/v1/{name}".encode()
+    label = f"assay/v2/{name}".encode()
     framed = b"".join(struct.pack(">I", len(field)) + field for field in fields)
     return sha256(bytes([len(label)]) + label + framed).digest()
 
@@ -34,6 +41,22 @@ def naive_tree(leaves: list[bytes]) -> bytes:
     while half * 2 < len(leaves):
         half *= 2
     return naive_hash("node", naive_tree(leaves[:half]), naive_tree(leaves[half:]))
+
+
+def naive_path(leaves: list[bytes], index: int) -> list[bytes]:
+    """The tops of the subtrees beside the way, from above; then turned round."""
+    beside, low, high = [], 0, len(leaves)
+    while high - low > 1:
+        half = 1
+        while half * 2 < high - low:
+            half *= 2
+        if index < low + half:
+            beside.append(naive_tree(leaves[low + half : high]))
+            high = low + half
+        else:
+            beside.append(naive_tree(leaves[low : low + half]))
+            low += half
+    return beside[::-1]
 
 
 def naive_root(leaves: list[bytes], *context: bytes) -> bytes:
@@ -71,7 +94,7 @@ def test_sample_is_fisher_yates_over_a_real_list() -> None:
 
 def test_hashes_are_length_prefixed_sha_256() -> None:
     for entry in load("hashing")["fields"]:
-        name = entry["domain"].removeprefix("assay/v1/")
+        name = entry["domain"].removeprefix("assay/v2/")
         fields = [bytes.fromhex(field) for field in entry["fields"]]
         assert entry["digest"] == naive_hash(name, *fields).hex()
 
@@ -85,6 +108,8 @@ def test_merkle_roots_promote_the_odd_node() -> None:
         assert entry["tree_root"] == naive_tree(some).hex()
         assert entry["root"] == naive_root(some).hex()
         assert entry["root_with_context"] == naive_root(some, context).hex()
+        paths = [[node.hex() for node in naive_path(some, i)] for i in range(len(some))]
+        assert entry["paths"] == paths
 
 
 def test_seeds_are_the_hashes_of_section_2_3_6_and_8() -> None:
@@ -110,7 +135,9 @@ def test_seeds_are_the_hashes_of_section_2_3_6_and_8() -> None:
         "rollout": naive_hash("rollout", challenge, hotkey, index, rollout),
         "projection": naive_hash("projection", challenge),
         "positions": naive_hash("positions", audit, hotkey, index, rollout),
-        "selection": naive_hash("audit-groups", audit, hotkey),
+        "groups": naive_hash("audit-groups", audit, hotkey),
+        "rollouts": naive_hash("audit-rollouts", audit, hotkey, index),
+        "sample": naive_hash("sample", audit, hotkey),
         "witness": naive_hash("validator-projection", audit, part["validator"]),
     }
 
@@ -125,8 +152,8 @@ PARAMETERS = {
     "satisfaction_weight:4",
     "timing": "window_blocks:4 commit_offset:4 audit_offset:4 fetch_end:4 verdict_end:4 "
     "checkpoint_lead:4 slot_ms:4 tempo:4 beacon_delay_ms:4",
-    "work": "group_size:2 audited_groups:2 sampled_groups:2 group_cap:4 max_tokens:4 "
-    "temperature:4 value_base:8 value_mean:8 value_teach:8",
+    "work": "group_size:2 audited_rollouts:2 valued_groups:2 sampled_rollouts:2 group_cap:4 "
+    "max_tokens:4 temperature:4 prompt_share:4 value_base:8 value_mean:8 value_teach:8",
     "tests": "margin_cap:8 margin_levels:l8 alpha_inverse:4 mean_stakes:l4 level_stakes:l4 "
     "rate_inflation:1 rate_floor:8 rate_limits:l8 sketch_block_bound:4 sketch_rollout_bound:4 "
     "scale_min:8 scale_max:8 centre_ratio_max:4 logprob_rms_bound:4 logprob_max_bound:4",
@@ -184,37 +211,162 @@ def test_no_parameter_can_change_without_another_digest() -> None:
     assert len(digests) == 1 + len(vector["mutations"]) == 1 + len(columns)
 
 
+# Bit fields as text: ones and zeros one after the other.
+
+
+def pack(bits: str) -> bytes:
+    bits += "0" * (-len(bits) % 8)
+    return bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8))
+
+
+def write_field(value: int, width: int) -> str:
+    return f"{value:0{width}b}" if width else ""
+
+
+def write_narrow(values: list[int]) -> str:
+    width = max(values).bit_length()
+    return write_field(width, 5) + "".join(write_field(value, width) for value in values)
+
+
+def write_rice(values: list[int], width: int) -> str:
+    quotients = "".join("0" * (value >> width) + "1" for value in values)
+    return quotients + "".join(write_field(value % 2**width, width) for value in values)
+
+
+def test_bit_fields_are_ones_and_zeros() -> None:
+    vector = load("bit_fields")
+    for entry in vector["fields"]:
+        written = "".join(write_field(*field) for field in entry["fields"])
+        assert entry["bytes"] == pack(written).hex()
+    for entry in vector["narrow"]:
+        assert entry["bytes"] == pack(write_narrow(entry["values"])).hex()
+    for entry in vector["rice"]:
+        assert entry["bytes"] == pack(write_rice(entry["values"], entry["remainder_bits"])).hex()
+
+
+def find_lengths(counts: dict[int, int]) -> dict[int, int]:
+    """Huffman over a heap, where the code walks two queues: symbols before pairs, each by age."""
+    lengths = dict.fromkeys(counts, 0)
+    heap = [(count, 0, symbol, (symbol,)) for symbol, count in counts.items()]
+    if len(heap) == 1:
+        return dict.fromkeys(counts, 1)
+    heapify(heap)
+    for age in range(len(heap) - 1):
+        first, second = heappop(heap), heappop(heap)
+        members = first[3] + second[3]
+        for symbol in members:
+            lengths[symbol] += 1
+        heappush(heap, (first[0] + second[0], 1, age, members))
+    return lengths
+
+
+def find_code(numbers: list[int], width: int) -> tuple[list[tuple[int, str]], str]:
+    """(symbol, its bits) by length and size, or none for a fixed width; the written code."""
+    counts = Counter(numbers)
+    lengths = find_lengths(counts)
+    longest = max(lengths.values())
+    ordered = sorted(lengths, key=lambda symbol: (lengths[symbol], symbol))
+    codes, code, length = [], -1, 0
+    for symbol in ordered:
+        code = (code + 1) << (lengths[symbol] - length)
+        length = lengths[symbol]
+        codes.append((symbol, write_field(code, length)))
+    bits = sum(lengths[number] for number in numbers)
+    per_length = [list(lengths.values()).count(length) for length in range(1, longest + 1)]
+    written = write_field(longest, 5) + write_narrow(per_length)
+    for length, count in enumerate(per_length, 1):
+        some = [symbol for symbol in ordered if lengths[symbol] == length]
+        gaps = [b - a - 1 for a, b in pairwise([-1, *some])]
+        written += write_rice(gaps, max(0, width - count.bit_length()))
+    if len(written) + bits < 5 + len(numbers) * width:
+        return codes, written
+    return [], "00000"
+
+
+def write_numbers(numbers: list[int], codes: list[tuple[int, str]], width: int) -> str:
+    bits = dict(codes)
+    return "".join(bits[n] if bits else write_field(n, width) for n in numbers)
+
+
+def test_lengths_are_huffmans_with_a_rule_for_every_tie() -> None:
+    for entry in load("prefix_code")["lengths"]:
+        found = find_lengths(dict(enumerate(entry["counts"])))
+        assert entry["lengths"] == list(found.values()), entry["about"]
+
+
+def test_codes_are_canonical_and_shorter_than_a_fixed_width() -> None:
+    for entry in load("prefix_code")["codes"]:
+        numbers = [number for count, number in entry["runs"] for _ in range(count)]
+        codes, written = find_code(numbers, entry["symbol_bits"])
+        assert entry["code"] == [[s, len(bits), int(bits, 2)] for s, bits in codes]
+        encoded = write_numbers(numbers, codes, entry["symbol_bits"])
+        assert (entry["code_bits"], entry["number_bits"]) == (len(written), len(encoded))
+        assert (entry["written"], entry["encoded"]) == (pack(written).hex(), pack(encoded).hex())
+
+
+def write_group(group: Any, id_bits: int) -> tuple[bytes, bytes, bytes]:
+    """Head, ids, proofs."""
+    tokens = [rollout["tokens"] for rollout in group]
+    classes = [[value.bit_length() for value in r["logprobs"]] for r in group]
+    ids_code, ids_written = find_code([*chain(*tokens)], id_bits)
+    class_code, class_written = find_code([*chain(*classes)], 5)
+    ids = [pack(write_numbers(row, ids_code, id_bits)) for row in tokens]
+    proofs = []
+    for rollout, row in zip(group, classes, strict=True):
+        folded = [-2 * q - 1 if q < 0 else 2 * q for pair in rollout["sketch"] for q in pair]
+        below = [write_field(v, v.bit_length())[1:] for v in rollout["logprobs"]]
+        bits = write_numbers(row, class_code, 5) + write_rice(folded, 5) + "".join(below)
+        proofs.append(pack(bits))
+    fields = "".join(write_narrow([len(item) for item in part]) for part in (tokens, ids, proofs))
+    digests = [naive_hash("ids", r) for r in ids] + [naive_hash("proof", r) for r in proofs]
+    head = b"".join(digests) + pack(fields + ids_written + class_written)
+    return head, b"".join(ids), b"".join(proofs)
+
+
+def test_groups_are_written_bit_by_bit() -> None:
+    vector = load("submission")
+    for entry in vector["groups"] + vector["other_groups"]:
+        parts = write_group(entry["rollouts"], entry["id_bits"])
+        assert [entry["head"], entry["ids"], entry["proofs"]] == [part.hex() for part in parts]
+    for vocabulary, bits in vector["id_bits"]:
+        assert 2**bits >= vocabulary > 2**bits / 2
+
+
 def test_a_submission_is_written_and_bound_as_section_4_says() -> None:
     vector = load("submission")
-    header, rows = vector["header"], []
-    for rollout in vector["rollouts"]:
-        count = len(rollout["tokens"])
-        sketch = [q for pair in rollout["sketch"] for q in pair]
-        row = struct.pack(
-            f">I{count}I{count}I{2 * count}b",
-            count,
-            *rollout["tokens"],
-            *rollout["logprobs"],
-            *sketch,
-        )
-        assert rollout["encoding"] == row.hex()
-        rows.append(row)
+    header = vector["header"]
+    groups = [
+        tuple(bytes.fromhex(entry[part]) for part in ("head", "ids", "proofs"))
+        for entry in vector["groups"]
+    ]
+    leaves = [
+        naive_hash("group-leaf", struct.pack(">I", g), head)
+        for g, (head, _, _) in enumerate(groups)
+    ]
+    paths = [naive_path(leaves, g) for g in range(len(leaves))]
+    index = b"".join(struct.pack(">III", *map(len, parts)) for parts in groups)
     written = struct.pack(
-        ">H32sQ32s32sI",
+        ">H32sQ32s32sIHB32s32s",
         header["version"],
         bytes.fromhex(header["parameters"]),
         header["window"],
         bytes.fromhex(header["hotkey"]),
         bytes.fromhex(header["checkpoint"]),
-        header["groups"],
+        len(groups),
+        len(vector["groups"][0]["rollouts"]),
+        header["id_bits"],
+        naive_hash("index", index),
+        naive_tree(leaves),
     )
     assert vector["header_encoding"] == written.hex()
-    leaves = [
-        naive_hash("group-leaf", struct.pack(">I", index), *(rows[row] for row in group))
-        for index, group in enumerate(vector["groups"])
-    ]
+    assert vector["index"] == index.hex()
     assert vector["leaves"] == [leaf.hex() for leaf in leaves]
-    assert vector["root"] == naive_root(leaves, naive_hash("header-leaf", written)).hex()
+    assert vector["paths"] == [[node.hex() for node in path] for path in paths]
+    assert vector["root"] == naive_hash("submission", written).hex()
+    data = written + index
+    for path, parts in zip(paths, groups, strict=True):
+        data += b"".join([*path, *parts])
+    assert vector["file"] == data.hex()
 
 
 def test_commitments_are_a_struct() -> None:
@@ -290,25 +442,67 @@ def test_every_window_is_settled_once_where_its_verdicts_are_final() -> None:
         assert entry["windows"] == [w for w in range(20) if 12 * w + 36 in due]
 
 
-def test_selections_are_the_head_of_one_shuffle() -> None:
+def shuffle(words: Iterator[int], population: int, count: int) -> list[int]:
+    """The head of a shuffled list; no word of these streams is rejected."""
+    deck = list(range(population))
+    for i in range(count):
+        j = i + next(words) % (population - i)
+        deck[i], deck[j] = deck[j], deck[i]
+    return deck[:count]
+
+
+def open_stream(seed: bytes) -> Iterator[int]:
+    return (word for (word,) in struct.iter_unpack(">Q", shake_256(seed).digest(8 * 256)))
+
+
+def test_selections_are_heads_of_shuffles() -> None:
     vector = load("selection")
     audit, hotkey = bytes.fromhex(vector["audit_seed"]), bytes.fromhex(vector["hotkey"])
-
-    def shuffle(seed: bytes, population: int, count: int) -> list[int]:
-        words = struct.iter_unpack(">Q", shake_256(seed).digest(8 * max(1, count)))
-        deck = list(range(population))
-        for i, (word,) in zip(range(count), words, strict=False):
-            j = i + word % (population - i)
-            deck[i], deck[j] = deck[j], deck[i]
-        return deck[:count]
-
     for entry in vector["groups"]:
-        n, k = entry["groups"], entry["k"]
-        drawn = shuffle(naive_hash("audit-groups", audit, hotkey), n, min(n, k + entry["s"]))
-        assert entry["audited"] == sorted(drawn[:k])
-        assert entry["sampled"] == sorted(drawn[k:])
+        n, size = entry["groups"], entry["group_size"]
+        audited = min(entry["audited_rollouts"], n * size)
+        stream = open_stream(naive_hash("audit-groups", audit, hotkey))
+        drawn = shuffle(stream, n, min(n, audited))
+        counts = Counter(drawn[i % len(drawn)] for i in range(audited))  # dealt out in turn
+        valued = drawn[: entry["valued_groups"]]
+        assert entry["audited"] == [[g, counts[g], g in valued] for g in sorted(drawn)]
+        stream = open_stream(naive_hash("sample", audit, hotkey))
+        places = sorted(shuffle(stream, n * size, min(n * size, entry["sampled_rollouts"])))
+        assert entry["sampled"] == [[place // size, place % size] for place in places]
+
+
+def test_the_rollout_of_a_valued_group_is_drawn_by_its_tokens() -> None:
+    vector = load("selection")
+    audit, hotkey = bytes.fromhex(vector["audit_seed"]), bytes.fromhex(vector["hotkey"])
+    for entry in vector["rollouts"]:
+        index = struct.pack(">I", entry["index"])
+        stream = open_stream(naive_hash("audit-rollouts", audit, hotkey, index))
+        rollouts, chosen = list(range(len(entry["lengths"]))), []
+        if entry["valued"]:
+            token = next(stream) % sum(entry["lengths"])
+            ends = list(accumulate(entry["lengths"]))
+            chosen.append(rollouts.pop(bisect_right(ends, token)))
+        drawn = shuffle(stream, len(rollouts), entry["count"] - len(chosen))
+        assert entry["rollouts"] == sorted(chosen + [rollouts[i] for i in drawn])
+
+
+def test_positions_are_the_head_of_a_shuffle() -> None:
+    vector = load("selection")
+    audit, hotkey = bytes.fromhex(vector["audit_seed"]), bytes.fromhex(vector["hotkey"])
     for entry in vector["positions"]:
         place = (struct.pack(">I", entry[name]) for name in ("index", "rollout"))
-        seed = naive_hash("positions", audit, hotkey, *place)
+        stream = open_stream(naive_hash("positions", audit, hotkey, *place))
         tokens = entry["tokens"]
-        assert entry["positions"] == sorted(shuffle(seed, tokens, min(32, tokens)))
+        assert entry["positions"] == sorted(shuffle(stream, tokens, min(32, tokens)))
+
+
+def test_values_are_fractions_rounded_down() -> None:
+    vector = load("worth")
+    work = vector["work"]
+    share = Fraction(work["prompt_share"], 10**6)
+    for entry in vector["values"]:
+        m = entry["mean"]
+        paid = entry["tokens"] + share * entry["prompt_tokens"]
+        teach = work["value_teach"] * m * (10**6 - m)
+        factor = work["value_base"] + work["value_mean"] * m + teach
+        assert entry["value"] == floor(paid * Fraction(factor, 10**18))

@@ -19,7 +19,6 @@ from assay.artifacts.checkpoints.checkpoint_folder import (
     DownloadSettings,
 )
 from assay.artifacts.discovery import make_mirrors
-from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.cli import neurons
 from assay.network.beacon import HttpBeacons
 from assay.neurons.program import program_loop
@@ -152,7 +151,6 @@ class Program:
             models = CheckpointFolder(folder / "models", fetching, keep=CHECKPOINTS_KEPT)
             self._models = models
             stack.callback(models.close)
-            worker = stack.enter_context(ParquetWorker())
             beacons: Any = FaultyBeacons(world.beacons, weather)
             if world.relay is not None:
                 beacons = HttpBeacons(
@@ -163,7 +161,7 @@ class Program:
                     world.patience,
                 )
                 stack.callback(beacons.close)
-            sources = JudgeSources(chain, beacons, models, stores, Parser(worker, weather))  # type: ignore[arg-type]
+            sources = JudgeSources(chain, beacons, models, stores)  # type: ignore[arg-type]
             account = Account(None, world.hotkeys[self.name], world.hotkeys[self.name])  # type: ignore[arg-type]
             yield SimpleNamespace(
                 folder=folder,
@@ -178,22 +176,6 @@ class Program:
     def open_store(self) -> FaultyStore:
         """Its own."""
         return FaultyStore(self._world.stores[self._world.get_locator(self.name)], self.weather)
-
-
-class Parser:
-    """The cage of Parquet files, which dies now and then."""
-
-    def __init__(self, worker: ParquetWorker, weather: Weather) -> None:
-        self._worker = worker
-        self._weather = weather
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._worker, name)
-
-    def parse(self, *arguments: Any) -> Any:
-        if self._weather.find("parser dies"):
-            self._worker.renew()
-        return self._worker.parse(*arguments)
 
 
 class Stores:

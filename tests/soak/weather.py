@@ -21,10 +21,9 @@ from assay.protocol import Beacon
 CHAIN = ("node away", "head stands still", "answers get lost")
 BEACON = ("relays away", "round late", "relays lie")
 STORE = ("store away", "store empty", "store lies", "disk full")
-SELF = ("parser dies", "killed")
 #: Of these some last until a window is lost; none of the others is worth anything for long.
 LONG = ("node away", "head stands still", "relays away", "round late", "store away", "disk full")
-KINDS = (*CHAIN, *BEACON, *STORE, *SELF)
+KINDS = (*CHAIN, *BEACON, *STORE, "killed")
 #: Blocks that a short fault lasts, and a long one; that a short one waits for somebody to meet it.
 _SHORT, _LONG, _WAITS = (1, 2), (14, 30), 12
 #: Calls into ports after which a program is killed.

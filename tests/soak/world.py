@@ -3,8 +3,8 @@
 Two miners, a validator and a trainer live in bad weather (`weather`), are killed and start again; a
 second validator sees the same subnet undisturbed and is never stopped. What the disturbed ones come
 to must be what the undisturbed one comes to, except where something lasted long enough to cost a
-window, as the protocol says. The chain is the simulator; protocol, model, judge, Parquet files and
-their worker, BLS beacons, databases, folders and the programs' composition are the real ones.
+window, as the protocol says. The chain is the simulator; protocol, model, judge, miners' files, BLS
+beacons, databases, folders and the programs' composition are the real ones.
 """
 
 import json
@@ -22,7 +22,6 @@ import torch
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, measure_manifest
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
-from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.devnet import SimulatedChain
 from assay.devnet.simulator import SimulatedRules
 from assay.inference import load_checkpoint
@@ -142,7 +141,7 @@ class World:
         )
         self.log = _Log()
         self.check = _Check(self)
-        self._witness, self._worker = self._make_witness()
+        self._witness = self._make_witness()
 
     def get_locator(self, name: str) -> str:
         """What stands on chain as a program's store."""
@@ -159,9 +158,8 @@ class World:
         parameters = make_demo_parameters(
             self.chain.genesis_hash, self.beacons.chain, 0, self.hotkeys["trainer"], digest
         )
-        self.parameters = replace(
-            parameters, work=replace(parameters.work, group_size=2, audited_groups=1)
-        )
+        small = {"group_size": 2, "audited_rollouts": 2, "valued_groups": 1, "sampled_rollouts": 1}
+        self.parameters = replace(parameters, work=replace(parameters.work, **small))
         locator = self.get_locator("owner")
         said = Commitment(Tag.PARAMETERS, 0, 0, self.parameters.digest, locator)
         self.chain.set_commitment(self.hotkeys["owner"], encode_commitment(said))
@@ -169,22 +167,20 @@ class World:
             self.chain.fund(self.hotkeys[name], 10**12)
             self.chain.add_stake(self.hotkeys[name], 10**12)
 
-    def _make_witness(self) -> tuple[Validator, ParquetWorker]:
-        worker = ParquetWorker()
+    def _make_witness(self) -> Validator:
         self._database = Database(self.folder / "witness" / VALIDATOR_FILE)
         # where the trainer makes them: all that it publishes is there before it says so
         models = CheckpointFolder(self.folder / "trainer" / "models")
-        validator = Validator(
+        return Validator(
             self.hotkeys["witness"],
             self.parameters,
-            JudgeSources(self.chain, self.beacons, models, self.stores, worker),
+            JudgeSources(self.chain, self.beacons, models, self.stores),
             self._database,
             lambda _: None,
             self.check.add_window,
             self.check.add_settlement,
             start=1,
         )
-        return validator, worker
 
     def play(self, after: Callable[[int], None]) -> None:
         """All windows, until the last one is settled.
@@ -220,7 +216,6 @@ class World:
         """Ends all programs."""
         for program in self.programs:
             program.stop()
-        self._worker.close()
         self._database.close()
 
 

@@ -57,29 +57,6 @@ BAD_SAFETENSORS = {
 }
 
 
-def iterate_bad_groups(rows: list[bytes]) -> list[Json]:
-    """Canonical bytes of a group that are none; `rows` are two good ones."""
-    whole = rows[0] + rows[1]
-    bad = (
-        ("no row", 1, b""),
-        ("a row of no token", 1, bytes(4)),
-        ("cut inside the count", 1, bytes(2)),
-        ("last byte missing", 2, whole[:-1]),
-        ("one byte too many", 2, whole + b"\0"),
-        ("one row too few", 3, whole),
-        ("one row too many", 1, whole),
-        ("a count of 2^32 - 1", 1, b"\xff" * 4 + rows[1][4:]),
-        ("a log-probability of 2^24", 1, bytes.fromhex("00000001 00000007 01000000 0000")),
-    )
-    return [{"reason": why, "rows": count, "bytes": data.hex()} for why, count, data in bad]
-
-
-def iterate_bad_headers(good: bytes) -> list[Json]:
-    """Bytes that are no header; `good` is one."""
-    bad = {"empty": b"", "one byte short": good[:-1], "one byte too many": good + b"\0"}
-    return [{"reason": reason, "bytes": data.hex()} for reason, data in bad.items()]
-
-
 def iterate_bad_manifests() -> list[Json]:
     """Edits of the good manifest, or of the calibration it names, that make it unusable.
 
@@ -89,7 +66,7 @@ def iterate_bad_manifests() -> list[Json]:
     rates = [10**13 >> k for k in range(8)]
     steep = [*rates[:7], rates[7] + 1]
     bad: list[tuple[str, str, str, Json]] = [
-        ("another version", "the manifest's version is 2", "version", 2),
+        ("another version", "the manifest's version is 1", "version", 1),
         ("a calibration it does not name", "the calibration is not", "calibration", "00" * 32),
         ("a rate too few", "has 7 rates, not 8", "rates", rates[:7]),
         ("a rate beyond its limit", "a calibrated rate exceeds", "rates", steep),
@@ -227,7 +204,9 @@ def iterate_bad_contexts(valid: Json, signatures: Mapping[int, bytes]) -> list[J
             30,
             "a window is fetched while the next is audited",
         ),
-        ("nothing audited", [*work, "audited_groups"], 0, "a size of work is 0"),
+        ("nothing valued", [*work, "valued_groups"], 0, "a size of work is 0"),
+        ("more valued than audited", [*work, "audited_rollouts"], 11, "more groups valued"),
+        ("prompts above the whole", [*work, "prompt_share"], 1_000_001, "prompt_share"),
         ("no temperature", [*work, "temperature"], 0, "temperature is 0"),
         ("no level of margins", [*tests, "margin_levels"], [], "no level of margins"),
         ("a level too many", [*tests, "margin_levels"], [0] * 9, "levels and limits differ"),
@@ -252,7 +231,7 @@ def iterate_bad_contexts(valid: Json, signatures: Mapping[int, bytes]) -> list[J
             1_000_001,
             "burn_share",
         ),
-        ("another protocol", ["parameters", "identity", "version"], 2, "version is not this"),
+        ("another protocol", ["parameters", "identity", "version"], 1, "version is not this"),
     ]
     repeated = [
         ("another key", "public_key", generator, refused),

@@ -9,34 +9,31 @@ other means. A bad vector has one defect, and its reason is typed in here by han
 
 import json
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from assay.protocol import QUICKNET, Domain, Stream, encode_ss58, hash_fields, seeds
 from assay.protocol.encoding import to_json
 from assay.protocol.gumbel import TABLE, TABLE_SHA256, compute_gumbel
-from assay.protocol.hashing import compute_root, compute_tree_root
+from assay.protocol.hashing import compute_root, compute_tree, get_path
 from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING
 from assay.protocol.prf import compute_key, compute_word
-from assay.protocol.selection import select_groups, select_positions
+from assay.protocol.selection import AuditedGroup, select_groups, select_positions, select_rollouts
 from assay.protocol.window import Phase, compute_block, compute_round, compute_settled_windows
 
 HERE = Path(__file__).parent
 DATA = HERE.parent / "data"
 sys.path.insert(0, str(HERE))
 from bad_inputs import BAD_ADDRESSES  # noqa: E402
+from codes import make_bit_fields, make_prefix_codes  # noqa: E402
 from judging import make_completions, make_draws, make_logprobs, make_sampling, make_sketch  # noqa: E402
-from objects import (  # noqa: E402
-    make_beacons,
-    make_commitments,
-    make_context,
-    make_manifest,
-    make_parameters,
-    make_submission,
-)
+from objects import make_beacons, make_commitments, make_context, make_manifest, make_parameters  # noqa: E402
 from problems import make_arithmetic, make_gsm, make_mix, make_sat  # noqa: E402
 from records import make_record  # noqa: E402
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
+from submissions import make_submission  # noqa: E402
 from worth import make_settlement, make_worth  # noqa: E402
 
 Json = Any
@@ -123,7 +120,8 @@ def make_hashing() -> Json:
         "roots": [
             {
                 "count": count,
-                "tree_root": compute_tree_root(leaves[:count]).hex(),
+                "tree_root": (tree := compute_tree(leaves[:count]))[-1][0].hex(),
+                "paths": [[n.hex() for n in get_path(tree, i)] for i in range(count)],
                 "root": compute_root(leaves[:count]).hex(),
                 "root_with_context": compute_root(leaves[:count], digest("root context")).hex(),
             }
@@ -157,7 +155,9 @@ def make_seeds() -> Json:
         "rollout": seeds.compute_rollout_seed(challenge, ALICE, 3, 5),
         "projection": seeds.compute_projection_seed(challenge),
         "positions": seeds.compute_positions_seed(audit, ALICE, 3, 5),
-        "selection": seeds.compute_selection_seed(audit, ALICE),
+        "groups": seeds.compute_groups_seed(audit, ALICE),
+        "rollouts": seeds.compute_rollouts_seed(audit, ALICE, 3),
+        "sample": seeds.compute_sample_seed(audit, ALICE),
         "witness": seeds.compute_witness_seed(audit, BOB),
     }
     return {
@@ -207,16 +207,24 @@ def make_schedule() -> Json:
 
 
 def make_selection() -> Json:
+    """Groups n, G rollouts a group, R audited rollouts, K valued groups, S sampled rollouts."""
     seed = digest("audit seed")
-    shapes = ((1, 4, 8), (3, 4, 8), (4, 4, 8), (12, 4, 8), (13, 4, 8), (1_024, 4, 8), (1_024, 4, 0))
-    chosen = [(shape, select_groups(seed, ALICE, *shape)) for shape in shapes]
+    shapes = (
+        (1, 8, 16, 12, 8),
+        (2, 4, 16, 12, 8),  # n · G < R: all of them
+        (1, 16, 16, 12, 8),
+        (3, 8, 16, 2, 8),  # n < R: several of a group
+        (12, 8, 16, 12, 0),
+        (16, 8, 16, 12, 8),
+        (17, 8, 16, 12, 8),
+        (1_024, 16, 16, 12, 8),
+        (1_024, 16, 1, 1, 1),
+    )
     return {
         "audit_seed": seed.hex(),
         "hotkey": ALICE.hex(),
-        "groups": [
-            {"groups": n, "audited": list(s.audited), "sampled": list(s.sampled), "k": k, "s": more}
-            for (n, k, more), s in chosen
-        ],
+        "groups": [_select(seed, *shape) for shape in shapes],
+        "rollouts": [_select_rollouts(seed, *case) for case in _iterate_groups()],
         "positions": [
             {
                 "index": i,
@@ -226,6 +234,51 @@ def make_selection() -> Json:
             }
             for i, r, t in ((0, 0, 1), (0, 1, 32), (2, 0, 33), (2, 7, 4_096))
         ],
+    }
+
+
+def _select(seed: bytes, groups: int, size: int, audited: int, valued: int, sampled: int) -> Json:
+    work = replace(
+        PARAMETERS.work,
+        group_size=size,
+        audited_rollouts=audited,
+        valued_groups=valued,
+        sampled_rollouts=sampled,
+    )
+    chosen = select_groups(seed, ALICE, groups, work)
+    return {
+        "groups": groups,
+        "group_size": size,
+        "audited_rollouts": audited,
+        "valued_groups": valued,
+        "sampled_rollouts": sampled,
+        "audited": [[group.index, group.rollouts, group.valued] for group in chosen.audited],
+        "sampled": [list(place) for place in chosen.sampled],
+    }
+
+
+def _iterate_groups() -> Iterable[tuple[AuditedGroup, list[int]]]:
+    """Groups, and the tokens of their rollouts."""
+    even, uneven = [48] * 8, [1, 4_096, 1, 30, 700, 1, 1, 2]
+    yield AuditedGroup(0, 1, True), even
+    yield AuditedGroup(0, 1, False), even
+    for index in range(4):
+        yield AuditedGroup(index, 1, True), uneven
+        yield AuditedGroup(index, 1, False), uneven
+    for valued in (True, False):
+        yield AuditedGroup(5, 3, valued), uneven
+        yield AuditedGroup(6, 8, valued), uneven
+        yield AuditedGroup(7, 1, valued), [5]
+    yield AuditedGroup(2**32 - 1, 2, True), [2**22, 2**22 - 1, 1]
+
+
+def _select_rollouts(seed: bytes, group: AuditedGroup, lengths: list[int]) -> Json:
+    return {
+        "index": group.index,
+        "count": group.rollouts,
+        "valued": group.valued,
+        "lengths": lengths,
+        "rollouts": list(select_rollouts(seed, ALICE, group, lengths)),
     }
 
 
@@ -242,6 +295,8 @@ FAMILIES = {
     "stream": make_stream,
     "gumbel": make_gumbel,
     "hashing": make_hashing,
+    "bit_fields": make_bit_fields,
+    "prefix_code": make_prefix_codes,
     "seeds": make_seeds,
     "parameters": make_parameters,
     "submission": make_submission,

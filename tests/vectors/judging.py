@@ -10,7 +10,7 @@ from subjects import PARAMETERS, digest
 from assay.protocol import Calibration, Manifest
 from assay.protocol.encoding import to_json
 from assay.protocol.gumbel import compute_gumbel
-from assay.protocol.parameters import CENTRE_BITS
+from assay.protocol.parameters import CENTRE_BITS, PROTOCOL_VERSION
 from assay.protocol.prf import compute_key, compute_word
 from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Ledger, make_projection
 from assay.verification.logprobs import judge_logprobs
@@ -91,7 +91,7 @@ def make_manifest_for(centre: Sequence[int], scale: int) -> Manifest:
     """A manifest of which only centre and scale matter."""
     none = bytes(32)
     return Manifest(
-        1, none, none, none, none, (2,), 48, (5,), tuple(centre), scale, *[none] * 4, number=0
+        PROTOCOL_VERSION, *[none] * 4, (2,), 48, (5,), tuple(centre), scale, *[none] * 4, number=0
     )
 
 
@@ -154,7 +154,7 @@ def _iterate_compared() -> list[tuple[str, list[tuple[int, int, int, int]]]]:
     same = (5, -7, 5, -7)
     off = (5, -7, 6, -7)
     both = (5, -7, 4, -6)
-    far = (-128, 127, 127, -128)
+    far = (-127, 127, 127, -127)
     return [
         ("equal", [same] * 40),
         ("one token, equal", [same]),
@@ -294,7 +294,7 @@ def make_completions() -> Json:
         ("ends beyond the longest", [5, 6, 7, 0, 1, 3, 9], "WRONG_TERMINATION", 5),
         ("an id that may not be drawn", [5, 97, 9], "TOKEN_OUT_OF_RANGE", 1),
         ("an id beyond the vocabulary", [5, 100, 9], "TOKEN_OUT_OF_RANGE", 1),
-        ("the largest id", [5, 2**32 - 1, 9], "TOKEN_OUT_OF_RANGE", 1),
+        ("the largest id that a file can name", [5, 127, 9], "TOKEN_OUT_OF_RANGE", 1),
         ("range before termination", [5, 9, 97], "TOKEN_OUT_OF_RANGE", 2),
     ]
     return {

@@ -6,13 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from bad_inputs import (
     BAD_SAFETENSORS,
     iterate_bad_commitments,
     iterate_bad_contexts,
-    iterate_bad_groups,
-    iterate_bad_headers,
     iterate_bad_manifests,
 )
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest
@@ -27,11 +24,9 @@ from assay.protocol import (
     Committed,
     Context,
     Domain,
-    Header,
     Manifest,
     Member,
     Parameters,
-    Rollout,
     Scheme,
     Tag,
     context_to_json,
@@ -43,8 +38,7 @@ from assay.protocol.beacon import compute_message, compute_round_at
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode, to_json
 from assay.protocol.manifest import compute_files_digest, compute_tensor_root, digest_safetensors
-from assay.protocol.parameters import DEMO_TIMING
-from assay.protocol.submission import compute_group_leaf, compute_submission_root, encode_rollout
+from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -81,46 +75,6 @@ def make_parameters() -> Json:
         "encoding": encode(PARAMETERS).hex(),
         "digest": PARAMETERS.digest.hex(),
         "mutations": mutations,
-    }
-
-
-def make_submission() -> Json:
-    rollouts = [
-        Rollout(
-            np.array([5, 96, 2**32 - 1], np.uint32),
-            np.array([0, 65_536, 2**24 - 1], np.uint32),
-            np.array([[0, -128], [127, 1], [-1, 2]], np.int8),
-        ),
-        Rollout(np.array([7], np.uint32), np.array([9], np.uint32), np.array([[3, -3]], np.int8)),
-    ]
-    header = Header(
-        version=1,
-        parameters=PARAMETERS.digest,
-        window=WINDOW,
-        hotkey=ALICE,
-        checkpoint=digest("checkpoint"),
-        groups=2,
-    )
-    rows = [encode_rollout(rollout) for rollout in rollouts]
-    groups = [rows, rows[::-1]]
-    leaves = [compute_group_leaf(index, group) for index, group in enumerate(groups)]
-    return {
-        "header": to_json(header),
-        "header_encoding": encode(header).hex(),
-        "rollouts": [
-            {
-                "tokens": rollout.tokens.tolist(),
-                "logprobs": rollout.logprobs.tolist(),
-                "sketch": rollout.sketch.tolist(),
-                "encoding": row.hex(),
-            }
-            for rollout, row in zip(rollouts, rows, strict=True)
-        ],
-        "groups": [[0, 1], [1, 0]],
-        "leaves": [leaf.hex() for leaf in leaves],
-        "root": compute_submission_root(header, leaves).hex(),
-        "bad_groups": iterate_bad_groups(rows),
-        "bad_headers": iterate_bad_headers(encode(header)),
     }
 
 
@@ -201,7 +155,7 @@ def make_manifest() -> Json:
     tensors = digest_safetensors(make_safetensors(header, bytes(range(16))))
     calibration = Calibration(rates=tuple(10**12 >> k for k in range(8)), tokens=100_000)
     manifest = Manifest(
-        version=1,
+        version=PROTOCOL_VERSION,
         structure=compute_files_digest(Domain.STRUCTURE, {"config.json": b"{}"}),
         tokenizer=compute_files_digest(Domain.TOKENIZER, {"b": b"2", "a": b"1"}),
         chat_template=compute_files_digest(Domain.CHAT_TEMPLATE, {}),

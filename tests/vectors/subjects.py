@@ -7,6 +7,7 @@ from assay.protocol import QUICKNET, Parameters
 from assay.protocol.parameters import (
     DEMO_TIMING,
     MAIN_WORK,
+    PROTOCOL_VERSION,
     SMALL_MODEL_TESTS,
     EnvironmentChoice,
     Identity,
@@ -25,7 +26,7 @@ def digest(name: str) -> bytes:
 
 PARAMETERS = Parameters(
     identity=Identity(
-        version=1,
+        version=PROTOCOL_VERSION,
         genesis_hash=digest("genesis"),
         netuid=7,
         owner_uid=0,

@@ -20,7 +20,6 @@ from assay.protocol import (
     Calibration,
     Committed,
     Context,
-    Footer,
     Header,
     Manifest,
     Parameters,
@@ -29,18 +28,24 @@ from assay.protocol import (
     Rollout,
     context_from_json,
 )
-from assay.protocol.encoding import encode
+from assay.protocol.encoding import decode, encode
 from assay.protocol.gumbel import FRACTION_BITS, compute_gumbels
 from assay.protocol.parameters import EnvironmentChoice, Setting
 from assay.protocol.prf import compute_key, compute_words
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
-from assay.protocol.selection import Selection, select_committed
+from assay.protocol.selection import Selection, select_committed, select_rollouts
 from assay.protocol.submission import (
+    HEADER_BYTES,
     LOGPROB_BITS,
     LOGPROB_MAX,
-    compute_group_leaf,
+    Opening,
+    Range,
+    assemble_submission,
     compute_submission_root,
-    encode_rollout,
+    decode_opening,
+    encode_group,
+    get_id_bits,
+    get_opening_bytes,
 )
 from assay.verification import (
     Ledger,
@@ -120,7 +125,7 @@ class TinyForward:
 
     def measure(
         self,
-        prompt: Sequence[int],
+        prompts: Sequence[Sequence[int]],
         completions: Sequence[Tokens],
         seeds: Sequence[bytes],
         projection: Projection,
@@ -128,7 +133,7 @@ class TinyForward:
         self.measured += len(completions)
         return [
             self._measure(prompt, tokens, seed, projection)
-            for tokens, seed in zip(completions, seeds, strict=True)
+            for prompt, tokens, seed in zip(prompts, completions, seeds, strict=True)
         ]
 
     def _measure(
@@ -166,19 +171,22 @@ class TinyForward:
 
 
 class MemoryReader:
-    """A miner's file, in memory; remembers which groups were asked for."""
+    """A miner's file, in memory; remembers which parts were asked for."""
 
-    def __init__(self, footer: Footer | Refusal, groups: Sequence[bytes | Refusal]) -> None:
-        self.footer = footer
-        self.groups = groups
-        self.asked: list[int] = []
+    def __init__(self, data: bytes | Refusal) -> None:
+        self.data = data
+        self.asked: list[Range] = []
 
-    def read_footer(self) -> Footer | Refusal:
-        return self.footer
+    def read(self, part: Range, parse: Callable[[bytes], Any]) -> Any:
+        self.asked.append(part)
+        if isinstance(self.data, Refusal):
+            return self.data
+        if part.end > len(self.data):
+            return Refusal(Reason.NOT_REVEALED, "the file is cut off", unbound=True)
+        return parse(self.data[part.start : part.end])
 
-    def read_group(self, index: int) -> bytes | Refusal:
-        self.asked.append(index)
-        return self.groups[index]
+
+Parts = tuple[bytes, bytes, bytes]  # head, ids and proofs of a group
 
 
 @dataclass
@@ -191,8 +199,10 @@ class Draft:
     is_committed: bool = True
     committed_groups: int | None = None
     change_root: Callable[[bytes], bytes] = bytes
-    change_footer: Callable[[Footer], Footer | Refusal] = lambda footer: footer
-    change_bytes: dict[int, Callable[[bytes], bytes | Refusal]] = field(default_factory=dict)
+    #: group → what it does to its parts before they are hashed
+    change_parts: dict[int, Callable[[Parts], Parts]] = field(default_factory=dict)
+    #: what is served, of the file and its opening
+    change_file: Callable[[bytes, Opening], bytes | Refusal] = lambda data, opening: data
 
 
 class World:
@@ -228,12 +238,17 @@ class World:
         return select_committed(self.context, self.hotkey, GROUPS)
 
     @cached_property
+    def valued(self) -> list[int]:
+        """Groups that the audit reads whole, ascending."""
+        return [group.index for group in self.chosen.audited if group.valued]
+
+    @cached_property
     def audited(self) -> int:
-        """A group that is audited, with a rollout that ended and one that reached the limit."""
+        """A valued group with a rollout that ended and one that reached the limit."""
         longest = self.manifest.max_tokens
         return next(
             index
-            for index in self.chosen.audited
+            for index in self.valued
             if {tokens[-1] == END for tokens in self._honest[index]} == {False, True}
             and max(len(tokens) for tokens in self._honest[index]) == longest
         )
@@ -241,7 +256,14 @@ class World:
     @cached_property
     def unseen(self) -> int:
         """A group that the audit does not even fetch."""
-        return min(set(range(GROUPS)) - {*self.chosen.audited, *self.chosen.sampled})
+        looked = {group.index for group in self.chosen.audited}
+        return min(set(range(GROUPS)) - looked - {group for group, _ in self.chosen.sampled})
+
+    def find_audited(self, draft: Draft, index: int) -> tuple[int, ...]:
+        """Rollouts of a group that the audit puts through the model."""
+        (group,) = [group for group in self.chosen.audited if group.index == index]
+        lengths = [len(rollout.tokens) for rollout in draft.groups[index]]
+        return select_rollouts(self.context.audit_seed, self.hotkey, group, lengths)
 
     def get_prompt(self, index: int, hotkey: bytes | None = None) -> list[int]:
         seed = compute_problem_seed(self.context.challenge_seed, hotkey or self.hotkey, index)
@@ -259,7 +281,8 @@ class World:
     def prove(self, index: int, completions: Sequence[Tokens]) -> Group:
         """Genuine sketch and log-probabilities of whatever tokens: what one prefill gives."""
         seeds = [self.get_seed(index, r) for r in range(len(completions))]
-        measured = self.forward.measure(self.get_prompt(index), completions, seeds, self.projection)
+        prompts = [self.get_prompt(index)] * len(completions)
+        measured = self.forward.measure(prompts, completions, seeds, self.projection)
         pairs = zip(completions, measured, strict=True)
         return [Rollout(tokens, m.logprobs, m.sketch) for tokens, m in pairs]
 
@@ -303,21 +326,26 @@ class World:
     def seal(self, draft: Draft) -> tuple[MemoryReader, Context]:
         """The file as it is served, and the window in which its root is on chain."""
         honest = Header(
-            version=1,
+            version=2,
             parameters=self.parameters.digest,
             window=self.context.window,
             hotkey=self.hotkey,
             checkpoint=self.context.checkpoint,
             groups=len(draft.groups),
+            group_size=self.parameters.work.group_size,
+            id_bits=get_id_bits(VOCABULARY),
+            index=bytes(32),
+            tree=bytes(32),
         )
-        header = replace(honest, **draft.header)
-        rows = [[encode_rollout(rollout) for rollout in group] for group in draft.groups]
-        leaves = tuple(compute_group_leaf(index, group) for index, group in enumerate(rows))
-        root = draft.change_root(compute_submission_root(header, leaves))
-        count = len(leaves) if draft.committed_groups is None else draft.committed_groups
-        served: list[bytes | Refusal] = [b"".join(group) for group in rows]
-        for index, change in draft.change_bytes.items():
-            served[index] = change(b"".join(rows[index]))
+        parts = [encode_group(group, honest.id_bits) for group in draft.groups]
+        for index, change in draft.change_parts.items():
+            parts[index] = change(parts[index])
+        data, _ = assemble_submission(honest, parts)
+        opening = decode_opening(data[: get_opening_bytes(len(parts))], len(parts))
+        header = replace(decode(Header, data[:HEADER_BYTES]), **draft.header)
+        root = draft.change_root(compute_submission_root(header))
+        served = draft.change_file(encode(header) + data[HEADER_BYTES:], opening)
+        count = len(parts) if draft.committed_groups is None else draft.committed_groups
         committed = Committed(root, count, 12_013, "https://store.example/m")
         members = self.context.members
         context = replace(
@@ -325,7 +353,7 @@ class World:
             members=members if draft.is_member else {self.neighbour: members[self.neighbour]},
             commitments={self.hotkey: committed} if draft.is_committed else {},
         )
-        return MemoryReader(draft.change_footer(Footer(encode(header), leaves)), served), context
+        return MemoryReader(served), context
 
     def judge(self, draft: Draft, **options: Any) -> Verdict:
         reader, context = self.seal(draft)
@@ -379,8 +407,9 @@ def make_parameters(published: Parameters) -> Parameters:
         quality_weight=200_000,
         satisfaction_weight=0,
     )
-    sizes = {"group_size": 8, "audited_groups": 2, "sampled_groups": 2, "group_cap": 16}
-    return replace(published, environment=choice, work=replace(published.work, **sizes))
+    audit = {"audited_rollouts": 4, "valued_groups": 2, "sampled_rollouts": 6}
+    work = replace(published.work, group_size=8, group_cap=16, max_tokens=4_096, **audit)
+    return replace(published, environment=choice, work=work)
 
 
 @cache

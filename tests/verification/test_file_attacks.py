@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.protocol import Footer, Reason, Refusal, Rollout
-from assay.protocol.submission import encode_rollout
+from assay.protocol import Reason, Refusal, Rollout, submission
+from assay.protocol.prefix_code import make_prefix_code
+from assay.protocol.submission import HEADER_BYTES, Opening, get_opening_bytes
+from assay.verification import get_part_limits
 
-END, VOCABULARY, GROUPS = 96, 100, 8  # of the small world (conftest.py)
+END, VOCABULARY, GROUPS, SIZE = 96, 100, 8, 8  # of the small world (conftest.py)
 
 World = Any  # conftest.World and conftest.Draft: tests cannot import a conftest
 Draft = Any
@@ -67,37 +69,38 @@ def no_group_committed(world: World, draft: Draft) -> None:
     draft.committed_groups = 0
 
 
-# The footer
+# Header and index
 
 
 @attack(Reason.NOT_REVEALED)
 def file_withheld(world: World, draft: Draft) -> None:
-    draft.change_footer = lambda footer: Refusal(Reason.NOT_REVEALED, "there is no such file")
+    gone = Refusal(Reason.NOT_REVEALED, "there is no such file", unbound=True)
+    draft.change_file = lambda data, opening: gone
+
+
+@attack(Reason.NOT_REVEALED)
+def file_cut_off_in_its_index(world: World, draft: Draft) -> None:
+    draft.change_file = lambda data, opening: data[: HEADER_BYTES + 1]
 
 
 @attack(Reason.MALFORMED)
-def header_cut_off(world: World, draft: Draft) -> None:
-    draft.change_footer = lambda footer: Footer(footer.header[:-1], footer.leaves)
+def a_byte_before_the_header(world: World, draft: Draft) -> None:
+    draft.change_file = lambda data, opening: data[:1] + data
 
 
 @attack(Reason.MALFORMED)
-def header_with_a_byte_more(world: World, draft: Draft) -> None:
-    draft.change_footer = lambda footer: Footer(footer.header + b"\0", footer.leaves)
+def fewer_groups_in_the_header_than_committed(world: World, draft: Draft) -> None:
+    draft.header["groups"] = GROUPS - 1
 
 
 @attack(Reason.MALFORMED)
-def leaf_missing(world: World, draft: Draft) -> None:
-    draft.change_footer = lambda footer: Footer(footer.header, footer.leaves[:-1])
-
-
-@attack(Reason.MALFORMED)
-def leaf_added(world: World, draft: Draft) -> None:
-    draft.change_footer = lambda footer: Footer(footer.header, (*footer.leaves, footer.leaves[-1]))
+def more_groups_committed_than_there_are(world: World, draft: Draft) -> None:
+    draft.committed_groups = GROUPS + 1
 
 
 @attack(Reason.WRONG_HEADER)
 def header_of_another_version(world: World, draft: Draft) -> None:
-    draft.header["version"] = 2
+    draft.header["version"] = 1
 
 
 @attack(Reason.WRONG_HEADER)
@@ -116,8 +119,18 @@ def another_miner_s_file(world: World, draft: Draft) -> None:
 
 
 @attack(Reason.WRONG_HEADER)
-def fewer_groups_than_committed(world: World, draft: Draft) -> None:
-    draft.committed_groups = GROUPS + 1
+def smaller_groups(world: World, draft: Draft) -> None:
+    draft.header["group_size"] = SIZE - 1
+
+
+@attack(Reason.WRONG_HEADER)
+def wider_ids(world: World, draft: Draft) -> None:
+    draft.header["id_bits"] = 8
+
+
+@attack(Reason.MALFORMED)
+def ids_wider_than_any(world: World, draft: Draft) -> None:
+    draft.header["id_bits"] = 33
 
 
 @attack(Reason.ROOT_MISMATCH)
@@ -126,15 +139,18 @@ def another_root_committed(world: World, draft: Draft) -> None:
 
 
 @attack(Reason.ROOT_MISMATCH)
-def leaf_changed_after_the_commitment(world: World, draft: Draft) -> None:
-    draft.change_footer = lambda footer: Footer(
-        footer.header, (flip(footer.leaves[0]), *footer.leaves[1:])
-    )
+def index_changed_after_the_commitment(world: World, draft: Draft) -> None:
+    draft.change_file = lambda data, opening: flip(data, get_opening_bytes(GROUPS) - 1)
 
 
 @attack(Reason.ROOT_MISMATCH)
-def leaves_in_another_order(world: World, draft: Draft) -> None:
-    draft.change_footer = lambda footer: Footer(footer.header, footer.leaves[::-1])
+def an_index_that_the_header_does_not_name(world: World, draft: Draft) -> None:
+    draft.header["index"] = bytes(32)
+
+
+@attack(Reason.ROOT_MISMATCH)
+def a_tree_that_the_groups_do_not_make(world: World, draft: Draft) -> None:
+    draft.header["tree"] = bytes(32)
 
 
 @attack(Reason.WRONG_CHECKPOINT)
@@ -142,62 +158,144 @@ def work_for_a_stale_checkpoint(world: World, draft: Draft) -> None:
     draft.header["checkpoint"] = bytes(32)
 
 
-# Bytes of a group
+# Parts of a group, other than committed
+
+
+def change_place(draft: Draft, find: Callable[[Opening], int]) -> None:
+    """One bit of the file flipped, at a byte that the opening tells."""
+    draft.change_file = lambda data, opening: flip(data, find(opening))
 
 
 @attack(Reason.NOT_REVEALED)
 def audited_group_withheld(world: World, draft: Draft) -> None:
-    draft.change_bytes[world.audited] = lambda data: Refusal(Reason.NOT_REVEALED, "gone")
+    last = world.chosen.audited[-1].index
+    draft.change_file = lambda data, opening: data[: opening.find_group(last).start]
 
 
-@attack(Reason.NOT_REVEALED)
+@attack(Reason.ROOT_MISMATCH)
 def only_audited_groups_uploaded(world: World, draft: Draft) -> None:
-    for index in world.chosen.sampled:
-        draft.change_bytes[index] = lambda data: Refusal(Reason.NOT_REVEALED, "never uploaded")
+    audited = {group.index for group in world.chosen.audited}
 
+    def blank(data: bytes, opening: Opening) -> bytes:
+        served = bytearray(data)
+        for index in set(range(GROUPS)) - audited:
+            place = opening.find_group(index)
+            served[place.start : place.end] = bytes(place.size)
+        return bytes(served)
 
-@attack(Reason.MALFORMED)
-def group_cut_off(world: World, draft: Draft) -> None:
-    draft.change_bytes[world.audited] = lambda data: data[:-1]
-
-
-@attack(Reason.MALFORMED)
-def group_with_bytes_after_it(world: World, draft: Draft) -> None:
-    draft.change_bytes[world.audited] = lambda data: data + b"\0"
-
-
-@attack(Reason.MALFORMED)
-def rollout_missing(world: World, draft: Draft) -> None:
-    draft.groups[world.audited].pop()
-
-
-@attack(Reason.MALFORMED)
-def rollout_without_a_token(world: World, draft: Draft) -> None:
-    none = np.zeros(0, np.uint32)
-    draft.groups[world.audited][0] = Rollout(none, none, np.zeros((0, 2), np.int8))
-
-
-@attack(Reason.MALFORMED)
-def logprob_above_24_bits(world: World, draft: Draft) -> None:
-    logprobs = draft.groups[world.audited][0].logprobs.copy()
-    logprobs[0] = 2**24
-    change(draft, world.audited, 0, logprobs=logprobs)
+    draft.change_file = blank
 
 
 @attack(Reason.ROOT_MISMATCH)
-def one_bit_of_an_audited_group_flipped(world: World, draft: Draft) -> None:
-    draft.change_bytes[world.audited] = flip
+def path_of_a_group_flipped(world: World, draft: Draft) -> None:
+    change_place(draft, lambda opening: opening.find_head(world.audited).start)
 
 
 @attack(Reason.ROOT_MISMATCH)
-def one_bit_of_a_sampled_group_flipped(world: World, draft: Draft) -> None:
-    draft.change_bytes[world.chosen.sampled[-1]] = flip
+def head_of_a_group_flipped(world: World, draft: Draft) -> None:
+    change_place(draft, lambda opening: opening.find_head(world.audited).end - 1)
+
+
+@attack(Reason.ROOT_MISMATCH)
+def ids_of_a_valued_group_flipped(world: World, draft: Draft) -> None:
+    change_place(draft, lambda opening: opening.find_ids(world.audited).end - 1)
+
+
+@attack(Reason.ROOT_MISMATCH)
+def proof_of_an_audited_rollout_flipped(world: World, draft: Draft) -> None:
+    """All proofs of its group, since which one is audited follows from what the group holds."""
+
+    def blank(data: bytes, opening: Opening) -> bytes:
+        place = opening.find_proofs(world.audited)
+        return data[: place.start] + bytes(place.size) + data[place.end :]
+
+    draft.change_file = blank
+
+
+@attack(Reason.ROOT_MISMATCH)
+def proof_of_a_sampled_rollout_flipped(world: World, draft: Draft) -> None:
+    index, _ = world.chosen.sampled[-1]
+
+    def blank(data: bytes, opening: Opening) -> bytes:
+        place = opening.find_proofs(index)
+        return data[: place.start] + bytes(place.size) + data[place.end :]
+
+    draft.change_file = blank
 
 
 @attack(Reason.ROOT_MISMATCH)
 def another_group_of_the_file_served(world: World, draft: Draft) -> None:
-    other = b"".join(map(encode_rollout, draft.groups[world.unseen]))
-    draft.change_bytes[world.audited] = lambda data: other
+    def swap(data: bytes, opening: Opening) -> bytes:
+        here, there = opening.find_group(world.audited), opening.find_group(world.unseen)
+        other = data[there.start : there.end][: here.size].ljust(here.size, b"\0")
+        return data[: here.start] + other + data[here.end :]
+
+    draft.change_file = swap
+
+
+# Parts of a group that no encoder writes, under a true root
+
+
+@attack(Reason.MALFORMED)
+def head_cut_off(world: World, draft: Draft) -> None:
+    draft.change_parts[world.audited] = lambda parts: (parts[0][:-1], *parts[1:])
+
+
+@attack(Reason.MALFORMED)
+def head_with_a_byte_after_it(world: World, draft: Draft) -> None:
+    draft.change_parts[world.audited] = lambda parts: (parts[0] + b"\0", *parts[1:])
+
+
+@attack(Reason.MALFORMED)
+def empty_head(world: World, draft: Draft) -> None:
+    draft.change_parts[world.audited] = lambda parts: (b"", *parts[1:])
+
+
+@attack(Reason.MALFORMED)
+def bytes_that_belong_to_no_rollout(world: World, draft: Draft) -> None:
+    draft.change_parts[world.audited] = lambda parts: (*parts[:2], parts[2] + b"\0")
+
+
+@attack(Reason.MALFORMED)
+def ids_by_a_code_that_is_not_their_own(world: World, draft: Draft) -> None:
+    """It decodes to the same ids: only that another code follows from them is wrong."""
+    group = draft.groups[world.audited]
+    tokens = np.concatenate([rollout.tokens for rollout in group]).astype(np.int64)
+    other = make_prefix_code(np.append(tokens, [3] * len(tokens)), 7)
+    make = submission.make_prefix_code
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            submission,
+            "make_prefix_code",
+            lambda numbers, bits: other if bits == 7 else make(numbers, bits),
+        )
+        parts = submission.encode_group(group, 7)
+    draft.change_parts[world.audited] = lambda honest: parts
+
+
+@attack(Reason.MALFORMED)
+def logprob_above_24_bits(world: World, draft: Draft) -> None:
+    for r, rollout in enumerate(draft.groups[world.audited]):
+        change(draft, world.audited, r, logprobs=rollout.logprobs | np.uint32(2**24))
+
+
+@attack(Reason.MALFORMED)
+def sketch_beyond_its_range(world: World, draft: Draft) -> None:
+    for r, rollout in enumerate(draft.groups[world.audited]):
+        change(draft, world.audited, r, sketch=np.full_like(rollout.sketch, -128))
+
+
+@attack(Reason.TOO_LARGE)
+def a_part_larger_than_any_honest_one(world: World, draft: Draft) -> None:
+    most = get_part_limits(world.parameters.work, 7).proofs
+    draft.change_parts[world.unseen] = lambda parts: (*parts[:2], bytes(most + 1))
+
+
+@attack(Reason.TOO_LARGE)
+def a_rollout_longer_than_any_may_be(world: World, draft: Draft) -> None:
+    count = world.parameters.work.max_tokens + 1
+    column = np.zeros(count, np.uint32)
+    draft.groups[world.audited][0] = Rollout(column, column, np.zeros((count, 2), np.int8))
 
 
 # Tokens
@@ -210,7 +308,7 @@ def token_beyond_the_vocabulary(world: World, draft: Draft) -> None:
 
 @attack(Reason.TOKEN_OUT_OF_RANGE)
 def largest_token(world: World, draft: Draft) -> None:
-    change_token(world, draft, 2**32 - 1)
+    change_token(world, draft, 2**7 - 1)
 
 
 @attack(Reason.TOKEN_OUT_OF_RANGE)

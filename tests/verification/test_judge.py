@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assay.protocol import Footer, Header, Reason, Refusal, Rollout, find_context_fault
-from assay.protocol.encoding import encode
+from assay.protocol import Reason, Refusal, Rollout, find_context_fault
 from assay.protocol.reason import CHEATING, WITHHELD
+from assay.protocol.submission import decode_group_head, decode_opening, get_opening_bytes
 from assay.verification import Ledger, compute_score, compute_value, judge
 
 END, VOCABULARY, GROUPS, SIZE = 96, 100, 8, 8  # of the small world (conftest.py)
@@ -52,12 +52,13 @@ def flip_a_bit_of_the_root(world: World, draft: Draft) -> None:
     draft.change_root = lambda root: bytes([root[0] ^ 1]) + root[1:]
 
 
-def drop_a_leaf(world: World, draft: Draft) -> None:
-    draft.change_footer = lambda footer: Footer(footer.header, footer.leaves[:-1])
+def name_fewer_groups(world: World, draft: Draft) -> None:
+    draft.header["groups"] = GROUPS - 1
 
 
 def withhold(world: World, draft: Draft) -> None:
-    draft.change_footer = lambda footer: Refusal(Reason.NOT_REVEALED, "there is no such file")
+    gone = Refusal(Reason.NOT_REVEALED, "there is no such file", unbound=True)
+    draft.change_file = lambda data, opening: gone
 
 
 # From the cheapest check to the dearest. What a commitment says is known before a file is fetched.
@@ -66,8 +67,8 @@ ORDER: tuple[tuple[Reason, Callable[[World, Draft], None]], ...] = (
     (Reason.NO_COMMITMENT, lambda world, draft: setattr(draft, "is_committed", False)),
     (Reason.TOO_LARGE, lambda world, draft: setattr(draft, "committed_groups", 17)),
     (Reason.NOT_REVEALED, withhold),
-    (Reason.MALFORMED, drop_a_leaf),
-    (Reason.WRONG_HEADER, lambda world, draft: draft.header.update(version=2)),
+    (Reason.MALFORMED, name_fewer_groups),
+    (Reason.WRONG_HEADER, lambda world, draft: draft.header.update(version=1)),
     (Reason.ROOT_MISMATCH, flip_a_bit_of_the_root),
     (Reason.WRONG_CHECKPOINT, lambda world, draft: draft.header.update(checkpoint=bytes(32))),
     (Reason.TOKEN_OUT_OF_RANGE, name_no_token),
@@ -97,16 +98,20 @@ def test_honest_work_is_accepted_and_valued(world: World) -> None:
     draft = world.mine()
     verdict = world.judge(draft)
     assert verdict.reason is Reason.ACCEPTED, verdict.detail
-    assert [group.index for group in verdict.groups] == list(world.chosen.audited)
+    assert [group.index for group in verdict.groups] == world.valued
     assert len(world.tokenizer.decoded) == 2 * SIZE
-    total = 0
     for group in verdict.groups:
-        tokens = sum(len(rollout.tokens) for rollout in draft.groups[group.index])
-        total += tokens
-        work = tokens + len(world.get_prompt(group.index))
-        mean = sum(group.rewards) // SIZE
-        assert group.value == compute_value(world.parameters.work, work, mean)
-    assert verdict.tokens == total
+        assert group.value == compute_value(
+            world.parameters.work,
+            completion_tokens=sum(len(r.tokens) for r in draft.groups[group.index]),
+            prompt_tokens=len(world.get_prompt(group.index)),
+            mean_reward=sum(group.rewards) // SIZE,
+        )
+    assert verdict.tokens == sum(
+        len(draft.groups[group.index][r].tokens)
+        for group in world.chosen.audited
+        for r in world.find_audited(draft, group.index)
+    )
     assert verdict.committed_groups == GROUPS
     assert verdict.statistics.margin_max == 0
     assert compute_score(verdict) == GROUPS * sum(g.value for g in verdict.groups) // 2
@@ -119,22 +124,43 @@ def test_the_small_world_is_a_true_one(world: World) -> None:
     assert min(lengths) < world.manifest.max_tokens == max(lengths)
 
 
-def test_only_chosen_groups_are_fetched(world: World) -> None:
-    reader, context = world.seal(world.mine())
+def test_only_what_is_chosen_is_fetched(world: World) -> None:
+    """Of a valued group all ids and one proof, of the others one rollout; of a sampled one its
+    records. Nothing twice."""
+    draft = world.mine()
+    reader, context = world.seal(draft)
     world.judge_file(reader, context)
-    assert reader.asked == sorted(world.chosen.audited + world.chosen.sampled)
+    opening = decode_opening(reader.data[: get_opening_bytes(GROUPS)], GROUPS)
+    expected = get_opening_bytes(GROUPS)
+    records: set[tuple[int, int]] = set(world.chosen.sampled)
+    for group in world.chosen.audited:
+        records |= {(group.index, r) for r in world.find_audited(draft, group.index)}
+        if group.valued:
+            expected += opening.find_ids(group.index).size
+    for index in {index for index, _ in records}:
+        where = opening.find_head(index)
+        expected += where.size
+        head = decode_group_head(
+            reader.data[where.end - opening.sizes[index].head : where.end], opening, index
+        )
+        for r in (r for group, r in records if group == index):
+            expected += head.find_proof(r).size
+            expected += 0 if index in world.valued else head.find_ids(r).size
+    assert sum(part.size for part in reader.asked) == expected
+    assert len(set(reader.asked)) == len(reader.asked)
 
 
 def test_a_cheat_outside_the_audit_is_caught_once_it_is_chosen(world: World) -> None:
-    """Nobody knows at the commitment which groups those are."""
+    """Nobody knows at the commitment which rollouts those are."""
     seed = world.get_seed(world.unseen, 1)
     draft = world.mine()
     world.rewrite(draft, world.unseen, 0, world.complete(world.unseen, seed))
     reader, context = world.seal(draft)
     assert world.judge_file(reader, context).accepted
     audit = context.audit
-    for attempt in range(100):  # other audit rounds: same file, same root
-        context = replace(context, audit=replace(audit, signature=bytes([attempt])))
+    for attempt in range(200):  # other audit rounds: same file, same root
+        signature = bytes([attempt // 100, attempt % 100])
+        context = replace(context, audit=replace(audit, signature=signature))
         verdict = world.judge_file(reader, context)
         if not verdict.accepted:
             break
@@ -187,51 +213,51 @@ def test_a_verdict_is_json_in_units_that_people_use(world: World) -> None:
 
 def drafted_without_token(world: World) -> Draft:
     draft = world.mine()
-    drop_a_leaf(world, draft)
+    name_fewer_groups(world, draft)
     return draft
 
 
-garbage = st.binary(max_size=80)
 relaxed = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
 @relaxed
-@given(garbage, st.lists(garbage, max_size=9), st.lists(garbage, min_size=8, max_size=8))
-def test_garbage_from_a_file_is_a_verdict(
-    world: World, header: bytes, leaves: list[bytes], groups: list[bytes]
+@given(st.binary(max_size=4_096))
+def test_garbage_for_a_file_is_a_verdict(world: World, data: bytes) -> None:
+    reader, context = world.seal(world.mine())
+    reader.data = data
+    assert world.judge_file(reader, context).reason in WITHHELD
+
+
+@relaxed
+@given(st.sampled_from(range(3)), st.binary(min_size=1, max_size=600))
+def test_garbage_in_a_part_under_a_true_root_is_a_verdict(
+    world: World, which: int, data: bytes
 ) -> None:
-    reader, context = world.seal(world.mine())
-    reader.footer, reader.groups = Footer(header, tuple(leaves)), groups
-    assert world.judge_file(reader, context).reason is Reason.MALFORMED
+    draft = world.mine()
+    draft.change_parts[world.audited] = lambda parts: (*parts[:which], data, *parts[which + 1 :])
+    verdict = world.judge(draft)
+    assert verdict.reason in {Reason.MALFORMED, Reason.ROOT_MISMATCH, Reason.TOO_LARGE}
 
 
 @relaxed
-@given(st.lists(garbage, min_size=8, max_size=8))
-def test_garbage_in_the_groups_is_a_verdict(world: World, groups: list[bytes]) -> None:
-    reader, context = world.seal(world.mine())
-    reader.groups = groups
-    assert world.judge_file(reader, context).reason in {Reason.MALFORMED, Reason.ROOT_MISMATCH}
-
-
-@relaxed
-@given(st.sampled_from(["version", "window", "groups"]), st.integers(0, 2**16 - 1))
+@given(st.sampled_from(["version", "window", "groups", "group_size"]), st.integers(0, 2**16 - 1))
 def test_any_other_number_in_the_header_is_a_verdict(world: World, name: str, value: int) -> None:
     draft = world.mine()
     draft.header[name] = value
     _, context = world.seal(world.mine())
     reader, _ = world.seal(draft)
-    honest = Header(1, context.parameters.digest, 1_000, world.hotkey, context.checkpoint, GROUPS)
+    honest, _ = world.seal(world.mine())
     verdict = world.judge_file(reader, context)
-    assert verdict.accepted == (reader.footer.header == encode(honest))
+    assert verdict.accepted == (reader.data == honest.data)
 
 
 @relaxed
 @given(st.data())
 def test_random_rows_under_a_true_root_are_a_verdict(world: World, data: st.DataObject) -> None:
     draft = world.mine()
-    ids = st.integers(0, END) | st.integers(0, 2**32 - 1)
+    ids = st.integers(0, END) | st.integers(0, 2**7 - 1)
     for index in range(GROUPS):
         for r in range(SIZE):
             tokens = np.array(data.draw(st.lists(ids, min_size=1, max_size=4)), np.uint32)

@@ -186,18 +186,19 @@ def test_attack_is_refused(world: World, name: str) -> None:
     reason, apply = ATTACKS[name]
     draft = world.mine()
     apply(world, draft)
-    world.check_refusal(world.judge(draft), reason)
+    # all rollouts of the group: which of them an audit draws, test_judge.py looks at
+    world.check_refusal(world.judge(draft, groups=[world.audited]), reason)
 
 
 def test_a_shift_within_both_bounds_is_honest_noise(world: World) -> None:
     draft = world.mine()
     shift_logprobs(world, draft, world.parameters.tests.logprob_rms_bound)
-    assert world.judge(draft).accepted
+    assert world.judge(draft, groups=[world.audited]).accepted
 
 
 def test_a_refusal_says_where(world: World) -> None:
     draft = world.mine()
     rollout = find_rollout(world, draft, ended=False)  # before the attack makes it end elsewhere
     one_token_forced(world, draft)
-    verdict = world.judge(draft)
+    verdict = world.judge(draft, groups=[world.audited])
     assert (verdict.group, verdict.rollout, verdict.token) == (world.audited, rollout, 2)

@@ -23,12 +23,18 @@ SEAT, OTHER = Seat(3, 100), Seat(4, 100)
 
 
 def verdict(n: int, values: list[int], reason: Reason = Reason.ACCEPTED) -> Verdict:
-    groups = tuple(GroupValue(i, value, ()) for i, value in enumerate(values))
+    groups = tuple(GroupValue(i, value, (), ()) for i, value in enumerate(values))
     return Verdict(1, bytes(32), reason, "", committed_groups=n, groups=groups)
 
 
+def value(tokens: int, mean: int, prompt: int = 0) -> int:
+    return compute_value(
+        MAIN_WORK, completion_tokens=tokens, prompt_tokens=prompt, mean_reward=mean
+    )
+
+
 @pytest.mark.parametrize(
-    ("tokens", "mean", "value"),
+    ("tokens", "mean", "expected"),
     [
         (10_000, 0, 7_000),  # work alone
         (10_000, MILLION, 8_000),  # and the whole reward, but nothing to teach
@@ -39,20 +45,26 @@ def verdict(n: int, values: list[int], reason: Reason = Reason.ACCEPTED) -> Verd
         (3, 0, 2),
     ],
 )
-def test_value_goldens(tokens: int, mean: int, value: int) -> None:
-    assert compute_value(MAIN_WORK, tokens, mean) == value
+def test_value_goldens(tokens: int, mean: int, expected: int) -> None:
+    assert value(tokens, mean) == expected
+
+
+def test_a_prompt_is_paid_at_its_share() -> None:
+    assert MAIN_WORK.prompt_share == 150_000
+    assert value(10_000, 0, prompt=1_000) == value(10_150, 0)
+    assert value(10_000, 0, prompt=9) == 7_000  # 1.35 tokens, rounded down with all the rest
 
 
 @given(st.integers(0, 10**6), st.integers(0, MILLION - 1))
 def test_value_is_smooth_in_the_mean_reward(tokens: int, mean: int) -> None:
     """A step could be steered to; here one millionth of reward moves a millionth of the value."""
-    step = compute_value(MAIN_WORK, tokens, mean + 1) - compute_value(MAIN_WORK, tokens, mean)
+    step = value(tokens, mean + 1) - value(tokens, mean)
     assert abs(step) <= tokens / MILLION + 1
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**4), st.integers(0, MILLION))
 def test_value_never_falls_with_work(tokens: int, more: int, mean: int) -> None:
-    few, many = (compute_value(MAIN_WORK, t, mean) for t in (tokens, tokens + more))
+    few, many = (value(t, mean) for t in (tokens, tokens + more))
     assert few <= many
     assert 7 * tokens // 10 <= few <= tokens
 
@@ -65,11 +77,11 @@ def test_score_goldens() -> None:
 
 
 @given(st.integers(1, 1_024), st.integers(0, 10**7))
-def test_score_never_falls_as_more_equal_groups_are_committed(n: int, value: int) -> None:
+def test_score_never_falls_as_more_equal_groups_are_committed(n: int, each: int) -> None:
     def score(groups: int) -> int:
-        return compute_score(verdict(groups, [value] * min(groups, 4)))
+        return compute_score(verdict(groups, [each] * min(groups, 4)))
 
-    assert score(n) == n * value <= score(n + 1)
+    assert score(n) == n * each <= score(n + 1)
 
 
 @pytest.mark.parametrize("reason", [r for r in Reason if r is not Reason.ACCEPTED])

@@ -30,13 +30,13 @@ class Disturbed:
 
     def measure(
         self,
-        prompt: Sequence[int],
+        prompts: Sequence[Sequence[int]],
         completions: Sequence[Tokens],
         seeds: Sequence[bytes],
         projection: Projection,
     ) -> list[Measurement]:
         self.asked.append([len(tokens) for tokens in completions])
-        measured = self._world.forward.measure(prompt, completions, seeds, projection)
+        measured = self._world.forward.measure(prompts, completions, seeds, projection)
         return [self._disturb(r, m) for r, m in enumerate(measured)]
 
 
@@ -61,7 +61,21 @@ def judge_by(
 ) -> tuple[Any, Ledger]:
     reader, context = world.seal(world.mine())
     parts = world.tokenizer, forward, world.calibration, ledger or Ledger()
-    return judge(reader, world.hotkey, context, *parts, manifest=world.manifest, appeal=appeal)
+    return judge(
+        reader,
+        world.hotkey,
+        context,
+        *parts,
+        manifest=world.manifest,
+        appeal=appeal,
+        groups=world.valued,
+    )
+
+
+def judge_heads_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads of one token, however long the prompts before them are."""
+    monkeypatch.setattr(trial, "HEAD_TOKENS", 1)
+    monkeypatch.setattr(trial, "HEAD_SHARE", 1)
 
 
 @pytest.fixture
@@ -96,7 +110,7 @@ def test_small_steerings_add_up_over_the_windows_of_a_settlement(world: World, c
         assert verdict.accepted or after == ledger
         ledger = after
     assert verdicts[-1].reason is Reason.LEDGER_MISMATCH
-    assert (verdicts[-1].group, verdicts[-1].rollout) == (world.chosen.audited[0], 3)
+    assert (verdicts[-1].group, verdicts[-1].rollout) == (world.valued[0], 3)
     assert "add up" in verdicts[-1].detail
     assert 1 < len(verdicts) <= 4
     assert verdicts[0].statistics.ledger_capital < verdicts[-1].statistics.ledger_capital
@@ -134,7 +148,7 @@ def test_a_rejection_that_is_confirmed_stands(world: World, cap: int) -> None:
     second = Disturbed(world, raise_margins(cap + 1, lambda r: True))
     verdict, _ = judge_by(world, forward, second)
     assert verdict.reason is Reason.SAMPLING_MISMATCH
-    assert (verdict.group, verdict.rollout) == (world.chosen.audited[0], 5)
+    assert (verdict.group, verdict.rollout) == (world.valued[0], 5)
     assert len(second.asked) == 1
 
 
@@ -143,7 +157,7 @@ def test_a_third_rejection_stands_without_appeal(world: World, cap: int) -> None
     second = Disturbed(world, say_nothing_else)
     verdict, _ = judge_by(world, forward, second)
     assert verdict.reason is Reason.SAMPLING_MISMATCH
-    assert (verdict.group, verdict.rollout) == (world.chosen.audited[0], 6)
+    assert (verdict.group, verdict.rollout) == (world.valued[0], 6)
     assert len(second.asked) == trial.APPEALS_MAX == 2
 
 
@@ -152,7 +166,7 @@ def test_an_appeal_looks_at_every_test(world: World, cap: int) -> None:
     draft = world.mine()
     rollout = draft.groups[world.audited][2]
     draft.groups[world.audited][2] = replace(rollout, sketch=np.zeros_like(rollout.sketch))
-    verdict = world.judge(draft, appeal=Disturbed(world, say_nothing_else))
+    verdict = world.judge(draft, appeal=Disturbed(world, say_nothing_else), groups=world.valued)
     assert verdict.reason is Reason.SKETCH_MISMATCH
 
 
@@ -160,8 +174,8 @@ def test_the_first_tokens_of_all_rollouts_are_judged_before_the_rest_of_any(
     world: World, cap: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last rollout of the last group fails at once: no whole completion is ever measured."""
-    monkeypatch.setattr(trial, "HEAD_TOKENS", 1)
-    last = world.chosen.audited[-1]
+    judge_heads_first(monkeypatch)
+    last = world.valued[-1]
     forward = Disturbed(world, say_nothing_else)
     assert judge_by(world, forward)[0].accepted
     assert [max(call) for call in forward.asked[:2]] == [1, 1]
@@ -174,7 +188,9 @@ def test_the_first_tokens_of_all_rollouts_are_judged_before_the_rest_of_any(
     reader, context = world.seal(draft)
     forward = Disturbed(world, say_nothing_else)
     parts = world.tokenizer, forward, world.calibration, Ledger()
-    verdict, _ = judge(reader, world.hotkey, context, *parts, manifest=world.manifest)
+    verdict, _ = judge(
+        reader, world.hotkey, context, *parts, manifest=world.manifest, groups=world.valued
+    )
     assert verdict.reason is Reason.SAMPLING_MISMATCH
     assert (verdict.group, verdict.rollout, verdict.token) == (last, SIZE - 1, 0)
     assert forward.asked == [[1] * SIZE] * 2
@@ -191,7 +207,7 @@ def test_an_appeal_does_not_pass_over_forged_logprobs(world: World) -> None:
     rollout = draft.groups[world.audited][2]
     forged = replace(rollout, logprobs=np.zeros_like(rollout.logprobs))
     draft.groups[world.audited][2] = forged
-    verdict = world.judge(draft, appeal=Disturbed(world, say_nothing_else))
+    verdict = world.judge(draft, appeal=Disturbed(world, say_nothing_else), groups=world.valued)
     assert verdict.reason is Reason.LOGPROB_MISMATCH
 
 
@@ -199,7 +215,7 @@ def judge_heads(
     world: World, draft: Any, heads_fail: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch
 ) -> Any:
     """Heads of one token, some of which the first implementation alone finds wrong."""
-    monkeypatch.setattr(trial, "HEAD_TOKENS", 1)
+    judge_heads_first(monkeypatch)
     cap = world.parameters.tests.margin_cap
 
     def disturb(number: int, measured: Measurement) -> Measurement:
@@ -211,7 +227,15 @@ def judge_heads(
     reader, context = world.seal(draft)
     forward, second = Disturbed(world, disturb), Disturbed(world, say_nothing_else)
     parts = world.tokenizer, forward, world.calibration, Ledger()
-    return judge(reader, world.hotkey, context, *parts, manifest=world.manifest, appeal=second)[0]
+    return judge(
+        reader,
+        world.hotkey,
+        context,
+        *parts,
+        manifest=world.manifest,
+        appeal=second,
+        groups=world.valued,
+    )[0]
 
 
 def test_what_is_cleared_is_not_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +247,7 @@ def test_what_is_cleared_is_not_asked_again(world: World, monkeypatch: pytest.Mo
 def test_a_head_that_fails_is_cleared_by_the_whole_rollout_only(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draft, index = world.mine(), world.chosen.audited[0]
+    draft, index = world.mine(), world.valued[0]
     row = max(range(SIZE), key=lambda r: len(draft.groups[index][r].tokens))
     tokens = draft.groups[index][row].tokens.copy()
     tokens[1] = (tokens[1] + 1) % 90  # the cheat lies behind the head
@@ -236,21 +260,62 @@ def test_a_head_that_fails_is_cleared_by_the_whole_rollout_only(
 def test_heads_show_a_forged_sketch_before_anything_is_measured_whole(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "HEAD_TOKENS", 1)
-    draft, index = world.mine(), world.chosen.audited[-1]
+    judge_heads_first(monkeypatch)
+    draft, index = world.mine(), world.valued[-1]
     rollout = draft.groups[index][0]
-    draft.groups[index][0] = replace(rollout, sketch=np.full_like(rollout.sketch, -128))
+    draft.groups[index][0] = replace(rollout, sketch=np.full_like(rollout.sketch, -127))
     reader, context = world.seal(draft)
     forward = Disturbed(world, say_nothing_else)
     parts = world.tokenizer, forward, world.calibration, Ledger()
-    verdict, _ = judge(reader, world.hotkey, context, *parts, manifest=world.manifest)
+    verdict, _ = judge(
+        reader, world.hotkey, context, *parts, manifest=world.manifest, groups=world.valued
+    )
     assert verdict.reason is Reason.SKETCH_MISMATCH
     assert max(map(max, forward.asked)) == 1
 
 
-@pytest.mark.parametrize(("tokens", "first"), [(511, False), (512, True)])
-def test_heads_go_first_where_they_are_an_eighth_of_all(tokens: int, first: bool) -> None:
-    rollout = Rollout(
-        np.zeros(tokens, np.uint32), np.zeros(tokens, np.uint32), np.zeros((tokens, 2), np.int8)
+def test_an_audit_measures_all_its_rollouts_together(world: World) -> None:
+    """Each of another group, with its own prompt."""
+    forward = Disturbed(world, say_nothing_else)
+    draft = world.mine()
+    reader, context = world.seal(draft)
+    parts = world.tokenizer, forward, world.calibration, Ledger()
+    verdict, ledger = judge(reader, world.hotkey, context, *parts, manifest=world.manifest)
+    assert verdict.accepted
+    expected = [
+        len(draft.groups[group.index][r].tokens)
+        for group in world.chosen.audited
+        for r in world.find_audited(draft, group.index)
+    ]
+    assert forward.asked == [expected]
+    assert ledger.rollouts == len(expected) == world.parameters.work.audited_rollouts
+    audited = {group.index: group.audited for group in verdict.groups}
+    assert audited == {index: world.find_audited(draft, index) for index in world.valued}
+
+
+@pytest.mark.parametrize(("tokens", "first"), [(700, False), (701, True)])
+def test_heads_go_first_where_prompts_and_heads_are_an_eighth_of_all(
+    world: World, tokens: int, first: bool
+) -> None:
+    """With a prompt of 27 tokens: 8 · (27 + 64) = 27 + 701."""
+    asked: list[list[int]] = []
+
+    class Forward:
+        def measure(self, prompts: Any, completions: Any, *_: Any) -> list[Measurement]:
+            asked.append([len(tokens) for tokens in completions])
+            raise StopIteration
+
+    column = np.zeros(tokens, np.uint32)
+    rollout = Rollout(column, column, np.zeros((tokens, 2), np.int8))
+    hearing = trial.Trial(
+        world.hotkey,
+        world.context,
+        world.calibration,
+        world.projection,
+        lambda index: [1] * 27,
+        Forward(),
+        None,
     )
-    assert trial.are_heads_cheap({0: [rollout] * 2, 3: [rollout]}) is first
+    with pytest.raises(StopIteration):
+        hearing.process([{(0, 0): rollout, (3, 1): rollout}], Ledger())
+    assert asked == [[trial.HEAD_TOKENS if first else tokens] * 2]

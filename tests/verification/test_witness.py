@@ -8,8 +8,15 @@ import pytest
 
 from assay.protocol import Reason
 from assay.protocol.seeds import compute_witness_seed
-from assay.verification import Ledger, judge, make_projection, trial
-from tests.verification.test_trial import SIZE, Disturbed, World, raise_margins, say_nothing_else
+from assay.verification import Ledger, judge, make_projection
+from tests.verification.test_trial import (
+    SIZE,
+    Disturbed,
+    World,
+    judge_heads_first,
+    raise_margins,
+    say_nothing_else,
+)
 
 VALIDATOR, OTHER = b"\x11" * 32, b"\x22" * 32
 
@@ -21,38 +28,44 @@ def compute_witness(world: World, draft: Any, group: int, tokens: int | None = N
     for rollout in draft.groups[group]:
         completion = rollout.tokens[:tokens]
         prompt = world.get_prompt(group)
-        (measured,) = world.forward.measure(prompt, [completion], [bytes(32)], projection)
+        (measured,) = world.forward.measure([prompt], [completion], [bytes(32)], projection)
         found += measured.sketch[-1].tobytes()
     return found
 
 
 def test_it_is_the_last_tokens_state_under_the_validators_own_projection(world: World) -> None:
     draft = world.mine()
-    verdict = world.judge(draft, validator=VALIDATOR)
+    verdict = world.judge(draft, validator=VALIDATOR, groups=world.valued)
     assert verdict.accepted
     assert verdict.witness == b"".join(
-        compute_witness(world, draft, group) for group in world.chosen.audited
+        compute_witness(world, draft, group) for group in world.valued
     )
 
 
 def test_a_copied_witness_is_not_ones_own(world: World) -> None:
     draft = world.mine()
-    ours, theirs = (world.judge(draft, validator=v) for v in (VALIDATOR, OTHER))
+    ours, theirs = (
+        world.judge(draft, validator=v, groups=world.valued) for v in (VALIDATOR, OTHER)
+    )
     a, b = (np.frombuffer(v.witness, np.int8).astype(int) for v in (ours, theirs))
     assert (abs(a - b) > 1).mean() > 0.5
-    assert replace(ours, witness=b"") == replace(theirs, witness=b"") == world.judge(draft)
+    assert (
+        replace(ours, witness=b"")
+        == replace(theirs, witness=b"")
+        == world.judge(draft, groups=world.valued)
+    )
 
 
 def test_where_no_forward_pass_was_run_there_is_none(world: World) -> None:
     assert world.judge(world.mine()).witness == b""
     draft = world.mine()
     draft.is_committed = False
-    assert world.judge(draft, validator=VALIDATOR).witness == b""
+    assert world.judge(draft, validator=VALIDATOR, groups=world.valued).witness == b""
 
 
 def test_of_refused_work_it_goes_as_far_as_the_forward_pass_did(world: World) -> None:
     draft, cap = world.mine(), world.parameters.tests.margin_cap
-    first, second = world.chosen.audited
+    first, second = world.valued
     whole = [compute_witness(world, draft, group) for group in (first, second)]
     for calls, expected in (
         ([raise_margins(cap + 1, lambda r: r == 0)], whole[:1]),
@@ -67,7 +80,13 @@ def test_of_refused_work_it_goes_as_far_as_the_forward_pass_did(world: World) ->
         reader, context = world.seal(draft)
         parts = world.tokenizer, ByTurns(), world.calibration, Ledger()
         verdict, _ = judge(
-            reader, world.hotkey, context, *parts, manifest=world.manifest, validator=VALIDATOR
+            reader,
+            world.hotkey,
+            context,
+            *parts,
+            manifest=world.manifest,
+            validator=VALIDATOR,
+            groups=world.valued,
         )
         assert verdict.reason is Reason.SAMPLING_MISMATCH
         assert verdict.witness == b"".join(expected)
@@ -75,16 +94,16 @@ def test_of_refused_work_it_goes_as_far_as_the_forward_pass_did(world: World) ->
 
 def test_of_heads_it_is_the_heads_last_token(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second group's head fails: both heads were measured, and nothing whole."""
-    monkeypatch.setattr(trial, "HEAD_TOKENS", 1)
+    judge_heads_first(monkeypatch)
     draft = world.mine()
-    last = world.chosen.audited[-1]
+    last = world.valued[-1]
     tokens = draft.groups[last][SIZE - 1].tokens.copy()
     tokens[0] = (tokens[0] + 1) % 90
     world.rewrite(draft, last, SIZE - 1, tokens)
-    verdict = world.judge(draft, validator=VALIDATOR)
+    verdict = world.judge(draft, validator=VALIDATOR, groups=world.valued)
     assert verdict.reason is Reason.SAMPLING_MISMATCH
     assert verdict.witness == b"".join(
-        compute_witness(world, draft, group, tokens=1) for group in world.chosen.audited
+        compute_witness(world, draft, group, tokens=1) for group in world.valued
     )
 
 
@@ -101,6 +120,8 @@ def test_an_appeal_leaves_the_first_passs_witness(world: World) -> None:
         manifest=world.manifest,
         appeal=Disturbed(world, say_nothing_else),
         validator=VALIDATOR,
+        groups=world.valued,
     )
     assert verdict.accepted
-    assert verdict.witness == world.judge(world.mine(), validator=VALIDATOR).witness
+    again = world.judge(world.mine(), validator=VALIDATOR, groups=world.valued)
+    assert verdict.witness == again.witness

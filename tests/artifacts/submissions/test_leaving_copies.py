@@ -17,7 +17,7 @@ from assay.protocol import context_from_json
 VECTORS = Path(__file__).parents[2] / "vectors" / "context.json"
 CONTEXT = context_from_json(json.loads(VECTORS.read_text())["valid"])
 (HOTKEY,) = CONTEXT.commitments
-PACKED = PackedSubmission(HOTKEY, None, None, ())
+PACKED = PackedSubmission(HOTKEY, ())
 ROOT = CONTEXT.commitments[HOTKEY].root
 
 

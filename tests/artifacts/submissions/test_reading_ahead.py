@@ -7,21 +7,16 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions import mirror_writer, read_ahead
 from assay.artifacts.submissions.mirror_writer import MirrorWriter
 from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
 from assay.artifacts.submissions.submission_judge import judge_hotkey
 from assay.artifacts.submissions.submission_pack import (
-    PackedFooter,
-    PackedGroup,
-    PackedReader,
-    PackedRefusal,
+    PackedPart,
     PackedSubmission,
     compute_pack_max,
     encode_pack,
-    measure_pack,
 )
 from assay.artifacts.submissions.submission_reader import (
     KnownMirror,
@@ -33,9 +28,10 @@ from assay.network.store import HttpClient, HttpTimeouts
 from assay.network.store.deadlines import _allowance
 from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import get_challenge, get_context
-from assay.protocol import Footer, Phase, Reason, Refusal, encode_ss58
+from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK
+from assay.protocol.submission import Range
 from assay.protocol.window import compute_block
 from assay.verification import Ledger
 from tests.network.store.hostile import Hostile, answer
@@ -59,23 +55,16 @@ class Shown:
         )[0]
 
 
-@pytest.fixture(scope="module")
-def worker():
-    with ParquetWorker() as worker:
-        yield worker
-
-
 @pytest.fixture
-def shown(make_subnet, quick_miner, genesis, worker):
+def shown(make_subnet, quick_miner, genesis):
     subnet = make_subnet()
     miner = subnet.start(quick_miner)
     timing = subnet.parameters.timing
     subnet.run_to(miner, compute_block(timing, 0, Phase.AUDIT) + 6)
     challenge = get_challenge(subnet.chain, subnet.beacons, subnet.parameters, 0)
     context = get_context(subnet.chain, subnet.beacons, subnet.parameters, challenge)
-    sources = JudgeSources(
-        subnet.chain, subnet.beacons, subnet.checkpoints, {LOCATOR: subnet.store}, worker
-    )
+    stores = {LOCATOR: subnet.store}
+    sources = JudgeSources(subnet.chain, subnet.beacons, subnet.checkpoints, stores)
     return Shown(context, sources, genesis, make_object_name(encode_ss58(ALICE), 0))
 
 
@@ -85,7 +74,7 @@ class Broken:
     def open(self, name):
         return self
 
-    def size(self):
+    def read(self, start, end):
         raise StoreError("the wire is cut")
 
     def get(self, name, limit):
@@ -98,7 +87,7 @@ class Silent(Broken):
     def __init__(self):
         self.free = threading.Event()
 
-    def size(self):
+    def read(self, start, end):
         assert self.free.wait(60)
 
 
@@ -210,7 +199,7 @@ def test_memory_is_bounded(shown, monkeypatch):
 def test_memory_is_bounded_by_what_may_still_come(shown):
     """Of files that are under way the largest that can come counts: nobody waits for it to come."""
     silent, names = Silent(), [b"%032d" % number for number in range(read_ahead.AHEAD)]
-    # as on the main network, where sixty-four of the largest would be half a gigabyte
+    # as on the main network, where sixty-four of the largest would be most of a gigabyte
     context = replace(
         shown.context,
         parameters=replace(shown.context.parameters, work=MAIN_WORK),
@@ -218,7 +207,7 @@ def test_memory_is_bounded_by_what_may_still_come(shown):
         commitments=dict.fromkeys(names, shown.context.commitments[ALICE]),
     )
     largest = compute_pack_max(context.parameters)
-    assert read_ahead.AHEAD * largest > read_ahead.KEPT_BYTES > read_ahead.THREADS * largest
+    assert read_ahead.AHEAD * largest > read_ahead.KEPT_BYTES > 16 * largest
     with closing(ReadAhead(with_store(shown, silent))) as ahead:
         begun = [name for name in names if ahead.begin(context, name)]
         assert len(begun) * largest <= read_ahead.KEPT_BYTES < (len(begun) + 1) * largest
@@ -233,15 +222,6 @@ def test_memory_is_bounded_by_what_may_still_come(shown):
         assert ahead.begin(replace(context, window=9), names[0])
 
 
-def test_a_pack_is_measured_by_all_that_a_peer_chooses():
-    footer = PackedFooter(b"h" * 100, (b"l" * 32,) * 7)
-    refusal = PackedRefusal(Reason.MALFORMED, "d" * 50)
-    groups = PackedGroup(0, b"r" * 1_000, None), PackedGroup(1, None, refusal)
-    packed = PackedSubmission(ALICE, footer, None, groups)
-    assert measure_pack(packed) == 100 + 7 * 32 + 1_000 + 50
-    assert measure_pack(PackedSubmission(ALICE, None, refusal, ())) == 50
-
-
 def test_a_window_that_is_over_is_forgotten(shown, monkeypatch):
     monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
     with closing(ReadAhead(shown.sources)) as ahead:
@@ -252,33 +232,10 @@ def test_a_window_that_is_over_is_forgotten(shown, monkeypatch):
         assert ahead.tries == {}
 
 
-def test_a_file_that_is_broken_at_each_block_gets_no_more_of_the_parsers_time(
-    shown, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
-    store = open_folder(tmp_path)
-    genuine = shown.sources.stores[LOCATOR].get(shown.name, 1 << 24)
-    store.put(shown.name, genuine[:10] + b"junk" + genuine[14:])
-    left = []
-    with closing(ReadAhead(with_store(shown, store))) as ahead:
-        for _ in range(3):
-            assert ahead.choose(shown.context, [ALICE]) == ALICE
-            assert not ahead.take(shown.context, ALICE).packed.is_whole
-            ((_, budget),) = ahead.budgets.items()
-            left.append(budget.left)
-        budget.left = 0.0
-        ahead.choose(shown.context, [ALICE])
-        spent = ahead.take(shown.context, ALICE).read_footer()
-        ahead.forget(0)
-        assert ahead.budgets == {}
-    assert left == sorted(left, reverse=True)
-    assert spent.reason is Reason.TOO_LARGE
-
-
 def test_a_second_try_of_the_judges_own_waits_for_no_server_for_long(shown, monkeypatch):
     """On its thread, everybody else waits with it."""
     monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
-    monkeypatch.setattr(read_ahead, "is_committed", lambda *_: 1 // 0)
+    monkeypatch.setattr(read_ahead, "read_opening", lambda *_: 1 // 0)
 
     class Watching:
         def open(self, name):
@@ -301,7 +258,7 @@ def test_our_own_fault_is_ours(shown, monkeypatch):
     def break_down(*_):
         raise ValueError("a defect")
 
-    monkeypatch.setattr(read_ahead, "is_committed", break_down)
+    monkeypatch.setattr(read_ahead, "read_opening", break_down)
     with closing(ReadAhead(shown.sources)) as ahead:
         assert ahead.choose(shown.context, [ALICE]) == ALICE
         assert shown.judge(replace(shown.sources, ahead=ahead)).accepted
@@ -316,7 +273,7 @@ def test_a_defect_costs_neither_a_thread_nor_the_bytes_it_had_reserved(shown, mo
 
     with closing(ReadAhead(shown.sources, threads=1)) as ahead:
         with monkeypatch.context() as broken:
-            broken.setattr(read_ahead, "is_committed", break_down)
+            broken.setattr(read_ahead, "read_opening", break_down)
             assert ahead.choose(shown.context, [ALICE]) == ALICE
             with pytest.raises(AttributeError, match="a defect"):
                 ahead.take(shown.context, ALICE)
@@ -381,7 +338,7 @@ def test_a_verdict_says_nothing_of_the_validators_network(shown, caplog, ahead):
             sources = replace(shown.sources, stores=ReadableStores([], client))
             if ahead:
                 fetched = fetch(open_submission(shown.context, ALICE, sources))
-                said.add(fetched.packed.refusal.detail)
+                said.add(fetched.packed.parts[0].refusal.detail)
             else:
                 said.add(shown.judge(sources).detail)
     root = f"http://127.0.0.1:{port}"  # a place that the operator has named
@@ -425,27 +382,15 @@ def test_a_store_that_is_away_is_made_good_by_a_mirror(shown, tmp_path):
     assert shown.judge(with_mirrors(replace(shown.sources, stores={}), mirror)).accepted
 
 
-def test_a_store_with_other_bytes_is_made_good_by_a_mirror(shown, tmp_path):
-    """In the footer, or in a group that the audit asks for."""
-    mirror, _ = mirror_of(shown, tmp_path / "mirror")
-    genuine = shown.sources.stores[LOCATOR].get(shown.name, 1 << 24)
-    for place in (10, len(genuine) // 2, len(genuine) - 200):
-        store = open_folder(tmp_path / str(place))
-        spoiled = genuine[:place] + bytes([genuine[place] ^ 1]) + genuine[place + 1 :]
-        store.put(shown.name, spoiled)
-        assert shown.judge(with_store(shown, store, [mirror])).accepted
-    assert not shown.judge(with_store(shown, store)).accepted
-
-
 class Dripping(Broken):
     """One that takes all the time it is given."""
 
-    def size(self):
+    def read(self, start, end):
         _allowance.get().seconds = 0.0
         raise StoreError("it drips")
 
     def get(self, name, limit):
-        self.size()
+        self.read(0, limit)
 
 
 def test_a_store_that_drips_to_some_validators_leaves_time_for_mirrors(shown, tmp_path):
@@ -462,52 +407,6 @@ def test_a_store_that_drips_to_some_validators_leaves_time_for_mirrors(shown, tm
     assert found.root
 
 
-def test_a_mirror_that_lies_changes_nothing(shown, tmp_path):
-    mirror, name = mirror_of(shown, tmp_path / "mirror")
-    good = mirror.get(name, 1 << 24)
-    plain = shown.judge(with_store(shown, Broken()))
-    other = fetch(open_submission(shown.context, ALICE, shown.sources))
-    footer = replace(other.packed.footer, leaves=(bytes(32),) * 4)
-
-    def with_groups(**fields):
-        groups = tuple(replace(group, **fields) for group in other.packed.groups)
-        return encode_pack(replace(other.packed, groups=groups))
-
-    lies = [
-        b"",
-        b"x" * 100,
-        good[:-1],
-        good + b"x",
-        good[:50] + b"\0" + good[51:],
-        encode_pack(replace(other.packed, footer=footer)),
-        encode_pack(replace(other.packed, footer=None)),
-        with_groups(rows=b"junk"),
-        with_groups(rows=other.packed.groups[0].rows),
-        *(
-            with_groups(rows=None, refusal=PackedRefusal(reason, "so says the mirror"))
-            for reason in (Reason.MALFORMED, Reason.SAMPLING_MISMATCH, Reason.ACCEPTED)
-        ),
-    ]
-    for lie in lies:
-        mirror.put(name, lie)
-        assert shown.judge(with_store(shown, Broken(), [mirror])) == plain
-        assert shown.judge(with_mirrors(shown.sources, mirror)).accepted
-
-
-def test_mirrors_with_a_part_each_make_a_whole(shown, tmp_path):
-    whole = fetch(open_submission(shown.context, ALICE, shown.sources))
-    mirrors = []
-    for part in range(2):
-        groups = tuple(group for group in whole.packed.groups if group.index % 2 == part)
-        store = open_folder(tmp_path / str(part))
-        name = make_mirror_name(0, shown.context.commitments[ALICE].root)
-        store.put(name, encode_pack(replace(whole.packed, groups=groups)))
-        mirrors.append(store)
-    assert shown.judge(with_store(shown, Broken(), mirrors)).accepted
-    found = shown.judge(with_store(shown, Broken(), mirrors[:1]))
-    assert found.reason is Reason.NOT_REVEALED
-
-
 def test_a_validator_leaves_what_it_read_and_clears_away_the_old(shown, tmp_path):
     store = open_folder(tmp_path)
     store.put("mirrors/-3/old", b"no window of ours")
@@ -521,9 +420,8 @@ def test_a_validator_leaves_what_it_read_and_clears_away_the_old(shown, tmp_path
     assert store.list("mirrors") == ("mirrors/-3/old", f"mirrors/2/{root}", f"mirrors/3/{root}")
     context = replace(shown.context, window=3)
     reader = open_submission(context, ALICE, with_store(shown, Broken(), [store]))
-    footer = reader.read_footer()
-    assert isinstance(footer, Footer)
-    assert reader.read_group(0) == PackedReader(packed).read_group(0)
+    for part in packed.parts:
+        assert reader.read(Range(part.start, part.size), lambda data: data) == part.data
 
 
 def test_what_waits_for_a_store_that_stalls_is_bounded_by_bytes(shown, caplog):
@@ -542,8 +440,9 @@ def test_what_waits_for_a_store_that_stalls_is_bounded_by_bytes(shown, caplog):
 
     store = Stalls()
     size = mirror_writer.WAITING_BYTES // 4
-    packed = PackedSubmission(ALICE, None, None, (PackedGroup(0, bytes(size), None),))
-    huge = PackedSubmission(ALICE, None, None, (PackedGroup(0, bytes(5 * size), None),))
+    packed, huge = (
+        PackedSubmission(ALICE, (PackedPart(0, n, bytes(n), None),)) for n in (size, 5 * size)
+    )
     with closing(MirrorWriter(store, 2)) as mirror:
         mirror.put(0, bytes(32), packed)
         assert started.wait(60)  # what is being written counts
@@ -582,5 +481,7 @@ def test_a_mirror_that_cannot_be_written_is_said_once(shown, caplog):
 def test_nobody_is_asked_where_there_is_no_mirror(shown):
     assert know_no_mirrors(bytes(32)) == ()
     empty = replace(shown.context, commitments={})
-    found = open_submission(empty, ALICE, shown.sources).read_footer()
-    assert isinstance(found, Refusal)
+    reader = open_submission(empty, ALICE, shown.sources)
+    found = reader.read(Range(0, 1), lambda data: data)
+    assert found.reason is Reason.NOT_REVEALED
+    assert found.unbound

@@ -1,195 +1,88 @@
-"""What a miner writes is what a judge reads, from no more bytes than it asks for."""
+"""A miner's file: one way to write it, nothing of it changed unseen, no more of it read than asked.
 
-import struct
-from collections.abc import Callable
-from itertools import combinations
+Group by group it is in `tests/protocol/test_submission.py`; what a judge makes of files that lie,
+in `tests/verification/test_file_attacks.py`.
+"""
+
+import io
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions.submission_file import SubmissionFile, write_submission
-from assay.artifacts.submissions.submission_layout import SubmissionLimits
-from assay.cage import Budget
-from assay.protocol import Footer, Reason, Refusal, Rollout
-from assay.protocol.encoding import encode
-from assay.protocol.submission import compute_group_leaf, encode_rollout, split_rows
+from assay.artifacts.submissions.submission_file import SubmissionFile, read_whole
+from assay.protocol import EncodingError, Reason, Refusal, Rollout
+from assay.protocol.submission import (
+    HEADER_BYTES,
+    LOGPROB_MAX,
+    compute_submission_root,
+    get_opening_bytes,
+)
 from tests.artifacts.conftest import (
-    LIMITS,
+    ID_BITS,
+    Group,
     MemorySource,
+    Shown,
+    are_equal,
     expect,
     make_groups,
-    make_header,
-    make_rollout,
-    split_file,
+    show,
 )
 
-U32 = st.integers(0, 2**32 - 1)
-TOKEN = st.tuples(U32, U32, st.integers(-128, 127), st.integers(-128, 127))
+SIZE = 3
+TOKEN = st.tuples(
+    st.integers(0, 3) | st.integers(0, 2**ID_BITS - 1),
+    st.integers(0, 1) | st.integers(0, LOGPROB_MAX),
+    st.integers(-127, 127),
+    st.integers(-127, 127),
+)
+EDITS = st.lists(st.tuples(st.integers(0, 2**16), st.integers(1, 255)), min_size=1, max_size=3)
 
 
-def _make_rollout(tokens: list[tuple[int, int, int, int]]) -> Rollout:
+def make_rollout(tokens: list[tuple[int, int, int, int]]) -> Rollout:
     table = np.array(tokens, np.int64)
     return Rollout(
         table[:, 0].astype(np.uint32), table[:, 1].astype(np.uint32), table[:, 2:].astype(np.int8)
     )
 
 
-ROLLOUT = st.lists(TOKEN, min_size=1, max_size=LIMITS.max_tokens).map(_make_rollout)
-GROUP = st.lists(ROLLOUT, min_size=LIMITS.group_size, max_size=LIMITS.group_size)
+ROLLOUT = st.lists(TOKEN, min_size=1, max_size=40).map(make_rollout)
+GROUP = st.lists(ROLLOUT, min_size=SIZE, max_size=SIZE)
 
 
-def read(
-    source: MemorySource, worker: ParquetWorker, limits: SubmissionLimits = LIMITS
-) -> SubmissionFile:
-    return SubmissionFile(source, worker, limits)
+@pytest.fixture(scope="module")
+def shown() -> Shown:
+    return show(make_groups(5))
 
 
-@settings(max_examples=40, deadline=None)
-@given(groups=st.lists(GROUP, min_size=1, max_size=3))
-def test_round_trip(worker: ParquetWorker, groups: list[list[Rollout]]) -> None:
-    header = make_header(len(groups))
-    file = read(MemorySource(write_submission(header, groups)), worker)
-    footer = file.read_footer()
-    assert isinstance(footer, Footer)
-    assert footer.header == encode(header)
-    for index, group in enumerate(groups):
-        rows = [encode_rollout(rollout) for rollout in group]
-        data = file.read_group(index)
-        assert data == b"".join(rows)
-        assert split_rows(data, LIMITS.group_size) == rows
-        assert compute_group_leaf(index, rows) == footer.leaves[index]
+def change(data: bytes, edits: list[tuple[int, int]]) -> bytes:
+    """Some bytes of it others; none where it is empty."""
+    changed = bytearray(data)
+    for place, other in edits if data else ():
+        changed[place % len(data)] ^= other
+    return bytes(changed)
 
 
-def test_largest_file_of_the_main_network(worker: ParquetWorker) -> None:
-    limits = SubmissionLimits(group_size=16, group_cap=1_024, max_tokens=4_096)
-    random = np.random.default_rng(0)
-    one = make_rollout(random, 1)
-    groups = [[one] * 16] * 1_023 + [[make_rollout(random, 4_096) for _ in range(16)]]
-    source = MemorySource(write_submission(make_header(1_024), groups))
-    file = read(source, worker, limits)
-    footer = file.read_footer()
-    assert isinstance(footer, Footer)
-    assert len(footer.leaves) == 1_024
-    data = file.read_group(1_023)
-    assert isinstance(data, bytes)
-    assert len(data) == limits.group_bytes
+# --- canonical
 
 
-def test_only_the_tail_and_the_wanted_row_group_are_read(
-    worker: ParquetWorker, honest: bytes, groups: list[list[Rollout]]
-) -> None:
-    body, _ = split_file(honest)
-    source = MemorySource(honest)
-    file = read(source, worker)
-    file.read_footer()
-    end = len(honest)
-    assert source.reads == [(end - 8, end), (len(body), end - 8)]
-    for index in (2, 0, 1):
-        file.read_group(index)
-    ranges = sorted(source.reads[2:])
-    assert len(ranges) == len(groups)
-    assert ranges[0][0] >= 4
-    assert ranges[-1][1] <= len(body)
-    assert all(a[1] <= b[0] or b[1] <= a[0] for a, b in combinations(ranges, 2))
-    for index, (start, stop) in enumerate(ranges):
-        alone = bytes(start) + honest[start:stop] + bytes(len(body) - stop) + honest[len(body) :]
-        found = read(MemorySource(alone), worker).read_group(index)
-        assert found == b"".join(map(encode_rollout, groups[index]))
+@settings(max_examples=60, deadline=None)
+@given(groups=st.lists(GROUP, min_size=1, max_size=4))
+def test_what_is_written_is_read(groups: list[Group]) -> None:
+    shown = show(groups)
+    found = shown.read_all()
+    assert not isinstance(found, Refusal), found
+    assert all(map(are_equal, found, groups))
+    assert show(found).data == shown.data
+    _, whole = read_whole(io.BytesIO(shown.data))
+    assert all(map(are_equal, whole, groups))
 
 
-def test_nothing_is_read_before_it_is_asked_for(worker: ParquetWorker, honest: bytes) -> None:
-    source = MemorySource(honest)
-    read(source, worker)
-    assert source.reads == []
-
-
-def test_no_row_group_of_a_refused_file_is_read(worker: ParquetWorker, honest: bytes) -> None:
-    source = MemorySource(honest)
-    file = read(source, worker, SubmissionLimits(group_size=5, group_cap=8, max_tokens=64))
-    refusals = [file.read_footer(), file.read_group(0), file.read_group(7)]
-    assert {r.reason for r in refusals if isinstance(r, Refusal)} == {Reason.MALFORMED}
-    assert len(source.reads) == 2
-
-
-def test_a_group_that_is_not_there_is_the_callers_fault(
-    open_bytes: Callable[..., SubmissionFile], honest: bytes
-) -> None:
-    for index in (-1, 3):
-        with pytest.raises(IndexError):
-            open_bytes(honest).read_group(index)
-
-
-def test_file_that_goes_away_while_it_is_read(worker: ParquetWorker, honest: bytes) -> None:
-    source = MemorySource(honest)
-    file = read(source, worker)
-    assert isinstance(file.read_footer(), Footer)
-    source.data = None
-    expect(file.read_group(0), Reason.NOT_REVEALED)
-
-
-def test_file_that_shrinks_while_it_is_read(worker: ParquetWorker, honest: bytes) -> None:
-    source = MemorySource(honest)
-    file = read(source, worker)
-    assert isinstance(file.read_footer(), Footer)
-    source.data = honest[:100]
-    expect(file.read_group(0), Reason.MALFORMED, "cannot be read")
-
-
-def test_store_that_sends_more_than_it_was_asked_for(worker: ParquetWorker, honest: bytes) -> None:
-    source = MemorySource(honest)
-    file = read(source, worker)
-    assert isinstance(file.read_footer(), Footer)
-    source.read = lambda start, end: honest[start : end + 1]  # type: ignore[method-assign]
-    expect(file.read_group(0), Reason.MALFORMED, "cannot be read")
-
-
-def test_file_that_is_exchanged_while_it_is_read(worker: ParquetWorker, honest: bytes) -> None:
-    source = MemorySource(honest)
-    file = read(source, worker)
-    assert isinstance(file.read_footer(), Footer)
-    source.data = bytes(len(honest))
-    expect(file.read_group(0), Reason.MALFORMED)
-
-
-def test_file_beyond_every_limit(worker: ParquetWorker) -> None:
-    class Huge(MemorySource):
-        def size(self) -> int:
-            return 1 << 80
-
-    expect(read(Huge(b""), worker).read_footer(), Reason.TOO_LARGE)
-
-
-@pytest.mark.parametrize("reply", [b"", bytes(8), b"\xff" * 8, b"\0\0\0\1\0\0\0\1a", bytes(56)])
-def test_child_whose_answer_has_no_form(honest: bytes, reply: bytes) -> None:
-    class Possessed(ParquetWorker):
-        def parse(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
-            return reply
-
-    expect(read(MemorySource(honest), Possessed()).read_footer(), Reason.MALFORMED)
-
-
-@pytest.mark.parametrize("span", [(0, 9), (4, 4), (9, 4), (4, 1 << 62), (4, 100_000), (-99, -8)])
-def test_child_that_sends_the_reader_elsewhere(honest: bytes, span: tuple[int, int]) -> None:
-    source = MemorySource(data := honest + bytes(200_000) + honest)
-
-    class Possessed(ParquetWorker):
-        def parse(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
-            start, end = (place if place >= 0 else len(data) + place for place in span)
-            return struct.pack(">II32xQQ", 0, 1, start, end)
-
-    found = read(source, Possessed()).read_footer()
-    assert isinstance(found, Refusal)
-    assert len(source.reads) == 2
-
-
-def test_same_input_same_bytes() -> None:
-    first, second = make_groups(3), make_groups(3)
+def test_same_rows_same_bytes(shown: Shown) -> None:
     strided = [
         [
             Rollout(
@@ -197,87 +90,135 @@ def test_same_input_same_bytes() -> None:
             )
             for r in group
         ]
-        for group in second
+        for group in make_groups(5)
     ]
-    written = write_submission(make_header(3), first)
-    assert written == write_submission(make_header(3), first)
-    assert written == write_submission(make_header(3), strided)
+    assert show(make_groups(5)).data == show(strided).data == shown.data
 
 
-def test_the_file_is_written_as_specified(honest: bytes) -> None:
-    file = pq.ParquetFile(pa.BufferReader(honest))
-    metadata = file.metadata
-    assert set(metadata.metadata) == {b"assay.header", b"assay.leaves"}
-    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [4] * 3
-    columns = [metadata.row_group(1).column(i) for i in range(3)]
-    assert {column.compression for column in columns} == {"ZSTD"}
-    assert not any(column.is_stats_set for column in columns)
-    assert not any(field.nullable for field in file.schema_arrow)
+@settings(max_examples=150, deadline=None)
+@given(edits=EDITS)
+def test_no_byte_changes_unseen(shown: Shown, edits: list[tuple[int, int]]) -> None:
+    """Whatever is served instead is not what was committed to: others may have that."""
+    served = change(shown.data, edits)
+    if served == shown.data:
+        return
+    found = shown.read_all(served)
+    assert isinstance(found, Refusal), found
+    assert found.unbound
+    try:
+        opening, groups = read_whole(io.BytesIO(served))
+        list(groups)
+    except EncodingError:
+        return
+    assert compute_submission_root(opening.header) != shown.committed.root
 
 
-WRONG: dict[str, Any] = {
-    "no group": [],
-    "fewer groups than the header says": make_groups(2),
-    "groups of two sizes": [*make_groups(2), make_groups(1)[0][:2]],
-    "groups of nobody": [[], [], []],
-    "an empty rollout": [[make_rollout(np.random.default_rng(0), 0)]] * 3,
-    "columns of two lengths": [
-        [Rollout(np.ones(2, np.uint32), np.ones(1, np.uint32), np.ones((2, 2), np.int8))]
-    ]
-    * 3,
-}
+@settings(max_examples=60, deadline=None)
+@given(place=st.integers(0, 2**16), size=st.integers(1, 99), new=st.binary(max_size=200))
+def test_nothing_is_put_in_or_left_out(shown: Shown, place: int, size: int, new: bytes) -> None:
+    start = place % len(shown.data)
+    served = shown.data[:start] + new + shown.data[start + size :]
+    found = shown.read_all(served)
+    if served.startswith(shown.data):  # what lies behind is no part of it
+        assert not isinstance(found, Refusal)
+    else:
+        assert isinstance(found, Refusal)
+        assert found.unbound
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_what_no_miner_should_write(name: str) -> None:
-    with pytest.raises(ValueError, match=r"group|token|column"):
-        write_submission(make_header(3), WRONG[name])
-
-
-@pytest.mark.parametrize(
-    "sizes", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (1 << 12, 1, 1 << 12), (1, 16_385, 1)]
-)
-def test_limits_that_the_worker_cannot_hold(sizes: tuple[int, int, int]) -> None:
-    with pytest.raises(ValueError, match="Parquet worker"):
-        SubmissionLimits(*sizes)
-
-
-class CountingWorker:
-    """Passes requests on, and counts them."""
-
-    def __init__(self, worker: ParquetWorker) -> None:
-        self.worker = worker
-        self.asked = 0
-
-    def parse(self, *arguments: Any) -> Any:
-        self.asked += 1
-        return self.worker.parse(*arguments)
-
-
-def test_groups_that_are_expected_come_together(worker: ParquetWorker, honest: bytes) -> None:
-    alone = read(MemorySource(honest), worker)
-    counting = CountingWorker(worker)
-    together = SubmissionFile(MemorySource(honest), counting, LIMITS, (0, 2))  # type: ignore[arg-type]
-    for index in (2, 0, 1, 2):
-        assert together.read_group(index) == alone.read_group(index)
-    # footer, both that were expected, one that was not, one for the second time
-    assert counting.asked == 4
-
-
-@pytest.mark.parametrize("place", ["broken", "missing"])
-def test_a_bad_group_among_the_expected_spoils_itself_alone(
-    worker: ParquetWorker, honest: bytes, place: str
+@settings(max_examples=150, deadline=None)
+@given(edits=EDITS, which=st.integers(0, 2), where=st.integers(0, 4))
+def test_any_bytes_may_be_committed_to(
+    shown: Shown, edits: list[tuple[int, int]], which: int, where: int
 ) -> None:
-    source = MemorySource(honest)
-    opened = read(source, worker)
-    opened.read_footer()
-    source.reads.clear()
-    opened.read_group(1)
-    ((start, end),) = source.reads
-    spoiled = honest[:start] + bytes(end - start) + honest[end:]
-    expected = (0, 1, 2) if place == "broken" else (0, 2, 99)
-    alone = read(MemorySource(spoiled), worker)
-    together = SubmissionFile(MemorySource(spoiled), worker, LIMITS, expected)
-    for index in range(3):
-        assert together.read_group(index) == alone.read_group(index)
-    assert isinstance(alone.read_group(1), Refusal)
+    """They are refused for what they are, by all alike, or they are another honest file."""
+
+    parts = list(shown.parts[where])
+    parts[which] = change(parts[which], edits)
+    lie = shown.change({where: (parts[0], parts[1], parts[2])})
+    found = lie.read_all()
+    if isinstance(found, Refusal):
+        assert found.reason in (Reason.MALFORMED, Reason.ROOT_MISMATCH, Reason.TOO_LARGE)
+        assert found.detail.isprintable()
+        assert found.group == where
+    else:
+        assert show(found).data == lie.data
+
+
+# --- in a store
+
+
+def test_only_what_is_asked_for_is_read(shown: Shown) -> None:
+    """An audit's ranges do not touch each other twice, and nothing else of the file matters."""
+    source = MemorySource(shown.data)
+    honest = shown.read(SubmissionFile(source))
+    assert not isinstance(honest, Refusal)
+    assert source.reads[0] == (0, get_opening_bytes(5))
+    ranges = sorted(source.reads)
+    assert all(one[1] <= other[0] for one, other in pairwise(ranges))
+    assert sum(end - start for start, end in ranges) < len(shown.data)
+    alone = bytearray(len(shown.data))
+    for start, end in ranges:
+        alone[start:end] = shown.data[start:end]
+    found = shown.read(bytes(alone))
+    assert not isinstance(found, Refusal)
+    for one, other in zip(honest, found, strict=True):
+        assert (one.index, one.valued) == (other.index, other.valued)
+        assert are_equal(list(one.audited.values()), list(other.audited.values()))
+
+
+def test_nothing_is_read_before_it_is_asked_for(shown: Shown) -> None:
+    source = MemorySource(shown.data)
+    SubmissionFile(source)
+    assert source.reads == []
+
+
+def test_no_group_of_a_refused_file_is_read(shown: Shown) -> None:
+    source = MemorySource(shown.data)
+    context = replace(shown.context, window=shown.context.window + 1)
+    found = replace(shown, context=context).read(SubmissionFile(source))
+    expect(found, Reason.WRONG_HEADER)
+    assert source.reads == [(0, get_opening_bytes(5))]
+
+
+def test_missing_file(shown: Shown) -> None:
+    expect(shown.read(SubmissionFile(MemorySource(None))), Reason.NOT_REVEALED, "no such file")
+
+
+@pytest.mark.parametrize("left", [0, 1, HEADER_BYTES, get_opening_bytes(5), -1])
+def test_file_that_is_cut_off(shown: Shown, left: int) -> None:
+    found = shown.read_all(shown.data[:left] or b"\0")
+    expect(found, Reason.NOT_REVEALED, "ends before byte")
+    assert isinstance(found, Refusal)
+    assert found.unbound
+
+
+class Changing(MemorySource):
+    """One that becomes another once its opening has been read."""
+
+    def __init__(self, data: bytes, later: bytes | None) -> None:
+        super().__init__(data)
+        self.later = later
+
+    def read(self, start: int, end: int) -> bytes | None:
+        found = super().read(start, end)
+        self.data = self.later
+        return found
+
+
+def test_file_that_changes_while_it_is_read(shown: Shown) -> None:
+    def read(later: bytes | None) -> Any:
+        return shown.read(SubmissionFile(Changing(shown.data, later)))
+
+    expect(read(None), Reason.NOT_REVEALED, "no such file")
+    expect(read(shown.data[: get_opening_bytes(5)]), Reason.NOT_REVEALED, "ends before byte")
+    expect(read(bytes(len(shown.data))), Reason.ROOT_MISMATCH)
+    expect(read(show(make_groups(5, longest=63)).data.ljust(1 << 16)), Reason.ROOT_MISMATCH)
+
+
+def test_store_that_sends_more_than_it_was_asked_for(shown: Shown) -> None:
+    class Generous(MemorySource):
+        def read(self, start: int, end: int) -> bytes | None:
+            return super().read(start, end + 1)
+
+    expect(shown.read(SubmissionFile(Generous(shown.data))), Reason.NOT_REVEALED)

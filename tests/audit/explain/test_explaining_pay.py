@@ -66,14 +66,12 @@ def open_session(mortal, stores, chain=None):
     )
 
 
-def ask(mortal, worker, hotkey, window, chain=None, **options):
+def ask(mortal, hotkey, window, chain=None, **options):
     stores = Stores(**{LOCATOR: mortal.store})
     session = open_session(mortal, stores, chain)
     given = {"model": None, "validator": None, "records": None} | options
     given.setdefault("folder", mortal.folder.parent / "miner")
-    facts, _ = gather_from_network(
-        session, NoOutlines(), worker, WindowQuery(hotkey, window, **given)
-    )
+    facts, _ = gather_from_network(session, NoOutlines(), WindowQuery(hotkey, window, **given))
     return explain(facts)
 
 
@@ -81,8 +79,8 @@ def has(lines, *words):
     return any(all(word in line for word in words) for line in lines)
 
 
-def test_the_settlement_is_followed_from_score_to_pay(mortal, worker):
-    explanation = ask(mortal, worker, ALICE, 3)
+def test_the_settlement_is_followed_from_score_to_pay(mortal):
+    explanation = ask(mortal, ALICE, 3)
     assert explanation.accepted
     assert explanation.who == f"validator {encode_ss58(VALIDATOR)}"
     settled = explanation.facts.settled
@@ -96,47 +94,47 @@ def test_the_settlement_is_followed_from_score_to_pay(mortal, worker):
     assert explanation.to_json()["settlement"]["share"] == round(settled.score / settled.total, 6)
 
 
-def test_cheating_in_another_window_zeroes_this_one_and_is_named(mortal, worker):
+def test_cheating_in_another_window_zeroes_this_one_and_is_named(mortal):
     (settled,) = (s for s in mortal.validator.settlements if 2 in s.windows)
     window = next(w for w in settled.windows if w != 2)
-    explanation = ask(mortal, worker, CAROL, window)
+    explanation = ask(mortal, CAROL, window)
     assert explanation.accepted  # this very window was fine
     assert explanation.facts.settled.score == 0
     assert has(explanation.pay, "zeroed", "window 2 (SKETCH_MISMATCH)")
 
 
-def test_two_withheld_windows_zero_the_rest_and_are_named(mortal, worker):
+def test_two_withheld_windows_zero_the_rest_and_are_named(mortal):
     mortal.play(20)  # to a settlement that holds two of them
     for settlement in mortal.validator.settlements:
         withheld = [w for w in settlement.windows if w % 3 == 0]
         fine = [w for w in settlement.windows if w % 3]
         if not fine:
             continue
-        explanation = ask(mortal, worker, BOB, fine[0])
+        explanation = ask(mortal, BOB, fine[0])
         named = [f"window {w} (NOT_REVEALED)" for w in withheld]
         assert has(explanation.pay, "zeroed", *named) is (len(withheld) > 1)
     assert any(sum(w % 3 == 0 for w in s.windows) > 1 for s in mortal.validator.settlements)
 
 
-def test_a_folder_alone_tells_the_same(mortal, worker):
+def test_a_folder_alone_tells_the_same(mortal):
     for hotkey in (ALICE, BOB, CAROL):
-        by_chain = ask(mortal, worker, hotkey, 2)
-        facts, _ = gather_from_folder(mortal.folder, hotkey, 2, None, None, worker)
+        by_chain = ask(mortal, hotkey, 2)
+        facts, _ = gather_from_folder(mortal.folder, hotkey, 2, None, None)
         by_folder = explain(facts)
         assert by_folder.reason is by_chain.reason
         assert by_folder.facts.settled == by_chain.facts.settled
 
 
-def test_before_the_record_is_out_the_block_that_settles_is_named(mortal, worker):
+def test_before_the_record_is_out_the_block_that_settles_is_named(mortal):
     newest = max(w for w, audit in mortal.validator.judged_windows.items() if audit.verdicts)
-    explanation = ask(mortal, worker, ALICE, newest)
+    explanation = ask(mortal, ALICE, newest)
     assert explanation.facts.said == ()
     end, head = compute_block(TIMING, newest, Phase.VERDICT_END), mortal.real.get_head()
     assert head < end
     assert has(explanation.pay, f"window {newest} is still open until block {end}", f"block {head}")
     block = explanation.facts.settles_at
     assert has(explanation.pay, f"epoch block {block}")
-    facts, _ = gather_from_folder(mortal.folder, ALICE, newest - 1, None, None, worker)
+    facts, _ = gather_from_folder(mortal.folder, ALICE, newest - 1, None, None)
     if not facts.settled:
         assert has(explain(facts).notes, "has not published its record")
 
@@ -156,13 +154,13 @@ class Permits:
         return [replace(row, permit=self._permit) for row in rows]
 
 
-def test_a_validator_without_permit_counts_for_nobody(mortal, worker):
+def test_a_validator_without_permit_counts_for_nobody(mortal):
     for permit in (True, False):
-        explanation = ask(mortal, worker, ALICE, 3, Permits(mortal.real, permit))
+        explanation = ask(mortal, ALICE, 3, Permits(mortal.real, permit))
         assert has(explanation.pay, "no validator permit") is not permit
 
 
-def test_an_abstained_window_is_said_to_count_for_nobody(tmp_path, monkeypatch, worker):
+def test_an_abstained_window_is_said_to_count_for_nobody(tmp_path, monkeypatch):
     monkeypatch.setattr(weights_outbox, "DOUBT_BLOCKS", 2)
     mortal = Mortal(tmp_path / "validator", monkeypatch)
     mortal.play(8)
@@ -172,16 +170,16 @@ def test_an_abstained_window_is_said_to_count_for_nobody(tmp_path, monkeypatch, 
     mortal.restart()
     mortal.play(30)
     skipped = 4  # while it was away
-    explanation = ask(mortal, worker, ALICE, skipped)
+    explanation = ask(mortal, ALICE, skipped)
     assert has(explanation.pay, "abstained", f"window {skipped}")
 
 
 # --- chain
 
 
-def test_who_was_no_member_sees_both_blocks(mortal, worker):
+def test_who_was_no_member_sees_both_blocks(mortal):
     stranger = b"\x01" * 32
-    explanation = ask(mortal, worker, stranger, 2)
+    explanation = ask(mortal, stranger, 2)
     assert explanation.reason is Reason.NOT_REGISTERED
     first, last = (compute_block(TIMING, 2, phase) for phase in (Phase.CHALLENGE, Phase.COMMIT))
     for block in (first, last):
@@ -202,19 +200,19 @@ class Owned:
         return [r if r.hotkey == VALIDATOR else replace(r, coldkey=self._coldkey) for r in rows]
 
 
-def test_a_coldkey_is_told_from_a_stranger_and_its_hotkeys_are_named(mortal, worker):
+def test_a_coldkey_is_told_from_a_stranger_and_its_hotkeys_are_named(mortal):
     coldkey = b"\x02" * 32
     words = "the address is no member's hotkey, and a member's coldkey"
-    explanation = ask(mortal, worker, coldkey, 2, Owned(mortal.real, coldkey))
+    explanation = ask(mortal, coldkey, 2, Owned(mortal.real, coldkey))
     assert explanation.reason is Reason.NOT_REGISTERED
     for hotkey, owned in ((ALICE, True), (BOB, True), (VALIDATOR, False)):
         assert has(explanation.seen, words, encode_ss58(hotkey)) is owned
-    assert not has(ask(mortal, worker, b"\x01" * 32, 2, Owned(mortal.real, coldkey)).seen, words)
+    assert not has(ask(mortal, b"\x01" * 32, 2, Owned(mortal.real, coldkey)).seen, words)
     # whoever is a hotkey, too, asked as one
-    assert not has(ask(mortal, worker, ALICE, 2, Owned(mortal.real, ALICE)).seen, words)
+    assert not has(ask(mortal, ALICE, 2, Owned(mortal.real, ALICE)).seen, words)
 
 
-def test_who_committed_too_late_sees_what_the_slot_held_when(tmp_path, monkeypatch, worker):
+def test_who_committed_too_late_sees_what_the_slot_held_when(tmp_path, monkeypatch):
     mortal = Mortal(tmp_path / "validator", monkeypatch)
     window, block = 2, compute_block(TIMING, 2, Phase.COMMIT)
     payload = encode_commitment(Commitment(Tag.MINER, window, 2, bytes(32), "https://a.example"))
@@ -226,7 +224,7 @@ def test_who_committed_too_late_sees_what_the_slot_held_when(tmp_path, monkeypat
         folder / "history.sqlite", mortal.real.genesis_hash, mortal.real.netuid, ALICE
     ) as history:
         history.write_mined(MinedWindow(window, 6, bytes(32), 4, 2, sent_at=block))
-    explanation = ask(mortal, worker, ALICE, window, folder=folder)
+    explanation = ask(mortal, ALICE, window, folder=folder)
     assert explanation.reason is Reason.NO_COMMITMENT
     assert has(explanation.notes, f"at block {block} its slot of commitments was empty")
     assert has(explanation.notes, f"block {block + 1}", "too late")
@@ -248,30 +246,30 @@ class Forgetful:
         return self._chain.get_members(number)
 
 
-def test_an_old_window_is_told_from_a_record_or_needs_an_archive(mortal, worker):
+def test_an_old_window_is_told_from_a_record_or_needs_an_archive(mortal):
     chain = Forgetful(mortal.real)
-    explanation = ask(mortal, worker, ALICE, 2, chain)
-    assert explanation.reason is ask(mortal, worker, ALICE, 2).reason
+    explanation = ask(mortal, ALICE, 2, chain)
+    assert explanation.reason is ask(mortal, ALICE, 2).reason
     assert has(explanation.notes, "the nodes have forgotten window 2", "word")
     with pytest.raises(ExplainError, match="archive endpoint"):
-        ask(mortal, worker, ALICE, 2, chain, validator=BOB)
+        ask(mortal, ALICE, 2, chain, validator=BOB)
 
 
-def test_a_window_that_is_not_over_names_its_blocks(mortal, worker):
+def test_a_window_that_is_not_over_names_its_blocks(mortal):
     head = mortal.real.get_head()
     window = head // TIMING.window_blocks
     with pytest.raises(ExplainError, match=f"window {window} is still open until.*block {head}"):
-        ask(mortal, worker, ALICE, window)
+        ask(mortal, ALICE, window)
     with pytest.raises(ExplainError, match="has not begun"):
-        ask(mortal, worker, ALICE, window + 9)
+        ask(mortal, ALICE, window + 9)
 
 
-def test_a_record_that_may_not_be_read_is_said_to_be_so(mortal, worker):
+def test_a_record_that_may_not_be_read_is_said_to_be_so(mortal):
     session = open_session(mortal, Stores())
     asked = WindowQuery(ALICE, 2, mortal.folder.parent / "miner", None, None, None)
-    facts, _ = gather_from_network(session, NoOutlines(), worker, asked)
+    facts, _ = gather_from_network(session, NoOutlines(), asked)
     assert has(facts.notes, "is not read", LOCATOR)
-    explanation = ask(mortal, worker, ALICE, 2, records=mortal.store)
+    explanation = ask(mortal, ALICE, 2, records=mortal.store)
     assert explanation.facts.said
 
 
@@ -319,7 +317,7 @@ def test_a_strangers_sentence_sends_nothing_to_the_terminal(mortal):
     assert statement.token is None
 
 
-def test_statistics_that_lack_what_a_reason_hangs_on(mortal, worker):
+def test_statistics_that_lack_what_a_reason_hangs_on(mortal):
     """Figures of other names, and figures beyond all measure."""
     name = make_statistics_name(encode_ss58(VALIDATOR), 3)
     document = json.loads(mortal.store.get(name, 1 << 20))
@@ -327,4 +325,4 @@ def test_statistics_that_lack_what_a_reason_hangs_on(mortal, worker):
         for verdict in document["verdicts"]:
             verdict["statistics"] = statistics
         (mortal.folder / "record" / name).write_text(json.dumps(document))
-        assert ask(mortal, worker, ALICE, 3).accepted
+        assert ask(mortal, ALICE, 3).accepted

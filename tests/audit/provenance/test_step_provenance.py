@@ -11,12 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.steps.step_file import open_step_parser, write_groups
 from assay.artifacts.steps.step_folder import compute_root_of, read_step, read_taken
 from assay.artifacts.submissions.submission_file import SubmissionFile
-from assay.artifacts.submissions.submission_layout import get_limits
-from assay.artifacts.submissions.submission_pack import PackError
 from assay.audit.bundle import open_bundle
 from assay.audit.findings import Aspect
 from assay.audit.provenance.step_provenance import check_provenance
@@ -31,20 +28,22 @@ from assay.protocol import encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.record import decode_window_record, make_record_context, make_window_record_name
 from assay.protocol.seeds import compute_problem_seed
-from assay.protocol.submission import decode_rollout, split_rows
+from assay.protocol.selection import select_committed
+from assay.protocol.submission import decode_ids, decode_proof
 from assay.training import Group
+from assay.verification import choose, read_groups, read_opening
 
 
 class Case:
     """The last step of a demo, its groups, and what an auditor has of the window."""
 
-    def __init__(self, folder, scratch, worker):
+    def __init__(self, folder, scratch):
         self.folder = folder
         self.checkpoints = CheckpointFolder(folder / "models")
         self.bundle = open_bundle(folder / "bundle", scratch, None)
         stores = [open_folder(folder / "store")]
         self.alone = self.bundle.public
-        files = SubmissionsBeside(self.alone.submissions, stores, worker)
+        files = SubmissionsBeside(self.alone.submissions, stores)
         self.public = replace(self.alone, submissions=files)
         self.steps = [read_step(path) for path in sorted((folder / "steps").glob("step-*.json"))]
         self.step = self.steps[-1]
@@ -62,24 +61,27 @@ class Case:
             checkpoints or self.checkpoints,
         )
 
-    def read_file(self, hotkey, index, worker):
-        """A group of a miner's file, as a trainer would take it that judges nothing."""
+    def read_group(self, hotkey, index):
+        """Completions and log-probabilities of a group of a miner's file, as a trainer would take
+        them that judges nothing."""
         name = make_object_name(encode_ss58(hotkey), self.context.window)
-        source = open_folder(self.folder / "store").open(name)
-        parameters = self.context.parameters
-        data = SubmissionFile(source, worker, get_limits(parameters)).read_group(index)
-        return [decode_rollout(row) for row in split_rows(data, parameters.work.group_size)]
+        reader = SubmissionFile(open_folder(self.folder / "store").open(name))
+        committed = self.context.commitments[hotkey]
+        opening = read_opening(reader, hotkey, self.context, committed)
+        chosen = choose(self.context, hotkey, committed.groups, [index])
+        (group,) = read_groups(reader, hotkey, self.context, opening, chosen)
+        return [
+            (
+                decode_ids(group.ids[r], group.head, r).tolist(),
+                decode_proof(group.proofs[r], group.head, r).logprobs,
+            )
+            for r in group.audited
+        ]
 
 
 @pytest.fixture(scope="module")
-def worker():
-    with ParquetWorker() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def case(played, tmp_path_factory, worker):
-    return Case(played[0], tmp_path_factory.mktemp("scratch"), worker)
+def case(played, tmp_path_factory):
+    return Case(played[0], tmp_path_factory.mktemp("scratch"))
 
 
 def change(one, **fields):
@@ -174,15 +176,10 @@ def test_what_a_bundle_lacks_is_said_to_be_unchecked(case):
 
 
 def test_a_forged_group_that_an_audit_asks_for_needs_no_file(case):
-    held = case.alone.submissions.open(case.context, case.taken[0].hotkey)
-
-    def is_held(index):
-        try:
-            return bool(held.read_group(index))
-        except PackError:
-            return False
-
-    one = next(one for one in case.taken if is_held(one.index))
+    hotkey = case.taken[0].hotkey
+    chosen = select_committed(case.context, hotkey, case.context.commitments[hotkey].groups)
+    valued = {group.index for group in chosen.audited if group.valued}
+    one = next(one for one in case.taken if one.hotkey == hotkey and one.index in valued)
     found = case.trace([forge(case, one)], public=case.alone)
     assert "is not the one that its miner had committed to" in found.differences[0][1]
 
@@ -289,15 +286,15 @@ def test_a_choice_by_rank_passes_nobody_over(case):
     assert case.trace(few).matched
 
 
-def test_a_cheats_file_that_was_learned_from(case, worker):
+def test_a_cheats_file_that_was_learned_from(case):
     """Its bytes are as committed; its validator refused them, and so does the judge here."""
     row = next(r for r in case.record.members if str(r.reason) == "SAMPLING_MISMATCH")
-    rollouts = case.read_file(row.hotkey, 0, worker)
+    rollouts = case.read_group(row.hotkey, 0)
     group = Group(
         [1],
-        [rollout.tokens.tolist() for rollout in rollouts],
+        [tokens for tokens, _ in rollouts],
         [0] * len(rollouts),
-        [(rollout.logprobs / np.float64(-(1 << 16))).tolist() for rollout in rollouts],
+        [(logprobs / np.float64(-(1 << 16))).tolist() for _, logprobs in rollouts],
     )
     seed = compute_problem_seed(case.context.challenge_seed, row.hotkey, 0)
     one = replace(

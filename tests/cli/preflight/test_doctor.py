@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.cli.doctor import Opening, open_role_stores, render_checks, run_doctor
+from assay.cli.doctor import OpenAttempt, open_role_stores, render_checks, run_doctor
 from assay.cli.preflight import checks, examination
 from assay.cli.preflight.checks import (
     CheckState,
@@ -151,7 +151,7 @@ def test_ones_own_store_that_cannot_be_opened_does_not_hide_the_others():
         theirs = f"file://{folder}/theirs"
         Path(folder, "theirs").mkdir()
         given = {"store": {"locator": f"file://{folder}/gone", "readable": [theirs]}}
-        session, opening = Session(load_settings(None, given), Path(folder)), Opening()
+        session, opening = Session(load_settings(None, given), Path(folder)), OpenAttempt()
         own, readable = open_role_stores(session, "miner", opening)
         assert own is None
         assert readable is not None

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.gauntlet.sampling_attacks import CheapModelMiner
 from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
@@ -78,18 +77,17 @@ def test_the_honest_are_paid_and_the_cheat_is_not(own_subnet: RuntimeNet, tmp_pa
         CheapModelMiner("cheat", cheat, parameters, outside, config, print),
     ]
     net.pass_blocks(compute_block(parameters.timing, window, Phase.CHALLENGE) - start)
-    with ParquetWorker() as worker:
-        sources = JudgeSources(chain, beacons, checkpoints, {LOCATOR: store}, worker)
-        keep = [lambda _: None] * 3
-        database = Database(tmp_path / "validator.sqlite")
-        validator = Validator(
-            validating, parameters, sources, database, *keep, last_window=window, start=start
-        )
-        while not any(row.state is DeliveryState.CONFIRMED for row in list_rows(database, 9)):
-            for neuron in (*miners, validator):
-                while neuron.step():
-                    pass
-            net.pass_blocks(1)
+    sources = JudgeSources(chain, beacons, checkpoints, {LOCATOR: store})
+    keep = [lambda _: None] * 3
+    database = Database(tmp_path / "validator.sqlite")
+    validator = Validator(
+        validating, parameters, sources, database, *keep, last_window=window, start=start
+    )
+    while not any(row.state is DeliveryState.CONFIRMED for row in list_rows(database, 9)):
+        for neuron in (*miners, validator):
+            while neuron.step():
+                pass
+        net.pass_blocks(1)
     verdicts = validator.judged_windows[window].verdicts
     assert verdicts[honest].reason is Reason.ACCEPTED, verdicts[honest].detail
     assert verdicts[cheat].reason is Reason.SAMPLING_MISMATCH

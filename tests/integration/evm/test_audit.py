@@ -1,6 +1,5 @@
 """The audit beside the real contract: record, weights on chain and ledger say the same, or not."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from assay.artifacts.parquet import ParquetWorker
 from assay.audit.auditor import audit
 from assay.cli.audit import describe_report, open_settled_ledger
 from assay.network.chain import WrongChainError
@@ -36,14 +34,8 @@ SIGNATURE = bytes(64)
 
 
 @pytest.fixture(scope="module")
-def worker() -> Iterator[ParquetWorker]:
-    with ParquetWorker() as worker:
-        yield worker
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory, worker: ParquetWorker) -> Network:
-    return play_network(tmp_path_factory.mktemp("audited"), worker)
+def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    return play_network(tmp_path_factory.mktemp("audited"))
 
 
 def post(stage: Stage, records: list[SettlementRecord]) -> None:
@@ -63,17 +55,17 @@ def post(stage: Stage, records: list[SettlementRecord]) -> None:
         outbox.step()
 
 
-def export(network: Network, worker: ParquetWorker, stage: Stage, out: Path) -> dict[str, Any]:
-    public = network.make_public(worker, ledger=stage.ledger)
-    return describe_report(network.export(worker, out, public=public))
+def export(network: Network, stage: Stage, out: Path) -> dict[str, Any]:
+    public = network.make_public(ledger=stage.ledger)
+    return describe_report(network.export(out, public=public))
 
 
 def test_record_weights_and_ledger_agree_and_a_bundle_says_so(
-    network: Network, worker: ParquetWorker, stage: Stage, tmp_path: Path
+    network: Network, stage: Stage, tmp_path: Path
 ) -> None:
     _, settlements = read_records(network.records)
     post(stage, list(settlements.values()))
-    report = export(network, worker, stage, tmp_path / "bundle")
+    report = export(network, stage, tmp_path / "bundle")
     assert report["matched"]
     assert report["ledger_match"] is True
     assert all("ledger" in settled["checked"] for settled in report["settlements"])
@@ -94,21 +86,21 @@ def _accused(report: Any, epoch: int) -> bool:
 
 
 def test_what_is_not_posted_yet_is_no_lie_and_no_match(
-    network: Network, worker: ParquetWorker, stage: Stage, tmp_path: Path
+    network: Network, stage: Stage, tmp_path: Path
 ) -> None:
     _, settlements = read_records(network.records)
     post(stage, [settlements[EPOCHS[0]]])
-    report = export(network, worker, stage, tmp_path / "bundle")
+    report = export(network, stage, tmp_path / "bundle")
     assert (report["matched"], report["ledger_match"]) == (False, None)
     assert all("first_difference" not in settled for settled in report["settlements"])
 
 
-def test_posted_and_never_published(network: Network, worker: ParquetWorker, stage: Stage) -> None:
+def test_posted_and_never_published(network: Network, stage: Stage) -> None:
     """Another root stands on the ledger than in the record: its readers would see other scores."""
     _, settlements = read_records(network.records)
     other = replace(settlements[EPOCHS[1]], score_root=b"\1" * 32)
     post(stage, [other])
-    report = audit(network.make_public(worker, ledger=stage.ledger), LIAR, WINDOWS)
+    report = audit(network.make_public(ledger=stage.ledger), LIAR, WINDOWS)
     assert [check for check, _ in list_differences(report)] == ["ledger"]
 
 

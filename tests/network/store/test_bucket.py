@@ -29,10 +29,10 @@ def store(s3: S3) -> Iterator[ObjectStore]:
 
 
 def test_put_then_get(store: ObjectStore) -> None:
-    store.put("hotkey/window-7.parquet", b"first")
-    store.put("hotkey/window-7.parquet", b"second")
-    assert store.get("hotkey/window-7.parquet", 6) == b"second"
-    source = store.open("hotkey/window-7.parquet")
+    store.put("hotkey/window-7.rollouts", b"first")
+    store.put("hotkey/window-7.rollouts", b"second")
+    assert store.get("hotkey/window-7.rollouts", 6) == b"second"
+    source = store.open("hotkey/window-7.rollouts")
     assert source.size() == 6
     assert source.read(2, 4) == b"co"
     assert source.read(4, 1 << 70) == b"nd"
@@ -62,10 +62,10 @@ def test_list_is_sorted_and_by_folder(store: ObjectStore) -> None:
 
 
 def test_what_is_written_is_read_at_the_public_address(s3: S3, store: ObjectStore) -> None:
-    store.put("hotkey/window-7.parquet", b"0123456789")
+    store.put("hotkey/window-7.rollouts", b"0123456789")
     public = open_store(s3.public)
-    assert public.get("hotkey/window-7.parquet", 10) == b"0123456789"
-    source = public.open("hotkey/window-7.parquet")
+    assert public.get("hotkey/window-7.rollouts", 10) == b"0123456789"
+    source = public.open("hotkey/window-7.rollouts")
     assert source.size() == 10
     assert source.read(3, 5) == b"34"
     assert public.open("hotkey/other").size() is None

@@ -26,10 +26,10 @@ def store(folder: Path) -> ObjectStore:
 
 
 def test_put_then_get(store: ObjectStore, folder: Path) -> None:
-    store.put("hotkey/window-7.parquet", b"first")
-    store.put("hotkey/window-7.parquet", b"second")
-    assert store.get("hotkey/window-7.parquet", 6) == b"second"
-    assert (folder / "hotkey/window-7.parquet").read_bytes() == b"second"
+    store.put("hotkey/window-7.rollouts", b"first")
+    store.put("hotkey/window-7.rollouts", b"second")
+    assert store.get("hotkey/window-7.rollouts", 6) == b"second"
+    assert (folder / "hotkey/window-7.rollouts").read_bytes() == b"second"
 
 
 def test_empty_object(store: ObjectStore) -> None:
@@ -282,7 +282,7 @@ def test_store_that_goes_away(store: ObjectStore, folder: Path) -> None:
 
 
 def test_a_file_outside_of_any_store(tmp_path: Path) -> None:
-    path = tmp_path / "my submission (1).parquet"
+    path = tmp_path / "my submission (1).rollouts"
     source = open_file(path)
     assert source.size() is None
     assert source.read(0, 1) is None

@@ -15,7 +15,7 @@ from assay.network.store.s3_signing import Signer, write_query
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 LIST = [("prefix", "one/~a"), ("list-type", "2"), ("continuation-token", "1/ÿ+=&% a~")]
 CASES = [
-    ("GET", "https://s3.eu-central-1.amazonaws.com/miners/one/window-7.parquet", b"", None),
+    ("GET", "https://s3.eu-central-1.amazonaws.com/miners/one/window-7.rollouts", b"", None),
     ("GET", "http://127.0.0.1:9000/miners/one/x", b"", "bytes=3-9"),
     ("PUT", "https://host:443/deeper/miners/~one/x", b"content", None),
     ("GET", f"https://host:8443/miners?{write_query(LIST)}", b"", None),

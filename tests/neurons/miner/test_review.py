@@ -7,7 +7,6 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions.submission_judge import judge_hotkey
 from assay.cli.program_view import render_history
 from assay.gauntlet.content_attacks import RandomSketch
@@ -34,21 +33,14 @@ from tests.neurons.miner_bench import ALICE, HOTKEYS, LOCATOR, NETUID
 VALIDATOR = HOTKEYS["validator"]
 
 
-@pytest.fixture(scope="module")
-def worker():
-    with ParquetWorker() as worker:
-        yield worker
-
-
 @pytest.fixture
-def start(worker):
+def start():
     """A miner and its review on a subnet, and how a loop drives them."""
 
     def begin(subnet, kind):
         miner = subnet.start(kind)
-        sources = JudgeSources(
-            subnet.chain, subnet.beacons, subnet.checkpoints, {LOCATOR: subnet.store}, worker
-        )
+        stores = {LOCATOR: subnet.store}
+        sources = JudgeSources(subnet.chain, subnet.beacons, subnet.checkpoints, stores)
         review = MinerReview(ALICE, subnet.parameters, sources, subnet.history, subnet.lines.append)
 
         def run_to(block):
@@ -108,14 +100,13 @@ def test_an_accepted_window_with_what_it_was_paid(make_subnet, quick_miner, star
     assert "0.1235" in text
 
 
-def test_its_verdicts_and_ledger_are_the_validators(make_subnet, quick_miner, start, worker):
+def test_its_verdicts_and_ledger_are_the_validators(make_subnet, quick_miner, start):
     """Over a whole settlement: the same judge, on the same bytes, with the same evidence so far."""
     subnet = make_subnet()
     _, run_to = start(subnet, quick_miner)
     run_to(get_block(subnet, 2, Phase.AUDIT) + 6)
-    sources = JudgeSources(
-        subnet.chain, subnet.beacons, subnet.checkpoints, {LOCATOR: subnet.store}, worker
-    )
+    stores = {LOCATOR: subnet.store}
+    sources = JudgeSources(subnet.chain, subnet.beacons, subnet.checkpoints, stores)
     ledgers = {}
     checkpoint = subnet.checkpoints.get(subnet.parameters.identity.genesis_checkpoint)
     for window in range(3):
@@ -149,7 +140,7 @@ def test_the_ledger_is_carried_over_a_restart(make_subnet, quick_miner, start, m
     for window in range(4):
         _, run_to = start(subnet, quick_miner)  # a fresh program for each
         run_to(get_block(subnet, window, Phase.AUDIT) + 6)
-    each = 4 * 8
+    each = subnet.parameters.work.audited_rollouts
     assert entered == [0, each, 0, each]  # epochs end with blocks 48 and 73
 
 

@@ -9,7 +9,6 @@ import pytest
 from assay.neurons.miner.work_database import WorkDatabase, WorkDatabaseError, WorkStage
 from assay.neurons.session.window_reader import get_challenge
 from assay.protocol import parse_commitment
-from assay.protocol.submission import encode_rollout
 from tests.neurons.miner_bench import ALICE, HOTKEYS
 
 BOUNDS = 8, 8 * (4 + 48 * 10)
@@ -26,7 +25,15 @@ def mined(make_subnet, quick_miner):
 
 
 def list_bytes(groups):
-    return [[encode_rollout(rollout) for rollout in group] for group in groups]
+    """Each rollout as the file has it."""
+    return [
+        [
+            len(r.tokens).to_bytes(4, "little")
+            + b"".join(column.tobytes() for column in (r.tokens, r.logprobs, r.sketch))
+            for r in group
+        ]
+        for group in groups
+    ]
 
 
 def test_what_is_kept_is_what_was_made(mined):

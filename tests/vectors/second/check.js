@@ -1,9 +1,10 @@
 'use strict';
 // Checks every vector beside this folder: node tests/vectors/second/check.js
-// Values only: inputs that are to be refused are left to the tests in Python, and so are BLS signatures.
+// Of bad inputs only those of bit fields, prefix codes and files: others are left to the tests in Python, and so are BLS signatures.
 const { readFileSync, readdirSync } = require('node:fs');
 const { join } = require('node:path');
 const core = require('./core.js');
+const file = require('./file.js');
 const rules = require('./rules.js');
 const environments = require('./environments.js');
 
@@ -25,12 +26,55 @@ function same(what, ours, theirs) {
   if (show(ours) !== show(theirs)) faults.push(`${what}: ${show(ours)} here, ${show(theirs)} in the vector`);
 }
 
+function refused(what, { reason }, read) {
+  let found = 'taken';
+  try { read(); } catch (error) { if (error instanceof RangeError) found = 'refused'; else throw error; }
+  same(`${what}: ${reason}`, found, 'refused');
+}
+/** Everything that `read` takes from these bytes. */
+function readAll(bytes, read) { const reader = new file.Reader(unhex(bytes)), found = read(reader); reader.end(); return found; }
+
 const families = {
   hashing(v) {
-    for (const f of v.fields) same('hash', hex(hash(f.domain.slice('assay/v1/'.length), ...f.fields.map(unhex))), f.digest);
+    for (const f of v.fields) same('hash', hex(hash(f.domain.slice('assay/v2/'.length), ...f.fields.map(unhex))), f.digest);
     for (const r of v.roots) {
       const some = v.leaves.slice(0, Number(r.count)).map(unhex);
       same('root', [core.treeTop(some), root(some), root(some, unhex(v.context))].map(hex), [r.tree_root, r.root, r.root_with_context]);
+      same('paths', some.map((_, i) => core.treePath(some, i).map(hex)), r.paths);
+      for (const [i, path] of r.paths.entries()) same('top', hex(core.pathTop(some[i], some.length, i, path.map(unhex))), r.tree_root);
+    }
+  },
+  bit_fields(v) {
+    const kinds = { fields: (r, n, w) => r.fields(n, w), narrow: (r, n) => r.narrow(n), rice: (r, n, w) => r.rice(n, w) };
+    for (const { fields, bytes } of v.fields) {
+      same('fields', hex(file.pack(fields.map(([value, width]) => file.field(value, Number(width))).join(''))), bytes);
+      same('fields', readAll(bytes, (r) => fields.map(([, width]) => r.field(Number(width)))), fields.map(([value]) => value));
+    }
+    for (const { values, bytes } of v.narrow) {
+      same('narrow', hex(file.pack(file.narrow(values))), bytes);
+      same('narrow', readAll(bytes, (r) => r.narrow(values.length)), values);
+    }
+    for (const { values, remainder_bits: k, bytes } of v.rice) {
+      same('rice', hex(file.pack(file.rice(values, Number(k)))), bytes);
+      same('rice', readAll(bytes, (r) => r.rice(values.length, Number(k))), values);
+    }
+    for (const b of v.bad) refused('bits', b, () => readAll(b.bytes, (r) => kinds[b.kind](r, ...ints([b.count, b.width]))));
+  },
+  prefix_code(v) {
+    for (const l of v.lengths) same(l.about, file.codeLengths(l.counts.map((n, i) => [BigInt(i), n])).map(([, length]) => length), l.lengths);
+    for (const c of v.codes) {
+      const numbers = c.runs.flatMap(([n, value]) => Array(Number(n)).fill(value)), bits = Number(c.symbol_bits);
+      const code = file.makeCode(numbers, bits);
+      const [written, encoded] = [file.writeCode(code, bits), file.writeNumbers(numbers, code, bits)];
+      same(c.about, code.map(([symbol, text]) => [symbol, text.length, BigInt(`0b${text}`)]), c.code);
+      same(c.about, [written, encoded].flatMap((text) => [text.length, hex(file.pack(text))]), [c.code_bits, c.written, c.number_bits, c.encoded]);
+      same(c.about, readAll(c.written, (r) => file.readCode(r, bits, numbers.length)), code);
+      same(c.about, readAll(c.encoded, (r) => file.readNumbers(r, numbers.length, code, bits)), numbers);
+    }
+    for (const b of v.bad) refused('code', b, () => file.readCode(new file.Reader(unhex(b.bytes)), ...ints([b.symbol_bits, b.symbols_max])));
+    for (const b of v.bad_numbers) {
+      const code = file.assignCodes(b.code.map(([symbol, length]) => [symbol, Number(length)]));
+      refused('numbers', b, () => readAll(b.bytes, (r) => file.readNumbers(r, Number(b.count), code, Number(b.symbol_bits))));
     }
   },
   stream(v) {
@@ -56,7 +100,8 @@ const families = {
     same('challenge', [challenge, audit, hash('projection', challenge)].map(hex), [seeds.challenge, seeds.audit, seeds.projection]);
     const placed = (label, seed, ...at) => hex(rules.placeSeed(label, seed, hotkey, ...at));
     same('miner', [placed('problem', challenge, g.index), placed('rollout', challenge, ...place)], [seeds.problem, seeds.rollout]);
-    same('audit', [placed('positions', audit, ...place), placed('audit-groups', audit)], [seeds.positions, seeds.selection]);
+    same('audit', [placed('positions', audit, ...place), placed('audit-groups', audit)], [seeds.positions, seeds.groups]);
+    same('audit', [placed('audit-rollouts', audit, g.index), placed('sample', audit)], [seeds.rollouts, seeds.sample]);
     same('witness', hex(hash('validator-projection', audit, unhex(g.validator))), seeds.witness);
   },
   parameters(v) {
@@ -69,14 +114,33 @@ const families = {
     }
   },
   submission(v) {
-    const rows = v.rollouts.map(core.encodeRow), header = encode('Header', v.header);
-    const leaves = v.groups.map((group, i) => hash('group-leaf', core.u32(i), ...group.map((r) => rows[r])));
-    same('rows', [header, ...rows].map(hex), [v.header_encoding, ...v.rollouts.map((r) => r.encoding)]);
-    same('root', [...leaves, root(leaves, hash('header-leaf', header))].map(hex), [...v.leaves, v.root]);
+    for (const [vocabulary, bits] of v.id_bits) same('bits', file.bitLength(vocabulary - 1n), bits);
+    same('header', hex(encode('Header', v.header)), v.header_encoding);
+    for (const g of [...v.groups, ...v.other_groups]) {
+      const bits = Number(g.id_bits), parts = file.encodeGroup(g.rollouts, bits), tokens = g.rollouts.map((r) => r.tokens);
+      same('group', parts.map(hex), [g.head, g.ids, g.proofs]);
+      const head = file.decodeHead(parts[0], tokens.length, bits, { ids: parts[1].length, proofs: parts[2].length });
+      same('group', [head.lengths, file.areIdsCanonical(tokens, head)], [tokens.map((row) => row.length), true]);
+    }
+    const groups = v.groups.map((g) => g.rollouts), leaves = v.groups.map((g, i) => file.groupLeaf(i, unhex(g.head)));
+    same('leaves', [leaves.map(hex), leaves.map((_, i) => core.treePath(leaves, i).map(hex))], [v.leaves, v.paths]);
+    same('file', file.encodeFile(v.header, groups).map(hex), [v.file, v.root]);
+    same('rows', file.decodeFile(unhex(v.file), groups.length, v.root), groups);
+    const h = v.by_hand, open = (bytes, [, ids, proofs]) => file.decodeHead(unhex(bytes), Number(h.group_size), Number(h.id_bits), { ids, proofs });
+    const head = open(h.head, h.sizes), decode = { ids: file.decodeIds, proofs: file.decodeProof };
+    same('by hand', h.ids.map((_, r) => ({ tokens: decode.ids(unhex(h.ids[r]), head, r), ...decode.proofs(unhex(h.proofs[r]), head, r) })), h.rollouts);
+    for (const b of v.bad_headers) refused('header', b, () => core.decodeSized('Header', unhex(b.bytes)));
+    for (const b of v.bad_openings) refused('opening', b, () => file.decodeOpening(unhex(b.bytes), Number(b.groups)));
+    for (const b of v.bad_heads) refused('head', b, () => open(b.head, b.sizes));
+    for (const b of v.bad_records) refused('record', b, () => decode[b.part](unhex(b.bytes), head, 1));
+    for (const u of v.uncanonical) {
+      const other = open(u.head, u.sizes), tokens = u.ids.map((record, r) => decode.ids(unhex(record), other, r));
+      same(u.reason, [tokens, file.areIdsCanonical(tokens, other)], [u.tokens, false]);
+    }
   },
   commitments(v) {
     for (const c of v.valid) same('commitment', hex(core.encodeCommitment(c)), c.payload);
-    same('object', `${core.encodeSS58(unhex(v.object.hotkey))}/window-${v.object.window}.parquet`, v.object.name);
+    same('object', `${core.encodeSS58(unhex(v.object.hotkey))}/window-${v.object.window}.rollouts`, v.object.name);
   },
   manifest(v) {
     const written = encode('Manifest', v.manifest);
@@ -100,7 +164,9 @@ const families = {
   },
   selection(v) {
     const seed = [unhex(v.audit_seed), unhex(v.hotkey)];
-    for (const g of v.groups) same('groups', rules.selectGroups(...seed, ...ints([g.groups, g.k, g.s])), [g.audited, g.sampled]);
+    const numbers = ({ audited, sampled, ...shape }) => Object.fromEntries(Object.entries(shape).map(([name, n]) => [name, Number(n)]));
+    for (const g of v.groups) same('groups', rules.selectGroups(...seed, numbers(g)), [g.audited, g.sampled]);
+    for (const g of v.rollouts) same('rollouts', rules.selectRollouts(...seed, g), g.rollouts);
     for (const p of v.positions) same('positions', rules.selectPositions(...seed, ...ints([p.index, p.rollout, p.tokens])), p.positions);
   },
   context({ valid: c, challenge_seed: challengeHex, audit_seed: auditHex }) {
@@ -162,7 +228,7 @@ const families = {
   worth(v) {
     for (const r of v.rewards) same('reward', rules.reward(r.parts, r.weights), r.reward);
     for (const m of v.means) same('mean', rules.mean(m.rewards), m.mean);
-    for (const g of v.values) same('value', rules.value(v.work, g.tokens, g.mean), g.value);
+    for (const g of v.values) same('value', rules.value(v.work, g.tokens, g.prompt_tokens, g.mean), g.value);
     for (const s of v.scores) same('score', rules.score(s.groups, s.values), s.score);
   },
   settlement(v) {

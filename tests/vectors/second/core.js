@@ -1,5 +1,5 @@
 'use strict';
-// Hashes, streams, noise, addresses and records: sections 0, 1, 3, 4 and 7 of the specification.
+// Hashes, streams, noise, addresses and records: sections 0, 1, 3 and 7 of the specification.
 const { createHash } = require('node:crypto');
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
@@ -17,18 +17,27 @@ const u32 = (value) => integer(4, value), u64 = (value) => integer(8, value);
 const prefixed = (bytes) => Buffer.concat([u32(bytes.length), bytes]);
 
 function hash(domain, ...fields) {
-  const label = Buffer.from(`assay/v1/${domain}`);
+  const label = Buffer.from(`assay/v2/${domain}`);
   return sha256(Buffer.concat([integer(1, label.length), label, ...fields.map(prefixed)]));
 }
-function treeTop(leaves) {
-  while (leaves.length > 1) {
-    const above = [];
-    for (let i = 0; i < leaves.length; i += 2)
-      above.push(i + 1 < leaves.length ? hash('node', leaves[i], leaves[i + 1]) : leaves[i]);
-    leaves = above;
-  }
-  return leaves[0];
+/** Levels of the tree over leaves, from them up to its top. */
+function treeLevels(leaves) {
+  const levels = [leaves];
+  for (let level = leaves; level.length > 1; levels.push(level))
+    level = level.filter((_, i) => i % 2 === 0).map((left, i) => (2 * i + 1 < level.length ? hash('node', left, level[2 * i + 1]) : left));
+  return levels;
 }
+const treeTop = (leaves) => treeLevels(leaves).at(-1)[0];
+/** Places beside the way from leaf `at` among `count` to the top: [level, place], from below. */
+function pathPlaces(count, at) {
+  const places = [];
+  for (let level = 0; count > 1; level++, count = Math.ceil(count / 2), at = Math.floor(at / 2))
+    if ((at ^ 1) < count) places.push([level, at ^ 1]);
+  return places;
+}
+const treePath = (leaves, at, levels = treeLevels(leaves)) => pathPlaces(leaves.length, at).map(([level, place]) => levels[level][place]);
+const pathTop = (leaf, count, at, path) =>
+  pathPlaces(count, at).reduce((node, [, place], i) => (place % 2 ? hash('node', node, path[i]) : hash('node', path[i], node)), leaf);
 const root = (leaves, ...context) => hash('root', u32(leaves.length), ...context, treeTop(leaves));
 
 class Stream {
@@ -111,12 +120,21 @@ function encode(kind, value) {
   if (/^(text|bytes) ≤/.test(kind)) return prefixed(Buffer.from(value, kind[0] === 't' ? 'utf8' : 'hex'));
   return integer(Number(kind.slice(1)) / 8, value, kind[0] === 'i');
 }
+/** A record whose fields all have a size: unsigned integers and 32 bytes. */
+function sizeOf(kind) {
+  if (kind in RECORDS) return RECORDS[kind].reduce((size, [, type]) => size + sizeOf(type), 0);
+  return kind === '32 bytes' ? 32 : Number(kind.slice(1)) / 8;
+}
+function decodeSized(kind, bytes) {
+  if (bytes.length !== sizeOf(kind)) throw new RangeError(`${bytes.length} bytes are no ${kind}`);
+  let at = 0;
+  return Object.fromEntries(RECORDS[kind].map(([name, type]) => {
+    const field = hex(bytes.subarray(at, (at += sizeOf(type))));
+    return [name, type === '32 bytes' ? field : BigInt(`0x${field}`)];
+  }));
+}
 const encodeCommitment = (c) =>
   Buffer.concat([Buffer.from(c.tag), u64(c.number), u32(c.groups), unhex(c.digest), Buffer.from(c.locator)]);
-function encodeRow({ tokens, logprobs, sketch }) {
-  const signed = sketch.flat().map((q) => integer(1, q, true));
-  return Buffer.concat([u32(tokens.length), ...tokens.map(u32), ...logprobs.map(u32), ...signed]);
-}
 const byName = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b));
 const filesDigest = (label, files) =>
   hash(label, ...Object.keys(files).sort(byName).flatMap((name) => [Buffer.from(name), unhex(files[name])]));
@@ -125,6 +143,6 @@ const tensorLeaf = ({ name, dtype, shape, sha256: data }) =>
 const tensorRoot = (tensors) => root([...tensors].sort((a, b) => byName(a.name, b.name)).map(tensorLeaf));
 
 module.exports = {
-  sha256, hex, unhex, integer, u32, u64, hash, treeTop, root, Stream, philox, word, TABLE, gumbel, encodeSS58, encode,
-  encodeCommitment, encodeRow, filesDigest, tensorRoot,
+  sha256, hex, unhex, integer, u32, u64, hash, treeTop, treePath, pathTop, pathPlaces, root, Stream, philox, word, TABLE, gumbel, encodeSS58, encode,
+  sizeOf, decodeSized, encodeCommitment, filesDigest, tensorRoot,
 };

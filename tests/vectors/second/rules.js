@@ -29,9 +29,22 @@ function challengeSeed({ parameters, environment, window, checkpoint, block_hash
 const placeSeed = (domain, seed, hotkey, ...place) => hash(domain, seed, hotkey, ...place.map(u32));
 
 // ---- sections 6 and 8: what is looked at
-function selectGroups(audit, hotkey, groups, audited, sampled) {
-  const drawn = new Stream(placeSeed('audit-groups', audit, hotkey)).sample(groups, Math.min(groups, audited + sampled));
-  return [ascending(drawn.slice(0, audited)), ascending(drawn.slice(audited))];
+/** Audited [index, rollouts, valued] and sampled [group, rollout]. */
+function selectGroups(audit, hotkey, { groups: n, group_size: size, audited_rollouts: r, valued_groups: k, sampled_rollouts: s }) {
+  const audited = Math.min(r, n * size), m = Math.min(n, audited);
+  const drawn = new Stream(placeSeed('audit-groups', audit, hotkey)).sample(n, m);
+  const chosen = drawn.map((g, i) => [g, Math.floor(audited / m) + (i < audited % m ? 1 : 0), i < k]);
+  const sampled = new Stream(placeSeed('sample', audit, hotkey)).sample(n * size, Math.min(n * size, s));
+  return [chosen.sort((a, b) => a[0] - b[0]), ascending(sampled).map((i) => [Math.floor(i / size), i % size])];
+}
+function selectRollouts(audit, hotkey, { index, count, valued, lengths }) {
+  const stream = new Stream(placeSeed('audit-rollouts', audit, hotkey, index)), chosen = [];
+  if (valued) {
+    let token = stream.below(sum(lengths));
+    chosen.push(lengths.findIndex((t) => (token -= t) < 0n));
+  }
+  const others = [...lengths.keys()].filter((r) => !chosen.includes(r));
+  return ascending([...chosen, ...stream.sample(others.length, Number(count) - chosen.length).map((i) => others[i])]);
 }
 const selectPositions = (audit, hotkey, index, rollout, tokens) =>
   ascending(new Stream(placeSeed('positions', audit, hotkey, index, rollout)).sample(tokens, Math.min(32, tokens)));
@@ -120,8 +133,8 @@ function judgeLogprobs(claimed, measured, positions, rmsBound, maxBound) {
 // ---- section 9
 const reward = (parts, weights) => sum(parts.map((part, i) => part * weights[i])) / MILLION;
 const mean = (rewards) => sum(rewards) / BigInt(rewards.length);
-const value = (work, tokens, m) =>
-  (tokens * (work.value_base + work.value_mean * m + work.value_teach * m * (MILLION - m))) / 10n ** 18n;
+const value = (work, tokens, prompt, m) =>
+  ((MILLION * tokens + work.prompt_share * prompt) * (work.value_base + work.value_mean * m + work.value_teach * m * (MILLION - m))) / 10n ** 24n;
 const score = (groups, values) => (groups * sum(values)) / BigInt(values.length);
 const CHEATING = /^(TOKEN_OUT_OF_RANGE|WRONG_TERMINATION|(SKETCH|LOGPROB|SAMPLING|LEDGER)_MISMATCH)$/;
 const WITHHELD = /^(NOT_REVEALED|TOO_LARGE|MALFORMED|WRONG_HEADER|ROOT_MISMATCH|WRONG_CHECKPOINT)$/;
@@ -149,5 +162,5 @@ function weigh(scores, owner, burn) {
 
 module.exports = {
   block, blocks, challengeSeed, draw, findFault, judgeLogprobs, ledgerCapitals, judgeSampling, judgeSketch, mean, noise, placeSeed, projection, reward,
-  roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, settle, settledWindows, sketch, value, weigh,
+  roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, settle, settledWindows, sketch, value, weigh,
 };

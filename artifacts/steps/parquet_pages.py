@@ -2,7 +2,7 @@
 
 What a decoder costs is decided by pages, of which the footer says nothing: ten thousand of one
 value each, or one that unpacks to a gigabyte, fit a row group that looks honest. Reading the heads
-alone is cheap, and gives the same refusal everywhere, which a limit on processor time does not.
+alone is cheap, and finds the same everywhere, which a limit on processor time does not.
 
 Sources: Parquet's `parquet.thrift` (PageHeader), Thrift's compact protocol. For the child of
 a ParquetWorker.
@@ -11,8 +11,7 @@ a ParquetWorker.
 from dataclasses import dataclass
 from typing import Any
 
-from assay.artifacts.parquet.parquet_worker import FileFault
-from assay.protocol import Reason
+from assay.artifacts.steps.parquet_worker import FileFault
 
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3  # types of pages
 _TYPE, _UNPACKED, _PACKED = 1, 2, 3  # fields of every page's head
@@ -35,9 +34,9 @@ def check_pages(data: bytes, where: str, values: int, unpacked: int, most: int) 
         most: data pages allowed; a dictionary may precede them.
 
     Raises:
-        FileFault: TOO_LARGE for more pages than `most`; MALFORMED for heads that are none, pages
-            that leave the column, are of another kind or in another order, or do not hold the
-            values claimed within the bytes claimed.
+        FileFault: there are more pages than `most`, heads that are none, or pages that leave the
+            column, are of another kind or in another order, or do not hold the values claimed
+            within the bytes claimed.
     """
     offset = pages = found = size = 0
     while offset < len(data):
@@ -49,7 +48,7 @@ def check_pages(data: bytes, where: str, values: int, unpacked: int, most: int) 
             pages += 1
             found += page.values
         if pages > most:
-            raise FileFault(f"{where} has more than {most} data pages", Reason.TOO_LARGE)
+            raise FileFault(f"{where} has more than {most} data pages")
         size += page.unpacked
         offset = page.end
     if offset != len(data) or found != values or size > unpacked:

@@ -1,0 +1,152 @@
+"""Bit fields: arrays of integers packed without gaps, the first bit of a byte its highest.
+
+Three ways to write an array: in one fixed width; as Rice codes, all quotients first, in unary, then
+all remainders; or as the codes of a prefix code, see `assay.protocol.prefix_code`. Specification,
+section 1. All work is on whole arrays: its time follows the number of bits.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.protocol.encoding import EncodingError
+
+Integers = NDArray[np.int64]
+Bits = NDArray[np.uint8]
+
+#: Longest field, bits: a field and the up to 7 bits before it fit into a word.
+WIDTH_MAX = 56
+#: Of the number that says how wide others are.
+_NARROW_BITS = 5
+
+
+class BitWriter:
+    """Gathers fields; `finish` gives the bytes, filled up with zeros."""
+
+    def __init__(self) -> None:
+        self._values: list[Integers] = []
+        self._widths: list[Integers] = []
+
+    def write(self, values: Sequence[int] | Integers, widths: int | Integers) -> None:
+        """Fields below 2^width each; one width for all, or one a value."""
+        array = np.asarray(values, np.int64)
+        self._values.append(array)
+        self._widths.append(np.broadcast_to(np.asarray(widths, np.int64), array.shape))
+
+    def write_rice(self, values: Integers, remainder_bits: int) -> None:
+        """Rice codes of non-negative integers: q zeros and a one for each quotient q, then each
+        remainder in `remainder_bits`."""
+        quotients = values >> remainder_bits
+        ends = np.cumsum(quotients + 1) - 1
+        unary = np.zeros(int(ends[-1]) + 1 if len(ends) else 0, np.int64)
+        unary[ends] = 1
+        self.write(unary, 1)
+        self.write(values & ((1 << remainder_bits) - 1), remainder_bits)
+
+    def write_narrow(self, values: Sequence[int] | Integers) -> None:
+        """`u5 w ‖ the values in w bits each`, w as small as they allow."""
+        width = int(np.max(values)).bit_length()
+        self.write([width], _NARROW_BITS)
+        self.write(values, width)
+
+    def count(self) -> int:
+        """Bits so far."""
+        return sum(int(widths.sum()) for widths in self._widths)
+
+    def finish(self) -> bytes:
+        values, widths = _join(self._values), _join(self._widths)
+        owner = np.repeat(np.arange(len(widths)), widths)
+        starts = np.cumsum(widths) - widths
+        shifts = widths[owner] - 1 - (np.arange(len(owner)) - starts[owner])
+        return np.packbits((values[owner] >> shifts & 1).astype(np.uint8)).tobytes()
+
+
+class BitReader:
+    """Reads what a `BitWriter` has written. All methods raise an EncodingError where the bytes end
+    too early."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        #: Position of the next bit.
+        self.position = 0
+        #: Number of bits.
+        self.end = 8 * len(data)
+
+    @cached_property
+    def _bits(self) -> Bits:
+        return np.unpackbits(np.frombuffer(self._data, np.uint8))
+
+    @cached_property
+    def _ones(self) -> Integers:
+        """Positions of all ones: found once, however many lists of Rice codes there are."""
+        return np.flatnonzero(self._bits)
+
+    @cached_property
+    def _words(self) -> NDArray[np.uint64]:
+        """The 64 bits from each byte on, zeros behind the end."""
+        padded = np.zeros(len(self._data) + 8, np.uint8)
+        padded[: len(self._data)] = np.frombuffer(self._data, np.uint8)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 8)
+        return np.ascontiguousarray(windows).view(">u8")[:, 0].astype(np.uint64)
+
+    def look(self, positions: Integers, widths: int | Integers) -> Integers:
+        """Fields at any positions below the end, zeros behind it; nothing is consumed."""
+        words = self._words[positions >> 3] << (positions & 7).astype(np.uint64)
+        wide = np.asarray(widths, np.uint64)
+        # a shift by 64 is undefined: two steps
+        fields: Integers = (words >> np.uint64(1) >> (np.uint64(63) - wide)).astype(np.int64)
+        return fields
+
+    def read(self, count: int, widths: int | Integers) -> Integers:
+        """The next `count` fields: one width for all, or one a field, `WIDTH_MAX` at most."""
+        wide = np.broadcast_to(np.asarray(widths, np.int64), (count,))
+        self._require(int(wide.sum()))
+        starts = self.position + np.cumsum(wide) - wide
+        found = self.look(np.minimum(starts, max(0, self.end - 1)), wide) if self.end else wide * 0
+        self.position += int(wide.sum())
+        return found
+
+    def read_number(self, width: int) -> int:
+        """One field."""
+        return int(self.read(1, width)[0])
+
+    def read_narrow(self, count: int) -> Integers:
+        """What `write_narrow` has written. Raises an EncodingError also where it is wider than it
+        must be."""
+        width = self.read_number(_NARROW_BITS)
+        values = self.read(count, width)
+        if width != int(values.max()).bit_length():
+            raise EncodingError("has numbers that are written too wide")
+        return values
+
+    def read_rice(self, count: int, remainder_bits: int) -> Integers:
+        """The next `count` Rice codes."""
+        first = int(np.searchsorted(self._ones, self.position))
+        ends = self._ones[first : first + count]
+        if len(ends) < count:
+            raise EncodingError("ends within a unary number")
+        quotients = np.diff(ends, prepend=self.position - 1) - 1
+        if count:
+            self.position = int(ends[-1]) + 1
+        return (quotients << remainder_bits) | self.read(count, remainder_bits)
+
+    def skip(self, bits: int) -> None:
+        """Goes on so many bits further."""
+        self._require(bits)
+        self.position += bits
+
+    def require_finished(self) -> None:
+        """Raises an EncodingError unless less than a byte is left, and that is zeros."""
+        if self.end - self.position >= 8 or self._bits[self.position :].any():
+            raise EncodingError("has bits after its last field")
+
+    def _require(self, bits: int) -> None:
+        if self.position + bits > self.end:
+            needed = self.position + bits
+            raise EncodingError(f"ends after {self.end} bits where {needed} are needed")
+
+
+def _join(arrays: list[Integers]) -> Integers:
+    return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)

@@ -1,0 +1,214 @@
+"""A reader takes what the root binds, whoever has it; what is not bound is nobody's word."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assay.artifacts.store_objects import make_mirror_name
+from assay.artifacts.submissions.read_ahead import fetch
+from assay.artifacts.submissions.submission_pack import (
+    PackedPart,
+    PackedRefusal,
+    PackedSubmission,
+    PackError,
+    compute_pack_max,
+    decode_pack,
+    encode_pack,
+    measure_pack,
+)
+from assay.artifacts.submissions.submission_reader import CommittedSubmission, KnownMirror
+from assay.network import StoreError
+from assay.protocol import Reason, Refusal, encode_ss58
+from assay.protocol.commitment import make_object_name
+from assay.protocol.submission import encode_group
+from tests.artifacts.conftest import (
+    HOTKEY,
+    ID_BITS,
+    MemorySource,
+    Shown,
+    are_equal,
+    expect,
+    make_groups,
+    show,
+)
+
+
+@pytest.fixture(scope="module")
+def shown() -> Shown:
+    return show(make_groups(6))
+
+
+class Store:
+    """Objects in memory, by name; it remembers which were asked for."""
+
+    def __init__(self, **objects: bytes | None) -> None:
+        self.objects = dict(objects)
+        self.asked: list[str] = []
+
+    def open(self, name: str) -> MemorySource:
+        self.asked.append(name)
+        return MemorySource(self.objects.get(name))
+
+    def get(self, name: str, limit: int) -> bytes | None:
+        self.asked.append(name)
+        return self.objects.get(name)
+
+
+class Broken(Store):
+    def open(self, name: str) -> MemorySource:
+        raise StoreError("the wire is cut")
+
+    def get(self, name: str, limit: int) -> bytes | None:
+        raise StoreError("the wire is cut")
+
+
+def serve(shown: Shown, data: bytes | None) -> Store:
+    """A miner's own store."""
+    name = make_object_name(encode_ss58(HOTKEY), shown.context.window)
+    return Store(**{name: data})
+
+
+def mirror(shown: Shown, pack: bytes | PackedSubmission) -> Store:
+    data = pack if isinstance(pack, bytes) else encode_pack(pack)
+    return Store(**{make_mirror_name(shown.context.window, shown.committed.root): data})
+
+
+def open_from(shown: Shown, own: Store, *mirrors: Store) -> CommittedSubmission:
+    sources: Any = SimpleNamespace(
+        stores=SimpleNamespace(get=lambda locator: own),
+        mirrors=lambda root: [KnownMirror(store) for store in mirrors],  # type: ignore[arg-type]
+    )
+    return CommittedSubmission(shown.context, HOTKEY, shown.committed, sources)
+
+
+def pack(shown: Shown) -> PackedSubmission:
+    """What a validator has read of it."""
+    fetched = fetch(open_from(shown, serve(shown, shown.data)))
+    assert fetched.packed is not None
+    return fetched.packed
+
+
+def assert_read(shown: Shown, own: Store, *mirrors: Store) -> None:
+    """All that an audit asks for is there, and is what was committed to."""
+    found = shown.read(open_from(shown, own, *mirrors))
+    plain = shown.read()
+    assert not isinstance(found, Refusal), found
+    assert not isinstance(plain, Refusal)
+    for one, other in zip(found, plain, strict=True):
+        assert are_equal(list(one.audited.values()), list(other.audited.values()))
+
+
+@settings(max_examples=100, deadline=None)
+@given(place=st.integers(0, 2**16), other=st.integers(1, 255))
+def test_a_store_with_other_bytes_is_made_good_by_a_mirror(
+    shown: Shown, place: int, other: int
+) -> None:
+    """Wherever they are, and whether or not the audit asks for them."""
+    served = bytearray(shown.data)
+    served[place % len(served)] ^= other
+    assert_read(shown, serve(shown, bytes(served)), mirror(shown, pack(shown)))
+
+
+@pytest.mark.parametrize("left", [0, 1, 100, 300])
+def test_a_store_with_too_few_bytes_is_made_good_by_a_mirror(shown: Shown, left: int) -> None:
+    own = serve(shown, shown.data[:left])
+    expect(shown.read(open_from(shown, own)), Reason.NOT_REVEALED, "ends before")
+    assert_read(shown, own, mirror(shown, pack(shown)))
+
+
+def test_a_store_that_is_away_is_made_good_by_a_mirror(shown: Shown) -> None:
+    assert_read(shown, serve(shown, None), Broken(), Store(), mirror(shown, pack(shown)))
+    assert_read(shown, Broken(), mirror(shown, pack(shown)))
+    with pytest.raises(StoreError, match="the wire is cut"):
+        shown.read(open_from(shown, Broken(), Store()))
+
+
+def test_no_mirror_is_asked_while_the_miner_shows_what_it_committed_to(shown: Shown) -> None:
+    """A fault that the root binds included: nobody has other bytes."""
+    idle = mirror(shown, pack(shown))
+    assert_read(shown, serve(shown, shown.data), idle)
+    assert idle.asked == []
+    head, ids, proofs = encode_group(make_groups(6)[0], ID_BITS)
+    lie = shown.change(dict.fromkeys(range(6), (head + b"\0", ids, proofs)))
+    idle = mirror(lie, pack(shown))
+    found = lie.read(open_from(lie, serve(lie, lie.data), idle))
+    expect(found, Reason.MALFORMED)
+    assert isinstance(found, Refusal)
+    assert not found.unbound
+    assert idle.asked == []
+
+
+def test_a_fault_that_a_mirror_shows_stands_where_the_root_binds_it(shown: Shown) -> None:
+    """Whoever shows them: these bytes are what the miner committed to."""
+    head, ids, proofs = encode_group(make_groups(6)[0], ID_BITS)
+    lie = shown.change(dict.fromkeys(range(6), (head + b"\0", ids, proofs)))
+    found = lie.read(open_from(lie, serve(lie, None), mirror(lie, pack(lie))))
+    expect(found, Reason.MALFORMED)
+
+
+def test_mirrors_with_a_part_each_make_a_whole(shown: Shown) -> None:
+    whole = pack(shown)
+    halves = [PackedSubmission(HOTKEY, whole.parts[place::2]) for place in (0, 1)]
+    assert_read(shown, serve(shown, None), *(mirror(shown, half) for half in halves))
+    found = shown.read(open_from(shown, serve(shown, None), mirror(shown, halves[0])))
+    expect(found, Reason.NOT_REVEALED, "no such file")
+
+
+def change_parts(packed: PackedSubmission, **fields: Any) -> PackedSubmission:
+    parts = (PackedPart(part.start, part.size, part.data, None) for part in packed.parts)
+    changed = (
+        PackedPart(
+            fields.get("start", part.start),
+            fields.get("size", part.size),
+            fields.get("data", part.data),
+            fields.get("refusal"),
+        )
+        for part in parts
+    )
+    return PackedSubmission(packed.hotkey, tuple(changed))
+
+
+LIES: dict[str, Any] = {
+    "nothing": lambda good: b"",
+    "junk": lambda good: b"x" * 100,
+    "a pack cut off": lambda good: encode_pack(good)[:-1],
+    "a pack with a byte more": lambda good: encode_pack(good) + b"x",
+    "no part": lambda good: change_parts(PackedSubmission(HOTKEY, ())),
+    "other bytes": lambda good: change_parts(good, data=b"junk"),
+    "zeros of the right size": lambda good: PackedSubmission(
+        HOTKEY, tuple(PackedPart(p.start, p.size, bytes(p.size), None) for p in good.parts)
+    ),
+    "neither bytes nor a refusal": lambda good: change_parts(good, data=None),
+    **{
+        f"word of {reason}": lambda good, reason=reason: change_parts(
+            good, data=None, refusal=PackedRefusal(reason, "so says the mirror")
+        )
+        for reason in (Reason.MALFORMED, Reason.SAMPLING_MISMATCH, Reason.ACCEPTED)
+    },
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_mirror_that_lies_changes_nothing(shown: Shown, name: str) -> None:
+    liar = mirror(shown, LIES[name](pack(shown)))
+    gone = serve(shown, None)
+    assert shown.read(open_from(shown, gone, liar)) == shown.read(open_from(shown, gone))
+    assert_read(shown, gone, liar, mirror(shown, pack(shown)))
+    assert_read(shown, serve(shown, shown.data), liar)
+
+
+def test_a_pack_is_read_back_and_measured_by_all_that_a_peer_chooses(shown: Shown) -> None:
+    packed = pack(shown)
+    assert decode_pack(encode_pack(packed)) == packed
+    assert packed.is_whole
+    assert measure_pack(packed) == sum(part.size for part in packed.parts)
+    assert measure_pack(packed) <= compute_pack_max(shown.context.parameters)
+    refusal = PackedRefusal(Reason.NOT_REVEALED, "d" * 50)
+    refused = PackedSubmission(HOTKEY, (*packed.parts, PackedPart(0, 9, None, refusal)))
+    assert measure_pack(refused) == measure_pack(packed) + 50
+    assert not refused.is_whole
+    with pytest.raises(PackError, match="damaged"):
+        decode_pack(encode_pack(packed)[:-1])

@@ -1,0 +1,124 @@
+"""Text presumed hostile: our own scorers do not work more for it than for a full solution.
+
+Work is counted, never timed: lines of Python begun and functions called, native ones too. Each
+native one is a single pass over the text, so its length is all that a stranger can make us pay.
+"""
+
+import gc
+import sys
+from collections.abc import Callable
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from assay.environments import Problem, RewardParts, make_environment, write_solution
+from assay.environments.base import ANSWER_BYTES, read_answer
+from assay.protocol.parameters import MILLION
+from tests.environments.conftest import NUMBER_TRICKS, TRICKS, make_seed
+
+
+def count_work(score: Callable[[str], RewardParts], text: str) -> int:
+    count = 0
+
+    def step(frame: object, event: str, argument: object) -> object:
+        nonlocal count
+        count += event in ("line", "call", "c_call")
+        return step
+
+    tracing, profiling = sys.gettrace(), sys.getprofile()  # what measures coverage
+    gc.disable()  # what is called when it collects is not the scorer's work
+    sys.settrace(step)  # type: ignore[arg-type]
+    sys.setprofile(step)
+    try:
+        score(text)
+    finally:
+        sys.setprofile(profiling)
+        sys.settrace(tracing)
+        gc.enable()
+    return count
+
+
+def solve_sat(problem: Problem) -> str:
+    """Not solved: every clause is looked at whatever the digits are."""
+    return f"#### {'01' * 100}"
+
+
+#: Name and level, and what a full solution is.
+SOLVED: dict[tuple[str, int], Callable[[Problem], str]] = {
+    ("arithmetic", 12): lambda problem: write_solution(problem, range(8)),
+    ("gsm", 8): lambda problem: problem.answer.row.solution,  # type: ignore[attr-defined]
+    ("sat", 200): solve_sat,
+    ("mix", 1_012): lambda problem: write_solution(problem.answer.problem, range(8)),  # type: ignore[attr-defined]
+}
+WEIGHTS = {"mix": {"arithmetic": 1, "sat": 1}}
+#: Lines that a text may begin beyond those of the full solution: where it is told apart from one.
+MORE = 8
+
+
+def make(name: str, level: int) -> tuple[Callable[[str], RewardParts], str, str]:
+    """A scorer, the full solution and its last line."""
+    environment = make_environment(name, WEIGHTS.get(name, {}))
+    problem = environment.make_problem(make_seed(level), [level])
+    right = SOLVED[name, level](problem)
+    return lambda text: environment.score(problem, text), right, right.rpartition("\n")[2]
+
+
+MADE = {name: make(name, level) for name, level in SOLVED}
+MOST = {name: count_work(score, right) for name, (score, right, _) in MADE.items()}
+PIECES = [
+    "#",
+    "####",
+    "#### ",
+    "\n",
+    "\n\n",
+    "0",
+    "1",
+    "9",
+    "-",
+    "+",
+    "=",
+    "7+15=22\n",
+    " ",
+    "\u0661",
+]
+pieces = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_full_solution_is_worth_its_work(name: str) -> None:
+    score, right, _ = MADE[name]
+    parts = score(right)
+    assert parts.correctness == MILLION or (name == "sat" and parts.satisfaction > 0)
+
+
+@pytest.mark.parametrize("name", MADE)
+@given(st.booleans(), pieces, pieces, pieces)
+@example(True, "\n", "", "")
+@example(True, "9", "+1=2\n", "")
+@example(False, "1", "#### ", "")
+def test_no_text_is_more_work_than_a_full_solution(
+    name: str, ends_right: bool, repeated: str, before: str, after: str
+) -> None:
+    score, _, last = MADE[name]
+    for times in (1, 20_000):
+        text = before + repeated * times + after
+        text = f"{text}\n{last}" if ends_right else text
+        assert count_work(score, text) <= MOST[name] + MORE
+
+
+@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("trick", {**TRICKS, **NUMBER_TRICKS})
+def test_no_trick_is_more_work_than_a_full_solution(name: str, trick: str) -> None:
+    score, _, _ = MADE[name]
+    text = {**TRICKS, **NUMBER_TRICKS}[trick]("25")
+    assert count_work(score, text) <= MOST[name] + MORE
+
+
+@pytest.mark.parametrize("unit", ["a", "\u03c0", "\u20ac", "\U0001f600", "\ud800"])
+def test_an_answer_has_so_many_bytes_at_most(unit: str) -> None:
+    size = len(unit.encode("utf-8", "surrogatepass"))
+    longest = unit * (ANSWER_BYTES // size)
+    assert read_answer(f"#### {longest}") == longest
+    assert read_answer(f"{longest * 3}\n#### {longest}") == longest
+    assert read_answer(f"#### {longest}{unit}") is None

@@ -1,0 +1,77 @@
+"""What a prompt is paid, and what it is worth to look at prompts first.
+
+An operator of many hotkeys sees every prompt for nothing and stops each hotkey before the first
+problem that pays badly for what it costs. Where prompts were paid like completions, long ones were
+worth waiting for.
+"""
+
+from dataclasses import replace
+from hashlib import sha256
+
+import numpy as np
+import pytest
+
+from assay.environments import make_environment
+from assay.environments.registry import parse_choice
+from assay.gauntlet.measuring import HOTKEY_PRICE, compute_stopping_gain
+from assay.protocol.parameters import MAIN_WORK, MILLION
+from assay.verification import compute_value
+
+#: What a token of a prompt truly costs, a token of a completion costing 1.
+RATIOS = [0.01, 0.03, 0.1, 0.2, 0.4]
+MIXTURES = [
+    "arithmetic",
+    "gsm",
+    "sat",
+    "mix,arithmetic=3,sat=1",
+    "mix,gsm=1,sat=1",
+    "mix,gsm=2,arithmetic=1",
+]
+GROUPS = 200
+#: Characters of a token, as a large vocabulary has them.
+CHARACTERS = 4
+
+
+def draw_groups(name: str, mean_tokens: int) -> list[tuple[int, int]]:
+    """Tokens of prompt and completions of many groups."""
+    environment = make_environment(*parse_choice(name))
+    rng = np.random.default_rng(0)
+    found = []
+    for number in range(GROUPS):
+        seed = sha256(number.to_bytes(4)).digest()
+        prompt = environment.make_problem(seed, environment.levels).prompt
+        length = MAIN_WORK.group_size * rng.gamma(4, mean_tokens / 4)
+        found.append((len(prompt) // CHARACTERS, int(length)))
+    return found
+
+
+def compute_gain(groups: list[tuple[int, int]], ratio: float, share: int) -> float:
+    work = replace(MAIN_WORK, prompt_share=share)
+    costs = [tokens + ratio * prompt for prompt, tokens in groups]
+    values = [
+        float(compute_value(work, completion_tokens=t, prompt_tokens=p, mean_reward=300_000))
+        for p, t in groups
+    ]
+    return compute_stopping_gain(costs, values, HOTKEY_PRICE)
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_looking_first_gains_next_to_nothing(name: str) -> None:
+    """Completions of 230 tokens, prompts of up to 2,500: at most a hundredth, whatever prefill
+    costs."""
+    groups = draw_groups(name, 230)
+    gains = [compute_gain(groups, ratio, MAIN_WORK.prompt_share) for ratio in RATIOS]
+    assert max(gains) <= 0.01
+
+
+def test_it_would_where_prompts_are_paid_in_full() -> None:
+    groups = draw_groups("mix,gsm=1,sat=1", 230)
+    assert compute_gain(groups, 0.1, MILLION) > 0.06
+
+
+def test_where_the_bound_does_not_hold() -> None:
+    """Short completions below long prompts, on engines whose prefill is dear or all but free: named
+    in docs/security.md."""
+    groups = draw_groups("mix,gsm=1,sat=1", 60)
+    assert compute_gain(groups, 0.4, MAIN_WORK.prompt_share) > 0.03
+    assert compute_gain(groups, 0.15, MAIN_WORK.prompt_share) < 0.001
