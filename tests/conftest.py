@@ -11,10 +11,15 @@ from tempfile import TemporaryDirectory
 # has a worker of the test run already.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # noqa: TID251 - PyTorch reads it there
 
+import hypothesis
 import pytest
 
 from tests import shared_demo
 from tests.nightly import mark_nightly, read_nightly
+
+# no test asserts time on the wall
+hypothesis.settings.register_profile("assay", deadline=None)
+hypothesis.settings.load_profile("assay")
 
 _PLAYER = Path(shared_demo.__file__)
 #: Which process of a test run this is; "": the only one.

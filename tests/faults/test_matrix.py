@@ -171,7 +171,7 @@ def test_no_chain_or_no_upload_until_the_commitment_block_is_past(
     [
         ("not there", {"NOT_REVEALED"}),
         ("half-open", {"NOT_REVEALED"}),
-        ("altered body", {"MALFORMED", "ROOT_MISMATCH", "NOT_REVEALED"}),
+        ("altered body", {"MALFORMED", "WRONG_HEADER", "ROOT_MISMATCH"}),
     ],
 )
 def test_a_file_that_is_not_shown_until_fetching_is_over(

@@ -37,7 +37,7 @@ def test_garbage(name: str) -> None:
         target.run(seed)
     changed = st.builds(change, st.sampled_from(seeds), st.lists(EDIT, min_size=1, max_size=4))
 
-    @settings(max_examples=target.examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=target.examples, suppress_health_check=list(HealthCheck))
     @given(changed | st.binary(max_size=200))
     def attack(data: bytes) -> None:
         target.run(data)

@@ -26,7 +26,7 @@ def draw_slowly(logits, seed, position, temperature, drawable):
     return max((v for v in range(len(scores)) if drawable[v]), key=lambda v: (scores[v], -v))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(2, 300),
     st.integers(0, 2**32 - 1),

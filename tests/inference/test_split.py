@@ -23,7 +23,6 @@ def measure_drift(logits, exact):
     return float((logits - exact).square().mean().sqrt()), float((logits - exact).abs().max())
 
 
-@settings(deadline=None)
 @given(st.lists(ORDINARY | st.just(0.0), min_size=1, max_size=50))
 def test_three_terms_hold_every_bit(values):
     x = torch.tensor(values, dtype=torch.float32)
@@ -33,7 +32,7 @@ def test_three_terms_hold_every_bit(values):
     assert (terms[2].abs() >= terms[1].abs()).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_products_are_those_of_fp32(rows, inner, out, seed):
     generator = torch.Generator().manual_seed(seed)

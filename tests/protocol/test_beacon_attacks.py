@@ -99,7 +99,7 @@ def test_another_library_agrees(name: str) -> None:
         assert not verify_with_arkworks(name, entry | {"round": entry["round"] + 1})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**64), st.binary(max_size=100), st.binary(max_size=100))
 def test_garbage_is_a_plain_false(number: int, signature: bytes, key: bytes) -> None:
     beacon = Beacon(number, signature)

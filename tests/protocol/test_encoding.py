@@ -114,7 +114,7 @@ def test_random_json_raises_nothing_else(of: type[Any], value: Any) -> None:
         from_json(of, value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data(), json_values)
 def test_one_wrong_value_anywhere_is_refused_or_kept_as_it_is(
     data: st.DataObject, value: Any

@@ -61,7 +61,7 @@ def test_a_word_is_a_column_of_one_published_block() -> None:
     assert [f"{word:08x}" for word in block] == ["d16cfe09", "94fdcceb", "5001e420", "24126ea1"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(seeds, st.integers(0, 2**32 - 1)), min_size=1, max_size=3),
     st.integers(1, 40_000),

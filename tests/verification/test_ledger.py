@@ -31,7 +31,7 @@ def fill(runs: list[np.ndarray]) -> Ledger:
     return ledger
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 12), st.integers(0, 2**32 - 1))
 def test_ledger_is_the_mixture_over_restarts(rollouts: int, seed: int) -> None:
     runs = list(np.random.default_rng(seed).normal(0, 3, (rollouts, count_bets(TESTS))))

@@ -73,7 +73,7 @@ PARENT, CHILD = make_step(5_000, 0.1)
 DELTA = make(PARENT, CHILD)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_garbage_is_refused_or_has_the_tensors_size(data):
     """Nothing else is raised; what comes of it is for a digest to judge."""

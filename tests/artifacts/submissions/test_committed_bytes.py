@@ -101,7 +101,7 @@ def assert_read(shown: Shown, own: Store, *mirrors: Store) -> None:
         assert are_equal(list(one.audited.values()), list(other.audited.values()))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(place=st.integers(0, 2**16), other=st.integers(1, 255))
 def test_a_store_with_other_bytes_is_made_good_by_a_mirror(
     shown: Shown, place: int, other: int

@@ -70,7 +70,7 @@ def change(data: bytes, edits: list[tuple[int, int]]) -> bytes:
 # --- canonical
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(groups=st.lists(GROUP, min_size=1, max_size=4))
 def test_what_is_written_is_read(groups: list[Group]) -> None:
     shown = show(groups)
@@ -95,7 +95,7 @@ def test_same_rows_same_bytes(shown: Shown) -> None:
     assert show(make_groups(5)).data == show(strided).data == shown.data
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(edits=EDITS)
 def test_no_byte_changes_unseen(shown: Shown, edits: list[tuple[int, int]]) -> None:
     """Whatever is served instead is not what was committed to: others may have that."""
@@ -113,7 +113,7 @@ def test_no_byte_changes_unseen(shown: Shown, edits: list[tuple[int, int]]) -> N
     assert compute_submission_root(opening.header) != shown.committed.root
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(place=st.integers(0, 2**16), size=st.integers(1, 99), new=st.binary(max_size=200))
 def test_nothing_is_put_in_or_left_out(shown: Shown, place: int, size: int, new: bytes) -> None:
     start = place % len(shown.data)
@@ -126,7 +126,7 @@ def test_nothing_is_put_in_or_left_out(shown: Shown, place: int, size: int, new:
         assert found.unbound
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(edits=EDITS, which=st.integers(0, 2), where=st.integers(0, 4))
 def test_any_bytes_may_be_committed_to(
     shown: Shown, edits: list[tuple[int, int]], which: int, where: int
