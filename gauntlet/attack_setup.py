@@ -41,7 +41,7 @@ from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling
 from assay.verification.sketch import judge_sketch
 
-#: Groups a miner hands in a window: an audit looks into a third of them.
+#: Groups a miner hands in a window: an audit looks into a sixth of them.
 GROUPS_A_WINDOW = 48
 _M = TypeVar("_M", bound=Miner)
 _S = TypeVar("_S", bound=Strategy)
