@@ -293,7 +293,7 @@ def test_what_is_not_there_says_so(served):
             ],
             "see that the store answers",
         ),
-        (["--dir", "{demo}", "--port", "99999"], "explorer.port"),
+        (["--dir", "{demo}", "--port", "99999"], "--port"),
         (["--dir", "{demo}", "--host", "nowhere.invalid"], "name an address of this machine"),
         (["--dir", "{demo}/models"], "holds no record yet"),
         *(

@@ -79,7 +79,7 @@ class Hosts:
 
     def forward(self, name: str, listen: str, to: str, port: int) -> None:
         """Has a port of an address on a host lead to the same port of another address."""
-        command = [*self.enter(name), sys.executable, "-m", "tests.integration.wires"]
+        command = [*self.enter(name), sys.executable, __file__]
         process = subprocess.Popen([*command, listen, to, str(port)], stdout=subprocess.PIPE)
         self._stack.callback(process.wait, 30)
         self._stack.callback(process.kill)
