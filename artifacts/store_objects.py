@@ -63,8 +63,9 @@ def make_step_name(digest: bytes, name: str) -> str:
     return f"steps/{digest.hex()}/{name}"
 
 
-def make_mirror_name(window: int, root: bytes) -> str:
-    return f"{MIRRORS}/{window}/{root.hex()}"
+def make_mirror_name(window: int, root: bytes, *, samples: bool = False) -> str:
+    """Where a copy of what an audit reads of a submission lies, or of what it samples."""
+    return f"{MIRRORS}/{window}/{root.hex()}" + (".samples" if samples else "")
 
 
 def put_object(store: ObjectStore, name: str, digest: bytes, data: memoryview) -> None:

@@ -55,6 +55,9 @@ def derive_context(public: Public, record: WindowRecord, found: Findings) -> Con
         return None
     challenge_block, challenge = _derive_moment(public, record, context, Phase.CHALLENGE, found)
     audit_block, audit = _derive_moment(public, record, context, Phase.AUDIT, found)
+    sample_block, sample = context.sample_block, context.sample
+    if record.sample is not None:
+        sample_block, sample = _derive_moment(public, record, context, Phase.SAMPLE, found)
     members = _derive_members(public.chain, record, context, found)
     return replace(
         context,
@@ -62,6 +65,8 @@ def derive_context(public: Public, record: WindowRecord, found: Findings) -> Con
         challenge=challenge,
         audit_block=audit_block,
         audit=audit,
+        sample_block=sample_block,
+        sample=sample,
         checkpoint=_derive_checkpoint(public, record, found),
         members=members if record.audit is not None else {},
         commitments=_derive_commitments(public.chain, record, context, found),
@@ -75,7 +80,11 @@ def _derive_moment(
     parameters, name = public.parameters, phase.name.lower()
     number = compute_block(parameters.timing, record.window, phase)
     block = public.chain.get_block(number)
-    said = record.challenge if phase is Phase.CHALLENGE else record.audit
+    said = {
+        Phase.CHALLENGE: record.challenge,
+        Phase.AUDIT: record.audit,
+        Phase.SAMPLE: record.sample,
+    }[phase]
     if said is None:  # it abstained, and what it did not know binds nobody
         found.notes.append(f"the record names no {name} block")
         return block, context.challenge

@@ -2,15 +2,18 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from assay.artifacts.checkpoints.checkpoint_download import PATIENCE_S, fetch_small_files
 from assay.artifacts.ports import Objects
 from assay.artifacts.store_objects import CHUNK_BYTES, make_checkpoint_name
 from assay.artifacts.submissions.submission_reader import (
     KnownMirror,
+    Looking,
     StoreFinder,
     know_no_mirrors,
     open_submission,
@@ -18,9 +21,11 @@ from assay.artifacts.submissions.submission_reader import (
 from assay.inference import Checkpoint, CheckpointError, Outline, load_checkpoint, load_outline
 from assay.inference.folder import MANIFEST_FILE, verify_manifest
 from assay.network.store import StoreError, within
-from assay.protocol import Context
+from assay.protocol import Context, Refusal
+from assay.protocol.submission import Range
 from assay.verification import SubmissionReader
 
+_T = TypeVar("_T")
 #: Checkpoints kept in memory.
 _OPENED_MAX = 4
 
@@ -34,7 +39,29 @@ class StoredSubmissions:
 
     def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
         """A reader of what a hotkey committed to."""
-        return open_submission(context, hotkey, self)
+        audited = open_submission(context, hotkey, self)
+        if self.mirrors is know_no_mirrors:
+            return audited
+        return _AuditedOrSampled(
+            audited, open_submission(context, hotkey, self, Looking(samples=True))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _AuditedOrSampled:
+    """A file of which mirrors have two objects: what was audited, and what was sampled."""
+
+    audited: SubmissionReader
+    sampled: SubmissionReader
+
+    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
+        """See `SubmissionReader`. Raises StoreError: the miner's own store cannot be read, and no
+        mirror has it."""
+        with suppress(StoreError):
+            found = self.audited.read(part, parse)
+            if not isinstance(found, Refusal) or not found.unbound:
+                return found
+        return self.sampled.read(part, parse)
 
 
 @dataclass(slots=True)

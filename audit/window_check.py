@@ -4,7 +4,7 @@ What a file shows is bound by the root on chain, part by part; what is said of b
 does not bind (they were missing, broken, another's) nobody can prove afterwards, whoever says it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,9 +20,17 @@ from assay.network.store import StoreError
 from assay.protocol import Committed, Context, Phase, Reason, encode_ss58
 from assay.protocol.reason import CHEATING, WITHHELD
 from assay.protocol.record import NOTHING, MemberRow, Outcome, WindowRecord
-from assay.protocol.selection import Selection, select_committed
+from assay.protocol.selection import AuditedGroup, select_committed
 from assay.protocol.window import compute_block
-from assay.verification import Examined, Ledger, Seat, SubmissionReader, Verdict, examine
+from assay.verification import (
+    Examined,
+    Ledger,
+    Seat,
+    SubmissionReader,
+    Verdict,
+    examine,
+    find_sample_fault,
+)
 
 #: Seat → its ledger in one settlement so far; None where it is not known.
 Ledgers = dict[Seat, Ledger]
@@ -32,6 +40,9 @@ _BY_CHAIN = frozenset({Reason.NOT_REGISTERED, Reason.NO_COMMITMENT})
 _UNBOUND = WITHHELD - {Reason.TOO_LARGE, Reason.WRONG_CHECKPOINT}
 #: Decided by the model alone.
 _BY_MODEL = CHEATING - {Reason.TOKEN_OUT_OF_RANGE, Reason.WRONG_TERMINATION}
+#: Said of a file in which the audit found nothing, for what was sampled of it, or its beacon; a
+#: witness shows that.
+_BY_SAMPLES = (WITHHELD - {Reason.WRONG_CHECKPOINT}) | {Reason.INTERNAL, None}
 #: How far two machines' witnesses may be apart.
 _WITNESS_STEP = 1
 
@@ -202,8 +213,14 @@ class _RowCheck:
     def committed(self) -> Committed | None:
         return self.inputs.context.commitments.get(self.row.hotkey)
 
+    @property
+    def audited(self) -> Reason | None:
+        """What the record says that the audit found, whatever was sampled."""
+        by_samples = self.row.reason in _BY_SAMPLES and self.row.witness
+        return Reason.ACCEPTED if by_samples else self.row.reason
+
     @cached_property
-    def chosen(self) -> Selection:
+    def chosen(self) -> tuple[AuditedGroup, ...]:
         """What the audit looks at of its commitment."""
         groups = 0 if self.committed is None else self.committed.groups
         return select_committed(self.inputs.context, self.row.hotkey, groups)
@@ -228,6 +245,7 @@ class _RowCheck:
             else:
                 word = "the validator's judge broke on it, which nobody can prove"
                 self.found.take_word(f"{self.name}: {word}")
+        if self.audited in (None, Reason.INTERNAL):
             self.check_score()
             return ledger
         try:
@@ -243,6 +261,7 @@ class _RowCheck:
                 self.check_refusal(examined)
             else:
                 ledger = self.check_whole(examined, reader, ledger)
+                self.check_samples(reader)
         except StoreError as error:
             self.miss_file(f"the file cannot be read from its store: {error}")
         except MissingPartError as error:  # as where the record names a beacon that was not due
@@ -277,27 +296,18 @@ class _RowCheck:
         self.differ(Aspect.VERDICTS, said)
 
     def check_whole(self, examined: Examined, reader: SubmissionReader, ledger: Ledger) -> Ledger:
-        """The file is there and whole: only a model could refuse it."""
-        said, inputs = self.row.reason, self.inputs
+        """What is audited is there and whole: only a model could refuse it."""
+        said, inputs = self.audited, self.inputs
         self.found.look(Aspect.FILES)
         if said is not Reason.ACCEPTED and said not in _BY_MODEL:
-            if said in _UNBOUND:
-                self.found.take_word(
-                    f"{self.name}: the record says {said}; the file that is served now is whole, "
-                    "and nobody can prove what was served then"
-                )
-            else:
-                self.differ(
-                    Aspect.VERDICTS,
-                    f"the record says {said}, and what it committed to has no such fault",
-                )
+            self.doubt_refusal()
             return ledger
         verdict = None
         if inputs.checkpoint is not None:
             verdict, ledger = judge_and_carry(
                 reader,
                 self.row.hotkey,
-                inputs.context,
+                replace(inputs.context, sample=None),  # see `check_samples`
                 inputs.checkpoint,
                 ledger,
                 validator=inputs.validator,
@@ -305,22 +315,58 @@ class _RowCheck:
             self.check_verdict(verdict)
         else:
             self.found.claims += 1
-        if said is Reason.ACCEPTED:
+        if self.row.reason is Reason.ACCEPTED:
             if verdict is None or not verdict.accepted:
                 verdict = examined.accept()
             self.check_values(verdict)
         return ledger
 
+    def doubt_refusal(self) -> None:
+        """The record refuses what has no fault, as it is served now."""
+        said = self.row.reason
+        if said in _UNBOUND:
+            self.found.take_word(
+                f"{self.name}: the record says {said}; the file that is served now is whole, and "
+                "nobody can prove what was served then"
+            )
+        else:
+            self.differ(
+                Aspect.VERDICTS,
+                f"the record says {said}, and what it committed to has no such fault",
+            )
+
+    def check_samples(self, reader: SubmissionReader) -> None:
+        """What was sampled of a file in which the record's audit has found nothing."""
+        said, context, committed = self.row.reason, self.inputs.context, self.committed
+        if self.audited is not Reason.ACCEPTED or said in (None, Reason.INTERNAL):
+            return
+        if context.sample is None or committed is None:
+            self.differ(Aspect.VERDICTS, f"it is {said}, and no beacon said what was sampled")
+            return
+        fault = find_sample_fault(reader, self.row.hotkey, context, committed)
+        if fault is not None:
+            verdict = Verdict(
+                context.window,
+                self.row.hotkey,
+                fault.reason,
+                f"a sampled rollout: {fault.detail}",
+                committed_groups=committed.groups,
+                unbound=fault.unbound,
+            )
+            self.check_refusal(verdict)
+        elif said is not Reason.ACCEPTED:
+            self.doubt_refusal()
+
     def check_verdict(self, verdict: Verdict) -> None:
         """What the forward pass says."""
-        by_ledger = Reason.LEDGER_MISMATCH in (self.row.reason, verdict.reason)
+        by_ledger = Reason.LEDGER_MISMATCH in (self.audited, verdict.reason)
         if by_ledger and not self.inputs.has_ledgers:
             self.found.miss(
                 Aspect.VERDICTS,
                 f"{self.name}: the ledger of its seat runs from the settlement's first window on, "
                 "which was not looked at",
             )
-        elif self.row.reason is verdict.reason:
+        elif self.audited is verdict.reason:
             self.found.look(Aspect.VERDICTS)
         else:
             self.differ_from(verdict)
@@ -348,13 +394,13 @@ class _RowCheck:
     def check_witness_length(self) -> None:
         """2 bytes an audited rollout: they are measured together."""
         row = self.row
-        if row.reason not in _BY_MODEL | {Reason.ACCEPTED}:
+        if self.audited not in _BY_MODEL | {Reason.ACCEPTED}:
             if row.witness:
                 self.differ(
                     Aspect.WITNESS, f"{row.reason} needs no forward pass, and has a witness"
                 )
             return
-        rollouts = sum(group.rollouts for group in self.chosen.audited)
+        rollouts = sum(group.rollouts for group in self.chosen)
         if len(row.witness) != 2 * rollouts:
             self.differ(
                 Aspect.WITNESS,
@@ -372,7 +418,7 @@ class _RowCheck:
                 self.differ(Aspect.SCORES, f"scored {row.score} in spite of {why}")
             return
         groups = 0 if self.committed is None else self.committed.groups
-        valued = sum(group.valued for group in self.chosen.audited)
+        valued = sum(group.valued for group in self.chosen)
         if len(row.values) != valued or not valued:
             self.differ(
                 Aspect.SCORES,

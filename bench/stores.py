@@ -27,7 +27,7 @@ if __name__ == "__main__" and sys.argv[1:2] != ["serve"]:
 from rows import ID_BITS, SIZE, TOKENS, draw_by_zipf, make_groups
 
 from assay.artifacts.submissions.read_ahead import THREADS, ReadAhead, fetch
-from assay.artifacts.submissions.submission_reader import know_no_mirrors, open_submission
+from assay.artifacts.submissions.submission_reader import AUDITED, know_no_mirrors, open_submission
 from assay.devnet import SimulatedChain
 from assay.network import ReadableStores
 from assay.network.beacon import LocalBeacon
@@ -125,9 +125,13 @@ def read_all(context: Context, sources: Sources, hotkeys: Sequence[bytes]) -> fl
     ahead = ReadAhead(sources, lambda *_: kept.append(1))
     with closing(ahead):
         while left:
-            hotkey = ahead.choose(context, left)
-            if hotkey is None:
+            for hotkey in left:
+                if not ahead.begin(context, hotkey, context.audit_block.number):
+                    break
+            found = ahead.choose(context, {AUDITED: left})
+            if found is None:
                 continue
+            hotkey, _ = found
             assert ahead.take(context, hotkey) is not None
             left.remove(hotkey)
         seconds = time.perf_counter() - started

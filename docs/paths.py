@@ -31,7 +31,7 @@ from work import load_genesis
 from assay.artifacts.checkpoints import tensor_download
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
-from assay.artifacts.submissions.submission_reader import KnownMirror
+from assay.artifacts.submissions.submission_reader import AUDITED, KnownMirror
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.submission_judge import judge_hotkey
 from assay.neurons.session.neuron_session import JudgeSources
@@ -130,7 +130,8 @@ def follow_submission() -> list[Turn]:
         sources = JudgeSources(None, None, None, stores, lambda root: [other])
         with follow(turns):
             ahead = ReadAhead(sources, threads=1)
-            while ahead.choose(context, [bench.MINER]) is None:
+            ahead.begin(context, bench.MINER, context.audit_block.number)
+            while ahead.choose(context, {AUDITED: [bench.MINER]}) is None:
                 pass
             sources = replace(sources, ahead=ahead)
             verdict, _ = judge_hotkey(context, bench.MINER, checkpoint, sources, Ledger())

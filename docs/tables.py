@@ -158,6 +158,10 @@ OBJECTS = [
         "validator", "below; the root on chain, which is the miner's",
     ),
     (
+        _name(make_mirror_name(_NUMBER, _ONE, samples=True), "<root>", number="<window>"),
+        "validator", "below; the root on chain, which is the miner's",
+    ),
+    (
         _name(make_window_record_name("<hotkey>", _NUMBER), number="<window>"),
         "validator", "section 10; the record after it",
     ),
@@ -201,7 +205,8 @@ PREIMAGES = {
     Domain.POSITIONS: "audit_seed, hotkey, u32 index, u32 rollout",
     Domain.AUDIT_GROUPS: "audit_seed, hotkey",
     Domain.AUDIT_ROLLOUTS: "audit_seed, hotkey, u32 index",
-    Domain.SAMPLE: "audit_seed, hotkey",
+    Domain.SAMPLE: "section 2",
+    Domain.SAMPLED_ROLLOUTS: "sample_seed, hotkey",
     Domain.IDS: "a completion's ids as they lie in the file",
     Domain.PROOF: "a rollout's proof as it lies in the file",
     Domain.GROUP_LEAF: "u32 index, the group's head",

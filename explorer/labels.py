@@ -40,7 +40,9 @@ PHASES = {
     Phase.CHALLENGE: "challenge",
     Phase.COMMIT: "commitments",
     Phase.AUDIT: "audit drawn",
-    Phase.FETCH_END: "fetching ends",
+    Phase.SAMPLE: "samples drawn",
+    Phase.FETCH_END: "fetching from miners ends",
+    Phase.MIRROR_END: "fetching from mirrors ends",
     Phase.VERDICT_END: "verdicts final",
 }
 #: What a window does between a moment and the next one.
@@ -49,7 +51,9 @@ DOING = {
     Phase.CHALLENGE: "miners generate",
     Phase.COMMIT: "the audit is awaited",
     Phase.AUDIT: "rollouts are fetched and judged",
-    Phase.FETCH_END: "what was fetched is judged",
+    Phase.SAMPLE: "samples are fetched",
+    Phase.FETCH_END: "what is missing is looked for in mirrors",
+    Phase.MIRROR_END: "what was fetched is judged",
     Phase.VERDICT_END: "verdicts are final",
 }
 

@@ -183,7 +183,7 @@ class AttackSetup:
             challenge = get_challenge(self._chain, self.beacons, self.parameters, window)
             if challenge is not None:
                 context = get_context(self._chain, self.beacons, self.parameters, challenge)
-                if context is not None:
+                if context is not None and context.sample is not None:
                     return context
             self._chain.mint()
 

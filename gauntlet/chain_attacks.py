@@ -16,11 +16,13 @@ from assay.neurons.miner.miner import Group, Miner, WindowWork
 from assay.neurons.miner.work_database import WorkStage
 from assay.neurons.session.window_reader import get_context
 from assay.protocol import Context, Phase, encode_commitment
-from assay.protocol.selection import Selection, select_committed
+from assay.protocol.selection import AuditedGroup, select_committed
 from assay.protocol.submission import decode_opening, get_opening_bytes
 from assay.protocol.window import compute_block, compute_window
 
 #: As long as any file's opening.
+#: What an audit looks at.
+Chosen = tuple[AuditedGroup, ...]
 _GARBAGE = b"these bytes are no submission" * 1_000
 
 
@@ -48,16 +50,16 @@ class AuditWatcher(FakingMiner, ABC):
                 del self.waiting[window]
                 self.answer(work, self.find_selection(work, context))
 
-    def find_selection(self, work: WindowWork, context: Context) -> Selection:
+    def find_selection(self, work: WindowWork, context: Context) -> Chosen:
         """The audit's choice, as everyone can compute it."""
         return select_committed(context, self.hotkey, len(work.groups))
 
-    def is_hit(self, work: WindowWork, selection: Selection) -> bool:
+    def is_hit(self, work: WindowWork, chosen: Chosen) -> bool:
         """Whether the audit looks at a faked group."""
-        return selection.audited[-1].index >= max(1, int(len(work.groups) * self.share))
+        return chosen[-1].index >= max(1, int(len(work.groups) * self.share))
 
     @abstractmethod
-    def answer(self, work: WindowWork, selection: Selection) -> None:
+    def answer(self, work: WindowWork, chosen: Chosen) -> None:
         """What it does once it knows."""
 
 
@@ -74,9 +76,9 @@ class HidesAfterTheAudit(AuditWatcher):
     def upload(self, window: int, data: bytes) -> None:
         self.held[window] = data
 
-    def answer(self, work: WindowWork, selection: Selection) -> None:
+    def answer(self, work: WindowWork, chosen: Chosen) -> None:
         data = self.held.pop(work.challenge.window)
-        if not self.is_hit(work, selection):
+        if not self.is_hit(work, chosen):
             super().upload(work.challenge.window, data)
 
 
@@ -85,8 +87,8 @@ class GarblesAfterTheAudit(AuditWatcher):
 
     title, hides = "unparsable after the audit round", "MALFORMED"
 
-    def answer(self, work: WindowWork, selection: Selection) -> None:
-        if self.is_hit(work, selection):
+    def answer(self, work: WindowWork, chosen: Chosen) -> None:
+        if self.is_hit(work, chosen):
             self.upload(work.challenge.window, _GARBAGE)
 
 
@@ -96,11 +98,11 @@ class UploadsOnlyTheAudited(AuditWatcher):
 
     title, share = "only audited groups uploaded", 1.0
 
-    def answer(self, work: WindowWork, selection: Selection) -> None:
+    def answer(self, work: WindowWork, chosen: Chosen) -> None:
         data = bytearray(self.encode(work))
         count = len(work.groups)
         opening = decode_opening(bytes(data[: get_opening_bytes(count)]), count)
-        for index in set(range(count)) - {group.index for group in selection.audited}:
+        for index in set(range(count)) - {group.index for group in chosen}:
             place = opening.find_group(index)
             data[place.start : place.end] = bytes(place.size)
         self.upload(work.challenge.window, bytes(data))
@@ -120,10 +122,10 @@ class OverwritesTheCommitment(AuditWatcher):
             self._commit(work)
         super().act(head)
 
-    def answer(self, work: WindowWork, selection: Selection) -> None:
+    def answer(self, work: WindowWork, chosen: Chosen) -> None:
         """Genuine groups where the audit looks, copies elsewhere, under a root that is too late."""
         better = replace(work, groups=list(work.groups), root=None)
-        for group in selection.audited:
+        for group in chosen:
             genuine = Miner.generate(self, work, range(group.index, group.index + 1))
             (better.groups[group.index],) = self.bill_tokens(genuine, "bf16")
         self.upload(work.challenge.window, self.encode(better))

@@ -24,12 +24,12 @@ from assay.protocol.encoding import (
     to_json,
 )
 from assay.protocol.hashing import DIGEST_BYTES
-from assay.protocol.parameters import Parameters, find_parameters_fault
-from assay.protocol.seeds import compute_audit_seed, compute_challenge_seed
+from assay.protocol.parameters import Parameters, Timing, find_parameters_fault
+from assay.protocol.seeds import compute_audit_seed, compute_challenge_seed, compute_sample_seed
 from assay.protocol.ss58 import decode_ss58, encode_ss58
 from assay.protocol.window import Block, Phase, compute_block, compute_round
 
-CONTEXT_VERSION = 1
+CONTEXT_VERSION = 2
 #: Name of the network's beacon chain in a context's table.
 BEACON_NAME = "beacon"
 
@@ -58,10 +58,13 @@ class Context:
 
     window: int
     challenge_block: Block  # names the challenge's beacon round
-    #: names the audit's. Its hash enters no seed and is zeros in a context that came from JSON.
+    #: name the audit's and the samples'. Their hashes enter no seed and are zeros in a context that
+    #: came from JSON.
     audit_block: Block
+    sample_block: Block
     challenge: Beacon
     audit: Beacon | None  # None before it is known; a context without it judges nothing
+    sample: Beacon | None  # None before it is known; nothing is accepted for good without it
     #: hotkey → place, those who hold a uid at the challenge and at the commitment block
     members: Mapping[bytes, Member]
     commitments: Mapping[bytes, Committed]  # hotkey → what it committed to
@@ -88,6 +91,14 @@ class Context:
             raise ValueError(f"window {self.window} has no audit beacon yet")
         return compute_audit_seed(self.challenge_seed, self.audit.randomness)
 
+    @cached_property
+    def sample_seed(self) -> bytes:
+        """Seed of what is sampled, 32 bytes. Raises a ValueError where its beacon is not known
+        yet."""
+        if self.sample is None:
+            raise ValueError(f"window {self.window} has no beacon of its samples yet")
+        return compute_sample_seed(self.challenge_seed, self.sample.randomness)
+
 
 def find_context_fault(context: Context) -> str | None:
     """Why a context is not what it claims, or None: rounds by formula, signatures by the key.
@@ -98,11 +109,14 @@ def find_context_fault(context: Context) -> str | None:
     if fault is not None:
         return f"parameters: {fault}"
     timing, beacon = context.parameters.timing, context.parameters.beacon
-    if (context.challenge_block.number, context.audit_block.number) != (
-        compute_block(timing, context.window, Phase.CHALLENGE),
-        compute_block(timing, context.window, Phase.AUDIT),
-    ):
+    named = (context.challenge_block, context.audit_block, context.sample_block)
+    phases = (Phase.CHALLENGE, Phase.AUDIT, Phase.SAMPLE)
+    if [block.number for block in named] != [
+        compute_block(timing, context.window, phase) for phase in phases
+    ]:
         return "block numbers are not those of the window"
+    if context.audit is None and context.sample is not None:
+        return "the samples' beacon is there, and the audit's, which comes before it, is not"
     members = context.members.values()
     if len({member.uid for member in members}) != len(members):
         return "two hotkeys hold one uid"
@@ -114,6 +128,7 @@ def find_context_fault(context: Context) -> str | None:
     for name, block, claimed in (
         ("challenge", context.challenge_block, context.challenge),
         ("audit", context.audit_block, context.audit),
+        ("sample", context.sample_block, context.sample),
     ):
         if claimed is None:
             continue
@@ -174,10 +189,12 @@ def context_to_json(context: Context) -> dict[str, Json]:
         "block_hash": context.challenge_block.hash.hex(),
         "block_timestamp": context.challenge_block.timestamp_ms,
         "audit_block_timestamp": context.audit_block.timestamp_ms if context.audit else None,
+        "sample_block_timestamp": context.sample_block.timestamp_ms if context.sample else None,
         "beacons": {BEACON_NAME: to_json(parameters.beacon)},
         "members": {encode_ss58(k): to_json(m) for k, m in sorted(context.members.items())},
         "challenge": _beacon_to_json(parameters.beacon, context.challenge),
         "audit": _beacon_to_json(parameters.beacon, context.audit),
+        "sample": _beacon_to_json(parameters.beacon, context.sample),
         "checkpoint": context.checkpoint.hex(),
         "environment": {
             "name": choice.name,
@@ -212,13 +229,13 @@ def context_from_json(value: Json) -> Context:
                 _digest("block_hash", fields["block_hash"]),
                 _milliseconds(fields["block_timestamp"]),
             ),
-            audit_block=Block(
-                compute_block(timing, window, Phase.AUDIT),
-                bytes(32),
-                0 if (at := fields["audit_block_timestamp"]) is None else _milliseconds(at),
+            audit_block=_late_block(timing, window, Phase.AUDIT, fields["audit_block_timestamp"]),
+            sample_block=_late_block(
+                timing, window, Phase.SAMPLE, fields["sample_block_timestamp"]
             ),
             challenge=challenge,
             audit=_beacon_from_json(parameters.beacon, fields["audit"]),
+            sample=_beacon_from_json(parameters.beacon, fields["sample"]),
             members={
                 _hotkey(k): from_json(Member, m) for k, m in _object(fields["members"]).items()
             },
@@ -240,6 +257,12 @@ def context_from_json(value: Json) -> Context:
         if not _is_same(canonical[name], fields[name]):
             raise EncodingError(f"{name} is not written as the rest of the context demands")
     return context
+
+
+def _late_block(timing: Timing, window: int, phase: Phase, timestamp: Json) -> Block:
+    """A block whose hash is of no use, and whose time may not be known yet."""
+    at = 0 if timestamp is None else _milliseconds(timestamp)
+    return Block(compute_block(timing, window, phase), bytes(32), at)
 
 
 def _is_same(ours: Json, theirs: Json) -> bool:

@@ -24,6 +24,7 @@ class Domain(Enum):
     AUDIT_GROUPS = b"assay/v2/audit-groups"
     AUDIT_ROLLOUTS = b"assay/v2/audit-rollouts"
     SAMPLE = b"assay/v2/sample"
+    SAMPLED_ROLLOUTS = b"assay/v2/sampled-rollouts"
     # submission
     IDS = b"assay/v2/ids"
     PROOF = b"assay/v2/proof"

@@ -77,7 +77,9 @@ class Timing:
     window_blocks: U32  # L: a window starts at every multiple of it
     commit_offset: U32  # the commitment is what state holds at exactly this block
     audit_offset: U32  # this block's beacon round chooses the audited rollouts
-    fetch_end: U32  # last block at which a file may be fetched
+    sample_offset: U32  # this block's beacon round chooses the sampled rollouts
+    fetch_end: U32  # last block at which a file may be fetched from its miner
+    mirror_end: U32  # last block at which it may be fetched from a mirror
     verdict_end: U32  # verdicts are final
     checkpoint_lead: U32  # blocks *before* the window at which its checkpoint is read
     slot_ms: U32  # the chain's slot, milliseconds
@@ -159,7 +161,15 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
     choice = parameters.environment
     names = [setting.name for setting in choice.settings]
     weights = (choice.correctness_weight, choice.quality_weight, choice.satisfaction_weight)
-    order = (0, timing.commit_offset, timing.audit_offset, timing.fetch_end, timing.verdict_end)
+    order = (
+        0,
+        timing.commit_offset,
+        timing.audit_offset,
+        timing.sample_offset,
+        timing.fetch_end,
+        timing.mirror_end,
+        timing.verdict_end,
+    )
     group_tokens = work.group_size * work.max_tokens
     next_audit = timing.window_blocks + timing.audit_offset
     stakes = (tests.mean_stakes, tests.level_stakes)
@@ -177,7 +187,7 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
                 ("slot_ms is 0", timing.slot_ms > 0),
                 ("a window's moments are not in order", order == tuple(sorted(set(order)))),
                 # the ledger enters a seat's windows in order
-                ("a window is fetched while the next is audited", timing.fetch_end <= next_audit),
+                ("a window is fetched while the next is audited", timing.mirror_end <= next_audit),
                 ("a size of work is 0", min(sizes) > 0),
                 ("more groups valued than audited", work.valued_groups <= work.audited_rollouts),
                 ("prompt_share exceeds the whole", work.prompt_share <= MILLION),
@@ -201,7 +211,9 @@ MAIN_TIMING = Timing(
     window_blocks=30,
     commit_offset=33,
     audit_offset=43,
-    fetch_end=70,
+    sample_offset=60,
+    fetch_end=66,
+    mirror_end=73,
     verdict_end=90,
     checkpoint_lead=60,
     slot_ms=12_000,
@@ -212,7 +224,9 @@ DEMO_TIMING = Timing(
     window_blocks=12,
     commit_offset=13,
     audit_offset=17,
-    fetch_end=28,
+    sample_offset=19,
+    fetch_end=25,
+    mirror_end=29,
     verdict_end=36,
     checkpoint_lead=0,
     slot_ms=1_000,

@@ -38,7 +38,7 @@ from assay.protocol.parameters import Parameters
 from assay.protocol.reason import Reason
 from assay.protocol.window import Block, Phase, compute_block
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 #: `previous` of a chain's first record; also a checkpoint that was never known.
 NOTHING = bytes(32)
 #: Members that a record can hold: as many as there can be uids.
@@ -112,6 +112,8 @@ class WindowRecord:
     challenge: Annotated[Moment | None, Maybe(Record(Moment))]
     #: block w·L + AUDIT_OFFSET; none where it was not known
     audit: Annotated[Moment | None, Maybe(Record(Moment))]
+    #: block w·L + SAMPLE_OFFSET; none where it was not known
+    sample: Annotated[Moment | None, Maybe(Record(Moment))]
     checkpoint: Digest  # in force; zeros where challenge is none
     #: by ascending hotkey; empty where audit is none
     members: Annotated[tuple[MemberRow, ...], Many(Record(MemberRow), MEMBERS_MAX)]
@@ -229,7 +231,8 @@ def make_record_context(record: WindowRecord, parameters: Parameters) -> Context
     """
     if record.challenge is None:
         return None
-    timing, window, audit = parameters.timing, record.window, record.audit
+    timing, window = parameters.timing, record.window
+    audit, sample = record.audit, record.sample
     committed_at = compute_block(timing, window, Phase.COMMIT)
     commitments: Mapping[bytes, Committed] = {
         row.hotkey: Committed(
@@ -244,8 +247,10 @@ def make_record_context(record: WindowRecord, parameters: Parameters) -> Context
             record.challenge, compute_block(timing, window, Phase.CHALLENGE)
         ),
         audit_block=_make_block(audit, compute_block(timing, window, Phase.AUDIT)),
+        sample_block=_make_block(sample, compute_block(timing, window, Phase.SAMPLE)),
         challenge=record.challenge.beacon,
         audit=audit.beacon if audit is not None else None,
+        sample=sample.beacon if sample is not None else None,
         members={row.hotkey: Member(row.uid, row.registered_at) for row in record.members},
         commitments=commitments,
         checkpoint=record.checkpoint,

@@ -36,6 +36,11 @@ def compute_audit_seed(challenge_seed: bytes, randomness: bytes) -> bytes:
     return hash_fields(Domain.AUDIT, challenge_seed, randomness)
 
 
+def compute_sample_seed(challenge_seed: bytes, randomness: bytes) -> bytes:
+    """The samples' seed: `randomness` of the round named by block w·L + SAMPLE_OFFSET."""
+    return hash_fields(Domain.SAMPLE, challenge_seed, randomness)
+
+
 def compute_problem_seed(challenge_seed: bytes, hotkey: bytes, index: int) -> bytes:
     """Seed of a miner's `index`-th problem: prompt and answer follow from it alone."""
     return hash_fields(Domain.PROBLEM, challenge_seed, hotkey, _u32(index))
@@ -71,6 +76,6 @@ def compute_rollouts_seed(audit_seed: bytes, hotkey: bytes, index: int) -> bytes
     return hash_fields(Domain.AUDIT_ROLLOUTS, audit_seed, hotkey, _u32(index))
 
 
-def compute_sample_seed(audit_seed: bytes, hotkey: bytes) -> bytes:
+def compute_samples_seed(sample_seed: bytes, hotkey: bytes) -> bytes:
     """Seed of the choice of sampled rollouts."""
-    return hash_fields(Domain.SAMPLE, audit_seed, hotkey)
+    return hash_fields(Domain.SAMPLED_ROLLOUTS, sample_seed, hotkey)

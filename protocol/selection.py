@@ -14,7 +14,7 @@ from assay.protocol.seeds import (
     compute_groups_seed,
     compute_positions_seed,
     compute_rollouts_seed,
-    compute_sample_seed,
+    compute_samples_seed,
 )
 
 #: Log-probabilities compared a rollout, at most.
@@ -30,17 +30,11 @@ class AuditedGroup:
     valued: bool  # it is read whole and scored
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What an audit looks at of one submission."""
-
-    audited: tuple[AuditedGroup, ...]  # ascending
-    sampled: tuple[tuple[int, int], ...]  # group and rollout, ascending
-
-
-def select_groups(audit_seed: bytes, hotkey: bytes, groups: int, work: Work) -> Selection:
-    """Up to R groups with a rollout each, the first K drawn of them valued; where there are fewer
-    groups than R, all of them with as many rollouts more."""
+def select_groups(
+    audit_seed: bytes, hotkey: bytes, groups: int, work: Work
+) -> tuple[AuditedGroup, ...]:
+    """Up to R groups with a rollout each, ascending, the first K drawn of them valued; where there
+    are fewer groups than R, all of them with as many rollouts more."""
     audited = min(work.audited_rollouts, groups * work.group_size)
     stream = Stream(compute_groups_seed(audit_seed, hotkey))
     drawn = stream.sample(groups, min(groups, audited))
@@ -49,22 +43,34 @@ def select_groups(audit_seed: bytes, hotkey: bytes, groups: int, work: Work) -> 
         AuditedGroup(index, each + (place < more), place < work.valued_groups)
         for place, index in enumerate(drawn)
     ]
+    return tuple(sorted(chosen, key=lambda group: group.index))
+
+
+def select_samples(
+    sample_seed: bytes, hotkey: bytes, groups: int, work: Work
+) -> tuple[tuple[int, int], ...]:
+    """Up to S rollouts of all, ascending: group and rollout of each."""
     rollouts = groups * work.group_size
-    stream = Stream(compute_sample_seed(audit_seed, hotkey))
+    stream = Stream(compute_samples_seed(sample_seed, hotkey))
     sampled = stream.sample(rollouts, min(rollouts, work.sampled_rollouts))
-    return Selection(
-        tuple(sorted(chosen, key=lambda group: group.index)),
-        tuple(divmod(rollout, work.group_size) for rollout in sorted(sampled)),
-    )
+    return tuple(divmod(rollout, work.group_size) for rollout in sorted(sampled))
 
 
-def select_committed(context: Context, hotkey: bytes, groups: int) -> Selection:
+def select_committed(context: Context, hotkey: bytes, groups: int) -> tuple[AuditedGroup, ...]:
     """What a window's audit looks at of a commitment to so many groups: nothing where the judge
     refuses their number."""
     work = context.parameters.work
     if not 0 < groups <= work.group_cap:
-        return Selection((), ())
+        return ()
     return select_groups(context.audit_seed, hotkey, groups, work)
+
+
+def select_sampled(context: Context, hotkey: bytes, groups: int) -> tuple[tuple[int, int], ...]:
+    """What is sampled of it: nothing before that is known."""
+    work = context.parameters.work
+    if context.sample is None or not 0 < groups <= work.group_cap:
+        return ()
+    return select_samples(context.sample_seed, hotkey, groups, work)
 
 
 def select_rollouts(

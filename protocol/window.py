@@ -28,7 +28,9 @@ class Phase(Enum):
     CHALLENGE = None
     COMMIT = "commit_offset"
     AUDIT = "audit_offset"
+    SAMPLE = "sample_offset"
     FETCH_END = "fetch_end"
+    MIRROR_END = "mirror_end"
     VERDICT_END = "verdict_end"
 
 
@@ -38,7 +40,9 @@ WINDOW_SCHEDULE: dict[Phase, str] = {
     Phase.CHALLENGE: "hash and beacon round give the challenge; the hotkey must hold its uid here",
     Phase.COMMIT: "the commitment is what state holds at exactly this block; uid still held",
     Phase.AUDIT: "its beacon round chooses the audited rollouts",
-    Phase.FETCH_END: "last block at which a file may be fetched",
+    Phase.SAMPLE: "its beacon round chooses the sampled rollouts",
+    Phase.FETCH_END: "last block at which a file may be fetched from its miner",
+    Phase.MIRROR_END: "last block at which it may be fetched from a mirror",
     Phase.VERDICT_END: "verdicts are final; the settlement that holds this block counts them",
 }
 

@@ -20,6 +20,7 @@ from assay.verification.sketch import SKETCH_CLIP, SKETCH_GAIN, make_projection
 from assay.verification.submission_parts import (
     PartLimits,
     choose,
+    find_sample_fault,
     get_part_limits,
     read_groups,
     read_opening,
@@ -49,6 +50,7 @@ __all__ = [
     "compute_weights",
     "examine",
     "find_commitment",
+    "find_sample_fault",
     "get_part_limits",
     "judge",
     "make_projection",

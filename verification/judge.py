@@ -29,7 +29,13 @@ from assay.verification.ports import Forward, Projection, SubmissionReader, Toke
 from assay.verification.seat_ledger import Ledger
 from assay.verification.settlement import compute_value
 from assay.verification.sketch import join_projections, make_projection
-from assay.verification.submission_parts import ReadGroup, choose, read_groups, read_opening
+from assay.verification.submission_parts import (
+    ReadGroup,
+    choose,
+    find_sample_fault,
+    read_groups,
+    read_opening,
+)
 from assay.verification.trial import Place, Trial
 from assay.verification.verdict import GroupValue, Verdict
 
@@ -65,6 +71,7 @@ def judge(
 
     Returns:
         The verdict, and the ledger after it: unchanged unless all rollouts passed their own tests.
+        What the samples say is looked at last, and leaves the ledger as it is.
 
     Raises:
         ValueError: our own fault: checkpoint, environment or context do not belong together.
@@ -85,7 +92,10 @@ def judge(
         appeal,
     )
     fault, ledger = trial.process(examined.get_batches(together=groups is None), ledger)
+    if fault is None and groups is None and context.sample is not None:
+        fault = find_sample_fault(submission, hotkey, context, context.commitments[hotkey])
     verdict = examined.accept() if fault is None else case.refuse(fault)
+    verdict = replace(verdict, provisional=fault is None and groups is None and not context.sample)
     return replace(verdict, statistics=trial.statistics, witness=trial.witness), ledger
 
 

@@ -13,7 +13,7 @@ from assay.protocol.encoding import EncodingError
 from assay.protocol.hashing import DIGEST_BYTES, Domain
 from assay.protocol.parameters import PROTOCOL_VERSION, Work
 from assay.protocol.reason import Reason, Refusal
-from assay.protocol.selection import AuditedGroup, Selection, select_committed, select_rollouts
+from assay.protocol.selection import AuditedGroup, select_committed, select_rollouts, select_samples
 from assay.protocol.submission import (
     ID_BITS_MAX,
     PROOF_BITS_MAX,
@@ -41,14 +41,16 @@ class ReadGroup:
     proofs: dict[int, bytes]  # of the audited rollouts
 
 
-def choose(context: Context, hotkey: bytes, count: int, groups: Sequence[int] | None) -> Selection:
+def choose(
+    context: Context, hotkey: bytes, count: int, groups: Sequence[int] | None
+) -> tuple[AuditedGroup, ...]:
     """The audit's choice, or these groups whole."""
+    work = context.parameters.work
     if groups is None:
         return select_committed(context, hotkey, count)
     if not groups or not 0 <= min(groups) <= max(groups) < count:
         raise ValueError(f"groups to judge are some of 0 to {count - 1}")
-    size = context.parameters.work.group_size
-    return Selection(tuple(AuditedGroup(g, size, True) for g in sorted(set(groups))), ())
+    return tuple(AuditedGroup(g, work.group_size, True) for g in sorted(set(groups)))
 
 
 def read_opening(
@@ -66,29 +68,43 @@ def read_opening(
 
 
 def read_groups(
-    reader: SubmissionReader, hotkey: bytes, context: Context, opening: Opening, chosen: Selection
+    reader: SubmissionReader,
+    hotkey: bytes,
+    context: Context,
+    opening: Opening,
+    chosen: Sequence[AuditedGroup],
 ) -> list[ReadGroup] | Refusal:
-    """All that is audited, ascending; of what is only sampled it is seen that it is there."""
-    found: dict[int, ReadGroup] = {}
-    heads: dict[int, GroupHead] = {}
-    for group in chosen.audited:
+    """All that is audited, in that order."""
+    found = []
+    for group in chosen:
         read = _read_group(reader, hotkey, context, opening, group)
         if isinstance(read, Refusal):
             return read
-        found[group.index], heads[group.index] = read, read.head
-    for index, rollout in chosen.sampled:
+        found.append(read)
+    return found
+
+
+def find_sample_fault(
+    reader: SubmissionReader, hotkey: bytes, context: Context, committed: Committed
+) -> Refusal | None:
+    """Which of the sampled rollouts is not shown as it was committed to; None where all are. They
+    are not decoded."""
+    opening = read_opening(reader, hotkey, context, committed)
+    if isinstance(opening, Refusal):
+        return opening
+    work = context.parameters.work
+    heads: dict[int, GroupHead] = {}
+    for index, rollout in select_samples(context.sample_seed, hotkey, committed.groups, work):
         if index not in heads:
-            head = _read_head(reader, opening, index, context.parameters.work)
+            head = _read_head(reader, opening, index, work)
             if isinstance(head, Refusal):
                 return head
             heads[index] = head
-        for part in (_Part.IDS, _Part.PROOF):
-            if index in found and rollout in part.get_records(found[index]):
-                continue
+        for part in _Part:
             record = _read_record(reader, opening, heads[index], index, rollout, part)
             if isinstance(record, Refusal):
                 return record
-    return list(found.values())
+    return None
 
 
 def _check_opening(
@@ -162,9 +178,6 @@ class _Part(Enum):
     def is_committed(self, data: bytes, head: GroupHead, rollout: int) -> bool:
         digests = head.ids_digests if self is _Part.IDS else head.proof_digests
         return is_record_committed(self.value, data, digests[rollout])
-
-    def get_records(self, group: ReadGroup) -> dict[int, bytes]:
-        return group.ids if self is _Part.IDS else group.proofs
 
 
 #: What was read of a group: rollout → record, by kind.

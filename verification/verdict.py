@@ -60,13 +60,20 @@ class Verdict:
     #: another, and by 1 from machine to machine.
     witness: bytes = b""
     #: refused for bytes that are not what the root on chain binds, or for their lack: until
-    #: FETCH_END they may still be shown
+    #: MIRROR_END they may still be found
     unbound: bool = False
+    #: nothing is wrong so far, but which rollouts are sampled is not known yet
+    provisional: bool = False
 
     @property
     def accepted(self) -> bool:
         """Whether every check passed."""
         return self.reason is Reason.ACCEPTED
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether what the root on chain binds was not shown."""
+        return self.unbound or self.reason is Reason.NOT_REVEALED
 
     def to_json(self, seconds: float) -> dict[str, Any]:
         """JSON for people and scripts; units as humans expect: logits and nats."""

@@ -22,7 +22,7 @@ logger = logging.getLogger("assay")
 
 #: Submissions that wait to be written, and bytes of them with the one that is being written; one
 #: that is larger waits alone.
-_WAITING, WAITING_BYTES = 64, 64 << 20
+_WAITING, WAITING_BYTES = 512, 64 << 20
 #: Seconds that a program which ends waits for the writer.
 END_S = 5.0
 #: Copies taken away a window at most, many times what a window brings: what is beyond has to wait,
@@ -44,7 +44,7 @@ class MirrorWriter:
         self._refused = False
         self.left_out = 0
         self._ended = Event()
-        self.queue: Queue[tuple[int, bytes, PackedSubmission] | None] = Queue(_WAITING)
+        self.queue: Queue[tuple[int, bytes, PackedSubmission, bool] | None] = Queue(_WAITING)
         self._lock = Lock()
         self.held_bytes = 0
         self.thread = self._start()
@@ -60,24 +60,25 @@ class MirrorWriter:
             self.queue.put_nowait(None)
         self.thread.join(END_S)
 
-    def put(self, window: int, root: bytes, packed: PackedSubmission) -> None:
-        """Takes a submission that was read whole, as its root binds it."""
+    def put(self, window: int, root: bytes, packed: PackedSubmission, samples: bool) -> None:
+        """Takes what was read whole of a submission, as its root binds it: what an audit reads, or
+        what it samples."""
         size = measure_pack(packed)
-        if not self.thread.is_alive() and not self._ended.is_set():
-            self.thread = self._start()  # a defect, which its thread has told, has ended it
-        try:
-            with self._lock:
+        with self._lock:
+            if not self.thread.is_alive() and not self._ended.is_set():
+                self.thread = self._start()  # a defect, which its thread has told, has ended it
+            try:
                 if 0 < self.held_bytes > WAITING_BYTES - size:
                     raise Full
-                self.queue.put_nowait((window, root, packed))
+                self.queue.put_nowait((window, root, packed, samples))
                 self.held_bytes += size
-        except Full:
-            self.left_out += 1
-            if self.left_out == 1:
-                logger.warning(
-                    "the store is slow: not all that was audited is mirrored there",
-                    extra={"event": "mirror_trouble"},
-                )
+            except Full:
+                self.left_out += 1
+                if self.left_out == 1:
+                    logger.warning(
+                        "the store is slow: not all that was audited is mirrored there",
+                        extra={"event": "mirror_trouble"},
+                    )
 
     def _work(self) -> None:
         while (job := self.queue.get()) is not None:
@@ -90,7 +91,7 @@ class MirrorWriter:
             if self._ended.is_set():
                 return
 
-    def _write(self, window: int, root: bytes, packed: PackedSubmission) -> None:
+    def _write(self, window: int, root: bytes, packed: PackedSubmission, samples: bool) -> None:
         try:
             if window > self._newest:
                 self._newest = window
@@ -98,7 +99,8 @@ class MirrorWriter:
         except StoreError as error:  # no reason to write nothing
             self._note(error)
         try:
-            self._store.put(make_mirror_name(window, root), encode_pack(packed))
+            name = make_mirror_name(window, root, samples=samples)
+            self._store.put(name, encode_pack(packed))
             self._refused = False
         except StoreError as error:
             self._note(error)

@@ -2,12 +2,14 @@
 
 Each file is read on one of a few threads, within a deadline and the sizes of an honest file, and
 kept until it is judged; so many bytes of them at most, and a file under way counts as the largest
-that can come. What is read is only kept bytes: verdicts do not depend on the order in which they
-came. A file that did not come is asked for again at a later block, like any other.
+that can come. What is sampled of files has threads and room of its own: it is read by FETCH_END of
+all, however far the judge has come, and however many stores are silent. What is read is only kept
+bytes: verdicts do not depend on the order in which they came. A file that did not come is asked for
+again at a later block, like any other.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Condition, Thread
@@ -19,17 +21,30 @@ from assay.artifacts.submissions.submission_pack import (
     compute_pack_max,
     measure_pack,
 )
-from assay.artifacts.submissions.submission_reader import CommittedSubmission, SubmissionSources
+from assay.artifacts.submissions.submission_reader import (
+    AUDITED,
+    CommittedSubmission,
+    Looking,
+    SubmissionSources,
+)
 from assay.network.store import StoreError, within
-from assay.protocol import Context, Refusal
-from assay.protocol.selection import select_committed
-from assay.verification import SubmissionReader, find_commitment, read_groups, read_opening
+from assay.protocol import Committed, Context, Refusal
+from assay.verification import (
+    SubmissionReader,
+    choose,
+    find_commitment,
+    find_sample_fault,
+    read_groups,
+    read_opening,
+)
 
 #: What a broken judge or model raises. The network's and the operator's errors are not among them.
 OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
-#: Files read at a time, and read or kept ahead of the judge.
+#: Files read at a time, of what is audited and of what is sampled; and read or kept ahead of the
+#: judge, of what is audited.
 THREADS, AHEAD = 24, 64
-#: Most bytes kept, or on their way: a file that may exceed them is begun only where it is alone.
+#: Most bytes kept, or on their way, of what is audited, and of what is sampled: a file that may
+#: exceed them is begun only where it is alone.
 KEPT_BYTES = 256 << 20
 #: Seconds that one file's servers are waited for, mirrors and all: at the first time, at most,
 #: twice as many each further time, and at most. Whoever drips bytes holds up nobody but himself.
@@ -37,7 +52,7 @@ _FIRST_S, _FILE_S = 10.0, 80.0
 #: Seconds that a caller waits for the first file to come.
 WAIT_S = 0.5
 
-_Key = tuple[int, bytes]
+_Key = tuple[int, bytes, Looking]
 #: What is read, and seconds for it.
 _Job = tuple[CommittedSubmission, float]
 
@@ -51,15 +66,20 @@ class FetchedSubmission:
     error: BaseException | None = None  # our own fault; the caller raises it
 
 
-#: Called with what was read whole, its window and root, once, by who takes it.
-Keep = Callable[[int, bytes, PackedSubmission], None]
+#: Called with what was read whole, its window and root, and whether it is samples.
+Keep = Callable[[int, bytes, PackedSubmission, bool], None]
 
 
 class ReadAhead:
     """Reads files for one judge. Its methods are for the judge's thread.
 
     Args:
-        keep: called with every whole file that is taken.
+        keep: called with all that was read whole and in time, on a reading thread: others may have
+            to find it before it is judged here.
+
+    Attributes:
+        held_bytes: of files that are there, and of files under way, whether these are still wanted
+            or not; by whether they are of what is sampled.
     """
 
     def __init__(
@@ -71,11 +91,15 @@ class ReadAhead:
         self._begun: set[_Key] = set()
         self._there: dict[_Key, FetchedSubmission] = {}
         self.tries: dict[_Key, int] = {}
-        #: Of files that are there; of files under way, whether they are still wanted or not.
-        self.kept_bytes = self.reserved_bytes = 0
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._asked_at: dict[_Key, int] = {}  # block
+        self.held_bytes = {False: 0, True: 0}
+        self._jobs: dict[bool, SimpleQueue[_Job | None]] = {
+            samples: SimpleQueue() for samples in (False, True)
+        }
         self.threads = [
-            Thread(target=self._work, name="read ahead", daemon=True) for _ in range(threads)
+            Thread(target=self._work, args=(jobs,), name="read ahead", daemon=True)
+            for jobs in self._jobs.values()
+            for _ in range(threads)
         ]
         for thread in self.threads:
             thread.start()
@@ -84,8 +108,9 @@ class ReadAhead:
         """No file more is begun; what is under way ends by its deadline, or with the program."""
         with self.changed:
             self._begun.clear()
-        for _ in self.threads:
-            self._jobs.put(None)
+        for jobs in self._jobs.values():
+            for _ in self.threads:
+                jobs.put(None)
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -93,96 +118,101 @@ class ReadAhead:
         with self.changed:
             return len(self._begun), len(self._there)
 
-    def choose(self, context: Context, due: Sequence[bytes]) -> bytes | None:
-        """The first of these hotkeys that can be judged without waiting for the network.
-
-        Begins to read the files of those next in line; waits a moment where none has come.
-        """
+    def choose(
+        self, context: Context, due: Mapping[Looking, Sequence[bytes]]
+    ) -> tuple[bytes, Looking] | None:
+        """The first of these hotkeys that can be judged without waiting for the network: its file
+        has come, or state alone says all of it. Waits a moment where one is under way."""
         deadline = time.monotonic() + WAIT_S
-        for hotkey in due:
-            if not self.begin(context, hotkey):
-                break
+        keys = [(context.window, hotkey, looking) for looking in due for hotkey in due[looking]]
         with self.changed:
             while True:
-                ready = self._find_ready(context, due)
-                if ready is not None:
-                    return ready
+                for key in keys:
+                    _, hotkey, looking = key
+                    if key in self._there or isinstance(find_commitment(context, hotkey), Refusal):
+                        return hotkey, looking
                 rest = deadline - time.monotonic()
-                if rest <= 0:
+                if rest <= 0 or self._begun.isdisjoint(keys):
                     return None
                 self.changed.wait(rest)
 
-    def choose_late(self, context: Context, due: Sequence[bytes]) -> bytes | None:
-        """The first of these whose file had come by FETCH_END, or that has nothing to be read;
-        what is under way is dropped."""
+    def drop(self, window: int, *, late: bool) -> None:
+        """What is under way of a window comes too late: from miners' own stores, and where `late`
+        from mirrors, too."""
         with self.changed:
-            self._begun = {key for key in self._begun if key[0] != context.window}
-            return self._find_ready(context, due)
+            self._begun = {
+                key for key in self._begun if key[0] != window or (key[2].late and not late)
+            }
 
-    def _find_ready(self, context: Context, due: Sequence[bytes]) -> bytes | None:
-        """The first whose file is there, or that state alone says all of."""
-        for hotkey in due:
-            there = (context.window, hotkey) in self._there
-            if there or isinstance(find_commitment(context, hotkey), Refusal):
-                return hotkey
-        return None
-
-    def take(self, context: Context, hotkey: bytes) -> SubmissionReader | None:
+    def take(
+        self, context: Context, hotkey: bytes, looking: Looking = AUDITED
+    ) -> SubmissionReader | None:
         """What was read of a file, once; None: nothing was. Raises WorkerError, OUR_FAULTS: what
         went wrong with reading it; a defect, too."""
         with self.changed:
-            fetched = self._there.pop((context.window, hotkey), None)
+            fetched = self._there.pop((context.window, hotkey, looking), None)
             if fetched is None:
                 return None
-            self.kept_bytes -= _measure(fetched)
+            self.held_bytes[looking.samples] -= _measure(fetched)
         if fetched.error is not None:
             raise fetched.error
-        if fetched.packed is None:
-            return None
-        if fetched.root is not None and self._keep is not None:
-            self._keep(context.window, fetched.root, fetched.packed)
-        return PackedReader(fetched.packed)
+        return None if fetched.packed is None else PackedReader(fetched.packed)
 
     def forget(self, window: int) -> None:
         with self.changed:
             self._begun = {key for key in self._begun if key[0] != window}
             self.tries = {key: n for key, n in self.tries.items() if key[0] != window}
+            self._asked_at = {key: at for key, at in self._asked_at.items() if key[0] != window}
             for key in [key for key in self._there if key[0] == window]:
-                self.kept_bytes -= _measure(self._there.pop(key))
+                self.held_bytes[key[2].samples] -= _measure(self._there.pop(key))
 
-    def begin(self, context: Context, hotkey: bytes) -> bool:
-        """Has a file read unless it was begun; whether another may be begun after it."""
-        key = context.window, hotkey
+    def begin(self, context: Context, hotkey: bytes, head: int, looking: Looking = AUDITED) -> bool:
+        """Has a file read unless it has come, or is under way; whether another may be begun after
+        it. What came otherwise than committed, or not at all, is asked for again at a later block,
+        while that waits for the judge. No thread waits for servers longer than there is time."""
+        key, in_time = ((context.window, hotkey, way) for way in (looking, looking.in_time))
         size = compute_pack_max(context.parameters)
         with self.changed:
-            held = self.kept_bytes + self.reserved_bytes
-            if len(self._begun) + len(self._there) >= AHEAD or 0 < held > KEPT_BYTES - size:
+            audited = sum(not key[2].samples for key in (*self._begun, *self._there))
+            held = self.held_bytes[looking.samples]
+            if (audited >= AHEAD and not looking.samples) or 0 < held > KEPT_BYTES - size:
                 return False
-            if key in self._begun or key in self._there:
+            came = [found for way in (key, in_time) if (found := self._there.get(way)) is not None]
+            if key in self._begun or any(found.root is not None for found in came):
+                return True
+            if key in self._there and self._asked_at[key] >= head:
                 return True
         committed = find_commitment(context, hotkey)
         if isinstance(committed, Refusal):
             return True
-        reader = CommittedSubmission(context, hotkey, committed, self._sources)
+        reader = CommittedSubmission(context, hotkey, committed, self._sources, looking)
         with self.changed:
             self._begun.add(key)
-            self.reserved_bytes += size
+            self._asked_at[key] = head
+            self.held_bytes[looking.samples] += size
         timing = context.parameters.timing
-        fetch_s = (timing.fetch_end - timing.audit_offset) * timing.slot_ms / 1_000
-        first_s = min(_FIRST_S, fetch_s / 4)  # on a quick chain, too, the silent have a verdict
-        seconds = min(_FILE_S, first_s * 2 ** self.tries.get(key, 0))
+        first, last = timing.audit_offset, timing.fetch_end
+        if looking.samples:
+            first = timing.sample_offset
+        if looking.late:
+            first, last = timing.fetch_end, timing.mirror_end
+        slot_s, end = timing.slot_ms / 1_000, context.challenge_block.number + last
+        # on a quick chain, too, the silent have a verdict
+        first_s = min(_FIRST_S, (last - first) * slot_s / 4)
+        longest_s = min(_FILE_S, max(1, end + 1 - head) * slot_s)
+        seconds = min(longest_s, first_s * 2 ** self.tries.get(key, 0))
         self.tries[key] = self.tries.get(key, 0) + 1
-        self._jobs.put((reader, seconds))
+        self._jobs[looking.samples].put((reader, seconds))
         return True
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+    def _work(self, jobs: "SimpleQueue[_Job | None]") -> None:
+        while (job := jobs.get()) is not None:
             self._read(*job)
             del job  # what was read is not held while the next one is waited for
 
     def _read(self, reader: CommittedSubmission, seconds: float) -> None:
         context = reader.context
-        key = context.window, reader.hotkey
+        key = context.window, reader.hotkey, reader.looking
         with self.changed:
             wanted = key in self._begun
         try:
@@ -190,29 +220,45 @@ class ReadAhead:
         except BaseException as error:  # noqa: BLE001 - whoever takes the file raises it
             fetched = FetchedSubmission(None, error=error)
         with self.changed:
-            self.reserved_bytes -= compute_pack_max(context.parameters)
-            if key in self._begun:  # else it comes too late
+            self.held_bytes[reader.looking.samples] -= compute_pack_max(context.parameters)
+            if key in self._begun:  # else it comes too late, for others as well
                 self._begun.discard(key)
+                if key in self._there:  # of an earlier block
+                    self.held_bytes[reader.looking.samples] -= _measure(self._there[key])
                 self._there[key] = fetched
-                self.kept_bytes += _measure(fetched)
+                self.held_bytes[reader.looking.samples] += _measure(fetched)
+                if self._keep is not None and fetched.root is not None and fetched.packed:
+                    self._keep(context.window, fetched.root, fetched.packed, reader.looking.samples)
             self.changed.notify_all()
 
 
 def fetch(reader: CommittedSubmission, seconds: float = _FILE_S) -> FetchedSubmission:
-    """All that an audit asks of a file, in the judge's own order and no further than it would."""
+    """All that an audit asks of a file, or all that is sampled of it; in the judge's own order and
+    no further than it would."""
     recording = RecordingReader(reader)
     context, hotkey, committed = reader.context, reader.hotkey, reader.committed
+    found: object
     try:
         with within(seconds):
-            opening = read_opening(recording, hotkey, context, committed)
-            whole = False
-            if not isinstance(opening, Refusal):
-                chosen = select_committed(context, hotkey, committed.groups)
-                read = read_groups(recording, hotkey, context, opening, chosen)
-                whole = not isinstance(read, Refusal)
+            if reader.looking.samples:
+                found = find_sample_fault(recording, hotkey, context, committed)
+            else:
+                found = read_audited(recording, hotkey, context, committed)
     except (StoreError, *OUR_FAULTS) as error:
         return FetchedSubmission(None, error=error)
+    whole = not isinstance(found, Refusal)
     return FetchedSubmission(recording.pack(hotkey), committed.root if whole else None)
+
+
+def read_audited(
+    reader: SubmissionReader, hotkey: bytes, context: Context, committed: Committed
+) -> object:
+    """What the audit reads, or a Refusal."""
+    opening = read_opening(reader, hotkey, context, committed)
+    if isinstance(opening, Refusal):
+        return opening
+    chosen = choose(context, hotkey, committed.groups, None)
+    return read_groups(reader, hotkey, context, opening, chosen)
 
 
 def _measure(fetched: FetchedSubmission) -> int:

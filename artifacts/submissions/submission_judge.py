@@ -4,18 +4,23 @@ Validator and trainer both come through here; `assay verify` brings a file of it
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Protocol, TypedDict, Unpack
 
 from assay.artifacts.submissions.read_ahead import OUR_FAULTS, ReadAhead
 from assay.artifacts.submissions.submission_pack import explain_unread
-from assay.artifacts.submissions.submission_reader import SubmissionSources, open_submission
+from assay.artifacts.submissions.submission_reader import (
+    Looking,
+    SubmissionSources,
+    open_submission,
+)
 from assay.cage import WorkerError
 from assay.inference import Checkpoint
 from assay.network.store import StoreError, within
 from assay.protocol import Context, Reason, encode_ss58
-from assay.verification import Forward, Ledger, SubmissionReader, Verdict, judge
+from assay.verification import Forward, Ledger, SubmissionReader, Verdict, find_sample_fault, judge
 
 logger = logging.getLogger("assay")
 
@@ -32,11 +37,13 @@ class HotkeySources(SubmissionSources, Protocol):
 
 
 class JudgeOptions(TypedDict, total=False):
-    """See `judge`; without a forward pass, the checkpoint's own."""
+    """See `judge`; without a forward pass, the checkpoint's own. late: FETCH_END has passed, and
+    mirrors alone are asked."""
 
     groups: Sequence[int] | None
     forward: Forward | None
     validator: bytes | None
+    late: bool
 
 
 def judge_hotkey(
@@ -56,17 +63,72 @@ def judge_hotkey(
     Raises:
         WorkerError: no child can be started that scores answers: look again later.
     """
+    looking = Looking(late=options.get("late", False))
+    if options.get("groups") is None:
+        context = replace(context, sample=None)  # what is sampled is looked at by itself, later
+
+    def attempt() -> tuple[Verdict, Ledger]:
+        submission = _open(context, hotkey, sources, looking)
+        # whoever reads on the judge's own thread, which others wait for, does not read for long
+        with nullcontext() if sources.ahead is None else within(_AGAIN_S):
+            return judge_and_carry(submission, hotkey, context, checkpoint, ledger, **options)
+
+    return _try_twice(attempt, context, hotkey, ledger)
+
+
+def judge_samples(
+    context: Context, hotkey: bytes, sources: HotkeySources, verdict: Verdict, *, late: bool
+) -> Verdict:
+    """What becomes of a provisional verdict once its samples are looked for: it stands, or they are
+    not shown as committed. late: mirrors alone are asked."""
+    committed, looking = context.commitments[hotkey], Looking(samples=True, late=late)
+
+    def attempt() -> tuple[Verdict, Ledger]:
+        submission = _open(context, hotkey, sources, looking)
+        with nullcontext() if sources.ahead is None else within(_AGAIN_S):
+            fault = find_sample_fault(submission, hotkey, context, committed)
+        if fault is None:
+            return replace(verdict, provisional=False), Ledger()
+        refused = Verdict(
+            context.window,
+            hotkey,
+            fault.reason,
+            f"a sampled rollout: {fault.detail}",
+            group=fault.group,
+            rollout=fault.rollout,
+            unbound=fault.unbound,
+        )
+        return refused, Ledger()
+
+    found, _ = _try_twice(attempt, context, hotkey, Ledger())
+    if found.accepted:
+        return found
+    # what was measured stays said, whatever is withheld
+    return replace(
+        found,
+        committed_groups=verdict.committed_groups,
+        statistics=verdict.statistics,
+        witness=verdict.witness,
+    )
+
+
+def _open(
+    context: Context, hotkey: bytes, sources: HotkeySources, looking: Looking
+) -> SubmissionReader:
+    """What was read ahead, or a reader."""
+    found = None
+    if sources.ahead is not None:
+        found = sources.ahead.take(context, hotkey, looking)
+    return found or open_submission(context, hotkey, sources, looking)
+
+
+def _try_twice(
+    attempt: Callable[[], tuple[Verdict, Ledger]], context: Context, hotkey: bytes, ledger: Ledger
+) -> tuple[Verdict, Ledger]:
     name = f"what {encode_ss58(hotkey)} shows in window {context.window}"
     for _ in range(2):
         try:
-            submission = None
-            if sources.ahead is not None:
-                submission = sources.ahead.take(context, hotkey)
-            if submission is None:
-                submission = open_submission(context, hotkey, sources)
-            # whoever reads on the judge's own thread, which others wait for, does not read for long
-            with nullcontext() if sources.ahead is None else within(_AGAIN_S):
-                return judge_and_carry(submission, hotkey, context, checkpoint, ledger, **options)
+            return attempt()
         except StoreError as error:
             detail = explain_unread(error)
             found = Verdict(context.window, hotkey, Reason.NOT_REVEALED, detail, unbound=True)

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from assay.artifacts.store_objects import make_mirror_name
@@ -91,15 +92,31 @@ class AbsentSubmission:
         return Refusal(Reason.NOT_REVEALED, detail, unbound=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """What is read of a file, and where."""
+
+    samples: bool = False  # the sampled rollouts; else what is audited
+    late: bool = False  # FETCH_END has passed: from mirrors alone
+
+    @property
+    def in_time(self) -> "Looking":
+        """The same before FETCH_END."""
+        return Looking(self.samples)
+
+
+AUDITED = Looking()
+
+
 def open_submission(
-    context: Context, hotkey: bytes, sources: SubmissionSources
+    context: Context, hotkey: bytes, sources: SubmissionSources, looking: Looking = AUDITED
 ) -> SubmissionReader:
     """A reader of the file that a hotkey committed to: its own copy, or any mirror's that matches
     the root."""
     committed = context.commitments.get(hotkey)
     if committed is None:
         return AbsentSubmission()
-    return CommittedSubmission(context, hotkey, committed, sources)
+    return CommittedSubmission(context, hotkey, committed, sources, looking)
 
 
 class CommittedSubmission:
@@ -110,11 +127,17 @@ class CommittedSubmission:
     """
 
     def __init__(
-        self, context: Context, hotkey: bytes, committed: Committed, sources: SubmissionSources
+        self,
+        context: Context,
+        hotkey: bytes,
+        committed: Committed,
+        sources: SubmissionSources,
+        looking: Looking = AUDITED,
     ) -> None:
         self.context = context
         self.hotkey = hotkey
         self.committed = committed
+        self.looking = looking
         self._sources = sources
         self._mirrors = sources.mirrors(committed.root)
         self._mirrors_s = _MIRRORS_S
@@ -145,6 +168,9 @@ class CommittedSubmission:
         """None: the store has failed, and is not asked again."""
         if self._failure is not None:
             return None
+        if self.looking.late:
+            detail = "it was not shown in time, and no mirror has it"
+            return Refusal(Reason.NOT_REVEALED, detail, unbound=True)
         try:
             with sparing(_MIRROR_S) if self._mirrors else nullcontext():
                 self._own = self._own or self._open_own()
@@ -194,7 +220,9 @@ class CommittedSubmission:
     def _open_pack(self, mirror: KnownMirror) -> SubmissionReader:
         """What a mirror has of the submission. Raises StoreError: nothing of it, or something
         else."""
-        name = make_mirror_name(self.context.window, self.committed.root)
+        name = make_mirror_name(
+            self.context.window, self.committed.root, samples=self.looking.samples
+        )
         with within(_MIRROR_S):
             data = mirror.get(name, compute_pack_max(self.context.parameters))
         if data is None:

@@ -164,7 +164,7 @@ def _list_groups(
     found, committed = facts.found, facts.context.commitments.get(facts.hotkey)
     if committed is None:
         return ()
-    chosen = select_committed(facts.context, facts.hotkey, committed.groups).audited
+    chosen = select_committed(facts.context, facts.hotkey, committed.groups)
     audited = {**(words.audited if words is not None else {}), **found.audited}
     valued = [group.index for group in chosen if group.valued]
     values: dict[int, int] = {}

@@ -20,7 +20,7 @@ from assay.network import ObjectStore, StoreError
 from assay.neurons.trainer.lessons import RecordingForward
 from assay.protocol import Committed, Context, EncodingError, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.selection import AuditedGroup, Selection
+from assay.protocol.selection import AuditedGroup
 from assay.protocol.submission import Range, decode_ids
 from assay.verification import (
     Ledger,
@@ -119,7 +119,7 @@ def read_committed(
         return held
     for index in sorted({one.index for one in taken}):
         # with one rollout audited it needs no more than what a bundle holds of a valued group
-        some = Selection((AuditedGroup(index, 1, True),), ())
+        some = (AuditedGroup(index, 1, True),)
         for chosen in (some, choose(context, hotkey, committed.groups, [index])):
             read = read_groups(copies, hotkey, context, opening, chosen)
             if isinstance(read, Refusal):

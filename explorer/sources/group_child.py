@@ -196,7 +196,7 @@ def _decode(read: ReadGroup, number: int) -> Rollout:
 def _list_audited(context: Context, hotkey: bytes, read: ReadGroup) -> Sequence[int]:
     """Which rollouts of a group the audit draws, ascending."""
     groups = context.commitments[hotkey].groups
-    for group in select_committed(context, hotkey, groups).audited:
+    for group in select_committed(context, hotkey, groups):
         if group.index == read.chosen.index:
             return select_rollouts(context.audit_seed, hotkey, group, read.head.lengths)
     return ()

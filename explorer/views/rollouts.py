@@ -5,7 +5,7 @@ from math import log
 from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Unavailable
 from assay.explorer.views.common import Query, View, name_hotkey
-from assay.explorer.views.windows import describe_check, describe_unread, list_audited, select
+from assay.explorer.views.windows import describe_check, describe_unread, list_audited, sample
 from assay.protocol import encode_ss58
 from assay.protocol.gumbel import FRACTION_BITS
 
@@ -39,7 +39,7 @@ def view_rollout(
     drawn = next((one for one in audited if one["index"] == group), None)
     if drawn is not None and isinstance(reading, GroupReading):
         drawn["audited"] = [*reading.audited]
-    sampled = {r for g, r in select(file.context, row).sampled if g == group}
+    sampled = {r for g, r in sample(file.context, row) if g == group}
     states = [_find_state(number, drawn, sampled) for number in range(size)]
     found = {
         "title": f"Rollout {rollout} of group {group}",

@@ -21,8 +21,8 @@ from assay.protocol import Context, MemberRow, Phase, encode_ss58
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.parameters import Tests
 from assay.protocol.record import Moment
-from assay.protocol.seeds import compute_groups_seed, compute_sample_seed
-from assay.protocol.selection import Selection, select_committed
+from assay.protocol.seeds import compute_groups_seed, compute_samples_seed
+from assay.protocol.selection import AuditedGroup, select_committed, select_sampled
 from assay.protocol.submission import LOGPROB_BITS
 from assay.protocol.window import WINDOW_SCHEDULE, compute_block
 
@@ -158,11 +158,18 @@ def _describe_member(reader: PageReader, file: WindowFile, row: MemberRow) -> Vi
     }
 
 
-def select(context: Context | None, row: MemberRow) -> Selection:
+def select(context: Context | None, row: MemberRow) -> tuple[AuditedGroup, ...]:
     """What the audit draws of a commitment: nothing where there is nothing to draw from."""
     if context is None or context.audit is None or row.committed is None:
-        return Selection((), ())
+        return ()
     return select_committed(context, row.hotkey, row.committed.groups)
+
+
+def sample(context: Context | None, row: MemberRow) -> tuple[tuple[int, int], ...]:
+    """Which rollouts are sampled of it, group and rollout each."""
+    if context is None or row.committed is None:
+        return ()
+    return select_sampled(context, row.hotkey, row.committed.groups)
 
 
 def list_audited(file: WindowFile, row: MemberRow, size: int) -> list[View]:
@@ -178,7 +185,7 @@ def list_audited(file: WindowFile, row: MemberRow, size: int) -> list[View]:
             "audited": [*range(size)] if group.rollouts == size else said.get(group.index),
             "valued": group.valued,
         }
-        for group in select(file.context, row).audited
+        for group in select(file.context, row)
     ]
 
 
@@ -260,16 +267,20 @@ def describe_check(reader: PageReader, window: int, hotkey: str) -> View:
 def _describe_selection(context: Context | None, row: MemberRow) -> View | None:
     """Why these: what the draws begin with, and what they come to."""
     chosen = select(context, row)
-    if context is None or row.committed is None or not chosen.audited:
+    if context is None or row.committed is None or not chosen:
         return None
     return {
         "groups": row.committed.groups,
         "groups_seed": compute_groups_seed(context.audit_seed, row.hotkey).hex(),
-        "sample_seed": compute_sample_seed(context.audit_seed, row.hotkey).hex(),
-        "audited": sum(group.rollouts for group in chosen.audited),
-        "audited_groups": len(chosen.audited),
-        "valued_groups": sum(group.valued for group in chosen.audited),
-        "sampled": [{"group": group, "rollout": rollout} for group, rollout in chosen.sampled],
+        "sample_seed": None
+        if context.sample is None
+        else compute_samples_seed(context.sample_seed, row.hotkey).hex(),
+        "audited": sum(group.rollouts for group in chosen),
+        "audited_groups": len(chosen),
+        "valued_groups": sum(group.valued for group in chosen),
+        "sampled": [
+            {"group": group, "rollout": rollout} for group, rollout in sample(context, row)
+        ],
     }
 
 

@@ -33,7 +33,7 @@ from assay.neurons.session.window_reader import (
     get_challenge,
     get_context,
 )
-from assay.protocol import Parameters, Phase, Reason
+from assay.protocol import Parameters, Phase
 from assay.protocol.window import compute_block
 from assay.verification import Ledger, Seat, compute_score
 
@@ -139,15 +139,14 @@ class MinerReview:
         seat = None if member is None else Seat(member.uid, member.registered_at)
         before = Ledger() if seat is None else self._history.get_ledger(settlement, seat)
         verdict, after = judge_hotkey(context, self._hotkey, checkpoint, sources, before)
-        unbound = verdict.unbound or verdict.reason is Reason.NOT_REVEALED
-        final = not unbound or head > self._compute_block(mined.window, Phase.FETCH_END)
+        over = head > self._compute_block(mined.window, Phase.MIRROR_END)
         known = self._history.get_verdicts(mined.window)
         committed = context.commitments.get(self._hotkey)
         own = OwnVerdict(
             window=mined.window,
             settlement=settlement,
             judged_at=head,
-            final=final,
+            final=over or not verdict.is_withheld,
             stood=committed is not None and committed.root == mined.root,
             reason=verdict.reason,
             detail=verdict.detail,

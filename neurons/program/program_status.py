@@ -26,13 +26,13 @@ RUNNING, STOPPED = "running", "stopped"
 #: Rows of each kind.
 SHOWN = 16
 #: Moments of a window after its first block, in order.
-_MOMENTS = (Phase.CHALLENGE, Phase.COMMIT, Phase.AUDIT, Phase.FETCH_END, Phase.VERDICT_END)
+_MOMENTS = tuple(phase for phase in Phase if phase is not Phase.CHECKPOINT)
 
 
 class CountdownStatus(TypedDict):
     """Where a window is between its moments (specification, section 2)."""
 
-    phase: str  # the newest moment that has come: CHALLENGE, COMMIT, AUDIT, FETCH_END, VERDICT_END
+    phase: str  # the newest moment that has come, from CHALLENGE to VERDICT_END
     next: str | None  # the one to come; null after VERDICT_END
     block: int | None  # its block
     blocks: int | None  # blocks until then

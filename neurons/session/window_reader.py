@@ -5,7 +5,8 @@ Whoever asks for a beacon meets a BeaconError where its source lies. Specificati
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -94,7 +95,8 @@ def get_challenge(
 def get_context(
     chain: WindowReader, beacons: BeaconSource, parameters: Parameters, challenge: Challenge
 ) -> Context | None:
-    """Everything judging needs, None before the audit block is final and its beacon out."""
+    """Everything judging needs, None before the audit block is final and its beacon out; the
+    samples' beacon where it can be had."""
     timing, window = parameters.timing, challenge.window
     number = compute_block(timing, window, Phase.AUDIT)
     if chain.get_head() < number:
@@ -104,17 +106,34 @@ def get_context(
     if audit is None:
         return None
     committed_at = compute_block(timing, window, Phase.COMMIT)
-    return Context(
+    context = Context(
         window=window,
         challenge_block=challenge.block,
         audit_block=block,
+        sample_block=Block(compute_block(timing, window, Phase.SAMPLE), bytes(32), 0),
         challenge=challenge.beacon,
         audit=audit,
+        sample=None,
         members=get_steady_members(chain, challenge.block.number, committed_at),
         commitments=get_window_commitments(chain, window, committed_at),
         checkpoint=challenge.checkpoint,
         parameters=parameters,
     )
+    with suppress(BeaconError):  # the samples' is not needed yet
+        context = add_sample(chain, beacons, context)
+    return context
+
+
+def add_sample(chain: WindowReader, beacons: BeaconSource, context: Context) -> Context:
+    """The context with the samples' beacon, where its block is final and it is out."""
+    number = context.sample_block.number
+    if context.sample is not None or chain.get_head() < number:
+        return context
+    block = chain.get_block(number)
+    beacon = get_beacon(beacons, context.parameters, block)
+    if beacon is None:
+        return context
+    return replace(context, sample_block=block, sample=beacon)
 
 
 def find_epoch(chain: EpochReader, parameters: Parameters, start: int) -> int:

@@ -20,7 +20,7 @@ from assay.artifacts.submissions.submission_judge import judge_hotkey
 from assay.environments import compute_reward, get_weights, open_environment
 from assay.inference import Checkpoint, GroupRequest, generate_groups
 from assay.neurons.session.neuron_session import JudgeSources
-from assay.protocol import Context, Domain, Parameters, Reason, hash_fields
+from assay.protocol import Context, Domain, Parameters, hash_fields
 from assay.protocol.manifest import Manifest
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import LOGPROB_BITS
@@ -98,7 +98,7 @@ class WindowReading:
             groups=groups,
             forward=forward,
         )
-        if verdict.unbound or verdict.reason is Reason.NOT_REVEALED:
+        if verdict.is_withheld:
             self.withheld.append(hotkey)
         if not verdict.accepted:
             return

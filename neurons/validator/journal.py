@@ -40,9 +40,14 @@ _TABLES = (
     # one row: where the weights go that lie in the same file
     "CREATE TABLE IF NOT EXISTS subnet (genesis_hash BLOB NOT NULL, netuid INTEGER NOT NULL)",
     """CREATE TABLE IF NOT EXISTS windows (
-        window INTEGER PRIMARY KEY, challenge TEXT NOT NULL, context TEXT, audit_hash BLOB,
+        window INTEGER PRIMARY KEY, challenge TEXT NOT NULL, context TEXT,
         void TEXT, missing TEXT, closed INTEGER NOT NULL DEFAULT 0)""",
     """CREATE TABLE IF NOT EXISTS verdicts (
+        window INTEGER NOT NULL, hotkey BLOB NOT NULL, asked_at INTEGER NOT NULL,
+        seconds REAL NOT NULL, verdict TEXT NOT NULL,
+        PRIMARY KEY (window, hotkey)) WITHOUT ROWID""",
+    # the same, of what was audited and has nothing wrong: it stays beside what the samples say
+    """CREATE TABLE IF NOT EXISTS provisional_verdicts (
         window INTEGER NOT NULL, hotkey BLOB NOT NULL, asked_at INTEGER NOT NULL,
         seconds REAL NOT NULL, verdict TEXT NOT NULL,
         PRIMARY KEY (window, hotkey)) WITHOUT ROWID""",
@@ -50,6 +55,10 @@ _TABLES = (
         epoch INTEGER NOT NULL, uid INTEGER NOT NULL, registered_at INTEGER NOT NULL,
         ledger TEXT NOT NULL, PRIMARY KEY (epoch, uid, registered_at)) WITHOUT ROWID""",
 )
+#: Of a context.
+_LATE_BLOCKS = ("audit_block", "sample_block")
+#: In the order in which their rows were made.
+_VERDICTS = ("provisional_verdicts", "verdicts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +138,7 @@ class Journal:
             count,
             extra={"event": "parameters_changed"},
         )
-        for table in ("windows", "verdicts", "ledgers"):
+        for table in ("windows", *_VERDICTS, "ledgers"):
             self._database.execute(f"DELETE FROM {table}")
 
     def load_progress(self) -> WindowProgress:
@@ -140,13 +149,12 @@ class Journal:
     def load_judged_windows(self) -> dict[int, JudgedWindow]:
         """The windows that are opened and not settled, in order, as they were left."""
         judged_windows = {}
-        for window, challenge, context, audit_hash, void, missing, closed in self._database.execute(
-            "SELECT window, challenge, context, audit_hash, void, missing, closed FROM windows "
-            "ORDER BY window"
+        for window, challenge, context, void, missing, closed in self._database.execute(
+            "SELECT window, challenge, context, void, missing, closed FROM windows ORDER BY window"
         ):
             judged = JudgedWindow(_decode_challenge(window, challenge, self._parameters))
             if context is not None:
-                judged.context = _decode_context(context, audit_hash)
+                judged.context = _decode_context(context)
             judged.void, judged.missing = void, missing
             judged_windows[window] = judged
             self._load_verdicts(judged)
@@ -156,11 +164,12 @@ class Journal:
         return judged_windows
 
     def _load_verdicts(self, judged: JudgedWindow) -> None:
-        for asked_at, seconds, text in self._database.execute(
-            "SELECT asked_at, seconds, verdict FROM verdicts WHERE window = ?",
-            (judged.challenge.window,),
-        ):
-            judged.add(_decode_verdict(text), asked_at, seconds)
+        for table in _VERDICTS:
+            for asked_at, seconds, text in self._database.execute(
+                f"SELECT asked_at, seconds, verdict FROM {table} WHERE window = ?",
+                (judged.challenge.window,),
+            ):
+                judged.add(_decode_verdict(text), asked_at, seconds)
 
     def load_ledgers(self) -> dict[Account, Ledger]:
         """The ledgers of settlements to come."""
@@ -188,17 +197,22 @@ class Journal:
 
     def put_context(self, context: Context) -> None:
         """Keeps a window's context."""
-        text = json.dumps(context_to_json(context))
-        self._update(context.window, "context = ?, audit_hash = ?", text, context.audit_block.hash)
+        self._update(context.window, "context = ?", _encode_context(context))
 
     def put_verdict(
         self, verdict: Verdict, asked_at: int, seconds: float, account: Account, ledger: Ledger
     ) -> None:
         """Keeps one judged submission, and the ledger after it, in one transaction."""
         epoch, seat = account
+        table = _VERDICTS[not verdict.provisional]
         with self._database.transaction():
+            if verdict.provisional:  # what had not been shown has been
+                self._database.execute(
+                    "DELETE FROM verdicts WHERE window = ? AND hotkey = ?",
+                    (verdict.window, verdict.hotkey),
+                )
             self._database.execute(
-                "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?)",
+                f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?)",
                 (verdict.window, verdict.hotkey, asked_at, seconds, _encode_verdict(verdict)),
             )
             self._database.execute(
@@ -220,7 +234,7 @@ class Journal:
         with self._database.transaction():
             self._database.execute("UPDATE validator SET last_epoch = ?", (epoch,))
             self.pass_window(next_window - 1)
-            for table in ("windows", "verdicts"):
+            for table in ("windows", *_VERDICTS):
                 self._database.execute(f"DELETE FROM {table} WHERE window < ?", (next_window,))
             self._database.execute("DELETE FROM ledgers WHERE epoch <= ?", (epoch,))
 
@@ -252,10 +266,20 @@ def _decode_challenge(window: int, text: str, parameters: Parameters) -> Challen
     )
 
 
-def _decode_context(text: str, audit_hash: bytes) -> Context:
-    """A context's public JSON leaves out the audit block's hash, which nothing is derived from."""
-    context = context_from_json(json.loads(text))
-    return replace(context, audit_block=replace(context.audit_block, hash=audit_hash))
+def _encode_context(context: Context) -> str:
+    """A context's public JSON leaves out the hashes that nothing is derived from."""
+    hashes = {name: getattr(context, name).hash.hex() for name in _LATE_BLOCKS}
+    return json.dumps({"context": context_to_json(context), **hashes})
+
+
+def _decode_context(text: str) -> Context:
+    value = json.loads(text)
+    context = context_from_json(value["context"])
+    blocks = {
+        name: replace(getattr(context, name), hash=bytes.fromhex(value[name]))
+        for name in _LATE_BLOCKS
+    }
+    return replace(context, **blocks)
 
 
 def _encode_verdict(verdict: Verdict) -> str:

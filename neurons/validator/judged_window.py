@@ -19,6 +19,8 @@ class JudgedWindow:
     asked_at: dict[bytes, int] = field(default_factory=dict)
     #: what was asked for in time and not shown so far, or shown other than committed
     withheld: dict[bytes, Verdict] = field(default_factory=dict)
+    #: in which nothing is wrong so far; what is sampled of these has not been looked at
+    provisional: dict[bytes, Verdict] = field(default_factory=dict)
     closed: bool = False
     #: why the window counts for nobody, whoever judges it: its checkpoint is unusable
     void: str | None = None
@@ -27,13 +29,20 @@ class JudgedWindow:
     def add(self, verdict: Verdict, asked_at: int, seconds: float) -> None:
         """One submission asked for at a block and judged; what the root on chain binds was not
         shown, it may be asked for again: another validator may have been shown it."""
-        withheld = verdict.unbound or verdict.reason is Reason.NOT_REVEALED
-        (self.withheld if withheld else self.verdicts)[verdict.hotkey] = verdict
-        self.asked_at[verdict.hotkey], self.seconds[verdict.hotkey] = asked_at, seconds
+        hotkey = verdict.hotkey
+        self.asked_at[hotkey], self.seconds[hotkey] = asked_at, seconds
+        if verdict.provisional:
+            self.provisional[hotkey] = verdict
+            self.withheld.pop(hotkey, None)  # which was before
+            del self.asked_at[hotkey]  # what is sampled has not been asked for
+        elif verdict.is_withheld:
+            self.withheld[hotkey] = verdict
+        else:
+            self.verdicts[hotkey] = verdict
 
     def close_fetching(self) -> None:
-        """FETCH_END has passed: what was asked for in vain is withheld for good, and what was never
-        asked for stays without a verdict. Fetching it now could differ from what others saw."""
+        """MIRROR_END has passed: what was asked for in vain is withheld for good, and what was
+        never asked for has no verdict. Fetching it now could differ from what others saw."""
         self.verdicts |= {h: v for h, v in self.withheld.items() if h not in self.verdicts}
 
     def explain_abstention(self) -> str | None:
@@ -45,6 +54,8 @@ class JudgedWindow:
             return self.missing
         if self.context is None:
             return "its audit beacon was not there in time"
+        if self.context.sample is None:
+            return "the beacon of its samples was not there in time"
         members = self.context.members.keys()
         return (
             f"{len(members - self.verdicts.keys())} of {len(members)} hotkeys were not judged in "

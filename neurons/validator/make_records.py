@@ -72,7 +72,8 @@ def _make_window_record(
         context, checkpoint = judged.context, judged.challenge.checkpoint
         challenge = _make_moment(judged.challenge.block, judged.challenge.beacon)
         outcome = Outcome.VOID if judged.void is not None else outcome
-    beacon = None if context is None else context.audit
+    audit = None if context is None else context.audit
+    sample = None if context is None else context.sample
     return WindowRecord(
         version=RECORD_VERSION,
         software=author.software,
@@ -83,8 +84,11 @@ def _make_window_record(
         outcome=Outcome.COUNTED if counted else outcome,
         challenge=challenge,
         audit=None
-        if context is None or beacon is None
-        else _make_moment(context.audit_block, beacon),
+        if context is None or audit is None
+        else _make_moment(context.audit_block, audit),
+        sample=None
+        if context is None or sample is None
+        else _make_moment(context.sample_block, sample),
         checkpoint=checkpoint,
         members=()
         if judged is None or context is None
@@ -98,6 +102,7 @@ def _make_moment(block: Block, beacon: Beacon) -> Moment:
 
 def _make_row(hotkey: bytes, judged: JudgedWindow, context: Context) -> MemberRow:
     member, verdict = context.members[hotkey], judged.verdicts.get(hotkey)
+    measured = judged.provisional.get(hotkey, verdict)  # whatever became of the samples
     committed = context.commitments.get(hotkey)
     return MemberRow(
         hotkey=hotkey,
@@ -109,7 +114,7 @@ def _make_row(hotkey: bytes, judged: JudgedWindow, context: Context) -> MemberRo
         reason=None if verdict is None else verdict.reason,
         values=() if verdict is None else tuple(group.value for group in verdict.groups),
         score=0 if verdict is None else compute_score(verdict),
-        witness=b"" if verdict is None else verdict.witness,
+        witness=b"" if measured is None else measured.witness,
     )
 
 

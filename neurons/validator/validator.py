@@ -5,13 +5,14 @@ not lose is in the journal before the next step begins, and weights leave throug
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
 
 from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
 from assay.artifacts.submissions.read_ahead import ReadAhead
-from assay.artifacts.submissions.submission_judge import judge_hotkey
+from assay.artifacts.submissions.submission_judge import judge_hotkey, judge_samples
+from assay.artifacts.submissions.submission_reader import Looking
 from assay.cage import WorkerError
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.network.chain import STATE_BLOCKS, ChainError, ForgottenError, WrongChainError
@@ -19,6 +20,7 @@ from assay.neurons.program.database import Database
 from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import (
     BeaconError,
+    add_sample,
     find_settlement,
     get_challenge,
     get_context,
@@ -209,10 +211,21 @@ class Validator:
             challenge = judged.challenge
             context = get_context(sources.chain, sources.beacons, self._parameters, challenge)
             if context is not None:
-                self._on_context(context)
-                self.journal.put_context(context)
-                judged.context = context
+                self._keep_context(judged, context)
+        elif judged.context.sample is None:
+            try:
+                context = add_sample(self._sources.chain, self._sources.beacons, judged.context)
+            except BeaconError as error:  # what is audited can be judged meanwhile
+                self._note(judged, missing=str(error))
+            else:
+                if context.sample is not None:
+                    self._keep_context(judged, context)
         return judged.context
+
+    def _keep_context(self, judged: JudgedWindow, context: Context) -> None:
+        self._on_context(context)
+        self.journal.put_context(context)
+        judged.context = context
 
     def _close_window(self, head: int) -> bool:
         """Verdicts are final at VERDICT_END; so is their lack."""
@@ -244,31 +257,65 @@ class Validator:
             context = self._open_context(judged)
             if context is None:
                 continue
-            fetch_end = compute_block(self._parameters.timing, context.window, Phase.FETCH_END)
-            hotkey = self._choose(judged, context, head, late=head > fetch_end)
-            if hotkey is not None:
-                checkpoint = self._open_checkpoint(judged, context)
-                if checkpoint is not None:
-                    self._judge(judged, context, hotkey, checkpoint, head)
-                judged.asked_at[hotkey] = head
-                return True
-            if head > fetch_end:
-                judged.close_fetching()
+            chosen = self._choose(judged, context, head)
+            if chosen is None:
+                if head > compute_block(self._parameters.timing, context.window, Phase.MIRROR_END):
+                    judged.close_fetching()
+                continue
+            hotkey, looking = chosen
+            checkpoint = None if looking.samples else self._open_checkpoint(judged, context)
+            if checkpoint is None and not looking.samples:
+                continue
+            self._judge(judged, context, hotkey, looking, checkpoint, head)
+            return True
         return False
 
     def _choose(
-        self, judged: JudgedWindow, context: Context, head: int, *, late: bool
-    ) -> bytes | None:
-        """Whom to judge next; after FETCH_END those whose files have come before it."""
+        self, judged: JudgedWindow, context: Context, head: int
+    ) -> tuple[bytes, Looking] | None:
+        """Whom to judge next, and how. What had come from miners in time counts after FETCH_END,
+        too; what is sampled comes before what is audited: it takes no time."""
+        timing, window = self._parameters.timing, context.window
+        late = head > compute_block(timing, window, Phase.FETCH_END)
+        over = head > compute_block(timing, window, Phase.MIRROR_END)
         # who was not asked yet comes before who is asked again: nobody waits for the absent
         order = sorted(context.members, key=lambda h: (judged.asked_at.get(h, -1), h))
-        asked = judged.asked_at
-        due = [h for h in order if h not in judged.verdicts and asked.get(h, -1) < head]
+        waiting = [h for h in order if h not in judged.verdicts]
+        due = [h for h in waiting if judged.asked_at.get(h, -1) < head]
+        kinds = (True, False) if context.sample is not None else (False,)
         if self._ahead is None:
-            return due[0] if due and not late else None
+            now = ((h, kind) for kind in kinds for h in due if (h in judged.provisional) is kind)
+            hotkey, samples = next(now, (None, False))
+            return None if hotkey is None or over else (hotkey, Looking(samples, late))
         if late:
-            return self._ahead.choose_late(context, due)
-        return self._ahead.choose(context, due) if due else None
+            self._ahead.drop(window, late=over)
+        if not over:
+            for samples in kinds:
+                self._begin(judged, context, head, due, Looking(samples, late))
+        looks = {
+            Looking(samples, is_late): [h for h in waiting if (h in judged.provisional) is samples]
+            for is_late in ((False, True) if late else (False,))
+            for samples in kinds
+        }
+        return self._ahead.choose(context, looks)
+
+    def _begin(
+        self,
+        judged: JudgedWindow,
+        context: Context,
+        head: int,
+        due: Sequence[bytes],
+        looking: Looking,
+    ) -> None:
+        """Has files read ahead; what is sampled, too, of those whose audit waits for the judge."""
+        assert self._ahead is not None
+        if looking.samples:
+            due = sorted(due, key=lambda h: (h in judged.withheld) - (h in judged.provisional))
+        else:
+            due = [hotkey for hotkey in due if hotkey not in judged.provisional]
+        for hotkey in due:
+            if not self._ahead.begin(context, hotkey, head, looking):
+                break
 
     def _open_checkpoint(self, judged: JudgedWindow, context: Context) -> Checkpoint | None:
         """The checkpoint in force. Without it we wait, and abstain if it never comes."""
@@ -294,25 +341,38 @@ class Validator:
         judged: JudgedWindow,
         context: Context,
         hotkey: bytes,
-        checkpoint: Checkpoint,
+        looking: Looking,
+        checkpoint: Checkpoint | None,
         head: int,
     ) -> None:
-        """Judges one hotkey. What is not shown yet is asked for at each block until FETCH_END."""
-        started, sources = perf_counter(), self._sources
+        """Judges one hotkey; without a checkpoint what is sampled of a file in which the audit has
+        found nothing. What is not shown is asked for at each block until MIRROR_END."""
+        started, sources, late = perf_counter(), self._sources, looking.late
         member = context.members[hotkey]
         account: Account = (
             find_settlement(sources.chain, self._parameters, context.window),
             Seat(member.uid, member.registered_at),
         )
-        before = self.ledgers.get(account, Ledger())
+        ledger = self.ledgers.get(account, Ledger())
         try:
-            verdict, ledger = judge_hotkey(
-                context, hotkey, checkpoint, sources, before, validator=self.hotkey
-            )
+            if checkpoint is None:
+                # the evidence of what was audited stays in the ledger, whatever is withheld
+                found = judged.provisional[hotkey]
+                verdict = judge_samples(context, hotkey, sources, found, late=late)
+            else:
+                verdict, ledger = judge_hotkey(
+                    context, hotkey, checkpoint, sources, ledger, validator=self.hotkey, late=late
+                )
         except WorkerError as error:  # we lack something, and try again
             self._note(judged, missing=str(error))
+            judged.asked_at[hotkey] = head
+            return
+        if late and verdict.is_withheld:  # it stays withheld, if it was asked for in time
+            judged.asked_at[hotkey] = head
             return
         seconds = perf_counter() - started
+        if looking.samples:
+            seconds += judged.seconds[hotkey]
         end = compute_block(self._parameters.timing, context.window, Phase.VERDICT_END)
         if sources.chain.get_head() > end:
             return  # verdicts were final meanwhile, and so is the lack of this one

@@ -68,12 +68,12 @@ class World:
                     self.works[name, work.challenge.window] = work
 
     def open_context(self, window: int) -> Context:
-        """The window's context, minting until its audit beacon is out."""
+        """The window's context, minting until the beacon of its samples is out."""
         while True:
             challenge = get_challenge(self.chain, self.beacons, self.parameters, window)
             if challenge is not None:
                 context = get_context(self.chain, self.beacons, self.parameters, challenge)
-                if context is not None:
+                if context is not None and context.sample is not None:
                     return context
             self.mint()
 
@@ -136,10 +136,12 @@ class World:
         return judge_with_checkpoint(submission, hotkey, context, self.checkpoint, groups=chosen)
 
 
-def make_world(folder: Path) -> World:
-    """A fresh chain at block 0 with everyone registered and two miners ready."""
+def make_world(
+    folder: Path, mining: Sequence[str] = ("alice", "bob"), last: int | None = None
+) -> World:
+    """A fresh chain at block 0 with everyone registered and miners ready, up to a last window."""
     genesis_ms = 1_700_000_000_000
-    hotkeys = {name: sha256(name.encode()).digest() for name in NAMES}
+    hotkeys = {name: sha256(name.encode()).digest() for name in dict.fromkeys((*NAMES, *mining))}
     chain = SimulatedChain(
         b"test", NETUID, genesis_ms, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo, tuple(hotkeys.values())
     )
@@ -156,9 +158,9 @@ def make_world(folder: Path) -> World:
     outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
     miners = {
         name: QuickMiner(
-            name, hotkeys[name], parameters, outside, MinerConfig(GROUPS, GROUPS), print
+            name, hotkeys[name], parameters, outside, MinerConfig(GROUPS, GROUPS, last), print
         )
-        for name in ("alice", "bob")
+        for name in mining
     }
     sources = JudgeSources(chain, beacons, checkpoints, {LOCATOR: store})
     return World(chain, beacons, parameters, checkpoint, sources, hotkeys, miners, folder, {}, {})

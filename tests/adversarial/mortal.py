@@ -38,14 +38,16 @@ HOTKEYS = {name: sha256(name.encode()).digest() for name in NAMES}
 LOCATOR = "https://records.example"
 TIMING = Timing(
     window_blocks=3,
-    commit_offset=4,
-    audit_offset=5,
-    fetch_end=8,
+    commit_offset=3,
+    audit_offset=4,
+    sample_offset=5,
+    fetch_end=6,
+    mirror_end=7,
     verdict_end=9,
     checkpoint_lead=0,
     slot_ms=1_000,
     tempo=11,
-    beacon_delay_ms=1_000,
+    beacon_delay_ms=0,
 )
 
 
@@ -174,8 +176,11 @@ class Mortal:
         self._archive = Archive(folder)
         monkeypatch.setattr(window_reader, "is_valid_beacon", is_valid_beacon)
         monkeypatch.setattr(module, "judge_hotkey", self.fate.wrap(self.judge, "judge"))
+        monkeypatch.setattr(
+            module, "judge_samples", self.fate.wrap(self.judge_samples, "judge samples")
+        )
         monkeypatch.setattr(module, "open_checkpoint", lambda *arguments: object())
-        self.judged = []
+        self.judged, self.sampled = [], []
         self.database = self.validator = None
         self.restart()
 
@@ -230,8 +235,9 @@ class Mortal:
             self.real.mint()
             self.work()
 
-    def judge(self, context, hotkey, checkpoint, sources, ledger, *, validator):
-        """Alice is honest, Bob shows his files late or not at all, Carol was caught once."""
+    def judge(self, context, hotkey, checkpoint, sources, ledger, *, validator, late):
+        """Alice is honest, Bob shows his files late or not at all, Carol was caught once. Mirrors
+        have nothing."""
         window, head = context.window, self.real.get_head()
         self.judged.append((window, hotkey))
         shown = compute_block(TIMING, window, Phase.AUDIT) + 2
@@ -242,6 +248,8 @@ class Mortal:
             return replace(verdict, reason=Reason.NOT_REVEALED, detail="not yet"), ledger
         if hotkey not in (HOTKEYS["alice"], HOTKEYS["bob"], HOTKEYS["carol"]):
             return verdict, ledger
+        if late:
+            return replace(verdict, reason=Reason.NOT_REVEALED, detail="no mirror"), ledger
         ledger = ledger.add(np.array([0.1 * (window + 1), -1 / 3, hotkey[0] / 7e3]))
         return replace(
             verdict,
@@ -252,7 +260,18 @@ class Mortal:
             groups=(GroupValue(0, 100 * (window + 1) + hotkey[1], (1, 2), (0,)),),
             tokens=window,
             witness=sha256(validator + hotkey + bytes([window])).digest()[:16],
+            provisional=True,
         ), ledger
+
+    def judge_samples(self, context, hotkey, sources, verdict, *, late):
+        """Of what is sampled, Carol shows nothing now and then, and Bob what mirrors have."""
+        assert verdict.provisional
+        self.sampled.append((context.window, hotkey))
+        withheld = hotkey == HOTKEYS["carol"] and context.window % 4 == 0
+        if withheld or (hotkey == HOTKEYS["bob"] and context.window % 3 == 1 and not late):
+            refused = replace(verdict, reason=Reason.NOT_REVEALED, groups=(), tokens=0)
+            return replace(refused, detail="a sample", unbound=True, provisional=False)
+        return replace(verdict, provisional=False)
 
     def describe(self):
         """Everything that is public in the end, and what was sent, without clocks."""

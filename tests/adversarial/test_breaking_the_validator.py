@@ -8,7 +8,7 @@ from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions import submission_judge
 from assay.artifacts.submissions.read_ahead import fetch
 from assay.artifacts.submissions.submission_pack import encode_pack
-from assay.artifacts.submissions.submission_reader import KnownMirror
+from assay.artifacts.submissions.submission_reader import KnownMirror, Looking
 from assay.cage import WorkerError
 from assay.network import open_folder
 from assay.neurons.validator import validator
@@ -130,7 +130,7 @@ def test_showing_the_file_only_after_it_was_due(fresh_world):
 
 
 def test_a_file_shown_late_but_in_time_is_judged(fresh_world):
-    """Asked for in vain at first: it is asked for again at each block until FETCH_END."""
+    """Asked for in vain at first: it is asked for again at each block."""
     world = fresh_world
     timing, alice = world.parameters.timing, world.hotkeys["alice"]
     world.mint(compute_block(timing, 0, Phase.AUDIT))
@@ -188,15 +188,18 @@ def test_a_store_that_shows_one_validator_a_broken_file_first_splits_no_verdicts
     assert first.audit(0).withheld[alice].reason is reason
     assert first.audit(0).verdicts[bob].reason is Reason.ACCEPTED
     context = second.audit(0).context
-    copy = fetch(submission_judge.open_submission(context, alice, world.sources))
-    mirror.put(make_mirror_name(0, context.commitments[alice].root), encode_pack(copy.packed))
+    for samples in (False, True):
+        looking = Looking(samples)
+        copy = fetch(submission_judge.open_submission(context, alice, world.sources, looking))
+        name = make_mirror_name(0, context.commitments[alice].root, samples=samples)
+        mirror.put(name, encode_pack(copy.packed))
     step_both_to(compute_block(timing, 0, Phase.VERDICT_END))
     for watched in (first, second):
         assert watched.audit(0).verdicts[alice].reason is Reason.ACCEPTED
 
 
 def test_a_file_that_stays_broken_is_refused_for_what_it_is(fresh_world):
-    """At FETCH_END, and so it is after a restart; what the root binds is refused at once."""
+    """After MIRROR_END, and so it is after a restart; what the root binds is refused at once."""
     world, timing = fresh_world, fresh_world.parameters.timing
     alice = world.hotkeys["alice"]
     world.mint(compute_block(timing, 0, Phase.AUDIT))
@@ -205,7 +208,7 @@ def test_a_file_that_stays_broken_is_refused_for_what_it_is(fresh_world):
     data[get_opening_bytes(GROUPS)] ^= 1
     file.write_bytes(data)
     watched = Watched(world)
-    while world.chain.get_head() < compute_block(timing, 0, Phase.FETCH_END):
+    while world.chain.get_head() < compute_block(timing, 0, Phase.MIRROR_END):
         world.mint()
         while watched.validator.step():
             pass
@@ -223,10 +226,12 @@ def test_a_worker_that_fails_is_not_the_miners_fault(fresh_world, monkeypatch):
     world = fresh_world
     honest = submission_judge.open_submission
 
-    def open_submission(context, hotkey, sources):
-        if world.chain.get_head() < 24:
+    timing = world.parameters.timing
+
+    def open_submission(*arguments):
+        if world.chain.get_head() < compute_block(timing, 0, Phase.FETCH_END) - 1:
             raise WorkerError("no process can be started: free some memory")
-        return honest(context, hotkey, sources)
+        return honest(*arguments)
 
     monkeypatch.setattr(submission_judge, "open_submission", open_submission)
     watched = Watched(world)
@@ -310,9 +315,10 @@ def test_what_one_implementation_alone_finds_wrong_is_not_held_against_a_miner(w
 
 def test_absent_miners_do_not_keep_the_others_waiting(fresh_world, monkeypatch):
     """Each look for a file takes a block; two hotkeys of the lowest order never show theirs."""
-    world = fresh_world
-    context = world.open_context(0)
-    absent = set(sorted(context.members)[:2])
+    world, timing = fresh_world, fresh_world.parameters.timing
+    world.mint(compute_block(timing, 0, Phase.AUDIT))
+    members = set(world.hotkeys.values())
+    absent = set(sorted(members)[:2])
     honest, asked = submission_judge.judge_hotkey, []
 
     def judge_hotkey(context, hotkey, *arguments, **options):
@@ -325,12 +331,11 @@ def test_absent_miners_do_not_keep_the_others_waiting(fresh_world, monkeypatch):
 
     monkeypatch.setattr(validator, "judge_hotkey", judge_hotkey)
     watched = Watched(world)
-    end = compute_block(world.parameters.timing, 0, Phase.FETCH_END)
-    while world.chain.get_head() < end:
+    while world.chain.get_head() < compute_block(timing, 0, Phase.MIRROR_END):
         if not watched.validator.step():
             world.mint()
-    assert set(asked[: len(context.members)]) == set(context.members)
-    assert len(asked) > len(context.members)  # and the absent are asked again
+    assert set(asked[: len(members)]) == members
+    assert len(asked) > len(members)  # and the absent are asked again
 
 
 def test_a_uid_that_changed_hands_is_not_paid_for_what_was_done_before(fresh_world, monkeypatch):

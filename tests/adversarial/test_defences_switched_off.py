@@ -23,7 +23,7 @@ from assay.protocol import Reason, Refusal, hash_fields
 from assay.protocol.hashing import DIGEST_BYTES, Domain
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
-from assay.protocol.selection import select_committed, select_groups, select_rollouts
+from assay.protocol.selection import select_groups, select_rollouts, select_sampled
 from assay.protocol.submission import HEADER_BYTES, Range
 from assay.protocol.window import compute_round
 from assay.verification import Ledger, submission_parts, trial
@@ -226,10 +226,6 @@ def test_without_the_window_in_the_seeds(lab, monkeypatch):
     assert judge_groups(lab, groups) == {Reason.ACCEPTED}
 
 
-def find_selection(lab, count):
-    return select_committed(lab.context, lab.hotkeys["attacker"], count)
-
-
 def find_audited(lab, groups, seed=None):
     """Rollouts that an audit puts through the model."""
     seed, hotkey = seed or lab.context.audit_seed, lab.hotkeys["attacker"]
@@ -237,7 +233,7 @@ def find_audited(lab, groups, seed=None):
     lengths = [[len(rollout.tokens) for rollout in group] for group in groups]
     return {
         (group.index, rollout)
-        for group in chosen.audited
+        for group in chosen
         for rollout in select_rollouts(seed, hotkey, group, lengths[group.index])
     }
 
@@ -256,8 +252,7 @@ class Holes(MemorySubmission):
 
 
 def read_no_samples(monkeypatch):
-    choose = submission_parts.choose
-    monkeypatch.setattr(judge_module, "choose", lambda *args: replace(choose(*args), sampled=()))
+    monkeypatch.setattr(judge_module, "find_sample_fault", lambda *_: None)
 
 
 def test_without_sampled_rollouts(lab, monkeypatch):
@@ -286,7 +281,8 @@ def test_without_what_binds_a_part_to_the_root(check, place, lab, monkeypatch):
     """Other bytes than committed to: in the header, beside a group, in a rollout that is only
     fetched."""
     groups = lab.get_honest("attacker", 1)
-    audited, sampled = find_audited(lab, groups), find_selection(lab, len(groups)).sampled
+    audited = find_audited(lab, groups)
+    sampled = select_sampled(lab.context, lab.hotkeys["attacker"], len(groups))
     fetched = next(rollout for rollout in sampled if rollout not in audited)
 
     def change(data):
@@ -324,7 +320,7 @@ def test_an_audit_drawn_from_the_root(lab):
     seed, hotkey = lab.context.audit_seed, lab.hotkeys["attacker"]
 
     def is_missed(audit_seed):
-        chosen = select_groups(audit_seed, hotkey, count, work).audited
+        chosen = select_groups(audit_seed, hotkey, count, work)
         return not faked & {group.index for group in chosen}
 
     roots = [sha256(bytes([attempt])).digest() for attempt in range(32)]

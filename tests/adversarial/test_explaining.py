@@ -49,7 +49,7 @@ class Case:
 def start(world):
     groups = world.genuine("alice", WINDOW)
     context, hotkey = world.contexts[WINDOW], world.hotkeys["alice"]
-    chosen = select_committed(context, hotkey, len(groups)).audited
+    chosen = select_committed(context, hotkey, len(groups))
     group = next(group for group in chosen if group.valued)
     lengths = [len(rollout.tokens) for rollout in groups[group.index]]
     (rollout, *_) = select_rollouts(context.audit_seed, hotkey, group, lengths)

@@ -31,7 +31,6 @@ SELDOM = {"steering ties within the cap", "steering ties below .05", "one optimi
 REASONS = {
     "grinding the beacon": Reason.SKETCH_MISMATCH,
     "truncated": Reason.WRONG_TERMINATION,
-    "padded": Reason.WRONG_TERMINATION,
     "fabricated logprobs": Reason.LOGPROB_MISMATCH,
     "constant sketch": Reason.SKETCH_MISMATCH,
     "zero sketch": Reason.SKETCH_MISMATCH,
@@ -43,8 +42,8 @@ REASONS = {
     "withheld after the audit round": Reason.SKETCH_MISMATCH,
     "unparsable after the audit round": Reason.SKETCH_MISMATCH,
 }
-#: Refused for more than one reason, whichever comes first.
-MIXED = {"junk groups appended"}
+#: Refused for more than one reason, whichever comes first: a padded rollout may be too large.
+MIXED = {"junk groups appended", "padded"}
 
 
 @pytest.fixture(scope="module")

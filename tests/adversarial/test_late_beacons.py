@@ -1,10 +1,13 @@
 """A round that comes late, or never: its window waits for it, and no other window does."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from assay.protocol import Phase
+from assay.network.beacon import BeaconSourceError
+from assay.neurons.validator import validator
+from assay.protocol import Phase, Reason
 from assay.protocol.window import compute_block, compute_round
 from tests.adversarial.mortal import TIMING, Mortal
 
@@ -102,6 +105,71 @@ def test_an_audit_round_that_never_comes_is_abstained_from(tmp_path, monkeypatch
     assert abstained == {WINDOW}
     assert WINDOW not in counted
     assert all(reasons[window] for window in (WINDOW - 1, WINDOW + 1))
+
+
+@pytest.mark.parametrize("kills", [False, True], ids=["", "killed"])
+def test_samples_that_are_never_known_leave_nothing_accepted(tmp_path, monkeypatch, kills):
+    """What the audit refused is refused all the same; all others abstain alike, for that reason."""
+    mortal = Waiting(tmp_path / "never", monkeypatch, Phase.SAMPLE, None)
+    mortal.play(compute_block(TIMING, WINDOW, Phase.MIRROR_END))
+    if kills:
+        mortal.restart()
+    judged = mortal.validator.judged_windows[WINDOW]
+    assert {verdict.provisional for verdict in judged.provisional.values()} == {True}
+    mortal.play(BLOCKS - mortal.real.get_head())
+    reasons = mortal.read_reasons()
+    accepted = len(judged.provisional)
+    assert accepted >= 2
+    assert len(reasons[WINDOW]) == len(reasons[WINDOW + 1]) - accepted
+    assert "ACCEPTED" not in reasons[WINDOW]
+    counted, abstained = mortal.list_settled()
+    assert abstained == {WINDOW}
+    assert WINDOW not in counted
+    text = (mortal.folder / "verdicts" / f"window-{WINDOW}.json").read_text()
+    assert json.loads(text)["missing"] == "the beacon of its samples was not there in time"
+    assert all("ACCEPTED" in reasons[window] for window in (WINDOW - 1, WINDOW + 1))
+
+
+def test_samples_that_are_known_too_late_are_not_held_against_anybody(tmp_path, monkeypatch):
+    """Nobody could ask miners for them in time: what mirrors do not have says nothing."""
+    late = compute_block(TIMING, WINDOW, Phase.FETCH_END) + 1
+    mortal = Waiting(tmp_path / "late", monkeypatch, Phase.SAMPLE, late)
+    sampled = []
+    judge = mortal.judge_samples
+
+    def judge_samples(context, hotkey, sources, verdict, *, late):
+        if context.window != WINDOW:
+            return judge(context, hotkey, sources, verdict, late=late)
+        sampled.append(late)
+        absent = replace(verdict, reason=Reason.NOT_REVEALED, unbound=True, provisional=False)
+        return replace(absent, groups=())
+
+    monkeypatch.setattr(validator, "judge_samples", judge_samples)
+    mortal.play(BLOCKS)
+    assert set(sampled) == {True}
+    assert "NOT_REVEALED" not in mortal.read_reasons()[WINDOW]
+    assert mortal.list_settled()[1] == {WINDOW}
+
+
+def test_relays_that_fail_leave_what_is_audited_to_be_judged(tmp_path, monkeypatch):
+    mortal = Waiting(tmp_path, monkeypatch, Phase.SAMPLE, 0)
+    get = mortal.beacons.get
+    number = compute_block(TIMING, WINDOW, Phase.SAMPLE)
+
+    def fail(asked):
+        if mortal.real.get_head() >= number:
+            block = mortal.real.get_block(number)
+            if asked == compute_round(TIMING, mortal.beacons.chain, block.timestamp_ms):
+                raise BeaconSourceError("the relays are away")
+        return get(asked)
+
+    monkeypatch.setattr(mortal.beacons, "get", fail)
+    mortal.play(compute_block(TIMING, WINDOW, Phase.FETCH_END))
+    judged = mortal.validator.judged_windows[WINDOW]
+    assert judged.provisional
+    assert "the relays are away" in judged.missing
+    mortal.play(BLOCKS - mortal.real.get_head())
+    assert mortal.list_settled()[1] == {WINDOW}
 
 
 def test_a_challenge_that_comes_too_late_is_never_judged(tmp_path, monkeypatch):

@@ -141,10 +141,10 @@ def test_files_that_nobody_can_read_do_not_end_the_trainer(fresh_world, monkeypa
     world = fresh_world
     honest = submission_judge.open_submission
 
-    def open_submission(context, hotkey, sources):
+    def open_submission(context, hotkey, *arguments):
         if hotkey == world.hotkeys["bob"]:
             raise WorkerError("no process can be started: free some memory")
-        return honest(context, hotkey, sources)
+        return honest(context, hotkey, *arguments)
 
     monkeypatch.setattr(submission_judge, "open_submission", open_submission)
     (lesson,) = teach_once(world, LearnConfig(epochs=1))

@@ -9,7 +9,7 @@ from assay.gauntlet.strategy import make_int4
 from assay.inference import Request
 from assay.protocol import Reason, Stream
 from assay.protocol.manifest import digest_safetensors
-from assay.protocol.selection import select_committed, select_rollouts
+from assay.protocol.selection import select_committed, select_rollouts, select_sampled
 from assay.protocol.submission import (
     decode_group_head,
     decode_opening,
@@ -261,11 +261,11 @@ def find_audited(world, groups):
     context, hotkey = world.contexts[1], world.hotkeys["alice"]
     chosen = select_committed(context, hotkey, len(groups))
     audited = set()
-    for group in chosen.audited:
+    for group in chosen:
         lengths = [len(rollout.tokens) for rollout in groups[group.index]]
         rollouts = select_rollouts(context.audit_seed, hotkey, group, lengths)
         audited |= {(group.index, rollout) for rollout in rollouts}
-    return audited, set(chosen.sampled) - audited
+    return audited, set(select_sampled(context, hotkey, len(groups))) - audited
 
 
 def test_junk_rollouts_pass_only_where_nobody_looks(world):

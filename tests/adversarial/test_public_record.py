@@ -101,7 +101,7 @@ def test_records_say_what_the_validator_came_to(tmp_path, monkeypatch):
             hotkey: verdict.reason for hotkey, verdict in audit.verdicts.items()
         }
         assert {row.hotkey: row.witness for row in record.members if row.witness} == {
-            hotkey: v.witness for hotkey, v in audit.verdicts.items() if v.accepted
+            hotkey: verdict.witness for hotkey, verdict in audit.provisional.items()
         }
     reasons = {row.reason for record in windows.values() for row in record.members}
     assert reasons > {Reason.ACCEPTED, Reason.SKETCH_MISMATCH}

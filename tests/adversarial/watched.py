@@ -20,17 +20,18 @@ from assay.protocol.window import compute_block
 class Watched:
     """A validator with everything it published, driven block by block beside the miners."""
 
-    def __init__(self, world):
+    def __init__(self, world, name="validator", database=None, ahead=None):
         self.world = world
         self.windows, self.settlements = [], []
         self.validator = Validator(
-            world.hotkeys["validator"],
+            world.hotkeys[name],
             world.parameters,
             world.sources,
-            Database(),
+            database or Database(),
             lambda context: None,
             self.windows.append,
             self.take_settlement,
+            ahead=ahead,
         )
 
     def take_settlement(self, settlement):

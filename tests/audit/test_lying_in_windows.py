@@ -187,7 +187,35 @@ def cut_a_witness(liar):
 
 
 def witness_what_needs_none(liar):
-    liar.change_row(1, "nora", witness=bytes(16))
+    liar.change_row(1, "owner", witness=bytes(16))
+
+
+def witness_of_another_length(liar):
+    """Nora has shown nothing: it might be of samples, which nobody can say."""
+    liar.change_row(1, "nora", witness=bytes(2))
+
+
+def refuse_for_samples(reason):
+    """With the genuine witness."""
+
+    def lie(liar):
+        liar.change_row(1, "alice", reason=reason, values=(), score=0)
+
+    lie.__name__ = f"refuse_for_samples_{reason}"
+    return lie
+
+
+def accept_without_samples(liar):
+    liar.change(1, sample=None)
+
+
+def use_another_sample_round(liar):
+    record = liar.windows[1]
+    liar.change(1, sample=replace(record.sample, beacon=liar.windows[2].sample.beacon))
+
+
+def use_another_sample_block(liar):
+    liar.change(1, sample=replace(liar.windows[1].sample, block_hash=bytes(32)))
 
 
 def abstain_though_all_was_judged(liar):
@@ -253,6 +281,11 @@ WINDOW_LIES = [
     (refuse_without_looking, "witness", "not all were looked at"),
     (cut_a_witness, "witness", "not all were looked at"),
     (witness_what_needs_none, "witness", "needs no forward pass"),
+    (witness_of_another_length, "witness", "not all were looked at"),
+    (refuse_for_samples(Reason.TOO_LARGE), "verdicts", "has no such fault"),
+    (accept_without_samples, "verdicts", "no beacon said what was sampled"),
+    (use_another_sample_round, "beacons", "for the sample, and the record used round"),
+    (use_another_sample_block, "blocks", "the sample block 31 has hash"),
     (abstain_though_all_was_judged, "verdicts", "the validator abstained, though"),
     (count_what_was_not_judged, "verdicts", "not every member has a verdict"),
     (count_what_the_judge_broke_on, "verdicts", "the judge worked for nobody"),

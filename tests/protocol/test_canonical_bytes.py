@@ -28,10 +28,10 @@ from assay.protocol.manifest import compute_tensor_root, digest_safetensors, fin
 from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING, MAIN_WORK, find_parameters_fault
 from assay.protocol.selection import (
     AuditedGroup,
-    Selection,
     select_groups,
     select_positions,
     select_rollouts,
+    select_samples,
 )
 from assay.protocol.window import (
     Phase,
@@ -200,7 +200,7 @@ def test_a_block_belongs_to_the_window_that_starts_last_before_it(block: int) ->
     assert start <= block < compute_block(MAIN_TIMING, window + 1, Phase.CHALLENGE)
 
 
-def choose(seed: bytes, hotkey: bytes, groups: int, **work: int) -> Selection:
+def choose(seed: bytes, hotkey: bytes, groups: int, **work: int) -> tuple[AuditedGroup, ...]:
     return select_groups(seed, hotkey, groups, replace(MAIN_WORK, **work))
 
 
@@ -208,10 +208,14 @@ def test_selection_vectors() -> None:
     vector = load("selection")
     seed, hotkey = bytes.fromhex(vector["audit_seed"]), bytes.fromhex(vector["hotkey"])
     for entry in vector["groups"]:
-        audited, sampled = entry.pop("audited"), entry.pop("sampled")
+        audited = entry.pop("audited")
         chosen = choose(seed, hotkey, **entry)
-        assert [[g.index, g.rollouts, g.valued] for g in chosen.audited] == audited
-        assert [list(place) for place in chosen.sampled] == sampled
+        assert [[g.index, g.rollouts, g.valued] for g in chosen] == audited
+    for entry in vector["samples"]:
+        sampled, groups = entry.pop("sampled"), entry.pop("groups")
+        sample_seed = bytes.fromhex(vector["sample_seed"])
+        places = select_samples(sample_seed, hotkey, groups, replace(MAIN_WORK, **entry))
+        assert [list(place) for place in places] == sampled
     for entry in vector["rollouts"]:
         group = AuditedGroup(entry["index"], entry["count"], entry["valued"])
         found = select_rollouts(seed, hotkey, group, entry["lengths"])
@@ -234,21 +238,26 @@ def test_as_many_rollouts_are_audited_as_there_are_of_as_many_groups_as_can_be(
     valued = data.draw(st.integers(1, wanted))
     work = {"group_size": size, "audited_rollouts": wanted, "valued_groups": valued}
     chosen = choose(seed, bytes(32), groups, **work)
-    counts = [group.rollouts for group in chosen.audited]
+    counts = [group.rollouts for group in chosen]
     assert sum(counts) == min(wanted, groups * size)
-    assert len({group.index for group in chosen.audited}) == min(wanted, groups)
+    assert len({group.index for group in chosen}) == min(wanted, groups)
     assert max(counts) - min(counts) <= 1 <= min(counts) <= max(counts) <= size
-    assert sum(group.valued for group in chosen.audited) == min(valued, wanted, groups)
-    assert list(chosen.sampled) == sorted(set(chosen.sampled))
-    assert len(chosen.sampled) == min(MAIN_WORK.sampled_rollouts, groups * size)
-    more = choose(seed, bytes(32), groups, **work | {"sampled_rollouts": 0})
-    assert more.audited == chosen.audited
+    assert sum(group.valued for group in chosen) == min(valued, wanted, groups)
     lengths = [1 + 7 * r for r in range(size)]
-    for group in chosen.audited:
+    for group in chosen:
         rollouts = select_rollouts(seed, bytes(32), group, lengths)
         assert list(rollouts) == sorted(set(rollouts))
         assert len(rollouts) == group.rollouts
         assert set(rollouts) <= set(range(size))
+
+
+@given(st.binary(min_size=32, max_size=32), st.integers(1, 300), st.integers(1, 16))
+def test_as_many_rollouts_are_sampled_as_there_are(seed: bytes, groups: int, size: int) -> None:
+    work = replace(MAIN_WORK, group_size=size)
+    sampled = select_samples(seed, bytes(32), groups, work)
+    assert list(sampled) == sorted(set(sampled))
+    assert len(sampled) == min(work.sampled_rollouts, groups * size)
+    assert all(group < groups and rollout < size for group, rollout in sampled)
 
 
 def test_a_long_rollout_of_a_valued_group_is_audited_as_often_as_it_is_paid() -> None:

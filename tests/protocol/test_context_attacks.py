@@ -20,6 +20,7 @@ from assay.protocol import (
     encode_ss58,
     find_context_fault,
 )
+from assay.protocol.selection import select_sampled
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 VECTOR = json.loads((VECTORS / "context.json").read_bytes())
@@ -46,6 +47,7 @@ def test_the_valid_context_is_believed() -> None:
     assert context_to_json(context) == VECTOR["valid"]
     assert context.challenge_seed.hex() == VECTOR["challenge_seed"]
     assert context.audit_seed.hex() == VECTOR["audit_seed"]
+    assert context.sample_seed.hex() == VECTOR["sample_seed"]
 
 
 @pytest.mark.parametrize("bad", VECTOR["bad"], ids=lambda bad: bad["reason"])
@@ -62,22 +64,34 @@ def test_a_false_context_is_refused(bad: Any) -> None:
         assert bad["because"] in fault
 
 
-def test_a_context_whose_audit_is_not_known_yet_has_no_audit_seed() -> None:
-    value = VECTOR["valid"] | {"audit": None, "audit_block_timestamp": None}
-    context = context_from_json(value)
+def test_a_context_whose_beacons_are_not_known_yet_has_no_seeds_of_them() -> None:
+    unknown = {"sample": None, "sample_block_timestamp": None}
+    context = context_from_json(VECTOR["valid"] | unknown)
+    assert find_context_fault(context) is None
+    assert context.audit_seed.hex() == VECTOR["audit_seed"]
+    with pytest.raises(ValueError, match="no beacon of its samples yet"):
+        _ = context.sample_seed
+    unknown |= {"audit": None, "audit_block_timestamp": None}
+    context = context_from_json(VECTOR["valid"] | unknown)
     assert find_context_fault(context) is None
     with pytest.raises(ValueError, match="no audit beacon yet"):
         _ = context.audit_seed
+
+
+def test_nothing_is_sampled_before_its_beacon_is_known_or_beyond_the_cap() -> None:
     known = context_from_json(VECTOR["valid"])
-    assert known.audit is not None
+    work, hotkey = known.parameters.work, bytes(32)
+    assert len(select_sampled(known, hotkey, work.group_cap)) == work.sampled_rollouts
+    assert select_sampled(known, hotkey, work.group_cap + 1) == ()
+    assert select_sampled(known, hotkey, 0) == ()
+    assert select_sampled(replace(known, sample=None), hotkey, 1) == ()
 
 
-def test_blocks_of_another_window_are_refused() -> None:
+@pytest.mark.parametrize("name", ["challenge_block", "audit_block", "sample_block"])
+def test_blocks_of_another_window_are_refused(name: str) -> None:
     context = context_from_json(VECTOR["valid"])
-    block = context.challenge_block
-    moved = replace(
-        context, challenge_block=Block(block.number + 12, block.hash, block.timestamp_ms)
-    )
+    block: Block = getattr(context, name)
+    moved = replace(context, **{name: replace(block, number=block.number + 12)})
     assert find_context_fault(moved) == "block numbers are not those of the window"
 
 

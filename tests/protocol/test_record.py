@@ -22,7 +22,7 @@ from assay.protocol import (
     decode_window_record,
 )
 from assay.protocol.encoding import encode, from_json, to_json
-from assay.protocol.record import CoveredWindow, Moment, SeatScore, Seen, Weight
+from assay.protocol.record import RECORD_VERSION, CoveredWindow, Moment, SeatScore, Seen, Weight
 
 MOMENT = Moment(b"\1" * 32, 1_700_000_000_000, Beacon(7, b"s" * 48, b""))
 ROWS = (
@@ -40,7 +40,7 @@ ROWS = (
     MemberRow(b"\3" * 32, 5, 17, Seen(b"r" * 32, 1, ""), None, (), 0, b""),
 )
 WINDOW = WindowRecord(
-    1,
+    RECORD_VERSION,
     "assay 0.1",
     b"p" * 32,
     b"v" * 32,
@@ -49,12 +49,14 @@ WINDOW = WindowRecord(
     Outcome.COUNTED,
     MOMENT,
     MOMENT,
+    MOMENT,
     b"c" * 32,
     ROWS,
 )
-UNKNOWN = replace(WINDOW, outcome=Outcome.ABSTAINED, challenge=None, audit=None, members=())
+ABSTAINED = replace(WINDOW, outcome=Outcome.ABSTAINED, sample=None)
+UNKNOWN = replace(ABSTAINED, challenge=None, audit=None, members=())
 SETTLEMENT = SettlementRecord(
-    1,
+    RECORD_VERSION,
     "assay 0.1",
     b"p" * 32,
     b"v" * 32,
@@ -79,7 +81,7 @@ def read(data: bytes, like: object) -> Any:
     return decode(data)
 
 
-@pytest.mark.parametrize("record", [WINDOW, UNKNOWN, SETTLEMENT, NONE_COUNTS])
+@pytest.mark.parametrize("record", [WINDOW, ABSTAINED, UNKNOWN, SETTLEMENT, NONE_COUNTS])
 def test_bytes_and_json_say_the_same(record: Any) -> None:
     assert read(encode(record), record) == record
     assert from_json(type(record), to_json(record)) == record
@@ -116,7 +118,7 @@ def test_bad_vectors_of_records(kind: str) -> None:
 @pytest.mark.parametrize(
     ("record", "fault"),
     [
-        (replace(WINDOW, version=2), "version"),
+        (replace(WINDOW, version=1), "version"),
         (replace(WINDOW, members=ROWS[::-1]), "members"),
         (replace(WINDOW, members=ROWS[:1] * 2), "members"),
         (replace(SETTLEMENT, version=0), "version"),
@@ -160,7 +162,7 @@ def test_lists_longer_than_any_subnet_are_refused_before_they_are_read() -> None
 
 
 def test_the_two_kinds_never_share_a_digest() -> None:
-    assert len({r.digest for r in (WINDOW, UNKNOWN, SETTLEMENT, NONE_COUNTS)}) == 4
+    assert len({r.digest for r in (WINDOW, ABSTAINED, UNKNOWN, SETTLEMENT, NONE_COUNTS)}) == 5
 
 
 @pytest.mark.parametrize("flag", [2, 255])

@@ -128,16 +128,18 @@ def test_seeds_are_the_hashes_of_section_2_3_6_and_8() -> None:
         part["randomness"],
     )
     audit = naive_hash("audit", challenge, part["audit_randomness"])
+    sample = naive_hash("sample", challenge, part["sample_randomness"])
     assert made == {
         "challenge": challenge,
         "audit": audit,
+        "sample": sample,
         "problem": naive_hash("problem", challenge, hotkey, index),
         "rollout": naive_hash("rollout", challenge, hotkey, index, rollout),
         "projection": naive_hash("projection", challenge),
         "positions": naive_hash("positions", audit, hotkey, index, rollout),
         "groups": naive_hash("audit-groups", audit, hotkey),
         "rollouts": naive_hash("audit-rollouts", audit, hotkey, index),
-        "sample": naive_hash("sample", audit, hotkey),
+        "samples": naive_hash("sampled-rollouts", sample, hotkey),
         "witness": naive_hash("validator-projection", audit, part["validator"]),
     }
 
@@ -150,8 +152,8 @@ PARAMETERS = {
     "beacon": "chain_hash:h scheme:t public_key:b genesis_ms:8 period_ms:4",
     "environment": "name:t settings:s digest:h correctness_weight:4 quality_weight:4 "
     "satisfaction_weight:4",
-    "timing": "window_blocks:4 commit_offset:4 audit_offset:4 fetch_end:4 verdict_end:4 "
-    "checkpoint_lead:4 slot_ms:4 tempo:4 beacon_delay_ms:4",
+    "timing": "window_blocks:4 commit_offset:4 audit_offset:4 sample_offset:4 fetch_end:4 "
+    "mirror_end:4 verdict_end:4 checkpoint_lead:4 slot_ms:4 tempo:4 beacon_delay_ms:4",
     "work": "group_size:2 audited_rollouts:2 valued_groups:2 sampled_rollouts:2 group_cap:4 "
     "max_tokens:4 temperature:4 prompt_share:4 value_base:8 value_mean:8 value_teach:8",
     "tests": "margin_cap:8 margin_levels:l8 alpha_inverse:4 mean_stakes:l4 level_stakes:l4 "
@@ -414,10 +416,11 @@ def test_tensors_are_bound_by_name_dtype_shape_and_bytes() -> None:
 
 @pytest.mark.parametrize("timing", ["main", "demo"])
 def test_the_schedule_is_sums(timing: str) -> None:
-    length, lead, *offsets = {"main": (30, 60, 33, 43, 70, 90), "demo": (12, 0, 13, 17, 28, 36)}[
-        timing
-    ]
-    names = "commit", "audit", "fetch_end", "verdict_end"
+    length, lead, *offsets = {
+        "main": (30, 60, 33, 43, 60, 66, 73, 90),
+        "demo": (12, 0, 13, 17, 19, 25, 29, 36),
+    }[timing]
+    names = "commit", "audit", "sample", "fetch_end", "mirror_end", "verdict_end"
     for entry in load("schedule")["blocks"]:
         if entry["timing"] == timing:
             start = entry["window"] * length
@@ -466,7 +469,10 @@ def test_selections_are_heads_of_shuffles() -> None:
         counts = Counter(drawn[i % len(drawn)] for i in range(audited))  # dealt out in turn
         valued = drawn[: entry["valued_groups"]]
         assert entry["audited"] == [[g, counts[g], g in valued] for g in sorted(drawn)]
-        stream = open_stream(naive_hash("sample", audit, hotkey))
+    sample = bytes.fromhex(vector["sample_seed"])
+    for entry in vector["samples"]:
+        n, size = entry["groups"], entry["group_size"]
+        stream = open_stream(naive_hash("sampled-rollouts", sample, hotkey))
         places = sorted(shuffle(stream, n * size, min(n * size, entry["sampled_rollouts"])))
         assert entry["sampled"] == [[place // size, place % size] for place in places]
 

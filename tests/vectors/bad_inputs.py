@@ -1,6 +1,5 @@
 """Bad vectors, typed in by hand: each has one defect, and says which. No code of ours is used."""
 
-from collections.abc import Mapping
 from typing import Any
 
 Json = Any
@@ -99,7 +98,7 @@ def iterate_bad_commitments(payload: bytes) -> list[Json]:
     return [{"reason": reason, "payload": data.hex()} for reason, data in bad.items()]
 
 
-def iterate_bad_contexts(valid: Json, signatures: Mapping[int, bytes]) -> list[Json]:
+def iterate_bad_contexts(valid: Json) -> list[Json]:
     """Edits of a valid context. `remove` takes the field away; `because` is part of the refusal.
 
     A defect of a fact that the context repeats is edited at both places.
@@ -108,9 +107,9 @@ def iterate_bad_contexts(valid: Json, signatures: Mapping[int, bytes]) -> list[J
         ("a field missing", ["window"], None, "no field 'window'"),
         ("an unknown field", ["colour"], 1, "unknown field 'colour'"),
         ("an unknown field of a member", ["members", ALICE, "colour"], 1, "'colour'"),
-        ("another version", ["version"], 2, "version"),
+        ("another version", ["version"], 1, "version"),
         ("a version that is a boolean", ["version"], True, "version"),
-        ("a version that is a float", ["version"], 1.0, "version"),
+        ("a version that is a float", ["version"], 2.0, "version"),
         ("a window below zero", ["window"], -1, "window -1"),
         ("a window that is a boolean", ["window"], True, "window True"),
         ("a window that is a float", ["window"], 1000.0, "window 1000.0"),
@@ -132,6 +131,14 @@ def iterate_bad_contexts(valid: Json, signatures: Mapping[int, bytes]) -> list[J
             "audit_block_timestamp",
         ),
         ("a timestamp without its audit", ["audit"], None, "audit_block_timestamp"),
+        (
+            "samples without their timestamp",
+            ["sample_block_timestamp"],
+            None,
+            "sample_block_timestamp",
+        ),
+        ("a timestamp without its samples", ["sample"], None, "sample_block_timestamp"),
+        ("another beacon chain's samples", ["sample", "chain_hash"], "00" * 32, "chain_hash"),
         ("a mistyped hotkey", ["members", ALICE[:-1] + "Z"], {}, "wrong checksum"),
         ("a uid of 2^16", ["members", ALICE, "uid"], 65_536, "uid"),
         ("a uid that is a boolean", ["members", ALICE, "uid"], True, "uid"),
@@ -164,7 +171,7 @@ def iterate_bad_contexts(valid: Json, signatures: Mapping[int, bytes]) -> list[J
         "334cf11213945d57e5ac7d055d042b7e024aa2b2f08f0a91260805272dc51051"
         "c6e47ad4fa403b02b4510b647ae3d1770bac0326a805bbefd48056c8c121bdb8"
     )
-    other = valid["challenge"] | {"round": 1_002, "signature": signatures[1_002].hex()}
+    other = valid["sample"]
     late = valid["block_timestamp"] + 3_000
     refused = "signature of round 1000 is not"
     tests, timing, work = (["parameters", section] for section in ("tests", "timing", "work"))
@@ -173,9 +180,22 @@ def iterate_bad_contexts(valid: Json, signatures: Mapping[int, bytes]) -> list[J
         ("a beacon of another round", ["challenge"], other, "is round 1002, but"),
         ("an audit beacon of another round", ["audit"], other, "is round 1002, but"),
         ("the challenge's beacon again", ["audit"], valid["challenge"], "is round 1000, but"),
+        ("the audit's beacon for the samples", ["sample"], valid["audit"], "is round 1001, but"),
         ("a block that names another round", ["block_timestamp"], late, "names round 1001"),
+        (
+            "a sample block that names another round",
+            ["sample_block_timestamp"],
+            valid["audit_block_timestamp"],
+            "names round 1001",
+        ),
         ("another round's signature", ["challenge", "signature"], other["signature"], refused),
         ("a forged signature", ["challenge", "signature"], forged, refused),
+        (
+            "another round's signature of the samples",
+            ["sample", "signature"],
+            valid["audit"]["signature"],
+            "sample beacon's signature of round 1002 is not",
+        ),
         ("a signature of 49 bytes", ["challenge", "signature"], signed + "00", "has 49 bytes"),
         ("a signature of no bytes", ["challenge", "signature"], "", "has 0 bytes"),
         ("the point at infinity", ["challenge", "signature"], "c0" + "00" * 47, refused),
@@ -183,6 +203,9 @@ def iterate_bad_contexts(valid: Json, signatures: Mapping[int, bytes]) -> list[J
         ("a slot of no length", [*timing, "slot_ms"], 0, "slot_ms is 0"),
         ("a window of no blocks", [*timing, "window_blocks"], 0, "window_blocks is 0"),
         ("audit before commitment", [*timing, "audit_offset"], 12, "moments are not in order"),
+        ("samples with the audit", [*timing, "sample_offset"], 17, "moments are not in order"),
+        ("samples at the end", [*timing, "sample_offset"], 25, "moments are not in order"),
+        ("no time for mirrors", [*timing, "mirror_end"], 25, "moments are not in order"),
         (
             "a group beyond any memory",
             [*work, "max_tokens"],
@@ -200,7 +223,7 @@ def iterate_bad_contexts(valid: Json, signatures: Mapping[int, bytes]) -> list[J
         ),
         (
             "a window fetched while the next is audited",
-            [*timing, "fetch_end"],
+            [*timing, "mirror_end"],
             30,
             "a window is fetched while the next is audited",
         ),
@@ -233,9 +256,22 @@ def iterate_bad_contexts(valid: Json, signatures: Mapping[int, bytes]) -> list[J
         ),
         ("another protocol", ["parameters", "identity", "version"], 1, "version is not this"),
     ]
-    repeated = [
-        ("another key", "public_key", generator, refused),
-        ("a beacon of no period", "period_ms", 0, "period_ms is 0"),
+    several: list[tuple[str, str, Json]] = [
+        (
+            "another key",
+            refused,
+            [[[where, "beacon", "public_key"], generator] for where in ("parameters", "beacons")],
+        ),
+        (
+            "a beacon of no period",
+            "period_ms is 0",
+            [[[where, "beacon", "period_ms"], 0] for where in ("parameters", "beacons")],
+        ),
+        (
+            "samples before the audit",
+            "the samples' beacon is there, and the audit's",
+            [[[name], None] for name in ("audit", "audit_block_timestamp")],
+        ),
     ]
     removed = {"a field missing", "a parameter missing"}
     return [
@@ -244,14 +280,6 @@ def iterate_bad_contexts(valid: Json, signatures: Mapping[int, bytes]) -> list[J
         for stage, table in (("reading", unreadable), ("checking", untrue))
         for reason, path, value, because in table
     ] + [
-        {
-            "reason": reason,
-            "fails": "checking",
-            "because": because,
-            "edits": [
-                [["parameters", "beacon", name], value],
-                [["beacons", "beacon", name], value],
-            ],
-        }
-        for reason, name, value, because in repeated
+        {"reason": reason, "fails": "checking", "because": because, "edits": edits}
+        for reason, because, edits in several
     ]

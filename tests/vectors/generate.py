@@ -20,7 +20,13 @@ from assay.protocol.gumbel import TABLE, TABLE_SHA256, compute_gumbel
 from assay.protocol.hashing import compute_root, compute_tree, get_path
 from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING
 from assay.protocol.prf import compute_key, compute_word
-from assay.protocol.selection import AuditedGroup, select_groups, select_positions, select_rollouts
+from assay.protocol.selection import (
+    AuditedGroup,
+    select_groups,
+    select_positions,
+    select_rollouts,
+    select_samples,
+)
 from assay.protocol.window import Phase, compute_block, compute_round, compute_settled_windows
 
 HERE = Path(__file__).parent
@@ -134,10 +140,12 @@ def make_seeds() -> Json:
     parameters, environment = PARAMETERS.digest, PARAMETERS.environment.digest
     checkpoint, block = digest("checkpoint"), digest("block")
     randomness, audit_randomness = digest("randomness"), digest("audit randomness")
+    sample_randomness = digest("sample randomness")
     challenge = seeds.compute_challenge_seed(
         parameters, environment, WINDOW, checkpoint, block, randomness
     )
     audit = seeds.compute_audit_seed(challenge, audit_randomness)
+    sample = seeds.compute_sample_seed(challenge, sample_randomness)
     given = {
         "parameters": parameters,
         "environment": environment,
@@ -145,19 +153,21 @@ def make_seeds() -> Json:
         "block_hash": block,
         "randomness": randomness,
         "audit_randomness": audit_randomness,
+        "sample_randomness": sample_randomness,
         "hotkey": ALICE,
         "validator": BOB,
     }
     made = {
         "challenge": challenge,
         "audit": audit,
+        "sample": sample,
         "problem": seeds.compute_problem_seed(challenge, ALICE, 3),
         "rollout": seeds.compute_rollout_seed(challenge, ALICE, 3, 5),
         "projection": seeds.compute_projection_seed(challenge),
         "positions": seeds.compute_positions_seed(audit, ALICE, 3, 5),
         "groups": seeds.compute_groups_seed(audit, ALICE),
         "rollouts": seeds.compute_rollouts_seed(audit, ALICE, 3),
-        "sample": seeds.compute_sample_seed(audit, ALICE),
+        "samples": seeds.compute_samples_seed(sample, ALICE),
         "witness": seeds.compute_witness_seed(audit, BOB),
     }
     return {
@@ -208,22 +218,32 @@ def make_schedule() -> Json:
 
 def make_selection() -> Json:
     """Groups n, G rollouts a group, R audited rollouts, K valued groups, S sampled rollouts."""
-    seed = digest("audit seed")
+    seed, sample_seed = digest("audit seed"), digest("sample seed")
     shapes = (
-        (1, 8, 16, 12, 8),
-        (2, 4, 16, 12, 8),  # n · G < R: all of them
-        (1, 16, 16, 12, 8),
-        (3, 8, 16, 2, 8),  # n < R: several of a group
-        (12, 8, 16, 12, 0),
-        (16, 8, 16, 12, 8),
-        (17, 8, 16, 12, 8),
-        (1_024, 16, 16, 12, 8),
-        (1_024, 16, 1, 1, 1),
+        (1, 8, 16, 12),
+        (2, 4, 16, 12),  # n · G < R: all of them
+        (1, 16, 16, 12),
+        (3, 8, 16, 2),  # n < R: several of a group
+        (12, 8, 16, 12),
+        (16, 8, 16, 12),
+        (17, 8, 16, 12),
+        (1_024, 16, 16, 12),
+        (1_024, 16, 1, 1),
+    )
+    sampled = (
+        (1, 8, 8),
+        (1, 4, 8),  # n · G < S: all of them
+        (12, 8, 0),
+        (17, 8, 8),
+        (1_024, 16, 4),
+        (1_024, 16, 1),
     )
     return {
         "audit_seed": seed.hex(),
+        "sample_seed": sample_seed.hex(),
         "hotkey": ALICE.hex(),
         "groups": [_select(seed, *shape) for shape in shapes],
+        "samples": [_sample(sample_seed, *shape) for shape in sampled],
         "rollouts": [_select_rollouts(seed, *case) for case in _iterate_groups()],
         "positions": [
             {
@@ -237,23 +257,25 @@ def make_selection() -> Json:
     }
 
 
-def _select(seed: bytes, groups: int, size: int, audited: int, valued: int, sampled: int) -> Json:
-    work = replace(
-        PARAMETERS.work,
-        group_size=size,
-        audited_rollouts=audited,
-        valued_groups=valued,
-        sampled_rollouts=sampled,
-    )
+def _select(seed: bytes, groups: int, size: int, audited: int, valued: int) -> Json:
+    work = replace(PARAMETERS.work, group_size=size, audited_rollouts=audited, valued_groups=valued)
     chosen = select_groups(seed, ALICE, groups, work)
     return {
         "groups": groups,
         "group_size": size,
         "audited_rollouts": audited,
         "valued_groups": valued,
+        "audited": [[group.index, group.rollouts, group.valued] for group in chosen],
+    }
+
+
+def _sample(seed: bytes, groups: int, size: int, sampled: int) -> Json:
+    work = replace(PARAMETERS.work, group_size=size, sampled_rollouts=sampled)
+    return {
+        "groups": groups,
+        "group_size": size,
         "sampled_rollouts": sampled,
-        "audited": [[group.index, group.rollouts, group.valued] for group in chosen.audited],
-        "sampled": [list(place) for place in chosen.sampled],
+        "sampled": [list(place) for place in select_samples(seed, ALICE, groups, work)],
     }
 
 

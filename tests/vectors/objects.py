@@ -214,8 +214,10 @@ def make_context() -> Json:
         window=WINDOW,
         challenge_block=Block(12_000, digest("block"), name_round(1_000)),
         audit_block=Block(12_017, bytes(32), name_round(1_001)),
+        sample_block=Block(12_019, bytes(32), name_round(1_002)),
         challenge=Beacon(1_000, signatures[1_000]),
         audit=Beacon(1_001, signatures[1_001]),
+        sample=Beacon(1_002, signatures[1_002]),
         members={ALICE: Member(3, 11_000), BOB: Member(4, 0)},
         commitments={ALICE: Committed(digest("root"), 8, 12_013, "https://store.example/m")},
         checkpoint=digest("checkpoint"),
@@ -225,5 +227,6 @@ def make_context() -> Json:
         "valid": context_to_json(context),
         "challenge_seed": context.challenge_seed.hex(),
         "audit_seed": context.audit_seed.hex(),
-        "bad": iterate_bad_contexts(context_to_json(context), signatures),
+        "sample_seed": context.sample_seed.hex(),
+        "bad": iterate_bad_contexts(context_to_json(context)),
     }

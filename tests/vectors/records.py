@@ -36,7 +36,11 @@ def make_windows() -> list[WindowRecord]:
     """One that counts, and one of which nothing is known."""
     moments = [
         Moment(digest(name), 1_700_000_000_000 + at, Beacon(4_000 + at, bytes([at]) * 48, previous))
-        for at, name, previous in ((1, "block", b""), (7, "audit block", b"\xab\xcd"))
+        for at, name, previous in (
+            (1, "block", b""),
+            (7, "audit block", b"\xab\xcd"),
+            (9, "sample block", b"\xef"),
+        )
     ]
     rows = (
         MemberRow(
@@ -71,6 +75,7 @@ def make_windows() -> list[WindowRecord]:
         outcome=Outcome.ABSTAINED,
         challenge=None,
         audit=None,
+        sample=None,
         checkpoint=NOTHING,
         members=(),
     )
@@ -122,7 +127,7 @@ def _describe(record: WindowRecord | SettlementRecord) -> Json:
 Bad = dict[str, tuple[str, Callable[[Any], bytes]]]
 
 BAD_WINDOWS: Bad = {
-    "another version": ("version", lambda r: encode(replace(r, version=2))),
+    "another version": ("version", lambda r: encode(replace(r, version=1))),
     "members in another order": ("members", lambda r: encode(replace(r, members=r.members[::-1]))),
     "a member twice": ("members", lambda r: encode(replace(r, members=r.members[:1] * 2))),
     "an outcome nobody knows": ("outcome", lambda r: encode(r).replace(b"counted", b"Counted")),

@@ -33,7 +33,7 @@ from assay.protocol.gumbel import FRACTION_BITS, compute_gumbels
 from assay.protocol.parameters import EnvironmentChoice, Setting
 from assay.protocol.prf import compute_key, compute_words
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
-from assay.protocol.selection import Selection, select_committed, select_rollouts
+from assay.protocol.selection import AuditedGroup, select_committed, select_rollouts, select_sampled
 from assay.protocol.submission import (
     HEADER_BYTES,
     LOGPROB_BITS,
@@ -233,14 +233,19 @@ class World:
         return make_projection(compute_projection_seed(self.context.challenge_seed), self.manifest)
 
     @cached_property
-    def chosen(self) -> Selection:
+    def chosen(self) -> tuple[AuditedGroup, ...]:
         """Groups that the audit looks at."""
         return select_committed(self.context, self.hotkey, GROUPS)
 
     @cached_property
+    def sampled(self) -> tuple[tuple[int, int], ...]:
+        """Group and rollout of each that is only held against the root, once the audit is done."""
+        return select_sampled(self.context, self.hotkey, GROUPS)
+
+    @cached_property
     def valued(self) -> list[int]:
         """Groups that the audit reads whole, ascending."""
-        return [group.index for group in self.chosen.audited if group.valued]
+        return [group.index for group in self.chosen if group.valued]
 
     @cached_property
     def audited(self) -> int:
@@ -255,13 +260,13 @@ class World:
 
     @cached_property
     def unseen(self) -> int:
-        """A group that the audit does not even fetch."""
-        looked = {group.index for group in self.chosen.audited}
-        return min(set(range(GROUPS)) - looked - {group for group, _ in self.chosen.sampled})
+        """A group of which nothing is even fetched."""
+        looked = {group.index for group in self.chosen}
+        return min(set(range(GROUPS)) - looked - {group for group, _ in self.sampled})
 
     def find_audited(self, draft: Draft, index: int) -> tuple[int, ...]:
         """Rollouts of a group that the audit puts through the model."""
-        (group,) = [group for group in self.chosen.audited if group.index == index]
+        (group,) = [group for group in self.chosen if group.index == index]
         lengths = [len(rollout.tokens) for rollout in draft.groups[index]]
         return select_rollouts(self.context.audit_seed, self.hotkey, group, lengths)
 

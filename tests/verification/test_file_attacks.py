@@ -168,22 +168,8 @@ def change_place(draft: Draft, find: Callable[[Opening], int]) -> None:
 
 @attack(Reason.NOT_REVEALED)
 def audited_group_withheld(world: World, draft: Draft) -> None:
-    last = world.chosen.audited[-1].index
+    last = world.chosen[-1].index
     draft.change_file = lambda data, opening: data[: opening.find_group(last).start]
-
-
-@attack(Reason.ROOT_MISMATCH)
-def only_audited_groups_uploaded(world: World, draft: Draft) -> None:
-    audited = {group.index for group in world.chosen.audited}
-
-    def blank(data: bytes, opening: Opening) -> bytes:
-        served = bytearray(data)
-        for index in set(range(GROUPS)) - audited:
-            place = opening.find_group(index)
-            served[place.start : place.end] = bytes(place.size)
-        return bytes(served)
-
-    draft.change_file = blank
 
 
 @attack(Reason.ROOT_MISMATCH)
@@ -207,17 +193,6 @@ def proof_of_an_audited_rollout_flipped(world: World, draft: Draft) -> None:
 
     def blank(data: bytes, opening: Opening) -> bytes:
         place = opening.find_proofs(world.audited)
-        return data[: place.start] + bytes(place.size) + data[place.end :]
-
-    draft.change_file = blank
-
-
-@attack(Reason.ROOT_MISMATCH)
-def proof_of_a_sampled_rollout_flipped(world: World, draft: Draft) -> None:
-    index, _ = world.chosen.sampled[-1]
-
-    def blank(data: bytes, opening: Opening) -> bytes:
-        place = opening.find_proofs(index)
         return data[: place.start] + bytes(place.size) + data[place.end :]
 
     draft.change_file = blank

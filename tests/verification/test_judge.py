@@ -107,9 +107,10 @@ def test_honest_work_is_accepted_and_valued(world: World) -> None:
             prompt_tokens=len(world.get_prompt(group.index)),
             mean_reward=sum(group.rewards) // SIZE,
         )
+    assert not verdict.provisional
     assert verdict.tokens == sum(
         len(draft.groups[group.index][r].tokens)
-        for group in world.chosen.audited
+        for group in world.chosen
         for r in world.find_audited(draft, group.index)
     )
     assert verdict.committed_groups == GROUPS
@@ -125,15 +126,15 @@ def test_the_small_world_is_a_true_one(world: World) -> None:
 
 
 def test_only_what_is_chosen_is_fetched(world: World) -> None:
-    """Of a valued group all ids and one proof, of the others one rollout; of a sampled one its
-    records. Nothing twice."""
+    """Of a valued group all ids and one proof, of the others one rollout. Nothing twice; what is
+    sampled is read by itself (test_samples.py)."""
     draft = world.mine()
     reader, context = world.seal(draft)
-    world.judge_file(reader, context)
+    world.judge_file(reader, replace(context, sample=None))
     opening = decode_opening(reader.data[: get_opening_bytes(GROUPS)], GROUPS)
     expected = get_opening_bytes(GROUPS)
-    records: set[tuple[int, int]] = set(world.chosen.sampled)
-    for group in world.chosen.audited:
+    records: set[tuple[int, int]] = set()
+    for group in world.chosen:
         records |= {(group.index, r) for r in world.find_audited(draft, group.index)}
         if group.valued:
             expected += opening.find_ids(group.index).size

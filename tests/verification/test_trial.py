@@ -284,7 +284,7 @@ def test_an_audit_measures_all_its_rollouts_together(world: World) -> None:
     assert verdict.accepted
     expected = [
         len(draft.groups[group.index][r].tokens)
-        for group in world.chosen.audited
+        for group in world.chosen
         for r in world.find_audited(draft, group.index)
     ]
     assert forward.asked == [expected]

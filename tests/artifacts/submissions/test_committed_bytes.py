@@ -19,11 +19,17 @@ from assay.artifacts.submissions.submission_pack import (
     encode_pack,
     measure_pack,
 )
-from assay.artifacts.submissions.submission_reader import CommittedSubmission, KnownMirror
+from assay.artifacts.submissions.submission_reader import (
+    AUDITED,
+    CommittedSubmission,
+    KnownMirror,
+    Looking,
+)
 from assay.network import StoreError
 from assay.protocol import Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.submission import encode_group
+from assay.verification import find_sample_fault
 from tests.artifacts.conftest import (
     HOTKEY,
     ID_BITS,
@@ -71,22 +77,30 @@ def serve(shown: Shown, data: bytes | None) -> Store:
     return Store(**{name: data})
 
 
-def mirror(shown: Shown, pack: bytes | PackedSubmission) -> Store:
+def mirror(
+    shown: Shown, pack: bytes | PackedSubmission, samples: PackedSubmission | None = None
+) -> Store:
     data = pack if isinstance(pack, bytes) else encode_pack(pack)
-    return Store(**{make_mirror_name(shown.context.window, shown.committed.root): data})
+    window, root = shown.context.window, shown.committed.root
+    objects: dict[str, bytes | None] = {make_mirror_name(window, root): data}
+    if samples is not None:
+        objects[make_mirror_name(window, root, samples=True)] = encode_pack(samples)
+    return Store(**objects)
 
 
-def open_from(shown: Shown, own: Store, *mirrors: Store) -> CommittedSubmission:
+def open_from(
+    shown: Shown, own: Store, *mirrors: Store, looking: Looking = AUDITED
+) -> CommittedSubmission:
     sources: Any = SimpleNamespace(
         stores=SimpleNamespace(get=lambda locator: own),
         mirrors=lambda root: [KnownMirror(store) for store in mirrors],  # type: ignore[arg-type]
     )
-    return CommittedSubmission(shown.context, HOTKEY, shown.committed, sources)
+    return CommittedSubmission(shown.context, HOTKEY, shown.committed, sources, looking)
 
 
-def pack(shown: Shown) -> PackedSubmission:
+def pack(shown: Shown, looking: Looking = AUDITED) -> PackedSubmission:
     """What a validator has read of it."""
-    fetched = fetch(open_from(shown, serve(shown, shown.data)))
+    fetched = fetch(open_from(shown, serve(shown, shown.data), looking=looking))
     assert fetched.packed is not None
     return fetched.packed
 
@@ -155,6 +169,44 @@ def test_mirrors_with_a_part_each_make_a_whole(shown: Shown) -> None:
     assert_read(shown, serve(shown, None), *(mirror(shown, half) for half in halves))
     found = shown.read(open_from(shown, serve(shown, None), mirror(shown, halves[0])))
     expect(found, Reason.NOT_REVEALED, "no such file")
+
+
+def find_fault(shown: Shown, own: Store, *mirrors: Store, late: bool = False) -> Refusal | None:
+    """What is wrong with what is sampled."""
+    reader = open_from(shown, own, *mirrors, looking=Looking(samples=True, late=late))
+    return find_sample_fault(reader, HOTKEY, shown.context, shown.committed)
+
+
+def test_what_is_sampled_lies_beside_what_is_audited(shown: Shown) -> None:
+    audited, sampled = pack(shown), pack(shown, Looking(samples=True))
+    gone, whole = serve(shown, None), mirror(shown, audited, sampled)
+    assert find_fault(shown, serve(shown, shown.data)) is None
+    assert find_fault(shown, gone, whole) is None
+    assert len(whole.asked) == 1
+    assert_read(shown, gone, whole)
+    # neither holds what the other is there for
+    expect(find_fault(shown, gone, mirror(shown, audited)), Reason.NOT_REVEALED, "no such file")
+    expect(find_fault(shown, gone, mirror(shown, audited, audited)), Reason.NOT_REVEALED)
+    expect(shown.read(open_from(shown, gone, mirror(shown, sampled))), Reason.NOT_REVEALED)
+    assert {part.start for part in audited.parts} & {part.start for part in sampled.parts} == {0}
+    assert measure_pack(sampled) <= compute_pack_max(shown.context.parameters)
+
+
+def test_after_fetch_end_mirrors_alone_are_asked(shown: Shown) -> None:
+    """The miner's own store is, by now, too late with whatever it shows."""
+    own = serve(shown, shown.data)
+    whole = mirror(shown, pack(shown), pack(shown, Looking(samples=True)))
+    late = Looking(late=True)
+    for found in (
+        shown.read(open_from(shown, own, looking=late)),
+        find_fault(shown, own, late=True),
+    ):
+        expect(found, Reason.NOT_REVEALED, "not shown in time")
+        assert isinstance(found, Refusal)
+        assert found.unbound
+    assert not isinstance(shown.read(open_from(shown, own, whole, looking=late)), Refusal)
+    assert find_fault(shown, own, Broken(), whole, late=True) is None
+    assert own.asked == []
 
 
 def change_parts(packed: PackedSubmission, **fields: Any) -> PackedSubmission:

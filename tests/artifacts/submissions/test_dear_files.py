@@ -24,7 +24,7 @@ from assay.protocol.submission import (
     encode_group,
     get_opening_bytes,
 )
-from assay.verification import choose, get_part_limits
+from assay.verification import choose, find_sample_fault, get_part_limits
 from tests.artifacts.conftest import HOTKEY, Group, MemorySource, Parts, Shown, expect, show
 
 #: As on the main network, with shorter completions.
@@ -58,7 +58,7 @@ def show_main(groups: list[Group]) -> Shown:
 
 
 def measure(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
-    """What the audit of a file takes that nothing is wrong with."""
+    """What audit and samples of a file take that nothing is wrong with."""
     numbers = 0
     look, scan = BitReader.look, np.flatnonzero
 
@@ -77,6 +77,8 @@ def measure(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
         patch.setattr(BitReader, "look", count_looks)
         patch.setattr(np, "flatnonzero", count_scanned)
         found = shown.read(SubmissionFile(source))
+        reader = SubmissionFile(source)
+        assert find_sample_fault(reader, HOTKEY, shown.context, shown.committed) is None
     assert not isinstance(found, Refusal), found
     return numbers, sum(end - start for start, end in source.reads)
 
@@ -129,7 +131,7 @@ def make_dearest(groups: list[Group], honest: Shown) -> Shown:
     """Codes are what a miner may choose: of classes everywhere, of ids where a group is not
     valued."""
     chosen = choose(honest.context, HOTKEY, GROUPS, None)
-    valued = {group.index for group in chosen.audited if group.valued}
+    valued = {group.index for group in chosen if group.valued}
     return honest.change(
         {
             index: encode_by(group, make_honest_code, make_longest_code)

@@ -37,7 +37,7 @@ class Slow:
         assert self.go_on.wait(30)
 
 
-@pytest.mark.parametrize("waiting", [0, 1, 64])
+@pytest.mark.parametrize("waiting", [0, 1, 512])
 def test_what_waits_is_left_when_the_program_ends(waiting, monkeypatch):
     """However full the queue is, and whether or not the writer comes to it meanwhile."""
 
@@ -54,10 +54,10 @@ def test_what_waits_is_left_when_the_program_ends(waiting, monkeypatch):
     monkeypatch.setattr(mirror_writer, "Queue", Racing)
     monkeypatch.setattr(mirror_writer, "END_S", 0.01)
     mirror = MirrorWriter(store, 2)
-    mirror.put(0, ROOT, PACKED)
+    mirror.put(0, ROOT, PACKED, False)
     assert store.begun.wait(30)
     for _ in range(waiting):
-        mirror.put(0, ROOT, PACKED)
+        mirror.put(0, ROOT, PACKED, False)
     mirror.close()
     store.go_on.set()
     mirror.thread.join(30)
@@ -67,7 +67,7 @@ def test_what_waits_is_left_when_the_program_ends(waiting, monkeypatch):
 
 def write(store, window):
     mirror = MirrorWriter(store, 2)
-    mirror.put(window, ROOT, PACKED)
+    mirror.put(window, ROOT, PACKED, False)
     while not mirror.queue.empty():
         threading.Event().wait(0.001)
     mirror.close()
@@ -108,11 +108,11 @@ def test_a_defect_costs_one_copy_and_neither_the_thread_nor_its_bytes(tmp_path, 
     whole = store.put
     monkeypatch.setattr(store, "put", lambda *_: 1 / 0)
     mirror = MirrorWriter(store, 2)
-    mirror.put(0, ROOT, PACKED)
+    mirror.put(0, ROOT, PACKED, False)
     mirror.thread.join(30)
     assert mirror.held_bytes == 0
     monkeypatch.setattr(store, "put", whole)
-    mirror.put(0, ROOT, PACKED)
+    mirror.put(0, ROOT, PACKED, False)
     while mirror.held_bytes:
         threading.Event().wait(0.001)
     mirror.close()

@@ -11,15 +11,18 @@ from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions import mirror_writer, read_ahead
 from assay.artifacts.submissions.mirror_writer import MirrorWriter
 from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
-from assay.artifacts.submissions.submission_judge import judge_hotkey
+from assay.artifacts.submissions.submission_judge import judge_hotkey, judge_samples
 from assay.artifacts.submissions.submission_pack import (
     PackedPart,
     PackedSubmission,
     compute_pack_max,
     encode_pack,
+    measure_pack,
 )
 from assay.artifacts.submissions.submission_reader import (
+    AUDITED,
     KnownMirror,
+    Looking,
     know_no_mirrors,
     open_submission,
 )
@@ -38,6 +41,9 @@ from tests.network.store.hostile import Hostile, answer
 from tests.neurons.miner_bench import ALICE, HOTKEYS, LOCATOR
 
 BOB = HOTKEYS["owner"]
+SAMPLED, LATE = Looking(samples=True), Looking(late=True)
+#: A block at which there is time.
+HEAD = DEMO_TIMING.audit_offset
 
 
 @dataclass
@@ -49,10 +55,13 @@ class Shown:
     checkpoint: object
     name: str
 
-    def judge(self, sources=None):
+    def judge(self, sources=None, *, late=False):
         return judge_hotkey(
-            self.context, ALICE, self.checkpoint, sources or self.sources, Ledger()
+            self.context, ALICE, self.checkpoint, sources or self.sources, Ledger(), late=late
         )[0]
+
+    def judge_samples(self, verdict, sources=None, *, late=False):
+        return judge_samples(self.context, ALICE, sources or self.sources, verdict, late=late)
 
 
 @pytest.fixture
@@ -60,9 +69,10 @@ def shown(make_subnet, quick_miner, genesis):
     subnet = make_subnet()
     miner = subnet.start(quick_miner)
     timing = subnet.parameters.timing
-    subnet.run_to(miner, compute_block(timing, 0, Phase.AUDIT) + 6)
+    subnet.run_to(miner, compute_block(timing, 0, Phase.FETCH_END))
     challenge = get_challenge(subnet.chain, subnet.beacons, subnet.parameters, 0)
     context = get_context(subnet.chain, subnet.beacons, subnet.parameters, challenge)
+    assert context.sample is not None
     stores = {LOCATOR: subnet.store}
     sources = JudgeSources(subnet.chain, subnet.beacons, subnet.checkpoints, stores)
     return Shown(context, sources, genesis, make_object_name(encode_ss58(ALICE), 0))
@@ -86,9 +96,11 @@ class Silent(Broken):
 
     def __init__(self):
         self.free = threading.Event()
+        self.then = lambda start, end: None
 
     def read(self, start, end):
         assert self.free.wait(60)
+        return self.then(start, end)
 
 
 def with_store(shown, store, mirrors=()):
@@ -99,30 +111,79 @@ def with_mirrors(sources, *mirrors):
     return replace(sources, mirrors=lambda root: [KnownMirror(store) for store in mirrors])
 
 
-def mirror_of(shown, folder):
+def mirror_of(shown, folder, *lookings):
     """A store with what a validator leaves there."""
-    fetched = fetch(open_submission(shown.context, ALICE, shown.sources))
-    assert fetched.root
     store = open_folder(folder)
-    name = make_mirror_name(0, shown.context.commitments[ALICE].root)
-    store.put(name, encode_pack(fetched.packed))
-    return store, name
+    for looking in lookings or (AUDITED, SAMPLED):
+        fetched = fetch(open_submission(shown.context, ALICE, shown.sources, looking))
+        assert fetched.root
+        root = shown.context.commitments[ALICE].root
+        name = make_mirror_name(0, root, samples=looking.samples)
+        store.put(name, encode_pack(fetched.packed))
+    return store
+
+
+def choose(ahead, context, hotkeys, looking=AUDITED):
+    """Has files read and says who can be judged."""
+    for hotkey in hotkeys:
+        ahead.begin(context, hotkey, HEAD, looking)
+    return find_ready(ahead, context, hotkeys, looking)
+
+
+def find_ready(ahead, context, hotkeys, looking=AUDITED):
+    found = ahead.choose(context, {looking: hotkeys})
+    assert found is None or found[1] == looking
+    return found and found[0]
 
 
 def test_what_is_read_ahead_is_judged_alike(shown):
     plain = shown.judge()
     kept = []
     with closing(ReadAhead(shown.sources, lambda *taken: kept.append(taken))) as ahead:
-        assert ahead.choose(shown.context, [ALICE]) == ALICE
+        assert choose(ahead, shown.context, [ALICE]) == ALICE
         found = shown.judge(replace(shown.sources, ahead=ahead))
+        assert choose(ahead, shown.context, [ALICE], SAMPLED) == ALICE
+        final = shown.judge_samples(found, replace(shown.sources, ahead=ahead))
     assert plain.accepted
+    assert plain.provisional
     assert found == plain
-    assert [packed.hotkey for _, _, packed in kept] == [ALICE]
+    assert final == replace(plain, provisional=False) == shown.judge_samples(plain)
+    root = shown.context.commitments[ALICE].root
+    assert [(w, root, packed.hotkey, samples) for w, root, packed, samples in kept] == [
+        (0, root, ALICE, False),
+        (0, root, ALICE, True),
+    ]
+
+
+def test_what_was_read_is_left_for_others_before_it_is_judged(shown):
+    kept = []
+    with closing(ReadAhead(shown.sources, lambda *taken: kept.append(taken[3]))) as ahead:
+        for looking in (AUDITED, SAMPLED):
+            assert choose(ahead, shown.context, [ALICE], looking) == ALICE
+        assert kept == [False, True]
+        assert ahead.counts == (0, 2)
+
+
+def test_what_comes_too_late_is_left_for_nobody(shown):
+    """Else this validator would find it in its own mirror, and be alone with it."""
+    silent, kept = Silent(), []
+    sources = with_store(shown, silent)
+    with closing(ReadAhead(sources, lambda *taken: kept.append(taken))) as ahead:
+        for looking in (AUDITED, SAMPLED):
+            assert ahead.begin(shown.context, ALICE, HEAD, looking)
+        ahead.drop(0, late=False)
+        silent.then = shown.sources.stores[LOCATOR].open(shown.name).read
+        silent.free.set()
+        with ahead.changed:
+            assert ahead.changed.wait_for(lambda: not any(ahead.held_bytes.values()), 60)
+        assert find_ready(ahead, shown.context, [ALICE]) is None
+        assert ahead.take(shown.context, ALICE) is None
+    assert kept == []
 
 
 def test_who_has_nothing_to_be_read_is_judged_at_once(shown):
     with closing(ReadAhead(shown.sources)) as ahead:
-        assert ahead.choose(shown.context, [BOB, ALICE]) == BOB
+        assert choose(ahead, shown.context, [BOB, ALICE]) == BOB
         assert ahead.take(shown.context, BOB) is None
 
 
@@ -136,17 +197,36 @@ def test_a_silent_store_holds_up_nobody_else(shown, monkeypatch):
     context = replace(shown.context, members=members, commitments=commitments)
     stores = {**shown.sources.stores, "test:silent": silent}
     with closing(ReadAhead(replace(shown.sources, stores=stores))) as ahead:
-        assert ahead.choose(context, [BOB, ALICE]) == ALICE
+        assert choose(ahead, context, [BOB, ALICE]) == ALICE
         assert ahead.take(context, ALICE) is not None
         monkeypatch.setattr(read_ahead, "WAIT_S", 0.0)
-        assert ahead.choose(context, [BOB]) is None
+        assert choose(ahead, context, [BOB]) is None
         # past FETCH_END what is under way counts no more, even if it comes
-        assert ahead.choose_late(context, [BOB]) is None
+        ahead.drop(context.window, late=False)
+        assert find_ready(ahead, context, [BOB]) is None
         silent.free.set()
         for thread in ahead.threads:
             thread.join(0.01)
-        assert ahead.choose_late(context, [BOB]) is None
+        assert find_ready(ahead, context, [BOB]) is None
         assert ahead.take(context, BOB) is None
+
+
+def test_what_is_sampled_waits_for_no_store_that_is_silent_at_the_audit(shown, monkeypatch):
+    """It has threads and room of its own: it is known late, and there is little time for it."""
+    monkeypatch.setattr(read_ahead, "AHEAD", 1)
+    monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
+    silent = Silent()
+    committed = replace(shown.context.commitments[ALICE], locator="test:silent")
+    members = {**shown.context.members, BOB: shown.context.members[ALICE]}
+    commitments = {**shown.context.commitments, BOB: committed}
+    context = replace(shown.context, members=members, commitments=commitments)
+    sources = replace(shown.sources, stores={**shown.sources.stores, "test:silent": silent})
+    with closing(ReadAhead(sources, threads=1)) as ahead:
+        assert ahead.begin(context, BOB, HEAD)
+        assert not ahead.begin(context, ALICE, HEAD)
+        assert choose(ahead, context, [ALICE], SAMPLED) == ALICE
+        assert not ahead.begin(context, ALICE, HEAD)
+        silent.free.set()
 
 
 def test_a_first_try_ends_long_before_fetch_end_on_a_quick_chain(shown, monkeypatch):
@@ -160,40 +240,145 @@ def test_a_first_try_ends_long_before_fetch_end_on_a_quick_chain(shown, monkeypa
     monkeypatch.setattr(read_ahead, "fetch", note)
     monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
     parameters = replace(shown.context.parameters, timing=DEMO_TIMING)
+    context, ends = replace(shown.context, parameters=parameters), DEMO_TIMING
+    for looking, blocks in (
+        (AUDITED, ends.fetch_end - ends.audit_offset),
+        (SAMPLED, ends.fetch_end - ends.sample_offset),
+        (LATE, ends.mirror_end - ends.fetch_end),
+        (Looking(samples=True, late=True), ends.mirror_end - ends.fetch_end),
+    ):
+        asked.clear()
+        with closing(ReadAhead(shown.sources)) as ahead:
+            for _ in range(2):
+                assert choose(ahead, context, [ALICE], looking) == ALICE
+                ahead.take(context, ALICE, looking)
+        assert asked[0] * 4_000 == blocks * DEMO_TIMING.slot_ms
+        assert asked[1] == 2 * asked[0]
+
+
+@pytest.mark.parametrize("looking", [AUDITED, LATE])
+def test_nobodys_servers_are_waited_for_when_it_is_too_late(shown, monkeypatch, looking):
+    """However often they were before: their threads are needed for what is looked for then."""
+    asked = []
+
+    def note(reader, seconds):
+        asked.append(seconds)
+        return read_ahead.FetchedSubmission(None)
+
+    monkeypatch.setattr(read_ahead, "fetch", note)
+    monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
+    last = DEMO_TIMING.mirror_end if looking.late else DEMO_TIMING.fetch_end
     with closing(ReadAhead(shown.sources)) as ahead:
-        for _ in range(2):
-            assert ahead.choose(replace(shown.context, parameters=parameters), [ALICE]) == ALICE
-            ahead.take(shown.context, ALICE)
-    blocks = DEMO_TIMING.fetch_end - DEMO_TIMING.audit_offset
-    assert asked[0] * 4_000 <= blocks * DEMO_TIMING.slot_ms
-    assert asked[1] == 2 * asked[0]
+        ahead.tries[0, ALICE, looking] = 9
+        for head in (last - 3, last - 1, last):
+            assert ahead.begin(shown.context, ALICE, head, looking)
+            assert find_ready(ahead, shown.context, [ALICE], looking) == ALICE
+            ahead.take(shown.context, ALICE, looking)
+    assert [seconds * 1_000 / DEMO_TIMING.slot_ms for seconds in asked] == [4, 2, 1]
 
 
 def test_what_came_in_time_is_judged_after_fetch_end(shown, monkeypatch):
     monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
     with closing(ReadAhead(shown.sources)) as ahead:
-        assert ahead.choose(shown.context, [ALICE]) == ALICE
-        assert ahead.choose_late(shown.context, [ALICE]) == ALICE
-        assert shown.judge(replace(shown.sources, ahead=ahead)).accepted
-        assert ahead.choose_late(shown.context, [ALICE]) is None
+        for looking in (AUDITED, SAMPLED):
+            assert choose(ahead, shown.context, [ALICE], looking) == ALICE
+        ahead.drop(0, late=True)
+        # nor is it asked for again
+        for looking in (LATE, Looking(samples=True, late=True)):
+            assert ahead.begin(shown.context, ALICE, HEAD, looking)
+        assert ahead.counts == (0, 2)
+        sources = replace(shown.sources, ahead=ahead)
+        assert find_ready(ahead, shown.context, [ALICE]) == ALICE
+        verdict = shown.judge(sources)
+        assert verdict.accepted
+        assert find_ready(ahead, shown.context, [ALICE], SAMPLED) == ALICE
+        assert not shown.judge_samples(verdict, sources).provisional
+        for looking in (AUDITED, SAMPLED):
+            assert find_ready(ahead, shown.context, [ALICE], looking) is None
+
+
+def test_what_was_refused_in_time_is_looked_for_in_mirrors(shown, tmp_path, monkeypatch):
+    """By the reading threads, while it still waits for the judge."""
+    monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
+    verdict, asked = shown.judge(), []
+    sources = replace(
+        with_store(shown, open_folder(tmp_path / "empty")),
+        mirrors=lambda root: [KnownMirror(store) for store in asked],
+    )
+    with closing(ReadAhead(sources)) as ahead:
+        sources = replace(sources, ahead=ahead)
+        for looking in (AUDITED, SAMPLED):
+            assert choose(ahead, shown.context, [ALICE], looking) == ALICE
+        asked.append(mirror_of(shown, tmp_path / "mirror"))
+        ahead.drop(0, late=False)
+        for samples in (False, True):
+            looking = Looking(samples, late=True)
+            assert choose(ahead, shown.context, [ALICE], looking) == ALICE
+        assert shown.judge(sources).reason is Reason.NOT_REVEALED
+        assert shown.judge(sources, late=True) == verdict
+        withheld = shown.judge_samples(verdict, sources)
+        assert withheld.reason is Reason.NOT_REVEALED
+        assert withheld.unbound
+        assert withheld.witness == verdict.witness
+        assert not shown.judge_samples(verdict, sources, late=True).provisional
+
+
+@pytest.mark.parametrize("looking", [AUDITED, SAMPLED])
+def test_what_was_refused_at_one_block_is_asked_for_at_the_next(shown, tmp_path, looking):
+    """Though the judge has not come to it: it may be shown in the last block."""
+    store = open_folder(tmp_path / "slow")
+    with closing(ReadAhead(with_store(shown, store))) as ahead:
+
+        def begin(head):
+            assert ahead.begin(shown.context, ALICE, head, looking)
+            with ahead.changed:
+                assert ahead.changed.wait_for(lambda: not ahead.counts[0], 60)
+            return ahead.tries[0, ALICE, looking]
+
+        assert begin(HEAD) == 1
+        path = tmp_path / "slow" / shown.name
+        path.parent.mkdir()
+        path.write_bytes(shown.sources.stores[LOCATOR].get(shown.name, 1 << 24))
+        assert begin(HEAD) == 1
+        assert begin(HEAD + 1) == 2
+        assert begin(HEAD + 2) == 2  # it has come
+        assert ahead.counts == (0, 1)
+        held = measure_pack(ahead.take(shown.context, ALICE, looking).packed)
+        assert held > 0
+        assert ahead.held_bytes == {False: 0, True: 0}
+
+
+def test_a_mirror_that_answers_after_mirror_end_is_too_late(shown, monkeypatch):
+    """Before it is not."""
+    silent = Silent()
+    silent.get = silent.read
+    sources = with_store(shown, Broken(), [silent])
+    with closing(ReadAhead(sources)) as ahead:
+        assert ahead.begin(shown.context, ALICE, HEAD, LATE)
+        ahead.drop(0, late=False)
+        assert ahead.counts == (1, 0)
+        ahead.drop(0, late=True)
+        assert ahead.counts == (0, 0)
+        silent.free.set()
 
 
 def test_who_has_nothing_to_be_read_is_judged_after_fetch_end_too(shown):
     """State says all of it: a checkpoint that comes after FETCH_END loses no window over it."""
     with closing(ReadAhead(shown.sources)) as ahead:
-        assert ahead.choose_late(shown.context, [ALICE, BOB]) == BOB
-        assert ahead.choose_late(shown.context, [ALICE]) is None
+        assert find_ready(ahead, shown.context, [ALICE, BOB]) == BOB
+        assert find_ready(ahead, shown.context, [ALICE]) is None
 
 
 def test_memory_is_bounded(shown, monkeypatch):
     monkeypatch.setattr(read_ahead, "KEPT_BYTES", 0)
     monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
     with closing(ReadAhead(shown.sources)) as ahead:
-        assert ahead.choose(shown.context, [ALICE]) == ALICE
-        assert ahead.kept_bytes > 0
-        assert not ahead.begin(replace(shown.context, window=9), ALICE)
-        ahead.take(shown.context, ALICE)
-        assert ahead.kept_bytes == 0
+        for looking in (AUDITED, SAMPLED):
+            assert choose(ahead, shown.context, [ALICE], looking) == ALICE
+            assert ahead.held_bytes[looking.samples] > 0
+            assert not ahead.begin(replace(shown.context, window=9), ALICE, HEAD, looking)
+            ahead.take(shown.context, ALICE, looking)
+            assert ahead.held_bytes[looking.samples] == 0
 
 
 def test_memory_is_bounded_by_what_may_still_come(shown):
@@ -209,26 +394,27 @@ def test_memory_is_bounded_by_what_may_still_come(shown):
     largest = compute_pack_max(context.parameters)
     assert read_ahead.AHEAD * largest > read_ahead.KEPT_BYTES > 16 * largest
     with closing(ReadAhead(with_store(shown, silent))) as ahead:
-        begun = [name for name in names if ahead.begin(context, name)]
+        begun = [name for name in names if ahead.begin(context, name, HEAD)]
         assert len(begun) * largest <= read_ahead.KEPT_BYTES < (len(begun) + 1) * largest
-        assert ahead.reserved_bytes == len(begun) * largest
+        assert ahead.held_bytes == {False: len(begun) * largest, True: 0}
         # threads go on with what is not wanted any more, until its deadline
         ahead.forget(context.window)
         assert ahead.counts == (0, 0)
-        assert not ahead.begin(replace(context, window=9), names[0])
+        assert not ahead.begin(replace(context, window=9), names[0], HEAD)
         silent.free.set()
         with ahead.changed:
-            assert ahead.changed.wait_for(lambda: ahead.reserved_bytes == 0, 60)
-        assert ahead.begin(replace(context, window=9), names[0])
+            assert ahead.changed.wait_for(lambda: ahead.held_bytes[False] == 0, 60)
+        assert ahead.begin(replace(context, window=9), names[0], HEAD)
 
 
 def test_a_window_that_is_over_is_forgotten(shown, monkeypatch):
     monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
     with closing(ReadAhead(shown.sources)) as ahead:
-        ahead.choose(shown.context, [ALICE])
+        for looking in (AUDITED, SAMPLED):
+            choose(ahead, shown.context, [ALICE], looking)
         ahead.forget(0)
         assert ahead.counts == (0, 0)
-        assert ahead.kept_bytes == 0
+        assert ahead.held_bytes == {False: 0, True: 0}
         assert ahead.tries == {}
 
 
@@ -245,7 +431,7 @@ def test_a_second_try_of_the_judges_own_waits_for_no_server_for_long(shown, monk
     seen = []
     sources = with_store(shown, Watching())
     with closing(ReadAhead(sources)) as ahead:
-        assert ahead.choose(shown.context, [ALICE]) == ALICE
+        assert choose(ahead, shown.context, [ALICE]) == ALICE
         sources = with_store(shown, Watching(), [Broken()])
         assert shown.judge(replace(sources, ahead=ahead)).accepted
     assert seen[-1].seconds <= 20.0
@@ -260,7 +446,7 @@ def test_our_own_fault_is_ours(shown, monkeypatch):
 
     monkeypatch.setattr(read_ahead, "read_opening", break_down)
     with closing(ReadAhead(shown.sources)) as ahead:
-        assert ahead.choose(shown.context, [ALICE]) == ALICE
+        assert choose(ahead, shown.context, [ALICE]) == ALICE
         assert shown.judge(replace(shown.sources, ahead=ahead)).accepted
 
 
@@ -274,11 +460,11 @@ def test_a_defect_costs_neither_a_thread_nor_the_bytes_it_had_reserved(shown, mo
     with closing(ReadAhead(shown.sources, threads=1)) as ahead:
         with monkeypatch.context() as broken:
             broken.setattr(read_ahead, "read_opening", break_down)
-            assert ahead.choose(shown.context, [ALICE]) == ALICE
+            assert choose(ahead, shown.context, [ALICE]) == ALICE
             with pytest.raises(AttributeError, match="a defect"):
                 ahead.take(shown.context, ALICE)
-        assert ahead.reserved_bytes == 0
-        assert ahead.choose(shown.context, [ALICE]) == ALICE
+        assert ahead.held_bytes[False] == 0
+        assert choose(ahead, shown.context, [ALICE]) == ALICE
         assert shown.judge(replace(shown.sources, ahead=ahead)).accepted
 
 
@@ -295,13 +481,13 @@ def test_who_is_closed_begins_no_file_more(shown, monkeypatch):
     ahead = ReadAhead(shown.sources, threads=1)
     again = replace(shown.context, window=shown.context.window + 1)
     for context in (shown.context, again):
-        assert ahead.choose(context, [ALICE]) is None
+        assert choose(ahead, context, [ALICE]) is None
     ahead.close()
     go_on.set()
     for thread in ahead.threads:
         thread.join(10.0)
     assert begun == [ALICE]
-    assert ahead.reserved_bytes == 0
+    assert ahead.held_bytes[False] == 0
 
 
 # --- what is said of it
@@ -375,7 +561,7 @@ def test_a_verdict_says_what_everybody_can_see(shown):
 
 
 def test_a_store_that_is_away_is_made_good_by_a_mirror(shown, tmp_path):
-    mirror, _ = mirror_of(shown, tmp_path / "mirror")
+    mirror = mirror_of(shown, tmp_path / "mirror")
     for own in (Broken(), open_folder(tmp_path / "empty")):
         assert shown.judge(with_store(shown, own)).reason is Reason.NOT_REVEALED
         assert shown.judge(with_store(shown, own, [Broken(), mirror])) == shown.judge()
@@ -401,7 +587,7 @@ def test_a_store_that_drips_to_some_validators_leaves_time_for_mirrors(shown, tm
             assert _allowance.get().seconds > 1.0
             return mirror.get(name, limit)
 
-    mirror, _ = mirror_of(shown, tmp_path / "mirror")
+    mirror = mirror_of(shown, tmp_path / "mirror")
     sources = with_store(shown, Dripping(), [Dripping(), Timed()])
     found = fetch(open_submission(shown.context, ALICE, sources), 10.0)
     assert found.root
@@ -410,18 +596,25 @@ def test_a_store_that_drips_to_some_validators_leaves_time_for_mirrors(shown, tm
 def test_a_validator_leaves_what_it_read_and_clears_away_the_old(shown, tmp_path):
     store = open_folder(tmp_path)
     store.put("mirrors/-3/old", b"no window of ours")
-    packed = fetch(open_submission(shown.context, ALICE, shown.sources)).packed
+    packed = {
+        looking: fetch(open_submission(shown.context, ALICE, shown.sources, looking)).packed
+        for looking in (AUDITED, SAMPLED)
+    }
     with closing(MirrorWriter(store, 2)) as mirror:
         for window in range(4):
-            mirror.put(window, shown.context.commitments[ALICE].root, packed)
+            for looking in packed:
+                root = shown.context.commitments[ALICE].root
+                mirror.put(window, root, packed[looking], looking.samples)
         while not mirror.queue.empty():
             threading.Event().wait(0.01)
-    root = shown.context.commitments[ALICE].root.hex()
-    assert store.list("mirrors") == ("mirrors/-3/old", f"mirrors/2/{root}", f"mirrors/3/{root}")
+    names = [f"mirrors/{w}/{root.hex()}{end}" for w in (2, 3) for end in ("", ".samples")]
+    assert store.list("mirrors") == ("mirrors/-3/old", *names)
     context = replace(shown.context, window=3)
-    reader = open_submission(context, ALICE, with_store(shown, Broken(), [store]))
-    for part in packed.parts:
-        assert reader.read(Range(part.start, part.size), lambda data: data) == part.data
+    sources = with_store(shown, Broken(), [store])
+    for looking, whole in packed.items():
+        reader = open_submission(context, ALICE, sources, looking)
+        for part in whole.parts:
+            assert reader.read(Range(part.start, part.size), lambda data: data) == part.data
 
 
 def test_what_waits_for_a_store_that_stalls_is_bounded_by_bytes(shown, caplog):
@@ -444,17 +637,17 @@ def test_what_waits_for_a_store_that_stalls_is_bounded_by_bytes(shown, caplog):
         PackedSubmission(ALICE, (PackedPart(0, n, bytes(n), None),)) for n in (size, 5 * size)
     )
     with closing(MirrorWriter(store, 2)) as mirror:
-        mirror.put(0, bytes(32), packed)
+        mirror.put(0, bytes(32), packed, False)
         assert started.wait(60)  # what is being written counts
         for _ in range(9):
-            mirror.put(0, bytes(32), packed)
+            mirror.put(0, bytes(32), packed, False)
             assert mirror.held_bytes <= mirror_writer.WAITING_BYTES
         assert mirror.left_out == 6
         assert caplog.text.count("not all that was audited is mirrored") == 1
         free.set()
         while mirror.held_bytes:
             threading.Event().wait(0.01)
-        mirror.put(0, bytes(32), huge)  # alone, nothing is too large
+        mirror.put(0, bytes(32), huge, False)  # alone, nothing is too large
         while mirror.held_bytes:
             threading.Event().wait(0.01)
     assert store.written == 5
@@ -472,7 +665,7 @@ def test_a_mirror_that_cannot_be_written_is_said_once(shown, caplog):
 
     with closing(MirrorWriter(Full(), 2)) as mirror:
         for _ in range(3):
-            mirror.put(0, bytes(32), packed)
+            mirror.put(0, bytes(32), packed, False)
         while not mirror.queue.empty():
             threading.Event().wait(0.01)
     assert caplog.text.count("is not mirrored: the disk is full") == 1

@@ -28,8 +28,10 @@ START = 7 * DEMO_TIMING.window_blocks
         (0, "CHALLENGE", "COMMIT"),
         (DEMO_TIMING.commit_offset - 1, "CHALLENGE", "COMMIT"),
         (DEMO_TIMING.commit_offset, "COMMIT", "AUDIT"),
-        (DEMO_TIMING.audit_offset, "AUDIT", "FETCH_END"),
-        (DEMO_TIMING.fetch_end, "FETCH_END", "VERDICT_END"),
+        (DEMO_TIMING.audit_offset, "AUDIT", "SAMPLE"),
+        (DEMO_TIMING.sample_offset, "SAMPLE", "FETCH_END"),
+        (DEMO_TIMING.fetch_end, "FETCH_END", "MIRROR_END"),
+        (DEMO_TIMING.mirror_end, "MIRROR_END", "VERDICT_END"),
         (DEMO_TIMING.verdict_end, "VERDICT_END", None),
     ],
 )

@@ -96,12 +96,14 @@ const families = {
   },
   seeds({ given: g, seeds }) {
     const [hotkey, place] = [unhex(g.hotkey), [g.index, g.rollout]];
-    const challenge = rules.challengeSeed(g, g.randomness), audit = hash('audit', challenge, unhex(g.audit_randomness));
-    same('challenge', [challenge, audit, hash('projection', challenge)].map(hex), [seeds.challenge, seeds.audit, seeds.projection]);
+    const challenge = rules.challengeSeed(g, g.randomness);
+    const [audit, sample] = ['audit', 'sample'].map((label) => hash(label, challenge, unhex(g[`${label}_randomness`])));
+    same('challenge', [challenge, audit, sample].map(hex), [seeds.challenge, seeds.audit, seeds.sample]);
+    same('projection', hex(hash('projection', challenge)), seeds.projection);
     const placed = (label, seed, ...at) => hex(rules.placeSeed(label, seed, hotkey, ...at));
     same('miner', [placed('problem', challenge, g.index), placed('rollout', challenge, ...place)], [seeds.problem, seeds.rollout]);
     same('audit', [placed('positions', audit, ...place), placed('audit-groups', audit)], [seeds.positions, seeds.groups]);
-    same('audit', [placed('audit-rollouts', audit, g.index), placed('sample', audit)], [seeds.rollouts, seeds.sample]);
+    same('audit', [placed('audit-rollouts', audit, g.index), placed('sampled-rollouts', sample)], [seeds.rollouts, seeds.samples]);
     same('witness', hex(hash('validator-projection', audit, unhex(g.validator))), seeds.witness);
   },
   parameters(v) {
@@ -163,17 +165,18 @@ const families = {
     for (const r of v.rounds) same('round', rules.roundAt(v.chains.quicknet, r.time_ms), r.round);
   },
   selection(v) {
-    const seed = [unhex(v.audit_seed), unhex(v.hotkey)];
+    const seed = [unhex(v.audit_seed), unhex(v.hotkey)], sampleSeed = [unhex(v.sample_seed), unhex(v.hotkey)];
     const numbers = ({ audited, sampled, ...shape }) => Object.fromEntries(Object.entries(shape).map(([name, n]) => [name, Number(n)]));
-    for (const g of v.groups) same('groups', rules.selectGroups(...seed, numbers(g)), [g.audited, g.sampled]);
+    for (const g of v.groups) same('groups', rules.selectGroups(...seed, numbers(g)), g.audited);
+    for (const s of v.samples) same('samples', rules.selectSamples(...sampleSeed, numbers(s)), s.sampled);
     for (const g of v.rollouts) same('rollouts', rules.selectRollouts(...seed, g), g.rollouts);
     for (const p of v.positions) same('positions', rules.selectPositions(...seed, ...ints([p.index, p.rollout, p.tokens])), p.positions);
   },
-  context({ valid: c, challenge_seed: challengeHex, audit_seed: auditHex }) {
+  context({ valid: c, ...seeds }) {
     const given = { ...c, parameters: hex(hash('parameters', encode('Parameters', c.parameters))), environment: c.environment.digest };
-    const [randomness, auditRandomness] = [c.challenge, c.audit].map((b) => sha256(unhex(b.signature)));
-    const challenge = rules.challengeSeed(given, hex(randomness));
-    same('seeds', [hex(challenge), hex(hash('audit', challenge, auditRandomness))], [challengeHex, auditHex]);
+    const randomness = ({ signature }) => sha256(unhex(signature)), challenge = rules.challengeSeed(given, hex(randomness(c.challenge)));
+    same('challenge', hex(challenge), seeds.challenge_seed);
+    for (const label of ['audit', 'sample']) same(label, hex(hash(label, challenge, randomness(c[label]))), seeds[`${label}_seed`]);
   },
   record({ windows, settlement }) {
     const check = (kind, label, v) => {

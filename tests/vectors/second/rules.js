@@ -12,7 +12,7 @@ const ascending = (numbers) => [...numbers].sort((a, b) => a - b);
 function block(timing, window, moment) {
   const start = window * timing.window_blocks;
   if (moment === 'checkpoint') return max([0n, start - timing.checkpoint_lead]);
-  const offsets = { challenge: 0n, commit: timing.commit_offset, audit: timing.audit_offset };
+  const offsets = { challenge: 0n, commit: timing.commit_offset, audit: timing.audit_offset, sample: timing.sample_offset };
   return start + (moment in offsets ? offsets[moment] : timing[moment]);
 }
 const roundAt = (chain, time) => max([1n, 1n - floorDiv(chain.genesis_ms - time, chain.period_ms)]);
@@ -29,13 +29,17 @@ function challengeSeed({ parameters, environment, window, checkpoint, block_hash
 const placeSeed = (domain, seed, hotkey, ...place) => hash(domain, seed, hotkey, ...place.map(u32));
 
 // ---- sections 6 and 8: what is looked at
-/** Audited [index, rollouts, valued] and sampled [group, rollout]. */
-function selectGroups(audit, hotkey, { groups: n, group_size: size, audited_rollouts: r, valued_groups: k, sampled_rollouts: s }) {
+/** Audited [index, rollouts, valued]. */
+function selectGroups(audit, hotkey, { groups: n, group_size: size, audited_rollouts: r, valued_groups: k }) {
   const audited = Math.min(r, n * size), m = Math.min(n, audited);
   const drawn = new Stream(placeSeed('audit-groups', audit, hotkey)).sample(n, m);
   const chosen = drawn.map((g, i) => [g, Math.floor(audited / m) + (i < audited % m ? 1 : 0), i < k]);
-  const sampled = new Stream(placeSeed('sample', audit, hotkey)).sample(n * size, Math.min(n * size, s));
-  return [chosen.sort((a, b) => a[0] - b[0]), ascending(sampled).map((i) => [Math.floor(i / size), i % size])];
+  return chosen.sort((a, b) => a[0] - b[0]);
+}
+/** Sampled [group, rollout]. */
+function selectSamples(seed, hotkey, { groups: n, group_size: size, sampled_rollouts: s }) {
+  const sampled = new Stream(placeSeed('sampled-rollouts', seed, hotkey)).sample(n * size, Math.min(n * size, s));
+  return ascending(sampled).map((i) => [Math.floor(i / size), i % size]);
 }
 function selectRollouts(audit, hotkey, { index, count, valued, lengths }) {
   const stream = new Stream(placeSeed('audit-rollouts', audit, hotkey, index)), chosen = [];
@@ -162,5 +166,5 @@ function weigh(scores, owner, burn) {
 
 module.exports = {
   block, blocks, challengeSeed, draw, findFault, judgeLogprobs, ledgerCapitals, judgeSampling, judgeSketch, mean, noise, placeSeed, projection, reward,
-  roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, settle, settledWindows, sketch, value, weigh,
+  roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledWindows, sketch, value, weigh,
 };
