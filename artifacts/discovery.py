@@ -1,20 +1,22 @@
 """A network's parameters: published by the owner, found by everybody.
 
 From a chain to a network: the owner's slot names the parameters, which lie below a store's locator,
-and they name the rest. A slot that comes to name other parameters names another network: programs
-stop rather than work for the one that is gone.
+and they name the rest. Those that follow others amend them; a slot that comes to name others names
+another network, and programs stop rather than work for the one that is gone.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Protocol
 
 from assay.artifacts.ports import Objects, SubnetReader
 from assay.artifacts.store_objects import UnavailableError, make_parameters_name
 from assay.network import ObjectStore, StoreError
 from assay.protocol import Commitment, Parameters, Tag, encode_ss58, parse_commitment
+from assay.protocol.amendment import AMENDMENTS_MAX
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import find_parameters_fault
 
 PARAMETERS_BYTES_MAX = 1 << 20
@@ -52,6 +54,16 @@ def fetch_parameters(store: Objects, digest: bytes) -> Parameters:
         UnavailableError: they are not there, or not what the digest names.
         StoreError: the store cannot be read, or hands out more than parameters can be.
     """
+    parameters = fetch_unchecked(store, digest)
+    fault = find_parameters_fault(parameters)
+    if fault is not None:
+        name = make_parameters_name(digest)
+        raise UnavailableError(f"nobody can run a network by {name}: {fault}")
+    return parameters
+
+
+def fetch_unchecked(store: Objects, digest: bytes) -> Parameters:
+    """The same, whether or not a network can run by them."""
     name = make_parameters_name(digest)
     data = store.get(name, PARAMETERS_BYTES_MAX)
     if data is None:
@@ -64,16 +76,29 @@ def fetch_parameters(store: Objects, digest: bytes) -> Parameters:
         raise UnavailableError(
             f"{name} holds other parameters, of digest {parameters.digest.hex()[:16]}…"
         )
-    fault = find_parameters_fault(parameters)
-    if fault is not None:
-        raise UnavailableError(f"nobody can run a network by {name}: {fault}")
     return parameters
 
 
-def read_announcement(chain: SubnetChain) -> Commitment:
-    """What the owner's slot says of the parameters in the newest final block. Raises
+def fetch_predecessors(
+    fetch: Callable[[bytes], Parameters], digest: bytes, known: Container[bytes] = ()
+) -> list[Parameters]:
+    """The parameters of a digest and all before them that are not known, the oldest first. Raises
+    what `fetch` raises. UnavailableError: more follow each other than ever do, or not in order."""
+    path: list[Parameters] = []
+    while digest not in known and digest != ZERO_DIGEST:
+        if len(path) > AMENDMENTS_MAX:
+            raise UnavailableError(f"more than {AMENDMENTS_MAX} amendments follow each other")
+        path.insert(0, fetch(digest))
+        if len(path) > 1 and path[0].start.window >= path[1].start.window:
+            raise UnavailableError("parameters start no later than their predecessor")
+        digest = path[0].start.predecessor
+    return path
+
+
+def read_announcement(chain: SubnetChain, number: int | None = None) -> Commitment:
+    """What the owner's slot says of the parameters at a block, or in the newest final one. Raises
     DiscoveryError: nothing, or something else. ChainError: the chain cannot be read."""
-    head = chain.get_head()
+    head = chain.get_head() if number is None else number
     owner = chain.get_owner(head)
     payload = chain.get_commitments(head).get(owner)
     where = f"subnet {chain.netuid}'s owner, {encode_ss58(owner)},"
@@ -90,52 +115,6 @@ def read_announcement(chain: SubnetChain) -> Commitment:
             "`assay subnet publish` with this hotkey, which can serve for nothing else"
         )
     return commitment
-
-
-def find_parameters(chain: SubnetChain, open_store: OpenStore) -> Parameters:
-    """The parameters that the owner has published, fetched and verified.
-
-    Args:
-        open_store: from a locator. It is a stranger's word: the opener decides what may be opened.
-
-    Raises:
-        DiscoveryError: says exactly what is missing.
-        ChainError: the chain cannot be read.
-    """
-    commitment = read_announcement(chain)
-    digest, locator = commitment.digest, commitment.locator
-    try:
-        parameters = fetch_parameters(open_store(locator), digest)
-    except (StoreError, UnavailableError) as error:
-        raise DiscoveryError(
-            f"parameters {digest.hex()[:16]}… of subnet {chain.netuid} cannot be had from "
-            f"{locator!r}, where its owner says they are: {error}"
-        ) from error
-    fault = find_mismatch(chain, parameters)
-    if fault is not None:
-        raise DiscoveryError(f"the owner of subnet {chain.netuid} has published {fault}")
-    return parameters
-
-
-def has_parameters_changed(chain: SubnetChain, parameters: Parameters) -> str | None:
-    """Why whoever works by these parameters should stop: the owner's slot says something else.
-
-    None where it names them still. One look at the newest final block.
-
-    Raises:
-        ChainError: the chain cannot be read.
-    """
-    try:
-        commitment = read_announcement(chain)
-    except DiscoveryError as error:
-        return f"these parameters are withdrawn: {error}"
-    if commitment.digest == parameters.digest:
-        return None
-    return (
-        f"the owner of subnet {chain.netuid} has published other parameters, "
-        f"{commitment.digest.hex()[:16]}… in place of {parameters.digest.hex()[:16]}…: it is "
-        "another network; start again to join it"
-    )
 
 
 def make_mirrors(

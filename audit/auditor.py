@@ -22,6 +22,7 @@ from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
 from assay.neurons.session.window_reader import find_settlement
 from assay.protocol import Phase, Tag, parse_commitment
+from assay.protocol.amendment import UnknownParametersError
 from assay.protocol.record import (
     NOTHING,
     SettlementRecord,
@@ -63,7 +64,11 @@ class _Published:
 
     def _excuse(self, window: int) -> str | None:
         """Why a window has no record yet; None where it should have one."""
-        chain, parameters = self.public.chain, self.public.parameters
+        chain = self.public.chain
+        try:
+            parameters = self.public.history.get(window)
+        except UnknownParametersError as error:
+            return f"its validator works by parameters that cannot be read here: {error}"
         head, end = chain.get_head(), compute_block(parameters.timing, window, Phase.VERDICT_END)
         if head < end:
             return (
@@ -129,7 +134,7 @@ def audit(
     Raises:
         ChainError, StoreError, WorkerError: it could not be done.
     """
-    published = _Published(public, open_reader(public.records, validator, public.parameters))
+    published = _Published(public, open_reader(public.records, validator, public.history))
     epochs = _find_epochs(published, windows)
     ledgers: dict[int, Ledgers | None] = {}
     found_windows = []
@@ -168,14 +173,20 @@ def _find_epochs(published: _Published, windows: Sequence[int]) -> dict[int, int
     public, found = published.public, {}
     head = public.chain.get_head()
     try:
-        for window in windows:
-            epoch = find_settlement(public.chain, public.parameters, window)
+        for window in _list_known(public, windows):
+            epoch = find_settlement(public.chain, public.history.get(window), window)
             if epoch <= head and public.chain.is_epoch(epoch):
                 found[window] = epoch
     except ForgottenError:
         for record in _iterate_settlements(published, windows[0]):
             found |= {c.window: record.epoch for c in record.windows if c.window in windows}
     return found
+
+
+def _list_known(public: Public, windows: Sequence[int]) -> Sequence[int]:
+    """Those whose parameters can be read here."""
+    end = public.history.end
+    return windows if end is None else [window for window in windows if window < end]
 
 
 def _iterate_settlements(published: _Published, first: int) -> Iterator[SettlementRecord]:

@@ -2,7 +2,8 @@
 
     about.json                        whose, of which windows
     facts.json                        what the chain and the beacons said
-    store/…                           records, parameters, checkpoints without their tensors
+    store/…                           records, parameters from the network's first on, checkpoints
+                                      without their tensors
     submissions/window-<w>/<hotkey>   what was read of each miner's file
     SHA256SUMS                        of all of these, and of itself
 
@@ -13,10 +14,11 @@ more. What it cannot prove: that whoever made it had asked an honest node.
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from assay.artifacts.discovery import fetch_parameters
+from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
 from assay.artifacts.ports import Objects
 from assay.artifacts.submissions.submission_pack import PackedReader, PackedSubmission, decode_pack
 from assay.audit.ports import Models, Public
@@ -30,6 +32,7 @@ from assay.audit.sources import FetchedOutlines
 from assay.network.files import write_file
 from assay.network.store import ObjectStore, open_folder
 from assay.protocol import Context, Refusal, decode_ss58, encode_ss58
+from assay.protocol.amendment import ParameterHistory, make_history
 from assay.protocol.encoding import EncodingError, Json, read_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.submission import Range
@@ -61,7 +64,7 @@ class About:
     netuid: int
     first: int
     last: int
-    parameters: str  # digest, hex
+    parameters: str  # digest of the newest that were decided when it was made, hex
 
     @property
     def windows(self) -> range:
@@ -105,6 +108,7 @@ def open_bundle(
     Raises:
         SealError: it is not as it was sealed: names the file.
         BundleError: it is no bundle of this version.
+        UnavailableError: it lacks parameters, or holds some that nobody can work by.
     """
     if not (folder / ABOUT_FILE).is_file() and not (folder / SUMS_FILE).is_file():
         raise BundleError(f"{folder} is no bundle: `assay audit export --out {folder}` makes one")
@@ -112,11 +116,12 @@ def open_bundle(
     about = read_about(folder)
     facts = read_facts(folder)
     store = open_folder(folder / STORE_FOLDER)
-    parameters = fetch_parameters(store, bytes.fromhex(about.parameters))
+    history = _open_history(store, bytes.fromhex(about.parameters))
     public = Public(
         chain=RecordedChain(facts),
         beacons=RecordedBeacons(facts),
-        parameters=parameters,
+        parameters=history.get(about.first),
+        history=history,
         records=store,
         submissions=PackedSubmissions(folder / SUBMISSIONS_FOLDER),
         outlines=FetchedOutlines(scratch, lambda: [store]),
@@ -126,6 +131,14 @@ def open_bundle(
         rules=lambda _: store,
     )
     return Bundle(folder, about, public)
+
+
+def _open_history(store: ObjectStore, digest: bytes) -> ParameterHistory:
+    path = fetch_predecessors(partial(fetch_parameters, store), digest)
+    try:
+        return make_history(path)
+    except (IndexError, ValueError) as error:
+        raise BundleError(f"the bundle's parameters do not follow each other: {error}") from None
 
 
 def open_records(folder: Path) -> ObjectStore:

@@ -43,6 +43,7 @@ from assay.audit.sources import FetchedOutlines
 from assay.network.files import hold_folder, remove_unfinished, write_file, write_json
 from assay.network.store import StoreError
 from assay.protocol import Context, encode_ss58
+from assay.protocol.amendment import ParameterHistory, make_history
 from assay.verification import SubmissionReader
 
 #: Seconds between two writings of the facts.
@@ -68,22 +69,26 @@ def export_bundle(
     Raises:
         BundleError: the folder holds something else, a whole bundle, or is being written.
         ChainError, StoreError, WorkerError: it could not be done.
+        UnknownParametersError: some windows' parameters cannot be read here.
     """
-    parameters, rules = public.parameters, public.rules
+    rules = public.rules
+    public.history.get(windows[-1])  # else nobody could audit the bundle
+    public = replace(public, history=_resume_history(folder, public.history))
     about = About(
         encode_ss58(validator),
-        parameters.identity.netuid,
+        public.history.first.identity.netuid,
         windows[0],
         windows[-1],
-        parameters.digest.hex(),
+        public.history.latest.digest.hex(),
     )
     with ExitStack() as stack:
         _claim(folder, about, stack)
         facts = _open_facts(folder, public)
         keep = partial(_KeptObjects, folder / STORE_FOLDER)
-        name = make_parameters_name(parameters.digest)
-        data = (json.dumps(parameters.to_json(), indent=1) + "\n").encode()
-        _put(folder / STORE_FOLDER / name, data)
+        for parameters in public.history.all:
+            name = make_parameters_name(parameters.digest)
+            data = (json.dumps(parameters.to_json(), indent=1) + "\n").encode()
+            _put(folder / STORE_FOLDER / name, data)
         submissions = _KeptSubmissions(folder / SUBMISSIONS_FOLDER, public.submissions)
         recording = replace(
             public,
@@ -110,6 +115,17 @@ def export_bundle(
         write_json(folder / FACTS_FILE, facts.to_json())
         seal_folder(folder)
     return report
+
+
+def _resume_history(folder: Path, history: ParameterHistory) -> ParameterHistory:
+    """As it was when a bundle was begun: amendments may have been decided since."""
+    if not (folder / ABOUT_FILE).is_file():
+        return history
+    digests = [parameters.digest.hex() for parameters in history.all]
+    latest = read_about(folder).parameters
+    if latest not in digests:  # another bundle's, which is said later
+        return history
+    return make_history(history.all[: digests.index(latest) + 1])
 
 
 def _claim(folder: Path, about: About, stack: ExitStack) -> None:

@@ -8,6 +8,7 @@ from assay.artifacts.ports import BeaconSource, EpochReader, Objects, WindowRead
 from assay.inference import Checkpoint, Outline
 from assay.network.chain.block_bodies import BlockBody
 from assay.protocol import Commitment, Context, Parameters
+from assay.protocol.amendment import ParameterHistory
 from assay.verification import SubmissionReader
 
 
@@ -70,7 +71,9 @@ class Public:
 
     chain: PublicChain
     beacons: BeaconSource
+    #: those of the window that is looked at: whoever looks at another one replaces them
     parameters: Parameters
+    history: ParameterHistory  # of the network
     records: Objects  # what the validator has published, by the names of `assay.protocol.record`
     submissions: Submissions
     outlines: Outlines

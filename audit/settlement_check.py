@@ -2,9 +2,10 @@
 has shown them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from assay.artifacts.records.record_reader import follow_links
-from assay.audit.derived_context import FORGOTTEN, check_parameters
+from assay.audit.derived_context import FORGOTTEN, check_parameters, is_decided_so
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public, PublicChain
 from assay.network.chain import ForgottenError
@@ -13,7 +14,6 @@ from assay.neurons.session.window_reader import iterate_weight_blocks
 from assay.protocol import encode_ss58
 from assay.protocol.record import NOTHING, Outcome, SeatScore, SettlementRecord, WindowRecord
 from assay.protocol.score_tree import compute_weights_digest, make_score_tree
-from assay.protocol.window import compute_settled_windows
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 
 #: Settlements back whose weights may still stand, where newer ones did not reach the chain.
@@ -48,7 +48,9 @@ def check_settlement(
             Aspect.RECORD,
             f"the record is {encode_ss58(record.validator)}'s, who did not publish it here",
         )
-    by_then = check_parameters(public, record.parameters, record.epoch, found)
+    by_then = check_parameters(
+        public, record.parameters, _find_last_window(public, record), record.epoch, found
+    )
     if by_then is None:
         return ()
     public = by_then
@@ -66,6 +68,13 @@ def check_settlement(
     _check_shown_weights(public.chain, record, read, found)
     _check_ledger(public, record, found)
     return left_out
+
+
+def _find_last_window(public: Public, record: SettlementRecord) -> int:
+    """The last that it covers, whose parameters it is of."""
+    if record.windows:
+        return max(covered.window for covered in record.windows)
+    return max(0, public.history.compute_settled(0, record.epoch).stop - 1)
 
 
 def _check_covered(
@@ -103,10 +112,13 @@ def _check_covered(
             f"it follows a settlement at block {record.previous_epoch}, with which no epoch of the "
             "subnet ended",
         )
-    due = compute_settled_windows(public.parameters.timing, epoch, record.epoch)
+    due = public.history.compute_settled(epoch, record.epoch)
+    then = {p.digest: p for p in map(public.history.get, due)}
+    if not all(is_decided_so(replace(public, parameters=p), found) for p in then.values()):
+        return ()
     said = [covered.window for covered in record.windows]
     # it had not begun before, or comes back from being away over an epoch that covers windows
-    since = compute_settled_windows(public.parameters.timing, record.previous_epoch, record.epoch)
+    since = public.history.compute_settled(record.previous_epoch, record.epoch)
     begins = bool(said) and (record.previous == NOTHING or since != due)
     right = [window for window in due if not begins or window >= said[0]]
     if said != right:
@@ -120,7 +132,7 @@ def _check_covered(
 
 def _find_epoch_before(public: Public, record: SettlementRecord) -> int | None:
     """By the chain: a record could name any block. None where the settlement's own is none."""
-    chain, tempo = public.chain, public.parameters.timing.tempo
+    chain, tempo = public.chain, max(p.timing.tempo for p in public.history.all)
     if not chain.is_epoch(record.epoch):
         return None
     last = max(0, record.epoch - 2 * (tempo + 1))  # as far as `find_epoch` looks
@@ -212,10 +224,12 @@ def _check_root(record: SettlementRecord, found: Findings) -> None:
 
 def _check_weights(public: Public, record: SettlementRecord, found: Findings) -> None:
     found.look(Aspect.WEIGHTS)
-    identity = public.parameters.identity
     by_uid = {score.uid: score.score for score in record.scores}
-    counts = any(covered.outcome is Outcome.COUNTED for covered in record.windows)
-    right = compute_weights(by_uid, identity.owner_uid, identity.burn_share) if counts else {}
+    counted = [covered.window for covered in record.windows if covered.outcome is Outcome.COUNTED]
+    right: Mapping[int, int] = {}
+    if counted:  # the burn share may change from one window to the next
+        identity = public.history.get(max(counted)).identity
+        right = compute_weights(by_uid, identity.owner_uid, identity.burn_share)
     said = {weight.uid: weight.weight for weight in record.weights}
     difference = _find_weight(right, said)
     if difference is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
 from assay.artifacts.submissions.submission_judge import judge_and_carry
 from assay.artifacts.submissions.submission_pack import MissingPartError
-from assay.audit.derived_context import check_parameters, derive_context
+from assay.audit.derived_context import check_parameters, choose_parameters, derive_context
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public, Submissions
 from assay.inference import Checkpoint, CheckpointError, Outline, UnusableCheckpointError
@@ -69,11 +69,15 @@ def check_window(
         )
     if record.software == "":
         found.notes.append("the record does not say what software judged")
+    then = choose_parameters(public, record.window, found)
+    if then is None:
+        return False
+    public = then
     number = compute_block(public.parameters.timing, record.window, Phase.COMMIT)
     if record.challenge is None:  # parameters have decided nothing, and may have come later
         found.notes.append("the record says nothing of the window's inputs")
     else:
-        by_then = check_parameters(public, record.parameters, number, found)
+        by_then = check_parameters(public, record.parameters, record.window, number, found)
         if by_then is None:
             return False
         public = by_then

@@ -150,6 +150,7 @@ class Record:
             Outcome.COUNTED,
             self._make_moment(window, Phase.CHALLENGE),
             self._make_moment(window, Phase.AUDIT),
+            self._make_moment(window, Phase.SAMPLE),
             digest(f"checkpoint {window // 20}"),
             tuple(rows),
         )

@@ -46,6 +46,7 @@ from assay.neurons.trainer.held_out import evaluate
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet.presets import NETUID, make_demo_parameters
@@ -114,18 +115,19 @@ def run_loop(
     parameters = make_demo_parameters(
         chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], genesis.digest
     )
+    history = ParameterHistory(parameters)
     store = open_folder(folder / "store")
     outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
     config = MinerConfig(groups, groups, last_window=windows - 1)  # nothing that nobody learns from
     kinds = [*[Miner] * HONEST, *forgers]
     miners = [
-        kind(n, hotkeys[n], parameters, outside, config, lambda line: None)
+        kind(n, hotkeys[n], history, outside, config, lambda line: None)
         for n, kind in zip(names, kinds, strict=True)
     ]
     lessons: list[Lesson] = []
     trainer = Trainer(
         hotkeys["trainer"],
-        parameters,
+        history,
         JudgeSources(chain, beacons, checkpoints, {LOCATOR: store}),
         TrainerConfig(
             replace(LEARNING, seed=seed),

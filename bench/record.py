@@ -27,6 +27,7 @@ from assay.protocol import (
     WindowRecord,
     decode_window_record,
 )
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import encode
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
 from assay.protocol.window import compute_block
@@ -55,17 +56,17 @@ def make_audit(parameters: Parameters, window: int) -> JudgedWindow:
     timing, work = parameters.timing, parameters.work
     blocks = [
         Block(number, digest(f"block {number}"), NOW_MS + 12_000 * number)
-        for number in (compute_block(timing, window, p) for p in (Phase.CHALLENGE, Phase.AUDIT))
+        for number in (
+            compute_block(timing, window, p) for p in (Phase.CHALLENGE, Phase.AUDIT, Phase.SAMPLE)
+        )
     ]
     beacons = [Beacon(7_000_000 + block.number, digest("beacon") + bytes(16)) for block in blocks]
     committed_at = compute_block(timing, window, Phase.COMMIT)
     committed = Committed(digest(f"root {window}"), work.group_cap, committed_at, LOCATOR)
     context = Context(
         window,
-        blocks[0],
-        blocks[1],
-        beacons[0],
-        beacons[1],
+        *blocks,
+        *beacons,
         {hotkey: Member(uid, 7) for uid, hotkey in enumerate(HOTKEYS)},
         dict.fromkeys(HOTKEYS, committed),
         digest("checkpoint"),
@@ -100,7 +101,7 @@ def make_all() -> Callable[[], tuple[list[WindowRecord], SettlementRecord]]:
         {seat.uid: 65_535 for seat in seats},
         seats,
     )
-    author = Author("assay 0.1.0", parameters.digest, digest("validator"))
+    author = Author("assay 0.1.0", ParameterHistory(parameters), digest("validator"))
     return lambda: make_records(author, RecordHeads(), settlement, audits)
 
 

@@ -38,6 +38,7 @@ from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author, RecordHeads, make_records
 from assay.protocol import Commitment, Context, Phase, Tag, encode_commitment, encode_ss58
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode
 from assay.protocol.parameters import DEMO_TIMING
@@ -208,7 +209,7 @@ class Stage:
             held = self.chain.get_members(epoch).items()
             holders = {Seat(m.uid, m.registered_at): hotkey for hotkey, m in held}
             settlement = Settlement(epoch, tuple(windows), (), scores, weights, holders)
-            author = Author("assay bench", self.parameters.digest, VALIDATOR)
+            author = Author("assay bench", ParameterHistory(self.parameters), VALIDATOR)
             records, record = make_records(author, self.ends, settlement, self.audits)
             address = encode_ss58(VALIDATOR)
             for one in records:
@@ -225,6 +226,7 @@ class Stage:
             chain=self.chain,
             beacons=self.beacons,
             parameters=self.parameters,
+            history=ParameterHistory(self.parameters),
             records=self.records,
             submissions=StoredSubmissions(self.stores),
             outlines=FetchedOutlines(self.folder / "scratch", lambda: mirrors),

@@ -37,6 +37,7 @@ from assay.protocol import (
     encode_ss58,
     parse_commitment,
 )
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
 
 MATCHED, DIFFERS, NOT_CHECKED = 0, 1, 2
@@ -135,6 +136,7 @@ def open_network(settings: Settings, request: AuditRequest) -> Iterator[AuditedN
             chain=chain,
             beacons=session.beacons,
             parameters=parameters,
+            history=session.history,
             records=open_published(stores, request.records, announced, validator),
             submissions=StoredSubmissions(stores, session.submission_mirrors),
             outlines=FetchedOutlines(session.folder / "models", mirrors),
@@ -145,7 +147,7 @@ def open_network(settings: Settings, request: AuditRequest) -> Iterator[AuditedN
         )
         windows = asked
         if windows is None:
-            windows = find_newest(public.records, validator, parameters, announced)
+            windows = find_newest(public.records, validator, public.history, announced)
         yield AuditedNetwork(public, validator, windows, session.folder / "kept", mirrors)
 
 
@@ -206,12 +208,12 @@ def open_published(
 
 
 def find_newest(
-    records: Objects, validator: bytes, parameters: Parameters, announced: Commitment | None
+    records: Objects, validator: bytes, history: ParameterHistory, announced: Commitment | None
 ) -> range:
     """The windows of the newest settlement that was published. announced: binds the validator, as
     the store's own hint does not: the newer one is taken."""
     where = f"the record of {encode_ss58(validator)}"
-    reader = open_reader(records, validator, parameters)
+    reader = open_reader(records, validator, history)
     latest = reader.read_latest()
     is_missing = isinstance(latest, RecordFault) and latest.is_missing
     if is_missing and announced is None:

@@ -26,6 +26,7 @@ weights_app = typer.Typer(no_args_is_help=True, help="Weights on chain.")
 subnet_app = typer.Typer(no_args_is_help=True, help="What a subnet's owner does.")
 ledger_app = typer.Typer(no_args_is_help=True, help="The ledger of scores on the EVM.")
 
+_Withdraw = Annotated[bool, typer.Option("--withdraw", help="Take back what is announced.")]
 _MaxCost = Annotated[
     str | None,
     typer.Option(
@@ -211,9 +212,32 @@ def run_subnet_publish(yes: Yes = False, quiet: Quiet = False, as_json: AsJson =
     """
 
 
+@command(
+    subnet_app,
+    "amend",
+    *NETWORK,
+    *WALLET,
+    "store.locator",
+    "store.readable",
+    "amend.*",
+    role="owner",
+    runs="amend",
+)
+def run_subnet_amend(
+    withdraw: _Withdraw = False, yes: Yes = False, quiet: Quiet = False, as_json: AsJson = False
+) -> None:
+    """Announce parameters that follow those in force, from a window to come on.
+
+    The wallet is the subnet owner's. Programs that run fetch them, check them, and change over at
+    that window. Until the announcement is decided it can be replaced, or withdrawn.
+    """
+
+
 @command(subnet_app, "show", *NETWORK, "store.readable", runs="subnet")
 def run_subnet_show(as_json: AsJson = False) -> None:
-    """Show a network as everybody finds it: its rules, who runs it, the checkpoint in force."""
+    """Show a network as everybody finds it: its rules and those announced, who runs it, the
+    checkpoint in force.
+    """
 
 
 @command(ledger_app, "key", "chain.network", *WALLET, *LEDGER[:2], *_KEY, runs="ledger")

@@ -87,6 +87,7 @@ def _open_surroundings(session: Session, role: str, opening: OpenAttempt) -> Pre
         coldkey=None if account is None else account.coldkey,
         chain=chain,
         parameters=rules,
+        followed=None if rules is None else session.followed,
         beacons=beacons,
         relays=None if beacons is None else beacons.check,
         store=None if own is None else own[0],

@@ -151,10 +151,11 @@ class ExplorerOpening:
         except StoreError as error:
             raise ConfigError(f"{error}: see that the store answers from here") from None
         subject = source.subject
-        name = f"{encode_ss58(subject.validator)}-{subject.parameters.digest.hex()[:16]}.sqlite"
+        network = subject.history.first.digest
+        name = f"{encode_ss58(subject.validator)}-{network.hex()[:16]}.sqlite"
         folder = _open_folder(self._request.settings.explorer.index, stack)
         try:
-            index = Index(folder / name, subject.validator, subject.parameters.digest)
+            index = Index(folder / name, subject.validator, network)
         except IndexDamagedError as error:
             raise ConfigError(f"{error}: name a folder with room with --index") from None
         stack.callback(index.close)

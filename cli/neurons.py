@@ -52,7 +52,7 @@ from assay.neurons.validator.validator_status import (
     list_verdicts,
     name_verdicts,
 )
-from assay.protocol import Parameters, encode_ss58
+from assay.protocol import encode_ss58
 from assay.protocol.record import compute_record_bytes_max
 
 logger = logging.getLogger("assay")
@@ -106,13 +106,13 @@ def run_miner(
             miner = kind(
                 "miner",
                 hotkey,
-                session.parameters,
+                session.history,
                 MinerDependencies(*reached, workbook, history),
-                make_miner_config(own, session.parameters),
+                make_miner_config(own),
                 make_report("miner_note"),
             )
             review = MinerReview(
-                hotkey, session.parameters, sources, history, make_report("window_judged")
+                hotkey, session.history, sources, history, make_report("window_judged")
             )
             miner.uploads.beat = lambda: watch.beat()  # the loop's, which comes after it
             verdicts = VerdictCounter(watch.tally, list_reasons(describe_history(history, SHOWN)))
@@ -129,13 +129,9 @@ def run_miner(
             return _drive(session, neuron, describe, NetworkMonitor(session), as_json, watch)
 
 
-def make_miner_config(own: MinerSettings, parameters: Parameters) -> MinerConfig:
-    """What a miner does, within what the network takes."""
-    return MinerConfig(
-        min(own.groups, parameters.work.group_cap),
-        own.groups_per_step,
-        commit_margin=min(own.commit_margin, parameters.timing.commit_offset // 2),
-    )
+def make_miner_config(own: MinerSettings) -> MinerConfig:
+    """What a miner does."""
+    return MinerConfig(own.groups, own.groups_per_step, commit_margin=own.commit_margin)
 
 
 def _run_dry(settings: Settings, as_json: bool) -> int:
@@ -156,8 +152,9 @@ def _run_dry(settings: Settings, as_json: bool) -> int:
             account.hotkey,
             account.coldkey,
             session.parameters,
-            make_miner_config(own, session.parameters),
+            make_miner_config(own),
             now_ms(),
+            followed=session.followed,
             shown=session.stores.get(locator),
             public=lambda: session.stores.get_as_stranger(locator),
         )
@@ -176,7 +173,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
         archive = Archive(own.dir)
         store, locator = _open_record_store(settings)
         store = meter(store, tally)
-        author = Author(get_software(), session.parameters.digest, session.account.hotkey)
+        author = Author(get_software(), session.history, session.account.hotkey)
         tempo = session.parameters.timing.tempo
         posting = stack.enter_context(open_posting(settings, database, session.account.hotkey))
         public = None if locator is None else store
@@ -206,10 +203,10 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
 
         on_published = None if posting is None else posting.put_record
         book = RecordBook(database, session.chain, author, tempo, store, locator, on_published)
-        book.recover(compute_record_bytes_max(session.parameters))
+        book.recover(max(map(compute_record_bytes_max, session.history.all)))
         validator = Validator(
             session.account.hotkey,
-            session.parameters,
+            session.history,
             session.sources,
             database,
             archive.write_context,
@@ -268,7 +265,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 f"hotkey is {encode_ss58(session.account.hotkey)}: name the right wallet"
             )
         lessons: list[dict[str, Any]] = []
-        held_out = HeldOut(session.parameters, own.problems)
+        held_out = HeldOut(session.history, own.problems)
         report = make_report("held_out_tried")
         monitor = LearningMonitor(own.dir, session.sources.checkpoints, held_out, report)
 
@@ -301,7 +298,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
         config = make_trainer_config(own, locator, store, held_out)
         trainer = Trainer(
             trainer_hotkey,
-            session.parameters,
+            session.history,
             session.sources,
             config,
             note_lesson,
@@ -337,6 +334,7 @@ def _look_around(
         hotkey=session.account.hotkey,
         chain=session.chain,
         parameters=session.parameters,
+        followed=session.followed,
         relays=session.beacons.check,
         store=store,
         shown=None if store is None else session.sources.stores.get(locator),
@@ -352,18 +350,14 @@ def _drive(
     watch: LoopHooks,
 ) -> int:
     """Runs the loop; the exit code of a program that was asked to stop."""
-    subject = (
-        neuron.name,
-        get_software(),
-        session.account.hotkey,
-        session.parameters,
-        session.sources.checkpoints,
-        session.beacons,
-        network.seen,
-    )
+    program = neuron.name, get_software(), session.account.hotkey
+    around = session.sources.checkpoints, session.beacons, network.seen
+    begun = session.parameters
 
     def describe_all() -> dict[str, Any]:
-        return describe_program(*subject) | describe()
+        head = network.seen.head
+        parameters = begun if head is None else session.history.get_at(head.number)
+        return describe_program(*program, parameters, *around) | describe()
 
     network.require_seat()
     with catch_signals(session.chain.stop_retrying) as stop:

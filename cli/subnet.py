@@ -37,6 +37,7 @@ from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.weights_outbox import describe_row, list_rows
 from assay.protocol import QUICKNET, BeaconChain, encode_ss58
+from assay.protocol.amendment import list_announced
 from assay.protocol.window import compute_window
 from assay.verification import compute_weights
 
@@ -80,12 +81,14 @@ def run_subnet_start(settings: Settings, as_json: bool) -> None:
 
 
 def run_subnet_show(settings: Settings, as_json: bool) -> None:
-    """The network as everybody finds it: hyperparameters, parameters, checkpoint in force."""
+    """The network as everybody finds it: hyperparameters, parameters, checkpoint in force, and the
+    parameters that are to come."""
     with open_session(settings) as session:
         chain = session.chain
         head = chain.get_head()
         rules = chain.get_hyperparameters()
-        parameters = session.parameters
+        parameters, followed = session.parameters, session.followed
+        announced = list_announced(followed.history, followed.pending, head)
         window = compute_window(parameters.timing, head)
         checkpoint = get_checkpoint_digest(chain, parameters, window)
         owner, members = chain.get_owner(head), chain.get_members(head)
@@ -99,6 +102,10 @@ def run_subnet_show(settings: Settings, as_json: bool) -> None:
         "checkpoint": checkpoint.hex(),
         "digest": parameters.digest.hex(),
         "parameters": parameters.to_json(),
+        "announced": [
+            one.to_json() | {"parameters": one.parameters.to_json()} for one in announced
+        ],
+        "note": followed.note,
     }
     timing, work = parameters.timing, parameters.work
     seconds = timing.window_blocks * timing.slot_ms / 1_000
@@ -120,7 +127,10 @@ def run_subnet_show(settings: Settings, as_json: bool) -> None:
         "trainer": encode_ss58(parameters.identity.trainer),
         "checkpoint": checkpoint.hex(),
     }
-    text = "\n".join(f"{name:<13} {value}" for name, value in lines.items())
+    rows = [*lines.items(), *(("announced", one.describe()) for one in announced)]
+    if followed.note is not None:
+        rows.append(("note", followed.note))
+    text = "\n".join(f"{name:<13} {value}" for name, value in rows)
     print_result(document, as_json, text)
 
 

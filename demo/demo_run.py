@@ -42,6 +42,7 @@ from assay.neurons.validator.record_book import RecordBook, get_software
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Parameters, Phase
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_LEARNING, DEMO_SETTINGS, DEMO_WORK
 from assay.training import GENESIS
@@ -150,10 +151,11 @@ class Demo:
     def _build(self, parameters: Parameters) -> DemoRun:
         network, first = self._network, self._network.first_window
         windows = range(first, first + self._settings.windows)
+        history = ParameterHistory(parameters)
         sources = JudgeSources(
             self._chain, network.beacons, self._checkpoints, {LOCATOR: self._store}
         )
-        author = Author(get_software(), parameters.digest, network.hotkeys[VALIDATOR])
+        author = Author(get_software(), history, network.hotkeys[VALIDATOR])
         tempo, records = parameters.timing.tempo, self._open_records()
         book = RecordBook(self._database, self._chain, author, tempo, records, None)
         return DemoRun(
@@ -163,7 +165,7 @@ class Demo:
             [self._make_actor(name, parameters, windows) for name in MINERS],
             Validator(
                 network.hotkeys[VALIDATOR],
-                parameters,
+                history,
                 sources,
                 self._database,
                 self._archive.write_context,
@@ -176,14 +178,14 @@ class Demo:
             ),
             Trainer(
                 network.hotkeys[TRAINER],
-                parameters,
+                history,
                 sources,
                 TrainerConfig(
                     DEMO_LEARNING,
                     LOCATOR,
                     last_window=windows[-1],
                     steps=StepFolder(self._settings.out / "steps"),
-                    held_out=HeldOut(parameters, HELD_OUT),
+                    held_out=HeldOut(history, HELD_OUT),
                 ),
                 lambda lesson: self.run.lessons.append(lesson),
                 self._note,
@@ -208,7 +210,7 @@ class Demo:
         config = MinerConfig(groups, GROUPS_PER_STEP, windows[-1])
         member = chain.get_members(chain.get_head())[hotkey]
         return Actor(
-            kind(name, hotkey, parameters, outside, config, self._note),
+            kind(name, hotkey, ParameterHistory(parameters), outside, config, self._note),
             role,
             Seat(member.uid, member.registered_at),
         )
@@ -223,6 +225,7 @@ class Demo:
                 chain=self._network.chain,
                 beacons=self._network.beacons,
                 parameters=self.run.parameters,
+                history=ParameterHistory(self.run.parameters),
                 records=records,
                 submissions=StoredSubmissions({LOCATOR: self._store}),
                 outlines=FetchedOutlines(Path(scratch), lambda: mirrors),

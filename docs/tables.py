@@ -76,6 +76,7 @@ from assay.protocol.parameters import (
     Identity,
     Parameters,
     Setting,
+    Start,
     Tests,
     Timing,
     Work,
@@ -108,6 +109,7 @@ SPECIFICATION = Path(__file__).with_name("specification.md")
 #: Records whose fields are printed, each with the values that a network has, where there are such.
 RECORDS: dict[type[Any], dict[str, Any]] = {
     Parameters: {},
+    Start: {},
     Identity: {},
     BeaconChain: {},
     EnvironmentChoice: {},

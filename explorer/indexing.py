@@ -12,7 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from assay.artifacts.records.record_reader import SETTLEMENTS_MAX, RecordFault, follow_links
+from assay.artifacts.records.record_reader import (
+    SETTLEMENTS_MAX,
+    RecordFault,
+    RecordReader,
+    follow_links,
+)
 from assay.explorer.index import NUMBER_MAX, Index, IndexDamagedError, IndexedWindow
 from assay.explorer.ports import ShownRecord
 from assay.protocol import SettlementRecord, WindowRecord, find_context_fault
@@ -40,7 +45,6 @@ class Indexer:
 
     def __init__(self, subject: ShownRecord, index: Index, on_change: Callable[[], None]) -> None:
         self._subject = subject
-        self._reader = subject.reader
         self._index = index
         self._on_change = on_change
         self._stop = threading.Event()
@@ -48,6 +52,10 @@ class Indexer:
         self._unreadable: dict[int, float] = {}  # epoch → when it was last tried
         self._said: str | None = None
         self.progress = IndexProgress()
+
+    @property
+    def _reader(self) -> RecordReader:
+        return self._subject.reader
 
     def start(self) -> None:
         self._thread.start()
@@ -168,7 +176,8 @@ class Indexer:
         if record is None:
             return IndexedWindow(window, outcome, None, "missing", "none")
         link = "ok" if record.digest == digest else "differs"
-        work = self._subject.parameters.work
+        self._subject.follow(record.parameters)
+        work = self._subject.get_parameters(window).work
         total, count = _sum_rewards(self._reader.get_statistics(window, work))
         return IndexedWindow(
             window, outcome, record, link, find_beacon_state(self._subject, record), total, count
@@ -188,9 +197,10 @@ class Indexer:
 def find_beacon_state(subject: ShownRecord, record: WindowRecord) -> str:
     """ "verified" where the rounds are those that the blocks name and the signatures the pinned
     chain's, "none" where the record holds no beacon, else what is wrong."""
-    if record.parameters != subject.parameters.digest:
+    parameters = subject.get_parameters(record.window)
+    if record.parameters != parameters.digest:
         return "the record is of other parameters"
-    context = make_record_context(record, subject.parameters)
+    context = make_record_context(record, parameters)
     return "none" if context is None else find_context_fault(context) or "verified"
 
 

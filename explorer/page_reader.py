@@ -95,7 +95,7 @@ class PageReader:
         return file
 
     def _open_window(self, window: int) -> WindowFile | None:
-        reader, parameters = self.subject.reader, self.subject.parameters
+        reader, parameters = self.subject.reader, self.subject.get_parameters(window)
         try:
             record = reader.get_window(window)
         except OperatorError:

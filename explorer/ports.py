@@ -4,14 +4,19 @@ Adapters live in `assay.explorer.sources`. All text that comes through here is a
 template has escaped it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from assay.artifacts.discovery import fetch_predecessors
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.record_reader import STATISTICS_BYTES as STATISTICS_BYTES
 from assay.artifacts.records.record_reader import RecordReader, open_reader
-from assay.protocol import Context, Parameters
+from assay.artifacts.store_objects import UnavailableError
+from assay.protocol import Context, Parameters, Phase
+from assay.protocol.amendment import AnnouncedParameters, ParameterHistory
+from assay.protocol.parameters import Identity, Timing
+from assay.protocol.window import compute_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +24,47 @@ class ShownRecord:
     """Whose record is shown. validator: its hotkey, 32 bytes. place: where it lies, for people."""
 
     validator: bytes
-    parameters: Parameters
+    history: ParameterHistory
     objects: Objects
     place: str
+    #: parameters by their digest, for amendments that the record comes to name; None of those that
+    #: are not to be had. None: the chain says which hold, and the history is followed there
+    find: Callable[[bytes], Parameters | None] | None = None
 
     @property
     def reader(self) -> RecordReader:
-        return open_reader(self.objects, self.validator, self.parameters)
+        return open_reader(self.objects, self.validator, self.history)
+
+    @property
+    def identity(self) -> Identity:
+        """The network's, whose burn share alone may change."""
+        return self.history.first.identity
+
+    def get_parameters(self, window: int) -> Parameters:
+        """Those that hold for a window; of one whose own cannot be read here, the latest before."""
+        return self.history.get_at(compute_block(self._timing, window, Phase.CHALLENGE))
+
+    def follow(self, digest: bytes) -> None:
+        """Looks for parameters that the record names, and adds them where they follow those that
+        are known."""
+        known = {parameters.digest for parameters in self.history.all}
+        try:
+            path = fetch_predecessors(self._fetch, digest, known)
+            if path and path[0].start.predecessor in known:
+                for parameters in path:
+                    self.history.add(parameters)
+        except (UnavailableError, ValueError):
+            return
+
+    @property
+    def _timing(self) -> Timing:
+        return self.history.first.timing
+
+    def _fetch(self, digest: bytes) -> Parameters:
+        found = None if self.find is None else self.find(digest)
+        if found is None:
+            raise UnavailableError(f"parameters {digest.hex()[:16]}… are not here")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +248,10 @@ class PageSources(Protocol):
     contract: str | None  # address of the ScoreLedger, as far as it is known
 
     def read_live(self) -> Live | None: ...
+    def list_announced(self) -> Sequence[AnnouncedParameters] | None:
+        """Parameters that do not hold yet, in their order, as the chain last said; None: no chain
+        is read."""
+
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
         """The validator's weights as the chain shows them after an epoch: the wanted ones, if it
         ever does."""

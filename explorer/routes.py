@@ -121,7 +121,7 @@ class Explorer:
             "path": path,
             "json_path": json_path,
             "validator": reader.address,
-            "netuid": reader.subject.parameters.identity.netuid,
+            "netuid": reader.subject.identity.netuid,
             "place": reader.subject.place,
             "progress": progress,
             "since_ms": None if live is None else live.since_ms,

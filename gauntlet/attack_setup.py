@@ -32,6 +32,7 @@ from assay.neurons.miner.miner import (
 )
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Committed, Context, Parameters, Reason, Refusal, Rollout
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import DEMO_TIMING, Timing
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import Range, encode_submission, get_id_bits
@@ -246,7 +247,14 @@ class AttackSetup:
 
     def _open_miner(self, kind: type[_M], name: str, groups: int) -> _M:
         config = MinerConfig(groups, groups)
-        return kind(name, self.hotkeys[name], self.parameters, self._outside, config, print)
+        return kind(
+            name,
+            self.hotkeys[name],
+            ParameterHistory(self.parameters),
+            self._outside,
+            config,
+            print,
+        )
 
     def is_possible(self, kind: type[Strategy]) -> bool:
         """Whether this family has what the strategy needs."""

@@ -44,7 +44,10 @@ class AuditWatcher(FakingMiner, ABC):
         """Answers every window whose audit round is out."""
         for window, work in list(self.waiting.items()):
             context = get_context(
-                self.dependencies.chain, self.dependencies.beacons, self._parameters, work.challenge
+                self.dependencies.chain,
+                self.dependencies.beacons,
+                work.challenge.parameters,
+                work.challenge,
             )
             if context is not None:
                 del self.waiting[window]
@@ -144,7 +147,7 @@ class _Renaming(Strategy, ABC):
 
     def act(self, head: int) -> None:
         """Renames itself as soon as a window has started."""
-        window = compute_window(self._parameters.timing, head)
+        window = compute_window(self._parameters.first.timing, head)
         if window > self.renamed_in:
             self.renamed_in = window
             self.rename(window)
@@ -198,7 +201,7 @@ class SwapsAfterBeingCaught(FakingMiner):
 
     def act(self, head: int) -> None:
         """Swaps once the first window's audit is over."""
-        if head == compute_block(self._parameters.timing, 0, Phase.FETCH_END) + 1:
+        if head == compute_block(self._parameters.first.timing, 0, Phase.FETCH_END) + 1:
             old, self.hotkey = self.hotkey, sha256(self.hotkey).digest()
             chain = self.dependencies.chain
             if isinstance(chain, SimulatedChain):

@@ -21,14 +21,15 @@ from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.validator.judged_window import Settlement
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Phase, Reason
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block
 from assay.training import GENESIS
 from assay.verification import Seat
 
 MODEL = "shipped, on chain"
-#: Groups a miner hands in: the audit looks into half of them.
-_GROUPS = 16
+#: Groups a miner hands in: the audit looks into two thirds of them.
+_GROUPS = 24
 #: Windows that the one settlement covers.
 WINDOWS = 4
 _STAFF = ("owner", "trainer", "validator")
@@ -63,8 +64,9 @@ class ChainAttackSetup:
             b"calendar", timing, seats, GENESIS, folder
         )
         config = MinerConfig(_GROUPS, _GROUPS, windows - 1)
+        history = ParameterHistory(parameters)
         self.miners = [
-            kind(kind.title, hotkey, parameters, dependencies, config, lambda line: None)
+            kind(kind.title, hotkey, history, dependencies, config, lambda line: None)
             for kind, hotkey in miners.items()
         ]
         self.settlements: list[Settlement] = []
@@ -76,7 +78,7 @@ class ChainAttackSetup:
         )
         self.validator = Validator(
             hotkeys["validator"],
-            parameters,
+            history,
             sources,
             Database(),
             lambda context: None,

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.environments import write_solution
+from assay.environments import open_environment, write_solution
 from assay.gauntlet.strategy import Strategy, Tokens
 from assay.inference import GroupRequest, Request
 from assay.neurons.miner.miner import Group, Miner, WindowWork
@@ -146,10 +146,11 @@ class PrefillOnly(Strategy):
         self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         tokenizer, manifest = work.checkpoint.tokenizer, work.checkpoint.manifest
+        environment = open_environment(work.challenge.parameters.environment)
         drafts = []
         for index, request in zip(indices, requests, strict=True):
             seed = compute_problem_seed(work.challenge.seed, self.hotkey, index)
-            problem = self.environment.make_problem(seed, manifest.levels)
+            problem = environment.make_problem(seed, manifest.levels)
             terms = problem.prompt.count("+") + problem.prompt.count("-") + 1
             if not problem.prompt.endswith("=?\n"):  # told in words: commas separate the terms
                 terms = problem.prompt.count(",") + 1

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assay.environments import compute_reward, get_weights
+from assay.environments import compute_reward, get_weights, open_environment
 from assay.inference import (
     DraftCount,
     Drafter,
@@ -168,9 +168,10 @@ class Strategy(Miner):
         """The reward that a completion would earn, millionths."""
         weights = get_weights(work.challenge.parameters.environment)
         seed = compute_problem_seed(work.challenge.seed, self.hotkey, index)
-        problem = self.environment.make_problem(seed, work.checkpoint.manifest.levels)
+        environment = open_environment(work.challenge.parameters.environment)
+        problem = environment.make_problem(seed, work.checkpoint.manifest.levels)
         text = work.checkpoint.tokenizer.decode(tokens)
-        return compute_reward(self.environment.score(problem, text), weights)
+        return compute_reward(environment.score(problem, text), weights)
 
     def find_genuine(self, work: WindowWork, indices: range) -> list[Group]:
         """Honest groups, known beforehand or made."""

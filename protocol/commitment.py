@@ -25,7 +25,9 @@ class Commitment:
     """One slot of the chain's commitments."""
 
     tag: Tag
-    number: int  # window of a miner's commitment, step of a checkpoint's, epoch block of a record's
+    #: window of a miner's commitment, first window of parameters, step of a checkpoint's, epoch
+    #: block of a record's
+    number: int
     groups: int  # n, number of groups of a miner's file; 0 where unused
     digest: bytes  # root or digest, 32 bytes
     locator: str  # base URL under which the bytes are found, at most 80 bytes of UTF-8

@@ -8,6 +8,8 @@ from enum import Enum
 from hashlib import sha256
 
 DIGEST_BYTES = 32
+#: Where a digest names nothing.
+ZERO_DIGEST = bytes(DIGEST_BYTES)
 
 
 class Domain(Enum):

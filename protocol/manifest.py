@@ -29,8 +29,6 @@ _HIDDEN_MAX = 1 << 16
 #: A safetensors header beyond this is refused (the library's own limit is 100 MB).
 _HEADER_BYTES_MAX = 1 << 24
 
-ZERO_DIGEST = bytes(32)
-
 
 @dataclass(frozen=True, slots=True)
 class Calibration:

@@ -27,7 +27,7 @@ from assay.protocol.encoding import (
 )
 from assay.protocol.encoding import to_json as _to_json
 from assay.protocol.gumbel import FRACTION_BITS
-from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.hashing import ZERO_DIGEST, Domain, hash_fields
 
 PROTOCOL_VERSION = 2
 #: Fraction bits of a manifest's μ and scale.
@@ -85,6 +85,7 @@ class Timing:
     slot_ms: U32  # the chain's slot, milliseconds
     tempo: U32  # blocks between two epochs of the subnet
     beacon_delay_ms: U32  # from a slot's end to the earliest round a block may name
+    notice_windows: U32  # windows from an amendment's decision to the first that it holds for
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,19 @@ class Tests:
     logprob_max_bound: U32  # 2^-16 nats
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """From when parameters hold. Those that a network begins with hold from window 0, after none;
+    an amendment names the parameters before it (section 0.1)."""
+
+    predecessor: Digest = ZERO_DIGEST
+    window: U64 = 0  # the first that they hold for
+    #: in force until the trainer has published one of a higher number than this one's; that of the
+    #: predecessor, unless it is not calibrated for them. Zeros: the genesis checkpoint
+    checkpoint: Digest = ZERO_DIGEST
+    number: U64 = 0  # the checkpoint's
+
+
 @dataclass(frozen=True)
 class Parameters:
     """Everything above, as the owner publishes it."""
@@ -135,6 +149,7 @@ class Parameters:
     timing: Timing
     work: Work
     tests: Tests
+    start: Start = Start()
 
     @cached_property
     def digest(self) -> bytes:
@@ -158,7 +173,8 @@ class Parameters:
 def find_parameters_fault(parameters: Parameters) -> str | None:
     """Why nobody could run a network by these parameters, or None: what one field cannot say."""
     timing, work, tests = parameters.timing, parameters.work, parameters.tests
-    choice = parameters.environment
+    choice, start = parameters.environment, parameters.start
+    is_first = start.predecessor == ZERO_DIGEST
     names = [setting.name for setting in choice.settings]
     weights = (choice.correctness_weight, choice.quality_weight, choice.satisfaction_weight)
     order = (
@@ -170,6 +186,7 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
         timing.mirror_end,
         timing.verdict_end,
     )
+    late_ms = (timing.fetch_end - timing.sample_offset) * timing.slot_ms
     group_tokens = work.group_size * work.max_tokens
     next_audit = timing.window_blocks + timing.audit_offset
     stakes = (tests.mean_stakes, tests.level_stakes)
@@ -188,6 +205,7 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
                 ("a window's moments are not in order", order == tuple(sorted(set(order)))),
                 # the ledger enters a seat's windows in order
                 ("a window is fetched while the next is audited", timing.mirror_end <= next_audit),
+                ("samples are not known by FETCH_END", timing.beacon_delay_ms < late_ms),
                 ("a size of work is 0", min(sizes) > 0),
                 ("more groups valued than audited", work.valued_groups <= work.audited_rollouts),
                 ("prompt_share exceeds the whole", work.prompt_share <= MILLION),
@@ -200,6 +218,9 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
                 ("there is no level of margins", len(tests.margin_levels) > 0),
                 ("levels and limits differ", len(tests.margin_levels) == len(tests.rate_limits)),
                 ("a stake is nothing or all", all(s and max(s) < MILLION for s in stakes)),
+                ("an amendment could hold at once", timing.notice_windows > 0),
+                ("they start without a predecessor", not is_first or start == Start()),
+                ("they start when the network began", is_first or start.window > 0),
             )
             if not holds
         ),
@@ -219,6 +240,7 @@ MAIN_TIMING = Timing(
     slot_ms=12_000,
     tempo=360,
     beacon_delay_ms=24_000,
+    notice_windows=240,
 )
 DEMO_TIMING = Timing(
     window_blocks=12,
@@ -232,6 +254,7 @@ DEMO_TIMING = Timing(
     slot_ms=1_000,
     tempo=24,
     beacon_delay_ms=3_000,
+    notice_windows=6,
 )
 MAIN_WORK = Work(
     group_size=16,

@@ -1,9 +1,9 @@
-"""What a subnet's owner does: choose parameters, make the first checkpoint, publish.
+"""What a subnet's owner does: choose parameters, make the first checkpoint, publish, amend.
 
 `presets` has rules that fit together, main network's and demo's, and changes to them;
 `genesis_checkpoint` turns a model into checkpoint 0; `publishing` puts parameters and checkpoint
-where everybody finds them. Nothing here runs after the subnet has begun, or knows a development
-chain. Start with `publishing.publish_subnet`.
+where everybody finds them; `amending` makes parameters that follow those in force. Nothing here
+runs beside a subnet, or knows a development chain. Start with `publishing.publish_subnet`.
 """
 
-__all__ = ["genesis_checkpoint", "presets", "publishing"]
+__all__ = ["amending", "genesis_checkpoint", "presets", "publishing"]

@@ -11,12 +11,13 @@ measured between two permitted implementations of the reference: SDPA and eager 
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
 from assay.artifacts.checkpoints.checkpoint_folder import measure_manifest
-from assay.environments import Environment, add_problem_files, make_environment
+from assay.environments import Environment, add_problem_files, make_environment, open_environment
 from assay.inference import Drafter, Reference, Rules, make_model, measure_rates, sample_passages
 from assay.inference.checkpoint import FolderTokenizer, load_model, load_tokenizer
 from assay.inference.folder import (
@@ -32,8 +33,9 @@ from assay.inference.passages import digest_passages, encode_passages
 from assay.network.files import write_file, write_json
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol.encoding import to_json
-from assay.protocol.manifest import ZERO_DIGEST, Calibration, Manifest, compute_tensor_root
-from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS
+from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.manifest import Calibration, Manifest, compute_tensor_root
+from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS, Parameters, Tests
 from assay.subnet.presets import (
     DEMO_ENVIRONMENT,
     DEMO_LEVELS,
@@ -63,7 +65,9 @@ def make_genesis(
     """
     environment = environment or make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
     tokenizer = load_tokenizer(folder)
-    calibration, calibration_set = _calibrate(folder, environment, levels, tokenizer, max_tokens)
+    calibration, calibration_set = _calibrate(
+        folder, environment, levels, tokenizer, max_tokens, SMALL_MODEL_TESTS, DEMO_WORK.temperature
+    )
     manifest = Manifest(
         version=PROTOCOL_VERSION,
         structure=digest_structure(folder),
@@ -86,15 +90,57 @@ def make_genesis(
     return manifest
 
 
+def calibrate_anew(
+    folder: Path, parameters: Parameters, manifest: Manifest, number: int
+) -> Manifest:
+    """A checkpoint's copy made fit for other parameters: the same tensors, and in the folder a new
+    calibration and manifest.
+
+    Args:
+        manifest: that it had. Its digest becomes the parent.
+        number: that it gets.
+    """
+    environment = open_environment(parameters.environment)
+    legal = set(environment.levels)
+    kept = tuple(level for level in manifest.levels if level in legal)
+    levels = kept or tuple(environment.levels[:1])
+    max_tokens = min(manifest.max_tokens, parameters.work.max_tokens)
+    calibration, calibration_set = _calibrate(
+        folder,
+        environment,
+        levels,
+        load_tokenizer(folder),
+        max_tokens,
+        parameters.tests,
+        parameters.work.temperature,
+    )
+    made = replace(
+        manifest,
+        max_tokens=max_tokens,
+        levels=levels,
+        centre=(),
+        scale=0,
+        calibration=calibration.digest,
+        calibration_set=calibration_set,
+        parent=manifest.digest,
+        step=ZERO_DIGEST,
+        number=number,
+    )
+    made = measure_manifest(made, folder)
+    write_json(folder / MANIFEST_FILE, to_json(made))
+    return made
+
+
 def _calibrate(
     folder: Path,
     environment: Environment,
     levels: Sequence[int],
     hugging_face: PreTrainedTokenizerFast,
     max_tokens: int,
+    tests: Tests,
+    temperature: int,
 ) -> tuple[Calibration, bytes]:
     """Samples the set and measures the rates; the set's digest too."""
-    temperature = DEMO_WORK.temperature
     model = load_model(folder)
     end = hugging_face.eos_token_id
     vocabulary = model.get_output_embeddings().weight.shape[0]
@@ -108,7 +154,7 @@ def _calibrate(
         Reference(make_model(model, name), tokenizer.drawable, temperature)
         for name in ("fp32-sdpa", "fp32-eager")
     )
-    calibration = measure_rates(a, b, passages, SMALL_MODEL_TESTS.margin_levels, temperature)
+    calibration = measure_rates(a, b, passages, tests.margin_levels, temperature)
     write_json(folder / CALIBRATION_FILE, to_json(calibration))
     return calibration, digest_passages(data)
 

@@ -44,9 +44,9 @@ DEMO_LEARNING = LearnConfig()
 DEMO_WORK = replace(
     MAIN_WORK,
     group_size=8,
-    audited_rollouts=8,
+    audited_rollouts=16,
     valued_groups=4,
-    sampled_rollouts=2,
+    sampled_rollouts=4,
     max_tokens=DEMO_MAX_TOKENS,
 )
 

@@ -41,7 +41,7 @@ def make_subnet_parameters(
     Args:
         trainer: hotkey that will publish checkpoints; not the owner's, since each has one slot.
         environment: by name, with settings that differ from its defaults: `sat,k=4`.
-        slot_ms: the chain's, where it is not the preset's.
+        slot_ms: the chain's, where it is not the preset's; the beacon's delay is as many slots.
 
     Raises:
         CheckpointError: the genesis checkpoint cannot be used.
@@ -59,10 +59,12 @@ def make_subnet_parameters(
         )
     checkpoint = load_checkpoint(genesis_folder)
     identity = make_identity(chain.genesis_hash, chain.netuid, seat.uid, trainer, checkpoint.digest)
+    slot, delay = preset.timing.slot_ms, preset.timing.beacon_delay_ms
     timing = replace(
         preset.timing,
         tempo=chain.get_hyperparameters().tempo,
-        slot_ms=preset.timing.slot_ms if slot_ms is None else slot_ms,
+        slot_ms=slot if slot_ms is None else slot_ms,
+        beacon_delay_ms=delay if slot_ms is None else delay * slot_ms // slot,
     )
     return make_parameters(timing, preset, identity, beacon, environment)
 
@@ -94,9 +96,22 @@ def publish_subnet(
         CheckpointError, StoreError, ChainError: it could not be done, or not be confirmed.
     """
     _require_publishable(chain, owner, parameters, genesis_folder, warn)
-    commitment = Commitment(Tag.PARAMETERS, 0, 0, parameters.digest, locator)
     publish_checkpoint(store, genesis_folder, parameters.identity.genesis_checkpoint, progress)
     publish_parameters(store, parameters)
+    return announce(chain, owner, locator, parameters, wait)
+
+
+def announce(
+    chain: OwnerChain,
+    owner: bytes,
+    locator: str,
+    parameters: Parameters,
+    wait: Callable[[float], None] = time.sleep,
+) -> int:
+    """Names parameters in the owner's slot; the final block in which they were seen there. Raises
+    DiscoveryError: they came to be in none. ChainError: the chain cannot be read or written."""
+    window = parameters.start.window
+    commitment = Commitment(Tag.PARAMETERS, window, 0, parameters.digest, locator)
     announcement = Announcement(chain, owner, encode_commitment(commitment))
     announcement.look()
     deadline = time.monotonic() + _CONFIRM_S

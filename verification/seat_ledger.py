@@ -38,6 +38,8 @@ class Ledger:
             log_bets: ln F_b, float64 [bets], of its sampling test; of the second prefill's where
                 it was rejected and cleared on appeal.
         """
+        if len(self.log_sums) not in (0, len(log_bets)):  # of parameters with other tests
+            return Ledger().add(log_bets)
         n = self.rollouts + 1
         earlier = self.log_sums or (-np.inf,) * len(log_bets)
         sums = log_bets + np.logaddexp(earlier, -log(n) - log(n + 1))

@@ -15,7 +15,6 @@ from assay.artifacts.ports import Objects
 from assay.network.store import FolderStore, ObjectStore
 from assay.protocol import (
     Commitment,
-    Parameters,
     SettlementRecord,
     WindowRecord,
     decode_settlement_record,
@@ -23,6 +22,7 @@ from assay.protocol import (
     decode_window_record,
     encode_ss58,
 )
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import Work
@@ -133,8 +133,9 @@ class RecordReader:
         return parse_statistics(data or b"{}", work)
 
 
-def open_reader(objects: Objects, validator: bytes, parameters: Parameters) -> RecordReader:
-    return RecordReader(objects, validator, compute_record_bytes_max(parameters))
+def open_reader(objects: Objects, validator: bytes, history: ParameterHistory) -> RecordReader:
+    limit = max(map(compute_record_bytes_max, history.all))
+    return RecordReader(objects, validator, limit)
 
 
 def decode_window(name: str, window: int, data: bytes | None) -> WindowRecord | RecordFault:

@@ -58,7 +58,7 @@ FETCH_SECONDS, _PATIENCE_S = 6 * 3_600.0, 60.0
 
 
 def publish_step(
-    store: ObjectStore, steps: StepFolder, made: Manifest, parameters: Parameters, with_state: bool
+    store: ObjectStore, steps: StepFolder, made: Manifest, with_state: bool
 ) -> list[str]:
     """Uploads the step that made a checkpoint, each object read back; what is there already stays.
     Nothing is uploaded of a step that was made elsewhere.
@@ -67,13 +67,14 @@ def publish_step(
         What was left out, a line each: too large, or not here.
 
     Raises:
-        StoreError, OSError: the store or the trainer's folder cannot be read or written.
+        StoreError, StepError, OSError: the store or the trainer's folder cannot be read or written.
     """
     record = steps.get_path(made.number, made.step)
     if not record.exists():
         return []
     left_out = []
-    publish_parameters(store, parameters)
+    rules = open_folder(steps.folder / "rules")
+    publish_parameters(store, fetch_parameters(rules, read_step(record).record.parameters))
     for suffix in (*((_STATE,) if with_state else ()), _DATA, _RECORD):  # the record last
         path = record.with_suffix(suffix)
         name, limit = OBJECTS[suffix]

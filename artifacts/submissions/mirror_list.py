@@ -7,6 +7,7 @@ asked last for a while. Order is speed alone: no verdict depends on who has show
 
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -19,6 +20,8 @@ from assay.protocol import Tag, parse_commitment
 
 #: Stores of validators that are known, and asked for one submission.
 _KNOWN_MAX, _ASKED_MAX = 64, 6
+#: Submissions of which it is remembered who was asked.
+_ROOTS_MAX = 4_096
 #: Blocks between two looks at who they are.
 _LOOK_BLOCKS = 30
 #: Seconds that a chain which did not answer is not asked: every submission wants to know.
@@ -66,12 +69,14 @@ class MirrorList:
         self._stakes: dict[bytes, int] = {}
         self._locators: dict[bytes, str] = {}
         self._known: dict[str, KnownMirror] = {}
+        self._asked: OrderedDict[bytes, int] = OrderedDict()
         self._due = -1
         self._silent_until = -math.inf
 
     def __call__(self, root: bytes) -> tuple[KnownMirror, ...]:
-        """Mirrors of a submission in the order in which they are asked; those that were known last
-        where the chain fails."""
+        """Mirrors of a submission in the order in which they are asked: each time those that come
+        after the ones before, so that in the end all were asked. Those that were known last where
+        the chain fails."""
         if self._clock() >= self._silent_until:
             try:
                 head = self._chain.get_head()
@@ -81,9 +86,19 @@ class MirrorList:
             except ChainError:
                 self._silent_until = self._clock() + _SILENT_S
         hotkeys = order_by_stake(root, self._hotkey, self._stakes)
-        mirrors = [*self._own, *(self._known[self._locators[hotkey]] for hotkey in hotkeys)]
+        first = self._count(root) * _ASKED_MAX % max(1, len(hotkeys))
+        in_turn = [*hotkeys[first:], *hotkeys[:first]]
+        mirrors = [*self._own, *(self._known[self._locators[hotkey]] for hotkey in in_turn)]
         mirrors.sort(key=lambda mirror: mirror.is_shunned)
         return tuple(mirrors[: len(self._own) + _ASKED_MAX])
+
+    def _count(self, root: bytes) -> int:
+        """How often mirrors of a submission were asked for before."""
+        count = self._asked.pop(root, 0)
+        self._asked[root] = count + 1
+        while len(self._asked) > _ROOTS_MAX:
+            self._asked.popitem(last=False)
+        return count
 
     def _look(self, head: int) -> None:
         slots = self._chain.get_commitments(head)

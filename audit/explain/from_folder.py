@@ -5,12 +5,13 @@ from pathlib import Path
 
 from assay.artifacts.records.record_reader import (
     RecordFault,
+    RecordReader,
     follow_links,
     list_validators,
     parse_statistics,
 )
 from assay.artifacts.records.run_folder import RunFolder
-from assay.audit.explain.published_verdicts import PublishedVerdicts, find_words, open_published
+from assay.audit.explain.published_verdicts import PublishedVerdicts, find_words
 from assay.audit.explain.rejudging import find_model, judge_again
 from assay.audit.explain.reproduction import ExplainError, Material
 from assay.audit.explain.window_case import Paid, SettlementShare, StatedVerdict, WindowCase
@@ -65,7 +66,7 @@ def gather_from_folder(
     store = run.open_record()
     authors = [] if store is None else list_validators(store)
     records = [
-        open_published(store, author, context.parameters)
+        PublishedVerdicts(RecordReader(store, author), context.parameters.work)
         for author in authors
         if store is not None and validator in (None, author)
     ]

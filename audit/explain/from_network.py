@@ -61,10 +61,12 @@ def gather_from_network(
 
     Raises:
         ExplainError: the window is still open, or too long ago.
+        UnknownParametersError: the window's parameters cannot be read here.
         ChainError, BeaconError, StoreError, WorkerError: it cannot be looked up.
     """
-    chain, parameters, stores = session.chain, session.parameters, session.stores
+    chain, stores = session.chain, session.stores
     head, hotkey, window = chain.get_head(), asked.hotkey, asked.window
+    parameters = session.history.get(window)
     _require_audited(parameters, window, head)
     notes: list[str] = []
     records = _find_records(session, asked, notes)
@@ -120,7 +122,7 @@ def _get_context(
     session: Session, records: Sequence[PublishedVerdicts], window: int, notes: list[str]
 ) -> Context:
     """From state, or where no node has it any more from a validator's record."""
-    chain, beacons, parameters = session.chain, session.beacons, session.parameters
+    chain, beacons, parameters = session.chain, session.beacons, session.history.get(window)
     try:
         challenge = get_challenge(chain, beacons, parameters, window)
         context = None
@@ -129,7 +131,9 @@ def _get_context(
     except ForgottenError as error:
         for published in records:
             record = published.reader.get_window(window)
-            said = None if record is None else make_record_context(record, parameters)
+            if record is None or record.parameters != parameters.digest:
+                continue
+            said = make_record_context(record, parameters)
             if said is not None and said.audit is not None and find_context_fault(said) is None:
                 notes.append(
                     f"the nodes have forgotten window {window}: who took part and what was "
@@ -151,11 +155,11 @@ def _find_records(
     session: Session, asked: WindowQuery, notes: list[str]
 ) -> list[PublishedVerdicts]:
     """Of the validator named, else of all that name one on chain, those with most stake first."""
-    chain, parameters = session.chain, session.parameters
+    chain, history, window = session.chain, session.history, asked.window
     if asked.records is not None:
         names = [asked.validator] if asked.validator is not None else None
         names = names or list_validators(asked.records)[:_VALIDATORS_MAX]
-        return [open_published(asked.records, name, parameters) for name in names]
+        return [open_published(asked.records, name, history, window) for name in names]
     head = chain.get_head()
     slots = chain.get_commitments(head)
     stakes = {row.hotkey: row.stake for row in chain.get_metagraph(head)}
@@ -171,7 +175,7 @@ def _find_records(
         except StoreError as error:
             notes.append(f"the record of validator {encode_ss58(hotkey)} is not read: {error}")
             continue
-        found.append(open_published(store, hotkey, parameters))
+        found.append(open_published(store, hotkey, history, window))
     if asked.validator is not None and not found:
         notes.append(
             f"validator {encode_ss58(asked.validator)} names no record on chain that can be read "

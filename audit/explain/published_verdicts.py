@@ -10,7 +10,8 @@ from typing import Any
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.record_reader import RecordReader, open_reader
 from assay.audit.explain.window_case import SeatWindow, SettlementShare, StatedVerdict
-from assay.protocol import Parameters, Reason, encode_ss58
+from assay.protocol import Reason, encode_ss58
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Work
 from assay.protocol.record import MemberRow
 
@@ -26,7 +27,7 @@ class PublishedVerdicts:
     """
 
     reader: RecordReader
-    work: Work
+    work: Work  # of the window whose statistics are read
 
     @property
     def who(self) -> str:
@@ -79,9 +80,12 @@ class PublishedVerdicts:
         )
 
 
-def open_published(objects: Objects, validator: bytes, parameters: Parameters) -> PublishedVerdicts:
-    """A validator's records in a store."""
-    return PublishedVerdicts(open_reader(objects, validator, parameters), parameters.work)
+def open_published(
+    objects: Objects, validator: bytes, history: ParameterHistory, window: int
+) -> PublishedVerdicts:
+    """A validator's records in a store, of which one window's statistics are read."""
+    work = history.get(window).work
+    return PublishedVerdicts(open_reader(objects, validator, history), work)
 
 
 def find_words(

@@ -16,7 +16,7 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.records.record_reader import RecordFault, open_reader
 from assay.artifacts.steps.step_file import ConsumedGroup
 from assay.artifacts.steps.step_folder import Step, StepError, StepFolder, read_step
-from assay.audit.derived_context import check_parameters, derive_context
+from assay.audit.derived_context import check_parameters, choose_parameters, derive_context
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public
 from assay.audit.provenance.consumed import describe_group
@@ -76,9 +76,12 @@ def check_provenance(
         OperatorError: a bundle or a worker is of no use.
     """
     record, found = step.record, Findings(step.record.window)
-    _check_before(step, checkpoints, found)
-    number = compute_block(public.parameters.timing, record.window, Phase.COMMIT)
-    by_then = check_parameters(public, record.parameters, number, found)
+    then = choose_parameters(public, record.window, found)
+    _check_before(step, checkpoints, then, found)
+    if then is None:
+        return found
+    number = compute_block(then.parameters.timing, record.window, Phase.COMMIT)
+    by_then = check_parameters(then, record.parameters, record.window, number, found)
     if by_then is None or by_then.parameters.digest != record.parameters:
         return found
     said = _read_record(by_then, validator, record.window, found)
@@ -98,10 +101,14 @@ def check_provenance(
     return found
 
 
-def _check_before(step: Step, checkpoints: CheckpointFolder, found: Findings) -> None:
-    """Each step's window comes after the last one's, so that no group is learned from twice."""
+def _check_before(
+    step: Step, checkpoints: CheckpointFolder, public: Public | None, found: Findings
+) -> None:
+    """Each step's window comes after the last one's, so that no group is learned from twice.
+    public: with the parameters of the step's window, where these are known."""
     record, parent = step.record, checkpoints.get(step.record.parent).manifest
-    if not parent.number:
+    is_named = public is not None and record.parent == public.parameters.start.checkpoint
+    if not parent.number or is_named:  # the first under its parameters, whose windows come after
         found.look(Aspect.LINK)
         return
     path = StepFolder(step.path.parent).get_path(parent.number, parent.step)
@@ -139,7 +146,7 @@ def _read_record(
 ) -> WindowRecord | None:
     why = "another record lies under its name"
     try:
-        record = open_reader(public.records, validator, public.parameters).read_window(window)
+        record = open_reader(public.records, validator, public.history).read_window(window)
         if isinstance(record, RecordFault):
             why = record.sentence
         elif record.validator == validator:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from assay.artifacts.checkpoints.checkpoint_folder import (
     CHECKPOINTS_KEPT,
@@ -24,6 +24,7 @@ from assay.network.store import ObjectStore, StoreError
 from assay.neurons.ports import Chain
 from assay.neurons.session.window_reader import get_beacon, get_checkpoint_digest
 from assay.protocol import Parameters, encode_ss58
+from assay.protocol.amendment import ParameterHistory, list_announced
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_window
@@ -34,6 +35,14 @@ _LAG_SLOTS = 10
 _DISK_BYTES = 1 << 30
 #: Name under a hotkey's folder in its store that checks write over and over.
 PROBE = "probe"
+
+
+class FollowedParameters(Protocol):
+    """Which parameters hold, and what is announced, see `ParameterFollower`."""
+
+    history: ParameterHistory
+    pending: Parameters | None
+    note: str | None
 
 
 class CheckState(StrEnum):
@@ -80,6 +89,21 @@ def check_chain(chain: Chain, parameters: Parameters | None) -> PreflightCheck:
             "name a node of that chain, or take the parameters of this one",
         )
     return PreflightCheck("chain", CheckState.OK, detail)
+
+
+def check_amendment(chain: Chain, followed: FollowedParameters) -> PreflightCheck:
+    """What the owner has announced of parameters to come, when they hold, and whether this program
+    can work by them."""
+    announced = list_announced(followed.history, followed.pending, chain.get_head())
+    detail = "; ".join(one.describe() for one in announced) or "no other parameters are announced"
+    if followed.note is None:
+        return PreflightCheck("amendment", CheckState.OK, detail)
+    detail = f"{detail}; {followed.note}" if announced else followed.note
+    if followed.history.end is not None:
+        remedy = "take a version of this program that can, or see that the owner's store is read"
+        return PreflightCheck("amendment", CheckState.FAIL, detail, remedy)
+    remedy = "mend it before that window; what is not this machine's fault, tell the subnet's owner"
+    return PreflightCheck("amendment", CheckState.WARN, detail, remedy)
 
 
 def check_clock(chain: Chain, timing: Timing, now_ms: int) -> PreflightCheck:

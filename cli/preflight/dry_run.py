@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from assay.cli.preflight.checks import CheckState, PreflightCheck
+from assay.cli.preflight.checks import CheckState, FollowedParameters, PreflightCheck
 from assay.cli.preflight.examination import PreflightInputs, examine_network
 from assay.inference import Checkpoint
 from assay.network.store import ObjectStore
@@ -19,6 +19,7 @@ from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies, mak
 from assay.neurons.ports import Chain
 from assay.neurons.session.window_reader import Challenge, find_epoch, get_window_commitments
 from assay.protocol import Beacon, Block, Parameters, Phase
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block
@@ -88,6 +89,7 @@ def dry_run(
     config: MinerConfig,
     now_ms: int,
     *,
+    followed: FollowedParameters | None = None,
     shown: ObjectStore | None = None,
     public: Callable[[], ObjectStore | None] = lambda: None,
     timer: Callable[[], float] = perf_counter,
@@ -97,11 +99,12 @@ def dry_run(
     Args:
         coldkey: who would pay for a uid.
         now_ms: Unix time, milliseconds.
+        followed: where the parameters come from, and those to come.
         shown: the store as validators reach it; None: as the miner does.
         public: the store as strangers do who have named none.
         timer: seconds that go on.
     """
-    chain = outside.chain
+    chain, config = outside.chain, config.fit(parameters)
     around = PreflightInputs(
         role="miner",
         folder=Path(),
@@ -110,6 +113,7 @@ def dry_run(
         coldkey=coldkey,
         chain=chain,
         parameters=parameters,
+        followed=followed,
         beacons=outside.beacons,
         store=outside.store,
         shown=shown,
@@ -139,7 +143,9 @@ def measure_speed(
     timer: Callable[[], float],
 ) -> Speed:
     """Generates real groups of a made-up challenge: one to warm up, then what a step makes."""
-    miner = Miner("dry run", hotkey, parameters, outside, config, lambda line: None)
+    miner = Miner(
+        "dry run", hotkey, ParameterHistory(parameters), outside, config, lambda line: None
+    )
     challenge = Challenge(0, Block(0, bytes(32), 0), Beacon(1, b""), checkpoint.digest, parameters)
     work = make_work(challenge, checkpoint)
     miner.generate(work, range(1))
@@ -155,7 +161,7 @@ def measure_speed(
         seconds=seconds,
         window_seconds=window_seconds,
         fits=fits,
-        committed=min(fits, config.groups, parameters.work.group_cap),
+        committed=min(fits, config.groups),
     )
 
 

@@ -13,8 +13,10 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.ports import BeaconSource
 from assay.cli.preflight.checks import (
     CheckState,
+    FollowedParameters,
     PreflightCheck,
     attempt,
+    check_amendment,
     check_beacon,
     check_chain,
     check_checkpoint,
@@ -38,7 +40,17 @@ from assay.training import LearnConfig
 
 logger = logging.getLogger("assay")
 
-_ALL = ("chain", "clock", "registration", "relays", "beacon", "checkpoint", "disk", "memory")
+_ALL = (
+    "chain",
+    "clock",
+    "amendment",
+    "registration",
+    "relays",
+    "beacon",
+    "checkpoint",
+    "disk",
+    "memory",
+)
 #: Role → everything that is looked at for it.
 _EXPECTED = {
     "miner": (*_ALL, "store"),
@@ -59,6 +71,7 @@ class PreflightInputs:
     coldkey: bytes | None = None
     chain: Chain | None = None
     parameters: Parameters | None = None
+    followed: FollowedParameters | None = None  # where they come from, and those to come
     beacons: BeaconSource | None = None
     #: asks every relay of the beacon what is wrong with it
     relays: Callable[[], Mapping[str, str]] | None = None
@@ -111,7 +124,7 @@ def examine_network(
 
 
 def look_briefly(around: PreflightInputs, now_ms: int) -> list[PreflightCheck]:
-    """What takes seconds at most: clock, relays, store, disk."""
+    """What takes seconds at most: clock, announced parameters, relays, store, disk."""
     brief = replace(around, coldkey=None, beacons=None, checkpoints=None)
     return [
         *_examine_chain(brief, now_ms),
@@ -142,6 +155,10 @@ def _examine_chain(around: PreflightInputs, now_ms: int) -> list[PreflightCheck]
     if chain is not None and rules is not None:
         remedy = "mend the chain first"
         checks.append(attempt("clock", remedy, lambda: check_clock(chain, rules.timing, now_ms)))
+    followed = around.followed
+    if chain is not None and followed is not None:
+        remedy = "mend the chain first"
+        checks.append(attempt("amendment", remedy, lambda: check_amendment(chain, followed)))
     if chain is not None and hotkey is not None and coldkey is not None:
         remedy = "mend the chain first, and name the wallet"
         checks.append(

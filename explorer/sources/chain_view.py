@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from concurrent.futures import Future, TimeoutError
 from contextlib import ExitStack, suppress
 
-from assay.artifacts.discovery import find_parameters
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import Live, ShownWeights
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.network.chain import SubtensorChain
+from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.session.session import open_session
 from assay.neurons.session.window_reader import iterate_weight_blocks
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
-from assay.protocol import Parameters, Tag, encode_ss58, parse_commitment
+from assay.protocol import Tag, encode_ss58, parse_commitment
+from assay.protocol.amendment import AnnouncedParameters, ParameterHistory, list_announced
 from assay.protocol.errors import OperatorError
+from assay.protocol.window import compute_window
 
 #: Seconds between two looks at the head, that a page waits for weights, and after which a head that
 #: was not renewed is an old one.
@@ -35,6 +37,8 @@ class ChainView:
         self._stack = ExitStack()
         self._session = self._stack.enter_context(open_session(settings))
         self._chain: SubtensorChain | None = None
+        self._followed: ParameterFollower | None = None
+        self._looked: int | None = None  # window in which the owner's slot was looked at last
         self._opening = threading.Lock()
         self._live: tuple[float, int] | None = None
         self._health = PeerHealth("the chain’s node")
@@ -63,21 +67,41 @@ class ChainView:
             self._chain = self._session.chain
             return self._chain
 
-    def find(self) -> tuple[Parameters, dict[str, str]]:
-        """The network's parameters, and where validators say that their records lie: hotkey in SS58
-        → locator. Raises ConfigError: the chain or the parameters cannot be had."""
+    def find(self) -> tuple[ParameterHistory, dict[str, str]]:
+        """The network's parameters, which are followed from now on, and where validators say that
+        their records lie: hotkey in SS58 → locator. Raises ConfigError: the chain or the
+        parameters cannot be had."""
         try:
             chain = self._open()
-            parameters = find_parameters(chain, self._session.stores.open)
+            self._followed = self._session.followed
+            self._follow(chain.get_head())
             commitments = chain.get_commitments(chain.get_head())
         except OperatorError as error:
             raise ConfigError(str(error)) from None
         slots = {hotkey: parse_commitment(payload) for hotkey, payload in commitments.items()}
-        return parameters, {
+        return self._followed.history, {
             encode_ss58(hotkey): slot.locator
             for hotkey, slot in slots.items()
             if slot is not None and slot.tag is Tag.RECORD
         }
+
+    def list_announced(self) -> list[AnnouncedParameters]:
+        """Parameters that do not hold yet, as the chain last said; empty while it has not."""
+        with self._lock:
+            live = self._live
+        if live is None or self._followed is None:
+            return []
+        return list_announced(self._followed.history, self._followed.pending, live[1])
+
+    def _follow(self, head: int) -> None:
+        """Looks once a window at what the owner says of parameters. Raises OperatorError: they or
+        the chain cannot be read."""
+        if self._followed is None:
+            return
+        window = compute_window(self._followed.history.first.timing, head)
+        if window != self._looked:
+            self._followed.look()
+            self._looked = window
 
     def read_live(self) -> Live | None:
         with self._lock:
@@ -150,16 +174,21 @@ class ChainView:
         same = shown is not None and dict(shown.weights) == dict(wanted)
         return shown, same or time.monotonic() - when < _AGAIN_S
 
+    def look(self) -> None:
+        """Looks at the head, and once a window at the parameters."""
+        self._health.begin()
+        try:
+            head = self._open().get_head()
+            with self._lock:
+                self._live = time.monotonic(), head
+            self._follow(head)
+        except OperatorError as error:
+            if not self._stop.is_set():
+                self._health.end(str(error))
+        else:
+            self._health.end()
+
     def _watch(self) -> None:
         while not self._stop.is_set():
-            self._health.begin()
-            try:
-                head = self._open().get_head()
-            except OperatorError as error:
-                if not self._stop.is_set():
-                    self._health.end(str(error))
-            else:
-                self._health.end()
-                with self._lock:
-                    self._live = time.monotonic(), head
+            self.look()
             self._stop.wait(_EVERY_S)

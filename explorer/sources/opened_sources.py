@@ -32,7 +32,8 @@ from assay.explorer.sources.run_view import RunView, TrainerOutput, parse_manife
 from assay.neurons.session.evm_opening import get_chain_id
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
-from assay.protocol import Context, Parameters
+from assay.protocol import Context
+from assay.protocol.amendment import AnnouncedParameters
 from assay.protocol.errors import OperatorError
 
 #: Largest manifest that is read, bytes: a thousand times one of today's.
@@ -92,6 +93,9 @@ class OpenedSources:
         if since_ms is None:
             return live
         return replace(live, trouble=live.trouble or "no new block", since_ms=since_ms)
+
+    def list_announced(self) -> Sequence[AnnouncedParameters] | None:
+        return None if self.chain is None else self.chain.list_announced()
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
         """The chain's, or what a bundle has of it. What was once as wanted stays."""
@@ -267,7 +271,7 @@ def find_models(settings: Settings, folder: Path | None, begun: bool) -> Path | 
     return kept if kept is not None and (kept.is_dir() or not begun) else None
 
 
-def find_ledger(settings: Settings, validator: bytes, parameters: Parameters) -> LedgerPlace | None:
+def find_ledger(settings: Settings, validator: bytes, netuid: int) -> LedgerPlace | None:
     """What is read of the EVM; None where no node is named."""
     own = settings.ledger
     if own.endpoint is None:
@@ -283,7 +287,6 @@ def find_ledger(settings: Settings, validator: bytes, parameters: Parameters) ->
             "--evm: write the EVM node's address as https://host or https://host:port, with a port "
             "of 1 to 65535"
         )
-    netuid = parameters.identity.netuid
     return LedgerPlace(own.endpoint, number, contract, netuid, validator, own.confirmations)
 
 

@@ -4,10 +4,11 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from assay.artifacts.discovery import fetch_parameters
+from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.record_reader import Latest, RecordFault, RecordReader, list_validators
 from assay.artifacts.records.run_folder import JsonFile, RunFolder
@@ -34,6 +35,7 @@ from assay.neurons.session.resources import open_stores
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters, SettlementRecord, decode_ss58, encode_ss58
+from assay.protocol.amendment import ParameterHistory, make_history
 from assay.protocol.encoding import EncodingError
 
 #: Seconds between two looks for a record that is not there yet.
@@ -124,14 +126,14 @@ def _open_around(
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
     groups = Groups(models, roots, settings.store, scratch, on_change)
     stack.callback(groups.close)
-    place = find_ledger(settings, subject.validator, subject.parameters)
+    place = find_ledger(settings, subject.validator, subject.identity.netuid)
     events = None if place is None else LedgerEvents(place, on_change)
     if events is not None:
         stack.callback(events.close)
     store = None if folder is None else folder / "store"
     commands = ShellCommands(
         encode_ss58(subject.validator),
-        subject.parameters,
+        subject.history.first,
         folder,
         models,
         request.online,
@@ -153,11 +155,11 @@ def _open_around(
         stores=[open_folder(root) for root in roots],
         gauntlet=JsonFile(find_gauntlet(settings, folder)),
         groups=groups,
-        pace=BlockWatch(subject.parameters.timing.slot_ms),
+        pace=BlockWatch(subject.history.first.timing.slot_ms),
         events=events,
         localnet=None
         if request.localnet is None
-        else LocalnetMark(request.localnet, subject.parameters.identity.genesis_hash),
+        else LocalnetMark(request.localnet, subject.identity.genesis_hash),
     )
 
 
@@ -219,7 +221,8 @@ def _look_for_record(
     request: ExplorerRequest, folder: Path | None, chain: ChainView | None
 ) -> _Found:
     settings = request.settings
-    parameters, announced = _ask_chain(request, chain)
+    history, announced = _ask_chain(request, chain)
+    is_followed = history is not None
     validator = settings.explorer.hotkey
     if validator is None and folder is not None and settings.explorer.record is None:
         validator = RunView(folder, b"").get_hotkey(settings.chain.netuid)
@@ -235,22 +238,26 @@ def _look_for_record(
     latest = reader.read_latest()
     begun = not (isinstance(latest, RecordFault) and latest.is_missing)
     # a run beside this page is shown before it has settled anything
-    if not begun and parameters is None and folder is not None:
-        parameters = _find_own_parameters(folder)
-    if not begun and (parameters is None or folder is None):
+    find: Callable[[bytes], Parameters | None]
+    find = partial(_find_parameters, stores=[objects], folder=folder)
+    if not begun and history is None and folder is not None:
+        history = _find_own_history(folder, find)
+    if not begun and (history is None or folder is None):
         raise NoRecordError(
             f"{place} holds no record of {reader.address} yet: it is published once its first "
             "settlement's weights are open"
         )
-    if parameters is None:
-        parameters = _find_recorded_parameters(reader, latest, folder, place)
+    if history is None:
+        history = _find_recorded_history(reader, latest, find, place)
     root = objects.root if isinstance(objects, FolderStore) else None
-    return _Found(ShownRecord(hotkey, parameters, objects, place), root, begun)
+    return _Found(
+        ShownRecord(hotkey, history, objects, place, None if is_followed else find), root, begun
+    )
 
 
 def _ask_chain(
     request: ExplorerRequest, chain: ChainView | None
-) -> tuple[Parameters | None, dict[str, str]]:
+) -> tuple[ParameterHistory | None, dict[str, str]]:
     """What the chain says. A localnet may be stopped and its record be at hand."""
     if chain is None:
         return None, {}
@@ -332,32 +339,54 @@ def _find_validator(
     raise NoRecordError(f"{place} holds no record yet; --hotkey names whose it will be")
 
 
-def _find_recorded_parameters(
-    reader: RecordReader, latest: Latest | RecordFault, folder: Path | None, place: str
-) -> Parameters:
+def _find_recorded_history(
+    reader: RecordReader,
+    latest: Latest | RecordFault,
+    find: Callable[[bytes], Parameters | None],
+    place: str,
+) -> ParameterHistory:
     record: SettlementRecord | RecordFault
     record = latest if isinstance(latest, RecordFault) else reader.read_settlement(latest.epoch)
     if isinstance(record, RecordFault):
         raise ConfigError(
             f"the newest settlement of {reader.address} cannot be read: {record.sentence}"
         )
-    found = _find_parameters(record.parameters, [reader.objects], folder)
+    found = _find_history(record.parameters, find)
     if found is None:
         raise ConfigError(
             f"{place} does not hold the rules that its record names, "
-            f"{record.parameters.hex()[:16]}…: name the chain that they stand on with --netuid or "
-            "--localnet"
+            f"{record.parameters.hex()[:16]}…, and all before them: name the chain that they stand "
+            "on with --netuid or --localnet"
         )
     return found
 
 
-def _find_own_parameters(folder: Path) -> Parameters | None:
+def _find_own_history(
+    folder: Path, find: Callable[[bytes], Parameters | None]
+) -> ParameterHistory | None:
     """The rules that the program in a folder works by, if one runs there and they are at hand."""
     run = RunView(folder, b"")
     live, digest = run.read_live(), run.get_parameters()
     if live is None or not live.moving or digest is None:
         return None
-    return _find_parameters(digest, [], folder)
+    return _find_history(digest, find)
+
+
+def _find_history(
+    digest: bytes, find: Callable[[bytes], Parameters | None]
+) -> ParameterHistory | None:
+    """Parameters of a digest and all before them; None where one of them is not to be had."""
+
+    def fetch(digest: bytes) -> Parameters:
+        found = find(digest)
+        if found is None:
+            raise UnavailableError("it is nowhere here")
+        return found
+
+    try:
+        return make_history(fetch_predecessors(fetch, digest))
+    except (UnavailableError, ValueError, IndexError):
+        return None
 
 
 def _find_parameters(

@@ -16,6 +16,7 @@ _DIGITS_MAX = 12
 TROUBLES: dict[str, tuple[str, str]] = {
     "anew": ("a chain that was begun anew: its explorer is to be started again", r"^.*begun anew"),
     "gauntlet": ("the gauntlet’s table, which is not whole or not one", r"gauntlet"),
+    "parameters": ("the parameters that its owner has announced", r"parameters|nothing is done"),
     "weights": ("setting weights on chain", r"weights?|uid"),
     "ledger": ("the ledger", r"ledger|settlements? of epoch|entry|evm"),
     "record": ("publishing the record", r"records?|slot|announce\w*"),

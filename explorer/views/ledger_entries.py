@@ -48,7 +48,7 @@ def view_ledger(reader: PageReader, query: Query) -> View:
         "title": "Ledger",
         "contract": reader.sources.contract,
         "link": reader.sources.ledger_link,
-        "netuid": reader.subject.parameters.identity.netuid,
+        "netuid": reader.subject.identity.netuid,
         "validator": reader.subject.validator.hex(),
         "evm": None
         if ledger is None

@@ -2,7 +2,7 @@
 
 from assay.explorer.labels import DOING, PHASES
 from assay.explorer.page_reader import PageReader
-from assay.explorer.ports import Live
+from assay.explorer.ports import Live, ShownRecord
 from assay.explorer.views.common import (
     Query,
     View,
@@ -14,6 +14,7 @@ from assay.explorer.views.common import (
 )
 from assay.explorer.views.settlements import show_weights
 from assay.protocol import Parameters, Phase
+from assay.protocol.amendment import list_announced, write_value
 from assay.protocol.parameters import MILLION
 from assay.protocol.window import compute_block, compute_window
 
@@ -35,8 +36,9 @@ def view_overview(reader: PageReader, query: Query) -> View:
     )
     return {
         "title": "Overview",
-        "network": describe_network(reader),
-        "live": None if live is None else describe_live(reader.subject.parameters, live),
+        "network": describe_network(reader, _find_parameters(reader, live)),
+        "announced": _describe_announced(reader, live),
+        "live": None if live is None else describe_live(reader.subject, live),
         "checkpoint": _describe_checkpoint(reader),
         "beacons": None
         if newest is None
@@ -51,8 +53,33 @@ def view_overview(reader: PageReader, query: Query) -> View:
     } | describe_audit(reader, span["first"], rows[0]["window"] if rows else None)
 
 
-def describe_network(reader: PageReader) -> View:
-    parameters = reader.subject.parameters
+def _find_parameters(reader: PageReader, live: Live | None) -> Parameters:
+    """Those in force; without a chain those of the newest window, or the newest that are known."""
+    subject = reader.subject
+    if live is not None:
+        return subject.history.get_at(live.head)
+    newest = reader.ask_one("SELECT max(window) AS window FROM windows")["window"]
+    return subject.history.latest if newest is None else subject.get_parameters(newest)
+
+
+def _describe_announced(reader: PageReader, live: Live | None) -> list[View]:
+    """Parameters that do not hold yet: from when they will, and what they change."""
+    announced = reader.sources.list_announced()
+    if announced is None and live is not None:
+        announced = list_announced(reader.subject.history, None, live.head)
+    return [
+        {
+            **one.to_json(),
+            "changes": [
+                {"field": name, "before": write_value(before), "after": write_value(after)}
+                for name, (before, after) in one.list_changes().items()
+            ],
+        }
+        for one in announced or ()
+    ]
+
+
+def describe_network(reader: PageReader, parameters: Parameters) -> View:
     choice, identity, work = parameters.environment, parameters.identity, parameters.work
     return {
         "validator": reader.address,
@@ -70,17 +97,17 @@ def describe_network(reader: PageReader) -> View:
     }
 
 
-def describe_live(parameters: Parameters, live: Live) -> View:
+def describe_live(subject: ShownRecord, live: Live) -> View:
     """The head, and every window on its way: what it does, what comes next and in how many
     blocks."""
-    timing = parameters.timing
+    timing = subject.history.get_at(live.head).timing
     now = compute_window(timing, live.head)
     notes = {int(w["window"]): w for w in live.windows if type(w.get("window")) is int}
     first = now
-    while first > 0 and compute_block(timing, first - 1, Phase.VERDICT_END) > live.head:
+    while first > 0 and _get_end(subject, first - 1) > live.head:
         first -= 1
     windows = [
-        _describe_moment(parameters, window, live.head)
+        _describe_moment(subject.get_parameters(window), window, live.head)
         | {"said": _describe_said(notes.get(window))}
         for window in range(now, first - 1, -1)
     ]
@@ -97,6 +124,10 @@ def describe_live(parameters: Parameters, live: Live) -> View:
         "next_window_seconds": left * timing.slot_ms / 1_000,
         "windows": windows,
     }
+
+
+def _get_end(subject: ShownRecord, window: int) -> int:
+    return compute_block(subject.get_parameters(window).timing, window, Phase.VERDICT_END)
 
 
 def _describe_moment(parameters: Parameters, window: int, head: int) -> View:

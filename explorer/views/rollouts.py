@@ -6,7 +6,7 @@ from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Unavailable
 from assay.explorer.views.common import Query, View, name_hotkey
 from assay.explorer.views.windows import describe_check, describe_unread, list_audited, sample
-from assay.protocol import encode_ss58
+from assay.protocol import Parameters, encode_ss58
 from assay.protocol.gumbel import FRACTION_BITS
 
 #: Tokens on one page.
@@ -21,7 +21,7 @@ def view_rollout(
     file = reader.read_window(window)
     members = () if file is None else file.record.members
     row = next((m for m in members if encode_ss58(m.hotkey) == hotkey), None)
-    size = reader.subject.parameters.work.group_size
+    size = reader.subject.get_parameters(window).work.group_size
     if file is None or row is None or row.committed is None or group >= row.committed.groups:
         raise NotFoundError("the record has no such commitment, or it has no such group")
     if rollout >= size:
@@ -71,7 +71,7 @@ def view_rollout(
             "measured": reading.measured,
             "note": reading.note,
         }
-        | _describe(reader, query, shown)
+        | _describe(reader.subject.get_parameters(window), query, shown)
     }
 
 
@@ -87,8 +87,8 @@ def _find_state(rollout: int, drawn: View | None, sampled: set[int]) -> str:
     return "sampled" if rollout in sampled else "unread"
 
 
-def _describe(reader: PageReader, query: Query, rollout: RolloutReading) -> View:
-    tests, environment = reader.subject.parameters.tests, reader.subject.parameters.environment
+def _describe(parameters: Parameters, query: Query, rollout: RolloutReading) -> View:
+    tests, environment = parameters.tests, parameters.environment
     cap = tests.margin_cap / (1 << FRACTION_BITS)
     tokens = rollout.tokens
     pages = max(1, -(-len(tokens) // _TOKENS))

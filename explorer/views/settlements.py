@@ -78,7 +78,7 @@ def show_weights(reader: PageReader, epoch: int, limit: int) -> View:
         epoch,
     )
     scores, complete = _derive_scores(reader, epoch)
-    derived = _derive_weights(reader, held, scores) if complete else None
+    derived = _derive_weights(reader, epoch, held, scores) if complete else None
     shown = reader.sources.read_shown(epoch, record)
     rows = _list_seats(reader, held, record, scores, derived, shown)
     rows.sort(key=lambda row: (-row["weight"], -row["score"], row["uid"]))
@@ -135,7 +135,7 @@ def _list_seats(
         if derived is not None and score and seat not in seats:
             left[seat.uid] = left.get(seat.uid, 0) + score
     uids = {*record, *(derived or {}), *on_chain} - {seat.uid for seat in seats} | set(left)
-    owner = reader.subject.parameters.identity.owner_uid
+    owner = reader.subject.identity.owner_uid
     return rows + [
         describe(uid, "owner" if uid == owner else "none", None, 0, left.get(uid, 0))
         for uid in sorted(uids)
@@ -159,8 +159,15 @@ def _derive_scores(reader: PageReader, epoch: int) -> tuple[dict[Seat, int], boo
     return compute_settlement(results), all(row["link"] == "ok" for row in counted)
 
 
-def _derive_weights(reader: PageReader, held: list[Any], scores: dict[Seat, int]) -> dict[int, int]:
-    identity = reader.subject.parameters.identity
+def _derive_weights(
+    reader: PageReader, epoch: int, held: list[Any], scores: dict[Seat, int]
+) -> dict[int, int]:
+    last = reader.ask_one(
+        "SELECT max(window) AS window FROM windows WHERE epoch = ? AND outcome = 'counted'", epoch
+    )
+    if last["window"] is None:
+        return {}
+    identity = reader.subject.get_parameters(last["window"]).identity
     by_uid = {
         row["uid"]: scores[seat]
         for row in held

@@ -90,7 +90,7 @@ def _order(file: WindowFile) -> list[MemberRow]:
 
 
 def make_timeline(reader: PageReader, window: int) -> View:
-    timing = reader.subject.parameters.timing
+    timing = reader.subject.get_parameters(window).timing
     live = reader.sources.read_live()
     moments = [
         {
@@ -143,7 +143,7 @@ def _describe_moment(moment: Moment | None) -> View | None:
 def _describe_member(reader: PageReader, file: WindowFile, row: MemberRow) -> View:
     address = encode_ss58(row.hotkey)
     words = file.get_words(address)
-    parameters = reader.subject.parameters
+    parameters = reader.subject.get_parameters(file.record.window)
     return {
         "hotkey": address,
         "name": name_hotkey(reader, address),
@@ -248,7 +248,7 @@ def view_member(reader: PageReader, query: Query, window: int, hotkey: str) -> V
             },
             "selection": _describe_selection(file.context, row),
             "audited": _describe_groups(row, words, member["audited"]),
-            "group_size": reader.subject.parameters.work.group_size,
+            "group_size": reader.subject.get_parameters(window).work.group_size,
             "has_model": reader.sources.has_model,
             "unread": describe_unread(file),
         }

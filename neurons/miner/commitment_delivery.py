@@ -13,7 +13,7 @@ from assay.network.store import StoreError
 from assay.neurons.ports import Chain
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.protocol import Phase
-from assay.protocol.parameters import Timing
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
 
 #: Blocks after sending at which final state is looked at; finality lags by about three.
@@ -43,10 +43,10 @@ class CommitmentDelivery:
     """Brings commitments to the chain, one after the other: a hotkey has one slot for all windows.
     trouble: why the first of them is not there yet."""
 
-    def __init__(self, chain: Chain, timing: Timing) -> None:
+    def __init__(self, chain: Chain, parameters: ParameterHistory) -> None:
         self.trouble: str | None = None
         self._chain = chain
-        self._timing = timing
+        self._parameters = parameters
         self._pending: deque[PendingCommitment] = deque()
 
     def add(self, pending: PendingCommitment) -> None:
@@ -63,10 +63,10 @@ class CommitmentDelivery:
     def _process(self, pending: PendingCommitment, head: int) -> bool:
         """Tries one pending; whether it needs nothing more."""
         window = pending.window
-        last = compute_block(self._timing, window, Phase.COMMIT)
+        last = self._compute_block(window)
         if head >= last:
             return pending.state is DeliveryState.SENT or self._conclude(pending, last)
-        if window and head < compute_block(self._timing, window - 1, Phase.COMMIT):
+        if window and head < self._compute_block(window - 1):
             return False  # the last window's commitment would be overwritten before it counts
         if pending.tried_at == head:
             return False
@@ -101,6 +101,9 @@ class CommitmentDelivery:
             pending.note(DeliveryEvent.TOO_LATE)
             pending.on_missed(f"window {pending.window} went without a commitment: {why}")
         return True
+
+    def _compute_block(self, window: int) -> int:
+        return compute_block(self._parameters.get(window).timing, window, Phase.COMMIT)
 
     def _is_in_state(self, pending: PendingCommitment, block: int) -> bool:
         if pending.bound is None:

@@ -1,7 +1,7 @@
 """The miner: from the challenge to a committed file, one bounded step at a time."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,7 @@ from assay.protocol import (
     encode_commitment,
     encode_ss58,
 )
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import make_object_name
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import encode_submission, get_id_bits
@@ -53,6 +54,12 @@ class MinerConfig:
     #: a commitment is sent this many blocks before it must stand in state. How far finality lags
     #: behind, and what inclusion takes, must fit into it.
     commit_margin: int = 3
+
+    def fit(self, parameters: Parameters) -> "MinerConfig":
+        """What of it the network takes."""
+        groups = min(self.groups, parameters.work.group_cap)
+        margin = min(self.commit_margin, parameters.timing.commit_offset // 2)
+        return replace(self, groups=groups, commit_margin=margin)
 
 
 @dataclass(slots=True)
@@ -103,7 +110,7 @@ class Miner:
         self,
         name: str,
         hotkey: bytes,
-        parameters: Parameters,
+        parameters: ParameterHistory,
         dependencies: MinerDependencies,
         config: MinerConfig,
         report: Callable[[str], None],
@@ -116,7 +123,7 @@ class Miner:
         self.config = config
         self._report = report
         self.work: WindowWork | None = None
-        self._delivery = CommitmentDelivery(dependencies.chain, parameters.timing)
+        self._delivery = CommitmentDelivery(dependencies.chain, parameters)
         self._left: list[int] | None = None
         self._skipped: int | None = None
         self._lacking: tuple[int, int] | None = None
@@ -124,7 +131,6 @@ class Miner:
         self._persistence = MinerPersistence(
             dependencies.workbook, dependencies.history, self._report_line
         )
-        self.environment = open_environment(parameters.environment)
 
     @property
     def progress(self) -> tuple[int, int] | None:
@@ -162,12 +168,14 @@ class Miner:
             return False
         if self.config.last_window is not None and window > self.config.last_window:
             return False
+        if self._parameters.end is not None and window >= self._parameters.end:
+            return False
         self.work = self._open(window, head)
         return self.work is not None
 
     def _choose_window(self, head: int) -> int:
         """The current one; after a restart first what was begun and can still be committed."""
-        current = compute_window(self._parameters.timing, head)
+        current = compute_window(self._parameters.first.timing, head)
         if self._left is None:
             self._left = self._persistence.list_windows()
         while self._left and self._left[0] < current:
@@ -177,16 +185,17 @@ class Miner:
         return current
 
     def _compute_commit_block(self, window: int) -> int:
-        return compute_block(self._parameters.timing, window, Phase.COMMIT)
+        return compute_block(self._parameters.get(window).timing, window, Phase.COMMIT)
 
     def _advance(self, work: WindowWork, head: int) -> bool:
         """The next groups, or the commitment once all are done or the time is."""
         window = work.challenge.window
-        due = self._compute_commit_block(window) - self.config.commit_margin
-        missing = self.config.groups - len(work.groups)
+        config = self.config.fit(work.challenge.parameters)
+        due = self._compute_commit_block(window) - config.commit_margin
+        missing = config.groups - len(work.groups)
         if missing > 0 and head + work.step_blocks < due:  # the next step takes as long
             first = len(work.groups)
-            count = min(missing, self.config.groups_per_step)
+            count = min(missing, config.groups_per_step)
             work.groups += self.generate(work, range(first, first + count))
             work.step_blocks = self.dependencies.chain.get_head() - head
             self._keep(work)
@@ -204,7 +213,7 @@ class Miner:
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """The groups of these problems, honestly."""
-        parameters = self._parameters
+        parameters = work.challenge.parameters
         requests = [self.make_request(work, index) for index in indices]
         rules = work.checkpoint.get_rules(parameters.work.temperature)
         drafter = work.checkpoint.get_drafter(parameters.work.temperature)
@@ -213,19 +222,22 @@ class Miner:
 
     def make_request(self, work: WindowWork, index: int) -> GroupRequest:
         """Prompt and rollout seeds of one problem."""
+        parameters = work.challenge.parameters
         seed = compute_problem_seed(work.challenge.seed, self.hotkey, index)
-        problem = self.environment.make_problem(seed, work.checkpoint.manifest.levels)
+        environment = open_environment(parameters.environment)
+        problem = environment.make_problem(seed, work.checkpoint.manifest.levels)
         return GroupRequest(
             prompt=tuple(work.checkpoint.tokenizer.encode(problem.prompt)),
             seeds=tuple(
                 compute_rollout_seed(work.challenge.seed, self.hotkey, index, rollout)
-                for rollout in range(self._parameters.work.group_size)
+                for rollout in range(parameters.work.group_size)
             ),
         )
 
     def _open(self, window: int, head: int) -> WindowWork | None:
         found = self.dependencies
-        challenge = get_challenge(found.chain, found.beacons, self._parameters, window)
+        parameters = self._parameters.get(window)
+        challenge = get_challenge(found.chain, found.beacons, parameters, window)
         if challenge is None:
             return None
         checkpoint = self._open_checkpoint(challenge, head)
@@ -245,7 +257,7 @@ class Miner:
             return None
         try:
             checkpoint = open_checkpoint(
-                self.dependencies.checkpoints, challenge.checkpoint, self._parameters
+                self.dependencies.checkpoints, challenge.checkpoint, challenge.parameters
             )
         except UnusableCheckpointError as error:
             self._skipped = window
@@ -266,7 +278,7 @@ class Miner:
     def _resume(self, work: WindowWork) -> None:
         """Takes up what was done of this very work before the program ended."""
         work.page = page = self._persistence.open_page(
-            work.challenge, self.hotkey, self._parameters.work
+            work.challenge, self.hotkey, work.challenge.parameters.work
         )
         if page is None:
             return
@@ -320,7 +332,7 @@ class Miner:
         """A window's file; its root is kept with the work."""
         data, work.root = encode_submission(
             work.groups,
-            parameters=self._parameters.digest,
+            parameters=work.challenge.parameters.digest,
             window=work.challenge.window,
             hotkey=self.hotkey,
             checkpoint=work.challenge.checkpoint,
@@ -349,12 +361,14 @@ class Miner:
     def _record(self, work: WindowWork, **more: Any) -> None:
         """Tells the history how a window stands."""
         row = work.challenge.window, work.opened_at, work.challenge.checkpoint
-        self._persistence.record(MinedWindow(*row, self.config.groups, len(work.groups), **more))
+        groups = self.config.fit(work.challenge.parameters).groups
+        self._persistence.record(MinedWindow(*row, groups, len(work.groups), **more))
 
     def _note_idle(self, challenge: Challenge, head: int, text: str) -> None:
         """Why nothing is done in a window."""
         self._report_line(text)
-        row = challenge.window, head, challenge.checkpoint, self.config.groups
+        groups = self.config.fit(challenge.parameters).groups
+        row = challenge.window, head, challenge.checkpoint, groups
         self._persistence.record(MinedWindow(*row, note=text))
 
     def _note(self, work: WindowWork, text: str) -> None:

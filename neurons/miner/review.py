@@ -34,6 +34,7 @@ from assay.neurons.session.window_reader import (
     get_context,
 )
 from assay.protocol import Parameters, Phase
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
 from assay.verification import Ledger, Seat, compute_score
 
@@ -58,7 +59,7 @@ class MinerReview:
     def __init__(
         self,
         hotkey: bytes,
-        parameters: Parameters,
+        parameters: ParameterHistory,
         sources: JudgeSources,
         history: MiningHistory,
         report: Callable[[str], None],
@@ -96,7 +97,7 @@ class MinerReview:
 
     def _judge_next(self, head: int) -> bool:
         for mined in self._history.get_unjudged():
-            if head < self._compute_block(mined.window, Phase.AUDIT):
+            if head < self._compute_block(mined.window, Phase.SAMPLE):
                 return False
             if self._tried.get(mined.window) == head:
                 continue
@@ -113,14 +114,15 @@ class MinerReview:
         return False
 
     def _judge(self, mined: MinedWindow, head: int) -> bool:
-        """Judges a window whose audit is known. A file that is not shown may still be, until
-        validators may no longer fetch it: it is looked for at each block."""
-        sources, parameters = self._sources, self._parameters
+        """Judges a window of which it is known what is audited and what is sampled. A file that is
+        not shown may still be, until validators may no longer fetch it: it is looked for at each
+        block."""
+        sources, parameters = self._sources, self._parameters.get(mined.window)
         challenge = get_challenge(sources.chain, sources.beacons, parameters, mined.window)
         if challenge is None:
             return False
         context = get_context(sources.chain, sources.beacons, parameters, challenge)
-        if context is None:
+        if context is None or context.sample is None:
             return False
         settlement = find_settlement(sources.chain, parameters, mined.window)
         try:
@@ -174,7 +176,9 @@ class MinerReview:
         chain = self._sources.chain
         for settlement in self._history.get_unpaid():
             try:
-                payment = find_payment(chain, self._parameters, self._hotkey, settlement)
+                payment = find_payment(
+                    chain, self._parameters.get_at(settlement), self._hotkey, settlement
+                )
             except ForgottenError as error:
                 payment = Payment(settlement, settlement, None, note=str(error))
             if payment is None:
@@ -186,7 +190,7 @@ class MinerReview:
     # --- within
 
     def _compute_block(self, window: int, phase: Phase) -> int:
-        return compute_block(self._parameters.timing, window, phase)
+        return compute_block(self._parameters.get(window).timing, window, phase)
 
 
 def find_payment(

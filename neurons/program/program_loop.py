@@ -46,7 +46,8 @@ STATUS_S, HEARTBEAT_S = 1.0, 10.0
 
 
 class ParametersChangedError(OperatorError):
-    """The owner has published other parameters: this is another network now."""
+    """There is nothing more to do under parameters that this program knows: the owner has published
+    another network, or amended them to what cannot be read here."""
 
 
 @contextmanager

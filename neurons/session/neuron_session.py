@@ -14,7 +14,7 @@ from assay.artifacts.checkpoints.checkpoint_folder import (
     CheckpointFolder,
     DownloadSettings,
 )
-from assay.artifacts.discovery import DiscoveryError, has_parameters_changed
+from assay.artifacts.discovery import DiscoveryError
 from assay.artifacts.ports import BeaconSource
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.submission_reader import KnownMirror, StoreFinder, know_no_mirrors
@@ -26,10 +26,11 @@ from assay.neurons.program.program_loop import ParametersChangedError, claim_fol
 from assay.neurons.program.program_status import ChainStatus
 from assay.neurons.session.resources import measure_stake
 from assay.neurons.session.session import Session
-from assay.neurons.session.window_reader import get_checkpoint_digest
+from assay.neurons.session.window_reader import find_epoch, find_settlement, get_checkpoint_digest
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Phase, Tag, encode_ss58, parse_commitment
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block, compute_window
 
@@ -161,33 +162,52 @@ class NetworkMonitor:
         head = chain.get_head()
         if seen.head is None or head != seen.head.number:
             seen.head, seen.best = chain.get_block(head), chain.get_best()
-        timing = session.parameters.timing
+        parameters = session.parameters
+        timing = LOG_CONTEXT.timing = parameters.timing
         window = compute_window(timing, head)
         if window != self._looked:
-            changed = has_parameters_changed(chain, session.parameters)
-            if changed is not None:
-                raise ParametersChangedError(changed)
+            try:
+                session.followed.look()
+            except DiscoveryError as error:
+                raise ParametersChangedError(str(error)) from None
+            self._require_known(head)
             # the state at this block is read, and kept, in any case
             block = compute_block(timing, window, Phase.CHALLENGE)
             self._lack = self._find_lack(block, head)
             with suppress(ForgottenError):  # of a block a while ago: the next window's is not
-                seen.in_force = get_checkpoint_digest(chain, session.parameters, window)
+                seen.in_force = get_checkpoint_digest(chain, parameters, window)
             self._looked = window
         if head >= self._fetched + max(1, timing.window_blocks // LOOKS):
             self.fetch_ahead(head)
             self._fetched = head
-        return self._lack
+        return self._lack or session.followed.note
+
+    def _require_known(self, head: int) -> None:
+        """Work under the parameters that are known is done an epoch after its last settlement.
+        Raises ParametersChangedError: no other is to come."""
+        history, chain = self._session.history, self._session.chain
+        if history.end is None:
+            return
+        settled = find_settlement(chain, history.latest, history.end - 1)
+        if head > find_epoch(chain, history.latest, settled + 1):
+            raise ParametersChangedError(
+                f"all windows before {history.end} are done with; {history.lack}"
+            )
 
     def fetch_ahead(self, head: int) -> None:
         """Begins to fetch what the trainer has published, before a window begins with it."""
         session = self._session
-        slots = session.chain.get_commitments(head)
-        said = parse_commitment(slots.get(session.parameters.identity.trainer, b""))
+        slots, parameters = session.chain.get_commitments(head), session.parameters
+        window = compute_window(parameters.timing, head)
+        said = parse_commitment(slots.get(parameters.identity.trainer, b""))
         if said is not None and said.tag is Tag.CHECKPOINT:
             if self.seen.published != (said.digest, said.number):
                 self.seen.published = said.digest, said.number
                 self.seen.published_since = time.time()
             session.sources.checkpoints.prefetch(said.digest)
+        amended = session.followed.pending or session.history.latest
+        if amended.start.checkpoint != ZERO_DIGEST and amended.start.window > window:
+            session.sources.checkpoints.prefetch(amended.start.checkpoint)
 
     def _find_lack(self, block: int, head: int) -> str | None:
         chain, hotkey = self._session.chain, self._session.account.hotkey

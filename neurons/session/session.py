@@ -9,23 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from assay.artifacts.discovery import (
-    DiscoveryError,
-    fetch_parameters,
-    find_mismatch,
-    find_parameters,
-    make_mirrors,
-    publish_parameters,
-    read_announcement,
-)
-from assay.artifacts.store_objects import UnavailableError
+from assay.artifacts.discovery import make_mirrors
 from assay.artifacts.submissions.mirror_list import MirrorList
-from assay.network import ObjectStore, ReadableStores, open_folder, open_store
+from assay.network import ObjectStore, ReadableStores, open_store
 from assay.network.beacon import HttpBeacons
 from assay.network.chain import SubtensorChain
+from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.session.resources import Account, now_ms, open_account, open_chain, open_stores
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters
+from assay.protocol.amendment import ParameterHistory
 
 
 class Session:
@@ -75,22 +68,24 @@ class Session:
         return open_stores(self.settings.store)
 
     @cached_property
-    def parameters(self) -> Parameters:
-        """The owner's parameters; once fetched they are had even while the owner's store is away.
+    def followed(self) -> ParameterFollower:
+        """The owner's parameters of every window; once fetched they are had even while the owner's
+        store is away.
 
         Raises:
             DiscoveryError: says exactly what is missing. ChainError: the chain cannot be read.
         """
-        chain, kept = self.chain, open_folder(self.folder / "rules")
-        try:
-            parameters = fetch_parameters(kept, read_announcement(chain).digest)
-        except UnavailableError:
-            parameters = find_parameters(chain, self.stores.open)
-            publish_parameters(kept, parameters)
-        fault = find_mismatch(chain, parameters)
-        if fault is not None:  # an owner can name in one slot what was published for another
-            raise DiscoveryError(f"the owner of subnet {chain.netuid} has published {fault}")
-        return parameters
+        return ParameterFollower(self.chain, self.stores.open, self.folder / "rules")
+
+    @property
+    def history(self) -> ParameterHistory:
+        """Which parameters hold for which window, as far as that was looked at."""
+        return self.followed.history
+
+    @property
+    def parameters(self) -> Parameters:
+        """Those that hold for the window of now."""
+        return self.history.get_at(self.chain.get_head())
 
     @cached_property
     def beacons(self) -> HttpBeacons:

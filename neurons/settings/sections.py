@@ -87,6 +87,19 @@ class PublishSettings(_Section):
     slot_ms: int | None = Field(None, ge=1, description="the chain's slot; None: the preset's")
 
 
+class AmendSettings(_Section):
+    """`[amend]`: parameters that a subnet's owner changes on a living network."""
+
+    changes: File | None = Field(None, description="TOML or JSON file: parameters to change")
+    window: int | None = Field(
+        None, ge=1, description="the first they hold for; None: as soon as can be"
+    )
+    checkpoint: Folder | None = Field(
+        None, description="to be calibrated for them, where that is needed"
+    )
+    out: Dir = Field(Path("assay-amended"), description="folder for the calibrated checkpoint")
+
+
 class EnvironmentsSettings(_Section):
     """`[environments]`: what problems need beside code."""
 
@@ -384,6 +397,7 @@ class Settings(_Section):
     validator: ValidatorSettings = ValidatorSettings()
     trainer: TrainerSettings = TrainerSettings()
     publish: PublishSettings = PublishSettings()
+    amend: AmendSettings = AmendSettings()
     environments: EnvironmentsSettings = EnvironmentsSettings()
     calibrate: CalibrateSettings = CalibrateSettings()
     demo: DemoSettings = DemoSettings()

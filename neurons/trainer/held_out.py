@@ -18,6 +18,7 @@ from assay.environments import (
 )
 from assay.inference import Checkpoint, Request
 from assay.protocol import Domain, Parameters, StepSuccess, hash_fields
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import MILLION
 
 #: Completions sampled together.
@@ -88,7 +89,7 @@ class HeldOut:
         problems: a checkpoint; 0: none are asked, and levels stay.
     """
 
-    def __init__(self, parameters: Parameters, problems: int) -> None:
+    def __init__(self, parameters: ParameterHistory, problems: int) -> None:
         self._parameters = parameters
         self._problems = problems
         self._counted: OrderedDict[bytes, HeldOutCounts] = OrderedDict()
@@ -102,13 +103,14 @@ class HeldOut:
         """Whether `count` answers at once."""
         return digest in self._counted or not self.asks
 
-    def count(self, checkpoint: Checkpoint) -> HeldOutCounts:
-        """Of each level in force, ascending, that was asked; empty where none are."""
+    def count(self, checkpoint: Checkpoint, window: int) -> HeldOutCounts:
+        """Of each level in force, ascending, that was asked; empty where none are. window: whose
+        parameters hold."""
         if not self.asks:
             return ()
         if checkpoint.digest not in self._counted:
             self._counted[checkpoint.digest] = count_held_out(
-                checkpoint, self._parameters, self._problems
+                checkpoint, self._parameters.get(window), self._problems
             )
             while len(self._counted) > _KEPT:
                 self._counted.popitem(last=False)

@@ -158,7 +158,7 @@ class LearningMonitor:
             checkpoint = self._checkpoints.get(lesson.published.digest)
         except CheckpointError:
             return True  # thrown away since
-        counts = self._held_out.count(checkpoint)
+        counts = self._held_out.count(checkpoint, lesson.window)
         self._add(lesson, Success(sum(c.solved for c in counts), sum(c.asked for c in counts)))
         return True
 

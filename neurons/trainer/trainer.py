@@ -32,6 +32,7 @@ from assay.neurons.trainer.lessons import Lesson, WindowReading, mix_groups
 from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder, TrainerState
 from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner, resume_learner
 from assay.protocol import Commitment, Parameters, Phase, Tag, encode_commitment, parse_commitment
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block, compute_window
 from assay.training import Learner
 
@@ -65,7 +66,7 @@ class Trainer:
     def __init__(
         self,
         hotkey: bytes,
-        parameters: Parameters,
+        parameters: ParameterHistory,
         sources: JudgeSources,
         config: TrainerConfig,
         on_lesson: Callable[[Lesson], None],
@@ -74,7 +75,7 @@ class Trainer:
         self.name = "trainer"
         self.trouble: str | None = None
         self._hotkey = hotkey
-        self._parameters = parameters
+        self._parameters, self._first = parameters, parameters.first
         self._sources = sources
         self._config = config
         self._on_lesson = on_lesson
@@ -141,7 +142,7 @@ class Trainer:
 
     def _start(self) -> bool:
         """Goes on from the folder, or begins with the checkpoint on chain and the window of now."""
-        sources, genesis = self._sources, self._parameters.identity.genesis_checkpoint
+        sources, genesis = self._sources, self._first.identity.genesis_checkpoint
         head = sources.chain.get_head()
         slot = sources.chain.get_commitments(head).get(self._hotkey)
         said = None if slot is None else parse_commitment(slot)
@@ -152,9 +153,13 @@ class Trainer:
             digest, window = kept.checkpoint, kept.window
         else:
             digest = genesis if said is None else said.digest
-            window = compute_window(self._parameters.timing, head)
+            window = compute_window(self._first.timing, head)
+        parameters = self._parameters.get(window)
+        number = kept.number if kept is not None else 0 if said is None else said.number
+        if number < parameters.start.number:
+            kept, digest = None, parameters.start.checkpoint
         try:
-            parent = open_checkpoint(sources.checkpoints, digest, self._parameters)
+            parent = open_checkpoint(sources.checkpoints, digest, parameters)
         except UnusableCheckpointError:
             raise
         except CheckpointError as error:
@@ -184,10 +189,10 @@ class Trainer:
         """What the folder holds, unless the chain is ahead of it."""
         if self._folder is None:
             return None
-        aside = self._folder.set_aside(self._parameters.digest, self._hotkey)
+        aside = self._folder.set_aside(self._first.digest, self._hotkey)
         if aside is not None:
-            self._report(f"{self.name}: other parameters, a new course: the old one is in {aside}")
-        kept = self._folder.load(self._parameters.digest, self._hotkey)
+            self._report(f"{self.name}: another network, a new course: the old one is in {aside}")
+        kept = self._folder.load(self._first.digest, self._hotkey)
         if kept is None or said is None or said.number <= kept.number:
             return kept
         self._report(
@@ -197,7 +202,7 @@ class Trainer:
         return None
 
     def _make_learner(self, parent: Checkpoint) -> Learner:
-        first = self._parameters.identity.genesis_checkpoint
+        first = self._first.identity.genesis_checkpoint
         checkpoints = self._sources.checkpoints
         return make_learner(parent, self._config.learning, lambda: checkpoints.get(first))
 
@@ -217,7 +222,7 @@ class Trainer:
         if self._folder is None:
             return
         state = TrainerState(
-            self._parameters.digest,
+            self._first.digest,
             self._hotkey,
             course.window,
             course.parent.digest,
@@ -230,7 +235,12 @@ class Trainer:
 
     def _open(self, course: Course) -> bool:
         """Looks for the window's context. State that every node has forgotten is skipped."""
-        sources, parameters = self._sources, self._parameters
+        sources, end = self._sources, self._parameters.end
+        if end is not None and course.window >= end:
+            return False
+        parameters = self._parameters.get(course.window)
+        if parameters.start.number > course.parent.manifest.number:
+            return self._start_anew(course, parameters)
         head = sources.chain.get_head()
         try:
             if self._challenge is None:
@@ -256,13 +266,32 @@ class Trainer:
         self._reading = WindowReading(context, waiting)
         return True
 
+    def _start_anew(self, course: Course, parameters: Parameters) -> bool:
+        """Goes on from the checkpoint that an amendment names: those before are of no use to it."""
+        digest = parameters.start.checkpoint
+        try:
+            parent = open_checkpoint(self._sources.checkpoints, digest, parameters)
+        except UnusableCheckpointError:
+            raise
+        except CheckpointError as error:
+            return self._wait(str(error))
+        self._report(
+            f"{self.name}: from window {course.window} on with checkpoint {parent.manifest.number} "
+            f"({digest.hex()[:16]}…), which the amended parameters name"
+        )
+        course.parent, course.learner = parent, self._make_learner(parent)
+        course.learned = course.uploaded = False
+        course.unsaid = self._make_announcement(parent)
+        self._save(course)
+        return True
+
     def _prepare(self, course: Course) -> bool:
         """Tries the parent while there is nothing else to do, so that no checkpoint waits for it.
         Whether there was something to do."""
         held_out = self._config.held_out
         if held_out is None or held_out.knows(course.parent.digest):
             return False
-        held_out.count(course.parent)
+        held_out.count(course.parent, course.window)
         return True
 
     def _skip(self, course: Course, why: str) -> bool:
@@ -279,11 +308,13 @@ class Trainer:
         """Judges one file. A window without a checkpoint is waited for until it is over."""
         context, sources = reading.context, self._sources
         try:
-            checkpoint = open_checkpoint(sources.checkpoints, context.checkpoint, self._parameters)
+            checkpoint = open_checkpoint(
+                sources.checkpoints, context.checkpoint, context.parameters
+            )
         except UnusableCheckpointError as error:
             return self._skip(course, str(error))
         except CheckpointError as error:
-            end = compute_block(self._parameters.timing, context.window, Phase.VERDICT_END)
+            end = compute_block(context.parameters.timing, context.window, Phase.VERDICT_END)
             over = sources.chain.get_head() > end
             return self._skip(course, str(error)) if over else self._wait(str(error))
         behind = course.parent.manifest.number - checkpoint.manifest.number
@@ -316,9 +347,10 @@ class Trainer:
 
     def _learn(self, course: Course, reading: WindowReading) -> Lesson:
         learner, parent, steps = course.learner, course.parent, self._config.steps
+        parameters = reading.context.parameters
         held_out, checkpoints = self._config.held_out, self._sources.checkpoints
-        counts = () if held_out is None else held_out.count(parent)
-        levels = compute_next_levels(self._parameters, parent.manifest.levels, counts)
+        counts = () if held_out is None else held_out.count(parent, course.window)
+        levels = compute_next_levels(parameters, parent.manifest.levels, counts)
         reading.groups = mix_groups(
             reading.sort_groups(),
             parent,
@@ -330,7 +362,7 @@ class Trainer:
         stats = learner.learn([taken.group for taken in reading.groups])
         weights = learner.bf16_state()
         record = make_record(
-            self._parameters,
+            parameters,
             reading.context.window,
             reading.groups,
             parent.manifest,
@@ -340,18 +372,18 @@ class Trainer:
             weights,
         )
         if steps is not None:
-            steps.keep_data(record, self._parameters, reading.groups, before)
+            steps.keep_data(record, parameters, reading.groups, before)
         manifest = checkpoints.publish(parent, weights, record.digest, levels)
         if steps is not None:
             steps.keep_record(record, manifest.digest)
         # raises rather than commit to what everyone would refuse
-        course.parent = open_checkpoint(checkpoints, manifest.digest, self._parameters)
+        course.parent = open_checkpoint(checkpoints, manifest.digest, parameters)
         course.learned = True
         course.uploaded = False
         course.unsaid = self._make_announcement(course.parent)
         self._leave(course)
         self._save(course, learner=True)
-        lines = describe_levels(self._parameters, parent.manifest.levels, counts)
+        lines = describe_levels(parameters, parent.manifest.levels, counts)
         for line in [line for line in lines if line not in self._said]:
             self._report(f"{self.name}: {line}")
         self._said = set(lines)
@@ -363,7 +395,7 @@ class Trainer:
         if self._folder is None:
             raise error
         self.course = self._reading = self._challenge = None
-        kept = self._folder.load(self._parameters.digest, self._hotkey)
+        kept = self._folder.load(self._first.digest, self._hotkey)
         if not isinstance(error, UnusableCheckpointError) or kept is None:
             raise TrainerError(f"the lesson of window {window} cannot be kept: {error}") from error
         self._report(f"{self.name}: window {window} is left out: {error}")
@@ -388,11 +420,7 @@ class Trainer:
         if store is not None and not course.uploaded:
             if self._config.steps is not None:
                 for line in publish_step(
-                    store,
-                    self._config.steps,
-                    parent.manifest,
-                    self._parameters,
-                    self._config.publish_states,
+                    store, self._config.steps, parent.manifest, self._config.publish_states
                 ):
                     self._report(f"{self.name}: {line}")
             publish_checkpoint(store, parent.folder, parent.digest)

@@ -24,6 +24,7 @@ from assay.protocol import (
     context_to_json,
     encode_ss58,
 )
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import from_json, to_json
 from assay.verification import GroupValue, Ledger, Seat, Statistics, Verdict
 
@@ -77,12 +78,12 @@ class Journal:
     """
 
     def __init__(
-        self, database: Database, hotkey: bytes, parameters: Parameters, first: WindowProgress
+        self, database: Database, hotkey: bytes, parameters: ParameterHistory, first: WindowProgress
     ) -> None:
         """
         Args:
-            first: where a validator without a past begins, or one whose subnet has got other
-                parameters: what was not settled under the old ones is dropped.
+            first: where a validator without a past begins, or one whose subnet has become another
+                network: what was not settled on the old one is dropped.
 
         Raises:
             JournalError: the file is another hotkey's, or another subnet's.
@@ -96,17 +97,17 @@ class Journal:
             found = database.execute("SELECT parameters, last_epoch FROM validator")
             if not found:
                 self._begin(hotkey, first)
-            elif found[0][0] != parameters.digest:
+            elif found[0][0] != parameters.first.digest:
                 self._drop_old_network(found[0][0])
                 # an epoch is settled once, though the node now asked may lag
                 self._begin(hotkey, replace(first, last_epoch=max(first.last_epoch, found[0][1])))
 
     def _require_own(self, hotkey: bytes) -> None:
-        database, identity = self._database, self._parameters.identity
+        database, identity = self._database, self._parameters.first.identity
         subnet = (identity.genesis_hash, identity.netuid)
         found = database.execute("SELECT hotkey, parameters FROM validator")
         known = database.execute("SELECT genesis_hash, netuid FROM subnet")
-        if not known and all(digest == self._parameters.digest for _, digest in found):
+        if not known and all(digest == self._parameters.first.digest for _, digest in found):
             database.execute("INSERT INTO subnet VALUES (?, ?)", subnet)
         elif known != [subnet]:
             raise JournalError(
@@ -124,16 +125,16 @@ class Journal:
         self._database.execute("DELETE FROM validator")
         self._database.execute(
             "INSERT INTO validator VALUES (?, ?, ?, ?)",
-            (hotkey, self._parameters.digest, first.next_window, first.last_epoch),
+            (hotkey, self._parameters.first.digest, first.next_window, first.last_epoch),
         )
 
     def _drop_old_network(self, digest: bytes) -> None:
         """Windows are numbered anew under other parameters; weights that are due stay due."""
         ((count,),) = self._database.execute("SELECT count(*) FROM windows")
         logger.warning(
-            "the subnet has other parameters, %s… in place of %s…: starting afresh, %d windows of "
-            "the old ones are left unsettled; weights that were due still go out",
-            self._parameters.digest.hex()[:16],
+            "the subnet is another network, %s… in place of %s…: starting afresh, %d windows of "
+            "the old one are left unsettled; weights that were due still go out",
+            self._parameters.first.digest.hex()[:16],
             digest.hex()[:16],
             count,
             extra={"event": "parameters_changed"},
@@ -152,7 +153,9 @@ class Journal:
         for window, challenge, context, void, missing, closed in self._database.execute(
             "SELECT window, challenge, context, void, missing, closed FROM windows ORDER BY window"
         ):
-            judged = JudgedWindow(_decode_challenge(window, challenge, self._parameters))
+            judged = JudgedWindow(
+                _decode_challenge(window, challenge, self._parameters.get(window))
+            )
             if context is not None:
                 judged.context = _decode_context(context)
             judged.void, judged.missing = void, missing

@@ -14,6 +14,7 @@ from assay.protocol import (
     WindowRecord,
     make_score_tree,
 )
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.record import (
     NOTHING,
     RECORD_VERSION,
@@ -29,10 +30,10 @@ from assay.verification import compute_score
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who writes records, with which program, under which parameters (digest, 32 bytes)."""
+    """Who writes records, with which program, on which network."""
 
     software: str
-    parameters: bytes
+    parameters: ParameterHistory
     hotkey: bytes
 
 
@@ -77,7 +78,7 @@ def _make_window_record(
     return WindowRecord(
         version=RECORD_VERSION,
         software=author.software,
-        parameters=author.parameters,
+        parameters=author.parameters.get(window).digest,
         validator=author.hotkey,
         window=window,
         previous=previous,
@@ -133,7 +134,7 @@ def _make_settlement_record(
     return SettlementRecord(
         version=RECORD_VERSION,
         software=author.software,
-        parameters=author.parameters,
+        parameters=records[-1].parameters,
         validator=author.hotkey,
         epoch=settlement.epoch,
         previous_epoch=heads.epoch,

@@ -29,8 +29,9 @@ from assay.neurons.validator.journal import Account, Journal, WindowProgress
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.weights_outbox import WeightsOutbox
-from assay.protocol import Context, Parameters, Phase
-from assay.protocol.window import compute_block, compute_settled_windows, compute_window
+from assay.protocol import Context, Phase
+from assay.protocol.amendment import ParameterHistory
+from assay.protocol.window import compute_block, compute_window
 from assay.verification import (
     Ledger,
     Result,
@@ -75,7 +76,7 @@ class Validator:
     def __init__(
         self,
         hotkey: bytes,
-        parameters: Parameters,
+        parameters: ParameterHistory,
         sources: JudgeSources,
         database: Database,
         on_context: Callable[[Context], None],
@@ -100,7 +101,7 @@ class Validator:
         self._on_settlement = on_settlement
         self._last = last_window
         self._remember = remember
-        first = WindowProgress(compute_window(parameters.timing, start) + (start > 0), start)
+        first = WindowProgress(compute_window(parameters.first.timing, start) + (start > 0), start)
         self.journal = Journal(database, hotkey, parameters, first)
         self.outbox = WeightsOutbox(database, sources.chain, hotkey)
         self._book = book
@@ -151,15 +152,15 @@ class Validator:
     def _open_window(self, head: int) -> bool:
         """A window whose beacon is late keeps none of those after it waiting."""
         self._pass_forgotten(head)
-        current = compute_window(self._parameters.timing, head)
-        last = current if self._last is None else min(current, self._last)
+        ends = compute_window(self._parameters.first.timing, head), self._last
+        end = self._parameters.end
+        last = min(e for e in (*ends, None if end is None else end - 1) if e is not None)
         waiting = range(self.next_window, last + 1)
         return any(self._try_window(w, head) for w in waiting if w not in self.judged_windows)
 
     def _pass_forgotten(self, head: int) -> None:
         """Leaves windows to others whose state no plain node has any more, however many at once."""
-        timing = self._parameters.timing
-        last = (head - STATE_BLOCKS - timing.verdict_end) // timing.window_blocks
+        last = self._parameters.compute_settled(0, max(0, head - STATE_BLOCKS)).stop - 1
         if self._last is not None:
             last = min(last, self._last)
         if last >= self.next_window:
@@ -169,9 +170,10 @@ class Validator:
 
     def _try_window(self, window: int, head: int) -> bool:
         """Opens a window, or leaves it to others once that is all that is left to do."""
-        sources, timing = self._sources, self._parameters.timing
+        sources, parameters = self._sources, self._parameters.get(window)
+        timing = parameters.timing
         try:
-            challenge = get_challenge(sources.chain, sources.beacons, self._parameters, window)
+            challenge = get_challenge(sources.chain, sources.beacons, parameters, window)
         except ForgottenError:
             if head <= compute_block(timing, window, Phase.FETCH_END):
                 raise  # a node that should know it: another may
@@ -209,7 +211,7 @@ class Validator:
         if judged.context is None:
             sources = self._sources
             challenge = judged.challenge
-            context = get_context(sources.chain, sources.beacons, self._parameters, challenge)
+            context = get_context(sources.chain, sources.beacons, challenge.parameters, challenge)
             if context is not None:
                 self._keep_context(judged, context)
         elif judged.context.sample is None:
@@ -230,7 +232,8 @@ class Validator:
     def _close_window(self, head: int) -> bool:
         """Verdicts are final at VERDICT_END; so is their lack."""
         for window, judged in self.judged_windows.items():
-            due = compute_block(self._parameters.timing, window, Phase.VERDICT_END)
+            timing = judged.challenge.parameters.timing
+            due = compute_block(timing, window, Phase.VERDICT_END)
             if not judged.closed and head >= due:
                 try:
                     self._open_context(judged)  # for the record, where nothing could be judged
@@ -259,7 +262,8 @@ class Validator:
                 continue
             chosen = self._choose(judged, context, head)
             if chosen is None:
-                if head > compute_block(self._parameters.timing, context.window, Phase.MIRROR_END):
+                timing = context.parameters.timing
+                if head > compute_block(timing, context.window, Phase.MIRROR_END):
                     judged.close_fetching()
                 continue
             hotkey, looking = chosen
@@ -275,7 +279,7 @@ class Validator:
     ) -> tuple[bytes, Looking] | None:
         """Whom to judge next, and how. What had come from miners in time counts after FETCH_END,
         too; what is sampled comes before what is audited: it takes no time."""
-        timing, window = self._parameters.timing, context.window
+        timing, window = context.parameters.timing, context.window
         late = head > compute_block(timing, window, Phase.FETCH_END)
         over = head > compute_block(timing, window, Phase.MIRROR_END)
         # who was not asked yet comes before who is asked again: nobody waits for the absent
@@ -320,7 +324,9 @@ class Validator:
     def _open_checkpoint(self, judged: JudgedWindow, context: Context) -> Checkpoint | None:
         """The checkpoint in force. Without it we wait, and abstain if it never comes."""
         try:
-            return open_checkpoint(self._sources.checkpoints, context.checkpoint, self._parameters)
+            return open_checkpoint(
+                self._sources.checkpoints, context.checkpoint, context.parameters
+            )
         except UnusableCheckpointError as error:
             self._note(judged, void=str(error))
         except CheckpointError as error:
@@ -350,7 +356,7 @@ class Validator:
         started, sources, late = perf_counter(), self._sources, looking.late
         member = context.members[hotkey]
         account: Account = (
-            find_settlement(sources.chain, self._parameters, context.window),
+            find_settlement(sources.chain, context.parameters, context.window),
             Seat(member.uid, member.registered_at),
         )
         ledger = self.ledgers.get(account, Ledger())
@@ -373,7 +379,7 @@ class Validator:
         seconds = perf_counter() - started
         if looking.samples:
             seconds += judged.seconds[hotkey]
-        end = compute_block(self._parameters.timing, context.window, Phase.VERDICT_END)
+        end = compute_block(context.parameters.timing, context.window, Phase.VERDICT_END)
         if sources.chain.get_head() > end:
             return  # verdicts were final meanwhile, and so is the lack of this one
         self.journal.put_verdict(verdict, head, seconds, account, ledger)
@@ -406,7 +412,7 @@ class Validator:
 
     def _settle(self, epoch: int) -> None:
         """Weights from the windows between the last epoch and this one; none where none counts."""
-        windows = compute_settled_windows(self._parameters.timing, self.last_epoch, epoch)
+        windows = self._parameters.compute_settled(self.last_epoch, epoch)
         known = self.judged_windows
         counted = {w: known[w] for w in windows if w in known and known[w].counts}
         if not counted:
@@ -425,7 +431,7 @@ class Validator:
             for hotkey, member in judged.context.members.items()
         ]
         scores = compute_settlement(results)
-        identity = self._parameters.identity
+        identity = self._parameters.get(max(counted)).identity
         held = self._sources.chain.get_members(epoch).items()
         holders = {Seat(member.uid, member.registered_at): hotkey for hotkey, member in held}
         by_uid = {seat.uid: score for seat, score in scores.items() if seat in holders}
@@ -443,7 +449,7 @@ class Validator:
     def _finish(self, epoch: int, settlement: Settlement | None) -> None:
         """Everything up to a block is done with: its weights are due, its record is made, the rest
         is forgotten."""
-        done = compute_settled_windows(self._parameters.timing, self.last_epoch, epoch).stop
+        done = self._parameters.compute_settled(self.last_epoch, epoch).stop
         with self._database.transaction():
             if settlement is not None and settlement.weights:
                 self.outbox.put(epoch, settlement.weights)

@@ -27,6 +27,7 @@ from assay.neurons.miner.miner import Group, Miner, MinerConfig, MinerDependenci
 from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Committed, Context, Parameters
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.subnet.presets import NETUID, make_demo_parameters
@@ -55,6 +56,7 @@ class World:
     folder: Path
     contexts: dict[int, Context]
     works: dict[tuple[str, int], WindowWork]
+    history: ParameterHistory
 
     def mint(self, blocks: int = 1) -> None:
         """New blocks, in each of which every miner does all it can."""
@@ -154,16 +156,18 @@ def make_world(
     parameters = make_demo_parameters(
         chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], checkpoint.digest
     )
-    store = open_folder(folder / "store")
+    store, history = open_folder(folder / "store"), ParameterHistory(parameters)
     outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
     miners = {
         name: QuickMiner(
-            name, hotkeys[name], parameters, outside, MinerConfig(GROUPS, GROUPS, last), print
+            name, hotkeys[name], history, outside, MinerConfig(GROUPS, GROUPS, last), print
         )
         for name in mining
     }
     sources = JudgeSources(chain, beacons, checkpoints, {LOCATOR: store})
-    return World(chain, beacons, parameters, checkpoint, sources, hotkeys, miners, folder, {}, {})
+    return World(
+        chain, beacons, parameters, checkpoint, sources, hotkeys, miners, folder, {}, {}, history
+    )
 
 
 @pytest.fixture
@@ -183,12 +187,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return world
 
 
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> AttackSetup:
+def make_lab(folder: Path, groups: int) -> AttackSetup:
     """The gauntlet on the shipped model; untrained models stand for a cheat's others."""
     torch.set_num_threads(1)
     others = {
         role: make_model(48, 2, 4, 128, seed).eval().requires_grad_(False)
         for seed, role in enumerate(("smaller", "sibling", "foreign"))
     }
-    return AttackSetup(Family(SHIPPED, GENESIS, others), tmp_path_factory.mktemp("lab"), LAB_GROUPS)
+    return AttackSetup(Family(SHIPPED, GENESIS, others), folder, groups)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> AttackSetup:
+    """See `make_lab`."""
+    return make_lab(tmp_path_factory.mktemp("lab"), LAB_GROUPS)

@@ -27,6 +27,7 @@ from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Phase, Reason
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block
 from assay.subnet.presets import NETUID, make_demo_parameters
@@ -48,6 +49,7 @@ TIMING = Timing(
     slot_ms=1_000,
     tempo=11,
     beacon_delay_ms=0,
+    notice_windows=2,
 )
 
 
@@ -188,7 +190,8 @@ class Mortal:
         """Opens the folder: that is full of points too."""
         self.database = MortalDatabase(self.folder / "validator.sqlite", self.fate)
         archive, fate = self._archive, self.fate
-        author = Author("assay test", self.parameters.digest, HOTKEYS["validator"])
+        self.history = self.make_history()
+        author = Author("assay test", self.history, HOTKEYS["validator"])
         self.store = MortalStore(self.folder / "record", fate)
         put = None
         if self._make_ledger is not None:
@@ -197,7 +200,7 @@ class Mortal:
         book = RecordBook(self.database, self.chain, author, TIMING.tempo, self.store, LOCATOR, put)
         self.validator = Validator(
             HOTKEYS["validator"],
-            self.parameters,
+            self.history,
             JudgeSources(self.look(self.chain), self.beacons, None, {}),
             self.database,
             fate.wrap(archive.write_context, "on_context"),
@@ -206,6 +209,10 @@ class Mortal:
             book=book,
             **self.options,
         )
+
+    def make_history(self):
+        """The parameters that a validator which starts finds."""
+        return ParameterHistory(self.parameters)
 
     def look(self, chain):
         """The chain as the validator sees it."""
@@ -225,10 +232,13 @@ class Mortal:
         while True:
             try:
                 self.fate("step")
-                if not self.validator.step():
+                if not self.step():
                     return
             except Killed:
                 self.restart()
+
+    def step(self):
+        return self.validator.step()
 
     def play(self, blocks):
         for _ in range(blocks):
@@ -240,7 +250,7 @@ class Mortal:
         have nothing."""
         window, head = context.window, self.real.get_head()
         self.judged.append((window, hotkey))
-        shown = compute_block(TIMING, window, Phase.AUDIT) + 2
+        shown = compute_block(context.parameters.timing, window, Phase.AUDIT) + 2
         verdict = Verdict(window, hotkey, Reason.NO_COMMITMENT, "nothing stands on chain")
         if hotkey == HOTKEYS["carol"] and window == 2:
             return replace(verdict, reason=Reason.SKETCH_MISMATCH, detail="another's"), ledger

@@ -20,6 +20,7 @@ from assay.neurons.miner.miner import Miner, MinerConfig
 from assay.neurons.session import window_reader
 from assay.neurons.session.window_reader import get_context
 from assay.protocol import Reason, Refusal, hash_fields
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.hashing import DIGEST_BYTES, Domain
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
@@ -332,7 +333,14 @@ def add_miner(world, name, kind=Miner):
     world.hotkeys[name] = sha256(name.encode()).digest()
     model = world.miners["alice"]
     config = MinerConfig(8, 8)
-    miner = kind(name, world.hotkeys[name], world.parameters, model.dependencies, config, print)
+    miner = kind(
+        name,
+        world.hotkeys[name],
+        ParameterHistory(world.parameters),
+        model.dependencies,
+        config,
+        print,
+    )
     world.miners = {name: miner}
     return miner
 

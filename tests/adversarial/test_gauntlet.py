@@ -23,6 +23,7 @@ from assay.gauntlet.measuring import (
 from assay.gauntlet.sampling_attacks import Honest
 from assay.gauntlet.table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
 from assay.protocol import Reason
+from tests.adversarial.conftest import LAB_GROUPS, make_lab
 from tests.gauntlet.steering import bound_gain, find_best_share, measure_steering
 
 #: Strategies whose rollouts are almost always the honest ones, so that eight groups show nothing.
@@ -119,7 +120,8 @@ def accept_everything(monkeypatch):
     monkeypatch.setattr(judging, "_find_structural_faults", lambda *_: iter(()))
 
 
-def test_with_a_blind_judge_saving_work_pays_and_the_table_says_so(lab, monkeypatch):
+def test_with_a_blind_judge_saving_work_pays_and_the_table_says_so(tmp_path, monkeypatch):
+    lab = make_lab(tmp_path, 2 * LAB_GROUPS)  # a third more is earned: three errors must be less
     accept_everything(monkeypatch)
     saving = {"int4 weights", "smaller model", "honest for half", "prefill only"}
     kinds = [kind for kind in STRATEGIES if kind.title in saving or kind in LEGAL]

@@ -22,6 +22,7 @@ from assay.neurons.validator.journal import Journal, WindowProgress
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Beacon, Block, Reason
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_window
 from assay.verification import GroupValue, Ledger, Seat, Statistics, Verdict
 from tests.adversarial.mortal import HOTKEYS, NETUID, Killed, Mortal, make_parameters
@@ -247,7 +248,9 @@ VERDICTS = st.builds(
 @settings(max_examples=50)
 def test_a_verdict_comes_back_as_it_was(verdict, asked_at, seconds):
     database, parameters = Database(), make_parameters()
-    journal = Journal(database, HOTKEYS["alice"], parameters, WindowProgress(0, 0))
+    journal = Journal(
+        database, HOTKEYS["alice"], ParameterHistory(parameters), WindowProgress(0, 0)
+    )
     challenge = Challenge(3, Block(9, bytes(32), 1), Beacon(7, bytes(48)), bytes(32), parameters)
     ledger = Ledger(2, (0.1, float("-inf")))
     account = (24, Seat(1, 0))
@@ -269,7 +272,9 @@ def test_what_the_audit_found_stays_beside_what_the_samples_say():
     """After a restart nothing is judged into the ledger again, and what had been withheld before is
     forgotten once it has been shown."""
     database, parameters = Database(), make_parameters()
-    journal = Journal(database, HOTKEYS["alice"], parameters, WindowProgress(0, 0))
+    journal = Journal(
+        database, HOTKEYS["alice"], ParameterHistory(parameters), WindowProgress(0, 0)
+    )
     challenge = Challenge(3, Block(9, bytes(32), 1), Beacon(7, bytes(48)), bytes(32), parameters)
     journal.open_window(challenge, 4)
     account, ledger = (24, Seat(1, 0)), Ledger(2, (0.1,))
@@ -301,7 +306,9 @@ def test_what_the_audit_found_stays_beside_what_the_samples_say():
 
 def test_a_context_comes_back_with_the_hashes_that_its_record_names(world):
     database = Database()
-    journal = Journal(database, HOTKEYS["alice"], world.parameters, WindowProgress(0, 0))
+    journal = Journal(
+        database, HOTKEYS["alice"], ParameterHistory(world.parameters), WindowProgress(0, 0)
+    )
     context = world.contexts[1]
     block, beacon = context.challenge_block, context.challenge
     challenge = Challenge(1, block, beacon, context.checkpoint, world.parameters)
@@ -330,19 +337,19 @@ def test_another_hotkeys_or_subnets_journal_is_refused(tmp_path, monkeypatch):
         *((HOTKEYS["validator"], rules) for rules in others),
     ):
         with pytest.raises(JournalError, match="a folder of its own"):
-            Journal(mortal.database, hotkey, rules, WindowProgress(0, 0))
+            Journal(mortal.database, hotkey, ParameterHistory(rules), WindowProgress(0, 0))
 
 
 def test_a_journal_that_names_no_subnet_goes_on_under_its_parameters_alone():
     """As programs before wrote it: which subnet its weights were for, nobody can say."""
     database, parameters = Database(), make_parameters()
-    Journal(database, HOTKEYS["alice"], parameters, WindowProgress(0, 7))
+    Journal(database, HOTKEYS["alice"], ParameterHistory(parameters), WindowProgress(0, 7))
     database.execute("DELETE FROM subnet")
     others = replace(parameters, work=replace(parameters.work, audited_rollouts=5))
     with pytest.raises(JournalError, match="a folder of its own"):
-        Journal(database, HOTKEYS["alice"], others, WindowProgress(0, 9))
-    Journal(database, HOTKEYS["alice"], parameters, WindowProgress(0, 0))
-    journal = Journal(database, HOTKEYS["alice"], others, WindowProgress(2, 9))
+        Journal(database, HOTKEYS["alice"], ParameterHistory(others), WindowProgress(0, 9))
+    Journal(database, HOTKEYS["alice"], ParameterHistory(parameters), WindowProgress(0, 0))
+    journal = Journal(database, HOTKEYS["alice"], ParameterHistory(others), WindowProgress(2, 9))
     assert journal.load_progress() == WindowProgress(2, 9)
     database.close()
 
@@ -350,7 +357,9 @@ def test_a_journal_that_names_no_subnet_goes_on_under_its_parameters_alone():
 def test_an_epochs_ledgers_are_forgotten_when_it_is_settled():
     """Kept, they would fill the file; carried over, they would be held against another epoch."""
     database, parameters = Database(), make_parameters()
-    journal = Journal(database, HOTKEYS["alice"], parameters, WindowProgress(0, 0))
+    journal = Journal(
+        database, HOTKEYS["alice"], ParameterHistory(parameters), WindowProgress(0, 0)
+    )
     verdict = Verdict(3, HOTKEYS["bob"], Reason.NO_COMMITMENT, "")
     for epoch in (24, 36):
         journal.put_verdict(verdict, 9, 0.0, (epoch, Seat(1, 0)), Ledger(2, (0.1,)))
@@ -449,7 +458,7 @@ def test_with_real_files_and_the_real_judge(fresh_world, tmp_path, monkeypatch):
         databases.append(Database(tmp_path / "validator.sqlite"))
         return Validator(
             world.hotkeys["owner"],
-            world.parameters,
+            ParameterHistory(world.parameters),
             world.sources,
             databases[-1],
             lambda context: None,

@@ -19,6 +19,7 @@ from assay.protocol import (
     encode_ss58,
     parse_commitment,
 )
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.record import NOTHING, compute_record_bytes_max, make_latest_name
 from tests.adversarial.mortal import HOTKEYS, LOCATOR, TIMING, Mortal
 
@@ -48,7 +49,7 @@ def lose_database(mortal):
 
 def recover(mortal):
     """As `assay validate` begins."""
-    author = Author("assay test", mortal.parameters.digest, VALIDATOR)
+    author = Author("assay test", ParameterHistory(mortal.parameters), VALIDATOR)
     database = Database(mortal.folder / "validator.sqlite")
     book = RecordBook(database, mortal.real, author, TIMING.tempo, mortal.store, LOCATOR)
     book.recover(compute_record_bytes_max(mortal.parameters))

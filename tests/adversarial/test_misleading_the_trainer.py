@@ -13,6 +13,7 @@ from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.neurons.miner.miner import Miner
 from assay.neurons.session.window_reader import get_checkpoint_digest
 from assay.protocol import Phase, parse_commitment
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
 from assay.training import LearnConfig, Learner
 from assay.verification import trial
@@ -101,7 +102,12 @@ def test_junk_beyond_the_audit_teaches_nothing(fresh_world, junk):
             return groups
 
     world.miners["bob"] = OneJunkGroup(
-        "bob", honest.hotkey, world.parameters, honest.dependencies, honest.config, print
+        "bob",
+        honest.hotkey,
+        ParameterHistory(world.parameters),
+        honest.dependencies,
+        honest.config,
+        print,
     )
     (lesson,) = teach_once(world, LearnConfig(epochs=1))
     assert len(lesson.rewards) == honest.config.groups  # Alice's alone

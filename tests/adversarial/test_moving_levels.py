@@ -14,6 +14,7 @@ from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol import StepSuccess
+from assay.protocol.amendment import ParameterHistory
 from tests.adversarial.test_reexecuting_steps import LEARNING, get_steps
 from tests.adversarial.trainer_bench import Calls, RecordedChain
 
@@ -75,7 +76,12 @@ class Course:
         )
         hotkey = self.world.hotkeys["trainer"]
         self.trainer = Trainer(
-            hotkey, self.world.parameters, sources, config, self.lessons.append, self.said.append
+            hotkey,
+            ParameterHistory(self.world.parameters),
+            sources,
+            config,
+            self.lessons.append,
+            self.said.append,
         )
         self.trainer.step()
 
@@ -89,7 +95,7 @@ class Course:
     def restart(self):
         self.trainer.close()
         self.models = CheckpointFolder(self.folder / "models")
-        self.held_out = HeldOut(self.world.parameters, PROBLEMS)
+        self.held_out = HeldOut(ParameterHistory(self.world.parameters), PROBLEMS)
         self.start()
         return self
 
@@ -118,7 +124,7 @@ class Course:
 
 
 def make_course(world, folder, problems=PROBLEMS):
-    return Course(world, folder, HeldOut(world.parameters, problems))
+    return Course(world, folder, HeldOut(ParameterHistory(world.parameters), problems))
 
 
 def test_solved_problems_make_the_next_ones_harder(world, tmp_path, eager):
@@ -169,15 +175,18 @@ def test_too_few_of_them_move_nothing_and_that_is_said_once(world, tmp_path):
 class Boaster(HeldOut):
     """Says that all was solved."""
 
-    def count(self, checkpoint):
+    def count(self, checkpoint, window):
         """What it says."""
-        return tuple(replace(count, solved=count.asked) for count in super().count(checkpoint))
+        counts = super().count(checkpoint, window)
+        return tuple(replace(count, solved=count.asked) for count in counts)
 
 
 def test_a_trainer_that_makes_success_up(world, tmp_path, eager):
     """Levels that suit a friend's model follow from counts that nobody else finds."""
     eager(climb=700, descend=0)
-    course = Course(world, tmp_path, Boaster(world.parameters, PROBLEMS)).run(window=1)
+    course = Course(world, tmp_path, Boaster(ParameterHistory(world.parameters), PROBLEMS)).run(
+        window=1
+    )
     assert course.levels == [(6, 7)]
     finding = course.verify(course.steps[0])
     assert not finding.equal

@@ -28,6 +28,7 @@ from assay.protocol import (
     make_score_tree,
     parse_commitment,
 )
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import encode
 from assay.protocol.record import (
     NOTHING,
@@ -303,11 +304,11 @@ def test_a_stranger_comes_to_the_same_verdicts_and_witnesses(fresh_world, tmp_pa
     """From published bytes alone, with another implementation of the reference."""
     world, database = fresh_world, Database()
     validator, records = world.hotkeys["validator"], open_folder(tmp_path / "record")
-    author = Author(get_software(), world.parameters.digest, validator)
+    author = Author(get_software(), ParameterHistory(world.parameters), validator)
     tempo = world.parameters.timing.tempo
     neuron = Validator(
         validator,
-        world.parameters,
+        ParameterHistory(world.parameters),
         world.sources,
         database,
         *[lambda _: None] * 3,

@@ -29,6 +29,7 @@ from assay.neurons.trainer.lessons import choose_external, generate_own
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig, read_config
 from assay.protocol import encode_ss58
+from assay.protocol.amendment import ParameterHistory
 from assay.training import LearnConfig, LossConfig, compute_advantages
 from tests.adversarial.trainer_bench import Calls, RecordedChain
 
@@ -49,7 +50,12 @@ def train(world, folder, **changes):
     chain = RecordedChain(world.chain, world.hotkeys["trainer"], Calls())
     sources = replace(world.sources, chain=chain, checkpoints=CheckpointFolder(folder / "models"))
     trainer = Trainer(
-        world.hotkeys["trainer"], world.parameters, sources, config, lessons.append, said.append
+        world.hotkeys["trainer"],
+        ParameterHistory(world.parameters),
+        sources,
+        config,
+        lessons.append,
+        said.append,
     )
     trainer.step()  # at block 0
     chain.head = world.chain.get_head()

@@ -25,6 +25,7 @@ from assay.cli.app import app
 from assay.network import open_folder
 from assay.network.files import hold_folder
 from assay.neurons.trainer.held_out import HeldOut
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import OperatorError
 from tests.adversarial.test_moving_levels import Course, few_groups
 from tests.adversarial.test_reexecuting_steps import get_steps
@@ -41,7 +42,9 @@ def public(world):
 
 def _make_public(world, folder):
     store = open_folder(folder / "store")
-    course = Course(world, folder, HeldOut(world.parameters, 8), store=store).run()
+    course = Course(
+        world, folder, HeldOut(ParameterHistory(world.parameters), 8), store=store
+    ).run()
     course.trainer.step()  # uploads the second
     assert course.trainer.course.uploaded
     (folder / "owner").mkdir()
@@ -93,7 +96,7 @@ def test_without_the_optimisers_state_a_later_step_is_no_verdict(public, verify,
     assert "publish_states" in result.output
     made = Course.load(public, step.child).manifest
     steps, store = StepFolder(public / "steps"), open_folder(mine / "store")
-    assert publish_step(store, steps, made, world.parameters, with_state=True) == []
+    assert publish_step(store, steps, made, with_state=True) == []
     assert verify(mine / "store", step, mine / "mine").exit_code == 0
 
 
@@ -102,7 +105,7 @@ def test_what_is_too_large_is_left_out_and_said(public, mine, world, monkeypatch
     monkeypatch.setitem(step_store.OBJECTS, ".parquet", ("step.parquet", 100))
     made = Course.load(public, step.child).manifest
     store = open_folder(mine / "store")
-    (line,) = publish_step(store, StepFolder(public / "steps"), made, world.parameters, False)
+    (line,) = publish_step(store, StepFolder(public / "steps"), made, with_state=False)
     assert "more than 100" in line
     assert {name.rpartition("/")[2] for name in store.list("steps")} == {"step.json"}
 

@@ -18,6 +18,7 @@ from assay.network import StoreError, open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.session.neuron_session import NetworkMonitor
 from assay.protocol import Reason
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_window
 from assay.training import GENESIS
 from tests.adversarial.conftest import LOCATOR
@@ -90,6 +91,8 @@ def make_monitor(world, checkpoints):
     monitor = NetworkMonitor(
         SimpleNamespace(
             chain=world.chain,
+            followed=SimpleNamespace(pending=None),
+            history=ParameterHistory(world.parameters),
             parameters=world.parameters,
             sources=SimpleNamespace(checkpoints=checkpoints),
         )
@@ -121,7 +124,9 @@ def test_a_switch_at_the_window_boundary_without_a_restart(fresh_world, child):
         world.chain, world.beacons, mine, world.sources.stores[LOCATOR], LOCATOR
     )
     config = MinerConfig(2, 2)
-    miner = Miner("alice", world.hotkeys["alice"], world.parameters, outside, config, print)
+    miner = Miner(
+        "alice", world.hotkeys["alice"], ParameterHistory(world.parameters), outside, config, print
+    )
     watched = Watched(replace(world, sources=replace(world.sources, checkpoints=judge)))
     validator = watched.validator
     neurons = [miner, validator]

@@ -9,6 +9,7 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import HALF, HeldOutPoint, LearningMonitor, LearningMonitorError
+from assay.protocol.amendment import ParameterHistory
 from assay.training import LearnStats
 
 STATS = LearnStats(2, 0, 1, 10, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0)
@@ -18,7 +19,9 @@ def make_monitor(world, folder, said, problems=32, opened=()):
     checkpoints = CheckpointFolder(folder / "models")
     checkpoints.add(world.checkpoint.folder, world.checkpoint.digest)
     checkpoints.opened.update(opened)
-    return LearningMonitor(folder, checkpoints, HeldOut(world.parameters, problems), said.append)
+    return LearningMonitor(
+        folder, checkpoints, HeldOut(ParameterHistory(world.parameters), problems), said.append
+    )
 
 
 def make_lesson(world, number=0, reward=500_000):

@@ -11,6 +11,7 @@ from assay.network.chain.chain_values import STATE_BLOCKS
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol import parse_commitment
+from assay.protocol.amendment import ParameterHistory
 from assay.training import GENESIS, LearnConfig
 
 LOCATOR = "test:trainer"
@@ -148,7 +149,7 @@ class Bench:
         )
         self.trainer = Trainer(
             self.hotkey,
-            parameters or self.world.parameters,
+            ParameterHistory(parameters or self.world.parameters),
             sources,
             replace(config, **changes),
             self.lessons.append,

@@ -25,7 +25,7 @@ class Watched:
         self.windows, self.settlements = [], []
         self.validator = Validator(
             world.hotkeys[name],
-            world.parameters,
+            world.history,
             world.sources,
             database or Database(),
             lambda context: None,
@@ -57,7 +57,7 @@ def teach_once(world, config):
     lessons = []
     trainer = Trainer(
         world.hotkeys["trainer"],
-        world.parameters,
+        world.history,
         world.sources,
         TrainerConfig(config, "test:store", last_window=0),
         lessons.append,

@@ -14,8 +14,6 @@ from assay.artifacts.discovery import (
     PARAMETERS_BYTES_MAX,
     DiscoveryError,
     fetch_parameters,
-    find_parameters,
-    has_parameters_changed,
     make_mirrors,
     publish_parameters,
 )
@@ -25,6 +23,7 @@ from assay.inference import CheckpointError, load_checkpoint
 from assay.network import FolderStore, ObjectStore, StoreError, open_folder, open_store
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import ChainError
+from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol import QUICKNET, Commitment, Parameters, Tag, encode_commitment
 from assay.protocol.parameters import find_parameters_fault
@@ -47,6 +46,7 @@ class Net:
         self.beacon = LocalBeacon(b"net", GENESIS_MS, 1_000, lambda: GENESIS_MS).chain
         self.store = open_folder(folder / "store")
         self.warnings = []
+        self._programs, self._started = folder / "programs", 0
         self.parameters = make_subnet_parameters(
             self.chain, self.beacon, GENESIS, TRAINER, "arithmetic", PRESETS["demo"]
         )
@@ -55,6 +55,12 @@ class Net:
         if locator != LOCATOR:
             raise StoreError(f"{locator!r} is not a store")
         return self.store
+
+    def follow(self, open_store=None, program: str | None = None) -> ParameterFollower:
+        """A program that starts; each has a folder of its own unless it is named."""
+        self._started += 1
+        folder = self._programs / (program or str(self._started))
+        return ParameterFollower(self.chain, open_store or self.open, folder)
 
     def publish(self, parameters: Parameters | None = None, **changes):
         arguments = {
@@ -95,15 +101,19 @@ def test_what_an_owner_publishes_another_program_finds(net, tmp_path):
     block = net.publish()
     assert net.warnings == []
     assert block == net.chain.get_head()
-    found = find_parameters(net.chain, net.open)
-    assert found == net.parameters
+    followed = net.follow()
+    found = followed.history.latest
+    assert followed.history.all == (net.parameters,)
     assert found.digest == net.parameters.digest
+    assert found == followed.history.get(0) == followed.history.get_at(10**6)
     mirrors = make_mirrors(net.chain, found, net.open)
     elsewhere = CheckpointFolder(tmp_path / "another program", DownloadSettings(mirrors))
     genesis = elsewhere.get(found.identity.genesis_checkpoint)
     assert genesis.digest == load_checkpoint(GENESIS).digest
     assert genesis.folder.parent.name == "another program"
-    assert has_parameters_changed(net.chain, found) is None
+    followed.look()
+    assert (followed.pending, followed.note) == (None, None)
+    assert followed.history.all == (net.parameters,)
 
 
 def test_the_trainers_store_is_asked_before_the_owners(net, tmp_path):
@@ -166,7 +176,7 @@ def test_a_folder_of_another_checkpoint_is_not_uploaded(net):
 
 def test_an_owner_that_has_published_nothing(net):
     with pytest.raises(DiscoveryError, match="has published no parameters up to block 0"):
-        find_parameters(net.chain, net.open)
+        net.follow()
 
 
 @pytest.mark.parametrize(
@@ -178,22 +188,25 @@ def test_an_owner_that_has_published_nothing(net):
     ],
 )
 def test_a_slot_with_something_else(net, payload, words):
+    net.publish()
+    followed = net.follow()
     net.commit(OWNER, payload)
     with pytest.raises(DiscoveryError, match=words):
-        find_parameters(net.chain, net.open)
-    assert "withdrawn" in has_parameters_changed(net.chain, net.parameters)
+        net.follow()
+    with pytest.raises(DiscoveryError, match="withdrawn"):
+        followed.look()
 
 
 def test_a_store_that_nobody_can_open(net):
     net.commit_to(net.parameters.digest, locator="file:///nowhere/at/all")
     with pytest.raises(DiscoveryError, match="does not exist"):
-        find_parameters(net.chain, open_store)
+        net.follow(open_store)
 
 
 def test_a_store_without_the_parameters(net):
     net.commit_to(net.parameters.digest)
     with pytest.raises(DiscoveryError, match="publish the parameters there again"):
-        find_parameters(net.chain, net.open)
+        net.follow()
 
 
 @pytest.mark.parametrize(
@@ -210,7 +223,7 @@ def test_garbage_in_the_place_of_parameters(net, data, words):
     net.commit_to(net.parameters.digest)
     net.store.put(make_parameters_name(net.parameters.digest), data)
     with pytest.raises(DiscoveryError, match=words):
-        find_parameters(net.chain, net.open)
+        net.follow()
 
 
 def test_other_parameters_under_the_digest(net):
@@ -219,7 +232,7 @@ def test_other_parameters_under_the_digest(net):
     net.store.put(name, json.dumps(looser.to_json()).encode())
     net.commit_to(net.parameters.digest)
     with pytest.raises(DiscoveryError, match="other parameters"):
-        find_parameters(net.chain, net.open)
+        net.follow()
 
 
 def test_parameters_by_which_nobody_can_run(net):
@@ -238,7 +251,7 @@ def test_parameters_of_another_network(net, field, value, words):
     publish_parameters(net.store, foreign)
     net.commit_to(foreign.digest)
     with pytest.raises(DiscoveryError, match=words):
-        find_parameters(net.chain, net.open)
+        net.follow()
     with pytest.raises(DiscoveryError, match=words):
         net.publish(foreign)
 
@@ -325,9 +338,9 @@ def test_a_publication_that_is_cut_off_is_repeated(net, monkeypatch):
         with pytest.raises(ChainError, match="no space"):
             net.publish()
     with pytest.raises(DiscoveryError, match="published no parameters"):
-        find_parameters(net.chain, net.open)
+        net.follow()
     net.publish()
-    assert find_parameters(net.chain, net.open) == net.parameters
+    assert net.follow().history.all == (net.parameters,)
 
 
 # --- changes
@@ -337,11 +350,16 @@ def test_other_parameters_are_another_network(net):
     net.publish()
     changed = change_parameters(net.parameters, {"work": {"group_cap": 512}})
     assert changed.digest != net.parameters.digest
+    followed = net.follow(program="running")
     net.publish(changed)
-    said = has_parameters_changed(net.chain, net.parameters)
-    assert changed.digest.hex()[:16] in said
-    assert "another network" in said
-    assert has_parameters_changed(net.chain, changed) is None
+    with pytest.raises(DiscoveryError, match="another network") as raised:
+        followed.look()
+    assert changed.digest.hex()[:16] in str(raised.value)
+    assert followed.history.all == (net.parameters,)
+    for program in ("running", "new"):  # started again, it joins the other one
+        joined = net.follow(program=program)
+        joined.look()
+        assert joined.history.all == (changed,)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -352,6 +370,8 @@ def test_presets_have_no_fault_and_come_back_as_they_were(net, name, environment
     )
     assert find_parameters_fault(parameters) is None
     assert parameters.timing.slot_ms == 250
+    slots = PRESETS[name].timing.beacon_delay_ms / PRESETS[name].timing.slot_ms
+    assert parameters.timing.beacon_delay_ms == 250 * slots
     assert parameters.timing.tempo == 24
     assert parameters.identity.owner_uid == 0
     again = Parameters.from_json(json.loads(json.dumps(parameters.to_json())))
@@ -435,4 +455,4 @@ def test_a_published_folder_can_be_served_by_a_plain_copy(net, tmp_path):
     net.publish()
     shutil.copytree(tmp_path / "store", tmp_path / "copy")
     copy = open_folder(tmp_path / "copy")
-    assert find_parameters(net.chain, lambda locator: copy) == net.parameters
+    assert net.follow(lambda locator: copy).history.all == (net.parameters,)

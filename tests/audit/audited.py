@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.discovery import publish_parameters
 from assay.audit.auditor import audit
 from assay.audit.bundle import open_bundle
 from assay.audit.bundle_export import export_bundle
@@ -30,6 +31,7 @@ from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.program.database import Database
 from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.validator import Validator
@@ -42,6 +44,7 @@ from assay.protocol import (
     encode_ss58,
     make_score_tree,
 )
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import encode
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.record import (
@@ -76,8 +79,13 @@ class Network:
     folder: Path
     chain: SimulatedChain
     beacons: LocalBeacon
-    parameters: object
+    history: ParameterHistory
     validators: dict
+
+    @property
+    def parameters(self):
+        """Those that it began with."""
+        return self.history.first
 
     @property
     def models(self):
@@ -94,10 +102,12 @@ class Network:
             chain=self.chain,
             beacons=self.beacons,
             parameters=self.parameters,
+            history=self.history,
             records=self.records,
             submissions=StoredSubmissions({LOCATOR: open_folder(self.folder / "store")}),
             outlines=FetchedOutlines(scratch, lambda: [ModelFolders(self.models)]),
             copies={},
+            rules=lambda _: open_folder(self.folder / "store"),
         )
         return replace(public, **changes)
 
@@ -113,12 +123,18 @@ class Network:
         )
 
 
-def play_network(folder):
+def play_network(folder, *, timing=DEMO_TIMING, announce=None, epochs=EPOCHS):
     """Six windows, three settlements, two checkpoints; two honest miners, one who cheats, and one
-    who commits and shows nothing."""
+    who commits and shows nothing.
+
+    Args:
+        announce: from the network's parameters to those that its owner's slot names later: block →
+            parameters.
+        epochs: its settlements.
+    """
     torch.set_num_threads(1)
     chain = SimulatedChain(
-        b"audited", NETUID, GENESIS_MS, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo, HOTKEYS.values()
+        b"audited", NETUID, GENESIS_MS, timing.slot_ms, timing.tempo, HOTKEYS.values()
     )
     beacons = LocalBeacon(
         b"audited", GENESIS_MS, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
@@ -132,45 +148,63 @@ def play_network(folder):
     parameters = make_demo_parameters(
         chain.genesis_hash, beacons.chain, 0, HOTKEYS["trainer"], checkpoint.digest
     )
-    parameters = replace(parameters, identity=replace(parameters.identity, burn_share=BURN))
-    publish(chain, "owner", Commitment(Tag.PARAMETERS, 0, 0, parameters.digest, LOCATOR))
+    identity = replace(parameters.identity, burn_share=BURN)
+    parameters = replace(parameters, identity=identity, timing=timing)
     store, records = open_folder(folder / "store"), open_folder(folder / "records")
+    announced = {0: parameters} | ({} if announce is None else announce(parameters))
+    owner = Owner(chain, store, announced)
+    owner.work()
+    chain.mint()
+    followed = ParameterFollower(chain, {LOCATOR: store}.__getitem__, folder / "rules")
+    history = followed.history
     outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
     config = MinerConfig(GROUPS, GROUPS, WINDOWS[-1])
     neurons = [
-        kind(name, HOTKEYS[name], parameters, outside, config, lambda _: None)
+        kind(name, HOTKEYS[name], history, outside, config, lambda _: None)
         for name, kind in (("alice", Miner), ("bob", Miner), ("mallory", FakingMiner))
     ]
     sources = JudgeSources(chain, beacons, checkpoints, {LOCATOR: store})
     validators = {}
     for name in ("liar", "rival"):
-        author = Author("assay test", parameters.digest, HOTKEYS[name])
+        author = Author("assay test", history, HOTKEYS[name])
         database = Database(folder / f"{name}.sqlite")
         tempo = parameters.timing.tempo
         book = RecordBook(database, chain, author, tempo, records, RECORDS)
         validators[name] = Validator(
-            HOTKEYS[name],
-            parameters,
-            sources,
-            database,
-            *[lambda _: None] * 3,
-            WINDOWS[-1],
-            book=book,
+            HOTKEYS[name], history, sources, database, *[lambda _: None] * 3, WINDOWS[-1], book=book
         )
-    last = make_settlement_record_name(encode_ss58(RIVAL), EPOCHS[-1])
+    last = make_settlement_record_name(encode_ss58(RIVAL), epochs[-1])
     while not (folder / "records" / last).exists():
-        _play_block(chain, [*neurons, *validators.values()], taught)
+        _play_block(chain, [owner, *neurons, *validators.values()], taught, followed)
         assert chain.get_head() < 200
     for _ in range(30):  # the last announcement
-        _play_block(chain, list(validators.values()), taught)
-    return Network(folder, chain, beacons, parameters, validators)
+        _play_block(chain, list(validators.values()), taught, followed)
+    return Network(folder, chain, beacons, history, validators)
+
+
+class Owner:
+    """Publishes parameters, each at its block."""
+
+    def __init__(self, chain, store, announced):
+        self._chain, self._store, self._announced = chain, store, announced
+
+    def work(self):
+        parameters = self._announced.pop(self._chain.get_head(), None)
+        if parameters is not None:
+            publish_parameters(self._store, parameters)
+            slot = parameters.start.window, 0, parameters.digest, LOCATOR
+            publish(self._chain, "owner", Commitment(Tag.PARAMETERS, *slot))
+
+    def step(self):
+        self.work()
+        return False
 
 
 def publish(chain, name, commitment):
     chain.set_commitment(HOTKEYS[name], encode_commitment(commitment))
 
 
-def _play_block(chain, neurons, taught):
+def _play_block(chain, neurons, taught, followed):
     chain.mint()
     window, offset = divmod(chain.get_head(), DEMO_TIMING.window_blocks)
     if offset in (4, 10):  # another one first: at another block it is another commitment
@@ -178,6 +212,7 @@ def _play_block(chain, neurons, taught):
         publish(chain, "nora", Commitment(Tag.MINER, window, 3, root, LOCATOR))
     if chain.get_head() == TAUGHT_AT:
         publish(chain, "trainer", Commitment(Tag.CHECKPOINT, 1, 0, taught.digest, LOCATOR))
+    followed.look()
     for neuron in neurons:
         while neuron.step():
             pass
@@ -219,7 +254,7 @@ class Liar:
         raw: name → bytes published in place of a record's.
     """
 
-    parameters: object
+    history: ParameterHistory
     chain: object
     windows: dict
     settlements: dict
@@ -285,7 +320,7 @@ class Liar:
             fields |= {"previous": before.digest, "previous_epoch": before.epoch}
         record = self._replace(record, fields)
         pairs = [(score.hotkey, score.score) for score in record.scores]
-        identity = self.parameters.identity
+        identity = self.history.get(max((w.window for w in counted), default=0)).identity
         weights = compute_weights(
             {score.uid: score.score for score in record.scores},
             identity.owner_uid,
@@ -347,7 +382,7 @@ class Shelf(dict):
         return data
 
 
-def read_records(objects, name="liar"):
+def read_records(objects, name="liar", epochs=EPOCHS):
     """Window → record and epoch → record, of what a validator has published."""
     address = encode_ss58(HOTKEYS[name])
     windows = {
@@ -356,7 +391,7 @@ def read_records(objects, name="liar"):
     }
     settlements = {
         e: decode_settlement_record(objects.get(make_settlement_record_name(address, e), 1 << 20))
-        for e in EPOCHS
+        for e in epochs
     }
     return windows, settlements
 

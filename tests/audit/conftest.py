@@ -33,4 +33,4 @@ def models(network):
 @pytest.fixture
 def liar(network, public):
     windows, settlements = read_records(public.records)
-    return Liar(public.parameters, network.chain, windows, settlements)
+    return Liar(public.history, network.chain, windows, settlements)

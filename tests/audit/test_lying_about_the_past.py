@@ -43,7 +43,7 @@ def test_a_record_is_rewritten_behind_what_the_chain_binds(public, liar):
 
 def test_different_readers_are_shown_different_records(public, liar):
     """Both sets agree with themselves; on chain there is room for one."""
-    one = Liar(liar.parameters, liar.chain, dict(liar.windows), dict(liar.settlements))
+    one = Liar(liar.history, liar.chain, dict(liar.windows), dict(liar.settlements))
     one.change_row(0, "alice", reason=Reason.SAMPLING_MISMATCH, values=(), score=0)
     one.agree()
     liar.agree()

@@ -15,6 +15,7 @@ from assay.network.chain import ForgottenError
 from assay.network.store import ReadableStores, StoreError
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol import Commitment, Outcome, Reason, Tag, encode_commitment, encode_ss58
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.record import NOTHING, make_latest_name
 from tests.audit.audited import (
     EPOCHS,
@@ -256,7 +257,10 @@ class Change:
         name = make_parameters_name(self.before.digest)
         shelf = Shelf({} if kept is None else {name: json.dumps(kept.to_json()).encode()})
         changes["chain"] = Showing(chain, {HOTKEYS["owner"]: self.slot}, since=74)
-        return replace(self.public, parameters=self.after, rules=lambda slot: shelf, **changes)
+        history = ParameterHistory(self.after)
+        return replace(
+            self.public, parameters=self.after, history=history, rules=lambda slot: shelf, **changes
+        )
 
 
 @pytest.fixture
@@ -280,7 +284,12 @@ def test_earlier_parameters_that_are_not_to_be_had_leave_it_open_and_nobody_accu
         (replace(nowhere, rules=None), "no store is asked"),
         (nowhere, "publish the parameters there again"),
         (change.make_public(network.chain, change.after), "holds other parameters"),
-        (replace(change.make_public(network.chain, change.before), parameters=late), "windows"),
+        (
+            replace(
+                change.make_public(network.chain, change.before), history=ParameterHistory(late)
+            ),
+            "windows",
+        ),
     ):
         report = audit(public, LIAR, range(1, 2))
         assert list_differences(report) == []
@@ -291,7 +300,7 @@ def test_earlier_parameters_that_are_not_to_be_had_leave_it_open_and_nobody_accu
 
 def test_who_judges_by_parameters_that_are_not_in_force_yet(change, liar):
     """By those to come, which everybody looks with now: in the weights, and in its own words."""
-    liar.parameters = change.after
+    liar.history = ParameterHistory(change.after)
     liar.agree()
     records = Shelf(liar.list_objects())
     public = change.make_public(liar.make_chain(), change.before, records=records)
@@ -366,7 +375,7 @@ def test_the_hint_is_rolled_back_to_what_was_honest(public, liar):
         liar.raw = {} if hint is None else {name: hint}
         records = Shelf(liar.list_objects())
         if hint in (b'{"epoch": 48}', None):
-            assert find_newest(records, LIAR, public.parameters, announced) == range(4, 6)
+            assert find_newest(records, LIAR, public.history, announced) == range(4, 6)
         else:
             with pytest.raises(ConfigError, match="does not say what is newest"):
-                find_newest(records, LIAR, public.parameters, announced)
+                find_newest(records, LIAR, public.history, announced)

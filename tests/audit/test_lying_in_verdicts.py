@@ -38,7 +38,7 @@ def copy_anothers_verdicts(liar):
 
 
 def invent_a_witness(liar):
-    liar.change_row(1, "alice", witness=bytes(16))
+    liar.change_row(1, "alice", witness=bytes(32))
 
 
 def shift_a_witness_by_two(liar):
@@ -63,7 +63,7 @@ MODEL_LIES = [
     (give_another_reason, "verdicts", "says LOGPROB_MISMATCH, and it is SKETCH_MISMATCH"),
     (copy_anothers_verdicts, "witness", "it did not run one, or copied another's"),
     (invent_a_witness, "witness", "it did not run one, or copied another's"),
-    (shift_a_witness_by_two, "witness", "1 of 16 bytes"),
+    (shift_a_witness_by_two, "witness", "1 of 32 bytes"),
     (declare_a_good_checkpoint_void, "checkpoint", "it can be used"),
 ]
 

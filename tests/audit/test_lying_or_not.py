@@ -34,6 +34,15 @@ def test_a_file_that_is_there_may_not_have_been(reason, public, liar):
     assert f"says {reason}; the file that is served now is whole" in notes
 
 
+def test_a_sample_that_is_there_may_not_have_been(public, liar):
+    """With the witness of an audit that has found nothing."""
+    liar.change_row(1, "alice", reason=Reason.MALFORMED, values=(), score=0)
+    liar.agree()
+    report = audit_liar(public, liar)
+    assert list_differences(report) == []
+    assert report.windows[1].words == 1
+
+
 def test_a_file_that_is_gone_is_not_a_lie_and_not_a_match(public, liar):
     """Nora showed nothing and is paid: what she committed to is not there to say otherwise."""
     row = liar.get_row(1, "alice")

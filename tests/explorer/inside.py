@@ -34,7 +34,7 @@ def look_into(folder, index=None, ledger=None, **settings):
         asked = ExplorerRequest(Settings(explorer={"dir": folder, **settings}, **sections), None)
         source = open_source(asked, stack, lambda: None, lambda lack: None)
         subject = source.subject
-        kept = Index(index, subject.validator, subject.parameters.digest)
+        kept = Index(index, subject.validator, subject.history.first.digest)
         stack.callback(kept.close)
         app, events, indexer = make_app(subject, kept, source.sources)
         indexer.step()

@@ -16,6 +16,7 @@ from assay.explorer import Index
 from assay.explorer.indexing import Indexer
 from assay.explorer.ports import ShownRecord
 from assay.protocol import Parameters, decode_ss58
+from assay.protocol.amendment import ParameterHistory
 
 _CONNECT = sqlite3.connect
 
@@ -38,7 +39,7 @@ def kill_at(count):
 
 
 def fill(subject, path):
-    index = Index(path, subject.validator, subject.parameters.digest)
+    index = Index(path, subject.validator, subject.history.first.digest)
     Indexer(subject, index, lambda: None).step()
     index.close()
 
@@ -60,7 +61,7 @@ def main():
     (validator,) = (place.name for place in (folder / "record").iterdir())
     subject = ShownRecord(
         decode_ss58(validator),
-        Parameters.from_json(json.loads(rules.read_text())),
+        ParameterHistory(Parameters.from_json(json.loads(rules.read_text()))),
         Files(folder / "record"),
         "here",
     )

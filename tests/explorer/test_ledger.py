@@ -59,7 +59,7 @@ def test_half_of_a_ledger_is_refused(changes, said):
     own = {"endpoint": "https://node", "chain_id": 42, "contract": CONTRACT} | changes
     settings = Settings(ledger=own, chain={"network": "ws://127.0.0.1:9944"})
     with pytest.raises(ConfigError, match=said):
-        find_ledger(settings, bytes(32), make_parameters())
+        find_ledger(settings, bytes(32), 1)
 
 
 def test_the_command_shows_no_key_of_an_endpoint():
@@ -131,7 +131,7 @@ def test_a_head_that_was_a_lie_once_is_forgotten(heads, monkeypatch):
 def test_an_evm_node_that_has_no_address_is_told_without_its_key(endpoint):
     own = {"endpoint": endpoint, "chain_id": 42, "contract": CONTRACT}
     with pytest.raises(ConfigError, match="https://host") as told:
-        find_ledger(Settings(ledger=own), bytes(32), make_parameters())
+        find_ledger(Settings(ledger=own), bytes(32), 1)
     assert "SECRET" not in str(told.value)
 
 
@@ -146,5 +146,5 @@ def test_an_evm_node_that_has_no_address_is_told_without_its_key(endpoint):
 )
 def test_pages_name_an_evm_node_by_its_host(endpoint, shown):
     own = {"endpoint": endpoint, "chain_id": 42, "contract": CONTRACT}
-    events = LedgerEvents(find_ledger(Settings(ledger=own), bytes(32), make_parameters()), print)
+    events = LedgerEvents(find_ledger(Settings(ledger=own), bytes(32), 1), print)
     assert events.get_reading().node == shown

@@ -69,7 +69,7 @@ def test_names_and_sentences_of_statistics_are_cut(run):
 
     window, hotkey = change_statistics(run, fill)
     with look_into(run) as inside:
-        work = inside.source.subject.parameters.work
+        work = inside.source.subject.get_parameters(window).work
         subject = inside.source.subject
         verdicts = subject.reader.get_statistics(window, work)
         assert max(map(len, verdicts)) <= 64

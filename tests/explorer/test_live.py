@@ -250,7 +250,7 @@ def test_a_run_is_shown_before_it_has_settled_anything(demo, tmp_path, place, mo
         assert inside.get("/index.json").json()["live"]["trouble"] is None, "it may take a while"
         monkeypatch.undo()
         found = inside.get("/index.json").json()
-        timing = inside.source.subject.parameters.timing
+        timing = inside.source.subject.history.first.timing
         live = found["live"]
         assert (live["head"], live["program"]) == (150, "the demo: mining")
         assert live["window"] == 150 // timing.window_blocks

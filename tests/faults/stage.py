@@ -25,7 +25,14 @@ from tests.killing.stage import NEURONS, PATIENCE_S, ROLES, Actor, Run, Stage, f
 
 #: Time for many faults in each phase, each at a block of its own where it takes one.
 FAULT_TIMING = replace(
-    TIMING, window_blocks=47, commit_offset=14, audit_offset=15, fetch_end=24, verdict_end=25
+    TIMING,
+    window_blocks=47,
+    commit_offset=14,
+    audit_offset=15,
+    sample_offset=17,
+    fetch_end=23,
+    mirror_end=24,
+    verdict_end=25,
 )
 #: Block → what strikes there, one after the other.
 Plan = Mapping[int, Sequence[Strike]]

@@ -13,6 +13,7 @@ from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.miner.mining_history import MiningHistory
 from assay.neurons.miner.work_database import WorkDatabase
 from assay.protocol import encode_ss58
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet.presets import NETUID, make_demo_parameters
@@ -143,7 +144,14 @@ class Subnet:
             names = ("chain", "beacons", "store", "workbook", "history")
             fused = {name: Fused(getattr(reached, name), fuse) for name in names}
             reached = replace(reached, **fused)
-        return kind("alice", ALICE, self.parameters, reached, self.config, self.lines.append)
+        return kind(
+            "alice",
+            ALICE,
+            ParameterHistory(self.parameters),
+            reached,
+            self.config,
+            self.lines.append,
+        )
 
     def end(self):
         """What the kernel does for a program that is gone."""

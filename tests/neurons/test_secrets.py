@@ -26,6 +26,7 @@ from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Reason, encode_ss58
+from assay.protocol.amendment import ParameterHistory
 from tests.neurons.miner_bench import ALICE, HOTKEYS
 from tests.s3 import BUCKET, PREFIX, REGION, S3
 
@@ -79,7 +80,7 @@ def test_no_secret_leaves_the_program(
     store, locator = open_own_store(settings)
     miner = subnet.start(quick_miner, store=store, locator=locator)
     archive, published = Archive(tmp_path), []
-    author = Author("assay test", subnet.parameters.digest, VALIDATOR)
+    author = Author("assay test", ParameterHistory(subnet.parameters), VALIDATOR)
     with closing(Database(tmp_path / "validator.sqlite")) as database:
         sources = JudgeSources(subnet.chain, subnet.beacons, models, open_stores(settings.store))
         book = RecordBook(
@@ -94,7 +95,7 @@ def test_no_secret_leaves_the_program(
         with open_read_ahead(sources, store, 4) as ahead:
             validator = Validator(
                 VALIDATOR,
-                subnet.parameters,
+                ParameterHistory(subnet.parameters),
                 sources,
                 database,
                 archive.write_context,

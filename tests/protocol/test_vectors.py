@@ -153,12 +153,14 @@ PARAMETERS = {
     "environment": "name:t settings:s digest:h correctness_weight:4 quality_weight:4 "
     "satisfaction_weight:4",
     "timing": "window_blocks:4 commit_offset:4 audit_offset:4 sample_offset:4 fetch_end:4 "
-    "mirror_end:4 verdict_end:4 checkpoint_lead:4 slot_ms:4 tempo:4 beacon_delay_ms:4",
+    "mirror_end:4 verdict_end:4 checkpoint_lead:4 slot_ms:4 tempo:4 beacon_delay_ms:4 "
+    "notice_windows:4",
     "work": "group_size:2 audited_rollouts:2 valued_groups:2 sampled_rollouts:2 group_cap:4 "
     "max_tokens:4 temperature:4 prompt_share:4 value_base:8 value_mean:8 value_teach:8",
     "tests": "margin_cap:8 margin_levels:l8 alpha_inverse:4 mean_stakes:l4 level_stakes:l4 "
     "rate_inflation:1 rate_floor:8 rate_limits:l8 sketch_block_bound:4 sketch_rollout_bound:4 "
     "scale_min:8 scale_max:8 centre_ratio_max:4 logprob_rms_bound:4 logprob_max_bound:4",
+    "start": "predecessor:h window:8 checkpoint:h number:8",
 }
 
 

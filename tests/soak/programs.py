@@ -21,8 +21,10 @@ from assay.artifacts.checkpoints.checkpoint_folder import (
 from assay.artifacts.discovery import make_mirrors
 from assay.cli import neurons
 from assay.network.beacon import HttpBeacons
+from assay.network.chain import ChainError
 from assay.neurons.program import program_loop
 from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.session.resources import Account
 from assay.neurons.settings.sections import (
     MinerSettings,
@@ -163,15 +165,27 @@ class Program:
                 stack.callback(beacons.close)
             sources = JudgeSources(chain, beacons, models, stores)  # type: ignore[arg-type]
             account = Account(None, world.hotkeys[self.name], world.hotkeys[self.name])  # type: ignore[arg-type]
+            followed = self._follow(chain, stores.open)
             yield SimpleNamespace(
                 folder=folder,
                 account=account,
                 chain=chain,
+                followed=followed,
+                history=followed.history,
                 parameters=world.parameters,
                 sources=sources,
                 beacons=beacons,
                 stores=stores,
             )
+
+    def _follow(self, chain: Any, open_store: Any) -> ParameterFollower:
+        """Whoever starts a program starts it again where no node answered it."""
+        while True:
+            try:
+                return ParameterFollower(chain, open_store, self.folder / "rules")
+            except ChainError:
+                if self.wait():
+                    raise Killed from None
 
     def open_store(self) -> FaultyStore:
         """Its own."""

@@ -22,6 +22,7 @@ import torch
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, measure_manifest
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.discovery import publish_parameters
 from assay.devnet import SimulatedChain
 from assay.devnet.simulator import SimulatedRules
 from assay.inference import load_checkpoint
@@ -37,6 +38,7 @@ from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, parse_commitment
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block
@@ -160,6 +162,7 @@ class World:
         )
         small = {"group_size": 2, "audited_rollouts": 2, "valued_groups": 1, "sampled_rollouts": 1}
         self.parameters = replace(parameters, work=replace(parameters.work, **small))
+        publish_parameters(owner, self.parameters)
         locator = self.get_locator("owner")
         said = Commitment(Tag.PARAMETERS, 0, 0, self.parameters.digest, locator)
         self.chain.set_commitment(self.hotkeys["owner"], encode_commitment(said))
@@ -173,7 +176,7 @@ class World:
         models = CheckpointFolder(self.folder / "trainer" / "models")
         return Validator(
             self.hotkeys["witness"],
-            self.parameters,
+            ParameterHistory(self.parameters),
             JudgeSources(self.chain, self.beacons, models, self.stores),
             self._database,
             lambda _: None,

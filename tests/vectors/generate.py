@@ -32,6 +32,7 @@ from assay.protocol.window import Phase, compute_block, compute_round, compute_s
 HERE = Path(__file__).parent
 DATA = HERE.parent / "data"
 sys.path.insert(0, str(HERE))
+from amendments import make_amendments  # noqa: E402
 from bad_inputs import BAD_ADDRESSES  # noqa: E402
 from codes import make_bit_fields, make_prefix_codes  # noqa: E402
 from judging import make_completions, make_draws, make_logprobs, make_sampling, make_sketch  # noqa: E402
@@ -325,6 +326,7 @@ FAMILIES = {
     "commitments": make_commitments,
     "manifest": make_manifest,
     "schedule": make_schedule,
+    "amendments": make_amendments,
     "selection": make_selection,
     "context": make_context,
     "record": make_record,

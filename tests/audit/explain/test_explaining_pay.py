@@ -21,6 +21,7 @@ from assay.network.chain import ForgottenError
 from assay.neurons.miner.mining_history import MinedWindow, MiningHistory
 from assay.neurons.validator import weights_outbox
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, encode_ss58
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import MAIN_WORK
 from assay.protocol.record import make_statistics_name
 from assay.protocol.window import compute_block
@@ -61,7 +62,7 @@ def open_session(mortal, stores, chain=None):
     return SimpleNamespace(
         chain=chain or mortal.real,
         beacons=mortal.beacons,
-        parameters=mortal.parameters,
+        history=ParameterHistory(mortal.parameters),
         stores=stores,
     )
 
@@ -308,7 +309,7 @@ def test_a_strangers_sentence_sends_nothing_to_the_terminal(mortal):
         verdict["statistics"]["margin_max"] = float("nan")
         verdict["token"] = "7; rm"
     (mortal.folder / "record" / name).write_text(json.dumps(document))
-    records = open_published(mortal.store, VALIDATOR, mortal.parameters)
+    records = open_published(mortal.store, VALIDATOR, ParameterHistory(mortal.parameters), 2)
     statement = records.get_verdict(CAROL, 2)
     assert statement.reason is Reason.SKETCH_MISMATCH
     assert statement.detail.startswith("[2Jgone")

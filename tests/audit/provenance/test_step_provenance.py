@@ -24,8 +24,10 @@ from assay.cli.train_steps import ProvenanceRequest, open_provenance
 from assay.network import open_folder
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.trainer.lessons import compute_rank
-from assay.protocol import encode_ss58
+from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
+from assay.protocol.amendment import make_history
 from assay.protocol.commitment import make_object_name
+from assay.protocol.parameters import Start
 from assay.protocol.record import decode_window_record, make_record_context, make_window_record_name
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.selection import select_committed
@@ -166,6 +168,63 @@ def forge(case, one):
         for name in ("completions", "rewards", "behaviour_logprobs")
     }
     return change(one, **fields)
+
+
+def test_a_step_is_of_the_parameters_of_its_window(case):
+    """Not of those that hold later, which everybody knows already."""
+    first, window = case.alone.parameters, case.step.record.window
+    work = replace(first.work, prompt_share=1)
+    start = Start(first.digest, window + first.timing.notice_windows)
+    later = replace(first, work=work, start=start)
+    public = replace(case.public, history=make_history([first, later]))
+    found = case.trace(case.taken, public=public)
+    assert found.matched, (found.differences, found.unknown)
+    step = replace(case.step, record=replace(case.step.record, parameters=later.digest))
+    ((check, sentence),) = case.trace(case.taken, step, public).differences
+    assert check is Aspect.PARAMETERS
+    assert f"which hold from window {later.start.window} on" in sentence
+
+
+def test_a_step_whose_parameters_cannot_be_read_here_is_left_open(case):
+    history = make_history([case.alone.parameters])
+    history.stop_at(case.step.record.window, "they ask what is not here")
+    found = case.trace(case.taken, public=replace(case.public, history=history))
+    assert not found.differences
+    assert (Aspect.PARAMETERS, "they ask what is not here") in found.unknown
+
+
+def test_the_first_step_from_a_checkpoint_that_an_amendment_names(case, tmp_path):
+    """No step before it need be shown: its windows were under other parameters."""
+    first, record = case.alone.parameters, case.step.record
+    path = tmp_path / "steps" / case.step.path.name
+    path.parent.mkdir()
+    shutil.copy(case.step.path, path)
+    step = replace(case.step, path=path)
+    assert Aspect.LINK in {check for check, _ in case.trace(case.taken, step).unknown}
+    tests = replace(first.tests, alpha_inverse=2 * first.tests.alpha_inverse)
+    named = Start(first.digest, max(6, record.window), record.parent, 1)
+    history = make_history([first, replace(first, tests=tests, start=named)])
+    owner = case.alone.chain.get_owner(12 * record.window + first.timing.commit_offset)
+
+    class Deciding:
+        def __init__(self, chain):
+            self._chain = chain
+
+        def __getattr__(self, name):
+            return getattr(self._chain, name)
+
+        def get_owner(self, number):
+            return owner
+
+        def get_commitments(self, number):
+            latest = history.latest
+            said = Commitment(Tag.PARAMETERS, latest.start.window, 0, latest.digest, "test:store")
+            return {owner: encode_commitment(said)}
+
+    public = replace(case.public, chain=Deciding(case.alone.chain), history=history)
+    found = case.trace(case.taken, step, public)
+    assert Aspect.LINK in found.checked
+    assert Aspect.LINK not in {check for check, _ in found.unknown}
 
 
 def test_what_a_bundle_lacks_is_said_to_be_unchecked(case):

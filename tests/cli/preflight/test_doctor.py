@@ -5,7 +5,7 @@ import logging
 import shutil
 from collections import namedtuple
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +35,8 @@ from assay.network.chain import ChainError
 from assay.network.store import ReadableStores, open_folder
 from assay.neurons.session.session import Session
 from assay.neurons.settings.loading import ConfigError, load_settings
+from assay.protocol import Parameters
+from assay.protocol.amendment import ParameterHistory
 from assay.training import LearnConfig
 from tests.network.store.hostile import Hostile, answer
 from tests.neurons.miner_bench import ALICE, HOTKEYS, Fuse, Fused
@@ -52,6 +54,15 @@ def subnet(make_subnet):
     return subnet
 
 
+@dataclass
+class Followed:
+    """Parameters as a `ParameterFollower` has them."""
+
+    history: ParameterHistory
+    pending: Parameters | None = None
+    note: str | None = None
+
+
 def surround(subnet, role="miner", **changes):
     around = PreflightInputs(
         role=role,
@@ -61,6 +72,7 @@ def surround(subnet, role="miner", **changes):
         coldkey=ALICE,
         chain=subnet.chain,
         parameters=subnet.parameters,
+        followed=Followed(ParameterHistory(subnet.parameters)),
         beacons=subnet.beacons,
         relays=lambda: {"http://a": "", "http://b": ""},
         store=None if role == "validator" else subnet.store,
@@ -185,13 +197,40 @@ def test_a_server_that_hides_sizes_is_found_before_validators_ask_it(subnet):
             assert "HEAD" in found.remedy
 
 
+def test_parameters_to_come_are_told_and_what_is_amiss_with_them(subnet):
+    parameters = subnet.parameters
+    timing, length = parameters.timing, parameters.timing.window_blocks
+    window = subnet.chain.get_head() // length + timing.notice_windows + 1
+    pending = replace(
+        parameters,
+        start=replace(parameters.start, predecessor=parameters.digest, window=window),
+        work=replace(parameters.work, valued_groups=3),
+    )
+    followed = Followed(ParameterHistory(parameters), pending)
+    found = checks.check_amendment(subnet.chain, followed)
+    assert found.state is CheckState.OK
+    block = (window - timing.notice_windows) * length
+    for said in (f"from window {window} on", f"decided at block {block}", "valued_groups 4 → 3"):
+        assert said in found.detail
+    followed.note = "they ask what is not here"
+    assert checks.check_amendment(subnet.chain, followed).state is CheckState.WARN
+    followed.history.stop_at(window, followed.note)
+    found = checks.check_amendment(subnet.chain, followed)
+    assert found.state is CheckState.FAIL
+    assert followed.note in found.detail
+    followed = Followed(ParameterHistory(parameters))
+    followed.history.add(pending)
+    assert ", decided: " in checks.check_amendment(subnet.chain, followed).detail
+
+
 def test_what_could_not_be_opened_is_said_first_and_what_it_hides_last(subnet):
     failure = PreflightCheck("chain", CheckState.FAIL, "no node answers", "name another")
     around = PreflightInputs("miner", subnet.folder, 2)
     found = examine(around, 0, [failure])
     assert found[0] is failure
     hidden = [check.check for check in found if check.detail == "not looked at"]
-    assert hidden == ["clock", "registration", "relays", "beacon", "checkpoint", "memory", "store"]
+    chain = ["clock", "amendment", "registration"]
+    assert hidden == [*chain, "relays", "beacon", "checkpoint", "memory", "store"]
     assert all(check.remedy for check in found if check.state is not CheckState.OK)
 
 
@@ -296,7 +335,7 @@ def test_a_program_that_starts_loads_no_model_for_it(subnet, monkeypatch):
     monkeypatch.setattr(CheckpointFolder, "get", refuse)
     monkeypatch.setattr(examination, "check_beacon", refuse)
     assert states(look_briefly(surround(subnet), get_now(subnet))) == dict.fromkeys(
-        ("chain", "clock", "relays", "store", "disk"), "ok"
+        ("chain", "clock", "amendment", "relays", "store", "disk"), "ok"
     )
 
 

@@ -19,6 +19,7 @@ from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Commitment, Parameters, Phase, Reason, Tag, encode_commitment
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import parse_commitment
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block, compute_window
@@ -64,6 +65,7 @@ def test_the_honest_are_paid_and_the_cheat_is_not(own_subnet: RuntimeNet, tmp_pa
         b"loop", started, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
     )
     parameters = make_parameters(net, beacons, trainer)
+    history = ParameterHistory(parameters)
     publish(net, trainer, parameters)
     checkpoints = CheckpointFolder(tmp_path / "models")
     checkpoints.add(GENESIS, parameters.identity.genesis_checkpoint)
@@ -73,15 +75,15 @@ def test_the_honest_are_paid_and_the_cheat_is_not(own_subnet: RuntimeNet, tmp_pa
     window = compute_window(parameters.timing, start) + 1
     config = MinerConfig(GROUPS, GROUPS, window)
     miners = [
-        Miner("honest", honest, parameters, outside, config, print),
-        CheapModelMiner("cheat", cheat, parameters, outside, config, print),
+        Miner("honest", honest, history, outside, config, print),
+        CheapModelMiner("cheat", cheat, history, outside, config, print),
     ]
     net.pass_blocks(compute_block(parameters.timing, window, Phase.CHALLENGE) - start)
     sources = JudgeSources(chain, beacons, checkpoints, {LOCATOR: store})
     keep = [lambda _: None] * 3
     database = Database(tmp_path / "validator.sqlite")
     validator = Validator(
-        validating, parameters, sources, database, *keep, last_window=window, start=start
+        validating, history, sources, database, *keep, last_window=window, start=start
     )
     while not any(row.state is DeliveryState.CONFIRMED for row in list_rows(database, 9)):
         for neuron in (*miners, validator):

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
-from assay.artifacts.discovery import find_parameters, has_parameters_changed, make_mirrors
+from assay.artifacts.discovery import DiscoveryError, make_mirrors
 from assay.network import open_folder
+from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.protocol import QUICKNET
 from assay.subnet.presets import PRESETS, change_parameters
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
@@ -32,12 +35,15 @@ def test_what_an_owner_publishes_is_found_until_it_publishes_anew(net: Net, tmp_
         )
 
     block = publish(parameters)
-    assert find_parameters(chain, lambda locator: store) == parameters
+    followed = ParameterFollower(chain, lambda locator: store, tmp_path / "rules")
+    assert followed.history.all == (parameters,)
     assert publish(parameters) >= block
-    assert has_parameters_changed(chain, parameters) is None
+    followed.look()
+    assert (followed.history.all, followed.pending, followed.note) == ((parameters,), None, None)
     mirrors = make_mirrors(chain, parameters, lambda locator: store)
     models = CheckpointFolder(tmp_path / "models", DownloadSettings(mirrors))
     assert models.get(parameters.identity.genesis_checkpoint).manifest.number == 0
     publish(change_parameters(parameters, {"work": {"group_cap": 512}}))
-    assert "another network" in (has_parameters_changed(chain, parameters) or "")
+    with pytest.raises(DiscoveryError, match="another network"):
+        followed.look()
     assert warnings == []

@@ -72,7 +72,7 @@ def test_record_weights_and_ledger_agree_and_a_bundle_says_so(
     with open_audit(tmp_path / "bundle") as public:  # without any network
         assert describe_report(audit(public, LIAR, WINDOWS))["ledger_match"] is True
         # weights, scores and records written anew after they were posted
-        liar = Liar(public.parameters, network.chain, *read_records(public.records))
+        liar = Liar(public.history, network.chain, *read_records(public.records))
         row = liar.get_row(1, "alice")
         liar.change_row(1, "alice", values=(*row.values[:-1], row.values[-1] + 1))
         liar.agree()

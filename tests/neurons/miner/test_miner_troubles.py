@@ -11,8 +11,10 @@ from assay.neurons.miner import miner as module
 from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingCommitment
 from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.miner.work_database import WorkStage
-from assay.protocol import Beacon, parse_commitment
+from assay.protocol import Beacon, Phase, parse_commitment
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.window import compute_block
 from assay.training import GENESIS
 
 
@@ -244,7 +246,7 @@ def test_an_unusable_checkpoint_is_not_looked_for_again(make_subnet, quick_miner
 def test_the_next_commitment_waits_until_the_last_one_was_read(make_subnet):
     """One slot a hotkey: a quick miner would overwrite its own work before it counts."""
     subnet, sent = make_subnet(), []
-    delivery = CommitmentDelivery(subnet.chain, subnet.parameters.timing)
+    delivery = CommitmentDelivery(subnet.chain, ParameterHistory(subnet.parameters))
     delivery.add(PendingCommitment(1, lambda: sent.append(1), lambda head: None, sent.append))
     for head in (11, 12):
         delivery.step(head)
@@ -290,8 +292,12 @@ def test_a_step_that_was_slow_once_stops_no_later_window(make_subnet, quick_mine
 
 
 def test_no_time_for_any_group(make_subnet, quick_miner):
-    subnet = make_subnet(MinerConfig(4, 2, commit_margin=13))
+    subnet = make_subnet()
+    commit = compute_block(DEMO_TIMING, 0, Phase.COMMIT)
+    for _ in range(commit - subnet.config.commit_margin - 1):
+        subnet.chain.mint()
     miner = subnet.start(quick_miner)
-    subnet.run_to(miner, 13)
+    subnet.run_to(miner, commit)
     assert subnet.get_slot() is None
-    assert "no group of window 0 was finished in time" in subnet.history.get_mined()[0].note
+    mined = {mined.window: mined for mined in subnet.history.get_mined()}
+    assert "no group of window 0 was finished in time" in mined[0].note

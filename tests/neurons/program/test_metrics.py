@@ -162,7 +162,7 @@ def test_what_the_server_says_is_a_line_like_any_other(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     port = find_port()
-    with serve_metrics(str(port), "miner") as note, caplog.at_level(logging.DEBUG, "assay"):
+    with caplog.at_level(logging.DEBUG, "assay"), serve_metrics(str(port), "miner") as note:
         note({"not": "a status"})
         assert httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).status_code == 500
     [record] = caplog.records

@@ -21,11 +21,15 @@ from assay.neurons.session.chain_delivery import (
 from assay.neurons.validator import post_outbox, weights_outbox
 from assay.neurons.validator.post_outbox import PostOutbox, PostRow
 from assay.neurons.validator.weights_outbox import WeightsOutbox, WeightsRow
+from assay.protocol import QUICKNET
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import DEMO_TIMING
+from assay.subnet.presets import make_demo_parameters
 
 HOTKEY, PAYLOAD = bytes(32), b"payload"
 REFUSALS = (None, ChainError("refused"), UnknownOutcomeError("nobody said"))
 FAR = 1_000
+PARAMETERS = make_demo_parameters(bytes(32), QUICKNET, 0, bytes(32), bytes(32))
 
 
 @pytest.fixture
@@ -89,7 +93,7 @@ def drive_commitments():
         states, heads, (False, True), REFUSALS, bounds
     ):
         chain = make_slot_chain(head, stands, refusal)
-        delivery = CommitmentDelivery(chain, DEMO_TIMING)
+        delivery = CommitmentDelivery(chain, ParameterHistory(PARAMETERS))
         ignore = answer(None)
         delivery.add(PendingCommitment(0, chain.set_commitment, ignore, ignore, bound, state))
         delivery.step(head)

@@ -1,44 +1,61 @@
 """Whether it makes sense to go on: what a neuron looks at once a window."""
 
+from dataclasses import replace
 from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from assay.artifacts.discovery import DiscoveryError
 from assay.devnet import SimulatedChain, SimulatedRules
 from assay.network.chain.chain_values import TAO
 from assay.neurons.program.program_loop import ParametersChangedError
-from assay.neurons.session import neuron_session
 from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, find_longest_retry
 from assay.neurons.settings.loading import ConfigError
-from assay.protocol import Commitment, Tag, encode_commitment
-from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING
+from assay.protocol import QUICKNET, Commitment, Parameters, Phase, Tag, encode_commitment
+from assay.protocol.amendment import ParameterHistory
+from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING, Start
+from assay.protocol.window import compute_block
+from assay.subnet.presets import make_demo_parameters
 
 OWNER, SELF = (sha256(name).digest() for name in (b"owner", b"self"))
 WINDOW, TEMPO = DEMO_TIMING.window_blocks, DEMO_TIMING.tempo
 
 
 class Place:
-    """One hotkey beside a subnet whose owner's word stays the same until `changed` is set."""
+    """One hotkey beside a subnet whose owner's word stays the same until `changed` is set.
+
+    Attributes:
+        history, pending, note: as a `ParameterFollower` has them.
+    """
 
     def __init__(self, *hotkeys: bytes) -> None:
         self.chain = SimulatedChain(b"standing", 3, 0, 1_000, TEMPO, hotkeys)
         self.chain.rules = SimulatedRules(permits=True)
+        self.parameters = make_demo_parameters(
+            self.chain.genesis_hash, QUICKNET, 0, OWNER, bytes(32)
+        )
+        self.history = ParameterHistory(self.parameters)
+        self.pending: Parameters | None = None
+        self.note: str | None = None
         self.changed: str | None = None
         self.looks = 0
         self.prefetched: list[bytes] = []
 
-    def has_parameters_changed(self, *_: object) -> str | None:
+    def look(self) -> None:
+        """As a follower does."""
         self.looks += 1
-        return self.changed
+        if self.changed is not None:
+            raise DiscoveryError(self.changed)
 
     def stand(self, *, needs_permit: bool = False) -> NetworkMonitor:
-        identity = SimpleNamespace(trainer=OWNER, genesis_checkpoint=bytes(32))
         member: Any = SimpleNamespace(
             chain=self.chain,
             account=SimpleNamespace(hotkey=SELF),
-            parameters=SimpleNamespace(timing=DEMO_TIMING, identity=identity),
+            followed=self,
+            history=self.history,
+            parameters=self.parameters,
             sources=SimpleNamespace(checkpoints=SimpleNamespace(prefetch=self.prefetched.append)),
         )
         return NetworkMonitor(cast(NeuronSession, member), needs_permit=needs_permit)
@@ -48,18 +65,15 @@ class Place:
             self.chain.mint()
 
 
-@pytest.fixture
-def make_place(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def make(*hotkeys: bytes) -> Place:
-        place = Place(*hotkeys)
-        monkeypatch.setattr(neuron_session, "has_parameters_changed", place.has_parameters_changed)
-        return place
-
-    return make
+def amend(parameters: Parameters, window: int, checkpoint: bytes) -> Parameters:
+    """Others that follow them, with other levels and a checkpoint for these."""
+    start = Start(parameters.digest, window, checkpoint, 7)
+    work = replace(parameters.work, temperature=parameters.work.temperature + 1)
+    return replace(parameters, start=start, work=work)
 
 
-def test_a_uid_bought_within_a_window_counts_from_the_next_one(make_place: Any) -> None:
-    place = make_place(OWNER)
+def test_a_uid_bought_within_a_window_counts_from_the_next_one() -> None:
+    place = Place(OWNER)
     monitor = place.stand()
     with pytest.raises(ConfigError, match="holds no uid"):
         monitor.require_seat()
@@ -77,8 +91,8 @@ def test_a_uid_bought_within_a_window_counts_from_the_next_one(make_place: Any) 
     assert monitor.check() is None
 
 
-def test_a_validator_without_a_permit_is_told_and_no_other_neuron(make_place: Any) -> None:
-    place = make_place(OWNER, SELF)
+def test_a_validator_without_a_permit_is_told_and_no_other_neuron() -> None:
+    place = Place(OWNER, SELF)
     place.chain.fund(OWNER, TAO)
     place.chain.add_stake(OWNER, TAO)  # another's permit is not its own
     place.mint_to(TEMPO + WINDOW)
@@ -92,8 +106,8 @@ def test_a_validator_without_a_permit_is_told_and_no_other_neuron(make_place: An
     assert validator.check() is None
 
 
-def test_it_looks_once_a_window_and_ends_where_the_network_is_gone(make_place: Any) -> None:
-    place = make_place(OWNER, SELF)
+def test_it_looks_once_a_window_and_ends_where_the_network_is_gone() -> None:
+    place = Place(OWNER, SELF)
     monitor = place.stand()
     for block in range(1, 2 * WINDOW):
         place.mint_to(block)
@@ -106,9 +120,55 @@ def test_it_looks_once_a_window_and_ends_where_the_network_is_gone(make_place: A
         monitor.check()
 
 
-def test_what_the_trainer_publishes_is_fetched_at_once(make_place: Any) -> None:
+def test_what_is_wrong_with_an_announcement_is_told_and_hides_no_lack_of_a_seat() -> None:
+    place = Place(OWNER, SELF)
+    monitor = place.stand()
+    assert monitor.check() is None
+    place.note = "nobody follows it"
+    assert monitor.check() == place.note
+    place = Place(OWNER)
+    place.note = "nobody follows it"
+    assert "held no uid" in str(place.stand().check())
+
+
+def test_it_goes_on_until_what_it_knows_is_settled_and_no_further() -> None:
+    """Parameters that cannot be read hold from window 2 on: weights of windows 0 and 1 go out."""
+    place = Place(OWNER, SELF)
+    monitor = place.stand()
+    place.history.stop_at(2, "parameters cannot be had")
+    settled = compute_block(DEMO_TIMING, 1, Phase.VERDICT_END)
+    while not place.chain.is_epoch(settled):
+        settled += 1
+    for block in range(1, settled + TEMPO // 2):
+        place.mint_to(block)
+        monitor.check()
+    place.mint_to(settled + 2 * TEMPO)
+    with pytest.raises(ParametersChangedError, match=r"before 2 are done.*cannot be had"):
+        monitor.check()
+
+
+@pytest.mark.parametrize("decided", [False, True])
+def test_the_checkpoint_of_an_amendment_is_fetched_before_it_holds(decided: bool) -> None:
+    place = Place(OWNER, SELF)
+    monitor = place.stand()
+    amended = amend(place.parameters, place.parameters.timing.notice_windows + 1, SELF)
+    if decided:
+        place.history.add(amended)
+    else:
+        place.pending = amended
+    place.mint_to(1)
+    monitor.check()
+    assert place.prefetched == [SELF]
+    place.pending = None
+    place.prefetched.clear()
+    place.mint_to(amended.start.window * WINDOW)
+    monitor.check()
+    assert place.prefetched == []
+
+
+def test_what_the_trainer_publishes_is_fetched_at_once() -> None:
     """A few looks a window; what is no checkpoint's commitment is nothing to fetch."""
-    place = make_place(OWNER, SELF)
+    place = Place(OWNER, SELF)
     monitor = place.stand()
     place.mint_to(2 * WINDOW + 1)
     monitor.check()

@@ -151,6 +151,15 @@ const families = {
     for (const [name, files] of Object.entries(v.files)) same(name, hex(core.filesDigest(name.replace('_', '-'), files)), v.manifest[name]);
     same('tensors', hex(core.tensorRoot(v.safetensors.tensors)), v.safetensors.root);
   },
+  amendments(v) {
+    const digest = (p) => hex(hash('parameters', encode('Parameters', p)));
+    for (const a of v.amendments)
+      same(a.name, [digest(a.parameters), rules.follows(v.parameters, a.parameters, digest(v.parameters))], [a.digest, a.follows]);
+    for (const d of v.decisions) same('decision', rules.decision(v.parameters, d.window), d.block);
+    for (const f of v.in_force) same('in force', rules.inForce(v.history, f.window), Number(f.place));
+    for (const s of v.settled) same('settled', rules.settledOf(v.history, s.previous_epoch, s.epoch), s.windows);
+    for (const c of v.checkpoints) same('checkpoint', rules.checkpointOf(c.start, v.parameters.identity.genesis_checkpoint, c.slot), c.checkpoint);
+  },
   schedule(v) {
     for (const { timing, window, ...moments } of v.blocks)
       for (const [moment, at] of Object.entries(moments)) same(moment, rules.block(v.timings[timing], window, moment), at);

@@ -22,6 +22,33 @@ function settledWindows(timing, previous, epoch) {
   const windows = Array.from({ length: Number(epoch / timing.window_blocks) + 1 }, (_, w) => BigInt(w));
   return windows.map((w) => [w, block(timing, w, 'verdict_end')]).filter(([, b]) => previous < b && b <= epoch).map(([w]) => w);
 }
+// ---- section 0.1; digests in hex
+const NONE = '0'.repeat(64), text = (_, v) => (typeof v === 'bigint' ? String(v) : v);
+const equal = (a, b) => JSON.stringify(a, text) === JSON.stringify(b, text);
+function follows(old, next, digest) {
+  const { timing: t, start: s, work: w } = old, { timing: u, start: n, work: x } = next;
+  const tested = (p, q) => [p.tests, p.environment, q.temperature, q.max_tokens];
+  const kept = equal([s.checkpoint, s.number], [n.checkpoint, n.number]);
+  const fresh = ![NONE, s.checkpoint, old.identity.genesis_checkpoint].includes(n.checkpoint) && n.number > s.number;
+  return n.predecessor === digest && equal({ ...next.identity, burn_share: old.identity.burn_share }, old.identity) &&
+    equal(old.beacon, next.beacon) && t.window_blocks === u.window_blocks && n.window >= s.window + t.notice_windows &&
+    t.mirror_end <= t.window_blocks + u.audit_offset && t.verdict_end < t.window_blocks + u.verdict_end &&
+    (equal(tested(old, w), tested(next, x)) ? kept : fresh);
+}
+const decision = ({ timing: t }, window) => max([0n, (window - t.notice_windows) * t.window_blocks]);
+const inForce = (history, window) => history.filter((p) => p.start.window <= window).length - 1;
+function settledOf(history, previous, epoch) {
+  const windows = Array.from({ length: Number(epoch / history[0].timing.window_blocks) + 1 }, (_, w) => BigInt(w));
+  const end = (w) => block(history[inForce(history, w)].timing, w, 'verdict_end');
+  return windows.filter((w) => previous < end(w) && end(w) <= epoch);
+}
+/** slot: the trainer's; null where it holds nothing. */
+function checkpointOf({ checkpoint, number }, genesis, slot) {
+  const named = checkpoint === NONE ? genesis : checkpoint;
+  if (slot === null) return named;
+  if (slot.tag !== 'ASC1') return NONE;
+  return checkpoint !== NONE && slot.number <= number ? named : slot.digest;
+}
 /** `facts` in lower-case hex, as the vectors and a context have them. */
 function challengeSeed({ parameters, environment, window, checkpoint, block_hash: first }, randomness) {
   return hash('challenge', ...[parameters, environment].map(unhex), u64(window), ...[checkpoint, first, randomness].map(unhex));
@@ -165,6 +192,6 @@ function weigh(scores, owner, burn) {
 }
 
 module.exports = {
-  block, blocks, challengeSeed, draw, findFault, judgeLogprobs, ledgerCapitals, judgeSampling, judgeSketch, mean, noise, placeSeed, projection, reward,
-  roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledWindows, sketch, value, weigh,
+  block, blocks, challengeSeed, checkpointOf, decision, draw, findFault, follows, inForce, judgeLogprobs, ledgerCapitals, judgeSampling, judgeSketch, mean, noise, placeSeed, projection, reward,
+  roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledOf, settledWindows, sketch, value, weigh,
 };

@@ -1,0 +1,86 @@
+"""`assay subnet amend`: parameters that change on a living network."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.discovery import DiscoveryError, publish_parameters
+from assay.cli.console import Confirm, print_result, require_consent
+from assay.neurons.program.logs import log_lines, wants_json
+from assay.neurons.session.parameter_follower import ParameterFollower
+from assay.neurons.session.resources import open_account, open_chain, open_own_store, open_stores
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
+from assay.protocol.amendment import AnnouncedParameters
+from assay.subnet.amending import amend, name_checkpoint, require_amendment
+from assay.subnet.presets import read_changes
+from assay.subnet.publishing import OwnerChain, announce
+
+
+def run_subnet_amend(
+    settings: Settings, withdraw: bool, confirm: Confirm, as_json: bool, quiet: bool
+) -> None:
+    """Announces parameters that follow those in force, or takes back what is not decided."""
+    own = settings.amend
+    store, locator = open_own_store(settings)
+    account = open_account(settings)
+    if own.changes is None and not withdraw:
+        raise ConfigError("what shall change? name a file with --changes, or --withdraw")
+    changes = {} if own.changes is None else read_changes(own.changes)
+    with (
+        log_lines(wants_json(settings, as_json), quiet),
+        open_chain(settings.chain) as chain,
+        TemporaryDirectory(prefix="assay-") as folder,
+    ):
+        chain.add_wallet(account.wallet)
+        if chain.get_owner(chain.get_head()) != account.hotkey:
+            raise ConfigError(f"the wallet's hotkey is not the owner's of subnet {chain.netuid}")
+        followed = ParameterFollower(chain, open_stores(settings.store).open, Path(folder))
+        latest = followed.history.latest
+        if withdraw:
+            _withdraw(chain, account.hotkey, locator, followed, confirm, as_json)
+            return
+        amended = amend(chain, latest, changes, own.window)
+        amended = name_checkpoint(chain, latest, amended, own.checkpoint, own.out)
+        calibrated = own.out if own.checkpoint is not None else None
+        require_amendment(latest, amended, calibrated)
+        announced = AnnouncedParameters(amended, latest, is_decided=False)
+        instead = "" if followed.pending is None else " in place of those that are announced"
+        question = f"Announce{instead} parameters {announced.describe()}?"
+        require_consent(confirm, question, "nothing was announced")
+        if calibrated is not None:
+            publish_checkpoint(store, calibrated, amended.start.checkpoint)
+        publish_parameters(store, latest)
+        publish_parameters(store, amended)
+        block = announce(chain, account.hotkey, locator, amended)
+    document = announced.to_json() | {
+        "netuid": chain.netuid,
+        "seen_at": block,
+        "checkpoint": amended.start.checkpoint.hex(),
+    }
+    text = (
+        f"parameters {announced.describe()}; seen in block {block}. Until block "
+        f"{announced.decided_at} they can be taken back: `assay subnet amend --withdraw`"
+    )
+    print_result(document, as_json, text)
+
+
+def _withdraw(
+    chain: OwnerChain,
+    owner: bytes,
+    locator: str,
+    followed: ParameterFollower,
+    confirm: Confirm,
+    as_json: bool,
+) -> None:
+    latest = followed.history.latest
+    if followed.pending is None and followed.note is None:
+        raise DiscoveryError(
+            "no parameters are announced that are not decided: nothing to take back"
+        )
+    name = f"{latest.digest.hex()[:16]}…"
+    question = f"Take back what is announced, so that parameters {name} stay in force?"
+    require_consent(confirm, question, "nothing was taken back")
+    block = announce(chain, owner, locator, latest)
+    document = {"netuid": chain.netuid, "digest": latest.digest.hex(), "seen_at": block}
+    print_result(document, as_json, f"parameters {name} stay in force, as block {block} says")

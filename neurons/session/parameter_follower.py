@@ -1,0 +1,352 @@
+"""Which parameters hold: what the owner's slot says of them is followed along the chain.
+
+The slot names the newest; each names its predecessor. One that is not decided yet is looked at
+already: it is fetched and checked while there is time to mend what is amiss. What cannot be read
+once it is decided ends the history: nobody works by parameters that it does not know.
+Specification, section 0.1.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Container
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+from assay.artifacts.discovery import (
+    DiscoveryError,
+    SubnetChain,
+    fetch_parameters,
+    fetch_predecessors,
+    fetch_unchecked,
+    find_mismatch,
+    publish_parameters,
+    read_announcement,
+)
+from assay.artifacts.store_objects import UnavailableError
+from assay.environments import open_environment
+from assay.network import ObjectStore, StoreError, open_folder
+from assay.network.chain import STATE_BLOCKS, ForgottenError
+from assay.network.files import write_json
+from assay.protocol import Commitment, Parameters
+from assay.protocol.amendment import AnnouncedParameters, ParameterHistory, find_amendment_fault
+from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.parameters import find_parameters_fault
+from assay.protocol.window import compute_window
+
+logger = logging.getLogger("assay")
+
+_MEMORY_FILE = "decided.json"
+#: Ranges of watched windows that are remembered.
+_RANGES_MAX = 64
+
+
+@dataclass(slots=True)
+class _SeenSlot:
+    """What the owner's slot held at the first blocks of windows, from one to another."""
+
+    digest: str  # hex
+    number: int
+    locator: str
+    first: int
+    last: int
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What a program must not forget: nodes will."""
+
+    latest: str = ""  # digest of the newest parameters that it knew as decided, hex
+    #: windows at whose first block it has seen the slot: ranges from one to another, in order
+    watched: list[list[int]] = field(default_factory=list)
+    #: of these windows what is not settled yet, in order; the last one may still be decided
+    seen: list[_SeenSlot] = field(default_factory=list)
+
+    def watch(self, window: int) -> None:
+        """Notes a window whose first block was seen."""
+        if self.watched and self.watched[-1][1] == window - 1:
+            self.watched[-1][1] = window
+        else:
+            self.watched = [*self.watched[-_RANGES_MAX:], [window, window]]
+
+    @property
+    def looked(self) -> int:
+        """The last window that was watched, -1 before the first."""
+        return self.watched[-1][1] if self.watched else -1
+
+    def is_untold(self, window: int, first: int) -> bool:
+        """Whether a slot that was first seen at a window may have been there at an earlier one, at
+        which nobody looked."""
+        since = self.watched[-1][0] if self.watched else 0
+        known = any(start <= window <= end for start, end in self.watched)
+        return window < first == since and not known
+
+
+class ParameterFollower:
+    """Reads the parameters that hold, and those that will.
+
+    Decisions are taken in their order, each by what the slot held at a window's first block. Where
+    one cannot be read, none after it is looked at, and the history ends until it can be.
+
+    Args:
+        open_store: from a locator. It is a stranger's word: the opener decides what may be opened.
+        folder: keeps parameters that were fetched, and what was decided: both are had even while
+            the owner's store is away.
+
+    Attributes:
+        history: those that are decided.
+        pending: announced, and neither decided nor taken back.
+        note: what the operator should know of an announcement; None: nothing.
+
+    Raises:
+        DiscoveryError: says exactly what is missing. ChainError: the chain cannot be read.
+    """
+
+    def __init__(
+        self, chain: SubnetChain, open_store: Callable[[str], ObjectStore], folder: Path
+    ) -> None:
+        self._chain = chain
+        self._open_store = open_store
+        self._kept = open_folder(folder)
+        self._file = folder / _MEMORY_FILE
+        self._memory = _load_memory(self._file)
+        self.pending: Parameters | None = None
+        self.note: str | None = None
+        self._reported: Parameters | None = None
+        self.history = self._open(read_announcement(chain))
+        self.look()
+
+    def look(self) -> None:
+        """Looks at the slot, in the newest final block and where decisions fell since the last
+        look. Raises DiscoveryError: it names parameters of another network, or none. ChainError:
+        the chain cannot be read."""
+        before = asdict(self._memory)
+        self._observe()
+        self._settle()
+        self._memory.latest = self.history.latest.digest.hex()
+        if asdict(self._memory) != before:
+            write_json(self._file, asdict(self._memory))
+        try:
+            slot = read_announcement(self._chain)
+        except DiscoveryError as error:
+            raise DiscoveryError(f"these parameters are withdrawn: {error}") from None
+        self._look_ahead(slot)
+
+    # --- what is fetched
+
+    def _open(self, slot: Commitment) -> ParameterHistory:
+        """What an earlier run knew, unless the slot has come to name another network; else the
+        first parameters of the network that it names."""
+        kept = self._load_kept()
+        path: list[Parameters] = []
+        try:
+            path = self._fetch_path(slot.digest, slot.locator, {p.digest for p in kept})
+        except DiscoveryError:
+            if not kept:  # what was announced lately may be away, and what it follows not
+                path = self._fetch_earlier_path()
+            if not kept and not path:
+                raise
+        if path and path[0].start.predecessor == ZERO_DIGEST:
+            kept, self._memory = path[:1], _Memory()
+        fault = find_parameters_fault(kept[0]) or find_mismatch(self._chain, kept[0])
+        if fault is not None:  # an owner can name in one slot what was published for another
+            raise DiscoveryError(f"the owner of subnet {self._chain.netuid} has published {fault}")
+        history = ParameterHistory(kept[0])
+        for parameters in kept[1:]:
+            history.add(parameters)
+        return history
+
+    def _load_kept(self) -> list[Parameters]:
+        """The newest that an earlier run knew as decided and all before, the oldest first."""
+        try:
+            latest = bytes.fromhex(self._memory.latest) or ZERO_DIGEST
+            return fetch_predecessors(partial(fetch_parameters, self._kept), latest)
+        except (UnavailableError, ValueError):
+            return []
+
+    def _fetch_earlier_path(self) -> list[Parameters]:
+        """Of what the slot held in blocks that nodes remember, the newest that can be had."""
+        self._memory = _Memory()
+        head, step = self._chain.get_head(), STATE_BLOCKS // 16
+        for number in range(head, max(0, head - STATE_BLOCKS), -step):
+            with suppress(DiscoveryError, ForgottenError):
+                slot = read_announcement(self._chain, number)
+                return self._fetch_path(slot.digest, slot.locator, ())
+        return []
+
+    def _fetch_path(self, digest: bytes, locator: str, known: Container[bytes]) -> list[Parameters]:
+        """Parameters and all before them that are not known, the oldest first."""
+        try:
+            return fetch_predecessors(partial(self._fetch, locator), digest, known)
+        except UnavailableError as error:
+            raise DiscoveryError(f"parameters {digest.hex()[:16]}…: {error}") from None
+
+    def _fetch(self, locator: str, digest: bytes) -> Parameters:
+        with suppress(UnavailableError):
+            return fetch_unchecked(self._kept, digest)
+        try:
+            parameters = fetch_unchecked(self._open_store(locator), digest)
+        except (StoreError, UnavailableError) as error:
+            raise DiscoveryError(
+                f"parameters {digest.hex()[:16]}… of subnet {self._chain.netuid} cannot be had "
+                f"from {locator!r}, where its owner says they are: {error}"
+            ) from error
+        publish_parameters(self._kept, parameters)
+        return parameters
+
+    # --- what is decided
+
+    def _observe(self) -> None:
+        """Notes what the slot held at the first block of each window since the last look."""
+        memory, timing, head = self._memory, self.history.first.timing, self._chain.get_head()
+        remembered = compute_window(timing, max(0, head - STATE_BLOCKS - 1) + timing.window_blocks)
+        start = max(memory.looked + 1, remembered if head > STATE_BLOCKS else 0)
+        for window in range(start, compute_window(timing, head) + 1):
+            try:
+                slot = read_announcement(self._chain, window * timing.window_blocks)
+            except DiscoveryError:  # it held none
+                memory.watch(window)
+                continue
+            except ForgottenError:
+                continue
+            memory.watch(window)
+            seen = _SeenSlot(slot.digest.hex(), slot.number, slot.locator, window, window)
+            last = memory.seen[-1] if memory.seen else None
+            if last is not None and last.last == window - 1 and _is_same(last, seen):
+                last.last = window
+            else:
+                memory.seen.append(seen)
+
+    def _settle(self) -> None:
+        """Takes decisions as far as they can be read."""
+        history, seen = self.history, self._memory.seen
+        history.end = history.lack = None
+        while seen:
+            one = seen[0]
+            unread = self._take(one)
+            if unread is not None:
+                history.stop_at(*unread)
+                return
+            if len(seen) == 1:
+                return  # it may be decided in a window to come
+            seen.pop(0)
+
+    def _take(self, one: _SeenSlot) -> tuple[int, str] | None:
+        """Adds what was decided by a slot. From which window on it holds, and why it cannot be
+        read; None: it was read, or nothing was decided, or what was decided is void."""
+        history, digest = self.history, bytes.fromhex(one.digest)
+        known = {parameters.digest for parameters in history.all}
+        latest = history.latest
+        decided_at = max(0, one.number - latest.timing.notice_windows)
+        soonest = latest.start.window + latest.timing.notice_windows
+        # before what this program could see it takes the owner's word
+        is_told = self._memory.is_untold(decided_at, one.first)
+        if digest in known or one.number < soonest:
+            return None
+        if not (one.first <= decided_at <= one.last or is_told):
+            return None
+        try:
+            path = self._fetch_path(digest, one.locator, known)
+        except DiscoveryError as error:
+            return one.number, str(error)
+        for parameters in path:
+            fault = _find_fault(history.latest, parameters)
+            if fault is None and not is_told and parameters.start.window != one.number:
+                fault = "its slot names another window"
+            if fault is not None or (not is_told and len(path) > 1):
+                return None
+            lack = _find_lack(parameters)
+            if lack is not None:
+                return parameters.start.window, lack
+            history.add(parameters)
+            name, window = _name(parameters), parameters.start.window
+            logger.info(
+                "%s hold from window %d on", name, window, extra={"event": "parameters_decided"}
+            )
+        return None
+
+    # --- what is announced
+
+    def _look_ahead(self, slot: Commitment) -> None:
+        history, latest = self.history, self.history.latest
+        self.pending = self.note = None
+        if history.end is not None:
+            self.note = f"nothing is done from window {history.end} on: {history.lack}"
+            return
+        if slot.digest in {parameters.digest for parameters in history.all}:
+            return
+        is_late = slot.number - latest.timing.notice_windows <= self._memory.looked
+        late = "they were not in the owner's slot when that was decided"
+        try:
+            parameters = self._fetch(slot.locator, slot.digest)
+        except DiscoveryError as error:
+            if not slot.number:
+                self._refuse_network(slot)
+            self.note = f"{error}; they would hold from window {slot.number} on"
+            if is_late:
+                self.note = f"nobody follows what the owner has announced: {late}"
+            return
+        if parameters.start.predecessor == ZERO_DIGEST:
+            self._refuse_network(slot)
+        fault = _find_fault(latest, parameters)
+        if fault is None and slot.number != parameters.start.window:
+            fault = f"they start with window {parameters.start.window}, and the slot says "
+            fault += str(slot.number)
+        if fault is None and is_late:
+            fault = late
+        if fault is not None:
+            name = _name(parameters)
+            self.note = f"nobody follows {name} that the owner has announced: {fault}"
+            return
+        self.pending, self.note = parameters, _find_lack(parameters)
+        if parameters != self._reported:
+            said = AnnouncedParameters(parameters, latest, is_decided=False).describe()
+            logger.info("announced: parameters %s", said, extra={"event": "parameters_announced"})
+        self._reported = parameters
+
+    def _refuse_network(self, slot: Commitment) -> NoReturn:
+        raise DiscoveryError(
+            f"the owner of subnet {self._chain.netuid} has published other parameters, "
+            f"{slot.digest.hex()[:16]}…, which do not follow "
+            f"{self.history.latest.digest.hex()[:16]}…: it is another network; start again to "
+            "join it"
+        )
+
+
+def _is_same(one: _SeenSlot, other: _SeenSlot) -> bool:
+    return (one.digest, one.number, one.locator) == (other.digest, other.number, other.locator)
+
+
+def _find_fault(latest: Parameters, parameters: Parameters) -> str | None:
+    """Why nobody follows these parameters after the latest."""
+    return find_parameters_fault(parameters) or find_amendment_fault(latest, parameters)
+
+
+def _find_lack(parameters: Parameters) -> str | None:
+    """Why this program could not work by parameters."""
+    try:
+        open_environment(parameters.environment)
+    except ValueError as error:
+        return f"{_name(parameters)} ask what is not here: {error}"
+    return None
+
+
+def _name(parameters: Parameters) -> str:
+    return f"parameters {parameters.digest.hex()[:16]}…"
+
+
+def _load_memory(file: Path) -> _Memory:
+    """What an earlier run knew; nothing where the file is damaged: the chain says it again, as far
+    as nodes remember."""
+    try:
+        found = json.loads(file.read_text())
+        seen = [_SeenSlot(**slot) for slot in found.pop("seen")]
+        memory = _Memory(**found, seen=seen)
+        bytes.fromhex(memory.latest + "".join(slot.digest for slot in seen))
+        numbers = [n for slot in seen for n in (slot.number, slot.first, slot.last)]
+        numbers += [n for start, end in memory.watched for n in (start, end)]
+        return memory if all(type(n) is int for n in numbers) else _Memory()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return _Memory()

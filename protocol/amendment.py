@@ -1,0 +1,270 @@
+"""Parameters that change on a living network, and which of them hold for which window.
+
+An amendment is a set of parameters that names its predecessor and the first window it holds for.
+The owner's slot names it. What the slot holds at one block, its decision, is final: a later word
+changes nothing, and an earlier one could be taken back. Specification, section 0.1.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from assay.protocol.encoding import Json
+from assay.protocol.errors import OperatorError
+from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.parameters import Parameters
+from assay.protocol.window import compute_settled_windows, compute_window
+
+#: Amendments of one network, at most.
+AMENDMENTS_MAX = 1_024
+#: Characters of a field's value that people are shown.
+_SHOWN = 400
+
+
+class UnknownParametersError(OperatorError):
+    """Which parameters hold for a window is decided, and they cannot be read here."""
+
+
+def compute_decision_block(predecessor: Parameters, window: int) -> int:
+    """The block whose state decides whether parameters that start with `window` follow others."""
+    timing = predecessor.timing
+    return max(0, (window - timing.notice_windows) * timing.window_blocks)
+
+
+def compute_first_window(predecessor: Parameters, head: int) -> int:
+    """The first window for which the owner can still amend parameters, where `head` is the newest
+    block: its decision is to come."""
+    timing = predecessor.timing
+    start = predecessor.start.window
+    return max(compute_window(timing, head) + 1, start) + timing.notice_windows
+
+
+def needs_calibration(old: Parameters, new: Parameters) -> bool:
+    """Whether a checkpoint that serves the old parameters may not serve the new ones: its rates
+    are measured for the levels, the temperature and the problems."""
+
+    def get_bounds(parameters: Parameters) -> tuple[object, ...]:
+        work = parameters.work
+        return parameters.tests, parameters.environment, work.temperature, work.max_tokens
+
+    return get_bounds(old) != get_bounds(new)
+
+
+def find_amendment_fault(old: Parameters, new: Parameters) -> str | None:
+    """Why parameters cannot follow others, or None. Each by itself is valid."""
+    before, after, start = old.timing, new.timing, new.start
+    length = before.window_blocks
+    same = replace(new.identity, burn_share=old.identity.burn_share)
+    # a seat's ledger enters windows in order, and a settlement covers those that end in its time
+    ordered = (
+        before.mirror_end <= length + after.audit_offset
+        and before.verdict_end < length + after.verdict_end
+    )
+    kept = (start.checkpoint, start.number) == (old.start.checkpoint, old.start.number)
+    others = (ZERO_DIGEST, old.start.checkpoint, new.identity.genesis_checkpoint)
+    is_new = start.checkpoint not in others and start.number > old.start.number
+    calibrated = needs_calibration(old, new)
+    return next(
+        (
+            fault
+            for fault, holds in (
+                ("they name another predecessor", start.predecessor == old.digest),
+                ("their identity is another network's", same == old.identity),
+                ("their beacon is another one", new.beacon == old.beacon),
+                ("their window_blocks differ", after.window_blocks == length),
+                (
+                    "they start before their predecessor could be known",
+                    start.window >= old.start.window + before.notice_windows,
+                ),
+                ("windows would be judged out of order", ordered),
+                ("they name no checkpoint calibrated for them", is_new or not calibrated),
+                ("they replace a checkpoint that serves them", kept or calibrated),
+            )
+            if not holds
+        ),
+        None,
+    )
+
+
+class ParameterHistory:
+    """The parameters of one network, by window.
+
+    It grows: whoever follows the chain adds amendments, and those who work by it ask for each
+    window anew.
+
+    Attributes:
+        end: the first window whose parameters are decided and cannot be read here; None: there is
+            none.
+        lack: why they cannot.
+    """
+
+    def __init__(self, first: Parameters) -> None:
+        self._known: tuple[Parameters, ...] = (first,)
+        self.end: int | None = None
+        self.lack: str | None = None
+
+    @property
+    def first(self) -> Parameters:
+        """Those that the network began with: their digest is its name."""
+        return self._known[0]
+
+    @property
+    def latest(self) -> Parameters:
+        """The newest that are decided, whether they hold yet or not."""
+        return self._known[-1]
+
+    @property
+    def all(self) -> tuple[Parameters, ...]:
+        """All that are known, in their order."""
+        return self._known
+
+    def get(self, window: int) -> Parameters:
+        """Those that hold for a window. Raises an UnknownParametersError: none that are known."""
+        if self.end is not None and window >= self.end:
+            raise UnknownParametersError(self.lack or "")
+        return next(p for p in reversed(self._known) if p.start.window <= window)
+
+    def get_at(self, block: int) -> Parameters:
+        """Those that hold for the window to which a block belongs, or the latest before it that
+        are known: windows are equally long under all of them."""
+        window = compute_window(self.first.timing, block)
+        return self.get(window if self.end is None else min(window, self.end - 1))
+
+    def add(self, parameters: Parameters) -> None:
+        """Adds an amendment. Raises a ValueError: it cannot follow the latest."""
+        fault = find_amendment_fault(self.latest, parameters)
+        if fault is not None:
+            raise ValueError(fault)
+        self._known += (parameters,)
+        self.end = self.lack = None
+
+    def stop_at(self, window: int, lack: str) -> None:
+        """Notes that parameters hold from a window on that cannot be read here."""
+        self.end, self.lack = window, lack
+
+    def compute_settled(self, previous_epoch: int, epoch: int) -> range:
+        """Windows whose VERDICT_END lies in (previous_epoch, epoch]: they are settled together.
+        Those of parameters that cannot be read are left out."""
+        return range(self._count_ended(previous_epoch), self._count_ended(epoch))
+
+    def _count_ended(self, block: int) -> int:
+        """How many windows' verdicts are final at a block."""
+        end = self.end
+        for parameters in reversed(self._known):
+            ended = compute_settled_windows(parameters.timing, block, block).stop
+            ended = ended if end is None else min(ended, end)
+            if ended > parameters.start.window:
+                return ended
+            end = parameters.start.window
+        return 0
+
+
+def make_history(path: Sequence[Parameters]) -> ParameterHistory:
+    """The history of parameters that follow each other, the network's first ones first. Raises a
+    ValueError: some cannot follow those before them."""
+    history = ParameterHistory(path[0])
+    for parameters in path[1:]:
+        history.add(parameters)
+    return history
+
+
+# --- what is announced
+
+
+def list_changes(old: Parameters, new: Parameters) -> dict[str, tuple[Json, Json]]:
+    """What an amendment changes: field, such as `work.valued_groups`, → before and after, as in
+    JSON. What it says of its own start is left out."""
+    before, after = dict(_iterate_fields(old.to_json())), dict(_iterate_fields(new.to_json()))
+    return {
+        name: (before[name], value)
+        for name, value in after.items()
+        if before[name] != value and not name.startswith("start.")
+    }
+
+
+def write_value(value: Json) -> str:
+    """A field's value for people: a digest is cut off, and what is longer than anybody reads."""
+    text, shown = (value, 16) if isinstance(value, str) else (json.dumps(value), _SHOWN)
+    return text if len(text) <= shown + 8 else f"{text[:shown]}…"
+
+
+def _iterate_fields(document: dict[str, Json], place: str = "") -> Iterator[tuple[str, Json]]:
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from _iterate_fields(value, f"{place}{name}.")
+        else:
+            yield f"{place}{name}", value
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncedParameters:
+    """Parameters that do not hold yet, and those that hold until they do."""
+
+    parameters: Parameters
+    predecessor: Parameters
+    is_decided: bool  # whether they will hold, whatever their owner says from now on
+
+    @property
+    def window(self) -> int:
+        """The first that they hold for."""
+        return self.parameters.start.window
+
+    @property
+    def block(self) -> int:
+        """That window's first block."""
+        return self.window * self.parameters.timing.window_blocks
+
+    @property
+    def decided_at(self) -> int:
+        """The block whose state decides, or has decided."""
+        return compute_decision_block(self.predecessor, self.window)
+
+    def list_changes(self) -> dict[str, tuple[Json, Json]]:
+        """See `list_changes`."""
+        return list_changes(self.predecessor, self.parameters)
+
+    def describe(self) -> str:
+        """For people."""
+        until = "decided" if self.is_decided else f"decided at block {self.decided_at}"
+        changes = ", ".join(
+            f"{name} {write_value(before)} → {write_value(after)}"
+            for name, (before, after) in self.list_changes().items()
+        )
+        return (
+            f"{self.parameters.digest.hex()[:16]}… from window {self.window} on, block "
+            f"{self.block}, {until}: {changes or 'nothing changes'}"
+        )
+
+    def to_json(self) -> dict[str, Json]:
+        """As commands and pages have it."""
+        return {
+            "digest": self.parameters.digest.hex(),
+            "window": self.window,
+            "block": self.block,
+            "decided": self.is_decided,
+            "decided_at": self.decided_at,
+            "changes": [
+                {"field": name, "before": before, "after": after}
+                for name, (before, after) in self.list_changes().items()
+            ],
+        }
+
+
+def list_announced(
+    history: ParameterHistory, pending: Parameters | None, head: int
+) -> list[AnnouncedParameters]:
+    """Parameters that hold for none of the windows up to that of the newest block, in their order.
+
+    Args:
+        pending: announced and not decided, after the latest; None: none are.
+    """
+    window, known = compute_window(history.first.timing, head), history.all
+    announced = [
+        AnnouncedParameters(new, old, True)
+        for old, new in pairwise(known)
+        if new.start.window > window
+    ]
+    if pending is not None:
+        announced.append(AnnouncedParameters(pending, history.latest, False))
+    return announced

@@ -1,0 +1,125 @@
+"""Parameters that an owner changes on a living network: made, checked, announced, taken back."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
+from assay.artifacts.discovery import DiscoveryError
+from assay.environments import open_environment
+from assay.inference import load_checkpoint
+from assay.neurons.session.window_reader import find_settlement
+from assay.neurons.settings.loading import ConfigError
+from assay.protocol import Parameters, Tag, parse_commitment
+from assay.protocol.amendment import compute_first_window, find_amendment_fault, needs_calibration
+from assay.protocol.parameters import Start, find_parameters_fault
+from assay.protocol.window import compute_window
+from assay.subnet.genesis_checkpoint import calibrate_anew
+from assay.subnet.presets import change_parameters
+from assay.subnet.publishing import OwnerChain
+
+#: Windows between the newest block and the decision, so that the announcement has stood before it.
+_MARGIN = 1
+#: Checkpoints that a trainer may still publish of windows before the amendment once that holds: it
+#: learns from a window when that is audited.
+_TRAINED_LATE = 16
+
+
+def amend(
+    chain: OwnerChain, latest: Parameters, changes: Mapping[str, Any], window: int | None = None
+) -> Parameters:
+    """Parameters that follow the latest ones, their checkpoint still that of those.
+
+    Args:
+        changes: section and field → value, see `change_parameters`.
+        window: the first that they shall hold for; None: that of the first settlement that can be.
+
+    Raises:
+        ConfigError: they are none, change nothing, or cannot hold from that window on.
+        ChainError: the chain cannot be read.
+    """
+    if "start" in changes:
+        raise ConfigError("[start] is not the owner's to write: name --window, and --checkpoint")
+    changed = change_parameters(latest, changes)
+    tempo = chain.get_hyperparameters().tempo
+    if changed.timing.tempo != tempo:
+        raise ConfigError(f"timing.tempo is {changed.timing.tempo}, and the subnet's is {tempo}")
+    if changed == latest:
+        raise ConfigError("the changes change nothing")
+    first = compute_first_window(latest, chain.get_head()) + _MARGIN
+    if window is None:
+        window = first
+        while not _starts_settlement(chain, latest, window):
+            window += 1
+    elif window < first:
+        raise ConfigError(
+            f"--window {window} is too soon: parameters need {latest.timing.notice_windows} "
+            f"windows' notice; name {first} or a later one"
+        )
+    elif not _starts_settlement(chain, latest, window):
+        raise ConfigError(
+            f"--window {window} is not the first of a settlement, which would have two sets of "
+            "values: leave it out, and the first that can be is taken"
+        )
+    start = replace(latest.start, predecessor=latest.digest, window=window)
+    return replace(changed, start=start)
+
+
+def _starts_settlement(chain: OwnerChain, parameters: Parameters, window: int) -> bool:
+    return find_settlement(chain, parameters, window - 1) != find_settlement(
+        chain, parameters, window
+    )
+
+
+def name_checkpoint(
+    chain: OwnerChain, latest: Parameters, amended: Parameters, folder: Path | None, out: Path
+) -> Parameters:
+    """The same parameters with the checkpoint that they need, calibrated for them.
+
+    Args:
+        folder: the checkpoint to calibrate anew, best the newest; None where none is needed.
+        out: gets the calibrated one, its tensors unchanged.
+
+    Raises:
+        ConfigError: one is needed and not named, or `out` is in the way. CheckpointError: it
+        cannot be used. ChainError: the chain cannot be read.
+    """
+    if not needs_calibration(latest, amended):
+        if folder is not None:
+            raise ConfigError("the checkpoint in force serves these parameters: name none")
+        return amended
+    if folder is None:
+        raise ConfigError(
+            "tests, environment, temperature or max_tokens change, for which no checkpoint is "
+            "calibrated: name one with --checkpoint, best the newest that the trainer has"
+        )
+    if out.exists():
+        raise ConfigError(f"{out} is there already: name another folder with --out")
+    source = load_checkpoint(folder)
+    slot = chain.get_commitments(chain.get_head()).get(latest.identity.trainer, b"")
+    said = parse_commitment(slot)
+    newest = said.number if said is not None and said.tag is Tag.CHECKPOINT else 0
+    ahead = amended.start.window - compute_window(latest.timing, chain.get_head())
+    number = max(newest, latest.start.number, source.manifest.number) + ahead + _TRAINED_LATE
+    shutil.copytree(source.folder, out)
+    manifest = calibrate_anew(out, amended, source.manifest, number)
+    return replace(
+        amended, start=Start(latest.digest, amended.start.window, manifest.digest, number)
+    )
+
+
+def require_amendment(latest: Parameters, amended: Parameters, calibrated: Path | None) -> None:
+    """Raises DiscoveryError: nobody would follow these parameters, or could work by them."""
+    fault = find_parameters_fault(amended) or find_amendment_fault(latest, amended)
+    if fault is None:
+        try:
+            open_environment(amended.environment)
+            if calibrated is not None:
+                checkpoint = load_checkpoint(calibrated, amended.start.checkpoint)
+                fault = find_checkpoint_fault(checkpoint, amended)
+        except ValueError as error:
+            fault = str(error)
+    if fault is not None:
+        raise DiscoveryError(f"not announced, since nobody would follow: {fault}")

@@ -1,0 +1,115 @@
+"""`assay subnet show`: the parameters in force, and those that are announced."""
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+from types import SimpleNamespace
+
+import pytest
+
+from assay.artifacts.discovery import publish_parameters
+from assay.cli import subnet
+from assay.devnet import SimulatedChain
+from assay.network.store import open_folder
+from assay.neurons.session.parameter_follower import ParameterFollower
+from assay.neurons.settings.sections import Settings
+from assay.protocol import QUICKNET, Commitment, Tag, encode_commitment
+from assay.protocol.parameters import DEMO_TIMING, Start
+from assay.subnet.presets import NETUID, make_demo_parameters
+
+OWNER, TRAINER = (sha256(name).digest() for name in (b"owner", b"trainer"))
+LOCATOR = "test:store"
+
+
+class Net:
+    """A subnet, its owner's store, and a session on it."""
+
+    def __init__(self, folder, monkeypatch):
+        self.chain = SimulatedChain(
+            b"shown", NETUID, 1_700_000_000_000, DEMO_TIMING.slot_ms, 24, (OWNER, TRAINER)
+        )
+        self.store = open_folder(folder / "store")
+        self.folder = folder
+        self.first = make_demo_parameters(
+            self.chain.genesis_hash, QUICKNET, 0, TRAINER, bytes([7]) * 32
+        )
+        self.announce(self.first)
+        monkeypatch.setattr(subnet, "open_session", self.open_session)
+
+    def announce(self, parameters, number=None):
+        publish_parameters(self.store, parameters)
+        number = parameters.start.window if number is None else number
+        said = Commitment(Tag.PARAMETERS, number, 0, parameters.digest, LOCATOR)
+        self.chain.set_commitment(OWNER, encode_commitment(said))
+        self.chain.mint()
+
+    def play(self, blocks):
+        for _ in range(blocks):
+            self.chain.mint()
+
+    @contextmanager
+    def open_session(self, settings):
+        rules = self.folder / "rules"
+        followed = ParameterFollower(self.chain, {LOCATOR: self.store}.__getitem__, rules)
+        held = followed.history.get_at(self.chain.get_head())
+        yield SimpleNamespace(
+            chain=self.chain, followed=followed, history=followed.history, parameters=held
+        )
+
+    def show(self, capsys):
+        """Text, and JSON."""
+        subnet.run_subnet_show(Settings(), False)
+        text = capsys.readouterr().out
+        subnet.run_subnet_show(Settings(), True)
+        return text, json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture
+def net(tmp_path, monkeypatch):
+    return Net(tmp_path, monkeypatch)
+
+
+def test_nothing_is_announced(net, capsys):
+    text, document = net.show(capsys)
+    assert document["digest"] == net.first.digest.hex()
+    assert document["announced"] == []
+    assert document["note"] is None
+    assert "announced" not in text
+
+
+def test_an_announcement_from_its_first_word_until_it_holds(net, capsys):
+    window = net.first.timing.notice_windows + 2
+    work = replace(net.first.work, valued_groups=1, prompt_share=0)
+    coming = replace(net.first, work=work, start=Start(net.first.digest, window))
+    net.announce(coming)
+    text, document = net.show(capsys)
+    assert document["digest"] == net.first.digest.hex()
+    (one,) = document["announced"]
+    assert (one["window"], one["block"], one["decided_at"]) == (window, 12 * window, 24)
+    assert one["decided"] is False
+    assert one["parameters"] == coming.to_json()
+    assert {change["field"]: change["after"] for change in one["changes"]} == {
+        "work.valued_groups": 1,
+        "work.prompt_share": 0,
+    }
+    assert f"from window {window} on, block {12 * window}, decided at block 24" in text
+    assert "work.prompt_share 150000 → 0" in text
+    net.play(24)
+    text, document = net.show(capsys)
+    assert [one["decided"] for one in document["announced"]] == [True]
+    assert f"block {12 * window}, decided: " in text
+    net.play(12 * window)
+    text, document = net.show(capsys)
+    assert document["digest"] == coming.digest.hex()
+    assert document["announced"] == []
+
+
+def test_an_announcement_that_nobody_follows_says_why(net, capsys):
+    window = net.first.timing.notice_windows + 2
+    timing = replace(net.first.timing, window_blocks=24)
+    net.announce(replace(net.first, timing=timing, start=Start(net.first.digest, window)))
+    text, document = net.show(capsys)
+    assert document["announced"] == []
+    assert "their window_blocks differ" in document["note"]
+    assert "their window_blocks differ" in text
