@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Container
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -47,11 +47,16 @@ _RANGES_MAX = 64
 class _SeenSlot:
     """What the owner's slot held at the first blocks of windows, from one to another."""
 
-    digest: str  # hex
+    digest: str  # hex; empty: it held none of parameters
     number: int
     locator: str
     first: int
     last: int
+
+    def is_same(self, other: "_SeenSlot") -> bool:
+        """Whether it held the same as at other windows."""
+        held = other.digest, other.number, other.locator
+        return (self.digest, self.number, self.locator) == held
 
 
 @dataclass(slots=True)
@@ -64,12 +69,17 @@ class _Memory:
     #: of these windows what is not settled yet, in order; the last one may still be decided
     seen: list[_SeenSlot] = field(default_factory=list)
 
-    def watch(self, window: int) -> None:
-        """Notes a window whose first block was seen."""
-        if self.watched and self.watched[-1][1] == window - 1:
-            self.watched[-1][1] = window
+    def note(self, held: _SeenSlot) -> None:
+        """Adds what the slot held at the windows that follow."""
+        if self.watched and self.watched[-1][1] == held.first - 1:
+            self.watched[-1][1] = held.last
         else:
-            self.watched = [*self.watched[-_RANGES_MAX:], [window, window]]
+            self.watched = [*self.watched[-_RANGES_MAX:], [held.first, held.last]]
+        before = self.seen[-1] if self.seen else None
+        if before is not None and before.last == held.first - 1 and before.is_same(held):
+            before.last = held.last
+        else:
+            self.seen.append(held)
 
     @property
     def looked(self) -> int:
@@ -202,22 +212,38 @@ class ParameterFollower:
         """Notes what the slot held at the first block of each window since the last look."""
         memory, timing, head = self._memory, self.history.first.timing, self._chain.get_head()
         remembered = compute_window(timing, max(0, head - STATE_BLOCKS - 1) + timing.window_blocks)
-        start = max(memory.looked + 1, remembered if head > STATE_BLOCKS else 0)
-        for window in range(start, compute_window(timing, head) + 1):
+        first = max(memory.looked + 1, remembered if head > STATE_BLOCKS else 0)
+        last = compute_window(timing, head)
+        start = None
+        while first <= last and start is None:
             try:
-                slot = read_announcement(self._chain, window * timing.window_blocks)
-            except DiscoveryError:  # it held none
-                memory.watch(window)
-                continue
-            except ForgottenError:
-                continue
-            memory.watch(window)
-            seen = _SeenSlot(slot.digest.hex(), slot.number, slot.locator, window, window)
-            last = memory.seen[-1] if memory.seen else None
-            if last is not None and last.last == window - 1 and _is_same(last, seen):
-                last.last = window
-            else:
-                memory.seen.append(seen)
+                start = self._read(first)
+            except ForgottenError:  # this node remembers less
+                first += 1
+        if start is not None:
+            end = start if first == last else self._read(last)
+            for held in self._read_between(start, end):
+                memory.note(held)
+
+    def _read(self, window: int) -> _SeenSlot:
+        """What the slot held at a window's first block."""
+        try:
+            block = window * self.history.first.timing.window_blocks
+            slot = read_announcement(self._chain, block)
+        except DiscoveryError:  # it held none
+            return _SeenSlot("", 0, "", window, window)
+        return _SeenSlot(slot.digest.hex(), slot.number, slot.locator, window, window)
+
+    def _read_between(self, start: _SeenSlot, end: _SeenSlot) -> list[_SeenSlot]:
+        """The same of all windows from one to another, in ranges. What is the same at both ends is
+        taken to have been so between them: state is dear to read."""
+        if start.is_same(end):
+            return [replace(start, last=end.last)]
+        if end.first - start.last == 1:
+            return [start, end]
+        middle = self._read((start.last + end.first) // 2)
+        left, right = self._read_between(start, middle), self._read_between(middle, end)
+        return [*left[:-1], replace(left[-1], last=right[0].last), *right[1:]]
 
     def _settle(self) -> None:
         """Takes decisions as far as they can be read."""
@@ -243,7 +269,7 @@ class ParameterFollower:
         soonest = latest.start.window + latest.timing.notice_windows
         # before what this program could see it takes the owner's word
         is_told = self._memory.is_untold(decided_at, one.first)
-        if digest in known or one.number < soonest:
+        if not digest or digest in known or one.number < soonest:
             return None
         if not (one.first <= decided_at <= one.last or is_told):
             return None
@@ -313,10 +339,6 @@ class ParameterFollower:
             f"{self.history.latest.digest.hex()[:16]}…: it is another network; start again to "
             "join it"
         )
-
-
-def _is_same(one: _SeenSlot, other: _SeenSlot) -> bool:
-    return (one.digest, one.number, one.locator) == (other.digest, other.number, other.locator)
 
 
 def _find_fault(latest: Parameters, parameters: Parameters) -> str | None:

@@ -1,7 +1,7 @@
 """Amendments as programs see them: announced, decided, taken back, late, unfetchable."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -494,6 +494,23 @@ def test_parameters_without_a_predecessor_are_another_network(subnet: Subnet) ->
     with pytest.raises(DiscoveryError, match="another network"):
         followed.look()
     assert subnet.follow().history.all == (other,)  # a restart joins it
+
+
+def test_a_newcomer_reads_little_state(subnet: Subnet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its node may take a second for each block's."""
+    subnet.mint_to(STATE_BLOCKS + 100)
+    amended = subnet.say(vary(subnet.first, 200))
+    subnet.decide(200)
+    asked: set[int] = set()
+    honest = subnet.chain.get_commitments
+
+    def get_commitments(number: int) -> Mapping[bytes, bytes]:
+        asked.add(number)
+        return honest(number)
+
+    monkeypatch.setattr(subnet.chain, "get_commitments", get_commitments)
+    assert subnet.follow("newcomer").history.all == (subnet.first, amended)
+    assert len(asked) <= 2 + (STATE_BLOCKS // LENGTH).bit_length() + 1
 
 
 def test_many_that_follow_each_other_are_found_by_who_comes_last(subnet: Subnet) -> None:
