@@ -37,6 +37,8 @@ def run_subnet_amend(
             raise ConfigError(f"the wallet's hotkey is not the owner's of subnet {chain.netuid}")
         followed = ParameterFollower(chain, open_stores(settings.store).open, Path(folder))
         latest = followed.history.latest
+        if followed.history.end is not None:  # whatever names others now would be void
+            raise DiscoveryError(f"{followed.note}; put that file back into the store first")
         if withdraw:
             _withdraw(chain, account.hotkey, locator, followed, confirm, as_json)
             return

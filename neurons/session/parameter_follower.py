@@ -31,7 +31,12 @@ from assay.network import ObjectStore, StoreError, open_folder
 from assay.network.chain import STATE_BLOCKS, ForgottenError
 from assay.network.files import write_json
 from assay.protocol import Commitment, Parameters
-from assay.protocol.amendment import AnnouncedParameters, ParameterHistory, find_amendment_fault
+from assay.protocol.amendment import (
+    AnnouncedParameters,
+    ParameterHistory,
+    find_amendment_fault,
+    make_history,
+)
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import find_parameters_fault
 from assay.protocol.window import compute_window
@@ -86,7 +91,7 @@ class _Memory:
         """The last window that was watched, -1 before the first."""
         return self.watched[-1][1] if self.watched else -1
 
-    def is_untold(self, window: int, first: int) -> bool:
+    def has_missed(self, window: int, first: int) -> bool:
         """Whether a slot that was first seen at a window may have been there at an earlier one, at
         which nobody looked."""
         since = self.watched[-1][0] if self.watched else 0
@@ -137,7 +142,8 @@ class ParameterFollower:
         self._settle()
         self._memory.latest = self.history.latest.digest.hex()
         if asdict(self._memory) != before:
-            write_json(self._file, asdict(self._memory))
+            with suppress(OSError):  # a full disk stops nothing: it is in memory, and on chain
+                write_json(self._file, asdict(self._memory))
         try:
             slot = read_announcement(self._chain)
         except DiscoveryError as error:
@@ -163,10 +169,7 @@ class ParameterFollower:
         fault = find_parameters_fault(kept[0]) or find_mismatch(self._chain, kept[0])
         if fault is not None:  # an owner can name in one slot what was published for another
             raise DiscoveryError(f"the owner of subnet {self._chain.netuid} has published {fault}")
-        history = ParameterHistory(kept[0])
-        for parameters in kept[1:]:
-            history.add(parameters)
-        return history
+        return make_history(kept)
 
     def _load_kept(self) -> list[Parameters]:
         """The newest that an earlier run knew as decided and all before, the oldest first."""
@@ -203,7 +206,8 @@ class ParameterFollower:
                 f"parameters {digest.hex()[:16]}… of subnet {self._chain.netuid} cannot be had "
                 f"from {locator!r}, where its owner says they are: {error}"
             ) from error
-        publish_parameters(self._kept, parameters)
+        with suppress(StoreError):  # they are fetched again
+            publish_parameters(self._kept, parameters)
         return parameters
 
     # --- what is decided
@@ -248,16 +252,16 @@ class ParameterFollower:
     def _settle(self) -> None:
         """Takes decisions as far as they can be read."""
         history, seen = self.history, self._memory.seen
-        history.end = history.lack = None
+        unread = None
         while seen:
-            one = seen[0]
-            unread = self._take(one)
-            if unread is not None:
-                history.stop_at(*unread)
-                return
-            if len(seen) == 1:
-                return  # it may be decided in a window to come
+            unread = self._take(seen[0])
+            if unread is not None or len(seen) == 1:
+                break  # the last one may be decided in a window to come
             seen.pop(0)
+        if unread is not None:
+            history.stop_at(*unread)
+        else:
+            history.end = history.lack = None
 
     def _take(self, one: _SeenSlot) -> tuple[int, str] | None:
         """Adds what was decided by a slot. From which window on it holds, and why it cannot be
@@ -268,10 +272,10 @@ class ParameterFollower:
         decided_at = max(0, one.number - latest.timing.notice_windows)
         soonest = latest.start.window + latest.timing.notice_windows
         # before what this program could see it takes the owner's word
-        is_told = self._memory.is_untold(decided_at, one.first)
+        has_missed = self._memory.has_missed(decided_at, one.first)
         if not digest or digest in known or one.number < soonest:
             return None
-        if not (one.first <= decided_at <= one.last or is_told):
+        if not (one.first <= decided_at <= one.last or has_missed):
             return None
         try:
             path = self._fetch_path(digest, one.locator, known)
@@ -279,9 +283,9 @@ class ParameterFollower:
             return one.number, str(error)
         for parameters in path:
             fault = _find_fault(history.latest, parameters)
-            if fault is None and not is_told and parameters.start.window != one.number:
+            if fault is None and not has_missed and parameters.start.window != one.number:
                 fault = "its slot names another window"
-            if fault is not None or (not is_told and len(path) > 1):
+            if fault is not None or (not has_missed and len(path) > 1):
                 return None
             lack = _find_lack(parameters)
             if lack is not None:

@@ -15,6 +15,7 @@ from assay.devnet import SimulatedChain
 from assay.network import ObjectStore, StoreError, open_folder
 from assay.network.chain import STATE_BLOCKS
 from assay.network.store import FolderStore
+from assay.neurons.session import parameter_follower
 from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.protocol import Commitment, Parameters, Tag, encode_commitment
 from assay.protocol.amendment import compute_decision_block
@@ -321,6 +322,31 @@ def test_what_was_decided_unread_gives_way_to_no_rival(blind: Blind) -> None:
     assert blind.blind.history.end == 10
     blind.agree()
     assert rival not in blind.seeing.history.all
+
+
+def test_a_look_that_breaks_off_lets_nobody_work_longer(
+    blind: Blind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("broken off")
+
+    monkeypatch.setattr(ParameterFollower, "_take", fail)
+    with pytest.raises(RuntimeError, match="broken off"):
+        blind.blind.look()
+    assert blind.blind.history.end == 10
+
+
+def test_a_full_disk_stops_nothing(subnet: Subnet, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed = subnet.follow()
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(parameter_follower, "write_json", fail)
+    amended = subnet.say(vary(subnet.first, 10))
+    subnet.decide(10)
+    followed.look()
+    assert followed.history.all == (subnet.first, amended)
 
 
 def test_a_second_that_cannot_be_read_lets_nobody_work_longer(blind: Blind) -> None:
