@@ -14,6 +14,8 @@ from typing import Any
 
 #: Differences of one window that are kept; the first says what is wrong.
 DIFFERENCES_MAX = 32
+#: What is said where a node had forgotten a block's state.
+FORGOTTEN = "the nodes asked have forgotten block {}'s state: it needs an archive endpoint"
 
 
 class Aspect(StrEnum):

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from assay.artifacts.records.record_reader import follow_links
-from assay.audit.derived_context import FORGOTTEN, check_parameters, is_decided_so
-from assay.audit.findings import Aspect, Findings
+from assay.audit.findings import FORGOTTEN, Aspect, Findings
 from assay.audit.ports import Public, PublicChain
+from assay.audit.window_parameters import check_parameters, is_decided_so
 from assay.network.chain import ForgottenError
 from assay.network.evm import make_ledger_entry
 from assay.neurons.session.window_reader import iterate_weight_blocks

@@ -12,9 +12,10 @@ import numpy as np
 from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
 from assay.artifacts.submissions.submission_judge import judge_and_carry
 from assay.artifacts.submissions.submission_pack import MissingPartError
-from assay.audit.derived_context import check_parameters, choose_parameters, derive_context
+from assay.audit.derived_context import derive_context
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public, Submissions
+from assay.audit.window_parameters import check_parameters, choose_parameters
 from assay.inference import Checkpoint, CheckpointError, Outline, UnusableCheckpointError
 from assay.network.store import StoreError
 from assay.protocol import Committed, Context, Phase, Reason, encode_ss58

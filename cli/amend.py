@@ -3,6 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from assay.artifacts.announced_parameters import AnnouncedParameters
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, publish_parameters
 from assay.cli.console import Confirm, print_result, require_consent
@@ -11,7 +12,6 @@ from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.session.resources import open_account, open_chain, open_own_store, open_stores
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
-from assay.protocol.amendment import AnnouncedParameters
 from assay.subnet.amending import amend, name_checkpoint, require_amendment
 from assay.subnet.presets import read_changes
 from assay.subnet.publishing import OwnerChain, announce

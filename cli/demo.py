@@ -1,13 +1,10 @@
 """`assay demo`: the run, what is shown of it, and what it leaves behind."""
 
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -16,6 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from assay.cli.console import FIGURES, print_result
+from assay.cli.interrupts import catch_interrupts, require_wanted
 from assay.demo.demo_run import BUNDLE_FOLDER, CHAIN_FOLDER, Demo, DemoRun
 from assay.demo.demo_view import plot_reward, render_status, render_summary
 from assay.demo.report import describe_status, describe_summary
@@ -46,8 +44,8 @@ def run_demo(every: Settings, as_json: bool, quiet: bool) -> int:
     errors = Console(stderr=True)
     with (
         _hold(settings.out),
-        catch_interrupts() as require_wanted,
-        _show(errors, settings.out, quiet, require_wanted) as update,
+        catch_interrupts(),
+        _show(errors, settings.out, quiet) as update,
         closing(Demo(settings, update)) as demo,
     ):
         demo.play()
@@ -112,36 +110,7 @@ def _explain(out: Path, error: OSError) -> ConfigError:
 
 
 @contextmanager
-def catch_interrupts() -> Iterator[Callable[[], None]]:
-    """Ctrl-C as ever, and a check that raises it again where it was lost.
-
-    Python drops what a signal raises within a destructor, or a callback of a weak reference.
-    """
-    asked = threading.Event()
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        asked.set()
-        signal.default_int_handler(number, frame)
-
-    def require_wanted() -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # whoever started us wants it otherwise
-        yield require_wanted
-        return
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield require_wanted
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _show(
-    errors: Console, out: Path, quiet: bool, require_wanted: Callable[[], None]
-) -> Iterator[Callable[[DemoRun], None]]:
+def _show(errors: Console, out: Path, quiet: bool) -> Iterator[Callable[[DemoRun], None]]:
     """A live table on a terminal, a line a window elsewhere; status.json in any case, which says
     in the end that nobody is at work any more."""
     drawn = [0.0]

@@ -2,13 +2,16 @@
 
 import sys
 
+from assay.cli.interrupts import catch_interrupts
+
 
 def main() -> None:
     """Runs the command line."""
     try:
-        from assay.cli.app import app
+        with catch_interrupts():
+            from assay.cli.app import app
 
-        app(prog_name="assay")
+            app(prog_name="assay")
     except KeyboardInterrupt:
         print("assay: stopped", file=sys.stderr)
         sys.exit(130)

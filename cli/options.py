@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, g
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from assay.cli.interrupts import require_wanted
+
 if TYPE_CHECKING:  # pydantic and its plugins would double what `assay --help` takes
     from pydantic.fields import FieldInfo
 
@@ -130,7 +132,9 @@ def _run(
     settings = source.load(problem_files)
     if "yes" in own:
         own["confirm"] = confirm(own.pop("yes"), own["as_json"])
-    code: int | None = getattr(import_module(f"assay.cli.{file}"), name)(settings, **own)
+    function = getattr(import_module(f"assay.cli.{file}"), name)
+    require_wanted()  # what is imported can lose a Ctrl-C
+    code: int | None = function(settings, **own)
     return code
 
 

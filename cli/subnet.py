@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from assay.artifacts.announced_parameters import list_announced
 from assay.cli.console import FIGURES, Confirm, print_result, require_consent
 from assay.cli.program_view import render_settlements
 from assay.network.chain import (
@@ -37,7 +38,6 @@ from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.weights_outbox import describe_row, list_rows
 from assay.protocol import QUICKNET, BeaconChain, encode_ss58
-from assay.protocol.amendment import list_announced
 from assay.protocol.window import compute_window
 from assay.verification import compute_weights
 

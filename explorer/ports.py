@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from assay.artifacts.announced_parameters import AnnouncedParameters
 from assay.artifacts.discovery import fetch_predecessors
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.record_reader import STATISTICS_BYTES as STATISTICS_BYTES
 from assay.artifacts.records.record_reader import RecordReader, open_reader
 from assay.artifacts.store_objects import UnavailableError
 from assay.protocol import Context, Parameters, Phase
-from assay.protocol.amendment import AnnouncedParameters, ParameterHistory
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Identity, Timing
 from assay.protocol.window import compute_block
 
@@ -248,9 +249,10 @@ class PageSources(Protocol):
     contract: str | None  # address of the ScoreLedger, as far as it is known
 
     def read_live(self) -> Live | None: ...
-    def list_announced(self) -> Sequence[AnnouncedParameters] | None:
-        """Parameters that do not hold yet, in their order, as the chain last said; None: no chain
-        is read."""
+    def list_announced(self, head: int | None) -> Sequence[AnnouncedParameters]:
+        """Parameters that do not hold yet, in their order, as the chain last said. Where no chain
+        is read, those that are known to hold after the newest block's window; None: there is no
+        such block."""
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
         """The validator's weights as the chain shows them after an epoch: the wanted ones, if it

@@ -5,12 +5,9 @@ The owner's slot names it. What the slot holds at one block, its decision, is fi
 changes nothing, and an earlier one could be taken back. Specification, section 0.1.
 """
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import replace
 
-from assay.protocol.encoding import Json
 from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Parameters
@@ -18,8 +15,6 @@ from assay.protocol.window import compute_settled_windows, compute_window
 
 #: Amendments of one network, at most.
 AMENDMENTS_MAX = 1_024
-#: Characters of a field's value that people are shown.
-_SHOWN = 400
 
 
 class UnknownParametersError(OperatorError):
@@ -167,104 +162,3 @@ def make_history(path: Sequence[Parameters]) -> ParameterHistory:
     for parameters in path[1:]:
         history.add(parameters)
     return history
-
-
-# --- what is announced
-
-
-def list_changes(old: Parameters, new: Parameters) -> dict[str, tuple[Json, Json]]:
-    """What an amendment changes: field, such as `work.valued_groups`, → before and after, as in
-    JSON. What it says of its own start is left out."""
-    before, after = dict(_iterate_fields(old.to_json())), dict(_iterate_fields(new.to_json()))
-    return {
-        name: (before[name], value)
-        for name, value in after.items()
-        if before[name] != value and not name.startswith("start.")
-    }
-
-
-def write_value(value: Json) -> str:
-    """A field's value for people: a digest is cut off, and what is longer than anybody reads."""
-    text, shown = (value, 16) if isinstance(value, str) else (json.dumps(value), _SHOWN)
-    return text if len(text) <= shown + 8 else f"{text[:shown]}…"
-
-
-def _iterate_fields(document: dict[str, Json], place: str = "") -> Iterator[tuple[str, Json]]:
-    for name, value in document.items():
-        if isinstance(value, dict):
-            yield from _iterate_fields(value, f"{place}{name}.")
-        else:
-            yield f"{place}{name}", value
-
-
-@dataclass(frozen=True, slots=True)
-class AnnouncedParameters:
-    """Parameters that do not hold yet, and those that hold until they do."""
-
-    parameters: Parameters
-    predecessor: Parameters
-    is_decided: bool  # whether they will hold, whatever their owner says from now on
-
-    @property
-    def window(self) -> int:
-        """The first that they hold for."""
-        return self.parameters.start.window
-
-    @property
-    def block(self) -> int:
-        """That window's first block."""
-        return self.window * self.parameters.timing.window_blocks
-
-    @property
-    def decided_at(self) -> int:
-        """The block whose state decides, or has decided."""
-        return compute_decision_block(self.predecessor, self.window)
-
-    def list_changes(self) -> dict[str, tuple[Json, Json]]:
-        """See `list_changes`."""
-        return list_changes(self.predecessor, self.parameters)
-
-    def describe(self) -> str:
-        """For people."""
-        until = "decided" if self.is_decided else f"decided at block {self.decided_at}"
-        changes = ", ".join(
-            f"{name} {write_value(before)} → {write_value(after)}"
-            for name, (before, after) in self.list_changes().items()
-        )
-        return (
-            f"{self.parameters.digest.hex()[:16]}… from window {self.window} on, block "
-            f"{self.block}, {until}: {changes or 'nothing changes'}"
-        )
-
-    def to_json(self) -> dict[str, Json]:
-        """As commands and pages have it."""
-        return {
-            "digest": self.parameters.digest.hex(),
-            "window": self.window,
-            "block": self.block,
-            "decided": self.is_decided,
-            "decided_at": self.decided_at,
-            "changes": [
-                {"field": name, "before": before, "after": after}
-                for name, (before, after) in self.list_changes().items()
-            ],
-        }
-
-
-def list_announced(
-    history: ParameterHistory, pending: Parameters | None, head: int
-) -> list[AnnouncedParameters]:
-    """Parameters that hold for none of the windows up to that of the newest block, in their order.
-
-    Args:
-        pending: announced and not decided, after the latest; None: none are.
-    """
-    window, known = compute_window(history.first.timing, head), history.all
-    announced = [
-        AnnouncedParameters(new, old, True)
-        for old, new in pairwise(known)
-        if new.start.window > window
-    ]
-    if pending is not None:
-        announced.append(AnnouncedParameters(pending, history.latest, False))
-    return announced

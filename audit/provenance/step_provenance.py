@@ -16,7 +16,7 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.records.record_reader import RecordFault, open_reader
 from assay.artifacts.steps.step_file import ConsumedGroup
 from assay.artifacts.steps.step_folder import Step, StepError, StepFolder, read_step
-from assay.audit.derived_context import check_parameters, choose_parameters, derive_context
+from assay.audit.derived_context import derive_context
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public
 from assay.audit.provenance.consumed import describe_group
@@ -26,6 +26,7 @@ from assay.audit.provenance.step_submissions import (
     judge_committed,
     read_committed,
 )
+from assay.audit.window_parameters import check_parameters, choose_parameters
 from assay.inference import CheckpointError, Outline
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from assay.artifacts.announced_parameters import list_announced
 from assay.artifacts.checkpoints.checkpoint_folder import (
     CHECKPOINTS_KEPT,
     CheckpointFolder,
@@ -24,7 +25,7 @@ from assay.network.store import ObjectStore, StoreError
 from assay.neurons.ports import Chain
 from assay.neurons.session.window_reader import get_beacon, get_checkpoint_digest
 from assay.protocol import Parameters, encode_ss58
-from assay.protocol.amendment import ParameterHistory, list_announced
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_window

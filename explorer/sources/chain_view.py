@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, TimeoutError
 from contextlib import ExitStack, suppress
 
+from assay.artifacts.announced_parameters import AnnouncedParameters, list_announced
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import Live, ShownWeights
 from assay.explorer.sources.peer_health import PeerHealth
@@ -16,7 +17,7 @@ from assay.neurons.session.window_reader import iterate_weight_blocks
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Tag, encode_ss58, parse_commitment
-from assay.protocol.amendment import AnnouncedParameters, ParameterHistory, list_announced
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import OperatorError
 from assay.protocol.window import compute_window
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from assay.artifacts.announced_parameters import AnnouncedParameters, list_announced
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.run_folder import JsonFile
 from assay.artifacts.store_objects import make_checkpoint_name
@@ -33,7 +34,7 @@ from assay.neurons.session.evm_opening import get_chain_id
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Context
-from assay.protocol.amendment import AnnouncedParameters
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import OperatorError
 
 #: Largest manifest that is read, bytes: a thousand times one of today's.
@@ -57,6 +58,7 @@ class OpenedSources:
     manifests may lie."""
 
     commands: Commands
+    history: ParameterHistory
     has_model: bool
     ledger_link: str | None
     contract: str | None
@@ -94,8 +96,10 @@ class OpenedSources:
             return live
         return replace(live, trouble=live.trouble or "no new block", since_ms=since_ms)
 
-    def list_announced(self) -> Sequence[AnnouncedParameters] | None:
-        return None if self.chain is None else self.chain.list_announced()
+    def list_announced(self, head: int | None) -> Sequence[AnnouncedParameters]:
+        if self.chain is not None:
+            return self.chain.list_announced()
+        return [] if head is None else list_announced(self.history, None, head)
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
         """The chain's, or what a bundle has of it. What was once as wanted stays."""

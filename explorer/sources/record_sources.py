@@ -145,6 +145,7 @@ def _open_around(
     )
     return OpenedSources(
         commands=commands,
+        history=subject.history,
         has_model=models is not None,
         ledger_link=check_link(settings.explorer.evm_explorer),
         contract=check_contract(settings.ledger.contract),

@@ -14,7 +14,6 @@ from assay.explorer.views.common import (
 )
 from assay.explorer.views.settlements import show_weights
 from assay.protocol import Parameters, Phase
-from assay.protocol.amendment import list_announced, write_value
 from assay.protocol.parameters import MILLION
 from assay.protocol.window import compute_block, compute_window
 
@@ -64,18 +63,16 @@ def _find_parameters(reader: PageReader, live: Live | None) -> Parameters:
 
 def _describe_announced(reader: PageReader, live: Live | None) -> list[View]:
     """Parameters that do not hold yet: from when they will, and what they change."""
-    announced = reader.sources.list_announced()
-    if announced is None and live is not None:
-        announced = list_announced(reader.subject.history, None, live.head)
+    announced = reader.sources.list_announced(None if live is None else live.head)
     return [
         {
             **one.to_json(),
             "changes": [
-                {"field": name, "before": write_value(before), "after": write_value(after)}
-                for name, (before, after) in one.list_changes().items()
+                {"field": name, "before": before, "after": after}
+                for name, (before, after) in one.write_changes().items()
             ],
         }
-        for one in announced or ()
+        for one in announced
     ]
 
 

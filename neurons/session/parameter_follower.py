@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from assay.artifacts.announced_parameters import AnnouncedParameters
 from assay.artifacts.discovery import (
     DiscoveryError,
     SubnetChain,
@@ -31,12 +32,7 @@ from assay.network import ObjectStore, StoreError, open_folder
 from assay.network.chain import STATE_BLOCKS, ForgottenError
 from assay.network.files import write_json
 from assay.protocol import Commitment, Parameters
-from assay.protocol.amendment import (
-    AnnouncedParameters,
-    ParameterHistory,
-    find_amendment_fault,
-    make_history,
-)
+from assay.protocol.amendment import ParameterHistory, find_amendment_fault, make_history
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import find_parameters_fault
 from assay.protocol.window import compute_window

@@ -26,6 +26,7 @@ from assay.network.store import open_folder
 from assay.neurons.miner.miner import Group, Miner, MinerConfig, MinerDependencies, WindowWork
 from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import get_challenge, get_context
+from assay.neurons.validator import weights_outbox
 from assay.protocol import Committed, Context, Parameters
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import DEMO_TIMING
@@ -168,6 +169,12 @@ def make_world(
     return World(
         chain, beacons, parameters, checkpoint, sources, hotkeys, miners, folder, {}, {}, history
     )
+
+
+@pytest.fixture
+def short_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block on the simulator holds what was sent before it, so two blocks remove all doubt."""
+    monkeypatch.setattr(weights_outbox, "DOUBT_BLOCKS", 2)
 
 
 @pytest.fixture

@@ -297,6 +297,26 @@ class Mortal:
         return published, rows, self.chain.sent, standing
 
 
+def is_write(name):
+    """Whether a point of a play changes something: the rest only reads."""
+    return any(word in name for word in ("commit", "set_weights", "on_", "judge", "put"))
+
+
+def require_kills_change_nothing(play, folder, choose):
+    """A play that is killed once ends as one that never is, at each of some points.
+
+    Args:
+        play: takes a folder and points to be killed at.
+        choose: names of all points → numbers of those to be tried.
+    """
+    expected = play(folder / "whole")
+    for number in choose(expected.fate.points):
+        mortal = play(folder / str(number), kills=[number])
+        assert mortal.fate.killed == 1
+        assert mortal.describe() == expected.describe(), (number, expected.fate.points[number])
+        mortal.database.close()
+
+
 def forget_clocks(record):
     """A JSON file without what a clock said."""
     for verdict in record.get("verdicts", ()):

@@ -5,6 +5,7 @@ Chain, calendar, beacons, journal, records and outbox are real; see `tests.adver
 
 import random
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 import pytest
@@ -13,7 +14,6 @@ from assay.artifacts.discovery import publish_parameters
 from assay.artifacts.store_objects import make_parameters_name
 from assay.network import open_folder
 from assay.neurons.session.parameter_follower import ParameterFollower
-from assay.neurons.validator import weights_outbox
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import (
     Commitment,
@@ -26,7 +26,15 @@ from assay.protocol import (
 from assay.protocol.amendment import compute_decision_block, find_amendment_fault
 from assay.protocol.parameters import MILLION
 from assay.protocol.window import compute_block, compute_window
-from tests.adversarial.mortal import HOTKEYS, LOCATOR, TIMING, Mortal
+from tests.adversarial.mortal import (
+    HOTKEYS,
+    LOCATOR,
+    TIMING,
+    Mortal,
+    is_write,
+    require_kills_change_nothing,
+)
+from tests.amended_parameters import amend
 
 #: The first window of the amendment, which is the first of the third settlement.
 FIRST = 5
@@ -36,21 +44,17 @@ NEW_TIMING = replace(
 )
 
 
-def amend(before, window=FIRST, share=MILLION // 4):
+def change(before, window=FIRST, share=MILLION // 4):
     """Later moments, and a share that is burned."""
-    return replace(
-        before,
-        start=replace(before.start, predecessor=before.digest, window=window),
-        identity=replace(before.identity, burn_share=share),
-        timing=NEW_TIMING,
-    )
+    identity = replace(before.identity, burn_share=share)
+    return amend(before, window, identity=identity, timing=NEW_TIMING)
 
 
 class Amended(Mortal):
     """A subnet whose owner says what the play has it say, and a validator that follows."""
 
     #: block → what the owner's slot is to say from the next one on
-    said: ClassVar = {0: lambda first: first, 3: amend}
+    said: ClassVar = {0: lambda first: first, 3: change}
 
     def __init__(self, folder, monkeypatch, kills=(), *, away=False):
         self.rules = open_folder(folder / "owner")
@@ -102,12 +106,6 @@ def play(folder, monkeypatch, kills=(), **options):
     return play
 
 
-@pytest.fixture
-def short_doubt(monkeypatch):
-    """A block on the simulator holds what was sent before it, so two blocks remove all doubt."""
-    monkeypatch.setattr(weights_outbox, "DOUBT_BLOCKS", 2)
-
-
 def test_windows_on_both_sides_are_judged_by_their_own_and_none_is_left_out(
     tmp_path, monkeypatch, short_doubt
 ):
@@ -140,22 +138,16 @@ def record_timing(window):
     return NEW_TIMING if window >= FIRST else TIMING
 
 
-def is_write(name):
-    return any(word in name for word in ("commit", "set_weights", "put", "on_"))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "step"), [(0, 48), *(pytest.param(n, 12, marks=pytest.mark.kill) for n in range(12))]
 )
 def test_killed_before_and_after_every_write(tmp_path, monkeypatch, short_doubt, first, step):
-    expected = play(tmp_path / "whole", monkeypatch)
-    points = [n for n, name in enumerate(expected.fate.points) if is_write(name)]
-    for number in points[first::step]:
-        mortal = play(tmp_path / str(number), monkeypatch, [number])
-        assert mortal.fate.killed == 1
-        assert mortal.describe() == expected.describe(), expected.fate.points[number]
-        mortal.database.close()
+    require_kills_change_nothing(
+        partial(play, monkeypatch=monkeypatch),
+        tmp_path,
+        lambda points: [n for n, name in enumerate(points) if is_write(name)][first::step],
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,9 +177,9 @@ def test_what_cannot_be_read_is_stopped_before_and_what_is_due_is_finished(
     assert len(settlements) == 2
     # once it can be fetched, it goes on with the window of then
     mortal.rules.put(
-        make_parameters_name(amend(mortal.parameters).digest),
+        make_parameters_name(change(mortal.parameters).digest),
         (
-            tmp_path / "whole/owner" / make_parameters_name(amend(mortal.parameters).digest)
+            tmp_path / "whole/owner" / make_parameters_name(change(mortal.parameters).digest)
         ).read_bytes(),
     )
     mortal.play(12)
@@ -198,19 +190,19 @@ def test_what_cannot_be_read_is_stopped_before_and_what_is_due_is_finished(
 @pytest.mark.parametrize(
     ("said", "names"),
     [
-        ({0: lambda p: p, 3: amend, 5: lambda p: amend(p, share=1)}, [0, 1]),
-        ({0: lambda p: p, 3: amend, 5: lambda p: p}, [0]),
-        ({0: lambda p: p, compute_block(TIMING, FIRST - 2, Phase.CHALLENGE): amend}, [0]),
+        ({0: lambda p: p, 3: change, 5: lambda p: change(p, share=1)}, [0, 1]),
+        ({0: lambda p: p, 3: change, 5: lambda p: p}, [0]),
+        ({0: lambda p: p, compute_block(TIMING, FIRST - 2, Phase.CHALLENGE): change}, [0]),
         (
             {
                 0: lambda p: p,
-                3: amend,
+                3: change,
                 compute_block(TIMING, FIRST - 2, Phase.CHALLENGE): lambda p: p,
             },
             [0, MILLION // 4],
         ),
         (
-            {0: lambda p: p, 3: amend, 14: lambda p: amend(amend(p), FIRST + 4, share=7)},
+            {0: lambda p: p, 3: change, 14: lambda p: change(change(p), FIRST + 4, share=7)},
             [0, MILLION // 4, 7],
         ),
     ],

@@ -6,6 +6,7 @@ Kills are simulated here, over many settlements; `tests/killing` kills the progr
 import random
 import sqlite3
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,6 @@ from assay.neurons.program.database import Database, JournalError
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import Challenge
 from assay.neurons.validator import validator as module
-from assay.neurons.validator import weights_outbox
 from assay.neurons.validator.journal import Journal, WindowProgress
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows
@@ -25,21 +25,21 @@ from assay.protocol import Beacon, Block, Reason
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_window
 from assay.verification import GroupValue, Ledger, Seat, Statistics, Verdict
-from tests.adversarial.mortal import HOTKEYS, NETUID, Killed, Mortal, make_parameters
+from tests.adversarial.mortal import (
+    HOTKEYS,
+    NETUID,
+    Killed,
+    Mortal,
+    is_write,
+    make_parameters,
+    require_kills_change_nothing,
+)
 from tests.adversarial.watched import Watched
 
 #: Two settlements, of which the second follows windows that were open at the first.
 BLOCKS = 28
-#: What changes something: the rest only reads.
-WRITES = ("commit", "set_weights", "on_", "judge", "put", "set_commitment")
 #: A third of the points in each run of the tests, all of them in `make kill`.
 THIRDS = [0, *(pytest.param(share, marks=pytest.mark.kill) for share in (1, 2))]
-
-
-@pytest.fixture
-def short_doubt(monkeypatch):
-    """A block on the simulator holds what was sent before it, so two blocks remove all doubt."""
-    monkeypatch.setattr(weights_outbox, "DOUBT_BLOCKS", 2)
 
 
 def play(folder, monkeypatch, kills=()):
@@ -62,33 +62,24 @@ def test_an_undisturbed_run_has_something_to_lose(tmp_path, monkeypatch, short_d
     assert len(mortal.judged) > len(set(mortal.judged))  # Bob is asked again
 
 
-def compare_kills(tmp_path, monkeypatch, chosen):
-    expected = play(tmp_path / "whole", monkeypatch)
-    for number, name in enumerate(expected.fate.points):
-        if not chosen(number, name):
-            continue
-        mortal = play(tmp_path / str(number), monkeypatch, [number])
-        assert mortal.fate.killed == 1
-        assert mortal.describe() == expected.describe(), (number, name)
-        mortal.database.close()
-
-
-def is_write(name):
-    return any(word in name for word in WRITES)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("share", THIRDS)
 def test_killed_before_and_after_every_write(tmp_path, monkeypatch, short_doubt, share):
     """Between two writes one kill is as another: what is on disk and on chain is the same."""
-    compare_kills(
-        tmp_path, monkeypatch, lambda number, name: number % 3 == share and is_write(name)
+    require_kills_change_nothing(
+        partial(play, monkeypatch=monkeypatch),
+        tmp_path,
+        lambda points: [n for n, name in enumerate(points) if n % 3 == share and is_write(name)],
     )
 
 
 def test_killed_while_weights_are_sent(tmp_path, monkeypatch, short_doubt):
     """Before the call, in it, and before its answer is noted."""
-    compare_kills(tmp_path, monkeypatch, lambda number, name: "set_weights" in name)
+    require_kills_change_nothing(
+        partial(play, monkeypatch=monkeypatch),
+        tmp_path,
+        lambda points: [n for n, name in enumerate(points) if "set_weights" in name],
+    )
 
 
 @pytest.mark.parametrize(

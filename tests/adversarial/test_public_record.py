@@ -12,7 +12,6 @@ from assay.network.chain import ChainError
 from assay.network.store import StoreError, open_folder
 from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import DeliveryState
-from assay.neurons.validator import weights_outbox
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook, get_software
 from assay.neurons.validator.validator import Validator
@@ -42,13 +41,10 @@ from assay.protocol.window import compute_settled_windows
 from assay.verification import Ledger, compute_score
 from tests.adversarial.mortal import HOTKEYS, LOCATOR, Mortal
 
+pytestmark = pytest.mark.usefixtures("short_doubt")
+
 VALIDATOR = HOTKEYS["validator"]
 ADDRESS = encode_ss58(VALIDATOR)
-
-
-@pytest.fixture(autouse=True)
-def short_doubt(monkeypatch):
-    monkeypatch.setattr(weights_outbox, "DOUBT_BLOCKS", 2)
 
 
 def list_published(mortal):

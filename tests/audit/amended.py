@@ -7,7 +7,8 @@ amendment is announced and taken back before it is decided.
 
 from dataclasses import replace
 
-from assay.protocol.parameters import DEMO_TIMING, Start
+from assay.protocol.parameters import DEMO_TIMING
+from tests.amended_parameters import amend
 from tests.audit.audited import play_network
 
 #: Two windows from decision to start: by what the slot says at blocks 12 and 36.
@@ -15,11 +16,6 @@ TIMING = replace(DEMO_TIMING, notice_windows=2)
 FIRST, SECOND, NEVER = 3, 5, 8
 #: Settlements: of windows 0 and 1, 2 and 3, 4, 5.
 EPOCHS = (48, 73, 98, 123)
-
-
-def amend(old, window, **changes):
-    """Parameters that follow others."""
-    return replace(old, start=Start(old.digest, window), **changes)
 
 
 def announce(first):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from assay.artifacts.announced_parameters import list_announced
 from assay.artifacts.store_objects import UnavailableError, make_parameters_name
 from assay.audit.auditor import audit
 from assay.audit.bundle import seal_folder
@@ -19,13 +20,9 @@ from assay.demo.demo_run import ModelFolders
 from assay.network.store import open_folder
 from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.protocol import Commitment, Reason, Tag, encode_commitment
-from assay.protocol.amendment import (
-    ParameterHistory,
-    UnknownParametersError,
-    list_announced,
-    make_history,
-)
-from tests.audit.amended import EPOCHS, FIRST, SECOND, amend, announce, play_amended
+from assay.protocol.amendment import ParameterHistory, UnknownParametersError, make_history
+from tests.amended_parameters import amend
+from tests.audit.amended import EPOCHS, FIRST, SECOND, announce, play_amended
 from tests.audit.audited import (
     HOTKEYS,
     LIAR,

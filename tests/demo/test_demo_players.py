@@ -1,14 +1,11 @@
 """Turns on a virtual clock: who plays when, and what becomes of those that wait or break."""
 
-import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
-from assay.cli.demo import catch_interrupts
 from assay.demo.players import FreePlayers, TurnPlayers
 
 #: Longest wait for a thread, seconds.
@@ -129,23 +126,3 @@ def test_an_interrupt_ends_those_whose_turn_has_not_come() -> None:
     players.stop()
     assert players.join(PATIENCE_S)
     assert log == []
-
-
-def test_an_interrupt_that_python_drops_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
-    dropped = []
-
-    class Dying:
-        def __del__(self) -> None:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(sys, "unraisablehook", dropped.append)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with catch_interrupts() as require_wanted:
-            require_wanted()
-            Dying()
-            assert [drop.exc_type for drop in dropped] == [KeyboardInterrupt]
-            with pytest.raises(KeyboardInterrupt):
-                require_wanted()
-    finally:
-        signal.signal(signal.SIGINT, before)

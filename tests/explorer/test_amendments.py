@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from assay.artifacts.announced_parameters import list_announced
 from assay.artifacts.discovery import publish_parameters
 from assay.explorer.ports import Live
 from assay.explorer.sources import chain_view
@@ -17,9 +18,9 @@ from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Commitment, Tag, decode_settlement_record, encode_commitment, encode_ss58
-from assay.protocol.amendment import list_announced
 from assay.protocol.record import make_latest_name, make_settlement_record_name
-from tests.audit.amended import EPOCHS, FIRST, SECOND, amend, announce, play_amended
+from tests.amended_parameters import amend
+from tests.audit.amended import EPOCHS, FIRST, SECOND, announce, play_amended
 from tests.audit.audited import HOTKEYS, LIAR, LOCATOR, WINDOWS
 from tests.explorer.inside import Page, list_numbers, look_into
 

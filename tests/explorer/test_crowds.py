@@ -83,6 +83,7 @@ def test_manifests_that_are_kept_go_while_others_read_them(monkeypatch, hurry):
     nothing = dict.fromkeys(
         (
             "commands",
+            "history",
             "ledger_link",
             "contract",
             "run",

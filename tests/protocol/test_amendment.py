@@ -21,16 +21,12 @@ from assay.protocol.amendment import (
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Start, find_parameters_fault
 from assay.protocol.window import Phase, compute_block
+from tests.amended_parameters import amend
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "amendments.json").read_text())
 FIRST = Parameters.from_json(VECTORS["parameters"])
 LENGTH = FIRST.timing.window_blocks
 NOTICE = FIRST.timing.notice_windows
-
-
-def amend(before: Parameters, window: int, **sections: Any) -> Parameters:
-    start = replace(before.start, predecessor=before.digest, window=window)
-    return replace(before, **{"start": start, **sections})
 
 
 @pytest.mark.parametrize("case", VECTORS["amendments"], ids=lambda case: case["name"])

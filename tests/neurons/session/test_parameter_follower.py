@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,14 +20,10 @@ from assay.protocol import Commitment, Parameters, Tag, encode_commitment
 from assay.protocol.amendment import compute_decision_block
 from assay.subnet.presets import parse_environment
 from tests.adversarial.mortal import HOTKEYS, NETUID, TIMING, make_parameters
+from tests.amended_parameters import amend
 
 LOCATOR = "https://owner.example"
 LENGTH, NOTICE = TIMING.window_blocks, TIMING.notice_windows
-
-
-def amend(before: Parameters, window: int, **sections: Any) -> Parameters:
-    start = replace(before.start, predecessor=before.digest, window=window)
-    return replace(before, **{"start": start, **sections})
 
 
 @dataclass

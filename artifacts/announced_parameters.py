@@ -1,0 +1,118 @@
+"""Parameters that do not hold yet, as people are told of them."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from assay.protocol.amendment import ParameterHistory, compute_decision_block
+from assay.protocol.encoding import Json
+from assay.protocol.parameters import Parameters
+from assay.protocol.window import compute_window
+
+#: Characters of a field's value that people are shown.
+_SHOWN = 400
+
+
+def list_changes(old: Parameters, new: Parameters) -> dict[str, tuple[Json, Json]]:
+    """What an amendment changes: field, such as `work.valued_groups`, → before and after, as in
+    JSON. What it says of its own start is left out."""
+    before, after = dict(_iterate_fields(old.to_json())), dict(_iterate_fields(new.to_json()))
+    return {
+        name: (before[name], value)
+        for name, value in after.items()
+        if before[name] != value and not name.startswith("start.")
+    }
+
+
+def _write_value(value: Json) -> str:
+    """A field's value for people: a digest is cut off, and what is longer than anybody reads."""
+    text, shown = (value, 16) if isinstance(value, str) else (json.dumps(value), _SHOWN)
+    return text if len(text) <= shown + 8 else f"{text[:shown]}…"
+
+
+def _iterate_fields(document: dict[str, Json], place: str = "") -> Iterator[tuple[str, Json]]:
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from _iterate_fields(value, f"{place}{name}.")
+        else:
+            yield f"{place}{name}", value
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncedParameters:
+    """Parameters that do not hold yet, and those that hold until they do."""
+
+    parameters: Parameters
+    predecessor: Parameters
+    is_decided: bool  # whether they will hold, whatever their owner says from now on
+
+    @property
+    def window(self) -> int:
+        """The first that they hold for."""
+        return self.parameters.start.window
+
+    @property
+    def block(self) -> int:
+        """That window's first block."""
+        return self.window * self.parameters.timing.window_blocks
+
+    @property
+    def decided_at(self) -> int:
+        """The block whose state decides, or has decided."""
+        return compute_decision_block(self.predecessor, self.window)
+
+    def list_changes(self) -> dict[str, tuple[Json, Json]]:
+        """See `list_changes`."""
+        return list_changes(self.predecessor, self.parameters)
+
+    def write_changes(self) -> dict[str, tuple[str, str]]:
+        """The same for people: long values are cut off."""
+        return {
+            name: (_write_value(before), _write_value(after))
+            for name, (before, after) in self.list_changes().items()
+        }
+
+    def describe(self) -> str:
+        """In one line, for people."""
+        until = "decided" if self.is_decided else f"decided at block {self.decided_at}"
+        changes = ", ".join(
+            f"{name} {before} → {after}" for name, (before, after) in self.write_changes().items()
+        )
+        return (
+            f"{self.parameters.digest.hex()[:16]}… from window {self.window} on, block "
+            f"{self.block}, {until}: {changes or 'nothing changes'}"
+        )
+
+    def to_json(self) -> dict[str, Json]:
+        """As commands and pages have it."""
+        return {
+            "digest": self.parameters.digest.hex(),
+            "window": self.window,
+            "block": self.block,
+            "decided": self.is_decided,
+            "decided_at": self.decided_at,
+            "changes": [
+                {"field": name, "before": before, "after": after}
+                for name, (before, after) in self.list_changes().items()
+            ],
+        }
+
+
+def list_announced(
+    history: ParameterHistory, pending: Parameters | None, head: int
+) -> list[AnnouncedParameters]:
+    """Parameters that hold for none of the windows up to that of the newest block, in their order.
+
+    Args:
+        pending: announced and not decided, after the latest; None: none are.
+    """
+    window, known = compute_window(history.first.timing, head), history.all
+    announced = [
+        AnnouncedParameters(new, old, True)
+        for old, new in pairwise(known)
+        if new.start.window > window
+    ]
+    if pending is not None:
+        announced.append(AnnouncedParameters(pending, history.latest, False))
+    return announced

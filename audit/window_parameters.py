@@ -1,0 +1,243 @@
+"""Whether a record is of the parameters that held for its window, by what the owner's slot said."""
+
+from dataclasses import replace
+from functools import partial
+
+from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
+from assay.artifacts.store_objects import UnavailableError
+from assay.audit.findings import FORGOTTEN, Aspect, Findings
+from assay.audit.ports import Public, PublicChain
+from assay.environments import open_environment
+from assay.network.chain import ForgottenError
+from assay.network.store import StoreError
+from assay.protocol import Commitment, Parameters, Tag, parse_commitment
+from assay.protocol.amendment import (
+    ParameterHistory,
+    UnknownParametersError,
+    compute_decision_block,
+    find_amendment_fault,
+)
+
+
+def choose_parameters(public: Public, window: int, found: Findings) -> Public | None:
+    """The same with the parameters of a window; None, and in `found` why, where they cannot be
+    read here."""
+    try:
+        return replace(public, parameters=public.history.get(window))
+    except UnknownParametersError as error:
+        found.miss(Aspect.PARAMETERS, str(error))
+        return None
+
+
+def check_parameters(
+    public: Public, record_digest: bytes, window: int, number: int, found: Findings
+) -> Public | None:
+    """Whether a record is of the parameters that held for a window.
+
+    Args:
+        window: the last that the record is of.
+        number: the block whose state says what the network was then.
+
+    Returns:
+        What the rest is derived again from: by the window's parameters, or where the owner has
+        replaced the whole network since by those of then; None where these are not to be had. A
+        network's change, and what was judged before it, is no lie.
+    """
+    then = choose_parameters(public, window, found)
+    if then is None or not is_decided_so(then, found):
+        return None
+    try:
+        slot = _read_slot(public.chain, number)
+    except ForgottenError:
+        if record_digest in _list_digests(public.history):
+            _compare_parameters(then, record_digest, window, found)
+            return then
+        found.miss(
+            Aspect.PARAMETERS,
+            f"it used {record_digest.hex()[:16]}…, and whether these were the network's then: "
+            + FORGOTTEN.format(number),
+        )
+        return None
+    if slot is None:
+        found.differ(Aspect.PARAMETERS, f"the owner had published no parameters at block {number}")
+        found.look(Aspect.PARAMETERS)
+        return then
+    if _was_decided(public, slot, record_digest, window):
+        found.miss(
+            Aspect.PARAMETERS,
+            f"it used {record_digest.hex()[:16]}…, which the owner's slot had named where that was "
+            f"decided; it has led elsewhere since, and nothing of it is derived again",
+        )
+        return None
+    if slot.digest in _list_digests(public.history):
+        _compare_parameters(then, record_digest, window, found)
+        return then
+    if not slot.number and slot.digest != record_digest:  # another network's, and its first
+        found.differ(
+            Aspect.PARAMETERS,
+            f"the owner had published parameters {slot.digest.hex()[:16]}… at block {number}, and "
+            f"the record used {record_digest.hex()[:16]}…",
+        )
+        found.look(Aspect.PARAMETERS)
+        return then
+    return _look_at_slot(then, slot, record_digest, window, number, found)
+
+
+def is_decided_so(public: Public, found: Findings) -> bool:
+    """Whether the parameters at hand hold by what the owner's slot said where that was decided."""
+    start, digest = public.parameters.start, public.parameters.digest
+    before = next((p for p in public.history.all if p.digest == start.predecessor), None)
+    if before is None:  # the network's first
+        return True
+    number = compute_decision_block(before, start.window)
+    try:
+        slot = _read_slot(public.chain, number)
+    except ForgottenError:
+        note = (
+            f"that parameters {digest.hex()[:16]}… hold from window {start.window} on is their "
+            "owner's word: " + FORGOTTEN.format(number)
+        )
+        if note not in found.notes:
+            found.notes.append(note)
+        return True
+    if slot is not None and (slot.digest, slot.number) == (digest, start.window):
+        return True
+    found.miss(
+        Aspect.PARAMETERS,
+        f"those looked with here, {digest.hex()[:16]}…, were not in the owner's slot at block "
+        f"{number}, which decides what holds from window {start.window} on",
+    )
+    return False
+
+
+def _was_decided(public: Public, slot: Commitment, digest: bytes, window: int) -> bool:
+    """Whether parameters that are not known hold for a window all the same: their owner had named
+    them up to their decision, and then what does not lead to them. Who came later cannot know."""
+    known = {parameters.digest: parameters for parameters in public.history.all}
+    if digest in known or public.rules is None:
+        return False
+    try:
+        path = fetch_predecessors(partial(fetch_parameters, public.rules(slot)), digest, known)
+    except (StoreError, UnavailableError):
+        return False
+    before = known.get(path[0].start.predecessor)
+    for parameters in path:
+        if before is None or parameters.start.window > window:
+            return False
+        decision = compute_decision_block(before, parameters.start.window)
+        if find_amendment_fault(before, parameters) is not None or not _was_named(
+            public.chain, parameters, decision
+        ):
+            return False
+        before = parameters
+    return True
+
+
+def _compare_parameters(
+    public: Public, record_digest: bytes, window: int, found: Findings, network: str = ""
+) -> None:
+    """A record's with those of its window, which are known."""
+    found.look(Aspect.PARAMETERS)
+    digest, known = public.parameters.digest, public.history.all
+    if record_digest == digest:
+        return
+    place = next((n for n, p in enumerate(known) if p.digest == record_digest), None)
+    if place is None:
+        when = ""
+    elif known[place].start.window > window:
+        when = f", which hold from window {known[place].start.window} on"
+    else:
+        when = f", which held up to window {known[place + 1].start.window - 1}"
+    found.differ(
+        Aspect.PARAMETERS,
+        f"parameters {digest.hex()[:16]}… hold for window {window}{network}, and the record used "
+        f"{record_digest.hex()[:16]}…{when}",
+    )
+
+
+def _read_slot(chain: PublicChain, number: int) -> Commitment | None:
+    """What the owner's slot says of parameters at a block; None: nothing."""
+    slot = parse_commitment(chain.get_commitments(number).get(chain.get_owner(number), b""))
+    return slot if slot is not None and slot.tag is Tag.PARAMETERS else None
+
+
+def _list_digests(history: ParameterHistory) -> set[bytes]:
+    return {parameters.digest for parameters in history.all}
+
+
+def _look_at_slot(
+    public: Public,
+    slot: Commitment,
+    record_digest: bytes,
+    window: int,
+    number: int,
+    found: Findings,
+) -> Public | None:
+    """The same where the owner's slot named parameters at a block that are not known: it had
+    announced an amendment that did not hold, or its network was another one."""
+    known = _list_digests(public.history)
+    path: list[Parameters] = []
+    lack: str | None = "no store is asked for them"
+    if public.rules is not None:
+        try:
+            path = fetch_predecessors(
+                partial(fetch_parameters, public.rules(slot)), slot.digest, known
+            )
+            lack = None
+        except (StoreError, UnavailableError) as error:
+            lack = str(error)
+    if path and path[0].start.predecessor in known:
+        _compare_parameters(public, record_digest, window, found)
+        return public
+    if lack is not None and record_digest in known:  # whoever cannot read them goes on without
+        found.notes.append(
+            f"what the owner's slot named at block {number}, {slot.digest.hex()[:16]}…, is not "
+            f"looked at: {lack}"
+        )
+        _compare_parameters(public, record_digest, window, found)
+        return public
+    then = public
+    if path:
+        try:
+            then = _look_back(public, path, window)
+        except ValueError as error:
+            lack = str(error)
+    if lack is not None:
+        found.miss(
+            Aspect.PARAMETERS,
+            f"it used {record_digest.hex()[:16]}…, and the network's were "
+            f"{slot.digest.hex()[:16]}… at block {number}; those looked with here are "
+            f"{public.parameters.digest.hex()[:16]}…, and nothing of it is derived again: {lack}",
+        )
+        return None
+    _compare_parameters(then, record_digest, window, found, " of the network of then")
+    return then
+
+
+def _look_back(public: Public, path: list[Parameters], window: int) -> Public:
+    """The same as of a network that the owner has replaced since, as far as blocks and beacons mean
+    by its parameters what they mean by those at hand; the chain binds their digests. Raises a
+    ValueError: nothing can be derived by them."""
+    history = ParameterHistory(path[0])
+    for parameters in path[1:]:
+        decision = compute_decision_block(history.latest, parameters.start.window)
+        if parameters.start.window > window or not _was_named(public.chain, parameters, decision):
+            break
+        history.add(parameters)
+    then, now = history.get(window), public.parameters
+    chains = [(p.identity.genesis_hash, p.identity.netuid) for p in (then, now)]
+    if chains[0] != chains[1] or (then.timing, then.beacon) != (now.timing, now.beacon):
+        raise ValueError("they are another network's, or have other windows or beacons")
+    open_environment(then.environment)  # an older version's, or one of a file that is not here
+    return replace(public, parameters=then, history=history)
+
+
+def _was_named(chain: PublicChain, parameters: Parameters, number: int) -> bool:
+    """Whether the owner's slot named parameters at a block. Where no node knows that state any
+    more, the owner's word is taken."""
+    try:
+        slot = _read_slot(chain, number)
+    except ForgottenError:
+        return True
+    named = parameters.digest, parameters.start.window
+    return slot is not None and (slot.digest, slot.number) == named

@@ -1,0 +1,39 @@
+"""Ctrl-C that is never lost.
+
+Python drops what a signal raises within a destructor, a callback of a weak reference, or a library
+that catches everything while it is imported. So it is remembered, and raised again.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_asked = threading.Event()
+
+
+@contextmanager
+def catch_interrupts() -> Iterator[None]:
+    """Ctrl-C as ever, and remembered until the end of the outermost of these."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        _asked.set()
+        signal.default_int_handler(number, frame)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # whoever started us wants it otherwise
+        yield
+        return
+    _asked.clear()
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def require_wanted() -> None:
+    """Raises the KeyboardInterrupt of a Ctrl-C that was lost."""
+    if _asked.is_set():
+        raise KeyboardInterrupt

@@ -1,0 +1,118 @@
+"""`assay subnet amend`: announced, taken back, and nothing said over what cannot be read."""
+
+import json
+from contextlib import nullcontext
+from hashlib import sha256
+from types import SimpleNamespace
+
+import pytest
+
+from assay.artifacts.discovery import DiscoveryError, publish_parameters
+from assay.artifacts.store_objects import make_parameters_name
+from assay.cli import amend as command
+from assay.devnet import SimulatedChain
+from assay.network.store import open_folder
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
+from assay.protocol import QUICKNET, Commitment, Tag, encode_commitment, parse_commitment
+from assay.protocol.amendment import compute_decision_block
+from assay.protocol.parameters import DEMO_TIMING
+from assay.subnet.presets import NETUID, make_demo_parameters
+
+OWNER, TRAINER = (sha256(name).digest() for name in (b"owner", b"trainer"))
+
+
+class Net:
+    """A subnet on the simulator and its owner's folder of files; wallets are left out."""
+
+    def __init__(self, folder, monkeypatch):
+        self.chain = SimulatedChain(
+            b"amended", NETUID, 1_700_000_000_000, DEMO_TIMING.slot_ms, 24, (OWNER, TRAINER)
+        )
+        self.chain.add_wallet = lambda wallet: None
+        self.folder = folder / "store"
+        self.locator = f"file://{self.folder}"
+        self.first = make_demo_parameters(
+            self.chain.genesis_hash, QUICKNET, 0, TRAINER, bytes([7]) * 32
+        )
+        publish_parameters(open_folder(self.folder), self.first)
+        said = Commitment(Tag.PARAMETERS, 0, 0, self.first.digest, self.locator)
+        self.chain.set_commitment(OWNER, encode_commitment(said))
+        self.mint_to(1)
+        monkeypatch.setattr(command, "open_chain", lambda settings: nullcontext(self.chain))
+        account = SimpleNamespace(wallet=None, hotkey=OWNER)
+        monkeypatch.setattr(command, "open_account", lambda settings: account)
+        monkeypatch.setattr(command, "announce", self.announce)
+
+    def announce(self, chain, hotkey, locator, parameters):
+        """As the command's own, without waiting for the block that only this test mints."""
+        window = parameters.start.window
+        said = Commitment(Tag.PARAMETERS, window, 0, parameters.digest, locator)
+        chain.set_commitment(hotkey, encode_commitment(said))
+        self.mint_to(chain.get_head() + 1)
+        return chain.get_head()
+
+    def mint_to(self, block):
+        while self.chain.get_head() < block:
+            self.chain.mint()
+
+    def amend(self, changes=None, withdraw=False):
+        options = {"store": {"locator": self.locator}, "amend": {"changes": changes}}
+        command.run_subnet_amend(Settings(**options), withdraw, lambda question: True, True, True)
+
+    @property
+    def slot(self):
+        return parse_commitment(self.chain.get_commitments(self.chain.get_head())[OWNER])
+
+
+@pytest.fixture
+def net(tmp_path, monkeypatch):
+    return Net(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def changes(tmp_path):
+    path = tmp_path / "changes.toml"
+    path.write_text("[work]\nprompt_share = 7\n")
+    return path
+
+
+def test_what_is_announced_can_be_taken_back_until_it_is_decided(net, changes, capsys):
+    net.amend(changes)
+    announced = json.loads(capsys.readouterr().out)
+    assert net.slot.digest.hex() == announced["digest"]
+    assert announced["changes"] == [
+        {"field": "work.prompt_share", "before": net.first.work.prompt_share, "after": 7}
+    ]
+    net.amend(withdraw=True)
+    assert net.slot.digest == net.first.digest
+    with pytest.raises(DiscoveryError, match="nothing to take back"):
+        net.amend(withdraw=True)
+    net.amend(changes)
+    window = net.slot.number
+    net.mint_to(compute_decision_block(net.first, window) + 1)
+    with pytest.raises(DiscoveryError, match="nothing to take back"):
+        net.amend(withdraw=True)
+
+
+def test_nothing_is_said_over_parameters_that_are_decided_and_cannot_be_read(net, changes, capsys):
+    """Whatever the slot named after them would be void, or name a predecessor that is none."""
+    net.amend(changes)
+    decided = net.slot
+    net.mint_to(compute_decision_block(net.first, decided.number) + 1)
+    path = net.folder / make_parameters_name(decided.digest)
+    kept = path.read_bytes()
+    path.unlink()
+    changes.write_text("[work]\nprompt_share = 8\n")
+    for options in ({"changes": changes}, {"withdraw": True}):
+        with pytest.raises(DiscoveryError, match="publish the parameters there again"):
+            net.amend(**options)
+    assert net.slot == decided
+    path.write_bytes(kept)
+    net.amend(changes)
+    assert net.slot.number > decided.number
+
+
+def test_an_amendment_without_changes_is_asked_for_them(net):
+    with pytest.raises(ConfigError, match="what shall change"):
+        net.amend()

@@ -1,0 +1,52 @@
+"""Ctrl-C where Python or a library drops it."""
+
+import signal
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from assay.cli.interrupts import catch_interrupts, require_wanted
+
+
+@pytest.fixture(autouse=True)
+def plain_handler() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def drop_in_destructor(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped = []
+
+    class Dying:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(sys, "unraisablehook", dropped.append)
+    Dying()
+    assert [drop.exc_type for drop in dropped] == [KeyboardInterrupt]
+
+
+def test_an_interrupt_that_python_drops_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    with catch_interrupts():
+        require_wanted()
+        drop_in_destructor(monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            require_wanted()
+        with catch_interrupts(), pytest.raises(KeyboardInterrupt):  # what the outer has, stays
+            require_wanted()
+
+
+def test_the_next_command_is_wanted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with catch_interrupts():
+        drop_in_destructor(monkeypatch)
+    with catch_interrupts():
+        require_wanted()
+
+
+def test_whoever_started_us_and_takes_interrupts_keeps_them() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with catch_interrupts():
+        signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
