@@ -207,67 +207,6 @@ def _open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> Folder
     return FolderTokenizer(tokenizer, vocabulary, manifest.end_tokens)
 
 
-def load_model(folder: Path) -> PreTrainedModel:
-    """The model in fp32, from config.json and the folder's tensors and from nothing else.
-
-    Index files, adapters and whatever else a library would follow in a folder are under no digest:
-    they are never read.
-
-    Raises:
-        UnusableCheckpointError: tensors and config do not fit each other, or hold no numbers.
-    """
-    transformers_logging.disable_progress_bar()  # programs show progress of their own
-    torch.set_float32_matmul_precision("highest")  # no TF32: it is not the reference
-    state: dict[str, torch.Tensor] = {}
-    model: PreTrainedModel
-    loaded: dict[str, Any]
-    with copy_of(folder, (CONFIG_FILE,)) as alone:
-        try:
-            for path in sorted(folder.glob("*.safetensors")):
-                state |= read_tensors(path)
-            _require_fit(folder, state)
-            config = AutoConfig.from_pretrained(alone, trust_remote_code=False)
-            kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-            model, loaded = kind.from_pretrained(
-                None,
-                config=config,
-                state_dict=state,
-                dtype=torch.float32,
-                attn_implementation="sdpa",
-                output_loading_info=True,
-            )
-        except UnusableCheckpointError:
-            raise
-        except (OSError, MemoryError) as error:  # our machine's, not the checkpoint's
-            raise CheckpointError(f"cannot load the model in {folder}: {error}") from error
-        except Exception as error:  # libraries raise anything on hostile content, each its own
-            raise UnusableCheckpointError(f"{folder} holds no model that loads: {error}") from error
-    # what is missing would be filled with random numbers, and differently everywhere
-    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if names := sorted(map(str, loaded.get(what, ()))):
-            raise UnusableCheckpointError(f"{folder}: {what.replace('_', ' ')}: {names[0]}")
-    if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
-        raise UnusableCheckpointError(f"{folder}: a weight is not a finite number")
-    return model.eval().requires_grad_(False)
-
-
-def read_tensors(file: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a safetensors file, by name, in memory of their own.
-
-    Raises:
-        OSError, SafetensorError: it cannot be read, or is none.
-    """
-    # mapped into memory, each tensor leaves two Python integers behind for good (safetensors 0.8)
-    return load_file(file, backend="pread")
-
-
-def _require_fit(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    fault = find_misfit(read_json(read_small_file(folder, CONFIG_FILE, JSON_BYTES)), shapes)
-    if fault is not None:
-        raise UnusableCheckpointError(f"{folder}: {fault}")
-
-
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer exactly as the two hashed files have it.
 
