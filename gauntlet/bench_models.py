@@ -9,8 +9,8 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from assay.inference.checkpoint import load_model
 from assay.inference.folder import MANIFEST_FILE
+from assay.inference.model_loading import load_model
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training import GENESIS
 from assay.training.genesis_model import save_model

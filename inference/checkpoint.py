@@ -4,25 +4,17 @@ Specification, section 7. Formats: safetensors and Hugging Face's config and tok
 """
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from threading import RLock
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    AutoConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from assay.inference.architecture import find_misfit, find_vocabulary
+from assay.inference.architecture import find_vocabulary
 from assay.inference.draft import Drafter, Rules
 from assay.inference.folder import (
     CONFIG_FILE,
@@ -37,12 +29,9 @@ from assay.inference.folder import (
     verify_small_files,
     verify_tensors,
 )
-from assay.inference.implementations import (
-    APPEAL_IMPLEMENTATION,
-    DEFAULT_IMPLEMENTATION,
-    PlainReference,
-    make_model,
-)
+from assay.inference.implementations import APPEAL_IMPLEMENTATION, PlainReference, make_model
+from assay.inference.model_loading import load_model
+from assay.inference.placement import Placement
 from assay.inference.reference import CausalModel, Reference
 from assay.protocol.encoding import read_json
 from assay.protocol.manifest import Calibration, Manifest
@@ -107,20 +96,51 @@ class Outline:
     tokenizer: FolderTokenizer
 
 
+class FolderModels:
+    """A folder's tensors as models of a placement. Each is made when it is first asked for, once,
+    and shares its weights with the others where it can. Safe to use from several threads."""
+
+    def __init__(self, folder: Path, placement: Placement) -> None:
+        self.placement = placement
+        self._folder = folder
+        self._made: dict[str, CausalModel] = {}
+        self._lock = RLock()
+
+    @cached_property
+    def plain(self) -> PreTrainedModel:
+        """The model in fp32. Raises a CheckpointError: see `load_model`."""
+        with self._lock:
+            return load_model(self._folder, self.placement.device)
+
+    def get(self, implementation: str) -> CausalModel:
+        """An implementation of the reference.
+
+        Raises:
+            ImplementationError: there is none of that name, or it cannot run this model.
+            CheckpointError: see `load_model`.
+        """
+        with self._lock:
+            if implementation not in self._made:
+                self._made[implementation] = make_model(self.plain, implementation)
+            return self._made[implementation]
+
+
 @dataclass(frozen=True)
 class Checkpoint(Outline):
     """A verified checkpoint, ready to run."""
 
     folder: Path
-    model: PreTrainedModel
-    _models: dict[str, CausalModel] = field(
-        init=False, default_factory=dict, repr=False, compare=False
-    )
+    models: FolderModels
 
     @property
     def digest(self) -> bytes:
         """The checkpoint digest, 32 bytes."""
         return self.manifest.digest
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model in fp32, where the checkpoint is placed."""
+        return self.models.plain
 
     def load_trainable(self) -> PreTrainedModel:
         """A copy of the model whose weights take gradients."""
@@ -131,21 +151,20 @@ class Checkpoint(Outline):
         return Rules(temperature, self.manifest.end_tokens, self.manifest.max_tokens)
 
     def get_model(self, implementation: str) -> CausalModel:
-        """An implementation over this checkpoint's weights, made once. Raises an
-        ImplementationError where there is none of that name, or it cannot run this model."""
-        if implementation not in self._models:
-            self._models[implementation] = make_model(self.model, implementation)
-        return self._models[implementation]
+        """See `FolderModels.get`."""
+        return self.models.get(implementation)
 
-    def get_reference(
-        self, temperature: int, implementation: str = DEFAULT_IMPLEMENTATION
-    ) -> Reference:
+    def get_reference(self, temperature: int, implementation: str | None = None) -> Reference:
         """The judge's forward pass over this checkpoint.
+
+        Args:
+            implementation: None: that of the placement.
 
         Raises:
             ImplementationError: see `get_model`.
         """
-        return Reference(self.get_model(implementation), self.tokenizer.drawable, temperature)
+        model = self.get_model(implementation or self.models.placement.implementation)
+        return Reference(model, self.tokenizer.drawable, temperature)
 
     def get_appeal(self, temperature: int) -> Forward:
         """A second opinion on a rejection: plain fp32, one completion and its prompt at a time."""
@@ -176,26 +195,31 @@ def load_outline(folder: Path, expected: bytes | None = None) -> Outline:
     return Outline(manifest, calibration, tokenizer)
 
 
-def load_checkpoint(folder: Path, expected: bytes | None = None) -> Checkpoint:
-    """Opens a folder, hashes every tensor against its manifest, and loads the model in fp32.
+def load_checkpoint(
+    folder: Path, expected: bytes | None = None, placement: Placement | None = None
+) -> Checkpoint:
+    """Opens a folder, hashes every tensor against its manifest, and loads the model.
 
     Args:
         expected: the digest on chain, where the caller knows it.
+        placement: where and how it runs; None: on the CPU, as the reference is defined.
 
     Raises:
         CheckpointError: a file is missing or not what the manifest says.
+        ImplementationError: the placement's implementation cannot run this model.
     """
+    placement = placement or Placement()
     manifest = verify_manifest(folder, expected)
     calibration = verify_small_files(folder, manifest)
     tensors = verify_tensors(folder, manifest)
     if {tensor.dtype for tensor in tensors} != {"BF16"}:
         raise UnusableCheckpointError(f"{folder} stores a tensor that is not bf16")
-    model = load_model(folder)
-    if len(manifest.centre) != model.config.hidden_size:
+    models = FolderModels(folder, placement)
+    config = models.get(placement.implementation).config
+    if len(manifest.centre) != config.hidden_size:
         raise UnusableCheckpointError(f"μ in {folder} has another width than the model's states")
-    vocabulary = model.get_output_embeddings().weight.shape[0]
-    tokenizer = _open_tokenizer(folder, manifest, vocabulary)
-    return Checkpoint(manifest, calibration, tokenizer, folder, model)
+    tokenizer = _open_tokenizer(folder, manifest, config.vocab_size)
+    return Checkpoint(manifest, calibration, tokenizer, folder, models)
 
 
 def _open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> FolderTokenizer:

@@ -1,6 +1,6 @@
 """Where a model runs, and how: device, implementation, share of the device's memory.
 
-What this does not know: how fast anything is there, or whether a checkpoint's calibration covers it.
+What this does not know: how fast anything is there, or whether a calibration covers it.
 """
 
 from dataclasses import dataclass

@@ -37,7 +37,6 @@ from assay.inference import (
     load_checkpoint,
     measure_centre,
 )
-from assay.inference.checkpoint import load_model
 from assay.inference.folder import (
     CALIBRATION_FILE,
     CONFIG_FILE,
@@ -49,6 +48,7 @@ from assay.inference.folder import (
     read_passages,
     verify_manifest,
 )
+from assay.inference.model_loading import load_model
 from assay.network.files import hold_folder, move_folder, write_json
 from assay.network.store import ObjectStore
 from assay.protocol import Parameters

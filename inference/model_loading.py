@@ -1,0 +1,112 @@
+"""A checkpoint's tensors as a model: read one at a time, so that nothing is in memory twice.
+
+What this does not know: whether the tensors are those of a manifest. `checkpoint` has asked before.
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from assay.inference.architecture import find_misfit
+from assay.inference.folder import (
+    CONFIG_FILE,
+    JSON_BYTES,
+    CheckpointError,
+    UnusableCheckpointError,
+    copy_of,
+    read_small_file,
+)
+from assay.protocol.encoding import read_json
+
+#: How safetensors reads: mapped into memory, each tensor leaves two Python integers behind for good
+#: (safetensors 0.8).
+_BACKEND = "pread"
+#: Weights that are looked at together. Tuning.
+_PART = 1 << 22
+
+
+def load_model(
+    folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
+    """The model from config.json and the folder's tensors and from nothing else.
+
+    Index files, adapters and whatever else a library would follow in a folder are under no digest:
+    they are never read.
+
+    Args:
+        device: torch's name of where it shall be.
+        dtype: of its weights. bfloat16 keeps them as they are stored, in half the memory; what
+            then computes with them is not the reference by itself.
+
+    Raises:
+        UnusableCheckpointError: tensors and config do not fit each other, or hold no numbers.
+        CheckpointError: they cannot be read, or memory does not suffice.
+    """
+    transformers_logging.disable_progress_bar()  # programs show progress of their own
+    torch.set_float32_matmul_precision("highest")  # no TF32: it is not the reference
+    model: PreTrainedModel
+    loaded: dict[str, Any]
+    with copy_of(folder, (CONFIG_FILE,)) as alone, ExitStack() as opened:
+        try:
+            stored = {
+                name: file.get_slice(name)
+                for path in sorted(folder.glob("*.safetensors"))
+                for file in [opened.enter_context(_open_tensors(path))]
+                for name in file.keys()  # noqa: SIM118 - it is no mapping
+            }
+            _require_fit(folder, stored)
+            config = AutoConfig.from_pretrained(alone, trust_remote_code=False)
+            kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+            model, loaded = kind.from_pretrained(
+                None,
+                config=config,
+                state_dict=stored,  # each is read when it is put into its place
+                dtype=dtype,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+            )
+        except UnusableCheckpointError:
+            raise
+        except (OSError, MemoryError) as error:  # our machine's, not the checkpoint's
+            raise CheckpointError(f"cannot load the model in {folder}: {error}") from error
+        except Exception as error:  # libraries raise anything on hostile content, each its own
+            raise UnusableCheckpointError(f"{folder} holds no model that loads: {error}") from error
+    # what is missing would be filled with random numbers, and differently everywhere
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if names := sorted(map(str, loaded.get(what, ()))):
+            raise UnusableCheckpointError(f"{folder}: {what.replace('_', ' ')}: {names[0]}")
+    if not all(_is_finite(parameter) for parameter in model.parameters()):
+        raise UnusableCheckpointError(f"{folder}: a weight is not a finite number")
+    return model.eval().requires_grad_(False).to(device)
+
+
+def read_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a safetensors file, by name, in memory of their own.
+
+    Raises:
+        OSError, SafetensorError: it cannot be read, or is none.
+    """
+    return load_file(file, backend=_BACKEND)
+
+
+def _is_finite(weights: torch.Tensor) -> bool:
+    """A part at a time: asked of all at once, it takes twice their memory."""
+    return all(bool(torch.isfinite(part).all()) for part in weights.flatten().split(_PART))
+
+
+def _open_tensors(path: Path) -> Any:
+    return safe_open(path, framework="pt", device="cpu", backend=_BACKEND)
+
+
+def _require_fit(folder: Path, stored: Mapping[str, Any]) -> None:
+    shapes = {name: tuple(part.get_shape()) for name, part in stored.items()}
+    fault = find_misfit(read_json(read_small_file(folder, CONFIG_FILE, JSON_BYTES)), shapes)
+    if fault is not None:
+        raise UnusableCheckpointError(f"{folder}: {fault}")
