@@ -18,7 +18,14 @@ from assay.artifacts.submissions.submission_reader import (
     know_no_mirrors,
     open_submission,
 )
-from assay.inference import Checkpoint, CheckpointError, Outline, load_checkpoint, load_outline
+from assay.inference import (
+    Checkpoint,
+    CheckpointError,
+    Outline,
+    Placement,
+    load_checkpoint,
+    load_outline,
+)
 from assay.inference.folder import MANIFEST_FILE, verify_manifest
 from assay.network.store import StoreError, within
 from assay.protocol import Context, Refusal
@@ -122,12 +129,14 @@ class ModelShelf:
 
     Args:
         folders: each a checkpoint, or a folder of checkpoints by digest.
+        placement: where and how they run.
 
     Raises:
         CheckpointError: one of them is neither.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], placement: Placement | None = None) -> None:
+        self._placement = placement
         self._places: dict[bytes, Path] = {}
         self._opened: OrderedDict[bytes, Checkpoint] = OrderedDict()
         for folder in folders:
@@ -144,7 +153,7 @@ class ModelShelf:
         if place is None:
             return None
         if digest not in self._opened:
-            self._opened[digest] = load_checkpoint(place, digest)
+            self._opened[digest] = load_checkpoint(place, digest, self._placement)
             while len(self._opened) > _OPENED_MAX:
                 self._opened.popitem(last=False)
         self._opened.move_to_end(digest)

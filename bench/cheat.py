@@ -44,7 +44,9 @@ def find_strategy(part: str) -> type[Strategy]:
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-@command(app, "cheat", "wallet.name", "wallet.hotkey", "miner.dir", "miner.groups", "miner.threads")
+@command(
+    app, "cheat", "wallet.name", "wallet.hotkey", "miner.dir", "miner.groups", "compute.threads"
+)
 def run_cheat(
     source: SettingsSource,
     strategy: Annotated[str, typer.Argument(help="Its name in `assay gauntlet`, or enough of it.")],

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from assay.cli import chain_commands, record_commands
-from assay.cli.options import AsJson, Quiet, command
+from assay.cli.options import COMPUTE, AsJson, Quiet, command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +34,7 @@ def run_demo(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """
 
 
-@command(app, "verify", runs="verify")
+@command(app, "verify", *COMPUTE, runs="verify")
 def run_verify(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A submission, *.rollouts.")],
     context: Annotated[Path, typer.Option(metavar="FILE", help="The window's context, JSON.")],
@@ -79,7 +79,7 @@ def run_convert(
     """
 
 
-@command(app, "calibrate", "calibrate.*", runs="calibrate", problem_files=False)
+@command(app, "calibrate", "calibrate.*", *COMPUTE, runs="calibrate", problem_files=False)
 def run_calibrate(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Measure what two implementations of the reference differ by, and fit the honest rates.
 
@@ -89,7 +89,7 @@ def run_calibrate(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """
 
 
-@command(app, "gauntlet", "gauntlet.*", runs="gauntlet", problem_files=False)
+@command(app, "gauntlet", "gauntlet.*", *COMPUTE, runs="gauntlet", problem_files=False)
 def run_gauntlet(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Let every known way to cheat run against the judge, and show what it earns.
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,7 +27,8 @@ from assay.network.chain import SubtensorChain
 from assay.neurons.session.evm_opening import open_ledger, open_node
 from assay.neurons.session.session import open_session
 from assay.neurons.settings.loading import ConfigError, parse_hotkey
-from assay.neurons.settings.sections import Settings
+from assay.neurons.settings.placing import open_placement
+from assay.neurons.settings.sections import ComputeSettings, Settings
 from assay.protocol import (
     QUICKNET,
     Commitment,
@@ -54,6 +55,7 @@ class AuditRequest:
     models: Sequence[Path] = ()  # folders for --model. against: bundles or stores of other readers.
     against: Sequence[Path] = ()
     allow_local_beacon: bool = False
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
 
 
 def run_offline(bundle: Path, request: AuditRequest, as_json: bool, quiet: bool) -> int:
@@ -245,8 +247,9 @@ def parse_windows(text: str) -> range:
 def _open_models(request: AuditRequest) -> Models | None:
     if not request.models:
         return None
-    torch.set_num_threads(1)  # several threads do not pay for small batches
-    return ModelShelf(request.models)
+    if request.compute.threads is None:
+        torch.set_num_threads(1)  # several threads do not pay for small batches
+    return ModelShelf(request.models, open_placement(request.compute))
 
 
 def _open_copies(request: AuditRequest) -> dict[str, Objects]:

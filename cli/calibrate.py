@@ -4,7 +4,7 @@ Tokens are the checkpoint's own calibration set. Attacks are run over fewer of t
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,13 @@ from assay.inference import (
     Side,
     compare,
     load_checkpoint,
-    require_known,
+    make_placement,
 )
 from assay.inference.folder import CALIBRATION_FILE, MANIFEST_FILE, read_passages
 from assay.network.files import write_file, write_json
 from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import CalibrateSettings, Settings
+from assay.neurons.settings.placing import open_placement
+from assay.neurons.settings.sections import CalibrateSettings, ComputeSettings, Settings
 from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import to_json
 from assay.protocol.gumbel import FRACTION_BITS
@@ -55,11 +56,12 @@ def run_calibrate(every: Settings, as_json: bool, quiet: bool) -> int:
     out = settings.out
     with _show_progress(quiet) as step:
         step("loading the model")
-        checkpoint = load_checkpoint(settings.model)
+        sides = _open_sides(settings, every.compute)
+        checkpoint = sides[settings.b]
         contexts = read_passages(settings.model)[: settings.problems]
         if len(contexts) < 2:
             raise ConfigError(f"{settings.model} has a calibration set of fewer than two contexts")
-        pair = _measure(checkpoint, contexts, settings, step)
+        pair = _measure(sides, contexts, settings, step)
     report, calibration = describe_pair(pair)
     report = {"model": settings.model.name, "checkpoint": checkpoint.digest.hex(), **report}
     if calibration is not None:
@@ -77,8 +79,6 @@ def _require_usable(settings: CalibrateSettings) -> None:
     """Everything that can be known before minutes of work."""
     if settings.model is None:
         raise ConfigError("name the folder of a checkpoint: --model FOLDER")
-    for name in (settings.a, settings.b):
-        require_known(name)
     if settings.a == settings.b:
         raise ConfigError(f"--a and --b are both {settings.a}: name two implementations")
     if settings.cap is not None and round(settings.cap * 2**FRACTION_BITS) < 100:
@@ -88,8 +88,29 @@ def _require_usable(settings: CalibrateSettings) -> None:
     make_out_folder(settings.out)
 
 
+def _open_sides(settings: CalibrateSettings, compute: ComputeSettings) -> dict[str, Checkpoint]:
+    """Each side's checkpoint, where and how it runs; loaded once for each device."""
+    default = open_placement(compute)
+    placements = {}
+    for name in (settings.a, settings.b):
+        device, _, implementation = name.rpartition(":")
+        placements[name] = make_placement(
+            device or default.device, implementation, default.memory_share
+        )
+    if len(set(placements.values())) < 2:
+        raise ConfigError(f"--a {settings.a} and --b {settings.b} are the same: name two")
+    assert settings.model is not None
+    loaded: dict[str, Checkpoint] = {}
+    sides = {}
+    for name, placement in placements.items():
+        if placement.device not in loaded:
+            loaded[placement.device] = load_checkpoint(settings.model, placement=placement)
+        sides[name] = loaded[placement.device]
+    return sides
+
+
 def _measure(
-    checkpoint: Checkpoint,
+    loaded: Mapping[str, Checkpoint],
     contexts: list[Passage],
     settings: CalibrateSettings,
     step: Callable[[str], None],
@@ -99,12 +120,15 @@ def _measure(
     if settings.cap is not None:
         tests = make_tests(round(settings.cap * 2**FRACTION_BITS))
     taus = list_thresholds(tests)
+    checkpoint = loaded[settings.b]
     seed = hash_fields(Domain.PROJECTION, checkpoint.digest)
     projection = make_projection(seed, checkpoint.manifest)
     sides = []
     for name in (settings.a, settings.b):
         step(f"{name} reads {len(contexts):,} contexts")
-        sides.append(Side.compute(checkpoint.get_reference(temperature, name), contexts))
+        implementation = name.rpartition(":")[2]
+        reference = loaded[name].get_reference(temperature, implementation)
+        sides.append(Side.compute(reference, contexts))
     a, b = sides
     step("comparing the two")
     honest = compare(a, b, contexts, taus, temperature, projection)

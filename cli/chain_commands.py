@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from assay.cli.options import (
+    COMPUTE,
     LEDGER,
     NETWORK,
     PROGRAM,
@@ -54,7 +55,7 @@ def run_faucet(
     """Give a wallet's coldkey money on a development chain of this machine."""
 
 
-@command(app, "doctor", *NETWORK, *WALLET, "store.locator", *READING)
+@command(app, "doctor", *NETWORK, *WALLET, "store.locator", *READING, *COMPUTE)
 def run_doctor(
     source: SettingsSource,
     role: Annotated[
@@ -79,7 +80,7 @@ def run_doctor(
     return run_doctor(settings, role, as_json)
 
 
-@command(app, "mine", *PROGRAM, "miner.dir", "miner.groups", "miner.threads", runs="neurons")
+@command(app, "mine", *PROGRAM, "miner.dir", "miner.groups", runs="neurons")
 def run_miner(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, time some groups, send nothing.")
@@ -95,7 +96,7 @@ def run_miner(
     """
 
 
-@command(app, "validate", *PROGRAM, "validator.dir", "validator.threads", runs="neurons")
+@command(app, "validate", *PROGRAM, "validator.dir", runs="neurons")
 def run_validator(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Validate: judge every committed file, settle at every epoch, write the weights on chain.
 
@@ -103,9 +104,7 @@ def run_validator(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """
 
 
-@command(
-    train_app, None, *PROGRAM, "trainer.dir", "trainer.threads", role="trainer", runs="neurons"
-)
+@command(train_app, None, *PROGRAM, "trainer.dir", role="trainer", runs="neurons")
 def run_trainer(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Train: judge all that was submitted, learn from what is genuine, publish checkpoints.
 

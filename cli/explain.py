@@ -26,6 +26,7 @@ from assay.network.chain import ChainError
 from assay.neurons.miner.mining_history import name_cost
 from assay.neurons.session.resources import open_account
 from assay.neurons.session.session import open_session
+from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import Settings
 from assay.protocol import encode_ss58
 
@@ -53,18 +54,19 @@ def run_explain(
         records: locator, or folder, of its records; None: the one that it names on chain.
         out: where context and file are left.
     """
+    placement = open_placement(settings.compute)
     with ExitStack() as stack:
         whose = None if validator is None else parse_hotkey(validator)
         if folder is not None and RunFolder(folder).has_contexts:
             if hotkey is None:
                 raise ExplainError("whose window? name a hotkey with --hotkey")
             miner = parse_hotkey(hotkey, folder)
-            facts, material = gather_from_folder(folder, miner, window, model, whose)
+            facts, material = gather_from_folder(folder, miner, window, model, whose, placement)
         else:
             miner = _find_own_hotkey(settings) if hotkey is None else parse_hotkey(hotkey)
             store = None if records is None else _open_records(records)
             home = folder or settings.miner.dir
-            asked = WindowQuery(miner, window, home, model, whose, store)
+            asked = WindowQuery(miner, window, home, model, whose, store, placement)
             session = stack.enter_context(open_session(settings))
             outlines = FetchedOutlines(session.folder / "outlines", session.checkpoint_mirrors)
             facts, material = gather_from_network(session, outlines, asked)

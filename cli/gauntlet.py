@@ -19,6 +19,7 @@ from assay.gauntlet.strategy import PRICES
 from assay.gauntlet.table import CALENDAR, STRATEGIES
 from assay.network.files import write_json
 from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Reason
 
@@ -31,7 +32,9 @@ def run_gauntlet(every: Settings, as_json: bool, quiet: bool) -> int:
     """Measures, prints and judges; 1 if a row shows what must not be."""
     settings = every.gauntlet
     started = time.monotonic()
-    torch.set_num_threads(1)  # small models: threads would wait for each other
+    if every.compute.threads is None:
+        torch.set_num_threads(1)  # small models: threads would wait for each other
+    placement = open_placement(every.compute)
     torch.manual_seed(0)
     errors = Console(stderr=True, highlight=False)
 
@@ -53,7 +56,7 @@ def run_gauntlet(every: Settings, as_json: bool, quiet: bool) -> int:
             family = open_family(name, settings.models)
             if missing := sorted({"smaller", "sibling", "foreign"} - family.others.keys()):
                 report(f"{name}: no {', '.join(missing)} model in {settings.models}: left out")
-            setup = AttackSetup(family, Path(folder) / name, groups)
+            setup = AttackSetup(family, Path(folder) / name, groups, placement)
             rows += run_family(setup, choose(settings.only), report)
         rows += run_calendar(
             Path(folder) / "calendar", 2 if settings.fast else WINDOWS, settings.only, report

@@ -6,8 +6,6 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
 from assay.cli.console import print_result
 from assay.cli.doctor import render_dry_run
@@ -29,6 +27,7 @@ from assay.neurons.program.program_status import SHOWN, describe_program
 from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, join_network
 from assay.neurons.session.resources import now_ms, open_own_store
 from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import (
     MinerSettings,
     Settings,
@@ -67,11 +66,11 @@ def _open_program(
     quiet: bool,
 ) -> Iterator[tuple[NeuronSession, LoopHooks]]:
     """A program's lines, figures and session, for as long as it runs."""
-    _use_threads(own.threads)
+    placement = open_placement(settings.compute)
     with (
         log_lines(wants_json(settings, as_json), quiet),
         serve_metrics(settings.metrics.listen, kind, settings.metrics.hosts) as note,
-        join_network(settings, own.dir, kind) as session,
+        join_network(settings, own.dir, kind, placement) as session,
     ):
         yield session, LoopHooks(note=note)
 
@@ -138,10 +137,10 @@ def _run_dry(settings: Settings, as_json: bool) -> int:
     """1 if something stands in the way of mining."""
     own = settings.miner
     store, locator = open_own_store(settings)
-    _use_threads(own.threads)
+    placement = open_placement(settings.compute)
     with (
         log_lines(as_json, quiet=True),
-        join_network(settings, own.dir, "miner", looking=True) as session,
+        join_network(settings, own.dir, "miner", placement, looking=True) as session,
     ):
         sources, account = session.sources, session.account
         outside = MinerDependencies(
@@ -248,7 +247,7 @@ def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
     with join_team() as rank:
         if rank == 0:
             return _run_first_trainer(settings, as_json, quiet)
-        _use_threads(settings.trainer.threads)
+        open_placement(settings.compute)
         follow()
         return 0
 
@@ -366,8 +365,3 @@ def _drive(
     if as_json:
         print((session.folder / "status.json").read_text())
     return 0
-
-
-def _use_threads(threads: int | None) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)

@@ -48,7 +48,8 @@ NETWORK = ("chain.network", "chain.netuid")
 WALLET = ("wallet.*",)
 READING = ("store.readable", "beacon.endpoints")
 LEDGER = ("ledger.endpoint", "ledger.chain_id", "ledger.contract")
-PROGRAM = (*NETWORK, *WALLET, "store.locator", *READING, "metrics.listen", "log.format")
+COMPUTE = ("compute.*",)
+PROGRAM = (*NETWORK, *WALLET, "store.locator", *READING, *COMPUTE, "metrics.listen", "log.format")
 
 OK, FINDING, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
 #: Options that help shows last.

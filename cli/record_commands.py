@@ -7,6 +7,7 @@ import typer
 
 from assay.cli.chain_commands import train_app
 from assay.cli.options import (
+    COMPUTE,
     LEDGER,
     NETWORK,
     READING,
@@ -48,7 +49,7 @@ AllowLocalBeacon = Annotated[
 ]
 
 
-@command(app, "explain", *NETWORK, "wallet.name", "wallet.path", *READING)
+@command(app, "explain", *NETWORK, "wallet.name", "wallet.path", *READING, *COMPUTE)
 def run_explain(
     source: SettingsSource,
     window: Annotated[int, typer.Option(metavar="W", min=0, help="The window.")],
@@ -117,7 +118,7 @@ def run_explorer(source: SettingsSource, quiet: Quiet = False, as_json: AsJson =
     return run_explorer(make_request(source), as_json, quiet)
 
 
-@command(audit_app, None, *NETWORK, *READING, *LEDGER)
+@command(audit_app, None, *NETWORK, *READING, *LEDGER, *COMPUTE)
 def run_audit(
     source: SettingsSource,
     validator: Validator = None,
@@ -151,16 +152,15 @@ def run_audit(
     1 something differs; 2 it could not run, or nothing differs and something could not be looked
     at.
     """
-    opened = offline or source.load()
-    print_opening(opened, quiet)
+    settings = source.load()
+    print_opening(offline or settings, quiet)
     from assay.cli.audit import AuditRequest, run_offline, run_online
 
-    request = AuditRequest(
-        validator, windows, records, model or (), against or (), allow_local_beacon
-    )
-    if isinstance(opened, Path):
-        return run_offline(opened, request, as_json, quiet)
-    return run_online(opened, request, as_json, quiet)
+    asked = (validator, windows, records, model or (), against or (), allow_local_beacon)
+    request = AuditRequest(*asked, settings.compute)
+    if offline is not None:
+        return run_offline(offline, request, as_json, quiet)
+    return run_online(settings, request, as_json, quiet)
 
 
 @command(audit_app, "export", *NETWORK, *READING, *LEDGER)

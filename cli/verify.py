@@ -35,7 +35,7 @@ _CONTEXT_BYTES = 16 << 20
 
 
 def run_verify(
-    _: Settings,
+    settings: Settings,
     file: Path,
     context: Path,
     model: Path,
@@ -51,7 +51,7 @@ def run_verify(
     key = parse_hotkey(hotkey, "--hotkey") if hotkey else None
     if not file.is_file():
         raise ConfigError(f"there is no file {file}")
-    checkpoint = _load_model(model, facts, context)
+    checkpoint = _load_model(model, facts, context, settings)
     submission = SubmissionFile(open_file(file))
     whose = key or _read_hotkey(submission)
     verdict = _judge(submission, whose, facts, checkpoint, every)
@@ -80,13 +80,17 @@ def _judge(
     return judge_with_checkpoint(submission, key, context, checkpoint, groups=groups)
 
 
-def _load_model(folder: Path, context: Context, context_path: Path) -> "Checkpoint":
+def _load_model(
+    folder: Path, context: Context, context_path: Path, settings: Settings
+) -> "Checkpoint":
     """The checkpoint in force, if a window can be judged with it."""
     # PyTorch takes seconds to load, and what is wrong with the other files is said before
     from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
     from assay.inference import load_checkpoint
+    from assay.neurons.settings.placing import open_placement
 
-    checkpoint = load_checkpoint(folder, context.checkpoint)
+    placement = open_placement(settings.compute)
+    checkpoint = load_checkpoint(folder, context.checkpoint, placement)
     try:
         fault = find_checkpoint_fault(checkpoint, context.parameters)
     except ValueError as error:  # an environment that this version does not have

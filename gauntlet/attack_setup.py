@@ -19,7 +19,8 @@ from assay.devnet import SimulatedChain
 from assay.gauntlet.bench_models import BENCH, BENCH_TOKENS, Family
 from assay.gauntlet.sampling_attacks import make_stale
 from assay.gauntlet.strategy import AttackInputs, Strategy
-from assay.inference import GroupRequest, load_checkpoint
+from assay.inference import GroupRequest, Placement, load_checkpoint
+from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import (
@@ -158,9 +159,12 @@ class AttackSetup:
     Args:
         folder: for a model copy and a store.
         groups: that are measured of each strategy.
+        placement: where and how the judge's model runs.
     """
 
-    def __init__(self, family: Family, folder: Path, groups: int) -> None:
+    def __init__(
+        self, family: Family, folder: Path, groups: int, placement: Placement | None = None
+    ) -> None:
         self.family = family
         self.groups = groups
         self.hotkeys = {name: sha256(name.encode()).digest() for name in _NAMES}
@@ -171,12 +175,15 @@ class AttackSetup:
             work = replace(DEMO_WORK, group_size=16, max_tokens=BENCH_TOKENS)
             self.parameters = replace(self.parameters, work=work)
         self.beacons = self._outside.beacons
-        self.judged = load_checkpoint(family.folder)
+        self.judged = load_checkpoint(family.folder, placement=placement)
         self.checkpoint = self._outside.checkpoints.get(self.judged.digest)
         self.context = self._open_context(1)
         self.work = self.open_work(1)
         temperature = self.parameters.work.temperature
-        self.forward = RememberingForward(self.judged.get_reference(temperature, "fp32-eager"))
+        judging = self.judged.models.placement.implementation
+        if judging == DEFAULT_IMPLEMENTATION:
+            judging = APPEAL_IMPLEMENTATION  # another one than the miners'
+        self.forward = RememberingForward(self.judged.get_reference(temperature, judging))
         self._honest: dict[tuple[str, int], list[Group]] = {}
 
     def _open_context(self, window: int) -> Context:

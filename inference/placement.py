@@ -10,9 +10,6 @@ import torch
 from assay.inference.implementations import DEFAULT_IMPLEMENTATION, require_known
 from assay.protocol.errors import OperatorError
 
-#: Share of the memory that is free when a model is loaded which it and its passes may use.
-MEMORY_SHARE = 0.9
-
 
 class DeviceError(OperatorError):
     """A device that is not there, or that this PyTorch cannot use."""
@@ -30,7 +27,7 @@ class Placement:
 
     device: str = "cpu"
     implementation: str = DEFAULT_IMPLEMENTATION
-    memory_share: float = MEMORY_SHARE
+    memory_share: float = 1.0
 
 
 def make_placement(device: str, implementation: str, memory_share: float) -> Placement:

@@ -32,6 +32,7 @@ from assay.inference import (
     Checkpoint,
     CheckpointError,
     Outline,
+    Placement,
     Reference,
     UnusableCheckpointError,
     load_checkpoint,
@@ -132,11 +133,17 @@ class CheckpointFolder:
         fetching: without it a checkpoint that is not here is an error.
         keep: folders that stay when a new one comes, those used last. A genesis, the newest and
             what is open stay in any case. None: all stay.
+        placement: where and how models run; None: on the CPU, as the reference is defined.
     """
 
     def __init__(
-        self, root: Path, fetching: DownloadSettings | None = None, keep: int | None = None
+        self,
+        root: Path,
+        fetching: DownloadSettings | None = None,
+        keep: int | None = None,
+        placement: Placement | None = None,
     ) -> None:
+        self.placement = placement or Placement()
         self._root = root
         self._fetching = fetching
         self._keep = keep
@@ -163,7 +170,7 @@ class CheckpointFolder:
                     self._fetch(digest, fetching)
         with self._lock:
             if digest not in self.opened:
-                self._keep_open(load_checkpoint(self._root / digest.hex(), digest))
+                self._keep_open(load_checkpoint(self._root / digest.hex(), digest, self.placement))
             self.opened.move_to_end(digest)
             return self.opened[digest]
 
@@ -226,7 +233,7 @@ class CheckpointFolder:
         try:
             self._fetch(digest, watched)
             with suppress(CheckpointError):  # who needs it opens it again, and says so
-                checkpoint = load_checkpoint(self._root / digest.hex(), digest)
+                checkpoint = load_checkpoint(self._root / digest.hex(), digest, self.placement)
                 with self._lock:
                     self._keep_open(checkpoint)
         except Exception as error:  # noqa: BLE001 - the outermost call of a thread

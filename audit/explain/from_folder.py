@@ -15,6 +15,7 @@ from assay.audit.explain.published_verdicts import PublishedVerdicts, find_words
 from assay.audit.explain.rejudging import find_model, judge_again
 from assay.audit.explain.reproduction import ExplainError, Material
 from assay.audit.explain.window_case import Paid, SettlementShare, StatedVerdict, WindowCase
+from assay.inference import Placement
 from assay.network import open_file
 from assay.protocol import (
     Context,
@@ -43,13 +44,19 @@ def parse_hotkey(text: str, folder: Path | None = None) -> bytes:
 
 
 def gather_from_folder(
-    folder: Path, hotkey: bytes, window: int, model: Path | None, validator: bytes | None
+    folder: Path,
+    hotkey: bytes,
+    window: int,
+    model: Path | None,
+    validator: bytes | None,
+    placement: Placement | None = None,
 ) -> tuple[WindowCase, Material]:
     """All that the folder holds of a hotkey's window.
 
     Args:
         model: a checkpoint's folder other than the run's own.
         validator: whose record; None: all that are there.
+        placement: where and how the checkpoint runs.
 
     Raises:
         ExplainError: the folder has no such window.
@@ -62,7 +69,7 @@ def gather_from_folder(
     source = open_file(path) if path.is_file() else None
     place = find_model(model, folder / "models", context)
     notes = []
-    found, lacks = judge_again(context, hotkey, source, place)
+    found, lacks = judge_again(context, hotkey, source, place, placement=placement)
     store = run.open_record()
     authors = [] if store is None else list_validators(store)
     records = [

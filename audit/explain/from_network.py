@@ -13,6 +13,7 @@ from assay.audit.explain.rejudging import find_model, judge_again
 from assay.audit.explain.reproduction import ExplainError, Material
 from assay.audit.explain.window_case import Paid, SettlementShare, StatedVerdict, WindowCase
 from assay.audit.ports import Outlines
+from assay.inference import Placement
 from assay.network import ObjectStore, ReadableStores, StoreError
 from assay.network.chain import ForgottenError
 from assay.neurons.miner.mining_history import HistoryError, MiningHistory
@@ -49,6 +50,7 @@ class WindowQuery:
     validator: bytes | None  # whose record; None: all that name one on chain
     #: the store it lies in; None: the one that the validator names on chain
     records: ObjectStore | None
+    placement: Placement | None = None  # where and how the checkpoint runs
 
 
 def gather_from_network(
@@ -72,7 +74,8 @@ def gather_from_network(
     records = _find_records(session, asked, notes)
     context = _get_context(session, records, window, notes)
     material = _find_material(stores, asked, context, notes)
-    found, lacks = judge_again(context, hotkey, material.source, material.model, outlines)
+    where = (material.model, outlines, asked.placement)
+    found, lacks = judge_again(context, hotkey, material.source, *where)
     own = _read_history(chain, asked, context, notes)
     reason = None if found.verdict is None else found.verdict.reason
     notes += _look_at_chain(chain, context, hotkey, reason)

@@ -17,6 +17,7 @@ from assay.inference import (
     Checkpoint,
     CheckpointError,
     Outline,
+    Placement,
     UnusableCheckpointError,
     load_checkpoint,
     load_outline,
@@ -65,6 +66,7 @@ def judge_again(
     source: ObjectSource | None,
     model: Path | None,
     outlines: Outlines | None = None,
+    placement: Placement | None = None,
 ) -> tuple[Rejudgment, tuple[str, ...]]:
     """What can be found here, and what the window's checkpoint lacks for more.
 
@@ -72,10 +74,11 @@ def judge_again(
         source: the file; None: it is not at hand.
         model: the checkpoint's folder, see `find_model`.
         outlines: asked for the checkpoint without its tensors where the folder has none of it.
+        placement: where and how the checkpoint runs.
     """
     outline: Outline | None = None
     try:
-        outline, lacks = open_model(model, context)
+        outline, lacks = open_model(model, context, placement)
         if outline is None and outlines is not None:
             outline = outlines.get(context.checkpoint)
     except UnusableCheckpointError as error:
@@ -87,7 +90,9 @@ def judge_again(
     return _judge(context, hotkey, source, outline), lacks
 
 
-def open_model(model: Path | None, context: Context) -> tuple[Outline | None, tuple[str, ...]]:
+def open_model(
+    model: Path | None, context: Context, placement: Placement | None = None
+) -> tuple[Outline | None, tuple[str, ...]]:
     """The window's checkpoint, or its outline where a folder holds no more, and what it lacks.
 
     Args:
@@ -99,7 +104,7 @@ def open_model(model: Path | None, context: Context) -> tuple[Outline | None, tu
     if model is None:
         return None, ()
     try:
-        checkpoint = load_checkpoint(model, context.checkpoint)
+        checkpoint = load_checkpoint(model, context.checkpoint, placement)
     except UnusableCheckpointError:
         raise
     except CheckpointError as error:

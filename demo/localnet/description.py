@@ -104,7 +104,8 @@ def make_settings(folder: Path, localnet: Localnet) -> Sections:
             "slot_ms": round(localnet.block_time * 1_000),
         },
         # they share one machine: threads of small work would wait for each other's processor
-        **{role: {"dir": str(root / role), "threads": 1} for role in _ROLES},
+        "compute": {"threads": 1},
+        **{role: {"dir": str(root / role)} for role in _ROLES},
     }
 
 

@@ -19,6 +19,7 @@ from assay.artifacts.ports import BeaconSource
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.submission_reader import KnownMirror, StoreFinder, know_no_mirrors
 from assay.environments import open_environment
+from assay.inference import Placement
 from assay.network.chain import ForgottenError
 from assay.neurons.ports import Chain
 from assay.neurons.program.logs import LOG_CONTEXT
@@ -56,7 +57,13 @@ class JudgeSources:
 
 
 class NeuronSession(Session):
-    """A session with what a neuron works on besides. See `Session`."""
+    """A session with what a neuron works on besides. See `Session`.
+
+    Attributes:
+        placement: where and how its models run.
+    """
+
+    placement = Placement()
 
     @cached_property
     def checkpoints(self) -> CheckpointFolder:
@@ -66,7 +73,9 @@ class NeuronSession(Session):
             longest_s=find_longest_retry(self.parameters.timing),
             in_background=not self._hasty,
         )
-        checkpoints = CheckpointFolder(self.folder / "models", fetching, keep=CHECKPOINTS_KEPT)
+        checkpoints = CheckpointFolder(
+            self.folder / "models", fetching, keep=CHECKPOINTS_KEPT, placement=self.placement
+        )
         self._opened.callback(checkpoints.close)
         return checkpoints
 
@@ -80,18 +89,20 @@ class NeuronSession(Session):
 
 @contextmanager
 def join_network(
-    settings: Settings, folder: Path, kind: str, *, looking: bool = False
+    settings: Settings, folder: Path, kind: str, placement: Placement, *, looking: bool = False
 ) -> Iterator[NeuronSession]:
     """Everything a neuron needs, from the chain down to its own folder, opened in order.
 
     Args:
         kind: which program: its folder serves no other.
+        placement: where and how its models run.
         looking: beside a program that may hold the folder, and without its patience.
     """
     with ExitStack() as stack:
         if not looking:
             stack.enter_context(claim_folder(folder, kind))
         session = NeuronSession(settings, folder, signing=True, hasty=looking)
+        session.placement = placement
         stack.callback(session.close)
         hotkey = encode_ss58(session.account.hotkey)
         LOG_CONTEXT.hotkey = hotkey

@@ -2,8 +2,8 @@
 
 Start with `sections`: every setting once, with its type, range, default and what it is for; the
 command line's options and docs/settings.md are made from it. `loading` fills it from a TOML file,
-`ASSAY_*` variables and flags, and is the only place where the environment is read. Nothing here
-opens a chain or a store.
+`ASSAY_*` variables and flags, and is the only place where the environment is read; `placing` finds
+the device that models run on. Nothing here opens a chain or a store.
 """
 
-__all__ = ["loading", "sections"]
+__all__ = ["loading", "placing", "sections"]

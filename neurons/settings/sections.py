@@ -42,10 +42,6 @@ Folder = Annotated[Path, Flag("FOLDER")]
 Url = Annotated[str, Flag("URL")]
 #: SS58.
 Address = Annotated[str, Flag("SS58")]
-#: Of PyTorch.
-Threads = Annotated[
-    int | None, Field(ge=1, le=1_024, description="threads of PyTorch; None: its choice")
-]
 #: On the EVM.
 Contract = Annotated[str, Flag("0x…")]
 
@@ -113,10 +109,10 @@ class CalibrateSettings(_Section):
 
     model: Folder | None = Field(None, description="folder of a checkpoint")
     a: Annotated[str, Flag("IMPLEMENTATION")] = Field(
-        "fp32-sdpa", description="implementation that draws"
+        "fp32-sdpa", description="implementation that draws, as fp32-sdpa or cpu:fp32-sdpa"
     )
     b: Annotated[str, Flag("IMPLEMENTATION")] = Field(
-        "fp32-eager", description="implementation that judges"
+        "fp32-eager", description="implementation that judges, as split3 or cuda:0:split3"
     )
     problems: int | None = Field(
         None, ge=2, description="contexts that are compared; None: all of the set"
@@ -219,6 +215,23 @@ class BeaconSettings(_Section):
     )
 
 
+class ComputeSettings(_Section):
+    """`[compute]`: where and how models run, in programs and in every command that judges."""
+
+    device: Annotated[str, Flag("DEVICE")] = Field(
+        "auto", description="cpu, cuda:0, …; auto: the first card, or the processor without one"
+    )
+    implementation: Annotated[str, Flag("NAME")] = Field(
+        "fp32-sdpa", description="of the reference: fp32-sdpa, fp32-eager, split3"
+    )
+    memory_share: Annotated[float, Flag("SHARE")] = Field(
+        0.9, gt=0, le=1, description="of the memory that is free on the device, at most"
+    )
+    threads: int | None = Field(
+        None, ge=1, le=1_024, description="threads of PyTorch; None: its choice"
+    )
+
+
 class MinerSettings(_Section):
     """`[miner]`: a miner."""
 
@@ -228,7 +241,6 @@ class MinerSettings(_Section):
     commit_margin: int = Field(
         6, ge=1, le=1_000, description="blocks between sending a commitment and its deadline"
     )
-    threads: Threads = None
 
 
 class ValidatorSettings(_Section):
@@ -244,14 +256,12 @@ class ValidatorSettings(_Section):
         le=10_000,
         description="windows of whose files the audited parts stay in its store; 0: none",
     )
-    threads: Threads = None
 
 
 class TrainerSettings(_Section):
     """`[trainer]`: the trainer."""
 
     dir: Dir = Field(Path("assay-train"), description="folder of the trainer's own files")
-    threads: Threads = None
     learning_rate: float = Field(5e-5, gt=0, le=1, description="of AdamW")
     weight_decay: float = Field(0.0, ge=0, le=1, description="of AdamW")
     max_gradient: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
@@ -393,6 +403,7 @@ class Settings(_Section):
     wallet: WalletSettings = WalletSettings()
     store: StoreSettings = StoreSettings()
     beacon: BeaconSettings = BeaconSettings()
+    compute: ComputeSettings = ComputeSettings()
     miner: MinerSettings = MinerSettings()
     validator: ValidatorSettings = ValidatorSettings()
     trainer: TrainerSettings = TrainerSettings()

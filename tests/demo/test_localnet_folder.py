@@ -71,7 +71,7 @@ def test_every_setting_that_a_command_needs_lies_in_the_folder(
     assert settings.wallet.path == Path(localnet.wallets)
     assert settings.publish.slot_ms == 500
     assert settings.miner.dir == tmp_path / "miner"
-    assert {r.threads for r in (settings.miner, settings.validator, settings.trainer)} == {1}
+    assert settings.compute.threads == 1
     # the same file serves as --config
     assert load_settings(tmp_path / "assay.toml", {}).model_dump() == settings.model_dump()
 
