@@ -76,6 +76,8 @@ PERMITTED = MappingProxyType[str, Callable[[PreTrainedModel], CausalModel]](
 REFUSED = MappingProxyType[str, Callable[[PreTrainedModel], CausalModel]](
     {"bf16": RoundedModel, "split2": lambda model: SplitModel(model, terms=2)}
 )
+#: Those that keep weights as they are stored, in bf16; the others take them in fp32.
+BF16_WEIGHTS = frozenset({"split3", "split2"})
 DEFAULT_IMPLEMENTATION = "fp32-sdpa"
 APPEAL_IMPLEMENTATION = "fp32-eager"
 

@@ -1,18 +1,9 @@
-"""Where a model runs, and how: device, implementation, share of the device's memory.
-
-What this does not know: how fast anything is there, or whether a calibration covers it.
-"""
+"""Where and how a model runs: device, implementation, share of the device's memory."""
 
 from dataclasses import dataclass
 
-import torch
-
-from assay.inference.implementations import DEFAULT_IMPLEMENTATION, require_known
-from assay.protocol.errors import OperatorError
-
-
-class DeviceError(OperatorError):
-    """A device that is not there, or that this PyTorch cannot use."""
+from assay.inference.devices import CPU, find_device, get_free_memory
+from assay.inference.implementations import BF16_WEIGHTS, DEFAULT_IMPLEMENTATION, require_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +13,22 @@ class Placement:
     Attributes:
         device: torch's name of it: cpu, cuda:0.
         implementation: of the reference; see `assay.inference.implementations`.
-        memory_share: of the memory that is free when a model is loaded, at most this much is used.
+        memory_share: of the memory that is free there when a model is loaded, at most this much is
+            used.
     """
 
-    device: str = "cpu"
+    device: str = CPU
     implementation: str = DEFAULT_IMPLEMENTATION
     memory_share: float = 1.0
+
+    def compute_weight_bytes(self, stored: int) -> int:
+        """Bytes of memory that weights take. stored: bytes of their files, in bf16."""
+        return stored if self.implementation in BF16_WEIGHTS else 2 * stored
+
+    def has_room(self, needed: int) -> bool:
+        """Whether so many bytes more may be used, with a quarter for what computes with them."""
+        free = get_free_memory(self.device)
+        return free is None or needed * 5 // 4 <= free * self.memory_share
 
 
 def make_placement(device: str, implementation: str, memory_share: float) -> Placement:
@@ -38,39 +39,3 @@ def make_placement(device: str, implementation: str, memory_share: float) -> Pla
     """
     require_known(implementation)
     return Placement(find_device(device), implementation, memory_share)
-
-
-def find_device(name: str) -> str:
-    """The device that an operator means: `auto` is the first card where there is one.
-
-    Raises:
-        DeviceError: it is not there, or this PyTorch cannot use it.
-    """
-    if name == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    kind, _, number = name.partition(":")
-    if name == "cpu":
-        return name
-    if kind != "cuda" or not (number.isdecimal() or name == "cuda"):
-        raise DeviceError(f"device {name!r} is none of auto, cpu, cuda:0, cuda:1, …")
-    index = int(number or 0)
-    count = _count_cards(name)
-    if index >= count:
-        cards = "one card, cuda:0" if count == 1 else f"{count} cards, up to cuda:{count - 1}"
-        raise DeviceError(f"device {name} is not here: this machine has {cards}")
-    return f"cuda:{index}"
-
-
-def _count_cards(name: str) -> int:
-    """Raises a DeviceError: this PyTorch sees none; why."""
-    if not torch.backends.cuda.is_built():
-        raise DeviceError(
-            f"device {name} cannot be used: this PyTorch ({torch.__version__}) is built without "
-            "CUDA; install one that is built with it, or name cpu"
-        )
-    try:
-        torch.cuda.init()
-    except RuntimeError as error:  # no driver, or one that is too old: torch says which
-        why = str(error).splitlines()[0]
-        raise DeviceError(f"device {name} cannot be used: {why}") from None
-    return torch.cuda.device_count()

@@ -38,6 +38,7 @@ from assay.inference import (
     load_checkpoint,
     measure_centre,
 )
+from assay.inference.devices import free_memory
 from assay.inference.folder import (
     CALIBRATION_FILE,
     CONFIG_FILE,
@@ -170,6 +171,7 @@ class CheckpointFolder:
                     self._fetch(digest, fetching)
         with self._lock:
             if digest not in self.opened:
+                self._make_room(digest)
                 self._keep_open(load_checkpoint(self._root / digest.hex(), digest, self.placement))
             self.opened.move_to_end(digest)
             return self.opened[digest]
@@ -233,6 +235,8 @@ class CheckpointFolder:
         try:
             self._fetch(digest, watched)
             with suppress(CheckpointError):  # who needs it opens it again, and says so
+                with self._lock:
+                    self._make_room(digest)
                 checkpoint = load_checkpoint(self._root / digest.hex(), digest, self.placement)
                 with self._lock:
                     self._keep_open(checkpoint)
@@ -242,6 +246,15 @@ class CheckpointFolder:
                 self._note_failure(digest, error, fetching)
         finally:
             self._downloads.pop(digest, None)
+
+    def _make_room(self, digest: bytes) -> None:
+        """Closes what was used longest ago, for as long as another one does not fit into memory."""
+        files = (self._root / digest.hex()).glob("*.safetensors")
+        with suppress(OSError):  # whoever loads it says what is wrong
+            needed = self.placement.compute_weight_bytes(sum(f.stat().st_size for f in files))
+            while len(self.opened) > 1 and not self.placement.has_room(needed):
+                self.opened.popitem(last=False)
+                free_memory(self.placement.device)
 
     def _keep_open(self, checkpoint: Checkpoint) -> None:
         with suppress(OSError):  # of a folder that is not ours

@@ -1,0 +1,124 @@
+"""How much of a device's memory a forward pass takes, decided before it begins.
+
+A plan follows from the model, the device's memory and the operator's share when a model is loaded,
+and stays: what is computed together decides the last bits, and should not follow from what else
+runs on the machine. Where memory lacks all the same, the plan is halved.
+
+What this does not know: what an allocator, a library's workspace or another program takes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from assay.inference.devices import CPU, DeviceError, get_free_memory, is_out_of_memory
+
+_T = TypeVar("_T")
+
+#: Bytes of a float32.
+_FLOAT = 4
+#: Bytes that states of one pass take, and logits that are there at once. On a processor more does
+#: not pay: matrices of this size keep it busy, and smaller ones stay in its caches. Tuning.
+_PASS_BYTES_CPU, _LOGIT_BYTES_CPU = 512 << 20, 64 << 20
+#: Shares of what is free on a card. The rest is for what an allocator keeps.
+_PASS_SHARE, _LOGIT_SHARE = 4, 8
+#: Tokens of one pass, padding included, and elements of logits, however much memory there is.
+TOKENS_MAX, ELEMENTS_MAX_CPU, ELEMENTS_MAX = 1 << 15, 1 << 24, 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """A model's size, floats a token unless it says otherwise."""
+
+    parameters: int  # all of them
+    cached: int  # that keys and values of all layers take
+    wide: int  # that a layer holds at its widest
+    vocabulary: int  # ids
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """What is computed together, at most.
+
+    Attributes:
+        tokens: of one pass, padding included. A row that is longer goes alone.
+        elements: of an array [rows, vocabulary]. One row goes in any case.
+    """
+
+    tokens: int = TOKENS_MAX
+    elements: int = ELEMENTS_MAX_CPU
+
+    def halve(self) -> "MemoryPlan | None":
+        """Half of it; None where it cannot be smaller."""
+        if self.tokens == self.elements == 1:
+            return None
+        return MemoryPlan(max(1, self.tokens // 2), max(1, self.elements // 2))
+
+
+def measure_shape(config: Any, parameters: int) -> ModelShape:
+    """The size of a model by its configuration. config: Hugging Face's."""
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return ModelShape(
+        parameters=parameters,
+        cached=2 * config.num_hidden_layers * config.num_key_value_heads * head,
+        wide=3 * config.intermediate_size + 4 * config.hidden_size,
+        vocabulary=config.vocab_size,
+    )
+
+
+def plan_memory(shape: ModelShape, device: str, memory_share: float) -> MemoryPlan:
+    """The plan of a model that is loaded. Sizes are powers of two: a little more or less memory
+    changes nothing.
+
+    Args:
+        device: where it is, as `find_device` gives it.
+        memory_share: of what is free there now, at most.
+    """
+    free = get_free_memory(device)
+    allowed = None if free is None else int(free * memory_share)
+    pass_bytes, logit_bytes = _PASS_BYTES_CPU, _LOGIT_BYTES_CPU
+    elements_max = ELEMENTS_MAX_CPU
+    if allowed is not None:
+        pass_share, logit_share = allowed // _PASS_SHARE, allowed // _LOGIT_SHARE
+        if device == CPU:
+            pass_bytes, logit_bytes = min(pass_bytes, pass_share), min(logit_bytes, logit_share)
+        else:
+            pass_bytes, logit_bytes, elements_max = pass_share, logit_share, ELEMENTS_MAX
+    return MemoryPlan(
+        tokens=min(TOKENS_MAX, _round_down(pass_bytes // (_FLOAT * shape.wide))),
+        elements=min(elements_max, _round_down(logit_bytes // _FLOAT)),
+    )
+
+
+def _round_down(count: int) -> int:
+    """The largest power of two up to it, at least 1."""
+    return 1 << max(0, count.bit_length() - 1)
+
+
+def retry_smaller(
+    plan: MemoryPlan, compute: Callable[[MemoryPlan], _T], what: str, device: str
+) -> tuple[_T, MemoryPlan]:
+    """What is computed by a plan, or by half of it for as long as memory lacks; and that plan.
+
+    Args:
+        what: is computed, for people.
+
+    Raises:
+        DeviceError: memory does not suffice for one row.
+    """
+    while True:
+        try:
+            return compute(plan), plan
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            said = str(error).splitlines()[0]
+        smaller = plan.halve()
+        if smaller is None:
+            free = get_free_memory(device)
+            left = "unknown" if free is None else f"{free / 2**20:,.0f} MiB"
+            raise DeviceError(
+                f"{device} has not enough memory for {what}, one row at a time: {left} are free "
+                f"({said[:200]}); end other programs there, or name a larger device"
+            )
+        plan = smaller
