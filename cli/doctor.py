@@ -18,6 +18,7 @@ from assay.cli.preflight.examination import PreflightInputs, examine
 from assay.network import ObjectStore, ReadableStores
 from assay.neurons.session.resources import now_ms, open_own_store, require_netuid
 from assay.neurons.session.session import Session, open_session
+from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import Settings
 from assay.neurons.trainer.trainer_setup import make_learning
 from assay.protocol.errors import OperatorError
@@ -67,12 +68,14 @@ def _open_surroundings(session: Session, role: str, opening: OpenAttempt) -> Pre
     rules = opening.open("rules", remedy, lambda: session.parameters, chain, stores)
     remedy = "name relays with --beacon"
     beacons = opening.open("relays", remedy, lambda: session.beacons, rules)
+    remedy = "name one that is here, with --device"
+    placement = opening.open("device", remedy, lambda: open_placement(settings.compute))
     checkpoints = None
     if chain is not None and stores is not None and rules is not None:
         remedy = "name stores that can be opened under [store] mirrors"
         mirrors = opening.open("mirrors", remedy, lambda: session.own_mirrors)
         fetching = DownloadSettings(make_mirrors(chain, rules, stores.open, mirrors or ()))
-        checkpoints = CheckpointFolder(folder / "models", fetching)
+        checkpoints = CheckpointFolder(folder / "models", fetching, placement=placement)
     learning = None
     if role == "trainer":
         learning = opening.open(
@@ -94,6 +97,7 @@ def _open_surroundings(session: Session, role: str, opening: OpenAttempt) -> Pre
         shown=None if own is None or stores is None else stores.get(own[1]),
         public=lambda: None if own is None or stores is None else stores.get_as_stranger(own[1]),
         checkpoints=checkpoints,
+        placement=placement,
     )
 
 

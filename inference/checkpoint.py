@@ -7,6 +7,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from threading import RLock
 
@@ -24,12 +25,14 @@ from assay.inference.folder import (
     UnusableCheckpointError,
     copy_of,
     digest_chat_template,
+    find_tensors,
     read_small_file,
     verify_manifest,
     verify_small_files,
     verify_tensors,
 )
 from assay.inference.implementations import APPEAL_IMPLEMENTATION, PlainReference, make_model
+from assay.inference.memory_plan import ModelShape, measure_shape
 from assay.inference.model_loading import load_model
 from assay.inference.placement import Placement
 from assay.inference.reference import CausalModel, Reference
@@ -136,6 +139,13 @@ class Checkpoint(Outline):
     def digest(self) -> bytes:
         """The checkpoint digest, 32 bytes."""
         return self.manifest.digest
+
+    @cached_property
+    def shape(self) -> ModelShape:
+        """The model's size."""
+        places = [place for _, place in find_tensors(self.folder).values()]
+        config = self.get_model(self.models.placement.implementation).config
+        return measure_shape(config, sum(prod(place.shape) for place in places))
 
     @property
     def model(self) -> PreTrainedModel:

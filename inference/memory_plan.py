@@ -33,6 +33,7 @@ class ModelShape:
     parameters: int  # all of them
     cached: int  # that keys and values of all layers take
     wide: int  # that a layer holds at its widest
+    kept: int  # that all layers keep for gradients
     vocabulary: int  # ids
 
 
@@ -62,6 +63,7 @@ def measure_shape(config: Any, parameters: int) -> ModelShape:
         parameters=parameters,
         cached=2 * config.num_hidden_layers * config.num_key_value_heads * head,
         wide=3 * config.intermediate_size + 4 * config.hidden_size,
+        kept=config.num_hidden_layers * (4 * config.intermediate_size + 14 * config.hidden_size),
         vocabulary=config.vocab_size,
     )
 

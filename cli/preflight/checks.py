@@ -20,6 +20,7 @@ from assay.artifacts.checkpoints.checkpoint_folder import (
 from assay.artifacts.ports import BeaconSource
 from assay.artifacts.records.run_folder import RunFolder
 from assay.inference import Checkpoint
+from assay.inference.devices import DeviceFacts
 from assay.network.chain.chain_values import format_tao
 from assay.network.store import ObjectStore, StoreError
 from assay.neurons.ports import Chain
@@ -225,14 +226,25 @@ def check_program(file: Path) -> PreflightCheck:
     return PreflightCheck("program", CheckState.OK, "says that all is well")
 
 
-def check_memory(needed: int, available: int | None) -> PreflightCheck:
+def check_device(facts: DeviceFacts, implementation: str, parameters: int | None) -> PreflightCheck:
+    """Where and how models run. parameters: of the largest that fits; None: not known."""
+    detail = f"{implementation} on {facts.describe()}"
+    if parameters is not None:
+        detail += f", room for models of up to {parameters / 1e9:,.1f} B parameters"
+    return PreflightCheck("device", CheckState.OK, detail)
+
+
+def check_memory(needed: int, available: int | None, rollouts: int | None = None) -> PreflightCheck:
     """Whether a program will have room for its model, by a rough estimate.
 
     Args:
         needed: bytes at its height.
         available: bytes; None: unknown.
+        rollouts: that fit at once; None: not known.
     """
     detail = f"roughly {needed / 2**30:,.1f} GiB for this model and batch"
+    if rollouts is not None:
+        detail += f", {rollouts:,} rollouts of full length fit at once"
     if available is None:
         remedy = "see for yourself that this machine has as much"
         return PreflightCheck(

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from assay.cli.preflight.checks import CheckState, FollowedParameters, PreflightCheck
-from assay.cli.preflight.examination import PreflightInputs, examine_network
+from assay.cli.preflight.examination import PreflightInputs, examine_network, examine_placement
 from assay.inference import Checkpoint
 from assay.network.store import ObjectStore
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies, make_work
@@ -119,10 +119,12 @@ def dry_run(
         shown=shown,
         public=public,
         checkpoints=outside.checkpoints,
+        placement=outside.checkpoints.placement,
     )
     checks, checkpoint = examine_network(around, now_ms)
     if checkpoint is None:
         return DryRun(tuple(checks), None, None)
+    checks += examine_placement(around, checkpoint)
     speed = measure_speed(outside, hotkey, parameters, config, checkpoint, timer)
     checks.append(_check_speed(speed, parameters))
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.ports import BeaconSource
+from assay.cli.preflight.audit_speed import check_audit_speed, count_miners, measure_audit_speed
 from assay.cli.preflight.checks import (
     CheckState,
     FollowedParameters,
@@ -21,6 +22,7 @@ from assay.cli.preflight.checks import (
     check_chain,
     check_checkpoint,
     check_clock,
+    check_device,
     check_disk,
     check_memory,
     check_permit,
@@ -30,8 +32,9 @@ from assay.cli.preflight.checks import (
     check_store,
     check_trainer,
 )
-from assay.cli.preflight.memory import estimate_memory, get_available_memory, measure_shape
-from assay.inference import Checkpoint
+from assay.cli.preflight.memory import count_parameters, count_rollouts, estimate_memory
+from assay.inference import Checkpoint, Placement
+from assay.inference.devices import examine_device
 from assay.network import ObjectStore
 from assay.neurons.ports import Chain
 from assay.neurons.program.program_loop import STATUS_FILE
@@ -49,12 +52,13 @@ _ALL = (
     "beacon",
     "checkpoint",
     "disk",
+    "device",
     "memory",
 )
 #: Role → everything that is looked at for it.
 _EXPECTED = {
     "miner": (*_ALL, "store"),
-    "validator": (*_ALL, "permit"),
+    "validator": (*_ALL, "permit", "speed"),
     "trainer": (*_ALL, "store", "trainer"),
 }
 
@@ -81,6 +85,7 @@ class PreflightInputs:
     public: Callable[[], ObjectStore | None] = lambda: None
     checkpoints: CheckpointFolder | None = None
     learning: LearnConfig | None = None  # how a trainer learns
+    placement: Placement | None = None  # where and how its models run
 
 
 def examine(
@@ -125,7 +130,7 @@ def examine_network(
 
 def look_briefly(around: PreflightInputs, now_ms: int) -> list[PreflightCheck]:
     """What takes seconds at most: clock, announced parameters, relays, store, disk."""
-    brief = replace(around, coldkey=None, beacons=None, checkpoints=None)
+    brief = replace(around, coldkey=None, beacons=None, checkpoints=None, placement=None)
     return [
         *_examine_chain(brief, now_ms),
         *_examine_services(brief, now_ms),
@@ -207,14 +212,37 @@ def _examine_machine(
     if checkpoint is not None:
         size = sum(file.stat().st_size for file in checkpoint.folder.iterdir())
     remedy = "name a folder that can be read, with --dir"
-    checks = [attempt("disk", remedy, lambda: check_disk(around.folder, size))]
-    if checkpoint is not None and around.parameters is not None:
-        needed = estimate_memory(
-            around.role,
-            measure_shape(checkpoint),
-            around.parameters.work,
-            around.groups_per_step,
-            around.learning,
-        )
-        checks.append(check_memory(needed, get_available_memory()))
-    return checks
+    disk = attempt("disk", remedy, lambda: check_disk(around.folder, size))
+    return [disk, *examine_placement(around, checkpoint), *_examine_speed(around, checkpoint)]
+
+
+def examine_placement(
+    around: PreflightInputs, checkpoint: Checkpoint | None
+) -> list[PreflightCheck]:
+    """The device that models run on, and whether it has memory for the checkpoint in force."""
+    rules, placement = around.parameters, around.placement
+    if placement is None:
+        return []
+    facts = examine_device(placement.device)
+    fits = None if facts.free is None else count_parameters(placement, facts.free)
+    checks = [check_device(facts, placement.implementation, fits)]
+    if checkpoint is None or rules is None:
+        return checks
+    shape, work = checkpoint.shape, rules.work
+    needed = estimate_memory(
+        around.role, shape, work, around.groups_per_step, around.learning, placement
+    )
+    rollouts = None if facts.free is None else count_rollouts(shape, work, placement, facts.free)
+    return [*checks, check_memory(needed, facts.free, rollouts)]
+
+
+def _examine_speed(around: PreflightInputs, checkpoint: Checkpoint | None) -> list[PreflightCheck]:
+    chain, rules = around.chain, around.parameters
+    if around.role != "validator" or chain is None or rules is None or checkpoint is None:
+        return []
+
+    def look() -> PreflightCheck:
+        speed = measure_audit_speed(checkpoint, rules)
+        return check_audit_speed(speed, count_miners(chain, rules), rules)
+
+    return [attempt("speed", "mend the rest, then look again", look)]

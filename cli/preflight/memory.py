@@ -1,16 +1,12 @@
-"""How much memory a program will want for a model, and how much this machine has left.
+"""How much memory a program will want for a model.
 
-Rough on purpose: weights, caches and logits are counted, what the allocator adds is not. Programs
-run the model on the processor; memory of a GPU is another matter.
+Rough on purpose: weights, caches and logits are counted, what the allocator adds is not.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
 from assay.artifacts.checkpoints.checkpoint_folder import OPENED_MAX
-from assay.inference import Checkpoint
-from assay.inference.reference import BATCH_TOKENS_MAX, LOGIT_ELEMENTS_MAX
+from assay.inference.devices import CPU
+from assay.inference.memory_plan import MemoryPlan, ModelShape
+from assay.inference.placement import Placement
 from assay.protocol.parameters import Work
 from assay.training import LearnConfig
 
@@ -20,34 +16,14 @@ _PROGRAM_BYTES = 600 << 20
 #: moments, with masters and moments copied for the step's record before it and after; with LoRA the
 #: masters, both copies, and the sum with the factors, which are small themselves.
 _FLOAT, _TRAINED, _TRAINED_LORA = 4, 10, 4
+#: Bytes that a weight takes in a checkpoint's files.
+_STORED = 2
+#: Checkpoints that are open together where memory does not suffice for more: windows overlap.
+_OPENED_MIN = 2
 #: Prompts are taken to be as long, tokens.
 _PROMPT = 256
 #: Rows that a drafter decodes together.
 _DRAFTED = 256
-
-
-@dataclass(frozen=True, slots=True)
-class ModelShape:
-    """A model's size."""
-
-    parameters: int  # all of them
-    cached: int  # floats a token that keys and values take
-    wide: int  # floats a token that the widest layer holds at once
-    kept: int  # floats a token that all layers keep for gradients
-    vocabulary: int  # ids
-
-
-def measure_shape(checkpoint: Checkpoint) -> ModelShape:
-    """The size of a checkpoint's model."""
-    config: Any = checkpoint.model.config
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return ModelShape(
-        parameters=sum(tensor.numel() for tensor in checkpoint.model.parameters()),
-        cached=2 * config.num_hidden_layers * config.num_key_value_heads * head,
-        wide=3 * config.intermediate_size + 4 * config.hidden_size,
-        kept=config.num_hidden_layers * (4 * config.intermediate_size + 14 * config.hidden_size),
-        vocabulary=config.vocab_size,
-    )
 
 
 def estimate_memory(
@@ -56,52 +32,42 @@ def estimate_memory(
     work: Work,
     groups_per_step: int = 0,
     learning: LearnConfig | None = None,
+    placement: Placement | None = None,
 ) -> int:
-    """Bytes that a program takes at its height.
+    """Bytes that a program takes at its height where its model runs.
 
     Args:
         groups_per_step: of a miner, generated together.
         learning: how a trainer learns; None for the others.
+        placement: where and how the model runs; None: on the CPU, as the reference is defined.
     """
-    models = OPENED_MAX
-    if learning is not None:
-        models += _TRAINED_LORA if learning.lora_rank else _TRAINED
+    placement, plan = placement or Placement(), MemoryPlan()
+    weights = placement.compute_weight_bytes(_STORED * shape.parameters)
+    opened = OPENED_MAX if placement.has_room(OPENED_MAX * weights) else _OPENED_MIN
     length = _PROMPT + work.max_tokens
-    prefilled = min(BATCH_TOKENS_MAX, work.group_size * length)
-    logits = 2 * min(LOGIT_ELEMENTS_MAX, prefilled * shape.vocabulary)
-    floats = models * shape.parameters + prefilled * (shape.cached + shape.wide) + logits
+    prefilled = min(plan.tokens, work.group_size * length)
+    floats = prefilled * (shape.cached + shape.wide)
+    floats += 2 * min(plan.elements, prefilled * shape.vocabulary)
     if role == "miner":
         floats += min(_DRAFTED, groups_per_step * work.group_size) * length * shape.cached
     if learning is not None:
+        floats += (_TRAINED_LORA if learning.lora_rank else _TRAINED) * shape.parameters
         rows = learning.groups_per_batch * work.group_size
         if learning.rows_per_pass:
             rows = min(rows, learning.rows_per_pass)
         floats += rows * length * (shape.kept + 3 * shape.vocabulary)
-    return _PROGRAM_BYTES + _FLOAT * floats
+    program = _PROGRAM_BYTES if placement.device == CPU else 0
+    return program + opened * weights + _FLOAT * floats
 
 
-def get_available_memory() -> int | None:
-    """Bytes that a new program may take here, by the machine's and the container's word; None where
-    neither says."""
-    found = [_read_machine(Path("/proc/meminfo")), _read_container(Path("/sys/fs/cgroup"))]
-    known = [amount for amount in found if amount is not None]
-    return min(known, default=None)
+def count_parameters(placement: Placement, free: int) -> int:
+    """Parameters of the largest model of which two checkpoints fit into what is free, bytes."""
+    a_weight = placement.compute_weight_bytes(_STORED)
+    return int(free * placement.memory_share) // (_OPENED_MIN * a_weight)
 
 
-def _read_machine(file: Path) -> int | None:
-    try:
-        fields = dict(line.split(":", 1) for line in file.read_text().splitlines())
-        return int(fields["MemAvailable"].split()[0]) << 10
-    except (OSError, KeyError, ValueError):
-        return None
-
-
-def _read_container(folder: Path) -> int | None:
-    """What a control group (version 2) has left; files in its cache would be given back."""
-    try:
-        limit = int((folder / "memory.max").read_text())  # "max" is no number: no limit
-        fields = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        cached = {name: int(value) for name, value in fields}.get("inactive_file", 0)
-        return max(0, limit - int((folder / "memory.current").read_text()) + cached)
-    except (OSError, ValueError):
-        return None
+def count_rollouts(shape: ModelShape, work: Work, placement: Placement, free: int) -> int:
+    """Rollouts of full length whose keys and values fit beside two checkpoints, at once."""
+    weights = placement.compute_weight_bytes(_STORED * shape.parameters)
+    left = int(free * placement.memory_share) - _OPENED_MIN * weights
+    return max(0, left) // (_FLOAT * shape.cached * (_PROMPT + work.max_tokens))

@@ -24,13 +24,10 @@ from assay.cli.preflight.checks import (
     check_relays,
 )
 from assay.cli.preflight.examination import PreflightInputs, examine, look_briefly, warn_briefly
-from assay.cli.preflight.memory import (
-    _read_container,
-    _read_machine,
-    estimate_memory,
-    measure_shape,
-)
+from assay.cli.preflight.memory import estimate_memory
 from assay.devnet import SimulatedRules
+from assay.inference import Placement
+from assay.inference.devices import read_container_memory, read_machine_memory
 from assay.network.chain import ChainError
 from assay.network.store import ReadableStores, open_folder
 from assay.neurons.session.session import Session
@@ -77,6 +74,7 @@ def surround(subnet, role="miner", **changes):
         relays=lambda: {"http://a": "", "http://b": ""},
         store=None if role == "validator" else subnet.store,
         checkpoints=subnet.checkpoints,
+        placement=Placement(),
     )
     return replace(around, **changes)
 
@@ -230,7 +228,7 @@ def test_what_could_not_be_opened_is_said_first_and_what_it_hides_last(subnet):
     assert found[0] is failure
     hidden = [check.check for check in found if check.detail == "not looked at"]
     chain = ["clock", "amendment", "registration"]
-    assert hidden == [*chain, "relays", "beacon", "checkpoint", "memory", "store"]
+    assert hidden == [*chain, "relays", "beacon", "checkpoint", "device", "memory", "store"]
     assert all(check.remedy for check in found if check.state is not CheckState.OK)
 
 
@@ -277,7 +275,7 @@ def test_memory_that_does_not_suffice(needed, available, state):
 
 
 def test_the_estimate_grows_with_model_batch_and_role(subnet, genesis):
-    shape, work = measure_shape(genesis), subnet.parameters.work
+    shape, work = genesis.shape, subnet.parameters.work
     assert shape.parameters == sum(p.numel() for p in genesis.model.parameters())
     assert shape.cached == 2 * 3 * 4 * 24  # keys and values, layers, heads, width of a head
     miner = estimate_memory("miner", shape, work, 2)
@@ -304,13 +302,13 @@ def test_a_containers_limit_and_a_machines_memory(tmp_path):
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("700\n")
     (tmp_path / "memory.stat").write_text("anon 600\ninactive_file 50\n")
-    assert _read_container(tmp_path) == 350
+    assert read_container_memory(tmp_path) == (1_000, 350)
     (tmp_path / "memory.max").write_text("max\n")
-    assert _read_container(tmp_path) is None
-    assert _read_container(tmp_path / "none") is None
+    assert read_container_memory(tmp_path) == (None, None)
+    assert read_container_memory(tmp_path / "none") == (None, None)
     (tmp_path / "meminfo").write_text("MemTotal: 10 kB\nMemAvailable:    7 kB\n")
-    assert _read_machine(tmp_path / "meminfo") == 7 * 1_024
-    assert _read_machine(tmp_path / "memory.max") is None
+    assert read_machine_memory(tmp_path / "meminfo") == (10 * 1_024, 7 * 1_024)
+    assert read_machine_memory(tmp_path / "memory.max") == (None, None)
 
 
 def test_a_program_that_starts_names_what_is_wrong_and_goes_on(subnet, tmp_path, caplog):

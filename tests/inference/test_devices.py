@@ -1,0 +1,125 @@
+"""Devices that are there, that are not, and that lack memory."""
+
+import numpy as np
+import pytest
+import torch
+
+from assay.inference import DeviceError, make_placement
+from assay.inference.devices import examine_device, find_device, is_out_of_memory
+from assay.inference.memory_plan import MemoryPlan, ModelShape, plan_memory, retry_smaller
+
+SMALL = ModelShape(parameters=350_000, cached=576, wide=1_536, kept=4_000, vocabulary=98)
+LARGE = ModelShape(parameters=494_000_000, cached=6_144, wide=18_176, kept=1, vocabulary=151_936)
+
+
+@pytest.fixture
+def two_cards(monkeypatch):
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("auto", "cuda:0"), ("cpu", "cpu"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")],
+)
+def test_a_machine_with_cards(two_cards, name, found):
+    assert find_device(name) == found
+
+
+def test_a_card_that_is_not_there(two_cards, monkeypatch):
+    with pytest.raises(DeviceError, match=r"cuda:2 is not here: this machine has 2 cards"):
+        find_device("cuda:2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(DeviceError, match=r"this machine has one card, cuda:0"):
+        find_device("cuda:1")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:0:1", "mps", "cpu:0"]
+)
+def test_a_name_that_is_none(two_cards, name):
+    with pytest.raises(DeviceError, match="is none of auto, cpu, cuda:0"):
+        find_device(name)
+
+
+def test_a_driver_that_is_too_old(two_cards, monkeypatch):
+    def init():
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).\n…")
+
+    monkeypatch.setattr(torch.cuda, "init", init)
+    with pytest.raises(DeviceError, match=r"cuda:0 cannot be used: .* too old \(found version 11"):
+        find_device("cuda:0")
+
+
+def test_a_machine_without_a_card(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
+    assert find_device("auto") == "cpu"
+    with pytest.raises(DeviceError, match="is built without CUDA; install one"):
+        make_placement("cuda:0", "fp32-sdpa", 0.9)
+
+
+def test_a_processor_says_what_it_is():
+    facts = examine_device("cpu")
+    assert facts.name
+    assert facts.total is None or facts.total >= facts.free > 0
+    assert facts.describe().startswith("cpu: ")
+
+
+def test_what_says_that_memory_lacks():
+    with pytest.raises(RuntimeError) as found:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert is_out_of_memory(found.value)
+    with pytest.raises(MemoryError) as raised:
+        np.empty(1 << 60, np.uint8)
+    assert is_out_of_memory(raised.value)
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_a_plan_follows_from_the_model_and_rounds_down(monkeypatch):
+    free = 20 << 30
+    monkeypatch.setattr("assay.inference.memory_plan.get_free_memory", lambda device: free)
+    assert plan_memory(SMALL, "cpu", 0.9) == MemoryPlan()
+    plan = plan_memory(LARGE, "cpu", 0.9)
+    assert plan.tokens == 4_096  # 512 MiB over 72,704 bytes a token, rounded down
+    free = (20 << 30) - (300 << 20)
+    assert plan_memory(LARGE, "cpu", 0.9) == plan  # a little less changes nothing
+    free = 1 << 30
+    small = plan_memory(LARGE, "cpu", 0.5)
+    assert 4 * LARGE.wide * small.tokens + 4 * small.elements <= free * 0.5
+    free = 60 << 30
+    on_card = plan_memory(LARGE, "cuda:0", 0.9)
+    assert on_card.elements > plan.elements
+    assert on_card.tokens > plan.tokens
+
+
+def test_memory_that_lacks_halves_the_plan_until_it_suffices():
+    tried = []
+
+    def compute(plan):
+        tried.append(plan.tokens)
+        if plan.tokens > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return "done"
+
+    found, plan = retry_smaller(MemoryPlan(32, 64), compute, "a row", "cpu")
+    assert (found, tried, plan) == ("done", [32, 16, 8, 4], MemoryPlan(4, 8))
+
+
+def test_one_row_that_does_not_fit_is_named():
+    def compute(plan):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
+
+    with pytest.raises(DeviceError, match=r"for a row of 9 tokens, one row at a time: .* are free"):
+        retry_smaller(MemoryPlan(), compute, "a row of 9 tokens", "cpu")
+
+
+def test_another_error_is_none_of_memory():
+    def compute(plan):
+        raise RuntimeError("shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="multiplied"):
+        retry_smaller(MemoryPlan(), compute, "a row", "cpu")
