@@ -43,7 +43,7 @@ def test_an_options_help_is_the_settings_own():
     options = command.get_params(typer.Context(command))
     shown = {option.opts[0]: option.help for option in options}
     settings = list_settings()
-    assert settings["validator"]["threads"].description == "threads of PyTorch; None: its choice"
+    assert settings["compute"]["threads"].description == "threads of PyTorch; None: its choice"
     assert shown["--threads"] == "Threads of PyTorch [default: its choice]."
     assert shown["--network"].startswith(settings["chain"]["network"].description)
     assert shown["--network"].endswith("[default: finney].")
