@@ -164,7 +164,7 @@ class Temperature70(OtherTemperature):
 
 class _GreedySampler(KeyedSampler):
     def draw(self, logits: Tensor, keys: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        allowed = logits.masked_fill(~self._drawable, _NEVER)
+        allowed = logits.masked_fill(~self.drawable, _NEVER)
         return allowed.argmax(dim=1), allowed.amax(dim=1).long()
 
 
@@ -187,7 +187,7 @@ class _CandidateSampler(KeyedSampler):
         self._count, self._share = count, share
 
     def draw(self, logits: Tensor, keys: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        allowed = logits.masked_fill(~self._drawable, _NEVER)
+        allowed = logits.masked_fill(~self.drawable, _NEVER)
         if self._count is not None:
             least = allowed.topk(self._count, dim=1).values[:, -1:]
         else:

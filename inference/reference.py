@@ -8,8 +8,9 @@ What it costs: a prompt that several completions share is computed once, or, whe
 padding of its completions, within their pass. Completions whose lengths round up to the same
 multiple of 64 are prefilled together and with no others, so short ones do not pay for long ones,
 and what is measured of one depends on its company in the last bits of a matrix product only.
-No [tokens, vocabulary] array has more than `LOGIT_ELEMENTS_MAX` elements; on a CPU two of them live
-at once, of 4 bytes an element: 128 MiB. A GPU draws on tensors, which takes 40 bytes more.
+No [tokens, vocabulary] array has more than `LOGIT_ELEMENTS_MAX` elements, and one of them lives at
+once, of 4 bytes an element: 64 MiB. Where nothing compiles (`assay.inference.sampler`) it is two on
+a CPU, and 40 bytes an element more on a card.
 """
 
 import copy
@@ -25,8 +26,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from assay.inference.passages import Passage
+from assay.inference.row_statistics import RowMeter
 from assay.inference.sampler import KeyedSampler, make_keys
-from assay.protocol.submission import LOGPROB_BITS, LOGPROB_MAX
 from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Measurement, Projection
 
 #: Completions are right-padded to a multiple of this many tokens: kernels see few shapes.
@@ -80,8 +81,7 @@ class Reference:
         #: bool [V], on the CPU.
         self.drawable = torch.from_numpy(drawable.copy())
         self.model = model
-        self._sampler = KeyedSampler(drawable, temperature, model.device)
-        self._blocked = torch.from_numpy(~drawable).to(model.device)
+        self._meter = RowMeter(KeyedSampler(drawable, temperature, model.device))
 
     def measure(
         self,
@@ -194,7 +194,7 @@ class Reference:
     def _measure_rows(
         self, rows: "Rows", project: "SketchBuilder", lengths: Sequence[int]
     ) -> list[Measurement]:
-        step = max(1, LOGIT_ELEMENTS_MAX // self._blocked.shape[0])
+        step = max(1, LOGIT_ELEMENTS_MAX // len(self.drawable))
         parts = [
             self.measure_chunk(rows.cut(slice(start, start + step)), project)
             for start in range(0, len(rows.tokens), step)
@@ -211,14 +211,9 @@ class Reference:
     def measure_chunk(self, rows: "Rows", project: "SketchBuilder") -> tuple[Tensor, ...]:
         """Margins, argmax, Gini impurity, log-probabilities and sketch of some rows."""
         logits = self.model.lm_head(rows.states)
-        best, top = self._sampler.draw(logits, rows.keys, rows.positions)
-        claimed = rows.tokens[:, None]
-        scores = self._sampler.score(logits, rows.keys, rows.positions, claimed)
-        logp = logits.masked_fill_(self._blocked, -torch.inf).log_softmax(dim=1)
-        scaled = torch.round(-logp.gather(1, claimed)[:, 0].double() * (1 << LOGPROB_BITS))
-        gini = (1.0 - logp.exp_().square_().sum(dim=1)).clamp_(min=0).double()
-        logprobs = scaled.clamp_(0, LOGPROB_MAX).long()
-        return top - scores[:, 0], best, gini, logprobs, project.build(rows.states)
+        found = self._meter.measure(logits, rows.keys, rows.positions, rows.tokens)
+        sketch = project.build(rows.states)
+        return found.margins, found.best, found.gini, found.logprobs, sketch
 
 
 def _fits_padding(prompt: Sequence[int], completions: Sequence[NDArray[np.uint32]]) -> bool:

@@ -1,7 +1,7 @@
 """Keyed sampling on tensors: token t is the argmax of logit + Gumbel noise keyed by the rollout.
 
-The same integers as `assay.protocol.draw`, bit for bit, on any device: compiled kernels on a CPU,
-tensors on a GPU, numpy where nothing compiles.
+The same integers as `assay.protocol.draw`, bit for bit, on any device: numba's kernels on a CPU,
+Triton's on a card; numpy and plain tensors where nothing compiles.
 What this does not know: which model or precision the logits came from. Only the reference's logits
 make the result the valid one. Specification, section 3.
 """
@@ -9,7 +9,9 @@ make the result the valid one. Specification, section 3.
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from subprocess import CalledProcessError
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,7 +20,10 @@ from torch import Tensor
 
 from assay.protocol import prf
 from assay.protocol.draw import LOGIT_MAX, compute_slack, draw_token
-from assay.protocol.gumbel import BOUND_SLOPE, BOUND_START, FRACTION_BITS, HALF, TABLE
+from assay.protocol.gumbel import BOUND_SLOPE, BOUND_START, FRACTION_BITS, GUMBEL_MAX, HALF, TABLE
+
+if TYPE_CHECKING:
+    from assay.inference.card_kernels import Bound
 
 _MASK32 = 0xFFFFFFFF
 _PHILOX = ((0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85))
@@ -26,7 +31,8 @@ _PHILOX_ROUNDS = 10
 _DIRECT = _PIECES = 256
 #: Where nothing compiles, numpy draws row by row from here on; below, tensors do. Tuning.
 _LARGE_VOCABULARY = 2_048
-_BROKEN = "the model's logits are not finite, or beyond any use"
+_LOGIT_MAX_BITS = int(np.float32(LOGIT_MAX).view(np.int32))
+BROKEN = "the model's logits are not finite, or beyond any use"
 
 
 class NumericalError(RuntimeError):
@@ -85,6 +91,37 @@ def load_kernels() -> ModuleType | None:
     return kernels
 
 
+@cache
+def load_card_kernels(device: torch.device) -> ModuleType | None:
+    """`assay.inference.card_kernels`, or None where Triton is not there, or compiles nothing for
+    this device: it wants a C compiler, too."""
+    try:
+        from triton.errors import TritonError
+    except (ImportError, OSError) as error:
+        _warn_of_tensors(error)
+        return None
+    try:
+        from assay.inference import card_kernels
+
+        try_out(card_kernels, device)
+    except (TritonError, RuntimeError, ImportError, OSError, CalledProcessError) as error:
+        _warn_of_tensors(error)
+        return None
+    return card_kernels
+
+
+def try_out(kernels: ModuleType, device: torch.device) -> None:
+    """Draws one token of a vocabulary of one."""
+    sampler = KeyedSampler(np.ones(1, bool), 1_024, device)
+    row = torch.zeros(1, 1, device=device), make_keys([bytes(32)], device)
+    sampler.draw_on_card(kernels, *row, torch.zeros(1, dtype=torch.int64, device=device))
+
+
+def _warn_of_tensors(error: Exception) -> None:
+    message = f"Triton does not compile here ({error}): drawing on tensors, many times slower"
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
 def _warn_of_numpy(error: Exception) -> None:
     message = f"numba does not compile here ({error}): drawing in numpy, several times slower"
     warnings.warn(message, RuntimeWarning, stacklevel=3)
@@ -97,15 +134,23 @@ class KeyedSampler:
         drawable: bool [V], ids that may be drawn.
         temperature: Tq = 1024 · T.
         device: where logits will be.
+
+    Attributes:
+        drawable: bool [V]. table: the protocol's Gumbel table, int64. Both on the device.
+        temperature: as given.
+        bound: float64 [3], the bound of the noise, logits; see `kernels.draw_rows`.
+        slack: `compute_slack` at magnitude 0, logits.
     """
 
     def __init__(
         self, drawable: NDArray[np.bool_], temperature: int, device: torch.device | None = None
     ) -> None:
-        self._drawable = torch.from_numpy(drawable.copy()).to(device)
-        self._table = torch.from_numpy(TABLE.copy()).to(device)
-        self._temperature = temperature
-        self._start, self._slope = (temperature / 1024 * x for x in (BOUND_START, BOUND_SLOPE))
+        self.drawable = torch.from_numpy(drawable.copy()).to(device)
+        self.table = torch.from_numpy(TABLE.copy()).to(device)
+        self.temperature = temperature
+        most = GUMBEL_MAX / (1 << FRACTION_BITS)
+        self.bound = np.array([BOUND_START, BOUND_SLOPE, most]) * (temperature / 1024)
+        self.slack = compute_slack(0.0, temperature)
 
     def score(self, logits: Tensor, keys: Tensor, positions: Tensor, ids: Tensor) -> Tensor:
         """Keyed scores of some ids, int64 [N, M], 2^-20 logits.
@@ -116,15 +161,15 @@ class KeyedSampler:
             positions: int64 [N], index of the token in its completion.
             ids: int64 [N, M].
         """
-        kernels = load_kernels() if _is_for_a_cpu(logits) else None
+        kernels = load_kernels() if is_for_a_cpu(logits) else None
         if kernels is None:
             words = compute_words_at(keys, positions, ids)
             return self._score_words(logits.gather(1, ids), words)
         scores = torch.empty_like(ids)
         kernels.score_ids(
-            *_to_arrays(logits.float(), keys, positions, ids),
-            self._temperature,
-            *_to_arrays(self._table, scores),
+            *to_arrays(logits.float(), keys, positions, ids),
+            self.temperature,
+            *to_arrays(self.table, scores),
         )
         return scores
 
@@ -136,12 +181,14 @@ class KeyedSampler:
         Raises:
             NumericalError: a logit is not finite.
         """
-        if _is_for_a_cpu(logits):
+        if is_for_a_cpu(logits):
             logits = logits.float()
             if (kernels := load_kernels()) is not None:
                 return self.draw_compiled(kernels, logits, keys, positions)
             if logits.shape[1] >= _LARGE_VOCABULARY:
                 return self.draw_in_numpy(logits, keys, positions)
+        elif is_for_a_card(logits) and (kernels := load_card_kernels(logits.device)) is not None:
+            return self.draw_on_card(kernels, logits.float(), keys, positions)
         return self.draw_on_tensors(logits, keys, positions)
 
     def draw_compiled(
@@ -149,27 +196,41 @@ class KeyedSampler:
     ) -> tuple[Tensor, Tensor]:
         ids, scores = torch.empty_like(positions), torch.empty_like(positions)
         if not kernels.draw_rows(
-            *_to_arrays(logits, self._drawable, keys, positions),
-            self._temperature,
-            *_to_arrays(self._table),
-            self._start,
-            self._slope,
-            compute_slack(0.0, self._temperature),
+            *to_arrays(logits, self.drawable, keys, positions),
+            self.temperature,
+            *to_arrays(self.table),
+            self.bound,
+            self.slack,
             LOGIT_MAX,
-            *_to_arrays(ids, scores),
+            *to_arrays(ids, scores),
         ):
-            raise NumericalError(_BROKEN)
+            raise NumericalError(BROKEN)
         return ids, scores
+
+    def draw_on_card(
+        self, kernels: ModuleType, logits: Tensor, keys: Tensor, positions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        bound = self.make_card_bound(kernels)
+        ids, scores, bits = kernels.draw_rows(
+            logits.contiguous(), self.drawable, keys, positions, self.temperature, self.table, bound
+        )
+        require_useful(bits)
+        return ids, scores
+
+    def make_card_bound(self, kernels: ModuleType) -> "Bound":
+        """The bound of the noise as `card_kernels` takes it."""
+        bound: Bound = kernels.Bound(float(self.bound[0]), float(self.bound[1]), self.slack)
+        return bound
 
     def draw_in_numpy(
         self, logits: Tensor, keys: Tensor, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        drawable = self._drawable.numpy()
+        drawable = self.drawable.numpy()
         rows = zip(logits.numpy(), keys.tolist(), positions.tolist(), strict=True)
         try:
-            drawn = [draw_token(x, drawable, key, t, self._temperature) for x, key, t in rows]
+            drawn = [draw_token(x, drawable, key, t, self.temperature) for x, key, t in rows]
         except ValueError as error:
-            raise NumericalError(_BROKEN) from error
+            raise NumericalError(BROKEN) from error
         ids, scores = torch.tensor(drawn, dtype=torch.int64).reshape(-1, 2).unbind(1)
         return ids, scores
 
@@ -179,14 +240,15 @@ class KeyedSampler:
         """As `draw_token`, all rows at once."""
         magnitude = logits.abs().amax(dim=1)
         if not (magnitude < LOGIT_MAX).all():
-            raise NumericalError(_BROKEN)
+            raise NumericalError(BROKEN)
         words = compute_words(keys, positions, logits.shape[1])
         bits = (_MASK32 - words).float().view(torch.int32)
-        bounds = logits + (self._start - self._slope * bits.float())  # float32 or float64
-        bounds.masked_fill_(~self._drawable, -torch.inf)
+        start, slope, _ = self.bound.tolist()
+        bounds = logits + (start - slope * bits.float())  # float32 or float64
+        bounds.masked_fill_(~self.drawable, -torch.inf)
         likely = bounds.argmax(dim=1, keepdim=True)
         best = self._score_words(logits.gather(1, likely), words.gather(1, likely))[:, 0]
-        slack = magnitude.double() * 2.0**-20 + compute_slack(0.0, self._temperature)
+        slack = magnitude.double() * 2.0**-20 + self.slack
         floor = (best.double() / (1 << FRACTION_BITS) - slack).to(bounds.dtype)
         rows, ids = (bounds >= floor[:, None]).nonzero(as_tuple=True)
         scores = self._score_words(logits[rows, ids], words[rows, ids])
@@ -206,10 +268,10 @@ class KeyedSampler:
         z = torch.where(side == 1, _MASK32 - words, words)
         octave = (torch.frexp(z.double()).exponent.long() - 9).clamp_(min=0)
         i = side * HALF + torch.where(z < _DIRECT, z, octave * _PIECES + (z >> octave))
-        a = self._table[i]
-        b = self._table[torch.where(z < _DIRECT, i, i + 1)]
+        a = self.table[i]
+        b = self.table[torch.where(z < _DIRECT, i, i + 1)]
         gumbel = a + (((b - a) * (z & ((torch.ones_like(z) << octave) - 1))) >> octave)
-        return (gumbel * self._temperature) >> 10
+        return (gumbel * self.temperature) >> 10
 
 
 def _to_fixed(logits: Tensor) -> Tensor:
@@ -217,10 +279,26 @@ def _to_fixed(logits: Tensor) -> Tensor:
     return torch.round(logits.double() * (1 << FRACTION_BITS)).long()
 
 
-def _is_for_a_cpu(logits: Tensor) -> bool:
+def require_useful(bits: Tensor) -> None:
+    """Raises a NumericalError where a row's largest |logit| is none that a score can be made of.
+
+    Args:
+        bits: of these, each a float32, int32 [N].
+    """
+    if not (bits < _LOGIT_MAX_BITS).all():
+        raise NumericalError(BROKEN)
+
+
+def is_for_a_cpu(logits: Tensor) -> bool:
     """Whether the compiled and the numpy path, which take float32, draw from these exactly."""
     return logits.device.type == "cpu" and logits.dtype != torch.float64
 
 
-def _to_arrays(*tensors: Tensor) -> tuple[NDArray[np.generic], ...]:
+def is_for_a_card(logits: Tensor) -> bool:
+    """Whether Triton's kernels, which take float32, draw from these exactly."""
+    return logits.is_cuda and logits.dtype != torch.float64
+
+
+def to_arrays(*tensors: Tensor) -> tuple[NDArray[np.generic], ...]:
+    """Tensors of the CPU as contiguous arrays that share their memory where they can."""
     return tuple(tensor.contiguous().numpy() for tensor in tensors)

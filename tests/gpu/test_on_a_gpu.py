@@ -17,11 +17,20 @@ from assay.inference import (
     measure_rates,
 )
 from assay.inference.folder import read_passages
+from assay.inference.row_statistics import RowMeter
+from assay.inference.sampler import load_card_kernels, load_kernels
 from assay.protocol import Domain, hash_fields
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.training import GENESIS
 from assay.verification import make_projection
+from tests.inference.row_cases import (
+    KINDS,
+    VOCABULARIES,
+    check_against_float64,
+    check_integers,
+    make_rows,
+)
 
 pytestmark = [
     pytest.mark.gpu,
@@ -44,6 +53,65 @@ def test_keyed_draws_are_the_cpus(vocabulary):
     )
     assert torch.equal(cpu[0], gpu[0].cpu())
     assert torch.equal(cpu[1], gpu[1].cpu())
+
+
+def measure_on(device, rows, temperature):
+    """By the fastest backend of a device, on the CPU again."""
+    meter = RowMeter(KeyedSampler(rows.drawable, temperature, device))
+    given = (rows.logits, rows.keys, rows.positions, rows.tokens)
+    found = meter.measure(*(tensor.to(device) for tensor in given))
+    return type(found)(*(column.cpu() for column in found))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("vocabulary", [*VOCABULARIES, 151_936])
+def test_rows_are_measured_as_the_rule_says(kind, vocabulary):
+    """By Triton's kernels, which must be there: the fallback would pass unseen."""
+    device = torch.device("cuda:0")
+    assert load_card_kernels(device) is not None
+    for temperature in (717, 1_024):
+        rows = make_rows(kind, vocabulary, temperature)
+        found = measure_on(device, rows, temperature)
+        check_integers(rows, found)
+        check_against_float64(rows, found)
+        again = measure_on(device, rows, temperature)
+        assert all(torch.equal(a, b) for a, b in zip(found, again, strict=True))
+
+
+def test_a_row_is_measured_the_same_beside_any_others():
+    rows = make_rows("normal", 151_936, 1_024)
+    device = torch.device("cuda:0")
+    meter = RowMeter(KeyedSampler(rows.drawable, 1_024, device))
+    given = [t.to(device) for t in (rows.logits, rows.keys, rows.positions, rows.tokens)]
+    together = meter.measure(*given)
+    for i in range(len(rows.tokens)):
+        alone = meter.measure(*(tensor[i : i + 1] for tensor in given))
+        assert all(torch.equal(a, b[i : i + 1]) for a, b in zip(alone, together, strict=True))
+
+
+def test_a_card_and_a_cpu_claim_the_same_to_a_unit():
+    rows = make_rows("normal", 151_936, 1_024)
+    assert load_kernels() is not None
+    card, cpu = (measure_on(torch.device(name), rows, 1_024) for name in ("cuda:0", "cpu"))
+    assert torch.equal(card.best, cpu.best)
+    assert torch.equal(card.margins, cpu.margins)
+    assert (card.logprobs - cpu.logprobs).abs().max() <= 1
+    assert (card.gini - cpu.gini).abs().max() < 1e-6
+
+
+def test_rows_beyond_two_billion_logits():
+    """Offsets of 32 bits would wrap: the last row is what it is alone."""
+    rows, vocabulary = 14_200, 151_936
+    if torch.cuda.mem_get_info()[0] < 6 * rows * vocabulary:
+        pytest.skip("needs 13 GB of a card's memory")
+    device = torch.device("cuda:0")
+    logits = torch.randn(1, vocabulary, device=device).expand(rows, -1).contiguous()
+    keys = make_keys([bytes(32)], device).expand(rows, -1)
+    positions = torch.full((rows,), 5, device=device)
+    sampler = KeyedSampler(np.ones(vocabulary, bool), 1_024, device)
+    ids, scores = sampler.draw(logits, keys, positions)
+    assert (ids == ids[0]).all()
+    assert (scores == scores[0]).all()
 
 
 def test_the_reference_agrees_with_the_cpus_within_the_cap():

@@ -1,0 +1,131 @@
+"""What the judge asks of a row of logits, in one pass over it: margin, Gini, log-probability.
+
+The keyed argmax and the margin are integers, the same on every backend: numba's kernels on a CPU,
+Triton's on a card, plain tensors where neither compiles. Log-probability and Gini impurity come
+from sums of V exponentials, float32 within a block of ids and float64 from there on; plain tensors
+sum as torch does. They agree to 1e-6 of a sum: less than a unit of a log-probability, 1.5e-5 nats,
+so that a rounding may fall either way and a miner's claim differ from a validator's by one unit.
+
+What is found of a row does not depend on the rows beside it. Specification, sections 3, 5 and 6.
+"""
+
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from assay.inference.sampler import (
+    BROKEN,
+    KeyedSampler,
+    NumericalError,
+    is_for_a_card,
+    is_for_a_cpu,
+    load_card_kernels,
+    load_kernels,
+    require_useful,
+    to_arrays,
+)
+from assay.protocol.draw import LOGIT_MAX
+from assay.protocol.submission import LOGPROB_BITS, LOGPROB_MAX
+
+
+class RowStatistics(NamedTuple):
+    """Of N rows, each on the logits' device."""
+
+    best: Tensor  # int64 [N], the keyed argmax
+    margins: Tensor  # int64 [N], its score less the claimed id's, 2^-20 logits
+    gini: Tensor  # float64 [N], 1 − Σp² at T = 1 over drawable ids
+    logprobs: Tensor  # int64 [N], −ln p of the claimed id at T = 1, 2^-16 nats, clipped
+
+
+class RowMeter:
+    """Measures rows of logits against claimed ids.
+
+    Args:
+        sampler: of the vocabulary and temperature, on the device where logits will be.
+    """
+
+    def __init__(self, sampler: KeyedSampler) -> None:
+        self._sampler = sampler
+        self._blocked = ~sampler.drawable
+
+    def measure(
+        self, logits: Tensor, keys: Tensor, positions: Tensor, tokens: Tensor
+    ) -> RowStatistics:
+        """By the fastest backend that there is.
+
+        Args:
+            logits: float [N, V], overwritten where plain tensors do it; float64 is worked on as
+                tensors, all narrower ones as float32.
+            keys: int64 [N, 4].
+            positions: int64 [N], index of the token in its completion.
+            tokens: int64 [N], the claimed ids, below V.
+
+        Raises:
+            NumericalError: a logit is not finite. IndexError: on a CPU, a claimed id of V or more.
+        """
+        row = keys, positions, tokens
+        if is_for_a_cpu(logits) and (kernels := load_kernels()) is not None:
+            return self.measure_compiled(kernels, logits.float(), *row)
+        if is_for_a_card(logits) and (kernels := load_card_kernels(logits.device)) is not None:
+            return self.measure_on_card(kernels, logits.float(), *row)
+        return self.measure_on_tensors(logits, *row)
+
+    def measure_compiled(
+        self, kernels: ModuleType, logits: Tensor, keys: Tensor, positions: Tensor, tokens: Tensor
+    ) -> RowStatistics:
+        """As `measure`, of float32 on a CPU. The row comes from memory once."""
+        if len(tokens) and not 0 <= int(tokens.min()) <= int(tokens.max()) < logits.shape[1]:
+            raise IndexError("a claimed id is none of the vocabulary")
+        sampler = self._sampler
+        best, margins = torch.empty_like(tokens), torch.empty_like(tokens)
+        logp, gini = (torch.empty(len(tokens), dtype=torch.float64) for _ in range(2))
+        if not kernels.measure_rows(
+            *to_arrays(logits, sampler.drawable, keys, positions, tokens),
+            sampler.temperature,
+            *to_arrays(sampler.table),
+            sampler.bound,
+            sampler.slack,
+            LOGIT_MAX,
+            *to_arrays(best, margins, logp, gini),
+        ):
+            raise NumericalError(BROKEN)
+        return RowStatistics(best, margins, gini, _round_logprobs(logp))
+
+    def measure_on_card(
+        self, kernels: ModuleType, logits: Tensor, keys: Tensor, positions: Tensor, tokens: Tensor
+    ) -> RowStatistics:
+        """As `measure`, of float32, by Triton's kernels."""
+        sampler = self._sampler
+        found, bits = kernels.measure_rows(
+            logits.contiguous(),
+            sampler.drawable,
+            keys,
+            positions,
+            sampler.temperature,
+            sampler.table,
+            sampler.make_card_bound(kernels),
+            tokens,
+            1 << LOGPROB_BITS,
+            LOGPROB_MAX,
+        )
+        require_useful(bits)
+        return RowStatistics(*found)
+
+    def measure_on_tensors(
+        self, logits: Tensor, keys: Tensor, positions: Tensor, tokens: Tensor
+    ) -> RowStatistics:
+        """As `measure`, anywhere; overwrites the logits and takes as much memory again."""
+        claimed = tokens[:, None]
+        best, top = self._sampler.draw(logits, keys, positions)
+        scores = self._sampler.score(logits, keys, positions, claimed)
+        logp = logits.masked_fill_(self._blocked, -torch.inf).log_softmax(dim=1)
+        logprobs = _round_logprobs(logp.gather(1, claimed)[:, 0].double())
+        gini = (1.0 - logp.exp_().square_().sum(dim=1)).clamp_(min=0).double()
+        return RowStatistics(best, top - scores[:, 0], gini, logprobs)
+
+
+def _round_logprobs(logp: Tensor) -> Tensor:
+    """ln p, float64 [N], as a submission has it: −ln p in 2^-16 nats, int64 [N]."""
+    return torch.round(-logp * (1 << LOGPROB_BITS)).clamp_(0, LOGPROB_MAX).long()

@@ -1,0 +1,76 @@
+"""Triton's kernels without a card: interpreted against the rule, and compiled for cards.
+
+Both in processes of their own: whether Triton interprets is decided when it is imported.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from assay.inference import KeyedSampler, make_keys, sampler
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments, **environment):
+    """A program's output, in the repository's root."""
+    given = {k: v for k, v in os.environ.items() if not k.startswith(("TRITON_", "PYTEST_"))}  # noqa: TID251
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=given | environment,
+    )
+
+
+def test_interpreted_they_are_the_rule():
+    """Every case of `interpreted_kernels.py`."""
+    pytest.importorskip("triton")
+    cases = "tests/inference/interpreted_kernels.py"
+    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", cases, TRITON_INTERPRET="1")
+    assert done.returncode == 0, done.stdout[-8_000:]
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout
+
+
+def test_they_compile_for_cards(tmp_path):
+    """For Ampere and Hopper, by the assembler that Triton brings."""
+    pytest.importorskip("triton")
+    compiling = ("-m", "tests.inference.compiled_kernels", "80", "90")
+    done = run(*compiling, TRITON_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr[-4_000:]
+    sizes = json.loads(done.stdout)
+    assert [len(kernels) for kernels in sizes.values()] == [4, 4]
+    assert all(size > 0 for kernels in sizes.values() for size in kernels.values())
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("Failed to find C compiler"), ImportError("none")])
+def test_where_they_do_not_run_tensors_draw(monkeypatch, fault):
+    """On a card without a compiler, say: a warning, once, and the same tokens."""
+
+    def fail(*_):
+        raise fault
+
+    monkeypatch.setattr(sampler, "try_out", fail)
+    monkeypatch.setattr(sampler, "is_for_a_cpu", lambda _: False)
+    monkeypatch.setattr(sampler, "is_for_a_card", lambda _: True)
+    sampler.load_card_kernels.cache_clear()
+    keyed = KeyedSampler(np.ones(100, bool), 1_024)
+    row = torch.randn(3, 100), make_keys([bytes(32)] * 3), torch.arange(3)
+    with pytest.warns(RuntimeWarning, match="Triton does not compile here"):
+        drawn = keyed.draw(*row)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = keyed.draw(*row)
+    sampler.load_card_kernels.cache_clear()
+    expected = keyed.draw_on_tensors(*row)
+    assert all(torch.equal(a, b) for a, b in zip(drawn, expected, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
