@@ -32,13 +32,16 @@ from assay.inference.folder import (
     verify_tensors,
 )
 from assay.inference.implementations import APPEAL_IMPLEMENTATION, PlainReference, make_model
-from assay.inference.memory_plan import ModelShape, measure_shape
+from assay.inference.memory_plan import MemoryBudget, ModelShape, measure_shape, plan_memory
 from assay.inference.model_loading import load_model
 from assay.inference.placement import Placement
 from assay.inference.reference import CausalModel, Reference
 from assay.protocol.encoding import read_json
 from assay.protocol.manifest import Calibration, Manifest
 from assay.verification import Forward
+
+#: What a sampler takes, for people.
+_TABLES = "the tables of a sampler"
 
 
 class FolderTokenizer:
@@ -147,6 +150,13 @@ class Checkpoint(Outline):
         config = self.get_model(self.models.placement.implementation).config
         return measure_shape(config, sum(prod(place.shape) for place in places))
 
+    @cached_property
+    def budget(self) -> MemoryBudget:
+        """How much is computed together, by what was free when it was first asked for."""
+        placement = self.models.placement
+        plan = plan_memory(self.shape, placement.device, placement.memory_share)
+        return MemoryBudget(plan, placement.device)
+
     @property
     def model(self) -> PreTrainedModel:
         """The model in fp32, where the checkpoint is placed."""
@@ -174,19 +184,28 @@ class Checkpoint(Outline):
             ImplementationError: see `get_model`.
         """
         model = self.get_model(implementation or self.models.placement.implementation)
-        return Reference(model, self.tokenizer.drawable, temperature)
+        drawable = self.tokenizer.drawable
+        return self.budget.run(
+            lambda _: Reference(model, drawable, temperature, self.budget), _TABLES
+        )
 
     def get_appeal(self, temperature: int) -> Forward:
         """A second opinion on a rejection: plain fp32, one completion and its prompt at a time."""
         model = self.get_model(APPEAL_IMPLEMENTATION)
-        return PlainReference(model, self.tokenizer.drawable, temperature)
+        drawable = self.tokenizer.drawable
+        return self.budget.run(
+            lambda _: PlainReference(model, drawable, temperature, self.budget), _TABLES
+        )
 
     def get_drafter(
         self, temperature: int, model: PreTrainedModel | None = None, batch: int = 256
     ) -> Drafter:
         """Drafts by this checkpoint, or by another `model` over the same vocabulary."""
         rules = self.get_rules(temperature)
-        return Drafter(model or self.model, self.tokenizer.drawable, rules, batch)
+        drawable = self.tokenizer.drawable
+        return self.budget.run(
+            lambda _: Drafter(model or self.model, drawable, rules, batch), _TABLES
+        )
 
 
 def load_outline(folder: Path, expected: bytes | None = None) -> Outline:

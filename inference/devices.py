@@ -105,6 +105,21 @@ def free_memory(device: str) -> None:
         torch.cuda.empty_cache()
 
 
+def explain_lack(what: str, device: str, said: str) -> str:
+    """That memory does not suffice, for people.
+
+    Args:
+        what: is computed, one row at a time.
+        said: by PyTorch.
+    """
+    free = get_free_memory(device)
+    left = "unknown" if free is None else f"{free / 2**20:,.0f} MiB"
+    return (
+        f"{device} has not enough memory for {what}, one row at a time: {left} are free ({said}); "
+        "end other programs there, or name a larger device"
+    )
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether what was raised says that memory lacks, on whichever device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

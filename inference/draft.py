@@ -5,7 +5,7 @@ sample; `assay.inference.generate` verifies it. Rows of unequal length are padde
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from assay.inference.devices import DeviceError, explain_lack, free_memory, is_out_of_memory
 from assay.inference.sampler import KeyedSampler, make_keys
 
 
@@ -45,7 +46,7 @@ class Drafter:
         model: any precision; has `.model` and `.lm_head`.
         drawable: bool [V].
         rules: of the checkpoint in force.
-        batch: rows decoded together, at most.
+        batch: rows decoded together, at most; half of it from when memory lacks.
 
     Attributes:
         rules: as given. sampler: what draws. Both may be changed between two drafts.
@@ -60,16 +61,43 @@ class Drafter:
         self.sampler = KeyedSampler(drawable, rules.temperature, model.device)
 
     def draft(self, requests: Sequence[Request]) -> list[tuple[int, ...]]:
-        """The whole completion of each request, what it came with included."""
+        """The whole completion of each request, what it came with included.
+
+        Raises:
+            DeviceError: memory does not suffice for one of them alone.
+        """
         drafted = [list(request.tokens) for request in requests]
         open_rows = [i for i, row in enumerate(drafted) if len(row) < self.rules.max_tokens]
         # neighbours in a batch are padded to the longest: nearly equal lengths pad little
         open_rows.sort(key=lambda i: len(requests[i].prompt) + len(requests[i].tokens))
         with torch.inference_mode():
-            for start in range(0, len(open_rows), self._batch):
-                chosen = open_rows[start : start + self._batch]
-                self._draft_batch([requests[i] for i in chosen], [drafted[i] for i in chosen])
+            while open_rows:
+                chosen = open_rows[: self._batch]
+                rows = [drafted[i] for i in chosen]
+                begun = [replace(requests[i], tokens=tuple(drafted[i])) for i in chosen]
+                if self._try_batch(begun, rows):
+                    open_rows = open_rows[len(chosen) :]
+                else:  # those that ended before memory lacked have their tokens
+                    open_rows = [i for i in open_rows if not self.rules.is_finished(drafted[i])]
         return [tuple(row) for row in drafted]
+
+    def _try_batch(self, requests: Sequence[Request], drafted: Sequence[list[int]]) -> bool:
+        """Whether memory sufficed. Where it did not, fewer are decoded together from now on."""
+        longest = max(len(request.prompt) for request in requests) + self.rules.max_tokens
+        try:
+            self._draft_batch(requests, drafted)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(requests) == 1:
+                what = f"a completion of up to {longest} tokens with its prompt"
+                said = str(error).partition("\n")[0]
+                raise DeviceError(explain_lack(what, str(self._model.device), said)) from None
+        else:
+            return True
+        free_memory(str(self._model.device))
+        self._batch = len(requests) // 2
+        return False
 
     def _draft_batch(self, requests: Sequence[Request], drafted: Sequence[list[int]]) -> None:
         """Appends to each of `drafted` until it ends; rows that have ended leave by halves."""

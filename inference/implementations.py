@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from assay.inference.memory_plan import MemoryPlan
 from assay.inference.passages import Passage
 from assay.inference.reference import CausalModel, Reference
 from assay.inference.split import SplitModel, States
@@ -109,8 +110,11 @@ class PlainReference(Reference):
     """
 
     def _iterate_states(
-        self, prompts: Sequence[Sequence[int]], completions: Sequence[NDArray[np.uint32]]
+        self,
+        prompts: Sequence[Sequence[int]],
+        completions: Sequence[NDArray[np.uint32]],
+        plan: MemoryPlan,
     ) -> Iterator[tuple[list[int], list[Tensor]]]:
         for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
             passage = Passage(tuple(prompt), tuple(completion.tolist()))
-            yield [index], self.compute_states([passage])
+            yield from (([index], states) for _, states in self._iterate_whole([passage], plan))

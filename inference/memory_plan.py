@@ -7,11 +7,21 @@ runs on the machine. Where memory lacks all the same, the plan is halved.
 What this does not know: what an allocator, a library's workspace or another program takes.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from assay.inference.devices import CPU, DeviceError, get_free_memory, is_out_of_memory
+from assay.inference.devices import (
+    CPU,
+    DeviceError,
+    explain_lack,
+    free_memory,
+    get_free_memory,
+    is_out_of_memory,
+)
+
+logger = logging.getLogger("assay")
 
 _T = TypeVar("_T")
 
@@ -97,30 +107,50 @@ def _round_down(count: int) -> int:
     return 1 << max(0, count.bit_length() - 1)
 
 
-def retry_smaller(
-    plan: MemoryPlan, compute: Callable[[MemoryPlan], _T], what: str, device: str
-) -> tuple[_T, MemoryPlan]:
-    """What is computed by a plan, or by half of it for as long as memory lacks; and that plan.
+class MemoryBudget:
+    """A plan that all passes of a model keep to. Safe to use from several threads.
 
-    Args:
-        what: is computed, for people.
-
-    Raises:
-        DeviceError: memory does not suffice for one row.
+    Attributes:
+        plan: the one that was given, or what is left of it since memory lacked.
     """
-    while True:
-        try:
-            return compute(plan), plan
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            said = str(error).splitlines()[0]
-        smaller = plan.halve()
-        if smaller is None:
-            free = get_free_memory(device)
-            left = "unknown" if free is None else f"{free / 2**20:,.0f} MiB"
-            raise DeviceError(
-                f"{device} has not enough memory for {what}, one row at a time: {left} are free "
-                f"({said[:200]}); end other programs there, or name a larger device"
-            )
-        plan = smaller
+
+    def __init__(self, plan: MemoryPlan, device: str) -> None:
+        self.plan = plan
+        self._device = device
+
+    def run(self, compute: Callable[[MemoryPlan], _T], what: str) -> _T:
+        """What is computed by the plan, or by half of it for as long as memory lacks.
+
+        Args:
+            what: is computed, for people.
+
+        Raises:
+            DeviceError: memory does not suffice for one row.
+        """
+        plan: MemoryPlan | None = self.plan
+        said = ""
+        while plan is not None:
+            try:
+                found = compute(plan)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                said = str(error).partition("\n")[0]
+            else:
+                if said:
+                    self._note(plan, what, said)
+                return found
+            free_memory(self._device)
+            plan = plan.halve()
+        raise DeviceError(explain_lack(what, self._device, said))
+
+    def _note(self, plan: MemoryPlan, what: str, said: str) -> None:
+        self.plan = plan
+        logger.warning(
+            "%s lacked memory for %s: %s; from now on %s tokens are computed at a time",
+            self._device,
+            what,
+            said,
+            f"{plan.tokens:,}",
+            extra={"event": "memory_lacked"},
+        )

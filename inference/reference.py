@@ -8,9 +8,9 @@ What it costs: a prompt that several completions share is computed once, or, whe
 padding of its completions, within their pass. Completions whose lengths round up to the same
 multiple of 64 are prefilled together and with no others, so short ones do not pay for long ones,
 and what is measured of one depends on its company in the last bits of a matrix product only.
-No [tokens, vocabulary] array has more than `LOGIT_ELEMENTS_MAX` elements, and one of them lives at
-once, of 4 bytes an element: 64 MiB. Where nothing compiles (`assay.inference.sampler`) it is two on
-a CPU, and 40 bytes an element more on a card.
+How much is computed together is the memory plan's. One [tokens, vocabulary] array lives at once, of
+4 bytes an element; where nothing compiles (`assay.inference.sampler`) it is two on a CPU, and 40
+bytes an element more on a card.
 """
 
 import copy
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
 
+from assay.inference.memory_plan import MemoryBudget, MemoryPlan
 from assay.inference.passages import Passage
 from assay.inference.row_statistics import RowMeter
 from assay.inference.sampler import KeyedSampler, make_keys
@@ -32,10 +33,6 @@ from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Measurement, Projection
 
 #: Completions are right-padded to a multiple of this many tokens: kernels see few shapes.
 PAD_TOKENS = 64
-#: No [rows, vocabulary] array has more elements than this. Tuning: memory and speed only.
-LOGIT_ELEMENTS_MAX = 1 << 24
-#: Tokens of one prefill, padding included. Tuning.
-BATCH_TOKENS_MAX = 1 << 15
 
 
 class CausalModel(Protocol):
@@ -73,14 +70,22 @@ class Reference:
         model: weights in fp32, in evaluation mode.
         drawable: bool [V].
         temperature: Tq = 1024 · T.
+        budget: what is computed together; None: as much as a tiny model may.
     """
 
-    def __init__(self, model: CausalModel, drawable: NDArray[np.bool_], temperature: int) -> None:
+    def __init__(
+        self,
+        model: CausalModel,
+        drawable: NDArray[np.bool_],
+        temperature: int,
+        budget: MemoryBudget | None = None,
+    ) -> None:
         if model.dtype != torch.float32:
             raise ValueError(f"the reference computes in float32, the model is {model.dtype}")
         #: bool [V], on the CPU.
         self.drawable = torch.from_numpy(drawable.copy())
         self.model = model
+        self.budget = budget or MemoryBudget(MemoryPlan(), str(model.device))
         self._meter = RowMeter(KeyedSampler(drawable, temperature, model.device))
 
     def measure(
@@ -90,13 +95,27 @@ class Reference:
         seeds: Sequence[bytes],
         projection: Projection,
     ) -> list[Measurement]:
-        """See `assay.verification.Forward`."""
+        """See `assay.verification.Forward`. Raises DeviceError: memory does not suffice for the
+        longest of them alone."""
+        what = _name_work(prompts, completions)
+        return self.budget.run(
+            lambda plan: self._measure(prompts, completions, seeds, projection, plan), what
+        )
+
+    def _measure(
+        self,
+        prompts: Sequence[Sequence[int]],
+        completions: Sequence[NDArray[np.uint32]],
+        seeds: Sequence[bytes],
+        projection: Projection,
+        plan: MemoryPlan,
+    ) -> list[Measurement]:
         device = self.model.device
         project = SketchBuilder(projection, device)
         keys = make_keys(seeds, device)
         measured: dict[int, Measurement] = {}
         with torch.inference_mode():
-            for chosen, states in self._iterate_states(prompts, completions):
+            for chosen, states in self._iterate_states(prompts, completions, plan):
                 lengths = [len(state) for state in states]
                 tokens = np.concatenate([completions[i] for i in chosen]).astype(np.int64)
                 rows = Rows(
@@ -107,7 +126,7 @@ class Reference:
                     ),
                     positions=torch.cat([torch.arange(n) for n in lengths]).to(device),
                 )
-                found = self._measure_rows(rows, project, lengths)
+                found = self._measure_rows(rows, project, lengths, plan)
                 measured |= zip(chosen, found, strict=True)
         return [measured[i] for i in range(len(completions))]
 
@@ -115,12 +134,20 @@ class Reference:
         """The state that drew each token of a completion, float32 [T, H] a passage.
 
         Prompts differ here and nothing is shared: whole passages, right-padded, in batches.
+
+        Raises:
+            DeviceError: as `measure`.
         """
-        states: dict[int, Tensor] = {}
-        with torch.inference_mode():
-            for chosen, found in self._iterate_whole(passages):
-                states |= zip(chosen, found, strict=True)
-        return [states[i] for i in range(len(passages))]
+
+        def compute(plan: MemoryPlan) -> list[Tensor]:
+            states: dict[int, Tensor] = {}
+            with torch.inference_mode():
+                for chosen, found in self._iterate_whole(passages, plan):
+                    states |= zip(chosen, found, strict=True)
+            return [states[i] for i in range(len(passages))]
+
+        longest = max((len(p.prompt) + len(p.completion) for p in passages), default=0)
+        return self.budget.run(compute, f"a passage of {longest} tokens")
 
     def compute_logits(self, states: Tensor) -> Tensor:
         """Logits of states [T, H], float32 [T, V]. The caller bounds T."""
@@ -128,7 +155,10 @@ class Reference:
             return self.model.lm_head(states)
 
     def _iterate_states(
-        self, prompts: Sequence[Sequence[int]], completions: Sequence[NDArray[np.uint32]]
+        self,
+        prompts: Sequence[Sequence[int]],
+        completions: Sequence[NDArray[np.uint32]],
+        plan: MemoryPlan,
     ) -> Iterator[tuple[list[int], list[Tensor]]]:
         """Batches of (indices of completions, states [T, H] of each)."""
         sharing: dict[tuple[int, ...], list[int]] = {}
@@ -140,15 +170,15 @@ class Reference:
             if len(members) == 1 or _fits_padding(prompt, rows):
                 whole += members
                 continue
-            for chosen, states in self._iterate_shared(prompt, rows):
+            for chosen, states in self._iterate_shared(prompt, rows, plan):
                 yield [members[i] for i in chosen], states
         whole.sort()
         passages = [Passage(tuple(prompts[i]), tuple(completions[i].tolist())) for i in whole]
-        for chosen, states in self._iterate_whole(passages):
+        for chosen, states in self._iterate_whole(passages, plan):
             yield [whole[i] for i in chosen], states
 
     def _iterate_shared(
-        self, prompt: Sequence[int], completions: Sequence[NDArray[np.uint32]]
+        self, prompt: Sequence[int], completions: Sequence[NDArray[np.uint32]], plan: MemoryPlan
     ) -> Iterator[tuple[list[int], list[Tensor]]]:
         """The same of completions of one prompt, which is computed once."""
         device = self.model.device
@@ -156,7 +186,7 @@ class Reference:
         if len(prompt) > 1:
             shared = torch.tensor([prompt[:-1]], device=device)
             self.model.model(shared, past_key_values=prefix, use_cache=True)
-        for chosen, padded in iterate_buckets([len(completion) for completion in completions]):
+        for chosen, padded in iterate_buckets([len(c) for c in completions], plan.tokens):
             rows = torch.zeros((len(chosen), padded), dtype=torch.int64)
             rows[:, 0] = prompt[-1]  # draws the first token; the last token draws nothing
             for row, i in zip(rows, chosen, strict=True):
@@ -174,11 +204,11 @@ class Reference:
             )
 
     def _iterate_whole(
-        self, passages: Sequence[Passage]
+        self, passages: Sequence[Passage], plan: MemoryPlan
     ) -> Iterator[tuple[list[int], list[Tensor]]]:
         """The same of whole passages, each with a prompt of its own."""
         for chosen, padded in iterate_buckets(
-            [len(p.prompt) + len(p.completion) for p in passages]
+            [len(p.prompt) + len(p.completion) for p in passages], plan.tokens
         ):
             rows = torch.zeros((len(chosen), padded), dtype=torch.int64)
             for row, i in zip(rows, chosen, strict=True):
@@ -192,9 +222,9 @@ class Reference:
             yield chosen, states
 
     def _measure_rows(
-        self, rows: "Rows", project: "SketchBuilder", lengths: Sequence[int]
+        self, rows: "Rows", project: "SketchBuilder", lengths: Sequence[int], plan: MemoryPlan
     ) -> list[Measurement]:
-        step = max(1, LOGIT_ELEMENTS_MAX // len(self.drawable))
+        step = max(1, plan.elements // len(self.drawable))
         parts = [
             self.measure_chunk(rows.cut(slice(start, start + step)), project)
             for start in range(0, len(rows.tokens), step)
@@ -224,14 +254,20 @@ def _fits_padding(prompt: Sequence[int], completions: Sequence[NDArray[np.uint32
     )
 
 
-def iterate_buckets(lengths: Sequence[int]) -> Iterator[tuple[list[int], int]]:
+def _name_work(prompts: Sequence[Sequence[int]], completions: Sequence[NDArray[np.uint32]]) -> str:
+    pairs = zip(prompts, completions, strict=True)
+    longest = max((len(prompt) + len(tokens) for prompt, tokens in pairs), default=0)
+    return f"{len(completions)} completions, the longest of {longest} tokens with its prompt"
+
+
+def iterate_buckets(lengths: Sequence[int], tokens_max: int) -> Iterator[tuple[list[int], int]]:
     """Batches of (indices, padded length): rows that round up to the same multiple of
-    `PAD_TOKENS`, within `BATCH_TOKENS_MAX`, shortest first."""
+    `PAD_TOKENS`, within so many tokens, shortest first."""
     buckets: dict[int, list[int]] = {}
     for i, length in enumerate(lengths):
         buckets.setdefault(-(-length // PAD_TOKENS) * PAD_TOKENS, []).append(i)
     for padded, members in sorted(buckets.items()):
-        batch = max(1, BATCH_TOKENS_MAX // padded)
+        batch = max(1, tokens_max // padded)
         for start in range(0, len(members), batch):
             yield members[start : start + batch], padded
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from assay.inference import GroupRequest, Passage, Request
-from assay.inference import reference as module
-from assay.inference.reference import LOGIT_ELEMENTS_MAX, PAD_TOKENS, iterate_buckets
+from assay.inference.memory_plan import ELEMENTS_MAX_CPU, TOKENS_MAX, MemoryBudget, MemoryPlan
+from assay.inference.reference import PAD_TOKENS, iterate_buckets
 
 LENGTHS = [3, 200, 64, 65, 3, 129, 1, 190]
 
@@ -96,17 +96,15 @@ def test_one_completion_is_measured_the_same_in_any_company(checkpoint, projecti
 def test_batches_are_within_their_bound_and_hold_every_row_once():
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, 5_000, 3_000).tolist()
-    buckets = list(iterate_buckets(lengths))
+    buckets = list(iterate_buckets(lengths, TOKENS_MAX))
     assert sorted(i for members, _ in buckets for i in members) == list(range(len(lengths)))
     for members, padded in buckets:
-        assert len(members) * padded <= module.BATCH_TOKENS_MAX
+        assert len(members) * padded <= TOKENS_MAX
         assert all(padded - PAD_TOKENS < lengths[i] <= padded for i in members)
-    assert list(iterate_buckets([module.BATCH_TOKENS_MAX * 2])) == [
-        ([0], module.BATCH_TOKENS_MAX * 2)
-    ]
+    assert list(iterate_buckets([TOKENS_MAX * 2], TOKENS_MAX)) == [([0], TOKENS_MAX * 2)]
 
 
-def test_chunks_of_the_output_head_change_nothing(checkpoint, projection, group, monkeypatch):
+def test_chunks_of_the_output_head_change_nothing(checkpoint, projection, group):
     request, completions = group
     reference = checkpoint.get_reference(1_024)
     whole = reference.measure(
@@ -114,7 +112,8 @@ def test_chunks_of_the_output_head_change_nothing(checkpoint, projection, group,
     )
     head, sizes = reference.model.lm_head, []
     handle = head.register_forward_hook(lambda *call: sizes.append(call[2].numel()))
-    monkeypatch.setattr(module, "LOGIT_ELEMENTS_MAX", 50 * head.out_features + 1)
+    plan = MemoryPlan(elements=50 * head.out_features + 1)
+    reference.budget = MemoryBudget(plan, "cpu")
     chunked = reference.measure(
         [request.prompt] * len(completions), completions, request.seeds, projection
     )
@@ -184,4 +183,4 @@ def test_the_output_head_stays_within_its_stated_memory():
     run = subprocess.run(
         [sys.executable, "-c", MEASURE_MEMORY], capture_output=True, text=True, check=True
     )
-    assert int(run.stdout) <= 4 * LOGIT_ELEMENTS_MAX + (48 << 20)
+    assert int(run.stdout) <= 4 * ELEMENTS_MAX_CPU + (48 << 20)

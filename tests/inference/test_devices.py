@@ -6,7 +6,7 @@ import torch
 
 from assay.inference import DeviceError, make_placement
 from assay.inference.devices import examine_device, find_device, is_out_of_memory
-from assay.inference.memory_plan import MemoryPlan, ModelShape, plan_memory, retry_smaller
+from assay.inference.memory_plan import MemoryBudget, MemoryPlan, ModelShape, plan_memory
 
 SMALL = ModelShape(parameters=350_000, cached=576, wide=1_536, kept=4_000, vocabulary=98)
 LARGE = ModelShape(parameters=494_000_000, cached=6_144, wide=18_176, kept=1, vocabulary=151_936)
@@ -105,8 +105,11 @@ def test_memory_that_lacks_halves_the_plan_until_it_suffices():
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return "done"
 
-    found, plan = retry_smaller(MemoryPlan(32, 64), compute, "a row", "cpu")
-    assert (found, tried, plan) == ("done", [32, 16, 8, 4], MemoryPlan(4, 8))
+    budget = MemoryBudget(MemoryPlan(32, 64), "cpu")
+    assert budget.run(compute, "a row") == "done"
+    assert (tried, budget.plan) == ([32, 16, 8, 4], MemoryPlan(4, 8))
+    assert budget.run(compute, "a row") == "done"  # what was learnt stays
+    assert tried == [32, 16, 8, 4, 4]
 
 
 def test_one_row_that_does_not_fit_is_named():
@@ -114,7 +117,7 @@ def test_one_row_that_does_not_fit_is_named():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
 
     with pytest.raises(DeviceError, match=r"for a row of 9 tokens, one row at a time: .* are free"):
-        retry_smaller(MemoryPlan(), compute, "a row of 9 tokens", "cpu")
+        MemoryBudget(MemoryPlan(), "cpu").run(compute, "a row of 9 tokens")
 
 
 def test_another_error_is_none_of_memory():
@@ -122,4 +125,4 @@ def test_another_error_is_none_of_memory():
         raise RuntimeError("shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="multiplied"):
-        retry_smaller(MemoryPlan(), compute, "a row", "cpu")
+        MemoryBudget(MemoryPlan(), "cpu").run(compute, "a row")
