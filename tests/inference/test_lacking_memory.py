@@ -8,8 +8,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from assay.inference import DeviceError, GroupRequest, Request, generate_groups
 from assay.inference.memory_plan import MemoryPlan
 
-#: Of so many operations one is made to fail: in each run of the tests, and at night. Primes, so that
-#: each kind of operation has its turn.
+#: Of so many operations one is made to fail: in each run of the tests, and at night. Primes: each
+#: kind of operation has its turn.
 STEP, NIGHTLY_STEP = 1_009, 29
 
 
