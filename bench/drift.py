@@ -1,21 +1,23 @@
 """How far each implementation's logits are from float64's, and what each costs.
 
 Random Qwen2 models of growing width, every matrix in bf16 numbers, logits of
-standard deviation 3. On the CPU split products are only emulated, so their speed says nothing of a
-card; with a CUDA device the same is measured there, and the speed of verifying with a random model
-of 1.5 billion parameters in fp32, split products and bf16.
+standard deviation 3. A CPU multiplies the terms of split products in fp32, three products for one,
+so their speed there says nothing of a card; with a CUDA device the same is measured there, and the
+speed of verifying with a random model of 1.5 billion parameters in fp32, split products and bf16.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from time import process_time
 
 import torch
-from figures import Figure, measure, report
+from figures import Figure, measure, measure_together, report
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from assay.inference import make_model
 from assay.inference.reference import CausalModel
+from assay.inference.split import multiply_split
 
 THREADS = 2
 LOGIT_STD = 3.0
@@ -41,6 +43,10 @@ SMALL = (
     Size(768, 3_072, 4, 12, 4_096, 2, 96),
     Size(1_536, 6_144, 4, 12, 4_096, 2, 96),
 )
+#: About 100 million parameters.
+MIDDLE = Size(768, 2_048, 12, 12, 16_384, 8, 192)
+#: Three products for one, and what splitting costs.
+SPLIT_COST_MAX = 3.3
 #: The shape of Qwen2 1.5B.
 LARGE = Size(1_536, 8_960, 28, 12, 151_936, 8, 1_024)
 
@@ -120,14 +126,63 @@ def compare(size: Size, device: str, drift_ids: slice, repeats: int) -> Iterator
             del other, logits, apart
 
 
+def compare_prefills() -> Iterator[Figure]:
+    """What a prefill takes of one processor, split against plain, weights in fp32 and in bf16."""
+    torch.set_num_threads(1)
+    model, ids = build(MIDDLE, "cpu")
+    narrow = copy.deepcopy(model)
+    for parameter in narrow.parameters():  # not the buffers: frequencies stay as they are
+        parameter.data = parameter.data.bfloat16()
+    models = (model, make_model(model, "split3"), make_model(narrow, "split3"))
+    with torch.inference_mode():
+        plain, *split = measure_together(
+            [lambda m=m: m.model(ids, use_cache=False) for m in models], 3, process_time
+        )
+    for name, seconds in zip(("fp32", "bf16"), split, strict=True):
+        yield Figure(
+            f"about 100M: split3, prefill, weights in {name}, processor's time",
+            seconds / ids.numel() * 1e6,
+            "µs/token",
+            "plain fp32",
+            plain / ids.numel() * 1e6,
+            ratio_bound=SPLIT_COST_MAX,
+        )
+    torch.set_num_threads(THREADS)
+
+
+def compare_products() -> Iterator[Figure]:
+    """Split products of a layer on a card, beside three of bf16 into bf16 and plain fp32."""
+    rows = LARGE.rows * LARGE.tokens
+    for inner, out in ((LARGE.hidden, LARGE.inner), (LARGE.inner, LARGE.hidden)):
+        x = torch.randn(rows, inner, device="cuda")
+        weight = torch.randn(out, inner, device="cuda").bfloat16()
+        narrow, wide = x.bfloat16(), weight.float()
+
+        def wait(run: Callable[[], object]) -> Callable[[], object]:
+            return lambda: (run(), torch.cuda.synchronize())
+
+        split, three, plain = measure_together(
+            [
+                wait(lambda x=x, weight=weight: multiply_split(x, (weight,), 3)),
+                wait(lambda n=narrow, w=weight: [n @ w.t() for _ in range(3)]),
+                wait(lambda x=x, wide=wide: x @ wide.t()),
+            ]
+        )
+        name = f"{rows} × {inner} by {inner} × {out}: split products"
+        yield Figure(name, split * 1e3, "ms", "three bf16 products", three * 1e3)
+        yield Figure(name, split * 1e3, "ms", "a plain fp32 product", plain * 1e3)
+
+
 def main() -> None:
     torch.set_num_threads(THREADS)
     figures = [figure for size in SMALL for figure in compare(size, "cpu", slice(None), 1)]
+    figures += compare_prefills()
     title = "drift of implementations of the reference from float64, and their cost"
     if torch.cuda.is_available():
         for size in SMALL:
             figures += compare(size, "cuda", slice(None), 10)
         figures += compare(LARGE, "cuda", slice(0, 1), 5)
+        figures += compare_products()
         title += f", on the CPU and then on {torch.cuda.get_device_name()}"
     else:
         title += " (no GPU here: the speed of split products on one was NOT measured)"

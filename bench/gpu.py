@@ -9,6 +9,8 @@ from transformers import Qwen2Config
 from verify import compare
 from work import load_genesis, make_random_work
 
+from assay.inference.precision import require_exact_products
+
 ROLLOUTS, TOKENS, ALONE = 16, 128, 2
 #: The shape of Qwen2-1.5B.
 LARGE = Qwen2Config(
@@ -26,7 +28,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         print("no GPU here: verify / generate of a 1.5B model is not measured")
         sys.exit()
-    torch.set_float32_matmul_precision("highest")  # no TF32: it is not the reference
+    require_exact_products()
     calibration = load_genesis().calibration
     figures = []
     for dtype in (torch.float32, torch.bfloat16):

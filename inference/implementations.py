@@ -19,6 +19,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from assay.inference.memory_plan import MemoryPlan
 from assay.inference.passages import Passage
+from assay.inference.precision import require_exact_products
 from assay.inference.reference import CausalModel, Reference
 from assay.inference.split import SplitModel, States
 from assay.protocol.errors import OperatorError
@@ -33,7 +34,12 @@ def make_twin(model: PreTrainedModel, attention: str) -> PreTrainedModel:
 
     Args:
         attention: Hugging Face's name.
+
+    Raises:
+        ValueError: the model is not in fp32.
     """
+    if model.dtype != torch.float32:
+        raise ValueError(f"it computes in float32, and the model is {model.dtype}")
     shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     twin = copy.deepcopy(model, shared)
     twin.set_attn_implementation(attention)
@@ -93,9 +99,11 @@ def require_known(implementation: str) -> None:
 
 
 def make_model(model: PreTrainedModel, implementation: str) -> CausalModel:
-    """A model over the weights of `model`, fp32 and in evaluation mode. Raises an
+    """A model over the weights of `model`, fp32 and in evaluation mode; `split3` takes bf16, too.
+    Turns off what would round its products (`assay.inference.precision`). Raises an
     ImplementationError where there is none of that name, or it cannot run this architecture."""
     require_known(implementation)
+    require_exact_products()
     try:
         return {**PERMITTED, **REFUSED}[implementation](model)
     except ValueError as error:

@@ -9,7 +9,11 @@ and the two subtractions are exact. A product of two bf16 numbers has 16 bits an
 so x·W = h₃·W + h₂·W + h₁·W loses nothing but in its sums, which run in fp32: what plain fp32 loses,
 at the cost of three bf16 products. Two terms leave about 1/1500 of bf16's own noise, too much for
 the cap (`bench/drift.py`). Norms, rotations, softmax, activation functions and attention's products
-of two activations are plain fp32.
+of two activations are plain fp32, attention without a table of its scores.
+
+On a card each term is a product of bf16 into fp32, added to what the terms before left. A processor
+multiplies the same three terms, held in fp32 since it has no such product, so that what is
+calibrated against it is this arithmetic: three times the work of plain fp32.
 
 What this does not know: how a card's matrix units round their fp32 sums. Some cut where IEEE
 rounds; `bench/drift.py` measures it on the card at hand.
@@ -28,15 +32,19 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import DynamicCache
 
+from assay.inference.precision import require_exact_products
+from assay.inference.sampler import load_kernels, to_arrays
+
 #: Terms that hold every bit of an fp32 activation.
 EXACT_TERMS = 3
 _KINDS = ("qwen2", "qwen3")
 #: Rotations whose frequencies do not change with the length of what is read.
 _STATIC_ROTATIONS = ("default", "linear", "yarn", "llama3")
-#: No product or table of attention scores in flight has more elements than this. Tuning.
-_ELEMENTS_MAX = 1 << 26
-#: Queries whose attention is computed together. Fixed: it decides the shapes of products.
-_QUERY_TOKENS = 256
+#: Activations whose terms are in flight: a card is kept busy, a processor keeps its cache. Tuning.
+_CARD_ELEMENTS = 1 << 26
+_CPU_ELEMENTS = 1 << 21
+#: Elements of a bf16 matrix that a processor holds in fp32 at once. Tuning.
+_FACTOR_ELEMENTS = 1 << 21
 
 
 class States(NamedTuple):
@@ -70,11 +78,12 @@ class _Layer:
 class SplitModel:
     """A Qwen2 or Qwen3 whose matrix products are split; serves wherever `Reference` takes a model.
 
-    On the CPU it reads the given model's own parameters and multiplies in fp32: the same numbers,
-    no gain in speed. On a card it holds the matrices a second time, in bf16 (half of fp32's bytes).
+    It reads the given model's own parameters; of matrices in fp32 a card holds a second copy, in
+    bf16. A model in bf16 is never held in fp32: a processor converts a part of a matrix at a time.
 
     Args:
-        model: Hugging Face's, in fp32, every matrix holding bf16 numbers, in evaluation mode.
+        model: Hugging Face's, in bf16 or fp32, every matrix holding bf16 numbers, in evaluation
+            mode.
         terms: bf16 terms an activation. Fewer than three serve to show that they do not suffice.
 
     Raises:
@@ -85,7 +94,7 @@ class SplitModel:
 
     def __init__(self, model: Any, terms: int = EXACT_TERMS) -> None:
         _require_supported(model)
-        _require_exact_sums()
+        require_exact_products()
         self.config = model.config
         self.device = model.device
         self._terms = terms
@@ -94,7 +103,7 @@ class SplitModel:
         self._embedding = model.get_input_embeddings().weight
         self.layers = [_read_layer(layer) for layer in model.model.layers]
         self._width = len(self.layers[0].q) // self._heads
-        self._norm = model.model.norm.weight
+        self._norm = model.model.norm.weight.float()
         self._rotary = model.model.rotary_emb
         self.head = _as_factor(model.get_output_embeddings().weight)
 
@@ -109,7 +118,7 @@ class SplitModel:
         Rows are right-padded, so that what is padding is never seen by what is not.
         """
         past = past_key_values.get_seq_length() if past_key_values is not None else 0
-        x = functional.embedding(input_ids, self._embedding)
+        x = functional.embedding(input_ids, self._embedding).float()
         positions = torch.arange(past, past + input_ids.shape[1], device=input_ids.device)
         cos, sin = self._rotary(x, positions[None])
         for number, layer in enumerate(self.layers):
@@ -125,7 +134,7 @@ class SplitModel:
         return States(_normalise(x, self._norm, self._epsilon))
 
     def lm_head(self, states: Tensor) -> Tensor:
-        """Logits of states [T, H], float32 [T, V]; takes four times as much memory on its way."""
+        """Logits of states [T, H], float32 [T, V]."""
         return self._multiply(states, self.head)
 
     def _multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -146,8 +155,8 @@ class SplitModel:
         return heads
 
 
-def split_terms(x: Tensor, terms: int) -> Tensor:
-    """float32 [...] as bf16 [terms, ...] that add up to it, the smallest first.
+def split_terms(x: Tensor, terms: int) -> list[Tensor]:
+    """float32 [...] as so many bf16 [...] that add up to it, the smallest first.
 
     With three terms the sum is x itself for all 2^-110 < |x| < 2^127.
     """
@@ -157,14 +166,13 @@ def split_terms(x: Tensor, terms: int) -> Tensor:
         term = rest.to(torch.bfloat16)
         found.append(term)
         rest = rest - term
-    return torch.stack(found[::-1])
+    return found[::-1]
 
 
 def multiply_split(x: Tensor, weights: Sequence[Tensor], terms: int) -> list[Tensor]:
     """x @ Wᵀ for each of several weights, with x split once.
 
-    The terms' rows stand below one another, so that each weight is one product; its blocks are
-    added smallest first.
+    Each term's product is added to one accumulator, the smallest first.
 
     Args:
         x: float32 [..., in].
@@ -174,31 +182,67 @@ def multiply_split(x: Tensor, weights: Sequence[Tensor], terms: int) -> list[Ten
         float32 [..., out] a weight.
     """
     rows = x.reshape(-1, x.shape[-1])
-    step = max(1, _ELEMENTS_MAX // (terms * max(map(len, weights))))
+    multiply = _multiply_on_cpu if rows.device.type == "cpu" else multiply_on_card
+    elements = _CPU_ELEMENTS if rows.device.type == "cpu" else _CARD_ELEMENTS
+    step = max(1, elements // rows.shape[1])
     products = [rows.new_empty(len(rows), len(weight)) for weight in weights]
     for start in range(0, len(rows), step):
-        stacked = split_terms(rows[start : start + step], terms).flatten(0, 1)
-        for product, weight in zip(products, weights, strict=True):
-            total, *larger = multiply_bf16(stacked, weight).chunk(terms)
-            for block in larger:
-                total = total.add_(block)
-            product[start : start + step] = total
+        part = slice(start, start + step)
+        multiply(rows[part], weights, terms, [product[part] for product in products])
     return [product.view(*x.shape[:-1], -1) for product in products]
 
 
-def multiply_bf16(x: Tensor, weight: Tensor) -> Tensor:
-    """bf16 [N, in] times a weight [out, in] of bf16 numbers, summed in fp32: float32 [N, out].
+def multiply_on_card(
+    rows: Tensor, weights: Sequence[Tensor], terms: int, products: Sequence[Tensor]
+) -> None:
+    """Products of float32 [N, in] by bf16 weights [out, in] into float32 [N, out] each.
 
-    A bf16 weight goes to the matrix units; a float32 one holds the same numbers for a processor
-    without them.
+    One product of the card's library a term, bf16 operands and fp32 sums, which adds to what lies
+    in its result: nothing but the terms (6 bytes an activation) and the results is ever in memory.
+    The terms' rows in one product would leave three results to add, 36 bytes an output in place of
+    20. A kernel that splits in registers would save most of these 20; it would have to multiply as
+    fast as the library does, on every card.
     """
-    if weight.dtype == torch.bfloat16:
-        return torch.mm(x, weight.t(), out_dtype=torch.float32)
-    return x.float() @ weight.t()
+    smallest, *larger = split_terms(rows, terms)
+    for weight, product in zip(weights, products, strict=True):
+        factor = weight.t()
+        torch.mm(smallest, factor, out_dtype=torch.float32, out=product)
+        for term in larger:
+            torch.addmm(product, term, factor, out_dtype=torch.float32, out=product)
+
+
+def _multiply_on_cpu(
+    rows: Tensor, weights: Sequence[Tensor], terms: int, products: Sequence[Tensor]
+) -> None:
+    """The same of terms and weights held in fp32; a bf16 weight is converted in parts."""
+    smallest, *larger = _split_on_cpu(rows, terms)
+    for weight, product in zip(weights, products, strict=True):
+        parts = len(weight)
+        if weight.dtype != torch.float32:
+            parts = max(1, _FACTOR_ELEMENTS // weight.shape[1])
+        for start in range(0, len(weight), parts):
+            factor = weight[start : start + parts].float().t()
+            total = product[:, start : start + parts]
+            torch.mm(smallest, factor, out=total)
+            for term in larger:
+                total.addmm_(term, factor)
+
+
+def _split_on_cpu(rows: Tensor, terms: int) -> Sequence[Tensor]:
+    """`split_terms` as float32: in one pass where that compiles."""
+    kernels = load_kernels()
+    if kernels is None or terms != EXACT_TERMS:
+        return [term.float() for term in split_terms(rows, terms)]
+    found = rows.new_empty(terms, *rows.shape)
+    kernels.split_floats(*to_arrays(rows.flatten(), found.view(terms, -1)))
+    return found.unbind()
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention in fp32: the queries are the last T of the keys' positions.
+
+    torch's own, which keeps no table of scores. Its path for fp32 on a card serves no shared key
+    heads: there each is repeated for its queries.
 
     Args:
         q: [B, heads, T, width].
@@ -207,24 +251,18 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     Returns:
         [B, T, heads · width].
     """
-    tokens, seen, heads = q.shape[2], k.shape[2], k.shape[1]
-    q = q.unflatten(1, (heads, -1))
-    out = torch.empty_like(q)
-    places = torch.arange(seen, device=q.device)
-    batch = max(1, _ELEMENTS_MAX // (q.shape[1] * q.shape[2] * min(tokens, _QUERY_TOKENS) * seen))
-    for first in range(0, len(q), batch):
-        rows = slice(first, first + batch)
-        for start in range(0, tokens, _QUERY_TOKENS):
-            end = min(start + _QUERY_TOKENS, tokens)
-            last = seen - tokens + end  # keys that the block's last query sees
-            part = q[rows, :, :, start:end]
-            scores = part.flatten(2, 3) @ k[rows, :, :last].transpose(2, 3)
-            scores = scores.mul_(q.shape[-1] ** -0.5).unflatten(2, (-1, end - start))
-            hidden = places[:last] > places[seen - tokens + start : last, None]
-            weights = scores.masked_fill_(hidden, -torch.inf).softmax(dim=-1)
-            mixed = weights.flatten(2, 3) @ v[rows, :, :last]
-            out[rows, :, :, start:end] = mixed.view_as(part)
-    return out.flatten(1, 2).transpose(1, 2).flatten(2)
+    tokens, seen = q.shape[2], k.shape[2]
+    repeats = q.shape[1] // k.shape[1]
+    if q.is_cuda and repeats > 1:
+        k, v = (x.repeat_interleave(repeats, dim=1) for x in (k, v))
+    visible = None
+    if tokens < seen:  # `is_causal` would count from the first key
+        places = torch.arange(seen, device=q.device)
+        visible = places <= places[seen - tokens :, None]
+    mixed = functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=visible, is_causal=visible is None, enable_gqa=k.shape[1] < q.shape[1]
+    )
+    return mixed.transpose(1, 2).flatten(2)
 
 
 def _normalise(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
@@ -241,18 +279,18 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def _read_layer(layer: Any) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
     return _Layer(
-        attention_norm=layer.input_layernorm.weight,
+        attention_norm=layer.input_layernorm.weight.float(),
         q=_as_factor(attention.q_proj.weight),
         k=_as_factor(attention.k_proj.weight),
         v=_as_factor(attention.v_proj.weight),
         o=_as_factor(attention.o_proj.weight),
-        q_bias=attention.q_proj.bias,
-        k_bias=attention.k_proj.bias,
-        v_bias=attention.v_proj.bias,
-        o_bias=attention.o_proj.bias,
-        q_norm=attention.q_norm.weight if hasattr(attention, "q_norm") else None,
-        k_norm=attention.k_norm.weight if hasattr(attention, "k_norm") else None,
-        mlp_norm=layer.post_attention_layernorm.weight,
+        q_bias=_as_vector(attention.q_proj.bias),
+        k_bias=_as_vector(attention.k_proj.bias),
+        v_bias=_as_vector(attention.v_proj.bias),
+        o_bias=_as_vector(attention.o_proj.bias),
+        q_norm=_as_vector(attention.q_norm.weight) if hasattr(attention, "q_norm") else None,
+        k_norm=_as_vector(attention.k_norm.weight) if hasattr(attention, "k_norm") else None,
+        mlp_norm=layer.post_attention_layernorm.weight.float(),
         gate=_as_factor(mlp.gate_proj.weight),
         up=_as_factor(mlp.up_proj.weight),
         down=_as_factor(mlp.down_proj.weight),
@@ -260,12 +298,20 @@ def _read_layer(layer: Any) -> _Layer:
     )
 
 
+def _as_vector(vector: Tensor | None) -> Tensor | None:
+    return None if vector is None else vector.detach().float()
+
+
 def _as_factor(weight: Tensor) -> Tensor:
     """The matrix as products want it: bf16 on a card, as it is elsewhere."""
-    rounded = weight.detach().to(torch.bfloat16)
-    if not torch.equal(rounded.float(), weight):
+    weight = weight.detach()
+    if weight.dtype == torch.bfloat16:
+        return weight
+    # in parts: a large matrix is not held three times
+    parts = weight.split(max(1, _FACTOR_ELEMENTS // weight.shape[1]))
+    if not all(torch.equal(part.to(torch.bfloat16).float(), part) for part in parts):
         raise ValueError("a matrix holds numbers that are not bf16: splitting is exact for bf16")
-    return rounded if weight.is_cuda else weight.detach()
+    return weight.to(torch.bfloat16) if weight.is_cuda else weight
 
 
 def _require_supported(model: Any) -> None:
@@ -277,11 +323,8 @@ def _require_supported(model: Any) -> None:
     rotation = config.rope_parameters["rope_type"]
     if rotation not in _STATIC_ROTATIONS:
         raise ValueError(f"split products know no rotary positions of type {rotation!r}")
-    if model.dtype != torch.float32:
-        raise ValueError(f"split products start from float32 weights, the model is {model.dtype}")
-
-
-def _require_exact_sums() -> None:
-    """Process-wide switches of torch: no TF32 in fp32 products, no bf16 in sums of bf16 ones."""
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    kinds = {tensor.dtype for tensor in model.parameters()}
+    if not kinds <= {torch.float32, torch.bfloat16}:
+        raise ValueError(f"split products start from float32 or bf16 weights, not {model.dtype}")
+    if model.model.rotary_emb.inv_freq.dtype != torch.float32:
+        raise ValueError("the frequencies of rotary positions were rounded: keep them in float32")

@@ -17,6 +17,7 @@ from assay.inference import (
     measure_rates,
 )
 from assay.inference.folder import read_passages
+from assay.inference.implementations import PERMITTED
 from assay.inference.row_statistics import RowMeter
 from assay.inference.sampler import load_card_kernels, load_kernels
 from assay.protocol import Domain, hash_fields
@@ -24,6 +25,7 @@ from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.training import GENESIS
 from assay.verification import make_projection
+from tests.inference.products import RecordedProducts
 from tests.inference.row_cases import (
     KINDS,
     VOCABULARIES,
@@ -138,31 +140,85 @@ def test_the_reference_agrees_with_the_cpus_within_the_cap():
             assert m.margins.max() * 20 <= SMALL_MODEL_TESTS.margin_cap
 
 
+def build_model(hidden, **changes):
+    """A random Qwen2 in fp32 on the card; its weights are bf16 numbers."""
+    torch.manual_seed(0)
+    settings = {
+        "vocab_size": 512,
+        "hidden_size": hidden,
+        "intermediate_size": 2 * hidden,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 8_192,
+        "tie_word_embeddings": False,
+    }
+    model = Qwen2ForCausalLM(Qwen2Config(**settings | changes)).eval()
+    model = model.requires_grad_(False).cuda()
+    model.lm_head.weight.mul_(3 / model(torch.arange(96, device="cuda")[None]).logits.std())
+    for parameter in model.parameters():
+        parameter.copy_(parameter.to(torch.bfloat16).float())
+    return model
+
+
+def compute_logits(model, ids):
+    with torch.inference_mode():
+        return model.lm_head(model.model(ids, use_cache=False).last_hidden_state)
+
+
 @pytest.mark.parametrize("hidden", [64, 256, 1_536])
 def test_split_products_are_plain_fp32(hidden):
     """bf16 matrix units with fp32 sums: as near to float64 as plain fp32 is to within a factor."""
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=512,
-        hidden_size=hidden,
-        intermediate_size=2 * hidden,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        tie_word_embeddings=False,
-    )
-    model = Qwen2ForCausalLM(config).eval().requires_grad_(False).cuda()
+    model = build_model(hidden)
     ids = torch.arange(192, device="cuda").view(2, 96)
-    model.lm_head.weight.mul_(3 / model(ids).logits.std())
-    for parameter in model.parameters():
-        parameter.copy_(parameter.to(torch.bfloat16).float())
-    split = make_model(model, "split3")
-    with torch.inference_mode():
-        plain = model(ids).logits
-        found = split.lm_head(split.model(ids).last_hidden_state)
-        exact = copy.deepcopy(model).double()(ids).logits
+    plain, found = compute_logits(model, ids), compute_logits(make_model(model, "split3"), ids)
+    exact = compute_logits(copy.deepcopy(model).double(), ids)
     assert float((found - plain).square().mean().sqrt()) <= 5e-5
     assert (found - exact).square().mean() <= 4 * (plain - exact).square().mean()
+
+
+def test_split_products_are_the_same_twice_and_from_bf16_weights():
+    model = build_model(256)
+    narrow = copy.deepcopy(model)
+    for parameter in narrow.parameters():  # not the buffers: frequencies stay as they are
+        parameter.data = parameter.data.bfloat16()
+    ids = torch.arange(192, device="cuda").view(2, 96)
+    once, again = (compute_logits(make_model(model, "split3"), ids) for _ in range(2))
+    assert torch.equal(once, again)
+    assert torch.equal(once, compute_logits(make_model(narrow, "split3"), ids))
+
+
+@pytest.mark.parametrize("implementation", PERMITTED)
+def test_around_every_product_all_switches_are_off(implementation):
+    model = build_model(256)
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = True
+    made = make_model(model, implementation)
+    ids = torch.arange(192, device="cuda").view(2, 96)
+    with RecordedProducts() as products, torch.no_grad():  # torch's choice of attention shows
+        made.lm_head(made.model(ids, use_cache=False).last_hidden_state)
+    assert {name for call in products.made for name in call.rounding} == set()
+    assert {call.result for call in products.made} == {torch.float32}
+    attention = {call.name for call in products.made if "attention" in call.name}
+    if implementation == "split3":
+        factors = [call for call in products.made if call.name in ("mm", "addmm")]
+        assert len(factors) == 3 * (3 * 7 + 1)
+        assert all(call.operands == {torch.bfloat16} for call in factors)
+        assert attention == {"_scaled_dot_product_efficient_attention"}
+    else:
+        assert {dtype for call in products.made for dtype in call.operands} == {torch.float32}
+
+
+def test_attention_of_split_products_keeps_no_scores():
+    """Of 8,192 tokens and 16 heads they would be 4 GiB."""
+    model = make_model(build_model(256, num_attention_heads=16, num_key_value_heads=4), "split3")
+    ids = torch.arange(8_192, device="cuda")[None] % 512
+    with torch.inference_mode():
+        model.model(ids[:, :64])
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        model.model(ids)
+    assert torch.cuda.max_memory_allocated() - before < 1 << 29
 
 
 def test_split_products_agree_with_the_cpus_reference_within_the_cap():

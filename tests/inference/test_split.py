@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from assay.inference import split
-from assay.inference.split import SplitModel, multiply_bf16, multiply_split, split_terms
+from assay.inference.split import SplitModel, multiply_on_card, multiply_split, split_terms
+from tests.inference.products import RecordedProducts
 
 ORDINARY = st.floats(2.0**-100, 2.0**120, width=32) | st.floats(-(2.0**120), -(2.0**-100), width=32)
 
@@ -27,8 +28,8 @@ def measure_drift(logits, exact):
 def test_three_terms_hold_every_bit(values):
     x = torch.tensor(values, dtype=torch.float32)
     terms = split_terms(x, 3)
-    assert terms.dtype == torch.bfloat16
-    assert torch.equal(terms.double().sum(dim=0), x.double())
+    assert {term.dtype for term in terms} == {torch.bfloat16}
+    assert torch.equal(sum(term.double() for term in terms), x.double())
     assert (terms[2].abs() >= terms[1].abs()).all()
 
 
@@ -85,7 +86,7 @@ def test_harsh_models_tell_two_terms_from_three(make_random_model, hidden):
 
 
 def test_a_shared_prompt_is_read_once(make_random_model, monkeypatch):
-    """States after a cache are those of the whole sequence; blocks of queries change nothing."""
+    """States after a cache are those of the whole sequence; blocks of rows change nothing."""
     model = SplitModel(make_random_model("qwen3", 64, 3))
     ids = torch.randint(0, 512, (1, 80), generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
@@ -100,9 +101,56 @@ def test_a_shared_prompt_is_read_once(make_random_model, monkeypatch):
         assert torch.equal(after[0], after[2])
         assert torch.equal(after[1, :20], after[0, :20])
         assert not torch.equal(after[1, 20:], after[0, 20:])
-        monkeypatch.setattr(split, "_QUERY_TOKENS", 16)
-        monkeypatch.setattr(split, "_ELEMENTS_MAX", 1 << 12)
+        monkeypatch.setattr(split, "_CPU_ELEMENTS", 1 << 10)
         assert (model.model(ids).last_hidden_state - whole).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
+def test_bf16_weights_are_those_of_fp32_bit_for_bit(make_random_model, monkeypatch, kind):
+    """Matrices and vectors in bf16, converted a few rows at a time; none is left in fp32."""
+    model = make_random_model(kind, 64, 2)
+    narrow = copy.deepcopy(model)
+    for parameter in narrow.parameters():  # not the buffers: frequencies stay as they are
+        parameter.data = parameter.data.bfloat16()
+    ids = torch.randint(0, 512, (2, 40), generator=torch.Generator().manual_seed(3))
+    plain, found = SplitModel(model), SplitModel(narrow)
+    assert found.head.data_ptr() == narrow.lm_head.weight.data_ptr()
+    assert {found.layers[1].down.dtype, found.head.dtype} == {torch.bfloat16}
+    assert torch.equal(compute_logits(found, ids), compute_logits(plain, ids))
+    monkeypatch.setattr(split, "_FACTOR_ELEMENTS", 1 << 10)
+    with RecordedProducts() as products:
+        in_parts = compute_logits(found, ids)
+    assert measure_drift(in_parts, compute_logits(plain, ids))[0] < 5e-6
+    factors = [call.shapes[-1] for call in products.made if "mm" in call.name]
+    assert max(rows * columns for rows, columns in factors) <= 1 << 10
+
+
+def test_no_table_of_scores_is_made(make_random_model):
+    """Attention is one call a layer, whether keys are cached or shared, or not."""
+    for changes in ({}, {"num_key_value_heads": 4}):
+        model = SplitModel(make_random_model("qwen2", 64, 3, **changes))
+        cache = DynamicCache(config=model.config)
+        with RecordedProducts() as products, torch.no_grad():  # torch's choice shows
+            model.model(torch.arange(50)[None], past_key_values=cache, use_cache=True)
+            model.model(torch.arange(30)[None], past_key_values=cache, use_cache=True)
+        attention = [call.name for call in products.made if "attention" in call.name]
+        assert attention == ["_scaled_dot_product_flash_attention_for_cpu"] * 6
+        assert not any("bmm" in call.name for call in products.made)
+
+
+def test_terms_are_the_same_with_and_without_a_compiler(monkeypatch):
+    values = torch.randn(300, 40, generator=torch.Generator().manual_seed(4))
+    values *= 2.0 ** torch.linspace(-90, 90, 40)
+    weight = torch.randn(7, 40, generator=torch.Generator().manual_seed(5)).bfloat16().float()
+    with RecordedProducts(keep=True) as compiled:
+        multiply_split(values, (weight,), 3)
+    monkeypatch.setattr(split, "load_kernels", lambda: None)
+    with RecordedProducts(keep=True) as plain:
+        multiply_split(values, (weight,), 3)
+    assert len(compiled.made) == 3
+    for a, b in zip(compiled.made, plain.made, strict=True):
+        assert torch.equal(a.left, b.left)
+        assert torch.equal(a.left, a.left.bfloat16().float())
 
 
 @pytest.mark.parametrize("rotation", ["yarn", "linear"])
@@ -116,13 +164,16 @@ def test_longer_contexts_turn_as_the_plain_model_does(make_random_model, rotatio
 
 
 def test_cards_multiply_bf16_into_fp32():
-    """The call that a card gets, on shapes alone: no processor offers it."""
-    x = torch.empty(6, 16, dtype=torch.bfloat16, device="meta")
+    """The calls that a card gets, on shapes alone: no processor offers them."""
     weight = torch.empty(8, 16, dtype=torch.bfloat16, device="meta")
-    assert multiply_bf16(x, weight).dtype == torch.float32
     rows = torch.empty(2, 3, 16, device="meta")
-    (product,) = multiply_split(rows, (weight,), 3)
+    with RecordedProducts() as calls:
+        (product,) = multiply_split(rows, (weight,), 3)
+        multiply_on_card(rows[0], (weight,), 2, [torch.empty(3, 8, device="meta")])
     assert (product.shape, product.dtype) == ((2, 3, 8), torch.float32)
+    narrow = {torch.bfloat16}
+    assert [call.name for call in calls.made] == ["mm", "addmm", "addmm", "mm", "addmm"]
+    assert all(call.operands == narrow and call.result == torch.float32 for call in calls.made)
 
 
 def test_what_it_cannot_run_is_refused(make_random_model):
@@ -137,6 +188,8 @@ def test_what_it_cannot_run_is_refused(make_random_model):
         )
     with pytest.raises(ValueError, match="float32"):
         SplitModel(make_random_model().double())
+    with pytest.raises(ValueError, match="frequencies"):
+        SplitModel(make_random_model().bfloat16())
     llama = LlamaConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=16)
     with pytest.raises(ValueError, match="llama"):
         SplitModel(LlamaForCausalLM(llama))
