@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import RLock
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -31,7 +32,12 @@ from assay.inference.folder import (
     verify_small_files,
     verify_tensors,
 )
-from assay.inference.implementations import APPEAL_IMPLEMENTATION, PlainReference, make_model
+from assay.inference.implementations import (
+    APPEAL_IMPLEMENTATION,
+    BF16_WEIGHTS,
+    PlainReference,
+    make_model,
+)
 from assay.inference.memory_plan import MemoryBudget, ModelShape, measure_shape, plan_memory
 from assay.inference.model_loading import load_model
 from assay.inference.placement import Placement
@@ -118,6 +124,11 @@ class FolderModels:
         with self._lock:
             return load_model(self._folder, self.placement.device)
 
+    @cached_property
+    def _stored(self) -> PreTrainedModel:
+        """The model as it is stored, in bf16."""
+        return load_model(self._folder, self.placement.device, torch.bfloat16)
+
     def get(self, implementation: str) -> CausalModel:
         """An implementation of the reference.
 
@@ -127,7 +138,10 @@ class FolderModels:
         """
         with self._lock:
             if implementation not in self._made:
-                self._made[implementation] = make_model(self.plain, implementation)
+                # what is in memory in fp32 anyway serves both
+                stored = implementation in BF16_WEIGHTS and "plain" not in vars(self)
+                model = self._stored if stored else self.plain
+                self._made[implementation] = make_model(model, implementation)
             return self._made[implementation]
 
 
@@ -190,8 +204,10 @@ class Checkpoint(Outline):
         )
 
     def get_appeal(self, temperature: int) -> Forward:
-        """A second opinion on a rejection: plain fp32, one completion and its prompt at a time."""
-        model = self.get_model(APPEAL_IMPLEMENTATION)
+        """A second opinion on a rejection: plain fp32, one completion and its prompt at a time.
+        Where weights stay in bf16 it is their own implementation, so that none is there twice."""
+        own = self.models.placement.implementation
+        model = self.get_model(own if own in BF16_WEIGHTS else APPEAL_IMPLEMENTATION)
         drawable = self.tokenizer.drawable
         return self.budget.run(
             lambda _: PlainReference(model, drawable, temperature, self.budget), _TABLES

@@ -23,6 +23,7 @@ from assay.inference.folder import (
     copy_of,
     read_small_file,
 )
+from assay.inference.precision import require_exact_products
 from assay.protocol.encoding import read_json
 
 #: How safetensors reads: mapped into memory, each tensor leaves two Python integers behind for good
@@ -50,7 +51,7 @@ def load_model(
         CheckpointError: they cannot be read, or memory does not suffice.
     """
     transformers_logging.disable_progress_bar()  # programs show progress of their own
-    torch.set_float32_matmul_precision("highest")  # no TF32: it is not the reference
+    require_exact_products()
     model: PreTrainedModel
     loaded: dict[str, Any]
     with copy_of(folder, (CONFIG_FILE,)) as alone, ExitStack() as opened:

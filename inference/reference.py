@@ -122,7 +122,7 @@ class Reference:
                     states=torch.cat(states),
                     tokens=torch.from_numpy(tokens).to(device),
                     keys=keys[chosen].repeat_interleave(
-                        torch.tensor(lengths, device=device), dim=0
+                        torch.tensor(lengths, device=device), dim=0, output_size=len(tokens)
                     ),
                     positions=torch.cat([torch.arange(n) for n in lengths]).to(device),
                 )
