@@ -98,8 +98,13 @@ def describe_machine() -> dict[str, str]:
     if info.exists():
         names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         cpu = names[0].partition(":")[2].strip() if names else cpu
+    # PyTorch, which not every script needs
+    from assay.inference.devices import CPU, examine_device, find_device
+
+    card = find_device("auto")
     return {
         "cpu": f"{cpu}, {os.cpu_count()} cores",
+        **({} if card == CPU else {"card": examine_device(card).describe()}),
         "python": sys.version.split()[0],
         **{name: version(name) for name in _VERSIONS},
     }
