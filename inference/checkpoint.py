@@ -177,8 +177,9 @@ class Checkpoint(Outline):
         return self.models.plain
 
     def load_trainable(self) -> PreTrainedModel:
-        """A copy of the model whose weights take gradients."""
-        return copy.deepcopy(self.model).requires_grad_(True)
+        """A copy of the model whose weights take gradients, on the processor: that is where the
+        trainer learns, wherever it judges."""
+        return copy.deepcopy(self.model).cpu().requires_grad_(True)
 
     def get_rules(self, temperature: int) -> Rules:
         """How completions under this checkpoint are drawn and end."""
