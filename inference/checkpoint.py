@@ -35,6 +35,7 @@ from assay.inference.folder import (
 from assay.inference.implementations import (
     APPEAL_IMPLEMENTATION,
     BF16_WEIGHTS,
+    ImplementationError,
     PlainReference,
     make_model,
 )
@@ -251,8 +252,8 @@ def load_checkpoint(
         placement: where and how it runs; None: on the CPU, as the reference is defined.
 
     Raises:
-        CheckpointError: a file is missing or not what the manifest says.
-        ImplementationError: the placement's implementation cannot run this model.
+        CheckpointError: a file is missing or not what the manifest says, memory does not suffice,
+            or the placement's implementation cannot run this model.
     """
     placement = placement or Placement()
     manifest = verify_manifest(folder, expected)
@@ -261,7 +262,10 @@ def load_checkpoint(
     if {tensor.dtype for tensor in tensors} != {"BF16"}:
         raise UnusableCheckpointError(f"{folder} stores a tensor that is not bf16")
     models = FolderModels(folder, placement)
-    config = models.get(placement.implementation).config
+    try:
+        config = models.get(placement.implementation).config
+    except ImplementationError as error:
+        raise CheckpointError(f"{folder}: {error}; name another implementation") from None
     if len(manifest.centre) != config.hidden_size:
         raise UnusableCheckpointError(f"μ in {folder} has another width than the model's states")
     tokenizer = _open_tokenizer(folder, manifest, config.vocab_size)

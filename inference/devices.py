@@ -109,14 +109,14 @@ def explain_lack(what: str, device: str, said: str) -> str:
     """That memory does not suffice, for people.
 
     Args:
-        what: is computed, one row at a time.
+        what: is computed or loaded.
         said: by PyTorch.
     """
     free = get_free_memory(device)
     left = "unknown" if free is None else f"{free / 2**20:,.0f} MiB"
     return (
-        f"{device} has not enough memory for {what}, one row at a time: {left} are free ({said}); "
-        "end other programs there, or name a larger device"
+        f"{device} has not enough memory for {what}: {left} are free ({said}); end other programs "
+        "there, or name a larger device"
     )
 
 

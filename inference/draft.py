@@ -90,7 +90,7 @@ class Drafter:
             if not is_out_of_memory(error):
                 raise
             if len(requests) == 1:
-                what = f"a completion of up to {longest} tokens with its prompt"
+                what = f"a completion of up to {longest} tokens, one row at a time"
                 said = str(error).partition("\n")[0]
                 raise DeviceError(explain_lack(what, str(self._model.device), said)) from None
         else:

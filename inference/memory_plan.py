@@ -142,7 +142,7 @@ class MemoryBudget:
                 return found
             free_memory(self._device)
             plan = plan.halve()
-        raise DeviceError(explain_lack(what, self._device, said))
+        raise DeviceError(explain_lack(f"{what}, one row at a time", self._device, said))
 
     def _note(self, plan: MemoryPlan, what: str, said: str) -> None:
         self.plan = plan

@@ -15,6 +15,7 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, PreTrainedMode
 from transformers.utils import logging as transformers_logging
 
 from assay.inference.architecture import find_misfit
+from assay.inference.devices import explain_lack, is_out_of_memory
 from assay.inference.folder import (
     CONFIG_FILE,
     JSON_BYTES,
@@ -52,6 +53,17 @@ def load_model(
     """
     transformers_logging.disable_progress_bar()  # programs show progress of their own
     require_exact_products()
+    try:
+        return _load(folder, dtype).to(device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        said = str(error).partition("\n")[0]
+    raise CheckpointError(explain_lack(f"the model in {folder}", device, said))
+
+
+def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """The same on the processor. Memory that lacks is raised as PyTorch has it."""
     model: PreTrainedModel
     loaded: dict[str, Any]
     with copy_of(folder, (CONFIG_FILE,)) as alone, ExitStack() as opened:
@@ -75,9 +87,11 @@ def load_model(
             )
         except UnusableCheckpointError:
             raise
-        except (OSError, MemoryError) as error:  # our machine's, not the checkpoint's
+        except OSError as error:  # our machine's, not the checkpoint's
             raise CheckpointError(f"cannot load the model in {folder}: {error}") from error
         except Exception as error:  # libraries raise anything on hostile content, each its own
+            if is_out_of_memory(error):
+                raise  # our machine's, too
             raise UnusableCheckpointError(f"{folder} holds no model that loads: {error}") from error
     # what is missing would be filled with random numbers, and differently everywhere
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
@@ -85,7 +99,7 @@ def load_model(
             raise UnusableCheckpointError(f"{folder}: {what.replace('_', ' ')}: {names[0]}")
     if not all(_is_finite(parameter) for parameter in model.parameters()):
         raise UnusableCheckpointError(f"{folder}: a weight is not a finite number")
-    return model.eval().requires_grad_(False).to(device)
+    return model.eval().requires_grad_(False)
 
 
 def read_tensors(file: Path) -> dict[str, torch.Tensor]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.ports import BeaconSource
+from assay.cli.preflight.agreement import check_agreement, measure_agreement
 from assay.cli.preflight.audit_speed import check_audit_speed, count_miners, measure_audit_speed
 from assay.cli.preflight.checks import (
     CheckState,
@@ -34,7 +35,8 @@ from assay.cli.preflight.checks import (
 )
 from assay.cli.preflight.memory import count_parameters, count_rollouts, estimate_memory
 from assay.inference import Checkpoint, Placement
-from assay.inference.devices import examine_device
+from assay.inference.devices import CPU, examine_device
+from assay.inference.implementations import DEFAULT_IMPLEMENTATION
 from assay.network import ObjectStore
 from assay.neurons.ports import Chain
 from assay.neurons.program.program_loop import STATUS_FILE
@@ -213,7 +215,7 @@ def _examine_machine(
         size = sum(file.stat().st_size for file in checkpoint.folder.iterdir())
     remedy = "name a folder that can be read, with --dir"
     disk = attempt("disk", remedy, lambda: check_disk(around.folder, size))
-    return [disk, *examine_placement(around, checkpoint), *_examine_speed(around, checkpoint)]
+    return [disk, *examine_placement(around, checkpoint), *_examine_reference(around, checkpoint)]
 
 
 def examine_placement(
@@ -236,13 +238,26 @@ def examine_placement(
     return [*checks, check_memory(needed, facts.free, rollouts)]
 
 
-def _examine_speed(around: PreflightInputs, checkpoint: Checkpoint | None) -> list[PreflightCheck]:
+def _examine_reference(
+    around: PreflightInputs, checkpoint: Checkpoint | None
+) -> list[PreflightCheck]:
+    """Whether it computes what others compute, and for a validator how fast."""
     chain, rules = around.chain, around.parameters
-    if around.role != "validator" or chain is None or rules is None or checkpoint is None:
+    if checkpoint is None or rules is None:
         return []
+    checks, remedy = [], "mend the rest, then look again"
+    placement = checkpoint.models.placement
+    if (placement.device, placement.implementation) != (CPU, DEFAULT_IMPLEMENTATION):
+        checks.append(
+            attempt(
+                "agreement", remedy, lambda: check_agreement(measure_agreement(checkpoint, rules))
+            )
+        )
+    if around.role == "validator" and chain is not None:
 
-    def look() -> PreflightCheck:
-        speed = measure_audit_speed(checkpoint, rules)
-        return check_audit_speed(speed, count_miners(chain, rules), rules)
+        def look() -> PreflightCheck:
+            speed = measure_audit_speed(checkpoint, rules)
+            return check_audit_speed(speed, count_miners(chain, rules), rules)
 
-    return [attempt("speed", "mend the rest, then look again", look)]
+        checks.append(attempt("speed", remedy, look))
+    return checks

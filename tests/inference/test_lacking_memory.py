@@ -5,8 +5,16 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from assay.inference import DeviceError, GroupRequest, Request, generate_groups
+from assay.inference import (
+    CheckpointError,
+    DeviceError,
+    GroupRequest,
+    Request,
+    generate_groups,
+    load_checkpoint,
+)
 from assay.inference.memory_plan import MemoryPlan
+from assay.training import GENESIS
 
 #: Of so many operations one is made to fail: in each run of the tests, and at night. Primes: each
 #: kind of operation has its turn.
@@ -103,3 +111,13 @@ def test_one_row_that_does_not_fit_is_named(checkpoint, requests, projection):
     ):
         drafter.draft([Request(request.prompt, bytes(32))])
     checkpoint.budget.plan = MemoryPlan()
+
+
+def test_a_model_that_does_not_fit_is_our_lack_and_not_the_checkpoints():
+    """Else a validator short of memory would call its windows void."""
+    with Scarce(-1) as counting:
+        load_checkpoint(GENESIS)
+    for moment in (0, 1, counting.count // 2, counting.count - 1):
+        with Scarce(moment), pytest.raises(CheckpointError, match="not enough memory for") as found:
+            load_checkpoint(GENESIS)
+        assert type(found.value) is CheckpointError

@@ -12,8 +12,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from assay.inference import Placement, Reference, load_checkpoint, make_model
+from assay.inference import CheckpointError, Placement, Reference, load_checkpoint, make_model
+from assay.inference import checkpoint as checkpoint_module
 from assay.inference import reference as module
+from assay.inference.implementations import ImplementationError
 from assay.inference.passages import Passage
 from assay.inference.reference import SketchBuilder
 from assay.inference.row_statistics import RowStatistics
@@ -46,6 +48,15 @@ def test_weights_that_are_multiplied_as_stored_are_not_in_memory_in_fp32(checkpo
     assert "plain" not in vars(placed.models)
     # where fp32 is in memory, it serves
     assert checkpoint.get_model("split3").head.dtype == torch.float32
+
+
+def test_an_implementation_that_cannot_run_a_model_is_named(monkeypatch):
+    def refuse(model, implementation):
+        raise ImplementationError("split3 cannot run this model: it knows no llama")
+
+    monkeypatch.setattr(checkpoint_module, "make_model", refuse)
+    with pytest.raises(CheckpointError, match="knows no llama; name another implementation"):
+        load_checkpoint(GENESIS, placement=Placement(implementation="split3"))
 
 
 class OneDevice(TorchDispatchMode):

@@ -1,0 +1,59 @@
+"""Whether a device's reference agrees with the plain one on a processor, as the checkpoint's
+calibration has it: measured here and now, so that no list of cards is needed."""
+
+from typing import Any
+
+from assay.cli.calibration_report import Pair, describe_pair, list_thresholds
+from assay.cli.preflight.checks import CheckState, PreflightCheck
+from assay.inference import Checkpoint, Placement, Side, compare, load_checkpoint
+from assay.inference.folder import read_passages
+from assay.protocol import Domain, Parameters, hash_fields
+from assay.verification import make_projection
+
+#: Contexts of the calibration set that both read. Rates follow from every id's probability, so that
+#: a few thousand tokens tell of one in 10^10.
+_CONTEXTS = 16
+
+
+def measure_agreement(checkpoint: Checkpoint, parameters: Parameters) -> dict[str, Any]:
+    """The placed reference against fp32-sdpa on the processor, as `describe_pair` reports it.
+
+    Raises:
+        CheckpointError: the folder cannot be read again. DeviceError: memory does not suffice.
+    """
+    temperature, tests = parameters.work.temperature, parameters.tests
+    placement = checkpoint.models.placement
+    contexts = read_passages(checkpoint.folder)[:_CONTEXTS]
+    plain = load_checkpoint(checkpoint.folder, checkpoint.digest)
+    a, b = (Side.compute(c.get_reference(temperature), contexts) for c in (plain, checkpoint))
+    projection = make_projection(
+        hash_fields(Domain.PROJECTION, checkpoint.digest), checkpoint.manifest
+    )
+    pair = Pair(
+        a=name_placement(Placement()),
+        b=name_placement(placement),
+        honest=compare(a, b, contexts, list_thresholds(tests), temperature, projection),
+        attacks={},
+        tests=tests,
+        temperature=temperature,
+        stored=checkpoint.calibration,
+    )
+    report, _ = describe_pair(pair)
+    return report
+
+
+def name_placement(placement: Placement) -> str:
+    """As `assay calibrate` takes it: cuda:0:split3."""
+    return f"{placement.device}:{placement.implementation}"
+
+
+def check_agreement(report: dict[str, Any]) -> PreflightCheck:
+    """Whether honest work passes between the two."""
+    pair = f"{report['b']} against {report['a']}, {report['tokens']:,} tokens"
+    faults = [*report["refused"], *report["findings"]]
+    if not faults:
+        detail = f"{pair}: within the checkpoint's calibration"
+        return PreflightCheck("agreement", CheckState.OK, detail)
+    remedy = "name another implementation; `assay calibrate` shows the whole comparison"
+    state = CheckState.FAIL if report["refused"] else CheckState.WARN
+    return PreflightCheck("agreement", state, f"{pair}: {'; '.join(faults)}", remedy)
