@@ -54,11 +54,14 @@ def load_model(
     transformers_logging.disable_progress_bar()  # programs show progress of their own
     require_exact_products()
     try:
-        return _load(folder, dtype).to(device)
+        model: Any = _load(folder, dtype)  # whose `to` is typed for something else
+        placed: PreTrainedModel = model.to(device)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         said = str(error).partition("\n")[0]
+    else:
+        return placed
     raise CheckpointError(explain_lack(f"the model in {folder}", device, said))
 
 
