@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ from assay.verification import Forward
 
 
 class FolderTokenizer:
-    """The judge's `Tokenizer` over a Hugging Face one.
+    """The judge's `Tokenizer` over a Hugging Face one. Safe to share between threads.
 
     Args:
         tokenizer: a fast tokenizer.
@@ -53,6 +53,7 @@ class FolderTokenizer:
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
         self._ends = frozenset(end_tokens)
+        self._lock = Lock()  # the library's own refuses what another thread holds
 
     @cached_property
     def drawable(self) -> NDArray[np.bool_]:
@@ -67,23 +68,25 @@ class FolderTokenizer:
 
     def encode(self, prompt: str) -> list[int]:
         """Token ids of a prompt; the chat template is applied where the checkpoint has one."""
-        if self._tokenizer.chat_template is None:
-            return list(self._tokenizer.encode(prompt, add_special_tokens=False))
         message = [{"role": "user", "content": prompt}]
-        return list(
-            self._tokenizer.apply_chat_template(
-                message, add_generation_prompt=True, tokenize=True, return_dict=False
+        with self._lock:
+            if self._tokenizer.chat_template is None:
+                return list(self._tokenizer.encode(prompt, add_special_tokens=False))
+            return list(
+                self._tokenizer.apply_chat_template(
+                    message, add_generation_prompt=True, tokenize=True, return_dict=False
+                )
             )
-        )
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of a completion without its end token."""
         kept = [token for token in tokens if token not in self._ends]
-        return str(
-            self._tokenizer.decode(
-                kept, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        with self._lock:
+            return str(
+                self._tokenizer.decode(
+                    kept, skip_special_tokens=False, clean_up_tokenization_spaces=False
+                )
             )
-        )
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,10 @@ class Checkpoint(Outline):
         """
         model = self.get_model(implementation or self.models.placement.implementation)
         return Reference(model, self.tokenizer.drawable, temperature)
+
+    def get_forward(self, temperature: int) -> Forward:
+        """What the judge measures with: the reference, here or with workers."""
+        return self.get_reference(temperature)
 
     def get_appeal(self, temperature: int) -> Forward:
         """A second opinion on a rejection: plain fp32, one completion and its prompt at a time."""

@@ -132,12 +132,18 @@ class CheckpointFolder:
         fetching: without it a checkpoint that is not here is an error.
         keep: folders that stay when a new one comes, those used last. A genesis, the newest and
             what is open stay in any case. None: all stay.
+        load: opens a folder: here, or with workers.
     """
 
     def __init__(
-        self, root: Path, fetching: DownloadSettings | None = None, keep: int | None = None
+        self,
+        root: Path,
+        fetching: DownloadSettings | None = None,
+        keep: int | None = None,
+        load: Callable[[Path, bytes], Checkpoint] = load_checkpoint,
     ) -> None:
         self._root = root
+        self._load = load
         self._fetching = fetching
         self._keep = keep
         self.opened: OrderedDict[bytes, Checkpoint] = OrderedDict()
@@ -163,7 +169,7 @@ class CheckpointFolder:
                     self._fetch(digest, fetching)
         with self._lock:
             if digest not in self.opened:
-                self._keep_open(load_checkpoint(self._root / digest.hex(), digest))
+                self._keep_open(self._load(self._root / digest.hex(), digest))
             self.opened.move_to_end(digest)
             return self.opened[digest]
 
@@ -226,7 +232,7 @@ class CheckpointFolder:
         try:
             self._fetch(digest, watched)
             with suppress(CheckpointError):  # who needs it opens it again, and says so
-                checkpoint = load_checkpoint(self._root / digest.hex(), digest)
+                checkpoint = self._load(self._root / digest.hex(), digest)
                 with self._lock:
                     self._keep_open(checkpoint)
         except Exception as error:  # noqa: BLE001 - the outermost call of a thread

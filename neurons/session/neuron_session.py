@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,9 @@ from assay.artifacts.ports import BeaconSource
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.submission_reader import KnownMirror, StoreFinder, know_no_mirrors
 from assay.environments import open_environment
+from assay.inference import load_checkpoint
+from assay.inference.workers.worker_messages import WorkerSettings
+from assay.inference.workers.worker_pool import WorkerPool, open_workers
 from assay.network.chain import ForgottenError
 from assay.neurons.ports import Chain
 from assay.neurons.program.logs import LOG_CONTEXT
@@ -56,7 +59,13 @@ class JudgeSources:
 
 
 class NeuronSession(Session):
-    """A session with what a neuron works on besides. See `Session`."""
+    """A session with what a neuron works on besides. See `Session`.
+
+    Attributes:
+        pool: workers that judge; None: this process does. Set before `checkpoints` is first used.
+    """
+
+    pool: WorkerPool | None = None
 
     @cached_property
     def checkpoints(self) -> CheckpointFolder:
@@ -66,7 +75,8 @@ class NeuronSession(Session):
             longest_s=find_longest_retry(self.parameters.timing),
             in_background=not self._hasty,
         )
-        checkpoints = CheckpointFolder(self.folder / "models", fetching, keep=CHECKPOINTS_KEPT)
+        load = load_checkpoint if self.pool is None else self.pool.load
+        checkpoints = CheckpointFolder(self.folder / "models", fetching, CHECKPOINTS_KEPT, load)
         self._opened.callback(checkpoints.close)
         return checkpoints
 
@@ -93,6 +103,8 @@ def join_network(
             stack.enter_context(claim_folder(folder, kind))
         session = NeuronSession(settings, folder, signing=True, hasty=looking)
         stack.callback(session.close)
+        if kind == "validator" and settings.validator.devices:
+            session.pool = stack.enter_context(_open_pool(settings))
         hotkey = encode_ss58(session.account.hotkey)
         LOG_CONTEXT.hotkey = hotkey
         chain, parameters = session.chain, session.parameters
@@ -110,6 +122,13 @@ def join_network(
             extra={"event": "joined"},
         )
         yield session
+
+
+def _open_pool(settings: Settings) -> AbstractContextManager[WorkerPool]:
+    own = settings.validator
+    return open_workers(
+        [WorkerSettings(device, threads=own.threads or 1) for device in own.devices]
+    )
 
 
 def find_longest_retry(timing: Timing) -> float:

@@ -244,7 +244,31 @@ class ValidatorSettings(_Section):
         le=10_000,
         description="windows of whose files the audited parts stay in its store; 0: none",
     )
-    threads: Threads = None
+    devices: tuple[Annotated[str, Flag("DEVICE", "--device")], ...] = Field(
+        (),
+        max_length=256,
+        description="cuda:0, cuda:1, …, or cpu several times: a worker process on each judges; "
+        "none: this process does",
+    )
+    threads: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=1_024,
+            description="threads of PyTorch, of each worker where there are any; None: its choice, "
+            "and 1 of each worker",
+        ),
+    ] = None
+
+
+class ClusterSettings(_Section):
+    """`[cluster]`: a Ray cluster whose hosts judge, in place of this machine alone."""
+
+    address: Annotated[str, Flag("ADDRESS", "--cluster")] | None = Field(
+        None,
+        description="of the cluster, as Ray takes it: auto, HOST:PORT or ray://HOST:PORT; its "
+        "hosts run a worker for each of devices; None: this machine does",
+    )
 
 
 class TrainerSettings(_Section):
@@ -395,6 +419,7 @@ class Settings(_Section):
     beacon: BeaconSettings = BeaconSettings()
     miner: MinerSettings = MinerSettings()
     validator: ValidatorSettings = ValidatorSettings()
+    cluster: ClusterSettings = ClusterSettings()
     trainer: TrainerSettings = TrainerSettings()
     publish: PublishSettings = PublishSettings()
     amend: AmendSettings = AmendSettings()
