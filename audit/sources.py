@@ -122,12 +122,16 @@ class ModelShelf:
 
     Args:
         folders: each a checkpoint, or a folder of checkpoints by digest.
+        load: opens one: here, or with workers.
 
     Raises:
         CheckpointError: one of them is neither.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(
+        self, folders: Sequence[Path], load: Callable[[Path, bytes], Checkpoint] = load_checkpoint
+    ) -> None:
+        self._load = load
         self._places: dict[bytes, Path] = {}
         self._opened: OrderedDict[bytes, Checkpoint] = OrderedDict()
         for folder in folders:
@@ -144,7 +148,7 @@ class ModelShelf:
         if place is None:
             return None
         if digest not in self._opened:
-            self._opened[digest] = load_checkpoint(place, digest)
+            self._opened[digest] = self._load(place, digest)
             while len(self._opened) > _OPENED_MAX:
                 self._opened.popitem(last=False)
         self._opened.move_to_end(digest)

@@ -61,9 +61,14 @@ class Cage:
         boot: Python code that the child runs; it ends in `assay.cage.child.serve`.
         seconds: that a request may take, and the first sign of life of a new child; None: as
             `REQUEST_SECONDS` says.
+        starts: how often a child that does not start is started in a row; None: as `START_PAUSES`
+            says.
     """
 
-    def __init__(self, name: str, boot: str, seconds: float | None = None) -> None:
+    def __init__(
+        self, name: str, boot: str, seconds: float | None = None, starts: int | None = None
+    ) -> None:
+        self._starts = starts
         self.boot = boot
         self._name = name
         self._seconds = seconds
@@ -163,7 +168,8 @@ class Cage:
         return child.end() if child else None
 
     def _start_child(self) -> "_Child":
-        for pause in START_PAUSES:
+        most = None if self._starts is None else self._starts - 1
+        for pause in START_PAUSES[:most]:
             try:
                 return _Child(self._name, self.boot, self._seconds)
             except WorkerError:

@@ -117,7 +117,7 @@ def run_explorer(source: SettingsSource, quiet: Quiet = False, as_json: AsJson =
     return run_explorer(make_request(source), as_json, quiet)
 
 
-@command(audit_app, None, *NETWORK, *READING, *LEDGER)
+@command(audit_app, None, *NETWORK, *READING, *LEDGER, "cluster.address")
 def run_audit(
     source: SettingsSource,
     validator: Validator = None,
@@ -127,6 +127,22 @@ def run_audit(
         typer.Option(
             metavar="FOLDER",
             help="A checkpoint, or a folder of them by digest; may repeat: run them again.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=256,
+            help="So many processes of one thread run them, instead of this one.",
+        ),
+    ] = 0,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="A worker on each, such as cuda:0, instead of --workers; may repeat.",
         ),
     ] = None,
     offline: Annotated[
@@ -155,8 +171,16 @@ def run_audit(
     print_opening(opened, quiet)
     from assay.cli.audit import AuditRequest, run_offline, run_online
 
+    offline_flag = source.flags.get("cluster", {}).get("address")
     request = AuditRequest(
-        validator, windows, records, model or (), against or (), allow_local_beacon
+        validator,
+        windows,
+        records,
+        model or (),
+        against or (),
+        allow_local_beacon,
+        tuple(device or ["cpu"] * workers),
+        offline_flag if isinstance(opened, Path) else opened.cluster.address,
     )
     if isinstance(opened, Path):
         return run_offline(opened, request, as_json, quiet)

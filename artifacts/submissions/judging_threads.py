@@ -5,12 +5,16 @@ decided here: whoever begins a job takes up what came of it, on his own thread.
 """
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Condition, Thread
 from typing import Any, Generic, TypeVar
 
 _J = TypeVar("_J")
+#: Seconds between two looks at jobs that are under way.
+_LOOK_S = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -50,6 +54,26 @@ def judge_here(job: _J, call: Callable[[], Any]) -> Judgment[_J]:
     judgment.run(call, lambda: 0.0)
     judgment.is_done = True
     return judgment
+
+
+def judge_beside(
+    jobs: Iterable[_J], judge: Callable[[_J], Any], most: int
+) -> Iterator[Judgment[_J]]:
+    """What comes of some jobs, in their order: so many run at a time, one on this very thread."""
+    if most <= 1:
+        yield from (judge_here(job, partial(judge, job)) for job in jobs)
+        return
+    threads: JudgingThreads[_J] = JudgingThreads(most)
+    waiting = deque(jobs)
+    while waiting or threads.jobs:
+        while waiting and threads.has_room:
+            job = waiting.popleft()
+            threads.begin(job, partial(judge, job))
+        judgment = threads.take()
+        if judgment is None:
+            threads.wait(_LOOK_S)
+        else:
+            yield judgment
 
 
 class JudgingThreads(Generic[_J]):

@@ -10,14 +10,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.cage import Budget, Cage, Lost, WorkerError
+from assay.cage import Budget, Cage, Lost, WorkerError, make_remote_cage
 from assay.inference.checkpoint import Checkpoint, FolderModels, load_outline
 from assay.inference.folder import CheckpointError, UnusableCheckpointError
 from assay.inference.placement import DeviceError, Placement
@@ -40,7 +41,7 @@ from assay.verification import Forward, Measurement, Projection
 logger = logging.getLogger("assay")
 
 #: Workers that a request may cost before it is held to be at fault.
-TRIES = 2
+TRIES = 3
 #: Processor seconds of a request: its deadline on the wall bounds it. A child counts them in ms.
 _PROCESSOR_S = 4e6
 #: Seconds between two looks for workers that may have come back.
@@ -85,6 +86,7 @@ class _Seat:
     ready: bool = False  # it has started and found its device
     loaded: list[bytes] = field(default_factory=list)  # digests, as it keeps them
     held: bool = False
+    is_lost: bool = False  # over a request, and not started anew yet
     lack: str | None = None  # why it is left out
     said: dict[str, Any] = field(default_factory=dict)
 
@@ -225,30 +227,38 @@ class WorkerPool:
 
     def _run(self, digest: bytes, ask: _Ask) -> WorkerReply:
         """Asks a worker, and another where that one fails."""
-        fault: Exception = BrokenForwardError()
-        last, tries = None, 0
-        while tries < TRIES:
-            seat = self._take(digest, last)
-            last = seat
+        failed: list[_Seat] = []
+        while True:
+            seat = self._take(digest, failed)
             try:
                 if not self._start(seat):
                     continue  # it is left out now, and has cost the request nothing
-                answer = ask(seat)
-                found = self._judge_answer(seat, answer)
+                found = self._judge_answer(seat, ask(seat))
             finally:
-                self._give_back(seat)
+                if seat.is_lost:
+                    self._start_anew(seat)  # beside: the request is another's meanwhile
+                else:
+                    self._give_back(seat)
             if isinstance(found, WorkerReply):
                 return found
-            if seat.lack is None:  # it is not the request that costs a device that is gone
-                tries += 1
-            fault = found
-        raise fault
+            failed.append(seat)
+            if self._count_failed(failed) >= TRIES:
+                raise found
+
+    def _count_failed(self, failed: Sequence[_Seat]) -> int:
+        """How often a request has failed that a worker should have done: those whose device is gone
+        are no fault of its. Where it may be too often, waits until that is known."""
+        with self._free:
+            while True:
+                blamed = [seat for seat in failed if seat.lack is None]
+                if len(blamed) < TRIES or not any(seat.is_lost for seat in blamed):
+                    return len(blamed)
+                self._free.wait(self._patience.start_s)  # to start one has a deadline
 
     def _judge_answer(self, seat: _Seat, answer: "WorkerReply | str") -> WorkerReply | Exception:
         """The answer, or what is raised where another try has the same. Raises what no other worker
         would do better."""
         if isinstance(answer, str):
-            self._start(seat)  # whether it can be, before another request waits for it
             return BrokenForwardError(f"{seat.name} was lost: {answer}")
         fault, detail = answer.fault, answer.detail
         if fault is None:
@@ -259,22 +269,20 @@ class WorkerPool:
             raise BrokenForwardError(detail)
         if fault is WorkerFault.CHECKPOINT:
             return CheckpointError(detail)
-        self._note_lost(seat, f"{fault}: {detail}")
         seat.cage.renew()  # what holds the memory, or a device that is gone, is the process
-        seat.lose()
-        self._start(seat)
+        self._note_lost(seat, f"{fault}: {detail}")
         return BrokenForwardError(f"{seat.name}: {fault}: {detail}")
 
-    def _take(self, digest: bytes, last: _Seat | None) -> _Seat:
-        """A free worker, held now: best one that has the checkpoint, at worst the one that has just
-        failed."""
+    def _take(self, digest: bytes, failed: Sequence[_Seat]) -> _Seat:
+        """A free worker, held now: best one that has the checkpoint, at worst one that has failed
+        at this."""
         began = time.monotonic()
         with self._free:
             while True:
                 self._require_any()
                 free = [seat for seat in self._seats if not seat.held and seat.lack is None]
                 if free:
-                    seat = min(free, key=lambda s: (s is last, digest not in s.loaded, not s.ready))
+                    seat = min(free, key=lambda s: (s in failed, digest not in s.loaded))
                     seat.held = True
                     self._waited.seconds = self.waited_s + time.monotonic() - began
                     return seat
@@ -283,8 +291,19 @@ class WorkerPool:
 
     def _give_back(self, seat: _Seat) -> None:
         with self._free:
-            seat.held = False
+            seat.held = seat.is_lost = False
             self._free.notify_all()
+
+    def _start_anew(self, seat: _Seat) -> None:
+        """On a thread of its own; then it is given back."""
+
+        def start() -> None:
+            try:
+                self._try_start(seat)
+            finally:
+                self._give_back(seat)
+
+        threading.Thread(target=start, name="start a worker", daemon=True).start()
 
     def _require_any(self) -> None:
         if self._closed.is_set():
@@ -351,7 +370,6 @@ class WorkerPool:
         except WorkerError as error:
             answer = str(error)
         if isinstance(answer, str):
-            seat.lose()
             self._note_lost(seat, answer)
         return answer
 
@@ -386,6 +404,8 @@ class WorkerPool:
         return patience.pass_s + tokens / pace
 
     def _note_lost(self, seat: _Seat, why: str) -> None:
+        seat.lose()
+        seat.is_lost = True
         if not self._closed.is_set():
             logger.warning(
                 "%s was lost and is started anew: %s",
@@ -444,25 +464,46 @@ class PooledForward:
         return self.pool.measure(self.model, Prefill(prompts, completions, seeds, projection))
 
 
-#: What a child process of ours runs.
+#: What a child process of ours runs, and an actor of a cluster.
 _BOOT = "from assay.inference.workers.worker import serve_worker; serve_worker()"
+_ACTOR = "assay.inference.workers.worker:Worker"
 
 
 def make_local_cage(name: str, settings: WorkerSettings, seconds: float) -> Cage:
     """A worker on this machine."""
-    return Cage(name, _BOOT, seconds)
+    return Cage("worker", _BOOT, seconds)
+
+
+def make_cluster_cage(address: str, name: str, settings: WorkerSettings, seconds: float) -> Cage:
+    """A worker on a host that Ray chooses, with a card of its own where it runs on one."""
+    gpus = int(settings.device != "cpu")
+    return make_remote_cage("worker", address, _ACTOR, settings.threads, gpus, seconds)
 
 
 @contextmanager
 def open_workers(
-    settings: Sequence[WorkerSettings], patience: Patience | None = None
+    settings: Sequence[WorkerSettings],
+    address: str | None = None,
+    patience: Patience | None = None,
+    retry_s: float = RETRY_S,
 ) -> Iterator[WorkerPool]:
-    """Workers on this machine, started.
+    """Workers, started.
+
+    Args:
+        settings: of each.
+        address: of the Ray cluster whose hosts they run on; None: this machine. On a cluster a
+            worker has a card of its own and sees no other, whatever number its device has.
 
     Raises:
         DeviceError, WorkerError: see `WorkerPool.start`.
     """
-    pool = WorkerPool(settings, make_local_cage, patience)
+    make_cage = make_local_cage
+    if address is not None:
+        make_cage = partial(make_cluster_cage, address)
+        settings = [
+            own if own.device == "cpu" else replace(own, device="cuda:0") for own in settings
+        ]
+    pool = WorkerPool(settings, make_cage, patience, retry_s)
     try:
         pool.start()
         yield pool

@@ -127,7 +127,8 @@ def join_network(
 def _open_pool(settings: Settings) -> AbstractContextManager[WorkerPool]:
     own = settings.validator
     return open_workers(
-        [WorkerSettings(device, threads=own.threads or 1) for device in own.devices]
+        [WorkerSettings(device, threads=own.threads or 1) for device in own.devices],
+        settings.cluster.address,
     )
 
 

@@ -7,9 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 from assay.cage import WorkerError
@@ -17,6 +15,14 @@ from assay.inference import CheckpointError, DeviceError, load_checkpoint
 from assay.inference.workers.worker_pool import BrokenForwardError, WorkerSettings, open_workers
 from assay.training import GENESIS
 from tests.inference.workers.faulty_worker import list_faults, open_faulty, put_faults
+from tests.inference.workers.pooled import (
+    as_bytes,
+    get_pids,
+    is_alive,
+    measure_all,
+    measure_here,
+    wait_until,
+)
 
 CPU = WorkerSettings()
 
@@ -25,63 +31,6 @@ CPU = WorkerSettings()
 def pool():
     with open_workers([CPU, CPU]) as pool:
         yield pool
-
-
-@pytest.fixture
-def prefills(checkpoint, requests, projection):
-    """A few submissions' worth: prompts shared and not, completions of unequal length."""
-    draw, drawable = np.random.default_rng(5), np.flatnonzero(checkpoint.tokenizer.drawable)
-
-    def complete(length):
-        return draw.choice(drawable, length).astype(np.uint32)
-
-    return [
-        (
-            [request.prompt] * len(request.seeds) + [requests[0].prompt],
-            [complete(3 + 17 * n) for n in range(len(request.seeds))] + [complete(9)],
-            [*request.seeds, requests[0].seeds[0]],
-            projection,
-        )
-        for request in requests
-    ]
-
-
-def as_bytes(measured):
-    """All of it, with types."""
-    return [
-        [(row.dtype.str, row.shape, row.tobytes()) for row in columns]
-        for columns in ((m.margins, m.best, m.gini, m.logprobs, m.sketch) for m in measured)
-    ]
-
-
-def measure_here(checkpoint, prefills):
-    forward = checkpoint.get_reference(1_024)
-    return [as_bytes(forward.measure(*prefill)) for prefill in prefills]
-
-
-def measure_all(pool, checkpoint, prefills, threads=3):
-    forward = pool.load(GENESIS, checkpoint.digest).get_forward(1_024)
-    with ThreadPoolExecutor(threads) as beside:
-        return [as_bytes(m) for m in beside.map(lambda p: forward.measure(*p), prefills)]
-
-
-def get_pids(pool):
-    return [worker["pid"] for worker in pool.describe()]
-
-
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def wait_until(condition, seconds=30.0):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def test_a_worker_measures_to_the_bit_what_this_process_does(pool, checkpoint, prefills):
@@ -141,7 +90,7 @@ def test_lost_within_a_request(tmp_path, checkpoint, prefills, kind):
 def test_a_request_that_breaks_whoever_has_it_stops_no_other(tmp_path, checkpoint, prefills, kind):
     with open_faulty(tmp_path) as pool:
         forward = pool.load(GENESIS, checkpoint.digest).get_forward(1_024)
-        put_faults(tmp_path, kind, kind)
+        put_faults(tmp_path, kind, kind, kind)
         with pytest.raises(BrokenForwardError):
             forward.measure(*prefills[0])
         for path in tmp_path.glob("[0-9]*"):  # what raises costs no second worker
@@ -158,6 +107,7 @@ def test_a_device_that_vanishes_is_left_out_and_comes_back(tmp_path, checkpoint,
         gone.touch()
         for _ in range(3):
             assert measure_all(pool, checkpoint, prefills) == expected
+        wait_until(lambda: pool.trouble is not None)
         assert pool.trouble == (
             "1 of 2 workers are left out until they are back: worker 1 on cpu: device cuda:7 is "
             "not here: this machine has one card, cuda:0; the rest goes on"
