@@ -204,7 +204,7 @@ class WorkerPool:
             raise CheckpointError(f"cannot load the model in {folder}: {error}") from None
         outline = load_outline(folder, digest)
         parts = outline.manifest, outline.calibration, outline.tokenizer
-        return PooledCheckpoint(*parts, folder, FolderModels(folder, Placement()), self)
+        return PooledCheckpoint(*parts, folder, FolderModels(folder, Placement()), self, model)
 
     def measure(self, model: ModelRequest, prefill: Prefill) -> list[Measurement]:
         """One forward pass, by one worker.
@@ -433,17 +433,16 @@ class PooledCheckpoint(Checkpoint):
     """A checkpoint that workers run. `models` would load it here: whoever judges asks for none."""
 
     pool: WorkerPool
+    named: ModelRequest  # as workers know it
 
     def get_forward(self, temperature: int) -> Forward:
         """See `Checkpoint`."""
-        return PooledForward(self.pool, self._name(temperature, appeal=False))
+        return PooledForward(self.pool, replace(self.named, temperature=temperature))
 
     def get_appeal(self, temperature: int) -> Forward:
         """See `Checkpoint`."""
-        return PooledForward(self.pool, self._name(temperature, appeal=True))
-
-    def _name(self, temperature: int, *, appeal: bool) -> ModelRequest:
-        return ModelRequest(self.folder, self.digest, temperature, appeal)
+        named = replace(self.named, temperature=temperature, appeal=True)
+        return PooledForward(self.pool, named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,18 +247,10 @@ class ValidatorSettings(_Section):
     devices: tuple[Annotated[str, Flag("DEVICE", "--device")], ...] = Field(
         (),
         max_length=256,
-        description="cuda:0, cuda:1, …, or cpu several times: a worker process on each judges; "
-        "none: this process does",
+        description="cuda:0, cuda:1, …, or cpu several times: a worker process on each judges, of "
+        "one thread unless threads says more; none: this process judges",
     )
-    threads: Annotated[
-        int | None,
-        Field(
-            ge=1,
-            le=1_024,
-            description="threads of PyTorch, of each worker where there are any; None: its choice, "
-            "and 1 of each worker",
-        ),
-    ] = None
+    threads: Threads = None
 
 
 class ClusterSettings(_Section):
@@ -266,8 +258,8 @@ class ClusterSettings(_Section):
 
     address: Annotated[str, Flag("ADDRESS", "--cluster")] | None = Field(
         None,
-        description="of the cluster, as Ray takes it: auto, HOST:PORT or ray://HOST:PORT; its "
-        "hosts run a worker for each of devices; None: this machine does",
+        description="HOST:PORT of the cluster, or auto: its hosts run a worker for each of devices; "
+        "None: this machine does",
     )
 
 
