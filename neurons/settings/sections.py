@@ -258,8 +258,8 @@ class ClusterSettings(_Section):
 
     address: Annotated[str, Flag("ADDRESS", "--cluster")] | None = Field(
         None,
-        description="HOST:PORT of the cluster, or auto: its hosts run a worker for each of devices; "
-        "None: this machine does",
+        description="HOST:PORT of the cluster, or auto: its hosts run a worker for each of "
+        "devices; None: this machine does",
     )
 
 
