@@ -79,6 +79,15 @@ class Findings:
         """It could not be looked at, and why."""
         self.unknown.append((check, sentence))
 
+    def add(self, part: "Findings") -> None:
+        """What was found of a part, after all that was found before."""
+        self.looked |= part.looked
+        self.differences += part.differences[: DIFFERENCES_MAX - len(self.differences)]
+        self.unknown += part.unknown
+        self.notes += part.notes
+        self.claims += part.claims
+        self.words += part.words
+
     @property
     def matched(self) -> bool:
         """Whether all was looked at and nothing differs."""

@@ -79,6 +79,7 @@ class Public:
     outlines: Outlines
     copies: Mapping[str, Objects]  # the same as other readers have got it, by what they are called
     models: Models | None = None  # None: no forward pass is run again
+    beside: int = 1  # members of a window that are looked at at a time
     ledger: ScoreLedgerReader | None = None  # None: not compared
     #: a slot of the owner's → the store that it names, for parameters that the network has
     #: replaced since; may raise a StoreError. None: what was judged under them stays open.

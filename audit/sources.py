@@ -18,14 +18,7 @@ from assay.artifacts.submissions.submission_reader import (
     know_no_mirrors,
     open_submission,
 )
-from assay.inference import (
-    Checkpoint,
-    CheckpointError,
-    Outline,
-    Placement,
-    load_checkpoint,
-    load_outline,
-)
+from assay.inference import Checkpoint, CheckpointError, Outline, load_checkpoint, load_outline
 from assay.inference.folder import MANIFEST_FILE, verify_manifest
 from assay.network.store import StoreError, within
 from assay.protocol import Context, Refusal
@@ -129,14 +122,16 @@ class ModelShelf:
 
     Args:
         folders: each a checkpoint, or a folder of checkpoints by digest.
-        placement: where and how they run.
+        load: opens one: here, or with workers.
 
     Raises:
         CheckpointError: one of them is neither.
     """
 
-    def __init__(self, folders: Sequence[Path], placement: Placement | None = None) -> None:
-        self._placement = placement
+    def __init__(
+        self, folders: Sequence[Path], load: Callable[[Path, bytes], Checkpoint] = load_checkpoint
+    ) -> None:
+        self._load = load
         self._places: dict[bytes, Path] = {}
         self._opened: OrderedDict[bytes, Checkpoint] = OrderedDict()
         for folder in folders:
@@ -153,7 +148,7 @@ class ModelShelf:
         if place is None:
             return None
         if digest not in self._opened:
-            self._opened[digest] = load_checkpoint(place, digest, self._placement)
+            self._opened[digest] = self._load(place, digest)
             while len(self._opened) > _OPENED_MAX:
                 self._opened.popitem(last=False)
         self._opened.move_to_end(digest)

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
+from assay.artifacts.submissions.judging_threads import judge_beside
 from assay.artifacts.submissions.submission_judge import judge_and_carry
 from assay.artifacts.submissions.submission_pack import MissingPartError
 from assay.audit.derived_context import derive_context
@@ -126,12 +127,24 @@ def _check_rows(
         context, outline, public.submissions, checkpoint, record.validator, ledgers is not None
     )
     carried = ledgers if ledgers is not None else {}
-    for row in record.members:
-        if row.hotkey not in context.members:
-            continue  # it was said already
-        member = context.members[row.hotkey]
-        seat = Seat(member.uid, member.registered_at)
-        carried[seat] = _RowCheck(inputs, row, found).check(carried.get(seat, Ledger()))
+    rows = [row for row in record.members if row.hotkey in context.members]  # else it was said
+    members = [context.members[row.hotkey] for row in rows]
+    seats = {
+        row.hotkey: Seat(member.uid, member.registered_at)
+        for row, member in zip(rows, members, strict=True)
+    }
+
+    def check(row: MemberRow) -> tuple[Ledger, Findings]:
+        part = Findings(found.number)
+        ledger = carried.get(seats[row.hotkey], Ledger())
+        return _RowCheck(inputs, row, part).check(ledger), part
+
+    # a ledger follows one row after the other: a seat that two rows claim is not looked at beside
+    beside = public.beside if len({*seats.values()}) == len(rows) else 1
+    for judgment in judge_beside(rows, check, beside):
+        ledger, part = judgment.get()
+        carried[seats[judgment.job.hotkey]] = ledger
+        found.add(part)
     return checkpoint is not None
 
 

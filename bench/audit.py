@@ -10,7 +10,8 @@ work of the machine does not count. `--fast` takes 8 miners.
 
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,14 +19,17 @@ from tempfile import TemporaryDirectory
 from time import process_time
 
 import torch
-from figures import FAST, Figure, report
+from figures import FAST, Figure, measure_together, report
 from work import load_genesis
 
+from assay.artifacts.submissions.judging_threads import judge_beside
 from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
 from assay.devnet import SimulatedChain
 from assay.environments import open_environment
 from assay.inference import Checkpoint, GroupRequest, generate_groups
+from assay.inference.workers.worker_messages import WorkerSettings
+from assay.inference.workers.worker_pool import open_workers
 from assay.network import open_file
 from assay.network.beacon import LocalBeacon
 from assay.neurons.session.window_reader import get_challenge, get_context
@@ -34,6 +38,7 @@ from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.subnet.presets import NETUID, make_demo_parameters
+from assay.training import GENESIS
 from assay.verification import make_projection
 
 MINERS, GROUPS, TOKENS, THREADS = 8 if FAST else 256, 24, 128, 1
@@ -71,6 +76,7 @@ def main() -> None:
             whole += judge(range(WHOLE), WHOLE * ROLLOUTS)
             if miner % 16 == 15:
                 print(f"  {miner + 1} of {MINERS} miners, {seconds:.0f} s", file=sys.stderr)
+        beside = measure_workers(path, context, checkpoint)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     report(
         f"audit of {MINERS} miners × {AUDITED} rollouts × {TOKENS} tokens, demo model",
@@ -90,9 +96,74 @@ def main() -> None:
                 f"{WHOLE} groups of {ROLLOUTS} of each miner",
                 whole,
             ),
+            *beside,
         ],
         THREADS,
     )
+
+
+def measure_workers(path: Path, context: Context, checkpoint: Checkpoint) -> list[Figure]:
+    """Rows of the window judged by workers."""
+    files = min(MINERS, 64)
+
+    def audit(by: Checkpoint, beside: int) -> Callable[[], None]:
+        def judge(_: int) -> Reason:
+            file = SubmissionFile(open_file(path))
+            return judge_with_checkpoint(file, MINER, context, by).reason
+
+        def run() -> None:
+            for judgment in judge_beside(range(files), judge, beside):
+                assert judgment.get() is Reason.ACCEPTED
+
+        return run
+
+    one, wide = WorkerSettings(threads=1), WorkerSettings(threads=2)
+    with ExitStack() as stack:
+        runs = {"this process, one thread": audit(checkpoint, 1)}
+        kinds: list[tuple[str, list[WorkerSettings], str | None]] = [
+            ("one worker of one thread", [one], None),
+            ("one worker of two threads", [wide], None),
+            ("two workers of one thread", [one, one], None),
+        ]
+        address = start_cluster(stack)
+        if address is not None:
+            kinds.append(("one Ray actor of one thread", [one], address))
+            kinds.append(("two Ray actors of one thread", [one, one], address))
+        for name, settings, where in kinds:
+            pool = stack.enter_context(open_workers(settings, where))
+            pooled = replace(
+                pool.load(GENESIS, load_genesis().digest), manifest=checkpoint.manifest
+            )
+            runs[name] = audit(pooled, pool.count + 1)
+        taken = dict(zip(runs, measure_together([*runs.values()], repeats=3), strict=True))
+    base = "this process, one thread"
+    bounds = {"two workers of one thread": 1.8, "two Ray actors of one thread": 1.7}
+    return [
+        Figure(
+            f"{files} files by {name}",
+            seconds,
+            "s",
+            base,
+            taken[base],
+            ratio_bound=1 / bounds[name] if name in bounds else None,
+        )
+        for name, seconds in taken.items()
+        if name != base
+    ]
+
+
+def start_cluster(stack: ExitStack) -> str | None:
+    """A Ray cluster of three processors on this machine, by its address; None without Ray."""
+    try:
+        import ray
+    except ImportError:
+        print("  there is no Ray here: its rows are left out", file=sys.stderr)
+        return None
+    ray.init(
+        "local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="error"
+    )
+    stack.callback(ray.shutdown)
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def open_window(checkpoint: Checkpoint) -> Context:

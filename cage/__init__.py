@@ -4,9 +4,11 @@ Native code that a crafted input may crash, stall or bloat, and scorers that may
 under limits on memory and processor time; each request has a deadline; a child that dies, stalls or
 talks nonsense is replaced. Only framed bytes of limited length cross the pipes, and nothing that
 the child sends is unpickled. This room knows processes and bytes, never what they are about.
-Start with `Cage` in `parent`; `child` is what runs on the other side.
+Start with `Cage` in `parent`; `child` is what runs on the other side, and `cluster` a child whose
+work another host does.
 """
 
+from assay.cage.cluster import make_remote_cage
 from assay.cage.parent import Budget, Cage, Lost, WorkerError
 
-__all__ = ["Budget", "Cage", "Lost", "WorkerError"]
+__all__ = ["Budget", "Cage", "Lost", "WorkerError", "make_remote_cage"]

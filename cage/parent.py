@@ -61,9 +61,14 @@ class Cage:
         boot: Python code that the child runs; it ends in `assay.cage.child.serve`.
         seconds: that a request may take, and the first sign of life of a new child; None: as
             `REQUEST_SECONDS` says.
+        starts: how often a child that does not start is started in a row; None: as `START_PAUSES`
+            says.
     """
 
-    def __init__(self, name: str, boot: str, seconds: float | None = None) -> None:
+    def __init__(
+        self, name: str, boot: str, seconds: float | None = None, starts: int | None = None
+    ) -> None:
+        self._starts = starts
         self.boot = boot
         self._name = name
         self._seconds = seconds
@@ -82,6 +87,11 @@ class Cage:
         child = self._child
         return child.pid if child else None
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is a child, and it has not ended. For who asks from one thread."""
+        return self._child is not None and self._child.is_alive
+
     def close(self) -> None:
         """Ends the child. What is asked afterwards raises WorkerError."""
         with self._lock:
@@ -94,27 +104,46 @@ class Cage:
         with self._lock:
             self._end_child()
 
-    def ask(self, request: bytes, reply_max: int, budget: Budget) -> bytes | Lost:
+    def stop(self) -> None:
+        """Ends the child at once, in the middle of a request, too. What is asked afterwards, or has
+        not been answered, raises WorkerError or is lost."""
+        self._closed = True  # without the lock: whoever asks now holds it
+        child = self._child
+        if child is not None:
+            child.kill()
+
+    def ask(
+        self,
+        request: bytes,
+        reply_max: int,
+        budget: Budget,
+        seconds: float | None = None,
+        tries: int = 2,
+    ) -> bytes | Lost:
         """The child's answer to one request, 1 to `reply_max` bytes; what it costs is taken from
         `budget`.
 
         Tried again in a fresh child if the child is lost: it may have been ended by someone else,
         or filled by an earlier request. Lost twice, the request is at fault.
 
+        Args:
+            seconds: that it may take; None: as all requests.
+            tries: children that it may cost; with one, who asks tries again.
+
         Raises:
             WorkerError: no child can be started, or the cage is closed.
         """
         cause, slow = "", False
         with self._lock:
-            for _ in range(2):
-                if self._closed:
-                    raise WorkerError(f"the {self._name} is closed")
+            for _ in range(tries):
+                self._require_open()
                 if budget.left <= 0:
                     break
                 self._child = self._child or self._start_child()
+                self._require_open()  # it may have been stopped meanwhile
                 answered = died = False
                 try:
-                    reply = self._child.exchange(request, reply_max, budget)
+                    reply = self._child.exchange(request, reply_max, budget, seconds)
                     answered = True
                     return reply
                 except _LostError as lost:
@@ -129,12 +158,18 @@ class Cage:
         spent = budget.left <= 0
         return Lost(cause, spent, slow and not spent)
 
+    def _require_open(self) -> None:
+        if self._closed:
+            self._end_child()
+            raise WorkerError(f"the {self._name} is closed")
+
     def _end_child(self) -> int | None:
         child, self._child = self._child, None
         return child.end() if child else None
 
     def _start_child(self) -> "_Child":
-        for pause in START_PAUSES:
+        most = None if self._starts is None else self._starts - 1
+        for pause in START_PAUSES[:most]:
             try:
                 return _Child(self._name, self.boot, self._seconds)
             except WorkerError:
@@ -184,21 +219,36 @@ class _Child:
     def _seconds(self) -> float:
         return REQUEST_SECONDS if self._patience is None else self._patience
 
-    def exchange(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
+    def exchange(
+        self, request: bytes, reply_max: int, budget: Budget, seconds: float | None = None
+    ) -> bytes:
         before = self.get_processor_time()
         try:
             head = HEAD.pack(len(request), math.ceil(budget.left * 1_000))
-            return self._exchange(head + request, reply_max)
+            return self._exchange(head + request, reply_max, seconds or self._seconds)
         finally:
             budget.left -= self.get_processor_time() - before
 
-    def _exchange(self, request: bytes, reply_max: int) -> bytes:
-        deadline = time.monotonic() + self._seconds
-        self._send(request, deadline)
-        (size,) = LENGTH.unpack(self._receive(LENGTH.size, deadline))
+    def _exchange(self, request: bytes, reply_max: int, seconds: float) -> bytes:
+        deadline = time.monotonic() + seconds
+        self._send(request, deadline, seconds)
+        (size,) = LENGTH.unpack(self._receive(LENGTH.size, deadline, seconds))
         if not 1 <= size <= reply_max:
             raise _LostError(f"it answered {size} bytes")
-        return self._receive(size, deadline)
+        return self._receive(size, deadline, seconds)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended; it is not reaped by that."""
+        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        try:
+            return os.waitid(os.P_PID, self.pid, look) is None
+        except ChildProcessError:
+            return False
+
+    def kill(self) -> None:
+        """Ends the process; who waits for its answer reaps it."""
+        self._process.kill()
 
     def end(self) -> int:
         """Kills and reaps the process; its exit status."""
@@ -223,8 +273,9 @@ class _Child:
             for pipe in (self._process.stdin, self._process.stdout):
                 assert pipe is not None
                 os.set_blocking(pipe.fileno(), False)
-            deadline = time.monotonic() + max(START_SECONDS, self._seconds)
-            ready = self._receive(len(READY), deadline) == READY
+            seconds = max(START_SECONDS, self._seconds)
+            deadline = time.monotonic() + seconds
+            ready = self._receive(len(READY), deadline, seconds) == READY
         except _LostError:
             pass
         finally:
@@ -236,21 +287,21 @@ class _Child:
             said = next((line for line in reversed(lines) if line.strip()), "it says nothing")
             raise WorkerError(f"the {self._name} does not start: {clean(said)}")
 
-    def _send(self, data: bytes, deadline: float) -> None:
+    def _send(self, data: bytes, deadline: float, seconds: float) -> None:
         assert self._process.stdin is not None
         left = memoryview(data)
         while left:
-            _wait(self._process.stdin, selectors.EVENT_WRITE, deadline, self._seconds)
+            _wait(self._process.stdin, selectors.EVENT_WRITE, deadline, seconds)
             try:
                 left = left[os.write(self._process.stdin.fileno(), left[:_PIECE]) :]
             except OSError as error:
                 raise _DiedError("it died") from error
 
-    def _receive(self, size: int, deadline: float) -> bytes:
+    def _receive(self, size: int, deadline: float, seconds: float) -> bytes:
         assert self._process.stdout is not None
         data = bytearray()
         while len(data) < size:
-            _wait(self._process.stdout, selectors.EVENT_READ, deadline, self._seconds)
+            _wait(self._process.stdout, selectors.EVENT_READ, deadline, seconds)
             chunk = os.read(self._process.stdout.fileno(), size - len(data))
             if not chunk:
                 raise _DiedError("it died")

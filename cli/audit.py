@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,12 +23,14 @@ from assay.audit.findings import Aspect, AuditReport, Findings
 from assay.audit.ports import Models, Public, ScoreLedgerReader
 from assay.audit.sources import FetchedOutlines, ModelShelf, StoredSubmissions
 from assay.cli.console import open_console
+from assay.inference import load_checkpoint
+from assay.inference.workers.worker_pool import open_workers
 from assay.network import ObjectStore, ReadableStores
 from assay.network.chain import SubtensorChain
 from assay.neurons.session.evm_opening import open_ledger, open_node
 from assay.neurons.session.session import open_session
 from assay.neurons.settings.loading import ConfigError, parse_hotkey
-from assay.neurons.settings.placing import open_placement
+from assay.neurons.settings.placing import make_worker_settings, open_placement
 from assay.neurons.settings.sections import ComputeSettings, Settings
 from assay.protocol import (
     QUICKNET,
@@ -56,12 +59,15 @@ class AuditRequest:
     against: Sequence[Path] = ()
     allow_local_beacon: bool = False
     compute: ComputeSettings = field(default_factory=ComputeSettings)
+    devices: Sequence[str] = ()  # a worker on each runs the models; none: this process does
+    cluster: str | None = None  # address of the Ray cluster whose hosts they are
 
 
 def run_offline(bundle: Path, request: AuditRequest, as_json: bool, quiet: bool) -> int:
     """Audits a bundle; the exit code."""
-    with TemporaryDirectory(prefix="assay-") as scratch:
-        models, copies = _open_models(request), _open_copies(request)
+    with ExitStack() as stack:
+        scratch = stack.enter_context(TemporaryDirectory(prefix="assay-"))
+        (models, beside), copies = _open_models(request, stack), _open_copies(request)
         opened = open_bundle(bundle, Path(scratch), models, copies)
         require_beacon(opened.public.parameters, request.allow_local_beacon)
         if request.validator not in (None, opened.about.validator):
@@ -73,7 +79,8 @@ def run_offline(bundle: Path, request: AuditRequest, as_json: bool, quiet: bool)
                 raise ConfigError(f"{bundle} holds windows {windows[0]} to {windows[-1]} only")
             windows = asked
         with _show_progress(quiet or as_json) as progress:
-            report = audit(opened.public, opened.validator, windows, progress)
+            public = replace(opened.public, beside=beside)
+            report = audit(public, opened.validator, windows, progress)
     return _print_outcome(report, as_json)
 
 
@@ -126,8 +133,8 @@ class AuditedNetwork:
 def open_network(settings: Settings, request: AuditRequest) -> Iterator[AuditedNetwork]:
     """The network that settings name."""
     asked = None if request.windows is None else parse_windows(request.windows)
-    models, copies = _open_models(request), _open_copies(request)
     with ExitStack() as stack:
+        (models, beside), copies = _open_models(request, stack), _open_copies(request)
         session = stack.enter_context(open_session(settings))
         chain, stores, parameters = session.chain, session.stores, session.parameters
         if asked is not None:
@@ -144,6 +151,7 @@ def open_network(settings: Settings, request: AuditRequest) -> Iterator[AuditedN
             outlines=FetchedOutlines(session.folder / "models", mirrors),
             copies=copies,
             models=models,
+            beside=beside,
             ledger=open_settled_ledger(settings, stack),
             rules=lambda slot: stores.open(slot.locator),
         )
@@ -244,12 +252,21 @@ def parse_windows(text: str) -> range:
     return range(int(first), int(last) + 1)
 
 
-def _open_models(request: AuditRequest) -> Models | None:
+def _open_models(request: AuditRequest, stack: ExitStack) -> tuple[Models | None, int]:
+    """What runs the models, and how many members of a window are looked at at a time."""
     if not request.models:
-        return None
-    if request.compute.threads is None:
-        torch.set_num_threads(1)  # several threads do not pay for small batches
-    return ModelShelf(request.models, open_placement(request.compute))
+        if request.devices:
+            raise ConfigError("workers run a model: name its folder with --model")
+        return None, 1
+    compute = request.compute
+    if not request.devices:
+        if compute.threads is None:
+            torch.set_num_threads(1)  # several threads do not pay for small batches
+        load = partial(load_checkpoint, placement=open_placement(compute))
+        return ModelShelf(request.models, load), 1
+    settings = make_worker_settings(compute, request.devices)
+    pool = stack.enter_context(open_workers(settings, request.cluster))
+    return ModelShelf(request.models, pool.load), pool.count + 1
 
 
 def _open_copies(request: AuditRequest) -> dict[str, Objects]:

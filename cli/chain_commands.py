@@ -96,7 +96,15 @@ def run_miner(
     """
 
 
-@command(app, "validate", *PROGRAM, "validator.dir", runs="neurons")
+@command(
+    app,
+    "validate",
+    *PROGRAM,
+    "validator.dir",
+    "validator.devices",
+    "cluster.address",
+    runs="neurons",
+)
 def run_validator(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Validate: judge every committed file, settle at every epoch, write the weights on chain.
 

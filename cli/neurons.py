@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from typing import Any
 
+from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
 from assay.cli.console import print_result
 from assay.cli.doctor import render_dry_run
@@ -167,7 +168,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
     with ExitStack() as stack:
         program = _open_program(settings, own, "validator", as_json, quiet)
         session, watch = stack.enter_context(program)
-        tally = watch.tally
+        tally, pool = watch.tally, session.pool
         database = stack.enter_context(closing(Database(own.dir / VALIDATOR_FILE)))
         archive = Archive(own.dir)
         store, locator = _open_record_store(settings)
@@ -214,6 +215,8 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             start=session.chain.get_head(),
             book=book,
             ahead=ahead,
+            threads=None if pool is None else JudgingThreads(pool.count + 1, lambda: pool.waited_s),
+            pool=pool,
         )
         network = NetworkMonitor(session, needs_permit=True)
         verdicts = VerdictCounter(tally, list_verdicts(validator))

@@ -118,7 +118,7 @@ def run_explorer(source: SettingsSource, quiet: Quiet = False, as_json: AsJson =
     return run_explorer(make_request(source), as_json, quiet)
 
 
-@command(audit_app, None, *NETWORK, *READING, *LEDGER, *COMPUTE)
+@command(audit_app, None, *NETWORK, *READING, *LEDGER, *COMPUTE, "cluster.address")
 def run_audit(
     source: SettingsSource,
     validator: Validator = None,
@@ -128,6 +128,22 @@ def run_audit(
         typer.Option(
             metavar="FOLDER",
             help="A checkpoint, or a folder of them by digest; may repeat: run them again.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=256,
+            help="So many processes of one thread run them, instead of this one.",
+        ),
+    ] = 0,
+    worker: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="A worker on each, such as cuda:0, instead of --workers; may repeat.",
         ),
     ] = None,
     offline: Annotated[
@@ -157,7 +173,8 @@ def run_audit(
     from assay.cli.audit import AuditRequest, run_offline, run_online
 
     asked = (validator, windows, records, model or (), against or (), allow_local_beacon)
-    request = AuditRequest(*asked, settings.compute)
+    devices = tuple(worker or ["cpu"] * workers)
+    request = AuditRequest(*asked, settings.compute, devices, settings.cluster.address)
     if offline is not None:
         return run_offline(offline, request, as_json, quiet)
     return run_online(settings, request, as_json, quiet)

@@ -53,6 +53,7 @@ from assay.neurons.validator.validator_status import (
     ValidatorStatus,
     VerdictStatus,
     WindowStatus,
+    WorkerStatus,
 )
 from assay.protocol import Beacon, BeaconChain, Calibration, Committed, Header, Manifest, Member
 from assay.protocol.commitment import make_object_name
@@ -342,7 +343,7 @@ def make_settings() -> str:
 STATUSES = (
     ProgramStatus, CountdownStatus, CheckpointStatus, FetchingStatus, BeaconStatus, RelayStatus,
     ValidatorStatus, WindowStatus, RoundStatus, VerdictStatus, SettlementStatus, RecordStatus,
-    MinerStatus, UploadStatus, TrainerStatus, DemoStatus,
+    WorkerStatus, MinerStatus, UploadStatus, TrainerStatus, DemoStatus,
     PublicStatus, PublicWindowStatus, PublicRoundStatus, PublicVerdictStatus,
 )
 

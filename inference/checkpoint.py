@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ _TABLES = "the tables of a sampler"
 
 
 class FolderTokenizer:
-    """The judge's `Tokenizer` over a Hugging Face one.
+    """The judge's `Tokenizer` over a Hugging Face one. Safe to share between threads.
 
     Args:
         tokenizer: a fast tokenizer.
@@ -66,6 +66,7 @@ class FolderTokenizer:
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
         self._ends = frozenset(end_tokens)
+        self._lock = Lock()  # the library's own refuses what another thread holds
 
     @cached_property
     def drawable(self) -> NDArray[np.bool_]:
@@ -80,23 +81,25 @@ class FolderTokenizer:
 
     def encode(self, prompt: str) -> list[int]:
         """Token ids of a prompt; the chat template is applied where the checkpoint has one."""
-        if self._tokenizer.chat_template is None:
-            return list(self._tokenizer.encode(prompt, add_special_tokens=False))
         message = [{"role": "user", "content": prompt}]
-        return list(
-            self._tokenizer.apply_chat_template(
-                message, add_generation_prompt=True, tokenize=True, return_dict=False
+        with self._lock:
+            if self._tokenizer.chat_template is None:
+                return list(self._tokenizer.encode(prompt, add_special_tokens=False))
+            return list(
+                self._tokenizer.apply_chat_template(
+                    message, add_generation_prompt=True, tokenize=True, return_dict=False
+                )
             )
-        )
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of a completion without its end token."""
         kept = [token for token in tokens if token not in self._ends]
-        return str(
-            self._tokenizer.decode(
-                kept, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        with self._lock:
+            return str(
+                self._tokenizer.decode(
+                    kept, skip_special_tokens=False, clean_up_tokenization_spaces=False
+                )
             )
-        )
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,10 @@ class Checkpoint(Outline):
         return self.budget.run(
             lambda _: Reference(model, drawable, temperature, self.budget), _TABLES
         )
+
+    def get_forward(self, temperature: int) -> Forward:
+        """What the judge measures with: the reference, here or with workers."""
+        return self.get_reference(temperature)
 
     def get_appeal(self, temperature: int) -> Forward:
         """A second opinion on a rejection: plain fp32, one completion and its prompt at a time.

@@ -135,6 +135,7 @@ class CheckpointFolder:
         keep: folders that stay when a new one comes, those used last. A genesis, the newest and
             what is open stay in any case. None: all stay.
         placement: where and how models run; None: on the CPU, as the reference is defined.
+        load: opens a folder elsewhere, with workers; None: here.
     """
 
     def __init__(
@@ -143,9 +144,11 @@ class CheckpointFolder:
         fetching: DownloadSettings | None = None,
         keep: int | None = None,
         placement: Placement | None = None,
+        load: Callable[[Path, bytes], Checkpoint] | None = None,
     ) -> None:
         self.placement = placement or Placement()
         self._root = root
+        self._elsewhere = load
         self._fetching = fetching
         self._keep = keep
         self.opened: OrderedDict[bytes, Checkpoint] = OrderedDict()
@@ -171,8 +174,7 @@ class CheckpointFolder:
                     self._fetch(digest, fetching)
         with self._lock:
             if digest not in self.opened:
-                self._make_room(digest)
-                self._keep_open(load_checkpoint(self._root / digest.hex(), digest, self.placement))
+                self._keep_open(self._load(digest))
             self.opened.move_to_end(digest)
             return self.opened[digest]
 
@@ -235,9 +237,7 @@ class CheckpointFolder:
         try:
             self._fetch(digest, watched)
             with suppress(CheckpointError):  # who needs it opens it again, and says so
-                with self._lock:
-                    self._make_room(digest)
-                checkpoint = load_checkpoint(self._root / digest.hex(), digest, self.placement)
+                checkpoint = self._load(digest)
                 with self._lock:
                     self._keep_open(checkpoint)
         except Exception as error:  # noqa: BLE001 - the outermost call of a thread
@@ -247,11 +247,18 @@ class CheckpointFolder:
         finally:
             self._downloads.pop(digest, None)
 
-    def _make_room(self, digest: bytes) -> None:
+    def _load(self, digest: bytes) -> Checkpoint:
+        folder = self._root / digest.hex()
+        if self._elsewhere is not None:
+            return self._elsewhere(folder, digest)
+        self._make_room(folder)
+        return load_checkpoint(folder, digest, self.placement)
+
+    def _make_room(self, folder: Path) -> None:
         """Closes what was used longest ago, for as long as another one does not fit into memory."""
-        files = (self._root / digest.hex()).glob("*.safetensors")
         with suppress(OSError):  # whoever loads it says what is wrong
-            needed = self.placement.compute_weight_bytes(sum(f.stat().st_size for f in files))
+            stored = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+            needed = self.placement.compute_weight_bytes(stored)
             while len(self.opened) > 1 and not self.placement.has_room(needed):
                 self.opened.popitem(last=False)
                 free_memory(self.placement.device)

@@ -169,7 +169,7 @@ def judge_and_carry(
         hotkey,
         context,
         checkpoint.tokenizer,
-        options.get("forward") or checkpoint.get_reference(temperature),
+        options.get("forward") or checkpoint.get_forward(temperature),
         checkpoint.calibration,
         ledger,
         manifest=checkpoint.manifest,

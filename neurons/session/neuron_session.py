@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.submission_reader import KnownMirror, StoreFinder, know_no_mirrors
 from assay.environments import open_environment
 from assay.inference import Placement
+from assay.inference.workers.worker_pool import WorkerPool, open_workers
 from assay.network.chain import ForgottenError
 from assay.neurons.ports import Chain
 from assay.neurons.program.logs import LOG_CONTEXT
@@ -29,6 +30,7 @@ from assay.neurons.session.resources import measure_stake
 from assay.neurons.session.session import Session
 from assay.neurons.session.window_reader import find_epoch, find_settlement, get_checkpoint_digest
 from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.placing import make_worker_settings
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Phase, Tag, encode_ss58, parse_commitment
 from assay.protocol.hashing import ZERO_DIGEST
@@ -61,9 +63,11 @@ class NeuronSession(Session):
 
     Attributes:
         placement: where and how its models run.
+        pool: workers that judge; None: this process does. Set before `checkpoints` is first used.
     """
 
     placement = Placement()
+    pool: WorkerPool | None = None
 
     @cached_property
     def checkpoints(self) -> CheckpointFolder:
@@ -73,8 +77,9 @@ class NeuronSession(Session):
             longest_s=find_longest_retry(self.parameters.timing),
             in_background=not self._hasty,
         )
+        load = None if self.pool is None else self.pool.load
         checkpoints = CheckpointFolder(
-            self.folder / "models", fetching, keep=CHECKPOINTS_KEPT, placement=self.placement
+            self.folder / "models", fetching, CHECKPOINTS_KEPT, self.placement, load
         )
         self._opened.callback(checkpoints.close)
         return checkpoints
@@ -104,6 +109,8 @@ def join_network(
         session = NeuronSession(settings, folder, signing=True, hasty=looking)
         session.placement = placement
         stack.callback(session.close)
+        if kind == "validator" and settings.validator.devices:
+            session.pool = stack.enter_context(_open_pool(settings))
         hotkey = encode_ss58(session.account.hotkey)
         LOG_CONTEXT.hotkey = hotkey
         chain, parameters = session.chain, session.parameters
@@ -121,6 +128,11 @@ def join_network(
             extra={"event": "joined"},
         )
         yield session
+
+
+def _open_pool(settings: Settings) -> AbstractContextManager[WorkerPool]:
+    workers = make_worker_settings(settings.compute, settings.validator.devices)
+    return open_workers(workers, settings.cluster.address)
 
 
 def find_longest_retry(timing: Timing) -> float:

@@ -256,6 +256,22 @@ class ValidatorSettings(_Section):
         le=10_000,
         description="windows of whose files the audited parts stay in its store; 0: none",
     )
+    devices: tuple[Annotated[str, Flag("DEVICE", "--worker")], ...] = Field(
+        (),
+        max_length=256,
+        description="cuda:0, cuda:1, …, or cpu several times: a worker process on each judges, of "
+        "one thread unless threads says more; none: this process judges",
+    )
+
+
+class ClusterSettings(_Section):
+    """`[cluster]`: a Ray cluster whose hosts judge, in place of this machine alone."""
+
+    address: Annotated[str, Flag("ADDRESS", "--cluster")] | None = Field(
+        None,
+        description="HOST:PORT of the cluster, or auto: its hosts run a worker for each of "
+        "devices; None: this machine does",
+    )
 
 
 class TrainerSettings(_Section):
@@ -406,6 +422,7 @@ class Settings(_Section):
     compute: ComputeSettings = ComputeSettings()
     miner: MinerSettings = MinerSettings()
     validator: ValidatorSettings = ValidatorSettings()
+    cluster: ClusterSettings = ClusterSettings()
     trainer: TrainerSettings = TrainerSettings()
     publish: PublishSettings = PublishSettings()
     amend: AmendSettings = AmendSettings()

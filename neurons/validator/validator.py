@@ -1,20 +1,23 @@
 """The validator: contexts read off the chain, submissions judged, settlements turned into weights.
 
-Windows overlap, so several are open at once. One step judges one submission. What a restart must
-not lose is in the journal before the next step begins, and weights leave through the outbox.
+Windows overlap, so several are open at once. One step judges one submission, or begins to, or takes
+up what came of it. What a restart must not lose is in the journal before the next step begins, and
+weights leave through the outbox.
 """
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from time import perf_counter
+from dataclasses import dataclass, replace
+from functools import partial
 
 from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
+from assay.artifacts.submissions.judging_threads import JudgingThreads, Judgment, judge_here
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.submission_judge import judge_hotkey, judge_samples
 from assay.artifacts.submissions.submission_reader import Looking
 from assay.cage import WorkerError
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
+from assay.inference.workers.worker_pool import WorkerPool
 from assay.network.chain import STATE_BLOCKS, ChainError, ForgottenError, WrongChainError
 from assay.neurons.program.database import Database
 from assay.neurons.session.neuron_session import JudgeSources
@@ -36,6 +39,7 @@ from assay.verification import (
     Ledger,
     Result,
     Seat,
+    Verdict,
     compute_score,
     compute_settlement,
     compute_weights,
@@ -45,6 +49,26 @@ logger = logging.getLogger("assay")
 
 #: Settled windows that stay in memory for whoever looks.
 REMEMBERED = 24
+#: Seconds that a step waits for what is under way, while another may begin and while none may.
+_ROOM_S, _FULL_S = 0.05, 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgingJob:
+    """One submission under way.
+
+    Attributes:
+        account: whose ledger it is judged with: no other of the same account is under way.
+        head: block at which it was asked for.
+    """
+
+    judged: JudgedWindow
+    context: Context
+    hotkey: bytes
+    looking: Looking
+    account: Account
+    ledger: Ledger
+    head: int
 
 
 class Validator:
@@ -61,6 +85,10 @@ class Validator:
         remember: settled windows kept in `judged_windows`, and their `settlements`.
         book: where its public record goes, over the same database; None: it leaves none.
         ahead: reads files before they are judged; None: each is read when its turn comes.
+        threads: judge several submissions beside each other, at most one of a seat; what comes of
+            them is taken up in the order in which they were begun. None: each is judged by the step
+            that begins it.
+        pool: the workers that judge, for what is to be said of them; None: there are none.
 
     Attributes:
         trouble: what it waits for that should not be so; None while all is well.
@@ -87,6 +115,8 @@ class Validator:
         remember: int = REMEMBERED,
         book: RecordBook | None = None,
         ahead: ReadAhead | None = None,
+        threads: JudgingThreads[JudgingJob] | None = None,
+        pool: WorkerPool | None = None,
     ) -> None:
         self.name = "validator"
         self.trouble: str | None = None
@@ -95,6 +125,8 @@ class Validator:
         self._parameters = parameters
         self._sources = replace(sources, ahead=ahead)
         self._ahead = ahead
+        self._threads = threads
+        self.pool = pool
         self._database = database
         self._on_context = on_context
         self._on_window = on_window
@@ -114,7 +146,8 @@ class Validator:
         self._behind: str | None = None  # until a window is judged in full again
 
     def step(self) -> bool:
-        """Sends weights, opens or closes a window, settles an epoch, or judges one submission.
+        """Sends weights, takes up a verdict, opens or closes a window, settles an epoch, or judges
+        one submission.
 
         Raises:
             WrongChainError: a node speaks for another chain.
@@ -131,6 +164,7 @@ class Validator:
         lacks = [
             self.outbox.trouble,
             self._behind,
+            None if self.pool is None else self.pool.trouble,
             None if self._book is None else self._book.trouble,
         ]
         self.trouble = next(filter(None, lacks), None)
@@ -140,11 +174,13 @@ class Validator:
         head = self._sources.chain.get_head()
         return (
             self.outbox.step(head)
+            or self._take_up_next()
             or self._open_window(head)
             or self._close_window(head)
             or self._pass_block(head)
             or (self._book is not None and self._book.step(head))
             or self._judge_one(head)
+            or self._await_judgment()
         )
 
     # --- windows
@@ -235,6 +271,8 @@ class Validator:
             timing = judged.challenge.parameters.timing
             due = compute_block(timing, window, Phase.VERDICT_END)
             if not judged.closed and head >= due:
+                while self._take_up_next(judged):
+                    pass
                 try:
                     self._open_context(judged)  # for the record, where nothing could be judged
                 except (BeaconError, ForgottenError) as error:
@@ -258,12 +296,13 @@ class Validator:
             if judged.closed or judged.complete or judged.void:
                 continue
             context = self._open_context(judged)
-            if context is None:
+            if context is None or (self._threads is not None and not self._threads.has_room):
                 continue
             chosen = self._choose(judged, context, head)
             if chosen is None:
                 timing = context.parameters.timing
-                if head > compute_block(timing, context.window, Phase.MIRROR_END):
+                over = head > compute_block(timing, context.window, Phase.MIRROR_END)
+                if over and all(job.judged is not judged for job in self.jobs):
                     judged.close_fetching()
                 continue
             hotkey, looking = chosen
@@ -284,6 +323,7 @@ class Validator:
         over = head > compute_block(timing, window, Phase.MIRROR_END)
         # who was not asked yet comes before who is asked again: nobody waits for the absent
         order = sorted(context.members, key=lambda h: (judged.asked_at.get(h, -1), h))
+        order = self._leave_out_busy(context, order)
         waiting = [h for h in order if h not in judged.verdicts]
         due = [h for h in waiting if judged.asked_at.get(h, -1) < head]
         kinds = (True, False) if context.sample is not None else (False,)
@@ -352,38 +392,90 @@ class Validator:
         head: int,
     ) -> None:
         """Judges one hotkey; without a checkpoint what is sampled of a file in which the audit has
-        found nothing. What is not shown is asked for at each block until MIRROR_END."""
-        started, sources, late = perf_counter(), self._sources, looking.late
-        member = context.members[hotkey]
-        account: Account = (
-            find_settlement(sources.chain, context.parameters, context.window),
-            Seat(member.uid, member.registered_at),
-        )
+        found nothing."""
+        sources, late = self._sources, looking.late
+        account = self._get_account(context, hotkey)
         ledger = self.ledgers.get(account, Ledger())
+        job = JudgingJob(judged, context, hotkey, looking, account, ledger, head)
+        call: Callable[[], tuple[Verdict, Ledger]]
+        if checkpoint is None:
+            found = judged.provisional[hotkey]
+            # the evidence of what was audited stays in the ledger, whatever is withheld
+            call = partial(_judge_samples, context, hotkey, sources, found, ledger, late=late)
+        else:
+            call = partial(
+                judge_hotkey,
+                context,
+                hotkey,
+                checkpoint,
+                sources,
+                ledger,
+                validator=self.hotkey,
+                late=late,
+            )
+        if self._threads is None:
+            self._take_up(judge_here(job, call))
+        else:
+            self._threads.begin(job, call)
+
+    def _get_account(self, context: Context, hotkey: bytes) -> Account:
+        member = context.members[hotkey]
+        epoch = find_settlement(self._sources.chain, context.parameters, context.window)
+        return epoch, Seat(member.uid, member.registered_at)
+
+    @property
+    def jobs(self) -> list[JudgingJob]:
+        """Submissions that are under way, as they were begun."""
+        return [] if self._threads is None else self._threads.jobs
+
+    def _leave_out_busy(self, context: Context, hotkeys: list[bytes]) -> list[bytes]:
+        """Those of whose seat nothing is under way: its ledger follows one submission at a time."""
+        busy = {job.account for job in self.jobs if not job.judged.closed}
+        if not busy:
+            return hotkeys
+        return [hotkey for hotkey in hotkeys if self._get_account(context, hotkey) not in busy]
+
+    def _take_up_next(self, judged: JudgedWindow | None = None) -> bool:
+        """Takes up the submission that was begun first, once it is judged; of a window that closes,
+        any that is. Whether there was one."""
+        if self._threads is None:
+            return False
+        judgment = self._threads.take()
+        if judgment is None and judged is not None:
+            judgment = self._threads.take_any(lambda job: job.judged is judged)
+        if judgment is None:
+            return False
+        self._take_up(judgment)
+        return True
+
+    def _await_judgment(self) -> bool:
+        """Whether anything is under way: it is soon done."""
+        threads = self._threads
+        return threads is not None and threads.wait(_ROOM_S if threads.has_room else _FULL_S)
+
+    def _take_up(self, judgment: Judgment[JudgingJob]) -> None:
+        """Keeps what came of a submission. What is not shown is asked for at each block until
+        MIRROR_END."""
+        job, seconds = judgment.job, judgment.seconds
+        judged, context, hotkey, head = job.judged, job.context, job.hotkey, job.head
+        if judged.closed:
+            return
         try:
-            if checkpoint is None:
-                # the evidence of what was audited stays in the ledger, whatever is withheld
-                found = judged.provisional[hotkey]
-                verdict = judge_samples(context, hotkey, sources, found, late=late)
-            else:
-                verdict, ledger = judge_hotkey(
-                    context, hotkey, checkpoint, sources, ledger, validator=self.hotkey, late=late
-                )
+            verdict, ledger = judgment.get()
         except WorkerError as error:  # we lack something, and try again
             self._note(judged, missing=str(error))
             judged.asked_at[hotkey] = head
             return
-        if late and verdict.is_withheld:  # it stays withheld, if it was asked for in time
+        if job.looking.late and verdict.is_withheld:  # it stays so, if it was asked for in time
             judged.asked_at[hotkey] = head
             return
-        seconds = perf_counter() - started
-        if looking.samples:
+        if job.looking.samples:
             seconds += judged.seconds[hotkey]
         end = compute_block(context.parameters.timing, context.window, Phase.VERDICT_END)
-        if sources.chain.get_head() > end:
+        if self._sources.chain.get_head() > end:
             return  # verdicts were final meanwhile, and so is the lack of this one
-        self.journal.put_verdict(verdict, head, seconds, account, ledger)
-        self.ledgers[account] = ledger
+        self.journal.put_verdict(verdict, head, seconds, job.account, ledger)
+        self.ledgers[job.account] = ledger
         judged.add(verdict, head, seconds)
 
     # --- settlements
@@ -464,3 +556,16 @@ class Validator:
         for window in [w for w in self.judged_windows if w < done - self._remember]:
             del self.judged_windows[window]
         self.settlements = [s for s in self.settlements if s.windows[-1] >= done - self._remember]
+
+
+def _judge_samples(
+    context: Context,
+    hotkey: bytes,
+    sources: JudgeSources,
+    verdict: Verdict,
+    ledger: Ledger,
+    *,
+    late: bool,
+) -> tuple[Verdict, Ledger]:
+    """What becomes of a verdict by what is sampled, and the ledger as it was."""
+    return judge_samples(context, hotkey, sources, verdict, late=late), ledger

@@ -66,12 +66,22 @@ class SettlementStatus(TypedDict):
     scores: dict[str, int] | None  # uid → score; likewise
 
 
+class WorkerStatus(TypedDict):
+    """A worker that judges."""
+
+    device: str  # as the operator names it
+    host: str | None  # null before it has started
+    pid: int | None  # likewise
+    lack: str | None  # why it is left out; null while it works
+
+
 class ValidatorStatus(TypedDict):
     """What a validator's has besides."""
 
     windows: list[WindowStatus]  # the newest 16, oldest first
     settlements: list[SettlementStatus]  # the newest 16, newest first
     record: RecordStatus | None  # null where it leaves none
+    workers: list[WorkerStatus]  # empty where the program judges by itself
     posts: list[dict[str, Any]]  # settlements on their way to the ledger, as `assay ledger status`
     posting_trouble: str | None
 
@@ -89,6 +99,7 @@ def describe_validator(
             for row in list_rows(database, SHOWN)
         ],
         "record": None if book is None else book.describe(),
+        "workers": [] if validator.pool is None else validator.pool.describe(),
     }
 
 

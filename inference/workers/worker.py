@@ -1,0 +1,135 @@
+"""A worker's half: checkpoints on one device, and the forward passes that are asked of them.
+
+It answers bytes with bytes, in a child process of ours (`serve_worker`) or in an actor of a cluster
+(`Worker.answer`); whatever goes wrong with a request is an answer, too.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections import OrderedDict
+from functools import cache
+from importlib.metadata import version
+from typing import NoReturn
+
+import torch
+
+from assay.cage.child import clean, serve
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
+from assay.inference.devices import DeviceError
+from assay.inference.folder import CheckpointError, UnusableCheckpointError
+from assay.inference.implementations import ImplementationError
+from assay.inference.placement import Placement, make_placement
+from assay.inference.workers.worker_messages import (
+    ModelRequest,
+    Prefill,
+    Task,
+    WorkerFault,
+    WorkerReply,
+    WorkerSettings,
+    decode_request,
+    encode_reply,
+)
+from assay.verification import Forward, Measurement
+
+#: Checkpoints that a worker keeps: that of the window at hand and of the one before.
+KEPT = 2
+#: Seconds between two looks at whether the parent lives.
+_LOOK_S = 1.0
+#: What broken models and libraries raise.
+_OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, OSError)
+
+
+class Worker:
+    """One device and the checkpoints that were opened on it last."""
+
+    def __init__(self) -> None:
+        self._placement = Placement()
+        self._kept: OrderedDict[bytes, Checkpoint] = OrderedDict()
+
+    def answer(self, request: bytes) -> bytes:
+        """A `WorkerReply` to a `WorkerRequest`."""
+        began = time.perf_counter()
+        fault, detail = WorkerFault.BROKEN, ""
+        try:
+            return encode_reply(self._answer(request, began))
+        except DeviceError as error:
+            fault, detail = WorkerFault.DEVICE, str(error)
+        except UnusableCheckpointError as error:
+            fault, detail = WorkerFault.UNUSABLE, str(error)
+        except (CheckpointError, ImplementationError) as error:
+            fault, detail = WorkerFault.CHECKPOINT, str(error)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            fault, detail = WorkerFault.MEMORY, clean(str(error))
+        except torch.AcceleratorError as error:  # the device's own; no call of it works any more
+            fault, detail = WorkerFault.DEVICE, clean(str(error))
+        except _OUR_FAULTS as error:
+            fault, detail = WorkerFault.BROKEN, f"{type(error).__name__}: {clean(str(error))}"
+        return encode_reply(WorkerReply(fault, detail))
+
+    def _answer(self, data: bytes, began: float) -> WorkerReply:
+        request = decode_request(data)
+        if request.settings is not None:
+            return WorkerReply(said=self._start(request.settings))
+        assert request.model is not None
+        checkpoint = self._open(request.model)
+        measured: list[Measurement] = []
+        if request.task is Task.MEASURE:
+            assert request.prefill is not None
+            began = time.perf_counter()  # loading is not the pace of a pass
+            measured = _measure(checkpoint, request.model, request.prefill)
+        return WorkerReply(seconds=time.perf_counter() - began, measured=measured)
+
+    def _start(self, settings: WorkerSettings) -> dict[str, str | int]:
+        torch.set_num_threads(settings.threads)
+        self._placement = make_placement(
+            settings.device, settings.implementation, settings.memory_share
+        )
+        torch.zeros(1, device=self._placement.device)  # a card that is listed may not work
+        return {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "device": self._placement.device,
+            "software": get_worker_software(),
+        }
+
+    def _open(self, model: ModelRequest) -> Checkpoint:
+        if model.digest not in self._kept:
+            while len(self._kept) >= KEPT:  # before another takes its memory
+                self._kept.popitem(last=False)
+            try:
+                found = load_checkpoint(model.folder, model.digest, self._placement)
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                raise CheckpointError(
+                    f"cannot load {model.folder} on {self._placement.device}: {clean(str(error))}"
+                ) from None
+            self._kept[model.digest] = found
+        self._kept.move_to_end(model.digest)
+        return self._kept[model.digest]
+
+
+def _measure(checkpoint: Checkpoint, model: ModelRequest, prefill: Prefill) -> list[Measurement]:
+    forward: Forward = checkpoint.get_forward(model.temperature)
+    if model.appeal:
+        forward = checkpoint.get_appeal(model.temperature)
+    return forward.measure(prefill.prompts, prefill.completions, prefill.seeds, prefill.projection)
+
+
+@cache
+def get_worker_software() -> str:
+    """What must be the same wherever a network is judged in one record."""
+    return f"assay {version('assay')}, torch {version('torch').partition('+')[0]}"
+
+
+def serve_worker() -> NoReturn:
+    """The life of a child process of ours. It ends with its parent, also while it computes."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+    serve(Worker().answer, memory=None)

@@ -1,0 +1,232 @@
+"""What goes to a worker and comes back: a JSON header and arrays, as safetensors has them.
+
+Both ends are ours, on one machine or on two of one cluster. Nothing is pickled all the same: what
+is in these arrays was written by peers.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from assay.inference.implementations import DEFAULT_IMPLEMENTATION
+from assay.inference.placement import Placement
+from assay.verification import Measurement, Projection
+
+#: Bytes of a reply beside its arrays, at most.
+HEADER_BYTES_MAX = 1 << 16
+_HEADER = "header"
+_Arrays = Mapping[str, NDArray[Any]]
+
+
+class Task(StrEnum):
+    """What a worker is asked for."""
+
+    START = "start"  # find the device; nothing else before it
+    LOAD = "load"
+    MEASURE = "measure"
+
+
+class WorkerFault(StrEnum):
+    """Why a worker has no answer. It lives, and says so itself."""
+
+    DEVICE = "device"  # it is not there, or has gone
+    MEMORY = "memory"
+    CHECKPOINT = "checkpoint"  # cannot be loaded here, or not now
+    UNUSABLE = "unusable"  # whoever loads it
+    BROKEN = "broken"  # a model that raises
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Where and how a worker runs its models.
+
+    Attributes:
+        device: a name as `find_device` takes it.
+        implementation, memory_share: see `Placement`.
+        threads: of PyTorch.
+    """
+
+    device: str = "cpu"
+    implementation: str = DEFAULT_IMPLEMENTATION
+    memory_share: float = Placement().memory_share
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """Which forward pass over which checkpoint.
+
+    Attributes:
+        folder: that holds it, under the same name wherever a worker is.
+        temperature: Tq = 1024 · T.
+        appeal: the second opinion in place of the reference.
+    """
+
+    folder: Path
+    digest: bytes
+    temperature: int = 1_024
+    appeal: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prefill:
+    """Arguments of `Forward.measure`."""
+
+    prompts: Sequence[Sequence[int]]
+    completions: Sequence[NDArray[np.uint32]]
+    seeds: Sequence[bytes]
+    projection: Projection
+
+    @property
+    def tokens(self) -> int:
+        """All of them, prompts too."""
+        return sum(map(len, self.prompts)) + sum(map(len, self.completions))
+
+
+def encode_start(settings: WorkerSettings) -> bytes:
+    return _pack({"task": Task.START, "settings": asdict(settings)})
+
+
+def encode_load(model: ModelRequest) -> bytes:
+    return _pack({"task": Task.LOAD, "model": _describe(model)})
+
+
+def encode_measure(model: ModelRequest, prefill: Prefill) -> bytes:
+    projection = prefill.projection
+    return _pack(
+        {"task": Task.MEASURE, "model": _describe(model), "scale": float(projection.scale)},
+        {
+            "prompts": _join(prefill.prompts, np.int64),
+            "prompt_lengths": _measure(prefill.prompts),
+            "completions": _join(prefill.completions, np.uint32),
+            "lengths": _measure(prefill.completions),
+            "seeds": np.frombuffer(b"".join(prefill.seeds), np.uint8),
+            "matrix": projection.matrix,
+            "centre": projection.centre,
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorkerRequest:
+    """A request as the worker reads it; `model` of all but START, `prefill` of MEASURE alone."""
+
+    task: Task
+    settings: WorkerSettings | None = None
+    model: ModelRequest | None = None
+    prefill: Prefill | None = None
+
+
+def decode_request(data: bytes) -> WorkerRequest:
+    """Raises ValueError: it is none."""
+    header, arrays = _unpack(data)
+    task = Task(header["task"])
+    if task is Task.START:
+        return WorkerRequest(task, settings=WorkerSettings(**header["settings"]))
+    said = header["model"]
+    model = ModelRequest(
+        Path(said["folder"]), bytes.fromhex(said["digest"]), said["temperature"], said["appeal"]
+    )
+    if task is Task.LOAD:
+        return WorkerRequest(task, model=model)
+    lengths, seeds = arrays["lengths"], arrays["seeds"].tobytes()
+    size = len(seeds) // max(1, len(lengths))
+    prefill = Prefill(
+        [row.tolist() for row in _split(arrays["prompts"], arrays["prompt_lengths"])],
+        _split(arrays["completions"], lengths),
+        [seeds[i * size : (i + 1) * size] for i in range(len(lengths))],
+        Projection(arrays["matrix"], arrays["centre"], header["scale"]),
+    )
+    return WorkerRequest(task, model=model, prefill=prefill)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorkerReply:
+    """An answer, or why there is none.
+
+    Attributes:
+        said: what a worker that has started says of itself.
+        seconds: that the worker took.
+    """
+
+    fault: WorkerFault | None = None
+    detail: str = ""
+    said: Mapping[str, Any] | None = None
+    seconds: float = 0.0
+    measured: Sequence[Measurement] = ()
+
+
+_COLUMNS = ("margins", "best", "gini", "logprobs", "sketch")
+
+
+def encode_reply(reply: WorkerReply) -> bytes:
+    header = {
+        "fault": reply.fault,
+        "detail": reply.detail[: HEADER_BYTES_MAX // 16],
+        "said": reply.said,
+        "seconds": reply.seconds,
+    }
+    measured, arrays = reply.measured, {}
+    if measured:
+        arrays = {name: np.concatenate([getattr(m, name) for m in measured]) for name in _COLUMNS}
+        arrays["lengths"] = _measure([m.best for m in measured])
+    return _pack(header, arrays)
+
+
+def decode_reply(data: bytes) -> WorkerReply:
+    """Raises ValueError: it is none."""
+    header, arrays = _unpack(data)
+    fault = header["fault"]
+    measured: list[Measurement] = []
+    if arrays:
+        columns = [_split(arrays[name], arrays["lengths"]) for name in _COLUMNS]
+        measured = [Measurement(*rows) for rows in zip(*columns, strict=True)]
+    return WorkerReply(
+        None if fault is None else WorkerFault(fault),
+        header["detail"],
+        header["said"],
+        header["seconds"],
+        measured,
+    )
+
+
+def compute_reply_max(prefill: Prefill) -> int:
+    """Bytes of a reply to a measurement, at most."""
+    columns = 3 * 8 + 4 + prefill.projection.matrix.shape[1]
+    tokens = sum(map(len, prefill.completions))
+    return HEADER_BYTES_MAX + tokens * columns + 8 * len(prefill.completions)
+
+
+def _describe(model: ModelRequest) -> dict[str, Any]:
+    return asdict(model) | {"folder": str(model.folder.resolve()), "digest": model.digest.hex()}
+
+
+def _pack(header: Mapping[str, Any], arrays: _Arrays | None = None) -> bytes:
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    whole = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+    return save({_HEADER: text, **whole})
+
+
+def _unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    arrays = load(data)
+    header: dict[str, Any] = json.loads(arrays.pop(_HEADER).tobytes())
+    return header, arrays
+
+
+def _measure(rows: Sequence[Sequence[Any] | NDArray[Any]]) -> NDArray[np.int64]:
+    return np.array([len(row) for row in rows], np.int64)
+
+
+def _join(rows: Sequence[Sequence[int] | NDArray[Any]], dtype: type) -> NDArray[Any]:
+    return np.concatenate([np.asarray(row, dtype) for row in rows] or [np.zeros(0, dtype)])
+
+
+def _split(joined: NDArray[Any], lengths: NDArray[np.int64]) -> list[NDArray[Any]]:
+    return np.split(joined, np.cumsum(lengths)[:-1]) if len(lengths) else []

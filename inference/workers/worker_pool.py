@@ -1,0 +1,511 @@
+"""A pool of workers behind the judge's `Forward`: who is free is asked, who fails is replaced.
+
+Safe to use from several threads; each waits for its own answer. What this does not know: what is
+judged, and in which order.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.cage import Budget, Cage, Lost, WorkerError, make_remote_cage
+from assay.inference.checkpoint import Checkpoint, FolderModels, load_outline
+from assay.inference.devices import DeviceError
+from assay.inference.folder import CheckpointError, UnusableCheckpointError
+from assay.inference.placement import Placement
+from assay.inference.workers.worker import KEPT, get_worker_software
+from assay.inference.workers.worker_messages import (
+    HEADER_BYTES_MAX,
+    ModelRequest,
+    Prefill,
+    WorkerFault,
+    WorkerReply,
+    WorkerSettings,
+    compute_reply_max,
+    decode_reply,
+    encode_load,
+    encode_measure,
+    encode_start,
+)
+from assay.verification import Forward, Measurement, Projection
+
+logger = logging.getLogger("assay")
+
+#: Workers that a request may cost before it is held to be at fault.
+TRIES = 3
+#: Processor seconds of a request: its deadline on the wall bounds it. A child counts them in ms.
+_PROCESSOR_S = 4e6
+#: Seconds between two looks for workers that may have come back.
+RETRY_S = 60.0
+
+_Ask = Callable[["_Seat"], "WorkerReply | str"]
+
+
+class BrokenForwardError(RuntimeError):
+    """A forward pass that broke in a worker, or cost several: our own fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a worker is waited for. Generous: a deadline is for who hangs, not for who is slow.
+
+    Attributes:
+        start_s: until a worker has started and found its device; across a cluster, until there is
+            room for it, too.
+        load_s, load_bytes_s: until a checkpoint is loaded: at least, and bytes of its files a
+            second besides.
+        pass_s: that a forward pass may take at least.
+        tokens_s: that a worker is expected to do a second before any is measured.
+        slower: how many times as slow as the slowest so far a pass may be.
+    """
+
+    start_s: float = 180.0
+    load_s: float = 120.0
+    load_bytes_s: float = 20e6
+    pass_s: float = 60.0
+    tokens_s: float = 20.0
+    slower: float = 10.0
+
+
+@dataclass(eq=False)
+class _Seat:
+    """One worker's place in the pool. It is used by who holds it alone."""
+
+    name: str
+    settings: WorkerSettings
+    cage: Cage
+    ready: bool = False  # it has started and found its device
+    loaded: list[bytes] = field(default_factory=list)  # digests, as it keeps them
+    held: bool = False
+    is_lost: bool = False  # over a request, and not started anew yet
+    lack: str | None = None  # why it is left out
+    said: dict[str, Any] = field(default_factory=dict)
+
+    def lose(self) -> None:
+        self.ready = False
+        self.loaded.clear()
+
+    def note_loaded(self, digest: bytes) -> None:
+        """As the worker keeps them."""
+        if digest in self.loaded:
+            self.loaded.remove(digest)
+        self.loaded = [*self.loaded, digest][-KEPT:]
+
+
+class WorkerPool:
+    """Workers, one a device.
+
+    Args:
+        settings: of each worker.
+        make_cage: by a worker's name, settings and seconds it has to start: its process. It is not
+            started before it is needed.
+        patience: see `Patience`.
+        retry_s: see `RETRY_S`.
+
+    Raises (loading and measuring):
+        WorkerError: no worker is left: says what became of them.
+    """
+
+    def __init__(
+        self,
+        settings: Sequence[WorkerSettings],
+        make_cage: Callable[[str, WorkerSettings, float], Cage],
+        patience: Patience | None = None,
+        retry_s: float = RETRY_S,
+    ) -> None:
+        self._patience = patience or Patience()
+        self._seats = []
+        for number, own in enumerate(settings):
+            name = f"worker {number} on {own.device}"
+            self._seats.append(_Seat(name, own, make_cage(name, own, self._patience.start_s)))
+        self._free = threading.Condition()
+        self._pace = float("inf")  # tokens a second of the slowest pass
+        self._waited = threading.local()
+        self._closed = threading.Event()
+        self._retry_s = retry_s
+        threading.Thread(target=self._revive, name="workers", daemon=True).start()
+
+    @property
+    def count(self) -> int:
+        """Workers, those left out among them."""
+        return len(self._seats)
+
+    @property
+    def trouble(self) -> str | None:
+        """What a person should mend; None while all work."""
+        lacks = [seat.lack for seat in self._seats if seat.lack is not None]
+        if not lacks:
+            return None
+        rest = len(self._seats) - len(lacks)
+        if not rest:
+            return f"no worker is left to judge: {lacks[0]}"
+        return (
+            f"{len(lacks)} of {len(self._seats)} workers are left out until they are back: "
+            f"{lacks[0]}; the rest goes on"
+        )
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds that this thread has waited so far for a worker to be free."""
+        waited: float = getattr(self._waited, "seconds", 0.0)
+        return waited
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Each worker as JSON has it: device, host, pid, and why it is left out."""
+        return [
+            {
+                "device": seat.settings.device,
+                "host": seat.said.get("host"),
+                "pid": seat.said.get("pid"),
+                "lack": seat.lack,
+            }
+            for seat in self._seats
+        ]
+
+    def start(self) -> None:
+        """Starts all workers, beside each other.
+
+        Raises:
+            DeviceError: a device that was named is not there.
+            WorkerError: none can be started.
+        """
+        with ThreadPoolExecutor(len(self._seats)) as threads:
+            missing = list(threads.map(self._try_start, self._seats))
+        absent = next((error for error in missing if isinstance(error, DeviceError)), None)
+        if absent is not None:
+            raise absent
+        self._require_any()
+
+    def close(self) -> None:
+        """Ends all workers, whatever they do; who waits for one has a WorkerError."""
+        self._closed.set()
+        for seat in self._seats:
+            seat.cage.stop()
+        with self._free:
+            self._free.notify_all()
+        for seat in self._seats:
+            seat.cage.close()
+
+    def load(self, folder: Path, digest: bytes) -> Checkpoint:
+        """As `load_checkpoint`, and with the same errors; its tensors are in workers alone."""
+        model = ModelRequest(folder, digest)
+        try:
+            self._run(digest, lambda seat: self._ask_load(seat, model))
+        except BrokenForwardError as error:
+            raise CheckpointError(f"cannot load the model in {folder}: {error}") from None
+        outline = load_outline(folder, digest)
+        parts = outline.manifest, outline.calibration, outline.tokenizer
+        return PooledCheckpoint(*parts, folder, FolderModels(folder, Placement()), self, model)
+
+    def measure(self, model: ModelRequest, prefill: Prefill) -> list[Measurement]:
+        """One forward pass, by one worker.
+
+        Raises:
+            BrokenForwardError: it broke, or cost as many workers as it may.
+        """
+        request = encode_measure(model, prefill)
+        try:
+            reply = self._run(
+                model.digest, lambda seat: self._ask_measure(seat, model, prefill, request)
+            )
+        except UnusableCheckpointError:
+            raise
+        except CheckpointError as error:  # it could be loaded before: our own lack, for now
+            raise WorkerError(str(error)) from None
+        return list(reply.measured)
+
+    # --- whom to ask
+
+    def _run(self, digest: bytes, ask: _Ask) -> WorkerReply:
+        """Asks a worker, and another where that one fails."""
+        failed: list[_Seat] = []
+        while True:
+            seat = self._take(digest, failed)
+            try:
+                if not self._start(seat):
+                    continue  # it is left out now, and has cost the request nothing
+                found = self._judge_answer(seat, ask(seat))
+            finally:
+                if seat.is_lost:
+                    self._start_anew(seat)  # beside: the request is another's meanwhile
+                else:
+                    self._give_back(seat)
+            if isinstance(found, WorkerReply):
+                return found
+            failed.append(seat)
+            if self._count_failed(failed) >= TRIES:
+                raise found
+
+    def _count_failed(self, failed: Sequence[_Seat]) -> int:
+        """How often a request has failed that a worker should have done: those whose device is gone
+        are no fault of its. Where it may be too often, waits until that is known."""
+        with self._free:
+            while True:
+                blamed = [seat for seat in failed if seat.lack is None]
+                if len(blamed) < TRIES or not any(seat.is_lost for seat in blamed):
+                    return len(blamed)
+                self._free.wait(self._patience.start_s)  # to start one has a deadline
+
+    def _judge_answer(self, seat: _Seat, answer: "WorkerReply | str") -> WorkerReply | Exception:
+        """The answer, or what is raised where another try has the same. Raises what no other worker
+        would do better."""
+        if isinstance(answer, str):
+            return BrokenForwardError(f"{seat.name} was lost: {answer}")
+        fault, detail = answer.fault, answer.detail
+        if fault is None:
+            return answer
+        if fault is WorkerFault.UNUSABLE:
+            raise UnusableCheckpointError(detail)
+        if fault is WorkerFault.BROKEN:
+            raise BrokenForwardError(detail)
+        if fault is WorkerFault.CHECKPOINT:
+            return CheckpointError(detail)
+        seat.cage.renew()  # what holds the memory, or a device that is gone, is the process
+        self._note_lost(seat, f"{fault}: {detail}")
+        return BrokenForwardError(f"{seat.name}: {fault}: {detail}")
+
+    def _take(self, digest: bytes, failed: Sequence[_Seat]) -> _Seat:
+        """A free worker, held now: best one that has the checkpoint, at worst one that has failed
+        at this."""
+        began = time.monotonic()
+        with self._free:
+            while True:
+                self._require_any()
+                free = [seat for seat in self._seats if not seat.held and seat.lack is None]
+                if free:
+                    seat = min(free, key=lambda s: (s in failed, digest not in s.loaded))
+                    seat.held = True
+                    self._waited.seconds = self.waited_s + time.monotonic() - began
+                    return seat
+                # whoever holds one has a deadline
+                self._free.wait(self._patience.start_s)
+
+    def _give_back(self, seat: _Seat) -> None:
+        with self._free:
+            seat.held = seat.is_lost = False
+            self._free.notify_all()
+
+    def _start_anew(self, seat: _Seat) -> None:
+        """On a thread of its own; then it is given back."""
+
+        def start() -> None:
+            try:
+                self._try_start(seat)
+            finally:
+                self._give_back(seat)
+
+        threading.Thread(target=start, name="start a worker", daemon=True).start()
+
+    def _require_any(self) -> None:
+        if self._closed.is_set():
+            raise WorkerError("the workers are closed")
+        if all(seat.lack is not None for seat in self._seats):
+            raise WorkerError(str(self.trouble))
+
+    # --- one worker, by who holds it
+
+    def _start(self, seat: _Seat) -> bool:
+        """Whether it is there; else it is left out."""
+        if seat.ready and not seat.cage.is_alive:  # whoever ended it, it was no request
+            seat.cage.renew()
+            seat.lose()
+        return seat.ready or self._try_start(seat) is None
+
+    def _try_start(self, seat: _Seat) -> Exception | None:
+        error = self._greet(seat)
+        if error is None:
+            if seat.lack is not None:
+                logger.info("%s is back", seat.name, extra={"event": "worker_back"})
+            seat.ready, seat.lack = True, None
+            return None
+        if seat.lack is None and not self._closed.is_set():
+            logger.warning(
+                "%s is left out: %s", seat.name, error, extra={"event": "worker_left_out"}
+            )
+        seat.lose()
+        seat.lack = f"{seat.name}: {error}"
+        return error
+
+    def _greet(self, seat: _Seat) -> Exception | None:
+        """Why a worker cannot be used; None: it can."""
+        try:
+            request = encode_start(seat.settings)
+            reply = self._ask(seat, request, HEADER_BYTES_MAX, self._patience.start_s)
+        except WorkerError as error:
+            return error
+        if isinstance(reply, str):
+            return WorkerError(reply)
+        if reply.fault is not None or reply.said is None:
+            seat.cage.renew()
+            kind = DeviceError if reply.fault is WorkerFault.DEVICE else WorkerError
+            return kind(reply.detail)
+        theirs, ours = reply.said.get("software"), get_worker_software()
+        if theirs != ours:
+            host = reply.said.get("host")
+            return WorkerError(f"{host} has {theirs}, and this machine {ours}: install the same")
+        seat.said = dict(reply.said)
+        return None
+
+    def _ask(self, seat: _Seat, request: bytes, most: int, seconds: float) -> "WorkerReply | str":
+        """A worker's reply, or how it was lost. Raises WorkerError: it cannot be run."""
+        reply = seat.cage.ask(request, most, Budget(_PROCESSOR_S), seconds, tries=1)
+        if isinstance(reply, Lost):
+            return reply.cause
+        return decode_reply(reply)
+
+    def _ask_or_lose(
+        self, seat: _Seat, request: bytes, most: int, seconds: float
+    ) -> "WorkerReply | str":
+        try:
+            answer = self._ask(seat, request, most, seconds)
+        except WorkerError as error:
+            answer = str(error)
+        if isinstance(answer, str):
+            self._note_lost(seat, answer)
+        return answer
+
+    def _ask_load(self, seat: _Seat, model: ModelRequest) -> "WorkerReply | str":
+        seconds = self._compute_load_s(model)
+        answer = self._ask_or_lose(seat, encode_load(model), HEADER_BYTES_MAX, seconds)
+        if isinstance(answer, WorkerReply) and answer.fault is None:
+            seat.note_loaded(model.digest)
+        return answer
+
+    def _ask_measure(
+        self, seat: _Seat, model: ModelRequest, prefill: Prefill, request: bytes
+    ) -> "WorkerReply | str":
+        if model.digest not in seat.loaded:
+            loaded = self._ask_load(seat, model)
+            if isinstance(loaded, str) or loaded.fault is not None:
+                return loaded
+        seconds = self._compute_pass_s(prefill.tokens)
+        answer = self._ask_or_lose(seat, request, compute_reply_max(prefill), seconds)
+        if isinstance(answer, WorkerReply) and answer.fault is None and answer.seconds > 0:
+            self._pace = min(self._pace, prefill.tokens / answer.seconds)
+            seat.note_loaded(model.digest)
+        return answer
+
+    def _compute_load_s(self, model: ModelRequest) -> float:
+        size = sum(path.stat().st_size for path in model.folder.glob("*.safetensors"))
+        return self._patience.load_s + size / self._patience.load_bytes_s
+
+    def _compute_pass_s(self, tokens: int) -> float:
+        patience = self._patience
+        pace = patience.tokens_s if self._pace == float("inf") else self._pace / patience.slower
+        return patience.pass_s + tokens / pace
+
+    def _note_lost(self, seat: _Seat, why: str) -> None:
+        seat.lose()
+        seat.is_lost = True
+        if not self._closed.is_set():
+            logger.warning(
+                "%s was lost and is started anew: %s",
+                seat.name,
+                why,
+                extra={"event": "worker_lost"},
+            )
+
+    def _revive(self) -> None:
+        """Looks now and then for workers that were left out."""
+        while not self._closed.wait(self._retry_s):
+            for seat in self._seats:
+                with self._free:
+                    if seat.lack is None or seat.held:
+                        continue
+                    seat.held = True
+                try:
+                    self._try_start(seat)
+                finally:
+                    self._give_back(seat)
+
+
+@dataclass(frozen=True)
+class PooledCheckpoint(Checkpoint):
+    """A checkpoint that workers run. `models` would load it here: whoever judges asks for none."""
+
+    pool: WorkerPool
+    named: ModelRequest  # as workers know it
+
+    def get_forward(self, temperature: int) -> Forward:
+        """See `Checkpoint`."""
+        return PooledForward(self.pool, replace(self.named, temperature=temperature))
+
+    def get_appeal(self, temperature: int) -> Forward:
+        """See `Checkpoint`."""
+        named = replace(self.named, temperature=temperature, appeal=True)
+        return PooledForward(self.pool, named)
+
+
+@dataclass(frozen=True, slots=True)
+class PooledForward:
+    """`Forward` of the judge: each call is one request to one worker."""
+
+    pool: WorkerPool
+    model: ModelRequest
+
+    def measure(
+        self,
+        prompts: Sequence[Sequence[int]],
+        completions: Sequence[NDArray[np.uint32]],
+        seeds: Sequence[bytes],
+        projection: Projection,
+    ) -> list[Measurement]:
+        """See `assay.verification.Forward`, `WorkerPool.measure`."""
+        return self.pool.measure(self.model, Prefill(prompts, completions, seeds, projection))
+
+
+#: What a child process of ours runs, and an actor of a cluster.
+_BOOT = "from assay.inference.workers.worker import serve_worker; serve_worker()"
+_ACTOR = "assay.inference.workers.worker:Worker"
+
+
+def make_local_cage(name: str, settings: WorkerSettings, seconds: float) -> Cage:
+    """A worker on this machine."""
+    return Cage("worker", _BOOT, seconds)
+
+
+def make_cluster_cage(address: str, name: str, settings: WorkerSettings, seconds: float) -> Cage:
+    """A worker on a host that Ray chooses, with a card of its own where it runs on one."""
+    gpus = int(settings.device != "cpu")
+    return make_remote_cage("worker", address, _ACTOR, settings.threads, gpus, seconds)
+
+
+@contextmanager
+def open_workers(
+    settings: Sequence[WorkerSettings],
+    address: str | None = None,
+    patience: Patience | None = None,
+    retry_s: float = RETRY_S,
+) -> Iterator[WorkerPool]:
+    """Workers, started.
+
+    Args:
+        settings: of each.
+        address: of the Ray cluster whose hosts they run on; None: this machine. On a cluster a
+            worker has a card of its own and sees no other, whatever number its device has.
+
+    Raises:
+        DeviceError, WorkerError: see `WorkerPool.start`.
+    """
+    make_cage = make_local_cage
+    if address is not None:
+        make_cage = partial(make_cluster_cage, address)
+        settings = [
+            own if own.device == "cpu" else replace(own, device="cuda:0") for own in settings
+        ]
+    pool = WorkerPool(settings, make_cage, patience, retry_s)
+    try:
+        pool.start()
+        yield pool
+    finally:
+        pool.close()

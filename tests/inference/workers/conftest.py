@@ -1,0 +1,23 @@
+"""What is measured by workers and here."""
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def prefills(checkpoint, requests, projection):
+    """A few submissions' worth: prompts shared and not, completions of unequal length."""
+    draw, drawable = np.random.default_rng(5), np.flatnonzero(checkpoint.tokenizer.drawable)
+
+    def complete(length):
+        return draw.choice(drawable, length).astype(np.uint32)
+
+    return [
+        (
+            [request.prompt] * len(request.seeds) + [requests[0].prompt],
+            [complete(3 + 17 * n) for n in range(len(request.seeds))] + [complete(9)],
+            [*request.seeds, requests[0].seeds[0]],
+            projection,
+        )
+        for request in requests
+    ]

@@ -1,0 +1,172 @@
+"""Forward passes in worker processes: the same numbers, whatever becomes of the workers."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from assay.cage import WorkerError
+from assay.inference import CheckpointError, DeviceError, load_checkpoint
+from assay.inference.workers.worker_pool import BrokenForwardError, WorkerSettings, open_workers
+from assay.training import GENESIS
+from tests.inference.workers.faulty_worker import list_faults, open_faulty, put_faults
+from tests.inference.workers.pooled import (
+    as_bytes,
+    get_pids,
+    is_alive,
+    measure_all,
+    measure_here,
+    wait_until,
+)
+
+CPU = WorkerSettings()
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with open_workers([CPU, CPU]) as pool:
+        yield pool
+
+
+def test_a_worker_measures_to_the_bit_what_this_process_does(pool, checkpoint, prefills):
+    assert measure_all(pool, checkpoint, prefills) == measure_here(checkpoint, prefills)
+
+
+def test_an_appeal_is_the_plain_reference(pool, checkpoint, prefills):
+    pooled = pool.load(GENESIS, checkpoint.digest)
+    found = pooled.get_appeal(1_024).measure(*prefills[0])
+    assert as_bytes(found) == as_bytes(checkpoint.get_appeal(1_024).measure(*prefills[0]))
+
+
+def test_no_tensor_is_loaded_here(pool, checkpoint):
+    pooled = pool.load(GENESIS, checkpoint.digest)
+    assert "plain" not in vars(pooled.models)
+    assert pooled.manifest == checkpoint.manifest
+    assert pooled.calibration == checkpoint.calibration
+    assert (pooled.tokenizer.drawable == checkpoint.tokenizer.drawable).all()
+
+
+def test_what_cannot_be_loaded_is_said_as_it_is_here(tmp_path, checkpoint):
+    broken = tmp_path / "broken"
+    shutil.copytree(GENESIS, broken)
+    (broken / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
+    with open_workers([CPU]) as pool:
+        for folder in (broken, tmp_path / "nowhere"):
+            with pytest.raises(CheckpointError) as here:
+                load_checkpoint(folder, checkpoint.digest)
+            with pytest.raises(CheckpointError) as found:
+                pool.load(folder, checkpoint.digest)
+            assert str(found.value) == str(here.value)
+            assert type(found.value) is type(here.value) is CheckpointError
+        assert pool.trouble is None
+
+
+def test_killed_between_requests(pool, checkpoint, prefills):
+    expected = measure_here(checkpoint, prefills)
+    for _ in range(2):
+        for pid in get_pids(pool):
+            os.kill(pid, signal.SIGKILL)
+        assert measure_all(pool, checkpoint, prefills) == expected
+    assert pool.trouble is None
+
+
+@pytest.mark.parametrize(
+    "kind", ["die before", "die within", "die after", "hang", "memory", "device"]
+)
+def test_lost_within_a_request(tmp_path, checkpoint, prefills, kind):
+    with open_faulty(tmp_path) as pool:
+        put_faults(tmp_path, kind)
+        assert measure_all(pool, checkpoint, prefills) == measure_here(checkpoint, prefills)
+        assert list_faults(tmp_path) == []
+        assert pool.trouble is None
+
+
+@pytest.mark.parametrize("kind", ["die before", "memory", "broken"])
+def test_a_request_that_breaks_whoever_has_it_stops_no_other(tmp_path, checkpoint, prefills, kind):
+    with open_faulty(tmp_path) as pool:
+        forward = pool.load(GENESIS, checkpoint.digest).get_forward(1_024)
+        put_faults(tmp_path, kind, kind, kind)
+        with pytest.raises(BrokenForwardError):
+            forward.measure(*prefills[0])
+        for path in tmp_path.glob("[0-9]*"):  # what raises costs no second worker
+            path.unlink()
+        assert measure_all(pool, checkpoint, prefills) == measure_here(checkpoint, prefills)
+        assert pool.trouble is None
+
+
+def test_a_device_that_vanishes_is_left_out_and_comes_back(tmp_path, checkpoint, prefills):
+    expected = measure_here(checkpoint, prefills)
+    with open_faulty(tmp_path, retry_s=0.2) as pool:
+        assert measure_all(pool, checkpoint, prefills) == expected
+        gone = tmp_path / "gone-worker 1 on cpu"
+        gone.touch()
+        for _ in range(3):
+            assert measure_all(pool, checkpoint, prefills) == expected
+        wait_until(lambda: pool.trouble is not None)
+        assert pool.trouble == (
+            "1 of 2 workers are left out until they are back: worker 1 on cpu: device cuda:7 is "
+            "not here: this machine has one card, cuda:0; the rest goes on"
+        )
+        assert [worker["lack"] is None for worker in pool.describe()] == [True, False]
+        gone.unlink()
+        wait_until(lambda: pool.trouble is None)
+        assert measure_all(pool, checkpoint, prefills) == expected
+
+
+def test_none_left_is_our_own_lack(tmp_path, checkpoint, prefills):
+    with open_faulty(tmp_path, retry_s=0.2) as pool:
+        forward = pool.load(GENESIS, checkpoint.digest).get_forward(1_024)
+        for number in range(2):
+            (tmp_path / f"gone-worker {number} on cpu").touch()
+        said = r"no worker is left to judge: worker . on cpu: device cuda:7 is not here"
+        with pytest.raises(WorkerError, match=said):
+            forward.measure(*prefills[0])
+        for path in tmp_path.glob("gone*"):
+            path.unlink()
+        wait_until(lambda: pool.trouble is None)
+        assert measure_all(pool, checkpoint, prefills) == measure_here(checkpoint, prefills)
+
+
+def test_a_device_that_is_named_and_not_there():
+    named = [CPU, WorkerSettings(device="cuda:99")]
+    said = r"device cuda:99 (is not here|cannot be used)"
+    with pytest.raises(DeviceError, match=said), open_workers(named):
+        pass
+
+
+def test_closing_waits_for_no_request(tmp_path, checkpoint, prefills):
+    with open_faulty(tmp_path, count=1) as pool, ThreadPoolExecutor(1) as beside:
+        forward = pool.load(GENESIS, checkpoint.digest).get_forward(1_024)
+        put_faults(tmp_path, "hang")
+        asked = beside.submit(forward.measure, *prefills[0])
+        wait_until(lambda: not list_faults(tmp_path))
+        (pid,) = get_pids(pool)
+        began = time.monotonic()
+        pool.close()
+        with pytest.raises(WorkerError, match="closed"):
+            asked.result()
+        assert time.monotonic() - began < 1.0
+        assert not is_alive(pid)
+
+
+_PARENT = """
+import time
+from assay.inference.workers.worker_pool import WorkerSettings, open_workers
+with open_workers([WorkerSettings()] * 2) as pool:
+    print(*(worker["pid"] for worker in pool.describe()), flush=True)
+    time.sleep(3_600)
+"""
+
+
+def test_workers_end_with_their_parent():
+    with subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE) as parent:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        assert all(map(is_alive, pids))
+        parent.kill()
+    wait_until(lambda: not any(map(is_alive, pids)))
