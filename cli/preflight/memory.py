@@ -10,7 +10,8 @@ from typing import Any
 
 from assay.artifacts.checkpoints.checkpoint_folder import OPENED_MAX
 from assay.inference import Checkpoint
-from assay.inference.reference import BATCH_TOKENS_MAX, LOGIT_ELEMENTS_MAX
+from assay.inference.reading import BATCH_TOKENS_MAX
+from assay.inference.reference import LOGIT_ELEMENTS_MAX
 from assay.protocol.parameters import Work
 from assay.training import LearnConfig
 
