@@ -16,7 +16,7 @@ from figures import Figure, measure, measure_together, report
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from assay.inference import make_model
-from assay.inference.reference import CausalModel
+from assay.inference.reading import CausalModel
 from assay.inference.split import multiply_split
 
 THREADS = 2

@@ -18,7 +18,9 @@ from assay.inference import (
     Request,
     Rules,
     load_checkpoint,
+    make_model,
 )
+from assay.inference.implementations import DEFAULT_IMPLEMENTATION
 from assay.protocol import Domain, hash_fields
 from assay.protocol.manifest import Calibration
 from assay.protocol.parameters import SMALL_MODEL_TESTS
@@ -147,7 +149,7 @@ def make_random_work(
     narrow = model if drafter_dtype == model.dtype else _copy_as(model, drafter_dtype)
     return GroupWork(
         drafter=narrow,
-        reference=Reference(model, drawable, 1_024),
+        reference=Reference(make_model(model, DEFAULT_IMPLEMENTATION), drawable, 1_024),
         group=GroupRequest(
             tuple(generator.integers(0, config.vocab_size, 64).tolist()),
             tuple(hash_fields(Domain.ROLLOUT, bytes([r])) for r in range(rollouts)),

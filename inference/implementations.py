@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from assay.inference.memory_plan import MemoryPlan
-from assay.inference.passages import Passage
+from assay.inference.packing import PACKED_ATTENTION, Packing
 from assay.inference.precision import require_exact_products
-from assay.inference.reference import CausalModel, Reference
+from assay.inference.reading import Batch, CausalModel, read_alone
+from assay.inference.reference import Reference
 from assay.inference.split import SplitModel, States
 from assay.protocol.errors import OperatorError
 
@@ -46,24 +47,37 @@ def make_twin(model: PreTrainedModel, attention: str) -> PreTrainedModel:
     return twin
 
 
+def make_packing_twin(model: PreTrainedModel) -> PreTrainedModel:
+    """The same parameters, and attention by torch's own for sequences in one row."""
+    twin: Any = make_twin(model, PACKED_ATTENTION)
+    twin.packs = True
+    packing: PreTrainedModel = twin
+    return packing
+
+
 class RoundedModel:
     """The model in bf16 throughout, as an engine would serve it: not a reference."""
 
     dtype = torch.float32  # of what it gives
+    packs = True
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._rounded: Any = copy.deepcopy(model).bfloat16()
+        self._rounded.set_attn_implementation(PACKED_ATTENTION)
         self.config = model.config
         self.device = model.device
 
     def model(
         self,
         input_ids: Tensor,
-        past_key_values: DynamicCache | None = None,
+        position_ids: Tensor | None = None,
+        packing: Packing | None = None,
         use_cache: bool = False,
     ) -> States:
         """As `SplitModel.model`."""
-        out = self._rounded.model(input_ids, past_key_values=past_key_values, use_cache=use_cache)
+        out = self._rounded.model(
+            input_ids, position_ids=position_ids, packing=packing, use_cache=use_cache
+        )
         return States(out.last_hidden_state.float())
 
     def lm_head(self, states: Tensor) -> Tensor:
@@ -74,7 +88,7 @@ class RoundedModel:
 #: Those that miners and validators may use; any two of them agree within the cap.
 PERMITTED = MappingProxyType[str, Callable[[PreTrainedModel], CausalModel]](
     {
-        "fp32-sdpa": lambda model: make_twin(model, "sdpa"),
+        "fp32-sdpa": make_packing_twin,
         "fp32-eager": lambda model: make_twin(model, "eager"),
         "split3": SplitModel,
     }
@@ -113,8 +127,7 @@ def make_model(model: PreTrainedModel, implementation: str) -> CausalModel:
 class PlainReference(Reference):
     """The reference at its plainest: one completion at a time, its prompt read with it.
 
-    A second opinion on what a batched prefill with a shared prompt found: other shapes, and no
-    cache.
+    A second opinion on what a packed prefill with a shared prompt found: other shapes.
     """
 
     def _iterate_states(
@@ -122,7 +135,5 @@ class PlainReference(Reference):
         prompts: Sequence[Sequence[int]],
         completions: Sequence[NDArray[np.uint32]],
         plan: MemoryPlan,
-    ) -> Iterator[tuple[list[int], list[Tensor]]]:
-        for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-            passage = Passage(tuple(prompt), tuple(completion.tolist()))
-            yield from (([index], states) for _, states in self._iterate_whole([passage], plan))
+    ) -> Iterator[Batch]:
+        return read_alone(self.model, prompts, [completion.tolist() for completion in completions])

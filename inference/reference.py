@@ -4,63 +4,28 @@ What this does not know: who generated the tokens, with which engine, in which p
 batch. It says what the model itself would have drawn at every position, and how far the claim is
 from it. Specification, sections 3, 5 and 6.
 
-What it costs: a prompt that several completions share is computed once, or, where it fits the
-padding of its completions, within their pass. Completions whose lengths round up to the same
-multiple of 64 are prefilled together and with no others, so short ones do not pay for long ones,
-and what is measured of one depends on its company in the last bits of a matrix product only.
-How much is computed together is the memory plan's. One [tokens, vocabulary] array lives at once, of
-4 bytes an element; where nothing compiles (`assay.inference.sampler`) it is two on a CPU, and 40
-bytes an element more on a card.
+What it costs: each token of a completion once, and a prompt that several completions share once
+(`assay.inference.reading`). How much is computed together is the memory plan's. One [tokens,
+vocabulary] array lives at once, of 4 bytes an element; where nothing compiles
+(`assay.inference.sampler`) it is two on a CPU, and 40 bytes an element more on a card.
 """
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import DynamicCache
 
 from assay.inference.memory_plan import MemoryBudget, MemoryPlan
 from assay.inference.passages import Passage
+from assay.inference.reading import Batch, read
+from assay.inference.reading import CausalModel as CausalModel
 from assay.inference.row_statistics import RowMeter
 from assay.inference.sampler import KeyedSampler, make_keys
 from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Measurement, Projection
-
-#: Completions are right-padded to a multiple of this many tokens: kernels see few shapes.
-PAD_TOKENS = 64
-
-
-class CausalModel(Protocol):
-    """A causal model as `Reference` drives it: Hugging Face's Qwen2, Qwen3, Llama; `SplitModel`.
-
-    Its `.model(input_ids, past_key_values=…, use_cache=…)` gives normed states [B, T, H] as
-    `.last_hidden_state`, its `.lm_head(states)` logits.
-    """
-
-    @property
-    def config(self) -> Any:
-        """Hugging Face's."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of states and logits: float32."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where token ids are expected."""
-
-    @property
-    def model(self) -> Any:
-        """See above."""
-
-    @property
-    def lm_head(self) -> Any:
-        """See above."""
 
 
 class Reference:
@@ -133,16 +98,20 @@ class Reference:
     def compute_states(self, passages: Sequence[Passage]) -> list[Tensor]:
         """The state that drew each token of a completion, float32 [T, H] a passage.
 
-        Prompts differ here and nothing is shared: whole passages, right-padded, in batches.
+        Nothing is shared: whole passages.
 
         Raises:
             DeviceError: as `measure`.
         """
+        prompts = [passage.prompt for passage in passages]
+        completions = [passage.completion for passage in passages]
 
         def compute(plan: MemoryPlan) -> list[Tensor]:
             states: dict[int, Tensor] = {}
             with torch.inference_mode():
-                for chosen, found in self._iterate_whole(passages, plan):
+                for chosen, found in read(
+                    self.model, prompts, completions, plan.tokens, share=False
+                ):
                     states |= zip(chosen, found, strict=True)
             return [states[i] for i in range(len(passages))]
 
@@ -159,67 +128,10 @@ class Reference:
         prompts: Sequence[Sequence[int]],
         completions: Sequence[NDArray[np.uint32]],
         plan: MemoryPlan,
-    ) -> Iterator[tuple[list[int], list[Tensor]]]:
+    ) -> Iterator[Batch]:
         """Batches of (indices of completions, states [T, H] of each)."""
-        sharing: dict[tuple[int, ...], list[int]] = {}
-        for i, prompt in enumerate(prompts):
-            sharing.setdefault(tuple(prompt), []).append(i)
-        whole: list[int] = []
-        for prompt, members in sharing.items():
-            rows = [completions[i] for i in members]
-            if len(members) == 1 or _fits_padding(prompt, rows):
-                whole += members
-                continue
-            for chosen, states in self._iterate_shared(prompt, rows, plan):
-                yield [members[i] for i in chosen], states
-        whole.sort()
-        passages = [Passage(tuple(prompts[i]), tuple(completions[i].tolist())) for i in whole]
-        for chosen, states in self._iterate_whole(passages, plan):
-            yield [whole[i] for i in chosen], states
-
-    def _iterate_shared(
-        self, prompt: Sequence[int], completions: Sequence[NDArray[np.uint32]], plan: MemoryPlan
-    ) -> Iterator[tuple[list[int], list[Tensor]]]:
-        """The same of completions of one prompt, which is computed once."""
-        device = self.model.device
-        prefix = DynamicCache(config=self.model.config)
-        if len(prompt) > 1:
-            shared = torch.tensor([prompt[:-1]], device=device)
-            self.model.model(shared, past_key_values=prefix, use_cache=True)
-        for chosen, padded in iterate_buckets([len(c) for c in completions], plan.tokens):
-            rows = torch.zeros((len(chosen), padded), dtype=torch.int64)
-            rows[:, 0] = prompt[-1]  # draws the first token; the last token draws nothing
-            for row, i in zip(rows, chosen, strict=True):
-                row[1 : len(completions[i])] = torch.from_numpy(
-                    completions[i][:-1].astype(np.int64)
-                )
-            cache = copy.deepcopy(prefix)
-            if len(prompt) > 1:
-                cache.batch_repeat_interleave(len(chosen))
-            out = self.model.model(rows.to(device), past_key_values=cache, use_cache=True)
-            states = out.last_hidden_state
-            yield (
-                chosen,
-                [state[: len(completions[i])] for state, i in zip(states, chosen, strict=True)],
-            )
-
-    def _iterate_whole(
-        self, passages: Sequence[Passage], plan: MemoryPlan
-    ) -> Iterator[tuple[list[int], list[Tensor]]]:
-        """The same of whole passages, each with a prompt of its own."""
-        for chosen, padded in iterate_buckets(
-            [len(p.prompt) + len(p.completion) for p in passages], plan.tokens
-        ):
-            rows = torch.zeros((len(chosen), padded), dtype=torch.int64)
-            for row, i in zip(rows, chosen, strict=True):
-                whole = passages[i].prompt + passages[i].completion
-                row[: len(whole)] = torch.tensor(whole)
-            out = self.model.model(rows.to(self.model.device), use_cache=False)
-            states = []
-            for state, i in zip(out.last_hidden_state, chosen, strict=True):
-                first = len(passages[i].prompt) - 1
-                states.append(state[first : first + len(passages[i].completion)])
-            yield chosen, states
+        rows = [completion.tolist() for completion in completions]
+        return read(self.model, prompts, rows, plan.tokens)
 
     def _measure_rows(
         self, rows: "Rows", project: "SketchBuilder", lengths: Sequence[int], plan: MemoryPlan
@@ -246,30 +158,10 @@ class Reference:
         return found.margins, found.best, found.gini, found.logprobs, sketch
 
 
-def _fits_padding(prompt: Sequence[int], completions: Sequence[NDArray[np.uint32]]) -> bool:
-    """Whether no completion is padded to more tokens when its prompt stands before it."""
-    return all(
-        -(-(len(prompt) + len(completion)) // PAD_TOKENS) == -(-len(completion) // PAD_TOKENS)
-        for completion in completions
-    )
-
-
 def _name_work(prompts: Sequence[Sequence[int]], completions: Sequence[NDArray[np.uint32]]) -> str:
     pairs = zip(prompts, completions, strict=True)
     longest = max((len(prompt) + len(tokens) for prompt, tokens in pairs), default=0)
     return f"{len(completions)} completions, the longest of {longest} tokens with its prompt"
-
-
-def iterate_buckets(lengths: Sequence[int], tokens_max: int) -> Iterator[tuple[list[int], int]]:
-    """Batches of (indices, padded length): rows that round up to the same multiple of
-    `PAD_TOKENS`, within so many tokens, shortest first."""
-    buckets: dict[int, list[int]] = {}
-    for i, length in enumerate(lengths):
-        buckets.setdefault(-(-length // PAD_TOKENS) * PAD_TOKENS, []).append(i)
-    for padded, members in sorted(buckets.items()):
-        batch = max(1, tokens_max // padded)
-        for start in range(0, len(members), batch):
-            yield members[start : start + batch], padded
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import DynamicCache
 
+from assay.inference.packing import Packing, attend_packed
 from assay.inference.precision import require_exact_products
 from assay.inference.sampler import load_kernels, to_arrays
 
@@ -91,6 +91,7 @@ class SplitModel:
     """
 
     dtype = torch.float32
+    packs = True
 
     def __init__(self, model: Any, terms: int = EXACT_TERMS) -> None:
         _require_supported(model)
@@ -110,24 +111,28 @@ class SplitModel:
     def model(
         self,
         input_ids: Tensor,
-        past_key_values: DynamicCache | None = None,
+        position_ids: Tensor | None = None,
+        packing: Packing | None = None,
         use_cache: bool = False,
     ) -> States:
-        """Normed last states of int64 [B, T], which continue what the cache holds, if any.
+        """Normed last states of int64 [B, T]: float32 [B, T, H].
 
-        Rows are right-padded, so that what is padding is never seen by what is not.
+        Args:
+            position_ids: int64 [1, T], with a packing; else positions ascend from 0.
+            packing: of the sequences in each row. None: each row is one, right-padded, so that
+                what is padding is never seen by what is not.
+            use_cache: taken for Hugging Face's sake; there is none.
         """
-        past = past_key_values.get_seq_length() if past_key_values is not None else 0
         x = functional.embedding(input_ids, self._embedding).float()
-        positions = torch.arange(past, past + input_ids.shape[1], device=input_ids.device)
-        cos, sin = self._rotary(x, positions[None])
-        for number, layer in enumerate(self.layers):
+        if position_ids is None:
+            position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
+        cos, sin = self._rotary(x, position_ids)
+        for layer in self.layers:
             normed = _normalise(x, layer.attention_norm, self._epsilon)
             q, k, v = self._project(layer, normed)
             q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
-            if past_key_values is not None:
-                k, v = past_key_values.update(k, v, number)
-            x = x + self._multiply(_attend(q, k, v), layer.o, bias=layer.o_bias)
+            mixed = attend_packed(q, k, v, packing).transpose(1, 2).flatten(2)
+            x = x + self._multiply(mixed, layer.o, bias=layer.o_bias)
             normed = _normalise(x, layer.mlp_norm, self._epsilon)
             gate, up = multiply_split(normed, (layer.gate, layer.up), self._terms)
             x = x + self._multiply(layer.activate(gate).mul_(up), layer.down)
@@ -236,33 +241,6 @@ def _split_on_cpu(rows: Tensor, terms: int) -> Sequence[Tensor]:
     found = rows.new_empty(terms, *rows.shape)
     kernels.split_floats(*to_arrays(rows.flatten(), found.view(terms, -1)))
     return found.unbind()
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention in fp32: the queries are the last T of the keys' positions.
-
-    torch's own, which keeps no table of scores. Its path for fp32 on a card serves no shared key
-    heads: there each is repeated for its queries.
-
-    Args:
-        q: [B, heads, T, width].
-        k, v: [B, key heads, S, width]; each key head serves heads / key heads queries.
-
-    Returns:
-        [B, T, heads · width].
-    """
-    tokens, seen = q.shape[2], k.shape[2]
-    repeats = q.shape[1] // k.shape[1]
-    if q.is_cuda and repeats > 1:
-        k, v = (x.repeat_interleave(repeats, dim=1) for x in (k, v))
-    visible = None
-    if tokens < seen:  # `is_causal` would count from the first key
-        places = torch.arange(seen, device=q.device)
-        visible = places <= places[seen - tokens :, None]
-    mixed = functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=visible, is_causal=visible is None, enable_gqa=k.shape[1] < q.shape[1]
-    )
-    return mixed.transpose(1, 2).flatten(2)
 
 
 def _normalise(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:

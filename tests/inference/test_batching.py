@@ -6,9 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from assay.inference import GroupRequest, Passage, Request
-from assay.inference.memory_plan import ELEMENTS_MAX_CPU, TOKENS_MAX, MemoryBudget, MemoryPlan
-from assay.inference.reference import PAD_TOKENS, iterate_buckets
+from assay.inference import GroupRequest, Passage, Reference, Request, make_model
+from assay.inference.memory_plan import ELEMENTS_MAX_CPU, MemoryBudget, MemoryPlan
+from assay.inference.packing import make_packing
+from assay.inference.reading import make_packs
+from assay.verification import Projection
 
 LENGTHS = [3, 200, 64, 65, 3, 129, 1, 190]
 
@@ -48,32 +50,76 @@ def is_near(a, b):
     )
 
 
-def test_short_completions_do_not_pay_for_long_ones(checkpoint, projection, group, shapes):
+def test_every_token_is_read_once_and_nothing_is_padded(checkpoint, projection, group, shapes):
+    """The prompt without its last token, and of each completion all but its last behind that."""
     request, completions = group
     checkpoint.get_reference(1_024).measure(
         [request.prompt] * len(completions), completions, request.seeds, projection
     )
-    prompt, *batches = shapes
-    assert prompt == (1, len(request.prompt) - 1)  # once, for all batches
-    assert batches == [(4, 64), (1, 128), (2, 192), (1, 256)]
+    assert shapes == [(1, len(request.prompt) - 1 + sum(LENGTHS))]
 
 
-def test_a_prompt_that_fits_the_padding_takes_no_pass_of_its_own(
-    checkpoint, projection, group, shapes
-):
-    """And what is measured is what a shared prompt gives: the last of `few` does not fit."""
+def test_prompts_are_shared_by_whoever_has_them(checkpoint, projection, group, requests, shapes):
+    """In one pass, and what is measured is what each gives alone with its own prompt."""
+    request, completions = group
+    prompts = [request.prompt, requests[1].prompt, request.prompt, requests[2].prompt]
+    reference = checkpoint.get_reference(1_024)
+    together = reference.measure(prompts, completions[:4], request.seeds[:4], projection)
+    lengths = [len(request.prompt), len(requests[1].prompt), len(requests[2].prompt)]
+    assert shapes == [(1, sum(lengths) - 3 + sum(LENGTHS[:4]))]
+    for i, prompt in enumerate(prompts):
+        (alone,) = reference.measure([prompt], [completions[i]], [request.seeds[i]], projection)
+        assert is_near(alone, together[i])
+
+
+def test_a_prompt_of_one_token(checkpoint, projection, group, shapes):
+    """Nothing stands before its completions."""
     request, completions = group
     reference = checkpoint.get_reference(1_024)
-    room = PAD_TOKENS - len(request.prompt)
-    few = [completions[1][:room], completions[0], completions[1][: room + 1]]
-    apart = reference.measure([request.prompt] * len(few), few, request.seeds[:3], projection)
-    assert shapes == [(1, len(request.prompt) - 1), (3, 64)]
-    shapes.clear()
-    whole = reference.measure(
-        [request.prompt] * len(few[:2]), few[:2], request.seeds[:2], projection
+    prompt = request.prompt[:1]
+    together = reference.measure([prompt] * 3, completions[:3], request.seeds[:3], projection)
+    assert shapes == [(1, sum(LENGTHS[:3]))]
+    for i, found in enumerate(together):
+        (alone,) = reference.measure([prompt], [completions[i]], [request.seeds[i]], projection)
+        assert is_near(alone, found)
+
+
+def test_packed_and_alone_are_the_same(checkpoint, projection, group):
+    """Of every permitted implementation: that which packs nothing is the plainest."""
+    request, completions = group
+    given = [request.prompt] * len(completions), completions, request.seeds, projection
+    alone = checkpoint.get_reference(1_024, "fp32-eager").measure(*given)
+    for name in ("fp32-sdpa", "split3"):
+        packed = checkpoint.get_reference(1_024, name).measure(*given)
+        assert all(is_near(a, b) for a, b in zip(packed, alone, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
+def test_windows_slide_in_packs_too(make_random_model, kind):
+    """Some layers see 16 tokens: packed as alone, prompts and completions longer and shorter."""
+    windows = {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}
+    model = make_random_model(kind, 64, 3, **windows)
+    assert "sliding_attention" in model.config.layer_types
+    prompts = [tuple(range(n)) for n in (5, 40, 40, 1)]
+    passages = [
+        Passage(p, tuple(range(7, 7 + n))) for p, n in zip(prompts, LENGTHS[:4], strict=True)
+    ]
+    drawable = np.ones(512, bool)
+    alone, packed = (
+        Reference(make_model(model, name), drawable, 1_024) for name in ("fp32-eager", "fp32-sdpa")
     )
-    assert shapes == [(2, 64)]
-    assert all(is_near(a, b) for a, b in zip(whole, apart[:2], strict=True))
+    pairs = zip(alone.compute_states(passages), packed.compute_states(passages), strict=True)
+    assert all((a - b).abs().max() < 1e-5 for a, b in pairs)
+    seeds = [bytes([i]) * 32 for i in range(4)]
+    completions = [np.array(p.completion, np.uint32) for p in passages]
+    given = (
+        prompts,
+        completions,
+        seeds,
+        Projection(np.ones((64, 2), np.float32), np.zeros(64, np.float32), 8.0),
+    )
+    for a, b in zip(alone.measure(*given), packed.measure(*given), strict=True):
+        assert is_near(a, b)
 
 
 def test_one_completion_is_measured_the_same_in_any_company(checkpoint, projection, group):
@@ -93,15 +139,31 @@ def test_one_completion_is_measured_the_same_in_any_company(checkpoint, projecti
         assert is_near(alone, turned[-1 - i])
 
 
-def test_batches_are_within_their_bound_and_hold_every_row_once():
+def test_packs_are_within_their_bound_and_hold_every_token_once():
     rng = np.random.default_rng(0)
-    lengths = rng.integers(1, 5_000, 3_000).tolist()
-    buckets = list(iterate_buckets(lengths, TOKENS_MAX))
-    assert sorted(i for members, _ in buckets for i in members) == list(range(len(lengths)))
-    for members, padded in buckets:
-        assert len(members) * padded <= TOKENS_MAX
-        assert all(padded - PAD_TOKENS < lengths[i] <= padded for i in members)
-    assert list(iterate_buckets([TOKENS_MAX * 2], TOKENS_MAX)) == [([0], TOKENS_MAX * 2)]
+    completions = [list(range(n)) for n in rng.integers(1, 5_000, 300).tolist()]
+    prompts = [[7] * int(n) for n in rng.integers(1, 400, 300) // 8 * 8 + 1]
+    packs = list(make_packs(prompts, completions, 4_000))
+    assert sorted(i for pack in packs for i in pack.indices) == list(range(300))
+    for pack in packs:
+        assert len(pack.tokens) <= 4_000 or len(pack.indices) == 1
+        assert sum(length for length, _ in pack.lengths) == len(pack.tokens)
+        for index, rows in zip(pack.indices, pack.rows, strict=True):
+            own = [prompts[index][-1], *completions[index][:-1]]
+            assert pack.tokens[rows] == own
+        segments = make_packing(pack.lengths).segments
+        reads = [s.end - s.start for s in segments]
+        shared = {(s.shared_start, s.shared_end) for s in segments if s.first}
+        assert len(reads) == len(pack.indices) + len(shared)  # a prompt at most once
+
+
+def test_what_is_not_shared_is_read_with_each():
+    (pack,) = make_packs([[1, 2, 3]] * 2, [[4, 5], [6]], share=False)
+    assert pack.tokens == [1, 2, 3, 4, 1, 2, 3]
+    assert (pack.lengths, pack.rows) == ([(4, None), (3, None)], [slice(2, 4), slice(6, 7)])
+    (pack,) = make_packs([[1, 2, 3]] * 2, [[4, 5], [6]])
+    assert pack.tokens == [1, 2, 3, 4, 3]
+    assert (pack.lengths, pack.rows) == ([(2, None), (2, 0), (1, 0)], [slice(2, 4), slice(4, 5)])
 
 
 def test_chunks_of_the_output_head_change_nothing(checkpoint, projection, group):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from assay.inference import DraftCount, Drafter, Request, generate_groups
-from assay.inference.reference import PAD_TOKENS
+from assay.inference.reading import PAD_TOKENS
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 
 

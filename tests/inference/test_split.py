@@ -6,9 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from assay.inference import split
+from assay.inference.packing import make_packing
 from assay.inference.split import SplitModel, multiply_on_card, multiply_split, split_terms
 from tests.inference.products import RecordedProducts
 
@@ -86,21 +87,24 @@ def test_harsh_models_tell_two_terms_from_three(make_random_model, hidden):
 
 
 def test_a_shared_prompt_is_read_once(make_random_model, monkeypatch):
-    """States after a cache are those of the whole sequence; blocks of rows change nothing."""
+    """States behind a shared prompt are those of the whole sequence; blocks of rows change
+    nothing."""
     model = SplitModel(make_random_model("qwen3", 64, 3))
     ids = torch.randint(0, 512, (1, 80), generator=torch.Generator().manual_seed(2))
+    rest, other = ids[:, 30:], ids[:, 30:].clone()
+    other[0, 20:] = 7  # what follows is never seen by what comes before
+    packing = make_packing([(30, None), (50, 0), (50, 0), (50, 0)])
     with torch.inference_mode():
         whole = model.model(ids).last_hidden_state
-        cache = DynamicCache(config=model.config)
-        model.model(ids[:, :30], past_key_values=cache, use_cache=True)
-        cache.batch_repeat_interleave(3)
-        rows = ids[:, 30:].repeat(3, 1)
-        rows[1, 20:] = 7  # what follows is never seen by what comes before
-        after = model.model(rows, past_key_values=cache, use_cache=True).last_hidden_state
-        assert (after[0] - whole[0, 30:]).abs().max() < 1e-5
-        assert torch.equal(after[0], after[2])
-        assert torch.equal(after[1, :20], after[0, :20])
-        assert not torch.equal(after[1, 20:], after[0, 20:])
+        row = torch.cat([ids[:, :30], rest, other, rest], dim=1)
+        positions = packing.make_positions(ids.device)
+        packed = model.model(row, position_ids=positions, packing=packing).last_hidden_state[0]
+        prompt, first, second, third = packed.split([30, 50, 50, 50])
+        assert (prompt - whole[0, :30]).abs().max() < 1e-5
+        assert (first - whole[0, 30:]).abs().max() < 1e-5
+        assert (first - third).abs().max() < 1e-5
+        assert (second[:20] - first[:20]).abs().max() < 1e-5
+        assert (second[20:] - first[20:]).abs().max() > 1e-2
         monkeypatch.setattr(split, "_CPU_ELEMENTS", 1 << 10)
         assert (model.model(ids).last_hidden_state - whole).abs().max() < 1e-5
 
@@ -126,13 +130,13 @@ def test_bf16_weights_are_those_of_fp32_bit_for_bit(make_random_model, monkeypat
 
 
 def test_no_table_of_scores_is_made(make_random_model):
-    """Attention is one call a layer, whether keys are cached or shared, or not."""
+    """Attention is one call a layer and sequence, whether a prompt is shared, or keys, or not."""
     for changes in ({}, {"num_key_value_heads": 4}):
         model = SplitModel(make_random_model("qwen2", 64, 3, **changes))
-        cache = DynamicCache(config=model.config)
+        packing = make_packing([(20, None), (30, 0)])
+        positions = packing.make_positions(torch.device("cpu"))
         with RecordedProducts() as products, torch.no_grad():  # torch's choice shows
-            model.model(torch.arange(50)[None], past_key_values=cache, use_cache=True)
-            model.model(torch.arange(30)[None], past_key_values=cache, use_cache=True)
+            model.model(torch.arange(50)[None], position_ids=positions, packing=packing)
         attention = [call.name for call in products.made if "attention" in call.name]
         assert attention == ["_scaled_dot_product_flash_attention_for_cpu"] * 6
         assert not any("bmm" in call.name for call in products.made)
