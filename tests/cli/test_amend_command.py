@@ -3,6 +3,8 @@
 import json
 from contextlib import nullcontext
 from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import pytest
@@ -66,8 +68,9 @@ class Net:
 
 
 @pytest.fixture
-def net(tmp_path, monkeypatch):
-    return Net(tmp_path, monkeypatch)
+def net(monkeypatch):
+    with TemporaryDirectory() as folder:  # pytest's are too long for a locator
+        yield Net(Path(folder), monkeypatch)
 
 
 @pytest.fixture

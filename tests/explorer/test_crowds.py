@@ -113,6 +113,7 @@ def test_weights_that_are_kept_go_while_others_read_them(monkeypatch):
     nothing = dict.fromkeys(
         (
             "commands",
+            "history",
             "ledger_link",
             "contract",
             "trainer",
