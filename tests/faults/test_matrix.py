@@ -129,7 +129,7 @@ def test_a_bad_day(play: Play, undisturbed: Outcome) -> None:
             ("chain", "garbage"),
             ("checkpoints", "redirect"),
         ],
-        FAULT_TIMING.audit_offset + 2: [("submissions", "stall")],
+        FAULT_TIMING.sample_offset + 1: [("submissions", "stall")],
         FAULT_TIMING.verdict_end + 1: [("chain", "deaf")],
     }
     outcome, weather = play(plan, True)
