@@ -3,6 +3,7 @@ weights, and what generating and verifying one group takes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -72,6 +73,16 @@ def make_random_model(config: Qwen2Config, device: str = "cpu") -> PreTrainedMod
     return model.eval().requires_grad_(False)
 
 
+class GroupTimes(NamedTuple):
+    """Seconds to verify, to verify where no two rollouts share a prompt, to generate in one batch,
+    and to generate one by one."""
+
+    verified: float
+    apart: float
+    batched: float
+    one_by_one: float
+
+
 @dataclass(frozen=True)
 class GroupWork:
     """One group of full-length completions, to generate and to verify.
@@ -91,8 +102,7 @@ class GroupWork:
     tokens: int
     alone: int
 
-    def measure(self, repeats: int) -> tuple[float, float, float]:
-        """Seconds to verify, to generate in one batch, and to generate one by one."""
+    def measure(self, repeats: int) -> GroupTimes:
         rules = Rules(self.temperature, (), self.tokens)  # nothing ends a completion early
         drafter = Drafter(self.drafter, self.drawable, rules)
         requests = [Request(self.group.prompt, seed) for seed in self.group.seeds]
@@ -102,20 +112,23 @@ class GroupWork:
             drafter.draft(requests)
             _wait(self.drafter)
 
-        def verify() -> None:
-            self._verify(completions)
+        def verify(prompts: Sequence[Sequence[int]]) -> None:
+            self._verify(prompts, completions)
             _wait(self.drafter)
 
-        verified, batched = measure_together([verify, generate], repeats)
+        shared = [self.group.prompt] * len(completions)
+        # of one length: each begins with a token of its own
+        apart = [(i, *self.group.prompt[1:]) for i in range(len(completions))]
+        verified, alone, batched = measure_together(
+            [lambda: verify(shared), lambda: verify(apart), generate], repeats
+        )
         few = requests[: self.alone]
         one_by_one = measure(lambda: [drafter.draft([r]) for r in few], repeats=1, warmups=0)
-        return verified, batched, one_by_one * len(requests) / len(few)
+        return GroupTimes(verified, alone, batched, one_by_one * len(requests) / len(few))
 
-    def _verify(self, completions: Sequence[np.ndarray]) -> None:
+    def _verify(self, prompts: Sequence[Sequence[int]], completions: Sequence[np.ndarray]) -> None:
         """All that the judge does with one group after its structure."""
-        measured = self.reference.measure(
-            [self.group.prompt] * len(completions), completions, self.group.seeds, self.projection
-        )
+        measured = self.reference.measure(prompts, completions, self.group.seeds, self.projection)
         for m in measured:
             judge_sketch(m.sketch, m.sketch, SMALL_MODEL_TESTS)
             judge_sampling(m.margins, m.gini, self.calibration, SMALL_MODEL_TESTS, self.temperature)

@@ -32,8 +32,16 @@ _LOWEST = tl.constexpr(-(1 << 62))
 #: Adding and subtracting it rounds a float64 below 2^51 to an integer, half to even.
 _ROUNDER = tl.constexpr(1.5 * 2.0**52)
 _ROUNDED_MAX = tl.constexpr(2.0**51)
-#: Arguments that stay arguments where they happen to be 1 or a multiple of 16: fewer compilations.
-_VARYING = ("blocks", "temperature", "token_unit", "token_max")
+#: One compilation for all numbers of rows, and one order of sums: these arguments stay arguments
+#: where they happen to be 1 or a multiple of 16, and these addresses are not asked for theirs.
+_VARYING = {
+    "do_not_specialize": ("blocks", "temperature", "token_unit", "token_max"),
+    "do_not_specialize_on_alignment": (
+        *("keys", "positions", "tokens"),
+        *("tops", "magnitudes", "maxima", "totals", "squares"),
+        *("ids", "scores", "margins", "gini", "logprobs"),
+    ),
+}
 
 
 class Bound(NamedTuple):
@@ -104,7 +112,7 @@ def _score(logit, word, wanted, table, temperature):  # type: ignore[no-untyped-
     return fixed + ((gumbel * temperature) >> 10)
 
 
-@triton.jit(do_not_specialize=_VARYING)
+@triton.jit(**_VARYING)
 def scan_blocks(  # type: ignore[no-untyped-def]
     logits, stride, drawable, keys, positions, vocabulary, blocks, start, slope,
     tops, magnitudes, maxima, totals, squares, SIZE: tl.constexpr, SUMS: tl.constexpr,
@@ -182,7 +190,7 @@ def _settle_claim(  # type: ignore[no-untyped-def]
     tl.store(logprobs + row, tl.where(closed, token_max, units.to(tl.int64)))
 
 
-@triton.jit(do_not_specialize=_VARYING)
+@triton.jit(**_VARYING)
 def settle_rows(  # type: ignore[no-untyped-def]
     logits, stride, drawable, keys, positions, vocabulary, blocks, start, slope, slack, table,
     temperature, tops, magnitudes, maxima, totals, squares, tokens, ids, scores, margins, gini,
@@ -323,7 +331,9 @@ class _Rows:
             "num_warps": _WARPS,
             "enable_fp_fusion": False,
         }
-        if self._rows:
+        if not self._rows:
+            return whole, gini, bits[:, 0]
+        with torch.cuda.device_of(bits):  # Triton launches on the current one
             scan_blocks[shape](*self._given, tops, bits, *sums, **settings)
             settle_rows[(self._rows,)](
                 *self._given,

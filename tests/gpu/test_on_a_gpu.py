@@ -18,6 +18,7 @@ from assay.inference import (
 )
 from assay.inference.folder import read_passages
 from assay.inference.implementations import PERMITTED
+from assay.inference.packing import make_packing
 from assay.inference.row_statistics import RowMeter
 from assay.inference.sampler import load_card_kernels, load_kernels
 from assay.protocol import Domain, hash_fields
@@ -219,6 +220,32 @@ def test_attention_of_split_products_keeps_no_scores():
         before = torch.cuda.memory_allocated()
         model.model(ids)
     assert torch.cuda.max_memory_allocated() - before < 1 << 29
+
+
+@pytest.mark.parametrize("name", ["fp32-sdpa", "split3"])
+def test_packed_sequences_are_those_read_alone(name):
+    """Of unequal lengths, some behind a shared prompt; 1e-5 is what fp32 sums differ by."""
+    model = make_model(build_model(256), name)
+    lengths = [(70, None), (33, 0), (200, 0), (1, 0), (130, None)]
+    packing = make_packing(lengths)
+    ids = torch.randint(0, 512, (1, sum(n for n, _ in lengths)), device="cuda")
+    with torch.inference_mode():
+        positions = packing.make_positions(ids.device)
+        packed = model.model(ids, position_ids=positions, packing=packing, use_cache=False)
+        for segment in packing.segments:
+            shared = ids[:, segment.shared_start : segment.shared_end]
+            row = torch.cat([shared, ids[:, segment.start : segment.end]], dim=1)
+            alone = model.model(row, use_cache=False).last_hidden_state[0, shared.shape[1] :]
+            found = packed.last_hidden_state[0, segment.start : segment.end]
+            assert (found - alone).abs().max() < 2e-5
+
+
+def test_a_second_card_draws_as_the_first():
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two cards")
+    rows = make_rows("normal", 5_003, 1_024)
+    first, second = (measure_on(torch.device(f"cuda:{i}"), rows, 1_024) for i in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_split_products_agree_with_the_cpus_reference_within_the_cap():

@@ -31,6 +31,7 @@ def run(*arguments, **environment):
     )
 
 
+@pytest.mark.slow
 def test_interpreted_they_are_the_rule():
     """Every case of `interpreted_kernels.py`."""
     pytest.importorskip("triton")
@@ -41,6 +42,7 @@ def test_interpreted_they_are_the_rule():
     assert "skipped" not in done.stdout
 
 
+@pytest.mark.slow
 def test_they_compile_for_cards(tmp_path):
     """For Ampere and Hopper, by the assembler that Triton brings."""
     pytest.importorskip("triton")
