@@ -8,9 +8,9 @@ from figures import Figure, measure_together, report
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from assay.inference import KeyedSampler, make_keys
-from assay.inference import sampler as sampler_module
-from assay.inference.row_statistics import RowMeter
-from assay.inference.sampler import load_card_kernels
+from assay.inference.draws import sampler as sampler_module
+from assay.inference.draws.row_statistics import RowMeter
+from assay.inference.draws.sampler import load_card_kernels
 from assay.protocol.draw import compute_slack, draw_token
 from assay.protocol.gumbel import BOUND_SLOPE, BOUND_START, FRACTION_BITS
 from assay.protocol.prf import compute_words

@@ -99,7 +99,7 @@ def describe_machine() -> dict[str, str]:
         names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         cpu = names[0].partition(":")[2].strip() if names else cpu
     # PyTorch, which not every script needs
-    from assay.inference.devices import CPU, examine_device, find_device
+    from assay.inference.placing.devices import CPU, examine_device, find_device
 
     card = find_device("auto")
     return {

@@ -9,7 +9,7 @@ from transformers import Qwen2Config
 from verify import compare
 from work import load_genesis, make_random_work
 
-from assay.inference.precision import require_exact_products
+from assay.inference.placing.precision import require_exact_products
 
 ROLLOUTS, TOKENS, ALONE = 16, 128, 2
 #: The shape of Qwen2-1.5B.

@@ -19,8 +19,8 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from assay.inference import Placement, Reference
 from assay.inference.checkpoint import FolderModels
 from assay.inference.folder import find_tensors
-from assay.inference.memory_plan import MemoryBudget, MemoryPlan, measure_shape, plan_memory
 from assay.inference.model_loading import load_model, read_tensors
+from assay.inference.placing.memory_plan import MemoryBudget, MemoryPlan, measure_shape, plan_memory
 from assay.verification import Projection
 
 THREADS = 2

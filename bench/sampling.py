@@ -6,7 +6,7 @@ import torch
 from figures import Figure, measure_together, report
 
 from assay.inference import KeyedSampler, make_keys
-from assay.inference.sampler import load_kernels
+from assay.inference.draws.sampler import load_kernels
 from assay.protocol.draw import draw_token, score_tokens
 from assay.protocol.gumbel import compute_gumbel
 from assay.protocol.hashing import Domain, hash_fields

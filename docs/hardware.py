@@ -11,8 +11,8 @@ from pathlib import Path
 from page_parts import fill, write_or_check
 
 from assay.cli.preflight.memory import estimate_memory
-from assay.inference.memory_plan import ModelShape
-from assay.inference.placement import Placement
+from assay.inference.placing.memory_plan import ModelShape
+from assay.inference.placing.placement import Placement
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
 from assay.training import LearnConfig
 

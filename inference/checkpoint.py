@@ -39,9 +39,9 @@ from assay.inference.implementations import (
     PlainReference,
     make_model,
 )
-from assay.inference.memory_plan import MemoryBudget, ModelShape, measure_shape, plan_memory
 from assay.inference.model_loading import load_model
-from assay.inference.placement import Placement
+from assay.inference.placing.memory_plan import MemoryBudget, ModelShape, measure_shape, plan_memory
+from assay.inference.placing.placement import Placement
 from assay.inference.reference import CausalModel, Reference
 from assay.protocol.encoding import read_json
 from assay.protocol.manifest import Calibration, Manifest

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from assay.inference.devices import DeviceError, explain_lack, free_memory, is_out_of_memory
-from assay.inference.sampler import KeyedSampler, make_keys
+from assay.inference.draws.sampler import KeyedSampler, make_keys
+from assay.inference.placing.devices import DeviceError, explain_lack, free_memory, is_out_of_memory
 
 
 @dataclass(frozen=True, slots=True)

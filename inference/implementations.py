@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assay.inference.memory_plan import MemoryPlan
 from assay.inference.packing import PACKED_ATTENTION, Packing
-from assay.inference.precision import require_exact_products
+from assay.inference.placing.memory_plan import MemoryPlan
+from assay.inference.placing.precision import require_exact_products
 from assay.inference.reading import Batch, CausalModel, read_alone
 from assay.inference.reference import Reference
 from assay.inference.split import SplitModel, States
@@ -114,7 +114,7 @@ def require_known(implementation: str) -> None:
 
 def make_model(model: PreTrainedModel, implementation: str) -> CausalModel:
     """A model over the weights of `model`, fp32 and in evaluation mode; `split3` takes bf16, too.
-    Turns off what would round its products (`assay.inference.precision`). Raises an
+    Turns off what would round its products (`assay.inference.placing.precision`). Raises an
     ImplementationError where there is none of that name, or it cannot run this architecture."""
     require_known(implementation)
     require_exact_products()

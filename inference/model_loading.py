@@ -15,7 +15,6 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, PreTrainedMode
 from transformers.utils import logging as transformers_logging
 
 from assay.inference.architecture import find_misfit
-from assay.inference.devices import explain_lack, is_out_of_memory
 from assay.inference.folder import (
     CONFIG_FILE,
     JSON_BYTES,
@@ -24,7 +23,8 @@ from assay.inference.folder import (
     copy_of,
     read_small_file,
 )
-from assay.inference.precision import require_exact_products
+from assay.inference.placing.devices import explain_lack, is_out_of_memory
+from assay.inference.placing.precision import require_exact_products
 from assay.protocol.encoding import read_json
 
 #: How safetensors reads: mapped into memory, each tensor leaves two Python integers behind for good

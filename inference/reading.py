@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from assay.inference.memory_plan import TOKENS_MAX
 from assay.inference.packing import make_packing
+from assay.inference.placing.memory_plan import TOKENS_MAX
 
 #: What is read alone is right-padded to a multiple of this many tokens: kernels see few shapes.
 PAD_TOKENS = 64

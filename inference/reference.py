@@ -7,7 +7,7 @@ from it. Specification, sections 3, 5 and 6.
 What it costs: each token of a completion once, and a prompt that several completions share once
 (`assay.inference.reading`). How much is computed together is the memory plan's. One [tokens,
 vocabulary] array lives at once, of 4 bytes an element; where nothing compiles
-(`assay.inference.sampler`) it is two on a CPU, and 40 bytes an element more on a card.
+(`assay.inference.draws.sampler`) it is two on a CPU, and 40 bytes an element more on a card.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from assay.inference.memory_plan import MemoryBudget, MemoryPlan
+from assay.inference.draws.row_statistics import RowMeter
+from assay.inference.draws.sampler import KeyedSampler, make_keys
 from assay.inference.passages import Passage
+from assay.inference.placing.memory_plan import MemoryBudget, MemoryPlan
 from assay.inference.reading import Batch, read
 from assay.inference.reading import CausalModel as CausalModel
-from assay.inference.row_statistics import RowMeter
-from assay.inference.sampler import KeyedSampler, make_keys
 from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Measurement, Projection
 
 

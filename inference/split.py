@@ -31,9 +31,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from assay.inference.draws.sampler import load_kernels, to_arrays
 from assay.inference.packing import Packing, attend_packed
-from assay.inference.precision import require_exact_products
-from assay.inference.sampler import load_kernels, to_arrays
+from assay.inference.placing.precision import require_exact_products
 
 #: Terms that hold every bit of an fp32 activation.
 EXACT_TERMS = 3

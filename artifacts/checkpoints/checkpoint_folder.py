@@ -38,7 +38,6 @@ from assay.inference import (
     load_checkpoint,
     measure_centre,
 )
-from assay.inference.devices import free_memory
 from assay.inference.folder import (
     CALIBRATION_FILE,
     CONFIG_FILE,
@@ -51,6 +50,7 @@ from assay.inference.folder import (
     verify_manifest,
 )
 from assay.inference.model_loading import load_model
+from assay.inference.placing.devices import free_memory
 from assay.network.files import hold_folder, move_folder, write_json
 from assay.network.store import ObjectStore
 from assay.protocol import Parameters

@@ -20,7 +20,7 @@ from assay.artifacts.checkpoints.checkpoint_folder import (
 from assay.artifacts.ports import BeaconSource
 from assay.artifacts.records.run_folder import RunFolder
 from assay.inference import Checkpoint
-from assay.inference.devices import DeviceFacts
+from assay.inference.placing.devices import DeviceFacts
 from assay.network.chain.chain_values import format_tao
 from assay.network.store import ObjectStore, StoreError
 from assay.neurons.ports import Chain

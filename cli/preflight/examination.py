@@ -35,8 +35,8 @@ from assay.cli.preflight.checks import (
 )
 from assay.cli.preflight.memory import count_parameters, count_rollouts, estimate_memory
 from assay.inference import Checkpoint, Placement
-from assay.inference.devices import CPU, examine_device
 from assay.inference.implementations import DEFAULT_IMPLEMENTATION
+from assay.inference.placing.devices import CPU, examine_device
 from assay.network import ObjectStore
 from assay.neurons.ports import Chain
 from assay.neurons.program.program_loop import STATUS_FILE

@@ -4,9 +4,9 @@ Rough on purpose: weights, caches and logits are counted, what the allocator add
 """
 
 from assay.artifacts.checkpoints.checkpoint_folder import OPENED_MAX
-from assay.inference.devices import CPU
-from assay.inference.memory_plan import MemoryPlan, ModelShape
-from assay.inference.placement import Placement
+from assay.inference.placing.devices import CPU
+from assay.inference.placing.memory_plan import MemoryPlan, ModelShape
+from assay.inference.placing.placement import Placement
 from assay.protocol.parameters import Work
 from assay.training import LearnConfig
 

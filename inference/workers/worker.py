@@ -17,17 +17,17 @@ import torch
 
 from assay.cage.child import clean, serve
 from assay.inference.checkpoint import Checkpoint, load_checkpoint
-from assay.inference.devices import DeviceError
 from assay.inference.folder import CheckpointError, UnusableCheckpointError
 from assay.inference.implementations import ImplementationError
-from assay.inference.placement import Placement, make_placement
+from assay.inference.placing.devices import DeviceError
+from assay.inference.placing.placement import Placement, make_placement
 from assay.inference.workers.worker_messages import (
     ModelRequest,
     Prefill,
-    Task,
     WorkerFault,
     WorkerReply,
     WorkerSettings,
+    WorkerTask,
     decode_request,
     encode_reply,
 )
@@ -75,7 +75,7 @@ class Worker:
         assert request.model is not None
         checkpoint = self._open(request.model)
         measured: list[Measurement] = []
-        if request.task is Task.MEASURE:
+        if request.task is WorkerTask.MEASURE:
             assert request.prefill is not None
             began = time.perf_counter()  # loading is not the pace of a pass
             measured = _measure(checkpoint, request.model, request.prefill)

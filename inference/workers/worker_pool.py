@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from assay.cage import Budget, Cage, Lost, WorkerError, make_remote_cage
 from assay.inference.checkpoint import Checkpoint, FolderModels, load_outline
-from assay.inference.devices import DeviceError
 from assay.inference.folder import CheckpointError, UnusableCheckpointError
-from assay.inference.placement import Placement
+from assay.inference.placing.devices import DeviceError
+from assay.inference.placing.placement import Placement
 from assay.inference.workers.worker import KEPT, get_worker_software
 from assay.inference.workers.worker_messages import (
     HEADER_BYTES_MAX,

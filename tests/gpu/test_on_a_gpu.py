@@ -16,11 +16,11 @@ from assay.inference import (
     make_model,
     measure_rates,
 )
+from assay.inference.draws.row_statistics import RowMeter
+from assay.inference.draws.sampler import load_card_kernels, load_kernels
 from assay.inference.folder import read_passages
 from assay.inference.implementations import PERMITTED
 from assay.inference.packing import make_packing
-from assay.inference.row_statistics import RowMeter
-from assay.inference.sampler import load_card_kernels, load_kernels
 from assay.protocol import Domain, hash_fields
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS

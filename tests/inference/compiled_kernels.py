@@ -6,7 +6,7 @@ import sys
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
-from assay.inference import card_kernels
+from assay.inference.draws import card_kernels
 
 REALS, WHOLES = "*fp32", "*i64"
 COMMON = {

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from assay.inference import card_kernels
-from assay.inference.row_statistics import RowMeter
-from assay.inference.sampler import KeyedSampler, NumericalError, make_keys
+from assay.inference.draws import card_kernels
+from assay.inference.draws.row_statistics import RowMeter
+from assay.inference.draws.sampler import KeyedSampler, NumericalError, make_keys
 from assay.protocol.gumbel import FRACTION_BITS, compute_gumbel
 from assay.protocol.prf import compute_key, compute_word
 from assay.protocol.submission import LOGPROB_MAX

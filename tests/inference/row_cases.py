@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from assay.inference.row_statistics import RowStatistics
+from assay.inference.draws.row_statistics import RowStatistics
 from assay.protocol.draw import draw_token, score_tokens
 from assay.protocol.prf import compute_words
 

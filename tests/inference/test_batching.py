@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from assay.inference import GroupRequest, Passage, Reference, Request, make_model
-from assay.inference.memory_plan import ELEMENTS_MAX_CPU, MemoryBudget, MemoryPlan
 from assay.inference.packing import make_packing
+from assay.inference.placing.memory_plan import ELEMENTS_MAX_CPU, MemoryBudget, MemoryPlan
 from assay.inference.reading import make_packs
 from assay.verification import Projection
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from assay.inference import KeyedSampler, make_keys, sampler
+from assay.inference import KeyedSampler, make_keys
+from assay.inference.draws import sampler
 
 ROOT = Path(__file__).parents[2]
 

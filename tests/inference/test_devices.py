@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from assay.inference import DeviceError, make_placement
-from assay.inference.devices import examine_device, find_device, is_out_of_memory
-from assay.inference.memory_plan import MemoryBudget, MemoryPlan, ModelShape, plan_memory
+from assay.inference.placing.devices import examine_device, find_device, is_out_of_memory
+from assay.inference.placing.memory_plan import MemoryBudget, MemoryPlan, ModelShape, plan_memory
 
 SMALL = ModelShape(parameters=350_000, cached=576, wide=1_536, kept=4_000, vocabulary=98)
 LARGE = ModelShape(parameters=494_000_000, cached=6_144, wide=18_176, kept=1, vocabulary=151_936)
@@ -81,7 +81,7 @@ def test_what_says_that_memory_lacks():
 
 def test_a_plan_follows_from_the_model_and_rounds_down(monkeypatch):
     free = 20 << 30
-    monkeypatch.setattr("assay.inference.memory_plan.get_free_memory", lambda device: free)
+    monkeypatch.setattr("assay.inference.placing.memory_plan.get_free_memory", lambda device: free)
     assert plan_memory(SMALL, "cpu", 0.9) == MemoryPlan()
     plan = plan_memory(LARGE, "cpu", 0.9)
     assert plan.tokens == 4_096  # 512 MiB over 72,704 bytes a token, rounded down

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from assay.inference.draws.sampler import KeyedSampler, make_keys
 from assay.inference.reference import SketchBuilder
-from assay.inference.sampler import KeyedSampler, make_keys
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.parameters import CENTRE_BITS
 from assay.verification import Projection

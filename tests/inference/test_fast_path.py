@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from assay.inference import sampler as module
-from assay.inference.sampler import KeyedSampler, NumericalError, load_kernels, make_keys
+from assay.inference.draws import sampler as module
+from assay.inference.draws.sampler import KeyedSampler, NumericalError, load_kernels, make_keys
 from assay.protocol import draw
 from assay.protocol.draw import draw_token
 from assay.protocol.gumbel import FRACTION_BITS, GUMBEL_MAX, compute_gumbel, compute_gumbels

@@ -15,10 +15,10 @@ from torch.utils._pytree import tree_leaves
 from assay.inference import CheckpointError, Placement, Reference, load_checkpoint, make_model
 from assay.inference import checkpoint as checkpoint_module
 from assay.inference import reference as module
+from assay.inference.draws.row_statistics import RowStatistics
 from assay.inference.implementations import ImplementationError
 from assay.inference.passages import Passage
 from assay.inference.reference import SketchBuilder
-from assay.inference.row_statistics import RowStatistics
 from assay.training import GENESIS
 from assay.verification import Projection
 from tests.inference.conftest import build_random_model

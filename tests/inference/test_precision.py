@@ -6,7 +6,7 @@ import torch
 
 from assay.inference import Reference, make_model
 from assay.inference.implementations import PERMITTED
-from assay.inference.precision import iterate_rounding, require_exact_products
+from assay.inference.placing.precision import iterate_rounding, require_exact_products
 from tests.inference.products import RecordedProducts
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from assay.inference import sampler as sampler_module
-from assay.inference.row_statistics import RowMeter
-from assay.inference.sampler import KeyedSampler, NumericalError, load_kernels, make_keys
+from assay.inference.draws import sampler as sampler_module
+from assay.inference.draws.row_statistics import RowMeter
+from assay.inference.draws.sampler import KeyedSampler, NumericalError, load_kernels, make_keys
 from assay.protocol.submission import LOGPROB_MAX
 from tests.inference.row_cases import (
     KINDS,
@@ -106,7 +106,7 @@ def test_without_a_compiler_the_same(monkeypatch):
     arguments = rows.keys, rows.positions, rows.tokens
     compiled = meter.measure(rows.logits.clone(), *arguments)
     monkeypatch.setattr(sampler_module, "load_kernels", lambda: None)
-    monkeypatch.setattr("assay.inference.row_statistics.load_kernels", lambda: None)
+    monkeypatch.setattr("assay.inference.draws.row_statistics.load_kernels", lambda: None)
     plain = meter.measure(rows.logits.clone(), *arguments)
     assert torch.equal(plain.best, compiled.best)
     assert torch.equal(plain.margins, compiled.margins)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.inference import KeyedSampler, make_keys
-from assay.inference import sampler as module
-from assay.inference.sampler import NumericalError
+from assay.inference.draws import sampler as module
+from assay.inference.draws.sampler import NumericalError
 from assay.protocol.gumbel import compute_gumbel
 from assay.protocol.prf import compute_key, compute_word
 

@@ -27,7 +27,7 @@ from assay.cli.preflight.examination import PreflightInputs, examine, look_brief
 from assay.cli.preflight.memory import estimate_memory
 from assay.devnet import SimulatedRules
 from assay.inference import Placement
-from assay.inference.devices import read_container_memory, read_machine_memory
+from assay.inference.placing.devices import read_container_memory, read_machine_memory
 from assay.network.chain import ChainError
 from assay.network.store import ReadableStores, open_folder
 from assay.neurons.session.session import Session

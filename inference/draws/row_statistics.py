@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from assay.inference.sampler import (
+from assay.inference.draws.sampler import (
     BROKEN,
     KeyedSampler,
     NumericalError,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from assay.inference.devices import (
+from assay.inference.placing.devices import (
     CPU,
     DeviceError,
     explain_lack,

@@ -23,7 +23,7 @@ from assay.protocol.draw import LOGIT_MAX, compute_slack, draw_token
 from assay.protocol.gumbel import BOUND_SLOPE, BOUND_START, FRACTION_BITS, GUMBEL_MAX, HALF, TABLE
 
 if TYPE_CHECKING:
-    from assay.inference.card_kernels import Bound
+    from assay.inference.draws.card_kernels import Bound
 
 _MASK32 = 0xFFFFFFFF
 _PHILOX = ((0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85))
@@ -77,14 +77,14 @@ def compute_words_at(keys: Tensor, positions: Tensor, ids: Tensor) -> Tensor:
 
 @cache
 def load_kernels() -> ModuleType | None:
-    """`assay.inference.kernels`, or None where numba does not run, compile or keep its results."""
+    """`kernels` beside this, or None where numba does not run, compile or keep its results."""
     try:
         from numba.core.errors import NumbaError
     except (ImportError, OSError) as error:
         _warn_of_numpy(error)
         return None
     try:
-        from assay.inference import kernels
+        from assay.inference.draws import kernels
     except (NumbaError, RuntimeError, ImportError, OSError) as error:
         _warn_of_numpy(error)
         return None
@@ -93,15 +93,15 @@ def load_kernels() -> ModuleType | None:
 
 @cache
 def load_card_kernels(device: torch.device) -> ModuleType | None:
-    """`assay.inference.card_kernels`, or None where Triton is not there, or compiles nothing for
-    this device: it wants a C compiler, too."""
+    """`card_kernels` beside this, or None where Triton is not there, or compiles nothing for this
+    device: it wants a C compiler, too."""
     try:
         from triton.errors import TritonError
     except (ImportError, OSError) as error:
         _warn_of_tensors(error)
         return None
     try:
-        from assay.inference import card_kernels
+        from assay.inference.draws import card_kernels
 
         try_out(card_kernels, device)
     except (TritonError, RuntimeError, ImportError, OSError, CalledProcessError) as error:

@@ -52,8 +52,8 @@ class Bound(NamedTuple):
     slack: float  # `compute_slack` at magnitude 0
 
 
-class Statistics(NamedTuple):
-    """What `measure_rows` gives; see `assay.inference.row_statistics.RowStatistics`."""
+class CardStatistics(NamedTuple):
+    """What `measure_rows` gives; see `assay.inference.draws.row_statistics.RowStatistics`."""
 
     best: Tensor
     margins: Tensor
@@ -271,7 +271,7 @@ def measure_rows(
     tokens: Tensor,
     logprob_unit: int,
     logprob_max: int,
-) -> tuple[Statistics, Tensor]:
+) -> tuple[CardStatistics, Tensor]:
     """What the judge asks of each row, and the bits of its largest |logit|.
 
     Args:
@@ -282,7 +282,7 @@ def measure_rows(
     """
     rows = _Rows(logits, drawable, keys, positions, temperature, table, bound)
     (best, _, margins, logprobs), gini, bits = rows.settle(tokens, logprob_unit, logprob_max)
-    return Statistics(best, margins, gini, logprobs), bits
+    return CardStatistics(best, margins, gini, logprobs), bits
 
 
 class _Rows:

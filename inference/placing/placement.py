@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from assay.inference.devices import CPU, find_device, get_free_memory
 from assay.inference.implementations import BF16_WEIGHTS, DEFAULT_IMPLEMENTATION, require_known
+from assay.inference.placing.devices import CPU, find_device, get_free_memory
 
 
 @dataclass(frozen=True, slots=True)
