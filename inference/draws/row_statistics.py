@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 
 from assay.inference.draws.sampler import (
-    BROKEN,
     KeyedSampler,
-    NumericalError,
     is_for_a_card,
     is_for_a_cpu,
     load_card_kernels,
     load_kernels,
+    require_done,
     require_useful,
     to_arrays,
 )
@@ -81,16 +80,23 @@ class RowMeter:
         sampler = self._sampler
         best, margins = torch.empty_like(tokens), torch.empty_like(tokens)
         logp, gini = (torch.empty(len(tokens), dtype=torch.float64) for _ in range(2))
-        if not kernels.measure_rows(
-            *to_arrays(logits, sampler.drawable, keys, positions, tokens),
-            sampler.temperature,
-            *to_arrays(sampler.table),
-            sampler.bound,
-            sampler.slack,
-            LOGIT_MAX,
-            *to_arrays(best, margins, logp, gini),
-        ):
-            raise NumericalError(BROKEN)
+        drawable, table = to_arrays(sampler.drawable, sampler.table)
+
+        def measure(rows: slice) -> bool:
+            done: bool = kernels.measure_rows(
+                *to_arrays(logits[rows]),
+                drawable,
+                *to_arrays(keys[rows], positions[rows], tokens[rows]),
+                sampler.temperature,
+                table,
+                sampler.bound,
+                sampler.slack,
+                LOGIT_MAX,
+                *to_arrays(best[rows], margins[rows], logp[rows], gini[rows]),
+            )
+            return done
+
+        require_done(logits, measure)
         return RowStatistics(best, margins, gini, _round_logprobs(logp))
 
     def measure_on_card(

@@ -7,7 +7,8 @@ make the result the valid one. Specification, section 3.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from subprocess import CalledProcessError
 from types import ModuleType
@@ -29,6 +30,8 @@ _MASK32 = 0xFFFFFFFF
 _PHILOX = ((0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85))
 _PHILOX_ROUNDS = 10
 _DIRECT = _PIECES = 256
+#: Logits that a thread is worth starting for. Tuning.
+_THREAD_ELEMENTS = 1 << 19
 #: Where nothing compiles, numpy draws row by row from here on; below, tensors do. Tuning.
 _LARGE_VOCABULARY = 2_048
 _LOGIT_MAX_BITS = int(np.float32(LOGIT_MAX).view(np.int32))
@@ -195,16 +198,23 @@ class KeyedSampler:
         self, kernels: ModuleType, logits: Tensor, keys: Tensor, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
         ids, scores = torch.empty_like(positions), torch.empty_like(positions)
-        if not kernels.draw_rows(
-            *to_arrays(logits, self.drawable, keys, positions),
-            self.temperature,
-            *to_arrays(self.table),
-            self.bound,
-            self.slack,
-            LOGIT_MAX,
-            *to_arrays(ids, scores),
-        ):
-            raise NumericalError(BROKEN)
+        drawable, table = to_arrays(self.drawable, self.table)
+
+        def draw(rows: slice) -> bool:
+            done: bool = kernels.draw_rows(
+                *to_arrays(logits[rows]),
+                drawable,
+                *to_arrays(keys[rows], positions[rows]),
+                self.temperature,
+                table,
+                self.bound,
+                self.slack,
+                LOGIT_MAX,
+                *to_arrays(ids[rows], scores[rows]),
+            )
+            return done
+
+        require_done(logits, draw)
         return ids, scores
 
     def draw_on_card(
@@ -286,6 +296,21 @@ def require_useful(bits: Tensor) -> None:
         bits: of these, each a float32, int32 [N].
     """
     if not (bits < _LOGIT_MAX_BITS).all():
+        raise NumericalError(BROKEN)
+
+
+def require_done(logits: Tensor, work: Callable[[slice], bool]) -> None:
+    """Some work on rows of logits [N, V], by as many threads as torch computes with. Raises a
+    NumericalError where it says of any that it is not done."""
+    threads = min(torch.get_num_threads(), len(logits), logits.numel() // _THREAD_ELEMENTS)
+    step = -(-len(logits) // max(1, threads))
+    parts = [slice(start, start + step) for start in range(0, len(logits), max(1, step))]
+    if len(parts) <= 1:
+        done = [work(part) for part in parts]
+    else:
+        with ThreadPoolExecutor(len(parts)) as executor:
+            done = list(executor.map(work, parts))
+    if not all(done):
         raise NumericalError(BROKEN)
 
 

@@ -61,6 +61,25 @@ def test_a_row_is_measured_the_same_beside_any_others():
     assert all(torch.equal(a.flip(0), b) for a, b in zip(turned, together, strict=True))
 
 
+@pytest.mark.parametrize("threads", [2, 4, 50])
+def test_threads_share_rows_out_and_change_nothing(monkeypatch, threads):
+    """Draws and statistics to the bit; a row that is broken is found in any thread's part."""
+    rows = make_rows("normal", 9_001, temperature=1_024)
+    sampler = KeyedSampler(rows.drawable, 1_024)
+    meter, given = RowMeter(sampler), (rows.keys, rows.positions, rows.tokens)
+    expected = meter.measure(rows.logits, *given)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(sampler_module, "_THREAD_ELEMENTS", 1 << 10)
+    found = meter.measure(rows.logits, *given)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert sampler.draw(rows.logits, rows.keys, rows.positions)[1].tolist() == rows.scores
+    for row in range(len(rows.tokens)):
+        broken = rows.logits.clone()
+        broken[row, -1] = torch.nan
+        with pytest.raises(NumericalError):
+            meter.measure(broken, *given)
+
+
 def test_logits_are_read_and_not_written():
     rows = make_rows("normal", 300, temperature=1_024)
     before = rows.logits.clone()

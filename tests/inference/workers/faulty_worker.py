@@ -17,7 +17,7 @@ from assay.cage import Cage
 from assay.cage.child import serve
 from assay.inference.placing.devices import DeviceError
 from assay.inference.workers.worker import Worker
-from assay.inference.workers.worker_messages import WorkerTask, WorkerSettings, decode_request
+from assay.inference.workers.worker_messages import WorkerSettings, WorkerTask, decode_request
 from assay.inference.workers.worker_pool import Patience, WorkerPool
 
 #: A hang costs a test as long.
