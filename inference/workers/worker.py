@@ -23,10 +23,10 @@ from assay.inference.placement import DeviceError, Placement, make_placement
 from assay.inference.workers.worker_messages import (
     ModelRequest,
     Prefill,
-    Task,
     WorkerFault,
     WorkerReply,
     WorkerSettings,
+    WorkerTask,
     decode_request,
     encode_reply,
 )
@@ -74,7 +74,7 @@ class Worker:
         assert request.model is not None
         checkpoint = self._open(request.model)
         measured: list[Measurement] = []
-        if request.task is Task.MEASURE:
+        if request.task is WorkerTask.MEASURE:
             assert request.prefill is not None
             began = time.perf_counter()  # loading is not the pace of a pass
             measured = _measure(checkpoint, request.model, request.prefill)

@@ -25,7 +25,7 @@ _HEADER = "header"
 _Arrays = Mapping[str, NDArray[Any]]
 
 
-class Task(StrEnum):
+class WorkerTask(StrEnum):
     """What a worker is asked for."""
 
     START = "start"  # find the device; nothing else before it
@@ -91,17 +91,17 @@ class Prefill:
 
 
 def encode_start(settings: WorkerSettings) -> bytes:
-    return _pack({"task": Task.START, "settings": asdict(settings)})
+    return _pack({"task": WorkerTask.START, "settings": asdict(settings)})
 
 
 def encode_load(model: ModelRequest) -> bytes:
-    return _pack({"task": Task.LOAD, "model": _describe(model)})
+    return _pack({"task": WorkerTask.LOAD, "model": _describe(model)})
 
 
 def encode_measure(model: ModelRequest, prefill: Prefill) -> bytes:
     projection = prefill.projection
     return _pack(
-        {"task": Task.MEASURE, "model": _describe(model), "scale": float(projection.scale)},
+        {"task": WorkerTask.MEASURE, "model": _describe(model), "scale": float(projection.scale)},
         {
             "prompts": _join(prefill.prompts, np.int64),
             "prompt_lengths": _measure(prefill.prompts),
@@ -118,7 +118,7 @@ def encode_measure(model: ModelRequest, prefill: Prefill) -> bytes:
 class WorkerRequest:
     """A request as the worker reads it; `model` of all but START, `prefill` of MEASURE alone."""
 
-    task: Task
+    task: WorkerTask
     settings: WorkerSettings | None = None
     model: ModelRequest | None = None
     prefill: Prefill | None = None
@@ -127,14 +127,14 @@ class WorkerRequest:
 def decode_request(data: bytes) -> WorkerRequest:
     """Raises ValueError: it is none."""
     header, arrays = _unpack(data)
-    task = Task(header["task"])
-    if task is Task.START:
+    task = WorkerTask(header["task"])
+    if task is WorkerTask.START:
         return WorkerRequest(task, settings=WorkerSettings(**header["settings"]))
     said = header["model"]
     model = ModelRequest(
         Path(said["folder"]), bytes.fromhex(said["digest"]), said["temperature"], said["appeal"]
     )
-    if task is Task.LOAD:
+    if task is WorkerTask.LOAD:
         return WorkerRequest(task, model=model)
     lengths, seeds = arrays["lengths"], arrays["seeds"].tobytes()
     size = len(seeds) // max(1, len(lengths))

@@ -17,8 +17,9 @@ from assay.cage import Cage
 from assay.cage.child import serve
 from assay.inference.placement import DeviceError
 from assay.inference.workers.worker import Worker
-from assay.inference.workers.worker_messages import Task, WorkerSettings, decode_request
-from assay.inference.workers.worker_pool import Patience, WorkerPool
+from assay.inference.workers.worker_messages import WorkerSettings, WorkerTask, decode_request
+from assay.inference.workers.worker_pool import WorkerPool
+from assay.inference.workers.worker_seat import Patience
 
 #: A hang costs a test as long.
 HASTY = Patience(load_s=30.0, pass_s=1.5, tokens_s=1e4)
@@ -68,7 +69,7 @@ class FaultyWorker(Worker):
 
     def answer(self, request):
         asked = decode_request(request)
-        if asked.task is not Task.MEASURE:
+        if asked.task is not WorkerTask.MEASURE:
             return super().answer(request)
         kind = self._take_fault()
         if asked.model.temperature == POISON:
@@ -88,9 +89,9 @@ class FaultyWorker(Worker):
 
     def _answer(self, data, began):
         asked = decode_request(data)
-        if self._gone.exists() and asked.task is Task.START:
+        if self._gone.exists() and asked.task is WorkerTask.START:
             raise DeviceError("device cuda:7 is not here: this machine has one card, cuda:0")
-        if asked.task is Task.MEASURE:
+        if asked.task is WorkerTask.MEASURE:
             if self._gone.exists():
                 raise torch.AcceleratorError("CUDA error: unspecified launch failure\nmore")
             if self._fault == "memory":
