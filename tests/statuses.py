@@ -46,6 +46,7 @@ VALIDATOR: dict[str, Any] = {
     "windows": [],
     "settlements": [],
     "record": None,
+    "workers": [],
     "posts": [],
     "posting_trouble": None,
 }
