@@ -10,7 +10,7 @@ work of the machine does not count. `--fast` takes 8 miners.
 
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from hashlib import sha256
@@ -20,14 +20,15 @@ from time import process_time
 
 import torch
 from figures import FAST, Figure, measure_together, report
-from work import load_genesis
+from work import load_genesis, write_larger_checkpoint
 
 from assay.artifacts.submissions.judging_threads import judge_beside
 from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
 from assay.devnet import SimulatedChain
 from assay.environments import open_environment
-from assay.inference import Checkpoint, GroupRequest, generate_groups
+from assay.inference import Checkpoint, GroupRequest, generate_groups, load_checkpoint
+from assay.inference.folder import verify_manifest
 from assay.inference.workers.worker_messages import WorkerSettings
 from assay.inference.workers.worker_pool import open_workers
 from assay.network import open_file
@@ -38,7 +39,6 @@ from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.subnet.presets import NETUID, make_demo_parameters
-from assay.training import GENESIS
 from assay.verification import make_projection
 
 MINERS, GROUPS, TOKENS, THREADS = 8 if FAST else 256, 24, 128, 1
@@ -50,10 +50,7 @@ GENESIS_MS = 1_700_000_000_000
 
 def main() -> None:
     torch.set_num_threads(THREADS)
-    checkpoint = load_genesis()
-    endless = replace(checkpoint.manifest, end_tokens=(0,), max_tokens=TOKENS)
-    assert not checkpoint.tokenizer.drawable[0]
-    checkpoint = replace(checkpoint, manifest=endless)
+    checkpoint = make_endless(load_genesis())
     context = open_window(checkpoint)
     started = process_time()
     data, context = mine(checkpoint, context)
@@ -76,8 +73,9 @@ def main() -> None:
             whole += judge(range(WHOLE), WHOLE * ROLLOUTS)
             if miner % 16 == 15:
                 print(f"  {miner + 1} of {MINERS} miners, {seconds:.0f} s", file=sys.stderr)
-        beside = measure_workers(path, context, checkpoint)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        beside = measure_workers(path, context, checkpoint, min(MINERS, 64), "demo model")
+        beside += measure_larger(Path(folder))
     report(
         f"audit of {MINERS} miners × {AUDITED} rollouts × {TOKENS} tokens, demo model",
         [
@@ -102,9 +100,37 @@ def main() -> None:
     )
 
 
-def measure_workers(path: Path, context: Context, checkpoint: Checkpoint) -> list[Figure]:
-    """Rows of the window judged by workers."""
-    files = min(MINERS, 64)
+def make_endless(checkpoint: Checkpoint) -> Checkpoint:
+    """The same under a manifest by which every completion has all its tokens."""
+    endless = replace(checkpoint.manifest, end_tokens=(0,), max_tokens=TOKENS)
+    assert not checkpoint.tokenizer.drawable[0]
+    return replace(checkpoint, manifest=endless)
+
+
+def measure_larger(folder: Path) -> list[Figure]:
+    """Rows of a model whose passes are nearly all of an audit."""
+    model, path = folder / "larger", folder / "larger.rollouts"
+    checkpoint = make_endless(load_checkpoint(model, write_larger_checkpoint(model)))
+    data, context = mine(checkpoint, open_window(checkpoint))
+    path.write_bytes(data)
+    bounds = {"two workers of one thread": 1.8, "two Ray actors of one thread": 1.7}
+    return measure_workers(path, context, checkpoint, 4 if FAST else 16, "larger model", bounds)
+
+
+def measure_workers(
+    path: Path,
+    context: Context,
+    checkpoint: Checkpoint,
+    files: int,
+    title: str,
+    bounds: Mapping[str, float] | None = None,
+) -> list[Figure]:
+    """Rows of one file judged so many times.
+
+    Args:
+        bounds: row → how many times as fast as this process it should be, at least.
+    """
+    digest = verify_manifest(checkpoint.folder).digest  # that of the completions' has no end
 
     def audit(by: Checkpoint, beside: int) -> Callable[[], None]:
         def judge(_: int) -> Reason:
@@ -131,16 +157,14 @@ def measure_workers(path: Path, context: Context, checkpoint: Checkpoint) -> lis
             kinds.append(("two Ray actors of one thread", [one, one], address))
         for name, settings, where in kinds:
             pool = stack.enter_context(open_workers(settings, where))
-            pooled = replace(
-                pool.load(GENESIS, load_genesis().digest), manifest=checkpoint.manifest
-            )
+            pooled = replace(pool.load(checkpoint.folder, digest), manifest=checkpoint.manifest)
             runs[name] = audit(pooled, pool.count + 1)
         taken = dict(zip(runs, measure_together([*runs.values()], repeats=3), strict=True))
     base = "this process, one thread"
-    bounds = {"two workers of one thread": 1.8, "two Ray actors of one thread": 1.7}
+    bounds = bounds or {}
     return [
         Figure(
-            f"{files} files by {name}",
+            f"{files} files of the {title} by {name}",
             seconds,
             "s",
             base,

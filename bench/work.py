@@ -1,8 +1,10 @@
 """Inputs that several scripts measure on: the demo's model and its problems, models of random
 weights, and what generating and verifying one group takes."""
 
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from figures import measure, measure_together
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
+from assay.artifacts.checkpoints.checkpoint_folder import measure_manifest
 from assay.environments import Problem, make_environment
 from assay.inference import (
     Checkpoint,
@@ -21,12 +24,24 @@ from assay.inference import (
     load_checkpoint,
     make_model,
 )
+from assay.inference.folder import (
+    CALIBRATION_FILE,
+    MANIFEST_FILE,
+    PASSAGES_FILE,
+    digest_structure,
+    digest_tensors,
+    digest_tokenizer,
+)
 from assay.inference.implementations import DEFAULT_IMPLEMENTATION
+from assay.network.files import write_json
 from assay.protocol import Domain, hash_fields
-from assay.protocol.manifest import Calibration
+from assay.protocol.encoding import to_json
+from assay.protocol.manifest import Calibration, compute_tensor_root
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.training import GENESIS
+from assay.training.genesis_model import make_model as make_small_model
+from assay.training.genesis_model import save_model
 from assay.verification import Projection, make_projection
 from assay.verification.sampling import judge_sampling
 from assay.verification.sketch import judge_sketch
@@ -35,6 +50,24 @@ from assay.verification.sketch import judge_sketch
 def load_genesis() -> Checkpoint:
     """The model that the demo starts from."""
     return load_checkpoint(GENESIS)
+
+
+def write_larger_checkpoint(folder: Path) -> bytes:
+    """A checkpoint of random weights with the demo's tokenizer, thirty times as large as the demo's
+    model: ten million weights. Its digest."""
+    genesis = load_genesis()
+    save_model(make_small_model(384, 6, 6, 1_024, seed=0), folder)
+    for name in (CALIBRATION_FILE, PASSAGES_FILE):
+        shutil.copyfile(GENESIS / name, folder / name)
+    manifest = replace(
+        genesis.manifest,
+        structure=digest_structure(folder),
+        tokenizer=digest_tokenizer(folder),
+        tensors=compute_tensor_root(digest_tensors(folder)),
+    )
+    manifest = measure_manifest(manifest, folder)
+    write_json(folder / MANIFEST_FILE, to_json(manifest))
+    return manifest.digest
 
 
 def make_requests(

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,88 +18,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.cage import Budget, Cage, Lost, WorkerError, make_remote_cage
+from assay.cage import Cage, WorkerError, make_remote_cage
 from assay.inference.checkpoint import Checkpoint, FolderModels, load_outline
 from assay.inference.folder import CheckpointError, UnusableCheckpointError
 from assay.inference.placing.devices import DeviceError
 from assay.inference.placing.placement import Placement
-from assay.inference.workers.worker import KEPT, get_worker_software
 from assay.inference.workers.worker_messages import (
-    HEADER_BYTES_MAX,
     ModelRequest,
     Prefill,
     WorkerFault,
     WorkerReply,
     WorkerSettings,
-    compute_reply_max,
-    decode_reply,
-    encode_load,
     encode_measure,
-    encode_start,
 )
+from assay.inference.workers.worker_seat import Pace, Patience, WorkerSeat
 from assay.verification import Forward, Measurement, Projection
 
 logger = logging.getLogger("assay")
 
 #: Workers that a request may cost before it is held to be at fault.
 TRIES = 3
-#: Processor seconds of a request: its deadline on the wall bounds it. A child counts them in ms.
-_PROCESSOR_S = 4e6
 #: Seconds between two looks for workers that may have come back.
 RETRY_S = 60.0
 
-_Ask = Callable[["_Seat"], "WorkerReply | str"]
+_Ask = Callable[[WorkerSeat], WorkerReply | str]
 
 
 class BrokenForwardError(RuntimeError):
     """A forward pass that broke in a worker, or cost several: our own fault."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a worker is waited for. Generous: a deadline is for who hangs, not for who is slow.
-
-    Attributes:
-        start_s: until a worker has started and found its device; across a cluster, until there is
-            room for it, too.
-        load_s, load_bytes_s: until a checkpoint is loaded: at least, and bytes of its files a
-            second besides.
-        pass_s: that a forward pass may take at least.
-        tokens_s: that a worker is expected to do a second before any is measured.
-        slower: how many times as slow as the slowest so far a pass may be.
-    """
-
-    start_s: float = 180.0
-    load_s: float = 120.0
-    load_bytes_s: float = 20e6
-    pass_s: float = 60.0
-    tokens_s: float = 20.0
-    slower: float = 10.0
-
-
-@dataclass(eq=False)
-class _Seat:
-    """One worker's place in the pool. It is used by who holds it alone."""
-
-    name: str
-    settings: WorkerSettings
-    cage: Cage
-    ready: bool = False  # it has started and found its device
-    loaded: list[bytes] = field(default_factory=list)  # digests, as it keeps them
-    held: bool = False
-    is_lost: bool = False  # over a request, and not started anew yet
-    lack: str | None = None  # why it is left out
-    said: dict[str, Any] = field(default_factory=dict)
-
-    def lose(self) -> None:
-        self.ready = False
-        self.loaded.clear()
-
-    def note_loaded(self, digest: bytes) -> None:
-        """As the worker keeps them."""
-        if digest in self.loaded:
-            self.loaded.remove(digest)
-        self.loaded = [*self.loaded, digest][-KEPT:]
 
 
 class WorkerPool:
@@ -124,12 +70,13 @@ class WorkerPool:
         retry_s: float = RETRY_S,
     ) -> None:
         self._patience = patience or Patience()
-        self._seats = []
+        self._seats: list[WorkerSeat] = []
+        pace = Pace()
         for number, own in enumerate(settings):
             name = f"worker {number} on {own.device}"
-            self._seats.append(_Seat(name, own, make_cage(name, own, self._patience.start_s)))
+            cage = make_cage(name, own, self._patience.start_s)
+            self._seats.append(WorkerSeat(name, own, cage, self._patience, pace))
         self._free = threading.Condition()
-        self._pace = float("inf")  # tokens a second of the slowest pass
         self._waited = threading.local()
         self._closed = threading.Event()
         self._retry_s = retry_s
@@ -179,17 +126,24 @@ class WorkerPool:
             DeviceError: a device that was named is not there.
             WorkerError: none can be started.
         """
+        for seat in self._seats:
+            seat.is_quiet = True
         with ThreadPoolExecutor(len(self._seats)) as threads:
-            missing = list(threads.map(self._try_start, self._seats))
+            missing = list(threads.map(WorkerSeat.start, self._seats))
         absent = next((error for error in missing if isinstance(error, DeviceError)), None)
         if absent is not None:
             raise absent
         self._require_any()
+        for seat in self._seats:
+            seat.is_quiet = False
+        if self.trouble is not None:
+            logger.warning("%s", self.trouble, extra={"event": "worker_left_out"})
 
     def close(self) -> None:
         """Ends all workers, whatever they do; who waits for one has a WorkerError."""
         self._closed.set()
         for seat in self._seats:
+            seat.is_quiet = True
             seat.cage.stop()
         with self._free:
             self._free.notify_all()
@@ -200,7 +154,7 @@ class WorkerPool:
         """As `load_checkpoint`, and with the same errors; its tensors are in workers alone."""
         model = ModelRequest(folder, digest)
         try:
-            self._run(digest, lambda seat: self._ask_load(seat, model))
+            self._run(digest, lambda seat: seat.load(model))
         except BrokenForwardError as error:
             raise CheckpointError(f"cannot load the model in {folder}: {error}") from None
         outline = load_outline(folder, digest)
@@ -215,9 +169,7 @@ class WorkerPool:
         """
         request = encode_measure(model, prefill)
         try:
-            reply = self._run(
-                model.digest, lambda seat: self._ask_measure(seat, model, prefill, request)
-            )
+            reply = self._run(model.digest, lambda seat: seat.measure(model, prefill, request))
         except UnusableCheckpointError:
             raise
         except CheckpointError as error:  # it could be loaded before: our own lack, for now
@@ -228,11 +180,11 @@ class WorkerPool:
 
     def _run(self, digest: bytes, ask: _Ask) -> WorkerReply:
         """Asks a worker, and another where that one fails."""
-        failed: list[_Seat] = []
+        failed: list[WorkerSeat] = []
         while True:
             seat = self._take(digest, failed)
             try:
-                if not self._start(seat):
+                if not seat.look():
                     continue  # it is left out now, and has cost the request nothing
                 found = self._judge_answer(seat, ask(seat))
             finally:
@@ -246,7 +198,7 @@ class WorkerPool:
             if self._count_failed(failed) >= TRIES:
                 raise found
 
-    def _count_failed(self, failed: Sequence[_Seat]) -> int:
+    def _count_failed(self, failed: Sequence[WorkerSeat]) -> int:
         """How often a request has failed that a worker should have done: those whose device is gone
         are no fault of its. Where it may be too often, waits until that is known."""
         with self._free:
@@ -256,7 +208,7 @@ class WorkerPool:
                     return len(blamed)
                 self._free.wait(self._patience.start_s)  # to start one has a deadline
 
-    def _judge_answer(self, seat: _Seat, answer: "WorkerReply | str") -> WorkerReply | Exception:
+    def _judge_answer(self, seat: WorkerSeat, answer: WorkerReply | str) -> WorkerReply | Exception:
         """The answer, or what is raised where another try has the same. Raises what no other worker
         would do better."""
         if isinstance(answer, str):
@@ -271,36 +223,36 @@ class WorkerPool:
         if fault is WorkerFault.CHECKPOINT:
             return CheckpointError(detail)
         seat.cage.renew()  # what holds the memory, or a device that is gone, is the process
-        self._note_lost(seat, f"{fault}: {detail}")
+        seat.note_lost(f"{fault}: {detail}")
         return BrokenForwardError(f"{seat.name}: {fault}: {detail}")
 
-    def _take(self, digest: bytes, failed: Sequence[_Seat]) -> _Seat:
+    def _take(self, digest: bytes, failed: Sequence[WorkerSeat]) -> WorkerSeat:
         """A free worker, held now: best one that has the checkpoint, at worst one that has failed
         at this."""
         began = time.monotonic()
         with self._free:
             while True:
                 self._require_any()
-                free = [seat for seat in self._seats if not seat.held and seat.lack is None]
+                free = [seat for seat in self._seats if not seat.is_held and seat.lack is None]
                 if free:
                     seat = min(free, key=lambda s: (s in failed, digest not in s.loaded))
-                    seat.held = True
+                    seat.is_held = True
                     self._waited.seconds = self.waited_s + time.monotonic() - began
                     return seat
                 # whoever holds one has a deadline
                 self._free.wait(self._patience.start_s)
 
-    def _give_back(self, seat: _Seat) -> None:
+    def _give_back(self, seat: WorkerSeat) -> None:
         with self._free:
-            seat.held = seat.is_lost = False
+            seat.is_held = seat.is_lost = False
             self._free.notify_all()
 
-    def _start_anew(self, seat: _Seat) -> None:
+    def _start_anew(self, seat: WorkerSeat) -> None:
         """On a thread of its own; then it is given back."""
 
         def start() -> None:
             try:
-                self._try_start(seat)
+                seat.start()
             finally:
                 self._give_back(seat)
 
@@ -312,119 +264,16 @@ class WorkerPool:
         if all(seat.lack is not None for seat in self._seats):
             raise WorkerError(str(self.trouble))
 
-    # --- one worker, by who holds it
-
-    def _start(self, seat: _Seat) -> bool:
-        """Whether it is there; else it is left out."""
-        if seat.ready and not seat.cage.is_alive:  # whoever ended it, it was no request
-            seat.cage.renew()
-            seat.lose()
-        return seat.ready or self._try_start(seat) is None
-
-    def _try_start(self, seat: _Seat) -> Exception | None:
-        error = self._greet(seat)
-        if error is None:
-            if seat.lack is not None:
-                logger.info("%s is back", seat.name, extra={"event": "worker_back"})
-            seat.ready, seat.lack = True, None
-            return None
-        if seat.lack is None and not self._closed.is_set():
-            logger.warning(
-                "%s is left out: %s", seat.name, error, extra={"event": "worker_left_out"}
-            )
-        seat.lose()
-        seat.lack = f"{seat.name}: {error}"
-        return error
-
-    def _greet(self, seat: _Seat) -> Exception | None:
-        """Why a worker cannot be used; None: it can."""
-        try:
-            request = encode_start(seat.settings)
-            reply = self._ask(seat, request, HEADER_BYTES_MAX, self._patience.start_s)
-        except WorkerError as error:
-            return error
-        if isinstance(reply, str):
-            return WorkerError(reply)
-        if reply.fault is not None or reply.said is None:
-            seat.cage.renew()
-            kind = DeviceError if reply.fault is WorkerFault.DEVICE else WorkerError
-            return kind(reply.detail)
-        theirs, ours = reply.said.get("software"), get_worker_software()
-        if theirs != ours:
-            host = reply.said.get("host")
-            return WorkerError(f"{host} has {theirs}, and this machine {ours}: install the same")
-        seat.said = dict(reply.said)
-        return None
-
-    def _ask(self, seat: _Seat, request: bytes, most: int, seconds: float) -> "WorkerReply | str":
-        """A worker's reply, or how it was lost. Raises WorkerError: it cannot be run."""
-        reply = seat.cage.ask(request, most, Budget(_PROCESSOR_S), seconds, tries=1)
-        if isinstance(reply, Lost):
-            return reply.cause
-        return decode_reply(reply)
-
-    def _ask_or_lose(
-        self, seat: _Seat, request: bytes, most: int, seconds: float
-    ) -> "WorkerReply | str":
-        try:
-            answer = self._ask(seat, request, most, seconds)
-        except WorkerError as error:
-            answer = str(error)
-        if isinstance(answer, str):
-            self._note_lost(seat, answer)
-        return answer
-
-    def _ask_load(self, seat: _Seat, model: ModelRequest) -> "WorkerReply | str":
-        seconds = self._compute_load_s(model)
-        answer = self._ask_or_lose(seat, encode_load(model), HEADER_BYTES_MAX, seconds)
-        if isinstance(answer, WorkerReply) and answer.fault is None:
-            seat.note_loaded(model.digest)
-        return answer
-
-    def _ask_measure(
-        self, seat: _Seat, model: ModelRequest, prefill: Prefill, request: bytes
-    ) -> "WorkerReply | str":
-        if model.digest not in seat.loaded:
-            loaded = self._ask_load(seat, model)
-            if isinstance(loaded, str) or loaded.fault is not None:
-                return loaded
-        seconds = self._compute_pass_s(prefill.tokens)
-        answer = self._ask_or_lose(seat, request, compute_reply_max(prefill), seconds)
-        if isinstance(answer, WorkerReply) and answer.fault is None and answer.seconds > 0:
-            self._pace = min(self._pace, prefill.tokens / answer.seconds)
-            seat.note_loaded(model.digest)
-        return answer
-
-    def _compute_load_s(self, model: ModelRequest) -> float:
-        size = sum(path.stat().st_size for path in model.folder.glob("*.safetensors"))
-        return self._patience.load_s + size / self._patience.load_bytes_s
-
-    def _compute_pass_s(self, tokens: int) -> float:
-        patience = self._patience
-        pace = patience.tokens_s if self._pace == float("inf") else self._pace / patience.slower
-        return patience.pass_s + tokens / pace
-
-    def _note_lost(self, seat: _Seat, why: str) -> None:
-        seat.lose()
-        seat.is_lost = True
-        if not self._closed.is_set():
-            logger.warning(
-                "%s was lost and is started anew: %s",
-                seat.name,
-                why,
-                extra={"event": "worker_lost"},
-            )
-
     def _revive(self) -> None:
         """Looks now and then for workers that were left out."""
         while not self._closed.wait(self._retry_s):
             for seat in self._seats:
                 with self._free:
-                    if seat.lack is None or seat.held:
+                    if seat.lack is None or seat.is_held:
                         continue
-                    seat.held = True
+                    seat.is_held = True
                 try:
-                    self._try_start(seat)
+                    seat.start()
                 finally:
                     self._give_back(seat)
 

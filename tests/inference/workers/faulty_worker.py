@@ -18,7 +18,8 @@ from assay.cage.child import serve
 from assay.inference.placing.devices import DeviceError
 from assay.inference.workers.worker import Worker
 from assay.inference.workers.worker_messages import WorkerSettings, WorkerTask, decode_request
-from assay.inference.workers.worker_pool import Patience, WorkerPool
+from assay.inference.workers.worker_pool import WorkerPool
+from assay.inference.workers.worker_seat import Patience
 
 #: A hang costs a test as long.
 HASTY = Patience(load_s=30.0, pass_s=1.5, tokens_s=1e4)

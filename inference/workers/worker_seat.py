@@ -1,0 +1,190 @@
+"""One worker's place in a pool: its process, what it has loaded, how long it is waited for.
+
+What this does not know: other workers, and whose request it is.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from assay.cage import Budget, Cage, Lost, WorkerError
+from assay.inference.placing.devices import DeviceError
+from assay.inference.workers.worker import KEPT, get_worker_software
+from assay.inference.workers.worker_messages import (
+    HEADER_BYTES_MAX,
+    ModelRequest,
+    Prefill,
+    WorkerFault,
+    WorkerReply,
+    WorkerSettings,
+    compute_reply_max,
+    decode_reply,
+    encode_load,
+    encode_start,
+)
+
+logger = logging.getLogger("assay")
+
+#: Processor seconds of a request: its deadline on the wall bounds it. A child counts them in ms.
+_PROCESSOR_S = 4e6
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a worker is waited for. Generous: a deadline is for who hangs, not for who is slow.
+
+    Attributes:
+        start_s: until a worker has started and found its device; across a cluster, until there is
+            room for it, too.
+        load_s, load_bytes_s: until a checkpoint is loaded: at least, and bytes of its files a
+            second besides.
+        pass_s: that a forward pass may take at least.
+        tokens_s: that a worker is expected to do a second before any is measured.
+        slower: how many times as slow as the slowest so far a pass may be.
+    """
+
+    start_s: float = 180.0
+    load_s: float = 120.0
+    load_bytes_s: float = 20e6
+    pass_s: float = 60.0
+    tokens_s: float = 20.0
+    slower: float = 10.0
+
+
+@dataclass(slots=True)
+class Pace:
+    """Tokens a second of the slowest pass so far, of all workers."""
+
+    slowest: float | None = None
+
+    def note(self, tokens: int, seconds: float) -> None:
+        if seconds > 0:
+            found = tokens / seconds
+            self.slowest = found if self.slowest is None else min(self.slowest, found)
+
+
+@dataclass(eq=False)
+class WorkerSeat:
+    """One worker's place. It is used by who holds it alone; an answer that is text says how the
+    worker was lost.
+
+    Attributes:
+        is_ready: it has started and found its device.
+        is_lost: over a request, and not started anew yet.
+        lack: why it is left out; None: it is not.
+        said: what it says of itself.
+        is_quiet: what becomes of it is not logged: somebody else says it.
+    """
+
+    name: str
+    settings: WorkerSettings
+    cage: Cage
+    patience: Patience
+    pace: Pace
+    is_ready: bool = False
+    loaded: list[bytes] = field(default_factory=list)  # digests, as it keeps them
+    is_held: bool = False
+    is_lost: bool = False
+    lack: str | None = None
+    said: dict[str, Any] = field(default_factory=dict)
+    is_quiet: bool = False
+
+    def look(self) -> bool:
+        """Whether it is there, started anew where it has ended meanwhile; else it is left out."""
+        if self.is_ready and not self.cage.is_alive:  # whoever ended it, it was no request
+            self.cage.renew()
+            self._forget()
+        return self.is_ready or self.start() is None
+
+    def start(self) -> Exception | None:
+        """Starts it; why it is left out."""
+        error = self._greet()
+        if error is None:
+            if self.lack is not None:
+                logger.info("%s is back", self.name, extra={"event": "worker_back"})
+            self.is_ready, self.lack = True, None
+            return None
+        if self.lack is None:
+            self._warn("worker_left_out", "%s is left out: %s", error)
+        self._forget()
+        self.lack = f"{self.name}: {error}"
+        return error
+
+    def note_lost(self, why: str) -> None:
+        """It has to be started anew."""
+        self._forget()
+        self.is_lost = True
+        self._warn("worker_lost", "%s was lost and is started anew: %s", why)
+
+    def load(self, model: ModelRequest) -> WorkerReply | str:
+        """Has it load a checkpoint."""
+        size = sum(path.stat().st_size for path in model.folder.glob("*.safetensors"))
+        seconds = self.patience.load_s + size / self.patience.load_bytes_s
+        answer = self._ask_or_lose(encode_load(model), HEADER_BYTES_MAX, seconds)
+        if isinstance(answer, WorkerReply) and answer.fault is None:
+            self._note_loaded(model.digest)
+        return answer
+
+    def measure(self, model: ModelRequest, prefill: Prefill, request: bytes) -> WorkerReply | str:
+        """Has it run a pass, of a request that is encoded already."""
+        if model.digest not in self.loaded:
+            loaded = self.load(model)
+            if isinstance(loaded, str) or loaded.fault is not None:
+                return loaded
+        seconds = self._compute_pass_s(prefill.tokens)
+        answer = self._ask_or_lose(request, compute_reply_max(prefill), seconds)
+        if isinstance(answer, WorkerReply) and answer.fault is None:
+            self.pace.note(prefill.tokens, answer.seconds)
+            self._note_loaded(model.digest)
+        return answer
+
+    def _compute_pass_s(self, tokens: int) -> float:
+        patience, slowest = self.patience, self.pace.slowest
+        pace = patience.tokens_s if slowest is None else slowest / patience.slower
+        return patience.pass_s + tokens / pace
+
+    def _greet(self) -> Exception | None:
+        """Why it cannot be used; None: it can."""
+        try:
+            reply = self._ask(encode_start(self.settings), HEADER_BYTES_MAX, self.patience.start_s)
+        except WorkerError as error:
+            return error
+        if isinstance(reply, str):
+            return WorkerError(reply)
+        if reply.fault is not None or reply.said is None:
+            self.cage.renew()
+            kind = DeviceError if reply.fault is WorkerFault.DEVICE else WorkerError
+            return kind(reply.detail)
+        theirs, ours = reply.said.get("software"), get_worker_software()
+        if theirs != ours:
+            host = reply.said.get("host")
+            return WorkerError(f"{host} has {theirs}, and this machine {ours}: install the same")
+        self.said = dict(reply.said)
+        return None
+
+    def _ask_or_lose(self, request: bytes, most: int, seconds: float) -> WorkerReply | str:
+        try:
+            answer = self._ask(request, most, seconds)
+        except WorkerError as error:
+            answer = str(error)
+        if isinstance(answer, str):
+            self.note_lost(answer)
+        return answer
+
+    def _ask(self, request: bytes, most: int, seconds: float) -> WorkerReply | str:
+        """Raises WorkerError: it cannot be run."""
+        reply = self.cage.ask(request, most, Budget(_PROCESSOR_S), seconds, tries=1)
+        return reply.cause if isinstance(reply, Lost) else decode_reply(reply)
+
+    def _note_loaded(self, digest: bytes) -> None:
+        """As the worker keeps them."""
+        others = [other for other in self.loaded if other != digest]
+        self.loaded = [*others, digest][-KEPT:]
+
+    def _forget(self) -> None:
+        self.is_ready = False
+        self.loaded.clear()
+
+    def _warn(self, event: str, line: str, why: object) -> None:
+        if not self.is_quiet:
+            logger.warning(line, self.name, why, extra={"event": event})
