@@ -104,8 +104,10 @@ class WorkerSeat:
                 logger.info("%s is back", self.name, extra={"event": "worker_back"})
             self.is_ready, self.lack = True, None
             return None
-        if self.lack is None:
-            self._warn("worker_left_out", "%s is left out: %s", error)
+        if self.lack is None and not self.is_quiet:
+            logger.warning(
+                "%s is left out: %s", self.name, error, extra={"event": "worker_left_out"}
+            )
         self._forget()
         self.lack = f"{self.name}: {error}"
         return error
@@ -114,7 +116,13 @@ class WorkerSeat:
         """It has to be started anew."""
         self._forget()
         self.is_lost = True
-        self._warn("worker_lost", "%s was lost and is started anew: %s", why)
+        if not self.is_quiet:
+            logger.warning(
+                "%s was lost and is started anew: %s",
+                self.name,
+                why,
+                extra={"event": "worker_lost"},
+            )
 
     def load(self, model: ModelRequest) -> WorkerReply | str:
         """Has it load a checkpoint."""
@@ -184,7 +192,3 @@ class WorkerSeat:
     def _forget(self) -> None:
         self.is_ready = False
         self.loaded.clear()
-
-    def _warn(self, event: str, line: str, why: object) -> None:
-        if not self.is_quiet:
-            logger.warning(line, self.name, why, extra={"event": event})
