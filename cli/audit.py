@@ -259,6 +259,8 @@ def _open_models(request: AuditRequest, stack: ExitStack) -> tuple[Models | None
             raise ConfigError("workers run a model: name its folder with --model")
         return None, 1
     compute = request.compute
+    if request.cluster and not request.devices:
+        raise ConfigError("which workers on the cluster? name them with --worker or --workers")
     if not request.devices:
         if compute.threads is None:
             torch.set_num_threads(1)  # several threads do not pay for small batches

@@ -15,11 +15,12 @@ from assay.cli.console import make_table, print_result
 from assay.cli.preflight.checks import CheckState, PreflightCheck
 from assay.cli.preflight.dry_run import DryRun, Earning
 from assay.cli.preflight.examination import PreflightInputs, examine
+from assay.inference import Placement
 from assay.network import ObjectStore, ReadableStores
 from assay.neurons.session.resources import now_ms, open_own_store, require_netuid
 from assay.neurons.session.session import Session, open_session
 from assay.neurons.settings.placing import open_placement
-from assay.neurons.settings.sections import Settings
+from assay.neurons.settings.sections import ComputeSettings, Settings
 from assay.neurons.trainer.trainer_setup import make_learning
 from assay.protocol.errors import OperatorError
 
@@ -69,7 +70,8 @@ def _open_surroundings(session: Session, role: str, opening: OpenAttempt) -> Pre
     remedy = "name relays with --beacon"
     beacons = opening.open("relays", remedy, lambda: session.beacons, rules)
     remedy = "name one that is here, with --device"
-    placement = opening.open("device", remedy, lambda: open_placement(settings.compute))
+    workers = settings.validator.devices if role == "validator" else ()
+    placement = opening.open("device", remedy, lambda: _open_placement(settings.compute, workers))
     checkpoints = None
     if chain is not None and stores is not None and rules is not None:
         remedy = "name stores that can be opened under [store] mirrors"
@@ -98,7 +100,21 @@ def _open_surroundings(session: Session, role: str, opening: OpenAttempt) -> Pre
         public=lambda: None if own is None or stores is None else stores.get_as_stranger(own[1]),
         checkpoints=checkpoints,
         placement=placement,
+        workers=max(1, len(workers)),
     )
+
+
+def _open_placement(compute: ComputeSettings, workers: Sequence[str]) -> Placement:
+    """Where the program's models run; of workers, the first one's, with as many threads. Raises
+    DeviceError: one of them is not there."""
+    if not workers:
+        return open_placement(compute)
+    threads = compute.threads or 1
+    found = [
+        open_placement(compute.model_copy(update={"device": device, "threads": threads}))
+        for device in workers
+    ]
+    return found[0]
 
 
 def open_role_stores(

@@ -171,8 +171,11 @@ def run_audit(
     settings = source.load()
     print_opening(offline or settings, quiet)
     from assay.cli.audit import AuditRequest, run_offline, run_online
+    from assay.neurons.settings.loading import ConfigError
 
     asked = (validator, windows, records, model or (), against or (), allow_local_beacon)
+    if worker and workers:
+        raise ConfigError("--worker names each of them, --workers how many: name one of the two")
     devices = tuple(worker or ["cpu"] * workers)
     request = AuditRequest(*asked, settings.compute, devices, settings.cluster.address)
     if offline is not None:

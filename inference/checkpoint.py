@@ -35,11 +35,13 @@ from assay.inference.folder import (
 from assay.inference.implementations import (
     APPEAL_IMPLEMENTATION,
     BF16_WEIGHTS,
+    DEFAULT_IMPLEMENTATION,
     ImplementationError,
     PlainReference,
     make_model,
 )
 from assay.inference.model_loading import load_model
+from assay.inference.placing.devices import CPU
 from assay.inference.placing.memory_plan import MemoryBudget, ModelShape, measure_shape, plan_memory
 from assay.inference.placing.placement import Placement
 from assay.inference.reference import CausalModel, Reference
@@ -126,7 +128,18 @@ class FolderModels:
     def plain(self) -> PreTrainedModel:
         """The model in fp32. Raises a CheckpointError: see `load_model`."""
         with self._lock:
-            return load_model(self._folder, self.placement.device)
+            device = self.placement.device
+            if self.placement.implementation in BF16_WEIGHTS:  # it comes besides
+                stored = sum(path.stat().st_size for path in self._folder.glob("*.safetensors"))
+                device = device if self.placement.has_room_for(2 * stored) else CPU
+            return load_model(self._folder, device)
+
+    @property
+    def shared(self) -> PreTrainedModel | None:
+        """`plain`, where it is on the processor; None elsewhere."""
+        placement = self.placement
+        here = placement.device == CPU and placement.implementation not in BF16_WEIGHTS
+        return self.plain if here else None
 
     @cached_property
     def _stored(self) -> PreTrainedModel:
@@ -181,9 +194,14 @@ class Checkpoint(Outline):
         return self.models.plain
 
     def load_trainable(self) -> PreTrainedModel:
-        """A copy of the model whose weights take gradients, on the processor: that is where the
-        trainer learns, wherever it judges."""
-        return copy.deepcopy(self.model).cpu().requires_grad_(True)
+        """A copy of the model whose weights take gradients, on the processor."""
+        model = self.load_plain()
+        return (copy.deepcopy(model) if model is self.models.shared else model).requires_grad_(True)
+
+    def load_plain(self) -> PreTrainedModel:
+        """The model in fp32 on the processor, which is where the trainer learns, wherever it
+        judges: shared where it is there anyway."""
+        return self.models.shared or load_model(self.folder)
 
     def get_rules(self, temperature: int) -> Rules:
         """How completions under this checkpoint are drawn and end."""
@@ -213,10 +231,12 @@ class Checkpoint(Outline):
         return self.get_reference(temperature)
 
     def get_appeal(self, temperature: int) -> Forward:
-        """A second opinion on a rejection: plain fp32, one completion and its prompt at a time.
-        Where weights stay in bf16 it is their own implementation, so that none is there twice."""
+        """A second opinion on a rejection: another implementation in fp32, one completion and its
+        prompt at a time. Beside weights in bf16 it is loaded when the first rejection is heard, on
+        the processor where the card lacks room."""
         own = self.models.placement.implementation
-        model = self.get_model(own if own in BF16_WEIGHTS else APPEAL_IMPLEMENTATION)
+        other = DEFAULT_IMPLEMENTATION if own == APPEAL_IMPLEMENTATION else APPEAL_IMPLEMENTATION
+        model = self.get_model(other)
         drawable = self.tokenizer.drawable
         return self.budget.run(
             lambda _: PlainReference(model, drawable, temperature, self.budget), _TABLES

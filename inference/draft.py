@@ -14,7 +14,14 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from assay.inference.draws.sampler import KeyedSampler, make_keys
-from assay.inference.placing.devices import DeviceError, explain_lack, free_memory, is_out_of_memory
+from assay.inference.placing.devices import (
+    DeviceError,
+    explain_failure,
+    explain_lack,
+    find_failure,
+    free_memory,
+    is_out_of_memory,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,9 @@ class Drafter:
         try:
             self._draft_batch(requests, drafted)
         except (RuntimeError, MemoryError) as error:
+            failure = find_failure(error)
+            if failure is not None:
+                raise DeviceError(explain_failure(str(self._model.device), failure)) from None
             if not is_out_of_memory(error):
                 raise
             if len(requests) == 1:

@@ -112,6 +112,13 @@ def require_known(implementation: str) -> None:
         raise ImplementationError(f"no implementation {implementation!r}: one of {names}")
 
 
+def require_permitted(implementation: str) -> None:
+    """Raises an ImplementationError where no miner or validator may use it."""
+    if implementation not in PERMITTED:
+        names = ", ".join(PERMITTED)
+        raise ImplementationError(f"implementation {implementation!r} is none of {names}")
+
+
 def make_model(model: PreTrainedModel, implementation: str) -> CausalModel:
     """A model over the weights of `model`, fp32 and in evaluation mode; `split3` takes bf16, too.
     Turns off what would round its products (`assay.inference.placing.precision`). Raises an

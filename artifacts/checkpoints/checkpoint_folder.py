@@ -259,7 +259,9 @@ class CheckpointFolder:
         with suppress(OSError):  # whoever loads it says what is wrong
             stored = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
             needed = self.placement.compute_weight_bytes(stored)
-            while len(self.opened) > 1 and not self.placement.has_room(needed):
+            if not self.placement.has_room_for(needed):
+                free_memory(self.placement.device)
+            while len(self.opened) > 1 and not self.placement.has_room_for(needed):
                 self.opened.popitem(last=False)
                 free_memory(self.placement.device)
 

@@ -72,15 +72,19 @@ def count_miners(chain: Chain, parameters: Parameters) -> int:
     return len(get_window_commitments(chain, window, block))
 
 
-def check_audit_speed(speed: AuditSpeed, miners: int, parameters: Parameters) -> PreflightCheck:
+def check_audit_speed(
+    speed: AuditSpeed, miners: int, parameters: Parameters, workers: int = 1
+) -> PreflightCheck:
     """Whether the audit of the miners there are takes less than a window.
 
     Args:
         miners: who committed to the last window.
+        workers: as fast as each other, beside each other.
     """
-    share, full = (speed.compute_share(n, parameters) for n in (miners, _MINERS))
+    share, full = (speed.compute_share(n, parameters) / workers for n in (miners, _MINERS))
+    by = "" if workers == 1 else f" by each of {workers} workers"
     detail = (
-        f"{speed.tokens_per_second:,.0f} tokens a second through the reference; the audit of "
+        f"{speed.tokens_per_second:,.0f} tokens a second through the reference{by}; the audit of "
         f"{miners} miners takes {share:.1%} of a window, of {_MINERS} it would take {full:.1%}"
     )
     if share >= _FULL:

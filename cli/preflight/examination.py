@@ -88,6 +88,7 @@ class PreflightInputs:
     checkpoints: CheckpointFolder | None = None
     learning: LearnConfig | None = None  # how a trainer learns
     placement: Placement | None = None  # where and how its models run
+    workers: int = 1  # that judge beside each other
 
 
 def examine(
@@ -257,7 +258,7 @@ def _examine_reference(
 
         def look() -> PreflightCheck:
             speed = measure_audit_speed(checkpoint, rules)
-            return check_audit_speed(speed, count_miners(chain, rules), rules)
+            return check_audit_speed(speed, count_miners(chain, rules), rules, around.workers)
 
         checks.append(attempt("speed", remedy, look))
     return checks

@@ -43,7 +43,7 @@ def estimate_memory(
     """
     placement, plan = placement or Placement(), MemoryPlan()
     weights = placement.compute_weight_bytes(_STORED * shape.parameters)
-    opened = OPENED_MAX if placement.has_room(OPENED_MAX * weights) else _OPENED_MIN
+    opened = OPENED_MAX if placement.has_room_for(OPENED_MAX * weights) else _OPENED_MIN
     length = _PROMPT + work.max_tokens
     prefilled = min(plan.tokens, work.group_size * length)
     floats = prefilled * (shape.cached + shape.wide)

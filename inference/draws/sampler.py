@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from assay.inference.placing.devices import find_failure, is_out_of_memory
 from assay.protocol import prf
 from assay.protocol.draw import LOGIT_MAX, compute_slack, draw_token
 from assay.protocol.gumbel import BOUND_SLOPE, BOUND_START, FRACTION_BITS, GUMBEL_MAX, HALF, TABLE
@@ -108,6 +109,8 @@ def load_card_kernels(device: torch.device) -> ModuleType | None:
 
         try_out(card_kernels, device)
     except (TritonError, RuntimeError, ImportError, OSError, CalledProcessError) as error:
+        if is_out_of_memory(error) or find_failure(error) is not None:
+            raise  # which says nothing of Triton
         _warn_of_tensors(error)
         return None
     return card_kernels

@@ -24,6 +24,10 @@ _LACKS_MEMORY = (
 )
 
 
+#: What libraries on a card say where it has failed, besides `torch.AcceleratorError`.
+_FAILED = ("CUDA error", "CUDA driver error", "CUBLAS_STATUS_", "CUDNN_STATUS_", "Triton Error")
+
+
 class DeviceError(OperatorError):
     """A device that is not there, or that this PyTorch cannot use."""
 
@@ -90,6 +94,8 @@ def examine_device(device: str) -> DeviceFacts:
         return DeviceFacts(CPU, _name_processor(), *_measure_machine())
     properties = torch.cuda.get_device_properties(device)
     free, total = torch.cuda.mem_get_info(device)
+    # what our own allocator keeps and does not use is free to us
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return DeviceFacts(device, properties.name, total, free, _read_driver())
 
 
@@ -118,6 +124,20 @@ def explain_lack(what: str, device: str, said: str) -> str:
         f"{device} has not enough memory for {what}: {left} are free ({said}); end other programs "
         "there, or name a larger device"
     )
+
+
+def find_failure(error: BaseException) -> str | None:
+    """What a card says where it has failed and no call of it works any more; None: it has not."""
+    said = str(error).partition("\n")[0]
+    if isinstance(error, torch.AcceleratorError):
+        return said
+    failed = isinstance(error, RuntimeError) and any(word in said for word in _FAILED)
+    return said if failed and not is_out_of_memory(error) else None
+
+
+def explain_failure(device: str, said: str) -> str:
+    """That a device has failed, for people. said: by PyTorch."""
+    return f"{device} has failed ({said}): start this program again, or name another device"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 from assay.inference.placing.devices import (
     CPU,
     DeviceError,
+    explain_failure,
     explain_lack,
+    find_failure,
     free_memory,
     get_free_memory,
     is_out_of_memory,
@@ -125,7 +127,7 @@ class MemoryBudget:
             what: is computed, for people.
 
         Raises:
-            DeviceError: memory does not suffice for one row.
+            DeviceError: memory does not suffice for one row, or the device has failed.
         """
         plan: MemoryPlan | None = self.plan
         said = ""
@@ -133,6 +135,9 @@ class MemoryBudget:
             try:
                 found = compute(plan)
             except (RuntimeError, MemoryError) as error:
+                failure = find_failure(error)
+                if failure is not None:
+                    raise DeviceError(explain_failure(self._device, failure)) from None
                 if not is_out_of_memory(error):
                     raise
                 said = str(error).partition("\n")[0]

@@ -25,7 +25,7 @@ class Placement:
         """Bytes of memory that weights take. stored: bytes of their files, in bf16."""
         return stored if self.implementation in BF16_WEIGHTS else 2 * stored
 
-    def has_room(self, needed: int) -> bool:
+    def has_room_for(self, needed: int) -> bool:
         """Whether so many bytes more may be used, with a quarter for what computes with them."""
         free = get_free_memory(self.device)
         return free is None or needed * 5 // 4 <= free * self.memory_share

@@ -109,6 +109,8 @@ def join_network(
         session = NeuronSession(settings, folder, signing=True, hasty=looking)
         session.placement = placement
         stack.callback(session.close)
+        if kind == "validator" and settings.cluster.address and not settings.validator.devices:
+            raise ConfigError("which workers on the cluster? name devices under [validator]")
         if kind == "validator" and settings.validator.devices:
             session.pool = stack.enter_context(_open_pool(settings))
         hotkey = encode_ss58(session.account.hotkey)

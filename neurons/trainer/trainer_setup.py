@@ -106,7 +106,7 @@ def resume_learner(learner: Learner, state: dict[str, Tensor], parent: Checkpoin
         learner.import_state(state)
     except (LookupError, RuntimeError, ValueError):
         return False
-    weights = parent.model.state_dict()
+    weights = parent.load_plain().state_dict()
     return all(
         torch.equal(weight, weights[name].to(torch.bfloat16))
         for name, weight in learner.bf16_state().items()
@@ -125,4 +125,6 @@ def make_learner(
     reference = get_first() if wanted else None
     if get_team()[1] > 1:
         return make_shared(parent.folder, config, None if reference is None else reference.folder)
-    return Learner(parent.load_trainable(), config, None if reference is None else reference.model)
+    return Learner(
+        parent.load_trainable(), config, None if reference is None else reference.load_plain()
+    )

@@ -16,7 +16,7 @@ from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.submission_judge import judge_hotkey, judge_samples
 from assay.artifacts.submissions.submission_reader import Looking
 from assay.cage import WorkerError
-from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
+from assay.inference import Checkpoint, CheckpointError, DeviceError, UnusableCheckpointError
 from assay.inference.workers.worker_pool import WorkerPool
 from assay.network.chain import STATE_BLOCKS, ChainError, ForgottenError, WrongChainError
 from assay.neurons.program.database import Database
@@ -369,7 +369,7 @@ class Validator:
             )
         except UnusableCheckpointError as error:
             self._note(judged, void=str(error))
-        except CheckpointError as error:
+        except (CheckpointError, WorkerError) as error:
             self._note(judged, missing=str(error))
         return None
 
@@ -462,7 +462,7 @@ class Validator:
             return
         try:
             verdict, ledger = judgment.get()
-        except WorkerError as error:  # we lack something, and try again
+        except (WorkerError, DeviceError) as error:  # we lack something, and try again
             self._note(judged, missing=str(error))
             judged.asked_at[hotkey] = head
             return

@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[2]
 
 def run(*arguments, **environment):
     """A program's output, in the repository's root."""
-    given = {k: v for k, v in os.environ.items() if not k.startswith(("TRITON_", "PYTEST_"))}  # noqa: TID251
+    out = ("TRITON_", "PYTEST_", "PYTHONSAFEPATH")
+    given = {k: v for k, v in os.environ.items() if not k.startswith(out)}  # noqa: TID251
     return subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,

@@ -12,13 +12,22 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from assay.inference import CheckpointError, Placement, Reference, load_checkpoint, make_model
+from assay.inference import (
+    CheckpointError,
+    DeviceError,
+    Placement,
+    Reference,
+    load_checkpoint,
+    make_model,
+)
 from assay.inference import checkpoint as checkpoint_module
 from assay.inference import reference as module
 from assay.inference.draws.row_statistics import RowStatistics
 from assay.inference.implementations import ImplementationError
 from assay.inference.passages import Passage
 from assay.inference.reference import SketchBuilder
+from assay.neurons.settings.placing import open_placement
+from assay.neurons.settings.sections import ComputeSettings
 from assay.training import GENESIS
 from assay.verification import Projection
 from tests.inference.conftest import build_random_model
@@ -42,7 +51,7 @@ def test_a_placement_decides_what_judges(projection, requests, checkpoint, imple
 
 def test_weights_that_are_multiplied_as_stored_are_not_in_memory_in_fp32(checkpoint):
     placed = load_checkpoint(GENESIS, placement=Placement(implementation="split3"))
-    placed.get_appeal(1_024)
+    placed.get_reference(1_024)
     split = placed.get_model("split3")
     assert {split.head.dtype, split.layers[0].gate.dtype} == {torch.bfloat16}
     assert "plain" not in vars(placed.models)
@@ -57,6 +66,38 @@ def test_an_implementation_that_cannot_run_a_model_is_named(monkeypatch):
     monkeypatch.setattr(checkpoint_module, "make_model", refuse)
     with pytest.raises(CheckpointError, match="knows no llama; name another implementation"):
         load_checkpoint(GENESIS, placement=Placement(implementation="split3"))
+
+
+def test_an_appeal_is_heard_by_another_implementation():
+    for own, other in (("fp32-sdpa", "eager"), ("fp32-eager", "sdpa"), ("split3", "eager")):
+        placed = load_checkpoint(GENESIS, placement=Placement(implementation=own))
+        model = placed.get_appeal(1_024).model
+        assert model.config._attn_implementation == other  # noqa: SLF001 - transformers has no other
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"),
+        RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"),
+        torch.AcceleratorError("CUDA error: unspecified launch failure"),
+    ],
+)
+def test_a_card_that_fails_is_no_fault_of_what_it_was_given(checkpoint, monkeypatch, error):
+    """Else everybody who is judged after that moment would be refused."""
+    reference = checkpoint.get_reference(1_024)
+
+    def fail(plan):
+        raise error
+
+    with pytest.raises(DeviceError, match="cpu has failed .*: start this program again, or name"):
+        reference.budget.run(fail, "a pass")
+
+
+def test_what_no_validator_may_use_is_refused():
+    for name in ("bf16", "split2", "fp16"):
+        with pytest.raises(ImplementationError, match="is none of fp32-sdpa"):
+            open_placement(ComputeSettings(implementation=name))
 
 
 class OneDevice(TorchDispatchMode):

@@ -22,6 +22,7 @@ from assay.demo.localnet.services import read_founding
 from assay.neurons.settings.sections import (
     BeaconSettings,
     ChainSettings,
+    ComputeSettings,
     MinerSettings,
     Settings,
     StoreSettings,
@@ -307,12 +308,13 @@ class Stage:
             wallet=WalletSettings(name=WALLETS[role], path=self.net / "wallets"),
             store=StoreSettings(locator=locator, readable=(locator,)),
             beacon=BeaconSettings(endpoints=(beacon_url,)),
+            compute=ComputeSettings(device="cpu", threads=1),
             miner=MinerSettings(
-                dir=self.net / "miner", groups=GROUPS, groups_per_step=2, commit_margin=3, threads=1
+                dir=self.net / "miner", groups=GROUPS, groups_per_step=2, commit_margin=3
             ),
-            # threads would make points of a kill differ from run to run
-            validator=ValidatorSettings(dir=self.net / "validator", threads=1, fetches=0),
-            trainer=TrainerSettings(dir=self.net / "trainer", epochs=1, threads=1),
+            # threads that read would make points of a kill differ from run to run
+            validator=ValidatorSettings(dir=self.net / "validator", fetches=0),
+            trainer=TrainerSettings(dir=self.net / "trainer", epochs=1),
         )
 
     def _apart(self, work: Any, *arguments: Any) -> Any:

@@ -141,7 +141,7 @@ class Program:
         return settings
 
     @contextmanager
-    def join(self, settings: Settings, folder: Path, kind: str) -> Iterator[Any]:
+    def join(self, settings: Settings, folder: Path, kind: str, placement: Any) -> Iterator[Any]:
         """As `join_network`, in the soak's world."""
         world, weather = self._world, self.weather
         chain = FaultyChain(world.chain, weather)
@@ -150,7 +150,7 @@ class Program:
             stack.enter_context(program_loop.claim_folder(folder, kind))
             mirrors = make_mirrors(chain, world.parameters, stores.open)  # type: ignore[arg-type]
             fetching = DownloadSettings(mirrors, in_background=True)
-            models = CheckpointFolder(folder / "models", fetching, keep=CHECKPOINTS_KEPT)
+            models = CheckpointFolder(folder / "models", fetching, CHECKPOINTS_KEPT, placement)
             self._models = models
             stack.callback(models.close)
             beacons: Any = FaultyBeacons(world.beacons, weather)

@@ -60,9 +60,7 @@ class Stage:
             readable = ["{(folder / "store").as_uri()}"]
             [beacon]
             endpoints = ["{server.url}"]
-            [validator]
-            threads = 1
-            [trainer]
+            [compute]
             threads = 1
             """
         )
