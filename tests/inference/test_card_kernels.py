@@ -44,7 +44,7 @@ def test_interpreted_they_are_the_rule():
     assert "skipped" not in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_they_compile_for_cards(tmp_path):
     """For Ampere and Hopper, by the assembler that Triton brings."""
     pytest.importorskip("triton")

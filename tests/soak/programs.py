@@ -176,6 +176,7 @@ class Program:
                 sources=sources,
                 beacons=beacons,
                 stores=stores,
+                pool=None,
             )
 
     def _follow(self, chain: Any, open_store: Any) -> ParameterFollower:

@@ -40,6 +40,7 @@ def test_actors_measure_to_the_bit_what_this_process_does(two_hosts, checkpoint,
 
 
 @needs_ray
+@pytest.mark.nightly
 def test_a_cluster_that_is_half_away(two_hosts, checkpoint, prefills):
     expected = measure_here(checkpoint, prefills)
     with open_workers([CPU, CPU], two_hosts.address, retry_s=0.5) as pool:
@@ -56,6 +57,7 @@ def test_a_cluster_that_is_half_away(two_hosts, checkpoint, prefills):
 
 
 @needs_ray
+@pytest.mark.nightly
 def test_a_cluster_that_goes_away_ends_no_program(checkpoint, prefills):
     with open_cluster(hosts=1) as small, open_workers([CPU], small.address) as pool:
         forward = pool.load(checkpoint.folder, checkpoint.digest).get_forward(1_024)
