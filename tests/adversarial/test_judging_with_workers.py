@@ -45,7 +45,9 @@ def require_same(employer, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize(
+    "count", [2, *(pytest.param(n, marks=pytest.mark.nightly) for n in (1, 4))]
+)
 def test_the_record_is_the_same_to_the_byte(tmp_path, expected, count):
     with open_workers([WorkerSettings()] * count) as pool:
         require_same(Employer(tmp_path, pool).play(), expected)
@@ -54,6 +56,7 @@ def test_the_record_is_the_same_to_the_byte(tmp_path, expected, count):
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="there is no Ray")
+@pytest.mark.nightly
 def test_the_record_is_the_same_on_a_cluster(tmp_path, expected):
     cpu = WorkerSettings()
     with open_cluster(hosts=2) as small, open_workers([cpu, cpu], small.address) as pool:
@@ -108,6 +111,7 @@ def test_workers_that_are_killed_at_every_stage_change_nothing(tmp_path, expecte
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_file_that_kills_each_worker_costs_its_miner_alone(tmp_path, monkeypatch):
     judging, poisoned = threading.local(), []
     judge, measure = module.judge_hotkey, WorkerPool.measure
@@ -154,6 +158,7 @@ def test_a_card_that_vanishes_in_mid_window_leaves_the_work_to_the_rest(tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_with_no_worker_left_it_says_so_and_abstains(tmp_path):
     faults = tmp_path / "faults"
     with open_faulty(faults, 1, retry_s=0.1) as pool:
@@ -172,6 +177,7 @@ def test_with_no_worker_left_it_says_so_and_abstains(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_validator_that_is_killed_judges_again_what_was_under_way(tmp_path, expected):
     """Its threads and workers go with it; what was taken up is in the journal."""
 

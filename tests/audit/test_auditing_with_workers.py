@@ -38,6 +38,7 @@ def test_workers_find_what_this_process_does(public, liar, network, models, pool
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_workers_that_are_lost_change_nothing(public, liar, network, models, tmp_path):
     invent_a_witness(liar)
     liar.agree()

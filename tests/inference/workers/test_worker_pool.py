@@ -78,7 +78,15 @@ def test_killed_between_requests(pool, checkpoint, prefills):
 
 
 @pytest.mark.parametrize(
-    "kind", ["die before", "die within", "die after", "hang", "memory", "device"]
+    "kind",
+    [
+        "die within",
+        "hang",
+        *(
+            pytest.param(k, marks=pytest.mark.nightly)
+            for k in ("die before", "die after", "memory", "device")
+        ),
+    ],
 )
 def test_lost_within_a_request(tmp_path, checkpoint, prefills, kind):
     with open_faulty(tmp_path) as pool:
@@ -88,7 +96,10 @@ def test_lost_within_a_request(tmp_path, checkpoint, prefills, kind):
         assert pool.trouble is None
 
 
-@pytest.mark.parametrize("kind", ["die before", "memory", "broken"])
+@pytest.mark.parametrize(
+    "kind",
+    ["broken", *(pytest.param(k, marks=pytest.mark.nightly) for k in ("die before", "memory"))],
+)
 def test_a_request_that_breaks_whoever_has_it_stops_no_other(tmp_path, checkpoint, prefills, kind):
     with open_faulty(tmp_path) as pool:
         forward = pool.load(GENESIS, checkpoint.digest).get_forward(1_024)
@@ -101,6 +112,7 @@ def test_a_request_that_breaks_whoever_has_it_stops_no_other(tmp_path, checkpoin
         assert pool.trouble is None
 
 
+@pytest.mark.nightly
 def test_a_device_that_vanishes_is_left_out_and_comes_back(tmp_path, checkpoint, prefills):
     expected = measure_here(checkpoint, prefills)
     with open_faulty(tmp_path, retry_s=0.2) as pool:
@@ -120,6 +132,7 @@ def test_a_device_that_vanishes_is_left_out_and_comes_back(tmp_path, checkpoint,
         assert measure_all(pool, checkpoint, prefills) == expected
 
 
+@pytest.mark.nightly
 def test_none_left_is_our_own_lack(tmp_path, checkpoint, prefills):
     with open_faulty(tmp_path, retry_s=0.2) as pool:
         forward = pool.load(GENESIS, checkpoint.digest).get_forward(1_024)
