@@ -122,17 +122,26 @@ class FolderModels:
         self.placement = placement
         self._folder = folder
         self._made: dict[str, CausalModel] = {}
-        self._lock = RLock()
+        self._plain: PreTrainedModel | None = None
+        self._lock = RLock()  # the only one: `cached_property` has another, shared by all folders
 
-    @cached_property
+    @property
     def plain(self) -> PreTrainedModel:
         """The model in fp32. Raises a CheckpointError: see `load_model`."""
         with self._lock:
+            if self._plain is not None:
+                return self._plain
             device = self.placement.device
             if self.placement.implementation in BF16_WEIGHTS:  # it comes besides
                 stored = sum(path.stat().st_size for path in self._folder.glob("*.safetensors"))
                 device = device if self.placement.has_room_for(2 * stored) else CPU
-            return load_model(self._folder, device)
+            self._plain = load_model(self._folder, device)
+            return self._plain
+
+    @property
+    def has_plain(self) -> bool:
+        """Whether it is in memory."""
+        return self._plain is not None
 
     @property
     def shared(self) -> PreTrainedModel | None:
@@ -140,11 +149,6 @@ class FolderModels:
         placement = self.placement
         here = placement.device == CPU and placement.implementation not in BF16_WEIGHTS
         return self.plain if here else None
-
-    @cached_property
-    def _stored(self) -> PreTrainedModel:
-        """The model as it is stored, in bf16."""
-        return load_model(self._folder, self.placement.device, torch.bfloat16)
 
     def get(self, implementation: str) -> CausalModel:
         """An implementation of the reference.
@@ -156,10 +160,14 @@ class FolderModels:
         with self._lock:
             if implementation not in self._made:
                 # what is in memory in fp32 anyway serves both
-                stored = implementation in BF16_WEIGHTS and "plain" not in vars(self)
-                model = self._stored if stored else self.plain
+                model = self.plain if self.has_plain else self._load_for(implementation)
                 self._made[implementation] = make_model(model, implementation)
             return self._made[implementation]
+
+    def _load_for(self, implementation: str) -> PreTrainedModel:
+        if implementation not in BF16_WEIGHTS:
+            return self.plain
+        return load_model(self._folder, self.placement.device, torch.bfloat16)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def test_weights_that_are_multiplied_as_stored_are_not_in_memory_in_fp32(checkpo
     placed.get_reference(1_024)
     split = placed.get_model("split3")
     assert {split.head.dtype, split.layers[0].gate.dtype} == {torch.bfloat16}
-    assert "plain" not in vars(placed.models)
+    assert not placed.models.has_plain
     # where fp32 is in memory, it serves
     assert checkpoint.get_model("split3").head.dtype == torch.float32
 
