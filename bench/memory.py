@@ -120,7 +120,7 @@ def _audit(model: Any, plan: MemoryPlan) -> int:
     columns = generator.choice([-1.0, 1.0], (hidden, 4)).astype(np.float32)
     projection = Projection(columns, np.zeros(hidden, np.float32), hidden**0.5)
     rows = generator.integers(0, CONFIG.vocab_size, (ROLLOUTS, PROMPT + TOKENS))
-    reference = Reference(model, drawable, 1_024, MemoryBudget(plan, "cpu"))
+    reference = Reference(model, drawable, 1_024, MemoryBudget(plan, "cpu", len(drawable)))
     reference.measure(
         [row[:PROMPT].tolist() for row in rows],
         [row[PROMPT:].astype(np.uint32) for row in rows],

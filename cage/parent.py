@@ -139,11 +139,11 @@ class Cage:
                 self._require_open()
                 if budget.left <= 0:
                     break
-                self._child = self._child or self._start_child()
+                child = self._child or self._start_child()
                 self._require_open()  # it may have been stopped meanwhile
                 answered = died = False
                 try:
-                    reply = self._child.exchange(request, reply_max, budget, seconds)
+                    reply = child.exchange(request, reply_max, budget, seconds)
                     answered = True
                     return reply
                 except _LostError as lost:
@@ -168,13 +168,26 @@ class Cage:
         return child.end() if child else None
 
     def _start_child(self) -> "_Child":
-        most = None if self._starts is None else self._starts - 1
-        for pause in START_PAUSES[:most]:
+        pauses = START_PAUSES if self._starts is None else START_PAUSES[: self._starts - 1]
+        for pause in pauses:
             try:
-                return _Child(self._name, self.boot, self._seconds)
+                return self._start_once()
             except WorkerError:
+                self._require_open()
                 time.sleep(pause)
-        return _Child(self._name, self.boot, self._seconds)
+        return self._start_once()
+
+    def _start_once(self) -> "_Child":
+        child = self._child = _Child(self._name, self.boot, self._seconds)
+        is_ready = False
+        try:
+            self._require_open()  # from here on `stop` ends it, before it is ready, too
+            child.await_ready()
+            is_ready = True
+        finally:
+            if not is_ready:
+                self._end_child()
+        return child
 
 
 class _LostError(Exception):
@@ -197,19 +210,19 @@ class _Child:
         self._name = name
         self._patience = seconds
         command = [sys.executable, "-P", "-c", boot]
-        with tempfile.TemporaryFile() as errors:
-            try:
-                self._process = subprocess.Popen(
-                    command,
-                    bufsize=0,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise WorkerError(f"the {self._name} cannot be started: {error}") from error
-            self._await_ready(errors)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read once it is ready, or is not
+        try:
+            self._process = subprocess.Popen(
+                command,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._errors.close()
+            raise WorkerError(f"the {self._name} cannot be started: {error}") from error
 
     @property
     def pid(self) -> int:
@@ -253,7 +266,7 @@ class _Child:
     def end(self) -> int:
         """Kills and reaps the process; its exit status."""
         self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._process.stdin, self._process.stdout, self._errors):
             assert pipe is not None
             pipe.close()
         try:
@@ -267,25 +280,25 @@ class _Child:
             user, system = stat.read().rpartition(b")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
-    def _await_ready(self, errors: IO[bytes]) -> None:
-        ready = False
+    def await_ready(self) -> None:
+        """Waits for its first sign of life. Raises a WorkerError: it gives none; why."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
+        seconds = max(START_SECONDS, self._seconds)
         try:
-            for pipe in (self._process.stdin, self._process.stdout):
-                assert pipe is not None
-                os.set_blocking(pipe.fileno(), False)
-            seconds = max(START_SECONDS, self._seconds)
-            deadline = time.monotonic() + seconds
-            ready = self._receive(len(READY), deadline, seconds) == READY
+            ready = self._receive(len(READY), time.monotonic() + seconds, seconds) == READY
+        except _SlowError as error:
+            raise WorkerError(f"the {self._name} does not start: {error}") from None
         except _LostError:
-            pass
-        finally:
-            if not ready:
-                self.end()
+            ready = False
         if not ready:
+            errors = self._errors
             errors.seek(max(0, errors.seek(0, os.SEEK_END) - 2_000))
             lines = errors.read().decode(errors="replace").split("\n")
             said = next((line for line in reversed(lines) if line.strip()), "it says nothing")
             raise WorkerError(f"the {self._name} does not start: {clean(said)}")
+        self._errors.close()
 
     def _send(self, data: bytes, deadline: float, seconds: float) -> None:
         assert self._process.stdin is not None

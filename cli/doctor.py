@@ -17,6 +17,7 @@ from assay.cli.preflight.dry_run import DryRun, Earning
 from assay.cli.preflight.examination import PreflightInputs, examine
 from assay.inference import Placement
 from assay.network import ObjectStore, ReadableStores
+from assay.neurons.session.neuron_session import open_pool
 from assay.neurons.session.resources import now_ms, open_own_store, require_netuid
 from assay.neurons.session.session import Session, open_session
 from assay.neurons.settings.placing import open_placement
@@ -70,8 +71,9 @@ def _open_surroundings(session: Session, role: str, opening: OpenAttempt) -> Pre
     remedy = "name relays with --beacon"
     beacons = opening.open("relays", remedy, lambda: session.beacons, rules)
     remedy = "name one that is here, with --device"
-    workers = settings.validator.devices if role == "validator" else ()
-    placement = opening.open("device", remedy, lambda: _open_placement(settings.compute, workers))
+    devices = settings.validator.devices if role == "validator" else ()
+    here = () if settings.cluster.address else devices  # a cluster's are on other machines
+    placement = opening.open("device", remedy, lambda: _open_placement(settings.compute, here))
     checkpoints = None
     if chain is not None and stores is not None and rules is not None:
         remedy = "name stores that can be opened under [store] mirrors"
@@ -100,7 +102,7 @@ def _open_surroundings(session: Session, role: str, opening: OpenAttempt) -> Pre
         public=lambda: None if own is None or stores is None else stores.get_as_stranger(own[1]),
         checkpoints=checkpoints,
         placement=placement,
-        workers=max(1, len(workers)),
+        open_pool=(lambda: open_pool(settings)) if devices else None,
     )
 
 

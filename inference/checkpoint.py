@@ -194,7 +194,8 @@ class Checkpoint(Outline):
         """How much is computed together, by what was free when it was first asked for."""
         placement = self.models.placement
         plan = plan_memory(self.shape, placement.device, placement.memory_share)
-        return MemoryBudget(plan, placement.device)
+        model = f"the model in {self.folder}"
+        return MemoryBudget(plan, placement.device, self.shape.vocabulary, model)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -230,8 +231,8 @@ class Checkpoint(Outline):
         """
         model = self.get_model(implementation or self.models.placement.implementation)
         drawable = self.tokenizer.drawable
-        return self.budget.run(
-            lambda _: Reference(model, drawable, temperature, self.budget), _TABLES
+        return self.budget.build(
+            lambda: Reference(model, drawable, temperature, self.budget), _TABLES
         )
 
     def get_forward(self, temperature: int) -> Forward:
@@ -246,8 +247,8 @@ class Checkpoint(Outline):
         other = DEFAULT_IMPLEMENTATION if own == APPEAL_IMPLEMENTATION else APPEAL_IMPLEMENTATION
         model = self.get_model(other)
         drawable = self.tokenizer.drawable
-        return self.budget.run(
-            lambda _: PlainReference(model, drawable, temperature, self.budget), _TABLES
+        return self.budget.build(
+            lambda: PlainReference(model, drawable, temperature, self.budget), _TABLES
         )
 
     def get_drafter(
@@ -256,8 +257,8 @@ class Checkpoint(Outline):
         """Drafts by this checkpoint, or by another `model` over the same vocabulary."""
         rules = self.get_rules(temperature)
         drawable = self.tokenizer.drawable
-        return self.budget.run(
-            lambda _: Drafter(model or self.model, drawable, rules, batch), _TABLES
+        return self.budget.build(
+            lambda: Drafter(model or self.model, drawable, rules, batch), _TABLES
         )
 
 

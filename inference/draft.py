@@ -14,14 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from assay.inference.draws.sampler import KeyedSampler, make_keys
-from assay.inference.placing.devices import (
-    DeviceError,
-    explain_failure,
-    explain_lack,
-    find_failure,
-    free_memory,
-    is_out_of_memory,
-)
+from assay.inference.placing.devices import DeviceError, explain_lack, free_memory, require_lack
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +84,17 @@ class Drafter:
     def _try_batch(self, requests: Sequence[Request], drafted: Sequence[list[int]]) -> bool:
         """Whether memory sufficed. Where it did not, fewer are decoded together from now on."""
         longest = max(len(request.prompt) for request in requests) + self.rules.max_tokens
+        device = str(self._model.device)
         try:
             self._draft_batch(requests, drafted)
         except (RuntimeError, MemoryError) as error:
-            failure = find_failure(error)
-            if failure is not None:
-                raise DeviceError(explain_failure(str(self._model.device), failure)) from None
-            if not is_out_of_memory(error):
-                raise
+            said = require_lack(error, device)
             if len(requests) == 1:
                 what = f"a completion of up to {longest} tokens, one row at a time"
-                said = str(error).partition("\n")[0]
-                raise DeviceError(explain_lack(what, str(self._model.device), said)) from None
+                raise DeviceError(explain_lack(what, device, said)) from None
         else:
             return True
-        free_memory(str(self._model.device))
+        free_memory(device)
         self._batch = len(requests) // 2
         return False
 

@@ -50,7 +50,7 @@ class Reference:
         #: bool [V], on the CPU.
         self.drawable = torch.from_numpy(drawable.copy())
         self.model = model
-        self.budget = budget or MemoryBudget(MemoryPlan(), str(model.device))
+        self.budget = budget or MemoryBudget(MemoryPlan(), str(model.device), len(drawable))
         self._meter = RowMeter(KeyedSampler(drawable, temperature, model.device))
 
     def measure(
@@ -62,9 +62,11 @@ class Reference:
     ) -> list[Measurement]:
         """See `assay.verification.Forward`. Raises DeviceError: memory does not suffice for the
         longest of them alone."""
-        what = _name_work(prompts, completions)
+        pairs = zip(prompts, completions, strict=True)
+        longest = max((len(prompt) + len(tokens) for prompt, tokens in pairs), default=0)
+        what = f"{len(completions)} completions, the longest of {longest} tokens with its prompt"
         return self.budget.run(
-            lambda plan: self._measure(prompts, completions, seeds, projection, plan), what
+            lambda plan: self._measure(prompts, completions, seeds, projection, plan), what, longest
         )
 
     def _measure(
@@ -116,7 +118,7 @@ class Reference:
             return [states[i] for i in range(len(passages))]
 
         longest = max((len(p.prompt) + len(p.completion) for p in passages), default=0)
-        return self.budget.run(compute, f"a passage of {longest} tokens")
+        return self.budget.run(compute, f"a passage of {longest} tokens", longest)
 
     def compute_logits(self, states: Tensor) -> Tensor:
         """Logits of states [T, H], float32 [T, V]. The caller bounds T."""
@@ -156,12 +158,6 @@ class Reference:
         found = self._meter.measure(logits, rows.keys, rows.positions, rows.tokens)
         sketch = project.build(rows.states)
         return found.margins, found.best, found.gini, found.logprobs, sketch
-
-
-def _name_work(prompts: Sequence[Sequence[int]], completions: Sequence[NDArray[np.uint32]]) -> str:
-    pairs = zip(prompts, completions, strict=True)
-    longest = max((len(prompt) + len(tokens) for prompt, tokens in pairs), default=0)
-    return f"{len(completions)} completions, the longest of {longest} tokens with its prompt"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """Whether a validator keeps up with its subnet: the reference is timed, the rest is arithmetic."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
+from assay.artifacts.submissions.judging_threads import judge_beside
 from assay.cli.preflight.checks import CheckState, PreflightCheck
 from assay.inference import Checkpoint
 from assay.inference.folder import read_passages
@@ -23,10 +25,10 @@ _MINERS = 256
 
 @dataclass(frozen=True, slots=True)
 class AuditSpeed:
-    """What this machine makes of one miner's audit."""
+    """What those who judge make of one miner's audit."""
 
     tokens: int  # of prompts and completions that one audit reads
-    seconds: float
+    seconds: float  # from one audit to the next
 
     @property
     def tokens_per_second(self) -> float:
@@ -40,13 +42,21 @@ class AuditSpeed:
 
 
 def measure_audit_speed(
-    checkpoint: Checkpoint, parameters: Parameters, timer: Callable[[], float] = perf_counter
+    checkpoint: Checkpoint,
+    parameters: Parameters,
+    beside: int = 1,
+    timer: Callable[[], float] = perf_counter,
 ) -> AuditSpeed:
     """Reads as many passages of the calibration set as an audit reads rollouts, twice, and times
     the second. What it costs to fetch files and to score answers is left out.
 
+    Args:
+        beside: audits at a time: workers of the checkpoint's.
+        timer: seconds.
+
     Raises:
         CheckpointError: the calibration set cannot be read. DeviceError: memory does not suffice.
+        WorkerError: no worker is left.
     """
     work = parameters.work
     passages = read_passages(checkpoint.folder)[: work.audited_rollouts]
@@ -54,14 +64,19 @@ def measure_audit_speed(
     completions = [np.array(passage.completion, np.uint32) for passage in passages]
     seeds = [hash_fields(Domain.ROLLOUT, bytes([i])) for i in range(len(passages))]
     projection = make_projection(hash_fields(Domain.PROJECTION, b"speed"), checkpoint.manifest)
-    reference = checkpoint.get_reference(work.temperature)
+    reference = checkpoint.get_forward(work.temperature)
+
+    def audit(_: int) -> None:
+        reference.measure(prompts, completions, seeds, projection)
+
     seconds = 0.0
     for _ in range(2):
         started = timer()
-        reference.measure(prompts, completions, seeds, projection)
+        for judgment in judge_beside(range(beside), audit, beside):
+            judgment.get()
         seconds = timer() - started
     read = sum(map(len, prompts)) + sum(map(len, completions))
-    return AuditSpeed(read * work.audited_rollouts // len(passages), seconds)
+    return AuditSpeed(read * work.audited_rollouts // len(passages), seconds / beside)
 
 
 def count_miners(chain: Chain, parameters: Parameters) -> int:
@@ -73,16 +88,20 @@ def count_miners(chain: Chain, parameters: Parameters) -> int:
 
 
 def check_audit_speed(
-    speed: AuditSpeed, miners: int, parameters: Parameters, workers: int = 1
+    speed: AuditSpeed,
+    miners: int,
+    parameters: Parameters,
+    workers: Sequence[Mapping[str, Any]] = (),
 ) -> PreflightCheck:
     """Whether the audit of the miners there are takes less than a window.
 
     Args:
         miners: who committed to the last window.
-        workers: as fast as each other, beside each other.
+        workers: that judge, as `WorkerPool.describe` gives them; none: this process does.
     """
-    share, full = (speed.compute_share(n, parameters) / workers for n in (miners, _MINERS))
-    by = "" if workers == 1 else f" by each of {workers} workers"
+    share, full = (speed.compute_share(n, parameters) for n in (miners, _MINERS))
+    names = ", ".join(f"{worker['device']} on {worker['host']}" for worker in workers)
+    by = f" by {len(workers)} workers ({names})" if workers else ""
     detail = (
         f"{speed.tokens_per_second:,.0f} tokens a second through the reference{by}; the audit of "
         f"{miners} miners takes {share:.1%} of a window, of {_MINERS} it would take {full:.1%}"

@@ -6,6 +6,7 @@ program that starts. Nothing is sent to the chain.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,9 +38,10 @@ from assay.cli.preflight.memory import count_parameters, count_rollouts, estimat
 from assay.inference import Checkpoint, Placement
 from assay.inference.implementations import DEFAULT_IMPLEMENTATION
 from assay.inference.placing.devices import CPU, examine_device
+from assay.inference.workers.worker_pool import WorkerPool
 from assay.network import ObjectStore
 from assay.neurons.ports import Chain
-from assay.neurons.program.program_loop import STATUS_FILE
+from assay.neurons.program.program_loop import STATUS_FILE, is_running
 from assay.protocol import Parameters
 from assay.training import LearnConfig
 
@@ -88,7 +90,7 @@ class PreflightInputs:
     checkpoints: CheckpointFolder | None = None
     learning: LearnConfig | None = None  # how a trainer learns
     placement: Placement | None = None  # where and how its models run
-    workers: int = 1  # that judge beside each other
+    open_pool: Callable[[], AbstractContextManager[WorkerPool]] | None = None  # that judge
 
 
 def examine(
@@ -257,8 +259,28 @@ def _examine_reference(
     if around.role == "validator" and chain is not None:
 
         def look() -> PreflightCheck:
-            speed = measure_audit_speed(checkpoint, rules)
-            return check_audit_speed(speed, count_miners(chain, rules), rules, around.workers)
+            return _examine_speed(around, checkpoint, rules, chain)
 
         checks.append(attempt("speed", remedy, look))
     return checks
+
+
+def _examine_speed(
+    around: PreflightInputs, checkpoint: Checkpoint, rules: Parameters, chain: Chain
+) -> PreflightCheck:
+    """Whether those who judge keep up: this process, or workers that are started for it."""
+    if around.open_pool is None:
+        speed = measure_audit_speed(checkpoint, rules)
+        return check_audit_speed(speed, count_miners(chain, rules), rules)
+    if is_running(around.folder, around.role):
+        said = "not measured: the validator runs, and has the workers; its status.json names them"
+        return PreflightCheck("speed", CheckState.OK, said)
+    with ExitStack() as stack:
+        pool = stack.enter_context(around.open_pool())
+        pooled = pool.load(checkpoint.folder, checkpoint.digest)
+        speed = measure_audit_speed(pooled, rules, pool.count)
+        workers, trouble = pool.describe(), pool.trouble
+    check = check_audit_speed(speed, count_miners(chain, rules), rules, workers)
+    if trouble is not None and check.state is CheckState.OK:
+        return replace(check, state=CheckState.WARN, remedy=trouble)
+    return check

@@ -140,6 +140,21 @@ def explain_failure(device: str, said: str) -> str:
     return f"{device} has failed ({said}): start this program again, or name another device"
 
 
+def require_lack(error: BaseException, device: str) -> str:
+    """What was said where memory lacks, of an error that a computation has raised.
+
+    Raises:
+        DeviceError: the device has failed.
+        BaseException: it is neither: the error itself.
+    """
+    failure = find_failure(error)
+    if failure is not None:
+        raise DeviceError(explain_failure(device, failure)) from None
+    if not is_out_of_memory(error):
+        raise error
+    return str(error).partition("\n")[0]
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether what was raised says that memory lacks, on whichever device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

@@ -15,12 +15,10 @@ from typing import Any, TypeVar
 from assay.inference.placing.devices import (
     CPU,
     DeviceError,
-    explain_failure,
     explain_lack,
-    find_failure,
     free_memory,
     get_free_memory,
-    is_out_of_memory,
+    require_lack,
 )
 
 logger = logging.getLogger("assay")
@@ -61,11 +59,14 @@ class MemoryPlan:
     tokens: int = TOKENS_MAX
     elements: int = ELEMENTS_MAX_CPU
 
-    def halve(self) -> "MemoryPlan | None":
-        """Half of it; None where it cannot be smaller."""
-        if self.tokens == self.elements == 1:
-            return None
-        return MemoryPlan(max(1, self.tokens // 2), max(1, self.elements // 2))
+    def halve(self, least: "MemoryPlan") -> "MemoryPlan | None":
+        """Half of it, down to `least`; None where that is no less."""
+        tokens, elements = (
+            max(own // 2, min(own, floor))
+            for own, floor in ((self.tokens, least.tokens), (self.elements, least.elements))
+        )
+        smaller = MemoryPlan(tokens, elements)
+        return None if smaller == self else smaller
 
 
 def measure_shape(config: Any, parameters: int) -> ModelShape:
@@ -112,42 +113,64 @@ def _round_down(count: int) -> int:
 class MemoryBudget:
     """A plan that all passes of a model keep to. Safe to use from several threads.
 
+    Args:
+        vocabulary: ids of the model: a row of logits has as many elements.
+        model: for people.
+
     Attributes:
         plan: the one that was given, or what is left of it since memory lacked.
     """
 
-    def __init__(self, plan: MemoryPlan, device: str) -> None:
+    def __init__(
+        self, plan: MemoryPlan, device: str, vocabulary: int, model: str = "the model"
+    ) -> None:
         self.plan = plan
         self._device = device
+        self._vocabulary = vocabulary
+        self._model = model
 
-    def run(self, compute: Callable[[MemoryPlan], _T], what: str) -> _T:
+    def run(self, compute: Callable[[MemoryPlan], _T], what: str, longest: int = 1) -> _T:
         """What is computed by the plan, or by half of it for as long as memory lacks.
 
         Args:
             what: is computed, for people.
+            longest: tokens that go through the model together in any case: a plan of fewer would
+                not take less memory.
 
         Raises:
             DeviceError: memory does not suffice for one row, or the device has failed.
         """
         plan: MemoryPlan | None = self.plan
-        said = ""
+        least, said = MemoryPlan(longest, self._vocabulary), ""
         while plan is not None:
             try:
                 found = compute(plan)
             except (RuntimeError, MemoryError) as error:
-                failure = find_failure(error)
-                if failure is not None:
-                    raise DeviceError(explain_failure(self._device, failure)) from None
-                if not is_out_of_memory(error):
-                    raise
-                said = str(error).partition("\n")[0]
+                said = require_lack(error, self._device)
             else:
                 if said:
                     self._note(plan, what, said)
                 return found
             free_memory(self._device)
-            plan = plan.halve()
-        raise DeviceError(explain_lack(f"{what}, one row at a time", self._device, said))
+            plan = plan.halve(least)
+        what = f"{what}, by {self._model}, one row at a time"
+        raise DeviceError(explain_lack(what, self._device, said))
+
+    def build(self, make: Callable[[], _T], what: str) -> _T:
+        """What no plan makes smaller. Where memory lacks it is tried once more, with what an
+        allocator has kept until then.
+
+        Raises:
+            DeviceError: see `run`.
+        """
+        said = ""
+        for _ in range(2):
+            try:
+                return make()
+            except (RuntimeError, MemoryError) as error:
+                said = require_lack(error, self._device)
+            free_memory(self._device)
+        raise DeviceError(explain_lack(f"{what} of {self._model}", self._device, said))
 
     def _note(self, plan: MemoryPlan, what: str, said: str) -> None:
         self.plan = plan

@@ -108,12 +108,14 @@ class WorkerPool:
         return waited
 
     def describe(self) -> list[dict[str, Any]]:
-        """Each worker as JSON has it: device, host, pid, and why it is left out."""
+        """Each worker as JSON has it: device, host, pid, how often it was lost, and why it is left
+        out."""
         return [
             {
                 "device": seat.settings.device,
                 "host": seat.said.get("host"),
                 "pid": seat.said.get("pid"),
+                "lost": seat.lost,
                 "lack": seat.lack,
             }
             for seat in self._seats
@@ -320,7 +322,7 @@ _ACTOR = "assay.inference.workers.worker:Worker"
 
 def make_local_cage(name: str, settings: WorkerSettings, seconds: float) -> Cage:
     """A worker on this machine."""
-    return Cage("worker", _BOOT, seconds)
+    return Cage("worker", _BOOT, seconds, starts=2)
 
 
 def make_cluster_cage(address: str, name: str, settings: WorkerSettings, seconds: float) -> Cage:

@@ -71,6 +71,7 @@ class WorkerSeat:
     Attributes:
         is_ready: it has started and found its device.
         is_lost: over a request, and not started anew yet.
+        lost: how often it was.
         lack: why it is left out; None: it is not.
         said: what it says of itself.
         is_quiet: what becomes of it is not logged: somebody else says it.
@@ -85,6 +86,7 @@ class WorkerSeat:
     loaded: list[bytes] = field(default_factory=list)  # digests, as it keeps them
     is_held: bool = False
     is_lost: bool = False
+    lost: int = 0
     lack: str | None = None
     said: dict[str, Any] = field(default_factory=dict)
     is_quiet: bool = False
@@ -116,6 +118,7 @@ class WorkerSeat:
         """It has to be started anew."""
         self._forget()
         self.is_lost = True
+        self.lost += 1
         if not self.is_quiet:
             logger.warning(
                 "%s was lost and is started anew: %s",

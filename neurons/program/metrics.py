@@ -140,6 +140,16 @@ def _read_validator_queue(status: dict[str, Any]) -> Samples:
     }
 
 
+def _read_workers(status: dict[str, Any]) -> Samples:
+    lacks = [worker["lack"] is not None for worker in status["workers"]]
+    left_out = float(sum(lacks))
+    return {"working": len(lacks) - left_out, "left_out": left_out} if lacks else {}
+
+
+def _read_workers_lost(status: dict[str, Any]) -> Samples:
+    return {"": float(sum(worker["lost"] for worker in status["workers"]))}
+
+
 def _read_newest_row(*path: str, scale: float = 1.0) -> Callable[[dict[str, Any]], Samples]:
     """Of a miner's newest window that has it."""
 
@@ -372,6 +382,19 @@ OWN: dict[str, tuple[Metric, ...]] = {
             "be judged, records to be published, posts to the ledger",
             _read_validator_queue,
             "queue",
+        ),
+        _gauge(
+            "assay_validator_workers",
+            "worker processes that judge: working, left_out (status.json says why); none where the "
+            "program judges by itself",
+            _read_workers,
+            "state",
+        ),
+        Metric(
+            "assay_validator_workers_lost",
+            MetricKind.COUNTER,
+            "workers that died, hung or ran out of memory and were started anew",
+            _read_workers_lost,
         ),
     ),
     "trainer": (

@@ -50,6 +50,16 @@ class ParametersChangedError(OperatorError):
     another network, or amended them to what cannot be read here."""
 
 
+def is_running(folder: Path, kind: str) -> bool:
+    """Whether a program of that kind holds the folder now."""
+    try:
+        file = (folder / f"{_MARKER}{kind}").open("a")
+    except OSError:
+        return False
+    with file:
+        return not take_lock(file.fileno())
+
+
 @contextmanager
 def claim_folder(folder: Path, kind: str) -> Iterator[None]:
     """Makes a folder this program's own for as long as it runs; what a kill left in it half

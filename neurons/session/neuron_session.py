@@ -112,7 +112,7 @@ def join_network(
         if kind == "validator" and settings.cluster.address and not settings.validator.devices:
             raise ConfigError("which workers on the cluster? name devices under [validator]")
         if kind == "validator" and settings.validator.devices:
-            session.pool = stack.enter_context(_open_pool(settings))
+            session.pool = stack.enter_context(open_pool(settings))
         hotkey = encode_ss58(session.account.hotkey)
         LOG_CONTEXT.hotkey = hotkey
         chain, parameters = session.chain, session.parameters
@@ -132,7 +132,8 @@ def join_network(
         yield session
 
 
-def _open_pool(settings: Settings) -> AbstractContextManager[WorkerPool]:
+def open_pool(settings: Settings) -> AbstractContextManager[WorkerPool]:
+    """The workers that a validator's settings name, started. Raises: see `open_workers`."""
     workers = make_worker_settings(settings.compute, settings.validator.devices)
     return open_workers(workers, settings.cluster.address)
 

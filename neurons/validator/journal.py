@@ -223,9 +223,14 @@ class Journal:
                 (epoch, seat.uid, seat.registered_at, json.dumps(ledger.to_json())),
             )
 
-    def put_faults(self, window: int, void: str | None, missing: str | None) -> None:
-        """Keeps why a window counts for nobody, and what was lacking."""
-        self._update(window, "void = ?, missing = ?", void, missing)
+    def note_faults(
+        self, judged: JudgedWindow, *, void: str | None = None, missing: str | None = None
+    ) -> None:
+        """Keeps why a window counts for nobody, and what was lacking, once."""
+        void, missing = void or judged.void, missing or judged.missing
+        if (void, missing) != (judged.void, judged.missing):
+            self._update(judged.challenge.window, "void = ?, missing = ?", void, missing)
+            judged.void, judged.missing = void, missing
 
     def close_window(self, window: int) -> None:
         """Notes a window as final and published."""

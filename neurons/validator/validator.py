@@ -6,31 +6,20 @@ weights leave through the outbox.
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
-from assay.artifacts.submissions.judging_threads import JudgingThreads, Judgment, judge_here
+from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.artifacts.submissions.read_ahead import ReadAhead
-from assay.artifacts.submissions.submission_judge import judge_hotkey, judge_samples
-from assay.artifacts.submissions.submission_reader import Looking
-from assay.cage import WorkerError
-from assay.inference import Checkpoint, CheckpointError, DeviceError, UnusableCheckpointError
 from assay.inference.workers.worker_pool import WorkerPool
 from assay.network.chain import STATE_BLOCKS, ChainError, ForgottenError, WrongChainError
 from assay.neurons.program.database import Database
 from assay.neurons.session.neuron_session import JudgeSources
-from assay.neurons.session.window_reader import (
-    BeaconError,
-    add_sample,
-    find_settlement,
-    get_challenge,
-    get_context,
-)
+from assay.neurons.session.window_reader import BeaconError, add_sample, get_challenge, get_context
 from assay.neurons.validator.journal import Account, Journal, WindowProgress
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.record_book import RecordBook
+from assay.neurons.validator.submission_queue import JudgingJob, SubmissionQueue
 from assay.neurons.validator.weights_outbox import WeightsOutbox
 from assay.protocol import Context, Phase
 from assay.protocol.amendment import ParameterHistory
@@ -39,7 +28,6 @@ from assay.verification import (
     Ledger,
     Result,
     Seat,
-    Verdict,
     compute_score,
     compute_settlement,
     compute_weights,
@@ -49,26 +37,6 @@ logger = logging.getLogger("assay")
 
 #: Settled windows that stay in memory for whoever looks.
 REMEMBERED = 24
-#: Seconds that a step waits for what is under way, while another may begin and while none may.
-_ROOM_S, _FULL_S = 0.05, 0.5
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class JudgingJob:
-    """One submission under way.
-
-    Attributes:
-        account: whose ledger it is judged with: no other of the same account is under way.
-        head: block at which it was asked for.
-    """
-
-    judged: JudgedWindow
-    context: Context
-    hotkey: bytes
-    looking: Looking
-    account: Account
-    ledger: Ledger
-    head: int
 
 
 class Validator:
@@ -93,7 +61,6 @@ class Validator:
     Attributes:
         trouble: what it waits for that should not be so; None while all is well.
         journal: what it remembers in the database.
-        ledgers: an epoch and a seat → its ledger, of settlements to come.
         next_window: the first that is neither opened nor left to others.
         last_epoch: block of the epoch that settled last.
 
@@ -123,9 +90,7 @@ class Validator:
         self.hotkey = hotkey
         self.settlements: list[Settlement] = []
         self._parameters = parameters
-        self._sources = replace(sources, ahead=ahead)
-        self._ahead = ahead
-        self._threads = threads
+        self._sources = sources
         self.pool = pool
         self._database = database
         self._on_context = on_context
@@ -138,7 +103,7 @@ class Validator:
         self.outbox = WeightsOutbox(database, sources.chain, hotkey)
         self._book = book
         self.judged_windows = self.journal.load_judged_windows()
-        self.ledgers = self.journal.load_ledgers()
+        self._queue = SubmissionQueue(hotkey, replace(sources, ahead=ahead), self.journal, threads)
         progress = self.journal.load_progress()
         self.next_window = progress.next_window
         self.last_epoch = progress.last_epoch
@@ -174,13 +139,13 @@ class Validator:
         head = self._sources.chain.get_head()
         return (
             self.outbox.step(head)
-            or self._take_up_next()
+            or self._queue.take_up_next()
             or self._open_window(head)
             or self._close_window(head)
             or self._pass_block(head)
             or (self._book is not None and self._book.step(head))
             or self._judge_one(head)
-            or self._await_judgment()
+            or self._queue.wait()
         )
 
     # --- windows
@@ -254,7 +219,7 @@ class Validator:
             try:
                 context = add_sample(self._sources.chain, self._sources.beacons, judged.context)
             except BeaconError as error:  # what is audited can be judged meanwhile
-                self._note(judged, missing=str(error))
+                self.journal.note_faults(judged, missing=str(error))
             else:
                 if context.sample is not None:
                     self._keep_context(judged, context)
@@ -271,212 +236,39 @@ class Validator:
             timing = judged.challenge.parameters.timing
             due = compute_block(timing, window, Phase.VERDICT_END)
             if not judged.closed and head >= due:
-                while self._take_up_next(judged):
-                    pass
+                self._queue.close(judged)
                 try:
                     self._open_context(judged)  # for the record, where nothing could be judged
                 except (BeaconError, ForgottenError) as error:
                     judged.missing = str(error)
                 judged.close_fetching()
                 lack = judged.explain_abstention()
-                self._note(judged, missing=lack)
+                self.journal.note_faults(judged, missing=lack)
                 self._behind = lack and f"window {window} is abstained from: {lack}"
-                if self._ahead is not None:
-                    self._ahead.forget(window)
                 self._on_window(judged)
                 self.journal.close_window(window)
                 judged.closed = True
                 return True
         return False
 
-    # --- submissions
-
     def _judge_one(self, head: int) -> bool:
         for judged in self.judged_windows.values():
             if judged.closed or judged.complete or judged.void:
                 continue
             context = self._open_context(judged)
-            if context is None or (self._threads is not None and not self._threads.has_room):
-                continue
-            chosen = self._choose(judged, context, head)
-            if chosen is None:
-                timing = context.parameters.timing
-                over = head > compute_block(timing, context.window, Phase.MIRROR_END)
-                if over and all(job.judged is not judged for job in self.jobs):
-                    judged.close_fetching()
-                continue
-            hotkey, looking = chosen
-            checkpoint = None if looking.samples else self._open_checkpoint(judged, context)
-            if checkpoint is None and not looking.samples:
-                continue
-            self._judge(judged, context, hotkey, looking, checkpoint, head)
-            return True
+            if context is not None and self._queue.judge_next(judged, context, head):
+                return True
         return False
-
-    def _choose(
-        self, judged: JudgedWindow, context: Context, head: int
-    ) -> tuple[bytes, Looking] | None:
-        """Whom to judge next, and how. What had come from miners in time counts after FETCH_END,
-        too; what is sampled comes before what is audited: it takes no time."""
-        timing, window = context.parameters.timing, context.window
-        late = head > compute_block(timing, window, Phase.FETCH_END)
-        over = head > compute_block(timing, window, Phase.MIRROR_END)
-        # who was not asked yet comes before who is asked again: nobody waits for the absent
-        order = sorted(context.members, key=lambda h: (judged.asked_at.get(h, -1), h))
-        order = self._leave_out_busy(context, order)
-        waiting = [h for h in order if h not in judged.verdicts]
-        due = [h for h in waiting if judged.asked_at.get(h, -1) < head]
-        kinds = (True, False) if context.sample is not None else (False,)
-        if self._ahead is None:
-            now = ((h, kind) for kind in kinds for h in due if (h in judged.provisional) is kind)
-            hotkey, samples = next(now, (None, False))
-            return None if hotkey is None or over else (hotkey, Looking(samples, late))
-        if late:
-            self._ahead.drop(window, late=over)
-        if not over:
-            for samples in kinds:
-                self._begin(judged, context, head, due, Looking(samples, late))
-        looks = {
-            Looking(samples, is_late): [h for h in waiting if (h in judged.provisional) is samples]
-            for is_late in ((False, True) if late else (False,))
-            for samples in kinds
-        }
-        return self._ahead.choose(context, looks)
-
-    def _begin(
-        self,
-        judged: JudgedWindow,
-        context: Context,
-        head: int,
-        due: Sequence[bytes],
-        looking: Looking,
-    ) -> None:
-        """Has files read ahead; what is sampled, too, of those whose audit waits for the judge."""
-        assert self._ahead is not None
-        if looking.samples:
-            due = sorted(due, key=lambda h: (h in judged.withheld) - (h in judged.provisional))
-        else:
-            due = [hotkey for hotkey in due if hotkey not in judged.provisional]
-        for hotkey in due:
-            if not self._ahead.begin(context, hotkey, head, looking):
-                break
-
-    def _open_checkpoint(self, judged: JudgedWindow, context: Context) -> Checkpoint | None:
-        """The checkpoint in force. Without it we wait, and abstain if it never comes."""
-        try:
-            return open_checkpoint(
-                self._sources.checkpoints, context.checkpoint, context.parameters
-            )
-        except UnusableCheckpointError as error:
-            self._note(judged, void=str(error))
-        except (CheckpointError, WorkerError) as error:
-            self._note(judged, missing=str(error))
-        return None
-
-    def _note(
-        self, judged: JudgedWindow, *, void: str | None = None, missing: str | None = None
-    ) -> None:
-        """Keeps in the journal what stands in a window's way, once."""
-        void, missing = void or judged.void, missing or judged.missing
-        if (void, missing) != (judged.void, judged.missing):
-            self.journal.put_faults(judged.challenge.window, void, missing)
-            judged.void, judged.missing = void, missing
-
-    def _judge(
-        self,
-        judged: JudgedWindow,
-        context: Context,
-        hotkey: bytes,
-        looking: Looking,
-        checkpoint: Checkpoint | None,
-        head: int,
-    ) -> None:
-        """Judges one hotkey; without a checkpoint what is sampled of a file in which the audit has
-        found nothing."""
-        sources, late = self._sources, looking.late
-        account = self._get_account(context, hotkey)
-        ledger = self.ledgers.get(account, Ledger())
-        job = JudgingJob(judged, context, hotkey, looking, account, ledger, head)
-        call: Callable[[], tuple[Verdict, Ledger]]
-        if checkpoint is None:
-            found = judged.provisional[hotkey]
-            # the evidence of what was audited stays in the ledger, whatever is withheld
-            call = partial(_judge_samples, context, hotkey, sources, found, ledger, late=late)
-        else:
-            call = partial(
-                judge_hotkey,
-                context,
-                hotkey,
-                checkpoint,
-                sources,
-                ledger,
-                validator=self.hotkey,
-                late=late,
-            )
-        if self._threads is None:
-            self._take_up(judge_here(job, call))
-        else:
-            self._threads.begin(job, call)
-
-    def _get_account(self, context: Context, hotkey: bytes) -> Account:
-        member = context.members[hotkey]
-        epoch = find_settlement(self._sources.chain, context.parameters, context.window)
-        return epoch, Seat(member.uid, member.registered_at)
 
     @property
     def jobs(self) -> list[JudgingJob]:
-        """Submissions that are under way, as they were begun."""
-        return [] if self._threads is None else self._threads.jobs
+        """See `SubmissionQueue.jobs`."""
+        return self._queue.jobs
 
-    def _leave_out_busy(self, context: Context, hotkeys: list[bytes]) -> list[bytes]:
-        """Those of whose seat nothing is under way: its ledger follows one submission at a time."""
-        busy = {job.account for job in self.jobs if not job.judged.closed}
-        if not busy:
-            return hotkeys
-        return [hotkey for hotkey in hotkeys if self._get_account(context, hotkey) not in busy]
-
-    def _take_up_next(self, judged: JudgedWindow | None = None) -> bool:
-        """Takes up the submission that was begun first, once it is judged; of a window that closes,
-        any that is. Whether there was one."""
-        if self._threads is None:
-            return False
-        judgment = self._threads.take()
-        if judgment is None and judged is not None:
-            judgment = self._threads.take_any(lambda job: job.judged is judged)
-        if judgment is None:
-            return False
-        self._take_up(judgment)
-        return True
-
-    def _await_judgment(self) -> bool:
-        """Whether anything is under way: it is soon done."""
-        threads = self._threads
-        return threads is not None and threads.wait(_ROOM_S if threads.has_room else _FULL_S)
-
-    def _take_up(self, judgment: Judgment[JudgingJob]) -> None:
-        """Keeps what came of a submission. What is not shown is asked for at each block until
-        MIRROR_END."""
-        job, seconds = judgment.job, judgment.seconds
-        judged, context, hotkey, head = job.judged, job.context, job.hotkey, job.head
-        if judged.closed:
-            return
-        try:
-            verdict, ledger = judgment.get()
-        except (WorkerError, DeviceError) as error:  # we lack something, and try again
-            self._note(judged, missing=str(error))
-            judged.asked_at[hotkey] = head
-            return
-        if job.looking.late and verdict.is_withheld:  # it stays so, if it was asked for in time
-            judged.asked_at[hotkey] = head
-            return
-        if job.looking.samples:
-            seconds += judged.seconds[hotkey]
-        end = compute_block(context.parameters.timing, context.window, Phase.VERDICT_END)
-        if self._sources.chain.get_head() > end:
-            return  # verdicts were final meanwhile, and so is the lack of this one
-        self.journal.put_verdict(verdict, head, seconds, job.account, ledger)
-        self.ledgers[job.account] = ledger
-        judged.add(verdict, head, seconds)
+    @property
+    def ledgers(self) -> Mapping[Account, Ledger]:
+        """See `SubmissionQueue.ledgers`."""
+        return self._queue.ledgers
 
     # --- settlements
 
@@ -552,20 +344,7 @@ class Validator:
             self.settlements.append(settlement)
         self.last_epoch = epoch
         self.next_window = max(self.next_window, done)
-        self.ledgers = {key: kept for key, kept in self.ledgers.items() if key[0] > epoch}
+        self._queue.forget(epoch)
         for window in [w for w in self.judged_windows if w < done - self._remember]:
             del self.judged_windows[window]
         self.settlements = [s for s in self.settlements if s.windows[-1] >= done - self._remember]
-
-
-def _judge_samples(
-    context: Context,
-    hotkey: bytes,
-    sources: JudgeSources,
-    verdict: Verdict,
-    ledger: Ledger,
-    *,
-    late: bool,
-) -> tuple[Verdict, Ledger]:
-    """What becomes of a verdict by what is sampled, and the ledger as it was."""
-    return judge_samples(context, hotkey, sources, verdict, late=late), ledger

@@ -72,6 +72,7 @@ class WorkerStatus(TypedDict):
     device: str  # as the operator names it
     host: str | None  # null before it has started
     pid: int | None  # likewise
+    lost: int  # times that it was started anew since the program's start
     lack: str | None  # why it is left out; null while it works
 
 

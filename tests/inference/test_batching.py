@@ -175,7 +175,7 @@ def test_chunks_of_the_output_head_change_nothing(checkpoint, projection, group)
     head, sizes = reference.model.lm_head, []
     handle = head.register_forward_hook(lambda *call: sizes.append(call[2].numel()))
     plan = MemoryPlan(elements=50 * head.out_features + 1)
-    reference.budget = MemoryBudget(plan, "cpu")
+    reference.budget = MemoryBudget(plan, "cpu", head.out_features)
     chunked = reference.measure(
         [request.prompt] * len(completions), completions, request.seeds, projection
     )

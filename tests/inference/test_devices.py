@@ -105,7 +105,7 @@ def test_memory_that_lacks_halves_the_plan_until_it_suffices():
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return "done"
 
-    budget = MemoryBudget(MemoryPlan(32, 64), "cpu")
+    budget = MemoryBudget(MemoryPlan(32, 64), "cpu", 1)
     assert budget.run(compute, "a row") == "done"
     assert (tried, budget.plan) == ([32, 16, 8, 4], MemoryPlan(4, 8))
     assert budget.run(compute, "a row") == "done"  # what was learnt stays
@@ -114,10 +114,17 @@ def test_memory_that_lacks_halves_the_plan_until_it_suffices():
 
 def test_one_row_that_does_not_fit_is_named():
     def compute(plan):
+        tried.append(plan)
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
 
-    with pytest.raises(DeviceError, match=r"for a row of 9 tokens, one row at a time: .* are free"):
-        MemoryBudget(MemoryPlan(), "cpu").run(compute, "a row of 9 tokens")
+    tried = []
+    budget = MemoryBudget(MemoryPlan(32, 64), "cpu", 20, "the model in /there")
+    said = r"for a row of 9 tokens, by the model in /there, one row at a time: .* are free"
+    with pytest.raises(DeviceError, match=said):
+        budget.run(compute, "a row of 9 tokens", 9)
+    # fewer tokens than the row has, or logits than it has ids, would take no less memory
+    assert tried == [MemoryPlan(*sizes) for sizes in ((32, 64), (16, 32), (9, 20))]
+    assert budget.plan == MemoryPlan(32, 64)
 
 
 def test_another_error_is_none_of_memory():
@@ -125,4 +132,20 @@ def test_another_error_is_none_of_memory():
         raise RuntimeError("shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="multiplied"):
-        MemoryBudget(MemoryPlan(), "cpu").run(compute, "a row")
+        MemoryBudget(MemoryPlan(), "cpu", 1).run(compute, "a row")
+
+
+def test_what_no_plan_makes_smaller_is_tried_once_more():
+    lacks = [True, False]
+
+    def make():
+        if lacks.pop(0):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return "made"
+
+    budget = MemoryBudget(MemoryPlan(32, 64), "cpu", 1)
+    assert budget.build(make, "the tables") == "made"
+    lacks += [True, True]
+    with pytest.raises(DeviceError, match="not enough memory for the tables of the model"):
+        budget.build(make, "the tables")
+    assert budget.plan == MemoryPlan(32, 64)

@@ -90,7 +90,7 @@ def test_what_memory_lacked_for_is_tried_by_half_from_then_on(checkpoint, reques
     reference = checkpoint.get_reference(1_024)
     with Scarce(9):
         reference.measure([request.prompt], [np.array([5])], [bytes(32)], projection)
-    assert checkpoint.budget.plan == MemoryPlan().halve()
+    assert checkpoint.budget.plan == MemoryPlan().halve(MemoryPlan(1, 1))
     assert checkpoint.get_reference(1_024).budget is reference.budget
     checkpoint.budget.plan = MemoryPlan()
 

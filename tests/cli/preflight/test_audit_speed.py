@@ -1,14 +1,20 @@
 """Whether a validator keeps up, by one timed audit."""
 
+from socket import gethostname
+
 import pytest
 
 from assay.cli.preflight.audit_speed import AuditSpeed, check_audit_speed, measure_audit_speed
+from assay.cli.preflight.checks import CheckState
+from assay.inference.workers.worker_messages import WorkerSettings
+from assay.inference.workers.worker_pool import open_workers
+from assay.neurons.program.program_loop import claim_folder
 from tests.cli.preflight.test_doctor import look, states
 
 
 def test_one_audit_is_timed_after_one_to_warm_up(make_subnet, genesis):
     ticks = iter([0.0, 100.0, 200.0, 202.0])
-    speed = measure_audit_speed(genesis, make_subnet().parameters, lambda: next(ticks))
+    speed = measure_audit_speed(genesis, make_subnet().parameters, timer=lambda: next(ticks))
     assert speed.seconds == 2.0
     assert speed.tokens_per_second == speed.tokens / 2
     assert next(ticks, None) is None
@@ -32,3 +38,26 @@ def test_a_validators_doctor_times_the_reference_and_a_miners_does_not(make_subn
         subnet.chain.mint()
     assert "speed" in states(look(subnet, "validator"))
     assert "speed" not in states(look(subnet))
+
+
+def look_with_workers(subnet, folder, settings):
+    for _ in range(30):
+        subnet.chain.mint()
+    found = look(subnet, "validator", folder=folder, open_pool=lambda: open_workers(settings))
+    return next(check for check in found if check.check == "speed")
+
+
+def test_a_validators_workers_are_timed_themselves(make_subnet, tmp_path):
+    check = look_with_workers(make_subnet(), tmp_path, [WorkerSettings()] * 2)
+    host = gethostname()
+    assert f"by 2 workers (cpu on {host}, cpu on {host})" in check.detail
+
+
+def test_workers_of_a_running_validator_are_left_to_it(make_subnet, tmp_path):
+    folder = tmp_path / "validator"
+    absent = [WorkerSettings(device="cuda:9")]
+    with claim_folder(folder, "validator"):
+        check = look_with_workers(make_subnet(), folder, absent)
+        assert (check.state, check.detail[:12]) == (CheckState.OK, "not measured")
+    check = look_with_workers(make_subnet(), folder, absent)
+    assert (check.state, "cuda:9" in check.detail) == (CheckState.FAIL, True)

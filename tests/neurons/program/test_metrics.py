@@ -69,6 +69,18 @@ def test_what_is_not_known_has_no_figure_and_nothing_fails_for_it() -> None:
         scrape(port)
 
 
+def test_workers_are_counted_by_whether_they_work() -> None:
+    port = find_port()
+    workers = [{"lack": None, "lost": 2}, {"lack": "worker 1 on cuda:1: gone", "lost": 1}]
+    with serve_metrics(str(port), "validator") as note:
+        note(VALIDATOR | {"workers": workers})
+        found = scrape(port)
+    states = {s.labels["state"]: s.value for s in found["assay_validator_workers"].samples}
+    assert states == {"working": 1.0, "left_out": 1.0}
+    (lost,) = found["assay_validator_workers_lost"].samples
+    assert lost.value == 3.0
+
+
 def test_a_taken_port_is_said_so() -> None:
     port = find_port()
     with (

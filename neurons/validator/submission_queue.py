@@ -1,0 +1,276 @@
+"""Submissions of open windows: whose is judged next, with whose ledger, and what comes of it.
+
+One is judged at a time, or several beside each other, at most one of a seat: its ledger follows one
+submission at a time. What this does not know: when windows open and close, and what a settlement
+makes of verdicts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
+from assay.artifacts.submissions.judging_threads import JudgingThreads, Judgment, judge_here
+from assay.artifacts.submissions.submission_judge import judge_hotkey, judge_samples
+from assay.artifacts.submissions.submission_reader import Looking
+from assay.cage import WorkerError
+from assay.inference import Checkpoint, CheckpointError, DeviceError, UnusableCheckpointError
+from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.window_reader import find_settlement
+from assay.neurons.validator.journal import Account, Journal
+from assay.neurons.validator.judged_window import JudgedWindow
+from assay.protocol import Context, Phase
+from assay.protocol.window import compute_block
+from assay.verification import Ledger, Seat, Verdict
+
+#: Seconds to wait for what is under way, while another may begin and while none may.
+_ROOM_S, _FULL_S = 0.05, 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgingJob:
+    """One submission under way.
+
+    Attributes:
+        account: whose ledger it is judged with: no other of the same account is under way.
+        head: block at which it was asked for.
+    """
+
+    judged: JudgedWindow
+    context: Context
+    hotkey: bytes
+    looking: Looking
+    account: Account
+    ledger: Ledger
+    head: int
+
+
+class SubmissionQueue:
+    """Judges submissions of open windows, and writes down what comes of them.
+
+    Args:
+        hotkey: the validator's own.
+        sources: where it has something that reads files ahead, they are judged as they come; else
+            each is read when its turn comes.
+        threads: on which several are judged beside each other; what comes of them is taken up in
+            the order in which they were begun. None: each is judged by `judge_next` itself.
+
+    Attributes:
+        ledgers: an epoch and a seat → its ledger, of settlements to come.
+    """
+
+    def __init__(
+        self,
+        hotkey: bytes,
+        sources: JudgeSources,
+        journal: Journal,
+        threads: JudgingThreads[JudgingJob] | None,
+    ) -> None:
+        self._hotkey = hotkey
+        self._sources = sources
+        self._journal = journal
+        self._ahead = sources.ahead
+        self._threads = threads
+        self.ledgers = journal.load_ledgers()
+
+    @property
+    def jobs(self) -> list[JudgingJob]:
+        """Submissions that are under way, as they were begun."""
+        return [] if self._threads is None else self._threads.jobs
+
+    def judge_next(self, judged: JudgedWindow, context: Context, head: int) -> bool:
+        """Judges the next submission of a window, or begins to; whether there was one and room."""
+        if self._threads is not None and not self._threads.has_room:
+            return False
+        chosen = self._choose(judged, context, head)
+        if chosen is None:
+            timing = context.parameters.timing
+            over = head > compute_block(timing, context.window, Phase.MIRROR_END)
+            if over and all(job.judged is not judged for job in self.jobs):
+                judged.close_fetching()
+            return False
+        hotkey, looking = chosen
+        checkpoint = None if looking.samples else self._open_checkpoint(judged, context)
+        if checkpoint is None and not looking.samples:
+            return False
+        self._judge(judged, context, hotkey, looking, checkpoint, head)
+        return True
+
+    def take_up_next(self, judged: JudgedWindow | None = None) -> bool:
+        """Takes up the submission that was begun first, once it is judged; of a window that closes,
+        any that is. Whether there was one."""
+        if self._threads is None:
+            return False
+        judgment = self._threads.take()
+        if judgment is None and judged is not None:
+            judgment = self._threads.take_any(lambda job: job.judged is judged)
+        if judgment is None:
+            return False
+        self._take_up(judgment)
+        return True
+
+    def close(self, judged: JudgedWindow) -> None:
+        """Takes up what is judged of a window whose verdicts are final, and forgets its files."""
+        while self.take_up_next(judged):
+            pass
+        if self._ahead is not None:
+            self._ahead.forget(judged.challenge.window)
+
+    def wait(self) -> bool:
+        """Whether anything is under way: it is soon done."""
+        threads = self._threads
+        return threads is not None and threads.wait(_ROOM_S if threads.has_room else _FULL_S)
+
+    def forget(self, epoch: int) -> None:
+        """Drops the ledgers of settlements up to an epoch."""
+        self.ledgers = {key: kept for key, kept in self.ledgers.items() if key[0] > epoch}
+
+    # --- whom to judge
+
+    def _choose(
+        self, judged: JudgedWindow, context: Context, head: int
+    ) -> tuple[bytes, Looking] | None:
+        """Whom to judge next, and how. What had come from miners in time counts after FETCH_END,
+        too; what is sampled comes before what is audited: it takes no time."""
+        timing, window = context.parameters.timing, context.window
+        late = head > compute_block(timing, window, Phase.FETCH_END)
+        over = head > compute_block(timing, window, Phase.MIRROR_END)
+        # who was not asked yet comes before who is asked again: nobody waits for the absent
+        order = sorted(context.members, key=lambda h: (judged.asked_at.get(h, -1), h))
+        order = self._leave_out_busy(context, order)
+        waiting = [h for h in order if h not in judged.verdicts]
+        due = [h for h in waiting if judged.asked_at.get(h, -1) < head]
+        kinds = (True, False) if context.sample is not None else (False,)
+        if self._ahead is None:
+            now = ((h, kind) for kind in kinds for h in due if (h in judged.provisional) is kind)
+            hotkey, samples = next(now, (None, False))
+            return None if hotkey is None or over else (hotkey, Looking(samples, late))
+        if late:
+            self._ahead.drop(window, late=over)
+        if not over:
+            for samples in kinds:
+                self._begin(judged, context, head, due, Looking(samples, late))
+        looks = {
+            Looking(samples, is_late): [h for h in waiting if (h in judged.provisional) is samples]
+            for is_late in ((False, True) if late else (False,))
+            for samples in kinds
+        }
+        return self._ahead.choose(context, looks)
+
+    def _begin(
+        self,
+        judged: JudgedWindow,
+        context: Context,
+        head: int,
+        due: Sequence[bytes],
+        looking: Looking,
+    ) -> None:
+        """Has files read ahead; what is sampled, too, of those whose audit waits for the judge."""
+        assert self._ahead is not None
+        if looking.samples:
+            due = sorted(due, key=lambda h: (h in judged.withheld) - (h in judged.provisional))
+        else:
+            due = [hotkey for hotkey in due if hotkey not in judged.provisional]
+        for hotkey in due:
+            if not self._ahead.begin(context, hotkey, head, looking):
+                break
+
+    def _leave_out_busy(self, context: Context, hotkeys: list[bytes]) -> list[bytes]:
+        """Those of whose seat nothing is under way: its ledger follows one submission at a time."""
+        busy = {job.account for job in self.jobs if not job.judged.closed}
+        if not busy:
+            return hotkeys
+        return [hotkey for hotkey in hotkeys if self._get_account(context, hotkey) not in busy]
+
+    def _get_account(self, context: Context, hotkey: bytes) -> Account:
+        member = context.members[hotkey]
+        epoch = find_settlement(self._sources.chain, context.parameters, context.window)
+        return epoch, Seat(member.uid, member.registered_at)
+
+    def _open_checkpoint(self, judged: JudgedWindow, context: Context) -> Checkpoint | None:
+        """The checkpoint in force. Without it we wait, and abstain if it never comes."""
+        try:
+            return open_checkpoint(
+                self._sources.checkpoints, context.checkpoint, context.parameters
+            )
+        except UnusableCheckpointError as error:
+            self._journal.note_faults(judged, void=str(error))
+        except (CheckpointError, WorkerError) as error:
+            self._journal.note_faults(judged, missing=str(error))
+        return None
+
+    # --- one submission
+
+    def _judge(
+        self,
+        judged: JudgedWindow,
+        context: Context,
+        hotkey: bytes,
+        looking: Looking,
+        checkpoint: Checkpoint | None,
+        head: int,
+    ) -> None:
+        """Judges one hotkey; without a checkpoint what is sampled of a file in which the audit has
+        found nothing."""
+        sources, late = self._sources, looking.late
+        account = self._get_account(context, hotkey)
+        ledger = self.ledgers.get(account, Ledger())
+        job = JudgingJob(judged, context, hotkey, looking, account, ledger, head)
+        call: Callable[[], tuple[Verdict, Ledger]]
+        if checkpoint is None:
+            found = judged.provisional[hotkey]
+            # the evidence of what was audited stays in the ledger, whatever is withheld
+            call = partial(_judge_samples, context, hotkey, sources, found, ledger, late=late)
+        else:
+            call = partial(
+                judge_hotkey,
+                context,
+                hotkey,
+                checkpoint,
+                sources,
+                ledger,
+                validator=self._hotkey,
+                late=late,
+            )
+        if self._threads is None:
+            self._take_up(judge_here(job, call))
+        else:
+            self._threads.begin(job, call)
+
+    def _take_up(self, judgment: Judgment[JudgingJob]) -> None:
+        """Keeps what came of a submission. What is not shown is asked for at each block until
+        MIRROR_END."""
+        job, seconds = judgment.job, judgment.seconds
+        judged, context, hotkey, head = job.judged, job.context, job.hotkey, job.head
+        if judged.closed:
+            return
+        try:
+            verdict, ledger = judgment.get()
+        except (WorkerError, DeviceError) as error:  # we lack something, and try again
+            self._journal.note_faults(judged, missing=str(error))
+            judged.asked_at[hotkey] = head
+            return
+        if job.looking.late and verdict.is_withheld:  # it stays so, if it was asked for in time
+            judged.asked_at[hotkey] = head
+            return
+        if job.looking.samples:
+            seconds += judged.seconds[hotkey]
+        end = compute_block(context.parameters.timing, context.window, Phase.VERDICT_END)
+        if self._sources.chain.get_head() > end:
+            return  # verdicts were final meanwhile, and so is the lack of this one
+        self._journal.put_verdict(verdict, head, seconds, job.account, ledger)
+        self.ledgers[job.account] = ledger
+        judged.add(verdict, head, seconds)
+
+
+def _judge_samples(
+    context: Context,
+    hotkey: bytes,
+    sources: JudgeSources,
+    verdict: Verdict,
+    ledger: Ledger,
+    *,
+    late: bool,
+) -> tuple[Verdict, Ledger]:
+    """What becomes of a verdict by what is sampled, and the ledger as it was."""
+    return judge_samples(context, hotkey, sources, verdict, late=late), ledger
