@@ -263,7 +263,7 @@ def list_times(groups: list[Group], random: np.random.Generator) -> list[Figure]
     """To read an honest file, and the dearest one of the same lengths; to write and to read
     tokens."""
     context = make_context(0)
-    audited = select_committed(context, HOTKEY, GROUPS).audited
+    audited = select_committed(context, HOTKEY, GROUPS)
     valued = {group.index for group in audited if group.valued}
     honest = encode_group(groups[0], ID_BITS)
     dear, padded = make_dear_group(random, groups[0]), make_padded_group(random, groups[0])
