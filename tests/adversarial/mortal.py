@@ -20,7 +20,7 @@ from assay.network.store import FolderStore, open_folder
 from assay.neurons.program.database import Database
 from assay.neurons.session import window_reader
 from assay.neurons.session.neuron_session import JudgeSources
-from assay.neurons.validator import validator as module
+from assay.neurons.validator import submission_queue as module
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.run_archive import Archive

@@ -11,7 +11,7 @@ from assay.artifacts.submissions.submission_pack import encode_pack
 from assay.artifacts.submissions.submission_reader import KnownMirror, Looking
 from assay.cage import WorkerError
 from assay.network import open_folder
-from assay.neurons.validator import validator
+from assay.neurons.validator import submission_queue
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.submission import get_opening_bytes
 from assay.protocol.window import compute_block
@@ -329,7 +329,7 @@ def test_absent_miners_do_not_keep_the_others_waiting(fresh_world, monkeypatch):
             return verdict, Ledger()
         return honest(context, hotkey, *arguments, **options)
 
-    monkeypatch.setattr(validator, "judge_hotkey", judge_hotkey)
+    monkeypatch.setattr(submission_queue, "judge_hotkey", judge_hotkey)
     watched = Watched(world)
     while world.chain.get_head() < compute_block(timing, 0, Phase.MIRROR_END):
         if not watched.validator.step():

@@ -6,7 +6,7 @@ import pytest
 
 from assay.inference import CheckpointError
 from assay.neurons.session.chain_delivery import DeliveryState
-from assay.neurons.validator import validator
+from assay.neurons.validator import submission_queue
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Phase
 from assay.protocol.window import compute_block
@@ -141,7 +141,7 @@ def test_what_it_lacked_is_named(tmp_path, monkeypatch, kind):
         def fail(*_):
             raise CheckpointError("no mirror has it")
 
-        monkeypatch.setattr(validator, "open_checkpoint", fail)
+        monkeypatch.setattr(submission_queue, "open_checkpoint", fail)
     mortal.play_to(40)
     assert mortal.validator.trouble.startswith("window ")
     why = {"beacon": "its audit beacon was not there in time", "checkpoint": "no mirror has it"}

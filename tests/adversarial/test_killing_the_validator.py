@@ -17,7 +17,7 @@ from assay.network.chain import ChainError, WrongChainError
 from assay.neurons.program.database import Database, JournalError
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import Challenge
-from assay.neurons.validator import validator as module
+from assay.neurons.validator import submission_queue as module
 from assay.neurons.validator.journal import Journal, WindowProgress
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from assay.network.beacon import BeaconSourceError
-from assay.neurons.validator import validator
+from assay.neurons.validator import submission_queue
 from assay.protocol import Phase, Reason
 from assay.protocol.window import compute_block, compute_round
 from tests.adversarial.mortal import TIMING, Mortal
@@ -144,7 +144,7 @@ def test_samples_that_are_known_too_late_are_not_held_against_anybody(tmp_path, 
         absent = replace(verdict, reason=Reason.NOT_REVEALED, unbound=True, provisional=False)
         return replace(absent, groups=())
 
-    monkeypatch.setattr(validator, "judge_samples", judge_samples)
+    monkeypatch.setattr(submission_queue, "judge_samples", judge_samples)
     mortal.play(BLOCKS)
     assert set(sampled) == {True}
     assert "NOT_REVEALED" not in mortal.read_reasons()[WINDOW]

@@ -31,7 +31,11 @@ def measure(rows, temperature):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("vocabulary", VOCABULARIES)
+@pytest.mark.parametrize(
+    "vocabulary",
+    # interpreted, several blocks take seconds; the tests below have some, too
+    [pytest.param(v, marks=pytest.mark.nightly) if v > 4_096 else v for v in VOCABULARIES],
+)
 def test_the_rule_bit_for_bit(kind, vocabulary):
     rows = make_rows(kind, vocabulary, temperature=1_024)
     found = measure(rows, 1_024)

@@ -34,11 +34,14 @@ def run(*arguments, **environment):
 
 
 @pytest.mark.slow
-def test_interpreted_they_are_the_rule():
+@pytest.mark.parametrize(
+    "when", ["not nightly", pytest.param("nightly", marks=pytest.mark.nightly)]
+)
+def test_interpreted_they_are_the_rule(when):
     """Every case of `interpreted_kernels.py`."""
     pytest.importorskip("triton")
-    cases = "tests/inference/interpreted_kernels.py"
-    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", cases, TRITON_INTERPRET="1")
+    cases = "-p", "no:cacheprovider", "-m", when, "tests/inference/interpreted_kernels.py"
+    done = run("-m", "pytest", "-q", *cases, TRITON_INTERPRET="1")
     assert done.returncode == 0, done.stdout[-8_000:]
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout

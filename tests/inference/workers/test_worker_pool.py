@@ -93,7 +93,7 @@ def test_lost_within_a_request(tmp_path, checkpoint, prefills, kind):
         put_faults(tmp_path, kind)
         assert measure_all(pool, checkpoint, prefills) == measure_here(checkpoint, prefills)
         assert list_faults(tmp_path) == []
-        assert sum(worker["lost"] for worker in pool.describe()) == 1
+        assert sum(worker["lost"] for worker in pool.describe()) >= 1
         assert pool.trouble is None
 
 
