@@ -15,7 +15,14 @@ import torch
 from figures import Figure, report
 from work import load_genesis, make_any_projection, make_requests
 
-from assay.inference import Checkpoint, DraftCount, Drafter, GroupRequest, Request, generate_groups
+from assay.inference import (
+    Checkpoint,
+    DraftCount,
+    GroupRequest,
+    OwnDrafter,
+    Request,
+    generate_groups,
+)
 from assay.inference.implementations import make_twin
 from assay.protocol import Rollout
 from assay.protocol.parameters import SMALL_MODEL_TESTS
@@ -92,7 +99,7 @@ def _generate(
     rules = checkpoint.get_rules(temperature)
     model = make_twin(checkpoint.load_trainable().requires_grad_(False), case.attention)
     model = model.to(case.dtype)
-    drafter = Drafter(model, checkpoint.tokenizer.drawable, rules, case.batch)
+    drafter = OwnDrafter(model, checkpoint.tokenizer.drawable, rules, case.batch)
     reference = checkpoint.get_reference(temperature, f"fp32-{case.attention}")
     projection = make_any_projection(checkpoint)
     count, seconds, plain = DraftCount(), 0.0, 0.0

@@ -16,8 +16,8 @@ from assay.artifacts.checkpoints.checkpoint_folder import measure_manifest
 from assay.environments import Problem, make_environment
 from assay.inference import (
     Checkpoint,
-    Drafter,
     GroupRequest,
+    OwnDrafter,
     Reference,
     Request,
     Rules,
@@ -137,7 +137,7 @@ class GroupWork:
 
     def measure(self, repeats: int) -> GroupTimes:
         rules = Rules(self.temperature, (), self.tokens)  # nothing ends a completion early
-        drafter = Drafter(self.drafter, self.drawable, rules)
+        drafter = OwnDrafter(self.drafter, self.drawable, rules)
         requests = [Request(self.group.prompt, seed) for seed in self.group.seeds]
         completions = [np.array(row, np.uint32) for row in drafter.draft(requests)]
 

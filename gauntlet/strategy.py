@@ -22,9 +22,9 @@ from transformers import PreTrainedModel
 from assay.environments import compute_reward, get_weights, open_environment
 from assay.inference import (
     DraftCount,
-    Drafter,
     GroupRequest,
     KeyedSampler,
+    OwnDrafter,
     Request,
     generate_groups,
 )
@@ -152,7 +152,7 @@ class Strategy(Miner):
         self.bill.add(self.engine, drawn)
         return drafts
 
-    def make_drafter(self, work: WindowWork) -> Drafter:
+    def make_drafter(self, work: WindowWork) -> OwnDrafter:
         """A drafter of this strategy's model and rule."""
         temperature = work.challenge.parameters.work.temperature
         model = work.checkpoint.model if self.role is None else self.inputs.models[self.role]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from assay.inference.architecture import find_vocabulary
-from assay.inference.draft import Drafter, Rules
+from assay.inference.draft import OwnDrafter, Rules
 from assay.inference.folder import (
     CONFIG_FILE,
     JSON_BYTES,
@@ -253,12 +253,12 @@ class Checkpoint(Outline):
 
     def get_drafter(
         self, temperature: int, model: PreTrainedModel | None = None, batch: int = 256
-    ) -> Drafter:
+    ) -> OwnDrafter:
         """Drafts by this checkpoint, or by another `model` over the same vocabulary."""
         rules = self.get_rules(temperature)
         drawable = self.tokenizer.drawable
         return self.budget.build(
-            lambda: Drafter(model or self.model, drawable, rules, batch), _TABLES
+            lambda: OwnDrafter(model or self.model, drawable, rules, batch), _TABLES
         )
 
 

@@ -1,11 +1,11 @@
-"""Drafting: a decode loop with a key–value cache and keyed sampling, in whatever precision.
+"""Drafting: guesses at the reference's own sample, by an engine or by a decode loop of our own.
 
-What this does not know: whether its tokens are right. A draft is a guess at the reference's own
-sample; `assay.inference.generate` verifies it. Rows of unequal length are padded on the left.
+What this does not know: whether tokens are right; `assay.inference.generate` verifies them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -39,8 +39,24 @@ class Request:
     tokens: tuple[int, ...] = ()
 
 
-class Drafter:
-    """Continues many completions at once.
+class Drafter(Protocol):
+    """Whatever continues many completions at once."""
+
+    def draft(self, requests: Sequence[Request], ahead: int | None = None) -> list[tuple[int, ...]]:
+        """Each completion continued, what it came with included, until it ends.
+
+        Args:
+            ahead: tokens that one is continued by, at most; None: as many as it takes.
+
+        Raises:
+            OperatorError: it cannot; says why.
+        """
+
+
+class OwnDrafter:
+    """A decode loop with a key–value cache, in whatever precision: the embedded `Drafter`.
+
+    Rows of unequal length are padded on the left.
 
     Args:
         model: any precision; has `.model` and `.lm_head`.
@@ -60,14 +76,16 @@ class Drafter:
         self._batch = batch
         self.sampler = KeyedSampler(drawable, rules.temperature, model.device)
 
-    def draft(self, requests: Sequence[Request]) -> list[tuple[int, ...]]:
-        """The whole completion of each request, what it came with included.
+    def draft(self, requests: Sequence[Request], ahead: int | None = None) -> list[tuple[int, ...]]:
+        """See `Drafter`.
 
         Raises:
             DeviceError: memory does not suffice for one of them alone.
         """
+        most = self.rules.max_tokens
         drafted = [list(request.tokens) for request in requests]
-        open_rows = [i for i, row in enumerate(drafted) if len(row) < self.rules.max_tokens]
+        ends = [min(most, len(row) + (most if ahead is None else ahead)) for row in drafted]
+        open_rows = [i for i, row in enumerate(drafted) if len(row) < ends[i]]
         # neighbours in a batch are padded to the longest: nearly equal lengths pad little
         open_rows.sort(key=lambda i: len(requests[i].prompt) + len(requests[i].tokens))
         with torch.inference_mode():
@@ -75,18 +93,24 @@ class Drafter:
                 chosen = open_rows[: self._batch]
                 rows = [drafted[i] for i in chosen]
                 begun = [replace(requests[i], tokens=tuple(drafted[i])) for i in chosen]
-                if self._try_batch(begun, rows):
+                if self._try_batch(begun, rows, [ends[i] for i in chosen]):
                     open_rows = open_rows[len(chosen) :]
                 else:  # those that ended before memory lacked have their tokens
-                    open_rows = [i for i in open_rows if not self.rules.is_finished(drafted[i])]
+                    open_rows = [
+                        i
+                        for i in open_rows
+                        if len(drafted[i]) < ends[i] and not self.rules.is_finished(drafted[i])
+                    ]
         return [tuple(row) for row in drafted]
 
-    def _try_batch(self, requests: Sequence[Request], drafted: Sequence[list[int]]) -> bool:
+    def _try_batch(
+        self, requests: Sequence[Request], drafted: Sequence[list[int]], ends: Sequence[int]
+    ) -> bool:
         """Whether memory sufficed. Where it did not, fewer are decoded together from now on."""
         longest = max(len(request.prompt) for request in requests) + self.rules.max_tokens
         device = str(self._model.device)
         try:
-            self._draft_batch(requests, drafted)
+            self._draft_batch(requests, drafted, ends)
         except (RuntimeError, MemoryError) as error:
             said = require_lack(error, device)
             if len(requests) == 1:
@@ -98,19 +122,23 @@ class Drafter:
         self._batch = len(requests) // 2
         return False
 
-    def _draft_batch(self, requests: Sequence[Request], drafted: Sequence[list[int]]) -> None:
-        """Appends to each of `drafted` until it ends; rows that have ended leave by halves."""
-        rules, ends = self.rules, frozenset(self.rules.end_tokens)
+    def _draft_batch(
+        self, requests: Sequence[Request], drafted: Sequence[list[int]], ends: Sequence[int]
+    ) -> None:
+        """Appends to each of `drafted` until it ends or is so long; rows that have ended leave by
+        halves."""
+        last = frozenset(self.rules.end_tokens)
         batch = _Batch(requests, self._model)
-        open_rows: list[list[int] | None] = [*drafted]
+        open_rows: list[tuple[list[int], int] | None] = [*zip(drafted, ends, strict=True)]
         while True:
             logits = self._model.lm_head(batch.step(self._model)).float()
             drawn = self.sampler.draw(logits, batch.keys, batch.counts)[0]
-            for slot, (row, token) in enumerate(zip(open_rows, drawn.tolist(), strict=True)):
-                if row is None:
+            for slot, (open_row, token) in enumerate(zip(open_rows, drawn.tolist(), strict=True)):
+                if open_row is None:
                     continue
+                row, end = open_row
                 row.append(token)
-                if token in ends or len(row) == rules.max_tokens:
+                if token in last or len(row) == end:
                     open_rows[slot] = None
             batch.append(drawn)
             kept = [slot for slot, row in enumerate(open_rows) if row is not None]

@@ -2,14 +2,15 @@
 
 Everything in a decoder but attention works on tokens one by one: it takes the row as it is. Only
 attention must know where sequences begin, and it is computed for each by itself: its queries see
-their own sequence and, where it continues another, that one before it. So completions of one prompt
-stand behind it in the row, and none of them is padded, and no cache is kept.
+their own sequence and what it continues, which is another sequence of the row before it, or one
+whose keys and values were kept. So completions of one prompt stand behind it in the row, and none
+of them is padded.
 
 What this does not know: any model. `attend_for_models` is attention as Hugging Face's models call
 it; `assay.inference.split` calls `attend_packed`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -22,18 +23,56 @@ from transformers import AttentionInterface
 PACKED_ATTENTION = "assay_packed"
 
 
+class KeptKeys:
+    """Keys and values of one sequence in all layers, as far as it has been read.
+
+    Args:
+        capacity: tokens that it may come to.
+
+    Attributes:
+        length: tokens that were read. Less may be set: what was read beyond is forgotten.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.length = 0
+        self._capacity = capacity
+        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """All keys and values of a layer, those [1, heads, N, width] behind what was read; `length`
+        is left to who knows that all layers have them."""
+        if layer not in self._layers:
+            one, heads, _, width = k.shape
+            shape = one, heads, self._capacity, width
+            self._layers[layer] = k.new_empty(shape), v.new_empty(shape)
+        end = self.length + k.shape[2]
+        keys, values = self._layers[layer]
+        keys[:, :, self.length : end], values[:, :, self.length : end] = k, v
+        return keys[:, :, :end], values[:, :, :end]
+
+    def fork(self, capacity: int) -> "KeptKeys":
+        """Another sequence that begins with this one."""
+        other = KeptKeys(capacity)
+        for layer, (keys, values) in self._layers.items():
+            other.extend(layer, keys[:, :, : self.length], values[:, :, : self.length])
+        other.length = self.length
+        return other
+
+
 class Segment(NamedTuple):
-    """One sequence in a row: its tokens, and those of an earlier one that it continues."""
+    """One sequence in a row: its tokens, and what they continue: another in the row, or one that
+    was kept."""
 
     start: int
     end: int
     shared_start: int = 0  # equal to the next: it continues none
     shared_end: int = 0
+    kept: KeptKeys | None = None
 
     @property
     def first(self) -> int:
         """The position of its first token."""
-        return self.shared_end - self.shared_start
+        return self.shared_end - self.shared_start if self.kept is None else self.kept.length
 
 
 @dataclass(frozen=True)
@@ -41,7 +80,7 @@ class Packing:
     """Where sequences lie in a row. They follow each other without gaps.
 
     Attributes:
-        segments: in their order; what one continues lies before it and continues none.
+        segments: in their order; what one continues in the row is before it and continues none.
     """
 
     segments: tuple[Segment, ...]
@@ -76,11 +115,22 @@ def make_packing(lengths: Sequence[tuple[int, int | None]]) -> Packing:
     return Packing(tuple(segments))
 
 
+def make_kept_packing(sequences: Sequence[tuple[int, KeptKeys]]) -> Packing:
+    """The packing of so many new tokens of each sequence, whose keys and values are kept."""
+    segments: list[Segment] = []
+    start = 0
+    for length, kept in sequences:
+        segments.append(Segment(start, start + length, kept=kept))
+        start += length
+    return Packing(tuple(segments))
+
+
 def attend_packed(
     q: Tensor,
     k: Tensor,
     v: Tensor,
     packing: Packing | None,
+    layer: int = 0,
     scale: float | None = None,
     window: int | None = None,
 ) -> Tensor:
@@ -90,6 +140,7 @@ def attend_packed(
         q: [B, heads, N, width].
         k, v: [B, key heads, N, width]; each key head serves heads / key heads queries.
         packing: of the N tokens of each row; None: one sequence.
+        layer: whose keys these are, where some are kept.
         scale: of scores; None: 1 / √width.
         window: a token sees itself and so many before it, less one; None: all.
 
@@ -97,11 +148,12 @@ def attend_packed(
         [B, heads, N, width].
     """
     repeats = q.shape[1] // k.shape[1]
-    if q.is_cuda and repeats > 1:  # its path for fp32 serves no shared key heads
-        k, v = (x.repeat_interleave(repeats, dim=1) for x in (k, v))
     packing = packing or make_packing([(q.shape[2], None)])
     parts = []
-    for segment, keys, values in _iterate_keys(packing, k, v):
+    for segment in packing.segments:
+        keys, values = _find_keys(segment, k, v, layer)
+        if q.is_cuda and repeats > 1:  # its path for fp32 serves no shared key heads
+            keys, values = (x.repeat_interleave(repeats, dim=1) for x in (keys, values))
         own = q[:, :, segment.start : segment.end]
         seen = keys.shape[2]
         mask = None
@@ -115,24 +167,22 @@ def attend_packed(
                 attn_mask=mask,
                 is_causal=mask is None,
                 scale=scale,
-                enable_gqa=k.shape[1] < q.shape[1],
+                enable_gqa=keys.shape[1] < q.shape[1],
             )
         )
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
-def _iterate_keys(
-    packing: Packing, k: Tensor, v: Tensor
-) -> Iterator[tuple[Segment, Tensor, Tensor]]:
-    """Each sequence with all keys and values that it may see."""
-    for segment in packing.segments:
-        own = slice(segment.start, segment.end)
-        if not segment.first:
-            yield segment, k[:, :, own], v[:, :, own]
-            continue
-        shared = slice(segment.shared_start, segment.shared_end)
-        keys, values = (torch.cat((x[:, :, shared], x[:, :, own]), dim=2) for x in (k, v))
-        yield segment, keys, values
+def _find_keys(segment: Segment, k: Tensor, v: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+    """All keys and values that a sequence may see; its own are kept where it has a place for it."""
+    own = slice(segment.start, segment.end)
+    if segment.kept is not None:
+        return segment.kept.extend(layer, k[:, :, own], v[:, :, own])
+    if not segment.first:
+        return k[:, :, own], v[:, :, own]
+    shared = slice(segment.shared_start, segment.shared_end)
+    keys, values = (torch.cat((x[:, :, shared], x[:, :, own]), dim=2) for x in (k, v))
+    return keys, values
 
 
 def attend_for_models(
@@ -154,7 +204,8 @@ def attend_for_models(
     """
     if attention_mask is not None or key.shape[2] != query.shape[2]:
         raise ValueError("packed attention reads whole sequences: neither masks nor caches")
-    mixed = attend_packed(query, key, value, packing, scaling, sliding_window)
+    layer = getattr(module, "layer_idx", 0)
+    mixed = attend_packed(query, key, value, packing, layer, scaling, sliding_window)
     return mixed.transpose(1, 2).contiguous(), None
 
 

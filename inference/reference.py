@@ -10,8 +10,9 @@ vocabulary] array lives at once, of 4 bytes an element; where nothing compiles
 (`assay.inference.draws.sampler`) it is two on a CPU, and 40 bytes an element more on a card.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,11 +63,35 @@ class Reference:
     ) -> list[Measurement]:
         """See `assay.verification.Forward`. Raises DeviceError: memory does not suffice for the
         longest of them alone."""
+        found = self._measure_all(prompts, completions, seeds, projection, self.measure_chunk)
+        return [_make_measurement(*columns) for columns in found]
+
+    def measure_with_leads(
+        self,
+        prompts: Sequence[Sequence[int]],
+        completions: Sequence[NDArray[np.uint32]],
+        seeds: Sequence[bytes],
+        projection: Projection,
+    ) -> list[tuple[Measurement, NDArray[np.int64]]]:
+        """The same, each with the leads of its tokens: see `RowMeter.find_leads`."""
+        found = self._measure_all(prompts, completions, seeds, projection, self.lead_chunk)
+        return [(_make_measurement(*columns), leads) for leads, *columns in found]
+
+    def _measure_all(
+        self,
+        prompts: Sequence[Sequence[int]],
+        completions: Sequence[NDArray[np.uint32]],
+        seeds: Sequence[bytes],
+        projection: Projection,
+        measure: "ChunkMeasure",
+    ) -> list["Columns"]:
         pairs = zip(prompts, completions, strict=True)
         longest = max((len(prompt) + len(tokens) for prompt, tokens in pairs), default=0)
         what = f"{len(completions)} completions, the longest of {longest} tokens with its prompt"
         return self.budget.run(
-            lambda plan: self._measure(prompts, completions, seeds, projection, plan), what, longest
+            lambda plan: self._measure(prompts, completions, seeds, projection, plan, measure),
+            what,
+            longest,
         )
 
     def _measure(
@@ -76,11 +101,12 @@ class Reference:
         seeds: Sequence[bytes],
         projection: Projection,
         plan: MemoryPlan,
-    ) -> list[Measurement]:
+        measure: "ChunkMeasure",
+    ) -> list["Columns"]:
         device = self.model.device
         project = SketchBuilder(projection, device)
         keys = make_keys(seeds, device)
-        measured: dict[int, Measurement] = {}
+        measured: dict[int, Columns] = {}
         with torch.inference_mode():
             for chosen, states in self._iterate_states(prompts, completions, plan):
                 lengths = [len(state) for state in states]
@@ -93,7 +119,7 @@ class Reference:
                     ),
                     positions=torch.cat([torch.arange(n) for n in lengths]).to(device),
                 )
-                found = self._measure_rows(rows, project, lengths, plan)
+                found = self.split_columns(rows, lengths, project, plan, measure)
                 measured |= zip(chosen, found, strict=True)
         return [measured[i] for i in range(len(completions))]
 
@@ -135,29 +161,60 @@ class Reference:
         rows = [completion.tolist() for completion in completions]
         return read(self.model, prompts, rows, plan.tokens)
 
-    def _measure_rows(
-        self, rows: "Rows", project: "SketchBuilder", lengths: Sequence[int], plan: MemoryPlan
-    ) -> list[Measurement]:
+    def split_columns(
+        self,
+        rows: "Rows",
+        lengths: Sequence[int],
+        project: "SketchBuilder",
+        plan: MemoryPlan,
+        measure: "ChunkMeasure",
+    ) -> list["Columns"]:
+        """What is measured of rows, as many together as the plan says.
+
+        Args:
+            lengths: of the completions that the rows are of, one after the other.
+            measure: `measure_chunk` or `lead_chunk`.
+
+        Returns:
+            Of each completion what `measure` gives.
+        """
         step = max(1, plan.elements // len(self.drawable))
         parts = [
-            self.measure_chunk(rows.cut(slice(start, start + step)), project)
+            measure(rows.cut(slice(start, start + step)), project)
             for start in range(0, len(rows.tokens), step)
         ]
         columns = [
             np.split(torch.cat(column).cpu().numpy(), np.cumsum(lengths)[:-1])
             for column in zip(*parts, strict=True)
         ]
-        return [
-            Measurement(margins, best, gini, logprobs.astype(np.uint32), sketch)
-            for margins, best, gini, logprobs, sketch in zip(*columns, strict=True)
-        ]
+        return list(zip(*columns, strict=True))
 
     def measure_chunk(self, rows: "Rows", project: "SketchBuilder") -> tuple[Tensor, ...]:
         """Margins, argmax, Gini impurity, log-probabilities and sketch of some rows."""
+        return self._measure_logits(self.model.lm_head(rows.states), rows, project)
+
+    def lead_chunk(self, rows: "Rows", project: "SketchBuilder") -> tuple[Tensor, ...]:
+        """The same, and before them the leads, see `RowMeter.find_leads`."""
         logits = self.model.lm_head(rows.states)
+        leads = self._meter.find_leads(logits, rows.keys, rows.positions)
+        return leads, *self._measure_logits(logits, rows, project)
+
+    def _measure_logits(
+        self, logits: Tensor, rows: "Rows", project: "SketchBuilder"
+    ) -> tuple[Tensor, ...]:
         found = self._meter.measure(logits, rows.keys, rows.positions, rows.tokens)
         sketch = project.build(rows.states)
         return found.margins, found.best, found.gini, found.logprobs, sketch
+
+
+def _make_measurement(
+    margins: NDArray[Any],
+    best: NDArray[Any],
+    gini: NDArray[Any],
+    logprobs: NDArray[Any],
+    sketch: NDArray[Any],
+) -> Measurement:
+    return Measurement(margins, best, gini, logprobs.astype(np.uint32), sketch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +228,12 @@ class Rows:
 
     def cut(self, rows: slice) -> "Rows":
         return Rows(self.states[rows], self.tokens[rows], self.keys[rows], self.positions[rows])
+
+
+#: Measures some rows: tensors with an element, or a row of them, for each.
+ChunkMeasure = Callable[[Rows, "SketchBuilder"], tuple[Tensor, ...]]
+#: The same of one completion's rows.
+Columns = tuple[NDArray[Any], ...]
 
 
 class SketchBuilder:

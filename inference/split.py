@@ -127,11 +127,11 @@ class SplitModel:
         if position_ids is None:
             position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
         cos, sin = self._rotary(x, position_ids)
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers):
             normed = _normalise(x, layer.attention_norm, self._epsilon)
             q, k, v = self._project(layer, normed)
             q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
-            mixed = attend_packed(q, k, v, packing).transpose(1, 2).flatten(2)
+            mixed = attend_packed(q, k, v, packing, number).transpose(1, 2).flatten(2)
             x = x + self._multiply(mixed, layer.o, bias=layer.o_bias)
             normed = _normalise(x, layer.mlp_norm, self._epsilon)
             gate, up = multiply_split(normed, (layer.gate, layer.up), self._terms)

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from assay.artifacts.checkpoints.checkpoint_folder import measure_manifest
 from assay.environments import Environment, add_problem_files, make_environment, open_environment
-from assay.inference import Drafter, Reference, Rules, make_model, measure_rates, sample_passages
+from assay.inference import OwnDrafter, Reference, Rules, make_model, measure_rates, sample_passages
 from assay.inference.checkpoint import FolderTokenizer, load_tokenizer
 from assay.inference.folder import (
     CALIBRATION_FILE,
@@ -147,7 +147,7 @@ def _calibrate(
     vocabulary = model.get_output_embeddings().weight.shape[0]
     tokenizer = FolderTokenizer(hugging_face, vocabulary, (end,))
     rules = Rules(temperature, (end,), max_tokens)
-    drafter = Drafter(model, tokenizer.drawable, rules)
+    drafter = OwnDrafter(model, tokenizer.drawable, rules)
     passages = sample_passages(drafter, tokenizer, environment, levels, _PROBLEMS)
     data = encode_passages(passages)
     write_file(folder / PASSAGES_FILE, data)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.inference import DraftCount, Drafter, Request, generate_groups
+from assay.inference import DraftCount, OwnDrafter, Request, generate_groups
 from assay.inference.reading import PAD_TOKENS
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 
@@ -117,7 +117,7 @@ def test_measurement_beyond_one_padding_block_and_of_one_token(checkpoint, reque
 
 
 def test_the_drafter_goes_on_from_where_it_is_told(checkpoint, requests, honest):
-    drafter: Drafter = checkpoint.get_drafter(1_024)
+    drafter: OwnDrafter = checkpoint.get_drafter(1_024)
     request, row = requests[0], honest[0][0]
     for kept in (0, 1, len(row) - 1):
         (again,) = drafter.draft([Request(request.prompt, request.seeds[0], tuple(row[:kept]))])

@@ -1,0 +1,177 @@
+"""What a draft costs that is wrong now and then: whole completions, or stretches that the reference
+follows. Tokens that are drafted, and tokens that go through the reference, for each submitted.
+
+The model is a small Qwen2 of random weights, whose draws are as uncertain as can be: no trained
+model has as many near ties. Who drafts is simulated: it knows the right completions, and gives
+another id with a fixed chance a token, at the same places each time, as an engine in another
+precision does. `--fast` draws fewer and shorter ones.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from figures import FAST, Figure, report
+from transformers import Qwen2Config
+from work import make_random_model
+
+from assay.inference import (
+    DraftCount,
+    GroupRequest,
+    OwnDrafter,
+    Reference,
+    Request,
+    Rules,
+    follow_groups,
+    generate_groups,
+    make_model,
+)
+from assay.protocol import Domain, hash_fields
+from assay.verification import Projection
+
+VOCABULARY, HIDDEN, TEMPERATURE = 512, 64, 1_024
+#: Groups, rollouts of each, tokens of a prompt.
+GROUPS, ROLLOUTS, PROMPT = 2, 16, 64
+LENGTHS = (128, 256) if FAST else (512, 2_048)
+WRONG = 0.016
+THREADS = 1
+
+
+class Flawed:
+    """A drafter that gives the right token but for one in so many; a simulation."""
+
+    def __init__(self, right: dict[bytes, tuple[int, ...]]) -> None:
+        self.right = right
+        self._flips = {
+            seed: np.random.default_rng(list(seed)).random(len(row)) < WRONG
+            for seed, row in right.items()
+        }
+
+    def draft(self, requests: Sequence[Request], ahead: int | None = None) -> list[tuple[int, ...]]:
+        return [self._continue(request, ahead) for request in requests]
+
+    def _continue(self, request: Request, ahead: int | None) -> tuple[int, ...]:
+        right, start = self.right[request.seed], len(request.tokens)
+        end = len(right) if ahead is None else min(len(right), start + ahead)
+        drafted = list(request.tokens)
+        is_lost = False
+        for place in range(start, end):
+            is_lost = is_lost or bool(self._flips[request.seed][place])
+            drafted.append((right[place] + is_lost) % VOCABULARY)
+        return tuple(drafted)
+
+
+def main() -> None:
+    torch.set_num_threads(THREADS)
+    config = Qwen2Config(
+        vocab_size=VOCABULARY,
+        hidden_size=HIDDEN,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=4_096,
+        tie_word_embeddings=False,
+    )
+    model = make_random_model(config)
+    drawable = np.ones(VOCABULARY, bool)
+    reference = Reference(make_model(model, "fp32-sdpa"), drawable, TEMPERATURE)
+    projection = Projection(
+        np.ones((HIDDEN, 2), np.float32), np.zeros(HIDDEN, np.float32), HIDDEN**0.5
+    )
+    figures = []
+    for length in LENGTHS:
+        rules = Rules(TEMPERATURE, (), length)
+        requests = make_requests()
+        own = OwnDrafter(model, drawable, rules)
+        true = follow_groups(requests, own, reference, rules, projection)
+        right = {
+            seed: tuple(rollout.tokens.tolist())
+            for request, group in zip(requests, true, strict=True)
+            for seed, rollout in zip(request.seeds, group, strict=True)
+        }
+        given = Flawed(right), reference, rules, projection
+        followed, exact = run(follow_groups, *given), run(follow_groups, *given, exact=True)
+        whole = run(generate_groups, *given) if length == LENGTHS[0] else None
+        figures += list_figures(length, followed, exact, whole)
+        print(f"  {length} tokens done", file=sys.stderr)
+    report(
+        f"drafts of which {WRONG:.1%} of tokens are wrong, {GROUPS * ROLLOUTS} rollouts",
+        figures,
+        THREADS,
+    )
+
+
+def run(
+    make: Callable[..., list],
+    drafter: Flawed,
+    reference: Reference,
+    rules: Rules,
+    projection: Projection,
+    **options: bool,
+) -> DraftCount:
+    """What it costs one way; the ids are the right ones."""
+    count = DraftCount()
+    made = make(make_requests(), drafter, reference, rules, projection, count, **options)
+    for request, group in zip(make_requests(), made, strict=True):
+        for seed, rollout in zip(request.seeds, group, strict=True):
+            assert tuple(rollout.tokens.tolist()) == drafter.right[seed]
+    return count
+
+
+def make_requests() -> list[GroupRequest]:
+    random = np.random.default_rng(0)
+    return [
+        GroupRequest(
+            tuple(random.integers(0, VOCABULARY, PROMPT).tolist()),
+            tuple(hash_fields(Domain.ROLLOUT, bytes([g, r])) for r in range(ROLLOUTS)),
+        )
+        for g in range(GROUPS)
+    ]
+
+
+def list_figures(
+    length: int, followed: DraftCount, exact: DraftCount, whole: DraftCount | None
+) -> list[Figure]:
+    """Rows of one length, beside whole drafts where they were tried."""
+
+    def share(tokens: int, count: DraftCount) -> float:
+        return tokens / count.submitted
+
+    name = "" if whole is None else "whole drafts"
+    # a tenth more where completions are four times as long
+    room = 1.0 if length == LENGTHS[0] else 1.1
+    return [
+        Figure(
+            f"{length} tokens: drafted for each submitted",
+            share(followed.drafted, followed),
+            "tokens",
+            name,
+            None if whole is None else share(whole.drafted, whole),
+            bound=1.35 * room,
+        ),
+        Figure(
+            f"{length} tokens: read by the reference for each submitted",
+            share(followed.read, followed),
+            "tokens",
+            name,
+            None if whole is None else share(whole.read, whole),
+            bound=1.4 * room,
+        ),
+        Figure(
+            f"{length} tokens: of these, for near ties",
+            share(followed.settling, followed),
+            "tokens",
+        ),
+        Figure(
+            f"{length} tokens: read, with exact",
+            share(exact.read, exact),
+            "tokens",
+            bound=2.4 * room,
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""The reference as a draft grows: keys and values are kept, and only new tokens are read.
+
+What it finds of a token is what a prefill of the whole would find, but for the last bits: other
+shapes are computed with. Where an id came second by so little that those could decide, the prefill
+of exactly what is before the token does: the same whoever drafted, and however far ahead.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from assay.inference.draws.sampler import make_keys
+from assay.inference.packing import KeptKeys, make_kept_packing
+from assay.inference.placing.memory_plan import MemoryPlan
+from assay.inference.reference import Reference, Rows, SketchBuilder
+from assay.verification import Projection
+
+#: Units of 2^-20 logits. A lead up to it may be lost in another pass: what honest passes
+#: differ by more rarely than once in 10^10 tokens, `margin_cap` of the parameters (section 0).
+NEAR = 210
+
+
+@dataclass(slots=True, eq=False)
+class FollowedRow:
+    """One rollout on its way.
+
+    Attributes:
+        tokens: of its completion so far.
+        measured: the first so many are the reference's own.
+        logprobs, sketch: of these, a part for each time that some were read: int64 [n] and
+            int8 [n, 2].
+        settled: place of a token that a prefill of its own has decided, and the token.
+    """
+
+    prompt: tuple[int, ...]
+    seed: bytes
+    tokens: list[int] = field(default_factory=list)
+    measured: int = 0
+    logprobs: list[NDArray[np.int64]] = field(default_factory=list)
+    sketch: list[NDArray[np.int8]] = field(default_factory=list)
+    settled: tuple[int, int] | None = None
+    kept: KeptKeys | None = None
+
+    @property
+    def unread(self) -> int:
+        """Tokens that go through the model to measure those that are not."""
+        read = 0 if self.kept is None else self.kept.length
+        return len(self.prompt) + len(self.tokens) - 1 - read
+
+
+class _NewTokens(NamedTuple):
+    """What a pass says of a row's new tokens, each [n]."""
+
+    leads: NDArray[np.int64]
+    best: NDArray[np.int64]
+    logprobs: NDArray[np.int64]
+    sketch: NDArray[np.int8]  # [n, 2]
+
+
+@dataclass(slots=True)
+class FollowCount:
+    """What following cost, in tokens that went through the model, prompts among them."""
+
+    read: int = 0
+    settling: int = 0  # besides, in prefills that decided near ties
+    wrong: int = 0  # tokens that were corrected
+    near: int = 0  # tokens that such a prefill decided
+
+
+class Follower:
+    """Measures what is new in rollouts, and corrects it.
+
+    Args:
+        reference: whose model packs.
+        projection: of the window's sketches.
+        max_tokens: of a completion.
+        near: see `NEAR`.
+        kept_max: sequences whose keys are kept. Others are read anew when their turn comes.
+
+    Raises (`follow`):
+        DeviceError: memory does not suffice for one of them alone.
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        projection: Projection,
+        max_tokens: int,
+        near: int = NEAR,
+        kept_max: int = 256,
+    ) -> None:
+        self._reference = reference
+        self._projection = projection
+        self._project = SketchBuilder(projection, reference.model.device)
+        self._max_tokens = max_tokens
+        self._near = near
+        self._kept_max = kept_max
+        self._keeping: dict[FollowedRow, None] = {}  # oldest first
+        self._prompt: tuple[tuple[int, ...], KeptKeys] | None = None
+        self.count = FollowCount()
+
+    def follow(self, rows: Sequence[FollowedRow]) -> int:
+        """Measures the tokens that were not, and cuts each row at the first that is not the
+        reference's own, which takes its place; how many tokens went."""
+        longest = max((len(row.prompt) + len(row.tokens) for row in rows), default=0)
+        what = f"new tokens of {len(rows)} completions"
+        waiting = [row for row in rows if row.measured < len(row.tokens)]
+        cut = 0
+
+        def read_some(plan: MemoryPlan) -> list[_NewTokens]:
+            with torch.inference_mode():
+                return self._read(self._choose(waiting, plan.tokens), plan)
+
+        while waiting:
+            found = self._reference.budget.run(read_some, what, longest)
+            cut += sum(map(self._settle, waiting, found))
+            del waiting[: len(found)]
+        return cut
+
+    def forget(self, row: FollowedRow) -> None:
+        """Gives back what is kept of a row that is done."""
+        row.kept = None
+        self._keeping.pop(row, None)
+
+    # --- reading
+
+    def _choose(self, waiting: Sequence[FollowedRow], tokens: int) -> list[FollowedRow]:
+        """The first of them that go through the model together."""
+        batch: list[FollowedRow] = []
+        for row in waiting[: self._kept_max]:
+            self._open(row)
+            tokens -= row.unread
+            if batch and tokens < 0:
+                break
+            batch.append(row)
+        return batch
+
+    def _open(self, row: FollowedRow) -> None:
+        """A place for a row's keys, with those of its prompt, which its whole group shares."""
+        if row.kept is not None:
+            self._keeping[row] = self._keeping.pop(row)
+            return
+        while len(self._keeping) >= self._kept_max:
+            self.forget(next(iter(self._keeping)))
+        row.kept = self._read_prompt(row.prompt).fork(len(row.prompt) + self._max_tokens)
+        self._keeping[row] = None
+
+    def _read_prompt(self, prompt: tuple[int, ...]) -> KeptKeys:
+        """The keys of a prompt but for its last token."""
+        if self._prompt is None or self._prompt[0] != prompt:
+            kept = KeptKeys(len(prompt))
+            if len(prompt) > 1:
+                self._run([prompt[:-1]], [kept])
+            self._prompt = prompt, kept
+        return self._prompt[1]
+
+    def _run(self, parts: Sequence[Sequence[int]], kept: Sequence[KeptKeys]) -> list[Tensor]:
+        """The states of new tokens, float32 [n, H] a sequence; their keys are kept."""
+        lengths = [len(part) for part in parts]
+        packing = make_kept_packing(list(zip(lengths, kept, strict=True)))
+        device = self._reference.model.device
+        ids = torch.tensor([[token for part in parts for token in part]], device=device)
+        positions = packing.make_positions(device)
+        out = self._reference.model.model(
+            ids, position_ids=positions, packing=packing, use_cache=False
+        )
+        for length, keys in zip(lengths, kept, strict=True):
+            keys.length += length
+        self.count.read += sum(lengths)
+        return list(out.last_hidden_state[0].split(lengths))
+
+    def _read(self, batch: Sequence[FollowedRow], plan: MemoryPlan) -> list[_NewTokens]:
+        kept = [row.kept for row in batch if row.kept is not None]
+        assert len(kept) == len(batch), "more rows are read together than are kept"
+        before = [keys.length for keys in kept]
+        parts = [
+            [*row.prompt, *row.tokens][read:-1] for row, read in zip(batch, before, strict=True)
+        ]
+        try:
+            return self._measure(batch, self._run(parts, kept), plan)
+        except (RuntimeError, MemoryError):
+            for keys, length in zip(kept, before, strict=True):
+                keys.length = length  # they are read again
+            raise
+
+    def _measure(
+        self, batch: Sequence[FollowedRow], states: Sequence[Tensor], plan: MemoryPlan
+    ) -> list[_NewTokens]:
+        device = self._reference.model.device
+        counts = [len(row.tokens) - row.measured for row in batch]
+        fresh = [s[len(s) - n :] for s, n in zip(states, counts, strict=True)]
+        tokens = [token for row in batch for token in row.tokens[row.measured :]]
+        places = [torch.arange(row.measured, len(row.tokens)) for row in batch]
+        rows = Rows(
+            states=torch.cat(fresh),
+            tokens=torch.tensor(tokens, device=device),
+            keys=make_keys([row.seed for row in batch], device).repeat_interleave(
+                torch.tensor(counts, device=device), dim=0
+            ),
+            positions=torch.cat(places).to(device),
+        )
+        found = self._reference.split_columns(
+            rows, counts, self._project, plan, self._reference.lead_chunk
+        )
+        return [
+            _NewTokens(leads, best, logprobs, sketch)
+            for leads, _, best, _, logprobs, sketch in found
+        ]
+
+    # --- what it says
+
+    def _settle(self, row: FollowedRow, found: _NewTokens) -> int:
+        """Keeps what was found up to the first token that is another's, and puts the right one
+        there; how many tokens went."""
+        new = np.array(row.tokens[row.measured :])
+        wrong = find_wrong(new, found.best, found.leads, self._near, partial(self._decide, row))
+        right = len(new) if wrong is None else wrong[0]
+        row.logprobs.append(found.logprobs[:right])
+        row.sketch.append(found.sketch[:right])
+        row.measured += right
+        if wrong is None:
+            return 0
+        cut = len(row.tokens) - row.measured
+        row.tokens[row.measured :] = [wrong[1]]
+        if row.kept is not None:  # the state that draws it is read again, with the token
+            row.kept.length = len(row.prompt) + row.measured - 1
+        self.count.wrong += 1
+        return cut
+
+    def _decide(self, row: FollowedRow, index: int) -> int:
+        place = row.measured + index
+        if row.settled is None or row.settled[0] != place:
+            prompt, before = row.prompt, row.tokens[:place]
+            token = decide_token(self._reference, prompt, before, row.seed, self._projection)
+            row.settled = place, token
+            self.count.near += 1
+            self.count.settling += len(prompt) + place
+        return row.settled[1]
+
+
+def find_wrong(
+    tokens: NDArray[Any],
+    best: NDArray[np.int64],
+    leads: NDArray[np.int64],
+    near: int,
+    decide: Callable[[int], int],
+) -> tuple[int, int] | None:
+    """The index of the first token that is not the reference's own, and the right one.
+
+    Args:
+        tokens, best, leads: [n] each, the claimed, the keyed argmax and by how much it leads.
+        near: see `NEAR`.
+        decide: the token at an index where the lead is that near.
+    """
+    for i in np.flatnonzero((best != tokens) | (leads <= near)).tolist():
+        drawn = decide(i) if leads[i] <= near else int(best[i])
+        if drawn != tokens[i]:
+            return i, drawn
+    return None
+
+
+def decide_token(
+    reference: Reference,
+    prompt: Sequence[int],
+    before: Sequence[int],
+    seed: bytes,
+    projection: Projection,
+) -> int:
+    """The token that follows some of a completion, by a prefill of exactly these. before: tokens of
+    the completion."""
+    whole = np.array([*before, 0], np.uint32)  # what is drawn does not depend on what is claimed
+    (alone,) = reference.measure([prompt], [whole], [seed], projection)
+    return int(alone.best[-1])

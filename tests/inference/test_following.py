@@ -1,0 +1,144 @@
+"""Drafted in stretches and read as they grow: the same ids as by whole drafts, whoever drafts."""
+
+from functools import partial
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+
+from assay.inference import DraftCount, follow_groups, generate_groups
+from assay.inference.following import NEAR
+from assay.inference.generate import AHEAD_MAX, AHEAD_MIN, Horizon
+from assay.inference.placing.memory_plan import MemoryBudget, MemoryPlan
+
+
+def make(checkpoint, model=None, implementation=None, how=generate_groups):
+    """A function that makes groups, and what it costs."""
+    count = DraftCount()
+    made = partial(
+        how,
+        drafter=checkpoint.get_drafter(1_024, model=model),
+        reference=checkpoint.get_reference(1_024, implementation),
+        rules=checkpoint.get_rules(1_024),
+        count=count,
+    )
+    return made, count
+
+
+def list_ids(groups):
+    return [[rollout.tokens.tolist() for rollout in group] for group in groups]
+
+
+@pytest.fixture(scope="module")
+def rough(checkpoint):
+    """A model that draws another id every few tokens."""
+    model = checkpoint.load_trainable().requires_grad_(False)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        weight = model.lm_head.weight
+        weight.add_(torch.randn_like(weight) * 0.1 * weight.std())
+    return model
+
+
+class Fixed(Horizon):
+    """One that learns nothing."""
+
+    def __init__(self, ahead):
+        super().__init__()
+        self._ahead = ahead
+
+    @property
+    def ahead(self):
+        return self._ahead
+
+
+@pytest.mark.parametrize("ahead", [1, 7, None])
+@pytest.mark.parametrize("flying", [3, 256])
+def test_ids_are_those_of_whole_drafts(checkpoint, requests, projection, rough, ahead, flying):
+    whole, _ = make(checkpoint)
+    stretched, count = make(checkpoint, rough, how=follow_groups)
+    expected = whole(requests, projection=projection)
+    horizon = Horizon() if ahead is None else Fixed(ahead)
+    found = stretched(requests, projection=projection, horizon=horizon, flying=flying)
+    assert list_ids(found) == list_ids(expected)
+    assert count.discarded > 0 or ahead == 1
+    for one, other in zip(chain(*found), chain(*expected), strict=True):
+        assert np.abs(one.logprobs.astype(int) - other.logprobs.astype(int)).max() <= 1
+        assert np.abs(one.sketch.astype(int) - other.sketch.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("implementation", ["fp32-sdpa", "split3"])
+def test_exact_is_the_same_to_the_bit(checkpoint, requests, projection, rough, implementation):
+    whole, _ = make(checkpoint, rough, implementation)
+    stretched, _ = make(checkpoint, rough, implementation, how=follow_groups)
+    expected = whole(requests, projection=projection)
+    found = stretched(requests, projection=projection, exact=True)
+    for one, other in zip(chain(*found), chain(*expected), strict=True):
+        assert one.tokens.tolist() == other.tokens.tolist()
+        assert one.logprobs.tolist() == other.logprobs.tolist()
+        assert one.sketch.tolist() == other.sketch.tolist()
+
+
+def test_near_ties_are_decided_by_what_is_before_them_alone(
+    checkpoint, requests, projection, rough
+):
+    """However many there are: here every second id that is no certainty is near."""
+    near = 1 << 20
+    whole, cost = make(checkpoint, rough)
+    stretched, other_cost = make(checkpoint, rough, how=follow_groups)
+    few = requests[:2]
+    expected = whole(few, projection=projection, near=near)
+    assert list_ids(stretched(few, projection=projection, near=near)) == list_ids(expected)
+    assert cost.settling > 0
+    assert other_cost.settling > 0
+
+
+def test_each_token_is_read_once_where_all_are_right(checkpoint, requests, projection):
+    stretched, count = make(checkpoint, how=follow_groups)
+    groups = stretched(requests, projection=projection, horizon=Fixed(8))
+    assert count.drafted == count.submitted == sum(len(r.tokens) for g in groups for r in g)
+    # a prompt once a group, its last token once a rollout, a rollout's last token never
+    prompts = sum(len(request.prompt) - 1 for request in requests)
+    assert count.read - count.settling == count.submitted + prompts
+
+
+def test_little_memory_changes_nothing(checkpoint, requests, projection, rough):
+    stretched, _ = make(checkpoint, rough, how=follow_groups)
+    expected = list_ids(stretched(requests, projection=projection))
+    reference = stretched.keywords["reference"]
+    size = len(reference.drawable)
+    reference.budget = MemoryBudget(MemoryPlan(40, 3 * size), "cpu", size)
+    assert list_ids(stretched(requests, projection=projection)) == expected
+
+
+def test_a_lead_is_the_distance_to_the_second_score(checkpoint, requests, projection):
+    reference = checkpoint.get_reference(1_024)
+    request = requests[0]
+    completion = np.arange(2, 12, dtype=np.uint32)
+    found = [request.prompt], [completion], [request.seeds[0]], projection
+    ((measured, leads),) = reference.measure_with_leads(*found)
+    for place in range(len(completion)):
+        margins = []
+        for token in np.flatnonzero(checkpoint.tokenizer.drawable).tolist():
+            claimed = completion[: place + 1].copy()
+            claimed[place] = token
+            (one,) = reference.measure([request.prompt], [claimed], [request.seeds[0]], projection)
+            margins.append(int(one.margins[place]))
+        first, second = sorted(margins)[:2]
+        assert first == 0
+        assert abs(second - int(leads[place])) <= NEAR  # other shapes: the last bits differ
+    assert measured.best.tolist() == reference.measure(*found)[0].best.tolist()
+
+
+def test_the_horizon_follows_the_share_that_is_kept():
+    horizon = Horizon()
+    for _ in range(200):
+        horizon.note(984, 16)
+    assert horizon.ahead == 32  # √(2 · 8 / 0.016) = 31.6
+    for _ in range(400):
+        horizon.note(1_000, 0)
+    assert horizon.ahead == AHEAD_MAX
+    for _ in range(400):
+        horizon.note(100, 900)
+    assert horizon.ahead == AHEAD_MIN
