@@ -131,7 +131,13 @@ def run_miner(
 
 def make_miner_config(own: MinerSettings) -> MinerConfig:
     """What a miner does."""
-    return MinerConfig(own.groups, own.groups_per_step, commit_margin=own.commit_margin)
+    return MinerConfig(
+        own.groups,
+        own.groups_per_step,
+        commit_margin=own.commit_margin,
+        engines=own.engines,
+        exact=own.exact,
+    )
 
 
 def _run_dry(settings: Settings, as_json: bool) -> int:

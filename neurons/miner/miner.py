@@ -19,6 +19,7 @@ from assay.inference import (
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.store import ObjectStore
 from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingCommitment
+from assay.neurons.miner.engines import MinerEngines
 from assay.neurons.miner.mining_history import MinedWindow, MiningHistory
 from assay.neurons.miner.uploads import Uploads
 from assay.neurons.miner.work_database import MinerPersistence, SavedWork, WorkDatabase, WorkStage
@@ -54,6 +55,9 @@ class MinerConfig:
     #: a commitment is sent this many blocks before it must stand in state. How far finality lags
     #: behind, and what inclusion takes, must fit into it.
     commit_margin: int = 3
+    #: servers that draft, see `read_engine`; none: this program drafts
+    engines: tuple[str, ...] = ()
+    exact: bool = False  # see `follow_groups`
 
     def fit(self, parameters: Parameters) -> "MinerConfig":
         """What of it the network takes."""
@@ -128,6 +132,7 @@ class Miner:
         self._skipped: int | None = None
         self._lacking: tuple[int, int] | None = None
         self._troubles: dict[str, str] = {}
+        self._engines = MinerEngines(config.engines, exact=config.exact) if config.engines else None
         self._persistence = MinerPersistence(
             dependencies.workbook, dependencies.history, self._report_line
         )
@@ -142,7 +147,8 @@ class Miner:
     def trouble(self) -> str | None:
         """What keeps it from working right now, and what to do; None where nothing does."""
         troubles = [*self._troubles.values(), *self._persistence.troubles.values()]
-        others = self._delivery.trouble, self.uploads.trouble
+        engines = None if self._engines is None else self._engines.trouble
+        others = engines, self._delivery.trouble, self.uploads.trouble
         return "; ".join([*troubles, *filter(None, others)]) or None
 
     def step(self) -> bool:
@@ -213,11 +219,15 @@ class Miner:
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """The groups of these problems, honestly."""
-        parameters = work.challenge.parameters
+        checkpoint, temperature = work.checkpoint, work.challenge.parameters.work.temperature
         requests = [self.make_request(work, index) for index in indices]
-        rules = work.checkpoint.get_rules(parameters.work.temperature)
-        drafter = work.checkpoint.get_drafter(parameters.work.temperature)
-        reference = work.checkpoint.get_reference(parameters.work.temperature)
+        if self._engines is not None:
+            return self._engines.generate(
+                requests, checkpoint, temperature, work.projection, self.count
+            )
+        rules = checkpoint.get_rules(temperature)
+        drafter = checkpoint.get_drafter(temperature)
+        reference = checkpoint.get_reference(temperature)
         return generate_groups(requests, drafter, reference, rules, work.projection, self.count)
 
     def make_request(self, work: WindowWork, index: int) -> GroupRequest:

@@ -241,6 +241,17 @@ class MinerSettings(_Section):
     commit_margin: int = Field(
         6, ge=1, le=1_000, description="blocks between sending a commitment and its deadline"
     )
+    engines: tuple[Annotated[str, Flag("URL", "--engine")], ...] = Field(
+        (),
+        max_length=64,
+        description="http://host:port of servers that draft, vLLM with assay-vllm; #name behind it "
+        "where the model is not served as assay; none: this program drafts",
+    )
+    exact: bool = Field(
+        False,
+        description="with engines, read each group once more: its file is then the same to the bit "
+        "whoever drafts",
+    )
 
 
 class ValidatorSettings(_Section):

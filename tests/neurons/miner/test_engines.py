@@ -1,0 +1,129 @@
+"""A miner whose drafts come from servers: the same ids, whatever these do."""
+
+# ruff: noqa: F811 - fixtures are arguments of their names
+
+import pytest
+import torch
+
+from assay.inference import DraftCount, generate_groups
+from assay.neurons.miner import engines
+from assay.neurons.miner.engines import EngineError, MinerEngines, read_engine
+from tests.inference.conftest import checkpoint, projection, requests  # noqa: F401 - fixtures
+from tests.neurons.miner.engine_server import EngineServer
+
+TEMPERATURE = 1_024
+
+
+@pytest.fixture(scope="module")
+def expected(checkpoint, requests, projection):
+    return list_ids(
+        generate_groups(
+            requests,
+            checkpoint.get_drafter(TEMPERATURE),
+            checkpoint.get_reference(TEMPERATURE),
+            checkpoint.get_rules(TEMPERATURE),
+            projection,
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def rough_drafter(checkpoint):
+    """Wrong now and then, as an engine in another precision is."""
+    model = checkpoint.load_trainable().requires_grad_(False)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        weight = model.lm_head.weight
+        weight.add_(torch.randn_like(weight) * 0.05 * weight.std())
+    return checkpoint.get_drafter(TEMPERATURE, model=model)
+
+
+def list_ids(groups):
+    return [[rollout.tokens.tolist() for rollout in group] for group in groups]
+
+
+def generate(mining, checkpoint, requests, projection):
+    count = DraftCount()
+    groups = mining.generate(requests, checkpoint, TEMPERATURE, projection, count)
+    return list_ids(groups), count
+
+
+def test_an_engine_drafts_and_the_reference_corrects_it(
+    checkpoint, requests, projection, expected, rough_drafter
+):
+    with EngineServer(rough_drafter) as server:
+        mining = MinerEngines([server.url])
+        found, count = generate(mining, checkpoint, requests, projection)
+        assert found == expected
+        assert mining.trouble is None
+        assert count.drafted > count.submitted
+        assert server.asked > len(requests)
+        asked = server.asked  # a canary is once a checkpoint
+        generate(mining, checkpoint, requests[:1], projection)
+        assert server.asked - asked < asked
+
+
+def test_a_server_without_the_processor_is_left_with_a_sentence(
+    checkpoint, requests, projection, expected, rough_drafter
+):
+    with EngineServer(rough_drafter, "unkeyed") as server:
+        mining = MinerEngines([server.url])
+        found, _ = generate(mining, checkpoint, requests, projection)
+        assert found == expected
+        assert server.asked == engines.CANARY_ROWS
+        assert "it serves without assay-vllm, or another model" in mining.trouble
+        assert mining.trouble.endswith("; this program drafts")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("failing", r"it answers 500: "),
+        ("nonsense", "it answers ids that the model does not have"),
+        ("endless", "its answer has more than"),
+        ("silent", "it does not answer in time"),
+    ],
+)
+def test_what_a_server_does_wrong_costs_no_row(
+    checkpoint, requests, projection, expected, rough_drafter, monkeypatch, kind, said
+):
+    """It works while it is tried, and no longer; the other one has its rows."""
+    monkeypatch.setattr(engines, "_ANSWER_S", 3.0)
+    monkeypatch.setattr(engines, "_TOKEN_S", 0.0)
+    with EngineServer(rough_drafter) as good, EngineServer(rough_drafter) as bad:
+        mining = MinerEngines([good.url, bad.url])
+        generate(mining, checkpoint, requests[:1], projection)
+        bad.kind = kind
+        found, _ = generate(mining, checkpoint, requests, projection)
+        assert found == expected
+        assert f"1 of 2 engines are left, {bad.url}: {said}" in mining.trouble
+        assert mining.trouble.endswith("; the others draft")
+
+
+def test_an_engine_that_died_is_taken_up_again(
+    checkpoint, requests, projection, expected, rough_drafter, monkeypatch
+):
+    monkeypatch.setattr(engines, "RETRY_S", 0.0)
+    server = EngineServer(rough_drafter)
+    mining = MinerEngines([server.url], exact=True)
+    generate(mining, checkpoint, requests[:1], projection)
+    server.close()
+    found, _ = generate(mining, checkpoint, requests, projection)
+    assert found == expected
+    assert "ConnectError" in mining.trouble
+    with EngineServer(rough_drafter, port=server.port) as again:
+        found, _ = generate(mining, checkpoint, requests, projection)
+        assert (found, mining.trouble) == (expected, None)
+        assert again.asked > 0
+
+
+@pytest.mark.parametrize("text", ["", "localhost:8000", "ftp://here", "http://", "http://a?b"])
+def test_what_is_no_engine_is_said_so(text):
+    with pytest.raises(EngineError, match="write http://host:port"):
+        read_engine(text)
+
+
+def test_an_engine_s_name():
+    engine = read_engine("http://10.0.0.1:8000/v1#my-model")
+    assert (engine.url, engine.model) == ("http://10.0.0.1:8000", "my-model")
+    assert read_engine("http://10.0.0.1:8000/").model == "assay"
