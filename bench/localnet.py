@@ -90,12 +90,12 @@ class Terminals:
     def find_windows(self, first: int) -> list[Any]:
         """The validator's records of the windows, once it has all of them."""
         numbers = range(first, first + WINDOWS)
-        found = [self.read("validator", "record", f"window-{number}.json") for number in numbers]
+        found = [self.read("validator", "verdicts", f"window-{number}.json") for number in numbers]
         return found if all(found) else []
 
     def find_settlements(self, first: int) -> list[Any]:
         """The validator's records of what settles the windows, once all of it is on chain."""
-        record = self.folder / "validator" / "record"
+        record = self.folder / "validator" / "verdicts"
         found = [json.loads(file.read_text()) for file in record.glob("settlement-*.json")]
         wanted = set(range(first, first + WINDOWS))
         settling = [row for row in found if wanted & set(row["windows"])]

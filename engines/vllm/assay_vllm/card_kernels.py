@@ -1,0 +1,1 @@
+../../../inference/draws/card_kernels.py

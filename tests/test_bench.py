@@ -1,0 +1,30 @@
+"""Every script of bench/ that has small sizes runs with them: figures that nobody can print rot."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[1] / "bench"
+SCRIPTS = sorted(
+    path.stem
+    for path in BENCH.glob("*.py")
+    if path.stem != "figures" and re.search(r"\bFAST\b", path.read_text())
+)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_it_prints_its_figures(script, tmp_path):
+    if script == "learning":
+        pytest.importorskip("trl")
+    done = subprocess.run(
+        [sys.executable, BENCH / f"{script}.py", "--fast", "--json", tmp_path / "figures.json"],
+        capture_output=True,
+        text=True,
+        timeout=1_800,
+    )
+    assert done.returncode == 0, done.stderr[-4_000:]
+    assert (tmp_path / "figures.json").stat().st_size > 0
