@@ -4,13 +4,17 @@ What this does not know: how fast anything is there.
 """
 
 import gc
+import logging
 import platform
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
 
 from assay.protocol.errors import OperatorError
+
+logger = logging.getLogger("assay")
 
 CPU = "cpu"
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
@@ -60,7 +64,10 @@ def find_device(name: str) -> str:
         DeviceError: it is not there, or this PyTorch cannot use it.
     """
     if name == "auto":
-        return "cuda:0" if torch.cuda.is_available() else CPU
+        if torch.cuda.is_available():
+            return "cuda:0"
+        warn_of_unused_card()
+        return CPU
     kind, _, number = name.partition(":")
     if name == CPU:
         return name
@@ -71,6 +78,17 @@ def find_device(name: str) -> str:
         cards = "one card, cuda:0" if count == 1 else f"{count} cards, up to cuda:{count - 1}"
         raise DeviceError(f"device {name} is not here: this machine has {cards}")
     return f"cuda:{index}"
+
+
+@cache
+def warn_of_unused_card() -> None:
+    """Says once why a card that has a driver here is not used."""
+    if not _DRIVER_FILE.exists():
+        return
+    try:
+        _count_cards("auto")
+    except DeviceError as error:
+        logger.warning("no card is used: %s", error, extra={"event": "card_unused"})
 
 
 def _count_cards(name: str) -> int:

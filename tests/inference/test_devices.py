@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from assay.inference import DeviceError, make_placement
+from assay.inference.placing import devices
 from assay.inference.placing.devices import examine_device, find_device, is_out_of_memory
 from assay.inference.placing.memory_plan import MemoryBudget, MemoryPlan, ModelShape, plan_memory
 
@@ -26,6 +27,30 @@ def two_cards(monkeypatch):
 )
 def test_a_machine_with_cards(two_cards, name, found):
     assert find_device(name) == found
+
+
+@pytest.mark.parametrize(
+    ("built", "said"),
+    [(False, "is built without CUDA"), (True, "The NVIDIA driver on your system is too old")],
+)
+def test_a_card_that_auto_cannot_use_is_told_once(monkeypatch, tmp_path, caplog, built, said):
+    def fail():
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: built)
+    monkeypatch.setattr(torch.cuda, "init", fail)
+    monkeypatch.setattr(devices, "_DRIVER_FILE", tmp_path / "version")
+    devices.warn_of_unused_card.cache_clear()
+    assert find_device("auto") == "cpu"
+    assert not caplog.records  # no driver, no card
+    (tmp_path / "version").touch()
+    devices.warn_of_unused_card.cache_clear()
+    assert [find_device("auto"), find_device("auto")] == ["cpu", "cpu"]
+    devices.warn_of_unused_card.cache_clear()
+    (line,) = caplog.messages
+    assert line.startswith("no card is used: ")
+    assert said in line
 
 
 def test_a_card_that_is_not_there(two_cards, monkeypatch):
