@@ -174,7 +174,8 @@ class EngineDrafter:
         if not requests:
             return []
         drafted: dict[int, tuple[int, ...]] = {}
-        waiting, engines = list(range(len(requests))), self._list_working()
+        waiting = list(range(len(requests)))
+        engines = [engine for engine in self.engines if engine.is_tried and engine.lack is None]
         while waiting and engines:
             shares: dict[int, list[int]] = {}
             for i in waiting:
@@ -192,18 +193,20 @@ class EngineDrafter:
         return [drafted[i] for i in range(len(requests))]
 
     def try_out(self, requests: Sequence[Request], follower: Follower) -> None:
-        """Has each server that was not tried draft a few tokens, and leaves one whose draws are not
-        the reference's.
+        """Has each server that was not tried, or was left long enough, draft a few tokens: one
+        whose draws are the reference's drafts from then on.
 
         Args:
             requests: prompts of the checkpoint's own, nothing drafted yet.
         """
-        for engine in self._list_working():
-            if engine.is_tried:
+        for engine in self.engines:
+            if engine.lack is not None and self.clock() >= engine.left_until:
+                engine.lack = None
+            if engine.is_tried or engine.lack is not None:
                 continue
             few = requests[:CANARY_ROWS]
             found = asyncio.run(self._ask({engine: list(range(len(few)))}, few, CANARY_TOKENS))
-            if engine.lack is not None:
+            if len(found) < len(few):  # it failed meanwhile
                 continue
             rows = [FollowedRow(few[i].prompt, few[i].seed, list(found[i])) for i in found]
             drafted = sum(len(row.tokens) for row in rows)
@@ -219,17 +222,11 @@ class EngineDrafter:
             else:
                 engine.is_tried = True
 
-    def _list_working(self) -> list[Engine]:
-        now = self.clock()
-        for engine in self.engines:
-            if engine.lack is not None and now >= engine.left_until:
-                engine.lack, engine.is_tried = None, False
-        return [engine for engine in self.engines if engine.lack is None]
-
     def _leave(self, engine: Engine, why: str) -> None:
         if engine.lack is None:
             logger.warning("engine %s is left: %s", engine.url, why, extra={"event": "engine_left"})
         engine.lack, engine.left_until = why, self.clock() + RETRY_S
+        engine.is_tried = False
 
     async def _ask(
         self, shares: dict[Engine, list[int]], requests: Sequence[Request], ahead: int | None
@@ -298,12 +295,12 @@ class MinerEngines:
             for engine in self._engines:
                 engine.is_tried = False
         given = drafter, reference, rules, projection, count
-        if not getattr(reference.model, "packs", False):  # it cannot follow: whole drafts
-            made = generate_groups(requests, *given)
-        else:
-            follower = Follower(reference, projection, rules.max_tokens)
-            drafter.try_out(_make_canary(checkpoint), follower)
-            made = follow_groups(requests, *given, horizon=self._horizon, exact=self._exact)
+        if not getattr(reference.model, "packs", False):  # it cannot follow, nor try anybody out
+            name = checkpoint.models.placement.implementation
+            self.trouble = f"engines are not asked: {name} cannot follow a draft; name another"
+            return generate_groups(requests, *given)
+        drafter.try_out(_make_canary(checkpoint), Follower(reference, projection, rules.max_tokens))
+        made = follow_groups(requests, *given, horizon=self._horizon, exact=self._exact)
         self.trouble = drafter.trouble
         return made
 

@@ -75,6 +75,18 @@ def test_a_server_without_the_processor_is_left_with_a_sentence(
         assert mining.trouble.endswith("; this program drafts")
 
 
+def test_a_server_that_was_left_drafts_nothing_before_it_was_tried_again(
+    checkpoint, requests, projection, expected, rough_drafter, monkeypatch
+):
+    """Not even where it may be asked again in the middle of a step."""
+    monkeypatch.setattr(engines, "RETRY_S", 0.0)
+    with EngineServer(rough_drafter, "unkeyed") as server:
+        mining = MinerEngines([server.url])
+        for step in (1, 2):
+            assert generate(mining, checkpoint, requests, projection)[0] == expected
+            assert server.asked == step * engines.CANARY_ROWS
+
+
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
