@@ -80,7 +80,10 @@ def run_doctor(
     return run_doctor(settings, role, as_json)
 
 
-@command(app, "mine", *PROGRAM, "miner.dir", "miner.groups", "miner.engines", runs="neurons")
+_MINER = ("dir", "groups", "engines", "engine_python")
+
+
+@command(app, "mine", *PROGRAM, *(f"miner.{name}" for name in _MINER), runs="neurons")
 def run_miner(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, time some groups, send nothing.")

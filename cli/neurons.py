@@ -1,9 +1,11 @@
 """`assay mine`, `assay validate`, `assay train`: the neurons as programs on a chain."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from assay.artifacts.submissions.judging_threads import JudgingThreads
@@ -12,6 +14,7 @@ from assay.cli.console import print_result
 from assay.cli.doctor import render_dry_run
 from assay.cli.preflight.dry_run import dry_run as look_at_mining
 from assay.cli.preflight.examination import PreflightInputs, warn_briefly
+from assay.drafting import EngineCommand, MinerEngines, open_engines
 from assay.network import ObjectStore
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
@@ -24,10 +27,10 @@ from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.program.metrics_server import serve_metrics
 from assay.neurons.program.program_loop import ProgramLoop, catch_signals
-from assay.neurons.program.program_status import SHOWN, describe_program
+from assay.neurons.program.program_status import SHOWN, describe_engines, describe_program
 from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, join_network
 from assay.neurons.session.resources import now_ms, open_own_store
-from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.loading import ConfigError, list_others_variables
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import (
     MinerSettings,
@@ -101,13 +104,14 @@ def run_miner(
             MiningHistory(
                 own.dir / "history.sqlite", session.chain.genesis_hash, session.chain.netuid, hotkey
             ) as history,
+            _open_engines(own) as engines,
         ):
             reached = (session.chain, sources.beacons, sources.checkpoints, store, locator)
             miner = kind(
                 "miner",
                 hotkey,
                 session.history,
-                MinerDependencies(*reached, workbook, history),
+                MinerDependencies(*reached, workbook, history, engines),
                 make_miner_config(own),
                 make_report("miner_note"),
             )
@@ -122,7 +126,13 @@ def run_miner(
                 done = None if progress is None else {"window": progress[0], "groups": progress[1]}
                 verdicts.note(list_reasons(rows))
                 up = miner.uploads.newest
-                return {"at_work": done, "upload": up and asdict(up), "windows": rows}
+                return {
+                    "at_work": done,
+                    "drafting": miner.drafting,
+                    "engines": describe_engines(engines),
+                    "upload": up and asdict(up),
+                    "windows": rows,
+                }
 
             warn_briefly(_look_around(session, "miner", store, locator), now_ms())
             neuron = MinerWithReview(miner, review, watch.tally)
@@ -131,13 +141,14 @@ def run_miner(
 
 def make_miner_config(own: MinerSettings) -> MinerConfig:
     """What a miner does."""
-    return MinerConfig(
-        own.groups,
-        own.groups_per_step,
-        commit_margin=own.commit_margin,
-        engines=own.engines,
-        exact=own.exact,
-    )
+    return MinerConfig(own.groups, own.groups_per_step, commit_margin=own.commit_margin)
+
+
+def _open_engines(own: MinerSettings) -> AbstractContextManager[MinerEngines | None]:
+    """The servers that `[miner]` names. Raises an EngineError: see `open_engines`."""
+    python = own.engine_python or Path(sys.executable)
+    command = EngineCommand(python, own.engine_flags, own.dir, list_others_variables())
+    return open_engines(own.engines, command, exact=own.exact)
 
 
 def _run_dry(settings: Settings, as_json: bool) -> int:
@@ -148,11 +159,11 @@ def _run_dry(settings: Settings, as_json: bool) -> int:
     with (
         log_lines(as_json, quiet=True),
         join_network(settings, own.dir, "miner", placement, looking=True) as session,
+        _open_engines(own) as engines,
     ):
         sources, account = session.sources, session.account
-        outside = MinerDependencies(
-            session.chain, sources.beacons, sources.checkpoints, store, locator
-        )
+        reached = (session.chain, sources.beacons, sources.checkpoints, store, locator)
+        outside = MinerDependencies(*reached, engines=engines)
         found = look_at_mining(
             outside,
             account.hotkey,

@@ -123,7 +123,31 @@ def _name_round(moment: dict[str, Any] | None) -> str:
 def _render_miner(status: dict[str, Any]) -> list[RenderableType]:
     work = status["at_work"]
     doing = Text("" if work is None else f"window {work['window']}: {work['groups']} groups done")
-    return [doing, *render_upload(status.get("upload")), render_history(status["windows"])]
+    return [
+        doing,
+        *_render_drafting(status),
+        *render_upload(status.get("upload")),
+        render_history(status["windows"]),
+    ]
+
+
+def _render_drafting(status: dict[str, Any]) -> list[RenderableType]:
+    """The newest step, and servers that draft. Programs of before do not tell."""
+    lines: list[RenderableType] = []
+    step = status.get("drafting")
+    if step is not None:
+        text = f"{step['tokens'] / max(step['seconds'], 1e-9):,.0f} tokens a second"
+        if step["kept"] is not None:
+            text += f", {step['kept']:.1%} of drafts kept"
+        if step["ahead"] is not None:
+            text += f", drafted {step['ahead']} tokens ahead"
+        seconds = step["drafting_seconds"], step["reading_seconds"], step["seconds"]
+        text += ": drafts took {:.1f} s, reading them {:.1f} s, of {:.1f} s".format(*seconds)
+        lines.append(Text(text))
+    for engine in status.get("engines", []):
+        why = "" if engine["lack"] is None else f": {engine['lack']}"
+        lines.append(Text(f"engine {engine['url']}: {engine['state']}{why}"))
+    return lines
 
 
 def render_upload(up: dict[str, Any] | None) -> list[RenderableType]:

@@ -39,6 +39,8 @@ from assay.neurons.program.program_status import (
     CheckpointStatus,
     CountdownStatus,
     DemoStatus,
+    DraftingStatus,
+    EngineStatus,
     FetchingStatus,
     MinerStatus,
     ProgramStatus,
@@ -343,7 +345,7 @@ def make_settings() -> str:
 STATUSES = (
     ProgramStatus, CountdownStatus, CheckpointStatus, FetchingStatus, BeaconStatus, RelayStatus,
     ValidatorStatus, WindowStatus, RoundStatus, VerdictStatus, SettlementStatus, RecordStatus,
-    WorkerStatus, MinerStatus, UploadStatus, TrainerStatus, DemoStatus,
+    WorkerStatus, MinerStatus, DraftingStatus, EngineStatus, UploadStatus, TrainerStatus, DemoStatus,
     PublicStatus, PublicWindowStatus, PublicRoundStatus, PublicVerdictStatus,
 )
 

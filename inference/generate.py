@@ -7,11 +7,13 @@ another precision are. Both submit the same ids. Specification, section 3.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from functools import partial
 from math import sqrt
+from time import perf_counter
 
 import numpy as np
 
@@ -23,6 +25,8 @@ from assay.verification import Projection
 
 #: Tokens that a draft goes ahead, at least and at most.
 AHEAD_MIN, AHEAD_MAX = 8, 512
+#: Rollouts that are on their way at a time.
+FLYING = 256
 #: What a stretch costs besides its tokens, in tokens: a request, a pass. Tuning.
 _STRETCH_COST = 8.0
 #: Tokens after which half of what was seen is forgotten: a new checkpoint drafts differently.
@@ -38,6 +42,28 @@ class DraftCount:
     submitted: int = 0  # tokens of the finished groups
     read: int = 0  # tokens that went through the reference, prompts among them
     settling: int = 0  # of these, to decide what another pass may decide otherwise
+    #: seconds that the drafter and the reference took; followed drafts have both at once
+    drafting_s: float = 0.0
+    reading_s: float = 0.0
+
+    def add(self, other: "DraftCount") -> None:
+        """Adds what other drafting cost."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
+    @contextmanager
+    def time_drafting(self) -> Iterator[None]:
+        """Counts how long a draft takes."""
+        began = perf_counter()
+        yield
+        self.drafting_s += perf_counter() - began
+
+    @contextmanager
+    def time_reading(self) -> Iterator[None]:
+        """Counts how long the reference takes."""
+        began = perf_counter()
+        yield
+        self.reading_s += perf_counter() - began
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +115,7 @@ def generate_groups(
     pending = {
         g: [Request(group.prompt, seed) for seed in group.seeds] for g, group in enumerate(requests)
     }
-    settled: dict[Request, int] = {}
+    reader = _GroupReader(reference, projection, near, count)
     while pending:
         unfinished = {
             (g, r): request
@@ -97,59 +123,68 @@ def generate_groups(
             for r, request in enumerate(rows)
             if not rules.is_finished(request.tokens)
         }
-        drafts = drafter.draft(list(unfinished.values()))
+        with count.time_drafting():
+            drafts = drafter.draft(list(unfinished.values()))
         for ((g, r), request), tokens in zip(unfinished.items(), drafts, strict=True):
             count.drafted += len(tokens) - len(request.tokens)
             pending[g][r] = Request(request.prompt, request.seed, tokens)
-        for g in list(pending):
-            rows = pending[g]
-            measured = reference.measure_with_leads(
-                [requests[g].prompt] * len(rows),
-                [np.array(request.tokens, np.uint32) for request in rows],
-                requests[g].seeds,
-                projection,
-            )
-            count.read += len(requests[g].prompt) + sum(len(row.tokens) for row in rows)
-            cut = 0
-            for r, (request, (found, leads)) in enumerate(zip(rows, measured, strict=True)):
-                decide = partial(_decide, request, reference, projection, settled, count)
-                claimed = np.array(request.tokens)
-                wrong = find_wrong(claimed, found.best, leads, near, decide)
-                if wrong is not None:
-                    place, token = wrong
-                    rows[r] = _cut(request, place, token)
-                    cut += len(claimed) - place
-            if cut:
-                count.discarded += cut
-                continue
-            groups[g] = [
-                Rollout(np.array(request.tokens, np.uint32), found.logprobs, found.sketch)
-                for request, (found, _) in zip(pending.pop(g), measured, strict=True)
-            ]
+        with count.time_reading():
+            for g in list(pending):
+                made = reader.read(requests[g], pending[g])
+                if made is not None:
+                    groups[g] = made
+                    del pending[g]
     count.submitted += sum(len(rollout.tokens) for group in groups for rollout in group)
     return groups
 
 
-def _cut(request: Request, place: int, token: int) -> Request:
-    return Request(request.prompt, request.seed, (*request.tokens[:place], token))
+@dataclass(slots=True)
+class _GroupReader:
+    """Has the reference read whole groups, and corrects them."""
 
+    reference: Reference
+    projection: Projection
+    near: int
+    count: DraftCount
+    settled: dict[Request, int] = field(default_factory=dict)
 
-def _decide(
-    request: Request,
-    reference: Reference,
-    projection: Projection,
-    settled: dict[Request, int],
-    count: DraftCount,
-    place: int,
-) -> int:
-    before = Request(request.prompt, request.seed, request.tokens[:place])
-    if before not in settled:
-        settled[before] = decide_token(
-            reference, before.prompt, before.tokens, before.seed, projection
+    def read(self, group: GroupRequest, rows: list[Request]) -> list[Rollout] | None:
+        """The group, where all its tokens are the reference's own; else its rows are corrected."""
+        measured = self.reference.measure_with_leads(
+            [group.prompt] * len(rows),
+            [np.array(row.tokens, np.uint32) for row in rows],
+            group.seeds,
+            self.projection,
         )
-        count.read += len(before.prompt) + place
-        count.settling += len(before.prompt) + place
-    return settled[before]
+        self.count.read += len(group.prompt) + sum(len(row.tokens) for row in rows)
+        is_right = True
+        for r, (row, (found, leads)) in enumerate(zip(rows, measured, strict=True)):
+            decide = partial(self._decide, row)
+            wrong = find_wrong(np.array(row.tokens), found.best, leads, self.near, decide)
+            if wrong is not None:
+                rows[r] = _cut(row, *wrong)
+                self.count.discarded += len(row.tokens) - wrong[0]
+                is_right = False
+        if not is_right:
+            return None
+        return [
+            Rollout(np.array(row.tokens, np.uint32), found.logprobs, found.sketch)
+            for row, (found, _) in zip(rows, measured, strict=True)
+        ]
+
+    def _decide(self, row: Request, place: int) -> int:
+        before = Request(row.prompt, row.seed, row.tokens[:place])
+        if before not in self.settled:
+            self.settled[before] = decide_token(
+                self.reference, before.prompt, before.tokens, before.seed, self.projection
+            )
+            self.count.read += len(before.prompt) + place
+            self.count.settling += len(before.prompt) + place
+        return self.settled[before]
+
+
+def _cut(row: Request, place: int, token: int) -> Request:
+    return Request(row.prompt, row.seed, (*row.tokens[:place], token))
 
 
 def follow_groups(
@@ -161,7 +196,7 @@ def follow_groups(
     count: DraftCount | None = None,
     horizon: Horizon | None = None,
     near: int = NEAR,
-    flying: int = 256,
+    flying: int = FLYING,
     *,
     exact: bool = False,
 ) -> list[list[Rollout]]:
@@ -186,10 +221,11 @@ def follow_groups(
     count.settling += found.settling
     made = [[_take(row) for row in group] for group in groups]
     if exact:
-        made = [
-            _prefill(request, group, reference, projection, count)
-            for request, group in zip(requests, made, strict=True)
-        ]
+        with count.time_reading():
+            made = [
+                _prefill(request, group, reference, projection, count)
+                for request, group in zip(requests, made, strict=True)
+            ]
     count.submitted += sum(len(rollout.tokens) for group in made for rollout in group)
     return made
 
@@ -213,12 +249,21 @@ def _fly(
             rows = [waiting.popleft() for _ in range(taken)]
             unfinished = [row for row in rows if not rules.is_finished(row.tokens)]
             asked = [Request(row.prompt, row.seed, tuple(row.tokens)) for row in unfinished]
-            drafting = engine.submit(drafter.draft, asked, horizon.ahead)
-            waiting.extendleft(reversed(_follow(drafted, follower, rules, count, horizon)))
+            drafting = engine.submit(_draft, drafter, asked, horizon.ahead, count)
+            with count.time_reading():
+                unread = _follow(drafted, follower, rules, count, horizon)
+            waiting.extendleft(reversed(unread))
             for row, tokens in zip(unfinished, drafting.result(), strict=True):
                 count.drafted += len(tokens) - len(row.tokens)
                 row.tokens = list(tokens)
             drafted = rows
+
+
+def _draft(
+    drafter: Drafter, asked: Sequence[Request], ahead: int, count: DraftCount
+) -> list[tuple[int, ...]]:
+    with count.time_drafting():
+        return drafter.draft(asked, ahead)
 
 
 def _follow(

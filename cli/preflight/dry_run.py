@@ -13,10 +13,13 @@ from typing import Any
 
 from assay.cli.preflight.checks import CheckState, FollowedParameters, PreflightCheck
 from assay.cli.preflight.examination import PreflightInputs, examine_network, examine_placement
+from assay.drafting import MinerEngines
 from assay.inference import Checkpoint
+from assay.inference.generate import FLYING
 from assay.network.store import ObjectStore
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies, make_work
 from assay.neurons.ports import Chain
+from assay.neurons.program.program_status import DraftingStatus
 from assay.neurons.session.window_reader import Challenge, find_epoch, get_window_commitments
 from assay.protocol import Beacon, Block, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
@@ -25,6 +28,9 @@ from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block
 
 _DAY_MS = 86_400_000
+#: Share of drafts from which on wrong tokens cost little; one side's seconds over the other's from
+#: which on it is worth a word.
+KEPT_WELL, _UNEVEN = 0.9, 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class Speed:
     window_seconds: float  # from a challenge to the sending of its commitment
     fits: int  # groups that fit into them
     committed: int  # of these, as many as settings and rules allow
+    drafting: DraftingStatus  # how these seconds were spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +132,11 @@ def dry_run(
     if checkpoint is None:
         return DryRun(tuple(checks), None, None)
     checks += examine_placement(around, checkpoint)
+    if outside.engines is not None:
+        outside.engines.wait_until_started(checkpoint)
     speed = measure_speed(outside, hotkey, parameters, config, checkpoint, timer)
     checks.append(_check_speed(speed, parameters))
+    checks.append(_check_drafting(speed.drafting, outside.engines, config, parameters))
     try:
         earning = estimate_earning(chain, hotkey, parameters, speed.committed)
     except OperatorError as error:
@@ -155,6 +165,7 @@ def measure_speed(
     started = timer()
     groups = miner.generate(work, range(1, 1 + count))
     seconds = timer() - started
+    assert miner.drafting is not None, "it has just generated"
     window_seconds = compute_window_seconds(parameters.timing, config.commit_margin)
     fits = int(window_seconds * count / seconds) // count * count  # whole steps only
     return Speed(
@@ -164,6 +175,7 @@ def measure_speed(
         window_seconds=window_seconds,
         fits=fits,
         committed=min(fits, config.groups),
+        drafting=miner.drafting,
     )
 
 
@@ -188,6 +200,44 @@ def _check_speed(speed: Speed, parameters: Parameters) -> PreflightCheck:
         remedy = "this machine earns next to nothing"
         return PreflightCheck("speed", CheckState.WARN, detail, remedy)
     return PreflightCheck("speed", CheckState.OK, detail)
+
+
+def _check_drafting(
+    spent: DraftingStatus, engines: MinerEngines | None, config: MinerConfig, parameters: Parameters
+) -> PreflightCheck:
+    """Who drafted, how well, and what would be faster."""
+    drafting, reading = spent["drafting_seconds"], spent["reading_seconds"]
+    if engines is None:
+        detail = f"this program drafts: {drafting:.1f} s of drafts, {reading:.1f} s of reading them"
+        if drafting < reading:
+            return PreflightCheck("drafting", CheckState.OK, detail)
+        remedy = "an inference engine drafts faster than it: docs/engines.md"
+        return PreflightCheck("drafting", CheckState.OK, f"{detail}; {remedy}")
+    kept = spent["kept"] or 0.0
+    detail = (
+        f"{kept:.1%} of drafts kept, {spent['ahead']} tokens ahead: drafts took {drafting:.1f} s, "
+        f"reading them {reading:.1f} s, at once"
+    )
+    if engines.trouble is not None:
+        remedy = "mend the servers that are left: docs/engines.md"
+        return PreflightCheck("drafting", CheckState.WARN, f"{engines.trouble}; {detail}", remedy)
+    faster = list_faster_ways(spent, config.groups_per_step * parameters.work.group_size)
+    return PreflightCheck("drafting", CheckState.OK, "; ".join([detail, *faster]))
+
+
+def list_faster_ways(spent: DraftingStatus, rollouts: int) -> list[str]:
+    """What an operator with engines could change. rollouts: of a step."""
+    drafting, reading = spent["drafting_seconds"], spent["reading_seconds"]
+    ways = []
+    if spent["kept"] is not None and spent["kept"] < KEPT_WELL:
+        ways.append("a server in a finer dtype (float16, float32) would have more of them kept")
+    if rollouts < FLYING:
+        ways.append(f"groups_per_step that make {FLYING} rollouts would have more on their way")
+    if reading > _UNEVEN * drafting:
+        ways.append("the reference is what is waited for: a card of its own, or split3 on a card")
+    if drafting > _UNEVEN * reading:
+        ways.append("the servers are what is waited for: one more of them")
+    return ways
 
 
 def estimate_earning(

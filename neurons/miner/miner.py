@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.ports import BeaconSource
+from assay.drafting import MinerEngines
 from assay.environments import open_environment
 from assay.inference import (
     Checkpoint,
@@ -19,11 +21,11 @@ from assay.inference import (
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.store import ObjectStore
 from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingCommitment
-from assay.neurons.miner.engines import MinerEngines
 from assay.neurons.miner.mining_history import MinedWindow, MiningHistory
 from assay.neurons.miner.uploads import Uploads
 from assay.neurons.miner.work_database import MinerPersistence, SavedWork, WorkDatabase, WorkStage
 from assay.neurons.ports import Chain
+from assay.neurons.program.program_status import DraftingStatus, describe_drafting
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge
 from assay.protocol import (
@@ -55,9 +57,6 @@ class MinerConfig:
     #: a commitment is sent this many blocks before it must stand in state. How far finality lags
     #: behind, and what inclusion takes, must fit into it.
     commit_margin: int = 3
-    #: servers that draft, see `read_engine`; none: this program drafts
-    engines: tuple[str, ...] = ()
-    exact: bool = False  # see `follow_groups`
 
     def fit(self, parameters: Parameters) -> "MinerConfig":
         """What of it the network takes."""
@@ -98,6 +97,8 @@ class MinerDependencies:
     workbook: WorkDatabase | None = None
     #: where it writes what became of its windows; None tells nobody
     history: MiningHistory | None = None
+    #: servers that draft; None: this program does
+    engines: MinerEngines | None = None
 
 
 class Miner:
@@ -132,7 +133,8 @@ class Miner:
         self._skipped: int | None = None
         self._lacking: tuple[int, int] | None = None
         self._troubles: dict[str, str] = {}
-        self._engines = MinerEngines(config.engines, exact=config.exact) if config.engines else None
+        #: what the newest step of generating took; None before the first
+        self.drafting: DraftingStatus | None = None
         self._persistence = MinerPersistence(
             dependencies.workbook, dependencies.history, self._report_line
         )
@@ -147,8 +149,12 @@ class Miner:
     def trouble(self) -> str | None:
         """What keeps it from working right now, and what to do; None where nothing does."""
         troubles = [*self._troubles.values(), *self._persistence.troubles.values()]
-        engines = None if self._engines is None else self._engines.trouble
-        others = engines, self._delivery.trouble, self.uploads.trouble
+        engines = self.dependencies.engines
+        others = (
+            None if engines is None else engines.trouble,
+            self._delivery.trouble,
+            self.uploads.trouble,
+        )
         return "; ".join([*troubles, *filter(None, others)]) or None
 
     def step(self) -> bool:
@@ -221,14 +227,18 @@ class Miner:
         """The groups of these problems, honestly."""
         checkpoint, temperature = work.checkpoint, work.challenge.parameters.work.temperature
         requests = [self.make_request(work, index) for index in indices]
-        if self._engines is not None:
-            return self._engines.generate(
-                requests, checkpoint, temperature, work.projection, self.count
-            )
-        rules = checkpoint.get_rules(temperature)
-        drafter = checkpoint.get_drafter(temperature)
-        reference = checkpoint.get_reference(temperature)
-        return generate_groups(requests, drafter, reference, rules, work.projection, self.count)
+        engines, count, began = self.dependencies.engines, DraftCount(), perf_counter()
+        if engines is not None:
+            made = engines.generate(requests, checkpoint, temperature, work.projection, count)
+        else:
+            rules = checkpoint.get_rules(temperature)
+            drafter = checkpoint.get_drafter(temperature)
+            reference = checkpoint.get_reference(temperature)
+            made = generate_groups(requests, drafter, reference, rules, work.projection, count)
+        horizon = None if engines is None else engines.horizon
+        self.drafting = describe_drafting(count, perf_counter() - began, horizon)
+        self.count.add(count)
+        return made
 
     def make_request(self, work: WindowWork, index: int) -> GroupRequest:
         """Prompt and rollout seeds of one problem."""

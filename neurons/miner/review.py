@@ -256,6 +256,8 @@ class MinerWithReview:
             tally.add("tokens", count.submitted - drafts.submitted)
             tally.add("drafted", count.drafted - drafts.drafted - discarded, "kept")
             tally.add("drafted", discarded, "discarded")
+            tally.add("drafting_seconds", count.drafting_s - drafts.drafting_s)
+            tally.add("reading_seconds", count.reading_s - drafts.reading_s)
             tally.add("generating_seconds", seconds)
         return busy or self._review.step()
 

@@ -18,6 +18,8 @@ from assay.protocol import Phase, Reason
 Samples = Mapping[str, float] | Mapping[tuple[str, ...], float]
 #: What a u16 share is a part of.
 _WHOLE = 65_535
+#: Of a miner's engine.
+ENGINE_STATES = ("new", "starting", "drafting", "left")
 #: Rao of one alpha.
 _ALPHA = 1e9
 
@@ -138,6 +140,11 @@ def _read_validator_queue(status: dict[str, Any]) -> Samples:
         "records": 0.0 if record is None else float(record["waiting"]),
         "posts": float(len(posts)),
     }
+
+
+def _read_engines(status: dict[str, Any]) -> Samples:
+    states = [engine["state"] for engine in status["engines"]]
+    return {state: float(states.count(state)) for state in ENGINE_STATES} if states else {}
 
 
 def _read_workers(status: dict[str, Any]) -> Samples:
@@ -312,6 +319,26 @@ OWN: dict[str, tuple[Metric, ...]] = {
             outcome=("kept", "discarded"),
         ),
         _counter("assay_miner_generating_seconds", "generating_seconds", "that generating took"),
+        _counter(
+            "assay_miner_drafting_seconds", "drafting_seconds", "of these, that drafts were made in"
+        ),
+        _counter(
+            "assay_miner_reading_seconds",
+            "reading_seconds",
+            "of these, that the reference read drafts in: with engines both at once",
+        ),
+        _gauge(
+            "assay_miner_draft_ahead_tokens",
+            "that a draft goes ahead of the reference; none without engines",
+            _one("drafting", "ahead"),
+        ),
+        _gauge(
+            "assay_miner_engines",
+            "servers that draft: new, starting, drafting, left (status.json says why); none where "
+            "the program drafts by itself",
+            _read_engines,
+            "state",
+        ),
         _counter(
             "assay_miner_verdicts",
             "verdicts",

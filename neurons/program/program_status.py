@@ -18,6 +18,8 @@ from assay.protocol.window import compute_block, compute_window
 
 if TYPE_CHECKING:  # a localnet needs no model in memory
     from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+    from assay.drafting import MinerEngines
+    from assay.inference import DraftCount
 
 #: Of the document's shape: it grows when a field goes or changes its meaning, not when one comes.
 STATUS_VERSION = 1
@@ -109,10 +111,31 @@ class UploadStatus(TypedDict):
     done: bool  # the store has it
 
 
+class DraftingStatus(TypedDict):
+    """What a miner's newest step of generating took."""
+
+    tokens: int  # of its finished groups
+    seconds: float
+    kept: float | None  # share of the drafted tokens that the reference kept; null: none drafted
+    ahead: int | None  # tokens that a draft goes ahead of the reference; null: whole drafts
+    drafting_seconds: float
+    reading_seconds: float  # of the reference; with engines both at once
+
+
+class EngineStatus(TypedDict):
+    """A server that drafts for a miner."""
+
+    url: str
+    state: str  # new: not tried yet; starting; drafting; left
+    lack: str | None  # why it does not draft; null while it does
+
+
 class MinerStatus(TypedDict):
     """What a miner's has besides."""
 
     at_work: dict[str, int] | None  # window, and groups of it that are done
+    drafting: DraftingStatus | None  # null before the first step
+    engines: list[EngineStatus]  # empty where the program drafts by itself
     upload: UploadStatus | None  # of the newest file since the program started
     windows: list[dict[str, Any]]  # the newest 16: work, commitment, own verdict, pay
 
@@ -196,6 +219,25 @@ def describe_program(
             relays=[] if beacons is None else [_describe_relay(relay) for relay in beacons.figures],
         ),
     }
+
+
+def describe_drafting(count: "DraftCount", seconds: float, ahead: int | None) -> DraftingStatus:
+    """A step of so many seconds."""
+    kept = count.drafted - count.discarded
+    return DraftingStatus(
+        tokens=count.submitted,
+        seconds=round(seconds, 3),
+        kept=round(kept / count.drafted, 4) if count.drafted else None,
+        ahead=ahead,
+        drafting_seconds=round(count.drafting_s, 3),
+        reading_seconds=round(count.reading_s, 3),
+    )
+
+
+def describe_engines(engines: "MinerEngines | None") -> list[EngineStatus]:
+    """A miner's, where it has some."""
+    found = [] if engines is None else engines.engines
+    return [EngineStatus(url=e.url, state=e.state, lack=e.lack) for e in found]
 
 
 def describe_self(state: str, started_at: int) -> dict[str, Any]:

@@ -152,6 +152,13 @@ def use_sdk_cache(folder: Path) -> None:
     os.environ["BITTENSOR_RUNTIME_CACHE_DIR"] = str(folder)
 
 
+def list_others_variables() -> dict[str, str]:
+    """The environment for other people's programs: without settings and secrets of our own, of
+    object stores and of wallets."""
+    ours = ("ASSAY_", "AWS_", "BT_", "BITTENSOR_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
 def open_named_environment(text: str) -> Environment:
     """An environment as a person writes it: `sat`, or `sat,k=4`. Raises ConfigError: it cannot be
     read so, there is no such environment, or a setting is not one of its own."""

@@ -245,7 +245,16 @@ class MinerSettings(_Section):
         (),
         max_length=64,
         description="http://host:port of servers that draft, vLLM with assay-vllm; #name behind it "
-        "where the model is not served as assay; none: this program drafts",
+        "where the model is not served as assay; auto: this program starts one for each card; "
+        "none: this program drafts",
+    )
+    engine_python: Annotated[Path | None, Flag("FILE", "--engine-python")] = Field(
+        None,
+        description="with auto, the Python of the environment that has vLLM and assay-vllm; None: "
+        "this program's own",
+    )
+    engine_flags: tuple[str, ...] = Field(
+        (), max_length=64, description="with auto, more flags of vllm serve"
     )
     exact: bool = Field(
         False,

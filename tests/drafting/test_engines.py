@@ -5,11 +5,11 @@
 import pytest
 import torch
 
+from assay.drafting import MinerEngines, engine, engine_drafter
+from assay.drafting.engine import EngineError, read_engine
 from assay.inference import DraftCount, generate_groups
-from assay.neurons.miner import engines
-from assay.neurons.miner.engines import EngineError, MinerEngines, read_engine
+from tests.drafting.engine_server import ORDERS, EngineServer, load_drafter
 from tests.inference.conftest import checkpoint, projection, requests  # noqa: F401 - fixtures
-from tests.neurons.miner.engine_server import EngineServer
 
 TEMPERATURE = 1_024
 
@@ -48,11 +48,15 @@ def generate(mining, checkpoint, requests, projection):
     return list_ids(groups), count
 
 
+def open_all(*servers, **given):
+    return MinerEngines([read_engine(server.url) for server in servers], **given)
+
+
 def test_an_engine_drafts_and_the_reference_corrects_it(
     checkpoint, requests, projection, expected, rough_drafter
 ):
     with EngineServer(rough_drafter) as server:
-        mining = MinerEngines([server.url])
+        mining = open_all(server)
         found, count = generate(mining, checkpoint, requests, projection)
         assert found == expected
         assert mining.trouble is None
@@ -67,10 +71,10 @@ def test_a_server_without_the_processor_is_left_with_a_sentence(
     checkpoint, requests, projection, expected, rough_drafter
 ):
     with EngineServer(rough_drafter, "unkeyed") as server:
-        mining = MinerEngines([server.url])
+        mining = open_all(server)
         found, _ = generate(mining, checkpoint, requests, projection)
         assert found == expected
-        assert server.asked == engines.CANARY_ROWS
+        assert server.asked == engine_drafter.CANARY_ROWS
         assert "it serves without assay-vllm, or another model" in mining.trouble
         assert mining.trouble.endswith("; this program drafts")
 
@@ -79,12 +83,12 @@ def test_a_server_that_was_left_drafts_nothing_before_it_was_tried_again(
     checkpoint, requests, projection, expected, rough_drafter, monkeypatch
 ):
     """Not even where it may be asked again in the middle of a step."""
-    monkeypatch.setattr(engines, "RETRY_S", 0.0)
+    monkeypatch.setattr(engine_drafter, "RETRY_S", 0.0)
     with EngineServer(rough_drafter, "unkeyed") as server:
-        mining = MinerEngines([server.url])
+        mining = open_all(server)
         for step in (1, 2):
             assert generate(mining, checkpoint, requests, projection)[0] == expected
-            assert server.asked == step * engines.CANARY_ROWS
+            assert server.asked == step * engine_drafter.CANARY_ROWS
 
 
 @pytest.mark.parametrize(
@@ -100,10 +104,10 @@ def test_what_a_server_does_wrong_costs_no_row(
     checkpoint, requests, projection, expected, rough_drafter, monkeypatch, kind, said
 ):
     """It works while it is tried, and no longer; the other one has its rows."""
-    monkeypatch.setattr(engines, "_ANSWER_S", 3.0)
-    monkeypatch.setattr(engines, "_TOKEN_S", 0.0)
+    monkeypatch.setattr(engine, "ANSWER_S", 3.0)
+    monkeypatch.setattr(engine, "TOKEN_S", 0.0)
     with EngineServer(rough_drafter) as good, EngineServer(rough_drafter) as bad:
-        mining = MinerEngines([good.url, bad.url])
+        mining = open_all(good, bad)
         generate(mining, checkpoint, requests[:1], projection)
         bad.kind = kind
         found, _ = generate(mining, checkpoint, requests, projection)
@@ -115,9 +119,9 @@ def test_what_a_server_does_wrong_costs_no_row(
 def test_an_engine_that_died_is_taken_up_again(
     checkpoint, requests, projection, expected, rough_drafter, monkeypatch
 ):
-    monkeypatch.setattr(engines, "RETRY_S", 0.0)
+    monkeypatch.setattr(engine_drafter, "RETRY_S", 0.0)
     server = EngineServer(rough_drafter)
-    mining = MinerEngines([server.url], exact=True)
+    mining = open_all(server, exact=True)
     generate(mining, checkpoint, requests[:1], projection)
     server.close()
     found, _ = generate(mining, checkpoint, requests, projection)
@@ -136,6 +140,72 @@ def test_what_is_no_engine_is_said_so(text):
 
 
 def test_an_engine_s_name():
-    engine = read_engine("http://10.0.0.1:8000/v1#my-model")
-    assert (engine.url, engine.model) == ("http://10.0.0.1:8000", "my-model")
+    named = read_engine("http://10.0.0.1:8000/v1#my-model")
+    assert (named.url, named.model) == ("http://10.0.0.1:8000", "my-model")
     assert read_engine("http://10.0.0.1:8000/").model == "assay"
+
+
+@pytest.mark.parametrize(
+    ("url", "is_local"),
+    [
+        ("http://127.0.0.1:8000", True),
+        ("http://[::1]:8000", True),
+        ("http://localhost:8000", True),
+        ("http://10.0.0.1:8000", False),
+        ("http://localhost.example.com", False),
+    ],
+)
+def test_only_servers_of_this_machine_read_its_folders(url, is_local):
+    assert read_engine(url).is_local is is_local
+
+
+def test_a_server_takes_up_each_checkpoint_before_it_is_tried(
+    checkpoint, requests, projection, expected, rough_drafter
+):
+    """It began with weights that nobody uses any more, and forgets what it computed with them."""
+    with EngineServer(rough_drafter, load=load_drafter) as server:
+        mining = open_all(server)
+        found, count = generate(mining, checkpoint, requests, projection)
+        assert (found, mining.trouble) == (expected, None)
+        assert server.orders == list(ORDERS)
+        assert count.drafted == count.submitted + count.discarded
+        assert count.discarded == 0  # the very model of the reference drafts
+        generate(mining, checkpoint, requests[:1], projection)
+        assert server.orders == list(ORDERS)  # once a checkpoint
+
+
+def test_a_server_that_cannot_load_is_left_and_goes_on_serving_others(
+    checkpoint, requests, projection, expected, rough_drafter
+):
+    def load(folder):
+        raise EngineError(f"no room for {folder}")
+
+    with EngineServer(rough_drafter, load=load) as server:
+        mining = open_all(server)
+        found, _ = generate(mining, checkpoint, requests, projection)
+        assert found == expected
+        assert "it does not take up the checkpoint: it answers 500: " in mining.trouble
+        assert mining.engines[0].state == "left"
+        assert (server.orders[-1], server.is_paused) == ("/resume", False)
+
+
+def test_a_server_of_sglang_drafts_and_takes_up_checkpoints(
+    checkpoint, requests, projection, expected, rough_drafter
+):
+    with EngineServer(rough_drafter, load=load_drafter) as server:
+        mining = MinerEngines([read_engine(f"sglang+{server.url}")])
+        found, count = generate(mining, checkpoint, requests, projection)
+        assert (found, mining.trouble) == (expected, None)
+        assert server.orders == ["/update_weights_from_disk"]
+        assert (count.discarded, server.asked > len(requests)) == (0, True)
+
+
+def test_what_a_step_took_is_known(checkpoint, requests, projection, rough_drafter):
+    with EngineServer(rough_drafter) as server:
+        mining = open_all(server)
+        assert mining.engines[0].state == "new"
+        _, count = generate(mining, checkpoint, requests, projection)
+        assert mining.engines[0].state == "drafting"
+        assert count.drafting_s > 0
+        assert count.reading_s > 0
+        assert mining.horizon >= 8

@@ -1,0 +1,12 @@
+"""Engines that draft for a miner: other people's inference servers, spoken to over HTTP.
+
+Start with `miner_engines`. `engine` is one server, `engine_drafter` shares rows out among several,
+`engine_process` starts servers of this machine, which `process_guard` ends with the miner. A server
+is believed in nothing: what it answers is a draft, and the reference reads every token of it. This
+room never commits, never uploads and reads no settings.
+"""
+
+from assay.drafting.engine_process import EngineCommand
+from assay.drafting.miner_engines import MinerEngines, open_engines
+
+__all__ = ["EngineCommand", "MinerEngines", "open_engines"]

@@ -1,0 +1,253 @@
+"""One server that drafts, as it is spoken to: vLLM's completions with token ids, or SGLang's."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from assay.inference import Request, Rules
+from assay.network.bounded_http import make_client, read_body, reading_at_most
+from assay.network.text import describe_error
+from assay.protocol import EncodingError
+from assay.protocol.encoding import read_json
+from assay.protocol.errors import OperatorError
+
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "assay"}
+#: Seconds to connect, and of silence after which nobody is there whatever was asked.
+_CONNECT_S, _SILENCE_S = 5.0, 3_600.0
+#: Seconds until an answer begins, and for each token of it: a busy server is slow.
+ANSWER_S, TOKEN_S = 60.0, 2.0
+#: Seconds that taking up another checkpoint may last, and each other order.
+LOAD_S, _ORDER_S = 600.0, 60.0
+#: Bytes of an answer beside its tokens, and for each token of prompt and completion.
+_ANSWER_BYTES, _TOKEN_BYTES = 64 << 10, 64
+#: Before the address of a server of SGLang.
+_SGLANG = "sglang+"
+#: A pickled reference to the class, which SGLang loads: assay-vllm is installed beside it.
+SGLANG_PROCESSOR = json.dumps(
+    {"callable": b"\x80\x02cassay_vllm.sglang_processor\nSglangProcessor\n.".hex()}
+)
+
+
+class EngineError(OperatorError):
+    """A server that cannot draft; says why."""
+
+
+@dataclass(slots=True, eq=False)
+class Engine:
+    """One server.
+
+    Attributes:
+        url: of its API, without a slash at its end. model: as it names what it serves.
+        left_until: the clock's time until which it is not asked.
+        lack: why it is left; None: it is not.
+        is_tried: its canary has passed.
+        is_starting: it is of this program's own, and was not heard of yet.
+    """
+
+    _path: ClassVar[str] = "/v1/completions"
+    url: str
+    model: str
+    left_until: float = 0.0
+    lack: str | None = None
+    is_tried: bool = False
+    is_starting: bool = False
+
+    def leave(self, why: str, until: float = 0.0) -> None:
+        """It drafts nothing before it is tried again, at the clock's time `until` or later."""
+        self.lack, self.left_until, self.is_tried = why, until, False
+
+    @property
+    def state(self) -> str:
+        """new: not tried yet; starting; drafting; left."""
+        if self.is_starting:
+            return "starting"
+        if self.lack is not None:
+            return "left"
+        return "drafting" if self.is_tried else "new"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it runs on this machine, and so reads the same folders."""
+        host = urlsplit(self.url).hostname or ""
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+    async def draft(
+        self, client: httpx.AsyncClient, request: Request, rules: Rules, ahead: int, vocabulary: int
+    ) -> tuple[int, ...]:
+        """A completion continued by at most so many tokens.
+
+        Raises:
+            EngineError: it does not answer as it should.
+        """
+        asked, tokens = (
+            self._make_order(request, rules, ahead),
+            len(request.prompt) + rules.max_tokens,
+        )
+        most = _ANSWER_BYTES + _TOKEN_BYTES * tokens
+        seconds = ANSWER_S + TOKEN_S * ahead
+        body = await self._ask(client, "POST", self._path, asked, most, seconds)
+        try:
+            ids = self._find_ids(read_json(body))
+        except EncodingError as error:
+            raise EngineError(f"it answers no JSON: it {error}") from None
+        except (LookupError, TypeError):
+            ids = None
+        if not isinstance(ids, list) or not 0 < len(ids) <= ahead:
+            raise EngineError("it answers no token ids, or not as many as were asked for")
+        if not all(type(token) is int and 0 <= token < vocabulary for token in ids):
+            raise EngineError("it answers ids that the model does not have")
+        return (*request.tokens, *ids)
+
+    def _make_order(self, request: Request, rules: Rules, ahead: int) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "prompt": [*request.prompt, *request.tokens],
+            "max_tokens": ahead,
+            "temperature": 0,
+            "return_token_ids": True,
+            "ignore_eos": True,
+            "stop_token_ids": list(rules.end_tokens),
+            "vllm_xargs": name_rollout(request, rules),
+        }
+
+    def _find_ids(self, answer: Any) -> Any:
+        return answer["choices"][0]["token_ids"]
+
+    async def load(self, client: httpx.AsyncClient, folder: Path) -> bool:
+        """Has the server take up a checkpoint in place of the one that it serves, and forget what
+        it has computed with that; False: it takes no such orders, as a vLLM that was started
+        without `VLLM_SERVER_DEV_MODE=1`.
+
+        Raises:
+            EngineError: it failed over it.
+        """
+        reload = {
+            "method": "reload_weights",
+            "kwargs": {"weights_path": str(folder.resolve())},
+            "timeout": LOAD_S,
+        }
+        try:
+            await self._order(client, "/pause?mode=wait")
+        except _UnknownPathError:
+            return False
+        try:
+            await self._order(client, "/collective_rpc", reload, LOAD_S)
+            await self._order(client, "/reset_prefix_cache")
+        finally:
+            await self._order(client, "/resume")
+        return True
+
+    async def is_ready(self, client: httpx.AsyncClient) -> bool:
+        """Whether it serves yet: one that is starting does not listen."""
+        try:
+            await self._ask(client, "GET", "/health", None, _ANSWER_BYTES, _ORDER_S)
+        except EngineError:
+            return False
+        return True
+
+    async def _order(
+        self, client: httpx.AsyncClient, path: str, asked: Any = None, seconds: float = _ORDER_S
+    ) -> None:
+        await self._ask(client, "POST", path, asked, _ANSWER_BYTES, seconds)
+
+    async def _ask(
+        self,
+        client: httpx.AsyncClient,
+        method: str,
+        path: str,
+        asked: Any,
+        most: int,
+        seconds: float,
+    ) -> bytes:
+        """The body of a good answer, of so many bytes at most and within so many seconds."""
+        try:
+            with reading_at_most(2 * most):
+                async with (
+                    asyncio.timeout(seconds),
+                    client.stream(method, f"{self.url}{path}", json=asked) as answer,
+                ):
+                    too_long = EngineError(f"its answer has more than {most} bytes")
+                    body = await read_body(answer, most, too_long)
+        except TimeoutError:
+            raise EngineError("it does not answer in time") from None
+        except httpx.HTTPError as error:
+            raise EngineError(describe_error(error)) from None
+        if answer.status_code == httpx.codes.OK:
+            return body
+        is_unknown = answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED)
+        said = json.dumps(body[:300].decode(errors="replace"))
+        kind = _UnknownPathError if is_unknown else EngineError
+        raise kind(f"it answers {answer.status_code}: {said}")
+
+
+def connect(in_flight: int = 1) -> httpx.AsyncClient:
+    """A client for servers, with so many connections at most. Each request has a deadline of its
+    own."""
+    limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
+    return make_client(_HEADERS, _CONNECT_S, _SILENCE_S, limits)
+
+
+def name_rollout(request: Request, rules: Rules) -> dict[str, Any]:
+    """What the keyed draw needs to know of a request: engines/vllm/README.md."""
+    return {
+        "assay_seed": request.seed.hex(),
+        "assay_at": len(request.tokens),
+        "assay_tq": rules.temperature,
+    }
+
+
+class _UnknownPathError(EngineError):
+    """The server has no such path."""
+
+
+@dataclass(slots=True, eq=False)
+class SglangEngine(Engine):
+    """A server of SGLang, which has the draw named in each request."""
+
+    _path: ClassVar[str] = "/generate"
+
+    def _make_order(self, request: Request, rules: Rules, ahead: int) -> dict[str, Any]:
+        sampling = {
+            "max_new_tokens": ahead,
+            "temperature": 0,
+            "stop_token_ids": list(rules.end_tokens),
+            "custom_params": name_rollout(request, rules),
+        }
+        return {
+            "input_ids": [*request.prompt, *request.tokens],
+            "sampling_params": sampling,
+            "custom_logit_processor": SGLANG_PROCESSOR,
+        }
+
+    def _find_ids(self, answer: Any) -> Any:
+        return answer["output_ids"]
+
+    async def load(self, client: httpx.AsyncClient, folder: Path) -> bool:
+        """See `Engine.load`."""
+        asked = {"model_path": str(folder.resolve()), "flush_cache": True}
+        await self._order(client, "/update_weights_from_disk", asked, LOAD_S)
+        return True
+
+
+def read_engine(text: str) -> Engine:
+    """A server as an operator names it: its address, and behind a # the name of its model where
+    that is not `assay`; one of SGLang has `sglang+` before it. Raises an EngineError: it is
+    none."""
+    url, _, model = text.removeprefix(_SGLANG).partition("#")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+        raise EngineError(
+            f"{text!r} is no engine: write http://host:port, http://host:port#model, or "
+            f"{_SGLANG}http://host:port"
+        )
+    kind = SglangEngine if text.startswith(_SGLANG) else Engine
+    return kind(url.rstrip("/").removesuffix("/v1"), model or "assay")

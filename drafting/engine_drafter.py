@@ -1,0 +1,159 @@
+"""Several servers behind one `Drafter`, and a drafter of our own where none of them is left."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assay.drafting.engine import Engine, EngineError, connect
+from assay.inference import Drafter, Request, Rules
+from assay.inference.following import FollowedRow, Follower
+
+logger = logging.getLogger("assay")
+
+#: Requests on their way to one server.
+IN_FLIGHT = 256
+#: Seconds until a server that failed is asked again.
+RETRY_S = 60.0
+#: Tokens of each row of a canary, rows, and the share that must be the reference's own. A server
+#: whose draws are not keyed keeps less than half, however certain its model is.
+CANARY_TOKENS, CANARY_ROWS, CANARY_SHARE = 16, 16, 0.6
+
+
+@dataclass(slots=True)
+class EngineDrafter:
+    """A `Drafter` over several servers.
+
+    Args:
+        engines: rows of a rollout go to the same one for as long as it works: it has their keys.
+        rules: of the checkpoint in force. vocabulary: ids of its model.
+        make_own: the drafter of our own; made when it is needed.
+
+    Attributes:
+        trouble: what a person should mend; None while all servers work.
+    """
+
+    engines: Sequence[Engine]
+    rules: Rules
+    vocabulary: int
+    make_own: Callable[[], Drafter]
+    clock: Callable[[], float] = time.monotonic
+    _own: Drafter | None = field(default=None, repr=False)
+
+    @property
+    def trouble(self) -> str | None:
+        lacks = [f"{engine.url}: {engine.lack}" for engine in self.engines if engine.lack]
+        if not lacks:
+            return None
+        rest = "the others draft" if len(lacks) < len(self.engines) else "this program drafts"
+        return f"{len(lacks)} of {len(self.engines)} engines are left, {lacks[0]}; {rest}"
+
+    def draft(self, requests: Sequence[Request], ahead: int | None = None) -> list[tuple[int, ...]]:
+        """See `Drafter`."""
+        if not requests:
+            return []
+        drafted: dict[int, tuple[int, ...]] = {}
+        waiting = list(range(len(requests)))
+        engines = [engine for engine in self.engines if engine.is_tried and engine.lack is None]
+        while waiting and engines:
+            shares: dict[int, list[int]] = {}
+            for i in waiting:
+                shares.setdefault(requests[i].seed[0] % len(engines), []).append(i)
+            found = asyncio.run(
+                self._ask({engines[e]: rows for e, rows in shares.items()}, requests, ahead)
+            )
+            drafted |= found
+            waiting = [i for i in waiting if i not in found]
+            engines = [engine for engine in engines if engine.lack is None]
+        if waiting:
+            self._own = self._own or self.make_own()
+            rest = self._own.draft([requests[i] for i in waiting], ahead)
+            drafted |= zip(waiting, rest, strict=True)
+        return [drafted[i] for i in range(len(requests))]
+
+    def try_out(self, requests: Sequence[Request], follower: Follower, checkpoint: Path) -> None:
+        """Has each server that was not tried, or was left long enough, take up the checkpoint and
+        draft a few tokens: one whose draws are the reference's drafts from then on.
+
+        Args:
+            requests: prompts of the checkpoint's own, nothing drafted yet.
+            checkpoint: folder; servers of other machines have it from their operators.
+        """
+        few = requests[:CANARY_ROWS]
+        for engine in self.engines:
+            if engine.is_tried or (engine.lack is not None and self.clock() < engine.left_until):
+                continue
+            if not asyncio.run(self._prepare(engine, checkpoint)):
+                continue
+            found = asyncio.run(self._ask({engine: list(range(len(few)))}, few, CANARY_TOKENS))
+            if len(found) < len(few):  # it failed meanwhile
+                continue
+            rows = [FollowedRow(few[i].prompt, few[i].seed, list(found[i])) for i in found]
+            drafted = sum(len(row.tokens) for row in rows)
+            kept = drafted - follower.follow(rows)
+            for row in rows:
+                follower.forget(row)
+            if kept < CANARY_SHARE * drafted:
+                self._leave(
+                    engine,
+                    f"only {kept / drafted:.0%} of its tokens are the model's own draws: it serves "
+                    "without assay-vllm, or another model (docs/engines.md)",
+                )
+            else:
+                engine.is_tried = True
+                logger.info(
+                    "engine %s drafts: %.0f %% of its first tokens were kept",
+                    engine.url,
+                    100 * kept / drafted,
+                    extra={"event": "engine_drafts"},
+                )
+
+    async def _prepare(self, engine: Engine, checkpoint: Path) -> bool:
+        """Whether it can be tried now."""
+        async with connect() as client:
+            if engine.is_starting:
+                if not await engine.is_ready(client):
+                    return False
+                engine.is_starting = False
+            engine.lack = None
+            try:
+                if engine.is_local:
+                    await engine.load(client, checkpoint)
+            except EngineError as error:
+                self._leave(engine, f"it does not take up the checkpoint: {error}")
+                return False
+        return True
+
+    def _leave(self, engine: Engine, why: str) -> None:
+        if engine.lack is None:
+            logger.warning("engine %s is left: %s", engine.url, why, extra={"event": "engine_left"})
+        engine.leave(why, self.clock() + RETRY_S)
+
+    async def _ask(
+        self, shares: dict[Engine, list[int]], requests: Sequence[Request], ahead: int | None
+    ) -> dict[int, tuple[int, ...]]:
+        """What servers draft of their rows; of one that fails, nothing more."""
+        drafted: dict[int, tuple[int, ...]] = {}
+        async with connect(IN_FLIGHT * len(shares)) as client:
+
+            async def ask(engine: Engine, i: int, gate: asyncio.Semaphore) -> None:
+                async with gate:
+                    if engine.lack is not None:
+                        return
+                    left = self.rules.max_tokens - len(requests[i].tokens)
+                    most = left if ahead is None else min(left, ahead)
+                    try:
+                        drafted[i] = await engine.draft(
+                            client, requests[i], self.rules, most, self.vocabulary
+                        )
+                    except EngineError as error:
+                        self._leave(engine, str(error))
+
+            async with asyncio.TaskGroup() as tasks:
+                for engine, rows in shares.items():
+                    gate = asyncio.Semaphore(IN_FLIGHT)
+                    for i in rows:
+                        tasks.create_task(ask(engine, i, gate))
+        return drafted

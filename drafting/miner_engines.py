@@ -1,0 +1,133 @@
+"""The engines of one miner, from checkpoint to checkpoint."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from assay.drafting.engine import Engine, EngineError, read_engine
+from assay.drafting.engine_drafter import CANARY_ROWS, EngineDrafter
+from assay.drafting.engine_process import EngineCommand, EngineProcess, start_engines
+from assay.inference import (
+    Checkpoint,
+    DraftCount,
+    GroupRequest,
+    Request,
+    follow_groups,
+    generate_groups,
+)
+from assay.inference.folder import read_passages
+from assay.inference.following import Follower
+from assay.inference.generate import Horizon
+from assay.protocol import Domain, Rollout, hash_fields
+from assay.verification import Projection
+
+#: Seconds that a server may take to start, where somebody waits for it.
+_START_S = 900.0
+#: In place of addresses: servers of this machine, which the miner starts.
+AUTO = "auto"
+
+
+class MinerEngines:
+    """The servers that a miner drafts with, and what it has learnt of them.
+
+    Args:
+        engines: servers that run. own: servers that this program starts and ends.
+        exact: see `follow_groups`.
+
+    Attributes:
+        engines: all of them.
+        trouble: what a person should mend; None while all of them work.
+    """
+
+    def __init__(
+        self, engines: Sequence[Engine], own: Sequence[EngineProcess] = (), *, exact: bool = False
+    ) -> None:
+        self.trouble: str | None = None
+        self.engines = [*engines, *(process.engine for process in own)]
+        self._own = own
+        self._exact = exact
+        self._horizon = Horizon()
+        self._served: bytes | None = None  # the checkpoint that they were tried with
+
+    @property
+    def horizon(self) -> int:
+        """Tokens that a draft goes ahead of the reference."""
+        return self._horizon.ahead
+
+    def generate(
+        self,
+        requests: Sequence[GroupRequest],
+        checkpoint: Checkpoint,
+        temperature: int,
+        projection: Projection,
+        count: DraftCount,
+    ) -> list[list[Rollout]]:
+        """The groups of some requests; see `follow_groups`."""
+        reference, rules = checkpoint.get_reference(temperature), checkpoint.get_rules(temperature)
+        vocabulary = len(checkpoint.tokenizer.drawable)
+        drafter = EngineDrafter(
+            self.engines, rules, vocabulary, lambda: checkpoint.get_drafter(temperature)
+        )
+        given = drafter, reference, rules, projection, count
+        if not getattr(reference.model, "packs", False):  # it cannot follow, nor try anybody out
+            name = checkpoint.models.placement.implementation
+            self.trouble = f"engines are not asked: {name} cannot follow a draft; name another"
+            return generate_groups(requests, *given)
+        if self._served != checkpoint.digest:
+            self._served, self._horizon = checkpoint.digest, Horizon()
+            for engine in self.engines:
+                engine.is_tried = False
+        for process in self._own:
+            process.keep_running(checkpoint.folder)
+        follower = Follower(reference, projection, rules.max_tokens)
+        drafter.try_out(_make_canary(checkpoint), follower, checkpoint.folder)
+        made = follow_groups(requests, *given, horizon=self._horizon, exact=self._exact)
+        self.trouble = drafter.trouble
+        return made
+
+    def wait_until_started(self, checkpoint: Checkpoint) -> None:
+        """Until the servers of this program's own serve, or have ended; for so long at most."""
+        deadline = time.monotonic() + _START_S
+        for process in self._own:
+            process.keep_running(checkpoint.folder)
+            process.wait_until_ready(deadline)
+
+    def stop(self) -> None:
+        """Ends the servers that this program has started."""
+        for process in self._own:
+            process.stop()
+
+
+@contextmanager
+def open_engines(
+    names: Sequence[str], command: EngineCommand, *, exact: bool = False
+) -> Iterator[MinerEngines | None]:
+    """The servers that an operator names; None where there are none.
+
+    Args:
+        names: see `read_engine`; or `auto` alone.
+        command: how `auto` starts servers.
+
+    Raises:
+        EngineError: a name is none, or none can be started.
+    """
+    if not names:
+        yield None
+        return
+    if AUTO in names and len(names) > 1:
+        raise EngineError("name servers, or auto alone: it starts one for each card")
+    own = start_engines(command) if AUTO in names else []
+    engines = MinerEngines([read_engine(name) for name in names if name != AUTO], own, exact=exact)
+    try:
+        yield engines
+    finally:
+        engines.stop()
+
+
+def _make_canary(checkpoint: Checkpoint) -> list[Request]:
+    """Prompts of the calibration set under seeds of no window."""
+    passages = read_passages(checkpoint.folder)[:CANARY_ROWS]
+    return [
+        Request(passage.prompt, hash_fields(Domain.CALIBRATION_PROBLEM, b"engine", bytes([i])))
+        for i, passage in enumerate(passages)
+    ]

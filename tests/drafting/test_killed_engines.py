@@ -1,0 +1,121 @@
+"""kill −9 of a server, of the miner, or of both, in the middle of a window.
+
+The server is a process of its own and a simulation, see `engine_server`; the miner is ended at a
+request, and another one starts on its folder.
+"""
+
+from multiprocessing import get_context
+
+import pytest
+
+from assay.drafting import MinerEngines, engine, engine_drafter
+from assay.drafting.engine import read_engine
+from assay.neurons.miner.miner import Miner, MinerConfig
+from assay.protocol import Phase
+from assay.protocol.window import compute_block
+from assay.training import GENESIS
+from tests.drafting.engine_server import serve
+from tests.neurons.miner_bench import Killed
+
+CONFIG = MinerConfig(4, 2)
+POINTS, FATES = 20, ("server", "miner", "both")
+_PATIENCE_S = 60.0
+
+
+class Server:
+    """A process that serves on one port, and can be killed and started again."""
+
+    def __init__(self):
+        self.spawn, self.port = get_context("forkserver"), 0
+        self.spawn.set_forkserver_preload([serve.__module__])
+        self.start()
+
+    def start(self):
+        here, there = self.spawn.Pipe(duplex=False)
+        self.process = self.spawn.Process(target=serve, args=(str(GENESIS), self.port, there))
+        self.process.start()
+        assert here.poll(_PATIENCE_S)
+        self.port = here.recv()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def kill(self):
+        self.process.kill()
+        self.process.join(_PATIENCE_S)
+
+
+@pytest.fixture(scope="module")
+def server():
+    serving = Server()
+    yield serving
+    serving.kill()
+
+
+def run_window(subnet, server, at=None, fate=None):
+    """Mines a window; its requests to the server so far. Somebody dies before one of them, or after
+    it where `at` is odd."""
+    asked, honest = 0, engine.Engine.draft
+
+    def die():
+        if fate != "miner":
+            server.kill()
+            server.start()
+        if fate != "server":
+            raise Killed
+
+    async def draft(self, *given):
+        nonlocal asked
+        asked += 1
+        is_last, is_late = asked == at, asked % 2
+        if is_last and not is_late:
+            die()
+        answer = await honest(self, *given)
+        if is_last and is_late:
+            die()
+        return answer
+
+    def start():
+        engines = MinerEngines([read_engine(server.url)], exact=True)
+        return subnet.start(Miner, engines=engines)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(engine.Engine, "draft", draft)
+        patched.setattr(engine_drafter, "RETRY_S", 0.0)
+        miner = start()
+        last = compute_block(subnet.parameters.timing, 0, Phase.COMMIT)
+        while subnet.chain.get_head() < last:
+            subnet.chain.mint()
+            more = True
+            while more:
+                try:
+                    more = miner.step()
+                except (Killed, BaseExceptionGroup):
+                    miner = start()
+    return asked
+
+
+def get_result(subnet):
+    """What is on chain and in the store."""
+    slot = subnet.get_slot(compute_block(subnet.parameters.timing, 0, Phase.COMMIT))
+    return slot, subnet.get_file(0)
+
+
+@pytest.fixture(scope="module")
+def found():
+    """What an undisturbed window came to, and its requests: of the first test that asks."""
+    return []
+
+
+@pytest.mark.parametrize("fate", FATES)
+@pytest.mark.parametrize("point", range(POINTS))
+def test_killed_in_the_middle_of_a_window(make_subnet, server, found, point, fate):
+    if not found:
+        undisturbed, alone = make_subnet(CONFIG), make_subnet(CONFIG)
+        asked = run_window(undisturbed, server)
+        alone.run_to(alone.start(), compute_block(alone.parameters.timing, 0, Phase.COMMIT))
+        assert get_result(undisturbed) == get_result(alone)  # as if nobody else drafted
+        found += [asked, get_result(undisturbed)]
+        assert asked > 2 * POINTS
+    subnet = make_subnet(CONFIG)
+    asked = run_window(subnet, server, 1 + point * found[0] // POINTS, fate)
+    assert asked > found[0] if fate != "server" else asked > 0
+    assert get_result(subnet) == found[1]
