@@ -101,6 +101,12 @@ class EngineProcess:
         self.log = command.folder / f"engine-{'cpu' if card is None else card}.log"
         self.engine = Engine("http://127.0.0.1:0", "assay")
 
+    @property
+    def pid(self) -> int | None:
+        """The leader of its process group, while it runs."""
+        process = self._process
+        return None if process is None or process.poll() is not None else process.pid
+
     def keep_running(self, checkpoint: Path) -> None:
         """Starts it with a checkpoint's folder where it does not run, though not too often."""
         if self._process is not None:

@@ -92,6 +92,10 @@ class MinerEngines:
             process.keep_running(checkpoint.folder)
             process.wait_until_ready(deadline)
 
+    def list_pids(self) -> list[int]:
+        """Process groups of the servers of this program's own that run."""
+        return [process.pid for process in self._own if process.pid is not None]
+
     def stop(self) -> None:
         """Ends the servers that this program has started."""
         for process in self._own:

@@ -103,6 +103,9 @@ class RolloutRow:
     tokens: int
     differs: bool  # it is not the honest one
     fault: Reason | None  # why its own audit refuses it
+    #: it differs, by tokens as near to the keyed draws as two honest passes may differ by:
+    #: its own audit lets it pass, and the ledger counts it
+    is_tie: bool = False
 
 
 @dataclass(frozen=True)
@@ -283,8 +286,10 @@ class AttackSetup:
             rollouts = []
             for r, (rollout, other) in enumerate(zip(group, honest[index], strict=True)):
                 differs = not _is_same(rollout, other)
-                fault = self.find_fault(miner, index, r, rollout) if differs else None
-                rollouts.append(RolloutRow(len(rollout.tokens), differs, fault))
+                fault, is_tie = None, False
+                if differs:
+                    fault, is_tie = self.find_fault(miner, index, r, rollout)
+                rollouts.append(RolloutRow(len(rollout.tokens), differs, fault, is_tie))
             if isinstance(examined, Verdict):
                 rows.append(GroupRow(0, cost, tuple(rollouts), examined.reason))
             else:
@@ -317,16 +322,18 @@ class AttackSetup:
             for index in range(len(groups))
         ]
 
-    def find_fault(self, miner: Miner, index: int, number: int, rollout: Rollout) -> Reason | None:
-        """Why one rollout alone is refused, by the judge's own tests."""
+    def find_fault(
+        self, miner: Miner, index: int, number: int, rollout: Rollout
+    ) -> tuple[Reason | None, bool]:
+        """Why one rollout alone is refused, by the judge's own tests; whether it is a tie."""
         manifest, tests = self.checkpoint.manifest, self.parameters.tests
         tokens, drawable = rollout.tokens, self.checkpoint.tokenizer.drawable
         ends = np.flatnonzero(np.isin(tokens, manifest.end_tokens))
         due = min([manifest.max_tokens, *(ends[:1] + 1)])
         if not drawable[np.minimum(tokens, len(drawable) - 1)].all():
-            return Reason.TOKEN_OUT_OF_RANGE
+            return Reason.TOKEN_OUT_OF_RANGE, False
         if len(tokens) != due:
-            return Reason.WRONG_TERMINATION
+            return Reason.WRONG_TERMINATION, False
         request = miner.make_request(self.work, index)
         (m,) = self.forward.measure(
             [request.prompt], [tokens], [request.seeds[number]], self.work.projection
@@ -337,10 +344,12 @@ class AttackSetup:
             m.margins, m.gini, self.judged.calibration, tests, self.parameters.work.temperature
         )
         if judge_sketch(rollout.sketch, m.sketch, tests).token is not None:
-            return Reason.SKETCH_MISMATCH
+            return Reason.SKETCH_MISMATCH, False
         if judge_logprobs(rollout.logprobs, m.logprobs, positions, tests).token is not None:
-            return Reason.LOGPROB_MISMATCH
-        return None if sampling.token is None else Reason.SAMPLING_MISMATCH
+            return Reason.LOGPROB_MISMATCH, False
+        if sampling.token is not None:
+            return Reason.SAMPLING_MISMATCH, False
+        return None, 0 < m.margins.max() <= tests.margin_cap
 
 
 def _is_same(one: Rollout, other: Rollout) -> bool:

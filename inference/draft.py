@@ -5,16 +5,20 @@ What this does not know: whether tokens are right; `assay.inference.generate` ve
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 from assay.inference.draws.sampler import KeyedSampler, make_keys
 from assay.inference.placing.devices import DeviceError, explain_lack, free_memory, require_lack
+
+#: Steps that a card takes before anybody looks at what it drew: a look waits for the card. Tuning.
+_BURST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +67,24 @@ class OwnDrafter:
         drawable: bool [V].
         rules: of the checkpoint in force.
         batch: rows decoded together, at most; half of it from when memory lacks.
+        burst: steps between two looks at what was drawn; None: by the device.
 
     Attributes:
         rules: as given. sampler: what draws. Both may be changed between two drafts.
     """
 
     def __init__(
-        self, model: PreTrainedModel, drawable: NDArray[np.bool_], rules: Rules, batch: int = 256
+        self,
+        model: PreTrainedModel,
+        drawable: NDArray[np.bool_],
+        rules: Rules,
+        batch: int = 256,
+        burst: int | None = None,
     ) -> None:
         self._model = model
         self.rules = rules
         self._batch = batch
+        self._burst = burst or (1 if model.device.type == "cpu" else _BURST)
         self.sampler = KeyedSampler(drawable, rules.temperature, model.device)
 
     def draft(self, requests: Sequence[Request], ahead: int | None = None) -> list[tuple[int, ...]]:
@@ -128,19 +139,19 @@ class OwnDrafter:
         """Appends to each of `drafted` until it ends or is so long; rows that have ended leave by
         halves."""
         last = frozenset(self.rules.end_tokens)
-        batch = _Batch(requests, self._model)
+        ahead = max(end - len(row) for row, end in zip(drafted, ends, strict=True))
+        batch = _Batch(requests, self._model, ahead + self._burst)
         open_rows: list[tuple[list[int], int] | None] = [*zip(drafted, ends, strict=True)]
         while True:
-            logits = self._model.lm_head(batch.step(self._model)).float()
-            drawn = self.sampler.draw(logits, batch.keys, batch.counts)[0]
-            for slot, (open_row, token) in enumerate(zip(open_rows, drawn.tolist(), strict=True)):
-                if open_row is None:
-                    continue
-                row, end = open_row
-                row.append(token)
-                if token in last or len(row) == end:
+            drawn = []
+            for _ in range(self._burst):
+                logits = self._model.lm_head(batch.step(self._model)).float()
+                drawn.append(self.sampler.draw(logits, batch.keys, batch.counts)[0])
+                batch.append(drawn[-1])
+            for slot, tokens in enumerate(torch.stack(drawn, dim=1).tolist()):
+                open_row = open_rows[slot]
+                if open_row is not None and _extend(*open_row, tokens, last):
                     open_rows[slot] = None
-            batch.append(drawn)
             kept = [slot for slot, row in enumerate(open_rows) if row is not None]
             if not kept:
                 return
@@ -149,10 +160,68 @@ class OwnDrafter:
                 open_rows = [open_rows[slot] for slot in kept]
 
 
-class _Batch:
-    """Rows decoded together, left-padded, with their key–value cache."""
+def _extend(row: list[int], end: int, tokens: Sequence[int], last: frozenset[int]) -> bool:
+    """Whether a row has ended, with one of the last tokens or with so many; what was drawn beyond
+    its end is nobody's."""
+    for token in tokens:
+        row.append(token)
+        if token in last or len(row) == end:
+            return True
+    return False
 
-    def __init__(self, requests: Sequence[Request], model: PreTrainedModel) -> None:
+
+class _RoomyLayer(DynamicLayer):
+    """Keys and values of a layer in memory that is taken once: they grow, and nothing is copied.
+
+    Args:
+        room: tokens of a row, at most.
+    """
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room
+        self._whole: tuple[Tensor, Tensor] | None = None  # [N, heads, room, D] each
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:
+        """See `DynamicLayer.update`."""
+        if self._whole is None:
+            self.lazy_initialization(key_states, value_states)
+            self._take(key_states[:, :, :0], value_states[:, :, :0])
+        begin = self.get_seq_length()
+        self._append(begin, key_states, value_states)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """See `DynamicLayer.batch_select_indices`."""
+        self._take(self.keys[indices], self.values[indices])
+
+    def _take(self, keys: Tensor, values: Tensor) -> None:
+        """Memory for so many rows, with what is kept of them."""
+        rows, heads, _, width = keys.shape
+        self._whole = (
+            keys.new_empty(rows, heads, self._room, width),
+            values.new_empty(rows, heads, self._room, values.shape[-1]),
+        )
+        self._append(0, keys, values)
+
+    def _append(self, begin: int, keys: Tensor, values: Tensor) -> None:
+        assert self._whole is not None
+        end = begin + keys.shape[2]
+        for whole, new in zip(self._whole, (keys, values), strict=True):
+            whole[:, :, begin:end] = new
+        self.keys, self.values = (whole[:, :, :end] for whole in self._whole)
+
+
+class _Batch:
+    """Rows decoded together, left-padded, with their key–value cache.
+
+    Args:
+        ahead: steps that are taken, at most.
+    """
+
+    def __init__(self, requests: Sequence[Request], model: PreTrainedModel, ahead: int) -> None:
         device = model.device
         rows = [request.prompt + request.tokens for request in requests]
         width = max(map(len, rows))
@@ -165,6 +234,10 @@ class _Batch:
         self._mask = mask.to(device) if bool((mask == 0).any()) else None
         self._positions = (mask.cumsum(dim=1) - 1).clamp_(min=0).to(device)
         self._cache = DynamicCache(config=model.config)
+        self._cache.layers = [
+            _RoomyLayer(width + ahead) if type(layer) is DynamicLayer else layer
+            for layer in self._cache.layers
+        ]
         #: int64 [N, 4], and int64 [N]: tokens of each completion so far
         self.keys = make_keys([request.seed for request in requests], device)
         self.counts = torch.tensor([len(request.tokens) for request in requests], device=device)

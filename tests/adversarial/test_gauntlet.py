@@ -75,10 +75,12 @@ def test_legal(kind, measured):
 
 @pytest.mark.parametrize("kind", CHOOSING + NOT_WORKING, ids=name)
 def test_illegal(kind, measured):
-    """A rollout is refused exactly where it is not the honest one."""
+    """A rollout is refused exactly where it is not the honest one, but for ties within the cap,
+    which any draft has now and then."""
     rows = measured(kind)
     for row in rows:
-        assert all((rollout.fault is not None) == rollout.differs for rollout in row.rollouts)
+        for rollout in row.rollouts:
+            assert (rollout.fault is not None) == (rollout.differs and not rollout.is_tie)
         assert row.fault is None or any(rollout.differs for rollout in row.rollouts)
     refused = {fault for row in rows for fault in row.faults}
     if kind.title not in SELDOM | MIXED:
@@ -115,7 +117,7 @@ def test_steering_would_pay_without_a_ledger_and_with_a_wide_cap(lab):
 
 def accept_everything(monkeypatch):
     """A judge that is blind: whatever is measured passes."""
-    monkeypatch.setattr(AttackSetup, "find_fault", lambda *_: None)
+    monkeypatch.setattr(AttackSetup, "find_fault", lambda *_: (None, False))
     judging = import_module("assay.verification.judge")  # the room's door names the function
     monkeypatch.setattr(judging, "_find_structural_faults", lambda *_: iter(()))
 

@@ -33,6 +33,10 @@ def projection(checkpoint: Checkpoint) -> Projection:
 
 @pytest.fixture(scope="session")
 def requests(checkpoint: Checkpoint) -> list[GroupRequest]:
+    return make_group_requests(checkpoint)
+
+
+def make_group_requests(checkpoint: Checkpoint) -> list[GroupRequest]:
     """Six problems of unequal prompts, four rollouts each."""
     environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
     requests = []

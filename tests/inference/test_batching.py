@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from assay.inference import GroupRequest, Passage, Reference, Request, make_model
+from assay.inference.following import NEAR
 from assay.inference.packing import make_packing
 from assay.inference.placing.memory_plan import ELEMENTS_MAX_CPU, MemoryBudget, MemoryPlan
 from assay.inference.reading import make_packs
@@ -43,7 +44,7 @@ def is_near(a, b):
     """Equal but for the last bits of a matrix product, which differ with its number of rows."""
     return (
         a.best.tolist() == b.best.tolist()
-        and np.abs(a.margins - b.margins).max() <= 20  # 2e-5 logits
+        and np.abs(a.margins - b.margins).max() <= NEAR
         and np.abs(a.logprobs.astype(int) - b.logprobs).max() <= 3
         and np.abs(a.gini - b.gini).max() < 1e-5
         and np.abs(a.sketch.astype(int) - b.sketch).max() <= 1

@@ -4,7 +4,9 @@ The server is a process of its own and a simulation, see `engine_server`; the mi
 request, and another one starts on its folder.
 """
 
+import sys
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -26,8 +28,7 @@ class Server:
     """A process that serves on one port, and can be killed and started again."""
 
     def __init__(self):
-        self.spawn, self.port = get_context("forkserver"), 0
-        self.spawn.set_forkserver_preload([serve.__module__])
+        self.spawn, self.port = get_context("spawn"), 0
         self.start()
 
     def start(self):
@@ -45,6 +46,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server():
+    sys.path.append(str(Path(__file__).parents[3]))  # its process imports `tests` too
     serving = Server()
     yield serving
     serving.kill()
