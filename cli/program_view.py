@@ -125,13 +125,13 @@ def _render_miner(status: dict[str, Any]) -> list[RenderableType]:
     doing = Text("" if work is None else f"window {work['window']}: {work['groups']} groups done")
     return [
         doing,
-        *_render_drafting(status),
+        *render_drafting(status),
         *render_upload(status.get("upload")),
         render_history(status["windows"]),
     ]
 
 
-def _render_drafting(status: dict[str, Any]) -> list[RenderableType]:
+def render_drafting(status: dict[str, Any]) -> list[RenderableType]:
     """The newest step, and servers that draft. Programs of before do not tell."""
     lines: list[RenderableType] = []
     step = status.get("drafting")

@@ -189,12 +189,12 @@ class _RoomyLayer(DynamicLayer):
         if self._whole is None:
             self.lazy_initialization(key_states, value_states)
             self._take(key_states[:, :, :0], value_states[:, :, :0])
-        begin = self.get_seq_length()
-        self._append(begin, key_states, value_states)
-        return self.keys, self.values
+        return self._append(self.get_seq_length(), key_states, value_states)
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """See `DynamicLayer.batch_select_indices`."""
+        assert self.keys is not None, "rows leave after a step"
+        assert self.values is not None
         self._take(self.keys[indices], self.values[indices])
 
     def _take(self, keys: Tensor, values: Tensor) -> None:
@@ -206,12 +206,15 @@ class _RoomyLayer(DynamicLayer):
         )
         self._append(0, keys, values)
 
-    def _append(self, begin: int, keys: Tensor, values: Tensor) -> None:
+    def _append(self, begin: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         assert self._whole is not None
         end = begin + keys.shape[2]
+        grown = []
         for whole, new in zip(self._whole, (keys, values), strict=True):
             whole[:, :, begin:end] = new
-        self.keys, self.values = (whole[:, :, :end] for whole in self._whole)
+            grown.append(whole[:, :, :end])
+        self.keys, self.values = grown
+        return grown[0], grown[1]
 
 
 class _Batch:

@@ -17,10 +17,10 @@ from assay.neurons.settings.loading import list_others_variables
 from assay.protocol import Domain, hash_fields
 from assay.training import GENESIS
 from assay.verification import make_projection
+from tests.engines.engine_environment import ENGINE_PYTHON, NO_ENGINE
 from tests.inference.conftest import make_group_requests
 from tests.inference.workers.pooled import wait_until
 
-PYTHON = os.environ.get("ASSAY_ENGINE_PYTHON")  # noqa: TID251
 TEMPERATURE = 1_024
 #: A bf16 engine kept 95 to 99 % of its drafts wherever that was measured; one whose draws are not
 #: keyed keeps less than a half.
@@ -60,11 +60,11 @@ def list_ids(groups):
     return [[rollout.tokens.tolist() for rollout in group] for group in groups]
 
 
-@pytest.mark.skipif(PYTHON is None, reason="no ASSAY_ENGINE_PYTHON: make nightly makes one")
+@pytest.mark.skipif(ENGINE_PYTHON is None, reason=NO_ENGINE)
 def test_a_real_server_drafts_takes_up_a_checkpoint_and_is_killed(second, tmp_path, monkeypatch):
     monkeypatch.setattr("assay.drafting.engine_process.RESTART_S", 0.0)
     flags = ("--enforce-eager", "--max-num-seqs", "64")
-    command = EngineCommand(Path(PYTHON), flags, tmp_path, list_others_variables())
+    command = EngineCommand(Path(ENGINE_PYTHON), flags, tmp_path, list_others_variables())
     genesis = load_checkpoint(GENESIS)
     with open_engines(["auto"], command) as mining:
         mining.wait_until_started(genesis)

@@ -29,6 +29,7 @@ from assay.protocol import (
     parse_commitment,
 )
 from assay.protocol.record import make_settlement_record_name
+from tests.engines.engine_environment import ENGINE_PYTHON, NO_ENGINE
 from tests.statuses import EVENTS, check_status
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
@@ -175,8 +176,27 @@ def find_announced(terminal: Terminal, address: str) -> SettlementRecord | None:
     return record
 
 
+def find_drafting(terminal: Terminal) -> list[str]:
+    """Addresses of the miner's servers that draft."""
+    engines = terminal.look("miner").get("engines", [])
+    return [engine["url"] for engine in engines if engine["state"] == "drafting"]
+
+
 @pytest.mark.slow
-def test_four_terminals_and_a_chain_that_is_killed(terminal: Terminal) -> None:
+@pytest.mark.parametrize(
+    "drafting",
+    [
+        pytest.param((), id="own"),
+        pytest.param(
+            ("--engine", "auto", "--engine-python", ENGINE_PYTHON),
+            id="engine",
+            marks=pytest.mark.skipif(ENGINE_PYTHON is None, reason=NO_ENGINE),
+        ),
+    ],
+)
+def test_four_terminals_and_a_chain_that_is_killed(
+    terminal: Terminal, drafting: tuple[str, ...]
+) -> None:
     process, before = terminal.start_localnet()
     at = ("--localnet", str(terminal.folder))
     miner, validator = (make_wallet(terminal, name) for name in ("miner", "validator"))
@@ -192,7 +212,7 @@ def test_four_terminals_and_a_chain_that_is_killed(terminal: Terminal) -> None:
         terminal.start(*command, *at, "--threads", "1", "--log-format", "json", "--metrics", port)
         for command, port in zip(
             (
-                ("mine", "--wallet", "miner", "--groups", "6"),
+                ("mine", "--wallet", "miner", "--groups", "6", *drafting),
                 ("validate", "--wallet", "validator"),
                 ("train",),
             ),
@@ -201,6 +221,9 @@ def test_four_terminals_and_a_chain_that_is_killed(terminal: Terminal) -> None:
         )
     ]
     first = terminal.wait_for("confirmed weights", terminal.list_confirmed)
+
+    if drafting:
+        terminal.wait_for("a server that drafts", lambda: find_drafting(terminal))
 
     process.send_signal(signal.SIGKILL)  # in the middle of whatever it does
     process.wait()
@@ -242,6 +265,9 @@ def test_four_terminals_and_a_chain_that_is_killed(terminal: Terminal) -> None:
         program.send_signal(number)
         assert program.wait(60) == 0
     assert terminal.describe()["pids"] == {}
+    for engine in terminal.look("miner")["engines"]:
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{engine['url']}/health", timeout=30)
     for name, hotkey in (("mine", miner), ("validate", validator), ("train", None)):
         check_lines(terminal.read_log(name), hotkey)
 

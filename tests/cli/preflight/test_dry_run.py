@@ -10,13 +10,17 @@ from rich.console import Console
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.cli.doctor import render_dry_run
-from assay.cli.preflight.dry_run import compute_window_seconds, dry_run
+from assay.cli.preflight.checks import CheckState
+from assay.cli.preflight.dry_run import compute_window_seconds, dry_run, list_faster_ways
 from assay.devnet import SimulatedRules
+from assay.drafting import MinerEngines
+from assay.drafting.engine import read_engine
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import MinerConfig, MinerDependencies
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import MAIN_TIMING
+from tests.drafting.engine_server import EngineServer
 from tests.neurons.miner_bench import ALICE, GENESIS_MS, HOTKEYS, LOCATOR, Fuse, Fused
 
 TAO = 10**9
@@ -213,3 +217,36 @@ def test_the_time_of_a_window_on_the_main_network():
     assert compute_window_seconds(MAIN_TIMING, 3) == 27 * 12
     assert compute_window_seconds(replace(MAIN_TIMING, window_blocks=20), 3) == 20 * 12
     assert compute_window_seconds(MAIN_TIMING, 33) == 0
+
+
+def test_who_drafts_is_said_and_what_would_be_faster(subnet, genesis):
+    found = find(look(subnet), "drafting")
+    assert (found.state, found.detail[:21]) == (CheckState.OK, "this program drafts: ")
+    with EngineServer(genesis.get_drafter(1_024)) as server:
+        engines = MinerEngines([read_engine(server.url)])
+        found = find(look(subnet, engines=engines), "drafting")
+        assert found.state is CheckState.OK
+        assert found.detail.startswith("100.0% of drafts kept, ")
+        assert "groups_per_step that make 256 rollouts" in found.detail
+        server.kind = "unkeyed"
+        found = find(look(subnet, engines=MinerEngines(engines.engines)), "drafting")
+        assert (found.state, found.remedy[:16]) == (CheckState.WARN, "mend the servers")
+        assert "it serves without assay-vllm" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("changed", "rollouts", "said"),
+    [
+        ({}, 256, []),
+        ({"kept": 0.8}, 256, ["a server in a finer dtype"]),
+        ({}, 64, ["groups_per_step that make 256"]),
+        ({"reading_seconds": 4.0}, 256, ["the reference is what"]),
+        ({"drafting_seconds": 4.0}, 256, ["the servers are what"]),
+        ({"kept": None}, 256, []),
+    ],
+)
+def test_what_would_be_faster(changed, rollouts, said):
+    spent = {"kept": 0.97, "drafting_seconds": 2.0, "reading_seconds": 2.0} | changed
+    found = list_faster_ways(spent, rollouts)
+    assert len(found) == len(said)
+    assert all(way.startswith(text) for way, text in zip(found, said, strict=True))

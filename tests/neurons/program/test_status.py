@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from assay.cli.program_view import Sign, find_lags, render_head
+from assay.cli.program_view import Sign, find_lags, render_drafting, render_head
 from assay.cli.status import run_status
 from assay.neurons.program.program_loop import claim_folder
 from assay.neurons.program.program_status import CountdownStatus, describe_countdown
@@ -133,3 +133,28 @@ def test_what_does_not_go_together_is_said(tmp_path: Path) -> None:
     ):
         with pytest.raises(OperatorError, match=words):
             run_status(status_of(tmp_path), record, hotkey, watch=True, as_json=as_json)
+
+
+def test_what_drafting_took_and_which_servers_draft() -> None:
+    step = {
+        "tokens": 3_000,
+        "seconds": 2.0,
+        "kept": 0.957,
+        "ahead": 32,
+        "drafting_seconds": 1.8,
+        "reading_seconds": 1.5,
+    }
+    engines = [
+        {"url": "http://127.0.0.1:8000", "state": "drafting", "lack": None},
+        {"url": "http://127.0.0.1:8001", "state": "left", "lack": "it does not answer in time"},
+    ]
+    lines = [str(line) for line in render_drafting({"drafting": step, "engines": engines})]
+    assert lines == [
+        "1,500 tokens a second, 95.7% of drafts kept, drafted 32 tokens ahead: drafts took 1.8 s, "
+        "reading them 1.5 s, of 2.0 s",
+        "engine http://127.0.0.1:8000: drafting",
+        "engine http://127.0.0.1:8001: left: it does not answer in time",
+    ]
+    alone = render_drafting({"drafting": step | {"kept": None, "ahead": None}, "engines": []})
+    assert str(alone[0]).startswith("1,500 tokens a second: drafts took")
+    assert render_drafting({}) == render_drafting({"drafting": None, "engines": []}) == []

@@ -1,0 +1,177 @@
+"""A real inference engine as a drafter: what is kept of its drafts, what the keyed draw costs it.
+
+vLLM runs in an environment of its own, which `make engine` installs; ASSAY_ENGINE_PYTHON names its
+Python. Drafts are of the shipped model, which ends its completions at 48 tokens; here it has to go
+on to 400 as well, with text that it has never learnt. What the draw costs is measured on random
+weights of V = 151,936 beside the server's plain sampling of the same requests, in turn. `--fast`
+leaves that out and drafts fewer rollouts.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from figures import FAST, Figure, measure_together, report
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from work import load_genesis, make_any_projection, make_requests
+
+from assay.drafting import EngineCommand, MinerEngines, open_engines
+from assay.drafting.engine import Engine
+from assay.drafting.engine_drafter import EngineDrafter
+from assay.inference import DraftCount, Request, Rules, follow_groups
+from assay.neurons.settings.loading import list_others_variables
+
+THREADS, TEMPERATURE = 2, 1_024
+PYTHON = os.environ.get("ASSAY_ENGINE_PYTHON")  # noqa: TID251
+GROUPS, ROLLOUTS = (1, 8) if FAST else (8, 16)
+#: Tokens of completions, and the share of drafts in stretches that may be lost.
+LENGTHS = {48: 0.05, 400: 0.1}
+#: Rows and tokens of a batch whose time is taken; how often.
+ROWS, STEPS, REPEATS = 64, 32, 3
+LARGE = Qwen2Config(
+    vocab_size=151_936,
+    hidden_size=896,
+    intermediate_size=4_864,
+    num_hidden_layers=8,
+    num_attention_heads=14,
+    num_key_value_heads=2,
+    max_position_embeddings=512,
+    tie_word_embeddings=True,
+)
+
+
+@dataclass(slots=True, eq=False)
+class PlainEngine(Engine):
+    """The same server asked for samples of its own."""
+
+    def _make_order(self, request: Request, rules: Rules, ahead: int) -> dict[str, Any]:
+        asked = Engine._make_order(self, request, rules, ahead)
+        del asked["vllm_xargs"]
+        return asked | {"temperature": 1.0}
+
+
+def main() -> None:
+    if PYTHON is None:
+        sys.exit("ASSAY_ENGINE_PYTHON names no Python: make engine, then .venv-engine/bin/python")
+    torch.set_num_threads(THREADS)
+    figures = [*compare_drafts("bfloat16"), *compare_drafts("float32")]
+    if not FAST:
+        figures += time_draws()
+    report("vLLM as a drafter, on the processor", figures, THREADS)
+
+
+def open_server(folder: Path, *flags: str) -> Any:
+    """A server's life."""
+    flags = ("--enforce-eager", "--max-num-seqs", "128", *flags)
+    return open_engines(
+        ["auto"], EngineCommand(Path(str(PYTHON)), flags, folder, list_others_variables())
+    )
+
+
+def compare_drafts(dtype: str, *flags: str) -> list[Figure]:
+    """Drafts of the shipped model against the reference: whole ones, and in stretches."""
+    checkpoint = load_genesis()
+    reference, projection = checkpoint.get_reference(TEMPERATURE), make_any_projection(checkpoint)
+    groups = make_requests(checkpoint, GROUPS, ROLLOUTS)
+    asked = [Request(group.prompt, seed) for group in groups for seed in group.seeds]
+    figures, agreed, all_tokens = [], 0, 0
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_server(Path(folder), "--dtype", dtype, *flags) as on,
+    ):
+        on.wait_until_started(checkpoint)
+        for length, lost in LENGTHS.items():
+            rules = replace(checkpoint.get_rules(TEMPERATURE), max_tokens=length)
+            if length > 48:
+                rules = replace(rules, end_tokens=())
+            drafter = make_drafter(on, rules, len(checkpoint.tokenizer.drawable))
+            drafts = drafter.draft(asked)
+            tokens = [np.array(draft, np.uint32) for draft in drafts]
+            measured = reference.measure(
+                [request.prompt for request in asked],
+                tokens,
+                [request.seed for request in asked],
+                projection,
+            )
+            right = [found.best == row for found, row in zip(measured, tokens, strict=True)]
+            kept = sum(len(r) if r.all() else int(r.argmin()) for r in right)
+            total = sum(map(len, right))
+            whole = f"{dtype}, up to {length} tokens: lost of whole drafts"
+            count = DraftCount()
+            follow_groups(groups, drafter, reference, rules, projection, count)
+            name = f"{dtype}, up to {length} tokens: lost of drafts in stretches"
+            share = count.discarded / count.drafted
+            figures.append(Figure(name, share, "", whole, 1 - kept / total, bound=lost))
+            agreed, all_tokens = agreed + sum(int(r.sum()) for r in right), all_tokens + total
+            print(f"  {dtype}, {length} tokens done", file=sys.stderr)
+    name = f"{dtype}: wrong of {all_tokens:,} tokens, each after what was drafted before it"
+    bound = 1e-4 if dtype == "float32" else None
+    return [*figures, Figure(name, 1 - agreed / all_tokens, "", bound=bound)]
+
+
+def make_drafter(
+    on: MinerEngines, rules: Rules, vocabulary: int, kind: type[Engine] = Engine
+) -> EngineDrafter:
+    """The server, which is taken at its word."""
+    engine = kind(on.engines[0].url, on.engines[0].model, is_tried=True)
+    return EngineDrafter([engine], rules, vocabulary, _refuse)
+
+
+def _refuse() -> Any:
+    sys.exit("the server was left: nothing is measured")
+
+
+def time_draws() -> list[Figure]:
+    """The keyed draw beside plain sampling."""
+    with tempfile.TemporaryDirectory() as place:
+        model = Path(place) / "model"
+        write_large(model)
+        rules = Rules(TEMPERATURE, (), STEPS)
+        random = np.random.default_rng(0)
+        asked = [
+            Request(tuple(random.integers(0, LARGE.vocab_size, 16).tolist()), bytes([i]) * 32)
+            for i in range(ROWS)
+        ]
+        with open_server(Path(place)) as on:
+            (own,) = on._own
+            own.keep_running(model)
+            own.wait_until_ready(float("inf"))
+            keyed, plain = measure_together(
+                [
+                    lambda: make_drafter(on, rules, LARGE.vocab_size).draft(asked),
+                    lambda: make_drafter(on, rules, LARGE.vocab_size, PlainEngine).draft(asked),
+                ],
+                REPEATS,
+            )
+    name = f"{ROWS} rows × {STEPS} tokens, V = {LARGE.vocab_size:,}, bf16: drafting"
+    return [
+        Figure(
+            name,
+            keyed * 1e3,
+            "ms",
+            "plain sampling by the same server",
+            plain * 1e3,
+            ratio_bound=1.15,
+        )
+    ]
+
+
+def write_large(folder: Path) -> None:
+    """Random weights under a tokenizer all of whose ids may be drawn."""
+    torch.manual_seed(0)
+    Qwen2ForCausalLM(LARGE).to(torch.bfloat16).save_pretrained(folder)
+    words = {f"w{i}": i for i in range(LARGE.vocab_size)}
+    core = Tokenizer(models.WordLevel(words, unk_token="w0"))
+    PreTrainedTokenizerFast(tokenizer_object=core, eos_token="w1").save_pretrained(folder)
+    (folder / "manifest.json").write_text(json.dumps({"end_tokens": [1]}))
+
+
+if __name__ == "__main__":
+    main()

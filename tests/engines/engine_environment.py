@@ -1,0 +1,7 @@
+"""The environment of a real inference engine, which `make engine` makes."""
+
+import os
+
+#: Its Python; None: there is none.
+ENGINE_PYTHON = os.environ.get("ASSAY_ENGINE_PYTHON")  # noqa: TID251 - as the Makefile names it
+NO_ENGINE = "no ASSAY_ENGINE_PYTHON: `make nightly` makes one"
