@@ -1,4 +1,4 @@
-"""Drafts in bf16 beside drafts in the reference's own precision, on a card: arithmetic, no card ran.
+"""Drafts in bf16 beside drafts in the reference's own precision, on a card: arithmetic only.
 
 An engine that multiplies bf16 weights with activations split into three bf16 terms (`split3`) would
 draft what the reference draws. It reads as many bytes of weights as in bf16, takes three times the
@@ -29,7 +29,10 @@ class Size:
     kept: float
 
 
-SIZES = (Size("Qwen2.5-1.5B", 1.54e9, 28 * 2 * 2 * 128 * 2), Size("7B", 7.6e9, 28 * 2 * 4 * 128 * 2))
+SIZES = (
+    Size("Qwen2.5-1.5B", 1.54e9, 28 * 2 * 2 * 128 * 2),
+    Size("7B", 7.6e9, 28 * 2 * 4 * 128 * 2),
+)
 
 
 def estimate(size: Size, rows: int, context: int, *, is_split: bool) -> float:

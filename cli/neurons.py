@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from assay.cli.preflight.dry_run import dry_run as look_at_mining
 from assay.cli.preflight.examination import PreflightInputs, warn_briefly
 from assay.drafting import EngineCommand, MinerEngines, open_engines
 from assay.network import ObjectStore
+from assay.network.files import is_locked
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.miner.mining_history import MiningHistory, describe_history
@@ -156,10 +157,13 @@ def _run_dry(settings: Settings, as_json: bool) -> int:
     own = settings.miner
     store, locator = open_own_store(settings)
     placement = open_placement(settings.compute)
+    # a server that drafts for a running miner is not taken from it
+    are_busy = bool(own.engines) and is_locked(own.dir / ".assay-miner") is True
+    opened = nullcontext() if are_busy else _open_engines(own)
     with (
         log_lines(as_json, quiet=True),
         join_network(settings, own.dir, "miner", placement, looking=True) as session,
-        _open_engines(own) as engines,
+        opened as engines,
     ):
         sources, account = session.sources, session.account
         reached = (session.chain, sources.beacons, sources.checkpoints, store, locator)
@@ -174,6 +178,7 @@ def _run_dry(settings: Settings, as_json: bool) -> int:
             followed=session.followed,
             shown=session.stores.get(locator),
             public=lambda: session.stores.get_as_stranger(locator),
+            are_engines_busy=are_busy,
         )
     print_result(found.to_json(), as_json, render_dry_run(found))
     return 0 if found.ready else 1

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, ClassVar
+from threading import Thread
+from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,7 +23,7 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-A
 #: Seconds to connect, and of silence after which nobody is there whatever was asked.
 _CONNECT_S, _SILENCE_S = 5.0, 3_600.0
 #: Seconds until an answer begins, and for each token of it: a busy server is slow.
-ANSWER_S, TOKEN_S = 60.0, 2.0
+ANSWER_S, TOKEN_S = 30.0, 0.2
 #: Seconds that taking up another checkpoint may last, and each other order.
 LOAD_S, _ORDER_S = 600.0, 60.0
 #: Bytes of an answer beside its tokens, and for each token of prompt and completion.
@@ -45,27 +47,32 @@ class Engine:
     Attributes:
         url: of its API, without a slash at its end. model: as it names what it serves.
         left_until: the clock's time until which it is not asked.
+        failures: times that it was left since it drafted last.
         lack: why it is left; None: it is not.
         is_tried: its canary has passed.
         is_starting: it is of this program's own, and was not heard of yet.
+        preparing: the checkpoint that it takes up at present.
     """
 
     _path: ClassVar[str] = "/v1/completions"
     url: str
     model: str
     left_until: float = 0.0
+    failures: int = 0
     lack: str | None = None
     is_tried: bool = False
     is_starting: bool = False
+    preparing: "Preparing | None" = None
 
     def leave(self, why: str, until: float = 0.0) -> None:
         """It drafts nothing before it is tried again, at the clock's time `until` or later."""
         self.lack, self.left_until, self.is_tried = why, until, False
+        self.failures += 1
 
     @property
     def state(self) -> str:
         """new: not tried yet; starting; drafting; left."""
-        if self.is_starting:
+        if self.is_starting or self.preparing is not None:
             return "starting"
         if self.lack is not None:
             return "left"
@@ -137,13 +144,19 @@ class Engine:
         }
         try:
             await self._order(client, "/pause?mode=wait")
+            await self._order(client, "/collective_rpc", reload, LOAD_S)
+            answer = await self._order(client, "/reset_prefix_cache")
         except _UnknownPathError:
             return False
+        finally:  # it may have been paused, whatever it answered
+            with suppress(EngineError):
+                await self._order(client, "/resume")
         try:
-            await self._order(client, "/collective_rpc", reload, LOAD_S)
-            await self._order(client, "/reset_prefix_cache")
-        finally:
-            await self._order(client, "/resume")
+            is_reset = read_json(answer)["success"]
+        except (EncodingError, LookupError, TypeError):
+            is_reset = False
+        if is_reset is not True:
+            raise EngineError("it does not forget what it has computed with the last checkpoint")
         return True
 
     async def is_ready(self, client: httpx.AsyncClient) -> bool:
@@ -155,9 +168,10 @@ class Engine:
         return True
 
     async def _order(
-        self, client: httpx.AsyncClient, path: str, asked: Any = None, seconds: float = _ORDER_S
-    ) -> None:
-        await self._ask(client, "POST", path, asked, _ANSWER_BYTES, seconds)
+        self, client: httpx.AsyncClient, path: str, asked: Any = None, seconds: float | None = None
+    ) -> bytes:
+        within = _ORDER_S if seconds is None else seconds
+        return await self._ask(client, "POST", path, asked, _ANSWER_BYTES, within)
 
     async def _ask(
         self,
@@ -179,7 +193,7 @@ class Engine:
                     body = await read_body(answer, most, too_long)
         except TimeoutError:
             raise EngineError("it does not answer in time") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise EngineError(describe_error(error)) from None
         if answer.status_code == httpx.codes.OK:
             return body
@@ -203,6 +217,43 @@ def name_rollout(request: Request, rules: Rules) -> dict[str, Any]:
         "assay_at": len(request.tokens),
         "assay_tq": rules.temperature,
     }
+
+
+class Preparing:
+    """A server that takes up a checkpoint, in a thread of its own.
+
+    Attributes:
+        is_over: nothing more comes of it. Then
+        is_ready: it serves the checkpoint, as far as it can be told; said: why it failed.
+    """
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self.folder = folder
+        self.is_ready, self.said = False, cast(str | None, None)
+        self._engine = engine
+        self._thread = Thread(target=lambda: asyncio.run(self._prepare()), daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float) -> None:
+        """For its end, so long at most."""
+        self._thread.join(seconds)
+
+    @property
+    def is_over(self) -> bool:
+        return not self._thread.is_alive()
+
+    async def _prepare(self) -> None:
+        engine = self._engine
+        async with connect() as client:
+            if engine.is_starting and not await engine.is_ready(client):
+                return
+            try:
+                if engine.is_local:
+                    await engine.load(client, self.folder)
+            except EngineError as error:
+                self.said = str(error)
+                return
+        self.is_ready = True
 
 
 class _UnknownPathError(EngineError):
@@ -243,11 +294,18 @@ def read_engine(text: str) -> Engine:
     that is not `assay`; one of SGLang has `sglang+` before it. Raises an EngineError: it is
     none."""
     url, _, model = text.removeprefix(_SGLANG).partition("#")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_address = is_address and not parts.query and httpx.URL(url).host != ""
+    except (ValueError, httpx.InvalidURL):
+        is_address = False
+    if not is_address:
         raise EngineError(
-            f"{text!r} is no engine: write http://host:port, http://host:port#model, or "
-            f"{_SGLANG}http://host:port"
+            f"{text!r} is no engine: write http://host:port, http://host:port#model, "
+            f"{_SGLANG}http://host:port, or auto"
         )
+    if "@" in parts.netloc:
+        raise EngineError("an engine's address takes no user and no password: leave them out")
     kind = SglangEngine if text.startswith(_SGLANG) else Engine
     return kind(url.rstrip("/").removesuffix("/v1"), model or "assay")

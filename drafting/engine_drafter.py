@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assay.drafting.engine import Engine, EngineError, connect
+from assay.drafting.engine import Engine, EngineError, Preparing, connect
 from assay.inference import Drafter, Request, Rules
 from assay.inference.following import FollowedRow, Follower
 
@@ -15,8 +15,10 @@ logger = logging.getLogger("assay")
 
 #: Requests on their way to one server.
 IN_FLIGHT = 256
-#: Seconds until a server that failed is asked again.
-RETRY_S = 60.0
+#: Seconds until a server that failed is asked again; twice as many after each further failure.
+RETRY_S, RETRY_MAX_S = 60.0, 3_600.0
+#: Seconds that a step waits for a server to take up a checkpoint.
+_PATIENCE_S = 5.0
 #: Tokens of each row of a canary, rows, and the share that must be the reference's own. A server
 #: whose draws are not keyed keeps less than half, however certain its model is.
 CANARY_TOKENS, CANARY_ROWS, CANARY_SHARE = 16, 16, 0.6
@@ -44,7 +46,8 @@ class EngineDrafter:
 
     @property
     def trouble(self) -> str | None:
-        lacks = [f"{engine.url}: {engine.lack}" for engine in self.engines if engine.lack]
+        left = [engine for engine in self.engines if engine.state == "left"]
+        lacks = [f"{engine.url}: {engine.lack}" for engine in left]
         if not lacks:
             return None
         rest = "the others draft" if len(lacks) < len(self.engines) else "this program drafts"
@@ -85,7 +88,7 @@ class EngineDrafter:
         for engine in self.engines:
             if engine.is_tried or (engine.lack is not None and self.clock() < engine.left_until):
                 continue
-            if not asyncio.run(self._prepare(engine, checkpoint)):
+            if not self._prepare(engine, checkpoint):
                 continue
             found = asyncio.run(self._ask({engine: list(range(len(few)))}, few, CANARY_TOKENS))
             if len(found) < len(few):  # it failed meanwhile
@@ -102,7 +105,7 @@ class EngineDrafter:
                     "without assay-vllm, or another model (docs/engines.md)",
                 )
             else:
-                engine.is_tried = True
+                engine.is_tried, engine.failures = True, 0
                 logger.info(
                     "engine %s drafts: %.0f %% of its first tokens were kept",
                     engine.url,
@@ -110,26 +113,28 @@ class EngineDrafter:
                     extra={"event": "engine_drafts"},
                 )
 
-    async def _prepare(self, engine: Engine, checkpoint: Path) -> bool:
-        """Whether it can be tried now."""
-        async with connect() as client:
-            if engine.is_starting:
-                if not await engine.is_ready(client):
-                    return False
-                engine.is_starting = False
-            engine.lack = None
-            try:
-                if engine.is_local:
-                    await engine.load(client, checkpoint)
-            except EngineError as error:
-                self._leave(engine, f"it does not take up the checkpoint: {error}")
-                return False
-        return True
+    def _prepare(self, engine: Engine, checkpoint: Path) -> bool:
+        """Whether it serves the checkpoint. Taking that up may last longer than a window, and goes
+        on beside the next steps."""
+        if engine.preparing is None:
+            engine.preparing = Preparing(engine, checkpoint)
+        preparing = engine.preparing
+        preparing.wait(_PATIENCE_S)
+        if not preparing.is_over:
+            engine.lack = "it takes up the checkpoint"
+            return False
+        engine.preparing = None
+        ready, said = preparing.is_ready and preparing.folder == checkpoint, preparing.said
+        if said is not None:
+            self._leave(engine, f"it does not take up the checkpoint: {said}")
+        elif ready:
+            engine.is_starting, engine.lack = False, None
+        return ready
 
     def _leave(self, engine: Engine, why: str) -> None:
         if engine.lack is None:
             logger.warning("engine %s is left: %s", engine.url, why, extra={"event": "engine_left"})
-        engine.leave(why, self.clock() + RETRY_S)
+        engine.leave(why, self.clock() + min(RETRY_MAX_S, RETRY_S * 2**engine.failures))
 
     async def _ask(
         self, shares: dict[Engine, list[int]], requests: Sequence[Request], ahead: int | None

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +21,9 @@ logger = logging.getLogger("assay")
 
 #: Seconds for a server to stop by itself, and until one that ended is started anew.
 _STOP_S, RESTART_S = 10.0, 60.0
+#: Seconds that a server may take to start, and times in a row that it may fail, until it is started
+#: anew.
+START_S, FAILURES_MAX = 900.0, 4
 #: Seconds to look into the environment that a server is to run in.
 _LOOK_S = 60.0
 #: Seconds between looks whether one serves.
@@ -69,13 +71,18 @@ class EngineCommand:
         hint = "name the Python of an environment that has both with --engine-python"
         try:
             found = subprocess.run(
-                [self.python, "-c", _LOOK], capture_output=True, text=True, timeout=_LOOK_S
+                [self.python, "-c", _LOOK],
+                capture_output=True,
+                text=True,
+                timeout=_LOOK_S,
+                env=dict(self.environment),
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise EngineError(f"no engine can be started with {self.python}: {error}") from None
+        except OSError as error:
+            raise EngineError(f"{self.python} cannot be run ({error.strerror}): {hint}") from None
+        except subprocess.TimeoutExpired:
+            raise EngineError(f"{self.python} does not answer: {hint}") from None
         if found.returncode:
-            said = found.stderr.strip().splitlines()[-1:]
-            raise EngineError(f"no engine can be started with {self.python}: {' '.join(said)}")
+            raise EngineError(f"{self.python} is no Python that can be used: {hint}")
         if lacks := found.stdout.strip():
             raise EngineError(f"{self.python} lacks {lacks}: {hint} (docs/engines.md)")
 
@@ -103,22 +110,37 @@ class EngineProcess:
 
     @property
     def pid(self) -> int | None:
-        """The leader of its process group, while it runs."""
+        """Of its guard, while it runs."""
         process = self._process
         return None if process is None or process.poll() is not None else process.pid
 
+    def look(self) -> None:
+        """Notes that it has ended, where it has."""
+        process = self._process
+        if process is None or process.poll() is None:
+            return
+        self._process = None
+        self._end(process)
+        self._leave(f"it has ended with status {process.returncode}: {self.log} says why")
+        logger.warning(
+            "engine %s is left: %s",
+            self.engine.url,
+            self.engine.lack,
+            extra={"event": "engine_ended"},
+        )
+
     def keep_running(self, checkpoint: Path) -> None:
-        """Starts it with a checkpoint's folder where it does not run, though not too often."""
+        """Starts it with a checkpoint's folder where it does not run, though not too often; one
+        that does not come up, or fails again and again, is ended first."""
+        self.look()
         if self._process is not None:
-            status = self._process.poll()
-            if status is None:
+            too_late = self._clock() > self._started_at + START_S
+            is_stuck = self.engine.is_starting and too_late
+            if not is_stuck and self.engine.failures < FAILURES_MAX:
                 return
-            self._end(self._process)
-            self._process = None
-            self.engine.leave(f"it has ended with status {status}: {self.log} says why")
-            logger.warning(
-                "engine %s %s", self.engine.url, self.engine.lack, extra={"event": "engine_ended"}
-            )
+            self.stop()
+            why = "it did not start" if is_stuck else f"it failed {FAILURES_MAX} times in a row"
+            self._leave(f"{why} and was ended: {self.log} may say why")
         if self._clock() < self._started_at + RESTART_S:
             return
         self._started_at = self._clock()
@@ -126,14 +148,19 @@ class EngineProcess:
         try:
             self._process = self._start(checkpoint, port)
         except OSError as error:
-            self.engine.leave(f"it cannot be started: {error}")
+            self._leave(f"it cannot be started ({error.strerror})")
             return
         self.engine.url = f"http://127.0.0.1:{port}"
         self.engine.leave(f"it is starting ({self.log})")
-        self.engine.is_starting = True
+        self.engine.is_starting, self.engine.failures = True, 0
         logger.info(
             "engine %s is starting: %s", self.engine.url, self.log, extra={"event": "engine_starts"}
         )
+
+    def _leave(self, why: str) -> None:
+        """Until it is started again."""
+        self.engine.is_starting = False
+        self.engine.leave(why, float("inf"))
 
     def wait_until_ready(self, deadline: float) -> None:
         """Until it serves, has ended, or the monotonic clock's deadline has come."""
@@ -164,6 +191,7 @@ class EngineProcess:
             "host": "127.0.0.1",
             "port": str(port),
         }
+        switches = ["--disable-uvicorn-access-log"]  # a line a request: gigabytes a day
         told = {**_ENVIRONMENT, **self._command.environment}
         told["PATH"] = os.pathsep.join([str(python.parent), told.get("PATH", os.defpath)])
         if self._card is None:
@@ -178,7 +206,7 @@ class EngineProcess:
             return subprocess.Popen(
                 [
                     *(sys.executable, process_guard.__file__, str(_STOP_S)),
-                    *(str(python), "-m", _MODULE, *flags, *self._command.flags),
+                    *(str(python), "-m", _MODULE, *flags, *switches, *self._command.flags),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -192,8 +220,7 @@ class EngineProcess:
         process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
             process.wait(2 * _STOP_S)
-        with suppress(ProcessLookupError):  # its group: nothing is left of it as a rule
-            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()  # the guard, as a rule gone; Linux asks its server to stop
         process.wait()
 
 

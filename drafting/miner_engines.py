@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from assay.drafting.engine import Engine, EngineError, read_engine
 from assay.drafting.engine_drafter import CANARY_ROWS, EngineDrafter
-from assay.drafting.engine_process import EngineCommand, EngineProcess, start_engines
+from assay.drafting.engine_process import START_S, EngineCommand, EngineProcess, start_engines
 from assay.inference import (
     Checkpoint,
     DraftCount,
@@ -21,8 +21,6 @@ from assay.inference.generate import Horizon
 from assay.protocol import Domain, Rollout, hash_fields
 from assay.verification import Projection
 
-#: Seconds that a server may take to start, where somebody waits for it.
-_START_S = 900.0
 #: In place of addresses: servers of this machine, which the miner starts.
 AUTO = "auto"
 
@@ -87,13 +85,18 @@ class MinerEngines:
 
     def wait_until_started(self, checkpoint: Checkpoint) -> None:
         """Until the servers of this program's own serve, or have ended; for so long at most."""
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + START_S
         for process in self._own:
             process.keep_running(checkpoint.folder)
             process.wait_until_ready(deadline)
 
+    def look(self) -> None:
+        """Notes which servers of this program's own have ended."""
+        for process in self._own:
+            process.look()
+
     def list_pids(self) -> list[int]:
-        """Process groups of the servers of this program's own that run."""
+        """The guards of the servers of this program's own that run."""
         return [process.pid for process in self._own if process.pid is not None]
 
     def stop(self) -> None:

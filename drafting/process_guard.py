@@ -3,10 +3,12 @@ the program that started this ends, even by `kill -9`.
 
     python process_guard.py SECONDS COMMAND...
 
-It needs the standard library alone, leads a process group in which the command and its children
-are, and ends with the command's exit status.
+It needs the standard library alone. The command leads a process group, which is ended however the
+command ends; where this program is killed itself, Linux asks the command to stop. It ends with the
+command's exit status.
 """
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -14,13 +16,23 @@ import sys
 import threading
 from contextlib import suppress
 
+#: Linux's prctl: the signal that a process gets when its parent ends.
+_PR_SET_PDEATHSIG = 1
+
 
 def main() -> int:
     """Waits for either end. SECONDS: that the command may take once it was asked to stop."""
     grace, command = float(sys.argv[1]), sys.argv[2:]
-    for number in (signal.SIGINT, signal.SIGTERM):  # these are the command's; it ends by its input
+    for number in (signal.SIGINT, signal.SIGTERM):  # it ends by its input
         signal.signal(number, lambda *_: None)
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    libc = ctypes.CDLL(None)
+    tell = getattr(libc, "prctl", None)
+
+    def prepare() -> None:
+        if tell is not None:
+            tell(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=prepare)
     is_over = threading.Event()
 
     def wait_for_input() -> None:
@@ -35,14 +47,17 @@ def main() -> int:
     for wait in (wait_for_input, wait_for_child):
         threading.Thread(target=wait, daemon=True).start()
     is_over.wait()
-    status = child.poll()
-    if status is not None:
-        return status
-    os.killpg(0, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        child.wait(grace)
-    os.killpg(0, signal.SIGKILL)  # whatever is left of the group, and this program
-    return 1
+    if child.poll() is None:
+        _signal(child.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(grace)
+    _signal(child.pid, signal.SIGKILL)  # whatever is left of the group
+    return child.wait()
+
+
+def _signal(group: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)
 
 
 if __name__ == "__main__":

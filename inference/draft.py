@@ -29,6 +29,12 @@ class Rules:
     end_tokens: tuple[int, ...]
     max_tokens: int
 
+    def cut(self, tokens: Sequence[int]) -> tuple[int, ...]:
+        """A draft up to its first end token: a drafter may have gone on behind it."""
+        kept = tuple(tokens[: self.max_tokens])
+        ends = (place for place, token in enumerate(kept) if token in self.end_tokens)
+        return kept[: next(ends, len(kept)) + 1]
+
     def is_finished(self, tokens: Sequence[int]) -> bool:
         """Whether a completion has ended."""
         return len(tokens) == self.max_tokens or (bool(tokens) and tokens[-1] in self.end_tokens)
@@ -171,7 +177,8 @@ def _extend(row: list[int], end: int, tokens: Sequence[int], last: frozenset[int
 
 
 class _RoomyLayer(DynamicLayer):
-    """Keys and values of a layer in memory that is taken once: they grow, and nothing is copied.
+    """Keys and values of a layer that seldom move as they grow: memory for twice as many is taken
+    whenever it is full.
 
     Args:
         room: tokens of a row, at most.
@@ -180,7 +187,7 @@ class _RoomyLayer(DynamicLayer):
     def __init__(self, room: int) -> None:
         super().__init__()
         self._room = room
-        self._whole: tuple[Tensor, Tensor] | None = None  # [N, heads, room, D] each
+        self._whole: tuple[Tensor, Tensor] | None = None  # [N, heads, so many, D] each
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
@@ -188,8 +195,13 @@ class _RoomyLayer(DynamicLayer):
         """See `DynamicLayer.update`."""
         if self._whole is None:
             self.lazy_initialization(key_states, value_states)
-            self._take(key_states[:, :, :0], value_states[:, :, :0])
-        return self._append(self.get_seq_length(), key_states, value_states)
+            return self._take(key_states, value_states)
+        begin = self.get_seq_length()
+        if begin + key_states.shape[2] > self._whole[0].shape[2]:
+            assert self.keys is not None
+            assert self.values is not None
+            self._take(self.keys, self.values)
+        return self._append(begin, key_states, value_states)
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """See `DynamicLayer.batch_select_indices`."""
@@ -197,14 +209,15 @@ class _RoomyLayer(DynamicLayer):
         assert self.values is not None
         self._take(self.keys[indices], self.values[indices])
 
-    def _take(self, keys: Tensor, values: Tensor) -> None:
-        """Memory for so many rows, with what is kept of them."""
-        rows, heads, _, width = keys.shape
+    def _take(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Memory for so many rows and twice their tokens, with what is kept of them."""
+        rows, heads, length, width = keys.shape
+        taken = min(self._room, 2 * length)
         self._whole = (
-            keys.new_empty(rows, heads, self._room, width),
-            values.new_empty(rows, heads, self._room, values.shape[-1]),
+            keys.new_empty(rows, heads, taken, width),
+            values.new_empty(rows, heads, taken, values.shape[-1]),
         )
-        self._append(0, keys, values)
+        return self._append(0, keys, values)
 
     def _append(self, begin: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         assert self._whole is not None

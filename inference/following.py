@@ -17,10 +17,13 @@ from torch import Tensor
 
 from assay.inference.draws.sampler import make_keys
 from assay.inference.packing import KeptKeys, make_kept_packing
-from assay.inference.placing.memory_plan import MemoryPlan
+from assay.inference.placing.devices import free_memory, get_free_memory, is_out_of_memory
+from assay.inference.placing.memory_plan import MemoryPlan, measure_shape
 from assay.inference.reference import Reference, Rows, SketchBuilder
 from assay.verification import Projection
 
+#: Of a key or value: the reference keeps them in fp32.
+_FLOAT_BYTES = 4
 #: Units of 2^-20 logits. A lead up to it may be lost in another pass: what honest passes
 #: differ by more rarely than once in 10^10 tokens, `margin_cap` of the parameters (section 0).
 NEAR = 210
@@ -81,7 +84,9 @@ class Follower:
         projection: of the window's sketches.
         max_tokens: of a completion.
         near: see `NEAR`.
-        kept_max: sequences whose keys are kept. Others are read anew when their turn comes.
+        kept_max: sequences whose keys are kept, at most; fewer where a half of the free memory has
+            not room for so many, and from when memory lacks. Others are read anew when their turn
+            comes.
 
     Raises (`follow`):
         DeviceError: memory does not suffice for one of them alone.
@@ -100,10 +105,20 @@ class Follower:
         self._project = SketchBuilder(projection, reference.model.device)
         self._max_tokens = max_tokens
         self._near = near
-        self._kept_max = kept_max
+        self.kept_max = self._fit(kept_max)
         self._keeping: dict[FollowedRow, None] = {}  # oldest first
         self._prompt: tuple[tuple[int, ...], KeptKeys] | None = None
         self.count = FollowCount()
+
+    def _fit(self, wanted: int) -> int:
+        """Sequences that there is room for, prompts as long as completions."""
+        model = self._reference.model
+        free = get_free_memory(str(model.device))
+        if free is None:
+            return wanted
+        shape = measure_shape(model.config, 0)
+        each = _FLOAT_BYTES * shape.cached * 2 * self._max_tokens
+        return max(1, min(wanted, free // 2 // each))
 
     def follow(self, rows: Sequence[FollowedRow]) -> int:
         """Measures the tokens that were not, and cuts each row at the first that is not the
@@ -114,8 +129,17 @@ class Follower:
         cut = 0
 
         def read_some(plan: MemoryPlan) -> list[_NewTokens]:
-            with torch.inference_mode():
-                return self._read(self._choose(waiting, plan.tokens), plan)
+            while True:
+                try:
+                    with torch.inference_mode():
+                        return self._read(self._choose(waiting, plan.tokens), plan)
+                except (RuntimeError, MemoryError) as error:
+                    if len(self._keeping) < 2 or not is_out_of_memory(error):
+                        raise  # with one row alone it is for the plan to be smaller
+                    self.kept_max = len(self._keeping) // 2
+                for row in list(self._keeping):
+                    self.forget(row)
+                free_memory(str(self._reference.model.device))
 
         while waiting:
             found = self._reference.budget.run(read_some, what, longest)
@@ -133,7 +157,7 @@ class Follower:
     def _choose(self, waiting: Sequence[FollowedRow], tokens: int) -> list[FollowedRow]:
         """The first of them that go through the model together."""
         batch: list[FollowedRow] = []
-        for row in waiting[: self._kept_max]:
+        for row in waiting[: self.kept_max]:
             self._open(row)
             tokens -= row.unread
             if batch and tokens < 0:
@@ -146,7 +170,7 @@ class Follower:
         if row.kept is not None:
             self._keeping[row] = self._keeping.pop(row)
             return
-        while len(self._keeping) >= self._kept_max:
+        while len(self._keeping) >= self.kept_max:
             self.forget(next(iter(self._keeping)))
         row.kept = self._read_prompt(row.prompt).fork(len(row.prompt) + self._max_tokens)
         self._keeping[row] = None

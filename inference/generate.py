@@ -126,8 +126,9 @@ def generate_groups(
         with count.time_drafting():
             drafts = drafter.draft(list(unfinished.values()))
         for ((g, r), request), tokens in zip(unfinished.items(), drafts, strict=True):
-            count.drafted += len(tokens) - len(request.tokens)
-            pending[g][r] = Request(request.prompt, request.seed, tokens)
+            kept = rules.cut(tokens)
+            count.drafted += len(kept) - len(request.tokens)
+            pending[g][r] = Request(request.prompt, request.seed, kept)
         with count.time_reading():
             for g in list(pending):
                 made = reader.read(requests[g], pending[g])
@@ -215,7 +216,7 @@ def follow_groups(
     horizon = horizon or Horizon()
     groups = [[FollowedRow(q.prompt, seed) for seed in q.seeds] for q in requests]
     follower = Follower(reference, projection, rules.max_tokens, near, kept_max=flying)
-    _fly(groups, drafter, follower, rules, count, horizon, max(1, flying // 2))
+    _fly(groups, drafter, follower, rules, count, horizon, max(1, follower.kept_max // 2))
     found = follower.count
     count.read += found.read + found.settling
     count.settling += found.settling
@@ -254,8 +255,9 @@ def _fly(
                 unread = _follow(drafted, follower, rules, count, horizon)
             waiting.extendleft(reversed(unread))
             for row, tokens in zip(unfinished, drafting.result(), strict=True):
-                count.drafted += len(tokens) - len(row.tokens)
-                row.tokens = list(tokens)
+                kept = rules.cut(tokens)
+                count.drafted += len(kept) - len(row.tokens)
+                row.tokens = list(kept)
             drafted = rows
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ssl import SSLContext
 from typing import Any
@@ -86,13 +87,19 @@ async def read_body(response: httpx.Response, most: int, too_long: Exception) ->
     return bytes(body)
 
 
+@cache
+def _make_context() -> SSLContext:
+    """One for all: reading the certificates takes longer than a request."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class BoundedTransport(httpx.AsyncHTTPTransport):
     """httpx's own over HTTP/1.1; asks no proxy, and has a peer that sends more than
     `reading_at_most` be a `httpx.RemoteProtocolError`."""
 
     def __init__(self, limits: httpx.Limits | None = None) -> None:
         limits = limits or httpx.Limits(max_connections=100, max_keepalive_connections=20)
-        context = httpx.create_ssl_context(trust_env=False)
+        context = _make_context()
         super().__init__(verify=context, trust_env=False, limits=limits)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=context,

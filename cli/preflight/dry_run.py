@@ -100,6 +100,7 @@ def dry_run(
     shown: ObjectStore | None = None,
     public: Callable[[], ObjectStore | None] = lambda: None,
     timer: Callable[[], float] = perf_counter,
+    are_engines_busy: bool = False,
 ) -> DryRun:
     """Looks at everything that mining needs.
 
@@ -110,6 +111,7 @@ def dry_run(
         shown: the store as validators reach it; None: as the miner does.
         public: the store as strangers do who have named none.
         timer: seconds that go on.
+        are_engines_busy: a running miner has them, so that `outside` is without.
     """
     chain, config = outside.chain, config.fit(parameters)
     around = PreflightInputs(
@@ -136,7 +138,11 @@ def dry_run(
         outside.engines.wait_until_started(checkpoint)
     speed = measure_speed(outside, hotkey, parameters, config, checkpoint, timer)
     checks.append(_check_speed(speed, parameters))
-    checks.append(_check_drafting(speed.drafting, outside.engines, config, parameters))
+    if are_engines_busy:
+        detail = "the running miner of this folder has its engines: nothing was asked of them"
+        checks.append(PreflightCheck("drafting", CheckState.OK, detail))
+    else:
+        checks.append(_check_drafting(speed.drafting, outside.engines, config, parameters))
     try:
         earning = estimate_earning(chain, hotkey, parameters, speed.committed)
     except OperatorError as error:

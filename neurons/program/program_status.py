@@ -236,8 +236,10 @@ def describe_drafting(count: "DraftCount", seconds: float, ahead: int | None) ->
 
 def describe_engines(engines: "MinerEngines | None") -> list[EngineStatus]:
     """A miner's, where it has some."""
-    found = [] if engines is None else engines.engines
-    return [EngineStatus(url=e.url, state=e.state, lack=e.lack) for e in found]
+    if engines is None:
+        return []
+    engines.look()
+    return [EngineStatus(url=e.url, state=e.state, lack=e.lack) for e in engines.engines]
 
 
 def describe_self(state: str, started_at: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from assay.inference import Request, load_checkpoint
 from assay.protocol.errors import OperatorError
 
 ORDERS = ("/pause", "/collective_rpc", "/reset_prefix_cache", "/resume")
-KINDS = ("keyed", "unkeyed", "silent", "nonsense", "endless", "failing")
+KINDS = ("keyed", "unkeyed", "silent", "nonsense", "endless", "failing", "unending")
 
 
 class _Server(ThreadingHTTPServer):
@@ -36,7 +37,7 @@ class EngineServer:
 
     def __init__(self, drafter, kind="keyed", port=0, load=None):
         self.kind, self.asked, self.drafter = kind, 0, drafter
-        self.load, self.orders, self.is_paused = load, [], False
+        self.load, self.orders, self.is_paused, self.pause_s = load, [], False, 0.0
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", port), self._make_handler())
         self.port = self._server.server_address[1]
@@ -63,6 +64,8 @@ class EngineServer:
         request = Request(tuple(rest[0]), seed, tuple(rest[1]))
         with self._lock, torch.inference_mode():
             self.asked += 1
+            if self.kind == "unending":  # it heeds no end token
+                self.drafter.rules = replace(self.drafter.rules, end_tokens=())
             (row,) = self.drafter.draft([request], ahead)
         return list(row[at:])
 
@@ -87,6 +90,8 @@ class EngineServer:
             return 404
         self.orders.append(name)
         self.is_paused = name != "/resume" and (self.is_paused or name == "/pause")
+        if name == "/pause" and self.pause_s:
+            time.sleep(self.pause_s)
         if name == "/collective_rpc":
             if asked["method"] != "reload_weights" or not self.is_paused:
                 return 400
@@ -110,7 +115,7 @@ class EngineServer:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"null")
                 status, answer = 200, {}
                 if self.path not in ("/v1/completions", "/generate"):
-                    status = server.obey(self.path, asked)
+                    status, answer = server.obey(self.path, asked), {"success": True}
                 elif server.kind == "silent":
                     time.sleep(3_600)
                 elif server.kind == "failing":

@@ -113,6 +113,40 @@ def test_a_server_ends_with_a_program_that_is_killed(tmp_path):
     started.stdout.close()
 
 
+CHILD = (
+    "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; "
+    "time.sleep(600)']); print(p.pid, flush=True); "
+)
+
+
+@pytest.mark.parametrize("end", ["raise SystemExit(7)", "import os; os.kill(os.getpid(), 9)"])
+def test_what_a_command_has_started_ends_with_it(end):
+    with subprocess.Popen(
+        [sys.executable, process_guard.__file__, "5", sys.executable, "-c", CHILD + end],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as held:
+        child = int(held.stdout.readline())
+        assert held.wait(_PATIENCE_S) == (7 if "7" in end else -9 & 0xFF)
+        wait_until(lambda: not is_alive(child))
+
+
+def test_a_server_is_asked_to_stop_when_its_guard_is_killed():
+    with subprocess.Popen(
+        [
+            *(sys.executable, process_guard.__file__, "5", sys.executable),
+            *("-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as held:
+        server = int(held.stdout.readline())
+        held.kill()
+        wait_until(lambda: not is_alive(server))
+
+
 def test_a_command_that_ends_ends_its_guard_with_its_status():
     with subprocess.Popen(
         [sys.executable, process_guard.__file__, "5", sys.executable, "-c", "raise SystemExit(7)"],
@@ -126,7 +160,8 @@ def test_a_command_that_ends_ends_its_guard_with_its_status():
     ("python", "said"),
     [
         (Path(sys.executable), "lacks vllm and assay-vllm: name the Python of an environment"),
-        (Path("no/such/python"), "no engine can be started with no/such/python: "),
+        (Path("no/such/python"), "no/such/python cannot be run .No such file or directory.: name"),
+        (Path("/bin/ls"), "/bin/ls is no Python that can be used: name"),
     ],
 )
 def test_an_environment_that_cannot_serve_is_said_at_once(python, said, tmp_path):

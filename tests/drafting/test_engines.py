@@ -10,6 +10,7 @@ from assay.drafting.engine import EngineError, read_engine
 from assay.inference import DraftCount, generate_groups
 from tests.drafting.engine_server import ORDERS, EngineServer, load_drafter
 from tests.inference.conftest import checkpoint, projection, requests  # noqa: F401 - fixtures
+from tests.inference.workers.pooled import wait_until
 
 TEMPERATURE = 1_024
 
@@ -65,6 +66,43 @@ def test_an_engine_drafts_and_the_reference_corrects_it(
         asked = server.asked  # a canary is once a checkpoint
         generate(mining, checkpoint, requests[:1], projection)
         assert server.asked - asked < asked
+
+
+def test_what_a_server_draws_behind_an_end_is_nobodys(
+    checkpoint, requests, projection, expected, rough_drafter
+):
+    drafter = checkpoint.get_drafter(TEMPERATURE)
+    with EngineServer(drafter, "unending") as server:
+        mining = open_all(server)
+        assert generate(mining, checkpoint, requests, projection)[0] == expected
+        assert mining.engines[0].state == "drafting"
+    drafter.rules = checkpoint.get_rules(TEMPERATURE)
+
+
+def test_a_server_that_takes_long_over_a_checkpoint_keeps_no_window(
+    checkpoint, requests, projection, expected, rough_drafter, monkeypatch
+):
+    monkeypatch.setattr(engine_drafter, "_PATIENCE_S", 0.05)
+    with EngineServer(rough_drafter, load=load_drafter) as server:
+        server.pause_s = 2.0
+        mining = open_all(server)
+        assert generate(mining, checkpoint, requests, projection)[0] == expected
+        assert (mining.engines[0].state, mining.trouble) == ("starting", None)
+        wait_until(lambda: server.orders[-1:] == ["/resume"])
+        assert generate(mining, checkpoint, requests, projection)[0] == expected
+        assert mining.engines[0].state == "drafting"
+
+
+def test_a_server_whose_pause_is_not_answered_is_resumed(
+    checkpoint, requests, projection, expected, rough_drafter, monkeypatch
+):
+    monkeypatch.setattr(engine, "_ORDER_S", 0.5)
+    with EngineServer(rough_drafter, load=load_drafter) as server:
+        server.pause_s = 1.0
+        mining = open_all(server)
+        assert generate(mining, checkpoint, requests, projection)[0] == expected
+        wait_until(lambda: "/resume" in server.orders)
+        assert "it does not take up the checkpoint: it does not answer in time" in mining.trouble
 
 
 def test_a_server_without_the_processor_is_left_with_a_sentence(
@@ -133,10 +171,21 @@ def test_an_engine_that_died_is_taken_up_again(
         assert again.asked > 0
 
 
-@pytest.mark.parametrize("text", ["", "localhost:8000", "ftp://here", "http://", "http://a?b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "localhost:8000", "ftp://here", "http://", "http://a?b", "nonsense"),
+        *("http://127.0.0.1:99999", "http://127.0.0.1:abc", "http://[abc", "http://a:0"),
+    ],
+)
 def test_what_is_no_engine_is_said_so(text):
     with pytest.raises(EngineError, match="write http://host:port"):
         read_engine(text)
+
+
+def test_an_engine_s_address_holds_no_secret():
+    with pytest.raises(EngineError, match="takes no user and no password"):
+        read_engine("http://me:secret@127.0.0.1:8000")
 
 
 def test_an_engine_s_name():

@@ -75,7 +75,8 @@ def test_a_real_server_drafts_takes_up_a_checkpoint_and_is_killed(second, tmp_pa
         pid = mining.list_pids()[0]
         assert mine(mining, second) > KEPT
         assert (server.state, mining.list_pids()) == ("drafting", [pid])
-        os.killpg(pid, signal.SIGKILL)
+        (process,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.killpg(int(process), signal.SIGKILL)
         mine(mining, second)
         assert server.state in ("left", "starting")
         wait_until(lambda: mine(mining, second) > KEPT and server.state == "drafting", _START_S)

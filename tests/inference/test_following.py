@@ -2,6 +2,7 @@
 
 from functools import partial
 from itertools import chain
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from assay.inference import DraftCount, follow_groups, generate_groups
 from assay.inference.following import NEAR
 from assay.inference.generate import AHEAD_MAX, AHEAD_MIN, Horizon
+from assay.inference.packing import KeptKeys
 from assay.inference.placing.memory_plan import MemoryBudget, MemoryPlan
 
 
@@ -142,3 +144,27 @@ def test_the_horizon_follows_the_share_that_is_kept():
     for _ in range(400):
         horizon.note(100, 900)
     assert horizon.ahead == AHEAD_MIN
+
+
+def test_kept_keys_are_given_back_where_memory_lacks(
+    checkpoint, requests, projection, rough, monkeypatch
+):
+    """There is room for five sequences' keys; more of them lack memory, and are read anew."""
+    living, honest = WeakSet(), KeptKeys.fork
+
+    def fork(kept, capacity):
+        if len(living) >= 5:
+            raise torch.OutOfMemoryError("no room for more keys")
+        made = honest(kept, capacity)
+        living.add(made)
+        return made
+
+    monkeypatch.setattr(KeptKeys, "fork", fork)
+    whole, _ = make(checkpoint)
+    stretched, count = make(checkpoint, rough, how=follow_groups)
+    plan = checkpoint.get_reference(1_024).budget.plan
+    assert list_ids(stretched(requests, projection=projection)) == list_ids(
+        whole(requests, projection=projection)
+    )
+    assert checkpoint.get_reference(1_024).budget.plan == plan  # passes are as large as before
+    assert count.read > count.submitted

@@ -122,3 +122,16 @@ def test_the_drafter_goes_on_from_where_it_is_told(checkpoint, requests, honest)
     for kept in (0, 1, len(row) - 1):
         (again,) = drafter.draft([Request(request.prompt, request.seeds[0], tuple(row[:kept]))])
         assert list(again) == row
+
+
+@pytest.mark.parametrize("ahead", [None, 7])
+def test_what_is_drawn_between_two_looks_is_nobodys_behind_an_end(checkpoint, requests, ahead):
+    """A card draws several tokens before anybody looks; here by the same code on the processor."""
+    rules, drawable = checkpoint.get_rules(1_024), checkpoint.tokenizer.drawable
+    asked = [Request(request.prompt, seed) for request in requests for seed in request.seeds]
+    each, seldom = (
+        OwnDrafter(checkpoint.model, drawable, rules, burst=burst).draft(asked, ahead)
+        for burst in (1, 5)
+    )
+    assert each == seldom
+    assert len({len(row) % 5 for row in each}) > 1 or ahead is not None
