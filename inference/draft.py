@@ -15,7 +15,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from assay.inference.draws.sampler import KeyedSampler, make_keys
-from assay.inference.placing.devices import DeviceError, explain_lack, free_memory, require_lack
+from assay.inference.placing.devices import MemoryLackError, explain_lack, free_memory, require_lack
 
 #: Steps that a card takes before anybody looks at what it drew: a look waits for the card. Tuning.
 _BURST = 8
@@ -97,7 +97,7 @@ class OwnDrafter:
         """See `Drafter`.
 
         Raises:
-            DeviceError: memory does not suffice for one of them alone.
+            MemoryLackError: memory does not suffice for one of them alone.
         """
         most = self.rules.max_tokens
         drafted = [list(request.tokens) for request in requests]
@@ -132,7 +132,7 @@ class OwnDrafter:
             said = require_lack(error, device)
             if len(requests) == 1:
                 what = f"a completion of up to {longest} tokens, one row at a time"
-                raise DeviceError(explain_lack(what, device, said)) from None
+                raise MemoryLackError(explain_lack(what, device, said)) from None
         else:
             return True
         free_memory(device)

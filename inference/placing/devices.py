@@ -144,6 +144,10 @@ def explain_lack(what: str, device: str, said: str) -> str:
     )
 
 
+class MemoryLackError(DeviceError):
+    """A device works and has not enough memory free: later it may."""
+
+
 def find_failure(error: BaseException) -> str | None:
     """What a card says where it has failed and no call of it works any more; None: it has not."""
     said = str(error).partition("\n")[0]

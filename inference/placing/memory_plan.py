@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from assay.inference.placing.devices import (
     CPU,
-    DeviceError,
+    MemoryLackError,
     explain_lack,
     free_memory,
     get_free_memory,
@@ -138,7 +138,8 @@ class MemoryBudget:
                 not take less memory.
 
         Raises:
-            DeviceError: memory does not suffice for one row, or the device has failed.
+            MemoryLackError: memory does not suffice for one row. DeviceError: the device has
+                failed.
         """
         plan: MemoryPlan | None = self.plan
         least, said = MemoryPlan(longest, self._vocabulary), ""
@@ -154,7 +155,7 @@ class MemoryBudget:
             free_memory(self._device)
             plan = plan.halve(least)
         what = f"{what}, by {self._model}, one row at a time"
-        raise DeviceError(explain_lack(what, self._device, said))
+        raise MemoryLackError(explain_lack(what, self._device, said))
 
     def build(self, make: Callable[[], _T], what: str) -> _T:
         """What no plan makes smaller. Where memory lacks it is tried once more, with what an
@@ -170,7 +171,7 @@ class MemoryBudget:
             except (RuntimeError, MemoryError) as error:
                 said = require_lack(error, self._device)
             free_memory(self._device)
-        raise DeviceError(explain_lack(f"{what} of {self._model}", self._device, said))
+        raise MemoryLackError(explain_lack(f"{what} of {self._model}", self._device, said))
 
     def _note(self, plan: MemoryPlan, what: str, said: str) -> None:
         self.plan = plan

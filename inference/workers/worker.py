@@ -19,7 +19,7 @@ from assay.cage.child import clean, serve
 from assay.inference.checkpoint import Checkpoint, load_checkpoint
 from assay.inference.folder import CheckpointError, UnusableCheckpointError
 from assay.inference.implementations import ImplementationError
-from assay.inference.placing.devices import DeviceError
+from assay.inference.placing.devices import DeviceError, MemoryLackError
 from assay.inference.placing.placement import Placement, make_placement
 from assay.inference.workers.worker_messages import (
     ModelRequest,
@@ -54,6 +54,8 @@ class Worker:
         fault, detail = WorkerFault.BROKEN, ""
         try:
             return encode_reply(self._answer(request, began))
+        except MemoryLackError as error:
+            fault, detail = WorkerFault.MEMORY, str(error)
         except DeviceError as error:
             fault, detail = WorkerFault.DEVICE, str(error)
         except UnusableCheckpointError as error:
@@ -74,6 +76,8 @@ class Worker:
             return WorkerReply(said=self._start(request.settings))
         assert request.model is not None
         checkpoint = self._open(request.model)
+        if request.model.appeal:
+            checkpoint.get_appeal(request.model.temperature)  # its weights come from disk, too
         measured: list[Measurement] = []
         if request.task is WorkerTask.MEASURE:
             assert request.prefill is not None

@@ -168,6 +168,7 @@ class WorkerPool:
 
         Raises:
             BrokenForwardError: it broke, or cost as many workers as it may.
+            WorkerError: no worker has what it takes at present.
         """
         request = encode_measure(model, prefill)
         try:
@@ -226,7 +227,7 @@ class WorkerPool:
             return CheckpointError(detail)
         seat.cage.renew()  # what holds the memory, or a device that is gone, is the process
         seat.note_lost(f"{fault}: {detail}")
-        return BrokenForwardError(f"{seat.name}: {fault}: {detail}")
+        return WorkerError(f"{seat.name}: {detail}")  # our own lack: the request is tried later
 
     def _take(self, digest: bytes, failed: Sequence[WorkerSeat]) -> WorkerSeat:
         """A free worker, held now: best one that has the checkpoint, at worst one that has failed

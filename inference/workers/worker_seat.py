@@ -25,6 +25,8 @@ from assay.inference.workers.worker_messages import (
 
 logger = logging.getLogger("assay")
 
+#: Tokens of a pass whose pace is noted, at least.
+_NOTED_TOKENS = 1_024
 #: Processor seconds of a request: its deadline on the wall bounds it. A child counts them in ms.
 _PROCESSOR_S = 4e6
 
@@ -39,7 +41,8 @@ class Patience:
         load_s, load_bytes_s: until a checkpoint is loaded: at least, and bytes of its files a
             second besides.
         pass_s: that a forward pass may take at least.
-        tokens_s: that a worker is expected to do a second before any is measured.
+        tokens_s, appeal_tokens_s: that a worker is expected to do a second before any is measured;
+            in an appeal, which may be heard on a processor.
         slower: how many times as slow as the slowest so far a pass may be.
     """
 
@@ -48,17 +51,19 @@ class Patience:
     load_bytes_s: float = 20e6
     pass_s: float = 60.0
     tokens_s: float = 20.0
+    appeal_tokens_s: float = 5.0
     slower: float = 10.0
 
 
 @dataclass(slots=True)
 class Pace:
-    """Tokens a second of the slowest pass so far, of all workers."""
+    """Tokens a second of the slowest pass so far, of all workers. Short passes say nothing: most of
+    their time is not their tokens'."""
 
     slowest: float | None = None
 
     def note(self, tokens: int, seconds: float) -> None:
-        if seconds > 0:
+        if seconds > 0 and tokens >= _NOTED_TOKENS:
             found = tokens / seconds
             self.slowest = found if self.slowest is None else min(self.slowest, found)
 
@@ -84,6 +89,7 @@ class WorkerSeat:
     pace: Pace
     is_ready: bool = False
     loaded: list[bytes] = field(default_factory=list)  # digests, as it keeps them
+    heard: set[bytes] = field(default_factory=set)  # of these, whose appeals it can hear
     is_held: bool = False
     is_lost: bool = False
     lost: int = 0
@@ -133,26 +139,27 @@ class WorkerSeat:
         seconds = self.patience.load_s + size / self.patience.load_bytes_s
         answer = self._ask_or_lose(encode_load(model), HEADER_BYTES_MAX, seconds)
         if isinstance(answer, WorkerReply) and answer.fault is None:
-            self._note_loaded(model.digest)
+            self._note_loaded(model)
         return answer
 
     def measure(self, model: ModelRequest, prefill: Prefill, request: bytes) -> WorkerReply | str:
         """Has it run a pass, of a request that is encoded already."""
-        if model.digest not in self.loaded:
+        if model.digest not in (self.heard if model.appeal else self.loaded):
             loaded = self.load(model)
             if isinstance(loaded, str) or loaded.fault is not None:
                 return loaded
-        seconds = self._compute_pass_s(prefill.tokens)
+        seconds = self._compute_pass_s(prefill.tokens, model.appeal)
         answer = self._ask_or_lose(request, compute_reply_max(prefill), seconds)
         if isinstance(answer, WorkerReply) and answer.fault is None:
-            self.pace.note(prefill.tokens, answer.seconds)
-            self._note_loaded(model.digest)
+            if not model.appeal:
+                self.pace.note(prefill.tokens, answer.seconds)
+            self._note_loaded(model)
         return answer
 
-    def _compute_pass_s(self, tokens: int) -> float:
+    def _compute_pass_s(self, tokens: int, appeal: bool) -> float:
         patience, slowest = self.patience, self.pace.slowest
         pace = patience.tokens_s if slowest is None else slowest / patience.slower
-        return patience.pass_s + tokens / pace
+        return patience.pass_s + tokens / (patience.appeal_tokens_s if appeal else pace)
 
     def _greet(self) -> Exception | None:
         """Why it cannot be used; None: it can."""
@@ -187,11 +194,13 @@ class WorkerSeat:
         reply = self.cage.ask(request, most, Budget(_PROCESSOR_S), seconds, tries=1)
         return reply.cause if isinstance(reply, Lost) else decode_reply(reply)
 
-    def _note_loaded(self, digest: bytes) -> None:
+    def _note_loaded(self, model: ModelRequest) -> None:
         """As the worker keeps them."""
-        others = [other for other in self.loaded if other != digest]
-        self.loaded = [*others, digest][-KEPT:]
+        others = [other for other in self.loaded if other != model.digest]
+        self.loaded = [*others, model.digest][-KEPT:]
+        self.heard = (self.heard | {model.digest} if model.appeal else self.heard) & {*self.loaded}
 
     def _forget(self) -> None:
         self.is_ready = False
         self.loaded.clear()
+        self.heard.clear()

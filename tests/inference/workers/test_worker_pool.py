@@ -14,6 +14,7 @@ import pytest
 from assay.cage import WorkerError
 from assay.inference import CheckpointError, DeviceError, load_checkpoint
 from assay.inference.workers.worker_pool import BrokenForwardError, WorkerSettings, open_workers
+from assay.inference.workers.worker_seat import Pace, WorkerSeat
 from assay.training import GENESIS
 from tests.inference.workers.faulty_worker import list_faults, open_faulty, put_faults
 from tests.inference.workers.pooled import (
@@ -42,6 +43,26 @@ def test_an_appeal_is_the_plain_reference(pool, checkpoint, prefills):
     pooled = pool.load(GENESIS, checkpoint.digest)
     found = pooled.get_appeal(1_024).measure(*prefills[0])
     assert as_bytes(found) == as_bytes(checkpoint.get_appeal(1_024).measure(*prefills[0]))
+
+
+def test_an_appeal_s_weights_are_loaded_before_it_is_waited_for(
+    checkpoint, prefills, monkeypatch
+):
+    """Under `split3` they come from disk when the first rejection is heard: by the deadline of
+    loading, not of a pass."""
+    loads, honest = [], WorkerSeat.load
+
+    def load(seat, model):
+        loads.append(model.appeal)
+        return honest(seat, model)
+
+    monkeypatch.setattr(WorkerSeat, "load", load)
+    with open_workers([WorkerSettings(implementation="split3")]) as pool:
+        loaded = pool.load(GENESIS, checkpoint.digest)
+        for _ in range(2):
+            loaded.get_appeal(1_024).measure(*prefills[0])
+        loaded.get_forward(1_024).measure(*prefills[0])
+    assert loads == [False, True]
 
 
 def test_no_tensor_is_loaded_here(pool, checkpoint):
@@ -98,14 +119,20 @@ def test_lost_within_a_request(tmp_path, checkpoint, prefills, kind):
 
 
 @pytest.mark.parametrize(
-    "kind",
-    ["broken", *(pytest.param(k, marks=pytest.mark.nightly) for k in ("die before", "memory"))],
+    ("kind", "error"),
+    [
+        ("broken", BrokenForwardError),
+        pytest.param("die before", BrokenForwardError, marks=pytest.mark.nightly),
+        ("memory", WorkerError),  # our own lack, and no fault of the file's
+    ],
 )
-def test_a_request_that_breaks_whoever_has_it_stops_no_other(tmp_path, checkpoint, prefills, kind):
+def test_a_request_that_breaks_whoever_has_it_stops_no_other(
+    tmp_path, checkpoint, prefills, kind, error
+):
     with open_faulty(tmp_path) as pool:
         forward = pool.load(GENESIS, checkpoint.digest).get_forward(1_024)
         put_faults(tmp_path, kind, kind, kind)
-        with pytest.raises(BrokenForwardError):
+        with pytest.raises(error):
             forward.measure(*prefills[0])
         for path in tmp_path.glob("[0-9]*"):  # what raises costs no second worker
             path.unlink()
@@ -186,3 +213,13 @@ def test_workers_end_with_their_parent():
         assert all(map(is_alive, pids))
         parent.kill()
     wait_until(lambda: not any(map(is_alive, pids)))
+
+
+def test_a_short_pass_says_nothing_of_the_pace():
+    """Most of its time is not its tokens'."""
+    pace = Pace()
+    pace.note(20, 1.0)
+    assert pace.slowest is None
+    pace.note(20_000, 2.0)
+    pace.note(30_000, 2.0)
+    assert pace.slowest == 10_000
