@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from assay.cli.console import print_result
 from assay.cli.doctor import render_dry_run
 from assay.cli.preflight.dry_run import dry_run as look_at_mining
 from assay.cli.preflight.examination import PreflightInputs, warn_briefly
-from assay.drafting import EngineCommand, MinerEngines, open_engines
+from assay.drafting import AUTO, EngineCommand, open_engines, require_engines
 from assay.network import ObjectStore
 from assay.network.files import is_locked
 from assay.network.store import open_folder
@@ -96,6 +96,7 @@ def run_miner(
     if dry_run:
         return _run_dry(settings, as_json)
     own = settings.miner
+    command = _make_engine_command(own)
     store, locator = open_own_store(settings)
     with _open_program(settings, own, "miner", as_json, quiet) as (session, watch):
         store = meter(store, watch.tally)
@@ -105,7 +106,7 @@ def run_miner(
             MiningHistory(
                 own.dir / "history.sqlite", session.chain.genesis_hash, session.chain.netuid, hotkey
             ) as history,
-            _open_engines(own) as engines,
+            open_engines(own.engines, command, exact=own.exact) as engines,
         ):
             reached = (session.chain, sources.beacons, sources.checkpoints, store, locator)
             miner = kind(
@@ -145,25 +146,36 @@ def make_miner_config(own: MinerSettings) -> MinerConfig:
     return MinerConfig(own.groups, own.groups_per_step, commit_margin=own.commit_margin)
 
 
-def _open_engines(own: MinerSettings) -> AbstractContextManager[MinerEngines | None]:
-    """The servers that `[miner]` names. Raises an EngineError: see `open_engines`."""
+def _make_engine_command(own: MinerSettings) -> EngineCommand:
+    """How `auto` starts servers, found to be usable before anything else is opened.
+
+    Raises:
+        EngineError: see `open_engines`. ConfigError: a setting of `auto` without it.
+    """
+    if (own.engine_python or own.engine_flags) and AUTO not in own.engines:
+        raise ConfigError(
+            "engine_python and engine_flags are for servers that this program starts: name them "
+            "with --engine auto, or leave both out"
+        )
     python = own.engine_python or Path(sys.executable)
     command = EngineCommand(python, own.engine_flags, own.dir, list_others_variables())
-    return open_engines(own.engines, command, exact=own.exact)
+    require_engines(own.engines, command)
+    return command
 
 
 def _run_dry(settings: Settings, as_json: bool) -> int:
     """1 if something stands in the way of mining."""
     own = settings.miner
+    command = _make_engine_command(own)
     store, locator = open_own_store(settings)
     placement = open_placement(settings.compute)
     # a server that drafts for a running miner is not taken from it
     are_busy = bool(own.engines) and is_locked(own.dir / ".assay-miner") is True
-    opened = nullcontext() if are_busy else _open_engines(own)
+    names = () if are_busy else own.engines
     with (
         log_lines(as_json, quiet=True),
         join_network(settings, own.dir, "miner", placement, looking=True) as session,
-        opened as engines,
+        open_engines(names, command, exact=own.exact) as engines,
     ):
         sources, account = session.sources, session.account
         reached = (session.chain, sources.beacons, sources.checkpoints, store, locator)

@@ -7,6 +7,6 @@ room never commits, never uploads and reads no settings.
 """
 
 from assay.drafting.engine_process import EngineCommand
-from assay.drafting.miner_engines import MinerEngines, open_engines
+from assay.drafting.miner_engines import AUTO, MinerEngines, open_engines, require_engines
 
-__all__ = ["EngineCommand", "MinerEngines", "open_engines"]
+__all__ = ["AUTO", "EngineCommand", "MinerEngines", "open_engines", "require_engines"]

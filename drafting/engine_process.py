@@ -226,8 +226,7 @@ class EngineProcess:
 
 def start_engines(command: EngineCommand) -> list[EngineProcess]:
     """One for each card of this machine, or one on its processor. None runs before it is told a
-    checkpoint. Raises an EngineError: see `EngineCommand`."""
-    command.require_usable()
+    checkpoint."""
     cards: list[str | None] = [*list_cards(command.environment)]
     return [EngineProcess(command, card) for card in cards or [None]]
 

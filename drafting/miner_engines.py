@@ -105,6 +105,17 @@ class MinerEngines:
             process.stop()
 
 
+def require_engines(names: Sequence[str], command: EngineCommand) -> None:
+    """Raises an EngineError: what `open_engines` would."""
+    if AUTO in names:
+        if len(names) > 1:
+            raise EngineError("name servers, or auto alone: it starts one for each card")
+        command.require_usable()
+    for name in names:
+        if name != AUTO:
+            read_engine(name)
+
+
 @contextmanager
 def open_engines(
     names: Sequence[str], command: EngineCommand, *, exact: bool = False
@@ -118,11 +129,10 @@ def open_engines(
     Raises:
         EngineError: a name is none, or none can be started.
     """
+    require_engines(names, command)
     if not names:
         yield None
         return
-    if AUTO in names and len(names) > 1:
-        raise EngineError("name servers, or auto alone: it starts one for each card")
     own = start_engines(command) if AUTO in names else []
     engines = MinerEngines([read_engine(name) for name in names if name != AUTO], own, exact=exact)
     try:

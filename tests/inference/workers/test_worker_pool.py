@@ -45,9 +45,7 @@ def test_an_appeal_is_the_plain_reference(pool, checkpoint, prefills):
     assert as_bytes(found) == as_bytes(checkpoint.get_appeal(1_024).measure(*prefills[0]))
 
 
-def test_an_appeal_s_weights_are_loaded_before_it_is_waited_for(
-    checkpoint, prefills, monkeypatch
-):
+def test_an_appeal_s_weights_are_loaded_before_it_is_waited_for(checkpoint, prefills, monkeypatch):
     """Under `split3` they come from disk when the first rejection is heard: by the deadline of
     loading, not of a pass."""
     loads, honest = [], WorkerSeat.load
