@@ -23,7 +23,7 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-A
 #: Seconds to connect, and of silence after which nobody is there whatever was asked.
 _CONNECT_S, _SILENCE_S = 5.0, 3_600.0
 #: Seconds until an answer begins, and for each token of it: a busy server is slow.
-ANSWER_S, TOKEN_S = 30.0, 0.2
+ANSWER_S, TOKEN_S = 60.0, 0.25
 #: Seconds that taking up another checkpoint may last, and each other order.
 LOAD_S, _ORDER_S = 600.0, 60.0
 #: Bytes of an answer beside its tokens, and for each token of prompt and completion.
