@@ -20,7 +20,7 @@ import torch
 from figures import FAST, Figure, measure_together, report
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
-from work import load_genesis, make_any_projection, make_requests
+from work import judge_groups, load_genesis, make_any_projection, make_requests
 
 from assay.drafting import EngineCommand, MinerEngines, open_engines
 from assay.drafting.engine import Engine
@@ -30,7 +30,8 @@ from assay.neurons.settings.loading import list_others_variables
 
 THREADS, TEMPERATURE = 2, 1_024
 PYTHON = os.environ.get("ASSAY_ENGINE_PYTHON")  # noqa: TID251
-GROUPS, ROLLOUTS = (1, 8) if FAST else (8, 16)
+#: So many for short completions; a sixteenth of them for long ones.
+GROUPS, ROLLOUTS = (1, 8) if FAST else (128, 16)
 #: Tokens of completions, and the share of drafts in stretches that may be lost.
 LENGTHS = {48: 0.05, 400: 0.1}
 #: Rows and tokens of a batch whose time is taken; how often.
@@ -79,9 +80,9 @@ def compare_drafts(dtype: str, *flags: str) -> list[Figure]:
     """Drafts of the shipped model against the reference: whole ones, and in stretches."""
     checkpoint = load_genesis()
     reference, projection = checkpoint.get_reference(TEMPERATURE), make_any_projection(checkpoint)
-    groups = make_requests(checkpoint, GROUPS, ROLLOUTS)
-    asked = [Request(group.prompt, seed) for group in groups for seed in group.seeds]
-    figures, agreed, all_tokens = [], 0, 0
+    every = make_requests(checkpoint, GROUPS, ROLLOUTS)
+    figures, agreed, all_tokens, refused = [], 0, 0, 0
+    judge = checkpoint.get_reference(TEMPERATURE, "fp32-eager")
     with (
         tempfile.TemporaryDirectory() as folder,
         open_server(Path(folder), "--dtype", dtype, *flags) as on,
@@ -89,8 +90,10 @@ def compare_drafts(dtype: str, *flags: str) -> list[Figure]:
         on.wait_until_started(checkpoint)
         for length, lost in LENGTHS.items():
             rules = replace(checkpoint.get_rules(TEMPERATURE), max_tokens=length)
+            groups = every
             if length > 48:
-                rules = replace(rules, end_tokens=())
+                rules, groups = replace(rules, end_tokens=()), every[: -(-GROUPS // 16)]
+            asked = [Request(group.prompt, seed) for group in groups for seed in group.seeds]
             drafter = make_drafter(on, rules, len(checkpoint.tokenizer.drawable))
             drafts = drafter.draft(asked)
             tokens = [np.array(draft, np.uint32) for draft in drafts]
@@ -105,15 +108,30 @@ def compare_drafts(dtype: str, *flags: str) -> list[Figure]:
             total = sum(map(len, right))
             whole = f"{dtype}, up to {length} tokens: lost of whole drafts"
             count = DraftCount()
-            follow_groups(groups, drafter, reference, rules, projection, count)
+            made = follow_groups(groups, drafter, reference, rules, projection, count)
+            if length == 48:  # what the model would hand in
+                refused += sum(j.is_refused for j in judge_groups(judge, checkpoint, groups, made))
             name = f"{dtype}, up to {length} tokens: lost of drafts in stretches"
             share = count.discarded / count.drafted
             figures.append(Figure(name, share, "", whole, 1 - kept / total, bound=lost))
+            name = f"{dtype}, up to {length} tokens: the reference reads them, seconds a thousand"
+            thousand = count.submitted / 1_000
+            drafting = count.drafting_s / thousand
+            figures.append(
+                Figure(name, count.reading_s / thousand, "s", "drafting, at once", drafting)
+            )
             agreed, all_tokens = agreed + sum(int(r.sum()) for r in right), all_tokens + total
             print(f"  {dtype}, {length} tokens done", file=sys.stderr)
     name = f"{dtype}: wrong of {all_tokens:,} tokens, each after what was drafted before it"
     bound = 1e-4 if dtype == "float32" else None
-    return [*figures, Figure(name, 1 - agreed / all_tokens, "", bound=bound)]
+    handed_in = (
+        f"{dtype}: of {GROUPS * ROLLOUTS:,} rollouts that were handed in, refused by fp32-eager"
+    )
+    return [
+        *figures,
+        Figure(name, 1 - agreed / all_tokens, "", bound=bound),
+        Figure(handed_in, refused, "", bound=0),
+    ]
 
 
 def make_drafter(

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from figures import Figure, report
 from numpy.typing import NDArray
-from work import load_genesis, make_any_projection, make_requests
+from work import judge_groups, load_genesis, make_any_projection, make_requests
 
 from assay.inference import Checkpoint, Reference, Side, compare, generate_groups
 from assay.inference.passages import Passage
@@ -26,15 +26,12 @@ from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK, SMALL_MODEL_TESTS
 from assay.subnet.presets import DEMO_WORK
 from assay.verification import Ledger
-from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import (
     compute_honest_rates,
     compute_log_bets,
     compute_peaks,
-    judge_sampling,
     mix_log_bets,
 )
-from assay.verification.sketch import judge_sketch
 
 THREADS, GROUPS, BATCH = 2, 2_500, 32
 #: Who mines, and who judges.
@@ -64,30 +61,17 @@ def judge_all(checkpoint: Checkpoint) -> tuple[dict[str, int], list[Passage]]:
     for start in range(0, GROUPS, BATCH):
         batch = requests[start : start + BATCH]
         groups = generate_groups(batch, drafter, reference, rules, projection)
-        for request, group in zip(batch, groups, strict=True):
-            completions = [rollout.tokens for rollout in group]
-            measured = judge.measure(
-                [request.prompt] * len(completions), completions, request.seeds, projection
-            )
-            for rollout, m in zip(group, measured, strict=True):
-                every = range(len(rollout.tokens))
-                sampling = judge_sampling(
-                    m.margins, m.gini, checkpoint.calibration, TESTS, TEMPERATURE
-                )
-                results = (
-                    judge_sketch(rollout.sketch, m.sketch, TESTS),
-                    judge_logprobs(rollout.logprobs, m.logprobs, every, TESTS),
-                    sampling,
-                )
-                counts["rollouts"] += 1
-                counts["tokens"] += len(every)
-                counts["flips"] += int((m.margins > 0).sum())
-                counts["refused"] += any(result.token is not None for result in results)
-                ledger = ledger.add(sampling.log_bets)
-                counts["crossed"] += ledger.is_crossed(TESTS)
-                if ledger.rollouts == SETTLEMENT:
-                    ledger = Ledger()
-                passages.append(Passage(request.prompt, tuple(rollout.tokens.tolist())))
+        for judged in judge_groups(judge, checkpoint, batch, groups):
+            counts["rollouts"] += 1
+            counts["tokens"] += len(judged.rollout.tokens)
+            counts["flips"] += int((judged.measured.margins > 0).sum())
+            counts["refused"] += judged.is_refused
+            ledger = ledger.add(judged.sampling.log_bets)
+            counts["crossed"] += ledger.is_crossed(TESTS)
+            if ledger.rollouts == SETTLEMENT:
+                ledger = Ledger()
+            tokens = tuple(judged.rollout.tokens.tolist())
+            passages.append(Passage(judged.request.prompt, tokens))
         print(f"  {counts['rollouts']:,} rollouts judged", end="\r", file=sys.stderr)
     return counts, passages
 

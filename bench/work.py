@@ -2,7 +2,7 @@
 weights, and what generating and verifying one group takes."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -34,16 +34,17 @@ from assay.inference.folder import (
 )
 from assay.inference.implementations import DEFAULT_IMPLEMENTATION
 from assay.network.files import write_json
-from assay.protocol import Domain, hash_fields
+from assay.protocol import Domain, Rollout, hash_fields
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import Calibration, compute_tensor_root
 from assay.protocol.parameters import SMALL_MODEL_TESTS
-from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
+from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS, DEMO_WORK
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model as make_small_model
 from assay.training.genesis_model import save_model
-from assay.verification import Projection, make_projection
-from assay.verification.sampling import judge_sampling
+from assay.verification import Measurement, Projection, make_projection
+from assay.verification.logprobs import judge_logprobs
+from assay.verification.sampling import SamplingResult, judge_sampling
 from assay.verification.sketch import judge_sketch
 
 
@@ -213,3 +214,41 @@ def _copy_as(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     copied: PreTrainedModel = type(model)(model.config).to(dtype)
     copied.load_state_dict(model.state_dict())
     return copied.to(model.device).eval().requires_grad_(False)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRollout:
+    """What another reference finds of an honest rollout."""
+
+    request: GroupRequest
+    rollout: Rollout
+    measured: Measurement
+    sampling: SamplingResult
+    is_refused: bool
+
+
+def judge_groups(
+    judge: Reference,
+    checkpoint: Checkpoint,
+    requests: Sequence[GroupRequest],
+    groups: Sequence[Sequence[Rollout]],
+) -> Iterator[JudgedRollout]:
+    """Every rollout of some groups, by all tests of the shipped model, every position opened."""
+    projection, tests = make_any_projection(checkpoint), SMALL_MODEL_TESTS
+    for request, group in zip(requests, groups, strict=True):
+        completions = [rollout.tokens for rollout in group]
+        measured = judge.measure(
+            [request.prompt] * len(completions), completions, request.seeds, projection
+        )
+        for rollout, m in zip(group, measured, strict=True):
+            every = range(len(rollout.tokens))
+            sampling = judge_sampling(
+                m.margins, m.gini, checkpoint.calibration, tests, DEMO_WORK.temperature
+            )
+            results = (
+                judge_sketch(rollout.sketch, m.sketch, tests),
+                judge_logprobs(rollout.logprobs, m.logprobs, every, tests),
+                sampling,
+            )
+            refused = any(result.token is not None for result in results)
+            yield JudgedRollout(request, rollout, m, sampling, refused)
