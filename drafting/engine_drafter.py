@@ -18,7 +18,7 @@ IN_FLIGHT = 256
 #: Seconds until a server that failed is asked again; twice as many after each further failure.
 RETRY_S, RETRY_MAX_S = 60.0, 3_600.0
 #: Seconds that a step waits for a server to take up a checkpoint.
-_PATIENCE_S = 5.0
+PATIENCE_S = 5.0
 #: Tokens of each row of a canary, rows, and the share that must be the reference's own. A server
 #: whose draws are not keyed keeps less than half, however certain its model is.
 CANARY_TOKENS, CANARY_ROWS, CANARY_SHARE = 16, 16, 0.6
@@ -119,7 +119,7 @@ class EngineDrafter:
         if engine.preparing is None:
             engine.preparing = Preparing(engine, checkpoint)
         preparing = engine.preparing
-        preparing.wait(_PATIENCE_S)
+        preparing.wait(PATIENCE_S)
         if not preparing.is_over:
             engine.lack = "it takes up the checkpoint"
             return False

@@ -82,6 +82,7 @@ def run_window(subnet, server, at=None, fate=None):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(engine.Engine, "draft", draft)
         patched.setattr(engine_drafter, "RETRY_S", 0.0)
+        patched.setattr(engine_drafter, "PATIENCE_S", 60.0)  # of a busy machine
         miner = start()
         last = compute_block(subnet.parameters.timing, 0, Phase.COMMIT)
         while subnet.chain.get_head() < last:
