@@ -1,6 +1,6 @@
 """A real inference engine as a drafter: what is kept of its drafts, what the keyed draw costs it.
 
-vLLM runs in an environment of its own, which `make engine` installs; ASSAY_ENGINE_PYTHON names its
+vLLM runs in an environment of its own, which `make engine` installs; ENGINE_PYTHON names its
 Python. Drafts are of the shipped model, which ends its completions at 48 tokens; here it has to go
 on to 400 as well, with text that it has never learnt. What the draw costs is measured on random
 weights of V = 151,936 beside the server's plain sampling of the same requests, in turn. `--fast`
@@ -29,7 +29,7 @@ from assay.inference import DraftCount, Request, Rules, follow_groups
 from assay.neurons.settings.loading import list_others_variables
 
 THREADS, TEMPERATURE = 2, 1_024
-PYTHON = os.environ.get("ASSAY_ENGINE_PYTHON")  # noqa: TID251
+PYTHON = os.environ.get("ENGINE_PYTHON")  # noqa: TID251
 #: So many for short completions; a sixteenth of them for long ones.
 GROUPS, ROLLOUTS = (1, 8) if FAST else (128, 16)
 #: Tokens of completions, and the share of drafts in stretches that may be lost.
@@ -60,7 +60,7 @@ class PlainEngine(Engine):
 
 def main() -> None:
     if PYTHON is None:
-        sys.exit("ASSAY_ENGINE_PYTHON names no Python: make engine, then .venv-engine/bin/python")
+        sys.exit("ENGINE_PYTHON names no Python: make engine, then .venv-engine/bin/python")
     torch.set_num_threads(THREADS)
     figures = [*compare_drafts("bfloat16"), *compare_drafts("float32")]
     if not FAST:

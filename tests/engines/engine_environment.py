@@ -3,5 +3,5 @@
 import os
 
 #: Its Python; None: there is none.
-ENGINE_PYTHON = os.environ.get("ASSAY_ENGINE_PYTHON")  # noqa: TID251 - as the Makefile names it
-NO_ENGINE = "no ASSAY_ENGINE_PYTHON: `make nightly` makes one"
+ENGINE_PYTHON = os.environ.get("ENGINE_PYTHON")  # noqa: TID251 - as the Makefile names it
+NO_ENGINE = "no ENGINE_PYTHON: `make nightly` makes one"

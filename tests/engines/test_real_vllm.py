@@ -1,6 +1,6 @@
 """A real server of vLLM, in an environment of its own, that a miner starts and ends.
 
-`make nightly` installs that environment and names its Python in ASSAY_ENGINE_PYTHON.
+`make nightly` installs that environment and names its Python in ENGINE_PYTHON.
 """
 
 import os
