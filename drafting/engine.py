@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from threading import Thread
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -18,6 +19,8 @@ from assay.network.text import describe_error
 from assay.protocol import EncodingError
 from assay.protocol.encoding import read_json
 from assay.protocol.errors import OperatorError
+
+logger = logging.getLogger("assay")
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "assay"}
 #: Seconds to connect, and of silence after which nobody is there whatever was asked.
@@ -95,11 +98,8 @@ class Engine:
         Raises:
             EngineError: it does not answer as it should.
         """
-        asked, tokens = (
-            self._make_order(request, rules, ahead),
-            len(request.prompt) + rules.max_tokens,
-        )
-        most = _ANSWER_BYTES + _TOKEN_BYTES * tokens
+        asked = self._make_order(request, rules, ahead)
+        most = _ANSWER_BYTES + _TOKEN_BYTES * (len(request.prompt) + rules.max_tokens)
         seconds = ANSWER_S + TOKEN_S * ahead
         body = await self._ask(client, "POST", self._path, asked, most, seconds)
         try:
@@ -229,7 +229,8 @@ class Preparing:
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.folder = folder
-        self.is_ready, self.said = False, cast(str | None, None)
+        self.is_ready = False
+        self.said: str | None = None
         self._engine = engine
         self._thread = Thread(target=lambda: asyncio.run(self._prepare()), daemon=True)
         self._thread.start()
@@ -248,8 +249,13 @@ class Preparing:
             if engine.is_starting and not await engine.is_ready(client):
                 return
             try:
-                if engine.is_local:
-                    await engine.load(client, self.folder)
+                if engine.is_local and not await engine.load(client, self.folder):
+                    logger.warning(
+                        "engine %s takes no new checkpoint and drafts with the one that it was "
+                        "started with: start it with VLLM_SERVER_DEV_MODE=1",
+                        engine.url,
+                        extra={"event": "engine_unchanged"},
+                    )
             except EngineError as error:
                 self.said = str(error)
                 return

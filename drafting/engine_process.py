@@ -108,12 +108,6 @@ class EngineProcess:
         self.log = command.folder / f"engine-{'cpu' if card is None else card}.log"
         self.engine = Engine("http://127.0.0.1:0", "assay")
 
-    @property
-    def pid(self) -> int | None:
-        """Of its guard, while it runs."""
-        process = self._process
-        return None if process is None or process.poll() is not None else process.pid
-
     def look(self) -> None:
         """Notes that it has ended, where it has."""
         process = self._process

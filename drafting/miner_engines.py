@@ -95,10 +95,6 @@ class MinerEngines:
         for process in self._own:
             process.look()
 
-    def list_pids(self) -> list[int]:
-        """The guards of the servers of this program's own that run."""
-        return [process.pid for process in self._own if process.pid is not None]
-
     def stop(self) -> None:
         """Ends the servers that this program has started."""
         for process in self._own:

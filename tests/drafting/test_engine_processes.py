@@ -14,7 +14,7 @@ from assay.drafting import EngineCommand, engine_process, open_engines, process_
 from assay.drafting.engine import EngineError
 from assay.inference import DraftCount, generate_groups
 from assay.neurons.settings.loading import list_others_variables
-from tests.inference.conftest import checkpoint, projection, requests  # noqa: F401 - fixtures
+from tests.inference.conftest import checkpoint, list_ids, projection, requests  # noqa: F401 - fixtures among them
 from tests.inference.workers.pooled import is_alive, wait_until
 
 TEMPERATURE = 1_024
@@ -51,10 +51,6 @@ def expected(checkpoint, requests, projection):
             projection,
         )
     )
-
-
-def list_ids(groups):
-    return [[rollout.tokens.tolist() for rollout in group] for group in groups]
 
 
 def test_a_server_is_started_killed_started_again_and_ended(

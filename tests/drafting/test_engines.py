@@ -9,7 +9,7 @@ from assay.drafting import MinerEngines, engine, engine_drafter
 from assay.drafting.engine import EngineError, read_engine
 from assay.inference import DraftCount, generate_groups
 from tests.drafting.engine_server import ORDERS, EngineServer, load_drafter
-from tests.inference.conftest import checkpoint, projection, requests  # noqa: F401 - fixtures
+from tests.inference.conftest import checkpoint, list_ids, projection, requests  # noqa: F401 - fixtures among them
 from tests.inference.workers.pooled import wait_until
 
 TEMPERATURE = 1_024
@@ -43,10 +43,6 @@ def rough_drafter(checkpoint):
         weight = model.lm_head.weight
         weight.add_(torch.randn_like(weight) * 0.05 * weight.std())
     return checkpoint.get_drafter(TEMPERATURE, model=model)
-
-
-def list_ids(groups):
-    return [[rollout.tokens.tolist() for rollout in group] for group in groups]
 
 
 def generate(mining, checkpoint, requests, projection):

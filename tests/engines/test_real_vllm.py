@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.drafting import EngineCommand, open_engines
+from assay.drafting import EngineCommand, open_engines, process_guard
 from assay.inference import DraftCount, generate_groups, load_checkpoint
 from assay.neurons.settings.loading import list_others_variables
 from assay.protocol import Domain, hash_fields
 from assay.training import GENESIS
 from assay.verification import make_projection
 from tests.engines.engine_environment import ENGINE_PYTHON, NO_ENGINE
-from tests.inference.conftest import make_group_requests
+from tests.inference.conftest import list_ids, make_group_requests
 from tests.inference.workers.pooled import wait_until
 
 TEMPERATURE = 1_024
@@ -43,6 +43,22 @@ def second(tmp_path):
     return folder.get(manifest.digest)
 
 
+def find_server():
+    """The process that the guard of this program's only server has started."""
+
+    def list_children(pid):
+        found = Path(f"/proc/{pid}/task").glob("*/children")
+        return [int(child) for file in found for child in file.read_text().split()]
+
+    (guard,) = (
+        child
+        for child in list_children(os.getpid())
+        if process_guard.__file__ in Path(f"/proc/{child}/cmdline").read_text()
+    )
+    (server,) = list_children(guard)
+    return server
+
+
 def mine(mining, checkpoint):
     """Two groups by the server; the share of its drafts that was kept."""
     projection = make_projection(hash_fields(Domain.PROJECTION, b"test"), checkpoint.manifest)
@@ -54,10 +70,6 @@ def mine(mining, checkpoint):
     found = mining.generate(asked, checkpoint, TEMPERATURE, projection, count)
     assert list_ids(found) == list_ids(expected)
     return 1 - count.discarded / count.drafted
-
-
-def list_ids(groups):
-    return [[rollout.tokens.tolist() for rollout in group] for group in groups]
 
 
 @pytest.mark.skipif(ENGINE_PYTHON is None, reason=NO_ENGINE)
@@ -72,11 +84,10 @@ def test_a_real_server_drafts_takes_up_a_checkpoint_and_is_killed(second, tmp_pa
         assert mine(mining, genesis) > KEPT
         assert (server.state, mining.trouble) == ("drafting", None)
         # in place: a server that had kept the old weights would have other draws now and then
-        pid = mining.list_pids()[0]
+        pid = find_server()
         assert mine(mining, second) > KEPT
-        assert (server.state, mining.list_pids()) == ("drafting", [pid])
-        (process,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        os.killpg(int(process), signal.SIGKILL)
+        assert (server.state, find_server()) == ("drafting", pid)
+        os.killpg(pid, signal.SIGKILL)
         mine(mining, second)
         assert server.state in ("left", "starting")
         wait_until(lambda: mine(mining, second) > KEPT and server.state == "drafting", _START_S)

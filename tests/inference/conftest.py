@@ -1,6 +1,6 @@
 """The shipped model, loaded once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from transformers import (
 
 from assay.environments import make_environment
 from assay.inference import Checkpoint, GroupRequest, load_checkpoint
-from assay.protocol import Domain, hash_fields
+from assay.protocol import Domain, Rollout, hash_fields
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.training import GENESIS
 from assay.verification import Projection, make_projection
@@ -47,6 +47,11 @@ def make_group_requests(checkpoint: Checkpoint) -> list[GroupRequest]:
         requests.append(GroupRequest(tuple(checkpoint.tokenizer.encode(problem.prompt)), seeds))
     assert len({len(request.prompt) for request in requests}) > 1
     return requests
+
+
+def list_ids(groups: Iterable[Iterable[Rollout]]) -> list[list[list[int]]]:
+    """The ids of each rollout of some groups."""
+    return [[rollout.tokens.tolist() for rollout in group] for group in groups]
 
 
 def build_random_model(

@@ -13,6 +13,7 @@ from assay.inference.following import NEAR
 from assay.inference.generate import AHEAD_MAX, AHEAD_MIN, Horizon
 from assay.inference.packing import KeptKeys
 from assay.inference.placing.memory_plan import MemoryBudget, MemoryPlan
+from tests.inference.conftest import list_ids
 
 
 def make(checkpoint, model=None, implementation=None, how=generate_groups):
@@ -26,10 +27,6 @@ def make(checkpoint, model=None, implementation=None, how=generate_groups):
         count=count,
     )
     return made, count
-
-
-def list_ids(groups):
-    return [[rollout.tokens.tolist() for rollout in group] for group in groups]
 
 
 @pytest.fixture(scope="module")
