@@ -1,12 +1,20 @@
 """Problems made and scored a second on one core, per environment; for one that foreign code makes,
-with the trips to its cage."""
+with the trips to its cage. Then hostile answers to each dataset of reasoning-gym: what they earn,
+and the dearest one's processor time."""
 
+import sys
 from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
 from time import process_time
 
 from figures import Figure, report
 
+sys.path.append(str(Path(__file__).parents[1]))
+
 from assay.environments import Environment, gym, make_environment, parse_choice
+from assay.environments.gym_datasets import LEVELS
+from tests.environments.hostile_answers import write_hostile
 
 #: Name, levels, an answer in form, problems a run, and how many a second there should be.
 ROWS = (
@@ -40,6 +48,31 @@ def get_processor_time() -> float:
     return process_time() + (child.get_processor_time() if child else 0.0)
 
 
+def measure_hostile() -> list[Figure]:
+    """Every dataset at its lowest and highest level, one problem of each."""
+    tried = earned = 0
+    dearest, dearest_of = 0.0, ""
+    for name, levels in LEVELS.items():
+        environment = make_environment(f"reasoning_gym:{name}", {})
+        for level in sorted({levels[0], levels[-1]}):
+            problem, other = (environment.make_problem(bytes([i]) * 32, [level]) for i in (0, 1))
+            right = problem.answer.reference
+            for text in write_hostile(right, other.answer.reference):
+                if text == right:
+                    continue
+                started = get_processor_time()
+                earned += environment.score(problem, f"#### {text}").correctness > 0
+                tried += 1
+                seconds = get_processor_time() - started
+                if seconds > dearest:
+                    dearest, dearest_of = seconds, f"{name}, level {level}"
+    return [
+        Figure("hostile answers tried", tried, "", f"{len(LEVELS)} datasets"),
+        Figure("of which earn", earned, "", bound=0),
+        Figure("the dearest", dearest * 1e3, "ms", dearest_of, bound=1_000),
+    ]
+
+
 def main() -> None:
     figures = []
     for text, levels, answer, count, needed in ROWS:
@@ -60,6 +93,8 @@ def main() -> None:
                 bound=None if needed is None else 1e6 / needed,
             )
         )
+    if find_spec("reasoning_gym"):
+        figures += measure_hostile()
     report("environments, one core", figures, 1)
 
 

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from page_parts import fill, write_or_check
 
+from assay.environments.gym_datasets import COUNTED, FORMS, LEVELS
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.cli.preflight.checks import PROBE
 from assay.cli.status import (
@@ -106,6 +107,7 @@ from assay.protocol.window import WINDOW_SCHEDULE, Phase
 SETTINGS = Path(__file__).with_name("settings.md")
 STATUS = Path(__file__).with_name("status.md")
 METRICS = Path(__file__).with_name("metrics.md")
+ENVIRONMENTS = Path(__file__).with_name("environments.md")
 VALIDATOR = Path(__file__).with_name("validator.md")
 SPECIFICATION = Path(__file__).with_name("specification.md")
 
@@ -406,6 +408,29 @@ def make_delivery() -> str:
     return "\n".join(lines)
 
 
+def make_gym_levels() -> str:
+    """Legal levels of each dataset of reasoning-gym."""
+    by_levels: dict[tuple[int, ...], list[str]] = {}
+    for name, levels in LEVELS.items():
+        by_levels.setdefault(levels, []).append(name)
+    lines = ["| levels | datasets |", "|---|---|"]
+    for levels, names in by_levels.items():
+        whole = levels == tuple(range(1, len(levels) + 1))
+        shown = f"1 … {len(levels)}" if whole and len(levels) > 1 else ", ".join(map(str, levels))
+        lines.append(f"| {shown} | {', '.join(f'`{name}`' for name in names)} |")
+    return "\n".join(lines)
+
+
+def make_gym_forms() -> str:
+    """Forms of answers of datasets of reasoning-gym, and what an answer has no more of."""
+    lines = ["| dataset | form | no more often |", "|---|---|---|"]
+    for name, form in FORMS.items():
+        shown = form.pattern.replace("|", "\\|")
+        item = f"`{COUNTED[name]}`" if name in COUNTED else ""
+        lines.append(f"| `{name}` | `{shown}` | {item} |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Rewrites or checks; the exit code."""
     texts = {"schedule": make_schedule(), "labels": make_labels(), "reasons": make_reasons()}
@@ -417,6 +442,7 @@ def main() -> int:
     delivery = {"delivery": make_delivery()}
     pages = {SPECIFICATION: texts, STATUS: {"shapes": shapes}, METRICS: figures}
     pages[VALIDATOR] = delivery
+    pages[ENVIRONMENTS] = {"gym levels": make_gym_levels(), "gym forms": make_gym_forms()}
     new = {page: fill(page.read_text(), parts, page.name) for page, parts in pages.items()}
     new[SETTINGS] = make_settings()
     return write_or_check(new)

@@ -1,10 +1,11 @@
 """`reasoning_gym:NAME`: the datasets of reasoning-gym, made and scored by its own code, in a cage.
 
-Foreign code makes the problems and scores strangers' answers, so it runs in a child process under
-limits. What is decided by counting is decided alike everywhere: an answer that is not in form never
-reaches the scorer, and a scorer that takes too many steps has given nothing. Of its opinion only
-one thing is taken, that an answer is wholly right: partial credit depends on a machine's arithmetic
-and pays for hedging.
+Foreign code makes the problems, so it runs in a child process under limits. Most of its questions
+have one right answer: there the reference itself earns, as text, and no scorer is asked. Where a
+question has several right answers, an answer must have the whole of a form (`FORMS`), and only then
+the dataset's scorer sees it: foreign scorers take junk beside a right answer, hedges and code. Of a
+scorer's opinion only one thing is taken, that an answer is wholly right: partial credit depends on
+a machine's arithmetic and pays for hedging. A scorer that takes too many steps has given nothing.
 
 What this room does not know: whether another build of Python, numpy or sympy makes the same
 problems. So the versions are part of the digest, Python's too, whose sum of floats is another since
@@ -20,13 +21,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, requires, version
-from types import MappingProxyType
 from typing import Any, NoReturn
 
 from assay.cage import Budget, Cage, Lost, WorkerError, child
 from assay.environments.base import (
     ANSWER_BYTES,
-    INTEGER,
     Answer,
     DrawnEnvironment,
     Problem,
@@ -34,19 +33,18 @@ from assay.environments.base import (
     compute_digest,
     read_answer,
 )
-from assay.environments.gym_datasets import LEVELS, REFUSED
+from assay.environments.gym_datasets import ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "reasoning_gym"
 #: Raised whenever any problem or score would change.
-VERSION = 2
+VERSION = 3
 #: What the tables of `gym_datasets` were made with.
 PACKAGE, PACKAGE_VERSION = "reasoning-gym", "0.1.25"
 
-#: Characters of a question. Bytes of an answer that is not the reference: these, or twice as many
-#: as the reference has; and brackets that it may open beyond those of the reference.
-QUESTION_MAX, ANSWER_MIN, BRACKETS_MORE = 16_384, 256, 64
+#: Characters of a question.
+QUESTION_MAX = 16_384
 #: Seeds tried until a dataset makes a problem of one.
 _ATTEMPTS = 16
 #: Processor seconds for making a problem; most take thousandths. For scoring an answer they are the
@@ -57,25 +55,6 @@ _PATIENCE = 120.0
 _REPLY_MAX = 1 << 20
 _BOOT = "from assay.environments.gym import serve_gym; serve_gym()"
 _REQUEST = "End with ####, a space and the answer alone; #### opens a line and stands there once."
-
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
-#: Scorers that would evaluate an answer as code, be fooled by it, or multiply the work that a text
-#: of its length is, get these and nothing else: no name that could be called to do harm, no
-#: attribute, no power, no move done ten times, no variable but the problem's. Possessive: they
-#: cannot backtrack.
-PATTERNS: Mapping[str, re.Pattern[str]] = MappingProxyType(
-    {
-        "complex_arithmetic": re.compile(r"[0-9.+\-i ]*"),  # else nan is right
-        "countdown": re.compile(r"(?:[0-9+\-/() ]|\*(?!\*))*+"),
-        "n_queens": re.compile(r"[Q_ \n]*"),
-        "number_sorting": re.compile(r"[0-9.,\-\[\]\"' ]*"),  # else NaN is right
-        "propositional_logic": re.compile(r"[A-Z()\u00ac\u2227\u2228\u2192\u2194 ]{,64}"),
-        "rubiks_cube": re.compile(r"(?:[LRDUBFXYZMESw' ]|[0-9](?![0-9]))*+"),
-    }
-)
-#: Datasets of which only the reference is right. Of another text their scorers would evaluate the
-#: code, or rate how near it comes, in steps that grow with the fourth power of its length.
-_REFERENCE_ALONE = frozenset({"binary_matrix", "codeio", "spiral_matrix", "string_insertion"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +97,8 @@ class ReasoningGym(DrawnEnvironment):
         raise WorkerError(f"{self.name} makes no problem at level {level}")
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: the dataset's scorer gives the answer its full mark, within `STEPS_MAX`.
+        """Correctness: the answer is the reference, or has the dataset's form and its scorer gives
+        it the full mark within `STEPS_MAX`.
 
         A scorer that dies of an answer, or takes more than its processor time, has not given it.
 
@@ -131,6 +111,8 @@ class ReasoningGym(DrawnEnvironment):
         answer = read_answer(completion)
         if answer is None or not is_well_formed(entry.dataset, entry.reference, answer):
             return RewardParts(0, 0, 0)
+        if answer == entry.reference:
+            return RewardParts(MILLION, 0, 0)
         asked = ["score", entry.dataset, entry.level, entry.number, answer]
         scored = _ask(asked, SCORE_SECONDS)
         if isinstance(scored, Lost) and scored.slow:
@@ -140,35 +122,19 @@ class ReasoningGym(DrawnEnvironment):
 
 
 def is_well_formed(dataset: str, reference: str, answer: str) -> bool:
-    """Whether a scorer gets to see an answer.
+    """Whether an answer is the reference, or one that the dataset's scorer gets to see.
 
-    Printable ASCII, or a character of the reference; of at most 256 bytes in UTF-8, or twice the
-    reference's; of at most 64 opening brackets more than the reference's, which bounds their depth;
-    nothing blank at its ends; of several lines only where the reference is. Where the reference is
-    a whole number, the answer is the same text; where it is a number with a point, the answer is
-    one in the same spelling. An answer that holds the reference and more, whatever the case of
-    letters, is none: it hedges, or wraps it.
+    That is text of the dataset's form, of at most `ANSWER_MAX` characters or twice as many as the
+    reference has, that does not go on: see `COUNTED`.
     """
     if answer == reference:
         return True
-    if dataset in _REFERENCE_ALONE or not answer or answer != answer.strip():
+    form, item = FORMS.get(dataset), COUNTED.get(dataset)
+    if form is None or len(answer) > max(ANSWER_MAX, 2 * len(reference)):
         return False
-    if not all(" " <= c <= "~" for c in set(answer) - set(reference)):
+    if item is not None and answer.count(item) > reference.count(item):
         return False
-    if len(answer.encode()) > max(ANSWER_MIN, 2 * len(reference.encode())):
-        return False
-    if _count_brackets(answer) > _count_brackets(reference) + BRACKETS_MORE:
-        return False
-    if reference.lower() in answer.lower() or INTEGER.fullmatch(reference):
-        return False
-    if _NUMBER.fullmatch(reference) and not _NUMBER.fullmatch(answer):
-        return False
-    pattern = PATTERNS.get(dataset)
-    return pattern is None or pattern.fullmatch(answer) is not None
-
-
-def _count_brackets(text: str) -> int:
-    return sum(map(text.count, "([{"))
+    return form.fullmatch(answer) is not None
 
 
 @cache

@@ -1,4 +1,5 @@
-"""Which datasets of reasoning-gym are asked, at which levels, and which are not and why.
+"""Which datasets of reasoning-gym are asked, at which levels, which are not and why, and what form
+an answer has where a question has several right ones.
 
 Found by making problems of every dataset at every level in two processes, with other hash seeds and
 in opposite orders, and by showing each scorer its own answers, its neighbours' and the tricks of
@@ -6,6 +7,7 @@ tests/environments. A level is left out where problems of it could not be made w
 were too long to ask, or had no answer that its scorer takes. Consensus: part of the version.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -73,5 +75,68 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         "rush_hour": "it gives no answer of its own to check its scorer by",
         "simple_integration": _SIMPLIFIES,
         "word_ladder": "its problems depend on the process, on Python's hash seed",
+    }
+)
+
+#: Characters of an answer that is not the reference: these, or twice as many as the reference has.
+ANSWER_MAX = 256
+
+_NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
+#: A number between brackets that are opened before it or closed after it.
+_OPERAND = r"(?:-?\(){0,8}-?[0-9]{1,9}\){0,64}"
+_WORDS = r'\["[a-z]+"(?:, ?"[a-z]+")*\]'
+_BITS = r"\[[01](?:, ?[01])*\]"
+_MOVE = r'"(?:fill [A-Z]|empty [A-Z]|pour [A-Z]->[A-Z])"'
+_ROLE = r"[A-Z][a-z]+ is an? [a-z]+"
+_DISK = r"Move disk [0-9]{1,2} from Peg [0-9] to Peg [0-9]"
+_LITERAL = r"\u00ac?[A-Z]"
+_PAIR = rf"{_LITERAL} [\u2227\u2228\u2192\u2194] {_LITERAL}"
+_FACE = r"[LRDUBFMESXYZ]w?'?"
+_FORMS = {
+    "advanced_geometry": rf"{_NUMBER}\u00b0?|\({_NUMBER}, {_NUMBER}\)",
+    "complex_arithmetic": rf"{_NUMBER}i?|{_NUMBER} ?[+-] ?[0-9]+(?:\.[0-9]+)?i",
+    "countdown": rf"{_OPERAND}(?: ?[-+*/] ?{_OPERAND})*",
+    "cryptarithm": r"[A-Z]=[0-9](?:,[A-Z]=[0-9])*",
+    "decimal_arithmetic": _NUMBER,
+    "decimal_chain_sum": _NUMBER,
+    "figlet_font": r"[A-Za-z]+",
+    "game_of_life": rf"\[{_BITS}(?:, ?{_BITS})*\]",
+    "graph_color": r'\{"[0-9]+": [0-9]+(?:, "[0-9]+": [0-9]+)*\}',
+    "group_anagrams": rf"\[{_WORDS}(?:, ?{_WORDS})*\]",
+    "jugs": rf"\[{_MOVE}(?:, ?{_MOVE})*\]",
+    "kakurasu": r"[01](?: [01])*(?:\n[01](?: [01])*)*",
+    "knights_knaves": rf"{_ROLE}(?:, {_ROLE})*,? and {_ROLE}\.?",
+    "n_queens": r"[Q_](?: [Q_])*(?:\n[Q_](?: [Q_])*)*",
+    "number_format": _NUMBER,
+    "palindrome_generation": r"[a-z]+",
+    "palindrome_partitioning": rf"\[{_WORDS}(?:, ?{_WORDS})*\]",
+    "polynomial_equations": rf"{_NUMBER}(?:, {_NUMBER})*",
+    "pool_matrix": rf"{_NUMBER}(?: {_NUMBER})*(?:\n{_NUMBER}(?: {_NUMBER})*)*",
+    "power_function": rf"{_NUMBER}(?:e[+-]?[0-9]{{1,3}})?",
+    "propositional_logic": rf"{_LITERAL}|{_PAIR}|\u00ac?\({_PAIR}\)",
+    "quantum_lock": r"[A-C](?: \u2192 [A-C])*",
+    "rubiks_cube": rf"{_FACE}(?: {_FACE})*",
+    "shortest_path": r"(?:up|down|left|right)(?: (?:up|down|left|right))*",
+    "sokoban": r"[UDLR]+",
+    "tower_of_hanoi": rf"{_DISK}(?:\n{_DISK})*",
+}
+#: Dataset whose questions have several right answers, or one in several spellings → the form of a
+#: whole answer, as Python's `re` reads it. Elsewhere only the reference is right. No form has room
+#: for a second answer, for words beside it, or for a name or a power that a scorer would evaluate.
+FORMS: Mapping[str, re.Pattern[str]] = MappingProxyType(
+    {name: re.compile(form) for name, form in _FORMS.items()}
+)
+#: Dataset whose scorer would take an answer that goes on → what the answer has no more of than the
+#: reference: items, moves, rows.
+COUNTED: Mapping[str, str] = MappingProxyType(
+    {
+        "cryptarithm": "=",
+        "game_of_life": ",",
+        "graph_color": ":",
+        "group_anagrams": '"',
+        "jugs": '"',
+        "knights_knaves": " is ",
+        "palindrome_partitioning": '"',
+        "rubiks_cube": " ",
     }
 )

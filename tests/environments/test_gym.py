@@ -16,9 +16,10 @@ from assay.cage import Budget, Cage, Lost, WorkerError, parent
 from assay.environments import RewardParts, gym, make_environment
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.gym import Entry, ReasoningGym, is_well_formed
-from assay.environments.gym_datasets import LEVELS, REFUSED
+from assay.environments.gym_datasets import ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import NUMBER_TRICKS, TRICKS, make_seed
+from tests.environments.hostile_answers import write_hostile
 
 NOTHING = RewardParts(0, 0, 0)
 SUMS = make_environment("reasoning_gym:chain_sum", {})
@@ -81,33 +82,18 @@ def ask(cage: Cage, *request: object) -> dict[str, object]:
 
 
 def boot(code: str, before: str = "") -> str:
-    """A child whose every scorer is `code`, a function of the answer."""
+    """A child whose scorer of decimal sums is `code`, a function of the answer."""
     return before + (
         "from assay.environments import gym as g\n"
-        "from reasoning_gym.arithmetic.chain_sum import ChainSumDataset as d\n"
+        "from reasoning_gym.arithmetic.decimal_chain_sum import DecimalChainSumDataset as d\n"
         f"d.score_answer = lambda self, answer, entry: {code}\n"
         "g.serve_gym()"
     )
 
 
-#: What fills an answer: digits, brackets, separators, moves, names, nothing.
-HOSTILE = (
-    *"90 1-+*/()[]{},.:;='\"\\aAxQ_#%~",
-    *("1,", "1 ", "- ", "+1", "-(", "[],", "[1],", "[[1", '{"a":', '"a",', '"A":1,', "1:", "A=1,"),
-    *(
-        "R ",
-        "Rw2' ",
-        "fill A",
-        "pour A->B ",
-        " is a knight",
-        "Move disk 1 from Peg 1 to Peg 2 ",
-        "0x",
-    ),
-    *("\u00ac", "\u00acP\u2228", "P \u2227 ", "\u00d7", "up ", "down\n", "1\n", " \n", "\n"),
-)
-#: A problem whose reference is no whole number, so that the scorer is asked.
-OPEN = SUMS.make_problem(make_seed(1), [1])
-OPEN = type(OPEN)(OPEN.prompt, 1, Entry("chain_sum", 1, OPEN.answer.number, "none"))  # type: ignore[attr-defined]
+#: A problem whose scorer is asked of every number that is not its reference.
+DECIMALS = make_environment("reasoning_gym:decimal_chain_sum", {})
+OPEN = DECIMALS.make_problem(make_seed(1), [1])
 
 
 # --- problems
@@ -193,88 +179,89 @@ def test_adversarial_answer(name: str, trick: str) -> None:
     assert environment.score(problem, TRICKS[trick](right)) == NOTHING
 
 
-ATTACKS = [
-    "__import__('os').system('touch {file}')",
-    "exec(chr(111))",
-    "open('{file}', 'w')",
-    "().__class__.__base__.__subclasses__()",
-    "[x for x in (1,)]",
-    "lambda: 0",
-    "Integral(x, x)",
-    "exit()",
-    "x.free_symbols",
-    "9e9",
-    "factorial(9)",
-]
-
-
-@pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("name", sorted(gym.PATTERNS))
-def test_an_answer_that_is_code_is_never_evaluated(name: str, attack: str) -> None:
-    assert not is_well_formed(name, "no answer", attack)
-
-
 @pytest.mark.timeout(120)
-def test_patterns_cannot_be_made_to_backtrack() -> None:
-    """Going back for each character would take hours."""
-    for pattern in gym.PATTERNS.values():
-        for part in ("1", "1*", "((", "R ", "1.", "Q_", "P \u2227"):
-            assert not pattern.fullmatch(part * 10**6 + "!")
+def test_forms_cannot_be_made_to_backtrack() -> None:
+    """Going back for each character would take hours; the longest that is looked at is as long as
+    two references, and those have 32 KiB at most."""
+    parts = ["1", "1*", "((", "-(", "R ", "1.", "1, ", "Q ", "P \u2227", "A=1,", '"a", ', "up "]
+    for name, form in FORMS.items():
+        for part in [*parts, "[[0, 0], ", '"fill A", ', "Al is a knave, ", "1 1\n", "A \u2192 "]:
+            reference = part * (ANSWER_BYTES // len(part.encode()))
+            assert not is_well_formed(name, reference, reference * 2 + "!")
+            assert not form.fullmatch("[" + reference * 2 + "!")
 
 
 @pytest.mark.parametrize(
-    ("name", "reference", "answer"),
+    ("name", "reference", "answer", "expected"),
     [
-        ("countdown", "7", "9**9**9"),  # each of these costs a machine all it has
-        ("countdown", "(1 + 2)", "9 **9"),
-        ("rubiks_cube", "R U", "R99999999"),
-        ("propositional_logic", "(P \u2227 Q)", "(a \u2227 b)"),
-        ("propositional_logic", "(P \u2227 \u00acQ)", "\u00ac" * 64 + "P"),
-        ("binary_matrix", "0 1", "-" * 200 + "1"),
-        ("codeio", '{"a": "b"}', '{"a": "c"}'),
-        ("number_sorting", "['1.0', '2.0']", "[NaN, NaN]"),  # and this was right
+        ("chain_sum", "12", "12", True),  # one right answer, and one text of it
+        ("chain_sum", "12", "12.0", False),
+        ("word_sorting", "a, b", "a,b", False),
+        ("survo", "1 2\n3 4", "1  2\n3 4", False),
+        ("time_intervals", "1 days", "1 1", False),
+        ("number_sorting", "['1.0', '2.0']", "[NaN, NaN]", False),
+        ("number_sorting", "['1.0', '2.0']", "['1.9', '2.0']", False),
+        ("binary_matrix", "0 1", "-" * 200 + "1", False),
+        ("codeio", '{"a": "b"}', '{"a": "c"}', False),
+        ("decimal_arithmetic", "1.5", "1.50", True),
+        ("decimal_arithmetic", "1.5", "1.5, 2", False),
+        ("decimal_arithmetic", "1.5", ".5", False),
+        ("decimal_arithmetic", "1.5", "nan", False),
+        ("decimal_arithmetic", "1.5", "\u0661", False),
+        ("advanced_geometry", "16.91\u00b0", "16.91", True),
+        ("advanced_geometry", "(1.5, 2)", "(1.5, 2), 3", False),
+        ("polynomial_equations", "0.5, 1.0", "1.0, 0.5", True),
+        ("polynomial_equations", "0.5, 1.0", "0.5, 1.0, x", False),
+        ("countdown", "1 + 2*3", "2 * 3 + 1", True),
+        ("countdown", "1 + 2*3", "-(-1 - (2*3))", True),
+        ("countdown", "7", "9**9**9", False),  # this cost a machine all it had
+        ("countdown", "7", "(1)(1)", False),
+        ("countdown", "7", "1 1", False),
+        ("countdown", "7", "(" * 9 + "7" + ")" * 9, False),
+        ("rubiks_cube", "R U", "U R", True),
+        ("rubiks_cube", "R U", "R U R", False),
+        ("rubiks_cube", "R U", "R99999999", False),
+        ("propositional_logic", "(P \u2227 Q)", "\u00acP", True),
+        ("propositional_logic", "(P \u2227 Q)", "(a \u2227 b)", False),
+        ("propositional_logic", "(P \u2227 Q)", "\u00ac(P \u2192 \u00acQ)", True),
+        ("propositional_logic", "(P \u2227 Q)", "P (P \u2227 Q)", False),  # and this was right
+        ("cryptarithm", "A=1,B=2", "B=1,A=2", True),
+        ("cryptarithm", "A=1,B=2", "A=1,B=2,A=1", False),
+        ("graph_color", '{"0": 1, "1": 2}', '{"0": 2, "1": 1}', True),
+        ("graph_color", '{"0": 1, "1": 2}', '{"0": 1, "1": 2, "0": 1}', False),
+        ("knights_knaves", "A is a b, and C is an e.", "Cy is an e, and Al is a b", True),
+        ("knights_knaves", "Al is a b, and Cy is an e.", "Al is a b,  and Cy is an e", False),
+        (
+            "knights_knaves",
+            "Al is a b, and Cy is an e.",
+            "Al is a b, Al is a b, and Cy is an e",
+            False,
+        ),
+        ("quantum_lock", "A \u2192 B", "B \u2192 A", True),
+        ("quantum_lock", "A \u2192 B", "A \u2192 B junk", False),
+        ("sokoban", "UD", "U" * ANSWER_MAX, True),
+        ("sokoban", "UD", "U" * (ANSWER_MAX + 1), False),
+        ("sokoban", "UD" * 1_000, "U" * 4_000, True),
+        ("sokoban", "UD" * 1_000, "U" * 4_001, False),
+        ("kakurasu", "1 0\n0 1", "0 1\n1 0", True),
+        ("kakurasu", "1 0\n0 1", "1 0\n0 1 junk", False),
+        ("shortest_path", "up left", "left up", True),
+        ("shortest_path", "infeasible", "infeasible up", False),
+        (
+            "tower_of_hanoi",
+            "x",
+            "Move disk 1 from Peg 1 to Peg 2\nMove disk 10 from Peg 1 to Peg 3",
+            True,
+        ),
+        ("tower_of_hanoi", "x", "I Move disk 1 from Peg 1 to Peg 2", False),
     ],
 )
-def test_what_multiplies_the_work_or_fools_a_scorer_is_never_asked(
-    name: str, reference: str, answer: str
-) -> None:
-    assert not is_well_formed(name, reference, answer)
+def test_form(name: str, reference: str, answer: str, expected: bool) -> None:
+    assert is_well_formed(name, reference, answer) is expected
 
 
-@pytest.mark.parametrize(
-    ("reference", "answer", "expected"),
-    [
-        ("12", "12", True),
-        ("12", "12.0", False),
-        ("12", "012", False),
-        ("12", "13", False),
-        ("1.5", "1.50", False),
-        ("1.5", "1.49", True),
-        ("1.5", ".5", False),
-        ("1.5", "nan", False),
-        ("True", "true", False),
-        ("True", "False", True),
-        ("a b", "b a", True),
-        ("a b", "a b c", False),
-        ("a b", "x a b", False),
-        ("a b", "a\nb", False),
-        ("a\nb", "b\na", True),
-        ("a", "\u0430", False),
-        ("\u03c0 r", "2\u03c0", True),
-        ("a b", "b" * 256, True),
-        ("a b", "b" * 257, False),
-        ("a \u03c0", "\u03c0" * 128, True),
-        ("a \u03c0", "\u03c0" * 129, False),
-        ("ab " * 2_000 + "c", "b" * 12_002, True),
-        ("ab " * 2_000 + "c", "b" * 12_003, False),
-        ("a", "[" * 64, True),
-        ("a", "[({" * 21 + "[[", False),
-        ("([]", "{" * 66, True),
-        ("([]", "{" * 67, False),
-    ],
-)
-def test_form(reference: str, answer: str, expected: bool) -> None:
-    assert is_well_formed("word_sorting", reference, answer) is expected
+def test_forms_are_of_datasets_that_are_offered() -> None:
+    assert set(COUNTED) <= set(FORMS) <= set(LEVELS)
 
 
 # --- scorers that misbehave
@@ -301,10 +288,10 @@ def test_form(reference: str, answer: str, expected: bool) -> None:
 )
 def test_a_scorer_that_breaks_gives_nothing(cage: Cage, code: str) -> None:
     cage.boot = boot(code)
-    assert SUMS.score(OPEN, "#### 7") == NOTHING
+    assert DECIMALS.score(OPEN, "#### 7") == NOTHING
     cage.boot = boot("1.0")
     cage.renew()
-    assert SUMS.score(OPEN, "#### 7").correctness == MILLION
+    assert DECIMALS.score(OPEN, "#### 7").correctness == MILLION
 
 
 def test_a_scorer_that_loops_for_ever_gives_nothing(
@@ -312,7 +299,7 @@ def test_a_scorer_that_loops_for_ever_gives_nothing(
 ) -> None:
     monkeypatch.setattr(gym, "SCORE_SECONDS", 0.5)
     cage.boot = boot("sum(iter(int, 1))")
-    assert SUMS.score(OPEN, "#### 7") == NOTHING
+    assert DECIMALS.score(OPEN, "#### 7") == NOTHING
 
 
 #: Scorers that never end, one that goes on when it is stopped, and one that outruns the counting.
@@ -328,10 +315,10 @@ ENDLESS = {
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_a_scorer_of_too_many_steps_gives_nothing_and_lives_on(cage: Cage, kind: str) -> None:
     cage.boot = boot("f() if answer == '7' else 1.0", ENDLESS[kind])
-    assert SUMS.score(OPEN, "#### 8").correctness == MILLION
+    assert DECIMALS.score(OPEN, "#### 8").correctness == MILLION
     child = cage.pid
-    assert SUMS.score(OPEN, "#### 7") == NOTHING
-    assert SUMS.score(OPEN, "#### 8").correctness == MILLION
+    assert DECIMALS.score(OPEN, "#### 7") == NOTHING
+    assert DECIMALS.score(OPEN, "#### 8").correctness == MILLION
     assert cage.pid == child
 
 
@@ -339,7 +326,7 @@ def test_steps_are_counted_to_the_limit_and_no_further(cage: Cage) -> None:
     """A loop of n rounds takes as many steps more as it has rounds more, and one too many is 0."""
     rounds = "sum(1 for _ in range(int(answer)))"
     cage.boot = boot(f"{rounds} * 0 + 1")
-    entry = "score", "chain_sum", 1, 0
+    entry = "score", "decimal_chain_sum", 1, 0
     few, more = (ask(cage, *entry, str(n))["steps"] for n in (100, 1_100))
     assert isinstance(few, int)
     assert isinstance(more, int)
@@ -354,7 +341,7 @@ def test_a_scorer_that_somebody_kills_is_our_own_fault(cage: Cage) -> None:
     """As a machine short of memory does. What a scorer could do to itself has another signal."""
     cage.boot = boot("__import__('signal').raise_signal(9)")
     with pytest.raises(WorkerError, match="it died"):
-        SUMS.score(OPEN, "#### 7")
+        DECIMALS.score(OPEN, "#### 7")
 
 
 def test_a_machine_too_busy_to_score_is_our_own_fault(
@@ -363,19 +350,19 @@ def test_a_machine_too_busy_to_score_is_our_own_fault(
     monkeypatch.setattr(parent, "REQUEST_SECONDS", 0.3)
     cage.boot = boot("__import__('time').sleep(60)")
     with pytest.raises(WorkerError, match="found no processor"):
-        SUMS.score(OPEN, "#### 7")
+        DECIMALS.score(OPEN, "#### 7")
 
 
 def test_a_generator_that_breaks_is_asked_for_another(cage: Cage) -> None:
     fails = "d.__getitem__ = lambda self, i: {'question': 'q', 'answer': 'a', 'metadata': {}} if "
     fails += "self.seed % 4 == 0 else 1 // 0\n"
     cage.boot = boot("0").replace("g.serve_gym()", fails + "g.serve_gym()")
-    problem = SUMS.make_problem(make_seed(3), [1])
+    problem = DECIMALS.make_problem(make_seed(3), [1])
     assert problem.answer.number % 4 == 0  # type: ignore[attr-defined]
     cage.boot = cage.boot.replace("% 4 == 0", "< 0")
     cage.renew()
     with pytest.raises(WorkerError, match="makes no problem"):
-        SUMS.make_problem(make_seed(3), [1])
+        DECIMALS.make_problem(make_seed(3), [1])
 
 
 def test_another_datasets_problem_is_our_own_fault() -> None:
@@ -425,39 +412,40 @@ def test_every_reference_is_right_and_no_constant_is(name: str) -> None:
                 assert environment.score(problem, f"#### {wrong}") == NOTHING, wrong
 
 
-def test_a_right_conclusion_stays_far_below_its_steps_however_it_is_padded(scorers: Cage) -> None:
-    """The dearest of all that were found: its scorer tries all truths of ten variables."""
-    dearest = 0
-    for number in range(12):
-        entry = "propositional_logic", 5, number
-        made = ask(scorers, "make", *entry)
-        reference = str(made["answer"])
-        nots = "\u00ac" * ((64 - len(reference) - 2) // 2 * 2)
-        padded = f"{nots}({reference})"
-        assert gym.PATTERNS["propositional_logic"].fullmatch(padded)
-        said = ask(scorers, "score", *entry, padded)
-        assert said["right"]
-        dearest = max(dearest, said["steps"])  # type: ignore[call-overload]
-    assert gym.STEPS_MAX // 50 < dearest < gym.STEPS_MAX // 5
+def judge_hostile(name: str, level: int, numbers: range, scorers: Cage) -> int:
+    """Number of hostile answers to the entries of these numbers that were tried. None earns."""
+    made = [ask(scorers, "make", name, level, number) for number in numbers]
+    rights = [str(each["answer"]) for each in made]
+    others = [*rights[1:], rights[0]]
+    tried = 0
+    for number, right, other in zip(numbers, rights, others, strict=True):
+        texts = [text for text in dict.fromkeys(write_hostile(right, other)) if text != right]
+        tried += len(texts)
+        for text in texts:
+            if is_well_formed(name, right, text):
+                said = ask(scorers, "score", name, level, number, text)
+                assert not said["right"], (name, level, number, text[:200])
+                assert said["steps"] <= gym.STEPS_MAX // 20, text[:200]  # type: ignore[operator]
+        own = ask(scorers, "score", name, level, number, right)
+        assert own["right"]
+        assert own["steps"] <= gym.STEPS_MAX // 20  # type: ignore[operator]
+    return tried
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LEVELS)
-def test_no_answer_comes_near_the_steps_that_it_may_take(name: str, scorers: Cage) -> None:
+def test_no_hostile_answer_earns_or_comes_near_the_steps_that_it_may_take(
+    name: str, scorers: Cage
+) -> None:
     """So no right one hangs on a step more or less, of what an earlier one left in a cache. The
     limit is for what this test and its author did not think of."""
-    for number in range(3):
-        entry = name, LEVELS[name][-1], number
-        made = ask(scorers, "make", *entry)
-        reference = str(made["answer"])
-        size = max(gym.ANSWER_MIN, 2 * len(reference.encode()))
-        parts = [*HOSTILE, *dict.fromkeys(reference), *dict.fromkeys(reference.split("\n"))]
-        texts = [part * (size // len(part.encode() or b"0")) for part in parts]
-        texts += [f"{{{text[: size - 2].strip()}}}" for text in texts]
-        texts += [f"[{text[: size - 2].strip(' ,')}]" for text in texts]
-        for text in filter(lambda text: is_well_formed(name, reference, text), texts):
-            assert ask(scorers, "score", *entry, text)["steps"] <= gym.STEPS_MAX // 20, text[:80]  # type: ignore[operator]
-        if len(reference.encode()) <= ANSWER_BYTES:
-            said = ask(scorers, "score", *entry, reference)
-            assert said["right"]
-            assert said["steps"] <= gym.STEPS_MAX // 20  # type: ignore[operator]
+    assert judge_hostile(name, LEVELS[name][-1], range(2), scorers) > 500
+
+
+@pytest.mark.nightly
+def test_hostile_answers_at_every_level_of_every_dataset(scorers: Cage) -> None:
+    tried = 0
+    for name, levels in LEVELS.items():
+        for level in levels:
+            tried += judge_hostile(name, level, range(10, 13), scorers)
+    assert tried > 500_000
