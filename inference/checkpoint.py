@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from assay.inference.architecture import find_vocabulary
+from assay.inference.chat_template import ChatTemplate
 from assay.inference.draft import OwnDrafter, Rules
 from assay.inference.folder import (
     CONFIG_FILE,
@@ -60,38 +61,41 @@ class FolderTokenizer:
         tokenizer: a fast tokenizer.
         vocabulary: V, rows of the model's output matrix.
         end_tokens: of the manifest; left out when decoding.
+
+    Raises:
+        ValueError: it has ids that the model has not, or a chat template that does not compile.
     """
 
     def __init__(
         self, tokenizer: PreTrainedTokenizerFast, vocabulary: int, end_tokens: Sequence[int]
     ) -> None:
+        largest = max(tokenizer.get_vocab().values(), default=-1)
+        if largest >= vocabulary:
+            raise ValueError(f"its tokenizer has id {largest}, the model has {vocabulary} ids")
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
         self._ends = frozenset(end_tokens)
+        self._template = None
+        if tokenizer.chat_template is not None:
+            self._template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens_map)
         self._lock = Lock()  # the library's own refuses what another thread holds
 
     @cached_property
     def drawable(self) -> NDArray[np.bool_]:
         """bool [V]: ids with a tokenizer entry, padding left out."""
         mask = np.zeros(self._vocabulary, bool)
-        known = [i for i in self._tokenizer.get_vocab().values() if i < self._vocabulary]
-        mask[known] = True
+        mask[list(self._tokenizer.get_vocab().values())] = True
         padding = self._tokenizer.pad_token_id
         if padding is not None and padding not in self._ends:
             mask[padding] = False
         return mask
 
     def encode(self, prompt: str) -> list[int]:
-        """Token ids of a prompt; the chat template is applied where the checkpoint has one."""
-        message = [{"role": "user", "content": prompt}]
+        """Token ids of a prompt, at least one; the chat template is applied where the checkpoint
+        has one."""
+        text = prompt if self._template is None else self._template.render(prompt)
         with self._lock:
-            if self._tokenizer.chat_template is None:
-                return list(self._tokenizer.encode(prompt, add_special_tokens=False))
-            return list(
-                self._tokenizer.apply_chat_template(
-                    message, add_generation_prompt=True, tokenize=True, return_dict=False
-                )
-            )
+            return list(self._tokenizer.encode(text, add_special_tokens=False)) or [0]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of a completion without its end token."""
@@ -314,7 +318,10 @@ def _open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> Folder
         raise CheckpointError(
             f"the chat template in {folder} is not its manifest's: fetch it again"
         )
-    return FolderTokenizer(tokenizer, vocabulary, manifest.end_tokens)
+    try:
+        return FolderTokenizer(tokenizer, vocabulary, manifest.end_tokens)
+    except ValueError as error:
+        raise UnusableCheckpointError(f"{folder} is of no use: {error}") from None
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:

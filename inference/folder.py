@@ -110,8 +110,11 @@ def read_passages(folder: Path) -> list[Passage]:
 
 
 def digest_chat_template(tokenizer: PreTrainedTokenizerFast) -> bytes:
-    """Digest of the template that turns a problem into a prompt, 32 bytes; of nothing without."""
+    """Digest of the template that turns a problem into a prompt, 32 bytes; of nothing without.
+    Raises an UnusableCheckpointError where there are several, or what is no text."""
     template = tokenizer.chat_template
+    if not isinstance(template, str | None):
+        raise UnusableCheckpointError("the tokenizer's chat_template is not one text")
     return hash_fields(Domain.CHAT_TEMPLATE, *([] if template is None else [template.encode()]))
 
 

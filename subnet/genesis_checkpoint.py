@@ -24,16 +24,18 @@ from assay.inference.folder import (
     CALIBRATION_FILE,
     MANIFEST_FILE,
     PASSAGES_FILE,
+    TOKENIZER_FILES,
     digest_chat_template,
     digest_structure,
     digest_tensors,
     digest_tokenizer,
+    read_small_file,
 )
 from assay.inference.model_loading import load_model
 from assay.inference.passages import digest_passages, encode_passages
 from assay.network.files import write_file, write_json
 from assay.neurons.settings.loading import ConfigError, open_named_environment
-from assay.protocol.encoding import to_json
+from assay.protocol.encoding import read_json, to_json
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Calibration, Manifest, compute_tensor_root
 from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS, Parameters, Tests
@@ -65,6 +67,7 @@ def make_genesis(
         ValueError: levels that are not legal.
     """
     environment = environment or make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
+    adopt_chat_template(folder)
     tokenizer = load_tokenizer(folder)
     calibration, calibration_set = _calibrate(
         folder, environment, levels, tokenizer, max_tokens, SMALL_MODEL_TESTS, DEMO_WORK.temperature
@@ -130,6 +133,16 @@ def calibrate_anew(
     made = measure_manifest(made, folder)
     write_json(folder / MANIFEST_FILE, to_json(made))
     return made
+
+
+def adopt_chat_template(folder: Path) -> None:
+    """Puts a template that lies in a file of its own, as newer libraries write it, to where the
+    manifest's digest covers it: tokenizer_config.json. One that is there already stays."""
+    path, config_path = folder / "chat_template.jinja", folder / TOKENIZER_FILES[1]
+    config = read_json(read_small_file(folder, config_path.name))
+    if path.is_file() and isinstance(config, dict) and config.get("chat_template") is None:
+        config["chat_template"] = read_small_file(folder, path.name).decode()
+        write_file(config_path, json.dumps(config, indent=2, ensure_ascii=False).encode())
 
 
 def _calibrate(

@@ -1,0 +1,69 @@
+"""The chat template: how a problem becomes the prompt that a model was trained to answer.
+
+A trainer writes the template and all others run it, so whatever it does must be the same for all of
+them, and must end nobody's program. Jinja's sandbox keeps it away from files and the interpreter.
+Here it also has no clock and no chance, and a prompt that it cannot make is asked as it is.
+
+What this does not know: how long a template takes, and the addresses of objects that one prints. A
+trainer who wants windows to fail has easier ways.
+
+Specification, section 3. Features are those of Hugging Face's `apply_chat_template`.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NoReturn
+
+from jinja2 import TemplateError
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+#: What `strftime_now` tells, whenever it is asked: Llama's templates write a date into the prompt.
+_NOW = datetime(2024, 7, 26)
+
+
+class ChatTemplate:
+    """A template, compiled.
+
+    Args:
+        source: Jinja 2.
+        special_tokens: names such as `bos_token` → their texts.
+
+    Raises:
+        ValueError: it does not compile.
+    """
+
+    def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
+        self.source = source
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+        )
+        del environment.filters["random"], environment.globals["lipsum"]
+        environment.filters["tojson"] = _write_json
+        environment.globals["raise_exception"] = _raise
+        environment.globals["strftime_now"] = _NOW.strftime
+        try:
+            self._template = environment.from_string(source)
+        except (TemplateError, RecursionError, SyntaxError) as error:
+            raise ValueError(f"its chat template does not compile: {error}") from None
+        self._names = {**special_tokens, "tools": None, "documents": None}
+
+    def render(self, prompt: str) -> str:
+        """The prompt as a user's message, and the beginning of the answer; the prompt itself where
+        the template fails."""
+        message = {"role": "user", "content": prompt}
+        try:
+            return self._template.render(
+                messages=[message], add_generation_prompt=True, **self._names
+            )
+        except Exception:  # noqa: BLE001 - foreign code; all that read this fail alike
+            return prompt
+
+
+def _write_json(value: object, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _raise(message: str) -> NoReturn:
+    raise TemplateError(message)

@@ -1,0 +1,165 @@
+"""Templates render as Hugging Face renders them, alike everywhere, and end nobody's program."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from assay.inference import UnusableCheckpointError
+from assay.inference.chat_template import ChatTemplate
+from assay.inference.checkpoint import load_outline, load_tokenizer
+from assay.inference.folder import digest_chat_template, digest_tokenizer
+from assay.protocol.encoding import from_json, to_json
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.manifest import Manifest
+from assay.subnet.genesis_checkpoint import adopt_chat_template
+from assay.training import GENESIS
+
+#: As Qwen2.5, Llama 3.1 and Mistral write theirs, shortened.
+QWEN = """{%- if messages[0]['role'] == 'system' %}
+    {{- '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}
+{%- else %}
+    {{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}
+{%- endif %}
+{%- for message in messages %}
+    {%- if (message.role == "user") or (message.role == "system" and not loop.first) %}
+        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if tools %}{{- tools | tojson }}{% endif %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+{%- endif %}
+"""
+LLAMA = """{{- bos_token }}
+{%- if not date_string is defined %}
+    {%- set date_string = "26 Jul 2024" %}
+{%- endif %}
+{{- "Today Date: " + date_string + "\\n" }}
+{%- for message in messages %}
+    {%- if message.role == 'ipython' %}{% continue %}{% endif %}
+    {{- '<|start|>' + message['role'] + '<|end|>\\n' + message['content'] | trim + '<|eot|>' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|start|>assistant<|end|>\\n' }}{%- endif %}"""
+MISTRAL = """{{ bos_token }}{% for message in messages %}
+{% if message['role'] != 'user' %}{{ raise_exception('only users') }}{% endif %}
+{{ '[INST] ' + message['content'] + ' [/INST]' }}{{ message | tojson }}
+{% endfor %}"""
+PROMPT = "7+15=?\n<&> é"
+
+
+@pytest.mark.parametrize("source", [QWEN, LLAMA, MISTRAL], ids=["qwen", "llama", "mistral"])
+def test_a_template_renders_as_hugging_face_renders_it(source: str) -> None:
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(GENESIS / "tokenizer.json"), bos_token="<s>", chat_template=source
+    )
+    message = {"role": "user", "content": PROMPT}
+    expected = tokenizer.apply_chat_template(
+        [message], add_generation_prompt=True, tokenize=False, return_dict=False
+    )
+    rendered = ChatTemplate(source, tokenizer.special_tokens_map).render(PROMPT)
+    assert rendered == expected
+    assert PROMPT.strip() in rendered
+
+
+def test_a_clock_tells_one_day_to_all() -> None:
+    template = ChatTemplate("{{ strftime_now('%d %b %Y %H:%M') }}", {})
+    assert template.render("x") == "26 Jul 2024 00:00"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ raise_exception('no') }}",
+        "{{ 1 // 0 }}",
+        "{{ undefined.attribute }}",
+        "{{ messages.append(1) }}",
+        "{{ messages[0].__class__.__mro__ }}",
+        "{% for i in range(10 ** 9) %}x{% endfor %}",
+        "{{ lipsum() }}",
+        "{{ ['a', 'b'] | map('ran' ~ 'dom') | list }}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{% include 'x' %}",
+    ],
+)
+def test_a_template_that_fails_leaves_the_prompt(source: str) -> None:
+    assert ChatTemplate(source, {}).render(PROMPT) == PROMPT
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{{ broken", "{% endif %}", "{{ x | random }}", "{{ x | no_such }}", "{{ " + "(" * 9_999],
+    ids=range(5),
+)
+def test_a_template_that_does_not_compile_is_refused(source: str) -> None:
+    with pytest.raises(ValueError, match="chat template"):
+        ChatTemplate(source, {})
+
+
+@pytest.fixture
+def write_checkpoint(tmp_path: Path) -> Callable[..., bytes]:
+    """Writes a checkpoint with another tokenizer into `tmp_path`; its digest."""
+
+    def write(**changes: Any) -> bytes:
+        shutil.copytree(GENESIS, tmp_path, dirs_exist_ok=True)
+        path = tmp_path / "tokenizer_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+        manifest = from_json(Manifest, json.loads((tmp_path / "manifest.json").read_text()))
+        manifest = replace(manifest, tokenizer=digest_tokenizer(tmp_path))
+        template = changes.get("chat_template")
+        if isinstance(template, str):
+            digest = hash_fields(Domain.CHAT_TEMPLATE, template.encode())
+            manifest = replace(manifest, chat_template=digest)
+        (tmp_path / "manifest.json").write_text(json.dumps(to_json(manifest)))
+        return manifest.digest
+
+    return write
+
+
+def test_a_checkpoint_asks_by_its_template(tmp_path, write_checkpoint) -> None:
+    digest = write_checkpoint(chat_template="{% for m in messages %}{{ m.content }}={% endfor %}")
+    plain = load_outline(GENESIS).tokenizer
+    asked = load_outline(tmp_path, digest).tokenizer
+    assert asked.encode("7+15") == plain.encode("7+15=")
+
+
+def test_a_prompt_that_is_nothing_is_one_id(tmp_path, write_checkpoint) -> None:
+    digest = write_checkpoint(chat_template="{% if 0 %}x{% endif %}")
+    assert load_outline(tmp_path, digest).tokenizer.encode("7+15=?") == [0]
+
+
+@pytest.mark.parametrize(
+    "template", [[{"name": "default", "template": "x"}], {"default": "x"}, 5, "{{ broken"], ids=str
+)
+def test_a_checkpoint_whose_template_is_none_is_of_no_use(
+    tmp_path, write_checkpoint, template: Any
+) -> None:
+    digest = write_checkpoint(chat_template=template)
+    with pytest.raises(UnusableCheckpointError, match=r"chat.template"):
+        load_outline(tmp_path, digest)
+
+
+def test_a_tokenizer_with_more_ids_than_the_model_is_of_no_use(tmp_path, write_checkpoint) -> None:
+    """A prompt with such an id would end every program that reads it."""
+    added = {"content": "<more>", "lstrip": False, "normalized": False, "rstrip": False}
+    more = {"98": {**added, "single_word": False, "special": True}}
+    digest = write_checkpoint(added_tokens_decoder=more)
+    with pytest.raises(UnusableCheckpointError, match="has id 98, the model has 98 ids"):
+        load_outline(tmp_path, digest)
+
+
+def test_a_template_in_a_file_of_its_own_is_put_where_the_digest_covers_it(tmp_path) -> None:
+    shutil.copytree(GENESIS, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "chat_template.jinja").write_text(QWEN)
+    adopt_chat_template(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.chat_template == QWEN
+    assert digest_chat_template(tokenizer) == hash_fields(Domain.CHAT_TEMPLATE, QWEN.encode())
+    (tmp_path / "chat_template.jinja").write_text("another")
+    adopt_chat_template(tmp_path)
+    assert load_tokenizer(tmp_path).chat_template == QWEN
