@@ -235,7 +235,12 @@ def iterate_bad_contexts(valid: Json) -> list[Json]:
         ("a level too many", [*tests, "margin_levels"], [0] * 9, "levels and limits differ"),
         ("an alpha of infinity", [*tests, "alpha_inverse"], 0, "alpha_inverse is 0"),
         ("no floor of rates", [*tests, "rate_floor"], 0, "rate_floor is 0"),
-        ("everything staked", [*tests, "mean_stakes"], [1_000_000], "no stakes, or a stake of everything"),
+        (
+            "everything staked",
+            [*tests, "mean_stakes"],
+            [1_000_000],
+            "no stakes, or a stake of everything",
+        ),
         (
             "rewards above the whole",
             ["parameters", "environment", "quality_weight"],

@@ -35,12 +35,14 @@ sys.path.insert(0, str(HERE))
 from amendments import make_amendments  # noqa: E402
 from bad_inputs import BAD_ADDRESSES  # noqa: E402
 from codes import make_bit_fields, make_prefix_codes  # noqa: E402
+from further import make_chat_template, make_deltas, make_levels, make_mirrors  # noqa: E402
 from judging import make_completions, make_draws, make_logprobs, make_sampling, make_sketch  # noqa: E402
 from objects import make_beacons, make_commitments, make_context, make_manifest, make_parameters  # noqa: E402
 from problems import make_arithmetic, make_gsm, make_mix, make_sat  # noqa: E402
 from records import make_record  # noqa: E402
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
 from submissions import make_submission  # noqa: E402
+from trials import make_trials  # noqa: E402
 from worth import make_settlement, make_worth  # noqa: E402
 
 Json = Any
@@ -343,6 +345,11 @@ FAMILIES = {
     "sat": make_sat,
     "gsm": make_gsm,
     "mix": make_mix,
+    "trial": make_trials,
+    "chat_template": make_chat_template,
+    "delta": make_deltas,
+    "mirrors": make_mirrors,
+    "levels": make_levels,
 }
 
 

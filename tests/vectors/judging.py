@@ -43,7 +43,22 @@ def make_draws() -> Json:
         "seed": seed.hex(),
         "fixed_point": [
             {"logit_numerator": n, "logit_denominator": 1 << 24, "fixed": round(Fraction(n, 16))}
-            for n in (0, 7, 8, 9, 24, 40, -7, -8, -9, -24, -40, (1 << 30) + 1, -(1 << 30) - 9)
+            for n in (
+                0,
+                7,
+                8,
+                9,
+                24,
+                40,
+                -7,
+                -8,
+                -9,
+                -24,
+                -40,
+                (1 << 24) - 1,
+                -(1 << 23) - 9,
+                1 << 45,
+            )
         ],
         "draws": [_draw(seed, *case) for case in cases],
         "large": _draw_large(digest("rollout 1"), 17, 151_936),
@@ -257,23 +272,22 @@ def make_sampling() -> Json:
     }
 
 
-def _iterate_ledgers() -> list[tuple[str, list[int | None]]]:
-    """About, and which of the rollouts enter one after the other; None was cleared on appeal."""
+def _iterate_ledgers() -> list[tuple[str, list[int]]]:
+    """About, and which of the rollouts enter one after the other."""
     return [
         ("nothing has entered", []),
         ("honest work", [0] * 10),
         ("one flip", [0, 0, 4, 0, 0]),
         ("many small flips", [1] * 4),
         ("a cheat that starts late", [0] * 40 + [1] * 4),
-        ("a rollout that was cleared", [1, None, 1]),
     ]
 
 
-def _enter(about: str, rollouts: list[int | None], bets: Sequence[Any]) -> Json:
+def _enter(about: str, rollouts: list[int], bets: Sequence[Any]) -> Json:
     ledger = Ledger()
     crossed = None
     for count, rollout in enumerate(rollouts, start=1):
-        ledger = ledger.add(np.zeros_like(bets[0]) if rollout is None else bets[rollout])
+        ledger = ledger.add(bets[rollout])
         if crossed is None and ledger.is_crossed(TESTS):
             crossed = count
     capital = round(ledger.compute_log_capital(TESTS), 6)

@@ -201,7 +201,7 @@ def make_manifest() -> Json:
     }
 
 
-def make_context() -> Json:
+def make_valid_context() -> Context:
     recorded = json.loads((DATA / "drand-beacons.json").read_text())["quicknet"]["beacons"]
     signatures = {entry["round"]: bytes.fromhex(entry["signature"]) for entry in recorded}
 
@@ -210,7 +210,7 @@ def make_context() -> Json:
         published = QUICKNET.genesis_ms + (number - 1) * QUICKNET.period_ms
         return published - DEMO_TIMING.beacon_delay_ms - DEMO_TIMING.slot_ms // 2
 
-    context = Context(
+    return Context(
         window=WINDOW,
         challenge_block=Block(12_000, digest("block"), name_round(1_000)),
         audit_block=Block(12_017, bytes(32), name_round(1_001)),
@@ -223,6 +223,10 @@ def make_context() -> Json:
         checkpoint=digest("checkpoint"),
         parameters=PARAMETERS,
     )
+
+
+def make_context() -> Json:
+    context = make_valid_context()
     return {
         "valid": context_to_json(context),
         "challenge_seed": context.challenge_seed.hex(),

@@ -247,6 +247,49 @@ const families = {
     for (const s of v.settlements) same(s.about, rules.settle(s.results), s.scores);
     for (const w of v.weights) same(w.about, rules.weigh(w.scores, w.owner_uid, w.burn_share), w.weights);
   },
+  chat_template() {}, // Jinja is a library's: the tests in Python hold it against Hugging Face's
+  delta(v) { // frames of one raw block: 4 bytes magic, 1 of flags, 1 of size, 3 before the data
+    for (const d of v) {
+      const [parent, bytes] = [d.parent, d.delta].map(unhex), lengths = [0, 4, 8].map((at) => bytes.readUInt32LE(at));
+      const starts = lengths.map((_, i) => 12 + lengths.slice(0, i).reduce((a, b) => a + b, 0));
+      const [mask, low, high] = starts.map((at, i) => bytes.subarray(at + 9, at + lengths[i]));
+      let c = 0;
+      for (let i = 0; i < parent.length / 2; i++) {
+        if (!((mask[i >> 3] >> (7 - (i & 7))) & 1)) continue;
+        const z = low[c] | (high[c++] << 8), moved = parent.readUInt16LE(2 * i) + ((z >> 1) ^ -(z & 1));
+        parent.writeUInt16LE(moved & 0xffff, 2 * i);
+      }
+      same(d.about, [mask, low, high, parent].map(hex), [...d.parts, d.child]);
+    }
+  },
+  mirrors(v) {
+    for (const { stakes, order } of v.orders) {
+      const drawn = (key) => sha256(Buffer.concat([v.root, v.reader, key].map(unhex))).readUIntBE(0, 6) * 256;
+      const u = (key) => (drawn(key) + sha256(Buffer.concat([v.root, v.reader, key].map(unhex)))[6] + 1) / 2 ** 56;
+      const rank = (key) => -Math.log(u(key)) / Math.max(1, Number(stakes[key]));
+      same('mirrors', Object.keys(stakes).sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1)), order);
+    }
+  },
+  levels(v) { for (const l of v) same(l.about, rules.nextLevels(l.levels, l.legal, l.held_out), l.next); },
+  trial(v) {
+    const measured = (runs) => {
+      const rows = runs.flatMap(([count, ...row]) => Array(Number(count)).fill(row));
+      return { margins: rows.map((r) => r[0]), gini: rows.map((r) => Number(r[1])), logprobs: rows.map((r) => r[2]), sketch: rows.map((r) => r.slice(3)) };
+    };
+    for (const t of v.trials) {
+      const appealed = [], rollouts = t.rollouts.map((r) => {
+        const first = measured(r.measured), claim = (value) => first.margins.map(() => value);
+        const claimed = { logprobs: claim(v.claimed.logprob), sketch: claim(v.claimed.sketch) };
+        return { group: Number(r.group), rollout: Number(r.rollout), promptLength: Number(v.prompt_tokens), claimed, measured: first };
+      });
+      const appeal = (i) => { appealed.push([t.rollouts[i].group, t.rollouts[i].rollout]); return measured(t.rollouts[i].appeal); };
+      const facts = { tests: v.tests, calibration: v.calibration, temperature: v.temperature, auditSeed: unhex(v.audit_seed), hotkey: unhex(v.hotkey) };
+      const found = judgeTrial({ rollouts, appeal, ...facts, ledger: { count: 0, sums: null } });
+      same(t.about, [found.reason, found.group, found.rollout, found.token, appealed], [t.reason, t.group, t.rollout, t.token, t.appealed]);
+      const capital = rules.ledgerCapital(found.ledger, v.tests);
+      same(t.about, [found.ledger.count, Math.abs(capital - Number(t.log_capital)) < 2e-6], [t.rollouts_entered, true]);
+    }
+  },
   arithmetic: (v) => checkEnvironment('arithmetic', v),
   sat: (v) => checkEnvironment('sat', v),
   gsm(v) {

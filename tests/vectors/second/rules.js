@@ -191,7 +191,19 @@ function weigh(scores, owner, burn) {
   return weights.filter(([, w]) => w > 0n).sort((a, b) => Number(a[0] - b[0]));
 }
 
+// ---- section 11
+/** Levels of the next checkpoint: each part of a mixture moves by itself. */
+function nextLevels(levels, legal, heldOut) {
+  return [...new Set(levels.map((level) => level / 1000n))].flatMap((part) => {
+    const run = levels.filter((level) => level / 1000n === part), known = legal.filter((level) => level / 1000n === part);
+    const seen = heldOut.filter((s) => run.includes(s.level)), [solved, asked] = ['solved', 'asked'].map((name) => sum(seen.map((s) => s[name])));
+    const step = asked < 200n ? 0 : 1000n * solved >= 700n * asked ? 1 : 1000n * solved <= 150n * asked ? -1 : 0;
+    const moved = run.map((level) => known[known.indexOf(level) + step]);
+    return moved.includes(undefined) ? run : moved;
+  });
+}
+
 module.exports = {
-  block, blocks, challengeSeed, checkpointOf, decision, draw, findFault, follows, inForce, judgeLogprobs, ledgerCapitals, judgeSampling, judgeSketch, mean, noise, placeSeed, projection, reward,
+  block, blocks, challengeSeed, checkpointOf, decision, draw, findFault, follows, inForce, judgeLogprobs, ledgerCapitals, judgeSampling, judgeSketch, mean, nextLevels, noise, placeSeed, projection, reward,
   roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledOf, settledWindows, sketch, value, weigh,
 };

@@ -1,0 +1,137 @@
+"""Vectors of what is around the judge: prompts by a template, deltas, mirrors' order, levels."""
+
+import struct
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+from subjects import digest
+
+from assay.artifacts.checkpoints.tensor_delta import apply_delta
+from assay.artifacts.submissions.mirror_list import order_by_stake
+from assay.environments.levels import Success, compute_levels
+from assay.inference.chat_template import ChatTemplate
+
+Json = Any
+
+TEMPLATES = [
+    (
+        "ChatML",
+        "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content | trim }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>\n{% endif %}",
+    ),
+    (
+        "line breaks after blocks, and blanks before them, go",
+        "  {% set name = 'x' %}\n{{ bos_token }}\n    {% for m in messages %}\n{{ m.content }}\n"
+        "    {% endfor %}\n",
+    ),
+    ("what is none", "{{ tools is none }} {{ documents is none }} {{ date_string is defined }}"),
+    ("JSON escapes nothing it need not", "{{ messages[0] | tojson }}"),
+    ("the clock", "{{ strftime_now('%Y-%m-%d %H:%M') }}"),
+    ("break", "{% for c in messages[0].content %}{{ c }}{% break %}{% endfor %}"),
+    ("one that fails leaves the prompt", "{{ raise_exception('no') }}"),
+    ("chance is none", "{{ lipsum() }}"),
+]
+
+
+def make_chat_template() -> Json:
+    prompt, tokens = " 7+15=?\n<é> ", {"bos_token": "<s>", "eos_token": "</s>"}
+    return {
+        "prompt": prompt,
+        "special_tokens": tokens,
+        "rendered": [
+            {"about": about, "template": text, "text": ChatTemplate(text, tokens).render(prompt)}
+            for about, text in TEMPLATES
+        ],
+    }
+
+
+def make_deltas() -> Json:
+    """Tensors as little-endian u16; `parts` are what the frames hold."""
+    ramp = [(i * 2_654_435_761 >> 7) & 0xFFFF for i in range(40)]
+    cases = [
+        ("nothing changes", [1, 2, 3], [1, 2, 3]),
+        ("one up, one down", [5, 5, 5, 5], [5, 6, 4, 5]),
+        ("around the end", [0, 0xFFFF], [0xFFFF, 0]),
+        ("as far as it goes", [0, 0x8000, 0x7FFF], [0x8000, 0, 0x8000]),
+        ("nine values, two bytes of bits", [7] * 9, [7] * 8 + [300]),
+        ("many", ramp, [v + (i % 3 == 0) * (i - 20) & 0xFFFF for i, v in enumerate(ramp)]),
+    ]
+    return [_delta(*case) for case in cases]
+
+
+def _delta(about: str, before: Sequence[int], after: Sequence[int]) -> Json:
+    changed = [a != b for a, b in zip(before, after, strict=True)]
+    bits = "".join("1" if c else "0" for c in changed) + "0" * (-len(changed) % 8)
+    mask = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
+    moves = [
+        ((b - a + 0x8000) & 0xFFFF) - 0x8000 for a, b in zip(before, after, strict=True) if a != b
+    ]
+    folded = [2 * d if d >= 0 else -2 * d - 1 for d in moves]
+    parts = [mask, bytes(z & 0xFF for z in folded), bytes(z >> 8 for z in folded)]
+    frames = [_frame(part) for part in parts]
+    delta = struct.pack("<3I", *map(len, frames)) + b"".join(frames)
+    parent, child = (struct.pack(f"<{len(values)}H", *values) for values in (before, after))
+    assert b"".join(apply_delta(len(child), BytesIO(parent).read, BytesIO(delta).read)) == child
+    return {
+        "about": about,
+        "parent": parent.hex(),
+        "child": child.hex(),
+        "delta": delta.hex(),
+        "parts": [part.hex() for part in parts],
+    }
+
+
+def _frame(data: bytes) -> bytes:
+    """A zstd frame (RFC 8878) of one raw block: any version of a compressor would write another."""
+    block = (len(data) << 3 | 1).to_bytes(3, "little")
+    return bytes.fromhex("28b52ffd20") + bytes([len(data)]) + block + data
+
+
+def make_mirrors() -> Json:
+    root, reader = digest("root"), digest("reader")
+    cases = [
+        {digest(f"mirror {i}"): 10**15 for i in range(7)},
+        {digest(f"mirror {i}"): 10 ** (3 * i) for i in range(6)},
+        {digest("mirror 0"): 0, digest("mirror 1"): 1},
+    ]
+    return {
+        "root": root.hex(),
+        "reader": reader.hex(),
+        "orders": [
+            {
+                "stakes": {hotkey.hex(): stake for hotkey, stake in stakes.items()},
+                "order": [hotkey.hex() for hotkey in order_by_stake(root, reader, stakes)],
+            }
+            for stakes in cases
+        ],
+    }
+
+
+def make_levels() -> Json:
+    legal = list(range(1, 13))
+    mixed = [1_001, 1_002, 1_003, 2_001, 2_002, 2_003]
+    cases = [
+        ("70 % is enough", [5, 6], legal, {5: (100, 100), 6: (40, 100)}),
+        ("a thousandth less is not", [5, 6], legal, {5: (99, 100), 6: (600, 900)}),
+        ("too few were asked", [5, 6], legal, {5: (100, 100), 6: (99, 99)}),
+        ("15 % is too hard", [5, 6], legal, {5: (30, 100), 6: (0, 100)}),
+        ("a thousandth more is not", [5], legal, {5: (151, 1_000)}),
+        ("the highest stays", [11, 12], legal, {11: (200, 200)}),
+        ("the lowest stays", [1, 2], legal, {1: (0, 200)}),
+        ("the next legal one", [2, 4], [2, 4, 7, 9], {2: (200, 200)}),
+        ("nothing was asked", [5], legal, {}),
+        ("a part by itself", [1_001, 2_002], mixed, {1_001: (200, 200), 2_002: (0, 200)}),
+    ]
+    return [
+        {
+            "about": about,
+            "levels": levels,
+            "legal": known,
+            "held_out": [{"level": k, "solved": s, "asked": a} for k, (s, a) in seen.items()],
+            "next": list(
+                compute_levels(levels, known, {k: Success(*each) for k, each in seen.items()})
+            ),
+        }
+        for about, levels, known, seen in cases
+    ]
