@@ -59,6 +59,8 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     claims: int = 0  # verdicts taken at the validator's word for want of a model
     words: int = 0  # verdicts that stay its word, whoever looks: they cost a miner its pay
+    witnessed: int = 0  # verdicts whose witness is of the validator's own forward pass
+    unwitnessed: int = 0  # and whose witness is not
 
     def look(self, check: Aspect) -> None:
         """A check is made now."""
@@ -87,6 +89,8 @@ class Findings:
         self.notes += part.notes
         self.claims += part.claims
         self.words += part.words
+        self.witnessed += part.witnessed
+        self.unwitnessed += part.unwitnessed
 
     @property
     def matched(self) -> bool:

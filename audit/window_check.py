@@ -390,7 +390,10 @@ class _RowCheck:
             self.differ_from(verdict)
         self.found.look(Aspect.WITNESS)
         fault = _find_witness_fault(self.row.witness, verdict.witness)
-        if fault is not None:
+        if fault is None:
+            self.found.witnessed += 1
+        else:
+            self.found.unwitnessed += 1
             self.differ(Aspect.WITNESS, fault)
 
     def check_values(self, verdict: Verdict) -> None:

@@ -127,11 +127,15 @@ class AuditedNetwork:
     windows: range
     scratch: Path
     mirrors: Any
+    chain: SubtensorChain
+    stores: ReadableStores
 
 
 @contextmanager
-def open_network(settings: Settings, request: AuditRequest) -> Iterator[AuditedNetwork]:
-    """The network that settings name."""
+def open_network(
+    settings: Settings, request: AuditRequest, *, anyones: bool = False
+) -> Iterator[AuditedNetwork]:
+    """The network that settings name. anyones: where no validator is asked for, any will do."""
     asked = None if request.windows is None else parse_windows(request.windows)
     with ExitStack() as stack:
         (models, beside), copies = _open_models(request, stack), _open_copies(request)
@@ -139,7 +143,7 @@ def open_network(settings: Settings, request: AuditRequest) -> Iterator[AuditedN
         chain, stores, parameters = session.chain, session.stores, session.parameters
         if asked is not None:
             _require_begun(parameters, asked[-1], chain.get_head())
-        validator, announced = _find_validator(chain, request)
+        validator, announced = _find_validator(chain, request, anyones)
         mirrors = session.checkpoint_mirrors
         public = Public(
             chain=chain,
@@ -158,7 +162,8 @@ def open_network(settings: Settings, request: AuditRequest) -> Iterator[AuditedN
         windows = asked
         if windows is None:
             windows = find_newest(public.records, validator, public.history, announced)
-        yield AuditedNetwork(public, validator, windows, session.folder / "kept", mirrors)
+        kept = session.folder / "kept"
+        yield AuditedNetwork(public, validator, windows, kept, mirrors, chain, stores)
 
 
 def _require_begun(parameters: Parameters, window: int, head: int) -> None:
@@ -179,20 +184,25 @@ def open_settled_ledger(settings: Settings, stack: ExitStack) -> ScoreLedgerRead
     return ledger
 
 
+def list_announced(chain: SubtensorChain) -> dict[bytes, Commitment]:
+    """Validators that announce a record on chain, and how."""
+    slots = {
+        hotkey: parse_commitment(payload)
+        for hotkey, payload in chain.get_commitments(chain.get_head()).items()
+    }
+    return {h: slot for h, slot in slots.items() if slot is not None and slot.tag is Tag.RECORD}
+
+
 def _find_validator(
-    chain: SubtensorChain, request: AuditRequest
+    chain: SubtensorChain, request: AuditRequest, anyones: bool
 ) -> tuple[bytes, Commitment | None]:
     """A hotkey, and how it announces its record on chain."""
-    announced = {}
-    for hotkey, payload in chain.get_commitments(chain.get_head()).items():
-        slot = parse_commitment(payload)
-        if slot is not None and slot.tag is Tag.RECORD:
-            announced[hotkey] = slot
+    announced = list_announced(chain)
     if request.validator is not None:
         hotkey = parse_hotkey(request.validator, "--validator")
         return hotkey, announced.get(hotkey)
-    if len(announced) == 1:
-        return next(iter(announced.items()))
+    if announced and (anyones or len(announced) == 1):
+        return min(announced.items())
     names = ", ".join(sorted(map(encode_ss58, announced))[:8])
     raise ConfigError(
         "whose record? name a hotkey with --validator"

@@ -118,18 +118,21 @@ def run_explorer(source: SettingsSource, quiet: Quiet = False, as_json: AsJson =
     return run_explorer(make_request(source), as_json, quiet)
 
 
+Model = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="A checkpoint, or a folder of them by digest; may repeat: run them again.",
+    ),
+]
+
+
 @command(audit_app, None, *NETWORK, *READING, *LEDGER, *COMPUTE, "cluster.address")
 def run_audit(
     source: SettingsSource,
     validator: Validator = None,
     windows: Windows = None,
-    model: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="A checkpoint, or a folder of them by digest; may repeat: run them again.",
-        ),
-    ] = None,
+    model: Model = None,
     workers: Annotated[
         int,
         typer.Option(
@@ -203,6 +206,38 @@ def run_export(
     from assay.cli.audit import AuditRequest, run_export
 
     return run_export(settings, AuditRequest(validator, windows, records), out, as_json, quiet)
+
+
+@command(audit_app, "compare", *NETWORK, *READING, *COMPUTE)
+def run_compare(
+    source: SettingsSource,
+    validator: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--validator",
+            metavar="SS58",
+            help="Which validators; may repeat [default: all that announce a record or set "
+            "weights].",
+        ),
+    ] = None,
+    windows: Windows = None,
+    model: Model = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Hold validators of one subnet beside each other, and say which of them copies.
+
+    Shows for each how many of its verdicts carry a witness of its own forward pass (with --model),
+    and how far its weights on chain are from its own record, from others', and from others'
+    earlier settlements. Exit 0 nothing says that any copies; 1 one does; 2 it could not run.
+    """
+    settings = source.load()
+    print_opening(settings, quiet)
+    from assay.cli.audit import AuditRequest
+    from assay.cli.audit_compare import run_compare
+
+    request = AuditRequest(windows=windows, models=model or (), compute=settings.compute)
+    return run_compare(settings, request, validator or (), as_json)
 
 
 @command(train_app, "verify-step", *NETWORK, *READING)

@@ -1,0 +1,174 @@
+"""Several validators of one subnet beside each other: who judged, and whose weights are another's.
+
+Weights change little from one settlement to the next, so a validator that sets another's last
+weights is near everybody's, and earns as if it had judged. Two things tell. A witness comes from a
+forward pass for one validator alone, so verdicts without one of its own were never judged by it.
+And weights that are exactly another's of an earlier settlement, while others show newer ones,
+were copied: nobody who judges comes to them again.
+
+What it does not know: who set weights by hand, or by rules of its own. It says how far they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from assay.audit.auditor import audit
+from assay.audit.findings import AuditReport
+from assay.audit.ports import Public
+from assay.neurons.session.window_reader import iterate_weight_blocks
+from assay.protocol.record import SettlementRecord
+
+Weights = Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """The settled weights that those on chain are nearest to."""
+
+    distance: float  # see `compute_distance`
+    epoch: int
+    validator: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ShownWeights:
+    """One validator's weights on chain at one block."""
+
+    block: int
+    own: float | None  # distance to the nearest of its own record; None: it has none by then
+    other: Nearest | None  # the nearest of others' records
+    behind: int  # settlements between those that `other` is of and the newest that anybody shows
+
+
+@dataclass(slots=True)
+class ComparedValidator:
+    """What tells a validator that judges from one that copies."""
+
+    hotkey: bytes
+    report: AuditReport | None  # None: it publishes no record that is known
+    shown: list[ShownWeights] = field(default_factory=list)
+
+    @property
+    def witnessed(self) -> int:
+        """Verdicts whose witness is of this validator's own forward pass."""
+        return 0 if self.report is None else sum(f.witnessed for f in self.report.windows)
+
+    @property
+    def unwitnessed(self) -> int:
+        """Verdicts whose witness is not, or is not there."""
+        return 0 if self.report is None else sum(f.unwitnessed for f in self.report.windows)
+
+    @property
+    def copied(self) -> list[ShownWeights]:
+        """Where its weights are nearer to another's earlier settlement than to any of its own."""
+        return [
+            shown
+            for shown in self.shown
+            if shown.other is not None
+            and shown.behind
+            and (shown.own is None or shown.other.distance < shown.own)
+        ]
+
+    @property
+    def suspicion(self) -> str | None:
+        """Why it seems to copy; None where nothing says so."""
+        if self.unwitnessed:
+            every = self.witnessed + self.unwitnessed
+            return (
+                f"{self.unwitnessed} of {every} verdicts have no witness of its own forward pass: "
+                "it did not judge them"
+            )
+        if 2 * len(self.copied) > len(self.shown):
+            return (
+                f"at {len(self.copied)} of {len(self.shown)} epochs its weights are another's of "
+                "an earlier settlement: it copies"
+            )
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Validators beside each other, in order of hotkey."""
+
+    validators: tuple[ComparedValidator, ...]
+    windows: range
+    has_model: bool
+
+
+def compare(publics: Mapping[bytes, Public | None], windows: range) -> Comparison:
+    """Compares validators over windows.
+
+    Args:
+        publics: validator's hotkey → what an audit reads, with this one's records; None: it
+            publishes none.
+
+    Raises:
+        ValueError: nobody publishes a record. ChainError, StoreError, WorkerError: it could not be
+            done; a `ForgottenError` where nodes have forgotten the weights.
+    """
+    known = {hotkey: public for hotkey, public in publics.items() if public is not None}
+    if not known:
+        raise ValueError("none of these validators publishes a record")
+    compared = {hotkey: ComparedValidator(hotkey, None) for hotkey in sorted(publics)}
+    settled: dict[tuple[bytes, int], Weights] = {}
+    for hotkey, public in known.items():
+        settlements: dict[int, SettlementRecord] = {}
+        report = audit(public, hotkey, windows, settlements=settlements)
+        compared[hotkey].report = report
+        for epoch, record in settlements.items():
+            settled[hotkey, epoch] = {weight.uid: weight.weight for weight in record.weights}
+    chain = next(iter(known.values())).chain
+    for block in sorted(_list_blocks(chain, sorted({epoch for _, epoch in settled}))):
+        rows = chain.get_weights(block)
+        by_then = {place: w for place, w in settled.items() if place[1] < block and w}
+        newest = _find_newest(rows, by_then)
+        for hotkey, validator in compared.items():
+            if rows.get(hotkey):
+                validator.shown.append(_look(block, hotkey, rows[hotkey], by_then, newest))
+    has_model = next(iter(known.values())).models is not None
+    return Comparison(tuple(compared.values()), windows, has_model)
+
+
+def compute_distance(one: Weights, other: Weights) -> float:
+    """Part of all weight that would have to move from some uids to others, 0 to 1."""
+    total, total_other = sum(one.values()), sum(other.values())
+    if not total or not total_other:
+        return float(bool(total) != bool(total_other))
+    uids = one.keys() | other.keys()
+    moved = sum(abs(one.get(u, 0) * total_other - other.get(u, 0) * total) for u in uids)
+    return moved / (2 * total * total_other)
+
+
+def _list_blocks(chain: object, epochs: Sequence[int]) -> set[int]:
+    """The first block after each settlement at which its weights can be in force."""
+    firsts = (next(iterate_weight_blocks(chain, epoch), None) for epoch in epochs)  # type: ignore[arg-type]
+    return {block for block in firsts if block is not None}
+
+
+def _find_newest(
+    rows: Mapping[bytes, Weights], settled: Mapping[tuple[bytes, int], Weights]
+) -> int:
+    """The newest settlement whose weights anybody shows as its record has them: a chain may open
+    them an epoch late, for all alike."""
+    shown = [e for (h, e), w in settled.items() if not compute_distance(rows.get(h, {}), w)]
+    return max(shown, default=max((epoch for _, epoch in settled), default=0))
+
+
+def _look(
+    block: int,
+    hotkey: bytes,
+    row: Weights,
+    settled: Mapping[tuple[bytes, int], Weights],
+    newest: int,
+) -> ShownWeights:
+    own = [compute_distance(row, w) for (h, _), w in settled.items() if h == hotkey]
+    others = [
+        Nearest(compute_distance(row, w), epoch, h)
+        for (h, epoch), w in settled.items()
+        if h != hotkey
+    ]
+    other = min(others, key=lambda n: (n.distance, -n.epoch, n.validator), default=None)
+    behind = 0
+    if other is not None:
+        behind = len({epoch for _, epoch in settled if other.epoch < epoch <= newest})
+    return ShownWeights(block, min(own, default=None), other, behind)

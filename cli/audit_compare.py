@@ -1,0 +1,127 @@
+"""`assay audit compare`: several validators of one subnet beside each other."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from rich.table import Table
+
+from assay.audit.comparison import ComparedValidator, Comparison, compare
+from assay.audit.ports import Public
+from assay.cli.audit import (
+    DIFFERS,
+    MATCHED,
+    AuditRequest,
+    list_announced,
+    open_network,
+    open_published,
+)
+from assay.cli.console import open_console
+from assay.neurons.settings.loading import ConfigError, parse_hotkey
+from assay.neurons.settings.sections import Settings
+from assay.protocol import encode_ss58
+
+
+def run_compare(
+    settings: Settings, request: AuditRequest, named: Sequence[str], as_json: bool
+) -> int:
+    """Compares validators; the exit code.
+
+    Args:
+        named: SS58; none: all that announce a record or have set weights.
+    """
+    with open_network(settings, request, anyones=True) as reached:
+        chain, head = reached.chain, reached.chain.get_head()
+        announced = list_announced(chain)
+        hotkeys = [parse_hotkey(text, "--validator") for text in named]
+        if not hotkeys:
+            weighing = (hotkey for hotkey, row in chain.get_weights(head).items() if row)
+            hotkeys = sorted({*announced, *weighing})
+        publics: dict[bytes, Public | None] = {}
+        for hotkey in hotkeys:
+            slot, publics[hotkey] = announced.get(hotkey), None
+            if slot is not None:
+                records = open_published(reached.stores, None, slot, hotkey)
+                publics[hotkey] = replace(reached.public, records=records)
+        try:
+            comparison = compare(publics, reached.windows)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+    if as_json:
+        print(json.dumps(describe_comparison(comparison)))
+    else:
+        _print_comparison(comparison)
+    return DIFFERS if any(v.suspicion for v in comparison.validators) else MATCHED
+
+
+def describe_comparison(comparison: Comparison) -> dict[str, Any]:
+    """As JSON; shares and distances are null where nothing was looked at."""
+    return {
+        "windows": [comparison.windows[0], comparison.windows[-1]],
+        "model": comparison.has_model,
+        "validators": [_describe(validator) for validator in comparison.validators],
+    }
+
+
+def _describe(validator: ComparedValidator) -> dict[str, Any]:
+    report = validator.report
+    return {
+        "validator": encode_ss58(validator.hotkey),
+        "record": report is not None,
+        "matched": None if report is None else report.matched,
+        "verdicts_witnessed": validator.witnessed,
+        "verdicts_unwitnessed": validator.unwitnessed,
+        "epochs": [
+            {
+                "block": shown.block,
+                "distance_to_own": shown.own,
+                "distance_to_others": shown.other and shown.other.distance,
+                "nearest": shown.other and encode_ss58(shown.other.validator),
+                "nearest_epoch": shown.other and shown.other.epoch,
+                "settlements_behind": shown.behind,
+            }
+            for shown in validator.shown
+        ],
+        "copied_epochs": len(validator.copied),
+        "suspicion": validator.suspicion,
+    }
+
+
+def _print_comparison(comparison: Comparison) -> None:
+    console = open_console()
+    first, last = comparison.windows[0], comparison.windows[-1]
+    table = Table(title=f"validators, windows {first} to {last}", title_justify="left")
+    for name in ("validator", "record", "witnessed", "from own", "from others", "behind"):
+        table.add_column(name, justify="left" if name in ("validator", "record") else "right")
+    for validator in comparison.validators:
+        table.add_row(*_make_row(validator, comparison.has_model))
+    console.print(table)
+    console.print(
+        "from own, from others: the largest part of its weights on chain that would have to move "
+        "to make them those of a record.",
+        style="dim",
+    )
+    if not comparison.has_model:
+        console.print("Witnesses need the model: --model FOLDER runs its forward passes again.")
+    for validator in comparison.validators:
+        if validator.suspicion is not None:
+            text = f"{encode_ss58(validator.hotkey)}: {validator.suspicion}."
+            console.print(text, style="bold red", markup=False)
+    if not any(validator.suspicion for validator in comparison.validators):
+        console.print("Nothing says that any of them copies.", style="bold green")
+
+
+def _make_row(validator: ComparedValidator, has_model: bool) -> list[str]:
+    report, shown = validator.report, validator.shown
+    every = validator.witnessed + validator.unwitnessed
+    own = [s.own for s in shown if s.own is not None]
+    others = [s.other.distance for s in shown if s.other is not None]
+    return [
+        encode_ss58(validator.hotkey),
+        "none" if report is None else "differs" if report.differs else "matches",
+        f"{validator.witnessed} of {every}" if has_model and report is not None else "-",
+        f"{max(own):.2%}" if own else "-",
+        f"{max(others):.2%}" if others else "-",
+        str(max((s.behind for s in shown), default=0)),
+    ]
