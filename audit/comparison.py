@@ -22,7 +22,7 @@ Weights = Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Nearest:
+class NearestWeights:
     """The settled weights that those on chain are nearest to."""
 
     distance: float  # see `compute_distance`
@@ -31,12 +31,12 @@ class Nearest:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownWeights:
+class WeightsAtBlock:
     """One validator's weights on chain at one block."""
 
     block: int
     own: float | None  # distance to the nearest of its own record; None: it has none by then
-    other: Nearest | None  # the nearest of others' records
+    other: NearestWeights | None  # the nearest of others' records
     behind: int  # settlements between those that `other` is of and the newest that anybody shows
 
 
@@ -46,7 +46,7 @@ class ComparedValidator:
 
     hotkey: bytes
     report: AuditReport | None  # None: it publishes no record that is known
-    shown: list[ShownWeights] = field(default_factory=list)
+    shown: list[WeightsAtBlock] = field(default_factory=list)
 
     @property
     def witnessed(self) -> int:
@@ -59,7 +59,7 @@ class ComparedValidator:
         return 0 if self.report is None else sum(f.unwitnessed for f in self.report.windows)
 
     @property
-    def copied(self) -> list[ShownWeights]:
+    def copied(self) -> list[WeightsAtBlock]:
         """Where its weights are nearer to another's earlier settlement than to any of its own."""
         return [
             shown
@@ -87,7 +87,7 @@ class ComparedValidator:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ValidatorComparison:
     """Validators beside each other, in order of hotkey."""
 
     validators: tuple[ComparedValidator, ...]
@@ -95,7 +95,7 @@ class Comparison:
     has_model: bool
 
 
-def compare(publics: Mapping[bytes, Public | None], windows: range) -> Comparison:
+def compare(publics: Mapping[bytes, Public | None], windows: range) -> ValidatorComparison:
     """Compares validators over windows.
 
     Args:
@@ -126,7 +126,7 @@ def compare(publics: Mapping[bytes, Public | None], windows: range) -> Compariso
             if rows.get(hotkey):
                 validator.shown.append(_look(block, hotkey, rows[hotkey], by_then, newest))
     has_model = next(iter(known.values())).models is not None
-    return Comparison(tuple(compared.values()), windows, has_model)
+    return ValidatorComparison(tuple(compared.values()), windows, has_model)
 
 
 def compute_distance(one: Weights, other: Weights) -> float:
@@ -160,10 +160,10 @@ def _look(
     row: Weights,
     settled: Mapping[tuple[bytes, int], Weights],
     newest: int,
-) -> ShownWeights:
+) -> WeightsAtBlock:
     own = [compute_distance(row, w) for (h, _), w in settled.items() if h == hotkey]
     others = [
-        Nearest(compute_distance(row, w), epoch, h)
+        NearestWeights(compute_distance(row, w), epoch, h)
         for (h, epoch), w in settled.items()
         if h != hotkey
     ]
@@ -171,4 +171,4 @@ def _look(
     behind = 0
     if other is not None:
         behind = len({epoch for _, epoch in settled if other.epoch < epoch <= newest})
-    return ShownWeights(block, min(own, default=None), other, behind)
+    return WeightsAtBlock(block, min(own, default=None), other, behind)

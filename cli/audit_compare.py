@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from assay.audit.comparison import ComparedValidator, Comparison, compare
+from assay.audit.comparison import ComparedValidator, ValidatorComparison, compare
 from assay.audit.ports import Public
 from assay.cli.audit import (
     DIFFERS,
@@ -55,7 +55,7 @@ def run_compare(
     return DIFFERS if any(v.suspicion for v in comparison.validators) else MATCHED
 
 
-def describe_comparison(comparison: Comparison) -> dict[str, Any]:
+def describe_comparison(comparison: ValidatorComparison) -> dict[str, Any]:
     """As JSON; shares and distances are null where nothing was looked at."""
     return {
         "windows": [comparison.windows[0], comparison.windows[-1]],
@@ -88,7 +88,7 @@ def _describe(validator: ComparedValidator) -> dict[str, Any]:
     }
 
 
-def _print_comparison(comparison: Comparison) -> None:
+def _print_comparison(comparison: ValidatorComparison) -> None:
     console = open_console()
     first, last = comparison.windows[0], comparison.windows[-1]
     table = Table(title=f"validators, windows {first} to {last}", title_justify="left")

@@ -19,7 +19,6 @@ from transformers import PreTrainedTokenizerFast
 from assay.artifacts.checkpoints.checkpoint_folder import measure_manifest
 from assay.environments import Environment, add_problem_files, make_environment, open_environment
 from assay.inference import OwnDrafter, Reference, Rules, make_model, measure_rates, sample_passages
-from assay.inference.checkpoint import FolderTokenizer, load_tokenizer
 from assay.inference.folder import (
     CALIBRATION_FILE,
     MANIFEST_FILE,
@@ -33,6 +32,7 @@ from assay.inference.folder import (
 )
 from assay.inference.model_loading import load_model
 from assay.inference.passages import digest_passages, encode_passages
+from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, load_tokenizer
 from assay.network.files import write_file, write_json
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol.encoding import read_json, to_json

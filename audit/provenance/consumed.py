@@ -12,7 +12,7 @@ from assay.artifacts.steps.step_file import ConsumedGroup
 from assay.artifacts.steps.step_folder import StepError
 from assay.environments import Environment, Problem, compute_reward, get_weights, open_environment
 from assay.inference import Checkpoint
-from assay.inference.checkpoint import FolderTokenizer
+from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.neurons.trainer.lessons import generate_own
 from assay.protocol import Parameters, StepRecord, encode_ss58
 

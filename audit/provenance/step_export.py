@@ -26,7 +26,7 @@ from assay.environments import (
     open_environment,
 )
 from assay.inference import CheckpointError
-from assay.inference.checkpoint import FolderTokenizer
+from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.network import open_folder
 from assay.network.files import replace_file, write_file
 from assay.neurons.trainer.trainer_setup import read_config

@@ -33,9 +33,9 @@ from assay.environments import gsm, make_environment
 from assay.environments.problem_file import read_row
 from assay.inference import UnusableCheckpointError
 from assay.inference.architecture import compute_bytes_max, find_misfit
-from assay.inference.checkpoint import load_tokenizer
 from assay.inference.folder import PASSAGES_FILE, TOKENIZER_FILES
 from assay.inference.passages import decode_passages, encode_passages
+from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.protocol import (
     QUICKNET,
     Beacon,

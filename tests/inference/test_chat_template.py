@@ -11,9 +11,10 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from assay.inference import UnusableCheckpointError
-from assay.inference.chat_template import ChatTemplate
-from assay.inference.checkpoint import load_outline, load_tokenizer
+from assay.inference.checkpoint import load_outline
 from assay.inference.folder import digest_chat_template, digest_tokenizer
+from assay.inference.tokenizing.chat_template import ChatTemplate
+from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.protocol.encoding import from_json, to_json
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import Manifest

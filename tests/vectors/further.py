@@ -10,7 +10,7 @@ from subjects import digest
 from assay.artifacts.checkpoints.tensor_delta import apply_delta
 from assay.artifacts.submissions.mirror_list import order_by_stake
 from assay.environments.levels import Success, compute_levels
-from assay.inference.chat_template import ChatTemplate
+from assay.inference.tokenizing.chat_template import ChatTemplate
 
 Json = Any
 
