@@ -12,6 +12,7 @@ __all__ = [
     "auditor",
     "bundle",
     "bundle_export",
+    "comparison",
     "explain",
     "findings",
     "ports",

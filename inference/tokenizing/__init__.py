@@ -1,6 +1,8 @@
-"""Text and token ids: `folder_tokenizer` turns one into the other as a checkpoint's files have it,
-`chat_template` makes a problem the prompt that the model was trained to answer. Nothing here runs
-a model.
+"""Text and token ids: what a checkpoint's files make of a prompt, and of a completion.
+
+Start with `folder_tokenizer`; the chat template behind it makes a problem the prompt that a model
+was trained to answer. This folder never runs a model, and whatever a trainer has written into the
+files gives everybody the same ids.
 """
 
-__all__ = ["chat_template", "folder_tokenizer"]
+__all__ = ["folder_tokenizer"]
