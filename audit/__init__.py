@@ -3,8 +3,9 @@
 `auditor` takes a validator's windows and settlements and comes to findings, by way of
 `window_check`, `settlement_check`, `derived_context` and `window_parameters`; `ports` says what it
 reads, `sources` and `bundle` give it that from the network or from a sealed folder. `explain` says
-why one hotkey's window was accepted or refused; `provenance` whose data a training step learned
-from. Nothing here signs, sends or decides: every sentence is a comparison that anybody can repeat.
+why one hotkey's window was accepted or refused; `comparison` holds validators beside each other;
+`provenance` says whose data a training step learned from. Nothing here signs, sends or decides:
+every sentence is a comparison that anybody can repeat.
 Start at `auditor`.
 """
 

@@ -217,7 +217,7 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
                 ("scale_min is 0", tests.scale_min > 0),
                 ("there is no level of margins", len(tests.margin_levels) > 0),
                 ("levels and limits differ", len(tests.margin_levels) == len(tests.rate_limits)),
-                ("no stakes, or a stake of everything", all(s and max(s) < MILLION for s in stakes)),
+                ("no stake, or one of everything", all(s and max(s) < MILLION for s in stakes)),
                 ("an amendment could hold at once", timing.notice_windows > 0),
                 ("they start without a predecessor", not is_first or start == Start()),
                 ("they start when the network began", is_first or start.window > 0),

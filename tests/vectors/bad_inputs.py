@@ -239,7 +239,7 @@ def iterate_bad_contexts(valid: Json) -> list[Json]:
             "everything staked",
             [*tests, "mean_stakes"],
             [1_000_000],
-            "no stakes, or a stake of everything",
+            "no stake, or one of everything",
         ),
         (
             "rewards above the whole",

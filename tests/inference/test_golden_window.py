@@ -1,0 +1,53 @@
+"""The golden window: the shipped checkpoint gives the same ids on every machine."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from assay.protocol.parameters import SMALL_MODEL_TESTS
+from tests.machines import find_machines, run
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = json.loads((ROOT / "tests/vectors/golden.json").read_bytes())
+CHECK = [sys.executable, "tests/vectors/golden.py", "--check"]
+
+
+def test_this_machine_draws_it() -> None:
+    done = subprocess.run(CHECK, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_machine_without_wide_instructions_draws_it() -> None:
+    assert find_machines()[0] == "default-1"
+    assert run("default-1", "golden window", CHECK)
+
+
+def test_no_draw_of_it_hangs_on_rounding() -> None:
+    """Two permitted implementations come apart by no more than the cap, twice: each may err."""
+    assert GOLDEN["nearest_tie"] > 2 * SMALL_MODEL_TESTS.margin_cap
+    lengths = [len(r["tokens"]) for group in GOLDEN["groups"] for r in group["rollouts"]]
+    assert sum(lengths) > 500
+
+
+def test_another_id_is_another_window() -> None:
+    changed = json.loads(json.dumps(GOLDEN))
+    changed["groups"][0]["rollouts"][0]["tokens"][0] += 1
+    changed["groups"][1]["rollouts"][0]["logprobs"][0] += 2
+    changed["groups"][2]["rollouts"][0]["sketch"][0][0] += 2
+    code = (
+        "import sys, json; sys.path.insert(0, 'tests/vectors')\n"
+        "from golden import find_differences\n"
+        "one, other = map(json.loads, sys.stdin.read().split('\\x00'))\n"
+        "print(len(find_differences(one, other)), len(find_differences(one, one)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(GOLDEN) + "\x00" + json.dumps(changed),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert done.stdout.split() == ["3", "0"]

@@ -1,0 +1,141 @@
+"""The golden window: what the shipped checkpoint gives for fixed seeds, on every machine.
+
+    python tests/vectors/golden.py            writes golden.json
+    python tests/vectors/golden.py --check    exits 1 where this machine gives another window
+
+Ids are the same on every machine: no draw of this window is nearer to a tie than two permitted
+implementations may come apart. Log-probabilities and sketches may differ by `UNITS`.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+from generate import write_json  # noqa: E402
+from subjects import ALICE, digest  # noqa: E402
+
+from assay.environments import make_environment  # noqa: E402
+from assay.inference import GroupRequest, generate_groups, load_checkpoint  # noqa: E402
+from assay.protocol.draw import score_tokens  # noqa: E402
+from assay.protocol.prf import compute_key, compute_words  # noqa: E402
+from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed  # noqa: E402
+from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS, DEMO_WORK  # noqa: E402
+from assay.training import GENESIS  # noqa: E402
+from assay.verification import make_projection  # noqa: E402
+
+Json = Any
+GROUPS, GROUP_SIZE = 4, 8
+#: The first challenge whose draws are all clear.
+CHALLENGE = digest("golden challenge 0")
+#: How far another machine's values may be: 2^-16 nats, and steps of a sketch.
+UNITS = {"logprob": 1, "sketch": 1}
+
+
+def make_golden() -> Json:
+    """The window as this machine gives it."""
+    checkpoint = load_checkpoint(GENESIS)
+    environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
+    temperature = DEMO_WORK.temperature
+    problems = [
+        environment.make_problem(
+            compute_problem_seed(CHALLENGE, ALICE, index), checkpoint.manifest.levels
+        )
+        for index in range(GROUPS)
+    ]
+    requests = [
+        GroupRequest(
+            tuple(checkpoint.tokenizer.encode(problem.prompt)),
+            tuple(compute_rollout_seed(CHALLENGE, ALICE, g, r) for r in range(GROUP_SIZE)),
+        )
+        for g, problem in enumerate(problems)
+    ]
+    groups = generate_groups(
+        requests,
+        checkpoint.get_drafter(temperature),
+        checkpoint.get_reference(temperature),
+        checkpoint.get_rules(temperature),
+        make_projection(compute_projection_seed(CHALLENGE), checkpoint.manifest),
+    )
+    gaps = [
+        find_gap(checkpoint, request.prompt, seed, rollout.tokens, temperature)
+        for request, group in zip(requests, groups, strict=True)
+        for seed, rollout in zip(request.seeds, group, strict=True)
+    ]
+    return {
+        "checkpoint": checkpoint.digest.hex(),
+        "challenge_seed": CHALLENGE.hex(),
+        "hotkey": ALICE.hex(),
+        "temperature": temperature,
+        "units": UNITS,
+        "nearest_tie": min(gaps),
+        "groups": [
+            {
+                "prompt": problem.prompt,
+                "prompt_tokens": list(request.prompt),
+                "rollouts": [
+                    {
+                        "tokens": rollout.tokens.tolist(),
+                        "logprobs": rollout.logprobs.tolist(),
+                        "sketch": rollout.sketch.tolist(),
+                    }
+                    for rollout in group
+                ],
+            }
+            for problem, request, group in zip(problems, requests, groups, strict=True)
+        ],
+    }
+
+
+def find_gap(
+    checkpoint: Any, prompt: tuple[int, ...], seed: bytes, tokens: Any, temperature: int
+) -> int:
+    """By how much the drawn id's score is above the next one's, the least over all tokens."""
+    with torch.inference_mode():
+        ids = torch.tensor([[*prompt, *tokens.tolist()[:-1]]])
+        logits = checkpoint.model(ids).logits[0, len(prompt) - 1 :].float().numpy()
+    drawable = checkpoint.tokenizer.drawable
+    positions = np.arange(len(tokens), dtype=np.uint64)
+    keys = np.array([compute_key(seed)] * len(tokens), np.uint64)
+    words = compute_words(keys, positions, logits.shape[1])
+    scores = score_tokens(logits, words, temperature)
+    scores[:, ~drawable] = np.iinfo(np.int64).min
+    first, second = np.sort(scores, axis=1)[:, :-3:-1].T
+    assert (scores.argmax(axis=1) == tokens).all()
+    return int((first - second).min())
+
+
+def find_differences(golden: Json, made: Json) -> list[str]:
+    """Where a window is another one than the golden."""
+    names = ("checkpoint", "challenge_seed", "hotkey", "temperature")
+    found = [name for name in names if golden[name] != made[name]]
+    for g, (one, other) in enumerate(zip(golden["groups"], made["groups"], strict=True)):
+        if (one["prompt"], one["prompt_tokens"]) != (other["prompt"], other["prompt_tokens"]):
+            found.append(f"the prompt of group {g}")
+        for r, (a, b) in enumerate(zip(one["rollouts"], other["rollouts"], strict=True)):
+            if a["tokens"] != b["tokens"]:
+                found.append(f"the ids of rollout {r} of group {g}")
+                continue
+            for name, unit in (("logprobs", UNITS["logprob"]), ("sketch", UNITS["sketch"])):
+                apart = np.abs(np.array(a[name]) - np.array(b[name])).max()
+                if apart > unit:
+                    found.append(f"{name} of rollout {r} of group {g}: {apart} apart")
+    return found
+
+
+def main(check: bool) -> int:
+    path, made = HERE / "golden.json", make_golden()
+    if not check:
+        path.write_text(write_json(made) + "\n")
+    found = find_differences(json.loads(path.read_bytes()), made)
+    print("\n".join(found) or f"the golden window; nearest tie {made['nearest_tie']} of 2^-20")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main(check="--check" in sys.argv[1:]))
