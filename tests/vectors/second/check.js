@@ -8,17 +8,11 @@ const file = require('./file.js');
 const rules = require('./rules.js');
 const environments = require('./environments.js');
 
-const { encode, hash, hex, root, sha256, unhex, Stream } = core;
+const { encode, hash, hex, parse, root, sha256, unhex, Stream } = core;
 const FOLDER = process.argv[2] ?? join(__dirname, '..');
 const ints = (list) => list.map(Number);
 const faults = [];
 let checked = 0;
-
-/** JSON with its integers as BigInt: some need more than 53 bits. */
-function parse(text) {
-  const marked = text.replace(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (t) => (/^-?\d+$/.test(t) ? `"\\u0000${t}"` : t));
-  return JSON.parse(marked, (_, v) => (typeof v === 'string' && v[0] === '\0' ? BigInt(v.slice(1)) : v));
-}
 
 function same(what, ours, theirs) {
   const show = (v) => JSON.stringify(v, (_, x) => (typeof x === 'bigint' || typeof x === 'number' ? `${x}` : x));
@@ -141,7 +135,10 @@ const families = {
     }
   },
   commitments(v) {
-    for (const c of v.valid) same('commitment', hex(core.encodeCommitment(c)), c.payload);
+    for (const { payload, ...c } of v.valid) {
+      same('commitment', hex(core.encodeCommitment(c)), payload);
+      same('commitment', core.decodeCommitment(unhex(payload)), c);
+    }
     same('object', `${core.encodeSS58(unhex(v.object.hotkey))}/window-${v.object.window}.rollouts`, v.object.name);
   },
   manifest(v) {
@@ -191,6 +188,7 @@ const families = {
     const check = (kind, label, v) => {
       const written = encode(kind, v.record);
       same(label, [hex(written), hex(hash(label, written))], [v.encoding, v.digest]);
+      same(label, core.decode(kind, unhex(v.encoding)), v.record);
     };
     for (const w of windows) check('WindowRecord', 'window-record', w);
     check('SettlementRecord', 'settlement-record', settlement);
