@@ -22,7 +22,8 @@ function verifySums(folder) {
   requireThat(seal && hex(sha256(Buffer.from(sums))) === seal, `${path} has not the seal that it ends with`);
   const listed = Object.fromEntries(sums.trim().split('\n').map((line) => [line.slice(66), line.slice(0, 64)]));
   const there = listFiles(folder).filter((name) => name !== 'SHA256SUMS');
-  const touched = [...new Set([...Object.keys(listed), ...there])].filter((name) => !there.includes(name) || hex(sha256(readFileSync(join(folder, name)))) !== listed[name]);
+  const isTouched = (name) => !there.includes(name) || hex(sha256(readFileSync(join(folder, name)))) !== listed[name];
+  const touched = [...new Set([...Object.keys(listed), ...there])].filter(isTouched);
   requireThat(!touched.length, `touched since the bundle was sealed: ${touched.sort().join(', ')}`);
 }
 
@@ -33,8 +34,8 @@ class Bundle {
     this.facts = parse(`${this.read('facts.json')}`);
     this.validatorName = parse(`${this.read('about.json')}`).validator;
     this.place = `store/${this.validatorName}`;
-    const numbers = (kind) => readdirSync(join(folder, this.place)).map((name) => new RegExp(`^${kind}-(\\d+)\\.record$`).exec(name)?.[1])
-      .filter(Boolean).map(BigInt).sort((a, b) => Number(a - b));
+    const named = (kind) => readdirSync(join(folder, this.place)).flatMap((name) => new RegExp(`^${kind}-(\\d+)\\.record$`).exec(name)?.[1] ?? []);
+    const numbers = (kind) => named(kind).map(BigInt).sort((a, b) => Number(a - b));
     [this.windows, this.settlements] = ['window', 'settlement'].map(numbers);
     const parameters = readdirSync(join(folder, 'store/parameters')).map((name) => this.readParameters(name.replace('.json', '')));
     this.parameters = new Map(parameters.map((p) => [p.digest, p]));
@@ -91,9 +92,11 @@ class Bundle {
     try { packed = decode('PackedSubmission', hex(written.subarray(0, 32)) === hotkey ? written : inflateSync(written)); } // auditor.md says zlib
     catch (error) { throw new Unreadable(`${name}: ${error.message}`); }
     requireThat(packed.hotkey === hotkey, `${name} is another hotkey's`);
-    const parts = packed.parts.map(({ start, size, data, refusal }) => ({ start: Number(start), size: Number(size), data: data && unhex(data), refusal }));
+    const parts = packed.parts.map(({ start, size, data, refusal }) =>
+      ({ start: Number(start), end: Number(start + size), data: data && unhex(data), refusal }));
     return (start, size) => {
-      const part = parts.find((p) => p.start <= start && start + size <= p.start + p.size && (p.data ? p.data.length === p.size : p.refusal));
+      const isWhole = (p) => (p.data ? p.data.length === p.end - p.start : p.refusal);
+      const part = parts.find((p) => p.start <= start && start + size <= p.end && isWhole(p));
       return part?.data?.subarray(start - part.start, start - part.start + size) ?? part?.refusal.reason ?? null;
     };
   }

@@ -192,7 +192,9 @@ const families = {
     };
     for (const w of windows) check('WindowRecord', 'window-record', w);
     check('SettlementRecord', 'settlement-record', settlement);
-    same('chain', windows.map((w) => w.digest), settlement.record.windows.map((w) => w.record));
+    const { windows: covered, scores, score_root, weights, weights_digest } = settlement.record;
+    same('chain', windows.map((w) => w.digest), covered.map((w) => w.record));
+    same('scores', [rules.scoreRoot(scores), rules.weightsDigest(weights.map((w) => [w.uid, w.weight]))].map(hex), [score_root, weights_digest]);
   },
   ss58(v) { for (const { key, address } of v.valid) same('ss58', core.encodeSS58(unhex(key)), address); },
   draws(v) {

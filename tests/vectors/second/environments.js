@@ -145,7 +145,8 @@ const score = { arithmetic: scoreSum, gsm: scoreStory, mix: ({ part, problem }, 
 
 const LEVELS = { arithmetic: [1, 12], gsm: [1, 8], sat: [5, 200] };
 const partsOf = (settings) => Object.keys(settings).filter((key) => !key.includes('.')).sort();
-const ownOf = (settings, part) => Object.fromEntries(Object.entries(settings).filter(([key]) => key.startsWith(`${part}.`)).map(([key, v]) => [key.split('.')[1], v]));
+const ownOf = (settings, part) =>
+  Object.fromEntries(Object.entries(settings).filter(([key]) => key.startsWith(`${part}.`)).map(([key, v]) => [key.split('.')[1], v]));
 /** The environment that parameters choose; RangeError where it is none of those here. */
 function openEnvironment({ name, settings: chosen, digest }) {
   const settings = Object.fromEntries(chosen.map((s) => [s.name, s.value])), parts = name === 'mix' ? partsOf(settings) : [];

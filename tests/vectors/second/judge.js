@@ -13,18 +13,19 @@ const environments = require('./environments.js');
 const { Bundle, NONE } = require('./bundle.js');
 const { openCheckpoint, readSmall, requireThat, sketchState } = require('./model.js');
 const { HEAD, holdTrial, judgeTrial } = require('./trial.js');
-const { scoreRoot, weightsDigest } = require('./keccak.js');
 
-const { encode, encodeSS58, hash, hex, sha256, sizeOf, unhex } = core;
+const { encodeSS58, hash, hex, sha256, sizeOf, unhex } = core;
 const VERSION = 2n, faults = [], words = [];
 let checked = 0;
 function same(what, ours, theirs) {
   const show = (v) => JSON.stringify(v, (_, x) => (typeof x === 'bigint' ? `${x}` : x));
   checked += 1;
+  if (Array.isArray(ours) && ours.length === theirs?.length) // of long lists only what differs
+    [ours, theirs] = [[ours, theirs], [theirs, ours]].map(([a, b]) => a.filter((x, i) => show(x) !== show(b[i])));
   if (show(ours) !== show(theirs)) faults.push(`${what}: ${show(ours)} here, ${show(theirs)} in the record`);
 }
 const short = (hotkey) => encodeSS58(unhex(hotkey));
-const ascending = (rows, key) => [...rows].sort((a, b) => (a[key] < b[key] ? -1 : 1));
+const ascending = (rows) => [...rows].sort((a, b) => (a.hotkey < b.hotkey ? -1 : 1));
 
 class Refusal extends Error {}
 const refuseUnless = (holds, reason) => { if (!holds) throw new Refusal(reason); };
@@ -82,42 +83,47 @@ class Submission {
   }
   /** Audited groups: their completions that are read (rollout → ids) and their audited rollouts' proofs. */
   audit(hotkey) {
-    const { audit, parameters: { work }, checkpoint: { model, drawn, ends, manifest } } = this.context;
-    const shape = { groups: this.n, group_size: this.size, audited_rollouts: Number(work.audited_rollouts), valued_groups: Number(work.valued_groups) };
+    const { audit, parameters: { work }, checkpoint: { model, drawn, ends, manifest } } = this.context, key = unhex(hotkey);
+    const [audited_rollouts, valued_groups] = [work.audited_rollouts, work.valued_groups].map(Number);
     this.open(hotkey);
-    const groups = rules.selectGroups(audit, unhex(hotkey), shape).map(([index, count, valued]) => {
-      const head = this.head(index), chosen = rules.selectRollouts(audit, unhex(hotkey), { index, count, valued, lengths: head.lengths.map(BigInt) });
-      const rows = valued ? [...head.lengths.keys()] : chosen, read = (part, some) => new Map(some.map((r) => [r, this.record(index, head, part, r)]));
-      return { index, head, chosen, valued, records: { ids: read('ids', rows), proofs: read('proofs', chosen) } };
+    const shape = { groups: this.n, group_size: this.size, audited_rollouts, valued_groups };
+    const groups = rules.selectGroups(audit, key, shape).map(([index, count, valued]) => {
+      const head = this.head(index), lengths = head.lengths.map(BigInt), chosen = rules.selectRollouts(audit, key, { index, count, valued, lengths });
+      const read = (part, some) => new Map(some.map((r) => [r, this.record(index, head, part, r)]));
+      return { index, head, chosen, valued, ids: read('ids', valued ? [...lengths.keys()] : chosen), proofs: read('proofs', chosen) };
     });
     for (const group of groups) {
-      const { head, records } = group, all = (part, decode) => new Map([...records[part]].map(([r, bytes]) => [r, decoded(() => decode(bytes, head, r))]));
-      group.tokens = all('ids', (...given) => file.decodeIds(...given).map(Number));
-      refuseUnless(!group.valued || file.areIdsCanonical([...group.tokens.values()].map((ids) => ids.map(BigInt)), head), 'MALFORMED');
-      group.proofs = all('proofs', file.decodeProof);
+      const all = (part, decode) => new Map([...group[part]].map(([r, bytes]) => [r, decoded(() => decode(bytes, group.head, r))]));
+      const ids = all('ids', file.decodeIds);
+      refuseUnless(!group.valued || file.areIdsCanonical([...ids.values()], group.head), 'MALFORMED');
+      Object.assign(group, { tokens: new Map([...ids].map(([r, row]) => [r, row.map(Number)])), proofs: all('proofs', file.decodeProof) });
     }
-    const barred = [...Array(model.rows).keys()].filter((id) => !drawn.includes(id));
-    const reasons = groups.flatMap((g) => [...g.tokens.values()].map((ids) => rules.findFault(ids, model.rows, barred, ends, Number(manifest.max_tokens))[0]));
+    const barred = [...Array(model.rows).keys()].filter((id) => !drawn.includes(id)), longest = Number(manifest.max_tokens);
+    const reasons = groups.flatMap((g) => [...g.tokens.values()].map((ids) => rules.findFault(ids, model.rows, barred, ends, longest)[0]));
     for (const reason of ['TOKEN_OUT_OF_RANGE', 'WRONG_TERMINATION']) refuseUnless(!reasons.includes(reason), reason);
     return groups;
   }
   samples(hotkey) {
     const { sample, parameters: { work } } = this.context;
     this.open(hotkey, true);
-    for (const [g, r] of rules.selectSamples(sample, unhex(hotkey), { groups: this.n, group_size: this.size, sampled_rollouts: Number(work.sampled_rollouts) })) {
+    const shape = { groups: this.n, group_size: this.size, sampled_rollouts: Number(work.sampled_rollouts) };
+    for (const [g, r] of rules.selectSamples(sample, unhex(hotkey), shape)) {
       const head = this.head(g);
       for (const part of ['ids', 'proofs']) this.record(g, head, part, r);
     }
   }
 }
 
+/** [null, what `read` gives], or the reason for which it refuses. */
+function attempt(read) {
+  try { return [null, read()]; } catch (error) { if (error instanceof Refusal) return [error.message]; throw error; }
+}
 // ---- a member of a window: sections 5, 8 and 9
 /** { reason, values, score, witness, ledger }: the witness and the ledger where the model was run. */
 function judgeMember(context, hotkey, committed, take, ledger) {
   const { parameters: { work } } = context, refused = (reason, rest) => ({ reason, values: [], score: 0n, witness: null, ledger, ...rest });
   if (!committed) return refused('NO_COMMITMENT');
   if (committed.groups > work.group_cap || committed.groups === 0n) return refused(committed.groups ? 'TOO_LARGE' : 'MALFORMED');
-  const attempt = (read) => { try { return [null, read()]; } catch (error) { if (error instanceof Refusal) return [error.message]; throw error; } };
   const submission = new Submission(take(), committed, context), [reason, groups] = attempt(() => submission.audit(hotkey));
   if (reason) return refused(reason);
   const problems = new Map(groups.map((g) => [g.index, makeProblem(context, hotkey, g.index)]));
@@ -133,8 +139,9 @@ function makeProblem({ challenge, environment, checkpoint: { manifest, tokenizer
   return { problem, prompt: tokenizer.encode(problem.prompt) };
 }
 function tryModel({ challenge, audit, validator, parameters, checkpoint }, hotkey, groups, problems, ledger) {
-  const { model, manifest, calibration, drawn } = checkpoint, { tests, work: { temperature } } = parameters, columns = (seed) => rules.projection(seed, model.hidden);
-  const own = columns(hash('projection', challenge)), validators = columns(hash('validator-projection', audit, unhex(validator)));
+  const { model, manifest, calibration, drawn } = checkpoint, { tests, work: { temperature } } = parameters;
+  const seeds = [hash('projection', challenge), hash('validator-projection', audit, unhex(validator))];
+  const [own, validators] = seeds.map((seed) => rules.projection(seed, model.hidden));
   const rollouts = groups.flatMap(({ index, chosen, tokens, proofs }) => chosen.map((r) => {
     const { prompt } = problems.get(index), seed = rules.placeSeed('rollout', challenge, unhex(hotkey), index, r);
     const { states, ...measured } = model.measure(prompt, tokens.get(r), { seed, temperature: Number(temperature), drawn });
@@ -163,132 +170,152 @@ class Judge {
     if (!this.opened.has(key)) this.opened.set(key, openCheckpoint(join(this.models, digest), digest, parameters, environment));
     return this.opened.get(key);
   }
-  small() {
-    const folder = join(this.bundle.folder, 'store/checkpoints');
-    for (const digest of readdirSync(folder)) readSmall(join(folder, digest), digest);
-  }
-  /** Everything of a window but its members' verdicts; their rows with what was judged, null where the window does not count. */
+  /** A window's record, and what its members are worth to the settlement; null where it does not count. */
   window(number, ledgers) {
-    const { bundle } = this, record = bundle.record('window', number), name = `window ${number}`, say = (what, ...pair) => same(`${name}: ${what}`, ...pair);
-    const parameters = bundle.inForce(number), { identity, timing } = parameters, at = (moment) => rules.block(timing, number, moment);
-    say('version, window, validator', [VERSION, number, this.validator], [record.version, record.window, record.validator]);
-    say('parameters', parameters.digest, record.parameters);
-    const place = bundle.windows.indexOf(number), before = place > 0 ? bundle.record('window', bundle.windows[place - 1]).digest : null;
-    if (before) say('link', before, record.previous);
-    for (const [moment, next] of [['challenge', 'audit'], ['audit', 'sample'], ['sample', null]]) {
-      if (next && !record[moment]) say(`${next} before ${moment}`, null, record[next]);
-      if (record[moment]) this.moment(`${name}: ${moment}`, at(moment), parameters, record[moment]);
-    }
-    if (!record.challenge) say('nothing known', ['abstained', NONE], [record.outcome, record.checkpoint]);
-    if (!record.challenge || !record.audit) return say('members', [], record.members), { record, rows: null };
-    const slot = bundle.slot(at('checkpoint'), identity.trainer), digest = rules.checkpointOf(parameters.start, identity.genesis_checkpoint, slot === undefined ? null : slot ?? {});
-    say('checkpoint', digest, record.checkpoint);
-    const owners = bundle.ownersSlot(at('commit'));
-    if (owners?.tag === 'ASP1') say("the owner's slot leads to parameters in force", true, this.leadsTo(owners.digest, parameters.digest));
-    const members = this.members(at('challenge'), at('commit'), number);
-    say('members', members.map(({ committed: _, ...row }) => row), record.members.map(({ hotkey, uid, registered_at }) => ({ hotkey, uid, registered_at })));
-    const rows = new Map(record.members.map((row) => [row.hotkey, row])), mine = members.filter(({ hotkey }) => rows.has(hotkey));
-    for (const { hotkey, committed } of mine) say(`${short(hotkey)}: commitment`, committed, rows.get(hotkey).committed);
+    const record = this.bundle.record('window', number), say = (what, ...pair) => same(`window ${number}: ${what}`, ...pair);
+    const parameters = this.bundle.inForce(number);
+    this.opening(number, record, parameters, say);
+    if (!record.challenge || !record.audit) return { record, rows: null };
+    const digest = this.checkpoint(number, record, parameters, say), members = this.members(number, record, parameters, say);
     if (digest === NONE) return say('outcome without a checkpoint', 'abstained', record.outcome), { record, rows: null };
     const environment = environments.openEnvironment(parameters.environment), checkpoint = this.open(digest, parameters, environment);
-    say(`outcome ${checkpoint.flaw ?? ''}`, checkpoint.flaw !== null, record.outcome === 'void');
+    say(`outcome void ${checkpoint.flaw ?? ''}`, checkpoint.flaw !== null, record.outcome === 'void');
     if (record.outcome !== 'counted') return { record, rows: null };
-    say('the samples are known', true, record.sample !== null);
-    const randomness = (moment) => sha256(unhex(record[moment].beacon.signature));
-    const challenge = rules.challengeSeed({ parameters: parameters.digest, environment: parameters.environment.digest, window: number, checkpoint: digest,
-      block_hash: record.challenge.block_hash }, hex(randomness('challenge')));
-    const [audit, sample] = ['audit', 'sample'].map((moment) => hash(moment, challenge, randomness(moment)));
-    const context = { parameters, window: number, checkpoint, digest, environment, challenge, audit, sample, validator: this.validator };
-    return { record, rows: mine.map((member) => this.member(context, member, rows.get(member.hotkey), ledgers)) };
+    requireThat(record.sample, `window ${number} counts, and its record has no samples`);
+    const seeds = seedsOf(number, record, parameters, digest);
+    const context = { parameters, window: number, checkpoint, digest, environment, validator: this.validator, ...seeds };
+    return { record, rows: members.map(([member, row]) => this.member(context, member, row, ledgers)) };
+  }
+  opening(number, record, parameters, say) {
+    const { windows } = this.bundle, place = windows.indexOf(number), due = ['challenge', 'audit', 'sample'];
+    say('version, window, validator', [VERSION, number, this.validator], [record.version, record.window, record.validator]);
+    say('parameters', parameters.digest, record.parameters);
+    if (place > 0) say('link', this.bundle.record('window', windows[place - 1]).digest, record.previous);
+    const known = due.filter((moment) => record[moment]);
+    say('moments that are known', due.slice(0, known.length), known);
+    for (const moment of known) this.moment(`window ${number}: ${moment}`, rules.block(parameters.timing, number, moment), parameters, record[moment]);
+    if (!record.challenge) say('outcome and checkpoint of nothing', ['abstained', NONE], [record.outcome, record.checkpoint]);
+    if (!record.audit) say('members', [], record.members);
   }
   moment(name, block, { timing, beacon: chain }, { block_hash, timestamp_ms, beacon }) {
-    const [found, timestamp] = this.bundle.ask('block', block), round = rules.roundOf(timing, chain, timestamp), kept = this.bundle.facts.beacons[round];
+    const [found, timestamp] = this.bundle.ask('block', block), round = rules.roundOf(timing, chain, timestamp);
+    const kept = this.bundle.facts.beacons[round];
     same(name, [found, timestamp, round], [block_hash, timestamp_ms, beacon.round]);
     if (kept) same(`${name}: beacon`, kept, [beacon.signature, beacon.previous_signature]);
+  }
+  checkpoint(number, record, { identity, timing, start, digest }, say) {
+    const [lead, commit] = ['checkpoint', 'commit'].map((moment) => rules.block(timing, number, moment));
+    const slot = this.bundle.slot(lead, identity.trainer), owners = this.bundle.ownersSlot(commit);
+    const inForce = rules.checkpointOf(start, identity.genesis_checkpoint, slot === undefined ? null : slot ?? {});
+    say('checkpoint', inForce, record.checkpoint);
+    if (owners?.tag === 'ASP1') say("the owner's slot leads to the parameters", true, this.leadsTo(owners.digest, digest));
+    return inForce;
   }
   leadsTo(digest, wanted) {
     for (let at = digest; at !== NONE; at = this.bundle.parameters.get(at)?.start.predecessor ?? NONE) if (at === wanted) return true;
     return false;
   }
-  members(first, commit, window) {
+  /** Members that the record has too, each with its row. */
+  members(number, record, { timing }, say) {
+    const [first, commit] = ['challenge', 'commit'].map((moment) => rules.block(timing, number, moment));
     const [then, later] = [first, commit].map((block) => this.bundle.ask('members', block));
     const stayed = Object.keys(then).filter((hotkey) => `${then[hotkey]}` === `${later[hotkey]}`);
-    return ascending(stayed.map((hotkey) => {
-      const slot = this.bundle.slot(commit, hotkey), there = slot?.tag === 'ASM1' && slot.number === window;
-      return { hotkey, uid: then[hotkey][0], registered_at: then[hotkey][1], committed: there ? { root: slot.digest, groups: slot.groups, locator: slot.locator } : null };
-    }), 'hotkey');
+    const members = ascending(stayed.map((hotkey) => ({ hotkey, uid: then[hotkey][0], registered_at: then[hotkey][1] })));
+    say('members', members, record.members.map(({ hotkey, uid, registered_at }) => ({ hotkey, uid, registered_at })));
+    const rows = new Map(record.members.map((row) => [row.hotkey, row]));
+    return members.filter(({ hotkey }) => rows.has(hotkey)).map((member) => {
+      const slot = this.bundle.slot(commit, member.hotkey), there = slot?.tag === 'ASM1' && slot.number === number, row = rows.get(member.hotkey);
+      const committed = there ? { root: slot.digest, groups: slot.groups, locator: slot.locator } : null;
+      same(`window ${number}, ${short(member.hotkey)}: commitment`, committed, row.committed);
+      return [{ ...member, committed }, row];
+    });
   }
   /** Judges a member, holds its row against that, and gives the seat's result for the settlement. */
   member(context, { hotkey, uid, registered_at, committed }, row, ledgers) {
-    const name = `window ${context.window}, ${short(hotkey)}`, seat = `${uid}/${registered_at}`, say = (what, ...pair) => same(`${name}: ${what}`, ...pair);
+    const name = `window ${context.window}, ${short(hotkey)}`, seat = `${uid}/${registered_at}`;
+    const say = (what, ...pair) => same(`${name}: ${what}`, ...pair);
     const ours = judgeMember(context, hotkey, committed, () => this.bundle.submission(context.window, hotkey), ledgers.get(seat) ?? rules.EMPTY);
-    const witness = [...unhex(row.witness)].map((b) => (b << 24) >> 24), isWord = committed && row.reason !== ours.reason && (rules.WITHHELD.test(row.reason) || row.reason === 'INTERNAL');
+    const isWord = committed && row.reason !== ours.reason && (rules.WITHHELD.test(row.reason) || row.reason === 'INTERNAL');
+    const { reason, values, score } = isWord ? { reason: row.reason, values: [], score: 0n } : ours;
     if (isWord) words.push(`${name}: ${ours.reason} here, and nobody can check the record's ${row.reason}`);
-    else say('reason', ours.reason, row.reason);
-    say('values', isWord ? [] : ours.values, row.values);
-    say('score', isWord ? 0n : ours.score, row.score);
-    const run = isWord && !witness.length ? [] : ours.witness ?? [], isNear = run.length === witness.length && run.every((q, i) => Math.abs(q - witness[i]) <= 1);
-    say('witness', run, isNear ? run : witness);
+    say('reason', reason, row.reason);
+    say('values', values, row.values);
+    say('score', score, row.score);
+    const witness = [...unhex(row.witness)].map((b) => (b << 24) >> 24), run = isWord && !witness.length ? [] : ours.witness ?? [];
+    say('witness', run, run.length === witness.length ? witness.map((q, i) => (Math.abs(q - run[i]) <= 1 ? run[i] : q)) : witness);
     if (!isWord || witness.length) ledgers.set(seat, ours.ledger);
-    return { uid, registered_at, reason: isWord ? row.reason : ours.reason, score: isWord ? 0n : ours.score };
+    return { uid, registered_at, reason, score };
   }
 
   // ---- settlements
   settlement(epoch) {
     const { bundle } = this, record = bundle.record('settlement', epoch), say = (what, ...pair) => same(`settlement ${epoch}: ${what}`, ...pair);
-    const place = bundle.settlements.indexOf(epoch), before = place > 0 ? bundle.settlements[place - 1] : null, ledgers = new Map();
-    say('version, epoch, validator', [VERSION, epoch, this.validator], [record.version, record.epoch, record.validator]);
-    if (before !== null) say('link', [before, bundle.record('settlement', before).digest], [record.previous_epoch, record.previous]);
-    say('epoch blocks', true, [epoch, record.previous_epoch].every((b) => b === 0n || bundle.ask('epoch', b)));
-    if (record.previous_epoch === 0n) say('link of the first', NONE, record.previous);
-    const due = rules.settledOf(bundle.history, record.previous_epoch, epoch), named = record.windows.map((w) => w.window);
-    say('windows', record.previous_epoch ? due : due.slice(due.length - named.length), named); // the first begins with the validator
-    if (record.previous_epoch === 0n && named[0] === bundle.windows[0]) say('link of the first window', NONE, bundle.record('window', named[0]).previous);
-    const judged = named.map((w) => this.window(w, ledgers)), counted = judged.filter(({ rows }) => rows);
-    say('records and outcomes', judged.map(({ record: r }) => [r.digest, r.outcome]), record.windows.map((w) => [w.record, w.outcome]));
-    const last = counted.at(-1)?.record, parameters = bundle.inForce((last ?? judged.at(-1)?.record)?.window ?? 0n);
+    const ledgers = new Map(), named = this.covered(epoch, record, say), judged = named.map((w) => this.window(w, ledgers));
+    const found = judged.map(({ record: r }) => [r.window, r.digest, r.outcome]);
+    say('records and outcomes', found, record.windows.map((w) => [w.window, w.record, w.outcome]));
+    const counted = judged.filter(({ rows }) => rows), last = counted.at(-1)?.record;
+    const parameters = bundle.inForce((last ?? judged.at(-1)?.record)?.window ?? 0n);
     say('parameters', parameters.digest, record.parameters);
     say('checkpoint and audit round', last ? [last.checkpoint, last.audit.beacon.round] : [NONE, 0n], [record.checkpoint, record.audit_round]);
     const holders = counted.length ? bundle.ask('members', epoch) : {}, settled = rules.settle(counted.flatMap(({ rows }) => rows));
-    const scores = ascending(Object.entries(holders).flatMap(([hotkey, [uid, registered_at]]) =>
-      settled.filter((s) => s.uid === uid && s.registered_at === registered_at).map((s) => ({ hotkey, ...s }))), 'hotkey');
+    const held = ([hotkey, [uid, registered_at]]) =>
+      settled.filter((s) => s.uid === uid && s.registered_at === registered_at).map((s) => ({ hotkey, ...s }));
+    const scores = ascending(Object.entries(holders).flatMap(held));
     say('scores', scores, record.scores);
-    say('score root', scores.length ? hex(scoreRoot(scores)) : NONE, record.score_root);
-    const pairs = counted.length ? rules.weigh(scores.map((s) => [s.uid, s.score]), parameters.identity.owner_uid, parameters.identity.burn_share) : [];
-    say('weights', pairs, record.weights.map((w) => [w.uid, w.weight]));
-    say('weights digest', hex(weightsDigest(pairs)), record.weights_digest);
-    this.onChain(epoch, pairs, say);
+    say('score root', scores.length ? hex(rules.scoreRoot(scores)) : NONE, record.score_root);
+    const { owner_uid, burn_share } = parameters.identity;
+    const weights = counted.length ? rules.weigh(scores.map((s) => [s.uid, s.score]), owner_uid, burn_share) : [];
+    say('weights', weights, record.weights.map((w) => [w.uid, w.weight]));
+    say('weights digest', hex(rules.weightsDigest(weights)), record.weights_digest);
+    this.onChain(epoch, weights, say);
+    return named;
+  }
+  /** The windows that a settlement names, held against those that it is to cover. */
+  covered(epoch, record, say) {
+    const { bundle } = this, { previous_epoch: previous } = record, named = record.windows.map((w) => w.window);
+    say('version, epoch, validator', [VERSION, epoch, this.validator], [record.version, record.epoch, record.validator]);
+    const [before] = bundle.settlements.filter((e) => e < epoch).slice(-1);
+    if (before !== undefined) say('link', [before, bundle.record('settlement', before).digest], [previous, record.previous]);
+    const isEpoch = (block) => bundle.facts.answers.epoch?.[block] === true;
+    requireThat(typeof bundle.ask('epoch', epoch) === 'boolean', 'facts.json has an epoch that is neither');
+    const between = Object.keys(bundle.facts.answers.epoch).map(BigInt).filter((b) => previous && previous < b && b < epoch && isEpoch(b));
+    say('epoch blocks', [previous === 0n || isEpoch(previous), true, []], [true, isEpoch(epoch), between]);
+    const due = rules.settledOf(bundle.history, previous, epoch);
+    say('windows', previous ? due : due.slice(due.length - named.length), named); // the first one begins with the validator
+    if (previous) return named;
+    say('link of the first', NONE, record.previous);
+    if (named.length && named[0] === bundle.windows[0]) say('link of the first window', NONE, bundle.record('window', named[0]).previous);
     return named;
   }
   /** The weights at one of the next three epochs' blocks, or at the head. */
   onChain(epoch, weights, say) {
-    const { answers, head } = this.bundle.facts, ends = Object.keys(answers.epoch ?? {}).map(BigInt).filter((b) => b > epoch && answers.epoch[b] === true);
-    const shown = [...ends.sort((a, b) => Number(a - b)).slice(0, 3), head].map((b) => answers.weights?.[b]).filter((a) => a && a !== 'forgotten')
-      .map((a) => Object.entries(a[this.validator] ?? {}).map(([uid, w]) => [BigInt(uid), w]));
+    const { answers, head } = this.bundle.facts, ends = Object.keys(answers.epoch).map(BigInt).filter((b) => b > epoch && answers.epoch[b] === true);
+    const shown = [...ends.sort((a, b) => Number(a - b)).slice(0, 3), head].map((b) => answers.weights?.[b]).filter((a) => a && a !== 'forgotten');
     if (!weights.length || !shown.length) return;
-    const text = (pairs) => pairs.map((p) => p.join(':')).join(' '), found = shown.find((pairs) => text(pairs) === text(weights));
-    say('weights on chain', weights, found ?? shown[0]);
-  }
-  announced() {
-    const { bundle } = this, slot = bundle.facts.answers.commitments?.[bundle.facts.head] && bundle.slot(bundle.facts.head, this.validator);
-    if (slot?.tag === 'ASR1' && bundle.settlements.includes(slot.number)) same('announced record', bundle.record('settlement', slot.number).digest, slot.digest);
+    const rows = shown.map((answer) => Object.entries(answer[this.validator] ?? {}).map(([uid, w]) => [BigInt(uid), w]));
+    say('weights on chain', weights, rows.find((pairs) => `${pairs}` === `${weights}`) ?? rows[0]);
   }
   all() {
-    const { bundle } = this, settled = bundle.settlements.flatMap((epoch) => this.settlement(epoch));
-    same('windows that have a record are settled, each once', bundle.windows, settled);
+    const { bundle } = this, { facts } = bundle, checkpoints = join(bundle.folder, 'store/checkpoints');
+    for (const digest of readdirSync(checkpoints)) readSmall(join(checkpoints, digest), digest);
     const { genesis_hash, netuid } = bundle.history[0].identity;
-    same('network', [genesis_hash, netuid], [bundle.facts.genesis_hash, bundle.facts.netuid]);
-    this.announced();
+    same('network', [genesis_hash, netuid], [facts.genesis_hash, facts.netuid]);
+    same('windows that have a record are settled, each once', bundle.windows, bundle.settlements.flatMap((epoch) => this.settlement(epoch)));
+    const slot = facts.answers.commitments?.[facts.head] && bundle.slot(facts.head, this.validator);
+    if (slot?.tag === 'ASR1' && bundle.settlements.includes(slot.number))
+      same('announced', bundle.record('settlement', slot.number).digest, slot.digest);
   }
+}
+function seedsOf(window, record, { digest: parameters, environment }, checkpoint) {
+  const randomness = (moment) => sha256(unhex(record[moment].beacon.signature));
+  const given = { parameters, environment: environment.digest, window, checkpoint, block_hash: record.challenge.block_hash };
+  const challenge = rules.challengeSeed(given, hex(randomness('challenge')));
+  return { challenge, ...Object.fromEntries(['audit', 'sample'].map((moment) => [moment, hash(moment, challenge, randomness(moment))])) };
 }
 
 function main([folder, models]) {
   if (!folder || !models) return console.log('usage: node tests/vectors/second/judge.js BUNDLE MODELS'), 2;
-  try {
-    const judge = new Judge(folder, models);
-    judge.small();
-    judge.all();
-  } catch (error) { return console.log(`nothing is judged: ${error.message.split('\n')[0]}`), 2; }
+  try { new Judge(folder, models).all(); } catch (error) { return console.log(`nothing is judged: ${error.message.split('\n')[0]}`), 2; }
   console.log([`${checked} values checked, ${faults.length} differ`, ...faults, ...words.map((word) => `word: ${word}`)].join('\n'));
   return faults.length ? 1 : 0;
 }

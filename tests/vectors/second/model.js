@@ -40,7 +40,8 @@ function readTensors(folder) {
     const bytes = readFileSync(join(folder, file)), size = Number(bytes.readBigUInt64LE()), data = bytes.subarray(8 + size);
     const { __metadata__: _, ...entries } = JSON.parse(bytes.subarray(8, 8 + size));
     let at = 0;
-    for (const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries(entries).sort((a, b) => a[1].data_offsets[0] - b[1].data_offsets[0])) {
+    const inPlace = Object.entries(entries).sort((a, b) => a[1].data_offsets[0] - b[1].data_offsets[0]);
+    for (const [name, { dtype, shape, data_offsets: [from, to] }] of inPlace) {
       requireThat(from === at && to >= from && !tensors.has(name), `${file}: ${name} does not lie where the last one ends`);
       tensors.set(name, { name, dtype, shape, data: data.subarray(from, (at = to)) });
     }
@@ -193,7 +194,8 @@ function readSmall(folder, digest) {
     chat_template: hash('chat-template', ...(template === null ? [] : [Buffer.from(template)])),
     calibration_set: hash('calibration-set', files['calibration_set.json']),
   };
-  for (const [name, value] of Object.entries(found)) requireThat(hex(value) === manifest[name], `${folder}: its ${name} is not what the manifest names`);
+  for (const [name, value] of Object.entries(found))
+    requireThat(hex(value) === manifest[name], `${folder}: its ${name} is not what the manifest names`);
   const calibrated = hex(hash('calibration', encode('Calibration', calibration))) === manifest.calibration;
   return { manifest, calibration, calibrated, settings, config: JSON.parse(files['config.json']), tokenizer: JSON.parse(files['tokenizer.json']) };
 }

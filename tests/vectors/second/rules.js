@@ -1,6 +1,6 @@
 'use strict';
 // What follows from the facts: seeds, times, draws, tests, worth. Sections 2, 3, 5, 6, 8 and 9.
-const { Stream, gumbel, hash, philox, u32, u64, unhex, word } = require('./core.js');
+const { Stream, gumbel, hash, integer, keccak, philox, u32, u64, unhex, word } = require('./core.js');
 
 const MILLION = 1000000n;
 const floorDiv = (a, b) => (a >= 0n || a % b === 0n ? a / b : a / b - 1n);
@@ -129,6 +129,7 @@ function judgeSampling(margins, gini, calibration, tests, temperature) {
 const EMPTY = { count: 0, sums: null };
 /** The ledger and its ln L after one more rollout; `bets` null where it is to enter with none. */
 function enterLedger({ count, sums }, bets, tests) {
+  count = Number(count);
   const size = tests.mean_stakes.length + tests.level_stakes.length * tests.margin_levels.length;
   if (sums && sums.length !== size) [count, sums] = [0, null];
   const n = count + 1, fresh = -Math.log(n * (n + 1));
@@ -201,8 +202,20 @@ function weigh(scores, owner, burn) {
   return weights.filter(([, w]) => w > 0n).sort((a, b) => Number(a[0] - b[0]));
 }
 
+// ---- section 10
+/** OpenZeppelin's StandardMerkleTree over (hotkey, score). */
+function scoreRoot(scores) {
+  const leaf = ({ hotkey, score }) => keccak(keccak(Buffer.concat([unhex(hotkey), integer(32, score)])));
+  const leaves = scores.map(leaf).sort(Buffer.compare).reverse(), nodes = [...Array(leaves.length - 1), ...leaves];
+  for (let i = leaves.length - 2; i >= 0; i--) nodes[i] = keccak(Buffer.concat(nodes.slice(2 * i + 1, 2 * i + 3).sort(Buffer.compare)));
+  return nodes[0];
+}
+const weightsDigest = (pairs) => keccak(Buffer.concat(pairs.flatMap(([uid, weight]) => [integer(2, uid), integer(2, weight)])));
+
+
 module.exports = {
-  block, blocks, CHEATING, WITHHELD, challengeSeed, checkpointOf, decision, draw, EMPTY, enterLedger, findFault, follows, inForce, judgeLogprobs, ledgerCapitals,
-  judgeSampling, judgeSketch, mean, noise, noiseRow, placeSeed, projection, reward,
-  roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledOf, settledWindows, sketch, value, weigh,
+  block, blocks, challengeSeed, checkpointOf, decision, draw, EMPTY, enterLedger, findFault, follows, inForce, judgeLogprobs, ledgerCapitals, judgeSampling,
+  judgeSketch, mean, noise, noiseRow, placeSeed, projection, reward, scoreRoot,
+  roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledOf, settledWindows,
+  sketch, value, weigh, weightsDigest, WITHHELD,
 };

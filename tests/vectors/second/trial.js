@@ -7,7 +7,7 @@ const bytes = (value) => (typeof value === 'string' ? Buffer.from(value, 'hex') 
 
 /** Whether heads are judged first: with their prompts they are at most an eighth of all. */
 function hasHeads(rollouts) {
-  const tokens = (most) => rollouts.reduce((sum, r) => sum + r.promptLength + Math.min(most, r.claimed.logprobs.length), 0);
+  const tokens = (most) => rollouts.reduce((sum, r) => sum + Number(r.promptLength) + Math.min(most, r.claimed.logprobs.length), 0);
   return 8 * tokens(HEAD) <= tokens(Infinity);
 }
 /**
@@ -19,14 +19,15 @@ function holdTrial({ rollouts, appeal, tests, calibration, temperature, auditSee
   const cleared = new Map();
   let appeals = 0;
   const judge = {
-    SKETCH_MISMATCH: ({ claimed }, measured, length) =>
-      judgeSketch(measured.sketch.slice(0, length).map((q, t) => [...claimed.sketch[t], ...q]), tests.sketch_block_bound, tests.sketch_rollout_bound)[1],
+    SKETCH_MISMATCH: ({ claimed: { sketch } }, measured, length) =>
+      judgeSketch(measured.sketch.slice(0, length).map((q, t) => [...sketch[t], ...q]), tests.sketch_block_bound, tests.sketch_rollout_bound)[1],
     LOGPROB_MISMATCH: ({ group, rollout, claimed: { logprobs } }, measured) =>
       judgeLogprobs(logprobs, measured.logprobs, selectPositions(bytes(auditSeed), bytes(hotkey), group, rollout, logprobs.length),
         tests.logprob_rms_bound, tests.logprob_max_bound),
-    SAMPLING_MISMATCH: (_, measured, length) => enter(measured, length)[1],
+    SAMPLING_MISMATCH: (_, measured, length) => sample(measured, length)[1],
   };
-  const enter = ({ margins, gini }, length) => judgeSampling(margins.slice(0, length), gini.slice(0, length), calibration, tests, temperature);
+  const sample = ({ margins, gini }, length) =>
+    judgeSampling(margins.slice(0, length), gini.slice(0, length).map(Number), calibration, tests, temperature);
   /** Whether the second implementation clears a rollout, as a whole and by all three tests. */
   const clears = (i) => {
     const other = appeals++ < APPEALS ? appeal(i) : null;
@@ -44,13 +45,13 @@ function holdTrial({ rollouts, appeal, tests, calibration, temperature, auditSee
       }
   let after = ledger ?? EMPTY, capital;
   for (const [i, { group, rollout, measured }] of rollouts.entries()) {
-    [after, capital] = enterLedger(after, enter(cleared.get(i) ?? measured)[2], tests);
-    if (capital >= Math.log(Number(tests.alpha_inverse))) return { reason: 'LEDGER_MISMATCH', group, rollout, token: null, ledger, headsOnly: false };
+    [after, capital] = enterLedger(after, sample(cleared.get(i) ?? measured)[2], tests);
+    if (capital >= Math.log(Number(tests.alpha_inverse))) return { reason: 'LEDGER_MISMATCH', group, rollout, token: null, ledger };
   }
-  return { reason: null, group: null, rollout: null, token: null, ledger: after, headsOnly: false };
+  return { reason: null, group: null, rollout: null, token: null, ledger: after };
 }
 function judgeTrial(given) {
-  const { headsOnly: _, ...verdict } = holdTrial(given);
+  const { headsOnly: _, ...verdict } = holdTrial(given); // what a record's witness depends on is no part of a verdict
   return verdict;
 }
 
