@@ -94,6 +94,8 @@ class Bundle {
     requireThat(packed.hotkey === hotkey, `${name} is another hotkey's`);
     const parts = packed.parts.map(({ start, size, data, refusal }) =>
       ({ start: Number(start), end: Number(start + size), data: data && unhex(data), refusal }));
+    const strange = parts.find(({ refusal }) => refusal && !rules.WITHHELD.test(refusal.reason));
+    requireThat(!strange, `${name}: nothing is refused to a reader for ${strange?.refusal.reason}`);
     return (start, size) => {
       const isWhole = (p) => (p.data ? p.data.length === p.end - p.start : p.refusal);
       const part = parts.find((p) => p.start <= start && start + size <= p.end && isWhole(p));

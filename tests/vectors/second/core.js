@@ -1,5 +1,5 @@
 'use strict';
-// Hashes, streams, noise, addresses and records: sections 0, 1, 3 and 7 of the specification.
+// Hashes, streams, noise, addresses and records: sections 0, 1, 3, 7 and 10 of the specification.
 const { createHash } = require('node:crypto');
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');

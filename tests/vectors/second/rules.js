@@ -1,5 +1,5 @@
 'use strict';
-// What follows from the facts: seeds, times, draws, tests, worth. Sections 2, 3, 5, 6, 8 and 9.
+// What follows from the facts: seeds, times, draws, tests, worth. Sections 0.1, 2, 3, 5, 6, 8, 9 and 10.
 const { Stream, gumbel, hash, integer, keccak, philox, u32, u64, unhex, word } = require('./core.js');
 
 const MILLION = 1000000n;
