@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from page_parts import fill, write_or_check
 
 from assay.environments.gym_datasets import COUNTED, FORMS, LEVELS
+from assay.inference.architecture import FIELDS, LAYER_TYPES, ROPE_TYPES, SIZES, SWITCHES
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.cli.preflight.checks import PROBE
 from assay.cli.status import (
@@ -408,6 +409,20 @@ def make_delivery() -> str:
     return "\n".join(lines)
 
 
+def make_config() -> str:
+    """Fields of a config.json."""
+    listed = {
+        "sizes, all of them": SIZES,
+        "switches": SWITCHES,
+        "`rope_type`": ROPE_TYPES,
+        "layer types": LAYER_TYPES,
+        "other fields": sorted(FIELDS - {*SIZES, *SWITCHES}),
+    }
+    lines = ["| config.json | |", "|---|---|"]
+    lines += [f"| {what} | {', '.join(f'`{n}`' for n in names)} |" for what, names in listed.items()]
+    return "\n".join(lines)
+
+
 def make_gym_levels() -> str:
     """Legal levels of each dataset of reasoning-gym."""
     by_levels: dict[tuple[int, ...], list[str]] = {}
@@ -434,7 +449,7 @@ def make_gym_forms() -> str:
 def main() -> int:
     """Rewrites or checks; the exit code."""
     texts = {"schedule": make_schedule(), "labels": make_labels(), "reasons": make_reasons()}
-    texts["objects"] = make_objects()
+    texts |= {"objects": make_objects(), "config": make_config()}
     texts |= {of.__name__: make_record(of) for of in RECORDS}
     shapes = "\n\n".join(make_status(of) for of in STATUSES)
     figures = {"every program": make_metrics(COMMON)}

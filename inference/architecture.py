@@ -13,7 +13,7 @@ from assay.protocol.encoding import Json
 
 #: Families whose tensors carry the names below.
 FAMILIES = ("llama", "qwen2", "qwen3")
-_SIZES = (
+SIZES = (
     "vocab_size",
     "hidden_size",
     "intermediate_size",
@@ -51,13 +51,13 @@ _OTHERS = (
     "use_mrope",
     "use_sliding_window",
 )
-FIELDS = frozenset({*_SIZES, *_OTHERS})
+FIELDS = frozenset({*SIZES, *_OTHERS})
 #: Those that are true or false.
-_SWITCHES = ("attention_bias", "mlp_bias", "tie_word_embeddings", "use_sliding_window")
+SWITCHES = ("attention_bias", "mlp_bias", "tie_word_embeddings", "use_sliding_window")
 #: Ways to place rotary angles. Others, such as `dynamic`, look at the longest sequence of a batch,
 #: so that a measurement would depend on its company.
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")
-_LAYER_TYPES = ("full_attention", "sliding_attention")
+LAYER_TYPES = ("full_attention", "sliding_attention")
 _LAYERS = "model.layers."
 #: Tensors of one layer at most, and besides the layers; bytes that a file spends on describing one.
 _LAYER_TENSORS, _OTHER_TENSORS, _HEADER_BYTES = 18, 3, 1 << 10
@@ -118,9 +118,9 @@ def _find_fault(config: Json) -> str | None:
         return f"model_type is none of {', '.join(FAMILIES)}"
     if unknown := sorted(set(config) - FIELDS):
         return f"config.json has a field {unknown[0][:60]!r} that is not known here"
-    sizes = [config.get(name) for name in (*_SIZES, "head_dim") if name in config]
-    if len(sizes) < len(_SIZES) or not all(type(size) is int and size > 0 for size in sizes):
-        return f"config.json does not give {', '.join(_SIZES)} as sizes"
+    sizes = [config.get(name) for name in (*SIZES, "head_dim") if name in config]
+    if len(sizes) < len(SIZES) or not all(type(size) is int and size > 0 for size in sizes):
+        return f"config.json does not give {', '.join(SIZES)} as sizes"
     return next(_find_illegal_values(config), None)
 
 
@@ -128,7 +128,7 @@ def _find_illegal_values(config: dict[str, Json]) -> Iterator[str]:
     """What a config asks for beyond what every version of the library builds alike."""
     if config.get("hidden_act", "silu") != "silu":
         yield "hidden_act in config.json is not silu"
-    for name in _SWITCHES:
+    for name in SWITCHES:
         if type(config.get(name, False)) is not bool:
             yield f"{name} in config.json is neither true nor false"
     for name in ("rope_parameters", "rope_scaling"):
@@ -138,9 +138,9 @@ def _find_illegal_values(config: dict[str, Json]) -> Iterator[str]:
             yield f"{name} in config.json is none of {', '.join(ROPE_TYPES)}"
     kinds = config.get("layer_types")
     if kinds is not None and not (
-        isinstance(kinds, list) and all(kind in _LAYER_TYPES for kind in kinds)
+        isinstance(kinds, list) and all(kind in LAYER_TYPES for kind in kinds)
     ):
-        yield f"layer_types in config.json is no list of {' and '.join(_LAYER_TYPES)}"
+        yield f"layer_types in config.json is no list of {' and '.join(LAYER_TYPES)}"
 
 
 def _iterate_shapes(config: dict[str, int]) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -48,7 +48,7 @@ class Calibration:
 class Manifest:
     """Everything that makes two copies of a checkpoint the same checkpoint."""
 
-    version: U16
+    version: U16  # 2
     structure: Digest  # digest of config.json's bytes
     tokenizer: Digest  # digest of the tokenizer files' bytes
     chat_template: Digest  # digest of the template's bytes, of no bytes where there is none

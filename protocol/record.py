@@ -157,7 +157,7 @@ class SettlementRecord:
 
     version: U16
     software: Software
-    parameters: Digest
+    parameters: Digest  # those of the last window that it covers
     validator: Digest
     epoch: U64  # the epoch block that settled
     previous_epoch: U64  # `epoch` of the settlement record before; 0 for the first
@@ -166,7 +166,8 @@ class SettlementRecord:
     windows: Annotated[tuple[CoveredWindow, ...], Many(Record(CoveredWindow), WINDOWS_MAX)]
     checkpoint: Digest  # of the last window that counts; zeros where none does
     audit_round: U64  # of the last window that counts; 0 where none does
-    #: by ascending hotkey: seats with a window that counts, held at the epoch block
+    #: by ascending hotkey: every seat that was a member of a window that counts and is held at the
+    #: epoch block, those with 0 too
     scores: Annotated[tuple[SeatScore, ...], Many(Record(SeatScore), MEMBERS_MAX)]
     score_root: Digest  # of the tree over (hotkey, score); zeros where there is no score
     #: by ascending uid, without zeros; empty where no window counts

@@ -54,7 +54,7 @@ PROOF_BITS_MAX = _CLASS_MAX + (_CLASS_MAX - 1) + SKETCH_COLUMNS * 13
 class Header:
     """What a file says it is. All but the last two is known to the judge beforehand."""
 
-    version: U16
+    version: U16  # 2
     parameters: Digest
     window: U64
     hotkey: Digest

@@ -7,18 +7,14 @@ const core = require('./core.js');
 const file = require('./file.js');
 const rules = require('./rules.js');
 const environments = require('./environments.js');
+const { openCheckpoint, sketchState } = require('./model.js');
+const { judgeTrial } = require('./trial.js');
 
-const { encode, hash, hex, root, sha256, unhex, Stream } = core;
+const { encode, hash, hex, parse, root, sha256, unhex, Stream } = core;
 const FOLDER = process.argv[2] ?? join(__dirname, '..');
 const ints = (list) => list.map(Number);
 const faults = [];
 let checked = 0;
-
-/** JSON with its integers as BigInt: some need more than 53 bits. */
-function parse(text) {
-  const marked = text.replace(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (t) => (/^-?\d+$/.test(t) ? `"\\u0000${t}"` : t));
-  return JSON.parse(marked, (_, v) => (typeof v === 'string' && v[0] === '\0' ? BigInt(v.slice(1)) : v));
-}
 
 function same(what, ours, theirs) {
   const show = (v) => JSON.stringify(v, (_, x) => (typeof x === 'bigint' || typeof x === 'number' ? `${x}` : x));
@@ -141,7 +137,10 @@ const families = {
     }
   },
   commitments(v) {
-    for (const c of v.valid) same('commitment', hex(core.encodeCommitment(c)), c.payload);
+    for (const { payload, ...c } of v.valid) {
+      same('commitment', hex(core.encodeCommitment(c)), payload);
+      same('commitment', core.decodeCommitment(unhex(payload)), c);
+    }
     same('object', `${core.encodeSS58(unhex(v.object.hotkey))}/window-${v.object.window}.rollouts`, v.object.name);
   },
   manifest(v) {
@@ -191,10 +190,13 @@ const families = {
     const check = (kind, label, v) => {
       const written = encode(kind, v.record);
       same(label, [hex(written), hex(hash(label, written))], [v.encoding, v.digest]);
+      same(label, core.decode(kind, unhex(v.encoding)), v.record);
     };
     for (const w of windows) check('WindowRecord', 'window-record', w);
     check('SettlementRecord', 'settlement-record', settlement);
-    same('chain', windows.map((w) => w.digest), settlement.record.windows.map((w) => w.record));
+    const { windows: covered, scores, score_root, weights, weights_digest } = settlement.record;
+    same('chain', windows.map((w) => w.digest), covered.map((w) => w.record));
+    same('scores', [rules.scoreRoot(scores), rules.weightsDigest(weights.map((w) => [w.uid, w.weight]))].map(hex), [score_root, weights_digest]);
   },
   ss58(v) { for (const { key, address } of v.valid) same('ss58', core.encodeSS58(unhex(key)), address); },
   draws(v) {
@@ -228,7 +230,7 @@ const families = {
       same(r.about, [near(largest, r.largest_log_capital), token], [true, r.token]);
     }
     for (const l of v.ledgers) {
-      const entered = l.rollouts.map((place) => (place === null ? null : judge(v.rollouts[place])[2]));
+      const entered = l.rollouts.map((place) => judge(v.rollouts[place])[2]);
       const capitals = rules.ledgerCapitals(entered, v.tests), crossed = capitals.findIndex((c) => c >= Math.log(Number(v.tests.alpha_inverse)));
       same(l.about, [near(capitals.at(-1), l.log_capital), crossed < 0 ? null : crossed], [true, l.crossed_after]);
     }
@@ -268,6 +270,24 @@ const families = {
       const u = (key) => (drawn(key) + sha256(Buffer.concat([v.root, v.reader, key].map(unhex)))[6] + 1) / 2 ** 56;
       const rank = (key) => -Math.log(u(key)) / Math.max(1, Number(stakes[key]));
       same('mirrors', Object.keys(stakes).sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1)), order);
+    }
+  },
+  golden(v) { // the shipped checkpoint, in doubles: ids are the same, values within the units
+    const folder = join(__dirname, '../../../training/genesis'), hotkey = unhex(v.hotkey), challenge = unhex(v.challenge_seed);
+    const { parameters } = parse(readFileSync(join(__dirname, '../parameters.json'), 'utf8'));
+    const { manifest, model, tokenizer, drawn } = openCheckpoint(folder, v.checkpoint, parameters, { isLevel: () => true });
+    const columns = rules.projection(hash('projection', challenge), model.hidden);
+    const apart = (ours, theirs) => Math.max(...ours.map((x, i) => Math.abs(Number(x) - Number(theirs[i]))));
+    for (const [g, group] of v.groups.entries()) {
+      same('prompt', tokenizer.encode(group.prompt), group.prompt_tokens);
+      for (const [r, { tokens, logprobs, sketch }] of group.rollouts.entries()) {
+        const seed = rules.placeSeed('rollout', challenge, hotkey, g, r);
+        const found = model.measure(ints(group.prompt_tokens), ints(tokens), { seed, temperature: Number(v.temperature), drawn });
+        const sketched = found.states.map((state) => sketchState(state, columns, manifest));
+        same(`golden ${g}/${r}`, found.margins, tokens.map(() => 0n));
+        same(`golden ${g}/${r}`, apart(found.logprobs, logprobs) <= Number(v.units.logprob), true);
+        same(`golden ${g}/${r}`, apart(sketched.flat(), sketch.flat()) <= Number(v.units.sketch), true);
+      }
     }
   },
   levels(v) { for (const l of v) same(l.about, rules.nextLevels(l.levels, l.legal, l.held_out), l.next); },

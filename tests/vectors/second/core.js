@@ -1,5 +1,5 @@
 'use strict';
-// Hashes, streams, noise, addresses and records: sections 0, 1, 3 and 7 of the specification.
+// Hashes, streams, noise, addresses and records: sections 0, 1, 3, 7 and 10 of the specification.
 const { createHash } = require('node:crypto');
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
@@ -7,6 +7,11 @@ const { join } = require('node:path');
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest();
 const hex = (bytes) => Buffer.from(bytes).toString('hex');
 const unhex = (text) => Buffer.from(text, 'hex');
+/** JSON with its integers as BigInt: some need more than 53 bits. */
+function parse(text) {
+  const marked = text.replace(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (t) => (/^-?\d+$/.test(t) ? `"\\u0000${t}"` : t));
+  return JSON.parse(marked, (_, v) => (typeof v === 'string' && v[0] === '\0' ? BigInt(v.slice(1)) : v));
+}
 
 function integer(width, value, signed = false) {
   const size = 1n << BigInt(8 * width), number = BigInt(value), low = signed ? -size / 2n : 0n;
@@ -66,10 +71,14 @@ class Stream {
   }
 }
 
-const multiply = (a, b) => [32n, 0n].map((shift) => Number(((BigInt(a) * b) >> shift) & 0xffffffffn));
+/** High and low half of a product; halves of factors, since doubles hold 53 bits. */
+function multiply(a, b) {
+  const low = (a & 0xffff) * (b & 0xffff), middle = (a >>> 16) * (b & 0xffff) + Math.floor(low / 65536);
+  return [((a >>> 16) * (b >>> 16) + Math.floor(((a & 0xffff) * (b >>> 16) + middle) / 65536)) >>> 0, Math.imul(a, b) >>> 0];
+}
 function philox([c0, c1, c2, c3], [k0, k1]) {
   for (let round = 0; round < 10; round++) {
-    const [h0, l0] = multiply(c0, 0xd2511f53n), [h1, l1] = multiply(c2, 0xcd9e8d57n);
+    const [h0, l0] = multiply(c0, 0xd2511f53), [h1, l1] = multiply(c2, 0xcd9e8d57);
     [c0, c1, c2, c3] = [(h1 ^ c1 ^ k0) >>> 0, l1, (h0 ^ c3 ^ k1) >>> 0, l0];
     [k0, k1] = [(k0 + 0x9e3779b9) >>> 0, (k1 + 0xbb67ae85) >>> 0];
   }
@@ -94,6 +103,43 @@ function gumbel(w) {
   const e = 23 - Math.clz32(z), i = start + 256 * e + (z >>> e);
   const [a, b] = TABLE.slice(i, i + 2);
   return a + Math.floor(((b - a) * (z % 2 ** e)) / 2 ** e);
+}
+
+// ---- Keccak-256: section 10
+const MASK = (1n << 64n) - 1n, RATE = 136;
+const turnLane = (x, by) => (by ? ((x << by) | (x >> (64n - by))) & MASK : x);
+/** Rotations of the lanes x + 5y, and the round's constants, as FIPS 202 derives them. */
+const TURNS = Array(25).fill(0n), ROUNDS = [];
+for (let t = 0, x = 1, y = 0; t < 24; t++, [x, y] = [y, (2 * x + 3 * y) % 5]) TURNS[x + 5 * y] = BigInt(((t + 1) * (t + 2)) / 2 % 64);
+for (let round = 0, register = 1; round < 24; round++) {
+  let constant = 0n;
+  for (let j = 0; j < 7; j++) {
+    if (register & 1) constant |= 1n << BigInt(2 ** j - 1);
+    register = (register << 1) ^ (register & 0x80 ? 0x171 : 0);
+  }
+  ROUNDS.push(constant);
+}
+function permute(a) {
+  for (const constant of ROUNDS) {
+    const c = [0, 1, 2, 3, 4].map((x) => a[x] ^ a[x + 5] ^ a[x + 10] ^ a[x + 15] ^ a[x + 20]);
+    a = a.map((lane, i) => lane ^ c[(i + 4) % 5] ^ turnLane(c[(i + 1) % 5], 1n));
+    const b = Array(25);
+    a.forEach((lane, i) => { const x = i % 5, y = Math.floor(i / 5); b[y + 5 * ((2 * x + 3 * y) % 5)] = turnLane(lane, TURNS[i]); });
+    a = b.map((lane, i) => { const row = i - (i % 5); return lane ^ (~b[row + ((i + 1) % 5)] & MASK & b[row + ((i + 2) % 5)]); });
+    a[0] ^= constant;
+  }
+  return a;
+}
+function keccak(bytes) {
+  const padded = Buffer.concat([bytes, Buffer.alloc(RATE - (bytes.length % RATE))]);
+  padded[bytes.length] ^= 0x01;
+  padded[padded.length - 1] ^= 0x80;
+  let lanes = Array(25).fill(0n);
+  for (let at = 0; at < padded.length; at += RATE)
+    lanes = permute(lanes.map((lane, i) => (i < RATE / 8 ? lane ^ padded.readBigUInt64LE(at + 8 * i) : lane)));
+  const digest = Buffer.alloc(32);
+  for (let i = 0; i < 4; i++) digest.writeBigUInt64LE(lanes[i], 8 * i);
+  return digest;
 }
 
 const BASE58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
@@ -133,6 +179,51 @@ function decodeSized(kind, bytes) {
     return [name, type === '32 bytes' ? field : BigInt(`0x${field}`)];
   }));
 }
+const utf8 = (bytes) => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+/** A record of these bytes; RangeError where they are none. */
+function decode(kind, bytes) {
+  let at = 0;
+  const take = (size) => {
+    if (at + Number(size) > bytes.length) throw new RangeError(`the bytes of a ${kind} end`);
+    return bytes.subarray(at, (at += Number(size)));
+  };
+  const number = (width) => BigInt(`0x${hex(take(width))}`);
+  const count = (type) => {
+    const found = number(4);
+    if (found > BigInt(/\d+/.exec(type.slice(type.indexOf('≤')))[0])) throw new RangeError(`a ${type} of ${found}`);
+    return Number(found);
+  };
+  const read = (type) => {
+    const [, item] = /^list ≤ \d+ of (.*)$/.exec(type) ?? [], [, some] = /^maybe (.*)$/.exec(type) ?? [];
+    if (item) return Array.from({ length: count(type) }, () => read(item));
+    if (some) {
+      const there = number(1);
+      if (there > 1n) throw new RangeError('a maybe that is neither');
+      return there ? read(some) : null;
+    }
+    if (type in RECORDS) return Object.fromEntries(RECORDS[type].map(([name, inner]) => [name, read(inner)]));
+    if (type === '32 bytes') return hex(take(32));
+    if (/^bytes ≤/.test(type)) return hex(take(count(type)));
+    if (/^text ≤/.test(type)) {
+      try { return utf8(take(count(type))); } catch (error) { throw new RangeError(`a text: ${error.message}`); }
+    }
+    const width = Number(type.slice(1)), value = number(width / 8);
+    return type[0] === 'i' ? BigInt.asIntN(width, value) : value;
+  };
+  const value = read(kind);
+  if (at !== bytes.length) throw new RangeError(`bytes after a ${kind}`);
+  return value;
+}
+/** What a slot of commitments holds; null where it does not parse. */
+function decodeCommitment(bytes) {
+  const tag = bytes.subarray(0, 4).toString('latin1');
+  if (bytes.length < 48 || bytes.length > 128 || !/^A(SM|SC|SP|SR)1$/.test(tag)) return null;
+  const groups = BigInt(bytes.readUInt32BE(12));
+  if (groups && tag !== 'ASM1') return null;
+  try {
+    return { tag, number: bytes.readBigUInt64BE(4), groups, digest: hex(bytes.subarray(16, 48)), locator: utf8(bytes.subarray(48)) };
+  } catch { return null; }
+}
 const encodeCommitment = (c) =>
   Buffer.concat([Buffer.from(c.tag), u64(c.number), u32(c.groups), unhex(c.digest), Buffer.from(c.locator)]);
 const byName = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b));
@@ -143,6 +234,6 @@ const tensorLeaf = ({ name, dtype, shape, sha256: data }) =>
 const tensorRoot = (tensors) => root([...tensors].sort((a, b) => byName(a.name, b.name)).map(tensorLeaf));
 
 module.exports = {
-  sha256, hex, unhex, integer, u32, u64, hash, treeTop, treePath, pathTop, pathPlaces, root, Stream, philox, word, TABLE, gumbel, encodeSS58, encode,
-  sizeOf, decodeSized, encodeCommitment, filesDigest, tensorRoot,
+  sha256, hex, unhex, keccak, integer, u32, u64, hash, treeTop, treePath, pathTop, pathPlaces, root, Stream, philox, word, TABLE, gumbel,
+  encodeSS58, encode, decode, sizeOf, decodeSized, decodeCommitment, encodeCommitment, parse, byName, filesDigest, tensorRoot,
 };

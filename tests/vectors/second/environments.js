@@ -1,5 +1,7 @@
 'use strict';
 // Problems and their scores: docs/environments.md.
+const { readFileSync } = require('node:fs');
+const { join } = require('node:path');
 const { Stream, hash, integer } = require('./core.js');
 
 const ASCII = (text) => Buffer.from(text, 'latin1');
@@ -127,18 +129,37 @@ function scoreStory({ total }, completion) {
 }
 
 // ---- mix
-function makeMixed(settings, seed, levels) {
-  const names = Object.keys(settings).filter((key) => !key.includes('.')).sort();
+function makeMixed(settings, seed, levels, themes) {
+  const names = partsOf(settings);
   const stream = new Stream(hash('environment-stream', ASCII('mix'), seed));
   const asked = names.map((_, i) => levels.filter((l) => Math.floor(l / 1000) === i + 1).map((l) => l % 1000));
   const weights = names.map((name, i) => (asked[i].length ? Number(settings[name]) : 0));
   let drawn = stream.between(0, weights.reduce((x, y) => x + y) - 1), part = 0;
   while (drawn >= weights[part]) drawn -= weights[part++];
-  const own = Object.entries(settings).filter(([key]) => key.startsWith(`${names[part]}.`)).map(([key, v]) => [key.split('.')[1], v]);
-  const { level, prompt } = make[names[part]](Object.fromEntries(own), seed, asked[part]);
-  return { level: 1000 * (part + 1) + level, prompt };
+  const problem = make[names[part]](ownOf(settings, names[part]), seed, asked[part], themes);
+  return { level: 1000 * (part + 1) + problem.level, prompt: problem.prompt, part: names[part], problem };
 }
 
 const make = { arithmetic: makeSum, gsm: makeStory, mix: makeMixed, sat: makeFormula };
-const score = { arithmetic: scoreSum, gsm: scoreStory, sat: scoreFormula };
-module.exports = { environmentDigest, make, score };
+const score = { arithmetic: scoreSum, gsm: scoreStory, mix: ({ part, problem }, text) => score[part](problem, text), sat: scoreFormula };
+
+const LEVELS = { arithmetic: [1, 12], gsm: [1, 8], sat: [5, 200] };
+const partsOf = (settings) => Object.keys(settings).filter((key) => !key.includes('.')).sort();
+const ownOf = (settings, part) =>
+  Object.fromEntries(Object.entries(settings).filter(([key]) => key.startsWith(`${part}.`)).map(([key, v]) => [key.split('.')[1], v]));
+/** The environment that parameters choose; RangeError where it is none of those here. */
+function openEnvironment({ name, settings: chosen, digest }) {
+  const settings = Object.fromEntries(chosen.map((s) => [s.name, s.value])), parts = name === 'mix' ? partsOf(settings) : [];
+  for (const part of [name, ...parts]) if (!(part in make)) throw new RangeError(`the environment ${part} is not of this program`);
+  const more = parts.map((part) => environmentDigest(part, ownOf(settings, part)));
+  if (environmentDigest(name, settings, ...(parts.length ? [Buffer.concat(more)] : [])).toString('hex') !== digest)
+    throw new RangeError(`the environment ${name} has another digest`);
+  const within = (level, [low, high]) => low <= level && level <= high;
+  const { themes } = JSON.parse(readFileSync(join(__dirname, '../gsm.json'), 'utf8'));
+  return {
+    isLevel: (l) => (parts.length ? within(l % 1000, LEVELS[parts[Math.floor(l / 1000) - 1]] ?? [1, 0]) : within(l, LEVELS[name])),
+    make: (seed, levels) => make[name](settings, seed, levels, themes),
+    score: score[name],
+  };
+}
+module.exports = { environmentDigest, make, openEnvironment, score };

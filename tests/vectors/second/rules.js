@@ -1,6 +1,6 @@
 'use strict';
-// What follows from the facts: seeds, times, draws, tests, worth. Sections 2, 3, 5, 6, 8 and 9.
-const { Stream, gumbel, hash, u32, u64, unhex, word } = require('./core.js');
+// What follows from the facts: seeds, times, draws, tests, worth. Sections 0.1, 2, 3, 5, 6, 8, 9 and 10.
+const { Stream, gumbel, hash, integer, keccak, philox, u32, u64, unhex, word } = require('./core.js');
 
 const MILLION = 1000000n;
 const floorDiv = (a, b) => (a >= 0n || a % b === 0n ? a / b : a / b - 1n);
@@ -82,6 +82,13 @@ const selectPositions = (audit, hotkey, index, rollout, tokens) =>
 
 // ---- section 3
 const noise = (seed, position, token, temperature) => (BigInt(gumbel(word(seed, position, token))) * temperature) >> 10n;
+/** Noise of the ids 0 … count − 1 in doubles, four of them from each block of Philox. */
+function noiseRow(seed, position, count, temperature) {
+  const [s0, s1, s2, s3] = [0, 4, 8, 12].map((i) => seed.readUInt32LE(i)), row = new Float64Array(count);
+  for (let v = 0; v < count; v += 4)
+    philox([v >>> 2, position, s2, s3], [s0, s1]).forEach((w, i) => { if (v + i < count) row[v + i] = Math.floor((gumbel(w) * temperature) / 1024); });
+  return row;
+}
 /** rint(n / d · 2^20) for integers n and d > 0; halves go to the even neighbour. */
 function roundHalfEven(n, d) {
   const down = floorDiv(n, d), twice = 2n * (n - down * d);
@@ -119,16 +126,21 @@ function judgeSampling(margins, gini, calibration, tests, temperature) {
   });
   return [largest, token, bets];
 }
-/** ln L before and after each rollout; `entered` are its bets, null where it was cleared. */
+const EMPTY = { count: 0, sums: null };
+/** The ledger and its ln L after one more rollout. */
+function enterLedger({ count, sums }, bets, tests) {
+  count = Number(count);
+  const size = tests.mean_stakes.length + tests.level_stakes.length * tests.margin_levels.length;
+  if (sums && sums.length !== size) [count, sums] = [0, null];
+  const n = count + 1, fresh = -Math.log(n * (n + 1));
+  const after = (sums ?? Array(size).fill(-Infinity)).map((s, b) => bets[b] + logSum([s, fresh]));
+  return [{ count: n, sums: after }, ledgerCapital({ count: n, sums: after }, tests)];
+}
+const ledgerCapital = ({ count, sums }, tests) => (count ? logSum([mixture(sums, tests.mean_stakes.length), -Math.log(count + 1)]) : 0);
+/** ln L before and after each rollout; `entered` are its bets. */
 function ledgerCapitals(entered, tests) {
-  let sums = null;
-  const after = entered.map((bets, i) => {
-    const n = i + 1, fresh = -Math.log(n * (n + 1));
-    sums = (sums ?? Array(tests.mean_stakes.length + tests.level_stakes.length * tests.margin_levels.length).fill(-Infinity))
-      .map((s, b) => (bets ? bets[b] : 0) + logSum([s, fresh]));
-    return logSum([mixture(sums, tests.mean_stakes.length), -Math.log(n + 1)]);
-  });
-  return [0, ...after];
+  let ledger = EMPTY, capital;
+  return [0, ...entered.map((bets) => ([ledger, capital] = enterLedger(ledger, bets, tests)) && capital)];
 }
 
 // ---- section 6
@@ -191,6 +203,16 @@ function weigh(scores, owner, burn) {
   return weights.filter(([, w]) => w > 0n).sort((a, b) => Number(a[0] - b[0]));
 }
 
+// ---- section 10
+/** OpenZeppelin's StandardMerkleTree over (hotkey, score). */
+function scoreRoot(scores) {
+  const leaf = ({ hotkey, score }) => keccak(keccak(Buffer.concat([unhex(hotkey), integer(32, score)])));
+  const leaves = scores.map(leaf).sort(Buffer.compare).reverse(), nodes = [...Array(leaves.length - 1), ...leaves];
+  for (let i = leaves.length - 2; i >= 0; i--) nodes[i] = keccak(Buffer.concat(nodes.slice(2 * i + 1, 2 * i + 3).sort(Buffer.compare)));
+  return nodes[0];
+}
+const weightsDigest = (pairs) => keccak(Buffer.concat(pairs.flatMap(([uid, weight]) => [integer(2, uid), integer(2, weight)])));
+
 // ---- section 11
 /** Levels of the next checkpoint: each part of a mixture moves by itself. */
 function nextLevels(levels, legal, heldOut) {
@@ -204,6 +226,8 @@ function nextLevels(levels, legal, heldOut) {
 }
 
 module.exports = {
-  block, blocks, challengeSeed, checkpointOf, decision, draw, findFault, follows, inForce, judgeLogprobs, ledgerCapitals, judgeSampling, judgeSketch, mean, nextLevels, noise, placeSeed, projection, reward,
-  roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledOf, settledWindows, sketch, value, weigh,
+  block, blocks, challengeSeed, checkpointOf, decision, draw, EMPTY, enterLedger, findFault, follows, inForce, judgeLogprobs, ledgerCapitals, judgeSampling,
+  judgeSketch, ledgerCapital, mean, nextLevels, noise, noiseRow, placeSeed, projection, reward, scoreRoot,
+  roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledOf, settledWindows,
+  sketch, value, weigh, weightsDigest, WITHHELD,
 };

@@ -1,0 +1,231 @@
+'use strict';
+// A checkpoint's folder, its tokenizer and its forward pass, in doubles: sections 3, 6 and 7.
+const { existsSync, readFileSync, readdirSync } = require('node:fs');
+const { join } = require('node:path');
+const { encode, filesDigest, hash, hex, parse, sha256, tensorRoot } = require('./core.js');
+const { noiseRow } = require('./rules.js');
+
+/** What this program cannot read, or was not written for: nothing is judged then. */
+class Unreadable extends Error {}
+const requireThat = (holds, otherwise) => { if (!holds) throw new Unreadable(otherwise); };
+/** Halves go to the even neighbour. */
+function rint(x) { const up = Math.round(x); return up - x === 0.5 && up % 2 ? up - 1 : up; }
+
+// ---- tokenizer
+class Tokenizer {
+  constructor(file, settings) {
+    const { normalizer, pre_tokenizer: split, decoder, model, added_tokens: added } = file;
+    const known = normalizer === null && model.type === 'WordLevel' && decoder?.type === 'Fuse' && split?.type === 'Split' &&
+      split.pattern.Regex === '[\\s\\S]' && split.behavior === 'Isolated' && !split.invert;
+    requireThat(known, 'the tokenizer is none of words of one character, which is all that this program reads');
+    requireThat((settings.chat_template ?? null) === null, 'the tokenizer has a chat template, and this program reads no Jinja');
+    this.words = new Map(Object.entries(model.vocab));
+    this.added = added.map((token) => token.content);
+    this.texts = new Map([...Object.entries(model.vocab).map(([text, id]) => [id, text]), ...added.map((token) => [token.id, token.content])]);
+    this.padding = [...this.texts].find(([, text]) => text === settings.pad_token)?.[0];
+  }
+  encode(text) {
+    requireThat(!this.added.some((token) => text.includes(token)), 'a prompt holds the name of an added token');
+    const ids = [...text].map((letter) => this.words.get(letter));
+    requireThat(!ids.includes(undefined), 'a prompt has a character that the tokenizer has no word for');
+    return ids.length ? ids : [0];
+  }
+  decode(ids, ends) { return ids.filter((id) => !ends.includes(id)).map((id) => this.texts.get(id)).join(''); }
+}
+
+// ---- tensors
+function readTensors(folder) {
+  const tensors = new Map();
+  for (const file of readdirSync(folder).filter((name) => name.endsWith('.safetensors'))) {
+    const bytes = readFileSync(join(folder, file)), size = Number(bytes.readBigUInt64LE()), data = bytes.subarray(8 + size);
+    const { __metadata__: _, ...entries } = JSON.parse(bytes.subarray(8, 8 + size));
+    let at = 0;
+    const inPlace = Object.entries(entries).sort((a, b) => a[1].data_offsets[0] - b[1].data_offsets[0]);
+    for (const [name, { dtype, shape, data_offsets: [from, to] }] of inPlace) {
+      requireThat(from === at && to >= from && !tensors.has(name), `${file}: ${name} does not lie where the last one ends`);
+      tensors.set(name, { name, dtype, shape, data: data.subarray(from, (at = to)) });
+    }
+    requireThat(at === data.length, `${file}: bytes that are no tensor's`);
+  }
+  return tensors;
+}
+function toDoubles({ name, dtype, shape, data }) {
+  const size = shape.reduce((a, b) => a * b, 1), view = new DataView(new ArrayBuffer(4));
+  requireThat(dtype === 'BF16' && data.length === 2 * size, `${name} is not bf16`);
+  const values = Float64Array.from({ length: size }, (_, i) => { view.setUint16(0, data.readUInt16LE(2 * i)); return view.getFloat32(0); });
+  requireThat(values.every(Number.isFinite), `${name} is not finite`);
+  return values;
+}
+
+// ---- forward pass
+const FAMILIES = { llama: { heads: null }, qwen2: { heads: null, qkv: true }, qwen3: { heads: 128, normed: true } };
+function normalize(row, weight, epsilon) {
+  let squares = 0;
+  for (const x of row) squares += x * x;
+  const factor = 1 / Math.sqrt(squares / row.length + epsilon);
+  return row.map((x, i) => x * factor * weight[i]);
+}
+function multiply(row, { weight, bias, outputs }) {
+  const inputs = row.length, result = new Float64Array(outputs);
+  for (let o = 0, w = 0; o < outputs; o++) {
+    let sum = bias ? bias[o] : 0;
+    for (let i = 0; i < inputs; i++) sum += weight[w++] * row[i];
+    result[o] = sum;
+  }
+  return result;
+}
+const add = (a, b) => a.map((x, i) => x + b[i]);
+
+class Model {
+  constructor(config, tensors) {
+    const family = FAMILIES[config.model_type], left = new Map(tensors), c = config;
+    const rope = { rope_theta: c.rope_theta ?? 10000, rope_type: 'default', ...c.rope_scaling, ...c.rope_parameters };
+    const plain = family && (c.hidden_act ?? 'silu') === 'silu' && !c.use_sliding_window && rope.rope_type === 'default' &&
+      (c.layer_types ?? []).every((type) => type === 'full_attention') && (rope.partial_rotary_factor ?? 1) === 1;
+    requireThat(plain, `a model of this config.json is not of this program: ${c.model_type}`);
+    const { hidden_size: hidden, num_attention_heads: heads, vocab_size: rows } = c, groups = c.num_key_value_heads ?? heads;
+    const width = c.head_dim ?? family.heads ?? hidden / heads, inner = c.intermediate_size;
+    const take = (name, ...shape) => {
+      requireThat(`${left.get(name)?.shape}` === `${shape}`, `the tensor ${name} is not there, or not of ${shape}`);
+      const values = toDoubles(left.get(name));
+      left.delete(name);
+      return values;
+    };
+    const linear = (name, outputs, inputs, biased) =>
+      ({ weight: take(`${name}.weight`, outputs, inputs), bias: biased ? take(`${name}.bias`, outputs) : null, outputs });
+    const qkv = family.qkv ?? c.attention_bias ?? false, last = family.qkv ? false : qkv, mlp = c.mlp_bias ?? false;
+    const layer = (_, i) => {
+      const [own, attention] = [`model.layers.${i}`, `model.layers.${i}.self_attn`];
+      return {
+        before: take(`${own}.input_layernorm.weight`, hidden), between: take(`${own}.post_attention_layernorm.weight`, hidden),
+        q: linear(`${attention}.q_proj`, heads * width, hidden, qkv), k: linear(`${attention}.k_proj`, groups * width, hidden, qkv),
+        v: linear(`${attention}.v_proj`, groups * width, hidden, qkv), o: linear(`${attention}.o_proj`, hidden, heads * width, last),
+        norms: family.normed ? ['q', 'k'].map((n) => take(`${attention}.${n}_norm.weight`, width)) : null,
+        gate: linear(`${own}.mlp.gate_proj`, inner, hidden, mlp), up: linear(`${own}.mlp.up_proj`, inner, hidden, mlp),
+        down: linear(`${own}.mlp.down_proj`, hidden, inner, mlp),
+      };
+    };
+    this.embedding = take('model.embed_tokens.weight', rows, hidden);
+    this.layers = Array.from({ length: c.num_hidden_layers }, layer);
+    this.norm = take('model.norm.weight', hidden);
+    this.output = c.tie_word_embeddings ? { weight: this.embedding, bias: null, outputs: rows } : linear('lm_head', rows, hidden, false);
+    requireThat(left.size === 0, `tensors that config.json has no place for: ${[...left.keys()]}`);
+    Object.assign(this, { hidden, heads, groups, width, rows, epsilon: c.rms_norm_eps ?? 1e-6, theta: rope.rope_theta });
+  }
+  /** Heads of a row, turned by their place. */
+  turn(row, place, norm) {
+    const half = this.width / 2, turned = new Float64Array(row.length);
+    for (let start = 0; start < row.length; start += this.width) {
+      const head = norm ? normalize(row.subarray(start, start + this.width), norm, this.epsilon) : row.subarray(start, start + this.width);
+      for (let i = 0; i < half; i++) {
+        const angle = place * this.theta ** (-i / half), [cos, sin] = [Math.cos(angle), Math.sin(angle)];
+        turned[start + i] = head[i] * cos - head[i + half] * sin;
+        turned[start + i + half] = head[i + half] * cos + head[i] * sin;
+      }
+    }
+    return turned;
+  }
+  attend(query, keys, values, upTo) {
+    const { width } = this, result = new Float64Array(query.length);
+    for (let head = 0; head < this.heads; head++) {
+      const q = head * width, kv = Math.floor((head * this.groups) / this.heads) * width, scores = new Float64Array(upTo + 1);
+      for (let t = 0; t <= upTo; t++) {
+        for (let i = 0; i < width; i++) scores[t] += query[q + i] * keys[t][kv + i];
+        scores[t] /= Math.sqrt(width);
+      }
+      const top = scores.reduce((a, b) => Math.max(a, b)), weights = scores.map((s) => Math.exp(s - top)), all = weights.reduce((a, b) => a + b);
+      for (let t = 0; t <= upTo; t++) for (let i = 0; i < width; i++) result[q + i] += (weights[t] / all) * values[t][kv + i];
+    }
+    return result;
+  }
+  /** The last hidden state of each token, after the final norm. */
+  states(tokens) {
+    let rows = tokens.map((id) => this.embedding.slice(id * this.hidden, (id + 1) * this.hidden));
+    for (const l of this.layers) {
+      const inputs = rows.map((row) => normalize(row, l.before, this.epsilon)), [qNorm, kNorm] = l.norms ?? [];
+      const queries = inputs.map((row, t) => this.turn(multiply(row, l.q), t, qNorm));
+      const keys = inputs.map((row, t) => this.turn(multiply(row, l.k), t, kNorm)), values = inputs.map((row) => multiply(row, l.v));
+      rows = rows.map((row, t) => add(row, multiply(this.attend(queries[t], keys, values, t), l.o)));
+      rows = rows.map((row) => {
+        const input = normalize(row, l.between, this.epsilon), up = multiply(input, l.up);
+        return add(row, multiply(multiply(input, l.gate).map((x, i) => (x / (1 + Math.exp(-x))) * up[i]), l.down));
+      });
+    }
+    return rows.map((row) => normalize(row, this.norm, this.epsilon));
+  }
+  /** What the tests of section 5 and 6 compare, and the states that drew the tokens. `drawn`: the ids that may be. */
+  measure(prompt, tokens, { seed, temperature, drawn }) {
+    const states = this.states([...prompt, ...tokens.slice(0, -1)]).slice(prompt.length - 1);
+    const found = states.map((state, t) => {
+      const logits = multiply(state, this.output).map(Math.fround), noise = noiseRow(seed, t, this.rows, temperature);
+      requireThat(logits.every((x) => Math.abs(x) < 2 ** 40), 'logits that are not finite, or too large: our own fault');
+      let top = -Infinity, best = -Infinity, all = 0, squares = 0;
+      const score = (id) => rint(logits[id] * 2 ** 20) + noise[id];
+      for (const id of drawn) { top = Math.max(top, logits[id]); best = Math.max(best, score(id)); }
+      for (const id of drawn) { const p = Math.exp(logits[id] - top); all += p; squares += p * p; }
+      const logprob = rint((Math.log(all) + top - logits[tokens[t]]) * 65536);
+      return [BigInt(best - score(tokens[t])), 1 - squares / all ** 2, BigInt(Math.min(Math.max(logprob, 0), 2 ** 24 - 1))];
+    });
+    const [margins, gini, logprobs] = [0, 1, 2].map((i) => found.map((row) => row[i]));
+    return { margins, gini, logprobs, states };
+  }
+}
+/** Two signed bytes of a state: `columns` of ±1, centre and scale in 2^-16. */
+function sketchState(state, columns, { centre, scale }) {
+  return columns.map((signs) => {
+    let sum = 0;
+    for (let i = 0; i < state.length; i++) sum += signs[i] * (state[i] * 65536 - Number(centre[i]));
+    return BigInt(Math.min(127, Math.max(-127, rint((sum * 32) / Number(scale)))));
+  });
+}
+
+// ---- checkpoints
+const SMALL = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'calibration.json', 'calibration_set.json', 'manifest.json'];
+/** The small files of a folder, held against the digest that is its name. */
+function readSmall(folder, digest) {
+  requireThat(existsSync(folder), `${folder} is not there`);
+  const files = Object.fromEntries(SMALL.map((name) => [name, readFileSync(join(folder, name))])), manifest = parse(`${files['manifest.json']}`);
+  requireThat(hex(hash('checkpoint', encode('Manifest', manifest))) === digest, `${folder}: the manifest has another digest`);
+  const calibration = parse(`${files['calibration.json']}`), settings = JSON.parse(files['tokenizer_config.json']);
+  const some = (...names) => Object.fromEntries(names.map((name) => [name, hex(files[name])]));
+  const template = settings.chat_template ?? null, found = {
+    structure: filesDigest('structure', some('config.json')),
+    tokenizer: filesDigest('tokenizer', some('tokenizer.json', 'tokenizer_config.json')),
+    chat_template: hash('chat-template', ...(template === null ? [] : [Buffer.from(template)])),
+    calibration_set: hash('calibration-set', files['calibration_set.json']),
+  };
+  for (const [name, value] of Object.entries(found))
+    requireThat(hex(value) === manifest[name], `${folder}: its ${name} is not what the manifest names`);
+  const calibrated = hex(hash('calibration', encode('Calibration', calibration))) === manifest.calibration;
+  return { manifest, calibration, calibrated, settings, config: JSON.parse(files['config.json']), tokenizer: JSON.parse(files['tokenizer.json']) };
+}
+/** Why a manifest is unusable by itself; null where it is not. Of tensors and config.json only what `Model` refuses, and that as unreadable. */
+function findFlaw({ manifest: m, calibration, calibrated }, { tests, work }, { rows, entries, drawn, hidden, isLevel }) {
+  const square = (x) => x * x, levels = m.levels.map(Number);
+  const flaws = {
+    'another version': m.version !== 2n,
+    'another calibration': !calibrated || calibration.rates.length !== tests.margin_levels.length,
+    'a rate above its limit': calibration.rates.some((rate, k) => rate > tests.rate_limits[k]),
+    'a scale out of bounds': m.scale < tests.scale_min || m.scale > tests.scale_max,
+    'a centre far out': 1000000n * m.centre.reduce((sum, x) => sum + square(x), 0n) > square(tests.centre_ratio_max * m.scale),
+    'max_tokens out of bounds': m.max_tokens < 1n || m.max_tokens > work.max_tokens,
+    'no end token or no level': !m.end_tokens.length || !levels.length,
+    'an entry beyond the vocabulary': entries.some((id) => id >= rows),
+    'an end token that may not be drawn': !m.end_tokens.every((id) => drawn.includes(Number(id))),
+    'levels that are none': !levels.every((level, i) => isLevel(level) && (i === 0 || level > levels[i - 1])),
+    'a centre of another width': m.centre.length !== hidden,
+  };
+  return Object.keys(flaws).find((flaw) => flaws[flaw]) ?? null;
+}
+function openCheckpoint(folder, digest, parameters, { isLevel }) {
+  const small = readSmall(folder, digest), { manifest, calibration } = small, tensors = readTensors(folder);
+  const leaves = [...tensors.values()].map((t) => ({ ...t, sha256: hex(sha256(t.data)) }));
+  requireThat(hex(tensorRoot(leaves)) === manifest.tensors, `${folder}: its tensors are not what the manifest names`);
+  const model = new Model(small.config, tensors), tokenizer = new Tokenizer(small.tokenizer, small.settings);
+  const entries = [...tokenizer.texts.keys()].sort((a, b) => a - b), ends = manifest.end_tokens.map(Number);
+  const drawn = entries.filter((id) => id < model.rows && (id !== tokenizer.padding || ends.includes(id)));
+  const flaw = findFlaw(small, parameters, { ...model, entries, drawn, isLevel });
+  return { manifest, calibration, model, tokenizer, drawn, ends, flaw };
+}
+
+module.exports = { Model, openCheckpoint, readSmall, requireThat, sketchState, Tokenizer, Unreadable };

@@ -1,0 +1,53 @@
+'use strict';
+// The trial of section 5: what the model says of a submission's audited rollouts, appeals and the seat's ledger included.
+const { EMPTY, enterLedger, judgeLogprobs, judgeSampling, judgeSketch, selectPositions } = require('./rules.js');
+
+const HEAD = 64, APPEALS = 2, TESTS = ['SKETCH_MISMATCH', 'LOGPROB_MISMATCH', 'SAMPLING_MISMATCH'];
+const bytes = (value) => (typeof value === 'string' ? Buffer.from(value, 'hex') : value);
+
+/** Whether heads are judged first: with their prompts they are at most an eighth of all. */
+function hasHeads(rollouts) {
+  const tokens = (most) => rollouts.reduce((sum, r) => sum + Number(r.promptLength) + Math.min(most, r.claimed.logprobs.length), 0);
+  return 8 * tokens(HEAD) <= tokens(Infinity);
+}
+/**
+ * `rollouts` ascending by group and rollout, each { group, rollout, promptLength, claimed: { logprobs, sketch }, measured: { margins,
+ * gini, logprobs, sketch } }, sketches as [q, q] a token; appeal(i): what the second implementation measures of rollout i, or null.
+ * `headsOnly`: the refusal is a head's, and no whole rollout was looked at.
+ */
+function judgeTrial({ rollouts, appeal, tests, calibration, temperature, auditSeed, hotkey, ledger }) {
+  const cleared = new Map();
+  let appeals = 0;
+  const judge = {
+    SKETCH_MISMATCH: ({ claimed: { sketch } }, measured, length) =>
+      judgeSketch(measured.sketch.slice(0, length).map((q, t) => [...sketch[t], ...q]), tests.sketch_block_bound, tests.sketch_rollout_bound)[1],
+    LOGPROB_MISMATCH: ({ group, rollout, claimed: { logprobs } }, measured) =>
+      judgeLogprobs(logprobs, measured.logprobs, selectPositions(bytes(auditSeed), bytes(hotkey), group, rollout, logprobs.length),
+        tests.logprob_rms_bound, tests.logprob_max_bound),
+    SAMPLING_MISMATCH: (_, measured, length) => sample(measured, length)[1],
+  };
+  const sample = ({ margins, gini }, length) =>
+    judgeSampling(margins.slice(0, length), gini.slice(0, length).map(Number), calibration, tests, temperature);
+  /** Whether the second implementation clears a rollout, as a whole and by all three tests. */
+  const clears = (i) => {
+    const other = appeals++ < APPEALS ? appeal(i) : null;
+    if (!other || TESTS.some((test) => judge[test](rollouts[i], other) !== null)) return false;
+    cleared.set(i, other);
+    return true;
+  };
+  const stages = [...(hasHeads(rollouts) ? [[HEAD, [TESTS[0], TESTS[2]]]] : []), [Infinity, TESTS]];
+  for (const [length, names] of stages)
+    for (const reason of names)
+      for (const [i, { group, rollout, measured }] of rollouts.entries()) {
+        if (cleared.has(i)) continue;
+        const token = judge[reason](rollouts[i], measured, length);
+        if (token !== null && !clears(i)) return { reason, group, rollout, token, ledger, headsOnly: length === HEAD };
+      }
+  let after = ledger ?? EMPTY, capital;
+  for (const [i, { group, rollout, measured }] of rollouts.entries()) {
+    [after, capital] = enterLedger(after, sample(cleared.get(i) ?? measured)[2], tests);
+    if (capital >= Math.log(Number(tests.alpha_inverse))) return { reason: 'LEDGER_MISMATCH', group, rollout, token: null, ledger };
+  }
+  return { reason: null, group: null, rollout: null, token: null, ledger: after };
+}
+module.exports = { HEAD, judgeTrial };
