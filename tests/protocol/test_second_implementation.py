@@ -1,12 +1,15 @@
-"""The vectors against an implementation in another language, which shares no code with this one.
+"""Vectors and a whole run against an implementation in another language, which shares no code with
+this one and was written from the specification alone.
 
-It reads its records off the specification's tables and writes every value that the vectors hold.
+It reads its records off the specification's tables, writes every value that the vectors hold, and
+judges a demo's windows again from public data, the model in doubles.
 """
 
 import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,12 +47,14 @@ def find_numbers(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[
         "arithmetic",
         "bit_fields",
         "gumbel",
+        "levels",
         "prefix_code",
         "record",
         "sat",
         "selection",
         "settlement",
         "submission",
+        "trial",
         "worth",
     ],
 )
@@ -62,3 +67,29 @@ def test_it_sees_a_value_that_is_off_by_one(name: str, tmp_path: Path) -> None:
     place[last] += 1
     (tmp_path / f"{name}.json").write_text(json.dumps(vector))
     assert check(tmp_path).returncode == 1
+
+
+def judge(bundle: Path, models: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(NODE), str(VECTORS / "second" / "judge.js"), str(bundle), str(models)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+
+
+def test_the_second_implementation_judges_a_run_alike(played_document: dict[str, Any]) -> None:
+    """Every verdict, value, score, weight and record of it, and every witness within a step."""
+    folder = Path(played_document["folder"])
+    done = judge(folder / "bundle", folder / "models")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split()[0]) > 300
+
+
+def test_it_says_what_it_cannot_read(played_document: dict[str, Any], tmp_path: Path) -> None:
+    folder = Path(played_document["folder"])
+    assert judge(tmp_path, folder / "models").returncode == 2
+    bundle = tmp_path / "bundle"
+    shutil.copytree(folder / "bundle", bundle)
+    record = next((bundle / "store").glob("*/window-*.record"))
+    record.write_bytes(record.read_bytes()[:-1] + b"x")
+    done = judge(bundle, folder / "models")
+    assert done.returncode == 2
+    assert len(done.stdout.splitlines()) == 1
+    assert record.name in done.stdout
