@@ -44,6 +44,10 @@ class FolderTokenizer:
         if largest >= vocabulary:
             raise ValueError(f"its tokenizer has id {largest}, the model has {vocabulary} ids")
         self._tokenizer = tokenizer
+        # what tokenizer.json says alone: the library's wrapper also acts on any other field
+        self._backend = tokenizer.backend_tokenizer
+        self._backend.no_truncation()
+        self._backend.no_padding()
         self._vocabulary = vocabulary
         self._ends = frozenset(end_tokens)
         self._template = None
@@ -66,17 +70,13 @@ class FolderTokenizer:
         has one."""
         text = prompt if self._template is None else self._template.render(prompt)
         with self._lock:
-            return list(self._tokenizer.encode(text, add_special_tokens=False)) or [0]
+            return list(self._backend.encode(text, add_special_tokens=False).ids) or [0]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of a completion without its end token."""
         kept = [token for token in tokens if token not in self._ends]
         with self._lock:
-            return str(
-                self._tokenizer.decode(
-                    kept, skip_special_tokens=False, clean_up_tokenization_spaces=False
-                )
-            )
+            return str(self._backend.decode(kept, skip_special_tokens=False))
 
 
 def open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> FolderTokenizer:

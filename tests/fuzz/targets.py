@@ -33,9 +33,9 @@ from assay.environments import gsm, make_environment
 from assay.environments.problem_file import read_row
 from assay.inference import UnusableCheckpointError
 from assay.inference.architecture import compute_bytes_max, find_misfit
-from assay.inference.folder import PASSAGES_FILE, TOKENIZER_FILES
+from assay.inference.folder import PASSAGES_FILE, TOKENIZER_FILES, digest_chat_template
 from assay.inference.passages import decode_passages, encode_passages
-from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
+from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, load_tokenizer
 from assay.protocol import (
     QUICKNET,
     Beacon,
@@ -89,6 +89,8 @@ from tests.artifacts.steps.parquet_files import (
 )
 
 TESTS = Path(__file__).parents[1]
+#: V of the genesis checkpoint.
+VOCABULARY = 98
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,6 +494,30 @@ def attack_tokenizer(data: bytes) -> None:
             return
 
 
+def attack_tokenizer_config(data: bytes) -> None:
+    """Whatever a trainer writes there, a checkpoint is of no use or asks in ids that there are."""
+    with TemporaryDirectory() as name:
+        (Path(name) / TOKENIZER_FILES[0]).write_bytes((GENESIS / TOKENIZER_FILES[0]).read_bytes())
+        (Path(name) / TOKENIZER_FILES[1]).write_bytes(data)
+        try:
+            hugging_face = load_tokenizer(Path(name))
+            digest_chat_template(hugging_face)
+            tokenizer = FolderTokenizer(hugging_face, VOCABULARY, (1,))
+        except (UnusableCheckpointError, ValueError):
+            return
+    ids = tokenizer.encode("7+15=?\n")
+    assert ids
+    assert 0 <= min(ids) <= max(ids) < VOCABULARY
+    assert len(tokenizer.drawable) == VOCABULARY
+    tokenizer.decode(ids)
+
+
+def list_tokenizer_configs() -> list[bytes]:
+    config = json.loads((GENESIS / TOKENIZER_FILES[1]).read_text())
+    templates = [entry["template"] for entry in read_vectors("chat_template")["rendered"]]
+    return [json.dumps(config | {"chat_template": t}).encode() for t in [None, "x", *templates]]
+
+
 def read_genesis(name: str) -> list[bytes]:
     return [(GENESIS / name).read_bytes()]
 
@@ -557,4 +583,5 @@ TARGETS: dict[str, Target] = {
     ),
     "config.json": Target(attack_config, lambda: read_genesis("config.json")),
     "tokenizer.json": Target(attack_tokenizer, lambda: read_genesis("tokenizer.json"), 60),
+    "tokenizer_config.json": Target(attack_tokenizer_config, list_tokenizer_configs, 60),
 }

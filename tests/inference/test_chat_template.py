@@ -164,3 +164,19 @@ def test_a_template_in_a_file_of_its_own_is_put_where_the_digest_covers_it(tmp_p
     (tmp_path / "chat_template.jinja").write_text("another")
     adopt_chat_template(tmp_path)
     assert load_tokenizer(tmp_path).chat_template == QWEN
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"model_max_length": "x"}, {"model_input_names": None}, {"model_max_length": 1}],
+    ids=str,
+)
+def test_what_else_a_trainer_writes_beside_the_tokenizer_changes_nothing(
+    tmp_path, write_checkpoint, change: dict[str, Any]
+) -> None:
+    """The library's wrapper died of the first two, with every program that had read the file."""
+    digest = write_checkpoint(**change)
+    asked, plain = load_outline(tmp_path, digest).tokenizer, load_outline(GENESIS).tokenizer
+    ids = plain.encode("7+15=?\n")
+    assert asked.encode("7+15=?\n") == ids
+    assert asked.decode(ids) == plain.decode(ids) == "7+15=?\n"
