@@ -9,6 +9,7 @@ were copied: nobody who judges comes to them again.
 What it does not know: who set weights by hand, or by rules of its own. It says how far they are.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ from assay.neurons.session.window_reader import iterate_weight_blocks
 from assay.protocol.record import SettlementRecord
 
 Weights = Mapping[int, int]
+#: Weights that are no further apart are the same, rounded another way.
+SAME = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +63,21 @@ class ComparedValidator:
 
     @property
     def copied(self) -> list[WeightsAtBlock]:
-        """Where its weights are nearer to another's earlier settlement than to any of its own."""
+        """Where its weights are another's of an earlier settlement, and none of its own."""
         return [
             shown
             for shown in self.shown
             if shown.other is not None
             and shown.behind
+            and shown.other.distance <= SAME
             and (shown.own is None or shown.other.distance < shown.own)
         ]
 
     @property
     def suspicion(self) -> str | None:
         """Why it seems to copy; None where nothing says so."""
-        if self.unwitnessed:
-            every = self.witnessed + self.unwitnessed
+        every = self.witnessed + self.unwitnessed
+        if 2 * self.unwitnessed > every:
             return (
                 f"{self.unwitnessed} of {every} verdicts have no witness of its own forward pass: "
                 "it did not judge them"
@@ -148,10 +152,13 @@ def _list_blocks(chain: object, epochs: Sequence[int]) -> set[int]:
 def _find_newest(
     rows: Mapping[bytes, Weights], settled: Mapping[tuple[bytes, int], Weights]
 ) -> int:
-    """The newest settlement whose weights anybody shows as its record has them: a chain may open
-    them an epoch late, for all alike."""
-    shown = [e for (h, e), w in settled.items() if not compute_distance(rows.get(h, {}), w)]
-    return max(shown, default=max((epoch for _, epoch in settled), default=0))
+    """The newest settlement whose weights validators show as their records have them: a chain may
+    open them an epoch late, for all alike. Two at least, where there are two: one alone could make
+    all others look late."""
+    shown = [(e, h) for (h, e), w in settled.items() if not compute_distance(rows.get(h, {}), w)]
+    counts = Counter(epoch for epoch, _ in shown)
+    needed = min(2, len({hotkey for _, hotkey in shown}))
+    return max((epoch for epoch, count in counts.items() if count >= needed), default=0)
 
 
 def _look(

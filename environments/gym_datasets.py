@@ -14,10 +14,10 @@ from types import MappingProxyType
 #: Number of levels → datasets that have levels 1 to so many.
 _BY_LEVELS = {
     1: "acre gsm_symbolic jugs list_functions rubiks_cube",
-    2: "bf caesar_cipher circuit_logic survo",
+    2: "bf caesar_cipher circuit_logic",
     3: "binary_matrix game_of_life mahjong_puzzle",
     4: """
-        ab advanced_geometry arc_1d arc_agi binary_alternation calendar_arithmetic codeio
+        ab arc_1d arc_agi binary_alternation calendar_arithmetic
         complex_arithmetic cryptarithm decimal_arithmetic dice futoshiki gcd graph_color
         group_anagrams kakurasu knights_knaves largest_island lcm maze n_queens needle_haystack
         number_filtering number_format palindrome_generation palindrome_partitioning path_star
@@ -27,9 +27,9 @@ _BY_LEVELS = {
         word_sequence_reversal zebra_puzzles
     """,
     5: """
-        base_conversion basic_arithmetic color_cube_rotation count_bits count_primes countdown
+        base_conversion basic_arithmetic color_cube_rotation count_bits count_primes
         course_schedule decimal_chain_sum letter_jumble manipulate_matrix mini_sudoku
-        power_function propositional_logic rectangle_count rotate_matrix spell_backward
+        power_function rectangle_count rotate_matrix spell_backward
         string_manipulation sudoku word_sorting
     """,
     6: "emoji_mystery figlet_font",
@@ -60,9 +60,12 @@ _SIMPLIFIES = (
 #: Dataset → why it is not asked.
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
+        "advanced_geometry": "it asks for three decimals, and its scorer looks at two",
         "boxnet": "it gives no answer of its own to check its scorer by",
+        "codeio": "many of its questions have several right answers, and its scorer takes one",
         "coin_flip": "its scorer takes wrong answers: 0 for a chance of one in eight",
         "composite": "a mixture of its own kind: use mix",
+        "countdown": "its scorer takes expressions that miss the target by a hundred-thousandth",
         "fraction_simplification": "its scorer takes a right answer with anything after it",
         "game_of_life_halting": "its scorer takes any answer",
         "intermediate_integration": _SIMPLIFIES,
@@ -70,10 +73,12 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         "knight_swap": "its curriculum makes no legal problem",
         "number_sequence": "of some numbers it makes no problem in any reasonable time",
         "polynomial_multiplication": "its problems depend on the process, on Python's hash seed",
+        "propositional_logic": "some constant conclusions are right whatever the premises are",
         "puzzle24": "its scorer takes wrong answers: a sum of any four numbers that makes 24",
         "ransom_note": "its problems depend on the process, on Python's hash seed",
         "rush_hour": "it gives no answer of its own to check its scorer by",
         "simple_integration": _SIMPLIFIES,
+        "survo": "some of its puzzles have several solutions, and its scorer takes one",
         "word_ladder": "its problems depend on the process, on Python's hash seed",
     }
 )
@@ -82,22 +87,15 @@ REFUSED: Mapping[str, str] = MappingProxyType(
 ANSWER_MAX = 256
 
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
-#: A number between brackets that are opened before it or closed after it.
-_OPERAND = r"(?:-?\(){0,8}-?[0-9]{1,9}\){0,64}"
 _WORDS = r'\["[a-z]+"(?:, ?"[a-z]+")*\]'
 _BITS = r"\[[01](?:, ?[01])*\]"
 _MOVE = r'"(?:fill [A-Z]|empty [A-Z]|pour [A-Z]->[A-Z])"'
 _ROLE = r"[A-Z][a-z]+ is an? [a-z]+"
 _DISK = r"Move disk [0-9]{1,2} from Peg [0-9] to Peg [0-9]"
-_LITERAL = r"\u00ac?[A-Z]"
-_PAIR = rf"{_LITERAL} [\u2227\u2228\u2192\u2194] {_LITERAL}"
 _FACE = r"[LRDUBFMESXYZ]w?'?"
 _FORMS = {
-    "advanced_geometry": rf"{_NUMBER}\u00b0?|\({_NUMBER}, {_NUMBER}\)",
-    "complex_arithmetic": rf"{_NUMBER}i?|{_NUMBER} ?[+-] ?[0-9]+(?:\.[0-9]+)?i",
-    "countdown": rf"{_OPERAND}(?: ?[-+*/] ?{_OPERAND})*",
+    "complex_arithmetic": rf"{_NUMBER}i?|{_NUMBER} ?[+-] ?(?:[0-9]+(?:\.[0-9]+)?)?i",
     "cryptarithm": r"[A-Z]=[0-9](?:,[A-Z]=[0-9])*",
-    "decimal_arithmetic": _NUMBER,
     "decimal_chain_sum": _NUMBER,
     "figlet_font": r"[A-Za-z]+",
     "game_of_life": rf"\[{_BITS}(?:, ?{_BITS})*\]",
@@ -107,13 +105,10 @@ _FORMS = {
     "kakurasu": r"[01](?: [01])*(?:\n[01](?: [01])*)*",
     "knights_knaves": rf"{_ROLE}(?:, {_ROLE})*,? and {_ROLE}\.?",
     "n_queens": r"[Q_](?: [Q_])*(?:\n[Q_](?: [Q_])*)*",
-    "number_format": _NUMBER,
     "palindrome_generation": r"[a-z]+",
     "palindrome_partitioning": rf"\[{_WORDS}(?:, ?{_WORDS})*\]",
     "polynomial_equations": rf"{_NUMBER}(?:, {_NUMBER})*",
-    "pool_matrix": rf"{_NUMBER}(?: {_NUMBER})*(?:\n{_NUMBER}(?: {_NUMBER})*)*",
     "power_function": rf"{_NUMBER}(?:e[+-]?[0-9]{{1,3}})?",
-    "propositional_logic": rf"{_LITERAL}|{_PAIR}|\u00ac?\({_PAIR}\)",
     "quantum_lock": r"[A-C](?: \u2192 [A-C])*",
     "rubiks_cube": rf"{_FACE}(?: {_FACE})*",
     "shortest_path": r"(?:up|down|left|right)(?: (?:up|down|left|right))*",

@@ -115,7 +115,10 @@ def digest_chat_template(tokenizer: PreTrainedTokenizerFast) -> bytes:
     template = tokenizer.chat_template
     if not isinstance(template, str | None):
         raise UnusableCheckpointError("the tokenizer's chat_template is not one text")
-    return hash_fields(Domain.CHAT_TEMPLATE, *([] if template is None else [template.encode()]))
+    try:
+        return hash_fields(Domain.CHAT_TEMPLATE, *([] if template is None else [template.encode()]))
+    except UnicodeError:
+        raise UnusableCheckpointError("the tokenizer's chat_template is not Unicode") from None
 
 
 def digest_structure(folder: Path) -> bytes:

@@ -11,16 +11,28 @@ Specification, section 3. Features are those of Hugging Face's `apply_chat_templ
 """
 
 import json
-from collections.abc import Mapping
-from datetime import datetime
-from typing import NoReturn
+from collections.abc import Mapping, Set
+from datetime import UTC, datetime
+from typing import Any, NoReturn
 
 from jinja2 import TemplateError
 from jinja2.ext import loopcontrols
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 #: What `strftime_now` tells, whenever it is asked: Llama's templates write a date into the prompt.
-_NOW = datetime(2024, 7, 26)
+_NOW = datetime(2024, 7, 26, tzinfo=UTC)
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Without sets, whose order is another in each process; `-` of dictionaries' keys makes one."""
+
+    intercepted_binops = frozenset({"-"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if isinstance(left, Set) or isinstance(right, Set):
+            raise TemplateError("there are no sets")
+        return super().call_binop(context, operator, left, right)
 
 
 class ChatTemplate:
@@ -36,13 +48,11 @@ class ChatTemplate:
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
         self.source = source
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-        )
+        environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
         del environment.filters["random"], environment.globals["lipsum"]
         environment.filters["tojson"] = _write_json
         environment.globals["raise_exception"] = _raise
-        environment.globals["strftime_now"] = _NOW.strftime
+        environment.globals["strftime_now"] = _tell_time
         try:
             self._template = environment.from_string(source)
         except (TemplateError, RecursionError, SyntaxError) as error:
@@ -54,15 +64,23 @@ class ChatTemplate:
         the template fails."""
         message = {"role": "user", "content": prompt}
         try:
-            return self._template.render(
+            text = self._template.render(
                 messages=[message], add_generation_prompt=True, **self._names
             )
+            text.encode()  # half a surrogate pair is no text
+            return text
         except Exception:  # noqa: BLE001 - foreign code; all that read this fail alike
             return prompt
 
 
 def _write_json(value: object, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _tell_time(form: str) -> str:
+    if "%s" in form:  # seconds since 1970, by the machine's own zone
+        raise TemplateError("there is no %s")
+    return _NOW.strftime(form)
 
 
 def _raise(message: str) -> NoReturn:

@@ -44,7 +44,7 @@ class FolderTokenizer:
         if largest >= vocabulary:
             raise ValueError(f"its tokenizer has id {largest}, the model has {vocabulary} ids")
         self._tokenizer = tokenizer
-        # what tokenizer.json says alone: the library's wrapper also acts on any other field
+        # alone: the library's wrapper acts on fields that end it where they are nonsense
         self._backend = tokenizer.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()

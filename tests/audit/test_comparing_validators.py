@@ -151,3 +151,14 @@ def test_the_command_acquits_those_that_judge(network, compare_by_command):
 def test_the_command_says_that_nobody_publishes(network, compare_by_command):
     with pytest.raises(ConfigError, match="publishes a record"):
         compare_by_command(network.chain, encode_ss58(COPIER))
+
+
+def test_weights_by_rules_of_its_own_are_no_copies(network, settled):
+    class OddChain(CopiedChain):
+        def get_weights(self, number):
+            return {**self._chain.get_weights(number), COPIER: {1: 45, 5: 55}}
+
+    shown = replace(network.make_public(), chain=OddChain(network.chain, settled))
+    found = by_hotkey(compare({LIAR: shown, RIVAL: shown, COPIER: None}, WINDOWS))[COPIER]
+    assert found.suspicion is None
+    assert all(s.other.distance > 0.1 for s in found.shown)

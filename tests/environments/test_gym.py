@@ -169,7 +169,7 @@ def test_adversarial_answer_to_a_sum(trick: str) -> None:
     assert SUMS.score(problem, {**TRICKS, **NUMBER_TRICKS}[trick](right)) == NOTHING
 
 
-@pytest.mark.parametrize("name", ["word_sorting", "countdown", "advanced_geometry"])
+@pytest.mark.parametrize("name", ["word_sorting", "jugs", "polynomial_equations"])
 @pytest.mark.parametrize("trick", TRICKS)
 def test_adversarial_answer(name: str, trick: str) -> None:
     environment = make_environment(f"reasoning_gym:{name}", {})
@@ -197,34 +197,20 @@ def test_forms_cannot_be_made_to_backtrack() -> None:
         ("chain_sum", "12", "12", True),  # one right answer, and one text of it
         ("chain_sum", "12", "12.0", False),
         ("word_sorting", "a, b", "a,b", False),
-        ("survo", "1 2\n3 4", "1  2\n3 4", False),
         ("time_intervals", "1 days", "1 1", False),
         ("number_sorting", "['1.0', '2.0']", "[NaN, NaN]", False),
         ("number_sorting", "['1.0', '2.0']", "['1.9', '2.0']", False),
         ("binary_matrix", "0 1", "-" * 200 + "1", False),
-        ("codeio", '{"a": "b"}', '{"a": "c"}', False),
-        ("decimal_arithmetic", "1.5", "1.50", True),
-        ("decimal_arithmetic", "1.5", "1.5, 2", False),
-        ("decimal_arithmetic", "1.5", ".5", False),
-        ("decimal_arithmetic", "1.5", "nan", False),
-        ("decimal_arithmetic", "1.5", "\u0661", False),
-        ("advanced_geometry", "16.91\u00b0", "16.91", True),
-        ("advanced_geometry", "(1.5, 2)", "(1.5, 2), 3", False),
+        ("decimal_chain_sum", "1.5", "1.50", True),
+        ("decimal_chain_sum", "1.5", "1.5, 2", False),
+        ("decimal_chain_sum", "1.5", ".5", False),
+        ("decimal_chain_sum", "1.5", "nan", False),
+        ("decimal_chain_sum", "1.5", "\u0661", False),
         ("polynomial_equations", "0.5, 1.0", "1.0, 0.5", True),
         ("polynomial_equations", "0.5, 1.0", "0.5, 1.0, x", False),
-        ("countdown", "1 + 2*3", "2 * 3 + 1", True),
-        ("countdown", "1 + 2*3", "-(-1 - (2*3))", True),
-        ("countdown", "7", "9**9**9", False),  # this cost a machine all it had
-        ("countdown", "7", "(1)(1)", False),
-        ("countdown", "7", "1 1", False),
-        ("countdown", "7", "(" * 9 + "7" + ")" * 9, False),
         ("rubiks_cube", "R U", "U R", True),
         ("rubiks_cube", "R U", "R U R", False),
         ("rubiks_cube", "R U", "R99999999", False),
-        ("propositional_logic", "(P \u2227 Q)", "\u00acP", True),
-        ("propositional_logic", "(P \u2227 Q)", "(a \u2227 b)", False),
-        ("propositional_logic", "(P \u2227 Q)", "\u00ac(P \u2192 \u00acQ)", True),
-        ("propositional_logic", "(P \u2227 Q)", "P (P \u2227 Q)", False),  # and this was right
         ("cryptarithm", "A=1,B=2", "B=1,A=2", True),
         ("cryptarithm", "A=1,B=2", "A=1,B=2,A=1", False),
         ("graph_color", '{"0": 1, "1": 2}', '{"0": 2, "1": 1}', True),

@@ -86,6 +86,9 @@ def test_a_clock_tells_one_day_to_all() -> None:
         "{{ ['a', 'b'] | map('ran' ~ 'dom') | list }}",
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
         "{% include 'x' %}",
+        "{{ ({'a': 1, 'b': 2}.keys() - {}.keys()) | list }}",
+        "{{ strftime_now('%s') }}",
+        '{{ "\\ud800" }}',
     ],
 )
 def test_a_template_that_fails_leaves_the_prompt(source: str) -> None:
