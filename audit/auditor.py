@@ -124,17 +124,12 @@ class _Published:
 
 
 def audit(
-    public: Public,
-    validator: bytes,
-    windows: range,
-    progress: Progress = lambda *_: None,
-    settlements: dict[int, SettlementRecord] | None = None,
+    public: Public, validator: bytes, windows: range, progress: Progress = lambda *_: None
 ) -> AuditReport:
     """Re-derives what a validator says of windows, and of the settlements that count them.
 
     Args:
         validator: its hotkey.
-        settlements: filled with the settlements' records that were read, by epoch block.
 
     Raises:
         ChainError, StoreError, WorkerError: it could not be done.
@@ -167,10 +162,12 @@ def audit(
     if found_settlements:
         _check_announced(published, found_settlements[-1])
     progress(len(windows), len(windows))
-    if settlements is not None:
-        settlements |= {e: r for e, r in published.settlements.items() if r is not None}
     return AuditReport(
-        validator, tuple(found_windows), tuple(found_settlements), public.models is not None
+        validator,
+        tuple(found_windows),
+        tuple(found_settlements),
+        public.models is not None,
+        {epoch: read for epoch, read in published.settlements.items() if read is not None},
     )
 
 

@@ -17,7 +17,6 @@ from assay.audit.auditor import audit
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public
 from assay.neurons.session.window_reader import iterate_weight_blocks
-from assay.protocol.record import SettlementRecord
 
 Weights = Mapping[int, int]
 #: Weights that are no further apart are the same, rounded another way.
@@ -116,10 +115,8 @@ def compare(publics: Mapping[bytes, Public | None], windows: range) -> Validator
     compared = {hotkey: ComparedValidator(hotkey, None) for hotkey in sorted(publics)}
     settled: dict[tuple[bytes, int], Weights] = {}
     for hotkey, public in known.items():
-        settlements: dict[int, SettlementRecord] = {}
-        report = audit(public, hotkey, windows, settlements=settlements)
-        compared[hotkey].report = report
-        for epoch, record in settlements.items():
+        report = compared[hotkey].report = audit(public, hotkey, windows)
+        for epoch, record in report.records.items():
             settled[hotkey, epoch] = {weight.uid: weight.weight for weight in record.weights}
     chain = next(iter(known.values())).chain
     for block in sorted(_list_blocks(chain, sorted({epoch for _, epoch in settled}))):

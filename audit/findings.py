@@ -7,10 +7,12 @@ want of one. A *note* is what nobody can prove either way afterwards, such as a 
 now and was said to be missing then.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from assay.protocol.record import SettlementRecord
 
 #: Differences of one window that are kept; the first says what is wrong.
 DIFFERENCES_MAX = 32
@@ -132,6 +134,8 @@ class AuditReport:
     windows: tuple[Findings, ...]
     settlements: tuple[Findings, ...]
     has_model: bool
+    #: the settlements' records that were read, by epoch block
+    records: Mapping[int, SettlementRecord] = field(default_factory=dict)
 
     @property
     def differs(self) -> bool:

@@ -109,7 +109,8 @@ def _print_comparison(comparison: ValidatorComparison) -> None:
             text = f"{encode_ss58(validator.hotkey)}: {validator.suspicion}."
             console.print(text, style="bold red", markup=False)
     if not any(validator.suspicion for validator in comparison.validators):
-        console.print("Nothing says that any of them copies.", style="bold green")
+        style = "bold green" if comparison.has_model else "yellow"
+        console.print("Nothing says that any of them copies.", style=style)
 
 
 def _make_row(validator: ComparedValidator, has_model: bool) -> list[str]:

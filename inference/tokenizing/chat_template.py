@@ -47,7 +47,6 @@ class ChatTemplate:
     """
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
-        self.source = source
         environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
         del environment.filters["random"], environment.globals["lipsum"]
         environment.filters["tojson"] = _write_json
