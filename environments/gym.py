@@ -39,7 +39,7 @@ from assay.protocol.prf import Stream
 
 NAME = "reasoning_gym"
 #: Raised whenever any problem or score would change.
-VERSION = 3
+VERSION = 4
 #: What the tables of `gym_datasets` were made with.
 PACKAGE, PACKAGE_VERSION = "reasoning-gym", "0.1.25"
 
@@ -97,8 +97,8 @@ class ReasoningGym(DrawnEnvironment):
         raise WorkerError(f"{self.name} makes no problem at level {level}")
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: the answer is the reference, or has the dataset's form and its scorer gives
-        it the full mark within `STEPS_MAX`.
+        """Correctness: the answer is the reference, blanks at the ends of lines aside, or has the
+        dataset's form and its scorer gives it the full mark within `STEPS_MAX`.
 
         A scorer that dies of an answer, or takes more than its processor time, has not given it.
 
@@ -111,7 +111,7 @@ class ReasoningGym(DrawnEnvironment):
         answer = read_answer(completion)
         if answer is None or not is_well_formed(entry.dataset, entry.reference, answer):
             return RewardParts(0, 0, 0)
-        if answer == entry.reference:
+        if _strip_lines(answer) == _strip_lines(entry.reference):
             return RewardParts(MILLION, 0, 0)
         asked = ["score", entry.dataset, entry.level, entry.number, answer]
         scored = _ask(asked, SCORE_SECONDS)
@@ -127,7 +127,7 @@ def is_well_formed(dataset: str, reference: str, answer: str) -> bool:
     That is text of the dataset's form, of at most `ANSWER_MAX` characters or twice as many as the
     reference has, that does not go on: see `COUNTED`.
     """
-    if answer == reference:
+    if _strip_lines(answer) == _strip_lines(reference):
         return True
     form, item = FORMS.get(dataset), COUNTED.get(dataset)
     if form is None or len(answer) > max(ANSWER_MAX, 2 * len(reference)):
@@ -135,6 +135,11 @@ def is_well_formed(dataset: str, reference: str, answer: str) -> bool:
     if item is not None and answer.count(item) > reference.count(item):
         return False
     return form.fullmatch(answer) is not None
+
+
+def _strip_lines(text: str) -> str:
+    """Without blanks at the ends of its lines: some references have them, and nobody sees them."""
+    return "\n".join(line.rstrip(" ") for line in text.split("\n"))
 
 
 @cache

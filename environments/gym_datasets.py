@@ -20,7 +20,7 @@ _BY_LEVELS = {
         ab arc_1d arc_agi binary_alternation calendar_arithmetic
         complex_arithmetic cryptarithm decimal_arithmetic dice futoshiki gcd graph_color
         group_anagrams kakurasu knights_knaves largest_island lcm maze n_queens needle_haystack
-        number_filtering number_format palindrome_generation palindrome_partitioning path_star
+        number_filtering palindrome_generation palindrome_partitioning path_star
         polynomial_equations pool_matrix prime_factorization rotten_oranges sentence_reordering
         shortest_path simple_equations simple_geometry spiral_matrix
         string_insertion string_splitting string_synthesis syllogism tower_of_hanoi tsumego
@@ -71,6 +71,8 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         "intermediate_integration": _SIMPLIFIES,
         "isomorphic_strings": "its problems depend on the process, on Python's hash seed",
         "knight_swap": "its curriculum makes no legal problem",
+        "number_format": "it shows numbers in other spellings than its answer has, and its scorer "
+        "takes a neighbour of the right one",
         "number_sequence": "of some numbers it makes no problem in any reasonable time",
         "polynomial_multiplication": "its problems depend on the process, on Python's hash seed",
         "propositional_logic": "some constant conclusions are right whatever the premises are",
@@ -114,6 +116,7 @@ _FORMS = {
     "shortest_path": r"(?:up|down|left|right)(?: (?:up|down|left|right))*",
     "sokoban": r"[UDLR]+",
     "tower_of_hanoi": rf"{_DISK}(?:\n{_DISK})*",
+    "zebra_puzzles": r"[A-Za-z]+",
 }
 #: Dataset whose questions have several right answers, or one in several spellings → the form of a
 #: whole answer, as Python's `re` reads it. Elsewhere only the reference is right. No form has room
@@ -129,7 +132,6 @@ COUNTED: Mapping[str, str] = MappingProxyType(
         "game_of_life": ",",
         "graph_color": ":",
         "group_anagrams": '"',
-        "jugs": '"',
         "knights_knaves": " is ",
         "palindrome_partitioning": '"',
         "rubiks_cube": " ",

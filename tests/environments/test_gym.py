@@ -240,6 +240,10 @@ def test_forms_cannot_be_made_to_backtrack() -> None:
             True,
         ),
         ("tower_of_hanoi", "x", "I Move disk 1 from Peg 1 to Peg 2", False),
+        ("futoshiki", "1 2\n   \n2 1", "1 2\n\n2 1  ", True),  # blanks that nobody sees
+        ("futoshiki", "1 2\n   \n2 1", "1 2\n\n 2 1", False),
+        ("zebra_puzzles", "carol", "Carol", True),
+        ("zebra_puzzles", "carol", "carol or bob", False),
     ],
 )
 def test_form(name: str, reference: str, answer: str, expected: bool) -> None:
