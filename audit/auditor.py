@@ -168,6 +168,7 @@ def audit(
         tuple(found_settlements),
         public.models is not None,
         {epoch: read for epoch, read in published.settlements.items() if read is not None},
+        {window: read for window, read in published.windows.items() if read is not None},
     )
 
 

@@ -2,9 +2,10 @@
 
 Weights change little from one settlement to the next, so a validator that sets another's last
 weights is near everybody's, and earns as if it had judged. Two things tell. A witness comes from a
-forward pass for one validator alone, so verdicts without one of its own were never judged by it.
-And weights that are exactly another's of an earlier settlement, while others show newer ones,
-were copied: nobody who judges comes to them again.
+forward pass for one validator alone, so verdicts without one of its own were never judged by it,
+and of two records that have the same witnesses one is copied, which only a model tells. And weights
+that are exactly another's of an earlier settlement, while others show newer ones, were copied:
+nobody who judges comes to them again.
 
 What it does not know: who set weights by hand, or by rules of its own. It says how far they are.
 """
@@ -12,15 +13,20 @@ What it does not know: who set weights by hand, or by rules of its own. It says 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from assay.audit.auditor import audit
 from assay.audit.findings import AuditReport
-from assay.audit.ports import Public
+from assay.audit.ports import Public, PublicChain
+from assay.network.chain import ForgottenError
+from assay.network.store import StoreError
 from assay.neurons.session.window_reader import iterate_weight_blocks
 
 Weights = Mapping[int, int]
 #: Weights that are no further apart are the same, rounded another way.
 SAME = 1e-3
+#: Bytes of a witness that two validators cannot have alike by chance.
+_WITNESS_MIN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ class ComparedValidator:
     hotkey: bytes
     report: AuditReport | None  # None: it publishes no record that is known
     shown: list[WeightsAtBlock] = field(default_factory=list)
+    fault: str | None = None  # why its record could not be read
 
     @property
     def witnessed(self) -> int:
@@ -96,6 +103,14 @@ class ValidatorComparison:
     validators: tuple[ComparedValidator, ...]
     windows: range
     has_model: bool
+    #: two hotkeys → groups whose witness both records have, byte for byte
+    shared: Mapping[tuple[bytes, bytes], int]
+    forgotten: int  # settlements whose weights the nodes that were asked have forgotten
+
+    @property
+    def has_copier(self) -> bool:
+        """Whether one of these validators copies, be it known which or not."""
+        return bool(self.shared) or any(validator.suspicion for validator in self.validators)
 
 
 def compare(publics: Mapping[bytes, Public | None], windows: range) -> ValidatorComparison:
@@ -106,8 +121,8 @@ def compare(publics: Mapping[bytes, Public | None], windows: range) -> Validator
             publishes none.
 
     Raises:
-        ValueError: nobody publishes a record. ChainError, StoreError, WorkerError: it could not be
-            done; a `ForgottenError` where nodes have forgotten the weights.
+        ValueError: nobody publishes a record that can be read. ChainError, WorkerError: it could
+            not be done.
     """
     known = {hotkey: public for hotkey, public in publics.items() if public is not None}
     if not known:
@@ -115,19 +130,28 @@ def compare(publics: Mapping[bytes, Public | None], windows: range) -> Validator
     compared = {hotkey: ComparedValidator(hotkey, None) for hotkey in sorted(publics)}
     settled: dict[tuple[bytes, int], Weights] = {}
     for hotkey, public in known.items():
-        report = compared[hotkey].report = audit(public, hotkey, windows)
-        for epoch, record in report.records.items():
+        try:
+            report = compared[hotkey].report = audit(public, hotkey, windows)
+        except StoreError as error:
+            compared[hotkey].fault = str(error)
+            continue
+        for epoch, record in report.settlement_records.items():
             settled[hotkey, epoch] = {weight.uid: weight.weight for weight in record.weights}
+    reports = {h: each.report for h, each in compared.items() if each.report is not None}
+    if not reports:
+        faults = "; ".join(each.fault for each in compared.values() if each.fault is not None)
+        raise ValueError(f"none of these records can be read: {faults}")
     chain = next(iter(known.values())).chain
-    for block in sorted(_list_blocks(chain, sorted({epoch for _, epoch in settled}))):
-        rows = chain.get_weights(block)
+    weights, forgotten = _read_weights(chain, sorted({epoch for _, epoch in settled}))
+    for block, rows in sorted(weights.items()):
         by_then = {place: w for place, w in settled.items() if place[1] < block and w}
         newest = _find_newest(rows, by_then)
         for hotkey, validator in compared.items():
             if rows.get(hotkey):
                 validator.shown.append(_look(block, hotkey, rows[hotkey], by_then, newest))
     has_model = next(iter(known.values())).models is not None
-    return ValidatorComparison(tuple(compared.values()), windows, has_model)
+    shared = _count_shared(reports)
+    return ValidatorComparison(tuple(compared.values()), windows, has_model, shared, forgotten)
 
 
 def compute_distance(one: Weights, other: Weights) -> float:
@@ -140,10 +164,31 @@ def compute_distance(one: Weights, other: Weights) -> float:
     return moved / (2 * total * total_other)
 
 
-def _list_blocks(chain: object, epochs: Sequence[int]) -> set[int]:
-    """The first block after each settlement at which its weights can be in force."""
-    firsts = (next(iterate_weight_blocks(chain, epoch), None) for epoch in epochs)  # type: ignore[arg-type]
-    return {block for block in firsts if block is not None}
+def _count_shared(reports: Mapping[bytes, AuditReport]) -> Counter[tuple[bytes, bytes]]:
+    holders: dict[tuple[int, bytes, bytes], list[bytes]] = {}
+    for hotkey, report in sorted(reports.items()):
+        for window, record in report.window_records.items():
+            for row in record.members:
+                if len(row.witness) >= _WITNESS_MIN:
+                    holders.setdefault((window, row.hotkey, row.witness), []).append(hotkey)
+    return Counter(pair for found in holders.values() for pair in combinations(found, 2))
+
+
+def _read_weights(
+    chain: PublicChain, epochs: Sequence[int]
+) -> tuple[dict[int, Mapping[bytes, Weights]], int]:
+    """Weights at the first block after each settlement at which they can be in force, by block, and
+    the number of settlements of which they are forgotten."""
+    read: dict[int, Mapping[bytes, Weights]] = {}
+    forgotten = 0
+    for epoch in epochs:
+        try:
+            block = next(iterate_weight_blocks(chain, epoch), None)
+            if block is not None and block not in read:
+                read[block] = chain.get_weights(block)
+        except ForgottenError:
+            forgotten += 1
+    return read, forgotten
 
 
 def _find_newest(

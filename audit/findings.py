@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from assay.protocol.record import SettlementRecord
+from assay.protocol.record import SettlementRecord, WindowRecord
 
 #: Differences of one window that are kept; the first says what is wrong.
 DIFFERENCES_MAX = 32
@@ -134,8 +134,9 @@ class AuditReport:
     windows: tuple[Findings, ...]
     settlements: tuple[Findings, ...]
     has_model: bool
-    #: the settlements' records that were read, by epoch block
-    records: Mapping[int, SettlementRecord] = field(default_factory=dict)
+    #: the records that were read, by epoch block and by window
+    settlement_records: Mapping[int, SettlementRecord] = field(default_factory=dict)
+    window_records: Mapping[int, WindowRecord] = field(default_factory=dict)
 
     @property
     def differs(self) -> bool:

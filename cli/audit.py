@@ -27,8 +27,9 @@ from assay.inference import load_checkpoint
 from assay.inference.workers.worker_pool import open_workers
 from assay.network import ObjectStore, ReadableStores
 from assay.network.chain import SubtensorChain
+from assay.network.store import StoreError
 from assay.neurons.session.evm_opening import open_ledger, open_node
-from assay.neurons.session.session import open_session
+from assay.neurons.session.session import Session, open_session
 from assay.neurons.settings.loading import ConfigError, parse_hotkey
 from assay.neurons.settings.placing import make_worker_settings, open_placement
 from assay.neurons.settings.sections import ComputeSettings, Settings
@@ -133,9 +134,14 @@ class AuditedNetwork:
 
 @contextmanager
 def open_network(
-    settings: Settings, request: AuditRequest, *, anyones: bool = False
+    settings: Settings, request: AuditRequest, among: Sequence[bytes] | None = None
 ) -> Iterator[AuditedNetwork]:
-    """The network that settings name. anyones: where no validator is asked for, any will do."""
+    """The network that settings name.
+
+    Args:
+        among: hotkeys of validators any of which will do, the first whose newest settlement can be
+            read; none: of all that announce a record. None: the one that is asked for.
+    """
     asked = None if request.windows is None else parse_windows(request.windows)
     with ExitStack() as stack:
         (models, beside), copies = _open_models(request, stack), _open_copies(request)
@@ -143,14 +149,18 @@ def open_network(
         chain, stores, parameters = session.chain, session.stores, session.parameters
         if asked is not None:
             _require_begun(parameters, asked[-1], chain.get_head())
-        validator, announced = _find_validator(chain, request, anyones)
+        if among is None:
+            validator, announced = _find_validator(chain, request)
+            records = open_published(stores, request.records, announced, validator)
+        else:
+            validator, announced, records = find_readable(session, among)
         mirrors = session.checkpoint_mirrors
         public = Public(
             chain=chain,
             beacons=session.beacons,
             parameters=parameters,
             history=session.history,
-            records=open_published(stores, request.records, announced, validator),
+            records=records,
             submissions=StoredSubmissions(stores, session.submission_mirrors),
             outlines=FetchedOutlines(session.folder / "models", mirrors),
             copies=copies,
@@ -193,15 +203,32 @@ def list_announced(chain: SubtensorChain) -> dict[bytes, Commitment]:
     return {h: slot for h, slot in slots.items() if slot is not None and slot.tag is Tag.RECORD}
 
 
+def find_readable(
+    session: Session, among: Sequence[bytes]
+) -> tuple[bytes, Commitment, ObjectStore]:
+    """Of validators that announce a record the first whose newest settlement can be read."""
+    announced, fault = list_announced(session.chain), None
+    for hotkey in sorted(set(among or announced) & set(announced)):
+        slot = announced[hotkey]
+        try:
+            records = session.stores.open(slot.locator)
+            find_newest(records, hotkey, session.history, slot)
+        except (ConfigError, StoreError) as error:
+            fault = fault or error
+        else:
+            return hotkey, slot, records
+    raise ConfigError(f"none of these validators publishes a record{f': {fault}' * bool(fault)}")
+
+
 def _find_validator(
-    chain: SubtensorChain, request: AuditRequest, anyones: bool
+    chain: SubtensorChain, request: AuditRequest
 ) -> tuple[bytes, Commitment | None]:
     """A hotkey, and how it announces its record on chain."""
     announced = list_announced(chain)
     if request.validator is not None:
         hotkey = parse_hotkey(request.validator, "--validator")
         return hotkey, announced.get(hotkey)
-    if announced and (anyones or len(announced) == 1):
+    if len(announced) == 1:
         return min(announced.items())
     names = ", ".join(sorted(map(encode_ss58, announced))[:8])
     raise ConfigError(

@@ -31,10 +31,10 @@ def run_compare(
     Args:
         named: SS58; none: all that announce a record or have set weights.
     """
-    with open_network(settings, request, anyones=True) as reached:
+    hotkeys = [parse_hotkey(text, "--validator") for text in named]
+    with open_network(settings, request, hotkeys) as reached:
         chain, head = reached.chain, reached.chain.get_head()
         announced = list_announced(chain)
-        hotkeys = [parse_hotkey(text, "--validator") for text in named]
         if not hotkeys:
             weighing = (hotkey for hotkey, row in chain.get_weights(head).items() if row)
             hotkeys = sorted({*announced, *weighing})
@@ -52,7 +52,7 @@ def run_compare(
         print(json.dumps(describe_comparison(comparison)))
     else:
         _print_comparison(comparison)
-    return DIFFERS if any(v.suspicion for v in comparison.validators) else MATCHED
+    return DIFFERS if comparison.has_copier else MATCHED
 
 
 def describe_comparison(comparison: ValidatorComparison) -> dict[str, Any]:
@@ -61,6 +61,11 @@ def describe_comparison(comparison: ValidatorComparison) -> dict[str, Any]:
         "windows": [comparison.windows[0], comparison.windows[-1]],
         "model": comparison.has_model,
         "validators": [_describe(validator) for validator in comparison.validators],
+        "shared_witnesses": [
+            {"validators": [encode_ss58(hotkey) for hotkey in pair], "groups": count}
+            for pair, count in sorted(comparison.shared.items())
+        ],
+        "settlements_forgotten": comparison.forgotten,
     }
 
 
@@ -69,6 +74,7 @@ def _describe(validator: ComparedValidator) -> dict[str, Any]:
     return {
         "validator": encode_ss58(validator.hotkey),
         "record": report is not None,
+        "fault": validator.fault,
         "matched": None if report is None else report.matched,
         "verdicts_witnessed": validator.witnessed,
         "verdicts_unwitnessed": validator.unwitnessed,
@@ -108,7 +114,23 @@ def _print_comparison(comparison: ValidatorComparison) -> None:
         if validator.suspicion is not None:
             text = f"{encode_ss58(validator.hotkey)}: {validator.suspicion}."
             console.print(text, style="bold red", markup=False)
-    if not any(validator.suspicion for validator in comparison.validators):
+        if validator.fault is not None:
+            text = f"{encode_ss58(validator.hotkey)}: its record cannot be read: {validator.fault}"
+            console.print(text, style="yellow", markup=False)
+    for pair, count in sorted(comparison.shared.items()):
+        console.print(
+            f"{' and '.join(map(encode_ss58, pair))} have the same witness of {count} groups: one "
+            "of the two copied the other's record. --model FOLDER tells which.",
+            style="bold red",
+            markup=False,
+        )
+    if comparison.forgotten:
+        console.print(
+            f"Weights of {comparison.forgotten} settlements were not looked at: the nodes asked "
+            "have forgotten them. An archive node has them.",
+            style="yellow",
+        )
+    if not comparison.has_copier:
         style = "bold green" if comparison.has_model else "yellow"
         console.print("Nothing says that any of them copies.", style=style)
 
@@ -120,7 +142,11 @@ def _make_row(validator: ComparedValidator, has_model: bool) -> list[str]:
     others = [s.other.distance for s in shown if s.other is not None]
     return [
         encode_ss58(validator.hotkey),
-        "none" if report is None else "differs" if report.differs else "matches",
+        ("none" if validator.fault is None else "unread")
+        if report is None
+        else "differs"
+        if report.differs
+        else "matches",
         f"{validator.witnessed} of {every}" if has_model and report is not None else "-",
         f"{max(own):.2%}" if own else "-",
         f"{max(others):.2%}" if others else "-",

@@ -7,12 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from assay.audit import comparison
+from assay.audit.auditor import audit
 from assay.audit.comparison import compare, compute_distance
 from assay.cli import audit_compare
-from assay.cli.audit import AuditedNetwork, AuditRequest
+from assay.cli.audit import AuditedNetwork, AuditRequest, find_readable
+from assay.network.chain import ForgottenError
+from assay.network.store import StoreError
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
-from assay.protocol import encode_ss58
+from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
 from tests.audit.audited import HOTKEYS, LIAR, RIVAL, WINDOWS, Shelf, read_records
 
 COPIER = HOTKEYS["nora"]
@@ -41,8 +45,8 @@ def settled(public):
     return read_records(public.records)[1]
 
 
-def by_hotkey(comparison):
-    return {validator.hotkey: validator for validator in comparison.validators}
+def by_hotkey(compared):
+    return {validator.hotkey: validator for validator in compared.validators}
 
 
 def test_whoever_shows_anothers_last_weights_stands_out(network, public, settled):
@@ -86,6 +90,50 @@ def test_a_witness_of_anothers_passes_stands_out(network, liar, models):
     assert found[LIAR].witnessed == 0
     assert found[LIAR].unwitnessed == found[RIVAL].witnessed
     assert "did not judge them" in found[LIAR].suspicion
+    without = compare(
+        {LIAR: replace(copied, models=None), RIVAL: replace(honest, models=None)}, WINDOWS
+    )
+    assert not any(validator.suspicion for validator in without.validators)
+    assert without.has_copier  # and which of the two it is, only a model tells
+    assert sum(without.shared.values()) > 0
+    assert set(without.shared) == {tuple(sorted((LIAR, RIVAL)))}
+
+
+class BrokenShelf:
+    def get(self, name, limit):
+        raise StoreError(f"{name}: the server answers 500")
+
+
+def test_a_record_that_cannot_be_read_does_not_stop_the_others(network, monkeypatch):
+    shown = network.make_public()
+    broken = replace(shown, records=BrokenShelf())
+    found = compare({LIAR: broken, RIVAL: shown}, WINDOWS)
+    assert not found.has_copier
+    assert not by_hotkey(found)[LIAR].report.matched
+    assert by_hotkey(found)[RIVAL].report.matched
+
+    def fail(public, hotkey, windows):
+        if hotkey == LIAR:
+            raise StoreError("the server is away")
+        return audit(public, hotkey, windows)
+
+    monkeypatch.setattr(comparison, "audit", fail)
+    found = by_hotkey(compare({LIAR: shown, RIVAL: shown}, WINDOWS))
+    assert found[LIAR].fault == "the server is away"
+    assert found[RIVAL].shown
+    with pytest.raises(ValueError, match="can be read: the server is away"):
+        compare({LIAR: shown}, WINDOWS)
+
+
+def test_weights_that_nodes_have_forgotten_are_counted(network):
+    class ForgetfulChain(CopiedChain):
+        def get_weights(self, number):
+            raise ForgottenError(f"block {number}'s weights are forgotten")
+
+    shown = replace(network.make_public(), chain=ForgetfulChain(network.chain, {}))
+    found = compare({LIAR: shown, RIVAL: shown}, WINDOWS)
+    assert found.forgotten > 0
+    assert not any(validator.shown for validator in found.validators)
 
 
 def test_nobody_can_be_compared_without_a_record():
@@ -114,7 +162,7 @@ def compare_by_command(network, monkeypatch, capsys):
 
     def run(chain, *named, as_json=False):
         @contextmanager
-        def open_network(settings, request, *, anyones):
+        def open_network(settings, request, among):
             public = replace(network.make_public(), chain=chain)
             stores = SimpleNamespace(open=lambda locator: network.records)
             yield AuditedNetwork(public, LIAR, WINDOWS, network.folder, None, chain, stores)
@@ -162,3 +210,24 @@ def test_weights_by_rules_of_its_own_are_no_copies(network, settled):
     found = by_hotkey(compare({LIAR: shown, RIVAL: shown, COPIER: None}, WINDOWS))[COPIER]
     assert found.suspicion is None
     assert all(s.other.distance > 0.1 for s in found.shown)
+
+
+def test_windows_are_those_of_the_first_that_was_named_and_can_be_read(network):
+    """Not of whoever announces first, nor of one whose store is away."""
+    stores = {"https://liar": BrokenShelf(), "https://rival": network.records}
+    settlements = read_records(network.records, "rival")[1]
+    epoch = max(settlements)
+    slots = {
+        hotkey: encode_commitment(Commitment(Tag.RECORD, epoch, 0, settlements[epoch].digest, url))
+        for hotkey, url in ((LIAR, "https://liar"), (RIVAL, "https://rival"))
+    }
+    session = SimpleNamespace(
+        chain=SimpleNamespace(get_head=lambda: 1, get_commitments=lambda number: slots),
+        stores=SimpleNamespace(open=stores.__getitem__),
+        history=network.make_public().history,
+    )
+    for among in ([], [RIVAL], [LIAR, RIVAL]):
+        hotkey, slot, _ = find_readable(session, among)
+        assert (hotkey, slot.locator) == (RIVAL, "https://rival")
+    with pytest.raises(ConfigError, match="the server answers 500"):
+        find_readable(session, [LIAR])
