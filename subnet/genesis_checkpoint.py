@@ -137,11 +137,18 @@ def calibrate_anew(
 
 def adopt_chat_template(folder: Path) -> None:
     """Puts a template that lies in a file of its own, as newer libraries write it, to where the
-    manifest's digest covers it: tokenizer_config.json. One that is there already stays."""
+    manifest's digest covers it: tokenizer_config.json. One that is there already stays.
+
+    Raises:
+        ValueError: it is not UTF-8.
+    """
     path, config_path = folder / "chat_template.jinja", folder / TOKENIZER_FILES[1]
     config = read_json(read_small_file(folder, config_path.name))
     if path.is_file() and isinstance(config, dict) and config.get("chat_template") is None:
-        config["chat_template"] = read_small_file(folder, path.name).decode()
+        try:
+            config["chat_template"] = read_small_file(folder, path.name).decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8: {error}") from None
         write_file(config_path, json.dumps(config, indent=2, ensure_ascii=False).encode())
 
 

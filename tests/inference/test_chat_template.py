@@ -51,10 +51,17 @@ MISTRAL = """{{ bos_token }}{% for message in messages %}
 {% if message['role'] != 'user' %}{{ raise_exception('only users') }}{% endif %}
 {{ '[INST] ' + message['content'] + ' [/INST]' }}{{ message | tojson }}
 {% endfor %}"""
+#: As templates for fine-tuning mark what the model says, and as tools are written.
+MARKED = """{% for message in messages %}{{ message['content'] }}
+{% generation %}{{ message['role'] }}{% endgeneration %}
+{{ message | tojson(indent=1, sort_keys=true, ensure_ascii=true, separators=(',', ':')) }}
+{% endfor %}"""
 PROMPT = "7+15=?\n<&> é"
 
 
-@pytest.mark.parametrize("source", [QWEN, LLAMA, MISTRAL], ids=["qwen", "llama", "mistral"])
+@pytest.mark.parametrize(
+    "source", [QWEN, LLAMA, MISTRAL, MARKED], ids=["qwen", "llama", "mistral", "marked"]
+)
 def test_a_template_renders_as_hugging_face_renders_it(source: str) -> None:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(GENESIS / "tokenizer.json"), bos_token="<s>", chat_template=source

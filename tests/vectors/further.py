@@ -27,6 +27,8 @@ TEMPLATES = [
     ),
     ("what is none", "{{ tools is none }} {{ documents is none }} {{ date_string is defined }}"),
     ("JSON escapes nothing it need not", "{{ messages[0] | tojson }}"),
+    ("JSON in another form", "{{ messages[0] | tojson(indent=1, sort_keys=true) }}"),
+    ("what trainers mark", "a{% generation %}\n{{ eos_token }}{% endgeneration %}\nb"),
     ("the clock", "{{ strftime_now('%Y-%m-%d %H:%M') }}"),
     ("break", "{% for c in messages[0].content %}{{ c }}{% break %}{% endfor %}"),
     ("one that fails leaves the prompt", "{{ raise_exception('no') }}"),
