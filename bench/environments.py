@@ -12,7 +12,7 @@ from figures import Figure, report
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from assay.environments import Environment, gym, make_environment, parse_choice
+from assay.environments import Environment, Problem, gym, make_environment, parse_choice
 from assay.environments.gym_datasets import LEVELS
 from tests.environments.hostile_answers import write_hostile
 
@@ -52,11 +52,22 @@ def measure_hostile() -> list[Figure]:
     """Every dataset at its lowest and highest level, one problem of each."""
     tried = earned = 0
     dearest, dearest_of = 0.0, ""
+    steps, steps_of = {"reference": 0, "hostile answer": 0}, {}
+
+    def count_steps(kind: str, name: str, problem: Problem, text: str) -> None:
+        entry = problem.answer
+        if gym.is_well_formed(name, entry.reference, text):
+            request = ["score", name, entry.level, entry.number, text]
+            taken = gym._ask(request, gym.SCORE_SECONDS)["steps"]
+            if taken > steps[kind]:
+                steps[kind], steps_of[kind] = taken, f"{name}, level {entry.level}"
+
     for name, levels in LEVELS.items():
         environment = make_environment(f"reasoning_gym:{name}", {})
         for level in sorted({levels[0], levels[-1]}):
             problem, other = (environment.make_problem(bytes([i]) * 32, [level]) for i in (0, 1))
             right = problem.answer.reference
+            count_steps("reference", name, problem, right)
             for text in write_hostile(right, other.answer.reference):
                 if text == right:
                     continue
@@ -66,10 +77,15 @@ def measure_hostile() -> list[Figure]:
                 seconds = get_processor_time() - started
                 if seconds > dearest:
                     dearest, dearest_of = seconds, f"{name}, level {level}"
+                count_steps("hostile answer", name, problem, text)
     return [
         Figure("hostile answers tried", tried, "", f"{len(LEVELS)} datasets"),
         Figure("of which earn", earned, "", bound=0),
         Figure("the dearest", dearest * 1e3, "ms", dearest_of, bound=1_000),
+        *(
+            Figure(f"steps of the dearest {kind}", count, "", steps_of.get(kind, ""))
+            for kind, count in steps.items()
+        ),
     ]
 
 
