@@ -44,6 +44,7 @@ class Model:
             cached=2 * self.layers * self.shared * self.head,
             wide=3 * self.inner + 4 * self.hidden,
             kept=self.layers * (4 * self.inner + 14 * self.hidden),
+            recomputed=self.layers * self.hidden + 4 * self.inner + 14 * self.hidden,
             vocabulary=self.vocabulary,
         )
 
@@ -78,7 +79,7 @@ def make_memory_table() -> str:
             "trainer",
             model.shape,
             MAIN_WORK,
-            learning=LearnConfig(groups_per_batch=8, rows_per_pass=1),
+            learning=LearnConfig(groups_per_batch=8, tokens_per_pass=PROMPT + COMPLETION, recompute=True),
             placement=placements["fp32"],
         )
         sizes = (2 * model.parameters, judged, mined, taught)

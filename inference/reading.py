@@ -74,12 +74,17 @@ def read(
         yield from read_alone(model, prompts, completions)
         return
     for pack in make_packs(prompts, completions, tokens_max, share=share):
-        packing = make_packing(pack.lengths)
-        ids = torch.tensor([pack.tokens], device=model.device)
-        positions = packing.make_positions(model.device)
-        out = model.model(ids, position_ids=positions, packing=packing, use_cache=False)
-        states = out.last_hidden_state[0]
-        yield pack.indices, [states[rows] for rows in pack.rows]
+        yield pack.indices, read_pack(model, pack)
+
+
+def read_pack(model: CausalModel, pack: "Pack") -> list[Tensor]:
+    """The states [T, H] that drew each completion of a pack, of a model that packs."""
+    packing = make_packing(pack.lengths)
+    ids = torch.tensor([pack.tokens], device=model.device)
+    positions = packing.make_positions(model.device)
+    out = model.model(ids, position_ids=positions, packing=packing, use_cache=False)
+    states = out.last_hidden_state[0]
+    return [states[rows] for rows in pack.rows]
 
 
 def read_alone(

@@ -17,9 +17,14 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
 
+from assay.inference.implementations import make_packing_twin
+from assay.inference.reading import Pack, make_packs
 from assay.training.grpo import Loss, LossConfig, compute_advantages, compute_loss
 from assay.training.lora import add_factors, merge_factors
+from assay.training.policy import Policy, Precision
 from assay.training.sharding import add_up, gather, get_team, shard, spread
 
 
@@ -51,9 +56,12 @@ class LearnConfig:
     """Settings of the learner; the defaults were chosen by experiment on the demo's model.
 
     Attributes:
-        rows_per_pass: completions a forward pass holds; gradients of the passes of a minibatch are
-            summed, so that it costs memory and never changes what is learned beyond rounding.
-            0: all of a minibatch.
+        tokens_per_pass: tokens that a forward pass holds, more where one completion needs them;
+            gradients of the passes of a minibatch are summed, so that it costs memory and never
+            changes what is learned beyond rounding.
+        precision: of products. Masters, gradients and moments are float32.
+        recompute: keep a layer's inputs only and compute the rest again: a third more work, a
+            fraction of the memory. The same bits.
         scaled: divide advantages by their group's standard deviation.
         from_genesis: the divergence is from the network's first checkpoint, which the caller hands
             to the learner; else from whoever sampled.
@@ -66,7 +74,9 @@ class LearnConfig:
     learning_rate: float = 5e-5
     epochs: int = 4
     groups_per_batch: int = 8
-    rows_per_pass: int = 0
+    tokens_per_pass: int = 8_192
+    precision: Precision = "float32"
+    recompute: bool = False
     loss: LossConfig = field(default_factory=LossConfig)
     scaled: bool = False
     max_gradient: float = 1.0
@@ -106,14 +116,20 @@ class Learner:
     """fp32 master weights, AdamW's moments, and one method that matters."""
 
     def __init__(
-        self, model: nn.Module, config: LearnConfig, reference: nn.Module | None = None
+        self,
+        model: PreTrainedModel,
+        config: LearnConfig,
+        reference: PreTrainedModel | None = None,
+        device: str = "cpu",
     ) -> None:
-        """Take over `model`: called with `input_ids`, it returns an object with `.logits`.
-
-        Its weights are upcast to fp32 in place; dropout is never switched on.
+        """Take over `model`'s weights, on the processor: they are upcast to fp32 in place; dropout
+        is never switched on.
 
         Args:
-            reference: what the divergence is from, where the settings want one; never changed.
+            reference: what the divergence is from, where the settings want one; its weights never
+                change.
+            device: torch's name of where it learns. Between calls of `learn` a learner that is
+                alone keeps nothing there: a judge may have the card meanwhile.
 
         Raises:
             ValueError: the settings want a reference and there is none.
@@ -121,14 +137,25 @@ class Learner:
         """
         if config.from_genesis and config.loss.kl_weight and reference is None:
             raise ValueError("the divergence is from the first checkpoint, which is not given")
-        model = model.to(torch.float32).eval()
+        whole: nn.Module = model.eval()
+        whole.to(torch.float32)
+        inner: nn.Module = make_packing_twin(model)
         if config.lora_rank:
-            model = add_factors(model, config.lora_rank, config.seed)
-        shard(model)
-        self.model = model
+            inner = add_factors(inner, config.lora_rank, config.seed)
+        self.device = torch.device(device)
+        self._policy = Policy(inner, config.excluded, config.precision, config.recompute)
+        if get_team()[1] > 1:
+            self._policy.to(self.device)
+            shard(self._policy)
+        self.model = inner
         self.config = config
         self.step = 0
-        self._reference = reference if config.from_genesis and config.loss.kl_weight else None
+        self._reference: Policy | None = None
+        if config.from_genesis and config.loss.kl_weight and reference is not None:
+            first = make_packing_twin(reference)
+            self._reference = Policy(first, config.excluded, config.precision)
+            if get_team()[1] > 1:
+                self._reference.to(self.device)
         self._optimizer = torch.optim.AdamW(
             [weight for weight in self.model.parameters() if weight.requires_grad],
             lr=config.learning_rate,
@@ -141,9 +168,29 @@ class Learner:
 
         Raises:
             ValueError: there are no groups.
+            torch.OutOfMemoryError: the device is full; nothing is left there.
         """
         if not groups:
             raise ValueError("there is nothing to learn from: no groups")
+        self._move(self.device)
+        try:
+            return self._learn(groups)
+        finally:
+            self._optimizer.zero_grad()
+            self._move(torch.device("cpu"))
+
+    def _move(self, device: torch.device) -> None:
+        """Weights and moments, unless they are spread over a team, which keeps them where it
+        learns."""
+        if get_team()[1] > 1:
+            return
+        for policy in (self._policy, self._reference):
+            if policy is not None:
+                policy.to(device)
+        for moments in self._optimizer.state.values():
+            moments |= {n: t.to(device) for n, t in moments.items() if n != "step"}
+
+    def _learn(self, groups: Sequence[Group]) -> LearnStats:
         scaled = self.config.scaled
         teaching = [rows for group in groups if (rows := _make_rows(group, scaled)) is not None]
         whole = self.config.loss.level == "sequence"
@@ -166,18 +213,20 @@ class Learner:
         """The weights as published: contiguous bf16 copies, rounded to nearest even, by name."""
         weights = merge_factors(self.model) if self.config.lora_rank else self.model.state_dict()
         return {
-            name: gather(weight.detach()).to(torch.bfloat16).contiguous().clone()
+            name: gather(weight.detach()).to("cpu", torch.bfloat16).contiguous().clone()
             for name, weight in weights.items()
         }
 
     def export_state(self) -> dict[str, Tensor]:
         """Masters, moments and counters as copied tensors: what a restart or a digest needs."""
         state = {
-            f"master.{n}": gather(w.detach()).clone() for n, w in self.model.state_dict().items()
+            f"master.{n}": gather(w.detach()).cpu().clone()
+            for n, w in self.model.state_dict().items()
         }
         for index, moments in self._optimizer.state_dict()["state"].items():
             state |= {
-                f"adam.{index}.{name}": gather(t.detach()).clone() for name, t in moments.items()
+                f"adam.{index}.{name}": gather(t.detach()).cpu().clone()
+                for name, t in moments.items()
             }
         return state | {"step": torch.tensor(self.step)}
 
@@ -207,39 +256,54 @@ class Learner:
     def _update(self, rows: Sequence[_Row], scale: float) -> tuple[list[Loss], float]:
         self._optimizer.zero_grad()
         losses = []
-        size = self.config.rows_per_pass or len(rows)
-        _, team = get_team()
-        for start in range(0, len(rows), size):
+        packs = list(
+            make_packs(
+                [row.prompt for row in rows],
+                [row.completion for row in rows],
+                self.config.tokens_per_pass,
+            )
+        )
+        rank, team = get_team()
+        for start in range(0, len(packs), team):
+            # everybody takes part in every pass, with nothing to say where there is no pack left;
             # gradients are averaged over the team, and losses are sums
-            loss = self._measure(rows[start : start + size], scale / team)
+            mine = start + rank
+            pack = packs[min(mine, len(packs) - 1)]
+            chosen = [rows[i] for i in pack.indices]
+            loss = self._measure(pack, chosen, scale / team, counts=mine < len(packs))
             loss.value.backward()
             losses.append(_add_up(loss))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient)
         self._optimizer.step()
         return losses, float(gather(norm))
 
-    def _measure(self, rows: Sequence[_Row], scale: float) -> Loss:
-        rank, team = get_team()
-        own = rows[rank::team] or rows[:1]  # everybody takes part in every pass
-        ids, mask, behaviour = _pad(own)
-        if rank >= len(rows):
-            mask = torch.zeros_like(mask)
+    def _measure(self, pack: Pack, rows: Sequence[_Row], scale: float, counts: bool) -> Loss:
+        """The loss of a pack's completions, `rows`; counts: whether it is more than nothing."""
+        flat = [token for row in rows for token in row.completion]
+        tokens = torch.tensor(flat, device=self.device)
         reference = None
         if self._reference is not None:
             with torch.no_grad():
-                reference = self._compute_logprobs(self._reference, ids)
-        logprobs = self._compute_logprobs(self.model, ids)
-        advantages = torch.tensor([row.advantage for row in own])
+                reference = _unpack(self._reference(pack, tokens), rows)
+        logprobs = _unpack(self._policy(pack, tokens), rows)
+        behaviour = pad_sequence([torch.tensor(row.behaviour) for row in rows], batch_first=True)
+        lengths = torch.tensor([len(row.completion) * counts for row in rows])
+        mask = torch.arange(behaviour.shape[1]) < lengths[:, None]
+        advantages = torch.tensor([row.advantage for row in rows])
         return compute_loss(
-            logprobs, behaviour, advantages, mask, scale, self.config.loss, reference
+            logprobs,
+            behaviour.to(logprobs),
+            advantages.to(logprobs),
+            mask.to(logprobs.device),
+            scale,
+            self.config.loss,
+            reference,
         )
 
-    def _compute_logprobs(self, model: nn.Module, ids: Tensor) -> Tensor:
-        """fp32 [rows, n - 1]: of each id but the first, given those before it."""
-        logits = model(input_ids=ids[:, :-1], use_cache=False).logits.float()
-        if self.config.excluded:
-            logits[..., list(self.config.excluded)] = -torch.inf
-        return logits.log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
+
+def _unpack(values: Tensor, rows: Sequence[_Row]) -> Tensor:
+    """[N] of all rows' tokens → [rows, tokens], zeros behind each."""
+    return pad_sequence(values.split([len(row.completion) for row in rows]), batch_first=True)
 
 
 def _add_up(loss: Loss) -> Loss:
@@ -257,20 +321,6 @@ def _make_rows(group: Group, scaled: bool) -> list[_Row] | None:
         return None
     parts = zip(group.completions, group.behaviour_logprobs, advantages, strict=True)
     return [_Row(group.prompt, completion, old, gain) for completion, old, gain in parts]
-
-
-def _pad(rows: Sequence[_Row]) -> tuple[Tensor, Tensor, Tensor]:
-    """Right-padded ids [rows, n], and mask and behaviour [rows, n - 1] at predicted tokens."""
-    longest = max(len(row.prompt) + len(row.completion) for row in rows)
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    mask = torch.zeros(len(rows), longest - 1, dtype=torch.bool)
-    behaviour = torch.zeros(len(rows), longest - 1)
-    for i, row in enumerate(rows):
-        start, end = len(row.prompt), len(row.prompt) + len(row.completion)
-        ids[i, :end] = torch.tensor(row.prompt + row.completion)
-        mask[i, start - 1 : end - 1] = True
-        behaviour[i, start - 1 : end - 1] = torch.tensor(row.behaviour)
-    return ids, mask, behaviour
 
 
 def _summarise(

@@ -25,9 +25,12 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+import assay.inference.packing
+import assay.inference.reading
 import assay.training.grpo
 import assay.training.learner
 import assay.training.lora
+import assay.training.policy
 from assay.artifacts.discovery import publish_parameters
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.steps.step_file import (
@@ -56,7 +59,14 @@ from assay.training import LearnConfig, LossConfig
 RECORD_BYTES_MAX = 1 << 25
 #: As safetensors spells them.
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.int64: "I64"}
-_MODULES = (assay.training.grpo, assay.training.learner, assay.training.lora)
+_MODULES = (
+    assay.training.grpo,
+    assay.training.learner,
+    assay.training.lora,
+    assay.training.policy,
+    assay.inference.packing,
+    assay.inference.reading,
+)
 
 
 class StepError(OperatorError):
@@ -179,6 +189,7 @@ def make_record(
     config: LearnConfig,
     states: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
     weights: Mapping[str, Tensor],
+    device: torch.device,
 ) -> StepRecord:
     """The record of a step that has just been computed.
 
@@ -186,12 +197,13 @@ def make_record(
         held_out: what the parent was tried on.
         states: the learner's before and after.
         weights: as published.
+        device: where it was computed.
     """
     before = states[0]
     return StepRecord(
         version=STEP_VERSION,
         software=f"assay {version('assay')}",
-        engine=f"torch {torch.__version__} {platform.machine()}",
+        engine=describe_engine(device),
         threads=torch.get_num_threads(),
         code=compute_code_digest(),
         parameters=parameters.digest,
@@ -222,6 +234,12 @@ def parse_config(record: StepRecord) -> LearnConfig:
         return config
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StepError(f"the record's settings are not a learner's: {error}") from None
+
+
+def describe_engine(device: torch.device) -> str:
+    """What a step's last bits depend on."""
+    card = f" {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
+    return f"torch {torch.__version__} {platform.machine()}{card}"
 
 
 def compute_code_digest() -> bytes:

@@ -4,7 +4,6 @@ Rewards are computed and the trainer's own groups generated again. That the mine
 they had committed to, and their log-probabilities right, `assay.audit.provenance` shows.
 """
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -17,6 +16,7 @@ from assay.artifacts.steps.step_folder import (
     Step,
     StepError,
     compute_code_digest,
+    describe_engine,
     digest_tensors_of,
     read_state_before,
     read_taken,
@@ -66,7 +66,7 @@ def reexecute(
     """
     record = step.record
     taken = read_taken(step)
-    remarks = _compare_places(record)
+    remarks = _compare_places(record, checkpoints.get(record.parent))
     if not 1 <= record.threads <= THREADS_MAX:
         raise StepError(f"the record names {record.threads:,} threads: 1 to {THREADS_MAX:,} may be")
     torch.set_num_threads(record.threads)
@@ -191,9 +191,9 @@ def _find_first_difference(weights: Mapping[str, Tensor], child: Checkpoint) -> 
     return None
 
 
-def _compare_places(record: StepRecord) -> tuple[str, ...]:
+def _compare_places(record: StepRecord, parent: Checkpoint) -> tuple[str, ...]:
     remarks = []
-    engine = f"torch {torch.__version__} {platform.machine()}"
+    engine = describe_engine(torch.device(parent.models.placement.device))
     if engine != record.engine:
         remarks.append(f"made with {record.engine}, done again with {engine}")
     if compute_code_digest() != record.code:

@@ -8,7 +8,7 @@ from assay.inference.placing.devices import CPU
 from assay.inference.placing.memory_plan import MemoryPlan, ModelShape
 from assay.inference.placing.placement import Placement
 from assay.protocol.parameters import Work
-from assay.training import LearnConfig
+from assay.training import LOGITS_MAX, LearnConfig
 
 #: Interpreter, torch, the SDK and what else a program takes with a tiny model, bytes: measured.
 _PROGRAM_BYTES = 600 << 20
@@ -16,6 +16,8 @@ _PROGRAM_BYTES = 600 << 20
 #: moments, with masters and moments copied for the step's record before it and after; with LoRA the
 #: masters, both copies, and the sum with the factors, which are small themselves.
 _FLOAT, _TRAINED, _TRAINED_LORA = 4, 10, 4
+#: Arrays of a chunk's logits that live at once on the way back.
+_LOGIT_ARRAYS = 4
 #: Bytes that a weight takes in a checkpoint's files.
 _STORED = 2
 #: Checkpoints that are open together where memory does not suffice for more: windows overlap.
@@ -52,10 +54,10 @@ def estimate_memory(
         floats += min(_DRAFTED, groups_per_step * work.group_size) * length * shape.cached
     if learning is not None:
         floats += (_TRAINED_LORA if learning.lora_rank else _TRAINED) * shape.parameters
-        rows = learning.groups_per_batch * work.group_size
-        if learning.rows_per_pass:
-            rows = min(rows, learning.rows_per_pass)
-        floats += rows * length * (shape.kept + 3 * shape.vocabulary)
+        batch = learning.groups_per_batch * work.group_size * length
+        tokens = min(batch, max(learning.tokens_per_pass, length))
+        floats += tokens * (shape.recomputed if learning.recompute else shape.kept)
+        floats += _LOGIT_ARRAYS * min(tokens * shape.vocabulary, LOGITS_MAX)
     program = _PROGRAM_BYTES if placement.device == CPU else 0
     return program + opened * weights + _FLOAT * floats
 

@@ -44,6 +44,7 @@ class ModelShape:
     cached: int  # that keys and values of all layers take
     wide: int  # that a layer holds at its widest
     kept: int  # that all layers keep for gradients
+    recomputed: int  # the same where a layer keeps its input alone, and one at a time all else
     vocabulary: int  # ids
 
 
@@ -71,12 +72,14 @@ class MemoryPlan:
 
 def measure_shape(config: Any, parameters: int) -> ModelShape:
     """The size of a model by its configuration. config: Hugging Face's."""
+    layer = 4 * config.intermediate_size + 14 * config.hidden_size
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return ModelShape(
         parameters=parameters,
         cached=2 * config.num_hidden_layers * config.num_key_value_heads * head,
         wide=3 * config.intermediate_size + 4 * config.hidden_size,
-        kept=config.num_hidden_layers * (4 * config.intermediate_size + 14 * config.hidden_size),
+        kept=config.num_hidden_layers * layer,
+        recomputed=config.num_hidden_layers * config.hidden_size + layer,
         vocabulary=config.vocab_size,
     )
 

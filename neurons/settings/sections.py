@@ -303,8 +303,14 @@ class TrainerSettings(_Section):
     max_gradient: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     epochs: int = Field(4, ge=1, le=64, description="passes over a window's groups")
     groups_per_batch: int = Field(8, ge=1, le=16_384, description="groups behind one update")
-    rows_per_pass: int = Field(
-        0, ge=0, le=1 << 20, description="rollouts a forward pass holds, gradients summed; 0: all"
+    tokens_per_pass: int = Field(
+        8_192, ge=1, le=1 << 24, description="tokens a forward pass holds, gradients summed"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of products; masters, gradients and moments are float32"
+    )
+    recompute: bool = Field(
+        False, description="compute layers twice instead of keeping them: less memory, a third more"
     )
     clip_low: float = Field(0.2, gt=0, lt=1, description="ratios count down to 1 − this")
     clip_high: float = Field(0.28, gt=0, description="ratios count up to 1 + this")

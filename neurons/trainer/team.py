@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -30,7 +31,8 @@ def join_team() -> Iterator[int]:
     if not dist.is_torchelastic_launched():
         yield 0
         return
-    dist.init_process_group("gloo", timeout=_PATIENCE)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, timeout=_PATIENCE)
     try:
         yield dist.get_rank()
         _ask("end")
@@ -81,18 +83,29 @@ class SharedLearner(Learner):
         super().import_state(state)
 
 
-def make_shared(parent: Path, config: LearnConfig, reference: Path | None) -> Learner:
-    """A learner that begins with a checkpoint's weights, in every process of the team. parent,
-    reference: folders of checkpoints, which all processes see."""
-    _ask("make", parent, config, reference)
-    return _make(parent, config, reference, SharedLearner)
+def make_shared(parent: Path, config: LearnConfig, reference: Path | None, device: str) -> Learner:
+    """A learner that begins with a checkpoint's weights, in every process of the team.
+
+    Args:
+        parent, reference: folders of checkpoints, which all processes see.
+        device: of the first process. Where it is a card, each process takes one of its own.
+    """
+    _ask("make", parent, config, reference, device)
+    return _make(parent, config, reference, device, SharedLearner)
 
 
 def _make(
-    parent: Path, config: LearnConfig, reference: Path | None, kind: type[Learner] = Learner
+    parent: Path,
+    config: LearnConfig,
+    reference: Path | None,
+    device: str,
+    kind: type[Learner] = Learner,
 ) -> Learner:
     first = None if reference is None else load_checkpoint(reference).model
-    return kind(load_checkpoint(parent).load_trainable(), config, first)
+    if device.startswith("cuda"):
+        device = f"cuda:{dist.get_node_local_rank()}"
+        torch.cuda.set_device(device)
+    return kind(load_checkpoint(parent).load_trainable(), config, first, device)
 
 
 def _ask(name: str, *arguments: object) -> None:

@@ -370,6 +370,7 @@ class Trainer:
             learner.config,
             (before, learner.export_state()),
             weights,
+            learner.device,
         )
         if steps is not None:
             steps.keep_data(record, parameters, reading.groups, before)

@@ -116,15 +116,21 @@ def resume_learner(learner: Learner, state: dict[str, Tensor], parent: Checkpoin
 def make_learner(
     parent: Checkpoint, learning: LearnConfig, get_first: Callable[[], Checkpoint]
 ) -> Learner:
-    """A learner that begins with a checkpoint's weights and no moments. get_first: gives the
-    network's first checkpoint, where the divergence is from it."""
+    """A learner that begins with a checkpoint's weights and no moments, and learns where the
+    checkpoint is placed. get_first: gives the network's first checkpoint, where the divergence is
+    from it."""
     never_drawn = np.flatnonzero(~parent.tokenizer.drawable).tolist()
     # left out as the reference leaves them out
     config = replace(learning, excluded=tuple(never_drawn))
     wanted = config.from_genesis and config.loss.kl_weight
     reference = get_first() if wanted else None
+    device = parent.models.placement.device
     if get_team()[1] > 1:
-        return make_shared(parent.folder, config, None if reference is None else reference.folder)
+        first = None if reference is None else reference.folder
+        return make_shared(parent.folder, config, first, device)
     return Learner(
-        parent.load_trainable(), config, None if reference is None else reference.load_plain()
+        parent.load_trainable(),
+        config,
+        None if reference is None else reference.load_plain(),
+        device,
     )

@@ -245,7 +245,7 @@ def test_a_record_that_asks_for_any_number_of_threads(taught, threads):
         ("epochs", "1"),
         ("epochs", 0),
         ("groups_per_batch", 0),
-        ("rows_per_pass", -1),
+        ("tokens_per_pass", -1),
         ("learning_rate", float("nan")),
         ("lora_rank", 10**6),
         ("betas", [0.9]),
@@ -385,7 +385,7 @@ def test_sequential_learns_from_the_newest_alone(world, tmp_path):
 
 def test_a_divergence_from_the_genesis_is_done_again(world, tmp_path):
     loss = LossConfig(kl_weight=0.1, level="sequence")
-    learning = replace(LEARNING, from_genesis=True, loss=loss, scaled=True, rows_per_pass=7)
+    learning = replace(LEARNING, from_genesis=True, loss=loss, scaled=True, tokens_per_pass=300)
     train(world, tmp_path, learning=learning)
     assert verify(tmp_path, 2).equal
 

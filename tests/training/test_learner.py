@@ -123,7 +123,7 @@ def test_nothing_to_learn_from() -> None:
 
 def test_accumulated_passes_are_the_whole_minibatch() -> None:
     whole = make_learner()
-    parts = make_learner(replace(CONFIG, rows_per_pass=3))
+    parts = make_learner(replace(CONFIG, tokens_per_pass=10))
     groups = make_groups(whole)
     first, second = whole.learn(groups), parts.learn(groups)
     assert (first.updates, first.tokens) == (second.updates, second.tokens)

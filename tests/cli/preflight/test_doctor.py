@@ -288,13 +288,17 @@ def test_the_estimate_grows_with_model_batch_and_role(subnet, genesis):
     lora = estimate_memory("trainer", large, work, learning=LearnConfig(lora_rank=8))
     assert lora < 0.7 * full
     # as they are configured, not as they are by default
-    wide = LearnConfig(groups_per_batch=64)
+    wide = LearnConfig(groups_per_batch=64, tokens_per_pass=1 << 20)
     assert estimate_memory("trainer", shape, work, learning=wide) > estimate_memory(
-        "trainer", shape, work, learning=LearnConfig(groups_per_batch=8)
+        "trainer", shape, work, learning=replace(wide, groups_per_batch=8)
     )
-    narrow = replace(wide, rows_per_pass=work.group_size)
-    assert estimate_memory("trainer", shape, work, learning=narrow) == estimate_memory(
+    narrow = replace(wide, tokens_per_pass=1)  # one rollout alone
+    assert estimate_memory("trainer", shape, work, learning=narrow) < estimate_memory(
         "trainer", shape, work, learning=LearnConfig(groups_per_batch=1)
+    )
+    twice = replace(wide, recompute=True)
+    assert estimate_memory("trainer", shape, work, learning=twice) < estimate_memory(
+        "trainer", shape, work, learning=wide
     )
 
 

@@ -1,0 +1,98 @@
+"""Packed, in chunks and computed twice: what the plain path over padded rows gives."""
+
+import pytest
+import torch
+
+from assay.inference.implementations import make_packing_twin
+from assay.inference.reading import make_packs
+from assay.training import Group, LearnConfig, Learner, policy
+from assay.training.genesis_model import make_model
+from assay.training.policy import Policy
+
+PROMPTS = [[10, 11, 12], [10, 11, 12], [10, 11, 12], [20], [30, 31]]
+COMPLETIONS = [[5, 6, 1], [7, 1], [8, 9, 10, 11, 1], [5, 1], [6, 6, 6, 1]]
+EXCLUDED = (0, 40)
+
+
+def build_model():
+    return make_model(hidden=16, layers=2, heads=2, inner=24, seed=0).eval()
+
+
+def measure_plainly(model):
+    """All completions' log-probabilities, one after the other, from whole logits of each."""
+    found = []
+    for prompt, completion in zip(PROMPTS, COMPLETIONS, strict=True):
+        logits = model(input_ids=torch.tensor([[*prompt, *completion]])).logits[0]
+        logits = logits.index_fill(-1, torch.tensor(EXCLUDED), -torch.inf)
+        rows = logits[len(prompt) - 1 : -1].log_softmax(-1)
+        found.append(rows.gather(-1, torch.tensor(completion)[:, None]).squeeze(-1))
+    return torch.cat(found)
+
+
+def measure(reader, tokens_max):
+    """The same by a policy, in the same order."""
+    found = {}
+    for pack in make_packs(PROMPTS, COMPLETIONS, tokens_max):
+        own = [COMPLETIONS[i] for i in pack.indices]
+        tokens = torch.tensor([token for completion in own for token in completion])
+        values = reader(pack, tokens).split([len(completion) for completion in own])
+        found |= zip(pack.indices, values, strict=True)
+    return torch.cat([found[i] for i in range(len(PROMPTS))])
+
+
+def get_gradients(model):
+    return {name: weight.grad.clone() for name, weight in model.named_parameters()}
+
+
+@pytest.mark.parametrize("tokens_max", [1, 12, 1_000], ids=["alone", "some", "all"])
+@pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
+@pytest.mark.parametrize("logits_max", [1, 1 << 25], ids=["chunks", "whole"])
+def test_values_and_gradients_are_the_plain_paths(monkeypatch, tokens_max, recompute, logits_max):
+    monkeypatch.setattr(policy, "LOGITS_MAX", logits_max)
+    weights = torch.linspace(-1, 1, sum(map(len, COMPLETIONS)))
+    plain = build_model()
+    expected = measure_plainly(plain)
+    (expected * weights).sum().backward()
+    model = make_packing_twin(build_model())
+    found = measure(Policy(model, EXCLUDED, recompute=recompute), tokens_max)
+    (found * weights).sum().backward()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    gradients = get_gradients(model)
+    for name, gradient in get_gradients(plain).items():
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_computed_twice_is_the_same_to_the_bit():
+    groups = [
+        Group([10 + i, 11], [[5, 5, 1], [6, 7, 8, 1]], [1_000_000, 0], [[-4.5] * 3, [-4.6] * 4])
+        for i in range(3)
+    ]
+    kept, twice = (
+        Learner(build_model(), LearnConfig(learning_rate=1e-3, recompute=recompute))
+        for recompute in (False, True)
+    )
+    assert kept.learn(groups) == twice.learn(groups)
+    states = kept.export_state(), twice.export_state()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_products_in_bf16_leave_everything_else_in_fp32():
+    """Each product's factors are rounded to 8 bits, at most 2^-8 of them away."""
+    model = make_packing_twin(build_model())
+    exact = measure(Policy(model), 1_000)
+    rounded = measure(Policy(model, precision="bfloat16"), 1_000)
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(rounded, exact, rtol=0, atol=0.05)
+    rounded.sum().backward()
+    assert all(weight.grad.dtype == torch.float32 for weight in model.parameters())
+
+
+def test_dropout_stays_off_where_layers_are_computed_twice():
+    model = make_packing_twin(build_model())
+    reader = Policy(model, recompute=True)
+    assert any(module.training for module in model.modules())
+    assert not any(
+        module.training for module in model.modules() if "Attention" in type(module).__name__
+    )
+    assert torch.equal(measure(reader, 12), measure(reader, 12))
