@@ -13,7 +13,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from page_parts import fill, write_or_check
 
-from assay.environments.gym_datasets import COUNTED, FORMS, LEVELS
+from assay.environments import arithmetic, gsm, gym, mixture, sat
+from assay.environments.gym_datasets import ALIKE, COUNTED, FORMS, LEVELS
 from assay.inference.architecture import FIELDS, LAYER_TYPES, ROPE_TYPES, SIZES, SWITCHES
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.cli.preflight.checks import PROBE
@@ -436,6 +437,30 @@ def make_gym_levels() -> str:
     return "\n".join(lines)
 
 
+#: What does not count → in words.
+_ALIKE = {
+    "case": "capitals, in an answer of ASCII alone",
+    "zeros": "zeros at the end of a decimal, and a point without digits behind it",
+    "blanks": "blanks",
+    "ends": "blanks at the ends of lines",
+}
+
+
+def make_gym_alike() -> str:
+    """What does not count in answers of datasets of reasoning-gym."""
+    lines = ["| dataset | does not count |", "|---|---|"]
+    for name, alike in ALIKE.items():
+        lines.append(f"| `{name}` | {'; '.join(_ALIKE[what] for what in alike)} |")
+    return "\n".join(lines)
+
+
+def make_versions() -> str:
+    """Versions of environments, as their digests name them."""
+    modules = (arithmetic, gsm, gym, mixture, sat)
+    shown = ", ".join(f"`{module.NAME}` {module.VERSION}" for module in modules)
+    return f"- **Versions**: {shown}."
+
+
 def make_gym_forms() -> str:
     """Forms of answers of datasets of reasoning-gym, and what an answer has no more of."""
     lines = ["| dataset | form | no more often |", "|---|---|---|"]
@@ -457,7 +482,12 @@ def main() -> int:
     delivery = {"delivery": make_delivery()}
     pages = {SPECIFICATION: texts, STATUS: {"shapes": shapes}, METRICS: figures}
     pages[VALIDATOR] = delivery
-    pages[ENVIRONMENTS] = {"gym levels": make_gym_levels(), "gym forms": make_gym_forms()}
+    pages[ENVIRONMENTS] = {
+        "versions": make_versions(),
+        "gym levels": make_gym_levels(),
+        "gym alike": make_gym_alike(),
+        "gym forms": make_gym_forms(),
+    }
     new = {page: fill(page.read_text(), parts, page.name) for page, parts in pages.items()}
     new[SETTINGS] = make_settings()
     return write_or_check(new)

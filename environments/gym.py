@@ -33,7 +33,7 @@ from assay.environments.base import (
     compute_digest,
     read_answer,
 )
-from assay.environments.gym_datasets import ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
+from assay.environments.gym_datasets import ALIKE, ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
@@ -97,8 +97,8 @@ class ReasoningGym(DrawnEnvironment):
         raise WorkerError(f"{self.name} makes no problem at level {level}")
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: the answer is the reference, blanks at the ends of lines aside, or has the
-        dataset's form and its scorer gives it the full mark within `STEPS_MAX`.
+        """Correctness: the answer is the reference (`is_reference`), or has the dataset's form and
+        its scorer gives it the full mark within `STEPS_MAX`.
 
         A scorer that dies of an answer, or takes more than its processor time, has not given it.
 
@@ -111,7 +111,7 @@ class ReasoningGym(DrawnEnvironment):
         answer = read_answer(completion)
         if answer is None or not is_well_formed(entry.dataset, entry.reference, answer):
             return RewardParts(0, 0, 0)
-        if _strip_lines(answer) == _strip_lines(entry.reference):
+        if is_reference(entry.dataset, entry.reference, answer):
             return RewardParts(MILLION, 0, 0)
         asked = ["score", entry.dataset, entry.level, entry.number, answer]
         scored = _ask(asked, SCORE_SECONDS)
@@ -127,7 +127,7 @@ def is_well_formed(dataset: str, reference: str, answer: str) -> bool:
     That is text of the dataset's form, of at most `ANSWER_MAX` characters or twice as many as the
     reference has, that does not go on: see `COUNTED`.
     """
-    if _strip_lines(answer) == _strip_lines(reference):
+    if is_reference(dataset, reference, answer):
         return True
     form, item = FORMS.get(dataset), COUNTED.get(dataset)
     if form is None or len(answer) > max(ANSWER_MAX, 2 * len(reference)):
@@ -137,9 +137,25 @@ def is_well_formed(dataset: str, reference: str, answer: str) -> bool:
     return form.fullmatch(answer) is not None
 
 
-def _strip_lines(text: str) -> str:
-    """Without blanks at the ends of its lines: some references have them, and nobody sees them."""
-    return "\n".join(line.rstrip(" ") for line in text.split("\n"))
+def is_reference(dataset: str, reference: str, answer: str) -> bool:
+    """Whether an answer is the reference, but for what does not count in the dataset (`ALIKE`)."""
+    return _spell(dataset, answer) == _spell(dataset, reference)
+
+
+#: What ends a decimal: a point with nothing but zeros behind it, or zeros behind another digit.
+_ZEROS = re.compile(r"(?<=[0-9])\.0*(?![0-9.])|(?<=\.)([0-9]*[1-9])0+(?![0-9])")
+
+
+def _spell(dataset: str, text: str) -> str:
+    """One spelling of all that are alike."""
+    alike = ALIKE.get(dataset, ())
+    if "ends" in alike:
+        text = "\n".join(line.rstrip(" ") for line in text.split("\n"))
+    if "case" in alike and text.isascii():
+        text = text.lower()
+    if "zeros" in alike:
+        text = _ZEROS.sub(lambda found: found[1] or "", text)
+    return text.replace(" ", "") if "blanks" in alike else text
 
 
 @cache

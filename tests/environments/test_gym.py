@@ -15,8 +15,8 @@ if find_spec("reasoning_gym") is None:
 from assay.cage import Budget, Cage, Lost, WorkerError, parent
 from assay.environments import RewardParts, gym, make_environment
 from assay.environments.base import ANSWER_BYTES
-from assay.environments.gym import Entry, ReasoningGym, is_well_formed
-from assay.environments.gym_datasets import ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
+from assay.environments.gym import Entry, ReasoningGym, is_reference, is_well_formed
+from assay.environments.gym_datasets import ALIKE, ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import NUMBER_TRICKS, TRICKS, make_seed
 from tests.environments.hostile_answers import write_hostile
@@ -197,7 +197,6 @@ def test_forms_cannot_be_made_to_backtrack() -> None:
         ("chain_sum", "12", "12", True),  # one right answer, and one text of it
         ("chain_sum", "12", "12.0", False),
         ("word_sorting", "a, b", "a,b", False),
-        ("time_intervals", "1 days", "1 1", False),
         ("number_sorting", "['1.0', '2.0']", "[NaN, NaN]", False),
         ("number_sorting", "['1.0', '2.0']", "['1.9', '2.0']", False),
         ("binary_matrix", "0 1", "-" * 200 + "1", False),
@@ -243,6 +242,23 @@ def test_forms_cannot_be_made_to_backtrack() -> None:
         ("futoshiki", "1 2\n   \n2 1", "1 2\n\n2 1  ", True),  # blanks that nobody sees
         ("futoshiki", "1 2\n   \n2 1", "1 2\n\n 2 1", False),
         ("zebra_puzzles", "carol", "Carol", True),
+        ("zebra_puzzles", "carol", "caro\u212a", False),
+        ("figlet_font", "RECHANGING", "rechanging", True),
+        ("figlet_font", "RECHANGING", "RECHANGINGzq", False),
+        ("figlet_font", "RECHANGINGS", "RECHANGINGX", False),
+        ("pool_matrix", "5.0 4.33\n1 2.5", "5.00 4.33\n1.0 2.50", True),
+        ("pool_matrix", "5.0 4.33", "5.0 4.34", False),
+        ("pool_matrix", "50", "5", False),
+        ("decimal_arithmetic", "2.1816510", "2.181651", True),
+        ("decimal_arithmetic", "2.1816510", "2.181652", False),
+        ("decimal_arithmetic", "2.0", "2..", False),
+        ("decimal_arithmetic", "2.0", "2.0e0", False),
+        ("complex_arithmetic", "4.0 - 7.0i", "4-7i", True),
+        ("complex_arithmetic", "4.0 - 7.0i", "4.0000000000000001 - 7.0i", False),
+        ("power_function", "8.0554e-06", "8.06e-6", True),
+        ("power_function", "8.0554e-06", "8.064999999999e-06", False),
+        ("cryptarithm", "A=1,B=2", "A=1, B=3", True),
+        ("quantum_lock", "A \u2192 B", "A\u2192C", True),
         ("zebra_puzzles", "carol", "carol or bob", False),
     ],
 )
@@ -252,6 +268,48 @@ def test_form(name: str, reference: str, answer: str, expected: bool) -> None:
 
 def test_forms_are_of_datasets_that_are_offered() -> None:
     assert set(COUNTED) <= set(FORMS) <= set(LEVELS)
+    assert set(ALIKE) <= set(LEVELS) - set(FORMS)
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_nothing_but_the_reference_reaches_a_scorer_where_spellings_are_alike(name: str) -> None:
+    """What a scorer would take beside it is never asked: one letter more, less or another."""
+    environment = make_environment(f"reasoning_gym:{name}", {})
+    for i in range(8):
+        problem = environment.make_problem(make_seed(i), environment.levels)
+        right = problem.answer.reference  # type: ignore[attr-defined]
+        for text in mutate(right):
+            assert not is_well_formed(name, right, text) or is_reference(name, right, text)
+
+
+#: Datasets with a form whose questions have one right answer, or hardly ever more.
+DECIDED = (
+    *("cryptarithm", "game_of_life", "kakurasu", "n_queens", "palindrome_generation"),
+    *("rubiks_cube", "shortest_path", "tower_of_hanoi"),
+)
+
+
+@pytest.mark.parametrize("name", DECIDED)
+def test_one_letter_more_less_or_another_earns_nothing(name: str, scorers: Cage) -> None:
+    """Within the form's own alphabet, where a form cannot tell junk from an answer."""
+    level = LEVELS[name][0]
+    for number in range(40, 44):
+        right = str(ask(scorers, "make", name, level, number)["answer"])
+        for text in mutate(right):
+            if is_well_formed(name, right, text) and not is_reference(name, right, text):
+                said = ask(scorers, "score", name, level, number, text)
+                assert not said["right"], (name, number, right, text)
+
+
+def mutate(right: str) -> Iterator[str]:
+    """Texts one letter away, all letters being of the text, and the text with some at its end."""
+    letters = sorted(set(right) | set("01a"))
+    for i in range(len(right) + 1):
+        for letter in letters[:: 1 + len(letters) // 8]:
+            yield right[:i] + letter + right[i:]
+            yield right[:i] + letter + right[i + 1 :]
+        yield right[:i] + right[i + 1 :]
+    yield from (right + right, right + letters[-1] * 5, right[:-1] + letters[0] * 3)
 
 
 # --- scorers that misbehave
