@@ -15,7 +15,7 @@ from page_parts import fill, write_or_check
 
 from assay.environments import arithmetic, gsm, gym, mixture, sat
 from assay.environments.gym_datasets import ALIKE, COUNTED, FORMS, LEVELS
-from assay.inference.architecture import FIELDS, LAYER_TYPES, ROPE_TYPES, SIZES, SWITCHES
+from assay.inference.architecture import FIELDS, LAYER_TYPES, ROPE_NUMBERS, ROPE_TYPES, SIZES, SWITCHES
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.cli.preflight.checks import PROBE
 from assay.cli.status import (
@@ -416,6 +416,7 @@ def make_config() -> str:
         "sizes, all of them": SIZES,
         "switches": SWITCHES,
         "`rope_type`": ROPE_TYPES,
+        "numbers of rope_parameters": ROPE_NUMBERS,
         "layer types": LAYER_TYPES,
         "other fields": sorted(FIELDS - {*SIZES, *SWITCHES}),
     }

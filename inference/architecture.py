@@ -57,6 +57,18 @@ SWITCHES = ("attention_bias", "mlp_bias", "tie_word_embeddings", "use_sliding_wi
 #: Ways to place rotary angles. Others, such as `dynamic`, look at the longest sequence of a batch,
 #: so that a measurement would depend on its company.
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")
+#: What says the type, the second in older files, and the numbers beside it.
+ROPE_NAMES = ("rope_type", "type")
+ROPE_NUMBERS = (
+    "attention_factor",
+    "beta_fast",
+    "beta_slow",
+    "factor",
+    "high_freq_factor",
+    "low_freq_factor",
+    "original_max_position_embeddings",
+    "rope_theta",
+)
 LAYER_TYPES = ("full_attention", "sliding_attention")
 _LAYERS = "model.layers."
 #: Tensors of one layer at most, and besides the layers; bytes that a file spends on describing one.
@@ -131,16 +143,33 @@ def _find_illegal_values(config: dict[str, Json]) -> Iterator[str]:
     for name in SWITCHES:
         if type(config.get(name, False)) is not bool:
             yield f"{name} in config.json is neither true nor false"
-    for name in ("rope_parameters", "rope_scaling"):
-        rope = config.get(name)
-        kind = rope.get("rope_type", "default") if isinstance(rope, dict) else "default"
-        if not isinstance(rope, dict | None) or kind not in ROPE_TYPES:
-            yield f"{name} in config.json is none of {', '.join(ROPE_TYPES)}"
+    places = ("rope_parameters", "rope_scaling")
+    if all(config.get(name) is not None for name in places):
+        yield f"config.json has both {' and '.join(places)}"
+    for name in places:
+        fault = _find_rope_fault(config.get(name))
+        if fault is not None:
+            yield f"{name} in config.json {fault}"
     kinds = config.get("layer_types")
     if kinds is not None and not (
         isinstance(kinds, list) and all(kind in LAYER_TYPES for kind in kinds)
     ):
         yield f"layer_types in config.json is no list of {' and '.join(LAYER_TYPES)}"
+
+
+def _find_rope_fault(rope: Json) -> str | None:
+    if rope is None:
+        return None
+    if not isinstance(rope, dict):
+        return "is not an object"
+    if unknown := sorted(set(rope) - {*ROPE_NAMES, *ROPE_NUMBERS}):
+        return f"has a field {unknown[0][:60]!r} that is not known here"
+    kinds = [rope[name] for name in ROPE_NAMES if name in rope]
+    if any(kind not in ROPE_TYPES or kind != kinds[0] for kind in kinds):
+        return f"is none of {', '.join(ROPE_TYPES)}"
+    if not all(type(rope[name]) in (int, float) for name in ROPE_NUMBERS if name in rope):
+        return f"gives something else than a number as one of {', '.join(ROPE_NUMBERS)}"
+    return None
 
 
 def _iterate_shapes(config: dict[str, int]) -> Iterator[tuple[str, tuple[int, int]]]:

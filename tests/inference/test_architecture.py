@@ -115,6 +115,16 @@ MISFITS: dict[str, dict[str, Any]] = {
     "a switch that is a number": {"tie_word_embeddings": 0},
     "angles by the longest of a batch": {"rope_parameters": {"rope_type": "dynamic"}},
     "the same by its older name": {"rope_scaling": {"rope_type": "longrope"}},
+    "the same by the type's older name": {"rope_scaling": {"type": "dynamic", "factor": 2.0}},
+    "two types": {"rope_parameters": {"rope_type": "default", "type": "dynamic"}},
+    "angles for each type of layer": {
+        "rope_parameters": {"full_attention": {"rope_type": "dynamic"}}
+    },
+    "angles in two places": {
+        "rope_parameters": {"rope_type": "default"},
+        "rope_scaling": {"rope_type": "yarn", "factor": 2.0},
+    },
+    "a number that is a text": {"rope_parameters": {"rope_theta": "10000"}},
     "angles of a type that is a list": {"rope_scaling": {"rope_type": []}},
     "angles that are text": {"rope_parameters": "default"},
     "a billion labels": {"num_labels": 10**9},
