@@ -4,14 +4,14 @@ Weights change little from one settlement to the next, so a validator that sets 
 weights is near everybody's, and earns as if it had judged. Two things tell. A witness comes from a
 forward pass for one validator alone, so verdicts without one of its own were never judged by it,
 and of two records that have the same witnesses one is copied, which only a model tells. And weights
-that are exactly another's of an earlier settlement, while others show newer ones, were copied:
-nobody who judges comes to them again.
+that follow settlements one behind, while another validator shows the newest, needed no judging:
+whoever shows them could read them on chain, whatever record it publishes afterwards.
 
 What it does not know: who set weights by hand, or by rules of its own. It says how far they are.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -25,6 +25,9 @@ from assay.neurons.session.window_reader import iterate_weight_blocks
 Weights = Mapping[int, int]
 #: Weights that are no further apart are the same, rounded another way.
 SAME = 1e-3
+#: Weights that are so many times nearer to an older settlement than to the newest are the older
+#: one's, with noise or without.
+_NEARER = 4
 #: Bytes of a witness that two validators cannot have alike by chance.
 _WITNESS_MIN = 8
 
@@ -45,7 +48,14 @@ class WeightsAtBlock:
     block: int
     own: float | None  # distance to the nearest of its own record; None: it has none by then
     other: NearestWeights | None  # the nearest of others' records
-    behind: int  # settlements between those that `other` is of and the newest that anybody shows
+    nearest: NearestWeights  # of all records
+    fresh: float  # distance to the nearest of the newest settlement that anybody shows
+    behind: int  # settlements between `nearest` and that one
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it shows an older settlement's weights while others show the newest."""
+        return self.behind > 0 and _NEARER * self.nearest.distance < self.fresh
 
 
 @dataclass(slots=True)
@@ -68,16 +78,14 @@ class ComparedValidator:
         return 0 if self.report is None else sum(f.unwitnessed for f in self.report.windows)
 
     @property
-    def copied(self) -> list[WeightsAtBlock]:
-        """Where its weights are another's of an earlier settlement, and none of its own."""
-        return [
-            shown
-            for shown in self.shown
-            if shown.other is not None
-            and shown.behind
-            and shown.other.distance <= SAME
-            and (shown.own is None or shown.other.distance < shown.own)
-        ]
+    def stale(self) -> list[WeightsAtBlock]:
+        """Where its weights are of an older settlement than others show."""
+        return [shown for shown in self.shown if shown.is_stale]
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether all of those are one settlement's: it sets no weights any more."""
+        return len({shown.nearest.epoch for shown in self.stale}) == 1
 
     @property
     def suspicion(self) -> str | None:
@@ -88,10 +96,10 @@ class ComparedValidator:
                 f"{self.unwitnessed} of {every} verdicts have no witness of its own forward pass: "
                 "it did not judge them"
             )
-        if 2 * len(self.copied) > len(self.shown):
+        if 2 * len(self.stale) > len(self.shown) and not self.has_stopped and not self.witnessed:
             return (
-                f"at {len(self.copied)} of {len(self.shown)} epochs its weights are another's of "
-                "an earlier settlement: it copies"
+                f"at {len(self.stale)} of {len(self.shown)} epochs its weights are of an earlier "
+                "settlement than others show: it copies them, or is late each time"
             )
         return None
 
@@ -147,8 +155,11 @@ def compare(publics: Mapping[bytes, Public | None], windows: range) -> Validator
         by_then = {place: w for place, w in settled.items() if place[1] < block and w}
         newest = _find_newest(rows, by_then)
         for hotkey, validator in compared.items():
-            if rows.get(hotkey):
-                validator.shown.append(_look(block, hotkey, rows[hotkey], by_then, newest))
+            shown = (
+                _look(block, hotkey, rows[hotkey], by_then, newest) if rows.get(hotkey) else None
+            )
+            if shown is not None:
+                validator.shown.append(shown)
     has_model = next(iter(known.values())).models is not None
     shared = _count_shared(reports)
     return ValidatorComparison(tuple(compared.values()), windows, has_model, shared, forgotten)
@@ -194,13 +205,11 @@ def _read_weights(
 def _find_newest(
     rows: Mapping[bytes, Weights], settled: Mapping[tuple[bytes, int], Weights]
 ) -> int:
-    """The newest settlement whose weights validators show as their records have them: a chain may
-    open them an epoch late, for all alike. Two at least, where there are two: one alone could make
-    all others look late."""
-    shown = [(e, h) for (h, e), w in settled.items() if not compute_distance(rows.get(h, {}), w)]
-    counts = Counter(epoch for epoch, _ in shown)
-    needed = min(2, len({hotkey for _, hotkey in shown}))
-    return max((epoch for epoch, count in counts.items() if count >= needed), default=0)
+    """The newest settlement whose weights a validator shows as its own record has them: a chain may
+    open them an epoch late, for all alike. 0: nobody does. One validator is enough: nobody can show
+    a settlement before it judged the windows of it."""
+    shown = (e for (h, e), w in settled.items() if compute_distance(rows.get(h, {}), w) <= SAME)
+    return max(shown, default=0)
 
 
 def _look(
@@ -209,15 +218,22 @@ def _look(
     row: Weights,
     settled: Mapping[tuple[bytes, int], Weights],
     newest: int,
-) -> WeightsAtBlock:
-    own = [compute_distance(row, w) for (h, _), w in settled.items() if h == hotkey]
-    others = [
-        NearestWeights(compute_distance(row, w), epoch, h)
-        for (h, epoch), w in settled.items()
-        if h != hotkey
-    ]
-    other = min(others, key=lambda n: (n.distance, -n.epoch, n.validator), default=None)
-    behind = 0
-    if other is not None:
-        behind = len({epoch for _, epoch in settled if other.epoch < epoch <= newest})
-    return WeightsAtBlock(block, min(own, default=None), other, behind)
+) -> WeightsAtBlock | None:
+    """None: no settlement's weights are known by then."""
+    found = [NearestWeights(compute_distance(row, w), e, h) for (h, e), w in settled.items()]
+    if not found:
+        return None
+
+    def find_nearest(places: Iterable[NearestWeights]) -> NearestWeights | None:
+        return min(places, key=lambda n: (n.distance, -n.epoch, n.validator), default=None)
+
+    own = find_nearest(n for n in found if n.validator == hotkey)
+    nearest = find_nearest(found) or found[0]
+    return WeightsAtBlock(
+        block,
+        None if own is None else own.distance,
+        find_nearest(n for n in found if n.validator != hotkey),
+        nearest,
+        min((n.distance for n in found if n.epoch == newest), default=0.0),
+        len({epoch for _, epoch in settled if nearest.epoch < epoch <= newest}),
+    )

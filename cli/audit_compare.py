@@ -89,7 +89,8 @@ def _describe(validator: ComparedValidator) -> dict[str, Any]:
             }
             for shown in validator.shown
         ],
-        "copied_epochs": len(validator.copied),
+        "stale_epochs": len(validator.stale),
+        "stopped": validator.has_stopped,
         "suspicion": validator.suspicion,
     }
 
@@ -114,6 +115,9 @@ def _print_comparison(comparison: ValidatorComparison) -> None:
         if validator.suspicion is not None:
             text = f"{encode_ss58(validator.hotkey)}: {validator.suspicion}."
             console.print(text, style="bold red", markup=False)
+        elif validator.has_stopped:
+            text = f"{encode_ss58(validator.hotkey)}: its weights stay those of an old settlement."
+            console.print(text, style="yellow", markup=False)
         if validator.fault is not None:
             text = f"{encode_ss58(validator.hotkey)}: its record cannot be read: {validator.fault}"
             console.print(text, style="yellow", markup=False)

@@ -11,6 +11,7 @@ Specification, section 3. Features are those of Hugging Face's `apply_chat_templ
 """
 
 import json
+import re
 from collections.abc import Mapping, Set
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -24,6 +25,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 #: What `strftime_now` tells, whenever it is asked: Llama's templates write a date into the prompt.
 _NOW = datetime(2024, 7, 26, tzinfo=UTC)
+#: What it tells. Others hang on the machine's zone or its C library: `%s` does, in all its forms.
+_TOLD = re.compile(r"(?:[^%]|%[aAbBdHIjmMpSyY%])*")
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -98,8 +101,8 @@ def _write_json(
 
 
 def _tell_time(form: str) -> str:
-    if "%s" in form:  # seconds since 1970, by the machine's own zone
-        raise TemplateError("there is no %s")
+    if _TOLD.fullmatch(form) is None:
+        raise TemplateError(f"{form[:60]!r} asks for what is not told")
     return _NOW.strftime(form)
 
 

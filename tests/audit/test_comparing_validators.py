@@ -1,5 +1,6 @@
 """Three validators of one subnet, one of which copies: it stands out, and the others do not."""
 
+import itertools
 import json
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,8 +26,9 @@ COPIER = HOTKEYS["nora"]
 class CopiedChain:
     """A chain on which somebody always shows what another had settled one epoch before."""
 
-    def __init__(self, chain, settled, late=1):
+    def __init__(self, chain, settled, late=1, who=COPIER, noise=0.0):
         self._chain, self._settled, self._late = chain, settled, late
+        self._who, self._noise = who, noise
 
     def __getattr__(self, name):
         return getattr(self._chain, name)
@@ -37,7 +39,8 @@ class CopiedChain:
         if len(epochs) <= self._late:
             return rows
         weights = self._settled[epochs[-1 - self._late]].weights
-        return {**rows, COPIER: {weight.uid: weight.weight for weight in weights}}
+        factors = itertools.cycle((1 + self._noise, 1 - self._noise))
+        return {**rows, self._who: {w.uid: round(w.weight * next(factors)) for w in weights}}
 
 
 @pytest.fixture
@@ -58,9 +61,65 @@ def test_whoever_shows_anothers_last_weights_stands_out(network, public, settled
         assert found[honest].report.matched
         assert all(s.own == 0 and s.behind == 0 for s in found[honest].shown)
     copier = found[COPIER]
-    assert "another's of an earlier settlement" in copier.suspicion
-    assert len(copier.copied) == len(copier.shown) > 0
+    assert "of an earlier settlement than others show" in copier.suspicion
+    assert len(copier.stale) == len(copier.shown) > 0
     assert all(s.other.distance == 0 and s.behind == 1 for s in copier.shown)
+
+
+@pytest.mark.parametrize("noise", [0.0025, 0.004])
+def test_noise_on_copied_weights_does_not_hide_them(network, settled, noise):
+    """They are no settlement's to the last digit, and far nearer to the old one all the same."""
+    chain = CopiedChain(network.chain, settled, noise=noise)
+    shown = replace(network.make_public(), chain=chain)
+    found = by_hotkey(compare({LIAR: shown, RIVAL: shown, COPIER: None}, WINDOWS))
+    assert "than others show" in found[COPIER].suspicion
+    assert found[RIVAL].suspicion is None
+
+
+def test_a_record_copied_afterwards_does_not_hide_copied_weights(network, settled, monkeypatch):
+    """Its own record then has these weights, too, one settlement ago; its witnesses are spoilt."""
+
+    def audit_copy(public, hotkey, windows):
+        report = audit(public, RIVAL if hotkey == COPIER else hotkey, windows)
+        return replace(report, window_records={}) if hotkey == COPIER else report
+
+    monkeypatch.setattr(comparison, "audit", audit_copy)
+    chain = CopiedChain(network.chain, settled)
+    shown = replace(network.make_public(), chain=chain)
+    found = by_hotkey(compare({LIAR: shown, RIVAL: shown, COPIER: shown}, WINDOWS))
+    assert "than others show" in found[COPIER].suspicion
+    assert all(s.own == 0 for s in found[COPIER].shown)
+    assert found[LIAR].suspicion is found[RIVAL].suspicion is None
+
+
+def test_one_honest_validator_is_enough_to_tell_a_copier(network, settled):
+    chain = CopiedChain(network.chain, settled, who=LIAR)
+    shown = replace(network.make_public(), chain=chain)
+    found = by_hotkey(compare({LIAR: shown, RIVAL: shown}, WINDOWS))
+    assert "than others show" in found[LIAR].suspicion
+    assert found[RIVAL].suspicion is None
+
+
+def test_a_validator_that_stopped_is_no_copier(network, settled, monkeypatch):
+    """Its server is away as well, so that its own old record cannot speak for it."""
+    first = settled[min(settled)].weights
+
+    class StoppedChain(CopiedChain):
+        def get_weights(self, number):
+            rows = dict(self._chain.get_weights(number))
+            return {**rows, RIVAL: {w.uid: w.weight for w in first}} if RIVAL in rows else rows
+
+    def fail(public, hotkey, windows):
+        if hotkey == RIVAL:
+            raise StoreError("the server is away")
+        return audit(public, hotkey, windows)
+
+    monkeypatch.setattr(comparison, "audit", fail)
+    shown = replace(network.make_public(), chain=StoppedChain(network.chain, settled))
+    found = by_hotkey(compare({LIAR: shown, RIVAL: shown}, WINDOWS))
+    assert found[RIVAL].suspicion is None
+    assert found[RIVAL].has_stopped
+    assert found[RIVAL].stale
 
 
 def test_whoever_has_no_record_and_shows_what_others_show_is_not_accused(network, settled):

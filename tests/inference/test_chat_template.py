@@ -95,6 +95,11 @@ def test_a_clock_tells_one_day_to_all() -> None:
         "{% include 'x' %}",
         "{{ ({'a': 1, 'b': 2}.keys() - {}.keys()) | list }}",
         "{{ strftime_now('%s') }}",
+        "{{ strftime_now('%10s') }}",
+        "{{ strftime_now('%-s') }}",
+        "{{ strftime_now('%Es') }}",
+        "{{ strftime_now('%c') }}",
+        "{{ strftime_now('%') }}",
         '{{ "\\ud800" }}',
     ],
 )
