@@ -51,6 +51,8 @@ class Engine:
         url: of its API, without a slash at its end. model: as it names what it serves.
         left_until: the clock's time until which it is not asked.
         failures: times that it was left since it drafted last.
+        drafted, kept: tokens since its canary: those that it drafted ahead of the reference, as
+            far as the reference has read them, and of these the reference's own.
         lack: why it is left; None: it is not.
         is_tried: its canary has passed.
         is_starting: it is of this program's own, and was not heard of yet.
@@ -62,6 +64,8 @@ class Engine:
     model: str
     left_until: float = 0.0
     failures: int = 0
+    drafted: int = 0
+    kept: int = 0
     lack: str | None = None
     is_tried: bool = False
     is_starting: bool = False
@@ -91,16 +95,25 @@ class Engine:
             return host == "localhost"
 
     async def draft(
-        self, client: httpx.AsyncClient, request: Request, rules: Rules, ahead: int, vocabulary: int
+        self,
+        client: httpx.AsyncClient,
+        request: Request,
+        rules: Rules,
+        ahead: int,
+        vocabulary: int,
+        patience_s: float,
     ) -> tuple[int, ...]:
         """A completion continued by at most so many tokens.
+
+        Args:
+            patience_s: seconds that it may take, if that is less than a busy server needs.
 
         Raises:
             EngineError: it does not answer as it should.
         """
         asked = self._make_order(request, rules, ahead)
         most = _ANSWER_BYTES + _TOKEN_BYTES * (len(request.prompt) + rules.max_tokens)
-        seconds = ANSWER_S + TOKEN_S * ahead
+        seconds = min(ANSWER_S + TOKEN_S * ahead, patience_s)
         body = await self._ask(client, "POST", self._path, asked, most, seconds)
         try:
             ids = self._find_ids(read_json(body))
@@ -229,6 +242,7 @@ class Preparing:
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.folder = folder
+        self.is_new = True  # nobody has waited for it
         self.is_ready = False
         self.said: str | None = None
         self._engine = engine
@@ -237,7 +251,8 @@ class Preparing:
 
     def wait(self, seconds: float) -> None:
         """For its end, so long at most."""
-        self._thread.join(seconds)
+        self.is_new = False
+        self._thread.join(max(0.0, seconds))
 
     @property
     def is_over(self) -> bool:

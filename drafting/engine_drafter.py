@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 from assay.drafting.engine import Engine, EngineError, Preparing, connect
@@ -17,11 +18,16 @@ logger = logging.getLogger("assay")
 IN_FLIGHT = 256
 #: Seconds until a server that failed is asked again; twice as many after each further failure.
 RETRY_S, RETRY_MAX_S = 60.0, 3_600.0
-#: Seconds that a step waits for a server to take up a checkpoint.
-PATIENCE_S = 5.0
+_DOUBLINGS_MAX = 16
+#: Seconds that a step waits for servers to take up a checkpoint, and the next steps for those that
+#: have not done so by then.
+PATIENCE_S, LOOK_S = 5.0, 0.5
 #: Tokens of each row of a canary, rows, and the share that must be the reference's own. A server
 #: whose draws are not keyed keeps less than half, however certain its model is.
 CANARY_TOKENS, CANARY_ROWS, CANARY_SHARE = 16, 16, 0.6
+#: A server at work whose last so many tokens were kept to less than this share has its canary
+#: again. Drafts are as long as pays, so an honest one keeps more, however rough its precision is.
+DOUBT_TOKENS, DOUBT_SHARE = 512, 0.5
 
 
 @dataclass(slots=True)
@@ -32,6 +38,7 @@ class EngineDrafter:
         engines: rows of a rollout go to the same one for as long as it works: it has their keys.
         rules: of the checkpoint in force. vocabulary: ids of its model.
         make_own: the drafter of our own; made when it is needed.
+        patience_s: seconds that a request may take.
 
     Attributes:
         trouble: what a person should mend; None while all servers work.
@@ -41,8 +48,13 @@ class EngineDrafter:
     rules: Rules
     vocabulary: int
     make_own: Callable[[], Drafter]
+    patience_s: float = float("inf")
     clock: Callable[[], float] = time.monotonic
     _own: Drafter | None = field(default=None, repr=False)
+    #: seed of a rollout → who drafted it last, from which token on, and all its tokens then
+    _last: dict[bytes, tuple[Engine, int, tuple[int, ...]]] = field(
+        default_factory=dict, repr=False
+    )
 
     @property
     def trouble(self) -> str | None:
@@ -59,6 +71,7 @@ class EngineDrafter:
             return []
         drafted: dict[int, tuple[int, ...]] = {}
         waiting = list(range(len(requests)))
+        self._count_kept(requests)
         engines = [engine for engine in self.engines if engine.is_tried and engine.lack is None]
         while waiting and engines:
             shares: dict[int, list[int]] = {}
@@ -76,6 +89,28 @@ class EngineDrafter:
             drafted |= zip(waiting, rest, strict=True)
         return [drafted[i] for i in range(len(requests))]
 
+    def _count_kept(self, requests: Sequence[Request]) -> None:
+        """What came of the last drafts of these rollouts; a server that keeps too little draws
+        otherwise than it did, and is tried again."""
+        for request in requests:
+            engine, start, tokens = self._last.pop(request.seed, (None, 0, ()))
+            if engine is None:
+                continue
+            pairs = zip(tokens[start:], request.tokens[start:], strict=False)
+            engine.kept += sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            engine.drafted += len(tokens) - start
+        for engine in self.engines:
+            if engine.drafted >= DOUBT_TOKENS:
+                if engine.is_tried and engine.kept < DOUBT_SHARE * engine.drafted:
+                    engine.is_tried = False
+                    logger.warning(
+                        "engine %s is tried again: %.0f %% of its last tokens were kept",
+                        engine.url,
+                        100 * engine.kept / engine.drafted,
+                        extra={"event": "engine_doubted"},
+                    )
+                engine.drafted, engine.kept = engine.drafted // 2, engine.kept // 2
+
     def try_out(self, requests: Sequence[Request], follower: Follower, checkpoint: Path) -> None:
         """Has each server that was not tried, or was left long enough, take up the checkpoint and
         draft a few tokens: one whose draws are the reference's drafts from then on.
@@ -85,15 +120,27 @@ class EngineDrafter:
             checkpoint: folder; servers of other machines have it from their operators.
         """
         few = requests[:CANARY_ROWS]
-        for engine in self.engines:
-            if engine.is_tried or (engine.lack is not None and self.clock() < engine.left_until):
+        due = [
+            engine
+            for engine in self.engines
+            if not engine.is_tried and (engine.lack is None or self.clock() >= engine.left_until)
+        ]
+        for engine in due:  # all at once
+            engine.preparing = engine.preparing or Preparing(engine, checkpoint)
+        deadline = self.clock() + PATIENCE_S
+        ready = [engine for engine in due if self._prepare(engine, checkpoint, deadline)]
+        if not ready:
+            return
+        shares = {e: list(range(n * len(few), (n + 1) * len(few))) for n, e in enumerate(ready)}
+        drafts = asyncio.run(self._ask(shares, list(few) * len(ready), CANARY_TOKENS))
+        self._last.clear()  # nobody goes on from them
+        for engine, places in shares.items():
+            if not all(i in drafts for i in places):  # it failed meanwhile
                 continue
-            if not self._prepare(engine, checkpoint):
-                continue
-            found = asyncio.run(self._ask({engine: list(range(len(few)))}, few, CANARY_TOKENS))
-            if len(found) < len(few):  # it failed meanwhile
-                continue
-            rows = [FollowedRow(few[i].prompt, few[i].seed, list(found[i])) for i in found]
+            rows = [
+                FollowedRow(request.prompt, request.seed, list(drafts[i]))
+                for request, i in zip(few, places, strict=True)
+            ]
             drafted = sum(len(row.tokens) for row in rows)
             kept = drafted - follower.follow(rows)
             for row in rows:
@@ -106,6 +153,7 @@ class EngineDrafter:
                 )
             else:
                 engine.is_tried, engine.failures = True, 0
+                engine.drafted = engine.kept = 0
                 logger.info(
                     "engine %s drafts: %.0f %% of its first tokens were kept",
                     engine.url,
@@ -113,13 +161,13 @@ class EngineDrafter:
                     extra={"event": "engine_drafts"},
                 )
 
-    def _prepare(self, engine: Engine, checkpoint: Path) -> bool:
+    def _prepare(self, engine: Engine, checkpoint: Path, deadline: float) -> bool:
         """Whether it serves the checkpoint. Taking that up may last longer than a window, and goes
-        on beside the next steps."""
-        if engine.preparing is None:
-            engine.preparing = Preparing(engine, checkpoint)
+        on beside the next steps, which wait no more for it."""
         preparing = engine.preparing
-        preparing.wait(PATIENCE_S)
+        assert preparing is not None, "it has just begun, or before"
+        left = deadline - self.clock()
+        preparing.wait(left if preparing.is_new else min(left, LOOK_S))
         if not preparing.is_over:
             engine.lack = "it takes up the checkpoint"
             return False
@@ -134,7 +182,8 @@ class EngineDrafter:
     def _leave(self, engine: Engine, why: str) -> None:
         if engine.lack is None:
             logger.warning("engine %s is left: %s", engine.url, why, extra={"event": "engine_left"})
-        engine.leave(why, self.clock() + min(RETRY_MAX_S, RETRY_S * 2**engine.failures))
+        pause = RETRY_S * 2 ** min(engine.failures, _DOUBLINGS_MAX)
+        engine.leave(why, self.clock() + min(RETRY_MAX_S, pause))
 
     async def _ask(
         self, shares: dict[Engine, list[int]], requests: Sequence[Request], ahead: int | None
@@ -151,10 +200,14 @@ class EngineDrafter:
                     most = left if ahead is None else min(left, ahead)
                     try:
                         drafted[i] = await engine.draft(
-                            client, requests[i], self.rules, most, self.vocabulary
+                            client, requests[i], self.rules, most, self.vocabulary, self.patience_s
                         )
                     except EngineError as error:
-                        self._leave(engine, str(error))
+                        if engine.lack is None:  # once, however many of its requests fail
+                            self._leave(engine, str(error))
+                    else:
+                        begun = len(requests[i].tokens)
+                        self._last[requests[i].seed] = engine, begun, drafted[i]
 
             async with asyncio.TaskGroup() as tasks:
                 for engine, rows in shares.items():

@@ -16,7 +16,7 @@ from assay.inference import (
     generate_groups,
 )
 from assay.inference.folder import read_passages
-from assay.inference.following import Follower
+from assay.inference.following import NEAR, Follower
 from assay.inference.generate import Horizon
 from assay.protocol import Domain, Rollout, hash_fields
 from assay.verification import Projection
@@ -59,27 +59,33 @@ class MinerEngines:
         temperature: int,
         projection: Projection,
         count: DraftCount,
+        near: int = NEAR,
+        patience_s: float = float("inf"),
     ) -> list[list[Rollout]]:
-        """The groups of some requests; see `follow_groups`."""
+        """The groups of some requests; see `follow_groups`.
+
+        Args:
+            patience_s: seconds that a request to a server may take.
+        """
         reference, rules = checkpoint.get_reference(temperature), checkpoint.get_rules(temperature)
         vocabulary = len(checkpoint.tokenizer.drawable)
         drafter = EngineDrafter(
-            self.engines, rules, vocabulary, lambda: checkpoint.get_drafter(temperature)
+            self.engines, rules, vocabulary, lambda: checkpoint.get_drafter(temperature), patience_s
         )
         given = drafter, reference, rules, projection, count
         if not getattr(reference.model, "packs", False):  # it cannot follow, nor try anybody out
             name = checkpoint.models.placement.implementation
             self.trouble = f"engines are not asked: {name} cannot follow a draft; name another"
-            return generate_groups(requests, *given)
+            return generate_groups(requests, *given, near=near)
         if self._served != checkpoint.digest:
             self._served, self._horizon = checkpoint.digest, Horizon()
             for engine in self.engines:
                 engine.is_tried = False
         for process in self._own:
             process.keep_running(checkpoint.folder)
-        follower = Follower(reference, projection, rules.max_tokens)
+        follower = Follower(reference, projection, rules.max_tokens, near)
         drafter.try_out(_make_canary(checkpoint), follower, checkpoint.folder)
-        made = follow_groups(requests, *given, horizon=self._horizon, exact=self._exact)
+        made = follow_groups(requests, *given, horizon=self._horizon, near=near, exact=self._exact)
         self.trouble = drafter.trouble
         return made
 
@@ -89,6 +95,11 @@ class MinerEngines:
         for process in self._own:
             process.keep_running(checkpoint.folder)
             process.wait_until_ready(deadline)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether each of them drafts, or is left."""
+        return all(engine.state in ("drafting", "left") for engine in self.engines)
 
     def look(self) -> None:
         """Notes which servers of this program's own have ended."""

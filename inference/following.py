@@ -25,7 +25,8 @@ from assay.verification import Projection
 #: Of a key or value: the reference keeps them in fp32.
 _FLOAT_BYTES = 4
 #: Units of 2^-20 logits. A lead up to it may be lost in another pass: what honest passes
-#: differ by more rarely than once in 10^10 tokens, `margin_cap` of the parameters (section 0).
+#: differ by more rarely than once in 10^10 tokens, `margin_cap` of the parameters (section 0),
+#: here that of a model of about a million parameters.
 NEAR = 210
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 from assay.cli.preflight.checks import CheckState, FollowedParameters, PreflightCheck
@@ -31,6 +31,8 @@ _DAY_MS = 86_400_000
 #: Share of drafts from which on wrong tokens cost little; one side's seconds over the other's from
 #: which on it is worth a word.
 KEPT_WELL, _UNEVEN = 0.9, 1.5
+#: Seconds that servers may take to take up the checkpoint before they are measured.
+ENGINES_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,12 @@ def measure_speed(
     )
     challenge = Challenge(0, Block(0, bytes(32), 0), Beacon(1, b""), checkpoint.digest, parameters)
     work = make_work(challenge, checkpoint)
+    deadline = monotonic() + ENGINES_S
     miner.generate(work, range(1))
+    while outside.engines is not None and not outside.engines.is_settled:
+        if monotonic() > deadline:
+            break
+        miner.generate(work, range(1))  # servers take up the checkpoint beside it
     count = min(config.groups_per_step, config.groups)
     started = timer()
     groups = miner.generate(work, range(1, 1 + count))
@@ -227,6 +234,10 @@ def _check_drafting(
     if engines.trouble is not None:
         remedy = "mend the servers that are left: docs/engines.md"
         return PreflightCheck("drafting", CheckState.WARN, f"{engines.trouble}; {detail}", remedy)
+    if not any(engine.state == "drafting" for engine in engines.engines):
+        detail = "no server drafts yet, this program does: they still take up the checkpoint"
+        remedy = "look again in a minute; their logs say what they wait for"
+        return PreflightCheck("drafting", CheckState.WARN, detail, remedy)
     faster = list_faster_ways(spent, config.groups_per_step * parameters.work.group_size)
     return PreflightCheck("drafting", CheckState.OK, "; ".join([detail, *faster]))
 

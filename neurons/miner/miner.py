@@ -77,6 +77,9 @@ class WindowWork:
     #: that its last step of generating took; what was slow once, in a window of long ago, keeps
     #: nobody from trying again
     step_blocks: int = 0
+    #: seconds that an engine may take over a request: half of what is left of the window, so that
+    #: one that hangs costs none
+    patience_s: float = float("inf")
     page: SavedWork | None = None  # where it is kept, if anywhere
     #: what was done of it last. Once it is sealed, no group is added any more.
     stage: WorkStage = WorkStage.GROUP
@@ -208,6 +211,8 @@ class Miner:
         if missing > 0 and head + work.step_blocks < due:  # the next step takes as long
             first = len(work.groups)
             count = min(missing, config.groups_per_step)
+            left = (due - head) * work.challenge.parameters.timing.slot_ms / 1_000
+            work.patience_s = left / 2
             work.groups += self.generate(work, range(first, first + count))
             work.step_blocks = self.dependencies.chain.get_head() - head
             self._keep(work)
@@ -225,16 +230,22 @@ class Miner:
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """The groups of these problems, honestly."""
-        checkpoint, temperature = work.checkpoint, work.challenge.parameters.work.temperature
+        parameters = work.challenge.parameters
+        checkpoint, temperature = work.checkpoint, parameters.work.temperature
+        near = parameters.tests.margin_cap
         requests = [self.make_request(work, index) for index in indices]
         engines, count, began = self.dependencies.engines, DraftCount(), perf_counter()
         if engines is not None:
-            made = engines.generate(requests, checkpoint, temperature, work.projection, count)
+            made = engines.generate(
+                requests, checkpoint, temperature, work.projection, count, near, work.patience_s
+            )
         else:
             rules = checkpoint.get_rules(temperature)
             drafter = checkpoint.get_drafter(temperature)
             reference = checkpoint.get_reference(temperature)
-            made = generate_groups(requests, drafter, reference, rules, work.projection, count)
+            made = generate_groups(
+                requests, drafter, reference, rules, work.projection, count, near
+            )
         horizon = None if engines is None else engines.horizon
         self.drafting = describe_drafting(count, perf_counter() - began, horizon)
         self.count.add(count)

@@ -128,6 +128,7 @@ class EngineStatus(TypedDict):
     url: str
     state: str  # new: not tried yet; starting; drafting; left
     lack: str | None  # why it does not draft; null while it does
+    kept: float | None  # share of its newest drafted tokens that the reference kept; null: none
 
 
 class MinerStatus(TypedDict):
@@ -239,7 +240,12 @@ def describe_engines(engines: "MinerEngines | None") -> list[EngineStatus]:
     if engines is None:
         return []
     engines.look()
-    return [EngineStatus(url=e.url, state=e.state, lack=e.lack) for e in engines.engines]
+    return [
+        EngineStatus(
+            url=e.url, state=e.state, lack=e.lack, kept=e.kept / e.drafted if e.drafted else None
+        )
+        for e in engines.engines
+    ]
 
 
 def describe_self(state: str, started_at: int) -> dict[str, Any]:

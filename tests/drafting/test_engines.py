@@ -174,6 +174,87 @@ def test_an_engine_that_died_is_taken_up_again(
         assert again.asked > 0
 
 
+def test_a_moment_s_trouble_counts_once_however_many_rows_it_costs(
+    checkpoint, requests, projection, expected, rough_drafter
+):
+    with EngineServer(rough_drafter) as server:
+        mining = open_all(server)
+        generate(mining, checkpoint, requests[:1], projection)
+        server.kind = "failing"
+        assert generate(mining, checkpoint, requests, projection)[0] == expected
+        assert mining.engines[0].failures == 1
+
+
+def test_a_server_that_was_away_for_years_is_asked_again_within_an_hour(
+    checkpoint, requests, projection, expected
+):
+    mining = MinerEngines([read_engine("http://127.0.0.1:1")])
+    mining.engines[0].failures = 10**6
+    began = engine_drafter.time.monotonic()
+    assert generate(mining, checkpoint, requests, projection)[0] == expected
+    assert mining.engines[0].left_until >= began + engine_drafter.RETRY_MAX_S
+
+
+def test_a_server_that_draws_otherwise_than_in_its_canary_has_it_again(
+    checkpoint, requests, projection, expected, rough_drafter, monkeypatch
+):
+    """As one that somebody started anew without the processor."""
+    monkeypatch.setattr(engine_drafter, "DOUBT_TOKENS", 64)
+    with EngineServer(rough_drafter) as server:
+        mining = open_all(server)
+        generate(mining, checkpoint, requests[:1], projection)
+        assert mining.engines[0].state == "drafting"
+        server.kind = "unkeyed"
+        assert generate(mining, checkpoint, requests, projection)[0] == expected
+        assert mining.engines[0].state == "new"
+        assert generate(mining, checkpoint, requests, projection)[0] == expected
+        assert "it serves without assay-vllm" in mining.trouble
+
+
+def test_servers_take_up_a_checkpoint_all_at_once(
+    checkpoint, requests, projection, expected, rough_drafter, monkeypatch
+):
+    monkeypatch.setattr(engine_drafter, "PATIENCE_S", 0.05)
+    servers = [EngineServer(rough_drafter, load=load_drafter) for _ in range(3)]
+    with servers[0], servers[1], servers[2]:
+        for server in servers:
+            server.pause_s = 2.0
+        mining = open_all(*servers)
+        assert generate(mining, checkpoint, requests[:1], projection)[0] == expected[:1]
+        assert [engine.state for engine in mining.engines] == ["starting"] * 3
+        assert not mining.is_settled
+        for server in servers:
+            wait_until(lambda server=server: server.orders[-1:] == ["/resume"])
+
+
+def test_a_server_that_hangs_holds_a_step_no_longer_than_the_window_allows(
+    checkpoint, requests, projection, expected, rough_drafter
+):
+    with EngineServer(rough_drafter) as server:
+        mining = open_all(server)
+        generate(mining, checkpoint, requests[:1], projection)
+        server.kind = "silent"  # its own patience would be a minute and more
+        groups = mining.generate(
+            requests, checkpoint, TEMPERATURE, projection, DraftCount(), patience_s=0.2
+        )
+        assert list_ids(groups) == expected
+        assert "it does not answer in time" in mining.trouble
+
+
+@pytest.mark.parametrize("near", [0, 2**40])
+def test_what_two_passes_may_differ_by_is_the_networks(
+    checkpoint, requests, projection, expected, rough_drafter, near
+):
+    """However near: with a bound that holds for every token, a prefill decides each of them."""
+    with EngineServer(rough_drafter) as server:
+        mining, count = open_all(server), DraftCount()
+        groups = mining.generate(
+            requests[:1], checkpoint, TEMPERATURE, projection, count, near=near
+        )
+        assert list_ids(groups) == expected[:1]
+        assert (count.settling > 0) is (near > 0)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -10,17 +10,18 @@ from rich.console import Console
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.cli.doctor import render_dry_run
+from assay.cli.preflight import dry_run as dry_run_module
 from assay.cli.preflight.checks import CheckState
 from assay.cli.preflight.dry_run import compute_window_seconds, dry_run, list_faster_ways
 from assay.devnet import SimulatedRules
-from assay.drafting import MinerEngines
+from assay.drafting import MinerEngines, engine_drafter
 from assay.drafting.engine import read_engine
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import MinerConfig, MinerDependencies
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import MAIN_TIMING
-from tests.drafting.engine_server import EngineServer
+from tests.drafting.engine_server import EngineServer, load_drafter
 from tests.neurons.miner_bench import ALICE, GENESIS_MS, HOTKEYS, LOCATOR, Fuse, Fused
 
 TAO = 10**9
@@ -232,6 +233,20 @@ def test_who_drafts_is_said_and_what_would_be_faster(subnet, genesis):
         found = find(look(subnet, engines=MinerEngines(engines.engines)), "drafting")
         assert (found.state, found.remedy[:16]) == (CheckState.WARN, "mend the servers")
         assert "it serves without assay-vllm" in found.detail
+
+
+def test_a_server_that_takes_up_a_checkpoint_is_waited_for(subnet, genesis, monkeypatch):
+    """What this program drafts meanwhile is not told as the server's."""
+    monkeypatch.setattr(engine_drafter, "PATIENCE_S", 0.05)
+    with EngineServer(genesis.get_drafter(1_024), load=load_drafter) as server:
+        server.pause_s = 1.0
+        found = find(look(subnet, engines=MinerEngines([read_engine(server.url)])), "drafting")
+        assert found.state is CheckState.OK
+        assert server.asked > engine_drafter.CANARY_ROWS
+        monkeypatch.setattr(dry_run_module, "ENGINES_S", 0.0)
+        server.pause_s = 5.0
+        found = find(look(subnet, engines=MinerEngines([read_engine(server.url)])), "drafting")
+        assert (found.state, found.detail[:21]) == (CheckState.WARN, "no server drafts yet,")
 
 
 @pytest.mark.parametrize(
