@@ -441,7 +441,7 @@ def make_gym_levels() -> str:
 #: What does not count → in words.
 _ALIKE = {
     "case": "capitals, in an answer of ASCII alone",
-    "zeros": "zeros at the end of a decimal, and a point without digits behind it",
+    "zeros": "zeros at the end of a decimal, with its point where no other digit is left behind it",
     "blanks": "blanks",
     "ends": "blanks at the ends of lines",
 }

@@ -51,8 +51,8 @@ class Engine:
         url: of its API, without a slash at its end. model: as it names what it serves.
         left_until: the clock's time until which it is not asked.
         failures: times that it was left since it drafted last.
-        drafted, kept: tokens since its canary: those that it drafted ahead of the reference, as
-            far as the reference has read them, and of these the reference's own.
+        drafted, kept: tokens of its newest steps since its canary, and of these the reference's
+            own, as far as it has read them.
         lack: why it is left; None: it is not.
         is_tried: its canary has passed.
         is_starting: it is of this program's own, and was not heard of yet.

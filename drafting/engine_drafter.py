@@ -51,10 +51,8 @@ class EngineDrafter:
     patience_s: float = float("inf")
     clock: Callable[[], float] = time.monotonic
     _own: Drafter | None = field(default=None, repr=False)
-    #: seed of a rollout → who drafted it last, from which token on, and all its tokens then
-    _last: dict[bytes, tuple[Engine, int, tuple[int, ...]]] = field(
-        default_factory=dict, repr=False
-    )
+    #: seed of a rollout → who drafted it last, and all its tokens then
+    _last: dict[bytes, tuple[Engine, tuple[int, ...]]] = field(default_factory=dict, repr=False)
 
     @property
     def trouble(self) -> str | None:
@@ -71,7 +69,7 @@ class EngineDrafter:
             return []
         drafted: dict[int, tuple[int, ...]] = {}
         waiting = list(range(len(requests)))
-        self._count_kept(requests)
+        self._count_lost(requests)
         engines = [engine for engine in self.engines if engine.is_tried and engine.lack is None]
         while waiting and engines:
             shares: dict[int, list[int]] = {}
@@ -89,27 +87,32 @@ class EngineDrafter:
             drafted |= zip(waiting, rest, strict=True)
         return [drafted[i] for i in range(len(requests))]
 
-    def _count_kept(self, requests: Sequence[Request]) -> None:
-        """What came of the last drafts of these rollouts; a server that keeps too little draws
-        otherwise than it did, and is tried again."""
+    def _count_lost(self, requests: Sequence[Request]) -> None:
+        """What the reference did not keep of the last drafts of rollouts that go on."""
         for request in requests:
-            engine, start, tokens = self._last.pop(request.seed, (None, 0, ()))
-            if engine is None:
-                continue
-            pairs = zip(tokens[start:], request.tokens[start:], strict=False)
-            engine.kept += sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-            engine.drafted += len(tokens) - start
+            engine, tokens = self._last.pop(request.seed, (None, ()))
+            if engine is not None:
+                pairs = zip(tokens, request.tokens, strict=False)
+                kept = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+                engine.kept -= len(tokens) - kept
+
+    def doubt(self) -> None:
+        """After a step, when it is known what came of all drafts: a server of which too little was
+        kept draws otherwise than it did, and is tried again."""
+        self._last.clear()
         for engine in self.engines:
-            if engine.drafted >= DOUBT_TOKENS:
-                if engine.is_tried and engine.kept < DOUBT_SHARE * engine.drafted:
-                    engine.is_tried = False
-                    logger.warning(
-                        "engine %s is tried again: %.0f %% of its last tokens were kept",
-                        engine.url,
-                        100 * engine.kept / engine.drafted,
-                        extra={"event": "engine_doubted"},
-                    )
-                engine.drafted, engine.kept = engine.drafted // 2, engine.kept // 2
+            if engine.drafted < DOUBT_TOKENS:
+                continue
+            share = engine.kept / engine.drafted
+            if engine.is_tried and share < DOUBT_SHARE:
+                engine.is_tried = False
+                logger.warning(
+                    "engine %s is tried again: %.0f %% of its last tokens were kept",
+                    engine.url,
+                    100 * share,
+                    extra={"event": "engine_doubted"},
+                )
+            engine.drafted, engine.kept = engine.drafted // 2, engine.kept // 2
 
     def try_out(self, requests: Sequence[Request], follower: Follower, checkpoint: Path) -> None:
         """Has each server that was not tried, or was left long enough, take up the checkpoint and
@@ -206,8 +209,9 @@ class EngineDrafter:
                         if engine.lack is None:  # once, however many of its requests fail
                             self._leave(engine, str(error))
                     else:
-                        begun = len(requests[i].tokens)
-                        self._last[requests[i].seed] = engine, begun, drafted[i]
+                        new = len(drafted[i]) - len(requests[i].tokens)
+                        engine.drafted, engine.kept = engine.drafted + new, engine.kept + new
+                        self._last[requests[i].seed] = engine, drafted[i]
 
             async with asyncio.TaskGroup() as tasks:
                 for engine, rows in shares.items():

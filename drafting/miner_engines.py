@@ -86,6 +86,7 @@ class MinerEngines:
         follower = Follower(reference, projection, rules.max_tokens, near)
         drafter.try_out(_make_canary(checkpoint), follower, checkpoint.folder)
         made = follow_groups(requests, *given, horizon=self._horizon, near=near, exact=self._exact)
+        drafter.doubt()
         self.trouble = drafter.trouble
         return made
 

@@ -143,7 +143,7 @@ def is_reference(dataset: str, reference: str, answer: str) -> bool:
 
 
 #: What ends a decimal: a point with nothing but zeros behind it, or zeros behind another digit.
-_ZEROS = re.compile(r"(?<=[0-9])\.0*(?![0-9.])|(?<=\.)([0-9]*[1-9])0+(?![0-9])")
+_ZEROS = re.compile(r"(?<=[0-9])\.0+(?![0-9.])|(?<=\.)([0-9]*[1-9])0+(?![0-9])")
 
 
 def _spell(dataset: str, text: str) -> str:

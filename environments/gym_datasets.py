@@ -92,8 +92,8 @@ REFUSED: Mapping[str, str] = MappingProxyType(
 )
 
 #: Dataset → what does not count where an answer is compared with the reference. `case`: capitals,
-#: of ASCII. `zeros`: those that end a decimal, and a point without digits. `blanks`: all of them.
-#: `ends`: blanks at the ends of lines.
+#: of ASCII. `zeros`: those that end a decimal, with the point where no other is left. `blanks`: all
+#: of them. `ends`: blanks at the ends of lines.
 ALIKE: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "complex_arithmetic": ("zeros", "blanks"),

@@ -152,8 +152,8 @@ class Checkpoint(Outline):
         return (copy.deepcopy(model) if model is self.models.shared else model).requires_grad_(True)
 
     def load_plain(self) -> PreTrainedModel:
-        """The model in fp32 on the processor, which is where the trainer learns, wherever it
-        judges: shared where it is there anyway."""
+        """The model in fp32 on the processor, where a learner's weights are between lessons:
+        shared where it is there anyway."""
         return self.models.shared or load_model(self.folder)
 
     def get_rules(self, temperature: int) -> Rules:

@@ -211,22 +211,25 @@ class Learner:
 
     def bf16_state(self) -> dict[str, Tensor]:
         """The weights as published: contiguous bf16 copies, rounded to nearest even, by name."""
-        weights = merge_factors(self.model) if self.config.lora_rank else self.model.state_dict()
+        weights = merge_factors(self.model) if self.config.lora_rank else self._get_weights()
         return {
             name: gather(weight.detach()).to("cpu", torch.bfloat16).contiguous().clone()
             for name, weight in weights.items()
         }
 
+    def _get_weights(self) -> dict[str, Tensor]:
+        """By name, each once: an output matrix that is the embedding's goes by the embedding's."""
+        names = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
+        names -= {name for name, _ in self.model.named_parameters()}
+        return {n: w for n, w in self.model.state_dict().items() if n not in names}
+
     def export_state(self) -> dict[str, Tensor]:
-        """Masters, moments and counters as copied tensors: what a restart or a digest needs."""
-        state = {
-            f"master.{n}": gather(w.detach()).cpu().clone()
-            for n, w in self.model.state_dict().items()
-        }
+        """Masters, moments and counters: what a restart or a digest needs. They are the learner's
+        own tensors where it is alone, and the next lesson changes them."""
+        state = {f"master.{n}": gather(w.detach()).cpu() for n, w in self._get_weights().items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             state |= {
-                f"adam.{index}.{name}": gather(t.detach()).cpu().clone()
-                for name, t in moments.items()
+                f"adam.{index}.{name}": gather(t.detach()).cpu() for name, t in moments.items()
             }
         return state | {"step": torch.tensor(self.step)}
 
@@ -241,9 +244,11 @@ class Learner:
         prefix = "master."
         masters = {n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)}
         here = self.model.state_dict()
-        self.model.load_state_dict(
-            {n: spread(w, here[n]) if n in here else w for n, w in masters.items()}
+        found = self.model.load_state_dict(
+            {n: spread(w, here[n]) if n in here else w for n, w in masters.items()}, strict=False
         )
+        if found.unexpected_keys or set(found.missing_keys) != here.keys() - self._get_weights():
+            raise RuntimeError("the masters are another model's")
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in state.items():
             if name.startswith("adam."):

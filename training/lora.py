@@ -50,8 +50,10 @@ def merge_factors(model: nn.Module) -> dict[str, Tensor]:
     inner = model.get_base_model()  # type: ignore[operator] # peft's
     merged: dict[str, Tensor] = {}
     with torch.no_grad():
+        own = {name for name, _ in inner.named_parameters()}
+        tied = {name for name, _ in inner.named_parameters(remove_duplicate=False)} - own
         for name, weight in inner.state_dict().items():
-            if ".lora_" in name:
+            if ".lora_" in name or name in tied:
                 continue
             layer, _, end = name.rpartition(".base_layer.")
             if layer:

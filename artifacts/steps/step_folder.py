@@ -3,6 +3,7 @@
     step-<number>-<record>.json                 the record, the checkpoint made
     step-<number>-<record>.parquet              every group consumed, a row a rollout, in order
     step-<number>-<record>.before.safetensors   masters and moments before; of the last steps only
+    next.before.safetensors                     the same of a step that is being computed
     rules/                                      the parameters
 
 A step's files are written before the trainer's own state counts it as done: a trainer that is
@@ -57,6 +58,7 @@ from assay.training import LearnConfig, LossConfig
 
 #: A record's file beyond this is refused.
 RECORD_BYTES_MAX = 1 << 25
+_BEFORE = "next.before.safetensors"
 #: As safetensors spells them.
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.int64: "I64"}
 _MODULES = (
@@ -91,27 +93,29 @@ class StepFolder:
     kept: int = 1
     _cleaned: list[bool] = field(default_factory=list, init=False, repr=False)
 
-    def keep_data(
-        self,
-        record: StepRecord,
-        parameters: Parameters,
-        taken: Sequence[ConsumedGroup],
-        before: Mapping[str, Tensor],
-    ) -> None:
-        """Writes what the step began with and consumed. Raises OSError, SafetensorError: it cannot
-        be written."""
+    def keep_before(self, state: Mapping[str, Tensor]) -> None:
+        """Writes what the next step begins with, where states are kept. Raises OSError,
+        SafetensorError: it cannot be written."""
         if not self._cleaned:
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_unfinished(self.folder, "trainer.json")
             self._cleaned.append(True)
+        if self.kept:
+            with replace_file(self.folder / _BEFORE) as temporary:
+                save_file(dict(state), temporary)
+
+    def keep_data(
+        self, record: StepRecord, parameters: Parameters, taken: Sequence[ConsumedGroup]
+    ) -> None:
+        """Writes what the step consumed, and gives the state that it began with its name. Raises
+        OSError: it cannot be written."""
         publish_parameters(open_folder(self.folder / "rules"), parameters)
         path = self.get_path(record.number, record.digest)
         with replace_file(path.with_suffix(".parquet")) as temporary:
             write_groups(temporary, taken)
         own = path.with_suffix(".before.safetensors")
         if self.kept:
-            with replace_file(own) as temporary:
-                save_file(dict(before), temporary)
+            (self.folder / _BEFORE).replace(own)
         others = (p for p in self.folder.glob("step-*.before.safetensors") if p != own)
         # a clock that was set back makes the newest look old
         states = sorted(others, key=lambda p: (p.stat().st_mtime, p.name), reverse=True)
@@ -187,7 +191,7 @@ def make_record(
     parent: Manifest,
     held_out: tuple[StepSuccess, ...],
     config: LearnConfig,
-    states: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+    states: tuple[bytes, bytes],
     weights: Mapping[str, Tensor],
     device: torch.device,
 ) -> StepRecord:
@@ -195,11 +199,10 @@ def make_record(
 
     Args:
         held_out: what the parent was tried on.
-        states: the learner's before and after.
+        states: digests of the learner's before and after, see `digest_tensors_of`.
         weights: as published.
         device: where it was computed.
     """
-    before = states[0]
     return StepRecord(
         version=STEP_VERSION,
         software=f"assay {version('assay')}",
@@ -215,8 +218,8 @@ def make_record(
         consumed=compute_root_of(groups, window, parent.digest),
         held_out=held_out,
         config=json.dumps(asdict(config), sort_keys=True, separators=(",", ":")),
-        optimiser_before=digest_tensors_of(before),
-        optimiser_after=digest_tensors_of(states[1]),
+        optimiser_before=states[0],
+        optimiser_after=states[1],
         tensors=digest_tensors_of(weights),
     )
 

@@ -13,9 +13,8 @@ from assay.training import LOGITS_MAX, LearnConfig
 #: Interpreter, torch, the SDK and what else a program takes with a tiny model, bytes: measured.
 _PROGRAM_BYTES = 600 << 20
 #: Bytes of a float, and floats a parameter that training adds: masters, gradient and AdamW's two
-#: moments, with masters and moments copied for the step's record before it and after; with LoRA the
-#: masters, both copies, and the sum with the factors, which are small themselves.
-_FLOAT, _TRAINED, _TRAINED_LORA = 4, 10, 4
+#: moments; with LoRA the masters, and the sum with the factors, which are small themselves.
+_FLOAT, _TRAINED, _TRAINED_LORA = 4, 4, 2
 #: Arrays of a chunk's logits that live at once on the way back.
 _LOGIT_ARRAYS = 4
 #: Bytes that a weight takes in a checkpoint's files.

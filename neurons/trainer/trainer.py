@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
-from assay.artifacts.steps.step_folder import make_record
+from assay.artifacts.steps.step_folder import digest_tensors_of, make_record
 from assay.artifacts.steps.step_store import publish_step
 from assay.cage import WorkerError
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
@@ -358,7 +358,11 @@ class Trainer:
             self._config.local_groups,
             self._config.external_groups,
         )
-        before = learner.export_state()
+        state = learner.export_state()
+        before = digest_tensors_of(state)
+        if steps is not None:
+            steps.keep_before(state)
+        del state
         stats = learner.learn([taken.group for taken in reading.groups])
         weights = learner.bf16_state()
         record = make_record(
@@ -368,12 +372,12 @@ class Trainer:
             parent.manifest,
             counts,
             learner.config,
-            (before, learner.export_state()),
+            (before, digest_tensors_of(learner.export_state())),
             weights,
             learner.device,
         )
         if steps is not None:
-            steps.keep_data(record, parameters, reading.groups, before)
+            steps.keep_data(record, parameters, reading.groups)
         manifest = checkpoints.publish(parent, weights, record.digest, levels)
         if steps is not None:
             steps.keep_record(record, manifest.digest)
