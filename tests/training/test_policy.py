@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from assay.inference.implementations import make_packing_twin
 from assay.inference.reading import make_packs
@@ -96,3 +97,32 @@ def test_dropout_stays_off_where_layers_are_computed_twice():
         module.training for module in model.modules() if "Attention" in type(module).__name__
     )
     assert torch.equal(measure(reader, 12), measure(reader, 12))
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_an_output_matrix_that_is_the_embedding_s_has_one_name(rank):
+    """As small models have it: what is published fits config.json, and a state goes back in."""
+    if rank:
+        pytest.importorskip("peft", reason="peft is of the extra `train`")
+    groups = [Group([10, 11], [[5, 5, 1], [6, 7, 8, 1]], [1_000_000, 0], [[-4.5] * 3, [-4.6] * 4])]
+    config = LearnConfig(learning_rate=1e-2, lora_rank=rank)
+
+    def build():
+        shape = make_model(hidden=16, layers=2, heads=2, inner=24, seed=0).config
+        torch.manual_seed(0)
+        return Qwen2ForCausalLM(Qwen2Config(**{**shape.to_dict(), "tie_word_embeddings": True}))
+
+    learner = Learner(build(), config)
+    learner.learn(groups)
+    published = learner.bf16_state()
+    assert "model.embed_tokens.weight" in published
+    assert "lm_head.weight" not in published
+    state = {name: tensor.clone() for name, tensor in learner.export_state().items()}
+    resumed = Learner(build(), config)
+    resumed.import_state(state)
+    learner.learn(groups)
+    resumed.learn(groups)
+    again = learner.bf16_state(), resumed.bf16_state()
+    assert all(torch.equal(again[0][name], again[1][name]) for name in published)
+    with pytest.raises(RuntimeError):
+        resumed.import_state({n: t for n, t in state.items() if "embed_tokens" not in n})
