@@ -173,9 +173,12 @@ class Learner:
         if not groups:
             raise ValueError("there is nothing to learn from: no groups")
         self._move(self.device)
-        try:
+        before = torch.are_deterministic_algorithms_enabled()
+        try:  # on a card sums would else depend on which thread comes first
+            torch.use_deterministic_algorithms(before or self.device.type != "cpu", warn_only=True)
             return self._learn(groups)
         finally:
+            torch.use_deterministic_algorithms(before)
             self._optimizer.zero_grad()
             self._move(torch.device("cpu"))
 
