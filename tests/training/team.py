@@ -12,7 +12,9 @@ from safetensors.torch import load_file, save_file
 from assay.training import Group, LearnConfig, Learner
 from assay.training.genesis_model import make_model
 
-CONFIG = LearnConfig(learning_rate=1e-3, epochs=2, groups_per_batch=2, tokens_per_pass=10, seed=3)
+CONFIG = LearnConfig(
+    learning_rate=1e-3, epochs=2, groups_per_batch=2, tokens_per_pass=10, recompute=True, seed=3
+)
 
 
 def make_learner(rank: int = 0) -> Learner:
