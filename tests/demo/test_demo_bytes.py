@@ -19,9 +19,12 @@ import pytest
 import torch
 
 from assay.inference import load_checkpoint
+from assay.inference.implementations import make_packing_twin
+from assay.inference.reading import make_packs
 from assay.protocol.hashing import DIGEST_BYTES
 from assay.protocol.submission import HEADER_BYTES
 from assay.training import GENESIS
+from assay.training.policy import Policy
 
 PINNED = json.loads((Path(__file__).parents[1] / "data" / "demo.json").read_bytes())
 #: Windows whose checkpoint is the genesis: no code is named in them.
@@ -47,10 +50,18 @@ def compute_header_digest(path: Path) -> str:
 
 
 def compute_rounding() -> str:
-    """A digest of one forward and one backward pass of the genesis, by the bit."""
+    """A digest of forward and backward passes of the genesis, by the bit: of padded rows, and of
+    sequences in one row, as a learner reads them."""
     torch.set_num_threads(1)
-    model = load_checkpoint(GENESIS).model
+    model = load_checkpoint(GENESIS).load_trainable()
     passed = sha256()
+    completions = [list(range(2, 2 + n)) for n in (3, 24, 40, 17)]
+    (pack,) = make_packs([[5, 6, 7, 8]] * 3 + [[9, 10]], completions)
+    flat = torch.tensor([token for i in pack.indices for token in completions[i]])
+    logprobs = Policy(make_packing_twin(model))(pack, flat)
+    passed.update(logprobs.detach().numpy().tobytes())
+    for gradient in torch.autograd.grad(logprobs.sum(), list(model.parameters())):
+        passed.update(gradient.numpy().tobytes())
     tokens = torch.arange(2, 98).reshape(4, 24)
     with torch.enable_grad():
         weights = [weight.requires_grad_() for weight in model.parameters()]
