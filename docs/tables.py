@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from page_parts import fill, write_or_check
 
-from assay.environments import arithmetic, gsm, gym, mixture, sat
+from assay.environments import arithmetic, gsm, gym, math_file, mixture, sat
 from assay.environments.gym_datasets import ALIKE, COUNTED, FORMS, LEVELS
 from assay.inference.architecture import FIELDS, LAYER_TYPES, ROPE_NUMBERS, ROPE_TYPES, SIZES, SWITCHES
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
@@ -457,7 +457,7 @@ def make_gym_alike() -> str:
 
 def make_versions() -> str:
     """Versions of environments, as their digests name them."""
-    modules = (arithmetic, gsm, gym, mixture, sat)
+    modules = (arithmetic, gsm, math_file, gym, mixture, sat)
     shown = ", ".join(f"`{module.NAME}` {module.VERSION}" for module in modules)
     return f"- **Versions**: {shown}."
 

@@ -19,7 +19,7 @@ from assay.environments.base import (
     RewardParts,
     read_answer,
 )
-from assay.environments.problem_file import Row, find_rows
+from assay.environments.problem_file import Row, find_rows, read_row
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
@@ -138,7 +138,9 @@ class GsmFile(_WordProblems):
                 or a setting: it has none.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
-        self.rows = sorted(find_rows(digest), key=lambda row: row.solution.count("\n"))
+        self.rows = sorted(
+            find_rows(digest, NAME, read_row), key=lambda row: row.solution.count("\n")
+        )
         self.levels = range(1, min(FILE_LEVELS, len(self.rows)) + 1)
 
     def _draw(self, stream: Stream, level: int) -> Problem:

@@ -1,4 +1,4 @@
-"""Files of word problems that this machine holds, found by their SHA-256 and by nothing else.
+"""Files of problems that this machine holds, found by their SHA-256 and by nothing else.
 
 A network names a file by its digest; where it lies is each machine's own affair. Whose file it is
 does not matter either: every row is checked, JSON Lines is read here within limits, and Parquet,
@@ -8,11 +8,11 @@ which native code reads, in a cage.
 import io
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from assay.cage import Budget, Cage, Lost, child
 from assay.cage.child import clean
@@ -45,6 +45,9 @@ class ProblemFileError(OperatorError, ValueError):
     """A file of problems that cannot be used: says which, where in it, and why."""
 
 
+_R = TypeVar("_R")
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A question, the solution that ends in a line `#### N`, and N."""
@@ -72,15 +75,19 @@ def compute_file_digest(file: Path) -> str:
     return sha256(_read(file)).hexdigest()
 
 
-def find_rows(digest: str) -> list[Row]:
+def find_rows(digest: str, family: str, read: Callable[[bytes], _R]) -> list[_R]:
     """The rows of the file with that SHA-256, in the file's order; at least one.
+
+    Args:
+        family: of environments, for people.
+        read: a row from its line of JSON; raises ValueError.
 
     Raises:
         ProblemFileError: no such digest, no such file here, or a row of it cannot be asked.
     """
     if not _DIGEST.fullmatch(digest):
         raise ProblemFileError(
-            f"gsm:{digest[:80]}: a file is named by its SHA-256, 64 lower-case hex digits"
+            f"{family}:{digest[:80]}: a file is named by its SHA-256, 64 lower-case hex digits"
         )
     looked = []
     for file in _known:
@@ -91,7 +98,7 @@ def find_rows(digest: str) -> list[Row]:
             continue
         found = sha256(data).hexdigest()
         if found == digest:
-            return _read_rows(data, file)
+            return _read_rows(data, file, read)
         looked.append(f"{file} has SHA-256 {found}")
     where = "; ".join(looked) or "none is named"
     raise ProblemFileError(
@@ -111,7 +118,7 @@ def _read(file: Path) -> bytes:
     return data
 
 
-def _read_rows(data: bytes, file: Path) -> list[Row]:
+def _read_rows(data: bytes, file: Path, read: Callable[[bytes], _R]) -> list[_R]:
     if data.startswith(_PARQUET_MAGIC):
         data = _unpack_parquet(data, file)
     lines = data.removesuffix(b"\n").split(b"\n")
@@ -120,7 +127,7 @@ def _read_rows(data: bytes, file: Path) -> list[Row]:
     rows = []
     for number, line in enumerate(lines, 1):
         try:
-            rows.append(read_row(line))
+            rows.append(read(line))
         except ValueError as error:
             raise ProblemFileError(f"{file}, row {number}: {error}") from None
     return rows
@@ -132,22 +139,8 @@ def read_row(line: bytes) -> Row:
     Raises:
         ValueError: says what is wrong with it.
     """
-    if len(line) > ROW_MAX:
-        raise ValueError(f"it has {len(line)} bytes, more than {ROW_MAX}")
-    try:
-        found = read_json(line)
-    except EncodingError as error:
-        raise ValueError(f"it {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError("it is no object with question and answer")
-    question, solution = found.get("question"), found.get("answer")
-    if not isinstance(question, str) or not isinstance(solution, str):
-        raise ValueError("question and answer must both be there, as text")
-    for name, text in (("question", question), ("answer", solution)):
-        if bad := _CONTROL.search(text):
-            raise ValueError(f"its {name} holds the character U+{ord(bad[0]):04X}")
-    if not 1 <= len(question.strip()) <= len(question) <= QUESTION_MAX:
-        raise ValueError(f"its question has {len(question)} characters: 1 to {QUESTION_MAX} may be")
+    found = read_texts(line, "question", "answer")
+    question, solution = found["question"], found["answer"]
     ending = _ENDING.fullmatch(solution)
     if ending is None or solution.count("####") != 1:
         raise ValueError("its answer does not end with its only ####, a line `#### N`")
@@ -155,6 +148,34 @@ def read_row(line: bytes) -> Row:
     if not INTEGER.fullmatch(value):
         raise ValueError(f"its answer {value[:40]} is no whole number of at most 18 digits")
     return Row(question, solution, int(value))
+
+
+def read_texts(line: bytes, question: str, *others: str) -> dict[str, Any]:
+    """One line of JSON: an object with these fields as text that may be asked.
+
+    Raises:
+        ValueError: says what is wrong with it.
+    """
+    if len(line) > ROW_MAX:
+        raise ValueError(f"it has {len(line)} bytes, more than {ROW_MAX}")
+    try:
+        found = read_json(line)
+    except EncodingError as error:
+        raise ValueError(f"it {error}") from None
+    names = (question, *others)
+    if not isinstance(found, dict):
+        raise ValueError(f"it is no object with {' and '.join(names)}")
+    for name in names:
+        text = found.get(name)
+        if not isinstance(text, str):
+            raise ValueError(f"{' and '.join(names)} must both be there, as text")
+        if bad := _CONTROL.search(text):
+            raise ValueError(f"its {name} holds the character U+{ord(bad[0]):04X}")
+    asked = found[question]
+    assert isinstance(asked, str), "it has just been looked at"
+    if not 1 <= len(asked.strip()) <= len(asked) <= QUESTION_MAX:
+        raise ValueError(f"its {question} has {len(asked)} characters: 1 to {QUESTION_MAX} may be")
+    return found
 
 
 def _unpack_parquet(data: bytes, file: Path) -> bytes:
@@ -205,12 +226,19 @@ def _convert(data: bytes) -> bytes:
         thrift_container_size_limit=100_000,
         arrow_extensions_enabled=False,
     )
-    columns = ["question", "answer"]
-    for name in columns:
-        place = file.schema_arrow.get_field_index(name)
-        kind = file.schema_arrow.field(place).type if place >= 0 else None
+    schema = file.schema_arrow
+    needed = ["problem", "solution"] if "problem" in schema.names else ["question", "answer"]
+    for name in needed:
+        place = schema.get_field_index(name)
+        kind = schema.field(place).type if place >= 0 else None
         if kind not in (pa.string(), pa.large_string()):
             raise ValueError(f"it needs a column {name!r} of text")
+    texts = (pa.string(), pa.large_string(), pa.int64(), pa.int32())
+    columns = list(needed)
+    for name in ("answer", "level"):  # of problems in MATH's format, which may have them
+        place = schema.get_field_index(name)
+        if name not in needed and place >= 0 and schema.field(place).type in texts:
+            columns.append(name)
     if not 0 < file.metadata.num_rows <= ROWS_MAX:
         raise ValueError(f"it has {file.metadata.num_rows} rows, not 1 to {ROWS_MAX}")
     lines, size = io.BytesIO(), 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
-from assay.environments import arithmetic, gsm, gym, mixture, sat
+from assay.environments import arithmetic, gsm, gym, math_file, mixture, sat
 from assay.environments.base import Environment, Param
 from assay.environments.gym_datasets import LEVELS, REFUSED
 from assay.environments.problem_file import ProblemFileError, compute_file_digest, get_known_files
@@ -24,7 +24,7 @@ _DESCRIBED = {
 }
 #: Of `name:what`, name → constructor from what and parameters.
 FAMILIES: Mapping[str, Callable[[str, Mapping[str, int]], Environment]] = MappingProxyType(
-    {gsm.NAME: gsm.GsmFile, gym.NAME: gym.ReasoningGym}
+    {gsm.NAME: gsm.GsmFile, gym.NAME: gym.ReasoningGym, math_file.NAME: math_file.MathFile}
 )
 _CHOSEN = re.compile(r"([^,=]+)=(-?[0-9]{1,18})")
 
@@ -44,8 +44,8 @@ def make_environment(name: str, params: Mapping[str, int]) -> Environment:
     if name not in ENVIRONMENTS:
         known = ", ".join(sorted(ENVIRONMENTS))
         raise ValueError(
-            f"there is no environment {name!r}; there are: {known}, gsm:SHA256, mix, "
-            "reasoning_gym:NAME"
+            f"there is no environment {name!r}; there are: {known}, gsm:SHA256, "
+            "math:SHA256, mix, reasoning_gym:NAME"
         )
     return ENVIRONMENTS[name](params)
 
@@ -112,14 +112,22 @@ def list_environments() -> list[EnvironmentEntry]:
 def _list_files() -> list[EnvironmentEntry]:
     entries = []
     for file in get_known_files():
-        try:
-            environment = gsm.GsmFile(compute_file_digest(file), {})
-        except ProblemFileError as error:
-            entries.append(EnvironmentEntry(f"gsm:{file}", (), {}, str(error), usable=False))
-            continue
-        entries.append(
-            EnvironmentEntry(environment.name, tuple(environment.levels), {}, f"from {file}")
-        )
+        faults = []
+        for kind in (gsm.GsmFile, math_file.MathFile):
+            try:
+                environment = kind(compute_file_digest(file), {})
+            except ProblemFileError as error:
+                faults.append(str(error))
+                continue
+            skipped = getattr(environment, "skipped", 0)
+            about = f"from {file}" + (f", {skipped} rows not asked" if skipped else "")
+            levels = tuple(environment.levels)
+            entries.append(EnvironmentEntry(environment.name, levels, {}, about))
+            break
+        else:
+            name = math_file.NAME if "'question'" in faults[0] else gsm.NAME
+            why = faults[name == math_file.NAME]
+            entries.append(EnvironmentEntry(f"{name}:{file}", (), {}, why, usable=False))
     return entries
 
 

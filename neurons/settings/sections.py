@@ -100,7 +100,7 @@ class EnvironmentsSettings(_Section):
     """`[environments]`: what problems need beside code."""
 
     files: tuple[Annotated[Path, Flag("FILE", "--file", exists=True)], ...] = Field(
-        (), description="files of word problems, JSON Lines or Parquet: those of gsm:SHA256"
+        (), description="files of problems, JSON Lines or Parquet: those of gsm:SHA256, math:SHA256"
     )
 
 

@@ -1,0 +1,243 @@
+"""Problems of the MATH format: what is right in many spellings, and nothing that is not."""
+
+import json
+import random
+from fractions import Fraction
+from hashlib import sha256
+
+import pytest
+
+from assay.environments import (
+    RewardParts,
+    add_problem_files,
+    list_environments,
+    make_environment,
+    problem_file,
+)
+from assay.environments.math_answer import TEXT_MAX, Number, read_math
+from assay.environments.math_file import find_boxed
+from assay.environments.problem_file import ProblemFileError
+from assay.protocol.parameters import MILLION
+from tests.environments.conftest import make_seed
+
+ALIKE = [
+    (r"\frac{1}{2}", "0.5"),
+    (r"\dfrac12", "1/2"),
+    (r"-\frac{3}{4}", r"\frac{-3}{4}"),
+    (r"3\frac{1}{2}", "3.5"),
+    (r"2\sqrt{3}", r"\sqrt{12}"),
+    (r"\frac{\sqrt{3}}{3}", r"\frac{1}{\sqrt{3}}"),
+    (r"\frac{3+\sqrt{5}}{2}", r"\frac12(3+\sqrt5)"),
+    (r"\frac{1}{1+\sqrt{2}}", r"\sqrt{2}-1"),
+    (r"\frac{4\pi}{3}", r"\frac{4}{3}\pi"),
+    (r"2^{10}", "1024"),
+    (r"10^{-2}", "0.01"),
+    ("12345", "12,345"),
+    ("12345", r"12{,}345"),
+    ("12345", r"12\,345"),
+    ("(1,2)", r"\left( 1, 2 \right)"),
+    (r"[0,\infty)", r"\left[0, \infty\right)"),
+    (r"(-\infty,-1)\cup(1,\infty)", r"(1,\infty) \cup (-\infty,-1)"),
+    (r"\{1,2,3\}", r"\left\{3, 2, 1\right\}"),
+    ("1,2,3", "3, 2, 1"),
+    ("5", "x = 5"),
+    ("x=5", "5"),
+    (r"x \in [0,1]", "[0,1]"),
+    (r"50\%", "50"),
+    (r"90^\circ", "90"),
+    (r"\$18.90", "18.9"),
+    ("7", "$7$"),
+    ("7", r"\boxed{7}"),
+    ("7", "7."),
+    (r"\frac{1}{2}", "\u221a4 / 4"),
+]
+DIFFERENT = [
+    ("50", r"50\%"),
+    ("0.5", "0.50001"),
+    ("(1,2)", "[1,2]"),
+    ("(1,2)", "(2,1)"),
+    (r"\{1,2\}", "1,2"),
+    ("1/3", "0.333"),
+    ("x=5", "y=5"),
+    ("1,234", "1, 234"),
+    (r"\sqrt{2}", "1.414"),
+    (r"\pi", "3.14"),
+    ("90", r"90\%"),
+    ("3", "3, 3, 4"),
+]
+UNKNOWN = [
+    *("", " ", ",", "(1,)", "-", "--1", "1+", "5 or 6", "5 5", "1 2", "007", "(1,000,", "1/0"),
+    *(r"\frac{1}{0}", r"\sqrt{-1}", r"\text{yes}", "x", "2x", "x+1", "9**9", "1e9", "nan", "3^2^1"),
+    *("\u0663", "\u00b2", r"\sin 1", r"\int", "f(2)", "{5}", "5;6", "1 = 1", "x = y = 1", "2!"),
+    *(r"\sqrt[3]{8}", "2^{100}", "9" * 41, r"\sqrt{1000001}", "\\", "$", "$$", r"\boxed{", "0x10"),
+]
+
+
+@pytest.mark.parametrize(("right", "answer"), ALIKE)
+def test_spellings_of_one_value(right, answer):
+    one, other = read_math(right), read_math(answer)
+    assert one is not None
+    assert other is not None
+    assert one.value == other.value
+    assert one.agrees_with(other)
+
+
+@pytest.mark.parametrize(("right", "answer"), DIFFERENT)
+def test_what_is_nearly_the_answer_is_not(right, answer):
+    one, other = read_math(right), read_math(answer)
+    assert one is not None
+    assert other is not None
+    assert not one.agrees_with(other)
+
+
+@pytest.mark.parametrize("text", UNKNOWN)
+def test_what_the_grammar_does_not_know_has_no_value(text):
+    assert read_math(text) is None
+
+
+HOSTILE = [
+    *("(" * 500, "\\frac" * 100, r"\sqrt{" * 80, "-" * 500, "1+" * 250, "{" * 500, "1," * 250),
+    *("9^{64}" + "*9^{64}" * 60, r"\sqrt{999983}" + r"+\sqrt{999979}" * 30, "1/" * 250 + "1"),
+    *(r"\frac{1}{" * 50 + "7" + "}" * 50, "((1,2),3)" * 50, r"\cup" * 100, "1" * 10**6),
+    r"(1+\sqrt2)" * 50,
+    r"\sqrt2\sqrt3\sqrt5\sqrt7" * 20,
+    "\ud800",
+    "\x00",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_is_read_or_not_and_never_raises(text):
+    found = read_math(text)
+    if found is not None and isinstance(found.value, Number):
+        for _, value in found.value.terms:
+            assert max(value.numerator.bit_length(), value.denominator.bit_length()) <= 1_024
+
+
+def test_any_text_is_read_or_not():
+    drawn = random.Random(5)
+    parts = [
+        *("1", "23", "0.5", "+", "-", "*", "/", "^", "(", ")", "[", "]", "{", "}", ",", "=", "x"),
+        *(r"\frac", r"\sqrt", r"\pi", r"\{", r"\}", r"\cup", r"\infty", r"\in", "%", "$", " ", "."),
+    ]
+    read = 0
+    for _ in range(20_000):
+        text = "".join(drawn.choices(parts, k=drawn.randint(1, 12)))
+        read += read_math(text) is not None
+    assert read > 200
+
+
+def test_sums_products_and_quotients_are_exact():
+    """Against the same computed in fractions."""
+    drawn = random.Random(7)
+    for _ in range(300):
+        a, b, c, d = (drawn.randint(1, 99) for _ in range(4))
+        found = read_math(rf"\frac{{{a}}}{{{b}}} - {c}/{d} + {a}*({b}-{c})")
+        expected = Fraction(a, b) - Fraction(c, d) + a * (b - c)
+        assert found is not None
+        assert found.value == read_math(str(expected).replace("-", "-")).value
+
+
+def test_a_text_that_is_too_long_is_not_read():
+    assert read_math("1" + " " * (TEXT_MAX - 1)) is not None
+    assert read_math("1" + " " * TEXT_MAX) is None
+
+
+@pytest.mark.parametrize(
+    ("solution", "expected"),
+    [
+        (r"so it is \boxed{5}.", "5"),
+        (r"\boxed{3} or rather \boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed{\{1,2\}}", r"\{1,2\}"),
+        (r"\boxed{\left\{1\right\}}", r"\left\{1\right\}"),
+        (r"\boxed{5", None),
+        ("5", None),
+    ],
+)
+def test_the_last_box_holds_the_answer(solution, expected):
+    assert find_boxed(solution) == expected
+
+
+# --- a file
+
+ROWS = [
+    {"problem": "What is 1+1?", "solution": r"It is $\boxed{2}$.", "level": "Level 1"},
+    {"problem": "Half?", "solution": r"$\boxed{\frac{1}{2}}$", "level": "Level 1", "type": "x"},
+    {"problem": "Where?", "solution": "see", "answer": r"(1, \infty)", "level": 5},
+    {"problem": "Who?", "solution": r"\boxed{\text{Ada}}", "level": "Level 2"},
+    {"problem": "Which?", "solution": r"\boxed{3}", "level": "Level ?"},
+]
+
+
+@pytest.fixture
+def known(monkeypatch):
+    monkeypatch.setattr(problem_file, "_known", {})
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    add_problem_files([path])
+    return make_environment(f"math:{sha256(path.read_bytes()).hexdigest()}", {})
+
+
+def test_a_file_s_problems_are_asked_and_scored(tmp_path, known):
+    environment = write(tmp_path / "math.jsonl", ROWS)
+    assert (list(environment.levels), environment.skipped) == ([1, 5], 2)
+    problem = environment.make_problem(make_seed(1), [5])
+    assert problem.prompt.startswith("Where?\nEnd with a line of ####")
+    right = RewardParts(MILLION, 0, 0)
+    assert environment.score(problem, "so\n#### \\left(1, \\infty\\right)") == right
+    for wrong in ("(1, 2)", r"[1, \infty)", "", "(1, \\infty) or 2", r"(1, \infty)" * 2):
+        assert environment.score(problem, f"so\n#### {wrong}").correctness == 0
+    assert environment.score(problem, r"\boxed{(1, \infty)}").correctness == 0
+    asked = {environment.make_problem(make_seed(i), [1]).prompt[:5] for i in range(20)}
+    assert asked == {"What ", "Half?"}
+
+
+def test_a_file_is_listed_with_what_is_left_out(tmp_path, known):
+    environment = write(tmp_path / "math.jsonl", ROWS)
+    (entry,) = (e for e in list_environments() if e.name == environment.name)
+    assert entry.usable
+    assert entry.about.endswith("math.jsonl, 2 rows not asked")
+
+
+def test_a_parquet_file_is_the_same(tmp_path, known):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "math.parquet"
+    rows = [
+        {k: str(v) for k, v in row.items() if k in ("problem", "solution", "level")}
+        for row in ROWS[:2]
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), path)
+    add_problem_files([path])
+    environment = make_environment(f"math:{sha256(path.read_bytes()).hexdigest()}", {})
+    assert (list(environment.levels), environment.skipped) == ([1], 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"problem": "1", "solution": ', "row 2: it "),
+        ('{"problem": "1"}', "row 2: problem and solution must both be there"),
+        ('{"problem": "", "solution": "x"}', "row 2: its problem has 0 characters"),
+        (
+            '{"problem": "\\u0000", "solution": "x"}',
+            r"row 2: its problem holds the character U\+0000",
+        ),
+        ("[]", "row 2: it is no object with problem and solution"),
+        ('{"problem": "1", "solution": "' + "x" * 10**6 + '"}', "row 2: it has 1000"),
+    ],
+)
+def test_a_damaged_row_is_named(tmp_path, known, line, said):
+    path = tmp_path / "math.jsonl"
+    path.write_text(json.dumps(ROWS[0]) + "\n" + line + "\n")
+    add_problem_files([path])
+    with pytest.raises(ProblemFileError, match=said):
+        make_environment(f"math:{sha256(path.read_bytes()).hexdigest()}", {})
+
+
+def test_a_file_of_which_nothing_can_be_asked_is_refused(tmp_path, known):
+    with pytest.raises(ProblemFileError, match="none of its 1 answers can be read"):
+        write(tmp_path / "math.jsonl", [ROWS[3]])
