@@ -83,9 +83,14 @@ class ComparedValidator:
         return [shown for shown in self.shown if shown.is_stale]
 
     @property
+    def lags(self) -> bool:
+        """Whether it does so at most epochs: once is a missed one."""
+        return 2 * len(self.stale) > len(self.shown)
+
+    @property
     def has_stopped(self) -> bool:
-        """Whether all of those are one settlement's: it sets no weights any more."""
-        return len({shown.nearest.epoch for shown in self.stale}) == 1
+        """Whether it lags with one settlement's weights: it sets none any more."""
+        return self.lags and len({shown.nearest.epoch for shown in self.stale}) == 1
 
     @property
     def suspicion(self) -> str | None:
@@ -96,7 +101,7 @@ class ComparedValidator:
                 f"{self.unwitnessed} of {every} verdicts have no witness of its own forward pass: "
                 "it did not judge them"
             )
-        if 2 * len(self.stale) > len(self.shown) and not self.has_stopped and not self.witnessed:
+        if self.lags and not self.has_stopped and not self.witnessed:
             return (
                 f"at {len(self.stale)} of {len(self.shown)} epochs its weights are of an earlier "
                 "settlement than others show: it copies them, or is late each time"

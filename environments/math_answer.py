@@ -196,12 +196,12 @@ class _Reader:
             _refuse()
         try:
             if self._take("\\{"):
-                values = self._read_values("\\}")
+                values = self._read_values()
                 self._need("\\}")
                 return Collection("set", frozenset(values))
             if self._peek() in _CLOSING and self._is_several():
                 opening = self._need(*_CLOSING)
-                values = self._read_values(")")
+                values = self._read_values()
                 return Bracketed(opening, tuple(values), self._need(*_CLOSING[opening]))
             sign = -1 if self._peek() == "-" else 1
             if self._peek(self._peek() in ("-", "+")) == "\\infty":
@@ -211,12 +211,10 @@ class _Reader:
         finally:
             self._depth -= 1
 
-    def _read_values(self, closing: str) -> list[Value]:
+    def _read_values(self) -> list[Value]:
         values = [self._read_value()]
         while self._take(","):
             values.append(self._read_value())
-        if closing == ")" and len(values) < 2:
-            _refuse()
         return values
 
     def _is_several(self) -> bool:

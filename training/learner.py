@@ -172,9 +172,10 @@ class Learner:
         """
         if not groups:
             raise ValueError("there is nothing to learn from: no groups")
-        self._move(self.device)
         before = torch.are_deterministic_algorithms_enabled()
-        try:  # on a card sums would else depend on which thread comes first
+        try:
+            self._move(self.device)
+            # on a card sums would else depend on which thread comes first
             torch.use_deterministic_algorithms(before or self.device.type != "cpu", warn_only=True)
             return self._learn(groups)
         finally:

@@ -122,6 +122,24 @@ def test_a_validator_that_stopped_is_no_copier(network, settled, monkeypatch):
     assert found[RIVAL].stale
 
 
+def test_one_missed_epoch_is_neither_a_copy_nor_a_stop(network, settled):
+    first, *_, last = sorted(settled)
+
+    class LateOnceChain(CopiedChain):
+        def get_weights(self, number):
+            rows = dict(self._chain.get_weights(number))
+            late = number > last and RIVAL in rows
+            return (
+                {**rows, RIVAL: {w.uid: w.weight for w in settled[first].weights}} if late else rows
+            )
+
+    shown = replace(network.make_public(), chain=LateOnceChain(network.chain, settled))
+    found = by_hotkey(compare({LIAR: shown, RIVAL: shown}, WINDOWS))[RIVAL]
+    assert len(found.stale) == 1 < len(found.shown)
+    assert found.suspicion is None
+    assert not found.has_stopped
+
+
 def test_whoever_has_no_record_and_shows_what_others_show_is_not_accused(network, settled):
     chain = CopiedChain(network.chain, settled, late=0)
     shown = replace(network.make_public(), chain=chain)
