@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from assay.inference.implementations import make_packing_twin
 from assay.inference.reading import Pack, make_packs
 from assay.training.grpo import Loss, LossConfig, compute_advantages, compute_loss
-from assay.training.lora import add_factors, merge_factors
+from assay.training.lora import add_factors, find_tied, merge_factors
 from assay.training.policy import Policy, Precision
 from assay.training.sharding import add_up, gather, get_team, shard, spread
 
@@ -222,10 +222,9 @@ class Learner:
         }
 
     def _get_weights(self) -> dict[str, Tensor]:
-        """By name, each once: an output matrix that is the embedding's goes by the embedding's."""
-        names = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
-        names -= {name for name, _ in self.model.named_parameters()}
-        return {n: w for n, w in self.model.state_dict().items() if n not in names}
+        """By name, each once."""
+        tied = find_tied(self.model)
+        return {n: w for n, w in self.model.state_dict().items() if n not in tied}
 
     def export_state(self) -> dict[str, Tensor]:
         """Masters, moments and counters: what a restart or a digest needs. They are the learner's

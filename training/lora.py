@@ -20,6 +20,12 @@ class MissingPeftError(OperatorError):
     """LoRA is asked for and peft is not there."""
 
 
+def find_tied(model: nn.Module) -> set[str]:
+    """Second names of weights: an output matrix that is the embedding's goes by the embedding's."""
+    names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return names - {name for name, _ in model.named_parameters()}
+
+
 def add_factors(model: nn.Module, rank: int, seed: int) -> nn.Module:
     """The model with factors beside every linear layer but the output's; only they take gradients.
 
@@ -50,8 +56,7 @@ def merge_factors(model: nn.Module) -> dict[str, Tensor]:
     inner = model.get_base_model()  # type: ignore[operator] # peft's
     merged: dict[str, Tensor] = {}
     with torch.no_grad():
-        own = {name for name, _ in inner.named_parameters()}
-        tied = {name for name, _ in inner.named_parameters(remove_duplicate=False)} - own
+        tied = find_tied(inner)
         for name, weight in inner.state_dict().items():
             if ".lora_" in name or name in tied:
                 continue
