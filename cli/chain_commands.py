@@ -115,7 +115,9 @@ def run_validator(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """
 
 
-@command(train_app, None, *PROGRAM, "trainer.dir", role="trainer", runs="neurons")
+@command(
+    train_app, None, *PROGRAM, "trainer.dir", "trainer.processes", role="trainer", runs="neurons"
+)
 def run_trainer(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Train: judge all that was submitted, learn from what is genuine, publish checkpoints.
 

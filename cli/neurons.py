@@ -42,7 +42,7 @@ from assay.neurons.settings.sections import (
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
-from assay.neurons.trainer.team import follow, join_team
+from assay.neurons.trainer.team import follow, is_member, join_team, run_team
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import make_trainer_config
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
@@ -280,7 +280,9 @@ def _open_record_store(settings: Settings) -> tuple[ObjectStore, str | None]:
 
 
 def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
-    """Trains until it is asked to stop; under torchrun, with the processes beside it."""
+    """Trains until it is asked to stop, alone or in a team of processes."""
+    if settings.trainer.processes > 1 and not is_member():
+        return run_team(settings.trainer.processes, ["-m", "assay.cli", *sys.argv[1:]])
     with join_team() as rank:
         if rank == 0:
             return _run_first_trainer(settings, as_json, quiet)

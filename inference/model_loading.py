@@ -65,6 +65,19 @@ def load_model(
     raise CheckpointError(explain_lack(f"the model in {folder}", device, said))
 
 
+def outline_model(folder: Path) -> PreTrainedModel:
+    """The model of a folder whose manifest was verified, on torch's `meta` device: its weights have
+    sizes and no values, and take gradients."""
+    transformers_logging.disable_progress_bar()
+    with copy_of(folder, (CONFIG_FILE,)) as alone, torch.device("meta"):
+        config = AutoConfig.from_pretrained(alone, trust_remote_code=False)
+        kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        model: PreTrainedModel = kind._from_config(
+            config, dtype=torch.float32, attn_implementation="sdpa"
+        )
+    return model.eval()
+
+
 def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     """The same on the processor. Memory that lacks is raised as PyTorch has it."""
     model: PreTrainedModel

@@ -9,23 +9,49 @@ With a LoRA rank the masters stay as they were and small factors beside them lea
 2021); what is published is their sum, rounded.
 
 In a team of processes (`sharding`) all make the same calls with the same groups, and each learns
-from its share of the rows.
+from its share of the rows. None of them holds all weights: their models are outlines on torch's
+`meta` device, filled from files.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
+from assay.inference import read_tensors
 from assay.inference.implementations import make_packing_twin
+from assay.inference.placing.devices import MemoryLackError, explain_lack, require_lack
 from assay.inference.reading import Pack, make_packs
+from assay.protocol.errors import OperatorError
 from assay.training.grpo import Loss, LossConfig, compute_advantages, compute_loss
-from assay.training.lora import add_factors, find_tied, merge_factors
+from assay.training.lora import (
+    add_factors,
+    draw_factors,
+    find_tied,
+    get_base_weights,
+    merge_factors,
+)
 from assay.training.policy import Policy, Precision
-from assay.training.sharding import add_up, gather, get_team, shard, spread
+from assay.training.sharding import (
+    add_up,
+    gather,
+    get_team,
+    load_file_into,
+    load_tensors,
+    save_tensors,
+    shard,
+)
+
+
+class LessonError(OperatorError):
+    """Nothing can be learned from these groups by these settings: says why. What the learner holds
+    is of no use any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +152,9 @@ class Learner:
         is never switched on.
 
         Args:
+            model: whole, or in a team an outline of it, whose weights `load_weights` reads.
             reference: what the divergence is from, where the settings want one; its weights never
-                change.
+                change. Likewise.
             device: torch's name of where it learns. Between calls of `learn` a learner that is
                 alone keeps nothing there: a judge may have the card meanwhile.
 
@@ -141,12 +168,9 @@ class Learner:
         whole.to(torch.float32)
         inner: nn.Module = make_packing_twin(model)
         if config.lora_rank:
-            inner = add_factors(inner, config.lora_rank, config.seed)
+            inner = add_factors(inner, config.lora_rank)
         self.device = torch.device(device)
         self._policy = Policy(inner, config.excluded, config.precision, config.recompute)
-        if get_team()[1] > 1:
-            self._policy.to(self.device)
-            shard(self._policy)
         self.model = inner
         self.config = config
         self.step = 0
@@ -154,8 +178,12 @@ class Learner:
         if config.from_genesis and config.loss.kl_weight and reference is not None:
             first = make_packing_twin(reference)
             self._reference = Policy(first, config.excluded, config.precision)
-            if get_team()[1] > 1:
-                self._reference.to(self.device)
+        if get_team()[1] > 1:
+            for policy in (self._policy, self._reference):
+                if policy is not None:
+                    shard(policy, self.device)
+        if config.lora_rank:
+            draw_factors(inner, config.seed)
         self._optimizer = torch.optim.AdamW(
             [weight for weight in self.model.parameters() if weight.requires_grad],
             lr=config.learning_rate,
@@ -168,7 +196,9 @@ class Learner:
 
         Raises:
             ValueError: there are no groups.
-            torch.OutOfMemoryError: the device is full; nothing is left there.
+            LessonError: a gradient is no number.
+            MemoryLackError: the device is full; nothing is left there. DeviceError: it has failed.
+                After each of these what the learner holds is of no use.
         """
         if not groups:
             raise ValueError("there is nothing to learn from: no groups")
@@ -178,6 +208,10 @@ class Learner:
             # on a card sums would else depend on which thread comes first
             torch.use_deterministic_algorithms(before or self.device.type != "cpu", warn_only=True)
             return self._learn(groups)
+        except (RuntimeError, MemoryError) as error:
+            device = str(self.device)
+            what = f"a lesson with tokens_per_pass = {self.config.tokens_per_pass:,}"
+            raise MemoryLackError(explain_lack(what, device, require_lack(error, device))) from None
         finally:
             torch.use_deterministic_algorithms(before)
             self._optimizer.zero_grad()
@@ -213,31 +247,81 @@ class Learner:
         self.step += 1
         return _summarise(groups, len(groups) - len(teaching), losses, norms)
 
+    def load_weights(self, model: Path, reference: Path | None) -> None:
+        """Fills outlines with the weights of model folders, in a team. Each process reads its part.
+
+        Raises:
+            OSError, SafetensorError: a folder cannot be read.
+        """
+        own = get_base_weights(self.model) if self.config.lora_rank else self._get_weights()
+        load_tensors(own, model)
+        if self._reference is not None and reference is not None:
+            first = self._reference.inner.state_dict()
+            tied = find_tied(self._reference.inner)
+            load_tensors({n: w for n, w in first.items() if n not in tied}, reference)
+
     def bf16_state(self) -> dict[str, Tensor]:
-        """The weights as published: contiguous bf16 copies, rounded to nearest even, by name."""
-        weights = merge_factors(self.model) if self.config.lora_rank else self._get_weights()
-        return {
-            name: gather(weight.detach()).to("cpu", torch.bfloat16).contiguous().clone()
-            for name, weight in weights.items()
-        }
+        """The weights as published: contiguous bf16 copies, rounded to nearest even, by name. In a
+        team the first process has them, and no other any."""
+        lora = self.config.lora_rank
+        weights = merge_factors(self.model) if lora else iter(self._get_weights().items())
+        rounded = ((name, gather(weight.detach().bfloat16()).cpu()) for name, weight in weights)
+        return {n: w.contiguous() for n, w in rounded if get_team()[0] == 0}
 
     def _get_weights(self) -> dict[str, Tensor]:
         """By name, each once."""
         tied = find_tied(self.model)
         return {n: w for n, w in self.model.state_dict().items() if n not in tied}
 
-    def export_state(self) -> dict[str, Tensor]:
-        """Masters, moments and counters: what a restart or a digest needs. They are the learner's
-        own tensors where it is alone, and the next lesson changes them."""
-        state = {f"master.{n}": gather(w.detach()).cpu() for n, w in self._get_weights().items()}
+    def _get_state(self) -> dict[str, Tensor]:
+        """Masters, moments and counters; in a team each process's own part of them. Counters are
+        float32 [1]: what puts parts together (torch 2.13) knows neither integers nor scalars."""
+        state = {f"master.{n}": w.detach() for n, w in self._get_weights().items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             state |= {
-                f"adam.{index}.{name}": gather(t.detach()).cpu() for name, t in moments.items()
+                f"adam.{index}.{name}": t.reshape(1) if name == "step" else t.detach()
+                for name, t in moments.items()
             }
-        return state | {"step": torch.tensor(self.step)}
+        return state | {"step": torch.tensor([float(self.step)])}
+
+    def export_state(self) -> Iterator[tuple[str, Tensor]]:
+        """Masters, moments and counters, one whole tensor at a time: what a digest needs. They are
+        the learner's own where it is alone, and the next lesson changes them."""
+        for name, tensor in self._get_state().items():
+            yield name, gather(tensor).cpu()
+
+    def save_state(self, path: Path) -> None:
+        """Writes what a restart needs, a safetensors file. In a team each process writes its part.
+
+        Raises:
+            OSError, SafetensorError: it cannot be written.
+        """
+        save_tensors(self._get_state(), path)
+
+    def load_state(self, path: Path) -> None:
+        """Continues exactly where `save_state` was called; in a team of another size, too.
+
+        Raises:
+            OSError, SafetensorError: the file cannot be read.
+            LookupError, RuntimeError, ValueError: see `import_state`.
+        """
+        if get_team()[1] == 1:
+            self.import_state(read_tensors(path))
+            return
+        with safe_open(path, framework="pt") as file:
+            # in one order in every process
+            moments = sorted(n for n in file.keys() if n.startswith("adam."))  # noqa: SIM118
+        state = {n: t for n, t in self._get_state().items() if not n.startswith("adam.")}
+        for name in moments:
+            index, moment = _read_moment(name)
+            weight = self._optimizer.param_groups[0]["params"][index].detach()
+            state[name] = torch.zeros(1) if moment == "step" else torch.zeros_like(weight)
+        load_file_into(state, path)
+        self._take_moments(state)
+        self.step = int(state["step"])
 
     def import_state(self, state: dict[str, Tensor]) -> None:
-        """Continue exactly where `export_state` was called.
+        """The same from a whole state, where the learner is alone.
 
         Raises:
             KeyError: the step is missing.
@@ -247,19 +331,23 @@ class Learner:
         prefix = "master."
         masters = {n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)}
         here = self.model.state_dict()
-        found = self.model.load_state_dict(
-            {n: spread(w, here[n]) if n in here else w for n, w in masters.items()}, strict=False
-        )
+        found = self.model.load_state_dict(masters, strict=False)
         if found.unexpected_keys or set(found.missing_keys) != here.keys() - self._get_weights():
             raise RuntimeError("the masters are another model's")
+        self._take_moments({name: tensor.clone() for name, tensor in state.items()})
+        self.step = int(state["step"])
+
+    def _take_moments(self, state: dict[str, Tensor]) -> None:
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in state.items():
             if name.startswith("adam."):
-                _, index, moment = name.split(".")
-                like = self._optimizer.param_groups[0]["params"][int(index)]
-                moments.setdefault(int(index), {})[moment] = spread(tensor.clone(), like)
+                index, moment = _read_moment(name)
+                moments.setdefault(index, {})[moment] = (
+                    tensor.reshape(()) if moment == "step" else tensor
+                )
+        if moments.keys() - set(range(len(self._optimizer.param_groups[0]["params"]))):
+            raise IndexError("moments of a weight that there is not")
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": moments})
-        self.step = int(state["step"])
 
     def _update(self, rows: Sequence[_Row], scale: float) -> tuple[list[Loss], float]:
         self._optimizer.zero_grad()
@@ -281,9 +369,16 @@ class Learner:
             loss = self._measure(pack, chosen, scale / team, counts=mine < len(packs))
             loss.value.backward()
             losses.append(_add_up(loss))
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient)
+        norm = gather(
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient)
+        ).item()
+        if not math.isfinite(norm):
+            raise LessonError(
+                f"the gradient is no number (a norm of {norm}): lower learning_rate under "
+                '[trainer], or take precision = "float32"'
+            )
         self._optimizer.step()
-        return losses, float(gather(norm))
+        return losses, norm
 
     def _measure(self, pack: Pack, rows: Sequence[_Row], scale: float, counts: bool) -> Loss:
         """The loss of a pack's completions, `rows`; counts: whether it is more than nothing."""
@@ -307,6 +402,12 @@ class Learner:
             self.config.loss,
             reference,
         )
+
+
+def _read_moment(name: str) -> tuple[int, str]:
+    """The weight's number and the moment's name, of a name such as `adam.3.exp_avg`."""
+    _, index, moment = name.split(".")
+    return int(index), moment
 
 
 def _unpack(values: Tensor, rows: Sequence[_Row]) -> Tensor:

@@ -3,17 +3,22 @@
 peft is of the extra `train`, and imported when it is asked for.
 """
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from assay.protocol.errors import OperatorError
+from assay.training.sharding import spread
 
 #: What an adapter adds is scaled by this over the square root of the rank ("rsLoRA"): another rank
 #: then needs no other learning rate.
 _ALPHA = 16
 _NAME = "default"
+#: In the names of factors, and of what a matrix beside factors is called.
+_FACTOR, _BASE = ".lora_", ".base_layer."
 
 
 class MissingPeftError(OperatorError):
@@ -26,10 +31,9 @@ def find_tied(model: nn.Module) -> set[str]:
     return names - {name for name, _ in model.named_parameters()}
 
 
-def add_factors(model: nn.Module, rank: int, seed: int) -> nn.Module:
+def add_factors(model: nn.Module, rank: int) -> nn.Module:
     """The model with factors beside every linear layer but the output's; only they take gradients.
-
-    The factors' product is zero at first. The same seed gives the same factors.
+    `draw_factors` gives them values.
 
     Raises:
         MissingPeftError: peft is not installed.
@@ -43,28 +47,45 @@ def add_factors(model: nn.Module, rank: int, seed: int) -> nn.Module:
     config = LoraConfig(
         r=rank, lora_alpha=_ALPHA, use_rslora=True, target_modules="all-linear", bias="none"
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return get_peft_model(model, config).eval()
+    return get_peft_model(model, config).eval()
 
 
-def merge_factors(model: nn.Module) -> dict[str, Tensor]:
-    """Every weight of the model that was given to `add_factors`, by its name there, factors added.
+def draw_factors(model: nn.Module, seed: int) -> None:
+    """First values of factors, which may be spread over a team: the one as peft draws it, the other
+    zero, so that their product is. The same seed gives the same values."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if f"{_FACTOR}A." in name:
+                whole = torch.empty(weight.shape)
+                nn.init.kaiming_uniform_(whole, a=math.sqrt(5), generator=generator)
+                weight.copy_(spread(whole.to(weight.device), weight))
+            elif f"{_FACTOR}B." in name:
+                weight.zero_()
+
+
+def get_base_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Every weight of the model that was given to `add_factors`, by its name there, each once."""
+    inner = model.get_base_model()  # type: ignore[operator] # peft's
+    tied = find_tied(inner)
+    return {
+        name.replace(_BASE, "."): weight
+        for name, weight in inner.state_dict().items()
+        if _FACTOR not in name and name not in tied
+    }
+
+
+def merge_factors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The same with factors added.
 
     Computed beside the model: merging in place and back would change its last bits.
     """
     inner = model.get_base_model()  # type: ignore[operator] # peft's
-    merged: dict[str, Tensor] = {}
-    with torch.no_grad():
-        tied = find_tied(inner)
-        for name, weight in inner.state_dict().items():
-            if ".lora_" in name or name in tied:
-                continue
-            layer, _, end = name.rpartition(".base_layer.")
-            if layer:
-                factors: Any = inner.get_submodule(layer)
-                delta = factors.get_delta_weight(_NAME) if end == "weight" else 0.0
-                merged[f"{layer}.{end}"] = weight + delta
+    for name, weight in get_base_weights(model).items():
+        layer, _, end = name.rpartition(".")
+        factors: Any = inner.get_submodule(layer)
+        with torch.no_grad():
+            if end == "weight" and hasattr(factors, "get_delta_weight"):
+                yield name, weight + factors.get_delta_weight(_NAME)
             else:
-                merged[name] = weight
-    return merged
+                yield name, weight

@@ -1,17 +1,30 @@
 """One learner over several processes: weights, gradients and moments sharded (FSDP2).
 
-Under `torchrun` with an initialised process group each process holds a part of every weight and
-computes a part of every forward pass. Without one, all of this does nothing. It is torch's own
-`fully_shard`: there is nothing here that accelerate would add.
+With an initialised process group each process holds a part of every weight and computes a part of
+every forward pass. Without one, all of this does nothing. It is torch's own `fully_shard` and
+`torch.distributed.checkpoint`: there is nothing here that accelerate would add.
 
 What it does not know: that all processes make the same calls in the same order. They must.
 """
 
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import (
+    HuggingFaceStorageReader,
+    HuggingFaceStorageWriter,
+)
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -24,17 +37,33 @@ def get_team() -> tuple[int, int]:
     return dist.get_rank(), dist.get_world_size()
 
 
-def shard(model: nn.Module) -> None:
-    """Spreads a model's weights over the team: each layer is gathered when it is its turn."""
+def shard(model: nn.Module, device: torch.device) -> None:
+    """Spreads a model's weights over the team: each layer is gathered when it is its turn. A model
+    on torch's `meta` device then has weights without values, in each process its own part."""
     _, size = get_team()
-    if size == 1:
-        return
-    mesh = init_device_mesh(next(model.parameters()).device.type, (size,))
+    empty = next(model.parameters()).is_meta
+    if not empty:
+        model.to(device)
+    mesh = init_device_mesh(device.type, (size,))
     for module in model.modules():
         if isinstance(module, nn.ModuleList):
             for layer in module:
                 fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
+    if empty:
+        model.to_empty(device=device)
+        _compute_buffers(model)
+
+
+def _compute_buffers(model: nn.Module) -> None:
+    """What no file holds: a rotary embedding's frequencies, which follow from its config."""
+    for module in model.modules():
+        own = dict(module.named_buffers(recurse=False))
+        if own:
+            make: Any = type(module)
+            fresh = make(module.config)
+            for name, buffer in own.items():
+                buffer.copy_(fresh.get_buffer(name))
 
 
 def gather(tensor: Tensor) -> Tensor:
@@ -47,6 +76,44 @@ def spread(tensor: Tensor, like: Tensor) -> Tensor:
     if isinstance(like, DTensor) and tensor.shape == like.shape:
         return distribute_tensor(tensor, like.device_mesh, like.placements)
     return tensor
+
+
+def load_tensors(tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Fills tensors that are spread from the safetensors files of a folder, by name: each process
+    reads its own rows. Another number of processes may have written them. Raises RuntimeError: one
+    of them lacks a tensor, or has it in another size."""
+    try:
+        load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)))
+    except CheckpointException as error:  # of whichever process, told to all
+        reasons = [str(failure[0]) for failure in error.failures.values()]
+        raise RuntimeError(f"{folder} cannot be read: {reasons[0]}") from None
+
+
+def load_file_into(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """The same from one file, whatever lies beside it."""
+    with TemporaryDirectory(prefix="assay-") as alone:
+        Path(alone, "state.safetensors").symlink_to(path.resolve())
+        load_tensors(tensors, Path(alone))
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Writes one safetensors file. Of a team each process writes its part; then the first puts them
+    together, a part of a tensor at a time."""
+    rank, size = get_team()
+    if size == 1:
+        save_file(dict(tensors), path)
+        return
+    parts = path.with_name(f"{path.name}.parts")
+    if rank == 0:
+        shutil.rmtree(parts, ignore_errors=True)  # of a team that was killed
+    dist.barrier()
+    writer = HuggingFaceStorageWriter(str(parts), save_distributed=True, enable_consolidation=True)
+    save(dict(tensors), storage_writer=writer)
+    if rank == 0:
+        (whole,) = parts.glob("*.safetensors")
+        os.replace(whole, path)
+        shutil.rmtree(parts)
+    dist.barrier()
 
 
 def add_up(values: list[float]) -> list[float]:

@@ -12,7 +12,7 @@ killed between writes the same bytes again. Specification, section 11.
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 import assay.inference.packing
@@ -54,13 +53,13 @@ from assay.protocol.manifest import (
     compute_tensor_root,
 )
 from assay.protocol.step import STEP_VERSION, compute_consumed_root, compute_step_leaf
-from assay.training import LearnConfig, LossConfig
+from assay.training import LearnConfig, Learner, LossConfig
 
 #: A record's file beyond this is refused.
 RECORD_BYTES_MAX = 1 << 25
 _BEFORE = "next.before.safetensors"
 #: As safetensors spells them.
-_DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.int64: "I64"}
+_DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16"}
 _MODULES = (
     assay.training.grpo,
     assay.training.learner,
@@ -93,16 +92,23 @@ class StepFolder:
     kept: int = 1
     _cleaned: list[bool] = field(default_factory=list, init=False, repr=False)
 
-    def keep_before(self, state: Mapping[str, Tensor]) -> None:
-        """Writes what the next step begins with, where states are kept. Raises OSError,
-        SafetensorError: it cannot be written."""
+    def keep_before(self, learner: Learner, kept: Path | None) -> None:
+        """Writes what the next step begins with, where states are kept.
+
+        Args:
+            kept: a file of the learner's state as it is, which is linked where it can be.
+
+        Raises:
+            OSError, SafetensorError: it cannot be written.
+        """
         if not self._cleaned:
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_unfinished(self.folder, "trainer.json")
             self._cleaned.append(True)
         if self.kept:
             with replace_file(self.folder / _BEFORE) as temporary:
-                save_file(dict(state), temporary)
+                if kept is None or not _link(kept, temporary):
+                    learner.save_state(temporary)
 
     def keep_data(
         self, record: StepRecord, parameters: Parameters, taken: Sequence[ConsumedGroup]
@@ -130,6 +136,16 @@ class StepFolder:
     def get_path(self, number: int, digest: bytes) -> Path:
         """Where the record of a step lies: of the checkpoint of that number, by its own digest."""
         return self.folder / f"step-{number:08d}-{digest.hex()[:16]}.json"
+
+
+def _link(file: Path, target: Path) -> bool:
+    """Whether `target` has become another name of a file; some filesystems know none."""
+    try:
+        target.unlink()
+        target.hardlink_to(file)
+    except OSError:
+        return False
+    return True
 
 
 def read_step(path: Path) -> Step:
@@ -220,7 +236,7 @@ def make_record(
         config=json.dumps(asdict(config), sort_keys=True, separators=(",", ":")),
         optimiser_before=states[0],
         optimiser_after=states[1],
-        tensors=digest_tensors_of(weights),
+        tensors=digest_tensors_of(weights.items()),
     )
 
 
@@ -272,7 +288,8 @@ def compute_root_of(taken: Sequence[ConsumedGroup], window: int, parent: bytes) 
     return compute_consumed_root(leaves, window, parent)
 
 
-def digest_tensors_of(state: Mapping[str, Tensor]) -> bytes:
+def digest_tensors_of(state: Iterable[tuple[str, Tensor]]) -> bytes:
+    """The root over named tensors, which are looked at one at a time."""
     return compute_tensor_root(
         TensorDigest(
             name,
@@ -280,7 +297,7 @@ def digest_tensors_of(state: Mapping[str, Tensor]) -> bytes:
             tuple(tensor.shape),
             sha256(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data).digest(),
         )
-        for name, tensor in state.items()
+        for name, tensor in state
     )
 
 

@@ -226,7 +226,9 @@ class _Fetch:
 def _check_state(step: Step) -> None:
     state = read_state_before(step)
     try:
-        right = state is not None and digest_tensors_of(state) == step.record.optimiser_before
+        right = (
+            state is not None and digest_tensors_of(state.items()) == step.record.optimiser_before
+        )
     except (KeyError, TypeError):  # numbers of another kind than any state has
         right = False
     if not right:

@@ -98,7 +98,7 @@ def _compare_weights(
 ) -> _Difference | None:
     if child is not None and child.manifest.step != record.digest:
         return "the made checkpoint's manifest names another step record", None
-    if digest_tensors_of(weights) != record.tensors:
+    if digest_tensors_of(weights.items()) != record.tensors:
         tensor = None if child is None else _find_first_difference(weights, child)
         named = f"{tensor} differs" if tensor else "the tensors' root differs"
         return f"{named} from what the record says was made", tensor

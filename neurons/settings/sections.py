@@ -298,6 +298,9 @@ class TrainerSettings(_Section):
     """`[trainer]`: the trainer."""
 
     dir: Dir = Field(Path("assay-train"), description="folder of the trainer's own files")
+    processes: int = Field(
+        1, ge=1, le=64, description="of this machine that learn together, one a card"
+    )
     learning_rate: float = Field(5e-5, gt=0, le=1, description="of AdamW")
     weight_decay: float = Field(0.0, ge=0, le=1, description="of AdamW")
     max_gradient: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")

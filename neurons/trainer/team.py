@@ -1,62 +1,171 @@
 """A trainer of several processes: the first is the neuron, the others learn with it.
 
-    torchrun --nproc-per-node 2 -m assay.cli train …
+    assay train --processes 2 …                       # on one machine
+    torchrun --nproc-per-node 2 -m assay.cli train …  # and wherever torchrun reaches
 
 The first speaks to chain and store, judges and publishes; whatever it asks of its learner, it asks
 of all, in the same order, so that each holds its part of weights, gradients and moments
-(`assay.training.sharding`). If one ends, torchrun ends all, and the next start goes on from the
-trainer's folder.
+(`assay.training.sharding`). If one ends, all end, and the next start goes on from the trainer's
+folder, with the same number of processes or another.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import logging
+import os
+import signal
+import sys
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 from torch import Tensor
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from assay.inference import load_checkpoint
-from assay.training import Group, LearnConfig, Learner, LearnStats
+from assay.artifacts.steps.step_folder import compute_code_digest, describe_engine
+from assay.inference.folder import verify_manifest
+from assay.inference.model_loading import outline_model
+from assay.protocol.errors import OperatorError
+from assay.training import Group, LearnConfig, Learner, LearnStats, LessonError
 from assay.training.sharding import get_team
 
 #: How long a process waits for what the first does next: windows without a lesson are no fault.
 _PATIENCE = timedelta(days=7)
+#: Seconds in which the first ends what it is at when it is asked to stop; then all are killed.
+_STOP_S = 600
+
+
+class TeamError(OperatorError):
+    """A trainer's processes do not fit together, or one of them has ended: says which."""
+
+
+#: What a request may raise in every process alike, and the first goes on.
+_SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
+    tuple,
+    make=(TeamError,),
+    learn=(LessonError,),
+    load_state=(LookupError, RuntimeError, ValueError, OSError, SafetensorError),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a learner is made of. parent, reference: folders that all processes see."""
+
+    parent: Path
+    config: LearnConfig
+    reference: Path | None
+    device: str
+
+
+def run_team(processes: int, arguments: Sequence[str]) -> int:
+    """Python with these arguments in several processes of this machine, each of which calls
+    `join_team`; the exit code of all.
+
+    Raises:
+        TeamError: one of them ended of itself.
+    """
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    launch = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id="assay",
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        max_restarts=0,
+        signals_to_handle="SIGTERM,SIGINT",
+        shutdown_timeout=_STOP_S,
+    )
+    try:
+        elastic_launch(launch, sys.executable)(*arguments)
+    except SignalException:  # asked to stop, and all have
+        return 0
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        how = f"with exit code {failure.exitcode}"
+        if failure.exitcode < 0:
+            how = f"by {signal.Signals(-failure.exitcode).name}"
+        raise TeamError(
+            f"process {rank} of {processes} ended {how}, and so have the others: the same command "
+            "goes on after the last lesson"
+        ) from None
+    return 0
+
+
+def is_member() -> bool:
+    """Whether this process was started as one of a team."""
+    return dist.is_torchelastic_launched()
 
 
 @contextmanager
 def join_team() -> Iterator[int]:
-    """This process's rank: 0 for the neuron, and where nobody called torchrun."""
-    if not dist.is_torchelastic_launched():
+    """This process's rank: 0 for the neuron, and where there is no team."""
+    if not is_member():
         yield 0
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=_PATIENCE)
+    # each has its share of the cores, as torchrun sees to as well
+    cores = (os.cpu_count() or 1) // dist.get_world_size()
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))
     try:
         yield dist.get_rank()
-        _ask("end")
+        with _together():
+            _ask("end")
     finally:
         dist.destroy_process_group()
 
 
+@contextmanager
+def _together() -> Iterator[None]:
+    """Where all processes meet. If one is gone this one ends without a word: whoever started them
+    says which."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
+            raise SystemExit(1) from error
+        raise
+
+
 def follow() -> None:
-    """What all processes but the first do: what it asks, until it ends."""
+    """What all processes but the first do: what it asks, until it ends.
+
+    Raises:
+        OperatorError: this process cannot do it.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the first ends them
     learner: Learner | None = None
-    while True:
-        asked: list[tuple[str, tuple[object, ...]] | None] = [None]
-        dist.broadcast_object_list(asked, src=0)
-        assert asked[0] is not None
-        name, arguments = asked[0]
-        if name == "end":
-            return
-        if name == "make":
-            learner = _make(*arguments)  # type: ignore[arg-type] # as `make_shared` sends them
-            continue
-        # the first goes on with a new learner where a state is another model's
-        harmless = (LookupError, RuntimeError, ValueError) if name == "import_state" else ()
-        with suppress(*harmless):
-            getattr(learner, name)(*arguments)
+    with _together():
+        while True:
+            asked: list[tuple[str, tuple[object, ...]] | None] = [None]
+            dist.broadcast_object_list(asked, src=0)
+            assert asked[0] is not None
+            name, arguments = asked[0]
+            if name == "end":
+                return
+            try:
+                if name == "make":
+                    learner = _make(*arguments)  # type: ignore[arg-type] # as `make_shared` does
+                else:
+                    _do(getattr(learner, name), arguments)
+            except _SHARED_FAULTS[name] as error:
+                if "gloo" in str(error):
+                    raise
+
+
+def _do(method: Callable[..., object], arguments: Sequence[object]) -> None:
+    done = method(*arguments)
+    if isinstance(done, Iterator):
+        deque(done, maxlen=0)  # the first looks at all of it
 
 
 class SharedLearner(Learner):
@@ -64,23 +173,40 @@ class SharedLearner(Learner):
 
     def learn(self, groups: Sequence[Group]) -> LearnStats:
         """See `Learner.learn`."""
-        _ask("learn", list(groups))
-        return super().learn(groups)
+        with _together():
+            _ask("learn", list(groups))
+            try:
+                return super().learn(groups)
+            except LessonError:  # in all alike
+                raise
+            except OperatorError as error:
+                # the others are in the middle of a lesson: nothing can be asked of them any more
+                print(f"assay: {error}", file=sys.stderr)
+                raise SystemExit(1) from error
 
     def bf16_state(self) -> dict[str, Tensor]:
         """See `Learner.bf16_state`."""
-        _ask("bf16_state")
-        return super().bf16_state()
+        with _together():
+            _ask("bf16_state")
+            return super().bf16_state()
 
-    def export_state(self) -> dict[str, Tensor]:
-        """See `Learner.export_state`."""
-        _ask("export_state")
-        return super().export_state()
+    def export_state(self) -> Iterator[tuple[str, Tensor]]:
+        """See `Learner.export_state`. Whoever begins looks at all of it."""
+        with _together():
+            _ask("export_state")
+            yield from super().export_state()
 
-    def import_state(self, state: dict[str, Tensor]) -> None:
-        """See `Learner.import_state`."""
-        _ask("import_state", state)
-        super().import_state(state)
+    def save_state(self, path: Path) -> None:
+        """See `Learner.save_state`."""
+        with _together():
+            _ask("save_state", path)
+            super().save_state(path)
+
+    def load_state(self, path: Path) -> None:
+        """See `Learner.load_state`."""
+        with _together():
+            _ask("load_state", path)
+            super().load_state(path)
 
 
 def make_shared(parent: Path, config: LearnConfig, reference: Path | None, device: str) -> Learner:
@@ -89,23 +215,46 @@ def make_shared(parent: Path, config: LearnConfig, reference: Path | None, devic
     Args:
         parent, reference: folders of checkpoints, which all processes see.
         device: of the first process. Where it is a card, each process takes one of its own.
+
+    Raises:
+        TeamError: the processes are not alike, or do not see the same folders.
     """
-    _ask("make", parent, config, reference, device)
-    return _make(parent, config, reference, device, SharedLearner)
+    with _together():
+        _ask("make", _Plan(parent, config, reference, device))
+        return _make(_Plan(parent, config, reference, device), SharedLearner)
 
 
-def _make(
-    parent: Path,
-    config: LearnConfig,
-    reference: Path | None,
-    device: str,
-    kind: type[Learner] = Learner,
-) -> Learner:
-    first = None if reference is None else load_checkpoint(reference).model
+def _make(plan: _Plan, kind: type[Learner] = Learner) -> Learner:
+    device = plan.device
     if device.startswith("cuda"):
         device = f"cuda:{dist.get_node_local_rank()}"
         torch.cuda.set_device(device)
-    return kind(load_checkpoint(parent).load_trainable(), config, first, device)
+    _require_alike(plan.parent, torch.device(device))
+    first = None if plan.reference is None else outline_model(plan.reference)
+    learner = kind(outline_model(plan.parent), plan.config, first, device)
+    learner.load_weights(plan.parent, plan.reference)
+    return learner
+
+
+def _require_alike(parent: Path, device: torch.device) -> None:
+    """Raises a TeamError, in every process: not all of them would do the same."""
+    try:
+        seen = verify_manifest(parent).digest.hex()
+    except OperatorError as error:
+        seen = str(error)
+    own = {
+        "machine": describe_engine(device),
+        "code": compute_code_digest().hex(),
+        "checkpoint": seen,
+    }
+    found: list[dict[str, str] | None] = [None] * get_team()[1]
+    dist.all_gather_object(found, own)
+    for rank, other in enumerate(found):
+        for name, value in (found[0] or {}).items():
+            if other is not None and other[name] != value:
+                raise TeamError(
+                    f"process {rank} has another {name} than the first: {other[name]}, not {value}"
+                )
 
 
 def _ask(name: str, *arguments: object) -> None:

@@ -12,6 +12,7 @@ before a lesson or after it, and what it has learned it commits to. What hinders
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from safetensors import SafetensorError
 
@@ -20,7 +21,7 @@ from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.artifacts.steps.step_folder import digest_tensors_of, make_record
 from assay.artifacts.steps.step_store import publish_step
 from assay.cage import WorkerError
-from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
+from assay.inference import Checkpoint, CheckpointError, DeviceError, UnusableCheckpointError
 from assay.network import StoreError
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.chain_values import STATE_BLOCKS
@@ -34,7 +35,7 @@ from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner, res
 from assay.protocol import Commitment, Parameters, Phase, Tag, encode_commitment, parse_commitment
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block, compute_window
-from assay.training import Learner
+from assay.training import Learner, LessonError
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class Course:
     learned: bool  # the learner holds more than the parent's weights
     uploaded: bool  # the parent lies in the store
     unsaid: Announcement | None  # the commitment to it, while it stands in no final block
+    state: bytes | None = None  # digest of what the learner holds; None: not computed yet
 
 
 class Trainer:
@@ -209,7 +211,7 @@ class Trainer:
     def _restore(self, parent: Checkpoint) -> Learner | None:
         """The learner as its last lesson left it, None where that is lost."""
         learner = self._make_learner(parent)
-        state = None if self._folder is None else self._folder.load_learner(parent.digest)
+        state = self._find_state(parent)
         if state is not None and resume_learner(learner, state, parent):
             return learner
         self._report(
@@ -217,6 +219,10 @@ class Trainer:
             "lost: going on from its weights with fresh moments"
         )
         return None
+
+    def _find_state(self, parent: Checkpoint) -> Path | None:
+        """The file of the learner's state as a checkpoint left it."""
+        return None if self._folder is None else self._folder.find_learner(parent.digest)
 
     def _save(self, course: Course, learner: bool = False) -> None:
         if self._folder is None:
@@ -229,7 +235,7 @@ class Trainer:
             course.parent.manifest.number,
             int(course.learned),
         )
-        self._folder.save(state, course.learner.export_state() if learner else None)
+        self._folder.save(state, course.learner if learner else None)
 
     # --- one window
 
@@ -281,6 +287,7 @@ class Trainer:
         )
         course.parent, course.learner = parent, self._make_learner(parent)
         course.learned = course.uploaded = False
+        course.state = None
         course.unsaid = self._make_announcement(parent)
         self._save(course)
         return True
@@ -334,7 +341,14 @@ class Trainer:
             window = course.window
             try:
                 lesson = self._learn(course, reading)
-            except (CheckpointError, OSError, SafetensorError, TrainerError) as error:
+            except (
+                CheckpointError,
+                DeviceError,
+                LessonError,
+                OSError,
+                SafetensorError,
+                TrainerError,
+            ) as error:
                 self._take_back(window, error)
                 return
             self._on_lesson(lesson)
@@ -358,13 +372,12 @@ class Trainer:
             self._config.local_groups,
             self._config.external_groups,
         )
-        state = learner.export_state()
-        before = digest_tensors_of(state)
+        before = course.state or digest_tensors_of(learner.export_state())
         if steps is not None:
-            steps.keep_before(state)
-        del state
+            steps.keep_before(learner, self._find_state(parent) if course.learned else None)
         stats = learner.learn([taken.group for taken in reading.groups])
         weights = learner.bf16_state()
+        course.state = digest_tensors_of(learner.export_state())
         record = make_record(
             parameters,
             reading.context.window,
@@ -372,7 +385,7 @@ class Trainer:
             parent.manifest,
             counts,
             learner.config,
-            (before, digest_tensors_of(learner.export_state())),
+            (before, course.state),
             weights,
             learner.device,
         )
@@ -401,7 +414,7 @@ class Trainer:
             raise error
         self.course = self._reading = self._challenge = None
         kept = self._folder.load(self._first.digest, self._hotkey)
-        if not isinstance(error, UnusableCheckpointError) or kept is None:
+        if not isinstance(error, UnusableCheckpointError | LessonError) or kept is None:
             raise TrainerError(f"the lesson of window {window} cannot be kept: {error}") from error
         self._report(f"{self.name}: window {window} is left out: {error}")
         self._folder.save(replace(kept, window=window + 1))

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
 
-from assay.inference import read_tensors
 from assay.network.files import replace_file, take_lock, write_json
 from assay.protocol.encoding import U8, U64, Digest, EncodingError, from_json, read_json, to_json
 from assay.protocol.errors import OperatorError
+from assay.training import Learner
 
 _STATE_FILE = "trainer.json"
 
@@ -115,11 +113,11 @@ class TrainerFolder:
                 "checkpoint"
             ) from error
 
-    def save(self, state: TrainerState, learner: dict[str, Tensor] | None = None) -> None:
+    def save(self, state: TrainerState, learner: Learner | None = None) -> None:
         """Makes `state` the truth.
 
         Args:
-            learner: `Learner.export_state`; None: what stands already, or nothing, belongs to it.
+            learner: whose state belongs to it; None: what stands already does, or nothing.
 
         Raises:
             TrainerError: it cannot be written. What stood before stands.
@@ -128,7 +126,7 @@ class TrainerFolder:
         try:
             if learner is not None:
                 with replace_file(current) as temporary:
-                    save_file(learner, temporary)
+                    learner.save_state(temporary)
             write_json(self._folder / _STATE_FILE, to_json(state))
             for path in self._folder.glob("*learner-*"):  # the last one's, and what was cut off
                 if path != current or not state.learner:
@@ -139,12 +137,10 @@ class TrainerFolder:
                 "folder is yours to write and its disk not full"
             ) from error
 
-    def load_learner(self, checkpoint: bytes) -> dict[str, Tensor] | None:
-        """The learner's state after a checkpoint, None where it is gone or cannot be read."""
-        try:
-            return read_tensors(self._get_learner_path(checkpoint))
-        except (OSError, SafetensorError):
-            return None
+    def find_learner(self, checkpoint: bytes) -> Path | None:
+        """The file of the learner's state after a checkpoint, None where it is gone."""
+        path = self._get_learner_path(checkpoint)
+        return path if path.exists() else None
 
     def _get_learner_path(self, checkpoint: bytes) -> Path:
         return self._folder / f"learner-{checkpoint.hex()[:32]}.safetensors"

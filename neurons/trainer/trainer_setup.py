@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from assay.artifacts.steps.step_folder import StepError, StepFolder, parse_config
-from assay.inference import Checkpoint
+from assay.inference import Checkpoint, read_tensors
 from assay.network import ObjectStore
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import TrainerSettings
@@ -100,17 +101,17 @@ def make_trainer_config(
     )
 
 
-def resume_learner(learner: Learner, state: dict[str, Tensor], parent: Checkpoint) -> bool:
-    """Whether the learner went on from `state`, and that state belongs to the checkpoint."""
+def resume_learner(learner: Learner, state: Path, parent: Checkpoint) -> bool:
+    """Whether the learner went on from a file of its state, and that belongs to the checkpoint."""
     try:
-        learner.import_state(state)
-    except (LookupError, RuntimeError, ValueError):
+        learner.load_state(state)
+    except (LookupError, RuntimeError, ValueError, OSError, SafetensorError):
         return False
-    weights = parent.load_plain().state_dict()
-    return all(
-        torch.equal(weight, weights[name].to(torch.bfloat16))
-        for name, weight in learner.bf16_state().items()
-    )
+    weights: dict[str, Tensor] = {}
+    for file in parent.folder.glob("*.safetensors"):
+        weights |= read_tensors(file)
+    rounded = learner.bf16_state()
+    return all(torch.equal(weight, weights[name]) for name, weight in rounded.items())
 
 
 def make_learner(

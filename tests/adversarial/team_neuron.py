@@ -1,53 +1,88 @@
-"""Run by two processes under torchrun: the first learns through `make_learner`, as the trainer
-does; the other follows."""
+"""A team of two: the first process is a trainer with miners' groups, the other follows. One of them
+may be killed within the second lesson.
+
+python -m tests.adversarial.team_neuron FOLDER [RANK]
+"""
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
-from assay.inference import load_checkpoint
-from assay.neurons.trainer.team import SharedLearner, follow, join_team
-from assay.neurons.trainer.trainer_setup import make_learner
-from assay.training import GENESIS, Group, LearnConfig, LossConfig
+from assay.neurons.trainer.team import TeamError, follow, is_member, join_team, run_team
+from assay.training import LearnConfig, LossConfig
+from assay.training.learner import Learner
+from tests.adversarial.conftest import World, make_world
+from tests.adversarial.trainer_bench import Bench, Calls
 
+RATE = 1e-4
 CONFIG = LearnConfig(
-    epochs=1, learning_rate=1e-3, from_genesis=True, loss=LossConfig(kl_weight=0.1), seed=2
+    epochs=1,
+    groups_per_batch=64,
+    tokens_per_pass=512,
+    learning_rate=RATE,
+    from_genesis=True,
+    loss=LossConfig(kl_weight=0.1),
 )
 
 
-def make_groups():
-    rows = [[10, 11, 12, 1], [13, 1], [14, 15, 1], [16, 17, 18, 1]]
-    logprobs = [[-2.0] * len(row) for row in rows]
-    return [Group([20 + i, 21], rows, [1_000_000, 0, 0, 500_000], logprobs) for i in range(2)]
+def make_miners(folder: Path) -> World:
+    """Two windows mined; the same each time."""
+    world = make_world(folder)
+    for window in (0, 1):
+        world.contexts[window] = world.open_context(window)
+    return world
 
 
-def learn_twice():
-    """One lesson, a restart from its state, another lesson."""
-    parent = load_checkpoint(GENESIS)
-    learner = make_learner(parent, CONFIG, lambda: parent)
-    learner.learn(make_groups())
-    state = learner.export_state()
-    learner = make_learner(parent, CONFIG, lambda: parent)
-    learner.import_state(state)
-    stats = learner.learn(make_groups())
-    return learner, stats
+def train(folder: Path, world: World) -> Bench:
+    """A trainer that learns from both windows; one that was killed is back when they are over."""
+    bench = Bench(world, folder, Calls())
+    if (folder / "trainer" / "trainer.json").exists():
+        bench.chain.head = world.chain.get_head()
+    bench.start(learning=CONFIG)
+    bench.run()
+    bench.close()
+    return bench
 
 
-def main(folder: Path) -> None:
+def die_in_second_lesson() -> None:
+    """Has this process end there."""
+    learn, update, begun = Learner.learn, Learner._update, []
+
+    def counting(self, groups):
+        begun.append(groups)
+        return learn(self, groups)
+
+    def dying(self, rows, scale):
+        if len(begun) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return update(self, rows, scale)
+
+    Learner.learn, Learner._update = counting, dying
+
+
+def main(folder: Path, dying: int | None) -> None:
     torch.set_num_threads(1)
     with join_team() as rank:
+        if rank == dying:
+            die_in_second_lesson()
         if rank:
             follow()
             (folder / "followed").touch()
             return
-        learner, stats = learn_twice()
-        assert isinstance(learner, SharedLearner)
-        save_file(learner.bf16_state(), folder / "published.safetensors")
-        (folder / "stats.json").write_text(json.dumps([stats.tokens, stats.loss, stats.mean_kl]))
+        bench = train(folder, make_miners(folder / "world"))
+        found = [[lesson.window, lesson.stats.tokens] for lesson in bench.lessons]
+        (folder / "lessons.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if is_member():
+        main(Path(sys.argv[1]), int(sys.argv[2]) if sys.argv[2:] else None)
+    else:
+        try:
+            run_team(2, ["-m", "tests.adversarial.team_neuron", *sys.argv[1:]])
+        except TeamError as error:
+            sys.exit(str(error))

@@ -18,11 +18,11 @@ from assay.network import StoreError, files
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.chain_values import STATE_BLOCKS
 from assay.neurons.session.window_reader import BeaconError
-from assay.neurons.trainer import lessons, trainer_folder
+from assay.neurons.trainer import lessons
 from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder
 from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
-from assay.training import Learner
-from tests.adversarial.trainer_bench import HELD, LOST, Bench, Calls, Killed
+from assay.training import Learner, sharding
+from tests.adversarial.trainer_bench import HELD, LEARNING, LOST, Bench, Calls, Killed
 
 #: A third of the points in each run of the tests, all of them in `make kill`.
 THIRDS = [0, *(pytest.param(share, marks=pytest.mark.kill) for share in (1, 2))]
@@ -40,9 +40,8 @@ def calls():
             (Path, "mkdir"),
             (shutil, "rmtree"),
             (shutil, "copyfile"),
-            (trainer_folder, "save_file"),
+            (sharding, "save_file"),
             (checkpoint_folder, "save_file"),
-            (step_folder, "save_file"),
         ):
             monkeypatch.setattr(owner, name, count(getattr(owner, name), name, calls))
         monkeypatch.setattr(lessons.WindowReading, "judge", remember(lessons.WindowReading.judge))
@@ -357,14 +356,21 @@ def test_a_lesson_that_nobody_could_use_is_left_out(bench, undisturbed, monkeypa
     assert bench.lessons[0].published.number == 1
 
 
+def test_a_lesson_whose_gradient_is_no_number_is_left_out(bench):
+    """Nothing is published, and the next window begins with what there was before."""
+    bench.start(learning=replace(LEARNING, learning_rate=1e38, epochs=2))
+    bench.run()
+    assert [line.partition(": the gradient")[0] for line in bench.said] == [
+        "trainer: window 0 is left out",
+        "trainer: window 1 is left out",
+    ]
+    assert bench.lessons == []
+    assert bench.chain.sent == []
+
+
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [
-        (trainer_folder, "save_file"),
-        (step_folder, "save_file"),
-        (step_file.pq, "write_table"),
-        (step_folder, "write_json"),
-    ],
+    [(sharding, "save_file"), (step_file.pq, "write_table"), (step_folder, "write_json")],
 )
 def test_a_full_disk_loses_nothing(bench, undisturbed, monkeypatch, owner, name):
     with monkeypatch.context() as patch:

@@ -63,6 +63,6 @@ def test_a_lesson_leaves_nothing_on_the_card_and_repeats_to_the_bit():
         learner.learn(GROUPS)
         learner.learn(GROUPS)
         assert torch.cuda.memory_allocated() == before
-        states.append(learner.export_state())
+        states.append(dict(learner.export_state()))
         assert all(tensor.device.type == "cpu" for tensor in states[-1].values())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

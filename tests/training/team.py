@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from assay.training import Group, LearnConfig, Learner
 from assay.training.genesis_model import make_model
@@ -41,18 +41,15 @@ def main(folder: Path, rank: int) -> None:
     dist.init_process_group("gloo", timeout=timedelta(seconds=60))
     learner = make_learner(rank)
     first = learner.learn(make_groups())
-    state = learner.export_state()  # all take part
-    if dist.get_rank() == 0:
-        save_file(state, folder / "state.safetensors")
-    dist.barrier()
+    learner.save_state(folder / "state.safetensors")  # all take part
     name = "up_proj.base_layer.weight" if rank else "up_proj.weight"
     whole = next(w for n, w in learner.model.named_parameters() if n.endswith(name))
     assert whole.to_local().numel() * 2 == whole.numel()  # type: ignore[attr-defined]
     learner.learn(make_groups())
     resumed = make_learner(rank)
-    resumed.import_state(load_file(folder / "state.safetensors"))
+    resumed.load_state(folder / "state.safetensors")
     resumed.learn(make_groups())
-    states = learner.export_state(), resumed.export_state()
+    states = dict(learner.export_state()), dict(resumed.export_state())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     published = learner.bf16_state()
     if dist.get_rank() == 0:

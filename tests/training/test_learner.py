@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from assay.training import Group, LearnConfig, Learner, Level, LossConfig
+from assay.training import Group, LearnConfig, Learner, LessonError, Level, LossConfig
 from assay.training.genesis_model import make_model
 
 CONFIG = LearnConfig(learning_rate=1e-3, epochs=2, groups_per_batch=2, seed=3)
@@ -60,6 +60,13 @@ def test_same_inputs_same_weights() -> None:
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+def test_a_gradient_that_is_no_number_is_told() -> None:
+    """Weights as large as float32 can be, after the first update."""
+    learner = make_learner(replace(CONFIG, learning_rate=1e38, epochs=2))
+    with pytest.raises(LessonError, match="lower learning_rate"):
+        learner.learn(make_groups(learner))
+
+
 def test_groups_without_variance_change_nothing() -> None:
     learner = make_learner()
     flat = [
@@ -75,10 +82,10 @@ def test_a_restart_continues_bit_for_bit() -> None:
     whole, resumed = make_learner(), make_learner()
     groups = make_groups(whole)
     whole.learn(groups)
-    resumed.import_state(whole.export_state())
+    resumed.import_state(dict(whole.export_state()))
     whole.learn(groups)
     resumed.learn(groups)
-    first, second = whole.export_state(), resumed.export_state()
+    first, second = dict(whole.export_state()), dict(resumed.export_state())
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -177,10 +184,10 @@ def test_low_rank_restarts_continue_bit_for_bit(low_rank: LearnConfig) -> None:
     whole, resumed = make_learner(low_rank), make_learner(low_rank)
     groups = make_groups(whole)
     whole.learn(groups)
-    resumed.import_state(whole.export_state())
+    resumed.import_state(dict(whole.export_state()))
     whole.learn(groups)
     resumed.learn(groups)
-    first, second = whole.export_state(), resumed.export_state()
+    first, second = dict(whole.export_state()), dict(resumed.export_state())
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
 

@@ -73,7 +73,7 @@ def test_what_is_computed_twice_is_the_same_to_the_bit():
         for recompute in (False, True)
     )
     assert kept.learn(groups) == twice.learn(groups)
-    states = kept.export_state(), twice.export_state()
+    states = dict(kept.export_state()), dict(twice.export_state())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
@@ -117,7 +117,7 @@ def test_an_output_matrix_that_is_the_embedding_s_has_one_name(rank):
     published = learner.bf16_state()
     assert "model.embed_tokens.weight" in published
     assert "lm_head.weight" not in published
-    state = {name: tensor.clone() for name, tensor in learner.export_state().items()}
+    state = {name: tensor.clone() for name, tensor in dict(learner.export_state()).items()}
     resumed = Learner(build(), config)
     resumed.import_state(state)
     learner.learn(groups)

@@ -46,7 +46,7 @@ def test_two_processes_learn_what_one_learns(tmp_path, rank):
     stats = alone.learn(make_groups())
     alone.learn(make_groups())
     assert (tmp_path / "first" / "tokens").read_text() == f"{stats.tokens} {stats.updates}"
-    state = alone.export_state()
+    state = dict(alone.export_state())
     assert state.keys() == team.keys()
     for name, tensor in state.items():
         torch.testing.assert_close(team[name], tensor, rtol=1e-3, atol=1e-5)
