@@ -358,7 +358,7 @@ def test_a_lesson_that_nobody_could_use_is_left_out(bench, undisturbed, monkeypa
 
 def test_a_lesson_whose_gradient_is_no_number_is_left_out(bench):
     """Nothing is published, and the next window begins with what there was before."""
-    bench.start(learning=replace(LEARNING, learning_rate=1e38, epochs=2))
+    bench.start(learning=replace(LEARNING, learning_rate=1e37, epochs=2))
     bench.run()
     assert [line.partition(": the gradient")[0] for line in bench.said] == [
         "trainer: window 0 is left out",

@@ -62,7 +62,7 @@ def test_same_inputs_same_weights() -> None:
 
 def test_a_gradient_that_is_no_number_is_told() -> None:
     """Weights as large as float32 can be, after the first update."""
-    learner = make_learner(replace(CONFIG, learning_rate=1e38, epochs=2))
+    learner = make_learner(replace(CONFIG, learning_rate=1e37, epochs=2))
     with pytest.raises(LessonError, match="lower learning_rate"):
         learner.learn(make_groups(learner))
 
