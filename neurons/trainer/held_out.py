@@ -11,15 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from assay.environments import (
     PROBLEMS_MIN,
     Environment,
+    Problem,
     Success,
     compute_levels,
     find_undecided,
     open_environment,
 )
-from assay.inference import Checkpoint, Request
+from assay.inference import Checkpoint, Drafter, Request
 from assay.protocol import Domain, Parameters, StepSuccess, hash_fields
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import MILLION
+from assay.verification import Tokenizer
 
 #: Completions sampled together.
 _BATCH = 256
@@ -61,19 +63,33 @@ def count_successes(
     drafter = checkpoint.get_drafter(temperature)
     asked, solved = Counter[int](), Counter[int]()
     for start in range(0, problems, _BATCH):
-        batch, requests = [], []
-        for number in range(start, min(start + _BATCH, problems)):
-            index = number.to_bytes(4, "big")
-            seed = hash_fields(Domain.HELD_OUT, environment.digest, index)
-            batch.append(environment.make_problem(seed, levels or checkpoint.manifest.levels))
-            prompt = tuple(checkpoint.tokenizer.encode(batch[-1].prompt))
-            requests.append(Request(prompt, seed))
-        for problem, tokens in zip(batch, drafter.draft(requests), strict=True):
-            text = checkpoint.tokenizer.decode(tokens)
+        numbers = range(start, min(start + _BATCH, problems))
+        seeds = [
+            hash_fields(Domain.HELD_OUT, environment.digest, n.to_bytes(4, "big")) for n in numbers
+        ]
+        batch = [environment.make_problem(s, levels or checkpoint.manifest.levels) for s in seeds]
+        found = try_problems(drafter, checkpoint.tokenizer, environment, batch, seeds)
+        for problem, right in zip(batch, found, strict=True):
             asked[problem.level] += 1
-            solved[problem.level] += environment.score(problem, text).correctness == MILLION
-        on_progress(min(start + _BATCH, problems))
+            solved[problem.level] += right
+        on_progress(numbers.stop)
     return {level: Success(solved[level], count) for level, count in asked.items()}
+
+
+def try_problems(
+    drafter: Drafter,
+    tokenizer: Tokenizer,
+    environment: Environment,
+    problems: Sequence[Problem],
+    seeds: Sequence[bytes],
+) -> list[bool]:
+    """Whether each problem is solved by the completion that its seed, 32 bytes, draws."""
+    prompts = (tuple(tokenizer.encode(problem.prompt)) for problem in problems)
+    drafts = drafter.draft([Request(*pair) for pair in zip(prompts, seeds, strict=True)])
+    return [
+        environment.score(problem, tokenizer.decode(tokens)).correctness == MILLION
+        for problem, tokens in zip(problems, drafts, strict=True)
+    ]
 
 
 #: Checkpoints whose counts are kept: the monitor may lag behind the trainer by as many.
