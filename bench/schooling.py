@@ -64,6 +64,7 @@ class Schooling:
         return make_environment("gsm", {"largest": self.largest})
 
 
+FULL = Schooling()
 #: Ends after 200 steps, whatever it knows.
 SMALL = Schooling(levels=(1,), hidden=128, layers=2, heads=4, inner=256, steps=200, max_tokens=32)
 
@@ -286,7 +287,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     try:
-        checkpoint = school(SMALL if arguments.fast else Schooling(), arguments.out)
+        checkpoint = school(SMALL if arguments.fast else FULL, arguments.out)
     except KeyboardInterrupt:
         sys.exit("stopped; the same command goes on after the last trial")
     print(f"checkpoint {checkpoint.digest.hex()} in {checkpoint.folder}")

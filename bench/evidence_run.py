@@ -1,0 +1,286 @@
+"""One run of reinforcement for `evidence.py`: a seed, by Assay's learner or by TRL's.
+
+    python bench/evidence_run.py --out DIR --learner assay|trl --seed N [--threads N] [--fast]
+
+It begins with the model of `schooling.py`, made first where DIR has none. Each step asks the same
+problems in the same order and samples as many rollouts of each, whichever the learner is: Assay by
+the keyed sampler and the reference, from weights rounded to bf16 as they are published; TRL by
+itself. Every few steps the weights, rounded to bf16, are tried on held-out problems with the same
+draws. What was done is kept then: a command that was stopped goes on where it was.
+"""
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from time import process_time
+
+import torch
+from safetensors.torch import load_file, save_file
+from schooling import FULL as FULL_SCHOOLING
+from schooling import SMALL, TEMPERATURE, Schooling, compute_name, make_problems, school
+from torch import Tensor
+from transformers.trainer_utils import get_last_checkpoint
+from trl_trainer import TrlCourse, make_trl_trainer
+
+from assay.environments import RewardWeights, compute_reward
+from assay.inference import Checkpoint, GroupRequest, Reference, generate_groups, make_model
+from assay.inference.implementations import DEFAULT_IMPLEMENTATION
+from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
+from assay.network.files import replace_file, write_json
+from assay.neurons.trainer.held_out import try_problems
+from assay.neurons.trainer.trainer_setup import make_learner
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.submission import LOGPROB_BITS
+from assay.training import Group, LearnConfig
+from assay.verification import make_projection
+
+LEARNERS = ("assay", "trl")
+LEARNING = LearnConfig(epochs=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A comparison; all of it but the seeds names the runs' folders."""
+
+    schooling: Schooling = FULL_SCHOOLING
+    steps: int = 60
+    groups: int = 16  # of a step
+    rollouts: int = 8  # of a group
+    every: int = 10  # steps from one trial to the next
+    held_out: int = 1_000  # problems of a trial
+    learning: LearnConfig = LEARNING
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    def get_folder(self, out: Path, learner: str, seed: int) -> Path:
+        return out / f"{learner}-{seed}-{compute_name(replace(self, seeds=()))}"
+
+
+FULL = Plan()
+FASTER = Plan(SMALL, steps=2, groups=8, every=1, held_out=64, seeds=(0,))
+
+
+@dataclass(slots=True)
+class Record:
+    """What a run has done: of each trial the step, and a 1 or 0 a held-out problem; of each step
+    tokens sampled, share of right answers, groups of which some were right and some wrong."""
+
+    model: str
+    trials: list[tuple[int, str]] = field(default_factory=list)
+    steps: list[tuple[int, float, int]] = field(default_factory=list)
+    seconds: float = 0.0  # of processors, without trials
+
+    def cut(self, steps: int) -> None:
+        """Forgets what the weights that are kept do not know."""
+        self.steps = self.steps[:steps]
+        self.trials = [trial for trial in self.trials if trial[0] <= steps]
+
+
+def read_record(folder: Path) -> Record | None:
+    file = folder / "record.json"
+    return Record(**json.loads(file.read_text())) if file.exists() else None
+
+
+class Run:
+    """One run and its folder."""
+
+    def __init__(self, plan: Plan, checkpoint: Checkpoint, folder: Path, seed: int) -> None:
+        self.plan = plan
+        self.checkpoint = checkpoint
+        self.folder = folder
+        self.seed = seed
+        self.learning = replace(plan.learning, seed=seed)
+        model = checkpoint.digest.hex()
+        self.record = read_record(folder) or Record(model)
+        if self.record.model != model:
+            raise RuntimeError(f"{folder} is of model {self.record.model}, not {model}: remove it")
+        self.problems = [
+            make_problems(plan.schooling, "evidence-question", plan.groups, seed, step)
+            for step in range(plan.steps)
+        ]
+        self.held_out = make_problems(plan.schooling, "evidence-held-out", plan.held_out)
+        #: of rounded weights: what samples
+        self.rounded = checkpoint.load_trainable().requires_grad_(False)
+        self._began = process_time()
+
+    @property
+    def done(self) -> bool:
+        return bool(self.record.trials) and self.record.trials[-1][0] == self.plan.steps
+
+    def note_step(self, completions: list[list[int]], rewards: list[int]) -> None:
+        """Of all rollouts of a step, group by group."""
+        size = self.plan.rollouts
+        groups = [rewards[i : i + size] for i in range(0, len(rewards), size)]
+        right = sum(reward > 0 for reward in rewards) / len(rewards)
+        teaching = sum(len(set(group)) > 1 for group in groups)
+        self.record.steps.append((sum(map(len, completions)), right, teaching))
+
+    def round_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """The weights that sample from now on."""
+        self.rounded.load_state_dict({n: w.to(torch.bfloat16) for n, w in weights.items()})
+
+    def take_trial(self, step: int) -> None:
+        """Tries the rounded weights on held-out problems and writes the record."""
+        self.record.seconds += process_time() - self._began
+        seeds = [
+            hash_fields(Domain.HELD_OUT, b"evidence-draw", i.to_bytes(4, "big"))
+            for i in range(len(self.held_out))
+        ]
+        solved = try_problems(
+            self.checkpoint.get_drafter(TEMPERATURE, self.rounded),
+            self.checkpoint.tokenizer,
+            self.plan.schooling.environment,
+            self.held_out,
+            seeds,
+        )
+        self.record.trials.append((step, "".join("01"[right] for right in solved)))
+        write_json(self.folder / "record.json", asdict(self.record))
+        print(
+            f"{self.folder.name}, step {step}: {sum(solved)} of {len(solved)} held-out problems, "
+            f"{self.record.seconds:.0f} s of processors without trials",
+            flush=True,
+        )
+        self._began = process_time()
+
+
+def sample_groups(run: Run, step: int) -> list[Group]:
+    """The groups of a step, drawn as a miner draws and measured as a validator measures."""
+    plan, checkpoint = run.plan, run.checkpoint
+    problems = run.problems[step]
+    places = [number.to_bytes(4, "big") for number in range(max(plan.groups, plan.rollouts))]
+    place = hash_fields(
+        Domain.HELD_OUT, b"evidence-rollout", run.seed.to_bytes(4, "big"), step.to_bytes(4, "big")
+    )
+    requests = [
+        GroupRequest(
+            tuple(checkpoint.tokenizer.encode(problem.prompt)),
+            tuple(
+                hash_fields(Domain.HELD_OUT, place, places[i], places[r])
+                for r in range(plan.rollouts)
+            ),
+        )
+        for i, problem in enumerate(problems)
+    ]
+    drawn = generate_groups(
+        requests,
+        checkpoint.get_drafter(TEMPERATURE, run.rounded),
+        Reference(
+            make_model(run.rounded, DEFAULT_IMPLEMENTATION),
+            checkpoint.tokenizer.drawable,
+            TEMPERATURE,
+            checkpoint.budget,
+        ),
+        checkpoint.get_rules(TEMPERATURE),
+        make_projection(place, checkpoint.manifest),
+    )
+    groups = []
+    for problem, request, rollouts in zip(problems, requests, drawn, strict=True):
+        completions = [rollout.tokens.tolist() for rollout in rollouts]
+        scores = [
+            plan.schooling.environment.score(problem, checkpoint.tokenizer.decode(tokens))
+            for tokens in completions
+        ]
+        rewards = [compute_reward(score, RewardWeights()) for score in scores]
+        logprobs = [(rollout.logprobs / -(1 << LOGPROB_BITS)).tolist() for rollout in rollouts]
+        groups.append(Group(list(request.prompt), completions, rewards, logprobs))
+    return groups
+
+
+def learn_by_assay(run: Run) -> None:
+    """All steps by our own learner."""
+    checkpoint = run.checkpoint
+    learner = make_learner(checkpoint, run.learning, lambda: checkpoint)
+    kept = run.folder / "state.safetensors"
+    if kept.exists():
+        learner.import_state(load_file(kept))
+        run.round_weights(learner.bf16_state())
+    run.record.cut(learner.step)
+    if not run.record.trials:
+        run.take_trial(0)
+    while learner.step < run.plan.steps:
+        groups = sample_groups(run, learner.step)
+        run.note_step(
+            [tokens for group in groups for tokens in group.completions],
+            [reward for group in groups for reward in group.rewards],
+        )
+        learner.learn(groups)
+        run.round_weights(learner.bf16_state())
+        if learner.step % run.plan.every == 0 or learner.step == run.plan.steps:
+            with replace_file(kept) as temporary:
+                save_file(learner.export_state(), temporary)
+            run.take_trial(learner.step)
+
+
+def learn_by_trl(run: Run) -> None:
+    """All steps by TRL's trainer."""
+    plan, checkpoint = run.plan, run.checkpoint
+    model = checkpoint.load_trainable()
+    folder = run.folder / "trl"
+    course = TrlCourse(
+        plan.schooling.environment,
+        run.problems,
+        run.learning,
+        plan.rollouts,
+        checkpoint.manifest.max_tokens,
+        folder,
+    )
+    kept = get_last_checkpoint(folder) if folder.exists() else None
+    run.record.cut(int(kept.rpartition("-")[2]) // course.updates if kept else 0)
+    if not run.record.trials:
+        run.take_trial(0)
+
+    def see(prompts: list[str], completions: list[list[int]], rewards: list[int]) -> None:
+        asked = [one.prompt for one in run.problems[len(run.record.steps)]]
+        if prompts != [prompt for prompt in asked for _ in range(plan.rollouts)]:
+            raise RuntimeError("TRL asks other problems than those of this step")
+        run.note_step(completions, rewards)
+
+    def end(step: int) -> None:
+        if step % plan.every == 0 or step == plan.steps:
+            run.round_weights(model.state_dict())
+            run.take_trial(step)
+
+    trainer = make_trl_trainer(
+        course,
+        model,
+        load_tokenizer(checkpoint.folder),
+        end,
+        see,
+        save_strategy="steps",
+        save_steps=plan.every * course.updates,
+        save_total_limit=1,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.train(resume_from_checkpoint=kept)
+
+
+def play(plan: Plan, out: Path, learner: str, seed: int) -> Record:
+    """The whole of a run, or what is left of it."""
+    checkpoint = school(plan.schooling, out)
+    run = Run(plan, checkpoint, plan.get_folder(out, learner, seed), seed)
+    if not run.done:
+        {"assay": learn_by_assay, "trl": learn_by_trl}[learner](run)
+    return run.record
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill")
+    parser.add_argument("--learner", choices=LEARNERS, required=True)
+    parser.add_argument("--seed", type=int, choices=FULL.seeds, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--fast", action="store_true", help="a few steps of a small model")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    try:
+        play(FASTER if given.fast else FULL, given.out, given.learner, given.seed)
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on after the last trial")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""TRL's own `GRPOTrainer`, set to learn as Assay's learner does. For `learning.py` and
+`evidence.py`; TRL is of the extra `train`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+
+from assay.environments import Environment, Problem, RewardWeights, compute_reward
+from assay.training import LearnConfig
+
+
+@dataclass(frozen=True)
+class TrlCourse:
+    """What TRL learns from, and how. Of a step's problems whole minibatches are taken."""
+
+    environment: Environment
+    steps: Sequence[Sequence[Problem]]
+    learning: LearnConfig
+    rollouts: int  # of a problem
+    max_tokens: int  # of a completion
+    folder: Path
+
+    @property
+    def batches(self) -> int:
+        """Minibatches of a step."""
+        return len(self.steps[0]) // self.learning.groups_per_batch
+
+    @property
+    def updates(self) -> int:
+        """Of the optimiser, in a step."""
+        return self.batches * self.learning.epochs
+
+
+#: Prompts, ids of completions and rewards in millionths, of all rollouts of a step.
+Watch = Callable[[list[str], list[list[int]], list[int]], None]
+
+
+def make_trl_trainer(
+    course: TrlCourse,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    on_step: Callable[[int], None],
+    on_rollouts: Watch = lambda prompts, completions, rewards: None,
+    **more: Any,
+) -> Any:
+    """A `GRPOTrainer`: the same loss, optimiser and rate, its own generation.
+
+    Args:
+        on_step: is told of each step that has ended, counted from 1.
+        on_rollouts: sees what was sampled.
+        more: of `GRPOConfig`.
+    """
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    learning, size = course.learning, course.rollouts
+    used = course.batches * learning.groups_per_batch
+    asked = [problem for step in course.steps for problem in step[:used]]
+    by_prompt = {problem.prompt: problem for problem in asked}
+
+    def reward(
+        prompts: list[str], completions: list[str], completion_ids: list[list[int]], **_: Any
+    ) -> list[float]:
+        rewards = [
+            compute_reward(course.environment.score(by_prompt[p], c), RewardWeights())
+            for p, c in zip(prompts, completions, strict=True)
+        ]
+        on_rollouts(prompts, completion_ids, rewards)
+        return [reward / 1e6 for reward in rewards]
+
+    class Tell(TrainerCallback):  # type: ignore[misc] # untyped
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step % course.updates == 0:
+                on_step(state.global_step // course.updates)
+
+    given = {
+        "output_dir": str(course.folder),
+        "use_cpu": True,
+        "bf16": False,
+        "report_to": [],
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "disable_tqdm": True,
+        "seed": learning.seed,
+        "learning_rate": learning.learning_rate,
+        "lr_scheduler_type": "constant",
+        "weight_decay": learning.weight_decay,
+        "adam_beta1": learning.betas[0],
+        "adam_beta2": learning.betas[1],
+        "max_grad_norm": learning.max_gradient,
+        "per_device_train_batch_size": learning.groups_per_batch * size,
+        "num_generations": size,
+        "gradient_accumulation_steps": 1,
+        "steps_per_generation": course.batches,
+        "num_iterations": learning.epochs,
+        "max_steps": len(course.steps) * course.updates,
+        "max_completion_length": course.max_tokens,
+        "temperature": 1.0,
+        "top_k": 0,
+        "beta": 0.0,
+        "loss_type": "dapo",
+        "scale_rewards": "none",
+        "epsilon": learning.loss.low,
+        "epsilon_high": learning.loss.high,
+        "delta": learning.loss.cap,
+        "shuffle_dataset": False,
+    }
+    return GRPOTrainer(
+        model,
+        reward_funcs=reward,
+        args=GRPOConfig(**(given | more)),
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_dict({"prompt": [problem.prompt for problem in asked]}),
+        callbacks=[Tell()],
+    )
