@@ -15,18 +15,27 @@ import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, count
 from pathlib import Path
 from time import process_time
 
 import torch
 from safetensors.torch import load_file, save_file
 from schooling import FULL as FULL_SCHOOLING
-from schooling import SMALL, TEMPERATURE, Schooling, compute_name, make_problems, school
+from schooling import (
+    SMALL,
+    TEMPERATURE,
+    Schooling,
+    compute_name,
+    make_lesson,
+    make_problems,
+    school,
+)
 from torch import Tensor
 from transformers.trainer_utils import get_last_checkpoint
 from trl_trainer import TrlCourse, make_trl_trainer
 
-from assay.environments import RewardWeights, compute_reward
+from assay.environments import Problem, RewardWeights, compute_reward
 from assay.inference import Checkpoint, GroupRequest, Reference, generate_groups, make_model
 from assay.inference.implementations import DEFAULT_IMPLEMENTATION
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
@@ -44,7 +53,7 @@ LEARNING = LearnConfig(epochs=2)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A comparison; all of it but the seeds names the runs' folders."""
+    """A comparison; all of it names the runs' folders."""
 
     schooling: Schooling = FULL_SCHOOLING
     steps: int = 60
@@ -56,11 +65,35 @@ class Plan:
     seeds: tuple[int, ...] = (0, 1, 2)
 
     def get_folder(self, out: Path, learner: str, seed: int) -> Path:
-        return out / f"{learner}-{seed}-{compute_name(replace(self, seeds=()))}"
+        return out / f"{learner}-{seed}-{compute_name(self)}"
 
 
 FULL = Plan()
 FASTER = Plan(SMALL, steps=2, groups=8, every=1, held_out=64, seeds=(0,))
+
+
+def make_questions(plan: Plan, seed: int) -> list[list[Problem]]:
+    """What each step of a run asks."""
+    return [
+        make_problems(plan.schooling, "evidence-question", plan.groups, seed, step)
+        for step in range(plan.steps)
+    ]
+
+
+def make_held_out(plan: Plan) -> list[Problem]:
+    """The problems of a trial. None was read in schooling or is asked in a run: short stories are
+    told twice, and such are left out."""
+    lessons = (make_lesson(plan.schooling, step) for step in range(plan.schooling.steps))
+    asked = (step for seed in plan.seeds for step in make_questions(plan, seed))
+    met = {problem.prompt for problems in chain(lessons, asked) for problem in problems}
+    chosen: dict[str, Problem] = {}
+    for start in count():
+        for problem in make_problems(plan.schooling, "evidence-held-out", plan.held_out, start):
+            if problem.prompt not in met and len(chosen) < plan.held_out:
+                chosen.setdefault(problem.prompt, problem)
+        if len(chosen) == plan.held_out:
+            return list(chosen.values())
+    raise AssertionError("there is always another problem")
 
 
 @dataclass(slots=True)
@@ -97,11 +130,8 @@ class Run:
         self.record = read_record(folder) or Record(model)
         if self.record.model != model:
             raise RuntimeError(f"{folder} is of model {self.record.model}, not {model}: remove it")
-        self.problems = [
-            make_problems(plan.schooling, "evidence-question", plan.groups, seed, step)
-            for step in range(plan.steps)
-        ]
-        self.held_out = make_problems(plan.schooling, "evidence-held-out", plan.held_out)
+        self.problems = make_questions(plan, seed)
+        self.held_out = make_held_out(plan)
         #: of rounded weights: what samples
         self.rounded = checkpoint.load_trainable().requires_grad_(False)
         self._began = process_time()

@@ -17,9 +17,13 @@ from time import perf_counter, process_time
 _PARSER = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
 _PARSER.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
 _PARSER.add_argument("--fast", action="store_true", help="small sizes, where a script has them")
+_PARSER.add_argument(
+    "--out", type=Path, metavar="DIR", help="what was run before, where a script reads such"
+)
 #: Read when a script starts: a mistake is not told after minutes of work.
 _ARGUMENTS = _PARSER.parse_args()
 FAST: bool = _ARGUMENTS.fast
+OUT: Path | None = _ARGUMENTS.out
 _VERSIONS = ("torch", "transformers", "numpy", "numba", "pyarrow", "pyblst")
 
 
@@ -110,8 +114,8 @@ def describe_machine() -> dict[str, str]:
     }
 
 
-def report(title: str, figures: Sequence[Figure], threads: int) -> None:
-    """Prints the figures; `--json FILE` also writes them."""
+def report(title: str, figures: Sequence[Figure], threads: int, **more: object) -> None:
+    """Prints the figures; `--json FILE` also writes them, and `more` beside them."""
     machine = describe_machine() | {"threads": str(threads)}
     print(f"\n{title}")
     print("  " + ", ".join(f"{k} {v}" for k, v in machine.items()))
@@ -129,5 +133,5 @@ def report(title: str, figures: Sequence[Figure], threads: int) -> None:
         print(line, flush=True)
     if _ARGUMENTS.json:
         rows = [asdict(figure) | {"ratio": figure.ratio, "kept": figure.kept} for figure in figures]
-        document = {"title": title, "machine": machine, "figures": rows}
+        document = {"title": title, "machine": machine, "figures": rows} | more
         _ARGUMENTS.json.write_text(json.dumps(document, indent=1) + "\n")

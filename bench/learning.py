@@ -30,6 +30,7 @@ import torch
 from figures import FAST, Figure, report, time_cpu
 from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
+from trl_trainer import TrlCourse, make_trl_trainer
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.steps.step_folder import StepFolder, read_step, read_taken
@@ -198,81 +199,29 @@ def run_bare(course: Course) -> float:
 
 def run_trl(course: Course, seed: int) -> Curve:
     """TRL's own trainer on the same problems, and its held-out accuracy at the same steps."""
-    from datasets import Dataset
-    from transformers import TrainerCallback
-    from trl import GRPOConfig, GRPOTrainer
-
     checkpoints = CheckpointFolder(course.folder / "models")
     genesis = checkpoints.get(course.lessons[0].published.parent)
     steps = get_taken(course)
     environment = open_environment(read_parameters(course).environment)
-    problems = [
-        [environment.make_problem(one.problem_seed, LEVELS) for one in taken] for taken in steps
-    ]
-    by_prompt = {problem.prompt: problem for step in problems for problem in step}
-    size = len(steps[0][0].group.rewards)
-    batches = len(steps[0]) // LEARNING.groups_per_batch
-
-    def reward(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
-        parts = [
-            environment.score(by_prompt[p], c) for p, c in zip(prompts, completions, strict=True)
-        ]
-        return [0.8 * part.correctness / 1e6 + 0.2 * part.quality / 1e6 for part in parts]
-
     model = genesis.load_trainable()
     states: list[dict[str, torch.Tensor]] = []
-
-    class Keep(TrainerCallback):  # type: ignore[misc] # untyped
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.global_step % (batches * LEARNING.epochs) == 0:
-                states.append(
-                    {
-                        n: w.detach().to(torch.bfloat16).clone()
-                        for n, w in model.state_dict().items()
-                    }
-                )
-
-    config = GRPOConfig(
-        output_dir=str(course.folder / "trl"),
-        use_cpu=True,
-        bf16=False,
-        report_to=[],
-        save_strategy="no",
-        logging_strategy="no",
-        disable_tqdm=True,
-        seed=seed,
-        learning_rate=LEARNING.learning_rate,
-        lr_scheduler_type="constant",
-        weight_decay=0.0,
-        adam_beta1=LEARNING.betas[0],
-        adam_beta2=LEARNING.betas[1],
-        max_grad_norm=1.0,
-        per_device_train_batch_size=LEARNING.groups_per_batch * size,
-        num_generations=size,
-        gradient_accumulation_steps=1,
-        steps_per_generation=batches,
-        num_iterations=LEARNING.epochs,
-        max_steps=len(steps) * batches * LEARNING.epochs,
-        max_completion_length=genesis.manifest.max_tokens,
-        temperature=1.0,
-        top_k=0,
-        beta=0.0,
-        loss_type="dapo",
-        scale_rewards="none",
-        epsilon=LEARNING.loss.low,
-        epsilon_high=LEARNING.loss.high,
-        delta=LEARNING.loss.cap,
-        shuffle_dataset=False,
-    )
-    used = batches * LEARNING.groups_per_batch  # whole minibatches, as TRL takes them
-    prompts = [problem.prompt for step in problems for problem in step[:used]]
-    trainer = GRPOTrainer(
+    trainer = make_trl_trainer(
+        TrlCourse(
+            environment,
+            [
+                [environment.make_problem(one.problem_seed, LEVELS) for one in taken]
+                for taken in steps
+            ],
+            replace(LEARNING, seed=seed),
+            len(steps[0][0].group.rewards),
+            genesis.manifest.max_tokens,
+            course.folder / "trl",
+        ),
         model,
-        reward_funcs=reward,
-        args=config,
-        processing_class=make_tokenizer(),
-        train_dataset=Dataset.from_dict({"prompt": prompts}),
-        callbacks=[Keep()],
+        make_tokenizer(),
+        lambda step: states.append(
+            {n: w.detach().to(torch.bfloat16).clone() for n, w in model.state_dict().items()}
+        ),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

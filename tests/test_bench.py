@@ -19,7 +19,7 @@ SCRIPTS = sorted(
 @pytest.mark.nightly
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_it_prints_its_figures(script, tmp_path):
-    if script == "learning":
+    if script in ("evidence", "learning"):
         pytest.importorskip("trl")
     environment = dict(os.environ)  # noqa: TID251 - a child needs a whole one
     environment.pop("PYTHONSAFEPATH", None)  # make sets it, and scripts import each other
