@@ -67,7 +67,7 @@ def compute_curve(records: list[Record]) -> Curve:
     """Of each trial its step, the seeds' mean and how far its interval reaches."""
     return [
         (step, *measure(average(records, trial)))
-        for trial, (step, _) in enumerate(records[0].trials)
+        for trial, (step, *_) in enumerate(records[0].trials)
     ]
 
 

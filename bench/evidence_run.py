@@ -98,13 +98,18 @@ def make_held_out(plan: Plan) -> list[Problem]:
 
 @dataclass(slots=True)
 class Record:
-    """What a run has done: of each trial the step, and a 1 or 0 a held-out problem; of each step
-    tokens sampled, share of right answers, groups of which some were right and some wrong."""
+    """What a run has done: of each trial the step, a 1 or 0 a held-out problem, and the seconds of
+    processors before it, other trials left out; of each step tokens sampled, share of right
+    answers, groups of which some were right and some wrong."""
 
     model: str
-    trials: list[tuple[int, str]] = field(default_factory=list)
+    trials: list[tuple[int, str, float]] = field(default_factory=list)
     steps: list[tuple[int, float, int]] = field(default_factory=list)
-    seconds: float = 0.0  # of processors, without trials
+
+    @property
+    def seconds(self) -> float:
+        """Of processors, without trials."""
+        return self.trials[-1][2] if self.trials else 0.0
 
     def cut(self, steps: int) -> None:
         """Forgets what the weights that are kept do not know."""
@@ -154,7 +159,7 @@ class Run:
 
     def take_trial(self, step: int) -> None:
         """Tries the rounded weights on held-out problems and writes the record."""
-        self.record.seconds += process_time() - self._began
+        spent = self.record.seconds + process_time() - self._began
         seeds = [
             hash_fields(Domain.HELD_OUT, b"evidence-draw", i.to_bytes(4, "big"))
             for i in range(len(self.held_out))
@@ -166,11 +171,12 @@ class Run:
             self.held_out,
             seeds,
         )
-        self.record.trials.append((step, "".join("01"[right] for right in solved)))
+        marks = "".join("01"[right] for right in solved)
+        self.record.trials.append((step, marks, spent))
         write_json(self.folder / "record.json", asdict(self.record))
         print(
             f"{self.folder.name}, step {step}: {sum(solved)} of {len(solved)} held-out problems, "
-            f"{self.record.seconds:.0f} s of processors without trials",
+            f"{spent:.0f} s of processors without trials",
             flush=True,
         )
         self._began = process_time()
@@ -239,9 +245,9 @@ def learn_by_assay(run: Run) -> None:
         learner.learn(groups)
         run.round_weights(learner.bf16_state())
         if learner.step % run.plan.every == 0 or learner.step == run.plan.steps:
+            run.take_trial(learner.step)  # who stops here has a trial too many, not one too few
             with replace_file(kept) as temporary:
                 save_file(learner.export_state(), temporary)
-            run.take_trial(learner.step)
 
 
 def learn_by_trl(run: Run) -> None:
