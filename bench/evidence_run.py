@@ -48,7 +48,8 @@ from assay.training import Group, LearnConfig
 from assay.verification import make_projection
 
 LEARNERS = ("assay", "trl")
-LEARNING = LearnConfig(epochs=2)
+#: The demo's rate suits states of 96 columns; a step of the same rate moves wider ones further.
+LEARNING = LearnConfig(learning_rate=3e-5, epochs=2)
 
 
 @dataclass(frozen=True, slots=True)
