@@ -57,7 +57,7 @@ class Plan:
     """A comparison; all of it names the runs' folders."""
 
     schooling: Schooling = FULL_SCHOOLING
-    steps: int = 60
+    steps: int = 80
     groups: int = 16  # of a step
     rollouts: int = 8  # of a group
     every: int = 10  # steps from one trial to the next
