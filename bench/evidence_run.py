@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from itertools import chain, count
 from pathlib import Path
 from time import process_time
@@ -312,6 +313,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--fast", action="store_true", help="a few steps of a small model")
     given = parser.parse_args()
+    if given.learner == "trl" and not find_spec("trl"):
+        parser.error("TRL is not there: pip install 'assay[train]'")
     torch.set_num_threads(given.threads)
     try:
         play(FASTER if given.fast else FULL, given.out, given.learner, given.seed)
