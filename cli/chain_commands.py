@@ -116,7 +116,15 @@ def run_validator(quiet: Quiet = False, as_json: AsJson = False) -> None:
 
 
 @command(
-    train_app, None, *PROGRAM, "trainer.dir", "trainer.processes", role="trainer", runs="neurons"
+    train_app,
+    None,
+    *PROGRAM,
+    "trainer.dir",
+    "trainer.processes",
+    "validator.devices",
+    "cluster.address",
+    role="trainer",
+    runs="neurons",
 )
 def run_trainer(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Train: judge all that was submitted, learn from what is genuine, publish checkpoints.

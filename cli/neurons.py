@@ -28,7 +28,12 @@ from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.program.metrics_server import serve_metrics
 from assay.neurons.program.program_loop import ProgramLoop, catch_signals
-from assay.neurons.program.program_status import SHOWN, describe_engines, describe_program
+from assay.neurons.program.program_status import (
+    SHOWN,
+    PaceStatus,
+    describe_engines,
+    describe_program,
+)
 from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, join_network
 from assay.neurons.session.resources import now_ms, open_own_store
 from assay.neurons.settings.loading import ConfigError, list_others_variables
@@ -39,11 +44,13 @@ from assay.neurons.settings.sections import (
     TrainerSettings,
     ValidatorSettings,
 )
+from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
+from assay.neurons.trainer.pace import describe_pace
 from assay.neurons.trainer.team import follow, is_member, join_team, run_team
-from assay.neurons.trainer.trainer import Trainer
+from assay.neurons.trainer.trainer import Trainer, get_time
 from assay.neurons.trainer.trainer_setup import make_trainer_config
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author
@@ -310,12 +317,13 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
         def note_lesson(lesson: Lesson) -> None:
             reward = sum(lesson.rewards) / max(1, len(lesson.rewards)) / 1e6
             logger.info(
-                "window %d: %d groups, mean reward %.3f, checkpoint %d (%s…)",
+                "window %d: %d groups, mean reward %.3f, checkpoint %d (%s…)%s",
                 lesson.window,
                 len(lesson.rewards),
                 reward,
                 lesson.published.number,
                 lesson.published.digest.hex()[:16],
+                describe_pace(get_pace()),
                 extra={"event": "lesson_learned"},
             )
             lessons.append(
@@ -333,7 +341,12 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
             watch.tally.add("groups", len(lesson.rewards))
             monitor.note(lesson)
 
+        def get_pace() -> PaceStatus | None:
+            timing = session.parameters.timing
+            return trainer.pace.describe(timing.window_blocks * timing.slot_ms / 1_000)
+
         config = make_trainer_config(own, locator, store, held_out)
+        pool = session.pool
         trainer = Trainer(
             trainer_hotkey,
             session.history,
@@ -341,6 +354,9 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
             config,
             note_lesson,
             make_report("trainer_note"),
+            None
+            if pool is None
+            else BackgroundJudge(pool, session.judged_checkpoints, session.sources, get_time),
         )
         warn_briefly(_look_around(session, "trainer", store, locator), now_ms())
         try:
@@ -352,6 +368,8 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                     "lessons": lessons,
                     "alarm": monitor.alarm,
                     "held_out": [asdict(point) for point in monitor.points[-SHOWN:]],
+                    "pace": get_pace(),
+                    "workers": [] if pool is None else pool.describe(),
                 },
                 NetworkMonitor(session),
                 as_json,

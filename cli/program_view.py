@@ -257,9 +257,28 @@ def render_settlements(rows: list[dict[str, Any]]) -> RenderableType:
     return table
 
 
+def render_pace(pace: dict[str, Any] | None) -> list[RenderableType]:
+    """What holds a trainer back. Programs of before do not tell."""
+    if pace is None:
+        return []
+    spent = ", ".join(
+        f"{name} {pace[name + '_seconds']:,.0f} s"
+        for name in ("judging", "learning", "publishing", "waiting")
+    )
+    usable = pace["groups_usable"]
+    fit = "" if usable is None else f", {usable:,} could be used"
+    return [
+        Text(
+            f"held back by {pace['holds_back']}: {pace['groups_came']:,.1f} groups come a window"
+            f"{fit}; the last {pace['windows']} windows: {spent}"
+        )
+    ]
+
+
 def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
+    pace = render_pace(status.get("pace"))
     if not status["lessons"]:
-        return [Text("no lesson yet", style="dim")]
+        return [*pace, Text("no lesson yet", style="dim")]
     tried = {point["number"]: point["correct"] / point["problems"] for point in status["held_out"]}
     names = ("window", "groups", "mean reward", "checkpoint", "held-out", "digest")
     table = make_table(*names, left=("digest",))
@@ -273,7 +292,7 @@ def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
             digest,
         )
     alarm = status["alarm"]
-    return [table] if alarm is None else [table, Text(alarm, style="red")]
+    return [*pace, table] if alarm is None else [*pace, table, Text(alarm, style="red")]
 
 
 def render_history(rows: Sequence[dict[str, Any]]) -> RenderableType:

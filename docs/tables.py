@@ -46,10 +46,12 @@ from assay.neurons.program.program_status import (
     EngineStatus,
     FetchingStatus,
     MinerStatus,
+    PaceStatus,
     ProgramStatus,
     RelayStatus,
     TrainerStatus,
     UploadStatus,
+    WorkerStatus,
 )
 from assay.neurons.validator.record_book import RecordStatus
 from assay.neurons.validator.validator_status import (
@@ -58,7 +60,6 @@ from assay.neurons.validator.validator_status import (
     ValidatorStatus,
     VerdictStatus,
     WindowStatus,
-    WorkerStatus,
 )
 from assay.protocol import Beacon, BeaconChain, Calibration, Committed, Header, Manifest, Member
 from assay.protocol.commitment import make_object_name
@@ -349,7 +350,7 @@ def make_settings() -> str:
 STATUSES = (
     ProgramStatus, CountdownStatus, CheckpointStatus, FetchingStatus, BeaconStatus, RelayStatus,
     ValidatorStatus, WindowStatus, RoundStatus, VerdictStatus, SettlementStatus, RecordStatus,
-    WorkerStatus, MinerStatus, DraftingStatus, EngineStatus, UploadStatus, TrainerStatus, DemoStatus,
+    WorkerStatus, MinerStatus, DraftingStatus, EngineStatus, UploadStatus, TrainerStatus, PaceStatus, DemoStatus,
     PublicStatus, PublicWindowStatus, PublicRoundStatus, PublicVerdictStatus,
 )
 

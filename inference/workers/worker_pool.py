@@ -88,6 +88,11 @@ class WorkerPool:
         return len(self._seats)
 
     @property
+    def is_working(self) -> bool:
+        """Whether any worker is left."""
+        return any(seat.lack is None for seat in self._seats)
+
+    @property
     def trouble(self) -> str | None:
         """What a person should mend; None while all work."""
         lacks = [seat.lack for seat in self._seats if seat.lack is not None]
@@ -264,7 +269,7 @@ class WorkerPool:
     def _require_any(self) -> None:
         if self._closed.is_set():
             raise WorkerError("the workers are closed")
-        if all(seat.lack is not None for seat in self._seats):
+        if not self.is_working:
             raise WorkerError(str(self.trouble))
 
     def _revive(self) -> None:

@@ -20,6 +20,10 @@ Samples = Mapping[str, float] | Mapping[tuple[str, ...], float]
 _WHOLE = 65_535
 #: Of a miner's engine.
 ENGINE_STATES = ("new", "starting", "drafting", "left")
+#: What a trainer is held back by.
+HINDRANCES = ("judging", "learning", "publishing", "too few groups")
+#: What a trainer's seconds go into.
+_SPENT = ("judging", "learning", "publishing", "waiting")
 #: Rao of one alpha.
 _ALPHA = 1e9
 
@@ -155,6 +159,16 @@ def _read_workers(status: dict[str, Any]) -> Samples:
 
 def _read_workers_lost(status: dict[str, Any]) -> Samples:
     return {"": float(sum(worker["lost"] for worker in status["workers"]))}
+
+
+def _read_pace(status: dict[str, Any]) -> Samples:
+    pace = status["pace"]
+    return {} if pace is None else {name: pace[f"{name}_seconds"] for name in _SPENT}
+
+
+def _read_hindrance(status: dict[str, Any]) -> Samples:
+    pace = status["pace"]
+    return {} if pace is None else {by: float(pace["holds_back"] == by) for by in HINDRANCES}
 
 
 def _read_newest_row(*path: str, scale: float = 1.0) -> Callable[[dict[str, Any]], Samples]:
@@ -450,6 +464,28 @@ OWN: dict[str, tuple[Metric, ...]] = {
             "assay_trainer_diverged",
             "1 while reward rises and held-out accuracy falls",
             lambda s: {"": float(s["alarm"] is not None)},
+        ),
+        _gauge(
+            "assay_trainer_held_back",
+            "1 for what holds the trainer back: judging, learning, publishing, too few groups",
+            _read_hindrance,
+            "by",
+        ),
+        _gauge(
+            "assay_trainer_spent_seconds",
+            "what the last 8 windows' time went into: judging, learning, publishing, waiting",
+            _read_pace,
+            "activity",
+        ),
+        _gauge(
+            "assay_trainer_groups_came",
+            "the miners' good groups a window, mean of the last 8",
+            _one("pace", "groups_came"),
+        ),
+        _gauge(
+            "assay_trainer_groups_usable",
+            "groups a window that a step could use",
+            _one("pace", "groups_usable"),
         ),
     ),
 }

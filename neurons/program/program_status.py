@@ -141,6 +141,30 @@ class MinerStatus(TypedDict):
     windows: list[dict[str, Any]]  # the newest 16: work, commitment, own verdict, pay
 
 
+class WorkerStatus(TypedDict):
+    """A worker that judges."""
+
+    device: str  # as the operator names it
+    host: str | None  # null before it has started
+    pid: int | None  # likewise
+    lost: int  # times that it was started anew since the program's start
+    lack: str | None  # why it is left out; null while it works
+
+
+class PaceStatus(TypedDict):
+    """What a trainer's time goes into, and what holds it back: docs/owner.md."""
+
+    windows: int  # the last ones that it is done with, since it started: 8 at most
+    judging_seconds: float  # of its own process in these; with workers, waiting for them
+    learning_seconds: float
+    publishing_seconds: float  # trying, writing, uploading and committing to checkpoints
+    waiting_seconds: float  # for windows and files
+    holds_back: str  # judging, learning, publishing, or too few groups
+    groups_came: float  # a window, of the miners' and good
+    groups_usable: int | None  # a window, that a step could use; null before the first lesson
+    tokens_per_second: float | None  # of learning, those of every pass counted
+
+
 class TrainerStatus(TypedDict):
     """What a trainer's has besides."""
 
@@ -148,6 +172,8 @@ class TrainerStatus(TypedDict):
     lessons: list[dict[str, Any]]  # the newest 16
     alarm: str | None  # what has diverged
     held_out: list[dict[str, Any]]  # checkpoints tried on held-out problems, the newest 16
+    pace: PaceStatus | None  # null before the first window is done with
+    workers: list[WorkerStatus]  # empty where the program judges by itself
 
 
 class DemoStatus(TypedDict):

@@ -64,20 +64,30 @@ class NeuronSession(Session):
     Attributes:
         placement: where and how its models run.
         pool: workers that judge; None: this process does. Set before `checkpoints` is first used.
+        learns: this process runs models beside workers, too: a trainer's.
     """
 
     placement = Placement()
     pool: WorkerPool | None = None
+    learns = False
 
     @cached_property
     def checkpoints(self) -> CheckpointFolder:
         """Checkpoints of the folder, fetched where they are not there."""
+        return self._open_checkpoints(None if self.learns else self.pool)
+
+    @cached_property
+    def judged_checkpoints(self) -> CheckpointFolder:
+        """The same, to judge with: workers run their models where there are any."""
+        return self._open_checkpoints(self.pool) if self.learns else self.checkpoints
+
+    def _open_checkpoints(self, pool: WorkerPool | None) -> CheckpointFolder:
         fetching = DownloadSettings(
             self.checkpoint_mirrors,
             longest_s=find_longest_retry(self.parameters.timing),
             in_background=not self._hasty,
         )
-        load = None if self.pool is None else self.pool.load
+        load = None if pool is None else pool.load
         checkpoints = CheckpointFolder(
             self.folder / "models", fetching, CHECKPOINTS_KEPT, self.placement, load
         )
@@ -109,9 +119,11 @@ def join_network(
         session = NeuronSession(settings, folder, signing=True, hasty=looking)
         session.placement = placement
         stack.callback(session.close)
-        if kind == "validator" and settings.cluster.address and not settings.validator.devices:
+        session.learns = kind == "trainer"
+        judges = kind in ("validator", "trainer")
+        if judges and settings.cluster.address and not settings.validator.devices:
             raise ConfigError("which workers on the cluster? name devices under [validator]")
-        if kind == "validator" and settings.validator.devices:
+        if judges and settings.validator.devices:
             session.pool = stack.enter_context(open_pool(settings))
         hotkey = encode_ss58(session.account.hotkey)
         LOG_CONTEXT.hotkey = hotkey
@@ -133,7 +145,7 @@ def join_network(
 
 
 def open_pool(settings: Settings) -> AbstractContextManager[WorkerPool]:
-    """The workers that a validator's settings name, started. Raises: see `open_workers`."""
+    """The workers that settings name for whoever judges, started. Raises: see `open_workers`."""
     workers = make_worker_settings(settings.compute, settings.validator.devices)
     return open_workers(workers, settings.cluster.address)
 

@@ -264,7 +264,7 @@ class MinerSettings(_Section):
 
 
 class ValidatorSettings(_Section):
-    """`[validator]`: a validator."""
+    """`[validator]`: a validator; `devices` judge for a trainer, too."""
 
     dir: Dir = Field(Path("assay-validate"), description="folder of the validator's own files")
     fetches: int = Field(

@@ -53,6 +53,8 @@ class WindowReading:
     withheld: list[bytes] = field(default_factory=list)
     looks: int = 1  # how often files were looked at, the withheld ones once more each time
     looked_at: int | None = None  # head of the last look
+    judged_s: float = 0.0  # seconds that judging its files took
+    number: int | None = None  # of the checkpoint that they are judged with, once that was opened
 
     def looks_again(self, head: int) -> bool:
         """Whether there is more to come: what is withheld is looked for at `LOOKS` blocks, since a
@@ -83,10 +85,10 @@ class WindowReading:
         return found.pop() if len(found) == 1 else None
 
     def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: JudgeSources) -> None:
-        """Judges all groups of one file; one bad group, and none of it is learned from. Raises
-        WorkerError: we lack something that judging needs."""
+        """Judges all groups of one file; one bad group, and none of it is learned from. Several
+        threads may judge a file each. Raises WorkerError: we lack something that judging needs."""
         context = self.context
-        forward = RecordingForward(checkpoint.get_reference(context.parameters.work.temperature))
+        forward = RecordingForward(checkpoint.get_forward(context.parameters.work.temperature))
         committed = context.commitments[hotkey]
         groups = range(min(committed.groups, context.parameters.work.group_cap))
         verdict, _ = judge_hotkey(
@@ -103,19 +105,24 @@ class WindowReading:
         if not verdict.accepted:
             return
         whole = forward.seen[-len(groups) :]  # the heads may have been measured before them
-        for value, (prompt, completions, logprobs) in zip(verdict.groups, whole, strict=True):
-            self.groups.append(
-                ConsumedGroup(
-                    Group(prompt, completions, list(value.rewards), logprobs),
-                    context.window,
-                    hotkey,
-                    value.index,
-                    checkpoint.digest,
-                    committed.root,
-                    compute_problem_seed(context.challenge_seed, hotkey, value.index),
-                    checkpoint.manifest.levels,
-                )
+        self.groups += [
+            ConsumedGroup(
+                Group(prompt, completions, list(value.rewards), logprobs),
+                context.window,
+                hotkey,
+                value.index,
+                checkpoint.digest,
+                committed.root,
+                compute_problem_seed(context.challenge_seed, hotkey, value.index),
+                checkpoint.manifest.levels,
             )
+            for value, (prompt, completions, logprobs) in zip(verdict.groups, whole, strict=True)
+        ]
+
+
+def find_waiting(context: Context) -> list[bytes]:
+    """Hotkeys that have committed to a file, in the order in which one judge looks at them."""
+    return sorted(hotkey for hotkey in context.commitments if hotkey in context.members)
 
 
 @dataclass(slots=True)

@@ -269,8 +269,8 @@ class TrainerWithMonitor:
 
     @property
     def trouble(self) -> str | None:
-        """The trainer's before what the monitor sees."""
-        return self._trainer.trouble or self._monitor.alarm
+        """The trainer's before its workers', and before what the monitor sees."""
+        return self._trainer.trouble or self._trainer.lack or self._monitor.alarm
 
     def step(self) -> bool:
         """See `Trainer.step` and `LearningMonitor.step`."""

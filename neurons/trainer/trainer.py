@@ -7,6 +7,9 @@ that a file says. Specification, section 11.
 With a folder of its own a trainer that is killed anywhere goes on as if it had not been: it stands
 before a lesson or after it, and what it has learned it commits to. What hinders it from outside is
 `trouble`, and is tried again.
+
+With workers the next window's files are judged while it learns from this one. What a lesson is made
+of is the same with them, without them, and whatever was judged first.
 """
 
 import time
@@ -28,8 +31,10 @@ from assay.network.chain.chain_values import STATE_BLOCKS
 from assay.neurons.session.chain_delivery import Announcement
 from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge, get_context
+from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.held_out import compute_next_levels, describe_levels
-from assay.neurons.trainer.lessons import Lesson, WindowReading, mix_groups
+from assay.neurons.trainer.lessons import Lesson, WindowReading, find_waiting, mix_groups
+from assay.neurons.trainer.pace import Activity, TrainerPace
 from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder, TrainerState
 from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner, resume_learner
 from assay.protocol import Commitment, Parameters, Phase, Tag, encode_commitment, parse_commitment
@@ -51,15 +56,22 @@ class Course:
     state: bytes | None = None  # digest of what the learner holds; None: not computed yet
 
 
+def get_time() -> float:
+    """Seconds of the trainer's clock, which is never set."""
+    return time.monotonic()
+
+
 class Trainer:
     """Learns from each window in order and publishes after each.
 
     Args:
         on_lesson: called after each lesson, once it is kept.
         report: called with one line when something is worth a person's notice.
+        judge: judges with workers; None: this process does, on the device that it learns on.
 
     Attributes:
         course: how far it has come; None before the first look at the chain.
+        pace: what its time goes into.
 
     Raises:
         TrainerError: its folder cannot be used.
@@ -73,6 +85,7 @@ class Trainer:
         config: TrainerConfig,
         on_lesson: Callable[[Lesson], None],
         report: Callable[[str], None],
+        judge: BackgroundJudge | None = None,
     ) -> None:
         self.name = "trainer"
         self.trouble: str | None = None
@@ -82,6 +95,8 @@ class Trainer:
         self._config = config
         self._on_lesson = on_lesson
         self._report = report
+        self.judge = judge
+        self.pace = TrainerPace(get_time, config.local_groups, judge is not None)
         self._folder = TrainerFolder(config.folder) if config.folder is not None else None
         self.course: Course | None = None
         self._challenge: Challenge | None = None
@@ -94,8 +109,15 @@ class Trainer:
         """The window at hand, None before the first look at the chain."""
         return None if self.course is None else self.course.window
 
+    @property
+    def lack(self) -> str | None:
+        """What workers want of a person; None: nothing."""
+        return None if self.judge is None else self.judge.pool.trouble
+
     def close(self) -> None:
-        """Lets go of its folder."""
+        """Lets go of its folder; no file more is judged."""
+        if self.judge is not None:
+            self.judge.close()
         if self._folder is not None:
             self._folder.close()
 
@@ -108,7 +130,7 @@ class Trainer:
             UnusableCheckpointError: the checkpoint to begin with is of no use.
             CheckpointError: the checkpoint to publish is damaged.
         """
-        if time.monotonic() < self._retry_at:
+        if get_time() < self._retry_at:
             return False
         try:
             return self._step()
@@ -118,8 +140,9 @@ class Trainer:
             return self._wait(str(error))
 
     def _wait(self, trouble: str) -> bool:
+        self.pace.begin(None)
         self.trouble = trouble
-        self._retry_at = time.monotonic() + self._config.retry_s
+        self._retry_at = get_time() + self._config.retry_s
         return False
 
     def _step(self) -> bool:
@@ -130,14 +153,19 @@ class Trainer:
             return True
         last = self._config.last_window
         if last is not None and course.window > last:
+            self.pace.begin(None)
             return False
-        if self._reading is None:
+        reading = self._reading
+        if reading is None:
             return self._open(course)
-        if self._reading.waiting:
-            return self._read(course, self._reading)
-        if self._reading.looks_again(self._sources.chain.get_head()):
-            return bool(self._reading.waiting) or self._prepare(course)
-        self._finish(course, self._reading)
+        if self.judge is not None and self.judge.holds(reading):
+            return self._await(course, reading, self.judge)
+        if reading.waiting:
+            return self._read(course, reading)
+        if reading.looks_again(self._sources.chain.get_head()):
+            self.pace.begin(Activity.WAITING)
+            return bool(reading.waiting) or self._prepare(course)
+        self._finish(course, reading)
         return True
 
     # --- where to begin
@@ -243,10 +271,17 @@ class Trainer:
         """Looks for the window's context. State that every node has forgotten is skipped."""
         sources, end = self._sources, self._parameters.end
         if end is not None and course.window >= end:
+            self.pace.begin(None)
             return False
+        self.pace.begin(Activity.WAITING)
         parameters = self._parameters.get(course.window)
         if parameters.start.number > course.parent.manifest.number:
             return self._start_anew(course, parameters)
+        if self.judge is not None:
+            self._reading = self.judge.take_ahead(parameters, course.window)
+            if self._reading is not None:
+                self.trouble = None
+                return True
         head = sources.chain.get_head()
         try:
             if self._challenge is None:
@@ -268,9 +303,20 @@ class Trainer:
         self.trouble = None
         if context is None:
             return self._prepare(course)
-        waiting = sorted(h for h in context.commitments if h in context.members)
-        self._reading = WindowReading(context, waiting)
+        self._reading = WindowReading(context, find_waiting(context))
         return True
+
+    def _judge_ahead(self, course: Course, window: int) -> None:
+        """Has a window's files judged while something else takes its time, where they may be read.
+        Learned in step, no window is judged before the one before it has been learned from."""
+        last, end = self._config.last_window, self._parameters.end
+        if self.judge is None or not self._config.staleness:
+            return
+        if (last is not None and window > last) or (end is not None and window >= end):
+            return
+        parameters = self._parameters.get(window)
+        if parameters.start.number <= course.parent.manifest.number:
+            self.judge.begin_ahead(parameters, window)
 
     def _start_anew(self, course: Course, parameters: Parameters) -> bool:
         """Goes on from the checkpoint that an amendment names: those before are of no use to it."""
@@ -298,6 +344,7 @@ class Trainer:
         held_out = self._config.held_out
         if held_out is None or held_out.knows(course.parent.digest):
             return False
+        self.pace.begin(Activity.PUBLISHING)
         held_out.count(course.parent, course.window)
         return True
 
@@ -308,35 +355,68 @@ class Trainer:
         return True
 
     def _leave(self, course: Course) -> None:
+        self.pace.end_window(0.0 if self._reading is None else self._reading.judged_s)
         course.window += 1
         self._reading = self._challenge = None
 
     def _read(self, course: Course, reading: WindowReading) -> bool:
-        """Judges one file. A window without a checkpoint is waited for until it is over."""
+        """Judges one file, or has workers judge all. A window without a checkpoint is waited for
+        until it is over."""
         context, sources = reading.context, self._sources
+        self.pace.begin(Activity.JUDGING)
+        checkpoints = sources.checkpoints if self.judge is None else self.judge.checkpoints
         try:
-            checkpoint = open_checkpoint(
-                sources.checkpoints, context.checkpoint, context.parameters
-            )
+            checkpoint = open_checkpoint(checkpoints, context.checkpoint, context.parameters)
         except UnusableCheckpointError as error:
             return self._skip(course, str(error))
         except CheckpointError as error:
             end = compute_block(context.parameters.timing, context.window, Phase.VERDICT_END)
             over = sources.chain.get_head() > end
             return self._skip(course, str(error)) if over else self._wait(str(error))
-        behind = course.parent.manifest.number - checkpoint.manifest.number
-        if behind > self._config.staleness:
-            return self._skip(course, f"its rollouts are {behind} checkpoints behind")
+        except WorkerError as error:
+            return self._wait(str(error))
+        reading.number = checkpoint.manifest.number
+        if self._is_stale(course, reading):
+            return True
+        if self.judge is not None:
+            self.judge.begin(reading)
+            return True
+        began = get_time()
         hotkey = reading.waiting.pop(0)
         try:
             reading.judge(hotkey, checkpoint, sources)
         except WorkerError as error:  # we lack something, and look again
             self.trouble = str(error)
             reading.withheld.append(hotkey)
+        reading.judged_s += get_time() - began
         return True
+
+    def _await(self, course: Course, reading: WindowReading, judge: BackgroundJudge) -> bool:
+        """What the lesson needs besides is made ready while workers judge."""
+        self.pace.begin(Activity.JUDGING)
+        if self._prepare(course):
+            return True
+        try:
+            judge.wait(reading)
+        except WorkerError as error:
+            return self._wait(str(error))
+        self.trouble = None
+        return True
+
+    def _is_stale(self, course: Course, reading: WindowReading) -> bool:
+        """Skips a window whose rollouts are too old to learn from."""
+        if reading.number is None:
+            return False
+        behind = course.parent.manifest.number - reading.number
+        return behind > self._config.staleness and self._skip(
+            course, f"its rollouts are {behind} checkpoints behind"
+        )
 
     def _finish(self, course: Course, reading: WindowReading) -> None:
         """Learns from what was accepted, and keeps it."""
+        if self._is_stale(course, reading):  # it was judged before the window before was learned
+            return
+        self._judge_ahead(course, course.window + 1)
         if reading.groups or self._config.local_groups:
             window = course.window
             try:
@@ -363,8 +443,11 @@ class Trainer:
         learner, parent, steps = course.learner, course.parent, self._config.steps
         parameters = reading.context.parameters
         held_out, checkpoints = self._config.held_out, self._sources.checkpoints
+        self.pace.begin(Activity.PUBLISHING)
         counts = () if held_out is None else held_out.count(parent, course.window)
         levels = compute_next_levels(parameters, parent.manifest.levels, counts)
+        self.pace.begin(Activity.LEARNING)
+        came = len(reading.groups)
         reading.groups = mix_groups(
             reading.sort_groups(),
             parent,
@@ -376,6 +459,8 @@ class Trainer:
         if steps is not None:
             steps.keep_before(learner, self._find_state(parent) if course.learned else None)
         stats = learner.learn([taken.group for taken in reading.groups])
+        self.pace.note_lesson(came, len(reading.groups), stats.tokens)
+        self.pace.begin(Activity.PUBLISHING)
         weights = learner.bf16_state()
         course.state = digest_tensors_of(learner.export_state())
         record = make_record(
@@ -434,6 +519,9 @@ class Trainer:
             if unsaid.stands:
                 course.unsaid = None
             return False
+        if self._reading is None:
+            self._judge_ahead(course, course.window)
+        self.pace.begin(Activity.PUBLISHING)
         store, parent = self._config.store, course.parent
         if store is not None and not course.uploaded:
             if self._config.steps is not None:

@@ -5,7 +5,12 @@ from functools import lru_cache
 from typing import Any, TypedDict
 
 from assay.neurons.program.database import Database
-from assay.neurons.program.program_status import SHOWN, CountdownStatus, describe_countdown
+from assay.neurons.program.program_status import (
+    SHOWN,
+    CountdownStatus,
+    WorkerStatus,
+    describe_countdown,
+)
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.record_book import RecordBook, RecordStatus
 from assay.neurons.validator.validator import Validator
@@ -64,16 +69,6 @@ class SettlementStatus(TypedDict):
     weights: dict[str, int]  # uid → u16
     windows: list[int] | None  # that count; null where a restart has forgotten them
     scores: dict[str, int] | None  # uid → score; likewise
-
-
-class WorkerStatus(TypedDict):
-    """A worker that judges."""
-
-    device: str  # as the operator names it
-    host: str | None  # null before it has started
-    pid: int | None  # likewise
-    lost: int  # times that it was started anew since the program's start
-    lack: str | None  # why it is left out; null while it works
 
 
 class ValidatorStatus(TypedDict):

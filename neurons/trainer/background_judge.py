@@ -1,0 +1,169 @@
+"""A window's files judged by workers, on threads of their own, while the trainer does something
+else: learns from the window before, tries or uploads what it has learned.
+
+Whose files they are and with which checkpoint they are judged follows from the chain alone, and
+so do the verdicts: when they come changes nothing. What this does not know: whether the trainer
+will learn from the window at all. Without workers there is no such judge: a learner and a judge
+in one process share its device by turns.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event, Thread
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, open_checkpoint
+from assay.artifacts.submissions.judging_threads import judge_beside
+from assay.cage import WorkerError
+from assay.inference import CheckpointError
+from assay.inference.workers.worker_pool import WorkerPool
+from assay.network.chain import ChainError, WrongChainError
+from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
+from assay.neurons.trainer.lessons import WindowReading, find_waiting
+from assay.protocol import Parameters
+
+#: Seconds that a trainer waits for files that are being judged, before it looks around again.
+_WAIT_S = 0.5
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One window's files under way. While it runs, nobody else touches the reading."""
+
+    reading: WindowReading
+    hotkeys: list[bytes]
+    is_done: Event = field(default_factory=Event)
+    is_stopped: Event = field(default_factory=Event)
+    left: list[bytes] = field(default_factory=list)  # not judged: no worker was left
+    lack: str | None = None  # what was missing
+    defect: BaseException | None = None  # our own fault; whoever waits raises it
+
+
+class BackgroundJudge:
+    """Judges windows with workers. Its methods are for the trainer's thread.
+
+    Args:
+        checkpoints: whose models the workers of `pool` run.
+        get_time: seconds of a clock that is never set.
+    """
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        checkpoints: CheckpointFolder,
+        sources: JudgeSources,
+        get_time: Callable[[], float],
+    ) -> None:
+        self.pool = pool
+        self.checkpoints = checkpoints
+        self._sources = sources
+        self._get_time = get_time
+        self._runs: list[_Run] = []
+        self._ahead: WindowReading | None = None  # begun before its turn
+
+    def begin(self, reading: WindowReading) -> None:
+        """Has all files judged that wait."""
+        run = _Run(reading, reading.waiting)
+        reading.waiting = []
+        self._runs.append(run)
+        Thread(target=self._run, args=(run,), name="judge a window", daemon=True).start()
+
+    def holds(self, reading: WindowReading) -> bool:
+        """Whether files of it are under way, or what came of them was not taken up."""
+        return any(run.reading is reading for run in self._runs)
+
+    def wait(self, reading: WindowReading) -> None:
+        """Takes up what came of its files, if that is there in a moment.
+
+        Raises:
+            WorkerError: no worker was left; what was not judged waits again.
+        """
+        run = next(run for run in self._runs if run.reading is reading)
+        if not run.is_done.wait(_WAIT_S):
+            return
+        self._runs.remove(run)
+        reading.waiting += run.left
+        if run.defect is not None:
+            raise run.defect
+        if run.left and run.lack is not None:
+            raise WorkerError(run.lack)
+
+    def begin_ahead(self, parameters: Parameters, window: int) -> None:
+        """Has a window's files judged before its turn, unless that is under way or its time has not
+        come. Raises WrongChainError: the node speaks for another chain."""
+        if self._ahead is not None:
+            return
+        chain, beacons = self._sources.chain, self._sources.beacons
+        try:
+            challenge = get_challenge(chain, beacons, parameters, window)
+            if challenge is None:
+                return
+            context = get_context(chain, beacons, parameters, challenge)
+        except WrongChainError:
+            raise
+        except (ChainError, BeaconError):  # it is met again when the window's turn comes
+            return
+        if context is not None:
+            # one look more than others have: what is withheld now is looked for at its turn as ever
+            self._ahead = WindowReading(context, find_waiting(context), looks=0, looked_at=-1)
+            self.begin(self._ahead)
+
+    def take_ahead(self, parameters: Parameters, window: int) -> WindowReading | None:
+        """The window whose turn has come, if its files are judged already or are being. Its context
+        follows from final state, and is the same whenever it is read."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or (ahead.context.window, ahead.context.parameters) == (
+            window,
+            parameters,
+        ):
+            return ahead
+        for run in self._runs:  # nobody will learn from it
+            if run.reading is ahead:
+                run.is_stopped.set()
+        self._runs = [run for run in self._runs if run.reading is not ahead]
+        return None
+
+    def close(self) -> None:
+        """No file more is begun. What is under way ends with the pool, a request to a store by its
+        deadline or with the program: all threads are daemons."""
+        for run in self._runs:
+            run.is_stopped.set()
+        self._runs = []
+
+    def _run(self, run: _Run) -> None:
+        began = self._get_time()
+        try:
+            self._judge_all(run)
+        except BaseException as error:  # noqa: BLE001 - the outermost call of a thread
+            run.defect, run.left = error, run.hotkeys
+        run.reading.judged_s += self._get_time() - began
+        run.is_done.set()
+
+    def _judge_all(self, run: _Run) -> None:
+        context, reading = run.reading.context, run.reading
+        try:
+            checkpoint = open_checkpoint(self.checkpoints, context.checkpoint, context.parameters)
+        except WorkerError as error:
+            run.lack, run.left = str(error), run.hotkeys
+            return
+        except CheckpointError:  # the trainer meets it itself, in its time
+            run.left = run.hotkeys
+            return
+        reading.number = checkpoint.manifest.number
+
+        def judge(hotkey: bytes) -> None:
+            if run.is_stopped.is_set():
+                raise WorkerError("stopped")
+            reading.judge(hotkey, checkpoint, self._sources)
+
+        for judgment in judge_beside(run.hotkeys, judge, self.pool.count + 1):
+            try:
+                judgment.get()
+            except WorkerError as error:
+                run.lack = str(error)
+                # one that no worker is equal to is looked at again a few times, like one withheld
+                lost = reading.withheld if self.pool.is_working else run.left
+                lost.append(judgment.job)
+            except BaseException as error:  # noqa: BLE001 - whoever waits raises it
+                run.defect = error
+                run.left.append(judgment.job)

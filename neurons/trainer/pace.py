@@ -1,0 +1,158 @@
+"""What a trainer's time goes into, what holds it back, and how many groups a step could use.
+
+Every second belongs to what the trainer's own process is at: judging (or waiting for workers that
+judge), learning, publishing (trying the checkpoint, writing, uploading and committing to it), or
+waiting for groups. A second with a trouble belongs to none; the trouble says why.
+
+The rule is ECHO-2's capacity rule (arXiv 2602.02192) in a subnet's terms. Over the last windows let
+W be the seconds of a window, P those of publishing a lesson, l and j those of learning from a group
+and of judging one, and k the trainer's own groups in a lesson. A step could use
+
+    n* = (W − P − k·l) / (l + j)             of the miners' groups where one process does both,
+    n* = min((W − P)/l − k, W/j)             where workers judge beside it.
+
+While fewer come, the groups are too few: the trainer waits. Else it is held back by what it spends
+most time on, and reads windows later and later. What this does not know: what groups are worth.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import floor
+
+from assay.neurons.program.program_status import PaceStatus
+
+#: Windows that are looked at.
+PACE_WINDOWS = 8
+
+
+class Activity(StrEnum):
+    """What a trainer is at; as what it is held back by."""
+
+    JUDGING = "judging"
+    LEARNING = "learning"
+    PUBLISHING = "publishing"
+    WAITING = "too few groups"
+
+
+@dataclass(slots=True)
+class WindowTimes:
+    """One window's seconds and groups.
+
+    Attributes:
+        spent: seconds of the trainer's own process, by activity.
+        judged_s: from the first file that was looked at to the last, whatever went on beside.
+        came: the miners' groups that were found good.
+        used: groups of the lesson, the trainer's own among them; 0: there was none.
+        tokens: that the learner went through, those of every pass counted.
+    """
+
+    spent: dict[Activity, float] = field(default_factory=lambda: dict.fromkeys(Activity, 0.0))
+    judged_s: float = 0.0
+    came: int = 0
+    used: int = 0
+    tokens: int = 0
+
+
+class TrainerPace:
+    """Takes the times of one trainer.
+
+    Args:
+        get_time: seconds of a clock that is never set.
+        own: groups of the trainer's own in each lesson.
+        beside: workers judge beside it.
+    """
+
+    def __init__(self, get_time: Callable[[], float], own: int = 0, beside: bool = False) -> None:
+        self.get_time = get_time
+        self._own, self._beside = own, beside
+        self._now: Activity | None = None
+        self._since = get_time()
+        self._row = WindowTimes()
+        self._rows: deque[WindowTimes] = deque(maxlen=PACE_WINDOWS)
+
+    def begin(self, activity: Activity | None) -> None:
+        """From now on the time is spent on this; None: on nothing that is counted."""
+        now = self.get_time()
+        if self._now is not None:
+            self._row.spent[self._now] += now - self._since
+        self._now, self._since = activity, now
+
+    def note_lesson(self, came: int, used: int, tokens: int) -> None:
+        """See `WindowTimes`."""
+        self._row.came, self._row.used, self._row.tokens = came, used, tokens
+
+    def end_window(self, judged_s: float) -> None:
+        """The window at hand is done with."""
+        self.begin(self._now)
+        self._row.judged_s = judged_s
+        self._rows.append(self._row)
+        self._row = WindowTimes()
+
+    def describe(self, window_s: float) -> PaceStatus | None:
+        """Over the last windows; None before the first is done with. window_s: of the rules."""
+        rows = list(self._rows)
+        if not rows:
+            return None
+        spent = add_up_spent(rows)
+        learning_s = spent[Activity.LEARNING]
+        usable = compute_usable(rows, window_s, self._own, self._beside)
+        return PaceStatus(
+            windows=len(rows),
+            judging_seconds=round(spent[Activity.JUDGING], 3),
+            learning_seconds=round(learning_s, 3),
+            publishing_seconds=round(spent[Activity.PUBLISHING], 3),
+            waiting_seconds=round(spent[Activity.WAITING], 3),
+            holds_back=find_hindrance(rows, usable).value,
+            groups_came=round(sum(row.came for row in rows) / len(rows), 3),
+            groups_usable=usable,
+            tokens_per_second=round(sum(row.tokens for row in rows) / learning_s, 3)
+            if learning_s
+            else None,
+        )
+
+
+def add_up_spent(rows: Sequence[WindowTimes]) -> dict[Activity, float]:
+    """Seconds by activity."""
+    return {activity: sum(row.spent[activity] for row in rows) for activity in Activity}
+
+
+def compute_usable(
+    rows: Sequence[WindowTimes], window_s: float, own: int, beside: bool
+) -> int | None:
+    """n*, rounded down: how many of the miners' groups a step could use; None while none was
+    learned from, or nothing took any time."""
+    used, came = sum(row.used for row in rows), sum(row.came for row in rows)
+    if not used:
+        return None
+    spent = add_up_spent(rows)
+    publishing_s = spent[Activity.PUBLISHING] / sum(row.used > 0 for row in rows)
+    learning_s = spent[Activity.LEARNING] / used
+    judging_s = sum(row.judged_s for row in rows) / max(1, came)
+    left_s = window_s - publishing_s - own * learning_s
+    # what takes no time is no bound
+    costs = [(left_s, learning_s + judging_s)]
+    if beside:
+        costs = [(left_s, learning_s), (window_s, judging_s)]
+    bounds = [total / each for total, each in costs if each > 0]
+    return max(0, floor(min(bounds))) if bounds else None
+
+
+def find_hindrance(rows: Sequence[WindowTimes], usable: int | None) -> Activity:
+    """What holds the trainer back, by the rule above. With no lesson at all groups are too few."""
+    came = sum(row.came for row in rows)
+    if usable is None or came < usable * len(rows):
+        return Activity.WAITING
+    spent = add_up_spent(rows)
+    return max((a for a in Activity if a is not Activity.WAITING), key=spent.__getitem__)
+
+
+def describe_pace(pace: PaceStatus | None) -> str:
+    """What a lesson's line ends with; nothing before there is a lesson."""
+    if pace is None or pace["groups_usable"] is None:
+        return ""
+    return (
+        f"; held back by {pace['holds_back']}: {pace['groups_came']:.0f} groups come a window, "
+        f"{pace['groups_usable']} could be used"
+    )
