@@ -27,7 +27,7 @@ _WAIT_S = 0.5
 
 
 @dataclass(slots=True, eq=False)
-class _Run:
+class JudgingRun:
     """One window's files under way. While it runs, nobody else touches the reading."""
 
     reading: WindowReading
@@ -45,6 +45,9 @@ class BackgroundJudge:
     Args:
         checkpoints: whose models the workers of `pool` run.
         get_time: seconds of a clock that is never set.
+
+    Attributes:
+        runs: what is under way, or was not taken up.
     """
 
     def __init__(
@@ -58,19 +61,19 @@ class BackgroundJudge:
         self.checkpoints = checkpoints
         self._sources = sources
         self._get_time = get_time
-        self._runs: list[_Run] = []
+        self.runs: list[JudgingRun] = []
         self._ahead: WindowReading | None = None  # begun before its turn
 
     def begin(self, reading: WindowReading) -> None:
         """Has all files judged that wait."""
-        run = _Run(reading, reading.waiting)
+        run = JudgingRun(reading, reading.waiting)
         reading.waiting = []
-        self._runs.append(run)
+        self.runs.append(run)
         Thread(target=self._run, args=(run,), name="judge a window", daemon=True).start()
 
     def holds(self, reading: WindowReading) -> bool:
         """Whether files of it are under way, or what came of them was not taken up."""
-        return any(run.reading is reading for run in self._runs)
+        return any(run.reading is reading for run in self.runs)
 
     def wait(self, reading: WindowReading) -> None:
         """Takes up what came of its files, if that is there in a moment.
@@ -78,10 +81,10 @@ class BackgroundJudge:
         Raises:
             WorkerError: no worker was left; what was not judged waits again.
         """
-        run = next(run for run in self._runs if run.reading is reading)
+        run = next(run for run in self.runs if run.reading is reading)
         if not run.is_done.wait(_WAIT_S):
             return
-        self._runs.remove(run)
+        self.runs.remove(run)
         reading.waiting += run.left
         if run.defect is not None:
             raise run.defect
@@ -117,20 +120,20 @@ class BackgroundJudge:
             parameters,
         ):
             return ahead
-        for run in self._runs:  # nobody will learn from it
+        for run in self.runs:  # nobody will learn from it
             if run.reading is ahead:
                 run.is_stopped.set()
-        self._runs = [run for run in self._runs if run.reading is not ahead]
+        self.runs = [run for run in self.runs if run.reading is not ahead]
         return None
 
     def close(self) -> None:
         """No file more is begun. What is under way ends with the pool, a request to a store by its
         deadline or with the program: all threads are daemons."""
-        for run in self._runs:
+        for run in self.runs:
             run.is_stopped.set()
-        self._runs = []
+        self.runs = []
 
-    def _run(self, run: _Run) -> None:
+    def _run(self, run: JudgingRun) -> None:
         began = self._get_time()
         try:
             self._judge_all(run)
@@ -139,7 +142,7 @@ class BackgroundJudge:
         run.reading.judged_s += self._get_time() - began
         run.is_done.set()
 
-    def _judge_all(self, run: _Run) -> None:
+    def _judge_all(self, run: JudgingRun) -> None:
         context, reading = run.reading.context, run.reading
         try:
             checkpoint = open_checkpoint(self.checkpoints, context.checkpoint, context.parameters)

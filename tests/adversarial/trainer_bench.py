@@ -1,4 +1,5 @@
-"""A trainer on a bench: every call that it makes to the outside is counted, and may be its last."""
+"""A trainer on a bench: every call that it makes to the outside is counted, and may be its last.
+With a pool, workers judge for it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,8 @@ from assay.artifacts.steps.step_folder import StepFolder
 from assay.network import ObjectStore, open_folder
 from assay.network.chain import ChainError, UnknownOutcomeError
 from assay.network.chain.chain_values import STATE_BLOCKS
-from assay.neurons.trainer.trainer import Trainer
+from assay.neurons.trainer.background_judge import BackgroundJudge
+from assay.neurons.trainer.trainer import Trainer, get_time
 from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol import parse_commitment
 from assay.protocol.amendment import ParameterHistory
@@ -116,7 +118,7 @@ class CountedBeacons:
 class Bench:
     """One trainer's folders and chain; trainers come and go."""
 
-    def __init__(self, world, folder: Path, calls: Calls):
+    def __init__(self, world, folder: Path, calls: Calls, pool=None):
         self.world, self.folder, self.calls = world, folder, calls
         self.hotkey = world.hotkeys["trainer"]
         self.chain = RecordedChain(world.chain, self.hotkey, calls)
@@ -124,6 +126,7 @@ class Bench:
         CheckpointFolder(folder / "models").add(GENESIS, world.checkpoint.digest)
         self.lessons, self.said = [], []
         self.trainer = None
+        self.pool = pool
         self.start()
 
     def step(self):
@@ -147,6 +150,10 @@ class Bench:
             retry_s=0.0,
             steps=StepFolder(self.folder / "steps"),
         )
+        judge = None
+        if self.pool is not None:
+            pooled = CheckpointFolder(self.folder / "models", fetching, load=self.pool.load)
+            judge = BackgroundJudge(self.pool, pooled, sources, get_time)
         self.trainer = Trainer(
             self.hotkey,
             ParameterHistory(parameters or self.world.parameters),
@@ -154,6 +161,7 @@ class Bench:
             replace(config, **changes),
             self.lessons.append,
             self.said.append,
+            judge,
         )
 
     def close(self):

@@ -1,0 +1,115 @@
+"""What holds a trainer back, by a clock that stands still until it is told."""
+
+from assay.neurons.program.metrics import HINDRANCES
+from assay.neurons.trainer.pace import PACE_WINDOWS, Activity, TrainerPace, describe_pace
+
+JUDGING, LEARNING, PUBLISHING, WAITING = Activity
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def play(windows, window_s=100.0, own=0, beside=False):
+    """windows: of each, seconds by activity, seconds of judging, groups that came and were used."""
+    clock = Clock()
+    pace = TrainerPace(clock, own, beside)
+    for spent, judged_s, came, used in windows:
+        for activity, seconds in spent.items():
+            pace.begin(activity)
+            clock.now += seconds
+        if used:
+            pace.note_lesson(came, used, 1_000 * used)
+        pace.end_window(judged_s)
+    return pace.describe(window_s)
+
+
+def test_nothing_is_said_before_a_window_is_done_with():
+    assert play([]) is None
+    assert describe_pace(None) == ""
+
+
+def test_words_are_those_of_the_metrics():
+    assert tuple(Activity) == HINDRANCES
+
+
+def test_a_trainer_that_waits_has_too_few_groups():
+    """10 groups take 20 s to judge and 30 s to learn from, a checkpoint 10 s: the 90 s beside it
+    hold 18 of them."""
+    found = play([({WAITING: 40, JUDGING: 20, LEARNING: 30, PUBLISHING: 10}, 20, 10, 10)] * 3)
+    assert found == {
+        "windows": 3,
+        "judging_seconds": 60.0,
+        "learning_seconds": 90.0,
+        "publishing_seconds": 30.0,
+        "waiting_seconds": 120.0,
+        "holds_back": "too few groups",
+        "groups_came": 10.0,
+        "groups_usable": 18,
+        "tokens_per_second": round(30_000 / 90, 3),
+    }
+    assert describe_pace(found) == (
+        "; held back by too few groups: 10 groups come a window, 18 could be used"
+    )
+
+
+def test_as_many_as_it_can_use_are_not_too_few():
+    """A window is 60 s: 10 groups fill it to the second; one second more, and they do not."""
+    row = ({JUDGING: 20, LEARNING: 30, PUBLISHING: 10}, 20, 10, 10)
+    assert play([row], 60.0)["groups_usable"] == 10
+    assert play([row], 60.0)["holds_back"] == "learning"
+    assert play([row], 65.0)["holds_back"] == "too few groups"
+
+
+def test_what_took_longest_holds_it_back():
+    for slow in (JUDGING, LEARNING, PUBLISHING):
+        spent = {JUDGING: 30, LEARNING: 30, PUBLISHING: 30} | {slow: 90}
+        assert play([(spent, spent[JUDGING], 10, 10)])["holds_back"] == slow.value
+
+
+def test_workers_that_judge_beside_it_cost_it_nothing():
+    """10 groups take 60 s to judge and 70 s to learn from, in windows of 100 s: alone 6 fit, with
+    workers 12; the learner's bound, since workers could judge 16."""
+    row = ({LEARNING: 70, PUBLISHING: 16}, 60, 10, 10)
+    alone = play([({JUDGING: 60} | row[0], *row[1:])])
+    assert (alone["groups_usable"], alone["holds_back"]) == (6, "learning")
+    beside = play([row], beside=True)
+    assert (beside["groups_usable"], beside["holds_back"]) == (12, "too few groups")
+    # slow workers are a bound, too: 10 groups in 200 s are 5 a window, and the learner waits
+    slow = play([({JUDGING: 130} | row[0], 200, 10, 10)], beside=True)
+    assert (slow["groups_usable"], slow["holds_back"]) == (5, "judging")
+
+
+def test_own_groups_take_of_the_time():
+    """4 own groups and 6 of the miners' take 50 s: beside the own ones 80 s hold 16 of them."""
+    found = play([({WAITING: 50, LEARNING: 50}, 0, 6, 10)], own=4)
+    assert (found["groups_came"], found["groups_usable"]) == (6.0, 16)
+
+
+def test_windows_without_a_lesson_count_as_windows():
+    """Their groups did not come, and no checkpoint was published in them."""
+    full = ({WAITING: 40, LEARNING: 50, PUBLISHING: 10}, 0, 10, 10)
+    found = play([full, ({WAITING: 100}, 0, 0, 0)])
+    assert (found["groups_came"], found["groups_usable"]) == (5.0, 18)
+    none = play([({WAITING: 100}, 0, 0, 0)])
+    assert (none["holds_back"], none["groups_usable"]) == ("too few groups", None)
+    assert none["tokens_per_second"] is None
+    assert describe_pace(none) == ""
+
+
+def test_time_with_a_trouble_belongs_to_nobody():
+    found = play([({WAITING: 10, None: 1_000, LEARNING: 50}, 0, 5, 5)])
+    assert found["waiting_seconds"] + found["learning_seconds"] == 60.0
+
+
+def test_only_the_last_windows_count():
+    old = ({LEARNING: 500}, 0, 1, 1)
+    new = ({LEARNING: 10, WAITING: 90}, 0, 1, 1)
+    found = play([old] * 5 + [new] * PACE_WINDOWS)
+    assert found["windows"] == PACE_WINDOWS
+    assert found["learning_seconds"] == 10.0 * PACE_WINDOWS
+    assert found["holds_back"] == "too few groups"
