@@ -28,12 +28,7 @@ from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.program.metrics_server import serve_metrics
 from assay.neurons.program.program_loop import ProgramLoop, catch_signals
-from assay.neurons.program.program_status import (
-    SHOWN,
-    PaceStatus,
-    describe_engines,
-    describe_program,
-)
+from assay.neurons.program.program_status import SHOWN, describe_engines, describe_program
 from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, join_network
 from assay.neurons.session.resources import now_ms, open_own_store
 from assay.neurons.settings.loading import ConfigError, list_others_variables
@@ -48,7 +43,6 @@ from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
-from assay.neurons.trainer.pace import describe_pace
 from assay.neurons.trainer.team import follow, is_member, join_team, run_team
 from assay.neurons.trainer.trainer import Trainer, get_time
 from assay.neurons.trainer.trainer_setup import make_trainer_config
@@ -65,6 +59,7 @@ from assay.neurons.validator.validator_status import (
 )
 from assay.protocol import encode_ss58
 from assay.protocol.record import compute_record_bytes_max
+from assay.training.pace import PaceFigures
 
 logger = logging.getLogger("assay")
 
@@ -317,13 +312,13 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
         def note_lesson(lesson: Lesson) -> None:
             reward = sum(lesson.rewards) / max(1, len(lesson.rewards)) / 1e6
             logger.info(
-                "window %d: %d groups, mean reward %.3f, checkpoint %d (%s…)%s",
+                "window %d: %d groups, mean reward %.3f, checkpoint %d (%s…); %s",
                 lesson.window,
                 len(lesson.rewards),
                 reward,
                 lesson.published.number,
                 lesson.published.digest.hex()[:16],
-                describe_pace(get_pace()),
+                get_pace(),
                 extra={"event": "lesson_learned"},
             )
             lessons.append(
@@ -341,7 +336,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
             watch.tally.add("groups", len(lesson.rewards))
             monitor.note(lesson)
 
-        def get_pace() -> PaceStatus | None:
+        def get_pace() -> PaceFigures | None:
             timing = session.parameters.timing
             return trainer.pace.describe(timing.window_blocks * timing.slot_ms / 1_000)
 
@@ -368,7 +363,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                     "lessons": lessons,
                     "alarm": monitor.alarm,
                     "held_out": [asdict(point) for point in monitor.points[-SHOWN:]],
-                    "pace": get_pace(),
+                    "pace": None if (pace := get_pace()) is None else asdict(pace),
                     "workers": [] if pool is None else pool.describe(),
                 },
                 NetworkMonitor(session),

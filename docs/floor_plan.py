@@ -65,16 +65,10 @@ def reduce_graph(graph: Graph) -> Graph:
 def draw(floors: list[list[str]], graph: Graph) -> str:
     """The drawing, for Mermaid: a floor a row, an arrow to each room that is imported from."""
     lines = ["```mermaid", "flowchart TD"]
-    lines += [
-        f'    subgraph f{i}[" "]\n    direction LR\n    {"; ".join(floor)}\n    end'
-        for i, floor in enumerate(floors)
-    ]
-    lines += [
-        f"    {room} --> {below}"
-        for floor in floors
-        for room in floor
-        for below in sorted(graph[room])
-    ]
+    lines += [f'    subgraph f{i}[" "]\n    direction LR\n    {"; ".join(floor)}\n    end'
+              for i, floor in enumerate(floors)]
+    lines += [f"    {room} --> {below}" for floor in floors for room in floor
+              for below in sorted(graph[room])]
     return "\n".join([*lines, "```"])
 
 
@@ -91,9 +85,7 @@ def list_doors(floors: list[list[str]]) -> str:
         for room in floor:
             folders = sorted(p.parent for p in (ROOT / room).glob("*/__init__.py"))
             inner = "<br>".join(f"`{p.name}` {read_purpose(p)}" for p in folders)
-            lines.append(
-                f"| [`{room}`](../{room}/__init__.py) | {read_purpose(ROOT / room)} | {inner} |"
-            )
+            lines.append(f"| [`{room}`](../{room}/__init__.py) | {read_purpose(ROOT / room)} | {inner} |")
     return "\n".join(lines)
 
 

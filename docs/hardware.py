@@ -69,32 +69,21 @@ MODELS = (
 
 
 def make_memory_table() -> str:
-    rows = [
-        "| model | weights, bf16 | validator, `split3` | miner, `fp32-sdpa` | trainer, all weights |"
-    ]
+    rows = ["| model | weights, bf16 | validator, `split3` | miner, `fp32-sdpa` | trainer, all weights |"]
     rows.append("|---|---|---|---|---|")
     for model in MODELS:
-        placements = {
-            "split3": Placement("cpu", "split3", 1e-9),
-            "fp32": Placement("cpu", memory_share=1e-9),
-        }
-        judged = estimate_memory(
-            "validator", model.shape, MAIN_WORK, placement=placements["split3"]
-        )
+        placements = {"split3": Placement("cpu", "split3", 1e-9), "fp32": Placement("cpu", memory_share=1e-9)}
+        judged = estimate_memory("validator", model.shape, MAIN_WORK, placement=placements["split3"])
         mined = estimate_memory("miner", model.shape, MAIN_WORK, 8, placement=placements["fp32"])
         taught = estimate_memory(
             "trainer",
             model.shape,
             MAIN_WORK,
-            learning=LearnConfig(
-                groups_per_batch=8, tokens_per_pass=PROMPT + COMPLETION, recompute=True
-            ),
+            learning=LearnConfig(groups_per_batch=8, tokens_per_pass=PROMPT + COMPLETION, recompute=True),
             placement=placements["fp32"],
         )
         sizes = (2 * model.parameters, judged, mined, taught)
-        rows.append(
-            f"| {model.name} | " + " | ".join(f"{size / 2**30:,.1f} GiB" for size in sizes) + " |"
-        )
+        rows.append(f"| {model.name} | " + " | ".join(f"{size / 2**30:,.1f} GiB" for size in sizes) + " |")
     return "\n".join(rows)
 
 

@@ -34,13 +34,13 @@ from assay.neurons.session.window_reader import BeaconError, Challenge, get_chal
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.held_out import compute_next_levels, describe_levels
 from assay.neurons.trainer.lessons import Lesson, WindowReading, find_waiting, mix_groups
-from assay.neurons.trainer.pace import Activity, TrainerPace
 from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder, TrainerState
 from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner, resume_learner
 from assay.protocol import Commitment, Parameters, Phase, Tag, encode_commitment, parse_commitment
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block, compute_window
 from assay.training import Learner, LessonError
+from assay.training.pace import Activity, TrainerPace
 
 
 @dataclass(slots=True)

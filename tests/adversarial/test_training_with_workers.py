@@ -92,6 +92,9 @@ def test_what_is_learned_is_the_same_in_any_order(
         bench.run()
         assert met == [order]  # window 1 was under way when window 0 was learned from
         require_same(bench, expected)
+        pace = bench.trainer.pace.describe(60.0)
+        assert (pace.windows, pace.groups_came) == (2, 10.0)
+        assert pace.learning_seconds > 0 < pace.publishing_seconds
 
 
 @pytest.mark.slow

@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import floor
 
-from assay.neurons.program.program_status import PaceStatus
-
 #: Windows that are looked at.
 PACE_WINDOWS = 8
 
@@ -90,7 +88,7 @@ class TrainerPace:
         self._rows.append(self._row)
         self._row = WindowTimes()
 
-    def describe(self, window_s: float) -> PaceStatus | None:
+    def describe(self, window_s: float) -> "PaceFigures | None":
         """Over the last windows; None before the first is done with. window_s: of the rules."""
         rows = list(self._rows)
         if not rows:
@@ -98,18 +96,39 @@ class TrainerPace:
         spent = add_up_spent(rows)
         learning_s = spent[Activity.LEARNING]
         usable = compute_usable(rows, window_s, self._own, self._beside)
-        return PaceStatus(
-            windows=len(rows),
-            judging_seconds=round(spent[Activity.JUDGING], 3),
-            learning_seconds=round(learning_s, 3),
-            publishing_seconds=round(spent[Activity.PUBLISHING], 3),
-            waiting_seconds=round(spent[Activity.WAITING], 3),
-            holds_back=find_hindrance(rows, usable).value,
-            groups_came=round(sum(row.came for row in rows) / len(rows), 3),
-            groups_usable=usable,
-            tokens_per_second=round(sum(row.tokens for row in rows) / learning_s, 3)
-            if learning_s
-            else None,
+        return PaceFigures(
+            len(rows),
+            round(spent[Activity.JUDGING], 3),
+            round(learning_s, 3),
+            round(spent[Activity.PUBLISHING], 3),
+            round(spent[Activity.WAITING], 3),
+            find_hindrance(rows, usable).value,
+            round(sum(row.came for row in rows) / len(rows), 3),
+            usable,
+            round(sum(row.tokens for row in rows) / learning_s, 3) if learning_s else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PaceFigures:
+    """What a status says of it (docs/status.md): over so many windows, seconds by activity, what
+    holds the trainer back, groups a window and tokens of learning a second."""
+
+    windows: int
+    judging_seconds: float
+    learning_seconds: float
+    publishing_seconds: float
+    waiting_seconds: float
+    holds_back: str
+    groups_came: float
+    groups_usable: int | None
+    tokens_per_second: float | None
+
+    def __str__(self) -> str:
+        """What a lesson's line ends with."""
+        usable = "" if self.groups_usable is None else f", {self.groups_usable} could be used"
+        return (
+            f"held back by {self.holds_back}: {self.groups_came:.0f} groups come a window{usable}"
         )
 
 
@@ -146,13 +165,3 @@ def find_hindrance(rows: Sequence[WindowTimes], usable: int | None) -> Activity:
         return Activity.WAITING
     spent = add_up_spent(rows)
     return max((a for a in Activity if a is not Activity.WAITING), key=spent.__getitem__)
-
-
-def describe_pace(pace: PaceStatus | None) -> str:
-    """What a lesson's line ends with; nothing before there is a lesson."""
-    if pace is None or pace["groups_usable"] is None:
-        return ""
-    return (
-        f"; held back by {pace['holds_back']}: {pace['groups_came']:.0f} groups come a window, "
-        f"{pace['groups_usable']} could be used"
-    )

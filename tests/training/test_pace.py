@@ -1,7 +1,11 @@
 """What holds a trainer back, by a clock that stands still until it is told."""
 
+from dataclasses import asdict
+from typing import get_type_hints
+
 from assay.neurons.program.metrics import HINDRANCES
-from assay.neurons.trainer.pace import PACE_WINDOWS, Activity, TrainerPace, describe_pace
+from assay.neurons.program.program_status import PaceStatus
+from assay.training.pace import PACE_WINDOWS, Activity, TrainerPace
 
 JUDGING, LEARNING, PUBLISHING, WAITING = Activity
 
@@ -25,16 +29,18 @@ def play(windows, window_s=100.0, own=0, beside=False):
         if used:
             pace.note_lesson(came, used, 1_000 * used)
         pace.end_window(judged_s)
-    return pace.describe(window_s)
+    found = pace.describe(window_s)
+    return None if found is None else asdict(found) | {"said": str(found)}
 
 
 def test_nothing_is_said_before_a_window_is_done_with():
     assert play([]) is None
-    assert describe_pace(None) == ""
 
 
-def test_words_are_those_of_the_metrics():
+def test_words_and_fields_are_those_of_status_and_metrics():
     assert tuple(Activity) == HINDRANCES
+    found = play([({LEARNING: 1}, 0, 1, 1)])
+    assert found.keys() - {"said"} == get_type_hints(PaceStatus).keys()
 
 
 def test_a_trainer_that_waits_has_too_few_groups():
@@ -51,10 +57,8 @@ def test_a_trainer_that_waits_has_too_few_groups():
         "groups_came": 10.0,
         "groups_usable": 18,
         "tokens_per_second": round(30_000 / 90, 3),
+        "said": "held back by too few groups: 10 groups come a window, 18 could be used",
     }
-    assert describe_pace(found) == (
-        "; held back by too few groups: 10 groups come a window, 18 could be used"
-    )
 
 
 def test_as_many_as_it_can_use_are_not_too_few():
@@ -98,7 +102,7 @@ def test_windows_without_a_lesson_count_as_windows():
     none = play([({WAITING: 100}, 0, 0, 0)])
     assert (none["holds_back"], none["groups_usable"]) == ("too few groups", None)
     assert none["tokens_per_second"] is None
-    assert describe_pace(none) == ""
+    assert none["said"] == "held back by too few groups: 0 groups come a window"
 
 
 def test_time_with_a_trouble_belongs_to_nobody():
