@@ -9,6 +9,7 @@ import torch
 
 from assay.inference.workers.worker_messages import WorkerSettings
 from assay.inference.workers.worker_pool import open_workers
+from assay.inference.workers.worker_seat import Patience
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.trainer import Trainer
@@ -162,10 +163,13 @@ def test_killed_while_workers_judge(world, tmp_path, pool, expected, name, numbe
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["die within", "hang"])
+@pytest.mark.parametrize("kind", ["die within", "memory"])
 def test_a_worker_that_is_lost_in_the_middle_changes_nothing(world, tmp_path, expected, kind):
     faults = tmp_path / "faults"
-    with open_faulty(faults, 1) as pool, open_bench(world, tmp_path / "bench", pool) as bench:
+    with (
+        open_faulty(faults, 1, patience=Patience()) as pool,
+        open_bench(world, tmp_path / "bench", pool) as bench,
+    ):
         put_faults(faults, kind)
         bench.run()
         assert not list_faults(faults)
@@ -177,7 +181,7 @@ def test_a_worker_that_is_lost_in_the_middle_changes_nothing(world, tmp_path, ex
 def test_without_any_worker_it_waits_and_leaves_no_file_out(world, tmp_path, expected):
     faults = tmp_path / "faults"
     with (
-        open_faulty(faults, 1, retry_s=0.2) as pool,
+        open_faulty(faults, 1, 0.2, Patience()) as pool,
         open_bench(world, tmp_path / "bench", pool) as bench,
     ):
         gone = faults / "gone-worker 0 on cpu"
@@ -197,7 +201,10 @@ def test_without_any_worker_it_waits_and_leaves_no_file_out(world, tmp_path, exp
 
 def test_stopped_while_workers_judge_it_leaves_nothing_behind(world, tmp_path):
     faults = tmp_path / "faults"
-    with open_faulty(faults, 1) as pool, open_bench(world, tmp_path / "bench", pool) as bench:
+    with (
+        open_faulty(faults, 1, patience=Patience()) as pool,
+        open_bench(world, tmp_path / "bench", pool) as bench,
+    ):
         pids = get_pids(pool)
         assert all(map(is_alive, pids))
         put_faults(faults, "hang")

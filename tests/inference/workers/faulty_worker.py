@@ -37,14 +37,14 @@ def make_boot(folder, name):
 
 
 @contextmanager
-def open_faulty(folder, count=2, retry_s=60.0):
+def open_faulty(folder, count=2, retry_s=60.0, patience=HASTY):
     """Workers that fail as the folder says."""
 
     def make_cage(name, settings, seconds):
         return Cage(name, make_boot(folder, name), seconds)
 
     folder.mkdir(exist_ok=True)
-    pool = WorkerPool([WorkerSettings()] * count, make_cage, HASTY, retry_s)
+    pool = WorkerPool([WorkerSettings()] * count, make_cage, patience, retry_s)
     try:
         pool.start()
         yield pool
