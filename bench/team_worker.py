@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from assay.inference.model_loading import load_model, outline_model
-from assay.neurons.trainer.team import join_team
 from assay.training import Group, LearnConfig, Learner
 from assay.training.sharding import get_team
+from assay.training.team import join_team
 
 
 def main(folder: Path, threads: int, steps: int) -> None:

@@ -43,7 +43,6 @@ from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
-from assay.neurons.trainer.team import follow, is_member, join_team, run_team
 from assay.neurons.trainer.trainer import Trainer, get_time
 from assay.neurons.trainer.trainer_setup import make_trainer_config
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
@@ -60,6 +59,7 @@ from assay.neurons.validator.validator_status import (
 from assay.protocol import encode_ss58
 from assay.protocol.record import compute_record_bytes_max
 from assay.training.pace import PaceFigures
+from assay.training.team import follow, is_member, join_team, run_team
 
 logger = logging.getLogger("assay")
 

@@ -11,7 +11,12 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from assay.inference.architecture import find_misfit
@@ -71,8 +76,7 @@ def outline_model(folder: Path) -> PreTrainedModel:
     transformers_logging.disable_progress_bar()
     with copy_of(folder, (CONFIG_FILE,)) as alone, torch.device("meta"):
         config = AutoConfig.from_pretrained(alone, trust_remote_code=False)
-        kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-        model: PreTrainedModel = kind._from_config(
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(
             config, dtype=torch.float32, attn_implementation="sdpa"
         )
     return model.eval()

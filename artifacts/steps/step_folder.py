@@ -11,7 +11,6 @@ killed between writes the same bytes again. Specification, section 11.
 """
 
 import json
-import platform
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -25,12 +24,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-import assay.inference.packing
-import assay.inference.reading
-import assay.training.grpo
-import assay.training.learner
-import assay.training.lora
-import assay.training.policy
 from assay.artifacts.discovery import publish_parameters
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.steps.step_file import (
@@ -43,31 +36,19 @@ from assay.artifacts.steps.step_file import (
 from assay.inference import read_tensors
 from assay.network import open_folder
 from assay.network.files import remove_unfinished, replace_file, write_json
-from assay.protocol import Domain, EncodingError, Parameters, StepRecord, StepSource, StepSuccess
+from assay.protocol import EncodingError, Parameters, StepRecord, StepSource, StepSuccess
 from assay.protocol.encoding import from_json, read_hex, read_json, to_json
 from assay.protocol.errors import OperatorError
-from assay.protocol.manifest import (
-    Manifest,
-    TensorDigest,
-    compute_files_digest,
-    compute_tensor_root,
-)
+from assay.protocol.manifest import Manifest, TensorDigest, compute_tensor_root
 from assay.protocol.step import STEP_VERSION, compute_consumed_root, compute_step_leaf
 from assay.training import LearnConfig, Learner, LossConfig
+from assay.training.last_bits import compute_code_digest, describe_engine
 
 #: A record's file beyond this is refused.
 RECORD_BYTES_MAX = 1 << 25
 _BEFORE = "next.before.safetensors"
 #: As safetensors spells them.
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16"}
-_MODULES = (
-    assay.training.grpo,
-    assay.training.learner,
-    assay.training.lora,
-    assay.training.policy,
-    assay.inference.packing,
-    assay.inference.reading,
-)
 
 
 class StepError(OperatorError):
@@ -253,17 +234,6 @@ def parse_config(record: StepRecord) -> LearnConfig:
         return config
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StepError(f"the record's settings are not a learner's: {error}") from None
-
-
-def describe_engine(device: torch.device) -> str:
-    """What a step's last bits depend on."""
-    card = f" {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
-    return f"torch {torch.__version__} {platform.machine()}{card}"
-
-
-def compute_code_digest() -> bytes:
-    paths = [Path(str(module.__file__)) for module in _MODULES]
-    return compute_files_digest(Domain.STRUCTURE, {path.name: path.read_bytes() for path in paths})
 
 
 def compute_root_of(taken: Sequence[ConsumedGroup], window: int, parent: bytes) -> bytes:

@@ -15,8 +15,6 @@ from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.steps.step_folder import (
     Step,
     StepError,
-    compute_code_digest,
-    describe_engine,
     digest_tensors_of,
     read_state_before,
     read_taken,
@@ -28,6 +26,7 @@ from assay.neurons.trainer.held_out import compute_next_levels, count_held_out
 from assay.neurons.trainer.trainer_setup import make_learner, read_config
 from assay.protocol import Parameters, StepRecord, StepSuccess
 from assay.training import Learner
+from assay.training.last_bits import compute_code_digest, describe_engine
 
 #: Held-out problems that a record may name: as many as the settings allow.
 PROBLEMS_TRIED_MAX = 100_000

@@ -15,10 +15,10 @@ from assay.network import ObjectStore
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import TrainerSettings
 from assay.neurons.trainer.held_out import HeldOut
-from assay.neurons.trainer.team import make_shared
 from assay.protocol import StepRecord
 from assay.training import LearnConfig, Learner, LossConfig
 from assay.training.sharding import get_team
+from assay.training.team import make_shared
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,11 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from assay.artifacts.steps.step_folder import compute_code_digest, describe_engine
 from assay.inference.folder import verify_manifest
 from assay.inference.model_loading import outline_model
 from assay.protocol.errors import OperatorError
-from assay.training import Group, LearnConfig, Learner, LearnStats, LessonError
+from assay.training.last_bits import compute_code_digest, describe_engine
+from assay.training.learner import Group, LearnConfig, Learner, LearnStats, LessonError
 from assay.training.sharding import get_team
 
 #: How long a process waits for what the first does next: windows without a lesson are no fault.
@@ -71,7 +71,8 @@ def run_team(processes: int, arguments: Sequence[str]) -> int:
     Raises:
         TeamError: one of them ended of itself.
     """
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    for name in ("agent.server.api", "multiprocessing.api"):  # each has a level of its own
+        logging.getLogger(f"torch.distributed.elastic.{name}").setLevel(logging.CRITICAL)
     launch = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

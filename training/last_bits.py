@@ -1,0 +1,36 @@
+"""What the last bits of a step depend on: the machine, and the code that computes."""
+
+import platform
+from pathlib import Path
+
+import torch
+
+import assay.inference.packing
+import assay.inference.reading
+import assay.training.grpo
+import assay.training.learner
+import assay.training.lora
+import assay.training.policy
+from assay.protocol import Domain
+from assay.protocol.manifest import compute_files_digest
+
+_MODULES = (
+    assay.training.grpo,
+    assay.training.learner,
+    assay.training.lora,
+    assay.training.policy,
+    assay.inference.packing,
+    assay.inference.reading,
+)
+
+
+def describe_engine(device: torch.device) -> str:
+    """Version of torch, architecture, and the card where there is one."""
+    card = f" {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
+    return f"torch {torch.__version__} {platform.machine()}{card}"
+
+
+def compute_code_digest() -> bytes:
+    """Digest of the modules that compute a step, 32 bytes."""
+    paths = [Path(str(module.__file__)) for module in _MODULES]
+    return compute_files_digest(Domain.STRUCTURE, {path.name: path.read_bytes() for path in paths})
