@@ -10,25 +10,28 @@ of symbols, and no step that depends on a machine.
 """
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NoReturn
 
-#: Characters of an answer; digits of a number; bits of a numerator or denominator; largest radicand
-#: and exponent; brackets within one another; terms of a sum.
-TEXT_MAX = 512
-_DIGITS_MAX, _BITS_MAX, _RADICAND_MAX, _EXPONENT_MAX, _DEPTH_MAX, _TERMS_MAX = (
-    40,
-    1_024,
-    10**6,
-    64,
-    16,
-    16,
+from assay.environments.math_terms import (
+    EXPONENT_MAX,
+    Terms,
+    UnknownError,
+    add,
+    divide,
+    multiply,
+    refuse,
+    root,
+    scale,
+    trim,
 )
+from assay.environments.math_units import UNITS
 
-#: (power of π, squarefree n) → coefficient of π^power · √n; without zeros. 0 is empty.
-Terms = dict[tuple[int, int], Fraction]
+#: Characters of an answer; digits of a number; brackets within one another; ± in an answer.
+TEXT_MAX = 512
+_DIGITS_MAX, _DEPTH_MAX, _CHOICES_MAX = 40, 16, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,13 @@ class Bracketed:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Values in no order: of a set in braces, of a list, of a union of intervals. kind: which."""
+    """Values in no order: of a set in braces, of a list, of a union of intervals. kind: which.
+
+    Each with how often it stands there, which matters in a list alone: elsewhere it is 1.
+    """
 
     kind: str
-    values: "frozenset[Value]"
+    values: "frozenset[tuple[Value, int]]"
 
 
 Value = Number | Infinity | Bracketed | Collection
@@ -71,7 +77,7 @@ class MathAnswer:
 
     Attributes:
         variable: the letter of `x = …` or `x ∈ …`; empty without one.
-        unit: `%`, `$` or `°`; empty without one.
+        unit: `%`, `$`, `°` or one of `UNITS`, `^2` or `^3` behind it; empty without one.
     """
 
     value: Value
@@ -91,55 +97,67 @@ def read_math(text: str) -> MathAnswer | None:
         return None
     try:
         return _Reader(text).read_answer()
-    except _UnknownError:
+    except UnknownError:
         return None
 
 
-class _UnknownError(Exception):
-    """The grammar does not know it."""
-
-
 _TOKEN = re.compile(
-    r"(?P<space>[ \t\n]+|\\[ ,;:!]|\\q?quad(?![a-zA-Z])|\\(?:left|right)(?![a-zA-Z])|~)"
-    r"|(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+    r"(?P<space>[ \t\n]+|\\[ ,;:!]|\\(?:q?quad|left|right|[bB]igg?[lr]?)(?![a-zA-Z])|~)"
+    r"|(?P<words>\\(?:text|mbox|textrm|mathrm)(?![a-zA-Z])\s*\{(?P<said>[a-zA-Z .~]*)\})"
+    r"|(?P<number>[0-9]*\.[0-9]*\\overline\{[0-9]+\}|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
     r"|(?P<command>\\(?:[a-zA-Z]+|[{}%$]))"
-    r"|(?P<sign>[-+*/^(){}\[\],=%$\u2212\u221e\u03c0\u221a\u222a\u2208\u00b0])"
+    r"|(?P<sign>[-+*/^(){}\[\],=%$\u2212\u221e\u03c0\u221a\u222a\u2208\u00b0\u00b1\u00d7\u00b7])"
+    r"|(?P<plain>(?:sqrt(?=\()|pi|or|and|[a-z]{4,}|[ckm]m)(?![a-zA-Z]))"
     r"|(?P<letter>[a-zA-Z])"
 )
 _ALIKE = {
     "\\dfrac": "\\frac",
     "\\tfrac": "\\frac",
+    "\\cfrac": "\\frac",
     "\\cdot": "*",
     "\\times": "*",
+    "\u00d7": "*",
+    "\u00b7": "*",
     "\\div": "/",
     "\u2212": "-",
     "\u221e": "\\infty",
     "\u03c0": "\\pi",
+    "pi": "\\pi",
     "\u221a": "\\sqrt",
+    "sqrt": "\\sqrt",
     "\u222a": "\\cup",
     "\u2208": "\\in",
+    "\u00b1": "\\pm",
     "\\%": "%",
     "\\$": "$",
     "\\lbrace": "\\{",
     "\\rbrace": "\\}",
     "\\degree": "\u00b0",
 }
-#: A comma that groups digits in threes, outside of brackets: `12,345`, `12{,}345`, `12\,345`.
-_GROUPED = re.compile(r"(?<![0-9.,}])[0-9]{1,3}(?:(?:,|\{,\}|\\,)[0-9]{3})+(?![0-9]|,[0-9]|\{,\})")
+#: Digits in threes, told so: `12{,}345`, `12,\!345`, `12\,345`. And by commas alone, `12,345`,
+#: which stand for it where no bracket says that they divide a list.
+_GROUPED = re.compile(r"(?<![0-9.,}!])[0-9]{1,3}(\{,\}|,\\!|\\,)[0-9]{3}(?:\1[0-9]{3})*(?![0-9])")
+_BY_COMMAS = re.compile(r"(?<![0-9.,}!])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
+_LISTED = re.compile(r"[(\[]|\\\{|\\lbrace")
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))")
 _CLOSING = {"(": (")", "]"), "[": (")", "]")}
+_AROUND = (("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("\\boxed{", "}"))
 
 
 class _Reader:
     """Recursive descent over tokens."""
 
     def __init__(self, text: str) -> None:
-        text = _unwrap(text.strip())
-        text = _DEGREES.sub("\u00b0", text.removesuffix("."))
-        if not any(bracket in text for bracket in "([{") or "{,}" in text:
-            text = _GROUPED.sub(lambda found: re.sub(r"[^0-9]", "", found[0]), text)
+        text = _DEGREES.sub("\u00b0", _unwrap(text.strip().removesuffix(".")))
+        text = _GROUPED.sub(_join_digits, text)
+        if not _LISTED.search(text):
+            text = _BY_COMMAS.sub(_join_digits, text)
         self._tokens = list(_split(text))
+        if self._tokens.count("\\pm") > _CHOICES_MAX:
+            refuse()
         self._place = self._depth = 0
+        #: ± met so far, and what the one being read stands for.
+        self._choices, self._chosen = 0, 1
 
     # --- tokens
 
@@ -156,28 +174,61 @@ class _Reader:
     def _need(self, *tokens: str) -> str:
         found = self._peek()
         if found not in tokens:
-            _refuse()
+            refuse()
         self._place += 1
         return found
 
     # --- an answer
 
     def read_answer(self) -> MathAnswer:
-        variable = unit = ""
+        variable, unit = "", ""
         if len(self._peek()) == 1 and self._peek().isalpha() and self._peek(1) in ("=", "\\in"):
             variable = self._peek()
             self._place += 2
         if self._take("$"):
             unit = "$"
-        values = [self._read_item()]
+        values = self._read_choices(self._read_item)
+        unit = self._read_unit(unit)
         while self._take(","):
-            values.append(self._read_item())
-        if not unit and self._peek() in ("%", "\u00b0"):
-            unit = self._need("%", "\u00b0")
+            if variable and self._peek() == variable and self._peek(1) == "=":
+                self._place += 2  # x = 1, x = 2
+            values += self._read_choices(self._read_item)
+            unit = self._read_unit(unit)
         if self._peek():
-            _refuse()
-        value = values[0] if len(values) == 1 else Collection("list", frozenset(values))
-        return MathAnswer(value, variable, unit)
+            refuse()
+        return MathAnswer(
+            values[0] if len(values) == 1 else _collect("list", values), variable, unit
+        )
+
+    def _read_unit(self, known: str) -> str:
+        """That of all, where one stands here; the same behind each."""
+        found = self._peek()
+        if found in ("%", "$", "\u00b0"):
+            self._place += 1
+        elif found[:5] == "unit ":
+            self._place += 1
+            found = found[5:]
+            if self._take("^"):
+                braced = self._take("{")
+                found += "^" + self._need("2", "3")
+                if braced:
+                    self._need("}")
+        else:
+            return known
+        return found if known in ("", found) else refuse()
+
+    def _read_choices(self, read: "Callable[[], Value]") -> "list[Value]":
+        """A value, or the two that the one ± in it makes of it."""
+        place, before = self._place, self._choices
+        tokens = list(self._tokens) if "\\pm" in self._tokens else self._tokens
+        values = [read()]
+        if self._choices > before + 1:
+            refuse()
+        if self._choices > before:
+            self._tokens, self._place, self._chosen = tokens, place, -1
+            values.append(read())
+            self._choices, self._chosen = before, 1
+        return values
 
     def _read_item(self) -> Value:
         """A value, or a union of intervals."""
@@ -187,35 +238,33 @@ class _Reader:
         if len(parts) == 1:
             return parts[0]
         if not all(isinstance(part, Bracketed | Collection) for part in parts):
-            _refuse()
-        return Collection("union", frozenset(parts))
+            refuse()
+        return _collect("union", parts)
 
     def _read_value(self) -> Value:
         self._depth += 1
         if self._depth > _DEPTH_MAX:
-            _refuse()
+            refuse()
         try:
             if self._take("\\{"):
-                values = self._read_values()
+                values = self._read_choices(self._read_value)
+                while self._take(","):
+                    values += self._read_choices(self._read_value)
                 self._need("\\}")
-                return Collection("set", frozenset(values))
+                return _collect("set", values)
             if self._peek() in _CLOSING and self._is_several():
                 opening = self._need(*_CLOSING)
-                values = self._read_values()
+                values = [self._read_value()]
+                while self._take(","):
+                    values.append(self._read_value())
                 return Bracketed(opening, tuple(values), self._need(*_CLOSING[opening]))
             sign = -1 if self._peek() == "-" else 1
             if self._peek(self._peek() in ("-", "+")) == "\\infty":
                 self._place += 1 + (self._peek() in ("-", "+"))
                 return Infinity(sign)
-            return _pack(self._read_sum())
+            return Number(tuple(sorted(self._read_sum().items())))
         finally:
             self._depth -= 1
-
-    def _read_values(self) -> list[Value]:
-        values = [self._read_value()]
-        while self._take(","):
-            values.append(self._read_value())
-        return values
 
     def _is_several(self) -> bool:
         """Whether a comma stands within the bracket that opens here, and in no other in it."""
@@ -236,38 +285,40 @@ class _Reader:
     def _read_sum(self) -> Terms:
         self._depth += 1
         if self._depth > _DEPTH_MAX:
-            _refuse()
-        sign = -1 if self._take("-") else 1
-        if sign == 1:
-            self._take("+")
-        total = _scale(self._read_product(), Fraction(sign))
-        while self._peek() in ("+", "-"):
-            sign = 1 if self._need("+", "-") == "+" else -1
-            total = _add(total, _scale(self._read_product(), Fraction(sign)))
+            refuse()
+        total: Terms = {}
+        sign: int | None = self._read_sign() or 1
+        while sign is not None:
+            total = add(total, scale(self._read_product(), Fraction(sign)))
+            sign = self._read_sign()
         self._depth -= 1
         return total
 
+    def _read_sign(self) -> int | None:
+        if self._take("+"):
+            return 1
+        if self._take("-"):
+            return -1
+        if self._take("\\pm"):
+            self._choices += 1
+            return self._chosen
+        return None
+
     def _read_product(self) -> Terms:
-        whole = self._peek().isdecimal()
         value = self._read_power()
-        if whole and self._peek() == "\\frac":  # a mixed number
-            part = self._read_power()
-            fraction = part.get((0, 1), Fraction(0))
-            if part.keys() <= {(0, 1)} and 0 < fraction < 1:
-                value = _add(value, part)
-            else:
-                value = _multiply(value, part)
         while True:
             if self._take("*"):
-                value = _multiply(value, self._read_power())
+                value = multiply(value, self._read_power())
             elif self._take("/"):
-                value = _divide(value, self._read_power())
+                value = divide(value, self._read_power())
             elif self._peek() in ("\\sqrt", "\\pi", "(", "\\frac"):
-                value = _multiply(value, self._read_power())
+                value = multiply(value, self._read_power())
             else:
                 return value
 
     def _read_power(self) -> Terms:
+        if self._peek().isdecimal() and self._peek(1) == "\\frac":
+            return self._read_mixed()
         base = self._read_base()
         if not self._take("^"):
             return base
@@ -275,62 +326,93 @@ class _Reader:
         sign = -1 if self._take("-") else 1
         digits = self._peek()
         if not digits.isdecimal() or (not braced and (len(digits) > 1 or sign < 0)):
-            _refuse()
+            refuse()
         self._place += 1
         if braced:
             self._need("}")
-        exponent = int(digits) if len(digits) <= 2 else _refuse()
-        if exponent > _EXPONENT_MAX:
-            _refuse()
+        exponent = int(digits) if len(digits) <= 2 else refuse()
+        if exponent > EXPONENT_MAX:
+            refuse()
         value = {(0, 1): Fraction(1)}
         for _ in range(exponent):
-            value = _multiply(value, base)
-        return value if sign > 0 else _divide({(0, 1): Fraction(1)}, value)
+            value = multiply(value, base)
+        return value if sign > 0 else divide({(0, 1): Fraction(1)}, value)
+
+    def _read_mixed(self) -> Terms:
+        """`3\\frac{1}{2}`, a whole number and a part of one; before other fractions, a product."""
+        whole, part = self._read_base(), self._read_base()
+        fraction = part.get((0, 1), Fraction(0))
+        if part.keys() <= {(0, 1)} and 0 < fraction < 1:
+            return add(whole, part)
+        return multiply(whole, part)
 
     def _read_base(self) -> Terms:
         token = self._peek()
-        if token[:1].isdecimal() or token[:1] == ".":
-            self._place += 1
-            if len(token) > _DIGITS_MAX or (token[0] == "0" and token[1:2].isdecimal()):
-                _refuse()
-            return _trim({(0, 1): Fraction(token)})
         self._place += 1
+        if token[:1].isdecimal() or token[:1] == ".":
+            return _read_number(token)
         if token == "\\pi":
             return {(1, 1): Fraction(1)}
         if token == "\\frac":
             above, below = self._read_argument(), self._read_argument()
-            return _divide(above, below)
+            return divide(above, below)
         if token == "\\sqrt":
-            return _root(self._read_argument())
+            return root(self._read_base() if self._peek() == "(" else self._read_argument())
         if token == "(":
             value = self._read_sum()
             self._need(")")
             return value
-        _refuse()
+        refuse()
 
     def _read_argument(self) -> Terms:
-        """Of a command: in braces, or one digit, as in `\\frac12`."""
+        """Of a command: in braces, or one digit or π, as in `\\frac12`."""
         if self._take("{"):
             value = self._read_sum()
             self._need("}")
             return value
+        if self._take("\\pi"):
+            return {(1, 1): Fraction(1)}
         token = self._peek()
         if not token.isdecimal():
-            _refuse()
+            refuse()
         if len(token) == 1:
             self._place += 1
         else:  # the first digit alone
             self._tokens[self._place] = token[1:]
-        return _trim({(0, 1): Fraction(int(token[0]))})
+        return trim({(0, 1): Fraction(int(token[0]))})
+
+
+def _read_number(token: str) -> Terms:
+    """Of digits, a point, and digits that come again and again."""
+    if len(token) > _DIGITS_MAX or (token[0] == "0" and token[1:2].isdecimal()):
+        refuse()
+    head, again, period = token.removesuffix("}").partition("\\overline{")
+    value = Fraction((head + "0") if again else head)
+    if again:
+        places = len(head) - head.index(".") - 1
+        value += Fraction(int(period), (10 ** len(period) - 1) * 10**places)
+    return trim({(0, 1): value})
+
+
+def _collect(kind: str, values: "Iterable[Value]") -> Collection:
+    counted = Counter(values)
+    if kind != "list":
+        counted = Counter(counted.keys())
+    return Collection(kind, frozenset(counted.items()))
 
 
 def _unwrap(text: str) -> str:
-    """Without the `$…$` or `\\boxed{…}` around all of it."""
-    if len(text) > 2 and text[0] == text[-1] == "$" and text.count("$") == 2:
-        text = text[1:-1].strip()
-    if text.startswith("\\boxed{") and text.endswith("}"):
-        text = text.removeprefix("\\boxed{")[:-1].strip()
+    """Without the `$…$`, `\\(…\\)` or `\\[…\\]`, then the `\\boxed{…}`, around all of it."""
+    for number, (opening, closing) in enumerate(_AROUND):
+        inner = text[len(opening) : -len(closing)]
+        whole = number == len(_AROUND) - 1 or (opening not in inner and closing not in inner)
+        if len(text) > 2 and text.startswith(opening) and text.endswith(closing) and whole:
+            text = inner.strip().removesuffix(".")
     return text
+
+
+def _join_digits(found: re.Match[str]) -> str:
+    return re.sub(r"[^0-9]", "", found[0])
 
 
 def _split(text: str) -> Iterator[str]:
@@ -338,85 +420,22 @@ def _split(text: str) -> Iterator[str]:
     while place < len(text):
         found = _TOKEN.match(text, place)
         if found is None:
-            _refuse()
-        place = found.end()
-        if found.lastgroup != "space":
+            refuse()
+        place, kind = found.end(), found.lastgroup
+        if kind == "said" or kind == "words":
+            yield _read_words(found["said"])
+        elif kind == "plain" and found[0] not in _ALIKE:
+            yield _read_words(found[0])
+        elif kind != "space":
             yield _ALIKE.get(found[0], found[0])
 
 
-def _refuse() -> NoReturn:
-    raise _UnknownError
-
-
-# --- sums of terms. Each result is bounded, so that no text makes a number that takes long
-
-
-def _trim(terms: Terms) -> Terms:
-    kept = {key: value for key, value in terms.items() if value}
-    if len(kept) > _TERMS_MAX:
-        _refuse()
-    for (power, _), value in kept.items():
-        if max(value.numerator.bit_length(), value.denominator.bit_length()) > _BITS_MAX:
-            _refuse()
-        if abs(power) > _EXPONENT_MAX:
-            _refuse()
-    return kept
-
-
-def _pack(terms: Terms) -> Number:
-    return Number(tuple(sorted(terms.items())))
-
-
-def _scale(terms: Terms, factor: Fraction) -> Terms:
-    return _trim({key: value * factor for key, value in terms.items()})
-
-
-def _add(one: Terms, other: Terms) -> Terms:
-    return _trim({key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}})  # type: ignore[misc]
-
-
-def _multiply(one: Terms, other: Terms) -> Terms:
-    product: Terms = {}
-    for (power, n), value in one.items():
-        for (other_power, m), other_value in other.items():
-            square, rest = _split_square(n * m)
-            key = power + other_power, rest
-            product[key] = product.get(key, Fraction(0)) + value * other_value * square
-    return _trim(product)
-
-
-def _divide(one: Terms, other: Terms) -> Terms:
-    """By a single term, or by a sum of two without π: by its conjugate over its norm."""
-    if len(other) == 2 and all(power == 0 for power, _ in other):
-        (first, a), (second, b) = sorted(other.items())
-        conjugate = {first: a, second: -b}
-        return _divide(_multiply(one, conjugate), _multiply(other, conjugate))
-    if len(other) != 1:
-        _refuse()
-    (((power, n), value),) = other.items()
-    # 1 / (v · √n) = √n / (v · n)
-    return _multiply(one, {(-power, n): 1 / (value * n)})
-
-
-def _root(terms: Terms) -> Terms:
-    """Of a rational that is not negative: √(a / b) = √(a · b) / b."""
-    if not terms:
-        return {}
-    if terms.keys() != {(0, 1)} or terms[0, 1] < 0:
-        _refuse()
-    value = terms[0, 1]
-    square, rest = _split_square(value.numerator * value.denominator)
-    return _trim({(0, rest): Fraction(square, value.denominator)})
-
-
-def _split_square(n: int) -> tuple[int, int]:
-    """s, r with n = s² · r and r free of squares."""
-    if n > _RADICAND_MAX:
-        _refuse()
-    square, divisor = 1, 2
-    while divisor * divisor <= n:
-        while n % (divisor * divisor) == 0:
-            n //= divisor * divisor
-            square *= divisor
-        divisor += 1
-    return square, n
+def _read_words(text: str) -> str:
+    """The token that words stand for: a comma, or a unit."""
+    words = " ".join(text.replace("~", " ").replace(".", " ").lower().split())
+    if words in ("and", "or"):
+        return ","
+    unit = UNITS.get(words)
+    if unit is None:
+        refuse()
+    return unit if unit in ("%", "$", "\u00b0") else f"unit {unit}"
