@@ -120,7 +120,8 @@ def respell(q: Fraction) -> list[str]:
 def number_texts(q: Fraction) -> tuple[tuple[str, Truth], ...]:
     """Right ones, and neighbours."""
     others = {
-        *(q + Fraction(1, q.denominator), q - 1, -q, q * 10, q / 10, q / 100, 1 / q if q else q + 2),
+        *(q + Fraction(1, q.denominator), q - 1, -q, q * 10, q / 10, q / 100),
+        1 / q if q else q + 2,
         *(q + Fraction(1, 100), q * 1_000, Fraction(q.numerator, q.denominator + 1)),
     }
     found = [(text, exact(q)) for text in respell(q)]
@@ -177,13 +178,15 @@ def mixed(drawn: random.Random) -> Case:
     a = next(a for a in range(drawn.randint(1, b - 1), 0, -1) if Fraction(a, b).denominator == b)
     q = whole + Fraction(a, b)
     gold = drawn.choice((rf"{whole}\frac{{{a}}}{{{b}}}", rf"{whole}\ \frac{{{a}}}{{{b}}}"))
-    texts = ((spell(q), exact(q)), (rf"{whole}\cdot\frac{{{a}}}{{{b}}}", exact(whole * (q - whole))))
+    product = rf"{whole}\cdot\frac{{{a}}}{{{b}}}", exact(whole * (q - whole))
+    texts = ((spell(q), exact(q)), product)
     return Case("mixed number", gold, exact(q), (*number_texts(q), *texts))
 
 
 def decimal(drawn: random.Random) -> Case:
     places = drawn.choice((1, 1, 2, 2, 3, 4))
-    q = Fraction(drawn.randint(1, 10 ** (places + 2)) * 10 + drawn.randint(1, 9), 10 ** (places + 1))
+    digits = drawn.randint(1, 10 ** (places + 2)) * 10 + drawn.randint(1, 9)
+    q = Fraction(digits, 10 ** (places + 1))
     gold = f"{float(q):.{places + 1}f}"
     if q < 1 and drawn.random() < 0.4:
         gold = gold.removeprefix("0")
@@ -315,7 +318,7 @@ def circle(drawn: random.Random) -> Case:
 
 
 def percent(drawn: random.Random) -> Case:
-    q = Fraction(drawn.choice((drawn.randint(1, 100), drawn.randint(1, 999) / 10))).limit_denominator(10)
+    q = Fraction(*drawn.choice(((drawn.randint(1, 100), 1), (drawn.randint(1, 999), 10))))
     text = f"{float(q):g}"
     texts = [(rf"{text} \%", exact(q)), (f"{text}%", exact(q)), (text, exact(q))]
     texts += [(rf"{text}\text{{ percent}}", exact(q)), (rf"{text}\text{{ cm}}", None)]
@@ -332,7 +335,8 @@ def money(drawn: random.Random) -> Case:
     plain = f"{float(q):.2f}" if q.denominator > 1 else f"{q}"
     right = [rf"\${plain}", f"${plain}", plain, rf"{plain}\text{{ dollars}}", rf"\$ {plain}"]
     wrong = [(rf"\${plain}0{plain}", None), (rf"{plain}\text{{ cents}}", None)]
-    wrong += [(rf"\${float(other):.2f}", exact(Fraction(f"{float(other):.2f}"))) for other in (q + 1, q / 2)]
+    others = (f"{float(other):.2f}" for other in (q + 1, q / 2))
+    wrong += [(rf"\${other}", exact(Fraction(other))) for other in others]
     return Case("money", rf"\${text}", exact(q), (*((t, exact(q)) for t in right), *wrong))
 
 
@@ -354,8 +358,8 @@ def unit(drawn: random.Random) -> Case:
         power = drawn.choice(("", "^2", "^3"))
     right = [text, rf"{text} \text{{ {name}}}{power}", rf"{text}\,\mathrm{{{name}}}{power}"]
     right += [rf"{text} {name}{power}"] if len(name) > 3 and " " not in name else []
-    wrong = [(rf"{text}\text{{ grams}}", None), (rf"{float(q + 1):g}\text{{ {name}}}{power}", exact(q + 1))]
-    wrong += [(rf"{text}\text{{ million {name}}}{power}", None)]
+    wrong = [(rf"{text}\text{{ grams}}", None), (rf"{text}\text{{ million {name}}}{power}", None)]
+    wrong += [(rf"{float(q + 1):g}\text{{ {name}}}{power}", exact(q + 1))]
     gold = rf"{text}\{command}{{ {name}}}{power}"
     return Case("number with a unit", gold, exact(q), (*((t, exact(q)) for t in right), *wrong))
 
@@ -399,7 +403,8 @@ def point(drawn: random.Random) -> Case:
         (f"[{', '.join(texts)}]", ("[]", *values)),
         (f"({'; '.join(texts)})", None),
     ]
-    return Case("point", gold, value, tuple(found), (", ".join(texts), f"(x,y)=({','.join(texts)})"))
+    apart = (", ".join(texts), f"(x,y)=({','.join(texts)})")
+    return Case("point", gold, value, tuple(found), apart)
 
 
 def interval(drawn: random.Random) -> Case:
@@ -434,13 +439,14 @@ def union(drawn: random.Random) -> Case:
     closing, opening = drawn.choice(((")", "("), ("]", "["), (")", "[")))
     left, right = rf"(-\infty,{a}{closing}", rf"{opening}{b},\infty)"
     value = ("union", ("(" + closing, -sp.oo, x), (opening + ")", y, sp.oo))
+    other = opening + ")", exact(99), sp.oo
     found = [
         (rf"{left} \cup {right}", value),
         (rf"{right}\cup {left}", value),
         (f"{left} \u222a {right}", value),
         (rf"x \in \left(-\infty, {a}\right{closing} \cup \left{opening}{b}, +\infty\right)", value),
         (left, value[1]),
-        (rf"{left}\cup {opening}99,\infty)", ("union", value[1], (opening + ")", exact(99), sp.oo))),
+        (rf"{left}\cup {opening}99,\infty)", ("union", value[1], other)),
         (rf"{left}\cap {right}", None),
         (rf"{left}, {right}", ("list", *value[1:])),
     ]
@@ -547,8 +553,17 @@ SHARES: dict[str, dict[Callable[[random.Random], Case], int]] = {
         **{word: 5, polynomial: 4, several: 3, money: 3},
     },
     "Geometry": {
-        **{integer: 510, fraction: 85, radical: 120, surd: 40, circle: 105, degrees: 45, decimal: 35},
-        **{unit: 20, point: 10, mixed: 3, polynomial: 8, word: 12, several: 4, function: 3},
+        **{integer: 510, fraction: 85, radical: 120, surd: 40, circle: 105, degrees: 45},
+        **{
+            decimal: 35,
+            unit: 20,
+            point: 10,
+            mixed: 3,
+            polynomial: 8,
+            word: 12,
+            several: 4,
+            function: 3,
+        },
     },
     "Intermediate Algebra": {
         **{integer: 420, fraction: 130, radical: 45, surd: 40, several: 70, choices: 12, point: 45},
@@ -556,12 +571,21 @@ SHARES: dict[str, dict[Callable[[random.Random], Case], int]] = {
         **{function: 15, inequality: 5},
     },
     "Number Theory": {
-        **{integer: 820, base: 70, grouped: 20, several: 35, fraction: 20, decimal: 8, repeating: 7},
-        **{word: 12, ratio: 3, polynomial: 5},
+        **{integer: 820, base: 70, grouped: 20, several: 35, fraction: 20, decimal: 8},
+        **{repeating: 7, word: 12, ratio: 3, polynomial: 5},
     },
     "Prealgebra": {
-        **{integer: 610, fraction: 140, decimal: 70, grouped: 20, money: 30, percent: 28, degrees: 25},
-        **{unit: 18, mixed: 18, circle: 10, word: 15, ratio: 5, radical: 6, polynomial: 5},
+        **{integer: 610, fraction: 140, decimal: 70, grouped: 20, money: 30, percent: 28},
+        **{
+            degrees: 25,
+            unit: 18,
+            mixed: 18,
+            circle: 10,
+            word: 15,
+            ratio: 5,
+            radical: 6,
+            polynomial: 5,
+        },
     },
     "Precalculus": {
         **{integer: 260, fraction: 135, radical: 95, matrix: 165, circle: 60, complex_number: 50},
@@ -570,8 +594,8 @@ SHARES: dict[str, dict[Callable[[random.Random], Case], int]] = {
     },
 }
 COVERED = (
-    *(integer, grouped, fraction, mixed, decimal, repeating, radical, surd, choices, circle, percent),
-    *(money, degrees, unit, point, interval, union, several, collection),
+    *(integer, grouped, fraction, mixed, decimal, repeating, radical, surd, choices, circle),
+    *(percent, money, degrees, unit, point, interval, union, several, collection),
 )
 
 

@@ -2,11 +2,13 @@
 
 A row has a `problem`, a `solution` whose last `\\boxed{…}` holds the answer, and a `level`, 1 to 5
 or `Level 1` to `Level 5`; where it also has an `answer`, that is the answer. Rows whose answer
-`math_answer` cannot read, or that have no such level, are left out and counted: they could only be
-scored by guessing. What is asked of the rest has one right value, compared exactly.
+`math_answer` cannot read, or that have no such level, are left out and counted by what they are:
+they could only be scored by guessing. What is asked of the rest has one right value, compared
+exactly. A row with an unclosed brace, or one that contradicts another, is damaged.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,10 +20,24 @@ from assay.protocol.prf import Stream
 
 NAME = "math"
 #: Raised whenever any problem or score would change.
-VERSION = 1
+VERSION = 2
 
 _REQUEST = "End with a line of ####, a space and the answer alone, in LaTeX."
 _LEVEL = re.compile(r"(?:Level )?([1-5])")
+#: What an answer without a value is called: the first whose pattern occurs in it.
+_FORMS = tuple(
+    (name, re.compile(pattern))
+    for name, pattern in (
+        ("matrices", r"\\begin\{"),
+        ("words", r"\\(?:text|mbox|textrm|mathrm|textbf)(?![a-zA-Z])|(?<![\\a-zA-Z])[a-zA-Z]{3,}"),
+        ("functions", r"\\(?:sin|cos|tan|cot|sec|csc|log|ln|arc|binom|lfloor|lceil)|!|\\sqrt\s*\["),
+        ("numbers in a base", r"[0-9]\s*_"),
+        ("inequalities", r"[<>\u2264\u2265]|\\(?:lt|gt|le|ge|leq|geq|ne|neq)(?![a-zA-Z])"),
+        ("complex numbers", r"(?<![\\a-zA-Z])i(?![a-zA-Z])"),
+        ("expressions in letters", r"(?<![\\a-zA-Z])[a-zA-Z]|\\(?:theta|alpha|lambda)(?![a-zA-Z])"),
+        ("ratios and times", ":"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +53,25 @@ class MathRow:
     """A problem; level and right are None where the row is not asked."""
 
     problem: str
-    text: str
+    text: str | None
     level: int | None
     right: MathAnswer | None
+
+    def name_reason(self) -> str | None:
+        """Why it is not asked; None: it can be."""
+        if self.text is None:
+            return "no \\boxed{…}"
+        if self.right is None:
+            found = (name for name, pattern in _FORMS if pattern.search(self.text))
+            return next(found, "other forms")
+        return "no level of 1 to 5" if self.level is None else None
 
 
 class MathFile(DrawnEnvironment):
     """The problems of a file, at the levels that it names.
 
     Attributes:
-        skipped: rows that are not asked.
+        skipped: rows that are not asked, by the reason.
     """
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
@@ -59,17 +84,32 @@ class MathFile(DrawnEnvironment):
         super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
         rows = find_rows(digest, NAME, read_math_row)
         self._by_level: dict[int, list[MathRow]] = {}
-        for row in rows:
-            if row.level is not None and row.right is not None:
+        self.skipped: Counter[str] = Counter()
+        known: dict[str, int] = {}
+        for number, row in enumerate(rows, 1):
+            reason = row.name_reason()
+            if reason is None and (first := known.setdefault(row.problem, number)) != number:
+                reason = "asked already"
+                if rows[first - 1].right != row.right:
+                    raise ProblemFileError(
+                        f"{self.name}, row {number}: it asks what row {first} asks, and its answer "
+                        "is another: remove the wrong one"
+                    )
+            if reason is None and row.level is not None:
                 self._by_level.setdefault(row.level, []).append(row)
+            elif reason is not None:
+                self.skipped[reason] += 1
         self.levels = sorted(self._by_level)
-        self.skipped = len(rows) - sum(map(len, self._by_level.values()))
         if not self.levels:
-            raise ProblemFileError(f"{self.name}: none of its {len(rows)} answers can be read")
+            raise ProblemFileError(
+                f"{self.name}: none of its {len(rows)} problems can be asked: "
+                f"{describe_skipped(self.skipped)}"
+            )
 
     def _draw(self, stream: Stream, level: int) -> Problem:
         """One of the level's rows, in the file's order, each equally likely."""
         row = stream.choose(self._by_level[level])
+        assert row.text is not None, "only such rows are kept"
         assert row.right is not None, "only such rows are kept"
         return Problem(f"{row.problem}\n{_REQUEST}\n", level, MathTask(row.text, row.right))
 
@@ -87,28 +127,49 @@ def read_math_row(line: bytes) -> MathRow:
     """One line of JSON. Raises ValueError: it is damaged; says what is wrong with it."""
     found = read_texts(line, "problem", "solution")
     text = found.get("answer")
-    text = text if isinstance(text, str) else find_boxed(found["solution"])
+    if not isinstance(text, str):
+        text = find_boxed(found["solution"])
+    elif find_closing(text + "}") != len(text):
+        raise ValueError("the braces of its answer are not balanced")
     level = _LEVEL.fullmatch(str(found.get("level")))
     return MathRow(
         found["problem"],
-        text or "",
+        text,
         None if level is None else int(level[1]),
         None if text is None else read_math(text),
     )
 
 
+def describe_skipped(skipped: Mapping[str, int]) -> str:
+    """For people: the most frequent reason first."""
+    ranked = sorted(skipped.items(), key=lambda entry: (-entry[1], entry[0]))
+    return ", ".join(f"{count} {reason}" for reason, count in ranked)
+
+
 def find_boxed(solution: str) -> str | None:
-    """What the last `\\boxed{…}` holds, with its braces balanced; None without one."""
+    """What the last `\\boxed{…}` holds, with its braces balanced; None without one.
+
+    Raises:
+        ValueError: it is never closed.
+    """
     _, mark, rest = solution.rpartition("\\boxed{")
     if not mark:
         return None
+    end = find_closing(rest)
+    if end is None:
+        raise ValueError("the last \\boxed{ of its solution is never closed: a brace is missing")
+    return rest[:end]
+
+
+def find_closing(text: str) -> int | None:
+    """Where the brace is closed that was open before the text; None where it is not."""
     depth, place = 1, 0
-    while place < len(rest):
-        if rest[place] == "\\":  # and what it escapes
+    while place < len(text):
+        if text[place] == "\\":  # and what it escapes
             place += 2
             continue
-        depth += {"{": 1, "}": -1}.get(rest[place], 0)
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
         if not depth:
-            return rest[:place]
+            return place
         place += 1
     return None

@@ -45,6 +45,10 @@ class ProblemFileError(OperatorError, ValueError):
     """A file of problems that cannot be used: says which, where in it, and why."""
 
 
+class OtherFormatError(ProblemFileError):
+    """Its rows have none of the fields that are looked for: they are of another format."""
+
+
 _R = TypeVar("_R")
 
 
@@ -121,6 +125,8 @@ def _read(file: Path) -> bytes:
 def _read_rows(data: bytes, file: Path, read: Callable[[bytes], _R]) -> list[_R]:
     if data.startswith(_PARQUET_MAGIC):
         data = _unpack_parquet(data, file)
+    if not data:
+        raise ProblemFileError(f"{file} is empty")
     lines = data.removesuffix(b"\n").split(b"\n")
     if len(lines) > ROWS_MAX:
         raise ProblemFileError(f"{file} has more than {ROWS_MAX} rows")
@@ -129,7 +135,8 @@ def _read_rows(data: bytes, file: Path, read: Callable[[bytes], _R]) -> list[_R]
         try:
             rows.append(read(line))
         except ValueError as error:
-            raise ProblemFileError(f"{file}, row {number}: {error}") from None
+            kind = OtherFormatError if isinstance(error, OtherFormatError) else ProblemFileError
+            raise kind(f"{file}, row {number}: {error}") from None
     return rows
 
 
@@ -165,6 +172,8 @@ def read_texts(line: bytes, question: str, *others: str) -> dict[str, Any]:
     names = (question, *others)
     if not isinstance(found, dict):
         raise ValueError(f"it is no object with {' and '.join(names)}")
+    if not any(name in found for name in names):
+        raise OtherFormatError(f"it has neither {' nor '.join(names)}")
     for name in names:
         text = found.get(name)
         if not isinstance(text, str):
@@ -228,6 +237,11 @@ def _convert(data: bytes) -> bytes:
     )
     schema = file.schema_arrow
     needed = ["problem", "solution"] if "problem" in schema.names else ["question", "answer"]
+    if not set(needed) & set(schema.names):
+        has = ", ".join(schema.names[:8])
+        raise ValueError(
+            f"it needs columns problem and solution, or question and answer, not {has}"
+        )
     for name in needed:
         place = schema.get_field_index(name)
         kind = schema.field(place).type if place >= 0 else None

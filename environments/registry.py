@@ -4,12 +4,19 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 
 from assay.environments import arithmetic, gsm, gym, math_file, mixture, sat
 from assay.environments.base import Environment, Param
 from assay.environments.gym_datasets import LEVELS, REFUSED
-from assay.environments.problem_file import ProblemFileError, compute_file_digest, get_known_files
+from assay.environments.math_file import describe_skipped
+from assay.environments.problem_file import (
+    OtherFormatError,
+    ProblemFileError,
+    compute_file_digest,
+    get_known_files,
+)
 from assay.protocol.parameters import EnvironmentChoice
 
 #: Name → constructor from parameters, which raises ValueError for illegal ones.
@@ -110,25 +117,26 @@ def list_environments() -> list[EnvironmentEntry]:
 
 
 def _list_files() -> list[EnvironmentEntry]:
-    entries = []
-    for file in get_known_files():
-        faults = []
-        for kind in (gsm.GsmFile, math_file.MathFile):
-            try:
-                environment = kind(compute_file_digest(file), {})
-            except ProblemFileError as error:
-                faults.append(str(error))
-                continue
-            skipped = getattr(environment, "skipped", 0)
-            about = f"from {file}" + (f", {skipped} rows not asked" if skipped else "")
-            levels = tuple(environment.levels)
-            entries.append(EnvironmentEntry(environment.name, levels, {}, about))
-            break
-        else:
-            name = math_file.NAME if "'question'" in faults[0] else gsm.NAME
-            why = faults[name == math_file.NAME]
-            entries.append(EnvironmentEntry(f"{name}:{file}", (), {}, why, usable=False))
-    return entries
+    return [_describe_file(file) for file in get_known_files()]
+
+
+def _describe_file(file: Path) -> EnvironmentEntry:
+    """As the family whose format it has."""
+    faults = []
+    for family, kind in ((gsm.NAME, gsm.GsmFile), (math_file.NAME, math_file.MathFile)):
+        try:
+            environment = kind(compute_file_digest(file), {})
+        except ProblemFileError as error:
+            if not isinstance(error, OtherFormatError):
+                return EnvironmentEntry(f"{family}:{file}", (), {}, str(error), usable=False)
+            faults.append(str(error).removeprefix(f"{file}, "))
+            continue
+        about = f"from {file}"
+        if isinstance(environment, math_file.MathFile) and environment.skipped:
+            count, why = environment.skipped.total(), describe_skipped(environment.skipped)
+            about += f", {count} rows not asked: {why}"
+        return EnvironmentEntry(environment.name, tuple(environment.levels), {}, about)
+    return EnvironmentEntry(f"{gsm.NAME}:{file}", (), {}, f"{file}: {'; '.join(faults)}", False)
 
 
 def _list_datasets() -> list[EnvironmentEntry]:

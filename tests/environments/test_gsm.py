@@ -286,7 +286,7 @@ def test_bad_utf_8(tmp_path: Path) -> None:
 def test_an_empty_file(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_bytes(b"")
-    with pytest.raises(ProblemFileError, match="row 1"):
+    with pytest.raises(ProblemFileError, match="is empty"):
         open_file(file)
 
 

@@ -50,6 +50,28 @@ ALIKE = [
     ("7", r"\boxed{7}"),
     ("7", "7."),
     (r"\frac{1}{2}", "\u221a4 / 4"),
+    ("10080", r"10,\!080"),
+    ("(1000, 2)", r"(1,\!000, 2)"),
+    (r"\$1,\!000", "1,000"),
+    (r"\frac{270}7\text{ degrees}", r"\frac{270}{7}^\circ"),
+    (r"15\mbox{ cm}^2", r"15 \text{ square cm}"),
+    (r"1,234\text{ square feet}", "1234"),
+    (r"5\text{ inches}", "5 inches"),
+    (r"12\text{ cents}", "12"),
+    (r"0.\overline{27}", r"\frac{3}{11}"),
+    (r"2.1\overline{6}", r"\frac{13}{6}"),
+    (r"1 \pm \sqrt{19}", r"1-\sqrt{19}, 1+\sqrt{19}"),
+    (r"\{1\pm\sqrt{5},-2\}", r"\{-2, 1+\sqrt5, 1-\sqrt5\}"),
+    (r"\frac{3\pm\sqrt5}2", r"\frac{3+\sqrt5}{2} \text{ or } \frac{3-\sqrt5}{2}"),
+    ("1,2", "x = 1, x = 2"),
+    ("1,2", "1 or 2"),
+    (r"\frac\pi6", "pi/6"),
+    (r"2\cdot 3\frac{1}{2}", "7"),
+    ("2\\sqrt{3}", "2sqrt(3)"),
+    ("7", r"\(7\)"),
+    ("7", r"\[\boxed{7}.\]"),
+    (r"\{3, 4\}", r"\{3, 3, 4\}"),
+    (r"60^\circ, 120^\circ", "120, 60"),
 ]
 DIFFERENT = [
     ("50", r"50\%"),
@@ -64,12 +86,40 @@ DIFFERENT = [
     (r"\pi", "3.14"),
     ("90", r"90\%"),
     ("3", "3, 3, 4"),
+    ("3, 4", "3, 3, 4"),
+    ("3, 3, 4", "3, 4"),
+    ("5", "5 or 6"),
+    (r"2,\!500", "2, 500"),
+    (r"5\text{ cm}", r"5\text{ m}"),
+    (r"5\text{ cm}^2", r"5\text{ cm}"),
+    ("5", r"5\text{ cm}"),
+    (r"1 \pm \sqrt{19}", r"1+\sqrt{19}"),
+    (r"0.\overline{3}", "0.333"),
+    ("x=1,x=2", "y=1,y=2"),
 ]
 UNKNOWN = [
-    *("", " ", ",", "(1,)", "-", "--1", "1+", "5 or 6", "5 5", "1 2", "007", "(1,000,", "1/0"),
+    *("", " ", ",", "(1,)", "-", "--1", "1+", "5 or", "5 5", "1 2", "007", "(1,000,", "1/0"),
     *(r"\frac{1}{0}", r"\sqrt{-1}", r"\text{yes}", "x", "2x", "x+1", "9**9", "1e9", "nan", "3^2^1"),
     *("\u0663", "\u00b2", r"\sin 1", r"\int", "f(2)", "{5}", "5;6", "1 = 1", "x = y = 1", "2!"),
     *(r"\sqrt[3]{8}", "2^{100}", "9" * 41, r"\sqrt{1000001}", "\\", "$", "$$", r"\boxed{", "0x10"),
+    *(
+        r"5\text{ million}",
+        r"5\text{ dozen}",
+        r"5\text{ or more}",
+        r"\text{ cm}",
+        "5 apples",
+        "5 in",
+    ),
+    *(r"5\text{ cm}\text{ cm}", r"3\text{ cm}, 4\text{ m}", r"\$5\text{ cents}", r"5\%^\circ"),
+    *(r"\pm1\pm\sqrt2", "\\pm1," * 5 + "9", r"1,\!00", r"1,234{,}567", "2xy"),
+    *(
+        r"0.\overline{}",
+        r"\overline{3}",
+        "x = 1, y = 2",
+        "(x, y) = (1, 2)",
+        r"1\text{ and }",
+        "5..",
+    ),
 ]
 
 
@@ -150,7 +200,7 @@ def test_a_text_that_is_too_long_is_not_read():
         (r"\boxed{3} or rather \boxed{\frac{1}{2}}", r"\frac{1}{2}"),
         (r"\boxed{\{1,2\}}", r"\{1,2\}"),
         (r"\boxed{\left\{1\right\}}", r"\left\{1\right\}"),
-        (r"\boxed{5", None),
+        (r"\boxed 5", None),
         ("5", None),
     ],
 )
@@ -182,7 +232,8 @@ def write(path, rows):
 
 def test_a_file_s_problems_are_asked_and_scored(tmp_path, known):
     environment = write(tmp_path / "math.jsonl", ROWS)
-    assert (list(environment.levels), environment.skipped) == ([1, 5], 2)
+    assert list(environment.levels) == [1, 5]
+    assert environment.skipped == {"words": 1, "no level of 1 to 5": 1}
     problem = environment.make_problem(make_seed(1), [5])
     assert problem.prompt.startswith("Where?\nEnd with a line of ####")
     right = RewardParts(MILLION, 0, 0)
@@ -198,7 +249,7 @@ def test_a_file_is_listed_with_what_is_left_out(tmp_path, known):
     environment = write(tmp_path / "math.jsonl", ROWS)
     (entry,) = (e for e in list_environments() if e.name == environment.name)
     assert entry.usable
-    assert entry.about.endswith("math.jsonl, 2 rows not asked")
+    assert entry.about.endswith("2 rows not asked: 1 no level of 1 to 5, 1 words")
 
 
 def test_a_parquet_file_is_the_same(tmp_path, known):
@@ -213,7 +264,7 @@ def test_a_parquet_file_is_the_same(tmp_path, known):
     parquet.write_table(pa.Table.from_pylist(rows), path)
     add_problem_files([path])
     environment = make_environment(f"math:{sha256(path.read_bytes()).hexdigest()}", {})
-    assert (list(environment.levels), environment.skipped) == ([1], 0)
+    assert (list(environment.levels), environment.skipped) == ([1], {})
 
 
 @pytest.mark.parametrize(
@@ -221,6 +272,12 @@ def test_a_parquet_file_is_the_same(tmp_path, known):
     [
         ('{"problem": "1", "solution": ', "row 2: it "),
         ('{"problem": "1"}', "row 2: problem and solution must both be there"),
+        ('{"question": "1"}', "row 2: it has neither problem nor solution"),
+        ('{"problem": "1", "solution": "\\\\boxed{5"}', "row 2: the last .boxed. .* never closed"),
+        (
+            '{"problem": "1", "solution": "x", "answer": "\\\\frac{1}{2"}',
+            "row 2: the braces of its answer are not balanced",
+        ),
         ('{"problem": "", "solution": "x"}', "row 2: its problem has 0 characters"),
         (
             '{"problem": "\\u0000", "solution": "x"}',
@@ -239,5 +296,47 @@ def test_a_damaged_row_is_named(tmp_path, known, line, said):
 
 
 def test_a_file_of_which_nothing_can_be_asked_is_refused(tmp_path, known):
-    with pytest.raises(ProblemFileError, match="none of its 1 answers can be read"):
+    with pytest.raises(ProblemFileError, match="none of its 1 problems can be asked: 1 words"):
         write(tmp_path / "math.jsonl", [ROWS[3]])
+
+
+def test_a_problem_that_is_asked_twice_is_asked_once(tmp_path, known):
+    again = ROWS[0] | {"level": 5, "solution": r"$\boxed{2.0}$"}
+    environment = write(tmp_path / "math.jsonl", [*ROWS[:2], again])
+    assert (list(environment.levels), environment.skipped) == ([1], {"asked already": 1})
+
+
+def test_two_answers_to_one_problem_are_told(tmp_path, known):
+    again = ROWS[0] | {"solution": r"$\boxed{3}$"}
+    with pytest.raises(ProblemFileError, match="row 3: it asks what row 1 asks"):
+        write(tmp_path / "math.jsonl", [*ROWS[:2], again])
+
+
+def test_an_empty_file_and_one_of_another_format_say_so(tmp_path, known):
+    with pytest.raises(ProblemFileError, match=r"math\.jsonl is empty"):
+        write(tmp_path / "math.jsonl", [])
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"text": "1"}\n')
+    add_problem_files([other])
+    about = {e.about for e in list_environments() if str(other) in e.about}
+    assert len(about) == 1
+    assert "neither question nor answer; row 1: it has neither problem nor solution" in about.pop()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", "matrices"),
+        (r"\text{(C)}", "words"),
+        (r"3+4i", "complex numbers"),
+        (r"5x^2-7", "expressions in letters"),
+        ("11_2", "numbers in a base"),
+        (r"\log_2 3", "functions"),
+        (r"x \ge 3", "inequalities"),
+        ("3:2", "ratios and times"),
+        (r"1 \cap 2", "other forms"),
+    ],
+)
+def test_what_is_not_asked_has_a_name(tmp_path, known, answer, reason):
+    row = {"problem": "?", "solution": "x", "answer": answer, "level": 1}
+    assert write(tmp_path / "math.jsonl", [ROWS[0], row]).skipped == {reason: 1}
