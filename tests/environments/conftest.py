@@ -1,16 +1,26 @@
 """What the environments' tests share."""
 
+import json
 from collections.abc import Callable
 from hashlib import sha256
 
 import pytest
 
+from assay.cage import Budget, Cage, Lost
 from assay.environments import problem_file
 
 
 def make_seed(number: int) -> bytes:
     """A problem's seed."""
     return sha256(number.to_bytes(4, "big")).digest()
+
+
+def ask_scorer(cage: Cage, *request: object) -> dict[str, object]:
+    """What the child of reasoning-gym's scorers says."""
+    reply = cage.ask(json.dumps(request).encode(), 1 << 24, Budget(60.0))
+    assert not isinstance(reply, Lost), reply
+    said: dict[str, object] = json.loads(reply)
+    return said
 
 
 @pytest.fixture(autouse=True)

@@ -12,13 +12,13 @@ import pytest
 if find_spec("reasoning_gym") is None:
     pytest.skip("needs the extra `envs`", allow_module_level=True)
 
-from assay.cage import Budget, Cage, Lost, WorkerError, parent
+from assay.cage import Cage
 from assay.environments import RewardParts, gym, make_environment
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.gym import Entry, ReasoningGym, is_reference, is_well_formed
 from assay.environments.gym_datasets import ALIKE, ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
 from assay.protocol.parameters import MILLION
-from tests.environments.conftest import NUMBER_TRICKS, TRICKS, make_seed
+from tests.environments.conftest import NUMBER_TRICKS, TRICKS, ask_scorer, make_seed
 from tests.environments.hostile_answers import write_hostile
 
 NOTHING = RewardParts(0, 0, 0)
@@ -58,42 +58,11 @@ def find_differences(asked: list[tuple[str, int, int]]) -> set[str]:
     return {a[0][0] for a, b in pairs if a != b}  # type: ignore[index]
 
 
-@pytest.fixture
-def cage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cage]:
-    """A cage of the test's own, its child scoring by the code the test gives as `boot`."""
-    monkeypatch.setattr(parent, "START_PAUSES", ())
-    with Cage("scorer", "") as own:
-        monkeypatch.setattr(gym, "_get_cage", lambda: own)
-        yield own
-
-
 @pytest.fixture(scope="module")
 def scorers() -> Iterator[Cage]:
     """All datasets, asked without the form of an answer before them."""
     with Cage("scorer", "from assay.environments.gym import serve_gym; serve_gym()") as own:
         yield own
-
-
-def ask(cage: Cage, *request: object) -> dict[str, object]:
-    reply = cage.ask(json.dumps(request).encode(), 1 << 24, Budget(60.0))
-    assert not isinstance(reply, Lost), reply
-    said: dict[str, object] = json.loads(reply)
-    return said
-
-
-def boot(code: str, before: str = "") -> str:
-    """A child whose scorer of decimal sums is `code`, a function of the answer."""
-    return before + (
-        "from assay.environments import gym as g\n"
-        "from reasoning_gym.arithmetic.decimal_chain_sum import DecimalChainSumDataset as d\n"
-        f"d.score_answer = lambda self, answer, entry: {code}\n"
-        "g.serve_gym()"
-    )
-
-
-#: A problem whose scorer is asked of every number that is not its reference.
-DECIMALS = make_environment("reasoning_gym:decimal_chain_sum", {})
-OPEN = DECIMALS.make_problem(make_seed(1), [1])
 
 
 # --- problems
@@ -294,10 +263,10 @@ def test_one_letter_more_less_or_another_earns_nothing(name: str, scorers: Cage)
     """Within the form's own alphabet, where a form cannot tell junk from an answer."""
     level = LEVELS[name][0]
     for number in range(40, 44):
-        right = str(ask(scorers, "make", name, level, number)["answer"])
+        right = str(ask_scorer(scorers, "make", name, level, number)["answer"])
         for text in mutate(right):
             if is_well_formed(name, right, text) and not is_reference(name, right, text):
-                said = ask(scorers, "score", name, level, number, text)
+                said = ask_scorer(scorers, "score", name, level, number, text)
                 assert not said["right"], (name, number, right, text)
 
 
@@ -310,107 +279,6 @@ def mutate(right: str) -> Iterator[str]:
             yield right[:i] + letter + right[i + 1 :]
         yield right[:i] + right[i + 1 :]
     yield from (right + right, right + letters[-1] * 5, right[:-1] + letters[0] * 3)
-
-
-# --- scorers that misbehave
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "1 // 0",
-        "0.999",
-        "float('nan')",
-        "None",
-        "'1'  * 2 > 1",
-        "__import__('os')._exit(0)",
-        "__import__('os').abort()",
-        "bytes(1 << 34)",
-        "__import__('os').system('true')",
-        "__import__('socket').socket()",
-        "__import__('subprocess').run(['true'])",
-        "open('/tmp/assay-never', 'w').write('x' * 10**6)",
-        "(_ for _ in ()).throw(SystemExit)",
-        "(f := lambda: f())()",
-    ],
-)
-def test_a_scorer_that_breaks_gives_nothing(cage: Cage, code: str) -> None:
-    cage.boot = boot(code)
-    assert DECIMALS.score(OPEN, "#### 7") == NOTHING
-    cage.boot = boot("1.0")
-    cage.renew()
-    assert DECIMALS.score(OPEN, "#### 7").correctness == MILLION
-
-
-def test_a_scorer_that_loops_for_ever_gives_nothing(
-    cage: Cage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gym, "SCORE_SECONDS", 0.5)
-    cage.boot = boot("sum(iter(int, 1))")
-    assert DECIMALS.score(OPEN, "#### 7") == NOTHING
-
-
-#: Scorers that never end, one that goes on when it is stopped, and one that outruns the counting.
-ENDLESS = {
-    "for": "def f():\n    for _ in iter(int, 1): pass\n",
-    "while": "def f():\n    n = 0\n    while True: n += 1\n",
-    "generator": "def f(): return sum(1 for _ in iter(int, 1))\n",
-    "stubborn": "def f():\n try:\n  while 1: n = 0\n except BaseException: return 1.0\n",
-    "deep": "def g(): g()\ndef f():\n try: g()\n except RecursionError: return 1.0\n",
-}
-
-
-@pytest.mark.parametrize("kind", ENDLESS)
-def test_a_scorer_of_too_many_steps_gives_nothing_and_lives_on(cage: Cage, kind: str) -> None:
-    cage.boot = boot("f() if answer == '7' else 1.0", ENDLESS[kind])
-    assert DECIMALS.score(OPEN, "#### 8").correctness == MILLION
-    child = cage.pid
-    assert DECIMALS.score(OPEN, "#### 7") == NOTHING
-    assert DECIMALS.score(OPEN, "#### 8").correctness == MILLION
-    assert cage.pid == child
-
-
-def test_steps_are_counted_to_the_limit_and_no_further(cage: Cage) -> None:
-    """A loop of n rounds takes as many steps more as it has rounds more, and one too many is 0."""
-    rounds = "sum(1 for _ in range(int(answer)))"
-    cage.boot = boot(f"{rounds} * 0 + 1")
-    entry = "score", "decimal_chain_sum", 1, 0
-    few, more = (ask(cage, *entry, str(n))["steps"] for n in (100, 1_100))
-    assert isinstance(few, int)
-    assert isinstance(more, int)
-    a_round, rest = divmod(more - few, 1_000)
-    assert rest == 0
-    legal = (gym.STEPS_MAX - few) // a_round + 100
-    assert ask(cage, *entry, str(legal))["right"] is True
-    assert ask(cage, *entry, str(legal + 1)) == {"right": False, "steps": gym.STEPS_MAX + 1}
-
-
-def test_a_scorer_that_somebody_kills_is_our_own_fault(cage: Cage) -> None:
-    """As a machine short of memory does. What a scorer could do to itself has another signal."""
-    cage.boot = boot("__import__('signal').raise_signal(9)")
-    with pytest.raises(WorkerError, match="it died"):
-        DECIMALS.score(OPEN, "#### 7")
-
-
-def test_a_machine_too_busy_to_score_is_our_own_fault(
-    cage: Cage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parent, "REQUEST_SECONDS", 0.3)
-    cage.boot = boot("__import__('time').sleep(60)")
-    with pytest.raises(WorkerError, match="found no processor"):
-        DECIMALS.score(OPEN, "#### 7")
-
-
-def test_a_generator_that_breaks_is_asked_for_another(cage: Cage) -> None:
-    fails = "d.__getitem__ = lambda self, i: {'question': 'q', 'answer': 'a', 'metadata': {}} if "
-    fails += "self.seed % 4 == 0 else 1 // 0\n"
-    cage.boot = boot("0").replace("g.serve_gym()", fails + "g.serve_gym()")
-    problem = DECIMALS.make_problem(make_seed(3), [1])
-    assert problem.answer.number % 4 == 0  # type: ignore[attr-defined]
-    cage.boot = cage.boot.replace("% 4 == 0", "< 0")
-    cage.renew()
-    with pytest.raises(WorkerError, match="makes no problem"):
-        DECIMALS.make_problem(make_seed(3), [1])
 
 
 def test_another_datasets_problem_is_our_own_fault() -> None:
@@ -462,7 +330,7 @@ def test_every_reference_is_right_and_no_constant_is(name: str) -> None:
 
 def judge_hostile(name: str, level: int, numbers: range, scorers: Cage) -> int:
     """Number of hostile answers to the entries of these numbers that were tried. None earns."""
-    made = [ask(scorers, "make", name, level, number) for number in numbers]
+    made = [ask_scorer(scorers, "make", name, level, number) for number in numbers]
     rights = [str(each["answer"]) for each in made]
     others = [*rights[1:], rights[0]]
     tried = 0
@@ -471,10 +339,10 @@ def judge_hostile(name: str, level: int, numbers: range, scorers: Cage) -> int:
         tried += len(texts)
         for text in texts:
             if is_well_formed(name, right, text):
-                said = ask(scorers, "score", name, level, number, text)
+                said = ask_scorer(scorers, "score", name, level, number, text)
                 assert not said["right"], (name, level, number, text[:200])
                 assert said["steps"] <= gym.STEPS_MAX // 20, text[:200]  # type: ignore[operator]
-        own = ask(scorers, "score", name, level, number, right)
+        own = ask_scorer(scorers, "score", name, level, number, right)
         assert own["right"]
         assert own["steps"] <= gym.STEPS_MAX // 20  # type: ignore[operator]
     return tried
