@@ -25,7 +25,7 @@ from assay.environments.math_answer import MathAnswer, read_math
 from assay.environments.math_file import MathFile, read_math_row
 
 #: Problems of a subject in the file; cases of a form.
-PROBLEMS, CASES = (30, 4) if FAST else (150, 80)
+PROBLEMS, CASES = (30, 3) if FAST else (150, 30)
 #: Texts that cost a parser much, and what stands around an answer that is no answer.
 DEAR = ("\\frac" * 100, "(" * 500, "9^{64}" + "*9^{64}" * 60, "1+" * 250, "9" * 510, "9**9**9")
 DEAR += ("(1+\\sqrt2)" * 50, r"\pm1," * 100, "1," * 250, r"\text{cm}" * 60, r"\sqrt{" * 80)
@@ -39,6 +39,17 @@ HOSTILE += (
     "{}\x00",
     "{}}}",
     "-7-{}-",
+)
+#: What models write around a number: it says the same.
+WRAPS = ("${}$", r"\({}\)", r"\[{}\]", r"\boxed{{{}}}", r"$\boxed{{{}}}$", " {} ", "{}.", "${}$.")
+WRAPS += (
+    r"\displaystyle {}",
+    "= {}",
+    "y = {}",
+    r"{}\,",
+    r"\mathbf{{{}}}",
+    r"\text{{{}}}",
+    "{{{}}}",
 )
 PROSE = ("The answer is {}", "{} is the answer.", r"\text{{Answer: }} {}", "**{}**")
 
@@ -56,9 +67,12 @@ def list_judged(cases: list[Case]) -> Iterator[Judged]:
     """Each text of each case once, with what it is worth, and hostile ones."""
     for case in cases:
         texts = dict(case.texts) | {case.gold: case.value}
-        for wrap in ("${}$", r"\({}\)", r"\boxed{{{}}}", " {} ", "{}."):
-            if not case.gold.startswith(r"\$"):
-                texts[wrap.format(case.gold)] = case.value
+        for wrap in WRAPS:
+            text = wrap.format(case.gold)
+            if wrap == "{{{}}}" and "," in text:  # a list, or a set
+                continue
+            if r"\$" not in text and text.count("=") + text.count(r"\in ") < 2:
+                texts.setdefault(text, case.value)
         for hostile in HOSTILE:
             texts[hostile.format(case.gold, case.gold)] = None
         yield from (Judged(case.gold, t, is_same(value, case.value)) for t, value in texts.items())

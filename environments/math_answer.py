@@ -102,7 +102,7 @@ def read_math(text: str) -> MathAnswer | None:
 
 
 _TOKEN = re.compile(
-    r"(?P<space>[ \t\n]+|\\[ ,;:!]|\\(?:q?quad|left|right|[bB]igg?[lr]?)(?![a-zA-Z])|~)"
+    r"(?P<space>[ \t\n]+|~|\\[ ,;:!]|\\(?:q?quad|left|right|displaystyle|[bB]igg?[lr]?)(?![a-zA-Z]))"
     r"|(?P<words>\\(?:text|mbox|textrm|mathrm)(?![a-zA-Z])\s*\{(?P<said>[a-zA-Z .~]*)\})"
     r"|(?P<number>[0-9]*\.[0-9]*\\overline\{[0-9]+\}|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
     r"|(?P<command>\\(?:[a-zA-Z]+|[{}%$]))"
@@ -185,6 +185,8 @@ class _Reader:
         if len(self._peek()) == 1 and self._peek().isalpha() and self._peek(1) in ("=", "\\in"):
             variable = self._peek()
             self._place += 2
+        elif self._peek() == "=":
+            self._place += 1
         if self._take("$"):
             unit = "$"
         values = self._read_choices(self._read_item)
@@ -358,9 +360,9 @@ class _Reader:
             return divide(above, below)
         if token == "\\sqrt":
             return root(self._read_base() if self._peek() == "(" else self._read_argument())
-        if token == "(":
+        if token in ("(", "{"):
             value = self._read_sum()
-            self._need(")")
+            self._need(")" if token == "(" else "}")
             return value
         refuse()
 
