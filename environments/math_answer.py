@@ -102,7 +102,8 @@ def read_math(text: str) -> MathAnswer | None:
 
 
 _TOKEN = re.compile(
-    r"(?P<space>[ \t\n]+|~|\\[ ,;:!]|\\(?:q?quad|left|right|displaystyle|[bB]igg?[lr]?)(?![a-zA-Z]))"
+    r"(?P<space>[ \t\n]+|~|\\[ ,;:!]"
+    r"|\\(?:q?quad|left|right|displaystyle|[bB]igg?[lr]?)(?![a-zA-Z]))"
     r"|(?P<words>\\(?:text|mbox|textrm|mathrm)(?![a-zA-Z])\s*\{(?P<said>[a-zA-Z .~]*)\})"
     r"|(?P<number>[0-9]*\.[0-9]*\\overline\{[0-9]+\}|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
     r"|(?P<command>\\(?:[a-zA-Z]+|[{}%$]))"
