@@ -8,8 +8,7 @@ exactly. A row with an unclosed brace, or one that contradicts another, is damag
 """
 
 import re
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assay.environments.base import Answer, DrawnEnvironment, Problem, RewardParts, read_answer
@@ -71,7 +70,7 @@ class MathFile(DrawnEnvironment):
     """The problems of a file, at the levels that it names.
 
     Attributes:
-        skipped: rows that are not asked, by the reason.
+        skipped: numbers of rows that are not asked, by the reason.
     """
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
@@ -82,23 +81,13 @@ class MathFile(DrawnEnvironment):
                 that can be asked, or a setting: it has none.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
-        rows = find_rows(digest, NAME, read_math_row)
+        read = _RowReader()
+        rows = find_rows(digest, NAME, read)
         self._by_level: dict[int, list[MathRow]] = {}
-        self.skipped: Counter[str] = Counter()
-        known: dict[str, int] = {}
-        for number, row in enumerate(rows, 1):
-            reason = row.name_reason()
-            if reason is None and (first := known.setdefault(row.problem, number)) != number:
-                reason = "asked already"
-                if rows[first - 1].right != row.right:
-                    raise ProblemFileError(
-                        f"{self.name}, row {number}: it asks what row {first} asks, and its answer "
-                        "is another: remove the wrong one"
-                    )
-            if reason is None and row.level is not None:
-                self._by_level.setdefault(row.level, []).append(row)
-            elif reason is not None:
-                self.skipped[reason] += 1
+        for row in read.kept:
+            assert row.level is not None, "only such rows are kept"
+            self._by_level.setdefault(row.level, []).append(row)
+        self.skipped = read.skipped
         self.levels = sorted(self._by_level)
         if not self.levels:
             raise ProblemFileError(
@@ -123,6 +112,33 @@ class MathFile(DrawnEnvironment):
         return RewardParts(MILLION if right else 0, 0, 0)
 
 
+class _RowReader:
+    """Of a file's rows, one after the other: keeps those that are asked, and why others are not."""
+
+    def __init__(self) -> None:
+        self.kept: list[MathRow] = []
+        self.skipped: dict[str, list[int]] = {}
+        self._known: dict[str, tuple[int, MathRow]] = {}
+        self._number = 0
+
+    def __call__(self, line: bytes) -> None:
+        """Raises ValueError: the row is damaged, or contradicts another."""
+        self._number += 1
+        row = read_math_row(line)
+        reason = row.name_reason()
+        if reason is None:
+            first, same = self._known.setdefault(row.problem, (self._number, row))
+            if same.right != row.right:
+                raise ValueError(
+                    f"it asks what row {first} asks, and its answer is another: remove one of them"
+                )
+            if first == self._number:
+                self.kept.append(row)
+                return
+            reason = "asked already"
+        self.skipped.setdefault(reason, []).append(self._number)
+
+
 def read_math_row(line: bytes) -> MathRow:
     """One line of JSON. Raises ValueError: it is damaged; says what is wrong with it."""
     found = read_texts(line, "problem", "solution")
@@ -140,10 +156,10 @@ def read_math_row(line: bytes) -> MathRow:
     )
 
 
-def describe_skipped(skipped: Mapping[str, int]) -> str:
-    """For people: the most frequent reason first."""
-    ranked = sorted(skipped.items(), key=lambda entry: (-entry[1], entry[0]))
-    return ", ".join(f"{count} {reason}" for reason, count in ranked)
+def describe_skipped(skipped: Mapping[str, Sequence[int]]) -> str:
+    """For people: the most frequent reason first, with where it is met first."""
+    ranked = sorted(skipped.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+    return ", ".join(f"{len(rows)} {reason} (row {rows[0]})" for reason, rows in ranked)
 
 
 def find_boxed(solution: str) -> str | None:

@@ -133,8 +133,8 @@ def _describe_file(file: Path) -> EnvironmentEntry:
             continue
         about = f"from {file}"
         if isinstance(environment, math_file.MathFile) and environment.skipped:
-            count, why = environment.skipped.total(), describe_skipped(environment.skipped)
-            about += f", {count} rows not asked: {why}"
+            count = sum(map(len, environment.skipped.values()))
+            about += f", {count} rows not asked: {describe_skipped(environment.skipped)}"
         return EnvironmentEntry(environment.name, tuple(environment.levels), {}, about)
     return EnvironmentEntry(f"{gsm.NAME}:{file}", (), {}, f"{file}: {'; '.join(faults)}", False)
 

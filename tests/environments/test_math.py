@@ -235,7 +235,7 @@ def write(path, rows):
 def test_a_file_s_problems_are_asked_and_scored(tmp_path, known):
     environment = write(tmp_path / "math.jsonl", ROWS)
     assert list(environment.levels) == [1, 5]
-    assert environment.skipped == {"words": 1, "no level of 1 to 5": 1}
+    assert environment.skipped == {"words": [4], "no level of 1 to 5": [5]}
     problem = environment.make_problem(make_seed(1), [5])
     assert problem.prompt.startswith("Where?\nEnd with a line of ####")
     right = RewardParts(MILLION, 0, 0)
@@ -251,7 +251,7 @@ def test_a_file_is_listed_with_what_is_left_out(tmp_path, known):
     environment = write(tmp_path / "math.jsonl", ROWS)
     (entry,) = (e for e in list_environments() if e.name == environment.name)
     assert entry.usable
-    assert entry.about.endswith("2 rows not asked: 1 no level of 1 to 5, 1 words")
+    assert entry.about.endswith("2 rows not asked: 1 no level of 1 to 5 (row 5), 1 words (row 4)")
 
 
 def test_a_parquet_file_is_the_same(tmp_path, known):
@@ -305,12 +305,12 @@ def test_a_file_of_which_nothing_can_be_asked_is_refused(tmp_path, known):
 def test_a_problem_that_is_asked_twice_is_asked_once(tmp_path, known):
     again = ROWS[0] | {"level": 5, "solution": r"$\boxed{2.0}$"}
     environment = write(tmp_path / "math.jsonl", [*ROWS[:2], again])
-    assert (list(environment.levels), environment.skipped) == ([1], {"asked already": 1})
+    assert (list(environment.levels), environment.skipped) == ([1], {"asked already": [3]})
 
 
 def test_two_answers_to_one_problem_are_told(tmp_path, known):
     again = ROWS[0] | {"solution": r"$\boxed{3}$"}
-    with pytest.raises(ProblemFileError, match="row 3: it asks what row 1 asks"):
+    with pytest.raises(ProblemFileError, match=r"math.jsonl, row 3: it asks what row 1 asks"):
         write(tmp_path / "math.jsonl", [*ROWS[:2], again])
 
 
@@ -341,4 +341,4 @@ def test_an_empty_file_and_one_of_another_format_say_so(tmp_path, known):
 )
 def test_what_is_not_asked_has_a_name(tmp_path, known, answer, reason):
     row = {"problem": "?", "solution": "x", "answer": answer, "level": 1}
-    assert write(tmp_path / "math.jsonl", [ROWS[0], row]).skipped == {reason: 1}
+    assert write(tmp_path / "math.jsonl", [ROWS[0], row]).skipped == {reason: [2]}

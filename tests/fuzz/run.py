@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 REGRESSIONS = Path(__file__).parent / "regressions"
 #: What is instrumented; pyarrow and torch are not.
-INSTRUMENTED = ["assay.protocol", "assay.network", "assay.inference"]
+INSTRUMENTED = ["assay.protocol", "assay.network", "assay.inference", "assay.environments"]
 #: Bounds on one input: seconds, MiB of the whole process, bytes.
 LIMITS = {"timeout": 60, "rss_limit_mb": 3_072, "max_len": 1 << 16}
 AT_ONCE = 2

@@ -30,6 +30,8 @@ from assay.artifacts.submissions.submission_pack import (
     measure_pack,
 )
 from assay.environments import gsm, make_environment
+from assay.environments.math_answer import TEXT_MAX, read_math
+from assay.environments.math_file import read_math_row
 from assay.environments.problem_file import read_row
 from assay.inference import UnusableCheckpointError
 from assay.inference.architecture import compute_bytes_max, find_misfit
@@ -540,6 +542,52 @@ def list_problems() -> list[bytes]:
     ]
 
 
+def attack_math_answer(data: bytes) -> None:
+    """A value or none; with blanks around it the same, and what agrees agrees with itself."""
+    text = data.decode(errors="replace")
+    found = read_math(text)
+    if found is None:
+        return
+    assert found.agrees_with(found)
+    if len(text) < TEXT_MAX - 2:
+        assert read_math(f" {text}\n") == found
+        assert read_math(f"{text},7777777") != found
+
+
+def list_math_answers() -> list[bytes]:
+    return [
+        *(b"\\frac{270}7\\text{ degrees}", b"-3\\frac12", b"\\{1\\pm\\sqrt{5},-2\\}", b"1,\\!000"),
+        *(b"x \\in (-\\infty,-1] \\cup \\left[\\frac\\pi6,\\infty\\right)", b"0.\\overline{27}"),
+        *(
+            b"\\$18.90",
+            b"15\\mbox{ cm}^2",
+            b"\\boxed{2^{-3}}.",
+            b"x = 1 or x = 2",
+            b"9^{64}*9^{64}",
+        ),
+    ]
+
+
+def attack_math_row(data: bytes) -> None:
+    """Likewise of MATH's format; what is not asked has a reason."""
+    try:
+        row = read_math_row(data)
+    except ValueError:
+        return
+    if row.name_reason() is None:
+        assert row.text is not None
+        assert read_math(row.text) == row.right is not None
+        row.problem.encode()
+
+
+def list_math_rows() -> list[bytes]:
+    return [
+        b'{"problem": "Half?", "solution": "It is $\\\\boxed{\\\\frac12}$.", "level": "Level 3"}',
+        b'{"problem": "a\\u00e9", "solution": "\\\\boxed{\\\\{1\\\\}}", "answer": "x=3"}',
+        b'{"problem": "Who?", "solution": "\\\\boxed{\\\\text{Ada}", "level": "Level ?"}',
+    ]
+
+
 TARGETS: dict[str, Target] = {
     **{
         of.__name__.lower(): Target(partial(attack_encoding, of), partial(list_encodings, of))
@@ -556,6 +604,8 @@ TARGETS: dict[str, Target] = {
         partial(attack_record, decode_settlement_record), partial(list_records, "settlements")
     ),
     "problem": Target(attack_problem, list_problems),
+    "math.answer": Target(attack_math_answer, list_math_answers, 400),
+    "math.row": Target(attack_math_row, list_math_rows),
     "commitment": Target(attack_commitment, list_commitments),
     "ss58": Target(attack_ss58, list_addresses),
     "beacon.signature": Target(attack_beacon, list_beacons),
