@@ -134,8 +134,8 @@ def main() -> None:
     for each in judged:
         accept(rights[each.gold], each.text)
     rate = len(judged) / (process_time() - began)
-    for each in sorted(own & wrong | right - own, key=str)[:20]:
-        print(f"  judged amiss: {each}")
+    for each in sorted(own & wrong, key=str)[:20]:
+        print(f"  wrong, and accepted: {each}")
     unread = sum(found is None for found in rights.values())
     figures = [
         *coverage,
