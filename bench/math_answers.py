@@ -18,7 +18,8 @@ from tempfile import TemporaryDirectory
 from time import process_time
 
 from figures import FAST, Figure, report
-from math_problems import COVERED, SHARES, Case, draw_problems, is_same, write_problems
+from math_forms import Case, is_same
+from math_problems import COVERED, SHARES, draw_problems, write_problems
 
 from assay.environments import add_problem_files, make_environment
 from assay.environments.math_answer import MathAnswer, read_math

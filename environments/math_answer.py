@@ -9,9 +9,8 @@ Every text is read in time linear in its length, with bounded numbers. There is 
 of symbols, and no step that depends on a machine.
 """
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -27,7 +26,7 @@ from assay.environments.math_terms import (
     scale,
     trim,
 )
-from assay.environments.math_units import UNITS
+from assay.environments.math_tokens import UNIT, split_answer
 
 #: Characters of an answer; digits of a number; brackets within one another; ± in an answer.
 TEXT_MAX = 512
@@ -101,59 +100,14 @@ def read_math(text: str) -> MathAnswer | None:
         return None
 
 
-_TOKEN = re.compile(
-    r"(?P<space>[ \t\n]+|~|\\[ ,;:!]"
-    r"|\\(?:q?quad|left|right|displaystyle|[bB]igg?[lr]?)(?![a-zA-Z]))"
-    r"|(?P<words>\\(?:text|mbox|textrm|mathrm)(?![a-zA-Z])\s*\{(?P<said>[a-zA-Z .~]*)\})"
-    r"|(?P<number>[0-9]*\.[0-9]*\\overline\{[0-9]+\}|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-    r"|(?P<command>\\(?:[a-zA-Z]+|[{}%$]))"
-    r"|(?P<sign>[-+*/^(){}\[\],=%$\u2212\u221e\u03c0\u221a\u222a\u2208\u00b0\u00b1\u00d7\u00b7])"
-    r"|(?P<plain>(?:sqrt(?=\()|pi|or|and|[a-z]{4,}|[ckm]m)(?![a-zA-Z]))"
-    r"|(?P<letter>[a-zA-Z])"
-)
-_ALIKE = {
-    "\\dfrac": "\\frac",
-    "\\tfrac": "\\frac",
-    "\\cfrac": "\\frac",
-    "\\cdot": "*",
-    "\\times": "*",
-    "\u00d7": "*",
-    "\u00b7": "*",
-    "\\div": "/",
-    "\u2212": "-",
-    "\u221e": "\\infty",
-    "\u03c0": "\\pi",
-    "pi": "\\pi",
-    "\u221a": "\\sqrt",
-    "sqrt": "\\sqrt",
-    "\u222a": "\\cup",
-    "\u2208": "\\in",
-    "\u00b1": "\\pm",
-    "\\%": "%",
-    "\\$": "$",
-    "\\lbrace": "\\{",
-    "\\rbrace": "\\}",
-    "\\degree": "\u00b0",
-}
-#: Digits in threes, told so: `12{,}345`, `12,\!345`, `12\,345`. And by commas alone, `12,345`,
-#: which stand for it where no bracket says that they divide a list.
-_GROUPED = re.compile(r"(?<![0-9.,}!])[0-9]{1,3}(\{,\}|,\\!|\\,)[0-9]{3}(?:\1[0-9]{3})*(?![0-9])")
-_BY_COMMAS = re.compile(r"(?<![0-9.,}!])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
-_LISTED = re.compile(r"[(\[]|\\\{|\\lbrace")
-_DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))")
 _CLOSING = {"(": (")", "]"), "[": (")", "]")}
-_AROUND = (("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("\\boxed{", "}"))
 
 
 class _Reader:
     """Recursive descent over tokens."""
 
     def __init__(self, text: str) -> None:
-        text = _DEGREES.sub("\u00b0", _unwrap(text.strip().removesuffix(".")))
-        text = _GROUPED.sub(_join_digits, text)
-        if not _LISTED.search(text):
-            text = _BY_COMMAS.sub(_join_digits, text)
-        self._tokens = list(_split(text))
+        self._tokens = split_answer(text)
         if self._tokens.count("\\pm") > _CHOICES_MAX:
             refuse()
         self._place = self._depth = 0
@@ -208,9 +162,9 @@ class _Reader:
         found = self._peek()
         if found in ("%", "$", "\u00b0"):
             self._place += 1
-        elif found[:5] == "unit ":
+        elif found.startswith(UNIT):
             self._place += 1
-            found = found[5:]
+            found = found.removeprefix(UNIT)
             if self._take("^"):
                 braced = self._take("{")
                 found += "^" + self._need("2", "3")
@@ -402,43 +356,3 @@ def _collect(kind: str, values: "Iterable[Value]") -> Collection:
     if kind != "list":
         counted = Counter(counted.keys())
     return Collection(kind, frozenset(counted.items()))
-
-
-def _unwrap(text: str) -> str:
-    """Without the `$…$`, `\\(…\\)` or `\\[…\\]`, then the `\\boxed{…}`, around all of it."""
-    for number, (opening, closing) in enumerate(_AROUND):
-        inner = text[len(opening) : -len(closing)]
-        whole = number == len(_AROUND) - 1 or (opening not in inner and closing not in inner)
-        if len(text) > 2 and text.startswith(opening) and text.endswith(closing) and whole:
-            text = inner.strip().removesuffix(".")
-    return text
-
-
-def _join_digits(found: re.Match[str]) -> str:
-    return re.sub(r"[^0-9]", "", found[0])
-
-
-def _split(text: str) -> Iterator[str]:
-    place = 0
-    while place < len(text):
-        found = _TOKEN.match(text, place)
-        if found is None:
-            refuse()
-        place, kind = found.end(), found.lastgroup
-        if kind == "said" or kind == "words":
-            yield _read_words(found["said"])
-        elif kind == "plain" and found[0] not in _ALIKE:
-            yield _read_words(found[0])
-        elif kind != "space":
-            yield _ALIKE.get(found[0], found[0])
-
-
-def _read_words(text: str) -> str:
-    """The token that words stand for: a comma, or a unit."""
-    words = " ".join(text.replace("~", " ").replace(".", " ").lower().split())
-    if words in ("and", "or"):
-        return ","
-    unit = UNITS.get(words)
-    if unit is None:
-        refuse()
-    return unit if unit in ("%", "$", "\u00b0") else f"unit {unit}"

@@ -1,0 +1,160 @@
+"""The tokens of an answer in mathematics: its LaTeX, spellings of the same made one.
+
+Units are a closed list: words that change a number, such as `million` or `dozen`, must not pass for
+one.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from assay.environments.math_terms import refuse
+
+#: How the token of a unit of measure starts.
+UNIT = "unit "
+
+_TOKEN = re.compile(
+    r"(?P<space>[ \t\n]+|~|\\[ ,;:!]"
+    r"|\\(?:q?quad|left|right|displaystyle|[bB]igg?[lr]?)(?![a-zA-Z]))"
+    r"|(?P<words>\\(?:text|mbox|textrm|mathrm)(?![a-zA-Z])\s*\{(?P<said>[a-zA-Z .~]*)\})"
+    r"|(?P<number>[0-9]*\.[0-9]*\\overline\{[0-9]+\}|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+    r"|(?P<command>\\(?:[a-zA-Z]+|[{}%$]))"
+    r"|(?P<sign>[-+*/^(){}\[\],=%$\u2212\u221e\u03c0\u221a\u222a\u2208\u00b0\u00b1\u00d7\u00b7])"
+    r"|(?P<plain>(?:sqrt(?=\()|pi|or|and|[a-z]{4,}|[ckm]m)(?![a-zA-Z]))"
+    r"|(?P<letter>[a-zA-Z])"
+)
+_ALIKE = {
+    "\\dfrac": "\\frac",
+    "\\tfrac": "\\frac",
+    "\\cfrac": "\\frac",
+    "\\cdot": "*",
+    "\\times": "*",
+    "\u00d7": "*",
+    "\u00b7": "*",
+    "\\div": "/",
+    "\u2212": "-",
+    "\u221e": "\\infty",
+    "\u03c0": "\\pi",
+    "pi": "\\pi",
+    "\u221a": "\\sqrt",
+    "sqrt": "\\sqrt",
+    "\u222a": "\\cup",
+    "\u2208": "\\in",
+    "\u00b1": "\\pm",
+    "\\%": "%",
+    "\\$": "$",
+    "\\lbrace": "\\{",
+    "\\rbrace": "\\}",
+    "\\degree": "\u00b0",
+}
+#: Digits in threes, told so: `12{,}345`, `12,\!345`, `12\,345`. And by commas alone, `12,345`,
+#: which stand for it where no bracket says that they divide a list.
+_GROUPED = re.compile(r"(?<![0-9.,}!])[0-9]{1,3}(\{,\}|,\\!|\\,)[0-9]{3}(?:\1[0-9]{3})*(?![0-9])")
+_BY_COMMAS = re.compile(r"(?<![0-9.,}!])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
+_LISTED = re.compile(r"[(\[]|\\\{|\\lbrace")
+_DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))")
+_AROUND = (("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("\\boxed{", "}"))
+
+#: Symbol → its names; a name of several letters also stands with an s.
+_NAMES = {
+    "%": ("percent",),
+    "$": ("dollar",),
+    "\u00b0": ("degree", "deg"),
+    "cent": ("cent",),
+    "unit": ("unit",),
+    "mm": ("mm", "millimeter"),
+    "cm": ("cm", "centimeter"),
+    "m": ("m", "meter"),
+    "km": ("km", "kilometer"),
+    "in": ("in", "inch", "inches"),
+    "ft": ("ft", "foot", "feet"),
+    "yd": ("yd", "yard"),
+    "mi": ("mi", "mile"),
+    "mph": ("mph", "miles per hour"),
+    "s": ("s", "sec", "second"),
+    "min": ("min", "minute"),
+    "h": ("h", "hr", "hour"),
+    "day": ("day",),
+    "week": ("week",),
+    "month": ("month",),
+    "year": ("year",),
+    "g": ("g", "gram"),
+    "kg": ("kg", "kilogram"),
+    "lb": ("lb", "pound"),
+    "oz": ("oz", "ounce"),
+    "l": ("l", "liter"),
+    "ml": ("ml", "milliliter"),
+    "gal": ("gal", "gallon"),
+}
+_LENGTHS = ("unit", "mm", "cm", "m", "km", "in", "ft", "yd", "mi")
+_POWERS = {"square": "^2", "sq": "^2", "cubic": "^3", "cu": "^3"}
+
+
+def _list_units() -> dict[str, str]:
+    found = {}
+    for symbol, names in _NAMES.items():
+        for name in names:
+            found[name] = symbol
+            if len(name) > 1 and not name.endswith("s"):
+                found[f"{name}s"] = symbol
+    for name, symbol in list(found.items()):
+        if symbol in _LENGTHS:
+            found.update({f"{word} {name}": symbol + power for word, power in _POWERS.items()})
+    return found
+
+
+#: Words → the unit: `square inches` is `in^2`.
+UNITS: Mapping[str, str] = MappingProxyType(_list_units())
+
+
+def split_answer(text: str) -> list[str]:
+    """Its tokens, without what stands around all of it.
+
+    Raises:
+        UnknownError: a part of it is none.
+    """
+    text = _DEGREES.sub("\u00b0", _unwrap(text.strip().removesuffix(".")))
+    text = _GROUPED.sub(_join_digits, text)
+    if not _LISTED.search(text):
+        text = _BY_COMMAS.sub(_join_digits, text)
+    return list(_split(text))
+
+
+def _unwrap(text: str) -> str:
+    """Without the `$…$`, `\\(…\\)` or `\\[…\\]`, then the `\\boxed{…}`, around all of it."""
+    for number, (opening, closing) in enumerate(_AROUND):
+        inner = text[len(opening) : -len(closing)]
+        whole = number == len(_AROUND) - 1 or (opening not in inner and closing not in inner)
+        if len(text) > 2 and text.startswith(opening) and text.endswith(closing) and whole:
+            text = inner.strip().removesuffix(".")
+    return text
+
+
+def _join_digits(found: re.Match[str]) -> str:
+    return re.sub(r"[^0-9]", "", found[0])
+
+
+def _split(text: str) -> Iterator[str]:
+    place = 0
+    while place < len(text):
+        found = _TOKEN.match(text, place)
+        if found is None:
+            refuse()
+        place, kind = found.end(), found.lastgroup
+        if kind == "said" or kind == "words":
+            yield _read_words(found["said"])
+        elif kind == "plain" and found[0] not in _ALIKE:
+            yield _read_words(found[0])
+        elif kind != "space":
+            yield _ALIKE.get(found[0], found[0])
+
+
+def _read_words(text: str) -> str:
+    """The token that words stand for: a comma, or a unit."""
+    words = " ".join(text.replace("~", " ").replace(".", " ").lower().split())
+    if words in ("and", "or"):
+        return ","
+    unit = UNITS.get(words)
+    if unit is None:
+        refuse()
+    return unit if unit in ("%", "$", "\u00b0") else UNIT + unit
