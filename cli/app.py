@@ -89,6 +89,27 @@ def run_calibrate(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """
 
 
+@command(app, "plan", runs="plan", problem_files=False)
+def run_plan(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe's file, or a shipped one's name.")
+    ],
+    miners: Annotated[
+        int | None, typer.Option(min=1, max=256, help="How many mine [default: the recipe's].")
+    ] = None,
+    card: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="H100, H200, A100-80GB, … [default: the recipe's]."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count what a recipe's window takes: tokens, seconds, memory and bytes of each program.
+
+    Arithmetic from data sheets, with all its inputs: needs no chain, no model and no card. Exit 1
+    where something does not fit.
+    """
+
+
 @command(app, "gauntlet", "gauntlet.*", *COMPUTE, runs="gauntlet", problem_files=False)
 def run_gauntlet(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Let every known way to cheat run against the judge, and show what it earns.

@@ -36,7 +36,7 @@ from assay.neurons.settings.sections import DemoSettings
 from assay.neurons.trainer.held_out import HeldOut, evaluate
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.trainer import Trainer
-from assay.neurons.trainer.trainer_setup import TrainerConfig
+from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learning
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook, get_software
 from assay.neurons.validator.run_archive import Archive
@@ -44,7 +44,8 @@ from assay.neurons.validator.validator import Validator
 from assay.protocol import Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
-from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_LEARNING, DEMO_SETTINGS, DEMO_WORK
+from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_RECIPE, DEMO_SETTINGS, DEMO_WORK
+from assay.subnet.recipes import read_recipe
 from assay.training import GENESIS
 from assay.verification import Seat
 
@@ -181,7 +182,7 @@ class Demo:
                 history,
                 sources,
                 TrainerConfig(
-                    DEMO_LEARNING,
+                    make_learning(read_recipe(DEMO_RECIPE).trainer),
                     LOCATOR,
                     last_window=windows[-1],
                     steps=StepFolder(self._settings.out / "steps"),

@@ -20,7 +20,6 @@ from assay.neurons.program.logs import make_report
 from assay.protocol import BeaconChain, Parameters
 
 PRESET = "demo"
-_ENVIRONMENT = "arithmetic"
 
 
 def buy_subnet(connection: Connection, owner: ChainWallet, tempo: int) -> int:
@@ -61,14 +60,15 @@ def publish_rules(
 ) -> Parameters:
     """Publishes the demo's rules for a subnet, and its first checkpoint. pass_blocks: makes so many
     blocks."""
-    from assay.subnet.presets import PRESETS  # a running localnet needs no model in memory
+    # a running localnet needs no model in memory
+    from assay.subnet.presets import DEMO_ENVIRONMENT, PRESETS
     from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 
     def wait(_: float) -> None:
         pass_blocks(1)
 
     parameters = make_subnet_parameters(
-        chain, beacon, genesis, trainer, _ENVIRONMENT, PRESETS[PRESET], slot_ms
+        chain, beacon, genesis, trainer, DEMO_ENVIRONMENT, PRESETS[PRESET], slot_ms
     )
     publish_subnet(
         chain,

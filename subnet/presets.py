@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assay.environments import Environment, RewardWeights, make_environment
+from assay.environments import Environment, RewardWeights, make_environment, parse_choice
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol import BeaconChain, EncodingError, Parameters
 from assay.protocol.encoding import from_json, read_json
@@ -28,27 +28,21 @@ from assay.protocol.parameters import (
     Work,
     find_parameters_fault,
 )
-from assay.training import LearnConfig
+from assay.recipes import RECIPES
 
 #: Largest file of changes, bytes.
 _FILE_BYTES_MAX = 1 << 20
 #: With it a simulated chain's epochs fall between two pairs of windows.
 NETUID = 25
-#: The demo's problems: what its model knows, sums of three and four terms of 1 to 49.
-DEMO_ENVIRONMENT = "arithmetic"
-DEMO_SETTINGS: Mapping[str, int] = {}
-DEMO_LEVELS = (5, 6)
-DEMO_MAX_TOKENS = 48
-DEMO_LEARNING = LearnConfig()
+#: The recipe that has the demo's numbers.
+DEMO_RECIPE = "genesis-arithmetic"
+_DEMO: Mapping[str, Any] = tomllib.loads((RECIPES / f"{DEMO_RECIPE}.toml").read_text())
+#: The demo's problems: what its model knows.
+DEMO_ENVIRONMENT, DEMO_SETTINGS = parse_choice(_DEMO["environment"])
+DEMO_LEVELS = tuple(_DEMO["levels"])
 #: Main-network rules with small numbers.
-DEMO_WORK = replace(
-    MAIN_WORK,
-    group_size=8,
-    audited_rollouts=16,
-    valued_groups=4,
-    sampled_rollouts=4,
-    max_tokens=DEMO_MAX_TOKENS,
-)
+DEMO_WORK = replace(MAIN_WORK, **_DEMO["parameters"]["work"])
+DEMO_MAX_TOKENS = DEMO_WORK.max_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ epochs, one's own groups for accepted, and everybody's prices for unchanged.
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from math import ceil
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any
@@ -24,8 +23,8 @@ from assay.neurons.session.window_reader import Challenge, find_epoch, get_windo
 from assay.protocol import Beacon, Block, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import OperatorError
-from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block
+from assay.subnet.window_costs import compute_window_seconds
 
 _DAY_MS = 86_400_000
 #: Share of drafts from which on wrong tokens cost little; one side's seconds over the other's from
@@ -190,14 +189,6 @@ def measure_speed(
         committed=min(fits, config.groups),
         drafting=miner.drafting,
     )
-
-
-def compute_window_seconds(timing: Timing, commit_margin: int) -> float:
-    """Time for a window's groups: from its beacon to the sending of its commitment, and not more
-    than a window's length, since the next one begins meanwhile."""
-    wait = ceil((timing.slot_ms + timing.beacon_delay_ms) / timing.slot_ms)
-    blocks = min(timing.window_blocks, timing.commit_offset - commit_margin - wait)
-    return max(0, blocks) * timing.slot_ms / 1_000
 
 
 def _check_speed(speed: Speed, parameters: Parameters) -> PreflightCheck:

@@ -34,6 +34,7 @@ def estimate_memory(
     groups_per_step: int = 0,
     learning: LearnConfig | None = None,
     placement: Placement | None = None,
+    cards: int = 1,
 ) -> int:
     """Bytes that a program takes at its height where its model runs.
 
@@ -41,6 +42,7 @@ def estimate_memory(
         groups_per_step: of a miner, generated together.
         learning: how a trainer learns; None for the others.
         placement: where and how the model runs; None: on the CPU, as the reference is defined.
+        cards: of a trainer's team, over which what it trains is sharded: bytes of the first.
     """
     placement, plan = placement or Placement(), MemoryPlan()
     weights = placement.compute_weight_bytes(_STORED * shape.parameters)
@@ -52,7 +54,8 @@ def estimate_memory(
     if role == "miner":
         floats += min(_DRAFTED, groups_per_step * work.group_size) * length * shape.cached
     if learning is not None:
-        floats += (_TRAINED_LORA if learning.lora_rank else _TRAINED) * shape.parameters
+        trained = _TRAINED_LORA if learning.lora_rank else _TRAINED
+        floats += trained * shape.parameters // cards
         batch = learning.groups_per_batch * work.group_size * length
         tokens = min(batch, max(learning.tokens_per_pass, length))
         floats += tokens * (shape.recomputed if learning.recompute else shape.kept)

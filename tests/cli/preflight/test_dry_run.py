@@ -12,7 +12,7 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.cli.doctor import render_dry_run
 from assay.cli.preflight import dry_run as dry_run_module
 from assay.cli.preflight.checks import CheckState
-from assay.cli.preflight.dry_run import compute_window_seconds, dry_run, list_faster_ways
+from assay.cli.preflight.dry_run import dry_run, list_faster_ways
 from assay.devnet import SimulatedRules
 from assay.drafting import MinerEngines, engine_drafter
 from assay.drafting.engine import read_engine
@@ -21,6 +21,7 @@ from assay.network.store import open_folder
 from assay.neurons.miner.miner import MinerConfig, MinerDependencies
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import MAIN_TIMING
+from assay.subnet.window_costs import compute_window_seconds
 from tests.drafting.engine_server import EngineServer, load_drafter
 from tests.neurons.miner_bench import ALICE, GENESIS_MS, HOTKEYS, LOCATOR, Fuse, Fused
 

@@ -1,0 +1,190 @@
+"""`assay plan`: what a recipe's window takes, and whether it fits. Arithmetic: nothing is measured."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from assay.cli.console import FIGURES, make_table, print_result
+from assay.cli.options import FINDING, OK
+from assay.neurons.settings.sections import MinerSettings, Settings
+from assay.protocol import Parameters
+from assay.subnet.recipes import Recipe, read_recipe
+from assay.subnet.window_costs import (
+    SUSTAINED,
+    Card,
+    WindowCost,
+    compute_miner_cost,
+    compute_trainer_cost,
+    compute_validator_cost,
+    compute_window_seconds,
+    get_card,
+)
+
+#: Share of a card's memory that a program may take: the rest is what an allocator keeps.
+_MEMORY_SHARE = 0.9
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class RolePlan:
+    """What one program's window takes, and what there is."""
+
+    role: str
+    cards: int
+    cost: WindowCost
+    allowed_seconds: float
+    memory: int  # bytes at its height, of one card
+    allowed_memory: int
+    fits_time: bool
+    fits_memory: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        return asdict(self) | {"fits": self.fits}
+
+    @property
+    def fits(self) -> bool:
+        return self.fits_time and self.fits_memory
+
+
+@dataclass(frozen=True, slots=True)
+class CoursePlan:
+    """A recipe's plan. hours: of its steps, one a window, or as fast as the trainer is."""
+
+    recipe: Recipe
+    card: Card
+    miners: int
+    window_seconds: float
+    roles: tuple[RolePlan, ...]
+
+    @property
+    def step_seconds(self) -> float:
+        trainer = self.roles[-1]
+        return max(self.window_seconds, trainer.cost.seconds)
+
+    @property
+    def hours(self) -> float:
+        return self.recipe.course.steps * self.step_seconds / 3_600
+
+    @property
+    def fits(self) -> bool:
+        return all(role.fits for role in self.roles)
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts: with all that the figures follow from."""
+        return {
+            "about": self.recipe.about,
+            "measured": False,
+            "fits": self.fits,
+            "hours": self.hours,
+            "step_seconds": self.step_seconds,
+            "window_seconds": self.window_seconds,
+            "miners": self.miners,
+            "roles": {role.role: role.to_json() for role in self.roles},
+            "card": asdict(self.card),
+            "sustained": SUSTAINED,
+            "weights": self.recipe.model.parameters,
+            "course": self.recipe.course.model_dump(),
+            "trainer": self.recipe.trainer.model_dump(exclude={"dir"}),
+        }
+
+
+def run_plan(
+    settings: Settings, recipe: str, miners: int | None, card: str | None, as_json: bool
+) -> int:
+    """Prints what a window takes; exit code 1 where it does not fit."""
+    read = read_recipe(recipe)
+    plan = make_plan(read, get_card(card or read.course.card), miners or read.course.miners)
+    print_result(plan.to_json(), as_json, render_plan(plan), FIGURES)
+    return OK if plan.fits else FINDING
+
+
+def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
+    """All three roles, everybody with such cards; as many miners, each of which makes what it can."""
+    rules = recipe.make_rules("arithmetic" if recipe.file else None)
+    window = rules.timing.window_blocks * rules.timing.slot_ms / 1_000
+    mined = compute_miner_cost(recipe, rules, card)
+    judged = compute_validator_cost(recipe, rules, card, miners)
+    taught = compute_trainer_cost(recipe, rules, card, miners * mined.groups)
+    mining = compute_window_seconds(rules.timing, MinerSettings().commit_margin)
+    team = recipe.course.trainer_cards
+    return CoursePlan(
+        recipe,
+        card,
+        miners,
+        window,
+        (
+            _plan_role("miner", recipe, rules, card, 1, mined, mining),
+            _plan_role("validator", recipe, rules, card, 1, judged, window),
+            _plan_role("trainer", recipe, rules, card, team, taught, window),
+        ),
+    )
+
+
+def _plan_role(
+    role: str,
+    recipe: Recipe,
+    rules: Parameters,
+    card: Card,
+    cards: int,
+    cost: WindowCost,
+    allowed: float,
+) -> RolePlan:
+    # torch, which takes seconds, is loaded for nothing that is wrong in what was typed
+    from assay.cli.preflight.memory import estimate_memory
+    from assay.inference.placing.memory_plan import measure_shape
+    from assay.inference.placing.placement import Placement
+    from assay.neurons.trainer.trainer_setup import make_learning
+
+    shape = measure_shape(recipe.model, recipe.model.parameters)
+    # of memory none counts as free: two checkpoints are open, as where it is scarce
+    placement = Placement(implementation=card.implementation, memory_share=1e-9)
+    memory = estimate_memory(
+        role,
+        shape,
+        rules.work,
+        recipe.course.groups_per_step if role == "miner" else 0,
+        make_learning(recipe.trainer) if role == "trainer" else None,
+        placement,
+        cards,
+    )
+    enough = cost.groups >= rules.work.valued_groups if role == "miner" else True
+    room = int(card.memory * _MEMORY_SHARE)
+    in_time = enough and cost.seconds <= allowed
+    return RolePlan(role, cards, cost, allowed, memory, room, in_time, memory <= room)
+
+
+def render_plan(plan: CoursePlan) -> RenderableType:
+    """For people."""
+    card, course = plan.card, plan.recipe.course
+    table = make_table(
+        "program", "cards", "tokens", "seconds", "of", "memory", "of", "moved", "fits", left=("program", "fits")
+    )
+    for role in plan.roles:
+        lacks = [] if role.fits_time else ["time"]
+        lacks += [] if role.fits_memory else ["memory"]
+        table.add_row(
+            role.role,
+            str(role.cards),
+            f"{role.cost.tokens:,}",
+            f"{role.cost.seconds:,.0f}",
+            f"{role.allowed_seconds:,.0f}",
+            f"{role.memory / _GIB:,.1f} GiB",
+            f"{role.allowed_memory / _GIB:,.1f} GiB",
+            f"{role.cost.moved / 1e9:,.2f} GB",
+            "yes" if role.fits else f"no: {' and '.join(lacks)}",
+        )
+    miner, _, trainer = plan.roles
+    lines = (
+        f"{plan.recipe.about}",
+        f"{plan.miners} miners make up to {miner.cost.groups} groups each in a window of "
+        f"{plan.window_seconds:,.0f} s; the trainer judges {trainer.cost.groups} of them",
+        f"{course.steps} steps of {plan.step_seconds:,.0f} s: {plan.hours:,.1f} hours",
+        f"arithmetic, nothing measured: {SUSTAINED:.0%} of {card.name}'s data sheet ({card.source}: "
+        f"{card.bf16 / 1e12:,.0f} TFLOPS of bf16, {card.fp32 / 1e12:,.1f} of fp32, "
+        f"{card.bandwidth / 1e12:.2f} TB/s, {card.memory / 1e9:,.0f} GB), prompts of "
+        f"{course.prompt_tokens} and completions of {course.completion_tokens} tokens",
+    )
+    return Group(Text(lines[0]), table, *(Text(line) for line in lines[1:]))

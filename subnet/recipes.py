@@ -1,0 +1,298 @@
+"""Recipes: one file from model to subnet, read strictly.
+
+What is wrong in a file is told in one line, with the full path of the key and what was probably
+meant. Light: nothing here needs torch. Knows no chain and no model but by its sizes.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from assay.environments import list_environments
+from assay.neurons.settings.loading import ConfigError, open_named_environment
+from assay.neurons.settings.sections import TrainerSettings
+from assay.protocol import QUICKNET, Parameters
+from assay.protocol.encoding import EncodingError, read_json
+from assay.recipes import RECIPES
+from assay.subnet.presets import (
+    PRESETS,
+    change_parameters,
+    make_identity,
+    make_parameters,
+    read_changes,
+)
+
+#: What stands for the digest of a file of problems that a recipe cannot ship.
+PLACEHOLDER = "SHA256"
+_ASKED = re.compile(rf"([a-z_]+):{PLACEHOLDER}\b")
+#: Of parameters, what a recipe may change: section → fields; none: all of them. The rest is the
+#: network's own, or has a field of its own in the recipe.
+_CHANGED: Mapping[str, tuple[str, ...]] = {
+    "identity": ("burn_share",),
+    "environment": ("correctness_weight", "quality_weight", "satisfaction_weight"),
+    "timing": (),
+    "work": (),
+    "tests": (),
+}
+
+Size = Annotated[int, Field(ge=1, le=1 << 20)]
+Implementation = Literal["fp32-sdpa", "fp32-eager", "split3"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelNumbers(_Part):
+    """`[model]`: the sizes in a config.json, by the names that they have there."""
+
+    name: str = Field(min_length=1, max_length=200)  # where its folder is had
+    model_type: Literal["llama", "qwen2", "qwen3"]
+    vocab_size: Size
+    hidden_size: Size
+    intermediate_size: Size
+    num_hidden_layers: Annotated[int, Field(ge=1, le=1_024)]
+    num_attention_heads: Annotated[int, Field(ge=1, le=1_024)]
+    num_key_value_heads: Annotated[int, Field(ge=1, le=1_024)]
+    head_dim: Annotated[int, Field(ge=1, le=4_096)] | None = None
+    tie_word_embeddings: bool
+
+    @property
+    def head(self) -> int:
+        """Width of one head."""
+        return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def products(self) -> int:
+        """Weights that a token is multiplied by: all matrices but the table of embeddings."""
+        heads = 2 * self.num_attention_heads + 2 * self.num_key_value_heads
+        layer = self.hidden_size * (heads * self.head + 3 * self.intermediate_size)
+        return self.num_hidden_layers * layer + self.hidden_size * self.vocab_size
+
+    @property
+    def parameters(self) -> int:
+        """All weights, as the families have them: Qwen2 biases of queries, keys and values, Qwen3
+        norms of queries and keys."""
+        heads = self.num_attention_heads + 2 * self.num_key_value_heads
+        own = {"llama": 0, "qwen2": heads * self.head, "qwen3": 2 * self.head}[self.model_type]
+        small = self.num_hidden_layers * (2 * self.hidden_size + own) + self.hidden_size
+        table = 0 if self.tie_word_embeddings else self.vocab_size * self.hidden_size
+        return self.products + small + table
+
+
+class CalibrationPart(_Part):
+    """`[calibration]`: how checkpoint 0 is calibrated, and what its owner compares first."""
+
+    #: whose sampled completions make the set
+    problems: Annotated[int, Field(ge=2, le=4_096)] = 256
+    #: implementations that `assay calibrate` is to compare before the network is published
+    pairs: tuple[tuple[Implementation, Implementation], ...] = (("fp32-sdpa", "fp32-eager"),)
+
+
+class Lengths(NamedTuple):
+    """Tokens of a prompt and of a completion, on average."""
+
+    prompt: float
+    completion: float
+
+
+class Course(_Part):
+    """`[course]`: what a run is expected to be. Inputs of arithmetic, none of them measured."""
+
+    card: str  # of everybody: see `assay.subnet.window_costs`
+    trainer_cards: Annotated[int, Field(ge=1, le=1_024)]
+    miners: Annotated[int, Field(ge=1, le=256)]
+    groups_per_step: Annotated[int, Field(ge=1, le=1_024)]  # of a miner: what its card has room for
+    prompt_tokens: Annotated[int, Field(ge=1, le=1 << 20)]  # of a prompt, on average
+    completion_tokens: Annotated[int, Field(ge=1, le=1 << 20)]  # of a completion, on average
+    steps: Annotated[int, Field(ge=1, le=1_000_000)]  # checkpoints that the trainer publishes
+
+    @property
+    def lengths(self) -> Lengths:
+        return Lengths(self.prompt_tokens, self.completion_tokens)
+
+
+class Recipe(_Part):
+    """A recipe's file. `parameters` are changes to the preset, see `change_parameters`."""
+
+    about: str = Field(min_length=1, max_length=200)
+    preset: Literal["main", "demo"]
+    environment: str = Field(min_length=1, max_length=1_000)  # as --environment has it
+    file: str | None = None  # which file of problems is meant, where it is one
+    levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=256)
+    model: ModelNumbers
+    parameters: dict[str, dict[str, Any]] = {}
+    calibration: CalibrationPart = CalibrationPart()
+    trainer: TrainerSettings = TrainerSettings()
+    course: Course
+
+    def make_rules(
+        self,
+        environment: str | None = None,
+        preset: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> Parameters:
+        """The network's rules, its identity left blank.
+
+        Args:
+            environment: in place of the recipe's; one without a placeholder.
+            preset: in place of the recipe's.
+            changes: after the recipe's own.
+
+        Raises:
+            ConfigError: no network could be run by them, or the environment cannot be opened.
+        """
+        base = PRESETS[preset or self.preset]
+        rules = make_parameters(
+            base.timing,
+            base,
+            make_identity(bytes(32), 0, 0, bytes(32), bytes(32)),
+            QUICKNET,
+            environment or self.environment,
+        )
+        return change_parameters(change_parameters(rules, self.parameters), changes or {})
+
+    def fill_environment(self) -> str:
+        """The environment's name, its placeholder replaced by the digest of the file of problems
+        that this process knows.
+
+        Raises:
+            ConfigError: there is none of that kind, or more than one.
+        """
+        named = self.environment
+        for family in dict.fromkeys(_ASKED.findall(named)):
+            entries = [e for e in list_environments() if re.match(rf"{family}:[0-9a-f]{{64}}$", e.name)]
+            if len(entries) != 1:
+                found = f"{len(entries)} files that are known are such" if entries else "none is known"
+                raise ConfigError(
+                    f"the problems are {self.file or 'those of a file'}; {found}: name one with "
+                    f"--file FILE, or the environment with --environment {named}"
+                )
+            named = named.replace(f"{family}:{PLACEHOLDER}", entries[0].name)
+        return named
+
+
+def read_recipe(named: str) -> Recipe:
+    """A recipe by its file's path, or by the name of one that is shipped.
+
+    Raises:
+        ConfigError: there is none, or it cannot be used: says which key, and what was meant.
+    """
+    file = find_recipe(named)
+    found = read_changes(file)
+    try:
+        recipe = Recipe.model_validate_json(json.dumps(found, allow_nan=False), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"{file}: {_explain(first)}") from None
+    except (ValueError, TypeError):
+        raise ConfigError(f"{file}: a value is neither text, truth, number nor list") from None
+    for said in (_find_unknown_change(recipe.parameters), _find_misfit(recipe)):
+        if said is not None:
+            raise ConfigError(f"{file}: {said}")
+    try:  # a file of problems is not here: any other environment shows what is wrong with the rest
+        recipe.make_rules("arithmetic" if recipe.file else None)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    return recipe
+
+
+def find_recipe(named: str) -> Path:
+    """A recipe's file. Raises ConfigError: there is none of that name."""
+    shipped = list_recipes()
+    if named in shipped:
+        return RECIPES / f"{named}.toml"
+    file = Path(named)
+    if file.is_file():
+        return file
+    near = get_close_matches(named.removesuffix(".toml"), shipped, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"shipped are {', '.join(shipped)}"
+    raise ConfigError(f"there is no recipe {named!r}, neither shipped nor a file: {hint}")
+
+
+def list_recipes() -> list[str]:
+    """Names of those that are shipped, in order."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def require_architecture(recipe: Recipe, folder: Path) -> None:
+    """Raises ConfigError: a folder's config.json does not have the recipe's sizes."""
+    file = folder / "config.json"
+    try:
+        config = read_json(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {file} ({error.strerror}): name a folder with {recipe.model.name}"
+        ) from None
+    except EncodingError as error:
+        raise ConfigError(f"{file} {error}") from None
+    config = config if isinstance(config, dict) else {}
+    wanted = recipe.model.model_dump(exclude={"name", "head_dim"})
+    for name, value in wanted.items():
+        found = config.get(name, False if name == "tie_word_embeddings" else None)
+        if found != value:
+            raise ConfigError(_say_other(file, name, found, value, recipe))
+    found = config.get("head_dim") or recipe.model.hidden_size // recipe.model.num_attention_heads
+    if found != recipe.model.head:
+        raise ConfigError(_say_other(file, "head_dim", found, recipe.model.head, recipe))
+
+
+def _say_other(file: Path, name: str, found: object, value: object, recipe: Recipe) -> str:
+    return (
+        f"{file} is of another architecture than the recipe: {name} is {found} and not {value}: "
+        f"name a folder with {recipe.model.name}, or another recipe"
+    )
+
+
+def _explain(error: Any) -> str:
+    """What pydantic refused, with the key's path and what was probably meant."""
+    where = [str(part) for part in error["loc"]]
+    path = ".".join(where)
+    if error["type"] != "extra_forbidden":
+        return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    known: Any = Recipe
+    for part in where[:-1]:
+        known = known.model_fields[part].annotation
+    return _say_unknown(path, where[-1], set(known.model_fields))
+
+
+def _say_unknown(path: str, name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+    return f"a recipe has no {path!r}: {hint}"
+
+
+def _find_unknown_change(changes: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """What parameters do not have, or a recipe may not change."""
+    sections = {f.name: f.type for f in fields(Parameters)}
+    for section, values in changes.items():
+        if section not in _CHANGED:
+            return _say_unknown(f"parameters.{section}", section, _CHANGED)
+        kind: Any = sections[section]
+        known = _CHANGED[section] or tuple(f.name for f in fields(kind))
+        for name in values:
+            if name not in known:
+                return _say_unknown(f"parameters.{section}.{name}", name, known)
+    return None
+
+
+def _find_misfit(recipe: Recipe) -> str | None:
+    """What one field cannot say."""
+    asked = bool(_ASKED.search(recipe.environment))
+    if "dir" in recipe.trainer.model_fields_set:
+        return "trainer.dir is a folder of one machine: name it with --dir"
+    if list(recipe.levels) != sorted(set(recipe.levels)):
+        return f"levels: {list(recipe.levels)} are not in order, each once"
+    if asked != (recipe.file is not None):
+        return f"file: says which file is meant where the environment has {PLACEHOLDER}, and only there"
+    if not asked:
+        legal = set(open_named_environment(recipe.environment).levels)
+        if not set(recipe.levels) <= legal:
+            return f"levels: {recipe.environment} has levels {sorted(legal)[:16]}"
+    return None

@@ -1,0 +1,189 @@
+"""What a window costs miner, validator and trainer: tokens, seconds and bytes moved, by arithmetic.
+
+Nothing here is measured: rates are those of vendors' data sheets, of which a card is taken to
+sustain SUSTAINED. What launches, fetching, scoring and waiting take is not counted, drafts are taken
+to be kept whole, and lengths are the averages that a recipe states. Memory is `cli.preflight.memory`'s.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from math import ceil
+
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import MinerSettings, TrainerSettings
+from assay.protocol import Parameters
+from assay.protocol.parameters import Timing
+from assay.subnet.recipes import Lengths, ModelNumbers, Recipe
+
+#: Share of a data sheet's figures that is taken to be sustained.
+SUSTAINED = 0.6
+#: Bytes of a stored weight; of a cached float; of a token in a miner's file, digests included, at
+#: V = 151,936 (bench/submissions.py).
+_STORED, _CACHED, _FILED = 2, 4, 5.6
+#: Floating-point operations a weight and token: one product and one sum; `split3` makes three
+#: products; a way back two; layers that are recomputed one more.
+_PRODUCT, _SPLIT, _BACK, _AGAIN = 2, 3, 2, 1
+#: Bytes an id of the draw, which reads logits three times.
+_DRAW_BYTES = 12
+#: Rows that a drafter decodes together.
+_DRAFTED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A device by its data sheet.
+
+    Attributes:
+        bf16, fp32: floating-point operations a second, dense; bf16 with sums in fp32.
+        memory: bytes. bandwidth: of it, bytes a second.
+        implementation: of the reference, that runs there.
+        source: the data sheet.
+    """
+
+    name: str
+    bf16: float
+    fp32: float
+    memory: float
+    bandwidth: float
+    source: str
+    implementation: str = "split3"
+
+
+CARDS: Mapping[str, Card] = {
+    card.name: card
+    for card in (
+        Card("H100", 989e12, 67e12, 80e9, 3.35e12, "NVIDIA H100 SXM"),
+        Card("H200", 989e12, 67e12, 141e9, 4.8e12, "NVIDIA H200 SXM"),
+        Card("A100-80GB", 312e12, 19.5e12, 80e9, 2.039e12, "NVIDIA A100 80GB SXM"),
+        Card("RTX 4090", 165.2e12, 82.6e12, 24e9, 1.008e12, "NVIDIA Ada architecture whitepaper"),
+        # 32 cores of 3.25 GHz, two fused operations of eight floats a cycle; 12 channels of DDR5
+        Card("cpu", 3.3e12, 3.3e12, 384e9, 460.8e9, "AMD EPYC 9354", "fp32-sdpa"),
+    )
+}
+
+
+def get_card(name: str) -> Card:
+    """A card by its name, in any case. Raises ConfigError: its data sheet is not here."""
+    by_name = {known.lower(): card for known, card in CARDS.items()}
+    if name.lower() in by_name:
+        return by_name[name.lower()]
+    near = get_close_matches(name.lower(), by_name, 1)
+    hint = f"did you mean {by_name[near[0]].name!r}? " if near else ""
+    raise ConfigError(f"no data sheet of a card {name!r} is here: {hint}there are {', '.join(CARDS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCost:
+    """What a role's window takes."""
+
+    tokens: int  # drawn by a miner, read by a validator, read and learned from by a trainer
+    seconds: float
+    moved: int  # bytes that go up or come down: files, and a whole checkpoint, of which deltas are less
+    groups: int  # that a miner makes, that a trainer judges; 0: a validator has none
+
+
+def compute_read_seconds(model: ModelNumbers, card: Card, lengths: Lengths, tokens: float) -> float:
+    """Seconds in which the reference reads so many tokens, prompts included.
+
+    Products of bf16 three times, or of fp32 once; attention's in fp32, half of a completion before
+    each token; logits that are read for a draw.
+    """
+    split = card.implementation == "split3"
+    rate, times = (card.bf16, _SPLIT) if split else (card.fp32, 1)
+    products = _PRODUCT * times * model.products / rate
+    logits = _DRAW_BYTES * model.vocab_size / card.bandwidth
+    return tokens * (products + _compute_scores(model, card, lengths) + logits) / SUSTAINED
+
+
+def _compute_scores(model: ModelNumbers, card: Card, lengths: Lengths) -> float:
+    """Seconds of a data sheet for a token's attention."""
+    context = lengths.prompt + lengths.completion / 2
+    width = model.num_attention_heads * model.head
+    return 2 * _PRODUCT * model.num_hidden_layers * width * context / card.fp32
+
+
+def compute_draft_seconds(
+    model: ModelNumbers, card: Card, lengths: Lengths, completions: float, rows: int = _DRAFTED
+) -> float:
+    """Seconds in which so many completions are decoded, as many rows at a time: at each step all
+    weights are read, and the keys and values of every row."""
+    weights = _STORED if card.implementation == "split3" else 2 * _STORED
+    cached = 2 * model.num_hidden_layers * model.num_key_value_heads * model.head
+    context = lengths.prompt + lengths.completion / 2
+    steps = ceil(completions / min(rows, _DRAFTED)) * lengths.completion
+    read = steps * weights * model.products + completions * lengths.completion * (
+        _CACHED * cached * context
+    )
+    rate = card.bf16 if card.implementation == "split3" else card.fp32
+    products = _PRODUCT * model.products * completions * lengths.completion / rate
+    return max(read / card.bandwidth, products) / SUSTAINED
+
+
+def compute_learn_seconds(
+    model: ModelNumbers, card: Card, lengths: Lengths, tokens: float, settings: TrainerSettings
+) -> float:
+    """Seconds of one pass over so many tokens, forward and back."""
+    rate = card.bf16 if settings.precision == "bfloat16" else card.fp32
+    passes = 1 + _BACK + _AGAIN * settings.recompute
+    products = _PRODUCT * model.products / rate + _compute_scores(model, card, lengths)
+    return tokens * passes * products / SUSTAINED
+
+
+def compute_window_seconds(timing: Timing, commit_margin: int) -> float:
+    """Time for a window's groups: from its beacon to the sending of its commitment, and not more
+    than a window's length, since the next one begins meanwhile."""
+    wait = ceil((timing.slot_ms + timing.beacon_delay_ms) / timing.slot_ms)
+    blocks = min(timing.window_blocks, timing.commit_offset - commit_margin - wait)
+    return max(0, blocks) * timing.slot_ms / 1_000
+
+
+def compute_miner_cost(recipe: Recipe, rules: Parameters, card: Card) -> WindowCost:
+    """As many groups as a miner with one card can draw and read in time, up to the cap."""
+    model, work, lengths = recipe.model, rules.work, recipe.course.lengths
+    allowed = compute_window_seconds(rules.timing, MinerSettings().commit_margin)
+    of_group = lengths.prompt + work.group_size * lengths.completion
+    rows = recipe.course.groups_per_step * work.group_size
+
+    def take(groups: int) -> float:
+        drawn = compute_draft_seconds(model, card, lengths, groups * work.group_size, rows)
+        return drawn + compute_read_seconds(model, card, lengths, groups * of_group)
+
+    fits = bisect_right(range(1, work.group_cap + 1), allowed, key=take)
+    moved = fits * work.group_size * lengths.completion * _FILED + _STORED * model.parameters
+    tokens = fits * work.group_size * lengths.completion
+    return WindowCost(round(tokens), take(fits), round(moved), fits)
+
+
+def compute_validator_cost(
+    recipe: Recipe, rules: Parameters, card: Card, miners: int
+) -> WindowCost:
+    """The audits of all miners by one card."""
+    model, work, lengths = recipe.model, rules.work, recipe.course.lengths
+    tokens = miners * work.audited_rollouts * (lengths.prompt + lengths.completion)
+    fetched = work.valued_groups * (work.group_size - 1) + work.audited_rollouts
+    fetched += work.sampled_rollouts
+    moved = miners * fetched * lengths.completion * _FILED + _STORED * model.parameters
+    seconds = compute_read_seconds(model, card, lengths, tokens)
+    return WindowCost(round(tokens), seconds, round(moved), 0)
+
+
+def compute_trainer_cost(
+    recipe: Recipe, rules: Parameters, card: Card, groups: int
+) -> WindowCost:
+    """One lesson: one card judges all of the miners' groups and tries the checkpoint, all cards
+    learn. groups: of all miners."""
+    model, work, lengths = recipe.model, rules.work, recipe.course.lengths
+    settings = recipe.trainer
+    of_group = lengths.prompt + work.group_size * lengths.completion
+    taken = groups if settings.external_groups is None else min(groups, settings.external_groups)
+    own = settings.local_groups
+    learned = (taken + own) * of_group * settings.epochs
+    seconds = compute_read_seconds(model, card, lengths, (groups + own) * of_group)
+    drawn = settings.problems + own * work.group_size
+    seconds += compute_draft_seconds(model, card, lengths, drawn)
+    learning = compute_learn_seconds(model, card, lengths, learned, settings)
+    seconds += learning / recipe.course.trainer_cards
+    moved = groups * work.group_size * lengths.completion * _FILED + _STORED * model.parameters
+    return WindowCost(round((groups + own) * of_group + learned), seconds, round(moved), groups)
