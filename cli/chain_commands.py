@@ -222,13 +222,16 @@ def run_subnet_start(as_json: AsJson = False) -> None:
     *WALLET,
     "store.locator",
     "publish.*",
+    "environments.files",
+    "compute.device",
     role="owner",
     runs="publish",
 )
 def run_subnet_publish(yes: Yes = False, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Publish a network's rules and first checkpoint, and name them in the owner's slot.
 
-    The wallet is the subnet owner's. Repeating it changes nothing; other rules are another network.
+    The wallet is the subnet owner's. With a recipe and a model's folder, checkpoint 0 is made of it
+    first. Repeating it changes nothing; other rules are another network.
     """
 
 

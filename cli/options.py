@@ -43,6 +43,11 @@ _Localnet = Annotated[
     ),
 ]
 
+_Recipe = Annotated[
+    str | None,
+    typer.Option("--recipe", metavar="RECIPE", help="Train as it says: a file, or a shipped one."),
+]
+
 #: Settings that commands offer as flags, by what they need.
 NETWORK = ("chain.network", "chain.netuid")
 WALLET = ("wallet.*",)
@@ -66,18 +71,25 @@ class SettingsSource:
     localnet: Path | None = None
     #: "owner" or "trainer": whose wallet it is on a localnet, unless another is named
     role: str | None = None
+    recipe: str | None = None  # whose trainer's settings stand in for defaults
 
     def load(self, problem_files: bool = True) -> "Settings":
         """Settings from flags, variables, a file, and below them all a localnet's."""
         from assay.neurons.settings.loading import load_settings
 
+        below: dict[str, dict[str, Any]] = {}
+        if self.recipe is not None:
+            from assay.subnet.recipes import read_recipe
+
+            below["trainer"] = read_recipe(self.recipe).trainer.model_dump(exclude_unset=True)
         if self.localnet is None:
-            settings = load_settings(self.config, self.flags)
+            settings = load_settings(self.config, self.flags, below)
         else:
             from assay.demo.localnet.description import is_running, read_settings
 
-            below = read_settings(self.localnet, self.role)
-            settings = load_settings(self.config, self.flags, below)
+            there = read_settings(self.localnet, self.role)
+            there["trainer"] = below.get("trainer", {}) | there.get("trainer", {})
+            settings = load_settings(self.config, self.flags, there)
             if not is_running(self.localnet):  # it may be on its way back: programs wait for it
                 start = f"`assay localnet --dir {self.localnet}` in another terminal"
                 say = f"assay: the localnet in {self.localnet} is not running: {start}"
@@ -165,7 +177,7 @@ def _make_class(base: Any, fields: tuple[str, ...], role: str | None) -> Any:
         def get_params(self, ctx: typer.Context) -> Any:
             if not self.has_all:
                 self.has_all = True
-                options = [*self.params, *_make_options(fields)]
+                options = [*self.params, *_make_options(fields, role)]
                 self.params = sorted(options, key=lambda option: _rank(option.name))
             return super().get_params(ctx)
 
@@ -182,8 +194,8 @@ def _make_class(base: Any, fields: tuple[str, ...], role: str | None) -> Any:
                 section, _, key = name.partition("__")
                 value = ctx.params.pop(name)
                 flags.setdefault(section, {})[key] = None if value in ((), []) else value
-            config, localnet = (ctx.params.pop(name, None) for name in ("config", "localnet"))
-            ctx.obj = SettingsSource(flags, config, localnet, role)
+            given = {name: ctx.params.pop(name, None) for name in ("config", "localnet", "recipe")}
+            ctx.obj = SettingsSource(flags, role=role, **given)
             return super().invoke(ctx)
 
     return SettingsCommand
@@ -193,7 +205,7 @@ def _rank(name: str) -> int:
     return _LAST.index(name) if name in _LAST else -1
 
 
-def _make_options(fields: tuple[str, ...]) -> list[Any]:
+def _make_options(fields: tuple[str, ...], role: str | None) -> list[Any]:
     """Typer's own options for settings: from a function that would take them."""
     if not fields:
         return []
@@ -206,6 +218,8 @@ def _make_options(fields: tuple[str, ...]) -> list[Any]:
             taken[f"{section}__{each}"] = _make_option(each, settings.model_fields[each])
     if {name.split(".")[0] for name in fields} & {"chain", "wallet"}:
         taken["localnet"] = _Localnet
+    if role == "trainer":
+        taken["recipe"] = _Recipe
     taken["config"] = _Config
 
     def take(**_: Any) -> None: ...

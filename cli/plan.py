@@ -1,4 +1,4 @@
-"""`assay plan`: what a recipe's window takes, and whether it fits. Arithmetic: nothing is measured."""
+"""`assay plan`: what a recipe's window takes, and whether it fits. Nothing is measured."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -102,7 +102,7 @@ def run_plan(
 
 
 def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
-    """All three roles, everybody with such cards; as many miners, each of which makes what it can."""
+    """All three roles, everybody with such cards; each miner makes what it can."""
     rules = recipe.make_rules("arithmetic" if recipe.file else None)
     window = rules.timing.window_blocks * rules.timing.slot_ms / 1_000
     mined = compute_miner_cost(recipe, rules, card)
@@ -160,7 +160,16 @@ def render_plan(plan: CoursePlan) -> RenderableType:
     """For people."""
     card, course = plan.card, plan.recipe.course
     table = make_table(
-        "program", "cards", "tokens", "seconds", "of", "memory", "of", "moved", "fits", left=("program", "fits")
+        "program",
+        "cards",
+        "tokens",
+        "seconds",
+        "of",
+        "memory",
+        "of",
+        "moved",
+        "fits",
+        left=("program", "fits"),
     )
     for role in plan.roles:
         lacks = [] if role.fits_time else ["time"]
@@ -182,8 +191,8 @@ def render_plan(plan: CoursePlan) -> RenderableType:
         f"{plan.miners} miners make up to {miner.cost.groups} groups each in a window of "
         f"{plan.window_seconds:,.0f} s; the trainer judges {trainer.cost.groups} of them",
         f"{course.steps} steps of {plan.step_seconds:,.0f} s: {plan.hours:,.1f} hours",
-        f"arithmetic, nothing measured: {SUSTAINED:.0%} of {card.name}'s data sheet ({card.source}: "
-        f"{card.bf16 / 1e12:,.0f} TFLOPS of bf16, {card.fp32 / 1e12:,.1f} of fp32, "
+        f"arithmetic, nothing measured: {SUSTAINED:.0%} of the data sheet of {card.name} "
+        f"({card.source}: {card.bf16 / 1e12:,.0f} TFLOPS of bf16, {card.fp32 / 1e12:,.1f} of fp32, "
         f"{card.bandwidth / 1e12:.2f} TB/s, {card.memory / 1e9:,.0f} GB), prompts of "
         f"{course.prompt_tokens} and completions of {course.completion_tokens} tokens",
     )

@@ -1,17 +1,33 @@
 """`assay subnet publish`: the rules and the first checkpoint of a network."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from assay.cli.console import Confirm, print_result, require_consent
 from assay.network.beacon import read_chain_info
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.session.resources import open_account, open_chain, open_own_store
 from assay.neurons.settings.loading import ConfigError, parse_hotkey
-from assay.neurons.settings.sections import Settings
+from assay.neurons.settings.placing import open_placement
+from assay.neurons.settings.sections import PublishSettings, Settings
 from assay.protocol import QUICKNET, BeaconChain
+from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
+from assay.subnet.recipes import Recipe, read_recipe, require_architecture
 from assay.training import GENESIS
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What is to be published, before anything is asked of a chain."""
+
+    preset: str
+    environment: str
+    changes: tuple[Mapping[str, Any], ...]  # to parameters, one after the other
+    recipe: Recipe | None
 
 
 def run_subnet_publish(settings: Settings, confirm: Confirm, as_json: bool, quiet: bool) -> None:
@@ -22,22 +38,26 @@ def run_subnet_publish(settings: Settings, confirm: Confirm, as_json: bool, quie
     if rules.trainer is None:
         raise ConfigError("who publishes checkpoints? name the trainer's hotkey with --trainer")
     beacon, trainer = _read_beacon(rules.beacon_info), parse_hotkey(rules.trainer, "--trainer")
-    changes = {} if rules.changes is None else read_changes(rules.changes)
-    parse_environment(rules.environment)  # while nothing is open yet
-    genesis = GENESIS if rules.genesis is None else rules.genesis
-    with log_lines(wants_json(settings, as_json), quiet), open_chain(settings.chain) as chain:
-        chain.add_wallet(account.wallet)
-        parameters = make_subnet_parameters(
-            chain, beacon, genesis, trainer, rules.environment, PRESETS[rules.preset], rules.slot_ms
-        )
-        parameters = change_parameters(parameters, changes)
-        question = (
-            f"Publish parameters {parameters.digest.hex()[:16]}… for subnet {chain.netuid}? "
-            "Whoever works by other ones is on another network from then on."
-        )
-        require_consent(confirm, question, "nothing was published")
+    chosen = _choose(rules)
+    with log_lines(wants_json(settings, as_json), quiet):
         report = make_report("publication_note")
-        block = publish_subnet(chain, account.hotkey, store, locator, parameters, genesis, report)
+        genesis = _find_genesis(settings, chosen, report)
+        with open_chain(settings.chain) as chain:
+            chain.add_wallet(account.wallet)
+            preset = PRESETS[chosen.preset]
+            parameters = make_subnet_parameters(
+                chain, beacon, genesis, trainer, chosen.environment, preset, rules.slot_ms
+            )
+            for changes in chosen.changes:
+                parameters = change_parameters(parameters, changes)
+            question = (
+                f"Publish parameters {parameters.digest.hex()[:16]}… for subnet {chain.netuid}? "
+                "Whoever works by other ones is on another network from then on."
+            )
+            require_consent(confirm, question, "nothing was published")
+            block = publish_subnet(
+                chain, account.hotkey, store, locator, parameters, genesis, report
+            )
     digest = parameters.digest.hex()
     document = {
         "netuid": chain.netuid,
@@ -48,6 +68,45 @@ def run_subnet_publish(settings: Settings, confirm: Confirm, as_json: bool, quie
     }
     text = f"subnet {chain.netuid} has parameters {digest[:16]}…, seen in block {block}"
     print_result(document, as_json, f"{text}; `assay subnet show` says what everybody sees")
+
+
+def _choose(rules: PublishSettings) -> _Chosen:
+    """What flags, recipe and preset say together, while nothing is open yet."""
+    recipe = None if rules.recipe is None else read_recipe(rules.recipe)
+    if rules.model is not None and rules.genesis is not None:
+        raise ConfigError("--model and --genesis both name the first checkpoint: leave one out")
+    if recipe is None and rules.model is not None:
+        raise ConfigError("--model becomes checkpoint 0 by a recipe: name one with --recipe")
+    own = {} if rules.changes is None else read_changes(rules.changes)
+    if recipe is None:
+        environment = rules.environment or "arithmetic"
+        parse_environment(environment)
+        return _Chosen(rules.preset or "main", environment, (own,), None)
+    folder = rules.model or rules.genesis
+    if folder is None:
+        raise ConfigError(
+            f"the recipe needs its model: name a folder with {recipe.model.name} with --model, or "
+            "the checkpoint made of it with --genesis"
+        )
+    require_architecture(recipe, folder)
+    environment = rules.environment or recipe.fill_environment()
+    recipe.require_levels(environment)
+    preset = rules.preset or recipe.preset
+    recipe.make_rules(environment, preset, own)
+    return _Chosen(preset, environment, (recipe.parameters, own), recipe)
+
+
+def _find_genesis(settings: Settings, chosen: _Chosen, report: Callable[[str], None]) -> Path:
+    """The folder of checkpoint 0, which is made where a model is named."""
+    rules, recipe = settings.publish, chosen.recipe
+    if rules.model is None or recipe is None:
+        return GENESIS if rules.genesis is None else rules.genesis
+    wanted = recipe.make_rules(chosen.environment, chosen.preset, chosen.changes[-1])
+    placement = open_placement(settings.compute)
+    report(f"making checkpoint 0 of {rules.model} on {placement.device}: minutes to hours")
+    manifest = make_recipe_genesis(recipe, rules.model, rules.out, wanted, placement.device)
+    report(f"checkpoint {manifest.digest.hex()[:16]}… is in {rules.out}")
+    return rules.out
 
 
 def _read_beacon(file: Path | None) -> BeaconChain:

@@ -1,10 +1,10 @@
 """Recipes: each one file from a model's folder to a running subnet.
 
-A recipe has a model's sizes, the environment and its levels, the network's parameters as changes to
-a preset, how checkpoint 0 is calibrated, the trainer's settings, and what the course is expected to
-take, as the inputs of arithmetic. `assay subnet publish --recipe` and `assay train --recipe` work by
-it, `assay plan` counts with it. Start with `genesis-arithmetic.toml`, the demo's own. Nothing here
-is code: `assay.subnet.recipes` reads these files.
+A recipe has a model's sizes, the environment and its levels, the network's parameters as changes
+to a preset, how checkpoint 0 is calibrated, the trainer's settings, and what a run is expected to
+be, as inputs of arithmetic. `assay subnet publish --recipe` and `assay train --recipe` work by it,
+`assay plan` counts with it. Start with `genesis-arithmetic.toml`, the demo's own. Nothing here is
+code: `assay.subnet.recipes` reads these files.
 """
 
 from pathlib import Path

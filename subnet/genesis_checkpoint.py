@@ -10,9 +10,11 @@ measured between two permitted implementations of the reference: SDPA and eager 
 
 import argparse
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import mkdtemp
 
 from transformers import PreTrainedTokenizerFast
 
@@ -21,6 +23,7 @@ from assay.environments import Environment, add_problem_files, make_environment,
 from assay.inference import OwnDrafter, Reference, Rules, make_model, measure_rates, sample_passages
 from assay.inference.folder import (
     CALIBRATION_FILE,
+    CONFIG_FILE,
     MANIFEST_FILE,
     PASSAGES_FILE,
     TOKENIZER_FILES,
@@ -32,8 +35,9 @@ from assay.inference.folder import (
 )
 from assay.inference.model_loading import load_model
 from assay.inference.passages import digest_passages, encode_passages
+from assay.inference.placing.devices import CPU
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, load_tokenizer
-from assay.network.files import write_file, write_json
+from assay.network.files import move_folder, write_file, write_json
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol.encoding import read_json, to_json
 from assay.protocol.hashing import ZERO_DIGEST
@@ -46,7 +50,10 @@ from assay.subnet.presets import (
     DEMO_SETTINGS,
     DEMO_WORK,
 )
+from assay.subnet.recipes import Recipe, require_architecture
 
+#: Where newer libraries write a chat template.
+TEMPLATE_FILE = "chat_template.jinja"
 #: Problems whose sampled completions make the calibration set.
 _PROBLEMS = 256
 
@@ -56,12 +63,19 @@ def make_genesis(
     max_tokens: int = DEMO_MAX_TOKENS,
     environment: Environment | None = None,
     levels: Sequence[int] = DEMO_LEVELS,
+    tests: Tests = SMALL_MODEL_TESTS,
+    temperature: int = DEMO_WORK.temperature,
+    problems: int = _PROBLEMS,
+    device: str = CPU,
 ) -> Manifest:
     """Writes calibration_set.json, calibration.json and manifest.json; returns the manifest.
 
     Args:
         environment: whose problems the network asks; None: the demo's.
         levels: of it, ascending: the first in force.
+        tests, temperature: of the network's parameters.
+        problems: whose sampled completions make the calibration set.
+        device: where the model runs, torch's name of it.
 
     Raises:
         ValueError: levels that are not legal.
@@ -70,7 +84,7 @@ def make_genesis(
     adopt_chat_template(folder)
     tokenizer = load_tokenizer(folder)
     calibration, calibration_set = _calibrate(
-        folder, environment, levels, tokenizer, max_tokens, SMALL_MODEL_TESTS, DEMO_WORK.temperature
+        folder, environment, levels, tokenizer, max_tokens, tests, temperature, problems, device
     )
     manifest = Manifest(
         version=PROTOCOL_VERSION,
@@ -89,8 +103,53 @@ def make_genesis(
         step=ZERO_DIGEST,
         number=0,
     )
-    manifest = measure_manifest(manifest, folder)
+    manifest = measure_manifest(manifest, folder, device)
     write_json(folder / MANIFEST_FILE, to_json(manifest))
+    return manifest
+
+
+def make_recipe_genesis(
+    recipe: Recipe, model: Path, out: Path, rules: Parameters, device: str = CPU
+) -> Manifest:
+    """A model's folder made checkpoint 0 of a recipe's network; the folder stays as it is.
+
+    Args:
+        out: gets the checkpoint, whole or not at all.
+        rules: the network's, their identity left blank.
+
+    Raises:
+        ConfigError: `out` is in the way, or the folder holds another model than the recipe's.
+        CheckpointError: the model cannot be used. OSError: it cannot be copied.
+    """
+    require_architecture(recipe, model)
+    if out.exists():
+        raise ConfigError(
+            f"{out} is there already: publish what it holds with --genesis {out} in place of "
+            "--model, or name another folder with --out"
+        )
+    tensors = sorted(path.name for path in model.glob("*.safetensors"))
+    if not tensors:
+        raise ConfigError(f"{model} holds no *.safetensors: name a folder with {recipe.model.name}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(mkdtemp(dir=out.parent, prefix=".new-"))
+    try:
+        template = [TEMPLATE_FILE] if (model / TEMPLATE_FILE).is_file() else []
+        for name in (CONFIG_FILE, *TOKENIZER_FILES, *template, *tensors):
+            shutil.copyfile(model / name, temporary / name)
+        manifest = make_genesis(
+            temporary,
+            rules.work.max_tokens,
+            open_environment(rules.environment),
+            recipe.levels,
+            rules.tests,
+            rules.work.temperature,
+            recipe.calibration.problems,
+            device,
+        )
+        temporary.chmod(0o755)
+        move_folder(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # renamed away if all went well
     return manifest
 
 
@@ -142,7 +201,7 @@ def adopt_chat_template(folder: Path) -> None:
     Raises:
         ValueError: it is not UTF-8.
     """
-    path, config_path = folder / "chat_template.jinja", folder / TOKENIZER_FILES[1]
+    path, config_path = folder / TEMPLATE_FILE, folder / TOKENIZER_FILES[1]
     config = read_json(read_small_file(folder, config_path.name))
     if path.is_file() and isinstance(config, dict) and config.get("chat_template") is None:
         try:
@@ -160,15 +219,17 @@ def _calibrate(
     max_tokens: int,
     tests: Tests,
     temperature: int,
+    problems: int = _PROBLEMS,
+    device: str = CPU,
 ) -> tuple[Calibration, bytes]:
     """Samples the set and measures the rates; the set's digest too."""
-    model = load_model(folder)
+    model = load_model(folder, device)
     end = hugging_face.eos_token_id
     vocabulary = model.get_output_embeddings().weight.shape[0]
     tokenizer = FolderTokenizer(hugging_face, vocabulary, (end,))
     rules = Rules(temperature, (end,), max_tokens)
     drafter = OwnDrafter(model, tokenizer.drawable, rules)
-    passages = sample_passages(drafter, tokenizer, environment, levels, _PROBLEMS)
+    passages = sample_passages(drafter, tokenizer, environment, levels, problems)
     data = encode_passages(passages)
     write_file(folder / PASSAGES_FILE, data)
     a, b = (

@@ -158,6 +158,15 @@ class Recipe(_Part):
         )
         return change_parameters(change_parameters(rules, self.parameters), changes or {})
 
+    def require_levels(self, environment: str) -> None:
+        """Raises ConfigError: the environment lacks a level that the recipe begins with."""
+        legal = tuple(open_named_environment(environment).levels)
+        if not set(self.levels) <= set(legal):
+            shown = ", ".join(map(str, legal[:24])) + (", …" if len(legal) > 24 else "")
+            raise ConfigError(
+                f"levels: {list(self.levels)} are not all of {environment}, which has {shown}"
+            )
+
     def fill_environment(self) -> str:
         """The environment's name, its placeholder replaced by the digest of the file of problems
         that this process knows.
@@ -167,11 +176,12 @@ class Recipe(_Part):
         """
         named = self.environment
         for family in dict.fromkeys(_ASKED.findall(named)):
-            entries = [e for e in list_environments() if re.match(rf"{family}:[0-9a-f]{{64}}$", e.name)]
+            kind = re.compile(rf"{family}:[0-9a-f]{{64}}")
+            entries = [each for each in list_environments() if kind.fullmatch(each.name)]
             if len(entries) != 1:
-                found = f"{len(entries)} files that are known are such" if entries else "none is known"
+                found = f"{len(entries)} such files are named" if entries else "none is named"
                 raise ConfigError(
-                    f"the problems are {self.file or 'those of a file'}; {found}: name one with "
+                    f"the problems are {self.file or 'those of a file'}; {found}: name it with "
                     f"--file FILE, or the environment with --environment {named}"
                 )
             named = named.replace(f"{family}:{PLACEHOLDER}", entries[0].name)
@@ -193,10 +203,10 @@ def read_recipe(named: str) -> Recipe:
         raise ConfigError(f"{file}: {_explain(first)}") from None
     except (ValueError, TypeError):
         raise ConfigError(f"{file}: a value is neither text, truth, number nor list") from None
-    for said in (_find_unknown_change(recipe.parameters), _find_misfit(recipe)):
-        if said is not None:
-            raise ConfigError(f"{file}: {said}")
     try:  # a file of problems is not here: any other environment shows what is wrong with the rest
+        said = _find_unknown_change(recipe.parameters) or _find_misfit(recipe)
+        if said is not None:
+            raise ConfigError(said)
         recipe.make_rules("arithmetic" if recipe.file else None)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
@@ -290,9 +300,7 @@ def _find_misfit(recipe: Recipe) -> str | None:
     if list(recipe.levels) != sorted(set(recipe.levels)):
         return f"levels: {list(recipe.levels)} are not in order, each once"
     if asked != (recipe.file is not None):
-        return f"file: says which file is meant where the environment has {PLACEHOLDER}, and only there"
+        return f"file: say which is meant where the environment has {PLACEHOLDER}, and only there"
     if not asked:
-        legal = set(open_named_environment(recipe.environment).levels)
-        if not set(recipe.levels) <= legal:
-            return f"levels: {recipe.environment} has levels {sorted(legal)[:16]}"
+        recipe.require_levels(recipe.environment)
     return None

@@ -1,8 +1,9 @@
 """What a window costs miner, validator and trainer: tokens, seconds and bytes moved, by arithmetic.
 
 Nothing here is measured: rates are those of vendors' data sheets, of which a card is taken to
-sustain SUSTAINED. What launches, fetching, scoring and waiting take is not counted, drafts are taken
-to be kept whole, and lengths are the averages that a recipe states. Memory is `cli.preflight.memory`'s.
+sustain SUSTAINED. What launches, fetching, scoring and waiting take is not counted, drafts are
+taken to be kept whole, and lengths are the averages that a recipe states. How much memory it takes
+is `cli.preflight.memory`'s to say.
 """
 
 from bisect import bisect_right
@@ -71,7 +72,9 @@ def get_card(name: str) -> Card:
         return by_name[name.lower()]
     near = get_close_matches(name.lower(), by_name, 1)
     hint = f"did you mean {by_name[near[0]].name!r}? " if near else ""
-    raise ConfigError(f"no data sheet of a card {name!r} is here: {hint}there are {', '.join(CARDS)}")
+    raise ConfigError(
+        f"no data sheet of a card {name!r} is here: {hint}there are {', '.join(CARDS)}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class WindowCost:
 
     tokens: int  # drawn by a miner, read by a validator, read and learned from by a trainer
     seconds: float
-    moved: int  # bytes that go up or come down: files, and a whole checkpoint, of which deltas are less
+    moved: int  # bytes of files, and of a whole checkpoint; its deltas are less
     groups: int  # that a miner makes, that a trainer judges; 0: a validator has none
 
 
@@ -169,9 +172,7 @@ def compute_validator_cost(
     return WindowCost(round(tokens), seconds, round(moved), 0)
 
 
-def compute_trainer_cost(
-    recipe: Recipe, rules: Parameters, card: Card, groups: int
-) -> WindowCost:
+def compute_trainer_cost(recipe: Recipe, rules: Parameters, card: Card, groups: int) -> WindowCost:
     """One lesson: one card judges all of the miners' groups and tries the checkpoint, all cards
     learn. groups: of all miners."""
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths

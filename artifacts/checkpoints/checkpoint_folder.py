@@ -50,7 +50,7 @@ from assay.inference.folder import (
     verify_manifest,
 )
 from assay.inference.model_loading import load_model
-from assay.inference.placing.devices import free_memory
+from assay.inference.placing.devices import CPU, free_memory
 from assay.network.files import hold_folder, move_folder, write_json
 from assay.network.store import ObjectStore
 from assay.protocol import Parameters
@@ -400,10 +400,10 @@ def _read_number(folder: Path) -> int:
         return -1
 
 
-def measure_manifest(manifest: Manifest, folder: Path) -> Manifest:
+def measure_manifest(manifest: Manifest, folder: Path, device: str = CPU) -> Manifest:
     """The manifest with μ and scale measured on the weights in `folder`. Raises
     UnusableCheckpointError: the weights are no model."""
-    model = load_model(folder)
+    model = load_model(folder, device)
     drawable = np.ones(model.config.vocab_size, bool)  # states do not depend on it
     reference = Reference(model, drawable, temperature=1_024)
     centre, scale = measure_centre(reference, read_passages(folder))

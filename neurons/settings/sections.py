@@ -72,9 +72,21 @@ class StatusSettings(_Section):
 class PublishSettings(_Section):
     """`[publish]`: the rules that a subnet's owner publishes."""
 
-    preset: Literal["main", "demo"] = Field("main", description="rules that fit together")
-    environment: Annotated[str, Flag("NAME")] = Field(
-        "arithmetic", description="which problems are asked: sat, or sat,k=4"
+    recipe: Annotated[str, Flag("RECIPE")] | None = Field(
+        None, description="a recipe's file, or a shipped one's name; None: none"
+    )
+    model: Folder | None = Field(
+        None, description="with a recipe, folder of the model that checkpoint 0 is made of"
+    )
+    out: Dir = Field(
+        Path("assay-genesis"), description="folder for the checkpoint that is made of model"
+    )
+    preset: Literal["main", "demo"] | None = Field(
+        None, description="rules that fit together; None: the recipe's, or main"
+    )
+    environment: Annotated[str, Flag("NAME")] | None = Field(
+        None,
+        description="which problems are asked: sat, or sat,k=4; None: the recipe's, or arithmetic",
     )
     genesis: Folder | None = Field(None, description="the first checkpoint; None: the shipped")
     trainer: Address | None = Field(None, description="hotkey that publishes checkpoints, SS58")
