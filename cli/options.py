@@ -194,7 +194,8 @@ def _make_class(base: Any, fields: tuple[str, ...], role: str | None) -> Any:
                 section, _, key = name.partition("__")
                 value = ctx.params.pop(name)
                 flags.setdefault(section, {})[key] = None if value in ((), []) else value
-            given = {name: ctx.params.pop(name, None) for name in ("config", "localnet", "recipe")}
+            ours = ("config", "localnet", *(["recipe"] if role == "trainer" else []))
+            given = {name: ctx.params.pop(name, None) for name in ours}
             ctx.obj = SettingsSource(flags, role=role, **given)
             return super().invoke(ctx)
 

@@ -41,6 +41,9 @@ _CHANGED: Mapping[str, tuple[str, ...]] = {
     "tests": (),
 }
 
+#: Longest config.json that is read, bytes.
+_CONFIG_BYTES_MAX = 1 << 20
+
 Size = Annotated[int, Field(ge=1, le=1 << 20)]
 Implementation = Literal["fp32-sdpa", "fp32-eager", "split3"]
 
@@ -235,7 +238,8 @@ def require_architecture(recipe: Recipe, folder: Path) -> None:
     """Raises ConfigError: a folder's config.json does not have the recipe's sizes."""
     file = folder / "config.json"
     try:
-        config = read_json(file.read_bytes())
+        with file.open("rb") as opened:
+            config = read_json(opened.read(_CONFIG_BYTES_MAX))
     except OSError as error:
         raise ConfigError(
             f"cannot read {file} ({error.strerror}): name a folder with {recipe.model.name}"

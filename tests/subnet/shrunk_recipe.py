@@ -1,0 +1,138 @@
+"""A shipped recipe whose model is small, and a folder with such a model, as a stranger has one.
+
+The weights are random but for some steps that teach the form of an answer, `#### 7`: without them
+no completion is ever right, no group has a signal, and nothing is learned. The tokenizer is a file
+of the family's format: byte-level BPE, Qwen's special tokens and chat template.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, Qwen2Config, Qwen3Config
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from assay.environments import Environment
+from assay.recipes import RECIPES
+from assay.subnet.recipes import ModelNumbers
+from tests.inference.test_chat_template import QWEN
+
+#: Sizes of a small model; `vocab_size` stays where a test says so.
+SIZES = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "vocab_size": 640,
+}
+#: Everything else that is smaller than in the recipe, by section.
+LESS = {
+    "parameters.work": {"max_tokens": 12},
+    "calibration": {"problems": 8},
+    "trainer": {"tokens_per_pass": 1_024, "problems": 6},
+}
+CONFIGS = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
+#: How Qwen's tokenizers divide text before BPE.
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+#: That teach the form of an answer, a problem each.
+STEPS = 60
+#: Qwen2.5's ids before its special tokens.
+FULL = 151_643
+
+
+def shrink_recipe(name: str, folder: Path, whole_vocabulary: bool = False) -> Path:
+    """A shipped recipe's file with other numbers and nothing else changed."""
+    text = (RECIPES / f"{name}.toml").read_text()
+    sizes = {
+        key: size for key, size in SIZES.items() if key != "vocab_size" or not whole_vocabulary
+    }
+    for section, numbers in {"model": sizes, **LESS}.items():
+        head, mark, rest = text.partition(f"\n[{section}]\n")
+        assert mark, section
+        body, _, after = rest.partition("\n[")
+        for key, number in numbers.items():
+            body = re.sub(rf"^{key} = [\d_]+$", f"{key} = {number}", body, flags=re.M)
+        text = f"{head}{mark}{body}\n[{after}"
+    file = folder / f"small-{name}.toml"
+    file.write_text(text)
+    return file
+
+
+def write_tokenizer(folder: Path, vocabulary: int) -> None:
+    """tokenizer.json and tokenizer_config.json. Where the vocabulary is Qwen2.5's, so are the ids
+    of the special tokens; the tokens that fill it have no merges, so no text has them."""
+    core = Tokenizer(models.BPE(byte_fallback=False))
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    core.train_from_iterator(
+        [Path(__file__).read_text(), "#### 7 How many does each have?"], trainer
+    )
+    written = json.loads(core.to_str())
+    ids = written["model"]["vocab"]
+    if vocabulary > FULL:
+        ids |= {f"Ġfills{number}": number for number in range(len(ids), FULL)}
+    core = Tokenizer.from_str(json.dumps(written))
+    core.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL])
+    core.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "Qwen2Tokenizer",
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+        "bos_token": None,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 32_768,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "chat_template.jinja").write_text(QWEN)  # where newer libraries write it
+
+
+def write_model(
+    folder: Path, numbers: ModelNumbers, environment: Environment, levels: Sequence[int]
+) -> None:
+    """config.json, the tensors in bf16 and the tokenizer's files. levels: that are asked."""
+    folder.mkdir()
+    write_tokenizer(folder, numbers.vocab_size)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    end = tokenizer.token_to_id("<|im_end|>")
+    torch.manual_seed(5)
+    sizes = numbers.model_dump(exclude={"name", "model_type"}, exclude_none=True)
+    config = CONFIGS[numbers.model_type](**sizes, eos_token_id=end, pad_token_id=None)
+    model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
+    problems = [environment.make_problem(n.to_bytes(32, "big"), levels) for n in range(STEPS)]
+    asked = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+    prompts = [tokenizer.encode(asked.format(problem.prompt)).ids for problem in problems]
+    teach_form(model, prompts, [[*tokenizer.encode(f"#### {n}").ids, end] for n in range(10)])
+    model.to(torch.bfloat16).save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+
+
+def teach_form(model, prompts, answers) -> None:
+    """Steps in which the model learns to give any of some answers, of one length, to anything."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    (size,) = {len(answer) for answer in answers}
+    for prompt in prompts:
+        rows = torch.tensor([prompt + answer for answer in answers])
+        states = model.model(rows[:, :-1], use_cache=False).last_hidden_state[:, -size:]
+        logits = model.lm_head(states).flatten(0, 1)
+        loss = torch.nn.functional.cross_entropy(logits, rows[:, -size:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()

@@ -1,0 +1,254 @@
+"""Every recipe from its file and a model's folder to a window that was mined, judged and learned
+from, its architecture shrunk.
+
+The code is the commands' and the neurons' own: publishing, discovery, miner, validator, trainer.
+The chain is the simulator; wallets are left out. Smaller than in the recipe: the model's sizes,
+tokens of a completion, problems that are asked to calibrate and to try a checkpoint, tokens of a
+pass, groups of the miner. All else is the recipe's, the trainer's settings, tests and group sizes
+too.
+"""
+
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.discovery import make_mirrors
+from assay.cli import publish as command
+from assay.devnet import SimulatedChain
+from assay.environments import add_problem_files, open_environment, problem_file
+from assay.network.beacon import LocalBeacon
+from assay.network.beacon.chain_info import describe_chain
+from assay.network.store import open_folder
+from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
+from assay.neurons.program.database import Database
+from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.parameter_follower import ParameterFollower
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
+from assay.neurons.trainer.held_out import HeldOut
+from assay.neurons.trainer.trainer import Trainer
+from assay.neurons.trainer.trainer_setup import make_trainer_config
+from assay.neurons.validator.validator import Validator
+from assay.protocol import encode_ss58
+from assay.protocol.reason import Reason
+from assay.subnet.presets import DEMO_RECIPE, NETUID, PRESETS
+from assay.subnet.publishing import publish_subnet
+from assay.subnet.recipes import list_recipes, read_recipe
+from assay.training import GENESIS
+from tests.subnet.shrunk_recipe import shrink_recipe, write_model
+
+OWNER, TRAINER, VALIDATOR, MINER = (
+    sha256(name).digest() for name in (b"owner", b"trainer", b"validator", b"miner")
+)
+GENESIS_MS = 1_700_000_000_000
+#: Groups that the miner makes, up to the recipe's cap. Where the right answer is a digit, a group
+#: of 16 lacks a signal with probability .9^16 = .19. By the share of such problems, .28 of 48
+#: groups and .67 of 16 in the two recipes that have least, all groups do with at most 4e-6.
+GROUPS = 48
+#: The recipe that keeps all ids of its vocabulary.
+WHOLE = "qwen2.5-1.5b-math"
+#: Of a model's folder.
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+#: Problems of a file in MATH's format, each answered by a digit.
+MATH = [
+    {
+        "problem": f"How much is {a} + {b}?",
+        "solution": rf"\boxed{{{a + b}}}",
+        "level": f"Level {level}",
+    }
+    for level in range(1, 6)
+    for a in range(5)
+    for b in range(5)
+]
+
+
+@pytest.fixture(autouse=True)
+def forget_files(monkeypatch):
+    monkeypatch.setattr(problem_file, "_known", {})
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def folder():
+    with TemporaryDirectory(prefix="assay-") as folder:  # pytest's are too long for a locator
+        yield Path(folder)
+
+
+class Stage:
+    """A chain with four hotkeys, a beacon and a store; time passes when a block is minted."""
+
+    def __init__(self, folder, monkeypatch, preset):
+        timing = PRESETS[preset].timing
+        self.folder, self.locator = folder, f"file://{folder}/store"
+        self.chain = SimulatedChain(
+            b"recipe",
+            NETUID,
+            GENESIS_MS,
+            timing.slot_ms,
+            timing.tempo,
+            (OWNER, TRAINER, VALIDATOR, MINER),
+        )
+        self.chain.add_wallet = lambda wallet: None
+        self.beacons = LocalBeacon(b"recipe", GENESIS_MS, 1_000, self.get_time)
+        self.store = open_folder(folder / "store")
+        info = folder / "info.json"
+        info.write_text(json.dumps(describe_chain(self.beacons.chain, "test", 1)))
+        self.options = {"trainer": encode_ss58(TRAINER), "beacon_info": info}
+        monkeypatch.setattr(command, "open_chain", lambda settings: nullcontext(self.chain))
+        account = SimpleNamespace(wallet=None, hotkey=OWNER)
+        monkeypatch.setattr(command, "open_account", lambda settings: account)
+        minting = partial(publish_subnet, wait=lambda seconds: self.chain.mint())
+        monkeypatch.setattr(command, "publish_subnet", minting)
+
+    def get_time(self):
+        return self.chain.get_block(self.chain.get_head()).timestamp_ms
+
+    def publish(self, **options):
+        settings = Settings(
+            store={"locator": self.locator},
+            publish=self.options | {"out": self.folder / "genesis"} | options,
+            compute={"device": "cpu"},
+        )
+        command.run_subnet_publish(settings, lambda question: True, True, True)
+
+    def find_network(self):
+        """Parameters and checkpoint as anybody finds them; and what judges read."""
+        followed = ParameterFollower(self.chain, lambda locator: self.store, self.folder / "rules")
+        mirrors = make_mirrors(self.chain, followed.history.latest, lambda locator: self.store)
+        models = CheckpointFolder(self.folder / "models", DownloadSettings(mirrors))
+        sources = JudgeSources(self.chain, self.beacons, models, {self.locator: self.store})
+        return followed.history, sources
+
+
+def play(stage, recipe):
+    """The first window, mined, judged and learned from: the verdict, and the lesson."""
+    history, sources = stage.find_network()
+    outside = MinerDependencies(
+        stage.chain, stage.beacons, sources.checkpoints, stage.store, stage.locator
+    )
+    miner = Miner("miner", MINER, history, outside, MinerConfig(GROUPS, GROUPS, 0), print)
+    validator = Validator(
+        VALIDATOR, history, sources, Database(), *[lambda made: None] * 3, last_window=0
+    )
+    settings = recipe.trainer.model_copy(update={"dir": stage.folder / "trainer"})
+    held_out, lessons = HeldOut(history, settings.problems), []
+    config = make_trainer_config(settings, stage.locator, stage.store, held_out)
+    trainer = Trainer(
+        TRAINER, history, sources, replace(config, last_window=0), lessons.append, print
+    )
+    for _ in range(4 * history.latest.timing.verdict_end):
+        stage.chain.mint()
+        for neuron in (miner, validator, trainer):
+            while neuron.step():
+                pass
+        judged = validator.judged_windows.get(0)
+        if lessons and judged is not None and MINER in judged.verdicts:
+            break
+    trainer.close()
+    (lesson,) = lessons
+    return judged.verdicts[MINER], lesson
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in list_recipes() if name != DEMO_RECIPE])
+def test_a_recipe_is_published_mined_judged_and_learned_from(name, folder, monkeypatch):
+    if "mixture" in name and find_spec("reasoning_gym") is None:
+        pytest.skip("needs the extra `envs`")
+    file = shrink_recipe(name, folder, whole_vocabulary=name == WHOLE)
+    recipe = read_recipe(str(file))
+    if recipe.file is not None:
+        rows = folder / "math.jsonl"
+        rows.write_text("\n".join(map(json.dumps, MATH)) + "\n")
+        add_problem_files([rows])
+    rules = recipe.make_rules(recipe.fill_environment())
+    environment = open_environment(rules.environment)
+    write_model(folder / "model", recipe.model, environment, recipe.levels)
+    before = {path.name: path.read_bytes() for path in (folder / "model").iterdir()}
+    stage = Stage(folder, monkeypatch, recipe.preset)
+    stage.publish(recipe=str(file), model=folder / "model")
+    assert {path.name: path.read_bytes() for path in (folder / "model").iterdir()} == before
+    verdict, lesson = play(stage, recipe)
+    history, sources = stage.find_network()
+    found = history.latest
+    assert (found.work, found.tests) == (rules.work, rules.tests)
+    assert found.environment == rules.environment
+    genesis = sources.checkpoints.get(found.identity.genesis_checkpoint)
+    assert genesis.manifest.levels == recipe.levels
+    assert len(genesis.tokenizer.drawable) == recipe.model.vocab_size
+    assert verdict.reason is Reason.ACCEPTED, verdict
+    assert lesson.stats.groups == min(GROUPS, found.work.group_cap, recipe.trainer.external_groups)
+    assert lesson.stats.updates >= 1
+    assert (lesson.published.number, lesson.published.parent) == (1, genesis.digest)
+    assert lesson.published.tensors != genesis.manifest.tensors
+
+
+@pytest.mark.slow
+def test_the_demos_recipe_makes_the_demos_checkpoint_and_network(folder, monkeypatch):
+    """Its model is as small as can be: nothing is shrunk, and the checkpoint is the shipped one's
+    bytes but for what machines round differently. `assay demo` runs the rest of it."""
+    recipe = read_recipe(DEMO_RECIPE)
+    model = copy_model(folder / "model", *FILES)
+    stage = Stage(folder, monkeypatch, recipe.preset)
+    stage.publish(recipe=DEMO_RECIPE, model=model)
+    history, sources = stage.find_network()
+    found = sources.checkpoints.get(history.latest.identity.genesis_checkpoint)
+    shipped = json.loads((GENESIS / "manifest.json").read_text())
+    assert found.manifest.tensors.hex() == shipped["tensors"]
+    assert found.manifest.levels == tuple(shipped["levels"])
+    assert found.manifest.max_tokens == shipped["max_tokens"]
+    assert history.latest.work == PRESETS["demo"].work
+    verdict, lesson = play(stage, recipe)
+    assert verdict.reason is Reason.ACCEPTED
+    assert lesson.stats.updates >= 1
+
+
+def copy_model(folder, *names):
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_bytes((GENESIS / name).read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "said"),
+    [
+        (FILES, {"recipe": "qwen2.5-0.5b-gsm"}, "of another architecture than the recipe"),
+        (FILES[:3], {"recipe": DEMO_RECIPE}, "tokenizer_config.json"),
+        (("config.json", *FILES[2:]), {"recipe": DEMO_RECIPE}, r"holds no \*.safetensors"),
+        (FILES, {"recipe": DEMO_RECIPE, "environment": "mix,gsm=1,sat=1"}, "levels: .* are not all of mix"),
+        (FILES, {"recipe": DEMO_RECIPE, "genesis": GENESIS}, "leave one out"),
+        (FILES, {"recipe": "qwen2.5-1.5b-math", "model": None}, "needs its model: .*Qwen2.5-1.5B"),
+        (FILES, {}, "by a recipe: name one"),
+    ],
+)
+def test_what_cannot_be_published_leaves_nothing(folder, monkeypatch, files, options, said):
+    """Neither in the store, nor on chain, nor a folder that looks like a checkpoint."""
+    stage = Stage(folder, monkeypatch, "demo")
+    model = copy_model(folder / "model", *files)
+    with pytest.raises((ConfigError, OSError), match=said):
+        stage.publish(**{"model": model} | options)
+    assert {path.name for path in folder.iterdir()} <= {"model", "store", "info.json"}
+    assert not any((folder / "store").rglob("*"))
+    assert stage.chain.get_commitments(stage.chain.get_head()) == {}
+
+
+def test_a_checkpoint_that_was_made_is_not_made_again(folder, monkeypatch):
+    """Whoever did not agree, or was cut off, publishes what lies there."""
+    stage = Stage(folder, monkeypatch, "demo")
+    model = copy_model(folder / "model", *FILES)
+    (folder / "genesis").mkdir()
+    with pytest.raises(ConfigError, match=r"publish what it holds with --genesis .*/genesis"):
+        stage.publish(recipe=DEMO_RECIPE, model=model)
+    stage.publish(recipe=DEMO_RECIPE, genesis=GENESIS)
+    history, _ = stage.find_network()
+    assert history.latest.work == PRESETS["demo"].work

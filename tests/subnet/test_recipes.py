@@ -1,0 +1,297 @@
+"""Recipes are read strictly, and what they say of a window is arithmetic that can be followed."""
+
+import json
+import tomllib
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+import torch
+from transformers import LlamaConfig, Qwen2Config, Qwen3Config
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from assay.environments import add_problem_files, problem_file
+from assay.inference.architecture import FAMILIES
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import TrainerSettings
+from assay.neurons.trainer.trainer_setup import make_learning
+from assay.protocol.parameters import MAIN_WORK, make_tests
+from assay.recipes import RECIPES
+from assay.subnet.presets import DEMO_RECIPE, DEMO_WORK, PRESETS
+from assay.subnet.recipes import ModelNumbers, list_recipes, read_recipe, require_architecture
+from assay.subnet.window_costs import (
+    CARDS,
+    SUSTAINED,
+    Card,
+    compute_draft_seconds,
+    compute_learn_seconds,
+    compute_miner_cost,
+    compute_read_seconds,
+    compute_trainer_cost,
+    compute_validator_cost,
+)
+from assay.training import LearnConfig
+from tests.commands import run_command
+
+GOOD = (RECIPES / "qwen2.5-0.5b-gsm.toml").read_text()
+MATH = (RECIPES / "qwen2.5-1.5b-math.toml").read_text()
+CONFIGS = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
+
+
+@pytest.fixture(autouse=True)
+def forget_files(monkeypatch):
+    monkeypatch.setattr(problem_file, "_known", {})
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        file = tmp_path / "own.toml"
+        file.write_text(text)
+        return str(file)
+
+    return write
+
+
+def change(text, before, after):
+    assert text.count(before) >= 1, before
+    return text.replace(before, after, 1)
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_a_shipped_recipe_can_be_read_and_its_levels_follow_its_cap(name):
+    recipe = read_recipe(name)
+    assert recipe == read_recipe(str(RECIPES / f"{name}.toml"))
+    rules = recipe.make_rules("arithmetic" if recipe.file else None)
+    assert rules.tests.margin_levels == make_tests(rules.tests.margin_cap).margin_levels
+    assert rules.work.max_tokens >= recipe.course.completion_tokens
+    assert recipe.course.card in CARDS
+    make_learning(recipe.trainer)
+
+
+def test_the_demos_numbers_are_its_recipes():
+    recipe = read_recipe(DEMO_RECIPE)
+    assert make_learning(recipe.trainer) == LearnConfig()
+    assert replace(MAIN_WORK, **recipe.parameters["work"]) == DEMO_WORK == PRESETS["demo"].work
+    assert recipe.make_rules().work == DEMO_WORK
+
+
+def test_families_are_those_that_the_house_can_load():
+    assert get_args(ModelNumbers.model_fields["model_type"].annotation) == FAMILIES
+
+
+@pytest.mark.parametrize(
+    ("family", "more"),
+    [
+        ("llama", {"tie_word_embeddings": False}),
+        ("qwen2", {"tie_word_embeddings": True}),
+        ("qwen3", {"tie_word_embeddings": True, "head_dim": 32}),
+        ("qwen3", {"tie_word_embeddings": False, "head_dim": 8}),
+    ],
+)
+def test_weights_are_counted_as_the_family_has_them(family, more):
+    sizes = {
+        "vocab_size": 320,
+        "hidden_size": 48,
+        "intermediate_size": 80,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    } | more
+    config = CONFIGS[family](**sizes)
+    with torch.device("meta"):
+        model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
+    numbers = ModelNumbers(name="small", model_type=family, **sizes)
+    assert numbers.parameters == sum(weight.numel() for weight in model.parameters())
+
+
+# --- what is wrong is told in one line
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("group_size = 16", "group_sise = 16", "parameters.work.group_sise'.*mean 'group_size'"),
+        ("learning_rate = 2e-6", "lerning_rate = 2e-6", "trainer.lerning_rate'.*'learning_rate'"),
+        ("[trainer]", "[trainr]", "no 'trainr': did you mean 'trainer'"),
+        ("[parameters.work]", "[parameters.wrk]", "'parameters.wrk': did you mean 'work'"),
+        (
+            "[parameters.work]",
+            "[parameters.start]\nwindow = 1\n[parameters.work]",
+            "'parameters.start'",
+        ),
+        ("hidden_size = 896", "hiden_size = 896", "hiden_size|hidden_size: field required"),
+        ("steps = 200", "steps = 200\nspeed = 3", "'course.speed': there are card, "),
+        ("group_size = 16", "group_size = 70_000", "work: group_size: does not fit 2 bytes"),
+        ("group_size = 16", "group_size = 0", "a size of work is 0"),
+        ("group_size = 16", 'group_size = "16"', "work: group_size: '16' is not an integer"),
+        ("epochs = 1", "epochs = 0", "trainer.epochs: input should be greater"),
+        ("epochs = 1", 'epochs = "1"', "trainer.epochs: input should be a valid integer"),
+        ("epochs = 1", "epochs = nan", "neither text, truth, number nor list"),
+        ("epochs = 1", "epochs = 2026-01-01", "neither text, truth, number nor list"),
+        ("epochs = 1", 'epochs = 1\ndir = "here"', "trainer.dir is a folder of one machine"),
+        ("num_hidden_layers = 24", "num_hidden_layers = 0", "model.num_hidden_layers: "),
+        (
+            'model_type = "qwen2"',
+            'model_type = "gpt2"',
+            "model.model_type: input should be 'llama'",
+        ),
+        ('preset = "main"', 'preset = "mian"', "preset: input should be 'main' or 'demo'"),
+        ("levels = [1, 2, 3]", "levels = [1, 99]", "levels: .*are not all of gsm, which has 1, 2"),
+        ("levels = [1, 2, 3]", "levels = [2, 1]", "not in order"),
+        ('environment = "gsm"', 'environment = "gms"', "there is no environment 'gms'"),
+        ('environment = "gsm"', 'environment = "math:SHA256"', "file: say which is meant"),
+        ("levels = [1, 2, 3]", 'levels = [1]\nfile = "mine"', "file: say which is meant"),
+        ("[trainer]", "[trainer", "TOML.*line"),
+    ],
+)
+def test_a_recipe_with_a_mistake_names_its_place(write, before, after, said):
+    file = write(change(GOOD, before, after))
+    with pytest.raises(ConfigError, match=said) as raised:
+        read_recipe(file)
+    assert str(raised.value).startswith(file)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_recipe_that_is_not_there_or_no_text_is_told(write, tmp_path):
+    with pytest.raises(ConfigError, match=r"did you mean 'qwen2\.5-1\.5b-math'"):
+        read_recipe("qwen2.5-1.5-math")
+    with pytest.raises(ConfigError, match="shipped are 7b-8-cards, genesis-arithmetic, "):
+        read_recipe("nothing-like-it")
+    with pytest.raises(ConfigError, match="larger than 1 MiB"):
+        read_recipe(write(GOOD + "#" * (1 << 20)))
+    binary = tmp_path / "own.toml"
+    binary.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="neither TOML"):
+        read_recipe(str(binary))
+
+
+def test_another_architecture_is_told_by_the_size_that_differs(write, tmp_path):
+    recipe = read_recipe("qwen2.5-0.5b-gsm")
+    config = recipe.model.model_dump(exclude={"name", "head_dim"})
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    require_architecture(recipe, tmp_path)
+    for name, value in {"num_hidden_layers": 28, "model_type": "qwen3", "head_dim": 32}.items():
+        (tmp_path / "config.json").write_text(json.dumps(config | {name: value}))
+        with pytest.raises(ConfigError, match=f"architecture.*: {name} is {value} and not"):
+            require_architecture(recipe, tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(ConfigError, match="model_type is None"):
+        require_architecture(recipe, tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"config\.json "):
+        require_architecture(recipe, tmp_path)
+    with pytest.raises(ConfigError, match=r"No such file.*Qwen/Qwen2.5-0.5B"):
+        require_architecture(recipe, tmp_path / "nowhere")
+
+
+def test_a_file_of_problems_is_asked_for_and_named_by_its_digest(write, tmp_path):
+    recipe = read_recipe(write(MATH))
+    with pytest.raises(ConfigError, match=r"Hendrycks.*none is named: name it with --file FILE"):
+        recipe.fill_environment()
+    rows = [{"problem": "?", "solution": rf"\boxed{{{n}}}", "level": 1} for n in range(3)]
+    for count in (2, 3):
+        file = tmp_path / f"{count}.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows[:count]))
+        add_problem_files([file])
+        if count == 2:
+            name = recipe.fill_environment()
+            assert name.startswith("math:")
+            assert len(name) == len("math:") + 64
+            with pytest.raises(ConfigError, match=r"are not all of math:.*which has 1"):
+                recipe.require_levels(name)
+    with pytest.raises(ConfigError, match="2 such files are named"):
+        recipe.fill_environment()
+
+
+# --- what a window takes
+
+PLAIN = ModelNumbers(
+    name="plain",
+    model_type="llama",
+    vocab_size=1_000,
+    hidden_size=100,
+    intermediate_size=300,
+    num_hidden_layers=10,
+    num_attention_heads=10,
+    num_key_value_heads=5,
+    tie_word_embeddings=False,
+)
+#: A card of round numbers.
+ROUND = Card("round", 1e9, 1e8, 1e9, 1e6, "made up")
+LENGTHS = read_recipe("qwen2.5-0.5b-gsm").course.lengths
+
+
+def test_seconds_are_products_over_rates():
+    """By hand: ten layers of 100 · (20 + 10) · 10 + 3 · 100 · 300, and 100 · 1,000."""
+    weights = 10 * (100 * 30 * 10 + 3 * 100 * 300) + 100 * 1_000
+    assert PLAIN.products == weights == 1_300_000
+    context = LENGTHS.prompt + LENGTHS.completion / 2
+    scores = 4 * 10 * 100 * context / 1e8
+    read = 7 * (6 * weights / 1e9 + scores + 12 * 1_000 / 1e6) / SUSTAINED
+    assert compute_read_seconds(PLAIN, ROUND, LENGTHS, 7) == pytest.approx(read)
+    drawn = 200 * 2 * weights + 3 * 200 * 4 * (2 * 10 * 5 * 10) * context
+    assert compute_draft_seconds(PLAIN, ROUND, LENGTHS, 3) == pytest.approx(drawn / 1e6 / SUSTAINED)
+    settings = TrainerSettings(precision="bfloat16", recompute=True)
+    learned = 7 * 4 * (2 * weights / 1e9 + scores) / SUSTAINED
+    assert compute_learn_seconds(PLAIN, ROUND, LENGTHS, 7, settings) == pytest.approx(learned)
+    plain = compute_learn_seconds(PLAIN, ROUND, LENGTHS, 7, TrainerSettings(precision="float32"))
+    assert plain == pytest.approx(7 * 3 * (2 * weights / 1e8 + scores) / SUSTAINED)
+
+
+def test_a_window_grows_with_miners_and_shrinks_with_cards():
+    recipe = read_recipe("7b-8-cards")
+    rules, card = recipe.make_rules("arithmetic"), CARDS["H100"]
+    miner = compute_miner_cost(recipe, rules, card)
+    assert miner.groups == rules.work.group_cap
+    slow = compute_miner_cost(recipe, rules, replace(card, bf16=card.bf16 / 100, bandwidth=1e11))
+    assert 0 <= slow.groups < miner.groups
+    one, four = (compute_validator_cost(recipe, rules, card, n) for n in (1, 4))
+    assert four.tokens == 4 * one.tokens == 4 * 16 * (130 + 700)
+    assert four.seconds == pytest.approx(4 * one.seconds)
+    team = compute_trainer_cost(recipe, rules, card, 256)
+    course = recipe.course.model_copy(update={"trainer_cards": 1})
+    alone = compute_trainer_cost(recipe.model_copy(update={"course": course}), rules, card, 256)
+    assert alone.seconds > team.seconds
+    assert alone.tokens == team.tokens == (256 + 128) * (130 + 16 * 700)
+
+
+def test_a_plan_is_printed_for_people_and_as_json():
+    done = run_command(
+        "plan", "qwen2.5-1.5b-math", "--miners", "4", "--card", "a100-80gb", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert (plan["miners"], plan["card"]["name"], plan["fits"]) == (4, "A100-80GB", True)
+    assert not plan["measured"]
+    assert plan["hours"] == pytest.approx(300 * plan["step_seconds"] / 3_600)
+    assert list(plan["roles"]) == ["miner", "validator", "trainer"]
+    given = tomllib.loads(MATH)
+    assert plan["course"] == given["course"]
+    assert plan["trainer"]["external_groups"] == given["trainer"]["external_groups"]
+    shown = run_command("plan", "qwen2.5-1.5b-math")
+    assert shown.returncode == 0
+    assert "nothing measured: 60% of the data sheet of H100" in shown.stdout
+
+
+def test_a_plan_that_does_not_fit_is_a_finding():
+    done = run_command("plan", "7b-8-cards", "--card", "RTX 4090", "--json")
+    assert done.returncode == 1
+    roles = json.loads(done.stdout)["roles"]
+    assert not any(role["fits_memory"] for role in roles.values())
+    assert roles["trainer"]["cards"] == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("7b-9-cards",), "did you mean '7b-8-cards'?"),
+        (("7b-8-cards", "--card", "H300"), "no data sheet of a card 'H300'"),
+        (("7b-8-cards", "--miners", "0"), "--miners"),
+    ],
+)
+def test_a_plan_of_nothing_is_refused_in_a_line(words, said):
+    done = run_command("plan", *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
