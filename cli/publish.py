@@ -21,7 +21,7 @@ from assay.training import GENESIS
 
 
 @dataclass(frozen=True, slots=True)
-class _Chosen:
+class _ChosenRules:
     """What is to be published, before anything is asked of a chain."""
 
     preset: str
@@ -70,7 +70,7 @@ def run_subnet_publish(settings: Settings, confirm: Confirm, as_json: bool, quie
     print_result(document, as_json, f"{text}; `assay subnet show` says what everybody sees")
 
 
-def _choose(rules: PublishSettings) -> _Chosen:
+def _choose(rules: PublishSettings) -> _ChosenRules:
     """What flags, recipe and preset say together, while nothing is open yet."""
     recipe = None if rules.recipe is None else read_recipe(rules.recipe)
     if rules.model is not None and rules.genesis is not None:
@@ -81,7 +81,7 @@ def _choose(rules: PublishSettings) -> _Chosen:
     if recipe is None:
         environment = rules.environment or "arithmetic"
         parse_environment(environment)
-        return _Chosen(rules.preset or "main", environment, (own,), None)
+        return _ChosenRules(rules.preset or "main", environment, (own,), None)
     folder = rules.model or rules.genesis
     if folder is None:
         raise ConfigError(
@@ -93,10 +93,10 @@ def _choose(rules: PublishSettings) -> _Chosen:
     recipe.require_levels(environment)
     preset = rules.preset or recipe.preset
     recipe.make_rules(environment, preset, own)
-    return _Chosen(preset, environment, (recipe.parameters, own), recipe)
+    return _ChosenRules(preset, environment, (recipe.parameters, own), recipe)
 
 
-def _find_genesis(settings: Settings, chosen: _Chosen, report: Callable[[str], None]) -> Path:
+def _find_genesis(settings: Settings, chosen: _ChosenRules, report: Callable[[str], None]) -> Path:
     """The folder of checkpoint 0, which is made where a model is named."""
     rules, recipe = settings.publish, chosen.recipe
     if rules.model is None or recipe is None:

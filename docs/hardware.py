@@ -5,66 +5,44 @@ python docs/hardware.py --check  # exit 1 if they differ
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from page_parts import fill, write_or_check
 
 from assay.cli.preflight.memory import estimate_memory
-from assay.inference.placing.memory_plan import ModelShape
+from assay.inference.placing.memory_plan import measure_shape
 from assay.inference.placing.placement import Placement
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
+from assay.subnet.recipes import Lengths, ModelNumbers
+from assay.subnet.window_costs import CARDS, compute_read_seconds
 from assay.training import LearnConfig
 
 PAGE = Path(__file__).with_name("hardware.md")
-#: A card, sustained: bf16 products, fp32 products, bytes of memory, each a second.
-BF16, FP32, BANDWIDTH = 600e12, 50e12, 3.6e12
 #: What an audit is taken to read of a miner: rollouts of so many tokens, prompts of so many.
-COMPLETION, PROMPT, MINERS = 1_024, 128, 256
+LENGTHS, MINERS = Lengths(128, 1_024), 256
+CARD = CARDS["H200"]
 
 
-@dataclass(frozen=True)
-class Model:
-    """A Qwen2.5, by its config.json. parameters: as its card says."""
-
-    name: str
-    parameters: float
-    layers: int
-    hidden: int
-    inner: int
-    heads: int
-    shared: int
-    head: int
-    vocabulary: int
-
-    @property
-    def shape(self) -> ModelShape:
-        return ModelShape(
-            parameters=round(self.parameters),
-            cached=2 * self.layers * self.shared * self.head,
-            wide=3 * self.inner + 4 * self.hidden,
-            kept=self.layers * (4 * self.inner + 14 * self.hidden),
-            recomputed=self.layers * self.hidden + 4 * self.inner + 14 * self.hidden,
-            vocabulary=self.vocabulary,
-        )
-
-    def compute_seconds(self, tokens: float) -> float:
-        """Seconds that a card reads so many tokens in, by split3."""
-        attention = self.hidden * (2 * self.heads + 2 * self.shared) * self.head
-        weights = self.layers * (attention + 3 * self.hidden * self.inner)
-        weights += self.hidden * self.vocabulary
-        products = 6 * weights / BF16  # three terms, a product and a sum each
-        context = PROMPT + COMPLETION / 2
-        scores = 4 * self.layers * self.heads * self.head * context / FP32
-        logits = 12 * self.vocabulary / BANDWIDTH
-        return tokens * (products + scores + logits)
+def make_qwen(name: str, layers: int, hidden: int, inner: int, heads: int, shared: int, ids: int) -> ModelNumbers:
+    """A Qwen2.5, by its config.json."""
+    return ModelNumbers(
+        name=name,
+        model_type="qwen2",
+        vocab_size=ids,
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=shared,
+        tie_word_embeddings=hidden < 3_000,
+    )
 
 
 MODELS = (
-    Model("0.5B", 494e6, 24, 896, 4_864, 14, 2, 64, 151_936),
-    Model("1.5B", 1.544e9, 28, 1_536, 8_960, 12, 2, 128, 151_936),
-    Model("7B", 7.616e9, 28, 3_584, 18_944, 28, 4, 128, 152_064),
-    Model("32B", 32.76e9, 64, 5_120, 27_648, 40, 8, 128, 152_064),
+    make_qwen("0.5B", 24, 896, 4_864, 14, 2, 151_936),
+    make_qwen("1.5B", 28, 1_536, 8_960, 12, 2, 151_936),
+    make_qwen("7B", 28, 3_584, 18_944, 28, 4, 152_064),
+    make_qwen("32B", 64, 5_120, 27_648, 40, 8, 152_064),
 )
 
 
@@ -73,13 +51,14 @@ def make_memory_table() -> str:
     rows.append("|---|---|---|---|---|")
     for model in MODELS:
         placements = {"split3": Placement("cpu", "split3", 1e-9), "fp32": Placement("cpu", memory_share=1e-9)}
-        judged = estimate_memory("validator", model.shape, MAIN_WORK, placement=placements["split3"])
-        mined = estimate_memory("miner", model.shape, MAIN_WORK, 8, placement=placements["fp32"])
+        shape = measure_shape(model, model.parameters)
+        judged = estimate_memory("validator", shape, MAIN_WORK, placement=placements["split3"])
+        mined = estimate_memory("miner", shape, MAIN_WORK, 8, placement=placements["fp32"])
         taught = estimate_memory(
             "trainer",
-            model.shape,
+            shape,
             MAIN_WORK,
-            learning=LearnConfig(groups_per_batch=8, tokens_per_pass=PROMPT + COMPLETION, recompute=True),
+            learning=LearnConfig(groups_per_batch=8, tokens_per_pass=sum(LENGTHS), recompute=True),
             placement=placements["fp32"],
         )
         sizes = (2 * model.parameters, judged, mined, taught)
@@ -88,15 +67,15 @@ def make_memory_table() -> str:
 
 
 def make_time_table() -> str:
-    tokens = MAIN_WORK.audited_rollouts * (PROMPT + COMPLETION)
+    tokens = MAIN_WORK.audited_rollouts * sum(LENGTHS)
     window = MAIN_TIMING.window_blocks * MAIN_TIMING.slot_ms / 1_000
     rows = [
         f"| model | tokens a second | {MINERS} audits | share of a window of {window:,.0f} s |",
         "|---|---|---|---|",
     ]
     for model in MODELS:
-        seconds = model.compute_seconds(MINERS * tokens)
-        rate = 1 / model.compute_seconds(1)
+        seconds = compute_read_seconds(model, CARD, LENGTHS, MINERS * tokens)
+        rate = MINERS * tokens / seconds
         rows.append(f"| {model.name} | {rate:,.0f} | {seconds:,.0f} s | {seconds / window:.0%} |")
     return "\n".join(rows)
 

@@ -48,11 +48,11 @@ Size = Annotated[int, Field(ge=1, le=1 << 20)]
 Implementation = Literal["fp32-sdpa", "fp32-eager", "split3"]
 
 
-class _Part(BaseModel):
+class _RecipePart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ModelNumbers(_Part):
+class ModelNumbers(_RecipePart):
     """`[model]`: the sizes in a config.json, by the names that they have there."""
 
     name: str = Field(min_length=1, max_length=200)  # where its folder is had
@@ -89,7 +89,7 @@ class ModelNumbers(_Part):
         return self.products + small + table
 
 
-class CalibrationPart(_Part):
+class CalibrationPart(_RecipePart):
     """`[calibration]`: how checkpoint 0 is calibrated, and what its owner compares first."""
 
     #: whose sampled completions make the set
@@ -105,7 +105,7 @@ class Lengths(NamedTuple):
     completion: float
 
 
-class Course(_Part):
+class ExpectedCourse(_RecipePart):
     """`[course]`: what a run is expected to be. Inputs of arithmetic, none of them measured."""
 
     card: str  # of everybody: see `assay.subnet.window_costs`
@@ -121,7 +121,7 @@ class Course(_Part):
         return Lengths(self.prompt_tokens, self.completion_tokens)
 
 
-class Recipe(_Part):
+class Recipe(_RecipePart):
     """A recipe's file. `parameters` are changes to the preset, see `change_parameters`."""
 
     about: str = Field(min_length=1, max_length=200)
@@ -133,7 +133,7 @@ class Recipe(_Part):
     parameters: dict[str, dict[str, Any]] = {}
     calibration: CalibrationPart = CalibrationPart()
     trainer: TrainerSettings = TrainerSettings()
-    course: Course
+    course: ExpectedCourse
 
     def make_rules(
         self,

@@ -6,4 +6,4 @@ nobody looks, `assay mine --dry-run` at what mining would be on this machine (`d
 Start with `examination.py`.
 """
 
-__all__ = ["checks", "dry_run", "examination"]
+__all__ = ["checks", "dry_run", "examination", "memory"]
