@@ -10,6 +10,7 @@ import torch
 from transformers import LlamaConfig, Qwen2Config, Qwen3Config
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
+from assay.cli.options import SettingsSource
 from assay.environments import add_problem_files, problem_file
 from assay.inference.architecture import FAMILIES
 from assay.neurons.settings.loading import ConfigError
@@ -295,3 +296,14 @@ def test_a_plan_of_nothing_is_refused_in_a_line(words, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_trainer_works_by_a_recipe_and_its_own_flags_win(tmp_path):
+    recipe = read_recipe("7b-8-cards").trainer
+    flags = {"trainer": {"dir": tmp_path}}
+    found = SettingsSource(flags, recipe="7b-8-cards").load().trainer
+    assert found == recipe.model_copy(update={"dir": tmp_path})
+    file = tmp_path / "own.toml"
+    file.write_text("[trainer]\nepochs = 3\n")
+    found = SettingsSource(flags, file, recipe="7b-8-cards").load().trainer
+    assert (found.epochs, found.learning_rate) == (3, recipe.learning_rate)
