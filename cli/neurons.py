@@ -312,10 +312,14 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
         def note_lesson(lesson: Lesson) -> None:
             reward = sum(lesson.rewards) / max(1, len(lesson.rewards)) / 1e6
             logger.info(
-                "window %d: %d groups, mean reward %.3f, checkpoint %d (%s…); %s",
+                "window %d: %d groups, mean reward %.3f, %d without signal (%d of %d tokens drawn "
+                "and judged for nothing), checkpoint %d (%s…); %s",
                 lesson.window,
                 len(lesson.rewards),
                 reward,
+                lesson.stats.dropped,
+                lesson.silent_tokens,
+                lesson.tokens,
                 lesson.published.number,
                 lesson.published.digest.hex()[:16],
                 get_pace(),
@@ -326,6 +330,8 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                     "window": lesson.window,
                     "groups": len(lesson.rewards),
                     "reward": round(reward, 4),
+                    "tokens": lesson.tokens,
+                    "silent_tokens": lesson.silent_tokens,
                     "checkpoint": lesson.published.number,
                     "digest": lesson.published.digest.hex(),
                     "stats": asdict(lesson.stats),
@@ -334,6 +340,9 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
             del lessons[:-SHOWN]
             watch.tally.add("lessons")
             watch.tally.add("groups", len(lesson.rewards))
+            watch.tally.add("silent_groups", lesson.stats.dropped)
+            watch.tally.add("lesson_tokens", lesson.tokens)
+            watch.tally.add("silent_tokens", lesson.silent_tokens)
             monitor.note(lesson)
 
         def get_pace() -> PaceFigures | None:

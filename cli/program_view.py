@@ -280,13 +280,14 @@ def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
     if not status["lessons"]:
         return [*pace, Text("no lesson yet", style="dim")]
     tried = {point["number"]: point["correct"] / point["problems"] for point in status["held_out"]}
-    names = ("window", "groups", "mean reward", "checkpoint", "held-out", "digest")
+    names = ("window", "groups", "mean reward", "no signal", "checkpoint", "held-out", "digest")
     table = make_table(*names, left=("digest",))
     for lesson in status["lessons"]:
         digest = lesson["digest"][:16] + "…"
         table.add_row(
             *(str(lesson[key]) for key in ("window", "groups")),
             f"{lesson['reward']:.3f}",
+            f"{lesson['stats']['dropped'] / lesson['groups']:.0%}",
             str(lesson["checkpoint"]),
             f"{tried[lesson['checkpoint']]:.3f}" if lesson["checkpoint"] in tried else "",
             digest,

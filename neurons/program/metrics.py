@@ -442,6 +442,17 @@ OWN: dict[str, tuple[Metric, ...]] = {
         _gauge("assay_trainer_window", "window that is learned from next", _one("window")),
         _counter("assay_trainer_lessons", "lessons", "windows learned from"),
         _counter("assay_trainer_groups", "groups", "groups learned from"),
+        _counter(
+            "assay_trainer_silent_groups",
+            "silent_groups",
+            "those without signal, all of whose rewards were equal",
+        ),
+        _counter("assay_trainer_tokens", "lesson_tokens", "tokens of all groups' completions"),
+        _counter(
+            "assay_trainer_silent_tokens",
+            "silent_tokens",
+            "those in groups without signal: drawn and judged for nothing",
+        ),
         _gauge(
             "assay_trainer_reward_mean",
             "mean reward of the newest lesson's groups, 0 to 1",

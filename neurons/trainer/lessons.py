@@ -11,6 +11,7 @@ can be done again. Specification, section 11.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from assay.protocol import Context, Domain, Parameters, hash_fields
 from assay.protocol.manifest import Manifest
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import LOGPROB_BITS
-from assay.training import Group, LearnStats
+from assay.training import Group, LearnStats, compute_advantages
 from assay.verification import Forward, Ledger, Measurement, Projection, make_projection
 
 #: Blocks at which a file that is withheld is looked for.
@@ -40,6 +41,8 @@ class Lesson:
     stats: LearnStats
     published: Manifest
     levels: tuple[int, ...] | None  # at which all of its groups were asked; None where they differ
+    tokens: int  # that its groups' completions hold: what was drawn and judged
+    silent_tokens: int  # of these, in groups without signal: drawn and judged for nothing
 
 
 @dataclass(slots=True)
@@ -83,6 +86,12 @@ class WindowReading:
         """At which all groups were asked; None where they differ."""
         found = {taken.levels for taken in self.groups}
         return found.pop() if len(found) == 1 else None
+
+    def count_tokens(self) -> tuple[int, int]:
+        """Of all completions, and of those in groups without signal."""
+        counts = [sum(map(len, taken.group.completions)) for taken in self.groups]
+        silent = [compute_advantages(taken.group.rewards) is None for taken in self.groups]
+        return sum(counts), sum(compress(counts, silent))
 
     def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: JudgeSources) -> None:
         """Judges all groups of one file; one bad group, and none of it is learned from. Several

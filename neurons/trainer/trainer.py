@@ -490,7 +490,14 @@ class Trainer:
         for line in [line for line in lines if line not in self._said]:
             self._report(f"{self.name}: {line}")
         self._said = set(lines)
-        return Lesson(reading.context.window, reading.rewards, stats, manifest, reading.levels)
+        return Lesson(
+            reading.context.window,
+            reading.rewards,
+            stats,
+            manifest,
+            reading.levels,
+            *reading.count_tokens(),
+        )
 
     def _take_back(self, window: int, error: Exception) -> None:
         """A lesson that cannot be kept never was: what the folder holds is the truth. Raises

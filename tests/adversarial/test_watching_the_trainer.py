@@ -28,7 +28,7 @@ def make_lesson(world, number=0, reward=500_000):
     """Of the genesis' weights; only its number is made up."""
     manifest = world.checkpoint.manifest
     manifest = replace(manifest, number=number)
-    return Lesson(0, (reward, reward), STATS, manifest, manifest.levels)
+    return Lesson(0, (reward, reward), STATS, manifest, manifest.levels, 40, 0)
 
 
 def test_a_checkpoint_is_tried_and_drawn(world, tmp_path):
