@@ -19,7 +19,13 @@ from assay.environments.base import (
     compute_reward,
     get_weights,
 )
-from assay.environments.levels import PROBLEMS_MIN, Success, compute_levels, find_undecided
+from assay.environments.levels import (
+    PROBLEMS_MIN,
+    Success,
+    compute_candidates,
+    compute_levels,
+    find_undecided,
+)
 from assay.environments.problem_file import ProblemFileError, add_problem_files, compute_file_digest
 from assay.environments.registry import (
     ENVIRONMENTS,
@@ -43,6 +49,7 @@ __all__ = [
     "RewardWeights",
     "Success",
     "add_problem_files",
+    "compute_candidates",
     "compute_file_digest",
     "compute_levels",
     "compute_reward",

@@ -1,39 +1,59 @@
-"""Which levels come next: harder problems once those in force are mostly solved.
+"""Which levels come next: those whose problems the model now solves and now does not.
 
-A problem teaches where its rollouts differ, so the levels in force are a run of neighbours that
-climbs with the model. Integers throughout: whoever has the counts has the levels.
+A group teaches where its rollouts differ. So each held-out problem is tried twice, and what counts
+is on how many the two tries part: on one that is solved with probability p, 2p(1 − p) of all pairs,
+at most half. A level's mean success would not do: half of its problems always solved and half never
+is 50 %, and teaches nothing.
+
+Tries are made at the levels in force and at those beside them, so that no level is entered unseen.
+Integers throughout: whoever has the counts has the levels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from math import sqrt
 
 from assay.environments.base import PART_LEVELS, require_levels
+from assay.protocol.step import LEVELS_MAX
 
-#: Thousandths of held-out problems solved: at least this many, and the run climbs a level; at most
-#: that many, and it descends one. Far apart, so that a step is not undone by the noise after it.
-CLIMB, DESCEND = 700, 150
-#: Held-out problems of a run below which nothing is concluded: 200 tell 70 % from 60 %.
-PROBLEMS_MIN = 200
+#: Thousandths of a level's held-out problems on which two tries part: from so many on it teaches.
+#: A group of 8 or more then lacks signal at no more than 29.5 % of its problems, however they are
+#: mixed of easy and hard ones: with q = p(1 − p), p^G + (1 − p)^G is convex in q, 1 at q = 0 and
+#: 2^(1 − G) at 1/4, so that its mean is at most 1 − 4(1 − 2^(1 − G)) · mean q.
+TEACHING = 355
+#: Of one in force: from so many on it still does, so that noise at the border moves nothing.
+STAYING = 300
+#: Held-out problems of a level below which nothing is concluded of it.
+PROBLEMS_MIN = 24
+#: Levels of a part, at most, unless more are in force: each more divides the problems further.
+WIDTH = 3
 #: 97.5 % quantile of the standard normal distribution.
 _Z = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """Held-out problems of one level or of all: how many were asked, how many wholly solved.
+    """Held-out problems of one level or of all.
+
+    Attributes:
+        solved: of those asked, wholly.
+        asked: how many.
+        mixed: of which one of two tries was solved and the other was not.
 
     Raises:
-        ValueError: more were solved than asked, or fewer than none.
+        ValueError: more were solved or mixed than asked, or fewer than none.
     """
 
     solved: int
     asked: int
+    mixed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.solved <= self.asked:
-            raise ValueError(f"{self.solved} of {self.asked} problems solved: impossible")
+        if not 0 <= self.solved <= self.asked or not 0 <= self.mixed <= self.asked:
+            raise ValueError(
+                f"{self.solved} of {self.asked} problems solved, {self.mixed} mixed: impossible"
+            )
 
     @property
     def value(self) -> float:
@@ -49,14 +69,30 @@ class Success:
         return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def compute_candidates(levels: Sequence[int], legal: Sequence[int]) -> tuple[int, ...]:
+    """What is tried: the levels in force and, of the same part, the legal ones beside each.
+
+    Raises:
+        ValueError: levels that are not legal.
+    """
+    require_levels(levels, legal)
+    found = set(levels)
+    for known in _divide(legal).values():
+        for place in [place for place, level in enumerate(known) if level in levels]:
+            found.update(known[max(0, place - 1) : place + 2])
+    return tuple(sorted(found))
+
+
 def compute_levels(
     levels: Sequence[int], legal: Sequence[int], successes: Mapping[int, Success]
 ) -> tuple[int, ...]:
-    """The levels for the next checkpoint.
+    """The levels for the next checkpoint, each part of a mixture by itself.
 
-    Each part of a mixture by itself, its run of levels as one: it moves by one legal level, keeping
-    its number of levels, if at least `PROBLEMS_MIN` of its problems were asked, at least `CLIMB` or
-    at most `DESCEND` of a thousand of them were solved, and there is a level to move to.
+    Of the candidates of which at least `PROBLEMS_MIN` problems were asked the best that teach: at
+    most `WIDTH`, or as many as were in force if these are more or a manifest had no room else;
+    where none teaches, the best one. The best have the most tenths of mixed problems; among equals
+    the hardest, where at least half of the part's problems were solved, else the easiest. A level
+    in force of which fewer were asked stays.
 
     Args:
         levels: in force: ascending, legal.
@@ -66,36 +102,49 @@ def compute_levels(
     Raises:
         ValueError: levels that are not legal.
     """
-    require_levels(levels, legal)
-    moved: list[int] = []
-    for part, run in groupby(levels, lambda level: level // PART_LEVELS):
-        known = [level for level in legal if level // PART_LEVELS == part]
-        moved += _move(list(run), known, successes)
-    return tuple(moved)
+    candidates, runs = _divide(compute_candidates(levels, legal)), _divide(levels)
+    fits = sum(max(WIDTH, len(run)) for run in runs.values()) <= LEVELS_MAX
+    chosen: list[int] = []
+    for part, run in runs.items():
+        seen = {k: successes[k] for k in candidates[part] if k in successes}
+        chosen += _choose(run, seen, max(len(run), WIDTH if fits else 1))
+    return tuple(sorted(chosen))
 
 
 def find_undecided(
     levels: Sequence[int], legal: Sequence[int], successes: Mapping[int, Success]
 ) -> tuple[int, ...]:
     """Those of the levels in force that could move, and of which too few problems were asked."""
-    found: list[int] = []
-    for part, run in groupby(levels, lambda level: level // PART_LEVELS):
-        inside = list(run)
-        known = sum(level // PART_LEVELS == part for level in legal)
-        asked = sum(successes[level].asked for level in inside if level in successes)
-        if asked < PROBLEMS_MIN and len(inside) < known:
-            found += inside
-    return tuple(found)
+    known = _divide(legal)
+    return tuple(
+        level
+        for level in levels
+        if len(known[level // PART_LEVELS]) > 1
+        and (level not in successes or successes[level].asked < PROBLEMS_MIN)
+    )
 
 
-def _move(run: list[int], known: list[int], successes: Mapping[int, Success]) -> list[int]:
-    seen = [successes[level] for level in run if level in successes]
-    solved, asked = sum(s.solved for s in seen), sum(s.asked for s in seen)
-    if asked < PROBLEMS_MIN:
-        return run
-    places = [known.index(level) for level in run]
-    if solved * 1_000 >= CLIMB * asked and places[-1] + 1 < len(known):
-        return [known[place + 1] for place in places]
-    if solved * 1_000 <= DESCEND * asked and places[0] > 0:
-        return [known[place - 1] for place in places]
-    return run
+def _divide(levels: Iterable[int]) -> dict[int, list[int]]:
+    """Levels by part."""
+    parts = defaultdict[int, list[int]](list)
+    for level in levels:
+        parts[level // PART_LEVELS].append(level)
+    return parts
+
+
+def _choose(run: Sequence[int], seen: Mapping[int, Success], width: int) -> list[int]:
+    """At most `width` levels of one part, those in force being `run`."""
+    known = {level: one for level, one in seen.items() if one.asked >= PROBLEMS_MIN}
+    staying = [level for level in run if level not in known]
+    solved, asked = (sum(getattr(s, name) for s in known.values()) for name in ("solved", "asked"))
+    upward = 1 if 2 * solved >= asked else -1
+    ranked = sorted(
+        known, key=lambda k: (10 * known[k].mixed // known[k].asked, k * upward), reverse=True
+    )
+    teaching = [
+        k
+        for k in ranked
+        if 1_000 * known[k].mixed >= (STAYING if k in run else TEACHING) * known[k].asked
+    ]
+    best = teaching[: width - len(staying)]
+    return staying + (best or ([] if staying else ranked[:1]))

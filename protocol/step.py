@@ -18,8 +18,8 @@ from assay.protocol.encoding import U16, U32, U64, Digest, Many, Prefixed, Recor
 from assay.protocol.hashing import Domain, compute_root, hash_fields
 from assay.protocol.record import MEMBERS_MAX, Software
 
-STEP_VERSION = 1
-#: Levels in force, as in a manifest.
+STEP_VERSION = 2
+#: Levels in force, as in a manifest; each may have one on either side that is tried as well.
 LEVELS_MAX = 32
 #: Bytes of a step's settings as JSON, at most.
 CONFIG_BYTES = 1 << 20
@@ -36,11 +36,12 @@ class StepSource:
 
 @dataclass(frozen=True, slots=True)
 class StepSuccess:
-    """Held-out problems of one level that the parent was tried on."""
+    """Held-out problems of one level that the parent was tried on, twice each."""
 
     level: U32
-    solved: U32
+    solved: U32  # at the first try
     asked: U32
+    mixed: U32  # solved at one try and not at the other
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class StepRecord:
     sources: Annotated[tuple[StepSource, ...], Many(Record(StepSource), MEMBERS_MAX)]
     groups: U32  # consumed in all
     consumed: Digest  # root over all groups, the trainer's own included, in the order learned from
-    #: of the parent, by ascending level: the child's levels follow from it. Empty where it was
-    #: not tried, and levels stay.
-    held_out: Annotated[tuple[StepSuccess, ...], Many(Record(StepSuccess), LEVELS_MAX)]
+    #: of the parent, by ascending level, those beside the ones in force included: the child's
+    #: levels follow from it. Empty where it was not tried, and levels stay.
+    held_out: Annotated[tuple[StepSuccess, ...], Many(Record(StepSuccess), 3 * LEVELS_MAX)]
     #: the learner's settings, seed included: JSON, sorted, without spaces
     config: Annotated[str, Prefixed(CONFIG_BYTES, text=True)]
     optimiser_before: Digest  # root over masters, moments and counters

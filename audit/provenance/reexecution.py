@@ -143,8 +143,8 @@ def _compare_manifests(
 
 
 def _describe(counts: Sequence[StepSuccess]) -> str:
-    parts = (f"{count.solved} of {count.asked} of level {count.level}" for count in counts)
-    return ", ".join(parts) or "none of none"
+    parts = (f"{c.solved} of {c.asked} of level {c.level}, {c.mixed} mixed" for c in counts)
+    return "; ".join(parts) or "none of none"
 
 
 def _fetch_parameters(step: Step) -> Parameters:

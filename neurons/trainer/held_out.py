@@ -1,7 +1,8 @@
 """Held-out success of each checkpoint, by level, and the levels that follow from it.
 
-A checkpoint is tried once, on the same problems as every other of its levels, and what was counted
-stands in the record of the step that begins with it: whoever has the record has the levels of the
+A checkpoint is tried on the same problems as every other of its levels, twice on each, at the
+levels in force and at those beside them: how often two tries part says what would teach. The counts
+stand in the record of the step that begins with it: whoever has the record has the levels of the
 checkpoint that the step makes. Specification, section 11.
 """
 
@@ -13,6 +14,7 @@ from assay.environments import (
     Environment,
     Problem,
     Success,
+    compute_candidates,
     compute_levels,
     find_undecided,
     open_environment,
@@ -58,22 +60,28 @@ def count_successes(
     problems: int,
     levels: Sequence[int] | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
+    twice: bool = False,
 ) -> dict[int, Success]:
-    """As `evaluate`, by level."""
+    """As `evaluate`, by level. twice: try each problem once more, with other draws, to see on how
+    many the tries part; what is solved, and else all, is of the first."""
     drafter = checkpoint.get_drafter(temperature)
-    asked, solved = Counter[int](), Counter[int]()
+    asked, solved, mixed = Counter[int](), Counter[int](), Counter[int]()
     for start in range(0, problems, _BATCH):
         numbers = range(start, min(start + _BATCH, problems))
         seeds = [
             hash_fields(Domain.HELD_OUT, environment.digest, n.to_bytes(4, "big")) for n in numbers
         ]
         batch = [environment.make_problem(s, levels or checkpoint.manifest.levels) for s in seeds]
-        found = try_problems(drafter, checkpoint.tokenizer, environment, batch, seeds)
-        for problem, right in zip(batch, found, strict=True):
+        found = again = try_problems(drafter, checkpoint.tokenizer, environment, batch, seeds)
+        if twice:
+            seeds = [hash_fields(Domain.HELD_OUT, seed) for seed in seeds]
+            again = try_problems(drafter, checkpoint.tokenizer, environment, batch, seeds)
+        for problem, right, right_again in zip(batch, found, again, strict=True):
             asked[problem.level] += 1
             solved[problem.level] += right
+            mixed[problem.level] += right != right_again
         on_progress(numbers.stop)
-    return {level: Success(solved[level], count) for level, count in asked.items()}
+    return {level: Success(solved[level], n, mixed[level]) for level, n in asked.items()}
 
 
 def try_problems(
@@ -120,8 +128,8 @@ class HeldOut:
         return digest in self._counted or not self.asks
 
     def count(self, checkpoint: Checkpoint, window: int) -> HeldOutCounts:
-        """Of each level in force, ascending, that was asked; empty where none are. window: whose
-        parameters hold."""
+        """Of each level that was asked, ascending: those in force and beside; empty where none are.
+        window: whose parameters hold."""
         if not self.asks:
             return ()
         if checkpoint.digest not in self._counted:
@@ -135,11 +143,13 @@ class HeldOut:
 
 def count_held_out(checkpoint: Checkpoint, parameters: Parameters, problems: int) -> HeldOutCounts:
     """The first `problems` held-out ones, as a step record has them."""
+    environment = open_environment(parameters.environment)
+    levels = compute_candidates(checkpoint.manifest.levels, environment.levels)
     counted = count_successes(
-        checkpoint, open_environment(parameters.environment), parameters.work.temperature, problems
+        checkpoint, environment, parameters.work.temperature, problems, levels, twice=True
     )
     return tuple(
-        StepSuccess(level, success.solved, success.asked)
+        StepSuccess(level, success.solved, success.asked, success.mixed)
         for level, success in sorted(counted.items())
     )
 
@@ -169,21 +179,23 @@ def describe_levels(
     lines = []
     new = compute_levels(levels, legal, successes)
     if new != tuple(levels):
-        found = add_up(successes)
+        seen = ", ".join(
+            f"{s.mixed} of {s.asked} at {level}" for level, s in sorted(successes.items())
+        )
         lines.append(
-            f"levels {_join(levels)} become {_join(new)}: {found.solved} of {found.asked} "
-            "held-out problems are solved"
+            f"levels {_join(levels)} become {_join(new)}: two tries at a held-out problem part on "
+            f"{seen}"
         )
     if stuck := find_undecided(levels, legal, successes):
         lines.append(
-            f"levels {_join(stuck)} stay: fewer than {PROBLEMS_MIN} held-out problems are of them "
+            f"levels {_join(stuck)} stay: fewer than {PROBLEMS_MIN} held-out problems are of each "
             "(`problems` under [trainer])"
         )
     return lines
 
 
 def _read(counts: HeldOutCounts) -> dict[int, Success]:
-    return {count.level: Success(count.solved, count.asked) for count in counts}
+    return {c.level: Success(c.solved, c.asked, c.mixed) for c in counts}
 
 
 def _join(levels: Sequence[int]) -> str:

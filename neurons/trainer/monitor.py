@@ -159,7 +159,10 @@ class LearningMonitor:
         except CheckpointError:
             return True  # thrown away since
         counts = self._held_out.count(checkpoint, lesson.window)
-        self._add(lesson, Success(sum(c.solved for c in counts), sum(c.asked for c in counts)))
+        inside = [c for c in counts if c.level in checkpoint.manifest.levels]
+        solved, asked = (sum(getattr(c, name) for c in inside) for name in ("solved", "asked"))
+        if asked:  # else too few problems are asked to say anything of the levels in force
+            self._add(lesson, Success(solved, asked))
         return True
 
     def _add(self, lesson: Lesson, accuracy: Success) -> None:

@@ -11,21 +11,36 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from tests.protocol.test_vectors import load
 
 
-def test_levels_move_by_thousandths_of_what_was_asked() -> None:
+def test_levels_are_those_on_which_two_tries_part() -> None:
     for entry in load("levels"):
-        parts: dict[int, list[int]] = {}
-        for level in entry["levels"]:
-            parts.setdefault(level // 1_000, []).append(level)
-        expected = []
-        for part, run in parts.items():
-            seen = [s for s in entry["held_out"] if s["level"] in run]
-            solved, asked = (sum(s[name] for s in seen) for name in ("solved", "asked"))
+        levels, counts = entry["levels"], {s["level"]: s for s in entry["held_out"]}
+        parts = sorted({level // 1_000 for level in levels})
+        runs = {part: [level for level in levels if level // 1_000 == part] for part in parts}
+        roomy = sum(max(3, len(run)) for run in runs.values()) <= 32
+        candidates, expected = [], []
+        for part, run in runs.items():
             legal = [level for level in entry["legal"] if level // 1_000 == part]
-            share = Fraction(solved, asked) if asked >= 200 else Fraction(1, 2)
-            step = (share >= Fraction(7, 10)) - (share <= Fraction(15, 100))
-            places = [legal.index(level) + step for level in run]
-            inside = places[0] >= 0 and places[-1] < len(legal)
-            expected += [legal[place] for place in places] if inside else run
+            tried = [
+                level
+                for place, level in enumerate(legal)
+                if set(legal[max(0, place - 1) : place + 2]) & set(run)
+            ]
+            candidates += tried
+            mixed = {
+                level: Fraction(counts[level]["mixed"], counts[level]["asked"])
+                for level in tried
+                if level in counts and counts[level]["asked"] >= 24
+            }
+            undecided = [level for level in run if level not in mixed]
+            solved, asked = (sum(counts[k][n] for k in mixed) for n in ("solved", "asked"))
+            best = sorted(mixed, reverse=2 * solved >= asked)
+            best.sort(key=lambda level: int(10 * mixed[level]), reverse=True)
+            enough = {k: Fraction(300 if k in run else 355, 1_000) for k in best}
+            teaching = [level for level in best if mixed[level] >= enough[level]]
+            width = max(3 if roomy else 1, len(run)) - len(undecided)
+            chosen = teaching[:width] or ([] if undecided else best[:1])
+            expected += sorted(undecided + chosen)
+        assert entry["candidates"] == candidates, entry["about"]
         assert entry["next"] == expected, entry["about"]
 
 

@@ -40,7 +40,7 @@ RECORD = StepRecord(
     (StepSource(digest("alice"), digest("root"), 5),),
     6,
     digest("consumed"),
-    (StepSuccess(5, 30, 128), StepSuccess(6, 9, 128)),
+    (StepSuccess(5, 30, 128, 57), StepSuccess(6, 9, 128, 17)),
     '{"seed":1}',
     digest("before"),
     digest("after"),

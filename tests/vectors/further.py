@@ -9,7 +9,7 @@ from subjects import digest
 
 from assay.artifacts.checkpoints.tensor_delta import apply_delta
 from assay.artifacts.submissions.mirror_list import order_by_stake
-from assay.environments.levels import Success, compute_levels
+from assay.environments.levels import Success, compute_candidates, compute_levels
 from assay.inference.tokenizing.chat_template import ChatTemplate
 
 Json = Any
@@ -113,24 +113,87 @@ def make_mirrors() -> Json:
 def make_levels() -> Json:
     legal = list(range(1, 13))
     mixed = [1_001, 1_002, 1_003, 2_001, 2_002, 2_003]
-    cases = [
-        ("70 % is enough", [5, 6], legal, {5: (100, 100), 6: (40, 100)}),
-        ("a thousandth less is not", [5, 6], legal, {5: (99, 100), 6: (600, 900)}),
-        ("too few were asked", [5, 6], legal, {5: (100, 100), 6: (99, 99)}),
-        ("15 % is too hard", [5, 6], legal, {5: (30, 100), 6: (0, 100)}),
-        ("a thousandth more is not", [5], legal, {5: (151, 1_000)}),
-        ("the highest stays", [11, 12], legal, {11: (200, 200)}),
-        ("the lowest stays", [1, 2], legal, {1: (0, 200)}),
-        ("the next legal one", [2, 4], [2, 4, 7, 9], {2: (200, 200)}),
+    cases = [  # level → solved, asked, mixed
+        (
+            "each that teaches",
+            [5, 6],
+            legal,
+            {4: (65, 100, 36), 5: (45, 100, 44), 6: (33, 100, 40)},
+        ),
+        ("just enough to come in", [5], legal, {5: (100, 200, 80), 6: (60, 200, 71)}),
+        ("one less is not", [5], legal, {5: (100, 200, 80), 6: (60, 200, 70)}),
+        ("just enough to stay", [5, 6], legal, {5: (150, 200, 60), 6: (90, 200, 80)}),
+        ("one less goes", [5, 6], legal, {5: (150, 200, 59), 6: (90, 200, 80)}),
+        (
+            "half is solved and nothing is learned",
+            [5, 6],
+            legal,
+            {5: (50, 100, 40), 6: (50, 100, 0)},
+        ),
+        ("23 say nothing of a level in force", [5, 6], legal, {5: (23, 23, 0), 6: (50, 100, 40)}),
+        ("23 say nothing of another", [5], legal, {5: (50, 100, 40), 6: (12, 23, 12)}),
+        ("24 do", [5], legal, {5: (24, 24, 0), 6: (12, 24, 12)}),
+        ("none but one undecided", [5, 6], legal, {5: (9, 23, 9), 6: (100, 100, 0), 7: (0, 99, 9)}),
+        (
+            "three at most, the most mixed first",
+            [5, 6],
+            legal,
+            {4: (50, 100, 49), 5: (50, 100, 38), 6: (50, 100, 50), 7: (50, 100, 40)},
+        ),
+        (
+            "tenths count, among equals the harder where half is solved",
+            [5, 6],
+            legal,
+            {4: (60, 100, 49), 5: (60, 100, 48), 6: (50, 100, 47), 7: (50, 100, 41)},
+        ),
+        (
+            "and the easier where less is",
+            [5, 6],
+            legal,
+            {4: (60, 100, 41), 5: (60, 100, 42), 6: (40, 100, 47), 7: (30, 100, 48)},
+        ),
+        (
+            "as many as were in force",
+            [3, 4, 5, 6],
+            legal,
+            {k: (50, 100, 40) for k in range(2, 8)},  # noqa: C420
+        ),
+        (
+            "none teaches: the most mixed",
+            [6],
+            legal,
+            {5: (99, 100, 3), 6: (90, 100, 25), 7: (5, 100, 9)},
+        ),
+        ("all is solved: the hardest", [5, 6], legal, dict.fromkeys(range(4, 8), (100, 100, 0))),
+        ("nothing is: the easiest", [5, 6], legal, dict.fromkeys(range(4, 8), (0, 100, 0))),
+        ("the highest stays", [11, 12], legal, {11: (200, 200, 0), 12: (200, 200, 0)}),
+        ("the lowest stays", [1], legal, {1: (0, 200, 0), 2: (0, 200, 0)}),
+        ("the next legal one", [2, 4], [2, 4, 7, 9], dict.fromkeys((2, 4, 7), (200, 200, 0))),
+        ("none that lies further", [2, 4], [2, 4, 7, 9], {4: (90, 200, 80), 9: (90, 200, 99)}),
         ("nothing was asked", [5], legal, {}),
-        ("a part by itself", [1_001, 2_002], mixed, {1_001: (200, 200), 2_002: (0, 200)}),
+        (
+            "a part by itself",
+            [1_001, 2_002],
+            mixed,
+            {1_001: (200, 200, 0), 1_002: (99, 200, 99), 2_002: (0, 200, 0), 2_001: (9, 200, 71)},
+        ),
+        ("no further part", [1_003], mixed, {1_003: (200, 200, 0), 2_001: (99, 200, 99)}),
+        (
+            "no room for three of each",
+            [1_000 * part + 1 for part in range(1, 12)],
+            [1_000 * part + level for part in range(1, 12) for level in (1, 2)],
+            {1_001: (50, 100, 40), 1_002: (50, 100, 50)},
+        ),
     ]
     return [
         {
             "about": about,
             "levels": levels,
             "legal": known,
-            "held_out": [{"level": k, "solved": s, "asked": a} for k, (s, a) in seen.items()],
+            "held_out": [
+                {"level": k, "solved": s, "asked": a, "mixed": m} for k, (s, a, m) in seen.items()
+            ],
+            "candidates": list(compute_candidates(levels, known)),
             "next": list(
                 compute_levels(levels, known, {k: Success(*each) for k, each in seen.items()})
             ),

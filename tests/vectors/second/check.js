@@ -290,7 +290,12 @@ const families = {
       }
     }
   },
-  levels(v) { for (const l of v) same(l.about, rules.nextLevels(l.levels, l.legal, l.held_out), l.next); },
+  levels(v) {
+    for (const l of v) {
+      same(l.about, rules.triedLevels(l.levels, l.legal), l.candidates);
+      same(l.about, rules.nextLevels(l.levels, l.legal, l.held_out), l.next);
+    }
+  },
   trial(v) {
     const measured = (runs) => {
       const rows = runs.flatMap(([count, ...row]) => Array(Number(count)).fill(row));

@@ -214,14 +214,29 @@ function scoreRoot(scores) {
 const weightsDigest = (pairs) => keccak(Buffer.concat(pairs.flatMap(([uid, weight]) => [integer(2, uid), integer(2, weight)])));
 
 // ---- section 11
+const partOf = (level) => level / 1000n;
+/** What is tried: levels in force and those beside each, of the same part. */
+function triedLevels(levels, legal) {
+  const beside = levels.flatMap((level) => {
+    const known = legal.filter((other) => partOf(other) === partOf(level)), place = known.indexOf(level);
+    return known.slice(Math.max(0, place - 1), place + 2);
+  });
+  return [...new Set(beside)].sort((a, b) => Number(a - b));
+}
 /** Levels of the next checkpoint: each part of a mixture moves by itself. */
 function nextLevels(levels, legal, heldOut) {
-  return [...new Set(levels.map((level) => level / 1000n))].flatMap((part) => {
-    const run = levels.filter((level) => level / 1000n === part), known = legal.filter((level) => level / 1000n === part);
-    const seen = heldOut.filter((s) => run.includes(s.level)), [solved, asked] = ['solved', 'asked'].map((name) => sum(seen.map((s) => s[name])));
-    const step = asked < 200n ? 0 : 1000n * solved >= 700n * asked ? 1 : 1000n * solved <= 150n * asked ? -1 : 0;
-    const moved = run.map((level) => known[known.indexOf(level) + step]);
-    return moved.includes(undefined) ? run : moved;
+  const tried = triedLevels(levels, legal), parts = [...new Set(levels.map(partOf))];
+  const runs = parts.map((part) => levels.filter((level) => partOf(level) === part));
+  const least = runs.reduce((count, run) => count + Math.max(3, run.length), 0) > 32 ? 1 : 3;
+  return runs.flatMap((run) => {
+    const known = heldOut.filter((s) => tried.includes(s.level) && partOf(s.level) === partOf(run[0]) && s.asked >= 24n);
+    const stays = run.filter((level) => !known.some((s) => s.level === level)), room = Math.max(least, run.length) - stays.length;
+    const harder = 2n * sum(known.map((s) => s.solved)) >= sum(known.map((s) => s.asked)) ? 1 : -1;
+    const tenths = (s) => Number((10n * s.mixed) / s.asked);
+    const ranked = known.toSorted((a, b) => tenths(b) - tenths(a) || harder * Number(b.level - a.level));
+    const teaching = ranked.filter((s) => 1000n * s.mixed >= (run.includes(s.level) ? 300n : 355n) * s.asked).slice(0, room);
+    const best = teaching.length || stays.length ? teaching : ranked.slice(0, 1);
+    return [...stays, ...best.map((s) => s.level)].sort((a, b) => Number(a - b));
   });
 }
 
@@ -229,5 +244,5 @@ module.exports = {
   block, blocks, challengeSeed, checkpointOf, decision, draw, EMPTY, enterLedger, findFault, follows, inForce, judgeLogprobs, ledgerCapitals, judgeSampling,
   judgeSketch, ledgerCapital, mean, nextLevels, noise, noiseRow, placeSeed, projection, reward, scoreRoot,
   roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledOf, settledWindows,
-  sketch, value, weigh, weightsDigest, WITHHELD,
+  sketch, triedLevels, value, weigh, weightsDigest, WITHHELD,
 };

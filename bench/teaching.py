@@ -1,0 +1,119 @@
+"""Groups that teach: how much of what a trainer learns from had no signal, all rewards of a group
+being equal, and what the rule of levels does about it.
+
+Whole courses of lessons by the real trainer, on a simulated chain, from groups of its own, which
+are drawn and scored as a miner's are: sums from the shipped model; word problems, and a mixture of
+both, from a small one that is made first (`mixed_model.py`). Each once with levels that stay where
+the course began and once with levels that follow held-out success. --fast: two lessons, and models
+that know nothing.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from figures import FAST
+from mixed_model import MAX_TOKENS
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.devnet import SimulatedChain
+from assay.environments import open_environment
+from assay.inference import load_checkpoint
+from assay.network.beacon import LocalBeacon
+from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.trainer.held_out import HeldOut
+from assay.neurons.trainer.lessons import Lesson
+from assay.neurons.trainer.trainer import Trainer
+from assay.neurons.trainer.trainer_setup import TrainerConfig
+from assay.protocol.amendment import ParameterHistory
+from assay.protocol.parameters import DEMO_TIMING
+from assay.subnet.genesis_checkpoint import make_genesis
+from assay.subnet.presets import NETUID, change_parameters, make_demo_parameters, parse_environment
+from assay.training import LearnConfig
+
+LESSONS = 2 if FAST else 40
+GROUPS = 4 if FAST else 32  # of a lesson
+PROBLEMS = 32 if FAST else 512  # held out
+STEPS = 2 if FAST else 700  # of pre-training
+#: Rewards of what a task is about alone: a part paid for the steps between hides what has no
+#: signal of its own.
+ONE_PART = {"correctness_weight": 10**6, "quality_weight": 0}
+_BEGUN = 1_700_000_000_000
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a course asks: an environment, the first levels in force, whose model."""
+
+    name: str
+    environment: str
+    levels: tuple[int, ...]
+    mixed: bool  # the model of `mixed_model.py`; else the shipped one
+
+
+TASKS = (
+    Task("sums", "arithmetic", (5, 6), False),
+    Task("word problems", "gsm,largest=10", (1, 2), True),
+    Task("both", "mix,arithmetic=1,gsm=1,gsm.largest=10", (1_001, 1_002, 2_001, 2_002), True),
+)
+
+
+def run_course(task: Task, model: Path, moves: bool) -> list[Lesson]:
+    """LESSONS lessons. moves: whether levels follow."""
+    folder = Path(tempfile.mkdtemp(prefix="assay-"))
+    hotkeys = {name: sha256(name.encode()).digest() for name in ("owner", "trainer")}
+    chain = SimulatedChain(
+        b"teaching", NETUID, _BEGUN, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo, tuple(hotkeys.values())
+    )
+    beacons = LocalBeacon(
+        b"teaching", _BEGUN, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
+    )
+    choice = parse_environment(task.environment)
+    shutil.copytree(model, folder / "genesis")
+    tokens = MAX_TOKENS if task.mixed else 48
+    make_genesis(folder / "genesis", tokens, open_environment(choice), task.levels)
+    genesis = load_checkpoint(folder / "genesis")
+    checkpoints = CheckpointFolder(folder / "models")
+    checkpoints.add(genesis.folder, genesis.digest)
+    parameters = make_demo_parameters(
+        chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], genesis.digest
+    )
+    settings = {setting.name: setting.value for setting in choice.settings}
+    changes = {
+        "environment": {"name": choice.name, "settings": settings, **ONE_PART},
+        "work": {"max_tokens": tokens},
+    }
+    history = ParameterHistory(change_parameters(parameters, changes))
+    lessons: list[Lesson] = []
+    trainer = Trainer(
+        hotkeys["trainer"],
+        history,
+        JudgeSources(chain, beacons, checkpoints, {}),
+        TrainerConfig(
+            LearnConfig(),
+            "bench:store",
+            local_groups=GROUPS,
+            held_out=HeldOut(history, PROBLEMS) if moves else None,
+        ),
+        lessons.append,
+        lambda line: print(f"  {line}", flush=True),
+    )
+    while len(lessons) < LESSONS:
+        chain.mint()
+        while len(lessons) < LESSONS and trainer.step():
+            pass
+    shutil.rmtree(folder)
+    return lessons
+
+
+def describe(lessons: Sequence[Lesson]) -> None:
+    for lesson in lessons:
+        stats = lesson.stats
+        print(
+            f"  {lesson.published.number:3} {lesson.levels}: reward {stats.mean_reward:.2f}, "
+            f"{stats.dropped} of {stats.groups} groups without signal",
+            flush=True,
+        )
