@@ -88,11 +88,11 @@ def compute_levels(
 ) -> tuple[int, ...]:
     """The levels for the next checkpoint, each part of a mixture by itself.
 
-    Of the candidates of which at least `PROBLEMS_MIN` problems were asked the best that teach: at
-    most `WIDTH`, or as many as were in force if these are more or a manifest had no room else;
-    where none teaches, the best one. The best have the most tenths of mixed problems; among equals
-    the hardest, where at least half of the part's problems were solved, else the easiest. A level
-    in force of which fewer were asked stays.
+    Of the candidates of which at least `PROBLEMS_MIN` problems were asked the hardest that teach:
+    at most `WIDTH`, or as many as were in force where these are more or a manifest has no room for
+    it. Where none teaches, that of the most tenths of mixed problems; among equals the hardest, if
+    at least half of the part's problems were solved, else the easiest. A level in force of which
+    fewer were asked stays.
 
     Args:
         levels: in force: ascending, legal.
@@ -136,15 +136,13 @@ def _choose(run: Sequence[int], seen: Mapping[int, Success], width: int) -> list
     """At most `width` levels of one part, those in force being `run`."""
     known = {level: one for level, one in seen.items() if one.asked >= PROBLEMS_MIN}
     staying = [level for level in run if level not in known]
-    solved, asked = (sum(getattr(s, name) for s in known.values()) for name in ("solved", "asked"))
-    upward = 1 if 2 * solved >= asked else -1
-    ranked = sorted(
-        known, key=lambda k: (10 * known[k].mixed // known[k].asked, k * upward), reverse=True
-    )
     teaching = [
         k
-        for k in ranked
+        for k in sorted(known, reverse=True)
         if 1_000 * known[k].mixed >= (STAYING if k in run else TEACHING) * known[k].asked
     ]
-    best = teaching[: width - len(staying)]
-    return staying + (best or ([] if staying else ranked[:1]))
+    if teaching or staying or not known:
+        return staying + teaching[: width - len(staying)]
+    solved, asked = (sum(getattr(s, name) for s in known.values()) for name in ("solved", "asked"))
+    upward = 1 if 2 * solved >= asked else -1
+    return [max(known, key=lambda k: (10 * known[k].mixed // known[k].asked, k * upward))]

@@ -8,12 +8,13 @@ import pytest
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.steps.step_folder import StepError, StepFolder, read_step
 from assay.audit.provenance.reexecution import reexecute
-from assay.environments import levels
+from assay.environments import Success, compute_candidates, compute_levels, levels, open_environment
+from assay.inference import Request
 from assay.neurons.trainer.held_out import HeldOut, count_held_out
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig
-from assay.protocol import StepSuccess
+from assay.protocol import Domain, StepSuccess, hash_fields
 from assay.protocol.amendment import ParameterHistory
 from tests.adversarial.test_reexecuting_steps import LEARNING, get_steps
 from tests.adversarial.trainer_bench import Calls, RecordedChain
@@ -42,12 +43,12 @@ def few_groups():
 
 @pytest.fixture
 def eager(monkeypatch):
-    """Sets from how many thousandths on levels climb, and up to how many they descend."""
+    """Concludes from two problems of a level, and sets what share of mixed ones teaches."""
 
-    def set_rule(climb, descend):
-        monkeypatch.setattr(levels, "PROBLEMS_MIN", PROBLEMS)
-        monkeypatch.setattr(levels, "CLIMB", climb)
-        monkeypatch.setattr(levels, "DESCEND", descend)
+    def set_rule(teaching):
+        monkeypatch.setattr(levels, "PROBLEMS_MIN", 2)
+        monkeypatch.setattr(levels, "TEACHING", teaching)
+        monkeypatch.setattr(levels, "STAYING", teaching)
 
     return set_rule
 
@@ -127,36 +128,79 @@ def make_course(world, folder, problems=PROBLEMS):
     return Course(world, folder, HeldOut(ParameterHistory(world.parameters), problems))
 
 
-def test_solved_problems_make_the_next_ones_harder(world, tmp_path, eager):
-    eager(climb=1, descend=0)
+def test_levels_follow_from_what_was_counted(world, tmp_path, eager):
+    eager(teaching=355)
     course = make_course(world, tmp_path).run()
     assert world.checkpoint.manifest.levels == (5, 6)
-    assert course.levels == [(6, 7), (7, 8)]
-    assert "levels 5, 6 become 6, 7" in course.said[-2]
-    first, second = course.steps
+    assert "levels 5, 6 become" in "".join(course.said)
     models = CheckpointFolder(tmp_path / "models")
-    for step in (first, second):
+    environment = open_environment(world.parameters.environment)
+    for step, made in zip(course.steps, course.levels, strict=True):
         parent = models.get(step.record.parent)
         counts = count_held_out(parent, world.parameters, PROBLEMS)
         assert step.record.held_out == counts
-        assert [count.level for count in counts] == list(parent.manifest.levels)
+        tried = compute_candidates(parent.manifest.levels, environment.levels)
+        assert {count.level for count in counts} <= set(tried)
         assert sum(count.asked for count in counts) == PROBLEMS
+        seen = {c.level: Success(c.solved, c.asked, c.mixed) for c in counts}
+        assert made == compute_levels(parent.manifest.levels, environment.levels, seen)
         assert course.verify(step).equal
     # both windows were mined under the genesis: the second lesson's levels are not its child's
     assert [lesson.levels for lesson in course.lessons] == [(5, 6), (5, 6)]
 
 
-def test_unsolved_problems_make_them_easier_and_a_restart_changes_nothing(world, tmp_path, eager):
-    eager(climb=1_001, descend=1_000)
+def test_mixed_problems_are_those_that_one_of_two_tries_solves(world):
+    """Counted again by drawing each try by itself."""
+    checkpoint, parameters = world.checkpoint, world.parameters
+    environment = open_environment(parameters.environment)
+    drafter = checkpoint.get_drafter(parameters.work.temperature)
+    expected = {}
+    for number in range(PROBLEMS):
+        first = hash_fields(Domain.HELD_OUT, environment.digest, number.to_bytes(4, "big"))
+        problem = environment.make_problem(first, (4, 5, 6, 7))
+        prompt = tuple(checkpoint.tokenizer.encode(problem.prompt))
+        right = []
+        for seed in (first, hash_fields(Domain.HELD_OUT, first)):
+            (tokens,) = drafter.draft([Request(prompt, seed)])
+            text = checkpoint.tokenizer.decode(tokens)
+            right.append(environment.score(problem, text).correctness == 1_000_000)
+        solved, asked, mixed = expected.get(problem.level, (0, 0, 0))
+        expected[problem.level] = (solved + right[0], asked + 1, mixed + (right[0] != right[1]))
+    counts = count_held_out(checkpoint, parameters, PROBLEMS)
+    assert {c.level: (c.solved, c.asked, c.mixed) for c in counts} == expected
+    assert sum(c.mixed for c in counts) > 0
+
+
+def test_a_restart_changes_nothing(world, tmp_path, eager):
+    eager(teaching=1_001)  # none teaches: every checkpoint is left with one level
     course = make_course(world, tmp_path / "whole").run()
-    assert course.levels == [(4, 5), (3, 4)]
+    assert [len(levels) for levels in course.levels] == [1, 1]
     other = make_course(world, tmp_path / "halves").run(window=1).restart().run()
     assert other.read_files() == course.read_files()
     assert course.verify(course.steps[1]).equal
 
 
+def test_miners_that_withhold_what_teaches_move_no_level(world, tmp_path, eager, monkeypatch):
+    """Miners may stay away, all of them or those whose groups are mixed: the levels that follow are
+    the same, since no group of theirs is counted."""
+    eager(teaching=355)
+    whole = make_course(world, tmp_path / "whole").run(window=1)
+    take = WindowReading.judge
+
+    def take_dull(reading, hotkey, checkpoint, sources):
+        take(reading, hotkey, checkpoint, sources)
+        reading.groups = [one for one in reading.groups if hotkey != min(reading.context.members)]
+        reading.groups = reading.groups[:1]
+
+    monkeypatch.setattr(WindowReading, "judge", take_dull)
+    fewer = make_course(world, tmp_path / "fewer").run(window=1)
+    assert fewer.lessons[0].stats.groups < whole.lessons[0].stats.groups
+    assert fewer.steps[0].record.held_out == whole.steps[0].record.held_out
+    assert fewer.levels == whole.levels != [(5, 6)]
+
+
 def test_without_held_out_problems_levels_stay(world, tmp_path, eager):
-    eager(climb=0, descend=0)
+    eager(teaching=0)
     course = make_course(world, tmp_path / "none", problems=0).run(window=1)
     assert course.levels == [(5, 6)]
     assert [step.record.held_out for step in course.steps] == [()]
@@ -168,26 +212,26 @@ def test_without_held_out_problems_levels_stay(world, tmp_path, eager):
 def test_too_few_of_them_move_nothing_and_that_is_said_once(world, tmp_path):
     course = make_course(world, tmp_path).run()
     assert course.levels == [(5, 6), (5, 6)]
-    said = [line for line in course.said if "fewer than 200 held-out problems" in line]
+    said = [line for line in course.said if "fewer than 24 held-out problems" in line]
     assert len(said) == 1
 
 
 class Boaster(HeldOut):
-    """Says that all was solved."""
+    """Says that two tries part wherever it suits."""
 
     def count(self, checkpoint, window):
         """What it says."""
         counts = super().count(checkpoint, window)
-        return tuple(replace(count, solved=count.asked) for count in counts)
+        return tuple(replace(c, mixed=c.asked if c.level == 7 else 0) for c in counts)
 
 
-def test_a_trainer_that_makes_success_up(world, tmp_path, eager):
+def test_a_trainer_that_makes_its_counts_up(world, tmp_path, eager):
     """Levels that suit a friend's model follow from counts that nobody else finds."""
-    eager(climb=700, descend=0)
+    eager(teaching=355)
     course = Course(world, tmp_path, Boaster(ParameterHistory(world.parameters), PROBLEMS)).run(
         window=1
     )
-    assert course.levels == [(6, 7)]
+    assert course.levels == [(7,)]
     finding = course.verify(course.steps[0])
     assert not finding.equal
     assert "of the held-out problems the parent solves" in finding.detail
@@ -213,7 +257,7 @@ def test_levels_that_do_not_follow(world, tmp_path):
 def test_a_record_that_would_have_the_verifier_work_for_ever(world, tmp_path):
     course = make_course(world, tmp_path).run(window=1)
     (step,) = course.steps
-    record = replace(step.record, held_out=(StepSuccess(5, 0, 2**32 - 1),))
+    record = replace(step.record, held_out=(StepSuccess(5, 0, 2**32 - 1, 0),))
     (tmp_path / "models" / step.child.hex()).rename(tmp_path / "elsewhere")
     with pytest.raises(StepError, match="more than anybody asks"):
         course.verify(replace(step, record=record))

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.neurons.trainer.held_out import HeldOut
+from assay.neurons.trainer.held_out import HeldOut, count_held_out
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import HALF, HeldOutPoint, LearningMonitor, LearningMonitorError
 from assay.protocol.amendment import ParameterHistory
@@ -39,11 +39,18 @@ def test_a_checkpoint_is_tried_and_drawn(world, tmp_path):
     assert monitor.step()
     assert not monitor.step()
     (point,) = json.loads((tmp_path / "progress.json").read_text())
-    assert point["problems"] == 32
-    assert 0 < point["correct"] < 32
+    counts = count_held_out(world.checkpoint, world.parameters, 32)
+    inside = [c for c in counts if c.level in world.checkpoint.manifest.levels]
+    assert sum(c.asked for c in counts) == 32
+    asked = point["problems"]
+    assert (point["correct"], asked) == (
+        sum(c.solved for c in inside),
+        sum(c.asked for c in inside),
+    )
+    assert 0 < point["correct"] < asked < 32  # those beside are not counted
     drawn = (tmp_path / "progress.png").exists(), (tmp_path / "tensorboard").exists()
     assert any(drawn)
-    assert "32 held-out problems" in said[0]
+    assert f"{asked} held-out problems" in said[0]
     assert make_monitor(world, tmp_path, said).points == monitor.points
 
 

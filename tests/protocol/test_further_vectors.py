@@ -33,12 +33,12 @@ def test_levels_are_those_on_which_two_tries_part() -> None:
             }
             undecided = [level for level in run if level not in mixed]
             solved, asked = (sum(counts[k][n] for k in mixed) for n in ("solved", "asked"))
-            best = sorted(mixed, reverse=2 * solved >= asked)
-            best.sort(key=lambda level: int(10 * mixed[level]), reverse=True)
-            enough = {k: Fraction(300 if k in run else 355, 1_000) for k in best}
-            teaching = [level for level in best if mixed[level] >= enough[level]]
+            likely = sorted(mixed, reverse=2 * solved >= asked)
+            likely.sort(key=lambda level: int(10 * mixed[level]), reverse=True)
+            enough = {k: Fraction(300 if k in run else 355, 1_000) for k in mixed}
+            teaching = sorted((k for k in mixed if mixed[k] >= enough[k]), reverse=True)
             width = max(3 if roomy else 1, len(run)) - len(undecided)
-            chosen = teaching[:width] or ([] if undecided else best[:1])
+            chosen = teaching[:width] or ([] if undecided else likely[:1])
             expected += sorted(undecided + chosen)
         assert entry["candidates"] == candidates, entry["about"]
         assert entry["next"] == expected, entry["about"]

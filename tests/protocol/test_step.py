@@ -55,7 +55,7 @@ def text(value: str) -> bytes:
 def test_the_record_byte_by_byte() -> None:
     data = b"".join(
         [
-            (1).to_bytes(2, "big"),
+            (2).to_bytes(2, "big"),
             text("assay 1.0"),
             text("torch 2 x"),
             (2).to_bytes(4, "big"),
@@ -70,7 +70,7 @@ def test_the_record_byte_by_byte() -> None:
             (5).to_bytes(4, "big"),
             (6).to_bytes(4, "big"),
             digest("consumed"),
-            *(n.to_bytes(4, "big") for n in (2, 5, 30, 128, 6, 9, 128)),
+            *(n.to_bytes(4, "big") for n in (2, 5, 30, 128, 57, 6, 9, 128, 17)),
             text('{"seed":1}'),
             digest("before"),
             digest("after"),

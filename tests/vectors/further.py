@@ -135,22 +135,22 @@ def make_levels() -> Json:
         ("24 do", [5], legal, {5: (24, 24, 0), 6: (12, 24, 12)}),
         ("none but one undecided", [5, 6], legal, {5: (9, 23, 9), 6: (100, 100, 0), 7: (0, 99, 9)}),
         (
-            "three at most, the most mixed first",
+            "three at most, the hardest",
             [5, 6],
             legal,
             {4: (50, 100, 49), 5: (50, 100, 38), 6: (50, 100, 50), 7: (50, 100, 40)},
         ),
         (
-            "tenths count, among equals the harder where half is solved",
+            "none teaches: tenths count, among equals the harder where half is solved",
             [5, 6],
             legal,
-            {4: (60, 100, 49), 5: (60, 100, 48), 6: (50, 100, 47), 7: (50, 100, 41)},
+            {4: (90, 100, 9), 5: (60, 100, 29), 6: (50, 100, 20), 7: (0, 100, 4)},
         ),
         (
             "and the easier where less is",
             [5, 6],
             legal,
-            {4: (60, 100, 41), 5: (60, 100, 42), 6: (40, 100, 47), 7: (30, 100, 48)},
+            {4: (90, 100, 9), 5: (59, 100, 20), 6: (50, 100, 29), 7: (0, 100, 4)},
         ),
         (
             "as many as were in force",

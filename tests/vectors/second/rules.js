@@ -231,11 +231,11 @@ function nextLevels(levels, legal, heldOut) {
   return runs.flatMap((run) => {
     const known = heldOut.filter((s) => tried.includes(s.level) && partOf(s.level) === partOf(run[0]) && s.asked >= 24n);
     const stays = run.filter((level) => !known.some((s) => s.level === level)), room = Math.max(least, run.length) - stays.length;
-    const harder = 2n * sum(known.map((s) => s.solved)) >= sum(known.map((s) => s.asked)) ? 1 : -1;
-    const tenths = (s) => Number((10n * s.mixed) / s.asked);
-    const ranked = known.toSorted((a, b) => tenths(b) - tenths(a) || harder * Number(b.level - a.level));
-    const teaching = ranked.filter((s) => 1000n * s.mixed >= (run.includes(s.level) ? 300n : 355n) * s.asked).slice(0, room);
-    const best = teaching.length || stays.length ? teaching : ranked.slice(0, 1);
+    const hardest = known.toSorted((a, b) => Number(b.level - a.level)), tenths = (s) => Number((10n * s.mixed) / s.asked);
+    const teaching = hardest.filter((s) => 1000n * s.mixed >= (run.includes(s.level) ? 300n : 355n) * s.asked).slice(0, room);
+    const upward = 2n * sum(known.map((s) => s.solved)) >= sum(known.map((s) => s.asked));
+    const likely = (upward ? hardest : hardest.toReversed()).toSorted((a, b) => tenths(b) - tenths(a));
+    const best = teaching.length || stays.length ? teaching : likely.slice(0, 1);
     return [...stays, ...best.map((s) => s.level)].sort((a, b) => Number(a - b));
   });
 }
