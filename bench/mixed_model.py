@@ -114,7 +114,7 @@ def make_batch(
     return ids, targets
 
 
-def make_mixed_model(folder: Path, steps: int, batch: int = 48) -> None:
+def make_mixed_model(folder: Path, steps: int, batch: int = 40) -> None:
     """Writes weights and tokenizer into `folder`."""
     tokenizer = make_tokenizer()
     model = make_first(tokenizer).train()

@@ -3,9 +3,9 @@ being equal, and what the rule of levels does about it.
 
 Whole courses of lessons by the real trainer, on a simulated chain, from groups of its own, which
 are drawn and scored as a miner's are: sums from the shipped model; word problems, and a mixture of
-both, from a small one that is made first (`mixed_model.py`). Each once with levels that stay where
-the course began and once with levels that follow held-out success. --fast: two lessons, and models
-that know nothing.
+both, from a small one that is made first (`mixed_model.py`). Each begins, as an owner may who does
+not know the model, with levels too hard for it; once they stay, and once they follow held-out
+success. --fast: two lessons, and a small model that knows nothing.
 """
 
 import shutil
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from figures import FAST
-from mixed_model import MAX_TOKENS
+import torch
+from figures import FAST, Figure, report, time_cpu
+from mixed_model import MAX_TOKENS, make_mixed_model
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.devnet import SimulatedChain
@@ -32,12 +33,12 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import NETUID, change_parameters, make_demo_parameters, parse_environment
-from assay.training import LearnConfig
+from assay.training import GENESIS, LearnConfig
 
-LESSONS = 2 if FAST else 40
-GROUPS = 4 if FAST else 32  # of a lesson
-PROBLEMS = 32 if FAST else 512  # held out
-STEPS = 2 if FAST else 700  # of pre-training
+LESSONS = 2 if FAST else 10
+GROUPS = 4 if FAST else 24  # of a lesson
+PROBLEMS = 32 if FAST else 256  # held out
+STEPS = 2 if FAST else 600  # of pre-training
 #: Rewards of what a task is about alone: a part paid for the steps between hides what has no
 #: signal of its own.
 ONE_PART = {"correctness_weight": 10**6, "quality_weight": 0}
@@ -55,9 +56,9 @@ class Task:
 
 
 TASKS = (
-    Task("sums", "arithmetic", (5, 6), False),
-    Task("word problems", "gsm,largest=10", (1, 2), True),
-    Task("both", "mix,arithmetic=1,gsm=1,gsm.largest=10", (1_001, 1_002, 2_001, 2_002), True),
+    Task("sums", "arithmetic", (6, 7), False),
+    Task("word problems", "gsm,largest=10", (2, 3), True),
+    Task("both", "mix,arithmetic=1,gsm=1,gsm.largest=10", (1_006, 1_007, 2_002, 2_003), True),
 )
 
 
@@ -117,3 +118,53 @@ def describe(lessons: Sequence[Lesson]) -> None:
             f"{stats.dropped} of {stats.groups} groups without signal",
             flush=True,
         )
+
+
+def compute_shares(lessons: Sequence[Lesson]) -> tuple[float, float]:
+    """Percent: groups without signal, and tokens drawn and judged for nothing."""
+    groups, dropped = (
+        sum(getattr(x.stats, name) for x in lessons) for name in ("groups", "dropped")
+    )
+    tokens, silent = (
+        sum(getattr(x, name) for x in lessons) for name in ("tokens", "silent_tokens")
+    )
+    return 100 * dropped / groups, 100 * silent / tokens
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    folder = Path(tempfile.mkdtemp(prefix="assay-"))
+    _, seconds = time_cpu(lambda: make_mixed_model(folder, STEPS))
+    figures = [Figure("making the small model, processor time", seconds, "s")]
+    for task in TASKS:
+        model = folder if task.mixed else GENESIS
+        shares = {}
+        for moves in (False, True):
+            print(f"{task.name}, levels {'follow' if moves else 'stay'}", flush=True)
+            lessons = run_course(task, model, moves)
+            describe(lessons)
+            shares[moves] = compute_shares(lessons)
+        figures += [
+            Figure(
+                f"{task.name}: {what} {where}",
+                shares[True][i],
+                "%",
+                "levels that stay",
+                shares[False][i],
+                bound=30 if i == 0 else None,
+            )
+            for i, (what, where) in enumerate(
+                (("groups", "without signal"), ("tokens", "drawn and judged for nothing"))
+            )
+        ]
+    shutil.rmtree(folder)
+    report(
+        f"Groups that teach: courses of {LESSONS} lessons of {GROUPS} groups of 8, "
+        f"{PROBLEMS} held-out problems",
+        figures,
+        torch.get_num_threads(),
+    )
+
+
+if __name__ == "__main__":
+    main()
