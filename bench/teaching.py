@@ -5,7 +5,7 @@ Whole courses of lessons by the real trainer, on a simulated chain, from groups 
 are drawn and scored as a miner's are: sums from the shipped model; word problems, and a mixture of
 both, from a small one that is made first (`mixed_model.py`). Each begins, as an owner may who does
 not know the model, with levels too hard for it; once they stay, and once they follow held-out
-success. --fast: two lessons, and a small model that knows nothing.
+success. --fast: two lessons, and a small model that knows little.
 """
 
 import shutil
@@ -38,7 +38,7 @@ from assay.training import GENESIS, LearnConfig
 LESSONS = 2 if FAST else 10
 GROUPS = 4 if FAST else 24  # of a lesson
 PROBLEMS = 32 if FAST else 256  # held out
-STEPS = 2 if FAST else 600  # of pre-training
+STEPS = 40 if FAST else 600  # of pre-training
 #: Rewards of what a task is about alone: a part paid for the steps between hides what has no
 #: signal of its own.
 ONE_PART = {"correctness_weight": 10**6, "quality_weight": 0}
