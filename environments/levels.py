@@ -90,9 +90,9 @@ def compute_levels(
 
     Of the candidates of which at least `PROBLEMS_MIN` problems were asked the hardest that teach:
     at most `WIDTH`, or as many as were in force where these are more or a manifest has no room for
-    it. Where none teaches, that of the most tenths of mixed problems; among equals the hardest, if
-    at least half of the part's problems were solved, else the easiest. A level in force of which
-    fewer were asked stays.
+    it. Where none teaches, those of the most tenths of mixed problems: of more than that the
+    hardest, if at least half of the part's problems were solved, else the easiest, and of those
+    without any but one. A level in force of which fewer were asked stays.
 
     Args:
         levels: in force: ascending, legal.
@@ -145,4 +145,7 @@ def _choose(run: Sequence[int], seen: Mapping[int, Success], width: int) -> list
         return staying + teaching[: width - len(staying)]
     solved, asked = (sum(getattr(s, name) for s in known.values()) for name in ("solved", "asked"))
     upward = 1 if 2 * solved >= asked else -1
-    return [max(known, key=lambda k: (10 * known[k].mixed // known[k].asked, k * upward))]
+    tenths = {k: 10 * one.mixed // one.asked for k, one in known.items()}
+    best = max(tenths.values())
+    likely = sorted((k for k in known if tenths[k] == best), key=lambda k: -k * upward)
+    return likely[: width if best else 1]

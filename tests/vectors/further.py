@@ -141,16 +141,22 @@ def make_levels() -> Json:
             {4: (50, 100, 49), 5: (50, 100, 38), 6: (50, 100, 50), 7: (50, 100, 40)},
         ),
         (
-            "none teaches: tenths count, among equals the harder where half is solved",
+            "none teaches: tenths count, and equals are all in force",
             [5, 6],
             legal,
             {4: (90, 100, 9), 5: (60, 100, 29), 6: (50, 100, 20), 7: (0, 100, 4)},
         ),
         (
-            "and the easier where less is",
+            "of four equals the hardest three where half is solved",
             [5, 6],
             legal,
-            {4: (90, 100, 9), 5: (59, 100, 20), 6: (50, 100, 29), 7: (0, 100, 4)},
+            {4: (90, 100, 20), 5: (60, 100, 29), 6: (50, 100, 20), 7: (0, 100, 22)},
+        ),
+        (
+            "and the easiest where less is",
+            [5, 6],
+            legal,
+            {4: (90, 100, 20), 5: (59, 100, 29), 6: (50, 100, 20), 7: (0, 100, 22)},
         ),
         (
             "as many as were in force",

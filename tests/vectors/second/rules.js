@@ -235,7 +235,8 @@ function nextLevels(levels, legal, heldOut) {
     const teaching = hardest.filter((s) => 1000n * s.mixed >= (run.includes(s.level) ? 300n : 355n) * s.asked).slice(0, room);
     const upward = 2n * sum(known.map((s) => s.solved)) >= sum(known.map((s) => s.asked));
     const likely = (upward ? hardest : hardest.toReversed()).toSorted((a, b) => tenths(b) - tenths(a));
-    const best = teaching.length || stays.length ? teaching : likely.slice(0, 1);
+    const equal = likely.filter((s) => tenths(s) === tenths(likely[0])), kept = likely.length && tenths(likely[0]) > 0 ? room : 1;
+    const best = teaching.length || stays.length ? teaching : equal.slice(0, kept);
     return [...stays, ...best.map((s) => s.level)].sort((a, b) => Number(a - b));
   });
 }
