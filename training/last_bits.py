@@ -11,6 +11,7 @@ import assay.training.grpo
 import assay.training.learner
 import assay.training.lora
 import assay.training.policy
+import assay.training.sharding
 from assay.protocol import Domain
 from assay.protocol.manifest import compute_files_digest
 
@@ -19,6 +20,7 @@ _MODULES = (
     assay.training.learner,
     assay.training.lora,
     assay.training.policy,
+    assay.training.sharding,
     assay.inference.packing,
     assay.inference.reading,
 )
