@@ -13,7 +13,7 @@ import torch
 
 from assay.inference.model_loading import load_model, outline_model
 from assay.training import Group, LearnConfig, Learner
-from assay.training.sharding import get_team
+from assay.training.sharding import get_team, is_in_team
 from assay.training.team import join_team
 
 
@@ -23,7 +23,7 @@ def main(folder: Path, threads: int, steps: int) -> None:
         torch.set_num_threads(threads)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         config = LearnConfig(epochs=1, groups_per_batch=len(groups), tokens_per_pass=4_096)
-        if get_team()[1] == 1:
+        if not is_in_team():
             learner = Learner(load_model(folder).requires_grad_(True), config)
         else:
             learner = Learner(outline_model(folder), config)

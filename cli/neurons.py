@@ -283,8 +283,9 @@ def _open_record_store(settings: Settings) -> tuple[ObjectStore, str | None]:
 
 def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
     """Trains until it is asked to stop, alone or in a team of processes."""
-    if settings.trainer.processes > 1 and not is_member():
-        return run_team(settings.trainer.processes, ["-m", "assay.cli", *sys.argv[1:]])
+    own = settings.trainer
+    if (own.processes > 1 or own.offload) and not is_member():
+        return run_team(own.processes, ["-m", "assay.cli", *sys.argv[1:]])
     with join_team() as rank:
         if rank == 0:
             return _run_first_trainer(settings, as_json, quiet)

@@ -42,6 +42,7 @@ from assay.training.sharding import (
     add_up,
     gather,
     get_team,
+    is_in_team,
     load_file_into,
     load_tensors,
     save_tensors,
@@ -88,6 +89,8 @@ class LearnConfig:
         precision: of products. Masters, gradients and moments are float32.
         recompute: keep a layer's inputs only and compute the rest again: a third more work, a
             fraction of the memory. The same bits.
+        offload: in a team, keep weights, gradients and moments on the processor, where they are
+            updated, and bring layers to the device in turn.
         scaled: divide advantages by their group's standard deviation.
         from_genesis: the divergence is from the network's first checkpoint, which the caller hands
             to the learner; else from whoever sampled.
@@ -109,6 +112,7 @@ class LearnConfig:
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.0
     from_genesis: bool = False
+    offload: bool = False
     lora_rank: int = 0
     seed: int = 0
     excluded: tuple[int, ...] = ()
@@ -178,10 +182,10 @@ class Learner:
         if config.from_genesis and config.loss.kl_weight and reference is not None:
             first = make_packing_twin(reference)
             self._reference = Policy(first, config.excluded, config.precision)
-        if get_team()[1] > 1:
+        if is_in_team():
             for policy in (self._policy, self._reference):
                 if policy is not None:
-                    shard(policy, self.device)
+                    shard(policy, self.device, config.offload)
         if config.lora_rank:
             draw_factors(inner, config.seed)
         self._optimizer = torch.optim.AdamW(
@@ -220,7 +224,7 @@ class Learner:
     def _move(self, device: torch.device) -> None:
         """Weights and moments, unless they are spread over a team, which keeps them where it
         learns."""
-        if get_team()[1] > 1:
+        if is_in_team():
             return
         for policy in (self._policy, self._reference):
             if policy is not None:
@@ -305,7 +309,7 @@ class Learner:
             OSError, SafetensorError: the file cannot be read.
             LookupError, RuntimeError, ValueError: see `import_state`.
         """
-        if get_team()[1] == 1:
+        if not is_in_team():
             self.import_state(read_tensors(path))
             return
         with safe_open(path, framework="pt") as file:

@@ -26,44 +26,54 @@ from torch.distributed.checkpoint.hf_storage import (
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+def is_in_team() -> bool:
+    """Whether this process has joined a team, if only of one."""
+    return dist.is_available() and dist.is_initialized()
 
 
 def get_team() -> tuple[int, int]:
     """This process's rank, and how many there are; (0, 1) for one that is alone."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return 0, 1
-    return dist.get_rank(), dist.get_world_size()
+    return (dist.get_rank(), dist.get_world_size()) if is_in_team() else (0, 1)
 
 
-def shard(model: nn.Module, device: torch.device) -> None:
+def shard(model: nn.Module, device: torch.device, offload: bool) -> None:
     """Spreads a model's weights over the team: each layer is gathered when it is its turn. A model
-    on torch's `meta` device then has weights without values, in each process its own part."""
-    _, size = get_team()
+    on torch's `meta` device then has weights without values, in each process its own part.
+
+    Args:
+        offload: keep weights and gradients on the processor, where they are updated, and bring a
+            layer's to the device for its turn.
+    """
+    place = torch.device("cpu") if offload else device
     empty = next(model.parameters()).is_meta
     if not empty:
-        model.to(device)
-    mesh = init_device_mesh(device.type, (size,))
+        model.to(place)
+    mesh = init_device_mesh(device.type, (get_team()[1],))
+    # pinned memory is what a card copies from
+    policy = CPUOffloadPolicy(pin_memory=device.type != "cpu") if offload else OffloadPolicy()
     for module in model.modules():
         if isinstance(module, nn.ModuleList):
             for layer in module:
-                fully_shard(layer, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+                fully_shard(layer, mesh=mesh, offload_policy=policy)
+    fully_shard(model, mesh=mesh, offload_policy=policy)
     if empty:
-        model.to_empty(device=device)
-        _compute_buffers(model)
+        model.to_empty(device=place)
+        _compute_buffers(model, device)
 
 
-def _compute_buffers(model: nn.Module) -> None:
+def _compute_buffers(model: nn.Module, device: torch.device) -> None:
     """What no file holds: a rotary embedding's frequencies, which follow from its config."""
     for module in model.modules():
         own = dict(module.named_buffers(recurse=False))
         if own:
             make: Any = type(module)
             fresh = make(module.config)
-            for name, buffer in own.items():
-                buffer.copy_(fresh.get_buffer(name))
+            for name in own:
+                setattr(module, name, fresh.get_buffer(name).to(device))
 
 
 def gather(tensor: Tensor) -> Tensor:
@@ -99,10 +109,10 @@ def load_file_into(tensors: Mapping[str, Tensor], path: Path) -> None:
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Writes one safetensors file. Of a team each process writes its part; then the first puts them
     together, a part of a tensor at a time."""
-    rank, size = get_team()
-    if size == 1:
+    if not is_in_team():
         save_file(dict(tensors), path)
         return
+    rank, _ = get_team()
     parts = path.with_name(f"{path.name}.parts")
     if rank == 0:
         shutil.rmtree(parts, ignore_errors=True)  # of a team that was killed
@@ -118,7 +128,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def add_up(values: list[float]) -> list[float]:
     """Each value, summed over the team."""
-    if get_team()[1] == 1:
+    if not is_in_team():
         return values
     total: Any = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(total)

@@ -259,5 +259,5 @@ def _require_alike(parent: Path, device: torch.device) -> None:
 
 
 def _ask(name: str, *arguments: object) -> None:
-    if get_team()[1] > 1 and get_team()[0] == 0:
+    if get_team()[0] == 0:
         dist.broadcast_object_list([(name, arguments)], src=0)

@@ -327,6 +327,9 @@ class TrainerSettings(_Section):
     recompute: bool = Field(
         False, description="compute layers twice instead of keeping them: less memory, a third more"
     )
+    offload: bool = Field(
+        False, description="keep weights and moments off the card, and bring layers to it in turn"
+    )
     clip_low: float = Field(0.2, gt=0, lt=1, description="ratios count down to 1 − this")
     clip_high: float = Field(0.28, gt=0, description="ratios count up to 1 + this")
     clip_cap: float = Field(4.0, gt=1, description="and to this where the advantage is negative")

@@ -17,7 +17,7 @@ from assay.neurons.settings.sections import TrainerSettings
 from assay.neurons.trainer.held_out import HeldOut
 from assay.protocol import StepRecord
 from assay.training import LearnConfig, Learner, LossConfig
-from assay.training.sharding import get_team
+from assay.training.sharding import is_in_team
 from assay.training.team import make_shared
 
 
@@ -126,7 +126,7 @@ def make_learner(
     wanted = config.from_genesis and config.loss.kl_weight
     reference = get_first() if wanted else None
     device = parent.models.placement.device
-    if get_team()[1] > 1:
+    if is_in_team():
         first = None if reference is None else reference.folder
         return make_shared(parent.folder, config, first, device)
     return Learner(

@@ -17,9 +17,11 @@ CONFIG = LearnConfig(
 )
 
 
-def make_learner(rank: int = 0) -> Learner:
+def make_learner(rank: int = 0, offload: bool = False) -> Learner:
     """With LoRA where a rank is given: its factors take larger steps."""
-    config = replace(CONFIG, lora_rank=rank, learning_rate=1e-2) if rank else CONFIG
+    config = replace(CONFIG, offload=offload)
+    if rank:
+        config = replace(config, lora_rank=rank, learning_rate=1e-2)
     return Learner(make_model(hidden=16, layers=2, heads=2, inner=16, seed=0), config)
 
 
@@ -36,17 +38,17 @@ def make_groups() -> list[Group]:
     ]
 
 
-def main(folder: Path, rank: int) -> None:
+def main(folder: Path, rank: int, offload: bool) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=timedelta(seconds=60))
-    learner = make_learner(rank)
+    learner = make_learner(rank, offload)
     first = learner.learn(make_groups())
     learner.save_state(folder / "state.safetensors")  # all take part
     name = "up_proj.base_layer.weight" if rank else "up_proj.weight"
     whole = next(w for n, w in learner.model.named_parameters() if n.endswith(name))
     assert whole.to_local().numel() * 2 == whole.numel()  # type: ignore[attr-defined]
     learner.learn(make_groups())
-    resumed = make_learner(rank)
+    resumed = make_learner(rank, offload)
     resumed.load_state(folder / "state.safetensors")
     resumed.learn(make_groups())
     states = dict(learner.export_state()), dict(resumed.export_state())
@@ -60,4 +62,4 @@ def main(folder: Path, rank: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "offload")

@@ -15,7 +15,7 @@ from tests.training.team import make_groups, make_learner
 ROOT = Path(__file__).parents[2]
 
 
-def run_team(folder, rank):
+def run_team(folder, rank, where):
     folder.mkdir()
     command = [
         sys.executable,
@@ -27,6 +27,7 @@ def run_team(folder, rank):
         "tests.training.team",
         str(folder),
         str(rank),
+        where,
     ]
     # it holds where PYTHONSAFEPATH keeps the working directory out, too
     env = {**os.environ, "PYTHONPATH": str(ROOT)}  # noqa: TID251 - a child needs a whole environment
@@ -38,10 +39,11 @@ def run_team(folder, rank):
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 4])
 def test_two_processes_learn_what_one_learns(tmp_path, rank):
-    """All weights, or LoRA's factors alone; what is published has the model's own names."""
+    """All weights, or LoRA's factors alone; what is published has the model's own names. Where
+    weights are kept changes no bit."""
     if rank:
         pytest.importorskip("peft", reason="peft is of the extra `train`")
-    team = run_team(tmp_path / "first", rank)
+    team = run_team(tmp_path / "first", rank, "kept")
     alone = make_learner(rank)
     stats = alone.learn(make_groups())
     alone.learn(make_groups())
@@ -55,5 +57,5 @@ def test_two_processes_learn_what_one_learns(tmp_path, rank):
     assert published.keys() == own.keys() == make_model(16, 2, 2, 16, 0).state_dict().keys()
     for name, tensor in own.items():
         torch.testing.assert_close(published[name], tensor, rtol=2e-2, atol=1e-4)
-    again = run_team(tmp_path / "second", rank)
+    again = run_team(tmp_path / "second", rank, "offload")
     assert all(torch.equal(team[name], again[name]) for name in team)
