@@ -62,7 +62,7 @@ FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config
 #: Problems of a file in MATH's format, each answered by a digit.
 MATH = [
     {
-        "problem": f"How much is {a} + {b}?",
+        "problem": f"How much is {a + 9 * level} - {9 * level - b}?",
         "solution": rf"\boxed{{{a + b}}}",
         "level": f"Level {level}",
     }

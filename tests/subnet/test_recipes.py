@@ -190,7 +190,7 @@ def test_a_file_of_problems_is_asked_for_and_named_by_its_digest(write, tmp_path
     recipe = read_recipe(write(MATH))
     with pytest.raises(ConfigError, match=r"Hendrycks.*none is named: name it with --file FILE"):
         recipe.fill_environment()
-    rows = [{"problem": "?", "solution": rf"\boxed{{{n}}}", "level": 1} for n in range(3)]
+    rows = [{"problem": f"{n}?", "solution": rf"\boxed{{{n}}}", "level": 1} for n in range(3)]
     for count in (2, 3):
         file = tmp_path / f"{count}.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows[:count]))
