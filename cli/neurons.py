@@ -31,7 +31,7 @@ from assay.neurons.program.program_loop import ProgramLoop, catch_signals
 from assay.neurons.program.program_status import SHOWN, describe_engines, describe_program
 from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, join_network
 from assay.neurons.session.resources import now_ms, open_own_store
-from assay.neurons.settings.loading import ConfigError, list_others_variables
+from assay.neurons.settings.loading import ConfigError, list_others_variables, make_cards_repeat
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import (
     MinerSettings,
@@ -283,6 +283,7 @@ def _open_record_store(settings: Settings) -> tuple[ObjectStore, str | None]:
 
 def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
     """Trains until it is asked to stop, alone or in a team of processes."""
+    make_cards_repeat()
     own = settings.trainer
     if (own.processes > 1 or own.offload) and not is_member():
         return run_team(own.processes, ["-m", "assay.cli", *sys.argv[1:]])

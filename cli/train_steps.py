@@ -24,7 +24,7 @@ from assay.cli.audit import AuditRequest, open_network, print_findings, require_
 from assay.cli.console import open_console
 from assay.cli.options import COULD_NOT_RUN, FINDING, OK
 from assay.network import open_store
-from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.loading import ConfigError, make_cards_repeat
 from assay.neurons.settings.sections import Settings
 from assay.protocol.encoding import EncodingError, read_hex
 from assay.protocol.errors import OperatorError
@@ -104,6 +104,7 @@ def verify_step(
         finding = StepComparison(False, None, sentence, ())
     else:
         try:
+            make_cards_repeat()
             finding = reexecute(step, CheckpointFolder(models), _ignore if quiet else _print_line)
         except OperatorError as error:
             if as_json and findings is not None:  # what was seen of the groups is worth having

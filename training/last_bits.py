@@ -14,6 +14,7 @@ import assay.training.policy
 import assay.training.sharding
 from assay.protocol import Domain
 from assay.protocol.manifest import compute_files_digest
+from assay.training.sharding import get_team
 
 _MODULES = (
     assay.training.grpo,
@@ -27,9 +28,11 @@ _MODULES = (
 
 
 def describe_engine(device: torch.device) -> str:
-    """Version of torch, architecture, and the card where there is one."""
+    """Version of torch, architecture, the card where there is one, and processes of a team."""
     card = f" {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
-    return f"torch {torch.__version__} {platform.machine()}{card}"
+    _, size = get_team()
+    team = f" {size} processes" if size > 1 else ""
+    return f"torch {torch.__version__} {platform.machine()}{card}{team}"
 
 
 def compute_code_digest() -> bytes:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
@@ -40,6 +40,7 @@ from assay.training.lora import (
 from assay.training.policy import Policy, Precision
 from assay.training.sharding import (
     add_up,
+    agree,
     gather,
     get_team,
     is_in_team,
@@ -312,9 +313,14 @@ class Learner:
         if not is_in_team():
             self.import_state(read_tensors(path))
             return
-        with safe_open(path, framework="pt") as file:
-            # in one order in every process
-            moments = sorted(n for n in file.keys() if n.startswith("adam."))  # noqa: SIM118
+        moments, fault = [], None
+        try:
+            with safe_open(path, framework="pt") as file:
+                # in one order in every process
+                moments = sorted(n for n in file.keys() if n.startswith("adam."))  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            fault = str(error)
+        agree(moments, fault)
         state = {n: t for n, t in self._get_state().items() if not n.startswith("adam.")}
         for name in moments:
             index, moment = _read_moment(name)

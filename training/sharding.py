@@ -10,6 +10,7 @@ What it does not know: that all processes make the same calls in the same order.
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +29,9 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+
+#: Folder beside a state that is being written, with each process's part of it.
+PARTS = ".parts.tmp"
 
 
 def is_in_team() -> bool:
@@ -95,15 +99,39 @@ def load_tensors(tensors: Mapping[str, Tensor], folder: Path) -> None:
     try:
         load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)))
     except CheckpointException as error:  # of whichever process, told to all
-        reasons = [str(failure[0]) for failure in error.failures.values()]
-        raise RuntimeError(f"{folder} cannot be read: {reasons[0]}") from None
+        raise RuntimeError(f"{folder} cannot be read: {_name_reason(error)}") from None
 
 
 def load_file_into(tensors: Mapping[str, Tensor], path: Path) -> None:
     """The same from one file, whatever lies beside it."""
-    with TemporaryDirectory(prefix="assay-") as alone:
-        Path(alone, "state.safetensors").symlink_to(path.resolve())
-        load_tensors(tensors, Path(alone))
+    with ExitStack() as stack:
+        fault = None
+        try:
+            alone = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
+            (alone / "state.safetensors").symlink_to(path.resolve(strict=True))
+        except OSError as error:
+            fault = str(error)
+        agree(None, fault)
+        load_tensors(tensors, alone)
+
+
+def agree(seen: object, fault: str | None) -> None:
+    """Where one process alone may fail before all meet.
+
+    Args:
+        seen: what all should see alike.
+        fault: what is wrong in this process; None: nothing.
+
+    Raises:
+        RuntimeError: in every process, if something is wrong in one, or seen otherwise.
+    """
+    found: list[tuple[object, str | None]] = [(None, None)] * get_team()[1]
+    dist.all_gather_object(found, (seen, fault))
+    for rank, (other, why) in enumerate(found):
+        if why is not None:
+            raise RuntimeError(f"process {rank}: {why}")
+        if other != found[0][0]:
+            raise RuntimeError(f"process {rank} sees {other}, and the first {found[0][0]}")
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -113,17 +141,27 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         save_file(dict(tensors), path)
         return
     rank, _ = get_team()
-    parts = path.with_name(f"{path.name}.parts")
+    parts = path.parent / PARTS
     if rank == 0:
         shutil.rmtree(parts, ignore_errors=True)  # of a team that was killed
     dist.barrier()
     writer = HuggingFaceStorageWriter(str(parts), save_distributed=True, enable_consolidation=True)
-    save(dict(tensors), storage_writer=writer)
-    if rank == 0:
-        (whole,) = parts.glob("*.safetensors")
-        os.replace(whole, path)
-        shutil.rmtree(parts)
-    dist.barrier()
+    try:
+        save(dict(tensors), storage_writer=writer)
+        if rank == 0:
+            (whole,) = parts.glob("*.safetensors")
+            os.replace(whole, path)
+    except CheckpointException as error:
+        raise OSError(f"{path} cannot be written: {_name_reason(error)}") from None
+    finally:
+        if rank == 0:
+            shutil.rmtree(parts, ignore_errors=True)
+
+
+def _name_reason(error: CheckpointException) -> str:
+    """What the first process that failed says, on one line."""
+    reasons = [str(failure[0]) for failure in error.failures.values()]
+    return reasons[0].partition("\n")[0]
 
 
 def add_up(values: list[float]) -> list[float]:

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -33,7 +32,7 @@ from assay.inference.model_loading import outline_model
 from assay.protocol.errors import OperatorError
 from assay.training.last_bits import compute_code_digest, describe_engine
 from assay.training.learner import Group, LearnConfig, Learner, LearnStats, LessonError
-from assay.training.sharding import get_team
+from assay.training.sharding import agree, get_team
 
 #: How long a process waits for what the first does next: windows without a lesson are no fault.
 _PATIENCE = timedelta(days=7)
@@ -50,7 +49,8 @@ _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
     tuple,
     make=(TeamError,),
     learn=(LessonError,),
-    load_state=(LookupError, RuntimeError, ValueError, OSError, SafetensorError),
+    load_state=(LookupError, RuntimeError, ValueError),
+    save_state=(OSError,),
 )
 
 
@@ -90,12 +90,12 @@ def run_team(processes: int, arguments: Sequence[str]) -> int:
         return 0
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        how = f"with exit code {failure.exitcode}"
+        how, more = f"with exit code {failure.exitcode}", ""  # it has said why
         if failure.exitcode < 0:
             how = f"by {signal.Signals(-failure.exitcode).name}"
+            more = ": the same command goes on after the last lesson"
         raise TeamError(
-            f"process {rank} of {processes} ended {how}, and so have the others: the same command "
-            "goes on after the last lesson"
+            f"process {rank} of {processes} ended {how}, and so have the others{more}"
         ) from None
     return 0
 
@@ -131,9 +131,14 @@ def _together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, dist.DistError) or "gloo" in str(error):
+        if _is_lost(error):
             raise SystemExit(1) from error
         raise
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether it says that another process is gone."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
 def follow() -> None:
@@ -155,11 +160,12 @@ def follow() -> None:
                 return
             try:
                 if name == "make":
+                    learner = None  # there is room for one
                     learner = _make(*arguments)  # type: ignore[arg-type] # as `make_shared` does
                 else:
                     _do(getattr(learner, name), arguments)
             except _SHARED_FAULTS[name] as error:
-                if "gloo" in str(error):
+                if _is_lost(error):
                     raise
 
 
@@ -226,36 +232,36 @@ def make_shared(parent: Path, config: LearnConfig, reference: Path | None, devic
 
 
 def _make(plan: _Plan, kind: type[Learner] = Learner) -> Learner:
-    device = plan.device
-    if device.startswith("cuda"):
-        device = f"cuda:{dist.get_node_local_rank()}"
-        torch.cuda.set_device(device)
-    _require_alike(plan.parent, torch.device(device))
-    first = None if plan.reference is None else outline_model(plan.reference)
-    learner = kind(outline_model(plan.parent), plan.config, first, device)
-    learner.load_weights(plan.parent, plan.reference)
+    device, fault, models = plan.device, None, []
+    seen = {"code": compute_code_digest().hex()}
+    try:
+        if device.startswith("cuda"):
+            device = _take_card()
+        seen["machine"] = describe_engine(torch.device(device))
+        for folder in (plan.parent, plan.reference):
+            if folder is not None:
+                seen[folder.name] = verify_manifest(folder).digest.hex()
+                models.append(outline_model(folder))
+    except (OperatorError, OSError, ValueError) as error:
+        fault = str(error)
+    try:
+        agree(seen, fault)
+        learner = kind(models[0], plan.config, models[1] if models[1:] else None, device)
+        learner.load_weights(plan.parent, plan.reference)
+    except RuntimeError as error:  # in all alike
+        if _is_lost(error):
+            raise
+        raise TeamError(f"the team cannot learn: {error}") from None
     return learner
 
 
-def _require_alike(parent: Path, device: torch.device) -> None:
-    """Raises a TeamError, in every process: not all of them would do the same."""
-    try:
-        seen = verify_manifest(parent).digest.hex()
-    except OperatorError as error:
-        seen = str(error)
-    own = {
-        "machine": describe_engine(device),
-        "code": compute_code_digest().hex(),
-        "checkpoint": seen,
-    }
-    found: list[dict[str, str] | None] = [None] * get_team()[1]
-    dist.all_gather_object(found, own)
-    for rank, other in enumerate(found):
-        for name, value in (found[0] or {}).items():
-            if other is not None and other[name] != value:
-                raise TeamError(
-                    f"process {rank} has another {name} than the first: {other[name]}, not {value}"
-                )
+def _take_card() -> str:
+    """A card of this process's own. Raises TeamError: there are fewer than processes."""
+    rank, cards = dist.get_node_local_rank(), torch.cuda.device_count()
+    if rank >= cards:
+        raise TeamError(f"this machine has {cards} cards: take no more processes")
+    torch.cuda.set_device(rank)
+    return f"cuda:{rank}"
 
 
 def _ask(name: str, *arguments: object) -> None:

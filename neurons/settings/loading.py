@@ -152,6 +152,11 @@ def use_sdk_cache(folder: Path) -> None:
     os.environ["BITTENSOR_RUNTIME_CACHE_DIR"] = str(folder)
 
 
+def make_cards_repeat() -> None:
+    """Has a card's matrix products give the same bits each time. Before torch first uses a card."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
 def list_others_variables() -> dict[str, str]:
     """The environment for other people's programs: without settings and secrets of our own, of
     object stores and of wallets."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from assay.artifacts.steps.step_folder import StepError, StepFolder, parse_config
 from assay.inference import Checkpoint, read_tensors
+from assay.inference.placing.devices import MemoryLackError, explain_lack, is_out_of_memory
 from assay.network import ObjectStore
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import TrainerSettings
@@ -102,10 +103,14 @@ def make_trainer_config(
 
 
 def resume_learner(learner: Learner, state: Path, parent: Checkpoint) -> bool:
-    """Whether the learner went on from a file of its state, and that belongs to the checkpoint."""
+    """Whether the learner went on from a file of its state, and that belongs to the checkpoint.
+    Raises OSError, MemoryLackError: it cannot be read at present."""
     try:
         learner.load_state(state)
-    except (LookupError, RuntimeError, ValueError, OSError, SafetensorError):
+    except (LookupError, RuntimeError, ValueError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            what = "the learner's state"
+            raise MemoryLackError(explain_lack(what, "cpu", str(error))) from None
         return False
     weights: dict[str, Tensor] = {}
     for file in parent.folder.glob("*.safetensors"):

@@ -1,7 +1,7 @@
 """A team of two: the first process is a trainer with miners' groups, the other follows. One of them
-may be killed within the second lesson.
+may be killed within the second lesson, or when it has written its part of the second state.
 
-python -m tests.adversarial.team_neuron FOLDER [RANK]
+python -m tests.adversarial.team_neuron FOLDER [RANK lesson|save]
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from assay.training import LearnConfig, LossConfig
+from assay.training import LearnConfig, LossConfig, sharding
 from assay.training.learner import Learner
 from assay.training.team import TeamError, follow, is_member, join_team, run_team
 from tests.adversarial.conftest import World, make_world
@@ -64,11 +64,24 @@ def die_in_second_lesson() -> None:
     Learner.learn, torch.optim.AdamW.step = counting, dying
 
 
-def main(folder: Path, dying: int | None) -> None:
+def die_in_second_save() -> None:
+    """Has this process end there, before parts are put away."""
+    save, saved = sharding.save, []
+
+    def dying(*arguments, **options):
+        save(*arguments, **options)
+        saved.append(True)
+        if len(saved) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sharding.save = dying
+
+
+def main(folder: Path, dying: str | None, where: str | None) -> None:
     torch.set_num_threads(1)
     with join_team() as rank:
-        if rank == dying:
-            die_in_second_lesson()
+        if str(rank) == dying:
+            {"lesson": die_in_second_lesson, "save": die_in_second_save}[where]()
         if rank:
             follow()
             (folder / "followed").touch()
@@ -80,7 +93,7 @@ def main(folder: Path, dying: int | None) -> None:
 
 if __name__ == "__main__":
     if is_member():
-        main(Path(sys.argv[1]), int(sys.argv[2]) if sys.argv[2:] else None)
+        main(Path(sys.argv[1]), *(sys.argv[2:] or (None, None)))
     else:
         try:
             run_team(2, ["-m", "tests.adversarial.team_neuron", *sys.argv[1:]])

@@ -70,13 +70,17 @@ def test_two_processes_learn_from_miners_what_one_does(tmp_path, alone):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dying", ["0", "1"])
-def test_a_process_that_is_killed_ends_the_team_and_costs_no_lesson(tmp_path, world, alone, dying):
+@pytest.mark.parametrize(
+    ("dying", "where", "left"), [("0", "lesson", [1]), ("1", "lesson", [1]), ("0", "save", [0, 1])]
+)
+def test_a_process_that_is_killed_ends_the_team_and_costs_no_lesson(
+    tmp_path, world, alone, dying, where, left
+):
     """The next start is alone: another number of processes goes on with the same state."""
-    done = run_team(tmp_path, dying)
+    done = run_team(tmp_path, dying, where)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"process {dying} of 2 ended by SIGKILL")
     bench = train(tmp_path, world)
-    assert [lesson.window for lesson in bench.lessons] == [1]
+    assert [lesson.window for lesson in bench.lessons] == left
     require_alike(read_published(tmp_path), alone[0])

@@ -44,6 +44,7 @@ def main(folder: Path, rank: int, offload: bool) -> None:
     learner = make_learner(rank, offload)
     first = learner.learn(make_groups())
     learner.save_state(folder / "state.safetensors")  # all take part
+    dist.barrier()
     name = "up_proj.base_layer.weight" if rank else "up_proj.weight"
     whole = next(w for n, w in learner.model.named_parameters() if n.endswith(name))
     assert whole.to_local().numel() * 2 == whole.numel()  # type: ignore[attr-defined]
