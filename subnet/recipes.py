@@ -6,9 +6,10 @@ meant. Light: nothing here needs torch. Knows no chain and no model but by its s
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -202,15 +203,21 @@ def read_recipe(named: str) -> Recipe:
     try:
         recipe = Recipe.model_validate_json(json.dumps(found, allow_nan=False), strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"{file}: {_explain(first)}") from None
+        raise ConfigError(f"{file}: {_explain(_choose(error))}") from None
     except (ValueError, TypeError):
-        raise ConfigError(f"{file}: a value is neither text, truth, number nor list") from None
+        path, value = next(_find_other_values(found))
+        raise ConfigError(
+            f"{file}: {path}: {value} is neither text, truth, number nor list"
+        ) from None
     try:  # a file of problems is not here: any other environment shows what is wrong with the rest
         said = _find_unknown_change(recipe.parameters) or _find_misfit(recipe)
         if said is not None:
             raise ConfigError(said)
-        recipe.make_rules("arithmetic" if recipe.file else None)
+        rules = recipe.make_rules("arithmetic" if recipe.file else None)
+        if rules.work.group_size < 2:
+            raise ConfigError(
+                "parameters.work.group_size is 1: a rollout is compared with others of its group"
+            )
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
     return recipe
@@ -264,6 +271,25 @@ def _say_other(file: Path, name: str, found: object, value: object, recipe: Reci
     )
 
 
+def _choose(error: ValidationError) -> Any:
+    """The mistake to tell: a key that is unknown rather than the one that it leaves missing."""
+    found = error.errors()
+    return next((each for each in found if each["type"] == "extra_forbidden"), found[0])
+
+
+def _find_other_values(found: Any, path: str = "") -> Iterator[tuple[str, object]]:
+    """What no recipe has: dates, times, and numbers that are none; each with its key's path."""
+    if isinstance(found, Mapping | list):
+        pairs = found.items() if isinstance(found, Mapping) else enumerate(found)
+        for name, value in pairs:
+            yield from _find_other_values(value, f"{path}.{name}" if path else str(name))
+    elif isinstance(found, float):
+        if not isfinite(found):
+            yield path, found
+    elif not isinstance(found, str | int):
+        yield path, found
+
+
 def _explain(error: Any) -> str:
     """What pydantic refused, with the key's path and what was probably meant."""
     where = [str(part) for part in error["loc"]]
@@ -307,4 +333,24 @@ def _find_misfit(recipe: Recipe) -> str | None:
         return f"file: say which is meant where the environment has {PLACEHOLDER}, and only there"
     if not asked:
         recipe.require_levels(recipe.environment)
+    course, processes = recipe.course, recipe.trainer.processes
+    if course.card != "cpu" and processes != course.trainer_cards:
+        return (
+            f"trainer.processes: {processes} differ from the {course.trainer_cards} of "
+            "course.trainer_cards: `assay train` starts one process a card"
+        )
+    return _find_odd_heads(recipe.model)
+
+
+def _find_odd_heads(model: ModelNumbers) -> str | None:
+    """Why no model has such heads."""
+    heads, shared = model.num_attention_heads, model.num_key_value_heads
+    if model.head_dim is None and model.hidden_size % heads:
+        return (
+            f"model.num_attention_heads: {heads} do not divide a hidden_size of {model.hidden_size}"
+        )
+    if heads % shared:
+        return f"model.num_key_value_heads: {shared} do not divide {heads} num_attention_heads"
+    if model.head % 2:
+        return f"model.head_dim: {model.head} is odd: positions turn pairs of its numbers"
     return None
