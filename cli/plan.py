@@ -1,4 +1,4 @@
-"""`assay plan`: what a recipe's window takes, and whether it fits. Nothing is measured."""
+"""`assay plan`: what a recipe's window takes, and whether it fits, by arithmetic."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +12,9 @@ from assay.neurons.settings.sections import MinerSettings, Settings
 from assay.protocol import Parameters
 from assay.subnet.recipes import Recipe, read_recipe
 from assay.subnet.window_costs import (
+    DISK,
+    HASHED,
+    LEAST_WEIGHTS,
     SUSTAINED,
     Card,
     WindowCost,
@@ -54,6 +57,7 @@ class CoursePlan:
     """A recipe's plan. hours: of its steps, one a window, or as fast as the trainer is."""
 
     recipe: Recipe
+    rules: Parameters
     card: Card
     miners: int
     window_seconds: float
@@ -72,11 +76,17 @@ class CoursePlan:
     def fits(self) -> bool:
         return all(role.fits for role in self.roles)
 
+    @property
+    def holds(self) -> bool:
+        """Whether the model is large enough for the arithmetic to say something of time."""
+        return self.recipe.model.parameters >= LEAST_WEIGHTS
+
     def to_json(self) -> dict[str, Any]:
         """For scripts: with all that the figures follow from."""
         return {
             "about": self.recipe.about,
             "measured": False,
+            "holds": self.holds,
             "fits": self.fits,
             "hours": self.hours,
             "step_seconds": self.step_seconds,
@@ -85,7 +95,14 @@ class CoursePlan:
             "roles": {role.role: role.to_json() for role in self.roles},
             "card": asdict(self.card),
             "sustained": SUSTAINED,
+            "hashed": HASHED,
+            "disk": DISK,
+            "memory_share": _MEMORY_SHARE,
+            "commit_margin": MinerSettings().commit_margin,
             "weights": self.recipe.model.parameters,
+            "model": self.recipe.model.model_dump() | {"products": self.recipe.model.products},
+            "work": asdict(self.rules.work),
+            "timing": asdict(self.rules.timing),
             "course": self.recipe.course.model_dump(),
             "trainer": self.recipe.trainer.model_dump(exclude={"dir"}),
         }
@@ -112,6 +129,7 @@ def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
     team = recipe.course.trainer_cards
     return CoursePlan(
         recipe,
+        rules,
         card,
         miners,
         window,
@@ -158,7 +176,6 @@ def _plan_role(
 
 def render_plan(plan: CoursePlan) -> RenderableType:
     """For people."""
-    card, course = plan.card, plan.recipe.course
     table = make_table(
         "program",
         "cards",
@@ -168,6 +185,7 @@ def render_plan(plan: CoursePlan) -> RenderableType:
         "memory",
         "of",
         "moved",
+        "disk",
         "fits",
         left=("program", "fits"),
     )
@@ -183,17 +201,31 @@ def render_plan(plan: CoursePlan) -> RenderableType:
             f"{role.memory / _GIB:,.1f} GiB",
             f"{role.allowed_memory / _GIB:,.1f} GiB",
             f"{role.cost.moved / 1e9:,.2f} GB",
+            f"{role.cost.stored / 1e9:,.0f} GB",
             "yes" if role.fits else f"no: {' and '.join(lacks)}",
         )
+    lines = _describe_plan(plan)
+    return Group(Text(lines[0]), table, *(Text(line) for line in lines[1:]))
+
+
+def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
+    """Lines: what it is about, which stands above the table, and what stands below."""
+    card, course = plan.card, plan.recipe.course
     miner, _, trainer = plan.roles
-    lines = (
+    small = (
+        f"seconds do not hold for models under {LEAST_WEIGHTS / 1e6:,.0f} M weights: "
+        "launches and Python take the time, which are not counted"
+    )
+    return (
         f"{plan.recipe.about}",
         f"{plan.miners} miners make up to {miner.cost.groups} groups each in a window of "
         f"{plan.window_seconds:,.0f} s; the trainer judges {trainer.cost.groups} of them",
         f"{course.steps} steps of {plan.step_seconds:,.0f} s: {plan.hours:,.1f} hours",
-        f"arithmetic, nothing measured: {SUSTAINED:.0%} of the data sheet of {card.name} "
+        *(() if plan.holds else (small,)),
+        f"arithmetic, no run was measured: {SUSTAINED:.0%} of the data sheet of {card.name} "
         f"({card.source}: {card.bf16 / 1e12:,.0f} TFLOPS of bf16, {card.fp32 / 1e12:,.1f} of fp32, "
         f"{card.bandwidth / 1e12:.2f} TB/s, {card.memory / 1e9:,.0f} GB), prompts of "
-        f"{course.prompt_tokens} and completions of {course.completion_tokens} tokens",
+        f"{course.prompt_tokens} and completions of {course.completion_tokens} tokens; SHA-256 at "
+        f"{HASHED / 1e9} GB/s, as measured on an AMD EPYC core, and a disk taken to do "
+        f"{DISK / 1e9:.0f} GB/s",
     )
-    return Group(Text(lines[0]), table, *(Text(line) for line in lines[1:]))

@@ -1,9 +1,9 @@
 """What a window costs miner, validator and trainer: tokens, seconds and bytes moved, by arithmetic.
 
-Nothing here is measured: rates are those of vendors' data sheets, of which a card is taken to
-sustain SUSTAINED. What launches, fetching, scoring and waiting take is not counted, drafts are
-taken to be kept whole, and lengths are the averages that a recipe states. How much memory it takes
-is `cli.preflight.memory`'s to say.
+Rates are those of vendors' data sheets, of which a card is taken to sustain SUSTAINED, but for
+HASHED and DISK. What launches, fetching, scoring and waiting take is not counted, drafts are taken
+to be kept whole, and lengths are the averages that a recipe states. How much memory it takes is
+`cli.preflight.memory`'s to say.
 """
 
 from bisect import bisect_right
@@ -20,6 +20,18 @@ from assay.subnet.recipes import Lengths, ModelNumbers, Recipe
 
 #: Share of a data sheet's figures that is taken to be sustained.
 SUSTAINED = 0.6
+#: Bytes a second: of SHA-256, measured on one core of an AMD EPYC; of a disk, an assumption.
+HASHED, DISK = 1.4e9, 3e9
+#: Weights below which the arithmetic says nothing: launches and Python take the time.
+LEAST_WEIGHTS = 50_000_000
+#: Bytes a weight of the learner's state: masters and two moments; with LoRA masters, and factors,
+#: which are small.
+_STATE, _STATE_LORA = 12, 4
+#: Checkpoints on disk: 8 that stay (`artifacts.checkpoints`, which loads torch), genesis and a new
+#: one.
+_CHECKPOINTS = 8 + 1 + 1
+#: Tries at a held-out problem.
+_TRIES = 2
 #: Bytes of a stored weight; of a cached float; of a token in a miner's file, digests included, at
 #: V = 151,936 (bench/submissions.py).
 _STORED, _CACHED, _FILED = 2, 4, 5.6
@@ -84,6 +96,7 @@ class WindowCost:
     tokens: int  # drawn by a miner, read by a validator, read and learned from by a trainer
     seconds: float
     moved: int  # bytes of files, and of a whole checkpoint; its deltas are less
+    stored: int  # bytes on disk at the height: checkpoints, and the states of a trainer
     groups: int  # that a miner makes, that a trainer judges; 0: a validator has none
 
 
@@ -156,7 +169,8 @@ def compute_miner_cost(recipe: Recipe, rules: Parameters, card: Card) -> WindowC
     fits = bisect_right(range(1, work.group_cap + 1), allowed, key=take)
     moved = fits * work.group_size * lengths.completion * _FILED + _STORED * model.parameters
     tokens = fits * work.group_size * lengths.completion
-    return WindowCost(round(tokens), take(fits), round(moved), fits)
+    stored = compute_checkpoint_bytes(model)
+    return WindowCost(round(tokens), take(fits), round(moved), stored, fits)
 
 
 def compute_validator_cost(
@@ -169,12 +183,12 @@ def compute_validator_cost(
     fetched += work.sampled_rollouts
     moved = miners * fetched * lengths.completion * _FILED + _STORED * model.parameters
     seconds = compute_read_seconds(model, card, lengths, tokens)
-    return WindowCost(round(tokens), seconds, round(moved), 0)
+    return WindowCost(round(tokens), seconds, round(moved), compute_checkpoint_bytes(model), 0)
 
 
 def compute_trainer_cost(recipe: Recipe, rules: Parameters, card: Card, groups: int) -> WindowCost:
     """One lesson: one card judges all of the miners' groups and tries the checkpoint, all cards
-    learn. groups: of all miners."""
+    learn, and the first process hashes and writes what was learned. groups: of all miners."""
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
     settings = recipe.trainer
     of_group = lengths.prompt + work.group_size * lengths.completion
@@ -182,9 +196,44 @@ def compute_trainer_cost(recipe: Recipe, rules: Parameters, card: Card, groups: 
     own = settings.local_groups
     learned = (taken + own) * of_group * settings.epochs
     seconds = compute_read_seconds(model, card, lengths, (groups + own) * of_group)
-    drawn = settings.problems + own * work.group_size
+    drawn = _TRIES * settings.problems + own * work.group_size
     seconds += compute_draft_seconds(model, card, lengths, drawn)
     learning = compute_learn_seconds(model, card, lengths, learned, settings)
-    seconds += learning / recipe.course.trainer_cards
+    seconds += learning / recipe.course.trainer_cards + compute_keep_seconds(recipe)
     moved = groups * work.group_size * lengths.completion * _FILED + _STORED * model.parameters
-    return WindowCost(round((groups + own) * of_group + learned), seconds, round(moved), groups)
+    if settings.publish_states:
+        moved += _count_state_bytes(recipe)
+    tokens = round((groups + own) * of_group + learned)
+    return WindowCost(tokens, seconds, round(moved), compute_trainer_bytes(recipe), groups)
+
+
+def compute_keep_seconds(recipe: Recipe) -> float:
+    """Seconds in which a lesson's state and checkpoint are hashed and written: nothing of it is
+    done by more than one process at a time. A team writes its state in parts, reads them, and
+    writes it whole."""
+    state, made = _count_state_bytes(recipe), _STORED * recipe.model.parameters
+    passes = 3 if _is_team(recipe) else 1
+    return (state + made) / HASHED + (passes * state + made) / DISK
+
+
+def compute_checkpoint_bytes(model: ModelNumbers) -> int:
+    """On disk, of those that a program keeps."""
+    return _CHECKPOINTS * _STORED * model.parameters
+
+
+def compute_trainer_bytes(recipe: Recipe) -> int:
+    """A trainer's disk at its height, when a state is being written: checkpoints, the states that
+    stay beside it (the last one is kept once, however many names it has), the new one, and in a
+    team its parts. Consumed groups grow beside them."""
+    states = max(1, recipe.trainer.steps_kept) + (2 if _is_team(recipe) else 1)
+    return compute_checkpoint_bytes(recipe.model) + states * _count_state_bytes(recipe)
+
+
+def _count_state_bytes(recipe: Recipe) -> int:
+    each = _STATE_LORA if recipe.trainer.lora_rank else _STATE
+    return each * recipe.model.parameters
+
+
+def _is_team(recipe: Recipe) -> bool:
+    """Whether the learner is sharded, as `assay train` decides."""
+    return recipe.course.trainer_cards > 1 or recipe.trainer.offload

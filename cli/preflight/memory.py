@@ -42,7 +42,8 @@ def estimate_memory(
         groups_per_step: of a miner, generated together.
         learning: how a trainer learns; None for the others.
         placement: where and how the model runs; None: on the CPU, as the reference is defined.
-        cards: of a trainer's team, over which what it trains is sharded: bytes of the first.
+        cards: of a trainer's team, over which what it trains is sharded, but for the embeddings
+            and the head, which each card holds whole during a step: bytes of the first.
     """
     placement, plan = placement or Placement(), MemoryPlan()
     weights = placement.compute_weight_bytes(_STORED * shape.parameters)
@@ -56,6 +57,8 @@ def estimate_memory(
     if learning is not None:
         trained = _TRAINED_LORA if learning.lora_rank else _TRAINED
         floats += trained * shape.parameters // cards
+        if cards > 1:  # FSDP2's root group stays whole from the way there to its gradients
+            floats += (1 if learning.lora_rank else 2) * shape.tables
         batch = learning.groups_per_batch * work.group_size * length
         tokens = min(batch, max(learning.tokens_per_pass, length))
         floats += tokens * (shape.recomputed if learning.recompute else shape.kept)

@@ -41,6 +41,7 @@ class ModelShape:
     """A model's size, floats a token unless it says otherwise."""
 
     parameters: int  # all of them
+    tables: int  # of these, embeddings and a head of its own
     cached: int  # that keys and values of all layers take
     wide: int  # that a layer holds at its widest
     kept: int  # that all layers keep for gradients
@@ -76,6 +77,7 @@ def measure_shape(config: Any, parameters: int) -> ModelShape:
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return ModelShape(
         parameters=parameters,
+        tables=(1 if config.tie_word_embeddings else 2) * config.vocab_size * config.hidden_size,
         cached=2 * config.num_hidden_layers * config.num_key_value_heads * head,
         wide=3 * config.intermediate_size + 4 * config.hidden_size,
         kept=config.num_hidden_layers * layer,

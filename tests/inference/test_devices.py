@@ -10,10 +10,22 @@ from assay.inference.placing.devices import examine_device, find_device, is_out_
 from assay.inference.placing.memory_plan import MemoryBudget, MemoryPlan, ModelShape, plan_memory
 
 SMALL = ModelShape(
-    parameters=350_000, cached=576, wide=1_536, kept=4_000, recomputed=2_000, vocabulary=98
+    parameters=350_000,
+    tables=9_408,
+    cached=576,
+    wide=1_536,
+    kept=4_000,
+    recomputed=2_000,
+    vocabulary=98,
 )
 LARGE = ModelShape(
-    parameters=494_000_000, cached=6_144, wide=18_176, kept=1, recomputed=1, vocabulary=151_936
+    parameters=494_000_000,
+    tables=136_134_656,
+    cached=6_144,
+    wide=18_176,
+    kept=1,
+    recomputed=1,
+    vocabulary=151_936,
 )
 
 

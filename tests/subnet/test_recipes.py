@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import get_args
 
 import pytest
@@ -10,13 +10,17 @@ import torch
 from transformers import LlamaConfig, Qwen2Config, Qwen3Config
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
+from assay.artifacts.checkpoints.checkpoint_folder import CHECKPOINTS_KEPT
 from assay.cli.options import SettingsSource
+from assay.cli.plan import make_plan
+from assay.cli.preflight.memory import estimate_memory
 from assay.environments import add_problem_files, problem_file
 from assay.inference.architecture import FAMILIES
+from assay.inference.placing.memory_plan import measure_shape
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import TrainerSettings
 from assay.neurons.trainer.trainer_setup import make_learning
-from assay.protocol.parameters import MAIN_WORK, make_tests
+from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK, make_tests
 from assay.recipes import RECIPES
 from assay.subnet.presets import DEMO_RECIPE, DEMO_WORK, PRESETS
 from assay.subnet.recipes import ModelNumbers, list_recipes, read_recipe, require_architecture
@@ -25,9 +29,11 @@ from assay.subnet.window_costs import (
     SUSTAINED,
     Card,
     compute_draft_seconds,
+    compute_keep_seconds,
     compute_learn_seconds,
     compute_miner_cost,
     compute_read_seconds,
+    compute_trainer_bytes,
     compute_trainer_cost,
     compute_validator_cost,
 )
@@ -268,10 +274,64 @@ def test_a_window_grows_with_miners_and_shrinks_with_cards():
     assert four.tokens == 4 * one.tokens == 4 * 16 * (130 + 700)
     assert four.seconds == pytest.approx(4 * one.seconds)
     team = compute_trainer_cost(recipe, rules, card, 256)
+    assert team.stored - one.stored == 3 * 12 * recipe.model.parameters
     course = recipe.course.model_copy(update={"trainer_cards": 1})
     alone = compute_trainer_cost(recipe.model_copy(update={"course": course}), rules, card, 256)
+    assert alone.stored == team.stored - 12 * recipe.model.parameters
     assert alone.seconds > team.seconds
     assert alone.tokens == team.tokens == (256 + 128) * (130 + 16 * 700)
+
+
+def test_what_is_kept_grows_with_weights_and_a_teams_is_written_twice():
+    """By hand, of 7,615,616,512 weights: 12 bytes of state and 2 of a checkpoint are hashed; a
+    team's state is written, read and written."""
+    recipe = read_recipe("7b-8-cards")
+    weights = recipe.model.parameters
+    assert weights == 7_615_616_512
+    seconds = 14 * weights / 1.4e9 + (3 * 12 + 2) * weights / 3e9
+    assert compute_keep_seconds(recipe) == pytest.approx(seconds)
+    course = recipe.course.model_copy(update={"trainer_cards": 1})
+    one = recipe.model_copy(update={"course": course})
+    alone = 14 * weights / 1.4e9 + (12 + 2) * weights / 3e9
+    assert compute_keep_seconds(one) == pytest.approx(alone)
+    trainer = recipe.trainer.model_copy(update={"lora_rank": 8})
+    factors = one.model_copy(update={"trainer": trainer})
+    assert compute_keep_seconds(factors) == pytest.approx(6 * weights * (1 / 1.4e9 + 1 / 3e9))
+    checkpoints = (CHECKPOINTS_KEPT + 2) * 2 * weights
+    assert compute_trainer_bytes(recipe) == checkpoints + 3 * 12 * weights
+    trainer = recipe.trainer.model_copy(update={"steps_kept": 3})
+    more = recipe.model_copy(update={"trainer": trainer})
+    assert compute_trainer_bytes(more) == checkpoints + 5 * 12 * weights
+
+
+def test_a_held_out_problem_is_drawn_twice():
+    recipe = read_recipe("qwen2.5-0.5b-gsm")
+    rules, card = recipe.make_rules(), CARDS["H100"]
+
+    def draw(problems):
+        trainer = recipe.trainer.model_copy(update={"problems": problems})
+        changed = recipe.model_copy(update={"trainer": trainer})
+        return compute_trainer_cost(changed, rules, card, 1).seconds
+
+    drawn = compute_draft_seconds(recipe.model, card, LENGTHS, 1_024)
+    assert draw(512) - draw(0) == pytest.approx(drawn)
+
+
+def test_a_teams_card_holds_embeddings_and_head_whole():
+    """torch's FSDP2 keeps what no layer holds from the way there to its gradients: 4 bytes each."""
+    recipe = read_recipe("7b-8-cards")
+    shape = measure_shape(recipe.model, recipe.model.parameters)
+    assert shape.tables == 2 * 152_064 * 3_584
+    tied = recipe.model.model_copy(update={"tie_word_embeddings": True})
+    assert measure_shape(tied, 1).tables == 152_064 * 3_584
+
+    def estimate(cards, **learning):
+        learning = LearnConfig(**learning)
+        return estimate_memory("trainer", shape, MAIN_WORK, learning=learning, cards=cards)
+
+    weights = recipe.model.parameters
+    assert estimate(1) - estimate(8) == 14 * weights - 8 * shape.tables
+    assert estimate(1, lora_rank=8) - estimate(8, lora_rank=8) == 7 * weights - 4 * shape.tables
 
 
 def test_a_plan_is_printed_for_people_and_as_json():
@@ -286,10 +346,26 @@ def test_a_plan_is_printed_for_people_and_as_json():
     assert list(plan["roles"]) == ["miner", "validator", "trainer"]
     given = tomllib.loads(MATH)
     assert plan["course"] == given["course"]
+    assert given["model"].items() <= plan["model"].items()
+    assert given["parameters"]["work"].items() <= plan["work"].items()
+    assert plan["timing"] == asdict(MAIN_TIMING)
+    assert plan["holds"]
+    assert plan["roles"]["trainer"]["cost"]["stored"] > plan["roles"]["miner"]["cost"]["stored"]
     assert plan["trainer"]["external_groups"] == given["trainer"]["external_groups"]
     shown = run_command("plan", "qwen2.5-1.5b-math")
     assert shown.returncode == 0
-    assert "nothing measured: 60% of the data sheet of H100" in shown.stdout
+    assert "no run was measured: 60% of the data sheet of H100" in shown.stdout
+    assert "disk" in shown.stdout
+    assert "do not hold" not in shown.stdout
+    shown = run_command("plan", "genesis-arithmetic")
+    assert "do not hold for models under 50 M weights" in shown.stdout
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_a_shipped_recipe_fits(name):
+    recipe = read_recipe(name)
+    plan = make_plan(recipe, CARDS[recipe.course.card], recipe.course.miners)
+    assert plan.fits
 
 
 def test_a_plan_that_does_not_fit_is_a_finding():
