@@ -16,6 +16,7 @@ from fractions import Fraction
 
 from assay.environments.math_terms import (
     EXPONENT_MAX,
+    PRODUCTS_MAX,
     Terms,
     UnknownError,
     add,
@@ -110,7 +111,7 @@ class _Reader:
         self._tokens = split_answer(text)
         if self._tokens.count("\\pm") > _CHOICES_MAX:
             refuse()
-        self._place = self._depth = 0
+        self._place = self._depth = self._products = 0
         #: ± met so far, and what the one being read stands for.
         self._choices, self._chosen = 0, 1
 
@@ -176,15 +177,17 @@ class _Reader:
 
     def _read_choices(self, read: "Callable[[], Value]") -> "list[Value]":
         """A value, or the two that the one ± in it makes of it."""
-        place, before = self._place, self._choices
+        place, before, chosen = self._place, self._choices, self._chosen
         tokens = list(self._tokens) if "\\pm" in self._tokens else self._tokens
+        self._chosen = 1
         values = [read()]
         if self._choices > before + 1:
             refuse()
         if self._choices > before:
             self._tokens, self._place, self._chosen = tokens, place, -1
             values.append(read())
-            self._choices, self._chosen = before, 1
+            self._choices = before
+        self._chosen = chosen
         return values
 
     def _read_item(self) -> Value:
@@ -265,11 +268,11 @@ class _Reader:
         value = self._read_power()
         while True:
             if self._take("*"):
-                value = multiply(value, self._read_power())
+                value = self._multiply(value, self._read_power())
             elif self._take("/"):
-                value = divide(value, self._read_power())
+                value = self._divide(value, self._read_power())
             elif self._peek() in ("\\sqrt", "\\pi", "(", "\\frac"):
-                value = multiply(value, self._read_power())
+                value = self._multiply(value, self._read_power())
             else:
                 return value
 
@@ -292,8 +295,8 @@ class _Reader:
             refuse()
         value = {(0, 1): Fraction(1)}
         for _ in range(exponent):
-            value = multiply(value, base)
-        return value if sign > 0 else divide({(0, 1): Fraction(1)}, value)
+            value = self._multiply(value, base)
+        return value if sign > 0 else self._divide({(0, 1): Fraction(1)}, value)
 
     def _read_mixed(self) -> Terms:
         """`3\\frac{1}{2}`, a whole number and a part of one; before other fractions, a product."""
@@ -301,7 +304,7 @@ class _Reader:
         fraction = part.get((0, 1), Fraction(0))
         if part.keys() <= {(0, 1)} and 0 < fraction < 1:
             return add(whole, part)
-        return multiply(whole, part)
+        return self._multiply(whole, part)
 
     def _read_base(self) -> Terms:
         token = self._peek()
@@ -312,7 +315,7 @@ class _Reader:
             return {(1, 1): Fraction(1)}
         if token == "\\frac":
             above, below = self._read_argument(), self._read_argument()
-            return divide(above, below)
+            return self._divide(above, below)
         if token == "\\sqrt":
             return root(self._read_base() if self._peek() == "(" else self._read_argument())
         if token in ("(", "{"):
@@ -337,6 +340,19 @@ class _Reader:
         else:  # the first digit alone
             self._tokens[self._place] = token[1:]
         return trim({(0, 1): Fraction(int(token[0]))})
+
+    def _multiply(self, one: Terms, other: Terms) -> Terms:
+        self._spend(len(one) * len(other))
+        return multiply(one, other)
+
+    def _divide(self, one: Terms, other: Terms) -> Terms:
+        self._spend(2 * len(one) + 4)  # by a sum of two, both are multiplied by its conjugate
+        return divide(one, other)
+
+    def _spend(self, products: int) -> None:
+        self._products += products
+        if self._products > PRODUCTS_MAX:
+            refuse()
 
 
 def _read_number(token: str) -> Terms:

@@ -6,10 +6,13 @@ no rational relation among them.
 """
 
 from fractions import Fraction
+from functools import lru_cache
 from typing import NoReturn
 
 #: Bits of a numerator or denominator; largest radicand and exponent; terms of a sum.
 _BITS_MAX, _RADICAND_MAX, EXPONENT_MAX, _TERMS_MAX = 1_024, 10**6, 64, 16
+#: Products of two terms that one text may ask for: none takes more than some tens of milliseconds.
+PRODUCTS_MAX = 1_000
 
 #: (power of π, squarefree n) → coefficient of π^power · √n; without zeros. 0 is empty.
 Terms = dict[tuple[int, int], Fraction]
@@ -77,6 +80,7 @@ def root(terms: Terms) -> Terms:
     return trim({(0, rest): Fraction(square, value.denominator)})
 
 
+@lru_cache(maxsize=1 << 14)
 def _split_square(n: int) -> tuple[int, int]:
     """s, r with n = s² · r and r free of squares."""
     if n > _RADICAND_MAX:

@@ -12,6 +12,8 @@ from assay.environments import (
     add_problem_files,
     list_environments,
     make_environment,
+    math_answer,
+    math_terms,
     problem_file,
 )
 from assay.environments.math_answer import TEXT_MAX, Number, read_math
@@ -342,3 +344,22 @@ def test_an_empty_file_and_one_of_another_format_say_so(tmp_path, known):
 def test_what_is_not_asked_has_a_name(tmp_path, known, answer, reason):
     row = {"problem": "?", "solution": "x", "answer": answer, "level": 1}
     assert write(tmp_path / "math.jsonl", [ROWS[0], row]).skipped == {reason: [2]}
+
+
+def test_work_is_bounded_however_much_a_text_asks_for():
+    """Sums of 16 terms, multiplied again and again: only so many products are made."""
+    power = "((1+√2)(1+√3)(1+√5)(1+√7))^{%d}"
+    assert read_math(power % 3) is not None  # 36 and 2 · 256 products
+    assert read_math(power % 64) is None
+    assert read_math("+".join([power % 3] * 2)) is None
+    made = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(math_answer, "multiply", lambda a, b: made.append(len(a) * len(b)) or a)
+        read_math("\\pm " + "+".join([power % 64] * 15))
+    assert sum(made) <= math_terms.PRODUCTS_MAX
+
+
+def test_a_choice_within_a_set_leaves_the_other_alone():
+    assert read_math(r"\{\pm 1\}\cup(\pm 2,3)") == read_math(
+        r"\{1,-1\}\cup(2,3),\{1,-1\}\cup(-2,3)"
+    )
