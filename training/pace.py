@@ -1,7 +1,7 @@
 """What a trainer's time goes into, what holds it back, and how many groups a step could use.
 
 Every second belongs to what the trainer's own process is at: judging (or waiting for workers that
-judge), learning, publishing (trying the checkpoint, writing, uploading and committing to it), or
+judge), learning, publishing (drawing own groups, trying the checkpoint, writing, uploading and committing to it), or
 waiting for groups. A second with a trouble belongs to none; the trouble says why.
 
 The rule is ECHO-2's capacity rule (arXiv 2602.02192) in a subnet's terms. Over the last windows let
@@ -11,7 +11,7 @@ and of judging one, and k the trainer's own groups in a lesson. A step could use
     n* = (W − P − k·l) / (l + j)             of the miners' groups where one process does both,
     n* = min((W − P)/l − k, W/j)             where workers judge beside it.
 
-While fewer come, the groups are too few: the trainer waits. Else it is held back by what it spends
+While fewer come, the groups are too few: the trainer waits, or skips windows for their age. Else it is held back by what it spends
 most time on, and reads windows later and later. What this does not know: what groups are worth.
 """
 
@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import floor
 
+#: What holds a trainer back that has time left and yet skips windows.
+SKIPPED = "skipped for age"
 #: Windows that are looked at.
 PACE_WINDOWS = 8
 
@@ -43,6 +45,7 @@ class WindowTimes:
         judged_s: from the first file that was looked at to the last, whatever went on beside.
         came: the miners' groups that were found good.
         used: groups of the lesson, the trainer's own among them; 0: there was none.
+        stale: it was skipped since its rollouts were too old; how many came nobody counted.
         tokens: that the learner went through, those of every pass counted.
     """
 
@@ -50,6 +53,7 @@ class WindowTimes:
     judged_s: float = 0.0
     came: int = 0
     used: int = 0
+    stale: bool = False
     tokens: int = 0
 
 
@@ -81,10 +85,10 @@ class TrainerPace:
         """See `WindowTimes`."""
         self._row.came, self._row.used, self._row.tokens = came, used, tokens
 
-    def end_window(self, judged_s: float) -> None:
+    def end_window(self, judged_s: float, stale: bool = False) -> None:
         """The window at hand is done with."""
         self.begin(self._now)
-        self._row.judged_s = judged_s
+        self._row.judged_s, self._row.stale = judged_s, stale
         self._rows.append(self._row)
         self._row = WindowTimes()
 
@@ -102,8 +106,8 @@ class TrainerPace:
             round(learning_s, 3),
             round(spent[Activity.PUBLISHING], 3),
             round(spent[Activity.WAITING], 3),
-            find_hindrance(rows, usable).value,
-            round(sum(row.came for row in rows) / len(rows), 3),
+            find_hindrance(rows, usable),
+            round(compute_came(rows), 3),
             usable,
             round(sum(row.tokens for row in rows) / learning_s, 3) if learning_s else None,
         )
@@ -137,6 +141,12 @@ def add_up_spent(rows: Sequence[WindowTimes]) -> dict[Activity, float]:
     return {activity: sum(row.spent[activity] for row in rows) for activity in Activity}
 
 
+def compute_came(rows: Sequence[WindowTimes]) -> float:
+    """Mean of the miners' groups a window, of those that were not skipped for their age."""
+    came = [row.came for row in rows if not row.stale]
+    return sum(came) / max(1, len(came))
+
+
 def compute_usable(
     rows: Sequence[WindowTimes], window_s: float, own: int, beside: bool
 ) -> int | None:
@@ -148,7 +158,7 @@ def compute_usable(
     spent = add_up_spent(rows)
     publishing_s = spent[Activity.PUBLISHING] / sum(row.used > 0 for row in rows)
     learning_s = spent[Activity.LEARNING] / used
-    judging_s = sum(row.judged_s for row in rows) / max(1, came)
+    judging_s = sum(row.judged_s for row in rows if not row.stale) / max(1, came)
     left_s = window_s - publishing_s - own * learning_s
     # what takes no time is no bound
     costs = [(left_s, learning_s + judging_s)]
@@ -158,10 +168,10 @@ def compute_usable(
     return max(0, floor(min(bounds))) if bounds else None
 
 
-def find_hindrance(rows: Sequence[WindowTimes], usable: int | None) -> Activity:
-    """What holds the trainer back, by the rule above. With no lesson at all groups are too few."""
-    came = sum(row.came for row in rows)
-    if usable is None or came < usable * len(rows):
-        return Activity.WAITING
+def find_hindrance(rows: Sequence[WindowTimes], usable: int | None) -> str:
+    """What holds the trainer back, by the rule above. With no lesson at all groups are too few,
+    unless windows were skipped."""
+    if usable is None or compute_came(rows) < usable:
+        return SKIPPED if any(row.stale for row in rows) else Activity.WAITING.value
     spent = add_up_spent(rows)
-    return max((a for a in Activity if a is not Activity.WAITING), key=spent.__getitem__)
+    return max((a for a in Activity if a is not Activity.WAITING), key=spent.__getitem__).value

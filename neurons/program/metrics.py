@@ -21,7 +21,7 @@ _WHOLE = 65_535
 #: Of a miner's engine.
 ENGINE_STATES = ("new", "starting", "drafting", "left")
 #: What a trainer is held back by.
-HINDRANCES = ("judging", "learning", "publishing", "too few groups")
+HINDRANCES = ("judging", "learning", "publishing", "too few groups", "skipped for age")
 #: What a trainer's seconds go into.
 _SPENT = ("judging", "learning", "publishing", "waiting")
 #: Rao of one alpha.

@@ -144,6 +144,8 @@ class BackgroundJudge:
 
     def _judge_all(self, run: JudgingRun) -> None:
         context, reading = run.reading.context, run.reading
+        if not run.hotkeys:  # no rollouts, no age: as where nothing is judged ahead
+            return
         try:
             checkpoint = open_checkpoint(self.checkpoints, context.checkpoint, context.parameters)
         except WorkerError as error:

@@ -23,6 +23,7 @@ from assay.inference import Checkpoint, GroupRequest, generate_groups
 from assay.neurons.session.neuron_session import JudgeSources
 from assay.protocol import Context, Domain, Parameters, hash_fields
 from assay.protocol.manifest import Manifest
+from assay.protocol.reason import Reason
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group, LearnStats, compute_advantages
@@ -52,7 +53,8 @@ class WindowReading:
     context: Context
     waiting: list[bytes]  # hotkeys whose files are to be looked at
     groups: list[ConsumedGroup] = field(default_factory=list)
-    #: those whose files were not shown, or other than committed, when looked at last
+    #: those whose files were not shown, or other than committed, when looked at last,
+    #: or on which our own judge broke
     withheld: list[bytes] = field(default_factory=list)
     looks: int = 1  # how often files were looked at, the withheld ones once more each time
     looked_at: int | None = None  # head of the last look
@@ -109,7 +111,7 @@ class WindowReading:
             groups=groups,
             forward=forward,
         )
-        if verdict.is_withheld:
+        if verdict.is_withheld or verdict.reason is Reason.INTERNAL:  # our own fault may pass
             self.withheld.append(hotkey)
         if not verdict.accepted:
             return

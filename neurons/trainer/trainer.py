@@ -348,14 +348,15 @@ class Trainer:
         held_out.count(course.parent, course.window)
         return True
 
-    def _skip(self, course: Course, why: str) -> bool:
+    def _skip(self, course: Course, why: str, stale: bool = False) -> bool:
         self._report(f"{self.name}: window {course.window} teaches nothing: {why}")
-        self._leave(course)
+        self._leave(course, stale)
         self._save(course)
         return True
 
-    def _leave(self, course: Course) -> None:
-        self.pace.end_window(0.0 if self._reading is None else self._reading.judged_s)
+    def _leave(self, course: Course, stale: bool = False) -> None:
+        judged_s = 0.0 if self._reading is None else self._reading.judged_s
+        self.pace.end_window(judged_s, stale)
         course.window += 1
         self._reading = self._challenge = None
 
@@ -409,7 +410,7 @@ class Trainer:
             return False
         behind = course.parent.manifest.number - reading.number
         return behind > self._config.staleness and self._skip(
-            course, f"its rollouts are {behind} checkpoints behind"
+            course, f"its rollouts are {behind} checkpoints behind", stale=True
         )
 
     def _finish(self, course: Course, reading: WindowReading) -> None:
@@ -446,7 +447,6 @@ class Trainer:
         self.pace.begin(Activity.PUBLISHING)
         counts = () if held_out is None else held_out.count(parent, course.window)
         levels = compute_next_levels(parameters, parent.manifest.levels, counts)
-        self.pace.begin(Activity.LEARNING)
         came = len(reading.groups)
         reading.groups = mix_groups(
             reading.sort_groups(),
@@ -458,6 +458,8 @@ class Trainer:
         before = course.state or digest_tensors_of(learner.export_state())
         if steps is not None:
             steps.keep_before(learner, self._find_state(parent) if course.learned else None)
+        # what comes before and after costs the same for few groups and for many
+        self.pace.begin(Activity.LEARNING)
         stats = learner.learn([taken.group for taken in reading.groups])
         self.pace.note_lesson(came, len(reading.groups), stats.tokens)
         self.pace.begin(Activity.PUBLISHING)

@@ -5,7 +5,7 @@ from typing import get_type_hints
 
 from assay.neurons.program.metrics import HINDRANCES
 from assay.neurons.program.program_status import PaceStatus
-from assay.training.pace import PACE_WINDOWS, Activity, TrainerPace
+from assay.training.pace import PACE_WINDOWS, SKIPPED, Activity, TrainerPace
 
 JUDGING, LEARNING, PUBLISHING, WAITING = Activity
 
@@ -38,7 +38,7 @@ def test_nothing_is_said_before_a_window_is_done_with():
 
 
 def test_words_and_fields_are_those_of_status_and_metrics():
-    assert tuple(Activity) == HINDRANCES
+    assert (*Activity, SKIPPED) == HINDRANCES
     found = play([({LEARNING: 1}, 0, 1, 1)])
     assert found.keys() - {"said"} == get_type_hints(PaceStatus).keys()
 
@@ -103,6 +103,22 @@ def test_windows_without_a_lesson_count_as_windows():
     assert (none["holds_back"], none["groups_usable"]) == ("too few groups", None)
     assert none["tokens_per_second"] is None
     assert none["said"] == "held back by too few groups: 0 groups come a window"
+
+
+def test_skipped_windows_leave_the_mean():
+    """Nobody counted what came in them; what was judged of them ahead is no cost of a good group."""
+    clock = Clock()
+    pace = TrainerPace(clock)
+    for stale in (False, True) * 2:
+        if not stale:
+            pace.begin(LEARNING)
+            clock.now += 50
+            pace.note_lesson(10, 10, 1)
+        pace.end_window(20.0, stale)
+    found = pace.describe(70.0)
+    assert (found.groups_came, found.groups_usable, found.holds_back) == (10.0, 10, "learning")
+    found = pace.describe(140.0)
+    assert (found.groups_usable, found.holds_back) == (20, SKIPPED)
 
 
 def test_time_with_a_trouble_belongs_to_nobody():
