@@ -48,6 +48,10 @@ class BrokenForwardError(RuntimeError):
     """A forward pass that broke in a worker, or cost several: our own fault."""
 
 
+class NoWorkerError(WorkerError):
+    """No worker is left, whatever is asked."""
+
+
 class WorkerPool:
     """Workers, one a device.
 
@@ -268,9 +272,9 @@ class WorkerPool:
 
     def _require_any(self) -> None:
         if self._closed.is_set():
-            raise WorkerError("the workers are closed")
+            raise NoWorkerError("the workers are closed")
         if not self.is_working:
-            raise WorkerError(str(self.trouble))
+            raise NoWorkerError(str(self.trouble))
 
     def _revive(self) -> None:
         """Looks now and then for workers that were left out."""

@@ -478,7 +478,8 @@ OWN: dict[str, tuple[Metric, ...]] = {
         ),
         _gauge(
             "assay_trainer_held_back",
-            "1 for what holds the trainer back: judging, learning, publishing, too few groups",
+            "1 for what holds the trainer back: judging, learning, publishing, too few groups, "
+            "skipped for age",
             _read_hindrance,
             "by",
         ),

@@ -15,7 +15,7 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, open
 from assay.artifacts.submissions.judging_threads import judge_beside
 from assay.cage import WorkerError
 from assay.inference import CheckpointError
-from assay.inference.workers.worker_pool import WorkerPool
+from assay.inference.workers.worker_pool import NoWorkerError, WorkerPool
 from assay.network.chain import ChainError, WrongChainError
 from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
@@ -167,7 +167,7 @@ class BackgroundJudge:
             except WorkerError as error:
                 run.lack = str(error)
                 # one that no worker is equal to is looked at again a few times, like one withheld
-                lost = reading.withheld if self.pool.is_working else run.left
+                lost = run.left if isinstance(error, NoWorkerError) else reading.withheld
                 lost.append(judgment.job)
             except BaseException as error:  # noqa: BLE001 - whoever waits raises it
                 run.defect = error

@@ -243,3 +243,34 @@ def test_a_defect_in_the_background_is_met_by_the_trainer(
             bench.run()
         bench.run()
         require_same(bench, expected)
+
+
+def test_a_file_that_our_own_judge_broke_on_is_looked_at_again(world, tmp_path, expected):
+    """Two files are judged at a time, each twice: of three faults one file has two."""
+    faults = tmp_path / "faults"
+    with (
+        open_faulty(faults, 1, patience=Patience()) as pool,
+        open_bench(world, tmp_path / "bench", pool) as bench,
+    ):
+        put_faults(faults, *["broken"] * 3)
+        bench.run()
+        assert not list_faults(faults)
+        require_same(bench, expected)
+
+
+def test_a_window_without_files_has_no_age(world, tmp_path, pool, monkeypatch):
+    """Judged ahead or not, the trainer learns from its own groups."""
+    begun = []
+
+    def judge_any(trainer, course, window):
+        begun.append(window)
+        trainer.judge.begin_ahead(world.parameters, window)
+
+    for room in ("background_judge", "trainer"):
+        monkeypatch.setattr(f"assay.neurons.trainer.{room}.find_waiting", lambda _: [])
+    monkeypatch.setattr(Trainer, "_judge_ahead", judge_any)
+    with open_bench(world, tmp_path, pool) as bench:
+        bench.start(staleness=0, local_groups=2)
+        bench.run()
+        assert 1 in begun
+        assert [lesson.window for lesson in bench.lessons] == [0, 1]
