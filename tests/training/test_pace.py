@@ -106,7 +106,7 @@ def test_windows_without_a_lesson_count_as_windows():
 
 
 def test_skipped_windows_leave_the_mean():
-    """Nobody counted what came in them; what was judged of them ahead is no cost of a good group."""
+    """Nobody counted what came in them; judging them ahead is no cost of a good group."""
     clock = Clock()
     pace = TrainerPace(clock)
     for stale in (False, True) * 2:
