@@ -1,8 +1,9 @@
 """What a trainer's time goes into, what holds it back, and how many groups a step could use.
 
 Every second belongs to what the trainer's own process is at: judging (or waiting for workers that
-judge), learning, publishing (drawing own groups, trying the checkpoint,
-writing, uploading and committing to it), or waiting for groups. A second with a trouble belongs to none; the trouble says why.
+judge), learning, publishing (drawing own groups, trying the checkpoint, writing, uploading and
+committing to it), or waiting for groups. A second with a trouble belongs to none; the trouble says
+why.
 
 The rule is ECHO-2's capacity rule (arXiv 2602.02192) in a subnet's terms. Over the last windows let
 W be the seconds of a window, P those of publishing a lesson, l and j those of learning from a group

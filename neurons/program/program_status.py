@@ -159,7 +159,7 @@ class PaceStatus(TypedDict):
     learning_seconds: float
     publishing_seconds: float  # trying, writing, uploading and committing to checkpoints
     waiting_seconds: float  # for windows and files
-    holds_back: str  # judging, learning, publishing, or too few groups
+    holds_back: str  # judging, learning, publishing, too few groups, or skipped for age
     groups_came: float  # a window, of the miners' and good
     groups_usable: int | None  # a window, that a step could use; null before the first lesson
     tokens_per_second: float | None  # of learning, those of every pass counted
