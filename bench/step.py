@@ -26,7 +26,7 @@ from assay.training.genesis_model import make_tokenizer
 
 THREADS = 2
 GROUPS, ROLLOUTS, PROMPTS, LENGTHS = 8, 16, (32, 96), (32, 256)
-#: 27 million parameters.
+#: 25 million parameters.
 SMALL = Qwen2Config(
     vocab_size=16_384,
     hidden_size=384,
@@ -79,7 +79,7 @@ def time_steps() -> list[Figure]:
         print("TRL is not there, its row is left out: pip install 'assay[train]'")
     seconds = measure_together(runs, repeats=1 if FAST else 5)
     theirs = seconds[2] if len(seconds) > 2 else None
-    name = f"a step of {tokens:,} tokens, 27 M parameters"
+    name = f"a step of {tokens:,} tokens, 25 M parameters"
     baseline = "" if theirs is None else "TRL's step, padded"
     return [
         Figure(f"{name}: packed", seconds[0], "s", baseline, theirs, ratio_bound=1.0),

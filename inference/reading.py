@@ -158,3 +158,25 @@ def make_packs(
             pack.add_completion(index, len(completions[index]))
     if pack.tokens:
         yield pack
+
+
+def make_even_packs(
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+    tokens_max: int,
+    processes: int,
+) -> list[Pack]:
+    """Packs for processes that take one each at a time: no more rounds than `make_packs` needs, and
+    packs of about one size, since a round takes as long as its largest."""
+    packs = list(make_packs(prompts, completions, tokens_max))
+    if processes == 1:
+        return packs
+    count = -(-len(packs) // processes) * processes
+    least, most = 1, tokens_max
+    while least < most:  # the smallest size that needs no more packs
+        size = (least + most) // 2
+        if sum(1 for _ in make_packs(prompts, completions, size)) <= count:
+            most = size
+        else:
+            least = size + 1
+    return list(make_packs(prompts, completions, least))

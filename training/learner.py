@@ -27,7 +27,7 @@ from transformers import PreTrainedModel
 from assay.inference import read_tensors
 from assay.inference.implementations import make_packing_twin
 from assay.inference.placing.devices import MemoryLackError, explain_lack, require_lack
-from assay.inference.reading import Pack, make_packs
+from assay.inference.reading import Pack, make_even_packs
 from assay.protocol.errors import OperatorError
 from assay.training.grpo import Loss, LossConfig, compute_advantages, compute_loss
 from assay.training.lora import (
@@ -362,14 +362,13 @@ class Learner:
     def _update(self, rows: Sequence[_Row], scale: float) -> tuple[list[Loss], float]:
         self._optimizer.zero_grad()
         losses = []
-        packs = list(
-            make_packs(
-                [row.prompt for row in rows],
-                [row.completion for row in rows],
-                self.config.tokens_per_pass,
-            )
-        )
         rank, team = get_team()
+        packs = make_even_packs(
+            [row.prompt for row in rows],
+            [row.completion for row in rows],
+            self.config.tokens_per_pass,
+            team,
+        )
         for start in range(0, len(packs), team):
             # everybody takes part in every pass, with nothing to say where there is no pack left;
             # gradients are averaged over the team, and losses are sums

@@ -10,7 +10,7 @@ from assay.inference import GroupRequest, Passage, Reference, Request, make_mode
 from assay.inference.following import NEAR
 from assay.inference.packing import make_packing
 from assay.inference.placing.memory_plan import ELEMENTS_MAX_CPU, MemoryBudget, MemoryPlan
-from assay.inference.reading import make_packs
+from assay.inference.reading import make_even_packs, make_packs
 from assay.verification import Projection
 
 LENGTHS = [3, 200, 64, 65, 3, 129, 1, 190]
@@ -156,6 +156,32 @@ def test_packs_are_within_their_bound_and_hold_every_token_once():
         reads = [s.end - s.start for s in segments]
         shared = {(s.shared_start, s.shared_end) for s in segments if s.first}
         assert len(reads) == len(pack.indices) + len(shared)  # a prompt at most once
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 8])
+def test_packs_for_processes_are_alike_and_need_no_more_rounds(processes):
+    """The largest exceeds the mean by less than one completion and its prompt: were it larger, the
+    first completion behind a smaller pack would have found room there."""
+    rng = np.random.default_rng(1)
+    completions = [list(range(n)) for n in rng.integers(200, 400, 100).tolist()]
+    prompts = [[i // 10] * 50 for i in range(100)]
+    plain = list(make_packs(prompts, completions, 4_000))
+    packs = make_even_packs(prompts, completions, 4_000, processes)
+    assert sorted(i for pack in packs for i in pack.indices) == list(range(100))
+    rounds = -(-len(plain) // processes)
+    assert rounds == -(-len(packs) // processes)
+    sizes = [len(pack.tokens) for pack in packs]
+    if processes == 1:
+        assert sizes == [len(pack.tokens) for pack in plain]
+        return
+    assert max(sizes) <= 4_000
+    ideal = sum(sizes) / (rounds * processes)
+    assert max(sizes) < ideal + 400 + 50
+
+
+def test_fewer_completions_than_processes_are_a_pack_each():
+    packs = make_even_packs([[1, 2]] * 2, [[3] * 9, [4] * 5], 4_000, 4)
+    assert [pack.indices for pack in packs] == [[0], [1]]
 
 
 def test_what_is_not_shared_is_read_with_each():
