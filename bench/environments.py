@@ -21,6 +21,7 @@ ROWS = (
     ("arithmetic", [5, 6], "7+15=22\n22+3=25\n#### 25", 20_000, 10_000),
     ("sat", [20], "#### " + "01" * 10, 2_000, 1_000),
     ("gsm", [4], "12+5=17\n#### 17", 10_000, None),
+    ("errands", [3], "#### north take put", 2_000, None),
     ("mix,arithmetic=3,gsm=2,sat=1", [1_005, 2_004, 3_020], "#### 25", 5_000, None),
     ("reasoning_gym:chain_sum", [3], "#### 25", 1_000, None),
     ("reasoning_gym:word_sorting", [1], "#### a, b, c", 1_000, None),

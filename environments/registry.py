@@ -17,15 +17,22 @@ from assay.environments.problem_file import (
     compute_file_digest,
     get_known_files,
 )
+from assay.environments.worlds import errands
 from assay.protocol.parameters import EnvironmentChoice
 
 #: Name → constructor from parameters, which raises ValueError for illegal ones.
 ENVIRONMENTS: Mapping[str, Callable[[Mapping[str, int]], Environment]] = MappingProxyType(
-    {arithmetic.NAME: arithmetic.Arithmetic, gsm.NAME: gsm.Gsm, sat.NAME: sat.Sat}
+    {
+        arithmetic.NAME: arithmetic.Arithmetic,
+        errands.NAME: errands.Errands,
+        gsm.NAME: gsm.Gsm,
+        sat.NAME: sat.Sat,
+    }
 )
 #: The same for a person who chooses one: name → settings, and what it is about.
 _DESCRIBED = {
     arithmetic.NAME: (arithmetic.PARAMS, "sums of several terms, worked step by step"),
+    errands.NAME: (errands.PARAMS, "a robot fetches parcels on a map, by commands"),
     gsm.NAME: (gsm.PARAMS, "word problems from templates, in GSM8K's format"),
     sat.NAME: (sat.PARAMS, "random k-SAT; a level is a number of variables"),
 }
