@@ -13,8 +13,8 @@ from figures import Figure, report
 sys.path.append(str(Path(__file__).parents[1]))
 
 from assay.environments import Environment, Problem, gym, make_environment, parse_choice
+from assay.environments.foreign.hostile_answers import write_hostile
 from assay.environments.gym_datasets import LEVELS
-from tests.environments.hostile_answers import write_hostile
 
 #: Name, levels, an answer in form, problems a run, and how many a second there should be.
 ROWS = (

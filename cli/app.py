@@ -199,6 +199,30 @@ def run_env_score(
     """Score an answer to a problem of a seed, in millionths, under the default reward weights."""
 
 
+@command(env_app, "new", runs="env_package")
+def run_env_new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the package: a-z, 0-9 and _.")],
+    folder: Annotated[
+        Path | None, typer.Option("--dir", metavar="DIR", help="New folder [default: NAME].")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lay down an environment of one's own: package, levels, adversarial set, tests."""
+
+
+@command(env_app, "vet", runs="env_package")
+def run_env_vet(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH", exists=True, help="A package's archive, or its folder, which is packed."
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Try a package in the cage: fit to pay by or not, and why. Exit code 1: it is not."""
+
+
 app.add_typer(chain_commands.app)
 app.add_typer(record_commands.app)
 app.add_typer(env_app, name="env")

@@ -15,6 +15,7 @@ from page_parts import fill, write_or_check
 
 from assay.environments import arithmetic, gsm, gym, math_file, mixture, sat
 from assay.environments.gym_datasets import ALIKE, COUNTED, FORMS, LEVELS
+from assay.environments.foreign import package_environment
 from assay.environments.worlds import errands
 from assay.inference.architecture import FIELDS, LAYER_TYPES, ROPE_NUMBERS, ROPE_TYPES, SIZES, SWITCHES
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
@@ -459,7 +460,7 @@ def make_gym_alike() -> str:
 
 def make_versions() -> str:
     """Versions of environments, as their digests name them."""
-    modules = (arithmetic, errands, gsm, math_file, gym, mixture, sat)
+    modules = (arithmetic, errands, gsm, math_file, gym, mixture, package_environment, sat)
     shown = ", ".join(f"`{module.NAME}` {module.VERSION}" for module in modules)
     return f"- **Versions**: {shown}."
 

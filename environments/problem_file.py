@@ -79,15 +79,11 @@ def compute_file_digest(file: Path) -> str:
     return sha256(_read(file)).hexdigest()
 
 
-def find_rows(digest: str, family: str, read: Callable[[bytes], _R]) -> list[_R]:
-    """The rows of the file with that SHA-256, in the file's order; at least one.
-
-    Args:
-        family: of environments, for people.
-        read: a row from its line of JSON; raises ValueError.
+def find_file(digest: str, family: str) -> tuple[Path, bytes]:
+    """The file with that SHA-256 and its bytes; `family` of environments is for people.
 
     Raises:
-        ProblemFileError: no such digest, no such file here, or a row of it cannot be asked.
+        ProblemFileError: no such digest, or no such file here.
     """
     if not _DIGEST.fullmatch(digest):
         raise ProblemFileError(
@@ -102,13 +98,27 @@ def find_rows(digest: str, family: str, read: Callable[[bytes], _R]) -> list[_R]
             continue
         found = sha256(data).hexdigest()
         if found == digest:
-            return _read_rows(data, file, read)
+            return file, data
         looked.append(f"{file} has SHA-256 {found}")
     where = "; ".join(looked) or "none is named"
     raise ProblemFileError(
         f"no file with SHA-256 {digest} is here: get it and name it in `files` under "
         f"[environments]. Looked at: {where}"
     )
+
+
+def find_rows(digest: str, family: str, read: Callable[[bytes], _R]) -> list[_R]:
+    """The rows of the file with that SHA-256, in the file's order; at least one.
+
+    Args:
+        family: of environments, for people.
+        read: a row from its line of JSON; raises ValueError.
+
+    Raises:
+        ProblemFileError: no such digest, no such file here, or a row of it cannot be asked.
+    """
+    file, data = find_file(digest, family)
+    return _read_rows(data, file, read)
 
 
 def _read(file: Path) -> bytes:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from assay.environments import arithmetic, gsm, gym, math_file, mixture, sat
 from assay.environments.base import Environment, Param
+from assay.environments.foreign import package_environment, package_file
 from assay.environments.gym_datasets import LEVELS, REFUSED
 from assay.environments.math_file import describe_skipped
 from assay.environments.problem_file import (
@@ -38,7 +39,12 @@ _DESCRIBED = {
 }
 #: Of `name:what`, name → constructor from what and parameters.
 FAMILIES: Mapping[str, Callable[[str, Mapping[str, int]], Environment]] = MappingProxyType(
-    {gsm.NAME: gsm.GsmFile, gym.NAME: gym.ReasoningGym, math_file.NAME: math_file.MathFile}
+    {
+        gsm.NAME: gsm.GsmFile,
+        gym.NAME: gym.ReasoningGym,
+        math_file.NAME: math_file.MathFile,
+        package_environment.NAME: package_environment.PackageEnvironment,
+    }
 )
 _CHOSEN = re.compile(r"([^,=]+)=(-?[0-9]{1,18})")
 
@@ -59,7 +65,7 @@ def make_environment(name: str, params: Mapping[str, int]) -> Environment:
         known = ", ".join(sorted(ENVIRONMENTS))
         raise ValueError(
             f"there is no environment {name!r}; there are: {known}, gsm:SHA256, "
-            "math:SHA256, mix, reasoning_gym:NAME"
+            "math:SHA256, mix, package:SHA256, reasoning_gym:NAME"
         )
     return ENVIRONMENTS[name](params)
 
@@ -129,6 +135,8 @@ def _list_files() -> list[EnvironmentEntry]:
 
 def _describe_file(file: Path) -> EnvironmentEntry:
     """As the family whose format it has."""
+    if package_file.is_archive(file):
+        return _describe_package(file)
     faults = []
     for family, kind in ((gsm.NAME, gsm.GsmFile), (math_file.NAME, math_file.MathFile)):
         try:
@@ -144,6 +152,16 @@ def _describe_file(file: Path) -> EnvironmentEntry:
             about += f", {count} rows not asked: {describe_skipped(environment.skipped)}"
         return EnvironmentEntry(environment.name, tuple(environment.levels), {}, about)
     return EnvironmentEntry(f"{gsm.NAME}:{file}", (), {}, f"{file}: {'; '.join(faults)}", False)
+
+
+def _describe_package(file: Path) -> EnvironmentEntry:
+    try:
+        package = package_environment.PackageEnvironment(compute_file_digest(file), {})
+    except ProblemFileError as error:
+        name = f"{package_environment.NAME}:{file}"
+        return EnvironmentEntry(name, (), {}, str(error), usable=False)
+    about = f"from {file}; whether it is fit to pay by, `assay env vet` says"
+    return EnvironmentEntry(package.name, tuple(package.levels), {}, about)
 
 
 def _list_datasets() -> list[EnvironmentEntry]:

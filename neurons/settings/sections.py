@@ -112,7 +112,9 @@ class EnvironmentsSettings(_Section):
     """`[environments]`: what problems need beside code."""
 
     files: tuple[Annotated[Path, Flag("FILE", "--file", exists=True)], ...] = Field(
-        (), description="files of problems, JSON Lines or Parquet: those of gsm:SHA256, math:SHA256"
+        (),
+        description="files of problems, JSON Lines or Parquet: those of gsm:SHA256, math:SHA256; "
+        "archives: those of package:SHA256",
     )
 
 

@@ -108,3 +108,23 @@ def test_mistakes_are_one_line_and_exit_2(arguments: tuple[str, ...], words: str
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_environment_of_ones_own_is_laid_down_vetted_and_asked(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    laid = read("new", "letters", "--dir", str(folder))
+    assert len(laid["files"]) == 3  # type: ignore[index]
+    assert run("new", "letters", "--dir", str(folder)).returncode == 2  # nothing is written over
+    assert "no name of a package" in run("new", "Letters").stderr
+    vetted = read("vet", str(folder / "letters"))
+    assert vetted["fit"], vetted  # type: ignore[index]
+    file = vetted["file"]  # type: ignore[index]
+    assert vetted["name"] == f"package:{sha256(Path(file).read_bytes()).hexdigest()}"  # type: ignore[index]
+    listed = {entry["name"] for entry in read("list", "--file", file)}  # type: ignore[attr-defined]
+    assert vetted["name"] in listed  # type: ignore[index]
+    assert "How often does" in run("sample", vetted["name"], "--file", file).stdout  # type: ignore[index]
+    source = folder / "letters" / "__init__.py"
+    source.write_text(source.read_text().replace("answer == solve(task)", "solve(task) in answer"))
+    done = run("vet", str(folder / "letters"))
+    assert done.returncode == 1
+    assert "not fit to pay by: hostile answers" in done.stdout.replace("wrong answers, ", "")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.environments import Problem, RewardParts, make_environment
+from assay.environments.foreign.hostile_answers import write_hostile
 from assay.environments.worlds.errands import (
     COMMANDS,
     LEVELS,
@@ -21,7 +22,6 @@ from assay.environments.worlds.errands import (
 )
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import TRICKS, make_seed
-from tests.environments.hostile_answers import write_hostile
 
 ENVIRONMENT = make_environment("errands", {})
 FULL, NOTHING = RewardParts(MILLION, 0, 0), RewardParts(0, 0, 0)

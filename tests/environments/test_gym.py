@@ -15,11 +15,11 @@ if find_spec("reasoning_gym") is None:
 from assay.cage import Cage
 from assay.environments import RewardParts, gym, make_environment
 from assay.environments.base import ANSWER_BYTES
+from assay.environments.foreign.hostile_answers import write_hostile
 from assay.environments.gym import Entry, ReasoningGym, is_reference, is_well_formed
 from assay.environments.gym_datasets import ALIKE, ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import NUMBER_TRICKS, TRICKS, ask_scorer, make_seed
-from tests.environments.hostile_answers import write_hostile
 
 NOTHING = RewardParts(0, 0, 0)
 SUMS = make_environment("reasoning_gym:chain_sum", {})

@@ -1,0 +1,110 @@
+"""What `assay env new` lays down: a package that is fit to pay by as it stands, and its tests."""
+
+import re
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+_ENVIRONMENT = '''"""How many of a kind: count one letter in a row of letters.
+
+Change what is asked; `pytest` and `assay env vet` say whether it is still fit to pay by.
+"""
+
+from NAME.wrong_answers import write_wrong
+
+#: Ascending, harder in order. Of each: how many letters there are.
+SIZES = {1: 8, 2: 16, 3: 32}
+LEVELS = tuple(SIZES)
+LETTERS = "abcd"
+
+
+def make_problem(draw, level):
+    """A prompt and whatever scoring needs. All chance is `draw(n)`: an integer of 0 to n - 1."""
+    row = "".join(LETTERS[draw(len(LETTERS))] for _ in range(SIZES[level]))
+    letter = LETTERS[draw(len(LETTERS))]
+    prompt = f"How often does {letter} stand in {row}? Also name its first place, from 1, or 0."
+    return f"{prompt} Answer as count,place.", (row, letter)
+
+
+def solve(task):
+    """An answer that earns."""
+    row, letter = task
+    return f"{row.count(letter)},{row.find(letter) + 1}"
+
+
+def score(task, answer):
+    """True where the answer, the text behind the only ####, is wholly right. One form, no other."""
+    return answer == solve(task)
+
+
+def list_wrong(task):
+    """Answers that must not earn: what a model may try here."""
+    return write_wrong(solve(task))
+'''
+
+_WRONG = '''"""The adversarial set: near a right answer, and none is one."""
+
+
+def write_wrong(right):
+    count, place = right.split(",")
+    return [
+        count,
+        f"{place},{count},",
+        f"{count}, {place}",
+        f"0{right}",
+        f"+{right}",
+        f"{right}.0",
+        f"{int(count) + 1},{place}",
+        f"{count},{int(place) + 1}",
+    ]
+'''
+
+_TESTS = '''"""NAME: its own rules, and that it is fit to pay by."""
+
+from pathlib import Path
+
+import pytest
+
+from assay.environments.foreign import pack_folder, vet_package
+from assay.environments.foreign.package_box import Draw
+from NAME import LEVELS, list_wrong, make_problem, score, solve
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_right_answer_earns_and_no_wrong_one(level):
+    for number in range(20):
+        prompt, task = make_problem(Draw(level, number), level)
+        assert prompt == make_problem(Draw(level, number), level)[0]
+        assert score(task, solve(task)) is True
+        assert not any(score(task, wrong) for wrong in list_wrong(task))
+
+
+def test_levels_are_harder_in_order():
+    sizes = [max(len(make_problem(Draw(k, n), k)[0]) for n in range(20)) for k in LEVELS]
+    assert sizes == sorted(set(sizes))
+
+
+def test_it_is_fit_to_pay_by(tmp_path):
+    archive = tmp_path / "NAME.zip"
+    archive.write_bytes(pack_folder(Path(__file__).parent / "NAME"))
+    failed = [check for check in vet_package(archive).checks if not check.passed]
+    assert failed == []
+'''
+
+
+def write_new_package(name: str) -> dict[str, str]:
+    """Path within a new folder → text.
+
+    Raises:
+        ValueError: `name` is no name of a package.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name[:80]!r} is no name of a package: a lower-case letter, then at most 39 of "
+            "a to z, 0 to 9 and _"
+        )
+    texts = {
+        f"{name}/__init__.py": _ENVIRONMENT,
+        f"{name}/wrong_answers.py": _WRONG,
+        f"test_{name}.py": _TESTS,
+    }
+    return {path: text.replace("NAME", name) for path, text in texts.items()}

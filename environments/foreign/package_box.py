@@ -1,0 +1,218 @@
+"""What runs in the caged child of a package: it alone executes a stranger's environment.
+
+Loaded by its path, not as part of `assay`, and imports the standard library alone: nothing that
+can start a process or open a socket is in memory when a package's code first runs. After that
+whatever Python audits is refused but for a few events, so no file, no network, no process, no
+native library and no further import is within reach; time and memory are limited by the cage.
+"""
+
+import importlib.util
+import io
+import json
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable
+from hashlib import sha256, shake_256
+from typing import Any, NoReturn
+
+#: Steps that making, solving or scoring may take: events of `sys.settrace`, as with other scorers.
+STEPS_MAX = 5_000_000
+#: Characters of a prompt; bytes of an answer that a package gives.
+PROMPT_MAX, SOLUTION_MAX = 16_384, 1 << 15
+#: What Python may do once a package is loaded; anything else it audits is refused.
+_HARMLESS = {
+    *("compile", "exec", "object.__getattr__", "sys._getframe", "sys.settrace", "code.__new__"),
+    *("resource.setrlimit", "builtins.id", "marshal.loads", "sys.unraisablehook"),
+}
+#: Must not be in memory: they start processes, open sockets or call native code unheard.
+_PERILOUS = "_posixsubprocess", "subprocess", "_ctypes", "ctypes", "_socket", "socket"
+
+
+class Draw:
+    """`draw(n)`: the next of a problem's integers, uniform in [0, n), n at most 2^64."""
+
+    def __init__(self, level: int, number: int) -> None:
+        self._seed = level.to_bytes(8, "big") + number.to_bytes(8, "big")
+        self._count = 0
+
+    def __call__(self, bound: int) -> int:
+        if type(bound) is not int or not 1 <= bound <= 1 << 64:
+            raise ValueError(f"draw({bound!r}): an integer from 1 to 2^64 is drawn below")
+        limit = (1 << 64) - (1 << 64) % bound
+        while True:
+            text = self._seed + self._count.to_bytes(8, "big")
+            self._count += 1
+            word = int.from_bytes(shake_256(text).digest(8), "big")
+            if word < limit:
+                return word % bound
+
+
+class _StepsSpentError(BaseException):
+    """Not for a package to catch."""
+
+
+def serve_package(
+    serve: Callable[[Callable[[bytes], bytes]], NoReturn], text: Any, file: str, digest: str
+) -> NoReturn:
+    """The child's whole life.
+
+    Args:
+        serve: that of `cage.child`.
+        text: the module `package_text`.
+        file, digest: an archive that `package_file` has looked at, and its SHA-256.
+    """
+    with open(file, "rb") as opened:
+        data = opened.read()
+    if sha256(data).hexdigest() != digest:
+        sys.exit(f"{file} has changed: its SHA-256 is no longer {digest}")
+    for name in text.ALLOWED:
+        importlib.import_module(name)
+    if loaded := [name for name in _PERILOUS if name in sys.modules]:
+        sys.exit(f"{', '.join(loaded)} must not be loaded here")
+    serve(PackageBox(data, text.find_text_fault).answer)
+
+
+class SourceFinder:
+    """Modules of a package: name → (code, whether it is a package)."""
+
+    def __init__(self, codes: dict[str, tuple[Any, bool]]) -> None:
+        self._codes = codes
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
+        if name not in self._codes:
+            return None
+        return importlib.util.spec_from_loader(name, self, is_package=self._codes[name][1])  # type: ignore[arg-type]
+
+    def create_module(self, spec: object) -> None:
+        return None
+
+    def exec_module(self, module: Any) -> None:
+        exec(self._codes[module.__name__][0], module.__dict__)
+
+
+class PackageBox:
+    """Answers requests. The package is loaded anew for each: none sees what another has left."""
+
+    def __init__(self, data: bytes, find_fault: Callable[[str, str], str | None]) -> None:
+        self._data, self._find_fault = data, find_fault
+        self._codes: dict[str, tuple[Any, bool]] = {}
+        self._top = ""
+        self._fault: str | None = None
+
+    def answer(self, request: bytes) -> bytes:
+        """`["describe"]`, `["make", level, number]`, `["solve", …]`, `["wrong", …]` or
+        `["score", …, text]`."""
+        kind, *rest = json.loads(request)
+        if not self._codes and self._fault is None:
+            self._fault = self._prepare()
+        if self._fault is not None:
+            return _pack({"error": self._fault})
+        try:
+            said, steps = count_steps(lambda: self._say(kind, rest))
+        except MemoryError:
+            raise
+        except _StepsSpentError:
+            return _pack({"error": f"more than {STEPS_MAX:,} steps", "costly": True})
+        except BaseException as error:  # noqa: BLE001 - whatever a stranger's code does not survive
+            return _pack({"error": f"{type(error).__name__}: {error}"[:300]})
+        return _pack(said | {"steps": steps})
+
+    def _prepare(self) -> str | None:
+        """Reads and compiles, and refuses from then on; what is wrong with the text."""
+        try:
+            sources, self._top = read_sources(self._data)
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError) as error:
+            return f"the archive cannot be read: {error}"
+        for name, (source, is_package) in sources.items():
+            if fault := self._find_fault(source, self._top):
+                return f"{name}, {fault}"
+            code = compile(source, f"<{name}>", "exec", dont_inherit=True)
+            self._codes[name] = code, is_package
+        finder: Any = SourceFinder(self._codes)
+        sys.meta_path.insert(0, finder)
+        own = frozenset(sources)
+
+        def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+            if event in _HARMLESS or (event == "import" and arguments[0] in own):
+                return
+            raise PermissionError(f"{event} is not for a package")
+
+        sys.addaudithook(refuse)
+        return None
+
+    def _load(self) -> Any:
+        for name in self._codes:
+            sys.modules.pop(name, None)
+        return importlib.import_module(self._top)
+
+    def _say(self, kind: str, rest: list[Any]) -> dict[str, Any]:
+        module = self._load()
+        if kind == "describe":
+            return {"levels": [int(level) for level in module.LEVELS]}
+        prompt, task = _make_task(module, rest[0], rest[1])
+        if kind == "make":
+            return {"prompt": prompt}
+        if kind == "solve":
+            found = module.solve(task)
+            if type(found) is not str or len(found.encode()) > SOLUTION_MAX:
+                raise ValueError(f"solve gives text of at most {SOLUTION_MAX} bytes")
+            return {"answer": found}
+        if kind == "wrong":
+            wrong = list(module.list_wrong(task))
+            if not all(type(text) is str for text in wrong):
+                raise ValueError("list_wrong gives a list of texts")
+            return {"wrong": wrong}
+        return {"right": module.score(task, rest[2]) is True}
+
+
+def _make_task(module: Any, level: int, number: int) -> tuple[str, Any]:
+    prompt, task = module.make_problem(Draw(level, number), level)
+    if type(prompt) is not str or not 1 <= len(prompt.strip()) <= len(prompt) <= PROMPT_MAX:
+        raise ValueError(f"make_problem gives a prompt of 1 to {PROMPT_MAX} characters")
+    if bad := [c for c in prompt if c != "\n" and not " " <= c <= "~"]:
+        raise ValueError(f"its prompt holds U+{ord(bad[0]):04X}: printable ASCII and newlines")
+    return prompt, task
+
+
+def count_steps(work: Callable[[], Any]) -> tuple[Any, int]:
+    """What `work` gives, and the steps that it took.
+
+    Raises:
+        _StepsSpentError: more than `STEPS_MAX`, or somebody ended the counting.
+    """
+    steps = 0
+
+    def count(frame: object, event: str, argument: object) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps > STEPS_MAX:
+            raise _StepsSpentError
+        return count
+
+    sys.settrace(count)
+    try:
+        found = work()
+        if sys.gettrace() is not count:
+            raise _StepsSpentError
+        return found, steps
+    finally:
+        sys.settrace(None)
+
+
+def read_sources(data: bytes) -> tuple[dict[str, tuple[str, bool]], str]:
+    """Module → (text, whether it is a package) of an archive that has been looked at, and the top
+    one's name."""
+    sources = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for name in sorted(archive.namelist()):
+            if not name.endswith(".py"):
+                continue
+            module = name.removesuffix(".py").replace("/", ".")
+            package = module.endswith(".__init__")
+            sources[module.removesuffix(".__init__")] = archive.read(name).decode(), package
+    return sources, min(sources, key=len)
+
+
+def _pack(reply: dict[str, Any]) -> bytes:
+    return json.dumps(reply).encode()

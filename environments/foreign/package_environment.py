@@ -1,0 +1,167 @@
+"""`package:SHA256`: an environment from an archive that this machine holds, made and scored by the
+archive's own code, in a cage.
+
+An answer is what follows the only `#### `, and only that reaches the package; of what it says one
+thing is taken, that an answer is wholly right. What takes too many steps, raises or dies has not
+said so. Python's first two numbers are in the digest: sums, sorts and texts are a version's own.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.cage import Budget, Cage, Lost, WorkerError, child
+from assay.environments.base import (
+    PART_LEVELS,
+    Answer,
+    DrawnEnvironment,
+    Problem,
+    RewardParts,
+    compute_digest,
+    read_answer,
+)
+from assay.environments.foreign import package_box, package_text
+from assay.environments.foreign.package_file import find_fault
+from assay.environments.problem_file import ProblemFileError, find_file
+from assay.protocol.parameters import MILLION
+from assay.protocol.prf import Stream
+
+NAME = "package"
+#: Raised whenever any problem or score would change.
+VERSION = 1
+#: Levels of a package.
+LEVELS_MAX = 64
+#: Hash seed of a package's child; vetting has others besides.
+HASH_SEED = 0
+#: Processor seconds of a request: the last resort, for what steps do not see; seconds it may take.
+_SECONDS, _PATIENCE = 20.0, 120.0
+_REPLY_MAX = 4 << 20
+_ATTEMPTS = 16
+_ENDING = "End with a line of ####, a space and the answer alone."
+
+
+@dataclass(frozen=True, slots=True)
+class PackageTask(Answer):
+    """How the child makes a problem again."""
+
+    digest: str
+    level: int
+    number: int
+
+
+class PackageChild:
+    """A package in a cage of its own: what it says, or why it says nothing.
+
+    Args:
+        seed: of Python's hashes there, so that whoever vets sees what hangs on them.
+    """
+
+    def __init__(self, file: Path, digest: str, seed: int = HASH_SEED) -> None:
+        self._cage = Cage(f"package {file.name}", _write_boot(file, digest, seed), _PATIENCE)
+
+    def close(self) -> None:
+        self._cage.close()
+
+    def ask(self, *request: Any) -> dict[str, Any]:
+        """What the child says; `error` where it says nothing, `costly` too where that took too much
+        or ended it.
+
+        Raises:
+            WorkerError: no child can be started, or the machine is too busy to tell.
+        """
+        reply = self._cage.ask(json.dumps(request).encode(), _REPLY_MAX, Budget(_SECONDS))
+        if not isinstance(reply, Lost):
+            said: dict[str, Any] = json.loads(reply)
+            return said
+        if reply.slow:
+            raise WorkerError(f"a package found no processor: {reply.cause}")
+        cause = "it takes too much processor time" if reply.spent else reply.cause
+        return {"error": cause, "costly": True}
+
+
+class PackageEnvironment(DrawnEnvironment):
+    """The environment of an archive, at the levels that it names."""
+
+    def __init__(self, digest: str, params: Mapping[str, int]) -> None:
+        """Opens the archive whose SHA-256 is `digest`, 64 lower-case hex digits.
+
+        Raises:
+            ValueError: no such digest, no such file here, it is no package, or a setting: it has
+                none.
+        """
+        super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
+        python = ".".join(map(str, sys.version_info[:2])).encode()
+        self.digest = compute_digest(self.name, VERSION, self.params, python)
+        file, data = find_file(digest, NAME)
+        if fault := find_fault(data):
+            raise ProblemFileError(f"{file}: {fault}")
+        self._digest, self._child = digest, PackageChild(file, digest)
+        said = self._child.ask("describe")
+        if fault := find_levels_fault(said):
+            raise ProblemFileError(f"{file}: {fault}")
+        self.levels = said["levels"]
+
+    def _draw(self, stream: Stream, level: int) -> Problem:
+        """Of a number below 2^63, drawn again where the package makes no problem of it.
+
+        Raises:
+            WorkerError: it makes none of any: whoever named it has not had it vetted.
+        """
+        cause = ""
+        for _ in range(_ATTEMPTS):
+            number = stream.draw_below(2**63)
+            made = self._child.ask("make", level, number)
+            if "error" not in made:
+                prompt = f"{made['prompt'].rstrip()}\n{_ENDING}\n"
+                return Problem(prompt, level, PackageTask(self._digest, level, number))
+            cause = made["error"]
+        raise WorkerError(f"{self.name} makes no problem at level {level}: {cause}")
+
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        """Correctness: the package says that the answer is wholly right.
+
+        Raises:
+            WorkerError: the machine is too busy to tell: our own fault.
+        """
+        task = problem.answer
+        if not isinstance(task, PackageTask) or task.digest != self._digest:
+            raise TypeError(f"not a problem of {self.name}: {type(task).__name__}")
+        answer = read_answer(completion)
+        if answer is None:
+            return RewardParts(0, 0, 0)
+        said = self._child.ask("score", task.level, task.number, answer)
+        return RewardParts(MILLION if said.get("right") is True else 0, 0, 0)
+
+
+def find_levels_fault(said: Mapping[str, Any]) -> str | None:
+    """What is wrong with the levels that a package names, or with the package; None: nothing."""
+    if "error" in said:
+        return f"it is no environment: {child.clean(said['error'])}"
+    levels = said["levels"]
+    legal = 1 <= len(levels) <= LEVELS_MAX and sorted(set(levels)) == levels
+    if not legal or not 1 <= levels[0] <= levels[-1] < PART_LEVELS:
+        return f"LEVELS are 1 to {LEVELS_MAX} ascending integers of 1 to {PART_LEVELS - 1}"
+    return None
+
+
+def _write_boot(file: Path, digest: str, seed: int) -> str:
+    """Python that becomes a bare one: no site, no variable but the seed, three files of ours."""
+    ours = [child.__file__, package_text.__file__, package_box.__file__]
+    inner = f"""
+from importlib.util import module_from_spec, spec_from_file_location
+def load(name, file):
+    spec = spec_from_file_location(name, file)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+child, text, box = map(load, ("child", "text", "box"), {ours!r})
+box.serve_package(child.serve, text, {str(file.absolute())!r}, {digest!r})
+"""
+    options = "-P", "-S", "-s", "-B", "-c", inner
+    return (
+        "import os, sys; "
+        f"os.execve(sys.executable, [sys.executable, *{options!r}], {{'PYTHONHASHSEED': '{seed}'}})"
+    )

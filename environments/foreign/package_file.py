@@ -1,0 +1,73 @@
+"""A package: an environment somebody else wrote, as one archive of Python named by its SHA-256.
+
+Only its list of files is looked at here; its text is, in the caged child, by `package_text`.
+"""
+
+import io
+import re
+import zipfile
+from pathlib import Path
+
+from assay.environments.foreign.package_text import ALLOWED
+
+#: Bytes of an archive, of all its text unpacked; files in it.
+ARCHIVE_MAX, SOURCE_MAX, FILES_MAX = 1 << 20, 4 << 20, 64
+MAGIC = b"PK\x03\x04"
+#: Fixed, so that the same text gives the same archive: the first time that zip can write.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_PATH = re.compile(r"([a-z][a-z0-9_]{0,39})((?:/[a-z_][a-z0-9_]{0,39}){0,3})\.py")
+
+
+def is_archive(file: Path) -> bool:
+    """Whether it begins as a zip archive does."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def find_fault(data: bytes) -> str | None:
+    """Why the archive's list of files is no package's; None: it is one's. Nothing is unpacked."""
+    if len(data) > ARCHIVE_MAX:
+        return f"it has {len(data)} bytes, more than {ARCHIVE_MAX}"
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            infos = archive.infolist()
+            return _find_listed_fault(infos)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError) as error:
+        return f"it is no zip archive: {error}"
+    except EOFError:
+        return "it is no zip archive: it ends too soon"
+
+
+def _find_listed_fault(infos: list[zipfile.ZipInfo]) -> str | None:
+    names = [info.filename for info in infos]
+    if not 1 <= len(names) == len(set(names)) <= FILES_MAX:
+        return f"it has {len(names)} files: 1 to {FILES_MAX} may be, each once"
+    for name in names:
+        if not _PATH.fullmatch(name):
+            return f"{name[:80]!r} is in it: files of Python in folders of lower-case names may be"
+    if sum(info.file_size for info in infos) > SOURCE_MAX:
+        return f"it unpacks to more than {SOURCE_MAX >> 20} MiB"
+    tops = {name.partition("/")[0] for name in names}
+    if len(tops) != 1 or f"{min(tops)}/__init__.py" not in names:
+        return f"it holds {', '.join(sorted(tops)[:4])}: one folder with an __init__.py may be"
+    if min(tops) in ALLOWED:
+        return f"{min(tops)} is the name of a module of Python"
+    return None
+
+
+def pack_folder(folder: Path) -> bytes:
+    """The archive of a package's folder: its files of Python but for tests, the same bytes always.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(folder.rglob("*.py")):
+            name = path.relative_to(folder.parent).as_posix()
+            if not path.name.startswith("test_") and "__pycache__" not in path.parts:
+                archive.writestr(zipfile.ZipInfo(name, _EPOCH), path.read_bytes())
+    return packed.getvalue()

@@ -1,0 +1,205 @@
+"""Whether a stranger's environment is fit to pay by: tried, before a network names it.
+
+It is run twice, in two processes, under two hash seeds and in opposite order; shown its own right
+answers, the wrong ones that it names, and hostile ones. What is found is a value: a check that
+failed says why. What this cannot know: whether a wrong answer that nobody thought of earns.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+from assay.environments.base import ANSWER_BYTES
+from assay.environments.foreign.hostile_answers import CODE, write_hostile
+from assay.environments.foreign.package_box import STEPS_MAX
+from assay.environments.foreign.package_environment import PackageChild, find_levels_fault
+from assay.environments.foreign.package_file import find_fault
+from assay.environments.problem_file import compute_file_digest
+
+#: Problems of a level that are asked; of the lowest level, where constant answers are tried.
+PROBLEMS, CONSTANTS = 4, 40
+#: A constant answer may solve one in so many problems of the lowest level.
+SHARE = 4
+#: A right answer may take one in so many of the steps that there are.
+STEPS_SHARE = 10
+_HASH_SEEDS = 0, 1
+
+
+class VetSubject(Protocol):
+    """A foreign environment in a process of its own; see `PackageBox.answer` for requests."""
+
+    def ask(self, *request: Any) -> dict[str, Any]:
+        """What it says; `error` where it says nothing, `costly` too where that took too much."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class VetCheck:
+    """One thing that was looked at; `detail` is a line for people."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class VetReport:
+    """All that was looked at, in order; the first that fails may end it."""
+
+    subject: str
+    checks: tuple[VetCheck, ...]
+
+    @property
+    def is_fit(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+
+@dataclass(slots=True)
+class _Transcript:
+    """What one process said: by problem, its replies, but for steps; and what was noticed."""
+
+    replies: dict[tuple[int, int], str] = field(default_factory=dict)
+    faults: dict[str, list[str]] = field(default_factory=dict)
+    answers: int = 0
+    steps: int = 0
+
+    def note(self, check: str, fault: str) -> None:
+        self.faults.setdefault(check, []).append(fault)
+
+
+def vet_package(file: Path) -> VetReport:
+    """Raises ProblemFileError: the file cannot be read; WorkerError: no child can be run."""
+    digest = compute_file_digest(file)
+    subject = f"package:{digest}"
+    fault = find_fault(file.read_bytes())
+    listed = VetCheck("archive", fault is None, fault or "one package of Python, within limits")
+    if fault is not None:
+        return VetReport(subject, (listed,))
+    checks = vet_subject(lambda seed: PackageChild(file, digest, seed))
+    return VetReport(subject, (listed, *checks))
+
+
+def vet_subject(open_subject: Callable[[int], VetSubject]) -> tuple[VetCheck, ...]:
+    """The checks that any foreign environment must pass.
+
+    Args:
+        open_subject: a new process from the seed of Python's hashes there.
+    """
+    subjects = [open_subject(seed) for seed in _HASH_SEEDS]
+    try:
+        said = subjects[0].ask("describe")
+        fault = find_levels_fault(said)
+        loaded = VetCheck("loads", fault is None, fault or f"levels {said.get('levels')}")
+        if fault is not None:
+            return (loaded,)
+        levels = said["levels"]
+        asked = [(level, _draw_number(level, i)) for level in levels for i in range(PROBLEMS)]
+        first, second = _Transcript(), _Transcript()
+        for entry in asked:
+            _examine(subjects[0], entry, asked, first)
+        for entry in reversed(asked):
+            _examine(subjects[1], entry, asked, second)
+        return (loaded, *_conclude(first, second), _try_constants(subjects[0], levels[0]))
+    finally:
+        for subject in subjects:
+            subject.close()
+
+
+def _examine(
+    subject: VetSubject,
+    entry: tuple[int, int],
+    asked: list[tuple[int, int]],
+    transcript: _Transcript,
+) -> None:
+    """One problem: its prompt, its right answer, and what earns besides. Nothing more is asked of
+    one whose scorer has already cost too much."""
+    if "bounded" in transcript.faults:
+        transcript.replies[entry] = ""
+        return
+    level, number = entry
+    where = f"level {level}, number {number}"
+    said = [subject.ask(kind, *entry) for kind in ("make", "solve", "wrong")]
+    _, solved, wrong = said
+    for kind, reply in zip(("problems", "right answers", "wrong answers"), said, strict=True):
+        if "error" in reply:
+            transcript.note(kind, f"{where}: {reply['error']}")
+    verdicts: list[bool] = []
+    if not any("error" in reply for reply in said):
+        right = solved["answer"]
+        scored = subject.ask("score", *entry, right)
+        transcript.steps = max(transcript.steps, scored.get("steps", STEPS_MAX))
+        if scored.get("right") is not True:
+            what = scored.get("error", "its score is not True")
+            transcript.note("right answers", f"{where}: {right[:60]!r}: {what}")
+        if len(right.encode()) > ANSWER_BYTES or "####" in right:
+            transcript.note("right answers", f"{where}: it is too long, or holds ####")
+        if not wrong["wrong"]:
+            transcript.note("wrong answers", f"{where}: list_wrong names none")
+        other = subject.ask("solve", *asked[0 if entry != asked[0] else -1]).get("answer", "")
+        is_first = number == _draw_number(level, 0)
+        for check, text in _list_hostile(right, other, wrong["wrong"], is_first):
+            reply = subject.ask("score", *entry, text)
+            verdicts.append(reply.get("right") is True)
+            transcript.answers += 1
+            if verdicts[-1]:
+                transcript.note(check, f"{where}: {text[:60]!r} earns")
+            if "costly" in reply:
+                transcript.note("bounded", f"{where}: {text[:60]!r}: {reply['error']}")
+                break  # each is dear, and one is enough
+    told = [{k: v for k, v in reply.items() if k != "steps"} for reply in said]
+    transcript.replies[entry] = json.dumps([told, verdicts])
+
+
+def _list_hostile(
+    right: str, other: str, wrong: list[str], is_first: bool
+) -> Iterator[tuple[str, str]]:
+    """By the check that it belongs to: what the package calls wrong, and what is for any."""
+    yield from (("wrong answers", text) for text in wrong)
+    general = ["", " ", *CODE, f"{right}\n", f" {right}", f"{right}\x00", f"{right}\u200b"]
+    if is_first:
+        general += list(write_hostile(right, other))
+    for text in general:
+        if text not in (right, other) and len(text.encode("utf-8", "replace")) <= ANSWER_BYTES:
+            yield "hostile answers", text
+
+
+def _conclude(first: _Transcript, second: _Transcript) -> Iterator[VetCheck]:
+    good = {
+        "problems": f"{len(first.replies)} of all levels",
+        "right answers": "the package's own earn",
+        "wrong answers": "none of the package's own earns",
+        "hostile answers": f"none of {first.answers} earns",
+        "bounded": "no answer took too many steps",
+    }
+    for name, detail in good.items():
+        faults = first.faults.get(name, []) or second.faults.get(name, [])
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        yield VetCheck(name, not faults, faults[0] + more if faults else detail)
+    parted = [entry for entry, reply in first.replies.items() if second.replies[entry] != reply]
+    detail = "two processes, two hash seeds, opposite order: the same"
+    if parted:
+        level, number = parted[0]
+        detail = f"level {level}, number {number} is another in another process"
+    yield VetCheck("same twice", not parted, detail)
+    cheap = first.steps * STEPS_SHARE <= STEPS_MAX
+    yield VetCheck("cost", cheap, f"a right answer takes {first.steps:,} of {STEPS_MAX:,} steps")
+
+
+def _try_constants(subject: VetSubject, level: int) -> VetCheck:
+    """Right answers of some problems, given to all of them."""
+    entries = [(level, _draw_number(level, i)) for i in range(CONSTANTS)]
+    answers = {subject.ask("solve", *entry).get("answer", "") for entry in entries[::2]}
+    best, count = "", 0
+    for answer in sorted(answers):
+        solved = sum(subject.ask("score", *e, answer).get("right") is True for e in entries)
+        best, count = max((best, count), (answer, solved), key=lambda found: found[1])
+    detail = f"{best[:40]!r} solves {count} of {CONSTANTS} problems of level {level}"
+    return VetCheck("constant answers", count * SHARE <= CONSTANTS, detail)
+
+
+def _draw_number(level: int, index: int) -> int:
+    return int.from_bytes(sha256(f"vet {level} {index}".encode()).digest()[:8], "big") >> 1

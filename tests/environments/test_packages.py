@@ -1,0 +1,253 @@
+"""Packages: the page's own, what a new one passes, what is refused."""
+
+import io
+import re
+import subprocess
+import sys
+import zipfile
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from assay.cage import WorkerError
+from assay.environments import ProblemFileError, RewardParts, add_problem_files, make_environment
+from assay.environments.foreign import pack_folder, package_box, vet_package, write_new_package
+from assay.environments.foreign.package_environment import PackageChild
+from assay.protocol.parameters import MILLION
+from tests.environments.conftest import TRICKS, make_seed
+
+ROOT = Path(__file__).parents[2]
+FULL, NOTHING = RewardParts(MILLION, 0, 0), RewardParts(0, 0, 0)
+#: The first block of the page, as it stands.
+PAGE = (ROOT / "docs/environments.md").read_text().partition("```python\n")[2].partition("```")[0]
+#: A right package; defects stand in place of its parts.
+GOOD = """
+LEVELS = 1, 2
+
+def make_problem(draw, level):
+    a, b = draw(10 ** (level + 2)), draw(90)
+    return f"{a} + {b}?", a + b
+
+def solve(task):
+    return str(task)
+
+def score(task, answer):
+    return answer == str(task)
+
+def list_wrong(task):
+    return [str(task + 1)]
+"""
+
+
+def write_archive(folder: Path, text: str, name: str = "pack") -> Path:
+    package = folder / name
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(text)
+    file = folder / f"{name}.zip"
+    file.write_bytes(pack_folder(package))
+    return file
+
+
+def find_failed(file: Path) -> dict[str, str]:
+    return {check.name: check.detail for check in vet_package(file).checks if not check.passed}
+
+
+def test_the_pages_first_example_is_complete_and_fit_to_pay_by(tmp_path: Path) -> None:
+    assert len(PAGE.splitlines()) <= 40
+    file = write_archive(tmp_path, PAGE, "stack")
+    assert find_failed(file) == {}
+    digest = sha256(file.read_bytes()).hexdigest()
+    add_problem_files([file])
+    environment = make_environment(f"package:{digest}", {})
+    assert environment.levels == [4, 8, 16, 32]
+    mix = make_environment("mix", {f"package:{digest}": 1, "arithmetic": 1})
+    assert mix.make_problem(make_seed(0), [2_008]).level == 2_008
+
+
+def test_what_is_laid_down_passes_its_own_tests(tmp_path: Path) -> None:
+    for path, text in write_new_package("letters").items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 passed" in done.stdout
+
+
+def test_the_same_folder_is_the_same_archive(tmp_path: Path) -> None:
+    first, second = (write_archive(tmp_path / name, GOOD) for name in ("a", "b"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> str:
+    file = write_archive(tmp_path, GOOD)
+    add_problem_files([file])
+    return f"package:{sha256(file.read_bytes()).hexdigest()}"
+
+
+def test_problems_and_scores_are_the_same_in_another_process(package: str) -> None:
+    first, second = (make_environment(package, {}) for _ in range(2))
+    assert first.digest == second.digest
+    for number in range(20):
+        problem = first.make_problem(make_seed(number), [1, 2])
+        assert second.make_problem(make_seed(number), [1, 2]) == problem
+        a, b = map(int, re.findall("[0-9]+", problem.prompt)[:2])
+        for answer, parts in ((a + b, FULL), (a + b + 1, NOTHING)):
+            assert first.score(problem, f"#### {answer}") == parts
+            assert second.score(problem, f"so\n#### {answer}") == parts
+
+
+def test_adversarial_answers(package: str) -> None:
+    environment = make_environment(package, {})
+    problem = environment.make_problem(make_seed(7), [1])
+    a, b = map(int, re.findall("[0-9]+", problem.prompt)[:2])
+    assert environment.score(problem, f"#### {a + b}") == FULL
+    for trick in TRICKS.values():
+        assert environment.score(problem, trick(str(a + b))) == NOTHING
+    with pytest.raises(TypeError, match="not a problem"):
+        environment.score(make_environment("sat", {}).make_problem(make_seed(0), [5]), "")
+
+
+#: Name → (what stands in place of what, the check that fails, words of why).
+DEFECTS = {
+    "no levels": ("LEVELS = 1, 2", "", "loads", "LEVELS"),
+    "levels not ascending": ("1, 2", "2, 1", "loads", "ascending"),
+    "does not load": ("LEVELS", "1 / 0\nLEVELS", "loads", "ZeroDivisionError"),
+    "no Python": ("LEVELS", "LEVELS LEVELS", "loads", "not Python"),
+    "imports os": ("LEVELS", "import os\nLEVELS", "loads", "line 2: import os"),
+    "imports a clock": ("LEVELS", "from time import time\nLEVELS", "loads", "import time"),
+    "imports chance": ("LEVELS", "import random\nLEVELS", "loads", "import random"),
+    "opens a file": ("LEVELS", "open('/etc/hostname')\nLEVELS", "loads", "open"),
+    "evaluates answers": ("answer == str(task)", "eval(answer) == task", "loads", "eval"),
+    "reaches around": ("LEVELS", "().__class__\nLEVELS", "loads", ".__class__"),
+    "reaches a module's own": ("LEVELS", "import json\njson._x\nLEVELS", "loads", "._x"),
+    "never ends": ("LEVELS", "x = 0\nwhile x >= 0:\n    x += 1\nLEVELS", "loads", "steps"),
+    "takes all memory": ("LEVELS", "x = bytes(1 << 33)\nLEVELS", "loads", "died"),
+    "a prompt of bytes": ('f"{a} + {b}?"', "b'?'", "problems", "prompt"),
+    "a prompt that steers": ('f"{a} + {b}?"', "chr(27)", "problems", "U+001B"),
+    "solves wrongly": ("str(task)\n\ndef score", "'1'\n\ndef score", "right answers", "not True"),
+    "gives 1 for True": ("answer == str(task)", "1", "right answers", "not True"),
+    "takes more than the answer": ("answer ==", "answer.strip() ==", "hostile answers", "earns"),
+    "takes a right answer within": ("answer == str(task)", "str(task) in answer", "hostile", ""),
+    "its own wrong ones earn": ("str(task + 1)", "str(task)", "wrong answers", "earns"),
+    "names no wrong ones": ("[str(task + 1)]", "[]", "wrong answers", "none"),
+    "hangs on hashes": (
+        'f"{a} + {b}?"',
+        "f\"{a} + {b}? {list({'p', 'q', 'r', 's', 't', 'u', 'v'})}\"",
+        "same twice",
+        "another process",
+    ),
+    "always the same answer": ("a + b\n", "'7'\n", "constant answers", "solves 40"),
+    "too much work": (
+        "return answer ==",
+        "len(answer) > 2000 and sum(1 for _ in range(10**7))\n    return answer ==",
+        "bounded",
+        "steps",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_one_defect_and_it_is_not_fit(name: str, tmp_path: Path) -> None:
+    before, after, check, words = DEFECTS[name]
+    assert before in GOOD
+    text = GOOD.replace(before, after)
+    if name == "always the same answer":
+        text = text.replace("str(task + 1)", "'8'").replace("str(task)", "task")
+    failed = find_failed(write_archive(tmp_path, text))
+    found = [detail for key, detail in failed.items() if key.startswith(check)]
+    assert found, failed
+    assert words in found[0]
+
+
+def test_the_right_package_has_no_defect(tmp_path: Path) -> None:
+    assert find_failed(write_archive(tmp_path, GOOD)) == {}
+
+
+#: What is refused even where the look at the text is passed over: bytes that it does not see.
+REACHES = {
+    "a file": "type(stream)('/etc/hostname')",
+    "a listing": "sys.modules['posix'].listdir('/')",
+    "a process": "sys.modules['posix'].fork()",
+    "a command": "sys.modules['posix'].system('true')",
+    "an import": "__import__('socket')",
+    "a signal": "sys.modules['posix'].kill(1, 0)",
+}
+
+
+@pytest.mark.parametrize("name", REACHES)
+def test_what_python_audits_is_refused_whatever_the_text(name: str, tmp_path: Path) -> None:
+    """The box itself, in a bare process, with a look at the text that finds nothing."""
+    reach = REACHES[name]
+    if name == "a file":
+        reach = "sys.modules['_io'].FileIO('/etc/hostname')"
+    text = f"import sys\nLEVELS = (1,)\ndef make_problem(draw, level):\n return str({reach}), 1\n"
+    file = write_archive(tmp_path, text)
+    program = f"""
+import importlib.util, json, sys
+spec = importlib.util.spec_from_file_location("box", {package_box.__file__!r})
+box = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(box)
+found = box.PackageBox(open({str(file)!r}, "rb").read(), lambda text, top: None)
+print(found.answer(json.dumps(["make", 1, 1]).encode()).decode())
+"""
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert "is not for a package" in done.stdout, done.stdout + done.stderr
+
+
+def pack(*files: tuple[str, str]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files:
+            archive.writestr(name, text)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "no zip archive"),
+        (b"PK\x03\x04" + bytes(100), "no zip archive"),
+        (pack(), "0 files"),
+        (pack(("pack.py", GOOD)), "one folder"),
+        (pack(("pack/__init__.py", GOOD), ("pack/fast.so", "")), "'pack/fast.so'"),
+        (pack(("../pack/__init__.py", GOOD)), "'../pack/__init__.py'"),
+        (pack(("/pack/__init__.py", GOOD)), "'/pack/__init__.py'"),
+        (pack(("a/__init__.py", GOOD), ("b/__init__.py", GOOD)), "a, b"),
+        (pack(("json/__init__.py", GOOD)), "name of a module"),
+        (pack(*((f"pack/m{i}.py", "") for i in range(65))), "65 files"),
+        (pack(("pack/__init__.py", "#" * (5 << 20))), "unpacks"),
+        (bytes(2 << 20), "more than"),
+    ],
+)
+def test_what_is_no_package_is_not_run(data: bytes, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "pack.zip"
+    file.write_bytes(data)
+    failed = find_failed(file)
+    assert list(failed) == ["archive"]
+    assert words in failed["archive"]
+
+
+def test_a_file_that_changed_is_not_run(tmp_path: Path) -> None:
+    file = write_archive(tmp_path, GOOD)
+    child = PackageChild(file, "0" * 64)
+    with pytest.raises(WorkerError, match="has changed"):
+        child.ask("describe")
+    child.close()
+
+
+def test_another_digest_is_not_found(package: str) -> None:
+    with pytest.raises(ProblemFileError, match="no file with SHA-256"):
+        make_environment("package:" + "0" * 64, {})
+    with pytest.raises(ValueError, match="no parameter"):
+        make_environment(package, {"size": 1})
+
+
+@pytest.mark.parametrize("name", ["", "A", "1a", "a-b", "a/b", "../a", "a" * 41])
+def test_illegal_names(name: str) -> None:
+    with pytest.raises(ValueError, match="no name of a package"):
+        write_new_package(name)
