@@ -1,18 +1,29 @@
 """Problems made and scored a second on one core, per environment; for one that foreign code makes,
-with the trips to its cage. Then hostile answers to each dataset of reasoning-gym: what they earn,
-and the dearest one's processor time."""
+with the trips to its cage. Then a package, vetted and scored, and hostile answers to each dataset
+of reasoning-gym: what they earn, and the dearest one's processor time."""
 
 import sys
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import process_time
 
 from figures import Figure, report
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from assay.environments import Environment, Problem, gym, make_environment, parse_choice
+from assay.cage import Cage
+from assay.environments import (
+    Environment,
+    Problem,
+    add_problem_files,
+    compute_file_digest,
+    gym,
+    make_environment,
+    parse_choice,
+)
+from assay.environments.foreign import pack_folder, vet_package, write_new_package
 from assay.environments.foreign.hostile_answers import write_hostile
 from assay.environments.gym_datasets import LEVELS
 
@@ -43,10 +54,37 @@ def measure_rate(environment: Environment, levels: list[int], answer: str, count
     return max(rates)
 
 
-def get_processor_time() -> float:
-    """Seconds that this process and its caged child have worked."""
-    child = gym._get_cage()._child
+def get_processor_time(cage: Cage | None = None) -> float:
+    """Seconds that this process and its caged child have worked; None: reasoning-gym's."""
+    child = (cage or gym._get_cage())._child
     return process_time() + (child.get_processor_time() if child else 0.0)
+
+
+def measure_package() -> list[Figure]:
+    """The package that `assay env new` lays down: vetted, then wrong answers of one form scored."""
+    with TemporaryDirectory() as folder:
+        for path, text in write_new_package("letters").items():
+            (Path(folder) / path).parent.mkdir(exist_ok=True)
+            (Path(folder) / path).write_text(text)
+        file = Path(folder) / "letters.zip"
+        file.write_bytes(pack_folder(Path(folder) / "letters"))
+        failed = [check for check in vet_package(file).checks if not check.passed]
+        add_problem_files([file])
+        environment = make_environment(f"package:{compute_file_digest(file)}", {})
+        problems = [environment.make_problem(bytes([i]) * 32, [3]) for i in range(100)]
+        rates = []
+        for _ in range(REPEATS):
+            started = get_processor_time(environment._child._cage)
+            for problem in problems:
+                for _ in range(20):
+                    environment.score(problem, "#### 3,4")
+            rates.append(2_000 / (get_processor_time(environment._child._cage) - started))
+    return [
+        Figure("a package's checks that fail", len(failed), "", "as laid down", bound=0),
+        Figure(
+            "scored: a package", 1e6 / max(rates), "µs", f"{max(rates):,.0f} a second", bound=5_000
+        ),
+    ]
 
 
 def measure_hostile() -> list[Figure]:
@@ -110,6 +148,7 @@ def main() -> None:
                 bound=None if needed is None else 1e6 / needed,
             )
         )
+    figures += measure_package()
     if find_spec("reasoning_gym"):
         figures += measure_hostile()
     report("environments, one core", figures, 1)

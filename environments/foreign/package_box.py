@@ -20,6 +20,8 @@ from typing import Any, NoReturn
 STEPS_MAX = 5_000_000
 #: Characters of a prompt; bytes of an answer that a package gives.
 PROMPT_MAX, SOLUTION_MAX = 16_384, 1 << 15
+#: Wrong answers that a package may name of a problem.
+WRONG_MAX = 1_000
 #: What Python may do once a package is loaded; anything else it audits is refused.
 _HARMLESS = {
     *("compile", "exec", "object.__getattr__", "sys._getframe", "sys.settrace", "code.__new__"),
@@ -122,12 +124,16 @@ class PackageBox:
         """Reads and compiles, and refuses from then on; what is wrong with the text."""
         try:
             sources, self._top = read_sources(self._data)
-        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
             return f"the archive cannot be read: {error}"
         for name, (source, is_package) in sources.items():
             if fault := self._find_fault(source, self._top):
                 return f"{name}, {fault}"
-            code = compile(source, f"<{name}>", "exec", dont_inherit=True)
+            try:
+                code = compile(source, f"<{name}>", "exec", dont_inherit=True)
+            except SyntaxError as error:  # what a look at its syntax does not see
+                self._codes.clear()
+                return f"{name}, line {error.lineno}: {error.msg}"
             self._codes[name] = code, is_package
         finder: Any = SourceFinder(self._codes)
         sys.meta_path.insert(0, finder)
@@ -160,8 +166,8 @@ class PackageBox:
             return {"answer": found}
         if kind == "wrong":
             wrong = list(module.list_wrong(task))
-            if not all(type(text) is str for text in wrong):
-                raise ValueError("list_wrong gives a list of texts")
+            if len(wrong) > WRONG_MAX or not all(type(text) is str for text in wrong):
+                raise ValueError(f"list_wrong gives at most {WRONG_MAX} texts")
             return {"wrong": wrong}
         return {"right": module.score(task, rest[2]) is True}
 

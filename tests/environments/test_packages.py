@@ -116,6 +116,8 @@ DEFECTS = {
     "levels not ascending": ("1, 2", "2, 1", "loads", "ascending"),
     "does not load": ("LEVELS", "1 / 0\nLEVELS", "loads", "ZeroDivisionError"),
     "no Python": ("LEVELS", "LEVELS LEVELS", "loads", "not Python"),
+    "no function around it": ("LEVELS", "return\nLEVELS", "loads", "line 2: 'return' outside"),
+    "names wrong ones without end": ("[str(task + 1)]", "['x'] * 1001", "wrong", "at most 1000"),
     "imports os": ("LEVELS", "import os\nLEVELS", "loads", "line 2: import os"),
     "imports a clock": ("LEVELS", "from time import time\nLEVELS", "loads", "import time"),
     "imports chance": ("LEVELS", "import random\nLEVELS", "loads", "import random"),
