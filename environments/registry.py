@@ -18,6 +18,7 @@ from assay.environments.problem_file import (
     compute_file_digest,
     get_known_files,
 )
+from assay.environments.programs import CodeFile, code_file
 from assay.environments.worlds import errands
 from assay.protocol.parameters import EnvironmentChoice
 
@@ -40,6 +41,7 @@ _DESCRIBED = {
 #: Of `name:what`, name → constructor from what and parameters.
 FAMILIES: Mapping[str, Callable[[str, Mapping[str, int]], Environment]] = MappingProxyType(
     {
+        code_file.NAME: CodeFile,
         gsm.NAME: gsm.GsmFile,
         gym.NAME: gym.ReasoningGym,
         math_file.NAME: math_file.MathFile,
@@ -64,7 +66,7 @@ def make_environment(name: str, params: Mapping[str, int]) -> Environment:
     if name not in ENVIRONMENTS:
         known = ", ".join(sorted(ENVIRONMENTS))
         raise ValueError(
-            f"there is no environment {name!r}; there are: {known}, gsm:SHA256, "
+            f"there is no environment {name!r}; there are: {known}, code:SHA256, gsm:SHA256, "
             "math:SHA256, mix, package:SHA256, reasoning_gym:NAME"
         )
     return ENVIRONMENTS[name](params)
@@ -138,9 +140,9 @@ def _describe_file(file: Path) -> EnvironmentEntry:
     if package_file.is_archive(file):
         return _describe_package(file)
     faults = []
-    for family, kind in ((gsm.NAME, gsm.GsmFile), (math_file.NAME, math_file.MathFile)):
+    for family in code_file.NAME, gsm.NAME, math_file.NAME:
         try:
-            environment = kind(compute_file_digest(file), {})
+            environment = FAMILIES[family](compute_file_digest(file), {})
         except ProblemFileError as error:
             if not isinstance(error, OtherFormatError):
                 return EnvironmentEntry(f"{family}:{file}", (), {}, str(error), usable=False)

@@ -1,0 +1,209 @@
+"""`code:SHA256`: programs, run on the test cases of a file.
+
+The format is that of APPS (Hendrycks et al., "Measuring coding challenge competence with APPS",
+2021) and TACO (Li et al., 2023). What is expected never enters the interpreter: a program gets one
+input and what it writes is compared here, so there is no checker for it to reach. All cases or
+nothing.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from assay.environments.base import (
+    ANSWER_BYTES,
+    Answer,
+    DrawnEnvironment,
+    Param,
+    Problem,
+    RewardParts,
+    compute_digest,
+)
+from assay.environments.problem_file import (
+    OtherFormatError,
+    ProblemFileError,
+    find_rows,
+    read_texts,
+)
+from assay.environments.programs.interpreter import METERED_DIGEST, require_interpreter, run_program
+from assay.environments.programs.outputs import (
+    agree_as_text,
+    agree_as_value,
+    agree_exactly,
+    read_value,
+)
+from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.parameters import MILLION
+from assay.protocol.prf import Stream
+
+NAME = "code"
+#: Raised whenever any problem or score would change.
+VERSION = 1
+
+PARAMS: Mapping[str, Param] = MappingProxyType(
+    {
+        "cases": Param(16, 1, 256, "test cases of a problem that count, the first of its row"),
+        "exact": Param(0, 0, 1, "1: output is compared byte by byte"),
+        "millions": Param(2_000, 10, 100_000, "millions of instructions that a test case may take"),
+    }
+)
+#: By what APPS and TACO call a difficulty.
+_LEVELS = {
+    **{"introductory": 1, "interview": 2, "competition": 3},
+    **{"EASY": 1, "MEDIUM": 2, "MEDIUM_HARD": 3, "HARD": 4, "VERY_HARD": 5},
+}
+_FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_READS = "Write a Python program that reads standard input and writes standard output."
+_CALLED = "Write a Python function {name}, or a class Solution with that method."
+_REQUEST = "MicroPython 1.27 runs it. End with it, between a line of ```python and a line of ```."
+#: What is added to a program whose function is called: arguments come in as a line of JSON, and the
+#: last line that goes out is JSON of the result.
+_CALL = """
+import json as _json, sys as _sys
+_call = {name} if "{name}" in globals() else Solution().{name}
+_result = _call(*_json.loads(_sys.stdin.readline()))
+print()
+print(_json.dumps(_result))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What goes in, and what is expected to come out: text, or JSON of a value."""
+
+    given: bytes
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRow(Answer):
+    """A problem and its test cases; `function` is the one to call, or None for a whole program."""
+
+    question: str
+    cases: tuple[Case, ...]
+    level: int | None
+    function: str | None
+
+
+class CodeFile(DrawnEnvironment):
+    """The problems of a file, at the levels that it names."""
+
+    def __init__(self, digest: str, params: Mapping[str, int]) -> None:
+        """Opens the file whose SHA-256 is `digest`, 64 lower-case hex digits.
+
+        Raises:
+            ValueError: no such digest, no such file on this machine, a row that is damaged, no row
+                that can be asked, a setting out of its range, or no interpreter.
+        """
+        super().__init__(f"{NAME}:{digest}", VERSION, PARAMS, params)
+        self.digest = compute_digest(self.name, VERSION, self.params, METERED_DIGEST.encode())
+        rows = find_rows(digest, NAME, read_code_row)
+        require_interpreter()
+        self._by_level: dict[int, list[CodeRow]] = {}
+        for row in rows:
+            if row.level is not None:
+                self._by_level.setdefault(row.level, []).append(row)
+        self.levels = sorted(self._by_level)
+        if not self.levels:
+            raise ProblemFileError(f"{self.name}: none of its rows has a difficulty that is known")
+
+    def _draw(self, stream: Stream, level: int) -> Problem:
+        """One of the level's rows, in the file's order, each equally likely."""
+        row = stream.choose(self._by_level[level])
+        request = _READS if row.function is None else _CALLED.format(name=row.function)
+        return Problem(f"{row.question}\n{request} {_REQUEST}\n", level, row)
+
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        """Correctness: the completion's program passes all test cases.
+
+        Raises:
+            WorkerError: the interpreter cannot be run: our own fault.
+        """
+        row = problem.answer
+        if not isinstance(row, CodeRow):
+            raise TypeError(f"not a problem of {self.name}: {type(row).__name__}")
+        program = read_program(completion)
+        if program is None:
+            return RewardParts(0, 0, 0)
+        if row.function is not None:
+            program += _CALL.format(name=row.function)
+        cases = row.cases[: self.params["cases"]]
+        right = all(self._is_passed(program, case, row.function is not None) for case in cases)
+        return RewardParts(MILLION if right else 0, 0, 0)
+
+    def _is_passed(self, program: str, case: Case, called: bool) -> bool:
+        run = run_program(program, case.given, self.params["millions"] * MILLION)
+        if run.end != "exit 0":
+            return False
+        if called:
+            return agree_as_value(case.expected, run.output)
+        agree = agree_exactly if self.params["exact"] else agree_as_text
+        return agree(case.expected, run.output)
+
+
+def read_program(completion: str) -> str | None:
+    """What stands between the completion's only line of ```python and its last line, ```; or None.
+
+    No other ``` may stand in it, nothing but line ends after it; at most `ANSWER_BYTES` in UTF-8.
+    """
+    before, mark, rest = completion.partition("```python\n")
+    program, end, after = rest.partition("\n```")
+    if not mark or not end or after.strip("\n") or (before and before[-1] != "\n"):
+        return None
+    if "```" in before or "```" in program or "\0" in program:
+        return None
+    try:
+        return program if len(program.encode()) <= ANSWER_BYTES else None
+    except UnicodeEncodeError:  # halves of characters are no program
+        return None
+
+
+def read_code_row(line: bytes) -> CodeRow:
+    """One line of JSON. Raises ValueError: it is damaged; says what is wrong with it."""
+    if b'"input_output"' not in line:
+        raise OtherFormatError("it has no input_output")
+    found = read_texts(line, "question", "input_output")
+    question = found["question"]
+    if found.get("starter_code"):
+        question += "\n" + read_texts(line, "question", "starter_code")["starter_code"]
+    try:
+        tests = read_json(found["input_output"].encode())
+    except EncodingError as error:
+        raise ValueError(f"its input_output {error}") from None
+    given, expected = (
+        tests.get(name) if isinstance(tests, dict) else None for name in ("inputs", "outputs")
+    )
+    if not isinstance(given, list) or not isinstance(expected, list):
+        raise ValueError("its input_output has no lists inputs and outputs")
+    if not len(given) == len(expected) >= 1:
+        raise ValueError(f"it has {len(given)} inputs and {len(expected)} outputs")
+    function = tests.get("fn_name")
+    if function is not None and not (isinstance(function, str) and _FUNCTION.fullmatch(function)):
+        raise ValueError("its fn_name is no name of a function")
+    make = _make_text_case if function is None else _make_call_case
+    cases = tuple(map(make, given, expected))
+    return CodeRow(question, cases, _LEVELS.get(str(found.get("difficulty"))), function)
+
+
+def _make_text_case(given: Any, expected: Any) -> Case:
+    texts = []
+    for side in (given, expected):
+        lines = side if isinstance(side, list) else [side]
+        if not all(isinstance(text, str) for text in lines):
+            raise ValueError("inputs and outputs of a program are text, or lists of lines")
+        texts.append("\n".join(lines))
+    try:
+        return Case(texts[0].encode(), texts[1].encode().decode())
+    except UnicodeEncodeError:
+        raise ValueError("an input or output holds half a character") from None
+
+
+def _make_call_case(given: Any, expected: Any) -> Case:
+    if not isinstance(given, list):
+        raise ValueError("the inputs of a function are lists of arguments")
+    case = Case(json.dumps(given).encode() + b"\n", json.dumps(expected))
+    read_value(case.expected)
+    return case

