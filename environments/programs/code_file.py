@@ -29,6 +29,7 @@ from assay.environments.problem_file import (
     read_texts,
 )
 from assay.environments.programs.interpreter import METERED_DIGEST, require_interpreter, run_program
+from assay.environments.programs.library import LIBRARY_DIGEST, add_library
 from assay.environments.programs.outputs import (
     agree_as_text,
     agree_as_value,
@@ -99,7 +100,8 @@ class CodeFile(DrawnEnvironment):
                 that can be asked, a setting out of its range, or no interpreter.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, PARAMS, params)
-        self.digest = compute_digest(self.name, VERSION, self.params, METERED_DIGEST.encode())
+        interpreter = METERED_DIGEST.encode(), LIBRARY_DIGEST.encode()
+        self.digest = compute_digest(self.name, VERSION, self.params, *interpreter)
         rows = find_rows(digest, NAME, read_code_row)
         require_interpreter()
         self._by_level: dict[int, list[CodeRow]] = {}
@@ -130,6 +132,7 @@ class CodeFile(DrawnEnvironment):
             return RewardParts(0, 0, 0)
         if row.function is not None:
             program += _CALL.format(name=row.function)
+        program = add_library(program)
         cases = row.cases[: self.params["cases"]]
         right = all(self._is_passed(program, case, row.function is not None) for case in cases)
         return RewardParts(MILLION if right else 0, 0, 0)

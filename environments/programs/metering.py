@@ -88,7 +88,7 @@ class _Shape:
         return self.imported + len(self.functions)
 
 
-class _Reader:
+class _ModuleReader:
     """Bytes and numbers of a section, one after the other."""
 
     def __init__(self, data: bytes, place: int = 0) -> None:
@@ -143,7 +143,7 @@ def write_section(number: int, body: bytes) -> bytes:
 
 
 def read_sections(module: bytes) -> Iterator[tuple[int, bytes]]:
-    reader = _Reader(module, 8)
+    reader = _ModuleReader(module, 8)
     while reader.place < len(module):
         number = reader.byte()
         yield number, reader.take(reader.unsigned())
@@ -154,14 +154,14 @@ def _read_shape(sections: dict[int, bytes]) -> _Shape:
     missing = {_TYPE, _FUNCTION, _MEMORY, _GLOBAL, _EXPORT, _CODE} - sections.keys()
     if missing:
         raise MeteringError(f"it lacks the sections {sorted(missing)}")
-    reader = _Reader(sections[_TYPE])
+    reader = _ModuleReader(sections[_TYPE])
     for _ in range(reader.unsigned()):
         if reader.byte() != 0x60:
             raise MeteringError("it has types other than functions'")
         shape.arities.append(reader.unsigned())
         reader.take(shape.arities[-1])
         reader.take(reader.unsigned())
-    reader = _Reader(sections.get(_IMPORT, b"\0"))
+    reader = _ModuleReader(sections.get(_IMPORT, b"\0"))
     for _ in range(reader.unsigned()):
         reader.take(reader.unsigned())
         reader.take(reader.unsigned())
@@ -169,14 +169,14 @@ def _read_shape(sections: dict[int, bytes]) -> _Shape:
             raise MeteringError("it imports something other than functions")
         reader.skip_number()
         shape.imported += 1
-    reader = _Reader(sections[_FUNCTION])
+    reader = _ModuleReader(sections[_FUNCTION])
     shape.functions = [reader.unsigned() for _ in range(reader.unsigned())]
-    shape.globals = _Reader(sections[_GLOBAL]).unsigned()
+    shape.globals = _ModuleReader(sections[_GLOBAL]).unsigned()
     return shape
 
 
 def _change_section(number: int, body: bytes, shape: _Shape, pages: int, slots: int) -> bytes:
-    reader = _Reader(body)
+    reader = _ModuleReader(body)
     if number not in (_TYPE, _FUNCTION, _MEMORY, _GLOBAL, _EXPORT, _CODE):
         return body
     count = reader.unsigned()
@@ -204,7 +204,7 @@ def _change_section(number: int, body: bytes, shape: _Shape, pages: int, slots: 
     return pack_unsigned(count + 4) + b"".join([*bodies, *helpers])
 
 
-def _limit_memory(reader: _Reader, count: int, pages: int) -> bytes:
+def _limit_memory(reader: _ModuleReader, count: int, pages: int) -> bytes:
     flags, least = reader.byte(), reader.unsigned()
     if count != 1 or flags > 1 or least > pages:
         raise MeteringError(f"its memory is not one of at most {pages} pages")
@@ -249,7 +249,7 @@ class _Function:
     """
 
     def __init__(self, code: bytes, shape: _Shape, arity: int, slots: int) -> None:
-        self._reader = _Reader(code)
+        self._reader = _ModuleReader(code)
         self._shape, self._slots = shape, slots
         locals_ = [
             (self._reader.unsigned(), self._reader.byte()) for _ in range(self._reader.unsigned())

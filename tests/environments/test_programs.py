@@ -3,6 +3,7 @@
 import base64
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from hashlib import sha256
 from importlib.util import find_spec
@@ -24,6 +25,7 @@ from assay.environments import (
 )
 from assay.environments.programs import interpreter
 from assay.environments.programs.interpreter import make_module, run_program
+from assay.environments.programs.library import add_library
 from assay.environments.programs.metering import MeteringError, meter
 from assay.environments.programs.outputs import agree_as_text, agree_as_value, agree_exactly
 from assay.protocol.parameters import MILLION
@@ -206,6 +208,70 @@ def test_one_instruction_is_enough_to_fail() -> None:
     assert same == whole
     less = run_program(RIGHT, b"1 2\n", whole.instructions - 1)
     assert (less.end, less.instructions) == ("instructions", whole.instructions - 1)
+
+
+#: Programs that say the same in CPython.
+LIBRARY_USERS = [
+    """
+from __future__ import annotations
+from typing import List, Optional
+import typing
+def f(x: List[int]) -> Optional[int]: return x[0]
+print(f([3]), typing.cast(int, 4))
+""",
+    """
+from collections import defaultdict, Counter, deque
+d=defaultdict(list)
+d['a'].append(1)
+d['b']
+print(sorted(d.items()), len(d))
+c=Counter('hello')
+print(c['l'],c['z'],c.most_common(1), sorted(c.items()))
+print(list(deque([1,2],5)))
+e=defaultdict(int)
+for ch in 'abca': e[ch]+=1
+print(sorted(e.items()), sorted(Counter([1,1,2]).elements()))
+""",
+    """
+import itertools
+from itertools import permutations, combinations, product, accumulate, groupby, islice, chain, count
+print(list(permutations([1, 2, 3], 2)), list(permutations('abc')), list(permutations([], 0)))
+print(list(combinations(range(4), 2)), list(combinations([1], 0)), list(combinations('ab', 3)))
+print(list(itertools.combinations_with_replacement('ab', 3)), list(product('ab', [1, 2])))
+print(list(product([0, 1], repeat=3)), list(accumulate([1, 2, 3])), list(chain([1], [2])))
+print([(k, list(g)) for k, g in groupby('aabbc')], list(islice(count(), 2, 10, 3)))
+print(list(itertools.zip_longest([1], [2, 3])))
+""",
+    """
+from functools import lru_cache, reduce, cmp_to_key, partial, cache
+@lru_cache(maxsize=None)
+def f(n): return n if n<2 else f(n-1)+f(n-2)
+@lru_cache
+def g(n): return n
+@cache
+def h(n): return n+1
+print(f(80), g(1), h(1), reduce(lambda a, b: a * b, [1, 2, 3], 5), partial(pow, 2)(5))
+print(sorted([3, 1, 2], key=cmp_to_key(lambda a, b: b - a)))
+""",
+    """
+import bisect
+from bisect import bisect_left, insort
+x=[1,3,3,5]
+insort(x,4)
+print(x, bisect_left(x,3), bisect.bisect(x,3))
+""",
+    """
+import string
+print(string.ascii_letters, string.punctuation, repr(string.whitespace), string.digits)
+""",
+]
+
+
+@pytest.mark.parametrize("program", LIBRARY_USERS)
+def test_the_library_is_pythons(program: str) -> None:
+    python = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    run = run_program(add_library(program), b"", 100 * MILLION)
+    assert (run.output, run.end) == (python.stdout, "exit 0")
 
 
 def test_a_function_may_call_itself_nearly_as_often_as_in_cpython() -> None:
