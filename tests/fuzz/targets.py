@@ -33,6 +33,8 @@ from assay.environments import gsm, make_environment
 from assay.environments.math_answer import TEXT_MAX, read_math
 from assay.environments.math_file import read_math_row
 from assay.environments.problem_file import read_row
+from assay.environments.programs.code_file import read_code_row
+from assay.environments.programs.outputs import agree_as_text, agree_as_value
 from assay.inference import UnusableCheckpointError
 from assay.inference.architecture import compute_bytes_max, find_misfit
 from assay.inference.folder import PASSAGES_FILE, TOKENIZER_FILES, digest_chat_template
@@ -580,6 +582,24 @@ def attack_math_row(data: bytes) -> None:
         row.problem.encode()
 
 
+def attack_code_row(data: bytes) -> None:
+    """Likewise of programs' test cases; what is expected agrees with itself."""
+    try:
+        row = read_code_row(data)
+    except ValueError:
+        return
+    for case in row.cases:
+        agree = agree_as_text if row.function is None else agree_as_value
+        assert agree(case.expected, case.expected.encode())
+
+
+def list_code_rows() -> list[bytes]:
+    texts = {"inputs": ["1 2\n", ["3", "4"]], "outputs": ["3\n", "7.0"]}
+    values = {"fn_name": "f", "inputs": [[1, [2.5]]], "outputs": [{"a": [True, None, "x"]}]}
+    rows = ({"question": "Add.", "input_output": json.dumps(tests)} for tests in (texts, values))
+    return [json.dumps(row).encode() for row in rows]
+
+
 def list_math_rows() -> list[bytes]:
     return [
         b'{"problem": "Half?", "solution": "It is $\\\\boxed{\\\\frac12}$.", "level": "Level 3"}',
@@ -605,6 +625,7 @@ TARGETS: dict[str, Target] = {
     ),
     "problem": Target(attack_problem, list_problems),
     "math.answer": Target(attack_math_answer, list_math_answers, 400),
+    "code.row": Target(attack_code_row, list_code_rows),
     "math.row": Target(attack_math_row, list_math_rows),
     "commitment": Target(attack_commitment, list_commitments),
     "ss58": Target(attack_ss58, list_addresses),
