@@ -107,7 +107,8 @@ ATTACKS: dict[str, str] = {
     "right, then fails": RIGHT + "\nraise ValueError",
     "right, then exits with an error": RIGHT + "\nimport sys\nsys.exit(1)",
     "right, then more": RIGHT + "\nprint('ok')",
-    "right, on the other stream": RIGHT.replace(")))", ")), file=__import__('sys').stderr)"),
+    "right, on the other stream": "import sys\nn = sum(map(int, input().split()))\n"
+    "print(n, file=sys.stderr)",
     "patches print": "import builtins\nbuiltins.print = lambda *a: None\n" + RIGHT,
     "patches equality": "class A(str):\n    __eq__ = lambda a, b: True\nprint(A('1'))",
     "patches the checker": "import assay.environments.programs.outputs as o\n"
