@@ -14,18 +14,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 from page_parts import fill, write_or_check
 
 from assay.environments import arithmetic, gsm, gym, math_file, mixture, sat
-from assay.environments.programs import code_file
 from assay.environments.gym_datasets import ALIKE, COUNTED, FORMS, LEVELS
 from assay.environments.foreign import package_environment
+from assay.environments.programs import code_file
 from assay.environments.worlds import errands
-from assay.inference.architecture import (
-    FIELDS,
-    LAYER_TYPES,
-    ROPE_NUMBERS,
-    ROPE_TYPES,
-    SIZES,
-    SWITCHES,
-)
+from assay.inference.architecture import FIELDS, LAYER_TYPES, ROPE_NUMBERS, ROPE_TYPES, SIZES, SWITCHES
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.cli.preflight.checks import PROBE
 from assay.cli.status import (
@@ -38,9 +31,15 @@ from assay.neurons.settings.loading import list_settings
 from assay.artifacts.store_objects import make_step_name
 from assay.neurons.program.metrics import COMMON, OWN, Metric, get_served_name
 from assay.artifacts.submissions.submission_pack import PackedPart, PackedRefusal, PackedSubmission
-from assay.artifacts.store_objects import make_delta_name, make_tensor_name
+from assay.artifacts.store_objects import (
+    make_delta_name,
+    make_tensor_name,
+)
 from assay.artifacts.store_objects import make_mirror_name
-from assay.artifacts.store_objects import make_checkpoint_name, make_parameters_name
+from assay.artifacts.store_objects import (
+    make_checkpoint_name,
+    make_parameters_name,
+)
 from assay.neurons.program.program_status import (
     BeaconStatus,
     CheckpointStatus,
@@ -165,57 +164,47 @@ def _name(made: str, one: str = "", other: str = "", number: str = "") -> str:
 OBJECTS = [
     (
         _name(make_object_name("<hotkey>", _NUMBER), number="<window>"),
-        "miner",
-        "section 4; the root on chain",
+        "miner", "section 4; the root on chain",
     ),
     (
         _name(make_mirror_name(_NUMBER, _ONE), "<root>", number="<window>"),
-        "validator",
-        "below; the root on chain, which is the miner's",
+        "validator", "below; the root on chain, which is the miner's",
     ),
     (
         _name(make_mirror_name(_NUMBER, _ONE, samples=True), "<root>", number="<window>"),
-        "validator",
-        "below; the root on chain, which is the miner's",
+        "validator", "below; the root on chain, which is the miner's",
     ),
     (
         _name(make_window_record_name("<hotkey>", _NUMBER), number="<window>"),
-        "validator",
-        "section 10; the record after it",
+        "validator", "section 10; the record after it",
     ),
     (
         _name(make_settlement_record_name("<hotkey>", _NUMBER), number="<epoch block>"),
-        "validator",
-        "section 10; the digest on chain, or the record after it",
+        "validator", "section 10; the digest on chain, or the record after it",
     ),
     (
         _name(make_statistics_name("<hotkey>", _NUMBER), number="<window>"),
-        "validator",
-        "for people; nothing",
+        "validator", "for people; nothing",
     ),
     (make_latest_name("<hotkey>"), "validator", "section 10; what it names has that digest"),
-    (_name(make_parameters_name(_ONE), "<digest>"), "owner", "section 0; the digest on chain"),
+    (
+        _name(make_parameters_name(_ONE), "<digest>"),
+        "owner", "section 0; the digest on chain",
+    ),
     (
         _name(make_checkpoint_name(_ONE, "<file>"), "<digest>"),
-        "owner, trainer",
-        "section 7; the digest on chain",
+        "owner, trainer", "section 7; the digest on chain",
     ),
     (
         _name(make_delta_name(_ONE, _OTHER), "<digest>", "<SHA-256>"),
-        "trainer",
-        "section 7; the SHA-256 of the tensor that it makes",
+        "trainer", "section 7; the SHA-256 of the tensor that it makes",
     ),
     (_name(make_tensor_name(_ONE), "<SHA-256>"), "owner, trainer", "section 7; its own SHA-256"),
     (
         _name(make_step_name(_ONE, "<file>"), "<digest>"),
-        "trainer",
-        "section 11; the checkpoint's manifest",
+        "trainer", "section 11; the checkpoint's manifest",
     ),
-    (
-        f"<hotkey>/{PROBE}",
-        "all",
-        "written by `assay doctor` to see whether it can be read; nothing",
-    ),
+    (f"<hotkey>/{PROBE}", "all", "written by `assay doctor` to see whether it can be read; nothing"),
 ]
 
 #: What each label's fields are, in order.
@@ -362,30 +351,10 @@ def make_settings() -> str:
 
 
 STATUSES = (
-    ProgramStatus,
-    CountdownStatus,
-    CheckpointStatus,
-    FetchingStatus,
-    BeaconStatus,
-    RelayStatus,
-    ValidatorStatus,
-    WindowStatus,
-    RoundStatus,
-    VerdictStatus,
-    SettlementStatus,
-    RecordStatus,
-    WorkerStatus,
-    MinerStatus,
-    DraftingStatus,
-    EngineStatus,
-    UploadStatus,
-    TrainerStatus,
-    PaceStatus,
-    DemoStatus,
-    PublicStatus,
-    PublicWindowStatus,
-    PublicRoundStatus,
-    PublicVerdictStatus,
+    ProgramStatus, CountdownStatus, CheckpointStatus, FetchingStatus, BeaconStatus, RelayStatus,
+    ValidatorStatus, WindowStatus, RoundStatus, VerdictStatus, SettlementStatus, RecordStatus,
+    WorkerStatus, MinerStatus, DraftingStatus, EngineStatus, UploadStatus, TrainerStatus, PaceStatus, DemoStatus,
+    PublicStatus, PublicWindowStatus, PublicRoundStatus, PublicVerdictStatus,
 )
 
 
@@ -456,9 +425,7 @@ def make_config() -> str:
         "other fields": sorted(FIELDS - {*SIZES, *SWITCHES}),
     }
     lines = ["| config.json | |", "|---|---|"]
-    lines += [
-        f"| {what} | {', '.join(f'`{n}`' for n in names)} |" for what, names in listed.items()
-    ]
+    lines += [f"| {what} | {', '.join(f'`{n}`' for n in names)} |" for what, names in listed.items()]
     return "\n".join(lines)
 
 
