@@ -46,6 +46,7 @@ def find_numbers(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[
     [
         "arithmetic",
         "bit_fields",
+        "errands",
         "gumbel",
         "levels",
         "prefix_code",

@@ -43,6 +43,7 @@ from records import make_record  # noqa: E402
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
 from submissions import make_submission  # noqa: E402
 from trials import make_trials  # noqa: E402
+from worlds import make_errands  # noqa: E402
 from worth import make_settlement, make_worth  # noqa: E402
 
 Json = Any
@@ -344,6 +345,7 @@ FAMILIES = {
     "arithmetic": make_arithmetic,
     "sat": make_sat,
     "gsm": make_gsm,
+    "errands": make_errands,
     "mix": make_mix,
     "trial": make_trials,
     "chat_template": make_chat_template,

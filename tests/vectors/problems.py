@@ -45,7 +45,7 @@ def make_arithmetic() -> Json:
     seed = next(s for i in range(99) if _has_terms(environment, s := digest(f"scored {i}"), 4))
     problem = environment.make_problem(seed, [6])
     return {
-        "digests": [_name_digest("arithmetic", params) for params in settings],
+        "digests": [name_digest("arithmetic", params) for params in settings],
         "problems": problems,
         "scored": {
             "settings": dict(environment.params),
@@ -57,7 +57,7 @@ def make_arithmetic() -> Json:
                 for about, text in _iterate_sums(list(problem.answer.values))  # type: ignore[attr-defined]
             ],
         },
-        "bad": _iterate_bad("arithmetic", {"minus": 101}, [0], [13], [2, 1], [3, 3]),
+        "bad": iterate_bad("arithmetic", {"minus": 101}, [0], [13], [2, 1], [3, 3]),
     }
 
 
@@ -135,7 +135,7 @@ def make_sat() -> Json:
     assert isinstance(formula, Formula)
     solution = next(bits for bits in map("{:05b}".format, range(32)) if _solves(formula, bits))
     return {
-        "digests": [_name_digest("sat", params) for params in ({}, {"k": 5, "density": 2_000})],
+        "digests": [name_digest("sat", params) for params in ({}, {"k": 5, "density": 2_000})],
         "problems": problems,
         "scored": {
             "settings": dict(environment.params),
@@ -159,7 +159,7 @@ def make_sat() -> Json:
                 )
             ],
         },
-        "bad": _iterate_bad("sat", {"k": 2}, [4], [201], [6, 5], [7, 7]),
+        "bad": iterate_bad("sat", {"k": 2}, [4], [201], [6, 5], [7, 7]),
     }
 
 
@@ -181,7 +181,7 @@ def make_gsm() -> Json:
             problem = environment.make_problem(seed, levels)
             assert isinstance(problem.answer, Task)
             problems.append(
-                _describe(environment, levels, seed, problem)
+                describe(environment, levels, seed, problem)
                 | {"solution": problem.answer.row.solution}
             )
     environment = make_environment("gsm", {})
@@ -190,16 +190,16 @@ def make_gsm() -> Json:
     total = problem.answer.row.value  # type: ignore[attr-defined]
     return {
         "themes": [{"things": things, "sentences": said} for things, said in THEMES],
-        "digests": [_name_digest("gsm", params) for params in ({}, {"largest": 1_000})],
+        "digests": [name_digest("gsm", params) for params in ({}, {"largest": 1_000})],
         "problems": problems,
-        "scored": _describe(environment, [4], seed, problem)
+        "scored": describe(environment, [4], seed, problem)
         | {
             "completions": [
                 {"about": about, "completion": text} | asdict(environment.score(problem, text))
                 for about, text in _iterate_answers(total)
             ]
         },
-        "bad": _iterate_bad("gsm", {"largest": 4}, [0], [9], [2, 1], [3, 3]),
+        "bad": iterate_bad("gsm", {"largest": 4}, [0], [9], [2, 1], [3, 3]),
     }
 
 
@@ -212,13 +212,13 @@ def make_mix() -> Json:
     ):
         environment = make_environment("mix", params)
         digests.append(
-            _name_digest("mix", params)
+            name_digest("mix", params)
             | {"parts": [part.digest.hex() for part in environment.parts]}  # type: ignore[attr-defined]
         )
         for i in range(6):
             seed = digest(f"problem {i}")
             problem = environment.make_problem(seed, levels)
-            problems.append(_describe(environment, levels, seed, problem))
+            problems.append(describe(environment, levels, seed, problem))
     pair = {"arithmetic": 1, "sat": 1}
     bad = [
         ("one part", {"sat": 1}, "2 to 16 environments"),
@@ -239,7 +239,8 @@ def make_mix() -> Json:
     }
 
 
-def _describe(environment: Environment, levels: list[int], seed: bytes, problem: Problem) -> Json:
+def describe(environment: Environment, levels: list[int], seed: bytes, problem: Problem) -> Json:
+    """A problem, and all that it follows from."""
     return {
         "settings": dict(environment.params),
         "levels": levels,
@@ -273,7 +274,8 @@ def _iterate_answers(total: int) -> list[tuple[str, str]]:
     ]
 
 
-def _name_digest(name: str, params: dict[str, int]) -> Json:
+def name_digest(name: str, params: dict[str, int]) -> Json:
+    """An environment's digest, and the settings that it has."""
     environment = make_environment(name, params)
     return {
         "given": params,
@@ -282,7 +284,7 @@ def _name_digest(name: str, params: dict[str, int]) -> Json:
     }
 
 
-def _iterate_bad(
+def iterate_bad(
     name: str, params: dict[str, int], low: Json, high: Json, down: Json, twice: Json
 ) -> Json:
     """What makes no environment or no problem; `because` is part of the refusal."""

@@ -317,6 +317,7 @@ const families = {
   },
   arithmetic: (v) => checkEnvironment('arithmetic', v),
   sat: (v) => checkEnvironment('sat', v),
+  errands: (v) => checkEnvironment('errands', v),
   gsm(v) {
     const make = (entry) => environments.make.gsm(entry.settings, unhex(entry.seed), ints(entry.levels), v.themes);
     for (const d of v.digests) same('digest', hex(environments.environmentDigest('gsm', d.settings)), d.digest);

@@ -3,6 +3,7 @@
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { Stream, hash, integer } = require('./core.js');
+const { makeErrands, scoreErrands } = require('./errands.js');
 
 const ASCII = (text) => Buffer.from(text, 'latin1');
 function environmentDigest(name, settings, ...more) {
@@ -140,10 +141,10 @@ function makeMixed(settings, seed, levels, themes) {
   return { level: 1000 * (part + 1) + problem.level, prompt: problem.prompt, part: names[part], problem };
 }
 
-const make = { arithmetic: makeSum, gsm: makeStory, mix: makeMixed, sat: makeFormula };
-const score = { arithmetic: scoreSum, gsm: scoreStory, mix: ({ part, problem }, text) => score[part](problem, text), sat: scoreFormula };
+const make = { arithmetic: makeSum, errands: (settings, ...given) => makeErrands(settings, ...open('errands', ...given)), gsm: makeStory, mix: makeMixed, sat: makeFormula };
+const score = { arithmetic: scoreSum, errands: scoreErrands, gsm: scoreStory, mix: ({ part, problem }, text) => score[part](problem, text), sat: scoreFormula };
 
-const LEVELS = { arithmetic: [1, 12], gsm: [1, 8], sat: [5, 200] };
+const LEVELS = { arithmetic: [1, 12], errands: [1, 8], gsm: [1, 8], sat: [5, 200] };
 const partsOf = (settings) => Object.keys(settings).filter((key) => !key.includes('.')).sort();
 const ownOf = (settings, part) =>
   Object.fromEntries(Object.entries(settings).filter(([key]) => key.startsWith(`${part}.`)).map(([key, v]) => [key.split('.')[1], v]));
