@@ -141,8 +141,10 @@ class _RowReader:
 
 def read_math_row(line: bytes) -> MathRow:
     """One line of JSON. Raises ValueError: it is damaged; says what is wrong with it."""
-    found = read_texts(line, "problem", "solution")
+    found = read_texts(line, NAME)
     text = found.get("answer")
+    if type(text) is int:
+        text = str(text)
     if not isinstance(text, str):
         text = find_boxed(found["solution"])
     elif find_closing(text + "}") != len(text):

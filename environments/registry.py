@@ -122,14 +122,14 @@ def _list_files() -> list[EnvironmentEntry]:
 
 def _describe_file(file: Path) -> EnvironmentEntry:
     """As the family whose format it has."""
-    faults = []
+    faults: dict[str, None] = {}
     for family, kind in ((gsm.NAME, gsm.GsmFile), (math_file.NAME, math_file.MathFile)):
         try:
             environment = kind(compute_file_digest(file), {})
         except ProblemFileError as error:
             if not isinstance(error, OtherFormatError):
                 return EnvironmentEntry(f"{family}:{file}", (), {}, str(error), usable=False)
-            faults.append(str(error).removeprefix(f"{file}, "))
+            faults[str(error).removeprefix(f"{file}, ")] = None  # each once
             continue
         about = f"from {file}"
         if isinstance(environment, math_file.MathFile) and environment.skipped:
