@@ -43,6 +43,7 @@ HOSTILE += (
 )
 #: What models write around a number: it says the same.
 WRAPS = ("${}$", r"\({}\)", r"\[{}\]", r"\boxed{{{}}}", r"$\boxed{{{}}}$", " {} ", "{}.", "${}$.")
+WRAPS += ("$${}$$", r"$$\boxed{{{}}}$$", r"\fbox{{{}}}", r"$\fbox{{{}}}$")
 WRAPS += (
     r"\displaystyle {}",
     "= {}",

@@ -153,6 +153,10 @@ def several(drawn: random.Random) -> Case:
         (" or ".join(f"x={text}" for text in backwards), value),
         (r" \text{ and } ".join(texts), value),
         (r"\text{ or }".join(backwards), value),
+        (", ".join(texts[:-1]) + f", and {texts[-1]}", value),
+        (rf"{', '.join(backwards[:-1])},\text{{ or }}{backwards[-1]}", value),
+        (", ".join(texts) + ", and 77", ("list", *values, exact(77))),
+        (", and ".join([", ".join(texts), texts[0]]), ("list", *values, values[0])),
         ("x = " + ", ".join(texts), value),
         (", ".join(texts[:-1]), ("list", *values[:-1]) if len(values) > 2 else values[0]),
         (", ".join([*texts, "77"]), ("list", *values, exact(77))),
@@ -173,6 +177,10 @@ def collection(drawn: random.Random) -> Case:
     found = [
         (rf"\{{{', '.join(texts)}\}}", value),
         (rf"\left\{{{','.join(reversed(texts))}\right\}}", value),
+        (
+            rf"\{{{', '.join([*texts, '77'])}, \text{{ and }} 78\}}",
+            ("set", *values, exact(77), exact(78)),
+        ),
         (rf"x \in \{{{', '.join(texts)}\}}", value),
         (rf"\{{{', '.join([*texts, texts[0]])}\}}", value),
         (rf"\{{{', '.join([*texts, '77'])}\}}", ("set", *values, exact(77))),

@@ -20,7 +20,8 @@ from assay.inference import Placement, Reference
 from assay.inference.checkpoint import FolderModels
 from assay.inference.folder import find_tensors
 from assay.inference.model_loading import load_model, read_tensors
-from assay.inference.placing.memory_plan import MemoryBudget, MemoryPlan, measure_shape, plan_memory
+from assay.inference.placing.memory_plan import MemoryBudget, plan_memory
+from assay.inference.placing.model_sizes import MemoryPlan, measure_shape
 from assay.verification import Projection
 
 THREADS = 2

@@ -1,4 +1,5 @@
-"""`assay plan`: what a recipe's window takes, and whether it fits, by arithmetic."""
+"""`assay plan`: what a recipe's window takes, and whether it fits, by arithmetic. Nothing here
+loads torch, which takes seconds."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,6 +9,8 @@ from rich.text import Text
 
 from assay.cli.console import FIGURES, make_table, print_result
 from assay.cli.options import FINDING, OK
+from assay.cli.preflight.memory import OPENED_MIN, PROGRAM_BYTES, STORED, estimate_height
+from assay.inference.placing.model_sizes import compute_weight_bytes, measure_shape
 from assay.neurons.settings.sections import MinerSettings, Settings
 from assay.protocol import Parameters
 from assay.subnet.recipes import Recipe, read_recipe
@@ -150,22 +153,17 @@ def _plan_role(
     cost: WindowCost,
     allowed: float,
 ) -> RolePlan:
-    # torch, which takes seconds, is loaded for nothing that is wrong in what was typed
-    from assay.cli.preflight.memory import estimate_memory
-    from assay.inference.placing.memory_plan import measure_shape
-    from assay.inference.placing.placement import Placement
-    from assay.neurons.trainer.trainer_setup import make_learning
-
     shape = measure_shape(recipe.model, recipe.model.parameters)
-    # of memory none counts as free: two checkpoints are open, as where it is scarce
-    placement = Placement(implementation=card.implementation, memory_share=1e-9)
-    memory = estimate_memory(
+    # as many checkpoints are open as where memory is scarce
+    memory = PROGRAM_BYTES + OPENED_MIN * compute_weight_bytes(
+        STORED * shape.parameters, card.implementation
+    )
+    memory += estimate_height(
         role,
         shape,
         rules.work,
         recipe.course.groups_per_step if role == "miner" else 0,
-        make_learning(recipe.trainer) if role == "trainer" else None,
-        placement,
+        recipe.trainer if role == "trainer" else None,
         cards,
     )
     enough = cost.groups >= rules.work.valued_groups if role == "miner" else True

@@ -1,9 +1,11 @@
 """Parts of pages that scripts write: each is between `<!-- name -->` and `<!-- /name -->`."""
 
+import inspect
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 #: Whether pages are compared instead of written.
@@ -27,3 +29,16 @@ def write_or_check(new: Mapping[Path, str]) -> int:
     for page, text in new.items():
         page.write_text(text)
     return 0
+
+
+def find_remarks(of: type[Any]) -> dict[str, str]:
+    """Field → what the code says of it: a comment after or above it, or an entry under
+    `Attributes`."""
+    source = inspect.getsource(of)
+    remarks = dict(re.findall(r"^    (\w+): .*?  # (.+)$", source, re.M))
+    for above, name in re.findall(r"((?:^    #: .+\n)+)^    (\w+):", source, re.M):
+        remarks[name] = " ".join(line.strip()[3:] for line in above.splitlines())
+    _, _, attributes = (inspect.getdoc(of) or "").partition("Attributes:\n")
+    for name, text in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", attributes, re.M):
+        remarks[name] = " ".join(text.split())
+    return remarks

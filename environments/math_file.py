@@ -19,7 +19,7 @@ from assay.protocol.prf import Stream
 
 NAME = "math"
 #: Raised whenever any problem or score would change.
-VERSION = 2
+VERSION = 3
 
 _REQUEST = "End with a line of ####, a space and the answer alone, in LaTeX."
 _LEVEL = re.compile(r"(?:Level )?([1-5])")
@@ -141,8 +141,10 @@ class _RowReader:
 
 def read_math_row(line: bytes) -> MathRow:
     """One line of JSON. Raises ValueError: it is damaged; says what is wrong with it."""
-    found = read_texts(line, "problem", "solution")
+    found = read_texts(line, NAME)
     text = found.get("answer")
+    if type(text) is int:
+        text = str(text)
     if not isinstance(text, str):
         text = find_boxed(found["solution"])
     elif find_closing(text + "}") != len(text):
@@ -163,17 +165,19 @@ def describe_skipped(skipped: Mapping[str, Sequence[int]]) -> str:
 
 
 def find_boxed(solution: str) -> str | None:
-    """What the last `\\boxed{…}` holds, with its braces balanced; None without one.
+    """What the last `\\boxed{…}` holds, or without one the last `\\fbox{…}`, as the data set's own
+    program takes it, with its braces balanced; None without either.
 
     Raises:
         ValueError: it is never closed.
     """
-    _, mark, rest = solution.rpartition("\\boxed{")
-    if not mark:
+    box = next((box for box in ("\\boxed{", "\\fbox{") if box in solution), None)
+    if box is None:
         return None
+    rest = solution.rpartition(box)[2]
     end = find_closing(rest)
     if end is None:
-        raise ValueError("the last \\boxed{ of its solution is never closed: a brace is missing")
+        raise ValueError(f"the last {box} of its solution is never closed: a brace is missing")
     return rest[:end]
 
 

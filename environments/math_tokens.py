@@ -53,7 +53,15 @@ _GROUPED = re.compile(r"(?<![0-9.,}!])[0-9]{1,3}(\{,\}|,\\!|\\,)[0-9]{3}(?:\1[0-
 _BY_COMMAS = re.compile(r"(?<![0-9.,}!])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
 _LISTED = re.compile(r"[(\[]|\\\{|\\lbrace")
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))")
-_AROUND = (("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("\\boxed{", "}"))
+#: What may stand around an answer, outermost first, and what is then not within.
+_AROUND = (
+    ("$$", "$$", ("$",)),
+    ("$", "$", ("$",)),
+    ("\\(", "\\)", ("\\(", "\\)")),
+    ("\\[", "\\]", ("\\[", "\\]")),
+    ("\\boxed{", "}", ()),
+    ("\\fbox{", "}", ()),
+)
 
 #: Symbol → its names; a name of several letters also stands with an s.
 _NAMES = {
@@ -121,11 +129,14 @@ def split_answer(text: str) -> list[str]:
 
 
 def _unwrap(text: str) -> str:
-    """Without the `$…$`, `\\(…\\)` or `\\[…\\]`, then the `\\boxed{…}`, around all of it."""
-    for number, (opening, closing) in enumerate(_AROUND):
+    """Without the `$$…$$`, `$…$`, `\\(…\\)` or `\\[…\\]`, then the `\\boxed{…}` or `\\fbox{…}`,
+    around all of it."""
+    for opening, closing, others in _AROUND:
+        if len(text) <= len(opening + closing):
+            continue
         inner = text[len(opening) : -len(closing)]
-        whole = number == len(_AROUND) - 1 or (opening not in inner and closing not in inner)
-        if len(text) > 2 and text.startswith(opening) and text.endswith(closing) and whole:
+        whole = not any(other in inner for other in others)
+        if text.startswith(opening) and text.endswith(closing) and whole:
             text = inner.strip().removesuffix(".")
     return text
 
@@ -135,18 +146,20 @@ def _join_digits(found: re.Match[str]) -> str:
 
 
 def _split(text: str) -> Iterator[str]:
-    place = 0
+    place, before = 0, ""
     while place < len(text):
         found = _TOKEN.match(text, place)
         if found is None:
             refuse()
         place, kind = found.end(), found.lastgroup
-        if kind == "said" or kind == "words":
-            yield _read_words(found["said"])
-        elif kind == "plain" and found[0] not in _ALIKE:
-            yield _read_words(found[0])
-        elif kind != "space":
-            yield _ALIKE.get(found[0], found[0])
+        if kind == "space":
+            continue
+        token = _ALIKE.get(found[0], found[0])
+        if kind in ("said", "words") or (kind == "plain" and found[0] not in _ALIKE):
+            token = _read_words(found["said"] if kind != "plain" else found[0])
+        if token != "," or before != "," or found[0] == ",":  # `, and` is one comma
+            yield token
+        before = found[0]
 
 
 def _read_words(text: str) -> str:

@@ -34,6 +34,19 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 #: are right in a file, where they mean one thing.
 _ENDING = re.compile(r"(?:.*\n)?#### (-?[0-9]{1,3}(?:,[0-9]{3})+|-?[0-9]+)[ \t\r\n]*+", re.DOTALL)
 
+#: Environment of files → fields of a row that it reads as text, the question first.
+_FIELDS = {
+    "gsm": ("question", "answer"),
+    "math": ("problem", "solution"),
+    "code": ("question", "input_output"),
+}
+#: What these hold, for people.
+_SHAPES = {
+    "gsm": "a question, and an answer that ends in a line `#### N`",
+    "math": "a problem, and a solution with its answer in \\boxed{…}",
+    "code": "a question, and its test cases as JSON in a text",
+}
+
 #: Control characters but tab and line ends, and halves of characters: nothing a question needs.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -46,7 +59,7 @@ class ProblemFileError(OperatorError, ValueError):
 
 
 class OtherFormatError(ProblemFileError):
-    """Its rows have none of the fields that are looked for: they are of another format."""
+    """Its rows have fields of another format, or none that are looked for."""
 
 
 _R = TypeVar("_R")
@@ -156,7 +169,7 @@ def read_row(line: bytes) -> Row:
     Raises:
         ValueError: says what is wrong with it.
     """
-    found = read_texts(line, "question", "answer")
+    found = read_texts(line, "gsm")
     question, solution = found["question"], found["answer"]
     ending = _ENDING.fullmatch(solution)
     if ending is None or solution.count("####") != 1:
@@ -167,11 +180,11 @@ def read_row(line: bytes) -> Row:
     return Row(question, solution, int(value))
 
 
-def read_texts(line: bytes, question: str, *others: str) -> dict[str, Any]:
-    """One line of JSON: an object with these fields as text that may be asked.
+def read_texts(line: bytes, family: str) -> dict[str, Any]:
+    """One line of JSON: an object with the fields of this environment as text that may be asked.
 
     Raises:
-        ValueError: says what is wrong with it.
+        ValueError: says what is wrong with it, and what would take it.
     """
     if len(line) > ROW_MAX:
         raise ValueError(f"it has {len(line)} bytes, more than {ROW_MAX}")
@@ -179,22 +192,42 @@ def read_texts(line: bytes, question: str, *others: str) -> dict[str, Any]:
         found = read_json(line)
     except EncodingError as error:
         raise ValueError(f"it {error}") from None
-    names = (question, *others)
+    names = _FIELDS[family]
     if not isinstance(found, dict):
         raise ValueError(f"it is no object with {' and '.join(names)}")
-    if not any(name in found for name in names):
-        raise OtherFormatError(f"it has neither {' nor '.join(names)}")
-    for name in names:
-        text = found.get(name)
-        if not isinstance(text, str):
-            raise ValueError(f"{' and '.join(names)} must both be there, as text")
-        if bad := _CONTROL.search(text):
-            raise ValueError(f"its {name} holds the character U+{ord(bad[0]):04X}")
-    asked = found[question]
-    assert isinstance(asked, str), "it has just been looked at"
+    if not all(name in found for name in names):
+        raise _name_formats(found, names)
+    asked, *_ = [require_text(found, name, family) for name in names]
     if not 1 <= len(asked.strip()) <= len(asked) <= QUESTION_MAX:
-        raise ValueError(f"its {question} has {len(asked)} characters: 1 to {QUESTION_MAX} may be")
+        raise ValueError(f"its {names[0]} has {len(asked)} characters: 1 to {QUESTION_MAX} may be")
     return found
+
+
+def require_text(found: dict[str, Any], name: str, family: str) -> str:
+    """A field of a row, which must be text that may be asked. Raises ValueError: it is not."""
+    text = found[name]
+    if not isinstance(text, str):
+        raise ValueError(
+            f"its {name} is {json.dumps(text)[:40]}, and {family}:SHA256 takes text: "
+            f"{_SHAPES[family]}"
+        )
+    if bad := _CONTROL.search(text):
+        raise ValueError(f"its {name} holds the character U+{ord(bad[0]):04X}")
+    return text
+
+
+def _name_formats(found: dict[str, Any], names: tuple[str, ...]) -> ValueError:
+    """Why a row without some of these fields is not read: what it has, and what takes it."""
+    for family, fields in _FIELDS.items():
+        if all(name in found for name in fields):
+            return OtherFormatError(
+                f"it has {' and '.join(fields)}, not {' and '.join(names)}: "
+                f"{family}:SHA256 takes such files"
+            )
+    has = clean(", ".join(map(str, list(found)[:8]))) or "no field"
+    takes = ", ".join(f"{family}:SHA256 takes {' and '.join(f)}" for family, f in _FIELDS.items())
+    kind = ValueError if any(name in found for name in names) else OtherFormatError
+    return kind(f"it has {has}: {takes}")
 
 
 def _unpack_parquet(data: bytes, file: Path) -> bytes:

@@ -139,14 +139,14 @@ def _describe_file(file: Path) -> EnvironmentEntry:
     """As the family whose format it has."""
     if package_file.is_archive(file):
         return _describe_package(file)
-    faults = []
-    for family in code_file.NAME, gsm.NAME, math_file.NAME:
+    faults: dict[str, None] = {}
+    for family in gsm.NAME, math_file.NAME, code_file.NAME:
         try:
             environment = FAMILIES[family](compute_file_digest(file), {})
         except ProblemFileError as error:
             if not isinstance(error, OtherFormatError):
                 return EnvironmentEntry(f"{family}:{file}", (), {}, str(error), usable=False)
-            faults.append(str(error).removeprefix(f"{file}, "))
+            faults[str(error).removeprefix(f"{file}, ")] = None  # each once
             continue
         about = f"from {file}"
         if isinstance(environment, math_file.MathFile) and environment.skipped:

@@ -28,7 +28,6 @@ from assay.inference.folder import (
 )
 from assay.inference.implementations import (
     APPEAL_IMPLEMENTATION,
-    BF16_WEIGHTS,
     DEFAULT_IMPLEMENTATION,
     ImplementationError,
     PlainReference,
@@ -36,7 +35,8 @@ from assay.inference.implementations import (
 )
 from assay.inference.model_loading import load_model
 from assay.inference.placing.devices import CPU
-from assay.inference.placing.memory_plan import MemoryBudget, ModelShape, measure_shape, plan_memory
+from assay.inference.placing.memory_plan import MemoryBudget, plan_memory
+from assay.inference.placing.model_sizes import BF16_WEIGHTS, ModelShape, measure_shape
 from assay.inference.placing.placement import Placement
 from assay.inference.reference import CausalModel, Reference
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, open_tokenizer

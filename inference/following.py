@@ -18,7 +18,7 @@ from torch import Tensor
 from assay.inference.draws.sampler import make_keys
 from assay.inference.packing import KeptKeys, make_kept_packing
 from assay.inference.placing.devices import free_memory, get_free_memory, is_out_of_memory
-from assay.inference.placing.memory_plan import MemoryPlan, measure_shape
+from assay.inference.placing.model_sizes import MemoryPlan, measure_shape
 from assay.inference.reference import Reference, Rows, SketchBuilder
 from assay.verification import Projection
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from assay.inference.packing import PACKED_ATTENTION, Packing
-from assay.inference.placing.memory_plan import MemoryPlan
+from assay.inference.placing.model_sizes import MemoryPlan
 from assay.inference.placing.precision import require_exact_products
 from assay.inference.reading import Batch, CausalModel, read_alone
 from assay.inference.reference import Reference
@@ -97,8 +97,6 @@ PERMITTED = MappingProxyType[str, Callable[[PreTrainedModel], CausalModel]](
 REFUSED = MappingProxyType[str, Callable[[PreTrainedModel], CausalModel]](
     {"bf16": RoundedModel, "split2": lambda model: SplitModel(model, terms=2)}
 )
-#: Those that keep weights as they are stored, in bf16; the others take them in fp32.
-BF16_WEIGHTS = frozenset({"split3", "split2"})
 DEFAULT_IMPLEMENTATION = "fp32-sdpa"
 APPEAL_IMPLEMENTATION = "fp32-eager"
 

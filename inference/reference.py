@@ -23,7 +23,8 @@ from torch import Tensor
 from assay.inference.draws.row_statistics import RowMeter
 from assay.inference.draws.sampler import KeyedSampler, make_keys
 from assay.inference.passages import Passage
-from assay.inference.placing.memory_plan import MemoryBudget, MemoryPlan
+from assay.inference.placing.memory_plan import MemoryBudget
+from assay.inference.placing.model_sizes import MemoryPlan
 from assay.inference.reading import Batch, read
 from assay.inference.reading import CausalModel as CausalModel
 from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Measurement, Projection

@@ -22,8 +22,8 @@ def test_every_name_in_a_store_stands_in_the_specification():
         for name in re.findall(r"^def (make_\w*name)\((?!self)", text, re.M)
     }
     assert len(makers) >= 11
-    tables = (ROOT / "docs" / "tables.py").read_text()
-    called = set(re.findall(r"\b(make_\w*name)\(", tables))
+    table = (ROOT / "docs" / "specification.py").read_text()
+    called = set(re.findall(r"\b(make_\w*name)\(", table))
     assert makers == called
 
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from assay.artifacts.steps.step_file import ConsumedGroup
 from assay.artifacts.steps.step_folder import StepError
+from assay.artifacts.steps.step_groups import generate_own
 from assay.environments import Environment, Problem, compute_reward, get_weights, open_environment
 from assay.inference import Checkpoint
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
-from assay.neurons.trainer.lessons import generate_own
 from assay.protocol import Parameters, StepRecord, encode_ss58
 
 

@@ -16,6 +16,7 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.records.record_reader import RecordFault, open_reader
 from assay.artifacts.steps.step_file import ConsumedGroup
 from assay.artifacts.steps.step_folder import Step, StepError, StepFolder, read_step
+from assay.artifacts.steps.step_groups import compute_rank
 from assay.audit.derived_context import derive_context
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public
@@ -31,7 +32,6 @@ from assay.inference import CheckpointError, Outline
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
 from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
-from assay.neurons.trainer.lessons import compute_rank
 from assay.protocol import Context, Phase, Reason, Refusal, StepRecord, encode_ss58
 from assay.protocol.reason import CHEATING
 from assay.protocol.record import MemberRow, WindowRecord

@@ -22,12 +22,7 @@ from assay.environments.base import (
     RewardParts,
     compute_digest,
 )
-from assay.environments.problem_file import (
-    OtherFormatError,
-    ProblemFileError,
-    find_rows,
-    read_texts,
-)
+from assay.environments.problem_file import ProblemFileError, find_rows, read_texts, require_text
 from assay.environments.programs.interpreter import METERED_DIGEST, require_interpreter, run_program
 from assay.environments.programs.library import LIBRARY_DIGEST, add_library
 from assay.environments.programs.outputs import (
@@ -166,12 +161,10 @@ def read_program(completion: str) -> str | None:
 
 def read_code_row(line: bytes) -> CodeRow:
     """One line of JSON. Raises ValueError: it is damaged; says what is wrong with it."""
-    if b'"input_output"' not in line:
-        raise OtherFormatError("it has no input_output")
-    found = read_texts(line, "question", "input_output")
+    found = read_texts(line, NAME)
     question = found["question"]
     if found.get("starter_code"):
-        question += "\n" + read_texts(line, "question", "starter_code")["starter_code"]
+        question += "\n" + require_text(found, "starter_code", NAME)
     try:
         tests = read_json(found["input_output"].encode())
     except EncodingError as error:

@@ -9,8 +9,7 @@ What this does not know: what an allocator, a library's workspace or another pro
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from assay.inference.placing.devices import (
     CPU,
@@ -20,6 +19,13 @@ from assay.inference.placing.devices import (
     get_free_memory,
     require_lack,
 )
+from assay.inference.placing.model_sizes import (
+    ELEMENTS_MAX,
+    ELEMENTS_MAX_CPU,
+    MemoryPlan,
+    ModelShape,
+)
+from assay.inference.placing.model_sizes import TOKENS_MAX as TOKENS_MAX
 
 logger = logging.getLogger("assay")
 
@@ -32,58 +38,6 @@ _FLOAT = 4
 _PASS_BYTES_CPU, _LOGIT_BYTES_CPU = 512 << 20, 64 << 20
 #: Shares of what is free on a card. The rest is for what an allocator keeps.
 _PASS_SHARE, _LOGIT_SHARE = 4, 8
-#: Tokens of one pass, padding included, and elements of logits, however much memory there is.
-TOKENS_MAX, ELEMENTS_MAX_CPU, ELEMENTS_MAX = 1 << 15, 1 << 24, 1 << 28
-
-
-@dataclass(frozen=True, slots=True)
-class ModelShape:
-    """A model's size, floats a token unless it says otherwise."""
-
-    parameters: int  # all of them
-    tables: int  # of these, embeddings and a head of its own
-    cached: int  # that keys and values of all layers take
-    wide: int  # that a layer holds at its widest
-    kept: int  # that all layers keep for gradients
-    recomputed: int  # the same where a layer keeps its input alone, and one at a time all else
-    vocabulary: int  # ids
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryPlan:
-    """What is computed together, at most.
-
-    Attributes:
-        tokens: of one pass, padding included. A row that is longer goes alone.
-        elements: of an array [rows, vocabulary]. One row goes in any case.
-    """
-
-    tokens: int = TOKENS_MAX
-    elements: int = ELEMENTS_MAX_CPU
-
-    def halve(self, least: "MemoryPlan") -> "MemoryPlan | None":
-        """Half of it, down to `least`; None where that is no less."""
-        tokens, elements = (
-            max(own // 2, min(own, floor))
-            for own, floor in ((self.tokens, least.tokens), (self.elements, least.elements))
-        )
-        smaller = MemoryPlan(tokens, elements)
-        return None if smaller == self else smaller
-
-
-def measure_shape(config: Any, parameters: int) -> ModelShape:
-    """The size of a model by its configuration. config: Hugging Face's."""
-    layer = 4 * config.intermediate_size + 14 * config.hidden_size
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return ModelShape(
-        parameters=parameters,
-        tables=(1 if config.tie_word_embeddings else 2) * config.vocab_size * config.hidden_size,
-        cached=2 * config.num_hidden_layers * config.num_key_value_heads * head,
-        wide=3 * config.intermediate_size + 4 * config.hidden_size,
-        kept=config.num_hidden_layers * layer,
-        recomputed=config.num_hidden_layers * config.hidden_size + layer,
-        vocabulary=config.vocab_size,
-    )
 
 
 def plan_memory(shape: ModelShape, device: str, memory_share: float) -> MemoryPlan:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from assay.inference.implementations import BF16_WEIGHTS, DEFAULT_IMPLEMENTATION, require_known
+from assay.inference.implementations import DEFAULT_IMPLEMENTATION, require_known
 from assay.inference.placing.devices import CPU, find_device, get_free_memory
+from assay.inference.placing.model_sizes import compute_weight_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Placement:
 
     def compute_weight_bytes(self, stored: int) -> int:
         """Bytes of memory that weights take. stored: bytes of their files, in bf16."""
-        return stored if self.implementation in BF16_WEIGHTS else 2 * stored
+        return compute_weight_bytes(stored, self.implementation)
 
     def has_room_for(self, needed: int) -> bool:
         """Whether so many bytes more may be used, with a quarter for what computes with them."""

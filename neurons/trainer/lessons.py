@@ -1,12 +1,7 @@
 """A window as the trainer reads it: every group judged by the trainer's own pass.
 
 Rewards and log-probabilities come from that pass; nothing that a file says is trusted.
-
-A lesson is made of I groups of the trainer's own and J of the miners'. SAPO (Amico et al., 2025)
-found 4 local with 4 external rollouts to teach more than 8 local ones. Own groups are the newest
-checkpoint's samples, drawn as a miner draws; nobody is paid for them. The own problems follow from
-the parent and the window, the choice among the miners' from the window's audit seed, so that a step
-can be done again. Specification, section 11.
+Specification, section 11.
 """
 
 from collections.abc import Sequence
@@ -18,16 +13,15 @@ from numpy.typing import NDArray
 
 from assay.artifacts.steps.step_file import ConsumedGroup
 from assay.artifacts.submissions.submission_judge import judge_hotkey
-from assay.environments import compute_reward, get_weights, open_environment
-from assay.inference import Checkpoint, GroupRequest, generate_groups
+from assay.inference import Checkpoint
 from assay.neurons.session.neuron_session import JudgeSources
-from assay.protocol import Context, Domain, Parameters, hash_fields
+from assay.protocol import Context
 from assay.protocol.manifest import Manifest
 from assay.protocol.reason import Reason
-from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
+from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group, LearnStats, compute_advantages
-from assay.verification import Forward, Ledger, Measurement, Projection, make_projection
+from assay.verification import Forward, Ledger, Measurement, Projection
 
 #: Blocks at which a file that is withheld is looked for.
 LOOKS = 3
@@ -161,83 +155,3 @@ class RecordingForward:
             )
         )
         return measured
-
-
-_ZERO = bytes(32)
-
-
-def mix_groups(
-    taken: Sequence[ConsumedGroup],
-    parent: Checkpoint,
-    context: Context,
-    own: int,
-    external: int | None,
-) -> list[ConsumedGroup]:
-    """A lesson's groups: at most `external` of the miners' (None: all), then `own` of one's own."""
-    chosen = list(taken)
-    if external is not None:
-        chosen = choose_external(taken, external, context.audit_seed)
-    parameters, window = context.parameters, context.window
-    return chosen + (generate_own(parent, parameters, own, window) if own else [])
-
-
-def choose_external(
-    taken: Sequence[ConsumedGroup], count: int, audit_seed: bytes
-) -> list[ConsumedGroup]:
-    """At most `count` of the miners' groups, those of the lowest ranks, in the order they have."""
-    ranks = [compute_rank(audit_seed, one.hotkey, one.index) for one in taken]
-    lowest = sorted(range(len(taken)), key=ranks.__getitem__)[:count]
-    return [taken[i] for i in sorted(lowest)]
-
-
-def compute_rank(audit_seed: bytes, hotkey: bytes, index: int) -> bytes:
-    """Where a group stands among those that a step could take, 32 bytes. It follows from what
-    nobody knew when miners committed, and of a file that was learned from no other one is needed to
-    see that none was passed over."""
-    return hash_fields(Domain.TRAINER, b"external", audit_seed, hotkey, index.to_bytes(4, "big"))
-
-
-def generate_own(
-    checkpoint: Checkpoint, parameters: Parameters, count: int, window: int
-) -> list[ConsumedGroup]:
-    """`count` groups of the checkpoint's own, judged by nobody: they were drawn here."""
-    hotkey, work = parameters.identity.trainer, parameters.work
-    place = hash_fields(Domain.TRAINER, b"local", checkpoint.digest, window.to_bytes(8, "big"))
-    environment = open_environment(parameters.environment)
-    weights, levels = get_weights(parameters.environment), checkpoint.manifest.levels
-    seeds = [compute_problem_seed(place, hotkey, index) for index in range(count)]
-    problems = [environment.make_problem(seed, levels) for seed in seeds]
-    requests = [
-        GroupRequest(
-            tuple(checkpoint.tokenizer.encode(problem.prompt)),
-            tuple(compute_rollout_seed(place, hotkey, i, r) for r in range(work.group_size)),
-        )
-        for i, problem in enumerate(problems)
-    ]
-    reference = checkpoint.get_reference(work.temperature)
-
-    groups = generate_groups(
-        requests,
-        checkpoint.get_drafter(work.temperature),
-        reference,
-        checkpoint.get_rules(work.temperature),
-        make_projection(compute_projection_seed(place), checkpoint.manifest),
-    )
-    taken = []
-    for index, (problem, request, rollouts) in enumerate(
-        zip(problems, requests, groups, strict=True)
-    ):
-        completions = [rollout.tokens.tolist() for rollout in rollouts]
-        texts = [checkpoint.tokenizer.decode(tokens) for tokens in completions]
-        group = Group(
-            list(request.prompt),
-            completions,
-            [compute_reward(environment.score(problem, text), weights) for text in texts],
-            [(rollout.logprobs / -(1 << LOGPROB_BITS)).tolist() for rollout in rollouts],
-        )
-        taken.append(
-            ConsumedGroup(
-                group, window, hotkey, index, checkpoint.digest, _ZERO, seeds[index], levels
-            )
-        )
-    return taken

@@ -14,17 +14,14 @@ of is the same with them, without them, and whatever was judged first.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
 
 from safetensors import SafetensorError
 
 from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
-from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.artifacts.steps.step_folder import digest_tensors_of, make_record
-from assay.artifacts.steps.step_store import publish_step
+from assay.artifacts.steps.step_groups import mix_groups
 from assay.cage import WorkerError
-from assay.inference import Checkpoint, CheckpointError, DeviceError, UnusableCheckpointError
+from assay.inference import CheckpointError, DeviceError, UnusableCheckpointError
 from assay.network import StoreError
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.chain_values import STATE_BLOCKS
@@ -33,27 +30,15 @@ from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge, get_context
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.held_out import compute_next_levels, describe_levels
-from assay.neurons.trainer.lessons import Lesson, WindowReading, find_waiting, mix_groups
-from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder, TrainerState
-from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner, resume_learner
-from assay.protocol import Commitment, Parameters, Phase, Tag, encode_commitment, parse_commitment
+from assay.neurons.trainer.lessons import Lesson, WindowReading, find_waiting
+from assay.neurons.trainer.trainer_course import NAME, Course, CourseKeeper
+from assay.neurons.trainer.trainer_folder import TrainerError
+from assay.neurons.trainer.trainer_setup import TrainerConfig
+from assay.protocol import Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block, compute_window
-from assay.training import Learner, LessonError
+from assay.training import LessonError
 from assay.training.pace import Activity, TrainerPace
-
-
-@dataclass(slots=True)
-class Course:
-    """Where the trainer is."""
-
-    window: int
-    parent: Checkpoint  # the last checkpoint learned; the learner's weights round to it
-    learner: Learner
-    learned: bool  # the learner holds more than the parent's weights
-    uploaded: bool  # the parent lies in the store
-    unsaid: Announcement | None  # the commitment to it, while it stands in no final block
-    state: bytes | None = None  # digest of what the learner holds; None: not computed yet
 
 
 def get_time() -> float:
@@ -87,17 +72,16 @@ class Trainer:
         report: Callable[[str], None],
         judge: BackgroundJudge | None = None,
     ) -> None:
-        self.name = "trainer"
+        self.name = NAME
         self.trouble: str | None = None
-        self._hotkey = hotkey
-        self._parameters, self._first = parameters, parameters.first
+        self._parameters = parameters
         self._sources = sources
         self._config = config
         self._on_lesson = on_lesson
         self._report = report
         self.judge = judge
         self.pace = TrainerPace(get_time, config.local_groups, judge is not None)
-        self._folder = TrainerFolder(config.folder) if config.folder is not None else None
+        self._keeper = CourseKeeper(hotkey, parameters, sources, config, report)
         self.course: Course | None = None
         self._challenge: Challenge | None = None
         self._reading: WindowReading | None = None
@@ -118,8 +102,7 @@ class Trainer:
         """Lets go of its folder; no file more is judged."""
         if self.judge is not None:
             self.judge.close()
-        if self._folder is not None:
-            self._folder.close()
+        self._keeper.close()
 
     def step(self) -> bool:
         """Opens the next window, judges one submission, learns, or publishes.
@@ -168,102 +151,13 @@ class Trainer:
         self._finish(course, reading)
         return True
 
-    # --- where to begin
-
     def _start(self) -> bool:
         """Goes on from the folder, or begins with the checkpoint on chain and the window of now."""
-        sources, genesis = self._sources, self._first.identity.genesis_checkpoint
-        head = sources.chain.get_head()
-        slot = sources.chain.get_commitments(head).get(self._hotkey)
-        said = None if slot is None else parse_commitment(slot)
-        if said is not None and said.tag is not Tag.CHECKPOINT:
-            said = None
-        kept = self._load(said)
-        if kept is not None:
-            digest, window = kept.checkpoint, kept.window
-        else:
-            digest = genesis if said is None else said.digest
-            window = compute_window(self._first.timing, head)
-        parameters = self._parameters.get(window)
-        number = kept.number if kept is not None else 0 if said is None else said.number
-        if number < parameters.start.number:
-            kept, digest = None, parameters.start.checkpoint
-        try:
-            parent = open_checkpoint(sources.checkpoints, digest, parameters)
-        except UnusableCheckpointError:
-            raise
-        except CheckpointError as error:
-            return self._wait(str(error))
-        learner = self._restore(parent) if kept is not None and kept.learner else None
-        if kept is None and (window or slot is not None):
-            self._report(
-                f"{self.name}: starting with checkpoint {parent.manifest.number} "
-                f"({digest.hex()[:16]}…) and window {window}"
-            )
-        unsaid = self._make_announcement(parent)
-        # genesis is in force without a word, but not where the slot says something else
-        silent = slot == unsaid.payload or (slot is None and digest == genesis)
-        self.course = Course(
-            window,
-            parent,
-            learner or self._make_learner(parent),
-            learned=learner is not None,
-            uploaded=False,
-            unsaid=None if silent else unsaid,
-        )
-        self._save(self.course)
-        self.trouble = None
+        begun = self._keeper.begin()
+        if isinstance(begun, str):
+            return self._wait(begun)
+        self.course, self.trouble = begun, None
         return True
-
-    def _load(self, said: Commitment | None) -> TrainerState | None:
-        """What the folder holds, unless the chain is ahead of it."""
-        if self._folder is None:
-            return None
-        aside = self._folder.set_aside(self._first.digest, self._hotkey)
-        if aside is not None:
-            self._report(f"{self.name}: another network, a new course: the old one is in {aside}")
-        kept = self._folder.load(self._first.digest, self._hotkey)
-        if kept is None or said is None or said.number <= kept.number:
-            return kept
-        self._report(
-            f"{self.name}: the chain has checkpoint {said.number} and the folder ends with "
-            f"{kept.number}: another trainer has gone on in its place"
-        )
-        return None
-
-    def _make_learner(self, parent: Checkpoint) -> Learner:
-        first = self._first.identity.genesis_checkpoint
-        checkpoints = self._sources.checkpoints
-        return make_learner(parent, self._config.learning, lambda: checkpoints.get(first))
-
-    def _restore(self, parent: Checkpoint) -> Learner | None:
-        """The learner as its last lesson left it, None where that is lost."""
-        learner = self._make_learner(parent)
-        state = self._find_state(parent)
-        if state is not None and resume_learner(learner, state, parent):
-            return learner
-        self._report(
-            f"{self.name}: the optimiser's state after checkpoint {parent.manifest.number} is "
-            "lost: going on from its weights with fresh moments"
-        )
-        return None
-
-    def _find_state(self, parent: Checkpoint) -> Path | None:
-        """The file of the learner's state as a checkpoint left it."""
-        return None if self._folder is None else self._folder.find_learner(parent.digest)
-
-    def _save(self, course: Course, learner: bool = False) -> None:
-        if self._folder is None:
-            return
-        state = TrainerState(
-            self._first.digest,
-            self._hotkey,
-            course.window,
-            course.parent.digest,
-            course.parent.manifest.number,
-            int(course.learned),
-        )
-        self._folder.save(state, course.learner if learner else None)
 
     # --- one window
 
@@ -276,7 +170,8 @@ class Trainer:
         self.pace.begin(Activity.WAITING)
         parameters = self._parameters.get(course.window)
         if parameters.start.number > course.parent.manifest.number:
-            return self._start_anew(course, parameters)
+            lack = self._keeper.begin_anew(course, parameters)
+            return True if lack is None else self._wait(lack)
         if self.judge is not None:
             self._reading = self.judge.take_ahead(parameters, course.window)
             if self._reading is not None:
@@ -318,26 +213,6 @@ class Trainer:
         if parameters.start.number <= course.parent.manifest.number:
             self.judge.begin_ahead(parameters, window)
 
-    def _start_anew(self, course: Course, parameters: Parameters) -> bool:
-        """Goes on from the checkpoint that an amendment names: those before are of no use to it."""
-        digest = parameters.start.checkpoint
-        try:
-            parent = open_checkpoint(self._sources.checkpoints, digest, parameters)
-        except UnusableCheckpointError:
-            raise
-        except CheckpointError as error:
-            return self._wait(str(error))
-        self._report(
-            f"{self.name}: from window {course.window} on with checkpoint {parent.manifest.number} "
-            f"({digest.hex()[:16]}…), which the amended parameters name"
-        )
-        course.parent, course.learner = parent, self._make_learner(parent)
-        course.learned = course.uploaded = False
-        course.state = None
-        course.unsaid = self._make_announcement(parent)
-        self._save(course)
-        return True
-
     def _prepare(self, course: Course) -> bool:
         """Tries the parent while there is nothing else to do, so that no checkpoint waits for it.
         Whether there was something to do."""
@@ -351,7 +226,7 @@ class Trainer:
     def _skip(self, course: Course, why: str, stale: bool = False) -> bool:
         self._report(f"{self.name}: window {course.window} teaches nothing: {why}")
         self._leave(course, stale)
-        self._save(course)
+        self._keeper.save(course)
         return True
 
     def _leave(self, course: Course, stale: bool = False) -> None:
@@ -438,7 +313,7 @@ class Trainer:
             self._skip(course, f"{lack}, and no other is good")
         else:
             self._leave(course)
-            self._save(course)
+            self._keeper.save(course)
 
     def _learn(self, course: Course, reading: WindowReading) -> Lesson:
         learner, parent, steps = course.learner, course.parent, self._config.steps
@@ -457,7 +332,7 @@ class Trainer:
         )
         before = course.state or digest_tensors_of(learner.export_state())
         if steps is not None:
-            steps.keep_before(learner, self._find_state(parent) if course.learned else None)
+            steps.keep_before(learner, self._keeper.find_state(parent) if course.learned else None)
         # what comes before and after costs the same for few groups and for many
         self.pace.begin(Activity.LEARNING)
         stats = learner.learn([taken.group for taken in reading.groups])
@@ -485,9 +360,9 @@ class Trainer:
         course.parent = open_checkpoint(checkpoints, manifest.digest, parameters)
         course.learned = True
         course.uploaded = False
-        course.unsaid = self._make_announcement(course.parent)
+        course.unsaid = self._keeper.make_announcement(course.parent)
         self._leave(course)
-        self._save(course, learner=True)
+        self._keeper.save(course, learner=True)
         lines = describe_levels(parameters, parent.manifest.levels, counts)
         for line in [line for line in lines if line not in self._said]:
             self._report(f"{self.name}: {line}")
@@ -502,23 +377,10 @@ class Trainer:
         )
 
     def _take_back(self, window: int, error: Exception) -> None:
-        """A lesson that cannot be kept never was: what the folder holds is the truth. Raises
-        TrainerError: unless the window is to blame, whose lesson nobody could use."""
-        if self._folder is None:
-            raise error
-        self.course = self._reading = self._challenge = None
-        kept = self._folder.load(self._first.digest, self._hotkey)
-        if not isinstance(error, UnusableCheckpointError | LessonError) or kept is None:
-            raise TrainerError(f"the lesson of window {window} cannot be kept: {error}") from error
-        self._report(f"{self.name}: window {window} is left out: {error}")
-        self._folder.save(replace(kept, window=window + 1))
-
-    # --- what the world is told
-
-    def _make_announcement(self, checkpoint: Checkpoint) -> Announcement:
-        number, digest = checkpoint.manifest.number, checkpoint.digest
-        commitment = Commitment(Tag.CHECKPOINT, number, 0, digest, self._config.locator)
-        return Announcement(self._sources.chain, self._hotkey, encode_commitment(commitment))
+        """See `CourseKeeper.take_back`."""
+        if self._config.folder is not None:
+            self.course = self._reading = self._challenge = None
+        self._keeper.take_back(window, error)
 
     def _announce(self, course: Course, unsaid: Announcement) -> bool:
         """Uploads and commits where it is due, in this order: who reads the commitment finds the
@@ -531,15 +393,7 @@ class Trainer:
         if self._reading is None:
             self._judge_ahead(course, course.window)
         self.pace.begin(Activity.PUBLISHING)
-        store, parent = self._config.store, course.parent
-        if store is not None and not course.uploaded:
-            if self._config.steps is not None:
-                for line in publish_step(
-                    store, self._config.steps, parent.manifest, self._config.publish_states
-                ):
-                    self._report(f"{self.name}: {line}")
-            publish_checkpoint(store, parent.folder, parent.digest)
-            course.uploaded = True
+        self._keeper.upload(course)
         unsaid.send()
         self.trouble = None
         return True

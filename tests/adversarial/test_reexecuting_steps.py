@@ -20,12 +20,12 @@ from assay.artifacts.steps.step_folder import (
     read_step,
     read_taken,
 )
+from assay.artifacts.steps.step_groups import choose_external, generate_own
 from assay.audit.provenance.reexecution import reexecute
 from assay.audit.provenance.step_export import ExportError, export_steps
 from assay.cli.app import app
 from assay.environments.problem_file import get_known_files
 from assay.inference import CheckpointError
-from assay.neurons.trainer.lessons import choose_external, generate_own
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig, read_config
 from assay.protocol import encode_ss58

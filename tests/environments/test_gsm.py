@@ -239,9 +239,16 @@ BAD_ROWS = {
     "not JSON": ("how many?", "is not JSON"),
     "blank line": ("", "is not JSON"),
     "not an object": ("[1]", "no object"),
-    "no answer": ('{"question": "How many?"}', "both be there"),
-    "answer is a number": ('{"question": "How many?", "answer": 1}', "as text"),
-    "question is null": ('{"question": null, "answer": "#### 1"}', "as text"),
+    "no answer": ('{"question": "How many?"}', "it has question: gsm:SHA256 takes question and"),
+    "answer is a number": (
+        '{"question": "How many?", "answer": 5}',
+        "its answer is 5, and gsm:SHA256 takes text: .* ends in a line `#### N`",
+    ),
+    "question is null": ('{"question": null, "answer": "#### 1"}', "its question is null, and"),
+    "a row of math": (
+        '{"problem": "How many?", "solution": "x", "answer": "1"}',
+        "it has problem and solution, not question and answer: math:SHA256 takes such files",
+    ),
     "a name twice": ('{"question": "a", "question": "b", "answer": "#### 1"}', "stands twice"),
     "nested too deeply": ('{"question": ' + "[" * 30_000, "is not JSON"),
     "empty question": ('{"question": " ", "answer": "#### 1"}', "question has 1 characters"),
@@ -339,5 +346,5 @@ def test_parquet_that_lies(tmp_path: Path, name: str) -> None:
 def test_a_malicious_row_of_parquet_is_named(tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     file.write_bytes(make_parquet([*ROWS[:2], {"question": None, "answer": "#### 1"}]))
-    with pytest.raises(ProblemFileError, match=r"row 3: .*as text"):
+    with pytest.raises(ProblemFileError, match=r"row 3: its question is null"):
         open_file(file)

@@ -74,6 +74,16 @@ ALIKE = [
     ("7", "= {7}"),
     ("7", r"\displaystyle 7"),
     ("7", r"\[\boxed{7}.\]"),
+    ("5", "$$5$$"),
+    (r"\frac12", r"$$ \boxed{\frac{1}{2}}. $$"),
+    ("5", r"\fbox{5}"),
+    (r"(1,\infty)", r"$\fbox{(1, \infty)}$"),
+    ("1,2,3", "1, 2, and 3"),
+    ("1,2,3", r"3, 2, \text{ or } 1"),
+    ("1234,5", "1,234, and 5"),
+    (r"\{1,2,3\}", r"\{1, 2, and 3\}"),
+    ("(1,2,3)", "(1, 2, and 3)"),
+    ("-5", "\u22125"),
     (r"\{3, 4\}", r"\{3, 3, 4\}"),
     (r"60^\circ, 120^\circ", "120, 60"),
 ]
@@ -93,6 +103,9 @@ DIFFERENT = [
     ("3, 4", "3, 3, 4"),
     ("3, 3, 4", "3, 4"),
     ("5", "5 or 6"),
+    ("5", "5, or 6"),
+    ("1, 2", "1, 2, and 3"),
+    ("(1,2,3)", "1, 2, and 3"),
     (r"2,\!500", "2, 500"),
     (r"5\text{ cm}", r"5\text{ m}"),
     (r"5\text{ cm}^2", r"5\text{ cm}"),
@@ -123,6 +136,9 @@ UNKNOWN = [
         "(x, y) = (1, 2)",
         r"1\text{ and }",
         "5..",
+        *("$$$", "$$$$", "$$5$", "$$5$$$", "$$5$$ $$6$$", "$5$6$", "$$$5$$$"),
+        *("1,, and 2", "1, and, 2", "1, and and 2", "1, and", ", and 2", "1 and, 2"),
+        *(r"\fbox{5", r"\fbox{}", r"\fbox{5}, \fbox{6}", r"\fbox{5} or 6"),
     ),
 ]
 
@@ -204,6 +220,8 @@ def test_a_text_that_is_too_long_is_not_read():
         (r"\boxed{3} or rather \boxed{\frac{1}{2}}", r"\frac{1}{2}"),
         (r"\boxed{\{1,2\}}", r"\{1,2\}"),
         (r"\boxed{\left\{1\right\}}", r"\left\{1\right\}"),
+        (r"\fbox{3}, then \fbox{\frac12}", r"\frac12"),
+        (r"\boxed{3} and not \fbox{4}", "3"),
         (r"\boxed 5", None),
         ("5", None),
     ],
@@ -275,9 +293,25 @@ def test_a_parquet_file_is_the_same(tmp_path, known):
     ("line", "said"),
     [
         ('{"problem": "1", "solution": ', "row 2: it "),
-        ('{"problem": "1"}', "row 2: problem and solution must both be there"),
-        ('{"question": "1"}', "row 2: it has neither problem nor solution"),
+        (
+            '{"problem": "1", "answer": 5}',
+            "row 2: it has problem, answer: gsm:SHA256 takes question and answer, "
+            "math:SHA256 takes problem and solution$",
+        ),
+        (
+            '{"question": "1", "answer": "#### 5"}',
+            "row 2: it has question and answer, not problem and solution: gsm:SHA256 takes such "
+            "files$",
+        ),
+        (
+            '{"problem": "1", "solution": 5}',
+            "row 2: its solution is 5, and math:SHA256 takes text: a problem, and a solution with "
+            r"its answer in .boxed",
+        ),
+        ("{}", "row 2: it has no field: gsm:SHA256 takes question and answer, "),
+        ('{"a\\nb": 1}', r"row 2: it has a: gsm:SHA256 takes"),
         ('{"problem": "1", "solution": "\\\\boxed{5"}', "row 2: the last .boxed. .* never closed"),
+        ('{"problem": "1", "solution": "\\\\fbox{5"}', "row 2: the last .fbox. .* never closed"),
         (
             '{"problem": "1", "solution": "x", "answer": "\\\\frac{1}{2"}',
             "row 2: the braces of its answer are not balanced",
@@ -324,7 +358,30 @@ def test_an_empty_file_and_one_of_another_format_say_so(tmp_path, known):
     add_problem_files([other])
     about = {e.about for e in list_environments() if str(other) in e.about}
     assert len(about) == 1
-    assert "neither question nor answer; row 1: it has neither problem nor solution" in about.pop()
+    assert about.pop() == (
+        f"{other}: row 1: it has text: gsm:SHA256 takes question and answer, "
+        "math:SHA256 takes problem and solution"
+    )
+
+
+def test_a_file_of_the_other_environment_is_known_by_its_fields(tmp_path, known):
+    """Also where it has an `answer` besides, as both formats may."""
+    path = tmp_path / "math.jsonl"
+    path.write_text(json.dumps(ROWS[2]) + "\n")
+    add_problem_files([path])
+    digest = sha256(path.read_bytes()).hexdigest()
+    assert {e.name for e in list_environments() if str(path) in e.about} == {f"math:{digest}"}
+    said = "row 1: it has problem and solution, not question and answer: math:SHA256 takes such"
+    with pytest.raises(ProblemFileError, match=said):
+        make_environment(f"gsm:{digest}", {})
+
+
+def test_a_whole_number_beside_a_problem_is_its_answer(tmp_path, known):
+    row = {"problem": "What is 2+3?", "solution": "see", "answer": 5, "level": 1}
+    environment = write(tmp_path / "math.jsonl", [row, row | {"problem": "!", "answer": True}])
+    problem = environment.make_problem(make_seed(1), [1])
+    assert environment.score(problem, "#### 5").correctness == MILLION
+    assert environment.skipped == {"no \\boxed{…}": [2]}
 
 
 @pytest.mark.parametrize(

@@ -565,6 +565,8 @@ def list_math_answers() -> list[bytes]:
             b"15\\mbox{ cm}^2",
             b"\\boxed{2^{-3}}.",
             b"x = 1 or x = 2",
+            b"$$1, 2, and 3$$",
+            b"$\\fbox{-5}$",
             b"9^{64}*9^{64}",
         ),
     ]

@@ -9,7 +9,8 @@ import pytest
 from assay.inference import GroupRequest, Passage, Reference, Request, make_model
 from assay.inference.following import NEAR
 from assay.inference.packing import make_packing
-from assay.inference.placing.memory_plan import ELEMENTS_MAX_CPU, MemoryBudget, MemoryPlan
+from assay.inference.placing.memory_plan import MemoryBudget
+from assay.inference.placing.model_sizes import ELEMENTS_MAX_CPU, MemoryPlan
 from assay.inference.reading import make_even_packs, make_packs
 from assay.verification import Projection
 

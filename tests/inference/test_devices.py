@@ -7,7 +7,8 @@ import torch
 from assay.inference import DeviceError, make_placement
 from assay.inference.placing import devices
 from assay.inference.placing.devices import examine_device, find_device, is_out_of_memory
-from assay.inference.placing.memory_plan import MemoryBudget, MemoryPlan, ModelShape, plan_memory
+from assay.inference.placing.memory_plan import MemoryBudget, plan_memory
+from assay.inference.placing.model_sizes import MemoryPlan, ModelShape
 
 SMALL = ModelShape(
     parameters=350_000,

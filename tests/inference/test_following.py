@@ -12,7 +12,8 @@ from assay.inference import DraftCount, follow_groups, generate_groups
 from assay.inference.following import NEAR
 from assay.inference.generate import AHEAD_MAX, AHEAD_MIN, Horizon
 from assay.inference.packing import KeptKeys
-from assay.inference.placing.memory_plan import MemoryBudget, MemoryPlan
+from assay.inference.placing.memory_plan import MemoryBudget
+from assay.inference.placing.model_sizes import MemoryPlan
 from tests.inference.conftest import list_ids
 
 

@@ -13,7 +13,7 @@ from assay.inference import (
     generate_groups,
     load_checkpoint,
 )
-from assay.inference.placing.memory_plan import MemoryPlan
+from assay.inference.placing.model_sizes import MemoryPlan
 from assay.training import GENESIS
 
 #: Of so many operations one is made to fail: in each run of the tests, and at night. Primes: each

@@ -1,6 +1,8 @@
 """Recipes are read strictly, and what they say of a window is arithmetic that can be followed."""
 
 import json
+import subprocess
+import sys
 import tomllib
 from dataclasses import asdict, replace
 from typing import get_args
@@ -16,7 +18,7 @@ from assay.cli.plan import make_plan
 from assay.cli.preflight.memory import estimate_memory
 from assay.environments import add_problem_files, problem_file
 from assay.inference.architecture import FAMILIES
-from assay.inference.placing.memory_plan import measure_shape
+from assay.inference.placing.model_sizes import LEARNED_LOGITS_MAX, measure_shape
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import TrainerSettings
 from assay.neurons.trainer.trainer_setup import make_learning
@@ -37,7 +39,7 @@ from assay.subnet.window_costs import (
     compute_trainer_cost,
     compute_validator_cost,
 )
-from assay.training import LearnConfig
+from assay.training import LOGITS_MAX, LearnConfig
 from tests.commands import run_command
 
 GOOD = (RECIPES / "qwen2.5-0.5b-gsm.toml").read_text()
@@ -366,6 +368,25 @@ def test_a_shipped_recipe_fits(name):
     recipe = read_recipe(name)
     plan = make_plan(recipe, CARDS[recipe.course.card], recipe.course.miners)
     assert plan.fits
+
+
+def test_a_plan_loads_no_torch():
+    """It is arithmetic: torch takes seconds to load."""
+    script = (
+        "import sys\n"
+        "from assay.cli.entry import main\n"
+        "sys.argv[1:] = ['plan', 'qwen2.5-1.5b-math', '--miners', '4', '--card', 'H100']\n"
+        "try:\n    sys.exit(main())\n"
+        "finally:\n    print({'torch', 'transformers'} & sys.modules.keys(), file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-P", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert (done.returncode, done.stderr) == (0, "set()\n")
+    assert "hours" in done.stdout
+
+
+def test_a_plan_counts_the_logits_that_a_learner_computes_at_once():
+    assert LEARNED_LOGITS_MAX == LOGITS_MAX
 
 
 def test_a_plan_that_does_not_fit_is_a_finding():

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.steps.step_file import open_step_parser, write_groups
 from assay.artifacts.steps.step_folder import compute_root_of, read_step, read_taken
+from assay.artifacts.steps.step_groups import compute_rank
 from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.audit.bundle import open_bundle
 from assay.audit.findings import Aspect
@@ -23,7 +24,6 @@ from assay.cli.audit import AuditRequest
 from assay.cli.train_steps import ProvenanceRequest, open_provenance
 from assay.network import open_folder
 from assay.neurons.settings.loading import ConfigError
-from assay.neurons.trainer.lessons import compute_rank
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
 from assay.protocol.amendment import make_history
 from assay.protocol.commitment import make_object_name

@@ -163,4 +163,17 @@ function openEnvironment({ name, settings: chosen, digest }) {
     score: score[name],
   };
 }
-module.exports = { environmentDigest, make, openEnvironment, score };
+// ---- math: what its files hold
+const fileDigest = (name, version) => hash('environment', ASCII(name), integer(2, version), Buffer.alloc(0));
+/** The answer's text: `answer`, or what the last \boxed{…} holds, or \fbox{…}; null without any. */
+function boxed({ answer, solution }) {
+  if (['string', 'number'].includes(typeof answer)) return `${answer}`;
+  const box = ['\\boxed{', '\\fbox{'].find((b) => solution.includes(b));
+  if (!box) return null;
+  const start = solution.lastIndexOf(box) + box.length;
+  for (let place = start, depth = 1; ; place += solution[place] === '\\' ? 2 : 1) {
+    depth += { '{': 1, '}': -1 }[solution[place]] ?? 0;
+    if (depth === 0) return solution.slice(start, place);
+  }
+}
+module.exports = { boxed, environmentDigest, fileDigest, make, open, openEnvironment, score };

@@ -1,69 +1,26 @@
-"""Writes what documents have from the code: settings.md, and the tables of other pages.
+"""Writes what specification.md has from the code: records, labels, reasons, names in stores.
 
-python docs/tables.py          # rewrites them
-python docs/tables.py --check  # exit 1 if they differ
+python docs/specification.py          # rewrites them
+python docs/specification.py --check  # exit 1 if they differ
 """
 
-import inspect
-import re
 import sys
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
-from page_parts import fill, write_or_check
+from page_parts import fill, find_remarks, write_or_check
 
-from assay.environments import arithmetic, gsm, gym, math_file, mixture, sat
-from assay.environments.gym_datasets import ALIKE, COUNTED, FORMS, LEVELS
-from assay.environments.foreign import package_environment
-from assay.environments.programs import code_file
-from assay.environments.worlds import errands
-from assay.inference.architecture import FIELDS, LAYER_TYPES, ROPE_NUMBERS, ROPE_TYPES, SIZES, SWITCHES
-from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
-from assay.cli.preflight.checks import PROBE
-from assay.cli.status import (
-    PublicRoundStatus,
-    PublicStatus,
-    PublicVerdictStatus,
-    PublicWindowStatus,
-)
-from assay.neurons.settings.loading import list_settings
-from assay.artifacts.store_objects import make_step_name
-from assay.neurons.program.metrics import COMMON, OWN, Metric, get_served_name
-from assay.artifacts.submissions.submission_pack import PackedPart, PackedRefusal, PackedSubmission
-from assay.artifacts.store_objects import (
-    make_delta_name,
-    make_tensor_name,
-)
-from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.store_objects import (
     make_checkpoint_name,
+    make_delta_name,
+    make_mirror_name,
     make_parameters_name,
+    make_step_name,
+    make_tensor_name,
 )
-from assay.neurons.program.program_status import (
-    BeaconStatus,
-    CheckpointStatus,
-    CountdownStatus,
-    DemoStatus,
-    DraftingStatus,
-    EngineStatus,
-    FetchingStatus,
-    MinerStatus,
-    PaceStatus,
-    ProgramStatus,
-    RelayStatus,
-    TrainerStatus,
-    UploadStatus,
-    WorkerStatus,
-)
-from assay.neurons.validator.record_book import RecordStatus
-from assay.neurons.validator.validator_status import (
-    RoundStatus,
-    SettlementStatus,
-    ValidatorStatus,
-    VerdictStatus,
-    WindowStatus,
-)
+from assay.artifacts.submissions.submission_pack import PackedPart, PackedRefusal, PackedSubmission
+from assay.cli.preflight.checks import PROBE
+from assay.inference.architecture import FIELDS, LAYER_TYPES, ROPE_NUMBERS, ROPE_TYPES, SIZES, SWITCHES
 from assay.protocol import Beacon, BeaconChain, Calibration, Committed, Header, Manifest, Member
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import (
@@ -110,12 +67,7 @@ from assay.protocol.step import StepRecord, StepSource, StepSuccess
 from assay.protocol.submission import GroupSizes
 from assay.protocol.window import WINDOW_SCHEDULE, Phase
 
-SETTINGS = Path(__file__).with_name("settings.md")
-STATUS = Path(__file__).with_name("status.md")
-METRICS = Path(__file__).with_name("metrics.md")
-ENVIRONMENTS = Path(__file__).with_name("environments.md")
-VALIDATOR = Path(__file__).with_name("validator.md")
-SPECIFICATION = Path(__file__).with_name("specification.md")
+PAGE = Path(__file__).with_name("specification.md")
 
 #: Records whose fields are printed, each with the values that a network has, where there are such.
 RECORDS: dict[type[Any], dict[str, Any]] = {
@@ -268,19 +220,6 @@ def describe_codec(codec: Any) -> str:
     raise TypeError(f"no words for {codec!r}")
 
 
-def find_remarks(of: type[Any]) -> dict[str, str]:
-    """Field → what the code says of it: a comment after or above it, or an entry under
-    `Attributes`."""
-    source = inspect.getsource(of)
-    remarks = dict(re.findall(r"^    (\w+): .*?  # (.+)$", source, re.M))
-    for above, name in re.findall(r"((?:^    #: .+\n)+)^    (\w+):", source, re.M):
-        remarks[name] = " ".join(line.strip()[3:] for line in above.splitlines())
-    _, _, attributes = (inspect.getdoc(of) or "").partition("Attributes:\n")
-    for name, text in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", attributes, re.M):
-        remarks[name] = " ".join(text.split())
-    return remarks
-
-
 def make_record(of: type[Any]) -> str:
     """A record's fields in order, how each is written, its values, what it is."""
     values, remarks = RECORDS[of], find_remarks(of)
@@ -333,85 +272,10 @@ def make_reasons() -> str:
     return "\n".join(lines)
 
 
-def make_settings() -> str:
-    """All of settings.md."""
-    lines = [
-        "# Settings",
-        "",
-        "A TOML file named with `--config`, then `ASSAY_SECTION__NAME` variables, then flags; later wins.",
-        "Lists are written as TOML and, in variables, as JSON. An unknown name is an error.",
-    ]
-    for section, fields in list_settings().items():
-        lines += ["", f"## [{section}]", "", "| name | default | what |", "|---|---|---|"]
-        for name, field in fields.items():
-            default = field.default
-            shown = "" if default is None or default == () else f"`{default}`"
-            lines.append(f"| `{name}` | {shown} | {field.description} |")
-    return "\n".join(lines) + "\n"
-
-
-STATUSES = (
-    ProgramStatus, CountdownStatus, CheckpointStatus, FetchingStatus, BeaconStatus, RelayStatus,
-    ValidatorStatus, WindowStatus, RoundStatus, VerdictStatus, SettlementStatus, RecordStatus,
-    WorkerStatus, MinerStatus, DraftingStatus, EngineStatus, UploadStatus, TrainerStatus, PaceStatus, DemoStatus,
-    PublicStatus, PublicWindowStatus, PublicRoundStatus, PublicVerdictStatus,
-)
-
-
-def make_status(of: type[Any]) -> str:
-    """One shape of status.json: its fields, their JSON types, what they are."""
-    remarks, lines = find_remarks(of), [f"**{name_status(of)}.** {of.__doc__}", ""]
-    lines += ["| field | JSON | what |", "|---|---|---|"]
-    for name, kind in get_type_hints(of).items():
-        shown = describe_type(kind).replace("|", "\\|")
-        lines.append(f"| `{name}` | {shown} | {remarks.get(name, '')} |")
-    return "\n".join(lines)
-
-
-def name_status(of: type[Any]) -> str:
-    """WindowStatus → window."""
-    return of.__name__.removesuffix("Status").lower()
-
-
-def describe_type(kind: Any) -> str:
-    """A field's type as JSON has it."""
-    if kind in (str, int, float, bool, Any):
-        return {str: "text", int: "integer", float: "number", bool: "boolean"}.get(kind, "any")
-    if kind is type(None):
-        return "null"
-    if get_origin(kind) is UnionType:
-        return " or ".join(describe_type(part) for part in get_args(kind))
-    if get_origin(kind) is list:
-        return f"list of {describe_type(get_args(kind)[0])}"
-    if get_origin(kind) is dict:
-        return f"object of {describe_type(get_args(kind)[1])}"
-    return f"[{name_status(kind)}]"
-
-
-def make_metrics(rows: tuple[Metric, ...]) -> str:
-    """Metrics as they are served."""
-    lines = ["| metric | type | label | what |", "|---|---|---|---|"]
-    for row in rows:
-        labels = ", ".join(f"`{label}`" for label in row.labels)
-        lines.append(f"| `{get_served_name(row)}` | {row.kind.value} | {labels} | {row.help} |")
-    return "\n".join(lines)
-
-
 def make_objects() -> str:
     """Names in stores."""
     lines = ["| name | written by | what it is; what binds its bytes |", "|---|---|---|"]
     return "\n".join(lines + [f"| `{name}` | {who} | {what} |" for name, who, what in OBJECTS])
-
-
-def make_delivery() -> str:
-    """DELIVERY: for each event the state that follows each state; empty: it cannot happen."""
-    states = [state for state in DeliveryState if DELIVERY[state]]
-    lines = ["| what happens | " + " | ".join(f"`{state}`" for state in states) + " |"]
-    lines.append("|---" * (len(states) + 1) + "|")
-    for event in DeliveryEvent:
-        found = [DELIVERY[state].get(event) for state in states]
-        lines.append(f"| {event} | " + " | ".join(f"`{s}`" if s else "" for s in found) + " |")
-    return "\n".join(lines)
 
 
 def make_config() -> str:
@@ -429,73 +293,12 @@ def make_config() -> str:
     return "\n".join(lines)
 
 
-def make_gym_levels() -> str:
-    """Legal levels of each dataset of reasoning-gym."""
-    by_levels: dict[tuple[int, ...], list[str]] = {}
-    for name, levels in LEVELS.items():
-        by_levels.setdefault(levels, []).append(name)
-    lines = ["| levels | datasets |", "|---|---|"]
-    for levels, names in by_levels.items():
-        whole = levels == tuple(range(1, len(levels) + 1))
-        shown = f"1 … {len(levels)}" if whole and len(levels) > 1 else ", ".join(map(str, levels))
-        lines.append(f"| {shown} | {', '.join(f'`{name}`' for name in names)} |")
-    return "\n".join(lines)
-
-
-#: What does not count → in words.
-_ALIKE = {
-    "case": "capitals, in an answer of ASCII alone",
-    "zeros": "zeros at the end of a decimal, with its point where no other digit is left behind it",
-    "blanks": "blanks",
-    "ends": "blanks at the ends of lines",
-}
-
-
-def make_gym_alike() -> str:
-    """What does not count in answers of datasets of reasoning-gym."""
-    lines = ["| dataset | does not count |", "|---|---|"]
-    for name, alike in ALIKE.items():
-        lines.append(f"| `{name}` | {'; '.join(_ALIKE[what] for what in alike)} |")
-    return "\n".join(lines)
-
-
-def make_versions() -> str:
-    """Versions of environments, as their digests name them."""
-    modules = (arithmetic, code_file, errands, gsm, math_file, gym, mixture, package_environment, sat)
-    shown = ", ".join(f"`{module.NAME}` {module.VERSION}" for module in modules)
-    return f"- **Versions**: {shown}."
-
-
-def make_gym_forms() -> str:
-    """Forms of answers of datasets of reasoning-gym, and what an answer has no more of."""
-    lines = ["| dataset | form | no more often |", "|---|---|---|"]
-    for name, form in FORMS.items():
-        shown = form.pattern.replace("|", "\\|")
-        item = f"`{COUNTED[name]}`" if name in COUNTED else ""
-        lines.append(f"| `{name}` | `{shown}` | {item} |")
-    return "\n".join(lines)
-
-
 def main() -> int:
     """Rewrites or checks; the exit code."""
-    texts = {"schedule": make_schedule(), "labels": make_labels(), "reasons": make_reasons()}
-    texts |= {"objects": make_objects(), "config": make_config()}
-    texts |= {of.__name__: make_record(of) for of in RECORDS}
-    shapes = "\n\n".join(make_status(of) for of in STATUSES)
-    figures = {"every program": make_metrics(COMMON)}
-    figures |= {program: make_metrics(rows) for program, rows in OWN.items()}
-    delivery = {"delivery": make_delivery()}
-    pages = {SPECIFICATION: texts, STATUS: {"shapes": shapes}, METRICS: figures}
-    pages[VALIDATOR] = delivery
-    pages[ENVIRONMENTS] = {
-        "versions": make_versions(),
-        "gym levels": make_gym_levels(),
-        "gym alike": make_gym_alike(),
-        "gym forms": make_gym_forms(),
-    }
-    new = {page: fill(page.read_text(), parts, page.name) for page, parts in pages.items()}
-    new[SETTINGS] = make_settings()
-    return write_or_check(new)
+    parts = {"schedule": make_schedule(), "labels": make_labels(), "reasons": make_reasons()}
+    parts |= {"objects": make_objects(), "config": make_config()}
+    parts |= {of.__name__: make_record(of) for of in RECORDS}
+    return write_or_check({PAGE: fill(PAGE.read_text(), parts, PAGE.name)})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""Writes what environments.md has from the code: versions, and tables of reasoning-gym.
+
+python docs/environments.py          # rewrites them
+python docs/environments.py --check  # exit 1 if they differ
+"""
+
+import sys
+from pathlib import Path
+
+from page_parts import fill, write_or_check
+
+from assay.environments import arithmetic, gsm, gym, math_file, mixture, sat
+from assay.environments.foreign import package_environment
+from assay.environments.gym_datasets import ALIKE, COUNTED, FORMS, LEVELS
+from assay.environments.programs import code_file
+from assay.environments.worlds import errands
+
+PAGE = Path(__file__).with_name("environments.md")
+
+#: What does not count → in words.
+_ALIKE = {
+    "case": "capitals, in an answer of ASCII alone",
+    "zeros": "zeros at the end of a decimal, with its point where no other digit is left behind it",
+    "blanks": "blanks",
+    "ends": "blanks at the ends of lines",
+}
+
+
+def make_versions() -> str:
+    """Versions of environments, as their digests name them."""
+    modules = (arithmetic, code_file, errands, gsm, math_file, gym, mixture, package_environment, sat)
+    shown = ", ".join(f"`{module.NAME}` {module.VERSION}" for module in modules)
+    return f"- **Versions**: {shown}."
+
+
+def make_gym_levels() -> str:
+    """Legal levels of each dataset of reasoning-gym."""
+    by_levels: dict[tuple[int, ...], list[str]] = {}
+    for name, levels in LEVELS.items():
+        by_levels.setdefault(levels, []).append(name)
+    lines = ["| levels | datasets |", "|---|---|"]
+    for levels, names in by_levels.items():
+        whole = levels == tuple(range(1, len(levels) + 1))
+        shown = f"1 … {len(levels)}" if whole and len(levels) > 1 else ", ".join(map(str, levels))
+        lines.append(f"| {shown} | {', '.join(f'`{name}`' for name in names)} |")
+    return "\n".join(lines)
+
+
+def make_gym_alike() -> str:
+    """What does not count in answers of datasets of reasoning-gym."""
+    lines = ["| dataset | does not count |", "|---|---|"]
+    for name, alike in ALIKE.items():
+        lines.append(f"| `{name}` | {'; '.join(_ALIKE[what] for what in alike)} |")
+    return "\n".join(lines)
+
+
+def make_gym_forms() -> str:
+    """Forms of answers of datasets of reasoning-gym, and what an answer has no more of."""
+    lines = ["| dataset | form | no more often |", "|---|---|---|"]
+    for name, form in FORMS.items():
+        shown = form.pattern.replace("|", "\\|")
+        item = f"`{COUNTED[name]}`" if name in COUNTED else ""
+        lines.append(f"| `{name}` | `{shown}` | {item} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Rewrites or checks; the exit code."""
+    parts = {
+        "versions": make_versions(),
+        "gym levels": make_gym_levels(),
+        "gym alike": make_gym_alike(),
+        "gym forms": make_gym_forms(),
+    }
+    return write_or_check({PAGE: fill(PAGE.read_text(), parts, PAGE.name)})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

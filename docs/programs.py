@@ -1,0 +1,143 @@
+"""Writes what pages about running programs have from the code: settings.md, and the tables of
+status.md, metrics.md and validator.md.
+
+python docs/programs.py          # rewrites them
+python docs/programs.py --check  # exit 1 if they differ
+"""
+
+import sys
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from page_parts import fill, find_remarks, write_or_check
+
+from assay.cli.status import (
+    PublicRoundStatus,
+    PublicStatus,
+    PublicVerdictStatus,
+    PublicWindowStatus,
+)
+from assay.neurons.program.metrics import COMMON, OWN, Metric, get_served_name
+from assay.neurons.program.program_status import (
+    BeaconStatus,
+    CheckpointStatus,
+    CountdownStatus,
+    DemoStatus,
+    DraftingStatus,
+    EngineStatus,
+    FetchingStatus,
+    MinerStatus,
+    PaceStatus,
+    ProgramStatus,
+    RelayStatus,
+    TrainerStatus,
+    UploadStatus,
+    WorkerStatus,
+)
+from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
+from assay.neurons.settings.loading import list_settings
+from assay.neurons.validator.record_book import RecordStatus
+from assay.neurons.validator.validator_status import (
+    RoundStatus,
+    SettlementStatus,
+    ValidatorStatus,
+    VerdictStatus,
+    WindowStatus,
+)
+
+SETTINGS = Path(__file__).with_name("settings.md")
+STATUS = Path(__file__).with_name("status.md")
+METRICS = Path(__file__).with_name("metrics.md")
+VALIDATOR = Path(__file__).with_name("validator.md")
+
+STATUSES = (
+    ProgramStatus, CountdownStatus, CheckpointStatus, FetchingStatus, BeaconStatus, RelayStatus,
+    ValidatorStatus, WindowStatus, RoundStatus, VerdictStatus, SettlementStatus, RecordStatus,
+    WorkerStatus, MinerStatus, DraftingStatus, EngineStatus, UploadStatus, TrainerStatus, PaceStatus, DemoStatus,
+    PublicStatus, PublicWindowStatus, PublicRoundStatus, PublicVerdictStatus,
+)
+
+
+def make_settings() -> str:
+    """All of settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "A TOML file named with `--config`, then `ASSAY_SECTION__NAME` variables, then flags; later wins.",
+        "Lists are written as TOML and, in variables, as JSON. An unknown name is an error.",
+    ]
+    for section, fields in list_settings().items():
+        lines += ["", f"## [{section}]", "", "| name | default | what |", "|---|---|---|"]
+        for name, field in fields.items():
+            default = field.default
+            shown = "" if default is None or default == () else f"`{default}`"
+            lines.append(f"| `{name}` | {shown} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def make_status(of: type[Any]) -> str:
+    """One shape of status.json: its fields, their JSON types, what they are."""
+    remarks, lines = find_remarks(of), [f"**{name_status(of)}.** {of.__doc__}", ""]
+    lines += ["| field | JSON | what |", "|---|---|---|"]
+    for name, kind in get_type_hints(of).items():
+        shown = describe_type(kind).replace("|", "\\|")
+        lines.append(f"| `{name}` | {shown} | {remarks.get(name, '')} |")
+    return "\n".join(lines)
+
+
+def name_status(of: type[Any]) -> str:
+    """WindowStatus → window."""
+    return of.__name__.removesuffix("Status").lower()
+
+
+def describe_type(kind: Any) -> str:
+    """A field's type as JSON has it."""
+    if kind in (str, int, float, bool, Any):
+        return {str: "text", int: "integer", float: "number", bool: "boolean"}.get(kind, "any")
+    if kind is type(None):
+        return "null"
+    if get_origin(kind) is UnionType:
+        return " or ".join(describe_type(part) for part in get_args(kind))
+    if get_origin(kind) is list:
+        return f"list of {describe_type(get_args(kind)[0])}"
+    if get_origin(kind) is dict:
+        return f"object of {describe_type(get_args(kind)[1])}"
+    return f"[{name_status(kind)}]"
+
+
+def make_metrics(rows: tuple[Metric, ...]) -> str:
+    """Metrics as they are served."""
+    lines = ["| metric | type | label | what |", "|---|---|---|---|"]
+    for row in rows:
+        labels = ", ".join(f"`{label}`" for label in row.labels)
+        lines.append(f"| `{get_served_name(row)}` | {row.kind.value} | {labels} | {row.help} |")
+    return "\n".join(lines)
+
+
+def make_delivery() -> str:
+    """DELIVERY: for each event the state that follows each state; empty: it cannot happen."""
+    states = [state for state in DeliveryState if DELIVERY[state]]
+    lines = ["| what happens | " + " | ".join(f"`{state}`" for state in states) + " |"]
+    lines.append("|---" * (len(states) + 1) + "|")
+    for event in DeliveryEvent:
+        found = [DELIVERY[state].get(event) for state in states]
+        lines.append(f"| {event} | " + " | ".join(f"`{s}`" if s else "" for s in found) + " |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Rewrites or checks; the exit code."""
+    figures = {"every program": make_metrics(COMMON)}
+    figures |= {program: make_metrics(rows) for program, rows in OWN.items()}
+    pages = {
+        STATUS: {"shapes": "\n\n".join(make_status(of) for of in STATUSES)},
+        METRICS: figures,
+        VALIDATOR: {"delivery": make_delivery()},
+    }
+    new = {page: fill(page.read_text(), parts, page.name) for page, parts in pages.items()}
+    return write_or_check(new | {SETTINGS: make_settings()})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""Where a trainer is, where it begins, and what its folder keeps of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
+from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.steps.step_store import publish_step
+from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
+from assay.neurons.session.chain_delivery import Announcement
+from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder, TrainerState
+from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner, resume_learner
+from assay.protocol import Commitment, Parameters, Tag, encode_commitment, parse_commitment
+from assay.protocol.amendment import ParameterHistory
+from assay.protocol.window import compute_window
+from assay.training import Learner, LessonError
+
+NAME = "trainer"
+
+
+@dataclass(slots=True)
+class Course:
+    """Where the trainer is."""
+
+    window: int
+    parent: Checkpoint  # the last checkpoint learned; the learner's weights round to it
+    learner: Learner
+    learned: bool  # the learner holds more than the parent's weights
+    uploaded: bool  # the parent lies in the store
+    unsaid: Announcement | None  # the commitment to it, while it stands in no final block
+    state: bytes | None = None  # digest of what the learner holds; None: not computed yet
+
+
+class CourseKeeper:
+    """Begins a course and keeps it. What a trainer does in a window it does not know.
+
+    Args:
+        report: called with one line when something is worth a person's notice.
+
+    Raises:
+        TrainerError: the folder cannot be used.
+    """
+
+    def __init__(
+        self,
+        hotkey: bytes,
+        parameters: ParameterHistory,
+        sources: JudgeSources,
+        config: TrainerConfig,
+        report: Callable[[str], None],
+    ) -> None:
+        self._hotkey = hotkey
+        self._parameters, self._first = parameters, parameters.first
+        self._sources = sources
+        self._config = config
+        self._report = report
+        self._folder = TrainerFolder(config.folder) if config.folder is not None else None
+
+    def close(self) -> None:
+        """Lets go of the folder."""
+        if self._folder is not None:
+            self._folder.close()
+
+    def begin(self) -> Course | str:
+        """Goes on from the folder, or begins with the checkpoint on chain and the window of now; or
+        says why that cannot be had yet. Raises UnusableCheckpointError: it is of no use."""
+        sources, genesis = self._sources, self._first.identity.genesis_checkpoint
+        head = sources.chain.get_head()
+        slot = sources.chain.get_commitments(head).get(self._hotkey)
+        said = None if slot is None else parse_commitment(slot)
+        if said is not None and said.tag is not Tag.CHECKPOINT:
+            said = None
+        kept = self._load(said)
+        if kept is not None:
+            digest, window = kept.checkpoint, kept.window
+        else:
+            digest = genesis if said is None else said.digest
+            window = compute_window(self._first.timing, head)
+        parameters = self._parameters.get(window)
+        number = kept.number if kept is not None else 0 if said is None else said.number
+        if number < parameters.start.number:
+            kept, digest = None, parameters.start.checkpoint
+        try:
+            parent = open_checkpoint(sources.checkpoints, digest, parameters)
+        except UnusableCheckpointError:
+            raise
+        except CheckpointError as error:
+            return str(error)
+        learner = self._restore(parent) if kept is not None and kept.learner else None
+        if kept is None and (window or slot is not None):
+            self._report(
+                f"{NAME}: starting with checkpoint {parent.manifest.number} "
+                f"({digest.hex()[:16]}…) and window {window}"
+            )
+        unsaid = self.make_announcement(parent)
+        # genesis is in force without a word, but not where the slot says something else
+        silent = slot == unsaid.payload or (slot is None and digest == genesis)
+        course = Course(
+            window,
+            parent,
+            learner or self._make_learner(parent),
+            learned=learner is not None,
+            uploaded=False,
+            unsaid=None if silent else unsaid,
+        )
+        self.save(course)
+        return course
+
+    def begin_anew(self, course: Course, parameters: Parameters) -> str | None:
+        """Goes on from the checkpoint that an amendment names, those before being of no use to it;
+        or says why that cannot be had yet. Raises as `begin` does."""
+        digest = parameters.start.checkpoint
+        try:
+            parent = open_checkpoint(self._sources.checkpoints, digest, parameters)
+        except UnusableCheckpointError:
+            raise
+        except CheckpointError as error:
+            return str(error)
+        self._report(
+            f"{NAME}: from window {course.window} on with checkpoint {parent.manifest.number} "
+            f"({digest.hex()[:16]}…), which the amended parameters name"
+        )
+        course.parent, course.learner = parent, self._make_learner(parent)
+        course.learned = course.uploaded = False
+        course.state = None
+        course.unsaid = self.make_announcement(parent)
+        self.save(course)
+        return None
+
+    def save(self, course: Course, learner: bool = False) -> None:
+        """Keeps where it is, with what the learner holds where that is asked for."""
+        if self._folder is None:
+            return
+        state = TrainerState(
+            self._first.digest,
+            self._hotkey,
+            course.window,
+            course.parent.digest,
+            course.parent.manifest.number,
+            int(course.learned),
+        )
+        self._folder.save(state, course.learner if learner else None)
+
+    def take_back(self, window: int, error: Exception) -> None:
+        """A lesson that cannot be kept never was: what the folder holds is the truth. Raises
+        TrainerError: unless the window is to blame, whose lesson nobody could use."""
+        if self._folder is None:
+            raise error
+        kept = self._folder.load(self._first.digest, self._hotkey)
+        if not isinstance(error, UnusableCheckpointError | LessonError) or kept is None:
+            raise TrainerError(f"the lesson of window {window} cannot be kept: {error}") from error
+        self._report(f"{NAME}: window {window} is left out: {error}")
+        self._folder.save(replace(kept, window=window + 1))
+
+    def upload(self, course: Course) -> None:
+        """Puts the parent, and the step that made it, into the store, where there is one."""
+        store, steps, parent = self._config.store, self._config.steps, course.parent
+        if store is None or course.uploaded:
+            return
+        if steps is not None:
+            for line in publish_step(store, steps, parent.manifest, self._config.publish_states):
+                self._report(f"{NAME}: {line}")
+        publish_checkpoint(store, parent.folder, parent.digest)
+        course.uploaded = True
+
+    def find_state(self, parent: Checkpoint) -> Path | None:
+        """The file of the learner's state as a checkpoint left it."""
+        return None if self._folder is None else self._folder.find_learner(parent.digest)
+
+    def make_announcement(self, checkpoint: Checkpoint) -> Announcement:
+        """The commitment to a checkpoint."""
+        number, digest = checkpoint.manifest.number, checkpoint.digest
+        commitment = Commitment(Tag.CHECKPOINT, number, 0, digest, self._config.locator)
+        return Announcement(self._sources.chain, self._hotkey, encode_commitment(commitment))
+
+    def _load(self, said: Commitment | None) -> TrainerState | None:
+        """What the folder holds, unless the chain is ahead of it."""
+        if self._folder is None:
+            return None
+        aside = self._folder.set_aside(self._first.digest, self._hotkey)
+        if aside is not None:
+            self._report(f"{NAME}: another network, a new course: the old one is in {aside}")
+        kept = self._folder.load(self._first.digest, self._hotkey)
+        if kept is None or said is None or said.number <= kept.number:
+            return kept
+        self._report(
+            f"{NAME}: the chain has checkpoint {said.number} and the folder ends with "
+            f"{kept.number}: another trainer has gone on in its place"
+        )
+        return None
+
+    def _make_learner(self, parent: Checkpoint) -> Learner:
+        first = self._first.identity.genesis_checkpoint
+        checkpoints = self._sources.checkpoints
+        return make_learner(parent, self._config.learning, lambda: checkpoints.get(first))
+
+    def _restore(self, parent: Checkpoint) -> Learner | None:
+        """The learner as its last lesson left it, None where that is lost."""
+        learner = self._make_learner(parent)
+        state = self.find_state(parent)
+        if state is not None and resume_learner(learner, state, parent):
+            return learner
+        self._report(
+            f"{NAME}: the optimiser's state after checkpoint {parent.manifest.number} is "
+            "lost: going on from its weights with fresh moments"
+        )
+        return None

@@ -1,0 +1,164 @@
+"""Files of a lesson that are lost by the trainer's own fault, and windows without any that teach: a
+trainer that judges by itself loses nothing that comes back, and learns from the others in time."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from assay.artifacts.submissions import submission_judge
+from assay.cage import WorkerError
+from assay.inference import Checkpoint
+from assay.neurons.trainer import lessons
+from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.window import compute_window
+from tests.adversarial.conftest import GROUPS, make_world
+from tests.adversarial.trainer_bench import Bench, Calls
+from tests.quick_miner import QuickMiner
+
+
+@pytest.fixture
+def bench(world, tmp_path):
+    bench = Bench(world, tmp_path, Calls())
+    yield bench
+    bench.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world, tmp_path_factory):
+    bench = Bench(world, tmp_path_factory.mktemp("undisturbed"), Calls())
+    bench.run()
+    bench.close()
+    assert [lesson.stats.groups for lesson in bench.lessons] == [2 * GROUPS, 2 * GROUPS]
+    return bench
+
+
+def require_same(bench, undisturbed):
+    assert bench.published == undisturbed.published
+    assert bench.read_store() == undisturbed.read_store()
+    assert bench.read_steps() == undisturbed.read_steps()
+
+
+@pytest.fixture
+def break_on(monkeypatch):
+    """Breaks our own forward pass in the middle of a miner's file, as often as asked."""
+
+    def prepare(hotkey, window, times):
+        broken, judge = [], lessons.WindowReading.judge
+        measure, at_hand = lessons.RecordingForward.measure, []
+
+        def note(reading, who, checkpoint, sources):
+            at_hand[:] = [reading.context.window, who]
+            judge(reading, who, checkpoint, sources)
+
+        def break_in_the_middle(forward, *arguments):
+            if at_hand == [window, hotkey] and len(forward.seen) == 2 and len(broken) < times:
+                broken.append(True)
+                raise RuntimeError("a kernel of ours")
+            return measure(forward, *arguments)
+
+        monkeypatch.setattr(lessons.WindowReading, "judge", note)
+        monkeypatch.setattr(lessons.RecordingForward, "measure", break_in_the_middle)
+        return broken
+
+    return prepare
+
+
+@pytest.mark.parametrize("name", ["alice", pytest.param("bob", marks=pytest.mark.slow)])
+def test_a_file_whose_judging_breaks_in_the_middle_is_looked_at_again(
+    world, bench, undisturbed, break_on, name
+):
+    """At each look the judge tries it twice. The groups before the break count once, not twice."""
+    broken = break_on(world.hotkeys[name], 0, 2)
+    bench.run()
+    assert len(broken) == 2
+    assert bench.said == []
+    require_same(bench, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_file_whose_judging_always_breaks_keeps_no_lesson_waiting(world, bench, break_on):
+    """It is looked at as often as one that nobody shows; then the lesson is of the others."""
+    broken = break_on(world.hotkeys["alice"], 0, 100)
+    bench.run()
+    assert len(broken) == 2 * lessons.LOOKS
+    assert [(lesson.window, lesson.stats.groups) for lesson in bench.lessons] == [
+        (0, GROUPS),
+        (1, 2 * GROUPS),
+    ]
+
+
+def test_a_file_that_no_process_could_read_is_looked_at_again(
+    world, bench, undisturbed, monkeypatch
+):
+    """What lacks is said; when it is there again the lesson is as if it always had been."""
+    look, lacking, troubles = submission_judge.open_submission, [], set()
+
+    def lack_twice(context, hotkey, *arguments):
+        if context.window == 1 and hotkey == world.hotkeys["bob"] and len(lacking) < 2:
+            lacking.append(True)
+            raise WorkerError("no process can be started: free some memory")
+        troubles.add(bench.trainer.trouble)
+        return look(context, hotkey, *arguments)
+
+    monkeypatch.setattr(submission_judge, "open_submission", lack_twice)
+    bench.run()
+    assert len(lacking) == 2
+    assert "no process can be started: free some memory" in troubles
+    require_same(bench, undisturbed)
+
+
+class MinerOfSome(QuickMiner):
+    """Is away in window 1; in window 2 makes each group but the first a copy of the first."""
+
+    def step(self):
+        head = self.dependencies.chain.get_head()
+        return compute_window(DEMO_TIMING, head) != 1 and super().step()
+
+    def generate(self, work, indices):
+        groups = super().generate(work, indices)
+        return [groups[0]] * len(groups) if work.challenge.window == 2 else groups
+
+
+@pytest.fixture(scope="module")
+def four_windows(tmp_path_factory):
+    """Windows 0 and 3 are mined honestly, window 1 by nobody, window 2 with copies."""
+    torch.set_num_threads(1)
+    world = make_world(tmp_path_factory.mktemp("four"))
+    world.miners = {
+        name: MinerOfSome(name, m.hotkey, world.history, m.dependencies, m.config, print)
+        for name, m in world.miners.items()
+    }
+    for window in range(4):
+        world.contexts[window] = world.open_context(window)
+    counts = [len(lessons.find_waiting(world.contexts[window])) for window in range(4)]
+    assert counts == [2, 0, 2, 2]
+    return world
+
+
+def test_windows_without_files_or_with_refused_ones_teach_nothing_and_cost_nothing(
+    four_windows, tmp_path, monkeypatch
+):
+    """The lessons around them follow one another; nothing of a refused file is learned from."""
+    judge, verdicts = lessons.judge_hotkey, Counter()
+
+    def note(context, hotkey, checkpoint: Checkpoint, *arguments, **options):
+        found = judge(context, hotkey, checkpoint, *arguments, **options)
+        verdicts[context.window, found[0].accepted] += 1
+        return found
+
+    monkeypatch.setattr(lessons, "judge_hotkey", note)
+    bench = Bench(four_windows, tmp_path, Calls())
+    bench.start(last_window=3)
+    bench.run(window=4)
+    bench.close()
+    assert verdicts == {(0, True): 2, (2, False): 2, (3, True): 2}
+    assert [(lesson.window, lesson.stats.groups) for lesson in bench.lessons] == [
+        (0, 2 * GROUPS),
+        (3, 2 * GROUPS),
+    ]
+    assert [lesson.published.number for lesson in bench.lessons] == [1, 2]
+    assert bench.lessons[1].published.parent == bench.published[0]
+    assert bench.said == []
+    pace = bench.trainer.pace.describe(60.0)
+    assert (pace.windows, pace.groups_came) == (4, GROUPS)
