@@ -1,7 +1,7 @@
 """The commands of those who look: at records, windows, steps and what they come to."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -303,11 +303,16 @@ def run_verify_step(
     return verify_step(record, models, store or (), directory, provenance, as_json, quiet)
 
 
-@command(app, "export", "trainer.dir", runs="train_steps")
+@command(app, "export", "trainer.dir", runs="export")
 def run_export_steps(
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder to write the data set to; new or empty.")
-    ],
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder to write the data set to; new or empty."),
+    ] = None,
+    push: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Hand the groups to this server of Atropos' wire."),
+    ] = None,
     files: Annotated[
         list[Path] | None,
         typer.Argument(metavar="FILES", help="Miners' files instead of steps, *.rollouts."),
@@ -315,14 +320,36 @@ def run_export_steps(
     windows: Annotated[
         str | None, typer.Option(metavar="A..B", help="These windows only, both ends included.")
     ] = None,
+    columns: Annotated[
+        Literal["assay", "trl", "prime-rl", "verl"],
+        typer.Option(help="Name and shape the columns as this trainer's reader has them."),
+    ] = "assay",
+    wait: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            max=86_400,
+            help="Wait so long for the server and its trainer.",
+        ),
+    ] = 600,
+    resend: Annotated[
+        bool,
+        typer.Option(
+            "--resend", help="Send again what may be there or not; it may be there twice then."
+        ),
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write all rollouts that were learned from as a data set: Parquet files and a data card.
+    """Write all rollouts that were learned from as a data set, or hand them to another trainer.
 
-    `datasets.load_dataset(DIR)` reads it. Texts, reward parts, advantages, where each rollout comes
-    from, and the root on chain that proves it; each step's data is checked against its record. A
-    demo's folder serves as --dir, too. With FILES it is what these hold, as `assay convert` has it.
+    With --out it is Parquet files and a data card; `datasets.load_dataset(DIR)` reads it. Texts,
+    reward parts, advantages, where each rollout comes from, and the root on chain that proves it;
+    each step's data is checked against its record. A demo's folder serves as --dir, too. With FILES
+    it is what these hold, as `assay convert` has it. With --push miners' groups go to a server of
+    `atroposlib`, each once, however often this is killed and started again. Exit 1: the last run
+    left a group of which nobody knows whether it is there.
     """
 
 

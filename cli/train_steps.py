@@ -1,4 +1,4 @@
-"""`assay train verify-step`, with where miners' commitments are looked up, and `assay export`."""
+"""`assay train verify-step`, with where miners' commitments are looked up."""
 
 import json
 import sys
@@ -12,12 +12,10 @@ from typing import Any
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.steps.step_folder import Step, StepError, read_step, read_taken
 from assay.artifacts.steps.step_store import fetch_step
-from assay.artifacts.submissions.submission_table import write_tables
 from assay.audit.bundle import open_bundle
 from assay.audit.findings import Findings
 from assay.audit.ports import Public
 from assay.audit.provenance.reexecution import StepComparison, reexecute
-from assay.audit.provenance.step_export import ExportError, export_steps
 from assay.audit.provenance.step_provenance import check_provenance
 from assay.audit.provenance.step_submissions import SubmissionsBeside
 from assay.cli.audit import AuditRequest, open_network, print_findings, require_beacon
@@ -105,7 +103,9 @@ def verify_step(
     else:
         try:
             make_cards_repeat()
-            finding = reexecute(step, CheckpointFolder(models), _ignore if quiet else _print_line)
+            finding = reexecute(
+                step, CheckpointFolder(models), ignore_line if quiet else print_line
+            )
         except OperatorError as error:
             if as_json and findings is not None:  # what was seen of the groups is worth having
                 _print_document(step, {"equal": None, "detail": str(error)}, findings)
@@ -147,54 +147,9 @@ def fetch_record(stores: Sequence[str], checkpoint: str, folder: Path) -> Path:
     return fetch_step([open_store(store) for store in stores], digest, folder)
 
 
-def run_export_steps(
-    settings: Settings,
-    out: Path,
-    files: Sequence[Path] | None,
-    windows: str | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Writes the data set and prints what is in it."""
-    if files:
-        _export_files(files, out, windows, as_json)
-        return
-    folder = settings.trainer.dir
-    first, last = _parse_windows(windows)
-    summary = export_steps(folder, out, range(first, last + 1), _ignore if quiet else _print_line)
-    if as_json:
-        print(json.dumps(asdict(summary) | {"out": str(out)}, indent=1))
-    else:
-        print(
-            f"{summary.rollouts:,} rollouts of {summary.groups:,} groups from {summary.steps:,} "
-            f"steps are in {out}"
-        )
-
-
-def _export_files(files: Sequence[Path], out: Path, windows: str | None, as_json: bool) -> None:
-    if windows is not None:
-        raise ExportError("--windows chooses a trainer's steps: leave it out, or FILES")
-    tables = write_tables(files, out)
-    rollouts = sum(table.rollouts for table in tables)
-    if as_json:
-        written = [table.to_json() for table in tables]
-        print(json.dumps({"out": str(out), "rollouts": rollouts, "files": written}, indent=1))
-    else:
-        print(f"{rollouts:,} rollouts of {len(tables):,} files are in {out}")
-
-
-def _parse_windows(text: str | None) -> tuple[int, int]:
-    if text is None:
-        return 0, 2**63 - 2
-    first, dots, last = text.partition("..")
-    if not (dots and first.isdecimal() and last.isdecimal() and int(first) <= int(last) < 2**63):
-        raise ExportError(f"--windows {text} is not A..B, as in 100..120")
-    return int(first), int(last)
-
-
-def _print_line(line: str) -> None:
+def print_line(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _ignore(line: str) -> None:
+def ignore_line(line: str) -> None:
     """--quiet."""

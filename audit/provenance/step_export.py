@@ -16,6 +16,7 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.steps.step_file import ConsumedGroup, open_step_parser
 from assay.artifacts.steps.step_folder import Step, StepError, read_step, read_taken
+from assay.audit.provenance.column_layouts import LAYOUTS, ColumnLayout
 from assay.audit.provenance.consumed import describe_group, make_problem_of, verify_provenance
 from assay.environments import (
     Environment,
@@ -34,43 +35,6 @@ from assay.protocol import Parameters, encode_ss58
 from assay.protocol.errors import OperatorError
 from assay.training import compute_advantages
 
-#: Column → type and what it is: the schema, and the data card's table.
-_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
-    "prompt": (pa.string(), "what was asked"),
-    "completion": (pa.string(), "what was answered, without the end token"),
-    "reward": (pa.float64(), "what was learned from, 0 to 1"),
-    "correctness": (pa.float64(), "part of the reward, 0 to 1"),
-    "quality": (pa.float64(), "part of the reward, 0 to 1"),
-    "satisfaction": (pa.float64(), "part of the reward, 0 to 1"),
-    "advantage": (
-        pa.float64(),
-        "as learned with: the reward against its group's; null where the group's are "
-        "all equal, and it taught nothing",
-    ),
-    "level": (pa.uint32(), "of the problem"),
-    "prompt_tokens": (pa.list_(pa.uint32()), "token ids of the prompt"),
-    "tokens": (pa.list_(pa.uint32()), "token ids of the completion, end token included"),
-    "logprobs": (
-        pa.list_(pa.float32()),
-        "natural logarithm of each token's probability under `checkpoint`, "
-        "as the trainer computed it",
-    ),
-    "window": (pa.uint64(), "in which it was generated"),
-    "hotkey": (pa.string(), "who generated it, SS58"),
-    "group": (pa.uint32(), "index of the problem among the hotkey's"),
-    "rollout": (pa.uint32(), "index within the group"),
-    "checkpoint": (pa.string(), "digest of the model that generated it"),
-    "problem_seed": (pa.string(), "from which the environment makes the problem"),
-    "step": (pa.uint64(), "number of the checkpoint learned from it"),
-    "step_record": (pa.string(), "digest of that step's record"),
-    "proof": (
-        pa.string(),
-        "root of the submission, as committed on chain: `group` and `rollout` say "
-        "where in it; zeros for the trainer's own",
-    ),
-}
-_SCHEMA = pa.schema([(name, kind) for name, (kind, _) in _COLUMNS.items()])
-
 
 class ExportError(OperatorError):
     """There is nothing to export, or nowhere to."""
@@ -86,19 +50,12 @@ class Summary:
     windows: tuple[int, int]
 
 
-def export_steps(
-    folder: Path, out: Path, windows: range, say: Callable[[str], None] = lambda line: None
-) -> Summary:
-    """Writes `data/*.parquet`, one a step, and README.md, last.
-
-    Args:
-        folder: with `steps` and `models`.
-        windows: those whose steps are taken.
+def read_steps(folder: Path, windows: range) -> list[Step]:
+    """A trainer's steps of these windows, in order.
 
     Raises:
-        ExportError: there are no such steps, or `out` cannot be written or holds something.
-        StepError: a step's files are not whole.
-        OperatorError: tokenizer or parameters are not here.
+        ExportError: there are none.
+        StepError: a record cannot be read.
     """
     if not folder.is_dir():
         raise ExportError(f"there is no folder {folder}: --dir names a trainer's")
@@ -108,6 +65,30 @@ def export_steps(
         raise ExportError(
             f"{folder / 'steps'} has no steps of these windows: --dir names a trainer's folder"
         )
+    return steps
+
+
+def export_steps(
+    folder: Path,
+    out: Path,
+    windows: range,
+    say: Callable[[str], None] = lambda line: None,
+    columns: str = "assay",
+) -> Summary:
+    """Writes `data/*.parquet`, one a step, and README.md, last.
+
+    Args:
+        folder: with `steps` and `models`.
+        windows: those whose steps are taken.
+        columns: of `LAYOUTS`, who is to read them.
+
+    Raises:
+        ExportError: there are no such steps, or `out` cannot be written or holds something.
+        StepError: a step's files are not whole.
+        OperatorError: tokenizer or parameters are not here.
+    """
+    steps, layout = read_steps(folder, windows), LAYOUTS[columns]
+    schema = pa.schema([(name, kind) for name, (kind, _) in layout.columns.items()])
     try:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()):
@@ -117,7 +98,8 @@ def export_steps(
         with open_step_parser() as parser:
             for step in steps:
                 taken = read_taken(step, parser)
-                table = pa.Table.from_pylist(list(_make_rows(step, taken, checkpoints)), _SCHEMA)
+                rows = [layout.lay_out(row) for row in make_rows(step, taken, checkpoints)]
+                table = pa.Table.from_pylist(rows, schema)
                 with replace_file(out / "data" / f"{step.path.stem}.parquet") as temporary:
                     pq.write_table(table, temporary, compression="zstd")
                 groups += len(taken)
@@ -126,15 +108,21 @@ def export_steps(
                 say(f"step {number}: {len(table)} rollouts of window {window}")
         covered = [step.record.window for step in steps]
         summary = Summary(len(steps), groups, rollouts, (min(covered), max(covered)))
-        write_file(out / "README.md", _make_card(summary, steps).encode())
+        write_file(out / "README.md", _make_card(summary, steps, layout).encode())
     except OSError as error:
         raise ExportError(f"{out} cannot be written: {error}") from None
     return summary
 
 
-def _make_rows(
+def make_rows(
     step: Step, taken: Sequence[ConsumedGroup], checkpoints: CheckpointFolder
 ) -> Iterator[dict[str, Any]]:
+    """What a step consumed, a rollout at a time, by the columns of `ROLLOUT`.
+
+    Raises:
+        StepError: it is not consistent with the record, or the environment gives another reward.
+        OperatorError: tokenizer or parameters are not here.
+    """
     record = step.record
     parameters = fetch_parameters(open_folder(step.path.parent / "rules"), record.parameters)
     environment = open_environment(parameters.environment)
@@ -150,12 +138,15 @@ def _make_rows(
                 "advantage": None if advantages is None else advantages[rollout],
                 "logprobs": one.group.behaviour_logprobs[rollout],
                 "prompt_tokens": one.group.prompt,
+                "environment": parameters.environment.name,
+                "temperature": parameters.work.temperature / 1024,
                 "window": one.window,
                 "hotkey": encode_ss58(one.hotkey),
                 "group": one.index,
                 "rollout": rollout,
                 "checkpoint": one.checkpoint.hex(),
                 "problem_seed": one.problem_seed.hex(),
+                "levels": one.levels,
                 "step": record.number,
                 "step_record": record.digest.hex(),
                 "proof": one.proof.hex(),
@@ -202,9 +193,11 @@ def _find_tokenizer(
     raise ExportError(f"the tokenizer is in no checkpoint here: {error}")
 
 
-def _make_card(summary: Summary, steps: Sequence[Step]) -> str:
+def _make_card(summary: Summary, steps: Sequence[Step], layout: ColumnLayout) -> str:
     """README.md with the front matter that the `datasets` library reads."""
-    rows = "\n".join(f"| {name} | {kind} | {what} |" for name, (kind, what) in _COLUMNS.items())
+    rows = "\n".join(
+        f"| {name} | {kind} | {what} |" for name, (kind, what) in layout.columns.items()
+    )
     records = "\n".join(
         f"| {s.record.number} | {s.record.window} | {s.record.groups} | `{s.record.digest.hex()}` "
         f"| `{s.child.hex()}` |"
@@ -231,7 +224,7 @@ forward pass of its own before it learned from it, and computed rewards and log-
 itself. `proof` is the root of the submission as its miner committed to it on chain.
 
 Texts were written by models that were being trained: many answers are wrong, which `correctness`
-says.
+says. Columns are named as {layout.reader} reads them.
 
 | column | type | what |
 |---|---|---|

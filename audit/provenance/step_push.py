@@ -1,0 +1,320 @@
+"""Accepted groups handed to a server that another trainer reads: `assay.network.atropos`.
+
+What goes out is what `step_export` would write of a step, all of it checked before the first group
+is sent; the trainer's own groups stay, for no commitment proves them. The server takes a repeated
+POST for a second group, so a journal on disk has each before it is sent and after. What stood
+between the two when a program was killed, or got no clear answer, may be there or not: that is
+told, and it is not sent again unless somebody asks for it.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.steps.step_file import ConsumedGroup, open_step_parser
+from assay.artifacts.steps.step_folder import Step, read_taken
+from assay.audit.provenance.step_export import ExportError, make_rows, read_steps
+from assay.network.atropos import (
+    MASKED,
+    MASKED_LOGPROB,
+    GroupRefusedError,
+    GroupServer,
+    GroupServerError,
+    ScoredGroup,
+    ServerAwayError,
+    UnknownDeliveryError,
+)
+from assay.network.files import hold_folder
+from assay.neurons.program.database import Database
+
+#: Groups that may wait in the server's memory.
+QUEUE_MAX = 1_024
+#: Seconds between two looks at a server that is waited for.
+LOOK_S = 1.0
+_SENDING, _UNKNOWN, _DONE = "sending", "unknown", "done"
+_TABLE = """CREATE TABLE IF NOT EXISTS pushed (
+    root BLOB NOT NULL, place INTEGER NOT NULL, state TEXT NOT NULL,
+    PRIMARY KEY (root, place)) WITHOUT ROWID"""
+
+#: Root of a submission as committed on chain, and the group's place in it: the same group in two
+#: steps is one.
+GroupKey = tuple[bytes, int]
+
+
+@dataclass(slots=True)
+class PushSummary:
+    """What became of the miners' groups of some steps."""
+
+    steps: int = 0
+    groups: int = 0  # all of them
+    sent: int = 0  # by this run
+    rollouts: int = 0  # of those
+    already: int = 0  # by earlier runs
+    left_over: int = 0  # found by this run as a kill left it, and unknown since
+    #: may be there or not, and were not sent again: `root/place`
+    unknown: list[str] = field(default_factory=list)
+    too_long: int = 0  # longer than the server's trainer takes; not sent
+    own: int = 0  # of the trainer: not counted as groups, not sent
+
+
+class PushJournal:
+    """Which groups one server was sent. Raises JournalError (every method): it cannot be used."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        database.execute(_TABLE)
+
+    def note_kill(self) -> list[GroupKey]:
+        """What was on its way when the last program ended: unknown from now on."""
+        with self._database.transaction():
+            found = self._database.execute(
+                "SELECT root, place FROM pushed WHERE state = ?", (_SENDING,)
+            )
+            self._database.execute(
+                "UPDATE pushed SET state = ? WHERE state = ?", (_UNKNOWN, _SENDING)
+            )
+        return [(root, place) for root, place in found]
+
+    def get(self, key: GroupKey) -> str | None:
+        """What is known of a group; None: it was never sent."""
+        found = self._database.execute("SELECT state FROM pushed WHERE root = ? AND place = ?", key)
+        return found[0][0] if found else None
+
+    def put(self, key: GroupKey, state: str) -> None:
+        """Notes what is known of a group; it is on the disk when this returns."""
+        with self._database.transaction():
+            self._database.execute("INSERT OR REPLACE INTO pushed VALUES (?, ?, ?)", (*key, state))
+
+    def put_back(self, key: GroupKey, state: str | None) -> None:
+        """The same of a group that this try certainly did not bring there: what was known before
+        it."""
+        if state is not None:
+            return self.put(key, state)
+        with self._database.transaction():
+            self._database.execute("DELETE FROM pushed WHERE root = ? AND place = ?", key)
+
+
+@dataclass(slots=True)
+class _Push:
+    """One run.
+
+    Args:
+        wait_s: how long the server, its trainer and room in its queue are waited for, each time.
+        resend: what is unknown goes out again.
+    """
+
+    server: GroupServer
+    journal: PushJournal
+    wait_s: float
+    resend: bool
+    say: Callable[[str], None]
+    summary: PushSummary = field(default_factory=PushSummary)
+    envs: dict[int, int] = field(default_factory=dict)  # size of a group → number
+
+    def hand_over(self, key: GroupKey, group: ScoredGroup) -> None:
+        """One group, unless it was sent. Raises OperatorError: it was not, or nobody knows."""
+        deadline, before = time.monotonic() + self.wait_s, self.journal.get(key)
+        while True:
+            tokens_max, env = self._wait_for_room(group, deadline)
+            if 0 < tokens_max <= group.longest:  # as atroposlib/envs/base.py leaves them out
+                self.summary.too_long += 1
+                return
+            self.journal.put(key, _SENDING)
+            try:
+                taken = self.server.post(group, env)
+            except UnknownDeliveryError as error:
+                self.journal.put(key, _UNKNOWN)
+                raise UnknownDeliveryError(
+                    f"{error}: {_describe(key)} may be there or not, and is not sent again unless "
+                    "--resend asks for it"
+                ) from None
+            except (GroupRefusedError, ServerAwayError) as error:
+                self.journal.put_back(key, before)
+                if isinstance(error, GroupRefusedError) or time.monotonic() >= deadline:
+                    raise
+                continue  # waited for
+            self.journal.put(key, _DONE)
+            self.summary.sent += 1
+            self.summary.rollouts += len(group.tokens)
+            if not taken:  # another server than the one that knew these numbers
+                self.envs.clear()
+            return
+
+    def is_due(self, key: GroupKey) -> bool:
+        """Whether a group is to be sent; counts those that are not."""
+        state = self.journal.get(key)
+        if state is None or (state == _UNKNOWN and self.resend):
+            return True
+        if state == _UNKNOWN:
+            self.summary.unknown.append(f"{key[0].hex()}/{key[1]}")
+        else:
+            self.summary.already += 1
+        return False
+
+    def leave(self) -> None:
+        """Has the server count on no more of our groups, if it listens."""
+        with suppress(GroupServerError):
+            for env in self.envs.values():
+                self.server.leave(env)
+
+    def _wait_for_room(self, group: ScoredGroup, deadline: float) -> tuple[int, int]:
+        """Most tokens of a sequence, and the number under which groups of this size go."""
+        told = ""
+        while True:
+            try:
+                load = self.server.get_load()
+                if load is None:
+                    self.envs.clear()  # it has begun anew
+                    trouble = "no trainer has registered there"
+                elif load.queued >= QUEUE_MAX:
+                    trouble = f"{load.queued} groups wait for its trainer"
+                elif (env := self._register(len(group.tokens), load.tokens_max)) is not None:
+                    return load.tokens_max, env
+                else:
+                    trouble = "its trainer has not asked for a batch yet"
+            except ServerAwayError as error:
+                trouble = str(error)
+            if time.monotonic() >= deadline:
+                raise ServerAwayError(
+                    f"{self.server.url} was waited for, for {self.wait_s:g} s: {trouble}; start "
+                    "again when it is there, and what was sent is not sent again"
+                )
+            if trouble != told:
+                self.say(f"waiting for {self.server.url}: {trouble}")
+                told = trouble
+            time.sleep(min(LOOK_S, self.wait_s))
+
+    def _register(self, size: int, tokens_max: int) -> int | None:
+        if size not in self.envs:
+            env = self.server.register(f"assay-{size}", size, tokens_max)
+            if env is None:
+                return None
+            self.envs[size] = env
+        return self.envs[size]
+
+
+def push_steps(
+    folder: Path,
+    url: str,
+    windows: range,
+    wait_s: float,
+    resend: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> PushSummary:
+    """Hands the groups that steps learned from to a server, each at most once over all runs.
+
+    Args:
+        folder: a trainer's, with `steps` and `models`; gets `push`, a journal for each server.
+        windows: those whose steps are taken.
+        wait_s: see `_Push`.
+        resend: what nobody knows of goes out again, and may be there twice.
+
+    Raises:
+        ExportError: there are no such steps, or another program pushes to this server.
+        StepError: a step's files are not whole; nothing of it was sent.
+        GroupServerError: the server is away for too long, or none, or refuses a group.
+        UnknownDeliveryError: a group was sent, and nobody knows whether it is there.
+        OperatorError: tokenizer, parameters or the journal cannot be used.
+    """
+    steps = read_steps(folder, windows)
+    with (
+        closing(GroupServer(url)) as server,
+        _open_journal(folder, server.url) as journal,
+        open_step_parser() as parser,
+    ):
+        push = _Push(server, journal, wait_s, resend, say)
+        for key in journal.note_kill():
+            push.summary.left_over += 1
+            say(f"{_describe(key)} was on its way when the last run ended: it may be there or not")
+        checkpoints = CheckpointFolder(folder / "models")
+        try:
+            for step in steps:
+                _push_step(push, step, read_taken(step, parser), checkpoints)
+        finally:
+            push.leave()
+        return push.summary
+
+
+def _push_step(
+    push: _Push, step: Step, taken: Sequence[ConsumedGroup], checkpoints: CheckpointFolder
+) -> None:
+    sources = {(source.hotkey, source.root) for source in step.record.sources}
+    keys = [(one.proof, one.index) if (one.hotkey, one.proof) in sources else None for one in taken]
+    summary, before = push.summary, push.summary.sent
+    summary.steps += 1
+    summary.groups += len(taken) - keys.count(None)
+    summary.own += keys.count(None)
+    due = {key for key in keys if key is not None and push.is_due(key)}
+    if due:  # else nothing is scored again
+        rows = iter(list(make_rows(step, taken, checkpoints)))  # all of the step, or nothing of it
+        for key, one in zip(keys, taken, strict=True):
+            group = list(islice(rows, len(one.group.rewards)))
+            if key in due:
+                push.hand_over(key, make_scored_group(group))
+                due.remove(key)  # a step may name one twice
+    push.say(f"step {step.record.number}: {summary.sent - before} groups handed over")
+
+
+def make_scored_group(rows: Sequence[Mapping[str, Any]]) -> ScoredGroup:
+    """A group's rows, by the columns of `ROLLOUT`, in the wire's form. A group whose rewards are
+    all equal has advantages of zero."""
+    first = rows[0]
+    asked = [row["prompt_tokens"] for row in rows]
+    answered = [list(map(int, row["tokens"])) for row in rows]
+    pairs = list(zip(asked, rows, strict=True))
+    return ScoredGroup(
+        tokens=[[*a, *b] for a, b in zip(asked, answered, strict=True)],
+        masks=[[MASKED] * len(a) + b for a, b in zip(asked, answered, strict=True)],
+        scores=[row["reward"] for row in rows],
+        advantages=[
+            [0.0] * len(a) + [row["advantage"] or 0.0] * len(row["tokens"]) for a, row in pairs
+        ],
+        inference_logprobs=[
+            [MASKED_LOGPROB] * len(a) + list(map(float, row["logprobs"])) for a, row in pairs
+        ],
+        generation_params={"temperature": first["temperature"]},
+        group_overrides={
+            "assay": {
+                "root": first["proof"],
+                "group": first["group"],
+                "levels": list(first["levels"]),
+                **{name: first[name] for name in _REFERENCE},
+            }
+        },
+    )
+
+
+_REFERENCE = (
+    "hotkey",
+    "window",
+    "checkpoint",
+    "environment",
+    "problem_seed",
+    "step",
+    "step_record",
+)
+
+
+@contextmanager
+def _open_journal(folder: Path, url: str) -> Iterator[PushJournal]:
+    """One for a server: its address is all that is known of it."""
+    place = folder / "push" / sha256(url.encode()).hexdigest()[:16]
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{place} cannot be written: {error}") from None
+    with hold_folder(place) as ours:
+        if not ours:
+            raise ExportError(f"another program pushes to {url} from {folder}: wait for its end")
+        with closing(Database(place / "journal.sqlite")) as database:
+            yield PushJournal(database)
+
+
+def _describe(key: GroupKey) -> str:
+    return f"group {key[1]} of submission {key[0].hex()[:16]}…"

@@ -1,0 +1,90 @@
+"""`assay export`: what was learned from as a data set, or handed to a server of Atropos' wire."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from assay.artifacts.submissions.submission_table import write_tables
+from assay.audit.provenance.step_export import ExportError, export_steps
+from assay.audit.provenance.step_push import PushSummary, push_steps
+from assay.cli.options import FINDING, OK
+from assay.cli.train_steps import ignore_line, print_line
+from assay.neurons.settings.sections import Settings
+
+
+def run_export_steps(
+    settings: Settings,
+    out: Path | None,
+    push: str | None,
+    files: Sequence[Path] | None,
+    windows: str | None,
+    columns: str,
+    wait: float,
+    resend: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Writes the data set, or hands the groups over, and prints what is in it; the exit code."""
+    say = ignore_line if quiet else print_line
+    folder = settings.trainer.dir
+    if (out is None) == (push is None):
+        raise ExportError("name a folder with --out, or a server with --push: one of them")
+    if push is not None:
+        if files or columns != "assay":
+            raise ExportError(
+                "--push sends what a trainer accepted, in a form of its own: leave FILES and "
+                "--columns out"
+            )
+        found = push_steps(folder, push, _parse_windows(windows), wait, resend, say)
+        _print_push(found, push, as_json)
+        return FINDING if found.left_over else OK
+    assert out is not None
+    if files:
+        if windows is not None or columns != "assay":
+            raise ExportError(
+                "--windows and --columns are of a trainer's steps: leave them out, or FILES"
+            )
+        _export_files(files, out, as_json)
+        return OK
+    summary = export_steps(folder, out, _parse_windows(windows), say, columns)
+    if as_json:
+        print(json.dumps(asdict(summary) | {"out": str(out)}, indent=1))
+    else:
+        print(
+            f"{summary.rollouts:,} rollouts of {summary.groups:,} groups from {summary.steps:,} "
+            f"steps are in {out}"
+        )
+    return OK
+
+
+def _print_push(found: PushSummary, url: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(asdict(found) | {"url": url}, indent=1))
+    else:
+        unknown = len(found.unknown)
+        print(
+            f"{found.sent:,} of {found.groups:,} groups of {found.steps:,} steps were handed over, "
+            f"{found.rollouts:,} rollouts; {found.already:,} had been before, {unknown:,} "
+            f"may be there or not, {found.too_long:,} are too long for the server's trainer; "
+            f"{found.own:,} of the trainer's own stay"
+        )
+
+
+def _export_files(files: Sequence[Path], out: Path, as_json: bool) -> None:
+    tables = write_tables(files, out)
+    rollouts = sum(table.rollouts for table in tables)
+    if as_json:
+        written = [table.to_json() for table in tables]
+        print(json.dumps({"out": str(out), "rollouts": rollouts, "files": written}, indent=1))
+    else:
+        print(f"{rollouts:,} rollouts of {len(tables):,} files are in {out}")
+
+
+def _parse_windows(text: str | None) -> range:
+    if text is None:
+        return range(2**63 - 1)
+    first, dots, last = text.partition("..")
+    if not (dots and first.isdecimal() and last.isdecimal() and int(first) <= int(last) < 2**63):
+        raise ExportError(f"--windows {text} is not A..B, as in 100..120")
+    return range(int(first), int(last) + 1)

@@ -1,0 +1,202 @@
+"""The wire of Atropos' trajectory server, as far as who hands groups over speaks it.
+
+Source: atroposlib 0.4.0, `atroposlib/api/server.py` and `api/README.md`. The server keeps all in
+memory, asks nobody's name, and takes a repeated POST for a second group. So what is asked, or
+registered, may be asked again; a group is posted once, over a connection of its own, and whoever
+posts it is told which of three things happened: it is there, it is not, nobody knows.
+"""
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from assay.network.store.http_client import HttpAnswer, HttpClient, HttpRequest, HttpTimeouts
+from assay.network.store.locators import WebLocator, read_locator
+from assay.network.store.object_store import ServedError, StoreError
+from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.errors import OperatorError
+
+#: In `masks` and `inference_logprobs`, of a token that is not learned from (api/README.md).
+MASKED, MASKED_LOGPROB = -100, 1.0
+#: Most bytes of an answer, and of what is said to a failure.
+_ANSWER, _WORDS = 64 << 10, 500
+#: A large group is parsed for long, and a server that is busy with one answers nobody meanwhile.
+PATIENCE = HttpTimeouts(silence_s=60.0, total_s=60.0, tries=1)
+_HEADERS = (("Content-Type", "application/json"), ("Content-Encoding", "gzip"))
+#: No second use: a server that closes an idle connection leaves a request's fate unknown.
+_ALONE = ("Connection", "close")
+
+
+class GroupServerError(OperatorError):
+    """That is no server of this wire. It has got no group by this call."""
+
+
+class ServerAwayError(GroupServerError):
+    """The server does not answer for now, and may later."""
+
+
+class GroupRefusedError(GroupServerError):
+    """The server says that it does not take this group."""
+
+
+class UnknownDeliveryError(OperatorError):
+    """A group was posted, and nobody knows whether the server has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredGroup:
+    """A group as `ScoredData` has it; lists by sequence, then by token."""
+
+    tokens: Sequence[Sequence[int]]  # prompt and completion
+    masks: Sequence[Sequence[int]]  # the same, MASKED outside the completion
+    scores: Sequence[float]
+    advantages: Sequence[Sequence[float]]
+    inference_logprobs: Sequence[Sequence[float]]  # MASKED_LOGPROB outside the completion
+    generation_params: Mapping[str, Any]
+    group_overrides: Mapping[str, Any]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of its longest sequence."""
+        return max(map(len, self.tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLoad:
+    """What a trainer has registered, and what waits for it."""
+
+    tokens_max: int  # of a sequence; none: 0 or less
+    queued: int  # groups
+
+
+class GroupServer:
+    """One server.
+
+    Args:
+        url: `http://host:port`, or `https://`.
+
+    Raises:
+        GroupServerError: that is no such address.
+    """
+
+    def __init__(self, url: str, patience: HttpTimeouts = PATIENCE) -> None:
+        try:
+            place = read_locator(url)
+        except StoreError:
+            place = None
+        if not isinstance(place, WebLocator):
+            raise GroupServerError("a server's address is http://host:port, with no user or query")
+        self.url = place.url
+        self._client = HttpClient(True, patience=patience)
+
+    def close(self) -> None:
+        """Ends all connections."""
+        self._client.close()
+
+    def get_load(self) -> ServerLoad | None:
+        """None: no trainer has registered there. Raises GroupServerError."""
+        info, status = self._ask("GET", "/info"), self._ask("GET", "/status")
+        if _take_int(info, "batch_size", "/info") <= 0:
+            return None
+        return ServerLoad(
+            _take_int(info, "max_token_len", "/info"), _take_int(status, "queue_size", "/status")
+        )
+
+    def register(self, name: str, group_size: int, tokens_max: int) -> int | None:
+        """Number of an environment whose groups have so many sequences: others are kept back by the
+        server until some together have. None: the trainer has not asked for a batch yet. Raises
+        GroupServerError."""
+        asked = {
+            "max_token_length": tokens_max,
+            "desired_name": name,
+            "weight": 1.0,
+            "group_size": group_size,
+        }
+        found = self._ask("POST", "/register-env", asked)
+        if found.get("status") != "success":
+            return None
+        return _take_int(found, "env_id", "/register-env")
+
+    def leave(self, env: int) -> None:
+        """An environment that posts no more. Raises GroupServerError."""
+        self._ask("POST", "/disconnect-env", {"env_id": env})
+
+    def post(self, group: ScoredGroup, env: int) -> bool:
+        """Hands a group over.
+
+        Returns:
+            False: the server keeps it back until others complete it.
+
+        Raises:
+            GroupRefusedError: it does not take this one.
+            ServerAwayError: nothing was sent, for it cannot be reached.
+            UnknownDeliveryError: it may have it or not.
+        """
+        try:
+            answer = self._send("POST", "/scored_data", asdict(group) | {"env_id": env}, (_ALONE,))
+        except ServedError as error:  # the connection stood
+            raise UnknownDeliveryError(str(error)) from None
+        except StoreError as error:
+            raise ServerAwayError(str(error)) from None
+        if 400 <= answer.status < 500:
+            raise GroupRefusedError(f"{self.url} refuses the group ({_describe(answer)})")
+        found = _read(answer)
+        said = found.get("status") if isinstance(found, dict) else None
+        if said not in ("received", "buffered"):
+            raise UnknownDeliveryError(f"{self.url} answers a group with {_describe(answer)}")
+        return bool(said == "received")
+
+    def _ask(
+        self, method: str, path: str, value: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        try:
+            answer = self._send(method, path, value)
+        except StoreError as error:
+            raise ServerAwayError(str(error)) from None
+        if answer.status >= 500:
+            raise ServerAwayError(f"{self.url}{path} answers {_describe(answer)}")
+        found = _read(answer)
+        if not isinstance(found, dict):
+            raise GroupServerError(
+                f"{self.url}{path} is no server of Atropos' wire: it answers {_describe(answer)}"
+            )
+        return found
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        value: Mapping[str, Any] | None,
+        more: Sequence[tuple[str, str]] = (),
+    ) -> HttpAnswer:
+        content, headers = b"", tuple(more)
+        if value is not None:
+            content = gzip.compress(json.dumps(value).encode(), compresslevel=6, mtime=0)
+            headers += _HEADERS
+        headers += (("Content-Length", str(len(content))),) if content else ()
+        url = self.url + path
+        return self._client.send(HttpRequest(method, url, _ANSWER, headers, content, _WORDS))
+
+
+def _read(answer: HttpAnswer) -> Any:
+    """What a success says; None: that is no JSON, or it is none."""
+    try:
+        return read_json(answer.body) if answer.status == 200 else None
+    except EncodingError:
+        return None
+
+
+def _take_int(found: Mapping[str, Any], name: str, path: str) -> int:
+    value = found.get(name)
+    if not isinstance(value, int) or not -1 <= value < 1 << 40:
+        raise GroupServerError(f"{path} says no {name}: this is no server of Atropos' wire")
+    return value
+
+
+def _describe(answer: HttpAnswer) -> str:
+    """Status and the beginning of what was said, printable."""
+    text = answer.body[:200].decode(errors="replace")
+    said = "".join(c if c.isprintable() else "?" for c in text)
+    return f"status {answer.status}: {said}"
