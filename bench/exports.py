@@ -22,6 +22,8 @@ from assay.audit.provenance.column_layouts import LAYOUTS, ROLLOUT
 from assay.audit.provenance.step_export import export_steps
 from assay.audit.provenance.step_push import make_scored_group, push_steps
 from assay.network.atropos import GroupServer
+
+sys.path.append(str(Path(__file__).parents[1]))
 from tests.adversarial.group_servers import ATROPOS_PYTHON, RealServer, run_real_server
 from tests.adversarial.test_exported_columns import UNDO, find_differences
 from tests.adversarial.test_pushing_groups import count_equal
@@ -33,7 +35,7 @@ def run_demo(folder: Path) -> Path:
     """A trainer's folder."""
     words = ["demo", "--fast", "--quiet", "--out", str(folder / "demo")]
     if FAST:
-        words += ["--windows", "4"]
+        words += ["--windows", "6"]
     subprocess.run([str(Path(sys.executable).with_name("assay")), *words], check=True)
     return folder / "demo"
 
