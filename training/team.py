@@ -5,8 +5,8 @@
 
 The first speaks to chain and store, judges and publishes; whatever it asks of its learner, it asks
 of all, in the same order, so that each holds its part of weights, gradients and moments
-(`assay.training.sharding`). If one ends, all end, and the next start goes on from the trainer's
-folder, with the same number of processes or another.
+(`assay.training.sharding`). If one ends, or falls silent (`assay.training.team_watch`), all end,
+and the next start goes on from the trainer's folder, with the same number of processes or another.
 """
 
 import logging
@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from torch.distributed.rendezvous import rendezvous
 
 from assay.inference.folder import verify_manifest
 from assay.inference.model_loading import outline_model
@@ -33,9 +34,11 @@ from assay.protocol.errors import OperatorError
 from assay.training.last_bits import compute_code_digest, describe_engine
 from assay.training.learner import Group, LearnConfig, Learner, LearnStats, LessonError
 from assay.training.sharding import agree, get_team
+from assay.training.team_watch import watch_team
 
-#: How long a process waits for what the first does next: windows without a lesson are no fault.
-_PATIENCE = timedelta(days=7)
+#: How long a process waits for what the first does next: windows without a lesson are no fault, and
+#: one that is gone is told by its silence. How long for the first's store when it starts.
+_PATIENCE, _START = timedelta(days=7), timedelta(minutes=10)
 #: Seconds in which the first ends what it is at when it is asked to stop; then all are killed.
 _STOP_S = 600
 
@@ -112,16 +115,18 @@ def join_team() -> Iterator[int]:
         yield 0
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=_PATIENCE)
-    # each has its share of the cores, as torchrun sees to as well
-    cores = (os.cpu_count() or 1) // dist.get_world_size()
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))
-    try:
-        yield dist.get_rank()
-        with _together():
-            _ask("end")
-    finally:
-        dist.destroy_process_group()
+    store, rank, size = next(rendezvous("env://", timeout=_START))
+    with watch_team(store, rank, size):
+        dist.init_process_group(backend, timeout=_PATIENCE)
+        # each has its share of the cores, as torchrun sees to as well
+        cores = (os.cpu_count() or 1) // size
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))
+        try:
+            yield rank
+            with _together():
+                _ask("end")
+        finally:
+            dist.destroy_process_group()
 
 
 @contextmanager

@@ -1,18 +1,20 @@
 """A team of two: the first process is a trainer with miners' groups, the other follows. One of them
-may be killed within the second lesson, or when it has written its part of the second state.
+may be killed within the second lesson, or stopped there for ever, or be killed when it has written
+its part of the second state.
 
-python -m tests.adversarial.team_neuron FOLDER [RANK lesson|save]
+python -m tests.adversarial.team_neuron FOLDER [RANK lesson|stop|save]
 """
 
 import json
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from assay.training import LearnConfig, LossConfig, sharding
+from assay.training import LearnConfig, LossConfig, sharding, team_watch
 from assay.training.learner import Learner
 from assay.training.team import TeamError, follow, is_member, join_team, run_team
 from tests.adversarial.conftest import World, make_world
@@ -48,8 +50,8 @@ def train(folder: Path, world: World) -> Bench:
     return bench
 
 
-def die_in_second_lesson() -> None:
-    """Has this process end there."""
+def die_in_second_lesson(how: signal.Signals = signal.SIGKILL) -> None:
+    """Has this process end there, or stop."""
     learn, update, begun = Learner.learn, torch.optim.AdamW.step, []
 
     def counting(self, groups):
@@ -58,7 +60,7 @@ def die_in_second_lesson() -> None:
 
     def dying(self, closure=None):
         if len(begun) == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), how)
         return update(self, closure)
 
     Learner.learn, torch.optim.AdamW.step = counting, dying
@@ -79,9 +81,15 @@ def die_in_second_save() -> None:
 
 def main(folder: Path, dying: str | None, where: str | None) -> None:
     torch.set_num_threads(1)
+    team_watch.BEAT_S, team_watch.MISSED_MAX = 0.5, 20  # nobody waits for minutes here
+    faults = {
+        "lesson": die_in_second_lesson,
+        "stop": partial(die_in_second_lesson, signal.SIGSTOP),
+        "save": die_in_second_save,
+    }
     with join_team() as rank:
         if str(rank) == dying:
-            {"lesson": die_in_second_lesson, "save": die_in_second_save}[where]()
+            faults[where]()
         if rank:
             follow()
             (folder / "followed").touch()

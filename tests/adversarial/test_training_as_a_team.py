@@ -84,3 +84,18 @@ def test_a_process_that_is_killed_ends_the_team_and_costs_no_lesson(
     bench = train(tmp_path, world)
     assert [lesson.window for lesson in bench.lessons] == left
     require_alike(read_published(tmp_path), alone[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", ["0", "1"])
+def test_a_process_that_hangs_ends_the_team_and_costs_no_lesson(tmp_path, world, alone, stopped):
+    """Nothing comes from it, not even an error; the other tells by its silence."""
+    done = run_team(tmp_path, stopped, "stop")
+    assert done.returncode == 1
+    why, ended = done.stderr.splitlines()
+    assert why.startswith(f"assay: process {stopped} of 2 has given no sign of life for 10 s: ")
+    other = 1 - int(stopped)
+    assert ended == f"process {other} of 2 ended with exit code 1, and so have the others"
+    bench = train(tmp_path, world)
+    assert [lesson.window for lesson in bench.lessons] == [1]
+    require_alike(read_published(tmp_path), alone[0])
