@@ -6,6 +6,7 @@ of the family's format: byte-level BPE, Qwen's special tokens and chat template.
 """
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,8 +44,10 @@ SPLIT = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-#: That teach the form of an answer, a problem each.
-STEPS = 60
+#: That teach the form of an answer, a problem each, at most.
+STEPS = 600
+#: The form is learned when a completion of so many problems in turn has it with this probability.
+LEARNED, IN_TURN = 0.9, 10
 #: Qwen2.5's ids before its special tokens.
 FULL = 151_643
 
@@ -115,24 +118,34 @@ def write_model(
     sizes = numbers.model_dump(exclude={"name", "model_type"}, exclude_none=True)
     config = CONFIGS[numbers.model_type](**sizes, eos_token_id=end, pad_token_id=None)
     model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
-    problems = [environment.make_problem(n.to_bytes(32, "big"), levels) for n in range(STEPS)]
+    problems = (environment.make_problem(n.to_bytes(32, "big"), levels) for n in range(STEPS))
     asked = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
-    prompts = [tokenizer.encode(asked.format(problem.prompt)).ids for problem in problems]
+    prompts = (tokenizer.encode(asked.format(problem.prompt)).ids for problem in problems)
     teach_form(model, prompts, [[*tokenizer.encode(f"#### {n}").ids, end] for n in range(10)])
     model.to(torch.bfloat16).save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
 
 
 def teach_form(model, prompts, answers) -> None:
-    """Steps in which the model learns to give any of some answers, of one length, to anything."""
+    """Steps in which the model learns to give any of some answers, of one length, to anything.
+
+    The mean over answers of −ln p is ln N where each of N has 1/N; what it exceeds that by is at
+    least −ln of the probability that any of them is given.
+    """
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     (size,) = {len(answer) for answer in answers}
+    enough = math.log(len(answers)) - math.log(LEARNED)
+    in_turn = 0
     for prompt in prompts:
         rows = torch.tensor([prompt + answer for answer in answers])
         states = model.model(rows[:, :-1], use_cache=False).last_hidden_state[:, -size:]
         logits = model.lm_head(states).flatten(0, 1)
         loss = torch.nn.functional.cross_entropy(logits, rows[:, -size:].flatten())
+        in_turn = in_turn + 1 if loss.item() * size < enough else 0
+        if in_turn == IN_TURN:
+            model.eval()
+            return
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    model.eval()
+    raise AssertionError(f"the form of an answer was not learned in {STEPS} steps")
