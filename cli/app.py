@@ -89,6 +89,46 @@ def run_calibrate(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """
 
 
+@command(app, "contest", "judge.url", "judge.model", "environments.files", *COMPUTE, runs="contest")
+def run_contest(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Checkpoints: two or more.")
+    ],
+    env: Annotated[
+        str, typer.Option("--env", metavar="NAME", help="Whose problems: sat, or sat,k=4, ….")
+    ],
+    problems: Annotated[
+        int, typer.Option(min=1, max=20_000, help="How many, the same for all.")
+    ] = 500,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Which problems, and which noise.")
+    ] = 0,
+    levels: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--level",
+            metavar="LEVEL",
+            help="Of the problems; may repeat [default: those in force under the checkpoints].",
+        ),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(min=1 / 1_024, max=64, help="At which answers are drawn.")
+    ] = 1.0,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for answers, ranking and preferences.")
+    ] = Path("assay-contest"),
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set checkpoints on the same held-out problems: who solves more, and is it chance?
+
+    The environment's scorer decides, and an exact sign test says who is better, corrected for as
+    many as take part. With --judge a language model is asked, in both orders, where the scorer sees
+    no difference. Leaves ranking.json and preferences as a data set; stopped, the same command goes
+    on. Nothing here is paid for. Exit 1 where the judge left pairs without a verdict.
+    """
+
+
 @command(app, "plan", runs="plan", problem_files=False)
 def run_plan(
     recipe: Annotated[

@@ -118,6 +118,21 @@ class EnvironmentsSettings(_Section):
     )
 
 
+class JudgeSettings(_Section):
+    """`[judge]`: a language model that compares answers in contests. Its key is no flag."""
+
+    url: Annotated[str, Flag("URL", "--judge")] | None = Field(
+        None, description="base URL of an API with chat completions; None: no judge is asked"
+    )
+    model: Annotated[str, Flag("NAME", "--judge-model")] = Field(
+        "assay", min_length=1, max_length=200, description="model, as that server names it"
+    )
+    key: SecretStr | None = Field(
+        None, description="sent as a bearer token, over https or to this machine; None: none"
+    )
+    seconds: float = Field(120.0, gt=0, le=3_600, description="for one answer")
+
+
 class CalibrateSettings(_Section):
     """`[calibrate]`: two implementations of the reference, compared."""
 
@@ -473,6 +488,7 @@ class Settings(_Section):
     publish: PublishSettings = PublishSettings()
     amend: AmendSettings = AmendSettings()
     environments: EnvironmentsSettings = EnvironmentsSettings()
+    judge: JudgeSettings = JudgeSettings()
     calibrate: CalibrateSettings = CalibrateSettings()
     demo: DemoSettings = DemoSettings()
     status: StatusSettings = StatusSettings()

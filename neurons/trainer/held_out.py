@@ -92,12 +92,20 @@ def try_problems(
     seeds: Sequence[bytes],
 ) -> list[bool]:
     """Whether each problem is solved by the completion that its seed, 32 bytes, draws."""
+    texts = answer_problems(drafter, tokenizer, problems, seeds)
+    return [
+        environment.score(problem, text).correctness == MILLION
+        for problem, text in zip(problems, texts, strict=True)
+    ]
+
+
+def answer_problems(
+    drafter: Drafter, tokenizer: Tokenizer, problems: Sequence[Problem], seeds: Sequence[bytes]
+) -> list[str]:
+    """The completion of each problem's prompt that its seed, 32 bytes, draws."""
     prompts = (tuple(tokenizer.encode(problem.prompt)) for problem in problems)
     drafts = drafter.draft([Request(*pair) for pair in zip(prompts, seeds, strict=True)])
-    return [
-        environment.score(problem, tokenizer.decode(tokens)).correctness == MILLION
-        for problem, tokens in zip(problems, drafts, strict=True)
-    ]
+    return [tokenizer.decode(tokens) for tokens in drafts]
 
 
 #: Checkpoints whose counts are kept: the monitor may lag behind the trainer by as many.

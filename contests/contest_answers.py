@@ -1,0 +1,71 @@
+"""What contestants are asked, what they answer, and what the scorer says of it.
+
+All contestants have the same problems, and the same noise for each: two that are the same model
+give the same answers, and those that are nearly so differ on few problems. That is what makes small
+differences visible. A problem's seed is of no window and of no trainer's held-out problems.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assay.environments import Environment, Problem
+from assay.inference import Checkpoint
+from assay.neurons.trainer.held_out import answer_problems
+from assay.protocol import Domain, hash_fields
+from assay.protocol.parameters import MILLION
+
+
+@dataclass(frozen=True, slots=True)
+class ContestRules:
+    """What a contest asks.
+
+    Attributes:
+        levels: of the environment, ascending.
+        temperature: 1024 · T.
+        seed: u64: which problems, and which noise.
+        problems: how many.
+    """
+
+    levels: tuple[int, ...]
+    temperature: int
+    seed: int
+    problems: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredAnswer:
+    """A contestant's answer to a problem: its text without the end token; whether the scorer gives
+    it full correctness."""
+
+    text: str
+    solved: bool
+
+
+def make_problems(
+    environment: Environment, rules: ContestRules, numbers: Sequence[int]
+) -> tuple[list[Problem], list[bytes]]:
+    """Problems by number, and the seeds that they and their answers are drawn from."""
+    seeds = [
+        hash_fields(
+            Domain.HELD_OUT,
+            b"contest",
+            environment.digest,
+            rules.seed.to_bytes(8, "big"),
+            number.to_bytes(4, "big"),
+        )
+        for number in numbers
+    ]
+    return [environment.make_problem(seed, rules.levels) for seed in seeds], seeds
+
+
+def draw_answers(
+    checkpoint: Checkpoint, environment: Environment, rules: ContestRules, numbers: Sequence[int]
+) -> list[ScoredAnswer]:
+    """One contestant's answers to some problems."""
+    problems, seeds = make_problems(environment, rules, numbers)
+    drafter = checkpoint.get_drafter(rules.temperature)
+    texts = answer_problems(drafter, checkpoint.tokenizer, problems, seeds)
+    return [
+        ScoredAnswer(text, environment.score(problem, text).correctness == MILLION)
+        for problem, text in zip(problems, texts, strict=True)
+    ]

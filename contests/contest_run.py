@@ -1,0 +1,226 @@
+"""A contest from its contestants to its ranking: answers drawn, compared, judged, written.
+
+What was drawn or judged before is read from the folder. The environment's scorer decides first; a
+judge is asked only about answers that the scorer holds to be alike, and what it says stands in a
+ranking of its own.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+from assay.contests.chat_judge import ChatJudge, JudgeOutcome, ShownPair
+from assay.contests.contest_answers import ScoredAnswer, draw_answers, make_problems
+from assay.contests.contest_folder import ContestError, ContestFolder
+from assay.contests.judged_pairs import JudgeTally, judge_pairs
+from assay.contests.preference_pairs import Preference, PreferenceWriter
+from assay.contests.ranking import PairTally
+from assay.environments import Environment, Problem
+from assay.inference import Checkpoint
+from assay.network.files import hold_folder
+
+Say = Callable[[str], None]
+_VALUES = {JudgeOutcome.FIRST: 1, JudgeOutcome.SECOND: -1}
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """Who takes part: a name for people, a checkpoint's folder and its digest."""
+
+    name: str
+    folder: Path
+    digest: bytes
+
+
+@dataclass(slots=True)
+class PlayedContest:
+    """What came of a contest.
+
+    Attributes:
+        solved: problems, by contestant's place.
+        by_scorer: every two places → what the scorer alone says.
+        by_both: the same with a judge's verdicts where the scorer sees no difference.
+        judge: what it did; None: there was none.
+        preferences: pairs that were written.
+    """
+
+    solved: list[int]
+    by_scorer: dict[tuple[int, int], PairTally]
+    by_both: dict[tuple[int, int], PairTally]
+    judge: JudgeTally | None
+    preferences: int = 0
+
+
+@dataclass(slots=True)
+class _Block:
+    """Some problems, and what all contestants answered."""
+
+    numbers: range
+    problems: Sequence[Problem]
+    answers: Sequence[Sequence[ScoredAnswer]]  # by place
+    found: list[Preference] = field(default_factory=list)
+
+
+def play_contest(
+    contestants: Sequence[Contestant],
+    environment: Environment,
+    folder: ContestFolder,
+    load: Callable[[Path, bytes], Checkpoint],
+    judge: ChatJudge | None,
+    say: Say,
+) -> PlayedContest:
+    """Plays a contest to its end, or from where it was.
+
+    Args:
+        load: opens a checkpoint's folder of that digest; called once for each that has yet to
+            answer, and only one is held at a time.
+        say: told where it is.
+
+    Raises:
+        ContestError: another program plays in this folder, or a file of it is damaged.
+        OperatorError: a checkpoint cannot be loaded or run.
+    """
+    with hold_folder(folder.path) as ours:
+        if not ours:
+            raise ContestError(f"{folder.path} is in use: another contest is played there")
+        for place, contestant in enumerate(contestants):
+            _answer(place, contestant, environment, folder, load, say)
+        return _compare(contestants, environment, folder, judge, say)
+
+
+def _answer(
+    place: int,
+    contestant: Contestant,
+    environment: Environment,
+    folder: ContestFolder,
+    load: Callable[[Path, bytes], Checkpoint],
+    say: Say,
+) -> None:
+    missing = [block for block in folder.blocks if not folder.has_answers(place, block)]
+    checkpoint = load(contestant.folder, contestant.digest) if missing else None
+    for block in missing:
+        assert checkpoint is not None
+        answers = draw_answers(checkpoint, environment, folder.rules, block)
+        folder.write_answers(place, block, answers)
+        say(f"{contestant.name}: {block.stop:,} of {folder.rules.problems:,} problems answered")
+
+
+def _compare(
+    contestants: Sequence[Contestant],
+    environment: Environment,
+    folder: ContestFolder,
+    judge: ChatJudge | None,
+    say: Say,
+) -> PlayedContest:
+    places = range(len(contestants))
+    pairs = list(combinations(places, 2))
+    played = PlayedContest(
+        [0 for _ in places],
+        {pair: PairTally() for pair in pairs},
+        {pair: PairTally() for pair in pairs},
+        None if judge is None else JudgeTally(),
+    )
+    about = f"Problems of `{environment.name}`, {len(contestants)} contestants."
+    with PreferenceWriter(folder.path, about) as writer:
+        for numbers in folder.blocks:
+            problems, _ = make_problems(environment, folder.rules, numbers)
+            answers = [folder.read_answers(place, numbers) for place in places]
+            block = _Block(numbers, problems, answers)
+            for place in places:
+                played.solved[place] += sum(answer.solved for answer in answers[place])
+            for pair in pairs:
+                _compare_pair(pair, block, contestants, folder, judge, played)
+            writer.write(block.found)
+            if judge is not None and played.judge is not None:
+                say(_describe(judge, played.judge, numbers.stop, folder.rules.problems))
+        played.preferences = writer.rows
+    return played
+
+
+def _compare_pair(
+    pair: tuple[int, int],
+    block: _Block,
+    contestants: Sequence[Contestant],
+    folder: ContestFolder,
+    judge: ChatJudge | None,
+    played: PlayedContest,
+) -> None:
+    """Counts a pair's outcomes in a block, and keeps what was preferred."""
+    ours, theirs = (block.answers[place] for place in pair)
+    signs = [one.solved - other.solved for one, other in zip(ours, theirs, strict=True)]
+    judged: dict[int, JudgeOutcome] = {}
+    if judge is not None and played.judge is not None:
+        judged = _judge_pair(pair, block, signs, folder, judge, played.judge)
+    for index, number in enumerate(block.numbers):
+        sign, decided_by = signs[index], "scorer"
+        played.by_scorer[pair].count(sign)
+        if number in judged and judge is not None:
+            sign, decided_by = _VALUES.get(judged[number], 0), judge.model
+        played.by_both[pair].count(sign)
+        if sign:
+            chosen, rejected = pair if sign > 0 else pair[::-1]
+            problem = block.problems[index]
+            block.found.append(
+                Preference(
+                    problem.prompt,
+                    block.answers[chosen][index].text,
+                    block.answers[rejected][index].text,
+                    decided_by,
+                    number,
+                    problem.level,
+                    contestants[chosen].digest.hex(),
+                    contestants[rejected].digest.hex(),
+                )
+            )
+
+
+def _judge_pair(
+    pair: tuple[int, int],
+    block: _Block,
+    signs: Sequence[int],
+    folder: ContestFolder,
+    judge: ChatJudge,
+    tally: JudgeTally,
+) -> dict[int, JudgeOutcome]:
+    """Outcomes of a block's problems on which the scorer does not part the two. A judge's verdicts
+    are kept even if this is cut off."""
+    who = f"{judge.url} {judge.model}"
+    known = folder.read_outcomes(who, pair, block.numbers)
+    outcomes: dict[int, JudgeOutcome] = {}
+    open_pairs: dict[int, ShownPair] = {}
+    for number, shown in _show(pair, block, signs):
+        tally.count_addressing(shown, pair)
+        found = shown.decide_unasked() or known.get(number)
+        if found is None:
+            open_pairs[number] = shown
+        else:
+            outcomes[number] = found
+    if tally.has_given_up:
+        tally.left_out += len(open_pairs)
+    elif open_pairs:
+        try:
+            for number, found in judge_pairs(judge, open_pairs, tally):
+                outcomes[number] = known[number] = found
+        finally:
+            folder.write_outcomes(who, pair, block.numbers, known)
+    tally.outcomes.update(outcomes.values())
+    return outcomes
+
+
+def _show(
+    pair: tuple[int, int], block: _Block, signs: Sequence[int]
+) -> Iterator[tuple[int, ShownPair]]:
+    first, second = pair
+    for index, number in enumerate(block.numbers):
+        if not signs[index]:
+            texts = (block.answers[place][index].text for place in (first, second))
+            yield number, ShownPair(block.problems[index].prompt, *texts)
+
+
+def _describe(judge: ChatJudge, tally: JudgeTally, done: int, problems: int) -> str:
+    failed = sum(tally.faults.values())
+    text = f"judge {judge.model}: {done:,} of {problems:,} problems, {tally.asked:,} pairs asked"
+    if failed:
+        text += f", {failed:,} without a verdict ({tally.told})"
+    return f"{text}; it is not asked any more" if tally.has_given_up else text

@@ -1,0 +1,112 @@
+"""Preferences as a data set: of two answers to a problem, the one that was better.
+
+Columns `prompt`, `chosen` and `rejected` are what TRL's `DPOTrainer` reads (TRL 1.16.0,
+docs/source/dataset_formats.md, explicit prompts as text); it leaves the others out.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assay.network.files import replace_file, write_file
+
+#: Column → type and what it is: the schema, and the data card's table.
+_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+    "prompt": (pa.string(), "what was asked, before any chat template"),
+    "chosen": (pa.string(), "the better answer, without the end token"),
+    "rejected": (pa.string(), "the other answer"),
+    "decided_by": (
+        pa.string(),
+        "`scorer`: the environment gives the one full correctness and not the other; or the "
+        "judge's model, in both orders",
+    ),
+    "problem": (pa.uint32(), "number of the problem in the contest"),
+    "level": (pa.uint32(), "of the problem"),
+    "chosen_checkpoint": (pa.string(), "digest of the model that gave the better answer"),
+    "rejected_checkpoint": (pa.string(), "digest of the other"),
+}
+_SCHEMA = pa.schema([(name, kind) for name, (kind, _) in _COLUMNS.items()])
+_DATA, _CARD = "data/preferences.parquet", "README.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """One row; fields as the columns."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+    decided_by: str
+    problem: int
+    level: int
+    chosen_checkpoint: str
+    rejected_checkpoint: str
+
+
+class PreferenceWriter:
+    """Writes a data set into a folder; nothing is there before all of it is.
+
+    Attributes:
+        rows: written so far.
+    """
+
+    def __init__(self, folder: Path, about: str) -> None:
+        self.rows = 0
+        self._folder = folder
+        self._about = about
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "PreferenceWriter":
+        temporary = self._stack.enter_context(replace_file(self._folder / _DATA))
+        self._writer = self._stack.enter_context(
+            pq.ParquetWriter(temporary, _SCHEMA, compression="zstd")
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+        if kind is None:
+            write_file(self._folder / _CARD, self._make_card().encode())
+
+    def write(self, found: Sequence[Preference]) -> None:
+        """Adds rows; of two that have the same texts for a problem the first is kept."""
+        kept = {(one.problem, one.chosen, one.rejected): one for one in reversed(found)}
+        rows = [{name: getattr(one, name) for name in _COLUMNS} for one in reversed(kept.values())]
+        if rows:
+            self._writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
+        self.rows += len(rows)
+
+    def _make_card(self) -> str:
+        """README.md with the front matter that the `datasets` library reads."""
+        rows = "\n".join(f"| {name} | {kind} | {what} |" for name, (kind, what) in _COLUMNS.items())
+        return f"""---
+configs:
+- config_name: default
+  data_files: data/*.parquet
+tags:
+- preference
+- dpo
+---
+
+# Preferences of a contest
+
+{self.rows:,} pairs of answers, each to one problem. {self._about}
+
+Texts were written by the models that are named, and many are wrong: the better of two need not be
+right. Nobody was paid by these pairs. Where a judge decided, it is a language model, and may be
+wrong or swayed.
+
+| column | type | what |
+|---|---|---|
+{rows}
+"""

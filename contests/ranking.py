@@ -1,0 +1,92 @@
+"""Many contestants in order, with the ranks that each may truly have.
+
+Whose answers win more often is tested for every two of them, in both directions, and all these
+tests are corrected together. A contestant's rank is then given as a range: from one more than how
+many are found better, to how many are not found worse. All ranges hold at once, but for one
+contest in a hundred (Mogstad, Romano, Shaikh & Wilhelm, 2024, section 3). No model of strength such
+as Bradley and Terry's is assumed: who beats whom need not be transitive.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from assay.contests.sign_test import SIGNIFICANCE, adjust_holm, compute_sign_test, compute_tail
+
+
+@dataclass(slots=True)
+class PairTally:
+    """Two contestants on all problems: how often the first, the second and nobody was better."""
+
+    wins: int = 0
+    losses: int = 0
+    ties: int = 0
+
+    def count(self, outcome: int) -> None:
+        """One more problem. outcome: 1 the first, -1 the second, 0 nobody."""
+        self.wins += outcome > 0
+        self.losses += outcome < 0
+        self.ties += outcome == 0
+
+
+@dataclass(frozen=True, slots=True)
+class PairResult:
+    """What comes of a tally.
+
+    Attributes:
+        first, second: places of the contestants, as they were named.
+        alone: p-value of the two-sided sign test on this pair by itself.
+        adjusted: the same of the better direction, corrected for all pairs of the contest.
+        winner: place of the one that is called better; None: neither.
+    """
+
+    first: int
+    second: int
+    tally: PairTally
+    alone: Fraction
+    adjusted: Fraction
+    winner: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RankedContestant:
+    """One contestant's standing: half points (two a win, one a tie) of all its pairs, and the ranks
+    that it may have, 1 being the best."""
+
+    place: int
+    halves: int
+    best: int
+    worst: int
+
+
+def compare_pairs(tallies: Mapping[tuple[int, int], PairTally]) -> list[PairResult]:
+    """Every pair's result, in the order of `tallies`."""
+    tails = []
+    for tally in tallies.values():
+        tails += [compute_tail(tally.wins, tally.losses), compute_tail(tally.losses, tally.wins)]
+    adjusted = adjust_holm(tails)
+    results = []
+    for number, ((first, second), tally) in enumerate(tallies.items()):
+        forth, back = adjusted[2 * number : 2 * number + 2]
+        winner = first if forth <= SIGNIFICANCE else second if back <= SIGNIFICANCE else None
+        alone = compute_sign_test(tally.wins, tally.losses)
+        results.append(PairResult(first, second, tally, alone, min(forth, back), winner))
+    return results
+
+
+def rank(results: Sequence[PairResult], contestants: int) -> list[RankedContestant]:
+    """All contestants, the one with most points first; of equals, the one named first."""
+    halves, better, worse = ([0] * contestants for _ in range(3))
+    for result in results:
+        tally = result.tally
+        halves[result.first] += 2 * tally.wins + tally.ties
+        halves[result.second] += 2 * tally.losses + tally.ties
+        if result.winner is not None:
+            loser = result.first + result.second - result.winner
+            better[loser] += 1
+            worse[result.winner] += 1
+    ranked = [
+        RankedContestant(place, halves[place], 1 + better[place], contestants - worse[place])
+        for place in range(contestants)
+    ]
+    return sorted(ranked, key=lambda one: (-one.halves, one.place))
