@@ -117,7 +117,7 @@ def test_a_model_against_itself_has_no_winner_for_any_of_twenty_seeds(genesis):
 @pytest.mark.slow
 def test_equals_with_noise_of_their_own_have_no_winner(genesis):
     """The same model on problems of two seeds each: as good and independent. A winner is found in
-    one contest of a hundred at most, so in more than three of twenty once in 2e4."""
+    one contest of a hundred at most, so in more than six of twenty once in 1e9."""
     winners = 0
     for seed in range(0, 40, 2):
         tally = tell(
@@ -126,7 +126,7 @@ def test_equals_with_noise_of_their_own_have_no_winner(genesis):
         )  # fmt: skip
         assert tally.ties < 60  # the noise does part them
         winners += find_winner(tally) is not None
-    assert winners <= 3
+    assert winners <= 6
 
 
 def test_equals_of_other_bytes_have_no_winner(genesis, permuted, tmp_path):
@@ -140,8 +140,8 @@ def test_equals_of_other_bytes_have_no_winner(genesis, permuted, tmp_path):
 @pytest.mark.slow
 def test_five_points_are_found_with_500_problems(genesis, shorter, tmp_path):
     """`shorter` fails where the other's solution is longer and nowhere else, which is counted here
-    from the texts. At five points, all in one direction, fewer than the eight problems that suffice
-    are met once in 6e4 contests."""
+    from the texts. Of 500 problems at five points, all in one direction, 25 part the two and eight
+    suffice. The seed says which they are, so only last bits differ between machines."""
     played = play(tmp_path / "c", [shorter, genesis], make_rules(500))
     tally = played.by_scorer[0, 1]
     folder = ContestFolder(
@@ -149,15 +149,14 @@ def test_five_points_are_found_with_500_problems(genesis, shorter, tmp_path):
     )
     whole = [a for block in folder.blocks for a in folder.read_answers(1, block)]
     longer = sum(answer.solved and len(answer.text) > SHORTER for answer in whole)
+    assert 20 <= longer <= 45
     assert (tally.wins, tally.losses) == (0, longer)
     assert played.solved[1] - played.solved[0] == longer
     assert find_winner(tally) == 1
     assert played.preferences == longer
 
 
-def test_a_contest_leaves_the_same_bytes_whether_it_was_stopped_or_not(
-    genesis, shorter, tmp_path
-):
+def test_a_contest_leaves_the_same_bytes_whether_it_was_stopped_or_not(genesis, shorter, tmp_path):
     rules = make_rules(BLOCK + 40)
     play(tmp_path / "whole", [genesis, shorter], rules)
 
@@ -171,7 +170,7 @@ def test_a_contest_leaves_the_same_bytes_whether_it_was_stopped_or_not(
     for _ in range(4):  # two blocks of two contestants
         with pytest.raises(StoppedError):
             play(tmp_path / "cut", [genesis, shorter], rules, loaded=loaded, say=stop)
-        assert not (tmp_path / "cut" / "data").exists() or not any((tmp_path / "cut/data").iterdir())
+        assert not (tmp_path / "cut" / "data").exists()
     play(tmp_path / "cut", [genesis, shorter], rules, loaded=loaded)
     assert loaded == [GENESIS, GENESIS, shorter.folder, shorter.folder]
     names = sorted(p.relative_to(tmp_path / "cut") for p in (tmp_path / "cut").rglob("*.*"))
