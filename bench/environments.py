@@ -1,6 +1,6 @@
 """Problems made and scored a second on one core, per environment; for one that foreign code makes,
-with the trips to its cage. Then a package, vetted and scored, and hostile answers to each dataset
-of reasoning-gym: what they earn, and the dearest one's processor time."""
+with the trips to its cage. Then a package and tasksets of verifiers, vetted and scored, and hostile
+answers to each dataset of reasoning-gym: what they earn, and the dearest one's processor time."""
 
 import sys
 from hashlib import sha256
@@ -26,6 +26,8 @@ from assay.environments import (
 from assay.environments.foreign import pack_folder, vet_package, write_new_package
 from assay.environments.foreign.hostile_answers import write_hostile
 from assay.environments.gym_datasets import LEVELS
+from assay.environments.tasksets import vet_bundle
+from tests.environments.hub_styles import STYLES, pack_bundle
 
 #: Name, levels, an answer in form, problems a run, and how many a second there should be.
 ROWS = (
@@ -84,6 +86,40 @@ def measure_package() -> list[Figure]:
         Figure(
             "scored: a package", 1e6 / max(rates), "µs", f"{max(rates):,.0f} a second", bound=5_000
         ),
+    ]
+
+
+def measure_tasksets() -> list[Figure]:
+    """Tasksets of verifiers that are fit, as several authors write them: the slowest, and what
+    vetting tried on them."""
+    rates, tried, earned = {}, 0, 0
+    with TemporaryDirectory() as folder:
+        for name, (texts, rows, defect, _) in STYLES.items():
+            if defect is not None:
+                continue
+            file = Path(folder) / f"{name}.zip"
+            file.write_bytes(pack_bundle(texts, rows))
+            for check in vet_bundle(file).checks:
+                if check.name == "hostile answers":
+                    tried += int(check.detail.split()[2]) if check.passed else 0
+                    earned += not check.passed
+            add_problem_files([file])
+            environment = make_environment(f"verifiers:{compute_file_digest(file)}", {})
+            problems = [environment.make_problem(bytes([i]) * 32, [1]) for i in range(20)]
+            cage, best = environment._child._cage, 0.0
+            for _ in range(REPEATS):
+                started = get_processor_time(cage)
+                for problem in problems:
+                    for reply in ("so <answer>3</answer>", "I think:\n\\boxed{12}"):
+                        environment.score(problem, reply)
+                best = max(best, 2 * len(problems) / (get_processor_time(cage) - started))
+            rates[name] = best
+    slowest = min(rates, key=rates.__getitem__)
+    about = f"{rates[slowest]:,.0f} a second, the slowest of {len(rates)}: {slowest}"
+    return [
+        Figure("replies to tasksets of verifiers tried", tried, "", "hostile ones"),
+        Figure("of which earn", earned, "", bound=0),
+        Figure("scored: a taskset of verifiers", 1e6 / rates[slowest], "µs", about, bound=5_000),
     ]
 
 
@@ -149,6 +185,7 @@ def main() -> None:
             )
         )
     figures += measure_package()
+    figures += measure_tasksets()
     if find_spec("reasoning_gym"):
         figures += measure_hostile()
     report("environments, one core", figures, 1)

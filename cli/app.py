@@ -255,12 +255,21 @@ def run_env_vet(
     path: Annotated[
         Path,
         typer.Argument(
-            metavar="PATH", exists=True, help="A package's archive, or its folder, which is packed."
+            metavar="PATH",
+            exists=True,
+            help="A package's archive, or its folder, which is packed; or a taskset's wheel.",
         ),
     ],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="FILE", help="JSON Lines that the taskset loads."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try a package in the cage: fit to pay by or not, and why. Exit code 1: it is not."""
+    """Try a package, or a taskset of verifiers 0.4, in the cage: fit to pay by or not, and why.
+
+    Exit code 1: it is not.
+    """
 
 
 app.add_typer(chain_commands.app)

@@ -8,7 +8,9 @@ from rich.text import Text
 
 from assay.cli.console import make_table, print_result
 from assay.cli.options import FINDING, OK
-from assay.environments.foreign import pack_folder, vet_package, write_new_package
+from assay.environments.foreign import VetReport, pack_folder, vet_package, write_new_package
+from assay.environments.problem_file import FILE_MAX
+from assay.environments.tasksets import look_at_wheel, vet_bundle, write_bundle
 from assay.network.files import write_file
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
@@ -33,17 +35,46 @@ def run_env_new(_: Settings, name: str, folder: Path | None, as_json: bool) -> N
     print_result({"files": [str(place / path) for path in texts]}, as_json, "\n".join(lines))
 
 
-def run_env_vet(_: Settings, path: Path, as_json: bool) -> int:
-    """Prints what was looked at; a folder is packed beside itself first."""
-    file = path
-    if path.is_dir():
-        folder = path.absolute()
-        file = folder.parent / f"{folder.name}.zip"
-        try:
-            write_file(file, pack_folder(folder))
-        except OSError as error:
-            raise ConfigError(f"{error.filename or file}: {error.strerror}") from None
-    report = vet_package(file)
+def run_env_vet(_: Settings, path: Path, data: Path | None, as_json: bool) -> int:
+    """Prints what was looked at; a folder is packed beside itself first, a wheel with its data."""
+    try:
+        if path.suffix == ".whl":
+            file, report = _vet_wheel(path, data)
+        elif data is not None:
+            raise ConfigError(f"--data {data}: only a taskset's wheel has data, and {path} is none")
+        else:
+            file = _pack(path) if path.is_dir() else path
+            report = vet_package(file)
+    except OSError as error:
+        raise ConfigError(f"{error.filename or path}: {error.strerror}") from None
+    return _show_report(file, report, as_json)
+
+
+def _pack(path: Path) -> Path:
+    folder = path.absolute()
+    file = folder.parent / f"{folder.name}.zip"
+    write_file(file, pack_folder(folder))
+    return file
+
+
+def _vet_wheel(path: Path, data: Path | None) -> tuple[Path, VetReport]:
+    """What of a wheel can be run is, from the bundle written beside it."""
+    parts = _read(path), b"" if data is None else _read(data)
+    looked = look_at_wheel(*parts)
+    if not looked[-1].passed:
+        return path, VetReport(path.name, looked)
+    file = path.with_suffix(".taskset.zip")
+    write_file(file, write_bundle(*parts))
+    report = vet_bundle(file)
+    return file, VetReport(report.subject, looked + report.checks)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as opened:
+        return opened.read(FILE_MAX + 1)
+
+
+def _show_report(file: Path, report: VetReport, as_json: bool) -> int:
     document = {
         "name": report.subject,
         "file": str(file),

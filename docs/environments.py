@@ -13,6 +13,7 @@ from assay.environments import arithmetic, gsm, gym, math_file, mixture, sat
 from assay.environments.foreign import package_environment
 from assay.environments.gym_datasets import ALIKE, COUNTED, FORMS, LEVELS
 from assay.environments.programs import code_file
+from assay.environments.tasksets import taskset_environment
 from assay.environments.worlds import errands
 
 PAGE = Path(__file__).with_name("environments.md")
@@ -28,7 +29,8 @@ _ALIKE = {
 
 def make_versions() -> str:
     """Versions of environments, as their digests name them."""
-    modules = (arithmetic, code_file, errands, gsm, math_file, gym, mixture, package_environment, sat)
+    files = (code_file, gsm, math_file, package_environment, taskset_environment)
+    modules = sorted((arithmetic, errands, gym, mixture, sat, *files), key=lambda one: one.NAME)
     shown = ", ".join(f"`{module.NAME}` {module.VERSION}" for module in modules)
     return f"- **Versions**: {shown}."
 

@@ -19,6 +19,7 @@ from assay.environments.problem_file import (
     get_known_files,
 )
 from assay.environments.programs import CodeFile, code_file
+from assay.environments.tasksets import TasksetEnvironment, is_bundle
 from assay.environments.worlds import errands
 from assay.protocol.parameters import EnvironmentChoice
 
@@ -46,6 +47,7 @@ FAMILIES: Mapping[str, Callable[[str, Mapping[str, int]], Environment]] = Mappin
         gym.NAME: gym.ReasoningGym,
         math_file.NAME: math_file.MathFile,
         package_environment.NAME: package_environment.PackageEnvironment,
+        TasksetEnvironment.family: TasksetEnvironment,
     }
 )
 _CHOSEN = re.compile(r"([^,=]+)=(-?[0-9]{1,18})")
@@ -67,7 +69,7 @@ def make_environment(name: str, params: Mapping[str, int]) -> Environment:
         known = ", ".join(sorted(ENVIRONMENTS))
         raise ValueError(
             f"there is no environment {name!r}; there are: {known}, code:SHA256, gsm:SHA256, "
-            "math:SHA256, mix, package:SHA256, reasoning_gym:NAME"
+            "math:SHA256, mix, package:SHA256, reasoning_gym:NAME, verifiers:SHA256"
         )
     return ENVIRONMENTS[name](params)
 
@@ -138,7 +140,8 @@ def _list_files() -> list[EnvironmentEntry]:
 def _describe_file(file: Path) -> EnvironmentEntry:
     """As the family whose format it has."""
     if package_file.is_archive(file):
-        return _describe_package(file)
+        kind = TasksetEnvironment if is_bundle(file) else package_environment.PackageEnvironment
+        return _describe_package(file, kind)
     faults: dict[str, None] = {}
     for family in gsm.NAME, math_file.NAME, code_file.NAME:
         try:
@@ -156,11 +159,13 @@ def _describe_file(file: Path) -> EnvironmentEntry:
     return EnvironmentEntry(f"{gsm.NAME}:{file}", (), {}, f"{file}: {'; '.join(faults)}", False)
 
 
-def _describe_package(file: Path) -> EnvironmentEntry:
+def _describe_package(
+    file: Path, kind: type[package_environment.PackageEnvironment]
+) -> EnvironmentEntry:
     try:
-        package = package_environment.PackageEnvironment(compute_file_digest(file), {})
+        package = kind(compute_file_digest(file), {})
     except ProblemFileError as error:
-        name = f"{package_environment.NAME}:{file}"
+        name = f"{kind.family}:{file}"
         return EnvironmentEntry(name, (), {}, str(error), usable=False)
     about = f"from {file}; whether it is fit to pay by, `assay env vet` says"
     return EnvironmentEntry(package.name, tuple(package.levels), {}, about)

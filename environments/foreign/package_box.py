@@ -27,6 +27,8 @@ _HARMLESS = {
     *("compile", "exec", "object.__getattr__", "sys._getframe", "sys.settrace", "code.__new__"),
     *("resource.setrlimit", "builtins.id", "marshal.loads", "sys.unraisablehook"),
 }
+#: What a class may be given after it is made: dataclasses and named tuples do.
+_NAMING = "__doc__", "__module__", "__qualname__"
 #: Must not be in memory: they start processes, open sockets or call native code unheard.
 _PERILOUS = "_posixsubprocess", "subprocess", "_ctypes", "ctypes", "_socket", "socket"
 
@@ -55,7 +57,11 @@ class _StepsSpentError(BaseException):
 
 
 def serve_package(
-    serve: Callable[[Callable[[bytes], bytes]], NoReturn], text: Any, file: str, digest: str
+    serve: Callable[[Callable[[bytes], bytes]], NoReturn],
+    text: Any,
+    file: str,
+    digest: str,
+    work: Any = None,
 ) -> NoReturn:
     """The child's whole life.
 
@@ -63,16 +69,18 @@ def serve_package(
         serve: that of `cage.child`.
         text: the module `package_text`.
         file, digest: an archive that `package_file` has looked at, and its SHA-256.
+        work: what is asked of it, where that is no package; see `PackageWork`.
     """
     with open(file, "rb") as opened:
         data = opened.read()
     if sha256(data).hexdigest() != digest:
         sys.exit(f"{file} has changed: its SHA-256 is no longer {digest}")
-    for name in text.ALLOWED:
+    work = PackageWork(text) if work is None else work
+    for name in work.imports:
         importlib.import_module(name)
     if loaded := [name for name in _PERILOUS if name in sys.modules]:
         sys.exit(f"{', '.join(loaded)} must not be loaded here")
-    serve(PackageBox(data, text.find_text_fault).answer)
+    serve(PackageBox(data, work.find_fault, work).answer)
 
 
 class SourceFinder:
@@ -93,37 +101,89 @@ class SourceFinder:
         exec(self._codes[module.__name__][0], module.__dict__)
 
 
+class PackageWork:
+    """What of a package is loaded, and what it is asked. Another kind of archive has another.
+
+    Args:
+        text: the module `package_text`; None: whoever makes the box looks at texts.
+    """
+
+    def __init__(self, text: Any = None) -> None:
+        self.imports: tuple[str, ...] = text.ALLOWED if text else ()
+        self.find_fault = text.find_text_fault if text else None
+
+    def read_sources(self, data: bytes) -> tuple[dict[str, tuple[str, bool]], str]:
+        return read_sources(data)
+
+    def renew(self) -> None:
+        """Before the archive's modules are loaded anew."""
+
+    def begin(self, load: Callable[[], Any]) -> None:
+        """Once, before the first request; within steps of its own."""
+
+    def say(self, module: Any, kind: str, rest: list[Any]) -> dict[str, Any]:
+        """`["describe"]`, `["make", level, number]`, `["solve", …]`, `["wrong", …]` or
+        `["score", …, text]`."""
+        if kind == "describe":
+            return {"levels": [int(level) for level in module.LEVELS]}
+        prompt, task = _make_task(module, rest[0], rest[1])
+        if kind == "make":
+            return {"prompt": prompt}
+        if kind == "solve":
+            found = module.solve(task)
+            if type(found) is not str or len(found.encode()) > SOLUTION_MAX:
+                raise ValueError(f"solve gives text of at most {SOLUTION_MAX} bytes")
+            return {"answer": found}
+        if kind == "wrong":
+            wrong = list(module.list_wrong(task))
+            if len(wrong) > WRONG_MAX or not all(type(text) is str for text in wrong):
+                raise ValueError(f"list_wrong gives at most {WRONG_MAX} texts")
+            return {"wrong": wrong}
+        return {"right": module.score(task, rest[2]) is True}
+
+
 class PackageBox:
     """Answers requests. The package is loaded anew for each: none sees what another has left."""
 
-    def __init__(self, data: bytes, find_fault: Callable[[str, str], str | None]) -> None:
+    def __init__(
+        self, data: bytes, find_fault: Callable[[str, str], str | None], work: Any = None
+    ) -> None:
         self._data, self._find_fault = data, find_fault
+        self._work = PackageWork() if work is None else work
         self._codes: dict[str, tuple[Any, bool]] = {}
         self._top = ""
         self._fault: str | None = None
 
     def answer(self, request: bytes) -> bytes:
-        """`["describe"]`, `["make", level, number]`, `["solve", …]`, `["wrong", …]` or
-        `["score", …, text]`."""
+        """One of the requests that its work knows, as JSON."""
         kind, *rest = json.loads(request)
         if not self._codes and self._fault is None:
-            self._fault = self._prepare()
+            self._fault = self._prepare() or self._begin()
         if self._fault is not None:
             return _pack({"error": self._fault})
+        said, steps = self._count(lambda: self._work.say(self._load(), kind, rest))
+        return _pack(said | {"steps": steps} if steps else said)
+
+    def _count(self, do: Callable[[], Any]) -> tuple[Any, int]:
+        """What it gives, and the steps; or why it gives nothing, and 0."""
         try:
-            said, steps = count_steps(lambda: self._say(kind, rest))
+            self._work.renew()
+            return count_steps(do)
         except MemoryError:
             raise
         except _StepsSpentError:
-            return _pack({"error": f"more than {STEPS_MAX:,} steps", "costly": True})
+            return {"error": f"more than {STEPS_MAX:,} steps", "costly": True}, 0
         except BaseException as error:  # noqa: BLE001 - whatever a stranger's code does not survive
-            return _pack({"error": f"{type(error).__name__}: {error}"[:300]})
-        return _pack(said | {"steps": steps})
+            return {"error": f"{type(error).__name__}: {error}"[:300]}, 0
+
+    def _begin(self) -> str | None:
+        said, _ = self._count(lambda: self._work.begin(self._load))
+        return said["error"] if said else None
 
     def _prepare(self) -> str | None:
         """Reads and compiles, and refuses from then on; what is wrong with the text."""
         try:
-            sources, self._top = read_sources(self._data)
+            sources, self._top = self._work.read_sources(self._data)
         except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
             return f"the archive cannot be read: {error}"
         for name, (source, is_package) in sources.items():
@@ -142,6 +202,8 @@ class PackageBox:
         def refuse(event: str, arguments: tuple[Any, ...]) -> None:
             if event in _HARMLESS or (event == "import" and arguments[0] in own):
                 return
+            if event == "object.__setattr__" and arguments[1] in _NAMING:
+                return
             raise PermissionError(f"{event} is not for a package")
 
         sys.addaudithook(refuse)
@@ -151,25 +213,6 @@ class PackageBox:
         for name in self._codes:
             sys.modules.pop(name, None)
         return importlib.import_module(self._top)
-
-    def _say(self, kind: str, rest: list[Any]) -> dict[str, Any]:
-        module = self._load()
-        if kind == "describe":
-            return {"levels": [int(level) for level in module.LEVELS]}
-        prompt, task = _make_task(module, rest[0], rest[1])
-        if kind == "make":
-            return {"prompt": prompt}
-        if kind == "solve":
-            found = module.solve(task)
-            if type(found) is not str or len(found.encode()) > SOLUTION_MAX:
-                raise ValueError(f"solve gives text of at most {SOLUTION_MAX} bytes")
-            return {"answer": found}
-        if kind == "wrong":
-            wrong = list(module.list_wrong(task))
-            if len(wrong) > WRONG_MAX or not all(type(text) is str for text in wrong):
-                raise ValueError(f"list_wrong gives at most {WRONG_MAX} texts")
-            return {"wrong": wrong}
-        return {"right": module.score(task, rest[2]) is True}
 
 
 def _make_task(module: Any, level: int, number: int) -> tuple[str, Any]:

@@ -57,10 +57,14 @@ class PackageChild:
 
     Args:
         seed: of Python's hashes there, so that whoever vets sees what hangs on them.
+        boot: Python that serves it, where that is not a package's.
     """
 
-    def __init__(self, file: Path, digest: str, seed: int = HASH_SEED) -> None:
-        self._cage = Cage(f"package {file.name}", _write_boot(file, digest, seed), _PATIENCE)
+    def __init__(
+        self, file: Path, digest: str, seed: int = HASH_SEED, boot: str | None = None
+    ) -> None:
+        boot = write_boot(file, digest, seed) if boot is None else boot
+        self._cage = Cage(f"package {file.name}", boot, _PATIENCE)
 
     def close(self) -> None:
         self._cage.close()
@@ -85,6 +89,11 @@ class PackageChild:
 class PackageEnvironment(DrawnEnvironment):
     """The environment of an archive, at the levels that it names."""
 
+    family, version = NAME, VERSION
+    ending = f"\n{_ENDING}"
+    find_fault = staticmethod(find_fault)
+    read_answer = staticmethod(read_answer)
+
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
         """Opens the archive whose SHA-256 is `digest`, 64 lower-case hex digits.
 
@@ -92,17 +101,21 @@ class PackageEnvironment(DrawnEnvironment):
             ValueError: no such digest, no such file here, it is no package, or a setting: it has
                 none.
         """
-        super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
+        super().__init__(f"{self.family}:{digest}", self.version, {}, params)
         python = ".".join(map(str, sys.version_info[:2])).encode()
-        self.digest = compute_digest(self.name, VERSION, self.params, python)
-        file, data = find_file(digest, NAME)
-        if fault := find_fault(data):
+        self.digest = compute_digest(self.name, self.version, self.params, python)
+        file, data = find_file(digest, self.family)
+        if fault := self.find_fault(data):
             raise ProblemFileError(f"{file}: {fault}")
-        self._digest, self._child = digest, PackageChild(file, digest)
+        self._digest, self._child = digest, self.open_child(file, digest)
         said = self._child.ask("describe")
         if fault := find_levels_fault(said):
             raise ProblemFileError(f"{file}: {fault}")
         self.levels = said["levels"]
+
+    @staticmethod
+    def open_child(file: Path, digest: str) -> PackageChild:
+        return PackageChild(file, digest)
 
     def _draw(self, stream: Stream, level: int) -> Problem:
         """Of a number below 2^63, drawn again where the package makes no problem of it.
@@ -115,7 +128,7 @@ class PackageEnvironment(DrawnEnvironment):
             number = stream.draw_below(2**63)
             made = self._child.ask("make", level, number)
             if "error" not in made:
-                prompt = f"{made['prompt'].rstrip()}\n{_ENDING}\n"
+                prompt = f"{made['prompt'].rstrip()}{self.ending}\n"
                 return Problem(prompt, level, PackageTask(self._digest, level, number))
             cause = made["error"]
         raise WorkerError(f"{self.name} makes no problem at level {level}: {cause}")
@@ -129,7 +142,7 @@ class PackageEnvironment(DrawnEnvironment):
         task = problem.answer
         if not isinstance(task, PackageTask) or task.digest != self._digest:
             raise TypeError(f"not a problem of {self.name}: {type(task).__name__}")
-        answer = read_answer(completion)
+        answer = self.read_answer(completion)
         if answer is None:
             return RewardParts(0, 0, 0)
         said = self._child.ask("score", task.level, task.number, answer)
@@ -147,18 +160,25 @@ def find_levels_fault(said: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _write_boot(file: Path, digest: str, seed: int) -> str:
-    """Python that becomes a bare one: no site, no variable but the seed, three files of ours."""
-    ours = [child.__file__, package_text.__file__, package_box.__file__]
+def write_boot(
+    file: Path, digest: str, seed: int, more: tuple[str, ...] = (), work: str = "None"
+) -> str:
+    """Python that becomes a bare one: no site, no variable but the seed, files of ours alone.
+
+    Args:
+        more: files that are loaded besides, as a list named `more`.
+        work: Python that makes what `PackageWork` is to a package.
+    """
+    ours = [child.__file__, package_text.__file__, package_box.__file__, *more]
     inner = f"""
 from importlib.util import module_from_spec, spec_from_file_location
-def load(name, file):
-    spec = spec_from_file_location(name, file)
+def load(file):
+    spec = spec_from_file_location("assay_" + file.rpartition("/")[2].removesuffix(".py"), file)
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-child, text, box = map(load, ("child", "text", "box"), {ours!r})
-box.serve_package(child.serve, text, {str(file.absolute())!r}, {digest!r})
+child, text, box, *more = map(load, {ours!r})
+box.serve_package(child.serve, text, {str(file.absolute())!r}, {digest!r}, {work})
 """
     options = "-P", "-S", "-s", "-B", "-c", inner
     return (

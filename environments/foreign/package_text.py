@@ -7,6 +7,7 @@ imports the standard library alone.
 """
 
 import ast
+from collections.abc import Sequence
 
 #: Modules of the standard library that a package may import. Loaded before it is.
 ALLOWED = (
@@ -27,26 +28,27 @@ _DUNDERS = {
 }
 
 
-def find_text_fault(text: str, top: str) -> str | None:
-    """The first thing in a module's text that a package may not have, with its line."""
+def find_text_fault(text: str, top: str, allowed: Sequence[str] = ALLOWED) -> str | None:
+    """The first thing in a module's text that a package may not have, with its line; `allowed` are
+    the modules that it may import."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"not Python of this version: {str(error)[:100]}"
     for node in ast.walk(tree):
-        word = _find_word(node, top)
+        word = _find_word(node, top, allowed)
         if word is not None:
             return f"line {getattr(node, 'lineno', 0)}: {word} is not for a package"
     return None
 
 
-def _find_word(node: ast.AST, top: str) -> str | None:
+def _find_word(node: ast.AST, top: str, allowed: Sequence[str]) -> str | None:
     if isinstance(node, ast.Import):
-        found = (f"import {alias.name}" for alias in node.names if not _may_import(alias.name, top))
-        return next(found, None)
+        names = (alias.name for alias in node.names)
+        return next((f"import {one}" for one in names if not _may_import(one, top, allowed)), None)
     if isinstance(node, ast.ImportFrom) and not node.level:
         name = node.module or ""
-        return None if _may_import(name, top) else f"import {name}"
+        return None if _may_import(name, top, allowed) else f"import {name}"
     if isinstance(node, ast.Name) and (node.id in _WORDS or _is_hidden(node.id)):
         return node.id
     if isinstance(node, ast.Attribute):
@@ -56,8 +58,8 @@ def _find_word(node: ast.AST, top: str) -> str | None:
     return None
 
 
-def _may_import(name: str, top: str) -> bool:
-    return name in ALLOWED or name == top or name.startswith(f"{top}.")
+def _may_import(name: str, top: str, allowed: Sequence[str]) -> bool:
+    return name in allowed or name == top or name.startswith(f"{top}.")
 
 
 def _is_hidden(name: str) -> bool:

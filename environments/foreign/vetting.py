@@ -6,7 +6,7 @@ failed says why. What this cannot know: whether a wrong answer that nobody thoug
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -26,6 +26,20 @@ SHARE = 4
 #: A right answer may take one in so many of the steps that there are.
 STEPS_SHARE = 10
 _HASH_SEEDS = 0, 1
+
+
+class ListHostile(Protocol):
+    def __call__(
+        self, solved: dict[str, Any], other: dict[str, Any], wrong: list[str], is_first: bool, /
+    ) -> Iterable[tuple[str, ...]]:
+        """By the check that it belongs to, texts that must not all earn: none of one, not both of
+        two. Of `bounded` they may, but must not cost too much.
+
+        Args:
+            solved, other: what the subject says to `solve`, of this problem and of another.
+            wrong: what it calls wrong.
+            is_first: the first problem of a level, for what is asked of no more than one.
+        """
 
 
 class VetSubject(Protocol):
@@ -83,11 +97,17 @@ def vet_package(file: Path) -> VetReport:
     return VetReport(subject, (listed, *checks))
 
 
-def vet_subject(open_subject: Callable[[int], VetSubject]) -> tuple[VetCheck, ...]:
+def vet_subject(
+    open_subject: Callable[[int], VetSubject],
+    problems: int = PROBLEMS,
+    list_hostile: ListHostile | None = None,
+) -> tuple[VetCheck, ...]:
     """The checks that any foreign environment must pass.
 
     Args:
         open_subject: a new process from the seed of Python's hashes there.
+        problems: of a level that are asked.
+        list_hostile: of what is no answer, where that is not what is none to a package.
     """
     subjects = [open_subject(seed) for seed in _HASH_SEEDS]
     try:
@@ -97,13 +117,16 @@ def vet_subject(open_subject: Callable[[int], VetSubject]) -> tuple[VetCheck, ..
         if fault is not None:
             return (loaded,)
         levels = said["levels"]
-        asked = [(level, _draw_number(level, i)) for level in levels for i in range(PROBLEMS)]
+        asked = [(level, _draw_number(level, i)) for level in levels for i in range(problems)]
         first, second = _Transcript(), _Transcript()
         for entry in asked:
-            _examine(subjects[0], entry, asked, first)
+            _examine(subjects[0], entry, asked, first, list_hostile or _list_hostile)
         for entry in reversed(asked):
-            _examine(subjects[1], entry, asked, second)
-        return (loaded, *_conclude(first, second), _try_constants(subjects[0], levels[0]))
+            _examine(subjects[1], entry, asked, second, list_hostile or _list_hostile)
+        concluded = (loaded, *_conclude(first, second))
+        if not all(check.passed for check in concluded):
+            return concluded
+        return (*concluded, _try_constants(subjects[0], levels[0]))
     finally:
         for subject in subjects:
             subject.close()
@@ -114,6 +137,7 @@ def _examine(
     entry: tuple[int, int],
     asked: list[tuple[int, int]],
     transcript: _Transcript,
+    list_hostile: ListHostile,
 ) -> None:
     """One problem: its prompt, its right answer, and what earns besides. Nothing more is asked of
     one whose scorer has already cost too much."""
@@ -127,6 +151,8 @@ def _examine(
     for kind, reply in zip(("problems", "right answers", "wrong answers"), said, strict=True):
         if "error" in reply:
             transcript.note(kind, f"{where}: {reply['error']}")
+        if "costly" in reply:
+            transcript.note("bounded", f"{where}: {reply['error']}")
     verdicts: list[bool] = []
     if not any("error" in reply for reply in said):
         right = solved["answer"]
@@ -135,29 +161,35 @@ def _examine(
         if scored.get("right") is not True:
             what = scored.get("error", "its score is not True")
             transcript.note("right answers", f"{where}: {right[:60]!r}: {what}")
-        if len(right.encode()) > ANSWER_BYTES or "####" in right:
+        marked = "####" in right and "form" not in solved  # where the answer stands behind one
+        if len(right.encode()) > ANSWER_BYTES or marked:
             transcript.note("right answers", f"{where}: it is too long, or holds ####")
         if not wrong["wrong"]:
             transcript.note("wrong answers", f"{where}: list_wrong names none")
-        other = subject.ask("solve", *asked[0 if entry != asked[0] else -1]).get("answer", "")
+        other = subject.ask("solve", *asked[0 if entry != asked[0] else -1])
         is_first = number == _draw_number(level, 0)
-        for check, text in _list_hostile(right, other, wrong["wrong"], is_first):
-            reply = subject.ask("score", *entry, text)
-            verdicts.append(reply.get("right") is True)
+        for check, *texts in list_hostile(solved, other, wrong["wrong"], is_first):
+            replies = [subject.ask("score", *entry, text) for text in texts]
+            verdicts.append(all(reply.get("right") is True for reply in replies))
             transcript.answers += 1
-            if verdicts[-1]:
-                transcript.note(check, f"{where}: {text[:60]!r} earns")
-            if "costly" in reply:
-                transcript.note("bounded", f"{where}: {text[:60]!r}: {reply['error']}")
+            if verdicts[-1] and check != "bounded":
+                shown = " and ".join(repr(text[:60]) for text in texts)
+                transcript.note(check, f"{where}: {shown} earns")
+            for reply, text in zip(replies, texts, strict=True):
+                if "fault" in reply:
+                    transcript.note("right answers", f"{where}: {text[:60]!r}: {reply['fault']}")
+            if dear := [reply["error"] for reply in replies if "costly" in reply]:
+                transcript.note("bounded", f"{where}: {texts[0][:60]!r}: {dear[0]}")
                 break  # each is dear, and one is enough
     told = [{k: v for k, v in reply.items() if k != "steps"} for reply in said]
     transcript.replies[entry] = json.dumps([told, verdicts])
 
 
 def _list_hostile(
-    right: str, other: str, wrong: list[str], is_first: bool
+    solved: dict[str, Any], other_solved: dict[str, Any], wrong: list[str], is_first: bool
 ) -> Iterator[tuple[str, str]]:
     """By the check that it belongs to: what the package calls wrong, and what is for any."""
+    right, other = solved["answer"], other_solved.get("answer", "")
     yield from (("wrong answers", text) for text in wrong)
     general = ["", " ", *CODE, f"{right}\n", f" {right}", f"{right}\x00", f"{right}\u200b"]
     if is_first:

@@ -114,7 +114,7 @@ class EnvironmentsSettings(_Section):
     files: tuple[Annotated[Path, Flag("FILE", "--file", exists=True)], ...] = Field(
         (),
         description="files of problems, JSON Lines or Parquet: those of code:SHA256, gsm:SHA256, "
-        "math:SHA256; archives: those of package:SHA256",
+        "math:SHA256; archives: those of package:SHA256 and verifiers:SHA256",
     )
 
 

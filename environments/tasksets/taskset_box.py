@@ -1,0 +1,261 @@
+"""What the caged child of a taskset does: loads its tasks once, and scores replies to them.
+
+`foreign/package_box.py` with other work: there is its fence, its steps and its audit. Loaded by its
+path: imports the standard library alone.
+"""
+
+import ast
+import io
+import itertools
+import json
+import re
+import sys
+import types
+import zipfile
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from typing import Any
+
+#: Modules that a taskset may import besides those of a package: of the standard library, ours.
+MORE = ("ast", "decimal", "difflib", "inspect", "random", "statistics", "unicodedata")
+OFFERED = (
+    *("verifiers.v1", "verifiers.v1.utils.score", "datasets", "pydantic", "random", "difflib"),
+    *("decimal", "statistics", "unicodedata", "ast"),
+)
+_PLACE = "assay.environments.tasksets."
+#: Tasks that are asked, the first; of one that says it has no end.
+TASKS_MAX, ENDLESS_MAX = 20_000, 1_000
+#: Characters of a prompt; replies that are tried in search of a right one.
+PROMPT_MAX, TRIES_MAX = 16_384, 96
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_TAG = re.compile(r"<([A-Za-z][A-Za-z0-9_-]{0,40})>")
+#: Fields that every task has; none holds its answer.
+_COMMON = {
+    *("idx", "id", "name", "description", "prompt", "system_prompt", "image", "workdir"),
+    *("network_allow", "network_block", "artifacts", "timeout", "resources", "agent_user"),
+    *("skills", "artifact_max_bytes"),
+}
+#: What verifiers calls outside of a reply: each needs a runtime, tools or a judge.
+_HOOKS = {
+    "setup": "a runtime",
+    "finalize": "a runtime",
+    "stage_verifier": "a runtime",
+    "runtime_env": "a runtime",
+    "toolsets": "tools",
+    "score": "a scorer of its own",
+    "plugged_judges": "a judge",
+    "hooks": "a scorer of its own",
+    "__init__": "what is not in its data",
+}
+
+
+#: What a part of verifiers brings.
+_PARTS = {
+    "tasksets": "several turns or a runtime",
+    "harnesses": "a harness",
+    "runtimes": "a runtime",
+    "mcp": "tools",
+    "judges": "a judge",
+}
+
+
+class TasksetWork:
+    """As `PackageWork`, of a bundle: a wheel and its data.
+
+    Args:
+        text, box: the modules `package_text` and `package_box`.
+        files: of `taskset_models`, `taskset_surface` and `taskset_modules`.
+    """
+
+    def __init__(self, text: Any, box: Any, files: list[str]) -> None:
+        self.imports = (*text.ALLOWED, *MORE)
+        self._text, self._box = text, box
+        self._codes: dict[str, Any] = {}
+        for file in files:
+            with open(file) as opened:
+                code = compile(opened.read(), file, "exec", dont_inherit=True)
+            self._codes[_PLACE + file.rpartition("/")[2].removesuffix(".py")] = code
+        self._surface: Any = None
+        self._lacking: dict[str, str] = {}
+        self._data = b""
+        self._rows: list[str] = []
+        self._skipped = 0
+
+    def find_fault(self, source: str, top: str) -> str | None:
+        """The first thing that needs more than a reply, before the first that a fence refuses."""
+        allowed = (*self._text.ALLOWED, *OFFERED)
+        fault: str | None = self._text.find_text_fault(source, top, allowed)
+        return fault and (_find_need(source, self._lacking) or fault)
+
+    def read_sources(self, data: bytes) -> tuple[dict[str, tuple[str, bool]], str]:
+        with zipfile.ZipFile(io.BytesIO(data)) as bundle:
+            told = json.loads(bundle.read("verifiers.json"))
+            wheel, self._data = bundle.read("taskset.whl"), bundle.read("data.jsonl")
+        for name, one in (("wheel", wheel), ("data", self._data)):
+            if sha256(one).hexdigest() != told[name]:
+                raise ValueError(f"its {name} has not the digest that it names")
+        self.renew()
+        found: tuple[dict[str, tuple[str, bool]], str] = self._box.read_sources(wheel)
+        return found
+
+    def renew(self) -> None:
+        """What tasksets import is made anew: nothing stays that one has changed there."""
+        for name, code in self._codes.items():
+            module: Any = types.ModuleType(name)
+            sys.modules[name] = module  # where the next of them finds it
+            exec(code, vars(module))
+        self._surface = sys.modules[f"{_PLACE}taskset_surface"]
+        self._lacking = module.LACKING
+        module.install(self._data)
+
+    def begin(self, load: Callable[[], Any]) -> None:
+        """Loads the tasks; keeps their data alone, of which each is made again when asked."""
+        taskset, kind = self._open(load())
+        most = ENDLESS_MAX if taskset.INFINITE else TASKS_MAX
+        for index, task in enumerate(itertools.islice(taskset.load(), most)):
+            if type(task) is not kind:
+                raise TypeError(f"a task is a {type(task).__name__}, not a {kind.__name__}")
+            data = task.with_data(idx=index).data
+            _require_bare(data)
+            if not _is_prompt(self._write_prompt(data)):
+                self._skipped += 1
+                continue
+            self._rows.append(json.dumps(data.model_dump()))
+        if not self._rows:
+            raise ValueError(f"it has no task whose prompt is text of 1 to {PROMPT_MAX} characters")
+
+    def say(self, module: Any, kind: str, rest: list[Any]) -> dict[str, Any]:
+        """As `PackageWork.say`; a number is one of a task, modulo their number."""
+        if kind == "describe":
+            return {"levels": [1], "tasks": len(self._rows), "skipped": self._skipped}
+        taskset, task_type = self._open(module)
+        row = json.loads(self._rows[rest[1] % len(self._rows)])
+        data = task_type.data_type()(**row)
+        config = taskset.config.task
+        if not isinstance(config, task_type.config_type()):
+            config = None
+        task = task_type(data, config)
+        if kind == "make":
+            return {"prompt": self._write_prompt(data)}
+        if kind == "solve":
+            return self._solve(task)
+        if kind == "wrong":
+            texts = ["", data.prompt_text, data.system_prompt or "", self._write_prompt(data)]
+            return {"wrong": sorted(set(texts))}
+        rewards = self._surface.score_reply(task, rest[2])
+        fault = self._surface.find_range_fault(rewards)
+        if fault is not None:
+            return {"right": False, "fault": fault}
+        return {"right": self._surface.is_full(rewards), "rewards": rewards}
+
+    def _open(self, module: Any) -> tuple[Any, Any]:
+        """The taskset that a module exports, with its defaults, and the type of its tasks."""
+        surface = self._surface
+        names = vars(module).get("__all__")
+        if names is None:
+            raise ValueError("the package names no __all__: verifiers finds no taskset in it")
+        found = [vars(module).get(name) for name in names]
+        kinds: list[Any] = [
+            one for one in found if isinstance(one, type) and issubclass(one, surface.VfTaskset)
+        ]
+        if len(kinds) != 1:
+            raise ValueError(f"its __all__ names {len(kinds)} tasksets: one is asked")
+        task_type = kinds[0].task_type()
+        own = [(kinds[0], surface.VfTaskset, "toolsets")]
+        own += [(task_type, surface.VfTask, name) for name in _HOOKS]
+        for one, base, name in own:
+            if _find_function(one, name) is not _find_function(base, name):
+                raise PermissionError(f"{one.__name__}.{name}: it needs {_HOOKS[name]}")
+        if task_type.NEEDS_CONTAINER:
+            raise PermissionError(f"{task_type.__name__} needs a container")
+        return kinds[0](kinds[0].config_type()()), task_type
+
+    def _write_prompt(self, data: Any) -> str:
+        """System prompt and messages as one text."""
+        if data.prompt is None:
+            raise PermissionError("a task has no prompt: somebody else opens, in several turns")
+        parts = [data.system_prompt, data.prompt_text]
+        return "\n\n".join(part for part in parts if part).rstrip()
+
+    def _solve(self, task: Any) -> dict[str, Any]:
+        """A reply that earns in full, made of the task's data.
+
+        Raises:
+            LookupError: none does.
+        """
+        best, tried = "", 0
+        for bare, before, after in itertools.islice(_list_replies(task.data), TRIES_MAX):
+            rewards = self._surface.score_reply(task, f"{before}{bare}{after}")
+            if fault := self._surface.find_range_fault(rewards):
+                raise ValueError(fault)
+            if self._surface.is_full(rewards):
+                form = [before, after]
+                return {"answer": f"{before}{bare}{after}", "bare": bare, "form": form}
+            told = ", ".join(f"{name} {score:.3g}" for name, (score, _) in sorted(rewards.items()))
+            tried, best = tried + 1, max(best, told)
+        raise LookupError(f"no reply made of its data earns in full, of {tried}; at best {best}")
+
+
+def _find_need(source: str, lacking: dict[str, str]) -> str | None:
+    """What of verifiers a module uses, or its rewards ask for, that is not here."""
+    try:
+        nodes: list[Any] = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    for node in nodes:
+        name = getattr(node, "attr", None)
+        if name in lacking and isinstance(getattr(node, "value", None), ast.Name):
+            return f"line {node.lineno}: {node.value.id}.{name} needs {lacking[name]}"
+        if isinstance(node, ast.AsyncFunctionDef):
+            asked = node.args.args[: len(node.args.args) - len(node.args.defaults)]
+            if any(one.arg == "runtime" for one in asked):
+                return f"line {node.lineno}: {node.name} needs a runtime"
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("verifiers.v1."):
+            what = (node.module or "").split(".")[2]
+            if what in _PARTS:
+                return f"line {node.lineno}: {node.module} needs {_PARTS[what]}"
+    return None
+
+
+def _find_function(kind: Any, name: str) -> Any:
+    found = getattr(kind, name, None)
+    return getattr(found, "__func__", found)
+
+
+def _require_bare(data: Any) -> None:
+    """Raises PermissionError: the task wants more than a question and a reply."""
+    for name in ("image", "workdir", "agent_user", "skills", "artifacts"):
+        if getattr(data, name):
+            raise PermissionError(f"a task has {name}: it needs a runtime")
+
+
+def _is_prompt(text: str) -> bool:
+    return 1 <= len(text.strip()) <= len(text) <= PROMPT_MAX and not _CONTROL.search(text)
+
+
+def _list_replies(data: Any) -> Iterator[tuple[str, str, str]]:
+    """What the data may hold as an answer, and what may stand before and behind it in a reply."""
+    tags = dict.fromkeys(_TAG.findall(f"{data.system_prompt or ''}\n{data.prompt_text}"))
+    tagged = [(f"<{tag}>", f"</{tag}>") for tag in ("answer", *tags)]
+    forms = [("", ""), ("\\boxed{", "}"), ("#### ", ""), *tagged, ("Answer: ", "")]
+    forms += [("The answer is ", ""), ("Final answer: ", ""), ("**", "**"), ("[", "]"), ("$", "$")]
+    forms += [("```\n", "\n```"), ("```json\n", "\n```"), ('{"answer": "', '"}')]
+    forms += [('{"answer": ', "}"), ("<think>\n</think>\n<answer>", "</answer>")]
+    values = [v for name, v in data.model_dump().items() if name not in _COMMON]
+    texts = dict.fromkeys(text for value in values for text in _list_texts(value))
+    yield from ((text, *form) for form in forms for text in texts)
+
+
+def _list_texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for one in value.values():
+            yield from _list_texts(one)
+        yield json.dumps(value)
+    elif isinstance(value, list):
+        if all(isinstance(one, str | int | float) for one in value):
+            yield ", ".join(map(str, value))
+            yield "\n".join(map(str, value))
+            yield from map(str, value[:2])
+        yield json.dumps(value)
+    elif isinstance(value, str | int | float):
+        yield str(value)

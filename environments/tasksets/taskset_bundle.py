@@ -1,0 +1,84 @@
+"""A taskset and its data as one file: what `verifiers:SHA256` names.
+
+A zip with `verifiers.json`, which names the SHA-256 of the two others, `taskset.whl` and
+`data.jsonl`. One file, since a network names one digest, and whoever has that file has all of it;
+both digests stand within, so that each part can be compared with where it came from.
+"""
+
+import io
+import json
+import zipfile
+from hashlib import sha256
+from pathlib import Path
+
+from assay.environments.problem_file import FILE_MAX, ROW_MAX, ROWS_MAX
+from assay.environments.tasksets.wheel_file import WheelError, read_wheel, write_archive
+from assay.protocol.encoding import EncodingError, read_json
+
+MANIFEST, WHEEL, DATA = "verifiers.json", "taskset.whl", "data.jsonl"
+_MANIFEST_MAX = 1_000
+
+
+def write_bundle(wheel: bytes, data: bytes) -> bytes:
+    """The same bytes always. Both have been looked at."""
+    manifest = {
+        "interface": "verifiers.v1",
+        "wheel": sha256(wheel).hexdigest(),
+        "data": sha256(data).hexdigest(),
+    }
+    text = (json.dumps(manifest, indent=1) + "\n").encode()
+    return write_archive({MANIFEST: text, WHEEL: wheel, DATA: data})
+
+
+def is_bundle(file: Path) -> bool:
+    """Whether it begins as a bundle does."""
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(30 + len(MANIFEST))
+    except OSError:
+        return False
+    return head[:4] == b"PK\x03\x04" and head[30:] == MANIFEST.encode()
+
+
+def find_bundle_fault(data: bytes) -> str | None:
+    """Why bytes are no bundle whose parts are what it says; None: they are one."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            sizes = {info.filename: info.file_size for info in archive.infolist()}
+            if list(sizes) != [MANIFEST, WHEEL, DATA] or sum(sizes.values()) > FILE_MAX:
+                return f"it has not {MANIFEST}, {WHEEL} and {DATA} alone, within {FILE_MAX} bytes"
+            if sizes[MANIFEST] > _MANIFEST_MAX:
+                return f"its {MANIFEST} has more than {_MANIFEST_MAX} bytes"
+            told, wheel, rows = (archive.read(name) for name in sizes)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError) as error:
+        return f"it is no zip archive: {error}"
+    except EOFError:
+        return "it is no zip archive: it ends too soon"
+    try:
+        manifest = read_json(told)
+    except EncodingError as error:
+        return f"its {MANIFEST} {error}"
+    for name, part in (("wheel", wheel), ("data", rows)):
+        if not isinstance(manifest, dict) or manifest.get(name) != sha256(part).hexdigest():
+            return f"its {name} has not the SHA-256 that its {MANIFEST} names"
+    try:
+        read_wheel(wheel)
+    except WheelError as error:
+        return f"its wheel: {error}"
+    return find_data_fault(rows)
+
+
+def find_data_fault(data: bytes) -> str | None:
+    """Why bytes are no JSON Lines that a taskset may read; nothing at all is none."""
+    if len(data) > FILE_MAX:
+        return f"its data have more than {FILE_MAX >> 20} MiB"
+    lines = data.removesuffix(b"\n").split(b"\n") if data else []
+    if len(lines) > ROWS_MAX:
+        return f"its data have more than {ROWS_MAX} rows"
+    for number, line in enumerate(lines, 1):
+        try:
+            if len(line) > ROW_MAX or not isinstance(read_json(line), dict):
+                return f"row {number} of its data is no JSON object of at most {ROW_MAX} bytes"
+        except EncodingError as error:
+            return f"row {number} of its data {error}"
+    return None

@@ -1,0 +1,169 @@
+"""Models as pydantic's, as far as a taskset has them: fields from annotations, never converted.
+
+Part of `taskset_surface`, and like it made anew for each reply.
+"""
+
+import copy
+import inspect
+import sys
+import types
+import typing
+from typing import Any
+
+_NOTHING = object()
+_PLAIN = (str, int, float, bool, type(None))
+
+
+class VfFieldInfo:
+    def __init__(
+        self,
+        default: Any = _NOTHING,
+        *,
+        default_factory: Any = None,
+        description: Any = None,
+        **bounds: Any,
+    ) -> None:
+        if unknown := set(bounds) - {"ge", "gt", "le", "lt", "min_length", "max_length", "title"}:
+            raise TypeError(f"Field({min(unknown)}=) is not offered to a taskset")
+        self.default, self.default_factory = default, default_factory
+
+    def make(self) -> Any:
+        if self.default_factory is not None:
+            return self.default_factory()
+        if self.default is _NOTHING or type(self.default) in _PLAIN:
+            return self.default
+        return copy.deepcopy(self.default)
+
+
+def make_field(default: Any = _NOTHING, **rest: Any) -> Any:
+    return VfFieldInfo(_NOTHING if default is ... else default, **rest)
+
+
+class VfModel:
+    """A value with declared fields. One that is missing or of another type is refused: where
+    pydantic would convert it, whoever wrote the data must."""
+
+    _fields: typing.ClassVar[Any]
+    _frozen = False
+    _extra = False  # whether a name that is not declared is passed over
+
+    def __init__(self, **values: Any) -> None:
+        for name, (hint, field) in self.get_fields().items():
+            if name in values:
+                value = conform(values.pop(name), hint, f"{type(self).__name__}.{name}")
+            elif (value := field.make()) is _NOTHING:
+                raise ValueError(f"{type(self).__name__}.{name} is missing")
+            self.__dict__[name] = value
+        if values and not self._extra:
+            raise ValueError(f"{type(self).__name__} has no {min(values)}")
+
+    @classmethod
+    def get_fields(cls) -> Any:
+        """Name → (type, how it is made where it is not given)."""
+        found = cls.__dict__.get("_fields")
+        if found is not None:
+            return found
+        found = {}
+        for base in cls.__mro__[:0:-1]:
+            if base is not VfModel and issubclass(base, VfModel):
+                found.update(base.get_fields())
+        hints = inspect.get_annotations(cls)
+        space = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
+        for name, text in hints.items():
+            hint = eval(text, dict(space)) if isinstance(text, str) else text
+            if name[0] != "_" and typing.get_origin(hint) is not typing.ClassVar:
+                given = cls.__dict__.get(name, _NOTHING)
+                found[name] = hint, given if isinstance(given, VfFieldInfo) else VfFieldInfo(given)
+        cls._fields = found
+        return found
+
+    def __setattr__(self, name: Any, value: Any) -> None:
+        if self._frozen:
+            raise ValueError(f"{type(self).__name__} is frozen")
+        self.__dict__[name] = value
+
+    def __eq__(self, other: Any) -> Any:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def model_copy(self, *, update: Any = None, deep: Any = False) -> Any:
+        clone = copy.deepcopy(self) if deep else copy.copy(self)
+        clone.__dict__.update(update or {})
+        return clone
+
+    def model_dump(self, *, mode: Any = "python", exclude_none: Any = False) -> Any:
+        return {
+            name: dump(value, exclude_none)
+            for name in self.get_fields()
+            if not ((value := self.__dict__[name]) is None and exclude_none)
+        }
+
+
+def dump(value: Any, exclude_none: Any = False) -> Any:
+    if isinstance(value, VfModel):
+        return value.model_dump(exclude_none=exclude_none)
+    if isinstance(value, dict):
+        return {key: dump(one, exclude_none) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [dump(one, exclude_none) for one in value]
+    return value
+
+
+def conform(value: Any, hint: Any, where: Any) -> Any:
+    """`value` as a field of type `hint`. Raises ValueError: it is of another."""
+    if hint is type(value) and hint in _PLAIN:
+        return value
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if hint is typing.Any or isinstance(hint, typing.TypeVar) or hint is object:
+        return value
+    if origin is typing.Annotated:
+        return conform(value, parts[0], where)
+    if origin in (typing.Union, types.UnionType):
+        for part in parts:
+            try:
+                return conform(value, part, where)
+            except ValueError:
+                continue
+    elif origin is typing.Literal:
+        if any(value == part and type(value) is type(part) for part in parts):
+            return value
+    elif hint is None or hint is type(None):
+        if value is None:
+            return value
+    elif hint is float and type(value) is int:
+        return float(value)
+    elif origin in (list, set, frozenset, tuple) and isinstance(value, list | origin):
+        if origin is tuple and parts[-1:] != (...,):
+            if len(parts) == len(value):
+                return tuple(map(conform, value, parts, [where] * len(parts)))
+        else:
+            return origin(conform(one, parts[0], where) for one in value)
+    elif origin is dict and isinstance(value, dict):
+        return {conform(k, parts[0], where): conform(v, parts[1], where) for k, v in value.items()}
+    elif isinstance(hint, type) and issubclass(hint, VfModel) and isinstance(value, dict):
+        return hint(**value)
+    elif (
+        isinstance(origin or hint, type)
+        and isinstance(value, origin or hint)
+        and (type(value) is not bool or hint is bool)
+    ):
+        return value
+    raise ValueError(f"{where} is {type(value).__name__}, not {getattr(hint, '__name__', hint)}")
+
+
+class VfGeneric:
+    def __class_getitem__(cls, params: Any) -> Any:
+        return types.GenericAlias(cls, params)
+
+
+def find_parameter(cls: Any, bound: Any, origin: Any = None) -> Any:
+    """As verifiers' `concrete_type`: a parameter of `cls`'s bases that is a `bound`."""
+    for one in cls.__mro__:
+        for base in getattr(one, "__orig_bases__", ()):
+            if origin is not None and typing.get_origin(base) is not origin:
+                continue
+            for part in typing.get_args(base):
+                if isinstance(part, type) and issubclass(part, bound):
+                    return part
+    return None

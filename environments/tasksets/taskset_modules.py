@@ -1,0 +1,142 @@
+"""The modules that a taskset imports in the cage, and what they say of what is not in them.
+
+What is missing needs more than a reply. Executed in the cage by its path: imports the standard
+library, `taskset_models` and `taskset_surface` alone.
+"""
+
+import json
+import sys
+import types
+from typing import Any
+
+from assay.environments.tasksets.taskset_models import VfModel, make_field
+from assay.environments.tasksets.taskset_surface import (
+    Message,
+    VfAssistantMessage,
+    VfReward,
+    VfRuntime,
+    VfState,
+    VfSystemMessage,
+    VfTask,
+    VfTaskConfig,
+    VfTaskData,
+    VfTaskResources,
+    VfTaskset,
+    VfTasksetConfig,
+    VfTaskTimeout,
+    VfTrace,
+    VfUserMessage,
+    extract_boxed_answer,
+    mark,
+)
+
+#: Why a name of verifiers is not here.
+LACKING = {
+    **dict.fromkeys(("Toolset", "ToolsetConfig", "SharedToolsetConfig", "tool"), "tools"),
+    **dict.fromkeys(("Tool", "ToolCall", "ToolMessage"), "tools"),
+    **dict.fromkeys(("Judge", "JudgeConfig", "Judges", "JudgeResponse", "JudgeView"), "a judge"),
+    **dict.fromkeys(("ReferenceJudge", "ReferenceJudgeConfig", "Criterion"), "a judge"),
+    **dict.fromkeys(("RubricJudge", "RubricJudgeConfig", "parse_judge_choice"), "a judge"),
+    **dict.fromkeys(
+        ("Env", "EnvConfig", "SingleAgentEnv", "SingleAgentEnvConfig"), "several turns"
+    ),
+    **dict.fromkeys(("Agent", "Agents", "AgentConfig", "Interaction", "Episode"), "several turns"),
+    **dict.fromkeys(("intercept", "Harness", "HarnessConfig", "ACPHarness"), "a harness"),
+    **dict.fromkeys(("DockerConfig", "PrimeConfig", "SubprocessConfig", "Artifact"), "a runtime"),
+    **dict.fromkeys(("RuntimeConfig", "collect", "restore", "capture_patch"), "a runtime"),
+    "read_answer_file_or_last_reply": "a runtime",
+    "verify_boxed_math_answer": "math-verify, which stops by the clock",
+    "ImageUrlContentPart": "images",
+    "ImageUrlSource": "images",
+    **dict.fromkeys(("Rubric", "SingleTurnEnv", "MultiTurnEnv", "ToolEnv"), "verifiers before 0.4"),
+    **dict.fromkeys(("Parser", "XMLParser", "load_environment"), "verifiers before 0.4"),
+}
+
+_OFFERED = (
+    *(VfAssistantMessage, VfReward, VfRuntime, VfState, VfSystemMessage),
+    *(VfTask, VfTaskConfig, VfTaskData, VfTaskResources, VfTaskTimeout),
+    *(VfTaskset, VfTasksetConfig, VfTrace, VfUserMessage),
+)
+
+
+class DataRows(list[Any]):
+    """The rows of the data file, whatever name and split are asked for."""
+
+    @property
+    def column_names(self) -> Any:
+        return list(self[0]) if self else []
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            return [row[key] for row in self]
+        return list.__getitem__(self, key)
+
+    def select(self, indices: Any) -> Any:
+        return DataRows(self[index] for index in indices)
+
+    def filter(self, function: Any) -> Any:
+        return DataRows(row for row in self if function(row))
+
+    def map(self, function: Any, with_indices: Any = False, remove_columns: Any = ()) -> Any:
+        rows = []
+        for index, row in enumerate(self):
+            new = function(dict(row), index) if with_indices else function(dict(row))
+            kept = {name: value for name, value in row.items() if name not in remove_columns}
+            rows.append({**kept, **new})
+        return DataRows(rows)
+
+    def to_list(self) -> Any:
+        return list(self)
+
+
+class DataSplits:
+    def __init__(self, rows: Any) -> None:
+        self._rows = rows
+
+    def __getitem__(self, split: Any) -> Any:
+        return self._rows
+
+
+def install(data: Any) -> Any:
+    """Puts the modules where an import finds them. `data`: the data file, JSON Lines."""
+
+    def load_dataset(*_: Any, split: Any = None, **__: Any) -> Any:
+        rows = DataRows(json.loads(line) for line in data.split(b"\n") if line.strip())
+        return DataSplits(rows) if split is None else rows
+
+    offered = {
+        **{one.__name__.removeprefix("Vf"): one for one in _OFFERED},
+        "reward": mark("reward", weight=1.0),
+        **{kind: mark(kind) for kind in ("metric", "stop")},
+        **dict.fromkeys(("Response", "Request", "ProgramResult", "RuntimeProcess"), VfRuntime),
+        "Message": Message,
+        "Messages": list,
+        "BaseConfig": VfModel,
+        "extract_boxed_answer": extract_boxed_answer,
+        "StateT": VfState,
+    }
+    modules = {
+        "verifiers": {"__path__": []},
+        "verifiers.v1": {"__path__": [], **offered},
+        "verifiers.v1.utils": {"__path__": []},
+        "verifiers.v1.utils.score": {"extract_boxed_answer": extract_boxed_answer},
+        "datasets": {"load_dataset": load_dataset, "Dataset": DataRows},
+        "pydantic": {"BaseModel": VfModel, "Field": make_field},
+    }
+    for name, names in modules.items():
+        module = types.ModuleType(name)
+        vars(module).update(names, __getattr__=_write_refusal(name))
+        sys.modules[name] = module
+    vars(sys.modules["verifiers"])["v1"] = sys.modules["verifiers.v1"]
+    return tuple(modules)
+
+
+def _write_refusal(module: Any) -> Any:
+    def refuse(name: Any) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        why = LACKING.get(name)
+        cause = f"it needs {why}" if why else "it is not offered to a taskset here"
+        raise ImportError(f"{module}.{name}: {cause}")  # `from` would hide an AttributeError
+
+    return refuse

@@ -1,0 +1,341 @@
+"""What of `verifiers.v1` a taskset finds in the cage: its data, its tasks, a trace, scoring.
+
+Written anew, since the original brings an HTTP client, an MCP server and process runtimes into the
+one process that must have none of them: what a reward needs that is a function of the reply has a
+few hundred lines. Named and behaving as in verifiers 0.4.0; `tests/environments/` compares the two.
+Executed in the cage by its path: imports the standard library and `taskset_models` alone.
+"""
+
+import copy
+import inspect
+import json
+import math
+from hashlib import sha256
+from typing import Any
+
+from assay.environments.tasksets.taskset_models import (
+    VfGeneric,
+    VfModel,
+    find_parameter,
+    make_field,
+)
+
+
+class VfSystemMessage(VfModel):
+    role: str = "system"
+    content: str
+
+
+class VfUserMessage(VfModel):
+    role: str = "user"
+    content: str
+
+
+class VfAssistantMessage(VfModel):
+    role: str = "assistant"
+    content: str | None = None
+    reasoning_content: None = None
+    tool_calls: None = None
+
+
+Message = VfSystemMessage | VfUserMessage | VfAssistantMessage
+
+
+class VfTaskTimeout(VfModel):
+    _extra = True
+
+
+class VfTaskResources(VfModel):
+    _extra = True
+
+
+class VfState(VfModel):
+    pass
+
+
+class VfTaskData(VfModel):
+    _frozen = True
+    _extra = True
+
+    idx: int | None = None
+    id: str | None = None
+    name: str | None = None
+    description: str | None = None
+    prompt: str | list[Any] | None = None
+    system_prompt: str | None = None
+    image: str | None = None
+    workdir: str | None = None
+    agent_user: str | None = None
+    skills: list[Any] = make_field(default_factory=list)
+    network_allow: list[str] = make_field(default_factory=lambda: ["*"])
+    network_block: list[str] = make_field(default_factory=list)
+    artifacts: list[Any] = make_field(default_factory=list)
+    artifact_max_bytes: int = 1 << 30
+    timeout: VfTaskTimeout = VfTaskTimeout()
+    resources: VfTaskResources = VfTaskResources()
+
+    @property
+    def prompt_text(self) -> Any:
+        if isinstance(self.prompt, str):
+            return self.prompt
+        texts = [read_message(one)[1] for one in self.prompt or []]
+        return "\n\n".join(text for text in texts if text)
+
+
+def read_message(message: Any) -> Any:
+    """Role and text of a message, a dict or one of the classes above."""
+    given = message.model_dump() if isinstance(message, VfModel) else message
+    role, content = given.get("role"), given.get("content")
+    if isinstance(content, list):
+        parts = [part.model_dump() if isinstance(part, VfModel) else part for part in content]
+        if any(part.get("type", "text") != "text" for part in parts):
+            raise ValueError("a prompt with images is not text")
+        content = "\n".join(part["text"] for part in parts)
+    if type(role) is not str or type(content) is not str:
+        raise ValueError("a message of the prompt has no role or no text")
+    return role, content
+
+
+class VfTaskConfig(VfModel):
+    judges: list[Any] = make_field(default_factory=list)
+    stops: dict[str, Any] = make_field(default_factory=dict)
+    metrics: dict[str, Any] = make_field(default_factory=dict)
+    rewards: dict[str, Any] = make_field(default_factory=dict)
+
+
+class VfTasksetConfig(VfModel):
+    id: str = ""
+    task: VfTaskConfig = VfTaskConfig()
+    system_prompt: None = None
+
+
+class VfTask(VfGeneric):
+    NEEDS_CONTAINER = False
+
+    def __init__(self, data: Any, config: Any = None) -> None:
+        self.data = data
+        self.config = config if config is not None else self.config_type()()
+
+    @property
+    def hash(self) -> Any:
+        text = json.dumps(self.data.model_dump(mode="json", exclude_none=True), sort_keys=True)
+        return sha256(text.encode()).hexdigest()
+
+    @property
+    def key(self) -> Any:
+        return self.hash
+
+    def with_data(self, **update: Any) -> Any:
+        clone = copy.copy(self)
+        clone.data = self.data.model_copy(update=update)
+        return clone
+
+    def runtime_env(self) -> Any:
+        return {}
+
+    async def setup(self, trace: Any, runtime: Any) -> Any:
+        return None
+
+    async def finalize(self, trace: Any, runtime: Any) -> Any:
+        return None
+
+    async def stage_verifier(self, trace: Any, runtime: Any) -> Any:
+        return None
+
+    async def validate(self, runtime: Any) -> Any:
+        return None
+
+    @classmethod
+    def toolsets(cls, config: Any) -> Any:
+        return []
+
+    @classmethod
+    def data_type(cls) -> Any:
+        return find_parameter(cls, VfTaskData) or VfTaskData
+
+    @classmethod
+    def config_type(cls) -> Any:
+        return find_parameter(cls, VfTaskConfig) or VfTaskConfig
+
+
+class VfTaskset(VfGeneric):
+    INFINITE = False
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @classmethod
+    def toolsets(cls, config: Any) -> Any:
+        return []
+
+    @classmethod
+    def task_type(cls) -> Any:
+        return find_parameter(cls, VfTask, VfTaskset) or VfTask
+
+    @classmethod
+    def config_type(cls) -> Any:
+        return find_parameter(cls, VfTasksetConfig) or VfTasksetConfig
+
+
+class VfRuntime:
+    """A name for annotations: no reward is given one."""
+
+
+class VfReward(VfModel):
+    score: float
+    weight: float = 1.0
+
+    @property
+    def value(self) -> Any:
+        return self.score * self.weight
+
+
+class VfTraceTask:
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+
+class VfTrace:
+    """One question and one reply, as a reward sees them."""
+
+    num_turns, num_branches = 1, 1
+    is_completed, ok, has_error = True, True, False
+
+    def __init__(self, data: Any, reply: Any, state: Any) -> None:
+        given = data.prompt if isinstance(data.prompt, list) else [("user", data.prompt)]
+        roles = {"system": VfSystemMessage, "user": VfUserMessage, "assistant": VfAssistantMessage}
+        pairs = [one if isinstance(one, tuple) else read_message(one) for one in given]
+        if data.system_prompt is not None:
+            pairs.insert(0, ("system", data.system_prompt))
+        self.task = VfTraceTask(data)
+        self.assistant_messages = [VfAssistantMessage(content=reply)]
+        self.tool_messages: list[Any] = []
+        self.errors: list[Any] = []
+        self.messages: list[Any] = [roles[role](content=text) for role, text in pairs]
+        self.messages += self.assistant_messages
+        self.rewards: dict[str, Any] = {}
+        self.metrics: dict[str, Any] = {}
+        self.info: dict[str, Any] = {}
+        self.state = state
+
+    @property
+    def last_reply(self) -> Any:
+        return (self.assistant_messages[-1].content or "").strip()
+
+    @property
+    def last_message(self) -> Any:
+        return self.messages[-1]
+
+    @property
+    def reward(self) -> Any:
+        return sum(one.value for one in self.rewards.values() if one is not None)
+
+    @property
+    def transcript(self) -> Any:
+        blocks = (f"[{one.role}]\n{one.content}".rstrip("\n") for one in self.messages)
+        return "\n\n".join(blocks)
+
+    def record_metric(self, name: Any, value: Any) -> None:
+        self.metrics[name] = float(value)
+
+    def record_metrics(self, values: Any) -> None:
+        for name, value in values.items():
+            self.record_metric(name, value)
+
+    def record_reward(self, name: Any, value: Any, weight: Any = 1.0) -> None:
+        self.rewards[name] = VfReward(score=float(value), weight=float(weight))
+
+    def __getattr__(self, name: Any) -> Any:
+        raise AttributeError(f"trace.{name} is not offered: a reply has none, or none for sure")
+
+
+def mark(kind: Any, **default: Any) -> Any:
+    def decorate(func: Any = None, **given: Any) -> Any:
+        if unknown := set(given) - {*default, "priority"}:
+            raise TypeError(f"vf.{kind} has no {min(unknown)}")
+
+        def apply(function: Any) -> Any:
+            function.vf_kind = kind
+            function.vf_told = {"priority": 0, **default, **given}
+            return function
+
+        return apply if func is None else apply(func)
+
+    return decorate
+
+
+def list_marked(task: Any, kind: Any) -> Any:
+    """Bound methods, in verifiers' order; the most derived of a name wins."""
+    names = {
+        name
+        for one in type(task).__mro__
+        for name, function in vars(one).items()
+        if getattr(function, "vf_kind", None) == kind
+    }
+    methods = [getattr(task, name) for name in sorted(names)]
+    methods = [one for one in methods if getattr(one, "vf_kind", None) == kind]
+    return sorted(methods, key=lambda one: (-one.vf_told["priority"], one.__name__))
+
+
+def needs_runtime(method: Any) -> Any:
+    parameter = inspect.signature(method).parameters.get("runtime")
+    return parameter is not None and parameter.default is inspect.Parameter.empty
+
+
+def run_method(method: Any, available: Any) -> Any:
+    """What an async method gives that waits for nothing."""
+    names = inspect.signature(method).parameters
+    work = method(**{name: available[name] for name in names if name in available})
+    if not inspect.iscoroutine(work):
+        raise TypeError(f"{method.__name__} is no async method")
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value
+    work.close()
+    raise RuntimeError(f"{method.__name__} waits for something: nothing is here to wait for")
+
+
+def score_reply(task: Any, reply: Any) -> Any:
+    """Name → (score, weight), of every reward."""
+    for kind in ("metric", "reward"):
+        if bad := [one.__name__ for one in list_marked(task, kind) if needs_runtime(one)]:
+            raise PermissionError(f"{kind} {bad[0]} needs a runtime")
+    state = find_parameter(type(task), VfState) or VfState
+    trace = VfTrace(task.data, reply, state())
+    available = {"task": task.data, "trace": trace}
+    for kind in ("metric", "reward"):
+        marked = list_marked(task, kind)
+        for method, found in [(one, run_method(one, available)) for one in marked]:
+            items = found.items() if isinstance(found, dict) else [(method.__name__, found)]
+            for name, value in items:
+                if kind == "metric":
+                    trace.record_metric(name, value)
+                else:
+                    trace.record_reward(name, value, method.vf_told["weight"])
+    return {name: (one.score, one.weight) for name, one in trace.rewards.items()}
+
+
+def is_full(rewards: Any) -> Any:
+    """Whether each reward that counts is 1, each penalty 0, and one counts: no sum, no rounding."""
+    wanted = [(score, 1.0 if weight > 0 else 0.0) for score, weight in rewards.values() if weight]
+    return any(want for _, want in wanted) and all(score == want for score, want in wanted)
+
+
+def find_range_fault(rewards: Any) -> Any:
+    """What is not a share of right: no part of a reward can be told from all of it there."""
+    for name, (score, weight) in rewards.items():
+        if not math.isfinite(weight) or not 0 <= score <= 1:
+            return f"reward {name} gave {score!r}: 0 to 1 may be"
+    return None
+
+
+def extract_boxed_answer(text: Any, strict: Any = False) -> Any:
+    """As verifiers': what the last \\boxed{} holds; without one the text, or nothing if strict."""
+    start = text.rfind("\\boxed{")
+    depth = 0
+    for index in range(start + len("\\boxed"), len(text) if start >= 0 else 0):
+        depth += {"{": 1, "}": -1}.get(text[index], 0)
+        if depth == 0:
+            return text[start + len("\\boxed{") : index]
+    return "" if strict else text

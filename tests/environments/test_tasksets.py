@@ -1,0 +1,387 @@
+"""Tasksets of verifiers, in: styles of the hub, one defect each, what no wheel may hold."""
+
+import io
+import json
+import random
+import subprocess
+import sys
+import zipfile
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from assay.environments import ProblemFileError, RewardParts, add_problem_files, make_environment
+from assay.environments.foreign import package_box, package_text
+from assay.environments.tasksets import (
+    look_at_wheel,
+    taskset_box,
+    taskset_models,
+    taskset_modules,
+    taskset_surface,
+    vet_bundle,
+)
+from assay.environments.tasksets.taskset_bundle import DATA, MANIFEST, WHEEL, find_bundle_fault
+from assay.environments.tasksets.taskset_environment import open_taskset
+from assay.environments.tasksets.wheel_file import write_archive
+from assay.protocol.parameters import MILLION
+from tests.commands import run_command
+from tests.environments.conftest import make_seed
+from tests.environments.hub_styles import STYLES, TAGS, WORDS, pack_bundle, pack_wheel, write_data
+from tests.environments.verifiers_python import HAS_VERIFIERS, NO_VERIFIERS, ask_verifiers
+
+FULL, NOTHING = RewardParts(MILLION, 0, 0), RewardParts(0, 0, 0)
+INIT = "from reverse.taskset import ReverseTaskset\n\n__all__ = ['ReverseTaskset']\n"
+
+
+def write_taskset(folder: Path, text: str, rows: list[dict[str, object]]) -> Path:
+    file = folder / "taskset.zip"
+    texts = {"reverse/__init__.py": INIT, "reverse/taskset.py": text}
+    file.write_bytes(pack_bundle(texts, rows))
+    return file
+
+
+def find_failed(file: Path) -> dict[str, str]:
+    """Of two tasks: enough for a defect that is there on purpose."""
+    return {check.name: check.detail for check in vet_bundle(file, 2).checks if not check.passed}
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_ten_authors_and_what_vetting_says(name: str, tmp_path: Path) -> None:
+    texts, rows, check, words = STYLES[name]
+    file = tmp_path / "taskset.zip"
+    file.write_bytes(pack_bundle(texts, rows))
+    failed = find_failed(file)
+    if check is None:
+        assert failed == {}
+    else:
+        assert check in failed, failed
+        assert words in failed[check]
+
+
+def compare(name: str, folder: Path, count: int) -> None:
+    """Rewards of `count` replies to a taskset: verifiers' own and those of the cage."""
+    texts, rows, _, _ = STYLES[name]
+    wheel_name, wheel = pack_wheel(texts)
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        archive.extractall(folder / "site")
+    file = folder / "taskset.zip"
+    file.write_bytes(pack_bundle(texts, rows))
+    child = open_taskset(file, sha256(file.read_bytes()).hexdigest())
+    draw, tasks = random.Random(count), 20
+    solved = [child.ask("solve", 1, index)["answer"] for index in range(tasks)]
+    replies = []
+    for number in range(count):
+        right = solved[number % tasks]
+        place = draw.randrange(len(right))
+        damaged = right[:place] + draw.choice("0 <x}\n-,\u200b") + right[place:]
+        forms = right, damaged, draw.choice(solved), f"So {right}.\n{draw.choice(solved)}\n"
+        replies.append((number % tasks, forms[number // tasks % len(forms)]))
+    theirs, prompts = ask_verifiers(
+        wheel_name.partition("-")[0], folder / "site", replies, {}, rows or None
+    )
+    for (index, text), rewards in zip(replies, theirs, strict=True):
+        assert child.ask("score", 1, index, text)["rewards"] == rewards
+    for index, prompt in enumerate(prompts):
+        assert child.ask("make", 1, index)["prompt"].endswith(prompt)
+    full = [all(score == 1 for score, weight in one.values() if weight) for one in theirs]
+    assert 0 < sum(full) < count
+    child.close()
+
+
+FIT = [name for name, style in STYLES.items() if style[2] is None]
+
+
+@pytest.mark.skipif(not HAS_VERIFIERS, reason=NO_VERIFIERS)
+@pytest.mark.parametrize("name", FIT)
+def test_verifiers_gives_the_same_rewards(name: str, tmp_path: Path) -> None:
+    compare(name, tmp_path, 80)
+
+
+@pytest.mark.skipif(not HAS_VERIFIERS, reason=NO_VERIFIERS)
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", FIT)
+def test_verifiers_gives_the_same_rewards_to_a_thousand(name: str, tmp_path: Path) -> None:
+    compare(name, tmp_path, 1_000)
+
+
+@pytest.fixture
+def taskset(tmp_path: Path) -> str:
+    file = write_taskset(tmp_path, TAGS, WORDS)
+    add_problem_files([file])
+    return f"verifiers:{sha256(file.read_bytes()).hexdigest()}"
+
+
+def test_it_is_an_environment_like_any_other(taskset: str) -> None:
+    first, second = (make_environment(taskset, {}) for _ in range(2))
+    assert first.digest == second.digest
+    assert list(first.levels) == [1]
+    for number in range(10):
+        problem = first.make_problem(make_seed(number), [1])
+        assert second.make_problem(make_seed(number), [1]) == problem
+        text = problem.prompt.strip().rpartition("\n")[2]
+        assert problem.prompt.startswith("Reverse the text character-by-character.")
+        right = f"<reversed_text>{text[::-1]}</reversed_text>"
+        for said, parts in (
+            (right, FULL),
+            (f"Let me see.\n{right}\n", FULL),
+            (right.upper(), NOTHING),
+            (problem.prompt, NOTHING),
+            (right[1:], NOTHING),
+            ("\ud800" + right[1:], NOTHING),
+            ("", NOTHING),
+            (right + " " * (1 << 17), NOTHING),
+        ):
+            assert first.score(problem, said) == parts
+            assert second.score(problem, said) == parts
+    mix = make_environment("mix", {taskset: 1, "arithmetic": 1})
+    assert mix.make_problem(make_seed(0), [2_001]).level == 2_001
+    with pytest.raises(TypeError, match="not a problem"):
+        first.score(make_environment("sat", {}).make_problem(make_seed(0), [5]), "")
+
+
+#: Name → (what stands in place of what, the check that fails, words of why).
+DEFECTS = {
+    "sleeps": ("import re\n", "import re\nfrom time import sleep\n", "loads", "import time"),
+    "waits": ("import re\n", "import re\nimport asyncio\n", "loads", "import asyncio"),
+    "forks": ("import re\n", "import os\nimport re\n", "loads", "import os"),
+    "reads the network": ("import re\n", "import requests\nimport re\n", "loads", "requests"),
+    "opens a file": ('SYSTEM = "', 'open("/etc/hostname")\nSYSTEM = "', "loads", "open"),
+    "reads beside itself": ('SYSTEM = "', 'HERE = __file__\nSYSTEM = "', "loads", "__file__"),
+    "has tools": ("class ReverseConfig", "vf.Toolset\nclass ReverseConfig", "loads", "needs tools"),
+    "has turns": ("class ReverseConfig", "vf.Env\nclass ReverseConfig", "loads", "several turns"),
+    "is of before 0.4": (
+        "import verifiers.v1 as vf",
+        "import verifiers as vf\nvf.Rubric",
+        "loads",
+        "",
+    ),
+    "needs a runtime": (
+        "async def exact(self, trace: vf.Trace)",
+        "async def exact(self, trace, runtime: vf.Runtime)",
+        "right answers",
+        "reward exact needs a runtime",
+    ),
+    "prepares a runtime": (
+        "    @vf.stop\n",
+        "    async def setup(self, trace, runtime):\n        pass\n\n    @vf.stop\n",
+        "loads",
+        "setup: it needs a runtime",
+    ),
+    "needs a container": ("idx=i,", "idx=i, image='python:3.11',", "loads", "image"),
+    "has no prompt": ('prompt=row["prompt"]', "prompt=None", "loads", "no prompt"),
+    "has no reward": ("@vf.reward(weight=1.0)", "", "right answers", "earns in full"),
+    "is not async": ("async def exact", "def exact", "right answers", "no async method"),
+    "pays a share alone": ("return 1.0 if", "return 0.9 if", "right answers", "at best exact 0.9"),
+    "pays more than all": ("return 1.0 if", "return 10.0 if", "right answers", "10.0"),
+    "earns by saying the prompt": (
+        "_TAG.search(trace.last_reply or",
+        "_TAG.search(f'<reversed_text>{self.data.answer}</reversed_text>' "
+        "if trace.last_reply == self.data.prompt else trace.last_reply or",
+        "wrong answers",
+        "earns",
+    ),
+    "takes the first and the last": (
+        'match = _TAG.search(trace.last_reply or "")',
+        "match = next((m for m in _TAG.finditer(trace.last_reply) "
+        "if m.group(1) == self.data.answer), None)",
+        "hostile answers",
+        "earns",
+    ),
+    "prints gigabytes": (
+        "match = _TAG",
+        "print('x' * (1 << 34))\n        match = _TAG",
+        "right answers",
+        "died",
+    ),
+    "never ends": (
+        "match = _TAG",
+        "x = 0\n        while x >= 0:\n            x += 1\n        match = _TAG",
+        "right answers",
+        "steps",
+    ),
+    "works too long on some": (
+        "match = _TAG",
+        "sum(1 for _ in range(10**7 * (len(trace.last_reply) > 2000)))\n        match = _TAG",
+        "bounded",
+        "steps",
+    ),
+    "asks by hashes": (
+        'prompt=row["prompt"]',
+        """prompt=row["prompt"] + str({'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z'})""",
+        "same twice",
+        "another process",
+    ),
+    "scores differently twice": (
+        "return 1.0 if match",
+        "import random\n        return 1.0 if random.random() < 0.5 or match",
+        "same twice",
+        "another process",
+    ),
+    "converts what pydantic would": (
+        "answer: str",
+        "answer: int",
+        "loads",
+        "answer is str, not int",
+    ),
+    "keeps what is not in its data": (
+        "    @vf.stop\n",
+        "    def __init__(self, data, config=None):\n        super().__init__(data, config)\n\n"
+        "    @vf.stop\n",
+        "loads",
+        "not in its data",
+    ),
+    "reaches around": ('SYSTEM = "', '().__class__\nSYSTEM = "', "loads", ".__class__"),
+}
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_one_defect_and_it_is_not_fit(name: str, tmp_path: Path) -> None:
+    before, after, check, words = DEFECTS[name]
+    assert before in TAGS
+    failed = find_failed(write_taskset(tmp_path, TAGS.replace(before, after, 1), WORDS))
+    assert check in failed, failed
+    assert words in failed[check]
+
+
+def test_what_one_reply_leaves_behind_no_other_finds(tmp_path: Path) -> None:
+    """In its own module, in verifiers' class and in verifiers' module: all begin anew."""
+    text = TAGS.replace("SYSTEM =", "SEEN = []\nSYSTEM =").replace(
+        "        match = _TAG",
+        "        if 'POISON' in trace.last_reply:\n"
+        "            SEEN.append(1)\n"
+        "            vf.TaskData.seen = vf.seen = True\n"
+        "        if SEEN or 'seen' in dir(vf.TaskData) or 'seen' in dir(vf):\n"
+        "            return 0.0\n"
+        "        match = _TAG",
+    )
+    file = write_taskset(tmp_path, text, WORDS)
+    add_problem_files([file])
+    environment = make_environment(f"verifiers:{sha256(file.read_bytes()).hexdigest()}", {})
+    problem = environment.make_problem(make_seed(0), [1])
+    asked = problem.prompt.strip().rpartition("\n")[2]
+    right = f"<reversed_text>{asked[::-1]}</reversed_text>"
+    for said, parts in ((right, FULL), (f"POISON {right}", NOTHING), (right, FULL)):
+        assert environment.score(problem, said) == parts
+
+
+SURFACE = [one.__file__ for one in (taskset_models, taskset_surface, taskset_modules)]
+REACHES = {
+    "a file": "sys.modules['_io'].FileIO('/etc/hostname')",
+    "a process": "sys.modules['posix'].fork()",
+    "an import": "__import__('socket')",
+    "verifiers itself": "__import__('verifiers.v1.mcp')",
+}
+
+
+@pytest.mark.parametrize("name", REACHES)
+def test_what_python_audits_is_refused_whatever_the_text(name: str, tmp_path: Path) -> None:
+    """The box itself, in a bare process, with a look at the text that finds nothing."""
+    text = TAGS.replace("import re\n", "import re\nimport sys\n").replace(
+        'SYSTEM = "', f'{REACHES[name]}\nSYSTEM = "'
+    )
+    file = write_taskset(tmp_path, text, WORDS)
+    program = f"""
+import importlib, importlib.util, json
+def load(file):
+    spec = importlib.util.spec_from_file_location("loaded", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+text, box, taskset = map(load, {[m.__file__ for m in (package_text, package_box, taskset_box)]!r})
+work = taskset.TasksetWork(text, box, {SURFACE!r})
+for one in work.imports:
+    importlib.import_module(one)
+found = box.PackageBox(open({str(file)!r}, "rb").read(), lambda text, top: None, work)
+print(found.answer(json.dumps(["describe"]).encode()).decode())
+"""
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert "is not for a package" in done.stdout or "No module" in done.stdout, done
+
+
+def change_member(wheel: bytes, path: str, data: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    return write_archive({**members, path: data})
+
+
+GOOD = {"reverse/__init__.py": INIT, "reverse/taskset.py": TAGS}
+ROWS = write_data(WORDS)
+
+
+@pytest.mark.parametrize(
+    ("wheel", "data", "check", "words"),
+    [
+        (b"", ROWS, "wheel", "no zip archive"),
+        (b"PK\x03\x04" + bytes(100), ROWS, "wheel", "no zip archive"),
+        (bytes(5 << 20), ROWS, "wheel", "more than"),
+        (pack_wheel({**GOOD, "reverse/fast.so": "x"})[1], ROWS, "python alone", "reverse/fast.so"),
+        (pack_wheel({**GOOD, "reverse/old.PYC": "x"})[1], ROWS, "python alone", "compiled"),
+        (pack_wheel({**GOOD, "x.pth": "import os"})[1], ROWS, "python alone", "x.pth"),
+        (pack_wheel({**GOOD, "other.py": ""})[1], ROWS, "wheel", "installs other, reverse"),
+        (pack_wheel({**GOOD, "reverse/a-b.py": ""})[1], ROWS, "wheel", "no name of a module"),
+        (pack_wheel({**GOOD, "reverse/../x.py": ""})[1], ROWS, "wheel", "outside"),
+        (pack_wheel({f"reverse/m{n}.py": "" for n in range(300)})[1], ROWS, "wheel", "303 files"),
+        (pack_wheel({**GOOD, "reverse/b.py": "#" * (17 << 20)})[1], ROWS, "wheel", "more than"),
+        (
+            change_member(pack_wheel(GOOD)[1], "reverse/taskset.py", b"# another"),
+            ROWS,
+            "record",
+            "reverse/taskset.py has not the digest",
+        ),
+        (
+            change_member(pack_wheel(GOOD)[1], "reverse/more.py", b""),
+            ROWS,
+            "record",
+            "reverse/more.py is not in its RECORD",
+        ),
+        (pack_wheel(GOOD)[1], b"{}\n[]\n", "data", "row 2 of its data is no JSON object"),
+        (pack_wheel(GOOD)[1], b"{}\n{", "data", "row 2"),
+        (pack_wheel(GOOD)[1], b'{"a": "' + b"x" * (1 << 17) + b'"}', "data", "row 1"),
+        (pack_wheel(GOOD)[1], b"\xff", "data", "row 1"),
+    ],
+)
+def test_what_is_no_taskset_is_not_run(wheel: bytes, data: bytes, check: str, words: str) -> None:
+    *looked, last = look_at_wheel(wheel, data)
+    assert all(one.passed for one in looked)
+    assert (last.name, last.passed) == (check, False)
+    assert words in last.detail
+
+
+def test_a_bundle_whose_parts_are_others_is_not_opened(tmp_path: Path) -> None:
+    bundle = pack_bundle(GOOD, WORDS)
+    assert find_bundle_fault(bundle) is None
+    for part, data in ((WHEEL, b"PK"), (DATA, b"{}\n"), (MANIFEST, b"[]")):
+        changed = change_member(bundle, part, data)
+        file = tmp_path / "changed.zip"
+        file.write_bytes(changed)
+        add_problem_files([file])
+        with pytest.raises(ProblemFileError, match="has not the SHA-256"):
+            make_environment(f"verifiers:{sha256(changed).hexdigest()}", {})
+    assert "alone" in str(find_bundle_fault(change_member(bundle, "more", b"")))
+    with pytest.raises(ProblemFileError, match="no file with SHA-256"):
+        make_environment("verifiers:" + "0" * 64, {})
+
+
+def test_the_command(tmp_path: Path) -> None:
+    name, wheel = pack_wheel(GOOD)
+    (tmp_path / name).write_bytes(wheel)
+    (tmp_path / "rows.jsonl").write_bytes(ROWS)
+    done = run_command(
+        "env", "vet", str(tmp_path / name), "--data", str(tmp_path / "rows.jsonl"), "--json"
+    )
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["fit"]) == (0, True), told
+    bundle = Path(told["file"])
+    assert told["name"] == f"verifiers:{sha256(bundle.read_bytes()).hexdigest()}"
+    assert [check["name"] for check in told["checks"]][:3] == ["wheel", "data", "loads"]
+    shown = run_command("env", "show", told["name"], "--file", str(bundle))
+    assert shown.returncode == 0, shown.stderr
+    listed = run_command("env", "list", "--file", str(bundle), "--json")
+    assert told["name"] in {entry["name"] for entry in json.loads(listed.stdout)}
+    (tmp_path / name).write_bytes(wheel[:-30])
+    done = run_command("env", "vet", str(tmp_path / name))
+    assert done.returncode == 1
+    assert "not fit to pay by: wheel" in done.stdout
