@@ -272,6 +272,17 @@ def run_env_vet(
     """
 
 
+@command(env_app, "export", "environments.files", runs="env_package")
+def run_env_export(
+    name: Name,
+    verifiers: Annotated[
+        Path, typer.Option("--verifiers", metavar="DIR", help="Where the wheel is written.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Write an environment as a taskset of verifiers 0.4: same seeds, same scorer."""
+
+
 app.add_typer(chain_commands.app)
 app.add_typer(record_commands.app)
 app.add_typer(env_app, name="env")

@@ -24,7 +24,7 @@ from assay.neurons.settings.sections import Settings
 from assay.protocol.hashing import DIGEST_BYTES
 from assay.protocol.seeds import compute_problem_seed
 
-#: Characters of an answer that are read from standard input.
+#: Bytes of an answer that are read from standard input.
 _ANSWER_MAX = 16 << 20
 
 
@@ -132,13 +132,13 @@ def _make(
 
 
 def _read_answer() -> str:
+    given = sys.stdin.buffer.read(_ANSWER_MAX + 1)  # as bytes: text would lose carriage returns
+    if len(given) > _ANSWER_MAX:
+        raise ConfigError(f"--answer -: more than {_ANSWER_MAX >> 20} MiB came in")
     try:
-        given = sys.stdin.read(_ANSWER_MAX + 1)
+        return given.decode()
     except UnicodeDecodeError:
         raise ConfigError("--answer -: what came in is not UTF-8") from None
-    if len(given) > _ANSWER_MAX:
-        raise ConfigError(f"--answer -: more than {_ANSWER_MAX >> 20} million characters came in")
-    return given
 
 
 def _describe(entry: EnvironmentEntry) -> str:

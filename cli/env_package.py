@@ -1,4 +1,5 @@
-"""`assay env new|vet`: an environment of one's own, and whether it is fit to pay by."""
+"""`assay env new|vet|export`: an environment of one's own, whether it is fit to pay by, and any of
+them for verifiers."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,9 +11,9 @@ from assay.cli.console import make_table, print_result
 from assay.cli.options import FINDING, OK
 from assay.environments.foreign import VetReport, pack_folder, vet_package, write_new_package
 from assay.environments.problem_file import FILE_MAX
-from assay.environments.tasksets import look_at_wheel, vet_bundle, write_bundle
+from assay.environments.tasksets import export_taskset, look_at_wheel, vet_bundle, write_bundle
 from assay.network.files import write_file
-from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.neurons.settings.sections import Settings
 
 
@@ -72,6 +73,23 @@ def _vet_wheel(path: Path, data: Path | None) -> tuple[Path, VetReport]:
 def _read(path: Path) -> bytes:
     with path.open("rb") as opened:
         return opened.read(FILE_MAX + 1)
+
+
+def run_env_export(_: Settings, name: str, verifiers: Path, as_json: bool) -> None:
+    """Writes a wheel with a taskset, and says how to use it."""
+    environment = open_named_environment(name)
+    file_name, wheel = export_taskset(environment)
+    file = verifiers / file_name
+    try:
+        write_file(file, wheel)
+    except OSError as error:
+        raise ConfigError(f"--verifiers {verifiers}: {error.strerror}") from None
+    module = file_name.partition("-")[0]
+    document = {"file": str(file), "taskset": module, "digest": environment.digest.hex()}
+    lines = (
+        f"{file}\n  pip install {file}   # where verifiers 0.4 and assay are\n  vf-eval {module}"
+    )
+    print_result(document, as_json, lines)
 
 
 def _show_report(file: Path, report: VetReport, as_json: bool) -> int:

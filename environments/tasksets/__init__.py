@@ -1,12 +1,21 @@
-"""Tasksets of verifiers 0.4 as environments here.
+"""Tasksets of verifiers 0.4: any environment here as one of theirs, and theirs as one here.
 
-A wheel and its data become one bundle, named by its SHA-256, which runs in the cage of `foreign`:
-single turn, rewards that are a function of the reply, and only full ones pay. Nothing here imports
-verifiers. Start with `taskset_environment`; `taskset_vetting` says what is fit to pay by.
+Out, a wheel asks the same problems and calls the same scorer. In, a wheel and its data become one
+bundle, named by its SHA-256, which runs in the cage of `foreign`: single turn, rewards that are a
+function of the reply, and only full ones pay. Nothing here imports verifiers. Start with
+`taskset_export`, then `taskset_environment`; `taskset_vetting` says what is fit to pay by.
 """
 
 from assay.environments.tasksets.taskset_bundle import is_bundle, write_bundle
 from assay.environments.tasksets.taskset_environment import TasksetEnvironment
+from assay.environments.tasksets.taskset_export import export_taskset
 from assay.environments.tasksets.taskset_vetting import look_at_wheel, vet_bundle
 
-__all__ = ["TasksetEnvironment", "is_bundle", "look_at_wheel", "vet_bundle", "write_bundle"]
+__all__ = [
+    "TasksetEnvironment",
+    "export_taskset",
+    "is_bundle",
+    "look_at_wheel",
+    "vet_bundle",
+    "write_bundle",
+]

@@ -1,0 +1,141 @@
+"""Ours, for others: any environment as a wheel with a taskset of verifiers 0.4.
+
+The wheel asks the problems of the same seeds, and scores by the environment itself, which the
+package `assay` brings: nothing is written a second time, so nothing can differ. Files that the
+environment needs lie in the wheel, found by their digest as ever.
+"""
+
+import json
+import re
+import sys
+from importlib.metadata import version
+
+from assay.environments.base import Environment
+from assay.environments.problem_file import find_file
+from assay.environments.tasksets.wheel_file import write_wheel
+
+_FILE = re.compile(r"([a-z_]+):([0-9a-f]{64})")
+#: What only the extra `envs` can open.
+_EXTRA = "code:", "reasoning_gym:"
+
+_INIT = '''"""@SUMMARY@."""
+
+from @MODULE@.taskset import AssayTaskset
+
+__all__ = ["AssayTaskset"]
+'''
+_TASKSET = '''"""@SUMMARY@: the same problems from the same seeds, and the same scorer."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import verifiers.v1 as vf
+
+from assay.environments import (
+    RewardWeights,
+    add_problem_files,
+    compute_reward,
+    make_environment,
+)
+from assay.protocol.parameters import MILLION
+from assay.protocol.seeds import compute_problem_seed
+
+HERE = Path(__file__).parent
+NOBODY = bytes(32)
+
+
+@lru_cache(1)
+def open_environment():
+    """Once a process. Raises RuntimeError: this assay makes other problems than the wheel's."""
+    named = json.loads((HERE / "environment.json").read_text())
+    add_problem_files(HERE / "files" / digest for digest in named["files"])
+    environment = make_environment(named["name"], named["settings"])
+    if environment.digest.hex() != named["digest"]:
+        raise RuntimeError(
+            f"{named['name']} is another version in this assay, its extras or this Python: install "
+            f"assay {named['assay']} with Python {named['python']}"
+        )
+    return environment
+
+
+class AssayData(vf.TaskData):
+    seed: str
+    """The problem's, 32 bytes in hex."""
+    levels: list[int]
+    """Those in force; the seed draws one of them."""
+    level: int
+    """The one drawn."""
+
+
+class AssayTask(vf.Task[AssayData]):
+    @vf.stop
+    async def single_turn(self, trace: vf.Trace) -> bool:
+        return trace.num_turns >= 1
+
+    @vf.reward(weight=1.0)
+    async def correct(self, trace: vf.Trace) -> float:
+        """Under the default reward weights, as `assay env score` has it, by 1,000,000."""
+        environment = open_environment()
+        problem = environment.make_problem(bytes.fromhex(self.data.seed), self.data.levels)
+        replies = trace.assistant_messages
+        # all of it: `last_reply` leaves out white space, which counts
+        text = (replies[-1].content or "") if replies else ""
+        return compute_reward(environment.score(problem, text), RewardWeights()) / MILLION
+
+
+class AssayConfig(vf.TasksetConfig):
+    seed: str = "00" * 32
+    """32 bytes in hex: `--seed` of `assay env sample` and `assay env score`."""
+    first: int = 0
+    """Index of the first problem."""
+    count: int = 1_000
+    """How many problems."""
+    levels: list[int] = []
+    """Levels in force; none named: all."""
+
+
+class AssayTaskset(vf.Taskset[AssayTask, AssayConfig]):
+    def load(self):
+        environment = open_environment()
+        levels = sorted(set(self.config.levels)) or list(environment.levels)
+        challenge = bytes.fromhex(self.config.seed)
+        for index in range(self.config.first, self.config.first + self.config.count):
+            seed = compute_problem_seed(challenge, NOBODY, index)
+            problem = environment.make_problem(seed, levels)
+            data = AssayData(
+                prompt=problem.prompt, seed=seed.hex(), levels=levels, level=problem.level
+            )
+            yield AssayTask(data, self.config.task)
+'''
+
+
+def export_taskset(environment: Environment) -> tuple[str, bytes]:
+    """The wheel's file name and bytes; the same environment gives the same wheel.
+
+    Raises:
+        ValueError: a file that it needs is not here any more.
+    """
+    name, params = environment.name, environment.params
+    digest = environment.digest.hex()
+    module = f"assay_{re.sub('[^a-z0-9]+', '_', name.partition(':')[0])}_{digest[:8]}"
+    summary = f"The environment {name} of assay for verifiers"
+    needed = {match[2]: match[1] for text in (name, *params) for match in _FILE.finditer(text)}
+    document = {
+        "name": name,
+        "settings": dict(params),
+        "digest": digest,
+        "files": sorted(needed),
+        "assay": version("assay"),
+        "python": ".".join(map(str, sys.version_info[:2])),
+    }
+    files = {
+        f"{module}/files/{one}": find_file(one, family)[1] for one, family in sorted(needed.items())
+    }
+    for path, text in (("__init__.py", _INIT), ("taskset.py", _TASKSET)):
+        filled = text.replace("@SUMMARY@", summary).replace("@MODULE@", module)
+        files[f"{module}/{path}"] = filled.encode()
+    files[f"{module}/environment.json"] = (json.dumps(document, indent=1) + "\n").encode()
+    extra = "[envs]" if any(text.startswith(_EXTRA) for text in (name, *params)) else ""
+    requires = f"assay{extra}=={version('assay')}", "verifiers>=0.4,<0.5"
+    return write_wheel(module, version("assay"), requires, summary, files)
