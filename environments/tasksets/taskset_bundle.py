@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from assay.environments.problem_file import FILE_MAX, ROW_MAX, ROWS_MAX
-from assay.environments.tasksets.wheel_file import WheelError, read_wheel, write_archive
+from assay.environments.tasksets.wheel_file import ZIP_FAULTS, WheelError, read_wheel, write_archive
 from assay.protocol.encoding import EncodingError, read_json
 
 MANIFEST, WHEEL, DATA = "verifiers.json", "taskset.whl", "data.jsonl"
@@ -50,10 +50,8 @@ def find_bundle_fault(data: bytes) -> str | None:
             if sizes[MANIFEST] > _MANIFEST_MAX:
                 return f"its {MANIFEST} has more than {_MANIFEST_MAX} bytes"
             told, wheel, rows = (archive.read(name) for name in sizes)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError) as error:
-        return f"it is no zip archive: {error}"
-    except EOFError:
-        return "it is no zip archive: it ends too soon"
+    except ZIP_FAULTS as error:
+        return f"it is no zip archive: {error or 'it ends too soon'}"
     try:
         manifest = read_json(told)
     except EncodingError as error:

@@ -6,8 +6,11 @@ Format: the binary distribution format of packaging.python.org (PEP 427), its RE
 import base64
 import csv
 import io
+import lzma
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from hashlib import sha256
 
@@ -15,6 +18,11 @@ from hashlib import sha256
 WHEEL_MAX, UNPACKED_MAX, MEMBERS_MAX = 4 << 20, 16 << 20, 256
 #: Fixed, so that the same files give the same wheel: the first time that zip can write.
 EPOCH = (1980, 1, 1, 0, 0, 0)
+#: What reading a damaged archive raises, of all its ways to be packed.
+ZIP_FAULTS = (
+    *(zipfile.BadZipFile, RuntimeError, OSError, ValueError, EOFError, KeyError, OverflowError),
+    *(zlib.error, lzma.LZMAError, struct.error),
+)
 _LIBRARIES = (".so", ".pyd", ".dll", ".dylib", ".a", ".o", ".pyc", ".pyo", ".wasm")
 _SOURCE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}(?:/[A-Za-z_][A-Za-z0-9_]{0,63}){0,4}\.py")
 
@@ -73,10 +81,8 @@ def read_wheel(data: bytes) -> str:
             return _read_members(archive)
     except WheelError:
         raise
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError) as error:
-        raise WheelError("wheel", f"it is no zip archive: {error}") from None
-    except EOFError:
-        raise WheelError("wheel", "it is no zip archive: it ends too soon") from None
+    except ZIP_FAULTS as error:
+        raise WheelError("wheel", f"it is no zip archive: {error or 'it ends too soon'}") from None
 
 
 def _read_members(archive: zipfile.ZipFile) -> str:

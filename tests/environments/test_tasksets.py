@@ -342,12 +342,35 @@ ROWS = write_data(WORDS)
         (pack_wheel(GOOD)[1], b'{"a": "' + b"x" * (1 << 17) + b'"}', "data", "row 1"),
         (pack_wheel(GOOD)[1], b"\xff", "data", "row 1"),
     ],
+    ids=lambda value: "bytes" if isinstance(value, bytes) else None,  # megabytes are no name
 )
 def test_what_is_no_taskset_is_not_run(wheel: bytes, data: bytes, check: str, words: str) -> None:
     *looked, last = look_at_wheel(wheel, data)
     assert all(one.passed for one in looked)
     assert (last.name, last.passed) == (check, False)
     assert words in last.detail
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_damaged_wheels_and_bundles_are_told_and_never_raise(kind: int) -> None:
+    for read, data in (
+        (lambda one: look_at_wheel(one, ROWS), pack_wheel(GOOD)[1]),
+        (find_bundle_fault, pack_bundle(GOOD, WORDS)),
+    ):
+        packed = io.BytesIO()
+        with (
+            zipfile.ZipFile(io.BytesIO(data)) as archive,
+            zipfile.ZipFile(packed, "w", kind) as again,
+        ):
+            for name in archive.namelist():
+                again.writestr(name, archive.read(name))
+        draw = random.Random(kind)
+        for _ in range(400):
+            changed = bytearray(packed.getvalue())
+            for _ in range(draw.randint(1, 4)):
+                changed[draw.randrange(len(changed))] = draw.randrange(256)
+            del changed[draw.choice((len(changed), draw.randrange(len(changed)))) :]
+            read(bytes(changed))
 
 
 def test_a_bundle_whose_parts_are_others_is_not_opened(tmp_path: Path) -> None:
