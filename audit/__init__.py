@@ -4,7 +4,8 @@
 `window_check`, `settlement_check`, `derived_context` and `window_parameters`; `ports` says what it
 reads, `sources` and `bundle` give it that from the network or from a sealed folder. `explain` says
 why one hotkey's window was accepted or refused; `comparison` holds validators beside each other;
-`provenance` says whose data a training step learned from. Nothing here signs, sends or decides:
+`provenance` says whose data a training step learned from, `tracing` at which operator two runs of
+a step part. Nothing here signs, sends or decides:
 every sentence is a comparison that anybody can repeat.
 Start at `auditor`.
 """
@@ -19,4 +20,5 @@ __all__ = [
     "ports",
     "provenance",
     "sources",
+    "tracing",
 ]

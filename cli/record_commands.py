@@ -47,6 +47,25 @@ AllowLocalBeacon = Annotated[
         "--allow-local-beacon", help="Accept a bundle's beacon chain other than quicknet."
     ),
 ]
+_STEP = "A step record, steps/step-*.json; with --store, a checkpoint's digest."
+StepRecordFile = Annotated[str, typer.Argument(metavar="RECORD", help=_STEP)]
+StepModels = Annotated[
+    Path | None,
+    typer.Option(
+        "--models",
+        metavar="DIR",
+        help="Folder of checkpoints, by digest [default: models, beside the record's folder].",
+    ),
+]
+StepStores = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--store", metavar="URL", help="Fetch a checkpoint's step from this store; repeatable."
+    ),
+]
+StepFetched = Annotated[
+    Path, typer.Option("--dir", metavar="DIR", help="Folder for what is fetched.")
+]
 
 
 @command(app, "explain", *NETWORK, "wallet.name", "wallet.path", *READING, *COMPUTE)
@@ -243,27 +262,10 @@ def run_compare(
 @command(train_app, "verify-step", *NETWORK, *READING)
 def run_verify_step(
     source: SettingsSource,
-    record: Annotated[
-        str,
-        typer.Argument(
-            metavar="RECORD",
-            help="A step record, steps/step-*.json; with --store, a checkpoint's digest.",
-        ),
-    ],
-    models: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of checkpoints, by digest [default: models, beside the record's folder].",
-        ),
-    ] = None,
-    store: Annotated[
-        list[str] | None,
-        typer.Option(metavar="URL", help="Fetch a checkpoint's step from this store; repeatable."),
-    ] = None,
-    directory: Annotated[
-        Path, typer.Option("--dir", metavar="DIR", help="Folder for what is fetched.")
-    ] = Path("assay-steps"),
+    record: StepRecordFile,
+    models: StepModels = None,
+    store: StepStores = None,
+    directory: StepFetched = Path("assay-steps"),
     offline: Annotated[
         Path | None,
         typer.Option(
@@ -301,6 +303,59 @@ def run_verify_step(
     if provenance is None and (files or validator or records):
         raise ConfigError("name a bundle with --offline, or a network with --netuid")
     return verify_step(record, models, store or (), directory, provenance, as_json, quiet)
+
+
+@command(train_app, "trace-step")
+def run_trace_step(
+    source: SettingsSource,
+    record: StepRecordFile,
+    models: StepModels = None,
+    store: StepStores = None,
+    directory: StepFetched = Path("assay-steps"),
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the trace [default: beside the record]."),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Do a training step again and write what every operator read and made, as a tree of hashes.
+
+    Two such traces of one step show where two machines part: `assay train bisect`. The folder may
+    be a store as it is. Exit 0 it makes what the record says, 1 other tensors, 2 could not run.
+    """
+    source.load(problem_files=False)  # a mistyped variable is named
+    from assay.cli.step_traces import StepPlace, run_trace
+
+    place = StepPlace(record, models, tuple(store or ()), directory)
+    return run_trace(place, out, as_json, quiet)
+
+
+@command(train_app, "bisect")
+def run_bisect_traces(
+    source: SettingsSource,
+    a: Annotated[str, typer.Argument(metavar="A", help="A trace: its folder, or a store's URL.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another trace of the same step.")],
+    step: Annotated[
+        str | None, typer.Option(metavar="RECORD", help=f"Do the operator again here. {_STEP}")
+    ] = None,
+    models: StepModels = None,
+    store: StepStores = None,
+    directory: StepFetched = Path("assay-steps"),
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Find the first operator of which two traces of a step say different things, and who is right.
+
+    Reads two nodes a level of each trace. With --step that operator is run again here, on the
+    inputs that both name, also as other machines would. Exit 0 they are equal, or the machines
+    differ and neither lies; 1 one is wrong, or contradicts itself; 2 could not run, or not said.
+    """
+    source.load(problem_files=False)  # a mistyped variable is named
+    from assay.cli.step_traces import StepPlace, run_bisect
+
+    place = None if step is None else StepPlace(step, models, tuple(store or ()), directory)
+    return run_bisect(a, b, place, as_json, quiet)
 
 
 @command(app, "export", "trainer.dir", runs="export")

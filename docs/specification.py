@@ -64,6 +64,7 @@ from assay.protocol.record import (
     make_window_record_name,
 )
 from assay.protocol.step import StepRecord, StepSource, StepSuccess
+from assay.protocol.trace import OperatorRecord, TraceRecord
 from assay.protocol.submission import GroupSizes
 from assay.protocol.window import WINDOW_SCHEDULE, Phase
 
@@ -98,6 +99,8 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     StepRecord: {},
     StepSource: {},
     StepSuccess: {},
+    TraceRecord: {},
+    OperatorRecord: {},
     PackedSubmission: {},
     PackedPart: {},
     PackedRefusal: {},
@@ -191,6 +194,8 @@ PREIMAGES = {
     Domain.CALIBRATION_PROBLEM: "environment digest, u32 number",
     Domain.STEP: "the encoded step record",
     Domain.STEP_LEAF: "section 11",
+    Domain.TRACE: "the encoded trace record",
+    Domain.OPERATOR_LEAF: "the encoded operator record",
     Domain.WINDOW_RECORD: "the encoded window record",
     Domain.SETTLEMENT_RECORD: "the encoded settlement record",
     Domain.ENVIRONMENT_STREAM: "environments.md",

@@ -4,8 +4,8 @@
 `sampling_attacks` (how tokens are drawn), `content_attacks` (what is handed in), `tie_attacks`
 (near ties), `chain_attacks` (chain, calendar, served bytes). `table` lists them in the order of
 the printed table. `attack_setup` judges groups in memory, `chain_setup` plays whole miners beside
-a whole validator, `measuring` turns both into rows. Nothing here runs on a real network. Start with
-`measuring.run_family`.
+a whole validator, `measuring` turns both into rows. `faulty_operator` is a trainer's machine that
+errs once in a step. Nothing here runs on a real network. Start with `measuring.run_family`.
 """
 
 __all__ = [

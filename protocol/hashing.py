@@ -48,6 +48,8 @@ class Domain(Enum):
     CALIBRATION_PROBLEM = b"assay/v2/calibration-problem"
     STEP = b"assay/v2/step"
     STEP_LEAF = b"assay/v2/step-leaf"
+    TRACE = b"assay/v2/trace"
+    OPERATOR_LEAF = b"assay/v2/operator-leaf"
     WINDOW_RECORD = b"assay/v2/window-record"
     SETTLEMENT_RECORD = b"assay/v2/settlement-record"
     # streams drawn inside an environment, and outside the protocol proper
@@ -122,5 +124,9 @@ def compute_path_top(leaf: bytes, leaves: int, index: int, path: Sequence[bytes]
 def compute_root(leaves: Sequence[bytes], *context: bytes) -> bytes:
     """What is committed: hash(root, u32 count, context…, tree root), 32 bytes. Raises a ValueError
     where the tree is empty."""
-    count = len(leaves).to_bytes(4, "big")
-    return hash_fields(Domain.ROOT, count, *context, compute_tree(leaves)[-1][0])
+    return bind_top(compute_tree(leaves)[-1][0], len(leaves), *context)
+
+
+def bind_top(top: bytes, leaves: int, *context: bytes) -> bytes:
+    """The root that `compute_root` has of so many leaves whose tree has this top, 32 bytes."""
+    return hash_fields(Domain.ROOT, leaves.to_bytes(4, "big"), *context, top)

@@ -35,6 +35,21 @@ def describe_engine(device: torch.device) -> str:
     return f"torch {torch.__version__} {platform.machine()}{card}{team}"
 
 
+def describe_processor() -> str:
+    """What torch and the libraries under it choose a processor's kernels by: the instructions that
+    torch uses, and the processor's make."""
+    makes = []
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        first = info.read_text().partition("\n\n")[0]
+        lines = (line.partition(":") for line in first.splitlines())
+        said = {name.strip(): value.strip() for name, _, value in lines}
+        names = ("vendor_id", "cpu family", "model", "stepping", "CPU implementer", "CPU part")
+        makes = [f"{name} {said[name]}" for name in names if name in said]
+    capability = torch.backends.cpu.get_cpu_capability()
+    return ", ".join([capability, *(makes or [platform.machine()])])[:128]
+
+
 def compute_code_digest() -> bytes:
     """Digest of the modules that compute a step, 32 bytes."""
     paths = [Path(str(module.__file__)) for module in _MODULES]

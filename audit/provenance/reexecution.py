@@ -12,6 +12,7 @@ from torch import Tensor
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, measure_manifest
 from assay.artifacts.discovery import fetch_parameters
+from assay.artifacts.steps.step_file import ConsumedGroup
 from assay.artifacts.steps.step_folder import (
     Step,
     StepError,
@@ -64,19 +65,14 @@ def reexecute(
         OperatorError: parameters or an extra that it needs are missing.
     """
     record = step.record
-    taken = read_taken(step)
-    remarks = _compare_places(record, checkpoints.get(record.parent))
-    if not 1 <= record.threads <= THREADS_MAX:
-        raise StepError(f"the record names {record.threads:,} threads: 1 to {THREADS_MAX:,} may be")
-    torch.set_num_threads(record.threads)
+    taken, remarks = open_step(step, checkpoints)
     parameters = _fetch_parameters(step)
     false = find_false_group(record, taken, parameters, checkpoints.get(record.parent))
     if false is not None:
         return StepComparison(False, None, false, remarks)
-    learner = _make_learner(step, checkpoints)
+    learner = make_learner_before(step, checkpoints)
     say(f"step {record.number}: {record.groups} groups of window {record.window}, once more")
-    learner.learn([one.group for one in taken])
-    weights = learner.bf16_state()
+    weights = learn_again(learner, taken)
     parent, child = checkpoints.get(record.parent), _get_child(step, checkpoints)
     finding = _compare_weights(record, weights, child)
     if finding is None and digest_tensors_of(learner.export_state()) != record.optimiser_after:
@@ -90,6 +86,30 @@ def reexecute(
     return StepComparison(
         True, None, f"checkpoint {record.number} is what the step makes{seen}", remarks
     )
+
+
+def open_step(
+    step: Step, checkpoints: CheckpointFolder
+) -> tuple[list[ConsumedGroup], tuple[str, ...]]:
+    """What a step consumed, checked, and what differs here from where it was made. From here on as
+    many threads compute as its record names.
+
+    Raises:
+        StepError, CheckpointError: as `reexecute`.
+    """
+    taken = read_taken(step)
+    remarks = _compare_places(step.record, checkpoints.get(step.record.parent))
+    threads = step.record.threads
+    if not 1 <= threads <= THREADS_MAX:
+        raise StepError(f"the record names {threads:,} threads: 1 to {THREADS_MAX:,} may be")
+    torch.set_num_threads(threads)
+    return taken, remarks
+
+
+def learn_again(learner: Learner, taken: Sequence[ConsumedGroup]) -> dict[str, Tensor]:
+    """The step itself; the weights that it makes, as published."""
+    learner.learn([one.group for one in taken])
+    return learner.bf16_state()
 
 
 def _compare_weights(
@@ -151,8 +171,9 @@ def _fetch_parameters(step: Step) -> Parameters:
     return fetch_parameters(open_folder(step.path.parent / "rules"), step.record.parameters)
 
 
-def _make_learner(step: Step, checkpoints: CheckpointFolder) -> Learner:
-    """As it stood before the step."""
+def make_learner_before(step: Step, checkpoints: CheckpointFolder) -> Learner:
+    """As it stood before the step. Raises StepError, CheckpointError, OperatorError: as
+    `reexecute`."""
     record = step.record
 
     def get_first() -> Checkpoint:

@@ -1,0 +1,226 @@
+"""A step's trace as a folder, which may be a store as it is: anyone can hold his own against it.
+
+    trace.json         the record
+    trace.roots        the tree's levels from its top down, as many as fit 1 MiB
+    trace.operators    every operator's record, then where each begins: u64 a record, and the end
+
+Of somebody else's trace the record is read and the few nodes that are asked for; nothing of it is
+trusted. Specification, section 11.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from assay.artifacts.store_objects import answer_in_time
+from assay.network import ObjectStore, open_folder, open_store
+from assay.network.files import replace_file, write_file, write_json
+from assay.protocol.encoding import EncodingError, encode, from_json, read_hex, read_json, to_json
+from assay.protocol.errors import OperatorError
+from assay.protocol.hashing import DIGEST_BYTES, compute_tree
+from assay.protocol.trace import (
+    OPERATOR_BYTES_MAX,
+    OPERATORS_MAX,
+    TRACE_VERSION,
+    OperatorRecord,
+    TraceFault,
+    TraceRecord,
+    compute_operator_leaf,
+    count_nodes,
+    get_lowest_height,
+    get_top_height,
+)
+
+RECORD, ROOTS, OPERATORS = "trace.json", "trace.roots", "trace.operators"
+#: Bytes of a record's file, and of neighbouring operators that are read to make a node, at most.
+RECORD_FILE_MAX, BLOCK_BYTES_MAX = 1 << 16, 1 << 25
+#: Seconds for all that is read of a trace, and for one answer.
+READ_SECONDS, _PATIENCE_S = 600.0, 60.0
+#: Bytes of a place in the file of operators.
+_OFFSET = 8
+T = TypeVar("T")
+
+
+class TraceError(OperatorError):
+    """A trace is not there, cannot be written or is not one that can be compared: says why."""
+
+
+@dataclass(slots=True)
+class TraceWriter:
+    """Operators in the order in which they run. Their records go to the file at once."""
+
+    file: BinaryIO
+    leaves: list[bytes] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=lambda: [0])
+    top: bytes = b""  # of their tree, once all are there
+
+    def append(self, operator: OperatorRecord) -> None:
+        """Raises TraceError: they are too many. EncodingError: it is too large. OSError."""
+        data = encode(operator)
+        if len(self.leaves) == OPERATORS_MAX:
+            raise TraceError(f"the step has more than {OPERATORS_MAX:,} operators")
+        self.file.write(data)
+        self.leaves.append(compute_operator_leaf(data))
+        self.offsets.append(self.offsets[-1] + len(data))
+
+
+@contextmanager
+def write_operators(folder: Path) -> Iterator[TraceWriter]:
+    """The files of operators and roots, which are there in the end; `write_trace_record` comes
+    after them. Raises OSError: they cannot be written."""
+    with replace_file(folder / OPERATORS) as temporary, temporary.open("wb") as file:
+        writer = TraceWriter(file)
+        yield writer
+        file.write(b"".join(offset.to_bytes(_OFFSET, "big") for offset in writer.offsets))
+    levels = compute_tree(writer.leaves)
+    published = levels[get_lowest_height(len(writer.leaves)) :]
+    write_file(folder / ROOTS, b"".join(node for level in reversed(published) for node in level))
+    writer.top = levels[-1][0]
+
+
+def write_trace_record(folder: Path, record: TraceRecord) -> None:
+    """What the other two files are, last. Raises OSError: it cannot be written."""
+    write_json(folder / RECORD, {"digest": record.digest.hex(), "record": to_json(record)})
+
+
+@dataclass
+class StoredTrace:
+    """Somebody's trace, read as far as it is asked for.
+
+    Attributes:
+        nodes, operators, bytes_read: how much was read so far, what was read twice counted twice.
+    """
+
+    name: str
+    store: ObjectStore
+    record: TraceRecord
+    deadline: float  # on the monotonic clock
+    nodes: int = 0
+    operators: int = 0
+    bytes_read: int = 0
+    _block: tuple[int, list[bytes]] = (-1, [])
+
+    def read_nodes(self, height: int, first: int, count: int) -> Sequence[bytes] | TraceFault:
+        """As `TraceNodes` has it. Raises UnavailableError, StoreError: no answer."""
+        total = self.record.operators
+        lowest = get_lowest_height(total)
+        if height < lowest:  # made of operators here
+            block = (first << height) >> lowest
+            found = self._read_block(block)
+            if isinstance(found, TraceFault):
+                return found
+            levels = compute_tree([compute_operator_leaf(data) for data in found])
+            start = first - (block << (lowest - height))
+            return levels[min(height, len(levels) - 1)][start : start + count]
+        above = sum(count_nodes(total, h) for h in range(height + 1, get_top_height(total) + 1))
+        data = self._read(ROOTS, (above + first) * DIGEST_BYTES, count * DIGEST_BYTES)
+        if isinstance(data, TraceFault):
+            return data
+        self.nodes += count
+        return [data[i : i + DIGEST_BYTES] for i in range(0, len(data), DIGEST_BYTES)]
+
+    def read_operator(self, index: int) -> bytes | TraceFault:
+        """As `TraceNodes` has it. Raises UnavailableError, StoreError: no answer."""
+        lowest = get_lowest_height(self.record.operators)
+        found = self._read_block(index >> lowest)
+        return (
+            found if isinstance(found, TraceFault) else found[index - (index >> lowest << lowest)]
+        )
+
+    def _read_block(self, block: int) -> list[bytes] | TraceFault:
+        """The operators below a node of the lowest level that is published; kept for the next."""
+        if self._block[0] == block:
+            return self._block[1]
+        lowest, total = get_lowest_height(self.record.operators), self.record.operators
+        first = block << lowest
+        count = min(1 << lowest, total - first)
+        size = self._ask(self.store.open(OPERATORS).size)
+        begin = (size or 0) - _OFFSET * (total + 1)
+        if begin < 0:
+            return TraceFault(f"its {OPERATORS} is not there, or too short for {total:,} operators")
+        table = self._read(OPERATORS, begin + _OFFSET * first, _OFFSET * (count + 1))
+        if isinstance(table, TraceFault):
+            return table
+        cuts = range(0, len(table), _OFFSET)
+        offsets = [int.from_bytes(table[i : i + _OFFSET], "big") for i in cuts]
+        sizes = [end - start for start, end in pairwise(offsets)]
+        whole = offsets[-1] - offsets[0]
+        if not all(0 < n <= OPERATOR_BYTES_MAX for n in sizes) or offsets[-1] > begin:
+            return TraceFault(f"its {OPERATORS} has no records where it says: operator {first:,}")
+        if whole > max(BLOCK_BYTES_MAX, OPERATOR_BYTES_MAX):
+            return TraceFault(f"its operators from {first:,} take {whole:,} bytes: too many")
+        data = self._read(OPERATORS, offsets[0], whole)
+        if isinstance(data, TraceFault):
+            return data
+        self.operators += count
+        found = [data[a - offsets[0] : b - offsets[0]] for a, b in pairwise(offsets)]
+        self._block = block, found
+        return found
+
+    def _ask(self, ask: Callable[[], T]) -> T:
+        return answer_in_time(ask, lambda: min(_PATIENCE_S, self.deadline - time.monotonic()))
+
+    def _read(self, name: str, start: int, size: int) -> bytes | TraceFault:
+        data = self._ask(partial(self.store.open(name).read, start, start + size))
+        if data is None or len(data) != size:
+            return TraceFault(
+                f"its {name} is not there, or cut short: {start + size:,} bytes needed"
+            )
+        self.bytes_read += size
+        return data
+
+
+def open_trace(place: str, seconds: float = READ_SECONDS) -> StoredTrace | TraceFault:
+    """A trace by where it is: its folder, its record's file, or the URL of a store.
+
+    Args:
+        seconds: for all that is read of it.
+
+    Returns:
+        A fault where what is there is no trace of this version.
+
+    Raises:
+        TraceError, StoreError, UnavailableError: nothing is there, or cannot be read.
+    """
+    deadline = time.monotonic() + seconds
+    store = _open_place(place)
+    data = answer_in_time(lambda: store.get(RECORD, RECORD_FILE_MAX), lambda: _PATIENCE_S)
+    if data is None:
+        raise TraceError(f"{place} holds no {RECORD}: `assay train trace-step` writes one")
+    try:
+        value = read_json(data)
+        if not isinstance(value, dict) or value.keys() != {"digest", "record"}:
+            raise EncodingError("is not a trace's record")
+        _require_version(value["record"])
+        record = from_json(TraceRecord, value["record"])
+        if record.digest != read_hex(value["digest"]):
+            raise EncodingError("has another digest than it says")
+        if not 1 <= record.operators <= OPERATORS_MAX:
+            raise EncodingError(
+                f"names {record.operators:,} operators: 1 to {OPERATORS_MAX:,} may be"
+            )
+    except EncodingError as error:
+        return TraceFault(f"its {RECORD} {error}")
+    return StoredTrace(place, store, record, deadline)
+
+
+def _require_version(value: object) -> None:
+    version = value.get("version") if isinstance(value, dict) else None
+    if version != TRACE_VERSION:
+        raise EncodingError(f"is of version {str(version)[:20]}, not {TRACE_VERSION}")
+
+
+def _open_place(place: str) -> ObjectStore:
+    if "://" in place:
+        return open_store(place)
+    path = Path(place)
+    if path.name == RECORD:
+        path = path.parent
+    if not path.is_dir():
+        raise TraceError(f"{place} is no folder, no {RECORD} and no URL: name where a trace is")
+    return open_folder(path)

@@ -1,0 +1,267 @@
+"""Two traces of one step: the first operator of which they say different things, and who is right.
+
+That operator is run again here, on the inputs that both name, and as other machines would run it.
+A digest does not say how far off an answer is. So whoever computed on a machine that this one
+cannot be is not called wrong where kernels may round otherwise (`MOVES_OR_ROUNDS_ONCE` are those
+that must not): then a machine of that kind has to say.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import torch
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.steps.step_folder import Step
+from assay.artifacts.steps.trace_files import StoredTrace, TraceError
+from assay.audit.tracing.operator_rerun import Answer, RerunError, list_machines, rerun_on
+from assay.audit.tracing.step_trace import reach_operator, remake
+from assay.protocol.trace import (
+    OperatorRecord,
+    Parting,
+    TraceFault,
+    TraceFaults,
+    TraceRecord,
+    find_parting,
+)
+from assay.training.last_bits import compute_code_digest, describe_engine, describe_processor
+
+#: Operators that move elements, compare them or round each once, as IEEE 754 says: they come to the
+#: same bits on every machine. `bench/operators.py` looks whether they do.
+MOVES_OR_ROUNDS_ONCE = frozenset(
+    (
+        "_local_scalar_dense", "_reshape_alias", "_to_copy", "_unsafe_view", "abs", "alias",
+        "arange", "as_strided", "bitwise_and", "bitwise_not", "bitwise_or", "cat", "clamp",
+        "clamp_max", "clamp_min", "clone", "constant_pad_nd", "copy_", "detach", "diagonal",
+        "div", "embedding", "eq", "expand", "fill_", "full", "full_like", "gather", "ge",
+        "gt", "index", "index_select", "le", "lift_fresh", "logical_and", "logical_not",
+        "logical_or", "lt", "masked_fill", "maximum", "minimum", "mul", "ne", "neg",
+        "new_zeros", "ones", "ones_like", "permute", "relu", "repeat", "select",
+        "select_backward", "slice", "slice_backward", "split", "split_with_sizes",
+        "squeeze", "stack", "sub", "t", "transpose", "tril", "triu", "unbind", "unsqueeze",
+        "view", "where", "zero_", "zeros", "zeros_like",
+    )
+)  # fmt: skip
+
+Status = Literal["right", "wrong", "unfit", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is to be said of one of the two. unfit: its trace contradicts itself or its record."""
+
+    status: Status
+    detail: str  # one sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Bisection:
+    """Two traces held against each other."""
+
+    a: Standing
+    b: Standing
+    detail: str  # one sentence: where they part
+    index: int | None = None  # of the first operator of which they say different things
+    operator: str | None = None
+    arguments: str | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether both are known to be right, or one to be wrong."""
+        statuses = {self.a.status, self.b.status}
+        return statuses == {"right"} or bool(statuses & {"wrong", "unfit"})
+
+    @property
+    def accuses(self) -> bool:
+        """Whether one of them is wrong."""
+        return bool({self.a.status, self.b.status} & {"wrong", "unfit"})
+
+
+_FITS = Standing("unknown", "nothing is known against it")
+
+
+def bisect_traces(
+    a: StoredTrace | TraceFault,
+    b: StoredTrace | TraceFault,
+    step: Step | None,
+    checkpoints: CheckpointFolder | None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Bisection:
+    """Holds two traces of a step against each other.
+
+    Args:
+        step: theirs, which is done again here up to the operator; None: it is named and no more.
+        checkpoints: with the step's parent.
+        say: called with what is being done.
+
+    Raises:
+        TraceError: they are not of one step, or not of this one.
+        StoreError, UnavailableError: a trace cannot be read.
+        StepError, CheckpointError, OperatorError: as `reexecute`.
+    """
+    if isinstance(a, TraceFault) or isinstance(b, TraceFault):
+        return _say_unfit(*(x if isinstance(x, TraceFault) else None for x in (a, b)))
+    _require_one_step(a.record, b.record, step)
+    if step is not None:
+        faults = [_find_other_threads(x.record, step) for x in (a, b)]
+        if any(faults):
+            return _say_unfit(*faults)
+    found = find_parting(a, b)
+    if isinstance(found, TraceFaults):
+        return _say_unfit(found.a, found.b)
+    if found is None:
+        return _compare_made(a.record, b.record, step, checkpoints, say)
+    if step is None or checkpoints is None:
+        unsaid = Standing("unknown", "nothing was done again: name the step with --step")
+        return _describe(found, unsaid, unsaid)
+    return _judge(found, (a.record, b.record), step, checkpoints, say)
+
+
+def _require_one_step(a: TraceRecord, b: TraceRecord, step: Step | None) -> None:
+    if a.step != b.step:
+        raise TraceError(
+            f"A is of the step with record {a.step.hex()[:16]}…, B of {b.step.hex()[:16]}…: traces "
+            "of one step can be compared"
+        )
+    if step is not None and step.record.digest != a.step:
+        raise TraceError(f"the traces are of another step: its record is {a.step.hex()[:16]}…")
+
+
+def _find_other_threads(trace: TraceRecord, step: Step) -> TraceFault | None:
+    if trace.threads == step.record.threads:
+        return None
+    wanted = step.record.threads
+    return TraceFault(f"{trace.threads} threads computed it, and the step's record says {wanted}")
+
+
+def _say_unfit(a: TraceFault | None, b: TraceFault | None) -> Bisection:
+    first, second = (_FITS if x is None else Standing("unfit", x.detail) for x in (a, b))
+    return Bisection(first, second, "they cannot be held against each other")
+
+
+def _compare_made(
+    a: TraceRecord,
+    b: TraceRecord,
+    step: Step | None,
+    checkpoints: CheckpointFolder | None,
+    say: Callable[[str], None],
+) -> Bisection:
+    """Of traces whose operators are all the same."""
+    if a.tensors == b.tensors:
+        same = Standing("right", f"all {a.operators:,} operators are those of the other")
+        return Bisection(same, same, "they are equal")
+    detail = "all operators are equal, and they name other tensors that were made"
+    if step is None or checkpoints is None:
+        return Bisection(_FITS, _FITS, detail)
+    say("what the step makes here")
+    made = remake(step, checkpoints)
+    if made not in (a.tensors, b.tensors):  # other operators run here, or both lie
+        return Bisection(_FITS, _FITS, f"{detail}; neither are made here")
+    first, second = (
+        Standing("right", "the step makes these tensors here, too")
+        if x.tensors == made
+        else Standing("unfit", "its operators do not make the tensors that it names")
+        for x in (a, b)
+    )
+    return Bisection(first, second, detail)
+
+
+def _judge(
+    parting: Parting,
+    records: tuple[TraceRecord, TraceRecord],
+    step: Step,
+    checkpoints: CheckpointFolder,
+    say: Callable[[str], None],
+) -> Bisection:
+    with TemporaryDirectory(prefix="assay-") as folder:
+        file = Path(folder) / "call"
+        say(f"the step again, up to operator {parting.index:,}")
+        here = reach_operator(step, checkpoints, parting.index, file)
+        questions = [None if x is None else x.question for x in (parting.a, parting.b)]
+        if questions[0] != questions[1]:
+            standings = [
+                _judge_question(x, here, record)
+                for x, record in zip((parting.a, parting.b), records, strict=True)
+            ]
+        elif here is None or here.question != questions[0]:
+            other = "what comes before this operator is other here than in both traces"
+            standings = [Standing("unknown", f"{other}: do it on a machine of their kind")] * 2
+        else:
+            answers = [x.answer for x in (parting.a, parting.b) if x is not None]
+            reasons = _explain(answers, here, file, step.record.threads, say)
+            standings = [
+                _judge_answer(answer, reasons, record, here)
+                for answer, record in zip(answers, records, strict=True)
+            ]
+        return _describe(parting, *standings)
+
+
+def _judge_question(
+    theirs: OperatorRecord | None, here: OperatorRecord | None, record: TraceRecord
+) -> Standing:
+    """Of an operator that is not the same in both, or reads something else: what it reads came from
+    outside, since all before is the same."""
+    asked = None if theirs is None else theirs.question
+    if asked == (None if here is None else here.question):
+        return Standing("right", "the step runs this operator here, on the same inputs")
+    if (record.engine, record.code) == (_describe_here(), compute_code_digest()):
+        what = "it ends" if theirs is None else f"it runs {theirs.operator}"
+        there = "the step ends" if here is None else f"the step runs {here.operator}"
+        return Standing("wrong", f"{what} where {there} here, or reads something else")
+    return Standing("unknown", f"it was made by other software: {record.engine}")
+
+
+def _explain(
+    answers: list[tuple[str, tuple[bytes, ...]]],
+    here: OperatorRecord,
+    file: Path,
+    threads: int,
+    say: Callable[[str], None],
+) -> Mapping[Answer, str]:
+    """Answers that this machine can come to → how."""
+    reasons: dict[Answer, str] = {here.answer: "this machine, as it is"}
+    for machine in [] if _is_alike_everywhere(here) else list_machines():
+        if all(answer in reasons for answer in answers):
+            break
+        say(f"the operator with {machine.name}")
+        try:
+            (answer,) = rerun_on(machine, file, threads)
+        except RerunError as error:
+            say(str(error))
+            continue
+        reasons.setdefault(answer, f"this machine with {machine.name}")
+    return reasons
+
+
+def _is_alike_everywhere(operator: OperatorRecord) -> bool:
+    return operator.operator.split(".")[1] in MOVES_OR_ROUNDS_ONCE
+
+
+def _judge_answer(
+    answer: Answer, reasons: Mapping[Answer, str], record: TraceRecord, here: OperatorRecord
+) -> Standing:
+    if answer in reasons:
+        return Standing("right", f"{reasons[answer]}, comes to it")
+    if _is_alike_everywhere(here):
+        return Standing("wrong", "this operator comes to the same bits on every machine")
+    place = (record.engine, record.processor, record.code)
+    if place == (_describe_here(), describe_processor(), compute_code_digest()):
+        return Standing("wrong", "it names a machine as this one is, which does not come to it")
+    there = f"{record.engine}, {record.processor}"
+    return Standing("unknown", f"not what this machine can come to; ask one as it names: {there}")
+
+
+def _describe(parting: Parting, a: Standing, b: Standing) -> Bisection:
+    either = parting.a or parting.b
+    name, arguments = (None, None) if either is None else (either.operator, either.arguments)
+    detail = f"operator {parting.index:,}, {name}, is the first of which they differ"
+    if a.status == b.status == "right":
+        detail += ": the machines differ, and neither lies"
+    return Bisection(a, b, detail, parting.index, name, arguments)
+
+
+def _describe_here() -> str:
+    return describe_engine(torch.device("cpu"))

@@ -1,0 +1,91 @@
+"""Every operator that a step runs, seen as it runs: by torch's dispatch mode, below autograd.
+
+Forward and backward pass and the optimiser come by here alike, and what a checkpointed layer
+computes twice comes by twice. On a processor they come in one order: one thread runs them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from assay.audit.tracing.operator_calls import Run, TensorDigests, call_operator, run_operator
+from assay.protocol.trace import OperatorRecord
+
+Call = tuple[OpOverload, tuple[Any, ...], dict[str, Any]]
+
+
+class OperatorMode(TorchDispatchMode):
+    """Sees every operator that computes, in order, and runs it or not.
+
+    Attributes:
+        count: operators so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func.namespace == "profiler":  # marks the time, for whoever looks
+            return func(*args, **(kwargs or {}))
+        result = self.run(func, args, kwargs or {})
+        self.count += 1
+        return result
+
+    def run(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the operator gives back."""
+        raise NotImplementedError
+
+
+class TraceMode(OperatorMode):
+    """Hands out every operator's record, in the order in which they run.
+
+    Args:
+        keep: called with each.
+        digests: None: of its own.
+        run: runs each; another machine's, where one is played.
+    """
+
+    def __init__(
+        self,
+        keep: Callable[[OperatorRecord], None],
+        digests: TensorDigests | None = None,
+        run: Run = run_operator,
+    ) -> None:
+        super().__init__()
+        self._run = run
+        self._keep = keep
+        self._digests = TensorDigests() if digests is None else digests
+
+    def run(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result, record = call_operator(func, args, kwargs, self._digests, self._run)
+        self._keep(record)
+        return result
+
+
+class ReachedError(Exception):
+    """The operator that was waited for has come: nothing after it is wanted."""
+
+
+class ReachMode(OperatorMode):
+    """Lets operators run up to one, and hands that one out before it has run.
+
+    Args:
+        index: its number, from 0.
+        take: called with it. Then `ReachedError` ends whatever runs.
+    """
+
+    def __init__(self, index: int, take: Callable[[Call], None]) -> None:
+        super().__init__()
+        self._index = index
+        self._take = take
+
+    def run(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.count == self._index:
+            self._take((func, args, kwargs))
+            raise ReachedError
+        return func(*args, **kwargs)

@@ -1,0 +1,136 @@
+"""Operators run again as other machines would: with other instructions, other libraries' kernels.
+
+What torch's kernels, MKL's and oneDNN's are chosen by is read when a process starts, so each kind
+of machine is a process of its own. It is arithmetic that is emulated, downwards only: no processor
+runs instructions that it lacks.
+
+    python -m assay.audit.tracing.operator_rerun CALLS THREADS ONEDNN
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map, tree_map_only
+
+from assay.audit.tracing.operator_calls import TensorDigests, call_operator
+from assay.audit.tracing.operator_modes import Call
+from assay.protocol.errors import OperatorError
+
+#: Seconds that a process may take for its operators, torch's import included.
+RERUN_SECONDS = 600.0
+#: What came of an operator: `OperatorRecord.answer`; None: it does not run there.
+Answer = tuple[str, tuple[bytes, ...]] | None
+#: Instructions → what MKL and oneDNN are told; torch knows them by the same names.
+_LIBRARIES: Mapping[str, Mapping[str, str]] = {
+    "default": {"MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"},
+    "avx2": {"MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "avx512": {"MKL_CBWR": "AVX512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
+}
+
+
+class RerunError(OperatorError):
+    """A process that runs operators again failed: says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A kind of machine that this one can be."""
+
+    name: str
+    variables: tuple[str, ...]  # NAME=VALUE
+    onednn: bool = True
+
+
+def list_machines() -> list[Machine]:
+    """Those that this processor can be, the likeliest first."""
+    names = list(_LIBRARIES)
+    here = torch.backends.cpu.get_cpu_capability().lower()
+    possible = names[: names.index(here) + 1] if here in names else names[:1]
+    machines = []
+    for name in reversed(possible):
+        variables = (f"ATEN_CPU_CAPABILITY={name}",)
+        told = tuple(f"{key}={value}" for key, value in _LIBRARIES[name].items())
+        if name != here:  # as it is
+            machines.append(Machine(f"torch's kernels for {name}", variables))
+        machines.append(Machine(f"all libraries' kernels for {name}", variables + told))
+    machines.append(Machine("no oneDNN", (), onednn=False))
+    return machines
+
+
+@dataclass(frozen=True, slots=True)
+class _MemoryFormat:
+    """Of torch's, by name: they cannot be pickled."""
+
+    name: str
+
+
+def _to_plain(value: object) -> object:
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, torch.memory_format):
+        return _MemoryFormat(str(value).removeprefix("torch."))
+    return value
+
+
+def save_calls(calls: Sequence[Call], file: Path) -> None:
+    """Writes calls with all they read, as they stand: storages that tensors share, and where in
+    them each begins, stay as they are. Raises OSError, RuntimeError: it cannot be written."""
+    plain = [
+        (str(operator), *tree_map(_to_plain, (args, kwargs))) for operator, args, kwargs in calls
+    ]
+    torch.save(plain, file)
+
+
+def load_calls(file: Path) -> Iterator[Call]:
+    """What `save_calls` wrote, in this program's own folder."""
+    for name, *given in torch.load(file, weights_only=False):
+        space, packet, overload = name.split(".")
+        args, kwargs = tree_map_only(_MemoryFormat, lambda one: getattr(torch, one.name), given)
+        yield getattr(getattr(getattr(torch.ops, space), packet), overload), args, kwargs
+
+
+def rerun_on(machine: Machine, file: Path, threads: int) -> list[Answer]:
+    """What comes of saved calls on such a machine. Raises RerunError: its process failed."""
+    arguments = [str(file), str(threads), str(int(machine.onednn))]
+    command = [sys.executable, "-P", "-m", __name__, *arguments]
+    try:
+        done = subprocess.run(
+            ["env", *machine.variables, *command],
+            capture_output=True,
+            timeout=RERUN_SECONDS,
+            check=True,
+        )
+        answers = json.loads(done.stdout)
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        why = said[0] if said else f"exit code {error.returncode}"
+        raise RerunError(f"operators cannot be run again with {machine.name}: {why}") from None
+    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        raise RerunError(f"operators cannot be run again with {machine.name}: {error}") from None
+    return [None if one is None else (one[0], tuple(map(bytes.fromhex, one[1]))) for one in answers]
+
+
+def _rerun_here(file: Path) -> Iterator[tuple[str, list[str]] | None]:
+    for operator, args, kwargs in load_calls(file):
+        try:
+            _, record = call_operator(operator, args, kwargs, TensorDigests())
+        except RuntimeError:  # no kernel without that library
+            yield None
+            continue
+        yield record.results, [digest.hex() for digest in record.outputs]
+
+
+def main(file: str, threads: str, onednn: str) -> None:
+    torch.set_num_threads(int(threads))
+    with torch.no_grad(), torch.backends.mkldnn.flags(enabled=bool(int(onednn))):
+        print(json.dumps(list(_rerun_here(Path(file)))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,111 @@
+"""A training step done again with every operator written down, or up to one of them."""
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.steps.step_file import ConsumedGroup
+from assay.artifacts.steps.step_folder import Step, digest_tensors_of
+from assay.artifacts.steps.trace_files import write_operators, write_trace_record
+from assay.audit.provenance.reexecution import learn_again, make_learner_before, open_step
+from assay.audit.tracing.operator_calls import Run, TensorDigests, call_operator, run_operator
+from assay.audit.tracing.operator_modes import Call, ReachedError, ReachMode, TraceMode
+from assay.audit.tracing.operator_rerun import save_calls
+from assay.protocol.trace import TRACE_VERSION, OperatorRecord, TraceRecord, compute_trace_root
+from assay.training import Learner
+from assay.training.last_bits import compute_code_digest, describe_engine, describe_processor
+
+
+def trace_step(
+    step: Step,
+    checkpoints: CheckpointFolder,
+    folder: Path,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[TraceRecord, tuple[str, ...]]:
+    """Does a step again and writes its trace.
+
+    Args:
+        checkpoints: with the parent.
+        folder: for the trace.
+        say: called with what is being done.
+
+    Returns:
+        The trace's record, and what differs here from where the step was made.
+
+    Raises:
+        StepError, CheckpointError, OperatorError: as `reexecute`.
+        UntraceableError, TraceError: an operator cannot be written down, or there are too many.
+        OSError: the trace cannot be written.
+    """
+    taken, remarks = open_step(step, checkpoints)
+    learner = make_learner_before(step, checkpoints)
+    say(f"step {step.record.number}: {step.record.groups} groups, operator by operator")
+    return trace_learning(learner, taken, step.record.digest, folder), remarks
+
+
+def trace_learning(
+    learner: Learner,
+    taken: Sequence[ConsumedGroup],
+    step: bytes,
+    folder: Path,
+    run: Run = run_operator,
+) -> TraceRecord:
+    """The same of a learner as it stood before the step with a record of that digest. run: runs
+    each operator; another machine's, where one is played."""
+    digests = TensorDigests(torch.get_num_threads())
+    with write_operators(folder) as writer, TraceMode(writer.append, digests, run):
+        weights = learn_again(learner, taken)
+    operators = len(writer.leaves)
+    record = TraceRecord(
+        version=TRACE_VERSION,
+        software=f"assay {version('assay')}",
+        engine=describe_engine(learner.device),
+        processor=describe_processor(),
+        threads=torch.get_num_threads(),
+        code=compute_code_digest(),
+        step=step,
+        operators=operators,
+        root=compute_trace_root(writer.top, operators, step),
+        tensors=digest_tensors_of(weights.items()),
+    )
+    write_trace_record(folder, record)
+    return record
+
+
+def reach_operator(
+    step: Step, checkpoints: CheckpointFolder, index: int, file: Path
+) -> OperatorRecord | None:
+    """An operator of a step as it runs here, with all before it done again; None: the step has not
+    so many.
+
+    Args:
+        file: gets the call, as `save_calls` writes it.
+
+    Raises:
+        StepError, CheckpointError, OperatorError: as `reexecute`.
+        OSError: the file cannot be written.
+    """
+    taken, _ = open_step(step, checkpoints)
+    learner = make_learner_before(step, checkpoints)
+    found = []
+
+    def take(call: Call) -> None:
+        save_calls([call], file)
+        operator, args, kwargs = call
+        found.append(call_operator(operator, args, kwargs, TensorDigests(step.record.threads))[1])
+
+    try:
+        with ReachMode(index, take):
+            learn_again(learner, taken)
+    except ReachedError:
+        return found[0]
+    return None
+
+
+def remake(step: Step, checkpoints: CheckpointFolder) -> bytes:
+    """Root over the tensors that a step makes here."""
+    taken, _ = open_step(step, checkpoints)
+    return digest_tensors_of(learn_again(make_learner_before(step, checkpoints), taken).items())

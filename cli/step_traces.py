@@ -1,0 +1,97 @@
+"""`assay train trace-step` and `assay train bisect`: a step operator by operator."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.steps.step_folder import Step, read_step
+from assay.artifacts.steps.trace_files import ROOTS, StoredTrace, open_trace
+from assay.audit.tracing.bisection import Bisection, bisect_traces
+from assay.audit.tracing.step_trace import trace_step
+from assay.cli.options import COULD_NOT_RUN, FINDING, OK
+from assay.cli.train_steps import fetch_record, ignore_line, print_line
+from assay.neurons.settings.loading import make_cards_repeat
+from assay.protocol.errors import OperatorError
+from assay.protocol.trace import TraceFault
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlace:
+    """Which step is meant, and where what it needs lies: as `assay train verify-step` has it."""
+
+    record: str
+    models: Path | None
+    stores: tuple[str, ...]
+    folder: Path
+
+    def open(self) -> tuple[Step, CheckpointFolder]:
+        """Fetched, where stores are named. Raises OperatorError: it is not there, or damaged."""
+        path = Path(self.record)
+        if self.stores:
+            path = fetch_record(self.stores, self.record, self.folder)
+        models = self.models or path.absolute().parent.parent / "models"
+        return read_step(path), CheckpointFolder(models)
+
+
+def run_trace(place: StepPlace, out: Path | None, as_json: bool, quiet: bool) -> int:
+    """Writes a step's trace and says where it is; whether it makes what the record says."""
+    step, checkpoints = place.open()
+    folder = out or step.path.with_suffix(".trace")
+    make_cards_repeat()
+    try:
+        record, remarks = trace_step(
+            step, checkpoints, folder, ignore_line if quiet else print_line
+        )
+    except OSError as error:
+        raise OperatorError(f"the trace cannot be written to {folder}: {error}") from None
+    equal = record.tensors == step.record.tensors
+    size = (folder / ROOTS).stat().st_size
+    if as_json:
+        found = {"operators": record.operators, "root": record.root.hex(), "roots_bytes": size}
+        document = {"out": str(folder), "equal": equal, "remarks": remarks} | found
+        print(json.dumps(document, indent=1))
+    elif not quiet:
+        made = "what" if equal else "other tensors than"
+        print(f"{record.operators:,} operators, root {record.root.hex()}")
+        print(f"  they make {made} the step's record says; {size:,} bytes of roots in {folder}")
+        for remark in remarks:
+            print(f"  {remark}")
+    return OK if equal else FINDING
+
+
+def run_bisect(a: str, b: str, place: StepPlace | None, as_json: bool, quiet: bool) -> int:
+    """Says where two traces part and who is right."""
+    step, checkpoints = (None, None) if place is None else place.open()
+    traces = open_trace(a), open_trace(b)
+    make_cards_repeat()
+    found = bisect_traces(*traces, step, checkpoints, ignore_line if quiet else print_line)
+    if as_json:
+        reads = [_count_reads(trace) for trace in traces]
+        print(json.dumps(asdict(found) | {"read": reads}, indent=1))
+    elif not quiet:
+        _print_bisection(found, traces)
+    if found.accuses:
+        return FINDING
+    return OK if found.is_settled else COULD_NOT_RUN
+
+
+def _count_reads(trace: StoredTrace | TraceFault) -> dict[str, int] | None:
+    if isinstance(trace, TraceFault):
+        return None
+    return {"nodes": trace.nodes, "operators": trace.operators, "bytes": trace.bytes_read}
+
+
+def _print_bisection(
+    found: Bisection, traces: tuple[StoredTrace | TraceFault, StoredTrace | TraceFault]
+) -> None:
+    print(found.detail)
+    if found.arguments is not None:
+        print(f"  {found.operator}({found.arguments[:2_000]})")
+    for name, standing, trace in zip("AB", (found.a, found.b), traces, strict=True):
+        print(f"{name}  {standing.status}  {standing.detail}")
+        if (read := _count_reads(trace)) is not None:
+            print(
+                f"   of it {read['nodes']} nodes and {read['operators']} operators were read: "
+                f"{read['bytes']:,} bytes"
+            )
