@@ -17,7 +17,7 @@ import torch
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.steps.step_folder import Step
 from assay.artifacts.steps.trace_files import StoredTrace, TraceError
-from assay.audit.tracing.operator_rerun import Answer, RerunError, list_machines, rerun_on
+from assay.audit.tracing.operator_rerun import Answer, list_machines, rerun_on
 from assay.audit.tracing.step_trace import reach_operator, remake
 from assay.protocol.trace import (
     OperatorRecord,
@@ -101,6 +101,7 @@ def bisect_traces(
         TraceError: they are not of one step, or not of this one.
         StoreError, UnavailableError: a trace cannot be read.
         StepError, CheckpointError, OperatorError: as `reexecute`.
+        RerunError: the operator cannot be run again: nobody is accused without that.
     """
     if isinstance(a, TraceFault) or isinstance(b, TraceFault):
         return _say_unfit(*(x if isinstance(x, TraceFault) else None for x in (a, b)))
@@ -227,11 +228,7 @@ def _explain(
         if all(answer in reasons for answer in answers):
             break
         say(f"the operator with {machine.name}")
-        try:
-            (answer,) = rerun_on(machine, file, threads)
-        except RerunError as error:
-            say(str(error))
-            continue
+        (answer,) = rerun_on(machine, file, threads)
         reasons.setdefault(answer, f"this machine with {machine.name}")
     return reasons
 

@@ -3,8 +3,6 @@
 What torch's kernels, MKL's and oneDNN's are chosen by is read when a process starts, so each kind
 of machine is a process of its own. It is arithmetic that is emulated, downwards only: no processor
 runs instructions that it lacks.
-
-    python -m assay.audit.tracing.operator_rerun CALLS THREADS ONEDNN
 """
 
 import json
@@ -32,6 +30,7 @@ _LIBRARIES: Mapping[str, Mapping[str, str]] = {
     "avx2": {"MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
     "avx512": {"MKL_CBWR": "AVX512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
 }
+_BOOT = f"import sys; from {__name__} import run_calls; run_calls(*sys.argv[1:])"
 
 
 class RerunError(OperatorError):
@@ -98,7 +97,7 @@ def load_calls(file: Path) -> Iterator[Call]:
 def rerun_on(machine: Machine, file: Path, threads: int) -> list[Answer]:
     """What comes of saved calls on such a machine. Raises RerunError: its process failed."""
     arguments = [str(file), str(threads), str(int(machine.onednn))]
-    command = [sys.executable, "-P", "-m", __name__, *arguments]
+    command = [sys.executable, "-P", "-c", _BOOT, *arguments]
     try:
         done = subprocess.run(
             ["env", *machine.variables, *command],
@@ -126,11 +125,8 @@ def _rerun_here(file: Path) -> Iterator[tuple[str, list[str]] | None]:
         yield record.results, [digest.hex() for digest in record.outputs]
 
 
-def main(file: str, threads: str, onednn: str) -> None:
+def run_calls(file: str, threads: str, onednn: str) -> None:
+    """Runs saved calls in this process and prints what came of each, as JSON."""
     torch.set_num_threads(int(threads))
     with torch.no_grad(), torch.backends.mkldnn.flags(enabled=bool(int(onednn))):
         print(json.dumps(list(_rerun_here(Path(file)))))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
