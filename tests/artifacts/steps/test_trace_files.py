@@ -6,6 +6,7 @@ import pytest
 
 from assay.artifacts.steps.trace_files import (
     OPERATORS,
+    RECORD,
     ROOTS,
     open_trace,
     write_operators,
@@ -14,6 +15,7 @@ from assay.artifacts.steps.trace_files import (
 from assay.protocol import trace as trace_rules
 from assay.protocol.trace import (
     Parting,
+    TraceFault,
     TraceFaults,
     compute_trace_root,
     find_parting,
@@ -90,3 +92,23 @@ def test_places_that_do_not_ascend_are_a_fault(tmp_path, monkeypatch, place):
     if place < 8:
         assert isinstance(found, TraceFaults)
         assert "no records" in found.b.detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[]",
+        b'{"digest": 1, "record": []}',
+        b'{"digest": "00", "record": {"version": true}}',
+        b'{"digest": "00", "record": {"version": ' + b"9" * 5_000 + b"}}",
+        b"\xff",
+        b"[" * 20_000,
+    ],
+    ids=lambda text: str(text[:40]),
+)
+def test_what_is_no_record_is_a_fault(tmp_path, text):
+    (tmp_path / RECORD).write_bytes(text)
+    found = open_trace(str(tmp_path))
+    assert isinstance(found, TraceFault)
+    assert RECORD in found.detail
