@@ -95,6 +95,7 @@ def test_a_fault_of_one_unit_in_the_last_place_is_named(taught, honest, seed, tm
     assert bisect(honest, tmp_path).index == bisect(tmp_path, honest).index == fell_on
 
 
+@pytest.mark.slow
 def test_little_is_read_and_it_is_said(taught, honest, faulty):
     folder, fell_on = faulty
     step, _ = open_course(taught)
