@@ -1,24 +1,18 @@
-"""A step of the learner: its time beside TRL's on the same rows and model, and its peak memory for
-a model of half a billion parameters.
+"""A step of the learner: its time beside TRL's on the same rows and model.
 
 TRL is of the extra `train`; without it the times stand alone. Both learn from 8 groups of 16
 completions of 32 to 256 tokens; TRL computes a group at a time, padded, and keeps the logits of
-completions alone. Memory is of a random Qwen2 of V = 151,936, rollouts of 512 tokens, in a process
-of its own; `--fast` has one group of them in place of 8, which takes as much.
+completions alone. What a step takes of memory `step_memory.py` says.
 """
 
-import multiprocessing
 import random
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
 import torch
 from figures import FAST, Figure, measure_together, report
-from memory import CONFIG
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from assay.training import Group, LearnConfig, Learner
@@ -37,8 +31,6 @@ SMALL = Qwen2Config(
     max_position_embeddings=1_024,
     tie_word_embeddings=False,
 )
-#: Of the step whose memory is taken.
-LONG = 512
 LEARNING = LearnConfig(epochs=1, groups_per_batch=GROUPS, tokens_per_pass=4_096)
 
 
@@ -154,43 +146,9 @@ def pad_group(group: Group) -> dict[str, torch.Tensor]:
     }
 
 
-def measure_memory() -> list[Figure]:
-    """Bytes at the height of a process that learns once from a model of half a billion."""
-    context = multiprocessing.get_context("spawn")
-    queue: Any = context.Queue()
-    process = context.Process(target=learn_once, args=(queue,))
-    process.start()
-    parameters, peak = queue.get(timeout=14_400)
-    process.join(60)
-    gib = 2**30
-    count = 1 if FAST else GROUPS
-    return [
-        Figure(
-            f"peak memory of a step, {parameters / 1e6:.0f} M parameters, "
-            f"{count} × {ROLLOUTS} × {LONG} tokens",
-            peak / gib,
-            "GiB",
-            "16 bytes a weight",
-            16 * parameters / gib,
-            bound=16 * parameters / gib + 3,
-        )
-    ]
-
-
-def learn_once(queue: Any) -> None:
-    torch.set_num_threads(THREADS)
-    learner = Learner(make_model(CONFIG), replace(LEARNING, recompute=True))
-    groups = make_groups(1 if FAST else GROUPS, CONFIG.vocab_size, (64, 64), (LONG, LONG))
-    learner.learn(groups)
-    status = Path("/proc/self/status").read_text()
-    peak = int(status.split("VmHWM:")[1].split()[0]) << 10
-    queue.put((sum(weight.numel() for weight in learner.model.parameters()), peak))
-
-
 def main() -> None:
     torch.set_num_threads(THREADS)
-    figures = [*time_steps(), *measure_memory()]
-    report("a step of the learner", figures, THREADS)
+    report("a step of the learner", time_steps(), THREADS)
 
 
 if __name__ == "__main__":

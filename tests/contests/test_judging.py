@@ -220,9 +220,12 @@ def test_verdicts_are_kept_when_a_contest_is_stopped_among_them(url, tmp_path, m
         return compare(judge, pair)
 
     monkeypatch.setattr(ChatJudge, "compare", stop)
+    others = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
         play(tmp_path, url, "longer", texts)
     monkeypatch.undo()
+    for thread in set(threading.enumerate()) - others:  # nobody waits for what they still ask
+        thread.join(60)
     assert not (tmp_path / "README.md").exists()
     (kept,) = (tmp_path / "judged").rglob("*.json")
     known = kept.read_text().count("second")
