@@ -1,4 +1,4 @@
-"""What programs leave for each other and fetch by digest.
+"""Files that programs publish for each other and fetch by digest.
 
 `submissions` is a miner's file and the way from a commitment to a verdict; `checkpoints` are model
 folders, published, downloaded and opened by digest; `steps` is what a stranger needs to do a

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from assay.protocol import encode_ss58
 from assay.protocol.amendment import ParameterHistory, compute_decision_block
 from assay.protocol.encoding import Json
 from assay.protocol.parameters import Parameters
@@ -19,14 +20,18 @@ def list_changes(old: Parameters, new: Parameters) -> dict[str, tuple[Json, Json
     JSON. What it says of its own start is left out."""
     before, after = dict(_iterate_fields(old.to_json())), dict(_iterate_fields(new.to_json()))
     return {
-        name: (before[name], value)
-        for name, value in after.items()
-        if before[name] != value and not name.startswith("start.")
+        name: (before.get(name), after.get(name))
+        for name in dict.fromkeys((*before, *after))
+        if before.get(name) != after.get(name) and not name.startswith("start.")
     }
 
 
 def _write_value(value: Json) -> str:
-    """A field's value for people: a digest is cut off, and what is longer than anybody reads."""
+    """A field's value for people. Long ones are cut off; the only lists of text are of hotkeys."""
+    if value is None:
+        return "(none)"
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        return ", ".join(encode_ss58(bytes.fromhex(str(one))) for one in value)
     text, shown = (value, 16) if isinstance(value, str) else (json.dumps(value), _SHOWN)
     return text if len(text) <= shown + 8 else f"{text[:shown]}…"
 

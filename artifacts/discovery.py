@@ -123,7 +123,7 @@ def make_mirrors(
     open_store: OpenStore,
     own: Sequence[ObjectStore] = (),
 ) -> Callable[[], Iterator[ObjectStore]]:
-    """Where checkpoints may be had: one's own mirrors, and the stores that trainer and owner name
+    """Where checkpoints may be had: one's own mirrors, and the stores that trainers and owner name
     on chain just now. Raises ChainError: when iterated, where the chain cannot be read."""
 
     def iterate() -> Iterator[ObjectStore]:
@@ -131,7 +131,9 @@ def make_mirrors(
         head = chain.get_head()
         slots = chain.get_commitments(head)
         seen = set()
-        for hotkey in (parameters.identity.trainer, chain.get_owner(head)):
+        rounds = parameters.rounds
+        trainers = (parameters.identity.trainer, *(() if rounds is None else rounds.trainers))
+        for hotkey in dict.fromkeys((*trainers, chain.get_owner(head))):
             commitment = parse_commitment(slots.get(hotkey, b""))
             if commitment is None or commitment.locator in seen:
                 continue

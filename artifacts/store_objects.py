@@ -7,16 +7,16 @@ is called is `assay.protocol.commitment`'s, records' names are `assay.protocol.r
 import mmap
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from threading import enumerate as enumerate_threads
 from typing import TypeVar
 
 from assay.network.store import ObjectSource, ObjectStore, StoreError
-from assay.network.threads import start_thread
+from assay.network.threads import call_beside
 from assay.protocol.errors import OperatorError
 
 #: Folder of mirrors' copies.
@@ -61,6 +61,24 @@ def make_delta_name(checkpoint: bytes, digest: bytes) -> str:
 
 def make_step_name(digest: bytes, name: str) -> str:
     return f"steps/{digest.hex()}/{name}"
+
+
+def make_child_name(digest: bytes) -> str:
+    return f"children/{digest.hex()}.json"
+
+
+def make_merge_name(digest: bytes) -> str:
+    return f"merges/{digest.hex()}.json"
+
+
+def make_outer_name(root: bytes) -> str:
+    """Where masters and velocity of a root lie, a safetensors file."""
+    return f"outer/{root.hex()}"
+
+
+def make_piece_name(digest: bytes) -> str:
+    """Where a part of a child lies, by its SHA-256."""
+    return f"pieces/{digest.hex()}"
 
 
 def make_mirror_name(window: int, root: bytes, *, samples: bool = False) -> str:
@@ -135,27 +153,13 @@ def answer_in_time(ask: Callable[[], T], get_patience: Callable[[], float]) -> T
     """
     if sum(thread.name == _CALL for thread in enumerate_threads()) >= CALLS_MAX:
         raise UnavailableError(f"{CALLS_MAX} calls to stores hang: end this program, begin again")
-    answers: SimpleQueue[T | StoreError] = SimpleQueue()
-
-    def run() -> None:
-        try:
-            answers.put(ask())
-        except StoreError as error:
-            answers.put(error)
-
     try:
-        start_thread(run, _CALL)
+        answer = call_beside(ask, _CALL)
     except OSError as error:
         raise UnavailableError(str(error)) from None
     begun = time.monotonic()
-    while True:
-        try:
-            answer = answers.get(timeout=_TICK_S)
-        except Empty:
-            waited = time.monotonic() - begun
-            if waited > get_patience():
-                raise UnavailableError(f"too slow: no answer after {waited:.0f} s") from None
-            continue
-        if isinstance(answer, StoreError):
-            raise answer
-        return answer
+    while not wait([answer], timeout=_TICK_S).done:
+        waited = time.monotonic() - begun
+        if waited > get_patience():
+            raise UnavailableError(f"too slow: no answer after {waited:.0f} s")
+    return answer.result()

@@ -1,4 +1,4 @@
-"""Derived again from public data: a validator's record, a miner's refusal, a trainer's step.
+"""Recomputes results from public data: a record, a miner's refusal, a trainer's step.
 
 `auditor` takes a validator's windows and settlements and comes to findings, by way of
 `window_check`, `settlement_check`, `derived_context` and `window_parameters`; `ports` says what it
@@ -14,6 +14,7 @@ __all__ = [
     "auditor",
     "bundle",
     "bundle_export",
+    "bundle_seal",
     "comparison",
     "explain",
     "findings",

@@ -68,7 +68,7 @@ class _Published:
         try:
             parameters = self.public.history.get(window)
         except UnknownParametersError as error:
-            return f"its validator works by parameters that cannot be read here: {error}"
+            return f"its validator uses parameters that cannot be read here: {error}"
         head, end = chain.get_head(), compute_block(parameters.timing, window, Phase.VERDICT_END)
         if head < end:
             return (

@@ -11,8 +11,7 @@ It is made by an audit whose every answer is kept, so that it holds what an audi
 more. What it cannot prove: that whoever made it had asked an honest node.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TypeVar
 from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
 from assay.artifacts.ports import Objects
 from assay.artifacts.submissions.submission_pack import PackedReader, PackedSubmission, decode_pack
+from assay.audit.bundle_seal import FILE_BYTES, STORE_FOLDER, SUMS_FILE, BundleError, require_sealed
 from assay.audit.ports import Models, Public
 from assay.audit.recorded_answers import (
     RecordedAnswers,
@@ -29,31 +29,20 @@ from assay.audit.recorded_answers import (
     RecordedScoreLedger,
 )
 from assay.audit.sources import FetchedOutlines
-from assay.network.files import write_file
 from assay.network.store import ObjectStore, open_folder
 from assay.protocol import Context, Refusal, decode_ss58, encode_ss58
 from assay.protocol.amendment import ParameterHistory, make_history
 from assay.protocol.encoding import EncodingError, Json, read_json
-from assay.protocol.errors import OperatorError
 from assay.protocol.submission import Range
 from assay.verification import SubmissionReader
 
 _T = TypeVar("_T")
 
 BUNDLE_VERSION = 2
-ABOUT_FILE, FACTS_FILE, STORE_FOLDER, SUBMISSIONS_FOLDER = (
-    "about.json",
-    "facts.json",
-    "store",
-    "submissions",
-)
+ABOUT_FILE, FACTS_FILE, SUBMISSIONS_FOLDER = "about.json", "facts.json", "submissions"
 _ABOUT_BYTES = 1 << 16
 #: Windows that are audited at a time: every one costs memory.
 AUDITED_MAX = 10_000
-
-
-class BundleError(OperatorError):
-    """A bundle cannot be made or used: says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +96,13 @@ def open_bundle(
 
     Raises:
         SealError: it is not as it was sealed: names the file.
-        BundleError: it is no bundle of this version.
+        BundleError: it is not a bundle of this version.
         UnavailableError: it lacks parameters, or holds some that nobody can work by.
     """
     if not (folder / ABOUT_FILE).is_file() and not (folder / SUMS_FILE).is_file():
-        raise BundleError(f"{folder} is no bundle: `assay audit export --out {folder}` makes one")
+        raise BundleError(
+            f"{folder} is not a bundle: `assay audit export --out {folder}` makes one"
+        )
     require_sealed(folder)
     about = read_about(folder)
     facts = read_facts(folder)
@@ -139,17 +130,6 @@ def _open_history(store: ObjectStore, digest: bytes) -> ParameterHistory:
         return make_history(path)
     except (IndexError, ValueError) as error:
         raise BundleError(f"the bundle's parameters do not follow each other: {error}") from None
-
-
-def open_records(folder: Path) -> ObjectStore:
-    """The records of a bundle, or of any store, as another reader's copy. Raises BundleError: it is
-    no folder. SealError: it is a bundle and not as it was sealed."""
-    if not folder.is_dir():
-        raise BundleError(f"{folder} is no folder: name a bundle or a store")
-    if (folder / SUMS_FILE).is_file():
-        require_sealed(folder)
-        return open_folder(folder / STORE_FOLDER)
-    return open_folder(folder)
 
 
 def read_about(folder: Path) -> About:
@@ -234,89 +214,3 @@ def read_pack(path: Path, hotkey: bytes) -> PackedSubmission:
     if packed.hotkey != hotkey:
         raise BundleError(f"{path} is another hotkey's file")
     return packed
-
-
-SUMS_FILE = "SHA256SUMS"
-_SEAL = "# seal "
-#: Largest list of sums, and largest file, that is read. Bytes.
-_SUMS_BYTES, FILE_BYTES = 256 << 20, 1 << 30
-
-
-class SealError(OperatorError):
-    """A sealed folder is not as it was sealed: names the file."""
-
-
-def seal_folder(folder: Path) -> None:
-    """Writes the list of everything in a folder."""
-    sums = {name: _digest(folder / name) for name in sorted(_list_files(folder))}
-    write_file(folder / SUMS_FILE, _format(sums))
-
-
-def require_sealed(folder: Path) -> None:
-    """Reads every file once. Raises SealError: names every file that was changed, is missing, or
-    came later."""
-    faults = find_broken_seals(folder)
-    if faults:
-        raise SealError("; ".join(faults[:8]))
-
-
-def find_broken_seals(folder: Path) -> list[str]:
-    """What of a folder is not as it was sealed, one sentence each."""
-    path = folder / SUMS_FILE
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        return [f"{path} is no plain file: the bundle is not whole"]
-    try:
-        data = _read(path, _SUMS_BYTES)
-    except OSError as error:
-        return [
-            f"{path} cannot be read ({error.strerror}): the bundle is not whole; where its export "
-            "was cut off, the same `assay audit export` goes on"
-        ]
-    sums = _parse(data)
-    if sums is None:
-        return [f"{path} is damaged: it is not as it was sealed"]
-    there, faults = set(_list_files(folder)), []
-    for name, digest in sums.items():
-        if name not in there:
-            faults.append(f"{folder / name} is missing")
-        elif _digest(folder / name) != digest:
-            faults.append(f"{folder / name} is damaged: it is not as it was sealed")
-    faults += [f"{folder / name} was not sealed" for name in sorted(there - sums.keys())]
-    return faults
-
-
-def _format(sums: dict[str, str]) -> bytes:
-    lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode()
-    return lines + f"{_SEAL}{hashlib.sha256(lines).hexdigest()}\n".encode()
-
-
-def _parse(data: bytes) -> dict[str, str] | None:
-    """Name → digest; None unless these are exactly the bytes that `_format` writes."""
-    try:
-        lines = data.decode().splitlines()
-    except UnicodeDecodeError:
-        return None
-    pairs = [(line[66:], line[:64]) for line in lines[:-1]]
-    sums = dict(pairs)
-    names = all(name and not name.startswith("/") and ".." not in name for name in sums)
-    return sums if names and _format(sums) == data else None
-
-
-def _list_files(folder: Path) -> Iterator[str]:
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink() or (not path.is_dir() and name != SUMS_FILE):
-            yield name
-
-
-def _digest(path: Path) -> str:
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > FILE_BYTES:
-        return "no plain file of a size that is read"
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read(path: Path, limit: int) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(limit + 1)
-    return data if len(data) <= limit else b""

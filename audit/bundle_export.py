@@ -20,17 +20,14 @@ from assay.audit.auditor import Progress, audit
 from assay.audit.bundle import (
     ABOUT_FILE,
     FACTS_FILE,
-    STORE_FOLDER,
     SUBMISSIONS_FOLDER,
-    SUMS_FILE,
     About,
-    BundleError,
     name_pack,
     read_about,
     read_facts,
     read_pack,
-    seal_folder,
 )
+from assay.audit.bundle_seal import STORE_FOLDER, SUMS_FILE, BundleError, seal_folder
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public, Submissions
 from assay.audit.recorded_answers import (
@@ -133,13 +130,13 @@ def _claim(folder: Path, about: About, stack: ExitStack) -> None:
     if not stack.enter_context(hold_folder(folder)):
         raise BundleError(f"another program is writing {folder}: name another folder")
     if (folder / SUMS_FILE).exists():
-        raise BundleError(f"{folder} holds a whole bundle: name another folder")
+        raise BundleError(f"{folder} has a complete bundle: name another folder")
     remove_unfinished(folder, _MARKER)
     if (folder / ABOUT_FILE).exists():
         if read_about(folder) != about:
             raise BundleError(
-                f"{folder} holds the beginning of another bundle: it goes on with the windows, "
-                f"validator and network that {folder / ABOUT_FILE} names; or name another folder"
+                f"{folder} has an unfinished bundle of other windows, or of another validator or "
+                f"network: use those that {folder / ABOUT_FILE} names, or name another folder"
             )
     elif any(folder.iterdir()):
         raise BundleError(f"{folder} is not empty: name another folder")

@@ -13,7 +13,6 @@ from assay.network.chain.block_bodies import find_signed
 from assay.neurons.session.window_reader import (
     BeaconError,
     get_beacon,
-    get_checkpoint_digest,
     get_steady_members,
     get_window_commitments,
     select_commitments,
@@ -22,6 +21,7 @@ from assay.protocol import Beacon, Block, Committed, Context, Member, Phase, enc
 from assay.protocol.beacon import is_valid_beacon
 from assay.protocol.record import Moment, WindowRecord, make_record_context
 from assay.protocol.window import compute_block, compute_round
+from assay.rounds.in_force import get_checkpoint_digest
 
 
 def derive_context(public: Public, record: WindowRecord, found: Findings) -> Context | None:

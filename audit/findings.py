@@ -17,11 +17,11 @@ from assay.protocol.record import SettlementRecord, WindowRecord
 #: Differences of one window that are kept; the first says what is wrong.
 DIFFERENCES_MAX = 32
 #: What is said where a node had forgotten a block's state.
-FORGOTTEN = "the nodes asked have forgotten block {}'s state: it needs an archive endpoint"
+FORGOTTEN = "the nodes have forgotten block {}'s state: it needs an archive endpoint"
 
 
 class Aspect(StrEnum):
-    """What is re-derived, in the order in which it is: docs/auditor.md; of steps: docs/owner.md."""
+    """What is re-derived, in the order in which it is: docs/auditor.md; of steps: docs/steps.md."""
 
     RECORD = "record"
     COPIES = "copies"

@@ -137,7 +137,9 @@ class ModelShelf:
         for folder in folders:
             found = [folder] if (folder / MANIFEST_FILE).is_file() else _list_folders(folder)
             if not found:
-                raise CheckpointError(f"{folder} holds no checkpoint, nor folders of checkpoints")
+                raise CheckpointError(
+                    f"{folder} has neither a checkpoint nor folders of checkpoints"
+                )
             for path in found:
                 self._places.setdefault(verify_manifest(path).digest, path)
 

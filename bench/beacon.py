@@ -1,4 +1,4 @@
-"""Verifying a drand beacon, beside another library's pairing; and how fast the command answers."""
+"""Verifying a drand beacon, compared with another library's pairing; and the command's start."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Relays raced for a beacon, beside the quickest of them asked alone.
+"""A race between relays for a beacon, compared with the quickest of them alone.
 
 Two relays on this machine that wait 20 ms and 60 ms before they answer. The quicker one fails every
 tenth request: with an error in one row, by silence in the other. Each round is asked for once, by

@@ -29,6 +29,7 @@ import torch
 from figures import Figure, report
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
@@ -56,12 +57,18 @@ GB = 1e9
 Reward = Callable[[int, Sequence[int]], int]
 
 
-def make_groups(checkpoint: Checkpoint, learner: Learner, step: int, score: Reward) -> list[Group]:
+def make_groups(
+    checkpoint: Checkpoint,
+    model: PreTrainedModel,
+    step: int | str,
+    score: Reward | None,
+    count: int = GROUPS,
+) -> list[Group]:
     """Rollouts of the model as it is, with its own log-probabilities."""
     environment = make_environment("arithmetic", {})
-    drafter = checkpoint.get_drafter(1_024, learner.model)  # type: ignore[arg-type] # it is one
+    drafter = checkpoint.get_drafter(1_024, model)
     groups = []
-    for number in range(GROUPS):
+    for number in range(count):
         seed = sha256(f"{step} {number}".encode()).digest()
         problem = environment.make_problem(seed, checkpoint.manifest.levels)
         prompt = checkpoint.tokenizer.encode(problem.prompt)
@@ -76,19 +83,19 @@ def make_groups(checkpoint: Checkpoint, learner: Learner, step: int, score: Rewa
             else score(number, tokens)
             for tokens in completions
         ]
-        logprobs = measure_logprobs(learner, prompt, completions)
+        logprobs = measure_logprobs(model, prompt, completions)
         groups.append(Group(prompt, completions, rewards, logprobs))
     return groups
 
 
 def measure_logprobs(
-    learner: Learner, prompt: list[int], completions: list[list[int]]
+    model: PreTrainedModel, prompt: list[int], completions: list[list[int]]
 ) -> list[list[float]]:
     """Of each token of each completion, in one batch padded on the right."""
     rows = [torch.tensor(prompt + tokens) for tokens in completions]
     ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     with torch.no_grad():
-        logprobs = learner.model(input_ids=ids[:, :-1]).logits.float().log_softmax(-1)
+        logprobs = model(input_ids=ids[:, :-1]).logits.float().log_softmax(-1)
     chosen = logprobs.gather(2, ids[:, 1:, None])[:, :, 0]
     first = len(prompt) - 1
     return [chosen[i, first : first + len(c)].tolist() for i, c in enumerate(completions)]
@@ -119,11 +126,12 @@ def measure_step(
     the share of values that changed."""
     checkpoint = load_checkpoint(folder)
     config = LearnConfig(learning_rate=learning_rate)
-    learner = Learner(checkpoint.load_trainable(), config)
+    model = checkpoint.load_trainable()  # the learner's weights are its own
+    learner = Learner(model, config)
     sizes, entropies, shares = [], [], []
     for step in range(STEPS):
         before = learner.bf16_state()
-        learner.learn(make_groups(checkpoint, learner, step, score))
+        learner.learn(make_groups(checkpoint, model, step, score))
         after = learner.bf16_state()
         if step >= STEPS - MEASURED:
             pairs = [(view(before[name]), view(after[name])) for name in after]

@@ -1,4 +1,4 @@
-"""The ledger on an EVM of this machine: gas from real receipts, and a settlement's way there.
+"""The ledger on an EVM of this machine: gas from real receipts, and the time of a settlement.
 
 Needs `make contracts`. Precompiles are mocked: their own gas is the chain's affair.
 """

@@ -1,4 +1,4 @@
-"""What the chain costs the demo: one through the SDK on a development chain, one in memory.
+"""The chain's share of the demo's cost: a development chain through the SDK, and one in memory.
 
 The demo with a virtual clock, evaluations left out. It is played on a development chain first, then
 on the simulator with that chain's hotkeys, rules, block hashes and epochs, so that the same tokens
@@ -154,9 +154,9 @@ def main() -> None:
     least = min(played.mined_s for played in on_chain) / WINDOWS
     alone = min(played.mined_s for played in in_memory) / WINDOWS
     figures = [
-        Figure("a window, processor time", least, "s", "in memory", alone, ratio_bound=1.10),
+        Figure("a window, CPU time", least, "s", "in memory", alone, ratio_bound=1.10),
         Figure(
-            "founding the network, processor time",
+            "founding the network, CPU time",
             min(played.founded_s for played in on_chain),
             "s",
             "in memory",

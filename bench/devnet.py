@@ -1,4 +1,4 @@
-"""The development network: how soon it is there, what it holds, what it takes in.
+"""The development network: its start, its memory, and how many extrinsics it takes.
 
 The network runs in a process of its own, as `assay localnet` has it; extrinsics are signed before
 the clock starts. What counts as accepted is in a block. `assay localnet` itself is up when it

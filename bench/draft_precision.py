@@ -1,4 +1,4 @@
-"""Drafts in bf16 beside drafts in the reference's own precision, on a card: arithmetic only.
+"""Drafts in bf16 compared with drafts in the reference's precision, on a GPU: arithmetic only.
 
 An engine that multiplies bf16 weights with activations split into three bf16 terms (`split3`) would
 draft what the reference draws. It reads as many bytes of weights as in bf16, takes three times the

@@ -1,6 +1,6 @@
-"""What a row of V = 151,936 logits costs, drawn from and measured: bytes moved by each backend, and
-time. Bytes of tensors are torch's own, every operand and result of every kernel; those of the fused
-passes are counted from what they read and write. On a card it is timed beside a log-softmax."""
+"""The cost of drawing from and measuring a row of V = 151,936 logits: bytes moved by each backend,
+and time. Bytes of tensors are those of every operand and result of every kernel; bytes of the fused
+passes are those that they read and write. On a GPU it is timed next to a log-softmax."""
 
 import numpy as np
 import torch
@@ -100,8 +100,8 @@ def _count_fused(logits: torch.Tensor, keys: torch.Tensor) -> list[Figure]:
     card = once + 2 * blocks * BLOCK_BYTES + (again / ROWS + 1) * 5 * BLOCK
     return [
         Figure("compiled for a CPU: bytes moved", once / 1e6, "MB/row", bound=2.0),
-        Figure("a card's kernels: bytes moved, 2 kernels", card / 1e6, "MB/row", bound=2.0),
-        Figure("a card's kernels: blocks read again", again / ROWS, f"of {blocks}"),
+        Figure("a GPU's kernels: bytes moved, 2 kernels", card / 1e6, "MB/row", bound=2.0),
+        Figure("a GPU's kernels: blocks read again", again / ROWS, f"of {blocks}"),
     ]
 
 

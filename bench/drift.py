@@ -140,7 +140,7 @@ def compare_prefills() -> Iterator[Figure]:
         )
     for name, seconds in zip(("fp32", "bf16"), split, strict=True):
         yield Figure(
-            f"about 100M: split3, prefill, weights in {name}, processor's time",
+            f"about 100M: split3, prefill, weights in {name}, CPU time",
             seconds / ids.numel() * 1e6,
             "µs/token",
             "plain fp32",

@@ -1,4 +1,4 @@
-"""A real inference engine as a drafter: what is kept of its drafts, what the keyed draw costs it.
+"""A real inference engine as a drafter: how much of its drafts is kept, and what its draws cost.
 
 vLLM runs in an environment of its own, which `make engine` installs; ENGINE_PYTHON names its
 Python. Drafts are of the shipped model, which ends its completions at 48 tokens; here it has to go
@@ -65,7 +65,7 @@ def main() -> None:
     figures = [*compare_drafts("bfloat16"), *compare_drafts("float32")]
     if not FAST:
         figures += time_draws()
-    report("vLLM as a drafter, on the processor", figures, THREADS)
+    report("vLLM as a drafter, on the CPU", figures, THREADS)
 
 
 def open_server(folder: Path, *flags: str) -> Any:

@@ -1,6 +1,6 @@
-"""Problems made and scored a second on one core, per environment; for one that foreign code makes,
-with the trips to its cage. Then a package and tasksets of verifiers, vetted and scored, and hostile
-answers to each dataset of reasoning-gym: what they earn, and the dearest one's processor time."""
+"""Problems made and scored a second on one core, per environment; for foreign code, calls to its
+cage included. Then a package and tasksets of verifiers, vetted and scored, and hostile answers to
+each dataset of reasoning-gym: what they earn, and the CPU time of the most expensive one."""
 
 import sys
 from hashlib import sha256
@@ -132,8 +132,7 @@ def measure_hostile() -> list[Figure]:
     def count_steps(kind: str, name: str, problem: Problem, text: str) -> None:
         entry = problem.answer
         if gym.is_well_formed(name, entry.reference, text):
-            request = ["score", name, entry.level, entry.number, text]
-            taken = gym._ask(request, gym.SCORE_SECONDS)["steps"]
+            taken = gym._ask("score", name, entry.level, entry.number, text)["steps"]
             if taken > steps[kind]:
                 steps[kind], steps_of[kind] = taken, f"{name}, level {entry.level}"
 
@@ -156,9 +155,9 @@ def measure_hostile() -> list[Figure]:
     return [
         Figure("hostile answers tried", tried, "", f"{len(LEVELS)} datasets"),
         Figure("of which earn", earned, "", bound=0),
-        Figure("the dearest", dearest * 1e3, "ms", dearest_of, bound=1_000),
+        Figure("the most expensive", dearest * 1e3, "ms", dearest_of, bound=1_000),
         *(
-            Figure(f"steps of the dearest {kind}", count, "", steps_of.get(kind, ""))
+            Figure(f"steps of the most expensive {kind}", count, "", steps_of.get(kind, ""))
             for kind, count in steps.items()
         ),
     ]

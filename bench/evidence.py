@@ -1,22 +1,25 @@
-"""Learning at a size that means something: 12 million parameters on word problems, beside TRL.
+"""Learning with 12 million parameters on word problems, compared with TRL.
 
-It reads what lies in a folder, `--out DIR` (`evidence-runs`), and plays nothing: the model and six
-runs, three seeds by Assay's learner and three by TRL's, come of
+It plays nothing. The runs, each seed once by Assay's learner and once by TRL's, come of
 
-    python bench/schooling.py --out DIR
     python bench/evidence_run.py --out DIR --learner assay --seed 0    # and so on
 
-on one core each, in any order, two at a time on two cores. What is compared: after the same number
-of steps the share of held-out problems that each learner's weights solve, the mean of the seeds.
-Problems are paired: each model was asked the same with the same draws. The interval is 1.96
-standard errors of the mean over problems of the seeds' mean difference; it holds for these six
-models, and says nothing of other seeds, models or problems. --fast: a small model, one seed, two
-steps, played here.
+on one core each, in any order. It reads those that are done in `--out DIR` (`evidence-runs`), keeps
+their records in `results/evidence`, and compares all records that are kept there: seeds may be
+played on several machines, each with a model that `schooling.py` made there. What is compared:
+after the same number of steps the share of held-out problems that each learner's weights solve, the
+mean of the seeds. Both learners of a seed begin with one model, and problems are paired: each model
+was asked the same with the same draws. The interval is 1.96 standard errors of the mean over
+problems of the seeds' mean difference; it says nothing of other models or problems. --fast: a small
+model, one seed, two steps, played here.
 """
 
+import json
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib
@@ -26,9 +29,12 @@ import torch
 from evidence_run import FASTER, FULL, LEARNERS, Plan, Record, play, read_record
 from figures import FAST, OUT, Figure, report
 from matplotlib import pyplot
-from schooling import school
+from schooling import Schooling, make_first, make_tokenizer
 
-PLOT = Path(__file__).with_name("results") / "evidence.png"
+from assay.network.files import write_json
+
+RESULTS = Path(__file__).with_name("results")
+PLOT, KEPT = RESULTS / "evidence.png", RESULTS / "evidence"
 NAMES = {"assay": "Assay", "trl": "TRL"}
 
 #: Share solved, and how far the 95 % interval reaches to either side.
@@ -37,19 +43,33 @@ Share = tuple[float, float]
 Curve = list[tuple[int, float, float]]
 
 
-def read_records(plan: Plan, out: Path) -> dict[str, list[Record]]:
-    """Of all runs, by learner. Ends the program where one is not there or not done."""
-    found: dict[str, list[Record]] = {}
+def keep_records(plan: Plan, out: Path, kept: Path) -> None:
+    """Copies the records of runs that are done."""
     for learner in LEARNERS:
         for seed in plan.seeds:
             record = read_record(plan.get_folder(out, learner, seed))
-            if record is None or not record.trials or record.trials[-1][0] != plan.steps:
-                sys.exit(
-                    f"the run of {learner} with seed {seed} is not done: python "
-                    f"bench/evidence_run.py --out {out} --learner {learner} --seed {seed}"
-                )
-            found.setdefault(learner, []).append(record)
-    return found
+            if record is not None and record.trials and record.trials[-1][0] == plan.steps:
+                write_json(kept / f"{learner}-{seed}.json", asdict(record))
+
+
+def read_pairs(plan: Plan, kept: Path) -> Iterator[tuple[int, dict[str, Record]]]:
+    """Each seed of which both runs are done, and these by learner."""
+    for seed in plan.seeds:
+        files = {learner: kept / f"{learner}-{seed}.json" for learner in LEARNERS}
+        missing = [learner for learner, file in files.items() if not file.exists()]
+        if missing:
+            print(f"seed {seed} is left out: no run of {', '.join(missing)}", file=sys.stderr)
+            continue
+        pair = {name: Record(**json.loads(file.read_text())) for name, file in files.items()}
+        if len({record.model for record in pair.values()}) > 1:
+            sys.exit(f"the runs of seed {seed} begin with two models: play one of them again")
+        yield seed, pair
+
+
+def count_weights(schooling: Schooling) -> int:
+    """Parameters of the model that learns."""
+    model = make_first(schooling, make_tokenizer(schooling))
+    return sum(weight.numel() for weight in model.parameters())
 
 
 def average(records: list[Record], trial: int) -> list[float]:
@@ -80,15 +100,17 @@ def plot(curves: dict[str, Curve], seeds: int, title: str, file: Path) -> None:
         highs = [mean + reach for mean, reach in zip(means, reaches, strict=True)]
         axes.plot(steps, means, "o-", label=f"{NAMES[learner]} ({seeds} seeds)")
         axes.fill_between(steps, lows, highs, alpha=0.15)
-    axes.set(xlabel="steps", ylabel="held-out problems solved", ylim=(0, 1))
+    axes.set(xlabel="steps", ylabel="held-out problems solved", ylim=(0, None))
     axes.set_title(title)
     axes.legend()
     figure.savefig(file)
     pyplot.close(figure)
 
 
-def compare(plan: Plan, records: dict[str, list[Record]], size: int) -> list[Figure]:
-    """What came of all runs."""
+def compare(
+    plan: Plan, seeds: list[int], records: dict[str, list[Record]], size: int
+) -> list[Figure]:
+    """What came of all runs. records: by learner, in the order of seeds."""
     ends = {learner: average(runs, -1) for learner, runs in records.items()}
     before, _ = measure(average(records["assay"], 0))
     pairs = zip(ends["trl"], ends["assay"], strict=True)
@@ -114,12 +136,12 @@ def compare(plan: Plan, records: dict[str, list[Record]], size: int) -> list[Fig
             bound=100 * reach,
         )
     )
-    for seed, ours, theirs in zip(plan.seeds, records["assay"], records["trl"], strict=True):
+    for seed, ours, theirs in zip(seeds, records["assay"], records["trl"], strict=True):
         gap = measure(average([theirs], -1))[0] - measure(average([ours], -1))[0]
         figures.append(Figure(f"the same of seed {seed}", 100 * gap, "points"))
     spent = {name: statistics.mean(run.seconds for run in runs) for name, runs in records.items()}
     figures.append(
-        Figure("processor time of a run, without trials", spent["assay"], "s", "TRL", spent["trl"])
+        Figure("CPU time of a run, without trials", spent["assay"], "s", "TRL", spent["trl"])
     )
     return figures
 
@@ -127,21 +149,25 @@ def compare(plan: Plan, records: dict[str, list[Record]], size: int) -> list[Fig
 def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
-        plan, out, file = FULL, OUT or Path("evidence-runs"), PLOT
+        plan, out, file, kept = FULL, OUT or Path("evidence-runs"), PLOT, KEPT
         if FAST:
-            plan, out, file = FASTER, Path(temporary), Path(temporary) / PLOT.name
+            plan, out, kept = FASTER, Path(temporary), Path(temporary) / "kept"
+            file = out / PLOT.name
             for learner in LEARNERS:
                 play(plan, out, learner, plan.seeds[0])
-        records = read_records(plan, out)
+        keep_records(plan, out, kept)
+        pairs = dict(read_pairs(plan, kept))
+        if not pairs:
+            sys.exit("of no seed are both runs done: see python bench/evidence_run.py --help")
+        records = {name: [pair[name] for pair in pairs.values()] for name in LEARNERS}
         curves = {learner: compute_curve(runs) for learner, runs in records.items()}
-        model = school(plan.schooling, out).load_plain()
-        size = sum(weight.numel() for weight in model.parameters())
+        size = count_weights(plan.schooling)
         title = f"word problems, {size / 1e6:.0f} million parameters: mean, 95 % over problems"
-        plot(curves, len(plan.seeds), title, file)
+        plot(curves, len(pairs), title, file)
     report(
         f"Learning word problems: {plan.steps} steps of {plan.groups} groups of {plan.rollouts}, "
-        f"{len(plan.seeds)} seeds, {plan.held_out} held-out problems",
-        compare(plan, records, size),
+        f"seeds {', '.join(map(str, pairs))}, {plan.held_out} held-out problems",
+        compare(plan, list(pairs), records, size),
         torch.get_num_threads(),
         curves={NAMES[learner]: curve for learner, curve in curves.items()},
     )

@@ -21,6 +21,7 @@ from pathlib import Path
 from time import process_time
 
 import torch
+from groups import draw_groups
 from safetensors.torch import load_file, save_file
 from schooling import FULL as FULL_SCHOOLING
 from schooling import (
@@ -36,17 +37,14 @@ from torch import Tensor
 from transformers.trainer_utils import get_last_checkpoint
 from trl_trainer import TrlCourse, make_trl_trainer
 
-from assay.environments import Problem, RewardWeights, compute_reward
-from assay.inference import Checkpoint, GroupRequest, Reference, generate_groups, make_model
-from assay.inference.implementations import DEFAULT_IMPLEMENTATION
+from assay.environments import Problem
+from assay.inference import Checkpoint
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.network.files import replace_file, write_json
 from assay.neurons.trainer.held_out import try_problems
 from assay.neurons.trainer.trainer_setup import make_learner
 from assay.protocol.hashing import Domain, hash_fields
-from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group, LearnConfig
-from assay.verification import make_projection
 
 LEARNERS = ("assay", "trl")
 #: The demo's rate suits states of 96 columns; a step of the same rate moves wider ones further.
@@ -58,7 +56,7 @@ class Plan:
     """A comparison; all of it names the runs' folders."""
 
     schooling: Schooling = FULL_SCHOOLING
-    steps: int = 60  # the slower learner, too, takes less than two hours of one core
+    steps: int = 30  # the slower learner, too, takes less than an hour of one core
     groups: int = 16  # of a step
     rollouts: int = 8  # of a group
     every: int = 10  # steps from one trial to the next
@@ -186,45 +184,18 @@ class Run:
 
 def sample_groups(run: Run, step: int) -> list[Group]:
     """The groups of a step, drawn as a miner draws and measured as a validator measures."""
-    plan, checkpoint = run.plan, run.checkpoint
-    problems = run.problems[step]
-    places = [number.to_bytes(4, "big") for number in range(max(plan.groups, plan.rollouts))]
     place = hash_fields(
         Domain.HELD_OUT, b"evidence-rollout", run.seed.to_bytes(4, "big"), step.to_bytes(4, "big")
     )
-    requests = [
-        GroupRequest(
-            tuple(checkpoint.tokenizer.encode(problem.prompt)),
-            tuple(
-                hash_fields(Domain.HELD_OUT, place, places[i], places[r])
-                for r in range(plan.rollouts)
-            ),
-        )
-        for i, problem in enumerate(problems)
-    ]
-    drawn = generate_groups(
-        requests,
-        checkpoint.get_drafter(TEMPERATURE, run.rounded),
-        Reference(
-            make_model(run.rounded, DEFAULT_IMPLEMENTATION),
-            checkpoint.tokenizer.drawable,
-            TEMPERATURE,
-            checkpoint.budget,
-        ),
-        checkpoint.get_rules(TEMPERATURE),
-        make_projection(place, checkpoint.manifest),
+    return draw_groups(
+        run.checkpoint,
+        run.rounded,
+        run.plan.schooling.environment,
+        run.problems[step],
+        run.plan.rollouts,
+        place,
+        TEMPERATURE,
     )
-    groups = []
-    for problem, request, rollouts in zip(problems, requests, drawn, strict=True):
-        completions = [rollout.tokens.tolist() for rollout in rollouts]
-        scores = [
-            plan.schooling.environment.score(problem, checkpoint.tokenizer.decode(tokens))
-            for tokens in completions
-        ]
-        rewards = [compute_reward(score, RewardWeights()) for score in scores]
-        logprobs = [(rollout.logprobs / -(1 << LOGPROB_BITS)).tolist() for rollout in rollouts]
-        groups.append(Group(list(request.prompt), completions, rewards, logprobs))
-    return groups
 
 
 def learn_by_assay(run: Run) -> None:
@@ -249,7 +220,7 @@ def learn_by_assay(run: Run) -> None:
         if learner.step % run.plan.every == 0 or learner.step == run.plan.steps:
             run.take_trial(learner.step)  # who stops here has a trial too many, not one too few
             with replace_file(kept) as temporary:
-                save_file(learner.export_state(), temporary)
+                save_file(dict(learner.export_state()), temporary)
 
 
 def learn_by_trl(run: Run) -> None:

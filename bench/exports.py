@@ -24,9 +24,9 @@ from assay.audit.provenance.step_push import make_scored_group, push_steps
 from assay.network.atropos import GroupServer
 
 sys.path.append(str(Path(__file__).parents[1]))
-from tests.adversarial.group_servers import ATROPOS_PYTHON, RealServer, run_real_server
+from tests.adversarial.pushing.counts import count_equal
+from tests.adversarial.pushing.group_servers import ATROPOS_PYTHON, RealServer, run_real_server
 from tests.adversarial.test_exported_columns import UNDO, find_differences
-from tests.adversarial.test_pushing_groups import count_equal
 
 ALL = range(1 << 40)
 

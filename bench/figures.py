@@ -10,6 +10,7 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter, process_time
@@ -38,6 +39,7 @@ class Figure:
     baseline_value: float | None = None
     bound: float | None = None
     ratio_bound: float | None = None
+    least: float | None = None  # a bound from below
 
     @property
     def ratio(self) -> float | None:
@@ -49,6 +51,8 @@ class Figure:
         """Whether its bound is kept, None without one."""
         if self.ratio_bound is not None and self.ratio is not None:
             return self.ratio <= self.ratio_bound
+        if self.least is not None:
+            return self.value >= self.least
         return None if self.bound is None else self.value <= self.bound
 
 
@@ -127,11 +131,19 @@ def report(title: str, figures: Sequence[Figure], threads: int, **more: object) 
         if figure.ratio is not None:
             line += f", ratio {figure.ratio:.3g}"
         if figure.kept is not None:
-            bound = figure.bound if figure.ratio_bound is None else figure.ratio_bound
-            what = "" if figure.ratio_bound is None else "ratio "
-            line += f"  ({what}at most {bound:g}: {'kept' if figure.kept else 'NOT KEPT'})"
+            bounds = {
+                "ratio at most": figure.ratio_bound,
+                "at least": figure.least,
+                "at most": figure.bound,
+            }
+            what, bound = next((k, v) for k, v in bounds.items() if v is not None)
+            line += f"  ({what} {bound:g}: {'kept' if figure.kept else 'NOT KEPT'})"
         print(line, flush=True)
     if _ARGUMENTS.json:
         rows = [asdict(figure) | {"ratio": figure.ratio, "kept": figure.kept} for figure in figures]
-        document = {"title": title, "machine": machine, "figures": rows} | more
+        ran = {
+            "command": f"python bench/{Path(sys.argv[0]).name}" + " --fast" * FAST,
+            "date": datetime.now(UTC).date().isoformat(),
+        }
+        document = {"title": title} | ran | {"machine": machine, "figures": rows} | more
         _ARGUMENTS.json.write_text(json.dumps(document, indent=1) + "\n")

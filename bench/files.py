@@ -1,4 +1,4 @@
-"""What it costs to have a small file survive a power cut: written, brought to the disk, renamed.
+"""The cost of writing a small file so that it survives a power cut: written, synced, renamed.
 
 Beside it the same without waiting for the disk. The disk decides: what is printed is this one's.
 """

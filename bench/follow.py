@@ -1,5 +1,5 @@
-"""What a draft costs that is wrong now and then: whole completions, or stretches that the reference
-follows. Tokens that are drafted, and tokens that go through the reference, for each submitted.
+"""The cost of drafts that are sometimes wrong, as whole completions or in stretches that the
+reference follows: tokens drafted, and tokens read by the reference, for each token submitted.
 
 The model is a small Qwen2 of random weights, whose draws are as uncertain as can be: no trained
 model has as many near ties. Who drafts is simulated: it knows the right completions, and gives

@@ -1,5 +1,5 @@
 """Honest miners are not refused: ≥ 2,000 rollouts drafted in fp32 and as many in bf16, over decode
-batches, padding and attention implementations, a seed each; and what drafting costs.
+batches, padding and attention implementations, one seed each; and the cost of drafting.
 
 Every group is submitted as a miner would and judged by a validator whose reference uses the *other*
 attention implementation, so that honest noise is real noise.

@@ -1,5 +1,5 @@
-"""Learning for real: a better model out of the full loop, beside TRL's own trainer, beside bare
-training, with forgers among the miners, and with the trainer's own rollouts mixed in.
+"""Learning in the full loop, compared with TRL's own trainer and with bare training, with forgers
+among the miners, and with the trainer's own rollouts mixed in.
 
 A subnet in memory (the chain's simulator, BLS beacons, files, stores, the judge) from the
 shipped model with sums of three terms alone. Each window miners mine, the trainer judges every
@@ -324,7 +324,7 @@ def main() -> None:
         f"{PROBLEMS} held-out problems",
         [
             Figure("gain of the loop, sums of three terms", gain, "points"),
-            Figure("processor time that it took", seconds, "s", bound=600),
+            Figure("CPU time that it took", seconds, "s", bound=600),
             Figure(
                 "TRL's gain minus the sequential loop's",
                 better,

@@ -210,9 +210,9 @@ def main() -> None:
         Figure("the same, shared pages in each (RSS)", six.rss, "MiB"),
         Figure("memory of the localnet (PSS)", alone.pss, "MiB"),
         *(Figure(f"memory of {name} (PSS)", size, "MiB") for name, size in six.pss_of.items()),
-        *(Figure(f"processor time, {name}", seconds, "s") for name, seconds in processors.items()),
+        *(Figure(f"CPU time, {name}", seconds, "s") for name, seconds in processors.items()),
         Figure(
-            "processor time of all, of each core's",
+            "CPU time of all, as a share of each core",
             sum(processors.values()) / (paid - started) / (os.cpu_count() or 1),
             "",
         ),

@@ -149,7 +149,7 @@ def main() -> None:
         Figure("prose and conventions accepted", len(own & apart), "", "of", len(apart)),
         Figure("an answer scored", 1e6 / rate, "\u00b5s", bound=200),
         Figure("answers scored a second", rate, ""),
-        Figure("the dearest hostile one", max(map(time_one, DEAR)) * 1e3, "ms"),
+        Figure("the most expensive hostile one", max(map(time_one, DEAR)) * 1e3, "ms"),
     ]
     if find_spec("math_verify"):
         figures += compare_with_math_verify(judged, own)
@@ -190,7 +190,7 @@ def compare_with_math_verify(judged: list[Judged], own: set[Judged]) -> list[Fig
         Figure("answers math-verify scores a second", rate, ""),
         Figure("right that math-verify accepts", len(rightly), ""),
         Figure("of them not accepted here", len(rightly - own), ""),
-        Figure("share of them accepted here", -len(rightly & own) / len(rightly), "", bound=-0.97),
+        Figure("of them accepted here", len(rightly & own) / len(rightly), "share", least=0.97),
         Figure("wrong that math-verify accepts", wrongly, ""),
     ]
 

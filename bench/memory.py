@@ -1,4 +1,4 @@
-"""Peak memory of auditing a model of half a billion parameters on the processor.
+"""Peak memory of auditing a model of half a billion parameters on a CPU.
 
 A random-weights Qwen2 of V = 151,936, rollouts of 2,048 tokens. Beside it the same with all tensors
 read at once and 32,768 tokens a pass, as it was before passes were planned, each in a process of
@@ -69,7 +69,7 @@ def main() -> None:
         ),
         Figure("weights in bf16", stored / gib, "GiB"),
     ]
-    report("peak memory of an audit, Qwen2 of 0.5 B parameters on the processor", figures, THREADS)
+    report("peak memory of an audit, Qwen2 of 0.5 B parameters on a CPU", figures, THREADS)
 
 
 def _run(task: Callable[[Path], int], place: Path) -> int:

@@ -3,7 +3,7 @@ threads, other instructions for torch's kernels and for all libraries', and no o
 
 Each operator of a step of 14 million parameters, in float32 and with products in bfloat16, is run
 on the first and on the largest of its inputs that came by. It is arithmetic that is emulated, not
-another processor. It prints the table of docs/owner.md. `--fast` has shorter
+another processor. It prints the table of docs/steps.md. `--fast` has shorter
 rows.
 """
 

@@ -75,10 +75,10 @@ def main() -> None:
         ends[run.end] = ends.get(run.end, 0) + 1
     print("  ends:", ", ".join(f"{n} {end}" for end, n in sorted(ends.items())))
     figures = [
-        Figure("short programs a second, start-up included", -rate, "/s", bound=-50),
+        Figure("short programs a second, start-up included", rate, "/s", least=50),
         Figure("programs compared", len(programs), ""),
         Figure("load before", before, ""),
-        Figure("least load beside", -load, "", bound=-LOAD),
+        Figure("least load beside", load, "", least=LOAD),
         Figure("runs that differ", differ, "", bound=0),
     ]
     report("Programs against test cases", figures, threads=1, ends=ends)

@@ -1,5 +1,5 @@
-"""Keyed sampling at V = 151,936, one thread: in numpy and compiled, beside itself without the fast
-path and beside plain multinomial sampling; all the same bits."""
+"""Keyed sampling at V = 151,936, one thread: in numpy and compiled, compared with itself without
+the fast path and with plain multinomial sampling; all paths give the same bits."""
 
 import numpy as np
 import torch

@@ -117,7 +117,7 @@ def main() -> None:
             - sum(w.get("killed", 0) for w in weather.values()),
             "",
         ),
-        Figure("processor time of a window", seconds / WINDOWS, "s"),
+        Figure("CPU time of a window", seconds / WINDOWS, "s"),
     ]
     report(
         f"Soak: {WINDOWS} windows on the virtual clock, faults drawn from seed {SEED}", figures, 1

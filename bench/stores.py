@@ -225,7 +225,7 @@ def main() -> None:
         Figure(
             "files read, roots checked", seconds, "s", "one after the other", alone, bound=BOUND_S
         ),
-        Figure("of the processor, by the client", spent, "s"),
+        Figure("CPU time of the client", spent, "s"),
         Figure("bytes a window", sent, "MB", "all files", len(hotkeys) * size / 1e6),
         Figure("requests a file", (after[0] - before[0]) / len(hotkeys), "requests"),
     ]

@@ -1,5 +1,5 @@
-"""A miner's file and what an audit makes of it: bytes a token, bytes and time of reading it, how
-evenly honest work is paid, what the forward passes take, and how often a fake is seen.
+"""A miner's file and its audit: bytes a token, bytes and time of reading it, how evenly honest work
+is paid, what the forward passes take, and how often a fake is found.
 
 Bytes a token are those of files of 24 groups of 16: of the shipped model, and made up in a large
 model's shape (`rows`). What an audit reads is counted in a file of 1,024 groups, of which 64 are
@@ -289,7 +289,7 @@ def list_times(groups: list[Group], random: np.random.Generator) -> list[Figure]
     )
     return [
         Figure(
-            "processor time to read the dearest accepted file",
+            "CPU time to read the most expensive accepted file",
             dearest * 1e3,
             "ms",
             "an honest one of the same lengths",

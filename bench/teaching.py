@@ -135,7 +135,7 @@ def main() -> None:
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp(prefix="assay-"))
     _, seconds = time_cpu(lambda: make_mixed_model(folder, STEPS))
-    figures = [Figure("making the small model, processor time", seconds, "s")]
+    figures = [Figure("making the small model, CPU time", seconds, "s")]
     for task in TASKS:
         model = folder if task.mixed else GENESIS
         shares = {}

@@ -1,4 +1,4 @@
-"""Two processes that learn together, over one: tokens a second, and memory that loading takes.
+"""Two processes that learn together, compared with one: tokens a second, and memory for loading.
 
 Each process has one thread; one process with two threads is beside it. The model has 25 million
 parameters, as in `step.py`; processes speak over gloo on this machine.

@@ -1,5 +1,5 @@
-"""What verifying costs against generating: one group of 16 rollouts of 128 tokens, the demo's model
-and a random-weights Qwen2 of 100M parameters."""
+"""The cost of verifying, compared with generating: one group of 16 rollouts of 128 tokens, the
+demo's model and a random-weights Qwen2 of 100M parameters."""
 
 import torch
 from figures import Figure, report

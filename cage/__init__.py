@@ -1,7 +1,7 @@
-"""A cage: work on what strangers wrote, done in a child process that may die of it.
+"""A cage: handles strangers' files and code in a child process that may crash.
 
 Native code that a crafted input may crash, stall or bloat, and scorers that may loop for ever, run
-under limits on memory and processor time; each request has a deadline; a child that dies, stalls or
+under limits on memory and CPU time; each request has a deadline; a child that dies, stalls or
 talks nonsense is replaced. Only framed bytes of limited length cross the pipes, and nothing that
 the child sends is unpickled. This room knows processes and bytes, never what they are about.
 Start with `Cage` in `parent`; `child` is what runs on the other side, and `cluster` a child whose

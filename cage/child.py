@@ -1,4 +1,4 @@
-"""The child's half: limits its own memory and processor time, answers framed requests.
+"""The child's half: limits its own memory and CPU time, answers framed requests.
 
 It says nothing but framed answers, has no way to write a file, and runs no destructors at its end.
 """
@@ -16,7 +16,7 @@ from typing import NoReturn
 MEMORY_BYTES = 512 << 20
 #: What a child says once its imports are done.
 READY = b"the caged child is ready"
-#: Of a request: its length, and the processor time it may take in ms. Of an answer: its length.
+#: Of a request: its length, and the CPU time it may take in ms. Of an answer: its length.
 HEAD, LENGTH = struct.Struct(">II"), struct.Struct(">I")
 #: Characters of a detail.
 DETAIL_MAX = 300

@@ -16,7 +16,7 @@ from assay.cage.child import HEAD, LENGTH, READY, clean
 from assay.protocol.errors import OperatorError
 
 # Tuning: none of these changes what an honest request is answered.
-#: Seconds a request may take, and the first sign of life of a new child. Long, since processor time
+#: Seconds a request may take, and the first sign of life of a new child. Long, since CPU time
 #: is bounded apart: a busy machine must not make a stranger's work worthless.
 REQUEST_SECONDS, START_SECONDS = 30.0, 30.0
 #: Seconds to wait before a child that did not start is started again: memory may be short just now.
@@ -42,7 +42,7 @@ class Lost:
 
     Attributes:
         cause: how the last one was lost, one printable line.
-        spent: no processor time was left.
+        spent: no CPU time was left.
         slow: the last one had time left on the processor and yet missed its deadline, or somebody
             else killed it, as a system short of memory does: the machine may be to blame.
     """
@@ -157,6 +157,23 @@ class Cage:
                         budget.left = 0.0
         spent = budget.left <= 0
         return Lost(cause, spent, slow and not spent)
+
+    def ask_patiently(self, request: bytes, reply_max: int, seconds: float) -> bytes | Lost:
+        """As `ask`, where no clock may decide: lost is what died of itself alone. What takes more
+        than `seconds` of CPU time is asked once more of a fresh child.
+
+        Raises:
+            WorkerError: it took more again, or got no CPU time: of this machine and of the work
+                nobody can say which is slow, so that nothing follows about the request.
+        """
+        reply = self.ask(request, reply_max, Budget(seconds))
+        if isinstance(reply, Lost) and reply.spent:
+            reply = self.ask(request, reply_max, Budget(seconds))
+        if isinstance(reply, Lost) and reply.spent:
+            raise WorkerError(f"the {self._name} took more than {seconds:g} s of CPU time")
+        if isinstance(reply, Lost) and reply.slow:
+            raise WorkerError(f"the {self._name} got no CPU time: {reply.cause}")
+        return reply
 
     def _require_open(self) -> None:
         if self._closed:

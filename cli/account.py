@@ -12,7 +12,6 @@ from assay.cli.console import (
     print_result,
     require_consent,
 )
-from assay.devnet.development_calls import send_tao
 from assay.network.chain import (
     DevWallet,
     SubtensorChain,
@@ -58,8 +57,8 @@ def run_register(settings: Settings, max_cost: str | None, confirm: Confirm, as_
             "paid_rao": paid,
             "balance_rao": left,
         }
-    words = f"paid {format_tao(paid)}" if paid else "registered before, nothing paid"
-    text = f"{name} holds uid {uid} of subnet {chain.netuid}: {words}, {format_tao(left)} left"
+    words = f"paid {format_tao(paid)}" if paid else "already registered, nothing paid"
+    text = f"{name} has uid {uid} of subnet {chain.netuid}: {words}, {format_tao(left)} left"
     print_result(document, as_json, text)
 
 
@@ -88,8 +87,8 @@ def run_stake(
         name = encode_ss58(account.hotkey)
         if balance < rao:
             raise ConfigError(
-                f"{format_tao(rao)} to stake, the coldkey has only {format_tao(balance)}: send "
-                "it more (`assay faucet` where the chain is for development)"
+                f"{format_tao(rao)} to stake, but the coldkey has only {format_tao(balance)}: "
+                "send it more (`assay faucet` on a development chain)"
             )
         require_consent(confirm, f"Stake {format_tao(rao)} of {format_tao(balance)} on {name}?")
         receipt = chain.add_stake(account.hotkey, rao, any_price=any_price)
@@ -106,18 +105,20 @@ def run_stake(
     text = f"{format_tao(rao)} staked on {name} in block {receipt.block}: {held / 1e9:,.1f} α"
     if permitted:
         text += f", beside {permitted / 1e9:,.1f} α of other validators"
-    print_result(document, as_json, f"{text}. A permit comes with the next epoch if that suffices")
+    print_result(document, as_json, f"{text}. If that is enough, the next epoch gives a permit")
 
 
 def run_faucet(settings: Settings, amount: str, as_json: bool) -> None:
     """Gives the wallet's coldkey money out of a development key's pocket."""
+    from assay.devnet.development_calls import send_tao
+
     rao = parse_tao(amount)
     account = open_account(settings)
     name = encode_ss58(account.coldkey)
     with connect(settings.chain) as connection:
         receipt = send_tao(connection, {account.coldkey: rao})
     document = {"coldkey": name, "received_rao": rao, "block": receipt.block}
-    text = f"{name} has {format_tao(rao)} more since block {receipt.block}"
+    text = f"{name} received {format_tao(rao)} in block {receipt.block}"
     print_result(document, as_json, text)
 
 
@@ -175,13 +176,13 @@ def run_wallet_create(settings: Settings, no_password: bool, as_json: bool) -> N
         raise ConfigError("development keys need no files: use them as they are")
     if not no_password and not sys.stdin.isatty():
         raise ConfigError(
-            "a password is asked for on a terminal, and there is none: run this on one, or leave "
-            "the coldkey unencrypted with --no-password"
+            "there is no terminal to ask for a password on: run this on one, or leave the coldkey "
+            "unencrypted with --no-password"
         )
     errors = Console(stderr=True)
 
     def show(key: str, mnemonic: str) -> None:
-        errors.print(f"[bold]{key}[/bold]: write this down, it is the only way back:")
+        errors.print(f"[bold]{key}[/bold]: write this down, only it can restore the key:")
         errors.print(f"  {mnemonic}", highlight=False, soft_wrap=True)
 
     wallet = create_wallet(own.name, own.hotkey, own.path, show, encrypted=not no_password)
@@ -207,7 +208,7 @@ def run_wallet_list(settings: Settings, as_json: bool) -> None:
     for wallet in found:
         lines.append(f"{wallet.coldkey.name}  {wallet.coldkey.address or '(unreadable)'}")
         lines += [f"  {key.name}  {key.address or '(unreadable)'}" for key in wallet.hotkeys]
-    text = "\n".join(lines) or f"{folder} holds no wallet: assay wallet create"
+    text = "\n".join(lines) or f"{folder} has no wallet: assay wallet create"
     print_result(document, as_json, text)
 
 
@@ -232,7 +233,7 @@ def run_wallet_show(settings: Settings, as_json: bool) -> None:
     }
     lines = [f"coldkey {cold}: {format_tao(balance)}", f"hotkey  {hot}"]
     if netuid is not None:
-        seat = "holds no uid" if uid is None else f"holds uid {uid}"
+        seat = "has no uid" if uid is None else f"has uid {uid}"
         lines[1] += f": {seat} of subnet {netuid}"
     print_result(document, as_json, "\n".join(lines))
 

@@ -24,8 +24,6 @@ def run_subnet_amend(
     own = settings.amend
     store, locator = open_own_store(settings)
     account = open_account(settings)
-    if own.changes is None and not withdraw:
-        raise ConfigError("what shall change? name a file with --changes, or --withdraw")
     changes = {} if own.changes is None else read_changes(own.changes)
     with (
         log_lines(wants_json(settings, as_json), quiet),
@@ -34,7 +32,7 @@ def run_subnet_amend(
     ):
         chain.add_wallet(account.wallet)
         if chain.get_owner(chain.get_head()) != account.hotkey:
-            raise ConfigError(f"the wallet's hotkey is not the owner's of subnet {chain.netuid}")
+            raise ConfigError(f"the wallet's hotkey does not own subnet {chain.netuid}")
         followed = ParameterFollower(chain, open_stores(settings.store).open, Path(folder))
         latest = followed.history.latest
         if followed.history.end is not None:  # whatever names others now would be void
@@ -47,7 +45,7 @@ def run_subnet_amend(
         calibrated = own.out if own.checkpoint is not None else None
         require_amendment(latest, amended, calibrated)
         announced = AnnouncedParameters(amended, latest, is_decided=False)
-        instead = "" if followed.pending is None else " in place of those that are announced"
+        instead = "" if followed.pending is None else " in place of the announced ones"
         question = f"Announce{instead} parameters {announced.describe()}?"
         require_consent(confirm, question, "nothing was announced")
         if calibrated is not None:
@@ -62,7 +60,7 @@ def run_subnet_amend(
     }
     text = (
         f"parameters {announced.describe()}; seen in block {block}. Until block "
-        f"{announced.decided_at} they can be taken back: `assay subnet amend --withdraw`"
+        f"{announced.decided_at} you can withdraw them: `assay subnet amend --withdraw`"
     )
     print_result(document, as_json, text)
 
@@ -77,12 +75,10 @@ def _withdraw(
 ) -> None:
     latest = followed.history.latest
     if followed.pending is None and followed.note is None:
-        raise DiscoveryError(
-            "no parameters are announced that are not decided: nothing to take back"
-        )
+        raise DiscoveryError("no undecided parameters are announced: there is nothing to withdraw")
     name = f"{latest.digest.hex()[:16]}…"
-    question = f"Take back what is announced, so that parameters {name} stay in force?"
-    require_consent(confirm, question, "nothing was taken back")
+    question = f"Withdraw the announced parameters, so that parameters {name} stay in force?"
+    require_consent(confirm, question, "nothing was withdrawn")
     block = announce(chain, owner, locator, latest)
     document = {"netuid": chain.netuid, "digest": latest.digest.hex(), "seen_at": block}
-    print_result(document, as_json, f"parameters {name} stay in force, as block {block} says")
+    print_result(document, as_json, f"parameters {name} stay in force, as of block {block}")

@@ -17,8 +17,9 @@ from rich.progress import Progress as ProgressBar
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.record_reader import Latest, RecordFault, open_reader
 from assay.audit.auditor import Progress, audit
-from assay.audit.bundle import ABOUT_FILE, AUDITED_MAX, open_bundle, open_records, read_about
+from assay.audit.bundle import ABOUT_FILE, AUDITED_MAX, open_bundle, read_about
 from assay.audit.bundle_export import export_bundle
+from assay.audit.bundle_seal import open_records
 from assay.audit.findings import Aspect, AuditReport, Findings
 from assay.audit.ports import Models, Public, ScoreLedgerReader
 from assay.audit.sources import FetchedOutlines, ModelShelf, StoredSubmissions
@@ -72,12 +73,14 @@ def run_offline(bundle: Path, request: AuditRequest, as_json: bool, quiet: bool)
         opened = open_bundle(bundle, Path(scratch), models, copies)
         require_beacon(opened.public.parameters, request.allow_local_beacon)
         if request.validator not in (None, opened.about.validator):
-            raise ConfigError(f"{bundle} is {opened.about.validator}'s, not {request.validator}'s")
+            raise ConfigError(
+                f"{bundle} is a bundle of {opened.about.validator}, not of {request.validator}"
+            )
         windows = opened.about.windows
         if request.windows is not None:
             asked = parse_windows(request.windows)
             if asked[0] < windows[0] or asked[-1] > windows[-1]:
-                raise ConfigError(f"{bundle} holds windows {windows[0]} to {windows[-1]} only")
+                raise ConfigError(f"{bundle} has only windows {windows[0]} to {windows[-1]}")
             windows = asked
         with _show_progress(quiet or as_json) as progress:
             public = replace(opened.public, beside=beside)
@@ -112,7 +115,7 @@ def run_export(
     code = _print_outcome(report, as_json)
     if not as_json:
         local = "" if reached.public.parameters.beacon == QUICKNET else " --allow-local-beacon"
-        open_console().print(f"{out} holds all of it: `assay audit --offline {out}{local}`")
+        open_console().print(f"{out} is complete: `assay audit --offline {out}{local}`")
     return code
 
 
@@ -180,8 +183,8 @@ def _require_begun(parameters: Parameters, window: int, head: int) -> None:
     begins = compute_block(parameters.timing, window, Phase.CHALLENGE)
     if head < begins:
         raise ConfigError(
-            f"window {window} has not begun: it does at block {begins}, and the chain is at block "
-            f"{head}"
+            f"window {window} has not begun: it begins at block {begins}, and the chain is at "
+            f"block {head}"
         )
 
 
@@ -248,8 +251,7 @@ def open_published(
         return stores.open(named)
     if announced is None:
         raise ConfigError(
-            f"{encode_ss58(validator)} announces no record on chain: say where it lies, with "
-            "--records"
+            f"{encode_ss58(validator)} announces no record on chain: name its place with --records"
         )
     return stores.open(announced.locator)
 
@@ -264,13 +266,13 @@ def find_newest(
     latest = reader.read_latest()
     is_missing = isinstance(latest, RecordFault) and latest.is_missing
     if is_missing and announced is None:
-        raise ConfigError(f"{where} is empty yet: it is published once weights are open")
+        raise ConfigError(f"{where} is still empty: it is published once weights are revealed")
     newest = None
     if is_missing or isinstance(latest, Latest):
         newest = reader.get_newest(latest, announced)
     covered = () if newest is None else newest.windows
     if not covered:
-        raise ConfigError(f"{where} does not say what is newest: name windows with --windows A..B")
+        raise ConfigError(f"{where} has no newest settlement: name windows with --windows A..B")
     windows = range(covered[0].window, covered[-1].window + 1)
     if len(windows) > AUDITED_MAX:
         raise ConfigError(f"{where} settles {len(windows)} windows: name some with --windows")
@@ -380,11 +382,11 @@ def _print_report(report: AuditReport) -> None:
             style="yellow",
         )
     if report.differs:
-        console.print("What this record says is not what public data say.", style="bold red")
+        console.print("This record contradicts public data.", style="bold red")
     elif report.matched:
-        console.print("All of it matches what public data say.", style="bold green")
+        console.print("Everything matches public data.", style="bold green")
     else:
-        console.print("Nothing differs, and not everything could be checked.", style="yellow")
+        console.print("Nothing differs, but not everything could be checked.", style="yellow")
 
 
 def print_findings(console: Console, title: str, found: Findings) -> None:

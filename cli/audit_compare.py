@@ -105,8 +105,8 @@ def _print_comparison(comparison: ValidatorComparison) -> None:
         table.add_row(*_make_row(validator, comparison.has_model))
     console.print(table)
     console.print(
-        "from own, from others: the largest part of its weights on chain that would have to move "
-        "to make them those of a record.",
+        "from own, from others: the largest share of its weights on chain that would have to move "
+        "to become those of a record.",
         style="dim",
     )
     if not comparison.has_model:
@@ -124,19 +124,19 @@ def _print_comparison(comparison: ValidatorComparison) -> None:
     for pair, count in sorted(comparison.shared.items()):
         console.print(
             f"{' and '.join(map(encode_ss58, pair))} have the same witness of {count} groups: one "
-            "of the two copied the other's record. --model FOLDER tells which.",
+            "of the two copied the other's record. --model FOLDER shows which one.",
             style="bold red",
             markup=False,
         )
     if comparison.forgotten:
         console.print(
-            f"Weights of {comparison.forgotten} settlements were not looked at: the nodes asked "
-            "have forgotten them. An archive node has them.",
+            f"Weights of {comparison.forgotten} settlements were not compared: the nodes have "
+            "forgotten them. An archive node has them.",
             style="yellow",
         )
     if not comparison.has_copier:
         style = "bold green" if comparison.has_model else "yellow"
-        console.print("Nothing says that any of them copies.", style=style)
+        console.print("There is no sign that any of them copies.", style=style)
 
 
 def _make_row(validator: ComparedValidator, has_model: bool) -> list[str]:

@@ -84,7 +84,7 @@ def _require_usable(settings: CalibrateSettings) -> None:
     if settings.cap is not None and round(settings.cap * 2**FRACTION_BITS) < 100:
         raise ConfigError("--cap is too small: the first level is a hundredth of it, in 2^-20")
     if (settings.out / MANIFEST_FILE).exists():
-        raise ConfigError(f"--out {settings.out} holds a checkpoint: name another folder")
+        raise ConfigError(f"--out {settings.out} contains a checkpoint: name another folder")
     make_out_folder(settings.out)
 
 

@@ -207,7 +207,7 @@ def _find_refusals(document: Mapping[str, Any]) -> list[str]:
     if document["rate_beyond_cap"] > CAP_RATE_MAX:
         found.append(
             f"{pair}: margins pass the cap of {document['cap']:.3g} logits "
-            f"{document['rate_beyond_cap']:.2g} times a token; {CAP_RATE_MAX:g} is the most"
+            f"{document['rate_beyond_cap']:.2g} times a token; at most {CAP_RATE_MAX:g} is allowed"
         )
     if document["envelope"]["worst_bin"] > 1:
         found.append(

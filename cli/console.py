@@ -64,4 +64,4 @@ def make_out_folder(folder: Path) -> None:
 def require_consent(confirm: Confirm, question: str, kept: str = "nothing was sent") -> None:
     """Raises ConfigError where a person does not agree."""
     if not confirm(question):
-        raise ConfigError(f"not agreed to: {kept}")
+        raise ConfigError(f"not confirmed: {kept}")

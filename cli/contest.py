@@ -93,7 +93,7 @@ def _choose_levels(
     legal = list(environment.levels)
     if asked:
         if illegal := sorted(set(asked) - set(legal)):
-            raise ConfigError(f"--level {illegal[0]} is none of {environment.name}'s")
+            raise ConfigError(f"--level {illegal[0]} is not a level of {environment.name}")
         return tuple(sorted(set(asked)))
     return tuple(sorted(in_force & set(legal)) or legal)
 
@@ -222,11 +222,11 @@ def _render_judge(judge: Mapping[str, Any]) -> str:
         kinds = ", ".join(f"{n:,} {kind}" for kind, n in judge["without_verdict"].items())
         lines.append(f"! {missing:,} pairs have no verdict ({kinds}): {judge['told']}")
     if judge["left_out"]:
-        lines.append(f"! {judge['left_out']:,} pairs were not asked about after that")
+        lines.append(f"! {judge['left_out']:,} pairs were not sent to the judge after that")
     if missing or judge["left_out"]:
         lines.append("! they count as ties; the same command asks again")
     lines += [
-        f"! {n:,} answers of {name} speak to the judge, and were not shown"
+        f"! {n:,} answers of {name} address the judge, and were not shown"
         for name, n in judge["addressing"].items()
     ]
     return "\n".join(lines) + "\n"

@@ -18,5 +18,5 @@ def _render(written: WrittenTable) -> str:
     return (
         f"{written.rollouts:,} rollouts of {header.groups:,} groups, {written.tokens:,} tokens, "
         f"window {header.window}: {written.out}\n"
-        f"columns: {', '.join(COLUMNS)}; what they are, and the header, stands in its metadata"
+        f"columns: {', '.join(COLUMNS)}; the file's metadata describes them and has the header"
     )

@@ -56,8 +56,8 @@ def run_demo(every: Settings, as_json: bool, quiet: bool) -> int:
     words = Text()
     if not settings.fast and (late := count_late(summary)):
         words.append(
-            f"Honest miners came too late {late} times: this machine had no time for a block a "
-            "second. `assay demo --fast` shows the same without a clock.\n",
+            f"Honest miners were late {late} times: this machine is too slow for a block a "
+            "second. `assay demo --fast` runs the same without a clock.\n",
             style="yellow",
         )
     words.append(
@@ -81,7 +81,7 @@ def _hold(out: Path) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
         names = sorted(path.name for path in out.iterdir())
         if names and _MARKER not in names:
-            raise ConfigError(f"--out {out} holds {names[0]!r} and no demo: name an empty folder")
+            raise ConfigError(f"--out {out} has {names[0]!r} but no demo: name an empty folder")
         marker = (out / _MARKER).open("a")
     except OSError as error:
         raise _explain(out, error) from None

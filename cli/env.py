@@ -36,10 +36,10 @@ def run_env_list(_: Settings, as_json: bool) -> None:
     for entry in entries:
         levels = _describe_levels(entry.levels) if entry.levels else "–"
         shared = lacks[entry.about] > 1  # a whole family lacks the same: said once, below
-        what = "not here: see below" if shared else _describe(entry)
+        what = "cannot be used: see below" if shared else _describe(entry)
         table.add_row(Text(entry.name), levels, Text(what))
     missing = [
-        Text(f"{count} of them are not here: {about}")
+        Text(f"{count} of them cannot be used: {about}")
         for about, count in lacks.items()
         if count > 1
     ]
@@ -134,11 +134,11 @@ def _make(
 def _read_answer() -> str:
     given = sys.stdin.buffer.read(_ANSWER_MAX + 1)  # as bytes: text would lose carriage returns
     if len(given) > _ANSWER_MAX:
-        raise ConfigError(f"--answer -: more than {_ANSWER_MAX >> 20} MiB came in")
+        raise ConfigError(f"--answer -: more than {_ANSWER_MAX >> 20} MiB on stdin")
     try:
         return given.decode()
     except UnicodeDecodeError:
-        raise ConfigError("--answer -: what came in is not UTF-8") from None
+        raise ConfigError("--answer -: stdin is not UTF-8") from None
 
 
 def _describe(entry: EnvironmentEntry) -> str:

@@ -25,7 +25,7 @@ def run_env_new(_: Settings, name: str, folder: Path | None, as_json: bool) -> N
         raise ConfigError(str(error)) from None
     place = Path(name) if folder is None else folder
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise ConfigError(f"--dir {place} is there and not empty: name another folder")
+        raise ConfigError(f"--dir {place} exists and is not empty: name another folder")
     try:
         for path, text in texts.items():
             write_file(place / path, text.encode())
@@ -42,7 +42,7 @@ def run_env_vet(_: Settings, path: Path, data: Path | None, as_json: bool) -> in
         if path.suffix == ".whl":
             file, report = _vet_wheel(path, data)
         elif data is not None:
-            raise ConfigError(f"--data {data}: only a taskset's wheel has data, and {path} is none")
+            raise ConfigError(f"--data {data}: only a taskset's wheel has data, not {path}")
         else:
             file = _pack(path) if path.is_dir() else path
             report = vet_package(file)
@@ -53,6 +53,10 @@ def run_env_vet(_: Settings, path: Path, data: Path | None, as_json: bool) -> in
 
 def _pack(path: Path) -> Path:
     folder = path.absolute()
+    if not (folder / "__init__.py").is_file():  # as of the folder that `env new` makes around it
+        raise ConfigError(
+            f"{path} has no __init__.py: name the package's own folder, as {path}/NAME"
+        )
     file = folder.parent / f"{folder.name}.zip"
     write_file(file, pack_folder(folder))
     return file
@@ -104,7 +108,7 @@ def _show_report(file: Path, report: VetReport, as_json: bool) -> int:
         shown = Text("✓", "green") if check.passed else Text("✗", "red")
         table.add_row(check.name, shown, Text(_make_printable(check.detail)))
     failed = [check.name for check in report.checks if not check.passed]
-    verdict = f"not fit to pay by: {', '.join(failed)}" if failed else "fit to pay by"
+    verdict = f"not fit for a subnet: {', '.join(failed)}" if failed else "fit for a subnet"
     lines = Text(f"{report.subject}\n  {file}\n  {verdict}")
     print_result(document, as_json, Group(table, lines))
     return OK if report.is_fit else FINDING

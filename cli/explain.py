@@ -11,7 +11,7 @@ from rich.text import Text
 
 from assay.artifacts.records.run_folder import RunFolder
 from assay.audit.explain.explanation import ExplainedGroup, Explanation, explain
-from assay.audit.explain.from_folder import gather_from_folder, parse_hotkey
+from assay.audit.explain.from_folder import find_hotkey, gather_from_folder
 from assay.audit.explain.from_network import WindowQuery, gather_from_network
 from assay.audit.explain.reproduction import (
     ExplainError,
@@ -23,12 +23,13 @@ from assay.audit.sources import FetchedOutlines
 from assay.cli.console import print_result
 from assay.network import ObjectStore, open_folder, open_store
 from assay.network.chain import ChainError
-from assay.neurons.miner.mining_history import name_cost
 from assay.neurons.session.resources import open_account
 from assay.neurons.session.session import open_session
+from assay.neurons.settings.loading import parse_hotkey
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import Settings
 from assay.protocol import encode_ss58
+from assay.protocol.reason import name_cost
 
 ACCEPTED, REFUSED, UNKNOWN = 0, 1, 2
 
@@ -56,14 +57,14 @@ def run_explain(
     """
     placement = open_placement(settings.compute)
     with ExitStack() as stack:
-        whose = None if validator is None else parse_hotkey(validator)
+        whose = None if validator is None else parse_hotkey(validator, "--validator")
         if folder is not None and RunFolder(folder).has_contexts:
             if hotkey is None:
                 raise ExplainError("whose window? name a hotkey with --hotkey")
-            miner = parse_hotkey(hotkey, folder)
+            miner = find_hotkey(hotkey, folder)
             facts, material = gather_from_folder(folder, miner, window, model, whose, placement)
         else:
-            miner = _find_own_hotkey(settings) if hotkey is None else parse_hotkey(hotkey)
+            miner = _find_own_hotkey(settings) if hotkey is None else find_hotkey(hotkey)
             store = None if records is None else _open_records(records)
             home = folder or settings.miner.dir
             asked = WindowQuery(miner, window, home, model, whose, store, placement)

@@ -149,7 +149,7 @@ class ExplorerOpening:
         try:
             source = open_source(self._request, stack, tell, self.tell, self._stop)
         except StoreError as error:
-            raise ConfigError(f"{error}: see that the store answers from here") from None
+            raise ConfigError(f"{error}: make sure that this machine can reach it") from None
         subject = source.subject
         network = subject.history.first.digest
         name = f"{encode_ss58(subject.validator)}-{network.hex()[:16]}.sqlite"
@@ -157,7 +157,7 @@ class ExplorerOpening:
         try:
             index = Index(folder / name, subject.validator, network)
         except IndexDamagedError as error:
-            raise ConfigError(f"{error}: name a folder with room with --index") from None
+            raise ConfigError(f"{error}: name another folder with --index") from None
         stack.callback(index.close)
         app, events, indexer = make_app(subject, index, source.sources, self._hosts)
         listeners.append(events.notify)
@@ -172,7 +172,7 @@ class ExplorerOpening:
         """Says once what is awaited, on the page and to the operator."""
         self._waiting.awaited = lack.kind
         if str(lack) != self._told and not self._quiet:
-            print(f"assay: {lack}; waiting for it, Ctrl-C ends it", file=sys.stderr, flush=True)
+            print(f"assay: {lack}; waiting for it, Ctrl-C stops", file=sys.stderr, flush=True)
         self.waits, self._told = True, str(lack)
         self._done.set()
 
@@ -182,7 +182,7 @@ def _check_places(request: ExplorerRequest) -> None:
     own = request.settings.explorer
     record = own.record or ""
     if record.startswith(("http://", "https://")) and own.hotkey is None and not request.online:
-        raise ConfigError(f"{record} shows no list of its records: name a validator with --hotkey")
+        raise ConfigError(f"{record} has no list of its records: name a validator with --hotkey")
     named = {
         "--dir": own.dir,
         "--trainer": own.trainer,
@@ -208,7 +208,7 @@ def _print_address(address: str, place: str | None, as_json: bool, quiet: bool) 
         print(address, flush=True)
         if not quiet:
             what = "looks for the record" if place is None else f"shows the record in {place}"
-            print(f"assay: {what}; Ctrl-C ends it", file=sys.stderr)
+            print(f"assay: {what}; Ctrl-C stops it", file=sys.stderr)
 
 
 def _open_folder(folder: Path, stack: ExitStack) -> Path:

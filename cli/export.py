@@ -28,23 +28,12 @@ def run_export_steps(
     """Writes the data set, or hands the groups over, and prints what is in it; the exit code."""
     say = ignore_line if quiet else print_line
     folder = settings.trainer.dir
-    if (out is None) == (push is None):
-        raise ExportError("name a folder with --out, or a server with --push: one of them")
     if push is not None:
-        if files or columns != "assay":
-            raise ExportError(
-                "--push sends what a trainer accepted, in a form of its own: leave FILES and "
-                "--columns out"
-            )
         found = push_steps(folder, push, _parse_windows(windows), wait, resend, say)
         _print_push(found, push, as_json)
         return FINDING if found.left_over else OK
     assert out is not None
     if files:
-        if windows is not None or columns != "assay":
-            raise ExportError(
-                "--windows and --columns are of a trainer's steps: leave them out, or FILES"
-            )
         _export_files(files, out, as_json)
         return OK
     summary = export_steps(folder, out, _parse_windows(windows), say, columns)
@@ -64,10 +53,10 @@ def _print_push(found: PushSummary, url: str, as_json: bool) -> None:
     else:
         unknown = len(found.unknown)
         print(
-            f"{found.sent:,} of {found.groups:,} groups of {found.steps:,} steps were handed over, "
-            f"{found.rollouts:,} rollouts; {found.already:,} had been before, {unknown:,} "
-            f"may be there or not, {found.too_long:,} are too long for the server's trainer; "
-            f"{found.own:,} of the trainer's own stay"
+            f"sent {found.sent:,} of {found.groups:,} groups of {found.steps:,} steps, "
+            f"{found.rollouts:,} rollouts; {found.already:,} were sent before, {unknown:,} have "
+            f"an unknown outcome, {found.too_long:,} are too long for the server's trainer; "
+            f"{found.own:,} of the trainer's own are not sent"
         )
 
 

@@ -64,7 +64,7 @@ def run_gauntlet(every: Settings, as_json: bool, quiet: bool) -> int:
     wanted = (settings.only or "").lower()
     if not any(wanted in row.attack.lower() for row in rows):
         raise ConfigError(
-            f"nothing ran of {settings.only!r}: it needs the bench models, so run it without --fast"
+            f"{settings.only!r} did not run: it needs the bench models, so run it without --fast"
         )
     document = describe(rows, time.monotonic() - started)
     document["asked"] = {"fast": settings.fast, "groups": groups, "only": settings.only}

@@ -147,15 +147,15 @@ def run_ledger_show(
 def _render_entry(document: dict[str, Any]) -> str:
     if document["digest"] is None:
         poster = document["poster"]
-        bound = "its hotkey has bound nobody" if poster is None else f"{poster} may"
-        return f"nothing is posted of epoch {document['epoch']}; {bound}"
+        bound = "its hotkey has bound no address" if poster is None else f"{poster} may"
+        return f"nothing is posted for epoch {document['epoch']}; {bound}"
     lines = [f"digest          {document['digest']}"]
     entry = document["entry"] or {}
     lines += [f"{name:<15} {value}" for name, value in entry.items()]
     if document["block"] is not None:
         lines.append(f"block           {document['block']}, 0x{document['transaction']}")
     if document["weights"] is not None:
-        same = "the posted" if document["weights"]["equal"] else "other than the posted"
+        same = "as posted" if document["weights"]["equal"] else "other than posted"
         lines.append(f"weights now     {same}")
     return "\n".join(lines)
 
@@ -217,7 +217,7 @@ def _read_record(file: Path) -> SettlementRecord:
     try:
         return decode_settlement_record(data)
     except EncodingError as error:
-        raise ConfigError(f"{file} is no settlement's record: {error}") from None
+        raise ConfigError(f"{file} is not a settlement's record: {error}") from None
 
 
 def _ask(node: EvmNode, gas: int) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from assay.cli.options import announce
 from assay.demo.localnet.description import Localnet
 from assay.demo.localnet.services import run_services
 from assay.neurons.program.logs import log_lines, wants_json
@@ -20,6 +21,9 @@ _LOOK_S = 0.5
 def run_localnet(every: Settings, as_json: bool, quiet: bool) -> int:
     """Serves until it is asked to stop, or the chain has come to a stop."""
     settings = every.localnet
+    if not quiet:
+        begun = f"starting chain, beacon and store in {settings.dir}"
+        announce(begun, wants_json(every, as_json))
     with (
         log_lines(wants_json(every, as_json), quiet),
         catch_signals(lambda: None) as stop,
@@ -51,7 +55,7 @@ def describe(folder: Path, localnet: Localnet) -> str:
 chain   {localnet.endpoint}, a block every {localnet.block_time:g} s, subnet {localnet.netuid}
 beacon  {localnet.beacon.url}
 store   {localnet.store}
-all of it in {folder / "localnet.json"}, and as settings for --config in {folder / "assay.toml"}
+all of this is in {folder / "localnet.json"}, and in {folder / "assay.toml"} for --config
 
 A miner, in a terminal of its own:
 {prepare("miner")}  assay mine {at} --wallet miner --groups 8
@@ -60,9 +64,9 @@ A validator, in another:
   assay validate {at} --wallet validator
 The trainer, whose key is {localnet.trainer.wallet}:
   assay train {at}
-And to look:
+To watch it:
   assay explorer {at}
   assay status --dir {folder / "miner"}
   assay metagraph {at}
   assay doctor {at} --wallet miner
-Ctrl-C stops it; the same command goes on from here."""
+Ctrl-C stops it; the same command continues."""

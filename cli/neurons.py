@@ -11,8 +11,8 @@ from typing import Any
 from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
 from assay.cli.console import print_result
-from assay.cli.doctor import render_dry_run
 from assay.cli.preflight.dry_run import dry_run as look_at_mining
+from assay.cli.preflight.dry_run import render_dry_run
 from assay.cli.preflight.examination import PreflightInputs, warn_briefly
 from assay.drafting import AUTO, EngineCommand, open_engines, require_engines
 from assay.network import ObjectStore
@@ -58,6 +58,7 @@ from assay.neurons.validator.validator_status import (
 )
 from assay.protocol import encode_ss58
 from assay.protocol.record import compute_record_bytes_max
+from assay.rounds.round_calendar import list_trainers
 from assay.training.pace import PaceFigures
 from assay.training.team import follow, is_member, join_team, run_team
 
@@ -79,6 +80,7 @@ def _open_program(
         serve_metrics(settings.metrics.listen, kind, settings.metrics.hosts) as note,
         join_network(settings, own.dir, kind, placement) as session,
     ):
+        _ = session.account.wallet.hotkey  # its password is asked for now, and not in a window
         yield session, LoopHooks(note=note)
 
 
@@ -300,11 +302,13 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
     store, locator = open_own_store(settings)
     with _open_program(settings, own, "trainer", as_json, quiet) as (session, watch):
         store = meter(store, watch.tally)
-        trainer_hotkey = session.parameters.identity.trainer
-        if session.account.hotkey != trainer_hotkey:
+        trainer_hotkey = session.account.hotkey
+        trainers = list_trainers(session.history)
+        if trainer_hotkey not in trainers:
+            named = ", ".join(map(encode_ss58, trainers))
             raise ConfigError(
-                f"the trainer of this network is {encode_ss58(trainer_hotkey)}, and the wallet's "
-                f"hotkey is {encode_ss58(session.account.hotkey)}: name the right wallet"
+                f"this network's trainer is {named}, and the wallet's hotkey is "
+                f"{encode_ss58(trainer_hotkey)}: name the right wallet"
             )
         lessons: list[dict[str, Any]] = []
         held_out = HeldOut(session.history, own.problems)
@@ -424,7 +428,7 @@ def _drive(
     network.require_seat()
     with catch_signals(session.chain.stop_retrying) as stop:
         ProgramLoop(neuron, session.folder, stop, describe_all, network.check, watch).run()
-    logger.info("stopped as asked; the same command goes on from here", extra={"event": "stopped"})
+    logger.info("stopped on request; the same command continues", extra={"event": "stopped"})
     if as_json:
         print((session.folder / "status.json").read_text())
     return 0

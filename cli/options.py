@@ -7,12 +7,14 @@ with the function: `assay --help` does without either.
 """
 
 import inspect
+import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, g
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from assay.cli.first_checks import Check
 from assay.cli.interrupts import require_wanted
 
 if TYPE_CHECKING:  # pydantic and its plugins would double what `assay --help` takes
@@ -29,23 +32,24 @@ if TYPE_CHECKING:  # pydantic and its plugins would double what `assay --help` t
     from assay.neurons.settings.sections import Settings
 
 AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
+    bool,
+    typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Agree without being asked.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 _Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with settings.")
 ]
 _Localnet = Annotated[
     Path | None,
-    typer.Option(
-        "--localnet", metavar="DIR", help="Work on the network that `assay localnet` runs there."
-    ),
+    typer.Option("--localnet", metavar="DIR", help="Folder of an `assay localnet` to work on."),
 ]
 
 _Recipe = Annotated[
     str | None,
-    typer.Option("--recipe", metavar="RECIPE", help="Train as it says: a file, or a shipped one."),
+    typer.Option(
+        "--recipe", metavar="RECIPE", help="Train by this recipe: a file, or a shipped one's name."
+    ),
 ]
 
 #: Settings that commands offer as flags, by what they need.
@@ -74,7 +78,8 @@ class SettingsSource:
     recipe: str | None = None  # whose trainer's settings stand in for defaults
 
     def load(self, problem_files: bool = True) -> "Settings":
-        """Settings from flags, variables, a file, and below them all a localnet's."""
+        """Settings from flags, variables, a file, and below them all a localnet's; their files of
+        problems are added to the environments."""
         from assay.neurons.settings.loading import load_settings
 
         below: dict[str, dict[str, Any]] = {}
@@ -94,11 +99,61 @@ class SettingsSource:
                 start = f"`assay localnet --dir {self.localnet}` in another terminal"
                 say = f"assay: the localnet in {self.localnet} is not running: {start}"
                 print(say, file=sys.stderr)
-        if problem_files and settings.environments.files:
-            from assay.environments import add_problem_files
-
-            add_problem_files(settings.environments.files)
+        if problem_files:
+            _add_problem_files(settings)
         return settings
+
+
+def prepare(
+    settings: "Settings",
+    own: Mapping[str, Any],
+    *first: Check,
+    loads: str | None = None,
+    opens: "Path | bool" = False,
+    problem_files: bool = True,
+) -> None:
+    """All that comes before a command's heavy part: its checks, one line that says what it waits
+    for, and the settings' files of problems.
+
+    Args:
+        own: the command's options by name.
+        first: what is checked; each raises an OperatorError.
+        loads: a library that takes seconds to load.
+        opens: the settings' chain is opened, or this folder.
+    """
+    for check in first:
+        check(settings, own)
+    if opens is True:
+        from assay.network.chain.chain_target import ChainTarget
+
+        chain = settings.chain
+        ChainTarget.require_named(chain.network, *chain.fallbacks, *chain.archives)
+    doing = [] if loads is None else [f"loading {loads}"]
+    if opens is not False:
+        doing.append(f"opening {_name_place(settings if opens is True else opens)}")
+    if doing and not own.get("quiet"):
+        logs = own.get("logs", False)
+        announce(", then ".join(doing), logs and (own["as_json"] or settings.log.format == "json"))
+    if problem_files:
+        _add_problem_files(settings)
+
+
+def _add_problem_files(settings: "Settings") -> None:
+    if settings.environments.files:
+        from assay.environments import add_problem_files
+
+        add_problem_files(settings.environments.files)
+
+
+def announce(doing: str, as_json: bool = False) -> None:
+    """One line on standard error, at once. as_json: a program's lines are JSON, and so is this one
+    (docs/metrics.md); the log's library would take a while to load."""
+    line = f"assay: {doing} …"
+    if as_json:
+        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        said = {"at": at, "event": "loading", "message": f"{doing} …", "level": "info"}
+        line = json.dumps(said | {"window": None, "phase": None, "hotkey": None})
+    print(line, file=sys.stderr, flush=True)
 
 
 Declared = Callable[..., int | None]
@@ -111,6 +166,9 @@ def command(
     runs: str | None = None,
     role: str | None = None,
     problem_files: bool = True,
+    first: tuple[Check, ...] = (),
+    loads: str | None = None,
+    opens: bool = False,
 ) -> Callable[[Declared], None]:
     """Registers a command: a function of its own options. What it runs returns an exit code or
     None.
@@ -122,13 +180,16 @@ def command(
         runs: file of this folder with the function of the same name, which is called with
             `Settings` and the options by name; a `yes` becomes `confirm`. None: the declared
             function itself is called, with `SettingsSource` before its options.
-        problem_files: see `SettingsSource.load`.
+        first, loads, opens, problem_files: see `prepare`, which comes before `runs` is loaded.
     """
+    given = {"loads": loads, "opens": opens, "problem_files": problem_files}
+    ready = partial(prepare, **given)  # type: ignore[arg-type] # by name
 
     def register(function: Declared) -> None:
         called = function
         if runs is not None:
-            called = partial(_run, runs, function.__name__, problem_files)
+            logs = "log.format" in fields
+            called = partial(_run, runs, function.__name__, ready, first, logs)
         callback = _make_callback(function, called, skipped=int(runs is None))
         if name is None:
             kind = _make_class(TyperGroup, fields, role)
@@ -140,9 +201,17 @@ def command(
 
 
 def _run(
-    file: str, name: str, problem_files: bool, source: SettingsSource, /, **own: Any
+    file: str,
+    name: str,
+    ready: Callable[..., None],
+    first: tuple[Check, ...],
+    logs: bool,
+    source: SettingsSource,
+    /,
+    **own: Any,
 ) -> int | None:
-    settings = source.load(problem_files)
+    settings = source.load(problem_files=False)
+    ready(settings, own | {"logs": logs}, *first)
     if "yes" in own:
         own["confirm"] = confirm(own.pop("yes"), own["as_json"])
     function = getattr(import_module(f"assay.cli.{file}"), name)
@@ -181,11 +250,15 @@ def _make_class(base: Any, fields: tuple[str, ...], role: str | None) -> Any:
                 self.params = sorted(options, key=lambda option: _rank(option.name))
             return super().get_params(ctx)
 
+        def get_short_help_str(self, limit: int = 0) -> str:
+            """Its first paragraph, in whole sentences: lists of commands fold it."""
+            return " ".join((self.help or "").partition("\n\n")[0].split())
+
         def parse_args(self, ctx: typer.Context, args: list[str]) -> Any:
             try:
                 return super().parse_args(ctx, args)
             except typer.BadParameter as error:
-                error.message = error.message.removeprefix("Value error, ")  # pydantic's
+                error.message = _say_allowed(error)
                 raise
 
         def invoke(self, ctx: typer.Context) -> Any:
@@ -200,6 +273,17 @@ def _make_class(base: Any, fields: tuple[str, ...], role: str | None) -> Any:
             return super().invoke(ctx)
 
     return SettingsCommand
+
+
+def _say_allowed(error: typer.BadParameter) -> str:
+    """What typer says of a value, or for a setting what it may be: as for one in a file."""
+    section, _, name = (getattr(error.param, "name", None) or "").partition("__")
+    if not (name and error.message.startswith("Input should be")):  # pydantic's, which typer asks
+        return error.message.removeprefix("Value error, ")
+    from assay.network.toml_settings import describe_allowed
+    from assay.neurons.settings.loading import list_settings
+
+    return f"use {describe_allowed(list_settings()[section][name])}"
 
 
 def _rank(name: str) -> int:
@@ -279,18 +363,15 @@ def _make_help(decl: str, many: bool, info: "FieldInfo") -> str:
     return f"{text} [default: {default}]." if default else f"{text}."
 
 
-def print_opening(place: "Path | Settings", quiet: bool) -> None:
-    """One line on standard error, at once: loading what opens it takes seconds."""
-    if quiet:
-        return
-    what = str(place)
-    if not isinstance(place, Path):
-        from assay.network.text import name_host
+def _name_place(place: "Path | Settings") -> str:
+    """What is opened, without an address's secrets."""
+    if isinstance(place, Path):
+        return str(place)
+    from assay.network.text import name_host
 
-        network = place.chain.network
-        subnet = "" if place.chain.netuid is None else f"subnet {place.chain.netuid} of "
-        what = f"{subnet}{name_host(network) if '://' in network else network}"
-    print(f"assay: opening {what} …", file=sys.stderr, flush=True)
+    network = place.chain.network
+    subnet = "" if place.chain.netuid is None else f"subnet {place.chain.netuid} of "
+    return f"{subnet}{name_host(network) if '://' in network else network}"
 
 
 def confirm(yes: bool, as_json: bool) -> Callable[[str], bool]:
@@ -327,7 +408,7 @@ def plain_errors() -> Iterator[None]:
             from assay.network.text import hide
 
             print(hide(traceback.format_exc()), file=sys.stderr)
-            _leave("this is a defect of assay; the lines above say where", COULD_NOT_RUN)
+            _leave("this is a defect in assay; the lines above say where", COULD_NOT_RUN)
         _leave(str(error), COULD_NOT_RUN)
 
 
@@ -342,5 +423,6 @@ def _find_place(error: OSError) -> str:
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    print(f"assay: {message}", file=sys.stderr)
+    for line in message.splitlines() or [""]:  # several settings are wrong: each has its own
+        print(f"assay: {line}", file=sys.stderr)
     raise typer.Exit(code)

@@ -29,7 +29,7 @@ from assay.subnet.window_costs import (
 )
 
 #: Share of a card's memory that a program may take: the rest is what an allocator keeps.
-_MEMORY_SHARE = 0.9
+MEMORY_SHARE = 0.9
 _GIB = 1 << 30
 
 
@@ -100,7 +100,7 @@ class CoursePlan:
             "sustained": SUSTAINED,
             "hashed": HASHED,
             "disk": DISK,
-            "memory_share": _MEMORY_SHARE,
+            "memory_share": MEMORY_SHARE,
             "commit_margin": MinerSettings().commit_margin,
             "weights": self.recipe.model.parameters,
             "model": self.recipe.model.model_dump() | {"products": self.recipe.model.products},
@@ -167,7 +167,7 @@ def _plan_role(
         cards,
     )
     enough = cost.groups >= rules.work.valued_groups if role == "miner" else True
-    room = int(card.memory * _MEMORY_SHARE)
+    room = int(card.memory * MEMORY_SHARE)
     in_time = enough and cost.seconds <= allowed
     return RolePlan(role, cards, cost, allowed, memory, room, in_time, memory <= room)
 
@@ -176,7 +176,7 @@ def render_plan(plan: CoursePlan) -> RenderableType:
     """For people."""
     table = make_table(
         "program",
-        "cards",
+        "GPUs",
         "tokens",
         "seconds",
         "of",
@@ -211,8 +211,8 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
     card, course = plan.card, plan.recipe.course
     miner, _, trainer = plan.roles
     small = (
-        f"seconds do not hold for models under {LEAST_WEIGHTS / 1e6:,.0f} M weights: "
-        "launches and Python take the time, which are not counted"
+        f"the seconds are wrong for models under {LEAST_WEIGHTS / 1e6:,.0f} M weights: these "
+        "spend them on launches and Python, which are not counted"
     )
     return (
         f"{plan.recipe.about}",
@@ -220,10 +220,10 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"{plan.window_seconds:,.0f} s; the trainer judges {trainer.cost.groups} of them",
         f"{course.steps} steps of {plan.step_seconds:,.0f} s: {plan.hours:,.1f} hours",
         *(() if plan.holds else (small,)),
-        f"arithmetic, no run was measured: {SUSTAINED:.0%} of the data sheet of {card.name} "
+        f"computed, not measured: {SUSTAINED:.0%} of the data sheet of {card.name} "
         f"({card.source}: {card.bf16 / 1e12:,.0f} TFLOPS of bf16, {card.fp32 / 1e12:,.1f} of fp32, "
         f"{card.bandwidth / 1e12:.2f} TB/s, {card.memory / 1e9:,.0f} GB), prompts of "
         f"{course.prompt_tokens} and completions of {course.completion_tokens} tokens; SHA-256 at "
-        f"{HASHED / 1e9} GB/s, as measured on an AMD EPYC core, and a disk taken to do "
+        f"{HASHED / 1e9} GB/s, as measured on an AMD EPYC core, and a disk of "
         f"{DISK / 1e9:.0f} GB/s",
     )

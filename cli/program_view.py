@@ -39,7 +39,7 @@ def render_head(status: dict[str, Any], sign: Sign) -> RenderableType:
     text = Text()
     text.append("demo" if "demo" in status else status["program"], style="bold")
     text.append(f"  {status['hotkey']}  {status['software']}")
-    said, style = _describe_life(status["state"], sign)
+    said, style = describe_life(status["state"], sign)
     text.append(f"  {said}\n", style=style)
     countdown, checkpoint = status["countdown"], status["checkpoint"]
     text.append(
@@ -71,18 +71,18 @@ def render_head(status: dict[str, Any], sign: Sign) -> RenderableType:
     return text
 
 
-def _describe_life(state: str, sign: Sign) -> tuple[str, str]:
+def describe_life(state: str, sign: Sign) -> tuple[str, str]:
     """Whether it runs, and in which colour."""
     age = describe_age(sign.age)
     if state == STOPPED:
         return f"stopped {age} ago", "dim"
     if sign.held is False:
-        return f"NOT RUNNING: it ended without a word {age} ago; the same command goes on", "red"
+        return f"NOT RUNNING: it ended unexpectedly {age} ago; the same command continues", "red"
     if sign.age <= _OLD_S:
         return "running", "green"
     if sign.held is None:
-        return f"NOT RUNNING, or out of reach: written {age} ago", "red"
-    return f"runs, and has been busy with one step for {age}", "yellow"
+        return f"NOT RUNNING, or on another machine: written {age} ago", "red"
+    return f"running, and busy with one step for {age}", "yellow"
 
 
 def describe_age(seconds: int) -> str:
@@ -155,7 +155,7 @@ def render_upload(up: dict[str, Any] | None) -> list[RenderableType]:
     if up is None or up["done"]:
         return []
     text = f"uploading window {up['window']}: {up['bytes'] / 1e6:.1f} of {up['of'] / 1e6:.1f} MB"
-    return [Text(text + (f", try {up['tries']}" if up["tries"] > 1 else ""))]
+    return [Text(text + (f", attempt {up['tries']}" if up["tries"] > 1 else ""))]
 
 
 def _render_validator(status: dict[str, Any]) -> list[RenderableType]:
@@ -269,7 +269,7 @@ def render_pace(pace: dict[str, Any] | None) -> list[RenderableType]:
     fit = "" if usable is None else f", {usable:,} could be used"
     return [
         Text(
-            f"held back by {pace['holds_back']}: {pace['groups_came']:,.1f} groups come a window"
+            f"held back by {pace['holds_back']}: {pace['groups_came']:,.1f} groups arrive a window"
             f"{fit}; the last {pace['windows']} windows: {spent}"
         )
     ]
@@ -278,7 +278,7 @@ def render_pace(pace: dict[str, Any] | None) -> list[RenderableType]:
 def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
     pace = render_pace(status.get("pace"))
     if not status["lessons"]:
-        return [*pace, Text("no lesson yet", style="dim")]
+        return [*pace, Text("no step yet", style="dim")]
     tried = {point["number"]: point["correct"] / point["problems"] for point in status["held_out"]}
     names = ("window", "groups", "mean reward", "no signal", "checkpoint", "held-out", "digest")
     table = make_table(*names, left=("digest",))
@@ -348,7 +348,7 @@ def _find_words(row: dict[str, Any]) -> list[str]:
     words = [row["note"]] if row["note"] else []
     verdict, payment, commitment = row["verdict"], row["payment"], row["commitment"]
     if commitment is not None and commitment["stood"] is False:
-        words.append("the commitment did not stand at its block")
+        words.append("the commitment was not on chain at its block")
     if verdict is not None and not verdict["accepted"]:
         where = [
             f"{name} {verdict[name]}" for name in ("group", "rollout", "token") if name in verdict

@@ -35,9 +35,8 @@ def run_subnet_publish(settings: Settings, confirm: Confirm, as_json: bool, quie
     rules = settings.publish
     store, locator = open_own_store(settings)
     account = open_account(settings)
-    if rules.trainer is None:
-        raise ConfigError("who publishes checkpoints? name the trainer's hotkey with --trainer")
-    beacon, trainer = _read_beacon(rules.beacon_info), parse_hotkey(rules.trainer, "--trainer")
+    beacon = _read_beacon(rules.beacon_info)
+    trainer = parse_hotkey(rules.trainer or "", "--trainer")  # `require_trainer` came before
     chosen = _choose(rules)
     with log_lines(wants_json(settings, as_json), quiet):
         report = make_report("publication_note")
@@ -52,7 +51,7 @@ def run_subnet_publish(settings: Settings, confirm: Confirm, as_json: bool, quie
                 parameters = change_parameters(parameters, changes)
             question = (
                 f"Publish parameters {parameters.digest.hex()[:16]}… for subnet {chain.netuid}? "
-                "Whoever works by other ones is on another network from then on."
+                "Programs with other parameters are then on another network."
             )
             require_consent(confirm, question, "nothing was published")
             block = publish_subnet(
@@ -67,7 +66,7 @@ def run_subnet_publish(settings: Settings, confirm: Confirm, as_json: bool, quie
         "checkpoint": parameters.identity.genesis_checkpoint.hex(),
     }
     text = f"subnet {chain.netuid} has parameters {digest[:16]}…, seen in block {block}"
-    print_result(document, as_json, f"{text}; `assay subnet show` says what everybody sees")
+    print_result(document, as_json, f"{text}; `assay subnet show` shows them")
 
 
 def _choose(rules: PublishSettings) -> _ChosenRules:
@@ -76,7 +75,7 @@ def _choose(rules: PublishSettings) -> _ChosenRules:
     if rules.model is not None and rules.genesis is not None:
         raise ConfigError("--model and --genesis both name the first checkpoint: leave one out")
     if recipe is None and rules.model is not None:
-        raise ConfigError("--model becomes checkpoint 0 by a recipe: name one with --recipe")
+        raise ConfigError("--model needs a recipe: name one with --recipe")
     own = {} if rules.changes is None else read_changes(rules.changes)
     if recipe is None:
         environment = rules.environment or "arithmetic"

@@ -1,11 +1,12 @@
 """The commands of those who look: at records, windows, steps and what they come to."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from assay.cli.chain_commands import train_app
+from assay.cli.first_checks import require_export, require_hotkeys, require_subnet, require_there
 from assay.cli.options import (
     COMPUTE,
     LEDGER,
@@ -14,8 +15,9 @@ from assay.cli.options import (
     AsJson,
     Quiet,
     SettingsSource,
+    announce,
     command,
-    print_opening,
+    prepare,
 )
 
 app = typer.Typer()
@@ -24,13 +26,17 @@ audit_app = typer.Typer()
 Validator = Annotated[
     str | None,
     typer.Option(
-        "--validator", metavar="SS58", help="Whose record [default: the only one announced]."
+        "--validator",
+        metavar="SS58",
+        help="The record's validator [default: the only announced one].",
     ),
 ]
 Windows = Annotated[
     str | None,
     typer.Option(
-        "--windows", metavar="A..B", help="Which windows [default: the newest settlement's]."
+        "--windows",
+        metavar="A..B",
+        help="Windows, both ends included [default: the newest settlement's].",
     ),
 ]
 Records = Annotated[
@@ -38,34 +44,33 @@ Records = Annotated[
     typer.Option(
         "--records",
         metavar="URL",
-        help="Where the record lies, a store or a folder [default: as announced on chain].",
+        help="Store or folder of the record [default: as announced on chain].",
     ),
 ]
 AllowLocalBeacon = Annotated[
     bool,
     typer.Option(
-        "--allow-local-beacon", help="Accept a bundle's beacon chain other than quicknet."
+        "--allow-local-beacon", help="Accept a bundle with a beacon chain other than quicknet."
     ),
 ]
-_STEP = "A step record, steps/step-*.json; with --store, a checkpoint's digest."
+_TORCH = "PyTorch"
+_STEP = "A step's record (steps/step-*.json), or with --store a checkpoint's digest."
 StepRecordFile = Annotated[str, typer.Argument(metavar="RECORD", help=_STEP)]
 StepModels = Annotated[
     Path | None,
     typer.Option(
         "--models",
         metavar="DIR",
-        help="Folder of checkpoints, by digest [default: models, beside the record's folder].",
+        help="Folder of checkpoints by digest [default: models, beside the record's folder].",
     ),
 ]
 StepStores = Annotated[
     list[str] | None,
     typer.Option(
-        "--store", metavar="URL", help="Fetch a checkpoint's step from this store; repeatable."
+        "--store", metavar="URL", help="Fetch a checkpoint's step from this store; may repeat."
     ),
 ]
-StepFetched = Annotated[
-    Path, typer.Option("--dir", metavar="DIR", help="Folder for what is fetched.")
-]
+StepFetched = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Folder for downloads.")]
 
 
 @command(app, "explain", *NETWORK, "wallet.name", "wallet.path", *READING, *COMPUTE)
@@ -75,8 +80,7 @@ def run_explain(
     hotkey: Annotated[
         str | None,
         typer.Option(
-            metavar="SS58",
-            help="Whose window; in a demo's folder a miner's name serves [default: the wallet's].",
+            metavar="SS58", help="The miner, in a demo's folder by name [default: the wallet's]."
         ),
     ] = None,
     directory: Annotated[
@@ -84,39 +88,49 @@ def run_explain(
         typer.Option(
             "--dir",
             metavar="DIR",
-            help="What a demo or a validator has left: no network is asked. Or the miner's own "
-            "folder, for its history and checkpoints.",
+            help="Folder of a demo or a validator, to work without a network; or the miner's own, "
+            "for its history and checkpoints.",
         ),
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The checkpoint that was in force: judges again."),
+        typer.Option(metavar="FOLDER", help="The checkpoint that was in force, to judge again."),
     ] = None,
     validator: Annotated[
-        str | None, typer.Option(metavar="SS58", help="Whose record to read [default: any].")
+        str | None,
+        typer.Option(metavar="SS58", help="Validator whose record to read [default: any]."),
     ] = None,
     records: Records = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Leave the window's context and the file here."),
+        typer.Option(metavar="DIR", help="Folder to save the window's context and the file in."),
     ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
-    """Say why a miner's window was refused, or what it earned, and how to see it for oneself.
+    """Say why a miner's window was refused, or what it earned, and how to check that yourself.
 
-    Reads validators' public records, the miner's file and its own history, and judges again what is
-    at hand: with a model, everything. `--dir assay-demo --hotkey cheap-model --window 8` explains
-    what `assay demo` has left. Exit 0 accepted, 1 refused, 2 could not find out.
+    It reads validators' public records, the miner's file and the miner's own history, and judges
+    again what it can: with a model, everything. To explain a run of `assay demo`, add
+    `--dir assay-demo --hotkey cheap-model --window 8`. Exit codes: 0 accepted, 1 refused, 2 could
+    not find out.
     """
     from assay.artifacts.records.run_folder import RunFolder
     from assay.neurons.settings.loading import ConfigError
 
-    settings = source.load()
+    settings = source.load(problem_files=False)
     if directory is not None and not directory.is_dir():
         raise ConfigError(f"there is no folder {directory}")
-    has_all = directory is not None and RunFolder(directory).has_contexts
-    print_opening(directory if directory and has_all else settings, quiet)
+    kept = directory is not None and RunFolder(directory).has_contexts
+    own = {"model": model, "quiet": quiet, "hotkey": hotkey, "validator": validator}
+    place = directory if kept else None
+    named = {"validator": "--validator"} | ({} if place else {"hotkey": "--hotkey"})
+    first = (
+        require_there("model"),
+        require_hotkeys(**named),
+        *(() if place else (require_subnet,)),
+    )
+    prepare(settings, own, *first, loads=_TORCH, opens=place or True)
     from assay.cli.explain import run_explain
 
     asked = (hotkey, window, directory, model, validator, records, out)
@@ -125,13 +139,15 @@ def run_explain(
 
 @command(app, "explorer", "explorer.*", *LEDGER, *NETWORK, "store.readable")
 def run_explorer(source: SettingsSource, quiet: Quiet = False, as_json: AsJson = False) -> int:
-    """Serve a web page over a validator's public record, and its live state where it is at hand.
+    """Serve web pages of a validator's public record, and of its live state if there is any.
 
-    `assay explorer --dir assay-demo` shows what `assay demo` has left, also while it runs; without
-    --dir it looks in assay-demo, then in assay-localnet. The page is read only, loads nothing from
-    elsewhere, and names for every number the command that derives it again. Exit 0 stopped by
-    request; 2 there is nothing to show, or nowhere to.
+    `assay explorer --dir assay-demo` shows a run of `assay demo`, also while it runs. Without --dir
+    it looks in assay-demo, then in assay-localnet. The pages are read only and load nothing from
+    elsewhere. Beside every number is the command that recomputes it. Exit codes: 0 stopped by
+    request, 2 nothing to show, or no port to serve it on.
     """
+    if not quiet:
+        announce("opening the explorer")
     from assay.cli.explorer import make_request, run_explorer
 
     return run_explorer(make_request(source), as_json, quiet)
@@ -139,10 +155,7 @@ def run_explorer(source: SettingsSource, quiet: Quiet = False, as_json: AsJson =
 
 Model = Annotated[
     list[Path] | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="A checkpoint, or a folder of them by digest; may repeat: run them again.",
-    ),
+    typer.Option(metavar="FOLDER", help="A checkpoint, or a folder of them by digest; may repeat."),
 ]
 
 
@@ -158,23 +171,23 @@ def run_audit(
             metavar="N",
             min=0,
             max=256,
-            help="So many processes of one thread run them, instead of this one.",
+            help="Run forward passes in this many processes of one thread.",
         ),
     ] = 0,
     worker: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="DEVICE",
-            help="A worker on each, such as cuda:0, instead of --workers; may repeat.",
+            metavar="DEVICE", help="Run forward passes on this device, such as cuda:0; may repeat."
         ),
     ] = None,
     offline: Annotated[
-        Path | None, typer.Option(metavar="BUNDLE", help="Work from a bundle, without any network.")
+        Path | None, typer.Option(metavar="BUNDLE", help="Read from a bundle, without any network.")
     ] = None,
     against: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FOLDER", help="A bundle or store that another reader has kept; may repeat."
+            metavar="FOLDER",
+            help="A bundle or store that another reader kept, to compare; may repeat.",
         ),
     ] = None,
     records: Records = None,
@@ -182,22 +195,24 @@ def run_audit(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
-    """Derive a validator's record again: beacons, choice of groups, values, scores, weights.
+    """Recompute a validator's record: beacons, audited groups, values, scores, weights.
 
-    Reads public data alone: the record, the chain, miners' files. --model also runs the forward
-    passes again; without it, what only a model decides is taken at the validator's word and
-    counted. --evm and --contract compare with the ledger on the EVM, too. Exit 0 all matched;
-    1 something differs; 2 it could not run, or nothing differs and something could not be looked
-    at.
+    It reads public data only: the record, the chain, miners' files. --model also runs the forward
+    passes again. Without it, the audit trusts and counts verdicts that only a model can decide.
+    --evm and --contract also compare with the ledger contract. Exit codes: 0 everything matches, 1
+    something differs, 2 could not run, or nothing differs but something could not be checked.
     """
-    settings = source.load()
-    print_opening(offline or settings, quiet)
-    from assay.cli.audit import AuditRequest, run_offline, run_online
     from assay.neurons.settings.loading import ConfigError
 
-    asked = (validator, windows, records, model or (), against or (), allow_local_beacon)
     if worker and workers:
-        raise ConfigError("--worker names each of them, --workers how many: name one of the two")
+        raise ConfigError("--worker names devices, --workers a number: use one of the two")
+    settings = source.load(problem_files=False)
+    own = {"offline": offline, "model": model, "against": against, "quiet": quiet}
+    first = (require_there(*own), *(() if offline else (require_subnet,)))
+    prepare(settings, own, *first, loads=_TORCH, opens=offline or True)
+    from assay.cli.audit import AuditRequest, run_offline, run_online
+
+    asked = (validator, windows, records, model or (), against or (), allow_local_beacon)
     devices = tuple(worker or ["cpu"] * workers)
     request = AuditRequest(*asked, settings.compute, devices, settings.cluster.address)
     if offline is not None:
@@ -208,20 +223,20 @@ def run_audit(
 @command(audit_app, "export", *NETWORK, *READING, *LEDGER)
 def run_export(
     source: SettingsSource,
-    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to leave it in: a new one.")],
+    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="New folder for the bundle.")],
     validator: Validator = None,
     windows: Windows = None,
     records: Records = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
-    """Audit without a model, and leave all that was read in a sealed folder.
+    """Audit without a model, and save everything that was read in a sealed folder.
 
-    `assay audit --offline BUNDLE` needs nothing else. Cut off, the same command goes on where it
-    was. Exit codes are those of `assay audit`.
+    `assay audit --offline BUNDLE` needs nothing else. After an interruption, the same command
+    continues. The exit codes are those of `assay audit`.
     """
-    settings = source.load()
-    print_opening(settings, quiet)
+    settings = source.load(problem_files=False)
+    prepare(settings, {"quiet": quiet}, require_subnet, loads=_TORCH, opens=True)
     from assay.cli.audit import AuditRequest, run_export
 
     return run_export(settings, AuditRequest(validator, windows, records), out, as_json, quiet)
@@ -235,7 +250,7 @@ def run_compare(
         typer.Option(
             "--validator",
             metavar="SS58",
-            help="Which validators; may repeat [default: all that announce a record or set "
+            help="Validator to compare; may repeat [default: all that announce a record or set "
             "weights].",
         ),
     ] = None,
@@ -244,19 +259,25 @@ def run_compare(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
-    """Hold validators of one subnet beside each other, and say which of them copies.
+    """Compare the validators of a subnet, and say which of them copies.
 
-    Shows for each how many of its verdicts carry a witness of its own forward pass (with --model),
-    and how far its weights on chain are from its own record, from others', and from others'
-    earlier settlements. Exit 0 nothing says that any copies; 1 one does; 2 it could not run.
+    For each it shows how many verdicts have a witness of its own forward pass (with --model), and
+    how far its weights on chain are from its own record, from others' records, and from others'
+    earlier settlements. Exit codes: 0 no sign of a copier, 1 a copier, 2 could not run.
     """
-    settings = source.load()
-    print_opening(settings, quiet)
+    settings = source.load(problem_files=False)
+    own = {"model": model, "quiet": quiet}
+    prepare(settings, own, require_there("model"), require_subnet, loads=_TORCH, opens=True)
     from assay.cli.audit import AuditRequest
     from assay.cli.audit_compare import run_compare
 
     request = AuditRequest(windows=windows, models=model or (), compute=settings.compute)
     return run_compare(settings, request, validator or (), as_json)
+
+
+def _name_step(record: str | None, stores: list[str] | None, quiet: bool) -> dict[str, Any]:
+    """A step as `prepare` looks at it: of a record in a store nothing is here yet."""
+    return {"record": None if stores or record is None else Path(record), "quiet": quiet}
 
 
 @command(train_app, "verify-step", *NETWORK, *READING)
@@ -269,14 +290,12 @@ def run_verify_step(
     offline: Annotated[
         Path | None,
         typer.Option(
-            metavar="BUNDLE", help="Hold the groups against a bundle of `assay audit export`."
+            metavar="BUNDLE", help="Compare the groups with a bundle of `assay audit export`."
         ),
     ] = None,
     files: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="URL", help="Miners' files are also looked for in this store; repeatable."
-        ),
+        typer.Option(metavar="URL", help="Also look for miners' files in this store; may repeat."),
     ] = None,
     validator: Validator = None,
     records: Records = None,
@@ -284,25 +303,68 @@ def run_verify_step(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
-    """Do a training step again, from the data beside its record, and compare bit by bit.
+    """Repeat a training step from the data beside its record, and compare bit by bit.
 
-    With --offline, --netuid or --localnet its groups are also held against what miners had
-    committed to on chain. Exit 0 equal, 1 different (the first tensor or group that differs is
-    named), 2 could not run, or equal and not all of the groups could be looked at. Another kind of
-    processor or another torch may differ in last bits; what differs here is said.
+    With --offline, --netuid or --localnet it also compares the groups with what miners committed on
+    chain. Exit codes: 0 equal, 1 different (it names the first tensor or group that differs), 2
+    could not run, or equal but some groups could not be checked. On another kind of CPU or with
+    another PyTorch the last bits can differ; the command says how this machine differs.
     """
-    settings = source.load()  # the network's files of problems, too; a mistyped variable is named
-    from assay.cli.audit import AuditRequest
-    from assay.cli.train_steps import ProvenanceRequest, verify_step
     from assay.neurons.settings.loading import ConfigError
 
-    named = (*source.flags["chain"].values(), source.localnet)
-    place = offline or (None if named == (None, None, None) else settings)
+    named = (*source.flags["chain"].values(), source.localnet, offline)
+    beside = any(value is not None for value in named)
+    if not beside and (files or validator or records):
+        raise ConfigError("name a bundle with --offline, or a network with --netuid")
+    settings = source.load(problem_files=False)
+    own = _name_step(record, store, quiet) | {"models": models, "offline": offline}
+    prepare(settings, own, require_there("record", "models", "offline"), loads=_TORCH)
+    from assay.cli.audit import AuditRequest
+    from assay.cli.train_steps import ProvenanceRequest, verify_step
+
+    place = offline or (settings if beside else None)
     request = AuditRequest(validator, None, records, allow_local_beacon=allow_local_beacon)
     provenance = None if place is None else ProvenanceRequest(place, request, files or ())
-    if provenance is None and (files or validator or records):
-        raise ConfigError("name a bundle with --offline, or a network with --netuid")
     return verify_step(record, models, store or (), directory, provenance, as_json, quiet)
+
+
+@command(train_app, "verify-round", *NETWORK, *READING)
+def run_verify_round(
+    source: SettingsSource,
+    checkpoint: Annotated[
+        str | None,
+        typer.Argument(metavar="DIGEST", help="A merged checkpoint [default: the one in force]."),
+    ] = None,
+    lessons: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Steps of each child to repeat.")
+    ] = 1,
+    store: StepStores = None,
+    directory: StepFetched = Path("assay-rounds"),
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Check each round as it ends, until Ctrl-C, and add the findings to "
+            "findings.jsonl in the folder.",
+        ),
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Recompute a round of several trainers: the merged children, and why others were left out.
+
+    It also repeats some steps of each child, drawn by the deadline's block, if their trainers
+    publish the states. Run it with --follow beside each trainer. Exit codes: 0 the checkpoint and
+    every repeated step are equal, 1 something differs (it names the trainer that lied), 2 could
+    not run, or could not repeat some step.
+    """
+    settings = source.load(problem_files=False)
+    prepare(settings, {"quiet": quiet}, require_subnet, loads=_TORCH, opens=True)
+    from assay.cli.train_rounds import verify_round
+
+    return verify_round(
+        settings, checkpoint, lessons, store or (), directory, follow, as_json, quiet
+    )
 
 
 @command(train_app, "trace-step")
@@ -319,12 +381,13 @@ def run_trace_step(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
-    """Do a training step again and write what every operator read and made, as a tree of hashes.
+    """Repeat a training step and write every operator's inputs and outputs, as a tree of hashes.
 
-    Two such traces of one step show where two machines part: `assay train bisect`. The folder may
-    be a store as it is. Exit 0 it makes what the record says, 1 other tensors, 2 could not run.
+    `assay train bisect` shows where two traces of one step begin to differ. The folder can serve as
+    a store. Exit codes: 0 the tensors are those of the record, 1 others, 2 could not run.
     """
-    source.load(problem_files=False)  # a mistyped variable is named
+    settings, own = source.load(problem_files=False), _name_step(record, store, quiet)
+    prepare(settings, own, require_there("record"), loads=_TORCH, problem_files=False)
     from assay.cli.step_traces import StepPlace, run_trace
 
     place = StepPlace(record, models, tuple(store or ()), directory)
@@ -337,7 +400,7 @@ def run_bisect_traces(
     a: Annotated[str, typer.Argument(metavar="A", help="A trace: its folder, or a store's URL.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another trace of the same step.")],
     step: Annotated[
-        str | None, typer.Option(metavar="RECORD", help=f"Do the operator again here. {_STEP}")
+        str | None, typer.Option(metavar="RECORD", help=f"Repeat the operator here. {_STEP}")
     ] = None,
     models: StepModels = None,
     store: StepStores = None,
@@ -345,39 +408,48 @@ def run_bisect_traces(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
-    """Find the first operator of which two traces of a step say different things, and who is right.
+    """Find the first operator where two traces of a step differ, and say which trace is right.
 
-    Reads two nodes a level of each trace. With --step that operator is run again here, on the
-    inputs that both name, also as other machines would. Exit 0 they are equal, or the machines
-    differ and neither lies; 1 one is wrong, or contradicts itself; 2 could not run, or not said.
+    It reads two nodes a level of each trace. With --step it repeats that operator here, on the
+    inputs that both traces name, also as other machines would. Exit codes: 0 equal, or the machines
+    differ and neither lies, 1 one is wrong or contradicts itself, 2 could not run, or undecided.
     """
-    source.load(problem_files=False)  # a mistyped variable is named
+    settings, own = source.load(problem_files=False), _name_step(step, store, quiet)
+    prepare(settings, own, require_there("record"), loads=_TORCH, problem_files=False)
     from assay.cli.step_traces import StepPlace, run_bisect
 
     place = None if step is None else StepPlace(step, models, tuple(store or ()), directory)
     return run_bisect(a, b, place, as_json, quiet)
 
 
-@command(app, "export", "trainer.dir", runs="export")
+@command(
+    app,
+    "export",
+    "trainer.dir",
+    runs="export",
+    first=(require_export, require_there("files")),
+    loads=_TORCH,
+)
 def run_export_steps(
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder to write the data set to; new or empty."),
+        Path | None, typer.Option(metavar="DIR", help="New or empty folder for the data set.")
     ] = None,
     push: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Hand the groups to this server of Atropos' wire."),
+        typer.Option(metavar="URL", help="Send the groups to this server (Atropos API)."),
     ] = None,
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILES", help="Miners' files instead of steps, *.rollouts."),
+        typer.Argument(
+            metavar="FILES", help="Miners' files (*.rollouts) to export instead of steps."
+        ),
     ] = None,
     windows: Annotated[
-        str | None, typer.Option(metavar="A..B", help="These windows only, both ends included.")
+        str | None, typer.Option(metavar="A..B", help="Only these windows, both ends included.")
     ] = None,
     columns: Annotated[
         Literal["assay", "trl", "prime-rl", "verl"],
-        typer.Option(help="Name and shape the columns as this trainer's reader has them."),
+        typer.Option(help="Columns as this trainer reads them."),
     ] = "assay",
     wait: Annotated[
         float,
@@ -385,26 +457,26 @@ def run_export_steps(
             metavar="SECONDS",
             min=0,
             max=86_400,
-            help="Wait so long for the server and its trainer.",
+            help="Longest wait for the server and its trainer.",
         ),
     ] = 600,
     resend: Annotated[
         bool,
         typer.Option(
-            "--resend", help="Send again what may be there or not; it may be there twice then."
+            "--resend", help="Send groups of unknown outcome again; they may arrive twice."
         ),
     ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write all rollouts that were learned from as a data set, or hand them to another trainer.
+    """Export all rollouts that a trainer learned from, as a data set or to another trainer.
 
-    With --out it is Parquet files and a data card; `datasets.load_dataset(DIR)` reads it. Texts,
-    reward parts, advantages, where each rollout comes from, and the root on chain that proves it;
-    each step's data is checked against its record. A demo's folder serves as --dir, too. With FILES
-    it is what these hold, as `assay convert` has it. With --push miners' groups go to a server of
-    `atroposlib`, each once, however often this is killed and started again. Exit 1: the last run
-    left a group of which nobody knows whether it is there.
+    With --out it writes Parquet files and a data card for `datasets.load_dataset(DIR)`: texts,
+    reward parts, advantages, each rollout's source, and the root on chain that proves it. It checks
+    each step's data against the step's record. --dir may be a demo's folder. With FILES it exports
+    these files, as `assay convert` does. With --push it sends miners' groups to a server of
+    `atroposlib`, each once, even across kills and restarts. Exit code 1 if an earlier run left a
+    group of unknown outcome.
     """
 
 

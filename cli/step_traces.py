@@ -52,7 +52,7 @@ def run_trace(place: StepPlace, out: Path | None, as_json: bool, quiet: bool) ->
         document = {"out": str(folder), "equal": equal, "remarks": remarks} | found
         print(json.dumps(document, indent=1))
     elif not quiet:
-        made = "what" if equal else "other tensors than"
+        made = "the tensors that" if equal else "other tensors than"
         print(f"{record.operators:,} operators, root {record.root.hex()}")
         print(f"  they make {made} the step's record says; {size:,} bytes of roots in {folder}")
         for remark in remarks:
@@ -92,6 +92,6 @@ def _print_bisection(
         print(f"{name}  {standing.status}  {standing.detail}")
         if (read := _count_reads(trace)) is not None:
             print(
-                f"   of it {read['nodes']} nodes and {read['operators']} operators were read: "
+                f"   read {read['nodes']} nodes and {read['operators']} operators of it: "
                 f"{read['bytes']:,} bytes"
             )

@@ -25,20 +25,14 @@ from assay.network.chain import (
 )
 from assay.network.chain.chain_values import format_tao
 from assay.neurons.program.database import VALIDATOR_FILE, Database
-from assay.neurons.session.resources import (
-    connect,
-    open_account,
-    open_chain,
-    parse_tao,
-    require_netuid,
-)
+from assay.neurons.session.resources import connect, open_account, open_chain, parse_tao
 from assay.neurons.session.session import open_session
-from assay.neurons.session.window_reader import get_checkpoint_digest
-from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.loading import ConfigError, require_netuid
 from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.weights_outbox import describe_row, list_rows
 from assay.protocol import QUICKNET, BeaconChain, encode_ss58
 from assay.protocol.window import compute_window
+from assay.rounds.in_force import get_checkpoint_digest
 from assay.verification import compute_weights
 
 logger = logging.getLogger("assay")
@@ -60,7 +54,7 @@ def run_subnet_create(
     with connect(settings.chain) as connection:
         cost = get_subnet_cost(connection)
         name = encode_ss58(account.hotkey)
-        require_consent(confirm, f"Buy a subnet for {format_tao(cost)}, {name} holding its uid 0?")
+        require_consent(confirm, f"Buy a subnet for {format_tao(cost)}, with uid 0 for {name}?")
         netuid = create_subnet(connection, account.wallet, cost if limit is None else limit)
     document = {"netuid": netuid, "owner_hotkey": name, "cost_rao": cost}
     text = (
@@ -70,13 +64,14 @@ def run_subnet_create(
     print_result(document, as_json, text)
 
 
-def run_subnet_start(settings: Settings, as_json: bool) -> None:
+def run_subnet_start(settings: Settings, confirm: Confirm, as_json: bool) -> None:
     """Opens the subnet for stake and emission."""
     account, netuid = open_account(settings), require_netuid(settings.chain)
     with connect(settings.chain) as connection:
+        require_consent(confirm, f"Open subnet {netuid} for stake, which cannot be undone?")
         receipt = start_subnet(connection, account.wallet, netuid)
     block = None if receipt is None else receipt.block
-    since = "was open before" if block is None else f"is open since block {block}"
+    since = "was open before" if block is None else f"is open as of block {block}"
     print_result({"netuid": netuid, "block": block}, as_json, f"subnet {netuid} {since}")
 
 
@@ -113,7 +108,7 @@ def run_subnet_show(settings: Settings, as_json: bool) -> None:
     hidden = "timelocked" if rules.commit_reveal else "in the clear"
     apart = f"{rules.weights_rate_limit} blocks apart" if rules.weights_rate_limit else "any time"
     lines = {
-        "subnet": f"{chain.netuid}, {len(members)} of {rules.max_uids} uids held, block {head}",
+        "subnet": f"{chain.netuid}, {len(members)} of {rules.max_uids} uids taken, block {head}",
         "owner": encode_ss58(owner),
         "registration": format_tao(rules.registration_cost) + closed,
         "weights": f"{hidden}, {apart}; tempo {rules.tempo} blocks",
@@ -148,13 +143,13 @@ def parse_shares(words: Sequence[str]) -> dict[int, int]:
         found = _PAIR.fullmatch(word)
         if found is None or int(found[1]) > 65_535:
             raise ConfigError(
-                f"{word!r} is no weight: write UID=SHARE in whole numbers, such as 5=3"
+                f"{word!r} is not a weight: write UID=SHARE in whole numbers, such as 5=3"
             )
         if int(found[1]) in shares:
-            raise ConfigError(f"uid {found[1]} stands twice")
+            raise ConfigError(f"uid {found[1]} is given twice: give it once")
         shares[int(found[1])] = int(found[2])
     if not any(shares.values()):
-        raise ConfigError("every share is 0: give at least one uid something")
+        raise ConfigError("every share is 0: give at least one uid more")
     return shares
 
 
@@ -195,7 +190,7 @@ def _draw(document: dict[str, Any], by_uid: Mapping[int, str]) -> RenderableType
             lines.append(f"  {uid:>5}  {weight:>6,}  {100 * weight / total:5.1f} %  {name}")
     if not lines:
         place = f"subnet {document['netuid']} at block {document['block']}"
-        lines.append(f"nobody has weights on {place}")
+        lines.append(f"nobody has set weights on {place}")
     parts: list[RenderableType] = [Text("\n".join(lines))]
     if "settlements" in document:
         parts.append(render_settlements(document["settlements"]))
@@ -214,11 +209,11 @@ def run_weights_set(
         name = encode_ss58(account.hotkey)
         seats = {seat.uid: seat for seat in chain.get_metagraph(chain.get_head())}
         if set(row) - seats.keys():
-            raise ConfigError(f"nobody holds uid {min(set(row) - seats.keys())}: see the metagraph")
+            raise ConfigError(f"nobody has uid {min(set(row) - seats.keys())}: see the metagraph")
         own = next((seat for seat in seats.values() if seat.hotkey == account.hotkey), None)
         if own is not None and not own.permit:
             logger.warning(
-                "%s has no permit: the chain takes weights on itself, and counts none",
+                "%s has no permit: the chain accepts its weights for itself only, and counts none",
                 name,
                 extra={"event": "permit_missing"},
             )
@@ -240,9 +235,9 @@ def run_weights_set(
         "timelocked": timelocked,
         "weights": {str(uid): weight for uid, weight in row.items()},
     }
-    stand = f"stand at block {block}"
+    stand = f"are on chain at block {block}"
     if timelocked:
-        stand = "are on chain, encrypted: the chain opens them by itself"
+        stand = "are on chain, encrypted: the chain reveals them by itself"
     print_result(document, as_json, f"weights of {name} {stand}")
 
 
@@ -255,6 +250,6 @@ def _await(
     kept = {uid: weight for uid, weight in row.items() if weight}
     while chain.get_weights(head := chain.get_head()).get(hotkey) != kept:
         if time.monotonic() > deadline:
-            raise ChainError("the weights were sent and do not show: `assay weights show`")
+            raise ChainError("the weights were sent but are not there: see `assay weights show`")
         time.sleep(_LOOK_S)
     return head, False

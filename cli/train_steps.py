@@ -63,7 +63,7 @@ def _open_bundle(
     held = opened.about.windows
     if window not in held:
         raise ConfigError(
-            f"the step is of window {window}, and {folder} holds windows {held[0]} to {held[-1]}"
+            f"the step is of window {window}, and {folder} has windows {held[0]} to {held[-1]}"
         )
     return opened.public, opened.validator
 
@@ -98,7 +98,7 @@ def verify_step(
     if findings is not None and not as_json and not quiet:
         print_findings(open_console(), f"groups of window {step.record.window}", findings)
     if findings is not None and findings.differences:
-        sentence = f"{findings.differences[0][1]}: it was not done again"
+        sentence = f"{findings.differences[0][1]}: the step was not repeated"
         finding = StepComparison(False, None, sentence, ())
     else:
         try:
@@ -143,7 +143,9 @@ def fetch_record(stores: Sequence[str], checkpoint: str, folder: Path) -> Path:
     except EncodingError:
         digest = b""
     if len(digest) != DIGEST_BYTES:
-        raise StepError(f"{checkpoint[:80]} is no checkpoint's digest: 64 hex digits, with --store")
+        raise StepError(
+            f"{checkpoint[:80]} is not a checkpoint's digest: 64 hex digits, with --store"
+        )
     return fetch_step([open_store(store) for store in stores], digest, folder)
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.cli.console import print_result
-from assay.cli.options import FINDING, OK
+from assay.cli.options import FINDING, OK, prepare
 from assay.network.store import open_file
 from assay.neurons.settings.loading import ConfigError, parse_hotkey
 from assay.neurons.settings.sections import Settings
@@ -51,6 +51,9 @@ def run_verify(
     key = parse_hotkey(hotkey, "--hotkey") if hotkey else None
     if not file.is_file():
         raise ConfigError(f"there is no file {file}")
+    if not model.is_dir():
+        raise ConfigError(f"{model} is not a folder: name a checkpoint's folder")
+    prepare(settings, {"quiet": quiet}, loads="PyTorch")
     checkpoint = _load_model(model, facts, context, settings)
     submission = SubmissionFile(open_file(file))
     whose = key or _read_hotkey(submission)
@@ -137,7 +140,7 @@ def _read_hotkey(submission: SubmissionFile) -> bytes | Refusal:
 def _render(verdict: dict[str, Any]) -> RenderableType:
     style = "bold green" if verdict["accepted"] else "bold red"
     where = "".join(f", {k} {verdict[k]}" for k in ("group", "rollout", "token") if k in verdict)
-    whose = verdict["hotkey"] or "nobody's that can be read"
+    whose = verdict["hotkey"] or "unreadable hotkey"
     text = Text()
     text.append(verdict["reason"], style=style)
     text.append(f"  {whose}, window {verdict['window']}{where}\n  {verdict['detail']}\n")

@@ -1,4 +1,4 @@
-"""Contests: checkpoints on the same held-out problems, for evaluation and preference data.
+"""Contests: compare checkpoints on the same held-out problems, for evaluation and preference data.
 
 `contest_answers` draws each contestant's answers and scores them, `contest_folder` keeps them, so
 that a contest goes on where it was; `chat_judge` asks a language model about two answers, and

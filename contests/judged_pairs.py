@@ -2,8 +2,9 @@
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from functools import partial
 
 from assay.contests.chat_judge import (
     ChatJudge,
@@ -13,7 +14,7 @@ from assay.contests.chat_judge import (
     ShownPair,
     is_addressing,
 )
-from assay.network.threads import start_thread
+from assay.network.threads import call_beside
 
 #: Pairs that are asked about at a time. Tuning.
 _TOGETHER = 8
@@ -51,6 +52,12 @@ class JudgeTally:
         """Whether every pair that was open has an outcome."""
         return not self.faults and not self.left_out
 
+    def count_fault(self, fault: NoVerdictError) -> None:
+        """A pair that has no verdict."""
+        self.faults[fault.fault] += 1
+        self.told = str(fault)
+        self.failed_in_a_row += 1
+
     def count_addressing(self, pair: ShownPair, places: tuple[int, int]) -> None:
         """Whose answers speak to the judge."""
         for place, text in zip(places, (pair.first, pair.second), strict=True):
@@ -62,61 +69,22 @@ def judge_pairs(
 ) -> Iterator[tuple[int, JudgeOutcome]]:
     """Number and outcome of each pair that the judge decides, as they come; the rest is counted."""
     waiting = deque(pairs.items())
-    done: SimpleQueue[tuple[int, JudgeOutcome | NoVerdictError] | BaseException | None]
-    done = SimpleQueue()
-
-    def work() -> None:
-        try:
-            while True:
-                try:
-                    number, pair = waiting.popleft()
-                except IndexError:
-                    break
-                try:
-                    done.put((number, judge.compare(pair)))
-                except NoVerdictError as error:
-                    done.put((number, error))
-            done.put(None)
-        except BaseException as error:  # noqa: BLE001 - whoever waits raises it
-            done.put(error)
-
-    working = min(_TOGETHER, len(pairs))
-    for _ in range(working):
-        start_thread(work, "judge")
-    try:
-        while working:
-            found = done.get()  # each request has its deadline
-            if found is None:
-                working -= 1
-            elif isinstance(found, BaseException):
-                raise found
+    asked: dict[Future[JudgeOutcome], int] = {}
+    while waiting or asked:
+        while waiting and len(asked) < _TOGETHER:
+            number, pair = waiting.popleft()
+            asked[call_beside(partial(judge.compare, pair), "judge")] = number
+        answered, _ = wait(asked, return_when=FIRST_COMPLETED)  # each request has its deadline
+        for answer in sorted(answered, key=asked.__getitem__):
+            number = asked.pop(answer)
+            tally.asked += 1
+            try:
+                outcome = answer.result()
+            except NoVerdictError as fault:
+                tally.count_fault(fault)
             else:
-                yield from _count(*found, tally)
-            if tally.has_given_up:
-                tally.left_out += _empty(waiting)
-    finally:
-        waiting.clear()
-
-
-def _count(
-    number: int, found: JudgeOutcome | NoVerdictError, tally: JudgeTally
-) -> Iterator[tuple[int, JudgeOutcome]]:
-    tally.asked += 1
-    if isinstance(found, NoVerdictError):
-        tally.faults[found.fault] += 1
-        tally.told = str(found)
-        tally.failed_in_a_row += 1
-        return
-    tally.failed_in_a_row = 0
-    yield number, found
-
-
-def _empty(waiting: deque[tuple[int, ShownPair]]) -> int:
-    """How many were taken out; other threads take some, too."""
-    count = 0
-    while True:
-        try:
-            waiting.popleft()
-        except IndexError:
-            return count
-        count += 1
+                tally.failed_in_a_row = 0
+                yield number, outcome
+        if tally.has_given_up:
+            tally.left_out += len(waiting)
+            waiting.clear()

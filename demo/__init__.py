@@ -1,4 +1,4 @@
-"""A whole subnet on one machine: `assay demo` plays one, `localnet` serves one to work on.
+"""A whole subnet on one machine: `assay demo` runs one, `localnet` serves one to work on.
 
 `founding` buys and publishes a subnet on a development chain, `demo_network` puts everybody on it,
 `demo_run` puts neurons, stores and folders together and plays the windows, `players` gives each

@@ -19,13 +19,13 @@ from assay.neurons.program.program_status import (
     describe_self,
 )
 from assay.neurons.session.chain_delivery import DeliveryState
-from assay.neurons.session.window_reader import get_checkpoint_digest
 from assay.neurons.validator.judged_window import Settlement
 from assay.neurons.validator.record_book import get_software
 from assay.neurons.validator.validator_status import describe_validator
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.window import compute_block, compute_window
+from assay.rounds.in_force import get_checkpoint_digest
 from assay.verification import compute_score
 
 _VERSIONED = ("assay", "torch", "transformers", "numpy", "pyarrow")

@@ -115,8 +115,8 @@ class BlockDatabase:
                 self.connection.execute("INSERT OR REPLACE INTO settings VALUES ('format', '1')")
         except (OSError, sqlite3.Error) as error:
             raise ChainError(
-                f"{file} cannot hold the development network: {error}; stop whoever else runs one "
-                "in this folder, or take another"
+                f"cannot open the development network in {file}: {error}; stop the other one in "
+                "this folder, or use another folder"
             ) from error
         self.ids: dict[bytes, int] = {}
 
@@ -153,7 +153,7 @@ class BlockDatabase:
                 self._write_changes(header.number, changes)
         except sqlite3.Error as error:
             self.ids.clear()  # some may have been undone
-            raise ChainError(f"{self._file} cannot hold the next block: {error}") from error
+            raise ChainError(f"cannot write the next block to {self._file}: {error}") from error
 
     def amend(self, number: int, changes: Mapping[bytes, bytes | None]) -> None:
         """Changes the state of the newest block, as only a development network can."""

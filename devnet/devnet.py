@@ -17,10 +17,12 @@ from websockets.asyncio.server import serve
 from assay.devnet.block_database import BlockDatabase
 from assay.devnet.devnet_chain import DevnetChain
 from assay.devnet.devnet_errors import RpcError
+from assay.devnet.http_door import HttpDoor, refuse_plain_get
+from assay.devnet.json_rpc import MESSAGE_BYTES
 from assay.devnet.metadata import load_metadata
 from assay.devnet.pallets.coinbase import Consensus
 from assay.devnet.rpc import RpcMethods
-from assay.devnet.rpc_server import MESSAGE_BYTES, RpcServer, connections_logger
+from assay.devnet.rpc_server import RpcServer, connections_logger
 from assay.devnet.runtime_apis import RuntimeApis
 from assay.devnet.scale_codec import ScaleCodec
 from assay.devnet.yuma import compute_epoch
@@ -40,20 +42,20 @@ _PULSE_PAUSE_S = 1.0
 _FILE = "devnet.sqlite"
 
 DESCRIPTION = """\
-This is a development simulator of a subtensor chain, not a node of one. Its metadata is a real
-runtime's (spec 461), and the unchanged SDK connects to it; what happens within is written anew
-after the runtime's public source. Signatures, nonces, lifetimes, fees, errors, events and state at
-every block are as on a chain. It has one author, no peers and no forks. It does not have:
+This is a development simulator of a subtensor chain, not a node. Its metadata is a real runtime's
+(spec 461), and the unchanged SDK connects to it; its inside is a new implementation of the
+runtime's public source. Signatures, nonces, lifetimes, fees, errors, events and state at every
+block are as on a chain. It has one author, no peers and no forks. It does not have:
 - the root network, TAO emission into pools, root dividends, baskets, tao weight;
 - children and parents, locks, collateral, leases, crowdloans, limit orders, proxies, multisigs;
 - mechanisms other than the main one, Yuma3, liquid alpha, Null consensus, legacy commit-reveal;
 - coldkey swaps, dissolving or pruning subnets, identities, axons, proof-of-work registration;
 - EVM, contracts, the scheduler, runtime upgrades;
 - weights of calls: every call that pays costs the same, plus a rao a byte;
-- a pool that bans or replaces by tip; what has a nonce to come is called ready, and waits;
-- Merkle roots: state and extrinsics roots bind what they stand for, and prove nothing; a block's
-  hash does not depend on signatures, so that the same calls make the same chain.
-A call that it does not have fails with System.CallFiltered; a runtime call, with an error."""
+- a pool that bans or replaces by tip; an extrinsic with a future nonce is called ready, and waits;
+- Merkle roots: state and extrinsics roots bind their contents but prove nothing; a block's hash
+  does not depend on signatures, so that the same calls make the same chain.
+A missing call fails with System.CallFiltered; a missing runtime call fails with an error."""
 
 
 class Seal(Enum):
@@ -116,8 +118,8 @@ class Devnet:
         if kept is not None and int(kept) != slot_ms:
             self._database.close()
             raise ChainError(
-                f"{folder} holds a network whose blocks come every {int(kept) / 1_000:g} s: say "
-                "so, or take another folder"
+                f"{folder} has a network with a block every {int(kept) / 1_000:g} s: use the same "
+                "block time, or another folder"
             )
         self._database.put_setting("slot_ms", str(slot_ms))
         metadata = {version: load_metadata(version, slot_ms) for version in (14, 15)}
@@ -158,7 +160,7 @@ class Devnet:
         """Serves from a thread of its own; comes back when clients may connect. `ChainError`: the
         port is taken."""
         if self._thread is not None:
-            raise ChainError("the development network runs already")
+            raise ChainError("the development network is already running")
         ready = threading.Event()
         self._failure = None
         self._thread = threading.Thread(target=self._run, args=(ready,), name="devnet", daemon=True)
@@ -251,9 +253,9 @@ class Devnet:
         """The next block's timestamp; `RpcError`: time is not virtual here, or that time is
         past."""
         if self._seal is Seal.TIMER:
-            raise RpcError(-32000, "blocks come by the clock here: time cannot be set")
+            raise RpcError(-32000, "blocks follow the clock here: time cannot be set")
         if now_ms <= self.chain.now_ms:
-            raise RpcError(-32000, f"the newest block is of {self.chain.now_ms}: time goes on")
+            raise RpcError(-32000, f"the newest block is of {self.chain.now_ms}: set a later time")
         self._next_ms = now_ms
 
     def _get_failure(self) -> BaseException | None:
@@ -282,10 +284,13 @@ class Devnet:
         self._ticks = asyncio.Event()
         if self._seal is Seal.TIMER:
             self._ticks.set()
+        door = HttpDoor(self._server.answer_once)
         server = serve(
             self._server.handle,
             self._host,
             self._port,
+            process_request=refuse_plain_get,
+            create_connection=door.make_connection,  # type: ignore[arg-type]
             max_size=MESSAGE_BYTES,
             compression=None,
             close_timeout=1.0,
@@ -301,6 +306,7 @@ class Devnet:
             if self._pulses is not None:
                 tasks.append(asyncio.create_task(self._fetch_pulses(self._pulses)))
             done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            door.close()
             for task in waiting:
                 task.cancel()
             for task in done:

@@ -60,7 +60,7 @@ def _read_key(metadata: bytes, place: int) -> bytes:
     reader = ScaleReader(metadata, place + len(_encode_text(_SIBLING)))
     modifier, kind = reader.take(2)
     if (modifier, kind) != (1, 1):
-        raise ValueError(f"{_SIBLING} is no map with a default")
+        raise ValueError(f"{_SIBLING} is not a map with a default")
     start = reader.position
     reader.take(reader.take_compact())
     reader.take_compact()

@@ -17,7 +17,22 @@ from assay.devnet.scale import hash_blake2
 _MOST_BLOCKS = 10_000
 #: Keys that one request may ask for, as nodes have it.
 _MOST_KEYS = 1_000
+#: Keys that an answer without pages holds. A node has no limit.
+_MOST_UNPAGED_KEYS = 100_000
 _MOST_QUERIES = 16_384
+
+
+#: Method that subscribes → method that unsubscribes. The server serves them.
+SUBSCRIPTIONS = {
+    "author_submitAndWatchExtrinsic": "author_unwatchExtrinsic",
+    "chain_subscribeAllHeads": "chain_unsubscribeAllHeads",
+    "chain_subscribeFinalisedHeads": "chain_unsubscribeFinalisedHeads",
+    "chain_subscribeFinalizedHeads": "chain_unsubscribeFinalizedHeads",
+    "chain_subscribeNewHead": "chain_unsubscribeNewHead",
+    "chain_subscribeNewHeads": "chain_unsubscribeNewHeads",
+    "state_subscribeRuntimeVersion": "state_unsubscribeRuntimeVersion",
+    "state_subscribeStorage": "state_unsubscribeStorage",
+}
 
 
 class RpcMethods:
@@ -51,8 +66,9 @@ class RpcMethods:
             "dev_newBlock": self._make_blocks,
             "dev_setStorage": self._set_storage,
             "dev_setTime": self._move_time,
-            "rpc_methods": lambda _: {"methods": sorted(self.table)},
+            "rpc_methods": lambda _: {"methods": self._names},
             "state_call": self._call_runtime,
+            "state_getKeys": self._list_all_keys,
             "state_getKeysPaged": self._list_keys,
             "state_getMetadata": lambda _: self._legacy_metadata,
             "state_getRuntimeVersion": lambda _: RUNTIME_VERSION,
@@ -63,6 +79,7 @@ class RpcMethods:
             "state_queryStorageAt": self._query_storage,
             "system_accountNextIndex": self._get_nonce,
             "system_chain": lambda _: "Assay development network",
+            "system_chainType": lambda _: "Development",
             "system_health": lambda _: {"peers": 0, "isSyncing": False, "shouldHavePeers": False},
             "system_name": lambda _: "assay-devnet",
             "system_properties": lambda _: {
@@ -72,6 +89,7 @@ class RpcMethods:
             },
             "system_version": lambda _: str(SPEC_VERSION),
         }
+        self._names = sorted({*self.table, *SUBSCRIPTIONS, *SUBSCRIPTIONS.values()})
 
     def _get_block_hash(self, params: Sequence[Any]) -> Any:
         """A block's hash by its number; the newest's without one; a list's by a list."""
@@ -120,6 +138,16 @@ class RpcMethods:
         after = _read_hex(_get(params, 2) or "0x")
         number = self._chain.find_number(_read_hash(_get(params, 3)))
         return [_hex(key) for key in self._chain.list_keys(prefix, after, count, number)]
+
+    def _list_all_keys(self, params: Sequence[Any]) -> Any:
+        prefix = _read_hex(_get(params, 0) or "0x")
+        number = self._chain.find_number(_read_hash(_get(params, 1)))
+        keys = self._chain.list_keys(prefix, b"", _MOST_UNPAGED_KEYS + 1, number)
+        if len(keys) > _MOST_UNPAGED_KEYS:
+            raise RpcError(
+                -32602, f"Invalid params: more than {_MOST_UNPAGED_KEYS} keys; use pages"
+            )
+        return [_hex(key) for key in keys]
 
     def _call_runtime(self, params: Sequence[Any]) -> Any:
         number = self._chain.find_number(_read_hash(_get(params, 2)))
@@ -211,7 +239,7 @@ def _read_hex(text: Any) -> bytes:
     try:
         return bytes.fromhex(text.removeprefix("0x"))
     except (AttributeError, ValueError) as error:
-        raise RpcError(-32602, f"Invalid params: {str(text)[:40]!r} is no hex") from error
+        raise RpcError(-32602, f"Invalid params: {str(text)[:40]!r} is not hex") from error
 
 
 def _read_hash(text: Any) -> bytes | None:
@@ -222,7 +250,7 @@ def _read_number(value: Any) -> int:
     try:
         number = int(value, 0) if isinstance(value, str) else int(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise RpcError(-32602, f"Invalid params: {str(value)[:40]!r} is no number") from error
+        raise RpcError(-32602, f"Invalid params: {str(value)[:40]!r} is not a number") from error
     if not 0 <= number < 2**63:
         raise RpcError(-32602, "Invalid params: the number is out of range")
     return number

@@ -1,4 +1,4 @@
-"""The websocket server: requests to methods, blocks to whoever subscribed.
+"""The chain's server: requests to methods, and over websockets blocks to whoever subscribed.
 
 What is sent to a client waits in a queue of its own, answers before what they started, so that a
 slow client holds nobody up; one that lets too much wait is left.
@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
@@ -18,8 +19,9 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from assay.devnet.devnet_chain import DevnetChain, MadeBlock
 from assay.devnet.devnet_errors import RpcError
+from assay.devnet.json_rpc import Start, answer_message, nothing_follows
 from assay.devnet.pool import PendingExtrinsic
-from assay.devnet.rpc import RUNTIME_VERSION, RpcMethods
+from assay.devnet.rpc import RUNTIME_VERSION, SUBSCRIPTIONS, RpcMethods
 
 logger = logging.getLogger("assay.devnet")
 #: The library's own words on its connections. Whoever sends what is no websocket's opening, or
@@ -28,10 +30,6 @@ connections_logger = logging.getLogger("assay.devnet.connections")
 connections_logger.setLevel(logging.ERROR)
 connections_logger.addFilter(lambda record: not _is_clients_fault(record))
 
-#: Largest request, bytes.
-MESSAGE_BYTES = 16 * 1024 * 1024
-#: Requests in one batch.
-_LARGEST_BATCH = 100
 #: Characters that may wait for one client: ten thousand blocks' heads, or a hundred metadata.
 _MOST_WAITING = 64 * 1024 * 1024
 #: Subscriptions of one client.
@@ -45,16 +43,7 @@ _HEADS = {
     "chain_subscribeFinalizedHeads": "chain_finalizedHead",
     "chain_subscribeFinalisedHeads": "chain_finalizedHead",
 }
-_UNSUBSCRIBE = {
-    "author_unwatchExtrinsic",
-    "chain_unsubscribeAllHeads",
-    "chain_unsubscribeFinalizedHeads",
-    "chain_unsubscribeFinalisedHeads",
-    "chain_unsubscribeNewHead",
-    "chain_unsubscribeNewHeads",
-    "state_unsubscribeRuntimeVersion",
-    "state_unsubscribeStorage",
-}
+_UNSUBSCRIBE = set(SUBSCRIPTIONS.values())
 
 
 def _is_clients_fault(record: logging.LogRecord) -> bool:
@@ -72,7 +61,7 @@ class _Client:
     keys: dict[str, dict[str, str | None]] = field(default_factory=dict)
     _queue: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
 
-    def say(self, message: Any) -> None:
+    def say(self, text: str) -> None:
         """Has something sent. Who lets too much wait is left: a gap would be worse."""
         if self.waiting > _MOST_WAITING:
             logger.warning(
@@ -80,7 +69,6 @@ class _Client:
             )
             self.leave()
             return
-        text = json.dumps(message)
         self.waiting += len(text)
         self._queue.put_nowait(text)
 
@@ -162,45 +150,31 @@ class RpcServer:
     # --- requests
 
     def answer(self, client: _Client, message: str | bytes) -> None:
-        try:
-            request = json.loads(message)
-        except (ValueError, RecursionError):
-            client.say(_make_error(None, RpcError(-32700, "Parse error")))
-            return
-        if not isinstance(request, list):
-            answer, start = self._run(client, request)
-            client.say(answer)
-            start()
-            return
-        if not 0 < len(request) <= _LARGEST_BATCH:
-            error = RpcError(-32600, f"Invalid request: 1 to {_LARGEST_BATCH} in a batch")
-            client.say(_make_error(None, error))
-            return
-        ran = [self._run(client, one) for one in request]
-        client.say([answer for answer, _ in ran])
-        for _, start in ran:
+        """Answers what came over a websocket."""
+        text, starts = answer_message(message, partial(self._call, client))
+        if text is not None:
+            client.say(text)
+        for start in starts:
             start()
 
-    def _run(self, client: _Client, request: Any) -> tuple[dict[str, Any], Callable[[], None]]:
-        """An answer, and what is to be sent right after it."""
-        if not isinstance(request, dict) or not isinstance(request.get("method"), str):
-            return _make_error(None, RpcError(-32600, "Invalid request")), _nothing
-        identity, params = request.get("id"), request.get("params") or []
-        try:
-            if not isinstance(params, list):
-                raise RpcError(-32602, "Invalid params: they are to be a list")
-            result, start = self._call(client, request["method"], params)
-        except RpcError as error:
-            return _make_error(identity, error), _nothing
-        return {"jsonrpc": "2.0", "id": identity, "result": result}, start
+    def answer_once(self, message: bytes) -> str | None:
+        """Answers what came over HTTP, where nothing can follow the answer."""
+        text, _ = answer_message(message, self._call_once)
+        self._seal()
+        return text
 
-    def _call(
-        self, client: _Client, method: str, params: Sequence[Any]
-    ) -> tuple[Any, Callable[[], None]]:
-        if method in self._methods.table:
-            return self._methods.table[method](params), _nothing
+    def _call_once(self, method: str, params: Sequence[Any]) -> tuple[Any, Start]:
+        if method in SUBSCRIPTIONS or method in _UNSUBSCRIBE:
+            raise RpcError(-32603, "Internal error")  # as nodes have it
+        if method not in self._methods.table:
+            raise RpcError(-32601, "Method not found")
+        return self._methods.table[method](params), nothing_follows
+
+    def _call(self, client: _Client, method: str, params: Sequence[Any]) -> tuple[Any, Start]:
         if method in _UNSUBSCRIBE:
-            return self._unsubscribe(client, params), _nothing
+            return self._unsubscribe(client, params), nothing_follows
+        if method not in SUBSCRIPTIONS:
+            return self._call_once(method, params)
         if len(client.subscriptions) >= _MOST_SUBSCRIPTIONS:
             raise RpcError(-32006, "Too many subscriptions on the connection")
         identity = f"assay-{next(self._ids)}"
@@ -215,16 +189,10 @@ class RpcServer:
             client.keys[identity] = {str(key): "" for key in keys}
             head = "0x" + self._chain.head.hash.hex()
             return identity, lambda: self._notify_storage(client, identity, head)
-        if method == "state_subscribeRuntimeVersion":
-            client.subscriptions[identity] = "state_runtimeVersion"
-            return identity, lambda: _notify(
-                client, "state_runtimeVersion", identity, RUNTIME_VERSION
-            )
-        raise RpcError(-32601, "Method not found")
+        client.subscriptions[identity] = "state_runtimeVersion"  # the one that is left
+        return identity, lambda: _notify(client, "state_runtimeVersion", identity, RUNTIME_VERSION)
 
-    def _watch(
-        self, client: _Client, identity: str, params: Sequence[Any]
-    ) -> tuple[str, Callable[[], None]]:
+    def _watch(self, client: _Client, identity: str, params: Sequence[Any]) -> tuple[str, Start]:
         try:
             raw = bytes.fromhex(str(params[0]).removeprefix("0x"))
         except (IndexError, ValueError) as error:
@@ -286,12 +254,4 @@ async def _send(connection: ServerConnection, client: _Client) -> None:
 
 def _notify(client: _Client, name: str, identity: str, result: Any) -> None:
     params = {"subscription": identity, "result": result}
-    client.say({"jsonrpc": "2.0", "method": name, "params": params})
-
-
-def _make_error(identity: Any, error: RpcError) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": identity, "error": error.encode()}
-
-
-def _nothing() -> None:
-    """Nothing follows this answer."""
+    client.say(json.dumps({"jsonrpc": "2.0", "method": name, "params": params}))

@@ -182,7 +182,7 @@ class SimulatedChain:
             if first <= number <= head:
                 return self.blocks[number - first]
         kind = ForgottenError if 0 <= number < first else ChainError
-        raise kind(f"block {number} is not there: the head is {head}")
+        raise kind(f"block {number} does not exist: the head is {head}")
 
     def get_body(self, number: int) -> BlockBody:
         """What stays of a block whose state is forgotten."""
@@ -269,19 +269,19 @@ class SimulatedChain:
         with self._lock:
             state, cost = self._newest, self.rules.registration_cost
             if hotkey in state.members or hotkey in self.pending.registrations:
-                raise ChainError("the hotkey is registered on this subnet already")
+                raise ChainError("the hotkey is already registered on this subnet")
             if cost > max_cost:
                 raise ChainError(
                     f"a uid costs {format_tao(cost)}, more than the {format_tao(max_cost)} allowed"
                 )
             if self.get_balance(hotkey) < cost:
                 raise ChainError(
-                    f"a uid costs {format_tao(cost)}, and the coldkey holds "
+                    f"a uid costs {format_tao(cost)}, and the coldkey has "
                     f"{format_tao(self.get_balance(hotkey))}"
                 )
             full = len(state.members) + len(self.pending.registrations) >= self.rules.max_uids
             if full and not self._list_evictable(state.members, self.get_head() + 1):
-                raise ChainError("every uid is held by a neuron that is still immune")
+                raise ChainError("every uid belongs to a neuron that is still immune")
             self._balances[hotkey] = self.get_balance(hotkey) - cost
             self.pending.registrations.append(hotkey)
             return Receipt(self.get_head() + 1, 0, ())
@@ -292,7 +292,7 @@ class SimulatedChain:
             balance = self.get_balance(hotkey)
             if balance < amount:
                 raise ChainError(
-                    f"{format_tao(amount)} to stake, and the coldkey holds {format_tao(balance)}"
+                    f"{format_tao(amount)} to stake, and the coldkey has {format_tao(balance)}"
                 )
             self._balances[hotkey] = balance - amount
             self.pending.stakes[hotkey] = self.pending.stakes.get(hotkey, 0) + amount
@@ -303,7 +303,7 @@ class SimulatedChain:
         with self._lock:
             self._require_member(old)
             if new in self._newest.members:
-                raise ChainError("the new hotkey is registered on this subnet already")
+                raise ChainError("the new hotkey is already registered on this subnet")
             self.pending.swaps[old] = new
 
     def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
@@ -334,14 +334,14 @@ class SimulatedChain:
         """Replaces a validator's weights with the next block: its number."""
         row, allowed = make_row(weights), self.get_next_weights_block(hotkey)
         if self.get_head() + 1 < allowed:
-            raise TooSoonError(f"weights of this hotkey are taken from block {allowed} on", allowed)
+            raise TooSoonError(f"weights of this hotkey are accepted from block {allowed}", allowed)
         with self._lock:
             state = self._newest
             own = state.members[hotkey].uid
             if self.rules.permits and hotkey not in state.permits and set(row) != {own}:
                 raise ChainError("the hotkey has no permit: stake, and wait for an epoch")
             if not set(row) <= {member.uid for member in state.members.values()}:
-                raise ChainError("a weight is on a uid that nobody holds")
+                raise ChainError("a weight is on a uid that nobody has")
             self.pending.weights[hotkey] = row
             return self.get_head() + 1
 

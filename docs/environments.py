@@ -1,4 +1,4 @@
-"""Writes what environments.md has from the code: versions, and tables of reasoning-gym.
+"""Writes the parts of environments.md that come from the code: versions and reasoning-gym tables.
 
 python docs/environments.py          # rewrites them
 python docs/environments.py --check  # exit 1 if they differ
@@ -18,12 +18,12 @@ from assay.environments.worlds import errands
 
 PAGE = Path(__file__).with_name("environments.md")
 
-#: What does not count → in words.
+#: What a comparison ignores → in words.
 _ALIKE = {
-    "case": "capitals, in an answer of ASCII alone",
-    "zeros": "zeros at the end of a decimal, with its point where no other digit is left behind it",
-    "blanks": "blanks",
-    "ends": "blanks at the ends of lines",
+    "case": "case, in an answer of ASCII only",
+    "zeros": "zeros at the end of a decimal, and its point if no other digit follows",
+    "blanks": "spaces",
+    "ends": "spaces at the ends of lines",
 }
 
 
@@ -49,16 +49,16 @@ def make_gym_levels() -> str:
 
 
 def make_gym_alike() -> str:
-    """What does not count in answers of datasets of reasoning-gym."""
-    lines = ["| dataset | does not count |", "|---|---|"]
+    """What the comparison with the reference ignores, by dataset of reasoning-gym."""
+    lines = ["| dataset | ignored |", "|---|---|"]
     for name, alike in ALIKE.items():
         lines.append(f"| `{name}` | {'; '.join(_ALIKE[what] for what in alike)} |")
     return "\n".join(lines)
 
 
 def make_gym_forms() -> str:
-    """Forms of answers of datasets of reasoning-gym, and what an answer has no more of."""
-    lines = ["| dataset | form | no more often |", "|---|---|---|"]
+    """Forms of answers by dataset of reasoning-gym, and the text that an answer may not repeat."""
+    lines = ["| dataset | form | counted text |", "|---|---|---|"]
     for name, form in FORMS.items():
         shown = form.pattern.replace("|", "\\|")
         item = f"`{COUNTED[name]}`" if name in COUNTED else ""

@@ -70,7 +70,7 @@ def make_time_table() -> str:
     tokens = MAIN_WORK.audited_rollouts * sum(LENGTHS)
     window = MAIN_TIMING.window_blocks * MAIN_TIMING.slot_ms / 1_000
     rows = [
-        f"| model | tokens a second | {MINERS} audits | share of a window of {window:,.0f} s |",
+        f"| model | tokens a second | audit of {MINERS} miners | share of a window of {window:,.0f} s |",
         "|---|---|---|---|",
     ]
     for model in MODELS:

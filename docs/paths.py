@@ -163,8 +163,8 @@ def draw(turns: list[Turn]) -> str:
             pair = find_room(one), find_room(other)
             pairs[pair] = pairs.get(pair, False) or back
     lines = [
-        f"{len(turns)} turns between {len(modules)} modules, {sum(turn[2] for turn in turns)} of them "
-        f"back; {len(pairs)} turns between {len(rooms)} rooms, {sum(pairs.values())} of them back.",
+        f"{len(turns)} calls between {len(modules)} modules ({sum(turn[2] for turn in turns)} back), "
+        f"{len(pairs)} calls between {len(rooms)} rooms ({sum(pairs.values())} back).",
         "",
         "```mermaid",
         "flowchart LR",

@@ -5,6 +5,8 @@ python docs/programs.py          # rewrites them
 python docs/programs.py --check  # exit 1 if they differ
 """
 
+import inspect
+import re
 import sys
 from pathlib import Path
 from types import UnionType
@@ -12,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from page_parts import fill, find_remarks, write_or_check
 
-from assay.cli.status import (
+from assay.cli.public_record import (
     PublicRoundStatus,
     PublicStatus,
     PublicVerdictStatus,
@@ -37,6 +39,7 @@ from assay.neurons.program.program_status import (
 )
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.neurons.settings.loading import list_settings
+from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.record_book import RecordStatus
 from assay.neurons.validator.validator_status import (
     RoundStatus,
@@ -64,21 +67,31 @@ def make_settings() -> str:
     lines = [
         "# Settings",
         "",
-        "A TOML file named with `--config`, then `ASSAY_SECTION__NAME` variables, then flags; later wins.",
-        "Lists are written as TOML and, in variables, as JSON. An unknown name is an error.",
+        "Settings come from a TOML file that you name with `--config`, then from `ASSAY_SECTION__NAME` variables, then from",
+        "flags. A later source overrides an earlier one. Lists are written as TOML in the file and as JSON in a variable. An",
+        "unknown name is an error. A default in plain words says what happens without a value.",
     ]
     for section, fields in list_settings().items():
-        lines += ["", f"## [{section}]", "", "| name | default | what |", "|---|---|---|"]
+        lines += ["", f"## [{section}]", "", describe_section(section), ""]
+        lines += ["| name | default | what |", "|---|---|---|"]
         for name, field in fields.items():
+            text, _, unset = re.sub("; [Nn]one: ", "\0", f"{field.description}").partition("\0")
             default = field.default
-            shown = "" if default is None or default == () else f"`{default}`"
-            lines.append(f"| `{name}` | {shown} | {field.description} |")
+            shown = unset.replace("<", "&lt;") if default is None or default == () else f"`{default}`"
+            lines.append(f"| `{name}` | {shown} | {text} |")
     return "\n".join(lines) + "\n"
+
+
+def describe_section(section: str) -> str:
+    """What its class says of it."""
+    said = inspect.getdoc(Settings.model_fields[section].annotation) or ""
+    text = " ".join(said.split()).partition(": ")[2]
+    return text[:1].upper() + text[1:]
 
 
 def make_status(of: type[Any]) -> str:
     """One shape of status.json: its fields, their JSON types, what they are."""
-    remarks, lines = find_remarks(of), [f"**{name_status(of)}.** {of.__doc__}", ""]
+    remarks, lines = find_remarks(of), [f"## {name_status(of)}", "", of.__doc__ or "", ""]
     lines += ["| field | JSON | what |", "|---|---|---|"]
     for name, kind in get_type_hints(of).items():
         shown = describe_type(kind).replace("|", "\\|")
@@ -103,7 +116,7 @@ def describe_type(kind: Any) -> str:
         return f"list of {describe_type(get_args(kind)[0])}"
     if get_origin(kind) is dict:
         return f"object of {describe_type(get_args(kind)[1])}"
-    return f"[{name_status(kind)}]"
+    return f"[{name_status(kind)}](#{name_status(kind)})"
 
 
 def make_metrics(rows: tuple[Metric, ...]) -> str:
@@ -118,7 +131,7 @@ def make_metrics(rows: tuple[Metric, ...]) -> str:
 def make_delivery() -> str:
     """DELIVERY: for each event the state that follows each state; empty: it cannot happen."""
     states = [state for state in DeliveryState if DELIVERY[state]]
-    lines = ["| what happens | " + " | ".join(f"`{state}`" for state in states) + " |"]
+    lines = ["| event | " + " | ".join(f"`{state}`" for state in states) + " |"]
     lines.append("|---" * (len(states) + 1) + "|")
     for event in DeliveryEvent:
         found = [DELIVERY[state].get(event) for state in states]

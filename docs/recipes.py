@@ -18,7 +18,7 @@ PAGE = Path(__file__).with_name("recipes.md")
 
 def make_recipe_table() -> str:
     rows = [
-        "| recipe | model | problems | group, tokens at most | miners | trainer | steps | hours, by arithmetic |",
+        "| recipe | model | environment | group size × max_tokens | miners | trainer | steps | hours |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in list_recipes():
@@ -33,7 +33,7 @@ def make_recipe_table() -> str:
             f"{work.group_size} × {work.max_tokens:,}",
             str(course.miners),
             f"{course.trainer_cards} × {course.card}",
-            f"{course.steps} of {plan.step_seconds:,.0f} s",
+            f"{course.steps} × {plan.step_seconds:,.0f} s",
             f"{plan.hours:,.1f}",
         )
         rows.append(f"| {' | '.join(cells)} |")
@@ -41,7 +41,7 @@ def make_recipe_table() -> str:
 
 
 def make_card_table() -> str:
-    rows = ["| card | bf16 | fp32 | memory | bandwidth | data sheet |", "|---|---|---|---|---|---|"]
+    rows = ["| device | bf16 | fp32 | memory | bandwidth | data sheet |", "|---|---|---|---|---|---|"]
     for card in CARDS.values():
         rates = f"{card.bf16 / 1e12:,.1f} TFLOPS | {card.fp32 / 1e12:,.1f} TFLOPS"
         memory = f"{card.memory / 1e9:,.0f} GB | {card.bandwidth / 1e12:.2f} TB/s"

@@ -12,9 +12,13 @@ from page_parts import fill, find_remarks, write_or_check
 
 from assay.artifacts.store_objects import (
     make_checkpoint_name,
+    make_child_name,
     make_delta_name,
+    make_merge_name,
     make_mirror_name,
+    make_outer_name,
     make_parameters_name,
+    make_piece_name,
     make_step_name,
     make_tensor_name,
 )
@@ -27,6 +31,7 @@ from assay.protocol.encoding import (
     Choice,
     FixedBytes,
     Integer,
+    Last,
     Many,
     Maybe,
     Prefixed,
@@ -42,6 +47,7 @@ from assay.protocol.parameters import (
     EnvironmentChoice,
     Identity,
     Parameters,
+    Rounds,
     Setting,
     Start,
     Tests,
@@ -66,6 +72,7 @@ from assay.protocol.record import (
 from assay.protocol.step import StepRecord, StepSource, StepSuccess
 from assay.protocol.trace import OperatorRecord, TraceRecord
 from assay.protocol.submission import GroupSizes
+from assay.rounds.outer_records import ChildRecord, MergedChild, MergeRecord
 from assay.protocol.window import WINDOW_SCHEDULE, Phase
 
 PAGE = Path(__file__).with_name("specification.md")
@@ -74,6 +81,7 @@ PAGE = Path(__file__).with_name("specification.md")
 RECORDS: dict[type[Any], dict[str, Any]] = {
     Parameters: {},
     Start: {},
+    Rounds: {},
     Identity: {},
     BeaconChain: {},
     EnvironmentChoice: {},
@@ -99,6 +107,9 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     StepRecord: {},
     StepSource: {},
     StepSuccess: {},
+    ChildRecord: {},
+    MergeRecord: {},
+    MergedChild: {},
     TraceRecord: {},
     OperatorRecord: {},
     PackedSubmission: {},
@@ -141,7 +152,7 @@ OBJECTS = [
         _name(make_statistics_name("<hotkey>", _NUMBER), number="<window>"),
         "validator", "for people; nothing",
     ),
-    (make_latest_name("<hotkey>"), "validator", "section 10; what it names has that digest"),
+    (make_latest_name("<hotkey>"), "validator", "section 10; the digest that it names"),
     (
         _name(make_parameters_name(_ONE), "<digest>"),
         "owner", "section 0; the digest on chain",
@@ -159,6 +170,13 @@ OBJECTS = [
         _name(make_step_name(_ONE, "<file>"), "<digest>"),
         "trainer", "section 11; the checkpoint's manifest",
     ),
+    (_name(make_child_name(_ONE), "<digest>"), "trainer", "section 11.1; the digest on chain"),
+    (_name(make_piece_name(_ONE), "<SHA-256>"), "trainer", "section 11.1; its own SHA-256"),
+    (_name(make_merge_name(_ONE), "<digest>"), "trainer", "section 11.1; the checkpoint's manifest"),
+    (
+        _name(make_outer_name(_ONE), "<root>"),
+        "trainer", "section 11.1: an outer state, safetensors; the merge's record",
+    ),
     (f"<hotkey>/{PROBE}", "all", "written by `assay doctor` to see whether it can be read; nothing"),
 ]
 
@@ -175,8 +193,8 @@ PREIMAGES = {
     Domain.AUDIT_ROLLOUTS: "audit_seed, hotkey, u32 index",
     Domain.SAMPLE: "section 2",
     Domain.SAMPLED_ROLLOUTS: "sample_seed, hotkey",
-    Domain.IDS: "a completion's ids as they lie in the file",
-    Domain.PROOF: "a rollout's proof as it lies in the file",
+    Domain.IDS: "a completion's ids as they are in the file",
+    Domain.PROOF: "a rollout's proof as it is in the file",
     Domain.GROUP_LEAF: "u32 index, the group's head",
     Domain.INDEX: "the file's index",
     Domain.SUBMISSION: "the encoded header",
@@ -194,6 +212,10 @@ PREIMAGES = {
     Domain.CALIBRATION_PROBLEM: "environment digest, u32 number",
     Domain.STEP: "the encoded step record",
     Domain.STEP_LEAF: "section 11",
+    Domain.CHILD: "the encoded child record",
+    Domain.MERGE: "the encoded merge record",
+    Domain.SHARE: "audit_seed, hotkey, u32 index",
+    Domain.LINE: "parameters' digest, u64 end, the deadline block's hash, the trainer's hotkey",
     Domain.TRACE: "the encoded trace record",
     Domain.OPERATOR_LEAF: "the encoded operator record",
     Domain.WINDOW_RECORD: "the encoded window record",
@@ -218,6 +240,8 @@ def describe_codec(codec: Any) -> str:
             return f"list ≤ {limit} of {describe_codec(item)}"
         case Record(of):
             return of.__name__
+        case Last(item):
+            return f"{describe_codec(item)}, or nothing"
         case Maybe(item):
             return f"maybe {describe_codec(item)}"
         case Choice():

@@ -1,4 +1,4 @@
-"""Engines that draft for a miner: other people's inference servers, spoken to over HTTP.
+"""Engines that draft for a miner: other people's inference servers, reached over HTTP.
 
 Start with `miner_engines`. `engine` is one server, `engine_drafter` shares rows out among several,
 `engine_process` starts servers of this machine, which `process_guard` ends with the miner. A server

@@ -323,7 +323,7 @@ def read_engine(text: str) -> Engine:
         is_address = False
     if not is_address:
         raise EngineError(
-            f"{text!r} is no engine: write http://host:port, http://host:port#model, "
+            f"{text!r} is not an engine: write http://host:port, http://host:port#model, "
             f"{_SGLANG}http://host:port, or auto"
         )
     if "@" in parts.netloc:

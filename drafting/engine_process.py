@@ -82,7 +82,7 @@ class EngineCommand:
         except subprocess.TimeoutExpired:
             raise EngineError(f"{self.python} does not answer: {hint}") from None
         if found.returncode:
-            raise EngineError(f"{self.python} is no Python that can be used: {hint}")
+            raise EngineError(f"{self.python} is not a Python that can be used: {hint}")
         if lacks := found.stdout.strip():
             raise EngineError(f"{self.python} lacks {lacks}: {hint} (docs/engines.md)")
 

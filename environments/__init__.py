@@ -1,4 +1,4 @@
-"""Problems, and what an answer to one is worth.
+"""Makes problems and scores answers to them.
 
 An environment turns a 32-byte seed into a problem and a completion into integer reward parts.
 Everything is a function of its arguments: no clock, no floats, no solver's opinion; a file is named
@@ -8,33 +8,42 @@ never knows whose answer it scores. Start with `base`, then `arithmetic`, the si
 `registry` makes one by name, and describes all of them to a person.
 """
 
-from assay.environments.arithmetic import write_solution
-from assay.environments.base import (
-    Answer,
-    Environment,
-    Param,
-    Problem,
-    RewardParts,
-    RewardWeights,
-    compute_reward,
-    get_weights,
-)
-from assay.environments.levels import (
-    PROBLEMS_MIN,
-    Success,
-    compute_candidates,
-    compute_levels,
-    find_undecided,
-)
-from assay.environments.problem_file import ProblemFileError, add_problem_files, compute_file_digest
-from assay.environments.registry import (
-    ENVIRONMENTS,
-    EnvironmentEntry,
-    list_environments,
-    make_environment,
-    open_environment,
-    parse_choice,
-)
+from typing import TYPE_CHECKING
+
+from assay.protocol.lazy_door import open_lazily
+
+if TYPE_CHECKING:
+    from assay.environments.arithmetic import write_solution
+    from assay.environments.base import (
+        Answer,
+        Environment,
+        Param,
+        Problem,
+        RewardParts,
+        RewardWeights,
+        compute_reward,
+        get_weights,
+    )
+    from assay.environments.levels import (
+        PROBLEMS_MIN,
+        Success,
+        compute_candidates,
+        compute_levels,
+        find_undecided,
+    )
+    from assay.environments.problem_file import (
+        ProblemFileError,
+        add_problem_files,
+        compute_file_digest,
+    )
+    from assay.environments.registry import (
+        ENVIRONMENTS,
+        EnvironmentEntry,
+        list_environments,
+        make_environment,
+        open_environment,
+        parse_choice,
+    )
 
 __all__ = [
     "ENVIRONMENTS",
@@ -61,3 +70,6 @@ __all__ = [
     "parse_choice",
     "write_solution",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = open_lazily(__name__)

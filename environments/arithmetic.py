@@ -94,12 +94,12 @@ def write_solution(problem: Problem, order: Sequence[int]) -> str:
     `order` is a permutation of the terms' positions; the sum is the same in any.
 
     Raises:
-        ValueError: `order` is no permutation of the terms' positions.
+        ValueError: `order` is not a permutation of the terms' positions.
         TypeError: `problem` was made by another environment.
     """
     values = _get_values(problem)
     if sorted(order) != list(range(len(values))):
-        raise ValueError(f"{list(order)} is no permutation of {len(values)} terms")
+        raise ValueError(f"{list(order)} is not a permutation of {len(values)} terms")
     total = values[order[0]]
     lines = []
     for position in order[1:]:

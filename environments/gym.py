@@ -23,7 +23,7 @@ from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any, NoReturn
 
-from assay.cage import Budget, Cage, Lost, WorkerError, child
+from assay.cage import Cage, Lost, WorkerError, child
 from assay.environments.base import (
     ANSWER_BYTES,
     Answer,
@@ -33,6 +33,7 @@ from assay.environments.base import (
     compute_digest,
     read_answer,
 )
+from assay.environments.foreign.package_box import StepCounter
 from assay.environments.gym_datasets import ALIKE, ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
@@ -47,9 +48,9 @@ PACKAGE, PACKAGE_VERSION = "reasoning-gym", "0.1.25"
 QUESTION_MAX = 16_384
 #: Seeds tried until a dataset makes a problem of one.
 _ATTEMPTS = 16
-#: Processor seconds for making a problem; most take thousandths. For scoring an answer they are the
-#: last resort, for what `STEPS_MAX` does not see, and many times what so many steps take.
-MAKE_SECONDS, SCORE_SECONDS = 10.0, 20.0
+#: Processor seconds for making a problem or scoring an answer: ten times the dearest known, many
+#: times what `STEPS_MAX` takes. Tuning: what takes more is no verdict.
+SECONDS = 20.0
 #: Seconds that either may take. Tuning.
 _PATIENCE = 120.0
 _REPLY_MAX = 1 << 20
@@ -84,12 +85,10 @@ class ReasoningGym(DrawnEnvironment):
 
     def _draw(self, stream: Stream, level: int) -> Problem:
         """The entry of a number below 2^31, drawn again where there is none. Raises WorkerError:
-        the child cannot be run, or makes nothing of any: our own fault."""
+        the child cannot be run, is too slow to tell, or makes nothing of any: our own fault."""
         for _ in range(_ATTEMPTS):
             number = stream.draw_below(2**31)
-            made = _ask(["make", self._dataset, level, number], MAKE_SECONDS)
-            if isinstance(made, Lost) and made.slow:
-                raise WorkerError(f"{self.name} found no processor: {made.cause}")
+            made = _ask("make", self._dataset, level, number)
             if isinstance(made, Lost) or not _is_askable(made):
                 continue
             prompt = f"{made['question'].rstrip()}\n{_REQUEST}\n"
@@ -98,12 +97,12 @@ class ReasoningGym(DrawnEnvironment):
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Correctness: the answer is the reference (`is_reference`), or has the dataset's form and
-        its scorer gives it the full mark within `STEPS_MAX`.
+        its scorer gives it the full mark within `package_box.STEPS_MAX`.
 
-        A scorer that dies of an answer, or takes more than its processor time, has not given it.
+        A scorer that dies of an answer has not given it.
 
         Raises:
-            WorkerError: the machine is too busy to tell, or ends the scorer: our own fault.
+            WorkerError: the machine is too slow or busy to tell, or ends the scorer: our own fault.
         """
         entry = problem.answer
         if not isinstance(entry, Entry) or entry.dataset != self._dataset:
@@ -113,10 +112,7 @@ class ReasoningGym(DrawnEnvironment):
             return RewardParts(0, 0, 0)
         if is_reference(entry.dataset, entry.reference, answer):
             return RewardParts(MILLION, 0, 0)
-        asked = ["score", entry.dataset, entry.level, entry.number, answer]
-        scored = _ask(asked, SCORE_SECONDS)
-        if isinstance(scored, Lost) and scored.slow:
-            raise WorkerError(f"the scorer of {self.name} found no processor: {scored.cause}")
+        scored = _ask("score", entry.dataset, entry.level, entry.number, answer)
         right = not isinstance(scored, Lost) and scored["right"]
         return RewardParts(MILLION if right else 0, 0, 0)
 
@@ -191,8 +187,8 @@ def _is_askable(made: Mapping[str, Any]) -> bool:
     )
 
 
-def _ask(request: list[Any], seconds: float) -> dict[str, Any] | Lost:
-    reply = _get_cage().ask(json.dumps(request).encode(), _REPLY_MAX, Budget(seconds))
+def _ask(*request: Any) -> dict[str, Any] | Lost:
+    reply = _get_cage().ask_patiently(json.dumps(request).encode(), _REPLY_MAX, SECONDS)
     return reply if isinstance(reply, Lost) else json.loads(reply)
 
 
@@ -208,9 +204,6 @@ def _get_cage() -> Cage:
 
 #: Bytes of address space beyond what the imports take. Tuning.
 MEMORY_BYTES = 1 << 30
-#: Steps that scoring an answer may take, as `sys.settrace` counts them: lines, and functions that
-#: are entered and left. Measured: no right answer takes a fifth of it, whatever it is padded with.
-STEPS_MAX = 5_000_000
 #: Entries kept, so that the rollouts of a group are scored without making it again. Tuning.
 _ENTRIES = 256
 #: Where entries without an answer of their own keep one that is right.
@@ -255,30 +248,13 @@ def answer_request(request: bytes) -> bytes:
     return _pack({"right": right, "steps": steps})
 
 
-class _TooManyStepsError(BaseException):
-    """Not for a scorer to catch."""
-
-
 def _score(dataset: Any, entry: Any, text: str) -> tuple[bool, int]:
     """Whether an answer has the full mark, and the steps that it took to tell."""
-    steps = 0
-
-    def count(frame: object, event: str, argument: object) -> Any:
-        nonlocal steps
-        steps += 1
-        if steps > STEPS_MAX:
-            raise _TooManyStepsError
-        return count
-
-    sys.settrace(count)
+    counter = StepCounter()
     try:
-        right = float(dataset.score_answer(text, entry)) >= 1.0
-        # what is raised in `count` ends the counting: whoever caught it went on uncounted
-        return right and sys.gettrace() is count, steps
+        return float(counter.count(dataset.score_answer, text, entry)) >= 1.0, counter.steps
     except BaseException:  # noqa: BLE001 - what breaks a foreign scorer is no answer to its question
-        return False, steps
-    finally:
-        sys.settrace(None)
+        return False, counter.steps
 
 
 def count_levels(name: str) -> int:

@@ -98,7 +98,7 @@ def _divide(params: Mapping[str, int]) -> tuple[dict[str, int], dict[str, dict[s
     settings: dict[str, dict[str, int]] = {name: {} for name in weights}
     for name, weight in weights.items():
         if name.partition(":")[0] == NAME:
-            raise ValueError("a mixture is no part of a mixture: name its parts instead")
+            raise ValueError("a mixture is not a part of a mixture: name its parts instead")
         if type(weight) is not int or not 1 <= weight <= WEIGHT_MAX:
             raise ValueError(
                 f"mix: {name} = {weight!r} must be an integer from 1 to {WEIGHT_MAX}: its weight"
@@ -111,7 +111,7 @@ def _divide(params: Mapping[str, int]) -> tuple[dict[str, int], dict[str, dict[s
     for name, value in params.items():
         part, dot, setting = name.rpartition(".")
         if dot and part not in settings:
-            raise ValueError(f"mix: {name} is a setting of {part!r}, which is no part of it")
+            raise ValueError(f"mix: {name} is a setting of {part!r}, which is not a part of it")
         if dot:
             settings[part][setting] = value
     return weights, settings

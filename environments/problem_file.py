@@ -176,7 +176,7 @@ def read_row(line: bytes) -> Row:
         raise ValueError("its answer does not end with its only ####, a line `#### N`")
     value = ending[1].replace(",", "")
     if not INTEGER.fullmatch(value):
-        raise ValueError(f"its answer {value[:40]} is no whole number of at most 18 digits")
+        raise ValueError(f"its answer {value[:40]} is not a whole number of at most 18 digits")
     return Row(question, solution, int(value))
 
 
@@ -194,7 +194,7 @@ def read_texts(line: bytes, family: str) -> dict[str, Any]:
         raise ValueError(f"it {error}") from None
     names = _FIELDS[family]
     if not isinstance(found, dict):
-        raise ValueError(f"it is no object with {' and '.join(names)}")
+        raise ValueError(f"it is not an object with {' and '.join(names)}")
     if not all(name in found for name in names):
         raise _name_formats(found, names)
     asked, *_ = [require_text(found, name, family) for name in names]
@@ -235,7 +235,7 @@ def _unpack_parquet(data: bytes, file: Path) -> bytes:
     with Cage("reader of problem files", _BOOT) as cage:
         reply = cage.ask(data, 1 + TEXT_MAX, Budget(_PARQUET_SECONDS))
     if isinstance(reply, Lost):
-        cause = "it takes too much processor time" if reply.spent else reply.cause
+        cause = "it takes too much CPU time" if reply.spent else reply.cause
         raise ProblemFileError(f"{file} cannot be read as Parquet: {cause}")
     if reply[:1] != b"\0":
         raise ProblemFileError(f"{file}: {reply[1:].decode(errors='replace')}")

@@ -167,7 +167,7 @@ def _describe_package(
     except ProblemFileError as error:
         name = f"{kind.family}:{file}"
         return EnvironmentEntry(name, (), {}, str(error), usable=False)
-    about = f"from {file}; whether it is fit to pay by, `assay env vet` says"
+    about = f"from {file}; `assay env vet` says whether it is fit for a subnet"
     return EnvironmentEntry(package.name, tuple(package.levels), {}, about)
 
 

@@ -14,16 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from assay.protocol import SettlementRecord, WindowRecord, encode_ss58, make_score_tree
-from assay.protocol.record import NOTHING
+from assay.protocol.record import NOTHING, Moment
 from assay.protocol.score_tree import compute_weights_digest
 
 #: Changes with the tables below: an older file is made anew.
-_VERSION = 2
+_VERSION = 3
 #: Largest number that the index holds.
 NUMBER_MAX = 1 << 62
 #: Seconds a reader waits for the writer.
 _WAIT_S = 5.0
+#: Bytes of a digest that are kept: enough to find what it is of.
+DIGEST_BYTES = 16
 
+#: What is read of a record.
+TABLES = ("settlements", "windows", "miners", "rows", "scores", "weights", "digests")
 _SCHEMA = """
 CREATE TABLE about (version INTEGER NOT NULL, validator BLOB NOT NULL, parameters BLOB NOT NULL);
 CREATE TABLE settlements (
@@ -64,6 +68,10 @@ CREATE TABLE scores (
 CREATE TABLE weights (
     epoch INTEGER NOT NULL, uid INTEGER NOT NULL, weight INTEGER NOT NULL,
     PRIMARY KEY (epoch, uid)
+) WITHOUT ROWID;
+CREATE TABLE digests (
+    digest BLOB NOT NULL, kind TEXT NOT NULL, window INTEGER NOT NULL, miner INTEGER NOT NULL,
+    PRIMARY KEY (digest, kind, window, miner)
 ) WITHOUT ROWID;
 """
 
@@ -269,6 +277,26 @@ class Index:
                 (groups > 0, reason == "ACCEPTED", refused, score, window, row.uid, reason, miner),
             )
         database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        named = [
+            (digest[:DIGEST_BYTES], kind, window, 0 if hotkey is None else ids.get(hotkey, 0))
+            for digest, kind, hotkey in _list_digests(record)
+        ]
+        database.executemany("INSERT OR IGNORE INTO digests VALUES (?, ?, ?, ?)", named)
+
+
+def _list_digests(record: WindowRecord | None) -> Iterator[tuple[bytes, str, bytes | None]]:
+    """What a window's record names by bytes, its kind, and whose it is where it is a miner's."""
+    if record is None:
+        return
+    yield record.digest, "window record", None
+    for name in ("challenge", "audit", "sample"):
+        moment: Moment | None = getattr(record, name)
+        if moment is not None:
+            yield moment.block_hash, f"{name} block", None
+            yield moment.beacon.signature, f"{name} beacon", None
+    for row in record.members:
+        if row.committed is not None:
+            yield row.committed.root, "commitment", row.hotkey
 
 
 def has_true_roots(record: SettlementRecord) -> bool:

@@ -18,7 +18,7 @@ from assay.artifacts.records.record_reader import (
     RecordReader,
     follow_links,
 )
-from assay.explorer.index import NUMBER_MAX, Index, IndexDamagedError, IndexedWindow
+from assay.explorer.index import NUMBER_MAX, TABLES, Index, IndexDamagedError, IndexedWindow
 from assay.explorer.ports import ShownRecord
 from assay.protocol import SettlementRecord, WindowRecord, find_context_fault
 from assay.protocol.errors import OperatorError
@@ -150,7 +150,7 @@ class Indexer:
 
     def _wipe(self) -> None:
         with self._index.write() as database:
-            for table in ("settlements", "windows", "miners", "rows", "scores", "weights"):
+            for table in TABLES:
                 database.execute(f"DELETE FROM {table}")
 
     def _add(self, epoch: int) -> SettlementRecord | None:

@@ -24,6 +24,20 @@ _UNKNOWN = VerdictMark("?", "none", "no verdict")
 #: What stands for each, in the order of a legend.
 MARKS = (_ACCEPTED, _CHEATING, _WITHHELD, _OTHER, _ABSENT, _UNKNOWN)
 
+#: What became of a trainer's child in a merge, by the finding's name.
+FINDINGS = {
+    "taken": "it is merged",
+    "absent": "no child stood in its slot on chain at the deadline",
+    "withheld": "the child, or something that it names, could not be read in time",
+    "misfit": "it is of another round, network or model, or not what it says",
+    "stale": "it began with another checkpoint than the round’s parent",
+    "broken": "its steps do not follow from each other",
+    "strange": "it learned from groups that were not its own to learn from",
+    "doubled": "it has the same weights as a child before it",
+    "endless": "one of its weights is no finite number",
+    "large": "it went further from the parent than the bound allows",
+}
+
 #: What an audit does with a rollout.
 ROLLOUT_MARKS = {
     "audited": ("●", "goes through the model"),

@@ -40,6 +40,7 @@ class Pages:
             whole=write_digest,
             command=write_command,
             reason=write_reason,
+            prose=write_prose,
             about=write_about,
         )
         self._environment.globals.update(
@@ -114,14 +115,14 @@ def shorten(text: str | None, length: int = 8) -> Markup:
     if len(text) <= length + 4:
         return escape(show_hidden(text))
     short = f"{text[:length]}…{text[-4:]}"
-    return Markup('<span class="id" title="{}">{}</span>').format(
+    return Markup('<span class="id" title="{}" data-copy>{}</span>').format(
         show_hidden(text), show_hidden(short)
     )
 
 
 def write_digest(text: str) -> Markup:
     parts = [text[start : start + 16] for start in range(0, len(text), 16)]
-    return Markup('<span class="id whole">{}</span>').format(Markup("<wbr>").join(parts))
+    return Markup('<span class="id whole" data-copy>{}</span>').format(Markup("<wbr>").join(parts))
 
 
 def write_command(text: str) -> Markup:
@@ -133,6 +134,15 @@ def write_command(text: str) -> Markup:
 
 def write_reason(text: str) -> Markup:
     return Markup("_<wbr>").join(escape(show_hidden(part)) for part in text.split("_"))
+
+
+def write_prose(text: str) -> Markup:
+    """A sentence with a capital and a full stop; what stands between backquotes is code."""
+    parts = show_hidden(text[:1].upper() + text[1:].rstrip(".") + ".").split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        for number, part in enumerate(parts)
+    )
 
 
 def place_on_axis(axis: dict[str, Any], value: int) -> str:

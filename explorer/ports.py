@@ -17,7 +17,7 @@ from assay.artifacts.store_objects import UnavailableError
 from assay.protocol import Context, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Identity, Timing
-from assay.protocol.window import compute_block
+from assay.protocol.window import compute_block, compute_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,10 @@ class ShownRecord:
     def get_parameters(self, window: int) -> Parameters:
         """Those that hold for a window; of one whose own cannot be read here, the latest before."""
         return self.history.get_at(compute_block(self._timing, window, Phase.CHALLENGE))
+
+    def get_window(self, block: int) -> int:
+        """The window that a block is one of."""
+        return compute_window(self._timing, block)
 
     def follow(self, digest: bytes) -> None:
         """Looks for parameters that the record names, and adds them where they follow those that
@@ -90,6 +94,30 @@ class ShownWeights:
 
     block: int
     weights: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Uid:
+    """Who holds a uid on chain. hotkey, coldkey: 32 bytes; stake: rao of alpha; permit: whether it
+    may set weights; incentive: u16 share of the miners' pay at the last epoch; emission: rao of
+    alpha that the last epoch paid."""
+
+    uid: int
+    hotkey: bytes
+    coldkey: bytes
+    registered_at: int
+    stake: int
+    permit: bool
+    incentive: int
+    emission: int
+
+
+@dataclass(frozen=True, slots=True)
+class Neurons:
+    """All uids of the subnet at a block."""
+
+    block: int
+    rows: Sequence[Uid]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +179,51 @@ class Training:
     #: a row a checkpoint looked at: number, reward, and held-out correct, problems, value, low and
     #: high of the 95 % interval where it was tried
     points: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerChild:
+    """What became of one trainer's child in a round.
+
+    hotkey: SS58; child: its record's digest, hex; said: the finding of the merge's record; found:
+    of somebody who derived the round again, None: nobody has; detail: why, by the same, one
+    sentence or nothing.
+    """
+
+    hotkey: str
+    child: str | None
+    said: str
+    found: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedStep:
+    """A step of a child, done again. equal: None: it could not be, or the machines differ."""
+
+    hotkey: str
+    window: int
+    equal: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class MergedRound:
+    """A round of several trainers, as far as it is known.
+
+    end: the first window after it, its checkpoint's number; checkpoint, parent: digests, hex;
+    measurer: SS58 of who published it; derived: whether somebody derived it again here; fault: why
+    its checkpoint is not what the round makes.
+    """
+
+    end: int
+    checkpoint: str
+    parent: str | None
+    measurer: str | None
+    children: Sequence[TrainerChild]
+    derived: bool
+    fault: str | None
+    repeated: Sequence[RepeatedStep]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +305,14 @@ class Commands(Protocol):
     def verify(self, window: int, hotkey: str) -> str | None:
         """Of one submission."""
 
+    def explain(self, window: int, hotkey: str) -> str | None:
+        """That says why a miner's window was accepted or refused, and what it was paid."""
+
     def training(self) -> str | None:
         """Of the newest training step."""
+
+    def verify_round(self, checkpoint: str | None) -> str | None:
+        """Of the round that made a checkpoint, digest in hex; None: the one in force."""
 
     def gauntlet(self, table: Mapping[str, Any]) -> str | None:
         """Of a table of attacks, as it was asked for."""
@@ -258,6 +337,10 @@ class PageSources(Protocol):
         """The validator's weights as the chain shows them after an epoch: the wanted ones, if it
         ever does."""
 
+    def read_neurons(self) -> Neurons | None:
+        """The subnet's neurons, a minute old at most while the chain answers; None: no chain is
+        named, or it has not answered yet."""
+
     def list_posts(self) -> Sequence[EntryStatus] | None:
         """What the validator beside this page says that it posts, the newest first; None: there is
         none."""
@@ -269,14 +352,19 @@ class PageSources(Protocol):
     def read_training(self) -> Training | None: ...
     def read_manifest(self, checkpoint: bytes) -> CheckpointOrigin | None: ...
 
+    def list_rounds(self, origins: Mapping[str, CheckpointOrigin]) -> Sequence[MergedRound]:
+        """Rounds that are known, the newest first. origins: digests of checkpoints, hex → what
+        their manifests say."""
+
     def read_gauntlet(self) -> Mapping[str, Any] | None:
         """The last table, as `assay gauntlet --json` prints it."""
 
     def get_names(self) -> Mapping[str, str]:
         """Hotkey in SS58 → a name for people, where a run has given them some."""
 
-    def get_rules(self) -> Mapping[str, str]:
-        """Reason → the rule that it stands for, one sentence."""
+    def read_payment(self, epoch: int, hotkey: str) -> tuple[int, int] | None:
+        """The epoch block that paid a settlement, and what it paid a hotkey in SS58, u16 share of
+        the miners' pay, where a run has noted it."""
 
     def read_group(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Unavailable:
         """A group of a miner's file, measured again where there is a model. Waits for a bounded

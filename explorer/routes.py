@@ -9,35 +9,33 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from assay.explorer.api_page import describe_api_page
+from assay.explorer.csv_tables import pick_rows, write_csv
 from assay.explorer.index import NUMBER_MAX, Index, IndexDamagedError
 from assay.explorer.indexing import Indexer
+from assay.explorer.openapi import ROOT, describe_api, make_api_path
+from assay.explorer.page_addresses import PAGES, PageAddress
 from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.pages import Pages
 from assay.explorer.ports import PageSources, ShownRecord
-from assay.explorer.views.attacks import view_gauntlet
-from assay.explorer.views.common import Query, View
-from assay.explorer.views.course import view_training
-from assay.explorer.views.ledger_entries import view_ledger
-from assay.explorer.views.miners import view_miner, view_miners
-from assay.explorer.views.overview import view_overview
-from assay.explorer.views.rollouts import view_rollout
-from assay.explorer.views.settlements import view_settlement, view_weights
-from assay.explorer.views.windows import view_member, view_window, view_windows
+from assay.explorer.views.common import ROWS_MAX, Query, View
 from assay.network.web.guard import Guard, get_network
 
 _STATIC = Path(__file__).with_name("static")
@@ -57,40 +55,35 @@ _PAUSE_S = 1.0
 #: What pages say that get no stream; a script cannot read it of a stream, but of HEAD.
 _FULL = "too many pages are open"
 
-MakeView = Callable[..., View]
-#: Path → its view and its template. What stands in braces is a number, or `hotkey`.
-PAGES: dict[str, tuple[MakeView, str]] = {
-    "/": (view_overview, "overview.html"),
-    "/miners": (view_miners, "miners.html"),
-    "/miner/{hotkey}": (view_miner, "miner.html"),
-    "/windows": (view_windows, "windows.html"),
-    "/window/{window}": (view_window, "window.html"),
-    "/window/{window}/{hotkey}": (view_member, "member.html"),
-    "/window/{window}/{hotkey}/{group}/{rollout}": (view_rollout, "rollout.html"),
-    "/weights": (view_weights, "weights.html"),
-    "/settlement/{epoch}": (view_settlement, "settlement.html"),
-    "/ledger": (view_ledger, "ledger.html"),
-    "/training": (view_training, "training.html"),
-    "/gauntlet": (view_gauntlet, "gauntlet.html"),
-}
-
 
 class Explorer:
     def __init__(self, reader: PageReader) -> None:
         self._reader = reader
         self._pages = Pages()
 
-    def answer(self, template: str, view: MakeView, request: Request) -> Response:
-        """One page or its JSON; runs in a thread of its own."""
+    def answer(self, page: PageAddress, request: Request) -> Response:
+        """One page, its JSON, or a table of it; runs in a thread of its own."""
         try:
             query = Query(dict(request.query_params.items()))
-            document = view(self._reader, query, **_parse_path(request))
+            document = page.view(self._reader, query, **_parse_path(request))
+            table = query.get("table")
+            if table or find_format(request) == "csv":
+                return _write_table(page, document, table, request)
         except NotFoundError as error:
             return self._write_error(404, str(error), request)
         except IndexDamagedError:
             why = "the index is being made anew: ask again in a moment"
             return self._write_error(503, why, request)
-        return self._write(document, 200, template, request)
+        target = document.get("redirect")
+        if target is not None and find_format(request) == "html":
+            return RedirectResponse(target, 303, {"vary": "accept"})
+        return self._write(document, 200, page.template, request)
+
+    def show_api(self, request: Request) -> Response:
+        """The page of the API; whoever asks for JSON gets its description."""
+        if find_format(request) == "json":
+            return RedirectResponse(f"{ROOT}/openapi.json", 303, {"vary": "accept"})
+        return self._write(describe_api_page(self._reader), 200, "api.html", request)
 
     def refuse(self, request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
@@ -103,8 +96,10 @@ class Explorer:
         return self._write(document, status, "error.html", request)
 
     def _write(self, document: View, status: int, template: str, request: Request) -> Response:
-        headers = {"vary": "accept"}
-        if is_json(request):
+        headers, kind = {"vary": "accept"}, find_format(request)
+        if kind == "csv":  # nothing but a refusal is written so here
+            return Response(f"{document['error']}\n", status, headers, "text/plain; charset=utf-8")
+        if kind == "json":
             data = json.dumps(document, indent=1).encode()
             return Response(data, status, headers, "application/json")
         page = self._pages.render(template, document, self._describe_state(request))
@@ -116,10 +111,19 @@ class Explorer:
         # one slash at its head: two would make the link one to another host
         path = "/" + request.url.path.strip("/")
         query = request.url.query
-        json_path = ("/index" if path == "/" else path) + ".json" + (f"?{query}" if query else "")
+        stem = "/index" if path == "/" else path
         return {
             "path": path,
-            "json_path": json_path,
+            "stem": stem,
+            "json_path": f"{ROOT}/openapi.json"
+            if path == "/api"
+            else make_api_path(path) + (f"?{query}" if query else ""),
+            "asked": {
+                name: text[: Query.LIMIT]
+                for name in ("q", "sort")
+                if (text := request.query_params.get(name))
+            },
+            "rows_max": ROWS_MAX,
             "validator": reader.address,
             "netuid": reader.subject.identity.netuid,
             "place": reader.subject.place,
@@ -128,12 +132,43 @@ class Explorer:
         }
 
 
-def is_json(request: Request) -> bool:
-    """Whether the address or the Accept header asks for JSON."""
+def find_format(request: Request) -> str:
+    """What the address or the Accept header asks for: html, json or csv."""
+    for kind in ("json", "csv"):
+        if request.url.path.endswith(f".{kind}"):
+            return kind
+    if request.url.path.startswith(f"{ROOT}/"):
+        return "json"
     accepted = request.headers.get("accept", "")
-    return request.url.path.endswith(".json") or (
-        "application/json" in accepted and "text/html" not in accepted
-    )
+    return "json" if "application/json" in accepted and "text/html" not in accepted else "html"
+
+
+async def serve_description(request: Request) -> Response:
+    """The API's OpenAPI document."""
+    return Response(_write_description(), media_type="application/json")
+
+
+@cache
+def _write_description() -> bytes:
+    return json.dumps(describe_api(), indent=1).encode()
+
+
+def _write_table(page: PageAddress, document: View, table: str, request: Request) -> Response:
+    """One table of a page. Of one in pages, the Link header leads to the next."""
+    name = table or next(iter(page.tables), "")
+    if name not in page.tables:
+        known = ", ".join(page.tables) or "it has none"
+        raise NotFoundError(f"this page has no table {name!r}: {known}")
+    rows = pick_rows(document, page.tables[name])
+    headers, paging = {"vary": "accept"}, document.get("paging")
+    if paging is not None and paging["page"] < paging["pages"]:
+        following = request.url.include_query_params(page=paging["page"] + 1)
+        headers["link"] = f'<{following.path}?{following.query}>; rel="next"'
+    if find_format(request) == "json":
+        return Response(json.dumps(rows, indent=1).encode(), 200, headers, "application/json")
+    stem = request.url.path.strip("/").removesuffix(".csv").replace("/", "-")
+    headers["content-disposition"] = f'attachment; filename="{quote(stem)}-{name}.csv"'
+    return Response(write_csv(rows), 200, headers, "text/csv; charset=utf-8")
 
 
 def _parse_path(request: Request) -> dict[str, Any]:
@@ -235,15 +270,16 @@ def make_app(
     # a rollout may be waited for: it holds up no other page
     quick, slow = CapacityLimiter(_THREADS), CapacityLimiter(_THREADS // 2)
 
-    def make_route(path: str, view: MakeView, template: str) -> list[Route]:
-        limiter = slow if view is view_rollout else quick
+    def make_route(path: str, page: PageAddress) -> list[Route]:
+        limiter = slow if page.waits else quick
 
         async def endpoint(request: Request) -> Response:
-            return await run_sync(explorer.answer, template, view, request, limiter=limiter)
+            return await run_sync(explorer.answer, page, request, limiter=limiter)
 
-        other = "/index.json" if path == "/" else path + ".json"
-        # before the page's own: `{hotkey}` would take the ending for a part of the hotkey
-        return [Route(other, endpoint), Route(path, endpoint)]
+        stem, api = "/index" if path == "/" else path, make_api_path(path)
+        # endings before the page's own: `{hotkey}` would take one for a part of the hotkey
+        others = (f"{stem}.json", f"{stem}.csv", f"{api}.csv", api, path)
+        return [Route(other, endpoint) for other in others]
 
     async def refuse(request: Request, error: Exception) -> Response:
         return await run_sync(explorer.refuse, request, error, limiter=quick)
@@ -254,9 +290,17 @@ def make_app(
         yield
         events.close()
 
-    routes: list[Route | Mount] = [Route("/events", events.serve)]
-    for path, (view, template) in PAGES.items():
-        routes += make_route(path, view, template)
+    async def show_api(request: Request) -> Response:
+        return await run_sync(explorer.show_api, request, limiter=quick)
+
+    routes: list[Route | Mount] = [
+        Route("/events", events.serve),
+        Route("/api", show_api),
+        Route(ROOT, show_api),
+        Route(f"{ROOT}/openapi.json", serve_description),
+    ]
+    for path, page in PAGES.items():
+        routes += make_route(path, page)
     routes.append(Mount("/static", StaticFiles(directory=_STATIC)))
     app = Starlette(routes=routes, exception_handlers={404: refuse, 500: refuse}, lifespan=lifespan)
     app.router.redirect_slashes = False  # it would name a host: behind a server of others, ours

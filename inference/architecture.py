@@ -154,7 +154,7 @@ def _find_illegal_values(config: dict[str, Json]) -> Iterator[str]:
     if kinds is not None and not (
         isinstance(kinds, list) and all(kind in LAYER_TYPES for kind in kinds)
     ):
-        yield f"layer_types in config.json is no list of {' and '.join(LAYER_TYPES)}"
+        yield f"layer_types in config.json is not a list of {' and '.join(LAYER_TYPES)}"
 
 
 def _find_rope_fault(rope: Json) -> str | None:

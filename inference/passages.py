@@ -1,14 +1,13 @@
 """The calibration set of a checkpoint: token sequences of its own, never a miner's."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from assay.environments import Environment
 from assay.inference.draft import Drafter, Request
 from assay.protocol import Domain, EncodingError, hash_fields
 from assay.protocol.encoding import read_json
-from assay.verification import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Passage:
 
 def sample_passages(
     drafter: Drafter,
-    tokenizer: Tokenizer,
+    encode: Callable[[str], list[int]],
     environment: Environment,
     levels: Sequence[int],
     problems: int,
@@ -29,6 +28,9 @@ def sample_passages(
     """One sampled completion for each of `problems` problems; the same for everyone.
 
     The seeds are disjoint from every window's: their domain is another.
+
+    Args:
+        encode: a tokenizer's. It raises a ValueError at a prompt that it cannot write.
     """
     requests = []
     for number in range(problems):
@@ -36,7 +38,7 @@ def sample_passages(
             Domain.CALIBRATION_PROBLEM, environment.digest, number.to_bytes(4, "big")
         )
         problem = environment.make_problem(seed, levels)
-        requests.append(Request(tuple(tokenizer.encode(problem.prompt)), seed))
+        requests.append(Request(tuple(encode(problem.prompt)), seed))
     completions = drafter.draft(requests)
     return [Passage(r.prompt, c) for r, c in zip(requests, completions, strict=True)]
 

@@ -25,12 +25,13 @@ _ANSWER, _WORDS = 64 << 10, 500
 #: A large group is parsed for long, and a server that is busy with one answers nobody meanwhile.
 PATIENCE = HttpTimeouts(silence_s=60.0, total_s=60.0, tries=1)
 _HEADERS = (("Content-Type", "application/json"), ("Content-Encoding", "gzip"))
-#: No second use: a server that closes an idle connection leaves a request's fate unknown.
+#: No second use, of what was asked just before a group neither: a server that closes an idle
+#: connection leaves a request's fate unknown.
 _ALONE = ("Connection", "close")
 
 
 class GroupServerError(OperatorError):
-    """That is no server of this wire. It has got no group by this call."""
+    """That is not a server of this wire. It has got no group by this call."""
 
 
 class ServerAwayError(GroupServerError):
@@ -135,7 +136,7 @@ class GroupServer:
             UnknownDeliveryError: it may have it or not.
         """
         try:
-            answer = self._send("POST", "/scored_data", asdict(group) | {"env_id": env}, (_ALONE,))
+            answer = self._send("POST", "/scored_data", asdict(group) | {"env_id": env})
         except ServedError as error:  # the connection stood
             raise UnknownDeliveryError(str(error)) from None
         except StoreError as error:
@@ -160,18 +161,13 @@ class GroupServer:
         found = _read(answer)
         if not isinstance(found, dict):
             raise GroupServerError(
-                f"{self.url}{path} is no server of Atropos' wire: it answers {_describe(answer)}"
+                f"{self.url}{path} is not an Atropos server: it answers {_describe(answer)}"
             )
         return found
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        value: Mapping[str, Any] | None,
-        more: Sequence[tuple[str, str]] = (),
-    ) -> HttpAnswer:
-        content, headers = b"", tuple(more)
+    def _send(self, method: str, path: str, value: Mapping[str, Any] | None) -> HttpAnswer:
+        content = b""
+        headers: tuple[tuple[str, str], ...] = (_ALONE,)
         if value is not None:
             content = gzip.compress(json.dumps(value).encode(), compresslevel=6, mtime=0)
             headers += _HEADERS
@@ -191,7 +187,7 @@ def _read(answer: HttpAnswer) -> Any:
 def _take_int(found: Mapping[str, Any], name: str, path: str) -> int:
     value = found.get(name)
     if not isinstance(value, int) or not -1 <= value < 1 << 40:
-        raise GroupServerError(f"{path} says no {name}: this is no server of Atropos' wire")
+        raise GroupServerError(f"{path} says no {name}: this is not an Atropos server")
     return value
 
 

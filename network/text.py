@@ -10,12 +10,14 @@ _hidden: set[str] = set()
 
 
 def keep_secret(url: str) -> None:
-    """Has `hide` know what may be a key in an address from now on: user, path and query."""
+    """Has `hide` know what may be a key in an address from now on: user, path and query. Without a
+    scheme it begins with the host, and a word alone is a host's name."""
     try:
-        parts = urlsplit(url)
-    except ValueError:
-        return
-    words = {parts.username, parts.password, *re.split(r"[/&=;]", f"{parts.path}&{parts.query}")}
+        parts = urlsplit(url if "://" in url else f"//{url}")
+        whole = f"{parts.path}&{parts.query}"
+        words = {parts.username, parts.password, *re.split(r"[/&=;]", whole)}
+    except ValueError:  # it has no parts: any word of it may be one
+        words = {*re.split(r"[/@:?#&=;\[\]]", url)}
     known = {word for word in words if word}
     _hidden.update(w for w in known | {unquote(w) for w in known} if len(w) >= _KEY_MIN)
 

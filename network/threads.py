@@ -17,13 +17,26 @@ T = TypeVar("T")
 _LOOKUPS = 64
 
 
-def start_thread(work: Callable[[], None], name: str) -> None:
-    """Starts a thread that ends with the program; `OSError`: this machine lets no further one
-    start."""
+def call_beside(function: Callable[[], T], name: str) -> Future[T]:
+    """Calls a function on a thread of this name, which does not hold up the program's end.
+
+    Raises:
+        OSError: this machine lets no further thread start.
+    """
+    result: Future[T] = Future()
+    result.set_running_or_notify_cancel()  # so that it stays settable when nobody waits
+
+    def run() -> None:
+        try:
+            result.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - whoever asks for the result raises it
+            result.set_exception(error)
+
     try:
-        Thread(target=work, name=name, daemon=True).start()
+        Thread(target=run, name=name, daemon=True).start()
     except RuntimeError as error:
         raise OSError(errno.EAGAIN, f"no thread can be started: {error}") from None
+    return result
 
 
 class DaemonThreads:
@@ -38,25 +51,15 @@ class DaemonThreads:
     async def call(self, function: Callable[[], T]) -> T:
         """What a function returns, for as long as the caller waits for it; `OSError`: too many
         calls hang, or no thread can be started."""
-        carried: Future[T] = Future()
-        carried.set_running_or_notify_cancel()  # so that it stays settable when nobody waits
-
-        def run() -> None:
-            try:
-                carried.set_result(function())
-            except BaseException as error:  # noqa: BLE001 - whoever called raises it
-                carried.set_exception(error)
-            finally:
-                self._free.release()
-
         if not self._free.acquire(blocking=False):
             raise OSError(errno.EAGAIN, f"{self._most} calls before it still hang")
         try:
-            start_thread(run, self._name)
+            result = call_beside(function, self._name)
         except OSError:
             self._free.release()
             raise
-        return await asyncio.wrap_future(carried)
+        result.add_done_callback(lambda _: self._free.release())
+        return await asyncio.wrap_future(result)
 
 
 class LookupLoop(asyncio.SelectorEventLoop):

@@ -6,35 +6,40 @@ reads a file, a clock, a socket or the environment, and never draws a random num
 `parameters` and `window`, then `submission` and `context`; `encoding` is how all of them are bytes.
 """
 
-from assay.protocol.beacon import QUICKNET, Beacon, BeaconChain, Scheme, is_valid_beacon
-from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
-from assay.protocol.context import (
-    Committed,
-    Context,
-    Member,
-    context_from_json,
-    context_to_json,
-    find_context_fault,
-)
-from assay.protocol.encoding import EncodingError
-from assay.protocol.hashing import Domain, hash_fields
-from assay.protocol.manifest import Calibration, Manifest
-from assay.protocol.parameters import Parameters
-from assay.protocol.prf import Stream
-from assay.protocol.reason import Reason, Refusal
-from assay.protocol.record import (
-    MemberRow,
-    Outcome,
-    SettlementRecord,
-    WindowRecord,
-    decode_settlement_record,
-    decode_window_record,
-)
-from assay.protocol.score_tree import make_score_tree
-from assay.protocol.ss58 import decode_ss58, encode_ss58
-from assay.protocol.step import StepRecord, StepSource, StepSuccess
-from assay.protocol.submission import Header, Rollout
-from assay.protocol.window import Block, Phase
+from typing import TYPE_CHECKING
+
+from assay.protocol.lazy_door import open_lazily
+
+if TYPE_CHECKING:
+    from assay.protocol.beacon import QUICKNET, Beacon, BeaconChain, Scheme, is_valid_beacon
+    from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
+    from assay.protocol.context import (
+        Committed,
+        Context,
+        Member,
+        context_from_json,
+        context_to_json,
+        find_context_fault,
+    )
+    from assay.protocol.encoding import EncodingError
+    from assay.protocol.hashing import Domain, hash_fields
+    from assay.protocol.manifest import Calibration, Manifest
+    from assay.protocol.parameters import Parameters
+    from assay.protocol.prf import Stream
+    from assay.protocol.reason import Reason, Refusal
+    from assay.protocol.record import (
+        MemberRow,
+        Outcome,
+        SettlementRecord,
+        WindowRecord,
+        decode_settlement_record,
+        decode_window_record,
+    )
+    from assay.protocol.score_tree import make_score_tree
+    from assay.protocol.ss58 import decode_ss58, encode_ss58
+    from assay.protocol.step import StepRecord, StepSource, StepSuccess
+    from assay.protocol.submission import Header, Rollout
+    from assay.protocol.window import Block, Phase
 
 __all__ = [
     "QUICKNET",
@@ -78,3 +83,6 @@ __all__ = [
     "make_score_tree",
     "parse_commitment",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = open_lazily(__name__)

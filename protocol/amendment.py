@@ -75,11 +75,16 @@ def find_amendment_fault(old: Parameters, new: Parameters) -> str | None:
                 ("windows would be judged out of order", ordered),
                 ("they name no checkpoint calibrated for them", is_new or not calibrated),
                 ("they replace a checkpoint that serves them", kept or calibrated),
+                ("they start within a round", _ends_round(old, start.window)),
             )
             if not holds
         ),
         None,
     )
+
+
+def _ends_round(old: Parameters, window: int) -> bool:
+    return old.rounds is None or window % old.rounds.windows == 0
 
 
 class ParameterHistory:

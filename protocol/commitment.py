@@ -18,6 +18,7 @@ class Tag(Enum):
     CHECKPOINT = b"ASC1"
     PARAMETERS = b"ASP1"
     RECORD = b"ASR1"
+    CHILD = b"ASK1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Commitment:
 
     tag: Tag
     #: window of a miner's commitment, first window of parameters, step of a checkpoint's, epoch
-    #: block of a record's
+    #: block of a record's, first window after a child's round
     number: int
     groups: int  # n, number of groups of a miner's file; 0 where unused
     digest: bytes  # root or digest, 32 bytes

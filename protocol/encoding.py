@@ -180,6 +180,26 @@ class Maybe:
 
 
 @dataclass(frozen=True)
+class Last:
+    """A last field that came later: nothing at all for None, else the item. Left out in JSON where
+    it is None. What was written before the field was there reads as ever, bytes and digest."""
+
+    item: Codec
+
+    def write(self, value: Any) -> bytes:
+        return b"" if value is None else self.item.write(value)
+
+    def read(self, data: bytes, offset: int) -> tuple[Any, int]:
+        return (None, offset) if offset == len(data) else self.item.read(data, offset)
+
+    def to_json(self, value: Any) -> Json:
+        return self.item.to_json(value)
+
+    def from_json(self, value: Json) -> Any:
+        return self.item.from_json(value)
+
+
+@dataclass(frozen=True)
 class Choice:
     """A member of an enumeration, written as its value: text of at most 64 bytes."""
 
@@ -221,12 +241,20 @@ class Record:
         return self.of(**values), offset
 
     def to_json(self, value: Any) -> Json:
-        return {name: codec.to_json(getattr(value, name)) for name, codec in get_fields(self.of)}
+        return {
+            name: codec.to_json(getattr(value, name))
+            for name, codec in get_fields(self.of)
+            if not (isinstance(codec, Last) and getattr(value, name) is None)
+        }
 
     def from_json(self, value: Json) -> Any:
         if not isinstance(value, Mapping):
             raise EncodingError("is not an object")
-        wanted = dict(get_fields(self.of))
+        wanted = {
+            name: codec
+            for name, codec in get_fields(self.of)
+            if name in value or not isinstance(codec, Last)
+        }
         for problem, names in (
             ("unknown", set(value) - set(wanted)),
             ("missing", set(wanted) - set(value)),
@@ -317,7 +345,7 @@ def _refuse_repeats(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 def _refuse_constant(name: str) -> Json:
-    raise EncodingError(f"{name} is no number")
+    raise EncodingError(f"{name} is not a number")
 
 
 def read_hex(value: Json) -> bytes:

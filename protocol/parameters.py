@@ -17,8 +17,10 @@ from assay.protocol.encoding import (
     U32,
     U64,
     Digest,
+    FixedBytes,
     Integer,
     Json,
+    Last,
     Many,
     Prefixed,
     Record,
@@ -33,6 +35,8 @@ PROTOCOL_VERSION = 2
 #: Fraction bits of a manifest's μ and scale.
 CENTRE_BITS = 16
 MILLION = 1_000_000
+#: Trainers of a network with rounds, at most.
+TRAINERS_MAX = 16
 
 Name = Annotated[str, Prefixed(128, text=True)]
 
@@ -75,7 +79,7 @@ class Timing:
     """When things happen, in blocks after a window's first block unless said otherwise."""
 
     window_blocks: U32  # L: a window starts at every multiple of it
-    commit_offset: U32  # the commitment is what state holds at exactly this block
+    commit_offset: U32  # the commitment is read from state at exactly this block
     audit_offset: U32  # this block's beacon round chooses the audited rollouts
     sample_offset: U32  # this block's beacon round chooses the sampled rollouts
     fetch_end: U32  # last block at which a file may be fetched from its miner
@@ -85,7 +89,7 @@ class Timing:
     slot_ms: U32  # the chain's slot, milliseconds
     tempo: U32  # blocks between two epochs of the subnet
     beacon_delay_ms: U32  # from a slot's end to the earliest round a block may name
-    notice_windows: U32  # windows from an amendment's decision to the first that it holds for
+    notice_windows: U32  # windows from an amendment's decision to its first window
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +97,16 @@ class Work:
     """How much is asked and what it is worth (section 9)."""
 
     group_size: U16  # G: rollouts of one problem
-    audited_rollouts: U16  # R: forward passes a miner and window, each in another group
-    valued_groups: U16  # K: of these groups read whole and scored
-    sampled_rollouts: U16  # S: further rollouts fetched and held against the root only
+    audited_rollouts: U16  # R: forward passes for a miner and window, each in another group
+    valued_groups: U16  # K: how many of these groups are read whole and scored
+    sampled_rollouts: U16  # S: further rollouts, only fetched and checked against the root
     group_cap: U32  # most groups a miner may submit a window
     max_tokens: U32  # longest completion a manifest may ask for
     temperature: U32  # Tq = 1024 · T
-    prompt_share: U32  # millionths of a completion's token that a prompt's token is paid
-    value_base: U64  # of 10^18: for verified work
-    value_mean: U64  # of 10^18 a millionth of mean reward
-    value_teach: U64  # of 10^18 a millionth · (1 − mean) where a group can teach
+    prompt_share: U32  # pay of a prompt's token, in millionths of a completion's token
+    value_base: U64  # 1e-18 a token: for verified work
+    value_mean: U64  # 1e-18 a token: for each millionth m of mean reward
+    value_teach: U64  # 1e-18 a token: times m · (10^6 − m), for a group that can teach
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ class Tests:
     alpha_inverse: U32  # an honest rollout is refused with probability ≤ 1 / this
     mean_stakes: Annotated[tuple[int, ...], Many(Integer(4), 8)]  # millionths: bets on all levels
     level_stakes: Annotated[tuple[int, ...], Many(Integer(4), 8)]  # millionths: bets on one level
-    rate_inflation: U8  # honest flip rates vary over contexts by at most this
+    rate_inflation: U8  # honest flip rates vary over contexts by at most this factor
     rate_floor: U64  # added to every honest rate, 1e-18
     rate_limits: Annotated[tuple[int, ...], Many(Integer(8), 16)]  # largest κ_k allowed, 1e-18
     sketch_block_bound: U32  # mean difference over a block of 32 tokens, thousandths
@@ -132,11 +136,30 @@ class Start:
     an amendment names the parameters before it (section 0.1)."""
 
     predecessor: Digest = ZERO_DIGEST
-    window: U64 = 0  # the first that they hold for
-    #: in force until the trainer has published one of a higher number than this one's; that of the
-    #: predecessor, unless it is not calibrated for them. Zeros: the genesis checkpoint
+    window: U64 = 0  # the first window that they apply to
+    #: in force until the trainer has published one with a higher number; that of the predecessor,
+    #: unless that is not calibrated for these parameters. Zeros: the genesis checkpoint
     checkpoint: Digest = ZERO_DIGEST
-    number: U64 = 0  # the checkpoint's
+    number: U64 = 0  # that checkpoint's number
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Outer steps by several trainers (section 11.1): windows r·W … (r + 1)·W − 1 are round r."""
+
+    trainers: Annotated[tuple[bytes, ...], Many(FixedBytes(32), TRAINERS_MAX)]  # hotkeys, ascending
+    windows: U16  # W: windows of a round
+    staleness: U16  # rounds by which a group's checkpoint may be older than its round's parent
+    child_offset: U32  # blocks from the end of a round's windows to its children's deadline
+    child_blocks: U32  # blocks before the deadline, in which children are put on chain
+    turn_blocks: U32  # blocks that each trainer in line has to publish the merged checkpoint
+    rate: U32  # rate of the outer step, millionths
+    momentum: U32  # Nesterov's, millionths
+    norm_bound: U64  # bound on the Euclidean norm of a child's difference, 2^-20
+    kept: U32  # how many values of each chunk are sent; 0: all of them
+    chunk: U32  # values of a chunk
+    bits: U8  # bits of a kept value, 2 to 8; if all are kept, 0 (exact) or 16 (rounded)
+    feedback: U32  # millionths of the residual that are added
 
 
 @dataclass(frozen=True)
@@ -150,6 +173,7 @@ class Parameters:
     work: Work
     tests: Tests
     start: Start = Start()
+    rounds: Annotated[Rounds | None, Last(Record(Rounds))] = None  # None: one trainer, no rounds
 
     @cached_property
     def digest(self) -> bytes:
@@ -224,8 +248,49 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
             )
             if not holds
         ),
+        None if parameters.rounds is None else _find_rounds_fault(parameters.rounds, parameters),
+    )
+
+
+def _find_rounds_fault(rounds: Rounds, parameters: Parameters) -> str | None:
+    length = rounds.windows * parameters.timing.window_blocks
+    turns = len(rounds.trainers) * rounds.turn_blocks
+    steps = (rounds.rate, rounds.norm_bound, rounds.turn_blocks, rounds.child_blocks)
+    within = parameters.start.window % max(1, rounds.windows)
+    return next(
+        (
+            f"rounds: {fault}"
+            for fault, holds in (
+                ("there is no trainer", len(rounds.trainers) > 0),
+                (
+                    "trainers are not in order, each once",
+                    list(rounds.trainers) == sorted(set(rounds.trainers)),
+                ),
+                ("a round has no window", rounds.windows > 0),
+                ("a size is 0", min(steps) > 0),
+                ("momentum is the whole", rounds.momentum < MILLION),
+                ("feedback exceeds the whole", rounds.feedback <= MILLION),
+                ("norm_bound is beyond 2^30", rounds.norm_bound <= 1 << 30),
+                # what stands in slots between a deadline and the next children names the checkpoint
+                ("children and turns overlap", rounds.child_blocks + turns < length),
+                ("kept, chunk, bits and feedback are no form", _is_form(rounds)),
+                ("they start within a round", not within),
+            )
+            if not holds
+        ),
         None,
     )
+
+
+def _is_form(rounds: Rounds) -> bool:
+    """Of what crosses the wire: all exactly, all rounded to bf16, or some of each chunk."""
+    if not rounds.kept:
+        return not rounds.chunk and (rounds.bits, rounds.feedback > 0) in (
+            (0, False),
+            (16, False),
+            (16, True),
+        )
+    return rounds.kept <= rounds.chunk <= 1 << 20 and 2 <= rounds.bits <= 8
 
 
 MAIN_TIMING = Timing(

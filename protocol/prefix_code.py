@@ -93,7 +93,7 @@ class PrefixCode:
             at += steps[at]
         reader.skip(at)
         if len(self.symbols) == 1 and heads[starts].any():
-            raise EncodingError("has a code that is no symbol's")
+            raise EncodingError("has a code that is not a symbol's")
         return self.symbols[np.searchsorted(firsts, heads[starts], side="right") - 1]
 
 

@@ -52,6 +52,15 @@ WITHHELD = frozenset(
 )
 
 
+def name_cost(reason: Reason | None) -> str | None:
+    """What a refusal takes away (specification, section 9)."""
+    if reason in CHEATING:
+        return "the whole settlement"
+    if reason in WITHHELD:
+        return "this window; with a second one the whole settlement"
+    return None if reason in (Reason.ACCEPTED, None) else "this window"
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A check that failed: the code, one sentence a miner understands, and where, if known."""

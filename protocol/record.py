@@ -102,11 +102,11 @@ class WindowRecord:
     """One window as one validator judged it. `decode_window_record` reads one."""
 
     version: U16
-    software: Software  # name and version of what judged
+    software: Software  # name and version of the software that judged
     parameters: Digest
     validator: Digest  # its hotkey
     window: U64
-    previous: Digest  # digest of the validator's window record before; zeros for the first
+    previous: Digest  # digest of the validator's previous window record; zeros for the first
     outcome: Annotated[Outcome, Choice(Outcome, "an outcome")]
     #: block w·L; none where it was not known
     challenge: Annotated[Moment | None, Maybe(Record(Moment))]
@@ -160,7 +160,7 @@ class SettlementRecord:
     parameters: Digest  # those of the last window that it covers
     validator: Digest
     epoch: U64  # the epoch block that settled
-    previous_epoch: U64  # `epoch` of the settlement record before; 0 for the first
+    previous_epoch: U64  # `epoch` of the previous settlement record; 0 for the first
     previous: Digest  # its digest; zeros for the first
     #: ascending, those that do not count included
     windows: Annotated[tuple[CoveredWindow, ...], Many(Record(CoveredWindow), WINDOWS_MAX)]

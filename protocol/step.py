@@ -31,7 +31,7 @@ class StepSource:
 
     hotkey: Digest
     root: Digest  # as committed on chain
-    groups: U32  # of it that were learned from
+    groups: U32  # its groups that were learned from
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,10 @@ class StepRecord:
     """One step: what it began with, consumed and made."""
 
     version: U16
-    software: Software  # name and version of what learned
-    engine: Annotated[str, Prefixed(128, text=True)]  # what computed: other last bits elsewhere
-    threads: U32  # of it: they decide the order of sums
+    software: Software  # name and version of the software that learned
+    #: the libraries and machine that computed: others may give other last bits
+    engine: Annotated[str, Prefixed(128, text=True)]
+    threads: U32  # threads that computed: they decide the order of sums
     code: Digest  # digest of the source files that learn
     parameters: Digest
     window: U64
@@ -60,8 +61,8 @@ class StepRecord:
     sources: Annotated[tuple[StepSource, ...], Many(Record(StepSource), MEMBERS_MAX)]
     groups: U32  # consumed in all
     consumed: Digest  # root over all groups, the trainer's own included, in the order learned from
-    #: of the parent, by ascending level, those beside the ones in force included: the child's
-    #: levels follow from it. Empty where it was not tried, and levels stay.
+    #: the parent's success, by ascending level, levels next to those in force included. It
+    #: determines the child's levels. Empty if the parent was not tried: levels stay.
     held_out: Annotated[tuple[StepSuccess, ...], Many(Record(StepSuccess), 3 * LEVELS_MAX)]
     #: the learner's settings, seed included: JSON, sorted, without spaces
     config: Annotated[str, Prefixed(CONFIG_BYTES, text=True)]

@@ -61,8 +61,8 @@ class Header:
     checkpoint: Digest
     groups: U32  # n
     group_size: U16  # G
-    id_bits: U8  # of the largest id of the checkpoint's vocabulary
-    index: Digest  # of the index's bytes
+    id_bits: U8  # bits of the largest id of the checkpoint's vocabulary
+    index: Digest  # hash of the index's bytes
     tree: Digest  # top of the tree over the groups' leaves
 
 

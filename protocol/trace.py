@@ -50,9 +50,9 @@ class OperatorRecord:
     """One operator: what ran, on what, and what came of it."""
 
     operator: Annotated[str, Prefixed(256, text=True)]  # as torch names it
-    arguments: _Text  # numbers in full, of a tensor its kind, sizes and strides
+    arguments: _Text  # numbers in full; of a tensor its type, sizes, strides
     inputs: _Digests  # of the arguments' tensors, in order; zeros: it is only written to
-    results: _Text  # as arguments, of what it gave back and what it wrote to
+    results: _Text  # as arguments, for the tensors it returned and wrote to
     outputs: _Digests  # of the results' tensors, in order; zeros: nothing was written yet
 
     @property
@@ -71,10 +71,10 @@ class TraceRecord:
     """One run of a step, by somebody on some machine."""
 
     version: U16
-    software: Software  # name and version of what traced
+    software: Software  # name and version of the software that traced
     engine: Annotated[str, Prefixed(128, text=True)]  # as in a step's record
-    processor: Annotated[str, Prefixed(128, text=True)]  # what its kernels are chosen by
-    threads: U32  # that computed
+    processor: Annotated[str, Prefixed(128, text=True)]  # CPU features that select kernels
+    threads: U32  # threads that computed
     code: Digest  # as in a step's record
     step: Digest  # of the step's record
     operators: U32

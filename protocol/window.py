@@ -36,14 +36,14 @@ class Phase(Enum):
 
 #: What each moment decides: printed in docs/specification.md from here.
 WINDOW_SCHEDULE: dict[Phase, str] = {
-    Phase.CHECKPOINT: "the checkpoint in force is what the trainer has published in state here",
+    Phase.CHECKPOINT: "the trainer's slot in state here decides the checkpoint in force",
     Phase.CHALLENGE: "hash and beacon round give the challenge; the hotkey must hold its uid here",
-    Phase.COMMIT: "the commitment is what state holds at exactly this block; uid still held",
+    Phase.COMMIT: "the commitment is read from state at exactly this block; uid still held",
     Phase.AUDIT: "its beacon round chooses the audited rollouts",
     Phase.SAMPLE: "its beacon round chooses the sampled rollouts",
     Phase.FETCH_END: "last block at which a file may be fetched from its miner",
     Phase.MIRROR_END: "last block at which it may be fetched from a mirror",
-    Phase.VERDICT_END: "verdicts are final; the settlement that holds this block counts them",
+    Phase.VERDICT_END: "verdicts are final; the settlement that covers this block counts them",
 }
 
 

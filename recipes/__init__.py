@@ -1,4 +1,4 @@
-"""Recipes: each one file from a model's folder to a running subnet.
+"""Recipes: each file describes a subnet, from the model's folder to the hardware.
 
 A recipe has a model's sizes, the environment and its levels, the network's parameters as changes
 to a preset, how checkpoint 0 is calibrated, the trainer's settings, and what a run is expected to

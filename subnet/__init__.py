@@ -1,4 +1,4 @@
-"""What a subnet's owner does: choose parameters, make the first checkpoint, publish, amend.
+"""The work of a subnet's owner: choose parameters, make the first checkpoint, publish, amend.
 
 `presets` has rules that fit together, main network's and demo's, and changes to them;
 `genesis_checkpoint` turns a model into checkpoint 0; `publishing` puts parameters and checkpoint

@@ -41,13 +41,13 @@ def amend(
         ChainError: the chain cannot be read.
     """
     if "start" in changes:
-        raise ConfigError("[start] is not the owner's to write: name --window, and --checkpoint")
+        raise ConfigError("you cannot change [start] by hand: use --window and --checkpoint")
     changed = change_parameters(latest, changes)
     tempo = chain.get_hyperparameters().tempo
     if changed.timing.tempo != tempo:
         raise ConfigError(f"timing.tempo is {changed.timing.tempo}, and the subnet's is {tempo}")
     if changed == latest:
-        raise ConfigError("the changes change nothing")
+        raise ConfigError("the parameters already have these values: change at least one")
     first = compute_first_window(latest, chain.get_head()) + _MARGIN
     if window is None:
         window = first
@@ -61,7 +61,7 @@ def amend(
     elif not _starts_settlement(chain, latest, window):
         raise ConfigError(
             f"--window {window} is not the first of a settlement, which would have two sets of "
-            "values: leave it out, and the first that can be is taken"
+            "values: leave it out to use the first possible one"
         )
     start = replace(latest.start, predecessor=latest.digest, window=window)
     return replace(changed, start=start)
@@ -88,15 +88,15 @@ def name_checkpoint(
     """
     if not needs_calibration(latest, amended):
         if folder is not None:
-            raise ConfigError("the checkpoint in force serves these parameters: name none")
+            raise ConfigError("the checkpoint in force fits these parameters: omit --checkpoint")
         return amended
     if folder is None:
         raise ConfigError(
-            "tests, environment, temperature or max_tokens change, for which no checkpoint is "
-            "calibrated: name one with --checkpoint, best the newest that the trainer has"
+            "tests, environment, temperature or max_tokens change, and no checkpoint is calibrated "
+            "for that: name one with --checkpoint, preferably the trainer's newest"
         )
     if out.exists():
-        raise ConfigError(f"{out} is there already: name another folder with --out")
+        raise ConfigError(f"{out} already exists: name another folder with --out")
     source = load_checkpoint(folder)
     slot = chain.get_commitments(chain.get_head()).get(latest.identity.trainer, b"")
     said = parse_commitment(slot)
@@ -122,4 +122,4 @@ def require_amendment(latest: Parameters, amended: Parameters, calibrated: Path 
         except ValueError as error:
             fault = str(error)
     if fault is not None:
-        raise DiscoveryError(f"not announced, since nobody would follow: {fault}")
+        raise DiscoveryError(f"not announced, because nobody would follow: {fault}")

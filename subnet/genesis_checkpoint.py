@@ -124,12 +124,12 @@ def make_recipe_genesis(
     require_architecture(recipe, model)
     if out.exists():
         raise ConfigError(
-            f"{out} is there already: publish what it holds with --genesis {out} in place of "
-            "--model, or name another folder with --out"
+            f"{out} already exists: publish it with --genesis {out} in place of --model, or name "
+            "another folder with --out"
         )
     tensors = sorted(path.name for path in model.glob("*.safetensors"))
     if not tensors:
-        raise ConfigError(f"{model} holds no *.safetensors: name a folder with {recipe.model.name}")
+        raise ConfigError(f"{model} has no *.safetensors: name a folder with {recipe.model.name}")
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(mkdtemp(dir=out.parent, prefix=".new-"))
     try:
@@ -229,7 +229,8 @@ def _calibrate(
     tokenizer = FolderTokenizer(hugging_face, vocabulary, (end,))
     rules = Rules(temperature, (end,), max_tokens)
     drafter = OwnDrafter(model, tokenizer.drawable, rules)
-    passages = sample_passages(drafter, tokenizer, environment, levels, problems)
+    encode = tokenizer.encode_strictly
+    passages = sample_passages(drafter, encode, environment, levels, problems)
     data = encode_passages(passages)
     write_file(folder / PASSAGES_FILE, data)
     a, b = (

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.environments import Environment, RewardWeights, make_environment, parse_choice
+from assay.network.toml_settings import BYTES_MAX, read_toml
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol import BeaconChain, EncodingError, Parameters
 from assay.protocol.encoding import from_json, read_json
@@ -29,9 +30,8 @@ from assay.protocol.parameters import (
     find_parameters_fault,
 )
 from assay.recipes import RECIPES
+from assay.rounds.round_choice import ROUNDS, complete_rounds
 
-#: Largest file of changes, bytes.
-_FILE_BYTES_MAX = 1 << 20
 #: With it a simulated chain's epochs fall between two pairs of windows.
 NETUID = 25
 #: The recipe that has the demo's numbers.
@@ -95,43 +95,49 @@ def _name_choice(environment: Environment) -> EnvironmentChoice:
 
 def read_changes(file: Path) -> Mapping[str, Any]:
     """Changes to parameters, by section and field, from a TOML or JSON file."""
+    if file.suffix != ".json":
+        return read_toml(file)[0]
     try:
         with file.open("rb") as opened:
-            data = opened.read(_FILE_BYTES_MAX + 1)
-        if len(data) > _FILE_BYTES_MAX:
-            raise ConfigError(f"{file} is larger than {_FILE_BYTES_MAX >> 20} MiB")
-        found = read_json(data) if file.suffix == ".json" else tomllib.loads(data.decode())
+            data = opened.read(BYTES_MAX + 1)
+        if len(data) > BYTES_MAX:
+            raise ConfigError(f"{file} is larger than {BYTES_MAX >> 20} MiB")
+        found = read_json(data)
     except OSError as error:
         raise ConfigError(f"cannot read {file} ({error.strerror})") from None
-    except (EncodingError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{file} is neither TOML nor, ending in .json, JSON: {error}") from None
+    except EncodingError as error:
+        raise ConfigError(f"{file} is not JSON: {error}") from None
     if not isinstance(found, dict):
-        raise ConfigError(f"{file} holds no sections: write [work] and the like")
+        raise ConfigError(f"{file} has no sections: write sections such as [work]")
     return found
 
 
 def change_parameters(parameters: Parameters, changes: Mapping[str, Any]) -> Parameters:
     """Parameters with some fields replaced, each as `Parameters.to_json` writes it.
 
-    An environment may be changed by name and by single settings; its digest follows.
+    An environment may be changed by name and by single settings; its digest follows. Of rounds
+    trainers are hotkeys as people write them; none of them ends the rounds.
     """
     written = parameters.to_json()
     for section, fields in changes.items():
+        if section == ROUNDS:
+            continue
         if section not in written:
-            known = ", ".join(written)
+            known = ", ".join([*written, ROUNDS])
             raise ConfigError(f"parameters have no section {section!r}; they have: {known}")
         if not isinstance(fields, Mapping):
             raise ConfigError(f"{section!r} is a section: write [{section}] and its fields below")
         if section == "environment":
             fields = _complete_environment(parameters.environment, fields)
         written[section] = {**written[section], **fields}
+    written |= complete_rounds(written.pop(ROUNDS, None), changes.get(ROUNDS))
     try:
         changed = from_json(Parameters, written)
     except EncodingError as error:
         raise ConfigError(f"parameters: {error}") from None
     fault = find_parameters_fault(changed)
     if fault is not None:
-        raise ConfigError(f"nobody could run a network by these parameters: {fault}")
+        raise ConfigError(f"nobody could run a network with these parameters: {fault}")
     return changed
 
 

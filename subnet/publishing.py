@@ -54,7 +54,7 @@ def make_subnet_parameters(
     seat = chain.get_members(head).get(owner)
     if seat is None:
         raise DiscoveryError(
-            f"the owner's hotkey {encode_ss58(owner)} holds no uid to take the burn share: "
+            f"the owner's hotkey {encode_ss58(owner)} has no uid to take the burn share: "
             "register it"
         )
     checkpoint = load_checkpoint(genesis_folder)
@@ -120,7 +120,7 @@ def announce(
             announcement.send()
         if time.monotonic() > deadline:
             raise DiscoveryError(
-                f"the commitment was sent and stands in no final block after {_CONFIRM_S:.0f} s: "
+                f"the commitment was sent but is in no final block after {_CONFIRM_S:.0f} s: "
                 "run the same command again"
             )
         wait(_LOOK_S)
@@ -141,13 +141,13 @@ def _require_publishable(
     fault = find_parameters_fault(parameters) or find_mismatch(chain, parameters)
     if fault is None and chain.get_owner(head) != owner:
         fault = (
-            f"a slot nobody looks at: subnet {chain.netuid} belongs to "
-            f"{encode_ss58(chain.get_owner(head))}, not to {encode_ss58(owner)}"
+            f"nobody reads the slot of {encode_ss58(owner)}: subnet {chain.netuid} belongs to "
+            f"{encode_ss58(chain.get_owner(head))}"
         )
     if fault is None and identity.owner_uid not in holders:
-        fault = f"owner_uid {identity.owner_uid}, which nobody holds"
+        fault = f"nobody has owner_uid {identity.owner_uid}"
     if fault is None and identity.trainer == owner:
-        fault = "trainer and owner share one hotkey: its one slot cannot hold both"
+        fault = "trainer and owner share a hotkey: its one slot cannot serve both"
     if fault is None:
         checkpoint = load_checkpoint(genesis_folder, identity.genesis_checkpoint)
         try:
@@ -156,7 +156,7 @@ def _require_publishable(
         except ValueError as error:
             fault = str(error)
     if fault is not None:
-        raise DiscoveryError(f"not published, since nobody could join: {fault}")
+        raise DiscoveryError(f"not published, because nobody could join: {fault}")
     if holders[identity.owner_uid] != owner:
         warn(f"uid {identity.owner_uid}, which takes the burn share, is not the owner's hotkey")
     if identity.trainer not in members:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assay.environments import list_environments
+from assay.network.toml_settings import list_mistakes, name_place, read_toml, suggest
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.neurons.settings.sections import TrainerSettings
 from assay.protocol import QUICKNET, Parameters
@@ -168,7 +169,7 @@ class Recipe(_RecipePart):
         if not set(self.levels) <= set(legal):
             shown = ", ".join(map(str, legal[:24])) + (", …" if len(legal) > 24 else "")
             raise ConfigError(
-                f"levels: {list(self.levels)} are not all of {environment}, which has {shown}"
+                f"levels: {environment} does not have all of {list(self.levels)}; it has {shown}"
             )
 
     def fill_environment(self) -> str:
@@ -203,11 +204,16 @@ def read_recipe(named: str) -> Recipe:
     try:
         recipe = Recipe.model_validate_json(json.dumps(found, allow_nan=False), strict=True)
     except ValidationError as error:
-        raise ConfigError(f"{file}: {_explain(_choose(error))}") from None
+        text = "" if file.suffix == ".json" else read_toml(file)[1]
+        lines = [
+            f"{name_place(file, text, mistake.path)} {mistake.what}"
+            for mistake in list_mistakes(error, Recipe)
+        ]
+        raise ConfigError("\n".join(lines)) from None
     except (ValueError, TypeError):
         path, value = next(_find_other_values(found))
         raise ConfigError(
-            f"{file}: {path}: {value} is neither text, truth, number nor list"
+            f"{file}: {path}: {value} is neither text, boolean, number nor list"
         ) from None
     try:  # a file of problems is not here: any other environment shows what is wrong with the rest
         said = _find_unknown_change(recipe.parameters) or _find_misfit(recipe)
@@ -266,15 +272,9 @@ def require_architecture(recipe: Recipe, folder: Path) -> None:
 
 def _say_other(file: Path, name: str, found: object, value: object, recipe: Recipe) -> str:
     return (
-        f"{file} is of another architecture than the recipe: {name} is {found} and not {value}: "
+        f"{file} has another architecture than the recipe: {name} is {found} and not {value}: "
         f"name a folder with {recipe.model.name}, or another recipe"
     )
-
-
-def _choose(error: ValidationError) -> Any:
-    """The mistake to tell: a key that is unknown rather than the one that it leaves missing."""
-    found = error.errors()
-    return next((each for each in found if each["type"] == "extra_forbidden"), found[0])
 
 
 def _find_other_values(found: Any, path: str = "") -> Iterator[tuple[str, object]]:
@@ -290,22 +290,8 @@ def _find_other_values(found: Any, path: str = "") -> Iterator[tuple[str, object
         yield path, found
 
 
-def _explain(error: Any) -> str:
-    """What pydantic refused, with the key's path and what was probably meant."""
-    where = [str(part) for part in error["loc"]]
-    path = ".".join(where)
-    if error["type"] != "extra_forbidden":
-        return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}"
-    known: Any = Recipe
-    for part in where[:-1]:
-        known = known.model_fields[part].annotation
-    return _say_unknown(path, where[-1], set(known.model_fields))
-
-
 def _say_unknown(path: str, name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
-    return f"a recipe has no {path!r}: {hint}"
+    return f"{path} is no setting: {suggest(name, known)}"
 
 
 def _find_unknown_change(changes: Mapping[str, Mapping[str, Any]]) -> str | None:
@@ -330,14 +316,14 @@ def _find_misfit(recipe: Recipe) -> str | None:
     if list(recipe.levels) != sorted(set(recipe.levels)):
         return f"levels: {list(recipe.levels)} are not in order, each once"
     if asked != (recipe.file is not None):
-        return f"file: say which is meant where the environment has {PLACEHOLDER}, and only there"
+        return f"file: describe the file if the environment has {PLACEHOLDER}, and only then"
     if not asked:
         recipe.require_levels(recipe.environment)
     course, processes = recipe.course, recipe.trainer.processes
     if course.card != "cpu" and processes != course.trainer_cards:
         return (
             f"trainer.processes: {processes} differ from the {course.trainer_cards} of "
-            "course.trainer_cards: `assay train` starts one process a card"
+            "course.trainer_cards: `assay train` starts one process on each GPU"
         )
     return _find_odd_heads(recipe.model)
 

@@ -84,9 +84,7 @@ def get_card(name: str) -> Card:
         return by_name[name.lower()]
     near = get_close_matches(name.lower(), by_name, 1)
     hint = f"did you mean {by_name[near[0]].name!r}? " if near else ""
-    raise ConfigError(
-        f"no data sheet of a card {name!r} is here: {hint}there are {', '.join(CARDS)}"
-    )
+    raise ConfigError(f"{name!r} is not a GPU that assay knows: {hint}it knows {', '.join(CARDS)}")
 
 
 @dataclass(frozen=True, slots=True)

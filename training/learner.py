@@ -30,6 +30,7 @@ from assay.inference.placing.devices import MemoryLackError, explain_lack, requi
 from assay.inference.reading import Pack, make_even_packs
 from assay.protocol.errors import OperatorError
 from assay.training.grpo import Loss, LossConfig, compute_advantages, compute_loss
+from assay.training.heap import trim_heap
 from assay.training.lora import (
     add_factors,
     draw_factors,
@@ -376,8 +377,12 @@ class Learner:
             pack = packs[min(mine, len(packs) - 1)]
             chosen = [rows[i] for i in pack.indices]
             loss = self._measure(pack, chosen, scale / team, counts=mine < len(packs))
+            if self.config.recompute:  # memory is what is short
+                trim_heap(self.device)
             loss.value.backward()
             losses.append(_add_up(loss))
+        if self.config.recompute:
+            trim_heap(self.device)
         norm = gather(
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient)
         ).item()

@@ -134,7 +134,7 @@ class PaceFigures:
         """What a lesson's line ends with."""
         usable = "" if self.groups_usable is None else f", {self.groups_usable} could be used"
         return (
-            f"held back by {self.holds_back}: {self.groups_came:.0f} groups come a window{usable}"
+            f"held back by {self.holds_back}: {self.groups_came:.0f} groups arrive a window{usable}"
         )
 
 

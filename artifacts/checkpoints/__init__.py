@@ -8,4 +8,4 @@ window is asked by `find_checkpoint_fault`. Nothing here trains a model or names
 modules load PyTorch: none of them is imported here.
 """
 
-__all__ = ["checkpoint_download", "checkpoint_folder", "checkpoint_publish"]
+__all__ = ["checkpoint_download", "checkpoint_folder", "checkpoint_publish", "tensor_delta"]

@@ -127,7 +127,7 @@ def _hold_partial(root: Path, digest: bytes) -> Iterator[Path]:
     except OSError as error:
         raise CheckpointError(
             f"cannot keep checkpoint {digest.hex()[:16]}… below {root} ({error}): see that the "
-            "folder is yours to write and its disk not full"
+            "folder is yours to write and that its disk is not full"
         ) from error
 
 

@@ -357,6 +357,7 @@ class CheckpointFolder:
         weights: Mapping[str, torch.Tensor],
         step: bytes,
         levels: tuple[int, ...] | None = None,
+        number: int | None = None,
     ) -> Manifest:
         """Writes a child of `parent` with new weights (bf16) and returns its manifest.
 
@@ -365,6 +366,7 @@ class CheckpointFolder:
         Args:
             step: digest of the step record.
             levels: of the environment; None: the parent's.
+            number: of the child; None: the parent's and one.
         """
         with self._make_temporary() as temporary:
             for name in (CONFIG_FILE, *TOKENIZER_FILES, CALIBRATION_FILE, PASSAGES_FILE):
@@ -376,7 +378,7 @@ class CheckpointFolder:
                 parent=parent.digest,
                 step=step,
                 levels=parent.manifest.levels if levels is None else levels,
-                number=parent.manifest.number + 1,
+                number=parent.manifest.number + 1 if number is None else number,
             )
             manifest = measure_manifest(manifest, temporary)
             write_json(temporary / MANIFEST_FILE, to_json(manifest))

@@ -64,7 +64,7 @@ def _read_row(row: Json) -> TensorDigest:
     try:
         name.encode(), dtype.encode()
     except UnicodeEncodeError:
-        raise EncodingError("has a name that is no text") from None
+        raise EncodingError("has a name that is not text") from None
     return TensorDigest(name, dtype, tuple(shape), read_hex(digest))
 
 

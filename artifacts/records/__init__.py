@@ -1,4 +1,4 @@
-"""What a validator has published and a run has left: one reader of each, one table of limits.
+"""Reads a validator's published records and a run's folder: one reader each, one table of limits.
 
 `record_reader` reads one validator's record in any store: the pointer to the newest settlement,
 settlements back along their links, their windows, and the statistics beside them. Names and bytes

@@ -7,12 +7,14 @@ nothing raises but where it says so.
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from assay.network.files import is_locked
-from assay.network.store import FolderStore, open_folder
-from assay.protocol import Context, context_from_json
 from assay.protocol.encoding import EncodingError, read_json
+
+if TYPE_CHECKING:  # `assay status` reads one file of JSON and waits for nothing else
+    from assay.network.store import FolderStore
+    from assay.protocol import Context
 
 T = TypeVar("T")
 #: Largest JSON that is read, bytes.
@@ -116,9 +118,11 @@ class RunFolder:
     def get_context_path(self, window: int) -> Path:
         return self.root / "contexts" / f"window-{window}.json"
 
-    def read_context(self, window: int) -> Context:
+    def read_context(self, window: int) -> "Context":
         """A window's context, as it was written. Raises EncodingError: the file holds none, or
         cannot be read."""
+        from assay.protocol import context_from_json
+
         try:
             with self.get_context_path(window).open("rb") as opened:
                 return context_from_json(read_json(opened.read(DOCUMENT_BYTES)))
@@ -130,7 +134,9 @@ class RunFolder:
         document = JsonFile(self.root / "verdicts" / f"window-{window}.json").read()
         return document if isinstance(document, dict) else {}
 
-    def open_record(self) -> FolderStore | None:
+    def open_record(self) -> "FolderStore | None":
         """The public record in the folder; None: there is none yet."""
+        from assay.network.store import open_folder
+
         root = self.root / "record"
         return open_folder(root) if root.is_dir() else None

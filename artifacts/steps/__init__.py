@@ -1,4 +1,4 @@
-"""A trainer's steps: what a stranger needs to do one again.
+"""A trainer's steps: the files that a stranger needs to repeat one.
 
 A step is a record, the groups it consumed and, where they are kept, the optimiser's masters and
 moments before it. A trainer writes them into a folder and uploads them; anybody fetches them by the
@@ -9,4 +9,4 @@ judges. The door imports nothing, for the child must stay light. Start with `ste
 `step_store.py`.
 """
 
-__all__ = ["step_file", "step_folder", "step_groups", "step_store", "trace_files"]
+__all__ = ["parquet_worker", "step_file", "step_folder", "step_groups", "step_store", "trace_files"]

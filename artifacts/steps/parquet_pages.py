@@ -2,7 +2,7 @@
 
 What a decoder costs is decided by pages, of which the footer says nothing: ten thousand of one
 value each, or one that unpacks to a gigabyte, fit a row group that looks honest. Reading the heads
-alone is cheap, and finds the same everywhere, which a limit on processor time does not.
+alone is cheap, and finds the same everywhere, which a limit on CPU time does not.
 
 Sources: Parquet's `parquet.thrift` (PageHeader), Thrift's compact protocol. For the child of
 a ParquetWorker.

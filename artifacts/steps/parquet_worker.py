@@ -32,7 +32,7 @@ class ParquetWorker(Cage):
         reply = self.ask(request, 1 + max(reply_max, 4 * DETAIL_MAX), budget)
         if isinstance(reply, Lost):
             if reply.spent:
-                raise ValueError("the file takes too much processor time to read")
+                raise ValueError("the file takes too much CPU time to read")
             raise ValueError(f"the Parquet parser gave up on this file: {reply.cause}")
         if reply[0] == _OK:
             return reply[1:]

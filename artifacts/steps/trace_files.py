@@ -222,5 +222,5 @@ def _open_place(place: str) -> ObjectStore:
     if path.name == RECORD:
         path = path.parent
     if not path.is_dir():
-        raise TraceError(f"{place} is no folder, no {RECORD} and no URL: name where a trace is")
+        raise TraceError(f"{place} is neither a folder, a {RECORD} nor a URL: name a trace's place")
     return open_folder(path)

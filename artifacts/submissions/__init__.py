@@ -1,4 +1,4 @@
-"""Submissions: a miner's file, and everybody's way from its commitment to a verdict.
+"""Submissions: a miner's file, and its way from the commitment to the verdict.
 
 Start with `submission_reader`: it has a file's parts from the miner's store (`submission_file`) or
 from mirrors. `read_ahead` has them beside the judge, and `submission_judge` puts reader, checkpoint

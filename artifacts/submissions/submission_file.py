@@ -65,7 +65,7 @@ def read_whole(file: BinaryIO) -> tuple[Opening, Iterator[list[Rollout]]]:
     version = PROTOCOL_VERSION.to_bytes(2, "big")
     if data[: len(version)] != version:
         raise EncodingError(
-            f"is no miner's file of version {PROTOCOL_VERSION}, *.rollouts: name one"
+            f"is not a miner's file of version {PROTOCOL_VERSION}, *.rollouts: name one"
         )
     _require(size, HEADER_BYTES)
     header = decode(Header, data)

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from assay.audit.explain.measures import Measure, list_measures
-from assay.audit.explain.pay import describe_settled, list_pay
+from assay.audit.explain.pay import list_pay
+from assay.audit.explain.settled_share import describe_settled
 from assay.audit.explain.texts import TEXTS, Text
 from assay.audit.explain.window_case import StatedVerdict, WindowCase
-from assay.neurons.miner.mining_history import name_cost
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.reason import CHEATING, WITHHELD
+from assay.protocol.reason import CHEATING, WITHHELD, name_cost
 from assay.protocol.selection import select_committed
 from assay.verification import compute_score
 
@@ -232,8 +232,8 @@ def _name_owned(owned: Sequence[bytes]) -> str:
     shown = ", ".join(encode_ss58(hotkey) for hotkey in owned[:_OWNED_SHOWN])
     more = f" and {len(owned) - _OWNED_SHOWN} more" if len(owned) > _OWNED_SHOWN else ""
     return (
-        f"the address is no member's hotkey, and a member's coldkey: name one of its hotkeys with "
-        f"--hotkey: {shown}{more}"
+        "the address is a member's coldkey, not a hotkey: name one of its hotkeys with --hotkey: "
+        f"{shown}{more}"
     )
 
 

@@ -14,7 +14,8 @@ from assay.artifacts.records.run_folder import RunFolder
 from assay.audit.explain.published_verdicts import PublishedVerdicts, find_words
 from assay.audit.explain.rejudging import find_model, judge_again
 from assay.audit.explain.reproduction import ExplainError, Material
-from assay.audit.explain.window_case import Paid, SettlementShare, StatedVerdict, WindowCase
+from assay.audit.explain.settled_share import Paid, SettlementShare
+from assay.audit.explain.window_case import StatedVerdict, WindowCase
 from assay.inference import Placement
 from assay.network import open_file
 from assay.protocol import (
@@ -31,7 +32,7 @@ from assay.protocol.record import Outcome
 from assay.protocol.window import compute_block
 
 
-def parse_hotkey(text: str, folder: Path | None = None) -> bytes:
+def find_hotkey(text: str, folder: Path | None = None) -> bytes:
     """A hotkey in SS58, or a miner's name in a demo's folder. Raises an ExplainError where it is
     neither."""
     run = None if folder is None else RunFolder(folder)
@@ -40,7 +41,7 @@ def parse_hotkey(text: str, folder: Path | None = None) -> bytes:
         return decode_ss58(names.get(text, text))
     except ValueError as error:
         known = f"; the run has {', '.join(names)}" if names else ""
-        raise ExplainError(f"--hotkey {text!r} is no hotkey: {error}{known}") from None
+        raise ExplainError(f"--hotkey: {error}{known}") from None
 
 
 def gather_from_folder(

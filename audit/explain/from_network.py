@@ -11,7 +11,8 @@ from assay.artifacts.records.record_reader import list_validators
 from assay.audit.explain.published_verdicts import PublishedVerdicts, open_published
 from assay.audit.explain.rejudging import find_model, judge_again
 from assay.audit.explain.reproduction import ExplainError, Material
-from assay.audit.explain.window_case import Paid, SettlementShare, StatedVerdict, WindowCase
+from assay.audit.explain.settled_share import Paid, SettlementShare
+from assay.audit.explain.window_case import StatedVerdict, WindowCase
 from assay.audit.ports import Outlines
 from assay.inference import Placement
 from assay.network import ObjectStore, ReadableStores, StoreError
@@ -288,7 +289,7 @@ def _describe_slot(chain: StateReader, hotkey: bytes, number: int, window: int) 
         return f"at block {number} its slot of commitments was empty"
     commitment = parse_commitment(payload)
     if commitment is None:
-        return f"at block {number} its slot held something that is no commitment of Assay's"
+        return f"at block {number} its slot held something that is not a commitment of Assay's"
     if commitment.tag is not Tag.MINER:
         return f"at block {number} its slot held a {commitment.tag.name.lower()}'s commitment"
     late = ": too late" if commitment.number == window else ""

@@ -9,7 +9,8 @@ from typing import Any
 
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.record_reader import RecordReader, open_reader
-from assay.audit.explain.window_case import SeatWindow, SettlementShare, StatedVerdict
+from assay.audit.explain.settled_share import SeatWindow, SettlementShare
+from assay.audit.explain.window_case import StatedVerdict
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Work

@@ -16,11 +16,11 @@ _PIECE = 16 << 20
 _OUT = Path("OUT")
 #: What the command cannot show, by reason.
 _NOTES = {
-    Reason.NOT_REVEALED: "Whether a file can be read hangs on where one asks from: read it from "
-    "another machine, under the locator above.",
+    Reason.NOT_REVEALED: "A file may be readable from one machine and not from another: read it "
+    "from another machine, under the locator above.",
     Reason.LEDGER_MISMATCH: "A ledger adds up all windows of a settlement: this command judges one "
     "file with a fresh one, and may accept it.",
-    Reason.INTERNAL: "It broke in the validator: here it may well be judged.",
+    Reason.INTERNAL: "The validator's judge broke on it: this machine may still judge it.",
 }
 
 

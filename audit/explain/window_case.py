@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from assay.audit.explain.settled_share import Paid, SettlementShare
 from assay.inference import Outline
 from assay.protocol import Context, Header, Reason
 from assay.protocol.record import Outcome
@@ -67,39 +68,6 @@ class Rejudgment:
     #: group → rollouts of it that are audited; empty where the file was not read whole
     audited: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     lacks: tuple[str, ...] = ()  # what would say more, one sentence each
-
-
-@dataclass(frozen=True, slots=True)
-class SeatWindow:
-    """One window of a settlement as it went for this hotkey."""
-
-    window: int
-    outcome: Outcome
-    reason: Reason | None
-    score: int
-
-
-@dataclass(frozen=True, slots=True)
-class SettlementShare:
-    """The settlement that holds the window, by one validator's word."""
-
-    epoch: int
-    windows: tuple[SeatWindow, ...]  # ascending, as far as they are known
-    score: int | None  # of the hotkey's seat at the epoch block; None: it was not held any more
-    total: int  # of all scores
-    weight: int  # the uid's
-    weights: int  # the sum of all
-
-
-@dataclass(frozen=True, slots=True)
-class Paid:
-    """What the chain made of the settlement."""
-
-    block: int  # the epoch block that pays it
-    uid: int | None  # at that block; None: the seat was lost
-    weights: int | None  # how many validators gave the uid a weight
-    incentive: int  # u16 share of the miners' emission
-    emission: int | None = None  # rao of alpha, where it is known
 
 
 @dataclass(frozen=True, slots=True)

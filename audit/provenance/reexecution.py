@@ -71,21 +71,19 @@ def reexecute(
     if false is not None:
         return StepComparison(False, None, false, remarks)
     learner = make_learner_before(step, checkpoints)
-    say(f"step {record.number}: {record.groups} groups of window {record.window}, once more")
+    say(f"step {record.number}: repeating it with {record.groups} groups of window {record.window}")
     weights = learn_again(learner, taken)
     parent, child = checkpoints.get(record.parent), _get_child(step, checkpoints)
     finding = _compare_weights(record, weights, child)
     if finding is None and digest_tensors_of(learner.export_state()) != record.optimiser_after:
-        finding = "the weights are equal, and the optimiser's state after the step differs", None
+        finding = "the weights are equal, but the optimiser's state after the step differs", None
     if finding is None:
-        say(f"step {record.number}: the levels of what it made")
+        say(f"step {record.number}: checking the levels of its checkpoint")
         finding = _compare_manifests(step, parameters, parent, child)
     if finding is not None:
         return StepComparison(False, finding[1], finding[0], remarks)
-    seen = "" if child is not None else " (its folder is not here: compared with the record)"
-    return StepComparison(
-        True, None, f"checkpoint {record.number} is what the step makes{seen}", remarks
-    )
+    seen = "" if child is not None else " (its folder is missing: compared with the record)"
+    return StepComparison(True, None, f"the step makes checkpoint {record.number}{seen}", remarks)
 
 
 def open_step(
@@ -215,7 +213,7 @@ def _compare_places(record: StepRecord, parent: Checkpoint) -> tuple[str, ...]:
     remarks = []
     engine = describe_engine(torch.device(parent.models.placement.device))
     if engine != record.engine:
-        remarks.append(f"made with {record.engine}, done again with {engine}")
+        remarks.append(f"made with {record.engine}, repeated with {engine}")
     if compute_code_digest() != record.code:
-        remarks.append("the files that learn are not those it was made with")
+        remarks.append("the learner's source files differ from those it was made with")
     return tuple(remarks)

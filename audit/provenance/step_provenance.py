@@ -37,6 +37,7 @@ from assay.protocol.reason import CHEATING
 from assay.protocol.record import MemberRow, WindowRecord
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.window import compute_block
+from assay.rounds import compute_share
 from assay.verification.judge import find_commitment
 
 #: Verdicts on bytes that the root on chain binds: the trainer's own judge finds what a validator's
@@ -54,6 +55,15 @@ class _StepInputs:
     outline: Outline | None
     #: of the validator's record, by hotkey; None where there is no record
     rows: dict[bytes, MemberRow] | None
+    trainer: bytes | None  # whose share of a round's groups the step learned from; None: no rounds
+
+    def list_own(self, hotkey: bytes, count: int) -> list[int]:
+        """Of a miner's groups those that the step could learn from."""
+        rounds, seed = self.context.parameters.rounds, self.context.audit_seed
+        if rounds is None:
+            return list(range(count))
+        shares = (compute_share(rounds.trainers, seed, hotkey, index) for index in range(count))
+        return [index for index, share in enumerate(shares) if share == self.trainer]
 
 
 def check_provenance(
@@ -90,7 +100,7 @@ def check_provenance(
     if context is None:
         return found
     rows = None if said is None else {row.hotkey: row for row in said.members}
-    inputs = _open_inputs(by_then, context, rows, checkpoints, found)
+    inputs = _open_inputs(by_then, context, rows, checkpoints, _find_share(taken, context), found)
     sources: dict[bytes, list[ConsumedGroup]] = defaultdict(list)
     for one in taken:
         if one.hotkey != by_then.parameters.identity.trainer:
@@ -113,6 +123,12 @@ def _check_before(
         found.look(Aspect.LINK)
         return
     path = StepFolder(step.path.parent).get_path(parent.number, parent.step)
+    rounds = None if public is None else public.parameters.rounds
+    if rounds is not None and not path.exists() and parent.number % rounds.windows == 0:
+        found.look(Aspect.LINK)  # the first of a round, whose number is its first window at most
+        if record.window < parent.number:
+            found.differ(Aspect.LINK, f"window {record.window} is before its round")
+        return
     try:
         before = read_step(path).record
         if before.digest != parent.step:
@@ -193,6 +209,7 @@ def _open_inputs(
     context: Context,
     rows: dict[bytes, MemberRow] | None,
     checkpoints: CheckpointFolder,
+    trainer: bytes | None,
     found: Findings,
 ) -> _StepInputs:
     outline: Outline | None = None
@@ -204,7 +221,16 @@ def _open_inputs(
             outline = public.outlines.get(context.checkpoint)
         except CheckpointError as worse:
             found.miss(Aspect.GROUPS, f"at which levels problems were asked: {worse}")
-    return _StepInputs(context, public, outline, rows)
+    return _StepInputs(context, public, outline, rows, trainer)
+
+
+def _find_share(taken: Sequence[ConsumedGroup], context: Context) -> bytes | None:
+    """Whose share a round's step learned from, by its first group; None: there are no rounds."""
+    rounds = context.parameters.rounds
+    if rounds is None or not taken:
+        return None
+    first = taken[0]
+    return compute_share(rounds.trainers, context.audit_seed, first.hotkey, first.index)
 
 
 # --- what was taken
@@ -249,7 +275,12 @@ def _check_source(
     reader = inputs.public.submissions.open(inputs.context, hotkey)
     held = read_committed(reader, hotkey, inputs.context, committed, groups)
     genuine = _check_committed(inputs, hotkey, groups, held, found)
-    whole = genuine and len(groups) == committed.groups
+    own = inputs.list_own(hotkey, committed.groups)
+    strange = next((one for one in groups if one.index not in own), None)
+    if strange is not None:
+        found.differ(Aspect.CHOICE, f"{describe_group(strange)}: of another trainer's share")
+        return
+    whole = genuine and len(groups) == len(own)
     _check_verdict(inputs, hotkey, whole, found)
 
 
@@ -331,7 +362,8 @@ def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, found: Findi
 def _check_choice(
     inputs: _StepInputs, sources: dict[bytes, list[ConsumedGroup]], found: Findings
 ) -> None:
-    """Of the files that it has read, a step takes the groups of the lowest ranks."""
+    """Of the files that it has read, a step takes the groups of the lowest ranks; in a round all of
+    its trainer's share."""
     context = inputs.context
 
     def rank(hotkey: bytes, index: int) -> bytes:
@@ -345,7 +377,8 @@ def _check_choice(
     silent = 0
     for hotkey in sorted(context.commitments.keys() & context.members.keys()):
         count = min(context.commitments[hotkey].groups, context.parameters.work.group_cap)
-        passed = [i for i in range(count) if (hotkey, i) not in chosen and rank(hotkey, i) < last]
+        left = (i for i in inputs.list_own(hotkey, count) if (hotkey, i) not in chosen)
+        passed = [i for i in left if inputs.trainer is not None or rank(hotkey, i) < last]
         row = None if inputs.rows is None else inputs.rows.get(hotkey)
         if passed and hotkey in sources:
             found.differ(

@@ -11,7 +11,7 @@ from assay.artifacts.steps.step_file import ConsumedGroup, to_integers
 from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.artifacts.submissions.submission_judge import judge_and_carry
 from assay.artifacts.submissions.submission_pack import PackError
-from assay.audit.bundle import BundleError
+from assay.audit.bundle_seal import BundleError
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Submissions
 from assay.audit.provenance.consumed import describe_group

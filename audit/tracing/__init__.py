@@ -1,4 +1,4 @@
-"""A training step operator by operator: its trace, and where two traces of it part.
+"""Traces a training step operator by operator, and finds where two traces begin to differ.
 
 `step_trace` does a step again with every operator written down, or up to one of them;
 `operator_modes` sees them as they run, `operator_calls` makes a record of each. `bisection` holds

@@ -116,7 +116,7 @@ def bisect_traces(
     if found is None:
         return _compare_made(a.record, b.record, step, checkpoints, say)
     if step is None or checkpoints is None:
-        unsaid = Standing("unknown", "nothing was done again: name the step with --step")
+        unsaid = Standing("unknown", "no step was repeated: name the step with --step")
         return _describe(found, unsaid, unsaid)
     return _judge(found, (a.record, b.record), step, checkpoints, say)
 
@@ -124,8 +124,8 @@ def bisect_traces(
 def _require_one_step(a: TraceRecord, b: TraceRecord, step: Step | None) -> None:
     if a.step != b.step:
         raise TraceError(
-            f"A is of the step with record {a.step.hex()[:16]}…, B of {b.step.hex()[:16]}…: traces "
-            "of one step can be compared"
+            f"A is of the step with record {a.step.hex()[:16]}…, B of {b.step.hex()[:16]}…: only "
+            "traces of the same step can be compared"
         )
     if step is not None and step.record.digest != a.step:
         raise TraceError(f"the traces are of another step: its record is {a.step.hex()[:16]}…")
@@ -140,7 +140,7 @@ def _find_other_threads(trace: TraceRecord, step: Step) -> TraceFault | None:
 
 def _say_unfit(a: TraceFault | None, b: TraceFault | None) -> Bisection:
     first, second = (_FITS if x is None else Standing("unfit", x.detail) for x in (a, b))
-    return Bisection(first, second, "they cannot be held against each other")
+    return Bisection(first, second, "they cannot be compared")
 
 
 def _compare_made(
@@ -152,15 +152,15 @@ def _compare_made(
 ) -> Bisection:
     """Of traces whose operators are all the same."""
     if a.tensors == b.tensors:
-        same = Standing("right", f"all {a.operators:,} operators are those of the other")
+        same = Standing("right", f"all {a.operators:,} operators are equal to the other's")
         return Bisection(same, same, "they are equal")
-    detail = "all operators are equal, and they name other tensors that were made"
+    detail = "all operators are equal, but the traces name different results"
     if step is None or checkpoints is None:
         return Bisection(_FITS, _FITS, detail)
-    say("what the step makes here")
+    say("repeating the step")
     made = remake(step, checkpoints)
     if made not in (a.tensors, b.tensors):  # other operators run here, or both lie
-        return Bisection(_FITS, _FITS, f"{detail}; neither are made here")
+        return Bisection(_FITS, _FITS, f"{detail}; this machine makes neither")
     first, second = (
         Standing("right", "the step makes these tensors here, too")
         if x.tensors == made
@@ -179,7 +179,7 @@ def _judge(
 ) -> Bisection:
     with TemporaryDirectory(prefix="assay-") as folder:
         file = Path(folder) / "call"
-        say(f"the step again, up to operator {parting.index:,}")
+        say(f"repeating the step up to operator {parting.index:,}")
         here = reach_operator(step, checkpoints, parting.index, file)
         questions = [None if x is None else x.question for x in (parting.a, parting.b)]
         if questions[0] != questions[1]:
@@ -188,8 +188,8 @@ def _judge(
                 for x, record in zip((parting.a, parting.b), records, strict=True)
             ]
         elif here is None or here.question != questions[0]:
-            other = "what comes before this operator is other here than in both traces"
-            standings = [Standing("unknown", f"{other}: do it on a machine of their kind")] * 2
+            other = "the operators before this one differ here from both traces"
+            standings = [Standing("unknown", f"{other}: use a machine of their kind")] * 2
         else:
             answers = [x.answer for x in (parting.a, parting.b) if x is not None]
             reasons = _explain(answers, here, file, step.record.threads, say)
@@ -227,7 +227,7 @@ def _explain(
     for machine in [] if _is_alike_everywhere(here) else list_machines():
         if all(answer in reasons for answer in answers):
             break
-        say(f"the operator with {machine.name}")
+        say(f"running the operator with {machine.name}")
         (answer,) = rerun_on(machine, file, threads)
         reasons.setdefault(answer, f"this machine with {machine.name}")
     return reasons
@@ -241,20 +241,20 @@ def _judge_answer(
     answer: Answer, reasons: Mapping[Answer, str], record: TraceRecord, here: OperatorRecord
 ) -> Standing:
     if answer in reasons:
-        return Standing("right", f"{reasons[answer]}, comes to it")
+        return Standing("right", f"{reasons[answer]}, gets the same result")
     if _is_alike_everywhere(here):
-        return Standing("wrong", "this operator comes to the same bits on every machine")
+        return Standing("wrong", "this operator gives the same bits on every machine")
     place = (record.engine, record.processor, record.code)
     if place == (_describe_here(), describe_processor(), compute_code_digest()):
-        return Standing("wrong", "it names a machine as this one is, which does not come to it")
+        return Standing("wrong", "it names a machine like this one, which gets another result")
     there = f"{record.engine}, {record.processor}"
-    return Standing("unknown", f"not what this machine can come to; ask one as it names: {there}")
+    return Standing("unknown", f"this machine cannot get this result; try one like: {there}")
 
 
 def _describe(parting: Parting, a: Standing, b: Standing) -> Bisection:
     either = parting.a or parting.b
     name, arguments = (None, None) if either is None else (either.operator, either.arguments)
-    detail = f"operator {parting.index:,}, {name}, is the first of which they differ"
+    detail = f"operator {parting.index:,}, {name}, is the first that differs"
     if a.status == b.status == "right":
         detail += ": the machines differ, and neither lies"
     return Bisection(a, b, detail, parting.index, name, arguments)

@@ -4,7 +4,7 @@ calibration has it: measured here and now, so that no list of cards is needed.""
 from typing import Any
 
 from assay.cli.calibration_report import Pair, describe_pair, list_thresholds
-from assay.cli.preflight.checks import CheckState, PreflightCheck
+from assay.cli.preflight.check_results import CheckState, PreflightCheck
 from assay.inference import Checkpoint, Placement, Side, compare, load_checkpoint
 from assay.inference.folder import read_passages
 from assay.protocol import Domain, Parameters, hash_fields

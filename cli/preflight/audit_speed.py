@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from assay.artifacts.submissions.judging_threads import judge_beside
-from assay.cli.preflight.checks import CheckState, PreflightCheck
+from assay.cli.preflight.check_results import CheckState, PreflightCheck
 from assay.inference import Checkpoint
 from assay.inference.folder import read_passages
 from assay.neurons.ports import Chain
@@ -107,9 +107,9 @@ def check_audit_speed(
         f"{miners} miners takes {share:.1%} of a window, of {_MINERS} it would take {full:.1%}"
     )
     if share >= _FULL:
-        remedy = "a faster device, or more of them: this validator cannot keep up, and abstains"
+        remedy = "use a faster device or more devices: this validator cannot keep up, and abstains"
         return PreflightCheck("speed", CheckState.FAIL, detail, remedy)
     if share >= _TIGHT:
-        remedy = "a faster device, or more of them, before more miners come"
+        remedy = "use a faster device or more devices before more miners join"
         return PreflightCheck("speed", CheckState.WARN, detail, remedy)
     return PreflightCheck("speed", CheckState.OK, detail)

@@ -6,10 +6,8 @@ where it would raise it.
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from assay.artifacts.announced_parameters import list_announced
 from assay.artifacts.checkpoints.checkpoint_folder import (
@@ -19,17 +17,22 @@ from assay.artifacts.checkpoints.checkpoint_folder import (
 )
 from assay.artifacts.ports import BeaconSource
 from assay.artifacts.records.run_folder import RunFolder
+from assay.cli.preflight.check_results import CheckState, PreflightCheck
+from assay.cli.program_view import Sign, describe_life
 from assay.inference import Checkpoint
 from assay.inference.placing.devices import DeviceFacts
 from assay.network.chain.chain_values import format_tao
+from assay.network.files import is_locked
 from assay.network.store import ObjectStore, StoreError
 from assay.neurons.ports import Chain
-from assay.neurons.session.window_reader import get_beacon, get_checkpoint_digest
+from assay.neurons.program.program_loop import STATUS_FILE
+from assay.neurons.program.program_status import STOPPED
+from assay.neurons.session.window_reader import get_beacon
 from assay.protocol import Parameters, encode_ss58
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_window
+from assay.rounds.in_force import get_checkpoint_digest
 
 #: Slots that the newest final block may be old: finality lags by about three.
 _LAG_SLOTS = 10
@@ -47,37 +50,6 @@ class FollowedParameters(Protocol):
     note: str | None
 
 
-class CheckState(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class PreflightCheck:
-    """One thing that was looked at."""
-
-    check: str  # its name, one word
-    state: CheckState
-    detail: str  # what was found
-    remedy: str = ""  # what to do, empty where nothing is
-
-    def to_json(self) -> dict[str, Any]:
-        """As `assay doctor --json` has it."""
-        return asdict(self) | {"state": self.state.value}
-
-
-def attempt(name: str, remedy: str, look: Callable[[], PreflightCheck]) -> PreflightCheck:
-    """A check that may meet anything: what an operator can mend is a failure of it. remedy: what to
-    do then, beside what the error itself says."""
-    try:
-        return look()
-    except (OperatorError, OSError) as error:
-        return PreflightCheck(name, CheckState.FAIL, str(error), remedy)
-
-
 def check_chain(chain: Chain, parameters: Parameters | None) -> PreflightCheck:
     """Where the chain stands, and whether it is the parameters', where these are known."""
     head, genesis = chain.get_head(), chain.genesis_hash
@@ -88,7 +60,7 @@ def check_chain(chain: Chain, parameters: Parameters | None) -> PreflightCheck:
             "chain",
             CheckState.FAIL,
             f"{detail}: the parameters are for the chain with genesis hash {wanted[:16]}…",
-            "name a node of that chain, or take the parameters of this one",
+            "name a node of that chain, or use the parameters of this one",
         )
     return PreflightCheck("chain", CheckState.OK, detail)
 
@@ -102,28 +74,34 @@ def check_amendment(chain: Chain, followed: FollowedParameters) -> PreflightChec
         return PreflightCheck("amendment", CheckState.OK, detail)
     detail = f"{detail}; {followed.note}" if announced else followed.note
     if followed.history.end is not None:
-        remedy = "take a version of this program that can, or see that the owner's store is read"
+        remedy = "install a version of Assay that can, or make the owner's store readable"
         return PreflightCheck("amendment", CheckState.FAIL, detail, remedy)
-    remedy = "mend it before that window; what is not this machine's fault, tell the subnet's owner"
+    remedy = "fix it before that window; if this machine is not at fault, tell the subnet's owner"
     return PreflightCheck("amendment", CheckState.WARN, detail, remedy)
 
 
-def check_clock(chain: Chain, timing: Timing, now_ms: int) -> PreflightCheck:
-    """The machine's clock against the newest final block's time."""
+def check_clock(
+    chain: Chain, timing: Timing, now_ms: int, *, is_right: bool = False
+) -> PreflightCheck:
+    """The machine's clock against the newest final block's time. is_right: others have confirmed
+    the clock, so that it is the node which is late or early."""
+    name = "head" if is_right else "clock"
     age_ms = now_ms - chain.get_block(chain.get_head()).timestamp_ms
     when = f"{age_ms / 1_000:.1f} s old" if age_ms >= 0 else f"{-age_ms / 1_000:.1f} s ahead"
     detail = f"the newest final block is {when} by this machine's clock"
     if age_ms < -timing.slot_ms:
-        return PreflightCheck(
-            "clock", CheckState.FAIL, detail, "set the clock: it is slow; run an NTP client"
-        )
+        remedy = "set the clock: it is slow; run an NTP client"
+        if is_right:
+            remedy = "name another node: the clock is right, and this one is ahead of the time"
+        return PreflightCheck(name, CheckState.FAIL, detail, remedy)
+    late = "wait until the node has caught up with its chain, or name another"
     if age_ms > timing.window_blocks * timing.slot_ms:
         remedy = "see whether the node follows its chain; if it does, set the clock: it is fast"
-        return PreflightCheck("clock", CheckState.FAIL, detail, remedy)
+        return PreflightCheck(name, CheckState.FAIL, detail, late if is_right else remedy)
     if age_ms > _LAG_SLOTS * timing.slot_ms:
         remedy = "the node lags behind, or the clock is fast: compare both with another machine"
-        return PreflightCheck("clock", CheckState.WARN, detail, remedy)
-    return PreflightCheck("clock", CheckState.OK, detail)
+        return PreflightCheck(name, CheckState.WARN, detail, late if is_right else remedy)
+    return PreflightCheck(name, CheckState.OK, detail)
 
 
 def check_registration(chain: Chain, hotkey: bytes, coldkey: bytes) -> PreflightCheck:
@@ -135,7 +113,7 @@ def check_registration(chain: Chain, hotkey: bytes, coldkey: bytes) -> Preflight
         return PreflightCheck("registration", CheckState.OK, detail)
     quote, balance = chain.quote_registration(hotkey), chain.get_balance(coldkey)
     detail = (
-        f"{encode_ss58(hotkey)} holds no uid; one costs {format_tao(quote.cost)} and a fee of "
+        f"{encode_ss58(hotkey)} has no uid; one costs {format_tao(quote.cost)} and a fee of "
         f"{format_tao(quote.fee)} now, and the coldkey has {format_tao(balance)}"
     )
     if balance < quote.total:
@@ -157,16 +135,22 @@ def check_permit(chain: Chain, hotkey: bytes) -> PreflightCheck:
         return PreflightCheck("permit", CheckState.FAIL, "without a uid there is no permit", remedy)
     detail = f"{format_tao(row.stake, 'alpha')} of stake"
     if not row.permit:
-        remedy = "`assay stake`, then wait for an epoch: without it nobody counts these weights"
+        remedy = "`assay stake`, then wait for an epoch: without a permit its weights do not count"
         return PreflightCheck("permit", CheckState.FAIL, f"no validator permit, {detail}", remedy)
     return PreflightCheck("permit", CheckState.OK, f"a validator permit, {detail}")
 
 
-def check_trainer(parameters: Parameters, hotkey: bytes) -> PreflightCheck:
-    """Whether the hotkey is the one whose checkpoints count."""
-    trainer = encode_ss58(parameters.identity.trainer)
+def check_trainer(parameters: Parameters, latest: Parameters, hotkey: bytes) -> PreflightCheck:
+    """Whether the hotkey is one whose checkpoints count. latest: parameters that are decided."""
+    name, trainer = encode_ss58(hotkey), encode_ss58(parameters.identity.trainer)
+    for known in (parameters, latest):
+        if known.rounds is not None and hotkey in known.rounds.trainers:
+            detail = f"{name} is one of {len(known.rounds.trainers)} trainers in rounds"
+            if known is not parameters:
+                detail += f" from window {known.start.window} on"
+            return PreflightCheck("trainer", CheckState.OK, detail)
     if hotkey != parameters.identity.trainer:
-        detail = f"this network's trainer is {trainer}, not {encode_ss58(hotkey)}"
+        detail = f"this network's trainer is {trainer}, not {name}"
         return PreflightCheck(
             "trainer", CheckState.FAIL, detail, "name the trainer's wallet and hotkey"
         )
@@ -181,9 +165,9 @@ def check_relays(faults: Mapping[str, str]) -> PreflightCheck:
     if not bad:
         return PreflightCheck("relays", CheckState.OK, detail)
     if len(bad) < len(faults):
-        remedy = "the others serve; see to it before they fail, too"
+        remedy = "the others work; fix this one before they fail, too"
         return PreflightCheck("relays", CheckState.WARN, detail, remedy)
-    remedy = "see that they are reached from here, or name others of the same chain with --beacon"
+    remedy = "make sure that this machine can reach them, or name others of the chain with --beacon"
     return PreflightCheck("relays", CheckState.FAIL, detail, remedy)
 
 
@@ -196,34 +180,45 @@ def check_disk(folder: Path, checkpoint: int) -> PreflightCheck:
     wanted = needed + CHECKPOINTS_KEPT * checkpoint
     detail = f"{free / 2**30:,.1f} GiB free for {folder}"
     if free < needed:
-        remedy = f"make room: it takes {needed / 2**30:,.1f} GiB to begin with"
+        remedy = f"free some space: {needed / 2**30:,.1f} GiB are needed to begin"
         return PreflightCheck("disk", CheckState.FAIL, detail, remedy)
     if free < wanted:
-        remedy = f"make room: checkpoints that are kept will take {wanted / 2**30:,.1f} GiB"
+        remedy = f"free some space: the kept checkpoints will take {wanted / 2**30:,.1f} GiB"
         return PreflightCheck("disk", CheckState.WARN, detail, remedy)
     return PreflightCheck("disk", CheckState.OK, detail)
 
 
-def check_program(file: Path) -> PreflightCheck:
-    """What a program says of itself in its status.json."""
-    status = RunFolder(file.parent).status.read()
-    if not isinstance(status, dict):
-        return PreflightCheck(
-            "program", CheckState.WARN, f"{file} is damaged", "start the program anew"
-        )
+def check_program(folder: Path, now_ms: int) -> PreflightCheck:
+    """Whether the program of a folder lives, by its lock and the age of its status.json, and what
+    it says of itself there. now_ms: Unix time, milliseconds."""
+    status = RunFolder(folder).status.read()
+    try:
+        state, age = str(status["state"]), max(0, now_ms // 1_000 - int(status["at"]))
+        held = is_locked(folder / f".assay-{status['program']}")
+    except (TypeError, ValueError, LookupError):
+        detail = f"{folder / STATUS_FILE} is damaged"
+        return PreflightCheck("program", CheckState.WARN, detail, "start the program again")
+    life, style = describe_life(state, Sign(held, age))
     trouble, windows = status.get("trouble"), status.get("windows") or ()
+    if style != "green":
+        remedy = "start it again: the same command continues"
+        if state != STOPPED and held:
+            remedy = "wait, or read in its log what it does"
+        detail = f"{life}; its last trouble: {trouble}" if trouble else life
+        found = CheckState.FAIL if style == "red" else CheckState.WARN
+        return PreflightCheck("program", found, detail, remedy)
     if trouble:
-        return PreflightCheck("program", CheckState.WARN, str(trouble), "mind what it says")
+        return PreflightCheck("program", CheckState.WARN, str(trouble), "do what it says")
     lost = {row["window"]: row["missing"] for row in windows if row.get("missing")}
     if lost:
         names = ", ".join(map(str, lost))
         return PreflightCheck(
             "program",
             CheckState.WARN,
-            f"of the last windows it lacked something in {names}: {lost[max(lost)]}",
-            "if that goes on, mend what it names",
+            f"it lacked something in the recent windows {names}: {lost[max(lost)]}",
+            "if this continues, fix what it names",
         )
-    return PreflightCheck("program", CheckState.OK, "says that all is well")
+    return PreflightCheck("program", CheckState.OK, "running, and reports no trouble")
 
 
 def check_device(facts: DeviceFacts, implementation: str, parameters: int | None) -> PreflightCheck:
@@ -246,17 +241,17 @@ def check_memory(needed: int, available: int | None, rollouts: int | None = None
     if rollouts is not None:
         detail += f", {rollouts:,} rollouts of full length fit at once"
     if available is None:
-        remedy = "see for yourself that this machine has as much"
+        remedy = "check that this machine has as much"
         return PreflightCheck(
-            "memory", CheckState.WARN, f"{detail}; how much is free is not known here", remedy
+            "memory", CheckState.WARN, f"{detail}; the free memory is unknown here", remedy
         )
     detail += f", {available / 2**30:,.1f} GiB free"
     if available < needed:
-        remedy = "end other programs, take a larger machine, or mine fewer groups a step"
+        remedy = "stop other programs, use a larger machine, or mine fewer groups a step"
         return PreflightCheck("memory", CheckState.FAIL, detail, remedy)
     if available < 1.5 * needed:
         return PreflightCheck(
-            "memory", CheckState.WARN, detail, "there is little to spare: mind what else runs"
+            "memory", CheckState.WARN, detail, "little is left: watch what else runs"
         )
     return PreflightCheck("memory", CheckState.OK, detail)
 
@@ -282,20 +277,20 @@ def check_store(
     start, source = len(data) // 2, shown.open(name)
     found = source.read(start, len(data))
     if found != data[start:] or shown.get(name, len(data)) != data:
-        what = "is not there" if found is None else "holds other bytes"
+        what = "does not exist" if found is None else "has other bytes"
         return PreflightCheck(
             "store",
             CheckState.FAIL,
-            f"{name} was written, and read back where the locator leads it {what}",
-            "have the locator lead to the very store that is written, open to all readers, and "
-            "without a cache between",
+            f"{name} was written, but at the locator it {what}",
+            "make the locator lead to the same store that is written, open to all readers and "
+            "without a cache in between",
         )
     if source.size() != len(data):  # validators ask for it first
         return PreflightCheck(
             "store",
             CheckState.FAIL,
-            f"{name} was written and read back, but its size is not told where the locator leads",
-            "have the server answer HEAD as it answers GET",
+            f"{name} was written and read back, but the locator's server does not tell its size",
+            "make the server answer HEAD as it answers GET",
         )
     detail = f"{name} was written and read back by range"
     try:
@@ -303,7 +298,7 @@ def check_store(
         if place is not None:
             place.open(name).read(start, len(data))
     except StoreError as error:
-        remedy = "name an https address that everybody reaches, unless all readers name this one"
+        remedy = "name a public https address, unless all readers list this one as readable"
         return PreflightCheck(
             "store", CheckState.WARN, f"{detail}, but not by strangers: {error}", remedy
         )
@@ -325,7 +320,7 @@ def check_beacon(chain: Chain, beacons: BeaconSource, parameters: Parameters) ->
         "beacon",
         CheckState.FAIL,
         f"no source has the round that block {number} names",
-        "see that the sources are reached from here, or name others of the same chain",
+        "make sure that this machine can reach the sources, or name others of the same chain",
     )
 
 

@@ -10,7 +10,11 @@ from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any
 
-from assay.cli.preflight.checks import CheckState, FollowedParameters, PreflightCheck
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from assay.cli.preflight.check_results import CheckState, PreflightCheck, render_checks
+from assay.cli.preflight.checks import FollowedParameters
 from assay.cli.preflight.examination import PreflightInputs, examine_network, examine_placement
 from assay.drafting import MinerEngines
 from assay.inference import Checkpoint
@@ -76,7 +80,7 @@ class DryRun:
 
     @property
     def ready(self) -> bool:
-        """Whether nothing stands in the way of mining, a registration that can be paid aside."""
+        """Whether everything is ready of mining, a registration that can be paid aside."""
         return all(check.state is not CheckState.FAIL for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
@@ -140,14 +144,14 @@ def dry_run(
     speed = measure_speed(outside, hotkey, parameters, config, checkpoint, timer)
     checks.append(_check_speed(speed, parameters))
     if are_engines_busy:
-        detail = "the running miner of this folder has its engines: nothing was asked of them"
+        detail = "the running miner of this folder uses its engines: they were not tested"
         checks.append(PreflightCheck("drafting", CheckState.OK, detail))
     else:
         checks.append(_check_drafting(speed.drafting, outside.engines, config, parameters))
     try:
         earning = estimate_earning(chain, hotkey, parameters, speed.committed)
     except OperatorError as error:
-        remedy = "mend the chain first"
+        remedy = "fix the chain first"
         checks.append(PreflightCheck("earning", CheckState.WARN, str(error), remedy))
         earning = None
     return DryRun(tuple(checks), speed, earning)
@@ -198,7 +202,9 @@ def _check_speed(speed: Speed, parameters: Parameters) -> PreflightCheck:
         f"{speed.committed:,} would be committed"
     )
     if not speed.committed:
-        remedy = "a faster machine, or fewer groups a step; a window without a group earns nothing"
+        remedy = (
+            "use a faster machine or fewer groups a step: without groups a window earns nothing"
+        )
         return PreflightCheck("speed", CheckState.FAIL, detail, remedy)
     if speed.committed < parameters.work.valued_groups:
         remedy = "this machine earns next to nothing"
@@ -212,22 +218,22 @@ def _check_drafting(
     """Who drafted, how well, and what would be faster."""
     drafting, reading = spent["drafting_seconds"], spent["reading_seconds"]
     if engines is None:
-        detail = f"this program drafts: {drafting:.1f} s of drafts, {reading:.1f} s of reading them"
+        detail = f"this program drafts: {drafting:.1f} s drafting, {reading:.1f} s reading"
         if drafting < reading:
             return PreflightCheck("drafting", CheckState.OK, detail)
-        remedy = "an inference engine drafts faster than it: docs/engines.md"
+        remedy = "an inference engine drafts faster: docs/engines.md"
         return PreflightCheck("drafting", CheckState.OK, f"{detail}; {remedy}")
     kept = spent["kept"] or 0.0
     detail = (
-        f"{kept:.1%} of drafts kept, {spent['ahead']} tokens ahead: drafts took {drafting:.1f} s, "
-        f"reading them {reading:.1f} s, at once"
+        f"{kept:.1%} of drafts kept, {spent['ahead']} tokens ahead: {drafting:.1f} s drafting and "
+        f"{reading:.1f} s reading, at the same time"
     )
     if engines.trouble is not None:
-        remedy = "mend the servers that are left: docs/engines.md"
+        remedy = "fix the servers that were left out: docs/engines.md"
         return PreflightCheck("drafting", CheckState.WARN, f"{engines.trouble}; {detail}", remedy)
     if not any(engine.state == "drafting" for engine in engines.engines):
-        detail = "no server drafts yet, this program does: they still take up the checkpoint"
-        remedy = "look again in a minute; their logs say what they wait for"
+        detail = "no server drafts yet, so this program does: they still load the checkpoint"
+        remedy = "check again in a minute; their logs say what they wait for"
         return PreflightCheck("drafting", CheckState.WARN, detail, remedy)
     faster = list_faster_ways(spent, config.groups_per_step * parameters.work.group_size)
     return PreflightCheck("drafting", CheckState.OK, "; ".join([detail, *faster]))
@@ -238,13 +244,13 @@ def list_faster_ways(spent: DraftingStatus, rollouts: int) -> list[str]:
     drafting, reading = spent["drafting_seconds"], spent["reading_seconds"]
     ways = []
     if spent["kept"] is not None and spent["kept"] < KEPT_WELL:
-        ways.append("a server in a finer dtype (float16, float32) would have more of them kept")
+        ways.append("a server in a finer dtype (float16, float32) would get more drafts kept")
     if rollouts < FLYING:
-        ways.append(f"groups_per_step that make {FLYING} rollouts would have more on their way")
+        ways.append(f"a groups_per_step of {FLYING} rollouts would keep the servers busier")
     if reading > _UNEVEN * drafting:
-        ways.append("the reference is what is waited for: a card of its own, or split3 on a card")
+        ways.append("the reference is the bottleneck: give it its own GPU, or split3 on a GPU")
     if drafting > _UNEVEN * reading:
-        ways.append("the servers are what is waited for: one more of them")
+        ways.append("the servers are the bottleneck: add one")
     return ways
 
 
@@ -287,3 +293,30 @@ def estimate_earning(
         registration=cost,
         registration_days=cost / rao_a_day if cost is not None and rao_a_day else None,
     )
+
+
+def render_dry_run(run: DryRun) -> RenderableType:
+    """Checks, then the rough earning with what it was computed from."""
+    parts = [render_checks(run.checks)]
+    if run.earning is not None:
+        parts.append(_describe_earning(run.earning))
+    words = "everything is ready" if run.ready else "not ready: see the lines marked ✗"
+    parts.append(Text(words, style="bold green" if run.ready else "bold red"))
+    return Group(*parts)
+
+
+def _describe_earning(earning: Earning) -> Text:
+    text = Text("rough estimate, if nothing changes and all groups are accepted:\n", style="bold")
+    text.append(
+        f"  {earning.own_groups:,} groups a window beside {earning.other_groups:,} of others "
+        f"(window {earning.window}): {earning.share:.2%} of what miners get\n"
+        f"  miners got {earning.paid / 1e9:,.4f} alpha in the last epoch, "
+        f"{earning.epochs_a_day:.1f} epochs a day: {earning.alpha_a_day / 1e9:,.4f} alpha a day\n"
+        f"  at {earning.alpha_price / 1e9:,.6f} TAO an alpha: "
+        f"{earning.alpha_a_day * earning.alpha_price / 1e18:,.4f} TAO a day\n"
+    )
+    if earning.registration is not None:
+        days = earning.registration_days
+        after = "never at that rate" if days is None else f"earned back in {days:,.1f} days"
+        text.append(f"  a uid costs {earning.registration / 1e9:,.4f} TAO: {after}\n")
+    return text

@@ -5,7 +5,7 @@ program that starts. Nothing is sent to the chain.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +14,9 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.ports import BeaconSource
 from assay.cli.preflight.agreement import check_agreement, measure_agreement
 from assay.cli.preflight.audit_speed import check_audit_speed, count_miners, measure_audit_speed
+from assay.cli.preflight.check_results import CheckState, PreflightCheck, attempt
 from assay.cli.preflight.checks import (
-    CheckState,
     FollowedParameters,
-    PreflightCheck,
-    attempt,
     check_amendment,
     check_beacon,
     check_chain,
@@ -91,46 +89,53 @@ class PreflightInputs:
     learning: LearnConfig | None = None  # how a trainer learns
     placement: Placement | None = None  # where and how its models run
     open_pool: Callable[[], AbstractContextManager[WorkerPool]] | None = None  # that judge
+    is_clock_right: bool = False  # others than the chain have said so
 
 
-def examine(
-    around: PreflightInputs, now_ms: int, failures: Sequence[PreflightCheck] = ()
+def examine(around: PreflightInputs, now_ms: int) -> Iterator[PreflightCheck]:
+    """All checks of a role, as they are made. now_ms: Unix time, milliseconds."""
+    opened: list[Checkpoint] = []
+    yield from _examine_network(around, now_ms, opened)
+    yield from _examine_machine(around, next(iter(opened), None))
+    yield from _examine_program(around.folder, now_ms)
+
+
+def list_hidden(
+    role: str,
+    found: Iterable[PreflightCheck],
+    remedy: str = "fix the other problems, then check again",
 ) -> list[PreflightCheck]:
-    """All checks of a role. What the lack of something else hides is said to be so.
-
-    Args:
-        now_ms: Unix time, milliseconds.
-        failures: of opening the surroundings.
-    """
-    found, checkpoint = examine_network(around, now_ms)
-    machine = _examine_machine(around, checkpoint)
-    checks = [*failures, *found, *machine, *_examine_program(around.folder)]
-    looked_at = {check.check for check in checks}
-    hidden = [name for name in _EXPECTED[around.role] if name not in looked_at]
-    remedy = "mend the rest, then look again"
-    return checks + [
-        PreflightCheck(name, CheckState.WARN, "not looked at", remedy) for name in hidden
-    ]
+    """What the lack of something else has hidden is said to be so. found: all that was."""
+    looked_at = {check.check for check in found}
+    hidden = [name for name in _EXPECTED[role] if name not in looked_at]
+    return [PreflightCheck(name, CheckState.WARN, "not checked", remedy) for name in hidden]
 
 
 def examine_network(
     around: PreflightInputs, now_ms: int
 ) -> tuple[list[PreflightCheck], Checkpoint | None]:
     """Checks of what lies outside this machine, and the checkpoint in force where it was opened."""
-    checks = [*_examine_chain(around, now_ms), *_examine_services(around, now_ms)]
+    opened: list[Checkpoint] = []
+    return [*_examine_network(around, now_ms, opened)], next(iter(opened), None)
+
+
+def _examine_network(
+    around: PreflightInputs, now_ms: int, opened: list[Checkpoint]
+) -> Iterator[PreflightCheck]:
+    yield from _examine_chain(around, now_ms)
+    yield from _examine_services(around, now_ms)
     chain, rules, checkpoints = around.chain, around.parameters, around.checkpoints
     if chain is None or rules is None or checkpoints is None:
-        return checks, None
-    found: list[Checkpoint] = []
+        return
 
     def look() -> PreflightCheck:
         check, checkpoint = check_checkpoint(chain, checkpoints, rules)
-        found.append(checkpoint)
+        opened.append(checkpoint)
         return check
 
-    remedy = "delete a damaged copy, and a program that needs it fetches it again"
-    checks.append(attempt("checkpoint", remedy, look))
-    return checks, next(iter(found), None)
+    yield attempt(
+        "checkpoint", "delete a damaged copy: a program that needs it fetches it again", look
+    )
 
 
 def look_briefly(around: PreflightInputs, now_ms: int) -> list[PreflightCheck]:
@@ -156,113 +161,100 @@ def warn_briefly(around: PreflightInputs, now_ms: int) -> None:
             )
 
 
-def _examine_chain(around: PreflightInputs, now_ms: int) -> list[PreflightCheck]:
+def _examine_chain(around: PreflightInputs, now_ms: int) -> Iterator[PreflightCheck]:
     chain, rules, hotkey, coldkey = around.chain, around.parameters, around.hotkey, around.coldkey
-    checks = []
+    followed, first = around.followed, "fix the chain first"
     if chain is not None:
-        remedy = "see to the node, or name another"
-        checks.append(attempt("chain", remedy, lambda: check_chain(chain, rules)))
+        remedy = "fix the node, or name another node"
+        yield attempt("chain", remedy, lambda: check_chain(chain, rules))
     if chain is not None and rules is not None:
-        remedy = "mend the chain first"
-        checks.append(attempt("clock", remedy, lambda: check_clock(chain, rules.timing, now_ms)))
-    followed = around.followed
-    if chain is not None and followed is not None:
-        remedy = "mend the chain first"
-        checks.append(attempt("amendment", remedy, lambda: check_amendment(chain, followed)))
-    if chain is not None and hotkey is not None and coldkey is not None:
-        remedy = "mend the chain first, and name the wallet"
-        checks.append(
-            attempt("registration", remedy, lambda: check_registration(chain, hotkey, coldkey))
+        is_right = around.is_clock_right
+        name = "head" if is_right else "clock"
+        yield attempt(
+            name, first, lambda: check_clock(chain, rules.timing, now_ms, is_right=is_right)
         )
+    if chain is not None and followed is not None:
+        yield attempt("amendment", first, lambda: check_amendment(chain, followed))
+    if chain is not None and hotkey is not None and coldkey is not None:
+        remedy = f"{first}, and name the wallet"
+        yield attempt("registration", remedy, lambda: check_registration(chain, hotkey, coldkey))
         if around.role == "validator":
-            checks.append(attempt("permit", remedy, lambda: check_permit(chain, hotkey)))
+            yield attempt("permit", remedy, lambda: check_permit(chain, hotkey))
     if around.role == "trainer" and rules is not None and hotkey is not None:
-        checks.append(check_trainer(rules, hotkey))
-    return checks
+        latest = rules if followed is None else followed.history.latest
+        yield check_trainer(rules, latest, hotkey)
 
 
-def _examine_services(around: PreflightInputs, now_ms: int) -> list[PreflightCheck]:
+def _examine_services(around: PreflightInputs, now_ms: int) -> Iterator[PreflightCheck]:
     chain, rules, beacons, relays = around.chain, around.parameters, around.beacons, around.relays
     store, hotkey = around.store, around.hotkey
     remedy = "name sources of the beacon chain that the parameters pin, with --beacon"
-    checks = []
     if relays is not None:
-        checks.append(attempt("relays", remedy, lambda: check_relays(relays())))
+        yield attempt("relays", remedy, lambda: check_relays(relays()))
     if beacons is not None and chain is not None and rules is not None:
-        checks.append(attempt("beacon", remedy, lambda: check_beacon(chain, beacons, rules)))
+        yield attempt("beacon", remedy, lambda: check_beacon(chain, beacons, rules))
     if store is not None and hotkey is not None:
         shown = around.shown or store
-        remedy = "mind what the store says, or name another with --store"
-        checks.append(
-            attempt(
-                "store", remedy, lambda: check_store(store, shown, hotkey, now_ms, around.public)
-            )
+        remedy = "do what the message says, or name another store with --store"
+        yield attempt(
+            "store", remedy, lambda: check_store(store, shown, hotkey, now_ms, around.public)
         )
-    return checks
 
 
-def _examine_program(folder: Path) -> list[PreflightCheck]:
+def _examine_program(folder: Path, now_ms: int) -> Iterator[PreflightCheck]:
     """Nothing where none has run yet."""
-    path = folder / STATUS_FILE
-    if not path.exists():
-        return []
-    remedy = "start the program, which writes it anew"
-    return [attempt("program", remedy, lambda: check_program(path))]
+    if (folder / STATUS_FILE).exists():
+        remedy = "start the program: it writes the file again"
+        yield attempt("program", remedy, lambda: check_program(folder, now_ms))
 
 
 def _examine_machine(
     around: PreflightInputs, checkpoint: Checkpoint | None
-) -> list[PreflightCheck]:
+) -> Iterator[PreflightCheck]:
     size = 0
     if checkpoint is not None:
         size = sum(file.stat().st_size for file in checkpoint.folder.iterdir())
     remedy = "name a folder that can be read, with --dir"
-    disk = attempt("disk", remedy, lambda: check_disk(around.folder, size))
-    return [disk, *examine_placement(around, checkpoint), *_examine_reference(around, checkpoint)]
+    yield attempt("disk", remedy, lambda: check_disk(around.folder, size))
+    yield from examine_placement(around, checkpoint)
+    yield from _examine_reference(around, checkpoint)
 
 
 def examine_placement(
     around: PreflightInputs, checkpoint: Checkpoint | None
-) -> list[PreflightCheck]:
+) -> Iterator[PreflightCheck]:
     """The device that models run on, and whether it has memory for the checkpoint in force."""
     rules, placement = around.parameters, around.placement
     if placement is None:
-        return []
+        return
     facts = examine_device(placement.device)
     fits = None if facts.free is None else count_parameters(placement, facts.free)
-    checks = [check_device(facts, placement.implementation, fits)]
+    yield check_device(facts, placement.implementation, fits)
     if checkpoint is None or rules is None:
-        return checks
+        return
     shape, work = checkpoint.shape, rules.work
     needed = estimate_memory(
         around.role, shape, work, around.groups_per_step, around.learning, placement
     )
     rollouts = None if facts.free is None else count_rollouts(shape, work, placement, facts.free)
-    return [*checks, check_memory(needed, facts.free, rollouts)]
+    yield check_memory(needed, facts.free, rollouts)
 
 
 def _examine_reference(
     around: PreflightInputs, checkpoint: Checkpoint | None
-) -> list[PreflightCheck]:
+) -> Iterator[PreflightCheck]:
     """Whether it computes what others compute, and for a validator how fast."""
     chain, rules = around.chain, around.parameters
     if checkpoint is None or rules is None:
-        return []
-    checks, remedy = [], "mend the rest, then look again"
+        return
+    remedy = "fix the other problems, then check again"
     placement = checkpoint.models.placement
     if (placement.device, placement.implementation) != (CPU, DEFAULT_IMPLEMENTATION):
-        checks.append(
-            attempt(
-                "agreement", remedy, lambda: check_agreement(measure_agreement(checkpoint, rules))
-            )
+        yield attempt(
+            "agreement", remedy, lambda: check_agreement(measure_agreement(checkpoint, rules))
         )
     if around.role == "validator" and chain is not None:
-
-        def look() -> PreflightCheck:
-            return _examine_speed(around, checkpoint, rules, chain)
-
-        checks.append(attempt("speed", remedy, look))
-    return checks
+        yield attempt("speed", remedy, lambda: _examine_speed(around, checkpoint, rules, chain))
 
 
 def _examine_speed(
@@ -273,7 +265,7 @@ def _examine_speed(
         speed = measure_audit_speed(checkpoint, rules)
         return check_audit_speed(speed, count_miners(chain, rules), rules)
     if is_running(around.folder, around.role):
-        said = "not measured: the validator runs, and has the workers; its status.json names them"
+        said = "not measured: the running validator has the workers; its status.json lists them"
         return PreflightCheck("speed", CheckState.OK, said)
     with ExitStack() as stack:
         pool = stack.enter_context(around.open_pool())

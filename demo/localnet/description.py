@@ -1,7 +1,6 @@
 """What a localnet leaves in its folder for everybody: `localnet.json`, and a file of settings."""
 
 import json
-import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from assay.network.files import write_file, write_json
+from assay.network.toml_settings import read_toml
 from assay.neurons.settings.loading import ConfigError
 
 DESCRIPTION_FILE, SETTINGS_FILE = "localnet.json", "assay.toml"
@@ -116,19 +116,15 @@ def read_settings(folder: Path, role: str | None = None) -> Sections:
         role: "owner" or "trainer", whose development key takes the place of the wallet `default`.
 
     Raises:
-        ConfigError: nothing lies there.
+        ConfigError: nothing lies there. TomlError: it cannot be read.
     """
     file = folder / SETTINGS_FILE
-    try:
-        with file.open("rb") as opened:
-            found: Sections = tomllib.loads(opened.read(_BYTES_MAX).decode())
-    except OSError as error:
+    if not file.exists():
         raise ConfigError(
-            f"--localnet {folder}: no localnet has been started there ({error.strerror}): "
+            f"--localnet {folder}: no localnet has been started there: "
             f"`assay localnet --dir {folder}` in another terminal"
-        ) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{file} is not TOML: {error}") from None
+        )
+    found: Sections = read_toml(file)[0]
     if role is not None:
         found.setdefault("wallet", {})["name"] = _WALLETS[role]
     return found

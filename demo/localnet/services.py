@@ -121,7 +121,7 @@ def run_services(
     root = folder.resolve()
     store = _name_store(root)
     with ExitStack() as stack:
-        stack.enter_context(claim_folder(folder, "localnet"))
+        stack.enter_context(claim_folder(folder, "localnet", alone=True))
         place = _Place(root)
         (root / "store").mkdir(exist_ok=True)
         founding, before = read_founding(root / "chain"), find_localnet(folder)

@@ -1,4 +1,4 @@
-"""Subtensor's pallets, as far as this network has them. Importing this fills the table of calls.
+"""The pallets of subtensor that the development network has. Importing this registers their calls.
 
 Source: the runtime's public source (opentensor/subtensor, pallets/), of a spec version a little
 older than the metadata's. Where names and arguments differ the metadata has the last word. Nothing

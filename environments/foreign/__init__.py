@@ -1,4 +1,4 @@
-"""Environments that somebody else wrote: read, vetted and run in a cage.
+"""Environments that others wrote: read, vetted and run in a cage.
 
 A package is an archive of Python, named by its SHA-256 and found among the files that a machine
 names. Its code runs in the caged child alone, which has no file, no network, no clock that it may

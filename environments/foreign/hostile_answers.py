@@ -92,6 +92,16 @@ def write_hostile(right: str, other: str) -> Iterator[str]:
     yield from CODE
 
 
+def write_long(right: str, most: int) -> Iterator[str]:
+    """Texts that cost much where work grows faster than an answer: of its own parts, with an end
+    that is none, and of what fills, up to `most` bytes."""
+    for filling in dict.fromkeys((right, right[:1], right[-1:], *FILLINGS)):
+        size = len(filling.encode("utf-8", "surrogatepass"))
+        for bytes_ in (64, 1_024, most - 1):
+            if 0 < size <= bytes_:
+                yield filling * (bytes_ // size) + "~"
+
+
 def separator_of(text: str) -> str:
     """What stands between two parts of an answer."""
     return next((c for c in ("\n", ", ", ",", " ") if c in text), " ")

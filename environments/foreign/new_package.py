@@ -1,4 +1,4 @@
-"""What `assay env new` lays down: a package that is fit to pay by as it stands, and its tests."""
+"""What `assay env new` lays down: a package that is fit for a subnet as it is, and its tests."""
 
 import re
 
@@ -6,7 +6,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 _ENVIRONMENT = '''"""How many of a kind: count one letter in a row of letters.
 
-Change what is asked; `pytest` and `assay env vet` say whether it is still fit to pay by.
+Change the problems; `pytest` and `assay env vet` say whether it is still fit for a subnet.
 """
 
 from NAME.wrong_answers import write_wrong
@@ -18,10 +18,10 @@ LETTERS = "abcd"
 
 
 def make_problem(draw, level):
-    """A prompt and whatever scoring needs. All chance is `draw(n)`: an integer of 0 to n - 1."""
+    """A prompt, and a task for the scorer. `draw(n)`, from 0 to n - 1, is the only randomness."""
     row = "".join(LETTERS[draw(len(LETTERS))] for _ in range(SIZES[level]))
     letter = LETTERS[draw(len(LETTERS))]
-    prompt = f"How often does {letter} stand in {row}? Also name its first place, from 1, or 0."
+    prompt = f"How often does {letter} occur in {row}? Also name its first place, from 1, or 0."
     return f"{prompt} Answer as count,place.", (row, letter)
 
 
@@ -32,16 +32,16 @@ def solve(task):
 
 
 def score(task, answer):
-    """True where the answer, the text behind the only ####, is wholly right. One form, no other."""
+    """True if the answer, the text after the only ####, is wholly right, in its one form."""
     return answer == solve(task)
 
 
 def list_wrong(task):
-    """Answers that must not earn: what a model may try here."""
+    """Wrong answers that a model may try: none of them may earn."""
     return write_wrong(solve(task))
 '''
 
-_WRONG = '''"""The adversarial set: near a right answer, and none is one."""
+_WRONG = '''"""The adversarial set: answers close to the right one, all of them wrong."""
 
 
 def write_wrong(right):
@@ -58,7 +58,7 @@ def write_wrong(right):
     ]
 '''
 
-_TESTS = '''"""NAME: its own rules, and that it is fit to pay by."""
+_TESTS = '''"""NAME: its own rules, and that it is fit for a subnet."""
 
 from pathlib import Path
 
@@ -95,11 +95,11 @@ def write_new_package(name: str) -> dict[str, str]:
     """Path within a new folder → text.
 
     Raises:
-        ValueError: `name` is no name of a package.
+        ValueError: `name` is not a name of a package.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name[:80]!r} is no name of a package: a lower-case letter, then at most 39 of "
+            f"{name[:80]!r} is not a name of a package: a lower-case letter, then at most 39 of "
             "a to z, 0 to 9 and _"
         )
     texts = {

@@ -23,12 +23,16 @@ PROMPT_MAX, SOLUTION_MAX = 16_384, 1 << 15
 #: Wrong answers that a package may name of a problem.
 WRONG_MAX = 1_000
 #: What Python may do once a package is loaded; anything else it audits is refused.
-_HARMLESS = {
-    *("compile", "exec", "object.__getattr__", "sys._getframe", "sys.settrace", "code.__new__"),
-    *("resource.setrlimit", "builtins.id", "marshal.loads", "sys.unraisablehook"),
-}
-#: What a class may be given after it is made: dataclasses and named tuples do.
-_NAMING = "__doc__", "__module__", "__qualname__"
+_HARMLESS = frozenset(
+    {
+        *("builtins.id", "compile", "resource.setrlimit"),
+        *("sys._getframe", "sys.settrace", "sys.unraisablehook"),
+    }
+)
+#: What a class or function may be given after it is made: dataclasses and named tuples do.
+_NAMING = frozenset({"__doc__", "__module__", "__qualname__", "__defaults__", "__bases__"})
+#: What of a function may be read by those who look at its parameters.
+_READ = frozenset({"__code__", "__defaults__", "__kwdefaults__"})
 #: Must not be in memory: they start processes, open sockets or call native code unheard.
 _PERILOUS = "_posixsubprocess", "subprocess", "_ctypes", "ctypes", "_socket", "socket"
 
@@ -52,7 +56,7 @@ class Draw:
                 return word % bound
 
 
-class _StepsSpentError(BaseException):
+class StepsSpentError(BaseException):
     """Not for a package to catch."""
 
 
@@ -84,10 +88,14 @@ def serve_package(
 
 
 class SourceFinder:
-    """Modules of a package: name → (code, whether it is a package)."""
+    """Modules of a package: name → (code, whether it is a package).
 
-    def __init__(self, codes: dict[str, tuple[Any, bool]]) -> None:
-        self._codes = codes
+    Args:
+        view: of Python's own; see `package_text.PackageView`. None: all of it.
+    """
+
+    def __init__(self, codes: dict[str, tuple[Any, bool]], view: Any = None) -> None:
+        self._codes, self._view = codes, view
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
         if name not in self._codes:
@@ -98,6 +106,8 @@ class SourceFinder:
         return None
 
     def exec_module(self, module: Any) -> None:
+        if self._view is not None:
+            module.__dict__["__builtins__"] = self._view.builtins
         exec(self._codes[module.__name__][0], module.__dict__)
 
 
@@ -110,7 +120,11 @@ class PackageWork:
 
     def __init__(self, text: Any = None) -> None:
         self.imports: tuple[str, ...] = text.ALLOWED if text else ()
-        self.find_fault = text.find_text_fault if text else None
+        self.text, self.find_fault = text, text.find_text_fault if text else None
+
+    def make_view(self, own: frozenset[str]) -> Any:
+        """What of Python's own the modules named `own` see; None: all of it."""
+        return self.text.PackageView(self.text.ALLOWED, own) if self.text else None
 
     def read_sources(self, data: bytes) -> tuple[dict[str, tuple[str, bool]], str]:
         return read_sources(data)
@@ -152,6 +166,7 @@ class PackageBox:
         self._work = PackageWork() if work is None else work
         self._codes: dict[str, tuple[Any, bool]] = {}
         self._top = ""
+        self._view: Any = None
         self._fault: str | None = None
 
     def answer(self, request: bytes) -> bytes:
@@ -168,10 +183,11 @@ class PackageBox:
         """What it gives, and the steps; or why it gives nothing, and 0."""
         try:
             self._work.renew()
-            return count_steps(do)
+            counter = StepCounter()
+            return counter.count(do), counter.steps
         except MemoryError:
             raise
-        except _StepsSpentError:
+        except StepsSpentError:
             return {"error": f"more than {STEPS_MAX:,} steps", "costly": True}, 0
         except BaseException as error:  # noqa: BLE001 - whatever a stranger's code does not survive
             return {"error": f"{type(error).__name__}: {error}"[:300]}, 0
@@ -195,24 +211,51 @@ class PackageBox:
                 self._codes.clear()
                 return f"{name}, line {error.lineno}: {error.msg}"
             self._codes[name] = code, is_package
-        finder: Any = SourceFinder(self._codes)
-        sys.meta_path.insert(0, finder)
         own = frozenset(sources)
-
-        def refuse(event: str, arguments: tuple[Any, ...]) -> None:
-            if event in _HARMLESS or (event == "import" and arguments[0] in own):
-                return
-            if event == "object.__setattr__" and arguments[1] in _NAMING:
-                return
-            raise PermissionError(f"{event} is not for a package")
-
-        sys.addaudithook(refuse)
+        self._view = self._work.make_view(own)
+        finder: Any = SourceFinder(self._codes, self._view)
+        sys.meta_path.insert(0, finder)
+        find_word = self._work.text.find_written_word if self._work.text else None
+        sys.addaudithook(make_hook(own, find_word))
         return None
 
     def _load(self) -> Any:
         for name in self._codes:
             sys.modules.pop(name, None)
+        if self._view is not None:
+            self._view.renew()
         return importlib.import_module(self._top)
+
+
+def make_hook(
+    own: frozenset[str], find_word: Callable[[Any], str | None] | None
+) -> Callable[[str, tuple[Any, ...]], None]:
+    """What refuses all that Python audits but for what a package needs.
+
+    It holds all it needs itself: whoever found this module's names could not change what it does.
+
+    Args:
+        own: modules that may be imported.
+        find_word: of code that was text a moment ago, the first name that none may have.
+    """
+    harmless, naming, read, error = _HARMLESS, _NAMING, _READ, PermissionError
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in harmless:
+            return
+        if event == "exec":
+            code = arguments[0]
+            if find_word is None or code.co_filename != "<string>" or find_word(code) is None:
+                return
+        elif (
+            (event == "import" and arguments[0] in own)
+            or (event == "object.__setattr__" and arguments[1] in naming)
+            or (event == "object.__getattr__" and arguments[1] in read)
+        ):
+            return
+        raise error(f"{event} is not for a package")
+
+    return refuse
 
 
 def _make_task(module: Any, level: int, number: int) -> tuple[str, Any]:
@@ -224,29 +267,40 @@ def _make_task(module: Any, level: int, number: int) -> tuple[str, Any]:
     return prompt, task
 
 
-def count_steps(work: Callable[[], Any]) -> tuple[Any, int]:
-    """What `work` gives, and the steps that it took.
+class StepCounter:
+    """Counts steps: a line begun, a function entered or left, an exception passing.
 
-    Raises:
-        _StepsSpentError: more than `STEPS_MAX`, or somebody ended the counting.
+    Attributes:
+        steps: that the work took, done or not.
     """
-    steps = 0
 
-    def count(frame: object, event: str, argument: object) -> Any:
-        nonlocal steps
-        steps += 1
-        if steps > STEPS_MAX:
-            raise _StepsSpentError
-        return count
+    def __init__(self) -> None:
+        self.steps = 0
 
-    sys.settrace(count)
-    try:
-        found = work()
-        if sys.gettrace() is not count:
-            raise _StepsSpentError
-        return found, steps
-    finally:
-        sys.settrace(None)
+    def count(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """What `work` gives.
+
+        Raises:
+            StepsSpentError: more than `STEPS_MAX`; or somebody caught that and went on uncounted.
+        """
+        steps = 0
+
+        def trace(frame: object, event: str, argument: object) -> Any:
+            nonlocal steps
+            steps += 1
+            if steps > STEPS_MAX:
+                raise StepsSpentError
+            return trace
+
+        sys.settrace(trace)
+        try:
+            found = work(*arguments)
+            if sys.gettrace() is not trace:
+                raise StepsSpentError
+            return found
+        finally:
+            sys.settrace(None)
+            self.steps = steps
 
 
 def read_sources(data: bytes) -> tuple[dict[str, tuple[str, bool]], str]:

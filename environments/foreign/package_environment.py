@@ -3,7 +3,8 @@ archive's own code, in a cage.
 
 An answer is what follows the only `#### `, and only that reaches the package; of what it says one
 thing is taken, that an answer is wholly right. What takes too many steps, raises or dies has not
-said so. Python's first two numbers are in the digest: sums, sorts and texts are a version's own.
+said so; what a clock ends has said nothing, and gets no score at all. Python's first two numbers
+are in the digest: sums, sorts and texts are a version's own.
 """
 
 import json
@@ -23,7 +24,7 @@ from assay.environments.base import (
     compute_digest,
     read_answer,
 )
-from assay.environments.foreign import package_box, package_text
+from assay.environments.foreign import kernel_fence, package_box, package_text
 from assay.environments.foreign.package_file import find_fault
 from assay.environments.problem_file import ProblemFileError, find_file
 from assay.protocol.parameters import MILLION
@@ -36,8 +37,9 @@ VERSION = 1
 LEVELS_MAX = 64
 #: Hash seed of a package's child; vetting has others besides.
 HASH_SEED = 0
-#: Processor seconds of a request: the last resort, for what steps do not see; seconds it may take.
-_SECONDS, _PATIENCE = 20.0, 120.0
+#: Processor seconds of a request: the last resort, for what steps do not see, and ten times what
+#: vetting lets any take; seconds it may take. Tuning: what takes more is no verdict.
+SECONDS, _PATIENCE = 20.0, 120.0
 _REPLY_MAX = 4 << 20
 _ATTEMPTS = 16
 _ENDING = "End with a line of ####, a space and the answer alone."
@@ -55,6 +57,9 @@ class PackageTask(Answer):
 class PackageChild:
     """A package in a cage of its own: what it says, or why it says nothing.
 
+    Attributes:
+        dearest: processor seconds of the request that took most so far.
+
     Args:
         seed: of Python's hashes there, so that whoever vets sees what hangs on them.
         boot: Python that serves it, where that is not a package's.
@@ -65,24 +70,45 @@ class PackageChild:
     ) -> None:
         boot = write_boot(file, digest, seed) if boot is None else boot
         self._cage = Cage(f"package {file.name}", boot, _PATIENCE)
+        self.dearest = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        return self._cage.pid
 
     def close(self) -> None:
         self._cage.close()
 
+    def decide(self, *request: Any) -> dict[str, Any]:
+        """What the child says, or `error`: by what is counted, and by no clock.
+
+        Raises:
+            WorkerError: no child can be started, or the machine is too slow or busy to tell.
+        """
+        reply = self._cage.ask_patiently(json.dumps(request).encode(), _REPLY_MAX, SECONDS)
+        if isinstance(reply, Lost):
+            return {"error": reply.cause}
+        said: dict[str, Any] = json.loads(reply)
+        return said
+
     def ask(self, *request: Any) -> dict[str, Any]:
         """What the child says; `error` where it says nothing, `costly` too where that took too much
-        or ended it.
+        or ended it. For vetting, where CPU time counts against a package.
 
         Raises:
             WorkerError: no child can be started, or the machine is too busy to tell.
         """
-        reply = self._cage.ask(json.dumps(request).encode(), _REPLY_MAX, Budget(_SECONDS))
+        budget = Budget(SECONDS)
+        try:
+            reply = self._cage.ask(json.dumps(request).encode(), _REPLY_MAX, budget)
+        finally:
+            self.dearest = max(self.dearest, SECONDS - budget.left)
         if not isinstance(reply, Lost):
             said: dict[str, Any] = json.loads(reply)
             return said
         if reply.slow:
-            raise WorkerError(f"a package found no processor: {reply.cause}")
-        cause = "it takes too much processor time" if reply.spent else reply.cause
+            raise WorkerError(f"a package got no CPU time: {reply.cause}")
+        cause = "it takes too much CPU time" if reply.spent else reply.cause
         return {"error": cause, "costly": True}
 
 
@@ -108,7 +134,7 @@ class PackageEnvironment(DrawnEnvironment):
         if fault := self.find_fault(data):
             raise ProblemFileError(f"{file}: {fault}")
         self._digest, self._child = digest, self.open_child(file, digest)
-        said = self._child.ask("describe")
+        said = self._child.decide("describe")
         if fault := find_levels_fault(said):
             raise ProblemFileError(f"{file}: {fault}")
         self.levels = said["levels"]
@@ -121,12 +147,13 @@ class PackageEnvironment(DrawnEnvironment):
         """Of a number below 2^63, drawn again where the package makes no problem of it.
 
         Raises:
-            WorkerError: it makes none of any: whoever named it has not had it vetted.
+            WorkerError: it makes none of any: whoever named it has not had it vetted; or as
+                `score`.
         """
         cause = ""
         for _ in range(_ATTEMPTS):
             number = stream.draw_below(2**63)
-            made = self._child.ask("make", level, number)
+            made = self._child.decide("make", level, number)
             if "error" not in made:
                 prompt = f"{made['prompt'].rstrip()}{self.ending}\n"
                 return Problem(prompt, level, PackageTask(self._digest, level, number))
@@ -137,7 +164,7 @@ class PackageEnvironment(DrawnEnvironment):
         """Correctness: the package says that the answer is wholly right.
 
         Raises:
-            WorkerError: the machine is too busy to tell: our own fault.
+            WorkerError: the machine is too slow or busy to tell: our own fault.
         """
         task = problem.answer
         if not isinstance(task, PackageTask) or task.digest != self._digest:
@@ -145,14 +172,14 @@ class PackageEnvironment(DrawnEnvironment):
         answer = self.read_answer(completion)
         if answer is None:
             return RewardParts(0, 0, 0)
-        said = self._child.ask("score", task.level, task.number, answer)
+        said = self._child.decide("score", task.level, task.number, answer)
         return RewardParts(MILLION if said.get("right") is True else 0, 0, 0)
 
 
 def find_levels_fault(said: Mapping[str, Any]) -> str | None:
     """What is wrong with the levels that a package names, or with the package; None: nothing."""
     if "error" in said:
-        return f"it is no environment: {child.clean(said['error'])}"
+        return f"it is not an environment: {child.clean(said['error'])}"
     levels = said["levels"]
     legal = 1 <= len(levels) <= LEVELS_MAX and sorted(set(levels)) == levels
     if not legal or not 1 <= levels[0] <= levels[-1] < PART_LEVELS:
@@ -163,7 +190,8 @@ def find_levels_fault(said: Mapping[str, Any]) -> str | None:
 def write_boot(
     file: Path, digest: str, seed: int, more: tuple[str, ...] = (), work: str = "None"
 ) -> str:
-    """Python that becomes a bare one: no site, no variable but the seed, files of ours alone.
+    """Python that becomes a bare one behind the kernel's fence: no site, no variable but the seed,
+    files of ours alone.
 
     Args:
         more: files that are loaded besides, as a list named `more`.
@@ -182,6 +210,7 @@ box.serve_package(child.serve, text, {str(file.absolute())!r}, {digest!r}, {work
 """
     options = "-P", "-S", "-s", "-B", "-c", inner
     return (
-        "import os, sys; "
+        "import os, runpy, sys; "
+        f"runpy.run_path({kernel_fence.__file__!r})['shut'](); "
         f"os.execve(sys.executable, [sys.executable, *{options!r}], {{'PYTHONHASHSEED': '{seed}'}})"
     )

@@ -36,9 +36,9 @@ def find_fault(data: bytes) -> str | None:
             infos = archive.infolist()
             return _find_listed_fault(infos)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError) as error:
-        return f"it is no zip archive: {error}"
+        return f"it is not a zip archive: {error}"
     except EOFError:
-        return "it is no zip archive: it ends too soon"
+        return "it is not a zip archive: it ends too soon"
 
 
 def _find_listed_fault(infos: list[zipfile.ZipInfo]) -> str | None:

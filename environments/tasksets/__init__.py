@@ -1,4 +1,4 @@
-"""Tasksets of verifiers 0.4: any environment here as one of theirs, and theirs as one here.
+"""Tasksets of verifiers 0.4: exports environments as tasksets, and runs tasksets as environments.
 
 Out, a wheel asks the same problems and calls the same scorer. In, a wheel and its data become one
 bundle, named by its SHA-256, which runs in the cage of `foreign`: single turn, rewards that are a

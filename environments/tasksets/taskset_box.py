@@ -5,9 +5,11 @@ path: imports the standard library alone.
 """
 
 import ast
+import decimal
 import io
 import itertools
 import json
+import random
 import re
 import sys
 import types
@@ -69,13 +71,14 @@ class TasksetWork:
 
     def __init__(self, text: Any, box: Any, files: list[str]) -> None:
         self.imports = (*text.ALLOWED, *MORE)
-        self._text, self._box = text, box
+        self.text, self._box = text, box
         self._codes: dict[str, Any] = {}
         for file in files:
             with open(file) as opened:
                 code = compile(opened.read(), file, "exec", dont_inherit=True)
             self._codes[_PLACE + file.rpartition("/")[2].removesuffix(".py")] = code
         self._surface: Any = None
+        self._decimals = decimal.DefaultContext.copy()
         self._lacking: dict[str, str] = {}
         self._data = b""
         self._rows: list[str] = []
@@ -83,9 +86,15 @@ class TasksetWork:
 
     def find_fault(self, source: str, top: str) -> str | None:
         """The first thing that needs more than a reply, before the first that a fence refuses."""
-        allowed = (*self._text.ALLOWED, *OFFERED)
-        fault: str | None = self._text.find_text_fault(source, top, allowed)
+        allowed = (*self.text.ALLOWED, *OFFERED)
+        fault: str | None = self.text.find_text_fault(source, top, allowed)
         return fault and (_find_need(source, self._lacking) or fault)
+
+    def make_view(self, own: frozenset[str]) -> Any:
+        """As `PackageWork.make_view`; what of verifiers is here is made for it."""
+        here = [name for name in OFFERED if name not in sys.stdlib_module_names]
+        public = [name for name in OFFERED if name not in here]
+        return self.text.PackageView((*self.text.ALLOWED, *public), own | set(here))
 
     def read_sources(self, data: bytes) -> tuple[dict[str, tuple[str, bool]], str]:
         with zipfile.ZipFile(io.BytesIO(data)) as bundle:
@@ -99,7 +108,10 @@ class TasksetWork:
         return found
 
     def renew(self) -> None:
-        """What tasksets import is made anew: nothing stays that one has changed there."""
+        """What tasksets import is made anew: nothing stays that one has changed there. Chance that
+        none of them has seeded is another each time, so that vetting finds it."""
+        random.seed()
+        decimal.setcontext(self._decimals.copy())
         for name, code in self._codes.items():
             module: Any = types.ModuleType(name)
             sys.modules[name] = module  # where the next of them finds it

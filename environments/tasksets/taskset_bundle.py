@@ -51,7 +51,7 @@ def find_bundle_fault(data: bytes) -> str | None:
                 return f"its {MANIFEST} has more than {_MANIFEST_MAX} bytes"
             told, wheel, rows = (archive.read(name) for name in sizes)
     except ZIP_FAULTS as error:
-        return f"it is no zip archive: {error or 'it ends too soon'}"
+        return f"it is not a zip archive: {error or 'it ends too soon'}"
     try:
         manifest = read_json(told)
     except EncodingError as error:
@@ -76,7 +76,7 @@ def find_data_fault(data: bytes) -> str | None:
     for number, line in enumerate(lines, 1):
         try:
             if len(line) > ROW_MAX or not isinstance(read_json(line), dict):
-                return f"row {number} of its data is no JSON object of at most {ROW_MAX} bytes"
+                return f"row {number} of its data is not a JSON object of at most {ROW_MAX} bytes"
         except EncodingError as error:
             return f"row {number} of its data {error}"
     return None

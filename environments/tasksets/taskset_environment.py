@@ -2,7 +2,7 @@
 
 A whole completion is the reply. Of what the rewards say one thing is taken, that all of them are
 full: no sum of floats, no share of right. What takes too many steps, raises, waits or dies has not
-said so.
+said so; what a clock ends has said nothing, and gets no score at all.
 """
 
 from pathlib import Path

@@ -68,7 +68,9 @@ class VfModel:
             if base is not VfModel and issubclass(base, VfModel):
                 found.update(base.get_fields())
         hints = inspect.get_annotations(cls)
-        space = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
+        module = sys.modules.get(cls.__module__)
+        own = type(getattr(module, "__loader__", None)).__name__ == "SourceFinder"
+        space = vars(module) if own else {}  # another's would lead to what that imports
         for name, text in hints.items():
             hint = eval(text, dict(space)) if isinstance(text, str) else text
             if name[0] != "_" and typing.get_origin(hint) is not typing.ClassVar:

@@ -287,7 +287,7 @@ def run_method(method: Any, available: Any) -> Any:
     names = inspect.signature(method).parameters
     work = method(**{name: available[name] for name in names if name in available})
     if not inspect.iscoroutine(work):
-        raise TypeError(f"{method.__name__} is no async method")
+        raise TypeError(f"{method.__name__} is not an async method")
     try:
         work.send(None)
     except StopIteration as end:

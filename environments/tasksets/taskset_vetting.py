@@ -13,7 +13,7 @@ from typing import Any
 
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.foreign import VetCheck, VetReport, vet_subject
-from assay.environments.foreign.hostile_answers import CODE, FILLINGS, SEPARATORS
+from assay.environments.foreign.hostile_answers import CODE, FILLINGS, SEPARATORS, write_long
 from assay.environments.tasksets.taskset_bundle import find_data_fault
 from assay.environments.tasksets.taskset_environment import NAME, open_taskset
 from assay.environments.tasksets.wheel_file import WheelError, read_wheel
@@ -60,6 +60,8 @@ def list_hostile_replies(
         for separator in SEPARATORS if is_first else SEPARATORS[:6]:
             yield from _list_guesses(before, after, bare, guess, separator)
     if is_first:
+        for long in write_long(bare, ANSWER_BYTES):
+            yield "bounded", f"{before}{long}{after}"
         for filling in FILLINGS:
             for size in (256, 3_000):
                 long = filling * (size // len(filling))

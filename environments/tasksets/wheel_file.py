@@ -82,7 +82,9 @@ def read_wheel(data: bytes) -> str:
     except WheelError:
         raise
     except ZIP_FAULTS as error:
-        raise WheelError("wheel", f"it is no zip archive: {error or 'it ends too soon'}") from None
+        raise WheelError(
+            "wheel", f"it is not a zip archive: {error or 'it ends too soon'}"
+        ) from None
 
 
 def _read_members(archive: zipfile.ZipFile) -> str:
@@ -112,7 +114,7 @@ def _read_members(archive: zipfile.ZipFile) -> str:
         )
     odd = [name for name in names if name.endswith(".py") and not _SOURCE.fullmatch(name)]
     if odd:
-        raise WheelError("wheel", f"{odd[0][:80]!r} is no name of a module")
+        raise WheelError("wheel", f"{odd[0][:80]!r} is not a name of a module")
     return modules[0]
 
 

@@ -1,4 +1,4 @@
-"""Where the explorer's pages get what they show: the adapters behind `assay.explorer.ports`.
+"""The sources of the explorer's pages: adapters behind `assay.explorer.ports`.
 
 Start with `record_sources.open_source`: it finds the record that was asked for, and puts
 `opened_sources` together around it.

@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 
 from assay.artifacts.announced_parameters import AnnouncedParameters, list_announced
 from assay.explorer.page_reader import BoundedCache
-from assay.explorer.ports import Live, ShownWeights
+from assay.explorer.ports import Live, Neurons, ShownWeights, Uid
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.network.chain import SubtensorChain
 from assay.neurons.session.parameter_follower import ParameterFollower
@@ -26,6 +26,8 @@ from assay.protocol.window import compute_window
 _EVERY_S, _WAIT_S, _STALE_S = 3.0, 3.0, 60.0
 #: Seconds for which weights that are not those wanted are kept before they are looked for again.
 _AGAIN_S = 30.0
+#: Seconds between two looks at who holds which uid.
+_NEURONS_S = 60.0
 #: Seconds that the end of the thread is waited for.
 _CLOSE_S = 2.0
 
@@ -42,6 +44,7 @@ class ChainView:
         self._looked: int | None = None  # window in which the owner's slot was looked at last
         self._opening = threading.Lock()
         self._live: tuple[float, int] | None = None
+        self._neurons: tuple[float, Neurons] | None = None
         self._health = PeerHealth("the chain’s node")
         self._shown: BoundedCache[int, tuple[float, ShownWeights | None]] = BoundedCache(256)
         self._lock = threading.Lock()
@@ -118,6 +121,31 @@ class ChainView:
     def get_trouble(self) -> tuple[str, int] | None:
         return self._health.describe()
 
+    def read_neurons(self) -> Neurons | None:
+        with self._lock:
+            return None if self._neurons is None else self._neurons[1]
+
+    def _look_at_neurons(self, head: int) -> None:
+        """Raises OperatorError: the chain cannot be read."""
+        now = time.monotonic()
+        if self._neurons is not None and now - self._neurons[0] < _NEURONS_S:
+            return
+        rows = [
+            Uid(
+                row.uid,
+                row.hotkey,
+                row.coldkey,
+                row.registered_at,
+                row.stake,
+                row.permit,
+                row.incentive,
+                row.emission,
+            )
+            for row in self._open().get_metagraph(head)
+        ]
+        with self._lock:
+            self._neurons = now, Neurons(head, rows)
+
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
         """The weights at the first block after an epoch that shows the wanted ones, else at the
         first of all; None while they are not known."""
@@ -176,13 +204,14 @@ class ChainView:
         return shown, same or time.monotonic() - when < _AGAIN_S
 
     def look(self) -> None:
-        """Looks at the head, and once a window at the parameters."""
+        """Looks at the head, once a window at the parameters, and once a minute at the uids."""
         self._health.begin()
         try:
             head = self._open().get_head()
             with self._lock:
                 self._live = time.monotonic(), head
             self._follow(head)
+            self._look_at_neurons(head)
         except OperatorError as error:
             if not self._stop.is_set():
                 self._health.end(str(error))

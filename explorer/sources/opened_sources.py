@@ -13,7 +13,6 @@ from assay.artifacts.announced_parameters import AnnouncedParameters, list_annou
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.run_folder import JsonFile
 from assay.artifacts.store_objects import make_checkpoint_name
-from assay.audit.explain.texts import TEXTS
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import (
     CheckpointOrigin,
@@ -22,6 +21,8 @@ from assay.explorer.ports import (
     GroupReading,
     LedgerReading,
     Live,
+    MergedRound,
+    Neurons,
     ShownWeights,
     Training,
     Unavailable,
@@ -29,6 +30,7 @@ from assay.explorer.ports import (
 from assay.explorer.sources.chain_view import ChainView
 from assay.explorer.sources.groups import Groups
 from assay.explorer.sources.ledger_events import LedgerEvents, LedgerPlace
+from assay.explorer.sources.round_findings import RoundFindings
 from assay.explorer.sources.run_view import RunView, TrainerOutput, parse_manifest
 from assay.neurons.session.evm_opening import get_chain_id
 from assay.neurons.settings.loading import ConfigError
@@ -68,6 +70,7 @@ class OpenedSources:
     models: Path | None
     stores: Sequence[Objects]
     gauntlet: JsonFile
+    rounds: RoundFindings
     groups: Groups
     pace: "BlockWatch"
     events: LedgerEvents | None = None
@@ -113,6 +116,9 @@ class OpenedSources:
             self._shown.put(epoch, found)
         return found
 
+    def read_neurons(self) -> Neurons | None:
+        return None if self.chain is None else self.chain.read_neurons()
+
     def read_ledger(self, first: int) -> LedgerReading | None:
         return None if self.events is None else self.events.read(first)
 
@@ -153,6 +159,9 @@ class OpenedSources:
                 return found
         return None
 
+    def list_rounds(self, origins: Mapping[str, CheckpointOrigin]) -> Sequence[MergedRound]:
+        return self.rounds.list_rounds(origins)
+
     def read_gauntlet(self) -> Mapping[str, Any] | None:
         document = self.gauntlet.read()
         if isinstance(document, dict):
@@ -162,8 +171,8 @@ class OpenedSources:
     def get_names(self) -> Mapping[str, str]:
         return {} if self.run is None else self.run.get_names()
 
-    def get_rules(self) -> Mapping[str, str]:
-        return _RULES
+    def read_payment(self, epoch: int, hotkey: str) -> tuple[int, int] | None:
+        return None if self.run is None else self.run.get_payment(epoch, hotkey)
 
     def read_group(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Unavailable:
         return self.groups.read(context, hotkey, group)
@@ -209,9 +218,6 @@ class BlockWatch:
             if self._seen is None or self._seen[0] != head:
                 self._seen = head, now, time.time_ns() // 1_000_000
             return self._seen[2] if now - self._seen[1] > self._overdue_s else None
-
-
-_RULES = {reason.value: text.rule for reason, text in TEXTS.items()}
 
 
 class ChangeWatch:
@@ -300,6 +306,12 @@ def _is_node(endpoint: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def find_rounds(settings: Settings) -> Path:
+    """Findings of rounds, whether or not they are there."""
+    named = _require("--rounds", settings.explorer.rounds)
+    return (named or Path("assay-rounds")) / "findings.jsonl"
 
 
 def find_gauntlet(settings: Settings, folder: Path | None) -> Path:

@@ -26,13 +26,15 @@ from assay.explorer.sources.opened_sources import (
     find_gauntlet,
     find_ledger,
     find_models,
+    find_rounds,
     find_trainer,
 )
+from assay.explorer.sources.round_findings import RoundFindings
 from assay.explorer.sources.run_view import RunView
 from assay.explorer.sources.shell_commands import ShellCommands
 from assay.network import FolderStore, ObjectStore, open_folder, open_store
 from assay.neurons.session.resources import open_stores
-from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.loading import ConfigError, parse_hotkey
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters, SettlementRecord, decode_ss58, encode_ss58
 from assay.protocol.amendment import ParameterHistory, make_history
@@ -143,6 +145,7 @@ def _open_around(
         place,
         found.root,
     )
+    stores = [open_folder(root) for root in roots]
     return OpenedSources(
         commands=commands,
         history=subject.history,
@@ -153,8 +156,9 @@ def _open_around(
         trainer=trainer,
         chain=chain,
         models=models,
-        stores=[open_folder(root) for root in roots],
+        stores=stores,
         gauntlet=JsonFile(find_gauntlet(settings, folder)),
+        rounds=RoundFindings(find_rounds(settings), stores),
         groups=groups,
         pace=BlockWatch(subject.history.first.timing.slot_ms),
         events=events,
@@ -322,10 +326,7 @@ def _find_validator(
     named: str | None, objects: ObjectStore, place: str, announced: dict[str, str]
 ) -> bytes:
     if named is not None:
-        try:
-            return decode_ss58(named)
-        except ValueError as error:
-            raise ConfigError(f"--hotkey {named!r} is no hotkey: {error}") from None
+        return parse_hotkey(named, "--hotkey")
     # a bucket is not listed for this
     there = list_validators(objects) if isinstance(objects, FolderStore) else []
     if len(there) == 1:

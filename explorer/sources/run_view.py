@@ -179,12 +179,14 @@ class TrainerOutput:
 
 
 def _read_step(document: Any) -> dict[str, Any]:
+    """Raises one of `BROKEN`: it is no step."""
     record = document["record"]
+    digests = {"parent": record["parent"], "child": document["child"], "record": document["digest"]}
+    if not all(_DIGEST.fullmatch(digest) for digest in digests.values()):
+        raise ValueError("what should be a digest is none")
     return {
         **{name: int(record[name]) for name in ("number", "window", "groups")},
-        "parent": str(record["parent"]),
-        "child": str(document["child"]),
-        "record": str(document["digest"]),
+        **digests,
         "sources": len(record["sources"]),
     }
 

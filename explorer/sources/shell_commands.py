@@ -55,10 +55,7 @@ class ShellCommands:
             if self.parameters.beacon != QUICKNET:
                 words.append("--allow-local-beacon")
         elif self._is_reachable():
-            words = ["--validator", self.validator]
-            words += self.online or ("--netuid", str(self.parameters.identity.netuid))
-            if self.records is not None:
-                words += ["--records", self.records]
+            words = self._write_place()
         else:
             return None
         if first > last:
@@ -95,9 +92,7 @@ class ShellCommands:
             return None
         netuid = str(self.parameters.identity.netuid)
         if self.online is not None:
-            words = ["assay", "audit", "--validator", self.validator, *self.online]
-            words += ["--windows", _write_span(first, last)]
-            words += [] if self.records is None else ["--records", self.records]
+            words = ["assay", "audit", *self._write_place(), "--windows", _write_span(first, last)]
             return shlex.join([*words, *self.ledger_flags()])
         name = make_settlement_record_name(self.validator, epoch)
         if self.record is not None and miner is not None:
@@ -119,6 +114,25 @@ class ShellCommands:
             words.append("--allow-local-beacon")
         return shlex.join(words)
 
+    def explain(self, window: int, hotkey: str) -> str | None:
+        """Of the folder where it has the window's context, else of what the chain shows."""
+        if (
+            self.folder is not None
+            and (self.folder / "contexts" / f"window-{window}.json").is_file()
+        ):
+            words = ["--dir", str(self.folder)]
+        elif self._is_reachable():
+            words = self._write_place()
+        else:
+            return None
+        return shlex.join(["assay", "explain", "--hotkey", hotkey, f"--window={window}", *words])
+
+    def _write_place(self) -> list[str]:
+        """Flags that say whose record is meant, and where it and the chain are."""
+        netuid = str(self.parameters.identity.netuid)
+        words = ["--validator", self.validator, *(self.online or ("--netuid", netuid))]
+        return words if self.records is None else [*words, "--records", self.records]
+
     def _find_model(self, context: Path) -> Path | None:
         try:
             digest = str(json.loads(context.read_bytes())["checkpoint"])
@@ -133,6 +147,12 @@ class ShellCommands:
     def training(self) -> str | None:
         step = None if self.trainer is None else TrainerOutput(self.trainer).get_newest_step()
         return None if step is None else shlex.join(["assay", "train", "verify-step", str(step)])
+
+    def verify_round(self, checkpoint: str | None) -> str | None:
+        if self.online is None or self.parameters.rounds is None:
+            return None
+        named = [] if checkpoint is None else [checkpoint]
+        return shlex.join(["assay", "train", "verify-round", *named, *self.online])
 
     def gauntlet(self, table: Mapping[str, Any]) -> str | None:
         asked = table.get("asked")

@@ -1,4 +1,5 @@
-// Without this file every page works: it only renews what a page shows, and copies commands.
+// Without this file every page works: it only renews what a page shows, and copies commands and
+// digests.
 "use strict";
 
 const state = document.getElementById("live-state");
@@ -9,6 +10,7 @@ async function renew() {
   const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store" });
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  decorate(fresh);
   for (const part of document.querySelectorAll("[data-live][id]")) {
     const other = fresh.getElementById(part.id);
     if (!other) continue;
@@ -95,15 +97,45 @@ addEventListener("pageshow", (event) => {
 document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
 if (!document.hidden) listen();
 
-for (const box of document.querySelectorAll(".command")) {
-  if (!navigator.clipboard) break;
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = "Copy";
-  button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(box.querySelector("code").textContent);
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = "Copy"; }, 2000);
-  });
-  box.append(button);
+// A button beside every command and every digest, which copies the whole of it.
+function decorate(root) {
+  if (!navigator.clipboard) return;
+  const page = root.ownerDocument || root;
+  for (const one of root.querySelectorAll("[data-copy], .command pre")) {
+    const button = page.createElement("button");
+    const text = one.title || one.textContent;
+    button.type = "button";
+    button.className = "copy";
+    button.dataset.text = text;
+    if (one.tagName === "PRE") {
+      button.textContent = "Copy";
+    } else {
+      button.setAttribute("aria-label", `Copy ${text.slice(0, 8)}…`);
+    }
+    if (one.tagName === "PRE" || one.classList.contains("whole")) {
+      one.after(button);
+      continue;
+    }
+    const box = page.createElement("span"); // the button stays on its line
+    box.className = "once";
+    one.replaceWith(box);
+    box.append(one, button);
+  }
 }
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button.copy");
+  if (!button) return;
+  await navigator.clipboard.writeText(button.dataset.text);
+  const [label, text] = [button.getAttribute("aria-label"), button.textContent];
+  button.classList.add("done");
+  if (label) button.setAttribute("aria-label", "Copied");
+  else button.textContent = "Copied";
+  setTimeout(() => {
+    button.classList.remove("done");
+    if (label) button.setAttribute("aria-label", label);
+    else button.textContent = text;
+  }, 2000);
+});
+
+decorate(document);

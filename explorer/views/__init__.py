@@ -1,4 +1,4 @@
-"""What pages show, as JSON has it: each view makes one document, and page and JSON are both it.
+"""The explorer's views. Each makes one JSON document; the page and its JSON both show that.
 
 A view is a function of a `PageReader` and a `Query`: start with `overview.view_overview`, the first
 page's; `assay.explorer.routes.PAGES` says which address shows which, `common` has what they share.
@@ -10,7 +10,9 @@ __all__ = [
     "attacks",
     "common",
     "course",
+    "finding",
     "ledger_entries",
+    "merged_rounds",
     "miners",
     "overview",
     "rollouts",

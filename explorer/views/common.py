@@ -3,20 +3,27 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from assay.audit.explain.texts import TEXTS
 from assay.explorer.labels import get_mark
 from assay.explorer.page_reader import PageReader
+from assay.protocol.reason import Reason, name_cost
 
 View = dict[str, Any]
 
 #: Longest number in an address, digits.
 _DIGITS_MAX = 12
+#: Rows of a list that an address may ask for at once, with `size`.
+ROWS_MAX = 1_000
 #: Kind → what the trouble is about, and what a sentence of that kind speaks of.
 TROUBLES: dict[str, tuple[str, str]] = {
     "anew": ("a chain that was begun anew: its explorer is to be started again", r"^.*begun anew"),
     "gauntlet": ("the gauntlet’s table, which is not whole or not one", r"gauntlet"),
-    "parameters": ("the parameters that its owner has announced", r"parameters|nothing is done"),
+    "parameters": (
+        "the parameters that its owner has announced",
+        r"(?:announced )?parameters|stops before window",
+    ),
     "weights": ("setting weights on chain", r"weights?|uid"),
     "ledger": ("the ledger", r"ledger|settlements? of epoch|entry|evm"),
     "record": ("publishing the record", r"records?|slot|announce\w*"),
@@ -37,19 +44,26 @@ _PATTERNS = {
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What an address asks for beside its path: each value at most `LIMIT` characters."""
+    """What an address asks for beside its path: each value at most `LIMIT` characters, unless a
+    page takes more."""
 
     values: dict[str, str]
+    LIMIT: ClassVar[int] = 64
 
-    LIMIT = 64
-
-    def get(self, name: str, default: str = "") -> str:
-        return self.values.get(name, default)[: self.LIMIT].strip()
+    def get(self, name: str, default: str = "", limit: int = LIMIT) -> str:
+        return self.values.get(name, default).strip()[:limit]
 
     def get_page(self) -> int:
-        text = self.get("page", "1")
+        return self._get_number("page", 1)
+
+    def get_size(self, usual: int) -> int:
+        """Rows of a list that are wanted at once."""
+        return min(self._get_number("size", usual), ROWS_MAX)
+
+    def _get_number(self, name: str, usual: int) -> int:
+        text = self.get(name)
         plain = text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
-        return max(1, int(text)) if plain else 1
+        return max(1, int(text)) if plain else usual
 
 
 def pick(row: Mapping[str, Any], *names: str) -> View:
@@ -57,9 +71,15 @@ def pick(row: Mapping[str, Any], *names: str) -> View:
     return {n: row[n].hex() if isinstance(row[n], bytes) else row[n] for n in names}
 
 
-def make_paging(query: Query, count: int, size: int) -> View:
-    """Which part of a list is shown. kept: what the addresses of other pages keep of this one's
-    query."""
+def make_paging(query: Query, count: int, usual: int) -> View:
+    """Which part of a list is shown.
+
+    Args:
+        usual: rows at once, unless the address asks for others.
+
+    `kept` is what the addresses of other parts keep of this one's query.
+    """
+    size = query.get_size(usual)
     pages = max(1, -(-count // size))
     page = min(query.get_page(), pages)
     return {
@@ -70,7 +90,7 @@ def make_paging(query: Query, count: int, size: int) -> View:
         "last": min(count, page * size),
         "offset": (page - 1) * size,
         "size": size,
-        "kept": {},
+        "kept": {} if size == usual else {"size": size},
     }
 
 
@@ -82,7 +102,7 @@ def ask_page(
     (found,) = reader.ask(f"SELECT count(*) AS n FROM {selection}", *values)
     paging = make_paging(query, found["n"], size)
     ordered = f"SELECT * FROM {selection} ORDER BY {order} LIMIT ? OFFSET ?"
-    return paging, reader.ask(ordered, *values, size, paging["offset"])
+    return paging, reader.ask(ordered, *values, paging["size"], paging["offset"])
 
 
 def make_strip(verdicts: Iterable[tuple[int, str | None]]) -> View:
@@ -157,3 +177,24 @@ def count_reasons(reasons: Sequence[str | None]) -> list[View]:
         {"reason": reason, "count": count, "word": get_mark(reason).word}
         for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
+
+
+def describe_reason(reason: str | None) -> View:
+    """What a verdict stands for: its rule, and of a refusal what usually lies behind it, what to
+    do, and what it costs."""
+    known = Reason(reason) if reason in set(Reason) else None
+    text = None if known is None else TEXTS.get(known)
+    return {
+        "rule": text and text.rule,
+        "causes": list(text.causes) if text else [],
+        "remedies": list(text.remedies) if text else [],
+        "costs": name_cost(known),
+    }
+
+
+def list_known_windows(reader: PageReader) -> str:
+    """Which windows there are, as part of a sentence."""
+    ends = reader.ask_one("SELECT min(window) AS first, max(window) AS last FROM windows")
+    if ends["first"] is None:
+        return "no window is known yet"
+    return f"windows {ends['first']} to {ends['last']} are known"

@@ -6,7 +6,7 @@ published nothing but that it is on its way: its digests are nobody's business b
 are open.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from assay.explorer.page_reader import PageReader
@@ -30,18 +30,9 @@ FIELDS = {
 
 def view_ledger(reader: PageReader, query: Query) -> View:
     """Every settlement, what should stand on the ledger, and what does."""
-    settled = {
-        row["epoch"]: row
-        for row in reader.ask(
-            "SELECT epoch, digest, first, last, score_root, checkpoint, audit_round, "
-            "weights_digest, sound FROM settlements ORDER BY epoch DESC LIMIT ?",
-            _SETTLEMENTS,
-        )
-    }
-    ledger = reader.sources.read_ledger(min(settled, default=0))
-    posts = {post.epoch: post for post in reader.sources.list_posts() or ()}
+    settled, posts, ledger = _read_all(reader)
     posted = {} if ledger is None else ledger.posted
-    epochs = sorted({*settled, *posts, *posted}, reverse=True)
+    epochs = _list_epochs(settled, posts, ledger)
     states = [_find_state(epoch, settled.get(epoch), posted.get(epoch), ledger) for epoch in epochs]
     paging = make_paging(query, len(epochs), _ROWS)
     return {
@@ -63,11 +54,56 @@ def view_ledger(reader: PageReader, query: Query) -> View:
         "counts": {state: states.count(state) for state in dict.fromkeys(states)},
         "entries": [
             _describe(epoch, settled.get(epoch), posts.get(epoch), posted.get(epoch), ledger)
-            for epoch in epochs[paging["offset"] : paging["offset"] + _ROWS]
+            for epoch in epochs[paging["offset"] : paging["offset"] + paging["size"]]
         ],
         "paging": paging,
         "command": _find_command(reader, settled),
     }
+
+
+_Rows = Mapping[int, Any]
+
+
+def _read_all(reader: PageReader) -> tuple[_Rows, Mapping[int, EntryStatus], LedgerReading | None]:
+    """The newest settlements, what the validator says of its posts, what stands: by epoch."""
+    settled = {
+        row["epoch"]: row
+        for row in reader.ask(
+            "SELECT epoch, digest, first, last, score_root, checkpoint, audit_round, "
+            "weights_digest, sound FROM settlements ORDER BY epoch DESC LIMIT ?",
+            _SETTLEMENTS,
+        )
+    }
+    posts = {post.epoch: post for post in reader.sources.list_posts() or ()}
+    return settled, posts, reader.sources.read_ledger(min(settled, default=0))
+
+
+def _list_epochs(
+    settled: _Rows, posts: Mapping[int, EntryStatus], ledger: LedgerReading | None
+) -> list[int]:
+    """All that the page lists, the newest first."""
+    return sorted({*settled, *posts, *({} if ledger is None else ledger.posted)}, reverse=True)
+
+
+def find_entry_page(reader: PageReader, epoch: int) -> int:
+    """The number of the page that lists a settlement's entry; 1 where none does."""
+    epochs = _list_epochs(*_read_all(reader))
+    return epochs.index(epoch) // _ROWS + 1 if epoch in epochs else 1
+
+
+def find_transactions(reader: PageReader) -> dict[int, str]:
+    """Settlement → hash of the transaction that posts its entry, hex, as far as one is known."""
+    _, posts, ledger = _read_all(reader)
+    found = {epoch: post.transaction for epoch, post in posts.items() if post.transaction}
+    return found | ({} if ledger is None else {e: p.transaction for e, p in ledger.posted.items()})
+
+
+def find_entries(reader: PageReader, digits: str) -> Iterator[int]:
+    """Settlements whose entry should stand under a digest that begins with hex digits."""
+    for epoch, row in _read_all(reader)[0].items():
+        entry = _make_entry(row)
+        if entry is not None and compute_entry_digest(entry).startswith(digits):
+            yield epoch
 
 
 def compute_entry_digest(entry: Mapping[str, Any]) -> str:

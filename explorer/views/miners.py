@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from assay.audit.explain.settled_share import list_settlement
 from assay.explorer.labels import get_mark
 from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.views.common import (
@@ -9,17 +10,24 @@ from assay.explorer.views.common import (
     View,
     ask_page,
     describe_audit,
+    describe_reason,
     divide,
     make_strip,
     name_hotkey,
     pick,
+)
+from assay.explorer.views.miner_pay import (
+    describe_pay,
+    explain_absence,
+    read_paid_share,
+    read_share,
 )
 
 _MINERS, _ROWS = 25, 50
 #: Windows in a heat strip: of a list, and of one miner's page.
 _STRIP, _LONG_STRIP = 24, 96
 #: What a list can be sorted by: name → the order that comes first.
-_SORTS = {
+SORTS = {
     "weight": "weight DESC, length(settled) DESC, settled DESC, uid",
     "score": "length(settled) DESC, settled DESC, uid",
     "accepted": "CAST(accepted AS REAL) / max(1, windows) DESC, accepted DESC, uid",
@@ -34,12 +42,12 @@ _LIKE = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\"})
 def view_miners(reader: PageReader, query: Query) -> View:
     """All who were ever members, sorted, searched, by pages."""
     sort = query.get("sort", "weight")
-    sort = sort if sort in _SORTS else "weight"
+    sort = sort if sort in SORTS else "weight"
     search = query.get("q")
     where, values = _search(reader, search)
     selection = f"miners WHERE {where}"
-    paging, rows = ask_page(reader, query, selection, _SORTS[sort], _MINERS, *values)
-    paging["kept"] = {name: value for name, value in (("q", search), ("sort", sort)) if value}
+    paging, rows = ask_page(reader, query, selection, SORTS[sort], _MINERS, *values)
+    paging["kept"] |= {name: value for name, value in (("q", search), ("sort", sort)) if value}
     newest = reader.ask_one(
         "SELECT epoch, total, first, last FROM settlements ORDER BY epoch DESC LIMIT 1"
     )
@@ -48,7 +56,7 @@ def view_miners(reader: PageReader, query: Query) -> View:
     return {
         "title": "Miners",
         "sort": sort,
-        "sorts": list(_SORTS),
+        "sorts": list(SORTS),
         "search": search,
         "epoch": None if newest is None else newest["epoch"],
         "strip_windows": _STRIP,
@@ -104,7 +112,7 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> View:
     hotkey was ever a member."""
     row = reader.ask_one("SELECT * FROM miners WHERE address = ?", hotkey)
     if row is None:
-        raise NotFoundError("nobody of that hotkey was a member of any window known here")
+        raise NotFoundError(explain_absence(reader, hotkey))
     selection = "rows WHERE miner = ?"
     paging, rows = ask_page(reader, query, selection, "window DESC", _ROWS, row["id"])
     strip = reader.ask(
@@ -129,19 +137,20 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> View:
                     "reason": r["reason"] or "no verdict",
                     "count": r["n"],
                     "word": get_mark(r["reason"]).word,
-                    "rule": reader.sources.get_rules().get(r["reason"]),
+                    **describe_reason(r["reason"]),
                 }
                 for r in reasons
             ],
             "rows": [pick(r, "window", "uid", "groups", "reason", "score") for r in rows],
-            "settlements": _list_settlements(reader, row["id"]),
+            "pay": describe_pay(reader, row),
+            "settlements": _list_settlements(reader, row["id"], hotkey),
             "paging": paging,
         }
         | describe_audit(reader, span["first"], span["last"])
     )
 
 
-def _list_settlements(reader: PageReader, miner: int) -> list[View]:
+def _list_settlements(reader: PageReader, miner: int, address: str) -> list[View]:
     rows = reader.ask(
         "SELECT s.epoch, s.uid, s.score, t.total, coalesce(w.weight, 0) AS weight FROM scores s "
         "JOIN settlements t ON t.epoch = s.epoch "
@@ -155,6 +164,8 @@ def _list_settlements(reader: PageReader, miner: int) -> list[View]:
             "score": int(r["score"]),
             "weight": r["weight"],
             "share": divide(int(r["score"]), int(r["total"])),
+            "paid": read_paid_share(reader, r["epoch"], address),
+            "why": list_settlement(read_share(reader, miner, r["epoch"]))[1:],
         }
         for r in rows
     ]

@@ -91,9 +91,10 @@ def _describe(parameters: Parameters, query: Query, rollout: RolloutReading) -> 
     tests, environment = parameters.tests, parameters.environment
     cap = tests.margin_cap / (1 << FRACTION_BITS)
     tokens = rollout.tokens
-    pages = max(1, -(-len(tokens) // _TOKENS))
+    size = query.get_size(_TOKENS)
+    pages = max(1, -(-len(tokens) // size))
     page = min(query.get_page(), pages)
-    start = (page - 1) * _TOKENS
+    start = (page - 1) * size
     weights = {
         "correctness": environment.correctness_weight,
         "quality": environment.quality_weight,
@@ -120,7 +121,7 @@ def _describe(parameters: Parameters, query: Query, rollout: RolloutReading) -> 
         "logprob_rms": rollout.logprob_rms,
         "rows": [
             _describe_token(start + number, token, cap)
-            for number, token in enumerate(tokens[start : start + _TOKENS])
+            for number, token in enumerate(tokens[start : start + size])
         ],
     }
 

@@ -12,7 +12,9 @@ from assay.explorer.views.common import (
     ask_page,
     count_reasons,
     describe_audit,
+    describe_reason,
     divide,
+    list_known_windows,
     make_paging,
     name_hotkey,
 )
@@ -45,7 +47,7 @@ def view_window(reader: PageReader, query: Query, window: int) -> View:
     row, file = _open(reader, window)
     members = [] if file is None else _order(file)
     paging = make_paging(query, len(members), _MEMBERS)
-    shown = members[paging["offset"] : paging["offset"] + _MEMBERS]
+    shown = members[paging["offset"] : paging["offset"] + paging["size"]]
     near = reader.ask_one(
         "SELECT (SELECT max(window) FROM windows WHERE window < ?) AS before, "
         "(SELECT min(window) FROM windows WHERE window > ?) AS after",
@@ -74,11 +76,7 @@ def describe_unread(file: WindowFile | None) -> View | None:
 def _open(reader: PageReader, window: int) -> tuple[Any, WindowFile | None]:
     row = reader.ask_one("SELECT * FROM windows WHERE window = ?", window)
     if row is None:
-        ends = reader.ask_one("SELECT min(window) AS first, max(window) AS last FROM windows")
-        there = "no window is known yet"
-        if ends["first"] is not None:
-            there = f"windows {ends['first']} to {ends['last']} are known"
-        raise NotFoundError(f"window {window} is not in the record: {there}")
+        raise NotFoundError(f"window {window} is not in the record: {list_known_windows(reader)}")
     return row, reader.read_window(window)
 
 
@@ -224,7 +222,9 @@ def view_member(reader: PageReader, query: Query, window: int, hotkey: str) -> V
     members = () if file is None else file.record.members
     row = next((m for m in members if encode_ss58(m.hotkey) == hotkey), None)
     if row is None or file is None:
-        raise NotFoundError(f"that hotkey is no member of window {window}, or its record is away")
+        raise NotFoundError(
+            f"that hotkey is not a member of window {window}, or its record is away"
+        )
     member = _describe_member(reader, file, row)
     words = file.get_words(hotkey)
     return (
@@ -233,7 +233,7 @@ def view_member(reader: PageReader, query: Query, window: int, hotkey: str) -> V
             "title": f"{name_hotkey(reader, hotkey) or hotkey[:8] + '…'} in window {window}",
             "window": window,
             "registered_at": row.registered_at,
-            "rule": reader.sources.get_rules().get(row.reason.value if row.reason else ""),
+            **describe_reason(row.reason and row.reason.value),
             "place": {
                 name: words[name]
                 for name in ("group", "rollout", "token")

@@ -1,4 +1,5 @@
-"""The keyed draw on tensors, and what the judge asks of a row of logits: the same integers.
+"""The keyed draw on tensors, and the judge's statistics of a row of logits: the same integers on
+every device.
 
 `sampler` draws and scores, `row_statistics` measures what was claimed; both by numba's `kernels` on
 a CPU, by Triton's `card_kernels` on a card, and on plain tensors where neither compiles. Start with

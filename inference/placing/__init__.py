@@ -1,4 +1,4 @@
-"""Where and how models run: which device, how much of its memory, what must not round.
+"""Where and how models run: the device, the share of its memory, the precision of matrix products.
 
 Start with `placement`, what an operator names. `devices` says which there are and what they have
 left, `memory_plan` how much is computed together, by `model_sizes`, arithmetic without torch;

@@ -67,10 +67,24 @@ class FolderTokenizer:
 
     def encode(self, prompt: str) -> list[int]:
         """Token ids of a prompt, at least one; the chat template is applied where the checkpoint
-        has one."""
+        has one. A text that the tokenizer refuses is the id 0."""
+        try:
+            return self.encode_strictly(prompt)
+        except ValueError:
+            return [0]
+
+    def encode_strictly(self, prompt: str) -> list[int]:
+        """As `encode`, for an owner, who should learn of a prompt that nobody can read.
+
+        Raises:
+            ValueError: the tokenizer refuses the text.
+        """
         text = prompt if self._template is None else self._template.render(prompt)
-        with self._lock:
-            return list(self._backend.encode(text, add_special_tokens=False).ids) or [0]
+        try:
+            with self._lock:
+                return list(self._backend.encode(text, add_special_tokens=False).ids) or [0]
+        except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
+            raise ValueError(f"the tokenizer cannot write {text[:200]!r}: {error}") from None
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of a completion without its end token."""

@@ -13,12 +13,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from uvicorn import Config, Server
 
 from assay.network.beacon.chain_info import describe_chain
 from assay.network.beacon.local_beacon import LocalBeacon
 from assay.network.beacon.relay_endpoint import BeaconSourceError
-from assay.network.web.http_server import open_socket
+from assay.network.web.http_server import ServerLimits, make_server, open_socket
 from assay.protocol import Beacon, EncodingError
 from assay.protocol.encoding import Json
 
@@ -51,16 +50,9 @@ class BeaconServer:
             ) from None
         name = f"[{host}]" if ":" in host else host
         self.url = f"http://{name}:{self._socket.getsockname()[1]}"
-        config = Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            limit_concurrency=_CONNECTIONS_MAX,
-            timeout_graceful_shutdown=1,
-        )
-        self._server = Server(config)
+        # every program of a localnet is a client of this machine
+        limits = ServerLimits(_CONNECTIONS_MAX, per_client=_CONNECTIONS_MAX)
+        self._server = make_server(app, limits, lines=None)
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="beacon-server", daemon=True
         )

@@ -209,11 +209,11 @@ class HttpBeacons:
         if miss.late and late_s < _LATE_S:
             self._trouble = ""
             return
-        trouble = f"round {number}, due for {late_s:.0f} s, is waited for: {miss.why}"
+        trouble = f"waiting for round {number}, due for {late_s:.0f} s: {miss.why}"
         if miss.absent and late_s > _FAR_S:
             trouble += (
-                "; if the round is not out anywhere, this machine's clock is ahead: `assay doctor` "
-                "holds it against the chain's"
+                "; if no relay has the round, this machine's clock is ahead: `assay doctor` "
+                "compares it with the chain's"
             )
         if not self._trouble:
             logger.warning("%s", trouble, extra={"event": "beacon_late"})
@@ -224,6 +224,6 @@ class HttpBeacons:
             self.pauses.pop(number, None)
         if self._trouble:
             logger.info(
-                "round %d is there: beacons are back", number, extra={"event": "beacon_back"}
+                "round %d has come: beacons are back", number, extra={"event": "beacon_back"}
             )
         self._trouble = ""

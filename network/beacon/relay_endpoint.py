@@ -30,7 +30,7 @@ from assay.protocol.errors import OperatorError
 #: Longest answer, bytes: a real one has at most 600.
 ANSWER_MAX = 4_096
 #: Most bytes of it on the wire: with headers, interim answers and framing.
-_WIRE_MAX = 16 << 10
+WIRE_MAX = 16 << 10
 #: Statuses for "no such round": old relays say 404, newer ones "too early".
 _NOT_FOUND, _TOO_EARLY = 404, 425
 _ROUND_PATHS = {1: "/{chain}/public/{number}", 2: "/v2/chains/{chain}/rounds/{number}"}
@@ -52,7 +52,7 @@ class FaultKind(Enum):
 
     LATE = "it does not have the round yet"
     FAILED = "it cannot be used"
-    LIED = "it says what is not so"
+    LIED = "it gives a false answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class RelayEndpoint(SourceHistory):
         except httpx.HTTPError as error:
             return RelayFault(FaultKind.FAILED, f"cannot be read: {describe_error(error)}")
         except EncodingError as error:
-            return RelayFault(FaultKind.FAILED, f"sent no answer of drand's: {error}")
+            return RelayFault(FaultKind.FAILED, f"sent no drand answer: {error}")
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -198,7 +198,7 @@ class ChainPulses(SourceHistory):
             return RelayFault(FaultKind.LATE, "does not have it yet")
         beacon = Beacon(number, signature)
         if not is_valid_beacon(chain, beacon):
-            return RelayFault(FaultKind.LIED, f"holds a false signature of round {number}")
+            return RelayFault(FaultKind.LIED, f"has a false signature of round {number}")
         return beacon
 
     async def check(
@@ -249,7 +249,7 @@ def read_url(url: str) -> str:
         plain = plain and not re.search(r"[?#\s{}]", url)
     if not plain:
         raise BeaconSourceError(
-            f"{mask_endpoint(url)!r} is no address of a drand relay: write https://host or "
+            f"{mask_endpoint(url)!r} is not an address of a drand relay: write https://host or "
             "http://host:port, without user, query and fragment"
         )
     keep_secret(url)
@@ -258,11 +258,11 @@ def read_url(url: str) -> str:
 
 async def _read(client: httpx.AsyncClient, url: str) -> tuple[int, bytes]:
     """Status and, where it is 200, body of one answer."""
-    with reading_at_most(_WIRE_MAX):
+    with reading_at_most(WIRE_MAX):
         async with client.stream("GET", url) as response:
             if response.status_code != httpx.codes.OK:
                 return response.status_code, b""
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise EncodingError("it is compressed, which was not asked for")
+                raise EncodingError("it is compressed, which was not requested")
             too_long = EncodingError(f"it has more than {ANSWER_MAX} bytes")
             return response.status_code, await read_body(response, ANSWER_MAX, too_long)

@@ -66,8 +66,8 @@ class RoundCache:
             found = str(error)
         if isinstance(found, str):
             raise BeaconSourceError(
-                f"{self._file} cannot hold beacons: {found}; make the folder writable, or delete "
-                "the file: it is only a cache"
+                f"cannot store beacons in {self._file}: {found}; make the folder writable, or "
+                "delete the file: it is only a cache"
             )
         self.database = found
 
@@ -83,7 +83,7 @@ class RoundCache:
         beacon = Beacon(number, *row) if whole else Beacon(number, b"")
         if not is_valid_beacon(self._chain, beacon):
             logger.warning(
-                "%s holds a false round %d; it is dropped",
+                "%s has a false round %d; it is dropped",
                 self._file,
                 number,
                 extra={"event": "cached_round_false"},
@@ -136,7 +136,7 @@ class RoundCache:
         if not self._complained:
             self._complained = True
             logger.warning(
-                "%s keeps no beacons from now on: %s",
+                "%s can no longer store beacons: %s",
                 self._file,
                 error,
                 extra={"event": "beacon_cache_unwritable"},
@@ -172,7 +172,7 @@ def _put_aside(file: Path, fault: str) -> None:
     for log in ("-wal", "-shm"):  # SQLite would take them for the new file's
         file.with_name(file.name + log).unlink(missing_ok=True)
     logger.warning(
-        "%s is damaged (%s): it is kept as %s, and beacons are gathered anew",
+        "%s is damaged (%s): it is kept as %s, and a new file is started",
         file,
         fault,
         aside.name,

@@ -15,6 +15,10 @@ HEAD_S = 20.0
 HEAD_SHARE = 3
 
 
+#: Networks that the SDK knows, whatever its version.
+_USUAL = ("finney", "test", "local")
+
+
 @dataclass(frozen=True, slots=True)
 class ChainTarget:
     """Which chain, and where it is reached."""
@@ -53,11 +57,15 @@ class ChainTarget:
 
         public = network in settings.NETWORKS
         endpoint = settings.NETWORKS.get(network, network)
-        for url in (endpoint, *fallbacks, *archives):
+        if not _is_node(endpoint):
+            names = ", ".join(sorted(settings.NETWORKS))
+            raise ChainError(
+                f"{mask_endpoint(endpoint)!r} is not a network: name one of {names}, or a ws:// URL"
+            )
+        for url in (*fallbacks, *archives):
             if not _is_node(url):
-                names = ", ".join(sorted(settings.NETWORKS))
                 raise ChainError(
-                    f"{mask_endpoint(url)!r} is no network: name one of {names}, or a ws:// URL"
+                    f"{mask_endpoint(url)!r} is not a node: write a ws:// or wss:// URL"
                 )
         if network == settings.DEFAULT_NETWORK and genesis_hash is None:
             genesis_hash = bytes.fromhex(settings.FINNEY_GENESIS_HASH.removeprefix("0x"))
@@ -66,6 +74,13 @@ class ChainTarget:
             archives = archives or tuple(settings.ARCHIVE_ENDPOINTS.get(network, ()))
         endpoints = tuple(dict.fromkeys((endpoint, *fallbacks)))
         return ChainTarget(endpoints, genesis_hash, archives, patience_s=patience_s)
+
+    @staticmethod
+    def require_named(network: str, *others: str) -> None:
+        """Raises the ChainError that `from_name` would; others: fallbacks and archives. Without the
+        SDK, which takes a second to load, where all is well."""
+        if not (network in _USUAL or _is_node(network)) or not all(map(_is_node, others)):
+            ChainTarget.from_name(network, others)
 
     @property
     def is_loopback(self) -> bool:

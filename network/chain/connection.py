@@ -190,13 +190,15 @@ class Connection:
                 trouble = f"{where} {describe_failure(error)}"
                 self._nodes.leave(substrate)
                 if substrate is not None and not resend:
-                    raise UnknownOutcomeError(f"{trouble}; what was sent may yet happen") from error
+                    raise UnknownOutcomeError(
+                        f"{trouble}; what it sent may still happen"
+                    ) from error
                 tries, tried = tries + 1, self._loop.time() - started
                 hopeless = isinstance(error, NONSENSE) and tries > len(self.target.endpoints)
                 if hopeless or self._is_ending.is_set() or tried + pause > patience_s:
                     raise ChainError(
-                        f"{trouble}; tried for {tried:.0f} s: check that the node runs and is "
-                        "reached from here, or name another endpoint"
+                        f"{trouble}; tried for {tried:.0f} s: make sure that the node runs and "
+                        "that this machine can reach it, or name another endpoint"
                     ) from error
                 self._note_lost(trouble, quiet=isinstance(error, StillError))
             if tries % len(self.target.endpoints) == 0:  # all of them were asked
@@ -225,8 +227,8 @@ class Connection:
             return
         if not resend and sdk_private.is_vague(error):
             raise UnknownOutcomeError(
-                f"{where} took it, and what came of it cannot be told "
-                f"({describe(error)}); what was sent may yet happen, or has happened"
+                f"{where} accepted the call but does not tell its outcome "
+                f"({describe(error)}); it may have happened, or may still happen"
             ) from error
         kind = ForgottenError if sdk_private.is_forgotten(error) else ChainError
         raise kind(f"{where} refused: {describe(error)}") from error
@@ -235,7 +237,7 @@ class Connection:
         """Said once, however long it lasts."""
         if self._lost_at is None and not quiet:
             self._lost_at = self._loop.time()
-            logger.warning("%s; trying on", trouble, extra={"event": "node_lost"})
+            logger.warning("%s; retrying", trouble, extra={"event": "node_lost"})
         else:
             logger.debug("%s", trouble, extra={"event": "node_retried"})
 

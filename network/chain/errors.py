@@ -57,6 +57,6 @@ def describe_failure(error: BaseException) -> str:
 def make_wrong_genesis(endpoint: str, found: bytes, expected: bytes) -> WrongChainError:
     """A node has shown another genesis hash than the one expected."""
     return WrongChainError(
-        f"{name_host(endpoint)} is of the chain with genesis hash {found.hex()}, not "
+        f"{name_host(endpoint)} serves the chain with genesis hash {found.hex()}, not "
         f"{expected.hex()}: name a node of the right chain"
     )

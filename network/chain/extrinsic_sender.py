@@ -9,7 +9,7 @@ from assay.network.chain.chain_values import ChainEvent, Receipt
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError, UnknownOutcomeError
 from assay.network.chain.substrate import Substrate
-from assay.network.chain.wallets import ChainWallet, DevWallet, get_public
+from assay.network.chain.wallets import ChainWallet, DevWallet, SigningKeys
 
 #: Blocks after the finalized head at its signing beyond which an extrinsic cannot be included: its
 #: mortal era, bittensor 11.3's own default (`bittensor.settings.DEFAULT_ERA_PERIOD`).
@@ -50,14 +50,16 @@ class ExtrinsicSender:
         """
         given = {"period": EXTRINSIC_BLOCKS, "wait_for_finalization": final}
         return self._send(
-            lambda client: client.submit_call(call, wallet, signer=signer, **given), wallet, signer
+            lambda client, keys: client.submit_call(call, keys, signer=signer, **given),
+            wallet,
+            signer,
         )
 
     def send_intent(self, intent: Any, wallet: ChainWallet, *, final: bool) -> Receipt:
         """Sends one of the SDK's intents; as `send_call`."""
         given = {"period": EXTRINSIC_BLOCKS, "wait_for_finalization": final}
         return self._send(
-            lambda client: client.execute(intent, wallet, **given), wallet, intent.signer
+            lambda client, keys: client.execute(intent, keys, **given), wallet, intent.signer
         )
 
     def quote_fee(self, call: Any, wallet: ChainWallet, signer: str = "coldkey") -> int:
@@ -66,41 +68,32 @@ class ExtrinsicSender:
 
         async def quote(substrate: Substrate) -> int:
             composed = await substrate.compose(call)
-            return int((await substrate.estimate_fee(composed, get_public(wallet, signer))).rao)
+            payer = getattr(wallet, f"{signer}pub")
+            return int((await substrate.estimate_fee(composed, payer)).rao)
 
         return self._connection.read(quote)
 
     def _send(
-        self, submit: Callable[[Any], Awaitable[Any]], wallet: ChainWallet, signer: str
+        self, submit: Callable[[Any, SigningKeys], Awaitable[Any]], wallet: ChainWallet, signer: str
     ) -> Receipt:
         if isinstance(wallet, DevWallet) and not self._connection.target.is_loopback:
             raise ChainError("development keys sign for a chain on this machine only")
-        address = get_public(wallet, signer).ss58_address
+        keys = SigningKeys.unlock(wallet, signer)  # before anything waits for it
+        address = getattr(wallet, f"{signer}pub").ss58_address
 
         async def run(substrate: Substrate) -> Any:
             from bittensor import Client
 
             client = Client(substrate.endpoint, substrate=cast("Any", substrate))
             substrate.raw.clear_nonce_cache_for_account(address)
-            result = await submit(client)
+            result = await submit(client, keys)
             if not result.success and result.block_hash is None and _is_stale(result):
                 substrate.raw.clear_nonce_cache_for_account(address)
-                result = await submit(client)
+                result = await submit(client, keys)
             return result
 
-        _unlock(wallet, signer)
         with self._turns[address]:
             return _make_receipt(self._connection.send(run))
-
-
-def _unlock(wallet: ChainWallet, signer: str) -> None:
-    """Reads the key, asking for its password where it has one, before anything waits for it."""
-    from bittensor.keyfiles import KeyfileError
-
-    try:
-        getattr(wallet, signer)
-    except (KeyfileError, ValueError, OSError, EOFError) as error:
-        raise ChainError(f"the {signer} cannot be used: {error}") from error
 
 
 def _is_stale(result: Any) -> bool:
@@ -112,7 +105,7 @@ def _make_receipt(result: Any) -> Receipt:
     if not result.success:
         error = result.error
         if result.block_hash is None and (error is None or error.name in _UNSURE):
-            raise UnknownOutcomeError(f"nobody said what became of the extrinsic: {result.message}")
+            raise UnknownOutcomeError(f"the extrinsic's outcome is unknown: {result.message}")
         advice = f"; {error.remediation}" if error is not None else ""
         raise ChainError(f"the chain refused it: {result.message}{advice}")
     number = (result.extrinsic_id or "0").partition("-")[0]

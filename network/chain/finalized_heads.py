@@ -94,7 +94,7 @@ class FinalizedHeads:
         if head.number > most:
             return (
                 f"calls block {head.number} final: with a block every {slot_ms / 1e3:g} s the "
-                f"chain can have come to block {most} at most since block {base}"
+                f"chain can have reached block {most} at most since block {base}"
             )
         return None
 
@@ -116,14 +116,12 @@ class FinalizedHeads:
         number = head.number
         if self._marks.get(number, head.hash) != head.hash:
             raise WrongChainError(
-                f"{name_host(node)} calls another block {number} final than was final before: one "
-                "of two nodes follows a fork or lies, or the chain was started anew"
+                f"{name_host(node)} has another final block {number} than one seen before: one of "
+                "two nodes follows a fork or lies, or the chain was started anew"
             )
         if number < self.newest - LAG_BLOCKS and has_choice:
             self._lagging[node] = number
-            raise UnfitError(
-                f"has come to block {number} only, and block {self.newest} was final before"
-            )
+            raise UnfitError(f"is only at block {number}, and block {self.newest} was final before")
         self._lagging.clear()
         self._marks[number] = head.hash
         while len(self._marks) > _MARKS:
@@ -150,7 +148,7 @@ class FinalizedHeads:
                 extra={"event": "head_still"},
             )
         self._said = True
-        raise StillError(f"stands still at block {number}")
+        raise StillError(f"has stopped at block {number}")
 
     def settle_for_less(self, now: float) -> None:
         """Every node was asked: where all that answer lag, one has claimed what is not so."""
@@ -158,7 +156,7 @@ class FinalizedHeads:
             return
         number = max(self._lagging.values())
         logger.warning(
-            "no node that answers has come to block %d: going on from block %d",
+            "no node that answers has reached block %d: continuing from block %d",
             self.newest,
             number,
             extra={"event": "nodes_lag"},
@@ -179,7 +177,7 @@ async def read_head(ask: Ask, last: BlockHead | None = None) -> BlockHead:
     text = "0x" + hash_.hex()
     header = await ask("chain_getHeader", [text])
     if hash_header(header) != hash_:
-        raise ValueError("its newest final block is not the one that its hash is of")
+        raise ValueError("the header of its newest final block does not match its hash")
     now = await ask("state_getStorage", [_NOW, text])
     return BlockHead(int(header["number"], 16), hash_, 0 if now is None else _read_time(now))
 

@@ -51,10 +51,10 @@ class BoundedSocket(ClientConnection):
                 data = b"".join([piece async for piece in stream])
         except ConnectionClosed:
             if self._heard > FRAMES:
-                raise ConnectionError("it sends frames without end") from None
+                raise ConnectionError("it sends frames endlessly") from None
             raise
         if sum(map(data.count, (b",", b"[", b"{"))) > VALUES:
-            raise ValueError("it answers with more values than any answer has")
+            raise ValueError(f"its answer has more than {VALUES} values")
         return data.decode()
 
     def data_received(self, data: bytes) -> None:
@@ -100,7 +100,7 @@ async def ask(socket: ClientConnection, method: str, params: list[Any]) -> Any:
     try:
         answer = json.loads(text)
     except RecursionError:
-        raise ValueError(f"it nests its answer to {method} beyond all measure") from None
+        raise ValueError(f"it nests its answer to {method} too deep") from None
     if not isinstance(answer, dict) or answer.get("id") != method or "result" not in answer:
         raise ValueError(f"it does not answer {method}")
     return answer["result"]
@@ -113,7 +113,7 @@ def check_answer(method: str, params: list[Any], answer: Any) -> None:
         asked = sorted({key.lower() for key in params[0]})
         changes = [(group["block"], key) for group in answer or [] for key, _ in group["changes"]]
         if sorted(key.lower() for _, key in changes) != asked:
-            raise ValueError(f"{len(asked)} keys were asked for, and it answers for others")
+            raise ValueError(f"{len(asked)} keys were requested, and it answers with others")
         if len(params) > 1 and params[1] and {block for block, _ in changes} - {params[1]}:
             raise ValueError("it answers for another block")
     elif method == "state_getKeysPaged":

@@ -127,10 +127,10 @@ def _bound_updates(session: Any) -> Callable[[Any], None]:
     def hear(message: Any) -> None:
         is_update = isinstance(message, dict) and message.get("id") is None
         if is_update and len(str(message)) > UPDATE_CHARS:
-            raise ConnectionError("it sends an update longer than any")
+            raise ConnectionError(f"it sends an update of more than {UPDATE_CHARS} characters")
         dispatch(message)
         if sum(len(early.items) for early in session._early.values()) > EARLY:
-            raise ConnectionError("it sends updates that nobody has asked for")
+            raise ConnectionError("it sends updates that nobody has subscribed to")
 
     return hear
 

@@ -43,7 +43,7 @@ class StateArchive:
                 self.database.executescript(_SCHEMA)
             self._require_identity(genesis_hash, netuid)
         except (OSError, sqlite3.Error) as error:
-            raise ChainError(f"{file} cannot hold the chain's state: {error}") from error
+            raise ChainError(f"cannot store the chain's state in {file}: {error}") from error
 
     def _require_identity(self, genesis_hash: bytes, netuid: int) -> None:
         with self.database:
@@ -53,7 +53,7 @@ class StateArchive:
                 self.database.execute("INSERT INTO identity VALUES (?, ?)", (genesis_hash, netuid))
             elif row != (genesis_hash, netuid):
                 raise ChainError(
-                    f"{self._file} holds state of subnet {row[1]} on the chain with genesis hash "
+                    f"{self._file} has state of subnet {row[1]} on the chain with genesis hash "
                     f"{row[0].hex()}: give this subnet a folder of its own"
                 )
 
@@ -95,7 +95,7 @@ class StateArchive:
         except sqlite3.Error as error:  # a full disk: what was read still serves this program
             if not self._spare:
                 logger.warning(
-                    "%s cannot hold the chain's state: %s",
+                    "%s cannot store the chain's state: %s",
                     self._file,
                     error,
                     extra={"event": "chain_state_unwritable"},

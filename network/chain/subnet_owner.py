@@ -34,7 +34,7 @@ def create_subnet(connection: Connection, wallet: ChainWallet, max_cost: int) ->
     balance = get_balance(connection, get_coldkey(wallet))
     if balance < cost:
         raise ChainError(
-            f"a subnet costs {format_tao(cost)}, and the coldkey holds {format_tao(balance)}: "
+            f"a subnet costs {format_tao(cost)}, and the coldkey has {format_tao(balance)}: "
             f"send some to {wallet.coldkeypub.ss58_address}"
         )
     receipt = ExtrinsicSender(connection).send_intent(RegisterSubnet(), wallet, final=True)
@@ -42,8 +42,8 @@ def create_subnet(connection: Connection, wallet: ChainWallet, max_cost: int) ->
         if event.name == "SubtensorModule.NetworkAdded":
             return int(event.attributes[0])
     raise ChainError(
-        f"block {receipt.block} holds the call and names no subnet: the chain queues it until "
-        "another subnet is dissolved; look again later"
+        f"block {receipt.block} contains the call but names no subnet: the chain queues it until "
+        "another subnet is dissolved; check again later"
     )
 
 

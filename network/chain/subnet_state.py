@@ -177,15 +177,15 @@ async def require_same_history(substrate: Substrate, number: int, known: str) ->
     head, where = await substrate.finalized_block_number(), name_host(substrate.endpoint)
     if head < number - STATE_BLOCKS:
         raise WrongChainError(
-            f"{where} has come to block {head}, and block {number} is kept here: it is a chain "
-            "started anew, or a node far behind; take a new folder, or another node"
+            f"{where} is at block {head}, and this folder has block {number}: it is a chain "
+            "started anew, or a node far behind; use a new folder, or another node"
         )
     if head < number:
         return  # a node that lags a little
     if (await substrate.block_hash(number)).removeprefix("0x") != known:
         raise WrongChainError(
-            f"{where} has another block {number} than the one kept here: it is a chain started "
-            "anew, or a node gone astray; take a new folder, or another node"
+            f"{where} has another block {number} than this folder: it is a chain started anew, or "
+            "a node on a fork; use a new folder, or another node"
         )
 
 

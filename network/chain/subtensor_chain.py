@@ -99,7 +99,7 @@ class SubtensorChain:
         self._tell_kept()
         connection.add_check(self._require_same_history)
         if not connection.read(lambda s: s.query(MODULE, "NetworksAdded", [netuid])):
-            raise ChainError(f"this chain has no subnet {netuid}: create it, or name another")
+            raise ChainError(f"this chain has no subnet {netuid}: create it, or name another one")
         self._epochs = Epochs(connection, netuid, self.archive)
 
     @property
@@ -146,6 +146,11 @@ class SubtensorChain:
         """Number of the newest block that the node knows, final or not: for people, who see by it
         how far finality lags. Nothing is read at it."""
         return self._connection.read(lambda s: s.block_number())
+
+    def get_time_ms(self) -> int:
+        """Timestamp of the node's best block, Unix milliseconds, whatever this machine's clock
+        says. A `ChainError` where it cannot be read."""
+        return int(self._connection.read(lambda s: s.query("Timestamp", "Now")))
 
     def refresh(self) -> None:
         """Has the next `get_head` ask the node, however young the last answer is."""
@@ -250,7 +255,7 @@ class SubtensorChain:
 
         wallet = self._get_wallet(hotkey)
         if self._find_uid(hotkey) is not None:
-            raise ChainError("the hotkey is registered on this subnet already")
+            raise ChainError("the hotkey is already registered on this subnet")
         cost = self.get_hyperparameters().registration_cost
         if cost > max_cost:
             raise ChainError(
@@ -260,9 +265,9 @@ class SubtensorChain:
         balance = self.get_balance(bytes(wallet.coldkeypub.public_key))
         if balance < cost:
             raise ChainError(
-                f"a uid costs {format_tao(cost)}, and the coldkey holds {format_tao(balance)}: "
-                f"send some to {wallet.coldkeypub.ss58_address} (`assay faucet` where the chain is "
-                "for development)"
+                f"a uid costs {format_tao(cost)}, and the coldkey has {format_tao(balance)}: "
+                f"send some to {wallet.coldkeypub.ss58_address} (`assay faucet` on a development "
+                "chain)"
             )
         if self._runtime.register_by is RegisterBy.INTENT:
             intent = BurnedRegister(netuid=self.netuid, hotkey_ss58=encode_ss58(hotkey))
@@ -289,7 +294,7 @@ class SubtensorChain:
                 raise
             raise ChainError(
                 f"buying so much alpha at once moves its price by more than {_SLIPPAGE}: stake "
-                "less at a time, or take any price (--any-price)"
+                "less at a time, or accept any price (--any-price)"
             ) from error
 
     def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
@@ -339,8 +344,8 @@ class SubtensorChain:
         best = self._connection.read(lambda s: s.block_number())
         if best + 1 < allowed:
             raise TooSoonError(
-                f"the chain takes weights of this hotkey from block {allowed} on, and the next one "
-                f"is {best + 1}: wait",
+                f"the chain accepts weights of this hotkey from block {allowed} on, and the next "
+                f"one is {best + 1}: wait",
                 allowed,
             )
         settings = self.get_hyperparameters()

@@ -1,19 +1,23 @@
 """Who signs: the SDK's wallets, whose keys are files and whose passwords it asks for itself."""
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from assay.network.chain.errors import ChainError
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+#: How a key file with a password begins, in each of the SDK's formats.
+_LOCKS = (b"$NACL", b"$ANSIBLE_VAULT", b"gAAAAA")
 
 
 class ChainWallet(Protocol):
     """What signing needs: the hotkey for what a neuron does all day, the coldkey, unlocked when it
-    is used, for what costs money, and their public halves. `bittensor.Wallet` is one."""
+    is used, for what costs money, and their public halves."""
 
     @property
     def hotkey(self) -> Any: ...
@@ -39,6 +43,71 @@ class DevWallet:
         return f"DevWallet(hotkey={self.hotkey.ss58_address})"
 
 
+class FileWallet:
+    """Keys from the SDK's files. A key with a password is unlocked when it is first used, and stays
+    so: the SDK alone would ask again for every signature. files: a `bittensor.Wallet`."""
+
+    def __init__(self, files: Any) -> None:
+        self._files = files
+
+    def __repr__(self) -> str:
+        return f"FileWallet({self._files.name}/{self._files.hotkey_str})"
+
+    @cached_property
+    def hotkey(self) -> Any:
+        """Raises ChainError: it cannot be unlocked, or read."""
+        return self._unlock("hotkey")
+
+    @cached_property
+    def coldkey(self) -> Any:
+        """Raises ChainError: it cannot be unlocked, or read."""
+        return self._unlock("coldkey")
+
+    @property
+    def coldkeypub(self) -> Any:
+        return self._files.coldkeypub
+
+    @property
+    def hotkeypub(self) -> Any:
+        """Wallets of older programs have no file for it, and their hotkeys no password."""
+        has_file = Path(self._files.hotkeypub_file.path).exists()
+        return self._files.hotkeypub if has_file else self.hotkey
+
+    def _unlock(self, signer: str) -> Any:
+        """One of the keys, after its password where it has one."""
+        from bittensor.keyfiles import KeyfileError
+
+        file = Path(getattr(self._files, f"{signer}_file").path)
+        try:
+            if not _is_locked(file):
+                return getattr(self._files, signer)
+            password = _require_password(self._files, signer)
+            return getattr(self._files, f"get_{signer}")(password)
+        except EOFError:
+            raise ChainError(f"the {signer} in {file} stays locked: no password given") from None
+        except (KeyfileError, ValueError, OSError) as error:
+            raise ChainError(f"the {signer} in {file} cannot be used: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeys:
+    """A wallet as the SDK is to sign with it: it looks at all keys, which unlocks none of these."""
+
+    coldkey: Any
+    coldkeypub: Any
+    hotkey: Any
+    hotkeypub: Any
+
+    @staticmethod
+    def unlock(wallet: ChainWallet, signer: str) -> "SigningKeys":
+        """Asks for the password of "coldkey" or "hotkey" where it has one; the other key's public
+        half stands in for it."""
+        cold, hot = wallet.coldkeypub, wallet.hotkeypub
+        if signer == "coldkey":
+            return SigningKeys(wallet.coldkey, cold, hot, hot)
+        return SigningKeys(cold, cold, wallet.hotkey, hot)
+
+
 @dataclass(frozen=True, slots=True)
 class WalletKey:
     """A key on disk: its name and public address, None where the file cannot be read."""
@@ -60,14 +129,58 @@ def open_wallet(name: str, hotkey: str, folder: Path) -> ChainWallet:
     `ChainError`: a name that is none, or public keys that are not there."""
     if name.startswith("//"):
         return DevWallet(name, hotkey if hotkey.startswith("//") else f"{name}//{hotkey}")
-    wallet = _name_wallet(name, hotkey, folder)
-    for file in (wallet.coldkeypub_file, wallet.hotkey_file):
-        if not Path(file.path).exists():
+    require_keys(name, hotkey, folder)
+    return FileWallet(_name_wallet(name, hotkey, folder))
+
+
+def require_keys(name: str, hotkey: str, folder: Path, signer: str | None = None) -> None:
+    """Without the SDK, which takes a second to load, unless a key is locked. Development keys
+    always pass.
+
+    Args:
+        signer: "coldkey" or "hotkey": that one will sign, and can be unlocked.
+
+    Raises:
+        ChainError: a name that is none, keys that are not there, or a password nobody gives.
+    """
+    if name.startswith("//"):
+        return
+    _require_names(name, hotkey)
+    wallet = folder.expanduser() / name
+    files = {"coldkey": wallet / "coldkey", "hotkey": wallet / "hotkeys" / hotkey}
+    for file in (wallet / "coldkeypub.txt", files["hotkey"], files[signer or "hotkey"]):
+        if not file.exists():
             raise ChainError(
-                f"wallet {name}/{hotkey}: {file.path} is not there: create it with "
-                "`assay wallet create`, or name another"
+                f"wallet {name}/{hotkey}: {file} does not exist: create it with "
+                "`assay wallet create`, or name another wallet"
             )
-    return wallet
+    if signer is not None and not sys.stdin.isatty() and _is_locked(files[signer]):
+        _require_password(_name_wallet(name, hotkey, folder), signer)
+
+
+def _is_locked(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(max(map(len, _LOCKS))).startswith(_LOCKS)
+
+
+def _require_password(files: Any, signer: str) -> str | None:
+    """What the SDK's variables offer for a `bittensor.Wallet`; None: it is to be asked for on the
+    terminal. Raises ChainError: there is none, or a variable is of no use."""
+    from bittensor.keyfiles import KeyfileError, resolve_key_password
+    from bittensor.wallets import resolve_wallet_password
+
+    file = getattr(files, f"{signer}_file")
+    try:
+        own = resolve_key_password(env_var_name=file.env_var_name(), allow_prompt=False)
+        password: str | None = own or resolve_wallet_password(files)
+    except (KeyfileError, ValueError) as error:
+        raise ChainError(f"the {signer} in {file.path} stays locked: {error}") from None
+    if password is None and not sys.stdin.isatty():
+        raise ChainError(
+            f"the {signer} in {file.path} has a password, and there is no terminal to ask on: "
+            "write the password into a file, and set BT_WALLET_PASSWORD_FILE to that file's name"
+        )
+    return password
 
 
 def create_wallet(
@@ -86,7 +199,7 @@ def create_wallet(
     wallet = _name_wallet(name, hotkey, folder)
     cold, hot = (Path(f.path).exists() for f in (wallet.coldkey_file, wallet.hotkey_file))
     if cold and hot:
-        raise ChainError(f"wallet {name}/{hotkey} is there already: name another hotkey")
+        raise ChainError(f"wallet {name}/{hotkey} already exists: name another hotkey")
     words: list[str] = []  # shown once the key is on disk: before that there is none
     try:
         if not cold:
@@ -116,26 +229,21 @@ def list_wallets(folder: Path) -> list[WalletFolder]:
 def _name_wallet(name: str, hotkey: str, folder: Path) -> Any:
     from bittensor import Wallet
 
-    for word in (name, hotkey):
+    _require_names(name, hotkey)
+    return Wallet(name, hotkey, str(folder.expanduser()))
+
+
+def _require_names(*words: str) -> None:
+    for word in words:
         if not _NAME.fullmatch(word) or set(word) == {"."}:
             raise ChainError(f"{word!r} names no wallet or hotkey: use letters, digits, . _ and -")
-    return Wallet(name, hotkey, str(folder.expanduser()))
 
 
 def get_hotkey(wallet: ChainWallet) -> bytes:
     """Public key of a wallet's hotkey, 32 bytes. Asks for no password."""
-    return bytes(get_public(wallet, "hotkey").public_key)
+    return bytes(wallet.hotkeypub.public_key)
 
 
 def get_coldkey(wallet: ChainWallet) -> bytes:
     """Public key of a wallet's coldkey, 32 bytes. Asks for no password."""
     return bytes(wallet.coldkeypub.public_key)
-
-
-def get_public(wallet: ChainWallet, signer: str) -> Any:
-    """The public half of "coldkey" or "hotkey". Wallets of older programs have no file for the
-    hotkey's, and their hotkeys no password."""
-    if signer == "coldkey":
-        return wallet.coldkeypub
-    file = getattr(wallet, "hotkeypub_file", None)
-    return wallet.hotkey if file is None or not Path(file.path).exists() else wallet.hotkeypub

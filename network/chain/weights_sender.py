@@ -105,8 +105,8 @@ def send_weights(
         call = connection.read(lambda s: _make_crv3_call(s, netuid, data))
     else:
         raise ChainError(
-            f"the subnet asks for timelocked weights, and runtime spec {runtime.spec_version} has "
-            "no way to send them that is known here: update assay and bittensor"
+            f"the subnet requires timelocked weights, and assay cannot send them with runtime spec "
+            f"{runtime.spec_version}: update assay and bittensor"
         )
     return sender.send_call(call, wallet, "hotkey", final=False)
 

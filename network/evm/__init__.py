@@ -1,4 +1,4 @@
-"""The ledger on subtensor's EVM: contracts deployed, hotkeys bound, settlements posted and read.
+"""The ledger on subtensor's EVM: deploys contracts, binds hotkeys, posts and reads settlements.
 
 web3 is imported when a node is first used. Keys are typed and never printed; nothing here decides
 what is posted, or when. Start at `score_ledger.py` (what is read and written); `evm_node.py` is the

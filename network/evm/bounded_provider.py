@@ -84,5 +84,5 @@ def _read_url(text: str) -> httpx.URL:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host:
-        raise EvmError("the EVM's endpoint is no http:// or https:// address: correct it")
+        raise EvmError("the EVM's endpoint is not an http:// or https:// address: correct it")
     return url

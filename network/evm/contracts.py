@@ -17,12 +17,12 @@ _REMEDIES = {
     "NotThePoster": "the hotkey has bound another address: `assay ledger bind`",
     "AlreadyPosted": "a settlement is written once",
     "ZeroRoot": "there is no score to post",
-    "EpochAhead": "the epoch's block has not come by this node's chain: is it behind?",
-    "BindingExpired": "sign again, and look at this machine's clock",
+    "EpochAhead": "this node has not reached the epoch's block: is it behind?",
+    "BindingExpired": "sign again, and check this machine's clock",
     "SignatureRefused": "it is not the hotkey's over these values, or was used before: sign again",
     "PrecompileFailed": "subtensor's precompile is missing (right chain?), or nobody has the uid",
-    "AnotherHotkey": "the uid is held by somebody else",
-    "MalformedWeights": "storage does not hold what this contract reads: has the runtime changed?",
+    "AnotherHotkey": "another hotkey has the uid",
+    "MalformedWeights": "storage has another layout than expected: has the runtime changed?",
 }
 
 
@@ -118,7 +118,7 @@ def explain_revert(data: bytes) -> RevertedError:
     from eth_abi.exceptions import DecodingError
 
     if not data:
-        return RevertedError("the contract refuses the call and says nothing")
+        return RevertedError("the contract refuses the call without a reason")
     known = _list_errors().get(data[:4])
     if known is None:
         return RevertedError(f"the contract refuses the call: 0x{data[:68].hex()}")

@@ -43,8 +43,8 @@ class EvmKey:
             return cls(Account.from_key(Account.decrypt(keystore, password)))
         except (ValueError, TypeError, KeyError, NotImplementedError):  # their texts are not ours
             raise ChainError(
-                "the EVM key cannot be opened: the password is wrong, or the file no keystore of "
-                "version 3"
+                "the EVM key cannot be opened: the password is wrong, or the file is not a "
+                "keystore of version 3"
             ) from None
 
     def to_keystore(self, password: str, iterations: int | None = None) -> dict[str, Any]:

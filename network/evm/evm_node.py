@@ -112,7 +112,7 @@ class EvmNode:
         found = self._count(lambda: self.eth.chain_id)
         if found != self.chain_id:
             raise WrongChainError(
-                f"EVM node {self._provider.name} speaks for chain {found}, and settings name "
+                f"EVM node {self._provider.name} serves chain {found}, and settings name "
                 f"{self.chain_id}: correct the endpoint or the chain"
             )
 
@@ -237,7 +237,7 @@ class EvmNode:
                 return receipt
             time.sleep(_LOOK_S)
         raise UnknownOutcomeError(
-            f"0x{signed.hash.hex()} did not stand {confirmations} blocks deep within "
+            f"0x{signed.hash.hex()} did not get {confirmations} confirmations within "
             f"{patience_s:g} s: look for it in an explorer before sending it again"
         )
 
@@ -260,16 +260,16 @@ class EvmNode:
         except RevertedError as error:
             return str(error)
         except EvmError as error:
-            return f"it failed, and why is not known: {error}"
+            return f"it failed for an unknown reason: {error}"
 
     def _find_reason(self, signed: SignedCall) -> str:
         sent = self.eth.get_transaction(signed.hash)  # type: ignore[arg-type]
         receipt = self.eth.get_transaction_receipt(signed.hash)  # type: ignore[arg-type]
         if receipt["gasUsed"] >= sent["gas"]:
-            return f"out of gas, all {sent['gas']:,} were used"
+            return f"out of gas: it used all {sent['gas']:,}"
         again = {name: sent[name] for name in ("from", "to", "value") if sent.get(name) is not None}
         self.eth.call(again | {"data": sent["input"]}, receipt["blockNumber"])  # type: ignore[arg-type]
-        return "it failed, and would not fail now"
+        return "it failed, but would succeed now"
 
     @contextmanager
     def explain(self) -> Iterator[None]:
@@ -296,11 +296,11 @@ class EvmNode:
             raise EvmError(f"EVM node {self._provider.name} says: {said}") from None
         except BadFunctionCallOutput:
             raise EvmError(
-                f"there is no contract of ours at that address on chain {self.chain_id}: correct it"
+                f"no contract of Assay is at that address on chain {self.chain_id}: correct it"
             ) from None
         except (Web3Exception, KeyError, TypeError, ValueError) as error:
             raise SilentError(
-                f"EVM node {self._provider.name} sent what makes no sense: {str(error)[:200]}"
+                f"EVM node {self._provider.name} sent nonsense: {str(error)[:200]}"
             ) from error
 
 
@@ -324,7 +324,7 @@ def _read_data(data: Any) -> bytes:
 def _read_count(value: Any, end: int = _COUNT_END) -> int:
     """A number that a node names: of blocks, gas, wei, seconds; `TypeError`: it is none."""
     if type(value) is not int or not 0 <= value < end:
-        raise TypeError(f"{value!r} is no count")
+        raise TypeError(f"{value!r} is not a count")
     return value
 
 
@@ -333,5 +333,5 @@ def _checksum(address: str) -> Any:
     from eth_utils.address import is_address, to_checksum_address
 
     if not is_address(address):
-        raise EvmError(f"{address!r} is no address: write 0x and 40 hexadecimal digits")
+        raise EvmError(f"{address!r} is not an address: write 0x and 40 hexadecimal digits")
     return to_checksum_address(address)

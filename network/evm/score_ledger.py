@@ -128,7 +128,7 @@ class ScoreLedger:
         with self.node.explain():
             ledger = contract.functions.LEDGER().call()
         if ledger.lower() != self.address.lower():
-            raise EvmError(f"{check} checks against another ledger, {ledger}")
+            raise EvmError(f"{check} belongs to another ledger, {ledger}")
         with self.node.explain():
             posted, equal, digest = contract.functions.check(
                 self.netuid, uid, hotkey, epoch, entry.to_abi()

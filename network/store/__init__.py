@@ -1,4 +1,4 @@
-"""Object stores: names to bytes, read whole or by range. Where submissions and checkpoints lie.
+"""Object stores: bytes under a name, read whole or by range. They hold submissions and checkpoints.
 
 A store is found by its locator, a URL of at most 80 bytes, which is what a commitment carries and
 everybody may read: a folder of this machine, or a place on the web. One's own store may be a bucket
@@ -11,22 +11,27 @@ whoever asked decides what a missing object means. Nothing here looks into the b
 `locators.py` reads what a stranger names, `addresses.py` says which hosts that may lead to.
 """
 
-from assay.network.store.bucket_service import BucketAddress, read_bucket
-from assay.network.store.bucket_store import BucketStore, open_bucket
-from assay.network.store.deadlines import sparing, within
-from assay.network.store.folder_store import FolderStore, open_file, open_folder
-from assay.network.store.http_client import HttpClient, HttpTimeouts
-from assay.network.store.locators import WebLocator, read_locator
-from assay.network.store.object_store import (
-    LIST_MAX,
-    LOCATOR_MAX,
-    NAME_MAX,
-    ObjectSource,
-    ObjectStore,
-    StoreError,
-)
-from assay.network.store.readable_stores import ReadableStores, open_store
-from assay.network.store.s3_signing import Credentials
+from typing import TYPE_CHECKING
+
+from assay.protocol.lazy_door import open_lazily
+
+if TYPE_CHECKING:
+    from assay.network.store.bucket_service import BucketAddress, read_bucket
+    from assay.network.store.bucket_store import BucketStore, open_bucket
+    from assay.network.store.deadlines import sparing, within
+    from assay.network.store.folder_store import FolderStore, open_file, open_folder
+    from assay.network.store.http_client import HttpClient, HttpTimeouts
+    from assay.network.store.locators import WebLocator, read_locator
+    from assay.network.store.object_store import (
+        LIST_MAX,
+        LOCATOR_MAX,
+        NAME_MAX,
+        ObjectSource,
+        ObjectStore,
+        StoreError,
+    )
+    from assay.network.store.readable_stores import ReadableStores, open_store
+    from assay.network.store.s3_signing import Credentials
 
 __all__ = [
     "LIST_MAX",
@@ -52,3 +57,6 @@ __all__ = [
     "sparing",
     "within",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = open_lazily(__name__)

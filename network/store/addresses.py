@@ -7,10 +7,10 @@ connects does so to the very address that was checked.
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from queue import Empty, SimpleQueue
 
-from assay.network.threads import start_thread
+from assay.network.threads import call_beside
 
 #: Finds a name's addresses: name, port and seconds → addresses. Raises OSError, TimeoutError too.
 Resolve = Callable[[str, int, float], list[str]]
@@ -53,20 +53,13 @@ def is_public(text: str) -> bool:
 def resolve_name(host: str, port: int, seconds: float) -> list[str]:
     """The addresses of a name, as this machine's resolver has them; `OSError`: none, or no answer
     in time. A lookup that hangs costs a thread, which ends when the resolver gives up."""
-    answers: SimpleQueue[list[str] | OSError] = SimpleQueue()
-
-    def look() -> None:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            answers.put([str(entry[4][0]) for entry in found])
-        except (OSError, UnicodeError) as error:
-            answers.put(error if isinstance(error, OSError) else OSError("it is no host's name"))
-
-    start_thread(look, "resolve")
+    lookup = call_beside(
+        partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM), "resolve"
+    )
     try:
-        found = answers.get(timeout=max(0.0, seconds))
-    except Empty:
+        found = lookup.result(timeout=max(0.0, seconds))
+    except TimeoutError:
         raise TimeoutError(f"no answer on {host} within {seconds:.1f} s") from None
-    if isinstance(found, OSError):
-        raise found
-    return list(dict.fromkeys(found))
+    except UnicodeError:
+        raise OSError("it is not a host's name") from None
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import urlsplit
 
 from assay.network.store.http_client import HttpAnswer, HttpClient, HttpRequest
@@ -18,7 +19,7 @@ from assay.network.store.object_store import StoreError
 from assay.network.store.s3_signing import Signer
 from assay.network.store.s3_xml import read_code
 from assay.network.text import mask_endpoint, mask_url, name_host
-from assay.network.threads import start_thread
+from assay.network.threads import call_beside
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9_.~-]+(/[A-Za-z0-9_.~-]+)*")
@@ -67,13 +68,13 @@ class BucketAddress:
 
 
 def read_bucket(upload: str, endpoint: str | None, region: str) -> BucketAddress:
-    """What `s3://bucket/prefix` means; `StoreError`: something is no bucket, endpoint or region."""
+    """What `s3://bucket/prefix` means; `StoreError`: a bucket, endpoint or region is malformed."""
     scheme, _, rest = upload.partition("://")
     bucket, _, prefix = rest.removesuffix("/").partition("/")
     plain = _BUCKET.fullmatch(bucket) and (not prefix or _PREFIX.fullmatch(prefix))
     if scheme != "s3" or not plain or {".", ".."} & set(prefix.split("/")):
         raise StoreError(
-            f"{mask_url(upload)!r} is no bucket: write s3://bucket or s3://bucket/path"
+            f"{mask_url(upload)!r} is not a bucket: write s3://bucket or s3://bucket/path"
         )
     if endpoint is not None:
         try:
@@ -84,11 +85,11 @@ def read_bucket(upload: str, endpoint: str | None, region: str) -> BucketAddress
             fine = False
         if not fine:
             raise StoreError(
-                f"{mask_endpoint(endpoint)!r} is no endpoint: write https://host, without user "
+                f"{mask_endpoint(endpoint)!r} is not an endpoint: write https://host, without user "
                 "and query"
             )
     if not _REGION.fullmatch(region):
-        raise StoreError(f"{region[:64]!r} is no region: write one such as eu-central-1")
+        raise StoreError(f"{region[:64]!r} is not a region: write one such as eu-central-1")
     return BucketAddress(bucket, prefix, endpoint, region)
 
 
@@ -133,19 +134,10 @@ class BucketService:
 
     def send_beside(self, problem: str, asked: BucketRequest) -> Future[HttpAnswer]:
         """`send` on a thread that does not hold up the program's end."""
-        sent: Future[HttpAnswer] = Future()
-
-        def run() -> None:
-            try:
-                sent.set_result(self.send(problem, asked))
-            except BaseException as error:  # noqa: BLE001 - whoever waits for it raises it
-                sent.set_exception(error)
-
         try:
-            start_thread(run, "upload")
+            return call_beside(partial(self.send, problem, asked), "upload")
         except OSError as error:
             raise StoreError(f"{problem}: {error}") from None
-        return sent
 
     def send(self, problem: str, asked: BucketRequest) -> HttpAnswer:
         """The answer to a request that was well received; `RefusedError`: it will be refused next
@@ -186,7 +178,7 @@ class BucketService:
         """Nothing that the service wrote is in a cause but a status and an error's name. Services
         answer with the key's name and with the text that was signed."""
         return kind(
-            f"{problem} in {self.address.url} at {self.address.service} ({cause}): see that "
-            "endpoint, region, bucket and this machine's clock are right, and that the credentials "
-            "may read, write and list there"
+            f"{problem} in {self.address.url} at {self.address.service} ({cause}): check "
+            "that endpoint, region, bucket and this machine's clock are right, and that the "
+            "credentials may read, write and list there"
         )

@@ -98,7 +98,7 @@ class BucketStore(ObjectStore):
         if answer.status == 404:
             return None
         if answer.status != 200 or "content-length" not in answer.headers:
-            raise self._service.explain(problem, "it is not said how long it is")
+            raise self._service.explain(problem, "the service does not say its length")
         return answer.body
 
     def list(self, prefix: str = "", some: int | None = None) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ class BucketStore(ObjectStore):
             with self._service.explaining(problem):
                 keys, token = read_page(answer.body)
                 if not all(key.startswith(below) for key in keys):
-                    raise ValueError("other objects came than were asked for")
+                    raise ValueError("it lists other objects than requested")
             yield tuple(key.removeprefix(root) for key in keys if is_name(key.removeprefix(root)))
             if not token:
                 return
@@ -168,7 +168,7 @@ class _BucketObject:
         if answer.status == 404:
             return None
         if "content-length" not in answer.headers:
-            raise self._service.explain(self._problem, "it is not said how long it is")
+            raise self._service.explain(self._problem, "the service does not say its length")
         return int(answer.headers["content-length"])
 
     def read(self, start: int, end: int) -> bytes | None:
@@ -190,5 +190,5 @@ class _BucketObject:
         part = answer.content_range
         right = part is not None and part[:2] == (start, end - 1)
         if answer.status != 206 or not right or len(answer.body) != size:
-            raise self._service.explain(self._problem, "another part came than was asked for")
+            raise self._service.explain(self._problem, "it sent another part than requested")
         return answer.body

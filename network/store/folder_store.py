@@ -104,8 +104,8 @@ class FolderStore(ObjectStore):
         """A failure of this folder, to its operator."""
         cause = str(error).partition("\n")[0]
         return StoreError(
-            f"{problem} in the store {self.root} ({cause}): see that the folder exists, is yours "
-            "to read and write, and that its disk is not full"
+            f"{problem} in the store {self.root} ({cause}): make sure that the folder exists, that "
+            "you may read and write it, and that its disk is not full"
         )
 
 
@@ -158,7 +158,7 @@ class _LocalFile:
         except OSError as error:
             raise self._explain(error) from error
         if not data:
-            raise self._explain(EOFError("it was cut short meanwhile"))
+            raise self._explain(EOFError("it was truncated meanwhile"))
         return data
 
     def _is_there(self) -> bool:
@@ -166,7 +166,7 @@ class _LocalFile:
 
     def _explain(self, error: Exception) -> StoreError:
         cause = getattr(error, "strerror", None) or error
-        return StoreError(f"cannot read {self._path} ({cause}): see that it is yours to read")
+        return StoreError(f"cannot read {self._path} ({cause}): make sure that you may read it")
 
 
 class _StoredFile(_LocalFile):
@@ -201,6 +201,6 @@ def open_folder(path: Path) -> FolderStore:
         return FolderStore(path.resolve())
     except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
         raise StoreError(
-            f"the folder {path} cannot be opened ({str(error).partition(chr(10))[0]}): see that it "
-            "is yours to write, or name another"
+            f"the folder {path} cannot be opened ({str(error).partition(chr(10))[0]}): make sure "
+            "that you may write to it, or name another"
         ) from error

@@ -184,8 +184,8 @@ class HttpClient:
                 tighten(self._patience.total_s + wanted / self._patience.bytes_a_second)
             if 300 <= response.status < 400:
                 raise ServedError(
-                    f"{url} redirects (status {response.status}): it is asked where it is said "
-                    "to be and nowhere else, name the place itself"
+                    f"{url} redirects (status {response.status}): Assay follows no redirect, so "
+                    "name the place itself"
                 )
             return HttpAnswer(response.status, found, _read_body(request, response, found))
 
@@ -218,9 +218,9 @@ def _read_body(
         if len(body) > most and not whole:
             break
         if len(body) > most:
-            raise ServedError(f"{url} sends more than {most} bytes, which are read")
+            raise ServedError(f"{url} sends more than {most} bytes; at most these are read")
         if not get_rest():
-            raise TimeoutError(f"{len(body)} bytes had come by then")
+            raise TimeoutError(f"{len(body)} bytes had arrived by then")
     return bytes(body[:most])
 
 
@@ -240,7 +240,7 @@ def _read_headers(url: str, raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
             raise ServedError(f"{url} sends two headers {key}")
         found[key] = value.decode("latin-1").strip()
     if found.get("content-encoding", "identity").lower() != "identity":
-        raise ServedError(f"{url} sends compressed bytes, which were not asked for")
+        raise ServedError(f"{url} sends compressed bytes, which were not requested")
     length = found.get("content-length", "0")
     if not (length.isascii() and length.isdigit() and len(length) < 20):
         raise ServedError(f"{url} does not say how many bytes it sends")
@@ -274,8 +274,8 @@ class _PinnedBackend(httpcore.NetworkBackend):
         hidden = [address for address in addresses if not is_public(address)]
         if hidden and not self._trusted:
             raise StoreError(
-                f"{host} leads to {hidden[0]}, which is no public address: it is read only where "
-                "its operator names it with --readable"
+                f"{host} leads to {hidden[0]}, which is not a public address: list its URL with "
+                "--readable to allow it"
             )
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in addresses:
@@ -306,7 +306,7 @@ class _LimitedStream(httpcore.NetworkStream):
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        fault = ServedError("a server sends more beside what was asked for than answers have")
+        fault = ServedError("a server sends more than the requested bytes and an answer's headers")
         room = limit_read(max_bytes, fault)
         return count_read(self._inner.read(room, _limit_timeout(timeout, httpcore.ReadTimeout)))
 

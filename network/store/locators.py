@@ -63,7 +63,7 @@ def read_locator(text: str) -> Locator:
         raise ServedError(f"a locator has at most {LOCATOR_MAX} bytes: use a shorter path")
     if not _PRINTABLE.fullmatch(text):  # urlsplit leaves out blanks that it finds
         raise ServedError(
-            f"{mask_url(text)!r} is not a store: it has blanks, or letters that have to be escaped"
+            f"{mask_url(text)!r} is not a store: it has blanks, or letters that must be escaped"
         )
     try:
         url = urlsplit(text)
@@ -72,8 +72,8 @@ def read_locator(text: str) -> Locator:
         raise ServedError(f"{mask_url(text)!r} is not a URL ({error})") from None
     if "@" in url.netloc or "?" in text or "#" in text:
         raise ServedError(
-            f"{mask_url(text)!r} is no public locator: it stands on chain for all to read, so it "
-            "has no user, no query, no signature and no fragment"
+            f"{mask_url(text)!r} is not a public locator: everybody can read it on chain, so leave "
+            "out user, query, signature and fragment"
         )
     if url.scheme == "file" and url.netloc in ("", "localhost"):
         path = Path(unquote(url.path))

@@ -101,7 +101,7 @@ def check_name(name: str) -> None:
     """`StoreError` unless `is_name`."""
     if not is_name(name):
         raise StoreError(
-            f"{name[:NAME_MAX]!r} is no object's name: use letters, digits and ._- between slashes"
+            f"{name[:NAME_MAX]!r} is not an object's name: use letters, digits, ._- and slashes"
         )
 
 

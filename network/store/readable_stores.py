@@ -98,7 +98,7 @@ class ReadableStores:
         if isinstance(place, FolderLocator):
             return None
         if place.scheme != "https":
-            raise StoreError(f"{place.url} is read only by who names it with --readable: use https")
+            raise StoreError(f"only those who list {place.url} with --readable read it: use https")
         return WebStore(place, self._strangers or get_client(False))
 
     def open(self, locator: str) -> ObjectStore:
@@ -106,7 +106,7 @@ class ReadableStores:
         store = self.get(locator)
         if store is None:
             raise StoreError(
-                f"{locator!r} is not among the stores that may be read here: name it, or a folder "
+                f"{locator!r} is not among the stores that may be read here: list it, or a folder "
                 "above it, with --readable"
             )
         return store

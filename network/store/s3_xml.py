@@ -78,7 +78,7 @@ def require_complete(body: bytes) -> None:
 def write_parts(tags: Sequence[str]) -> bytes:
     """Which parts an object has, by their ETags, in order; one that is none is refused."""
     if any(not 0 < len(tag) <= _TOKEN_MAX or not tag.isprintable() for tag in tags):
-        raise ValueError("a part came to be without an ETag")
+        raise ValueError("a part has no ETag")
     parts = "".join(
         f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(tag)}</ETag></Part>"
         for number, tag in enumerate(tags, 1)
@@ -95,9 +95,9 @@ def _read(body: bytes, *expected: str) -> ElementTree.Element:
             raise ValueError("the answer declares a document type")
         root = ElementTree.fromstring(text)
     except (UnicodeDecodeError, ElementTree.ParseError):
-        raise ValueError("the answer is no XML") from None
+        raise ValueError("the answer is not XML") from None
     if root.tag.rpartition("}")[2] not in expected:
-        raise ValueError(f"the answer is no {expected[0]} ({read_code(body) or 'something else'})")
+        raise ValueError(f"the answer is not {expected[0]} but {read_code(body) or 'another one'}")
     return root
 
 

@@ -61,7 +61,7 @@ class WebStore(ObjectStore):
 
     def _refuse(self) -> NoReturn:
         raise StoreError(
-            f"{self.locator.url} is for reading: to write, name a bucket under [store] upload"
+            f"{self.locator.url} is read only: to write, name a bucket under [store] upload"
         )
 
 
@@ -121,10 +121,10 @@ class _WebObject:
 
     def _read_part(self, answer: HttpAnswer, start: int, end: int) -> bytes:
         if answer.content_range is None:
-            raise ServedError(f"{self._url} sends a part and does not say which")
+            raise ServedError(f"{self._url} sends a part but does not say which")
         first, last, total = answer.content_range
         if first != start or last != min(end, total) - 1:
-            raise ServedError(f"{self._url} sends another part than was asked for")
+            raise ServedError(f"{self._url} sends another part than requested")
         if len(answer.body) != last - first + 1:
             raise ServedError(f"{self._url} sends a part of another length than it says")
         self._note_version(total, answer)

@@ -1,4 +1,4 @@
-"""Serving HTTP to strangers: who may ask, how much, for how long.
+"""Serves HTTP to strangers, and limits each client's requests, bytes and time.
 
 Nothing here knows a page: `guard.py` counts what a network of clients may take, `http_server.py`
 serves an application on one port, with deadlines for each client. Nothing here reads a file or the

@@ -98,14 +98,14 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return open_socket(host, port)
     except (socket.gaierror, UnicodeError) as error:  # a name with an empty part cannot be encoded
-        why = getattr(error, "strerror", None) or "it is no name"
+        why = getattr(error, "strerror", None) or "it is not a name"
         raise ServingError(
             f"--host {host}: {why}; name an address of this machine, such as 127.0.0.1"
         ) from None
     except OSError as error:
         raise ServingError(
             f"cannot serve on {host}:{port} ({error.strerror}): name another with --port; 0 takes "
-            "any that is free"
+            "any free one"
         ) from None
 
 
@@ -126,8 +126,8 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def list_hosts(host: str, more: Sequence[str]) -> list[str]:
-    """Names by which a page may be asked for: this machine's own while it listens to nobody else,
-    and those that were allowed; `ServingError`: one of these is no name that a browser asks by."""
+    """Names by which a page may be requested: this machine's own while it listens to nobody else,
+    and those that were allowed; `ServingError`: a browser could not send one of these."""
     names = [_check_name(name) for name in more]
     try:
         address = ip_address(host)
@@ -145,9 +145,8 @@ def _check_name(name: str) -> str:
         pass
     if not _NAME.fullmatch(name) or len(name) > _NAME_MAX:
         raise ServingError(
-            f"{name!r} is no name that a host is asked by: write it alone, as a browser sends it, "
-            "such as explorer.example; without scheme, port or path, other letters than a to z as "
-            "xn--…"
+            f"{name!r} is not a host name: write it alone, as a browser sends it, such as "
+            "explorer.example; without scheme, port or path, other letters than a to z as xn--…"
         )
     return name.lower()
 

@@ -76,7 +76,7 @@ class CommitmentDelivery:
         except WrongChainError:
             raise
         except (ChainError, StoreError) as error:
-            self.trouble = f"window {window} is not committed, and must be by block {last}: {error}"
+            self.trouble = f"window {window} is not committed yet (due by block {last}): {error}"
             return False
         self.trouble = None
         return done
@@ -84,7 +84,7 @@ class CommitmentDelivery:
     def _conclude(self, pending: PendingCommitment, last: int) -> bool:
         """Tells how it ended for a pending of whose last try nobody knows what came; whether that
         could be found out."""
-        why = self.trouble or "there was no time left for it"
+        why = self.trouble or "there was no time left"
         try:
             stood = self._is_in_state(pending, last)
         except ForgottenError:
@@ -92,14 +92,14 @@ class CommitmentDelivery:
         except WrongChainError:
             raise
         except ChainError as error:
-            self.trouble = f"whether window {pending.window} was committed in time: {error}"
+            self.trouble = f"cannot tell if window {pending.window} was committed in time: {error}"
             return False
         if stood:
             pending.note(DeliveryEvent.FINAL)
             pending.on_sent(last)
         else:
             pending.note(DeliveryEvent.TOO_LATE)
-            pending.on_missed(f"window {pending.window} went without a commitment: {why}")
+            pending.on_missed(f"window {pending.window} was not committed: {why}")
         return True
 
     def _compute_block(self, window: int) -> int:

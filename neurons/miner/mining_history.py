@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.errors import OperatorError
-from assay.protocol.reason import CHEATING, WITHHELD
+from assay.protocol.reason import name_cost
 from assay.verification import Ledger, Seat
 
 _SCHEMA = """
@@ -285,8 +285,8 @@ class MiningHistory:
             yield
         except (OSError, sqlite3.Error) as error:
             raise HistoryError(
-                f"{self._file} cannot keep what became of the miner's windows ({error}): see that "
-                "it is yours to write and that its disk is not full; if it is damaged, move it away"
+                f"cannot write the miner's history to {self._file} ({error}): make sure that you "
+                "may write to it and that its disk is not full; if it is damaged, move it away"
             ) from error
 
 
@@ -337,15 +337,6 @@ def _describe_verdict(verdict: OwnVerdict) -> dict[str, Any]:
         "judged_at": verdict.judged_at,
         "final": verdict.final,
     }
-
-
-def name_cost(reason: Reason | None) -> str | None:
-    """What a refusal takes away (specification, section 9)."""
-    if reason in CHEATING:
-        return "the whole settlement"
-    if reason in WITHHELD:
-        return "this window; with a second one the whole settlement"
-    return None if reason in (Reason.ACCEPTED, None) else "this window"
 
 
 def _describe_payment(payment: Payment) -> dict[str, Any]:

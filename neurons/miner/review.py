@@ -217,7 +217,7 @@ def find_payment(
 def _read_payment(chain: Chain, hotkey: bytes, settlement: int, block: int) -> Payment:
     member = chain.get_members(block).get(hotkey)
     if member is None:
-        note = "the hotkey held no uid any more"
+        note = "the hotkey no longer had a uid"
         return Payment(settlement, block, None, note=note)
     weights = {
         validator: (row[member.uid], sum(row.values()))

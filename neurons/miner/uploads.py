@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from assay.network.store import ObjectStore
-from assay.network.threads import start_thread
+from assay.network.threads import call_beside
 
 #: A file above this goes up in parts of this size, bytes; seconds between two lines.
 _PART_BYTES, _LINE_S = 8 << 20, 5.0
@@ -58,12 +57,12 @@ def upload(
             note(done)
             if time.monotonic() - said > _LINE_S:
                 said = time.monotonic()
-                report(f"{done / 1e6:.1f} of {len(data) / 1e6:.1f} MB of {name} are on their way")
+                report(f"uploaded {done / 1e6:.1f} of {len(data) / 1e6:.1f} MB of {name}")
 
     store.put_parts(name, cut())
     seconds = time.monotonic() - begun
     if seconds > _LINE_S:
-        report(f"{name} is up, {len(data) / 1e6:.1f} MB in {seconds:.0f} s")
+        report(f"{name} is uploaded, {len(data) / 1e6:.1f} MB in {seconds:.0f} s")
 
 
 class Uploads:
@@ -90,17 +89,14 @@ class Uploads:
         tries = before.tries if before is not None and before.window == window else 0
         self.newest = now = Upload(window, 0, len(data), tries + 1)
         news: SimpleQueue[int | None] = SimpleQueue()
-        result: Future[None] = Future()
 
         def work() -> None:
             try:
                 upload(store, name, data, self._report, news.put)
-                result.set_result(None)
-            except BaseException as error:  # noqa: BLE001 - whoever waits raises it
-                result.set_exception(error)
-            news.put(None)
+            finally:
+                news.put(None)
 
-        start_thread(work, "upload")
+        result = call_beside(work, "upload")
         moved = time.monotonic()
         try:
             while not result.done() or not news.empty():
@@ -111,7 +107,7 @@ class Uploads:
                     now.bytes, moved, self.trouble = sent, time.monotonic(), None
                 if time.monotonic() - moved > _SLOW_S:
                     self.trouble = (
-                        f"the store has taken nothing of {name} for more than {_SLOW_S:g} s"
+                        f"the store has accepted no byte of {name} for more than {_SLOW_S:g} s"
                     )
                 self.beat()
             result.result()

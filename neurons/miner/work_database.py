@@ -116,7 +116,7 @@ class WorkDatabase:
         if not take_lock(self._lock.fileno()):
             self._lock.close()
             raise WorkDatabaseError(
-                f"another miner works in {folder}: end it, or give this one a folder of its own"
+                f"another miner works in {folder}: stop it, or give this one a folder of its own"
             )
 
     def __enter__(self) -> Self:
@@ -227,8 +227,8 @@ def _pack(identity: bytes, offset: int, kind: WorkStage, payload: bytes) -> byte
 
 def _explain(path: Path, error: OSError) -> WorkDatabaseError:
     return WorkDatabaseError(
-        f"{path} cannot hold a miner's work ({error.strerror or error}): see that the folder is "
-        "yours to write and that its disk is not full; until then a miner that ends loses its work"
+        f"cannot write a miner's work to {path} ({error.strerror or error}): make sure that you "
+        "may write there and that the disk is not full; a miner that stops before loses its work"
     )
 
 

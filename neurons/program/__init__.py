@@ -1,4 +1,4 @@
-"""A neuron as a process: its folder, its loop, what it says of itself, how it ends.
+"""A neuron as a process: its folder, its loop, its status, logs and metrics, and its exit.
 
 `program_loop.py` is the outermost loop and the only place that catches everything; `database.py`
 the sqlite file under it; `program_status.py` the shape of status.json, `counters.py`, `metrics.py`

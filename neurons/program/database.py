@@ -41,7 +41,7 @@ class Database:
         self._lock = RLock()
         self._depth = 0
         if looking and (file is None or not file.exists()):
-            raise JournalError(f"{self.name} is not there: no validator has run in that folder yet")
+            raise JournalError(f"{self.name} does not exist: no validator has run in that folder")
         mode = "ro" if looking else "rwc"
         where = ":memory:" if file is None else f"{file.resolve().as_uri()}?mode={mode}"
         with self._explain():
@@ -106,5 +106,5 @@ class Database:
             yield
         except (sqlite3.Error, OSError) as error:
             raise JournalError(
-                f"{self.name} cannot hold the journal: {error}; make room, or mend the folder"
+                f"cannot write the journal {self.name}: {error}; free some space, or fix the folder"
             ) from error

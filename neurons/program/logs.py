@@ -208,7 +208,7 @@ class LineWriter(logging.Handler):
             logging.WARNING,
             __file__,
             0,
-            "%d lines were lost: nobody read them",
+            "%d lines were dropped: nobody read them",
             (lost,),
             None,
             extra={"event": "lines_lost"},

@@ -218,160 +218,169 @@ def _relay(name: str, kind: MetricKind, help_: str) -> Metric:
 
 #: What every program has.
 COMMON = (
-    _gauge("assay_info", "1; the labels say who this is, the hotkey is its own", _read_info, *_WHO),
+    _gauge("assay_info", "always 1; the labels identify the program", _read_info, *_WHO),
     _gauge("assay_window", "window of the newest finalized block", _one("window_now")),
     _gauge(
         "assay_phase",
-        "1 for the newest moment of that window (specification, section 2), 0 for the five others",
+        "1 for that window's latest moment (specification, section 2), 0 for the five others",
         _read_phase,
         "phase",
     ),
     _gauge(
-        "assay_phase_remaining_blocks", "blocks until its next moment", _one("countdown", "blocks")
+        "assay_phase_remaining_blocks",
+        "blocks until the window's next moment",
+        _one("countdown", "blocks"),
     ),
     _gauge(
         "assay_phase_remaining_seconds",
-        "the same by the chain's slot",
+        "seconds until then, by the chain's slot",
         _one("countdown", "seconds"),
     ),
     _gauge("assay_chain_head_block", "newest finalized block seen", _one("head")),
-    _gauge("assay_chain_head_age_seconds", "since its timestamp", _read_age("head_at")),
+    _gauge(
+        "assay_chain_head_age_seconds", "seconds since that block's timestamp", _read_age("head_at")
+    ),
     _gauge(
         "assay_chain_finality_lag_blocks",
-        "newest block that the node knows, less the newest finalized",
+        "blocks between the node's newest block and its newest finalized one",
         _read_finality_lag,
     ),
     _relay(
         "pace_seconds",
         MetricKind.GAUGE,
-        "moving average until a beacon is there if this relay (at most 16) is asked first",
+        "moving average of the time to a beacon if this relay (at most 16) is asked first",
     ),
-    _relay("won", MetricKind.COUNTER, "races in which this relay's verified beacon came first"),
-    _relay(
-        "failed",
-        MetricKind.COUNTER,
-        "answers of this relay that were errors, broken, or none in time",
-    ),
-    _relay("lied", MetricKind.COUNTER, "answers of this relay that were well-formed and false"),
+    _relay("won", MetricKind.COUNTER, "races that this relay's verified beacon won"),
+    _relay("failed", MetricKind.COUNTER, "errors, broken answers and timeouts of this relay"),
+    _relay("lied", MetricKind.COUNTER, "well-formed but false answers of this relay"),
     _gauge(
         "assay_beacon_late",
-        "1 while a round is due and not to be had",
+        "1 while a round is due and no source has it",
         lambda s: {"": float(s["beacon"]["trouble"] is not None)},
     ),
     _gauge(
         "assay_checkpoint_number",
-        "checkpoint in force, steps from the genesis; none before it was opened here",
+        "checkpoint in force, in steps since the genesis; absent until the program has opened it",
         _one("checkpoint", "number"),
     ),
     _gauge(
         "assay_checkpoint_published_number",
-        "the newest that the trainer has committed to",
+        "newest checkpoint that the trainer has committed to",
         _one("published", "number"),
     ),
-    _gauge("assay_checkpoint_lag", "checkpoints between the two", _read_lag),
+    _gauge(
+        "assay_checkpoint_lag",
+        "steps between the checkpoint in force and the newest one",
+        _read_lag,
+    ),
     _gauge(
         "assay_checkpoint_age_seconds",
-        "since this program first saw the newest",
+        "seconds since this program first saw the newest checkpoint",
         _read_age("published_since"),
     ),
     _gauge(
         "assay_checkpoint_fetched_bytes",
-        "of checkpoints on their way, what has come",
+        "bytes downloaded so far of the checkpoints that are being downloaded",
         _read_fetched("bytes"),
     ),
     _gauge(
-        "assay_checkpoint_fetch_size_bytes", "of checkpoints on their way, all", _read_fetched("of")
+        "assay_checkpoint_fetch_size_bytes",
+        "bytes of all checkpoints that are being downloaded",
+        _read_fetched("of"),
     ),
     _gauge(
         "assay_trouble",
-        "1 while a person should know or mend something: the log and `assay status` say what",
+        "1 while a person should know of a problem or fix it: see the log or `assay status`",
         lambda s: {"": float(s["trouble"] is not None)},
     ),
     _gauge(
         "assay_status_age_seconds",
-        "since the program last looked at itself: long steps and a program that hangs let it grow",
+        "seconds since the program last wrote its status; grows in long turns or if it hangs",
         _read_age("at"),
     ),
-    _gauge("assay_start_time_seconds", "Unix time of the start", _one("started_at")),
-    _counter("assay_steps", "steps", "bounded pieces of work done"),
-    _counter("assay_step_seconds", "step_seconds", "that they took"),
+    _gauge("assay_start_time_seconds", "Unix time of the program's start", _one("started_at")),
+    _counter("assay_steps", "steps", "finished turns of the program's loop"),
+    _counter("assay_step_seconds", "step_seconds", "seconds spent in these turns"),
     _counter(
         "assay_step_failures",
         "step_failures",
-        "steps that ended with an error: outside (tried again) or defect (ours)",
+        "turns that ended with an error: outside (network or node; retried), defect (of Assay)",
         kind=("outside", "defect"),
     ),
     _counter(
         "assay_log_lines",
         "lines",
-        "lines said: info, warning, error",
+        "log lines, by level: info, warning, error",
         level=("info", "warning", "error"),
     ),
     _counter(
         "assay_store_writes",
         "writes",
-        "objects written to the program's own store: done, failed",
+        "writes to the program's own store: done, failed",
         outcome=("done", "failed"),
     ),
-    _counter("assay_store_written_bytes", "written_bytes", "bytes of them"),
-    _counter("assay_store_write_seconds", "write_seconds", "that writing took"),
+    _counter("assay_store_written_bytes", "written_bytes", "bytes written to that store"),
+    _counter("assay_store_write_seconds", "write_seconds", "seconds spent in these writes"),
 )
 
 #: What a program has besides.
 OWN: dict[str, tuple[Metric, ...]] = {
     "miner": (
-        _gauge("assay_miner_window", "window at work", _one("at_work", "window")),
         _gauge(
-            "assay_miner_window_groups", "groups of it that are done", _one("at_work", "groups")
+            "assay_miner_window", "window that the miner is working on", _one("at_work", "window")
+        ),
+        _gauge(
+            "assay_miner_window_groups", "finished groups of that window", _one("at_work", "groups")
         ),
         _counter("assay_miner_groups", "groups", "groups generated"),
-        _counter("assay_miner_tokens", "tokens", "completion tokens of finished groups"),
+        _counter("assay_miner_tokens", "tokens", "completion tokens of generated groups"),
         _counter(
             "assay_miner_drafted_tokens",
             "drafted",
-            "tokens that were drafted for them: kept or discarded",
+            "drafted tokens, kept or discarded by the reference",
             outcome=("kept", "discarded"),
         ),
-        _counter("assay_miner_generating_seconds", "generating_seconds", "that generating took"),
         _counter(
-            "assay_miner_drafting_seconds", "drafting_seconds", "of these, that drafts were made in"
+            "assay_miner_generating_seconds",
+            "generating_seconds",
+            "seconds spent in generating groups",
         ),
+        _counter("assay_miner_drafting_seconds", "drafting_seconds", "seconds of that in drafting"),
         _counter(
             "assay_miner_reading_seconds",
             "reading_seconds",
-            "of these, that the reference read drafts in: with engines both at once",
+            "seconds of that in the reference's passes; overlaps with drafting",
         ),
         _gauge(
             "assay_miner_draft_ahead_tokens",
-            "that a draft goes ahead of the reference; none without engines",
+            "tokens by which drafts run ahead of the reference; absent without engines",
             _one("drafting", "ahead"),
         ),
         _gauge(
             "assay_miner_engines",
-            "servers that draft: new, starting, drafting, left (status.json says why); none where "
-            "the program drafts by itself",
+            "servers that draft: new, starting, drafting or left; absent if there are none",
             _read_engines,
             "state",
         ),
         _counter(
             "assay_miner_verdicts",
             "verdicts",
-            "final verdicts of the miner's own judge, by reason (specification, section 8)",
+            "the miner's own final verdicts, by reason (specification, section 8)",
             reason=_REASONS,
         ),
         _gauge(
             "assay_miner_score",
-            "what the newest window with a final own verdict adds to its settlement",
+            "score of the newest window with a final own verdict",
             _read_newest_row("verdict", "score"),
         ),
         _gauge(
             "assay_miner_incentive_ratio",
-            "share of the miners' emission in the epoch paid last",
+            "the miner's share of the miners' emission in the last paid epoch",
             _read_newest_row("payment", "incentive", scale=1 / _WHOLE),
         ),
         _gauge(
             "assay_miner_emission_alpha",
-            "alpha of that epoch",
+            "alpha that the miner was paid in that epoch",
             _read_newest_row("payment", "emission_rao_alpha", scale=1 / _ALPHA),
         ),
     ),
@@ -379,91 +388,95 @@ OWN: dict[str, tuple[Metric, ...]] = {
         _counter(
             "assay_validator_verdicts",
             "verdicts",
-            "submissions judged, by reason (specification, section 8)",
+            "verdicts, by reason (specification, section 8)",
             reason=_REASONS,
         ),
-        _counter("assay_validator_judged_tokens", "judged_tokens", "completion tokens verified"),
+        _counter("assay_validator_judged_tokens", "judged_tokens", "verified completion tokens"),
         _counter(
             "assay_validator_judging_seconds",
             "judging_seconds",
-            "that fetching and judging took, the forward passes within",
+            "seconds spent in fetching and judging, forward passes included",
         ),
         _counter(
             "assay_validator_windows",
             "windows",
-            "windows that became final: complete, incomplete (we abstain), void",
+            "final windows: complete, incomplete (the validator abstains), void",
             outcome=("complete", "incomplete", "void"),
         ),
-        _counter("assay_validator_settlements", "settlements", "epochs settled"),
+        _counter("assay_validator_settlements", "settlements", "settled epochs"),
         _gauge(
             "assay_validator_weights_pending",
-            "settlements whose weights are due or on their way",
+            "settlements whose weights are not confirmed yet",
             _read_pending,
         ),
         _gauge(
             "assay_validator_weights_confirmed_block",
-            "block at which the newest weights were seen in final state",
+            "block in whose finalized state the newest weights were seen",
             _read_confirmed,
         ),
         _gauge(
             "assay_validator_score",
-            "of each uid (at most 256) in the newest settlement",
+            "score of each uid (at most 256) in the newest settlement",
             _read_newest_settlement("scores"),
             "uid",
         ),
         _gauge(
             "assay_validator_weight",
-            "u16 of each uid (at most 256) in the newest settlement",
+            "weight (u16) of each uid (at most 256) in the newest settlement",
             _read_newest_settlement("weights"),
             "uid",
         ),
         _gauge(
             "assay_validator_queue_depth",
-            "what waits: submissions of open windows to "
-            "be judged, records to be published, posts to the ledger",
+            "queue lengths: submissions to judge, records to publish, posts to the ledger",
             _read_validator_queue,
             "queue",
         ),
         _gauge(
             "assay_validator_workers",
-            "worker processes that judge: working, left_out (status.json says why); none where the "
-            "program judges by itself",
+            "worker processes: working or left out (see status.json); absent if there are none",
             _read_workers,
             "state",
         ),
         Metric(
             "assay_validator_workers_lost",
             MetricKind.COUNTER,
-            "workers that died, hung or ran out of memory and were started anew",
+            "restarts of workers that died, hung or ran out of memory",
             _read_workers_lost,
         ),
     ),
     "trainer": (
-        _gauge("assay_trainer_window", "window that is learned from next", _one("window")),
-        _counter("assay_trainer_lessons", "lessons", "windows learned from"),
-        _counter("assay_trainer_groups", "groups", "groups learned from"),
+        _gauge("assay_trainer_window", "next window to learn from", _one("window")),
+        _counter("assay_trainer_lessons", "lessons", "steps, each from one window"),
+        _counter("assay_trainer_groups", "groups", "groups in these steps"),
         _counter(
             "assay_trainer_silent_groups",
             "silent_groups",
-            "those without signal, all of whose rewards were equal",
+            "groups without signal: all their rewards were equal",
         ),
-        _counter("assay_trainer_tokens", "lesson_tokens", "tokens of all groups' completions"),
+        _counter(
+            "assay_trainer_tokens",
+            "lesson_tokens",
+            "completion tokens of these groups, with and without signal",
+        ),
         _counter(
             "assay_trainer_silent_tokens",
             "silent_tokens",
-            "those in groups without signal: drawn and judged for nothing",
+            "completion tokens of groups without signal",
         ),
         _gauge(
             "assay_trainer_reward_mean",
-            "mean reward of the newest lesson's groups, 0 to 1",
+            "mean reward of the newest step's groups, 0 to 1",
             _read_lesson("reward"),
         ),
         _gauge(
-            "assay_trainer_lesson_checkpoint", "checkpoint that it made", _read_lesson("checkpoint")
+            "assay_trainer_lesson_checkpoint",
+            "checkpoint of the newest step",
+            _read_lesson("checkpoint"),
         ),
         _gauge(
             "assay_trainer_held_out_accuracy_ratio",
-            "share of held-out problems solved by the checkpoint tried last",
+            "share of held-out problems that the last tested checkpoint solved",
             _read_held_out,
         ),
         _gauge(
@@ -478,20 +491,19 @@ OWN: dict[str, tuple[Metric, ...]] = {
         ),
         _gauge(
             "assay_trainer_held_back",
-            "1 for what holds the trainer back: judging, learning, publishing, too few groups, "
-            "skipped for age",
+            "1 for the bottleneck: judging, learning, publishing, too few groups, skipped for age",
             _read_hindrance,
             "by",
         ),
         _gauge(
             "assay_trainer_spent_seconds",
-            "what the last 8 windows' time went into: judging, learning, publishing, waiting",
+            "seconds of the last 8 windows spent in judging, learning, publishing, waiting",
             _read_pace,
             "activity",
         ),
         _gauge(
             "assay_trainer_groups_came",
-            "the miners' good groups a window, mean of the last 8",
+            "miners' accepted groups a window, mean of the last 8 windows",
             _one("pace", "groups_came"),
         ),
         _gauge(

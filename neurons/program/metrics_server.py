@@ -116,7 +116,7 @@ def _listen(listen: str, host: str, port: int) -> socket.socket:
     try:
         return open_socket(host, port)
     except (OSError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no name"
+        why = getattr(error, "strerror", None) or "it is not a name"
         raise ConfigError(
             f"--metrics {listen}: cannot listen there ({why}): name another port"
         ) from None
@@ -148,6 +148,6 @@ def read_address(text: str) -> tuple[str, int]:
     host = host.removeprefix("[").removesuffix("]")
     if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
         raise ConfigError(
-            f"--metrics {text!r} is no address: write HOST:PORT, such as {_LOOPBACK}:9464"
+            f"--metrics {text!r} is not an address: write HOST:PORT, such as {_LOOPBACK}:9464"
         )
     return host or _LOOPBACK, int(port)

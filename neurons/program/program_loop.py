@@ -61,22 +61,25 @@ def is_running(folder: Path, kind: str) -> bool:
 
 
 @contextmanager
-def claim_folder(folder: Path, kind: str) -> Iterator[None]:
+def claim_folder(folder: Path, kind: str, *, alone: bool = False) -> Iterator[None]:
     """Makes a folder this program's own for as long as it runs; what a kill left in it half
     written is gone.
 
     Args:
         kind: which program's files it holds: another's are refused.
+        alone: anybody else's files are, too.
 
     Raises:
-        ConfigError: another program's, in use, or not to be written.
+        ConfigError: another's, in use, or not to be written.
     """
     marker = folder / f"{_MARKER}{kind}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         others = [p.name for p in folder.glob(_MARKER + "*") if p.name != marker.name]
         if others:
-            raise ConfigError(f"{folder} holds files of {others[0][1:]}: name a folder of its own")
+            raise ConfigError(f"{folder} has files of {others[0][1:]}: name another folder")
+        if alone and not marker.exists() and any(folder.iterdir()):
+            raise ConfigError(f"{folder} is not empty, and no {kind}'s: name another with --dir")
         file = marker.open("a")
     except OSError as error:
         raise _explain(folder, error) from None
@@ -107,9 +110,7 @@ def catch_signals(stop_retrying: Callable[[], None]) -> Iterator[threading.Event
             raise KeyboardInterrupt
         stop.set()
         stop_retrying()
-        logger.info(
-            "stopping after this step; once more ends it at once", extra={"event": "stopping"}
-        )
+        logger.info("stopping after this step; repeat to stop at once", extra={"event": "stopping"})
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -192,7 +193,7 @@ class ProgramLoop:
             return
         self._defects += 1
         logger.error(
-            "a defect of assay, tried again in %g s:\n%s",
+            "a defect in assay, tried again in %g s:\n%s",
             self._pause_s,
             hide("".join(traceback.format_exception(error))),
             extra={"event": "defect"},

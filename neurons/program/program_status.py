@@ -1,8 +1,8 @@
-"""How a program stands, as it writes it to `status.json` every few seconds.
+"""A program's state, as it writes it to `status.json` every few seconds.
 
 The document is for `assay status`, for the explorer and for an operator's own scripts: written
 whole or not at all, with the version of its shape. docs/status.md is printed from the types here
-and in `neurons.validating.status`.
+and in `neurons.validator.validator_status`.
 Times are Unix seconds, hotkeys SS58, digests hex, blocks those of the finalized chain.
 """
 
@@ -11,15 +11,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from assay.network.beacon import HttpBeacons, RoundSource
-from assay.protocol import Block, Parameters, Phase, encode_ss58
-from assay.protocol.parameters import Timing
-from assay.protocol.window import compute_block, compute_window
+from assay.protocol import encode_ss58
 
-if TYPE_CHECKING:  # a localnet needs no model in memory
+if TYPE_CHECKING:  # `assay status` reads one file of JSON and waits for nothing else
     from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
     from assay.drafting import MinerEngines
     from assay.inference import DraftCount
+    from assay.network.beacon import HttpBeacons, RoundSource
+    from assay.protocol import Block, Parameters
+    from assay.protocol.parameters import Timing
 
 #: Of the document's shape: it grows when a field goes or changes its meaning, not when one comes.
 STATUS_VERSION = 1
@@ -27,167 +27,165 @@ STATUS_VERSION = 1
 RUNNING, STOPPED = "running", "stopped"
 #: Rows of each kind.
 SHOWN = 16
-#: Moments of a window after its first block, in order.
-_MOMENTS = tuple(phase for phase in Phase if phase is not Phase.CHECKPOINT)
 
 
 class CountdownStatus(TypedDict):
-    """Where a window is between its moments (specification, section 2)."""
+    """The position of a window between its moments (specification, section 2)."""
 
-    phase: str  # the newest moment that has come, from CHALLENGE to VERDICT_END
-    next: str | None  # the one to come; null after VERDICT_END
-    block: int | None  # its block
-    blocks: int | None  # blocks until then
-    seconds: float | None  # the same by the chain's slot
+    phase: str  # the latest moment that has passed, from CHALLENGE to VERDICT_END
+    next: str | None  # the next moment; null after VERDICT_END
+    block: int | None  # block of the next moment
+    blocks: int | None  # blocks until the next moment
+    seconds: float | None  # seconds until the next moment, by the chain's slot
 
 
 class CheckpointStatus(TypedDict):
-    """A checkpoint as the program knows it."""
+    """A checkpoint."""
 
     digest: str
-    number: int | None  # steps from the genesis; null where it was not opened here yet
+    number: int | None  # steps since the genesis; null before this program has opened it
 
 
 class FetchingStatus(TypedDict):
-    """A checkpoint on its way."""
+    """A checkpoint that is being downloaded."""
 
     checkpoint: str  # digest
-    bytes: int  # of tensors, here so far
-    of: int  # due
+    bytes: int  # bytes of tensors downloaded so far
+    of: int  # bytes of tensors to download
 
 
 class RelayStatus(TypedDict):
-    """A relay of the beacon chain, since the program started."""
+    """A relay of the beacon chain, with counts since the program started."""
 
     name: str  # host and port
-    pace_seconds: float | None  # moving average until a beacon is there if it is asked first
-    won: int  # races in which its verified beacon came first
-    failed: int  # answers that were errors, broken, or none in time
-    lied: int  # answers that were well-formed and false
+    pace_seconds: float | None  # moving average of the time to a beacon if asked first
+    won: int  # races that its verified beacon won
+    failed: int  # errors, broken answers and timeouts
+    lied: int  # well-formed but false answers
 
 
 class BeaconStatus(TypedDict):
-    """The beacon chain, and how it is reached."""
+    """The beacon chain, and the relays that serve it."""
 
-    chain: str  # hash
-    trouble: str | None  # why the round asked for last is not there
-    relays: list[RelayStatus]  # empty where the beacons are the program's own
+    chain: str  # the beacon chain's hash
+    trouble: str | None  # why the last requested round is missing
+    relays: list[RelayStatus]  # empty if the program makes its own beacons
 
 
 class ProgramStatus(TypedDict):
-    """What every program's document has."""
+    """The fields that every program writes."""
 
-    version: int  # of this shape: 1
+    version: int  # version of this shape: 1
     program: str  # miner, validator or trainer
-    software: str  # name and version
-    state: str  # running, or stopped: as asked; a killed program leaves what it wrote last
+    software: str  # name and version of the software
+    state: str  # running, or stopped after a regular exit
     pid: int
     started_at: int
-    at: int  # when this was written: a running program does so at least every ten seconds
+    at: int  # time of writing; a running program writes at least every ten seconds
     netuid: int
-    parameters: str  # digest of the network's rules
+    parameters: str  # digest of the network's parameters
     hotkey: str
     head: int  # newest finalized block seen
-    head_at: float | None  # its timestamp; null before the first
-    best: int | None  # newest block that the node knows, final or not; null where it says nothing
-    window_now: int  # the window of `head`
-    countdown: CountdownStatus  # of that window
-    checkpoint: CheckpointStatus | None  # in force in that window
-    published: CheckpointStatus | None  # the newest that the trainer has committed to
-    published_since: float | None  # when this program first saw it
-    fetching: list[FetchingStatus]
+    head_at: float | None  # timestamp of `head`; null before the first block
+    best: int | None  # newest block of the node, final or not; null if the node does not say
+    window_now: int  # window of `head`
+    countdown: CountdownStatus  # position in that window
+    checkpoint: CheckpointStatus | None  # checkpoint in force in that window
+    published: CheckpointStatus | None  # newest checkpoint that the trainer has committed to
+    published_since: float | None  # when this program first saw that commitment
+    fetching: list[FetchingStatus]  # downloads in progress
     beacon: BeaconStatus
-    trouble: str | None  # what a person should know or mend; null while all is well
-    counts: dict[str, dict[str, float]]  # sums since the start, by label: docs/metrics.md
+    trouble: str | None  # a problem that a person should know of or fix; null: none
+    counts: dict[str, dict[str, float]]  # counters since the start, by label: see docs/metrics.md
 
 
 class UploadStatus(TypedDict):
-    """A miner's file on its way into its store."""
+    """The upload of a miner's file to its store."""
 
     window: int
-    bytes: int  # of this try, that the connection has taken
+    bytes: int  # bytes that the store already had, or that this attempt has sent
     of: int  # bytes of the file
-    tries: int  # begun, each of which sends all of it
-    done: bool  # the store has it
+    tries: int  # attempts begun for this file
+    done: bool  # whether the store has the whole file
 
 
 class DraftingStatus(TypedDict):
-    """What a miner's newest step of generating took."""
+    """The cost of a miner's newest batch of groups."""
 
-    tokens: int  # of its finished groups
+    tokens: int  # completion tokens of its finished groups
     seconds: float
-    kept: float | None  # share of the drafted tokens that the reference kept; null: none drafted
-    ahead: int | None  # tokens that a draft goes ahead of the reference; null: whole drafts
+    kept: float | None  # share of the drafted tokens that the reference kept; null: no drafts
+    ahead: int | None  # tokens by which drafts run ahead of the reference; null: whole drafts
     drafting_seconds: float
-    reading_seconds: float  # of the reference; with engines both at once
+    reading_seconds: float  # of the reference; overlaps with drafting if engines draft
 
 
 class EngineStatus(TypedDict):
     """A server that drafts for a miner."""
 
     url: str
-    state: str  # new: not tried yet; starting; drafting; left
-    lack: str | None  # why it does not draft; null while it does
-    kept: float | None  # share of its newest drafted tokens that the reference kept; null: none
+    state: str  # new (not asked yet), starting, drafting, or left (not asked for a while)
+    lack: str | None  # why it does not draft; null while it drafts
+    kept: float | None  # share of its newest drafts that the reference kept; null: no drafts
 
 
 class MinerStatus(TypedDict):
-    """What a miner's has besides."""
+    """The further fields of a miner."""
 
-    at_work: dict[str, int] | None  # window, and groups of it that are done
-    drafting: DraftingStatus | None  # null before the first step
-    engines: list[EngineStatus]  # empty where the program drafts by itself
-    upload: UploadStatus | None  # of the newest file since the program started
+    at_work: dict[str, int] | None  # the current window, and its finished groups
+    drafting: DraftingStatus | None  # null before the first batch
+    engines: list[EngineStatus]  # empty if the program drafts by itself
+    upload: UploadStatus | None  # the newest upload since the program started
     windows: list[dict[str, Any]]  # the newest 16: work, commitment, own verdict, pay
 
 
 class WorkerStatus(TypedDict):
-    """A worker that judges."""
+    """A worker process that judges."""
 
-    device: str  # as the operator names it
+    device: str  # as in the settings
     host: str | None  # null before it has started
-    pid: int | None  # likewise
-    lost: int  # times that it was started anew since the program's start
+    pid: int | None  # null before it has started
+    lost: int  # restarts of this worker since the program started
     lack: str | None  # why it is left out; null while it works
 
 
 class PaceStatus(TypedDict):
-    """What a trainer's time goes into, and what holds it back: docs/owner.md."""
+    """How a trainer spends its time, and its bottleneck: see docs/owner.md."""
 
-    windows: int  # the last ones that it is done with, since it started: 8 at most
-    judging_seconds: float  # of its own process in these; with workers, waiting for them
+    windows: int  # the windows counted here: the last 8 finished since the start, or fewer
+    judging_seconds: float  # time in judging; with workers, time spent waiting for them
     learning_seconds: float
-    publishing_seconds: float  # trying, writing, uploading and committing to checkpoints
-    waiting_seconds: float  # for windows and files
-    holds_back: str  # judging, learning, publishing, too few groups, or skipped for age
-    groups_came: float  # a window, of the miners' and good
-    groups_usable: int | None  # a window, that a step could use; null before the first lesson
-    tokens_per_second: float | None  # of learning, those of every pass counted
+    publishing_seconds: float  # time to test, write, upload and commit to checkpoints
+    waiting_seconds: float  # time spent waiting for windows and files
+    holds_back: str  # bottleneck: judging, learning, publishing, too few groups, skipped for age
+    groups_came: float  # miners' accepted groups a window, mean
+    groups_usable: int | None  # groups a window that a step could use; null before the first step
+    tokens_per_second: float | None  # tokens of all learning passes, over the time in learning
 
 
 class TrainerStatus(TypedDict):
-    """What a trainer's has besides."""
+    """The further fields of a trainer."""
 
-    window: int | None  # learned from next
-    lessons: list[dict[str, Any]]  # the newest 16
-    alarm: str | None  # what has diverged
-    held_out: list[dict[str, Any]]  # checkpoints tried on held-out problems, the newest 16
-    pace: PaceStatus | None  # null before the first window is done with
-    workers: list[WorkerStatus]  # empty where the program judges by itself
+    window: int | None  # the next window to learn from
+    lessons: list[dict[str, Any]]  # the newest 16 steps
+    alarm: str | None  # the divergence of reward and held-out accuracy; null: none
+    held_out: list[dict[str, Any]]  # the newest 16 checkpoints tested on held-out problems
+    pace: PaceStatus | None  # null before the first finished window
+    workers: list[WorkerStatus]  # empty if the program judges by itself
 
 
 class DemoStatus(TypedDict):
-    """What a demo's has besides: the rest of it is its validator's."""
+    """The further fields of a demo, which also has its validator's."""
 
-    stage: str  # what the demo is at; done at the end
-    demo: dict[str, Any]  # its miners, lessons and accuracy, for `assay status`
+    stage: str  # the demo's current stage; done at the end
+    demo: dict[str, Any]  # its miners, steps and accuracy, for `assay status`
 
 
 @dataclass(slots=True)
 class ChainStatus:
     """What a program has seen of the chain."""
 
-    head: Block | None = None  # the newest finalized block; None before the first look
+    head: "Block | None" = None  # the newest finalized block; None before the first look
     best: int | None = None  # number of the newest block, final or not, where the node says so
     in_force: bytes | None = None  # digest of the checkpoint of the window at the head
     #: digest and number of the trainer's newest checkpoint
@@ -199,9 +197,9 @@ def describe_program(
     program: str,
     software: str,
     hotkey: bytes,
-    parameters: Parameters,
+    parameters: "Parameters",
     checkpoints: "CheckpointFolder",
-    beacons: HttpBeacons | None,
+    beacons: "HttpBeacons | None",
     seen: ChainStatus,
 ) -> dict[str, Any]:
     """What is known of any program; `describe_self` and what troubles it are added.
@@ -212,6 +210,8 @@ def describe_program(
     Returns:
         a `ProgramStatus` but for those fields.
     """
+    from assay.protocol.window import compute_window
+
     timing = parameters.timing
     head = 0 if seen.head is None else seen.head.number
     window, published = compute_window(timing, head), seen.published
@@ -279,7 +279,7 @@ def describe_self(state: str, started_at: int) -> dict[str, Any]:
     return {"state": state, "pid": os.getpid(), "started_at": started_at, "at": int(time.time())}
 
 
-def _describe_relay(relay: RoundSource) -> RelayStatus:
+def _describe_relay(relay: "RoundSource") -> RelayStatus:
     return RelayStatus(
         name=relay.name,
         pace_seconds=None if relay.pace_s is None else round(relay.pace_s, 3),
@@ -289,9 +289,12 @@ def _describe_relay(relay: RoundSource) -> RelayStatus:
     )
 
 
-def describe_countdown(timing: Timing, window: int, head: int) -> CountdownStatus:
+def describe_countdown(timing: "Timing", window: int, head: int) -> CountdownStatus:
     """Where a window is at a block."""
-    blocks = {phase: compute_block(timing, window, phase) for phase in _MOMENTS}
+    from assay.protocol.window import Phase, compute_block
+
+    moments = [phase for phase in Phase if phase is not Phase.CHECKPOINT]  # in order
+    blocks = {phase: compute_block(timing, window, phase) for phase in moments}
     came = [phase for phase, block in blocks.items() if block <= head]
     due = next((phase for phase, block in blocks.items() if block > head), None)
     left = None if due is None else blocks[due] - head

@@ -1,4 +1,4 @@
-"""Opening a network: chain, parameters, beacons, stores, mirrors, checkpoints.
+"""Opens a network: chain, parameters, beacons, stores, mirrors, checkpoints.
 
 `session.py` is the way from settings to chain, parameters, beacons, stores and mirrors, each opened
 when it is first read; who wants one of them alone has it from `resources.py`, and the ledger from

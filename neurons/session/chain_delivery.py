@@ -29,16 +29,16 @@ class DeliveryState(StrEnum):
 class DeliveryEvent(StrEnum):
     """What can happen to it."""
 
-    NOTED = "noted on disk, about to be sent"
-    HANDED_OVER = "handed to a node, or may have been"
-    REFUSED = "the chain does not take it now"
-    INCLUDED = "a block holds it that may still go"
-    FINAL = "seen to stand"
-    EXPIRED = "does not stand, and what was sent cannot come any more"
-    VANISHED = "a reorganisation took it out"
-    REPLACED = "a newer one is there"
-    CONFLICTED = "another has its place"
-    TOO_LATE = "its last block has come"
+    NOTED = "written to disk, about to be sent"
+    HANDED_OVER = "handed to a node, even if it did not answer"
+    REFUSED = "the chain refuses it for now"
+    INCLUDED = "included in a block that is not final yet"
+    FINAL = "seen in finalized state"
+    EXPIRED = "not in finalized state, and the chain can no longer include it"
+    VANISHED = "removed by a reorganisation"
+    REPLACED = "replaced by a newer one"
+    CONFLICTED = "another entry took its place"
+    TOO_LATE = "its last block has passed"
 
 
 def _make_table() -> dict[DeliveryState, dict[DeliveryEvent, DeliveryState]]:

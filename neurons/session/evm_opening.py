@@ -14,8 +14,7 @@ from pathlib import Path
 from assay.network.evm import CHAIN_IDS, EvmKey, EvmNode, ScoreLedger
 from assay.network.evm.evm_node import GWEI
 from assay.network.files import write_file
-from assay.neurons.session.resources import require_netuid
-from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.loading import ConfigError, require_netuid
 from assay.neurons.settings.sections import LedgerSettings, Settings
 
 #: Longest keystore or password file, bytes.
@@ -77,10 +76,10 @@ def read_address(file: Path) -> str:
         return str(to_checksum_address(bytes.fromhex(address.removeprefix("0x"))))
     except FileNotFoundError:
         raise ConfigError(
-            f"{file} is not there: make it with `assay ledger key`, or name another with --key"
+            f"{file} does not exist: make it with `assay ledger key`, or name another with --key"
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise ConfigError(f"{file} is no keystore: name another with --key") from None
+        raise ConfigError(f"{file} is not a keystore: name another with --key") from None
 
 
 def open_key(settings: Settings) -> EvmKey:
@@ -90,7 +89,7 @@ def open_key(settings: Settings) -> EvmKey:
     password = read_password(settings.ledger, f"password of the EVM key {address}: ")
     key = EvmKey.from_keystore(json.loads(_read(file)), password)
     if key.address != address:  # a person has agreed to the one that the file names
-        raise ConfigError(f"{file} names {address} and holds the key of {key.address}: correct it")
+        raise ConfigError(f"{file} names {address} but has the key of {key.address}: correct it")
     return key
 
 
@@ -118,8 +117,8 @@ def read_password(settings: LedgerSettings, question: str, *, again: bool = Fals
         return kept
     if not sys.stdin.isatty():
         raise ConfigError(
-            "the EVM key has a password and there is no terminal to ask on: put it into a file "
-            "and name that with --password-file"
+            "the EVM key has a password and there is no terminal to ask on: put the password into "
+            "a file and name that with --password-file"
         )
     password = getpass(question)
     if not password or (again and getpass("once more: ") != password):
@@ -131,8 +130,8 @@ def _read(file: Path) -> str:
     with file.open("rb") as opened:
         data = opened.read(_FILE_MAX + 1)
     if len(data) > _FILE_MAX:
-        raise ConfigError(f"{file} is too long for what it should be")
+        raise ConfigError(f"{file} is too long: name the right file")
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise ConfigError(f"{file} is no text") from None
+        raise ConfigError(f"{file} is not text") from None

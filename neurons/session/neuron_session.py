@@ -28,14 +28,15 @@ from assay.neurons.program.program_loop import ParametersChangedError, claim_fol
 from assay.neurons.program.program_status import ChainStatus
 from assay.neurons.session.resources import measure_stake
 from assay.neurons.session.session import Session
-from assay.neurons.session.window_reader import find_epoch, find_settlement, get_checkpoint_digest
+from assay.neurons.session.window_reader import find_epoch, find_settlement
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.placing import make_worker_settings
 from assay.neurons.settings.sections import Settings
-from assay.protocol import Phase, Tag, encode_ss58, parse_commitment
+from assay.protocol import Phase, encode_ss58
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block, compute_window
+from assay.rounds.in_force import find_newest, get_checkpoint_digest
 
 logger = logging.getLogger("assay")
 
@@ -131,7 +132,7 @@ def join_network(
         try:
             open_environment(parameters.environment)
         except ValueError as error:
-            raise DiscoveryError(f"subnet {chain.netuid} asks what is not here: {error}") from None
+            raise DiscoveryError(f"cannot join subnet {chain.netuid}: {error}") from None
         _ = session.sources  # all of it, before it is needed
         logger.info(
             "subnet %d, parameters %s…, %s %s",
@@ -181,13 +182,13 @@ class NetworkMonitor:
         chain, hotkey = self._session.chain, self._session.account.hotkey
         if hotkey not in chain.get_members(chain.get_head()):
             raise ConfigError(
-                f"{encode_ss58(hotkey)} holds no uid of subnet {chain.netuid}: `assay register`"
+                f"{encode_ss58(hotkey)} has no uid of subnet {chain.netuid}: `assay register`"
             )
         if self._needs_permit:
             own, others = measure_stake(chain, hotkey)
             logger.info(
-                "%.1f α on this hotkey, %.1f α on others with a permit: what less than half of all "
-                "stake votes for is clipped",
+                "%.1f α on this hotkey, %.1f α on others with a permit: consensus clips weights "
+                "that less than half of all stake supports",
                 own / 1e9,
                 others / 1e9,
                 extra={"event": "stake_weighed"},
@@ -229,16 +230,16 @@ class NetworkMonitor:
         settled = find_settlement(chain, history.latest, history.end - 1)
         if head > find_epoch(chain, history.latest, settled + 1):
             raise ParametersChangedError(
-                f"all windows before {history.end} are done with; {history.lack}"
+                f"all windows before {history.end} are finished; {history.lack}"
             )
 
     def fetch_ahead(self, head: int) -> None:
         """Begins to fetch what the trainer has published, before a window begins with it."""
         session = self._session
-        slots, parameters = session.chain.get_commitments(head), session.parameters
+        parameters = session.parameters
         window = compute_window(parameters.timing, head)
-        said = parse_commitment(slots.get(parameters.identity.trainer, b""))
-        if said is not None and said.tag is Tag.CHECKPOINT:
+        said = find_newest(session.chain, parameters, head)
+        if said is not None:
             if self.seen.published != (said.digest, said.number):
                 self.seen.published = said.digest, said.number
                 self.seen.published_since = time.time()
@@ -252,8 +253,8 @@ class NetworkMonitor:
         name = encode_ss58(hotkey)
         if hotkey not in chain.get_members(block):
             return (
-                f"{name} held no uid of subnet {chain.netuid} when this window began: `assay "
-                "register`, or wait a window if that was done just now"
+                f"{name} had no uid of subnet {chain.netuid} when this window began: `assay "
+                "register`, or wait a window if you have just registered"
             )
         if self._needs_permit and not any(
             row.permit for row in chain.get_metagraph(head) if row.hotkey == hotkey

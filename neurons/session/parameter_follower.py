@@ -199,8 +199,8 @@ class ParameterFollower:
             parameters = fetch_unchecked(self._open_store(locator), digest)
         except (StoreError, UnavailableError) as error:
             raise DiscoveryError(
-                f"parameters {digest.hex()[:16]}… of subnet {self._chain.netuid} cannot be had "
-                f"from {locator!r}, where its owner says they are: {error}"
+                f"cannot fetch parameters {digest.hex()[:16]}… of subnet {self._chain.netuid} "
+                f"from its owner's store {locator!r}: {error}"
             ) from error
         with suppress(StoreError):  # they are fetched again
             publish_parameters(self._kept, parameters)
@@ -289,7 +289,7 @@ class ParameterFollower:
             history.add(parameters)
             name, window = _name(parameters), parameters.start.window
             logger.info(
-                "%s hold from window %d on", name, window, extra={"event": "parameters_decided"}
+                "%s apply from window %d on", name, window, extra={"event": "parameters_decided"}
             )
         return None
 
@@ -299,7 +299,7 @@ class ParameterFollower:
         history, latest = self.history, self.history.latest
         self.pending = self.note = None
         if history.end is not None:
-            self.note = f"nothing is done from window {history.end} on: {history.lack}"
+            self.note = f"this program stops before window {history.end}: {history.lack}"
             return
         if slot.digest in {parameters.digest for parameters in history.all}:
             return
@@ -310,9 +310,9 @@ class ParameterFollower:
         except DiscoveryError as error:
             if not slot.number:
                 self._refuse_network(slot)
-            self.note = f"{error}; they would hold from window {slot.number} on"
+            self.note = f"{error}; they would apply from window {slot.number} on"
             if is_late:
-                self.note = f"nobody follows what the owner has announced: {late}"
+                self.note = f"nobody follows the announced parameters: {late}"
             return
         if parameters.start.predecessor == ZERO_DIGEST:
             self._refuse_network(slot)
@@ -324,7 +324,7 @@ class ParameterFollower:
             fault = late
         if fault is not None:
             name = _name(parameters)
-            self.note = f"nobody follows {name} that the owner has announced: {fault}"
+            self.note = f"nobody follows the announced {name}: {fault}"
             return
         self.pending, self.note = parameters, _find_lack(parameters)
         if parameters != self._reported:
@@ -351,7 +351,7 @@ def _find_lack(parameters: Parameters) -> str | None:
     try:
         open_environment(parameters.environment)
     except ValueError as error:
-        return f"{_name(parameters)} ask what is not here: {error}"
+        return f"{_name(parameters)} need more than this program has: {error}"
     return None
 
 

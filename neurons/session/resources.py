@@ -37,7 +37,7 @@ from assay.network.store import (
     read_bucket,
     read_locator,
 )
-from assay.neurons.settings.loading import ConfigError, use_sdk_cache
+from assay.neurons.settings.loading import ConfigError, require_netuid, use_sdk_cache
 from assay.neurons.settings.sections import ChainSettings, Settings, StoreSettings
 
 #: Seconds a command tries to reach a node before it says so; a neuron is more patient.
@@ -102,16 +102,6 @@ def open_chain(
                 chain.close()
 
 
-def require_netuid(settings: ChainSettings) -> int:
-    """The subnet's number."""
-    if settings.netuid is None:
-        raise ConfigError(
-            "which subnet? name it with --netuid, or netuid under [chain]; a localnet's "
-            "folder with --localnet does as well"
-        )
-    return settings.netuid
-
-
 def open_account(settings: Settings) -> Account:
     """The wallet that settings name. Asks for no password until something must be signed."""
     wallet = open_wallet(settings.wallet.name, settings.wallet.hotkey, settings.wallet.path)
@@ -148,10 +138,10 @@ def _read_authorities(store: StoreSettings) -> str | None:
             text = opened.read(_CA_BYTES).decode("ascii")
         ssl.create_default_context().load_verify_locations(cadata=text)
     except OSError as error:  # SSLError is one, too
-        reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        reason = "it has no certificate" if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigError(f"{file}, ca_file under [store]: {reason}") from None
     except ValueError:
-        raise ConfigError(f"{file}, ca_file under [store], is no PEM file") from None
+        raise ConfigError(f"{file}, ca_file under [store], is not a PEM file") from None
     return text
 
 
@@ -212,9 +202,9 @@ def _read_credentials_file(file: Path, profile: str) -> dict[str, SecretStr]:
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from None
     except (ParserError, UnicodeDecodeError):  # its text would have the keys in it
-        raise ConfigError(f"{file} is no file of credentials: see docs/miner.md") from None
+        raise ConfigError(f"{file} is not a file of credentials: see docs/miner.md") from None
     if mode & 0o077:
-        raise ConfigError(f"{file} can be read by others than you: chmod 600 it")
+        raise ConfigError(f"others may read {file}: chmod 600 {file}")
     if profile not in parser:
         raise ConfigError(f"{file} has no section [{profile}]: name another with profile")
     return {name: SecretStr(value) for name, value in parser[profile].items() if value}
@@ -230,7 +220,7 @@ def parse_tao(text: str) -> int:
     whole, _, decimals = text.strip().removesuffix("τ").strip().partition(".")
     plain = whole.isascii() and whole.isdigit() and len(whole) <= 9
     if not plain or len(decimals) > 9 or (decimals and not (decimals + "0").isdecimal()):
-        raise ConfigError(f"{text!r} is no amount: write it in TAO, such as 1.25")
+        raise ConfigError(f"{text!r} is not an amount: write it in TAO, such as 1.25")
     rao = int(whole) * TAO + int(decimals.ljust(9, "0") or 0)
     if not rao:
         raise ConfigError("the amount is 0")

@@ -107,8 +107,9 @@ class Session:
 
     @cached_property
     def checkpoint_mirrors(self) -> Callable[[], Iterator[ObjectStore]]:
-        """Where checkpoints may be had, see `make_mirrors`."""
-        return make_mirrors(self.chain, self.parameters, self.stores.open, self.own_mirrors)
+        """Where checkpoints may be had, see `make_mirrors`, under the parameters of that moment."""
+        own = self.own_mirrors
+        return lambda: make_mirrors(self.chain, self.parameters, self.stores.open, own)()
 
     @cached_property
     def submission_mirrors(self) -> MirrorList:

@@ -25,9 +25,9 @@ from assay.protocol import (
     parse_commitment,
 )
 from assay.protocol.errors import OperatorError
-from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.seeds import compute_challenge_seed
 from assay.protocol.window import compute_block, compute_round
+from assay.rounds.in_force import get_checkpoint_digest
 
 #: Epochs after a settlement's at whose blocks its weights are looked for: timelocked ones are
 #: opened an epoch or more later.
@@ -59,26 +59,6 @@ class Challenge:
             self.block.hash,
             self.beacon.randomness,
         )
-
-
-def get_checkpoint_digest(chain: StateReader, parameters: Parameters, window: int) -> bytes:
-    """Digest of the checkpoint in force: the trainer's commitment at the lead block, or what the
-    parameters name where that is not yet one of theirs.
-
-    A slot that holds something else names no checkpoint at all: zeros, which nobody has, so that
-    its windows count for nobody. Falling back to the genesis would bring an old model back unseen.
-    """
-    block = compute_block(parameters.timing, window, Phase.CHECKPOINT)
-    payload = chain.get_commitments(block).get(parameters.identity.trainer)
-    start = parameters.start
-    is_amended = start.checkpoint != ZERO_DIGEST
-    named = start.checkpoint if is_amended else parameters.identity.genesis_checkpoint
-    if payload is None:
-        return named
-    published = parse_commitment(payload)
-    if published is None or published.tag is not Tag.CHECKPOINT:
-        return ZERO_DIGEST
-    return named if is_amended and published.number <= start.number else published.digest
 
 
 def get_challenge(
@@ -174,7 +154,7 @@ def get_beacon(beacons: BeaconSource, parameters: Parameters, block: Block) -> B
     try:
         beacon = beacons.get(number)
     except BeaconSourceError as error:
-        raise BeaconError(f"round {number} cannot be asked for: {error}") from error
+        raise BeaconError(f"round {number} cannot be requested: {error}") from error
     if beacon is None:
         return None
     if beacon.round != number or not is_valid_beacon(parameters.beacon, beacon):

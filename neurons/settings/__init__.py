@@ -1,4 +1,4 @@
-"""What an operator can configure, and where it is read from.
+"""The settings of an operator, and the sources that they are read from.
 
 Start with `sections`: every setting once, with its type, range, default and what it is for; the
 command line's options and docs/settings.md are made from it. `loading` fills it from a TOML file,

@@ -4,11 +4,12 @@ The only place where the environment is read. A nested name is written with two 
 `ASSAY_DEMO__WINDOWS=8` is `windows = 8` under `[demo]`.
 """
 
+import json
 import os
-import tomllib
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -17,13 +18,15 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
-from assay.environments import Environment, make_environment, parse_choice
-from assay.neurons.settings.sections import Settings, get_flag_name
+from assay.network.toml_settings import list_mistakes, name_place, read_toml
+from assay.neurons.settings.sections import ChainSettings, Settings, get_flag_name
 from assay.protocol import decode_ss58
 from assay.protocol.errors import OperatorError
+
+if TYPE_CHECKING:
+    from assay.environments import Environment
 
 _PREFIX = "ASSAY_"
 
@@ -44,16 +47,11 @@ def load_settings(
         below: of the same shape: stands in for defaults, every source wins over it.
 
     Raises:
-        ConfigError: a missing or broken file, an unknown name or a value out of its range.
+        TomlError: a missing or broken file. ConfigError: unknown names, or values out of their
+            range: a line for each.
     """
     _require_known_variables()
-    if file is not None:
-        try:
-            tomllib.loads(file.read_text())
-        except OSError as error:
-            raise ConfigError(f"--config {file}: {error.strerror}") from None
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"--config {file} is not TOML: {error}") from None
+    written, text = ({}, "") if file is None else read_toml(file)
     given = {
         section: present
         for section, fields in flags.items()
@@ -81,7 +79,7 @@ def load_settings(
             return (
                 init_settings,
                 env_settings,
-                TomlConfigSettingsSource(settings_cls, toml_file=file),
+                InitSettingsSource(settings_cls, init_kwargs=written),
                 InitSettingsSource(settings_cls, init_kwargs={"store": _read_aws_variables()}),
                 InitSettingsSource(settings_cls, init_kwargs=dict(below or {})),
             )
@@ -89,13 +87,23 @@ def load_settings(
     try:
         return AllSettings(**given)  # type: ignore[arg-type] # sections by name
     except ValidationError as error:
-        first = error.errors()[0]
-        where = list(map(str, first["loc"]))
-        said = _explain(first["type"], where, first["msg"])
-        if where[1:2] and where[1] in given.get(where[0], {}):
-            flag = get_flag_name(where[1], list_settings()[where[0]][where[1]])
-            said = f"{flag}: {first['msg']}"
-        raise ConfigError(said) from None
+        said = []
+        for mistake in list_mistakes(error, Settings):
+            name = _find_source(mistake.path, given)
+            if name is None:
+                at = file if mistake.path[0] in written else None
+                name = name_place(at, text, mistake.path)
+            said.append(f"{name} {mistake.what}")
+        raise ConfigError("\n".join(said)) from None
+
+
+def _find_source(path: tuple[str, ...], flags: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The flag or variable that a setting is from, or None."""
+    section, name = (*path, "")[:2]
+    if name in flags.get(section, {}):
+        return get_flag_name(name, list_settings()[section][name])
+    variable = f"{_PREFIX}{section}__{name}".upper()
+    return f"environment variable {variable}" if variable in os.environ else None
 
 
 def _read_aws_variables() -> dict[str, str]:
@@ -113,30 +121,29 @@ def list_settings() -> dict[str, dict[str, FieldInfo]]:
     }
 
 
-def _explain(kind: str, where: list[str], message: str) -> str:
-    """A setting that pydantic refused, with what was probably meant."""
-    name = ".".join(where)
-    if kind != "extra_forbidden":
-        return f"setting {name!r}: {message}"
-    known = list_settings()
-    names = known.get(where[0], known)
-    near = get_close_matches(where[-1], names, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(names))}"
-    return f"{name!r} is no setting: {hint}"
-
-
 def _require_known_variables() -> None:
-    """pydantic-settings ignores unknown variables; a typing mistake should not pass silently."""
+    """pydantic-settings ignores unknown variables, and a typing mistake should not pass silently;
+    nor does it say which variable is no list."""
     known = {
-        f"{_PREFIX}{section}__{name}".upper()
+        f"{_PREFIX}{section}__{name}".upper(): field
         for section, fields in list_settings().items()
-        for name in fields
+        for name, field in fields.items()
     }
-    for variable in os.environ:
-        if variable.startswith(_PREFIX) and variable not in known | _TOOL_VARIABLES:
+    said = []
+    for variable, value in os.environ.items():
+        if not variable.startswith(_PREFIX) or variable in _TOOL_VARIABLES:
+            continue
+        if variable not in known:
             near = get_close_matches(variable, known, 3)
             hint = f"did you mean {' or '.join(near)}?" if near else "see docs/settings.md"
-            raise ConfigError(f"environment variable {variable} is not a setting: {hint}")
+            said.append(f"environment variable {variable} is not a setting: {hint}")
+        elif get_origin(known[variable].annotation) is tuple:
+            try:
+                json.loads(value)
+            except ValueError:
+                said.append(f'environment variable {variable} is no JSON list: write ["…", "…"]')
+    if said:
+        raise ConfigError("\n".join(said))
 
 
 #: Read by test suites, not by programs.
@@ -164,13 +171,25 @@ def list_others_variables() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
-def open_named_environment(text: str) -> Environment:
+def open_named_environment(text: str) -> "Environment":
     """An environment as a person writes it: `sat`, or `sat,k=4`. Raises ConfigError: it cannot be
     read so, there is no such environment, or a setting is not one of its own."""
+    from assay.environments import make_environment, parse_choice
+
     try:
         return make_environment(*parse_choice(text))
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def require_netuid(settings: ChainSettings) -> int:
+    """The subnet's number."""
+    if settings.netuid is None:
+        raise ConfigError(
+            "which subnet? name it with --netuid, or netuid under [chain]; a localnet's "
+            "folder with --localnet does as well"
+        )
+    return settings.netuid
 
 
 def parse_hotkey(text: str, option: str) -> bytes:

@@ -51,275 +51,271 @@ class _Section(BaseModel):
 
 
 class DemoSettings(_Section):
-    """`[demo]`: the whole loop in one process."""
+    """`[demo]`: a whole subnet in one process."""
 
     out: Dir = Field(Path("assay-demo"), description="folder for everything the demo leaves")
     fast: Annotated[bool, Flag(name="--fast/--real-time")] = Field(
-        False, description="virtual clock: no waiting between blocks"
+        False, description="virtual clock, no waiting between blocks"
     )
-    windows: int = Field(8, ge=6, le=100, description="windows to mine")
-    groups: int = Field(24, ge=4, le=256, description="groups an honest miner does a window")
-    problems: int = Field(1_500, ge=1_000, le=100_000, description="problems that are held out")
-    seed: str = Field("assay", description="keys follow from it; with `fast`, all else too")
+    windows: int = Field(8, ge=6, le=100, description="number of windows")
+    groups: int = Field(24, ge=4, le=256, description="groups of an honest miner a window")
+    problems: int = Field(1_500, ge=1_000, le=100_000, description="number of held-out problems")
+    seed: str = Field("assay", description="seed of all keys; with `fast`, of everything")
 
 
 class StatusSettings(_Section):
-    """`[status]`: where a run is looked at."""
+    """`[status]`: the run that `assay status` shows."""
 
     dir: Dir = Field(Path("assay-demo"), description="folder of a run")
 
 
 class PublishSettings(_Section):
-    """`[publish]`: the rules that a subnet's owner publishes."""
+    """`[publish]`: the parameters that a subnet's owner publishes."""
 
     recipe: Annotated[str, Flag("RECIPE")] | None = Field(
-        None, description="a recipe's file, or a shipped one's name; None: none"
+        None, description="file of a recipe, or the name of a shipped one; None: none"
     )
     model: Folder | None = Field(
-        None, description="with a recipe, folder of the model that checkpoint 0 is made of"
+        None, description="with a recipe, folder of the model that becomes checkpoint 0"
     )
-    out: Dir = Field(
-        Path("assay-genesis"), description="folder for the checkpoint that is made of model"
-    )
+    out: Dir = Field(Path("assay-genesis"), description="folder for the new checkpoint 0")
     preset: Literal["main", "demo"] | None = Field(
-        None, description="rules that fit together; None: the recipe's, or main"
+        None, description="a set of parameters that fit together; None: the recipe's, or main"
     )
     environment: Annotated[str, Flag("NAME")] | None = Field(
-        None,
-        description="which problems are asked: sat, or sat,k=4; None: the recipe's, or arithmetic",
+        None, description="environment, such as sat or sat,k=4; None: the recipe's, or arithmetic"
     )
-    genesis: Folder | None = Field(None, description="the first checkpoint; None: the shipped")
+    genesis: Folder | None = Field(None, description="first checkpoint; None: the shipped one")
     trainer: Address | None = Field(None, description="hotkey that publishes checkpoints, SS58")
-    changes: File | None = Field(None, description="TOML or JSON file: parameters to change")
-    beacon_info: File | None = Field(None, description="a drand chain's info; None: quicknet")
-    slot_ms: int | None = Field(None, ge=1, description="the chain's slot; None: the preset's")
+    changes: File | None = Field(None, description="parameters to change, TOML or JSON")
+    beacon_info: File | None = Field(None, description="info of a drand chain; None: quicknet")
+    slot_ms: int | None = Field(None, ge=1, description="milliseconds a slot; None: the preset's")
 
 
 class AmendSettings(_Section):
-    """`[amend]`: parameters that a subnet's owner changes on a living network."""
+    """`[amend]`: changes of a running network's parameters by its owner."""
 
-    changes: File | None = Field(None, description="TOML or JSON file: parameters to change")
+    changes: File | None = Field(None, description="parameters to change, TOML or JSON")
     window: int | None = Field(
-        None, ge=1, description="the first they hold for; None: as soon as can be"
+        None, ge=1, description="first window of the new parameters; None: the earliest possible"
     )
     checkpoint: Folder | None = Field(
-        None, description="to be calibrated for them, where that is needed"
+        None, description="folder of the checkpoint to calibrate, if the changes need it"
     )
     out: Dir = Field(Path("assay-amended"), description="folder for the calibrated checkpoint")
 
 
 class EnvironmentsSettings(_Section):
-    """`[environments]`: what problems need beside code."""
+    """`[environments]`: the files that some environments need."""
 
     files: tuple[Annotated[Path, Flag("FILE", "--file", exists=True)], ...] = Field(
         (),
-        description="files of problems, JSON Lines or Parquet: those of code:SHA256, gsm:SHA256, "
-        "math:SHA256; archives: those of package:SHA256 and verifiers:SHA256",
+        description="problem files (JSON Lines or Parquet) of code:SHA256, gsm:SHA256 and "
+        "math:SHA256; archives of package:SHA256 and verifiers:SHA256",
     )
 
 
 class JudgeSettings(_Section):
-    """`[judge]`: a language model that compares answers in contests. Its key is no flag."""
+    """`[judge]`: a language model that compares answers in contests. Its key has no flag."""
 
     url: Annotated[str, Flag("URL", "--judge")] | None = Field(
-        None, description="base URL of an API with chat completions; None: no judge is asked"
+        None, description="base URL of a chat completions API; None: no judge"
     )
     model: Annotated[str, Flag("NAME", "--judge-model")] = Field(
-        "assay", min_length=1, max_length=200, description="model, as that server names it"
+        "assay", min_length=1, max_length=200, description="name of the model on that server"
     )
     key: SecretStr | None = Field(
-        None, description="sent as a bearer token, over https or to this machine; None: none"
+        None, description="bearer token, sent only over https or to this machine; None: none"
     )
-    seconds: float = Field(120.0, gt=0, le=3_600, description="for one answer")
+    seconds: float = Field(120.0, gt=0, le=3_600, description="seconds to wait for one answer")
 
 
 class CalibrateSettings(_Section):
-    """`[calibrate]`: two implementations of the reference, compared."""
+    """`[calibrate]`: a comparison of two implementations of the reference."""
 
     model: Folder | None = Field(None, description="folder of a checkpoint")
     a: Annotated[str, Flag("IMPLEMENTATION")] = Field(
-        "fp32-sdpa", description="implementation that draws, as fp32-sdpa or cpu:fp32-sdpa"
+        "fp32-sdpa", description="implementation that draws, such as fp32-sdpa or cpu:fp32-sdpa"
     )
     b: Annotated[str, Flag("IMPLEMENTATION")] = Field(
-        "fp32-eager", description="implementation that judges, as split3 or cuda:0:split3"
+        "fp32-eager", description="implementation that judges, such as split3 or cuda:0:split3"
     )
     problems: int | None = Field(
-        None, ge=2, description="contexts that are compared; None: all of the set"
+        None, ge=2, description="number of prompts to compare; None: all of the set"
     )
     cap: Annotated[float, Flag("LOGITS")] | None = Field(
-        None, gt=0, le=16, description="margin cap, logits; None: 2e-4"
+        None, gt=0, le=16, description="cap on the margin, in logits; None: 2e-4"
     )
-    out: Dir = Field(Path("assay-calibration"), description="folder for what was found")
+    out: Dir = Field(Path("assay-calibration"), description="folder for the results")
 
 
 class GauntletSettings(_Section):
-    """`[gauntlet]`: every strategy against the judge."""
+    """`[gauntlet]`: every strategy, run against the judge."""
 
     models: Dir = Field(
-        Path("assay-models"), description="folder of the bench models, built where they are missing"
+        Path("assay-models"), description="folder of the bench models; missing ones are built"
     )
     out: Dir | None = Field(None, description="folder for gauntlet.json")
     fast: Annotated[bool, Flag(name="--fast/--whole")] = Field(
-        False, description="the shipped model only, few groups, nothing is built"
+        False, description="only the shipped model and few groups; builds nothing"
     )
-    groups: int = Field(16, ge=2, le=256, description="groups measured of each strategy")
+    groups: int = Field(16, ge=2, le=256, description="groups to measure for each strategy")
     only: Annotated[str, Flag("NAME")] | None = Field(
-        None, description="part of the name of the strategies to run"
+        None, description="run only strategies whose name contains this"
     )
 
 
 class ChainSettings(_Section):
-    """`[chain]`: which chain, through which nodes, and which subnet on it."""
+    """`[chain]`: the chain, the nodes that serve it, and the subnet."""
 
     network: Annotated[str, Flag("NAME")] = Field(
         "finney", description="finney, test, local, or a ws:// or wss:// URL"
     )
     fallbacks: tuple[str, ...] = Field(
-        (), description="URLs of nodes used when that one fails, and then trusted like it"
+        (), description="URLs of nodes to use if that one fails, and to trust like it"
     )
     archives: tuple[str, ...] = Field((), description="URLs of nodes that keep all state")
     genesis_hash: str | None = Field(
-        None, pattern=r"^(0x)?[0-9a-f]{64}$", description="block 0 of the chain; finney's is known"
+        None, pattern=r"^(0x)?[0-9a-f]{64}$", description="hash of block 0; finney's is known"
     )
     netuid: int | None = Field(None, ge=0, le=65_535, description="the subnet's number")
 
 
 class WalletSettings(_Section):
-    """`[wallet]`: the SDK's wallet that signs. Passwords are asked for, never configured."""
+    """`[wallet]`: the SDK's wallet that signs. No setting takes its password."""
 
     name: Annotated[str, Flag("NAME", "--wallet")] = Field(
-        "default", description="the wallet's coldkey; //Name is a development key"
+        "default", description="name of the wallet; //Name is a development key"
     )
-    hotkey: Annotated[str, Flag("NAME")] = Field("default", description="hotkey within the wallet")
+    hotkey: Annotated[str, Flag("NAME")] = Field("default", description="a hotkey of the wallet")
     path: Annotated[Path, Flag("DIR", "--wallet-path")] = Field(
         Path("~/.bittensor/wallets"), description="folder of wallets"
     )
 
 
 class StoreSettings(_Section):
-    """`[store]`: where one's own files go, and where other people's may be read. Secrets are no
-    flags."""
+    """`[store]`: your store, and the other stores that may be read. Secrets have no flags."""
 
     locator: Annotated[str, Flag("URL", "--store")] | None = Field(
-        None, description="public URL where others read one's files; without upload, file:///folder"
+        None, description="public URL of your files; file:///folder if others can read that folder"
     )
     upload: str | None = Field(
-        None, description="s3://bucket/path, written to and read by others at the locator"
+        None, description="s3://bucket/path to write to; others read the same files at the locator"
     )
     endpoint: str | None = Field(None, description="URL of the S3 service; None: AWS's")
     ca_file: Path | None = Field(
         None,
-        description="PEM file of a private authority, trusted beside the system's for endpoint and "
-        "locator alone",
+        description="PEM file of your own certificate authority, trusted for endpoint and locator "
+        "only",
     )
-    region: str | None = Field(None, description="of the bucket; needed at AWS alone")
+    region: str | None = Field(None, description="region of the bucket; only AWS needs it")
     credentials: Path | None = Field(
-        None, description="file with the bucket's keys, as AWS's tools keep it; None: as below"
+        None, description="file with the bucket's key, as for AWS's tools; None: the settings below"
     )
-    profile: str = Field("default", description="section of that file")
+    profile: str = Field("default", description="section of the credentials file")
     access_key_id: SecretStr | None = Field(
-        None, description="of the bucket's key; AWS_ACCESS_KEY_ID serves as well"
+        None, description="id of the bucket's key; or set AWS_ACCESS_KEY_ID"
     )
     secret_access_key: SecretStr | None = Field(
-        None, description="AWS_SECRET_ACCESS_KEY serves as well"
+        None, description="secret of the bucket's key; or set AWS_SECRET_ACCESS_KEY"
     )
     session_token: SecretStr | None = Field(
-        None, description="where the key has one; AWS_SESSION_TOKEN serves as well"
+        None, description="session token, if the key has one; or set AWS_SESSION_TOKEN"
     )
     readable: tuple[Url, ...] = Field(
         (),
-        description="URLs: below these, locators on chain are read wherever they lead; "
-        "elsewhere only https at public addresses",
+        description="URLs at or below which locators on chain may be opened; other locators only "
+        "if https at a public address",
     )
     mirrors: tuple[str, ...] = Field(
-        (), description="URLs: checkpoints and submissions are read from these, too"
+        (), description="URLs of further stores to read checkpoints and submissions from"
     )
 
 
 class BeaconSettings(_Section):
-    """`[beacon]`: where drand is reached. What it says is verified whoever says it."""
+    """`[beacon]`: the sources of drand's rounds. Every round is verified."""
 
     endpoints: tuple[Annotated[str, Flag("URL", "--beacon")], ...] = Field(
-        (), description="URLs of drand endpoints; none: drand's public ones"
+        (), description="URLs of drand relays; none: drand's public ones"
     )
 
 
 class ComputeSettings(_Section):
-    """`[compute]`: where and how models run, in programs and in every command that judges."""
+    """`[compute]`: the device and implementation of models, in programs and commands that judge."""
 
     device: Annotated[str, Flag("DEVICE")] = Field(
-        "auto", description="cpu, cuda:0, …; auto: the first card, or the processor without one"
+        "auto", description="cpu, cuda:0, …; auto is the first GPU, or the CPU if there is none"
     )
     implementation: Annotated[str, Flag("NAME")] = Field(
-        "fp32-sdpa", description="of the reference: fp32-sdpa, fp32-eager, split3"
+        "fp32-sdpa", description="implementation of the reference: fp32-sdpa, fp32-eager or split3"
     )
     memory_share: Annotated[float, Flag("SHARE")] = Field(
-        0.9, gt=0, le=1, description="of the memory that is free on the device, at most"
+        0.9, gt=0, le=1, description="largest share of the device's free memory to use"
     )
     threads: int | None = Field(
-        None, ge=1, le=1_024, description="threads of PyTorch; None: its choice"
+        None, ge=1, le=1_024, description="threads of PyTorch; None: PyTorch's choice"
     )
 
 
 class MinerSettings(_Section):
-    """`[miner]`: a miner."""
+    """`[miner]`: the miner."""
 
     dir: Dir = Field(Path("assay-mine"), description="folder of the miner's own files")
-    groups: int = Field(1_024, ge=1, le=16_384, description="groups a window, at most")
-    groups_per_step: int = Field(8, ge=1, le=1_024, description="groups generated together")
+    groups: int = Field(1_024, ge=1, le=16_384, description="most groups in a window")
+    groups_per_step: int = Field(8, ge=1, le=1_024, description="groups to generate together")
     commit_margin: int = Field(
         6, ge=1, le=1_000, description="blocks between sending a commitment and its deadline"
     )
     engines: tuple[Annotated[str, Flag("URL", "--engine")], ...] = Field(
         (),
         max_length=64,
-        description="http://host:port of servers that draft, vLLM with assay-vllm; #name behind it "
-        "where the model is not served as assay; auto: this program starts one for each card; "
-        "none: this program drafts",
+        description="servers that draft (vLLM with assay-vllm): http://host:port, with #name if "
+        "the model's name there is not assay; auto starts one on each GPU; none: this "
+        "program drafts",
     )
     engine_python: Annotated[Path | None, Flag("FILE", "--engine-python")] = Field(
         None,
-        description="with auto, the Python of the environment that has vLLM and assay-vllm; None: "
-        "this program's own",
+        description="with auto, the Python of the environment with vLLM and assay-vllm; None: this "
+        "program's own",
     )
     engine_flags: tuple[str, ...] = Field(
-        (), max_length=64, description="with auto, more flags of vllm serve"
+        (), max_length=64, description="with auto, further flags of vllm serve"
     )
     exact: bool = Field(
         False,
-        description="with engines, read each group once more: its file is then the same to the bit "
-        "whoever drafts",
+        description="with engines, read each group once more, so that the file has the same bits "
+        "with any engine",
     )
 
 
 class ValidatorSettings(_Section):
-    """`[validator]`: a validator; `devices` judge for a trainer, too."""
+    """`[validator]`: the validator. `devices` also judge for a trainer."""
 
     dir: Dir = Field(Path("assay-validate"), description="folder of the validator's own files")
     fetches: int = Field(
-        24, ge=0, le=256, description="files read at a time, ahead of the judge; 0: in its turn"
+        24, ge=0, le=256, description="files to read at once, ahead of the judge; 0: none"
     )
     mirrored: int = Field(
         4,
         ge=0,
         le=10_000,
-        description="windows of whose files the audited parts stay in its store; 0: none",
+        description="windows whose audited parts the validator's store mirrors; 0: none",
     )
     devices: tuple[Annotated[str, Flag("DEVICE", "--worker")], ...] = Field(
         (),
         max_length=256,
-        description="cuda:0, cuda:1, …, or cpu several times: a worker process on each judges, of "
-        "one thread unless threads says more; none: this process judges",
+        description="devices of worker processes that judge: cuda:0, cuda:1, …, or cpu several "
+        "times; each has one thread unless threads is set; none: this process judges",
     )
 
 
 class ClusterSettings(_Section):
-    """`[cluster]`: a Ray cluster whose hosts judge, in place of this machine alone."""
+    """`[cluster]`: a Ray cluster whose hosts judge instead of this machine."""
 
     address: Annotated[str, Flag("ADDRESS", "--cluster")] | None = Field(
         None,
-        description="HOST:PORT of the cluster, or auto: its hosts run a worker for each of "
-        "devices; None: this machine does",
+        description="HOST:PORT of the Ray cluster that runs the workers, or auto for the one of "
+        "this machine; None: the workers run here",
     )
 
 
@@ -328,68 +324,68 @@ class TrainerSettings(_Section):
 
     dir: Dir = Field(Path("assay-train"), description="folder of the trainer's own files")
     processes: int = Field(
-        1, ge=1, le=64, description="of this machine that learn together, one a card"
+        1, ge=1, le=64, description="processes on this machine that learn together, one on each GPU"
     )
-    learning_rate: float = Field(5e-5, gt=0, le=1, description="of AdamW")
-    weight_decay: float = Field(0.0, ge=0, le=1, description="of AdamW")
+    learning_rate: float = Field(5e-5, gt=0, le=1, description="learning rate of AdamW")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="weight decay of AdamW")
     max_gradient: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     epochs: int = Field(4, ge=1, le=64, description="passes over a window's groups")
-    groups_per_batch: int = Field(8, ge=1, le=16_384, description="groups behind one update")
+    groups_per_batch: int = Field(8, ge=1, le=16_384, description="groups in one optimiser update")
     tokens_per_pass: int = Field(
-        8_192, ge=1, le=1 << 24, description="tokens a forward pass holds, gradients summed"
+        8_192, ge=1, le=1 << 24, description="tokens in one forward pass; gradients are summed"
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of products; masters, gradients and moments are float32"
+        "float32", description="precision of products; masters, gradients and moments are float32"
     )
     recompute: bool = Field(
-        False, description="compute layers twice instead of keeping them: less memory, a third more"
+        False, description="compute layers twice to save memory: takes a third more time"
     )
     offload: bool = Field(
-        False, description="keep weights and moments off the card, and bring layers to it in turn"
+        False, description="keep weights and moments off the GPU, and move layers to it in turn"
     )
-    clip_low: float = Field(0.2, gt=0, lt=1, description="ratios count down to 1 − this")
-    clip_high: float = Field(0.28, gt=0, description="ratios count up to 1 + this")
-    clip_cap: float = Field(4.0, gt=1, description="and to this where the advantage is negative")
+    clip_low: float = Field(0.2, gt=0, lt=1, description="ratios are clipped at 1 − this")
+    clip_high: float = Field(0.28, gt=0, description="ratios are clipped at 1 + this")
+    clip_cap: float = Field(4.0, gt=1, description="cap on the ratio if the advantage is negative")
     level: Literal["token", "sequence"] = Field(
-        "token", description="what has a ratio and counts alike: tokens or whole rollouts"
+        "token", description="unit of the ratio and of the loss: tokens or whole rollouts"
     )
-    scaled: bool = Field(False, description="advantages over their group's standard deviation")
-    kl_weight: float = Field(0.0, ge=0, description="of the divergence from the reference")
+    scaled: bool = Field(False, description="divide advantages by their group's standard deviation")
+    kl_weight: float = Field(0.0, ge=0, description="weight of the KL divergence from kl_reference")
     kl_reference: Literal["behaviour", "genesis"] = Field(
-        "behaviour", description="the reference: who sampled, or the network's first checkpoint"
+        "behaviour", description="behaviour: the checkpoint that sampled; genesis: the first one"
     )
     lora_rank: int = Field(
-        0, ge=0, le=1_024, description="of factors that learn in place of all weights; 0: all"
+        0, ge=0, le=1_024, description="rank of LoRA factors; 0 trains all weights"
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="of the order of groups, and of LoRA")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the order of groups, and of LoRA")
     sync: Literal["sequential", "async"] = Field(
-        "async", description="sequential: learn only from the newest checkpoint's own rollouts"
+        "async", description="sequential learns only from rollouts of the newest checkpoint"
     )
     staleness: int = Field(
-        8, ge=0, le=1_000, description="async: checkpoints that rollouts may be behind, at most"
+        8, ge=0, le=1_000, description="with async, how many checkpoints rollouts may be behind"
     )
     local_groups: int = Field(
-        0, ge=0, le=16_384, description="groups a window that the trainer generates itself"
+        0, ge=0, le=16_384, description="groups that the trainer itself generates in a window"
     )
     external_groups: int | None = Field(
-        None, ge=0, le=16_384, description="miners' groups a window, at most; None: all"
+        None, ge=0, le=16_384, description="most groups of miners a window; None: all"
     )
     steps_kept: int = Field(
-        1, ge=0, le=10_000, description="old states of the optimiser kept: so many can be verified"
+        1, ge=0, le=10_000, description="optimiser states to keep; this many steps can be verified"
     )
     publish_states: bool = Field(
-        False, description="upload what steps begin with: 12 bytes a weight, for verify-step"
+        False, description="upload each step's first state for verify-step, 12 bytes a weight"
     )
     problems: int = Field(
         256,
         ge=0,
         le=100_000,
-        description="held-out problems a checkpoint is tried on; 0: no levels move",
+        description="held-out problems to test each checkpoint on; with 0 levels do not move",
     )
 
 
 class LedgerSettings(_Section):
-    """`[ledger]`: the contract on the EVM that a validator's settlements are posted to."""
+    """`[ledger]`: the contract on the EVM that gets a validator's settlements."""
 
     endpoint: Annotated[str, Flag("URL", "--evm")] | None = Field(
         None, description="URL of an EVM node, http or https; None: none"
@@ -397,43 +393,43 @@ class LedgerSettings(_Section):
     chain_id: int | None = Field(
         None, ge=1, lt=2**63, description="chain id of the EVM; None: that of finney, test or local"
     )
-    contract: Contract | None = Field(None, description="address of the ScoreLedger")
-    weights_check: Contract | None = Field(None, description="address of a WeightsCheck over it")
+    contract: Contract | None = Field(None, description="address of the ScoreLedger contract")
+    weights_check: Contract | None = Field(None, description="address of its WeightsCheck contract")
     key: File | None = Field(
         None, description="keystore of the key that posts; None: evmkeys/<hotkey> in the wallet"
     )
     password_file: File | None = Field(
-        None, description="file with the keystore's password; None: it is asked for"
+        None, description="file with the keystore's password; None: asks on the terminal"
     )
     confirmations: int = Field(
-        6, ge=0, le=1_000, description="blocks on top before a transaction is held to stand"
+        6, ge=0, le=1_000, description="blocks after a transaction before it counts as final"
     )
     max_gas_price: int = Field(
-        100, ge=1, le=1_000_000, description="gwei; nothing is sent while gas costs more"
+        100, ge=1, le=1_000_000, description="highest gas price, in gwei; above it nothing is sent"
     )
 
 
 class LogSettings(_Section):
-    """`[log]`: what the programs say while they run."""
+    """`[log]`: the log of a running program."""
 
     format: Annotated[Literal["human", "json"], Flag(name="--log-format")] = Field(
-        "human", description="lines for people, or JSON documents; with --json always JSON"
+        "human", description="lines of text, or JSON documents; --json implies json"
     )
 
 
 class MetricsSettings(_Section):
-    """`[metrics]`: figures of a running miner, validator or trainer, for Prometheus."""
+    """`[metrics]`: metrics of a running miner, validator or trainer, for Prometheus."""
 
     listen: Annotated[str, Flag("HOST:PORT", "--metrics")] | None = Field(
-        None, description="HOST:PORT, or PORT on 127.0.0.1, where figures are served; None: nowhere"
+        None, description="HOST:PORT to serve metrics on, or PORT on 127.0.0.1; None: serves none"
     )
     hosts: tuple[str, ...] = Field(
-        (), description="further names and addresses that Prometheus asks for them under"
+        (), description="further names and addresses that Prometheus may use for this host"
     )
 
 
 class ExplorerSettings(_Section):
-    """`[explorer]`: the web page over a validator's record."""
+    """`[explorer]`: the web pages of a validator's record."""
 
     dir: Dir | None = Field(
         None,
@@ -441,19 +437,22 @@ class ExplorerSettings(_Section):
         "assay-localnet",
     )
     record: Annotated[str, Flag("STORE")] | None = Field(
-        None, description="store that the record lies in; None: found"
+        None, description="store with the record; None: found from the folder"
     )
-    hotkey: Address | None = Field(None, description="whose record, SS58; None: the only one there")
+    hotkey: Address | None = Field(None, description="the record's validator; None: the only one")
     model: Folder | None = Field(None, description="folder of checkpoints; None: the run's own")
     trainer: Dir | None = Field(None, description="folder of a trainer; None: the run's own")
-    gauntlet: File | None = Field(None, description="the gauntlet.json that is shown")
+    gauntlet: File | None = Field(None, description="gauntlet.json to show")
+    rounds: Dir | None = Field(
+        None, description="folder of `assay train verify-round`; None: assay-rounds"
+    )
     evm_explorer: Url | None = Field(
-        None, max_length=200, description="URL of an EVM explorer that entries link to"
+        None, max_length=200, description="URL of an EVM explorer to link entries to"
     )
     host: Annotated[str, Flag("ADDRESS")] = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8_400, ge=0, le=65_535, description="port to listen on; 0: any that is free")
+    port: int = Field(8_400, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
     hosts: tuple[Annotated[str, Flag("NAME", "--allow-host")], ...] = Field(
-        (), description="further names the page is served under"
+        (), description="further host names that pages may be requested under"
     )
     index: Dir = Field(Path("assay-explorer"), description="folder of the index")
 
@@ -461,7 +460,7 @@ class ExplorerSettings(_Section):
 class LocalnetSettings(_Section):
     """`[localnet]`: a subnet on this machine, for development."""
 
-    dir: Dir = Field(Path("assay-localnet"), description="folder for everything of it")
+    dir: Dir = Field(Path("assay-localnet"), description="folder of the network")
     block_time: Annotated[float, Flag("S")] | None = Field(
         None, ge=0.5, le=60, description="seconds between blocks; None: as before, or 1"
     )
@@ -469,7 +468,7 @@ class LocalnetSettings(_Section):
         None,
         ge=0,
         le=65_534,
-        description="port of the chain, the beacon's is the next; 0: any two free",
+        description="port of the chain; the beacon gets the next; 0 takes any two free ones",
     )
 
 

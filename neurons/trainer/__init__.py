@@ -1,4 +1,4 @@
-"""The trainer: judges what was submitted, learns from it, publishes the next checkpoint.
+"""The trainer: judges submissions, learns from them, publishes the next checkpoint.
 
 `trainer.py` is the loop's step; `trainer_course.py` is where it begins and what it keeps, in
 `trainer_folder.py`; `lessons.py` turns a window's accepted groups into a lesson. `held_out.py`

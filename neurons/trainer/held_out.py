@@ -191,13 +191,13 @@ def describe_levels(
             f"{s.mixed} of {s.asked} at {level}" for level, s in sorted(successes.items())
         )
         lines.append(
-            f"levels {_join(levels)} become {_join(new)}: two tries at a held-out problem part on "
-            f"{seen}"
+            f"levels {_join(levels)} become {_join(new)}: two tries at a held-out problem differ "
+            f"on {seen}"
         )
     if stuck := find_undecided(levels, legal, successes):
         lines.append(
-            f"levels {_join(stuck)} stay: fewer than {PROBLEMS_MIN} held-out problems are of each "
-            "(`problems` under [trainer])"
+            f"levels {_join(stuck)} stay: each has fewer than {PROBLEMS_MIN} held-out problems "
+            "(raise `problems` under [trainer])"
         )
     return lines
 

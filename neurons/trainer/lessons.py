@@ -4,7 +4,7 @@ Rewards and log-probabilities come from that pass; nothing that a file says is t
 Specification, section 11.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 
@@ -54,6 +54,8 @@ class WindowReading:
     looked_at: int | None = None  # head of the last look
     judged_s: float = 0.0  # seconds that judging its files took
     number: int | None = None  # of the checkpoint that they are judged with, once that was opened
+    #: whether a group is the trainer's to learn from; None: all are
+    is_own: Callable[[Context, bytes, int], bool] | None = None
 
     def looks_again(self, head: int) -> bool:
         """Whether there is more to come: what is withheld is looked for at `LOOKS` blocks, since a
@@ -90,12 +92,16 @@ class WindowReading:
         return sum(counts), sum(compress(counts, silent))
 
     def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: JudgeSources) -> None:
-        """Judges all groups of one file; one bad group, and none of it is learned from. Several
+        """Judges all own groups of one file; one bad, and none of it is learned from. Several
         threads may judge a file each. Raises WorkerError: we lack something that judging needs."""
         context = self.context
         forward = RecordingForward(checkpoint.get_forward(context.parameters.work.temperature))
         committed = context.commitments[hotkey]
-        groups = range(min(committed.groups, context.parameters.work.group_cap))
+        groups: Sequence[int] = range(min(committed.groups, context.parameters.work.group_cap))
+        if self.is_own is not None:
+            groups = [index for index in groups if self.is_own(context, hotkey, index)]
+            if not groups:
+                return
         verdict, _ = judge_hotkey(
             context,
             hotkey,

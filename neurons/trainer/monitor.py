@@ -84,7 +84,7 @@ def find_divergence(points: Sequence[HeldOutPoint]) -> str | None:
     return (
         f"the reward rose by {rise:.3f} (± {rise_error:.3f}) over the last {2 * HALF} checkpoints, "
         f"held-out success by {gain:.3f} (± {gain_error:.3f}): the model may have learned to "
-        f"please the scorer; look at answers of checkpoint {points[-1].number} before going on"
+        f"please the scorer; look at answers of checkpoint {points[-1].number} before you continue"
     )
 
 
@@ -193,8 +193,8 @@ class LearningMonitor:
                 self._board.flush()
         except OSError as failure:
             raise LearningMonitorError(
-                f"cannot write the course's progress to {self._folder} ({failure}): see that the "
-                "folder is yours to write and its disk not full"
+                f"cannot write the training's progress to {self._folder} ({failure}): make sure "
+                "that you may write to the folder and that its disk is not full"
             ) from failure
 
 
@@ -215,7 +215,7 @@ def draw(points: list[HeldOutPoint], path: Path) -> None:
         [p.reward for p in points],
         [1.96 * p.reward_error for p in points],
         capsize=2,
-        label="reward of what was learned from",
+        label="reward of the groups learned from",
     )
     axes.plot(numbers, [score.value for score in scores], "o-", label="held-out success")
     lows, highs = zip(*(score.interval for score in scores), strict=True)

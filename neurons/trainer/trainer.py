@@ -37,6 +37,7 @@ from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol import Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block, compute_window
+from assay.rounds.round_keeper import NextThing, RoundKeeper
 from assay.training import LessonError
 from assay.training.pace import Activity, TrainerPace
 
@@ -82,6 +83,8 @@ class Trainer:
         self.judge = judge
         self.pace = TrainerPace(get_time, config.local_groups, judge is not None)
         self._keeper = CourseKeeper(hotkey, parameters, sources, config, report)
+        self._hotkey = hotkey
+        self.rounds = self._keeper.open_rounds()
         self.course: Course | None = None
         self._challenge: Challenge | None = None
         self._reading: WindowReading | None = None
@@ -140,7 +143,8 @@ class Trainer:
             return False
         reading = self._reading
         if reading is None:
-            return self._open(course)
+            done = self._advance_round(course)
+            return self._open(course) if done is None else done
         if self.judge is not None and self.judge.holds(reading):
             return self._await(course, reading, self.judge)
         if reading.waiting:
@@ -158,6 +162,32 @@ class Trainer:
             return self._wait(begun)
         self.course, self.trouble = begun, None
         return True
+
+    def _advance_round(self, course: Course) -> bool | None:
+        """What rounds ask for before the next window; None: nothing. Else whether it was done."""
+        rounds = self.rounds
+        if rounds is not None and (begun := rounds.find_begun(course.window)) is not None:
+            # what windows before it would teach comes too late for the rounds' first parent
+            course.window, self._challenge = begun, None
+        if rounds is None or rounds.find_rounds(course.window) is None:
+            first = self._parameters.first.identity.trainer
+            return (
+                None
+                if self._hotkey == first
+                else self._wait("the rounds that name this trainer have not begun")
+            )
+        if self._config.learning.lora_rank:
+            return self._wait("rounds merge whole weights: set lora_rank = 0")
+        self.pace.begin(Activity.PUBLISHING)
+        what = rounds.advance(course)
+        self.trouble = None
+        if what is NextThing.WAIT:
+            self.pace.begin(Activity.WAITING)
+        return None if what is NextThing.LEARN else what is NextThing.GO_ON
+
+    def _in_round(self, window: int) -> RoundKeeper[Course] | None:
+        rounds = self.rounds
+        return None if rounds is None or rounds.find_rounds(window) is None else rounds
 
     # --- one window
 
@@ -199,13 +229,18 @@ class Trainer:
         if context is None:
             return self._prepare(course)
         self._reading = WindowReading(context, find_waiting(context))
+        rounds = self._in_round(course.window)
+        if rounds is not None:
+            self._reading.is_own = rounds.is_own
+            if (fault := rounds.find_unfit(context)) is not None:
+                return self._skip(course, fault, stale=True)
         return True
 
     def _judge_ahead(self, course: Course, window: int) -> None:
         """Has a window's files judged while something else takes its time, where they may be read.
         Learned in step, no window is judged before the one before it has been learned from."""
         last, end = self._config.last_window, self._parameters.end
-        if self.judge is None or not self._config.staleness:
+        if self.judge is None or not self._config.staleness or self._in_round(window) is not None:
             return
         if (last is not None and window > last) or (end is not None and window >= end):
             return
@@ -217,7 +252,11 @@ class Trainer:
         """Tries the parent while there is nothing else to do, so that no checkpoint waits for it.
         Whether there was something to do."""
         held_out = self._config.held_out
-        if held_out is None or held_out.knows(course.parent.digest):
+        if (
+            held_out is None
+            or held_out.knows(course.parent.digest)
+            or self._in_round(course.window)
+        ):
             return False
         self.pace.begin(Activity.PUBLISHING)
         held_out.count(course.parent, course.window)
@@ -281,7 +320,7 @@ class Trainer:
 
     def _is_stale(self, course: Course, reading: WindowReading) -> bool:
         """Skips a window whose rollouts are too old to learn from."""
-        if reading.number is None:
+        if reading.number is None or reading.is_own is not None:
             return False
         behind = course.parent.manifest.number - reading.number
         return behind > self._config.staleness and self._skip(
@@ -293,7 +332,7 @@ class Trainer:
         if self._is_stale(course, reading):  # it was judged before the window before was learned
             return
         self._judge_ahead(course, course.window + 1)
-        if reading.groups or self._config.local_groups:
+        if reading.groups or (self._config.local_groups and reading.is_own is None):
             window = course.window
             try:
                 lesson = self._learn(course, reading)
@@ -309,7 +348,7 @@ class Trainer:
                 return
             self._on_lesson(lesson)
         elif reading.withheld:
-            lack = f"{len(reading.withheld)} of its files cannot be had"
+            lack = f"{len(reading.withheld)} of its files cannot be fetched"
             self._skip(course, f"{lack}, and no other is good")
         else:
             self._leave(course)
@@ -319,16 +358,17 @@ class Trainer:
         learner, parent, steps = course.learner, course.parent, self._config.steps
         parameters = reading.context.parameters
         held_out, checkpoints = self._config.held_out, self._sources.checkpoints
+        alone = reading.is_own is None  # in a round nothing is left to choose, and levels stay
         self.pace.begin(Activity.PUBLISHING)
-        counts = () if held_out is None else held_out.count(parent, course.window)
+        counts = held_out.count(parent, course.window) if held_out and alone else ()
         levels = compute_next_levels(parameters, parent.manifest.levels, counts)
         came = len(reading.groups)
         reading.groups = mix_groups(
             reading.sort_groups(),
             parent,
             reading.context,
-            self._config.local_groups,
-            self._config.external_groups,
+            self._config.local_groups if alone else 0,
+            self._config.external_groups if alone else None,
         )
         before = course.state or digest_tensors_of(learner.export_state())
         if steps is not None:
@@ -359,8 +399,8 @@ class Trainer:
         # raises rather than commit to what everyone would refuse
         course.parent = open_checkpoint(checkpoints, manifest.digest, parameters)
         course.learned = True
-        course.uploaded = False
-        course.unsaid = self._keeper.make_announcement(course.parent)
+        course.uploaded = not alone
+        course.unsaid = self._keeper.make_announcement(course.parent) if alone else None
         self._leave(course)
         self._keeper.save(course, learner=True)
         lines = describe_levels(parameters, parent.manifest.levels, counts)
@@ -379,6 +419,7 @@ class Trainer:
     def _take_back(self, window: int, error: Exception) -> None:
         """See `CourseKeeper.take_back`."""
         if self._config.folder is not None:
+            self.rounds = self._keeper.open_rounds()
             self.course = self._reading = self._challenge = None
         self._keeper.take_back(window, error)
 

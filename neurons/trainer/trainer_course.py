@@ -10,11 +10,15 @@ from assay.artifacts.steps.step_store import publish_step
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.neurons.session.chain_delivery import Announcement
 from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.window_reader import get_challenge, get_context
+from assay.neurons.trainer.held_out import compute_next_levels
 from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder, TrainerState
 from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner, resume_learner
-from assay.protocol import Commitment, Parameters, Tag, encode_commitment, parse_commitment
+from assay.protocol import Commitment, Context, Parameters, Tag, encode_commitment, parse_commitment
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_window
+from assay.rounds.in_force import get_in_force_at
+from assay.rounds.round_keeper import RoundConfig, RoundKeeper
 from assay.training import Learner, LessonError
 
 NAME = "trainer"
@@ -68,19 +72,25 @@ class CourseKeeper:
         says why that cannot be had yet. Raises UnusableCheckpointError: it is of no use."""
         sources, genesis = self._sources, self._first.identity.genesis_checkpoint
         head = sources.chain.get_head()
+        now = self._parameters.get_at(head)
+        has_rounds = now.rounds is not None
         slot = sources.chain.get_commitments(head).get(self._hotkey)
         said = None if slot is None else parse_commitment(slot)
         if said is not None and said.tag is not Tag.CHECKPOINT:
             said = None
+        if has_rounds:  # what stands there may be a child, or another's to begin with
+            said, slot = None, None
         kept = self._load(said)
         if kept is not None:
             digest, window = kept.checkpoint, kept.window
         else:
             digest = genesis if said is None else said.digest
             window = compute_window(self._first.timing, head)
+        if kept is None and has_rounds:
+            digest = get_in_force_at(sources.chain, now, head).digest
         parameters = self._parameters.get(window)
         number = kept.number if kept is not None else 0 if said is None else said.number
-        if number < parameters.start.number:
+        if number < parameters.start.number and not has_rounds:
             kept, digest = None, parameters.start.checkpoint
         try:
             parent = open_checkpoint(sources.checkpoints, digest, parameters)
@@ -96,7 +106,7 @@ class CourseKeeper:
             )
         unsaid = self.make_announcement(parent)
         # genesis is in force without a word, but not where the slot says something else
-        silent = slot == unsaid.payload or (slot is None and digest == genesis)
+        silent = has_rounds or slot == unsaid.payload or (slot is None and digest == genesis)
         course = Course(
             window,
             parent,
@@ -150,7 +160,7 @@ class CourseKeeper:
             raise error
         kept = self._folder.load(self._first.digest, self._hotkey)
         if not isinstance(error, UnusableCheckpointError | LessonError) or kept is None:
-            raise TrainerError(f"the lesson of window {window} cannot be kept: {error}") from error
+            raise TrainerError(f"cannot save the step of window {window}: {error}") from error
         self._report(f"{NAME}: window {window} is left out: {error}")
         self._folder.save(replace(kept, window=window + 1))
 
@@ -173,7 +183,51 @@ class CourseKeeper:
         """The commitment to a checkpoint."""
         number, digest = checkpoint.manifest.number, checkpoint.digest
         commitment = Commitment(Tag.CHECKPOINT, number, 0, digest, self._config.locator)
-        return Announcement(self._sources.chain, self._hotkey, encode_commitment(commitment))
+        return self.announce(encode_commitment(commitment))
+
+    def announce(self, payload: bytes) -> Announcement:
+        """A payload for the trainer's slot."""
+        return Announcement(self._sources.chain, self._hotkey, payload)
+
+    def open_rounds(self) -> RoundKeeper[Course] | None:
+        """The trainer's way through rounds; None: it has not what they need."""
+        config, sources = self._config, self._sources
+        if config.store is None or config.steps is None or config.folder is None:
+            return None
+
+        def find_context(parameters: Parameters, window: int) -> Context | None:
+            challenge = get_challenge(sources.chain, sources.beacons, parameters, window)
+            if challenge is None:
+                return None
+            return get_context(sources.chain, sources.beacons, parameters, challenge)
+
+        def announce(course: Course, payload: bytes) -> bool:
+            if course.unsaid is not None and course.unsaid.payload == payload:
+                return False
+            course.unsaid = self.announce(payload)
+            return True
+
+        kept = RoundConfig(
+            config.folder / "rounds",
+            config.store,
+            config.locator,
+            config.steps,
+            config.publish_states,
+            find_context,
+            None if config.held_out is None else config.held_out.count,
+            compute_next_levels,
+        )
+        return RoundKeeper(
+            self._hotkey,
+            self._parameters,
+            sources.chain,
+            sources.checkpoints,
+            sources.stores,
+            kept,
+            lambda course: self.save(course, learner=True),
+            announce,
+            lambda line: self._report(f"{NAME}: {line}"),
+        )
 
     def _load(self, said: Commitment | None) -> TrainerState | None:
         """What the folder holds, unless the chain is ahead of it."""
@@ -181,13 +235,13 @@ class CourseKeeper:
             return None
         aside = self._folder.set_aside(self._first.digest, self._hotkey)
         if aside is not None:
-            self._report(f"{NAME}: another network, a new course: the old one is in {aside}")
+            self._report(f"{NAME}: another network, so training starts anew: the old is in {aside}")
         kept = self._folder.load(self._first.digest, self._hotkey)
         if kept is None or said is None or said.number <= kept.number:
             return kept
         self._report(
             f"{NAME}: the chain has checkpoint {said.number} and the folder ends with "
-            f"{kept.number}: another trainer has gone on in its place"
+            f"{kept.number}: another trainer has continued in its place"
         )
         return None
 
@@ -204,6 +258,6 @@ class CourseKeeper:
             return learner
         self._report(
             f"{NAME}: the optimiser's state after checkpoint {parent.manifest.number} is "
-            "lost: going on from its weights with fresh moments"
+            "lost: continuing from its weights with fresh moments"
         )
         return None

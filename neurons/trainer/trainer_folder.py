@@ -83,7 +83,7 @@ class TrainerFolder:
                 if (self._folder / name).exists():
                     os.replace(self._folder / name, aside / name)
         except OSError as error:
-            raise TrainerError(f"cannot put the old course aside to {aside}: {error}") from error
+            raise TrainerError(f"cannot move the old training run to {aside}: {error}") from error
         return aside
 
     def load(self, parameters: bytes, hotkey: bytes) -> TrainerState | None:
@@ -133,8 +133,8 @@ class TrainerFolder:
                     path.unlink()
         except (OSError, SafetensorError) as error:
             raise TrainerError(
-                f"cannot write the trainer's state to {self._folder} ({error}): see that the "
-                "folder is yours to write and its disk not full"
+                f"cannot write the trainer's state to {self._folder} ({error}): make sure that you "
+                "may write to the folder and that its disk is not full"
             ) from error
 
     def find_learner(self, checkpoint: bytes) -> Path | None:

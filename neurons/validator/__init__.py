@@ -1,4 +1,4 @@
-"""The validator: judges a window's submissions, settles an epoch's, sets and publishes weights.
+"""The validator: judges a window's submissions, settles epochs, sets weights, publishes its record.
 
 `validator.py` is the loop's step; `judged_window.py` one window's verdicts and one settlement;
 `journal.py` keeps all of it, so that no kill judges or settles twice. `weights_outbox.py` and

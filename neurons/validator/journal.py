@@ -112,13 +112,12 @@ class Journal:
         elif known != [subnet]:
             raise JournalError(
                 f"{database.name} is the journal of another subnet or chain, not of subnet "
-                f"{identity.netuid} on {identity.genesis_hash.hex()[:16]}…: take a folder of its "
-                "own"
+                f"{identity.netuid} on {identity.genesis_hash.hex()[:16]}…: use another folder"
             )
         if found and found[0][0] != hotkey:
             raise JournalError(
                 f"{database.name} is the journal of hotkey {encode_ss58(found[0][0])}, not of "
-                f"{encode_ss58(hotkey)}: take a folder of its own"
+                f"{encode_ss58(hotkey)}: use another folder"
             )
 
     def _begin(self, hotkey: bytes, first: WindowProgress) -> None:
@@ -133,7 +132,7 @@ class Journal:
         ((count,),) = self._database.execute("SELECT count(*) FROM windows")
         logger.warning(
             "the subnet is another network, %s… in place of %s…: starting afresh, %d windows of "
-            "the old one are left unsettled; weights that were due still go out",
+            "the old one stay unsettled; weights that were due are still sent",
             self._parameters.first.digest.hex()[:16],
             digest.hex()[:16],
             count,

@@ -53,14 +53,14 @@ class JudgedWindow:
         if self.missing is not None:
             return self.missing
         if self.context is None:
-            return "its audit beacon was not there in time"
+            return "its audit beacon did not come in time"
         if self.context.sample is None:
-            return "the beacon of its samples was not there in time"
+            return "the beacon of its samples did not come in time"
         members = self.context.members.keys()
         return (
             f"{len(members - self.verdicts.keys())} of {len(members)} hotkeys were not judged in "
-            "time: this program was stopped meanwhile, or is too slow; then give it a faster "
-            "machine, or more threads"
+            "time: this program was stopped meanwhile, or is too slow: give it a faster machine, "
+            "or more threads"
         )
 
     @property

@@ -134,7 +134,7 @@ class PostOutbox:
             known = self._list("epoch = ?", epoch)
             if known and known[0].entry != entry:
                 logger.warning(
-                    "epoch %d has another entry already, which stays",
+                    "epoch %d already has another entry, which stays",
                     epoch,
                     extra={"event": "post_conflict"},
                 )
@@ -244,7 +244,7 @@ class PostOutbox:
             return False
         if digest != row.entry.digest:
             trouble = (
-                f"the ledger holds another entry of epoch {row.epoch}, {digest.hex()}, for ever: "
+                f"the ledger has another entry of epoch {row.epoch}, {digest.hex()}, permanently: "
                 "somebody else posts with this key, or this folder is a copy"
             )
             row = _advance(row, DeliveryEvent.CONFLICTED)
@@ -267,7 +267,7 @@ class PostOutbox:
         if any(self._ledger.get_digest(row.epoch)):
             return
         logger.warning(
-            "the entry of epoch %d has vanished from the chain: again",
+            "the entry of epoch %d has vanished from the chain: posting it again",
             row.epoch,
             extra={"event": "post_vanished"},
         )
@@ -375,12 +375,12 @@ class PostThread:
             return False
         except Exception as error:  # noqa: BLE001 - the outermost loop of a thread
             logger.error(
-                "a defect of assay:\n%s",
+                "a defect in assay:\n%s",
                 "".join(traceback.format_exception(error)),
                 extra={"event": "defect"},
             )
             self._log_trouble(
-                "posting to the ledger fails by a defect of assay, which the log shows"
+                "posting to the ledger fails because of a defect in assay, which the log shows"
             )
             return False
         return True

@@ -69,9 +69,9 @@ _TABLES = (
 class RecordStatus(TypedDict):
     """The public record."""
 
-    locator: str | None  # where others read it; null: in `record/` of the program's folder
-    published: int | None  # epoch of the newest settlement that is
-    waiting: int  # settlements made and not published
+    locator: str | None  # where others read it; null: `record/` in the program's folder
+    published: int | None  # epoch block of the newest published settlement
+    waiting: int  # settlements that are not published yet
 
 
 class RecordBook:
@@ -150,13 +150,13 @@ class RecordBook:
         if isinstance(heads, str):
             logger.warning(
                 "this validator has published records before and its database knows of none: it "
-                "begins a second chain of them, which audits will point at, since %s",
+                "begins a second chain of them, which audits will report, because %s",
                 heads,
                 extra={"event": "records_begun_again"},
             )
         elif heads is not None:
             logger.warning(
-                "the database knows of no records: going on from the published one of epoch %d, "
+                "the database knows of no records: continuing from the published one of epoch %d, "
                 "which the chain binds",
                 heads.epoch,
                 extra={"event": "records_recovered"},
@@ -269,7 +269,7 @@ class RecordBook:
             self._store.put(name, data)
         elif size != len(data) or place.read(0, size) != data:
             raise StoreError(
-                f"{name} holds another record: a record is never rewritten; give this validator a "
+                f"{name} has another record: a record is never rewritten; give this validator a "
                 "store of its own"
             )
 
@@ -318,8 +318,8 @@ class RecordBook:
         there = None if slot is None else parse_commitment(slot)
         if slot is not None and (there is None or there.tag is not Tag.RECORD):
             return (
-                "the record is not announced, since the hotkey's one slot holds something else; "
-                f"tell readers where it lies: {self._locator}"
+                "the record is not announced, because the hotkey's slot has another commitment; "
+                f"tell readers its locator: {self._locator}"
             )
         announcement.send()
         return None
@@ -335,7 +335,7 @@ def _describe_publicly(judged: JudgedWindow) -> dict[str, Any]:
     folders, which are nobody else's."""
     described = describe_judged(judged)
     if judged.void is not None:
-        described["void"] = "the checkpoint is unusable, whoever looks"
+        described["void"] = "the checkpoint is unusable for everyone"
     if judged.missing is not None:
         described["missing"] = "this validator lacked chain, beacon or checkpoint"
     return described
@@ -368,7 +368,7 @@ def find_heads(reader: RecordReader, announced: Commitment | None) -> RecordHead
     if announced is None or announced.tag is not Tag.RECORD:
         if isinstance(latest, RecordFault):
             return None
-        return "the store holds earlier ones, and the hotkey's slot on chain announces none"
+        return "the store has earlier ones, and the hotkey's slot on chain announces none"
     newest = reader.get_newest(latest, announced)
     linked = [] if newest is None else _follow(reader, newest, announced.number)
     windows = [covered.record for record in linked for covered in record.windows[-1:]]
@@ -376,11 +376,11 @@ def find_heads(reader: RecordReader, announced: Commitment | None) -> RecordHead
     bound = {(record.epoch, record.digest) for record in linked}
     if newest is None or (announced.number, announced.digest) not in bound:
         return (
-            f"the store does not hold the record of epoch {announced.number} that the hotkey has "
+            f"the store does not have the record of epoch {announced.number} that the hotkey has "
             "announced on chain, or its newest ones do not lead to it"
         )
     if not windows and not is_first:
-        return "the store does not hold what its newest ones lead to"
+        return "the store lacks the records that its newest ones lead to"
     return RecordHeads(windows[0] if windows else NOTHING, newest.digest, newest.epoch)
 
 

@@ -183,7 +183,7 @@ class Validator:
             if head < compute_block(timing, window, Phase.VERDICT_END):
                 return False  # its round may yet come, and another one is never taken
             logger.warning(
-                "window %d is abstained from: its beacon did not come",
+                "abstaining from window %d: its beacon did not come",
                 window,
                 extra={"event": "beacon_missed"},
             )
@@ -244,7 +244,7 @@ class Validator:
                 judged.close_fetching()
                 lack = judged.explain_abstention()
                 self.journal.note_faults(judged, missing=lack)
-                self._behind = lack and f"window {window} is abstained from: {lack}"
+                self._behind = lack and f"abstained from window {window}: {lack}"
                 self._on_window(judged)
                 self.journal.close_window(window)
                 judged.closed = True

@@ -24,62 +24,62 @@ _encode = lru_cache(maxsize=4_096)(encode_ss58)
 
 
 class RoundStatus(TypedDict):
-    """A beacon that the program holds, and the block that names its round."""
+    """A beacon, and the block that names its round."""
 
     block: int
     round: int
-    verified: bool  # its signature, against the pinned chain's key: never false, for none is kept
+    verified: bool  # always true: the program keeps only beacons whose signature it verified
 
 
 class VerdictStatus(TypedDict):
-    """One member's verdict. Not public before the settlement's weights are open on chain."""
+    """One member's verdict. Keep it private until the settlement's weights are revealed."""
 
     hotkey: str
-    uid: int | None  # null where the window's members are not known
+    uid: int | None  # null if the window's members are not known
     reason: str  # specification, section 8
-    detail: str  # one sentence; empty where it was accepted
+    detail: str  # one sentence; empty if accepted
     score: int
-    seconds: float  # that it took
+    seconds: float  # time to reach the verdict
 
 
 class WindowStatus(TypedDict):
-    """One window of a validator's."""
+    """One window of a validator."""
 
     window: int
     countdown: CountdownStatus
-    state: str  # awaited: its audit is not drawn yet; judging; final
-    checkpoint: str  # in force, digest
-    void: str | None  # why it counts for nobody
-    missing: str | None  # what this validator lacked when it last tried
+    state: str  # awaited (the audit is not drawn yet), judging, or final
+    checkpoint: str  # digest of the checkpoint in force
+    void: str | None  # why the window counts for nobody; null: it counts
+    missing: str | None  # what this validator lacked at its last attempt; null: nothing
     challenge: RoundStatus
-    audit: RoundStatus | None  # null before it is out
-    members: int | None  # that are to be judged; null before the audit is drawn
-    committed: int | None  # of them, that committed to a file
-    verdicts: list[VerdictStatus]  # by hotkey's bytes
+    audit: RoundStatus | None  # null before the round is out
+    members: int | None  # members to judge; null before the audit is drawn
+    committed: int | None  # members that committed to a file
+    verdicts: list[VerdictStatus]  # in the order of the hotkeys' bytes
 
 
 class SettlementStatus(TypedDict):
-    """A settlement's weights on their way to the chain."""
+    """A settlement's weights, and their delivery to the chain."""
 
-    epoch: int  # the epoch block that settled
+    epoch: int  # the epoch block of the settlement
     state: str  # due, sending, sent, confirmed, superseded
-    sent_at: int | None  # block that holds them
-    confirmed_at: int | None  # finalized block at which they were seen
-    trouble: str | None  # what keeps them, or what happened to them
+    sent_at: int | None  # block that contains the weights
+    confirmed_at: int | None  # finalized block in whose state the weights were seen
+    trouble: str | None  # why they are not sent, or what happened to them; null: nothing
     weights: dict[str, int]  # uid → u16
-    windows: list[int] | None  # that count; null where a restart has forgotten them
-    scores: dict[str, int] | None  # uid → score; likewise
+    windows: list[int] | None  # windows that count; null if a restart lost them
+    scores: dict[str, int] | None  # uid → score; null if a restart lost them
 
 
 class ValidatorStatus(TypedDict):
-    """What a validator's has besides."""
+    """The further fields of a validator."""
 
     windows: list[WindowStatus]  # the newest 16, oldest first
     settlements: list[SettlementStatus]  # the newest 16, newest first
-    record: RecordStatus | None  # null where it leaves none
-    workers: list[WorkerStatus]  # empty where the program judges by itself
-    posts: list[dict[str, Any]]  # settlements on their way to the ledger, as `assay ledger status`
-    posting_trouble: str | None
+    record: RecordStatus | None  # null if it publishes none
+    workers: list[WorkerStatus]  # empty if the program judges by itself
+    posts: list[dict[str, Any]]  # posts to the ledger contract, as in `assay ledger status`
+    posting_trouble: str | None  # why posts are not sent; null: nothing is wrong
 
 
 def describe_validator(

@@ -115,8 +115,8 @@ class WeightsOutbox:
                 if known.weights == row:
                     return
                 raise JournalError(
-                    f"{self._database.name} holds other weights of epoch {epoch} than those now "
-                    "computed: it is another validator's or was restored from a copy; take a new "
+                    f"{self._database.name} has other weights of epoch {epoch} than those now "
+                    "computed: it is another validator's or was restored from a copy; use a new "
                     "folder"
                 )
             newer = self._find("epoch > ?", epoch)
@@ -168,7 +168,7 @@ class WeightsOutbox:
         if row.marked_at is not None and self._confirm(row, head):
             return True  # it was said to be refused, and stands
         if self._chain.get_weights_block(self._hotkey, head) is None:
-            self._put_off(row, head, f"the hotkey holds no uid at block {head}: register it")
+            self._put_off(row, head, f"the hotkey has no uid at block {head}: register it")
             return False
         if head + 1 < self._chain.get_next_weights_block(self._hotkey):
             return False
@@ -205,9 +205,9 @@ class WeightsOutbox:
             row = replace(
                 row,
                 expires=since + DOUBT_BLOCKS,
-                trouble=f"weights of epoch {row.epoch} may have been sent and nobody said what "
-                "became of them: they are looked for on chain, and sent again from block "
-                f"{since + DOUBT_BLOCKS} on where they do not stand",
+                trouble=f"weights of epoch {row.epoch} may have been sent, but no node reported "
+                "the outcome: they are looked for on chain, and sent again from block "
+                f"{since + DOUBT_BLOCKS} on if they are not there",
             )
             self.save(row)
         if self._confirm(row, head):
@@ -240,11 +240,11 @@ class WeightsOutbox:
         last = self._chain.get_weights_block(self._hotkey, head)
         trouble = None
         if last is None:
-            trouble = "the hotkey holds no uid any more: register it again"
+            trouble = "the hotkey no longer has a uid: register it again"
         elif last > row.sent_at:
             trouble = (
-                f"block {last} holds weights of this hotkey that this program has not sent: stop "
-                "the other one that uses it"
+                f"block {last} has weights of this hotkey that this program has not sent: stop "
+                "the other program that uses it"
             )
         if trouble is not None and trouble != row.trouble:
             self.save(replace(row, trouble=trouble))

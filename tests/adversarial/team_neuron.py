@@ -2,7 +2,9 @@
 may be killed within the second lesson, or stopped there for ever, or be killed when it has written
 its part of the second state.
 
-python -m tests.adversarial.team_neuron FOLDER [RANK lesson|stop|save]
+python -m tests.adversarial.team_neuron FOLDER [RANK lesson|stop|save|round]
+
+`round` kills nobody: the first process is a trainer of a round.
 """
 
 import json
@@ -18,6 +20,7 @@ from assay.training import LearnConfig, LossConfig, sharding, team_watch
 from assay.training.learner import Learner
 from assay.training.team import TeamError, follow, is_member, join_team, run_team
 from tests.adversarial.conftest import World, make_world
+from tests.adversarial.round_bench import NAMES, OFFSET, RoundBench
 from tests.adversarial.trainer_bench import Bench, Calls
 
 RATE = 1e-4
@@ -48,6 +51,21 @@ def train(folder: Path, world: World) -> Bench:
     bench.run()
     bench.close()
     return bench
+
+
+def play_round(folder: Path) -> dict[str, object]:
+    """A round of three trainers of which two never come: what its measurer publishes, and what was
+    learned from by then and in the next round's first window."""
+    bench = RoundBench(folder / "rounds")
+    bench.run_round(0, without=NAMES[1:])
+    base, _ = bench.get_base(NAMES[0])
+    after = bench.get_round(1).windows.start + 1
+    bench.run_to(after * bench.parameters.timing.window_blocks + OFFSET, without=NAMES[1:])
+    lessons = [[one.window, one.stats.tokens] for one in bench.lessons[NAMES[0]]]
+    bench.close()
+    played = {"base": base.hex(), "lessons": lessons}
+    (folder / "round.json").write_text(json.dumps(played))
+    return played
 
 
 def die_in_second_lesson(how: signal.Signals = signal.SIGKILL) -> None:
@@ -88,11 +106,14 @@ def main(folder: Path, dying: str | None, where: str | None) -> None:
         "save": die_in_second_save,
     }
     with join_team() as rank:
-        if str(rank) == dying:
+        if str(rank) == dying and where in faults:
             faults[where]()
         if rank:
             follow()
             (folder / "followed").touch()
+            return
+        if where == "round":
+            play_round(folder)
             return
         bench = train(folder, make_miners(folder / "world"))
         found = [[lesson.window, lesson.stats.tokens] for lesson in bench.lessons]

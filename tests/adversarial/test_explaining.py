@@ -404,10 +404,10 @@ def test_wrong_input_is_one_readable_line(world, tmp_path):
     folder = write_run(world, start(world), tmp_path / "run")
     hotkey = encode_ss58(world.hotkeys["alice"])
     for arguments, words in (
-        (("--hotkey", "5abc", "--window", 1), "no hotkey"),
+        (("--hotkey", "5abc", "--window", 1), "is not an SS58 address"),
         (("--hotkey", hotkey, "--window", 7), "it has windows 1 to 1"),
         (("--window", 1), "name a hotkey"),
-        (("--hotkey", hotkey, "--window", 1, "--validator", "x"), "no hotkey"),
+        (("--hotkey", hotkey, "--window", 1, "--validator", "x"), "is not an SS58 address"),
     ):
         given = ["explain", "--quiet", "--dir", str(folder), *map(str, arguments)]
         done = CliRunner().invoke(app, given)
@@ -427,7 +427,7 @@ def test_the_command_prints_one_document_and_exits_as_verify_does(world, tmp_pat
         given = ["--dir", str(folder), "--hotkey", hotkey, "--window", "1", "--json"]
         done = CliRunner().invoke(app, ["explain", *given])
         assert done.exit_code == code, done.stderr
-        assert done.stderr == f"assay: opening {folder} …\n"
+        assert done.stderr == f"assay: loading PyTorch, then opening {folder} …\n"
         document = json.loads(done.stdout)
         assert document["accepted"] is (code == 0)
         assert document["reproduce"]["works"]

@@ -91,7 +91,7 @@ def test_stopped_for_five_windows(tmp_path, monkeypatch):
     assert len(same) >= 4
     assert all(undisturbed[windows] == weights for windows, weights in same.items())
     said = [text for text in mortal.said if text]
-    assert all("is abstained from" in text for text in said)
+    assert all("abstained from" in text for text in said)
     assert said
     assert mortal.validator.trouble is None  # it has caught up
     assert {row.state for row in list_rows(mortal.database, 99)} == {DeliveryState.CONFIRMED}
@@ -143,6 +143,6 @@ def test_what_it_lacked_is_named(tmp_path, monkeypatch, kind):
 
         monkeypatch.setattr(submission_queue, "open_checkpoint", fail)
     mortal.play_to(40)
-    assert mortal.validator.trouble.startswith("window ")
-    why = {"beacon": "its audit beacon was not there in time", "checkpoint": "no mirror has it"}
+    assert mortal.validator.trouble.startswith("abstained from window ")
+    why = {"beacon": "its audit beacon did not come in time", "checkpoint": "no mirror has it"}
     assert why[kind] in mortal.validator.trouble

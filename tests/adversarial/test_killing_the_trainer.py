@@ -245,7 +245,7 @@ def test_a_folder_that_the_chain_has_left_behind(bench, tmp_path):
     bench.run()
     bench.start(folder=tmp_path / "kept")
     bench.step()
-    assert "another trainer has gone on" in bench.said[0]
+    assert "another trainer has continued" in bench.said[0]
     assert bench.trainer.course.parent.digest == bench.published[1]
 
 
@@ -305,7 +305,7 @@ def test_files_that_are_gone_are_said(bench, monkeypatch):
 
     monkeypatch.setattr(lessons.WindowReading, "judge", withhold)
     bench.run()
-    assert ["2 of its files cannot be had" in line for line in bench.said] == [True, True]
+    assert ["2 of its files cannot be fetched" in line for line in bench.said] == [True, True]
     assert bench.published == []
     assert len(set(looked)) == len(looked) == 2 * 2 * lessons.LOOKS
 
@@ -424,7 +424,7 @@ def test_a_course_under_other_parameters_is_put_aside(bench, world, undisturbed,
     bench.start(parameters=others)
     bench.step()
     assert {p.name: p.read_bytes() for p in aside.iterdir()} == files
-    assert any("a new course" in line and str(aside) in line for line in bench.said)
+    assert any("training starts anew" in line and str(aside) in line for line in bench.said)
     assert bench.trainer.course.learned is False
     bench.close()
     folder = TrainerFolder(course)

@@ -123,7 +123,7 @@ def test_a_full_disk_loses_no_verdict(tmp_path, monkeypatch, short_doubt):
             except JournalError as error:
                 said.add(str(error).partition(": ")[2])
     assert failures[0] > 50
-    assert said == {"database or disk is full; make room, or mend the folder"}
+    assert said == {"database or disk is full; free some space, or fix the folder"}
     assert mortal.describe() == expected.describe()
 
 
@@ -327,7 +327,7 @@ def test_another_hotkeys_or_subnets_journal_is_refused(tmp_path, monkeypatch):
         (HOTKEYS["alice"], parameters),
         *((HOTKEYS["validator"], rules) for rules in others),
     ):
-        with pytest.raises(JournalError, match="a folder of its own"):
+        with pytest.raises(JournalError, match="use another folder"):
             Journal(mortal.database, hotkey, ParameterHistory(rules), WindowProgress(0, 0))
 
 
@@ -337,7 +337,7 @@ def test_a_journal_that_names_no_subnet_goes_on_under_its_parameters_alone():
     Journal(database, HOTKEYS["alice"], ParameterHistory(parameters), WindowProgress(0, 7))
     database.execute("DELETE FROM subnet")
     others = replace(parameters, work=replace(parameters.work, audited_rollouts=5))
-    with pytest.raises(JournalError, match="a folder of its own"):
+    with pytest.raises(JournalError, match="use another folder"):
         Journal(database, HOTKEYS["alice"], ParameterHistory(others), WindowProgress(0, 9))
     Journal(database, HOTKEYS["alice"], ParameterHistory(parameters), WindowProgress(0, 0))
     journal = Journal(database, HOTKEYS["alice"], ParameterHistory(others), WindowProgress(2, 9))

@@ -126,7 +126,7 @@ def test_samples_that_are_never_known_leave_nothing_accepted(tmp_path, monkeypat
     assert abstained == {WINDOW}
     assert WINDOW not in counted
     text = (mortal.folder / "verdicts" / f"window-{WINDOW}.json").read_text()
-    assert json.loads(text)["missing"] == "the beacon of its samples was not there in time"
+    assert json.loads(text)["missing"] == "the beacon of its samples did not come in time"
     assert all("ACCEPTED" in reasons[window] for window in (WINDOW - 1, WINDOW + 1))
 
 

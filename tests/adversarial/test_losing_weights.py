@@ -217,7 +217,7 @@ def test_an_unknown_outcome_that_did_not_is_sent_again_once_it_cannot_come(chain
     raise_once(chain, "before", UnknownOutcomeError("the connection broke"))
     box.put(5, ONE)
     box.run(2)
-    assert "nobody said what became of them" in box.box.trouble
+    assert "no node reported the outcome" in box.box.trouble
     box.run(EXTRINSIC_BLOCKS - 2)
     assert chain.sent == []
     box.run(DOUBT_BLOCKS - EXTRINSIC_BLOCKS + 3)
@@ -346,11 +346,11 @@ def test_a_hotkey_that_lost_its_uid_sends_when_it_has_one_again(tmp_path):
     box.run(3)
     evict(chain, chain.hotkeys[2])
     box.run(8)
-    assert "no uid any more" in box.box.trouble  # a look at what stands says so too
+    assert "no longer has a uid" in box.box.trouble  # a look at what stands says so too
     box.put(5, TWO)
     box.run(10)
     assert box.states[5] is DeliveryState.DUE
-    assert "holds no uid" in box.get(5).trouble
+    assert "has no uid" in box.get(5).trouble
     assert chain.tries == 1
     chain.real.rules = replace(chain.rules, max_uids=9)
     chain.register(chain.hotkeys[2])

@@ -11,10 +11,10 @@ from assay.artifacts.submissions import submission_judge
 from assay.cage import WorkerError
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.neurons.miner.miner import Miner
-from assay.neurons.session.window_reader import get_checkpoint_digest
 from assay.protocol import Phase, parse_commitment
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
+from assay.rounds.in_force import get_checkpoint_digest
 from assay.training import LearnConfig, Learner
 from assay.verification import trial
 from tests.adversarial.watched import Watched, publish, publish_by_hand, teach_once

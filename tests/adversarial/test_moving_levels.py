@@ -251,7 +251,7 @@ def test_levels_that_do_not_follow(world, tmp_path):
     assert finding.detail.endswith("manifest has other levels")
     shutil.rmtree(tmp_path / "models" / forged.digest.hex())
     named = course.verify(replace(step, child=forged.digest))  # nothing here to hold it against
-    assert "not here" in named.detail
+    assert "is missing" in named.detail
 
 
 def test_a_record_that_would_have_the_verifier_work_for_ever(world, tmp_path):

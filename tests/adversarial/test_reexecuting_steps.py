@@ -163,7 +163,7 @@ def test_without_the_made_checkpoint_the_record_decides(course):
     shutil.rmtree(course / "models" / read_step(get_steps(course)[1]).child.hex())
     finding = verify(course)
     assert finding.equal
-    assert "not here" in finding.detail
+    assert "is missing" in finding.detail
 
 
 def spoil_state(course, step):
@@ -343,6 +343,8 @@ def test_both_find_the_networks_files_of_problems(tmp_path, monkeypatch, command
     """Without them no step of a network that asks `gsm:SHA256` can be verified or exported."""
     monkeypatch.setattr("assay.environments.problem_file._known", {})
     (tmp_path / "rules.toml").write_text(f'environments.files = ["{tmp_path / "train.jsonl"}"]\n')
+    (tmp_path / "none").write_text("{}")
+    monkeypatch.chdir(tmp_path)
     assert invoke(*command, "--config", tmp_path / "rules.toml").exit_code == 2  # no such step
     assert get_known_files() == (tmp_path / "train.jsonl",)
 

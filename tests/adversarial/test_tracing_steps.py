@@ -306,7 +306,7 @@ def test_an_honest_tree_and_other_tensors(taught, honest, tmp_path):
 
 def test_traces_of_two_steps_are_not_compared(taught, honest, tmp_path):
     trace_step(*open_course(taught, 2), tmp_path / "second")
-    with pytest.raises(TraceError, match="one step"):
+    with pytest.raises(TraceError, match="the same step"):
         bisect(honest, tmp_path / "second")
     with pytest.raises(TraceError, match="another step"):
         bisect(honest, honest, *open_course(taught, 2))

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.training import GENESIS
-from tests.adversarial.team_neuron import RATE, train
+from tests.adversarial.round_bench import NAMES
+from tests.adversarial.team_neuron import RATE, play_round, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,3 +100,20 @@ def test_a_process_that_hangs_ends_the_team_and_costs_no_lesson(tmp_path, world,
     bench = train(tmp_path, world)
     assert [lesson.window for lesson in bench.lessons] == [1]
     require_alike(read_published(tmp_path), alone[0])
+
+
+@pytest.mark.slow
+def test_a_team_has_its_part_in_a_round(tmp_path):
+    """Its child is merged, and the merge is what one process would have published."""
+    torch.set_num_threads(1)
+    alone = play_round(tmp_path / "alone")
+    done = run_team(tmp_path / "team", "0", "round")
+    assert done.returncode == 0, done.stderr[-3_000:]
+    played = json.loads((tmp_path / "team" / "round.json").read_text())
+    assert played["lessons"] == alone["lessons"]
+    assert len(alone["lessons"]) >= 3
+    weights = [
+        load_file(tmp_path / who / "rounds" / NAMES[0] / "models" / base / "model.safetensors")
+        for who, base in (("team", played["base"]), ("alone", alone["base"]))
+    ]
+    require_alike(*weights)

@@ -9,7 +9,6 @@ import torch
 
 from assay.inference.workers.worker_messages import WorkerSettings
 from assay.inference.workers.worker_pool import open_workers
-from assay.inference.workers.worker_seat import Patience
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.trainer import Trainer
@@ -163,13 +162,10 @@ def test_killed_while_workers_judge(world, tmp_path, pool, expected, name, numbe
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["die within", "memory"])
+@pytest.mark.parametrize("kind", ["die within", pytest.param("memory", marks=pytest.mark.nightly)])
 def test_a_worker_that_is_lost_in_the_middle_changes_nothing(world, tmp_path, expected, kind):
     faults = tmp_path / "faults"
-    with (
-        open_faulty(faults, 1, patience=Patience()) as pool,
-        open_bench(world, tmp_path / "bench", pool) as bench,
-    ):
+    with open_faulty(faults, 1) as pool, open_bench(world, tmp_path / "bench", pool) as bench:
         put_faults(faults, kind)
         bench.run()
         assert not list_faults(faults)
@@ -180,10 +176,7 @@ def test_a_worker_that_is_lost_in_the_middle_changes_nothing(world, tmp_path, ex
 @pytest.mark.slow
 def test_without_any_worker_it_waits_and_leaves_no_file_out(world, tmp_path, expected):
     faults = tmp_path / "faults"
-    with (
-        open_faulty(faults, 1, 0.2, Patience()) as pool,
-        open_bench(world, tmp_path / "bench", pool) as bench,
-    ):
+    with open_faulty(faults, 1, 0.2) as pool, open_bench(world, tmp_path / "bench", pool) as bench:
         gone = faults / "gone-worker 0 on cpu"
         gone.touch()
         bench.step()  # it stands before window 0
@@ -201,10 +194,7 @@ def test_without_any_worker_it_waits_and_leaves_no_file_out(world, tmp_path, exp
 
 def test_stopped_while_workers_judge_it_leaves_nothing_behind(world, tmp_path):
     faults = tmp_path / "faults"
-    with (
-        open_faulty(faults, 1, patience=Patience()) as pool,
-        open_bench(world, tmp_path / "bench", pool) as bench,
-    ):
+    with open_faulty(faults, 1) as pool, open_bench(world, tmp_path / "bench", pool) as bench:
         pids = get_pids(pool)
         assert all(map(is_alive, pids))
         put_faults(faults, "hang")
@@ -248,10 +238,7 @@ def test_a_defect_in_the_background_is_met_by_the_trainer(
 def test_a_file_that_our_own_judge_broke_on_is_looked_at_again(world, tmp_path, expected):
     """Two files are judged at a time, each twice: of three faults one file has two."""
     faults = tmp_path / "faults"
-    with (
-        open_faulty(faults, 1, patience=Patience()) as pool,
-        open_bench(world, tmp_path / "bench", pool) as bench,
-    ):
+    with open_faulty(faults, 1) as pool, open_bench(world, tmp_path / "bench", pool) as bench:
         put_faults(faults, *["broken"] * 3)
         bench.run()
         assert not list_faults(faults)

@@ -24,8 +24,8 @@ from assay.network import FolderStore, ObjectStore, StoreError, open_folder, ope
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import ChainError
 from assay.neurons.session.parameter_follower import ParameterFollower
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol import QUICKNET, Commitment, Parameters, Tag, encode_commitment
+from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import find_parameters_fault
 from assay.subnet import publishing
 from assay.subnet.presets import PRESETS, change_parameters, read_changes
@@ -262,8 +262,8 @@ def test_parameters_of_another_network(net, field, value, words):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"owner_uid": 9}, "owner_uid 9, which nobody holds"),
-        ({"trainer": OWNER}, "share one hotkey"),
+        ({"owner_uid": 9}, "nobody has owner_uid 9"),
+        ({"trainer": OWNER}, "share a hotkey"),
         ({"burn_share": 1_000_001}, "burn_share"),
     ],
 )
@@ -274,7 +274,7 @@ def test_parameters_that_would_strand_everybody(net, changes, words):
 
 
 def test_a_hotkey_that_is_not_the_owners(net):
-    with pytest.raises(DiscoveryError, match="a slot nobody looks at"):
+    with pytest.raises(DiscoveryError, match="nobody reads the slot"):
         net.publish(owner=OTHER)
 
 
@@ -415,7 +415,7 @@ def test_a_single_setting_of_an_environment(net):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[work\n", "neither TOML"),
+        ("[work\n", "not TOML"),
         ("[wrok]\n", "no section 'wrok'"),
         ("work = 3\n", "is a section"),
         ("[work]\ngroups = 3\n", "unknown field 'groups'"),
@@ -433,7 +433,7 @@ def test_a_single_setting_of_an_environment(net):
 def test_mistakes_in_an_owners_file_are_named(net, tmp_path, text, words):
     file = tmp_path / "subnet.toml"
     file.write_text(text)
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(OperatorError, match=words):
         change_parameters(net.parameters, read_changes(file))
 
 
@@ -446,7 +446,7 @@ def test_an_owners_file_that_is_no_such_file(tmp_path):
     ):
         if data is not None:
             (tmp_path / name).write_bytes(data)
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(OperatorError, match=words):
             read_changes(tmp_path / name)
 
 

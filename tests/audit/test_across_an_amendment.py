@@ -11,8 +11,8 @@ import pytest
 from assay.artifacts.announced_parameters import list_announced
 from assay.artifacts.store_objects import UnavailableError, make_parameters_name
 from assay.audit.auditor import audit
-from assay.audit.bundle import seal_folder
 from assay.audit.bundle_export import export_bundle
+from assay.audit.bundle_seal import seal_folder
 from assay.audit.explain.explanation import explain
 from assay.audit.explain.from_network import WindowQuery, gather_from_network
 from assay.audit.sources import ModelShelf

@@ -270,7 +270,7 @@ def test_the_command_names_the_copier(network, settled, compare_by_command):
 def test_the_command_acquits_those_that_judge(network, compare_by_command):
     code, text = compare_by_command(network.chain, encode_ss58(LIAR), encode_ss58(RIVAL))
     assert code == 0
-    assert "Nothing says that any of them copies" in " ".join(text.split())
+    assert "There is no sign that any of them copies" in " ".join(text.split())
 
 
 def test_the_command_says_that_nobody_publishes(network, compare_by_command):

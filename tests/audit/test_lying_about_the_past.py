@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from assay.audit.auditor import audit
-from assay.audit.bundle import open_records
+from assay.audit.bundle_seal import open_records
 from assay.network.evm import make_ledger_entry
 from assay.protocol import Reason
 from assay.protocol.encoding import encode

@@ -377,5 +377,5 @@ def test_the_hint_is_rolled_back_to_what_was_honest(public, liar):
         if hint in (b'{"epoch": 48}', None):
             assert find_newest(records, LIAR, public.history, announced) == range(4, 6)
         else:
-            with pytest.raises(ConfigError, match="does not say what is newest"):
+            with pytest.raises(ConfigError, match="has no newest settlement"):
                 find_newest(records, LIAR, public.history, announced)

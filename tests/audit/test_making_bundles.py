@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from assay.audit.auditor import audit
-from assay.audit.bundle import SUMS_FILE, BundleError, SealError, open_records
 from assay.audit.bundle_export import export_bundle
+from assay.audit.bundle_seal import SUMS_FILE, BundleError, SealError, open_records
 from assay.demo.demo_run import ModelFolders
 from assay.network.chain import ChainError
 from tests.audit.audited import (
@@ -98,11 +98,11 @@ def test_nothing_is_written_into_anothers_folder(network, tmp_path):
         export(network, tmp_path / "full", files)
     assert list_files(tmp_path / "full") == {"letter": b"mine"}
     export(network, tmp_path / "one", files)
-    with pytest.raises(BundleError, match="holds a whole bundle"):
+    with pytest.raises(BundleError, match="has a complete bundle"):
         export(network, tmp_path / "one", files)
     (tmp_path / "one" / SUMS_FILE).unlink()
     public = network.make_public()
-    with pytest.raises(BundleError, match="beginning of another"):
+    with pytest.raises(BundleError, match="unfinished bundle of other"):
         export_bundle(public, RIVAL, WINDOWS, tmp_path / "one", tmp_path, [], lambda *_: None)
 
 

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from assay.audit.bundle import SUMS_FILE, BundleError, SealError, find_broken_seals, seal_folder
+from assay.audit.bundle_seal import (
+    SUMS_FILE,
+    BundleError,
+    SealError,
+    find_broken_seals,
+    seal_folder,
+)
 from assay.cli.app import app
 from tests.audit.audited import HOTKEYS, open_audit, play_network
 
@@ -125,7 +131,7 @@ def test_sealed_again_it_is_judged_by_what_it_says(copy):
         seal_folder(copy)
         result = audit(copy)
         assert result.exit_code in (1, 2), path
-        assert "defect of assay" not in result.stderr, (path, result.stderr)
+        assert "defect in assay" not in result.stderr, (path, result.stderr)
         path.write_bytes(data)
     seal_folder(copy)
     assert audit(copy).exit_code == 0
@@ -140,7 +146,7 @@ def test_sums_that_lead_out_of_the_folder(copy):
 
 
 def test_a_folder_that_is_no_bundle(tmp_path):
-    with pytest.raises(BundleError, match="is no bundle"), open_audit(tmp_path):
+    with pytest.raises(BundleError, match="is not a bundle"), open_audit(tmp_path):
         pass
 
 
@@ -161,10 +167,10 @@ def test_nonsense_sealed_anew_is_one_readable_line(name, old, new, copy):
     seal_folder(copy)
     result = audit(copy)
     assert result.exit_code == 2
-    assert "defect of assay" not in result.stderr, result.stderr
+    assert "defect in assay" not in result.stderr, result.stderr
 
 
 def test_a_pipe_in_place_of_the_sums_is_not_waited_for(copy):
     (copy / SUMS_FILE).unlink()
     os.mkfifo(copy / SUMS_FILE)
-    assert "no plain file" in find_broken_seals(copy)[0]
+    assert "plain file" in find_broken_seals(copy)[0]

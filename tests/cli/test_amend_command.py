@@ -12,6 +12,7 @@ import pytest
 from assay.artifacts.discovery import DiscoveryError, publish_parameters
 from assay.artifacts.store_objects import make_parameters_name
 from assay.cli import amend as command
+from assay.cli.first_checks import require_change
 from assay.devnet import SimulatedChain
 from assay.network.store import open_folder
 from assay.neurons.settings.loading import ConfigError
@@ -89,12 +90,12 @@ def test_what_is_announced_can_be_taken_back_until_it_is_decided(net, changes, c
     ]
     net.amend(withdraw=True)
     assert net.slot.digest == net.first.digest
-    with pytest.raises(DiscoveryError, match="nothing to take back"):
+    with pytest.raises(DiscoveryError, match="nothing to withdraw"):
         net.amend(withdraw=True)
     net.amend(changes)
     window = net.slot.number
     net.mint_to(compute_decision_block(net.first, window) + 1)
-    with pytest.raises(DiscoveryError, match="nothing to take back"):
+    with pytest.raises(DiscoveryError, match="nothing to withdraw"):
         net.amend(withdraw=True)
 
 
@@ -117,5 +118,5 @@ def test_nothing_is_said_over_parameters_that_are_decided_and_cannot_be_read(net
 
 
 def test_an_amendment_without_changes_is_asked_for_them(net):
-    with pytest.raises(ConfigError, match="what shall change"):
-        net.amend()
+    with pytest.raises(ConfigError, match="nothing to change"):
+        require_change(Settings(), {"withdraw": False})

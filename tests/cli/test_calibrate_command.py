@@ -107,7 +107,7 @@ def test_what_cannot_be_run_is_said_before_any_work(tmp_path):
         ({"model": tmp_path / "nowhere"}, CheckpointError, "manifest.json"),
         ({"a": "fp64"}, ImplementationError, "fp64"),
         ({"cap": 1e-6}, ConfigError, "--cap"),
-        ({"out": copied}, ConfigError, "holds a checkpoint"),
+        ({"out": copied}, ConfigError, "contains a checkpoint"),
         ({"out": copied / "config.json"}, ConfigError, "cannot write"),
     ):
         asked = Settings(calibrate=good.model_copy(update=changes))

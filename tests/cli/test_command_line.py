@@ -175,14 +175,15 @@ def test_verify_refuses_what_it_cannot_trust(played, tmp_path):
         (verify(local, context=tmp_path / "not.json"), "not a window's context"),
         (verify(local, context=tmp_path / "absent.json"), "cannot read the context"),
         (verify(local, model=first), "fetch the one in force"),
-        (verify(local, model=tmp_path / "nowhere"), "name a folder that holds a checkpoint"),
+        (verify(local, model=tmp_path / "nowhere"), "name a checkpoint's folder"),
         (verify(local, file=tmp_path / "absent.rollouts"), "there is no file"),
         (verify(local, "--hotkey", "5abc"), "--hotkey"),
     ):
         assert done.returncode == 2, done.stdout
         assert words in done.stderr
         assert "Traceback" not in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
+        told = done.stderr.strip().splitlines()
+        assert told[:-1] in ([], ["assay: loading PyTorch …"])
 
 
 @pytest.mark.slow
@@ -328,11 +329,11 @@ def make_config(folder: Path, text: str) -> Path:
     ("arguments", "env", "config", "words"),
     [
         (["demo", "--nonsense"], {}, None, "No such option"),
-        (["demo", "--windows", "1"], {}, None, "--windows: "),
+        (["demo", "--windows", "1"], {}, None, "--windows is 1; use "),
         (["demo", "--out", "/proc/nowhere"], {}, None, "cannot write"),
         (["status"], {"ASSAY_STATUS__DIRR": "x"}, None, "ASSAY_STATUS__DIRR"),
         (["status", "--dir", "nowhere"], {}, None, "assay demo --out"),
-        (["demo"], {"ASSAY_DEMO__GROUPS": "many"}, None, "demo.groups"),
+        (["demo"], {"ASSAY_DEMO__GROUPS": "many"}, None, 'ASSAY_DEMO__GROUPS is "many"'),
         (["demo"], {}, "[demo]\nwindow = 3\n", "demo.window"),
         (["demo"], {}, "[demo\n", "not TOML"),
         (["demo", "--config", "absent.toml"], {}, None, "absent.toml"),

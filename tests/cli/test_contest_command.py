@@ -85,8 +85,8 @@ def test_what_cannot_be_played_is_said_in_one_line(shorter, tmp_path):
     for words, said in (
         ((GENESIS, *ENV, *out), "name 2 to 32 checkpoints, not 1"),
         ((*both, "--env", "nonsense", *out), "nonsense"),
-        ((GENESIS, tmp_path / "nowhere", *ENV, *out), "manifest.json"),
-        ((*both, *ENV, "--level", 99_999, *out), "--level 99999 is none of arithmetic's"),
+        ((GENESIS, tmp_path / "nowhere", *ENV, *out), "there is no such file or folder"),
+        ((*both, *ENV, "--level", 99_999, *out), "--level 99999 is not a level of arithmetic"),
         ((*both, *ENV, "--judge", "http://u:hunter2@host", *out), "address is"),
         ((*both, *ENV, "--out", file), "--out"),
         ((*both, *ENV, "--temperature", 0, *out), "temperature"),

@@ -73,4 +73,4 @@ def test_export_takes_files(file: Path, tmp_path: Path) -> None:
     assert "is not empty: name another folder" in again.stderr
     chosen = invoke("export", file, "--out", tmp_path / "more", "--windows", "1..2")
     assert chosen.exit_code == 2
-    assert "leave them out" in chosen.stderr
+    assert "leave out these" in chosen.stderr

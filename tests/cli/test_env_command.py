@@ -115,7 +115,7 @@ def test_an_environment_of_ones_own_is_laid_down_vetted_and_asked(tmp_path: Path
     laid = read("new", "letters", "--dir", str(folder))
     assert len(laid["files"]) == 3  # type: ignore[index]
     assert run("new", "letters", "--dir", str(folder)).returncode == 2  # nothing is written over
-    assert "no name of a package" in run("new", "Letters").stderr
+    assert "not a name of a package" in run("new", "Letters").stderr
     vetted = read("vet", str(folder / "letters"))
     assert vetted["fit"], vetted  # type: ignore[index]
     file = vetted["file"]  # type: ignore[index]
@@ -127,4 +127,4 @@ def test_an_environment_of_ones_own_is_laid_down_vetted_and_asked(tmp_path: Path
     source.write_text(source.read_text().replace("answer == solve(task)", "solve(task) in answer"))
     done = run("vet", str(folder / "letters"))
     assert done.returncode == 1
-    assert "not fit to pay by: hostile answers" in done.stdout.replace("wrong answers, ", "")
+    assert "not fit for a subnet: hostile answers" in done.stdout.replace("wrong answers, ", "")

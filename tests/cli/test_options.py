@@ -3,12 +3,14 @@
 import ast
 import inspect
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 
 import typer
+from typer.testing import CliRunner
 
 from assay.cli.app import app
 from assay.neurons.settings.loading import list_settings
@@ -38,16 +40,114 @@ def test_every_command_has_the_options_it_was_published_with():
     assert list_options(typer.main.get_command(app)) == PROMISED
 
 
+#: Commands that do alike → the options that all of them have. Every command is in one row.
+SIBLINGS = {
+    # send to the chain once, in the name of a wallet
+    "register, stake, weights set, subnet create, subnet start, subnet publish, subnet amend, "
+    "ledger deploy, ledger bind": "--yes --wallet --hotkey --wallet-path --network --localnet",
+    # run until they are stopped
+    "mine, validate, train": "--wallet --hotkey --wallet-path --network --netuid --localnet --dir "
+    "--store --metrics --quiet",
+    # read a wallet, and send nothing in its name
+    "faucet, wallet show, ledger key, doctor": "--wallet --hotkey --wallet-path --network "
+    "--localnet",
+    "explain": "--wallet --wallet-path --network --netuid --localnet --quiet",
+    "wallet create": "--wallet --hotkey --wallet-path --localnet",
+    "wallet list": "--wallet-path --localnet",
+    # look at a subnet
+    "metagraph, weights show, subnet show, ledger show, ledger verify-score": "--network --netuid "
+    "--localnet",
+    "explorer, audit, audit export, audit compare, train verify-step, train verify-round": (
+        "--network --netuid --localnet --quiet"
+    ),
+    # need no chain
+    "localnet, train trace-step, train bisect": "--dir --quiet",
+    "status, ledger status": "--dir --config",
+    "export": "--dir --out --quiet --config",
+    "demo, calibrate, gauntlet, contest": "--out --quiet --config",
+    "verify": "--quiet --config",
+    "env list, env show, env sample, env score, env export": "--file --config",
+    "convert, plan, env new, env vet": "",
+}
+#: Options whose presence is a row's own: no command of another row has them.
+TELLING = {"--yes", "--wallet", "--wallet-path", "--network", "--netuid", "--localnet"}
+
+
+def test_siblings_have_the_same_options():
+    found = {
+        path.removeprefix("assay "): {re.sub("[*!]", "", word) for word in words.split()}
+        for path, words in PROMISED.items()
+    }
+    rows = {name: row for row in SIBLINGS for name in row.split(", ")}
+    for name, options in found.items():
+        if name in ("assay", "wallet", "weights", "subnet", "ledger", "env"):  # lists of commands
+            assert not options
+            continue
+        row = rows.pop(name)
+        expected = {*SIBLINGS[row].split(), "--json"}
+        assert expected <= options, name
+        most = {each for other in row.split(", ") for each in found[other]} if row else set()
+        assert options & TELLING <= expected | (most & {"--netuid"}), name
+    assert rows == {}
+
+
 def test_an_options_help_is_the_settings_own():
     command = typer.main.get_command(app).commands["validate"]
     options = command.get_params(typer.Context(command))
     shown = {option.opts[0]: option.help for option in options}
     settings = list_settings()
-    assert settings["compute"]["threads"].description == "threads of PyTorch; None: its choice"
-    assert shown["--threads"] == "Threads of PyTorch [default: its choice]."
+    assert (
+        settings["compute"]["threads"].description == "threads of PyTorch; None: PyTorch's choice"
+    )
+    assert shown["--threads"] == "Threads of PyTorch [default: PyTorch's choice]."
     assert shown["--network"].startswith(settings["chain"]["network"].description)
     assert shown["--network"].endswith("[default: finney].")
     assert shown["--readable"].endswith("; may repeat.")
+
+
+def list_short_helps(command, path="assay"):
+    for name, below in getattr(command, "commands", {}).items():
+        yield f"{path} {name}", below.get_short_help_str(45)
+        yield from list_short_helps(below, f"{path} {name}")
+
+
+def test_lists_of_commands_cut_no_sentence():
+    shown = dict(list_short_helps(typer.main.get_command(app)))
+    assert len(shown) > 50
+    assert [path for path, words in shown.items() if not words.endswith((".", "?"))] == []
+    assert [path for path, words in shown.items() if words.endswith("...")] == []
+
+
+def walk(command, path=()):
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from walk(below, (*path, name))
+
+
+def squeeze(text):
+    return "".join(text.split())
+
+
+def test_help_is_whole_on_a_terminal_of_80_columns():
+    """Every sentence of a command, its options and the commands below it, on lines that fit."""
+    root, runner, found = typer.main.get_command(app), CliRunner(), 0
+    for path, command in walk(root):
+        arguments = [*path, "--help"]
+        shown = runner.invoke(app, arguments, prog_name="assay", env={"COLUMNS": "80"})
+        assert shown.exit_code == 0
+        assert max(map(len, shown.output.splitlines())) <= 80, path
+        page = squeeze(shown.output)
+        sentences = [command.help, getattr(command, "epilog", None)]
+        context = typer.Context(command, info_name="assay")
+        sentences += [option.help for option in command.get_params(context)]
+        sentences += [
+            below.help.partition("\n\n")[0] for below in getattr(command, "commands", {}).values()
+        ]
+        for sentence in filter(None, sentences):
+            assert squeeze(sentence) in page, path
+            assert not sentence.rstrip().endswith("..."), path
+            found += 1
+    assert found > 500
 
 
 def test_help_and_wrong_usage_load_no_heavy_library():
@@ -70,7 +170,7 @@ def test_what_a_command_runs_takes_the_options_that_it_declares():
     found = 0
     for file in ("app", "chain_commands", "record_commands"):
         for declared in ast.parse((CLI / f"{file}.py").read_text()).body:
-            if not isinstance(declared, ast.FunctionDef):
+            if not isinstance(declared, ast.FunctionDef) or not declared.decorator_list:
                 continue
             words = {word.arg: word.value for word in declared.decorator_list[0].keywords}
             if "runs" not in words:

@@ -10,8 +10,7 @@ from rich.console import Console
 from assay.cli import console
 from assay.cli.console import FIGURES, open_console
 from assay.cli.demo import count_late
-from assay.cli.doctor import render_checks
-from assay.cli.preflight.checks import CheckState, PreflightCheck
+from assay.cli.preflight.check_results import CheckState, PreflightCheck, render_checks
 from assay.demo.demo_view import plot_reward, render_summary
 
 SCORES = (11_058, 12_276, 12_534, 11_046)
@@ -95,8 +94,8 @@ def test_both_kinds_of_points_are_explained_beside_the_picture(tmp_path, monkeyp
 
 
 def test_what_was_not_looked_at_is_said_once():
-    names, remedy = ("clock", "relays", "beacon"), "mend the rest, then look again"
-    hidden = [PreflightCheck(name, CheckState.WARN, "not looked at", remedy) for name in names]
+    names, remedy = ("clock", "relays", "beacon"), "fix the other problems, then check again"
+    hidden = [PreflightCheck(name, CheckState.WARN, "not checked", remedy) for name in names]
     shown = draw(
         render_checks([PreflightCheck("chain", CheckState.FAIL, "gone", "mend it"), *hidden]), 80
     )

@@ -25,8 +25,10 @@ from assay.demo.localnet.description import (
 from assay.demo.localnet.services import found, get_begin_ms, read_founding, run_services
 from assay.network.beacon import read_chain_info
 from assay.network.chain import ChainError
+from assay.network.toml_settings import TomlError
 from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.neurons.settings.sections import Settings, StatusSettings
+from tests.commands import run_command
 
 NASTY = 'a "quoted" \\ folder\twith ü and 😀'
 
@@ -143,9 +145,24 @@ def test_a_localnets_folder_is_not_taken_for_a_programs(tmp_path: Path) -> None:
         run_status(Settings(status=StatusSettings(dir=tmp_path)), as_json=False)
 
 
+@pytest.mark.parametrize("name", ["thesis.txt", "chain/keys", ".hidden"])
+def test_somebody_elses_folder_is_refused_before_anything_is_written(
+    short_folder: Path, name: str
+) -> None:
+    (short_folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (short_folder / name).write_text("mine")
+    done = run_command("localnet", "--dir", short_folder)
+    assert done.returncode == 2
+    expected = f"assay: {short_folder} is not empty, and no localnet's: name another with --dir"
+    assert done.stderr.splitlines() == [expected]
+    with pytest.raises(ConfigError, match="is not empty"), run_services(short_folder, port=0):
+        pass
+    assert [path for path in short_folder.rglob("*") if path.is_file()] == [short_folder / name]
+
+
 def test_damaged_settings_are_named(tmp_path: Path) -> None:
     (tmp_path / "assay.toml").write_bytes(b"\xff = [")
-    with pytest.raises(ConfigError, match="is not TOML"):
+    with pytest.raises(TomlError, match="is not TOML"):
         read_settings(tmp_path)
 
 
@@ -225,7 +242,10 @@ def test_a_localnet_is_founded_once_and_found_again(founded: Path) -> None:
         with pytest.raises(ConfigError, match="another localnet runs"), run_services(founded):
             pass
     assert find_localnet(founded) == replace(first.localnet, pids={})
-    with pytest.raises(ChainError, match="blocks come every"), run_services(founded, 2.0):
+    with (
+        pytest.raises(ChainError, match="a network with a block every"),
+        run_services(founded, 2.0),
+    ):
         pass
     with run_services(founded) as second:
         assert asdict(second.localnet) == asdict(first.localnet)  # the addresses, too

@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from assay.devnet import DESCRIPTION, Devnet, Seal
+from assay.devnet.json_rpc import MESSAGE_BYTES
 from assay.devnet.rpc_server import connections_logger
 from assay.network.chain import ChainError, ChainTarget, Connection, DevWallet, create_subnet
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
@@ -27,6 +28,11 @@ ALICE, BOB = get_key("//Alice"), get_key("//Bob")
 def devnet(tmp_path: Path) -> Iterator[Devnet]:
     with Devnet(tmp_path, seal=Seal.MANUAL, finality_lag=2) as devnet:
         yield devnet
+
+
+def ask_for(method: Any, *params: Any) -> str:
+    """A request as it is sent."""
+    return json.dumps({"jsonrpc": "2.0", "id": 7, "method": method, "params": list(params)})
 
 
 @contextlib.contextmanager
@@ -49,8 +55,7 @@ class Client:
         return json.loads(self.node.recv(timeout=10))
 
     def ask(self, method: str, *params: Any) -> Any:
-        request = {"jsonrpc": "2.0", "id": 7, "method": method, "params": list(params)}
-        answer = self.say(json.dumps(request))
+        answer = self.say(ask_for(method, *params))
         assert answer.get("id") == 7, answer
         return answer.get("result", answer.get("error"))
 
@@ -130,6 +135,40 @@ def test_storage_is_told_when_it_changes(devnet: Devnet) -> None:
         assert client.hear()["params"]["result"]["changes"] == [[key, "0x01000000"]]
 
 
+def test_every_method_that_is_served_is_listed(devnet: Devnet) -> None:
+    with open_client(devnet) as client:
+        listed = client.ask("rpc_methods")["methods"]
+        assert {"chain_subscribeNewHeads", "state_subscribeStorage"} <= set(listed)
+        assert {"author_submitAndWatchExtrinsic", "author_unwatchExtrinsic"} <= set(listed)
+    for method in listed:
+        with open_client(devnet) as client:
+            answer = client.ask(method)
+            assert not (isinstance(answer, dict) and answer.get("code") == -32601), method
+
+
+def test_all_keys_of_an_item_come_at_once_and_at_a_block(devnet: Devnet) -> None:
+    prefix = devnet.chain.codec.make_key("System", "Account")
+    with open_client(devnet) as client:
+        genesis = client.ask("chain_getBlockHash", 0)
+        paged = client.ask("state_getKeysPaged", "0x" + prefix.hex(), 1_000, None, genesis)
+        assert client.ask("state_getKeys", "0x" + prefix.hex(), genesis) == paged
+        assert len(paged) == 3  # the development keys
+        key = "0x" + (prefix + b"\xff").hex()
+        client.ask("dev_newBlock", 1)
+        client.ask("dev_setStorage", [[key, "0x00"]])
+        assert client.ask("state_getKeys", "0x" + prefix.hex()) == [*paged, key]
+        assert client.ask("state_getKeys", "0x" + prefix.hex(), genesis) == paged
+
+
+def test_more_keys_than_one_answer_holds(devnet: Devnet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("assay.devnet.rpc._MOST_UNPAGED_KEYS", 2)
+    prefix = devnet.chain.codec.make_key("System", "Account")
+    with open_client(devnet) as client:
+        answer = client.ask("state_getKeys", "0x" + prefix.hex())
+        assert answer["code"] == -32602
+        assert "use pages" in answer["message"]
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [
@@ -137,54 +176,33 @@ def test_storage_is_told_when_it_changes(devnet: Devnet) -> None:
         ("[" * 50_000, -32700),
         (b"\xff\xfe", -32700),
         ("[]", -32600),
-        ("3", -32600),
-        (json.dumps([{}] * 101), -32600),
-        (json.dumps({"id": 1, "method": "no_such"}), -32601),
-        (json.dumps({"id": 1, "method": 3}), -32600),
-        (json.dumps({"id": 1, "method": "chain_getHeader", "params": {"a": 1}}), -32602),
-        (json.dumps({"id": 1, "method": "state_getStorage", "params": ["0xzz"]}), -32602),
-        (json.dumps({"id": 1, "method": "state_getStorage", "params": [None]}), -32602),
-        (json.dumps({"id": 1, "method": "state_queryStorageAt", "params": ["0x"]}), -32602),
-        (json.dumps({"id": 1, "method": "state_getKeysPaged", "params": ["0x", 10**6]}), -32602),
-        (json.dumps({"id": 1, "method": "chain_getBlockHash", "params": [-1]}), -32602),
-        (json.dumps({"id": 1, "method": "chain_getBlockHash", "params": [{}]}), -32602),
-        (json.dumps({"id": 1, "method": "account_nextIndex", "params": ["nobody"]}), -32602),
-        (json.dumps({"id": 1, "method": "dev_newBlock", "params": [{"count": 10**9}]}), -32602),
-        (
-            json.dumps({"id": 1, "method": "dev_setStorage", "params": [{"No": {"such": 1}}]}),
-            -32602,
-        ),
-        (json.dumps({"id": 1, "method": "dev_setStorage", "params": [[["0x00"]]]}), -32602),
-        ('{"id": 1, "method": "dev_newBlock", "params": [1e400]}', -32602),
-        ('{"id": 1, "method": "chain_getBlockHash", "params": [[[0]]]}', -32602),
-        (json.dumps({"id": 1, "method": "author_submitExtrinsic", "params": ["0x00"]}), 1010),
-        (json.dumps({"id": 1, "method": "author_submitAndWatchExtrinsic"}), -32602),
-        (json.dumps({"id": 1, "method": "state_call", "params": ["No_such", "0x"]}), 4003),
-        (json.dumps({"id": 1, "method": "state_call", "params": ["Core_version", "0x"]}), 4003),
-        (
-            json.dumps(
-                {
-                    "id": 1,
-                    "method": "state_call",
-                    "params": ["SubnetInfoRuntimeApi_get_metagraph", "0x"],
-                }
-            ),
-            -32602,
-        ),
-        (
-            json.dumps(
-                {
-                    "id": 1,
-                    "method": "state_call",
-                    "params": ["TransactionPaymentApi_query_info", "0x0102"],
-                }
-            ),
-            -32602,
-        ),
-        (
-            json.dumps({"id": 1, "method": "state_getStorage", "params": ["0x", "0x" + "ab" * 32]}),
-            4003,
-        ),
+        ("3", -32700),
+        (b'"' + b"x" * (MESSAGE_BYTES - 1), -32700),
+        (ask_for("system_name").replace("2.0", "1.0"), -32600),
+        (ask_for("system_name").replace("7", "[]"), -32600),
+        (ask_for("system_name").replace("7", "true"), -32600),
+        (ask_for("no_such"), -32601),
+        (ask_for(3), -32600),
+        (ask_for("chain_getHeader").replace("[]", '{"a": 1}'), -32602),
+        (ask_for("state_getStorage", "0xzz"), -32602),
+        (ask_for("state_getStorage", None), -32602),
+        (ask_for("state_queryStorageAt", "0x"), -32602),
+        (ask_for("state_getKeysPaged", "0x", 10**6), -32602),
+        (ask_for("chain_getBlockHash", -1), -32602),
+        (ask_for("chain_getBlockHash", {}), -32602),
+        (ask_for("account_nextIndex", "nobody"), -32602),
+        (ask_for("dev_newBlock", {"count": 10**9}), -32602),
+        (ask_for("dev_setStorage", {"No": {"such": 1}}), -32602),
+        (ask_for("dev_setStorage", [["0x00"]]), -32602),
+        (ask_for("dev_newBlock", 0).replace("[0]", "[1e400]"), -32602),
+        (ask_for("chain_getBlockHash", [[0]]), -32602),
+        (ask_for("author_submitExtrinsic", "0x00"), 1010),
+        (ask_for("author_submitAndWatchExtrinsic"), -32602),
+        (ask_for("state_call", "No_such", "0x"), 4003),
+        (ask_for("state_call", "Core_version", "0x"), 4003),
+        (ask_for("state_call", "SubnetInfoRuntimeApi_get_metagraph", "0x"), -32602),
+        (ask_for("state_call", "TransactionPaymentApi_query_info", "0x0102"), -32602),
+        (ask_for("state_getStorage", "0x", "0x" + "ab" * 32), 4003),
     ],
 )
 def test_nonsense_is_answered_with_an_error_and_the_next_request_as_ever(
@@ -222,7 +240,7 @@ def test_who_asks_and_does_not_read_is_left_before_memory_is_full(shared: Devnet
         contextlib.suppress(ConnectionClosed),
     ):
         for _ in range(1_000):  # half a gigabyte of answers
-            deaf.send('{"id": 1, "method": "state_getMetadata"}')
+            deaf.send(ask_for("state_getMetadata"))
             assert other.ask("system_name") == "assay-devnet"
             asked += 1
     assert asked < 500
@@ -241,10 +259,10 @@ def test_what_is_no_websocket_leaves_no_traceback(
     shared: Devnet, caplog: pytest.LogCaptureFixture
 ) -> None:
     host, port = shared.endpoint.removeprefix("ws://").split(":")
-    for garbage in (b"POST / HTTP/1.1\r\n\r\n", b"\x16\x03\r\n\r\n", b"x" * 9_999):
+    for garbage in (b"GET /\r\n\r\n", b"\x16\x03\r\n\r\n", b"x" * 99_999):
         with socket.create_connection((host, int(port)), timeout=5) as stranger:
             stranger.sendall(garbage)
-            assert stranger.recv(1) == b""
+            assert stranger.recv(12) in (b"", b"HTTP/1.1 400", b"HTTP/1.1 431")
     with open_client(shared) as client:  # by now it has dealt with the others
         assert client.ask("system_name") == "assay-devnet"
     assert caplog.records == []
@@ -253,11 +271,39 @@ def test_what_is_no_websocket_leaves_no_traceback(
 
 
 def test_many_requests_come_back_in_one_answer(shared: Devnet) -> None:
-    requests = [{"id": i, "method": "chain_getBlockHash", "params": [i]} for i in range(3)]
+    count = 5_000  # nodes set no limit
+    hashes = [ask_for("chain_getBlockHash", 0).replace("7", str(i)) for i in range(count)]
     with open_client(shared) as client:
-        answers = client.say(json.dumps(requests))
-        assert [answer["id"] for answer in answers] == [0, 1, 2]
+        answers = client.say(f"[{','.join([*hashes, '3'])}]")
+        assert [answer["id"] for answer in answers] == [*range(count), None]
         assert answers[0]["result"] == "0x" + shared.genesis_hash.hex()
+        assert answers[-1]["error"]["code"] == -32600
+
+
+def test_what_has_no_id_gets_no_answer(shared: Devnet) -> None:
+    told = ask_for("system_name").replace('"id": 7, ', "")
+    with open_client(shared) as client:
+        client.node.send(told)
+        client.node.send(f"[{told}]")
+        assert client.say(f"[{told}, {ask_for('system_name')}]")[0]["result"] == "assay-devnet"
+
+
+def test_an_answer_larger_than_nodes_send_is_refused(
+    shared: Devnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assay.devnet.json_rpc.MESSAGE_BYTES", 1_000)
+    small, large = ask_for("system_name"), ask_for("state_getMetadata")
+    limit = "Exceeded max limit of 1000"
+    with open_client(shared) as client:
+        answer = client.say(large)
+        assert (answer["id"], answer["error"]["code"], answer["error"]["data"]) == (
+            7,
+            -32008,
+            limit,
+        )
+        answer = client.say(f"[{','.join([small] * 100)}]")
+        assert (answer["id"], answer["error"]["code"]) == (None, -32011)
+        assert len(client.say(f"[{small}, {large}]")) == 2
 
 
 def test_a_port_that_is_taken_is_said(devnet: Devnet, tmp_path: Path) -> None:

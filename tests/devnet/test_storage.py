@@ -148,7 +148,7 @@ def test_a_second_process_does_not_get_the_same_folder(lab: Lab) -> None:
         text=True,
         check=False,
     )
-    assert "take another" in ran.stderr
+    assert "use another folder" in ran.stderr
 
 
 def test_another_block_time_is_another_network(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_virtual_time_goes_on_only_as_it_is_told(tmp_path: Path) -> None:
     devnet.move_time(2_000_000)
     devnet.new_blocks(2)
     assert devnet.chain.now_ms == 2_000_500
-    with pytest.raises(RpcError, match="time goes on"):
+    with pytest.raises(RpcError, match="set a later time"):
         devnet.move_time(2_000_000)
     devnet.close()
     by_the_clock = Devnet(tmp_path / "clock")
@@ -233,7 +233,7 @@ def test_virtual_time_goes_on_only_as_it_is_told(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "devnet.sqlite").write_bytes(b"no database at all" * 100)
-    with pytest.raises(ChainError, match="cannot hold"):
+    with pytest.raises(ChainError, match="cannot write the next block"):
         BlockDatabase(tmp_path / "devnet.sqlite")
 
 

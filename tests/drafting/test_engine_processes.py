@@ -157,7 +157,7 @@ def test_a_command_that_ends_ends_its_guard_with_its_status():
     [
         (Path(sys.executable), "lacks vllm and assay-vllm: name the Python of an environment"),
         (Path("no/such/python"), "no/such/python cannot be run .No such file or directory.: name"),
-        (Path("/bin/ls"), "/bin/ls is no Python that can be used: name"),
+        (Path("/bin/ls"), "/bin/ls is not a Python that can be used: name"),
     ],
 )
 def test_an_environment_that_cannot_serve_is_said_at_once(python, said, tmp_path):

@@ -180,7 +180,7 @@ def test_what_names_no_rollout_is_refused(processor, change, said):
 
 
 def test_another_vllm_and_another_folder_are_refused(processor, tmp_path):
-    with pytest.raises(ValueError, match="no folder of an Assay checkpoint"):
+    with pytest.raises(ValueError, match="not a folder of an Assay checkpoint"):
         processor.KeyedProcessor(configure(tmp_path), torch.device("cpu"), False)
     processor.require_supported("0.32.1")
     with pytest.raises(RuntimeError, match=r"was not tried with vLLM 0\.33"):

@@ -238,7 +238,7 @@ GOOD = '{"question": "How many?", "answer": "#### 1"}'
 BAD_ROWS = {
     "not JSON": ("how many?", "is not JSON"),
     "blank line": ("", "is not JSON"),
-    "not an object": ("[1]", "no object"),
+    "not an object": ("[1]", "not an object"),
     "no answer": ('{"question": "How many?"}', "it has question: gsm:SHA256 takes question and"),
     "answer is a number": (
         '{"question": "How many?", "answer": 5}',
@@ -261,10 +261,10 @@ BAD_ROWS = {
     "no number": ('{"question": "How many?", "answer": "#### one"}', "does not end"),
     "decimals": ('{"question": "How many?", "answer": "#### 1.5"}', "does not end"),
     "odd commas": ('{"question": "How many?", "answer": "#### 1,23"}', "does not end"),
-    "leading zero": ('{"question": "How many?", "answer": "#### 01"}', "no whole number"),
+    "leading zero": ('{"question": "How many?", "answer": "#### 01"}', "not a whole number"),
     "huge number": (
         json.dumps({"question": "How many?", "answer": "#### " + "9" * 5_000}),
-        "no whole number",
+        "not a whole number",
     ),
     "full-width digit": ('{"question": "How many?", "answer": "#### \\uff11"}', "does not end"),
     "answer of 10 MB": (

@@ -10,6 +10,7 @@ if find_spec("reasoning_gym") is None:
 
 from assay.cage import Cage, WorkerError, parent
 from assay.environments import RewardParts, gym, make_environment
+from assay.environments.foreign.package_box import STEPS_MAX
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import ask_scorer, make_seed
 
@@ -67,12 +68,19 @@ def test_a_scorer_that_breaks_gives_nothing(cage: Cage, code: str) -> None:
     assert DECIMALS.score(OPEN, "#### 7").correctness == MILLION
 
 
-def test_a_scorer_that_loops_for_ever_gives_nothing(
-    cage: Cage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gym, "SCORE_SECONDS", 0.5)
-    cage.boot = boot("sum(iter(int, 1))")
-    assert DECIMALS.score(OPEN, "#### 7") == NOTHING
+def test_what_a_clock_ends_is_no_verdict(cage: Cage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Native code takes no steps: of a slow machine and of a loop without end nobody can tell which
+    it was, so that nothing is scored, and no other problem is asked."""
+    monkeypatch.setattr(gym, "SECONDS", 0.5)
+    cage.boot = boot("1.0 if answer == '8' else sum(iter(int, 1))")
+    with pytest.raises(WorkerError, match=r"more than 0\.5 s of CPU time"):
+        DECIMALS.score(OPEN, "#### 7")
+    assert DECIMALS.score(OPEN, "#### 8").correctness == MILLION
+    endless = "d.__getitem__ = lambda self, i: sum(iter(int, 1))\n"
+    cage.boot = boot("0").replace("g.serve_gym()", f"{endless}g.serve_gym()")
+    cage.renew()
+    with pytest.raises(WorkerError, match="CPU time"):
+        DECIMALS.make_problem(make_seed(3), [1])
 
 
 #: Scorers that never end, one that goes on when it is stopped, and one that outruns the counting.
@@ -105,9 +113,9 @@ def test_steps_are_counted_to_the_limit_and_no_further(cage: Cage) -> None:
     assert isinstance(more, int)
     a_round, rest = divmod(more - few, 1_000)
     assert rest == 0
-    legal = (gym.STEPS_MAX - few) // a_round + 100
+    legal = (STEPS_MAX - few) // a_round + 100
     assert ask_scorer(cage, *entry, str(legal))["right"] is True
-    assert ask_scorer(cage, *entry, str(legal + 1)) == {"right": False, "steps": gym.STEPS_MAX + 1}
+    assert ask_scorer(cage, *entry, str(legal + 1)) == {"right": False, "steps": STEPS_MAX + 1}
 
 
 def test_a_scorer_that_somebody_kills_is_our_own_fault(cage: Cage) -> None:
@@ -122,7 +130,7 @@ def test_a_machine_too_busy_to_score_is_our_own_fault(
 ) -> None:
     monkeypatch.setattr(parent, "REQUEST_SECONDS", 0.3)
     cage.boot = boot("__import__('time').sleep(60)")
-    with pytest.raises(WorkerError, match="found no processor"):
+    with pytest.raises(WorkerError, match="got no CPU time"):
         DECIMALS.score(OPEN, "#### 7")
 
 

@@ -321,7 +321,7 @@ def test_a_parquet_file_is_the_same(tmp_path, known):
             '{"problem": "\\u0000", "solution": "x"}',
             r"row 2: its problem holds the character U\+0000",
         ),
-        ("[]", "row 2: it is no object with problem and solution"),
+        ("[]", "row 2: it is not an object with problem and solution"),
         ('{"problem": "1", "solution": "' + "x" * 10**6 + '"}', "row 2: it has 1000"),
     ],
 )

@@ -12,9 +12,16 @@ import pytest
 
 from assay.cage import WorkerError
 from assay.environments import ProblemFileError, RewardParts, add_problem_files, make_environment
-from assay.environments.foreign import pack_folder, package_box, vet_package, write_new_package
+from assay.environments.foreign import (
+    pack_folder,
+    package_box,
+    package_environment,
+    vet_package,
+    write_new_package,
+)
 from assay.environments.foreign.package_environment import PackageChild
 from assay.protocol.parameters import MILLION
+from tests.commands import run_command
 from tests.environments.conftest import TRICKS, make_seed
 
 ROOT = Path(__file__).parents[2]
@@ -116,9 +123,9 @@ DEFECTS = {
     "levels not ascending": ("1, 2", "2, 1", "loads", "ascending"),
     "does not load": ("LEVELS", "1 / 0\nLEVELS", "loads", "ZeroDivisionError"),
     "no Python": ("LEVELS", "LEVELS LEVELS", "loads", "not Python"),
-    "no function around it": ("LEVELS", "return\nLEVELS", "loads", "line 2: 'return' outside"),
+    "no function around it": ("LEVELS", "return\nLEVELS", "loads", "line 4: 'return' outside"),
     "names wrong ones without end": ("[str(task + 1)]", "['x'] * 1001", "wrong", "at most 1000"),
-    "imports os": ("LEVELS", "import os\nLEVELS", "loads", "line 2: import os"),
+    "imports os": ("LEVELS", "import os\nLEVELS", "loads", "line 4: import os"),
     "imports a clock": ("LEVELS", "from time import time\nLEVELS", "loads", "import time"),
     "imports chance": ("LEVELS", "import random\nLEVELS", "loads", "import random"),
     "opens a file": ("LEVELS", "open('/etc/hostname')\nLEVELS", "loads", "open"),
@@ -141,6 +148,32 @@ DEFECTS = {
         "same twice",
         "another process",
     ),
+    "scores what it has solved before": (
+        "return str(task)\n\ndef score(task, answer):\n    return answer ==",
+        "type(Fraction(1)).seen = 1\n    return str(task)\n\ndef score(task, answer):\n"
+        "    return 'seen' in dir(Fraction) and answer ==",
+        "keeps nothing",
+        "another if asked first",
+    ),
+    "asks otherwise after a while": (
+        "a, b = draw(10 ** (level + 2)), draw(90)",
+        "kind = type(Fraction(1))\n    kind.seen = kind.seen + 1 if 'seen' in dir(kind) else 0\n"
+        "    a, b = draw(10 ** (level + 2)), draw(90)\n    b += kind.seen > 2700",
+        "keeps nothing",
+        "is another after",
+    ),
+    "work that takes no step": (
+        "return answer ==",
+        "answer == '0x' * 32 + '~' and 3 ** (1 << 25) % 7\n    return answer ==",
+        "CPU time",
+        "'0x0x",
+    ),
+    "a pattern without bound": (
+        "return answer ==",
+        "re.fullmatch(r'([0-9]+)*', answer)\n    return answer ==",
+        "bounded",
+        "CPU time",
+    ),
     "always the same answer": ("a + b\n", "'7'\n", "constant answers", "solves 40"),
     "too much work": (
         "return answer ==",
@@ -151,11 +184,17 @@ DEFECTS = {
 }
 
 
-@pytest.mark.parametrize("name", DEFECTS)
+#: A request runs for a tenth of its twenty seconds before vetting says so.
+DEAR = {"a pattern without bound", "work that takes no step"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.nightly] * (n in DEAR)) for n in DEFECTS]
+)
 def test_one_defect_and_it_is_not_fit(name: str, tmp_path: Path) -> None:
     before, after, check, words = DEFECTS[name]
     assert before in GOOD
-    text = GOOD.replace(before, after)
+    text = "import re\nfrom fractions import Fraction\n" + GOOD.replace(before, after)
     if name == "always the same answer":
         text = text.replace("str(task + 1)", "'8'").replace("str(task)", "task")
     failed = find_failed(write_archive(tmp_path, text))
@@ -174,7 +213,12 @@ REACHES = {
     "a listing": "sys.modules['posix'].listdir('/')",
     "a process": "sys.modules['posix'].fork()",
     "a command": "sys.modules['posix'].system('true')",
-    "an import": "__import__('socket')",
+    "an import": "sys.modules['builtins'].__import__('socket')",
+    "a frame": "(lambda it: [it.append(x.gi_frame for x in it), *it[0]])([])",
+    "code of one's own": "make_problem.__code__.replace(co_name='x')",
+    "a file where open was called harmless": (
+        "(BOX.update(_HARMLESS={'open'}), sys.modules['_io'].FileIO('/etc/hostname'))"
+    ),
     "a signal": "sys.modules['posix'].kill(1, 0)",
 }
 
@@ -185,7 +229,10 @@ def test_what_python_audits_is_refused_whatever_the_text(name: str, tmp_path: Pa
     reach = REACHES[name]
     if name == "a file":
         reach = "sys.modules['_io'].FileIO('/etc/hostname')"
-    text = f"import sys\nLEVELS = (1,)\ndef make_problem(draw, level):\n return str({reach}), 1\n"
+    text = (
+        "BOX = type(__loader__).exec_module.__globals__\nsys = BOX['sys']\nLEVELS = (1,)\n"
+        f"def make_problem(draw, level):\n return str({reach}), 1\n"
+    )
     file = write_archive(tmp_path, text)
     program = f"""
 import importlib.util, json, sys
@@ -212,8 +259,8 @@ def pack(*files: tuple[str, str]) -> bytes:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "no zip archive"),
-        (b"PK\x03\x04" + bytes(100), "no zip archive"),
+        (b"", "not a zip archive"),
+        (b"PK\x03\x04" + bytes(100), "not a zip archive"),
         (pack(), "0 files"),
         (pack(("pack.py", GOOD)), "one folder"),
         (pack(("pack/__init__.py", GOOD), ("pack/fast.so", "")), "'pack/fast.so'"),
@@ -234,6 +281,53 @@ def test_what_is_no_package_is_not_run(data: bytes, words: str, tmp_path: Path) 
     assert words in failed["archive"]
 
 
+#: Native loops without end: of these Python takes no step, so nothing but a clock ends them.
+ENDLESS = "answer == '7' and sum(iter(int, 1)) or answer"
+
+
+def test_what_a_clock_ends_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine would say 0 where a fast one says right: it says nothing, in scoring, in
+    making and in opening."""
+    monkeypatch.setattr(package_environment, "SECONDS", 0.5)
+    too_long = r"took more than 0\.5 s of CPU time"
+    file = write_archive(tmp_path / "score", GOOD.replace("return answer", f"return {ENDLESS}"))
+    add_problem_files([file])
+    environment = make_environment(f"package:{sha256(file.read_bytes()).hexdigest()}", {})
+    problem = environment.make_problem(make_seed(7), [1])
+    a, b = map(int, re.findall("[0-9]+", problem.prompt)[:2])
+    with pytest.raises(WorkerError, match=too_long):
+        environment.score(problem, "#### 7")
+    assert environment.score(problem, f"#### {a + b}") == FULL
+    assert environment.score(problem, "#### 8") == NOTHING
+
+    file = write_archive(tmp_path / "make", GOOD.replace("a, b =", "sum(iter(int, 1))\n    a, b ="))
+    add_problem_files([file])
+    environment = make_environment(f"package:{sha256(file.read_bytes()).hexdigest()}", {})
+    with pytest.raises(WorkerError, match=too_long):
+        environment.make_problem(make_seed(7), [1])
+
+    file = write_archive(tmp_path / "open", GOOD.replace("LEVELS", "sum(iter(int, 1))\nLEVELS"))
+    add_problem_files([file])
+    with pytest.raises(WorkerError, match=too_long):
+        make_environment(f"package:{sha256(file.read_bytes()).hexdigest()}", {})
+
+
+@pytest.mark.parametrize("stops", ["'time').sleep(60)", "'signal').raise_signal(9)"])
+def test_a_machine_that_finds_no_processor_gives_no_verdict(
+    stops: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under a load without end, and where the system ends processes for want of memory."""
+    monkeypatch.setattr(package_environment, "_PATIENCE", 0.5)
+    answer = f"lambda request: __import__({stops}"
+    boot = f"from assay.cage.child import serve; serve({answer})"
+    child = PackageChild(tmp_path / "pack.zip", "0" * 64, boot=boot)
+    try:
+        with pytest.raises(WorkerError, match="got no CPU time"):
+            child.decide("score", 1, 1, "8")
+    finally:
+        child.close()
+
+
 def test_a_file_that_changed_is_not_run(tmp_path: Path) -> None:
     file = write_archive(tmp_path, GOOD)
     child = PackageChild(file, "0" * 64)
@@ -251,5 +345,13 @@ def test_another_digest_is_not_found(package: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "A", "1a", "a-b", "a/b", "../a", "a" * 41])
 def test_illegal_names(name: str) -> None:
-    with pytest.raises(ValueError, match="no name of a package"):
+    with pytest.raises(ValueError, match="not a name of a package"):
         write_new_package(name)
+
+
+def test_the_folder_around_a_package_is_told_and_not_packed(tmp_path: Path) -> None:
+    write_archive(tmp_path / "outer", GOOD)
+    done = run_command("env", "vet", str(tmp_path / "outer"))
+    assert done.returncode == 2
+    assert "has no __init__.py: name the package's own folder" in done.stderr
+    assert not (tmp_path / "outer.zip").exists()

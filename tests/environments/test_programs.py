@@ -352,7 +352,7 @@ def test_the_module_is_the_one_that_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("module", "message"),
-    [(b"", "no WebAssembly module"), (b"\0asm\1\0\0\0", "lacks the sections")],
+    [(b"", "not a WebAssembly module"), (b"\0asm\1\0\0\0", "lacks the sections")],
 )
 def test_what_cannot_be_metered(module: bytes, message: str) -> None:
     with pytest.raises(MeteringError, match=message):
@@ -367,7 +367,10 @@ def test_what_cannot_be_metered(module: bytes, message: str) -> None:
         ({"input_output": {"inputs": ["1"], "outputs": []}}, "1 inputs and 0 outputs"),
         ({"input_output": {"inputs": [1], "outputs": ["1"]}}, "are text, or lists of lines"),
         ({"input_output": {"inputs": ["\ud800"], "outputs": ["1"]}}, "half a character"),
-        ({"input_output": {"inputs": ["1"], "outputs": ["1"], "fn_name": "a b"}}, "no name of a f"),
+        (
+            {"input_output": {"inputs": ["1"], "outputs": ["1"], "fn_name": "a b"}},
+            "not a name of a f",
+        ),
         ({"input_output": {"inputs": ["1"], "outputs": ["1"], "fn_name": "a"}}, "of arguments"),
         ({"difficulty": "hopeless"}, "none of its rows has a difficulty"),
     ],

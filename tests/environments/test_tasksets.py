@@ -171,7 +171,7 @@ DEFECTS = {
     "needs a container": ("idx=i,", "idx=i, image='python:3.11',", "loads", "image"),
     "has no prompt": ('prompt=row["prompt"]', "prompt=None", "loads", "no prompt"),
     "has no reward": ("@vf.reward(weight=1.0)", "", "right answers", "earns in full"),
-    "is not async": ("async def exact", "def exact", "right answers", "no async method"),
+    "is not async": ("async def exact", "def exact", "right answers", "not an async method"),
     "pays a share alone": ("return 1.0 if", "return 0.9 if", "right answers", "at best exact 0.9"),
     "pays more than all": ("return 1.0 if", "return 10.0 if", "right answers", "10.0"),
     "earns by saying the prompt": (
@@ -231,6 +231,13 @@ DEFECTS = {
         "loads",
         "not in its data",
     ),
+    "has types that are text of another module's": (
+        'SYSTEM = "',
+        "X = type('X', (vf.BaseConfig,), {'__module__': 'dataclasses', '__annotations__': "
+        "{'x': 'sys'}})(x=1)\nSYSTEM = \"",
+        "loads",
+        "NameError",
+    ),
     "reaches around": ('SYSTEM = "', '().__class__\nSYSTEM = "', "loads", ".__class__"),
 }
 
@@ -269,15 +276,16 @@ SURFACE = [one.__file__ for one in (taskset_models, taskset_surface, taskset_mod
 REACHES = {
     "a file": "sys.modules['_io'].FileIO('/etc/hostname')",
     "a process": "sys.modules['posix'].fork()",
-    "an import": "__import__('socket')",
-    "verifiers itself": "__import__('verifiers.v1.mcp')",
+    "an import": "sys.modules['builtins'].__import__('socket')",
+    "verifiers itself": "sys.modules['builtins'].__import__('verifiers.v1.mcp')",
 }
 
 
 @pytest.mark.parametrize("name", REACHES)
 def test_what_python_audits_is_refused_whatever_the_text(name: str, tmp_path: Path) -> None:
     """The box itself, in a bare process, with a look at the text that finds nothing."""
-    text = TAGS.replace("import re\n", "import re\nimport sys\n").replace(
+    found = "sys = type(__loader__).exec_module.__globals__['sys']"
+    text = TAGS.replace("import re\n", f"import re\n{found}\n").replace(
         'SYSTEM = "', f'{REACHES[name]}\nSYSTEM = "'
     )
     file = write_taskset(tmp_path, text, WORDS)
@@ -314,14 +322,14 @@ ROWS = write_data(WORDS)
 @pytest.mark.parametrize(
     ("wheel", "data", "check", "words"),
     [
-        (b"", ROWS, "wheel", "no zip archive"),
-        (b"PK\x03\x04" + bytes(100), ROWS, "wheel", "no zip archive"),
+        (b"", ROWS, "wheel", "not a zip archive"),
+        (b"PK\x03\x04" + bytes(100), ROWS, "wheel", "not a zip archive"),
         (bytes(5 << 20), ROWS, "wheel", "more than"),
         (pack_wheel({**GOOD, "reverse/fast.so": "x"})[1], ROWS, "python alone", "reverse/fast.so"),
         (pack_wheel({**GOOD, "reverse/old.PYC": "x"})[1], ROWS, "python alone", "compiled"),
         (pack_wheel({**GOOD, "x.pth": "import os"})[1], ROWS, "python alone", "x.pth"),
         (pack_wheel({**GOOD, "other.py": ""})[1], ROWS, "wheel", "installs other, reverse"),
-        (pack_wheel({**GOOD, "reverse/a-b.py": ""})[1], ROWS, "wheel", "no name of a module"),
+        (pack_wheel({**GOOD, "reverse/a-b.py": ""})[1], ROWS, "wheel", "not a name of a module"),
         (pack_wheel({**GOOD, "reverse/../x.py": ""})[1], ROWS, "wheel", "outside"),
         (pack_wheel({f"reverse/m{n}.py": "" for n in range(300)})[1], ROWS, "wheel", "303 files"),
         (pack_wheel({**GOOD, "reverse/b.py": "#" * (17 << 20)})[1], ROWS, "wheel", "more than"),
@@ -337,7 +345,7 @@ ROWS = write_data(WORDS)
             "record",
             "reverse/more.py is not in its RECORD",
         ),
-        (pack_wheel(GOOD)[1], b"{}\n[]\n", "data", "row 2 of its data is no JSON object"),
+        (pack_wheel(GOOD)[1], b"{}\n[]\n", "data", "row 2 of its data is not a JSON object"),
         (pack_wheel(GOOD)[1], b"{}\n{", "data", "row 2"),
         (pack_wheel(GOOD)[1], b'{"a": "' + b"x" * (1 << 17) + b'"}', "data", "row 1"),
         (pack_wheel(GOOD)[1], b"\xff", "data", "row 1"),
@@ -407,4 +415,4 @@ def test_the_command(tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(wheel[:-30])
     done = run_command("env", "vet", str(tmp_path / name))
     assert done.returncode == 1
-    assert "not fit to pay by: wheel" in done.stdout
+    assert "not fit for a subnet: wheel" in done.stdout

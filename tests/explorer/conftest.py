@@ -1,10 +1,14 @@
 """A record to look at: that of the demo that all tests share, and copies of it."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from assay.audit.provenance.round_audit import ChildAudit, LessonAudit, RoundAudit
+from assay.audit.provenance.round_watch import FINDINGS
+from assay.protocol import encode_ss58
 from tests.explorer.program import serve
 
 CHROMIUM = "/usr/bin/chromium"
@@ -23,9 +27,32 @@ def copy(demo, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def served(demo):
+def rounds(tmp_path_factory):
+    """A folder with the findings of two rounds, as `assay train verify-round` leaves it."""
+    folder = tmp_path_factory.mktemp("rounds")
+    one, two = (encode_ss58(bytes([n]) * 32) for n in (1, 2))
+    children = (
+        ChildAudit(one, "taken", "taken", ""),
+        ChildAudit(two, "strange", "strange", "group 3 of window 6 is another trainer's"),
+    )
+    steps = (
+        LessonAudit(one, 6, True, "bit by bit the same"),
+        LessonAudit(two, 5, False, "tensor 0 is another"),
+        LessonAudit(one, 4, None, "not done again: another kind of machine"),
+    )
+    found = (
+        RoundAudit(4, "1c" * 32, "its children is not what the round makes", children[:1], ()),
+        RoundAudit(8, "2c" * 32, None, children, steps),
+    )
+    lines = "".join(f"{json.dumps(round.to_json())}\n" for round in found)
+    (folder / FINDINGS).write_text(lines)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def served(demo, rounds):
     """An explorer over the demo's record."""
-    with serve(demo.parent, "--dir", demo.name) as explorer:
+    with serve(demo.parent, "--dir", demo.name, "--rounds", rounds) as explorer:
         explorer.wait_until_read()
         yield explorer
 

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from assay.explorer import Index, make_app
 from assay.explorer.sources.record_sources import ExplorerRequest, open_source
 from assay.neurons.settings.sections import Settings
+from tests.explorer.api_types import check_document
 
 
 class Inside:
@@ -20,7 +21,11 @@ class Inside:
         self.source, self.events = source, events
 
     def get(self, path, **headers):
-        return self.client.get(path, headers={"accept": "text/html", **headers})
+        answer = self.client.get(path, headers={"accept": "text/html", **headers})
+        is_json = answer.headers["content-type"] == "application/json"
+        if answer.status_code == 200 and is_json:
+            check_document(path, answer.json())
+        return answer
 
 
 @contextmanager

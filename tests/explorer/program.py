@@ -10,6 +10,8 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.explorer.api_types import check_document
+
 ASSAY = Path(sys.executable).with_name("assay")
 
 
@@ -38,7 +40,9 @@ class Served:
     def get_json(self, path):
         status, _, body = self.get(path, "application/json")
         assert status == 200, (path, status, body)
-        return json.loads(body)
+        document = json.loads(body)
+        check_document(path, document)
+        return document
 
     def wait_until_read(self):
         """Until the whole record is in the index."""
@@ -94,5 +98,11 @@ def list_pages(demo):
         f"/settlement/{epoch}",
         "/ledger",
         "/training",
+        "/rounds",
         "/gauntlet",
     ]
+
+
+def list_looks(demo):
+    """These, and what else a browser is shown."""
+    return [*list_pages(demo), "/api", "/search", "/search?q=4", "/search?q=nobody"]

@@ -93,6 +93,7 @@ def test_manifests_that_are_kept_go_while_others_read_them(monkeypatch, hurry):
             "groups",
             "pace",
             "models",
+            "rounds",
         )
     )
     sources = opened_sources.OpenedSources(has_model=False, stores=[store], **nothing)
@@ -122,6 +123,7 @@ def test_weights_that_are_kept_go_while_others_read_them(monkeypatch):
             "groups",
             "pace",
             "models",
+            "rounds",
         )
     )
     sources = opened_sources.OpenedSources(has_model=False, run=run, stores=(), **nothing)

@@ -137,8 +137,8 @@ def test_a_trouble_is_told_by_its_kind(hostile):
         ("beacon round 7 is late", "beacon"),
         ("the chain does not answer", "chain"),
         ("/var/lib/assay: no space left on the disk", "disk"),
-        ("nobody follows parameters 00ff… that the owner has announced: too early", "parameters"),
-        ("nothing is done from window 20 on: they ask what is not here", "parameters"),
+        ("nobody follows the announced parameters 00ff…: too early", "parameters"),
+        ("this program stops before window 20: they need more", "parameters"),
         ("it rains in 10.0.0.7", "other"),
     ],
 )

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from threading import Thread
 
-from assay.explorer.index import Index
+from assay.explorer.index import TABLES, Index
 from tests.explorer.inside import look_into
 
 ROOT = Path(__file__).parents[2]
@@ -47,9 +47,8 @@ def test_an_index_whose_maker_is_killed_is_gone_on_with(demo, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 30
-    tables = ("settlements", "windows", "miners", "rows", "scores", "weights")
     with look_into(demo, path) as killed, look_into(demo, tmp_path / "whole.sqlite") as whole:
-        for table in tables:
+        for table in TABLES:
             query = f"SELECT * FROM {table}"
             found = [sorted(map(tuple, one.index.read(query)), key=repr) for one in (killed, whole)]
             assert found[0] == found[1] != []

@@ -144,7 +144,7 @@ def test_a_file_other_than_the_committed_one_is_not_shown(copy, summary):
 
 def find_command(html):
     """The command that a page names, as it is copied."""
-    found = re.search(r"<pre[^>]*><code>(<span>assay</span>.*?)</code></pre>", html)
+    found = re.search(r'<pre id="command"[^>]*><code>(<span>assay</span>.*?)</code></pre>', html)
     return found and unescape(re.sub(r"</?span>", "", found.group(1)))
 
 
@@ -273,7 +273,10 @@ def test_what_is_not_there_says_so(served):
         (["--dir", "nowhere"], "there is no such folder"),
         ([], "nothing to show"),
         (["--record", "nowhere"], "no such folder"),
-        (["--dir", "{demo}", "--hotkey", "5Nonsense"], "is no hotkey"),
+        (
+            ["--dir", "{demo}", "--hotkey", "5Nonsense"],
+            "--hotkey: '5Nonsense' is not an SS58 address",
+        ),
         (
             ["--dir", "{demo}", "--hotkey", "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"],
             "holds no record of",
@@ -291,7 +294,7 @@ def test_what_is_not_there_says_so(served):
                 "--hotkey",
                 "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty",
             ],
-            "see that the store answers",
+            "this machine can reach it",
         ),
         (["--dir", "{demo}", "--port", "99999"], "--port"),
         (["--dir", "{demo}", "--host", "nowhere.invalid"], "name an address of this machine"),
@@ -325,8 +328,9 @@ def test_errors_are_one_line_that_helps(served, demo, tmp_path, arguments, said,
     monkeypatch.chdir(tmp_path)
     done = invoke("explorer", *given, *port)
     assert done.exit_code == 2, done.stderr
-    assert said in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    opening, error = done.stderr.splitlines()
+    assert opening == "assay: opening the explorer …"
+    assert said in error
 
 
 @pytest.mark.parametrize(
@@ -340,15 +344,15 @@ def test_errors_are_one_line_that_helps(served, demo, tmp_path, arguments, said,
                 "--hotkey",
                 "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty",
             ],
-            "see that the store answers",
+            "this machine can reach it",
         ),
         (["--record", "{demo}/record", "--hotkey", "5Nonsense"], "--hotkey"),
-        (["--record", "nowhere"], "is no folder"),
+        (["--record", "nowhere"], "is not a folder"),
         (["--hotkey", "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"], "with --record"),
         (["--dir", "{demo}/summary.json"], "is a file"),
-        (["--dir", "{demo}/models"], "holds no run"),
+        (["--dir", "{demo}/models"], "has no run"),
         (["--dir", "nowhere"], "there is no such folder"),
-        (["--dir", "{demo}", "--watch", "--json"], "name one of them"),
+        (["--dir", "{demo}", "--watch", "--json"], "use one of the two"),
         (["--dir", "{demo}", "--watch"], "needs a terminal"),
     ],
 )
@@ -400,6 +404,7 @@ def test_a_run_whose_record_comes_later_is_waited_for(copy, tmp_path):
         text=True,
     ) as process:
         try:
+            assert process.stderr.readline() == "assay: opening the explorer …\n"
             assert "waiting for it" in process.stderr.readline()
             (tmp_path / "later").rename(copy / "record")
             assert process.stdout.readline().startswith("http://127.0.0.1:")

@@ -99,7 +99,7 @@ def test_the_chain_is_not_believed_either(open_quicknet: Callable[..., HttpBeaco
     (number, _), (_, other) = get_rounds()[:2]
     source = open_quicknet(lambda _: other)
     assert source.get(number) is None
-    assert f"holds a false signature of round {number}" in source.trouble
+    assert f"has a false signature of round {number}" in source.trouble
 
 
 def test_a_chain_that_cannot_be_read_is_a_relay_that_fails(

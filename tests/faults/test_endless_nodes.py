@@ -96,7 +96,7 @@ def test_frames_without_end_end_the_connection(begun: bool, frame: bytes) -> Non
         async with open_node(play) as url:
             socket = await dial(url)
             await socket.send("?")
-            with pytest.raises(ConnectionError, match="without end"):
+            with pytest.raises(ConnectionError, match="endlessly"):
                 await hear(socket)
 
     asyncio.run(run())
@@ -111,7 +111,7 @@ def test_an_answer_of_too_many_values_is_not_parsed(value: str) -> None:
     async def run() -> None:
         async with open_node(play) as url:
             socket = await dial(url)
-            with pytest.raises(ValueError, match="more values"):
+            with pytest.raises(ValueError, match="values"):
                 await ask(socket, "chain_getHeader", [])
             socket.transport.abort()
 

@@ -60,11 +60,11 @@ def test_a_node_that_lags_is_not_taken_over_to(
     proxy.cut()
     assert connection.read_head() == 5 + LAG_BLOCKS + 3
     assert connection.endpoint == proxy.url
-    assert "has come to block 6 only" in caplog.text
+    assert "is only at block 6" in caplog.text
     proxy.set_fault("refuse")
     proxy.cut()
     assert connection.read_head() == 6  # nobody else is there
-    assert "going on from block 6" in caplog.text
+    assert "continuing from block 6" in caplog.text
 
 
 def test_a_head_that_does_not_move_costs_a_node_its_place(
@@ -108,7 +108,7 @@ def test_a_fallback_on_a_fork_is_reported_and_left(
     proxy.set_fault("refuse", times=1)
     assert connection.read_head() == head
     assert connection.endpoint == proxy.url
-    assert f"calls another block {head} final" in caplog.text
+    assert f"has another final block {head} than" in caplog.text
     later = open_connection(stack, fork.endpoint, ours.endpoint, head_s=8.0)
     later.keep(kept.number, kept.hash, kept.at_ms)
     assert later.read_head() == head
@@ -142,7 +142,7 @@ def test_a_fallback_of_another_chain_is_refused(
         with pytest.raises(ChainError):
             connection.read_head()
         pinned = ChainTarget((other.endpoint,), connection.genesis_hash)
-        with pytest.raises(WrongChainError, match="is of the chain with genesis hash"):
+        with pytest.raises(WrongChainError, match="serves the chain with genesis hash"):
             Connection(pinned)
 
 

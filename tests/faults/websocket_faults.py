@@ -34,7 +34,7 @@ FAULTS = {
     "redirect": "the handshake is answered with a redirect to another host",
     "busy": "the handshake is answered with status 503",
     "bomb": "a compressed message of a gigabyte",
-    "garbage": "frames of a reserved kind, no UTF-8, no JSON, or JSON that is no answer",
+    "garbage": "frames of a reserved kind, no UTF-8, no JSON, or JSON that is not an answer",
     "reordered": "answers come in another order, each with its own number",
     "swapped": "two answers bear each other's numbers",
 }

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 
 from assay.artifacts.steps.parquet_pages import check_pages
 from assay.artifacts.steps.parquet_worker import FileFault, ParquetWorker
@@ -82,6 +83,7 @@ from assay.protocol.submission import (
     decode_proof,
     encode_ids,
 )
+from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
 from assay.training import GENESIS
 from tests.artifacts.steps.parquet_files import (
     join_file,
@@ -610,7 +612,55 @@ def list_math_rows() -> list[bytes]:
     ]
 
 
+#: What trainers' children may come in; feedback is no part of what is read.
+FORMS = {
+    "exact": DifferenceForm(),
+    "rounded": DifferenceForm(bits=16),
+    "sparse": DifferenceForm(5, 64, 2),
+    "sparse.fine": DifferenceForm(3, 10, 8),
+}
+
+
+@cache
+def make_masters() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """A parent and a child."""
+    generator = torch.Generator().manual_seed(1)
+    parent = {name: torch.randn(size, generator=generator) for name, size in (("a", 70), ("b", 3))}
+    return parent, {
+        name: t + torch.randn(t.shape, generator=generator) for name, t in parent.items()
+    }
+
+
+def attack_difference(form: DifferenceForm, data: bytes) -> None:
+    """What is decoded from zeros is encoded to the same bytes; a delta, which another compressor
+    may have written, to what decodes to the same."""
+    parent, _ = make_masters()
+    origin = {name: torch.zeros_like(tensor) for name, tensor in parent.items()}
+    try:
+        decode_difference(parent, [data], form)
+        seen = decode_difference(origin, [data], form)
+    except EncodingError:
+        return
+    blobs, _ = encode_difference(origin, seen, form, {})
+    assert blobs == [data] or not form.kept
+    again = decode_difference(origin, blobs, form)
+    assert all(again[n].numpy().tobytes() == t.numpy().tobytes() for n, t in seen.items())
+
+
+def list_differences(form: DifferenceForm) -> list[bytes]:
+    parent, child = make_masters()
+    origin = {name: torch.zeros_like(tensor) for name, tensor in parent.items()}
+    pairs = ((parent, child), (origin, child), (origin, origin))
+    return [b"".join(encode_difference(*pair, form, {})[0]) for pair in pairs]
+
+
 TARGETS: dict[str, Target] = {
+    **{
+        f"difference.{name}": Target(
+            partial(attack_difference, form), partial(list_differences, form), 300
+        )
+        for name, form in FORMS.items()
+    },
     **{
         of.__name__.lower(): Target(partial(attack_encoding, of), partial(list_encodings, of))
         for of in ENCODED

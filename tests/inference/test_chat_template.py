@@ -149,6 +149,14 @@ def test_a_prompt_that_is_nothing_is_one_id(tmp_path, write_checkpoint) -> None:
     assert load_outline(tmp_path, digest).tokenizer.encode("7+15=?") == [0]
 
 
+def test_a_prompt_that_the_tokenizer_refuses_is_one_id(tmp_path, write_checkpoint) -> None:
+    """The genesis tokenizer knows 93 characters and has no id for the others."""
+    tokenizer = load_outline(tmp_path, write_checkpoint(chat_template="É")).tokenizer
+    assert tokenizer.encode("7+15=?") == [0]
+    with pytest.raises(ValueError, match="cannot write 'É'"):
+        tokenizer.encode_strictly("7+15=?")
+
+
 @pytest.mark.parametrize(
     "template", [[{"name": "default", "template": "x"}], {"default": "x"}, 5, "{{ broken"], ids=str
 )

@@ -19,7 +19,7 @@ import pytest
 import typer
 from pydantic import SecretStr
 
-from assay.cli.options import plain_errors, print_opening
+from assay.cli.options import plain_errors, prepare
 from assay.explorer.sources.shell_commands import show_address
 from assay.network import StoreError
 from assay.network.beacon import BeaconSourceError, HttpBeacons, RelayTimeouts
@@ -45,9 +45,9 @@ def _say(status: str, body: str = "", *headers: str) -> bytes:
 #: What a server says to a request, of which it knows the first line; None: it hangs up.
 ANSWERS: dict[str, Answer] = {
     "hangs up": lambda line: None,
-    "no http": lambda line: b"what is " + line + b"\r\n\r\n",
-    "not allowed": lambda line: _say("403 Forbidden", f"{line!r} is no key of ours"),
-    "a reason": lambda line: b"HTTP/1.1 401 " + line + b" is no key of ours\r\n\r\n",
+    "not an http": lambda line: b"what is " + line + b"\r\n\r\n",
+    "not allowed": lambda line: _say("403 Forbidden", f"{line!r} is not a key of ours"),
+    "a reason": lambda line: b"HTTP/1.1 401 " + line + b" is not a key of ours\r\n\r\n",
     "too many": lambda line: _say("429 Too Many Requests", repr(line)),
     "broken": lambda line: _say("500 Internal Server Error", repr(line)),
     "elsewhere": lambda line: _say("302 Found", "", f"Location: http://127.0.0.1:9/{KEY}"),
@@ -209,14 +209,14 @@ def test_a_node_of_the_evm(
 
 def test_what_commands_and_pages_show(capsys: pytest.CaptureFixture[str]) -> None:
     url = f"wss://{USER}:{WORD}@node.example:443/{KEY}?key={WORD}"
-    print_opening(load_settings(None, {"chain": {"network": url, "netuid": 3}}), False)
+    prepare(load_settings(None, {"chain": {"network": url, "netuid": 3}}), {}, opens=True)
     told = capsys.readouterr().err
     assert "subnet 3 of wss://node.example:443 …" in told
     ChainTarget((url,))
     with pytest.raises(typer.Exit), plain_errors():
         raise RuntimeError(f"a defect at {url}")
     told += capsys.readouterr().err
-    assert "this is a defect of assay" in told
+    assert "this is a defect in assay" in told
     for address in (url, f"wss://node.example/{KEY}", f"wss://{USER}@node.example"):
         assert show_address(address, "wss://CHAIN-NODE") == "wss://CHAIN-NODE"
     for plain in ("finney", "ws://127.0.0.1:9944", "wss://node.example/"):

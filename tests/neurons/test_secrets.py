@@ -13,7 +13,7 @@ import pytest
 
 from assay.artifacts.submissions import read_ahead
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
-from assay.cli.preflight.checks import CheckState
+from assay.cli.preflight.check_results import CheckState
 from assay.cli.preflight.examination import PreflightInputs, look_briefly
 from assay.network import StoreError
 from assay.neurons.miner.miner import MinerConfig
@@ -212,7 +212,7 @@ def test_settings_that_do_not_fit_together(settings, monkeypatch):
         with pytest.raises(ConfigError, match=words):
             open_own_store(load_settings(None, {"store": given}))
     for locator in ("https://e.org/x?X-Amz-Signature=hunter2", "https://u:hunter2@e.org/x"):
-        with pytest.raises(StoreError, match="no public locator") as caught:
+        with pytest.raises(StoreError, match="not a public locator") as caught:
             open_own_store(load_settings(None, {"store": {**bucket, "locator": locator}}))
         assert "hunter2" not in str(caught.value)
 
@@ -240,4 +240,4 @@ def test_doctor_reads_back_what_it_wrote_at_the_public_address(s3, settings, tmp
     shown = elsewhere.get(f"{s3.front.url}/elsewhere")
     found = look(replace(around, shown=shown))
     assert found.state is CheckState.FAIL
-    assert "is not there" in found.detail
+    assert "does not exist" in found.detail

@@ -64,7 +64,7 @@ def test_every_cut_and_every_byte_added_is_refused(of: type[Any]) -> None:
     for size in range(len(data)):
         with pytest.raises(EncodingError):
             decode(of, data[:size])
-    with pytest.raises(EncodingError, match="1 bytes after its end"):
+    with pytest.raises(EncodingError, match=r"1 bytes after its end|^rounds: "):
         decode(of, data + b"\0")
 
 

@@ -164,7 +164,8 @@ class Program:
                 )
                 stack.callback(beacons.close)
             sources = JudgeSources(chain, beacons, models, stores)  # type: ignore[arg-type]
-            account = Account(None, world.hotkeys[self.name], world.hotkeys[self.name])  # type: ignore[arg-type]
+            hotkey = world.hotkeys[self.name]
+            account = Account(SimpleNamespace(hotkey=None), hotkey, hotkey)  # type: ignore[arg-type]
             followed = self._follow(chain, stores.open)
             yield SimpleNamespace(
                 folder=folder,

@@ -113,4 +113,4 @@ def test_machines_whose_clocks_are_stepped_come_to_the_same() -> None:
     for log in logs.values():
         assert "check the clock" in log
         assert "clock is right again" in log
-        assert "a defect of assay" not in log
+        assert "a defect in assay" not in log

@@ -79,7 +79,7 @@ def list_bad_numbers() -> list[Json]:
         ("a code cut off", "ends after", three, 8, "0000 0001"),
         ("a byte after the last number", "after its last field", two, 8, "0101 0101 0"),
         ("a one after the last number", "after its last field", two, 3, "010 1"),
-        ("a code that the one symbol has not", "no symbol's", [[9, 1]], 4, "0010"),
+        ("a code that the one symbol has not", "not a symbol's", [[9, 1]], 4, "0010"),
         ("a fixed width cut off", "ends after", [], 3, "1111 0000"),
     ]
     return [

@@ -62,17 +62,24 @@ def make_deltas() -> Json:
     return [_delta(*case) for case in cases]
 
 
-def _delta(about: str, before: Sequence[int], after: Sequence[int]) -> Json:
+def write_delta(
+    before: Sequence[int], after: Sequence[int], width: int = 2
+) -> tuple[bytes, list[bytes]]:
+    """A delta of one block between patterns of `width` bytes, and what its frames hold."""
     changed = [a != b for a, b in zip(before, after, strict=True)]
     bits = "".join("1" if c else "0" for c in changed) + "0" * (-len(changed) % 8)
     mask = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
-    moves = [
-        ((b - a + 0x8000) & 0xFFFF) - 0x8000 for a, b in zip(before, after, strict=True) if a != b
-    ]
+    half, whole = 1 << (8 * width - 1), 1 << (8 * width)
+    moves = [(b - a + half) % whole - half for a, b in zip(before, after, strict=True) if a != b]
     folded = [2 * d if d >= 0 else -2 * d - 1 for d in moves]
-    parts = [mask, bytes(z & 0xFF for z in folded), bytes(z >> 8 for z in folded)]
-    frames = [_frame(part) for part in parts]
-    delta = struct.pack("<3I", *map(len, frames)) + b"".join(frames)
+    planes = [bytes(z >> 8 * place & 0xFF for z in folded) for place in range(width)]
+    frames = [_frame(part) for part in (mask, *planes)]
+    lengths = struct.pack(f"<{1 + width}I", *map(len, frames))
+    return lengths + b"".join(frames), [mask, *planes]
+
+
+def _delta(about: str, before: Sequence[int], after: Sequence[int]) -> Json:
+    delta, parts = write_delta(before, after)
     parent, child = (struct.pack(f"<{len(values)}H", *values) for values in (before, after))
     assert b"".join(apply_delta(len(child), BytesIO(parent).read, BytesIO(delta).read)) == child
     return {

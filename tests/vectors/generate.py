@@ -35,10 +35,12 @@ sys.path.insert(0, str(HERE))
 from amendments import make_amendments  # noqa: E402
 from bad_inputs import BAD_ADDRESSES  # noqa: E402
 from codes import make_bit_fields, make_prefix_codes  # noqa: E402
+from differences import make_differences  # noqa: E402
 from further import make_chat_template, make_deltas, make_levels, make_mirrors  # noqa: E402
 from judging import make_completions, make_draws, make_logprobs, make_sampling, make_sketch  # noqa: E402
 from math_answers import make_math  # noqa: E402
 from objects import make_beacons, make_commitments, make_context, make_manifest, make_parameters  # noqa: E402
+from outer import make_rounds  # noqa: E402
 from problems import make_arithmetic, make_gsm, make_mix, make_sat  # noqa: E402
 from records import make_record  # noqa: E402
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
@@ -352,8 +354,10 @@ FAMILIES = {
     "trial": make_trials,
     "chat_template": make_chat_template,
     "delta": make_deltas,
+    "differences": make_differences,
     "mirrors": make_mirrors,
     "levels": make_levels,
+    "rounds": make_rounds,
 }
 
 

@@ -222,10 +222,10 @@ def make_mix() -> Json:
     pair = {"arithmetic": 1, "sat": 1}
     bad = [
         ("one part", {"sat": 1}, "2 to 16 environments"),
-        ("a mixture in it", {"sat": 1, "mix": 1}, "no part of a mixture"),
+        ("a mixture in it", {"sat": 1, "mix": 1}, "not a part of a mixture"),
         ("a weight of nothing", pair | {"sat": 0}, "from 1 to 1000000"),
         ("a boolean", pair | {"sat": True}, "from 1 to 1000000"),
-        ("a setting of no part", pair | {"gsm.largest": 9}, "no part of it"),
+        ("a setting of no part", pair | {"gsm.largest": 9}, "not a part of it"),
         ("a setting out of range", pair | {"sat.k": 9}, "must be an integer"),
     ]
     wrong = [("no level", []), ("a part that is not there", [3_001]), ("a level of none", [1_013])]

@@ -41,4 +41,4 @@ def _read(folder: str, name: str) -> Any:
     try:
         return json.loads((Path(folder) / name).read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} is no folder of an Assay checkpoint: {error}") from None
+        raise ValueError(f"{folder} is not a folder of an Assay checkpoint: {error}") from None

@@ -155,7 +155,7 @@ def test_a_disk_that_fills(store, tmp_path, limit):
         require_whole(root)
         return
     assert "cannot keep checkpoint" in done.stdout
-    assert "disk not full" in done.stdout
+    assert "disk is not full" in done.stdout
     assert list(root.iterdir()) == []
     fetch_checkpoint([store], DIGEST, root)
     require_whole(root)

@@ -138,6 +138,12 @@ def test_a_bit_beyond_the_last_value_is_refused():
         apply(bytes(2 * 7), delta)
 
 
+def test_a_value_that_is_marked_and_did_not_change_is_refused():
+    delta = pack(compress(b"\xc0"), compress(b"\x02\x00"), compress(b"\x00\x00"))
+    with pytest.raises(EncodingError, match="that did not"):
+        apply(bytes(2 * 7), delta)
+
+
 def test_a_parent_that_is_too_short():
     with pytest.raises(EncodingError, match="shorter"):
         list(apply_delta(len(PARENT), io.BytesIO(PARENT[:-2]).read, io.BytesIO(DELTA).read))

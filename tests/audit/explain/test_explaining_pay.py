@@ -203,7 +203,7 @@ class Owned:
 
 def test_a_coldkey_is_told_from_a_stranger_and_its_hotkeys_are_named(mortal):
     coldkey = b"\x02" * 32
-    words = "the address is no member's hotkey, and a member's coldkey"
+    words = "the address is a member's coldkey, not a hotkey"
     explanation = ask(mortal, coldkey, 2, Owned(mortal.real, coldkey))
     assert explanation.reason is Reason.NOT_REGISTERED
     for hotkey, owned in ((ALICE, True), (BOB, True), (VALIDATOR, False)):

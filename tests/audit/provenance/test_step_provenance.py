@@ -392,7 +392,7 @@ def test_what_was_seen_of_the_groups_is_said_of_a_step_that_cannot_be_done_again
 
 def test_a_bundle_of_other_windows_cannot_say(case):
     tracing = ProvenanceRequest(case.folder / "bundle", AuditRequest(allow_local_beacon=True))
-    with pytest.raises(ConfigError, match="holds windows"), open_provenance(tracing, 10**6):
+    with pytest.raises(ConfigError, match="has windows"), open_provenance(tracing, 10**6):
         pass
 
 

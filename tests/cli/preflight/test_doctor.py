@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 from collections import namedtuple
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -14,27 +14,32 @@ import pytest
 from rich.console import Console
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.cli.doctor import OpenAttempt, open_role_stores, render_checks, run_doctor
+from assay.cli.doctor import run_doctor
 from assay.cli.preflight import checks, examination
-from assay.cli.preflight.checks import (
-    CheckState,
-    PreflightCheck,
-    check_disk,
-    check_memory,
-    check_relays,
+from assay.cli.preflight.check_results import CheckState, OpenAttempt, PreflightCheck, render_checks
+from assay.cli.preflight.checks import check_disk, check_memory, check_relays, check_trainer
+from assay.cli.preflight.examination import (
+    PreflightInputs,
+    examine,
+    list_hidden,
+    look_briefly,
+    warn_briefly,
 )
-from assay.cli.preflight.examination import PreflightInputs, examine, look_briefly, warn_briefly
 from assay.cli.preflight.memory import estimate_memory
+from assay.cli.preflight.surroundings import open_role_stores
 from assay.devnet import SimulatedRules
 from assay.inference import Placement
 from assay.inference.placing.devices import read_container_memory, read_machine_memory
 from assay.network.chain import ChainError
 from assay.network.store import ReadableStores, open_folder
+from assay.neurons.program.program_loop import claim_folder
 from assay.neurons.session.session import Session
-from assay.neurons.settings.loading import ConfigError, load_settings
+from assay.neurons.settings.loading import load_settings
 from assay.protocol import Parameters
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.parameters import Rounds
 from assay.training import LearnConfig
+from tests.commands import run_command
 from tests.network.store.hostile import Hostile, answer
 from tests.neurons.miner_bench import ALICE, HOTKEYS, Fuse, Fused
 
@@ -84,7 +89,8 @@ def get_now(subnet):
 
 
 def look(subnet, role="miner", **changes):
-    return examine(surround(subnet, role, **changes), get_now(subnet))
+    found = [*examine(surround(subnet, role, **changes), get_now(subnet))]
+    return [*found, *list_hidden(role, found)]
 
 
 def states(found):
@@ -114,6 +120,16 @@ def test_a_validator_without_a_permit(subnet):
         subnet.chain.mint()
     assert states(look(subnet, "validator"))["permit"] == "ok"
     assert states(look(subnet, "validator", hotkey=bytes(32)))["permit"] == "fail"
+
+
+def test_a_trainer_whose_rounds_are_yet_to_begin(subnet):
+    rounds = Rounds((ALICE,), 2, 1, 18, 6, 4, 700_000, 900_000, 100 << 20, 0, 0, 0, 0)
+    first = subnet.parameters
+    amended = replace(first, rounds=rounds, start=replace(first.start, window=48))
+    assert check_trainer(first, first, ALICE).state is CheckState.FAIL
+    found = check_trainer(first, amended, ALICE)
+    assert found.state is CheckState.OK
+    assert found.detail.endswith("is one of 1 trainers in rounds from window 48 on")
 
 
 def test_a_trainer_with_another_hotkey(subnet):
@@ -161,12 +177,12 @@ def test_ones_own_store_that_cannot_be_opened_does_not_hide_the_others():
         theirs = f"file://{folder}/theirs"
         Path(folder, "theirs").mkdir()
         given = {"store": {"locator": f"file://{folder}/gone", "readable": [theirs]}}
-        session, opening = Session(load_settings(None, given), Path(folder)), OpenAttempt()
-        own, readable = open_role_stores(session, "miner", opening)
+        session, failures = Session(load_settings(None, given), Path(folder)), []
+        own, readable = open_role_stores(session, "miner", OpenAttempt(failures.append))
         assert own is None
         assert readable is not None
         readable.open(theirs)
-        (failure,) = opening.failures
+        (failure,) = failures
         assert "does not exist" in failure.detail
 
 
@@ -224,9 +240,10 @@ def test_parameters_to_come_are_told_and_what_is_amiss_with_them(subnet):
 def test_what_could_not_be_opened_is_said_first_and_what_it_hides_last(subnet):
     failure = PreflightCheck("chain", CheckState.FAIL, "no node answers", "name another")
     around = PreflightInputs("miner", subnet.folder, 2)
-    found = examine(around, 0, [failure])
+    found = [failure, *examine(around, 0)]
+    found += list_hidden("miner", found)
     assert found[0] is failure
-    hidden = [check.check for check in found if check.detail == "not looked at"]
+    hidden = [check.check for check in found if check.detail == "not checked"]
     chain = ["clock", "amendment", "registration"]
     assert hidden == [*chain, "relays", "beacon", "checkpoint", "device", "memory", "store"]
     assert all(check.remedy for check in found if check.state is not CheckState.OK)
@@ -347,24 +364,26 @@ def test_the_command_finds_what_is_wrong_where_nothing_is_there(tmp_path, capsys
         "wallet": {"path": tmp_path},
         "store": {"locator": "nonsense:"},
         "miner": {"dir": tmp_path / "miner"},
+        "beacon": {"endpoints": ["http://127.0.0.1:9"]},
     }
     assert run_doctor(load_settings(None, given), "miner", as_json=True) == 1
     document = json.loads(capsys.readouterr().out)
     assert all(set(row) == {"check", "state", "detail", "remedy"} for row in document)
     failed = {row["check"] for row in document if row["state"] == "fail"}
     assert failed == {"wallet", "chain", "store"}
-    assert checks.CheckState.WARN in {row["state"] for row in document}
+    assert CheckState.WARN in {row["state"] for row in document}
 
 
 def test_without_a_subnet_there_is_nothing_to_look_at():
-    with pytest.raises(ConfigError, match="which subnet"):
-        run_doctor(load_settings(None, {}), "miner", as_json=True)
+    done = run_command("doctor")
+    assert done.returncode == 2
+    assert done.stderr.startswith("assay: which subnet?")
 
 
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        ({"trouble": None, "windows": []}, ("ok", "all is well")),
+        ({"trouble": None, "windows": []}, ("ok", "reports no trouble")),
         ({"trouble": "no node answers"}, ("warn", "no node answers")),
         (
             {
@@ -374,17 +393,55 @@ def test_without_a_subnet_there_is_nothing_to_look_at():
                     {"window": 4, "missing": "2 of 6 not judged"},
                 ],
             },
-            ("warn", "in 4: 2 of 6 not judged"),
+            ("warn", "windows 4: 2 of 6 not judged"),
         ),
-        ({"windows": [{"groups": 3}]}, ("ok", "all is well")),  # a miner's rows say nothing of it
+        ({"windows": [{"groups": 3}]}, ("ok", "no trouble")),  # a miner's rows say nothing of it
         ([], ("warn", "is damaged")),
     ],
 )
 def test_what_a_program_says_of_itself(subnet, status, expected):
     """A validator that falls behind is found without reading its log."""
     folder = subnet.folder / "miner"
-    folder.mkdir(exist_ok=True)
-    (folder / "status.json").write_text(json.dumps(status))
-    (found,) = (check for check in look(subnet) if check.check == "program")
+    with claim_folder(folder, "miner"):
+        found = look_at_program(subnet, folder, status)
     assert found.state.value == expected[0]
     assert expected[1] in found.detail
+
+
+def look_at_program(subnet, folder, status, age=0):
+    if isinstance(status, dict):
+        at = get_now(subnet) // 1_000 - age
+        status = {"program": "miner", "state": "running", "at": at} | status
+    (folder / "status.json").write_text(json.dumps(status))
+    (found,) = (check for check in look(subnet) if check.check == "program")
+    return found
+
+
+WELL = {"trouble": None, "windows": []}
+
+
+@pytest.mark.parametrize(
+    ("status", "holds", "age", "expected"),
+    [
+        (WELL, True, 3, ("ok", "running, and reports no trouble")),
+        (WELL, True, 600, ("warn", "busy with one step for 10 min")),
+        (WELL, False, 3, ("fail", "NOT RUNNING: it ended unexpectedly 3 s ago")),
+        (WELL, None, 3_600, ("fail", "NOT RUNNING, or on another machine: written 60 min ago")),
+        (WELL | {"state": "stopped"}, False, 600, ("warn", "stopped 10 min ago")),
+        ({"trouble": "no node answers"}, False, 600, ("fail", "no node answers")),
+        (WELL, True, -86_400, ("ok", "no trouble")),  # the clock was set back since
+    ],
+)
+def test_a_program_that_was_killed_or_stopped_is_called_so(subnet, status, holds, age, expected):
+    """By the lock of its folder and the age of what it wrote last. holds: None: there is no lock
+    to ask."""
+    folder = subnet.folder / "miner"
+    with claim_folder(folder, "miner") if holds else nullcontext():
+        if holds is False:
+            with claim_folder(folder, "miner"):
+                pass
+        folder.mkdir(exist_ok=True)
+        found = look_at_program(subnet, folder, status, age)
+    assert found.state.value == expected[0]
+    assert expected[1] in found.detail
+    assert bool(found.remedy) is (expected[0] != "ok")

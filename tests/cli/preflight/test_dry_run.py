@@ -9,10 +9,9 @@ import pytest
 from rich.console import Console
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.cli.doctor import render_dry_run
 from assay.cli.preflight import dry_run as dry_run_module
-from assay.cli.preflight.checks import CheckState
-from assay.cli.preflight.dry_run import dry_run, list_faster_ways
+from assay.cli.preflight.check_results import CheckState
+from assay.cli.preflight.dry_run import dry_run, list_faster_ways, render_dry_run
 from assay.devnet import SimulatedRules
 from assay.drafting import MinerEngines, engine_drafter
 from assay.drafting.engine import read_engine
@@ -101,7 +100,7 @@ def test_all_is_well(subnet):
     assert json.loads(json.dumps(run.to_json()))["checks"][0]["state"] == "ok"
     text = show(run)
     assert "40.00%" in text
-    assert "nothing stands in the way" in text
+    assert "everything is ready" in text
 
 
 def test_a_slow_machine_is_told_what_it_would_earn(subnet):
@@ -160,7 +159,7 @@ def test_a_store_that_cannot_be_written(subnet, tmp_path):
 def test_a_locator_that_leads_elsewhere(subnet, tmp_path):
     run = look(subnet, shown=open_folder(tmp_path / "elsewhere"))
     assert states(run)["store"] == "fail"
-    assert "is not there" in find(run, "store").detail
+    assert "does not exist" in find(run, "store").detail
     # a cache that still has the last probe is no better
     stale = open_folder(tmp_path / "stale")
     stale.put(f"{encode_ss58(ALICE)}/probe", b"assay probe 1700000000000")
@@ -229,10 +228,10 @@ def test_who_drafts_is_said_and_what_would_be_faster(subnet, genesis):
         found = find(look(subnet, engines=engines), "drafting")
         assert found.state is CheckState.OK
         assert found.detail.startswith("100.0% of drafts kept, ")
-        assert "groups_per_step that make 256 rollouts" in found.detail
+        assert "groups_per_step of 256 rollouts" in found.detail
         server.kind = "unkeyed"
         found = find(look(subnet, engines=MinerEngines(engines.engines)), "drafting")
-        assert (found.state, found.remedy[:16]) == (CheckState.WARN, "mend the servers")
+        assert (found.state, found.remedy[:15]) == (CheckState.WARN, "fix the servers")
         assert "it serves without assay-vllm" in found.detail
 
 
@@ -255,9 +254,9 @@ def test_a_server_that_takes_up_a_checkpoint_is_waited_for(subnet, genesis, monk
     [
         ({}, 256, []),
         ({"kept": 0.8}, 256, ["a server in a finer dtype"]),
-        ({}, 64, ["groups_per_step that make 256"]),
-        ({"reading_seconds": 4.0}, 256, ["the reference is what"]),
-        ({"drafting_seconds": 4.0}, 256, ["the servers are what"]),
+        ({}, 64, ["a groups_per_step of 256"]),
+        ({"reading_seconds": 4.0}, 256, ["the reference is the bottleneck"]),
+        ({"drafting_seconds": 4.0}, 256, ["the servers are the bottleneck"]),
         ({"kept": None}, 256, []),
     ],
 )

@@ -21,8 +21,9 @@ from assay.inference.workers.worker_messages import WorkerSettings, WorkerTask, 
 from assay.inference.workers.worker_pool import WorkerPool
 from assay.inference.workers.worker_seat import Patience
 
-#: A hang costs a test as long.
-HASTY = Patience(load_s=30.0, pass_s=1.5, tokens_s=1e4)
+PATIENT = Patience()
+#: For a test of a hang, which costs it as long.
+HASTY = Patience(pass_s=5.0, tokens_s=1e4)
 #: A temperature that kills each worker that is asked for it.
 POISON = 7_777
 KINDS = ("die before", "die within", "die after", "hang", "memory", "device", "broken")
@@ -37,7 +38,7 @@ def make_boot(folder, name):
 
 
 @contextmanager
-def open_faulty(folder, count=2, retry_s=60.0, patience=HASTY):
+def open_faulty(folder, count=2, retry_s=60.0, patience=PATIENT):
     """Workers that fail as the folder says."""
 
     def make_cage(name, settings, seconds):

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -16,7 +15,13 @@ from assay.inference import CheckpointError, DeviceError, load_checkpoint
 from assay.inference.workers.worker_pool import BrokenForwardError, WorkerSettings, open_workers
 from assay.inference.workers.worker_seat import Pace, WorkerSeat
 from assay.training import GENESIS
-from tests.inference.workers.faulty_worker import list_faults, open_faulty, put_faults
+from tests.inference.workers.faulty_worker import (
+    HASTY,
+    PATIENT,
+    list_faults,
+    open_faulty,
+    put_faults,
+)
 from tests.inference.workers.pooled import (
     as_bytes,
     get_pids,
@@ -108,7 +113,7 @@ def test_killed_between_requests(pool, checkpoint, prefills):
     ],
 )
 def test_lost_within_a_request(tmp_path, checkpoint, prefills, kind):
-    with open_faulty(tmp_path) as pool:
+    with open_faulty(tmp_path, patience=HASTY if kind == "hang" else PATIENT) as pool:
         put_faults(tmp_path, kind)
         assert measure_all(pool, checkpoint, prefills) == measure_here(checkpoint, prefills)
         assert list_faults(tmp_path) == []
@@ -121,7 +126,8 @@ def test_lost_within_a_request(tmp_path, checkpoint, prefills, kind):
     [
         ("broken", BrokenForwardError),
         pytest.param("die before", BrokenForwardError, marks=pytest.mark.nightly),
-        ("memory", WorkerError),  # our own lack, and no fault of the file's
+        # our own lack, and no fault of the file's
+        pytest.param("memory", WorkerError, marks=pytest.mark.nightly),
     ],
 )
 def test_a_request_that_breaks_whoever_has_it_stops_no_other(
@@ -187,11 +193,9 @@ def test_closing_waits_for_no_request(tmp_path, checkpoint, prefills):
         asked = beside.submit(forward.measure, *prefills[0])
         wait_until(lambda: not list_faults(tmp_path))
         (pid,) = get_pids(pool)
-        began = time.monotonic()
         pool.close()
         with pytest.raises(WorkerError, match="closed"):
-            asked.result()
-        assert time.monotonic() - began < 1.0
+            asked.result(PATIENT.pass_s / 2)  # not by the pass's own deadline
         assert not is_alive(pid)
 
 

@@ -7,6 +7,7 @@ folder that holds `devchain.mjs`, a genesis file and its node modules, or where
 
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,10 +62,15 @@ def devnet_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield devnet.endpoint
 
 
+def start_runtime(block_ms: int = 0) -> AbstractContextManager[str]:
+    """A node of a real runtime, started here where nobody runs one; see `start_node`."""
+    return start_node(_ENDPOINT, Path(_FOLDER or ""), block_ms)
+
+
 @pytest.fixture(scope="session")
 def runtime_endpoint() -> Iterator[str]:
-    """A node of a real runtime, started here where nobody runs one."""
-    with start_node(_ENDPOINT, Path(_FOLDER or "")) as endpoint:
+    """A node of a real runtime."""
+    with start_runtime() as endpoint:
         yield endpoint
 
 
@@ -75,7 +81,7 @@ def clocked(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         with Devnet(tmp_path / "devnet", block_time=BLOCK_MS / 1_000) as devnet:
             yield devnet.endpoint
     else:
-        with start_node(_ENDPOINT, Path(_FOLDER or ""), BLOCK_MS) as own:
+        with start_runtime(BLOCK_MS) as own:
             yield own
 
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from assay.cli.preflight.checks import CheckState, check_chain, check_registration
+from assay.cli.preflight.check_results import CheckState
+from assay.cli.preflight.checks import check_chain, check_registration
 from assay.cli.preflight.dry_run import estimate_earning
 from assay.network.beacon import LocalBeacon
 from assay.neurons.session.window_reader import find_epoch
@@ -38,6 +39,12 @@ def test_registration_is_told_with_its_price_before_and_its_uid_after(net: Net) 
     after = check_registration(net.chain, hotkey, coldkey)
     assert after.state is CheckState.OK
     assert f"uid {member.uid} since block {member.registered_at}" in after.detail
+
+
+def test_the_chains_time_is_its_best_blocks(net: Net) -> None:
+    final = net.chain.get_block(net.chain.get_head())
+    net.pass_blocks(2)
+    assert net.chain.get_time_ms() > final.timestamp_ms
 
 
 def test_alpha_has_a_price(net: Net) -> None:

@@ -86,6 +86,22 @@ def test_the_lists_name_the_chain(client: httpx.Client, local: LocalBeacon) -> N
     assert client.get("/v2/beacons").json() == ["assay-local"]
 
 
+@pytest.mark.parametrize(
+    "request_",
+    ["GET /info HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket", "junk"],
+)
+def test_what_a_client_gets_wrong_is_answered_and_not_logged(
+    server: BeaconServer, caplog: pytest.LogCaptureFixture, request_: str
+) -> None:
+    """uvicorn's advice on packages to install was printed among a localnet's lines."""
+    _, _, port = server.url.rpartition(":")
+    with socket.create_connection(("127.0.0.1", int(port)), timeout=30) as opened:
+        opened.sendall(f"{request_}\r\n\r\n".encode())
+        answer = opened.recv(1 << 16)
+    assert answer.startswith(b"HTTP/1.1 200 OK" if "info" in request_ else b"HTTP/1.1 400 ")
+    assert caplog.records == []
+
+
 def test_before_the_first_round_there_is_nothing() -> None:
     beacons = LocalBeacon(b"relays", GENESIS_MS, 1_000, lambda: GENESIS_MS - 1)
     with closing(BeaconServer(beacons)) as server:

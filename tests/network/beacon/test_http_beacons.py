@@ -377,7 +377,7 @@ def test_a_full_disk_costs_no_beacon(
         assert source.get(8)
         assert source.get(7)
     assert len(caplog.records) == 1
-    assert "keeps no beacons" in caplog.text
+    assert "can no longer store beacons" in caplog.text
 
 
 def write_noise(file: Path, start: int) -> None:
@@ -546,7 +546,7 @@ def test_a_closed_source_says_so(honest: Relay, open_source: Open) -> None:
     ],
 )
 def test_what_is_no_address_is_refused(url: str, local: LocalBeacon, tmp_path: Path) -> None:
-    with pytest.raises(BeaconSourceError, match="is no address of a drand relay"):
+    with pytest.raises(BeaconSourceError, match="is not an address of a drand relay"):
         HttpBeacons(local.chain, [url], tmp_path, lambda: 0)
 
 

@@ -137,7 +137,7 @@ def test_keys_in_an_address_are_not_shown() -> None:
 
 
 def test_nobody_to_talk_to_is_an_error_with_advice_not_a_hang() -> None:
-    with pytest.raises(ChainError, match="check that the node runs"):
+    with pytest.raises(ChainError, match="make sure that the node runs"):
         Connection(ChainTarget(("ws://127.0.0.1:9",), patience_s=0.1))
 
 
@@ -198,10 +198,40 @@ def test_a_network_is_a_name_or_a_url() -> None:
     assert own.endpoints == ("ws://node.example:9944", "wss://other.example")
     assert own.genesis_hash is None
     for bad in ("finey", "http://node.example", "ws://", "ws://[", "ws://node:x", ""):
-        with pytest.raises(ChainError, match="is no network"):
+        with pytest.raises(ChainError, match="is not a network"):
             ChainTarget.from_name(bad)
-    with pytest.raises(ChainError, match="is no network"):
+        with pytest.raises(ChainError, match="is not a network"):
+            ChainTarget.require_named(bad)
+    with pytest.raises(ChainError, match="'nowhere' is not a node"):
         ChainTarget.from_name("finney", ("nowhere",))
+    with pytest.raises(ChainError, match="'nowhere' is not a node"):
+        ChainTarget.require_named("ws://node.example", "nowhere")
+    for good in ("finney", "archive", "ws://node.example:9944"):
+        ChainTarget.require_named(good, "wss://other.example")
+
+
+@pytest.mark.parametrize(
+    ("network", "shown"),
+    [
+        ("fnney", "fnney"),
+        ("finneytest", "finneytest"),
+        ("127.0.0.1:9944", "127.0.0.1:9944"),
+        ("node.example/Hunter2ApiKey", "node.example/…"),
+        ("hunter2user:hunter2word@node.example", "…@node.example"),
+        ("http://hunter2user@node.example/?key=hunter2word", "…@node.example/…"),
+        ("ws://node.example:99999/Hunter2ApiKey", "ws://node.example:99999/…"),
+        ("ws://[::1/Hunter2ApiKey", "ws://[::1/…"),
+    ],
+)
+def test_a_network_that_is_none_is_shown_without_what_may_be_a_key(
+    network: str, shown: str
+) -> None:
+    with pytest.raises(ChainError) as caught:
+        ChainTarget.require_named(network)
+    assert str(caught.value) == (
+        f"{shown!r} is not a network: name one of archive, devnet, finney, local, test, "
+        "or a ws:// URL"
+    )
 
 
 def test_a_wallet_is_made_once_and_read_without_its_password(tmp_path: Path) -> None:
@@ -210,7 +240,7 @@ def test_a_wallet_is_made_once_and_read_without_its_password(tmp_path: Path) -> 
     assert {key: len(text.split()) for key, text in words.items()} == {"coldkey": 12, "hotkey": 12}
     opened = open_wallet("cold", "hot", tmp_path)
     assert (get_coldkey(opened), get_hotkey(opened)) == (get_coldkey(made), get_hotkey(made))
-    with pytest.raises(ChainError, match="there already"):
+    with pytest.raises(ChainError, match="already exists"):
         create_wallet("cold", "hot", tmp_path, words.__setitem__, encrypted=False)
     create_wallet("cold", "second", tmp_path, words.__setitem__)  # the coldkey stays as it is
     (tmp_path / "cold" / "hotkeys" / "hotpub.txt").unlink()  # as older programs leave it

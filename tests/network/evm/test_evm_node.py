@@ -325,7 +325,7 @@ def test_a_reason_wherever_a_node_puts_it(
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "says nothing"),
+        (b"", "without a reason"),
         (b"\1\2\3\4\5", "0x0102030405"),
         (keccak256(b"AlreadyPosted(bytes32)")[:4], "AlreadyPosted, garbled"),
         (keccak256(b"AlreadyPosted(bytes32)")[:4] + b"\7" * 32, "written once"),

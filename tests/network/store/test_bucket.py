@@ -133,7 +133,7 @@ def test_a_service_that_is_not_there(s3: S3) -> None:
 def test_names_that_escape(store: ObjectStore) -> None:
     for name in ("../x", "x?y", "/etc/passwd", "a//b", "x%2e", "x y"):
         for use in (store.open, lambda n: store.get(n, 1), lambda n: store.put(n, b"")):
-            with pytest.raises(StoreError, match="is no object's name"):
+            with pytest.raises(StoreError, match="is not an object's name"):
                 use(name)
 
 
@@ -153,7 +153,7 @@ BAD = [
 
 @pytest.mark.parametrize("upload", BAD)
 def test_what_is_no_bucket(upload: str) -> None:
-    with pytest.raises(StoreError, match="is no bucket") as caught:
+    with pytest.raises(StoreError, match="is not a bucket") as caught:
         read_bucket(upload, None, REGION)
     assert "hunter2" not in str(caught.value)
 
@@ -172,7 +172,7 @@ def test_what_is_no_bucket(upload: str) -> None:
     ],
 )
 def test_what_is_no_endpoint(endpoint: str) -> None:
-    with pytest.raises(StoreError, match="is no endpoint") as caught:
+    with pytest.raises(StoreError, match="is not an endpoint") as caught:
         read_bucket("s3://bucket", endpoint, REGION)
     assert "hunter2" not in str(caught.value)
 
@@ -180,5 +180,5 @@ def test_what_is_no_endpoint(endpoint: str) -> None:
 @pytest.mark.parametrize("region", ["", "e.org/", "eu central", "a" * 65])
 def test_what_is_no_region(region: str) -> None:
     """At AWS it is part of the host's name."""
-    with pytest.raises(StoreError, match="is no region"):
+    with pytest.raises(StoreError, match="is not a region"):
         read_bucket("s3://bucket", None, region)

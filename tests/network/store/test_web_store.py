@@ -131,7 +131,7 @@ def test_it_is_only_read(reach) -> None:
         lambda: store.list(),
         lambda: store.delete("x"),
     ):
-        with pytest.raises(StoreError, match="is for reading"):
+        with pytest.raises(StoreError, match="is read only"):
             use()
     assert server.asked == []
 
@@ -140,6 +140,6 @@ def test_names_that_escape(reach) -> None:
     store, server = reach(behave)
     for name in ("../x", "x?y", "/etc/passwd", "a//b", "x%2e", "x y", "x\r\nHost: y"):
         for use in (store.open, lambda n: store.get(n, 10)):
-            with pytest.raises(StoreError, match="is no object's name"):
+            with pytest.raises(StoreError, match="is not an object's name"):
                 use(name)
     assert server.asked == []

@@ -88,7 +88,7 @@ def test_a_delivery_that_fails_to_the_last_is_told_and_ends_nothing(make_subnet,
     miner = subnet.start(quick_miner, chain=failing)
     subnet.run_to(miner, 13)
     assert failing.calls[-1] == 12  # block 13 takes what is sent at head 12
-    assert any("went without a commitment" in line and "refused" in line for line in subnet.lines)
+    assert any("was not committed" in line and "refused" in line for line in subnet.lines)
     (mined,) = subnet.history.get_mined()
     assert mined.sent_at is None
     assert "refused" in mined.note
@@ -125,7 +125,7 @@ def test_a_commitment_that_nobody_confirmed_and_that_stood_is_not_told_as_missed
     assert "busy" in miner.trouble
     miner.step()
     assert miner.trouble is None
-    assert not any("went without" in line for line in subnet.lines)
+    assert not any("was not committed" in line for line in subnet.lines)
     (mined,) = [row for row in subnet.history.get_mined() if row.window == 0]
     assert (mined.sent_at, mined.note) == (timing.commit_offset, "")
     assert len(chain.calls) == 1

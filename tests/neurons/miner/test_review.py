@@ -189,7 +189,7 @@ def test_a_hotkey_without_a_seat_sees_that(make_subnet, quick_miner, start):
     run_to(settlement + subnet.parameters.timing.tempo + 1)
     payment = describe_history(subnet.history)[0]["payment"]
     assert payment["uid"] is None
-    assert "no uid" in payment["note"]
+    assert "no longer had a uid" in payment["note"]
 
 
 def test_a_slot_that_somebody_overwrote(make_subnet, quick_miner, start):
@@ -203,7 +203,7 @@ def test_a_slot_that_somebody_overwrote(make_subnet, quick_miner, start):
     (row, *_) = describe_history(subnet.history)
     assert row["commitment"]["stood"] is False
     assert row["verdict"]["reason"] == "ROOT_MISMATCH"
-    assert "did not stand" in show([row])
+    assert "was not on chain" in show([row])
 
 
 def test_a_file_that_went_away_is_seen_while_it_can_be_mended(make_subnet, quick_miner, start):

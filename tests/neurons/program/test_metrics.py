@@ -185,7 +185,7 @@ def test_what_the_server_says_is_a_line_like_any_other(
 
 @pytest.mark.parametrize("text", ["", "here", "1.2.3.4:", ":0", "127.0.0.1:70000", "h:1x", "h:٣"])
 def test_what_is_no_address_is_said_so(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no address"):
+    with pytest.raises(ConfigError, match="is not an address"):
         read_address(text)
 
 

@@ -129,7 +129,7 @@ def test_a_folder_is_one_programs_own(tmp_path: Path) -> None:
     with claim_folder(folder, "miner"):
         with pytest.raises(ConfigError, match="another miner runs"), claim_folder(folder, "miner"):
             pass
-        with pytest.raises(ConfigError, match="holds files of"), claim_folder(folder, "validator"):
+        with pytest.raises(ConfigError, match="has files of"), claim_folder(folder, "validator"):
             pass
     with claim_folder(folder, "miner"):
         pass

@@ -69,8 +69,8 @@ def test_the_sample_has_the_shape() -> None:
         ("running", True, 3, "running"),
         ("running", None, 3, "running"),
         ("running", True, 300, "busy with one step for 5 min"),
-        ("running", False, 2, "NOT RUNNING: it ended without a word 2 s ago"),
-        ("running", None, 7_200, "NOT RUNNING, or out of reach: written 2 h ago"),
+        ("running", False, 2, "NOT RUNNING: it ended unexpectedly 2 s ago"),
+        ("running", None, 7_200, "NOT RUNNING, or on another machine: written 2 h ago"),
         ("stopped", False, 200_000, "stopped 2 days ago"),
     ],
 )
@@ -127,7 +127,7 @@ def test_what_does_not_go_together_is_said(tmp_path: Path) -> None:
         (None, "5x", False, "--record"),
         (str(tmp_path), "5x", False, "--hotkey"),
         (str(tmp_path), None, False, "no record"),
-        (str(tmp_path / "nowhere"), None, False, "no folder"),
+        (str(tmp_path / "nowhere"), None, False, "not a folder"),
         (None, None, True, "--watch"),
         (None, None, False, "terminal"),
     ):

@@ -75,18 +75,18 @@ def amend(parameters: Parameters, window: int, checkpoint: bytes) -> Parameters:
 def test_a_uid_bought_within_a_window_counts_from_the_next_one() -> None:
     place = Place(OWNER)
     monitor = place.stand()
-    with pytest.raises(ConfigError, match="holds no uid"):
+    with pytest.raises(ConfigError, match="has no uid"):
         monitor.require_seat()
     place.mint_to(WINDOW + 2)
     place.chain.register(SELF)
     place.mint_to(WINDOW + 3)
     monitor.require_seat()
-    assert "held no uid of subnet 3 when this window began" in monitor.check()
+    assert "had no uid of subnet 3 when this window began" in monitor.check()
     head = monitor.seen.head
     assert head is not None
     assert head.number == WINDOW + 3
     place.mint_to(2 * WINDOW - 1)
-    assert "held no uid" in monitor.check()
+    assert "had no uid" in monitor.check()
     place.mint_to(2 * WINDOW)
     assert monitor.check() is None
 
@@ -128,7 +128,7 @@ def test_what_is_wrong_with_an_announcement_is_told_and_hides_no_lack_of_a_seat(
     assert monitor.check() == place.note
     place = Place(OWNER)
     place.note = "nobody follows it"
-    assert "held no uid" in str(place.stand().check())
+    assert "had no uid" in str(place.stand().check())
 
 
 def test_it_goes_on_until_what_it_knows_is_settled_and_no_further() -> None:
@@ -143,7 +143,7 @@ def test_it_goes_on_until_what_it_knows_is_settled_and_no_further() -> None:
         place.mint_to(block)
         monitor.check()
     place.mint_to(settled + 2 * TEMPO)
-    with pytest.raises(ParametersChangedError, match=r"before 2 are done.*cannot be had"):
+    with pytest.raises(ParametersChangedError, match=r"before 2 are finished.*cannot be had"):
         monitor.check()
 
 

@@ -213,12 +213,12 @@ def test_one_that_cannot_be_fetched_stops_what_comes_after_it(subnet: Subnet) ->
     amended = subnet.say(vary(subnet.first, 10))
     subnet.away.add(make_parameters_name(amended.digest))
     followed.look()
-    assert "they would hold from window 10 on" in (followed.note or "")
+    assert "they would apply from window 10 on" in (followed.note or "")
     assert followed.history.end is None
     subnet.decide(10)
     followed.look()
     assert followed.history.end == 10
-    assert "nothing is done from window 10 on" in (followed.note or "")
+    assert "this program stops before window 10" in (followed.note or "")
     again = subnet.follow()  # a restart knows no more, and works by what it knows
     assert (again.history.end, again.history.all) == (10, (subnet.first,))
     subnet.away.clear()
@@ -403,7 +403,7 @@ def test_newcomers_join_while_what_is_announced_cannot_be_fetched(subnet: Subnet
     subnet.say(amended)
     newcomer = subnet.follow("newcomer")
     assert newcomer.history.all == (subnet.first,)
-    assert "they would hold from window 20 on" in (newcomer.note or "")
+    assert "they would apply from window 20 on" in (newcomer.note or "")
 
 
 def test_of_what_comes_too_late_newcomers_are_not_told_while_nodes_remember(subnet: Subnet) -> None:
@@ -441,7 +441,7 @@ def test_what_was_fetched_once_is_had_while_the_owners_store_is_away(subnet: Sub
     known = subnet.follow().history.all
     subnet.away |= {make_parameters_name(p.digest) for p in (subnet.first, amended)}
     assert subnet.follow().history.all == known == (subnet.first, amended)
-    with pytest.raises(DiscoveryError, match="cannot be had"):
+    with pytest.raises(DiscoveryError, match="cannot fetch"):
         subnet.follow("newcomer")
 
 

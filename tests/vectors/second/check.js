@@ -9,6 +9,7 @@ const rules = require('./rules.js');
 const environments = require('./environments.js');
 const { openCheckpoint, sketchState } = require('./model.js');
 const { judgeTrial } = require('./trial.js');
+const wire = require('./differences.js');
 
 const { encode, hash, hex, parse, root, sha256, unhex, Stream } = core;
 const FOLDER = process.argv[2] ?? join(__dirname, '..');
@@ -31,6 +32,34 @@ function refused(what, { reason }, read) {
 function readAll(bytes, read) { const reader = new file.Reader(unhex(bytes)), found = read(reader); reader.end(); return found; }
 
 const families = {
+  rounds(v) {
+    same('parameters with rounds', hex(encode('Parameters', v.parameters)), v.encoding);
+    same('their digest', hex(hash('parameters', unhex(v.encoding))), v.digest);
+    const { trainers } = v.parameters.rounds, u = (size, n) => { const b = Buffer.alloc(8); b.writeBigUInt64BE(BigInt(n)); return b.subarray(8 - size); };
+    for (const s of v.shares) {
+      const drawn = BigInt(`0x${hex(hash('share', unhex(v.audit_seed), unhex(s.hotkey), u(4, s.index)))}`);
+      same('share', trainers[Number(drawn % BigInt(trainers.length))], s.trainer);
+    }
+    for (const { block_hash, line } of v.lines) {
+      const rank = (t) => hex(hash('line', unhex(v.digest), u(8, v.round.end), unhex(block_hash), unhex(t)));
+      same('line', [...trainers].sort((a, b) => (rank(a) < rank(b) ? -1 : 1)), line);
+    }
+    for (const [name, kind] of [['child', 'ChildRecord'], ['merge', 'MergeRecord']]) {
+      same(name, hex(encode(kind, v[name].json)), v[name].encoding);
+      same(`${name}'s digest`, hex(hash(name, unhex(v[name].encoding))), v[name].digest);
+    }
+    const floats = (text) => Float32Array.from({ length: text.length / 8 }, (_, i) => unhex(text).readFloatBE(4 * i));
+    const words = (f) => { const b = Buffer.alloc(4 * f.length); f.forEach((x, i) => b.writeFloatBE(x, 4 * i)); return hex(b); };
+    const r = Math.fround, { rate, momentum } = v.parameters.rounds;
+    for (const s of v.steps) {
+      const [theta, velocity] = [s.theta, s.velocity].map(floats), children = s.children.map(floats);
+      const eta = r(r(Number(rate)) / r(1e6)), mu = r(r(Number(momentum)) / r(1e6));
+      const mean = theta.map((x, i) => r(children.map((c) => r(c[i] - x)).reduce((a, b) => r(a + b)) / children.length));
+      const speed = mean.map((d, i) => r(r(velocity[i] * mu) + d));
+      same('velocity', words(speed), s.velocity_after);
+      same('theta', words(theta.map((x, i) => r(x + r(r(r(speed[i] * mu) + mean[i]) * eta)))), s.theta_after);
+    }
+  },
   hashing(v) {
     for (const f of v.fields) same('hash', hex(hash(f.domain.slice('assay/v2/'.length), ...f.fields.map(unhex))), f.digest);
     for (const r of v.roots) {
@@ -263,6 +292,19 @@ const families = {
       }
       same(d.about, [mask, low, high, parent].map(hex), [...d.parts, d.child]);
     }
+  },
+  differences(v) {
+    const read = (d) => {
+      const form = Object.fromEntries(Object.entries(d.form).map(([name, value]) => [name, Number(value)]));
+      return [form, wire.decode(d.tensors.map((t) => unhex(t.parent)), d.blobs.map(unhex), form)];
+    };
+    for (const d of v.differences) {
+      const [form, seen] = read(d);
+      same(d.about, seen.map(hex), d.tensors.map((t) => t.seen));
+      const left = (t, i) => hex(wire.leave(unhex(t.child), t.residual && unhex(t.residual), seen[i], form));
+      if (form.feedback) same(`left of ${d.about}`, d.tensors.map(left), d.tensors.map((t) => t.left));
+    }
+    for (const b of v.bad) refused('difference', b, () => read(b));
   },
   mirrors(v) {
     for (const { stakes, order } of v.orders) {

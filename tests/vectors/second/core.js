@@ -157,6 +157,8 @@ const RECORDS = {};
 for (const [, name, rows] of SPECIFICATION.matchAll(/^\| ([A-Z]\w+) \| encoding \|.*\n\|---.*\n((?:\|.*\n)*)/gm))
   RECORDS[name] = rows.trim().split('\n').map((row) => row.split(' | ', 2).map((cell) => cell.replace('| ', '')));
 function encode(kind, value) {
+  const last = /^(.*), or nothing$/.exec(kind);
+  if (last) return value === undefined ? Buffer.alloc(0) : encode(last[1], value);
   const list = /^list ≤ \d+ of (.*)$/.exec(kind);
   if (list) return Buffer.concat([u32(value.length), ...value.map((item) => encode(list[1], item))]);
   const maybe = /^maybe (.*)$/.exec(kind);

@@ -1,0 +1,145 @@
+"""A settlement as it went for one hotkey, and what the chain paid for it, in figures and in words.
+
+Nothing here knows a model, a chain or a store: a page in the explorer says the same sentences as
+`assay explain`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from assay.protocol import Reason
+from assay.protocol.reason import CHEATING, WITHHELD
+from assay.protocol.record import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class SeatWindow:
+    """One window of a settlement as it went for this hotkey."""
+
+    window: int
+    outcome: Outcome
+    reason: Reason | None
+    score: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementShare:
+    """The settlement that holds the window, by one validator's word."""
+
+    epoch: int
+    windows: tuple[SeatWindow, ...]  # ascending, as far as they are known
+    score: int | None  # of the hotkey's seat at the epoch block; None: it was not held any more
+    total: int  # of all scores
+    weight: int  # the uid's
+    weights: int  # the sum of all
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What the chain made of the settlement."""
+
+    block: int  # the epoch block that pays it
+    uid: int | None  # at that block; None: the seat was lost
+    weights: int | None  # how many validators gave the uid a weight
+    incentive: int  # u16 share of the miners' emission
+    emission: int | None = None  # rao of alpha, where it is known
+
+
+#: What is said of a validator that may not set weights.
+NO_PERMIT = "has no validator permit: nobody counts the weights it sets"
+
+
+def describe_settled(settled: SettlementShare) -> dict[str, Any]:
+    """JSON for scripts."""
+    return {
+        "epoch_block": settled.epoch,
+        "windows": [
+            {
+                "window": window.window,
+                "outcome": window.outcome.value,
+                "reason": window.reason and window.reason.value,
+                "score": window.score,
+            }
+            for window in settled.windows
+        ],
+        "score": settled.score,
+        "total": settled.total,
+        "share": round(settled.score / settled.total, 6) if settled.score and settled.total else 0,
+        "weight": settled.weight,
+    }
+
+
+def find_zeroing(settled: SettlementShare) -> str | None:
+    """Why a settlement is worth nothing to the seat whatever its other windows brought, or None."""
+    counted = [window for window in settled.windows if window.outcome is Outcome.COUNTED]
+    cheats = [w for w in counted if w.reason in CHEATING]
+    withheld = [w for w in counted if w.reason in WITHHELD]
+    if cheats:
+        named = " and ".join(f"window {w.window} ({w.reason})" for w in cheats)
+        return (
+            f"the whole settlement is zeroed by {named}: shown work that is not the model's own "
+            "costs the settlement (specification, section 9)"
+        )
+    if len(withheld) > 1:
+        named = " and ".join(f"window {w.window} ({w.reason})" for w in withheld)
+        return (
+            f"the whole settlement is zeroed by {named}: one withheld window is worth nothing by "
+            "itself, two cost the settlement (specification, section 9)"
+        )
+    return None
+
+
+def list_settlement(settled: SettlementShare) -> list[str]:
+    """Which windows it covers and what they came to for the hotkey, one sentence each."""
+    names = ", ".join(str(window.window) for window in settled.windows)
+    lines = [f"the settlement of epoch block {settled.epoch} covers windows {names}"]
+    left_out = [w for w in settled.windows if w.outcome is not Outcome.COUNTED]
+    lines += [
+        f"window {w.window} counts for nobody: {'void' if w.outcome is Outcome.VOID else ''}"
+        f"{'the validator abstained' if w.outcome is Outcome.ABSTAINED else ''}"
+        for w in left_out
+    ]
+    zeroing = find_zeroing(settled)
+    if settled.score is None:
+        lines.append(
+            "at the epoch block the uid was held by another registration: the seat was lost, and "
+            "nobody is paid for its windows"
+        )
+    elif zeroing is not None:
+        lines.append(zeroing)
+    elif not settled.score:
+        lines.append("none of its windows brought this hotkey a score")
+    else:
+        brought = ", ".join(f"window {w.window} {w.score:,}" for w in settled.windows if w.score)
+        share = settled.score / settled.total
+        weight = (
+            f", and the weight {settled.weight:,} of {settled.weights:,}" if settled.weights else ""
+        )
+        lines.append(
+            f"they brought {settled.score:,} ({brought}): {share:.1%} of the {settled.total:,} "
+            f"that all seats came to{weight}"
+        )
+    return lines
+
+
+def describe_paid(paid: Paid, settled: SettlementShare) -> str:
+    """What the chain made of it, one sentence."""
+    if paid.uid is None:
+        return f"at epoch block {paid.block}, which pays it, the hotkey held no uid"
+    if paid.incentive:
+        alpha = f", {paid.emission / 1e9:,.4f} alpha" if paid.emission is not None else ""
+        return (
+            f"epoch block {paid.block} paid uid {paid.uid} {paid.incentive / 65_535:.1%} of the "
+            f"miners' share{alpha}"
+        )
+    if paid.weights == 0 and settled.score:
+        return (
+            f"epoch block {paid.block} paid uid {paid.uid} nothing: no validator's weights on it "
+            "stood by then; they were not sent, not revealed yet, or set for other uids"
+        )
+    if settled.score:
+        return (
+            f"epoch block {paid.block} paid uid {paid.uid} nothing although validators gave it "
+            "weight: what less than half of all stake votes for is clipped"
+        )
+    return f"epoch block {paid.block} paid uid {paid.uid} nothing"

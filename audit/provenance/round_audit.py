@@ -1,0 +1,248 @@
+"""A round derived again by a stranger: what was merged, who was left out and why, and lessons of
+the merged children done again.
+
+The merge is anybody's arithmetic: equal or not, on every machine. A lesson done again shows whether
+a child is what its steps make of the groups that it names; on another kind of machine last bits
+differ, and then it says so and accuses nobody.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.ports import WindowReader
+from assay.artifacts.steps.step_folder import read_step
+from assay.artifacts.steps.step_store import fetch_step
+from assay.audit.provenance.reexecution import reexecute
+from assay.inference import Checkpoint, read_tensors
+from assay.network import ObjectStore
+from assay.network.chain import ChainError, ForgottenError
+from assay.protocol import Context, encode_ss58
+from assay.protocol.amendment import ParameterHistory
+from assay.protocol.encoding import Json
+from assay.protocol.errors import OperatorError
+from assay.protocol.hashing import ZERO_DIGEST, Domain, hash_fields
+from assay.protocol.manifest import Manifest
+from assay.rounds.child_store import CHILD_SECONDS, RoundReader, WithheldError, count_outer_bytes
+from assay.rounds.child_verdict import RoundFacts, is_fresh
+from assay.rounds.in_force import get_in_force
+from assay.rounds.merging import FoundChild, RoundMerge, find_children
+from assay.rounds.outer_records import ChildFinding, MergeRecord
+from assay.rounds.outer_step import begin_outer, compute_outer_root
+from assay.rounds.round_calendar import Round, find_round
+
+
+class RoundError(OperatorError):
+    """A round cannot be derived again: says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildAudit:
+    """One trainer in a round."""
+
+    hotkey: str
+    said: str  # by the merge's record
+    found: str  # here
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LessonAudit:
+    """One lesson of a child done again. equal: None: it could not be, or the machines differ."""
+
+    hotkey: str
+    window: int
+    equal: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundAudit:
+    """A round, derived again. fault: why its checkpoint is not what it makes; None: it is."""
+
+    end: int
+    checkpoint: str
+    fault: str | None
+    children: tuple[ChildAudit, ...]
+    lessons: tuple[LessonAudit, ...]
+
+    @property
+    def named(self) -> list[str]:
+        """Who lied."""
+        return sorted({lesson.hotkey for lesson in self.lessons if lesson.equal is False})
+
+    def to_json(self) -> dict[str, Json]:
+        return asdict(self) | {"named": self.named}
+
+
+@dataclass(frozen=True, slots=True)
+class RoundSources:
+    """What a round is derived from.
+
+    Attributes:
+        get_context: of a window; None: it is not known.
+        checkpoints: fetches the round's parent, and what lessons need.
+        stores: trainers' own, asked in order.
+        folder: for what is fetched.
+    """
+
+    chain: WindowReader
+    history: ParameterHistory
+    get_context: Callable[[int], Context | None]
+    checkpoints: CheckpointFolder
+    stores: Sequence[ObjectStore]
+    folder: Path
+
+
+def audit_round(
+    sources: RoundSources,
+    digest: bytes,
+    lessons: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+) -> RoundAudit:
+    """Derives the round that made a checkpoint.
+
+    Args:
+        digest: of the merged checkpoint.
+        lessons: of each child that was taken, done again, drawn by the deadline's block.
+
+    Raises:
+        RoundError: no round made it, or a store does not show what it takes.
+        ChainError: state of its blocks cannot be read.
+        CheckpointError: its parent cannot be had.
+    """
+    reader = RoundReader(sources.stores, sources.folder / "steps")
+    try:
+        manifest = reader.read_manifest(digest)
+        record = reader.read_merge_record(manifest.step)
+    except WithheldError as error:
+        raise RoundError(f"no round is known to have made it: {error}") from None
+    of = find_round(sources.history.get(record.end - 1), record.end - 1)
+    if of.end != record.end:
+        raise RoundError(f"its record names window {record.end}, which ends no round")
+    merging = _open_merging(sources, of, record, reader)
+    say(f"round {of.end}: {len(of.rounds.trainers)} trainers' children")
+    merging.gather(dict.fromkeys(merging.said, sources.stores), CHILD_SECONDS)
+    fault, merge = merging.find_fault(manifest, record)
+    said = {child.hotkey: child.finding.value for child in record.children}
+    children = tuple(
+        ChildAudit(
+            encode_ss58(child.hotkey),
+            said.get(child.hotkey, "nothing"),
+            child.finding.value,
+            merging.found[child.hotkey].judgment[1],
+        )
+        for child in merge.children
+    )
+    taken = [
+        merging.found[child.hotkey]
+        for child in merge.children
+        if child.finding is ChildFinding.TAKEN
+    ]
+    block = sources.chain.get_block(of.deadline).hash
+    done = [
+        _do_again(sources, one, step, say)
+        for one in taken
+        for step in draw_lessons(block, one, lessons)
+    ]
+    return RoundAudit(of.end, digest.hex(), fault, children, tuple(done))
+
+
+def draw_lessons(block_hash: bytes, child: FoundChild, count: int) -> list[int]:
+    """Places of the child's steps that are done again: nobody knew them when it was made."""
+    steps = 0 if child.files is None else len(child.files.steps)
+    ranks = [
+        hash_fields(Domain.LINE, block_hash, child.digest, n.to_bytes(4, "big"))
+        for n in range(steps)
+    ]
+    return sorted(sorted(range(steps), key=ranks.__getitem__)[:count])
+
+
+def _open_merging(
+    sources: RoundSources, of: Round, record: MergeRecord, reader: RoundReader
+) -> RoundMerge:
+    parent = sources.checkpoints.get(record.parent)
+    weights: dict[str, Tensor] = {}
+    for file in sorted(parent.folder.glob("*.safetensors")):
+        weights |= read_tensors(file)
+    outer = begin_outer(weights)
+    merged = _find_merge(reader, parent.manifest)
+    if merged is not None:
+        try:
+            outer = reader.read_outer(merged.outer_after, count_outer_bytes(outer.masters))
+        except WithheldError as error:
+            raise RoundError(f"the masters that the round began with: {error}") from None
+    known = _list_true(sources, reader, parent, of)
+    contexts = {}
+    for window in of.windows:
+        context = sources.get_context(window)
+        if context is None:
+            raise ChainError(f"what stood on chain for window {window} is not known")
+        number = known.get(context.checkpoint)
+        if number is not None and is_fresh(of, parent.manifest.number, number):
+            contexts[window] = context
+    root = compute_outer_root(outer)
+    facts = RoundFacts(of, outer, root, parent.manifest, contexts)
+    said = find_children(of, sources.chain.get_commitments(of.deadline))
+    expected = _find_first_parent(sources, of) or record.parent
+    return RoundMerge(facts, said, expected, sources.folder / "steps")
+
+
+def _find_first_parent(sources: RoundSources, of: Round) -> bytes | None:
+    """What the first of all rounds begins with; None: it is not the first, or nodes have forgotten
+    what was in force."""
+    first, history = of.windows.start, sources.history
+    if first != of.parameters.start.window or (first and history.get(first - 1).rounds is not None):
+        return None
+    try:
+        return get_in_force(sources.chain, of.parameters, first).digest
+    except ForgottenError:
+        return None
+
+
+def _find_merge(reader: RoundReader, manifest: Manifest) -> MergeRecord | None:
+    """The merge that made a checkpoint; None: a step did, or nobody."""
+    if manifest.step == ZERO_DIGEST:
+        return None
+    try:
+        return reader.read_merge_record(manifest.step)
+    except WithheldError:
+        return None
+
+
+def _list_true(
+    sources: RoundSources, reader: RoundReader, parent: Checkpoint, of: Round
+) -> dict[bytes, int]:
+    """Checkpoints whose groups the round may learn from, with their numbers: its parent, and those
+    before it. That these are true an audit of their own rounds shows."""
+    found, manifest = {parent.digest: parent.manifest.number}, parent.manifest
+    while _find_merge(reader, manifest) is not None:
+        try:
+            manifest = reader.read_manifest(manifest.parent)
+        except WithheldError:
+            break
+        if not is_fresh(of, parent.manifest.number, manifest.number):
+            break
+        found[manifest.digest] = manifest.number
+    return found
+
+
+def _do_again(
+    sources: RoundSources, child: FoundChild, place: int, say: Callable[[str], None]
+) -> LessonAudit:
+    if child.files is None:
+        raise RuntimeError("a lesson of no child")
+    step = child.files.steps[place]
+    hotkey, window = encode_ss58(child.hotkey), step.record.window
+    try:
+        path = fetch_step(sources.stores, step.child, sources.folder / "lessons")
+        models = CheckpointFolder(sources.folder / "lessons" / "models")
+        compared = reexecute(read_step(path), models, say)
+    except OperatorError as error:
+        return LessonAudit(hotkey, window, None, f"not done again: {error}")
+    detail = "; ".join((compared.detail, *compared.remarks))
+    equal = compared.equal if compared.equal or not compared.remarks else None
+    return LessonAudit(hotkey, window, equal, detail)

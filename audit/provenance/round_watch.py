@@ -1,0 +1,68 @@
+"""Rounds derived again one after the other, as their checkpoints come into force.
+
+A trainer runs it beside its own program, and so does any auditor: whoever lied is then written down
+while the files that show it are still there.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from assay.audit.provenance.round_audit import RoundAudit, RoundError, RoundSources, audit_round
+from assay.network.files import write_file
+from assay.rounds.in_force import NOTHING, get_in_force_at
+
+#: Findings, one JSON object a line, the newest last.
+FINDINGS = "findings.jsonl"
+#: Lines that are kept: of rounds of an hour a year's.
+_KEPT = 10_000
+
+
+class RoundWatch:
+    """Derives each round once.
+
+    Args:
+        sources: what rounds are derived from; its folder also keeps the findings.
+        lessons: of each child, done again.
+        say: called with a line of progress.
+
+    Raises (look): ChainError, StoreError, CheckpointError: to be tried again later.
+        RoundError: this round cannot be derived; the next `look` passes it over.
+    """
+
+    def __init__(self, sources: RoundSources, lessons: int, say: Callable[[str], None]) -> None:
+        self._sources, self._lessons, self._say = sources, lessons, say
+        self._path = sources.folder / FINDINGS
+        self._lines = _read_lines(self._path)
+        self._last = _read_checkpoint(self._lines)
+
+    def look(self) -> RoundAudit | None:
+        """The checkpoint in force, derived; None: there is none since the last."""
+        chain = self._sources.chain
+        head = chain.get_head()
+        in_force = get_in_force_at(chain, self._sources.history.get_at(head), head)
+        if in_force == NOTHING or in_force.number == 0 or in_force.digest == self._last:
+            return None
+        try:
+            found = audit_round(self._sources, in_force.digest, self._lessons, self._say)
+        except RoundError:
+            self._last = in_force.digest
+            raise
+        self._lines = [*self._lines, json.dumps(found.to_json())][-_KEPT:]
+        write_file(self._path, "".join(f"{line}\n" for line in self._lines).encode())
+        self._last = in_force.digest
+        return found
+
+
+def _read_lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _read_checkpoint(lines: list[str]) -> bytes | None:
+    """What was derived last. Raises a RoundError: somebody has written into the file."""
+    if not lines:
+        return None
+    try:
+        return bytes.fromhex(json.loads(lines[-1])["checkpoint"])
+    except (ValueError, KeyError, TypeError):
+        raise RoundError(f"{FINDINGS} ends with a line that is not a finding: remove it") from None

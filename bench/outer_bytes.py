@@ -1,0 +1,135 @@
+"""What an outer step sends: bytes of a trainer's difference to the round's parent after H lessons,
+as a part of the bf16 checkpoint, by form and learning rate; and how fast differences are encoded
+and decoded on one core.
+
+Lessons are real, as in `checkpoints.py`: rollouts of the model itself, judged, and the trainer's
+learner. Three come before the round, since the first begins with masters that are bf16 already. One
+model is the demo's; the other is of a few million weights, made here, and does no sums: its reward
+is whether a completion has more even ids than odd ones. The exact form sends all 32 bits of every
+master, the rounded one what shows in bf16. A sparse form's bytes follow from the shapes alone; of
+4,096 values 64, as SparseLoCo ran, take a percent, and 24 fit the half percent that is wanted.
+--fast: the demo's model, one rate, H of 1 and 2.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import thread_time
+
+import torch
+from checkpoints import Reward, count_even, make_groups
+from figures import FAST, Figure, report
+from safetensors.torch import save_file
+from torch import Tensor
+
+from assay.inference import load_checkpoint
+from assay.inference.folder import MODEL_FILE
+from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
+from assay.subnet.genesis_checkpoint import make_genesis
+from assay.training import GENESIS, LearnConfig, Learner
+from assay.training.text_model import TextConfig, train_text_model
+
+RATES = (1e-6,) if FAST else (1e-6, 3e-5)
+LENGTHS = (1, 2) if FAST else (1, 8, 30)
+BEFORE = 3  # lessons
+FORMS = {
+    "exact": DifferenceForm(),
+    "rounded": DifferenceForm(bits=16, feedback=1_000_000),
+    "sparse, 64 of 4,096, 2 bits": DifferenceForm(64, 4_096, 2, 950_000),
+    "sparse, 64 of 4,096, 8 bits": DifferenceForm(64, 4_096, 8, 950_000),
+    "sparse, 24 of 4,096, 2 bits": DifferenceForm(24, 4_096, 2, 950_000),
+}
+#: What is wanted of a difference, percent of the bf16 checkpoint: rounded at rate 1e-6 and H = 1.
+ROUNDED_MOST, SPARSE_MOST = 5.0, 0.5
+Masters = Mapping[str, Tensor]
+
+
+def make_larger_model(folder: Path) -> Path:
+    """A Qwen2 of four million weights that writes words nobody can foresee."""
+    shutil.copytree(GENESIS, folder)
+    config = TextConfig(steps=30, batch=16, hidden=256, layers=5, heads=4, inner=704)
+    model = train_text_model(config)
+    model.config.save_pretrained(folder)
+    weights = {n: w.to(torch.bfloat16).contiguous() for n, w in model.state_dict().items()}
+    save_file(weights, folder / MODEL_FILE)
+    make_genesis(folder)
+    return folder
+
+
+def get_masters(learner: Learner) -> dict[str, Tensor]:
+    prefix = "master."
+    return {
+        name.removeprefix(prefix): tensor.detach().clone()
+        for name, tensor in learner.export_state()
+        if name.startswith(prefix)
+    }
+
+
+def take_round(folder: Path, rate: float, score: Reward | None) -> Iterator[Masters]:
+    """Masters of the parent, then of the child after each number of lessons."""
+    checkpoint = load_checkpoint(folder)
+    model = checkpoint.load_trainable()  # the learner's weights are its own
+    learner = Learner(model, LearnConfig(learning_rate=rate))
+    for step in range(BEFORE + max(LENGTHS) + 1):
+        if step - BEFORE in (0, *LENGTHS):
+            yield get_masters(learner)
+        if step < BEFORE + max(LENGTHS):
+            learner.learn(make_groups(checkpoint, model, step, score))
+
+
+def measure_round(name: str, rate: float, masters: Iterator[Masters]) -> list[Figure]:
+    parent = next(masters)
+    size = 2 * sum(tensor.numel() for tensor in parent.values())
+    figures = []
+    for length, child in zip(LENGTHS, masters, strict=True):
+        for kind, form in FORMS.items():
+            if form.kept and (rate, length) != (RATES[0], LENGTHS[0]):
+                continue  # their bytes are always the same
+            blobs, _ = encode_difference(parent, child, form, {})
+            most = ROUNDED_MOST if kind == "rounded" and rate == 1e-6 and length == 1 else None
+            what = f"{name}: {kind}" if form.kept else f"{name}, {rate:g}, H = {length}: {kind}"
+            percent = 100 * sum(map(len, blobs)) / size
+            most = SPARSE_MOST if form.kept == 24 else most
+            figures.append(Figure(what, percent, "%", bound=most))
+            print(f"  {what}: {percent:.3f} %", flush=True)
+    return figures
+
+
+def measure_speed(count: int = 1 << 20 if FAST else 1 << 23) -> list[Figure]:
+    """MB of the bf16 checkpoint a second of one core, on normal weights that moved by 1e-6 each."""
+    random = torch.Generator().manual_seed(1)
+    parent = {"w": torch.randn(count, generator=random) * 0.02}
+    moves = torch.randn(count, generator=random).sign() * 1e-6
+    child = {"w": parent["w"] + moves}
+    figures = []
+    for kind, form in FORMS.items():
+        taken: tuple[list[float], list[float]] = [], []
+        for _ in range(3):
+            began = thread_time()
+            blobs, _ = encode_difference(parent, child, form, {})
+            taken[0].append(thread_time() - began)
+            began = thread_time()
+            decode_difference(parent, blobs, form)
+            taken[1].append(thread_time() - began)
+        for what, seconds in zip(("encode", "decode"), taken, strict=True):
+            figures.append(Figure(f"{what}, {kind}", 2e-6 * count / min(seconds), "MB/s"))
+    return figures
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    figures = measure_speed()
+    with TemporaryDirectory(prefix="assay-") as scratch:
+        models: list[tuple[str, Path, Reward | None]] = [("demo's model", GENESIS, None)]
+        if not FAST:
+            larger = make_larger_model(Path(scratch) / "larger")
+            models.append(("larger model", larger, count_even))
+        for name, folder, score in models:
+            for rate in RATES:
+                figures += measure_round(name, rate, take_round(folder, rate, score))
+    report("Bytes of an outer step", figures, torch.get_num_threads())
+
+
+if __name__ == "__main__":
+    main()

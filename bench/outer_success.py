@@ -1,0 +1,206 @@
+"""What several trainers cost in held-out success: one trainer, and two whose children are merged,
+by the form in which these cross the wire. All learn from as many groups, of the same problems.
+
+Directly on the learner, without chain, stores and judge. One trainer learns as today: each lesson's
+rollouts are drawn by the checkpoint before it. Of two each takes half of a lesson's groups, all of
+a round's rollouts being drawn by the round's parent; after H lessons the parent moves by Nesterov's
+step over the mean of what of the children was decoded. Moments and residuals are each trainer's
+own. The shipped model on its own problems; success is of the same ones for all, one try on each.
+Interrupted, it goes on after the last round from what lies in --out. --fast: one seed, two rounds.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from statistics import fmean, stdev
+from tempfile import mkdtemp
+
+import torch
+from checkpoints import make_groups
+from figures import FAST, OUT, Figure, report
+from outer_bytes import get_masters
+from torch import Tensor
+
+from assay.environments import make_environment
+from assay.inference import load_checkpoint
+from assay.network.files import replace_file
+from assay.neurons.trainer.held_out import try_problems
+from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
+from assay.training import GENESIS, LearnConfig, Learner
+
+SEEDS = 1 if FAST else 3
+ROUNDS = 2 if FAST else 6
+LESSONS = 2 if FAST else 8  # H
+GROUPS = 4 if FAST else 16  # of a lesson, all trainers together
+PROBLEMS = 200 if FAST else 5_000
+RATE, MOMENTUM = 0.7, 0.6  # of the outer step
+#: Points of success that two trainers may lose.
+LOSS_MOST = 2.8
+#: Student's t for two-sided 95 %, by seeds less one.
+_T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
+_BATCH = 250
+Masters = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """Who learns. form: of children; None: one trainer, who publishes each lesson's checkpoint."""
+
+    name: str
+    trainers: int
+    form: DifferenceForm | None
+
+
+ARMS = (
+    Arm("one trainer", 1, None),
+    Arm("two, exact", 2, DifferenceForm()),
+    Arm("two, rounded", 2, DifferenceForm(bits=16, feedback=1_000_000)),
+    Arm("two, sparse, 64 of 4,096, 2 bits", 2, DifferenceForm(64, 4_096, 2, 950_000)),
+    Arm("two, sparse, 24 of 4,096, 2 bits", 2, DifferenceForm(24, 4_096, 2, 950_000)),
+)
+
+
+class Course:
+    """An arm's learning under one seed."""
+
+    def __init__(self, arm: Arm, seed: int) -> None:
+        self.arm, self.seed, self.round, self.sent = arm, seed, 0, 0
+        self._checkpoint = load_checkpoint(GENESIS)
+        self._drawing = self._checkpoint.load_trainable().float()
+        self._learners = [
+            Learner(self._checkpoint.load_trainable(), LearnConfig(seed=seed))
+            for _ in range(arm.trainers)
+        ]
+        self._parent = get_masters(self._learners[0])
+        self._velocity = {n: torch.zeros_like(t) for n, t in self._parent.items()}
+        self._residuals: list[dict[str, Tensor]] = [{} for _ in self._learners]
+
+    def take_round(self) -> None:
+        for lesson in range(LESSONS):
+            if self.arm.form is None or lesson == 0:
+                self._publish()
+            name = f"{self.seed} {self.round * LESSONS + lesson}"
+            groups = make_groups(self._checkpoint, self._drawing, name, None, GROUPS)
+            for place, learner in enumerate(self._learners):
+                learner.learn(groups[place :: len(self._learners)])
+            if self.arm.form is None:
+                self._parent = get_masters(self._learners[0])
+        if self.arm.form is not None:
+            self._merge(self.arm.form)
+        self.round += 1
+
+    def _publish(self) -> None:
+        """What rollouts are drawn by: the parent as bf16."""
+        rounded = {n: t.bfloat16().float() for n, t in self._parent.items()}
+        self._drawing.load_state_dict(rounded, strict=False)
+
+    def _merge(self, form: DifferenceForm) -> None:
+        seen = []
+        for place, learner in enumerate(self._learners):
+            child, residual = get_masters(learner), self._residuals[place]
+            blobs, self._residuals[place] = encode_difference(self._parent, child, form, residual)
+            self.sent += sum(map(len, blobs))
+            seen.append(decode_difference(self._parent, blobs, form))
+        for name, before in self._parent.items():
+            mean = torch.stack([child[name] - before for child in seen]).mean(0)
+            speed = self._velocity[name] * MOMENTUM + mean
+            self._velocity[name] = speed
+            self._parent[name] = before + (speed * MOMENTUM + mean) * RATE
+        parent = {f"master.{n}": t for n, t in self._parent.items()}
+        for learner in self._learners:
+            learner.import_state(dict(learner.export_state()) | parent)
+
+    def try_held_out(self) -> float:
+        """Percent solved."""
+        self._publish()
+        environment = make_environment("arithmetic", {})
+        drafter = self._checkpoint.get_drafter(1_024, self._drawing)
+        levels, solved = self._checkpoint.manifest.levels, 0
+        for start in range(0, PROBLEMS, _BATCH):
+            numbers = range(start, min(PROBLEMS, start + _BATCH))
+            seeds = [sha256(f"held out {number}".encode()).digest() for number in numbers]
+            problems = [environment.make_problem(seed, levels) for seed in seeds]
+            tried = try_problems(drafter, self._checkpoint.tokenizer, environment, problems, seeds)
+            solved += sum(tried)
+        return 100 * solved / PROBLEMS
+
+    def save(self, file: Path) -> None:
+        state = {
+            "progress": (self.round, self.sent),
+            "outer": (self._parent, self._velocity),
+            "learners": [dict(learner.export_state()) for learner in self._learners],
+            "residuals": self._residuals,
+        }
+        with replace_file(file) as temporary:
+            torch.save(state, temporary)
+
+    def restore(self, file: Path) -> None:
+        state = torch.load(file)
+        self.round, self.sent = state["progress"]
+        self._parent, self._velocity = state["outer"]
+        for learner, own in zip(self._learners, state["learners"], strict=True):
+            learner.import_state(own)
+        self._residuals = state["residuals"]
+
+
+def run_course(arm: Arm, seed: int, out: Path) -> tuple[float, float]:
+    """Success, and MB that its children took. What lies in `out` is not done again."""
+    name = "".join(letter if letter.isalnum() else "-" for letter in arm.name)
+    done, kept = (out / f"{name}.{seed}.{kind}" for kind in ("json", "state"))
+    if not done.exists():
+        course = Course(arm, seed)
+        if kept.exists():
+            course.restore(kept)
+        while course.round < ROUNDS:
+            course.take_round()
+            course.save(kept)
+            print(f"  {arm.name}, seed {seed}: round {course.round} of {ROUNDS}", flush=True)
+        result = (course.try_held_out(), course.sent / 1e6)
+        print(f"  {arm.name}, seed {seed}: solves {result[0]:.2f} %", flush=True)
+        with replace_file(done) as temporary:
+            temporary.write_text(json.dumps(result))
+        kept.unlink()
+    success, sent = json.loads(done.read_text())
+    return success, sent
+
+
+def compare(arm: Arm, one: list[float], two: list[float]) -> list[Figure]:
+    """By pairs of the same seed."""
+    lost = [a - b for a, b in zip(one, two, strict=True)]
+    figures = [Figure(f"{arm.name}: points lost", fmean(lost), "points", bound=LOSS_MOST)]
+    if len(lost) > 1:
+        half = _T[len(lost) - 1] * stdev(lost) / math.sqrt(len(lost))
+        figures.append(Figure(f"{arm.name}: 95 % interval of these, ±", half, "points"))
+    return figures
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    out = OUT or Path(mkdtemp(prefix="assay-"))
+    out.mkdir(parents=True, exist_ok=True)
+    print(f"  rounds are kept in {out}")
+    settings = {"rounds": ROUNDS, "lessons": LESSONS, "groups": GROUPS, "problems": PROBLEMS}
+    first = Course(ARMS[0], 0).try_held_out()
+    figures = [Figure("before: success", first, "%")]
+    found: dict[str, list[float]] = {}
+    for arm in ARMS:
+        results = [run_course(arm, seed, out) for seed in range(SEEDS)]
+        found[arm.name] = [success for success, _ in results]
+        figures.append(Figure(f"{arm.name}: success", fmean(found[arm.name]), "%"))
+        if arm.form is not None:
+            figures.append(Figure(f"{arm.name}: sent", fmean(sent for _, sent in results), "MB"))
+            figures += compare(arm, found[ARMS[0].name], found[arm.name])
+    report(
+        f"Success of several trainers: {ROUNDS} rounds of {LESSONS} lessons of {GROUPS} groups, "
+        f"{SEEDS} seeds, {PROBLEMS:,} problems",
+        figures,
+        torch.get_num_threads(),
+        settings=settings,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""A link between two processes of this machine, slow on purpose, and how they speak over it.
+
+`Relay` is a leaky bucket between two TCP connections: whatever one side sends leaves it at so many
+bits a second, and arrives so much later, each way by itself. It stands for a link that never loses
+a packet, whose windows are open from the first byte: a real one is slower. The kernel's own netem
+would do the same and is not on every machine; a relay needs no right of root. `Wire` is an end:
+messages of bytes, sent and received by threads of their own, so that what computes does not wait
+for what is sent.
+"""
+
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, Queue
+from threading import Thread
+from time import monotonic, perf_counter, sleep
+
+_LENGTH = struct.Struct("<Q")
+_CHUNK = 16 << 10
+#: Bytes that it takes before it is their turn, as a card's own queue does.
+_QUEUED = 32 << 10
+#: Chunks under way. 30 ms at 100 Mbit/s are 23; more than these wait in the sender's kernel.
+_UNDER_WAY = 256
+#: Seconds for whatever one process awaits of the other; bytes of a message at most.
+PATIENCE_S, MESSAGE_MAX = 1_800, 1 << 30
+
+
+class Relay:
+    """Between the first two that connect to `port`.
+
+    Args:
+        rate: bits a second, each way; 0: as fast as it comes.
+        delay_s: each way.
+
+    Attributes:
+        passed: bytes, from the first that connected and from the second.
+    """
+
+    def __init__(self, rate: float, delay_s: float) -> None:
+        self._rate, self._delay_s = rate / 8, delay_s
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(PATIENCE_S)
+        self.port: int = self._listener.getsockname()[1]
+        self.passed = [0, 0]
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Nobody may connect any more; once both ends are gone it has ended."""
+        self._listener.close()
+
+    def _run(self) -> None:
+        with suppress(OSError):  # closed before both came
+            ends = [self._listener.accept()[0] for _ in range(2)]
+            for way, (source, target) in enumerate((ends, ends[::-1])):
+                due: Queue[tuple[float, bytes]] = Queue(_UNDER_WAY)
+                Thread(target=self._take, args=(way, source, due), daemon=True).start()
+                Thread(target=self._give, args=(target, due), daemon=True).start()
+
+    def _take(self, way: int, source: socket.socket, due: "Queue[tuple[float, bytes]]") -> None:
+        """Reads no faster than it sends, and says when each chunk is due."""
+        source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        free = monotonic()  # when all that was taken has left
+        data = b"."
+        while data:
+            with suppress(ConnectionError):
+                data = source.recv(_CHUNK)
+            self.passed[way] += len(data)
+            if self._rate:
+                now = monotonic()
+                free = max(free, now) + len(data) / self._rate
+                sleep(max(0.0, free - _QUEUED / self._rate - now))
+            due.put((max(free, monotonic()) + self._delay_s, data))
+
+    def _give(self, target: socket.socket, due: "Queue[tuple[float, bytes]]") -> None:
+        target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while True:
+            at, data = due.get()
+            if self._rate or self._delay_s:
+                sleep(max(0.0, at - monotonic()))
+            with suppress(OSError):
+                if not data:
+                    target.shutdown(socket.SHUT_WR)
+                    return
+                target.sendall(data)
+
+
+class Wire:
+    """One end.
+
+    Attributes:
+        sent: bytes, lengths of messages included. waited: seconds that `receive` stood still.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._out: Queue[bytes | None] = Queue()
+        self._in: Queue[bytes | None] = Queue()
+        self._threads = [self._start(self._send), self._start(self._receive)]
+        self.sent = 0
+        self.waited = 0.0
+
+    def count(self) -> dict[str, float]:
+        """Both of these, until now."""
+        return {"sent": self.sent, "waited": self.waited}
+
+    def send(self, message: bytes) -> None:
+        """Hands it to the thread that sends."""
+        self.sent += _LENGTH.size + len(message)
+        self._out.put(message)
+
+    def receive(self, wait: bool = True) -> bytes | None:
+        """The next message; None where it is not there yet and nobody waits for it.
+
+        Raises:
+            ConnectionError: the other end is gone, or silent for too long.
+        """
+        began = perf_counter()
+        try:
+            message = self._in.get(wait, PATIENCE_S)
+        except Empty:
+            if wait:
+                raise ConnectionError(f"the other end is silent for {PATIENCE_S} s") from None
+            return None
+        self.waited += perf_counter() - began
+        if message is None:
+            raise ConnectionError("the other end is gone")
+        return message
+
+    def close(self) -> None:
+        """Once everything was sent."""
+        self._out.put(None)
+        self._threads[0].join(PATIENCE_S)
+        self._socket.close()
+
+    @staticmethod
+    def _start(run: Callable[[], None]) -> Thread:
+        thread = Thread(target=run, daemon=True)
+        thread.start()
+        return thread
+
+    def _send(self) -> None:
+        with suppress(OSError):
+            while (message := self._out.get()) is not None:
+                self._socket.sendall(_LENGTH.pack(len(message)))
+                self._socket.sendall(message)
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def _receive(self) -> None:
+        with suppress(OSError), self._socket.makefile("rb") as file:
+            while len(head := file.read(_LENGTH.size)) == _LENGTH.size:
+                (length,) = _LENGTH.unpack(head)
+                if length > MESSAGE_MAX or len(message := file.read(length)) < length:
+                    break
+                self._in.put(message)
+        self._in.put(None)

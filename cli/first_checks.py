@@ -1,0 +1,138 @@
+"""What is checked before anything heavy is loaded, so that a mistake is named within a second.
+
+A command names its checks (`first=` in `options.command`). Each takes the settings and the
+command's own options, and raises an `OperatorError`. Light: what a check reads is imported in it.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from assay.neurons.settings.sections import Settings
+
+Check = Callable[["Settings", Mapping[str, Any]], None]
+
+
+def require_wallet(settings: "Settings", own: Mapping[str, Any], signer: str | None = None) -> None:
+    """The wallet's keys are on disk. signer: "coldkey" or "hotkey", which can be unlocked."""
+    from assay.network.chain.wallets import require_keys
+
+    wallet = settings.wallet
+    require_keys(wallet.name, wallet.hotkey, wallet.path, signer)
+
+
+require_coldkey: Check = partial(require_wallet, signer="coldkey")
+require_hotkey: Check = partial(require_wallet, signer="hotkey")
+
+
+def require_subnet(settings: "Settings", _: Mapping[str, Any]) -> None:
+    """A subnet is named."""
+    from assay.neurons.settings.loading import require_netuid
+
+    require_netuid(settings.chain)
+
+
+def require_store(settings: "Settings", _: Mapping[str, Any]) -> None:
+    """The store that is written to is named, and can be opened with the keys there are."""
+    from assay.neurons.session.resources import open_own_store
+
+    open_own_store(settings)
+
+
+def require_record_store(settings: "Settings", own: Mapping[str, Any]) -> None:
+    """The same of a validator, whose record goes into its folder where no store is named."""
+    if settings.store.locator is not None:
+        require_store(settings, own)
+
+
+def require_folder(kind: str, *, alone: bool = False) -> Check:
+    """The program's own folder can be written, and holds no other program's files; alone: nor
+    anybody else's."""
+
+    def check(settings: "Settings", own: Mapping[str, Any]) -> None:
+        from assay.neurons.program.program_loop import claim_folder
+
+        if not own.get("dry_run"):
+            with claim_folder(getattr(settings, kind).dir, kind, alone=alone):
+                pass
+
+    return check
+
+
+def require_out(section: str) -> Check:
+    """What a section's `out` names is a folder, or can be made one."""
+
+    def check(settings: "Settings", _: Mapping[str, Any]) -> None:
+        from assay.cli.console import make_out_folder
+
+        out = getattr(settings, section).out
+        if out is not None:
+            make_out_folder(out)
+
+    return check
+
+
+def require_there(*names: str) -> Check:
+    """Files and folders that options name exist; a list of them may be meant."""
+
+    def check(_: "Settings", own: Mapping[str, Any]) -> None:
+        from assay.neurons.settings.loading import ConfigError
+
+        for name in names:
+            for path in own[name] if isinstance(own[name], list) else [own[name]]:
+                if isinstance(path, Path) and not path.exists():
+                    raise ConfigError(f"{path}: there is no such file or folder")
+
+    return check
+
+
+def require_hotkeys(**options: str) -> Check:
+    """Hotkeys that options name by their addresses are some. options: parameter → what it is called
+    on the command line."""
+
+    def check(_: "Settings", own: Mapping[str, Any]) -> None:
+        from assay.neurons.settings.loading import parse_hotkey
+
+        for name, option in options.items():
+            if own[name] is not None:
+                parse_hotkey(own[name], option)
+
+    return check
+
+
+def require_trainer(settings: "Settings", _: Mapping[str, Any]) -> None:
+    """The hotkey that publishes checkpoints is named."""
+    from assay.neurons.settings.loading import ConfigError, parse_hotkey
+
+    trainer = settings.publish.trainer
+    if trainer is None:
+        raise ConfigError("who publishes checkpoints? name the trainer's hotkey with --trainer")
+    parse_hotkey(trainer, "--trainer")
+
+
+def require_export(_: "Settings", own: Mapping[str, Any]) -> None:
+    """Options of `assay export` that go together."""
+    from assay.neurons.settings.loading import ConfigError
+
+    out, push, files, shaped = own["out"], own["push"], own["files"], own["columns"] != "assay"
+    if (out is None) == (push is None):
+        raise ConfigError("name either a folder with --out or a server with --push")
+    if push is not None and (files or shaped):
+        raise ConfigError(
+            "--push sends the groups that a trainer accepted, in its own format: leave out FILES "
+            "and --columns"
+        )
+    if files and (own["windows"] is not None or shaped):
+        raise ConfigError(
+            "--windows and --columns apply to a trainer's steps: leave out these, or FILES"
+        )
+
+
+def require_change(settings: "Settings", own: Mapping[str, Any]) -> None:
+    """Something is to be amended."""
+    from assay.neurons.settings.loading import ConfigError
+
+    if settings.amend.changes is None and not own["withdraw"]:
+        raise ConfigError("nothing to change: name a file with --changes, or use --withdraw")

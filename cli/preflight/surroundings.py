@@ -1,0 +1,111 @@
+"""Everything that a program would open, opened to be looked at."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.discovery import make_mirrors
+from assay.cli.first_checks import require_hotkey
+from assay.cli.preflight.check_results import OpenAttempt
+from assay.cli.preflight.examination import PreflightInputs
+from assay.inference import Placement
+from assay.network import ObjectStore, ReadableStores
+from assay.network.chain import SubtensorChain
+from assay.neurons.session.neuron_session import open_pool
+from assay.neurons.session.resources import Account, open_own_store
+from assay.neurons.session.session import Session
+from assay.neurons.settings.placing import open_placement
+from assay.neurons.settings.sections import ComputeSettings
+from assay.neurons.trainer.trainer_setup import make_learning
+
+
+def open_surroundings(
+    session: Session,
+    role: str,
+    opening: OpenAttempt,
+    chain: SubtensorChain | None,
+    *,
+    is_clock_right: bool,
+) -> PreflightInputs:
+    """What the program of a role stands in. chain: None: it is not looked at."""
+    settings = session.settings
+    folder: Path = getattr(settings, role).dir
+    account = opening.open(
+        "wallet", "fix what it says, or name another wallet", lambda: _open_own(session)
+    )
+    if chain is not None and account is not None:
+        chain.add_wallet(account.wallet)
+    own, stores = open_role_stores(session, role, opening)
+    remedy = "fix the store if the message names one, or ask the subnet's owner"
+    rules = opening.open("rules", remedy, lambda: session.parameters, chain, stores)
+    remedy = "name relays with --beacon"
+    beacons = opening.open("relays", remedy, lambda: session.beacons, rules)
+    remedy = "name a device of this machine with --device"
+    devices = settings.validator.devices if role == "validator" else ()
+    here = () if settings.cluster.address else devices  # a cluster's are on other machines
+    placement = opening.open("device", remedy, lambda: _open_placement(settings.compute, here))
+    checkpoints = None
+    if chain is not None and stores is not None and rules is not None:
+        remedy = "name stores that can be opened under [store] mirrors"
+        mirrors = opening.open("mirrors", remedy, lambda: session.own_mirrors)
+        fetching = DownloadSettings(make_mirrors(chain, rules, stores.open, mirrors or ()))
+        checkpoints = CheckpointFolder(folder / "models", fetching, placement=placement)
+    learning = None
+    if role == "trainer":
+        learning = opening.open(
+            "training", "change it under [trainer]", lambda: make_learning(settings.trainer)
+        )
+    return PreflightInputs(
+        role=role,
+        folder=folder,
+        groups_per_step=settings.miner.groups_per_step,
+        learning=learning,
+        hotkey=None if account is None else account.hotkey,
+        coldkey=None if account is None else account.coldkey,
+        chain=chain,
+        parameters=rules,
+        followed=None if rules is None else session.followed,
+        beacons=beacons,
+        relays=None if beacons is None else beacons.check,
+        store=None if own is None else own[0],
+        shown=None if own is None or stores is None else stores.get(own[1]),
+        public=lambda: None if own is None or stores is None else stores.get_as_stranger(own[1]),
+        checkpoints=checkpoints,
+        placement=placement,
+        open_pool=(lambda: open_pool(settings)) if devices else None,
+        is_clock_right=is_clock_right,
+    )
+
+
+def _open_own(session: Session) -> Account:
+    """The wallet. Raises ChainError: it is not there, or a program could not unlock its hotkey."""
+    require_hotkey(session.settings, {})
+    return session.account
+
+
+def _open_placement(compute: ComputeSettings, workers: Sequence[str]) -> Placement:
+    """Where the program's models run; of workers, the first one's, with as many threads. Raises
+    DeviceError: one of them is not there."""
+    if not workers:
+        return open_placement(compute)
+    threads = compute.threads or 1
+    found = [
+        open_placement(compute.model_copy(update={"device": device, "threads": threads}))
+        for device in workers
+    ]
+    return found[0]
+
+
+def open_role_stores(
+    session: Session, role: str, opening: OpenAttempt
+) -> tuple[tuple[ObjectStore, str] | None, ReadableStores | None]:
+    """The store written to with its locator, of who has one, and those that may be read: all but
+    one's own where that cannot be opened, so that it does not hide what others serve."""
+    remedy = "fix what the message says, or name another store with --store or --readable"
+    settings, own = session.settings, None
+    if role != "validator" or settings.store.locator is not None:
+        own = opening.open("store", remedy, lambda: open_own_store(settings))
+        if own is None:
+            others = settings.store.model_copy(update={"locator": None})
+            session.settings = settings.model_copy(update={"store": others})
+    return own, opening.open("store", remedy, lambda: session.stores)

@@ -1,0 +1,121 @@
+"""`assay train verify-round`."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.audit.provenance.round_audit import RoundAudit, RoundError, RoundSources, audit_round
+from assay.audit.provenance.round_watch import RoundWatch
+from assay.cli.options import COULD_NOT_RUN, FINDING, OK
+from assay.cli.train_steps import ignore_line, print_line
+from assay.inference import CheckpointError
+from assay.network import open_store
+from assay.network.chain import ChainError
+from assay.network.store import StoreError
+from assay.neurons.session.session import Session, open_session
+from assay.neurons.session.window_reader import get_challenge, get_context
+from assay.neurons.settings.loading import ConfigError, make_cards_repeat
+from assay.neurons.settings.sections import Settings
+from assay.protocol import Context
+from assay.protocol.encoding import EncodingError, read_hex
+from assay.protocol.hashing import DIGEST_BYTES
+from assay.rounds.in_force import get_in_force_at
+
+
+def verify_round(
+    settings: Settings,
+    checkpoint: str | None,
+    lessons: int,
+    places: Sequence[str],
+    folder: Path,
+    follow: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Derives a round again and prints what came of it; the exit code.
+
+    follow: derives each round as it ends, until Ctrl-C.
+    """
+    if follow and checkpoint is not None:
+        raise ConfigError("--follow checks rounds as they end: name no checkpoint")
+    with open_session(settings) as session:
+        if session.parameters.rounds is None:
+            raise ConfigError("this network has no rounds: use `assay train verify-step`")
+        make_cards_repeat()
+        say = ignore_line if quiet else print_line
+        sources = _open_sources(session, places, folder)
+
+        def show(found: RoundAudit) -> None:
+            if as_json:
+                print(json.dumps(found.to_json(), indent=None if follow else 1), flush=True)
+            elif not quiet:
+                _print(found)
+
+        if follow:
+            slot = session.parameters.timing.slot_ms / 1_000
+            _follow(RoundWatch(sources, lessons, say), show, slot)
+        found = audit_round(sources, _read_digest(session, checkpoint), lessons, say)
+    show(found)
+    if found.fault is not None or found.named:
+        return FINDING
+    return OK if all(lesson.equal for lesson in found.lessons) else COULD_NOT_RUN
+
+
+def _follow(watch: RoundWatch, show: Callable[[RoundAudit], None], block_s: float) -> NoReturn:
+    """Looks after each block. What is not to be had now is tried again, and said once."""
+    trouble = ""
+    while True:
+        try:
+            found = watch.look()
+        except (RoundError, ChainError, StoreError, CheckpointError) as error:
+            if str(error) != trouble:
+                print_line(trouble := str(error))
+        else:
+            trouble = ""
+            if found is not None:
+                show(found)
+        time.sleep(block_s)
+
+
+def _read_digest(session: Session, checkpoint: str | None) -> bytes:
+    if checkpoint is None:
+        chain = session.chain
+        return get_in_force_at(chain, session.parameters, chain.get_head()).digest
+    try:
+        digest = read_hex(checkpoint)
+    except EncodingError:
+        digest = b""
+    if len(digest) != DIGEST_BYTES:
+        raise ConfigError(f"{checkpoint[:80]} is not a checkpoint's digest: 64 hex digits")
+    return digest
+
+
+def _open_sources(session: Session, places: Sequence[str], folder: Path) -> RoundSources:
+    """places: stores that are asked first."""
+    named = [open_store(place) for place in places]
+    stores = [*named, *session.checkpoint_mirrors()]
+    chain, beacons, history = session.chain, session.beacons, session.history
+
+    def find_context(window: int) -> Context | None:
+        parameters = history.get(window)
+        challenge = get_challenge(chain, beacons, parameters, window)
+        if challenge is None:
+            return None
+        return get_context(chain, beacons, parameters, challenge)
+
+    checkpoints = CheckpointFolder(folder / "models", DownloadSettings(lambda: stores))
+    return RoundSources(chain, history, find_context, checkpoints, stores, folder)
+
+
+def _print(found: RoundAudit) -> None:
+    head = "EQUAL" if found.fault is None else "DIFFERENT"
+    why = "the round makes it" if found.fault is None else found.fault
+    print(f"{head}  checkpoint {found.end} ({found.checkpoint[:16]}…): {why}")
+    for child in found.children:
+        print(f"  {child.hotkey}  {child.found}: {child.detail}")
+    words = {True: "equal", False: "DIFFERENT", None: "unknown"}
+    for lesson in found.lessons:
+        print(f"  {lesson.hotkey}  window {lesson.window}, {words[lesson.equal]}: {lesson.detail}")

@@ -1,0 +1,61 @@
+"""Writes commands.md: every command with its arguments and options, as `--help` has them.
+
+python docs/commands.py          # rewrites it
+python docs/commands.py --check  # exit 1 if it differs
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+from page_parts import fill, write_or_check
+
+from assay.cli.app import app
+
+PAGE = Path(__file__).with_name("commands.md")
+
+
+def find_commands(command: Any, path: str = "assay") -> Iterator[tuple[str, Any]]:
+    """All that can be typed, in the order of `--help`; typer has a click of its own."""
+    below = getattr(command, "commands", {})
+    if not below or command.invoke_without_command:
+        yield path, command
+    for name, each in below.items():
+        if not each.hidden:
+            yield from find_commands(each, f"{path} {name}")
+
+
+def show_parameter(parameter: Any, context: typer.Context) -> str:
+    word, help_text = parameter.get_help_record(context) or (parameter.name, "")
+    word, help_text = (" ".join(text.split()).replace("|", "\\|") for text in (word, help_text))
+    help_text = re.sub(r"<(?=[a-z])", "&lt;", help_text)  # else it would be a tag
+    return f"| `{word}` | {help_text} |"
+
+
+def make_section(path: str, command: Any) -> str:
+    context = typer.Context(command, info_name=path)
+    text = inspect.cleandoc(command.help or "").replace("\b\n", "")
+    shown = [
+        parameter
+        for parameter in command.get_params(context)
+        if parameter.name != "help" and not getattr(parameter, "hidden", False)
+    ]
+    lines = [f"## {path}", "", text]
+    if shown:
+        lines += ["", "| argument or option | what it says |", "|---|---|"]
+        lines += [show_parameter(parameter, context) for parameter in shown]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    command = typer.main.get_command(app)
+    sections = [make_section(*found) for found in find_commands(command) if found[0] != "assay"]
+    return write_or_check({PAGE: fill(PAGE.read_text(), {"commands": "\n\n".join(sections)}, PAGE.name)})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

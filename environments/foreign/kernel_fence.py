@@ -1,0 +1,91 @@
+"""The fence behind Python's: system calls that a stranger's process may never make again.
+
+Installed once, before the bare Python of a package starts, and kept by the kernel over that start
+and whatever becomes of the process: no socket, no new process, no file made, changed or removed,
+no look into another process. Loaded by its path: imports the standard library alone; the process
+that runs the package never loads `ctypes`.
+
+Source: linux/seccomp.h, linux/filter.h; numbers from asm/unistd_64.h and asm-generic/unistd.h.
+"""
+
+import ctypes
+import errno
+import os
+import struct
+
+#: What is refused, with its numbers on x86-64 and on 64-bit ARM; -: there is none.
+_REFUSED = """
+socket 41 198, socketpair 53 199, bind 49 200, listen 50 201, accept 43 202, accept4 288 242
+connect 42 203, sendto 44 206, recvfrom 45 207, sendmsg 46 211, recvmsg 47 212
+sendmmsg 307 269, recvmmsg 299 243, io_uring_setup 425 425, io_uring_enter 426 426
+io_uring_register 427 427, fork 57 -, vfork 58 -, clone 56 220, clone3 435 435
+execveat 322 281, kill 62 129, tkill 200 130, tgkill 234 131, rt_sigqueueinfo 129 138
+rt_tgsigqueueinfo 297 240, pidfd_send_signal 424 424, pidfd_open 434 434
+pidfd_getfd 438 438, ptrace 101 117, process_vm_readv 310 270, process_vm_writev 311 271
+creat 85 -, openat2 437 437, open_by_handle_at 304 265, truncate 76 45, ftruncate 77 46
+fallocate 285 47, rename 82 -, renameat 264 38, renameat2 316 276, mkdir 83 -, mkdirat 258 34
+rmdir 84 -, link 86 -, linkat 265 37, unlink 87 -, unlinkat 263 35, symlink 88 -
+symlinkat 266 36, mknod 133 -, mknodat 259 33, chmod 90 -, fchmod 91 52, fchmodat 268 53
+fchmodat2 452 452, chown 92 -, fchown 93 55, lchown 94 -, fchownat 260 54, utime 132 -
+utimes 235 -, futimesat 261 -, utimensat 280 88, setxattr 188 5, lsetxattr 189 6
+fsetxattr 190 7, removexattr 197 14, lremovexattr 198 15, fremovexattr 199 16, chroot 161 51
+mount 165 40, umount2 166 39, open_tree 428 428, move_mount 429 429, unshare 272 97
+setns 308 268, add_key 248 217, request_key 249 218, keyctl 250 219, shmget 29 194
+shmat 30 196, semget 64 190, msgget 68 186, mq_open 240 180, memfd_create 319 279
+perf_event_open 298 241, bpf 321 280, userfaultfd 323 282
+"""
+_CALLS = [call.split()[1:] for call in _REFUSED.strip().replace("\n", ", ").split(", ")]
+#: Name of a machine → AUDIT_ARCH, its place in the table, openat, calls that have open's flags
+#: second.
+_MACHINES: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
+    "x86_64": (0xC000003E, 0, 257, (2,)),
+    "aarch64": (0xC00000B7, 1, 56, ()),
+}
+#: What opening a file must not ask for: to make it, or to empty it; a file without a name.
+_MAKES = os.O_CREAT | os.O_TRUNC | getattr(os, "O_TMPFILE", 0) & ~os.O_DIRECTORY
+_NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
+#: Instructions: load a word; equal; not below; any bit set; end.
+_LOAD, _EQUAL, _NOT_BELOW, _BITS, _END = 0x20, 0x15, 0x35, 0x45, 0x06
+#: Places in what a filter sees: number, architecture, the second and the third argument.
+_NUMBER, _MACHINE, _SECOND, _THIRD = 0, 4, 24, 32
+#: Numbers from here are of x86's second table of calls.
+_OTHER_TABLE = 0x40000000
+
+
+def shut() -> bool:
+    """Refuses them from now on, in this process and what it becomes. False: this kernel or machine
+    knows no such fence."""
+    known = _MACHINES.get(os.uname().machine)
+    if known is None:
+        return False
+    program = b"".join(_write_filter(*known))
+    held = ctypes.create_string_buffer(program, len(program))
+    whole = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(held))
+    libc = ctypes.CDLL(None, use_errno=True)
+    zero = ctypes.c_ulong(0)
+    if libc.prctl(_NO_NEW_PRIVILEGES, ctypes.c_ulong(1), zero, zero, zero):
+        return False
+    return bool(libc.prctl(_SET_SECCOMP, ctypes.c_ulong(_FILTER), whole, zero, zero) == 0)
+
+
+def _write_filter(machine: int, column: int, openat: int, opens: tuple[int, ...]) -> list[bytes]:
+    """One instruction each. Jumps go forward: to a look at flags, or to one of the two ends."""
+    looks = [*((number, _SECOND) for number in opens), (openat, _THIRD)]
+    refused = sorted(int(numbers[column]) for numbers in _CALLS if numbers[column] != "-")
+    tests = [(_NOT_BELOW, _OTHER_TABLE), *((_EQUAL, number) for number in refused)]
+    first_look = len(tests) + len(looks) + 1  # behind the end of a call that none of them names
+    refuse = first_look + 2 * len(looks)
+    out = [_pack(kind, value, refuse - place - 1) for place, (kind, value) in enumerate(tests)]
+    for index, (number, _) in enumerate(looks):
+        out.append(_pack(_EQUAL, number, first_look + 2 * index - len(out) - 1))
+    out.append(_pack(_END, _ALLOW))
+    for _, argument in looks:
+        out.append(_pack(_LOAD, argument))
+        out.append(_pack(_BITS, _MAKES, refuse - len(out) - 1, refuse - len(out)))
+    head = [_pack(_LOAD, _MACHINE), _pack(_EQUAL, machine, 1, 0), _pack(_END, _REFUSE)]
+    return [*head, _pack(_LOAD, _NUMBER), *out, _pack(_END, _REFUSE), _pack(_END, _ALLOW)]
+
+
+def _pack(kind: int, value: int, if_so: int = 0, if_not: int = 0) -> bytes:
+    return struct.pack("<HBBI", kind, if_so, if_not, value)

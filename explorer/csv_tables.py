@@ -1,0 +1,51 @@
+"""Tables of a view's document by themselves: rows, and CSV of them.
+
+What a stranger has written could be a formula to whoever opens a CSV in a spreadsheet: such a text
+begins with an apostrophe here, which a spreadsheet takes for text.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+#: With these a spreadsheet begins a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def pick_rows(document: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
+    """A table's rows; none where the document has nothing at that place."""
+    found: Any = document
+    for name in place.split("."):
+        found = None if found is None else found.get(name)
+    return list(found or ())
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """A line of names, and one a row: names within names with a dot between them, lists as JSON,
+    nothing where there is no value."""
+    flat = [dict(_flatten(row)) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    out = io.StringIO()
+    lines = csv.writer(out, lineterminator="\r\n")  # as RFC 4180 has it
+    if names:
+        lines.writerow(names)
+    lines.writerows([_write(row.get(name)) for name in names] for row in flat)
+    return out.getvalue()
+
+
+def _flatten(row: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{before}{name}.")
+        else:
+            yield before + name, value
+
+
+def _write(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value
+    return json.dumps(value)

@@ -1,0 +1,186 @@
+"""The API described: an OpenAPI 3.1 document of `PAGES`, made from the types of their documents.
+
+The same bytes whatever is shown. Examples are of a demo; `docs/api_examples.py` writes them.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+
+from assay.explorer.documents import ErrorDocument
+from assay.explorer.index import NUMBER_MAX
+from assay.explorer.page_addresses import PAGES, PageAddress
+from assay.explorer.views.common import ROWS_MAX, Query
+from assay.explorer.views.miners import SORTS
+
+Schema = dict[str, Any]
+#: Grows with every field that is added; what is removed or changes its meaning makes another API.
+VERSION = "1.0"
+ROOT = "/api/v1"
+_EXAMPLES = Path(__file__).with_name("api_examples.json")
+_PLACES = {
+    "window": "number of a window",
+    "hotkey": "a miner's hotkey, SS58",
+    "group": "number of a group of the miner's file, from 0",
+    "rollout": "number of a rollout of the group, from 0",
+    "epoch": "epoch block of a settlement",
+}
+_LINK = {
+    "link": {
+        "description": 'The address of the next part of a list, with rel="next".',
+        "schema": {"type": "string"},
+    }
+}
+
+
+class _Untitled(GenerateJsonSchema):
+    """A field's name says enough."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def make_api_path(path: str) -> str:
+    """The address under which the API serves a page's document."""
+    return ROOT + ("/overview" if path == "/" else path)
+
+
+def describe_api() -> Schema:
+    """The whole document."""
+    types = [ErrorDocument, *dict.fromkeys(page.document for page in PAGES.values())]
+    wanted = [(kind, "serialization", TypeAdapter(kind)) for kind in types]
+    _, found = TypeAdapter.json_schemas(
+        wanted,  # type: ignore[arg-type]  # each key is its type
+        ref_template="#/components/schemas/{model}",
+        schema_generator=_Untitled,
+    )
+    examples = read_examples()
+    paths: Schema = {}
+    for path, page in PAGES.items():
+        example = examples.get(path, {})
+        paths[make_api_path(path)] = {"get": _describe_get(path, page, example)}
+        if page.tables:
+            paths[make_api_path(path) + ".csv"] = {"get": _describe_csv(path, page, example)}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Assay explorer",
+            "version": VERSION,
+            "summary": "A validator's public record, as JSON and CSV.",
+            "description": (
+                "Everything here is what one validator published; each document's `command` "
+                "derives it again. Under /api/v1 fields may be added, and none is removed or "
+                "changes its meaning. Digests are hex without 0x, hotkeys SS58, shares 0 to 1; "
+                "null is what is not known."
+            ),
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {"schemas": dict(sorted(found["$defs"].items()))},
+    }
+
+
+def read_examples() -> Mapping[str, Any]:
+    """Of each page's path: the values of its parameters, and its document with lists cut short."""
+    examples: Mapping[str, Any] = json.loads(_EXAMPLES.read_bytes())
+    return examples
+
+
+def get_row_type(page: PageAddress, place: str) -> Any:
+    """The type of a table's rows."""
+    kind: Any = page.document
+    for name in place.split("."):
+        kind = get_type_hints(kind)[name]
+        kind = next((one for one in get_args(kind) if one is not type(None)), kind)
+    return kind
+
+
+def _describe_get(path: str, page: PageAddress, example: Mapping[str, Any]) -> Schema:
+    document = _refer(page.document)
+    rows = list(dict.fromkeys(get_row_type(page, place) for place in page.tables.values()))
+    tables = [{"type": "array", "items": _refer(kind)} for kind in rows]
+    content: Schema = {"schema": {"anyOf": [document, *tables]} if tables else document}
+    if "document" in example:
+        content["examples"] = {"demo": {"value": example["document"]}}
+    parameters = _list_parameters(path, example, page.parameters)
+    if page.tables:
+        about = "this table alone, as a list of its rows"
+        parameters.append(_describe_table(page, about))
+    return {
+        "operationId": _name(path),
+        "summary": (page.document.__doc__ or "").strip().split("\n\n")[0],
+        "parameters": parameters,
+        "responses": _list_responses(
+            {"application/json": content}, "application/json", {"schema": _refer(ErrorDocument)}
+        ),
+    }
+
+
+def _describe_csv(path: str, page: PageAddress, example: Mapping[str, Any]) -> Schema:
+    parameters = _list_parameters(path, example, page.parameters)
+    parameters.append(_describe_table(page, "the table; the first of these if none is named"))
+    text = {"schema": {"type": "string"}}
+    return {
+        "operationId": f"{_name(path)}Csv",
+        "summary": f"A table of {make_api_path(path)} as CSV, a line of names first.",
+        "parameters": parameters,
+        "responses": _list_responses({"text/csv": text}, "text/plain", text),
+    }
+
+
+def _refer(kind: Any) -> Schema:
+    return {"$ref": f"#/components/schemas/{kind.__name__}"}
+
+
+def _name(path: str) -> str:
+    words = [word for word in re.split(r"\W+", path) if word] or ["overview"]
+    return "get" + "".join(word.capitalize() for word in words)
+
+
+def _list_parameters(path: str, example: Mapping[str, Any], names: tuple[str, ...]) -> list[Schema]:
+    """Those in the path, and those that a page reads of its query."""
+    found = []
+    given = example.get("parameters", {})
+    for name in re.findall(r"{(\w+)}", path):
+        kind: Schema = {"type": "integer", "minimum": 0, "exclusiveMaximum": NUMBER_MAX}
+        if name == "hotkey":
+            kind = {"type": "string", "maxLength": Query.LIMIT}
+        one = {"name": name, "in": "path", "required": True, "description": _PLACES[name]}
+        found.append(one | {"schema": kind} | ({"example": given[name]} if name in given else {}))
+    known: dict[str, tuple[str, Schema]] = {
+        "page": ("part of the list, from 1", {"type": "integer", "minimum": 1, "default": 1}),
+        "size": ("rows at once", {"type": "integer", "minimum": 1, "maximum": ROWS_MAX}),
+        "sort": ("order of the list", {"type": "string", "enum": list(SORTS)}),
+        "q": ("what is looked for", {"type": "string"}),
+    }
+    for name in names:
+        about, kind = known[name]
+        found.append({"name": name, "in": "query", "description": about, "schema": kind})
+    return found
+
+
+def _describe_table(page: PageAddress, about: str) -> Schema:
+    names = {"type": "string", "enum": list(page.tables)}
+    return {"name": "table", "in": "query", "description": about, "schema": names}
+
+
+def _list_responses(content: Schema, kind: str, refusal: Schema) -> Schema:
+    text = {"text/plain": {"schema": {"type": "string"}}}
+
+    def refuse(about: str) -> Schema:
+        return {"description": about, "content": {kind: refusal}}
+
+    return {
+        "200": {"description": "As it is now.", "headers": _LINK, "content": content},
+        "404": refuse("There is nothing under this address; `error` says what there is."),
+        "414": {"description": "The address is too long.", "content": text},
+        "421": {"description": "Nothing is served here under that name.", "content": text},
+        "429": {"description": "Too many requests; `Retry-After` says when.", "content": text},
+        "503": refuse("Not yet, or not now: ask again after a moment."),
+    }

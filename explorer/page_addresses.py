@@ -1,0 +1,123 @@
+"""Every address of a page: the view that answers it, its template, its tables, its type."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from assay.explorer import documents
+from assay.explorer.views.attacks import view_gauntlet
+from assay.explorer.views.common import View
+from assay.explorer.views.course import view_training
+from assay.explorer.views.finding import view_search
+from assay.explorer.views.ledger_entries import view_ledger
+from assay.explorer.views.merged_rounds import view_rounds
+from assay.explorer.views.miners import view_miner, view_miners
+from assay.explorer.views.overview import view_overview
+from assay.explorer.views.rollouts import view_rollout
+from assay.explorer.views.settlements import view_settlement, view_weights
+from assay.explorer.views.windows import view_member, view_window, view_windows
+
+MakeView = Callable[..., View]
+_PARTS = ("page", "size")
+
+
+@dataclass(frozen=True, slots=True)
+class PageAddress:
+    """What answers one address.
+
+    Attributes:
+        document: type of the view's document, a TypedDict.
+        tables: name → where its rows stand in the document, keys with a dot between them.
+        parameters: what the view reads of the address's query.
+    """
+
+    view: MakeView
+    template: str
+    document: Any
+    tables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    parameters: tuple[str, ...] = ()
+
+    @property
+    def waits(self) -> bool:
+        """Whether an answer may take seconds: it holds up no other page."""
+        return self.view is view_rollout
+
+
+_WEIGHTS = {"weights": "weights.rows"}
+#: What stands in braces is a number, or `hotkey`.
+PAGES: dict[str, PageAddress] = {
+    "/": PageAddress(
+        view_overview,
+        "overview.html",
+        documents.OverviewDocument,
+        {"windows": "windows", "open": "live.windows", **_WEIGHTS},
+    ),
+    "/miners": PageAddress(
+        view_miners,
+        "miners.html",
+        documents.MinersDocument,
+        {"miners": "miners"},
+        ("q", "sort", *_PARTS),
+    ),
+    "/miner/{hotkey}": PageAddress(
+        view_miner,
+        "miner.html",
+        documents.MinerDocument,
+        {"windows": "rows", "settlements": "settlements", "reasons": "reasons"},
+        _PARTS,
+    ),
+    "/windows": PageAddress(
+        view_windows, "windows.html", documents.WindowsDocument, {"windows": "windows"}, _PARTS
+    ),
+    "/window/{window}": PageAddress(
+        view_window,
+        "window.html",
+        documents.WindowDocument,
+        {"miners": "members", "moments": "timeline.moments"},
+        _PARTS,
+    ),
+    "/window/{window}/{hotkey}": PageAddress(
+        view_member, "member.html", documents.MemberDocument, {"groups": "audited"}
+    ),
+    "/window/{window}/{hotkey}/{group}/{rollout}": PageAddress(
+        view_rollout,
+        "rollout.html",
+        documents.RolloutDocument,
+        {"tokens": "reading.rows", "reward": "reading.parts"},
+        _PARTS,
+    ),
+    "/weights": PageAddress(
+        view_weights,
+        "weights.html",
+        documents.WeightsDocument,
+        {**_WEIGHTS, "settlements": "settlements"},
+        _PARTS,
+    ),
+    "/settlement/{epoch}": PageAddress(
+        view_settlement,
+        "settlement.html",
+        documents.SettlementDocument,
+        {**_WEIGHTS, "windows": "windows"},
+    ),
+    "/ledger": PageAddress(
+        view_ledger, "ledger.html", documents.LedgerDocument, {"entries": "entries"}, _PARTS
+    ),
+    "/training": PageAddress(
+        view_training,
+        "training.html",
+        documents.TrainingDocument,
+        {"checkpoints": "checkpoints", "held-out": "tried", "rewards": "rewards"},
+    ),
+    "/rounds": PageAddress(
+        view_rounds,
+        "rounds.html",
+        documents.RoundsDocument,
+        {name: name for name in ("rounds", "children", "trainers", "repeated")},
+        _PARTS,
+    ),
+    "/gauntlet": PageAddress(
+        view_gauntlet, "gauntlet.html", documents.GauntletDocument, {"strategies": "rows"}
+    ),
+    "/search": PageAddress(view_search, "search.html", documents.SearchDocument, {}, ("q",)),
+}

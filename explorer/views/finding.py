@@ -1,0 +1,398 @@
+"""The search box: what somebody typed, and every page that it may mean."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from urllib.parse import quote, urlencode
+
+from assay.explorer.index import DIGEST_BYTES, NUMBER_MAX
+from assay.explorer.page_reader import PageReader
+from assay.explorer.views.common import Query, View, list_known_windows, name_hotkey
+from assay.explorer.views.ledger_entries import find_entries, find_entry_page, find_transactions
+from assay.protocol import decode_ss58, encode_ss58
+
+#: Longest question, characters: a beacon's signature in hex, and a word before it.
+_TEXT_MAX = 224
+#: Pages that are named, and fewest characters of an address or a digest that one is looked for by.
+_HITS, _PART_MIN, _DIGITS_MIN = 24, 3, 6
+_WORDS = {
+    "window": "window",
+    "uid": "uid",
+    "block": "block",
+    "settlement": "settlement",
+    "epoch": "settlement",
+    "checkpoint": "checkpoint",
+    "hotkey": "address",
+    "coldkey": "address",
+    "miner": "address",
+    "validator": "address",
+    "tx": "digest",
+    "transaction": "digest",
+    "digest": "digest",
+}
+_ASKED = re.compile(rf"({'|'.join(_WORDS)})[\s:#№]*(?=[\s:#№\d])\s*(.+)", re.IGNORECASE)
+_NUMBER = re.compile(r"[\d,_\u2009 ]{1,24}")
+_HEX = re.compile(r"(0x)?([0-9a-f]+)(?:…[0-9a-f]*)?", re.IGNORECASE)
+_CONTRACT = 40
+_BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]{46,49}")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A page that may be meant. kind: what of; why: by what it was found."""
+
+    kind: str
+    name: str
+    path: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Hits:
+    """What was found, and of what was not, one sentence each."""
+
+    hits: tuple[Hit, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def _miss(*sentences: str) -> _Hits:
+    return _Hits(missing=sentences)
+
+
+def view_search(reader: PageReader, query: Query) -> View:
+    """Every page that a text may mean; `redirect` names it where there is one alone."""
+    text = query.get("q", limit=_TEXT_MAX)
+    found = _find(reader, text) if text else _Hits()
+    hits = list({hit.path: hit for hit in reversed(found.hits)}.values())[::-1]
+    return {
+        "title": "Search",
+        "query": text,
+        "hits": [asdict(hit) for hit in hits[:_HITS]],
+        "more": len(hits) > _HITS,
+        "missing": list(found.missing),
+        "redirect": hits[0].path if len(hits) == 1 else None,
+        "command": None,
+    }
+
+
+def _find(reader: PageReader, text: str) -> _Hits:
+    asked = _ASKED.fullmatch(text)
+    kind = None if asked is None else _WORDS[asked[1].lower()]
+    value = text if asked is None else asked[2].strip()
+    finders: list[Callable[[], _Hits]] = []
+    if kind not in ("address", "digest") and _NUMBER.fullmatch(value):
+        finders.append(lambda: _find_number(reader, kind, re.sub(r"\D", "", value)))
+    digits = _HEX.fullmatch(value)
+    if kind in (None, "digest", "checkpoint", "settlement") and digits is not None:
+        whole = digits[1] is not None and len(digits[2]) == _CONTRACT
+        if len(digits[2]) >= _DIGITS_MIN or kind == "digest":
+            finders.append(lambda: _find_digest(reader, digits[2].lower(), whole))
+    if kind in (None, "address", "uid"):
+        finders.append(lambda: _find_text(reader, value))
+    results = [find() for find in finders]
+    hits = tuple(hit for found in results for hit in found.hits)
+    missing = tuple(sentence for found in results for sentence in found.missing)
+    if not missing and not hits:
+        missing = ("nothing here is called that",)
+    return _Hits(hits, missing)
+
+
+# --- numbers
+
+
+def _find_number(reader: PageReader, kind: str | None, digits: str) -> _Hits:
+    if not digits or int(digits) >= NUMBER_MAX:
+        return _miss(f"no window, block or uid has a number of {NUMBER_MAX:,} or more")
+    number = int(digits)
+    looks = {
+        "settlement": _find_settlement,
+        "window": _find_window,
+        "block": _find_block,
+        "uid": _find_uid,
+        "checkpoint": _find_checkpoint,
+    }
+    chosen = [looks[kind]] if kind in looks else list(looks.values())[:4]
+    results = [look(reader, number) for look in chosen]
+    return _Hits(
+        tuple(hit for found in results for hit in found.hits),
+        tuple(sentence for found in results for sentence in found.missing),
+    )
+
+
+def _find_window(reader: PageReader, number: int) -> _Hits:
+    row = reader.ask_one("SELECT outcome FROM windows WHERE window = ?", number)
+    if row is None:
+        return _miss(f"no window {number:,} in this record: {list_known_windows(reader)}")
+    hit = Hit("window", f"Window {number:,}", f"/window/{number}", f"its number; {row['outcome']}")
+    return _Hits((hit,))
+
+
+def _find_settlement(reader: PageReader, number: int) -> _Hits:
+    if reader.ask_one("SELECT 1 FROM settlements WHERE epoch = ?", number) is None:
+        return _miss(f"no settlement at block {number:,}")
+    name = f"Settlement at block {number:,}"
+    return _Hits((Hit("settlement", name, f"/settlement/{number}", "its epoch block"),))
+
+
+def _find_block(reader: PageReader, number: int) -> _Hits:
+    """The window that the block is one of."""
+    window = reader.subject.get_window(number)
+    if reader.ask_one("SELECT 1 FROM windows WHERE window = ?", window) is None:
+        live = reader.sources.read_live()
+        ahead = live is not None and number > live.head
+        why = "has not been made yet" if ahead else f"is of window {window:,}, not in this record"
+        return _miss(f"block {number:,} {why}")
+    hit = Hit("block", f"Window {window:,}", f"/window/{window}", f"block {number:,} is one of its")
+    return _Hits((hit,))
+
+
+def _find_uid(reader: PageReader, number: int) -> _Hits:
+    rows = reader.ask(
+        "SELECT address, seen FROM miners WHERE uid = ? ORDER BY seen DESC LIMIT ?", number, _HITS
+    )
+    hits = tuple(
+        _make_miner(reader, row["address"], f"uid {number:,}, last seen in window {row['seen']:,}")
+        for row in rows
+    )
+    neurons = reader.sources.read_neurons()
+    holder = next((n for n in neurons.rows if n.uid == number), None) if neurons else None
+    if hits:
+        return _Hits(hits)
+    if holder is not None and neurons is not None:
+        address = encode_ss58(holder.hotkey)
+        return _miss(
+            f"uid {number:,} is {address}’s at block {neurons.block:,}, who was a member of no "
+            "window in this record"
+        )
+    return _miss(f"no member of any window held uid {number:,}")
+
+
+def _find_checkpoint(reader: PageReader, number: int) -> _Hits:
+    training = reader.sources.read_training()
+    made = [step for step in (training.steps if training else ()) if step["number"] == number]
+    rows = reader.ask("SELECT DISTINCT checkpoint FROM windows WHERE length(checkpoint) = 32")
+    origins = (reader.sources.read_manifest(row["checkpoint"]) for row in rows[:256])
+    if made or any(one is not None and one.number == number for one in origins):
+        why = "its number"
+        return _Hits((Hit("checkpoint", f"Checkpoint № {number:,}", "/training#checkpoints", why),))
+    return _miss(f"no checkpoint № {number:,} is known here")
+
+
+# --- digests
+
+
+def _find_digest(reader: PageReader, digits: str, is_contract: bool) -> _Hits:
+    if is_contract and (reader.sources.contract or "").lower() == "0x" + digits:
+        return _Hits((Hit("contract", "The ledger’s contract", "/ledger", "its address"),))
+    hits = (
+        *_find_in_windows(reader, digits),
+        *_find_in_settlements(reader, digits),
+        *_find_checkpoints(reader, digits),
+        *_find_in_network(reader, digits),
+        *_find_on_ledger(reader, digits),
+        *_find_keys(reader, digits),
+    )
+    if hits:
+        return _Hits(hits)
+    named = reader.sources.contract is not None
+    ledger = "" if named else "; transactions need an EVM node: --evm URL --contract 0x…"
+    return _miss(
+        f"nothing has a digest that begins with {digits[:16]}{'…' if len(digits) > 16 else ''}: "
+        f"no record, root, block, beacon, commitment, checkpoint, key or transaction{ledger}"
+    )
+
+
+def _span(digits: str, size: int) -> tuple[bytes, bytes]:
+    """The least and the greatest bytes of a size that begin with hex digits."""
+    digits = digits[: 2 * size]
+    return bytes.fromhex(digits.ljust(2 * size, "0")), bytes.fromhex(digits.ljust(2 * size, "f"))
+
+
+def _find_in_windows(reader: PageReader, digits: str) -> Iterator[Hit]:
+    rows = reader.ask(
+        "SELECT d.kind, d.window, m.address FROM digests d LEFT JOIN miners m ON m.id = d.miner "
+        "WHERE d.digest BETWEEN ? AND ? ORDER BY d.window DESC LIMIT ?",
+        *_span(digits, DIGEST_BYTES),
+        _HITS,
+    )
+    for row in rows:
+        if len(digits) > 2 * DIGEST_BYTES and not _is_in_window(reader, row["window"], digits):
+            continue
+        window, address = row["window"], row["address"]
+        if address is None:
+            yield Hit("digest", f"Window {window:,}", f"/window/{window}", f"its {row['kind']}")
+        else:
+            who = name_hotkey(reader, address) or address[:8] + "…"
+            name = f"{who} in window {window:,}"
+            yield Hit("digest", name, f"/window/{window}/{address}", "its commitment’s root")
+
+
+def _is_in_window(reader: PageReader, window: int, digits: str) -> bool:
+    """Whether a digest that is longer than what the index keeps is in the window's record."""
+    file = reader.read_window(window)
+    if file is None:
+        return True
+    record = file.record
+    moments = [m for m in (record.challenge, record.audit, record.sample) if m is not None]
+    there = [
+        record.digest,
+        *(m.block_hash for m in moments),
+        *(m.beacon.signature for m in moments),
+    ]
+    there += [row.committed.root for row in record.members if row.committed is not None]
+    return any(one.hex().startswith(digits) for one in there)
+
+
+_COLUMNS = {
+    "digest": "its record",
+    "score_root": "its root of scores",
+    "weights_digest": "the digest of its weights",
+}
+
+
+def _find_in_settlements(reader: PageReader, digits: str) -> Iterator[Hit]:
+    for column, why in _COLUMNS.items():
+        rows = reader.ask(
+            f"SELECT epoch FROM settlements WHERE {column} BETWEEN ? AND ? "
+            f"AND {column} != zeroblob(32) ORDER BY epoch DESC LIMIT ?",
+            *_span(digits, 32),
+            _HITS,
+        )
+        for row in rows:
+            epoch = row["epoch"]
+            yield Hit("digest", f"Settlement at block {epoch:,}", f"/settlement/{epoch}", why)
+
+
+def _find_checkpoints(reader: PageReader, digits: str) -> Iterator[Hit]:
+    rows = reader.ask(
+        "SELECT DISTINCT checkpoint FROM windows WHERE checkpoint BETWEEN ? AND ? "
+        "AND checkpoint != zeroblob(32) LIMIT ?",
+        *_span(digits, 32),
+        _HITS,
+    )
+    known = {row["checkpoint"].hex(): "in force" for row in rows}
+    training = reader.sources.read_training()
+    for step in training.steps if training else ():
+        for name, why in (("child", "made by the trainer"), ("record", "the step that made it")):
+            if str(step[name]).startswith(digits):
+                known.setdefault(str(step["child"]), why)
+    for digest, why in known.items():
+        yield Hit("checkpoint", f"Checkpoint {digest[:8]}…", f"/training#{digest[:16]}", why)
+
+
+def _find_in_network(reader: PageReader, digits: str) -> Iterator[Hit]:
+    subject = reader.subject
+    for parameters in subject.history.all:
+        if parameters.digest.hex().startswith(digits):
+            yield Hit("digest", "Parameters", "/#network-h", "their digest")
+    if subject.identity.genesis_hash.hex().startswith(digits):
+        yield Hit("digest", "The chain’s first block", "/#network-h", "its hash")
+
+
+def _find_on_ledger(reader: PageReader, digits: str) -> Iterator[Hit]:
+    for epoch, transaction in find_transactions(reader).items():
+        if transaction.lower().removeprefix("0x").startswith(digits):
+            yield _make_entry(reader, epoch, "its transaction")
+    for epoch in find_entries(reader, digits):
+        yield _make_entry(reader, epoch, "the digest that should stand")
+
+
+def _make_entry(reader: PageReader, epoch: int, why: str) -> Hit:
+    page = find_entry_page(reader, epoch)
+    path = f"/ledger?{urlencode({'page': page})}" if page > 1 else "/ledger"
+    return Hit("transaction", f"Ledger entry {epoch:,}", f"{path}#entry-{epoch}", why)
+
+
+def _find_keys(reader: PageReader, digits: str) -> Iterator[Hit]:
+    if len(digits) > 64:
+        return
+    rows = reader.ask(
+        "SELECT address FROM miners WHERE hotkey BETWEEN ? AND ? LIMIT ?", *_span(digits, 32), _HITS
+    )
+    for row in rows:
+        yield _make_miner(reader, row["address"], "its hotkey’s public key")
+    if reader.subject.validator.hex().startswith(digits):
+        yield Hit("validator", "The validator of this record", "/#network-h", "its public key")
+
+
+# --- addresses and names
+
+
+def _make_miner(reader: PageReader, address: str, why: str) -> Hit:
+    name = name_hotkey(reader, address)
+    shown = f"{address[:8]}…{address[-4:]}"
+    words = f"Miner {shown}" if name is None else f"{name} ({shown})"
+    return Hit("miner", words, f"/miner/{quote(address, safe='')}", why)
+
+
+def _find_text(reader: PageReader, text: str) -> _Hits:
+    try:
+        return _find_account(reader, text, decode_ss58(text))
+    except ValueError as error:
+        wrong = str(error)
+    hits = [*_find_names(reader, text), *_find_parts(reader, text)]
+    if hits or _HEX.fullmatch(text) or _NUMBER.fullmatch(text):
+        return _Hits(tuple(hits))
+    if _BASE58.fullmatch(text):
+        return _miss(wrong)
+    return _miss(f"no hotkey or name here has {text!r} in it")
+
+
+def _find_account(reader: PageReader, address: str, key: bytes) -> _Hits:
+    if _is_member(reader, address):
+        return _Hits((_make_miner(reader, address, "its hotkey"),))
+    if key == reader.subject.validator:
+        name = "The validator of this record"
+        return _Hits((Hit("validator", name, "/#network-h", "its hotkey"),))
+    neurons = reader.sources.read_neurons()
+    if neurons is None:
+        return _miss(
+            "this address was a member of no window in this record; whether it is a coldkey, "
+            "the chain says: name one with --netuid or --localnet"
+        )
+    owned = [encode_ss58(n.hotkey) for n in neurons.rows if n.coldkey == key]
+    hits = tuple(
+        _make_miner(reader, one, "its hotkey’s coldkey")
+        for one in owned[:_HITS]
+        if _is_member(reader, one)
+    )
+    if hits:
+        return _Hits(hits)
+    at = f"at block {neurons.block:,}"
+    if any(n.hotkey == key for n in neurons.rows):
+        return _miss(f"this hotkey holds a uid {at}, and was a member of no window yet")
+    if owned:
+        named = ", ".join(owned[:4])
+        return _miss(f"this coldkey’s hotkeys {at}, {named}, were members of no window yet")
+    return _miss(f"{at} no uid of the subnet has this address as its hotkey or its coldkey")
+
+
+def _find_names(reader: PageReader, text: str) -> Iterable[Hit]:
+    names = reader.sources.get_names()
+    same = [address for address, name in names.items() if name.lower() == text.lower()]
+    part = [
+        address
+        for address, name in names.items()
+        if len(text) >= _PART_MIN and text.lower() in name.lower()
+    ]
+    for address in (same or part)[:_HITS]:
+        if _is_member(reader, address):
+            yield _make_miner(reader, address, "its name")
+
+
+def _is_member(reader: PageReader, address: str) -> bool:
+    return reader.ask_one("SELECT 1 FROM miners WHERE address = ?", address) is not None
+
+
+def _find_parts(reader: PageReader, text: str) -> Iterable[Hit]:
+    """By the beginning of a hotkey, or by beginning and end as pages shorten it."""
+    start, _, end = text.partition("…")
+    if len(start) < _PART_MIN or not (start + end).isalnum() or not text.isprintable():
+        return
+    rows = reader.ask(
+        "SELECT address FROM miners WHERE address GLOB ? ORDER BY seen DESC LIMIT ?",
+        f"{start}*{end}",
+        _HITS + 1,
+    )
+    for row in rows:
+        yield _make_miner(reader, row["address"], "its hotkey begins so")

@@ -1,0 +1,135 @@
+"""Rounds of several trainers: who took part, whose child was merged, whose was left out and why."""
+
+from collections.abc import Iterable
+
+from assay.explorer.labels import FINDINGS
+from assay.explorer.page_reader import PageReader
+from assay.explorer.ports import CheckpointOrigin, MergedRound, TrainerChild
+from assay.explorer.views.common import Query, View, make_paging, name_hotkey
+from assay.protocol import Phase, encode_ss58
+from assay.protocol.window import compute_block
+from assay.rounds import ChildFinding, find_round
+
+#: Rounds on a page, and checkpoints whose manifests are asked for a merge.
+_ROUNDS, _CHECKPOINTS = 25, 256
+_TAKEN, _ABSENT = ChildFinding.TAKEN.value, ChildFinding.ABSENT.value
+
+
+def view_rounds(reader: PageReader, query: Query) -> View:
+    """The round under way, the trainers, and what became of each one's child."""
+    rounds = reader.sources.list_rounds(_list_origins(reader))
+    paging = make_paging(query, len(rounds), _ROUNDS)
+    shown = rounds[paging["offset"] : paging["offset"] + paging["size"]]
+    newest = rounds[0].checkpoint if rounds else None
+    return {
+        "title": "Rounds",
+        "under_way": _describe_calendar(reader),
+        "rounds": [_describe_round(one) for one in shown],
+        "children": [
+            _describe_child(reader, one, child) for one in shown for child in one.children
+        ],
+        "trainers": _count_trainers(reader, rounds),
+        "repeated": [
+            {
+                "end": one.end,
+                "hotkey": step.hotkey,
+                "name": name_hotkey(reader, step.hotkey),
+                "window": step.window,
+                "equal": step.equal,
+                "detail": step.detail,
+            }
+            for one in shown
+            for step in one.repeated
+        ],
+        "paging": paging,
+        "command": reader.sources.commands.verify_round(newest),
+    }
+
+
+def _list_origins(reader: PageReader) -> dict[str, CheckpointOrigin]:
+    """The newest checkpoints that were in force, where rounds may have made them."""
+    if all(parameters.rounds is None for parameters in reader.subject.history.all):
+        return {}
+    rows = reader.ask(
+        "SELECT checkpoint, max(window) AS last FROM windows WHERE length(checkpoint) = 32 "
+        "AND checkpoint != zeroblob(32) GROUP BY checkpoint ORDER BY last DESC LIMIT ?",
+        _CHECKPOINTS,
+    )
+    found = ((row["checkpoint"], reader.sources.read_manifest(row["checkpoint"])) for row in rows)
+    return {digest.hex(): origin for digest, origin in found if origin is not None}
+
+
+def _describe_calendar(reader: PageReader) -> View | None:
+    """The round of the newest block; None: these parameters have none, or no block is known."""
+    live = reader.sources.read_live()
+    if live is None:
+        return None
+    parameters = reader.subject.history.get_at(live.head)
+    if parameters.rounds is None:
+        return None
+    of = find_round(parameters, reader.subject.get_window(live.head))
+    return {
+        "number": of.number,
+        "first": of.windows.start,
+        "last": of.windows.stop - 1,
+        "end": of.end,
+        "head": live.head,
+        "begins": compute_block(parameters.timing, of.windows.start, Phase.CHALLENGE),
+        "opening": of.opening,
+        "deadline": of.deadline,
+        "turns_end": of.turns_end,
+        "trainers": [encode_ss58(hotkey) for hotkey in of.rounds.trainers],
+    }
+
+
+def _describe_round(one: MergedRound) -> View:
+    equal = [step.equal for step in one.repeated]
+    return {
+        "end": one.end,
+        "checkpoint": one.checkpoint,
+        "parent": one.parent,
+        "measurer": one.measurer,
+        "children": len(one.children),
+        "merged": sum(child.said == _TAKEN for child in one.children),
+        "derived": one.derived,
+        "fault": one.fault,
+        "repeated": len(equal),
+        "equal": equal.count(True),
+        "lied": sorted({step.hotkey for step in one.repeated if step.equal is False}),
+    }
+
+
+def _describe_child(reader: PageReader, one: MergedRound, child: TrainerChild) -> View:
+    """What the merge's record says of a child counts; what was found may differ, and is told."""
+    known = child.said if child.said in FINDINGS else child.found
+    return {
+        "end": one.end,
+        "hotkey": child.hotkey,
+        "name": name_hotkey(reader, child.hotkey),
+        "child": child.child,
+        "said": child.said,
+        "found": child.found,
+        "merged": child.said == _TAKEN,
+        "why": FINDINGS.get(known or "", ""),
+        "detail": "" if child.said == child.found == _TAKEN else child.detail,
+    }
+
+
+def _count_trainers(reader: PageReader, rounds: Iterable[MergedRound]) -> list[View]:
+    """Each trainer over all rounds that are known, and those of the newest parameters."""
+    now = reader.subject.history.latest.rounds
+    hotkeys = [encode_ss58(hotkey) for hotkey in (now.trainers if now else ())]
+    counts = {hotkey: {"merged": 0, "left_out": 0, "absent": 0, "lied": 0} for hotkey in hotkeys}
+    for one in rounds:
+        lied = {step.hotkey for step in one.repeated if step.equal is False}
+        for child in one.children:
+            row = counts.setdefault(
+                child.hotkey, {"merged": 0, "left_out": 0, "absent": 0, "lied": 0}
+            )
+            name = {_TAKEN: "merged", _ABSENT: "absent"}.get(child.said, "left_out")
+            row[name] += 1
+            row["lied"] += child.hotkey in lied
+    return [
+        {"hotkey": hotkey, "name": name_hotkey(reader, hotkey), "trains": hotkey in hotkeys, **row}
+        for hotkey, row in sorted(counts.items())
+    ]

@@ -1,0 +1,231 @@
+"""Why a miner is paid or not: from its uid to what the chain paid, step by step.
+
+The words are those of `assay explain`; here they come of the newest settlement, whole.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from assay.audit.explain.settled_share import (
+    NO_PERMIT,
+    Paid,
+    SeatWindow,
+    SettlementShare,
+    describe_paid,
+    find_zeroing,
+    list_settlement,
+)
+from assay.explorer.page_reader import PageReader
+from assay.explorer.ports import Uid
+from assay.explorer.views.common import View, list_known_windows
+from assay.protocol import decode_ss58
+from assay.protocol.reason import Reason, name_cost
+from assay.protocol.record import Outcome
+
+_U16, _ALPHA = 65_535, 10**9
+
+
+def describe_pay(reader: PageReader, miner: Mapping[str, Any]) -> View:
+    """Whether the newest settlement pays a miner, and each step on the way to it.
+
+    Args:
+        miner: its row of the index.
+    """
+    newest = reader.ask_one("SELECT max(epoch) AS epoch FROM settlements")["epoch"]
+    share = None if newest is None else read_share(reader, miner["id"], newest)
+    steps = [_look_at_seat(reader, miner)]
+    if share is not None:
+        steps += [
+            _look_at_verdicts(share),
+            _look_at_settlement(share),
+            _look_at_weights(reader, miner, share),
+            _look_at_payment(reader, miner, share),
+        ]
+    paid = {"good": True, "bad": False}.get(steps[-1]["state"]) if share is not None else None
+    if paid is None and share is not None and not share.weight:
+        paid = False
+    faults = [step for state in ("bad", "warn") for step in steps if step["state"] == state]
+    window = _choose_window(miner, share)
+    return {
+        "paid": paid,
+        "epoch": newest,
+        "because": (faults[0] if faults and not paid else steps[-1])["said"][-1],
+        "steps": steps,
+        "command": reader.sources.commands.explain(window, miner["address"]),
+    }
+
+
+def explain_absence(reader: PageReader, hotkey: str) -> str:
+    """Why a hotkey has no page, part of a sentence: nobody of it was in any window known here."""
+    try:
+        key = decode_ss58(hotkey)
+    except ValueError as error:
+        return f"{hotkey} is no hotkey: {error}"
+    known = f"nobody of that hotkey was a member of any window: {list_known_windows(reader)}"
+    neurons = reader.sources.read_neurons()
+    if neurons is None:
+        return known
+    held = next((row for row in neurons.rows if row.hotkey == key), None)
+    if held is None:
+        return f"{known}; at block {neurons.block} it held no uid: `assay register` buys one"
+    return (
+        f"{known}; it holds uid {held.uid}, registered at block {held.registered_at}, and takes "
+        "part from the first window that begins after that"
+    )
+
+
+def read_share(reader: PageReader, miner: int, epoch: int) -> SettlementShare:
+    """A settlement as it went for a miner, by the record."""
+    windows = reader.ask(
+        "SELECT w.window, w.outcome, r.reason, r.score, r.miner FROM windows w "
+        "LEFT JOIN rows r ON r.window = w.window AND r.miner = ? WHERE w.epoch = ? "
+        "ORDER BY w.window",
+        miner,
+        epoch,
+    )
+    held = reader.ask_one(
+        "SELECT uid, score FROM scores WHERE epoch = ? AND miner = ?", epoch, miner
+    )
+    total = reader.ask_one("SELECT total FROM settlements WHERE epoch = ?", epoch)["total"]
+    weights = {
+        row["uid"]: row["weight"]
+        for row in reader.ask("SELECT uid, weight FROM weights WHERE epoch = ?", epoch)
+    }
+    seated = any(row["miner"] is not None for row in windows)
+    return SettlementShare(
+        epoch,
+        tuple(
+            SeatWindow(
+                row["window"],
+                Outcome(row["outcome"]),
+                None if row["reason"] is None else Reason(row["reason"]),
+                row["score"] or 0,
+            )
+            for row in windows
+        ),
+        int(held["score"]) if held is not None else None if seated else 0,
+        int(total),
+        0 if held is None else weights.get(held["uid"], 0),
+        sum(weights.values()),
+    )
+
+
+def read_paid_share(reader: PageReader, epoch: int, address: str) -> float | None:
+    """Which part of the miners' pay a settlement brought a hotkey, where a run has noted it."""
+    noted = reader.sources.read_payment(epoch, address)
+    return None if noted is None else round(noted[1] / _U16, 6)
+
+
+def _choose_window(miner: Mapping[str, Any], share: SettlementShare | None) -> int:
+    """The window to ask about: the newest that was refused, else the newest."""
+    windows = () if share is None else share.windows
+    refused = [w.window for w in windows if w.reason not in (None, Reason.ACCEPTED)]
+    return max(refused, default=int(miner["seen"]))
+
+
+def _make_step(name: str, state: str, *said: str) -> View:
+    """state: good, bad, warn, or none where it is not known."""
+    return {"name": name, "state": state, "said": list(said)}
+
+
+def _look_at_seat(reader: PageReader, miner: Mapping[str, Any]) -> View:
+    name, neurons = "A uid", reader.sources.read_neurons()
+    if neurons is not None:
+        held = _find_uid(reader, miner["address"])
+        if held is None:
+            said = f"at block {neurons.block} it holds no uid: `assay register` buys one"
+            return _make_step(name, "bad", said)
+        said = f"at block {neurons.block} it holds uid {held.uid}, registered at block "
+        return _make_step(name, "good", f"{said}{held.registered_at}")
+    last = reader.ask_one("SELECT max(window) AS window FROM windows")["window"]
+    if miner["seen"] == last:
+        said = f"in window {last}, the newest settled, it held uid {miner['uid']}"
+        return _make_step(name, "good", said)
+    said = f"it was last a member in window {miner['seen']}, and window {last} is settled"
+    return _make_step(name, "warn", said)
+
+
+def _find_uid(reader: PageReader, address: str) -> Uid | None:
+    neurons = reader.sources.read_neurons()
+    key = decode_ss58(address)
+    return next((row for row in neurons.rows if row.hotkey == key), None) if neurons else None
+
+
+def _look_at_verdicts(share: SettlementShare) -> View:
+    name = "Verdicts"
+    if not share.windows:
+        return _make_step(name, "bad", "no window is settled there")
+    good = sum(w.reason is Reason.ACCEPTED and w.outcome is Outcome.COUNTED for w in share.windows)
+    state = "good" if good == len(share.windows) else "warn" if good else "bad"
+    return _make_step(name, state, *map(_describe_window, share.windows))
+
+
+def _describe_window(window: SeatWindow) -> str:
+    if window.outcome is Outcome.VOID:
+        return f"window {window.window} is void for everybody: its checkpoint is unusable"
+    if window.outcome is Outcome.ABSTAINED:
+        return f"the validator abstained from window {window.window}, for everybody"
+    if window.reason is None:
+        return f"it was no member of window {window.window}"
+    if window.reason is Reason.ACCEPTED:
+        return f"window {window.window}: accepted, score {window.score:,}"
+    return f"window {window.window}: {window.reason}, which costs {name_cost(window.reason)}"
+
+
+def _look_at_settlement(share: SettlementShare) -> View:
+    state = "bad" if find_zeroing(share) or not share.score else "good"
+    return _make_step("Settlement", state, *list_settlement(share))
+
+
+def _look_at_weights(reader: PageReader, miner: Mapping[str, Any], share: SettlementShare) -> View:
+    name, uid = "Weight", _get_settled_uid(reader, miner, share.epoch)
+    neurons = reader.sources.read_neurons()
+    record = {
+        row["uid"]: row["weight"]
+        for row in reader.ask("SELECT uid, weight FROM weights WHERE epoch = ?", share.epoch)
+    }
+    if not share.weight:
+        return _make_step(name, "bad", "the settlement's record gives it no weight")
+    said = [f"the settlement's record gives uid {uid} the weight {share.weight:,}"]
+    shown, state = reader.sources.read_shown(share.epoch, record), "good"
+    if shown is None:
+        said.append("what the chain shows is not known here")
+    elif shown.weights.get(uid):
+        said.append(
+            f"at block {shown.block} the chain shows {shown.weights[uid]:,} of this validator"
+        )
+    else:
+        state = "bad"
+        said.append(f"at block {shown.block} the chain shows none of this validator")
+    validator = None if neurons is None else _find_uid(reader, reader.address)
+    if neurons is not None and not (validator is not None and validator.permit):
+        return _make_step(name, "bad", *said, f"this validator {NO_PERMIT}")
+    return _make_step(name, state, *said)
+
+
+def _get_settled_uid(reader: PageReader, miner: Mapping[str, Any], epoch: int) -> int:
+    row = reader.ask_one("SELECT uid FROM scores WHERE epoch = ? AND miner = ?", epoch, miner["id"])
+    return int(miner["uid"] if row is None else row["uid"])
+
+
+def _look_at_payment(reader: PageReader, miner: Mapping[str, Any], share: SettlementShare) -> View:
+    """Of this settlement as a run has noted it, else of the last epoch as the chain shows it."""
+    name, noted = "Pay", reader.sources.read_payment(share.epoch, miner["address"])
+    if noted is not None:
+        block, incentive = noted
+        paid = Paid(block, _get_settled_uid(reader, miner, share.epoch), None, incentive)
+        return _make_step(name, "good" if incentive else "bad", describe_paid(paid, share))
+    neurons, held = reader.sources.read_neurons(), _find_uid(reader, miner["address"])
+    if neurons is None:
+        said = (
+            "what the chain paid is not known here: weights count at the next epoch, and where "
+            "they are encrypted first, at the one after they are revealed"
+        )
+        return _make_step(name, "none", said)
+    if held is None:
+        return _make_step(name, "bad", f"at block {neurons.block} it holds no uid to be paid")
+    said = (
+        f"at block {neurons.block} the last epoch's pay of uid {held.uid} is "
+        f"{held.incentive / _U16:.1%} of the miners' share, {held.emission / _ALPHA:,.4f} alpha"
+    )
+    return _make_step(name, "good" if held.incentive else "bad", said)

@@ -1,0 +1,49 @@
+#!/bin/sh
+# Writes the locks of this folder: every package that the Makefile installs, with its version and the
+# hashes of its files. `make lock` calls it. A locked version stays where it still fits; --upgrade takes
+# the newest of everything.
+#
+# torch.txt is PyPI's build of PyTorch, alone; cuda.txt has the libraries that this build needs;
+# torch-cpu.txt is written by hand. run.txt has what assay needs, and each extra of pyproject.toml has a
+# lock of what it adds to run.txt. All fit Linux, Python 3.11 and 3.12. None names an index: pip takes the
+# files from the one that the machine is set up for.
+set -eu
+cd "$(dirname "$0")/.."
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+compile() {
+  uv pip compile --quiet --no-header --no-annotate --python-platform linux --python-version 3.11.5 \
+    --constraints "$scratch/torch.in" "$@"
+}
+# keep NAME SOURCE OPTION…: the lock NAME, of all that was resolved together
+keep() {
+  name=$1
+  shift
+  { echo "# Written by \`make lock\`."; compile --generate-hashes --constraints "$scratch/all.txt" "$@"; } \
+    >"$scratch/$name.txt"
+}
+names() {
+  sed -n 's/^\([a-z0-9.-]*\)==.*/\1/p' "$@"
+}
+
+sed -n 's/^\(torch==[0-9.]*\).*/\1/p' locks/torch-cpu.txt >"$scratch/torch.in"
+# one resolution of everything, which begins with the versions that are locked
+cat locks/*.txt | sed -n 's/^\([a-z0-9.-]*==[^ +]*\).*/\1/p' | sort -u >"$scratch/all.txt"
+compile "$@" --all-extras pyproject.toml locks/atropos.in -o "$scratch/all.txt" >/dev/null
+
+keep torch --no-deps "$scratch/torch.in"
+compile --constraints "$scratch/all.txt" "$scratch/torch.in" >"$scratch/of-torch"
+names "$scratch/of-torch" | grep -E '^(nvidia|cuda|triton)' >"$scratch/of-cuda"
+names "$scratch/of-torch" | grep -vE '^(nvidia|cuda|triton|torch$)' >"$scratch/not-cuda"
+keep cuda --excludes "$scratch/not-cuda" --no-emit-package torch "$scratch/torch.in"
+keep run --excludes "$scratch/of-cuda" --no-emit-package torch pyproject.toml
+{ names "$scratch/run.txt"; echo torch; } >"$scratch/of-run"
+for extra in $("$PYTHON" -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"])'); do
+  keep "$extra" --excludes "$scratch/of-run" --extra "$extra" pyproject.toml
+done
+keep atropos locks/atropos.in
+echo atroposlib==0.4.0 | compile --generate-hashes --no-deps - >>"$scratch/atropos.txt"
+
+rm "$scratch/all.txt"
+mv "$scratch"/*.txt locks/

@@ -1,0 +1,142 @@
+"""What time it is by relays of drand: the `Date` of an answer, and the newest round, which its
+chain dates. Nobody can sign a round before its time, so one of a pinned chain proves how late it is
+at least. The date is only what a server says.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from assay.network.beacon.chain_info import read_chain_info
+from assay.network.beacon.relay_endpoint import (
+    ANSWER_MAX,
+    RELAY_HEADERS,
+    WIRE_MAX,
+    RelayFault,
+    read_beacon,
+    read_url,
+)
+from assay.network.bounded_http import make_client, read_body, reading_at_most
+from assay.network.threads import LookupLoop
+from assay.protocol import QUICKNET, BeaconChain, EncodingError, is_valid_beacon
+from assay.protocol.beacon import compute_round_time_ms
+
+#: Seconds for a connection, and for all that is asked of a relay.
+_CONNECT_S, _ANSWER_S = 2.0, 4.0
+#: How long after its time the newest round is there, milliseconds: what relays take to pass it on.
+_SPREAD_MS = 2_000
+#: A pinned chain's newest round, in both versions of drand's HTTP API; a relay's own chain.
+_PINNED = ("/{chain}/public/latest", "/v2/chains/{chain}/rounds/latest")
+_INFO, _LATEST = "/info", "/public/latest"
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """What a source says of this machine's clock.
+
+    Attributes:
+        host: who says it; several readings may be from one.
+        source: for people.
+        ahead_ms: the source's time less this machine's, milliseconds.
+        error_ms: by how much that can be wrong, milliseconds.
+        proves: it is at least as late as this says, whoever lies.
+    """
+
+    host: str
+    source: str
+    ahead_ms: int
+    error_ms: int
+    proves: bool = False
+
+
+def read_relay_clocks(urls: Sequence[str], now_ms: Callable[[], int]) -> list[ClockReading]:
+    """Asks all relays at once, for seconds at most; one that does not answer says nothing.
+
+    Args:
+        urls: of relays; they need not serve quicknet.
+        now_ms: this machine's clock, Unix milliseconds.
+
+    Raises:
+        BeaconSourceError: an address that cannot be used.
+    """
+    plain = [read_url(url) for url in urls]
+    loop = LookupLoop()
+    try:
+        return loop.run_until_complete(_ask_all(plain, now_ms))
+    finally:
+        loop.close()
+
+
+async def _ask_all(urls: Sequence[str], now_ms: Callable[[], int]) -> list[ClockReading]:
+    client = make_client(RELAY_HEADERS, _CONNECT_S, _ANSWER_S)
+    try:
+        found = await asyncio.gather(*(_RelayClock(client, url, now_ms).read() for url in urls))
+    finally:
+        await client.aclose()
+    return [reading for readings in found for reading in readings]
+
+
+class _RelayClock:
+    """One relay, while it is asked."""
+
+    def __init__(self, client: httpx.AsyncClient, url: str, now_ms: Callable[[], int]) -> None:
+        self._client, self._url, self._now_ms = client, url, now_ms
+        self._host = httpx.URL(url).netloc.decode("ascii")
+        self._readings: list[ClockReading] = []
+
+    async def read(self) -> list[ClockReading]:
+        """What it says in time, of its date and its newest round."""
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await self._ask_round()
+        except (TimeoutError, httpx.HTTPError, EncodingError):
+            pass  # what was read before that stays
+        return self._readings
+
+    async def _ask_round(self) -> None:
+        for path in _PINNED:
+            body = await self._get(path.format(chain=QUICKNET.chain_hash.hex()))
+            if body is not None:
+                return self._note_round(QUICKNET, body)
+        info = await self._get(_INFO)
+        newest = None if info is None else await self._get(_LATEST)
+        if info is not None and newest is not None:
+            self._note_round(read_chain_info(info), newest)
+        return None
+
+    async def _get(self, path: str) -> bytes | None:
+        """An answer's body, None without one; its date and how long it took are noted."""
+        self._begun = self._now_ms()
+        with reading_at_most(WIRE_MAX):
+            async with self._client.stream("GET", self._url + path) as response:
+                body = None
+                if response.status_code == httpx.codes.OK:
+                    too_long = EncodingError(f"it has more than {ANSWER_MAX} bytes")
+                    body = await read_body(response, ANSWER_MAX, too_long)
+        self._ended = self._now_ms()
+        try:
+            date = parsedate_to_datetime(response.headers.get("date", ""))
+        except ValueError:
+            return body
+        if not self._readings:  # it has whole seconds
+            self._note(f"the date of {self._host}", round(date.timestamp() * 1_000) + 500, 500)
+        return body
+
+    def _note_round(self, chain: BeaconChain, body: bytes) -> None:
+        beacon = read_beacon(body, chain.scheme)
+        if isinstance(beacon, RelayFault) or not is_valid_beacon(chain, beacon):
+            return
+        half = (chain.period_ms + _SPREAD_MS) // 2
+        at_ms = compute_round_time_ms(chain, beacon.round) + half
+        source = f"round {beacon.round} of {self._host}"
+        self._note(source, at_ms, half, proves=chain == QUICKNET)
+
+    def _note(self, source: str, at_ms: int, error_ms: int, *, proves: bool = False) -> None:
+        here_ms, taken_ms = (self._begun + self._ended) // 2, self._ended - self._begun
+        reading = ClockReading(
+            self._host, source, at_ms - here_ms, error_ms + max(0, taken_ms) // 2, proves
+        )
+        self._readings.append(reading)

@@ -1,0 +1,213 @@
+"""Settings that a person wrote into a TOML file: read within a limit, and what is wrong with them,
+by file, line, dotted name, and what would be right. A secret's value is never repeated."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+from assay.network.text import mask_endpoint
+from assay.protocol.errors import OperatorError
+
+#: Longest file that is read, bytes, and lines of one statement that is looked for, and characters
+#: of a value that is repeated.
+BYTES_MAX, _LINES_MAX, _SHOWN_MAX = 1 << 20, 500, 60
+#: Where a fault is, as the library says it.
+_END = "end of document"
+_PLACE = re.compile(rf" \(at (line \d+, column \d+|{_END})\)$")
+_CLEARER = {"Cannot overwrite a value": "a name is set for the second time"}
+#: Names of bounds, and what is said of each; both of a pair are said as a range.
+_RANGE = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
+_LENGTHS = {"min_length": "of at least", "max_length": "of at most"}
+_PAIRS = (("ge", "le"), ("min_length", "max_length"))
+
+
+class TomlError(OperatorError):
+    """A file that is none of TOML: says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A setting that cannot be used. what: follows its name in a sentence."""
+
+    path: tuple[str, ...]
+    what: str
+
+
+def read_toml(file: Path) -> tuple[dict[str, Any], str]:
+    """What a file says, and its text. Raises TomlError: it cannot be read, or is not TOML."""
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(BYTES_MAX + 1)
+        if len(data) > BYTES_MAX:
+            raise TomlError(f"{file} is larger than {BYTES_MAX >> 20} MiB")
+        text = data.decode()
+        return tomllib.loads(text), text
+    except OSError as error:
+        raise TomlError(f"cannot read {file} ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise TomlError(f"{file} is not TOML: it is no text in UTF-8") from None
+    except RecursionError:
+        raise TomlError(f"{file} is not TOML: it has too many brackets") from None
+    except tomllib.TOMLDecodeError as error:
+        last = f"line {text.rstrip().count(chr(10)) + 1}, at its end"
+        said, place = _PLACE.sub("", str(error)), _PLACE.search(str(error))
+        where = last if place is None or place[1] == _END else place[1]
+        said = _CLEARER.get(said, f"{said[0].lower()}{said[1:]}")
+        raise TomlError(f"{file}, {where}: not TOML: {said}") from None
+
+
+def name_place(file: Path | None, text: str, path: tuple[str, ...]) -> str:
+    """A setting's dotted name, after the line where it is written, or the section that it would be
+    in. text: what the file holds, TOML without a fault; file: None: it is from no file."""
+    name = ".".join(path)
+    if file is None:
+        return name
+    lines = _find_lines(text)
+    line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), None)
+    return f"{file}: {name}" if line is None else f"{file}, line {line}: {name}"
+
+
+def _find_lines(text: str) -> dict[tuple[str, ...], int]:
+    """Of every name the first line, by reading one statement after the other."""
+    found: dict[tuple[str, ...], int] = {}
+    section: tuple[str, ...] = ()
+    statement: list[str] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        statement.append(line)
+        try:
+            said = tomllib.loads("\n".join(statement))
+        except tomllib.TOMLDecodeError:  # it goes on
+            if len(statement) > _LINES_MAX:
+                break
+            continue
+        first = number + 1 - len(statement)
+        is_header = statement[0].lstrip().startswith("[")
+        statement = []
+        paths = list(_walk(said, () if is_header else section))
+        if is_header:
+            section = paths[-1]
+        for path in paths:
+            found.setdefault(path, first)
+    return found
+
+
+def _walk(said: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for below in said if isinstance(said, list) else [said]:
+        if isinstance(below, Mapping):
+            for name, value in below.items():
+                yield (*above, name)
+                yield from _walk(value, (*above, name))
+
+
+def list_mistakes(error: ValidationError, model: type[BaseModel]) -> list[Mistake]:
+    """All that pydantic found. Names that a typing mistake leaves missing are not named with it."""
+    found = error.errors(include_url=False)
+    strange = {each["loc"][:-1] for each in found if each["type"] == "extra_forbidden"}
+    return [
+        _describe(each["type"], each["loc"], each["input"], model)
+        for each in found
+        if each["type"] != "missing" or each["loc"][:-1] not in strange
+    ]
+
+
+def _describe(
+    kind: str, place: tuple[int | str, ...], value: Any, model: type[BaseModel]
+) -> Mistake:
+    known, field, path = model, None, tuple(map(str, place))
+    for part in path:
+        field = known.model_fields.get(part)
+        if field is None or not _is_model(field.annotation):
+            break
+        known = field.annotation  # type: ignore[assignment] # it is a model
+    if field is None:
+        return Mistake(path, f"is no setting: {suggest(path[-1], known.model_fields)}")
+    allowed = describe_allowed(field, path[-1])
+    if kind == "missing":
+        return Mistake(path, f"is missing; write {allowed}")
+    if _is_secret(field.annotation):
+        return Mistake(path, f"has a value that is not shown here; use {allowed}")
+    return Mistake(path, f"is {_show(value)}; use {allowed}")
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """What was probably meant by a name, or all names there are."""
+    names = sorted(known)
+    near = get_close_matches(name, names, 1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+
+
+def describe_allowed(field: FieldInfo, name: str = "") -> str:
+    """The values that a setting may have, to follow "use". name: how its section is written."""
+    return _say_kind(field.annotation, field.metadata, name)
+
+
+def _say_kind(kind: Any, rules: Sequence[Any], name: str) -> str:
+    origin, inner = get_origin(kind), [each for each in get_args(kind) if each is not NoneType]
+    if origin is Annotated:
+        return _say_kind(inner[0], [*rules, *_flatten(inner[1:])], name)
+    if origin is Literal:
+        *words, last = [json.dumps(word) for word in inner]
+        return f"{', '.join(words)} or {last}" if words else last
+    if origin is tuple:
+        length = _say_bounds(rules, _LENGTHS, " items")
+        return f"a list in brackets{length}, each item {_say_kind(inner[0], (), name)}"
+    if inner and origin is not dict:  # X | None
+        return _say_kind(inner[0], rules, name)
+    if origin is dict or _is_model(kind):
+        return f"a section: [{name}], and its settings below"
+    if kind is bool:
+        return "true or false"
+    if kind in (int, float):
+        return ("a whole number" if kind is int else "a number") + _say_bounds(rules, _RANGE)
+    text = "a path in quotes" if kind is Path else "text in quotes"
+    patterns = [pattern for rule in rules if (pattern := getattr(rule, "pattern", None))]
+    length = _say_bounds(rules, _LENGTHS, " characters")
+    return text + length + (f" that fits {patterns[0]}" if patterns else "")
+
+
+def _flatten(rules: Iterable[Any]) -> Iterator[Any]:
+    """Bounds within an annotation, where a field has several of them."""
+    for rule in rules:
+        yield from rule.metadata if isinstance(rule, FieldInfo) else [rule]
+
+
+def _say_bounds(rules: Sequence[Any], words: Mapping[str, str], unit: str = "") -> str:
+    found = {
+        name: bound
+        for name in words
+        for rule in rules
+        if (bound := getattr(rule, name, None)) is not None
+    }
+    if tuple(found) in _PAIRS:
+        low, high = found.values()
+        return f" from {low} to {high}{unit}"
+    return " and".join(f" {words[name]} {bound}{unit}" for name, bound in found.items())
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _is_secret(kind: Any) -> bool:
+    return kind is SecretStr or any(map(_is_secret, get_args(kind)))
+
+
+def _show(value: Any) -> str:
+    """A value as TOML has it, without what may be a key in an address."""
+    if isinstance(value, str):
+        shown = json.dumps(mask_endpoint(value), ensure_ascii=False)
+        return shown if len(shown) <= _SHOWN_MAX else f"{shown[:_SHOWN_MAX]}…"
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)[:_SHOWN_MAX]
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    return "a section" if isinstance(value, Mapping) else f"of the kind {type(value).__name__}"

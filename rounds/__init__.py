@@ -1,0 +1,29 @@
+"""Rounds: several trainers share the work, and anyone can recompute each of their merges.
+
+A round begins at a common parent. Each trainer learns from its share of the groups by ordinary
+steps and publishes a child; from the children that stood on chain in time follows the next parent,
+by additions and multiplications in one order. Start with `outer_step`, then `child_verdict`; what
+of a child crosses the wire is in `wire`.
+
+What decides a merge is what everybody decides alike: digests, blocks, draws, numbers. Whether a
+step computed what it says never does: doing it again shows that, and names whoever lied. What
+needs PyTorch is not at this door: who reads the chain alone comes through it.
+"""
+
+from assay.rounds.in_force import InForce, get_checkpoint_digest, get_in_force
+from assay.rounds.outer_records import ChildFinding, ChildRecord, MergedChild, MergeRecord
+from assay.rounds.round_calendar import Round, compute_line, compute_share, find_round
+
+__all__ = [
+    "ChildFinding",
+    "ChildRecord",
+    "InForce",
+    "MergeRecord",
+    "MergedChild",
+    "Round",
+    "compute_line",
+    "compute_share",
+    "find_round",
+    "get_checkpoint_digest",
+    "get_in_force",
+]

@@ -1,0 +1,243 @@
+"""Children and merges in stores: what a trainer uploads of its round, and how others have it.
+
+    children/<digest>.json     a child's record
+    pieces/<SHA-256>           what its masters are made of; its trainer's state where that is shown
+    steps/<digest>/…           its steps, as ever, and checkpoints/<digest>/manifest.json of each
+    merges/<digest>.json       a merge's record
+    outer/<root>               the masters and the velocity that it led to, a safetensors file
+
+Everything is named by a digest of what it is, so that any store's copy will do. A store that cannot
+be read, or shows other bytes than it should, withholds.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeVar
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from assay.artifacts.steps.parquet_worker import ParquetWorker
+from assay.artifacts.steps.step_file import DATA_BYTES_MAX, ConsumedGroup
+from assay.artifacts.steps.step_folder import (
+    RECORD_BYTES_MAX,
+    StepError,
+    StepFolder,
+    read_step,
+    read_taken,
+)
+from assay.artifacts.store_objects import (
+    UnavailableError,
+    answer_in_time,
+    make_checkpoint_name,
+    make_child_name,
+    make_merge_name,
+    make_outer_name,
+    make_piece_name,
+    make_step_name,
+    put_object,
+)
+from assay.inference.folder import MANIFEST_FILE
+from assay.network import ObjectStore, StoreError
+from assay.network.files import write_file
+from assay.protocol.encoding import EncodingError, from_json, read_json, to_json
+from assay.protocol.manifest import Manifest
+from assay.rounds.child_verdict import ChildFiles, ChildStep
+from assay.rounds.difference_form import FormError, WireForm
+from assay.rounds.outer_records import ChildRecord, MergeRecord
+from assay.rounds.outer_step import Masters, OuterState, compute_outer_root
+
+#: Most bytes of a manifest, a child's and a merge's record; of a piece beyond its masters' own.
+_RECORD_MAX, _BESIDE_MAX = 1 << 22, 1 << 24
+#: Seconds for one object, and for all of one child. Tuning.
+_PATIENCE_S, CHILD_SECONDS = 60.0, 900.0
+T = TypeVar("T")
+
+
+class WithheldError(Exception):
+    """No store has what a digest names: says which."""
+
+
+def put_record(store: ObjectStore, record: ChildRecord | MergeRecord) -> None:
+    """Raises StoreError: the store cannot be read or written. So does all that puts."""
+    make = make_child_name if isinstance(record, ChildRecord) else make_merge_name
+    put_bytes(store, make(record.digest), json.dumps(to_json(record)).encode())
+
+
+def put_pieces(store: ObjectStore, pieces: Sequence[bytes]) -> None:
+    for piece in pieces:
+        put_bytes(store, make_piece_name(sha256(piece).digest()), piece)
+
+
+def put_manifest(store: ObjectStore, manifest: Manifest) -> None:
+    """Of a checkpoint that is not uploaded itself."""
+    name = make_checkpoint_name(manifest.digest, MANIFEST_FILE)
+    if store.open(name).size() is None:
+        put_bytes(store, name, json.dumps(to_json(manifest)).encode())
+
+
+def put_outer(store: ObjectStore, state: OuterState, root: bytes) -> None:
+    put_bytes(store, make_outer_name(root), save(state.to_tensors()))
+
+
+def put_bytes(store: ObjectStore, name: str, data: bytes) -> None:
+    put_object(store, name, sha256(data).digest(), memoryview(data))
+
+
+def put_child(store: ObjectStore, child: ChildFiles, pieces: Sequence[bytes], steps: Path) -> None:
+    """All that a child's record names, the record last, so that whoever finds that finds all.
+
+    Args:
+        steps: folder with the steps' records and groups. Raises OSError: they cannot be read.
+    """
+    put_manifest(store, child.parent)
+    for step in child.steps:
+        place = _find_step(steps, step)
+        for suffix, name in ((".parquet", "step.parquet"), (".json", "step.json")):
+            data = place.with_suffix(suffix).read_bytes()
+            put_bytes(store, make_step_name(step.record.digest, name), data)
+        put_manifest(store, step.manifest)
+    put_pieces(store, pieces)
+    put_record(store, child.record)
+
+
+def _find_step(folder: Path, step: ChildStep) -> Path:
+    """As its trainer keeps it, or as it was read from a store."""
+    own = StepFolder(folder).get_path(step.record.number, step.record.digest)
+    return own if own.exists() else StepFolder(folder).get_path(0, step.record.digest)
+
+
+class RoundReader:
+    """Reads children and merges out of stores, one after another, into a folder.
+
+    Args:
+        stores: asked in order.
+        folder: gets steps, as a trainer's has them.
+        seconds: for all that is read through this.
+        parser: see `open_step_parser`; None: one for each file.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[ObjectStore],
+        folder: Path,
+        seconds: float = CHILD_SECONDS,
+        parser: ParquetWorker | None = None,
+    ) -> None:
+        self._parser = parser
+        self._stores = stores
+        self._steps = StepFolder(folder)
+        self._deadline = time.monotonic() + seconds
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def read_child_record(self, digest: bytes) -> ChildRecord:
+        """Raises WithheldError: no store has it. So does all that reads."""
+
+        def parse(data: bytes) -> ChildRecord:
+            record = from_json(ChildRecord, read_json(data))
+            return _require(record, record.digest == digest)
+
+        return self._read(make_child_name(digest), _RECORD_MAX, parse)
+
+    def read_merge_record(self, digest: bytes) -> MergeRecord:
+        def parse(data: bytes) -> MergeRecord:
+            record = from_json(MergeRecord, read_json(data))
+            return _require(record, record.digest == digest)
+
+        return self._read(make_merge_name(digest), _RECORD_MAX, parse)
+
+    def read_manifest(self, digest: bytes) -> Manifest:
+        def parse(data: bytes) -> Manifest:
+            manifest = from_json(Manifest, read_json(data))
+            return _require(manifest, manifest.digest == digest)
+
+        name = make_checkpoint_name(digest, MANIFEST_FILE)
+        return self._read(name, _RECORD_MAX, parse)
+
+    def read_outer(self, root: bytes, most: int) -> OuterState:
+        """most: bytes of the file."""
+
+        def parse(data: bytes) -> OuterState:
+            try:
+                state = OuterState.from_tensors(load(data))
+            except (SafetensorError, KeyError) as error:
+                raise ValueError(str(error)) from None
+            return _require(state, compute_outer_root(state) == root)
+
+        return self._read(make_outer_name(root), most, parse)
+
+    def read_child(
+        self, record: ChildRecord, parent: Masters, form: WireForm, most_steps: int
+    ) -> tuple[ChildFiles, list[bytes]] | str:
+        """All that a child's record names, with its pieces; or what is wrong with these.
+
+        Args:
+            parent: masters that the round begins with; no pieces are larger together.
+            most_steps: of a round.
+        """
+        if not 1 <= len(record.steps) <= most_steps:
+            return f"it has {len(record.steps)} steps, and a round at most {most_steps}"
+        steps = [self._read_step(digest) for digest in record.steps]
+        first = self.read_manifest(steps[0].record.parent)
+        most = form.compute_limit(parent)
+        pieces: list[bytes] = []
+        for digest in record.pieces:
+            pieces.append(self._read_piece(digest, most))
+            most -= len(pieces[-1])
+        try:
+            files = ChildFiles(record, first, steps, form.decode(parent, pieces))
+        except FormError as error:
+            return f"its difference {error}"
+        return files, pieces
+
+    def _read_piece(self, digest: bytes, most: int) -> bytes:
+        def parse(data: bytes) -> bytes:
+            return _require(data, sha256(data).digest() == digest)
+
+        return self._read(make_piece_name(digest), most, parse)
+
+    def _read_step(self, digest: bytes) -> ChildStep:
+        """A step's record and groups, which are kept in the folder."""
+        place = self._steps.get_path(0, digest)
+
+        def parse_record(data: bytes) -> None:
+            write_file(place, data)
+            _require(None, read_step(place).record.digest == digest)
+
+        def parse_groups(data: bytes) -> list[ConsumedGroup]:
+            write_file(place.with_suffix(".parquet"), data)
+            return read_taken(read_step(place), self._parser)
+
+        self._read(make_step_name(digest, "step.json"), RECORD_BYTES_MAX, parse_record)
+        step = read_step(place)
+        taken = self._read(make_step_name(digest, "step.parquet"), DATA_BYTES_MAX, parse_groups)
+        return ChildStep(step.record, step.child, self.read_manifest(step.child), taken)
+
+    def _read(self, name: str, most: int, parse: Callable[[bytes], T]) -> T:
+        reasons = []
+        for store in self._stores:
+            try:
+                data = answer_in_time(partial(store.get, name, most), self._get_patience)
+                if data is not None:
+                    return parse(data)
+            except (StoreError, UnavailableError, StepError, EncodingError, ValueError) as error:
+                reasons.append(str(error))
+        raise WithheldError(f"no store has {name}{''.join(f'; {why}' for why in reasons[:2])}")
+
+    def _get_patience(self) -> float:
+        return max(0.0, min(_PATIENCE_S, self._deadline - time.monotonic()))
+
+
+def _require(value: T, is_right: bool) -> T:
+    if not is_right:
+        raise ValueError("it holds something else than its name says")
+    return value
+
+
+def count_outer_bytes(masters: Masters) -> int:
+    """Most bytes of a file with an outer state of this form."""
+    return 2 * sum(tensor.nbytes for tensor in masters.values()) + _BESIDE_MAX

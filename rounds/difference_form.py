@@ -1,0 +1,52 @@
+"""How a child's masters cross the wire, by the form that parameters name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assay.protocol.encoding import EncodingError
+from assay.protocol.parameters import Rounds
+from assay.rounds.outer_step import Masters
+from assay.rounds.wire import (
+    DifferenceForm,
+    compute_size_limit,
+    decode_difference,
+    encode_difference,
+)
+
+
+class FormError(ValueError):
+    """A child that cannot be written, or pieces that are not what a form writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireForm:
+    """What a trainer uploads of its child, and what everybody makes of it: whatever `encode` leaves
+    out, `decode` gives the same masters on every machine, and these are what is merged."""
+
+    form: DifferenceForm
+
+    def encode(
+        self, parent: Masters, child: Masters, residual: Masters
+    ) -> tuple[list[bytes], Masters]:
+        """A child's pieces, and what was left out and is kept for its trainer's next child. Raises
+        FormError: it has numbers that this form cannot write."""
+        try:
+            return encode_difference(parent, child, self.form, residual)
+        except ValueError as error:
+            raise FormError(f"cannot be written: {error}") from None
+
+    def decode(self, parent: Masters, pieces: Sequence[bytes]) -> Masters:
+        """The masters that pieces lead to. Raises FormError: they are not of this form."""
+        try:
+            return decode_difference(parent, pieces, self.form)
+        except EncodingError as error:
+            raise FormError(f"is not one of its form: {error}") from None
+
+    def compute_limit(self, parent: Masters) -> int:
+        """Most bytes of all pieces together."""
+        return compute_size_limit(parent, self.form)
+
+
+def choose_form(rounds: Rounds) -> WireForm:
+    """The form that parameters name."""
+    return WireForm(DifferenceForm(rounds.kept, rounds.chunk, rounds.bits, rounds.feedback))

@@ -1,0 +1,126 @@
+"""Which checkpoint is in force, from the chain alone, by one trainer or by several.
+
+With rounds it is what the first in line has published of the newest round whose turn has come.
+While slots hold children instead of checkpoints, what they held before counts. Specification,
+sections 7 and 11.1.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from assay.artifacts.ports import StateReader
+from assay.protocol import Block, Commitment, Parameters, Phase, Tag, parse_commitment
+from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.window import compute_block
+from assay.rounds.round_calendar import Round, compute_line, find_last_round
+
+Slots = Mapping[bytes, bytes]
+
+
+class SlotReader(StateReader, Protocol):
+    """State, and the hashes of blocks."""
+
+    def get_block(self, number: int) -> Block: ...
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A checkpoint and its number, as those say who published it."""
+
+    digest: bytes
+    number: int
+
+
+#: A slot that holds something else names no checkpoint at all: one that nobody has, so that its
+#: windows count for nobody. Falling back to the genesis would bring an old model back unseen.
+NOTHING = InForce(ZERO_DIGEST, 0)
+
+
+def get_checkpoint_digest(chain: SlotReader, parameters: Parameters, window: int) -> bytes:
+    """Digest of the checkpoint in force for a window, or what the parameters name where no trainer
+    has published one of theirs."""
+    return get_in_force(chain, parameters, window).digest
+
+
+def get_in_force(chain: SlotReader, parameters: Parameters, window: int) -> InForce:
+    """The same with its number."""
+    block = compute_block(parameters.timing, window, Phase.CHECKPOINT)
+    return get_in_force_at(chain, parameters, block)
+
+
+def get_in_force_at(chain: SlotReader, parameters: Parameters, block: int) -> InForce:
+    """What state at a block names."""
+    if parameters.rounds is None:
+        return _read_anchor(chain.get_commitments(block), parameters) or NOTHING
+    last = find_last_round(parameters, block)
+    coming = Round(parameters, parameters.rounds, -1 if last is None else last.number + 1)
+    if last is None:  # the first under these parameters
+        coming = Round(
+            parameters, parameters.rounds, parameters.start.window // parameters.rounds.windows
+        )
+    block = min(block, coming.opening)
+    slots = chain.get_commitments(block)
+    if last is not None:
+        published = find_published(chain, last, slots, block)
+        if published is not None:
+            return InForce(published.digest, published.number)
+        if block < last.turns_end:  # it is still to come: what was in force until now is
+            return get_in_force_at(chain, parameters, last.opening)
+    found = _read_anchor(slots, parameters)
+    if found is not None and found.number >= (coming if last is None else last).end:
+        found = NOTHING  # of a round that is not over, or out of turn
+    if found is None and last is not None:  # its trainer was not seen again
+        return get_in_force_at(chain, parameters, last.opening)
+    return found or NOTHING
+
+
+def find_newest(chain: SlotReader, parameters: Parameters, head: int) -> InForce | None:
+    """What a trainer has published that will be in force, as slots at the newest block have it;
+    None: they name nothing."""
+    if parameters.rounds is not None:
+        found = get_in_force_at(chain, parameters, head)
+        return None if found == NOTHING else found
+    said = parse_commitment(chain.get_commitments(head).get(parameters.identity.trainer, b""))
+    if said is None or said.tag is not Tag.CHECKPOINT:
+        return None
+    return InForce(said.digest, said.number)
+
+
+def find_published(chain: SlotReader, of: Round, slots: Slots, block: int) -> Commitment | None:
+    """What the first in line has published of a round in state at a block; None: nobody has yet."""
+    if of.end <= of.parameters.start.number:
+        return None
+    line = compute_line(of, chain.get_block(of.deadline).hash)
+    for place, hotkey in enumerate(line):
+        said = parse_commitment(slots.get(hotkey, b""))
+        if (
+            block >= of.get_turn(place)
+            and said is not None
+            and said.tag is Tag.CHECKPOINT
+            and said.number == of.end
+        ):
+            return said
+    return None
+
+
+def _read_anchor(slots: Slots, parameters: Parameters) -> InForce | None:
+    """What the slot of the identity's trainer names; None: a child, and no checkpoint."""
+    start = parameters.start
+    is_amended = start.checkpoint != ZERO_DIGEST
+    named = (
+        InForce(start.checkpoint, start.number)
+        if is_amended
+        else InForce(parameters.identity.genesis_checkpoint, 0)
+    )
+    payload = slots.get(parameters.identity.trainer)
+    if payload is None:
+        return named
+    said = parse_commitment(payload)
+    if said is not None and said.tag is Tag.CHILD and parameters.rounds is not None:
+        return None
+    if said is None or said.tag is not Tag.CHECKPOINT:
+        return NOTHING
+    if is_amended and said.number <= start.number:
+        return named
+    return InForce(said.digest, said.number)

@@ -1,0 +1,183 @@
+"""A round merged: children gathered and judged, the outer step, and what others published held
+against it.
+
+Everybody who has the same children makes the same of them. What a publisher had not, by its own
+record, it merged without: that is taken as its record says. All else has to be equal.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from assay.artifacts.steps.step_file import open_step_parser
+from assay.artifacts.steps.step_folder import digest_tensors_of
+from assay.network import ObjectStore
+from assay.protocol import Commitment, Tag, parse_commitment
+from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.manifest import Manifest
+from assay.rounds.child_store import RoundReader, WithheldError
+from assay.rounds.child_verdict import ChildFiles, Judgment, RoundFacts, judge_child, leave_doubled
+from assay.rounds.difference_form import choose_form
+from assay.rounds.in_force import Slots
+from assay.rounds.outer_records import ChildFinding, MergedChild, MergeRecord
+from assay.rounds.outer_step import OuterState, compute_outer_root, round_masters, step_outwards
+from assay.rounds.round_calendar import Round
+
+_WITHHELD = ChildFinding.WITHHELD
+
+
+@dataclass(frozen=True, slots=True)
+class FoundChild:
+    """One trainer's child as it was found, whatever became of it.
+
+    Attributes:
+        digest: as in its slot at the deadline; zeros: there was none.
+        files, pieces: None, empty: they are not to be had, or of no use.
+    """
+
+    hotkey: bytes
+    digest: bytes
+    judgment: Judgment
+    files: ChildFiles | None = None
+    pieces: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """What a round makes."""
+
+    children: tuple[MergedChild, ...]
+    outer: OuterState
+    after: bytes  # the outer state's root
+    weights: Mapping[str, Tensor]  # as published
+    tensors: bytes  # their root
+
+
+def find_children(of: Round, slots: Slots) -> dict[bytes, Commitment | None]:
+    """Which children stood on chain at the deadline, by hotkey in order; None: none."""
+    found: dict[bytes, Commitment | None] = {}
+    for hotkey in of.rounds.trainers:
+        said = parse_commitment(slots.get(hotkey, b""))
+        is_child = said is not None and said.tag is Tag.CHILD and said.number == of.end
+        found[hotkey] = said if is_child else None
+    return found
+
+
+def gather_child(
+    hotkey: bytes, said: Commitment | None, facts: RoundFacts, reader: RoundReader
+) -> FoundChild:
+    """Reads and judges one child."""
+    if said is None:
+        absent = ChildFinding.ABSENT, "no child stood in its slot"
+        return FoundChild(hotkey, ZERO_DIGEST, absent)
+    form = choose_form(facts.of.rounds)
+    try:
+        record = reader.read_child_record(said.digest)
+        read = reader.read_child(record, facts.outer.masters, form, len(facts.of.windows))
+    except WithheldError as error:
+        return FoundChild(hotkey, said.digest, (_WITHHELD, str(error)))
+    if isinstance(read, str):
+        return FoundChild(hotkey, said.digest, (ChildFinding.MISFIT, read))
+    files, pieces = read
+    judgment = judge_child(files, hotkey, facts)
+    return FoundChild(hotkey, said.digest, judgment, files, pieces)
+
+
+def merge_round(facts: RoundFacts, found: Sequence[FoundChild]) -> Merge:
+    """What a round makes of its children, which stand in order of their hotkeys."""
+    pairs = [(one.files.record if one.files else None, one.judgment) for one in found]
+    judgments = leave_doubled(pairs)
+    children = tuple(
+        MergedChild(one.hotkey, one.digest, judgment[0])
+        for one, judgment in zip(found, judgments, strict=True)
+    )
+    taken = [
+        one.files.masters
+        for one, child in zip(found, children, strict=True)
+        if child.finding is ChildFinding.TAKEN and one.files is not None
+    ]
+    outer = step_outwards(facts.outer, taken, facts.of.rounds)
+    weights = round_masters(outer.masters)
+    tensors = digest_tensors_of(weights.items())
+    return Merge(children, outer, compute_outer_root(outer), weights, tensors)
+
+
+@dataclass(slots=True)
+class RoundMerge:
+    """A round that is over, as one reader has it. Children that it could not have it may find
+    later, where whoever merged them keeps them."""
+
+    facts: RoundFacts
+    said: Mapping[bytes, Commitment | None]  # see `find_children`
+    parent: bytes  # digest of a checkpoint that the round began with
+    folder: Path
+    found: dict[bytes, FoundChild] = field(default_factory=dict)
+
+    def gather(self, stores: Mapping[bytes, Sequence[ObjectStore]], seconds: float) -> None:
+        """Reads children that are not there yet. stores: by hotkey, those to ask."""
+        with open_step_parser() as parser:
+            for hotkey, said in self.said.items():
+                known = self.found.get(hotkey)
+                if known is None or known.judgment[0] is _WITHHELD:
+                    reader = RoundReader(stores[hotkey], self.folder, seconds, parser)
+                    self.found[hotkey] = gather_child(hotkey, said, self.facts, reader)
+
+    def merge(self, withheld: frozenset[bytes] = frozenset()) -> Merge:
+        """What it makes without those that somebody else could not have."""
+        return merge_round(
+            self.facts,
+            [
+                FoundChild(hotkey, one.digest, (_WITHHELD, "by the record"))
+                if hotkey in withheld
+                else one
+                for hotkey, one in sorted(self.found.items())
+            ],
+        )
+
+    def find_fault(self, manifest: Manifest, record: MergeRecord) -> tuple[str | None, Merge]:
+        """Why a published checkpoint is not what the round makes, or None; and what it makes."""
+        names = {child.hotkey for child in record.children if child.finding is _WITHHELD}
+        merge, facts = self.merge(frozenset(names & self.said.keys())), self.facts
+        for what, theirs, ours in (
+            ("step", manifest.step, record.digest),
+            ("number", (manifest.number, record.end), (facts.of.end, facts.of.end)),
+            ("parent", (manifest.parent, record.parent), (self.parent, self.parent)),
+            ("parameters", record.parameters, facts.of.parameters.digest),
+            ("children", record.children, merge.children),
+            ("state before", record.outer_before, facts.before),
+            ("state after", record.outer_after, merge.after),
+            ("tensors", (manifest.tensors, record.tensors), (merge.tensors, merge.tensors)),
+        ):
+            if theirs != ours:
+                return self._describe(what, record, merge), merge
+        return None, merge
+
+    def list_left_out(self, merge: Merge) -> list[str]:
+        """A sentence on each child that is there and was not merged."""
+        lines = []
+        for child in merge.children:
+            if child.finding in (ChildFinding.TAKEN, ChildFinding.ABSENT):
+                continue
+            finding, why = self.found[child.hotkey].judgment
+            if child.finding is _WITHHELD and finding is not _WITHHELD:
+                why = "the trainer that published the merge could not read it, and this one could"
+            name = child.hotkey.hex()[:16]
+            lines.append(f"the child of {name}… is left out, {child.finding.value}: {why}")
+        return lines
+
+    def _describe(self, what: str, record: MergeRecord, merge: Merge) -> str:
+        if what != "children":
+            return f"its {what} is not what the round makes"
+        said = {child.hotkey: child for child in record.children}
+        for child in merge.children:
+            theirs = said.get(child.hotkey)
+            if theirs != child:
+                finding = "nothing" if theirs is None else theirs.finding.value
+                why = self.found[child.hotkey].judgment[1]
+                return (
+                    f"it says {finding} of {child.hotkey.hex()[:16]}…'s child, which is "
+                    f"{child.finding.value}: {why}"
+                )
+        return "its record names others than the trainers"

@@ -1,0 +1,90 @@
+"""What a trainer says it made of a round, and what a round was merged from.
+
+A merged checkpoint's manifest names the digest of its merge record, as any other names a step's.
+Specification, section 11.1. What a record does not know: whether it is true.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import Annotated
+
+from assay.protocol import Domain, StepSuccess, hash_fields
+from assay.protocol.encoding import U16, U64, Choice, Digest, FixedBytes, Many, Record, encode
+from assay.protocol.parameters import TRAINERS_MAX
+from assay.protocol.record import Software
+from assay.protocol.step import LEVELS_MAX
+
+ROUND_VERSION = 1
+#: Most pieces that a child's difference crosses the wire in.
+PIECES_MAX = 1 << 12
+#: Steps of a child: one a window.
+STEPS_MAX = 1 << 16
+
+
+class ChildFinding(Enum):
+    """What became of a trainer's child in a merge."""
+
+    TAKEN = "taken"
+    ABSENT = "absent"  # no child stood in its slot at the deadline
+    WITHHELD = "withheld"  # it, or what it names, was not to be had
+    MISFIT = "misfit"  # of another round, network or model, or not what it says
+    STALE = "stale"  # it began elsewhere than at the round's parent
+    BROKEN = "broken"  # its steps do not follow from each other
+    STRANGE = "strange"  # it learned from groups that were not its own to learn from
+    DOUBLED = "doubled"  # the same weights as a child before it
+    ENDLESS = "endless"  # a weight is no finite number
+    LARGE = "large"  # it went further than the bound
+
+
+@dataclass(frozen=True)
+class ChildRecord:
+    """A trainer's round: where it began, its steps, what it made."""
+
+    version: U16
+    parameters: Digest  # of the round's windows
+    end: U64  # the first window after the round
+    hotkey: Digest  # whose child it is
+    before: Digest  # root over the outer state that it began with
+    steps: Annotated[tuple[bytes, ...], Many(FixedBytes(32), STEPS_MAX)]  # records, in their order
+    optimiser: Digest  # root over masters, moments and counters after the last step
+    masters: Digest  # root over the fp32 masters that its pieces lead to
+    pieces: Annotated[tuple[bytes, ...], Many(FixedBytes(32), PIECES_MAX)]  # SHA-256, in order
+    state: Digest  # SHA-256 of the file with its masters and moments
+
+    @cached_property
+    def digest(self) -> bytes:
+        """hash(child, canonical bytes), 32 bytes: what stands in its trainer's slot."""
+        return hash_fields(Domain.CHILD, encode(self))
+
+
+@dataclass(frozen=True, slots=True)
+class MergedChild:
+    """One trainer in a merge."""
+
+    hotkey: Digest
+    child: Digest  # the record's digest as on chain at the deadline; zeros: none
+    finding: Annotated[ChildFinding, Choice(ChildFinding, "a finding")]
+
+
+@dataclass(frozen=True)
+class MergeRecord:
+    """What a round was merged from, and what that made."""
+
+    version: U16
+    software: Software  # name and version of the software that merged
+    parameters: Digest
+    end: U64  # the first window after the round: the made checkpoint's number
+    parent: Digest  # checkpoint digest
+    children: Annotated[tuple[MergedChild, ...], Many(Record(MergedChild), TRAINERS_MAX)]
+    outer_before: Digest  # root over masters and velocity that the round began with
+    outer_after: Digest
+    tensors: Digest  # root over the made checkpoint's tensors, as in its manifest
+    measurer: Digest  # hotkey that measured the manifest's centre and scale
+    #: the parent's success, as in a step's record. It determines the made checkpoint's levels
+    held_out: Annotated[tuple[StepSuccess, ...], Many(Record(StepSuccess), 3 * LEVELS_MAX)]
+
+    @cached_property
+    def digest(self) -> bytes:
+        """hash(merge, canonical bytes), 32 bytes: what the made checkpoint's manifest names."""
+        return hash_fields(Domain.MERGE, encode(self))

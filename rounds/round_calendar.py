@@ -1,0 +1,100 @@
+"""A round's calendar, its line and its shares: what each trainer may learn from, and when.
+
+All of it follows from parameters, blocks and seeds: nothing is anybody's to choose. Specification,
+section 11.1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assay.protocol import Domain, Parameters, hash_fields
+from assay.protocol.amendment import ParameterHistory
+from assay.protocol.parameters import Rounds
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round under its parameters."""
+
+    parameters: Parameters
+    rounds: Rounds  # of these parameters
+    number: int
+
+    @property
+    def windows(self) -> range:
+        """Whose groups are learned from."""
+        length = self.rounds.windows
+        return range(self.number * length, (self.number + 1) * length)
+
+    @property
+    def end(self) -> int:
+        """The first window after it, by which it is named on chain: its checkpoint's number."""
+        return self.windows.stop
+
+    @property
+    def deadline(self) -> int:
+        """The block whose state says which children there are."""
+        length = self.parameters.timing.window_blocks
+        return self.end * length + self.rounds.child_offset
+
+    @property
+    def opening(self) -> int:
+        """The last block at which slots still name checkpoints: children are put on chain after."""
+        return max(0, self.deadline - self.rounds.child_blocks)
+
+    @property
+    def turns_end(self) -> int:
+        """The first block at which nobody's turn is left."""
+        return self.get_turn(len(self.rounds.trainers))
+
+    def get_turn(self, place: int) -> int:
+        """The first block at which a publication of the trainer of that place in line counts."""
+        return self.deadline + place * self.rounds.turn_blocks
+
+
+def find_round(parameters: Parameters, window: int) -> Round:
+    """The round of a window. Raises a ValueError: the parameters have no rounds."""
+    if parameters.rounds is None:
+        raise ValueError("these parameters have no rounds")
+    return Round(parameters, parameters.rounds, window // parameters.rounds.windows)
+
+
+def list_trainers(history: ParameterHistory) -> list[bytes]:
+    """Hotkeys that may train under the newest parameters: the identity's, and those of rounds."""
+    rounds = history.latest.rounds
+    return list(
+        dict.fromkeys((history.first.identity.trainer, *(rounds.trainers if rounds else ())))
+    )
+
+
+def find_last_round(parameters: Parameters, block: int) -> Round | None:
+    """The newest round whose deadline a block has reached; None: none of these parameters."""
+    rounds = parameters.rounds
+    if rounds is None:
+        return None
+    length = rounds.windows * parameters.timing.window_blocks
+    last = Round(parameters, rounds, (block - rounds.child_offset) // length - 1)
+    return last if last.end > parameters.start.window else None
+
+
+def compute_line(of: Round, block_hash: bytes) -> tuple[bytes, ...]:
+    """The trainers in the order in which they may measure and publish what the round made.
+
+    Args:
+        block_hash: of the deadline's block. Its author could choose who is first, which gains
+            nothing: what is published must be what everybody derives.
+    """
+
+    def rank(hotkey: bytes) -> bytes:
+        return hash_fields(
+            Domain.LINE, of.parameters.digest, of.end.to_bytes(8, "big"), block_hash, hotkey
+        )
+
+    return tuple(sorted(of.rounds.trainers, key=rank))
+
+
+def compute_share(trainers: Sequence[bytes], audit_seed: bytes, hotkey: bytes, index: int) -> bytes:
+    """The trainer that learns from a group: a hash of the window's audit seed, which nobody knew
+    when miners committed, as a number modulo how many trainers there are."""
+    drawn = hash_fields(Domain.SHARE, audit_seed, hotkey, index.to_bytes(4, "big"))
+    return trainers[int.from_bytes(drawn, "big") % len(trainers)]

@@ -1,0 +1,64 @@
+"""What an owner writes of rounds, and what is in place of the rest."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from assay.protocol import decode_ss58
+from assay.protocol.encoding import Json
+from assay.protocol.errors import OperatorError
+
+#: The section's name in parameters.
+ROUNDS = "rounds"
+#: OpenDiLoCo's outer step; eight windows a round, whose groups may be of the round before's
+#: checkpoint; half an hour on the main network to put children on chain.
+DEFAULTS: Mapping[str, Json] = {
+    "windows": 8,
+    "staleness": 1,
+    "child_offset": 60,
+    "child_blocks": 15,
+    "turn_blocks": 15,
+    "rate": 700_000,
+    "momentum": 900_000,
+    "norm_bound": 100 << 20,
+    "kept": 0,
+    "chunk": 0,
+    "bits": 0,
+    "feedback": 0,
+}
+
+
+class RoundsError(OperatorError):
+    """What is written of rounds is not a section of parameters."""
+
+
+def complete_rounds(before: Json, given: Any) -> dict[str, Json]:
+    """The section as parameters' JSON has it, by its name; nothing where there are no rounds.
+
+    Args:
+        before: as the parameters have it; None: they have no rounds.
+        given: fields that change; None: none do.
+
+    Raises:
+        RoundsError: trainers are not addresses, or `given` is no section.
+    """
+    if given is None:
+        return {} if before is None else {ROUNDS: before}
+    if not isinstance(given, Mapping):
+        raise RoundsError("rounds is a section: write [rounds] and its fields below")
+    section = {**(DEFAULTS if before is None else before), **given}
+    trainers = section.get("trainers", [])
+    if not isinstance(trainers, list):
+        raise RoundsError("rounds.trainers is a list of hotkeys' addresses")
+    section["trainers"] = sorted({_read_hotkey(trainer) for trainer in trainers})
+    return {ROUNDS: section} if section["trainers"] else {}
+
+
+def _read_hotkey(written: Any) -> str:
+    """Hex, of an address or of hex as parameters' own JSON has it."""
+    try:
+        text = str(written)
+        return text if len(text) == 64 else decode_ss58(text).hex()
+    except ValueError as error:
+        raise RoundsError(
+            f"rounds.trainers: {written!r} is not a hotkey's address: {error}"
+        ) from None

@@ -1,0 +1,163 @@
+"""What a trainer must not forget of rounds.
+
+    rounds.json                which round is under way, where it began, the steps made in it
+    outer-<root>.safetensors   masters and velocity that it began with
+    begin.safetensors          the learner's state as the round began
+    residual.safetensors       what the last child left out of what it sent
+    children/                  steps of others, as they were read
+
+`rounds.json` is written last and names the rest.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from assay.network.files import replace_file, write_json
+from assay.protocol.encoding import (
+    U64,
+    Digest,
+    EncodingError,
+    Many,
+    Record,
+    from_json,
+    read_json,
+    to_json,
+)
+from assay.protocol.errors import OperatorError
+from assay.protocol.manifest import Manifest
+from assay.rounds.outer_records import STEPS_MAX
+from assay.rounds.outer_step import Masters, OuterState, compute_outer_root
+
+_STATE_FILE, _BEGIN, _RESIDUAL = "rounds.json", "begin.safetensors", "residual.safetensors"
+#: True checkpoints that are remembered.
+TRUE_MAX = 64
+
+
+class RoundFolderError(OperatorError):
+    """A trainer's folder of rounds cannot be used: says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class MadeStep:
+    """A step of the round under way: its record's digest and the checkpoint that it made."""
+
+    record: Digest
+    child: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class TrueCheckpoint:
+    """A checkpoint that was derived here, or begun with."""
+
+    digest: Digest
+    number: U64
+
+
+@dataclass(frozen=True, slots=True)
+class RoundState:
+    """Where a trainer is among rounds."""
+
+    parameters: Digest  # the network's first
+    end: U64  # of the round under way
+    base: Digest  # checkpoint that it began with
+    outer: Digest  # root of masters and velocity there
+    steps: Annotated[tuple[MadeStep, ...], Many(Record(MadeStep), STEPS_MAX)]
+    child: Digest  # its record on chain; zeros: none yet
+    true: Annotated[tuple[TrueCheckpoint, ...], Many(Record(TrueCheckpoint), TRUE_MAX)]
+
+
+class RoundFolder:
+    """One trainer's folder of rounds. Whoever holds the trainer's folder holds this."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, parameters: bytes) -> RoundState | None:
+        """Where it stopped; None: it was in no round of this network. Raises RoundFolderError."""
+        path = self.folder / _STATE_FILE
+        try:
+            state = from_json(RoundState, read_json(path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (OSError, EncodingError) as error:
+            raise RoundFolderError(
+                f"{path} cannot be read ({error}): move the folder away to begin with the "
+                "checkpoint in force"
+            ) from error
+        return state if state.parameters == parameters else None
+
+    def save(self, state: RoundState, outer: OuterState | None = None) -> None:
+        """Makes it the truth. outer: the state that it names, where that is not here yet."""
+        try:
+            if outer is not None:
+                self._write(self._get_outer(state.outer), outer.to_tensors())
+            write_json(self.folder / _STATE_FILE, to_json(state))
+            kept = {self._get_outer(state.outer)}
+            for path in set(self.folder.glob("outer-*.safetensors")) - kept:
+                path.unlink()
+            names = {f"manifest-{step.child.hex()}.json" for step in state.steps}
+            for path in self.folder.glob("manifest-*.json"):
+                if path.name not in names:
+                    path.unlink()
+        except (OSError, SafetensorError) as error:
+            raise RoundFolderError(
+                f"cannot write to {self.folder} ({error}): see that the folder is yours to write "
+                "and that its disk is not full"
+            ) from error
+
+    def load_outer(self, root: bytes) -> OuterState | None:
+        """None: it is gone, or damaged."""
+        tensors = self._read(self._get_outer(root))
+        if tensors is None:
+            return None
+        try:
+            state = OuterState.from_tensors(tensors)
+        except ValueError:
+            return None
+        return state if compute_outer_root(state) == root else None
+
+    def write_begin(self, state: dict[str, Tensor]) -> Path:
+        """A learner's state that it loads next."""
+        path = self.folder / _BEGIN
+        self._write(path, state)
+        return path
+
+    def load_residual(self) -> Masters:
+        """Nothing where no child left any."""
+        return self._read(self.folder / _RESIDUAL) or {}
+
+    def save_residual(self, residual: Masters) -> None:
+        if residual:
+            self._write(self.folder / _RESIDUAL, dict(residual))
+
+    def keep_manifest(self, manifest: Manifest) -> None:
+        write_json(self._get_manifest(manifest.digest), to_json(manifest))
+
+    def load_manifest(self, digest: bytes) -> Manifest:
+        """Of a step of the round under way. Raises RoundFolderError: it is gone."""
+        path = self._get_manifest(digest)
+        try:
+            return from_json(Manifest, read_json(path.read_bytes()))
+        except (OSError, EncodingError) as error:
+            raise RoundFolderError(f"{path} cannot be read: {error}") from error
+
+    def _get_manifest(self, digest: bytes) -> Path:
+        return self.folder / f"manifest-{digest.hex()}.json"
+
+    def _get_outer(self, root: bytes) -> Path:
+        return self.folder / f"outer-{root.hex()[:32]}.safetensors"
+
+    def _write(self, path: Path, tensors: dict[str, Tensor]) -> None:
+        with replace_file(path) as temporary:
+            save_file(tensors, temporary)
+
+    def _read(self, path: Path) -> dict[str, Tensor] | None:
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError):
+            return None

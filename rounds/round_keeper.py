@@ -1,0 +1,566 @@
+"""A trainer's way through rounds: begin at the parent, learn the share, show a child, merge, go on.
+
+Whoever drives it learns from windows by ordinary steps and asks it in between what comes next. It
+never decides what a lesson is made of; which groups may be learned from it says by `find_unfit`.
+
+It trusts nobody's checkpoint: what is in force is held against what it derives itself. Where that
+cannot be done, since this trainer was away, it says so and takes what was published.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from torch import Tensor
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, open_checkpoint
+from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.ports import WindowReader
+from assay.artifacts.steps.step_folder import StepFolder, digest_tensors_of, read_step, read_taken
+from assay.artifacts.steps.step_store import publish_step
+from assay.inference import Checkpoint, read_tensors
+from assay.network import ObjectStore
+from assay.network.chain import ChainError, ForgottenError
+from assay.protocol import (
+    Commitment,
+    Context,
+    Parameters,
+    Phase,
+    StepSuccess,
+    Tag,
+    encode_commitment,
+    parse_commitment,
+)
+from assay.protocol.amendment import ParameterHistory
+from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.manifest import Manifest
+from assay.protocol.window import compute_block
+from assay.rounds.child_store import (
+    RoundReader,
+    WithheldError,
+    count_outer_bytes,
+    put_child,
+    put_outer,
+    put_pieces,
+    put_record,
+)
+from assay.rounds.child_verdict import ChildFiles, ChildStep, RoundFacts, is_fresh
+from assay.rounds.difference_form import FormError, choose_form
+from assay.rounds.in_force import InForce, find_published, get_in_force, get_in_force_at
+from assay.rounds.merging import Merge, RoundMerge, find_children
+from assay.rounds.outer_records import ROUND_VERSION, ChildRecord, MergeRecord
+from assay.rounds.outer_step import OuterState, begin_outer, compute_outer_root
+from assay.rounds.round_calendar import (
+    Round,
+    compute_line,
+    compute_share,
+    find_last_round,
+    find_round,
+)
+from assay.rounds.round_folder import TRUE_MAX, MadeStep, RoundFolder, RoundState, TrueCheckpoint
+from assay.training import Learner
+
+#: What a learner's state calls its weights.
+_MASTER = "master."
+
+
+#: Seconds that a child's trainer has at least to show it.
+_PATIENCE_MIN_S = 20.0
+
+
+class NextThing(Enum):
+    """What a trainer does next."""
+
+    LEARN = auto()  # a window, as ever
+    WAIT = auto()  # for blocks
+    GO_ON = auto()  # something was done: ask again
+
+
+class StoreByLocator(Protocol):
+    def get(self, locator: str, /) -> ObjectStore | None: ...
+
+
+class RoundCourse(Protocol):
+    """Where a trainer is, as far as rounds change it."""
+
+    window: int
+    parent: Checkpoint
+    learner: Learner
+    learned: bool
+    uploaded: bool
+    state: bytes | None
+
+
+C = TypeVar("C", bound=RoundCourse)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundConfig:
+    """What a trainer's rounds need of its program.
+
+    Attributes:
+        store: its own; locator: as it stands on chain.
+        steps: where its lessons' records are.
+        get_context: of a window; None: it is not known yet.
+        count: tries a checkpoint on held-out problems; None: levels stay.
+        compute_levels: the levels that follow from such counts.
+    """
+
+    folder: Path
+    store: ObjectStore
+    locator: str
+    steps: StepFolder
+    publish_states: bool
+    get_context: Callable[[Parameters, int], Context | None]
+    count: Callable[[Checkpoint, int], tuple[StepSuccess, ...]] | None
+    compute_levels: Callable[
+        [Parameters, tuple[int, ...], tuple[StepSuccess, ...]], tuple[int, ...]
+    ]
+
+
+class RoundKeeper(Generic[C]):
+    """One trainer's rounds.
+
+    Args:
+        save: keeps a course with what its learner holds.
+        announce: has a payload put on chain, whose bytes are uploaded; False: it is on its way.
+        report: called with one line when something is worth a person's notice.
+
+    Raises (all methods): ChainError, StoreError, CheckpointError: tried again later.
+        RoundFolderError: its folder cannot be used.
+    """
+
+    def __init__(
+        self,
+        hotkey: bytes,
+        history: ParameterHistory,
+        chain: WindowReader,
+        checkpoints: CheckpointFolder,
+        stores: StoreByLocator,
+        config: RoundConfig,
+        save: Callable[[C], None],
+        announce: Callable[[C, bytes], bool],
+        report: Callable[[str], None],
+    ) -> None:
+        self._hotkey, self._history, self._chain = hotkey, history, chain
+        self._checkpoints, self._stores, self._config = checkpoints, stores, config
+        self._save, self._announce, self._report = save, announce, report
+        self._folder = RoundFolder(config.folder)
+        self.state: RoundState | None = None
+        self._outer: OuterState | None = None
+        self._contexts: dict[int, Context] = {}
+        self._merging: RoundMerge | None = None
+        self._published = ZERO_DIGEST
+
+    def find_rounds(self, window: int) -> Parameters | None:
+        """The parameters of a window, where they have rounds."""
+        end = self._history.end
+        if end is not None and window >= end:
+            return None
+        parameters = self._history.get(window)
+        return parameters if parameters.rounds is not None else None
+
+    def find_begun(self, window: int) -> int | None:
+        """The first window of rounds that an amendment brought, where that is later than `window`
+        and the chain has decided its checkpoint, with which they begin; else None."""
+        latest = self._history.latest
+        first = latest.start.window
+        if latest.rounds is None or window >= first:
+            return None
+        decided = compute_block(latest.timing, first, Phase.CHECKPOINT)
+        return first if self._chain.get_head() >= decided else None
+
+    def is_own(self, context: Context, hotkey: bytes, index: int) -> bool:
+        """Whether a group is this trainer's to judge and to learn from."""
+        rounds = context.parameters.rounds
+        if rounds is None:
+            return True
+        drawn = compute_share(rounds.trainers, context.audit_seed, hotkey, index)
+        return drawn == self._hotkey
+
+    def find_unfit(self, context: Context) -> str | None:
+        """Why nobody may learn from a window in the round under way, or None."""
+        self._contexts[context.window] = context
+        return self._find_unfit(context, self._require_state())
+
+    def advance(self, course: C) -> NextThing:
+        """Does what is due between two windows, and says what comes next."""
+        state = self._begin(course) if self.state is None else self.state
+        start = self._history.get(course.window).start
+        if start.number > state.true[-1].number:  # an amendment names where to begin anew
+            state = self._begin(course, anew=True)
+        if self._is_elsewhere(course, state):
+            self._adopt(course, state)
+            return NextThing.GO_ON
+        state = self._note_step(course, state)
+        of = self._get_round(state)
+        head, half = self._chain.get_head(), of.rounds.child_blocks // 2
+        if course.window < of.end and head < of.deadline - half:
+            return NextThing.LEARN
+        if head < of.deadline:
+            return self._show_child(course, state, of, head)
+        return self._merge(course, state, of, head)
+
+    # --- where a round begins
+
+    def _begin(self, course: C, anew: bool = False) -> RoundState:
+        """Goes on from the folder, or with the checkpoint in force."""
+        kept = None if anew else self._folder.load(self._history.first.digest)
+        if kept is not None and self.find_rounds(kept.end - 1) is not None:
+            self._outer = self._folder.load_outer(kept.outer)
+            if self._outer is not None:
+                self.state = kept
+                return kept
+        parameters = self._history.get(course.window)
+        head = self._chain.get_head()
+        in_force = self._find_parent(parameters, head)
+        base = open_checkpoint(self._checkpoints, in_force.digest, parameters)
+        outer = self._find_outer(base)
+        first = find_round(parameters, parameters.start.window)
+        last = find_last_round(parameters, head)
+        end = first.end if last is None else last.end + len(last.windows)
+        if in_force.number > parameters.start.window:
+            end = in_force.number + len(first.windows)
+        root = compute_outer_root(outer)
+        true = (TrueCheckpoint(base.digest, base.manifest.number),)
+        network = self._history.first.digest
+        state = RoundState(network, end, base.digest, root, (), ZERO_DIGEST, true)
+        self._folder.save(state, outer)
+        self.state, self._outer = state, outer
+        course.window = max(course.window, end - len(first.windows))
+        self._adopt(course, state)
+        return state
+
+    def _find_parent(self, parameters: Parameters, head: int) -> InForce:
+        """What a trainer without a round of its own begins with."""
+        if find_last_round(parameters, head) is None:  # all begin alike, whenever they begin
+            try:
+                return get_in_force(self._chain, parameters, parameters.start.window)
+            except ForgottenError:
+                pass
+        return get_in_force_at(self._chain, parameters, head)
+
+    def _find_outer(self, base: Checkpoint) -> OuterState:
+        """The outer state at a checkpoint: as the merge that made it has it, or at rest."""
+        weights: dict[str, Tensor] = {}
+        for file in sorted(base.folder.glob("*.safetensors")):
+            weights |= read_tensors(file)
+        resting = begin_outer(weights)
+        if base.manifest.step == ZERO_DIGEST:
+            return resting
+        head = self._chain.get_head()
+        reader = RoundReader(self._list_stores(head), self._config.folder / "children")
+        try:
+            merge = reader.read_merge_record(base.manifest.step)
+        except WithheldError:  # a step made it
+            return resting
+        try:
+            return reader.read_outer(merge.outer_after, count_outer_bytes(resting.masters))
+        except WithheldError as error:
+            raise ChainError(f"the round's parent is there, and its masters not: {error}") from None
+
+    def _is_elsewhere(self, course: C, state: RoundState) -> bool:
+        """Whether the course does not go on from where the round is: it was begun anew."""
+        parent = course.parent
+        last = state.steps[-1].child if state.steps else state.base
+        if parent.digest == last:
+            return not course.learned
+        return parent.manifest.parent != last or parent.manifest.number > state.end
+
+    def _adopt(self, course: C, state: RoundState) -> None:
+        """Puts a course at the beginning of its round: the outer state's masters, its own
+        moments."""
+        outer = self._require_outer()
+        of = self._get_round(state)
+        base = open_checkpoint(self._checkpoints, state.base, of.parameters)
+        begin = {
+            name: t for name, t in course.learner.export_state() if not name.startswith("master.")
+        }
+        begin |= {f"{_MASTER}{name}": tensor for name, tensor in outer.masters.items()}
+        course.learner.load_state(self._folder.write_begin(begin))
+        if state.steps or state.child != ZERO_DIGEST:
+            state = replace(state, steps=(), child=ZERO_DIGEST)
+            self._folder.save(state)
+        self.state = state
+        course.parent, course.learned, course.state = base, True, None
+        course.uploaded = True
+        course.window = max(course.window, of.windows.start)
+        self._save(course)
+
+    def _note_step(self, course: C, state: RoundState) -> RoundState:
+        """Takes up the lesson that came since."""
+        last = state.steps[-1].child if state.steps else state.base
+        manifest = course.parent.manifest
+        if course.parent.digest == last:
+            return state
+        self._folder.keep_manifest(manifest)
+        config = self._config
+        if config.publish_states:  # whoever does it again needs what it began with, and the parent
+            for line in publish_step(config.store, config.steps, manifest, with_state=True):
+                self._report(line)
+            publish_checkpoint(config.store, course.parent.folder, manifest.digest)
+        steps = (*state.steps, MadeStep(manifest.step, course.parent.digest))
+        self.state = replace(state, steps=steps)
+        self._folder.save(self.state)
+        return self.state
+
+    # --- its child
+
+    def _show_child(self, course: C, state: RoundState, of: Round, head: int) -> NextThing:
+        """Uploads the child and has it put on chain, unless it stands there."""
+        if not state.steps or head < of.opening or self._hotkey not in of.rounds.trainers:
+            return NextThing.WAIT
+        digest = state.child
+        if digest == ZERO_DIGEST:
+            try:
+                digest = self._upload_child(course, state, of)
+            except FormError as error:
+                self._report(f"round {of.end}: no child is shown: it {error}")
+                self.state = replace(state, steps=())
+                return NextThing.GO_ON  # from the round's parent
+            self.state = replace(state, child=digest)
+            self._folder.save(self.state)
+        payload = encode_commitment(Commitment(Tag.CHILD, of.end, 0, digest, self._config.locator))
+        if self._chain.get_commitments(head).get(self._hotkey) == payload:
+            return NextThing.WAIT
+        return NextThing.GO_ON if self._announce(course, payload) else NextThing.WAIT
+
+    def _upload_child(self, course: C, state: RoundState, of: Round) -> bytes:
+        config, outer = self._config, self._require_outer()
+        steps = [self._read_own(step) for step in state.steps]
+        whole = dict(course.learner.export_state())
+        masters = {
+            n.removeprefix("master."): t for n, t in whole.items() if n.startswith("master.")
+        }
+        form = choose_form(of.rounds)
+        residual = self._folder.load_residual()
+        pieces, left = form.encode(outer.masters, masters, residual)
+        shown = form.decode(outer.masters, pieces)
+        path = self._folder.write_begin(whole)
+        held = path.read_bytes()
+        record = ChildRecord(
+            ROUND_VERSION,
+            of.parameters.digest,
+            of.end,
+            self._hotkey,
+            state.outer,
+            tuple(step.record.digest for step in steps),
+            digest_tensors_of(whole.items()),
+            digest_tensors_of(shown.items()),
+            tuple(sha256(piece).digest() for piece in pieces),
+            sha256(held).digest(),
+        )
+        parent = self._checkpoints.get(state.base).manifest
+        child = ChildFiles(record, parent, steps, shown)
+        if config.publish_states:
+            put_pieces(config.store, [held])
+        put_child(config.store, child, pieces, config.steps.folder)
+        self._folder.save_residual(left)
+        return record.digest
+
+    def _read_own(self, made: MadeStep) -> ChildStep:
+        manifest = self._folder.load_manifest(made.child)
+        step = read_step(self._config.steps.get_path(manifest.number, made.record))
+        return ChildStep(step.record, step.child, manifest, read_taken(step))
+
+    # --- the merge
+
+    def _merge(self, course: C, state: RoundState, of: Round, head: int) -> NextThing:
+        """After the deadline: publishes in its turn, and goes on from what is true."""
+        merging = self._merging
+        if merging is None:
+            merging = self._merging = self.open_merge(state, of)
+        merging.gather(self._list_stores_by(merging.said, head), _get_patience(of))
+        slots = self._chain.get_commitments(head)
+        published = find_published(self._chain, of, slots, head)
+        if published is not None:
+            self._take_up(course, state, merging, published)
+            return NextThing.GO_ON
+        line = compute_line(of, self._chain.get_block(of.deadline).hash)
+        if self._hotkey not in line or head < of.get_turn(line.index(self._hotkey)):
+            return NextThing.WAIT
+        if self._published == ZERO_DIGEST:
+            self._published = self._publish(state, merging)
+        payload = encode_commitment(
+            Commitment(Tag.CHECKPOINT, of.end, 0, self._published, self._config.locator)
+        )
+        if slots.get(self._hotkey) == payload:
+            return NextThing.WAIT
+        return NextThing.GO_ON if self._announce(course, payload) else NextThing.WAIT
+
+    def open_merge(self, state: RoundState, of: Round) -> RoundMerge:
+        """A round whose deadline has passed, before its children are read."""
+        slots = self._chain.get_commitments(of.deadline)
+        contexts = {}
+        for window in of.windows:
+            context = self._get_context(window)
+            if context is not None and self._find_unfit(context, state) is None:
+                contexts[window] = context
+        parent = self._checkpoints.get(state.base).manifest
+        facts = RoundFacts(of, self._require_outer(), state.outer, parent, contexts)
+        folder = self._config.folder / "children"
+        return RoundMerge(facts, find_children(of, slots), state.base, folder)
+
+    def _publish(self, state: RoundState, merging: RoundMerge) -> bytes:
+        """Measures what was merged, and uploads it with all that it was merged from."""
+        of, config, merge = merging.facts.of, self._config, merging.merge()
+        base = open_checkpoint(self._checkpoints, state.base, of.parameters)
+        counts = () if config.count is None else config.count(base, of.end)
+        record = MergeRecord(
+            ROUND_VERSION,
+            f"assay {version('assay')}",
+            of.parameters.digest,
+            of.end,
+            state.base,
+            merge.children,
+            state.outer,
+            merge.after,
+            merge.tensors,
+            self._hotkey,
+            counts,
+        )
+        levels = config.compute_levels(of.parameters, base.manifest.levels, counts)
+        manifest = self._checkpoints.publish(base, merge.weights, record.digest, levels, of.end)
+        made = open_checkpoint(self._checkpoints, manifest.digest, of.parameters)
+        for child in merging.found.values():
+            if child.files is not None:
+                put_child(config.store, child.files, child.pieces, merging.folder)
+        put_outer(config.store, merge.outer, merge.after)
+        put_record(config.store, record)
+        publish_checkpoint(config.store, made.folder, made.digest)
+        return made.digest
+
+    def _take_up(
+        self, course: C, state: RoundState, merging: RoundMerge, published: Commitment
+    ) -> None:
+        """Goes on from what is in force if that is true, and else from where the round began."""
+        of = merging.facts.of
+        fault, merge = self._verify(merging, published)
+        base, outer = state.base, self._require_outer()
+        true = state.true
+        if fault is None:
+            base, outer = published.digest, merge.outer
+            true = (*true, TrueCheckpoint(base, of.end))[-TRUE_MAX:]
+        else:
+            self._report(
+                f"checkpoint {of.end} ({published.digest.hex()[:16]}…) is not what the round "
+                f"makes: {fault}; the round before's stands"
+            )
+        for line in merging.list_left_out(merge):
+            self._report(f"round {of.end}: {line}")
+        root = compute_outer_root(outer)
+        end = of.end + len(of.windows)
+        new = RoundState(state.parameters, end, base, root, (), ZERO_DIGEST, true)
+        self._folder.save(new, outer)
+        self.state, self._outer, self._merging = new, outer, None
+        self._contexts = {w: c for w, c in self._contexts.items() if w >= of.end}
+        self._published = ZERO_DIGEST
+        course.window = max(course.window, of.end)
+        self._adopt(course, new)
+        if fault is None and self._hotkey == of.parameters.identity.trainer:
+            anchor = Commitment(Tag.CHECKPOINT, of.end, 0, base, self._config.locator)
+            publish_checkpoint(self._config.store, course.parent.folder, base)
+            self._announce(course, encode_commitment(anchor))
+
+    def _verify(self, merging: RoundMerge, published: Commitment) -> tuple[str | None, Merge]:
+        """Why what a trainer has published is not what the round makes, or None."""
+        head, of = self._chain.get_head(), merging.facts.of
+        store = self._stores.get(published.locator)
+        stores = ([] if store is None else [store]) + self._list_stores(head)
+        reader = RoundReader(stores, self._config.folder / "children")
+        try:
+            manifest = reader.read_manifest(published.digest)
+            record = reader.read_merge_record(manifest.step)
+        except WithheldError as error:
+            return str(error), merging.merge()
+        merging.gather(dict.fromkeys(merging.said, stores), _get_patience(of))  # what it had
+        fault, merge = merging.find_fault(manifest, record)
+        if fault is None:
+            fault = self._find_measured_fault(manifest, record, merging)
+        if fault is None:
+            open_checkpoint(self._checkpoints, published.digest, of.parameters)
+        return fault, merge
+
+    def _find_measured_fault(
+        self, manifest: Manifest, record: MergeRecord, merging: RoundMerge
+    ) -> str | None:
+        before = merging.facts.parent
+        of = merging.facts.of
+        levels = self._config.compute_levels(of.parameters, before.levels, record.held_out)
+        kept = ("structure", "tokenizer", "chat_template", "end_tokens", "max_tokens")
+        if manifest.levels != levels:
+            return "its levels do not follow from what its record says was solved"
+        if any(getattr(manifest, name) != getattr(before, name) for name in kept):
+            return "it is another model than its parent"
+        return None
+
+    # --- what it looks up
+
+    def _find_unfit(self, context: Context, state: RoundState) -> str | None:
+        of = self._get_round(state)
+        numbers = {true.digest: true.number for true in state.true}
+        number = numbers.get(context.checkpoint)
+        if number is None:
+            return "its rollouts are of a checkpoint that is not what its round makes"
+        if not is_fresh(of, numbers[state.base], number):
+            return f"its rollouts are of checkpoint {number}, too old for this round"
+        return None
+
+    def _get_context(self, window: int) -> Context | None:
+        if window not in self._contexts:
+            context = self._config.get_context(self._history.get(window), window)
+            if context is None:
+                return None
+            self._contexts[window] = context
+        return self._contexts[window]
+
+    def _get_round(self, state: RoundState) -> Round:
+        return find_round(self._history.get(state.end - 1), state.end - 1)
+
+    def _list_stores(self, head: int) -> list[ObjectStore]:
+        """One's own, and those that trainers name just now."""
+        parameters = self._history.get_at(head)
+        rounds = parameters.rounds
+        hotkeys = {parameters.identity.trainer, *(() if rounds is None else rounds.trainers)}
+        slots = self._chain.get_commitments(head)
+        found = [self._config.store]
+        for hotkey in sorted(hotkeys - {self._hotkey}):
+            store = self._open(slots.get(hotkey, b""))
+            if store is not None:
+                found.append(store)
+        return found
+
+    def _open(self, payload: bytes) -> ObjectStore | None:
+        said = parse_commitment(payload)
+        return None if said is None else self._stores.get(said.locator)
+
+    def _list_stores_by(
+        self, said: Mapping[bytes, Commitment | None], head: int
+    ) -> dict[bytes, Sequence[ObjectStore]]:
+        """For each child its trainer's store first."""
+        others = self._list_stores(head)
+        found: dict[bytes, Sequence[ObjectStore]] = {}
+        for hotkey, commitment in said.items():
+            own = None if commitment is None else self._stores.get(commitment.locator)
+            found[hotkey] = others if own is None else [own, *others]
+        return found
+
+    def _require_state(self) -> RoundState:
+        if self.state is None:
+            raise RuntimeError("a round is asked for before it began")
+        return self.state
+
+    def _require_outer(self) -> OuterState:
+        if self._outer is None:
+            raise RuntimeError("a round's state is asked for before it began")
+        return self._outer
+
+
+def _get_patience(of: Round) -> float:
+    """Seconds for one child: a store that hangs keeps nobody from publishing in its turn."""
+    turn = of.rounds.turn_blocks * of.parameters.timing.slot_ms / 1_000
+    return max(_PATIENCE_MIN_S, turn / len(of.rounds.trainers))

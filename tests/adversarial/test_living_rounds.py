@@ -1,0 +1,201 @@
+"""Rounds as trainers live them: two in a row, a measurer that publishes something else, one that
+vanishes, one that is killed, one whose weights are of other groups than it says."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.audit.provenance.round_audit import RoundSources, audit_round
+from assay.audit.provenance.round_watch import FINDINGS, RoundWatch
+from assay.neurons.session.window_reader import get_challenge, get_context
+from assay.neurons.trainer.trainer import Trainer
+from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
+from assay.rounds import compute_line, get_checkpoint_digest
+from assay.rounds.in_force import get_in_force_at
+from assay.training import LearnConfig, Learner
+from tests.adversarial.round_bench import NAMES, WINDOWS, RoundBench
+
+
+def open_sources(bench, folder):
+    """A stranger's: stores and the chain."""
+    stores = list(bench.stores.values())
+    chain, beacons = bench.chain, bench.world.beacons
+
+    def find_context(window):
+        challenge = get_challenge(chain, beacons, bench.parameters, window)
+        return get_context(chain, beacons, bench.parameters, challenge)
+
+    checkpoints = CheckpointFolder(folder / "models", DownloadSettings(lambda: stores))
+    return RoundSources(chain, bench.history, find_context, checkpoints, stores, folder)
+
+
+def audit(bench, folder, digest, lessons=0):
+    return audit_round(open_sources(bench, folder), digest, lessons)
+
+
+@pytest.mark.slow
+def test_two_rounds_of_three_trainers(tmp_path):
+    """All go on from one checkpoint, which is in force for miners, and a stranger derives it. In
+    the second round one trainer is killed in the middle and another never comes back."""
+    torch.set_num_threads(1)
+    bench = RoundBench(tmp_path)
+    bench.run_round(0)
+    (base,) = {bench.get_base(name) for name in NAMES}
+    in_force = get_in_force_at(bench.chain, bench.parameters, bench.chain.get_head())
+    assert (in_force.digest, in_force.number) == (base[0], WINDOWS)
+    found = audit(bench, tmp_path / "auditor", base[0], lessons=1)
+    assert found.fault is None
+    assert {child.found for child in found.children} == {"taken"}
+    assert [lesson.equal for lesson in found.lessons] == [True] * 3
+    assert found.named == []
+
+    second = bench.get_round(1)
+    middle = second.opening - 6
+    bench.run_to(middle)
+    bench.start("second")  # killed, and started again
+    bench.run_to(second.turns_end + 3, without=("third",))
+    left = {bench.get_base(name) for name in NAMES if name != "third"}
+    assert len(left) == 1
+    ((merged, _),) = left
+    assert merged != base[0]
+    found = audit(bench, tmp_path / "auditor", merged)
+    assert found.fault is None
+    absent = encode_ss58(bench.hotkeys["third"])
+    assert {child.found for child in found.children if child.hotkey != absent} == {"taken"}
+    assert [child.found for child in found.children if child.hotkey == absent] == ["absent"]
+    window = second.end + 4
+    bench.run_to(window * bench.parameters.timing.window_blocks)
+    assert get_checkpoint_digest(bench.chain, bench.parameters, window) in {
+        merged,
+        bench.get_base("trainer")[0],
+    }
+    for name in NAMES[:2]:
+        assert not [line for line in bench.said[name] if "left out" in line]
+    bench.close()
+
+
+class OtherGroups(Learner):
+    """Learns from other groups than it is given."""
+
+    def learn(self, groups):
+        twisted = [replace(group, rewards=group.rewards[::-1]) for group in groups]
+        return super().learn(twisted)
+
+
+class LiesAboutGroups(Trainer):
+    """Its records and groups fit each other; its weights are of something else."""
+
+    def _learn(self, course, reading):
+        course.learner.__class__ = OtherGroups
+        return super()._learn(course, reading)
+
+
+@pytest.mark.slow
+def test_a_child_of_other_groups_is_merged_and_named(tmp_path):
+    """Nothing that everybody decides alike shows it; doing its steps again does."""
+    torch.set_num_threads(1)
+    bench = RoundBench(tmp_path, third=LiesAboutGroups)
+    sources = open_sources(bench, tmp_path / "auditor")
+    watch = RoundWatch(sources, 2, print)
+    assert watch.look() is None  # the genesis is in force, which no round made
+    bench.run_round(0)
+    (base,) = {bench.get_base(name) for name in NAMES}
+    found = watch.look()
+    assert found.checkpoint == base[0].hex()
+    assert found.fault is None
+    assert found.named == [encode_ss58(bench.hotkeys["third"])]
+    honest = [lesson for lesson in found.lessons if lesson.hotkey not in found.named]
+    assert honest
+    assert all(lesson.equal for lesson in honest)
+    written = [json.loads(line) for line in (sources.folder / FINDINGS).read_text().splitlines()]
+    assert written == json.loads(json.dumps([found.to_json()]))
+    assert watch.look() is None
+    assert RoundWatch(sources, 2, print).look() is None  # another process goes on after it
+    bench.close()
+
+
+@pytest.mark.slow
+def test_what_a_measurer_makes_up_is_in_force_and_followed_by_nobody(tmp_path):
+    """Its checkpoint is in force by the chain; trainers say so, stay where they were, and learn
+    from none of its groups; the next round's checkpoint has the round before's parent."""
+    torch.set_num_threads(1)
+    bench = RoundBench(tmp_path)
+    first = bench.get_round(0)
+    bench.run_to(first.deadline)
+    line = compute_line(first, bench.chain.get_block(first.deadline).hash)
+    liar = next(name for name in NAMES if bench.hotkeys[name] == line[0])
+    before = bench.get_base(liar)
+    lie = Commitment(Tag.CHECKPOINT, first.end, 0, b"\7" * 32, bench.locate(liar))
+    bench.chain.set_commitment(line[0], encode_commitment(lie))
+    honest = [name for name in NAMES if name != liar]
+    bench.run_to(first.turns_end + 2, without=(liar,))
+    assert get_in_force_at(bench.chain, bench.parameters, first.turns_end).digest == b"\7" * 32
+    for name in honest:
+        assert bench.get_base(name) == before
+        assert any("is not what the round makes" in said for said in bench.said[name])
+    second = bench.get_round(1)
+    bench.run_to(second.turns_end + 3, without=(liar,))
+    (healed,) = {bench.get_base(name) for name in honest}
+    assert healed[0] not in (before[0], b"\7" * 32)
+    found = audit(bench, tmp_path / "auditor", healed[0])
+    assert found.fault is None
+    bench.close()
+
+
+@pytest.mark.slow
+def test_sparse_children_are_merged_alike(tmp_path):
+    """What is not sent stays with its trainer; what is merged is what everybody decodes."""
+    torch.set_num_threads(1)
+    form = {"kept": 64, "chunk": 4_096, "bits": 2, "feedback": 950_000}
+    bench = RoundBench(tmp_path, rounds=form)
+    bench.run_round(0)
+    (base,) = {bench.get_base(name) for name in NAMES}
+    found = audit(bench, tmp_path / "auditor", base[0])
+    assert found.fault is None
+    assert {child.found for child in found.children} == {"taken"}
+    weights = sum(w.numel() for w in bench.world.checkpoint.model.state_dict().values())
+    for name in NAMES:
+        assert (tmp_path / name / "course" / "rounds" / "residual.safetensors").exists()
+        assert bench.trainers[name].rounds.state.true[-1].number == WINDOWS
+    pieces = [p.stat().st_size for p in (tmp_path / "second" / "store" / "pieces").iterdir()]
+    assert min(pieces) < weights // 16  # 64 of 4,096 values of two bits, and where they are
+    bench.close()
+
+
+def test_factors_beside_the_weights_cannot_be_merged(tmp_path, monkeypatch):
+    """An amendment may bring rounds to a trainer that learns low-rank factors."""
+    bench = RoundBench(tmp_path)
+    trainer = bench.trainers["second"]
+    assert trainer.step()
+    config = replace(vars(trainer)["_config"], learning=LearnConfig(lora_rank=4))
+    monkeypatch.setattr(trainer, "_config", config)
+    assert not trainer.step()
+    assert trainer.trouble == "rounds merge whole weights: set lora_rank = 0"
+    bench.close()
+
+
+@pytest.mark.slow
+def test_an_amendment_brings_rounds(tmp_path):
+    """Until then one trainer learns, and the others wait. The rounds begin, for all of them, with
+    the checkpoint in force for their first window."""
+    torch.set_num_threads(1)
+    first = 4 * WINDOWS
+    bench = RoundBench(tmp_path, first=first)
+    begins = bench.get_round(4).windows.start * bench.parameters.timing.window_blocks
+    bench.run_to(begins - 30)
+    assert bench.trainers["second"].trouble == "the rounds that name this trainer have not begun"
+    bench.history.add(bench.parameters)
+    bench.run_to(begins - 1)
+    assert bench.trainers["trainer"].course.parent.manifest.number > 1
+    bench.run_round(4)
+    parent = get_checkpoint_digest(bench.chain, bench.parameters, first)
+    bases = {bench.trainers[name].rounds.state.true[-2].digest for name in NAMES}
+    assert bases == {parent}
+    (base,) = {bench.get_base(name) for name in NAMES}
+    found = audit(bench, tmp_path / "auditor", base[0])
+    assert found.fault is None
+    assert {child.found for child in found.children} == {"taken"}
+    bench.close()

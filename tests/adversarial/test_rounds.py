@@ -1,0 +1,324 @@
+"""Three trainers of which none lies, or one in each way that everybody can see: the honest ones
+derive the same bytes. What only doing a step again shows is tested with the audit."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from assay.artifacts.store_objects import make_step_name
+from assay.network import open_folder
+from assay.protocol import Tag, parse_commitment
+from assay.protocol.hashing import ZERO_DIGEST
+from assay.rounds.child_store import put_record
+from assay.rounds.merging import find_children, merge_round
+from assay.rounds.outer_records import ROUND_VERSION, ChildFinding, MergeRecord
+from assay.rounds.outer_step import compute_outer_root
+from tests.adversarial.forged_children import remake_last, show, with_masters
+from tests.adversarial.round_bench import NAMES, RoundBench
+
+LIAR, HONEST = "third", ("trainer", "second")
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """Round 0 at its deadline: three genuine children stand on chain, nobody has merged."""
+    torch.set_num_threads(1)
+    made = RoundBench(tmp_path_factory.mktemp("rounds"), last=1)
+    made.run_to(made.get_round(0).deadline - 1)
+    made.chain.mint()
+    yield made
+    made.close()
+
+
+def open_merging(bench, name, said=None):
+    """A round as an honest trainer has it. said: of the liar's slot, in place of what stands."""
+    keeper = bench.trainers[name].rounds
+    merging = keeper.open_merge(keeper.state, bench.get_round(0))
+    if said is not None:
+        merging.said = {**merging.said, bench.hotkeys[LIAR]: said}
+    return merging
+
+
+def gather(bench, merging, order=NAMES, stores=None):
+    known = stores or bench.stores
+    asked = [known[bench.locate(name)] for name in order]
+    merging.gather(dict.fromkeys(merging.said, asked), 60.0)
+    return merging
+
+
+@pytest.fixture(scope="module")
+def genuine(bench):
+    """The children by name, as an honest trainer reads them."""
+    found = gather(bench, open_merging(bench, HONEST[0])).found
+    return {name: found[bench.hotkeys[name]] for name in NAMES}
+
+
+def judge(bench, genuine, said):
+    """What the honest trainers make of it, one asking the liar's store first and the other last:
+    the same bytes. What is known of the other children is not read again."""
+    merges = []
+    for name, order in zip(HONEST, (NAMES, NAMES[::-1]), strict=True):
+        merging = open_merging(bench, name, said)
+        known = [genuine[honest] for honest in order if honest in HONEST]
+        merging.found = {one.hotkey: one for one in known}
+        merges.append(gather(bench, merging, order).merge())
+    assert len({(m.children, m.after, m.tensors) for m in merges}) == 1
+    findings = {child.hotkey: child.finding for child in merges[0].children}
+    for name in HONEST:
+        assert findings[bench.hotkeys[name]] is ChildFinding.TAKEN
+    return findings[bench.hotkeys[LIAR]], merges[0]
+
+
+def test_genuine_children_are_taken_by_all(bench, genuine):
+    for one in genuine.values():
+        assert one.judgment[0] is ChildFinding.TAKEN, one.judgment
+    finding, merge = judge(bench, genuine, None)
+    assert finding is ChildFinding.TAKEN
+    children = [genuine[name].files.masters for name in NAMES]
+    keeper = bench.trainers[LIAR].rounds
+    theta = keeper.open_merge(keeper.state, bench.get_round(0)).facts.outer.masters
+    for name, tensor in merge.outer.masters.items():  # about where the mean difference leads
+        mean = sum(child[name] - theta[name] for child in children) / 3
+        expected = theta[name] + 0.7 * (mean + 0.9 * mean)
+        assert torch.allclose(tensor, expected, rtol=1e-4, atol=1e-8)
+
+
+def test_no_group_is_learned_from_twice_and_none_is_lost(bench, genuine):
+    taken = [
+        (one.window, one.hotkey, one.index)
+        for child in genuine.values()
+        for step in child.files.steps
+        for one in step.taken
+    ]
+    groups = 2 * 2 * 5  # windows, miners, groups of each
+    assert len(taken) == len(set(taken)) == groups
+
+
+def make_lies(bench, genuine):
+    child, other = genuine[LIAR].files, genuine[HONEST[1]].files
+    masters, record = child.masters, child.record
+    first = next(iter(masters))
+    poisoned = {n: torch.full_like(t, torch.nan) if n == first else t for n, t in masters.items()}
+    far = {n: t + 10.0 for n, t in masters.items()}
+    short = {n: t for n, t in masters.items() if n != first}
+    last = child.steps[-1].record
+    return {
+        "garbage": (child, [b"junk"], ChildFinding.MISFIT),
+        "another model": (with_masters(child, short), None, ChildFinding.MISFIT),
+        "other masters than it says": (
+            replace(child, masters={n: t * 2 for n, t in masters.items()}),
+            None,
+            ChildFinding.MISFIT,
+        ),
+        "another round": (
+            replace(child, record=replace(record, end=record.end + 2)),
+            None,
+            ChildFinding.MISFIT,
+        ),
+        "another's name": (
+            replace(child, record=replace(record, hotkey=bench.hotkeys["second"])),
+            None,
+            ChildFinding.MISFIT,
+        ),
+        "a stale parent": (
+            replace(child, record=replace(record, before=b"\1" * 32)),
+            None,
+            ChildFinding.STALE,
+        ),
+        "steps that do not follow": (
+            remake_last(child, optimiser_before=b"\1" * 32),
+            None,
+            ChildFinding.BROKEN,
+        ),
+        "weights that no step made": (
+            replace(with_masters(child, {n: t * 2 for n, t in masters.items()}), steps=child.steps),
+            None,
+            ChildFinding.BROKEN,
+        ),
+        "a window of another round": (remake_last(child, window=7), None, ChildFinding.WITHHELD),
+        "not finite": (with_masters(child, poisoned), None, ChildFinding.ENDLESS),
+        "too far": (with_masters(child, far), None, ChildFinding.LARGE),
+        "doubled": (with_masters(child, other.masters), None, ChildFinding.DOUBLED),
+        "more steps than windows": (
+            replace(child, record=replace(record, steps=record.steps * 2)),
+            None,
+            ChildFinding.MISFIT,
+        ),
+        "sources that it has not": (
+            remake_last(child, sources=last.sources[:0]),
+            None,
+            ChildFinding.STRANGE,
+        ),
+    }
+
+
+LIES = (
+    "garbage",
+    "another model",
+    "other masters than it says",
+    "another round",
+    "another's name",
+    "a stale parent",
+    "steps that do not follow",
+    "weights that no step made",
+    "a window of another round",
+    "not finite",
+    "too far",
+    "doubled",
+    "more steps than windows",
+    "sources that it has not",
+)
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lying_child_is_left_out_by_all(bench, genuine, lie):
+    child, pieces, expected = make_lies(bench, genuine)[lie]
+    steps = genuine[LIAR].files.steps
+    if lie == "weights that no step made":
+        child = replace(
+            child,
+            record=replace(
+                child.record,
+                steps=tuple(step.record.digest for step in steps),
+                optimiser=genuine[LIAR].files.record.optimiser,
+            ),
+        )
+    said = show(bench, LIAR, child, steps, pieces)
+    finding, merge = judge(bench, genuine, said)
+    is_later = bench.hotkeys[LIAR] > bench.hotkeys["second"]
+    if expected is not ChildFinding.DOUBLED or is_later:
+        assert finding is expected
+    honest = [genuine[name] for name in HONEST]
+    honest.sort(key=lambda one: one.hotkey)
+    if finding is expected:
+        facts = open_merging(bench, HONEST[0]).facts
+        assert merge_round(facts, honest).after == merge.after
+
+
+def test_anothers_groups(bench, genuine):
+    """A copy of an honest child under the liar's own hotkey: its groups are another's to learn
+    from."""
+    child = genuine["second"].files
+    record = replace(child.record, hotkey=bench.hotkeys[LIAR])
+    steps = child.steps
+    locator = bench.locate(LIAR)
+    said = show(bench, "second", replace(child, record=record), steps)
+    put_record(bench.stores[locator], record)
+    assert judge(bench, genuine, replace(said, locator=locator))[0] is ChildFinding.STRANGE
+
+
+def test_a_step_is_withheld(bench, genuine):
+    store = bench.stores[bench.locate(LIAR)]
+    name = make_step_name(genuine[LIAR].files.record.steps[-1], "step.parquet")
+    data = store.get(name, 1 << 24)
+    store.delete(name)
+    try:
+        assert judge(bench, genuine, None)[0] is ChildFinding.WITHHELD
+    finally:
+        store.put(name, data)
+
+
+def test_a_slot_that_names_something_else(bench):
+    """Late, of another round, or no child at all: what stood at the deadline counts."""
+    round_, slots = bench.get_round(0), dict(bench.chain.get_commitments(bench.chain.get_head()))
+    liar = bench.hotkeys[LIAR]
+    for payload in (b"", b"junk", slots[liar].replace(b"ASK1", b"ASC1"), slots[liar][:20]):
+        assert find_children(round_, {**slots, liar: payload})[liar] is None
+    late = bytearray(slots[liar])
+    late[11] += 1
+    assert find_children(round_, {**slots, liar: bytes(late)})[liar] is None
+    before = bench.chain.get_commitments(round_.opening)
+    assert set(find_children(round_, before).values()) == {None}
+
+
+def make_record(bench, merging, merge, name):
+    facts = merging.facts
+    return MergeRecord(
+        ROUND_VERSION,
+        "assay test",
+        facts.of.parameters.digest,
+        facts.of.end,
+        merging.parent,
+        merge.children,
+        facts.before,
+        merge.after,
+        merge.tensors,
+        bench.hotkeys[name],
+        (),
+    )
+
+
+def find_fault(merging, record, **changes):
+    manifest = replace(
+        merging.facts.parent,
+        tensors=record.tensors,
+        parent=record.parent,
+        step=record.digest,
+        number=record.end,
+    )
+    return merging.find_fault(replace(manifest, **changes), record)
+
+
+def test_a_store_shows_different_children_to_different_readers(bench, tmp_path):
+    """One honest trainer sees the liar's child, the other does not. Whoever measures says in its
+    record what it merged and keeps it: the other derives the same, whichever of them it is."""
+    hidden = {**bench.stores, bench.locate(LIAR): open_folder(tmp_path)}
+    seeing = gather(bench, open_merging(bench, "trainer"))
+    blind = gather(bench, open_merging(bench, "second"), stores=hidden)
+    with_it, without = seeing.merge(), blind.merge()
+    assert with_it.after != without.after
+    assert blind.found[bench.hotkeys[LIAR]].judgment[0] is ChildFinding.WITHHELD
+    # the one who had it not measured
+    record = make_record(bench, blind, without, "second")
+    fault, merge = find_fault(seeing, record)
+    assert fault is None
+    assert merge.after == without.after
+    (line,) = seeing.list_left_out(merge)
+    assert "withheld: the trainer that published the merge could not read it, and this" in line
+    # the one who had it measured, and keeps it
+    record = make_record(bench, seeing, with_it, "trainer")
+    fault, _ = find_fault(blind, record)
+    assert "taken" in fault
+    gather(bench, blind)
+    fault, merge = find_fault(blind, record)
+    assert fault is None
+    assert merge.after == with_it.after
+
+
+def test_what_a_measurer_cannot_make_up(bench):
+    honest = gather(bench, open_merging(bench, "second"))
+    merge = honest.merge()
+    record = make_record(bench, honest, merge, LIAR)
+    assert find_fault(honest, record)[0] is None
+    left = [replace(c, finding=ChildFinding.LARGE) for c in merge.children]
+    for changes, fault in (
+        ({"outer_after": bytes(32)}, "state after"),
+        ({"outer_before": bytes(32)}, "state before"),
+        ({"parent": bytes(32)}, "parent"),
+        ({"end": record.end + 2}, "number"),
+        ({"tensors": bytes(32)}, "tensors"),
+        ({"children": tuple(left)}, "it says large"),
+        ({"children": merge.children[1:]}, "it says nothing"),
+        ({"parameters": bytes(32)}, "parameters"),
+    ):
+        assert fault in find_fault(honest, replace(record, **changes))[0]
+    assert "step" in find_fault(honest, record, step=bytes(32))[0]
+
+
+def test_a_round_without_a_child(bench):
+    """The parent's weights stand, under the round's number, and the record says why."""
+    merging = open_merging(bench, "trainer")
+    merging.said = dict.fromkeys(merging.said)
+    merge = gather(bench, merging).merge()
+    assert {child.finding for child in merge.children} == {ChildFinding.ABSENT}
+    assert {child.child for child in merge.children} == {ZERO_DIGEST}
+    assert merge.after == merging.facts.before == compute_outer_root(merge.outer)
+    assert merge.tensors == merging.facts.parent.tensors
+
+
+def test_no_child_stands_before_the_opening(bench):
+    """Until then slots name checkpoints."""
+    slots = bench.chain.get_commitments(bench.get_round(0).opening)
+    tags = {parse_commitment(slots[h]).tag for h in bench.hotkeys.values() if h in slots}
+    assert Tag.CHILD not in tags

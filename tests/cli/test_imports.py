@@ -1,0 +1,186 @@
+"""What each command has loaded by the time it first says something: nothing that takes seconds.
+
+One process loads what all commands share. Each command runs in a fork of it, until it says what it
+waits for, or to its end where it waits for nothing.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from assay.cli.app import app
+
+#: Libraries that take a tenth of a second and more, and some that take seconds.
+WATCHED = (
+    "bittensor",
+    "httpx",
+    "matplotlib",
+    "numba",
+    "numpy",
+    "pyarrow",
+    "ray",
+    "structlog",
+    "torch",
+    "transformers",
+    "uvicorn",
+    "web3",
+    "websockets",
+)
+ADDRESS = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+CHAIN = "--network ws://127.0.0.1:9 --netuid 3"
+OWN = "--wallet //Alice"
+STORE = "--store file://STORE"
+SAYS, ENDS = "says what it waits for", "ends"
+#: Command → how its first part ends, and what it has loaded by then.
+EXPECTED: dict[str, tuple[str, str]] = {
+    "demo --out NEW": (SAYS, ""),
+    "verify FILE --context FILE --model STORE": (ENDS, "numpy"),
+    "convert NONE": (ENDS, ""),
+    "convert FILE": (ENDS, "numpy pyarrow"),
+    "calibrate --out NEW": (SAYS, ""),
+    "contest NONE STORE --env sat": (ENDS, ""),
+    "contest STORE STORE --env sat": (SAYS, ""),
+    "plan nonsense": (ENDS, "numpy"),
+    "gauntlet": (SAYS, ""),
+    "status --dir RUN": (ENDS, ""),
+    "status --dir NONE": (ENDS, ""),
+    "status --record NONE": (ENDS, "httpx numpy"),
+    "localnet --dir FILE": (ENDS, "numpy structlog"),
+    "localnet --dir NEW": (SAYS, "httpx numpy structlog uvicorn websockets"),
+    f"faucet {OWN} --network ws://127.0.0.1:9": (SAYS, ""),
+    f"doctor {CHAIN}": (SAYS, ""),
+    "mine --netuid 3 --wallet nosuch": (ENDS, ""),
+    f"mine {OWN}": (ENDS, ""),
+    f"mine {CHAIN} {OWN} {STORE} --dir NEW": (SAYS, "httpx numpy structlog websockets"),
+    "validate --netuid 3 --wallet nosuch": (ENDS, ""),
+    f"validate {CHAIN} {OWN} --dir NEW": (SAYS, "numpy structlog"),
+    "train --netuid 3 --wallet nosuch": (ENDS, ""),
+    f"train {CHAIN} {OWN} {STORE}": (SAYS, "httpx numpy websockets"),
+    "train verify-step NONE": (ENDS, ""),
+    "train verify-step FILE": (SAYS, ""),
+    f"train verify-round {CHAIN}": (SAYS, ""),
+    "train trace-step FILE": (SAYS, ""),
+    "train bisect A B": (SAYS, ""),
+    f"register {CHAIN} {OWN}": (SAYS, ""),
+    f"stake 1 {CHAIN} {OWN}": (SAYS, ""),
+    "metagraph": (ENDS, ""),
+    f"metagraph {CHAIN}": (SAYS, ""),
+    "wallet create --wallet-path NEW": (ENDS, "httpx numpy websockets"),
+    "wallet list --wallet-path NEW": (ENDS, "bittensor httpx numpy websockets"),
+    f"wallet show {CHAIN} {OWN}": (SAYS, ""),
+    f"weights show {CHAIN}": (SAYS, ""),
+    f"weights set 0=1 {CHAIN} {OWN}": (SAYS, ""),
+    f"subnet create --network ws://127.0.0.1:9 {OWN}": (SAYS, ""),
+    f"subnet start {CHAIN} {OWN}": (SAYS, ""),
+    f"subnet publish {CHAIN} {OWN} {STORE} --trainer SS58": (SAYS, "httpx numpy websockets"),
+    f"subnet amend {CHAIN} {OWN} {STORE} --withdraw": (SAYS, "httpx numpy websockets"),
+    f"subnet show {CHAIN}": (SAYS, ""),
+    f"ledger key {OWN}": (ENDS, "httpx numpy websockets"),
+    f"ledger deploy {OWN} --evm http://127.0.0.1:9": (SAYS, ""),
+    f"ledger bind {CHAIN} {OWN}": (SAYS, ""),
+    f"ledger show SS58 1 {CHAIN}": (SAYS, ""),
+    f"ledger verify-score FILE --miner SS58 {CHAIN}": (SAYS, ""),
+    "ledger status --dir NONE": (ENDS, "httpx numpy websockets"),
+    "explain --window 3 --hotkey SS58": (ENDS, ""),
+    f"explain --window 3 --hotkey SS58 {CHAIN}": (SAYS, ""),
+    "explorer --dir NONE": (SAYS, ""),
+    "audit --offline NONE": (ENDS, ""),
+    "audit --offline STORE": (SAYS, ""),
+    f"audit {CHAIN}": (SAYS, ""),
+    f"audit export --out NEW {CHAIN}": (SAYS, ""),
+    f"audit compare {CHAIN}": (SAYS, ""),
+    "export --out NEW": (SAYS, ""),
+    "env list": (ENDS, "numpy"),
+    "env show sat": (ENDS, "numpy"),
+    "env sample sat": (ENDS, "numpy"),
+    "env score sat --answer 1": (ENDS, "numpy"),
+    "env new STORE": (ENDS, "numpy"),
+    "env vet FILE": (ENDS, "numpy"),
+    "env export nonsense --verifiers NEW": (ENDS, "numpy"),
+}
+
+PROGRAM = """
+import contextlib, io, json, os, sys
+import assay.cli.console  # and what every command shares
+from assay.cli import options, record_commands
+from assay.cli.app import app
+
+class Said(BaseException):
+    pass
+
+def say(*words):
+    raise Said
+
+options.announce = record_commands.announce = say
+watched, commands = json.load(sys.stdin)
+assert not set(watched) & sys.modules.keys(), sys.modules.keys()
+for line, words in commands:
+    if os.fork():
+        assert os.wait()[1] == 0
+        continue
+    end, told = "ends", io.StringIO()
+    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+        try:
+            app(words, prog_name="assay")
+        except Said:
+            end = "says what it waits for"
+        except SystemExit:
+            assert "defect" not in told.getvalue(), told.getvalue()
+    loaded = " ".join(sorted(set(watched) & sys.modules.keys()))
+    print(json.dumps([line, [end, loaded], told.getvalue()]), flush=True)
+    os._exit(0)
+"""
+
+
+def list_commands(command: Any, path: str = "") -> set[str]:
+    """The paths of all commands below."""
+    below = getattr(command, "commands", {})
+    found = {path} if not below or command.invoke_without_command else set()
+    for name, each in below.items():
+        found |= list_commands(each, f"{path} {name}".strip())
+    return found - {""}
+
+
+def test_no_command_loads_for_seconds_without_a_word(short_folder: Path) -> None:
+    file, store, run = short_folder / "file", short_folder / "store", short_folder / "run"
+    short_folder.mkdir()
+    file.write_text("nothing")
+    store.mkdir()
+    run.mkdir()
+    (run / "status.json").write_text("{}")
+    places = {"FILE": file, "STORE": store, "RUN": run, "NONE": short_folder / "none"}
+    places["SS58"] = Path(ADDRESS)
+
+    def fill(line: str, number: int) -> list[str]:
+        for name, place in (*places.items(), ("NEW", short_folder / f"new-{number}")):
+            line = line.replace(name, str(place))
+        return line.split()
+
+    commands = [(line, fill(line, number)) for number, line in enumerate(EXPECTED)]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input=json.dumps([WATCHED, commands]),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=short_folder,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line for line, _, _ in found] == list(EXPECTED)
+    other = [each for each in found if tuple(each[1]) != EXPECTED[each[0]]]
+    assert not other, other
+
+
+def test_every_command_is_in_the_table() -> None:
+    tried = {
+        path
+        for path in list_commands(typer.main.get_command(app))
+        if any(line == path or line.startswith(f"{path} ") for line in EXPECTED)
+    }
+    assert tried == list_commands(typer.main.get_command(app))

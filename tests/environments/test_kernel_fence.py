@@ -1,0 +1,81 @@
+"""The kernel's fence around packages: what a process behind it cannot do, whatever it became."""
+
+import os
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from assay.environments.foreign import kernel_fence, pack_folder
+from assay.environments.foreign.package_environment import PackageChild
+
+needs_fence = pytest.mark.skipif(os.uname().machine not in ("x86_64", "aarch64"), reason="no fence")
+
+#: What is tried behind it, in Python; FILE is there, NEW is not.
+TRIED = {
+    "a socket": "__import__('socket').socket()",
+    "a pair of sockets": "__import__('socket').socketpair()",
+    "a process": "os.fork()",
+    "a program": "os.posix_spawn('/bin/true', ['true'], {})",
+    "a signal": "os.kill(os.getppid(), 0)",
+    "a new file": "os.open(NEW, os.O_WRONLY | os.O_CREAT)",
+    "a file without a name": "os.open(os.path.dirname(NEW), os.O_RDWR | os.O_TMPFILE)",
+    "an emptied file": "os.open(FILE, os.O_WRONLY | os.O_TRUNC)",
+    "a shorter file": "os.truncate(FILE, 0)",
+    "a file removed": "os.unlink(FILE)",
+    "a file renamed": "os.rename(FILE, NEW)",
+    "a folder": "os.mkdir(NEW)",
+    "a link": "os.symlink(FILE, NEW)",
+    "a pipe with a name": "os.mkfifo(NEW)",
+    "rights": "os.chmod(FILE, 0o777)",
+    "times": "os.utime(FILE)",
+    "memory as a file": "os.memfd_create('x')",
+}
+
+
+def run_behind(tmp_path: Path, tried: str) -> str:
+    """What is said by a second Python that was started behind the fence."""
+    file = tmp_path / "file"
+    file.write_text("there")
+    places = f"FILE, NEW = {str(file)!r}, {str(tmp_path / 'new')!r}"
+    inner = (
+        f"import os\n{places}\ntry:\n    print('done', {tried})\n"
+        "except OSError as error:\n    print('refused', error.errno)"
+    )
+    outer = (
+        f"import os, runpy, sys; print(runpy.run_path({kernel_fence.__file__!r})['shut'](), "
+        f"flush=True); os.execv(sys.executable, [sys.executable, '-c', {inner!r}])"
+    )
+    command = [sys.executable, "-c", outer]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert file.read_text() == "there"
+    assert not (tmp_path / "new").exists()
+    return done.stdout + done.stderr
+
+
+@needs_fence
+@pytest.mark.parametrize("name", TRIED)
+def test_refused_by_the_kernel(name: str, tmp_path: Path) -> None:
+    assert run_behind(tmp_path, TRIED[name]) == "True\nrefused 1\n"
+
+
+@needs_fence
+def test_reading_goes_on(tmp_path: Path) -> None:
+    assert run_behind(tmp_path, "open(FILE).read()") == "True\ndone there\n"
+
+
+@needs_fence
+def test_what_runs_a_package_is_behind_it(tmp_path: Path) -> None:
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack/__init__.py").write_text("LEVELS = (1,)\n")
+    file = tmp_path / "pack.zip"
+    file.write_bytes(pack_folder(tmp_path / "pack"))
+    child = PackageChild(file, sha256(file.read_bytes()).hexdigest())
+    try:
+        assert child.ask("describe")["levels"] == [1]
+        status = Path(f"/proc/{child.pid}/status").read_text().splitlines()
+        assert {"Seccomp:\t2", "NoNewPrivs:\t1"} <= set(status)
+    finally:
+        child.close()

@@ -1,0 +1,155 @@
+"""docs/first_hour.md as a newcomer types it: every command, in order, and what it prints.
+
+A block's title is its terminal. A program that runs until it is stopped goes on once it has printed
+the lines below it; `^C` in its terminal stops it. One thing differs from the page: programs listen
+on free ports.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "first_hour.md"
+PATIENCE_S = 300
+_BLOCK = re.compile(r'^( *)```console title="([^"]+)"\n(.*?)^ *```$', re.MULTILINE | re.DOTALL)
+#: They end when they are asked to.
+_PROGRAM = re.compile(r"assay (localnet|explorer|mine|validate|train)(?: --|$)")
+_SERVER = re.compile(r"assay (localnet|explorer)")
+#: They change nothing: where a program is not so far yet, they are typed again.
+_READER = re.compile(r"assay (status|weights show|explain|audit|train verify-step)")
+
+
+@dataclass
+class Typed:
+    """A line after a prompt, and lines that must follow in this order."""
+
+    terminal: str
+    command: str
+    expected: list[str] = field(default_factory=list)
+
+
+def read_page() -> Iterator[Typed]:
+    for _, terminal, block in _BLOCK.findall(PAGE.read_text()):
+        typed: Typed | None = None
+        for line in textwrap.dedent(block).splitlines():
+            if line.startswith("$ ") or line == "^C":
+                if typed is not None:
+                    yield typed
+                typed = Typed(terminal, line.removeprefix("$ "))
+            else:
+                assert typed is not None, f"a block of {terminal} begins with no prompt"
+                typed.expected.append(line)
+        assert typed is not None
+        yield typed
+
+
+def find_missing(expected: list[str], printed: str) -> str | None:
+    """The first line that does not follow the ones before it."""
+    lines = iter(printed.splitlines())
+    for wanted in expected:
+        pattern = ".*".join(map(re.escape, wanted.strip().split("…")))
+        if not any(re.fullmatch(pattern, line.strip()) for line in lines):
+            return wanted
+    return None
+
+
+class Desk:
+    """Terminals in one folder."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder, self._stack = folder, stack
+        self._programs: dict[str, subprocess.Popen[bytes]] = {}
+        scripts = Path(sys.executable).parent
+        self._environment = {
+            **os.environ,  # noqa: TID251 - a terminal's
+            "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",  # noqa: TID251 - a terminal's
+            "COLUMNS": "200",
+        }
+
+    def type(self, typed: Typed) -> None:
+        if typed.command == "^C":
+            self._programs[typed.terminal].send_signal(signal.SIGINT)
+            self._wait(typed)
+            assert self._programs[typed.terminal].wait(PATIENCE_S) == 0
+        elif _PROGRAM.match(typed.command):
+            ports = " --port 0" * bool(_SERVER.match(typed.command))
+            with self._get_log(typed.terminal).open("wb") as log:
+                program = subprocess.Popen(
+                    ["bash", "-c", f"exec {typed.command}{ports}"],
+                    cwd=self.folder,
+                    env=self._environment,
+                    stdout=log,
+                    stderr=log,
+                )
+            self._programs[typed.terminal] = program
+            self._stack.callback(program.kill)
+            self._wait(typed)
+        else:
+            self._run(typed)
+
+    def _run(self, typed: Typed) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            done = subprocess.run(
+                ["bash", "-c", typed.command],
+                cwd=self.folder,
+                env=self._environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=PATIENCE_S,
+                check=False,
+            )
+            printed = done.stdout.decode()
+            missing = find_missing(typed.expected, printed)
+            if done.returncode == 0 and missing is None:
+                return
+            if not _READER.match(typed.command) or time.monotonic() > deadline:
+                pytest.fail(
+                    f"$ {typed.command}\nends with {done.returncode}, {missing!r}\n{printed}"
+                )
+            time.sleep(2)
+
+    def _wait(self, typed: Typed) -> None:
+        """Until a program has printed what the page shows."""
+        log, deadline = self._get_log(typed.terminal), time.monotonic() + PATIENCE_S
+        program = self._programs[typed.terminal]
+        while (missing := find_missing(typed.expected, log.read_text())) is not None:
+            if time.monotonic() > deadline or program.poll() not in (None, 0):
+                pytest.fail(f"$ {typed.command}\nhas not printed {missing!r}\n{log.read_text()}")
+            time.sleep(0.5)
+
+    def _get_log(self, terminal: str) -> Path:
+        return self.folder.with_name(f"{terminal}.log")
+
+
+def test_every_command_of_the_page_prints_what_it_shows():
+    with ExitStack() as stack:
+        # a store's address is part of a commitment, which has room for 80 bytes
+        folder = Path(stack.enter_context(TemporaryDirectory())) / "here"
+        folder.mkdir()
+        desk = Desk(folder, stack)
+        for typed in read_page():
+            desk.type(typed)
+
+
+def test_what_is_not_printed_is_missed():
+    assert find_missing(["a …, b", "c"], "a 1, b\nx\n  c\n") is None
+    assert find_missing(["a …, b", "c"], "c\na 1, b\n") == "c"
+    assert find_missing(["a …, b"], "a 1\n") == "a …, b"
+
+
+def test_the_page_has_every_role():
+    commands = [typed.command for typed in read_page()]
+    for word in ("localnet", "train ", "mine", "validate", "audit", "subnet amend", "env new"):
+        assert any(command.startswith(f"assay {word}") for command in commands), word

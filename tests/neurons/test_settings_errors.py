@@ -1,0 +1,190 @@
+"""What is wrong with settings: where each is written, its whole name, and what would be right."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from assay.network.toml_settings import BYTES_MAX, TomlError, describe_allowed, name_place
+from assay.neurons.settings.loading import ConfigError, list_settings, load_settings
+from tests.commands import run_command
+
+SECRET = "Hunter2SecretKey"
+
+
+def fail(file: Path | None, flags: dict[str, dict[str, object]] | None = None) -> list[str]:
+    """The lines that are said of settings."""
+    with pytest.raises((ConfigError, TomlError)) as caught:
+        load_settings(file, flags or {})
+    assert caught.value.__cause__ is None  # pydantic's own sentence
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    return str(caught.value).splitlines()
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    file = folder / "own.toml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[chain]\n\nnetuid = 70000",
+            "line 3: chain.netuid is 70000; use a whole number from 0 to 65535",
+        ),
+        (
+            '[chain]\nnetuid = "x"',
+            'line 2: chain.netuid is "x"; use a whole number from 0 to 65535',
+        ),
+        ("chain.netuid = -1", "line 1: chain.netuid is -1; use a whole number from 0 to 65535"),
+        (
+            '[miner]\nengines = [\n  "auto",\n]\n# few\ngroups = 0',
+            "line 6: miner.groups is 0; use a whole number from 1 to 16384",
+        ),
+        (
+            "[trainer]\nclip_low = 1.5",
+            "line 2: trainer.clip_low is 1.5; use a number above 0 and below 1",
+        ),
+        (
+            '[trainer]\nprecision = "half"',
+            'line 2: trainer.precision is "half"; use "float32" or "bfloat16"',
+        ),
+        ('[demo]\nfast = "maybe"', 'line 2: demo.fast is "maybe"; use true or false'),
+        ("[store]\ncredentials = 5", "line 2: store.credentials is 5; use a path in quotes"),
+        (
+            "[judge]\nmodel = ''",
+            'line 2: judge.model is ""; use text in quotes from 1 to 200 characters',
+        ),
+        (
+            "[chain]\nfallbacks = ['wss://a', 3]",
+            "line 2: chain.fallbacks.1 is 3; use a list in brackets, each item text in quotes",
+        ),
+        ("chain = 5", "line 1: chain is 5; use a section: [chain], and its settings below"),
+        ("[chain]\nnetwrok = 'x'", "line 2: chain.netwrok is no setting: did you mean 'network'?"),
+        ("[chian]\n", "line 1: chian is no setting: did you mean 'chain'?"),
+        ("[log]\nx = 1", "line 2: log.x is no setting: there are format"),
+    ],
+)
+def test_a_mistake_names_file_line_setting_and_what_is_allowed(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    file = write(tmp_path, text)
+    assert fail(file) == [f"{file}, {said}"]
+
+
+def test_each_of_several_mistakes_has_a_line(tmp_path: Path) -> None:
+    file = write(tmp_path, "[chain]\nnetuid = -1\n[demo]\nwindows = 3\n[miner]\ndirr = 'x'\n")
+    places = [line.removeprefix(f"{file}, ").split(" is ")[0] for line in fail(file)]
+    assert sorted(places) == ["line 2: chain.netuid", "line 4: demo.windows", "line 6: miner.dirr"]
+    done = run_command("metagraph", "--config", file)
+    assert done.returncode == 2
+    assert [line[:7] for line in done.stderr.splitlines()] == ["assay: "] * 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[store]\nsecret_access_key = ['{SECRET}']",
+        f"[judge]\nkey = {{a = '{SECRET}'}}",
+        f"[store]\nsecret_acces_key = '{SECRET}'",
+        f"[chain]\nfallbacks = 'wss://node.example/{SECRET}'",
+        f"[chain]\nfallbacks = '{SECRET}@node.example'",
+        f"[judge]\nkey = {SECRET}",
+        f"[judge]\nkey = '{SECRET}",
+    ],
+)
+def test_no_secret_is_repeated(tmp_path: Path, text: str) -> None:
+    (line,) = fail(write(tmp_path, text))
+    assert SECRET not in line
+    assert "own.toml, line 2" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[chain",
+            ", line 1, at its end: not TOML: expected ']' at the end of a table declaration",
+        ),
+        ("[chain\na = 1", ", line 1, column 7: not TOML: expected ']'"),
+        ("a = 1\na = 2", ", line 2, at its end: not TOML: a name is set for the second time"),
+        ("a = 1\na = 2\nb = 3", ", line 2, column 6: not TOML: a name is set for the second time"),
+        (b"\xff", " is not TOML: it is no text in UTF-8"),
+        (b"a = " + b"[" * 100_000, " is not TOML: it has too many brackets"),
+        (b"#" * (BYTES_MAX + 1), " is larger than 1 MiB"),
+    ],
+)
+def test_a_file_that_is_no_toml_is_named_with_its_place(
+    tmp_path: Path, text: str | bytes, said: str
+) -> None:
+    file = write(tmp_path, text)
+    (line,) = fail(file)
+    assert line.startswith(f"{file}{said}")
+
+
+def test_variables_and_flags_are_named_as_they_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path, "[chain]\nnetuid = 3\n[demo]\nwindows = 3\n")
+    monkeypatch.setenv("ASSAY_CHAIN__NETUID", "x")
+    monkeypatch.setenv("ASSAY_MINER__ENGINES", "[1]")
+    assert sorted(fail(file, {"demo": {"windows": 4}})) == [
+        "--windows is 4; use a whole number from 6 to 100",
+        'environment variable ASSAY_CHAIN__NETUID is "x"; use a whole number from 0 to 65535',
+        "environment variable ASSAY_MINER__ENGINES is 1; use a list in brackets of at most 64 "
+        "items, each item text in quotes",
+    ]
+    monkeypatch.setenv("ASSAY_MINER__ENGINES", f'["{SECRET}')
+    monkeypatch.setenv("ASSAY_MINER__ENGINE", "x")
+    said = fail(file)
+    assert any("ASSAY_MINER__ENGINES is no JSON list: write" in line for line in said)
+    assert any("ASSAY_MINER__ENGINE is not a setting: did you mean" in line for line in said)
+    assert SECRET not in str(said)
+
+
+def test_a_flag_of_another_kind_is_told_what_it_may_be() -> None:
+    done = run_command("metagraph", "--netuid", "x")
+    assert done.returncode == 2
+    assert "'--netuid': use a whole number from 0 to 65535" in done.stderr
+    assert "does not exist" in run_command("env", "list", "--file", "nowhere").stderr
+
+
+def test_what_is_allowed_can_be_said_of_every_setting() -> None:
+    start = re.compile(r'true or|text in|a path|a (whole )?number|a list in brackets|"')
+    for fields in list_settings().values():
+        for name, field in fields.items():
+            said = describe_allowed(field, name)
+            assert start.match(said), name
+            assert "None" not in said
+
+
+def test_every_line_of_a_file_is_found(tmp_path: Path) -> None:
+    text = '''
+# comment
+"top level" = 1  # [not.a.section]
+[a.b]  # a header
+x = """
+[c]
+y = 1
+"""
+y.z = { u = [ 1,
+  2 ] }
+[[d]]
+e = 2
+'''
+    file = tmp_path / "x"
+    for path, line in (
+        (("top level",), 3),
+        (("a",), 4),
+        (("a", "b"), 4),
+        (("a", "b", "x"), 5),
+        (("a", "b", "y", "z", "u"), 9),
+        (("a", "b", "y", "z", "u", "1"), 9),
+        (("a", "b", "missing"), 4),
+        (("d", "e"), 12),
+    ):
+        assert name_place(file, text, path) == f"{file}, line {line}: {'.'.join(path)}"
+    assert name_place(file, text, ("nowhere",)) == f"{file}: nowhere"
+    assert name_place(None, "", ("a", "b")) == "a.b"

@@ -1,0 +1,220 @@
+"""Calendar, line, shares, and which checkpoint is in force while rounds come and go."""
+
+from collections import Counter
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from assay.artifacts.announced_parameters import AnnouncedParameters, list_changes
+from assay.protocol import QUICKNET, Block, Commitment, Parameters, Tag, encode_commitment
+from assay.protocol.amendment import find_amendment_fault
+from assay.protocol.encoding import EncodingError, decode, encode
+from assay.protocol.parameters import Start, find_parameters_fault
+from assay.protocol.ss58 import encode_ss58
+from assay.rounds import compute_line, compute_share, find_round, get_checkpoint_digest
+from assay.rounds.in_force import NOTHING, get_in_force_at
+from assay.rounds.round_calendar import find_last_round
+from assay.rounds.round_choice import RoundsError
+from assay.subnet.presets import change_parameters
+from tests.rounds.round_rules import RULES, TRAINERS, make_round_parameters
+
+PARAMETERS = make_round_parameters(QUICKNET)
+GENESIS = PARAMETERS.identity.genesis_checkpoint
+ANCHOR = PARAMETERS.identity.trainer
+SECOND = find_round(PARAMETERS, RULES.windows)
+
+
+def digest(name: str) -> bytes:
+    return sha256(name.encode()).digest()
+
+
+class Slots:
+    """A chain's slots by block: payloads stand from a block on."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, block, hotkey, tag, number, named):
+        self.said.append((block, hotkey, encode_commitment(Commitment(tag, number, 0, named, ""))))
+
+    def get_commitments(self, number):
+        said = sorted(self.said, key=lambda one: one[0])
+        return {hotkey: payload for block, hotkey, payload in said if block <= number}
+
+    def get_members(self, number):
+        raise AssertionError("nobody asks")
+
+    def get_block(self, number):
+        return Block(number, digest(f"block {number}"), number)
+
+
+def test_parameters_without_rounds_are_written_as_ever():
+    plain = make_round_parameters(QUICKNET, None)
+    assert "rounds" not in plain.to_json()
+    assert encode(PARAMETERS).startswith(encode(plain))
+    for parameters in (plain, PARAMETERS):
+        assert decode(Parameters, encode(parameters)) == parameters
+        assert Parameters.from_json(parameters.to_json()) == parameters
+    with pytest.raises(EncodingError, match="rounds"):
+        Parameters.from_json(plain.to_json() | {"rounds": None})
+    with pytest.raises(EncodingError):
+        decode(Parameters, encode(PARAMETERS)[:-1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"trainers": ()}, "no trainer"),
+        ({"trainers": TRAINERS[::-1]}, "in order"),
+        ({"trainers": TRAINERS[:1] * 2}, "in order"),
+        ({"windows": 0}, "no window"),
+        ({"rate": 0}, "size is 0"),
+        ({"momentum": 10**6}, "momentum"),
+        ({"norm_bound": (1 << 30) + 1}, "norm_bound"),
+        ({"child_blocks": 36}, "overlap"),
+        ({"kept": 64}, "no form"),
+        ({"kept": 64, "chunk": 4096, "bits": 9}, "no form"),
+        ({"bits": 2}, "no form"),
+        ({"feedback": 1}, "no form"),
+        ({"bits": 16, "feedback": 1}, None),
+        ({"kept": 64, "chunk": 4096, "bits": 2, "feedback": 950_000}, None),
+        ({}, None),
+    ],
+)
+def test_rounds_that_nobody_could_keep(changes, fault):
+    found = find_parameters_fault(replace(PARAMETERS, rounds=replace(RULES, **changes)))
+    assert (found is None) == (fault is None)
+    assert fault is None or fault in found
+
+
+def test_rounds_come_and_go_with_amendments():
+    plain = make_round_parameters(QUICKNET, None)
+    notice = plain.timing.notice_windows
+    first = -(-notice // RULES.windows) * RULES.windows
+
+    def follow(old, new, window):
+        return replace(new, start=Start(old.digest, window))
+
+    begun = follow(plain, PARAMETERS, first)
+    assert find_parameters_fault(begun) is None
+    assert find_amendment_fault(plain, begun) is None
+    assert list_changes(plain, begun)["rounds.windows"] == (None, RULES.windows)
+    told = AnnouncedParameters(begun, plain, True).describe()
+    assert f"rounds.windows (none) → {RULES.windows}, rounds.staleness" in told  # in their order
+    assert f"(none) → {', '.join(map(encode_ss58, RULES.trainers))}" in told
+    fewer = replace(PARAMETERS, rounds=replace(RULES, trainers=TRAINERS[1:]))
+    later = follow(begun, fewer, first + 2 * RULES.windows)
+    assert find_amendment_fault(begun, later) is None
+    within = follow(begun, plain, first + 2 * RULES.windows + 1)
+    assert "within a round" in find_amendment_fault(begun, within)
+    assert "within a round" in find_parameters_fault(follow(plain, PARAMETERS, first + 1))
+
+
+def test_what_an_owner_writes_of_rounds():
+    plain = make_round_parameters(QUICKNET, None)
+    addresses = [encode_ss58(trainer) for trainer in reversed(TRAINERS)]
+    begun = change_parameters(plain, {"rounds": {"trainers": addresses, "child_blocks": 4}})
+    assert begun.rounds.trainers == TRAINERS
+    fewer = change_parameters(begun, {"rounds": {"trainers": addresses[:1]}})
+    assert fewer.rounds == replace(begun.rounds, trainers=TRAINERS[-1:])
+    assert change_parameters(begun, {"rounds": {"trainers": []}}) == plain
+    assert change_parameters(begun, {"identity": {"burn_share": 1}}).rounds == begun.rounds
+    for wrong in ({"trainers": ["5x"]}, {"trainers": "5x"}, 3):
+        with pytest.raises(RoundsError):
+            change_parameters(plain, {"rounds": wrong})
+
+
+def test_every_group_is_one_trainers():
+    """Of 6,000 groups each trainer has a third: five standard deviations are 183."""
+    seed = digest("audit")
+    drawn = Counter(
+        compute_share(TRAINERS, seed, digest(f"miner {miner}"), index)
+        for miner in range(60)
+        for index in range(100)
+    )
+    assert set(drawn) == set(TRAINERS)
+    assert all(abs(count - 2_000) < 183 for count in drawn.values())
+
+
+def test_the_line_is_drawn_by_the_deadlines_block():
+    lines = {compute_line(SECOND, digest(str(i))) for i in range(200)}
+    assert len(lines) == 6  # one order is missed with probability 6 · (5/6)^200
+    assert all(sorted(line) == list(TRAINERS) for line in lines)
+
+
+def test_rounds_follow_each_other():
+    length = PARAMETERS.timing.window_blocks * RULES.windows
+    first = find_round(PARAMETERS, 0)
+    assert (first.windows, first.end, first.deadline) == (range(4), 4, length + 20)
+    assert find_last_round(PARAMETERS, first.deadline - 1) is None
+    for number in range(5):
+        last = find_last_round(PARAMETERS, first.deadline + number * length)
+        assert last.number == number
+    assert find_last_round(make_round_parameters(QUICKNET, None), 10**6) is None
+
+
+def test_the_first_in_line_whose_turn_has_come_is_in_force():
+    """The identity's trainer learns nothing here, and says nothing."""
+    slots = Slots()
+    identity = replace(PARAMETERS.identity, trainer=digest("owner's"))
+    parameters = replace(PARAMETERS, identity=identity)
+    first = find_round(parameters, 0)
+    line = compute_line(first, slots.get_block(first.deadline).hash)
+
+    def get(block):
+        return get_in_force_at(slots, parameters, block).digest
+
+    assert get(0) == get(first.deadline + 99) == GENESIS
+    slots.say(0, line[2], Tag.CHECKPOINT, first.end, digest("third"))
+    assert get(first.deadline) == GENESIS  # its turn has not come
+    assert get(first.get_turn(2) - 1) == GENESIS
+    assert get(first.get_turn(2)) == digest("third")
+    slots.say(first.get_turn(1), line[1], Tag.CHECKPOINT, first.end, digest("second"))
+    assert get(first.get_turn(2)) == digest("second")
+    slots.say(first.deadline, line[0], Tag.CHECKPOINT, first.end + 1, digest("other number"))
+    slots.say(first.deadline, digest("stranger"), Tag.CHECKPOINT, first.end, digest("strange"))
+    assert get(first.get_turn(1)) == digest("second")
+
+
+def test_children_in_the_slots_leave_the_checkpoint_in_force():
+    """From the opening on slots name children; until the next one is published, what they named
+    before counts, whatever a liar writes into a slot meanwhile."""
+    slots = Slots()
+    first, second = find_round(PARAMETERS, 0), SECOND
+    line = compute_line(first, slots.get_block(first.deadline).hash)
+    slots.say(first.deadline + 1, line[0], Tag.CHECKPOINT, first.end, digest("P1"))
+    for trainer in TRAINERS:
+        slots.say(second.opening + 2, trainer, Tag.CHILD, second.end, digest("child"))
+    slots.say(second.opening + 3, line[1], Tag.CHECKPOINT, first.end, digest("lie"))
+    for block in range(first.deadline + 1, second.deadline + 5):
+        assert get_in_force_at(slots, PARAMETERS, block).digest == digest("P1"), block
+    again = compute_line(second, slots.get_block(second.deadline).hash)
+    slots.say(second.deadline + 5, again[0], Tag.CHECKPOINT, second.end, digest("P2"))
+    assert get_in_force_at(slots, PARAMETERS, second.deadline + 5).digest == digest("P2")
+    assert get_in_force_at(slots, PARAMETERS, second.deadline + 4).digest == digest("P1")
+
+
+def test_nobody_publishes_and_the_parent_stays():
+    slots = Slots()
+    slots.say(1, ANCHOR, Tag.CHECKPOINT, 3, digest("before"))
+    slots.say(SECOND.opening + 1, ANCHOR, Tag.CHILD, SECOND.end, digest("child"))
+    for block in (2, SECOND.opening, SECOND.deadline, SECOND.turns_end, SECOND.turns_end + 9):
+        assert get_in_force_at(slots, PARAMETERS, block).digest == digest("before")
+    slots.say(SECOND.turns_end, ANCHOR, Tag.RECORD, 0, digest("junk"))
+    assert get_in_force_at(slots, PARAMETERS, SECOND.turns_end) == NOTHING
+
+
+def test_the_identitys_trainer_cannot_be_ahead_of_its_turn():
+    slots = Slots()
+    slots.say(1, ANCHOR, Tag.CHECKPOINT, 4, digest("too soon"))
+    assert get_in_force_at(slots, PARAMETERS, 2) == NOTHING
+    slots.say(3, ANCHOR, Tag.CHECKPOINT, 3, digest("of before the rounds"))
+    assert get_in_force_at(slots, PARAMETERS, 3).digest == digest("of before the rounds")
+
+
+def test_without_rounds_a_child_is_no_checkpoint():
+    slots = Slots()
+    slots.say(0, ANCHOR, Tag.CHILD, 4, digest("child"))
+    plain = make_round_parameters(QUICKNET, None)
+    assert get_checkpoint_digest(slots, plain, 9) == bytes(32)

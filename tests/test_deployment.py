@@ -1,0 +1,156 @@
+"""What deploy/, the Dockerfile and compose.yaml say: units, services, settings, alerts."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from assay.cli.app import app
+from assay.neurons.settings.loading import load_settings
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
+SETTINGS = sorted((DEPLOY / "settings").glob("*.toml"))
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+PROGRAMS = {name: one for name, one in COMPOSE["services"].items() if "build" in one}
+UNIT = DEPLOY / "systemd" / "assay@.service"
+
+
+def find_tool(*names: str) -> str:
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    pytest.skip(f"{' or '.join(names)} is not installed: see docs/testing.md")
+
+
+def parse_command(words: list[str]) -> None:
+    """Raises click's UsageError: there is no such command or option."""
+    commands = typer.main.get_command(app)
+    command = commands.get_command(typer.Context(commands, info_name="assay"), words[0])  # type: ignore[attr-defined]
+    assert command is not None, words[0]
+    command.make_context(words[0], words[1:])
+
+
+@pytest.mark.parametrize("file", SETTINGS, ids=lambda path: path.name)
+def test_settings_can_be_read(file):
+    settings = load_settings(file, {})
+    if file.name != "explorer.toml":
+        assert settings.chain.netuid == 1
+        assert settings.store.locator is not None
+
+
+@pytest.mark.parametrize("file", SETTINGS, ids=lambda path: path.name)
+def test_the_unit_s_command_is_one_for_each_file_of_settings(file, tmp_path):
+    line = re.search(r"^ExecStart=/opt/assay/bin/assay (.*)$", UNIT.read_text(), re.M)
+    assert line is not None
+    words = line[1].replace("/etc/assay", str(DEPLOY / "settings")).replace("%i", file.stem)
+    parse_command(words.split())
+
+
+@pytest.mark.parametrize("file", SETTINGS, ids=lambda path: path.name)
+def test_systemd_verifies_the_unit(file, tmp_path):
+    analyze = find_tool("systemd-analyze")
+    unit = tmp_path / f"assay@{file.stem}.service"
+    program = Path(sys.executable).with_name("assay")
+    unit.write_text(UNIT.read_text().replace("/opt/assay/bin/assay", str(program)))
+    done = subprocess.run([analyze, "verify", unit], capture_output=True, text=True, timeout=300)
+    said = [line for line in done.stderr.splitlines() if unit.name in line]
+    assert (done.returncode, said) == (0, [])
+
+
+def test_every_service_is_there():
+    assert set(PROGRAMS) == {"miner", "validator", "trainer", "explorer"}
+    assert set(COMPOSE["services"]) == {*PROGRAMS, "prometheus", "grafana"}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_service_s_command_is_one(name):
+    words = PROGRAMS[name]["command"].replace("/etc/assay", str(DEPLOY / "settings"))
+    parse_command(words.split())
+
+
+def test_every_file_that_a_service_mounts_is_there():
+    mounts = [mount for one in COMPOSE["services"].values() for mount in one["volumes"]]
+    inside = {mount.split(":")[0] for mount in mounts if mount.startswith("./")}
+    assert len(inside) >= 5
+    assert [place for place in inside if not (ROOT / place).exists()] == []
+    assert (ROOT / "docs" / "grafana" / "assay.json").exists()
+
+
+def test_prometheus_asks_every_program_that_serves_metrics_under_its_name():
+    asked = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    (job,) = asked["scrape_configs"]
+    served = {
+        f"{name}:{port[1]}"
+        for name, one in PROGRAMS.items()
+        if (port := re.search(r"--metrics 0\.0\.0\.0:(\d+)", one["command"]))
+    }
+    assert set(job["static_configs"][0]["targets"]) == served
+    for target in served:
+        name = target.partition(":")[0]
+        assert PROGRAMS[name]["environment"] == {"ASSAY_METRICS__HOSTS": f'["{name}"]'}
+
+
+def test_alerts_are_those_of_the_page():
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    table = re.search(r"^### Alerts\n(.*?)^## ", text, re.M | re.S)
+    assert table is not None
+    wanted = set(re.findall(r"^\| `([^`]+)`", table[1], re.M))
+    (group,) = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"]
+    there = {rule["expr"] for rule in group["rules"]}
+    assert there - {'up{job="assay"} == 0'} == wanted
+    night = (ROOT / "docs" / "running.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", night, re.M)) == {r["alert"] for r in group["rules"]}
+
+
+def test_prometheus_can_read_its_configuration():
+    promtool = find_tool("promtool")
+    command = [promtool, "check", "config", DEPLOY / "prometheus" / "prometheus.yml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("more", [[], ["-f", "deploy/compose.gpu.yaml"]], ids=["plain", "cards"])
+def test_compose_can_read_its_file(more):
+    has_plugin = subprocess.run(
+        [find_tool("docker", "docker-compose"), "compose", "version"],
+        capture_output=True,
+        timeout=300,
+    )
+    words = ["docker", "compose"] if has_plugin.returncode == 0 else [find_tool("docker-compose")]
+    command = [*words, "-f", "compose.yaml", *more, "config", "-q"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "HOME": "/home/somebody"},  # noqa: TID251 - a child's
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_image_leaves_out_nothing_that_the_package_needs():
+    """.dockerignore names folders that are no rooms."""
+    left_out = set((ROOT / ".dockerignore").read_text().split("\n")) - {""}
+    needed = {"locks", "pyproject.toml", "README.md", "LICENSE"}
+    rooms = {door.parent.name for door in ROOT.glob("*/__init__.py")} - {"tests"}
+    assert not left_out & (needed | rooms)
+    assert {"tests", "docs", "bench"} <= left_out
+
+
+def test_the_image_is_built_and_plays_the_demo():
+    """At night: the Dockerfile's own steps, on a Debian that debootstrap makes."""
+    find_tool("buildah")
+    find_tool("debootstrap")
+    if os.geteuid() != 0:
+        pytest.skip("buildah in a chroot needs root")
+    done = subprocess.run([DEPLOY / "check-image.sh"], capture_output=True, text=True, timeout=3400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Every cheat earned 0" in done.stdout

@@ -1,0 +1,143 @@
+"""What is shipped: the package's metadata, the locks, what lies in the wheel."""
+
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
+LOCKS = {path.stem: path.read_text() for path in (ROOT / "locks").glob("*.txt")}
+#: Locks that no extra of the same name asks for.
+OTHER_LOCKS = {"run", "torch", "torch-cpu", "cuda", "atropos"}
+PIN = re.compile(r"^([a-z0-9.-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M)
+#: Files of rooms that no program reads.
+NOT_SHIPPED = {"protocol/ruff.toml"}
+
+
+def read_pins(name: str) -> dict[str, str]:
+    return {package: version for package, version, _ in PIN.findall(LOCKS[name])}
+
+
+def list_room_files() -> set[str]:
+    rooms = PYPROJECT["tool"]["setuptools"]["package-dir"].values()
+    return {
+        str(path.relative_to(ROOT))
+        for room in rooms
+        for path in (ROOT / room).rglob("*")
+        if path.is_file()
+        and not any(part.startswith((".", "__pycache__")) for part in path.relative_to(ROOT).parts)
+    } - NOT_SHIPPED
+
+
+def build_wheel(tmp_path: Path) -> Path:
+    """The wheel, built in a copy out of the sdist beside it."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    for room in PYPROJECT["tool"]["setuptools"]["package-dir"].values():
+        shutil.copytree(
+            ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__", ".*")
+        )
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, copy]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    return wheel
+
+
+def test_the_version_is_one_and_the_changelog_describes_it():
+    engine = tomllib.loads((ROOT / "engines" / "vllm" / "pyproject.toml").read_text())
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert re.findall(r"^## (\S+)", changelog, re.M)[0] == PROJECT["version"]
+    assert engine["project"]["version"] == PROJECT["version"]
+    assert not Version(PROJECT["version"]).is_prerelease
+
+
+def test_every_extra_has_a_lock():
+    assert set(LOCKS) == set(PROJECT["optional-dependencies"]) | OTHER_LOCKS
+    assert {"gpu", "cluster", "train", "envs"} <= set(PROJECT["optional-dependencies"])
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_is_pins_with_hashes_and_names_no_index(name):
+    left = PIN.sub("", LOCKS[name])
+    assert [line for line in left.splitlines() if line and line[0] != "#"] == []
+    assert "://" not in LOCKS[name]
+    assert read_pins(name)
+
+
+def test_locks_agree_on_every_version():
+    versions: dict[str, set[str]] = {}
+    for name in LOCKS:
+        for package, version in read_pins(name).items():
+            versions.setdefault(package, set()).add(version.removesuffix("+cpu"))
+    assert {package: found for package, found in versions.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize("name", [None, *PROJECT["optional-dependencies"]])
+def test_a_lock_has_what_pyproject_asks_for(name):
+    """`make lock` was run after the last change of a requirement."""
+    pins = read_pins("torch") | read_pins("run") | (read_pins(name) if name else {})
+    asked = PROJECT["optional-dependencies"][name] if name else PROJECT["dependencies"]
+    for text in asked:
+        requirement = Requirement(text)
+        version = pins[requirement.name.lower().replace("_", "-")]
+        assert requirement.specifier.contains(version, prereleases=True), text
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        ([{"name": "a", "version": "1", "vulns": []}], 0),
+        ([{"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}], 1),
+        ([{"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "no"}], 2),
+        ([], 2),
+    ],
+)
+def test_an_audit_that_could_not_ask_is_no_clean_one(found, code):
+    assert runpy.run_path(str(ROOT / "locks" / "audit.py"))["judge"](found) == code
+
+
+@pytest.mark.slow
+def test_wheel_and_sdist_have_every_file_of_the_rooms(tmp_path):
+    """What both lack, a user lacks."""
+    wheel = build_wheel(tmp_path)
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
+        (metadata,) = [name for name in archive.namelist() if name.endswith("METADATA")]
+        said = archive.read(metadata).decode()
+    assert shipped == {f"assay/{name}" for name in list_room_files()}
+    assert f"\nVersion: {PROJECT['version']}\n" in said
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert list_room_files() <= names
+
+
+def test_the_wheel_plays_the_demo_in_an_environment_that_was_empty(tmp_path):
+    """At night: `.ci/run` does the same with its own demo."""
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=300)
+    python = environment / "bin" / "python"
+    install = [ROOT / "locks" / "install.sh", python, "torch", "run"]
+    subprocess.run(install, check=True, timeout=3000)
+    wheel = build_wheel(tmp_path)
+    pip = [python, "-m", "pip", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "-qq", "--no-deps", wheel], check=True, timeout=300)
+    subprocess.run([*pip, "check"], check=True, timeout=300)
+    demo = [environment / "bin" / "assay", "demo", "--fast", "--out", tmp_path / "demo"]
+    done = subprocess.run(demo, cwd=tmp_path, capture_output=True, text=True, timeout=2000)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Every cheat earned 0" in done.stdout

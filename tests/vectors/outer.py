@@ -1,0 +1,134 @@
+"""Vectors of rounds: shares, lines, outer steps, bounds on the norm, records."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest
+
+from assay.protocol import StepSuccess
+from assay.protocol.encoding import encode, to_json
+from assay.protocol.parameters import Rounds
+from assay.rounds.outer_records import (
+    ROUND_VERSION,
+    ChildFinding,
+    ChildRecord,
+    MergedChild,
+    MergeRecord,
+)
+from assay.rounds.outer_step import OuterState, compute_outer_root, is_within_bound, step_outwards
+from assay.rounds.round_calendar import compute_line, compute_share, find_round
+
+Json = Any
+TRAINERS = tuple(sorted((ALICE, BOB, digest("third trainer"))))
+ROUNDS = Rounds(TRAINERS, 4, 1, 20, 6, 4, 700_000, 900_000, 1 << 20, 0, 0, 0, 0)
+#: Places of the outer step: halves that round to even, sums that cancel, the least numbers.
+THETA = (1.0, -0.5, 3.0e-5, 1.5e-45, 16_777_216.0, 0.1)
+VELOCITY = (0.0, 0.25, -1.0e-6, 0.0, 1.0, 3.0e38)
+CHILDREN = (
+    (1.0000001, -0.75, 2.9e-5, 2.8e-45, 16_777_218.0, 0.2),
+    (0.9999999, -0.25, 3.2e-5, 0.0, 16_777_214.0, 0.3),
+    (1.5, -0.5, 3.0e-5, 1.0e-40, 16_777_217.0, -0.4),
+)
+
+
+def _hex(tensor: torch.Tensor) -> str:
+    return tensor.numpy().astype(">f4").tobytes().hex()
+
+
+def _make_step(count: int) -> Json:
+    state = OuterState({"w": torch.tensor(THETA)}, {"w": torch.tensor(VELOCITY)})
+    children = [{"w": torch.tensor(child)} for child in CHILDREN[:count]]
+    after = step_outwards(state, children, ROUNDS)
+    return {
+        "theta": _hex(state.masters["w"]),
+        "velocity": _hex(state.velocity["w"]),
+        "children": [_hex(child["w"]) for child in children],
+        "theta_after": _hex(after.masters["w"]),
+        "velocity_after": _hex(after.velocity["w"]),
+        "root_after": compute_outer_root(after).hex(),
+    }
+
+
+def _make_bounds() -> list[Json]:
+    values = ((3.0, 4.0), (3.0, 4.000001), (2.0**-31, 2.0**-31), (1_024.0,), (-5.0,))
+    bounds = (5 << 20, 5 << 20, 1, 1 << 30, 5 << 20)
+    return [
+        {
+            "difference": _hex(torch.tensor(difference)),
+            "bound": bound,
+            "within": is_within_bound(
+                {"w": torch.tensor(difference)}, {"w": torch.zeros(len(difference))}, bound
+            ),
+        }
+        for difference, bound in zip(values, bounds, strict=True)
+    ]
+
+
+def _make_records() -> dict[str, Json]:
+    parameters = replace(PARAMETERS, rounds=ROUNDS)
+    child = ChildRecord(
+        ROUND_VERSION,
+        parameters.digest,
+        WINDOW + 4,
+        ALICE,
+        digest("outer before"),
+        (digest("step"), digest("next step")),
+        digest("optimiser"),
+        digest("masters"),
+        (digest("piece"),),
+        digest("state"),
+    )
+    findings = (ChildFinding.TAKEN, ChildFinding.ABSENT, ChildFinding.STALE)
+    digests = (child.digest, bytes(32), digest("other child"))
+    merge = MergeRecord(
+        ROUND_VERSION,
+        "assay 1.0",
+        parameters.digest,
+        WINDOW + 4,
+        digest("parent"),
+        tuple(MergedChild(*each) for each in zip(TRAINERS, digests, findings, strict=True)),
+        digest("outer before"),
+        digest("outer after"),
+        digest("tensors"),
+        BOB,
+        (StepSuccess(3, 10, 32, 5),),
+    )
+    return {
+        name: {"json": to_json(one), "encoding": encode(one).hex(), "digest": one.digest.hex()}
+        for name, one in (("child", child), ("merge", merge))
+    }
+
+
+def make_rounds() -> Json:
+    parameters = replace(PARAMETERS, rounds=ROUNDS)
+    of, seed = find_round(parameters, WINDOW), digest("audit seed")
+    places = [(hotkey, index) for hotkey in (ALICE, BOB) for index in (0, 1, 2, 1_023)]
+    return {
+        "parameters": parameters.to_json(),
+        "encoding": encode(parameters).hex(),
+        "digest": parameters.digest.hex(),
+        "round": {
+            "window": WINDOW,
+            "end": of.end,
+            "opening": of.opening,
+            "deadline": of.deadline,
+            "turns": [of.get_turn(place) for place in range(len(TRAINERS))],
+        },
+        "audit_seed": seed.hex(),
+        "shares": [
+            {
+                "hotkey": hotkey.hex(),
+                "index": index,
+                "trainer": compute_share(TRAINERS, seed, hotkey, index).hex(),
+            }
+            for hotkey, index in places
+        ],
+        "lines": [
+            {"block_hash": block.hex(), "line": [h.hex() for h in compute_line(of, block)]}
+            for block in (digest("block"), digest("other block"))
+        ],
+        "steps": [_make_step(count) for count in range(1, 4)],
+        "bounds": _make_bounds(),
+        **_make_records(),
+    }
