@@ -27,7 +27,7 @@ THEMES = {
         "outer_bytes outer_success swarm pipeline rounds"
     ),
     "Problems": "environments programs math_answers contests",
-    "The whole": "demo localnet soak explorer record files",
+    "The whole": "demo localnet first_output soak explorer record files",
     "Chain, contracts and beacon": "chain devnet contracts beacon beacon_race",
     "On a GPU": "gpu-draw_bytes gpu-drift gpu-gpu",
 }

@@ -145,22 +145,36 @@ def list_commands(command: Any, path: str = "") -> set[str]:
     return found - {""}
 
 
-def test_no_command_loads_for_seconds_without_a_word(short_folder: Path) -> None:
-    file, store, run = short_folder / "file", short_folder / "store", short_folder / "run"
-    short_folder.mkdir()
+def make_places(folder: Path) -> dict[str, Path]:
+    """Name in a line → what it means: files and folders that are there or not, an address."""
+    file, store, run = folder / "file", folder / "store", folder / "run"
     file.write_text("nothing")
     store.mkdir()
     run.mkdir()
     (run / "status.json").write_text("{}")
-    places = {"FILE": file, "STORE": store, "RUN": run, "NONE": short_folder / "none"}
-    places["SS58"] = Path(ADDRESS)
+    return {
+        "FILE": file,
+        "STORE": store,
+        "RUN": run,
+        "NONE": folder / "none",
+        "SS58": Path(ADDRESS),
+    }
 
-    def fill(line: str, number: int) -> list[str]:
-        for name, place in (*places.items(), ("NEW", short_folder / f"new-{number}")):
-            line = line.replace(name, str(place))
-        return line.split()
 
-    commands = [(line, fill(line, number)) for number, line in enumerate(EXPECTED)]
+def fill_places(line: str, places: dict[str, Path], new: Path) -> list[str]:
+    """The words of a line of the table."""
+    for name, place in (*places.items(), ("NEW", new)):
+        line = line.replace(name, str(place))
+    return line.split()
+
+
+def test_no_command_loads_for_seconds_without_a_word(short_folder: Path) -> None:
+    short_folder.mkdir()
+    places = make_places(short_folder)
+    commands = [
+        (line, fill_places(line, places, short_folder / f"new-{number}"))
+        for number, line in enumerate(EXPECTED)
+    ]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         input=json.dumps([WATCHED, commands]),
