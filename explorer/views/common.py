@@ -18,10 +18,13 @@ _DIGITS_MAX = 12
 ROWS_MAX = 1_000
 #: Kind → what the trouble is about, and what a sentence of that kind speaks of.
 TROUBLES: dict[str, tuple[str, str]] = {
-    "anew": ("a chain that was begun anew: its explorer is to be started again", r"^.*begun anew"),
-    "gauntlet": ("the gauntlet’s table, which is not whole or not one", r"gauntlet"),
+    "anew": (
+        "a chain that started again from its first block: restart this explorer",
+        r"^.*begun anew",
+    ),
+    "gauntlet": ("the gauntlet’s table, which is incomplete or not a table", r"gauntlet"),
     "parameters": (
-        "the parameters that its owner has announced",
+        "the parameters that the owner has announced",
         r"(?:announced )?parameters|stops before window",
     ),
     "weights": ("setting weights on chain", r"weights?|uid"),
@@ -35,7 +38,7 @@ TROUBLES: dict[str, tuple[str, str]] = {
     "disk": ("its own disk", r"disk|database|folder|sqlite|written"),
 }
 #: Where none of them is spoken of.
-_OTHER = "something that its operator can look up"
+_OTHER = "something that the validator’s log explains"
 _PATTERNS = {
     kind: re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE)
     for kind, (_, pattern) in TROUBLES.items()

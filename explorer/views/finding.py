@@ -93,7 +93,7 @@ def _find(reader: PageReader, text: str) -> _Hits:
     hits = tuple(hit for found in results for hit in found.hits)
     missing = tuple(sentence for found in results for sentence in found.missing)
     if not missing and not hits:
-        missing = ("nothing here is called that",)
+        missing = ("nothing here has that name",)
     return _Hits(hits, missing)
 
 
@@ -161,10 +161,10 @@ def _find_uid(reader: PageReader, number: int) -> _Hits:
     if holder is not None and neurons is not None:
         address = encode_ss58(holder.hotkey)
         return _miss(
-            f"uid {number:,} is {address}’s at block {neurons.block:,}, who was a member of no "
-            "window in this record"
+            f"uid {number:,} belongs to {address} at block {neurons.block:,}. That hotkey was not "
+            "a member of any window in this record"
         )
-    return _miss(f"no member of any window held uid {number:,}")
+    return _miss(f"no member of any window had uid {number:,}")
 
 
 def _find_checkpoint(reader: PageReader, number: int) -> _Hits:
@@ -294,7 +294,7 @@ def _find_on_ledger(reader: PageReader, digits: str) -> Iterator[Hit]:
         if transaction.lower().removeprefix("0x").startswith(digits):
             yield _make_entry(reader, epoch, "its transaction")
     for epoch in find_entries(reader, digits):
-        yield _make_entry(reader, epoch, "the digest that should stand")
+        yield _make_entry(reader, epoch, "its expected digest")
 
 
 def _make_entry(reader: PageReader, epoch: int, why: str) -> Hit:
@@ -347,8 +347,8 @@ def _find_account(reader: PageReader, address: str, key: bytes) -> _Hits:
     neurons = reader.sources.read_neurons()
     if neurons is None:
         return _miss(
-            "this address was a member of no window in this record; whether it is a coldkey, "
-            "the chain says: name one with --netuid or --localnet"
+            "this address was not a member of any window in this record. To search for a coldkey, "
+            "start the explorer with a chain (--netuid or --localnet)"
         )
     owned = [encode_ss58(n.hotkey) for n in neurons.rows if n.coldkey == key]
     hits = tuple(
@@ -360,10 +360,10 @@ def _find_account(reader: PageReader, address: str, key: bytes) -> _Hits:
         return _Hits(hits)
     at = f"at block {neurons.block:,}"
     if any(n.hotkey == key for n in neurons.rows):
-        return _miss(f"this hotkey holds a uid {at}, and was a member of no window yet")
+        return _miss(f"this hotkey has a uid {at}, but was not a member of any window yet")
     if owned:
         named = ", ".join(owned[:4])
-        return _miss(f"this coldkey’s hotkeys {at}, {named}, were members of no window yet")
+        return _miss(f"this coldkey’s hotkeys {at} ({named}) were not members of any window yet")
     return _miss(f"{at} no uid of the subnet has this address as its hotkey or its coldkey")
 
 
@@ -395,4 +395,4 @@ def _find_parts(reader: PageReader, text: str) -> Iterable[Hit]:
         _HITS + 1,
     )
     for row in rows:
-        yield _make_miner(reader, row["address"], "its hotkey begins so")
+        yield _make_miner(reader, row["address"], "its hotkey begins with this")

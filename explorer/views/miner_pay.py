@@ -61,7 +61,7 @@ def explain_absence(reader: PageReader, hotkey: str) -> str:
         key = decode_ss58(hotkey)
     except ValueError as error:
         return f"{hotkey} is no hotkey: {error}"
-    known = f"nobody of that hotkey was a member of any window: {list_known_windows(reader)}"
+    known = f"that hotkey was not registered in any window: {list_known_windows(reader)}"
     neurons = reader.sources.read_neurons()
     if neurons is None:
         return known
@@ -70,7 +70,7 @@ def explain_absence(reader: PageReader, hotkey: str) -> str:
         return f"{known}; at block {neurons.block} it held no uid: `assay register` buys one"
     return (
         f"{known}; it holds uid {held.uid}, registered at block {held.registered_at}, and takes "
-        "part from the first window that begins after that"
+        "part from the first window that begins after its registration"
     )
 
 
@@ -133,13 +133,13 @@ def _look_at_seat(reader: PageReader, miner: Mapping[str, Any]) -> View:
     if neurons is not None:
         held = _find_uid(reader, miner["address"])
         if held is None:
-            said = f"at block {neurons.block} it holds no uid: `assay register` buys one"
+            said = f"at block {neurons.block} it has no uid: `assay register` buys one"
             return _make_step(name, "bad", said)
-        said = f"at block {neurons.block} it holds uid {held.uid}, registered at block "
+        said = f"at block {neurons.block} it has uid {held.uid}, registered at block "
         return _make_step(name, "good", f"{said}{held.registered_at}")
     last = reader.ask_one("SELECT max(window) AS window FROM windows")["window"]
     if miner["seen"] == last:
-        said = f"in window {last}, the newest settled, it held uid {miner['uid']}"
+        said = f"in window {last}, the newest settled one, it had uid {miner['uid']}"
         return _make_step(name, "good", said)
     said = f"it was last a member in window {miner['seen']}, and window {last} is settled"
     return _make_step(name, "warn", said)
@@ -166,7 +166,7 @@ def _describe_window(window: SeatWindow) -> str:
     if window.outcome is Outcome.ABSTAINED:
         return f"the validator abstained from window {window.window}, for everybody"
     if window.reason is None:
-        return f"it was no member of window {window.window}"
+        return f"it was not a member of window {window.window}"
     if window.reason is Reason.ACCEPTED:
         return f"window {window.window}: accepted, score {window.score:,}"
     return f"window {window.window}: {window.reason}, which costs {name_cost(window.reason)}"
@@ -189,7 +189,7 @@ def _look_at_weights(reader: PageReader, miner: Mapping[str, Any], share: Settle
     said = [f"the settlement's record gives uid {uid} the weight {share.weight:,}"]
     shown, state = reader.sources.read_shown(share.epoch, record), "good"
     if shown is None:
-        said.append("what the chain shows is not known here")
+        said.append("this explorer does not know what the chain shows")
     elif shown.weights.get(uid):
         said.append(
             f"at block {shown.block} the chain shows {shown.weights[uid]:,} of this validator"
@@ -218,12 +218,14 @@ def _look_at_payment(reader: PageReader, miner: Mapping[str, Any], share: Settle
     neurons, held = reader.sources.read_neurons(), _find_uid(reader, miner["address"])
     if neurons is None:
         said = (
-            "what the chain paid is not known here: weights count at the next epoch, and where "
-            "they are encrypted first, at the one after they are revealed"
+            "this explorer does not know what the chain paid. Weights count at the next epoch. If "
+            "they are encrypted, they count at the epoch after their reveal"
         )
         return _make_step(name, "none", said)
     if held is None:
-        return _make_step(name, "bad", f"at block {neurons.block} it holds no uid to be paid")
+        return _make_step(
+            name, "bad", f"at block {neurons.block} it has no uid, so the chain cannot pay it"
+        )
     said = (
         f"at block {neurons.block} the last epoch's pay of uid {held.uid} is "
         f"{held.incentive / _U16:.1%} of the miners' share, {held.emission / _ALPHA:,.4f} alpha"

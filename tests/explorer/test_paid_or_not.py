@@ -173,7 +173,7 @@ def test_what_a_window_costs_is_told_by_its_outcome(inside, keys):
     change("DELETE FROM rows WHERE window IN (?, ?)", first, second)
     change("DELETE FROM scores WHERE epoch = ?", epoch)
     _, steps = look(inside, honest)
-    assert steps["Verdicts"]["said"][0] == f"it was no member of window {first}"
+    assert steps["Verdicts"]["said"][0] == f"it was not a member of window {first}"
     assert steps["Settlement"]["said"][-1] == "none of its windows brought this hotkey a score"
 
 

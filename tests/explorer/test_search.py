@@ -145,7 +145,7 @@ def test_coldkeys_contracts_and_transactions_are_found_where_a_chain_is_read(ins
     summary, settlement = facts
     keys = [decode_ss58(v["hotkey"]) for v in summary["windows"][0]["verdicts"][:2]]
     coldkey, alone = encode_ss58(b"c" * 32), encode_ss58(b"n" * 32)
-    assert "name one with --netuid" in find(inside.client, coldkey)["missing"][0]
+    assert "start the explorer with a chain" in find(inside.client, coldkey)["missing"][0]
     transaction = "5a" * 32
     event = EntryEvent(settlement.epoch, 190, transaction, {})
     posted = {settlement.epoch: event}
@@ -165,13 +165,13 @@ def test_coldkeys_contracts_and_transactions_are_found_where_a_chain_is_read(ins
     ("text", "said"),
     [
         ("window 9999", "no window 9,999 in this record: windows"),
-        ("9999", "no member of any window held uid 9,999"),
+        ("9999", "no member of any window had uid 9,999"),
         ("block 99999", "block 99,999 has not been made yet"),
         ("block 1", "is of window 0, not in this record"),
         ("settlement 1", "no settlement at block 1"),
         ("99999999999999999999999", "of 4,611,686,018,427,387,904 or more"),
         ("deadbeefdeadbeef", "nothing has a digest that begins with deadbeefdeadbeef"),
-        ("5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty", "no window in this record"),
+        ("5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty", "any window in this record"),
         ("5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694tx", "a wrong checksum"),
         ("nobody of that name", "no hotkey or name here has"),
         ("'; DROP TABLE miners; --", "no hotkey or name here has"),
@@ -185,14 +185,14 @@ def test_what_is_not_found_is_told(inside, text, said):
     assert answer.status_code == 200
     assert said in " ".join(find(inside.client, text)["missing"])
     assert "Nothing found" in answer.text
-    assert "What can be searched for" in answer.text
+    assert "You can search for" in answer.text
 
 
 def test_every_page_has_the_box_and_an_empty_one_asks(inside, facts):
     for path in ("/", "/miners", "/nowhere", "/search"):
         forms = [look for tag, look in Page(inside.get(path).text).elements if tag == "form"]
         assert {"method": "get", "action": "/search"}.items() <= forms[0].items(), path
-    assert "What can be searched for" in inside.get("/search").text
+    assert "You can search for" in inside.get("/search").text
     assert inside.get("/search").status_code == 200
 
 
