@@ -114,9 +114,10 @@ class BlockDatabase:
             with self.connection:
                 self.connection.execute("INSERT OR REPLACE INTO settings VALUES ('format', '1')")
         except (OSError, sqlite3.Error) as error:
+            held = isinstance(error, sqlite3.OperationalError)  # not so a file of something else
             raise ChainError(
-                f"cannot open the development network in {file}: {error}; stop the other one in "
-                "this folder, or use another folder"
+                f"cannot open the development network in {file}: {error}; "
+                f"{'stop the other one in this folder, or ' if held else ''}use another folder"
             ) from error
         self.ids: dict[bytes, int] = {}
 

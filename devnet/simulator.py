@@ -175,6 +175,10 @@ class SimulatedChain:
         """The same: every block is final at once."""
         return self.get_head()
 
+    def get_time_ms(self) -> int:
+        """Timestamp of the newest block, Unix milliseconds."""
+        return self.blocks[-1].timestamp_ms
+
     def get_block(self, number: int) -> Block:
         """A block of the past, as far as it is remembered."""
         with self._lock:

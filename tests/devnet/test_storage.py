@@ -233,7 +233,7 @@ def test_virtual_time_goes_on_only_as_it_is_told(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "devnet.sqlite").write_bytes(b"no database at all" * 100)
-    with pytest.raises(ChainError, match="cannot write the next block"):
+    with pytest.raises(ChainError, match="is not a database; use another folder"):
         BlockDatabase(tmp_path / "devnet.sqlite")
 
 

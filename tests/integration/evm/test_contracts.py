@@ -246,7 +246,7 @@ def test_no_money_no_contract_too_dear(stage: Stage) -> None:
     with pytest.raises(EvmError, match="max_gas_price"):
         LedgerPoster(ledger, stage.key, stage.hotkey.public).sign(EPOCH, ENTRY, 9)
     thrifty.close()
-    with pytest.raises(EvmError, match="no address"):
+    with pytest.raises(EvmError, match="is not an address"):
         ScoreLedger(stage.node, "0x12", NETUID)
 
 
