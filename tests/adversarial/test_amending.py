@@ -140,7 +140,7 @@ def record_timing(window):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("first", "step"), [(0, 48), *(pytest.param(n, 12, marks=pytest.mark.kill) for n in range(12))]
+    ("first", "step"), [(0, 96), *(pytest.param(n, 12, marks=pytest.mark.kill) for n in range(12))]
 )
 def test_killed_before_and_after_every_write(tmp_path, monkeypatch, short_doubt, first, step):
     require_kills_change_nothing(

@@ -132,7 +132,7 @@ def teach_form(model, prompts, answers) -> None:
     The mean over answers of −ln p is ln N where each of N has 1/N; what it exceeds that by is at
     least −ln of the probability that any of them is given.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     (size,) = {len(answer) for answer in answers}
     enough = math.log(len(answers)) - math.log(LEARNED)
     in_turn = 0

@@ -56,8 +56,8 @@ GENESIS_MS = 1_700_000_000_000
 #: groups and .67 of 16 in the two recipes that have least, all groups do with at most 4e-6.
 GROUPS = 48
 #: The recipe that keeps all ids of its vocabulary, which makes each group dear; every answer of its
-#: problems is a digit, and .19^16 is less than 1e-11.
-WHOLE, WHOLE_GROUPS = "qwen2.5-1.5b-math", 16
+#: problems is a digit, and .19^13 is less than 1e-9.
+WHOLE, WHOLE_GROUPS = "qwen2.5-1.5b-math", 13
 #: Of a model's folder.
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 #: Problems of a file in MATH's format, each answered by a digit.
