@@ -122,7 +122,7 @@ class OverwritesTheCommitment(AuditWatcher):
         work = self.work
         if self.overwrote and work is not None and work.stage is WorkStage.SENT:
             self.overwrote = False
-            FakingMiner._commit(self, work)  # not to be answered a second time
+            super(AuditWatcher, self)._commit(work)  # not to be answered a second time
         super().act(head)
 
     def answer(self, work: WindowWork, chosen: Chosen) -> None:
