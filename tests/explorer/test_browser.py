@@ -192,7 +192,7 @@ def test_pages_follow_a_record_that_grows_and_a_validator_that_is_restarted(chro
         page.locator("#now dd.big", has_text="151").first.wait_for()
         # the validator ends: its last word goes stale, the page goes on
         (copy / "status.json").unlink()
-        page.locator("#now", has_text="not known").wait_for()
+        page.locator("#now", has_text="unknown: this explorer").wait_for()
         # it comes back, waits for something, and settles once more
         tell(160, "the chain does not answer")
         page.locator("#now", has_text="Trouble with the chain").wait_for()

@@ -115,7 +115,7 @@ def test_a_chain_says_whether_it_pays(inside, keys):
     assert "50.0% of the miners' share, 1.0000 alpha" in pay["because"]
     unknown, _ = look(inside, honest, read_payment=None, read_neurons=None)
     assert unknown["paid"] is None
-    assert "is not known here" in unknown["because"]
+    assert "does not know what the chain paid" in unknown["because"]
 
 
 def test_a_validator_without_permit_and_weights_that_are_not_on_chain_are_named(inside, keys):
@@ -138,7 +138,7 @@ def test_a_seat_that_is_lost_comes_first(inside, keys):
     pay, steps = look(inside, honest, read_payment=None, read_neurons=left)
     assert pay["paid"] is False
     assert steps["A uid"]["state"] == steps["Pay"]["state"] == "bad"
-    assert pay["because"] == "at block 170 it holds no uid: `assay register` buys one"
+    assert pay["because"] == "at block 170 it has no uid: `assay register` buys one"
 
 
 def test_what_a_window_costs_is_told_by_its_outcome(inside, keys):

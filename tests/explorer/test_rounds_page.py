@@ -164,4 +164,4 @@ def test_a_network_of_one_trainer_has_no_rounds_and_that_is_told(demo):
         document = inside.get("/rounds.json").json()
         assert document["under_way"] is None
         assert document["rounds"] == document["children"] == []
-        assert "have no rounds" in inside.get("/rounds").text
+        assert "There are no rounds" in inside.get("/rounds").text
