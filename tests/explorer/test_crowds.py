@@ -31,6 +31,9 @@ class SlowChain:
         time.sleep(0.2)
         return {VALIDATOR: {1: number - 1}}
 
+    def get_metagraph(self, number):
+        return []
+
     def stop_retrying(self):
         pass
 
