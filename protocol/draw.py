@@ -10,7 +10,8 @@ Specification, section 3.
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.protocol.gumbel import BOUND_ERROR, FRACTION_BITS, compute_gumbel_bounds, compute_gumbels
+from assay.protocol.gumbel import BOUND_ERROR, compute_gumbel_bounds, compute_gumbels
+from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.prf import Key, compute_words
 
 #: Logits from here on do not fit the fixed-point score.

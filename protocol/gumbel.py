@@ -13,8 +13,8 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
-#: Fraction bits of every logit, margin and Gumbel value.
-FRACTION_BITS = 20
+from assay.protocol.parameters import FRACTION_BITS
+
 _MASK32 = 0xFFFFFFFF
 #: Words nearer than this to either end of the range have an entry each.
 _DIRECT = 256

@@ -28,9 +28,10 @@ from assay.protocol.encoding import (
     from_json,
 )
 from assay.protocol.encoding import to_json as _to_json
-from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.hashing import ZERO_DIGEST, Domain, hash_fields
 
+#: Fraction bits of every logit, margin and Gumbel value.
+FRACTION_BITS = 20
 PROTOCOL_VERSION = 2
 #: Fraction bits of a manifest's μ and scale.
 CENTRE_BITS = 16

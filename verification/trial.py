@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from assay.protocol.context import Context
-from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.manifest import Calibration
+from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.reason import Reason, Refusal
 from assay.protocol.seeds import compute_rollout_seed
 from assay.protocol.selection import select_positions
