@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.cage import Budget, Cage, Lost, WorkerError, child
+from assay.cage import Budget, Cage, Lost, WorkerError, child, request_copy
 from assay.environments.base import (
     PART_LEVELS,
     Answer,
@@ -63,12 +63,19 @@ class PackageChild:
     Args:
         seed: of Python's hashes there, so that whoever vets sees what hangs on them.
         boot: Python that serves it, where that is not a package's.
+        copies: a forked copy answers each request; False: one process answers all, so that whoever
+            vets finds what a package keeps.
     """
 
     def __init__(
-        self, file: Path, digest: str, seed: int = HASH_SEED, boot: str | None = None
+        self,
+        file: Path,
+        digest: str,
+        seed: int = HASH_SEED,
+        boot: str | None = None,
+        copies: bool = True,
     ) -> None:
-        boot = write_boot(file, digest, seed) if boot is None else boot
+        boot = write_boot(file, digest, seed, copies=copies) if boot is None else boot
         self._cage = Cage(f"package {file.name}", boot, _PATIENCE)
         self.dearest = 0.0
 
@@ -188,7 +195,12 @@ def find_levels_fault(said: Mapping[str, Any]) -> str | None:
 
 
 def write_boot(
-    file: Path, digest: str, seed: int, more: tuple[str, ...] = (), work: str = "None"
+    file: Path,
+    digest: str,
+    seed: int,
+    more: tuple[str, ...] = (),
+    work: str = "None",
+    copies: bool = True,
 ) -> str:
     """Python that becomes a bare one behind the kernel's fence: no site, no variable but the seed,
     files of ours alone.
@@ -196,8 +208,10 @@ def write_boot(
     Args:
         more: files that are loaded besides, as a list named `more`.
         work: Python that makes what `PackageWork` is to a package.
+        copies: see `PackageChild`.
     """
-    ours = [child.__file__, package_text.__file__, package_box.__file__, *more]
+    shut, in_copy = ("shut_around", "copies.answer_in_copy") if copies else ("shut", "None")
+    ours = [one.__file__ for one in (child, package_text, package_box, request_copy)]
     inner = f"""
 from importlib.util import module_from_spec, spec_from_file_location
 def load(file):
@@ -205,12 +219,12 @@ def load(file):
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-child, text, box, *more = map(load, {ours!r})
-box.serve_package(child.serve, text, {str(file.absolute())!r}, {digest!r}, {work})
+child, text, box, copies, *more = map(load, {[*ours, *more]!r})
+box.serve_package(child.serve, text, {str(file.absolute())!r}, {digest!r}, {work}, {in_copy})
 """
     options = "-P", "-S", "-s", "-B", "-c", inner
     return (
         "import os, runpy, sys; "
-        f"runpy.run_path({kernel_fence.__file__!r})['shut'](); "
+        f"runpy.run_path({kernel_fence.__file__!r})['{shut}'](); "
         f"os.execve(sys.executable, [sys.executable, *{options!r}], {{'PYTHONHASHSEED': '{seed}'}})"
     )
