@@ -19,9 +19,9 @@ LOGIT_MAX = float(1 << 40)
 
 
 def compute_slack(magnitude: float, temperature: int) -> float:
-    """By how much an exact score may exceed its float32 bound, logits.
+    """The most by which an exact score may exceed its float32 bound, in logits.
 
-    Three roundings of what is at most `magnitude` + 128 · T, and one of the score to 2^-20.
+    Three roundings of values up to `magnitude` + 128 · T, and one of the score to 2^-20.
 
     Args:
         magnitude: the largest |logit| of the row.

@@ -60,7 +60,7 @@ GUMBEL_MAX = int(TABLE[HALF])
 #: Γ(w) ≤ BOUND_START − BOUND_SLOPE · (bits of the float32 nearest to 2^32 − 1 − w), logits.
 BOUND_START = (32 + 127) * math.log(2)
 BOUND_SLOPE = math.log(2) / 2**23
-#: What rounding takes from a bound, at most: 159 · ln 2 in float32, and the table's own error.
+#: The most that rounding takes from a bound: 159 · ln 2 in float32, and the table's own error.
 BOUND_ERROR = 2.0**-14
 
 
