@@ -85,16 +85,16 @@ class Context:
 
     @cached_property
     def audit_seed(self) -> bytes:
-        """Seed of the audit's selection, 32 bytes. Raises a ValueError where the audit's beacon is not
-        known yet."""
+        """Seed of the audit's selection, 32 bytes. Raises a ValueError where the audit's beacon is
+        not known yet."""
         if self.audit is None:
             raise ValueError(f"window {self.window} has no audit beacon yet")
         return compute_audit_seed(self.challenge_seed, self.audit.randomness)
 
     @cached_property
     def sample_seed(self) -> bytes:
-        """Seed of the samples' selection, 32 bytes. Raises a ValueError where its beacon is not known
-        yet."""
+        """Seed of the samples' selection, 32 bytes. Raises a ValueError where its beacon is not
+        known yet."""
         if self.sample is None:
             raise ValueError(f"window {self.window} has no beacon of its samples yet")
         return compute_sample_seed(self.challenge_seed, self.sample.randomness)

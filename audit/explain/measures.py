@@ -6,8 +6,7 @@ from math import log
 
 from assay.audit.explain.window_case import OpenedFile, Rejudgment, WindowCase
 from assay.protocol import Reason
-from assay.protocol.gumbel import FRACTION_BITS
-from assay.protocol.parameters import PROTOCOL_VERSION, Tests
+from assay.protocol.parameters import FRACTION_BITS, PROTOCOL_VERSION, Tests
 from assay.protocol.submission import LOGPROB_BITS, get_id_bits
 from assay.verification import get_part_limits
 

@@ -25,7 +25,7 @@ from assay.inference import (
 from assay.network import ObjectSource, StoreError
 from assay.protocol import Committed, Context, EncodingError, Header, Refusal, Rollout
 from assay.protocol.encoding import decode
-from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import (
