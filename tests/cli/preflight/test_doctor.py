@@ -30,7 +30,7 @@ from assay.cli.preflight.memory import estimate_memory
 from assay.cli.preflight.surroundings import open_role_stores
 from assay.devnet import SimulatedRules
 from assay.environments.foreign import file_fence
-from assay.environments.foreign.fence_report import probe_fences
+from assay.environments.foreign.fence_report import Fences, probe_fences
 from assay.inference import Placement
 from assay.inference.placing.devices import read_container_memory, read_machine_memory
 from assay.network.chain import ChainError
