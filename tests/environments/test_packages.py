@@ -363,7 +363,7 @@ def test_the_folder_around_a_package_is_told_and_not_packed(tmp_path: Path) -> N
 
 
 def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
-    """What vetting and exporting write stays where somebody else's file is; their own is renewed."""
+    """Vetting and exporting renew a file of their own and leave somebody else's alone."""
     write_archive(tmp_path, GOOD)
     packed = tmp_path / "pack.zip"
     assert is_packed(packed)
