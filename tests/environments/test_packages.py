@@ -363,7 +363,7 @@ def test_the_folder_around_a_package_is_told_and_not_packed(tmp_path: Path) -> N
 
 
 def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
-    """Vetting and exporting renew a file of their own and leave somebody else's alone."""
+    """What is written spares somebody else's file; an earlier run's own is renewed."""
     write_archive(tmp_path, GOOD)
     packed = tmp_path / "pack.zip"
     assert is_packed(packed)
