@@ -182,7 +182,7 @@ class PackageBox:
     ) -> None:
         self._data, self._find_fault = data, find_fault
         self._work = PackageWork() if work is None else work
-        self._in_copy = in_copy or (lambda answer, request: answer(request))
+        self._in_copy = in_copy
         self._codes: dict[str, tuple[Any, bool]] = {}
         self._top = ""
         self._view: Any = None
@@ -196,7 +196,10 @@ class PackageBox:
             self._fault = self._prepare() or self._begin()
         if self._fault is not None:
             return _pack({"error": self._fault})
-        return self._in_copy(self._answer_one, request)
+        return self._run(self._answer_one, request)
+
+    def _run(self, answer: Callable[[bytes], bytes], request: bytes) -> bytes:
+        return answer(request) if self._in_copy is None else self._in_copy(answer, request)
 
     def _answer_one(self, request: bytes) -> bytes:
         kind, *rest = json.loads(request)
@@ -207,7 +210,8 @@ class PackageBox:
     def _count(self, do: Callable[[], Any]) -> tuple[Any, int]:
         """What it gives, and the steps; or why it gives nothing, and 0."""
         try:
-            self._work.renew()
+            if self._in_copy is None:  # a copy has nothing that somebody could have changed
+                self._work.renew()
             counter = StepCounter()
             return counter.count(do), counter.steps
         except MemoryError:
@@ -218,7 +222,7 @@ class PackageBox:
             return {"error": f"{type(error).__name__}: {error}"[:300]}, 0
 
     def _begin(self) -> str | None:
-        said = json.loads(self._in_copy(self._begin_once, b""))
+        said = json.loads(self._run(self._begin_once, b""))
         if "error" in said:
             return str(said["error"])
         self._work.go_on(said["known"])
