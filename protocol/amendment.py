@@ -125,8 +125,8 @@ class ParameterHistory:
         return next(p for p in reversed(self._known) if p.start.window <= window)
 
     def get_at(self, block: int) -> Parameters:
-        """The parameters that hold for a block's window, or the latest known ones before it.
-        Windows are equally long under all of them."""
+        """The parameters that hold for a block's window, or the latest known ones before it:
+        windows are equally long under all of them."""
         window = compute_window(self.first.timing, block)
         return self.get(window if self.end is None else min(window, self.end - 1))
 

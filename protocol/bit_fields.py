@@ -113,8 +113,8 @@ class BitReader:
         return int(self.read(1, width)[0])
 
     def read_narrow(self, count: int) -> Integers:
-        """The numbers that `write_narrow` has written. Raises an EncodingError also where the
-        field is wider than it must be."""
+        """The numbers that `write_narrow` has written. Raises an EncodingError also where the field
+        is wider than it must be."""
         width = self.read_number(_NARROW_BITS)
         values = self.read(count, width)
         if width != int(values.max()).bit_length():

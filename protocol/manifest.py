@@ -51,7 +51,7 @@ class Manifest:
     version: U16  # 2
     structure: Digest  # digest of config.json's bytes
     tokenizer: Digest  # digest of the tokenizer files' bytes
-    chat_template: Digest  # digest of the template's bytes; of empty bytes without a template
+    chat_template: Digest  # digest of the template's bytes, of no bytes where there is none
     tensors: Digest  # root over (name, dtype, shape, SHA-256) of all tensors
     end_tokens: Annotated[tuple[int, ...], Many(Integer(4), 16)]  # ids that end a completion
     max_tokens: U32  # a completion that has not ended is exactly this long

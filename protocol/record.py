@@ -88,7 +88,7 @@ class MemberRow:
     uid: U16
     registered_at: U64
     committed: Annotated[Seen | None, Maybe(Record(Seen))]
-    #: missing where this validator has no verdict
+    #: none where this validator has no verdict
     reason: Annotated[Reason | None, Maybe(Choice(Reason, "a reason"))]
     #: of the valued groups by ascending index; empty unless accepted
     values: Annotated[tuple[int, ...], Many(Integer(16), _GROUPS_MAX)]
@@ -114,8 +114,8 @@ class WindowRecord:
     audit: Annotated[Moment | None, Maybe(Record(Moment))]
     #: block w·L + SAMPLE_OFFSET; none where it was not known
     sample: Annotated[Moment | None, Maybe(Record(Moment))]
-    checkpoint: Digest  # in force; zeros where challenge is missing
-    #: by ascending hotkey; empty where audit is missing
+    checkpoint: Digest  # in force; zeros where challenge is none
+    #: by ascending hotkey; empty where audit is none
     members: Annotated[tuple[MemberRow, ...], Many(Record(MemberRow), MEMBERS_MAX)]
 
     @cached_property

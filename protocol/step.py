@@ -50,7 +50,7 @@ class StepRecord:
 
     version: U16
     software: Software  # name and version of the software that learned
-    #: the libraries and machine that computed: others may give different last bits
+    #: the libraries and machine that computed: others may give other last bits
     engine: Annotated[str, Prefixed(128, text=True)]
     threads: U32  # threads that computed: they decide the order of sums
     code: Digest  # digest of the source files that learn
