@@ -1,5 +1,5 @@
-"""Settings that a person wrote into a TOML file: read within a limit, and what is wrong with them,
-by file, line, dotted name, and what would be right. A secret's value is never repeated."""
+"""Reads settings that a person wrote into a TOML file, within a limit, and reports their faults by
+file, line, dotted name, and the right form. A secret's value is never repeated."""
 
 import json
 import re
