@@ -137,7 +137,7 @@ def _find_fault(config: Json) -> str | None:
 
 
 def _find_illegal_values(config: dict[str, Json]) -> Iterator[str]:
-    """What a config asks for beyond what every version of the library builds alike."""
+    """The config's settings beyond those that every version of the library builds alike."""
     if config.get("hidden_act", "silu") != "silu":
         yield "hidden_act in config.json is not silu"
     for name in SWITCHES:
