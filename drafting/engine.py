@@ -1,4 +1,4 @@
-"""One server that drafts, as it is spoken to: vLLM's completions with token ids, or SGLang's."""
+"""One drafting server and its API: vLLM's completions with token ids, or SGLang's."""
 
 import asyncio
 import json
