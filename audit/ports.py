@@ -1,4 +1,4 @@
-"""What an audit reads, from wherever it comes: the network as it is, or a bundle."""
+"""The sources of an audit, wherever they are: the network as it is, or a bundle."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ class PublicChain(WindowReader, EpochReader, Protocol):
 
     @property
     def netuid(self) -> int:
-        """Which subnet this is."""
+        """The subnet's number."""
 
     def get_body(self, number: int) -> BlockBody:
-        """What stays of a block whose state is forgotten."""
+        """The remaining data of a block whose state is pruned."""
 
     def get_owner(self, number: int) -> bytes:
         """The hotkey of the subnet's owner at a block: its slot holds the parameters."""

@@ -143,7 +143,7 @@ def _find_epoch_before(public: Public, record: SettlementRecord) -> int | None:
 
 
 def _check_last(record: SettlementRecord, last: WindowRecord | None, found: Findings) -> None:
-    """What the ledger's contract is told of the settlement."""
+    """Checks the values that the ledger's contract gets of the settlement."""
     checkpoint = NOTHING if last is None else last.checkpoint
     audit = 0 if last is None or last.audit is None else last.audit.beacon.round
     if record.checkpoint != checkpoint:

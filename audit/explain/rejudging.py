@@ -68,7 +68,7 @@ def judge_again(
     outlines: Outlines | None = None,
     placement: Placement | None = None,
 ) -> tuple[Rejudgment, tuple[str, ...]]:
-    """What can be found here, and what the window's checkpoint lacks for more.
+    """The findings on a window here, and the checkpoint files missing for more.
 
     Args:
         source: the file; None: it is not at hand.
@@ -164,7 +164,7 @@ def _judge(
 def _read_opening(
     source: ObjectSource, reader: SubmissionReader, committed: Committed
 ) -> OpenedFile:
-    """As far as it can be read."""
+    """The opening of a file, as far as it can be read."""
     size = header = opening = None
     with suppress(StoreError, EncodingError):
         size = source.size()

@@ -57,7 +57,7 @@ ROLLOUT: Columns = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnLayout:
-    """How a file's columns are named.
+    """The names of a file's columns.
 
     Attributes:
         reader: what reads them, for the data card.

@@ -59,7 +59,7 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _read_checkpoint(lines: list[str]) -> bytes | None:
-    """What was derived last. Raises a RoundError: somebody has written into the file."""
+    """The last derived checkpoint. Raises a RoundError: somebody has written into the file."""
     if not lines:
         return None
     try:
