@@ -1,8 +1,8 @@
-"""What the demo runs on: a development chain whose subnet was really bought, and a beacon.
+"""The demo's network: a development chain whose subnet was really bought, and a beacon.
 
-Everybody on it has keys that follow from the demo's seed, paid for a uid, and speaks to the chain
+Everybody on it has keys that follow from the demo's seed, paid for a uid, and uses the chain
 through the SDK. With a virtual clock everything follows from the seed, block hashes too: the chain
-is founded a block an extrinsic, and afterwards makes blocks when it is told to.
+is founded a block an extrinsic, and afterwards makes blocks on demand.
 """
 
 import logging
@@ -66,7 +66,7 @@ class Network(Protocol):
 
     @property
     def beacons(self) -> BeaconSource:
-        """Of the chain that its parameters name."""
+        """The beacons of the chain that its parameters name."""
 
     @property
     def parameters(self) -> Parameters:
@@ -84,7 +84,7 @@ class Network(Protocol):
         """Time begins to pass, where it is not virtual."""
 
     def make_block(self) -> None:
-        """Where the clock is virtual: lets one slot pass."""
+        """Lets one slot pass where the clock is virtual."""
 
     def count_waiting(self) -> int:
         """Extrinsics that wait for the next block."""

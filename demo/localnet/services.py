@@ -69,7 +69,7 @@ _DEADLINE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What runs, and the network that it makes."""
+    """The running services, and the network that they make."""
 
     localnet: Localnet
     devnet: Devnet
@@ -241,7 +241,7 @@ def _get_now_ms() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Founding:
-    """What was founded."""
+    """The founded network."""
 
     block_time: float  # seconds between the chain's blocks
     netuid: int
@@ -252,8 +252,8 @@ class Founding:
 
 
 def read_founding(folder: Path) -> Founding | None:
-    """What was founded in a chain's folder; None: nothing yet. Raises a ChainError where the folder
-    holds something else."""
+    """The network that was founded in a chain's folder; None: nothing yet. Raises a ChainError
+    where the folder holds something else."""
     try:
         return TypeAdapter(Founding).validate_json((folder / _FOUNDED_FILE).read_bytes())
     except FileNotFoundError:
