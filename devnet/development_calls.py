@@ -1,4 +1,4 @@
-"""What only a chain for development allows: its root is a key that everybody knows, and rich."""
+"""Calls that only a development chain allows: its root is a key that everybody knows, and rich."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any

@@ -143,7 +143,7 @@ class Devnet:
 
     @property
     def endpoint(self) -> str:
-        """Where clients connect."""
+        """The address that clients connect to."""
         return f"ws://{self._host}:{self._port}"
 
     @property

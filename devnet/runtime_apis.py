@@ -152,7 +152,7 @@ class RuntimeApis:
         return b"\x00" if found is None else b"\x01" + encode_bytes(found)
 
     def _quote(self, data: bytes) -> bytes:
-        """What an extrinsic would pay, whoever signed it: clients ask with made-up signatures."""
+        """An extrinsic's fee, whoever signed it: clients ask with made-up signatures."""
         try:
             reader = ScaleReader(data)
             reader.take(reader.take_compact())

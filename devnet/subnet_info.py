@@ -219,7 +219,7 @@ def list_stakes(view: StateView, coldkey: str) -> list[dict[str, Any]]:
 def list_availability(
     view: StateView, coldkeys: list[str], netuids: list[int] | None
 ) -> dict[str, dict[int, dict[str, int]]]:
-    """What coldkeys may sell on subnets, on all where none is named: nothing is locked here."""
+    """The alpha that coldkeys may sell on subnets, by default on all: nothing is locked here."""
     found = {}
     for coldkey in coldkeys:
         totals: dict[int, int] = {}
