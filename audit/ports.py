@@ -62,7 +62,7 @@ class ScoreLedgerReader(Protocol):
     """The contract on the EVM in which a validator fixes its settlements, write-once."""
 
     def get_digest(self, hotkey: bytes, epoch: int) -> bytes:
-        """Digest of the entry that stands for a settlement, 32 bytes; zeros where none does."""
+        """Digest of the entry of a settlement, 32 bytes; zeros where there is none."""
 
 
 @dataclass(frozen=True, slots=True)

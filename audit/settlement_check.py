@@ -16,7 +16,7 @@ from assay.protocol.record import NOTHING, Outcome, SeatScore, SettlementRecord,
 from assay.protocol.score_tree import compute_weights_digest, make_score_tree
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 
-#: Settlements back whose weights may still stand, where newer ones did not reach the chain.
+#: Settlements back whose weights may still be in force, where newer ones did not reach the chain.
 _BACK_MAX = 64
 
 #: The settlement of an epoch block; None where none is published.

@@ -92,7 +92,7 @@ def check_window(
 
 
 def _check_outcome(record: WindowRecord, found: Findings) -> None:
-    """Whether the record may count by what stands in it."""
+    """Whether the record may count by its own contents."""
     found.look(Aspect.VERDICTS)
     reasons = {row.reason for row in record.members}
     complete = record.audit is not None and None not in reasons

@@ -38,7 +38,7 @@ from assay.protocol.window import compute_block, compute_window
 
 #: Unix time of a virtual clock's block 0: fixed, so that a seed gives the same run on any day.
 GENESIS_MS = 1_767_225_600_000
-#: What stands on chain as the place of files and models.
+#: The place of files and models, as the chain has it.
 LOCATOR = "demo:store"
 #: Everyone with a uid but the miners, in order of registration.
 OWNER, TRAINER, VALIDATOR = "owner", "trainer", "validator"

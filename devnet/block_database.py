@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS state (
     key INTEGER NOT NULL, block INTEGER NOT NULL, value BLOB, PRIMARY KEY (key, block)
 ) WITHOUT ROWID;
 """
-#: Keys whose row numbers are kept in memory.
+#: Most keys whose row numbers are kept in memory.
 _IDS_MAX = 1 << 16
 _AT = "(SELECT value FROM state WHERE key = k.id AND block <= ? ORDER BY block DESC LIMIT 1)"
 

@@ -10,7 +10,7 @@ from assay.network.chain.substrate import Substrate
 from assay.network.chain.wallets import DevWallet
 from assay.protocol import encode_ss58
 
-#: Coldkey of whoever may do anything, and has the money.
+#: Coldkey of the root, which may do anything and has the money.
 ROOT = "//Alice"
 #: A call of one pallet, AdminUtils for settings, and its arguments.
 AdminCall = tuple[str, dict[str, Any]]

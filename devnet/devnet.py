@@ -139,7 +139,7 @@ class Devnet:
         )
         self._server = RpcServer(self.chain, methods, self._seal_if_due)
 
-    # --- for whoever runs it
+    # --- for the program that runs it
 
     @property
     def endpoint(self) -> str:

@@ -16,7 +16,7 @@ MODULE = "SubtensorModule"
 #: The account of all zeros: subtensor's "nobody".
 NOBODY = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM"
 
-#: Who makes a call: an account, or None for root.
+#: The caller: an account, or None for root.
 Origin = str | None
 #: A call's arguments by name.
 Arguments = Mapping[str, Any]

@@ -51,7 +51,7 @@ class EngineDrafter:
     patience_s: float = float("inf")
     clock: Callable[[], float] = time.monotonic
     _own: Drafter | None = field(default=None, repr=False)
-    #: seed of a rollout → who drafted it last, and all its tokens then
+    #: seed of a rollout → the server that drafted it last, and all its tokens then
     _last: dict[bytes, tuple[Engine, tuple[int, ...]]] = field(default_factory=dict, repr=False)
 
     @property

@@ -65,7 +65,7 @@ class MemorySubmission:
 
 
 class RememberingForward:
-    """The judge's reference; what it has measured before it does not measure again."""
+    """The judge's reference, with a cache: it measures nothing twice."""
 
     def __init__(self, forward: Forward) -> None:
         self._forward = forward

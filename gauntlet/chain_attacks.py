@@ -63,7 +63,7 @@ class AuditWatcher(FakingMiner, ABC):
 
     @abstractmethod
     def answer(self, work: WindowWork, chosen: Chosen) -> None:
-        """What it does once it knows."""
+        """Reacts to the audit's choice."""
 
 
 class HidesAfterTheAudit(AuditWatcher):

@@ -1,4 +1,4 @@
-"""What a miner can do in place of honest work: one class a strategy, named after the attack.
+"""The things a miner can do in place of honest work: one class a strategy, named after the attack.
 
 Each is a whole miner that follows the rules in everything else, so that what is refused is the
 attack itself. `Strategy` has three hooks: which model drafts, by which rule, and what becomes of

@@ -99,7 +99,7 @@ def find_misfit(config: Json, shapes: Mapping[str, Sequence[int]]) -> str | None
 
 
 def find_vocabulary(config: Json) -> int | None:
-    """V, rows of the output matrix, by a config alone; None where it is none that is known here."""
+    """V, rows of the output matrix, by a config alone; None where the config is not known here."""
     if _find_fault(config) is not None or not isinstance(config, dict):
         return None
     return int(config["vocab_size"])

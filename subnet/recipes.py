@@ -1,6 +1,6 @@
 """Recipes: one file from model to subnet, read strictly.
 
-What is wrong in a file is told in one line, with the full path of the key and what was probably
+Faults of a file are reported in one line, with the full path of the key and what was probably
 meant. Light: nothing here needs torch. Knows no chain and no model but by its sizes.
 """
 
@@ -30,7 +30,7 @@ from assay.subnet.presets import (
     read_changes,
 )
 
-#: What stands for the digest of a file of problems that a recipe cannot ship.
+#: The placeholder for the digest of a file of problems that a recipe cannot ship.
 PLACEHOLDER = "SHA256"
 _ASKED = re.compile(rf"([a-z_]+):{PLACEHOLDER}\b")
 #: Of parameters, what a recipe may change: section → fields; none: all of them. The rest is the

@@ -1,4 +1,4 @@
-"""What the judge says.
+"""The judge's verdict.
 
 The consensus part is window, hotkey, reason and values; the rest is for people.
 Specification, section 8.

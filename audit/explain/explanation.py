@@ -45,7 +45,7 @@ class Explanation:
 
     facts: WindowCase
     reason: Reason | None  # None where nothing that is known decides
-    who: str  # by whose word
+    who: str  # source of the verdict
     text: Text | None
     where: Mapping[str, int]
     seen: tuple[str, ...]  # what was found, one sentence each

@@ -15,7 +15,7 @@ class Text:
 
     section: int  # of docs/specification.md
     rule: str  # what was asked for, one sentence
-    causes: tuple[str, ...]  # what usually lies behind it, most likely first
+    causes: tuple[str, ...]  # the usual causes, most likely first
     remedies: tuple[str, ...]  # what to do, in order
 
 

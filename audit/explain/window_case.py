@@ -17,7 +17,7 @@ class StatedVerdict:
     """Somebody's claim about the window's result."""
 
     who: str  # for people, such as "validator 5F…"
-    outcome: Outcome | None  # what the whole window came to; None: not said
+    outcome: Outcome | None  # the whole window's outcome; None: not said
     reason: Reason | None  # None where there is no verdict
     detail: str | None = None
     group: int | None = None

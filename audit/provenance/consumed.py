@@ -44,12 +44,12 @@ def make_problem_of(
 def find_false_group(
     record: StepRecord, taken: Sequence[ConsumedGroup], parameters: Parameters, parent: Checkpoint
 ) -> str | None:
-    """The first group that nobody should have learned from, and why; None: there is none.
+    """The first group that nobody should have learned from, and why, or None.
 
     Of the miners' rollouts rewards are computed again; the trainer's own are generated again.
 
     Raises:
-        StepError: what is told beside the groups is not consistent with them.
+        StepError: the values beside the groups are not consistent with them.
         OperatorError: the environment cannot be opened or run here.
     """
     trainer = parameters.identity.trainer

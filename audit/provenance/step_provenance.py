@@ -76,7 +76,7 @@ def check_provenance(
     """Whether a step has learned from nothing but what miners had committed to.
 
     Args:
-        taken: what it consumed, as its record binds it.
+        taken: the groups that it consumed, as its record binds them.
         public: chain, validators' records, miners' files.
         validator: whose record says which files were accepted.
         checkpoints: with the parent, and the one in force where forward passes are to be run.
@@ -155,7 +155,7 @@ def _count_asked(record: StepRecord) -> int:
     return sum(success.asked for success in record.held_out)
 
 
-# --- what stood on chain
+# --- the chain's contents
 
 
 def _read_record(

@@ -1,6 +1,6 @@
 """Accepted groups handed to a server that another trainer reads: `assay.network.atropos`.
 
-What goes out is what `step_export` would write of a step, all of it checked before the first group
+The groups are as `step_export` would write them, all checked before the first group
 is sent; the trainer's own groups stay, for no commitment proves them. The server takes a repeated
 POST for a second group, so a journal on disk has each before it is sent and after. What stood
 between the two when a program was killed, or got no clear answer, may be there or not: that is
@@ -106,7 +106,7 @@ class _Push:
 
     Args:
         wait_s: how long the server, its trainer and room in its queue are waited for, each time.
-        resend: what is unknown goes out again.
+        resend: groups of unknown state go out again.
     """
 
     server: GroupServer

@@ -1,4 +1,4 @@
-"""One call of one of torch's operators as a record: what it reads and makes, by digests.
+"""One call of one of torch's operators as a record: its inputs and results, by digests.
 
 A tensor's digest is of its elements, in the order in which they lie in memory where they lie
 without gaps, else in the order of its sizes. A digest is kept with the storage that holds the
@@ -146,7 +146,7 @@ class TensorDigests:
         return digest
 
     def leave_unwritten(self, tensor: Tensor) -> None:
-        """Nobody has written to it: what it holds is anything."""
+        """Notes that nobody has written to it: its content is arbitrary."""
         if not tensor.is_inference():
             self._find(tensor, False).digests = None
 

@@ -89,7 +89,7 @@ class Services:
 
 
 class _Place:
-    """A folder as it was found, to be told from another of its name."""
+    """A folder as it was found, to tell it from another of its name."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

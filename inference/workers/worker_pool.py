@@ -1,4 +1,4 @@
-"""A pool of workers behind the judge's `Forward`: who is free is asked, who fails is replaced.
+"""A pool of workers behind the judge's `Forward`: free ones get requests, failed ones are replaced.
 
 Safe to use from several threads; each waits for its own answer. What this does not know: what is
 judged, and in which order.
@@ -188,7 +188,7 @@ class WorkerPool:
             raise WorkerError(str(error)) from None
         return list(reply.measured)
 
-    # --- whom to ask
+    # --- the choice of a worker
 
     def _run(self, digest: bytes, ask: _Ask) -> WorkerReply:
         """Asks a worker, and another where that one fails."""

@@ -78,7 +78,7 @@ class WorkerSeat:
         is_lost: over a request, and not started anew yet.
         lost: how often it was.
         lack: why it is left out; None: it is not.
-        said: what it says of itself.
+        said: the worker's own description.
         is_quiet: what becomes of it is not logged: somebody else says it.
     """
 

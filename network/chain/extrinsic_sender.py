@@ -63,8 +63,8 @@ class ExtrinsicSender:
         )
 
     def quote_fee(self, call: Any, wallet: ChainWallet, signer: str = "coldkey") -> int:
-        """What the chain would take for a call now, rao, besides what the call itself costs; within
-        a byte's fee, for a signature's lifetime is not known beforehand."""
+        """The fee that the chain would take for a call now, rao, besides the call's own cost;
+        within a byte's fee, for a signature's lifetime is not known beforehand."""
 
         async def quote(substrate: Substrate) -> int:
             composed = await substrate.compose(call)
