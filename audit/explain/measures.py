@@ -192,7 +192,7 @@ def _measure_parts(facts: WindowCase) -> tuple[Measure, ...]:
 
 
 def _compare_header(facts: WindowCase) -> tuple[Measure, ...]:
-    """The header's fields beside their expected values."""
+    """The header's fields that differ from their expected values."""
     header, context, outline = facts.found.opened.header, facts.context, facts.found.outline
     if header is None:
         return ()
