@@ -11,6 +11,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from assay.devnet import Devnet
 from assay.neurons.settings.loading import use_sdk_cache
 from tests.integration.chain.clients.bridge import NodeBridge
 from tests.integration.chain.clients.btcli import Btcli
-from tests.integration.chain.clients.flows import FlowResult, run_flows
+from tests.integration.chain.clients.flows import FlowResult, run_btcli_flows, run_script_flows
 from tests.integration.chain.nets import TAO, open_net, start_node
 
 BLOCK_S = 1.0
@@ -50,7 +51,11 @@ def run_on(kind: str, folder: Path) -> list[FlowResult]:
         btcli.create_wallet("rich", "alice")
         net.fund(btcli.create_wallet("mine"), rao=1_000 * TAO)
         results = []
-        for result in run_flows(btcli, CLIENTS, endpoint, str(net.netuid), is_devnet):
+        flows = chain(
+            run_btcli_flows(btcli, "mine", str(net.netuid), is_devnet),
+            run_script_flows(CLIENTS, endpoint),
+        )
+        for result in flows:
             mark = "works" if result.works else result.words
             print(f"  {kind}: {result.client} {result.flow}: {mark}", flush=True)
             results.append(result)

@@ -24,15 +24,17 @@ class FlowResult:
     words: str = ""
 
 
-def run_btcli_flows(btcli: Btcli, netuid: str, is_devnet: bool) -> Iterator[FlowResult]:
-    """btcli's flows, in an order that builds up: the wallet `mine` registers before it stakes."""
+def run_btcli_flows(
+    btcli: Btcli, wallet: str, netuid: str, is_devnet: bool
+) -> Iterator[FlowResult]:
+    """btcli's flows, in an order that builds up: a funded wallet registers before it stakes."""
     at = ("--netuid", netuid)
-    mine = btcli.name("mine")
+    mine = btcli.name(wallet)
     # spec 293 has no register_limit
     limit = "--safe" if is_devnet else "--unsafe"
 
     def send(*words: str) -> Callable[[], Any]:
-        return lambda: btcli.send("mine", *words)
+        return lambda: btcli.send(wallet, *words)
 
     def ask(*words: str) -> Callable[[], Any]:
         return lambda: btcli.ask(*words)
@@ -64,9 +66,7 @@ def run_btcli_flows(btcli: Btcli, netuid: str, is_devnet: bool) -> Iterator[Flow
 
 def run_script(*command: str) -> Iterator[FlowResult]:
     """What a client's script prints, a flow a line. A script that breaks off is a flow that failed."""
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     for line in done.stdout.splitlines():
         if line.startswith("{"):
             found = FlowResult(**json.loads(line))
@@ -76,11 +76,8 @@ def run_script(*command: str) -> Iterator[FlowResult]:
         yield FlowResult(name, "to the end", False, shorten(done.stderr))
 
 
-def run_flows(
-    btcli: Btcli, clients: Path, endpoint: str, netuid: str, is_devnet: bool
-) -> Iterator[FlowResult]:
-    """Every client's flows. `clients` is the folder that `make clients` fills."""
-    yield from run_btcli_flows(btcli, netuid, is_devnet)
+def run_script_flows(clients: Path, endpoint: str) -> Iterator[FlowResult]:
+    """The flows of libraries. `clients` is the folder that `make clients` fills."""
     script = str(_HERE / "substrate_flows.py")
     yield from run_script(str(clients / "btcli/bin/python"), script, endpoint)
     yield from run_script(str(clients / "substrate/bin/python"), script, endpoint)
