@@ -26,8 +26,9 @@ from tests.integration.chain.clients.flows import FlowResult, run_btcli_flows, r
 from tests.integration.chain.nets import TAO, open_net, start_node
 
 BLOCK_S = 1.0
-CLIENTS = Path(os.environ.get("CLIENTS_FOLDER", ".venv-clients")).absolute()
-RUNTIME = os.environ.get("ASSAY_SUBTENSOR_DIR")
+# as the Makefile and the tests name them
+CLIENTS = Path(os.environ.get("CLIENTS_FOLDER", ".venv-clients")).absolute()  # noqa: TID251
+RUNTIME = os.environ.get("ASSAY_SUBTENSOR_DIR")  # noqa: TID251
 
 
 def run_on(kind: str, folder: Path) -> list[FlowResult]:

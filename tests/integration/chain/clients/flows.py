@@ -65,7 +65,7 @@ def run_btcli_flows(
 
 
 def run_script(*command: str) -> Iterator[FlowResult]:
-    """What a client's script prints, a flow a line. A script that breaks off is a flow that failed."""
+    """What a client's script prints, a flow a line. A script that breaks off is a failed flow."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     for line in done.stdout.splitlines():
         if line.startswith("{"):

@@ -78,9 +78,7 @@ def run_sync(endpoint: str, transport: str) -> None:
 
 
 async def run_async(endpoint: str) -> None:
-    from async_substrate_interface import (  # type: ignore[import-not-found]
-        AsyncSubstrateInterface,
-    )
+    from async_substrate_interface import AsyncSubstrateInterface  # type: ignore[import-not-found]
 
     alice = make_alice()
     chain = AsyncSubstrateInterface(endpoint, ss58_format=42)
