@@ -84,6 +84,8 @@ ANSWERS: Mapping[str, Answer] = {
     "SubnetRegistrationRuntimeApi.get_network_registration_cost": (
         lambda v, a: compute_lock_cost(v, v.get("System", "Number"))
     ),
+    # nobody can lock stake here
+    "StakeInfoRuntimeApi.get_coldkey_lock": lambda v, a: None,
     "StakeInfoRuntimeApi.get_stake_info_for_coldkey": lambda v, a: list_stakes(
         v, a["coldkey_account"]
     ),
