@@ -1,4 +1,4 @@
-"""The sources of an audit's checkpoints and files."""
+"""Where an audit's checkpoints and files come from."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence

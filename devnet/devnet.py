@@ -139,11 +139,11 @@ class Devnet:
         )
         self._server = RpcServer(self.chain, methods, self._seal_if_due)
 
-    # --- for the program that runs it
+    # --- for whoever runs it
 
     @property
     def endpoint(self) -> str:
-        """The address that clients connect to."""
+        """Where clients connect."""
         return f"ws://{self._host}:{self._port}"
 
     @property

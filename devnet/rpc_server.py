@@ -53,7 +53,7 @@ def _is_clients_fault(record: logging.LogRecord) -> bool:
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    """One connection, which gets new blocks and answers."""
+    """One connection, whom a block and an answer are told to."""
 
     leave: Callable[[], None]
     waiting: int = 0
@@ -73,7 +73,7 @@ class _Client:
         self._queue.put_nowait(text)
 
     async def take(self) -> str:
-        """The next message to send."""
+        """What is to be sent next."""
         text = await self._queue.get()
         self.waiting -= len(text)
         return text

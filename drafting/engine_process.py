@@ -52,7 +52,7 @@ _ENVIRONMENT_CPU = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": 
 
 @dataclass(frozen=True, slots=True)
 class EngineCommand:
-    """The command that starts servers.
+    """How servers are started.
 
     Attributes:
         python: of the environment that has vLLM and assay-vllm.
@@ -219,8 +219,8 @@ class EngineProcess:
 
 
 def start_engines(command: EngineCommand) -> list[EngineProcess]:
-    """One process for each card of this machine, or one on its processor. None runs before it gets
-    a checkpoint."""
+    """One for each card of this machine, or one on its processor. None runs before it is told a
+    checkpoint."""
     cards: list[str | None] = [*list_cards(command.environment)]
     return [EngineProcess(command, card) for card in cards or [None]]
 

@@ -37,7 +37,7 @@ _STAFF = ("owner", "trainer", "validator")
 
 @dataclass(frozen=True, slots=True)
 class StrategyResult:
-    """The result of a strategy's settlement."""
+    """What a strategy's settlement came to."""
 
     kind: type[Strategy]
     reasons: tuple[Reason, ...]  # of its windows, in order

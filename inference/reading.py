@@ -39,11 +39,11 @@ class CausalModel(Protocol):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of states and logits: float32."""
+        """Of states and logits: float32."""
 
     @property
     def device(self) -> torch.device:
-        """The device where token ids are expected."""
+        """Where token ids are expected."""
 
     @property
     def model(self) -> Any:
@@ -101,7 +101,7 @@ def read_alone(
 
 @dataclass(slots=True)
 class Pack:
-    """The sequences that go through a model together.
+    """What goes through a model together.
 
     Attributes:
         tokens: the row. lengths: of its sequences, as `make_packing` takes them.

@@ -170,7 +170,7 @@ class Reference:
         plan: MemoryPlan,
         measure: "ChunkMeasure",
     ) -> list["Columns"]:
-        """The measurements of rows, as many together as the plan says.
+        """What is measured of rows, as many together as the plan says.
 
         Args:
             lengths: of the completions that the rows are of, one after the other.

@@ -10,8 +10,7 @@ Specification, section 3.
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.protocol.gumbel import BOUND_ERROR, compute_gumbel_bounds, compute_gumbels
-from assay.protocol.parameters import FRACTION_BITS
+from assay.protocol.gumbel import BOUND_ERROR, FRACTION_BITS, compute_gumbel_bounds, compute_gumbels
 from assay.protocol.prf import Key, compute_words
 
 #: Logits from here on do not fit the fixed-point score.
@@ -19,9 +18,9 @@ LOGIT_MAX = float(1 << 40)
 
 
 def compute_slack(magnitude: float, temperature: int) -> float:
-    """The most by which an exact score may exceed its float32 bound, in logits.
+    """By how much an exact score may exceed its float32 bound, logits.
 
-    Three roundings of values up to `magnitude` + 128 · T, and one of the score to 2^-20.
+    Three roundings of what is at most `magnitude` + 128 · T, and one of the score to 2^-20.
 
     Args:
         magnitude: the largest |logit| of the row.

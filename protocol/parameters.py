@@ -28,10 +28,9 @@ from assay.protocol.encoding import (
     from_json,
 )
 from assay.protocol.encoding import to_json as _to_json
+from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.hashing import ZERO_DIGEST, Domain, hash_fields
 
-#: Fraction bits of every logit, margin and Gumbel value.
-FRACTION_BITS = 20
 PROTOCOL_VERSION = 2
 #: Fraction bits of a manifest's μ and scale.
 CENTRE_BITS = 16
@@ -52,7 +51,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentChoice:
-    """The problems that are asked, and the worth of their answers."""
+    """Which problems are asked and what their answers are worth."""
 
     name: Name
     settings: Annotated[tuple[Setting, ...], Many(Record(Setting), 32)]  # sorted by name
@@ -64,7 +63,7 @@ class EnvironmentChoice:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The network's identity, and who may speak for it."""
+    """Which network this is and who may speak for it."""
 
     version: U16
     genesis_hash: Digest  # of the chain
@@ -77,7 +76,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The times of a window, in blocks after its first block unless said otherwise."""
+    """When things happen, in blocks after a window's first block unless said otherwise."""
 
     window_blocks: U32  # L: a window starts at every multiple of it
     commit_offset: U32  # the commitment is read from state at exactly this block
@@ -95,7 +94,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The amount of work that is asked, and its worth (section 9)."""
+    """How much is asked and what it is worth (section 9)."""
 
     group_size: U16  # G: rollouts of one problem
     audited_rollouts: U16  # R: forward passes for a miner and window, each in another group
@@ -196,7 +195,7 @@ class Parameters:
 
 
 def find_parameters_fault(parameters: Parameters) -> str | None:
-    """Why nobody could run a network by these parameters, or None: checks across fields."""
+    """Why nobody could run a network by these parameters, or None: what one field cannot say."""
     timing, work, tests = parameters.timing, parameters.work, parameters.tests
     choice, start = parameters.environment, parameters.start
     is_first = start.predecessor == ZERO_DIGEST
@@ -272,7 +271,7 @@ def _find_rounds_fault(rounds: Rounds, parameters: Parameters) -> str | None:
                 ("momentum is the whole", rounds.momentum < MILLION),
                 ("feedback exceeds the whole", rounds.feedback <= MILLION),
                 ("norm_bound is beyond 2^30", rounds.norm_bound <= 1 << 30),
-                # between a deadline and the next children, the slots' content names the checkpoint
+                # what stands in slots between a deadline and the next children names the checkpoint
                 ("children and turns overlap", rounds.child_blocks + turns < length),
                 ("kept, chunk, bits and feedback are no form", _is_form(rounds)),
                 ("they start within a round", not within),
@@ -284,7 +283,7 @@ def _find_rounds_fault(rounds: Rounds, parameters: Parameters) -> str | None:
 
 
 def _is_form(rounds: Rounds) -> bool:
-    """Whether updates have a valid form: all exact, all rounded to bf16, or some of each chunk."""
+    """Of what crosses the wire: all exactly, all rounded to bf16, or some of each chunk."""
     if not rounds.kept:
         return not rounds.chunk and (rounds.bits, rounds.feedback > 0) in (
             (0, False),

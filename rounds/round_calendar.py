@@ -22,7 +22,7 @@ class Round:
 
     @property
     def windows(self) -> range:
-        """The windows whose groups the round learns from."""
+        """Whose groups are learned from."""
         length = self.rounds.windows
         return range(self.number * length, (self.number + 1) * length)
 

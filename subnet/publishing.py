@@ -1,4 +1,4 @@
-"""Makes a subnet a network to join: its owner publishes rules and a first checkpoint."""
+"""What makes a subnet a network to join: its owner publishes rules and a first checkpoint."""
 
 import time
 from collections.abc import Callable

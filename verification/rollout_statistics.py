@@ -1,4 +1,4 @@
-"""The measured values of a rollout's three tests, for people: no verdict depends on them."""
+"""What the three tests of a rollout measure, for people: no verdict is made of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def compute_rollout_statistics(
     calibration: Calibration,
     parameters: Parameters,
 ) -> RolloutStatistics:
-    """The results of the judge's own functions for one rollout.
+    """What the judge's own functions say of one rollout.
 
     Args:
         measured: under the sketch's projection alone.

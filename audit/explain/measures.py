@@ -6,7 +6,8 @@ from math import log
 
 from assay.audit.explain.window_case import OpenedFile, Rejudgment, WindowCase
 from assay.protocol import Reason
-from assay.protocol.parameters import FRACTION_BITS, PROTOCOL_VERSION, Tests
+from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.parameters import PROTOCOL_VERSION, Tests
 from assay.protocol.submission import LOGPROB_BITS, get_id_bits
 from assay.verification import get_part_limits
 
@@ -192,7 +193,7 @@ def _measure_parts(facts: WindowCase) -> tuple[Measure, ...]:
 
 
 def _compare_header(facts: WindowCase) -> tuple[Measure, ...]:
-    """The header's fields that differ from their expected values."""
+    """What the header says beside what it should."""
     header, context, outline = facts.found.opened.header, facts.context, facts.found.outline
     if header is None:
         return ()

@@ -37,7 +37,7 @@ class OperatorMode(TorchDispatchMode):
         return result
 
     def run(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The result of the operator."""
+        """What the operator gives back."""
         raise NotImplementedError
 
 

@@ -33,8 +33,7 @@ _EXPLICIT = ("Kappa", "ActivityCutoff", "RegistrationsThisInterval", "Burn", "Te
 
 
 def compute_lock_cost(state: StateView, number: int) -> int:
-    """The price of a subnet in a block, rao: twice the last price, falling back to it and
-    beyond."""
+    """What a subnet costs in a block, rao: twice the last price, falling back to it and beyond."""
     last = state.get(MODULE, "NetworkLastLockCost")
     bought = state.get(MODULE, "LastRateLimitedBlock", "NetworkLastRegistered")
     interval = state.get(MODULE, "NetworkLockReductionInterval")

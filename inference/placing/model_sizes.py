@@ -1,4 +1,4 @@
-"""A model's memory by its size, by arithmetic: no torch, which takes seconds to load."""
+"""What a model's size says of memory, by arithmetic: no torch, which takes seconds to load."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +32,7 @@ class ModelShape:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """The most that is computed together.
+    """What is computed together, at most.
 
     Attributes:
         tokens: of one pass, padding included. A row that is longer goes alone.

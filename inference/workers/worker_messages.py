@@ -1,7 +1,7 @@
-"""Messages to and from a worker: a JSON header and arrays, as safetensors has them.
+"""What goes to a worker and comes back: a JSON header and arrays, as safetensors has them.
 
-Both ends are ours, on one machine or on two of one cluster. Nothing is pickled all the same: peers
-wrote the content of these arrays.
+Both ends are ours, on one machine or on two of one cluster. Nothing is pickled all the same: what
+is in these arrays was written by peers.
 """
 
 import json
@@ -26,7 +26,7 @@ _Arrays = Mapping[str, NDArray[Any]]
 
 
 class WorkerTask(StrEnum):
-    """The kinds of requests to a worker."""
+    """What a worker is asked for."""
 
     START = "start"  # find the device; nothing else before it
     LOAD = "load"
@@ -45,7 +45,7 @@ class WorkerFault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """The place of a worker's models, and its settings.
+    """Where and how a worker runs its models.
 
     Attributes:
         device: a name as `find_device` takes it.
@@ -61,7 +61,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """The kind of a forward pass, and its checkpoint.
+    """Which forward pass over which checkpoint.
 
     Attributes:
         folder: that holds it, under the same name wherever a worker is.

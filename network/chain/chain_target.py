@@ -1,4 +1,4 @@
-"""The chain to use, and the nodes by which it is reached."""
+"""Which chain is meant, and the nodes by which it is reached."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -21,13 +21,13 @@ _USUAL = ("finney", "test", "local")
 
 @dataclass(frozen=True, slots=True)
 class ChainTarget:
-    """A chain and its endpoints."""
+    """Which chain, and where it is reached."""
 
     #: ws:// or wss:// URLs of nodes of that chain. The first is the operator's own; the others are
     #: asked when it fails, one at a time, and then trusted like it.
     endpoints: tuple[str, ...]
-    #: hash of the chain's genesis, 32 bytes; None takes the first node's and requires it of all
-    #: others
+    #: which chain it must be, 32 bytes; None takes what the first node says and holds all others to
+    #: it
     genesis_hash: bytes | None = None
     #: nodes that are asked for state which plain nodes have forgotten
     archives: tuple[str, ...] = ()

@@ -1,9 +1,9 @@
-"""The errors between us and a chain, each with a remedy, and the errors of nodes."""
+"""What can go wrong between us and a chain, each with what to do, and what nodes fail with."""
 
 from assay.network.text import hide, name_host
 from assay.protocol.errors import OperatorError
 
-#: Errors of decoding an answer that is not the requested one.
+#: What decoding an answer raises that is not what was asked for.
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
 
 
@@ -20,7 +20,7 @@ class ForgottenError(ChainError):
 
 
 class UnknownOutcomeError(ChainError):
-    """An extrinsic was sent and its result is unknown: read it back before sending again."""
+    """An extrinsic was sent and nobody said what became of it: read back before sending again."""
 
 
 class TooSoonError(ChainError):
@@ -46,7 +46,7 @@ def describe(error: BaseException) -> str:
 
 
 def describe_failure(error: BaseException) -> str:
-    """The fault of a node, to follow its name in a sentence."""
+    """What a node has done, to follow its name."""
     if isinstance(error, UnfitError):
         return str(error)
     if isinstance(error, NONSENSE):

@@ -1,13 +1,12 @@
-"""The checks before every page: permitted clients, their rates, and headers for browsers.
+"""What stands before every page: who may ask, how much, and what a browser may do with an answer.
 
 Pure ASGI, so that a stream of events passes through it as well.
 """
 
-import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -42,8 +41,6 @@ class Guard:
         hosts: names by which this page may be asked for, lower case, without port: a page of
             another site whose name was made to lead here asks for its own.
         advice: what whoever runs this does to have it served under another name.
-        rate: requests that a client may make a second, over time.
-        fresh: how long a cache may keep an answer that says nothing of it: a Cache-Control.
     """
 
     def __init__(
@@ -52,13 +49,11 @@ class Guard:
         hosts: Sequence[str],
         clock: Callable[[], float] = time.monotonic,
         advice: str = "start it with --allow-host NAME",
-        rate: float = RATE,
-        fresh: str = "no-cache",
     ) -> None:
         self._app = app
         self._unknown = f"Nothing is served here under that name: {advice}.\n"
         self._hosts = frozenset(hosts)
-        self._rates, self._fresh = Rates(clock, rate), fresh
+        self._rates = Rates(clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -71,8 +66,7 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers[name] = value
-                kept = self._fresh if message["status"] in (200, 304) else "no-cache"
-                headers.setdefault("cache-control", kept)
+                headers.setdefault("cache-control", "no-cache")
             await send(message)
 
         refusal = self._find_refusal(scope)
@@ -89,10 +83,8 @@ class Guard:
         if headers.get("transfer-encoding") or headers.get("content-length", "0") != "0":
             return PlainTextResponse("A request has no body here.\n", 413)
         client = scope.get("client")
-        wait = self._rates.take(client[0] if client else "")
-        if wait:
-            after = {"retry-after": str(math.ceil(wait))}
-            return PlainTextResponse("Too many requests.\n", 429, after)
+        if not self._rates.take(client[0] if client else ""):
+            return PlainTextResponse("Too many requests.\n", 429, {"retry-after": "5"})
         return None
 
 
@@ -109,30 +101,29 @@ def is_known_host(host: str, hosts: frozenset[str]) -> bool:
 
 
 class Rates:
-    """Each client's recent requests: a bucket each, in a table that never grows beyond a size."""
+    """How much each client has asked for lately: a bucket each, in a table that never grows beyond
+    a size."""
 
-    def __init__(self, clock: Callable[[], float], rate: float = RATE) -> None:
-        self._clock, self._rate, self._burst = clock, rate, max(1.0, BURST / RATE * rate)
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self.buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # left, when
 
-    def take(self, client: str) -> float:
-        """Seconds until a client may ask; 0: it may now, and has."""
+    def take(self, client: str) -> bool:
+        """Whether a client may ask now."""
         key, now = get_network(client), self._clock()
-        left, then = self.buckets.pop(key, (self._burst, now))
-        left = min(self._burst, left + (now - then) * self._rate)
+        left, then = self.buckets.pop(key, (float(BURST), now))
+        left = min(float(BURST), left + (now - then) * RATE)
         allowed = left >= 1
         self.buckets[key] = (left - 1 if allowed else left), now
         while len(self.buckets) > _CLIENTS:
             self.buckets.popitem(last=False)
-        return 0.0 if allowed else (1 - left) / self._rate
+        return allowed
 
 
 def get_network(client: str) -> str:
-    """A client of IPv6 has a whole /64 to ask from; one of IPv4 may come in the dress of IPv6."""
+    """A client of IPv6 has a whole /64 to ask from."""
     try:
         address = ip_address(client)
     except ValueError:
-        return client[:64]
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return str(address) if address.version == 4 else str(int(address) >> 64)
+        return client
+    return client if address.version == 4 else str(int(address) >> 64)
