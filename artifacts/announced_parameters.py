@@ -1,4 +1,4 @@
-"""Parameters that do not hold yet, as people are told of them."""
+"""Parameters that do not hold yet, as they are shown to people."""
 
 import json
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ _SHOWN = 400
 
 
 def list_changes(old: Parameters, new: Parameters) -> dict[str, tuple[Json, Json]]:
-    """What an amendment changes: field, such as `work.valued_groups`, → before and after, as in
-    JSON. What it says of its own start is left out."""
+    """The changes of an amendment: field, such as `work.valued_groups`, → before and after, as in
+    JSON. The amendment's own start is left out."""
     before, after = dict(_iterate_fields(old.to_json())), dict(_iterate_fields(new.to_json()))
     return {
         name: (before.get(name), after.get(name))
@@ -90,7 +90,7 @@ class AnnouncedParameters:
         )
 
     def to_json(self) -> dict[str, Json]:
-        """As commands and pages have it."""
+        """The JSON that commands and pages show."""
         return {
             "digest": self.parameters.digest.hex(),
             "window": self.window,

@@ -1,8 +1,8 @@
 """A network's parameters: published by the owner, found by everybody.
 
-From a chain to a network: the owner's slot names the parameters, which lie below a store's locator,
-and they name the rest. Those that follow others amend them; a slot that comes to name others names
-another network, and programs stop rather than work for the one that is gone.
+From a chain to a network: the owner's slot names the parameters, which a store has at its locator,
+and they name the rest. Parameters with a predecessor amend it; a slot that comes to name others
+names another network, and programs stop rather than work for the one that is gone.
 """
 
 import json
@@ -25,13 +25,13 @@ OpenStore = Callable[[str], ObjectStore]
 
 
 class DiscoveryError(OperatorError):
-    """A network cannot be found or published: says what is missing, and who has to do what."""
+    """A network cannot be found or published: says what is missing, and who must do what."""
 
 
 class SubnetChain(SubnetReader, Protocol):
     @property
     def netuid(self) -> int:
-        """Which subnet this is."""
+        """The subnet's number."""
 
     def get_owner(self, number: int) -> bytes:
         """The hotkey of the subnet's owner at a block: its slot holds the parameters."""
@@ -96,8 +96,8 @@ def fetch_predecessors(
 
 
 def read_announcement(chain: SubnetChain, number: int | None = None) -> Commitment:
-    """What the owner's slot says of the parameters at a block, or in the newest final one. Raises
-    DiscoveryError: nothing, or something else. ChainError: the chain cannot be read."""
+    """The parameters' commitment in the owner's slot at a block, or in the newest final one. Raises
+    DiscoveryError: it is empty, or something else. ChainError: the chain cannot be read."""
     head = chain.get_head() if number is None else number
     owner = chain.get_owner(head)
     payload = chain.get_commitments(head).get(owner)
@@ -123,8 +123,9 @@ def make_mirrors(
     open_store: OpenStore,
     own: Sequence[ObjectStore] = (),
 ) -> Callable[[], Iterator[ObjectStore]]:
-    """Where checkpoints may be had: one's own mirrors, and the stores that trainers and owner name
-    on chain just now. Raises ChainError: when iterated, where the chain cannot be read."""
+    """The stores that may have checkpoints: the operator's own mirrors, and the stores that
+    trainers and owner name on chain just now. Raises ChainError: when iterated, the chain cannot be
+    read."""
 
     def iterate() -> Iterator[ObjectStore]:
         yield from own

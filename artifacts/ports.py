@@ -1,4 +1,4 @@
-"""What artifacts are found by. Adapters live in `network`."""
+"""The ports that find artifacts. Adapters live in `network`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -8,27 +8,27 @@ from assay.protocol import Beacon, Block, Member
 
 
 class StateReader(Protocol):
-    """What a window is made of, as state holds it at a block."""
+    """The chain state that makes a window, at a block."""
 
     def get_members(self, number: int) -> Mapping[bytes, Member]:
-        """Who holds which uid at a block: hotkey → member."""
+        """The holder of each uid at a block: hotkey → member."""
 
     def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
         """All commitment slots at a block: hotkey → payload."""
 
 
 class WindowReader(StateReader, Protocol):
-    """What windows are read from, finalized blocks only."""
+    """The chain as windows are read from it, finalized blocks only."""
 
     def get_head(self) -> int: ...
     def get_block(self, number: int) -> Block: ...
 
 
 class EpochReader(Protocol):
-    """Where a subnet's epochs end."""
+    """The ends of a subnet's epochs."""
 
     def is_epoch(self, number: int) -> bool:
-        """Whether the subnet's epoch ends with this block; foretold for a block to come."""
+        """Whether the subnet's epoch ends with this block; predicted for a future block."""
 
 
 class SubnetReader(WindowReader, Protocol):
@@ -43,7 +43,7 @@ class SubnetReader(WindowReader, Protocol):
 
 
 class BeaconSource(Protocol):
-    """Where beacons are had. Not trusted: every signature is verified by whoever uses one."""
+    """A source of beacons. Not trusted: every user of a beacon verifies its signature."""
 
     def get(self, number: int) -> Beacon | None:
         """The beacon of exactly this round, None if it is not out yet."""

@@ -1,7 +1,7 @@
-"""Objects of a store: what each is called below a locator, and how one is put, read and refused.
+"""Objects of a store: their names below a locator, and how one is put, read and refused.
 
-A digest names bytes, so any copy will do and nobody who keeps one is trusted. What a miner's file
-is called is `assay.protocol.commitment`'s, records' names are `assay.protocol.record`'s.
+A digest names bytes, so any copy will do and no store that keeps one is trusted. The name of a
+miner's file is in `assay.protocol.commitment`, records' names are in `assay.protocol.record`.
 """
 
 import mmap
@@ -72,17 +72,17 @@ def make_merge_name(digest: bytes) -> str:
 
 
 def make_outer_name(root: bytes) -> str:
-    """Where masters and velocity of a root lie, a safetensors file."""
+    """The name of masters and velocity of a root, a safetensors file."""
     return f"outer/{root.hex()}"
 
 
 def make_piece_name(digest: bytes) -> str:
-    """Where a part of a child lies, by its SHA-256."""
+    """The name of a part of a child, by its SHA-256."""
     return f"pieces/{digest.hex()}"
 
 
 def make_mirror_name(window: int, root: bytes, *, samples: bool = False) -> str:
-    """Where a copy of what an audit reads of a submission lies, or of what it samples."""
+    """The name of a copy of a submission's audited parts, or of its samples."""
     return f"{MIRRORS}/{window}/{root.hex()}" + (".samples" if samples else "")
 
 
@@ -127,7 +127,7 @@ def read_parts(
 
     Args:
         size: bytes, as the store says.
-        fault: what is said of a store that hands out other than so many.
+        fault: error text for a store that hands out another number of bytes.
 
     Raises:
         UnavailableError, StoreError: as `answer_in_time`; and `fault`.
@@ -141,8 +141,8 @@ def read_parts(
 
 
 def answer_in_time(ask: Callable[[], T], get_patience: Callable[[], float]) -> T:
-    """What a store answers. Our patience ends where it ends, whatever the store does: a call that
-    never returns costs a thread, which writes nowhere.
+    """The answer of a store. Our patience ends on time, whatever the store does: a call that never
+    returns costs a thread, which writes nowhere.
 
     Args:
         get_patience: seconds since the question; asked again and again.

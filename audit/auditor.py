@@ -39,7 +39,7 @@ _R = TypeVar("_R", WindowRecord, SettlementRecord)
 
 @dataclass(slots=True)
 class _Published:
-    """What a validator has published, read once, by number; None: none that can be read."""
+    """A validator's records, read once, by number; None for a missing or unreadable one."""
 
     public: Public
     reader: RecordReader
@@ -189,7 +189,7 @@ def _find_epochs(published: _Published, windows: Sequence[int]) -> dict[int, int
 
 
 def _list_known(public: Public, windows: Sequence[int]) -> Sequence[int]:
-    """Those whose parameters can be read here."""
+    """The windows whose parameters can be read here."""
     end = public.history.end
     return windows if end is None else [window for window in windows if window < end]
 

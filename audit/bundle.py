@@ -47,7 +47,7 @@ AUDITED_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """Whose record a bundle is of."""
+    """The validator whose record a bundle is of."""
 
     validator: str  # hotkey, SS58
     netuid: int
@@ -175,7 +175,7 @@ def _read_json(path: Path, limit: int) -> Json:
 
 
 def name_pack(folder: Path, context: Context, hotkey: bytes) -> Path:
-    """Where what was read of a hotkey's file lies."""
+    """The path of the parts read of a hotkey's file."""
     return folder / f"window-{context.window}" / encode_ss58(hotkey)
 
 
@@ -203,7 +203,7 @@ class _LazyReader:
 
 
 def read_pack(path: Path, hotkey: bytes) -> PackedSubmission:
-    """What was read of a hotkey's file. Raises BundleError, PackError: there is none, or
+    """The parts read of a hotkey's file. Raises BundleError, PackError: they are missing, or
     another's."""
     try:
         packed = decode_pack(path.read_bytes())

@@ -115,7 +115,7 @@ def export_bundle(
 
 
 def _resume_history(folder: Path, history: ParameterHistory) -> ParameterHistory:
-    """As it was when a bundle was begun: amendments may have been decided since."""
+    """The history at the bundle's beginning: amendments may have been decided since."""
     if not (folder / ABOUT_FILE).is_file():
         return history
     digests = [parameters.digest.hex() for parameters in history.all]

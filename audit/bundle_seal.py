@@ -51,7 +51,7 @@ def open_records(folder: Path) -> ObjectStore:
 
 
 def find_broken_seals(folder: Path) -> list[str]:
-    """What of a folder is not as it was sealed, one sentence each."""
+    """The differences of a folder from its seals, one sentence each."""
     path = folder / SUMS_FILE
     if path.exists() and not path.is_file():  # a pipe would be waited for
         return [f"{path} is not a plain file: the bundle is not whole"]

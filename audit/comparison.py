@@ -60,7 +60,7 @@ class WeightsAtBlock:
 
 @dataclass(slots=True)
 class ComparedValidator:
-    """What tells a validator that judges from one that copies."""
+    """The figures that tell a validator that judges from one that copies."""
 
     hotkey: bytes
     report: AuditReport | None  # None: it publishes no record that is known
@@ -79,7 +79,7 @@ class ComparedValidator:
 
     @property
     def stale(self) -> list[WeightsAtBlock]:
-        """Where its weights are of an older settlement than others show."""
+        """The blocks where its weights are of an older settlement than others show."""
         return [shown for shown in self.shown if shown.is_stale]
 
     @property

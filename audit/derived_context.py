@@ -1,5 +1,5 @@
-"""What the chain says of a window, as the audit gets it: from state where a node still has it, else
-from what old blocks and later state prove, else at the validator's word, which is then said.
+"""The chain's facts of a window, as the audit gets them: from state where a node still has it, else
+from old blocks and later state, else by the validator's word, which is then reported.
 
 Where state is there, the functions are the validators' own (`assay.neurons.session.window_reader`).
 """

@@ -1,10 +1,10 @@
-"""What an audit has come to: what was checked, what differs, what cannot be known.
+"""The results of an audit: checked, different, and not known.
 
-Four things are told apart. A *difference* is a lie or a mistake: public data say otherwise. What
-is *not checked* could not be looked at: a file that its miner no longer serves, state that the
-nodes have forgotten. A *claim* is what only a model can decide, taken at the validator's word for
-want of one. A *note* is what nobody can prove either way afterwards, such as a file that is there
-now and was said to be missing then.
+There are four kinds. A *difference* is a lie or a mistake: public data say otherwise. *Not checked*
+is a part that could not be looked at: a file that its miner no longer serves, state that the nodes
+have pruned. A *claim* is a part that only a model can decide, taken at the validator's word for
+want of one. A *note* is a fact that nobody can prove either way afterwards, such as a file that is
+there now and was said to be missing then.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ FORGOTTEN = "the nodes have forgotten block {}'s state: it needs an archive endp
 
 
 class Aspect(StrEnum):
-    """What is re-derived, in the order in which it is: docs/auditor.md; of steps: docs/steps.md."""
+    """The parts that are re-derived, in order: docs/auditor.md; of steps: docs/steps.md."""
 
     RECORD = "record"
     COPIES = "copies"
@@ -51,7 +51,7 @@ class Aspect(StrEnum):
 
 @dataclass(slots=True)
 class Findings:
-    """Of one window or one settlement."""
+    """The findings of one window or one settlement."""
 
     number: int  # the window, or the settlement's epoch block
     #: checks that were made of something at all
@@ -84,7 +84,7 @@ class Findings:
         self.unknown.append((check, sentence))
 
     def add(self, part: "Findings") -> None:
-        """What was found of a part, after all that was found before."""
+        """Adds the findings of a part after all earlier ones."""
         self.looked |= part.looked
         self.differences += part.differences[: DIFFERENCES_MAX - len(self.differences)]
         self.unknown += part.unknown
@@ -101,7 +101,7 @@ class Findings:
 
     @property
     def checked(self) -> list[Aspect]:
-        """What was looked at in full."""
+        """The aspects that were checked in full."""
         missed = {check for check, _ in self.unknown}
         return [check for check in Aspect if check in self.looked and check not in missed]
 

@@ -1,4 +1,4 @@
-"""What an audit reads, from wherever it comes: the network as it is, or a bundle."""
+"""The sources of an audit, wherever they are: the network as it is, or a bundle."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ class PublicChain(WindowReader, EpochReader, Protocol):
 
     @property
     def netuid(self) -> int:
-        """Which subnet this is."""
+        """The subnet's number."""
 
     def get_body(self, number: int) -> BlockBody:
-        """What stays of a block whose state is forgotten."""
+        """The remaining data of a block whose state is pruned."""
 
     def get_owner(self, number: int) -> bytes:
         """The hotkey of the subnet's owner at a block: its slot holds the parameters."""
@@ -62,7 +62,7 @@ class ScoreLedgerReader(Protocol):
     """The contract on the EVM in which a validator fixes its settlements, write-once."""
 
     def get_digest(self, hotkey: bytes, epoch: int) -> bytes:
-        """Digest of the entry that stands for a settlement, 32 bytes; zeros where none does."""
+        """Digest of the entry of a settlement, 32 bytes; zeros where there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What was read of a chain and of its beacons, as a file: kept while it is read, answered later."""
+"""A chain's and its beacons' answers as a file: kept while they are read, answered later."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class RecordedAnswers:
 
     @staticmethod
     def from_json(value: Json) -> "RecordedAnswers":
-        """The same back. Raises an EncodingError where it is no such file."""
+        """The answers of a JSON document. Raises an EncodingError where it is not such a file."""
         try:
             ledger = value["ledger"]
             return RecordedAnswers(
@@ -101,7 +101,7 @@ class RecordedChain:
     is_epoch = _make_method("epoch")
 
     def answer(self, name: str, number: int) -> Any:
-        """Of the method of this name, without its `get_` or `is_`, at a block."""
+        """The answer of the method of this name, without its `get_` or `is_`, at a block."""
         if (name, number) not in self._read:
             answers = self._recorded.answers.setdefault(name, {})
             if self._source is not None and answers.get(number, _FORGOTTEN) == _FORGOTTEN:

@@ -16,7 +16,7 @@ from assay.protocol.record import NOTHING, Outcome, SeatScore, SettlementRecord,
 from assay.protocol.score_tree import compute_weights_digest, make_score_tree
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 
-#: Settlements back whose weights may still stand, where newer ones did not reach the chain.
+#: Settlements back whose weights may still be in force, where newer ones did not reach the chain.
 _BACK_MAX = 64
 
 #: The settlement of an epoch block; None where none is published.
@@ -143,7 +143,7 @@ def _find_epoch_before(public: Public, record: SettlementRecord) -> int | None:
 
 
 def _check_last(record: SettlementRecord, last: WindowRecord | None, found: Findings) -> None:
-    """What the ledger's contract is told of the settlement."""
+    """Checks the values that the ledger's contract gets of the settlement."""
     checkpoint = NOTHING if last is None else last.checkpoint
     audit = 0 if last is None or last.audit is None else last.audit.beacon.round
     if record.checkpoint != checkpoint:

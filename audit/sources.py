@@ -1,4 +1,4 @@
-"""Where an audit's checkpoints and files come from."""
+"""The sources of an audit's checkpoints and files."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,7 @@
 """One window's record, derived again: its inputs, then each row's verdict, values and score.
 
-What a file shows is bound by the root on chain, part by part; what is said of bytes that the root
-does not bind (they were missing, broken, another's) nobody can prove afterwards, whoever says it.
+The root on chain binds a file's bytes, part by part. Nobody can prove afterwards a claim about
+bytes that the root does not bind (missing, broken or another's), whoever makes it.
 """
 
 from dataclasses import dataclass, replace
@@ -92,7 +92,7 @@ def check_window(
 
 
 def _check_outcome(record: WindowRecord, found: Findings) -> None:
-    """Whether the record may count by what stands in it."""
+    """Whether the record may count by its own contents."""
     found.look(Aspect.VERDICTS)
     reasons = {row.reason for row in record.members}
     complete = record.audit is not None and None not in reasons
@@ -205,7 +205,7 @@ def _check_void(
 
 @dataclass(frozen=True, slots=True)
 class _RowInputs:
-    """What all rows of a window are checked with."""
+    """The inputs for checking all rows of a window."""
 
     context: Context
     outline: Outline
@@ -233,13 +233,13 @@ class _RowCheck:
 
     @property
     def audited(self) -> Reason | None:
-        """What the record says that the audit found, whatever was sampled."""
+        """The record's audit finding, whatever was sampled."""
         by_samples = self.row.reason in _BY_SAMPLES and self.row.witness
         return Reason.ACCEPTED if by_samples else self.row.reason
 
     @cached_property
     def chosen(self) -> tuple[AuditedGroup, ...]:
-        """What the audit looks at of its commitment."""
+        """The groups that the audit looks at of its commitment."""
         groups = 0 if self.committed is None else self.committed.groups
         return select_committed(self.inputs.context, self.row.hotkey, groups)
 
@@ -314,7 +314,7 @@ class _RowCheck:
         self.differ(Aspect.VERDICTS, said)
 
     def check_whole(self, examined: Examined, reader: SubmissionReader, ledger: Ledger) -> Ledger:
-        """What is audited is there and whole: only a model could refuse it."""
+        """Checks that the audited parts are there and whole: only a model could refuse them."""
         said, inputs = self.audited, self.inputs
         self.found.look(Aspect.FILES)
         if said is not Reason.ACCEPTED and said not in _BY_MODEL:
@@ -354,7 +354,7 @@ class _RowCheck:
             )
 
     def check_samples(self, reader: SubmissionReader) -> None:
-        """What was sampled of a file in which the record's audit has found nothing."""
+        """Checks the samples of a file in which the record's audit has found nothing."""
         said, context, committed = self.row.reason, self.inputs.context, self.committed
         if self.audited is not Reason.ACCEPTED or said in (None, Reason.INTERNAL):
             return
@@ -376,7 +376,7 @@ class _RowCheck:
             self.doubt_refusal()
 
     def check_verdict(self, verdict: Verdict) -> None:
-        """What the forward pass says."""
+        """Checks the forward pass's verdict against the record."""
         by_ledger = Reason.LEDGER_MISMATCH in (self.audited, verdict.reason)
         if by_ledger and not self.inputs.has_ledgers:
             self.found.miss(

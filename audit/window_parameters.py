@@ -156,7 +156,7 @@ def _compare_parameters(
 
 
 def _read_slot(chain: PublicChain, number: int) -> Commitment | None:
-    """What the owner's slot says of parameters at a block; None: nothing."""
+    """The owner's slot's commitment to parameters at a block; None: it has none."""
     slot = parse_commitment(chain.get_commitments(number).get(chain.get_owner(number), b""))
     return slot if slot is not None and slot.tag is Tag.PARAMETERS else None
 

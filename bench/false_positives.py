@@ -22,8 +22,7 @@ from work import judge_groups, load_genesis, make_any_projection, make_requests
 
 from assay.inference import Checkpoint, Reference, Side, compare, generate_groups
 from assay.inference.passages import Passage
-from assay.protocol.gumbel import FRACTION_BITS
-from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK, SMALL_MODEL_TESTS
+from assay.protocol.parameters import FRACTION_BITS, MAIN_TIMING, MAIN_WORK, SMALL_MODEL_TESTS
 from assay.subnet.presets import DEMO_WORK
 from assay.verification import Ledger
 from assay.verification.sampling import (

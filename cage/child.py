@@ -14,6 +14,8 @@ from typing import NoReturn
 
 #: Bytes of address space a child may add to what it has after its imports. Tuning.
 MEMORY_BYTES = 512 << 20
+#: Where a process reads how much memory it has.
+STATM = "/proc/self/statm"
 #: What a child says once its imports are done.
 READY = b"the caged child is ready"
 #: Of a request: its length, and the CPU time it may take in ms. Of an answer: its length.
@@ -28,7 +30,9 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in line)
 
 
-def serve(answer: Callable[[bytes], bytes], memory: int | None = MEMORY_BYTES) -> NoReturn:
+def serve(
+    answer: Callable[[bytes], bytes], memory: int | None = MEMORY_BYTES, statm: int | str = STATM
+) -> NoReturn:
     """The child's whole life: answers requests until its standard input closes.
 
     To be called once the imports are done. An answer has at least one byte. What `answer` raises,
@@ -37,6 +41,7 @@ def serve(answer: Callable[[bytes], bytes], memory: int | None = MEMORY_BYTES) -
     Args:
         memory: bytes of address space that it may add; None: it is trusted and has no limits, and
             what it prints on standard error stays.
+        statm: `STATM`, or a file descriptor of it where it cannot be opened any more.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Whatever native code prints must not look like an answer, nor fill the parent's disk.
@@ -45,7 +50,7 @@ def serve(answer: Callable[[bytes], bytes], memory: int | None = MEMORY_BYTES) -
         for stream in range(2 if memory is None else 3):
             os.dup2(nothing.fileno(), stream)
     if memory is not None:
-        _limit_memory(memory)
+        _limit_memory(memory, statm)
     replies.write(READY)
     replies.flush()
     try:
@@ -64,9 +69,9 @@ def serve(answer: Callable[[bytes], bytes], memory: int | None = MEMORY_BYTES) -
         os._exit(0)  # never run native destructors after garbage: they abort or hang
 
 
-def _limit_memory(more: int) -> None:
-    with open("/proc/self/statm") as statm:
-        used = int(statm.read().split()[0]) * resource.getpagesize()
+def _limit_memory(more: int, statm: int | str) -> None:
+    with open(statm) as opened:
+        used = int(opened.read().split()[0]) * resource.getpagesize()
     _lower_limit(resource.RLIMIT_AS, used + more)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

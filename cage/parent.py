@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Self
 
@@ -277,12 +278,14 @@ class _Child:
             return False
 
     def kill(self) -> None:
-        """Ends the process; who waits for its answer reaps it."""
-        self._process.kill()
+        """Ends the process and its copies; who waits for its answer reaps it."""
+        with suppress(ProcessLookupError):
+            if self._process.returncode is None:
+                os.killpg(self.pid, signal.SIGKILL)
 
     def end(self) -> int:
         """Kills and reaps the process; its exit status."""
-        self._process.kill()
+        self.kill()
         for pipe in (self._process.stdin, self._process.stdout, self._errors):
             assert pipe is not None
             pipe.close()
@@ -292,10 +295,11 @@ class _Child:
             raise WorkerError(f"process {self.pid} cannot be killed") from error
 
     def get_processor_time(self) -> float:
-        """Seconds the process has worked; known as long as it is not reaped."""
+        """Seconds the process and its copies that ended have worked; known as long as it is not
+        reaped."""
         with open(f"/proc/{self.pid}/stat", "rb") as stat:
-            user, system = stat.read().rpartition(b")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+            worked = stat.read().rpartition(b")")[2].split()[11:15]
+        return sum(map(int, worked)) / os.sysconf("SC_CLK_TCK")
 
     def await_ready(self) -> None:
         """Waits for its first sign of life. Raises a WorkerError: it gives none; why."""

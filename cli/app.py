@@ -154,6 +154,12 @@ def run_contest(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder for answers, ranking and preferences.")
     ] = Path("assay-contest"),
+    judge_pairs: Annotated[
+        bool,
+        typer.Option(
+            "--judge-pairs", help="Write the judge's pairs to DIR/judge-pairs too, on their own."
+        ),
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

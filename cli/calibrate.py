@@ -36,8 +36,7 @@ from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import CalibrateSettings, ComputeSettings, Settings
 from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import to_json
-from assay.protocol.gumbel import FRACTION_BITS
-from assay.protocol.parameters import MAIN_WORK, SMALL_MODEL_TESTS, make_tests
+from assay.protocol.parameters import FRACTION_BITS, MAIN_WORK, SMALL_MODEL_TESTS, make_tests
 from assay.verification import Projection, make_projection
 
 #: Contexts over which attacks are run.

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from assay.inference import Comparison, fit_rates
 from assay.protocol import Calibration
-from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.manifest import RATE_UNIT
-from assay.protocol.parameters import Tests
+from assay.protocol.parameters import FRACTION_BITS, Tests
 from assay.protocol.submission import LOGPROB_BITS
 from assay.verification.sampling import compute_honest_rates, compute_peaks, mix_log_bets
 from assay.verification.sketch import compute_token_distances, iterate_blocks

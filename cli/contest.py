@@ -14,7 +14,7 @@ from assay.cli.options import FINDING, OK
 from assay.contests.chat_judge import ChatJudge
 from assay.contests.contest_answers import ContestRules
 from assay.contests.contest_folder import ContestFolder
-from assay.contests.contest_run import Contestant, PlayedContest, play_contest
+from assay.contests.contest_run import JUDGE_PAIRS, Contestant, PlayedContest, play_contest
 from assay.contests.ranking import PairTally, compare_pairs, rank
 from assay.environments import Environment, Success
 from assay.inference import load_checkpoint, load_outline
@@ -37,12 +37,15 @@ def run_contest(
     levels: list[int] | None,
     temperature: float,
     out: Path,
+    judge_pairs: bool,
     quiet: bool,
     as_json: bool,
 ) -> int:
     """Plays a contest, writes and prints its ranking; 1 where a judge's verdicts are missing."""
     if not 2 <= len(folders) <= _CONTESTANTS_MAX:
         raise ConfigError(f"name 2 to {_CONTESTANTS_MAX} checkpoints, not {len(folders)}")
+    if judge_pairs and settings.judge.url is None:
+        raise ConfigError("--judge-pairs writes what a judge prefers: name one with --judge")
     environment = open_named_environment(env)
     outlines = [load_outline(folder) for folder in folders]
     names = _name_all(folders)
@@ -66,13 +69,21 @@ def run_contest(
             lambda path, digest: load_checkpoint(path, digest, placement),
             judge,
             _ignore if quiet else _say,
+            judge_pairs,
         )
     finally:
         if judge is not None:
             judge.close()
     document = _describe(environment, rules, contestants, played, judge)
     write_json(out / _RANKING, document)
-    print_result(document | {"out": str(out)}, as_json, _render(document, out), FIGURES)
+    shown = document | {"out": str(out)}
+    lines = _render(document, out)
+    if judge_pairs:
+        shown["judge_pairs"] = played.judge_pairs
+        lines.renderables.append(
+            Text(f"{played.judge_pairs:,} of them, the judge's, are in {out / JUDGE_PAIRS} too")
+        )
+    print_result(shown, as_json, lines, FIGURES)
     return OK if played.judge is None or played.judge.is_whole else FINDING
 
 

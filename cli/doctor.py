@@ -35,6 +35,7 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
         is_off = clock is CheckState.FAIL
         announce("loading PyTorch")
         from assay.cli.preflight.examination import examine, list_hidden
+        from assay.cli.preflight.machine_fences import check_fences
         from assay.cli.preflight.surroundings import open_surroundings
 
         # with a wrong clock, rules and chain fail for no fault of theirs
@@ -47,6 +48,7 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
         )
         for check in examine(around, now_ms()):
             note(check)
+        note(check_fences())
         first = "set the clock first" if is_off else "fix the other problems"
         note(*list_hidden(role, found, f"{first}, then check again"))
     return 1 if any(check.state is CheckState.FAIL for check in found) else 0

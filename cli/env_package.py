@@ -1,6 +1,7 @@
 """`assay env new|vet|export`: an environment of one's own, whether it is fit to pay by, and any of
 them for verifiers."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,9 +10,22 @@ from rich.text import Text
 
 from assay.cli.console import make_table, print_result
 from assay.cli.options import FINDING, OK
-from assay.environments.foreign import VetReport, pack_folder, vet_package, write_new_package
+from assay.environments.foreign import (
+    VetReport,
+    is_packed,
+    pack_folder,
+    vet_package,
+    write_new_package,
+)
 from assay.environments.problem_file import FILE_MAX
-from assay.environments.tasksets import export_taskset, look_at_wheel, vet_bundle, write_bundle
+from assay.environments.tasksets import (
+    export_taskset,
+    is_bundle,
+    is_exported,
+    look_at_wheel,
+    vet_bundle,
+    write_bundle,
+)
 from assay.network.files import write_file
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.neurons.settings.sections import Settings
@@ -58,7 +72,7 @@ def _pack(path: Path) -> Path:
             f"{path} has no __init__.py: name the package's own folder, as {path}/NAME"
         )
     file = folder.parent / f"{folder.name}.zip"
-    write_file(file, pack_folder(folder))
+    _write_own(file, pack_folder(folder), is_packed)
     return file
 
 
@@ -69,9 +83,20 @@ def _vet_wheel(path: Path, data: Path | None) -> tuple[Path, VetReport]:
     if not looked[-1].passed:
         return path, VetReport(path.name, looked)
     file = path.with_suffix(".taskset.zip")
-    write_file(file, write_bundle(*parts))
+    _write_own(file, write_bundle(*parts), is_bundle)
     report = vet_bundle(file)
     return file, VetReport(report.subject, looked + report.checks)
+
+
+def _write_own(file: Path, data: bytes, is_own: Callable[[Path], bool]) -> None:
+    """In place of a file that an earlier run wrote, and of no other.
+
+    Raises:
+        ConfigError: somebody else's file is there.
+    """
+    if (file.exists() or file.is_symlink()) and not is_own(file):
+        raise ConfigError(f"{file} exists, and this command did not write it: move it away first")
+    write_file(file, data)
 
 
 def _read(path: Path) -> bytes:
@@ -85,7 +110,7 @@ def run_env_export(_: Settings, name: str, verifiers: Path, as_json: bool) -> No
     file_name, wheel = export_taskset(environment)
     file = verifiers / file_name
     try:
-        write_file(file, wheel)
+        _write_own(file, wheel, is_exported)
     except OSError as error:
         raise ConfigError(f"--verifiers {verifiers}: {error.strerror}") from None
     module = file_name.partition("-")[0]

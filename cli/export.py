@@ -1,6 +1,7 @@
 """`assay export`: what was learned from as a data set, or handed to a server of Atropos' wire."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from assay.audit.provenance.step_export import ExportError, export_steps
 from assay.audit.provenance.step_push import PushSummary, push_steps
 from assay.cli.options import FINDING, OK
 from assay.cli.train_steps import ignore_line, print_line
+from assay.network.atropos import UnknownDeliveryError
 from assay.neurons.settings.sections import Settings
 
 
@@ -29,9 +31,13 @@ def run_export_steps(
     say = ignore_line if quiet else print_line
     folder = settings.trainer.dir
     if push is not None:
-        found = push_steps(folder, push, _parse_windows(windows), wait, resend, say)
+        try:
+            found = push_steps(folder, push, _parse_windows(windows), wait, resend, say)
+        except UnknownDeliveryError as error:
+            print(f"assay: {error}", file=sys.stderr)
+            return FINDING
         _print_push(found, push, as_json)
-        return FINDING if found.left_over else OK
+        return FINDING if found.unknown else OK
     assert out is not None
     if files:
         _export_files(files, out, as_json)

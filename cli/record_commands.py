@@ -475,8 +475,8 @@ def run_export_steps(
     reward parts, advantages, each rollout's source, and the root on chain that proves it. It checks
     each step's data against the step's record. --dir may be a demo's folder. With FILES it exports
     these files, as `assay convert` does. With --push it sends miners' groups to a server of
-    `atroposlib`, each once, even across kills and restarts. Exit code 1 if an earlier run left a
-    group of unknown outcome.
+    `atroposlib`, each once, even across kills and restarts. Exit codes of --push: 0 every group was
+    delivered, 1 nobody knows whether some group arrived, 2 the server is away or refuses a group.
     """
 
 

@@ -6,6 +6,7 @@ ranking of its own.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -14,13 +15,15 @@ from assay.contests.chat_judge import ChatJudge, JudgeOutcome, ShownPair
 from assay.contests.contest_answers import ScoredAnswer, draw_answers, make_problems
 from assay.contests.contest_folder import ContestError, ContestFolder
 from assay.contests.judged_pairs import JudgeTally, judge_pairs
-from assay.contests.preference_pairs import Preference, PreferenceWriter
+from assay.contests.preference_pairs import Preference, PreferenceWriter, remove_preferences
 from assay.contests.ranking import PairTally
 from assay.environments import Environment, Problem
 from assay.inference import Checkpoint
 from assay.network.files import hold_folder
 
 Say = Callable[[str], None]
+#: Within a contest's folder: what the judge preferred, without what the scorer decides.
+JUDGE_PAIRS = "judge-pairs"
 _VALUES = {JudgeOutcome.FIRST: 1, JudgeOutcome.SECOND: -1}
 
 
@@ -43,6 +46,7 @@ class PlayedContest:
         by_both: the same with a judge's verdicts where the scorer sees no difference.
         judge: what it did; None: there was none.
         preferences: pairs that were written.
+        judge_pairs: of these, pairs that the judge decided, written apart too.
     """
 
     solved: list[int]
@@ -50,6 +54,7 @@ class PlayedContest:
     by_both: dict[tuple[int, int], PairTally]
     judge: JudgeTally | None
     preferences: int = 0
+    judge_pairs: int = 0
 
 
 @dataclass(slots=True)
@@ -69,6 +74,7 @@ def play_contest(
     load: Callable[[Path, bytes], Checkpoint],
     judge: ChatJudge | None,
     say: Say,
+    judge_pairs: bool = False,
 ) -> PlayedContest:
     """Plays a contest to its end, or from where it was.
 
@@ -76,6 +82,7 @@ def play_contest(
         load: opens a checkpoint's folder of that digest; called once for each that has yet to
             answer, and only one is held at a time.
         say: told where it is.
+        judge_pairs: the judge's pairs are written apart too; False: none of an earlier call stay.
 
     Raises:
         ContestError: another program plays in this folder, or a file of it is damaged.
@@ -86,7 +93,9 @@ def play_contest(
             raise ContestError(f"{folder.path} is in use: another contest is played there")
         for place, contestant in enumerate(contestants):
             _answer(place, contestant, environment, folder, load, say)
-        return _compare(contestants, environment, folder, judge, say)
+        if not judge_pairs:
+            remove_preferences(folder.path / JUDGE_PAIRS)
+        return _compare(contestants, environment, folder, judge, say, judge_pairs)
 
 
 def _answer(
@@ -112,6 +121,7 @@ def _compare(
     folder: ContestFolder,
     judge: ChatJudge | None,
     say: Say,
+    judge_pairs: bool,
 ) -> PlayedContest:
     places = range(len(contestants))
     pairs = list(combinations(places, 2))
@@ -122,7 +132,12 @@ def _compare(
         None if judge is None else JudgeTally(),
     )
     about = f"Problems of `{environment.name}`, {len(contestants)} contestants."
-    with PreferenceWriter(folder.path, about) as writer:
+    with ExitStack() as stack:
+        writer = stack.enter_context(PreferenceWriter(folder.path, about))
+        apart = None
+        if judge_pairs:
+            apart = PreferenceWriter(folder.path / JUDGE_PAIRS, f"{about} A judge decided all.")
+            stack.enter_context(apart)
         for numbers in folder.blocks:
             problems, _ = make_problems(environment, folder.rules, numbers)
             answers = [folder.read_answers(place, numbers) for place in places]
@@ -132,9 +147,12 @@ def _compare(
             for pair in pairs:
                 _compare_pair(pair, block, contestants, folder, judge, played)
             writer.write(block.found)
+            if apart is not None and judge is not None:
+                apart.write([one for one in block.found if one.decided_by == judge.model])
             if judge is not None and played.judge is not None:
                 say(_describe(judge, played.judge, numbers.stop, folder.rules.problems))
         played.preferences = writer.rows
+        played.judge_pairs = 0 if apart is None else apart.rows
     return played
 
 

@@ -5,7 +5,7 @@ docs/source/dataset_formats.md, explicit prompts as text); it leaves the others 
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -110,3 +110,12 @@ wrong or swayed.
 |---|---|---|
 {rows}
 """
+
+
+def remove_preferences(folder: Path) -> None:
+    """What a `PreferenceWriter` left in a folder, and the folder where nothing else is in it."""
+    for file in (_DATA, _CARD):
+        (folder / file).unlink(missing_ok=True)
+    for place in ((folder / _DATA).parent, folder):
+        with suppress(OSError):  # not there, or somebody put something into it
+            place.rmdir()

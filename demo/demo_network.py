@@ -1,8 +1,8 @@
-"""What the demo runs on: a development chain whose subnet was really bought, and a beacon.
+"""The demo's network: a development chain whose subnet was really bought, and a beacon.
 
-Everybody on it has keys that follow from the demo's seed, paid for a uid, and speaks to the chain
+Everybody on it has keys that follow from the demo's seed, paid for a uid, and uses the chain
 through the SDK. With a virtual clock everything follows from the seed, block hashes too: the chain
-is founded a block an extrinsic, and afterwards makes blocks when it is told to.
+is founded a block an extrinsic, and afterwards makes blocks on demand.
 """
 
 import logging
@@ -38,7 +38,7 @@ from assay.protocol.window import compute_block, compute_window
 
 #: Unix time of a virtual clock's block 0: fixed, so that a seed gives the same run on any day.
 GENESIS_MS = 1_767_225_600_000
-#: What stands on chain as the place of files and models.
+#: The place of files and models, as the chain has it.
 LOCATOR = "demo:store"
 #: Everyone with a uid but the miners, in order of registration.
 OWNER, TRAINER, VALIDATOR = "owner", "trainer", "validator"
@@ -66,7 +66,7 @@ class Network(Protocol):
 
     @property
     def beacons(self) -> BeaconSource:
-        """Of the chain that its parameters name."""
+        """The beacons of the chain that its parameters name."""
 
     @property
     def parameters(self) -> Parameters:
@@ -84,7 +84,7 @@ class Network(Protocol):
         """Time begins to pass, where it is not virtual."""
 
     def make_block(self) -> None:
-        """Where the clock is virtual: lets one slot pass."""
+        """Lets one slot pass where the clock is virtual."""
 
     def count_waiting(self) -> int:
         """Extrinsics that wait for the next block."""

@@ -1,4 +1,4 @@
-"""How the demo's neurons are driven: each in a thread of its own, as if it were a program.
+"""The drivers of the demo's neurons: each in a thread of its own, as if it were a program.
 
 In real time they run side by side. On a virtual clock they take turns, so that a run can be
 repeated to the bit: one of them at a time goes on until it has nothing to do before the next block,

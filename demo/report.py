@@ -144,7 +144,7 @@ def _describe_miner(run: DemoRun, actor: Actor, weights: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Pay:
-    """One epoch's."""
+    """One epoch's pay."""
 
     block: int  # the epoch's
     incentives: Mapping[int, int]  # uid → u16 share of what miners get
@@ -260,7 +260,7 @@ def _describe_settlement(run: DemoRun, settlement: Settlement, pay: Pay | None) 
 
 
 def find_broken_promises(run: DemoRun, pay: Mapping[int, Pay]) -> list[str]:
-    """What the demo promises and did not show, one sentence each; empty when all is well.
+    """The demo's promises that this run did not keep, one sentence each; empty when all is well.
 
     Chance alone breaks the promises on cheats with a probability below `CHANCE`. Accuracy rises by
     about ten standard errors of the difference: no bound is needed there.
@@ -328,7 +328,7 @@ def compute_most_missed(windows: int, chance: float) -> int:
 
 
 def find_broken_record(audit: AuditReport) -> list[str]:
-    """What an audit of the validator's record, without a model, has against it."""
+    """The objections of an audit of the validator's record, made without a model."""
     each = [("window", f) for f in audit.windows] + [("settlement", f) for f in audit.settlements]
     return [
         f"the record of {kind} {found.number} cannot be derived again: "

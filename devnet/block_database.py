@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS state (
     key INTEGER NOT NULL, block INTEGER NOT NULL, value BLOB, PRIMARY KEY (key, block)
 ) WITHOUT ROWID;
 """
-#: Keys whose row numbers are kept in memory.
+#: Most keys whose row numbers are kept in memory.
 _IDS_MAX = 1 << 16
 _AT = "(SELECT value FROM state WHERE key = k.id AND block <= ? ORDER BY block DESC LIMIT 1)"
 
@@ -49,7 +49,7 @@ class BlockHeader:
         return hash_header(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        """As nodes hand it out."""
+        """The header as nodes serve it."""
         return {
             "parentHash": "0x" + self.parent_hash.hex(),
             "number": hex(self.number),
@@ -60,7 +60,7 @@ class BlockHeader:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "BlockHeader":
-        """Of what `to_json` made."""
+        """The header of a `to_json` document."""
         return cls(
             int(value["number"], 16),
             _read_hex(value["parentHash"]),
@@ -71,7 +71,7 @@ class BlockHeader:
 
 
 def compute_state_root(parent_root: bytes, changes: Mapping[bytes, bytes | None]) -> bytes:
-    """What binds all state: the parent's root and what changed since."""
+    """The root that binds all state: of the parent's root and the changes since."""
     pieces = [parent_root]
     for key, value in sorted(changes.items()):
         pieces.append(encode_bytes(key))
@@ -80,7 +80,7 @@ def compute_state_root(parent_root: bytes, changes: Mapping[bytes, bytes | None]
 
 
 def compute_extrinsics_root(extrinsics: Sequence[bytes]) -> bytes:
-    """What binds a block's extrinsics and their order; they come without their signatures."""
+    """The root that binds a block's extrinsics and their order, without their signatures."""
     return hash_blake2(b"".join(encode_bytes(extrinsic) for extrinsic in extrinsics))
 
 
@@ -131,7 +131,7 @@ class BlockDatabase:
         return row
 
     def get_setting(self, name: str) -> str | None:
-        """What was kept under a name."""
+        """The value that was kept under a name."""
         row = self._find("SELECT value FROM settings WHERE name = ?", name)
         return None if row is None else str(row[0])
 
@@ -195,7 +195,7 @@ class BlockDatabase:
         return {bytes(key): bytes(value) for key, value, _ in rows if value is not None}
 
     def read_state(self, key: bytes, number: int) -> bytes | None:
-        """What stood under a key at a block."""
+        """The value under a key at a block."""
         row = self._find(f"SELECT {_AT} FROM keys k WHERE k.key = ?", number, key)
         return None if row is None or row[0] is None else bytes(row[0])
 

@@ -1,4 +1,4 @@
-"""What only a chain for development allows: its root is a key that everybody knows, and rich."""
+"""Calls that only a development chain allows: its root is a key that everybody knows, and rich."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from assay.network.chain.substrate import Substrate
 from assay.network.chain.wallets import DevWallet
 from assay.protocol import encode_ss58
 
-#: Coldkey of whoever may do anything, and has the money.
+#: Coldkey of the root, which may do anything and has the money.
 ROOT = "//Alice"
 #: A call of one pallet, AdminUtils for settings, and its arguments.
 AdminCall = tuple[str, dict[str, Any]]

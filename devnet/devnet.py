@@ -139,11 +139,11 @@ class Devnet:
         )
         self._server = RpcServer(self.chain, methods, self._seal_if_due)
 
-    # --- for whoever runs it
+    # --- for the program that runs it
 
     @property
     def endpoint(self) -> str:
-        """Where clients connect."""
+        """The address that clients connect to."""
         return f"ws://{self._host}:{self._port}"
 
     @property

@@ -136,7 +136,7 @@ class DevnetChain:
         return block.header.number
 
     def read_state(self, key: bytes, number: int) -> bytes | None:
-        """What stood under a key at a block."""
+        """The value under a key at a block."""
         if number == self.head.number:
             return self.state.read(key)
         return self._database.read_state(key, number)
@@ -274,7 +274,7 @@ class DevnetChain:
         return raw, included, dropped
 
     def _begin(self, runtime: DevnetRuntime) -> None:
-        """What a block does before its extrinsics."""
+        """Does a block's work before its extrinsics."""
         state, number = self.state, runtime.number
         state.put("System", "Number", number)
         state.put("System", "ParentHash", "0x" + self.head.hash.hex())

@@ -1,4 +1,4 @@
-"""What a node says no with. Everything here is somebody else's fault, and goes back to them."""
+"""A node's refusals. Everything here is somebody else's fault, and goes back to them."""
 
 from typing import Any
 
@@ -40,5 +40,5 @@ class RpcError(Exception):
 
 
 def make_invalid_transaction_error(reason: str) -> RpcError:
-    """What a node answers to an extrinsic that it does not take."""
+    """A node's answer to an extrinsic that it does not take."""
     return RpcError(1010, "Invalid Transaction", reason)

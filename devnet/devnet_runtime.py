@@ -1,8 +1,8 @@
-"""What a call runs in: state, events, the block it stands in; and the table of calls.
+"""The runtime of a call: state, events, the current block; and the table of calls.
 
 A pallet is a module under `pallets/` that enters its calls in the table. A call gets the runtime,
 its origin and its arguments, changes state, and raises a `DispatchError` where the chain refuses:
-whatever it changed until then is undone by whoever dispatched it.
+the dispatcher undoes all changes until then.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ MODULE = "SubtensorModule"
 #: The account of all zeros: subtensor's "nobody".
 NOBODY = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM"
 
-#: Who makes a call: an account, or None for root.
+#: The caller: an account, or None for root.
 Origin = str | None
 #: A call's arguments by name.
 Arguments = Mapping[str, Any]

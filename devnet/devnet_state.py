@@ -21,7 +21,7 @@ class StateView(ABC):
 
     @abstractmethod
     def read(self, key: bytes) -> bytes | None:
-        """What stands under a key."""
+        """The value under a key."""
 
     @abstractmethod
     def list_keys(self, prefix: bytes) -> list[bytes]:
@@ -94,7 +94,7 @@ class DevnetState(StateView):
             self._place(key, old)
 
     def list_changes(self) -> dict[bytes, bytes | None]:
-        """What differs from the last `settle`: key → value, None where it is gone."""
+        """The differences from the last `settle`: key → value, None where it is gone."""
         before: dict[bytes, bytes | None] = {}
         for key, old in self._journal:
             before.setdefault(key, old)

@@ -34,7 +34,7 @@ _LONGEST_PAYLOAD = 256
 
 @dataclass(frozen=True, slots=True)
 class Era:
-    """How long an extrinsic may be included: `period` blocks from the one that `phase` names."""
+    """The time of an extrinsic's inclusion: `period` blocks from the one that `phase` names."""
 
     period: int
     phase: int
@@ -50,7 +50,7 @@ class Era:
 
 @dataclass(frozen=True, slots=True)
 class ExtrinsicParts:
-    """What a signed extrinsic consists of, as it says itself: nothing is checked yet."""
+    """The parts of a signed extrinsic, as it claims them: nothing is checked yet."""
 
     public_key: bytes
     scheme: int  # of the signature, as `bittensor_core` names them
@@ -78,7 +78,7 @@ class Extrinsic:
 
     @property
     def hash(self) -> bytes:
-        """What nodes call it by, 32 bytes: of the bytes with their length before them."""
+        """The hash that nodes name it by, 32 bytes: of the bytes with their length before them."""
         return hash_blake2(encode_bytes(self.data))
 
 
@@ -141,7 +141,7 @@ def take_apart(data: bytes) -> ExtrinsicParts:
 
 
 def make_payload(call: bytes, extra: bytes, genesis: bytes, birth: bytes) -> bytes:
-    """What is signed. `genesis` and `birth` are block hashes: the chain's first, the era's."""
+    """The signed bytes. `genesis` and `birth` are block hashes: the chain's first, the era's."""
     versions = struct.pack("<II", SPEC_VERSION, TRANSACTION_VERSION)
     payload = call + extra + versions + genesis + birth + b"\x00"
     return hash_blake2(payload) if len(payload) > _LONGEST_PAYLOAD else payload

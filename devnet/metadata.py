@@ -86,7 +86,7 @@ def _encode_enum(number: int, path: tuple[str, ...], variants: tuple[str, ...]) 
 
 
 def _encode_pallet(name: str) -> bytes:
-    """How a pallet with storage begins: its name, and its storage's prefix."""
+    """The beginning of a pallet with storage: its name, and its storage's prefix."""
     return _encode_text(name) + b"\x01" + _encode_text(name)
 
 

@@ -24,7 +24,7 @@ class PendingExtrinsic:
 
 @dataclass(slots=True)
 class ExtrinsicPool:
-    """What waits. Not safe to share between threads."""
+    """The waiting extrinsics. Not safe to share between threads."""
 
     _by_signer: dict[str, dict[int, PendingExtrinsic]] = field(default_factory=dict)
     _order: dict[bytes, PendingExtrinsic] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class ExtrinsicPool:
         self._order[extrinsic.hash] = waiting
 
     def count_ready(self, signer: str, nonce: int) -> int:
-        """How many extrinsics of a signer could follow at once, from a nonce on."""
+        """The number of a signer's extrinsics that could follow at once, from a nonce on."""
         own = self._by_signer.get(signer, {})
         count = 0
         while nonce + count in own:
@@ -59,7 +59,7 @@ class ExtrinsicPool:
         return count
 
     def list_signers(self) -> list[str]:
-        """Whose extrinsics wait."""
+        """The signers of the waiting extrinsics."""
         return list(self._by_signer)
 
     def list_raw(self) -> list[bytes]:

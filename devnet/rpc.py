@@ -10,7 +10,7 @@ from typing import Any
 from assay.devnet.devnet_chain import DevnetChain
 from assay.devnet.devnet_errors import MalformedError, RpcError
 from assay.devnet.metadata import SPEC_NAME, SPEC_VERSION, TRANSACTION_VERSION
-from assay.devnet.runtime_apis import RuntimeApis
+from assay.devnet.runtime_apis import RUNTIME_APIS, RuntimeApis
 from assay.devnet.scale import hash_blake2
 
 #: Blocks that one request may have made.
@@ -221,7 +221,7 @@ RUNTIME_VERSION = {
     "authoringVersion": 1,
     "specVersion": SPEC_VERSION,
     "implVersion": 1,
-    "apis": [],
+    "apis": RUNTIME_APIS,
     "transactionVersion": TRANSACTION_VERSION,
     "stateVersion": 1,
 }

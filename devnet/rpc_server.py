@@ -53,7 +53,7 @@ def _is_clients_fault(record: logging.LogRecord) -> bool:
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    """One connection, whom a block and an answer are told to."""
+    """One connection, which gets new blocks and answers."""
 
     leave: Callable[[], None]
     waiting: int = 0
@@ -73,7 +73,7 @@ class _Client:
         self._queue.put_nowait(text)
 
     async def take(self) -> str:
-        """What is to be sent next."""
+        """The next message to send."""
         text = await self._queue.get()
         self.waiting -= len(text)
         return text

@@ -5,6 +5,7 @@ value. Structures are filled by name, and fields that this network has nothing f
 """
 
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from typing import Any
 
 from assay.devnet.devnet_errors import MalformedError, RpcError
@@ -27,6 +28,7 @@ from assay.devnet.subnet_info import (
     list_neurons,
     list_settings,
     list_stakes,
+    list_subnets,
 )
 
 Answer = Callable[[StateView, Mapping[str, Any]], Any]
@@ -65,7 +67,11 @@ ANSWERS: Mapping[str, Answer] = {
     "AccountNonceApi.account_nonce": lambda v, a: get_nonce(v, a["account"]),
     "SubnetInfoRuntimeApi.get_next_epoch_start_block": lambda v, a: get_next_epoch(v, a["netuid"]),
     "SubnetInfoRuntimeApi.get_metagraph": lambda v, a: describe_metagraph(v, a["netuid"]),
+    "SubnetInfoRuntimeApi.get_mechagraph": lambda v, a: (
+        None if a["mecid"] else describe_metagraph(v, a["netuid"])
+    ),
     "SubnetInfoRuntimeApi.get_dynamic_info": lambda v, a: describe_subnet(v, a["netuid"]),
+    "SubnetInfoRuntimeApi.get_all_dynamic_info": lambda v, a: list_subnets(v),
     "SubnetInfoRuntimeApi.get_subnet_hyperparams": lambda v, a: describe_settings(v, a["netuid"]),
     "SubnetInfoRuntimeApi.get_subnet_hyperparams_v2": lambda v, a: describe_settings(
         v, a["netuid"]
@@ -78,6 +84,8 @@ ANSWERS: Mapping[str, Answer] = {
     "SubnetRegistrationRuntimeApi.get_network_registration_cost": (
         lambda v, a: compute_lock_cost(v, v.get("System", "Number"))
     ),
+    # nobody can lock stake here
+    "StakeInfoRuntimeApi.get_coldkey_lock": lambda v, a: None,
     "StakeInfoRuntimeApi.get_stake_info_for_coldkey": lambda v, a: list_stakes(
         v, a["coldkey_account"]
     ),
@@ -98,6 +106,14 @@ ANSWERS: Mapping[str, Answer] = {
     "SwapRuntimeApi.sim_swap_tao_for_alpha": _simulate_purchase,
     "SwapRuntimeApi.sim_swap_alpha_for_tao": _simulate_sale,
 }
+
+#: API → its version, where that is not 1. Clients ask the metadata's API for format 15 from 2 on.
+_VERSIONS = {"Metadata": 2, "TransactionPaymentApi": 4}
+#: Each API that answers here, as a runtime's version names it: the hash of its name, its version.
+RUNTIME_APIS = [
+    ["0x" + blake2b(api.encode(), digest_size=8).hexdigest(), _VERSIONS.get(api, 1)]
+    for api in sorted({*_VERSIONS, *(name.partition(".")[0] for name in ANSWERS)})
+]
 
 
 class RuntimeApis:
@@ -152,7 +168,7 @@ class RuntimeApis:
         return b"\x00" if found is None else b"\x01" + encode_bytes(found)
 
     def _quote(self, data: bytes) -> bytes:
-        """What an extrinsic would pay, whoever signed it: clients ask with made-up signatures."""
+        """An extrinsic's fee, whoever signed it: clients ask with made-up signatures."""
         try:
             reader = ScaleReader(data)
             reader.take(reader.take_compact())

@@ -28,8 +28,8 @@ class RuntimeCall:
 
 
 class ScaleCodec:
-    """One runtime's codec; format 15 where runtime calls are encoded. What it has not:
-    `MalformedError`."""
+    """One runtime's codec; format 15 where runtime calls are encoded. A name that the runtime lacks
+    raises a `MalformedError`."""
 
     def __init__(self, metadata: bytes) -> None:
         self.core = CoreRuntime(metadata, SPEC_VERSION, TRANSACTION_VERSION, SS58_TYPE)
@@ -57,7 +57,7 @@ class ScaleCodec:
         return self.encode(self._get_item(pallet, item)[0], value)
 
     def decode_value(self, pallet: str, item: str, data: bytes | None) -> Any:
-        """What stands in storage; of nothing the item's default, None where it has none."""
+        """The value of stored bytes; of None the item's default, or None where it has none."""
         type_name, default = self._get_item(pallet, item)
         data = default if data is None else data
         return None if data is None else self.core.decode(type_name, data, True)

@@ -172,7 +172,7 @@ class SimulatedChain:
         return self.blocks[-1].number
 
     def get_best(self) -> int:
-        """The same: every block is final at once."""
+        """The head's number: every block is final at once."""
         return self.get_head()
 
     def get_time_ms(self) -> int:
@@ -189,11 +189,11 @@ class SimulatedChain:
         raise kind(f"block {number} does not exist: the head is {head}")
 
     def get_body(self, number: int) -> BlockBody:
-        """What stays of a block whose state is forgotten."""
+        """The remaining data of a block whose state is pruned."""
         return BlockBody(self.get_block(number), self.bodies[number])
 
     def get_members(self, number: int) -> Mapping[bytes, Member]:
-        """Who holds which uid at a block: hotkey → member."""
+        """The holder of each uid at a block: hotkey → member."""
         return self._state(number).members
 
     def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
@@ -246,7 +246,7 @@ class SimulatedChain:
         ]
 
     def get_balance(self, coldkey: bytes) -> int:
-        """What a coldkey may spend, rao. Here every hotkey is its own coldkey."""
+        """A coldkey's free balance, rao. Here every hotkey is its own coldkey."""
         return self._balances.get(coldkey, 0)
 
     def fund(self, coldkey: bytes, amount: int) -> None:
@@ -261,11 +261,11 @@ class SimulatedChain:
             self.pending.pay = dict(shares)
 
     def get_alpha_price(self) -> int:
-        """What one alpha is worth, rao: a rule here, there is no pool."""
+        """The price of one alpha, rao: a rule here, there is no pool."""
         return self.rules.alpha_price
 
     def quote_registration(self, hotkey: bytes) -> Quote:
-        """What a uid would cost now."""
+        """The price of a uid now."""
         return Quote(self.rules.registration_cost, 0)
 
     def register(self, hotkey: bytes, max_cost: int = 0) -> Receipt:

@@ -137,6 +137,12 @@ def describe_subnet(view: StateView, netuid: int) -> dict[str, Any] | None:
     return found | texts | {"netuid": netuid, "name": list(name), "symbol": list(symbol)}
 
 
+def list_subnets(view: StateView) -> list[dict[str, Any] | None]:
+    """Every subnet as `describe_subnet` has it, by netuid."""
+    netuids = sorted(netuid for netuid, _ in view.list_entries(MODULE, "NetworksAdded"))
+    return [describe_subnet(view, netuid) for netuid in netuids]
+
+
 def describe_metagraph(view: StateView, netuid: int) -> dict[str, Any] | None:
     """Everything about a subnet and its neurons; None: there is no such subnet."""
     subnet, settings = describe_subnet(view, netuid), describe_settings(view, netuid)
@@ -219,7 +225,7 @@ def list_stakes(view: StateView, coldkey: str) -> list[dict[str, Any]]:
 def list_availability(
     view: StateView, coldkeys: list[str], netuids: list[int] | None
 ) -> dict[str, dict[int, dict[str, int]]]:
-    """What coldkeys may sell on subnets, on all where none is named: nothing is locked here."""
+    """The alpha that coldkeys may sell on subnets, by default on all: nothing is locked here."""
     found = {}
     for coldkey in coldkeys:
         totals: dict[int, int] = {}

@@ -72,7 +72,7 @@ class EpochInputs:
 
 @dataclass(frozen=True, slots=True)
 class EpochResult:
-    """What the chain stores after an epoch. Tuples are by uid, shares of 65,535 rounded down."""
+    """The chain's values after an epoch. Tuples are by uid, shares of 65,535 rounded down."""
 
     active: tuple[bool, ...]  # has set weights within the activity cutoff
     stake_weight: tuple[int, ...]  # share of the subnet's stake

@@ -1,4 +1,4 @@
-"""One server that drafts, as it is spoken to: vLLM's completions with token ids, or SGLang's."""
+"""One drafting server and its API: vLLM's completions with token ids, or SGLang's."""
 
 import asyncio
 import json
@@ -224,7 +224,7 @@ def connect(in_flight: int = 1) -> httpx.AsyncClient:
 
 
 def name_rollout(request: Request, rules: Rules) -> dict[str, Any]:
-    """What the keyed draw needs to know of a request: engines/vllm/README.md."""
+    """The facts of a request that the keyed draw needs: engines/vllm/README.md."""
     return {
         "assay_seed": request.seed.hex(),
         "assay_at": len(request.tokens),

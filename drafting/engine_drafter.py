@@ -51,7 +51,7 @@ class EngineDrafter:
     patience_s: float = float("inf")
     clock: Callable[[], float] = time.monotonic
     _own: Drafter | None = field(default=None, repr=False)
-    #: seed of a rollout → who drafted it last, and all its tokens then
+    #: seed of a rollout → the server that drafted it last, and all its tokens then
     _last: dict[bytes, tuple[Engine, tuple[int, ...]]] = field(default_factory=dict, repr=False)
 
     @property
@@ -88,7 +88,7 @@ class EngineDrafter:
         return [drafted[i] for i in range(len(requests))]
 
     def _count_lost(self, requests: Sequence[Request]) -> None:
-        """What the reference did not keep of the last drafts of rollouts that go on."""
+        """Counts the last drafts' tokens that the reference rejected, of rollouts that go on."""
         for request in requests:
             engine, tokens = self._last.pop(request.seed, (None, ()))
             if engine is not None:
@@ -191,7 +191,7 @@ class EngineDrafter:
     async def _ask(
         self, shares: dict[Engine, list[int]], requests: Sequence[Request], ahead: int | None
     ) -> dict[int, tuple[int, ...]]:
-        """What servers draft of their rows; of one that fails, nothing more."""
+        """The servers' drafts of their rows; of a failing server, nothing more."""
         drafted: dict[int, tuple[int, ...]] = {}
         async with connect(IN_FLIGHT * len(shares)) as client:
 

@@ -52,7 +52,7 @@ _ENVIRONMENT_CPU = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": 
 
 @dataclass(frozen=True, slots=True)
 class EngineCommand:
-    """How servers are started.
+    """The command that starts servers.
 
     Attributes:
         python: of the environment that has vLLM and assay-vllm.
@@ -219,8 +219,8 @@ class EngineProcess:
 
 
 def start_engines(command: EngineCommand) -> list[EngineProcess]:
-    """One for each card of this machine, or one on its processor. None runs before it is told a
-    checkpoint."""
+    """One process for each card of this machine, or one on its processor. None runs before it gets
+    a checkpoint."""
     cards: list[str | None] = [*list_cards(command.environment)]
     return [EngineProcess(command, card) for card in cards or [None]]
 

@@ -1,4 +1,4 @@
-"""Where strategies are measured: one network in memory, one attacker's seat, the real judge.
+"""The setup for measuring strategies: one network in memory, one attacker's seat, the real judge.
 
 The chain is the simulator; model, beacons, calendar, proofs and judge are real. The judge runs
 another attention implementation than the miners, so that honest noise is real noise.
@@ -65,7 +65,7 @@ class MemorySubmission:
 
 
 class RememberingForward:
-    """The judge's reference; what it has measured before it does not measure again."""
+    """The judge's reference, with a cache: it measures nothing twice."""
 
     def __init__(self, forward: Forward) -> None:
         self._forward = forward
@@ -119,12 +119,12 @@ class GroupRow:
 
     @property
     def tokens(self) -> int:
-        """Of its completions."""
+        """The tokens of its completions."""
         return sum(rollout.tokens for rollout in self.rollouts)
 
     @cached_property
     def faults(self) -> list[Reason]:
-        """What there is to be found of it."""
+        """The faults to be found in it."""
         found = (self.fault, *(rollout.fault for rollout in self.rollouts))
         return [fault for fault in found if fault is not None]
 
@@ -214,7 +214,7 @@ class AttackSetup:
 
     @cached_property
     def inputs(self) -> AttackInputs:
-        """What strategies find here."""
+        """The inputs that strategies find here."""
         models = dict(self.family.others)
         miner = self._open_miner(Miner, "attacker", self.groups)
         passages = [
@@ -244,7 +244,7 @@ class AttackSetup:
     def measure_tokens(
         self, request: GroupRequest, completions: Sequence[NDArray[np.uint32]]
     ) -> list[Measurement]:
-        """What the judge's reference says of completions of one group."""
+        """The measurements of the judge's reference for completions of one group."""
         return self.forward.measure(
             [request.prompt] * len(completions), completions, request.seeds, self.work.projection
         )
@@ -313,7 +313,7 @@ class AttackSetup:
         return data, replace(context, commitments={hotkey: committed})
 
     def examine(self, groups: Sequence[Group]) -> list[Verdict | Examined]:
-        """What the judge says of each group alone before it runs the model."""
+        """The judge's findings on each group alone before it runs the model."""
         data, context = self.commit(groups)
         submission, hotkey = MemorySubmission(data), self.hotkeys["attacker"]
         tokenizer, manifest = self.judged.tokenizer, self.judged.manifest

@@ -63,7 +63,7 @@ class AuditWatcher(FakingMiner, ABC):
 
     @abstractmethod
     def answer(self, work: WindowWork, chosen: Chosen) -> None:
-        """What it does once it knows."""
+        """Reacts to the audit's choice."""
 
 
 class HidesAfterTheAudit(AuditWatcher):
@@ -118,7 +118,7 @@ class OverwritesTheCommitment(AuditWatcher):
     overwrote: bool = False
 
     def act(self, head: int) -> None:
-        """One slot serves all windows: what stood there for the next one is put back."""
+        """One slot serves all windows: the content for the next one is put back."""
         work = self.work
         if self.overwrote and work is not None and work.stage is WorkStage.SENT:
             self.overwrote = False

@@ -37,7 +37,7 @@ _STAFF = ("owner", "trainer", "validator")
 
 @dataclass(frozen=True, slots=True)
 class StrategyResult:
-    """What a strategy's settlement came to."""
+    """The result of a strategy's settlement."""
 
     kind: type[Strategy]
     reasons: tuple[Reason, ...]  # of its windows, in order

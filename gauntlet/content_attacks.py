@@ -311,7 +311,7 @@ class FakingMiner(Strategy):
         return comb(self.count_honest(), audited) / comb(self.config.groups, audited)
 
     def fake(self, known: Sequence[Group], index: int, honest: int) -> Group:
-        """What stands for a group that was not made."""
+        """The group that takes the place of one that was not made."""
         return known[index % honest]
 
 

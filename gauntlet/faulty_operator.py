@@ -31,7 +31,7 @@ class FaultyMachine:
         self._element = element
 
     def run(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What the operator gives back."""
+        """The result of the operator."""
         result = func(*args, **kwargs)
         if self.fell_on is None and self.count >= self._index:
             made = _list_made(func, result, (args, kwargs))

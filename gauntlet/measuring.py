@@ -120,8 +120,8 @@ def run_family(
 
 
 def find_baseline(kind: type[Strategy], legal: Sequence[tuple[type[Strategy], Income]]) -> Income:
-    """What a strategy is held against: the best honest work with an engine that costs no less. A
-    legal one is held against itself."""
+    """A strategy's baseline: the best honest work with an engine that costs no less. A legal one is
+    its own baseline."""
     for other, income in legal:
         if other is kind:
             return income
@@ -158,7 +158,7 @@ def make_stopping_row(model: str, honest: Sequence[GroupRow]) -> TableRow:
 def compute_stopping_gain(
     costs: Sequence[float], values: Sequence[float], price: float = 0.0
 ) -> float:
-    """What many hotkeys gain that each stop before a problem which pays badly for what it costs,
+    """The gain of many hotkeys that each stop before a problem which pays badly for its cost,
     relative to one that goes on: the best over all limits.
 
     A hotkey's problems come in its own order, so one that stops before the first group beyond the
@@ -216,8 +216,8 @@ def compute_income(rows: Sequence[GroupRow], kind: type[Strategy], work: Work) -
 
 
 def find_fault(groups: Sequence[GroupRow], valued: int, draws: Sequence[float]) -> Reason | None:
-    """What an audit finds that looks at one rollout of each group, the first so many of which it
-    values: there a rollout is drawn by its tokens, and all endings are seen.
+    """The fault that an audit finds which looks at one rollout of each group and values the first
+    `valued` groups: there a rollout is drawn by its tokens, and all endings are seen.
 
     Args:
         draws: uniform in [0, 1), one a group.

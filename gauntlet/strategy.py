@@ -1,4 +1,4 @@
-"""What a miner can do in place of honest work: one class a strategy, named after the attack.
+"""The things a miner can do in place of honest work: one class a strategy, named after the attack.
 
 Each is a whole miner that follows the rules in everything else, so that what is refused is the
 attack itself. `Strategy` has three hooks: which model drafts, by which rule, and what becomes of
@@ -50,7 +50,7 @@ PRICES: Mapping[str, float] = {
 
 @dataclass(slots=True)
 class TokenBill:
-    """What a miner has spent, in units of `PRICES`."""
+    """A miner's spending, in units of `PRICES`."""
 
     units: float = 0.0
 
@@ -65,7 +65,7 @@ def _have_none(index: int) -> Group:
 
 @dataclass(frozen=True, slots=True)
 class AttackInputs:
-    """What some attacks need beside their own seat."""
+    """The inputs that some attacks need beside their own seat."""
 
     #: role ("smaller", "sibling", "foreign", "stale") → model over the same vocabulary
     models: Mapping[str, PreTrainedModel] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class Strategy(Miner):
 
     @cached_property
     def bill(self) -> TokenBill:
-        """What it has spent."""
+        """The miner's spending so far."""
         return TokenBill()
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
@@ -126,18 +126,18 @@ class Strategy(Miner):
         return [[next(rest) for _ in request.seeds] for request in requests]
 
     def list_rows(self, work: WindowWork, index: int, request: GroupRequest) -> list[Request]:
-        """What is drafted for a group, a row a rollout."""
+        """The drafted rows of a group, a row a rollout."""
         return [Request(request.prompt, seed) for seed in request.seeds]
 
     def act(self, head: int) -> None:
-        """What it does at a block beside a miner's steps; most do nothing."""
+        """Acts at a block beside a miner's steps; most strategies do nothing."""
 
     def compute_miss_chance(self, audited: int) -> float:
         """Chance that an audit of so many rollouts, each of another group, finds nothing."""
         return self.luck**audited
 
     def forge(self, index: int, group: Group) -> Group:
-        """What is handed in for a group with genuine columns."""
+        """The group that is submitted in place of one with genuine columns."""
         return group
 
     def make_sampler(self, work: WindowWork) -> KeyedSampler | None:

@@ -14,7 +14,7 @@ from assay.gauntlet.content_attacks import get_tokens
 from assay.gauntlet.strategy import Strategy, Tokens
 from assay.inference import GroupRequest, KeyedSampler, Passage, Request, make_keys
 from assay.neurons.miner.miner import WindowWork
-from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.parameters import FRACTION_BITS
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ def find_misfit(config: Json, shapes: Mapping[str, Sequence[int]]) -> str | None
 
 
 def find_vocabulary(config: Json) -> int | None:
-    """V, rows of the output matrix, by a config alone; None where it is none that is known here."""
+    """V, rows of the output matrix, by a config alone; None where the config is not known here."""
     if _find_fault(config) is not None or not isinstance(config, dict):
         return None
     return int(config["vocab_size"])
@@ -137,7 +137,7 @@ def _find_fault(config: Json) -> str | None:
 
 
 def _find_illegal_values(config: dict[str, Json]) -> Iterator[str]:
-    """What a config asks for beyond what every version of the library builds alike."""
+    """The config's settings beyond those that every version of the library builds alike."""
     if config.get("hidden_act", "silu") != "silu":
         yield "hidden_act in config.json is not silu"
     for name in SWITCHES:

@@ -25,9 +25,8 @@ from torch import Tensor
 
 from assay.inference.passages import Passage
 from assay.inference.reference import Reference, SketchBuilder
-from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.manifest import RATE_UNIT, Calibration
-from assay.protocol.parameters import CENTRE_BITS
+from assay.protocol.parameters import CENTRE_BITS, FRACTION_BITS
 from assay.protocol.submission import LOGPROB_BITS
 from assay.verification import Projection
 

@@ -135,7 +135,7 @@ class Checkpoint(Outline):
 
     @cached_property
     def budget(self) -> MemoryBudget:
-        """How much is computed together, by what was free when it was first asked for."""
+        """The amount computed together, by the free memory at the first use."""
         placement = self.models.placement
         plan = plan_memory(self.shape, placement.device, placement.memory_share)
         model = f"the model in {self.folder}"
@@ -157,7 +157,7 @@ class Checkpoint(Outline):
         return self.models.shared or load_model(self.folder)
 
     def get_rules(self, temperature: int) -> Rules:
-        """How completions under this checkpoint are drawn and end."""
+        """The rules by which completions under this checkpoint are drawn and end."""
         return Rules(temperature, self.manifest.end_tokens, self.manifest.max_tokens)
 
     def get_model(self, implementation: str) -> CausalModel:
@@ -180,7 +180,7 @@ class Checkpoint(Outline):
         )
 
     def get_forward(self, temperature: int) -> Forward:
-        """What the judge measures with: the reference, here or with workers."""
+        """The forward pass that the judge measures with: the reference, here or with workers."""
         return self.get_reference(temperature)
 
     def get_appeal(self, temperature: int) -> Forward:

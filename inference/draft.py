@@ -23,7 +23,7 @@ _BURST = 8
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How completions are drawn and end: from the parameters and the checkpoint's manifest."""
+    """The rules for drawing and ending completions: from the parameters and the manifest."""
 
     temperature: int  # 1024 · T
     end_tokens: tuple[int, ...]

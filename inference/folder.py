@@ -152,7 +152,7 @@ def digest_tensors(folder: Path) -> list[TensorDigest]:
 
 
 def find_tensors(folder: Path) -> dict[str, tuple[Path, TensorPlace]]:
-    """Where each tensor of a folder lies: name → file and place. Nothing is hashed.
+    """The place of each tensor of a folder: name → file and place. Nothing is hashed.
 
     Raises:
         CheckpointError: see `digest_tensors`.
@@ -165,7 +165,7 @@ def find_tensors(folder: Path) -> dict[str, tuple[Path, TensorPlace]]:
 
 
 def _read_all(folder: Path, read: Callable[[bytes], list[_D]]) -> list[tuple[Path, list[_D]]]:
-    """What `read` finds in each safetensors file of a folder."""
+    """The result of `read` for each safetensors file of a folder."""
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
         raise CheckpointError(f"{folder} holds no *.safetensors file")

@@ -59,7 +59,7 @@ class FollowedRow:
 
 
 class _NewTokens(NamedTuple):
-    """What a pass says of a row's new tokens, each [n]."""
+    """The results of a pass for a row's new tokens, each [n]."""
 
     leads: NDArray[np.int64]
     best: NDArray[np.int64]
@@ -69,7 +69,7 @@ class _NewTokens(NamedTuple):
 
 @dataclass(slots=True)
 class FollowCount:
-    """What following cost, in tokens that went through the model, prompts among them."""
+    """The cost of following, in tokens that went through the model, prompts among them."""
 
     read: int = 0
     settling: int = 0  # besides, in prefills that decided near ties

@@ -35,7 +35,7 @@ _MEMORY = 20_000
 
 @dataclass(slots=True)
 class DraftCount:
-    """What drafting cost."""
+    """The cost of drafting."""
 
     drafted: int = 0  # tokens the drafter drew
     discarded: int = 0  # of these, cut away from the first that was not the reference's on
@@ -76,8 +76,8 @@ class GroupRequest:
 
 @dataclass(slots=True)
 class Horizon:
-    """How far a draft goes ahead of the reference: with f wrong tokens a token, the square root of
-    2 · cost / f makes what is drafted in vain and what a stretch costs the same."""
+    """The number of tokens a draft goes ahead of the reference: with f wrong tokens a token, the
+    square root of 2 · cost / f balances wasted draft tokens against the cost of a stretch."""
 
     drafted: float = 64.0  # as if some had been seen: it begins in the middle
     wrong: float = 1.0
@@ -301,7 +301,7 @@ def _prefill(
     projection: Projection,
     count: DraftCount,
 ) -> list[Rollout]:
-    """The same ids with what a prefill of the whole group says of them."""
+    """The same ids with the results of a prefill of the whole group."""
     tokens = [rollout.tokens for rollout in group]
     measured = reference.measure([request.prompt] * len(tokens), tokens, request.seeds, projection)
     count.read += len(request.prompt) + sum(map(len, tokens))

@@ -126,7 +126,7 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
     """All tensors of a safetensors file, by name, in memory of their own.
 
     Raises:
-        OSError, SafetensorError: it cannot be read, or is none.
+        OSError, SafetensorError: it cannot be read, or is not safetensors.
     """
     return load_file(file, backend=_BACKEND)
 

@@ -77,7 +77,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Packing:
-    """Where sequences lie in a row. They follow each other without gaps.
+    """The places of sequences in a row. They follow each other without gaps.
 
     Attributes:
         segments: in their order; what one continues in the row is before it and continues none.
@@ -87,15 +87,15 @@ class Packing:
     _masks: dict[tuple[int, int, int], Tensor] = field(default_factory=dict, repr=False)
 
     def make_positions(self, device: torch.device) -> Tensor:
-        """Of every token in its sequence, int64 [1, N]."""
+        """Each token's position in its sequence, int64 [1, N]."""
         parts = [
             torch.arange(s.first, s.first + s.end - s.start, device=device) for s in self.segments
         ]
         return torch.cat(parts)[None]
 
     def get_mask(self, queries: int, keys: int, window: int, device: torch.device) -> Tensor:
-        """Which keys the last `queries` of them see, bool [queries, keys]; made once for all
-        layers."""
+        """The mask of the keys that the last `queries` of them see, bool [queries, keys]; made once
+        for all layers."""
         shape = queries, keys, window
         if shape not in self._masks:
             places = torch.arange(keys, device=device)

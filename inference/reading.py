@@ -39,11 +39,11 @@ class CausalModel(Protocol):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of states and logits: float32."""
+        """The type of states and logits: float32."""
 
     @property
     def device(self) -> torch.device:
-        """Where token ids are expected."""
+        """The device where token ids are expected."""
 
     @property
     def model(self) -> Any:
@@ -101,7 +101,7 @@ def read_alone(
 
 @dataclass(slots=True)
 class Pack:
-    """What goes through a model together.
+    """The sequences that go through a model together.
 
     Attributes:
         tokens: the row. lengths: of its sequences, as `make_packing` takes them.

@@ -170,7 +170,7 @@ class Reference:
         plan: MemoryPlan,
         measure: "ChunkMeasure",
     ) -> list["Columns"]:
-        """What is measured of rows, as many together as the plan says.
+        """The measurements of rows, as many together as the plan says.
 
         Args:
             lengths: of the completions that the rows are of, one after the other.

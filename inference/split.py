@@ -48,7 +48,7 @@ _FACTOR_ELEMENTS = 1 << 21
 
 
 class States(NamedTuple):
-    """What `SplitModel.model` returns, named as Hugging Face names it: float32 [B, T, H]."""
+    """The result of `SplitModel.model`, named as Hugging Face names it: float32 [B, T, H]."""
 
     last_hidden_state: Tensor
 

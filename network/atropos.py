@@ -20,7 +20,7 @@ from assay.protocol.errors import OperatorError
 
 #: In `masks` and `inference_logprobs`, of a token that is not learned from (api/README.md).
 MASKED, MASKED_LOGPROB = -100, 1.0
-#: Most bytes of an answer, and of what is said to a failure.
+#: Most bytes of an answer, and of a failure's text.
 _ANSWER, _WORDS = 64 << 10, 500
 #: A large group is parsed for long, and a server that is busy with one answers nobody meanwhile.
 PATIENCE = HttpTimeouts(silence_s=60.0, total_s=60.0, tries=1)
@@ -31,7 +31,7 @@ _ALONE = ("Connection", "close")
 
 
 class GroupServerError(OperatorError):
-    """That is not a server of this wire. It has got no group by this call."""
+    """The address is not a server of this wire. It has received no group by this call."""
 
 
 class ServerAwayError(GroupServerError):
@@ -66,7 +66,7 @@ class ScoredGroup:
 
 @dataclass(frozen=True, slots=True)
 class ServerLoad:
-    """What a trainer has registered, and what waits for it."""
+    """A trainer's registered limit, and the number of groups that wait for it."""
 
     tokens_max: int  # of a sequence; none: 0 or less
     queued: int  # groups
@@ -177,7 +177,7 @@ class GroupServer:
 
 
 def _read(answer: HttpAnswer) -> Any:
-    """What a success says; None: that is no JSON, or it is none."""
+    """The JSON of a successful answer; None: it has no JSON, or is not a success."""
     try:
         return read_json(answer.body) if answer.status == 200 else None
     except EncodingError:
@@ -192,7 +192,7 @@ def _take_int(found: Mapping[str, Any], name: str, path: str) -> int:
 
 
 def _describe(answer: HttpAnswer) -> str:
-    """Status and the beginning of what was said, printable."""
+    """Status and the beginning of the answer's text, printable."""
     text = answer.body[:200].decode(errors="replace")
     said = "".join(c if c.isprintable() else "?" for c in text)
     return f"status {answer.status}: {said}"

@@ -1,8 +1,8 @@
-"""What HTTP clients may read of an answer, counted on the wire: interim answers, headers, framing;
-and an httpx client that keeps to it.
+"""Limits on the bytes that HTTP clients read of an answer, counted on the wire: interim answers,
+headers, framing; and an httpx client that keeps to them.
 
-Interim answers (1xx) may come without end. Each costs the processor something and gives nothing to
-whoever counts a body's bytes, so a deadline alone leaves a processor busy until it is over.
+Interim answers (1xx) may come without end. Each costs processor time and adds nothing to a count of
+the body's bytes, so with a deadline alone a processor stays busy until it ends.
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ def reading_at_most(size: int) -> Iterator[WireAllowance]:
 
 
 def limit_read(most: int, fault: Exception) -> int:
-    """How many of `most` bytes the request at hand may still read; raises `fault` for none."""
+    """The bytes of `most` that the current request may still read; raises `fault` for zero."""
     left = _allowance.get()
     if left is None:
         return most
@@ -52,7 +52,7 @@ def limit_read(most: int, fault: Exception) -> int:
 
 
 def count_read(data: bytes) -> bytes:
-    """Takes what was read from what the request at hand may read."""
+    """Subtracts the read bytes from the current request's allowance."""
     left = _allowance.get()
     if left is not None:
         left.size -= len(data)
@@ -89,7 +89,7 @@ async def read_body(response: httpx.Response, most: int, too_long: Exception) ->
 
 @cache
 def _make_context() -> SSLContext:
-    """One for all: reading the certificates takes longer than a request."""
+    """One context for all: reading the certificates takes longer than a request."""
     return httpx.create_ssl_context(trust_env=False)
 
 

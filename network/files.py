@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-#: Ends the name of what is being written, which begins with a dot.
+#: Ends the name of an unfinished file, which begins with a dot.
 UNFINISHED = ".tmp"
-#: Characters of a file's name that stand in that of its unfinished one: both have to fit.
+#: Characters of a file's name that its unfinished file's name repeats: both have to fit.
 _NAME = 100
 
 
@@ -36,7 +36,7 @@ def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
 
 @contextmanager
 def replace_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterator[Path]:
-    """A name beside `path` to write to; what stands there in the end takes its place at once."""
+    """A name beside `path` to write to; the file written there finally replaces `path` at once."""
     _make_folder(path.parent, durable)
     descriptor, name = _begin(path)
     try:
@@ -91,7 +91,7 @@ def is_unfinished(name: str) -> bool:
 
 
 def _make_folder(folder: Path, durable: bool) -> None:
-    """With all above it; each is known to the folder above before anything lies in it."""
+    """Makes a folder and its parents; each is on the disk before anything is put into it."""
     if folder.is_dir():
         return
     if folder.parent != folder:
@@ -114,8 +114,8 @@ def _sync(path: Path) -> None:
 
 
 def remove_unfinished(folder: Path, marker: str) -> None:
-    """Deletes what writers left here when they were killed. Nobody may be writing; a folder within
-    that holds a file whose name fits `marker` is another's."""
+    """Deletes the files that killed writers left here. Nobody may be writing. Skips a folder
+    within that holds a file whose name fits `marker`: it belongs to another program."""
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not any(Path(place, name).glob(marker))]
         for name in names:

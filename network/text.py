@@ -1,17 +1,17 @@
-"""What peers and operators wrote, made fit for a log."""
+"""Makes the text of peers and operators fit for a log."""
 
 import re
 from urllib.parse import unquote, urlsplit
 
 #: Shortest part of an address that may be a key: `rpc` and `v1` are none.
 _KEY_MIN = 6
-#: What addresses in use hold beside host and port: peers repeat what they are asked.
+#: Parts of addresses in use beside host and port: peers repeat the requests they get.
 _hidden: set[str] = set()
 
 
 def keep_secret(url: str) -> None:
-    """Has `hide` know what may be a key in an address from now on: user, path and query. Without a
-    scheme it begins with the host, and a word alone is a host's name."""
+    """Makes `hide` cover every possible key in an address from now on: user, path and query.
+    Without a scheme it begins with the host, and a word alone is a host's name."""
     try:
         parts = urlsplit(url if "://" in url else f"//{url}")
         whole = f"{parts.path}&{parts.query}"
@@ -23,14 +23,14 @@ def keep_secret(url: str) -> None:
 
 
 def hide(text: str) -> str:
-    """A text without what addresses in use hold beside host and port."""
+    """A text without the parts of addresses in use beside host and port."""
     for word in sorted(_hidden, key=len, reverse=True):
         text = text.replace(word, "…")
     return text
 
 
 def name_host(url: str) -> str:
-    """An address without what may be secret in it: user, path, query."""
+    """An address without its possible secrets: user, path, query."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}" + (
@@ -45,7 +45,7 @@ def describe_error(error: Exception) -> str:
 
 
 def mask_url(url: str) -> str:
-    """An address without what may be a secret in it: user, query and fragment."""
+    """An address without its possible secrets: user, query and fragment."""
     return re.sub(r"[?#].*", "…", re.sub(r".*@", "…@", url, flags=re.DOTALL), flags=re.DOTALL)
 
 

@@ -49,8 +49,8 @@ class DaemonThreads:
         self._free = BoundedSemaphore(most)
 
     async def call(self, function: Callable[[], T]) -> T:
-        """What a function returns, for as long as the caller waits for it; `OSError`: too many
-        calls hang, or no thread can be started."""
+        """The result of a function, as long as the caller waits for it; `OSError`: too many calls
+        hang, or no thread can be started."""
         if not self._free.acquire(blocking=False):
             raise OSError(errno.EAGAIN, f"{self._most} calls before it still hang")
         try:

@@ -1,5 +1,5 @@
-"""Settings that a person wrote into a TOML file: read within a limit, and what is wrong with them,
-by file, line, dotted name, and what would be right. A secret's value is never repeated."""
+"""Reads settings that a person wrote into a TOML file, within a limit, and reports their faults by
+file, line, dotted name, and the right form. A secret's value is never repeated."""
 
 import json
 import re
@@ -43,7 +43,7 @@ class Mistake:
 
 
 def read_toml(file: Path) -> tuple[dict[str, Any], str]:
-    """What a file says, and its text. Raises TomlError: it cannot be read, or is not TOML."""
+    """A file's settings, and its text. Raises TomlError: it cannot be read, or is not TOML."""
     try:
         with file.open("rb") as opened:
             data = opened.read(BYTES_MAX + 1)
@@ -139,7 +139,7 @@ def _describe(
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """What was probably meant by a name, or all names there are."""
+    """The name that was probably meant, or all names there are."""
     names = sorted(known)
     near = get_close_matches(name, names, 1)
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"

@@ -1,6 +1,6 @@
 """The rules. Bytes and integers in, values out.
 
-Everything that two strangers must compute alike stands here: encodings, hashes, seeds, beacons, the
+Holds everything that two strangers must compute alike: encodings, hashes, seeds, beacons, the
 keyed noise, selections, the canonical bytes of submissions, manifests and contexts. This room never
 reads a file, a clock, a socket or the environment, and never draws a random number. Start with
 `parameters` and `window`, then `submission` and `context`; `encoding` is how all of them are bytes.

@@ -1,8 +1,8 @@
 """Parameters that change on a living network, and which of them hold for which window.
 
 An amendment is a set of parameters that names its predecessor and the first window it holds for.
-The owner's slot names it. What the slot holds at one block, its decision, is final: a later word
-changes nothing, and an earlier one could be taken back. Specification, section 0.1.
+The owner's slot names it. The slot's content at the decision block is final: later changes have no
+effect, and the owner may take back an earlier one. Specification, section 0.1.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ AMENDMENTS_MAX = 1_024
 
 
 class UnknownParametersError(OperatorError):
-    """Which parameters hold for a window is decided, and they cannot be read here."""
+    """The parameters of a window are decided, and they cannot be read here."""
 
 
 def compute_decision_block(predecessor: Parameters, window: int) -> int:
@@ -29,7 +29,7 @@ def compute_decision_block(predecessor: Parameters, window: int) -> int:
 
 def compute_first_window(predecessor: Parameters, head: int) -> int:
     """The first window for which the owner can still amend parameters, where `head` is the newest
-    block: its decision is to come."""
+    block: its decision block has not been reached."""
     timing = predecessor.timing
     start = predecessor.start.window
     return max(compute_window(timing, head) + 1, start) + timing.notice_windows
@@ -90,13 +90,12 @@ def _ends_round(old: Parameters, window: int) -> bool:
 class ParameterHistory:
     """The parameters of one network, by window.
 
-    It grows: whoever follows the chain adds amendments, and those who work by it ask for each
-    window anew.
+    It grows: a program that follows the chain adds amendments, and its users ask again for each
+    window.
 
     Attributes:
-        end: the first window whose parameters are decided and cannot be read here; None: there is
-            none.
-        lack: why they cannot.
+        end: the first window whose parameters are decided and cannot be read here, or None.
+        lack: why they cannot be read.
     """
 
     def __init__(self, first: Parameters) -> None:
@@ -106,7 +105,7 @@ class ParameterHistory:
 
     @property
     def first(self) -> Parameters:
-        """Those that the network began with: their digest is its name."""
+        """The parameters that the network began with: their digest is its name."""
         return self._known[0]
 
     @property
@@ -120,14 +119,14 @@ class ParameterHistory:
         return self._known
 
     def get(self, window: int) -> Parameters:
-        """Those that hold for a window. Raises an UnknownParametersError: none that are known."""
+        """The parameters that hold for a window. Raises an UnknownParametersError if not known."""
         if self.end is not None and window >= self.end:
             raise UnknownParametersError(self.lack or "")
         return next(p for p in reversed(self._known) if p.start.window <= window)
 
     def get_at(self, block: int) -> Parameters:
-        """Those that hold for the window to which a block belongs, or the latest before it that
-        are known: windows are equally long under all of them."""
+        """The parameters that hold for a block's window, or the latest known ones before it:
+        windows are equally long under all of them."""
         window = compute_window(self.first.timing, block)
         return self.get(window if self.end is None else min(window, self.end - 1))
 
@@ -145,11 +144,11 @@ class ParameterHistory:
 
     def compute_settled(self, previous_epoch: int, epoch: int) -> range:
         """Windows whose VERDICT_END lies in (previous_epoch, epoch]: they are settled together.
-        Those of parameters that cannot be read are left out."""
+        Windows whose parameters cannot be read are left out."""
         return range(self._count_ended(previous_epoch), self._count_ended(epoch))
 
     def _count_ended(self, block: int) -> int:
-        """How many windows' verdicts are final at a block."""
+        """The number of windows whose verdicts are final at a block."""
         end = self.end
         for parameters in reversed(self._known):
             ended = compute_settled_windows(parameters.timing, block, block).stop

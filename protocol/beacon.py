@@ -35,7 +35,7 @@ G2_GENERATOR = pyblst.BlstP2Element.uncompress(
 
 
 class Scheme(Enum):
-    """How a drand chain signs: the group its signatures live in and what they sign."""
+    """A drand chain's way of signing: the group of its signatures and the signed message."""
 
     UNCHAINED_G1 = "bls-unchained-g1-rfc9380"  # quicknet: sign SHA-256(round)
     CHAINED_G2 = "pedersen-bls-chained"  # default: sign SHA-256(previous signature ‖ round)
@@ -84,12 +84,12 @@ def compute_round_at(chain: BeaconChain, time_ms: int) -> int:
 
 
 def compute_round_time_ms(chain: BeaconChain, number: int) -> int:
-    """When a round comes out, Unix time in milliseconds."""
+    """The time at which a round comes out, Unix time in milliseconds."""
     return chain.genesis_ms + (number - 1) * chain.period_ms
 
 
 def compute_message(chain: BeaconChain, beacon: Beacon) -> bytes:
-    """What the network signs for this round, 32 bytes."""
+    """The message that the network signs for this round, 32 bytes."""
     counter = beacon.round.to_bytes(8, "big")
     match chain.scheme:
         case Scheme.UNCHAINED_G1:

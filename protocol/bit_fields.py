@@ -64,8 +64,8 @@ class BitWriter:
 
 
 class BitReader:
-    """Reads what a `BitWriter` has written. All methods raise an EncodingError where the bytes end
-    too early."""
+    """Reads the output of a `BitWriter`. All methods raise an EncodingError where the bytes end too
+    early."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -113,8 +113,8 @@ class BitReader:
         return int(self.read(1, width)[0])
 
     def read_narrow(self, count: int) -> Integers:
-        """What `write_narrow` has written. Raises an EncodingError also where it is wider than it
-        must be."""
+        """The numbers that `write_narrow` has written. Raises an EncodingError also where the field
+        is wider than it must be."""
         width = self.read_number(_NARROW_BITS)
         values = self.read(count, width)
         if width != int(values.max()).bit_length():

@@ -1,4 +1,4 @@
-"""What stands on chain: 128 bytes that bind a file, a checkpoint or the parameters.
+"""Commitments on chain: 128 bytes that bind a file, a checkpoint or the parameters.
 
 Specification, section 1.
 """
@@ -12,7 +12,7 @@ COMMITMENT_BYTES = _FIXED_BYTES + LOCATOR_BYTES
 
 
 class Tag(Enum):
-    """What a commitment is for."""
+    """The kind of object that a commitment binds."""
 
     MINER = b"ASM1"
     CHECKPOINT = b"ASC1"
@@ -66,5 +66,5 @@ def parse_commitment(payload: bytes) -> Commitment | None:
 
 
 def make_object_name(hotkey: str, window: int) -> str:
-    """Where a miner's file lies under its locator. `hotkey` in SS58."""
+    """The name of a miner's file under its locator. `hotkey` in SS58."""
     return f"{hotkey}/window-{window}.rollouts"

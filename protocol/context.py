@@ -1,7 +1,7 @@
 """A window's context: the public facts that judging needs, and the seeds that follow from them.
 
 Nothing here is looked up: chain state and beacons come in, from a live validator or from a JSON
-file (its shape is in docs/auditor.md). Beacons are verified again whoever hands them over.
+file (its shape is in docs/auditor.md). Beacons are always verified again, whatever their source.
 """
 
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ class Context:
     challenge: Beacon
     audit: Beacon | None  # None before it is known; a context without it judges nothing
     sample: Beacon | None  # None before it is known; nothing is accepted for good without it
-    #: hotkey → place, those who hold a uid at the challenge and at the commitment block
+    #: hotkey → place, of the hotkeys that hold a uid at the challenge and at the commitment block
     members: Mapping[bytes, Member]
     commitments: Mapping[bytes, Committed]  # hotkey → what it committed to
     checkpoint: bytes  # digest in force
@@ -85,25 +85,25 @@ class Context:
 
     @cached_property
     def audit_seed(self) -> bytes:
-        """Seed of what is audited, 32 bytes. Raises a ValueError where the audit's beacon is not
-        known yet."""
+        """Seed of the audit's selection, 32 bytes. Raises a ValueError where the audit's beacon is
+        not known yet."""
         if self.audit is None:
             raise ValueError(f"window {self.window} has no audit beacon yet")
         return compute_audit_seed(self.challenge_seed, self.audit.randomness)
 
     @cached_property
     def sample_seed(self) -> bytes:
-        """Seed of what is sampled, 32 bytes. Raises a ValueError where its beacon is not known
-        yet."""
+        """Seed of the samples' selection, 32 bytes. Raises a ValueError where its beacon is not
+        known yet."""
         if self.sample is None:
             raise ValueError(f"window {self.window} has no beacon of its samples yet")
         return compute_sample_seed(self.challenge_seed, self.sample.randomness)
 
 
 def find_context_fault(context: Context) -> str | None:
-    """Why a context is not what it claims, or None: rounds by formula, signatures by the key.
+    """The first fault of a context, or None: rounds by formula, signatures by the key.
 
-    What it cannot know without a chain: that the block hash, members and commitments are real.
+    Without a chain it cannot know whether the block hash, members and commitments are real.
     """
     fault = find_parameters_fault(context.parameters)
     if fault is not None:
@@ -260,7 +260,7 @@ def context_from_json(value: Json) -> Context:
 
 
 def _late_block(timing: Timing, window: int, phase: Phase, timestamp: Json) -> Block:
-    """A block whose hash is of no use, and whose time may not be known yet."""
+    """A block whose hash is not needed, and whose time may not be known yet."""
     at = 0 if timestamp is None else _milliseconds(timestamp)
     return Block(compute_block(timing, window, phase), bytes(32), at)
 

@@ -10,7 +10,8 @@ Specification, section 3.
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.protocol.gumbel import BOUND_ERROR, FRACTION_BITS, compute_gumbel_bounds, compute_gumbels
+from assay.protocol.gumbel import BOUND_ERROR, compute_gumbel_bounds, compute_gumbels
+from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.prf import Key, compute_words
 
 #: Logits from here on do not fit the fixed-point score.
@@ -18,9 +19,9 @@ LOGIT_MAX = float(1 << 40)
 
 
 def compute_slack(magnitude: float, temperature: int) -> float:
-    """By how much an exact score may exceed its float32 bound, logits.
+    """The most by which an exact score may exceed its float32 bound, in logits.
 
-    Three roundings of what is at most `magnitude` + 128 · T, and one of the score to 2^-20.
+    Three roundings of values up to `magnitude` + 128 · T, and one of the score to 2^-20.
 
     Args:
         magnitude: the largest |logit| of the row.

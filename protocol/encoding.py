@@ -21,7 +21,7 @@ class EncodingError(ValueError):
 
 
 class Codec(Protocol):
-    """How one kind of value is written."""
+    """Writes and reads one kind of value, as bytes and as JSON."""
 
     def write(self, value: Any) -> bytes: ...
     def read(self, data: bytes, offset: int) -> tuple[Any, int]: ...
@@ -181,8 +181,8 @@ class Maybe:
 
 @dataclass(frozen=True)
 class Last:
-    """A last field that came later: nothing at all for None, else the item. Left out in JSON where
-    it is None. What was written before the field was there reads as ever, bytes and digest."""
+    """A last field that was added later: no bytes for None, else the item. JSON leaves it out where
+    it is None. Values written before the field existed keep their bytes and digest."""
 
     item: Codec
 

@@ -2,4 +2,4 @@
 
 
 class OperatorError(Exception):
-    """Something that whoever runs the program can mend: what was wrong, where, and what to do."""
+    """An error that the operator can fix. It says what is wrong, where, and what to do."""

@@ -13,8 +13,8 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
-#: Fraction bits of every logit, margin and Gumbel value.
-FRACTION_BITS = 20
+from assay.protocol.parameters import FRACTION_BITS
+
 _MASK32 = 0xFFFFFFFF
 #: Words nearer than this to either end of the range have an entry each.
 _DIRECT = 256
@@ -60,7 +60,7 @@ GUMBEL_MAX = int(TABLE[HALF])
 #: Γ(w) ≤ BOUND_START − BOUND_SLOPE · (bits of the float32 nearest to 2^32 − 1 − w), logits.
 BOUND_START = (32 + 127) * math.log(2)
 BOUND_SLOPE = math.log(2) / 2**23
-#: What rounding takes from a bound, at most: 159 · ln 2 in float32, and the table's own error.
+#: The most that rounding takes from a bound: 159 · ln 2 in float32, and the table's own error.
 BOUND_ERROR = 2.0**-14
 
 

@@ -8,12 +8,12 @@ from enum import Enum
 from hashlib import sha256
 
 DIGEST_BYTES = 32
-#: Where a digest names nothing.
+#: The digest that names nothing.
 ZERO_DIGEST = bytes(DIGEST_BYTES)
 
 
 class Domain(Enum):
-    """What a hash is for. Each label is used by one computation only and never repeated."""
+    """The purpose of a hash. Each label is used by one computation only and never repeated."""
 
     # seeds
     CHALLENGE = b"assay/v2/challenge"
@@ -105,7 +105,7 @@ def get_path(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
 
 
 def count_path(leaves: int, index: int) -> int:
-    """How many nodes `get_path` has in a tree of so many leaves."""
+    """The number of nodes of `get_path` in a tree with this many leaves."""
     count = 0
     while leaves > 1:
         count += index ^ 1 < leaves
@@ -126,11 +126,11 @@ def compute_path_top(leaf: bytes, leaves: int, index: int, path: Sequence[bytes]
 
 
 def compute_root(leaves: Sequence[bytes], *context: bytes) -> bytes:
-    """What is committed: hash(root, u32 count, context…, tree root), 32 bytes. Raises a ValueError
+    """The committed root: hash(root, u32 count, context…, tree root), 32 bytes. Raises a ValueError
     where the tree is empty."""
     return bind_top(compute_tree(leaves)[-1][0], len(leaves), *context)
 
 
 def bind_top(top: bytes, leaves: int, *context: bytes) -> bytes:
-    """The root that `compute_root` has of so many leaves whose tree has this top, 32 bytes."""
+    """The root that `compute_root` gives for this many leaves under this top, 32 bytes."""
     return hash_fields(Domain.ROOT, leaves.to_bytes(4, "big"), *context, top)

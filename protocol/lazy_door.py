@@ -1,4 +1,4 @@
-"""Doors that load what is behind them when a name is first asked for.
+"""Doors that load the modules behind them when a name is first used.
 
 A light command, such as `assay status`, passes through a room's door and needs one name behind it.
 A door of this kind lists its names as imports under `if TYPE_CHECKING:`, for people and for type

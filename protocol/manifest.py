@@ -1,4 +1,4 @@
-"""A checkpoint's manifest: what a model folder must hold for its digest to be the one on chain.
+"""A checkpoint's manifest: the content a model folder needs to match the digest on chain.
 
 Specification, section 7. Pure: file contents come in as bytes.
 """
@@ -83,7 +83,7 @@ class TensorDigest:
 
 @dataclass(frozen=True, slots=True)
 class TensorPlace:
-    """Where one tensor lies in a safetensors file: bytes [start, end) of the file."""
+    """The place of one tensor in a safetensors file: bytes [start, end) of the file."""
 
     name: str
     dtype: str
@@ -150,8 +150,8 @@ def _locate(name: str, entry: dict[str, Json], first: int, room: int) -> TensorP
 
 
 def compute_tensor_root(tensors: Iterable[TensorDigest]) -> bytes:
-    """Root over all tensors in order of name, 32 bytes. Raises a ValueError where there is none, or
-    a name twice."""
+    """Root over all tensors in order of name, 32 bytes. Raises a ValueError where there are no
+    tensors or a name occurs twice."""
     ordered = sorted(tensors, key=lambda tensor: tensor.name)
     if len({tensor.name for tensor in ordered}) != len(ordered):
         raise ValueError("a tensor's name stands twice")
@@ -178,7 +178,7 @@ def compute_files_digest(domain: Domain, files: Mapping[str, bytes]) -> bytes:
 def find_fault(
     manifest: Manifest, calibration: Calibration, tests: Tests, max_tokens: int
 ) -> str | None:
-    """Why a published checkpoint is unusable whoever looks at it, or None.
+    """The reason why a published checkpoint is unusable for everybody, or None.
 
     A trainer could otherwise switch the tests off through μ, scale or rates: their bounds are
     parameters, and a checkpoint beyond them voids its window for all (section 2).

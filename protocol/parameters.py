@@ -28,9 +28,10 @@ from assay.protocol.encoding import (
     from_json,
 )
 from assay.protocol.encoding import to_json as _to_json
-from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.hashing import ZERO_DIGEST, Domain, hash_fields
 
+#: Fraction bits of every logit, margin and Gumbel value.
+FRACTION_BITS = 20
 PROTOCOL_VERSION = 2
 #: Fraction bits of a manifest's μ and scale.
 CENTRE_BITS = 16
@@ -51,7 +52,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentChoice:
-    """Which problems are asked and what their answers are worth."""
+    """The problems that are asked, and the worth of their answers."""
 
     name: Name
     settings: Annotated[tuple[Setting, ...], Many(Record(Setting), 32)]  # sorted by name
@@ -63,7 +64,7 @@ class EnvironmentChoice:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which network this is and who may speak for it."""
+    """The network's identity, and who may speak for it."""
 
     version: U16
     genesis_hash: Digest  # of the chain
@@ -76,7 +77,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When things happen, in blocks after a window's first block unless said otherwise."""
+    """The times of a window, in blocks after its first block unless said otherwise."""
 
     window_blocks: U32  # L: a window starts at every multiple of it
     commit_offset: U32  # the commitment is read from state at exactly this block
@@ -94,7 +95,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How much is asked and what it is worth (section 9)."""
+    """The amount of work that is asked, and its worth (section 9)."""
 
     group_size: U16  # G: rollouts of one problem
     audited_rollouts: U16  # R: forward passes for a miner and window, each in another group
@@ -195,7 +196,7 @@ class Parameters:
 
 
 def find_parameters_fault(parameters: Parameters) -> str | None:
-    """Why nobody could run a network by these parameters, or None: what one field cannot say."""
+    """Why nobody could run a network by these parameters, or None: checks across fields."""
     timing, work, tests = parameters.timing, parameters.work, parameters.tests
     choice, start = parameters.environment, parameters.start
     is_first = start.predecessor == ZERO_DIGEST
@@ -271,7 +272,7 @@ def _find_rounds_fault(rounds: Rounds, parameters: Parameters) -> str | None:
                 ("momentum is the whole", rounds.momentum < MILLION),
                 ("feedback exceeds the whole", rounds.feedback <= MILLION),
                 ("norm_bound is beyond 2^30", rounds.norm_bound <= 1 << 30),
-                # what stands in slots between a deadline and the next children names the checkpoint
+                # between a deadline and the next children, the slots' content names the checkpoint
                 ("children and turns overlap", rounds.child_blocks + turns < length),
                 ("kept, chunk, bits and feedback are no form", _is_form(rounds)),
                 ("they start within a round", not within),
@@ -283,7 +284,7 @@ def _find_rounds_fault(rounds: Rounds, parameters: Parameters) -> str | None:
 
 
 def _is_form(rounds: Rounds) -> bool:
-    """Of what crosses the wire: all exactly, all rounded to bf16, or some of each chunk."""
+    """Whether updates have a valid form: all exact, all rounded to bf16, or some of each chunk."""
     if not rounds.kept:
         return not rounds.chunk and (rounds.bits, rounds.feedback > 0) in (
             (0, False),

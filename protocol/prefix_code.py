@@ -98,10 +98,10 @@ class PrefixCode:
 
 
 def read_prefix_code(reader: BitReader, symbol_bits: int, symbols_max: int) -> PrefixCode:
-    """The code that `PrefixCode.write` has written.
+    """Reads the code that `PrefixCode.write` has written.
 
     Raises:
-        EncodingError: none, or one of more than `symbols_max` symbols, or one that leaves a code
+        EncodingError: no code, more than `symbols_max` symbols, or a code that leaves a bit string
             without a meaning or gives one two. One symbol alone has the code 0.
     """
     longest = reader.read_number(HEAD_BITS)

@@ -26,7 +26,7 @@ _PHILOX_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 _PHILOX_WEYL = 0x9E3779B9, 0xBB67AE85
 _PHILOX_ROUNDS = 10
 
-#: Counters worked on together: what fits a core's cache. Tuning: same result.
+#: Counters processed together: as many as fit a core's cache. Tuning: same result.
 _CHUNK = 8_192
 
 Words = NDArray[np.uint64] | np.uint64
@@ -141,7 +141,7 @@ def compute_words(
 def _compute_philox_array(
     counters: NDArray[np.uint64], position: np.uint64, key: NDArray[np.uint64]
 ) -> tuple[Words, Words, Words, Words]:
-    """Philox4x32-10 with a vector as first counter word; what stays scalar stays cheap."""
+    """Philox4x32-10 with a vector as first counter word; scalar words stay scalar to be cheap."""
     mask, shift = np.uint64(_MASK32), np.uint64(32)
     m0, m1 = (np.uint64(m) for m in _PHILOX_MULTIPLIERS)
     k0, k1 = int(key[0]), int(key[1])

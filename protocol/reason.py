@@ -53,7 +53,7 @@ WITHHELD = frozenset(
 
 
 def name_cost(reason: Reason | None) -> str | None:
-    """What a refusal takes away (specification, section 9)."""
+    """The pay that a refusal costs (specification, section 9)."""
     if reason in CHEATING:
         return "the whole settlement"
     if reason in WITHHELD:
@@ -70,5 +70,5 @@ class Refusal:
     group: int | None = None
     rollout: int | None = None
     token: int | None = None
-    #: what was looked at is not what the root on chain binds: others may be shown it
+    #: the root on chain does not bind these bytes: others may have been shown different ones
     unbound: bool = False

@@ -1,11 +1,11 @@
-"""The public record: what a validator says of each window and each settlement, for anyone to check.
+"""The public record: a validator's claims on each window and settlement, for anyone to check.
 
-A `WindowRecord` holds the public inputs that a window was judged from and what came out of it, a
-row a member; a `SettlementRecord` the windows of one epoch, their scores and the weights. Both are
-canonical bytes (section 1), each kind is a chain: a record names the digest of the one before it,
-so that none can be changed, dropped or put in later unseen. Specification, section 10.
+A `WindowRecord` holds the public inputs from which a window was judged and the result, a row a
+member; a `SettlementRecord` the windows of one epoch, their scores and the weights. Both are
+canonical bytes (section 1). Each kind is a chain: a record names the digest of the one before it,
+so nobody can change, drop or insert one unseen. Specification, section 10.
 
-What a record does not know: whether it is true. Everything in it is to be derived again.
+A record does not know whether it is true. An auditor derives everything in it again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ _R = TypeVar("_R", "WindowRecord", "SettlementRecord")
 
 
 class Outcome(Enum):
-    """What a window came to for this validator."""
+    """The outcome of a window for this validator."""
 
     COUNTED = "counted"  # a settlement uses it
     VOID = "void"  # its checkpoint is unusable, whoever looks at it
@@ -82,7 +82,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
-    """One member of the window: who holds the same seat at its CHALLENGE and COMMIT blocks."""
+    """One member of the window: a hotkey with the same seat at its CHALLENGE and COMMIT blocks."""
 
     hotkey: Digest
     uid: U16
@@ -135,7 +135,7 @@ class CoveredWindow:
 
 @dataclass(frozen=True, slots=True)
 class SeatScore:
-    """What the seat that a hotkey holds at the epoch block has come to."""
+    """The score of the seat that a hotkey holds at the epoch block."""
 
     hotkey: Digest
     uid: U16
@@ -145,7 +145,7 @@ class SeatScore:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """As the chain stores it."""
+    """One weight as the chain stores it."""
 
     uid: U16
     weight: U16
@@ -181,10 +181,10 @@ class SettlementRecord:
 
 
 def decode_window_record(data: bytes) -> WindowRecord:
-    """The record whose canonical bytes are `data`; nothing of what it says is checked.
+    """The record whose canonical bytes are `data`. Its claims are not checked.
 
     Raises:
-        EncodingError: anything else, another version and members out of order included.
+        EncodingError: other bytes, including another version and members out of order.
     """
     record = _decode(WindowRecord, data)
     _require_ascending("members", [row.hotkey for row in record.members])
@@ -192,10 +192,10 @@ def decode_window_record(data: bytes) -> WindowRecord:
 
 
 def decode_settlement_record(data: bytes) -> SettlementRecord:
-    """The record whose canonical bytes are `data`; nothing of what it says is checked.
+    """The record whose canonical bytes are `data`. Its claims are not checked.
 
     Raises:
-        EncodingError: anything else, another version and lists out of order included.
+        EncodingError: other bytes, including another version and lists out of order.
     """
     record = _decode(SettlementRecord, data)
     _require_ascending("windows", [covered.window for covered in record.windows])
@@ -228,7 +228,7 @@ def compute_record_bytes_max(parameters: Parameters) -> int:
 def make_record_context(record: WindowRecord, parameters: Parameters) -> Context | None:
     """The context that a record claims, for `find_context_fault`; None where it names no inputs.
 
-    Commitments of hotkeys that are no members do not stand in a record, and decide nothing.
+    A record leaves out the commitments of hotkeys that are no members: they decide nothing.
     """
     if record.challenge is None:
         return None
@@ -266,21 +266,21 @@ def _make_block(moment: Moment | None, number: int) -> Block:
 
 
 def make_window_record_name(validator: str, window: int) -> str:
-    """Where a window's record lies under a validator's locator. `validator` in SS58."""
+    """The name of a window's record under a validator's locator. `validator` in SS58."""
     return f"{validator}/window-{window}.record"
 
 
 def make_settlement_record_name(validator: str, epoch: int) -> str:
-    """Where the record of the settlement at an epoch block lies."""
+    """The name of the record of the settlement at an epoch block."""
     return f"{validator}/settlement-{epoch}.record"
 
 
 def make_statistics_name(validator: str, window: int) -> str:
-    """Where a window's statistics lie: JSON for people, which nothing commits to."""
+    """The name of a window's statistics: JSON for people, which nothing commits to."""
     return f"{validator}/window-{window}.statistics.json"
 
 
 def make_latest_name(validator: str) -> str:
-    """Where the newest settlement's `{"epoch": block, "digest": hex}` lies: a hint, for walking
-    back along `previous_epoch`. It is the one object that changes."""
+    """The name of the newest settlement's `{"epoch": block, "digest": hex}`: a hint, for walking
+    back along `previous_epoch`. It is the only object that changes."""
     return f"{validator}/latest.json"

@@ -1,4 +1,4 @@
-"""What an EVM contract re-derives: the tree over a settlement's scores, and a digest of weights.
+"""Values an EVM contract re-derives: the tree over a settlement's scores, a digest of weights.
 
 The one place with keccak-256 instead of `hash_fields`: proofs must verify under OpenZeppelin's
 `MerkleProof`. The tree is `StandardMerkleTree` of @openzeppelin/merkle-tree 1.0 to the last byte:
@@ -40,7 +40,7 @@ class ScoreTree:
 
     @property
     def root(self) -> bytes:
-        """What goes on chain, 32 bytes."""
+        """The root that goes on chain, 32 bytes."""
         return self.nodes[0]
 
     def get_proof(self, hotkey: bytes) -> tuple[bytes, ...]:
@@ -54,8 +54,8 @@ class ScoreTree:
 
 
 def make_score_tree(scores: Sequence[tuple[bytes, int]]) -> ScoreTree:
-    """The tree over (hotkey, score), in whatever order they come. Raises a ValueError where there
-    is none, a hotkey stands twice, or an entry is no leaf."""
+    """The tree over (hotkey, score), in any order. Raises a ValueError where there are no scores, a
+    hotkey occurs twice, or an entry is not a valid leaf."""
     if not scores:
         raise ValueError("a tree of scores needs at least one")
     leaves = sorted((compute_score_leaf(hotkey, score), hotkey) for hotkey, score in scores)
@@ -72,7 +72,7 @@ def make_score_tree(scores: Sequence[tuple[bytes, int]]) -> ScoreTree:
 def is_score_proven(root: bytes, hotkey: bytes, score: int, proof: Sequence[bytes]) -> bool:
     """Whether `proof` leads from the leaf to `root`, as OpenZeppelin's `MerkleProof.verify` does.
 
-    A root of zeros proves nothing: it stands where there is no score.
+    A root of zeros proves nothing: it is used where there is no score.
 
     Raises:
         ValueError: as `compute_score_leaf`.

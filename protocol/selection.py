@@ -1,4 +1,4 @@
-"""What is looked at: audited rollouts, rollouts only fetched, positions of log-probabilities.
+"""The audit's selection: audited rollouts, fetched-only rollouts, log-probability positions.
 
 All validators, and anyone later, choose the same. Specification, sections 6 and 8.
 """
@@ -57,8 +57,8 @@ def select_samples(
 
 
 def select_committed(context: Context, hotkey: bytes, groups: int) -> tuple[AuditedGroup, ...]:
-    """What a window's audit looks at of a commitment to so many groups: nothing where the judge
-    refuses their number."""
+    """The groups that a window's audit selects from a commitment to this many groups: none where
+    the judge refuses their number."""
     work = context.parameters.work
     if not 0 < groups <= work.group_cap:
         return ()
@@ -66,7 +66,7 @@ def select_committed(context: Context, hotkey: bytes, groups: int) -> tuple[Audi
 
 
 def select_sampled(context: Context, hotkey: bytes, groups: int) -> tuple[tuple[int, int], ...]:
-    """What is sampled of it: nothing before that is known."""
+    """The samples selected from the commitment: none before the sample beacon is known."""
     work = context.parameters.work
     if context.sample is None or not 0 < groups <= work.group_cap:
         return ()

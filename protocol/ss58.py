@@ -55,7 +55,7 @@ def _read_number(address: str) -> int | None:
 
 
 def _find_fault(address: str, number: int | None) -> str:
-    """What is wrong with a text that is no address of type 42. The types of other networks have one
+    """The fault of a text that is not an address of type 42. The types of other networks have one
     byte or two: 0 to 63, and 64 to 16,383."""
     for size in (_PAYLOAD_BYTES, _PAYLOAD_BYTES + 1):
         if number is None or number >= 256**size:

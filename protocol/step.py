@@ -1,9 +1,9 @@
-"""What one training step consumed and made, so that anyone can do it again.
+"""The inputs and results of one training step, so that anyone can do it again.
 
 Specification, section 11. A checkpoint's manifest names the digest of its step's record; the record
 names the checkpoint by the root of its tensors, since each cannot hold the other's digest.
 
-What a record does not know: whether it is true. Re-executing it shows.
+A record does not know whether it is true. Re-executing the step shows it.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ CONFIG_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class StepSource:
-    """One submission that was learned from."""
+    """One submission that the step learned from."""
 
     hotkey: Digest
     root: Digest  # as committed on chain
@@ -46,7 +46,7 @@ class StepSuccess:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step: what it began with, consumed and made."""
+    """One step: its start, its inputs and its results."""
 
     version: U16
     software: Software  # name and version of the software that learned
@@ -72,7 +72,7 @@ class StepRecord:
 
     @cached_property
     def digest(self) -> bytes:
-        """hash(step, canonical bytes), 32 bytes: what the made checkpoint's manifest names."""
+        """hash(step, canonical bytes), 32 bytes: named by the new checkpoint's manifest."""
         return hash_fields(Domain.STEP, encode(self))
 
 
@@ -86,9 +86,9 @@ def compute_step_leaf(
     """Leaf of one consumed group, 32 bytes.
 
     Args:
-        hotkey: who generated it.
+        hotkey: the hotkey that generated it.
         index: of the problem among the hotkey's.
-        checkpoint: digest of what generated it.
+        checkpoint: digest of the checkpoint that generated it.
         prompt: uint32 [tokens].
         rollouts: tokens and log-probabilities (−ln p in 2^-16, under that checkpoint, as the
             trainer computed them), uint32 [tokens] each, and the reward in millionths.

@@ -52,7 +52,7 @@ PROOF_BITS_MAX = _CLASS_MAX + (_CLASS_MAX - 1) + SKETCH_COLUMNS * 13
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says it is. All but the last two is known to the judge beforehand."""
+    """A file's own description. The judge knows all but the last two fields beforehand."""
 
     version: U16  # 2
     parameters: Digest
@@ -72,7 +72,7 @@ HEADER_BYTES = 2 + 3 * DIGEST_BYTES + 8 + 4 + 2 + 1 + 2 * DIGEST_BYTES
 
 @dataclass(frozen=True, slots=True)
 class GroupSizes:
-    """Bytes of a group's parts: what the index holds of it."""
+    """Bytes of a group's parts, as the index holds them."""
 
     head: U32
     ids: U32
@@ -84,7 +84,7 @@ _SIZES_BYTES = 12
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proof:
-    """What a miner's own forward pass gave for one completion of T tokens."""
+    """The results of a miner's own forward pass for one completion of T tokens."""
 
     logprobs: NDArray[np.uint32]  # uint32 [T], −ln p in 2^-16 nats, at most `LOGPROB_MAX`
     sketch: NDArray[np.int8]  # int8 [T, 2], −127 to 127
@@ -113,7 +113,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Opening:
-    """Header and index: how a file begins, and where everything else lies."""
+    """Header and index: the beginning of a file, and the places of everything else."""
 
     header: Header
     sizes: tuple[GroupSizes, ...]
@@ -126,7 +126,7 @@ class Opening:
 
     @property
     def file_bytes(self) -> int:
-        """Of the whole file. What lies behind is no part of it."""
+        """Size of the whole file. Bytes after it are not part of it."""
         return self._starts[-1]
 
     def find_head(self, group: int) -> Range:
@@ -149,7 +149,7 @@ class Opening:
 
 @dataclass(frozen=True)
 class GroupHead:
-    """What a group's head says of its rollouts: one entry each."""
+    """A group's head: one entry a rollout."""
 
     lengths: tuple[int, ...]  # tokens
     ids_bytes: tuple[int, ...]
@@ -355,7 +355,7 @@ def decode_group_head(head: bytes, opening: Opening, group: int) -> GroupHead:
 
 def decode_ids(data: bytes, head: GroupHead, rollout: int) -> NDArray[np.uint32]:
     """One completion's ids, uint32 [T]. Raises an EncodingError where the record is not exactly
-    that."""
+    canonical."""
     reader = BitReader(data)
     tokens = head.ids_code.decode(reader, head.lengths[rollout])
     reader.require_finished()
@@ -363,7 +363,7 @@ def decode_ids(data: bytes, head: GroupHead, rollout: int) -> NDArray[np.uint32]
 
 
 def decode_proof(data: bytes, head: GroupHead, rollout: int) -> Proof:
-    """One rollout's proof. Raises an EncodingError where the record is not exactly that."""
+    """One rollout's proof. Raises an EncodingError where the record is not exactly canonical."""
     count = head.lengths[rollout]
     reader = BitReader(data)
     classes = head.class_code.decode(reader, count)
@@ -387,7 +387,7 @@ def are_ids_canonical(tokens: Sequence[NDArray[np.uint32]], head: GroupHead, id_
     )
 
 
-# --- what binds what
+# --- bindings
 
 
 def compute_group_leaf(index: int, head: bytes) -> bytes:
@@ -396,12 +396,12 @@ def compute_group_leaf(index: int, head: bytes) -> bytes:
 
 
 def compute_submission_root(header: Header) -> bytes:
-    """What the miner commits to, 32 bytes: the header names the digest of everything else."""
+    """The root a miner commits to, 32 bytes: the header names the digest of everything else."""
     return hash_fields(Domain.SUBMISSION, encode(header))
 
 
 def is_opening_committed(data: bytes, root: bytes) -> bool:
-    """Whether header and index are what a root on chain binds."""
+    """Whether a root on chain binds this header and index."""
     try:
         header = decode(Header, data[:HEADER_BYTES])
     except EncodingError:
@@ -411,7 +411,7 @@ def is_opening_committed(data: bytes, root: bytes) -> bool:
 
 
 def is_head_committed(data: bytes, opening: Opening, group: int) -> bool:
-    """Whether a group's path and head are what the header binds."""
+    """Whether the header binds a group's path and head."""
     groups = len(opening.sizes)
     at = DIGEST_BYTES * count_path(groups, group)
     path = [data[i : i + DIGEST_BYTES] for i in range(0, at, DIGEST_BYTES)]
@@ -420,5 +420,5 @@ def is_head_committed(data: bytes, opening: Opening, group: int) -> bool:
 
 
 def is_record_committed(domain: Domain, data: bytes, digest: bytes) -> bool:
-    """Whether a record of ids or a proof is what its group's head binds."""
+    """Whether its group's head binds a record of ids or a proof."""
     return hash_fields(domain, data) == digest

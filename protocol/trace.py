@@ -1,13 +1,13 @@
-"""What every operator of a training step read and made, as a tree of hashes; and where two trees
-part.
+"""The inputs and results of every operator of a training step, as a tree of hashes; and the first
+difference of two trees.
 
-A leaf is an operator: its name, its arguments, digests of what it read and of what it made, in the
-order in which they ran. Whoever holds the nodes of two trees finds their first leaf that differs by
-two nodes a level of each (Arun et al., "Verde: verification via refereed delegation", 2025).
-Everything before that leaf is the same, so what it read is, too, unless it came from outside.
+A leaf is an operator: its name, its arguments, digests of its inputs and its results, in order of
+execution. With the nodes of two trees, anyone finds their first leaf that differs by reading two
+nodes a level of each (Arun et al., "Verde: verification via refereed delegation", 2025).
+Everything before that leaf is the same, so its inputs are too, unless they came from outside.
 Specification, section 11.
 
-What a trace does not know: whether it is true. Doing the operator again shows.
+A trace does not know whether it is true. Doing the operator again shows it.
 """
 
 from collections.abc import Sequence
@@ -37,8 +37,8 @@ OPERATORS_MAX = 1 << 24
 TENSORS_MAX, TEXT_MAX = 1 << 15, 1 << 18
 #: Bytes of an encoded operator record, at most.
 OPERATOR_BYTES_MAX = 2 * (TENSORS_MAX * DIGEST_BYTES + TEXT_MAX) + 1_024
-#: Nodes of the lowest level that is published as roots; what is below is made of the operators.
-#: With all levels above it that is at most about 1 MiB.
+#: Nodes of the lowest level that is published as roots; levels below it are made from the
+#: operators. With all levels above it that is at most about 1 MiB.
 LOWEST_NODES_MAX = 1 << 14
 
 _Digests = Annotated[tuple[bytes, ...], Many(FixedBytes(DIGEST_BYTES), TENSORS_MAX)]
@@ -47,7 +47,7 @@ _Text = Annotated[str, Prefixed(TEXT_MAX, text=True)]
 
 @dataclass(frozen=True, slots=True)
 class OperatorRecord:
-    """One operator: what ran, on what, and what came of it."""
+    """One operator: its name, its inputs and its results."""
 
     operator: Annotated[str, Prefixed(256, text=True)]  # as torch names it
     arguments: _Text  # numbers in full; of a tensor its type, sizes, strides
@@ -57,12 +57,12 @@ class OperatorRecord:
 
     @property
     def question(self) -> tuple[str, str, tuple[bytes, ...]]:
-        """What was asked of the operator: all but its answer."""
+        """The operator's name, arguments and inputs: all but its answer."""
         return self.operator, self.arguments, self.inputs
 
     @property
     def answer(self) -> tuple[str, tuple[bytes, ...]]:
-        """What came of it."""
+        """The operator's results."""
         return self.results, self.outputs
 
 
@@ -93,7 +93,7 @@ def compute_operator_leaf(data: bytes) -> bytes:
 
 
 def compute_trace_root(top: bytes, operators: int, step: bytes) -> bytes:
-    """What a trace's record names, 32 bytes."""
+    """The root that a trace's record names, 32 bytes."""
     return bind_top(top, operators, step)
 
 
@@ -117,7 +117,7 @@ def get_lowest_height(operators: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class TraceFault:
-    """What is wrong with one's trace, whatever the other holds: one sentence."""
+    """A fault of one trace, independent of the other: one sentence."""
 
     detail: str
 
@@ -130,7 +130,7 @@ class TraceNodes(Protocol):
     def record(self) -> TraceRecord: ...
 
     def read_nodes(self, height: int, first: int, count: int) -> Sequence[bytes] | TraceFault:
-        """So many neighbouring nodes of a level, 32 bytes each."""
+        """`count` neighbouring nodes of a level, 32 bytes each."""
 
     def read_operator(self, index: int) -> bytes | TraceFault:
         """An operator's encoded record."""
@@ -138,7 +138,7 @@ class TraceNodes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parting:
-    """Where two traces of one step part: the first operator that is not the same in both.
+    """The point where two traces of one step part: the first operator that differs.
 
     a, b: None where that trace has ended before.
     """
@@ -157,10 +157,10 @@ class TraceFaults:
 
 
 def find_parting(a: TraceNodes, b: TraceNodes) -> Parting | TraceFaults | None:
-    """Where two traces part; None: nowhere. Both are of the same step.
+    """The point where two traces of the same step part; None if they are equal.
 
-    Every node that is read is held against the one above it, and the uppermost against the record's
-    root: a trace that does not fit together is named, and nobody else is.
+    Every node is checked against the one above it, and the uppermost against the record's root.
+    Only a trace that is inconsistent in itself gets a fault.
     """
     first, second = _Descent(a), _Descent(b)
     height = max(get_top_height(a.record.operators), get_top_height(b.record.operators))

@@ -1,4 +1,4 @@
-"""A window's calendar: which block decides what, and which beacon round a block names.
+"""A window's calendar: the decisions of its blocks, and the beacon round that a block names.
 
 Window w is the blocks [w·L, (w+1)·L). Windows overlap: one is audited while the next is generated.
 Blocks are those of the finalized chain; the time is a parameter. Specification, section 2.
@@ -34,7 +34,7 @@ class Phase(Enum):
     VERDICT_END = "verdict_end"
 
 
-#: What each moment decides: printed in docs/specification.md from here.
+#: The decision of each moment: printed in docs/specification.md from here.
 WINDOW_SCHEDULE: dict[Phase, str] = {
     Phase.CHECKPOINT: "the trainer's slot in state here decides the checkpoint in force",
     Phase.CHALLENGE: "hash and beacon round give the challenge; the hotkey must hold its uid here",
@@ -62,10 +62,10 @@ def compute_window(timing: Timing, block: int) -> int:
 
 
 def compute_round(timing: Timing, beacon: BeaconChain, timestamp_ms: int) -> int:
-    """The one beacon round that a block of this timestamp names.
+    """The beacon round that a block of this timestamp names.
 
     The first round at or after the end of the block's slot plus a delay, so that an author who
-    seals late still cannot know it. Never another round: a missing one is waited for.
+    seals late still cannot know it. There is no substitute: callers wait for a missing round.
     """
     slot_end_ms = (timestamp_ms // timing.slot_ms + 1) * timing.slot_ms
     return compute_round_at(beacon, slot_end_ms + timing.beacon_delay_ms)

@@ -74,7 +74,7 @@ def put_pieces(store: ObjectStore, pieces: Sequence[bytes]) -> None:
 
 
 def put_manifest(store: ObjectStore, manifest: Manifest) -> None:
-    """Of a checkpoint that is not uploaded itself."""
+    """Uploads the manifest of a checkpoint that is not uploaded itself."""
     name = make_checkpoint_name(manifest.digest, MANIFEST_FILE)
     if store.open(name).size() is None:
         put_bytes(store, name, json.dumps(to_json(manifest)).encode())
@@ -106,7 +106,7 @@ def put_child(store: ObjectStore, child: ChildFiles, pieces: Sequence[bytes], st
 
 
 def _find_step(folder: Path, step: ChildStep) -> Path:
-    """As its trainer keeps it, or as it was read from a store."""
+    """The path of a step, as its trainer keeps it, or as it was read from a store."""
     own = StepFolder(folder).get_path(step.record.number, step.record.digest)
     return own if own.exists() else StepFolder(folder).get_path(0, step.record.digest)
 

@@ -56,7 +56,7 @@ class ChildFiles:
 
 @dataclass(frozen=True, slots=True)
 class RoundFacts:
-    """What everybody knows of a round.
+    """The public facts of a round.
 
     Attributes:
         outer, before: the state that it begins with, and its root.
@@ -78,7 +78,7 @@ def is_fresh(of: Round, parent: int, number: int) -> bool:
 
 
 def judge_child(child: ChildFiles, hotkey: bytes, facts: RoundFacts) -> Judgment:
-    """What becomes of a child that stood in a hotkey's slot at the deadline, and why."""
+    """The judgment on the child in a hotkey's slot at the deadline, with the reason."""
     for finding, find in (
         (ChildFinding.MISFIT, _find_misfit),
         (ChildFinding.STALE, _find_stale),

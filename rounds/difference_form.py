@@ -1,4 +1,4 @@
-"""How a child's masters cross the wire, by the form that parameters name."""
+"""The form in which a child's masters cross the wire, as parameters name it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class FormError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class WireForm:
-    """What a trainer uploads of its child, and what everybody makes of it: whatever `encode` leaves
-    out, `decode` gives the same masters on every machine, and these are what is merged."""
+    """A trainer's upload of its child, encoded and decoded: whatever `encode` leaves out, `decode`
+    gives the same masters on every machine, and these are merged."""
 
     form: DifferenceForm
 

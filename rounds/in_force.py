@@ -1,7 +1,7 @@
-"""Which checkpoint is in force, from the chain alone, by one trainer or by several.
+"""The checkpoint in force, from the chain alone, by one trainer or by several.
 
-With rounds it is what the first in line has published of the newest round whose turn has come.
-While slots hold children instead of checkpoints, what they held before counts. Specification,
+With rounds it is the one that the first in line has published of the newest round whose turn has
+come. While slots hold children instead of checkpoints, their earlier content counts. Specification,
 sections 7 and 11.1.
 """
 
@@ -50,7 +50,7 @@ def get_in_force(chain: SlotReader, parameters: Parameters, window: int) -> InFo
 
 
 def get_in_force_at(chain: SlotReader, parameters: Parameters, block: int) -> InForce:
-    """What state at a block names."""
+    """The checkpoint that state at a block names."""
     if parameters.rounds is None:
         return _read_anchor(chain.get_commitments(block), parameters) or NOTHING
     last = find_last_round(parameters, block)
@@ -76,8 +76,8 @@ def get_in_force_at(chain: SlotReader, parameters: Parameters, block: int) -> In
 
 
 def find_newest(chain: SlotReader, parameters: Parameters, head: int) -> InForce | None:
-    """What a trainer has published that will be in force, as slots at the newest block have it;
-    None: they name nothing."""
+    """The trainer's newest published checkpoint that will be in force, by the slots at the newest
+    block; None: they name nothing."""
     if parameters.rounds is not None:
         found = get_in_force_at(chain, parameters, head)
         return None if found == NOTHING else found
@@ -88,7 +88,7 @@ def find_newest(chain: SlotReader, parameters: Parameters, head: int) -> InForce
 
 
 def find_published(chain: SlotReader, of: Round, slots: Slots, block: int) -> Commitment | None:
-    """What the first in line has published of a round in state at a block; None: nobody has yet."""
+    """The commitment of the first in line for a round in state at a block; None: not yet."""
     if of.end <= of.parameters.start.number:
         return None
     line = compute_line(of, chain.get_block(of.deadline).hash)
@@ -105,7 +105,7 @@ def find_published(chain: SlotReader, of: Round, slots: Slots, block: int) -> Co
 
 
 def _read_anchor(slots: Slots, parameters: Parameters) -> InForce | None:
-    """What the slot of the identity's trainer names; None: a child, and no checkpoint."""
+    """The checkpoint in the identity's trainer's slot; None: it names a child, not a checkpoint."""
     start = parameters.start
     is_amended = start.checkpoint != ZERO_DIGEST
     named = (

@@ -30,7 +30,7 @@ _WITHHELD = ChildFinding.WITHHELD
 
 @dataclass(frozen=True, slots=True)
 class FoundChild:
-    """One trainer's child as it was found, whatever became of it.
+    """One trainer's child as it was found, whatever its fate.
 
     Attributes:
         digest: as in its slot at the deadline; zeros: there was none.
@@ -46,7 +46,7 @@ class FoundChild:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """What a round makes."""
+    """The result of a round."""
 
     children: tuple[MergedChild, ...]
     outer: OuterState
@@ -56,7 +56,7 @@ class Merge:
 
 
 def find_children(of: Round, slots: Slots) -> dict[bytes, Commitment | None]:
-    """Which children stood on chain at the deadline, by hotkey in order; None: none."""
+    """The children on chain at the deadline, by hotkey in order; None: the trainer had none."""
     found: dict[bytes, Commitment | None] = {}
     for hotkey in of.rounds.trainers:
         said = parse_commitment(slots.get(hotkey, b""))
@@ -86,7 +86,7 @@ def gather_child(
 
 
 def merge_round(facts: RoundFacts, found: Sequence[FoundChild]) -> Merge:
-    """What a round makes of its children, which stand in order of their hotkeys."""
+    """The merge of a round's children, which are in order of their hotkeys."""
     pairs = [(one.files.record if one.files else None, one.judgment) for one in found]
     judgments = leave_doubled(pairs)
     children = tuple(
@@ -125,7 +125,7 @@ class RoundMerge:
                     self.found[hotkey] = gather_child(hotkey, said, self.facts, reader)
 
     def merge(self, withheld: frozenset[bytes] = frozenset()) -> Merge:
-        """What it makes without those that somebody else could not have."""
+        """The merge without the children that somebody else could not have."""
         return merge_round(
             self.facts,
             [

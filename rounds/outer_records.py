@@ -1,7 +1,7 @@
-"""What a trainer says it made of a round, and what a round was merged from.
+"""A trainer's claim about a round's result, and the children that it was merged from.
 
 A merged checkpoint's manifest names the digest of its merge record, as any other names a step's.
-Specification, section 11.1. What a record does not know: whether it is true.
+Specification, section 11.1. A record does not know whether it is true.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ STEPS_MAX = 1 << 16
 
 
 class ChildFinding(Enum):
-    """What became of a trainer's child in a merge."""
+    """The fate of a trainer's child in a merge."""
 
     TAKEN = "taken"
     ABSENT = "absent"  # no child stood in its slot at the deadline
@@ -69,7 +69,7 @@ class MergedChild:
 
 @dataclass(frozen=True)
 class MergeRecord:
-    """What a round was merged from, and what that made."""
+    """The children that a round was merged from, and the result."""
 
     version: U16
     software: Software  # name and version of the software that merged

@@ -39,7 +39,7 @@ class OuterState:
 
     @staticmethod
     def from_tensors(tensors: Mapping[str, Tensor]) -> "OuterState":
-        """Of what `to_tensors` gave. Raises a ValueError: it is another thing."""
+        """The state of `to_tensors`' result. Raises a ValueError: it is another thing."""
         parts: dict[str, dict[str, Tensor]] = {"master": {}, "velocity": {}}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
@@ -93,7 +93,7 @@ def _get_values(tensor: Tensor) -> _Values:
 
 
 def round_masters(masters: Masters) -> dict[str, Tensor]:
-    """As published: bf16, to nearest even."""
+    """The masters as published: bf16, to nearest even."""
     return {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in masters.items()}
 
 

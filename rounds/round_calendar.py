@@ -22,7 +22,7 @@ class Round:
 
     @property
     def windows(self) -> range:
-        """Whose groups are learned from."""
+        """The windows whose groups the round learns from."""
         length = self.rounds.windows
         return range(self.number * length, (self.number + 1) * length)
 

@@ -1,4 +1,4 @@
-"""What an owner writes of rounds, and what is in place of the rest."""
+"""An owner's settings of rounds, and the defaults of the rest."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +28,7 @@ DEFAULTS: Mapping[str, Json] = {
 
 
 class RoundsError(OperatorError):
-    """What is written of rounds is not a section of parameters."""
+    """The owner's settings of rounds are not a valid section of parameters."""
 
 
 def complete_rounds(before: Json, given: Any) -> dict[str, Json]:

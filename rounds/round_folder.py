@@ -1,4 +1,4 @@
-"""What a trainer must not forget of rounds.
+"""The state of rounds that a trainer must keep.
 
     rounds.json                which round is under way, where it began, the steps made in it
     outer-<root>.safetensors   masters and velocity that it began with
@@ -60,7 +60,7 @@ class TrueCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class RoundState:
-    """Where a trainer is among rounds."""
+    """A trainer's place among rounds."""
 
     parameters: Digest  # the network's first
     end: U64  # of the round under way
@@ -78,7 +78,8 @@ class RoundFolder:
         self.folder = folder
 
     def load(self, parameters: bytes) -> RoundState | None:
-        """Where it stopped; None: it was in no round of this network. Raises RoundFolderError."""
+        """The last saved state; None: it was in no round of this network. Raises
+        RoundFolderError."""
         path = self.folder / _STATE_FILE
         try:
             state = from_json(RoundState, read_json(path.read_bytes()))
@@ -139,7 +140,7 @@ class RoundFolder:
         write_json(self._get_manifest(manifest.digest), to_json(manifest))
 
     def load_manifest(self, digest: bytes) -> Manifest:
-        """Of a step of the round under way. Raises RoundFolderError: it is gone."""
+        """The manifest of a step of the current round. Raises RoundFolderError: it is gone."""
         path = self._get_manifest(digest)
         try:
             return from_json(Manifest, read_json(path.read_bytes()))

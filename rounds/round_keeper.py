@@ -73,7 +73,7 @@ _PATIENCE_MIN_S = 20.0
 
 
 class NextThing(Enum):
-    """What a trainer does next."""
+    """A trainer's next action."""
 
     LEARN = auto()  # a window, as ever
     WAIT = auto()  # for blocks
@@ -85,7 +85,7 @@ class StoreByLocator(Protocol):
 
 
 class RoundCourse(Protocol):
-    """Where a trainer is, as far as rounds change it."""
+    """A trainer's place in its course, as far as rounds change it."""
 
     window: int
     parent: Checkpoint
@@ -100,7 +100,7 @@ C = TypeVar("C", bound=RoundCourse)
 
 @dataclass(frozen=True, slots=True)
 class RoundConfig:
-    """What a trainer's rounds need of its program.
+    """The parts of a trainer's program that its rounds need.
 
     Attributes:
         store: its own; locator: as it stands on chain.
@@ -236,7 +236,7 @@ class RoundKeeper(Generic[C]):
         return state
 
     def _find_parent(self, parameters: Parameters, head: int) -> InForce:
-        """What a trainer without a round of its own begins with."""
+        """The checkpoint that a trainer without a round of its own begins with."""
         if find_last_round(parameters, head) is None:  # all begin alike, whenever they begin
             try:
                 return get_in_force(self._chain, parameters, parameters.start.window)
@@ -522,7 +522,7 @@ class RoundKeeper(Generic[C]):
         return find_round(self._history.get(state.end - 1), state.end - 1)
 
     def _list_stores(self, head: int) -> list[ObjectStore]:
-        """One's own, and those that trainers name just now."""
+        """The trainer's own store, and those that trainers name just now."""
         parameters = self._history.get_at(head)
         rounds = parameters.rounds
         hotkeys = {parameters.identity.trainer, *(() if rounds is None else rounds.trainers)}

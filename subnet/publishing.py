@@ -1,4 +1,4 @@
-"""What makes a subnet a network to join: its owner publishes rules and a first checkpoint."""
+"""Makes a subnet a network to join: its owner publishes rules and a first checkpoint."""
 
 import time
 from collections.abc import Callable

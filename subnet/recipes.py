@@ -1,6 +1,6 @@
 """Recipes: one file from model to subnet, read strictly.
 
-What is wrong in a file is told in one line, with the full path of the key and what was probably
+Faults of a file are reported in one line, with the full path of the key and what was probably
 meant. Light: nothing here needs torch. Knows no chain and no model but by its sizes.
 """
 
@@ -30,7 +30,7 @@ from assay.subnet.presets import (
     read_changes,
 )
 
-#: What stands for the digest of a file of problems that a recipe cannot ship.
+#: The placeholder for the digest of a file of problems that a recipe cannot ship.
 PLACEHOLDER = "SHA256"
 _ASKED = re.compile(rf"([a-z_]+):{PLACEHOLDER}\b")
 #: Of parameters, what a recipe may change: section → fields; none: all of them. The rest is the
@@ -278,7 +278,7 @@ def _say_other(file: Path, name: str, found: object, value: object, recipe: Reci
 
 
 def _find_other_values(found: Any, path: str = "") -> Iterator[tuple[str, object]]:
-    """What no recipe has: dates, times, and numbers that are none; each with its key's path."""
+    """Values that no recipe has: dates, times, NaN and infinities; each with its key's path."""
     if isinstance(found, Mapping | list):
         pairs = found.items() if isinstance(found, Mapping) else enumerate(found)
         for name, value in pairs:
@@ -295,7 +295,7 @@ def _say_unknown(path: str, name: str, known: Iterable[str]) -> str:
 
 
 def _find_unknown_change(changes: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """What parameters do not have, or a recipe may not change."""
+    """The first change that parameters do not have, or that a recipe may not make."""
     sections = {f.name: f.type for f in fields(Parameters)}
     for section, values in changes.items():
         if section not in _CHANGED:
@@ -309,7 +309,7 @@ def _find_unknown_change(changes: Mapping[str, Mapping[str, Any]]) -> str | None
 
 
 def _find_misfit(recipe: Recipe) -> str | None:
-    """What one field cannot say."""
+    """The first conflict between a recipe's fields."""
     asked = bool(_ASKED.search(recipe.environment))
     if "dir" in recipe.trainer.model_fields_set:
         return "trainer.dir is a folder of one machine: name it with --dir"

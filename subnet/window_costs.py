@@ -1,4 +1,4 @@
-"""What a window costs miner, validator and trainer: tokens, seconds and bytes moved, by arithmetic.
+"""A window's cost to miner, validator and trainer: tokens, seconds and bytes moved, by arithmetic.
 
 Rates are those of vendors' data sheets, of which a card is taken to sustain SUSTAINED, but for
 HASHED and DISK. What launches, fetching, scoring and waiting take is not counted, drafts are taken
@@ -89,7 +89,7 @@ def get_card(name: str) -> Card:
 
 @dataclass(frozen=True, slots=True)
 class WindowCost:
-    """What a role's window takes."""
+    """The cost of a role's window."""
 
     tokens: int  # drawn by a miner, read by a validator, read and learned from by a trainer
     seconds: float

@@ -41,7 +41,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def encode(text: str) -> list[int]:
-    """What the tokenizer makes of `text`, without its overhead.
+    """The tokenizer's ids of `text`, without its overhead.
 
     Raises:
         KeyError: a character outside the alphabet.

@@ -1,4 +1,4 @@
-"""What the last bits of a step depend on: the machine, and the code that computes."""
+"""The causes of a step's last bits: the machine, and the code that computes."""
 
 import platform
 from pathlib import Path
@@ -36,8 +36,8 @@ def describe_engine(device: torch.device) -> str:
 
 
 def describe_processor() -> str:
-    """What torch and the libraries under it choose a processor's kernels by: the instructions that
-    torch uses, and the processor's make."""
+    """The facts by which torch and the libraries under it choose a processor's kernels: the
+    instructions that torch uses, and the processor's make."""
     makes = []
     info = Path("/proc/cpuinfo")
     if info.exists():

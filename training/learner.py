@@ -122,7 +122,7 @@ class LearnConfig:
 
 @dataclass(frozen=True, slots=True)
 class LearnStats:
-    """What one call of `learn` did; means run over tokens of all minibatches unless said."""
+    """The results of one call of `learn`; means run over tokens of all minibatches unless said."""
 
     groups: int
     dropped: int

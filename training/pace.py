@@ -1,4 +1,4 @@
-"""What a trainer's time goes into, what holds it back, and how many groups a step could use.
+"""A trainer's use of time, its bottleneck, and the number of groups that a step could use.
 
 Every second belongs to what the trainer's own process is at: judging (or waiting for workers that
 judge), learning, publishing (drawing own groups, trying the checkpoint, writing, uploading and
@@ -131,7 +131,7 @@ class PaceFigures:
     tokens_per_second: float | None
 
     def __str__(self) -> str:
-        """What a lesson's line ends with."""
+        """The text at the end of a lesson's line."""
         usable = "" if self.groups_usable is None else f", {self.groups_usable} could be used"
         return (
             f"held back by {self.holds_back}: {self.groups_came:.0f} groups arrive a window{usable}"
@@ -171,8 +171,8 @@ def compute_usable(
 
 
 def find_hindrance(rows: Sequence[WindowTimes], usable: int | None) -> str:
-    """What holds the trainer back, by the rule above. With no lesson at all groups are too few,
-    unless windows were skipped."""
+    """The trainer's bottleneck, by the rule above. With no lesson at all groups are too few, unless
+    windows were skipped."""
     if usable is None or compute_came(rows) < usable:
         return SKIPPED if any(row.stale for row in rows) else Activity.WAITING.value
     spent = add_up_spent(rows)

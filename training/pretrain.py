@@ -29,7 +29,7 @@ _IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class PretrainConfig:
-    """What the shipped model was made with; sizes are chosen for one CPU core."""
+    """The settings that made the shipped model; sizes are chosen for one CPU core."""
 
     levels: tuple[int, ...] = (4, 5, 6)
     steps: int = 800

@@ -4,7 +4,7 @@ With an initialised process group each process holds a part of every weight and 
 every forward pass. Without one, all of this does nothing. It is torch's own `fully_shard` and
 `torch.distributed.checkpoint`: there is nothing here that accelerate would add.
 
-What it does not know: that all processes make the same calls in the same order. They must.
+It does not know whether all processes make the same calls in the same order. They must.
 """
 
 import os
@@ -70,7 +70,8 @@ def shard(model: nn.Module, device: torch.device, offload: bool) -> None:
 
 
 def _compute_buffers(model: nn.Module, device: torch.device) -> None:
-    """What no file holds: a rotary embedding's frequencies, which follow from its config."""
+    """Computes the buffers that no file holds: a rotary embedding's frequencies, from its
+    config."""
     for module in model.modules():
         own = dict(module.named_buffers(recurse=False))
         if own:
@@ -116,7 +117,7 @@ def load_file_into(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def agree(seen: object, fault: str | None) -> None:
-    """Where one process alone may fail before all meet.
+    """Raises in all processes where one of them alone has failed.
 
     Args:
         seen: what all should see alike.
@@ -159,7 +160,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _name_reason(error: CheckpointException) -> str:
-    """What the first process that failed says, on one line."""
+    """The error of the first process that failed, on one line."""
     reasons = [str(failure[0]) for failure in error.failures.values()]
     return reasons[0].partition("\n")[0]
 

@@ -59,7 +59,7 @@ _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a learner is made of. parent, reference: folders that all processes see."""
+    """The parts of a learner. parent, reference: folders that all processes see."""
 
     parent: Path
     config: LearnConfig
@@ -131,8 +131,8 @@ def join_team() -> Iterator[int]:
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """Where all processes meet. If one is gone this one ends without a word: whoever started them
-    says which."""
+    """The meeting of all processes. If one is gone this one ends without a word: the program that
+    started them says which."""
     try:
         yield
     except RuntimeError as error:
@@ -147,7 +147,7 @@ def _is_lost(error: BaseException) -> bool:
 
 
 def follow() -> None:
-    """What all processes but the first do: what it asks, until it ends.
+    """The work of all processes but the first: its requests, until it ends.
 
     Raises:
         OperatorError: this process cannot do it.

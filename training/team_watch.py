@@ -28,7 +28,7 @@ BEAT_S, MISSED_MAX = 10.0, 30
 
 @dataclass(slots=True)
 class _Watch:
-    """Of one process over those that it listens to.
+    """The watch of one process over those that it listens to.
 
     Attributes:
         heard: rank → signs of life that have come from it.

@@ -108,7 +108,7 @@ def examine(
     manifest: Manifest,
     groups: Sequence[int] | None = None,
 ) -> "Verdict | Examined":
-    """All that can be said of a submission without running the model.
+    """All findings on a submission without running the model.
 
     Returns:
         The verdict where one of these checks refuses it, else what they have read.
@@ -144,7 +144,7 @@ def examine(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShownGroup:
-    """What an audit sees of one group."""
+    """The part of one group that an audit sees."""
 
     index: int
     valued: bool  # `tokens` are of all rollouts
@@ -245,7 +245,7 @@ class _Case:
 
 
 def find_commitment(context: Context, hotkey: bytes) -> Committed | Refusal:
-    """What a hotkey committed to, or why nothing of it needs to be fetched."""
+    """A hotkey's commitment, or the reason why nothing of it needs to be fetched."""
     if hotkey not in context.members:
         return Refusal(
             Reason.NOT_REGISTERED,

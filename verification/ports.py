@@ -1,4 +1,4 @@
-"""What the judge asks of the outside: a file's parts, a tokenizer, a forward pass.
+"""The judge's needs from outside: a file's parts, a tokenizer, a forward pass.
 
 Adapters live in `inference` and `network`; `neurons` hands them over.
 """
@@ -17,14 +17,14 @@ _T = TypeVar("_T")
 
 
 class SubmissionReader(Protocol):
-    """A miner's file, read in parts. Fetches no more than what is asked for."""
+    """A miner's file, read in parts. Fetches only the requested parts."""
 
     def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
-        """What `parse` makes of these bytes of the file.
+        """The result of `parse` on these bytes of the file.
 
-        Bytes of which it makes an unbound refusal are not the ones committed: others are looked
-        for, and only where nobody has them that refusal stands. So does one of the reader's own,
-        unbound too, where there are no such bytes.
+        Bytes for which it returns an unbound refusal are not the committed ones: the reader looks
+        for others, and returns that refusal only where nobody has them. Where the bytes are
+        missing, the reader returns a refusal of its own, unbound too.
         """
 
 
@@ -44,7 +44,7 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
-    """How a hidden state becomes C bytes: two of a sketch (section 6), two more of a witness
+    """The map from a hidden state to C bytes: two of a sketch (section 6), two more of a witness
     (section 10) where one is wanted."""
 
     matrix: NDArray[np.float32]  # float32 [H, C], entries ±1
@@ -54,7 +54,7 @@ class Projection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measurement:
-    """What one forward pass says of one completion of T tokens. Row t belongs to token t: the
+    """The results of one forward pass on one completion of T tokens. Row t belongs to token t: the
     state that drew it, before it was appended."""
 
     #: int64 [T], best keyed score minus the claimed token's, 2^-20 logits, ≥ 0
@@ -76,8 +76,8 @@ class Forward(Protocol):
         seeds: Sequence[bytes],
         projection: Projection,
     ) -> list[Measurement]:
-        """A prefill of prompts and completions. All it gives is finite: a model that breaks is our
-        own fault and raises.
+        """A prefill of prompts and completions. All results are finite: a broken model is our own
+        fault and raises.
 
         Args:
             prompts: token ids, at least one, one prompt a completion; what several share may be

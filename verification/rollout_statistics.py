@@ -1,4 +1,4 @@
-"""What the three tests of a rollout measure, for people: no verdict is made of it."""
+"""The measured values of a rollout's three tests, for people: no verdict depends on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def compute_rollout_statistics(
     calibration: Calibration,
     parameters: Parameters,
 ) -> RolloutStatistics:
-    """What the judge's own functions say of one rollout.
+    """The results of the judge's own functions for one rollout.
 
     Args:
         measured: under the sketch's projection alone.

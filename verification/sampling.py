@@ -40,7 +40,7 @@ def compute_honest_rates(gini: Floats, calibration: Calibration, tests: Tests, t
 
 
 def count_bets(tests: Tests) -> int:
-    """How many bets run side by side."""
+    """The number of bets that run side by side."""
     return len(tests.mean_stakes) + len(tests.level_stakes) * len(tests.margin_levels)
 
 
@@ -111,7 +111,8 @@ def judge_sampling(
 def compute_peaks(
     chances: Floats, rates: Floats, lengths: Sequence[int], tests: Tests
 ) -> tuple[Floats, Floats]:
-    """How far the envelope's failures at single positions carry the bets' expected wealth A(t).
+    """Peaks of the bets' expected wealth A(t), raised by the envelope's failures at single
+    positions.
 
     Tokens are drawn under noise of their own, so A is a known product; a bet is at most sup A times
     a martingale that starts at 1, and Ville's inequality holds with α times the mixture of sup A.

@@ -58,7 +58,7 @@ class Ledger:
 
     @classmethod
     def from_json(cls, value: Json) -> "Ledger":
-        """The ledger of which this is the JSON. Raises an EncodingError where it is none's."""
+        """The ledger of this JSON. Raises an EncodingError where the JSON is not a ledger's."""
         try:
             ledger = cls(value["rollouts"], tuple(map(float.fromhex, value["log_sums"])))
             same = type(ledger.rollouts) is int and ledger.to_json() == value

@@ -1,6 +1,6 @@
-"""The parts of a submission that a judge looks at, read and held against the root.
+"""The parts of a submission that a judge reads, checked against the root.
 
-Nothing is decoded here but what says where the rest lies: opening and heads. Specification,
+Only the parts that locate the rest are decoded here: opening and heads. Specification,
 sections 4 and 8.
 """
 
@@ -32,7 +32,7 @@ from assay.verification.ports import SubmissionReader
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadGroup:
-    """A group of which something is audited: records as they lie in the file."""
+    """A group with audited rollouts: records as they lie in the file."""
 
     chosen: AuditedGroup
     head: GroupHead
@@ -56,7 +56,7 @@ def choose(
 def read_opening(
     reader: SubmissionReader, hotkey: bytes, context: Context, committed: Committed
 ) -> Opening | Refusal:
-    """Header and index, held against the root and against what is known; the checkpoint last."""
+    """Header and index, checked against the root and the known facts; the checkpoint last."""
 
     def parse(data: bytes) -> Opening | Refusal:
         opening = _check_opening(data, hotkey, context, committed)
@@ -87,8 +87,8 @@ def read_groups(
 def find_sample_fault(
     reader: SubmissionReader, hotkey: bytes, context: Context, committed: Committed
 ) -> Refusal | None:
-    """Which of the sampled rollouts is not shown as it was committed to; None where all are. They
-    are not decoded."""
+    """The first sampled rollout that differs from its commitment, as a refusal; None where all
+    match. They are not decoded."""
     opening = read_opening(reader, hotkey, context, committed)
     if isinstance(opening, Refusal):
         return opening
@@ -168,11 +168,11 @@ class _Part(Enum):
     PROOF = Domain.PROOF
 
     def get_region(self, opening: Opening, group: int) -> Range:
-        """Where a group's records of this kind lie."""
+        """The range of a group's records of this kind."""
         return opening.find_ids(group) if self is _Part.IDS else opening.find_proofs(group)
 
     def get_place(self, head: GroupHead, rollout: int) -> Range:
-        """Where a rollout's record lies within that."""
+        """The range of a rollout's record within that."""
         return head.find_ids(rollout) if self is _Part.IDS else head.find_proof(rollout)
 
     def is_committed(self, data: bytes, head: GroupHead, rollout: int) -> bool:
@@ -180,7 +180,7 @@ class _Part(Enum):
         return is_record_committed(self.value, data, digests[rollout])
 
 
-#: What was read of a group: rollout → record, by kind.
+#: The records that were read of a group: rollout → record, by kind.
 _Records = dict[_Part, dict[int, bytes]]
 
 

@@ -1,4 +1,4 @@
-"""The trial: what a forward pass says of the audited rollouts.
+"""The trial: the tests of the audited rollouts by a forward pass.
 
 Order, appeal and ledger of specification section 5. Every rollout must pass three tests of its own
 (sketch, log-probabilities, sampling); then all of them together must not cross the seat's ledger.
@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from assay.protocol.context import Context
-from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.manifest import Calibration
+from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.reason import Reason, Refusal
 from assay.protocol.seeds import compute_rollout_seed
 from assay.protocol.selection import select_positions
@@ -35,7 +35,7 @@ APPEALS_MAX = 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finding:
-    """What one test says of one rollout; `log_bets` of the sampling test alone."""
+    """The result of one test of one rollout; `log_bets` of the sampling test alone."""
 
     statistics: Statistics
     fault: Refusal | None = None
@@ -151,7 +151,7 @@ class Trial:
         return heads * HEAD_SHARE <= sum(prompt + length for prompt, length in work)
 
     def _hear_appeal(self, place: Place, rollout: Rollout) -> Floats | None:
-        """What the second prefill says for the ledger; None unless the rollout passes there."""
+        """The second prefill's bets for the ledger; None unless the rollout passes there."""
         if self._appeal is None or self._appeals_left == 0:
             return None
         self._appeals_left -= 1

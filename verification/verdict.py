@@ -1,4 +1,4 @@
-"""What the judge says.
+"""The judge's verdict.
 
 The consensus part is window, hotkey, reason and values; the rest is for people.
 Specification, section 8.
@@ -7,7 +7,7 @@ Specification, section 8.
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
-from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.reason import Reason
 from assay.protocol.ss58 import encode_ss58
 from assay.protocol.submission import LOGPROB_BITS

@@ -1,8 +1,8 @@
 """A checkpoint from stores that nobody trusts: names are ours, sizes and time are limited.
 
-The manifest is held against the digest, everything small against the manifest, the list of tensors
-too; from then on every byte to come is known by its SHA-256 and its size, and any store may give
-it. What was cut off goes on where it ended: tensors that are right are kept.
+The manifest is checked against the digest, all small files against the manifest, and the list of
+tensors too; from then on the SHA-256 and size of every further byte are known, and any store may
+give it. An interrupted download continues: tensors that are right are kept.
 """
 
 import os
@@ -60,7 +60,7 @@ PATIENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class DownloadLimits:
-    """What one checkpoint may cost: bytes of its tensors, if its config.json does not imply less;
+    """The limits of one checkpoint: bytes of its tensors, if its config.json does not imply less;
     seconds for all of it, whatever the stores do."""
 
     checkpoint_bytes: int = 128 << 30
@@ -77,7 +77,7 @@ def fetch_checkpoint(
     """The folder `root/<digest>`, fetched unless it is there. It is there whole or not at all.
 
     Where its parent lies in `root` and a store has deltas, these are fetched in place of tensors.
-    Whether the checkpoint is of use is not asked: only that it is the one of the digest.
+    It is not checked whether the checkpoint is usable: only that its digest is right.
 
     Raises:
         UnusableCheckpointError: it is what the digest says, and can be of no use to anybody.
@@ -109,7 +109,7 @@ def fetch_small_files(fetch: Callable[[str, int], bytes], digest: bytes, folder:
 
 @contextmanager
 def _hold_partial(root: Path, digest: bytes) -> Iterator[Path]:
-    """The folder for what has come so far, ours alone; what the disk refuses is a clear error."""
+    """The folder for the download so far, ours alone; errors of the disk become clear ones."""
     folder = root / f".fetch-{digest.hex()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ class _Download:
     deadline: float = float("inf")
 
     def run(self) -> None:
-        """Cheapest first, each step held against what came before."""
+        """Cheapest first, each step checked against the ones before."""
         self.deadline = time.monotonic() + self.limits.seconds
         manifest, tensors, reasons = self._get_head()
         total = sum(map(compute_size, tensors))
@@ -231,7 +231,7 @@ class _Download:
     # --- room for the tensors
 
     def _compute_limit(self) -> int:
-        """What a model of this config.json may have; one that says nothing: the general limit."""
+        """The bytes that a model of this config.json may have, else the general limit."""
         try:
             config = read_json(read_small_file(self.folder, CONFIG_FILE, JSON_BYTES))
         except (CheckpointError, EncodingError):

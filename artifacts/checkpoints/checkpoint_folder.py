@@ -61,20 +61,20 @@ logger = logging.getLogger("assay")
 
 #: Checkpoints that a program keeps on disk, besides the genesis; and open in memory.
 CHECKPOINTS_KEPT, OPENED_MAX = 8, 4
-#: Digests that no mirror had whose last answer is remembered.
+#: Digests that no mirror had whose last error is remembered.
 FAILURES_MAX = 64
-#: Seconds until mirrors are asked again for what none had: first, and at most.
+#: Seconds until mirrors are asked again for a checkpoint that none had: first, and at most.
 RETRY_S, RETRY_MAX_S = 5.0, 300.0
-#: What nobody has touched for as long is nobody's: a program was killed over it. Seconds.
+#: Files untouched for this long have no owner: their program was killed. Seconds.
 _LEFT_OVER_S = 86_400.0
-#: Seconds that who needs a checkpoint waits for a download that it begins, between two lines about
-#: one, and for one to end when the program does.
+#: Seconds that a caller waits for a download that it begins, between two log lines about one, and
+#: for one to end when the program does.
 SHORT_S, _LINE_S, _END_S = 2.0, 10.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadSettings:
-    """How a checkpoint that is not here is had."""
+    """The ways to get a checkpoint that is not here."""
 
     #: stores to ask, in order; asked for anew each time
     mirrors: Callable[[], Iterable[ObjectStore]]
@@ -84,7 +84,7 @@ class DownloadSettings:
     #: long, and after so long at the latest
     retry_s: float = RETRY_S
     longest_s: float = RETRY_MAX_S
-    #: who needs it is told that it is on its way, and waits for nothing long
+    #: a caller gets an error that it is on its way, and never waits long
     in_background: bool = False
 
 
@@ -109,8 +109,8 @@ class RunningDownload:
     said: float = field(default_factory=time.monotonic)
 
     def note(self, done: int, due: int) -> None:
-        """Progress that a person can follow: a line now and then, none for what is quickly here.
-        Ends the thread that brings it, where nobody waits any more."""
+        """Progress that a person can follow: a line now and then, none for quick downloads. Ends
+        the calling thread where nobody waits any more."""
         self.done, self.due = done, due
         if self.stopped:
             raise CheckpointError("the program ends; what has come is kept")
@@ -153,7 +153,7 @@ class CheckpointFolder:
         self._keep = keep
         self.opened: OrderedDict[bytes, Checkpoint] = OrderedDict()
         self._lock = Lock()
-        self._fetch_lock = Lock()  # another than `_lock`: who needs what is here waits for nobody
+        self._fetch_lock = Lock()  # not `_lock`: a caller whose checkpoint is here never waits
         self.failures: dict[bytes, _Failure] = {}
         self._downloads: dict[bytes, RunningDownload] = {}
 
@@ -179,7 +179,8 @@ class CheckpointFolder:
             return self.opened[digest]
 
     def prefetch(self, digest: bytes) -> None:
-        """Begins to fetch what may be needed soon, one at a time; `get` says what came of it."""
+        """Begins to fetch a checkpoint that may be needed soon, one at a time; `get` has the
+        result."""
         fetching = self._fetching
         if fetching is None or self._downloads or self.holds(digest):
             return
@@ -196,7 +197,7 @@ class CheckpointFolder:
         return tuple(self._downloads.values())
 
     def close(self) -> None:
-        """Ends downloads; the next program goes on with what has come."""
+        """Ends downloads; the next program continues them."""
         downloads = self.downloads
         for download in downloads:
             download.stopped = True
@@ -231,12 +232,12 @@ class CheckpointFolder:
     def _run(
         self, download: RunningDownload, fetching: DownloadSettings, mirrors: list[ObjectStore]
     ) -> None:
-        """Fetches and opens one checkpoint; whoever needs it is told of what went wrong."""
+        """Fetches and opens one checkpoint; its errors are raised to the caller that needs it."""
         digest = download.digest
         watched = replace(fetching, mirrors=lambda: mirrors, progress=download.note)
         try:
             self._fetch(digest, watched)
-            with suppress(CheckpointError):  # who needs it opens it again, and says so
+            with suppress(CheckpointError):  # the caller that needs it opens it again, and raises
                 checkpoint = self._load(digest)
                 with self._lock:
                     self._keep_open(checkpoint)
@@ -255,8 +256,8 @@ class CheckpointFolder:
         return load_checkpoint(folder, digest, self.placement)
 
     def _make_room(self, folder: Path) -> None:
-        """Closes what was used longest ago, for as long as another one does not fit into memory."""
-        with suppress(OSError):  # whoever loads it says what is wrong
+        """Closes the least recently used, for as long as the new one does not fit into memory."""
+        with suppress(OSError):  # loading it raises the clear error
             stored = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
             needed = self.placement.compute_weight_bytes(stored)
             if not self.placement.has_room_for(needed):
@@ -323,7 +324,8 @@ class CheckpointFolder:
             shutil.rmtree(temporary, ignore_errors=True)  # renamed away if all went well
 
     def _prune(self, newest: bytes) -> None:
-        """Removes what nobody needs: the checkpoints used longest ago, what the killed left."""
+        """Removes unneeded folders: the least recently used checkpoints, and killed programs'
+        files."""
         self.sweep(_LEFT_OVER_S)
         if self._keep is None:
             return
@@ -341,8 +343,8 @@ class CheckpointFolder:
                     shutil.rmtree(gone, ignore_errors=True)
 
     def sweep(self, age_s: float = 0.0) -> None:
-        """Removes what programs that were killed have left here. age_s: and nobody has touched for
-        as long."""
+        """Removes the files that killed programs have left here. age_s: only those that nobody has
+        touched for as long."""
         for path in self._root.glob(".*-*"):
             with suppress(FileNotFoundError, NotADirectoryError):  # swept by another, or none
                 if time.time() - path.stat().st_mtime < age_s:
@@ -395,7 +397,7 @@ def _move(temporary: Path, target: Path) -> None:
 
 
 def _read_number(folder: Path) -> int:
-    """How many steps from the genesis; -1 for a folder that says nothing."""
+    """The number of steps from the genesis; -1 for a folder without a valid manifest."""
     try:
         return verify_manifest(folder).number
     except CheckpointError:
@@ -429,7 +431,7 @@ def open_checkpoint(
 
 
 def find_checkpoint_fault(checkpoint: Outline, parameters: Parameters) -> str | None:
-    """Why a published checkpoint is unusable whoever looks at it, or None."""
+    """The reason why a published checkpoint is unusable for everybody, or None."""
     fault = find_fault(
         checkpoint.manifest, checkpoint.calibration, parameters.tests, parameters.work.max_tokens
     )

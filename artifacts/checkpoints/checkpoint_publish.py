@@ -1,4 +1,4 @@
-"""Checkpoints in a store: written so that whoever reads the commitment can fetch them.
+"""Checkpoints in a store: written so that every reader of the commitment can fetch them.
 
     checkpoints/<digest>/manifest.json, tensors.json and the other small files
     checkpoints/<digest>/deltas/<SHA-256>    that tensor's difference to the parent's

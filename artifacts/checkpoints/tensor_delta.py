@@ -1,4 +1,4 @@
-"""What one tensor of bf16 became after a step of training, told by its differences: lossless.
+"""The change of one bf16 tensor in a step of training, as lossless differences.
 
 A small step leaves most bf16 values as they are and moves the others by a unit in the last place
 or two (as PULSE observed). So of each block is written, each compressed by zstd:
@@ -10,7 +10,7 @@ or two (as PULSE observed). So of each block is written, each compressed by zstd
 A block is three u32 little-endian lengths and those three parts. fp32 masters, of which nearly all
 change, are written likewise: 32-bit patterns, five lengths and parts. Sizes after decompression
 follow from the number of values and of set bits, so nothing ever grows beyond them. It does not
-know whether the parent is the right one: whoever applies a delta holds the result against a digest.
+know whether the parent is the right one: the caller checks the result against a digest.
 """
 
 import struct
@@ -84,7 +84,7 @@ def apply_delta(size: int, parent: Take, delta: Take) -> Iterator[bytes]:
 
 
 def apply_blocks(size: int, parent: Take, delta: Take, width: int = 2) -> Iterator[bytes]:
-    """The same, where what follows the delta is for the caller to read."""
+    """The same, but the caller reads the bytes after the delta."""
     if size % width:
         raise EncodingError(f"there is no delta to a tensor of {size} bytes, {width} a value")
     for start in range(0, size, BLOCK_BYTES):
@@ -142,7 +142,7 @@ def _unpack(delta: Take, length: int, size: int) -> NDArray[np.uint8]:
 
 
 def _compute_part_limit(size: int) -> int:
-    return size + (size >> 7) + 64  # zstd adds less to what it cannot compress
+    return size + (size >> 7) + 64  # zstd adds less to incompressible data
 
 
 def _take(delta: Take, length: int) -> bytes:

@@ -1,9 +1,9 @@
 """A checkpoint's tensors from several stores at once; none counts before its SHA-256 is right.
 
-Each worker takes one tensor after the other from one store, so that whoever is at fault is known: a
-store that lies, breaks off or is far slower than another is dropped, and the rest is had from the
-others. A tensor whose parent's is here is made from its delta, where there is one. What an earlier
-attempt left in the file and is right is not fetched again.
+Each worker takes one tensor after the other from one store, so that the faulty store is known: a
+store that lies, breaks off or is far slower than another is dropped, and the others give the rest.
+A tensor whose parent's is here is made from its delta, where there is one. Right tensors that an
+earlier attempt left in the file are not fetched again.
 """
 
 import time
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class WantedTensor:
-    """One tensor to come."""
+    """One tensor to download."""
 
     sha256: bytes
     size: int  # bytes
@@ -51,7 +51,7 @@ class WantedTensor:
 
 
 class _StoppedError(UnavailableError):
-    """There is no need to go on."""
+    """The worker should stop: its work is no longer needed."""
 
 
 @dataclass(slots=True)
@@ -199,8 +199,8 @@ class TensorDownload:
         return True
 
     def _get_from_parent(self, piece: WantedTensor, mirror: _Mirror, file: BinaryIO) -> bool:
-        """Whether it could be made of what is here: the parent's tensor, with or without a delta.
-        Nobody is to blame if not: the parent's copy may be damaged."""
+        """Whether the tensor could be made from the parent's tensor here, with or without a delta.
+        A failure is nobody's fault: the parent's copy may be damaged."""
         assert piece.parent is not None
         path, offset = piece.parent
         source = mirror.store.open(make_delta_name(self._digest, piece.sha256))
@@ -252,7 +252,7 @@ class TensorDownload:
             begun = time.monotonic()
 
     def _get_patience(self, mirror: _Mirror) -> float:
-        """Seconds for an answer, as things stand."""
+        """Seconds for an answer, in the download's present state."""
         if self._stopped or mirror.fault is not None:
             raise _StoppedError
         others = [

@@ -1,7 +1,7 @@
 """A checkpoint's tensors one by one: the list a manifest binds, and the file they make.
 
-Specification, section 7. The list is a file of its own where checkpoints are published; whoever has
-it and the manifest knows every tensor's size and SHA-256 before one byte of them has come.
+Specification, section 7. The list is a file of its own where checkpoints are published. With it and
+the manifest, every tensor's size and SHA-256 are known before the download of its first byte.
 """
 
 import json
@@ -13,7 +13,7 @@ from assay.protocol.encoding import EncodingError, Json, read_hex, read_json
 from assay.protocol.manifest import Manifest, TensorDigest, compute_tensor_root
 
 TABLE_FILE = "tensors.json"
-#: What a manifest may bind and what anybody can use (section 7): bytes a value.
+#: The only type that a manifest may bind and that programs can use (section 7): bytes a value.
 _DTYPE, _BYTES = "BF16", 2
 #: Sides of a tensor at most, and the largest of all: more than any disk holds.
 _SIDES_MAX, _SIDE_MAX = 16, 1 << 48
@@ -29,7 +29,7 @@ def encode_table(tensors: Sequence[TensorDigest]) -> bytes:
 
 
 def decode_table(data: bytes, manifest: Manifest) -> list[TensorDigest]:
-    """The tensors of a checkpoint, in order of name: what the list says, if the manifest binds it.
+    """The tensors of a checkpoint, in order of name, from its list, if the manifest binds the list.
 
     Raises:
         EncodingError: it is no such list, or another checkpoint's.

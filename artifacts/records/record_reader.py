@@ -1,7 +1,7 @@
 """One validator's public record, read within limits: the newest settlement, and back along links.
 
-What a stranger published is a value: a record, or a `RecordFault` that says why there is none. What
-it does not know: whether a record is true (`assay.audit`), and whether anything binds it.
+A stranger's publication is a value: a record, or a `RecordFault` that says why there is none. The
+reader does not know whether a record is true (`assay.audit`), and whether anything binds it.
 """
 
 import json
@@ -45,9 +45,9 @@ SETTLEMENTS_MAX = 4_096
 #: Characters of a stranger's sentence and of a name that are kept.
 _SENTENCE, _NAME = 400, 64
 _INTEGER_MAX = 1 << 53
-#: What statistics measure; anything else is not kept.
+#: The measurements kept from statistics; others are dropped.
 _MEASURED = ("margin_max", "log_capital", "logprob_rms", "sketch_mean", "ledger_capital")
-#: What a document that is not as it should be ends in.
+#: Errors of reading a malformed document.
 _BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _R = TypeVar("_R", WindowRecord, SettlementRecord)
 
@@ -71,7 +71,7 @@ class Latest:
 
 @dataclass(frozen=True, slots=True)
 class RecordReader:
-    """One validator's record, wherever it lies.
+    """One validator's record in some store.
 
     Methods raise a StoreError where the store cannot be read, or holds more than a limit."""
 
@@ -139,7 +139,7 @@ def open_reader(objects: Objects, validator: bytes, history: ParameterHistory) -
 
 
 def decode_window(name: str, window: int, data: bytes | None) -> WindowRecord | RecordFault:
-    """What lies under a window's name; `data` is None where nothing does."""
+    """The record under a window's name; `data` is None where the store has no such object."""
     record = _decode(name, decode_window_record, data)
     if isinstance(record, WindowRecord) and record.window != window:
         return RecordFault(f"under its name lies window {record.window}'s")
@@ -172,7 +172,7 @@ def follow_links(
     digest: bytes | None = None,
     limit: int = SETTLEMENTS_MAX,
 ) -> Iterator[SettlementRecord]:
-    """Settlements from an epoch's back, up to the first or to one that cannot be had.
+    """Settlements from an epoch's back, up to the first or to one that is not available.
 
     Args:
         digest: of the first record: the walk ends before a record that is not the one its link

@@ -1,7 +1,7 @@
-"""What a demo, a validator or a trainer has left in its folder, read by whoever is given it.
+"""Reads the files that a demo, a validator or a trainer has left in its folder.
 
-All of it is JSON that programs write for people: what is not as it should be is not there, and
-nothing raises but where it says so.
+All of them are JSON that programs write for people: a malformed document counts as missing, and
+nothing raises unless its docstring says so.
 """
 
 import json
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # `assay status` reads one file of JSON and waits for nothing
 T = TypeVar("T")
 #: Largest JSON that is read, bytes.
 DOCUMENT_BYTES = 64 << 20
-#: What a document that is not as it should be ends in.
+#: Errors of reading a malformed document.
 BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError)
 
 
@@ -32,7 +32,7 @@ class JsonFile:
         self._known: tuple[tuple[int, int, int] | None, Any] = None, None  # one: threads change it
 
     def read(self) -> Any:
-        """The document; None where there is none that can be read."""
+        """The document; None where it is missing or unreadable."""
         mark, value = self._known
         try:
             stat = self.path.stat()
@@ -47,7 +47,7 @@ class JsonFile:
         return value
 
     def pick(self, read: Callable[[Any], T], default: T) -> T:
-        """What is read of the document; the default where it is not as it should be."""
+        """The part of the document that `read` returns; the default where it is malformed."""
         try:
             return read(self.read())
         except BROKEN:
@@ -64,16 +64,16 @@ class RunFolder:
         """Whether a program on this machine holds the folder."""
         return any(is_locked(marker) for marker in self.root.glob(".assay-*"))
 
-    # --- what its program says of itself
+    # --- the program's own documents
 
     def get_locator(self) -> str | None:
-        """Where its program's record goes; None: into the folder, or it does not say."""
+        """The locator of its program's record; None: the record is in the folder, or not named."""
         locator = self.status.pick(lambda status: status["record"]["locator"], None)
         return None if locator is None else str(locator)
 
     def get_hotkey(self, netuid: int | None) -> str | None:
-        """Whose folder it is, where it is a validator's; SS58. netuid: of the subnet that is asked
-        for; a validator of another one is not meant."""
+        """The hotkey of a validator's folder; SS58. netuid: of the requested subnet; None for a
+        validator of another one."""
 
         def read(status: Any) -> str | None:
             if netuid is not None and status.get("netuid", netuid) != netuid:
@@ -130,12 +130,12 @@ class RunFolder:
             raise EncodingError(f"cannot be read ({error.strerror})") from None
 
     def read_verdicts(self, window: int) -> dict[str, Any]:
-        """A validator's own notes of a window, before its record is out; empty: there are none."""
+        """A validator's own notes of a window, before its record is out; empty if missing."""
         document = JsonFile(self.root / "verdicts" / f"window-{window}.json").read()
         return document if isinstance(document, dict) else {}
 
     def open_record(self) -> "FolderStore | None":
-        """The public record in the folder; None: there is none yet."""
+        """The public record in the folder; None before the first one."""
         from assay.network.store import open_folder
 
         root = self.root / "record"

@@ -1,6 +1,6 @@
 """The pages of a Parquet column, walked head by head before a decoder sees them.
 
-What a decoder costs is decided by pages, of which the footer says nothing: ten thousand of one
+The cost of decoding depends on the pages, and the footer does not list them: ten thousand of one
 value each, or one that unpacks to a gigabyte, fit a row group that looks honest. Reading the heads
 alone is cheap, and finds the same everywhere, which a limit on CPU time does not.
 
@@ -76,7 +76,7 @@ def _read_page(data: bytes, offset: int, where: str) -> _Page:
 
 
 def _read_struct(data: bytes, offset: int, depth: int) -> tuple[dict[int, Any], int]:
-    """Fields by number. Only what heads of pages are made of: ascending fields, no lists. Raises
+    """Fields by number, of the kinds that page heads have: ascending fields, no lists. Raises
     IndexError: it is cut off. ValueError: it holds something else."""
     if not depth:
         raise ValueError

@@ -1,8 +1,8 @@
 """A cage for a native parser: a stranger's Parquet is parsed in a child process that may die.
 
 It is read by native code that a crafted file may crash, stall or bloat (349 bytes can decode to 300
-million values). So one child does it, in a cage. What it says is not trusted either: whoever asks
-holds it against a root.
+million values). So one child does it, in a cage. Its answer is not trusted either: the caller
+checks it against a root.
 """
 
 from collections.abc import Callable
@@ -21,8 +21,8 @@ class ParquetWorker(Cage):
     """A cage whose child parses."""
 
     def parse(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
-        """The child's answer to one request, at most `reply_max` bytes; what it costs is taken
-        from `budget`.
+        """The child's answer to one request, at most `reply_max` bytes; its cost is taken from
+        `budget`.
 
         Raises:
             ValueError: the file is at fault: it is none, two children are lost over it, or its
@@ -44,7 +44,7 @@ class ParquetWorker(Cage):
 
 
 class FileFault(Exception):
-    """For the child: what is wrong with a file, as a sentence."""
+    """A file's fault, as a sentence. For the child."""
 
 
 def serve(answer: Callable[[bytes], bytes], memory: int = child.MEMORY_BYTES) -> NoReturn:

@@ -35,7 +35,7 @@ class ConsumedGroup:
 
     group: Group
     window: int
-    hotkey: bytes  # who generated it
+    hotkey: bytes  # that generated it
     index: int  # of the problem among the hotkey's
     checkpoint: bytes  # that generated it
     proof: bytes  # root of the submission it stands in, as committed on chain; zeros for own groups
@@ -44,7 +44,7 @@ class ConsumedGroup:
 
 
 def open_step_parser() -> ParquetWorker:
-    """What `read_groups` asks: a child that is started when it is needed, and to be closed."""
+    """The parser for `read_groups`: a child that is started when needed. The caller closes it."""
     return ParquetWorker("step parser", _BOOT, _SECONDS)
 
 
@@ -53,8 +53,8 @@ def write_groups(path: Path, taken: Sequence[ConsumedGroup]) -> None:
 
 
 def read_groups(path: Path, parser: ParquetWorker) -> list[ConsumedGroup]:
-    """The groups of a file, in order; whose they are is not checked. Raises ValueError: it is no
-    such file. OSError: it is not there. WorkerError: no child can be started."""
+    """The groups of a file, in order; their origin is not checked. Raises ValueError: it is not a
+    step's file. OSError: it is missing. WorkerError: no child can be started."""
     path.stat()
     limits = LIMITS.pack(DATA_BYTES_MAX, ROWS_MAX, VALUES_MAX, UNPACKED_MAX, PAGES_MAX)
     types = [field.type for field in SCHEMA]
@@ -70,7 +70,7 @@ def to_integers(logprobs: Sequence[float]) -> np.ndarray[Any, np.dtype[np.uint32
 
 
 def _unpack(reply: bytes) -> dict[str, _Column]:
-    """The child's answer by column; what it says is not trusted."""
+    """The child's answer by column. The answer is not trusted."""
     (rows,) = HEAD.unpack_from(reply.ljust(HEAD.size, b"\0"))
     if rows > ROWS_MAX:
         raise ValueError("the parser lost its way in this file")

@@ -1,4 +1,4 @@
-"""Step records and what re-executing them needs, in a folder.
+"""Step records and the files for re-executing them, in a folder.
 
     step-<number>-<record>.json                 the record, the checkpoint made
     step-<number>-<record>.parquet              every group consumed, a row a rollout, in order
@@ -47,7 +47,7 @@ from assay.training.last_bits import compute_code_digest, describe_engine
 #: A record's file beyond this is refused.
 RECORD_BYTES_MAX = 1 << 25
 _BEFORE = "next.before.safetensors"
-#: As safetensors spells them.
+#: The names of types in safetensors.
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16"}
 
 
@@ -66,15 +66,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class StepFolder:
-    """Where steps are kept. kept: states of the optimiser that stay: so many last steps can be
-    re-executed."""
+    """The folder of a trainer's steps. kept: number of optimiser states that stay: that many last
+    steps can be re-executed."""
 
     folder: Path
     kept: int = 1
     _cleaned: list[bool] = field(default_factory=list, init=False, repr=False)
 
     def keep_before(self, learner: Learner, kept: Path | None) -> None:
-        """Writes what the next step begins with, where states are kept.
+        """Writes the state before the next step, where states are kept.
 
         Args:
             kept: a file of the learner's state as it is, which is linked where it can be.
@@ -94,7 +94,7 @@ class StepFolder:
     def keep_data(
         self, record: StepRecord, parameters: Parameters, taken: Sequence[ConsumedGroup]
     ) -> None:
-        """Writes what the step consumed, and gives the state that it began with its name. Raises
+        """Writes the groups that the step consumed, and gives the state before it its name. Raises
         OSError: it cannot be written."""
         publish_parameters(open_folder(self.folder / "rules"), parameters)
         path = self.get_path(record.number, record.digest)
@@ -115,7 +115,7 @@ class StepFolder:
         write_json(self.get_path(record.number, record.digest), value)
 
     def get_path(self, number: int, digest: bytes) -> Path:
-        """Where the record of a step lies: of the checkpoint of that number, by its own digest."""
+        """The path of a step's record: of the checkpoint of that number, by its own digest."""
         return self.folder / f"step-{number:08d}-{digest.hex()[:16]}.json"
 
 
@@ -130,7 +130,7 @@ def _link(file: Path, target: Path) -> bool:
 
 
 def read_step(path: Path) -> Step:
-    """A record's file. Raises StepError: it cannot be read, or is not what it says."""
+    """A record's file. Raises StepError: it is unreadable, or not the record that it names."""
     try:
         with path.open("rb") as file:
             data = file.read(RECORD_BYTES_MAX + 1)
@@ -152,7 +152,7 @@ def read_step(path: Path) -> Step:
 
 
 def read_taken(step: Step, parser: ParquetWorker | None = None) -> list[ConsumedGroup]:
-    """What a step consumed, checked against its record.
+    """The groups that a step consumed, checked against its record.
 
     Args:
         parser: see `open_step_parser`; None: one for this file alone.
@@ -195,7 +195,7 @@ def make_record(
     """The record of a step that has just been computed.
 
     Args:
-        held_out: what the parent was tried on.
+        held_out: the parent's results on the held-out problems.
         states: digests of the learner's before and after, see `digest_tensors_of`.
         weights: as published.
         device: where it was computed.

@@ -1,4 +1,4 @@
-"""Which groups a step learns from: whoever does it again takes the same.
+"""The groups that a step learns from: everybody who repeats it takes the same.
 
 A lesson is made of I groups of the trainer's own and J of the miners'. SAPO (Amico et al., 2025)
 found 4 local with 4 external rollouts to teach more than 8 local ones. Own groups are the newest
@@ -46,9 +46,9 @@ def choose_external(
 
 
 def compute_rank(audit_seed: bytes, hotkey: bytes, index: int) -> bytes:
-    """Where a group stands among those that a step could take, 32 bytes. It follows from what
-    nobody knew when miners committed, and of a file that was learned from no other one is needed to
-    see that none was passed over."""
+    """A group's rank among those that a step could take, 32 bytes. It follows from a seed that
+    nobody knew when miners committed. Nobody needs files that the step did not learn from to see
+    that none was passed over."""
     return hash_fields(Domain.TRAINER, b"external", audit_seed, hotkey, index.to_bytes(4, "big"))
 
 

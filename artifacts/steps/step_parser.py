@@ -1,9 +1,9 @@
-"""What the child of a step's parser makes of `step.parquet`: its columns as plain numbers.
+"""The child of a step's parser: reads `step.parquet`'s columns as plain numbers.
 
 A stranger's store may have given it, so that native code reads it in a cage only
 (`parquet_worker`), and everything is counted (rows, values, bytes, pages) before a decoder sees it.
-What the numbers mean is the parent's question (`step_file`), and whether they are what a step
-consumed is its root's.
+The parent decides what the numbers mean (`step_file`), and the step's root whether they are the
+ones that the step consumed.
 """
 
 import struct

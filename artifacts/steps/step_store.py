@@ -1,4 +1,4 @@
-"""Steps in a store: what a stranger needs to do one again.
+"""Steps in a store: the files that a stranger needs to repeat one.
 
     steps/<digest of the record>/step.json             the record, the checkpoint made
     steps/<digest of the record>/step.parquet          every group consumed
@@ -94,8 +94,8 @@ def fetch_step(
     """Fetches the step that made a checkpoint, with the checkpoint and its parent, and the record
     of the step before where a store has it.
 
-    What a fetch that was killed has left in the folder goes, but for tensors of these checkpoints:
-    they are gone on with.
+    Removes the remains of a killed fetch from the folder, except for tensors of these checkpoints:
+    the fetch continues with them.
 
     Args:
         stores: asked in order: the trainer's, and the owner's for the first checkpoint.
@@ -141,7 +141,7 @@ class _Fetch:
                 "name its trainer's own"
             )
         step = read_step(path)
-        # what is missing is said when it is needed
+        # a missing object is reported when it is needed
         self._fetch(made.step, _DATA, path, lambda: read_taken(step))
         with suppress(StepError):
             self._fetch(made.step, _STATE, path, lambda: _check_state(step))
@@ -149,7 +149,7 @@ class _Fetch:
         publish_parameters(open_folder(self.folder / "steps" / "rules"), parameters)
         parent = self._get_checkpoint(step.record.parent)
         if parent.number:  # windows are held against each other
-            with suppress(StepError):  # it is said where it is missed
+            with suppress(StepError):  # reported where it is needed
                 self._fetch_record(parent, step.record.parent, "parent")
         if parse_config(step.record).from_genesis:
             self._get_checkpoint(parameters.identity.genesis_checkpoint)
@@ -188,8 +188,8 @@ class _Fetch:
         return min(_PATIENCE_S, self._get_left())
 
     def _fetch(self, digest: bytes, suffix: str, record: Path, check: Callable[[], object]) -> bool:
-        """One object beside the record, unless it is there and right. False: no store has it. What
-        `check` refuses by a StepError goes, and the next store is asked."""
+        """One object beside the record, unless it is there and right. False: no store has it. An
+        object that `check` refuses by a StepError is deleted, and the next store is asked."""
         path, reasons = record.with_suffix(suffix), []
         if path.exists():
             with suppress(StepError):

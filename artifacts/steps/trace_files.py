@@ -1,11 +1,11 @@
-"""A step's trace as a folder, which may be a store as it is: anyone can hold his own against it.
+"""A step's trace as a folder, which can serve as a store: anyone can compare his own with it.
 
     trace.json         the record
     trace.roots        the tree's levels from its top down, as many as fit 1 MiB
     trace.operators    every operator's record, then where each begins: u64 a record, and the end
 
-Of somebody else's trace the record is read and the few nodes that are asked for; nothing of it is
-trusted. Specification, section 11.
+Of somebody else's trace only the record and the few needed nodes are read; none of it is trusted.
+Specification, section 11.
 """
 
 import time
@@ -84,16 +84,16 @@ def write_operators(folder: Path) -> Iterator[TraceWriter]:
 
 
 def write_trace_record(folder: Path, record: TraceRecord) -> None:
-    """What the other two files are, last. Raises OSError: it cannot be written."""
+    """Writes the record of the other two files, last. Raises OSError: it cannot be written."""
     write_json(folder / RECORD, {"digest": record.digest.hex(), "record": to_json(record)})
 
 
 @dataclass
 class StoredTrace:
-    """Somebody's trace, read as far as it is asked for.
+    """Somebody's trace, read as far as it is needed.
 
     Attributes:
-        nodes, operators, bytes_read: how much was read so far, what was read twice counted twice.
+        nodes, operators, bytes_read: number read so far; repeated reads count again.
     """
 
     name: str
@@ -106,7 +106,7 @@ class StoredTrace:
     _block: tuple[int, list[bytes]] = (-1, [])
 
     def read_nodes(self, height: int, first: int, count: int) -> Sequence[bytes] | TraceFault:
-        """As `TraceNodes` has it. Raises UnavailableError, StoreError: no answer."""
+        """See `TraceNodes`. Raises UnavailableError, StoreError: no answer."""
         total = self.record.operators
         lowest = get_lowest_height(total)
         if height < lowest:  # made of operators here
@@ -125,7 +125,7 @@ class StoredTrace:
         return [data[i : i + DIGEST_BYTES] for i in range(0, len(data), DIGEST_BYTES)]
 
     def read_operator(self, index: int) -> bytes | TraceFault:
-        """As `TraceNodes` has it. Raises UnavailableError, StoreError: no answer."""
+        """See `TraceNodes`. Raises UnavailableError, StoreError: no answer."""
         lowest = get_lowest_height(self.record.operators)
         found = self._read_block(index >> lowest)
         return (
@@ -176,7 +176,7 @@ class StoredTrace:
 
 
 def open_trace(place: str, seconds: float = READ_SECONDS) -> StoredTrace | TraceFault:
-    """A trace by where it is: its folder, its record's file, or the URL of a store.
+    """A trace by its place: its folder, its record's file, or the URL of a store.
 
     Args:
         seconds: for all that is read of it.

@@ -1,7 +1,7 @@
 """Submissions judged beside each other: each on a thread of its own, taken up in the order begun.
 
 A judge computes and waits for a forward pass; several of them keep as many workers busy. Nothing is
-decided here: whoever begins a job takes up what came of it, on his own thread.
+decided here: the caller that begins a job takes its result, on its own thread.
 """
 
 import time
@@ -19,11 +19,11 @@ _LOOK_S = 1.0
 
 @dataclass(slots=True, eq=False)
 class Judgment(Generic[_J]):
-    """A job and what came of it.
+    """A job and its result.
 
     Attributes:
-        job: what the owner knows it by.
-        seconds: that it took, without those that it waited for a worker.
+        job: the owner's name of it.
+        seconds: the time it took, without its waiting for a worker.
     """
 
     job: _J
@@ -33,16 +33,16 @@ class Judgment(Generic[_J]):
     _error: BaseException | None = field(default=None, repr=False)
 
     def run(self, call: Callable[[], Any], get_waited: Callable[[], float]) -> None:
-        """Runs the job; what it raises is kept for `get`."""
+        """Runs the job; its error is kept for `get`."""
         began, waited = time.perf_counter(), get_waited()
         try:
             self._value = call()
-        except BaseException as error:  # noqa: BLE001 - whoever takes it up raises it
+        except BaseException as error:  # noqa: BLE001 - `get` raises it
             self._error = error
         self.seconds = time.perf_counter() - began - (get_waited() - waited)
 
     def get(self) -> Any:
-        """What the job returned; raises what it raised."""
+        """The job's result; raises the job's error."""
         if self._error is not None:
             raise self._error
         return self._value
@@ -59,7 +59,7 @@ def judge_here(job: _J, call: Callable[[], Any]) -> Judgment[_J]:
 def judge_beside(
     jobs: Iterable[_J], judge: Callable[[_J], Any], most: int
 ) -> Iterator[Judgment[_J]]:
-    """What comes of some jobs, in their order: so many run at a time, one on this very thread."""
+    """The results of some jobs, in their order: `most` run at a time, one on this very thread."""
     if most <= 1:
         yield from (judge_here(job, partial(judge, job)) for job in jobs)
         return
@@ -93,14 +93,14 @@ class JudgingThreads(Generic[_J]):
 
     @property
     def has_room(self) -> bool:
-        """Whether another may begin. One that hangs takes one place and keeps the rest going;
-        what waits to be taken up behind it is bounded, too."""
+        """Whether another may begin. One that hangs takes one place and keeps the rest going; the
+        results waiting behind it are bounded, too."""
         running = sum(not judgment.is_done for judgment in self._judgments)
         return running < self._most and len(self._judgments) < 16 * self._most
 
     @property
     def jobs(self) -> list[_J]:
-        """Those that were begun and not taken up, in that order."""
+        """The jobs that were begun and whose results were not taken, in that order."""
         return [judgment.job for judgment in self._judgments]
 
     def begin(self, job: _J, call: Callable[[], Any]) -> None:
@@ -117,7 +117,7 @@ class JudgingThreads(Generic[_J]):
         return self._judgments.pop(0)
 
     def take_any(self, wanted: Callable[[_J], bool]) -> Judgment[_J] | None:
-        """The first of these that is done, whatever was begun before it."""
+        """The first wanted judgment that is done, whatever was begun before it."""
         for judgment in self._judgments:
             if judgment.is_done and wanted(judgment.job):
                 self._judgments.remove(judgment)

@@ -1,8 +1,8 @@
-"""Whom to ask for what a miner's own store does not show: other validators' stores, in turn.
+"""The order in which other validators' stores are asked for a miner's missing bytes.
 
 Each reader and each submission has an order of its own, drawn by stake: no mirror is hit first by
-everybody, and whoever wants to be asked often needs the stake for it. One that failed or lied is
-asked last for a while. Order is speed alone: no verdict depends on who has shown the bytes.
+everybody, and a mirror needs stake to be asked often. A mirror that failed or lied is asked last
+for a while. Order is speed alone: no verdict depends on the mirror that has shown the bytes.
 """
 
 import math
@@ -18,11 +18,11 @@ from assay.network.chain import ChainError
 from assay.network.store import ObjectStore, StoreError
 from assay.protocol import Tag, parse_commitment
 
-#: Stores of validators that are known, and asked for one submission.
+#: Stores of validators that are known, and that are asked for one submission.
 _KNOWN_MAX, _ASKED_MAX = 64, 6
-#: Submissions of which it is remembered who was asked.
+#: Submissions whose number of earlier questions is remembered.
 _ROOTS_MAX = 4_096
-#: Blocks between two looks at who they are.
+#: Blocks between two reads of the validators' list.
 _LOOK_BLOCKS = 30
 #: Seconds that a chain which did not answer is not asked: every submission wants to know.
 _SILENT_S = 30.0
@@ -31,7 +31,7 @@ _SILENT_S = 30.0
 def order_by_stake(root: bytes, reader: bytes, stakes: Mapping[bytes, int]) -> list[bytes]:
     """Mirrors' hotkeys in the order in which a reader asks them for one submission.
 
-    A weighted draw without replacement (Efraimidis and Spirakis, 2006): who is first is so with
+    A weighted draw without replacement (Efraimidis and Spirakis, 2006): a mirror comes first with
     the chance of its share of stake (rao, by hotkey). It follows from the arguments alone.
     """
 
@@ -93,7 +93,7 @@ class MirrorList:
         return tuple(mirrors[: len(self._own) + _ASKED_MAX])
 
     def _count(self, root: bytes) -> int:
-        """How often mirrors of a submission were asked for before."""
+        """The number of times that mirrors of a submission were asked before."""
         count = self._asked.pop(root, 0)
         self._asked[root] = count + 1
         while len(self._asked) > _ROOTS_MAX:

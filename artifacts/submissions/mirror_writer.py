@@ -1,9 +1,9 @@
-"""What a validator has read of miners' files, left in its own store for others to find by root.
+"""Copies of the parts that a validator has read of miners' files, in its store for other readers.
 
-Of each submission that an audit could read whole: the parts that all validators ask for. Whoever
-finds a miner's store away takes these; they are held against the root on chain like the miner's
-own. Writing happens beside the judge and never keeps it waiting: what does not fit into the queue
-is left out, and so is what the store refuses.
+Of each submission that an audit could read whole: the parts that all validators ask for. A reader
+that finds a miner's store away takes these and checks them against the root on chain like the
+miner's own. Writing happens beside the judge and never keeps it waiting: a copy that does not fit
+into the queue is left out, and so is one that the store refuses.
 """
 
 import logging
@@ -20,10 +20,10 @@ from assay.network.store import LIST_MAX, ObjectStore, StoreError
 
 logger = logging.getLogger("assay")
 
-#: Submissions that wait to be written, and bytes of them with the one that is being written; one
-#: that is larger waits alone.
+#: Submissions that wait to be written, and their bytes with those being written; a larger one
+#: waits alone.
 _WAITING, WAITING_BYTES = 512, 64 << 20
-#: Seconds that a program which ends waits for the writer.
+#: Seconds that an ending program waits for the writer.
 END_S = 5.0
 #: Copies taken away a window at most, many times what a window brings: what is beyond has to wait,
 #: and so has nothing else.
@@ -34,7 +34,7 @@ class MirrorWriter:
     """Writes copies into a store, on a thread of its own; the newest so many windows are kept.
 
     Attributes:
-        held_bytes: of what waits and is being written. left_out: submissions that found no room.
+        held_bytes: waiting or being written. left_out: submissions that found no room.
     """
 
     def __init__(self, store: ObjectStore, windows: int) -> None:
@@ -61,12 +61,12 @@ class MirrorWriter:
         self.thread.join(END_S)
 
     def put(self, window: int, root: bytes, packed: PackedSubmission, samples: bool) -> None:
-        """Takes what was read whole of a submission, as its root binds it: what an audit reads, or
-        what it samples."""
+        """Takes the parts of a submission that were read whole, as its root binds them: the audited
+        ones, or the samples."""
         size = measure_pack(packed)
         with self._lock:
             if not self.thread.is_alive() and not self._ended.is_set():
-                self.thread = self._start()  # a defect, which its thread has told, has ended it
+                self.thread = self._start()  # a defect, which its thread has logged, has ended it
             try:
                 if 0 < self.held_bytes > WAITING_BYTES - size:
                     raise Full
@@ -130,7 +130,7 @@ def open_read_ahead(
     """Files read ahead, and mirrored where there is a store for it.
 
     Args:
-        store: one's own, which others can read; None: there is none.
+        store: one's own, which others can read, or None.
         windows: mirrored; 0: none.
         fetches: files read at a time; 0: each when it is judged, and nothing is mirrored.
     """

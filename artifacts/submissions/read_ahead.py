@@ -2,10 +2,10 @@
 
 Each file is read on one of a few threads, within a deadline and the sizes of an honest file, and
 kept until it is judged; so many bytes of them at most, and a file under way counts as the largest
-that can come. What is sampled of files has threads and room of its own: it is read by FETCH_END of
-all, however far the judge has come, and however many stores are silent. What is read is only kept
-bytes: verdicts do not depend on the order in which they came. A file that did not come is asked for
-again at a later block, like any other.
+that can come. Samples have threads and room of their own: they are read by FETCH_END of all files,
+however far the judge has come, and however many stores are silent. Only bytes are kept: verdicts do
+not depend on the order in which they came. A file that did not come is requested again at a later
+block, like any other.
 """
 
 import time
@@ -38,10 +38,10 @@ from assay.verification import (
     read_opening,
 )
 
-#: What a broken judge or model raises. The network's and the operator's errors are not among them.
+#: Errors of a broken judge or model. The network's and the operator's errors are not among them.
 OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
-#: Files read at a time, of what is audited and of what is sampled; and read or kept ahead of the
-#: judge, of what is audited.
+#: Files read at a time, audited and sampled; and audited ones read or kept ahead of the
+#: judge.
 THREADS, AHEAD = 24, 64
 #: Most bytes kept, or on their way, of what is audited, and of what is sampled: a file that may
 #: exceed them is begun only where it is alone.
@@ -53,20 +53,20 @@ _FIRST_S, _FILE_S = 10.0, 80.0
 WAIT_S = 0.5
 
 _Key = tuple[int, bytes, Looking]
-#: What is read, and seconds for it.
+#: A file to read, and the seconds for it.
 _Job = tuple[CommittedSubmission, float]
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedSubmission:
-    """One file as far as an audit asks for it."""
+    """One file as far as an audit needs it."""
 
-    packed: PackedSubmission | None  # what was read; None: the miner has nothing to be read
+    packed: PackedSubmission | None  # the parts read; None: the miner has nothing to be read
     root: bytes | None = None  # that binds all of it; None: something is missing or wrong
     error: BaseException | None = None  # our own fault; the caller raises it
 
 
-#: Called with what was read whole, its window and root, and whether it is samples.
+#: Called with the parts of a file read whole, its window and root, and whether they are samples.
 Keep = Callable[[int, bytes, PackedSubmission, bool], None]
 
 
@@ -105,7 +105,7 @@ class ReadAhead:
             thread.start()
 
     def close(self) -> None:
-        """No file more is begun; what is under way ends by its deadline, or with the program."""
+        """Begins no more files; those under way end by their deadline, or with the program."""
         with self.changed:
             self._begun.clear()
         for jobs in self._jobs.values():
@@ -137,8 +137,8 @@ class ReadAhead:
                 self.changed.wait(rest)
 
     def drop(self, window: int, *, late: bool) -> None:
-        """What is under way of a window comes too late: from miners' own stores, and where `late`
-        from mirrors, too."""
+        """Drops the files of a window that are under way, as too late: from miners' own stores, and
+        where `late` from mirrors, too."""
         with self.changed:
             self._begun = {
                 key for key in self._begun if key[0] != window or (key[2].late and not late)
@@ -147,8 +147,8 @@ class ReadAhead:
     def take(
         self, context: Context, hotkey: bytes, looking: Looking = AUDITED
     ) -> SubmissionReader | None:
-        """What was read of a file, once; None: nothing was. Raises WorkerError, OUR_FAULTS: what
-        went wrong with reading it; a defect, too."""
+        """The parts read of a file, once; None: there are none. Raises WorkerError, OUR_FAULTS: the
+        error of reading it; a defect, too."""
         with self.changed:
             fetched = self._there.pop((context.window, hotkey, looking), None)
             if fetched is None:
@@ -208,7 +208,7 @@ class ReadAhead:
     def _work(self, jobs: "SimpleQueue[_Job | None]") -> None:
         while (job := jobs.get()) is not None:
             self._read(*job)
-            del job  # what was read is not held while the next one is waited for
+            del job  # frees the file while the next one is waited for
 
     def _read(self, reader: CommittedSubmission, seconds: float) -> None:
         context = reader.context
@@ -217,7 +217,7 @@ class ReadAhead:
             wanted = key in self._begun
         try:
             fetched = fetch(reader, seconds) if wanted else FetchedSubmission(None)
-        except BaseException as error:  # noqa: BLE001 - whoever takes the file raises it
+        except BaseException as error:  # noqa: BLE001 - `take` raises it
             fetched = FetchedSubmission(None, error=error)
         with self.changed:
             self.held_bytes[reader.looking.samples] -= compute_pack_max(context.parameters)
@@ -253,7 +253,7 @@ def fetch(reader: CommittedSubmission, seconds: float = _FILE_S) -> FetchedSubmi
 def read_audited(
     reader: SubmissionReader, hotkey: bytes, context: Context, committed: Committed
 ) -> object:
-    """What the audit reads, or a Refusal."""
+    """The parts that the audit reads, or a Refusal."""
     opening = read_opening(reader, hotkey, context, committed)
     if isinstance(opening, Refusal):
         return opening

@@ -1,7 +1,7 @@
 """A miner's file: in a store, read in parts; on this machine, read whole. Specification, section 4.
 
-What the bytes mean is `assay.protocol.submission`'s; whether they are what was committed to is for
-whoever asks for them.
+`assay.protocol.submission` says what the bytes mean; the caller checks whether they are the
+committed ones.
 """
 
 import os
@@ -51,10 +51,10 @@ class SubmissionFile:
 
 
 def read_whole(file: BinaryIO) -> tuple[Opening, Iterator[list[Rollout]]]:
-    """A whole file on this machine: how it begins, and its groups, read as they are asked for.
+    """A whole file on this machine: its opening, and its groups, read one by one on demand.
 
-    Each part is held against the part before that names it: what is found is what the header's root
-    binds. Whether anybody has committed to that root, a chain says.
+    Each part is checked against the part before that names it: the header's root binds the result.
+    The chain says whether anybody has committed to that root.
 
     Raises:
         EncodingError: it is no such file, cut off or damaged; the iterator, too.

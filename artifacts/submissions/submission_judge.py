@@ -29,8 +29,8 @@ _AGAIN_S = 20.0
 
 
 class HotkeySources(SubmissionSources, Protocol):
-    """Where files are judged from. ahead: those that were read ahead; None: each is read when it is
-    judged."""
+    """The sources of the files to judge. ahead: files that were read ahead; None: each is read when
+    it is judged."""
 
     @property
     def ahead(self) -> ReadAhead | None: ...
@@ -54,7 +54,7 @@ def judge_hotkey(
     ledger: Ledger,
     **options: Unpack[JudgeOptions],
 ) -> tuple[Verdict, Ledger]:
-    """Fetches and judges what a hotkey committed to, whatever happens on the way.
+    """Fetches and judges the submission of a hotkey, whatever happens on the way.
 
     What breaks the judge is tried once more with nothing left of the first time: a fresh reader.
     Broken again, it is INTERNAL. A store that cannot be read is the miner's to keep readable, links
@@ -65,7 +65,7 @@ def judge_hotkey(
     """
     looking = Looking(late=options.get("late", False))
     if options.get("groups") is None:
-        context = replace(context, sample=None)  # what is sampled is looked at by itself, later
+        context = replace(context, sample=None)  # samples are judged by themselves, later
 
     def attempt() -> tuple[Verdict, Ledger]:
         submission = _open(context, hotkey, sources, looking)
@@ -79,8 +79,8 @@ def judge_hotkey(
 def judge_samples(
     context: Context, hotkey: bytes, sources: HotkeySources, verdict: Verdict, *, late: bool
 ) -> Verdict:
-    """What becomes of a provisional verdict once its samples are looked for: it stands, or they are
-    not shown as committed. late: mirrors alone are asked."""
+    """A provisional verdict after its samples: it holds, or they differ from the commitment. late:
+    only mirrors are asked."""
     committed, looking = context.commitments[hotkey], Looking(samples=True, late=late)
 
     def attempt() -> tuple[Verdict, Ledger]:
@@ -103,7 +103,7 @@ def judge_samples(
     found, _ = _try_twice(attempt, context, hotkey, Ledger())
     if found.accepted:
         return found
-    # what was measured stays said, whatever is withheld
+    # the statistics measured before stay in the verdict
     return replace(
         found,
         committed_groups=verdict.committed_groups,
@@ -115,7 +115,7 @@ def judge_samples(
 def _open(
     context: Context, hotkey: bytes, sources: HotkeySources, looking: Looking
 ) -> SubmissionReader:
-    """What was read ahead, or a reader."""
+    """The file that was read ahead, or a reader."""
     found = None
     if sources.ahead is not None:
         found = sources.ahead.take(context, hotkey, looking)

@@ -1,7 +1,7 @@
-"""What was read of a miner's file, as bundles and mirrors keep it: parts of it, where they lie.
+"""The parts read of a miner's file, at their places, as bundles and mirrors keep them.
 
-They are held against the root on chain again by whoever reads them; of what could not be read, what
-was said of it is kept.
+Every reader checks them against the root on chain again; of unreadable parts the refusal is
+kept.
 """
 
 import logging
@@ -40,7 +40,7 @@ class PackError(OperatorError):
 
 
 class MissingPartError(PackError):
-    """It does not hold what is asked for: it was made for other facts."""
+    """The pack does not hold a requested part: it was made for other facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ class PackedSubmission:
 
 
 class RecordingReader:
-    """Reads through another reader, and keeps what that one showed. A store that cannot be read
-    shows nothing."""
+    """Reads through another reader, and keeps the shown bytes. An unreadable store shows
+    nothing."""
 
     def __init__(self, reader: SubmissionReader) -> None:
         self._reader = reader
@@ -100,7 +100,7 @@ class RecordingReader:
         return found
 
     def pack(self, hotkey: bytes) -> PackedSubmission | None:
-        """What was asked for; None where nothing was."""
+        """The requested parts; None where there were none."""
         return PackedSubmission(hotkey, tuple(self._parts.values())) if self._parts else None
 
 
@@ -148,7 +148,7 @@ def encode_pack(packed: PackedSubmission) -> bytes:
 
 
 def compute_pack_max(parameters: Parameters) -> int:
-    """Most bytes of a pack: what an audit asks of an honest file."""
+    """Most bytes of a pack: the parts that an audit requests of an honest file."""
     work = parameters.work
     limits = get_part_limits(work)
     heads = (work.audited_rollouts + work.sampled_rollouts) * (limits.head + 8_192)
@@ -159,7 +159,7 @@ def compute_pack_max(parameters: Parameters) -> int:
 
 
 def decode_pack(data: bytes) -> PackedSubmission:
-    """The pack of a file's bytes. Raises PackError: it is no such file."""
+    """The pack of a file's bytes. Raises PackError: they are not a pack."""
     try:
         return decode(PackedSubmission, data)
     except EncodingError as error:

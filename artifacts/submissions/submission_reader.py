@@ -1,11 +1,11 @@
-"""What a miner committed to, from wherever it can be had: bytes count if they match the root.
+"""A miner's committed file, from any store that has it: bytes count if they match the root.
 
-The miner's own store is asked first. What it does not show, or shows other than committed, is
-looked for in mirrors, where validators leave what they have read (specification, section 13). A
-part of the time for a file is kept for them, and they have so much together.
+The miner's own store is asked first. Parts that it does not show, or shows other than committed,
+are looked for in mirrors, where validators leave the parts they have read (specification, section
+13). A part of the time for a file is kept for the mirrors, which share it.
 
-Where nobody has it, the miner's own answer stands. What a mirror says beside such bytes is nobody's
-word: no verdict comes of it.
+Where nobody has a part, the miner's own answer decides. A mirror's own claims are ignored: no
+verdict comes of them.
 """
 
 import math
@@ -39,7 +39,7 @@ _SHUNNED_S = 600.0
 
 class StoreFinder(Protocol):
     def get(self, locator: str, /) -> ObjectStore | None:
-        """The store of a locator that stands on chain; None where it is not opened here."""
+        """The store of a locator on chain; None where it is not opened here."""
 
 
 class KnownMirror:
@@ -59,7 +59,7 @@ class KnownMirror:
             raise
 
     def blame(self) -> None:
-        """It failed, or what it showed is not what was committed."""
+        """The mirror failed, or the bytes it showed are not the committed ones."""
         self._shunned_until = self._clock() + _SHUNNED_S
 
     @property
@@ -68,7 +68,7 @@ class KnownMirror:
 
 
 class SubmissionSources(Protocol):
-    """Where miners' files are read from.
+    """The stores from which miners' files are read.
 
     Attributes:
         stores: a locator on chain is a stranger's word, and leads only where these allow.
@@ -94,9 +94,9 @@ class AbsentSubmission:
 
 @dataclass(frozen=True, slots=True)
 class Looking:
-    """What is read of a file, and where."""
+    """The part of a file to read, and from where."""
 
-    samples: bool = False  # the sampled rollouts; else what is audited
+    samples: bool = False  # the sampled rollouts; else the audited ones
     late: bool = False  # FETCH_END has passed: from mirrors alone
 
     @property
@@ -123,7 +123,7 @@ class CommittedSubmission:
     """A `SubmissionReader` over a miner's own store, and mirrors for what that one lacks.
 
     Attributes:
-        committed: what the bytes are held against.
+        committed: the commitment that the bytes are checked against.
     """
 
     def __init__(
@@ -218,7 +218,7 @@ class CommittedSubmission:
         )
 
     def _open_pack(self, mirror: KnownMirror) -> SubmissionReader:
-        """What a mirror has of the submission. Raises StoreError: nothing of it, or something
+        """The mirror's pack of the submission. Raises StoreError: it is missing, or something
         else."""
         name = make_mirror_name(
             self.context.window, self.committed.root, samples=self.looking.samples

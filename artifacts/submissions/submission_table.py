@@ -1,7 +1,7 @@
 """A miner's file as a table for people: Parquet with a row a rollout, which DuckDB, pandas and
 `datasets` open. No neuron reads it.
 
-What the header says stands in the schema's metadata, with the root that a commitment would name.
+The schema's metadata has the header's fields, with the root that a commitment would name.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from assay.protocol.encoding import EncodingError, to_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.submission import LOGPROB_BITS, Opening, compute_submission_root
 
-#: Column → type and what it is.
+#: Column → type and meaning.
 COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "group": (pa.uint32(), "index of the problem among the miner's"),
     "rollout": (pa.uint32(), "place in its group"),
@@ -43,7 +43,7 @@ class TableError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class WrittenTable:
-    """What was written."""
+    """The written table."""
 
     out: Path
     header: Header
@@ -60,7 +60,7 @@ class WrittenTable:
 
 
 def write_table(path: Path, out: Path) -> WrittenTable:
-    """Writes what a `.rollouts` file holds as Parquet, a row group a group.
+    """Writes the content of a `.rollouts` file as Parquet, a row group a group.
 
     Raises:
         TableError: it is no such file, cut off or damaged, or `out` is there or cannot be written.

@@ -45,7 +45,7 @@ class Explanation:
 
     facts: WindowCase
     reason: Reason | None  # None where nothing that is known decides
-    who: str  # by whose word
+    who: str  # source of the verdict
     text: Text | None
     where: Mapping[str, int]
     seen: tuple[str, ...]  # what was found, one sentence each
@@ -61,7 +61,7 @@ class Explanation:
         return None if self.reason is None else self.reason is Reason.ACCEPTED
 
     def to_json(self) -> dict[str, Any]:
-        """One document, for scripts."""
+        """The explanation as one document, for scripts."""
         facts, text = self.facts, self.text
         return {
             "hotkey": encode_ss58(facts.hotkey),
@@ -88,7 +88,7 @@ class Explanation:
 
 
 def explain(facts: WindowCase) -> Explanation:
-    """What validators say comes first; what was found here fills in what they leave out."""
+    """Explains a window. Validators' claims come first; own findings fill their gaps."""
     found = facts.found.verdict
     said = next((s for s in facts.said if s.reason is not None), None)
     words = said or facts.own

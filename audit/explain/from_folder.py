@@ -152,7 +152,7 @@ def _find_settled(
 
 
 def _find_paid(run: RunFolder, hotkey: bytes, epoch: int, context: Context) -> Paid | None:
-    """What a demo read back from its chain."""
+    """The pay that a demo read back from its chain."""
     payment, member = run.get_payment(epoch, encode_ss58(hotkey)), context.members.get(hotkey)
     if payment is None or member is None:
         return None

@@ -42,7 +42,7 @@ _VALIDATORS_MAX = 16
 
 @dataclass(frozen=True, slots=True)
 class WindowQuery:
-    """Whose window, and where else to look."""
+    """The window to explain, and further places to look."""
 
     hotkey: bytes
     window: int
@@ -158,7 +158,7 @@ def _get_context(
 def _find_records(
     session: Session, asked: WindowQuery, notes: list[str]
 ) -> list[PublishedVerdicts]:
-    """Of the validator named, else of all that name one on chain, those with most stake first."""
+    """The records of the named validator, else of all that name one on chain, by stake."""
     chain, history, window = session.chain, session.history, asked.window
     if asked.records is not None:
         names = [asked.validator] if asked.validator is not None else None
@@ -208,7 +208,7 @@ def _find_material(
 def _read_history(
     chain: SubnetChain, asked: WindowQuery, context: Context, notes: list[str]
 ) -> StatedVerdict | None:
-    """What the miner itself wrote down of the window."""
+    """The miner's own notes of the window."""
     file = asked.folder / "history.sqlite"
     if not file.is_file():
         return None
@@ -249,7 +249,7 @@ def _read_history(
 def _look_at_chain(
     chain: StateReader, context: Context, hotkey: bytes, reason: Reason | None
 ) -> list[str]:
-    """What state says of a hotkey that took no part."""
+    """The state's facts of a hotkey that took no part."""
     timing, window = context.parameters.timing, context.window
     first = compute_block(timing, window, Phase.CHALLENGE)
     last = compute_block(timing, window, Phase.COMMIT)
@@ -272,7 +272,7 @@ def _describe_seat(chain: StateReader, hotkey: bytes, number: int) -> str:
 
 
 def _find_owned(chain: SubnetChain, context: Context, address: bytes) -> tuple[bytes, ...]:
-    """What a coldkey owned at the window's first block; where that is forgotten, owns now."""
+    """A coldkey's hotkeys at the window's first block; where that is pruned, now."""
     first = compute_block(context.parameters.timing, context.window, Phase.CHALLENGE)
     try:
         rows = chain.get_metagraph(first)

@@ -6,8 +6,7 @@ from math import log
 
 from assay.audit.explain.window_case import OpenedFile, Rejudgment, WindowCase
 from assay.protocol import Reason
-from assay.protocol.gumbel import FRACTION_BITS
-from assay.protocol.parameters import PROTOCOL_VERSION, Tests
+from assay.protocol.parameters import FRACTION_BITS, PROTOCOL_VERSION, Tests
 from assay.protocol.submission import LOGPROB_BITS, get_id_bits
 from assay.verification import get_part_limits
 
@@ -193,7 +192,7 @@ def _measure_parts(facts: WindowCase) -> tuple[Measure, ...]:
 
 
 def _compare_header(facts: WindowCase) -> tuple[Measure, ...]:
-    """What the header says beside what it should."""
+    """The header's fields that differ from their expected values."""
     header, context, outline = facts.found.opened.header, facts.context, facts.found.outline
     if header is None:
         return ()

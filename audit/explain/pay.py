@@ -13,7 +13,7 @@ from assay.protocol.window import compute_block
 
 
 def list_pay(facts: WindowCase) -> list[str]:
-    """What became of the window's score, step by step, one sentence each."""
+    """The fate of the window's score, step by step, one sentence each."""
     said = facts.said[0] if facts.said else None
     lines = []
     if said is not None and said.outcome is Outcome.ABSTAINED:

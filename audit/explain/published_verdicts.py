@@ -22,7 +22,7 @@ _PLACES = ("group", "rollout", "token")
 
 @dataclass(frozen=True, slots=True)
 class PublishedVerdicts:
-    """One validator's records, wherever they lie.
+    """One validator's records in some store.
 
     Every method raises a StoreError where the store cannot be read.
     """
@@ -36,7 +36,7 @@ class PublishedVerdicts:
         return f"validator {self.reader.address}"
 
     def get_verdict(self, hotkey: bytes, window: int) -> StatedVerdict | None:
-        """What the validator says of a hotkey's window; None: nothing is published."""
+        """The validator's verdict on a hotkey's window; None: nothing is published."""
         record = self.reader.get_window(window)
         if record is None:
             return None

@@ -25,7 +25,7 @@ from assay.inference import (
 from assay.network import ObjectSource, StoreError
 from assay.protocol import Committed, Context, EncodingError, Header, Refusal, Rollout
 from assay.protocol.encoding import decode
-from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import (
@@ -68,7 +68,7 @@ def judge_again(
     outlines: Outlines | None = None,
     placement: Placement | None = None,
 ) -> tuple[Rejudgment, tuple[str, ...]]:
-    """What can be found here, and what the window's checkpoint lacks for more.
+    """The findings on a window here, and the checkpoint files missing for more.
 
     Args:
         source: the file; None: it is not at hand.
@@ -164,7 +164,7 @@ def _judge(
 def _read_opening(
     source: ObjectSource, reader: SubmissionReader, committed: Committed
 ) -> OpenedFile:
-    """As far as it can be read."""
+    """The opening of a file, as far as it can be read."""
     size = header = opening = None
     with suppress(StoreError, EncodingError):
         size = source.size()

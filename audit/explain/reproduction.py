@@ -1,4 +1,4 @@
-"""What a window is judged again from: the miner's file, a context file, a model folder."""
+"""The inputs for judging a window again: the miner's file, a context file, a model folder."""
 
 import shlex
 from dataclasses import dataclass, replace
@@ -25,12 +25,12 @@ _NOTES = {
 
 
 class ExplainError(OperatorError):
-    """What was asked for cannot be explained: says why, and what to ask or name instead."""
+    """The window cannot be explained: says why, and what to ask or name instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a window can be judged from: paths of what lies on this machine, None where nothing."""
+    """The inputs for judging a window: paths on this machine, None for a missing one."""
 
     source: ObjectSource | None  # the miner's file, wherever it is
     file: Path | None
@@ -40,7 +40,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """How to see it for oneself."""
+    """The commands that reproduce a verdict."""
 
     command: str | None  # for a shell; None: no command shows it
     works: bool  # everything it names is there

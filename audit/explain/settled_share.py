@@ -14,7 +14,7 @@ from assay.protocol.record import Outcome
 
 @dataclass(frozen=True, slots=True)
 class SeatWindow:
-    """One window of a settlement as it went for this hotkey."""
+    """One window of a settlement, with this hotkey's result."""
 
     window: int
     outcome: Outcome
@@ -36,7 +36,7 @@ class SettlementShare:
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """What the chain made of the settlement."""
+    """The chain's payment for the settlement."""
 
     block: int  # the epoch block that pays it
     uid: int | None  # at that block; None: the seat was lost
@@ -90,7 +90,7 @@ def find_zeroing(settled: SettlementShare) -> str | None:
 
 
 def list_settlement(settled: SettlementShare) -> list[str]:
-    """Which windows it covers and what they came to for the hotkey, one sentence each."""
+    """The settlement's windows and their results for the hotkey, one sentence each."""
     names = ", ".join(str(window.window) for window in settled.windows)
     lines = [f"the settlement of epoch block {settled.epoch} covers windows {names}"]
     left_out = [w for w in settled.windows if w.outcome is not Outcome.COUNTED]
@@ -123,7 +123,7 @@ def list_settlement(settled: SettlementShare) -> list[str]:
 
 
 def describe_paid(paid: Paid, settled: SettlementShare) -> str:
-    """What the chain made of it, one sentence."""
+    """The chain's payment, one sentence."""
     if paid.uid is None:
         return f"at epoch block {paid.block}, which pays it, the hotkey held no uid"
     if paid.incentive:

@@ -1,6 +1,6 @@
-"""What each reason means, in words: the rule, what usually lies behind it, what to do.
+"""The meaning of each reason in words: the rule, the usual cause, the remedy.
 
-One entry a reason of `assay.protocol.reason`. The numbers of a case stand in `measures`.
+One entry a reason of `assay.protocol.reason`. The numbers of a case are in `measures`.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ class Text:
 
     section: int  # of docs/specification.md
     rule: str  # what was asked for, one sentence
-    causes: tuple[str, ...]  # what usually lies behind it, most likely first
+    causes: tuple[str, ...]  # the usual causes, most likely first
     remedies: tuple[str, ...]  # what to do, in order
 
 

@@ -1,4 +1,4 @@
-"""What is known of one hotkey's window: said by validators, found here, settled, paid."""
+"""The known facts of one hotkey's window: said by validators, found here, settled, paid."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,10 +14,10 @@ from assay.verification.rollout_statistics import RolloutStatistics
 
 @dataclass(frozen=True, slots=True)
 class StatedVerdict:
-    """What somebody says the window came to."""
+    """Somebody's claim about the window's result."""
 
     who: str  # for people, such as "validator 5F…"
-    outcome: Outcome | None  # what the whole window came to; None: not said
+    outcome: Outcome | None  # the whole window's outcome; None: not said
     reason: Reason | None  # None where there is no verdict
     detail: str | None = None
     group: int | None = None
@@ -48,7 +48,7 @@ class RolloutMeasurement:
 
 @dataclass(frozen=True, slots=True)
 class OpenedFile:
-    """How the miner's file begins."""
+    """The beginning of the miner's file."""
 
     size: int | None = None  # of the file, bytes; None: it is not there
     header: Header | None = None  # what it says of itself
@@ -57,7 +57,7 @@ class OpenedFile:
 
 @dataclass(frozen=True, slots=True)
 class Rejudgment:
-    """What was found here, from public facts, file and model as far as they are at hand."""
+    """The findings here, from public facts, file and model as far as they are at hand."""
 
     verdict: Verdict | None  # None where nothing at hand decides
     has_model: bool = False  # the forward pass was run

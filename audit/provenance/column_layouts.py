@@ -2,7 +2,7 @@
 
 One file serves one reader: TRL and prime-rl want a prompt's text under `prompt`, verl messages;
 `logprobs` are the completion's in TRL and the whole sequence's in prime-rl, whose advantage is a
-list. So `--columns` renames and reshapes, and nothing stands in a file twice.
+list. So `--columns` renames and reshapes, and no value is in a file twice.
 """
 
 from collections.abc import Callable, Mapping
@@ -57,7 +57,7 @@ ROLLOUT: Columns = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnLayout:
-    """How a file's columns are named.
+    """The names of a file's columns.
 
     Attributes:
         reader: what reads them, for the data card.

@@ -1,8 +1,8 @@
-"""What a step consumed, held against all that follows without the chain.
+"""A step's consumed groups, checked against all that follows without the chain.
 
-The record's root binds who generated, prompts, tokens, log-probabilities and rewards. From which
-seed and levels a prompt was made and in which submission it stands is told beside them: whatever
-of it is not consistent with what is bound is no ground to accuse anybody, and none to go on.
+The record's root binds miner, prompts, tokens, log-probabilities and rewards. The seed and levels
+of a prompt and its submission are given beside them: where these are not consistent with the bound
+values, that is no ground to accuse anybody, and none to go on.
 """
 
 from collections import Counter
@@ -44,12 +44,12 @@ def make_problem_of(
 def find_false_group(
     record: StepRecord, taken: Sequence[ConsumedGroup], parameters: Parameters, parent: Checkpoint
 ) -> str | None:
-    """The first group that nobody should have learned from, and why; None: there is none.
+    """The first group that nobody should have learned from, and why, or None.
 
     Of the miners' rollouts rewards are computed again; the trainer's own are generated again.
 
     Raises:
-        StepError: what is told beside the groups is not consistent with them.
+        StepError: the values beside the groups are not consistent with them.
         OperatorError: the environment cannot be opened or run here.
     """
     trainer = parameters.identity.trainer
@@ -66,7 +66,7 @@ def find_false_group(
 
 
 def describe_group(one: ConsumedGroup) -> str:
-    """Where a group is from, for a person."""
+    """A group's origin, for a person."""
     return f"window {one.window}, {encode_ss58(one.hotkey)}, group {one.index}"
 
 

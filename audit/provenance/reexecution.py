@@ -39,7 +39,7 @@ _Difference = tuple[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class StepComparison:
-    """What re-executing a step showed."""
+    """The result of re-executing a step."""
 
     equal: bool
     #: the first, by name, that differs; None where all are equal, or the made checkpoint is not
@@ -89,8 +89,8 @@ def reexecute(
 def open_step(
     step: Step, checkpoints: CheckpointFolder
 ) -> tuple[list[ConsumedGroup], tuple[str, ...]]:
-    """What a step consumed, checked, and what differs here from where it was made. From here on as
-    many threads compute as its record names.
+    """A step's consumed groups, checked, and this machine's differences from the one that made it.
+    From here on as many threads compute as its record names.
 
     Raises:
         StepError, CheckpointError: as `reexecute`.
@@ -170,7 +170,7 @@ def _fetch_parameters(step: Step) -> Parameters:
 
 
 def make_learner_before(step: Step, checkpoints: CheckpointFolder) -> Learner:
-    """As it stood before the step. Raises StepError, CheckpointError, OperatorError: as
+    """The learner's state before the step. Raises StepError, CheckpointError, OperatorError: as
     `reexecute`."""
     record = step.record
 

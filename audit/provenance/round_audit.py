@@ -71,7 +71,7 @@ class RoundAudit:
 
     @property
     def named(self) -> list[str]:
-        """Who lied."""
+        """The trainers that lied."""
         return sorted({lesson.hotkey for lesson in self.lessons if lesson.equal is False})
 
     def to_json(self) -> dict[str, Json]:
@@ -80,7 +80,7 @@ class RoundAudit:
 
 @dataclass(frozen=True, slots=True)
 class RoundSources:
-    """What a round is derived from.
+    """The sources that a round is derived from.
 
     Attributes:
         get_context: of a window; None: it is not known.
@@ -192,8 +192,8 @@ def _open_merging(
 
 
 def _find_first_parent(sources: RoundSources, of: Round) -> bytes | None:
-    """What the first of all rounds begins with; None: it is not the first, or nodes have forgotten
-    what was in force."""
+    """The first of all rounds' parent; None: it is not the first, or nodes have pruned the
+    checkpoint in force."""
     first, history = of.windows.start, sources.history
     if first != of.parameters.start.window or (first and history.get(first - 1).rounds is not None):
         return None

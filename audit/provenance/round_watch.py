@@ -37,7 +37,7 @@ class RoundWatch:
         self._last = _read_checkpoint(self._lines)
 
     def look(self) -> RoundAudit | None:
-        """The checkpoint in force, derived; None: there is none since the last."""
+        """The checkpoint in force, derived; None: no new one since the last."""
         chain = self._sources.chain
         head = chain.get_head()
         in_force = get_in_force_at(chain, self._sources.history.get_at(head), head)
@@ -59,7 +59,7 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _read_checkpoint(lines: list[str]) -> bytes | None:
-    """What was derived last. Raises a RoundError: somebody has written into the file."""
+    """The last derived checkpoint. Raises a RoundError: somebody has written into the file."""
     if not lines:
         return None
     try:

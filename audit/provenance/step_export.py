@@ -42,7 +42,7 @@ class ExportError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was exported."""
+    """The exported files and their sizes."""
 
     steps: int
     groups: int
@@ -117,7 +117,7 @@ def export_steps(
 def make_rows(
     step: Step, taken: Sequence[ConsumedGroup], checkpoints: CheckpointFolder
 ) -> Iterator[dict[str, Any]]:
-    """What a step consumed, a rollout at a time, by the columns of `ROLLOUT`.
+    """A step's consumed groups, a rollout at a time, by the columns of `ROLLOUT`.
 
     Raises:
         StepError: it is not consistent with the record, or the environment gives another reward.
@@ -183,7 +183,7 @@ def _score(
 def _find_tokenizer(
     step: Step, parameters: Parameters, checkpoints: CheckpointFolder
 ) -> FolderTokenizer:
-    """Of any checkpoint of the course: all have the genesis' tokenizer."""
+    """The tokenizer of any checkpoint of the course: all have the genesis' one."""
     error: CheckpointError | None = None
     for digest in (parameters.identity.genesis_checkpoint, step.record.parent, step.child):
         try:

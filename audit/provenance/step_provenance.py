@@ -47,7 +47,7 @@ _BINDING = CHEATING - {Reason.LEDGER_MISMATCH} | {Reason.WRONG_CHECKPOINT}
 
 @dataclass(frozen=True, slots=True)
 class _StepInputs:
-    """What all of a step's sources are checked with."""
+    """The inputs for checking all of a step's sources."""
 
     context: Context
     public: Public
@@ -58,7 +58,7 @@ class _StepInputs:
     trainer: bytes | None  # whose share of a round's groups the step learned from; None: no rounds
 
     def list_own(self, hotkey: bytes, count: int) -> list[int]:
-        """Of a miner's groups those that the step could learn from."""
+        """The indices of a miner's groups that the step could learn from."""
         rounds, seed = self.context.parameters.rounds, self.context.audit_seed
         if rounds is None:
             return list(range(count))
@@ -76,7 +76,7 @@ def check_provenance(
     """Whether a step has learned from nothing but what miners had committed to.
 
     Args:
-        taken: what it consumed, as its record binds it.
+        taken: the groups that it consumed, as its record binds them.
         public: chain, validators' records, miners' files.
         validator: whose record says which files were accepted.
         checkpoints: with the parent, and the one in force where forward passes are to be run.
@@ -155,7 +155,7 @@ def _count_asked(record: StepRecord) -> int:
     return sum(success.asked for success in record.held_out)
 
 
-# --- what stood on chain
+# --- the chain's contents
 
 
 def _read_record(
@@ -225,7 +225,7 @@ def _open_inputs(
 
 
 def _find_share(taken: Sequence[ConsumedGroup], context: Context) -> bytes | None:
-    """Whose share a round's step learned from, by its first group; None: there are no rounds."""
+    """The hotkey whose share a round's step learned from, by its first group; None: no rounds."""
     rounds = context.parameters.rounds
     if rounds is None or not taken:
         return None
@@ -328,7 +328,7 @@ def _check_committed(
 def _miss_groups(
     name: str, indices: set[int], held: CommittedGroups, refusal: Refusal, found: Findings
 ) -> None:
-    """What of a file cannot be had as committed."""
+    """Reports the groups of a file that are not available as committed."""
     missing, count = len(indices - held.groups.keys()), len(indices)
     if missing:
         check = Aspect.GROUPS if held.groups else Aspect.FILES
@@ -340,7 +340,7 @@ def _miss_groups(
 
 
 def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, found: Findings) -> None:
-    """What the validator says of a file; `whole`: all of it was judged again here as genuine."""
+    """Checks the validator's verdict on a file; `whole`: all of it was judged genuine here."""
     if inputs.rows is None:
         return
     found.look(Aspect.VERDICTS)
@@ -362,8 +362,8 @@ def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, found: Findi
 def _check_choice(
     inputs: _StepInputs, sources: dict[bytes, list[ConsumedGroup]], found: Findings
 ) -> None:
-    """Of the files that it has read, a step takes the groups of the lowest ranks; in a round all of
-    its trainer's share."""
+    """Checks the choice: a step takes the groups of the lowest ranks of the files it has read; in a
+    round all of its trainer's share."""
     context = inputs.context
 
     def rank(hotkey: bytes, index: int) -> bytes:

@@ -1,6 +1,6 @@
 """Accepted groups handed to a server that another trainer reads: `assay.network.atropos`.
 
-What goes out is what `step_export` would write of a step, all of it checked before the first group
+The groups are as `step_export` would write them, all checked before the first group
 is sent; the trainer's own groups stay, for no commitment proves them. The server takes a repeated
 POST for a second group, so a journal on disk has each before it is sent and after. What stood
 between the two when a program was killed, or got no clear answer, may be there or not: that is
@@ -49,7 +49,7 @@ GroupKey = tuple[bytes, int]
 
 @dataclass(slots=True)
 class PushSummary:
-    """What became of the miners' groups of some steps."""
+    """The fate of the miners' groups of some steps."""
 
     steps: int = 0
     groups: int = 0  # all of them
@@ -64,14 +64,14 @@ class PushSummary:
 
 
 class PushJournal:
-    """Which groups one server was sent. Raises JournalError (every method): it cannot be used."""
+    """The groups that one server was sent. Raises JournalError (every method): it is unusable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         database.execute(_TABLE)
 
     def note_kill(self) -> list[GroupKey]:
-        """What was on its way when the last program ended: unknown from now on."""
+        """The groups that were on their way when the last program ended: unknown from now on."""
         with self._database.transaction():
             found = self._database.execute(
                 "SELECT root, place FROM pushed WHERE state = ?", (_SENDING,)
@@ -82,7 +82,7 @@ class PushJournal:
         return [(root, place) for root, place in found]
 
     def get(self, key: GroupKey) -> str | None:
-        """What is known of a group; None: it was never sent."""
+        """The known state of a group; None: it was never sent."""
         found = self._database.execute("SELECT state FROM pushed WHERE root = ? AND place = ?", key)
         return found[0][0] if found else None
 
@@ -92,8 +92,8 @@ class PushJournal:
             self._database.execute("INSERT OR REPLACE INTO pushed VALUES (?, ?, ?)", (*key, state))
 
     def put_back(self, key: GroupKey, state: str | None) -> None:
-        """The same of a group that this try certainly did not bring there: what was known before
-        it."""
+        """Restores the earlier state of a group that this try certainly did not bring to the
+        server."""
         if state is not None:
             return self.put(key, state)
         with self._database.transaction():
@@ -106,7 +106,7 @@ class _Push:
 
     Args:
         wait_s: how long the server, its trainer and room in its queue are waited for, each time.
-        resend: what is unknown goes out again.
+        resend: groups of unknown state go out again.
     """
 
     server: GroupServer
@@ -118,7 +118,8 @@ class _Push:
     envs: dict[int, int] = field(default_factory=dict)  # size of a group → number
 
     def hand_over(self, key: GroupKey, group: ScoredGroup) -> None:
-        """One group, unless it was sent. Raises OperatorError: it was not, or nobody knows."""
+        """Sends one group, unless it was sent. Raises OperatorError: it was not, or nobody
+        knows."""
         deadline, before = time.monotonic() + self.wait_s, self.journal.get(key)
         while True:
             tokens_max, env = self._wait_for_room(group, deadline)
@@ -303,7 +304,7 @@ _REFERENCE = (
 
 @contextmanager
 def _open_journal(folder: Path, url: str) -> Iterator[PushJournal]:
-    """One for a server: its address is all that is known of it."""
+    """The journal of one server: its address is all that is known of it."""
     place = folder / "push" / sha256(url.encode()).hexdigest()[:16]
     try:
         place.mkdir(parents=True, exist_ok=True)

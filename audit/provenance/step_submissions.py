@@ -83,7 +83,7 @@ class _Copies:
 def _read(
     reader: SubmissionReader, part: Range, parse: Callable[[bytes], _T | Refusal]
 ) -> _T | Refusal:
-    """What a copy says, a store that cannot be read included."""
+    """The answer of a copy, or a refusal where its store cannot be read."""
     try:
         return reader.read(part, parse)
     except (BundleError, PackError):
@@ -95,7 +95,7 @@ def _read(
 
 @dataclass(slots=True)
 class CommittedGroups:
-    """What a root on chain binds of a file, as far as it could be had."""
+    """The groups that a root on chain binds of a file, as far as they were available."""
 
     reader: SubmissionReader  # of what was read
     groups: dict[int, ReadGroup] = field(default_factory=dict)  # with the ids of all rollouts

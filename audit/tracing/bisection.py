@@ -51,7 +51,7 @@ Status = Literal["right", "wrong", "unfit", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is to be said of one of the two. unfit: its trace contradicts itself or its record."""
+    """The finding on one of the two. unfit: its trace contradicts itself or its record."""
 
     status: Status
     detail: str  # one sentence
@@ -150,7 +150,7 @@ def _compare_made(
     checkpoints: CheckpointFolder | None,
     say: Callable[[str], None],
 ) -> Bisection:
-    """Of traces whose operators are all the same."""
+    """Compares traces whose operators are all the same."""
     if a.tensors == b.tensors:
         same = Standing("right", f"all {a.operators:,} operators are equal to the other's")
         return Bisection(same, same, "they are equal")
@@ -203,8 +203,8 @@ def _judge(
 def _judge_question(
     theirs: OperatorRecord | None, here: OperatorRecord | None, record: TraceRecord
 ) -> Standing:
-    """Of an operator that is not the same in both, or reads something else: what it reads came from
-    outside, since all before is the same."""
+    """Judges an operator that differs between the two, or reads something else: its inputs came
+    from outside, since all before is the same."""
     asked = None if theirs is None else theirs.question
     if asked == (None if here is None else here.question):
         return Standing("right", "the step runs this operator here, on the same inputs")

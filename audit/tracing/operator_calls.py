@@ -1,4 +1,4 @@
-"""One call of one of torch's operators as a record: what it reads and makes, by digests.
+"""One call of one of torch's operators as a record: its inputs and results, by digests.
 
 A tensor's digest is of its elements, in the order in which they lie in memory where they lie
 without gaps, else in the order of its sizes. A digest is kept with the storage that holds the
@@ -6,7 +6,7 @@ elements and taken again for whatever is a view of the same ones. It is forgotte
 writes to that storage, which the operator's schema says; so it holds where a tensor's version
 counter does not, as of `x.data`. The counter is looked at besides.
 
-What it does not know: memory that is written behind torch's back. A learner does not.
+It does not know of memory that is written behind torch's back. A learner does not do that.
 """
 
 from collections.abc import Callable, Iterable
@@ -48,7 +48,7 @@ class UntraceableError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class CallPlan:
-    """What an operator's schema says."""
+    """The facts of an operator's schema."""
 
     name: str
     base: str  # without overload
@@ -79,7 +79,7 @@ def get_plan(operator: OpOverload) -> CallPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How elements of a kind lie in memory, wherever they begin."""
+    """The memory layout of one kind of elements, wherever they begin."""
 
     text: str
     size: int  # bytes of the elements, expanded ones once
@@ -146,7 +146,7 @@ class TensorDigests:
         return digest
 
     def leave_unwritten(self, tensor: Tensor) -> None:
-        """Nobody has written to it: what it holds is anything."""
+        """Notes that nobody has written to it: its content is arbitrary."""
         if not tensor.is_inference():
             self._find(tensor, False).digests = None
 
@@ -190,7 +190,7 @@ class TensorDigests:
 
 
 def get_address(storage: torch.UntypedStorage) -> int:
-    """Of torch's own record of a storage, which its views share."""
+    """The address of torch's own record of a storage, which its views share."""
     return storage._cdata  # noqa: SLF001 - as StorageWeakRef.cdata, at a third of the time
 
 
@@ -223,7 +223,7 @@ def describe_values(value: Any, tensors: list[Tensor]) -> str:
 
 
 def run_operator(operator: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What an operator gives back on this machine."""
+    """The result of an operator on this machine."""
     return operator(*args, **kwargs)
 
 

@@ -37,7 +37,7 @@ class OperatorMode(TorchDispatchMode):
         return result
 
     def run(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What the operator gives back."""
+        """The result of the operator."""
         raise NotImplementedError
 
 

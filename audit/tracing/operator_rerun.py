@@ -47,7 +47,7 @@ class Machine:
 
 
 def list_machines() -> list[Machine]:
-    """Those that this processor can be, the likeliest first."""
+    """The machines that this processor can be, the likeliest first."""
     names = list(_LIBRARIES)
     here = torch.backends.cpu.get_cpu_capability().lower()
     possible = names[: names.index(here) + 1] if here in names else names[:1]
@@ -64,7 +64,7 @@ def list_machines() -> list[Machine]:
 
 @dataclass(frozen=True, slots=True)
 class _MemoryFormat:
-    """Of torch's, by name: they cannot be pickled."""
+    """One of torch's memory formats, by name: they cannot be pickled."""
 
     name: str
 
@@ -87,7 +87,7 @@ def save_calls(calls: Sequence[Call], file: Path) -> None:
 
 
 def load_calls(file: Path) -> Iterator[Call]:
-    """What `save_calls` wrote, in this program's own folder."""
+    """The calls that `save_calls` wrote, in this program's own folder."""
     for name, *given in torch.load(file, weights_only=False):
         space, packet, overload = name.split(".")
         args, kwargs = tree_map_only(_MemoryFormat, lambda one: getattr(torch, one.name), given)
@@ -95,7 +95,7 @@ def load_calls(file: Path) -> Iterator[Call]:
 
 
 def rerun_on(machine: Machine, file: Path, threads: int) -> list[Answer]:
-    """What comes of saved calls on such a machine. Raises RerunError: its process failed."""
+    """The answers of saved calls on such a machine. Raises RerunError: its process failed."""
     arguments = [str(file), str(threads), str(int(machine.onednn))]
     command = [sys.executable, "-P", "-c", _BOOT, *arguments]
     try:

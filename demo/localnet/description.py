@@ -1,4 +1,4 @@
-"""What a localnet leaves in its folder for everybody: `localnet.json`, and a file of settings."""
+"""A localnet's public files in its folder: `localnet.json`, and a file of settings."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -63,7 +63,7 @@ def write_localnet(folder: Path, localnet: Localnet) -> None:
 
 
 def find_localnet(folder: Path) -> Localnet | None:
-    """What a folder holds, or None. Raises ConfigError: it holds something else under that name."""
+    """The localnet of a folder, or None. Raises ConfigError: that file has other content."""
     file = folder / DESCRIPTION_FILE
     try:
         with file.open("rb") as opened:
@@ -110,7 +110,7 @@ def make_settings(folder: Path, localnet: Localnet) -> Sections:
 
 
 def read_settings(folder: Path, role: str | None = None) -> Sections:
-    """What `--localnet DIR` means: the settings that lie there, for whoever names no others.
+    """The settings in the folder of `--localnet DIR`, for users that name no others.
 
     Args:
         role: "owner" or "trainer", whose development key takes the place of the wallet `default`.

@@ -69,7 +69,7 @@ _DEADLINE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What runs, and the network that it makes."""
+    """The running services, and the network that they make."""
 
     localnet: Localnet
     devnet: Devnet
@@ -89,7 +89,7 @@ class Services:
 
 
 class _Place:
-    """A folder as it was found, to be told from another of its name."""
+    """A folder as it was found, to tell it from another of its name."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -241,7 +241,7 @@ def _get_now_ms() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Founding:
-    """What was founded."""
+    """The founded network."""
 
     block_time: float  # seconds between the chain's blocks
     netuid: int
@@ -252,8 +252,8 @@ class Founding:
 
 
 def read_founding(folder: Path) -> Founding | None:
-    """What was founded in a chain's folder; None: nothing yet. Raises a ChainError where the folder
-    holds something else."""
+    """The network that was founded in a chain's folder; None: nothing yet. Raises a ChainError
+    where the folder holds something else."""
     try:
         return TypeAdapter(Founding).validate_json((folder / _FOUNDED_FILE).read_bytes())
     except FileNotFoundError:

@@ -23,12 +23,12 @@ _WEIGHT = {"ref_time": 332_208_000, "proof_size": 7_791}
 
 
 def get_free(state: StateView, account: str) -> int:
-    """What an account may spend, rao."""
+    """An account's free balance, rao."""
     return int(state.get("System", "Account", account)["data"]["free"])
 
 
 def get_nonce(state: StateView, account: str) -> int:
-    """How many extrinsics an account has signed."""
+    """The number of extrinsics that an account has signed."""
     return int(state.get("System", "Account", account)["nonce"])
 
 
@@ -71,12 +71,12 @@ def give(runtime: DevnetRuntime, account: str, amount: int) -> None:
 
 
 def compute_fee(call: RuntimeCall, length: int) -> int:
-    """What a call's signer pays, rao. `length` is the extrinsic's, bytes."""
+    """The fee of a call's signer, rao. `length` is the extrinsic's, bytes."""
     return WEIGHT_FEE + length if (call.pallet, call.name) not in FREE else 0
 
 
 def make_dispatch_info(call: RuntimeCall) -> dict[str, Any]:
-    """What events and quotes say of a call's weight."""
+    """A call's weight as events and quotes have it."""
     pays = "No" if (call.pallet, call.name) in FREE else "Yes"
     return {"weight": _WEIGHT, "class": "Normal", "pays_fee": pays}
 

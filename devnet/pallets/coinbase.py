@@ -1,6 +1,6 @@
-"""What every block emits, and what a subnet's epoch does with it.
+"""The emission of every block, and its division in a subnet's epoch.
 
-Half of what is left after the owner's cut is the miners', half the validators'. Subtensor also
+Half of the rest after the owner's cut is the miners', half the validators'. Subtensor also
 emits TAO into the pools and pays the root network; neither is here.
 Source: pallet subtensor, coinbase/run_coinbase.rs and epoch/run_epoch.rs.
 """

@@ -33,7 +33,7 @@ def register_limit(runtime: DevnetRuntime, coldkey: str, arguments: Arguments) -
 
 
 def update_prices(runtime: DevnetRuntime) -> None:
-    """What every block does before anything else: prices fall."""
+    """Lets prices fall, at the beginning of every block."""
     for netuid, _ in list(runtime.state.list_entries(MODULE, "NetworksAdded")):
         price, half_life = runtime.get("Burn", netuid), runtime.get("BurnHalfLife", netuid)
         if half_life and runtime.number > 1:

@@ -35,12 +35,12 @@ def get_price(state: StateView, netuid: int) -> int:
 
 
 def compute_purchase(state: StateView, netuid: int, amount: int) -> tuple[int, int]:
-    """What `amount` rao of TAO buy: alpha, and the fee within the amount."""
+    """The alpha that `amount` rao of TAO buy, and the fee within the amount."""
     return _swap(state, netuid, amount, *_get_pool(state, netuid))
 
 
 def compute_sale(state: StateView, netuid: int, amount: int) -> tuple[int, int]:
-    """What `amount` rao of alpha bring: TAO, and the fee within the amount, alpha."""
+    """The TAO that `amount` rao of alpha bring, and the fee within the amount, alpha."""
     tao, alpha = _get_pool(state, netuid)
     return _swap(state, netuid, amount, alpha, tao)
 
@@ -52,7 +52,7 @@ def _swap(state: StateView, netuid: int, amount: int, into: int, out: int) -> tu
 
 
 def burn_into_pool(runtime: DevnetRuntime, coldkey: str, netuid: int, amount: int) -> None:
-    """What a uid's price does: buys alpha for nobody."""
+    """Spends a uid's price: buys alpha for nobody."""
     alpha = _buy(runtime, coldkey, netuid, amount, drop_fee=True)
     runtime.add("SubnetAlphaOut", netuid, -alpha)
 

@@ -33,7 +33,8 @@ _EXPLICIT = ("Kappa", "ActivityCutoff", "RegistrationsThisInterval", "Burn", "Te
 
 
 def compute_lock_cost(state: StateView, number: int) -> int:
-    """What a subnet costs in a block, rao: twice the last price, falling back to it and beyond."""
+    """The price of a subnet in a block, rao: twice the last price, falling back to it and
+    beyond."""
     last = state.get(MODULE, "NetworkLastLockCost")
     bought = state.get(MODULE, "LastRateLimitedBlock", "NetworkLastRegistered")
     interval = state.get(MODULE, "NetworkLockReductionInterval")

@@ -130,7 +130,7 @@ def list_awaited_rounds(state: StateView) -> set[int]:
 
 
 def reveal_commits(runtime: DevnetRuntime) -> None:
-    """What every block does before its epochs: opens what is due, drops what is overdue."""
+    """Opens due commits and drops overdue ones, in every block before its epochs."""
     for netuid in list_subnets(runtime):
         due = get_epoch_index(runtime, netuid) - runtime.get("RevealPeriodEpochs", netuid)
         for epoch, commits in list(runtime.state.list_entries(MODULE, _COMMITS, netuid)):

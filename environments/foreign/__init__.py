@@ -8,7 +8,7 @@ executed here. Start with `package_environment`; `vetting` says whether one is f
 
 from assay.environments.foreign.new_package import write_new_package
 from assay.environments.foreign.package_environment import PackageEnvironment
-from assay.environments.foreign.package_file import pack_folder
+from assay.environments.foreign.package_file import is_packed, pack_folder
 from assay.environments.foreign.vetting import (
     VetCheck,
     VetReport,
@@ -22,6 +22,7 @@ __all__ = [
     "VetCheck",
     "VetReport",
     "VetSubject",
+    "is_packed",
     "pack_folder",
     "vet_package",
     "vet_subject",

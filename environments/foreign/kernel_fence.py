@@ -2,16 +2,24 @@
 
 Installed once, before the bare Python of a package starts, and kept by the kernel over that start
 and whatever becomes of the process: no socket, no new process, no file made, changed or removed,
-no look into another process. Loaded by its path: imports the standard library alone; the process
-that runs the package never loads `ctypes`.
+no look into another process. Around one process that copies itself, a watcher answers the calls
+that make and end processes: the kernel lets that process make them, and none of its copies. Loaded
+by its path: imports the standard library alone; the process that runs the package never loads
+`ctypes`.
 
-Source: linux/seccomp.h, linux/filter.h; numbers from asm/unistd_64.h and asm-generic/unistd.h.
+Source: linux/seccomp.h, linux/filter.h, seccomp_unotify(2); numbers from asm/unistd_64.h and
+asm-generic/unistd.h.
 """
 
 import ctypes
 import errno
+import fcntl
 import os
+import select
+import socket
 import struct
+from collections.abc import Iterable
+from typing import NoReturn
 
 #: What is refused, with its numbers on x86-64 and on 64-bit ARM; -: there is none.
 _REFUSED = """
@@ -32,9 +40,11 @@ fsetxattr 190 7, removexattr 197 14, lremovexattr 198 15, fremovexattr 199 16, c
 mount 165 40, umount2 166 39, open_tree 428 428, move_mount 429 429, unshare 272 97
 setns 308 268, add_key 248 217, request_key 249 218, keyctl 250 219, shmget 29 194
 shmat 30 196, semget 64 190, msgget 68 186, mq_open 240 180, memfd_create 319 279
-perf_event_open 298 241, bpf 321 280, userfaultfd 323 282
+perf_event_open 298 241, bpf 321 280, userfaultfd 323 282, setsid 112 157, setpgid 109 154
 """
-_CALLS = [call.split()[1:] for call in _REFUSED.strip().replace("\n", ", ").split(", ")]
+#: Those of them that a process needs to make a copy of itself and to end it.
+_COPYING = frozenset({"fork", "vfork", "clone", "clone3", "kill"})
+_CALLS = [call.split() for call in _REFUSED.strip().replace("\n", ", ").split(", ")]
 #: Name of a machine → AUDIT_ARCH, its place in the table, openat, calls that have open's flags
 #: second.
 _MACHINES: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
@@ -44,7 +54,13 @@ _MACHINES: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
 #: What opening a file must not ask for: to make it, or to empty it; a file without a name.
 _MAKES = os.O_CREAT | os.O_TRUNC | getattr(os, "O_TMPFILE", 0) & ~os.O_DIRECTORY
 _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2
-_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
+_ALLOW, _REFUSE, _ASK = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x7FC00000
+#: The call that sets a filter and gives a file of its questions, by machine; its mode and its flag.
+_SECCOMP = {"x86_64": 317, "aarch64": 277}
+_SET_FILTER, _NEW_LISTENER = 1, 8
+#: A question: its id, who asks; of an answer, also its flag: the kernel goes on with the call.
+_QUESTION, _QUESTION_SIZE, _ANSWER, _GO_ON = struct.Struct("=QI"), 80, struct.Struct("=QqiI"), 1
+_RECEIVE, _SEND = 0xC0502100, 0xC0182101
 #: Instructions: load a word; equal; not below; any bit set; end.
 _LOAD, _EQUAL, _NOT_BELOW, _BITS, _END = 0x20, 0x15, 0x35, 0x45, 0x06
 #: Places in what a filter sees: number, architecture, the second and the third argument.
@@ -57,23 +73,116 @@ def shut() -> bool:
     """Refuses them from now on, in this process and what it becomes. False: this kernel or machine
     knows no such fence."""
     known = _MACHINES.get(os.uname().machine)
-    if known is None:
+    if known is None or not _renounce():
         return False
-    program = b"".join(_write_filter(*known))
-    held = ctypes.create_string_buffer(program, len(program))
-    whole = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(held))
-    libc = ctypes.CDLL(None, use_errno=True)
+    return _set_filter(_write_filter(*known, _list_numbers(known[1])))
+
+
+def shut_around() -> bool:
+    """As `shut`, and lets this process, but none that it makes, make copies and end them. A kernel
+    that knows no watcher (before 5.5) gives it the whole fence, so that it makes no copy."""
+    machine = os.uname().machine
+    known = _MACHINES.get(machine)
+    if known is None or not _renounce():
+        return False
+    column = known[1]
+    copying = _write_filter(*known, _list_numbers(column, _COPYING), _ASK)
+    mine, watchers = socket.socketpair()
+    if os.fork() == 0:
+        mine.close()
+        _watch(watchers, os.getppid())
+    watchers.close()
+    with mine:
+        listener = _set_asking_filter(_SECCOMP[machine], copying)
+        if listener >= 0:
+            socket.send_fds(mine, [b"it"], [listener])
+            os.close(listener)
+    return _set_filter(
+        _write_filter(*known, _list_numbers(column, but=_COPYING if listener >= 0 else ()))
+    )
+
+
+def _watch(mine: socket.socket, copier: int) -> NoReturn:
+    """The watcher's life: it ends when nobody is left behind the fence."""
+    try:
+        _, listeners, _, _ = socket.recv_fds(mine, 16, 1)
+        os.closerange(0, listeners[0])
+        poll = select.poll()
+        poll.register(listeners[0], select.POLLIN)
+        while not poll.poll()[0][1] & select.POLLHUP:
+            _answer_one(listeners[0], copier)
+    finally:
+        os._exit(0)
+
+
+def _answer_one(listener: int, copier: int) -> None:
+    question = bytearray(_QUESTION_SIZE)
+    try:
+        fcntl.ioctl(listener, _RECEIVE, question)
+        number, asker = _QUESTION.unpack_from(question)
+        said = (0, 0, _GO_ON) if asker == copier else (0, -errno.EPERM, 0)
+        fcntl.ioctl(listener, _SEND, _ANSWER.pack(number, *said))
+    except FileNotFoundError:  # who asked has ended
+        return
+
+
+def _renounce() -> bool:
+    """No program that it becomes has more rights: without that, no fence."""
     zero = ctypes.c_ulong(0)
-    if libc.prctl(_NO_NEW_PRIVILEGES, ctypes.c_ulong(1), zero, zero, zero):
-        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.prctl(_NO_NEW_PRIVILEGES, ctypes.c_ulong(1), zero, zero, zero) == 0)
+
+
+def _set_filter(instructions: list[bytes]) -> bool:
+    libc, zero = ctypes.CDLL(None, use_errno=True), ctypes.c_ulong(0)
+    whole, _held = _point_to(instructions)
     return bool(libc.prctl(_SET_SECCOMP, ctypes.c_ulong(_FILTER), whole, zero, zero) == 0)
 
 
-def _write_filter(machine: int, column: int, openat: int, opens: tuple[int, ...]) -> list[bytes]:
-    """One instruction each. Jumps go forward: to a look at flags, or to one of the two ends."""
-    looks = [*((number, _SECOND) for number in opens), (openat, _THIRD)]
-    refused = sorted(int(numbers[column]) for numbers in _CALLS if numbers[column] != "-")
-    tests = [(_NOT_BELOW, _OTHER_TABLE), *((_EQUAL, number) for number in refused)]
+def _set_asking_filter(call: int, instructions: list[bytes]) -> int:
+    """A file of its questions; -1: this kernel has no such filter."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    whole, _held = _point_to(instructions)
+    numbers = (ctypes.c_long(call), ctypes.c_ulong(_SET_FILTER), ctypes.c_ulong(_NEW_LISTENER))
+    return int(libc.syscall(*numbers, whole))
+
+
+def _point_to(instructions: list[bytes]) -> tuple[bytes, object]:
+    """What the kernel takes, and what it points to."""
+    program = b"".join(instructions)
+    held = ctypes.create_string_buffer(program, len(program))
+    return struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(held)), held
+
+
+def _list_numbers(
+    column: int, only: Iterable[str] | None = None, but: Iterable[str] = ()
+) -> list[int]:
+    """Of the calls in the table, by a machine's place in it."""
+    chosen = [
+        call[1 + column]
+        for call in _CALLS
+        if (only is None or call[0] in only) and call[0] not in but
+    ]
+    return sorted(int(number) for number in chosen if number != "-")
+
+
+def _write_filter(
+    machine: int,
+    column: int,
+    openat: int,
+    opens: tuple[int, ...],
+    refused: list[int],
+    end: int = _REFUSE,
+) -> list[bytes]:
+    """One instruction each. Jumps go forward: to a look at flags, or to one of the two ends.
+
+    Args:
+        refused: numbers of calls; `end`: what becomes of them.
+    """
+    looks = [*((number, _SECOND) for number in opens), (openat, _THIRD)] if end == _REFUSE else []
+    tests = [(_EQUAL, number) for number in refused]
+    if end == _REFUSE:
+        tests.insert(0, (_NOT_BELOW, _OTHER_TABLE))
     first_look = len(tests) + len(looks) + 1  # behind the end of a call that none of them names
     refuse = first_look + 2 * len(looks)
     out = [_pack(kind, value, refuse - place - 1) for place, (kind, value) in enumerate(tests)]
@@ -84,7 +193,7 @@ def _write_filter(machine: int, column: int, openat: int, opens: tuple[int, ...]
         out.append(_pack(_LOAD, argument))
         out.append(_pack(_BITS, _MAKES, refuse - len(out) - 1, refuse - len(out)))
     head = [_pack(_LOAD, _MACHINE), _pack(_EQUAL, machine, 1, 0), _pack(_END, _REFUSE)]
-    return [*head, _pack(_LOAD, _NUMBER), *out, _pack(_END, _REFUSE), _pack(_END, _ALLOW)]
+    return [*head, _pack(_LOAD, _NUMBER), *out, _pack(_END, end), _pack(_END, _ALLOW)]
 
 
 def _pack(kind: int, value: int, if_so: int = 0, if_not: int = 0) -> bytes:

@@ -1,11 +1,13 @@
 """What runs in the caged child of a package: it alone executes a stranger's environment.
 
 Loaded by its path, not as part of `assay`, and imports the standard library alone: nothing that
-can start a process or open a socket is in memory when a package's code first runs. After that
-whatever Python audits is refused but for a few events, so no file, no network, no process, no
+can start a process or open a socket is in memory when a package's code first runs. Each
+request is answered by a forked copy of this process, which runs none of that code itself. In a
+copy whatever Python audits is refused but for a few events, so no file, no network, no process, no
 native library and no further import is within reach; time and memory are limited by the cage.
 """
 
+import gc
 import importlib.util
 import io
 import json
@@ -66,11 +68,13 @@ def serve_package(
     file: str,
     digest: str,
     work: Any = None,
+    in_copy: Any = None,
 ) -> NoReturn:
     """The child's whole life.
 
     Args:
         serve: that of `cage.child`.
+        in_copy: see `PackageBox`.
         text: the module `package_text`.
         file, digest: an archive that `package_file` has looked at, and its SHA-256.
         work: what is asked of it, where that is no package; see `PackageWork`.
@@ -84,7 +88,9 @@ def serve_package(
         importlib.import_module(name)
     if loaded := [name for name in _PERILOUS if name in sys.modules]:
         sys.exit(f"{', '.join(loaded)} must not be loaded here")
-    serve(PackageBox(data, work.find_fault, work).answer)
+    gc.collect()
+    gc.freeze()  # a copy that ends soon need not look at what was here before
+    serve(PackageBox(data, work.find_fault, work, in_copy).answer)
 
 
 class SourceFinder:
@@ -132,8 +138,12 @@ class PackageWork:
     def renew(self) -> None:
         """Before the archive's modules are loaded anew."""
 
-    def begin(self, load: Callable[[], Any]) -> None:
-        """Once, before the first request; within steps of its own."""
+    def begin(self, load: Callable[[], Any]) -> Any:
+        """Once, before the first request, within steps of its own and in a copy; what is to be
+        known of it, as JSON has it."""
+
+    def go_on(self, known: Any) -> None:
+        """With what `begin` gave, in the process that makes copies."""
 
     def say(self, module: Any, kind: str, rest: list[Any]) -> dict[str, Any]:
         """`["describe"]`, `["make", level, number]`, `["solve", …]`, `["wrong", …]` or
@@ -157,32 +167,51 @@ class PackageWork:
 
 
 class PackageBox:
-    """Answers requests. The package is loaded anew for each: none sees what another has left."""
+    """Answers requests. The package is loaded anew for each: none sees what another has left.
+
+    Args:
+        in_copy: answers a request by a function in a forked copy of this process; None: here.
+    """
 
     def __init__(
-        self, data: bytes, find_fault: Callable[[str, str], str | None], work: Any = None
+        self,
+        data: bytes,
+        find_fault: Callable[[str, str], str | None],
+        work: Any = None,
+        in_copy: Callable[[Callable[[bytes], bytes], bytes], bytes] | None = None,
     ) -> None:
         self._data, self._find_fault = data, find_fault
         self._work = PackageWork() if work is None else work
+        self._in_copy = in_copy
         self._codes: dict[str, tuple[Any, bool]] = {}
         self._top = ""
         self._view: Any = None
+        self._own: frozenset[str] = frozenset()
         self._fault: str | None = None
+        self._is_shut = False
 
     def answer(self, request: bytes) -> bytes:
         """One of the requests that its work knows, as JSON."""
-        kind, *rest = json.loads(request)
         if not self._codes and self._fault is None:
             self._fault = self._prepare() or self._begin()
         if self._fault is not None:
             return _pack({"error": self._fault})
+        return self._run(self._answer_one, request)
+
+    def _run(self, answer: Callable[[bytes], bytes], request: bytes) -> bytes:
+        return answer(request) if self._in_copy is None else self._in_copy(answer, request)
+
+    def _answer_one(self, request: bytes) -> bytes:
+        kind, *rest = json.loads(request)
+        self._shut()
         said, steps = self._count(lambda: self._work.say(self._load(), kind, rest))
         return _pack(said | {"steps": steps} if steps else said)
 
     def _count(self, do: Callable[[], Any]) -> tuple[Any, int]:
         """What it gives, and the steps; or why it gives nothing, and 0."""
         try:
-            self._work.renew()
+            if self._in_copy is None:  # a copy has nothing that somebody could have changed
+                self._work.renew()
             counter = StepCounter()
             return counter.count(do), counter.steps
         except MemoryError:
@@ -193,11 +222,19 @@ class PackageBox:
             return {"error": f"{type(error).__name__}: {error}"[:300]}, 0
 
     def _begin(self) -> str | None:
-        said, _ = self._count(lambda: self._work.begin(self._load))
-        return said["error"] if said else None
+        said = json.loads(self._run(self._begin_once, b""))
+        if "error" in said:
+            return str(said["error"])
+        self._work.go_on(said["known"])
+        return None
+
+    def _begin_once(self, _: bytes) -> bytes:
+        self._shut()
+        said, _steps = self._count(lambda: {"known": self._work.begin(self._load)})
+        return _pack(said)
 
     def _prepare(self) -> str | None:
-        """Reads and compiles, and refuses from then on; what is wrong with the text."""
+        """Reads and compiles; what is wrong with the text."""
         try:
             sources, self._top = self._work.read_sources(self._data)
         except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
@@ -211,13 +248,18 @@ class PackageBox:
                 self._codes.clear()
                 return f"{name}, line {error.lineno}: {error.msg}"
             self._codes[name] = code, is_package
-        own = frozenset(sources)
-        self._view = self._work.make_view(own)
+        self._own = frozenset(sources)
+        self._view = self._work.make_view(self._own)
         finder: Any = SourceFinder(self._codes, self._view)
         sys.meta_path.insert(0, finder)
-        find_word = self._work.text.find_written_word if self._work.text else None
-        sys.addaudithook(make_hook(own, find_word))
         return None
+
+    def _shut(self) -> None:
+        """Refuses from now on, in this process."""
+        if not self._is_shut:
+            self._is_shut = True
+            find_word = self._work.text.find_written_word if self._work.text else None
+            sys.addaudithook(make_hook(self._own, find_word))
 
     def _load(self) -> Any:
         for name in self._codes:

@@ -9,12 +9,12 @@ are in the digest: sums, sorts and texts are a version's own.
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.cage import Budget, Cage, Lost, WorkerError, child
+from assay.cage import Budget, Cage, Lost, WorkerError, child, request_copy
 from assay.environments.base import (
     PART_LEVELS,
     Answer,
@@ -24,7 +24,7 @@ from assay.environments.base import (
     compute_digest,
     read_answer,
 )
-from assay.environments.foreign import kernel_fence, package_box, package_text
+from assay.environments.foreign import file_fence, kernel_fence, package_box, package_text
 from assay.environments.foreign.package_file import find_fault
 from assay.environments.problem_file import ProblemFileError, find_file
 from assay.protocol.parameters import MILLION
@@ -63,12 +63,19 @@ class PackageChild:
     Args:
         seed: of Python's hashes there, so that whoever vets sees what hangs on them.
         boot: Python that serves it, where that is not a package's.
+        copies: a forked copy answers each request; False: one process answers all, so that whoever
+            vets finds what a package keeps.
     """
 
     def __init__(
-        self, file: Path, digest: str, seed: int = HASH_SEED, boot: str | None = None
+        self,
+        file: Path,
+        digest: str,
+        seed: int = HASH_SEED,
+        boot: str | None = None,
+        copies: bool = True,
     ) -> None:
-        boot = write_boot(file, digest, seed) if boot is None else boot
+        boot = write_boot(file, digest, seed, copies=copies) if boot is None else boot
         self._cage = Cage(f"package {file.name}", boot, _PATIENCE)
         self.dearest = 0.0
 
@@ -188,29 +195,47 @@ def find_levels_fault(said: Mapping[str, Any]) -> str | None:
 
 
 def write_boot(
-    file: Path, digest: str, seed: int, more: tuple[str, ...] = (), work: str = "None"
+    file: Path,
+    digest: str,
+    seed: int,
+    more: tuple[str, ...] = (),
+    work: str = "None",
+    copies: bool = True,
+    reads: Iterable[str] = (),
 ) -> str:
-    """Python that becomes a bare one behind the kernel's fence: no site, no variable but the seed,
+    """Python that becomes a bare one behind the kernel's fences: no site, no variable but the seed,
     files of ours alone.
 
     Args:
         more: files that are loaded besides, as a list named `more`.
         work: Python that makes what `PackageWork` is to a package.
+        copies: see `PackageChild`.
+        reads: files that it opens besides.
     """
-    ours = [child.__file__, package_text.__file__, package_box.__file__, *more]
+    shut, in_copy = ("shut_around", "copies.answer_in_copy") if copies else ("shut", "None")
+    ours = [one.__file__ for one in (child, package_text, package_box, request_copy)]
+    files = [*ours, *more]
     inner = f"""
+import functools, sys
 from importlib.util import module_from_spec, spec_from_file_location
 def load(file):
     spec = spec_from_file_location("assay_" + file.rpartition("/")[2].removesuffix(".py"), file)
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-child, text, box, *more = map(load, {ours!r})
-box.serve_package(child.serve, text, {str(file.absolute())!r}, {digest!r}, {work})
+child, text, box, copies, *more = map(load, {files!r})
+serve = functools.partial(child.serve, statm=int(sys.argv[1]))
+box.serve_package(serve, text, {str(file.absolute())!r}, {digest!r}, {work}, {in_copy})
 """
     options = "-P", "-S", "-s", "-B", "-c", inner
-    return (
-        "import os, runpy, sys; "
-        f"runpy.run_path({kernel_fence.__file__!r})['shut'](); "
-        f"os.execve(sys.executable, [sys.executable, *{options!r}], {{'PYTHONHASHSEED': '{seed}'}})"
-    )
+    opened = [str(file.absolute()), *files, *reads]
+    return f"""
+import os, runpy, sys
+files, calls = (runpy.run_path(file) for file in {[file_fence.__file__, kernel_fence.__file__]!r})
+statm = os.open({child.STATM!r}, os.O_RDONLY)  # behind the fence nobody opens it
+os.set_inheritable(statm, True)
+files["shut"]({opened!r})
+calls[{shut!r}]()
+command = [sys.executable, *{options!r}, str(statm)]
+os.execve(sys.executable, command, {{"PYTHONHASHSEED": "{seed}"}})
+"""

@@ -58,6 +58,16 @@ def _find_listed_fault(infos: list[zipfile.ZipInfo]) -> str | None:
     return None
 
 
+def is_packed(file: Path) -> bool:
+    """Whether `pack_folder` made it: all its files are of the first time that zip can write."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            infos = archive.infolist()
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError, EOFError):
+        return False
+    return _find_listed_fault(infos) is None and {info.date_time for info in infos} == {_EPOCH}
+
+
 def pack_folder(folder: Path) -> bytes:
     """The archive of a package's folder: its files of Python but for tests, the same bytes always.
 

@@ -104,7 +104,7 @@ def vet_package(file: Path) -> VetReport:
     listed = VetCheck("archive", fault is None, fault or "one package of Python, within limits")
     if fault is not None:
         return VetReport(subject, (listed,))
-    checks = vet_subject(lambda seed: PackageChild(file, digest, seed))
+    checks = vet_subject(lambda seed: PackageChild(file, digest, seed, copies=False))
     return VetReport(subject, (listed, *checks))
 
 

@@ -8,13 +8,14 @@ function of the reply, and only full ones pay. Nothing here imports verifiers. S
 
 from assay.environments.tasksets.taskset_bundle import is_bundle, write_bundle
 from assay.environments.tasksets.taskset_environment import TasksetEnvironment
-from assay.environments.tasksets.taskset_export import export_taskset
+from assay.environments.tasksets.taskset_export import export_taskset, is_exported
 from assay.environments.tasksets.taskset_vetting import look_at_wheel, vet_bundle
 
 __all__ = [
     "TasksetEnvironment",
     "export_taskset",
     "is_bundle",
+    "is_exported",
     "look_at_wheel",
     "vet_bundle",
     "write_bundle",

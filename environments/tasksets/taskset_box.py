@@ -120,8 +120,8 @@ class TasksetWork:
         self._lacking = module.LACKING
         module.install(self._data)
 
-    def begin(self, load: Callable[[], Any]) -> None:
-        """Loads the tasks; keeps their data alone, of which each is made again when asked."""
+    def begin(self, load: Callable[[], Any]) -> Any:
+        """Loads the tasks; gives their data alone, of which each is made again when asked."""
         taskset, kind = self._open(load())
         most = ENDLESS_MAX if taskset.INFINITE else TASKS_MAX
         for index, task in enumerate(itertools.islice(taskset.load(), most)):
@@ -135,6 +135,10 @@ class TasksetWork:
             self._rows.append(json.dumps(data.model_dump()))
         if not self._rows:
             raise ValueError(f"it has no task whose prompt is text of 1 to {PROMPT_MAX} characters")
+        return [self._skipped, *self._rows]
+
+    def go_on(self, known: Any) -> None:
+        self._skipped, *self._rows = known
 
     def say(self, module: Any, kind: str, rest: list[Any]) -> dict[str, Any]:
         """As `PackageWork.say`; a number is one of a task, modulo their number."""

@@ -45,9 +45,11 @@ class TasksetEnvironment(PackageEnvironment):
         return completion if short else None
 
 
-def open_taskset(file: Path, digest: str, seed: int = HASH_SEED) -> PackageChild:
-    """A bundle that has been looked at, in a cage."""
-    files = [one.__file__ for one in (taskset_models, taskset_surface, taskset_modules)]
+def open_taskset(
+    file: Path, digest: str, seed: int = HASH_SEED, copies: bool = True
+) -> PackageChild:
+    """A bundle that has been looked at, in a cage; `copies` as of `PackageChild`."""
+    files = [str(one.__file__) for one in (taskset_models, taskset_surface, taskset_modules)]
     work = f"more[0].TasksetWork(text, box, {files!r})"
-    boot = write_boot(file, digest, seed, (taskset_box.__file__,), work)
+    boot = write_boot(file, digest, seed, (taskset_box.__file__,), work, copies, files)
     return PackageChild(file, digest, seed, boot)

@@ -8,11 +8,13 @@ environment needs lie in the wheel, found by their digest as ever.
 import json
 import re
 import sys
+import zipfile
 from importlib.metadata import version
+from pathlib import Path
 
 from assay.environments.base import Environment
 from assay.environments.problem_file import find_file
-from assay.environments.tasksets.wheel_file import write_wheel
+from assay.environments.tasksets.wheel_file import ZIP_FAULTS, write_wheel
 
 _FILE = re.compile(r"([a-z_]+):([0-9a-f]{64})")
 #: What only the extra `envs` can open.
@@ -139,3 +141,13 @@ def export_taskset(environment: Environment) -> tuple[str, bytes]:
     extra = "[envs]" if any(text.startswith(_EXTRA) for text in (name, *params)) else ""
     requires = f"assay{extra}=={version('assay')}", "verifiers>=0.4,<0.5"
     return write_wheel(module, version("assay"), requires, summary, files)
+
+
+def is_exported(file: Path) -> bool:
+    """Whether `export_taskset` made it: it names its environment as no other wheel does."""
+    module = file.name.partition("-")[0]
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return f"{module}/environment.json" in archive.namelist()
+    except ZIP_FAULTS:
+        return False

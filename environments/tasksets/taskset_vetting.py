@@ -38,7 +38,9 @@ def look_at_wheel(wheel: bytes, data: bytes) -> tuple[VetCheck, ...]:
 def vet_bundle(file: Path, tasks: int = TASKS) -> VetReport:
     """Raises OSError: the file cannot be read; WorkerError: no child can be run."""
     digest = sha256(file.read_bytes()).hexdigest()
-    checks = vet_subject(lambda seed: open_taskset(file, digest, seed), tasks, list_hostile_replies)
+    checks = vet_subject(
+        lambda seed: open_taskset(file, digest, seed, copies=False), tasks, list_hostile_replies
+    )
     return VetReport(f"{NAME}:{digest}", checks)
 
 

@@ -26,7 +26,7 @@ from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import StoreSettings
 from assay.protocol import Context, EncodingError, Refusal, context_from_json, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.selection import select_committed, select_positions, select_rollouts
 from assay.protocol.submission import LOGPROB_BITS, Rollout, decode_ids, decode_proof

@@ -7,7 +7,7 @@ from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Una
 from assay.explorer.views.common import Query, View, name_hotkey
 from assay.explorer.views.windows import describe_check, describe_unread, list_audited, sample
 from assay.protocol import Parameters, encode_ss58
-from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.parameters import FRACTION_BITS
 
 #: Tokens on one page.
 _TOKENS = 512

@@ -20,8 +20,7 @@ from assay.explorer.views.common import (
 )
 from assay.explorer.views.overview import describe_window
 from assay.protocol import Context, MemberRow, Phase, encode_ss58
-from assay.protocol.gumbel import FRACTION_BITS
-from assay.protocol.parameters import Tests
+from assay.protocol.parameters import FRACTION_BITS, Tests
 from assay.protocol.record import Moment
 from assay.protocol.seeds import compute_groups_seed, compute_samples_seed
 from assay.protocol.selection import AuditedGroup, select_committed, select_sampled

@@ -1,4 +1,4 @@
-"""What the judge asks of a row of logits, in one pass over it: margin, Gini, log-probability.
+"""The judge's statistics of a row of logits, in one pass: margin, Gini, log-probability.
 
 The keyed argmax and the margin are integers, the same on every backend: numba's kernels on a CPU,
 Triton's on a card, plain tensors where neither compiles. Log-probability and Gini impurity come
@@ -6,7 +6,7 @@ from sums of V exponentials, float32 within a block of ids and float64 from ther
 sum as torch does. They agree to 1e-6 of a sum: less than a unit of a log-probability, 1.5e-5 nats,
 so that a rounding may fall either way and a miner's claim differ from a validator's by one unit.
 
-What is found of a row does not depend on the rows beside it. Specification, sections 3, 5 and 6.
+A row's results do not depend on the rows beside it. Specification, sections 3, 5 and 6.
 """
 
 from types import ModuleType
@@ -30,7 +30,7 @@ from assay.protocol.submission import LOGPROB_BITS, LOGPROB_MAX
 
 
 class RowStatistics(NamedTuple):
-    """Of N rows, each on the logits' device."""
+    """Statistics of N rows, each on the logits' device."""
 
     best: Tensor  # int64 [N], the keyed argmax
     margins: Tensor  # int64 [N], its score less the claimed id's, 2^-20 logits

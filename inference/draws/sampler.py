@@ -22,7 +22,8 @@ from torch import Tensor
 from assay.inference.placing.devices import find_failure, is_out_of_memory
 from assay.protocol import prf
 from assay.protocol.draw import LOGIT_MAX, compute_slack, draw_token
-from assay.protocol.gumbel import BOUND_SLOPE, BOUND_START, FRACTION_BITS, GUMBEL_MAX, HALF, TABLE
+from assay.protocol.gumbel import BOUND_SLOPE, BOUND_START, GUMBEL_MAX, HALF, TABLE
+from assay.protocol.parameters import FRACTION_BITS
 
 if TYPE_CHECKING:
     from assay.inference.draws.card_kernels import Bound

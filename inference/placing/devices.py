@@ -38,7 +38,7 @@ class DeviceError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
-    """What a device is, now. total, free: bytes of memory; None: nobody says."""
+    """A device's present state. total, free: bytes of memory; None: unknown."""
 
     device: str
     name: str
@@ -107,7 +107,7 @@ def _count_cards(name: str) -> int:
 
 
 def examine_device(device: str) -> DeviceFacts:
-    """What a device is. device: as `find_device` gives it."""
+    """The facts of a device. device: as `find_device` gives it."""
     if device == CPU:
         return DeviceFacts(CPU, _name_processor(), *_measure_machine())
     properties = torch.cuda.get_device_properties(device)
@@ -130,7 +130,7 @@ def free_memory(device: str) -> None:
 
 
 def explain_lack(what: str, device: str, said: str) -> str:
-    """That memory does not suffice, for people.
+    """The message that memory does not suffice, for people.
 
     Args:
         what: is computed or loaded.
@@ -149,7 +149,7 @@ class MemoryLackError(DeviceError):
 
 
 def find_failure(error: BaseException) -> str | None:
-    """What a card says where it has failed and no call of it works any more; None: it has not."""
+    """The error text of a card that has failed and answers no more calls; None: it works."""
     said = str(error).partition("\n")[0]
     if isinstance(error, torch.AcceleratorError):
         return said
@@ -158,12 +158,12 @@ def find_failure(error: BaseException) -> str | None:
 
 
 def explain_failure(device: str, said: str) -> str:
-    """That a device has failed, for people. said: by PyTorch."""
+    """The message that a device has failed, for people. said: by PyTorch."""
     return f"{device} has failed ({said}): start this program again, or name another device"
 
 
 def require_lack(error: BaseException, device: str) -> str:
-    """What was said where memory lacks, of an error that a computation has raised.
+    """The text of an error that a computation has raised for lack of memory.
 
     Raises:
         DeviceError: the device has failed.
@@ -224,7 +224,7 @@ def read_machine_memory(file: Path) -> tuple[int | None, int | None]:
 
 
 def read_container_memory(folder: Path) -> tuple[int | None, int | None]:
-    """The same of a control group's folder (version 2); files in its cache would be given back."""
+    """The same of a control group's folder (version 2); its file cache counts as free."""
     try:
         limit = int((folder / "memory.max").read_text())  # "max" is no number: no limit
         fields = (line.split() for line in (folder / "memory.stat").read_text().splitlines())

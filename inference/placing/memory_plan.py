@@ -1,10 +1,10 @@
-"""How much of a device's memory a forward pass takes, decided before it begins.
+"""The share of a device's memory that a forward pass takes, decided before it begins.
 
 A plan follows from the model, the device's memory and the operator's share when a model is loaded,
 and stays: what is computed together decides the last bits, and should not follow from what else
 runs on the machine. Where memory lacks all the same, the plan is halved.
 
-What this does not know: what an allocator, a library's workspace or another program takes.
+It does not know the memory of an allocator, a library's workspace or another program.
 """
 
 import logging
@@ -89,7 +89,7 @@ class MemoryBudget:
         self._model = model
 
     def run(self, compute: Callable[[MemoryPlan], _T], what: str, longest: int = 1) -> _T:
-        """What is computed by the plan, or by half of it for as long as memory lacks.
+        """The result of `compute` by the plan, or by half of it for as long as memory lacks.
 
         Args:
             what: is computed, for people.
@@ -117,8 +117,8 @@ class MemoryBudget:
         raise MemoryLackError(explain_lack(what, self._device, said))
 
     def build(self, make: Callable[[], _T], what: str) -> _T:
-        """What no plan makes smaller. Where memory lacks it is tried once more, with what an
-        allocator has kept until then.
+        """The result of `make`, which no plan makes smaller. Where memory lacks it is tried once
+        more, after freeing the allocator's cache.
 
         Raises:
             DeviceError: see `run`.

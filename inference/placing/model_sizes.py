@@ -1,4 +1,4 @@
-"""What a model's size says of memory, by arithmetic: no torch, which takes seconds to load."""
+"""A model's memory by its size, by arithmetic: no torch, which takes seconds to load."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +32,7 @@ class ModelShape:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """What is computed together, at most.
+    """The most that is computed together.
 
     Attributes:
         tokens: of one pass, padding included. A row that is longer goes alone.

@@ -1,4 +1,4 @@
-"""Where and how a model runs: device, implementation, share of the device's memory."""
+"""The place of a model: device, implementation, share of the device's memory."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from assay.inference.placing.model_sizes import compute_weight_bytes
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a checkpoint's models run.
+    """The place where a checkpoint's models run.
 
     Attributes:
         device: torch's name of it: cpu, cuda:0.
@@ -33,7 +33,7 @@ class Placement:
 
 
 def make_placement(device: str, implementation: str, memory_share: float) -> Placement:
-    """What an operator has named, found to be there.
+    """The placement that an operator has named, checked to exist.
 
     Raises:
         DeviceError: see `find_device`. ImplementationError: there is none of that name.

@@ -42,7 +42,7 @@ _OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError
 
 
 class Worker:
-    """One device and the checkpoints that were opened on it last."""
+    """One device and the checkpoints that were last opened on it."""
 
     def __init__(self) -> None:
         self._placement = Placement()
@@ -122,7 +122,7 @@ def _measure(checkpoint: Checkpoint, model: ModelRequest, prefill: Prefill) -> l
 
 @cache
 def get_worker_software() -> str:
-    """What must be the same wherever a network is judged in one record."""
+    """The versions that must be the same wherever a network is judged in one record."""
     return f"assay {version('assay')}, torch {version('torch').partition('+')[0]}"
 
 

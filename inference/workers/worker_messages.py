@@ -1,7 +1,7 @@
-"""What goes to a worker and comes back: a JSON header and arrays, as safetensors has them.
+"""Messages to and from a worker: a JSON header and arrays, as safetensors has them.
 
-Both ends are ours, on one machine or on two of one cluster. Nothing is pickled all the same: what
-is in these arrays was written by peers.
+Both ends are ours, on one machine or on two of one cluster. Nothing is pickled all the same: peers
+wrote the content of these arrays.
 """
 
 import json
@@ -26,7 +26,7 @@ _Arrays = Mapping[str, NDArray[Any]]
 
 
 class WorkerTask(StrEnum):
-    """What a worker is asked for."""
+    """The kinds of requests to a worker."""
 
     START = "start"  # find the device; nothing else before it
     LOAD = "load"
@@ -45,7 +45,7 @@ class WorkerFault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """Where and how a worker runs its models.
+    """The place of a worker's models, and its settings.
 
     Attributes:
         device: a name as `find_device` takes it.
@@ -61,7 +61,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """Which forward pass over which checkpoint.
+    """The kind of a forward pass, and its checkpoint.
 
     Attributes:
         folder: that holds it, under the same name wherever a worker is.

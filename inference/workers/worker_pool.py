@@ -1,4 +1,4 @@
-"""A pool of workers behind the judge's `Forward`: who is free is asked, who fails is replaced.
+"""A pool of workers behind the judge's `Forward`: free ones get requests, failed ones are replaced.
 
 Safe to use from several threads; each waits for its own answer. What this does not know: what is
 judged, and in which order.
@@ -98,7 +98,7 @@ class WorkerPool:
 
     @property
     def trouble(self) -> str | None:
-        """What a person should mend; None while all work."""
+        """The trouble that a person should mend; None while all work."""
         lacks = [seat.lack for seat in self._seats if seat.lack is not None]
         if not lacks:
             return None
@@ -188,7 +188,7 @@ class WorkerPool:
             raise WorkerError(str(error)) from None
         return list(reply.measured)
 
-    # --- whom to ask
+    # --- the choice of a worker
 
     def _run(self, digest: bytes, ask: _Ask) -> WorkerReply:
         """Asks a worker, and another where that one fails."""
@@ -211,8 +211,8 @@ class WorkerPool:
                 raise found
 
     def _count_failed(self, failed: Sequence[WorkerSeat]) -> int:
-        """How often a request has failed that a worker should have done: those whose device is gone
-        are no fault of its. Where it may be too often, waits until that is known."""
+        """The number of times that workers failed a request. Workers whose device is gone do not
+        count. Where the number may be too high, waits until that is known."""
         with self._free:
             while True:
                 blamed = [seat for seat in failed if seat.lack is None]

@@ -1,6 +1,6 @@
-"""One worker's place in a pool: its process, what it has loaded, how long it is waited for.
+"""One worker's place in a pool: its process, its loaded checkpoints, its deadlines.
 
-What this does not know: other workers, and whose request it is.
+It does not know other workers, nor the origin of a request.
 """
 
 import logging
@@ -33,7 +33,7 @@ _PROCESSOR_S = 4e6
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a worker is waited for. Generous: a deadline is for who hangs, not for who is slow.
+    """The deadlines of a worker. Generous: they end a hanging worker, not a slow one.
 
     Attributes:
         start_s: until a worker has started and found its device; across a cluster, until there is
@@ -70,15 +70,15 @@ class Pace:
 
 @dataclass(eq=False)
 class WorkerSeat:
-    """One worker's place. It is used by who holds it alone; an answer that is text says how the
-    worker was lost.
+    """One worker's place. Its holder uses it alone; an answer that is text says how the worker was
+    lost.
 
     Attributes:
         is_ready: it has started and found its device.
         is_lost: over a request, and not started anew yet.
         lost: how often it was.
         lack: why it is left out; None: it is not.
-        said: what it says of itself.
+        said: the worker's own description.
         is_quiet: what becomes of it is not logged: somebody else says it.
     """
 
@@ -195,7 +195,7 @@ class WorkerSeat:
         return reply.cause if isinstance(reply, Lost) else decode_reply(reply)
 
     def _note_loaded(self, model: ModelRequest) -> None:
-        """As the worker keeps them."""
+        """Updates the list of loaded checkpoints as the worker does."""
         others = [other for other in self.loaded if other != model.digest]
         self.loaded = [*others, model.digest][-KEPT:]
         self.heard = (self.heard | {model.digest} if model.appeal else self.heard) & {*self.loaded}

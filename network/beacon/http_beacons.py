@@ -41,7 +41,7 @@ QUICKNET_ENDPOINTS = (
 ENDPOINTS_MAX, _PAUSES = 16, 64
 #: Rounds from here on cannot be kept by SQLite, and no clock gets there.
 _ROUNDS_END = 2**63
-#: What a call may take beyond its race's own deadline, seconds.
+#: Seconds that a call may take beyond its race's own deadline.
 _SLACK_S = 5.0
 #: A round further off is a matter of clocks: who asks has seen the block that names it, and blocks
 #: name no round as far ahead. One later than this is a trouble. Seconds.
@@ -96,12 +96,12 @@ class HttpBeacons:
 
     @property
     def trouble(self) -> str:
-        """Why the round asked for last is not there, in a sentence; empty when all is well."""
+        """Why the last requested round is missing, in a sentence; empty when all is well."""
         return self._trouble or self._clock_trouble
 
     @property
     def figures(self) -> list[RoundSource]:
-        """How each relay has served so far."""
+        """Each relay's record of service so far."""
         return self._relays.endpoints
 
     def get(self, number: int) -> Beacon | None:
@@ -134,7 +134,7 @@ class HttpBeacons:
         return beacon
 
     def check(self) -> dict[str, str]:
-        """Asks every relay which chain it serves: address → what is wrong with it, or ""."""
+        """Asks every relay which chain it serves: address → the relay's fault, or ""."""
         return self._run(self._relays.check())
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class HttpBeacons:
         self.cache.close()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` returns on the loop's thread."""
+        """The result of `work` on the loop's thread."""
         with self._lock:
             if self._closed:
                 work.close()

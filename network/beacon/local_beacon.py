@@ -1,8 +1,8 @@
-"""A drand chain of one's own: real BLS signatures, one signer instead of a league of them.
+"""A private drand chain: real BLS signatures, one signer instead of a league of them.
 
-Everything about it is as on quicknet (scheme, message, verification) but the trust: whoever holds
-the key knows all rounds beforehand. It serves demos and tests and is never accepted as the public
-chain.
+Everything about it is as on quicknet (scheme, message, verification) except the trust: the holder
+of the key knows all rounds beforehand. It serves demos and tests and is never accepted as the
+public chain.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""What time it is by relays of drand: the `Date` of an answer, and the newest round, which its
-chain dates. Nobody can sign a round before its time, so one of a pinned chain proves how late it is
-at least. The date is only what a server says.
+"""The time according to drand's relays: the `Date` of an answer, and the newest round, which its
+chain dates. Nobody can sign a round before its time, so a pinned chain's round proves a lower bound
+of the time. The date is only a server's claim.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from assay.protocol.beacon import compute_round_time_ms
 
 #: Seconds for a connection, and for all that is asked of a relay.
 _CONNECT_S, _ANSWER_S = 2.0, 4.0
-#: How long after its time the newest round is there, milliseconds: what relays take to pass it on.
+#: The delay of the newest round after its time, milliseconds: relays take that long to pass it on.
 _SPREAD_MS = 2_000
 #: A pinned chain's newest round, in both versions of drand's HTTP API; a relay's own chain.
 _PINNED = ("/{chain}/public/latest", "/v2/chains/{chain}/rounds/latest")
@@ -35,7 +35,7 @@ _INFO, _LATEST = "/info", "/public/latest"
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
-    """What a source says of this machine's clock.
+    """A source's claim about this machine's clock.
 
     Attributes:
         host: who says it; several readings may be from one.
@@ -88,12 +88,12 @@ class _RelayClock:
         self._readings: list[ClockReading] = []
 
     async def read(self) -> list[ClockReading]:
-        """What it says in time, of its date and its newest round."""
+        """The readings in time, of the relay's date and its newest round."""
         try:
             async with asyncio.timeout(_ANSWER_S):
                 await self._ask_round()
         except (TimeoutError, httpx.HTTPError, EncodingError):
-            pass  # what was read before that stays
+            pass  # earlier readings stay
         return self._readings
 
     async def _ask_round(self) -> None:

@@ -65,9 +65,9 @@ class RelayFault:
 
 @dataclass(slots=True, eq=False)
 class SourceHistory:
-    """What is remembered of a source. Used on one event loop only."""
+    """The remembered history of a source. Used on one event loop only."""
 
-    #: what asking it first costs: seconds until a beacon is there, a moving average; None before
+    #: cost of asking it first: seconds until a beacon is there, a moving average; None before
     #: its first race
     pace_s: float | None = None
     aside_until: float = 0.0  # the loop's time until which it is not asked

@@ -1,9 +1,9 @@
 """Several relays raced for one round. Lives on one event loop; nothing here blocks it.
 
-Who is asked first is learnt: a relay's pace is what asking it first has cost of late, its failures
-included, since a race goes on until somebody has the round. When the next one is asked is learnt
-too: once an answer takes longer than this relay's answers do, by its mean and deviation. Now and
-then a relay that is not asked any more is tried beside the first one, at no cost to the race.
+The order is learnt: a relay's pace is the recent cost of asking it first, its failures included,
+since a race goes on until somebody has the round. The moment to ask the next one is learnt too:
+once an answer takes longer than this relay's answers do, by their mean and deviation. Now and then
+a relay that is no longer asked is tried beside the first one, at no cost to the race.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ _CLOSE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RelayTimeouts:
-    """How long things may take, seconds. Tuning: no verdict depends on it."""
+    """The times that a race's parts may take, seconds. Tuning: no verdict depends on it."""
 
     stagger_s: float = 0.3  # from asking one relay to asking the next beside it, at most
     #: the next is asked earlier: so many deviations after the mean of the one before
@@ -56,8 +56,8 @@ class RelayTimeouts:
 
 @dataclass(frozen=True, slots=True)
 class NoBeacon:
-    """A race that nobody won, and `why` for people; late: every relay answered, and none has the
-    round; absent: one at least says so."""
+    """A race without a winner, and `why` for people; late: every relay answered, and none has the
+    round; absent: at least one says so."""
 
     why: str
     late: bool
@@ -165,7 +165,7 @@ class Relays:
         return sorted(usable, key=lambda endpoint: endpoint.pace_s or 0.0)  # stable
 
     def _choose_trial(self, queue: list[RoundSource]) -> RoundSource | None:
-        """Takes the relay out of a queue that was not asked for longest, where it is time to."""
+        """Takes the relay that was not asked for longest out of the queue, where a trial is due."""
         self._count += 1
         rest = queue[1:]
         if not rest or queue[0].pace_s is None or self._count % _TRIAL_EVERY:
@@ -208,7 +208,7 @@ class Relays:
     def _note_paces(
         self, asked: dict[RoundSource, float], beaten: set[RoundSource], now: float
     ) -> None:
-        """Learns what it cost to ask the first, whoever won; of others beaten only a lower
+        """Learns the cost of asking the first one, whichever won; of other losers only a lower
         bound."""
         first = next(iter(asked))
         for endpoint, since in asked.items():

@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS rounds (
     signature BLOB NOT NULL, previous_signature BLOB NOT NULL
 );
 """
-#: Name, type and constraints of each column, as SQLite tells them of the table above.
+#: Name, type and constraints of each column, as SQLite reports them of the table above.
 _COLUMNS = [
     ("entry", "INTEGER", 0, 1),
     ("number", "INTEGER", 1, 0),
@@ -144,7 +144,7 @@ class RoundCache:
 
 
 def _open(file: Path) -> sqlite3.Connection | str:
-    """The file's database, made where there is none; or what is damaged in it."""
+    """The file's database, made where it is missing; or a text that says what is damaged in it."""
     database = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
     fault = "its table is another"
     try:

@@ -1,7 +1,7 @@
-"""Blocks whose state the nodes have forgotten: what their bodies still prove.
+"""Blocks whose state the nodes have pruned: the facts that their bodies still prove.
 
-A body is bound by its block's hash and stays with every node. It shows what a hotkey has signed,
-not whether the runtime let it pass: that stands in events, which are state and forgotten with it.
+A body is bound by its block's hash and stays with every node. It shows which calls a hotkey signed,
+not whether the runtime accepted them: events say so, which are state and are pruned with it.
 Source: `chain_getBlock`.
 """
 
@@ -18,8 +18,8 @@ from assay.protocol.ss58 import decode_ss58
 
 @dataclass(frozen=True, slots=True)
 class BlockBody:
-    """What a block's extrinsics say: the payload that a hotkey signed last for its slot in this
-    block, but for those wrapped in another call, by a proxy say."""
+    """The contents of a block's extrinsics: the payload that a hotkey signed last for its slot in
+    this block. Calls wrapped in another call, such as a proxy's, are not included."""
 
     block: Block
     commitments: Mapping[bytes, bytes]

@@ -1,4 +1,4 @@
-"""Which chain is meant, and the nodes by which it is reached."""
+"""The chain to use, and the nodes by which it is reached."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -21,13 +21,13 @@ _USUAL = ("finney", "test", "local")
 
 @dataclass(frozen=True, slots=True)
 class ChainTarget:
-    """Which chain, and where it is reached."""
+    """A chain and its endpoints."""
 
     #: ws:// or wss:// URLs of nodes of that chain. The first is the operator's own; the others are
     #: asked when it fails, one at a time, and then trusted like it.
     endpoints: tuple[str, ...]
-    #: which chain it must be, 32 bytes; None takes what the first node says and holds all others to
-    #: it
+    #: hash of the chain's genesis, 32 bytes; None takes the first node's and requires it of all
+    #: others
     genesis_hash: bytes | None = None
     #: nodes that are asked for state which plain nodes have forgotten
     archives: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What a subnet's chain tells about itself and about what was done to it."""
+"""Values that a subnet's chain reports about itself and about extrinsics."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,11 +24,11 @@ class Hyperparameters:
     """A subnet's settings, as far as a neuron must know them."""
 
     #: an epoch comes every tempo blocks, or every tempo + 1 on runtimes whose epochs follow from it
-    #: alone: `is_epoch` knows which it is
+    #: alone: `is_epoch` knows which rule holds
     tempo: int
     commit_reveal: bool  # weights are sent encrypted and opened later by the chain
     weights_rate_limit: int  # blocks between two weight settings of one hotkey
-    registration_cost: int  # what a uid costs at this block, rao
+    registration_cost: int  # price of a uid at this block, rao
     registration_open: bool
     max_uids: int  # when they are all held, a registration evicts somebody
     immunity_period: int
@@ -54,7 +54,7 @@ class MetagraphRow:
 
 @dataclass(frozen=True, slots=True)
 class ChainEvent:
-    """One event of an own extrinsic: `Pallet.Name`, and what came with it as plain values."""
+    """One event of an own extrinsic: `Pallet.Name`, and its attributes as plain values."""
 
     name: str
     attributes: Any
@@ -62,8 +62,8 @@ class ChainEvent:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of an extrinsic that the chain accepted: the block that holds it, and the fee,
-    rao, beside what the call itself costs."""
+    """The result of an extrinsic that the chain accepted: the block that holds it, and the fee,
+    rao, besides the cost of the call itself."""
 
     block: int
     fee: int
@@ -72,7 +72,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a call would cost now, rao. The chain charges what it costs when it is included."""
+    """The price of a call now, rao. The chain charges the price at its inclusion."""
 
     cost: int
     fee: int

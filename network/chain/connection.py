@@ -88,7 +88,7 @@ class Connection:
 
     @property
     def where(self) -> str:
-        """The same for people: keys that stand in a URL are left out."""
+        """The endpoint for people: keys that a URL holds are left out."""
         return name_host(self.endpoint)
 
     def add_check(self, check: Check) -> None:
@@ -121,7 +121,7 @@ class Connection:
         return self._run(op, self.target.inclusion_s, self.target.patience_s, resend=False)
 
     def stop_retrying(self) -> None:
-        """From now on no call waits for a node that does not answer: the program wants to end."""
+        """Stops all waiting for nodes that do not answer: the program wants to end."""
         self._loop.call_soon_threadsafe(self._is_ending.set)
 
     def close(self) -> None:
@@ -211,7 +211,7 @@ class Connection:
     def _judge_failure(
         self, error: Exception, substrate: "Substrate | None", where: str, resend: bool
     ) -> None:
-        """Raises what another node would not answer otherwise."""
+        """Raises the errors that another node would answer in the same way."""
         if isinstance(error, WrongChainError):
             if substrate is not None:
                 self._nodes.set_aside(substrate.endpoint, error)

@@ -1,7 +1,7 @@
-"""Where a subnet's epochs end: observed for blocks of the past, foretold for those to come.
+"""The ends of a subnet's epochs: observed for past blocks, predicted for future ones.
 
 State at a block names the last epoch at or before it, so one look at the head answers for every
-block since that epoch, and one look at the block before it for the epoch before. What is foretold
+block since that epoch, and one look at the block before it for the epoch before. The prediction
 depends on the runtime: where it has a schedule in state (spec 461) an epoch comes `Tempo` blocks
 after the last one or sooner, elsewhere (spec 293) at block numbers that are `Tempo` + 1 apart.
 """
@@ -14,7 +14,7 @@ from assay.network.chain.runtime_features import MODULE, EpochsBy, RuntimeFeatur
 from assay.network.chain.state_archive import StateArchive
 from assay.network.chain.substrate import Substrate
 
-#: One look answers for as many blocks to come, so that a validator catching up asks rarely.
+#: One look answers for this many future blocks, so that a validator catching up asks rarely.
 _LOOK_AHEAD = 64
 
 

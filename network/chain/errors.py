@@ -1,9 +1,9 @@
-"""What can go wrong between us and a chain, each with what to do, and what nodes fail with."""
+"""The errors between us and a chain, each with a remedy, and the errors of nodes."""
 
 from assay.network.text import hide, name_host
 from assay.protocol.errors import OperatorError
 
-#: What decoding an answer raises that is not what was asked for.
+#: Errors of decoding an answer that is not the requested one.
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
 
 
@@ -20,7 +20,7 @@ class ForgottenError(ChainError):
 
 
 class UnknownOutcomeError(ChainError):
-    """An extrinsic was sent and nobody said what became of it: read back before sending again."""
+    """An extrinsic was sent and its result is unknown: read it back before sending again."""
 
 
 class TooSoonError(ChainError):
@@ -46,7 +46,7 @@ def describe(error: BaseException) -> str:
 
 
 def describe_failure(error: BaseException) -> str:
-    """What a node has done, to follow its name."""
+    """The fault of a node, to follow its name in a sentence."""
     if isinstance(error, UnfitError):
         return str(error)
     if isinstance(error, NONSENSE):

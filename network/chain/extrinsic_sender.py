@@ -1,4 +1,4 @@
-"""Extrinsics: one at a time, with a fresh nonce, and a clear answer as to what became of each."""
+"""Extrinsics: one at a time, with a fresh nonce, and a clear result for each."""
 
 import threading
 from collections import defaultdict
@@ -14,7 +14,7 @@ from assay.network.chain.wallets import ChainWallet, DevWallet, SigningKeys
 #: Blocks after the finalized head at its signing beyond which an extrinsic cannot be included: its
 #: mortal era, bittensor 11.3's own default (`bittensor.settings.DEFAULT_ERA_PERIOD`).
 EXTRINSIC_BLOCKS = 128
-#: The pool says so of an extrinsic whose nonce another one took.
+#: The pool's words for an extrinsic whose nonce another one took.
 _STALE = ("Stale", "Future", "nonce")
 #: The node's words for an extrinsic that may yet be included.
 _UNSURE = (
@@ -63,8 +63,8 @@ class ExtrinsicSender:
         )
 
     def quote_fee(self, call: Any, wallet: ChainWallet, signer: str = "coldkey") -> int:
-        """What the chain would take for a call now, rao, besides what the call itself costs; within
-        a byte's fee, for a signature's lifetime is not known beforehand."""
+        """The fee that the chain would take for a call now, rao, besides the call's own cost;
+        within a byte's fee, for a signature's lifetime is not known beforehand."""
 
         async def quote(substrate: Substrate) -> int:
             composed = await substrate.compose(call)

@@ -81,8 +81,8 @@ class FinalizedHeads:
         self._patient_since = now
 
     def find_excess(self, head: BlockHead, wall_ms: int) -> str | None:
-        """What shows that a chain cannot have come so far by the machine's clock (Unix
-        milliseconds): it has one block a slot at most, counted from a known one; None: nothing."""
+        """The evidence that a chain cannot have come so far by the machine's clock (Unix
+        milliseconds), or None: it has one block a slot at most, counted from a known one."""
         ahead_ms = head.at_ms - wall_ms
         if ahead_ms > AHEAD_MS:
             return (
@@ -206,7 +206,7 @@ def encode_compact(value: int) -> bytes:
 
 
 def _read_time(text: Any) -> int:
-    """Unix milliseconds, of 64 bits: longer ones would break whoever reckons with them."""
+    """Unix milliseconds, of 64 bits: longer values would break later arithmetic."""
     value = _read_bytes(text)
     if len(value) != 8:
         raise ValueError("a block's time has 8 bytes")

@@ -1,4 +1,4 @@
-"""The nodes of one chain: which one is in use, whose turn is next, who is not asked for a while.
+"""The nodes of one chain: the one in use, the next one, and those not asked for a while.
 
 The first one is the operator's own; the others serve when it does not, one at a time. Runs on the
 connection's loop and nowhere else.
@@ -64,8 +64,8 @@ class NodePool:
         return self.has_others and not all(map(self.is_aside, self.target.endpoints))
 
     async def get_substrate(self) -> Substrate:
-        """The node in use, or the one that is being connected to: whoever stops waiting for it
-        finds it connected later."""
+        """The node in use, or the one that is being connected to. The connection goes on if the
+        caller stops waiting."""
         if self.substrate is not None:
             return self.substrate
         if self._dialling is None:
@@ -76,7 +76,7 @@ class NodePool:
     def _note_dialled(self, task: "asyncio.Task[Substrate]") -> None:
         self._dialling = None
         if not task.cancelled():
-            task.exception()  # heard by who waited, if anybody did
+            task.exception()  # the waiting caller has raised it, if there was one
 
     async def _dial(self) -> Substrate:
         endpoint = self.endpoint
@@ -133,7 +133,7 @@ class NodePool:
         self._put_aside(endpoint, error, ASIDE_S)
 
     def deny(self, endpoint: str, trouble: str) -> UnfitError:
-        """Likewise one whose head is not believed: for a minute first, for longer each time."""
+        """Sets aside a node whose head is not believed: first for a minute, then for longer."""
         error, count = UnfitError(trouble), self._denials.get(endpoint, 0)
         self._denials[endpoint] = count + 1
         if self.has_others or not count:

@@ -27,7 +27,7 @@ FRAMES = 16_384
 VALUES = 131_072
 #: Longest wait for a websocket's handshake.
 HANDSHAKE_S = 10.0
-#: What is parsed at once, bytes: a frame takes two at least.
+#: Bytes that are parsed at once: a frame takes two at least.
 _SLICE = 16_384
 
 
@@ -37,7 +37,7 @@ class BoundedSocket(ClientConnection):
     _heard = 0
 
     async def send(self, message: Any, text: bool | None = None) -> None:
-        """As websockets does."""
+        """Sends as websockets does."""
         if self._heard <= FRAMES:
             self._heard = 0
         await super().send(message, text)
@@ -80,8 +80,8 @@ class _NoRedirect(_Connect):
 
 
 async def dial(url: str, most: int = MESSAGE_BYTES) -> ClientConnection:
-    """A websocket to a node. Proxies that the environment names are not used: which host a program
-    speaks to stands in its settings."""
+    """A websocket to a node. Proxies that the environment names are not used: settings alone name
+    the host that a program connects to."""
     return await _NoRedirect(
         url,
         max_size=most,

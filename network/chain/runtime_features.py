@@ -1,7 +1,7 @@
-"""What the runtime behind a node can do, read from its metadata and never guessed.
+"""The features of the runtime behind a node, read from its metadata and never guessed.
 
-Runtimes come and go between two blocks. What a program relies on is looked up by name at the start
-and again whenever the spec version changes; where something it cannot do without is gone, it stops
+Runtimes change between two blocks. The features that a program relies on are looked up by name at
+the start and again whenever the spec version changes. Where an indispensable one is gone, it stops
 with a sentence instead of reading nonsense.
 """
 
@@ -50,7 +50,7 @@ class CommitBy(Enum):
 
 
 class EpochsBy(Enum):
-    """Where the epochs of a subnet are found."""
+    """The place where the runtime keeps a subnet's epochs."""
 
     SCHEDULE = "schedule in state"  # every tempo blocks; an owner may pull one forward
     TEMPO = "tempo alone"  # every tempo + 1 blocks
@@ -77,7 +77,7 @@ class RuntimeFeatures:
 
 
 async def detect_runtime(substrate: Substrate) -> RuntimeFeatures:
-    """The runtime at the node's head; `ChainError`: it lacks what no block can be read without."""
+    """The runtime at the node's head; `ChainError`: it lacks features that every read needs."""
     metadata = await substrate.raw.metadata_ir()
     storage = {pallet.name: {item.name for item in pallet.storage} for pallet in metadata.pallets}
     calls = {pallet.name: {call.name for call in pallet.calls} for pallet in metadata.pallets}

@@ -20,7 +20,7 @@ from assay.network.chain.substrate import Substrate
 
 logger = logging.getLogger("assay.chain")
 
-#: Class → its private members that are used here, each with what for.
+#: Class → its private members that are used here, each with the reason.
 PRIVATE_MEMBERS = {
     "bittensor.RpcSubstrate": {
         "_interface": "overridden: each connection that it makes, the archives' too, is bounded",
@@ -105,8 +105,8 @@ def _bound_session(session: Any, answer_s: float) -> None:
         return await _dial_living(url, answer_s)
 
     def hear(task: "asyncio.Task[Any]") -> None:
-        """Whoever waits for an answer hears that none comes, also where the SDK's own task has
-        stumbled over what the node sent; and asyncio has no word to say about it."""
+        """Wakes all callers with an error when no answer will come, also where the SDK's own task
+        failed on the node's bytes; asyncio logs nothing about it."""
         error = None if task.cancelled() else task.exception()
         if session._closing:
             return
@@ -165,7 +165,7 @@ async def _dial_living(url: str, answer_s: float) -> ClientConnection:
 
 
 def is_cut(substrate: Substrate) -> bool:
-    """Whether the SDK has given up on the websocket: whatever it raised, the node said nothing."""
+    """Whether the SDK has given up on the websocket: its error did not come from the node."""
     client: Any = substrate
     return client._substrate is None or client.raw._session._fatal_error is not None
 
@@ -199,11 +199,11 @@ async def ask_head(substrate: Substrate, method: str, params: list[Any]) -> Any:
         raise
 
 
-# --- what a call through the SDK fails with: the node's word, or nobody's
+# --- the errors of a call through the SDK: the node's answer, or a local failure
 
 
 def get_faults() -> tuple[type[Exception], ...]:
-    """What the SDK raises of its own, and what breaks beneath it. The SDK is loaded late."""
+    """The SDK's own errors, and those of the layers beneath it. The SDK is loaded late."""
     from bittensor import BittensorError
     from bittensor._transport.errors import SubstrateRequestException
 

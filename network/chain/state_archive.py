@@ -1,7 +1,7 @@
 """State of past blocks, kept for long: plain nodes forget it after about 256 blocks.
 
 One SQLite file a chain and subnet. An entry is written once, in one transaction, and never changes.
-What takes room, members and weights, goes after two days; hashes and epochs stay for good.
+Bulky entries, members and weights, are deleted after two days; hashes and epochs stay for good.
 """
 
 import logging
@@ -29,8 +29,9 @@ _BUSY_S = 10.0
 
 
 class StateArchive:
-    """What was read once, in a file that is made if it is missing. Safe to use from several threads
-    and processes; `ChainError`: it cannot be used, or is of another chain or subnet."""
+    """Chain state that was read once, in a file that is made if it is missing. Safe to use from
+    several threads and processes; `ChainError`: the file is unusable, or of another chain or
+    subnet."""
 
     def __init__(self, file: Path, genesis_hash: bytes, netuid: int) -> None:
         self._file = file
@@ -58,7 +59,7 @@ class StateArchive:
                 )
 
     def get(self, kind: str, number: int) -> str | None:
-        """What stands for a block, None where nothing does."""
+        """The entry of a block, or None."""
         if (kind, number) in self._spare:
             return self._spare[kind, number]
         found = self._find("AND number = ?", kind, number)
@@ -80,8 +81,8 @@ class StateArchive:
         return None if row is None else (int(row[0]), str(row[1]))
 
     def put(self, kind: str, number: int, data: str) -> None:
-        """Writes an entry; one that stands already stays. Where the file takes nothing, the newest
-        few are kept in memory, and a warning says so."""
+        """Writes an entry; an existing one stays. Where the file takes nothing, the newest few are
+        kept in memory, and a warning says so."""
         try:
             with self._lock, self.database:
                 self.database.execute(

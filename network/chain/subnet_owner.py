@@ -1,4 +1,4 @@
-"""What a subnet's owner does once: buying a subnet and opening it for stake."""
+"""The owner's one-time actions: buying a subnet and opening it for stake."""
 
 from assay.network.chain.chain_values import Receipt, format_tao
 from assay.network.chain.connection import Connection
@@ -9,13 +9,13 @@ from assay.protocol.ss58 import encode_ss58
 
 
 def get_subnet_cost(connection: Connection) -> int:
-    """What a subnet costs now, rao."""
+    """The price of a subnet now, rao."""
     api, method = "SubnetRegistrationRuntimeApi", "get_network_registration_cost"
     return int(connection.read(lambda s: s.runtime_call(api, method, [])))
 
 
 def get_balance(connection: Connection, coldkey: bytes) -> int:
-    """What a coldkey may spend now, rao."""
+    """A coldkey's free balance now, rao."""
     address = encode_ss58(coldkey)
     account = connection.read(lambda s: s.query("System", "Account", [address]))
     return int(account["data"]["free"])

@@ -23,14 +23,14 @@ _RAO = 10**9
 
 @dataclass(frozen=True, slots=True)
 class SubnetState:
-    """What a window is made of: who holds which uid, and what everybody committed to."""
+    """The chain state that makes a window: the holder of each uid, and everybody's commitment."""
 
     members: Mapping[bytes, Member]
     commitments: Mapping[bytes, bytes]
 
 
 def encode_state(state: SubnetState) -> str:
-    """As the archive keeps it."""
+    """The archive's encoding of a state."""
     members = {hotkey.hex(): [m.uid, m.registered_at] for hotkey, m in state.members.items()}
     commitments = {hotkey.hex(): payload.hex() for hotkey, payload in state.commitments.items()}
     return json.dumps([members, commitments])
@@ -192,7 +192,7 @@ async def require_same_history(substrate: Substrate, number: int, known: str) ->
 async def _read_numbers(
     substrate: Substrate, netuid: int, block: str | None, *names: str
 ) -> list[int]:
-    """Numbers of the subnet's, 0 where nothing stands."""
+    """Numbers of the subnet, 0 where none is stored."""
     asked = [substrate.query(MODULE, name, [netuid], block_hash=block) for name in names]
     return [int(found or 0) for found in await asyncio.gather(*asked)]
 

@@ -1,4 +1,4 @@
-"""What is used of the SDK's client for one node, so that nobody loads the SDK to name a type."""
+"""The used part of the SDK's client for one node, so that nobody loads the SDK to name a type."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -46,10 +46,10 @@ class Substrate(Protocol):
         """The values of several keys of one item, in order."""
 
     async def runtime_call(self, api: str, method: str, params: Sequence[Any], /) -> Any:
-        """What a runtime API answers at the head."""
+        """A runtime API's answer at the head."""
 
     async def compose(self, call: Any, /) -> Any:
         """A call in the runtime's encoding."""
 
     async def estimate_fee(self, call: Any, key: Any, /) -> Any:
-        """What a composed call costs, as the SDK's Balance."""
+        """The price of a composed call, as the SDK's Balance."""

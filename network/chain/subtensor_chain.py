@@ -66,12 +66,12 @@ logger = logging.getLogger("assay.chain")
 
 #: Longest time that a drand round is asked for, seconds: relays have it too.
 _PULSE_S = 4.0
-#: How far the SDK lets a purchase move the price.
+#: The most that the SDK lets a purchase move the price.
 _SLIPPAGE = "5 %"
 
 
 class SubtensorChain:
-    """One subnet. What it refuses, or cannot do, is a `ChainError`.
+    """One subnet. A refusal or failure is a `ChainError`.
 
     Args:
         folder: where the state read so far is kept.
@@ -143,8 +143,8 @@ class SubtensorChain:
             return self._head[0]
 
     def get_best(self) -> int:
-        """Number of the newest block that the node knows, final or not: for people, who see by it
-        how far finality lags. Nothing is read at it."""
+        """Number of the newest block that the node knows, final or not: it shows people how far
+        finality lags. Nothing is read at it."""
         return self._connection.read(lambda s: s.block_number())
 
     def get_time_ms(self) -> int:
@@ -173,11 +173,11 @@ class SubtensorChain:
         return block
 
     def get_body(self, number: int) -> BlockBody:
-        """What stays of a block whose state is forgotten."""
+        """The remaining data of a block whose state is pruned."""
         return self._connection.read(lambda s: read_body(s, self.netuid, number))
 
     def get_members(self, number: int) -> Mapping[bytes, Member]:
-        """Who holds which uid at a block, by hotkey."""
+        """The uid of each member at a block, by hotkey."""
         return self._get_state(number).members
 
     def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
@@ -221,12 +221,12 @@ class SubtensorChain:
         return self._read_at(number, lambda s, h: read_metagraph(s, self.netuid, h))
 
     def get_balance(self, coldkey: bytes) -> int:
-        """What a coldkey may spend now, rao."""
+        """A coldkey's free balance now, rao."""
         return get_balance(self._connection, coldkey)
 
     def get_alpha_price(self) -> int:
-        """What one alpha of the subnet is worth now, rao: by the reserves of its pool, so without
-        what a sale of any size would move."""
+        """The price of one alpha of the subnet now, rao: by the reserves of its pool, so without
+        the effect of a sale of any size."""
         return self._connection.read(lambda s: read_alpha_price(s, self.netuid))
 
     def get_pulse(self, number: int) -> bytes | None:
@@ -236,7 +236,7 @@ class SubtensorChain:
     # --- calls
 
     def quote_registration(self, hotkey: bytes) -> Quote:
-        """What a uid for a hotkey would cost now. The fee is within a byte's, see `quote_fee`."""
+        """The price of a uid for a hotkey now. The fee is within a byte's, see `quote_fee`."""
         cost = self.get_hyperparameters().registration_cost
         call = self._make_registration(hotkey, cost)
         return Quote(cost, self._sender.quote_fee(call, self._get_wallet(hotkey)))
@@ -388,7 +388,7 @@ class SubtensorChain:
         return self._connection.read(lambda s: read(s, block))
 
     def _find_uid(self, hotkey: bytes) -> int | None:
-        """The uid that a hotkey holds at the best head, final or not: what the next call meets."""
+        """The uid that a hotkey holds at the best head, final or not, as the next call meets it."""
         keys = [self.netuid, encode_ss58(hotkey)]
         uid = self._connection.read(lambda s: s.query(MODULE, "Uids", keys))
         return None if uid is None else int(uid)

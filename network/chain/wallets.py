@@ -1,4 +1,4 @@
-"""Who signs: the SDK's wallets, whose keys are files and whose passwords it asks for itself."""
+"""Signing keys: the SDK's wallets, whose keys are files and whose passwords it asks for itself."""
 
 import re
 import sys
@@ -11,13 +11,13 @@ from typing import Any, Protocol
 from assay.network.chain.errors import ChainError
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-#: How a key file with a password begins, in each of the SDK's formats.
+#: First bytes of a key file with a password, in each of the SDK's formats.
 _LOCKS = (b"$NACL", b"$ANSIBLE_VAULT", b"gAAAAA")
 
 
 class ChainWallet(Protocol):
-    """What signing needs: the hotkey for what a neuron does all day, the coldkey, unlocked when it
-    is used, for what costs money, and their public halves."""
+    """The keys that signing needs: the hotkey for a neuron's daily work, the coldkey, unlocked on
+    use, for spending, and their public halves."""
 
     @property
     def hotkey(self) -> Any: ...
@@ -164,8 +164,8 @@ def _is_locked(file: Path) -> bool:
 
 
 def _require_password(files: Any, signer: str) -> str | None:
-    """What the SDK's variables offer for a `bittensor.Wallet`; None: it is to be asked for on the
-    terminal. Raises ChainError: there is none, or a variable is of no use."""
+    """The password that the SDK's variables offer for a `bittensor.Wallet`; None: it is to be asked
+    for on the terminal. Raises ChainError: it is missing, or a variable is of no use."""
     from bittensor.keyfiles import KeyfileError, resolve_key_password
     from bittensor.wallets import resolve_wallet_password
 

@@ -35,7 +35,7 @@ class BoundedProvider(JSONBaseProvider):
         keep_secret(url)
         #: Host and port, for people: the rest of an address may hold a key.
         self.name = self._url.netloc.decode()
-        #: Runs while a request does, in whichever thread makes it.
+        #: Runs during a request, in the thread that makes it.
         self._loop = LookupLoop()
         self._client = make_client(_HEADERS, CONNECT_S, ANSWER_S)
 

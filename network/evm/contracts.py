@@ -1,4 +1,4 @@
-"""The two contracts: interface and bytecode as `contracts/` builds them, and what goes wrong."""
+"""The two contracts: interface and bytecode as `contracts/` builds them, and their errors."""
 
 import json
 from dataclasses import astuple, dataclass
@@ -12,7 +12,7 @@ from assay.protocol.record import SettlementRecord
 from assay.protocol.score_tree import keccak256
 
 LEDGER, WEIGHTS_CHECK = "ScoreLedger", "WeightsCheck"
-#: What to do about a refusal.
+#: The remedy of each refusal.
 _REMEDIES = {
     "NotThePoster": "the hotkey has bound another address: `assay ledger bind`",
     "AlreadyPosted": "a settlement is written once",
@@ -27,15 +27,15 @@ _REMEDIES = {
 
 
 class EvmError(ChainError):
-    """The EVM's node cannot answer, or nothing can be sent for now: one printable line that says
-    why and what to do, whatever a node or a contract wrote into it."""
+    """The EVM's node cannot answer, or nothing can be sent for now: one printable line with the
+    reason and the remedy, whatever a node or a contract wrote into it."""
 
     def __init__(self, message: str) -> None:
         super().__init__("".join(c if c.isprintable() else "?" for c in hide(message)))
 
 
 class SilentError(EvmError):
-    """The node gave no answer, or none that makes sense. It may have done what it was asked."""
+    """The node gave no answer, or none that makes sense. It may have executed the request."""
 
 
 class RevertedError(EvmError):
@@ -49,7 +49,7 @@ class RevertedError(EvmError):
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """What a validator says of one settlement, in the contract's order: digests of 32 bytes, a
+    """A validator's entry for one settlement, in the contract's order: digests of 32 bytes, a
     round below 2^64."""
 
     score_root: bytes
@@ -60,17 +60,17 @@ class LedgerEntry:
 
     @property
     def digest(self) -> bytes:
-        """What the ledger's slot holds: keccak256 of the ABI's encoding, 32 bytes."""
+        """The content of the ledger's slot: keccak256 of the ABI's encoding, 32 bytes."""
         head = self.score_root + self.record_digest + self.checkpoint
         return keccak256(head + self.audit_round.to_bytes(32, "big") + self.weights_digest)
 
     def to_abi(self) -> tuple[Any, ...]:
-        """As a call's argument."""
+        """The entry as a call's argument."""
         return astuple(self)
 
 
 def make_ledger_entry(record: SettlementRecord) -> LedgerEntry | None:
-    """What is posted of a settlement's record; None where it has no score to prove."""
+    """The entry to post for a settlement's record; None where it has no score to prove."""
     if not record.scores:
         return None
     return LedgerEntry(
@@ -92,7 +92,7 @@ class Artifact:
 
 @cache
 def load_artifact(name: str) -> Artifact:
-    """One of the two contracts."""
+    """Interface and bytecode of one of the two contracts."""
     text = files("assay.network.evm").joinpath(f"data/{name}.json").read_text()
     value = json.loads(text)
     return Artifact(value["abi"], bytes.fromhex(value["bytecode"]))
@@ -113,7 +113,7 @@ def _list_errors() -> dict[bytes, tuple[str, tuple[str, ...]]]:
 
 
 def explain_revert(data: bytes) -> RevertedError:
-    """A refusal in words, by what the call gave back."""
+    """A refusal in words, from the data that the call returned."""
     from eth_abi.abi import decode
     from eth_abi.exceptions import DecodingError
 

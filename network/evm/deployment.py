@@ -1,4 +1,4 @@
-"""What is done once: contracts deployed, and a hotkey bound to the key that posts for it."""
+"""One-time actions: deploying the contracts, and binding a hotkey to the key that posts for it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from assay.protocol.score_tree import keccak256
 
 #: Gas that a deployment and a binding may take; a precompile's share of the latter is the chain's.
 DEPLOY_GAS_MAX, BIND_GAS_MAX = 2_000_000, 500_000
-#: First field of what a hotkey signs: a signature for this serves nothing else.
+#: First field of the binding that a hotkey signs: a signature for this serves nothing else.
 _DOMAIN = keccak256(b"assay/v1/evm-binding")
 #: Seconds that a signature is good for, and that a transaction is waited for.
 SIGNATURE_S, PATIENCE_S = 900, 300.0
@@ -21,7 +21,7 @@ SIGNATURE_S, PATIENCE_S = 900, 300.0
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """Addresses of both contracts, and what their deployment cost."""
+    """Addresses of both contracts, and the receipts of their deployment."""
 
     ledger: str
     weights_check: str
@@ -30,7 +30,7 @@ class Deployed:
 
 def deploy_contracts(node: EvmNode, key: EvmKey, confirmations: int) -> Deployed:
     """Deploys a ledger, and a weights' check over it. Anybody may: they have no owner. `EvmError`:
-    too dear, or refused, `UnknownOutcomeError`: it was sent and does not stand."""
+    too dear, or refused, `UnknownOutcomeError`: it was sent and is not on chain."""
     node.require_chain()
     ledger, first = _deploy(node, key, LEDGER, [], confirmations)
     check, second = _deploy(node, key, WEIGHTS_CHECK, [ledger], confirmations)
@@ -82,12 +82,12 @@ def bind_hotkey(
 def compute_binding_message(
     contract: str, chain_id: int, hotkey: bytes, poster: str, nonce: int, expiry: int
 ) -> bytes:
-    """What a hotkey signs to let an EVM address post for it: keccak256 of the ABI's encoding of
-    domain, contract, chain, hotkey, poster, nonce, expiry.
+    """The message that a hotkey signs to let an EVM address post for it: keccak256 of the ABI's
+    encoding of domain, contract, chain, hotkey, poster, nonce, expiry.
 
     Args:
         contract, poster: addresses, 0x and 40 digits.
-        nonce: how often the hotkey was bound before.
+        nonce: number of earlier bindings of the hotkey.
         expiry: Unix time in seconds.
 
     Returns:
@@ -102,7 +102,7 @@ def _word(value: int) -> bytes:
 
 
 def _run(node: EvmNode, key: EvmKey, call: EvmCall, nonce: int, confirmations: int) -> EvmReceipt:
-    """Sends one transaction of somebody who waits for it."""
+    """Sends one transaction and waits for its receipt."""
     signed = node.sign(key, call, nonce)
     node.send(signed)
     return node.await_receipt(signed, confirmations, PATIENCE_S)

@@ -21,7 +21,7 @@ class EvmKey:
 
     @classmethod
     def create(cls) -> "EvmKey":
-        """A new one, from the system's randomness."""
+        """A new key, from the system's randomness."""
         from eth_account import Account
 
         return cls(Account.create())
@@ -35,8 +35,8 @@ class EvmKey:
 
     @classmethod
     def from_keystore(cls, keystore: Any, password: str) -> "EvmKey":
-        """From a keystore's JSON (version 3, as geth, MetaMask and the SDK write it); `ChainError`:
-        it is none, or the password is wrong."""
+        """A key from a keystore's JSON (version 3, as geth, MetaMask and the SDK write it);
+        `ChainError`: not a keystore, or the password is wrong."""
         from eth_account import Account
 
         try:
@@ -65,6 +65,6 @@ class EvmKey:
 
 
 def compute_mirror(address: str) -> str:
-    """Where an EVM address's money lies on subtensor, SS58: send TAO there."""
+    """The subtensor account of an EVM address's money, SS58: send TAO there."""
     raw = bytes.fromhex(address.removeprefix("0x"))
     return encode_ss58(blake2b(_MIRROR_PREFIX + raw, digest_size=32).digest())

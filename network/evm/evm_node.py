@@ -20,7 +20,7 @@ from assay.network.evm.contracts import (
 )
 from assay.network.evm.evm_key import EvmKey
 
-#: What subtensor's networks call themselves.
+#: Chain ids of subtensor's networks.
 CHAIN_IDS = {"finney": 964, "test": 945, "local": 42}
 #: Wei in a gwei; 10^9 gwei are one TAO.
 GWEI = 10**9
@@ -38,7 +38,7 @@ _KNOWN = ("already known", "already imported", "known transaction")
 
 @dataclass(frozen=True, slots=True)
 class EvmReceipt:
-    """What became of a transaction. `gas_price` in wei."""
+    """The result of a transaction. `gas_price` in wei."""
 
     hash: bytes
     block: int
@@ -66,14 +66,14 @@ class SignedCall:
 
 @dataclass(frozen=True, slots=True)
 class EvmCall:
-    """What a transaction does: `to` is None where it deploys; `gas_max` bounds what it burns."""
+    """A transaction's content: `to` is None for a deployment; `gas_max` bounds the gas it burns."""
 
     to: str | None
     data: bytes
     gas_max: int
 
     def describe(self, sender: str) -> dict[str, Any]:
-        """As JSON-RPC takes it."""
+        """The call as JSON-RPC takes it."""
         to = {} if self.to is None else {"to": self.to}
         return {"from": sender, "data": "0x" + self.data.hex(), "value": 0} | to
 
@@ -139,7 +139,7 @@ class EvmNode:
         return self._count(lambda: self.eth.gas_price)
 
     def get_receipt(self, hash_: bytes) -> EvmReceipt | None:
-        """What became of a transaction; None while no block of the node's chain holds it."""
+        """The receipt of a transaction; None while no block of the node's chain holds it."""
         from web3.exceptions import TransactionNotFound
 
         with self.explain():
@@ -162,7 +162,7 @@ class EvmNode:
         return self.eth.contract(to, abi=artifact.abi, bytecode=artifact.bytecode)
 
     def require_code(self, address: str) -> None:
-        """`EvmError`: there is no contract."""
+        """Raises an `EvmError` where the address has no contract."""
         with self.explain():
             if not self.eth.get_code(_checksum(address)):
                 raise EvmError(f"there is no contract at {address} on chain {self.chain_id}")
@@ -226,8 +226,8 @@ class EvmNode:
     def await_receipt(
         self, signed: SignedCall, confirmations: int, patience_s: float
     ) -> EvmReceipt:
-        """Waits until a transaction stands, with as many blocks on top; `RevertedError`: it failed,
-        `UnknownOutcomeError`: it did not stand within the patience."""
+        """Waits until a transaction is in a block with this many blocks on top; `RevertedError`: it
+        failed, `UnknownOutcomeError`: it did not get there within the patience."""
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             receipt = self._find_standing(signed, confirmations)
@@ -242,8 +242,8 @@ class EvmNode:
         )
 
     def _find_standing(self, signed: SignedCall, confirmations: int) -> EvmReceipt | None:
-        """The receipt of a transaction that lies deep enough. A node that gives no answer is asked
-        again: what was sent is under way."""
+        """The receipt of a transaction that is deep enough. A node that gives no answer is asked
+        again: the transaction is under way."""
         try:
             receipt = self.get_receipt(signed.hash)
             deep = receipt is not None and self.get_head() - receipt.block >= confirmations
@@ -286,7 +286,7 @@ class EvmNode:
         except ContractLogicError as error:
             raise explain_revert(_read_data(error.data)) from None
         except Web3RPCError as error:
-            # nodes differ in where they put what a contract gave back
+            # nodes differ in where they put a contract's return data
             answer: Any = (error.rpc_response or {}).get("error")
             told = answer if isinstance(answer, dict) else {}
             data = _read_data(told.get("data"))
@@ -310,7 +310,7 @@ def format_wei(wei: int) -> str:
 
 
 def _read_data(data: Any) -> bytes:
-    """What a contract gave back, out of an error's data."""
+    """A contract's return data, out of an error's data."""
     if isinstance(data, dict):
         data = data.get("data") or data.get("result")
     if not isinstance(data, str) or not data.startswith("0x"):
@@ -322,7 +322,7 @@ def _read_data(data: Any) -> bytes:
 
 
 def _read_count(value: Any, end: int = _COUNT_END) -> int:
-    """A number that a node names: of blocks, gas, wei, seconds; `TypeError`: it is none."""
+    """A number from a node: of blocks, gas, wei, seconds; `TypeError`: not a valid count."""
     if type(value) is not int or not 0 <= value < end:
         raise TypeError(f"{value!r} is not a count")
     return value

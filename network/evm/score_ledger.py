@@ -1,4 +1,4 @@
-"""What the ledger and the weights' check say to whoever asks, and posting to it with a key."""
+"""The answers of the ledger and the weights' check, and posting to the ledger with a key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _NOBODY = "0x" + "0" * 40
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Who posts for a hotkey: None where nobody was bound; and how often one was."""
+    """The poster of a hotkey, None where nobody is bound; and the number of bindings so far."""
 
     poster: str | None
     nonce: int
@@ -53,13 +53,13 @@ class ScoreLedger:
         self._contract = node.open_contract(load_artifact(LEDGER), address)
 
     def get_binding(self, hotkey: bytes) -> Binding:
-        """Who posts for a hotkey now."""
+        """The address that posts for a hotkey now."""
         with self.node.explain():
             poster, nonce = self._contract.functions.bindings(hotkey).call()
         return Binding(None if poster == _NOBODY else poster, nonce)
 
     def get_digest(self, hotkey: bytes, epoch: int) -> bytes:
-        """What stands for a settlement in the newest block: 32 bytes, zeros where nothing does."""
+        """The digest of a settlement in the newest block: 32 bytes, zeros where it is missing."""
         with self.node.explain():
             found = self._contract.functions.digests(self.netuid, hotkey, epoch).call()
         return bytes(found)
@@ -158,7 +158,7 @@ class LedgerPoster:
         return self._node.get_head()
 
     def get_digest(self, epoch: int) -> bytes:
-        """What stands for a settlement in the newest block; zeros where nothing does."""
+        """The digest of a settlement in the newest block; zeros where it is missing."""
         return self._ledger.get_digest(self._hotkey, epoch)
 
     def get_nonce(self, *, pending: bool) -> int:
@@ -179,7 +179,7 @@ class LedgerPoster:
         self._node.send(signed)
 
     def get_receipt(self, hash_: bytes) -> EvmReceipt | None:
-        """What became of a post; None while no block holds it."""
+        """The receipt of a post; None while no block holds it."""
         return self._node.get_receipt(hash_)
 
     def explain_failure(self, signed: SignedCall) -> str:

@@ -1,8 +1,8 @@
-"""Which addresses a stranger's name may lead to: those of the public internet alone.
+"""The addresses that a stranger's name may lead to: those of the public internet alone.
 
-The tables are the special-purpose registries of IANA (RFC 6890 and its successors), written out:
-what Python's `is_global` says changes from one release to the next. A name is looked up once; who
-connects does so to the very address that was checked.
+The tables are the special-purpose registries of IANA (RFC 6890 and its successors), written out,
+because Python's `is_global` changes from one release to the next. A name is looked up once; the
+client connects to the very address that was checked.
 """
 
 import socket
@@ -36,7 +36,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def is_public(text: str) -> bool:
-    """Whether an address is one of the public internet's; what is no address is not."""
+    """Whether a text is an address of the public internet; False for other texts."""
     try:
         address = ip_address(text)
     except ValueError:

@@ -26,19 +26,19 @@ _PREFIX = re.compile(r"[A-Za-z0-9_.~-]+(/[A-Za-z0-9_.~-]+)*")
 _REGION = re.compile(r"[A-Za-z0-9-]{1,64}")
 #: Printable ASCII without blanks, `?`, `#` and `@`.
 _PLAIN = re.compile(r"[!\"$->A-~]+")
-#: Statuses of what was well received.
+#: Statuses of success.
 _FINE = frozenset({200, 204, 206})
 #: And of what may be received later, beside a server's own errors; so may what these name, which
 #: AWS says with statuses that else are lasting, or after it has said 200.
 _LATER = frozenset({408, 429})
 _LATER_CODES = frozenset({"OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown"})
-#: Most bytes that are read of what is said to a failure.
+#: Most bytes that are read of a failure's text.
 _WORDS_MAX = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class BucketAddress:
-    """Where a bucket is; `prefix` begins all names in it, `endpoint` None is AWS's for the
+    """A bucket's place; `prefix` begins all names in it, `endpoint` None is AWS's for the
     region."""
 
     bucket: str
@@ -53,7 +53,7 @@ class BucketAddress:
 
     @property
     def service(self) -> str:
-        """Whom one asks, without what may be secret in its address."""
+        """The service's name, without secrets that its address may hold."""
         return name_host(self.endpoint) if self.endpoint else f"AWS, {self.region}"
 
     @property
@@ -63,12 +63,13 @@ class BucketAddress:
         return f"{endpoint.rstrip('/')}/{self.bucket}"
 
     def get_key(self, name: str) -> str:
-        """What the service calls an object."""
+        """The service's key of an object."""
         return f"{self.prefix}/{name}" if self.prefix else name
 
 
 def read_bucket(upload: str, endpoint: str | None, region: str) -> BucketAddress:
-    """What `s3://bucket/prefix` means; `StoreError`: a bucket, endpoint or region is malformed."""
+    """The address of `s3://bucket/prefix`; `StoreError`: bucket, endpoint or region is
+    malformed."""
     scheme, _, rest = upload.partition("://")
     bucket, _, prefix = rest.removesuffix("/").partition("/")
     plain = _BUCKET.fullmatch(bucket) and (not prefix or _PREFIX.fullmatch(prefix))
@@ -102,8 +103,7 @@ class FailedError(StoreError):
 
 
 def name_failure(status: int, code: str | None) -> type[StoreError]:
-    """What it means that a request was not well received; `code` is the error's name, if it has
-    one."""
+    """The kind of error that a failed request means; `code` is the error's name, if it has one."""
     if status == 500 or code == "InternalError":
         return FailedError
     lasting = status < 500 or status == 501  # which is said of what a service does not have
@@ -125,7 +125,7 @@ class BucketRequest:
 
 
 class BucketService:
-    """Who keeps a bucket. Everything that goes wrong is a `StoreError`."""
+    """The service that keeps a bucket. All its faults are `StoreError`s."""
 
     def __init__(self, client: HttpClient, address: BucketAddress, signer: Signer) -> None:
         self._client = client
@@ -168,7 +168,7 @@ class BucketService:
 
     @contextmanager
     def explaining(self, problem: str, kind: type[StoreError] = StoreError) -> Iterator[None]:
-        """What is wrong with an answer, said as everything else is."""
+        """Reports a fault of an answer like every other fault."""
         try:
             yield
         except ValueError as error:

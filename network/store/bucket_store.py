@@ -102,7 +102,7 @@ class BucketStore(ObjectStore):
         return answer.body
 
     def list(self, prefix: str = "", some: int | None = None) -> tuple[str, ...]:
-        """See `ObjectStore`. What has no object's name is none: others put it there."""
+        """See `ObjectStore`. Skips keys that are not object names: others put them there."""
         folder = check_folder(prefix)
         names: set[str] = set()
         with within(_LIST_S):

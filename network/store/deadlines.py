@@ -1,4 +1,4 @@
-"""How long a thread waits for servers: one deadline a request, and one allowance for many."""
+"""A thread's time for waiting on servers: one deadline a request, one allowance for many."""
 
 import time
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ class WaitAllowance:
     seconds: float
 
 
-#: Until when the request at hand has to be done, on the monotonic clock; what this thread may spend
-#: on all of its requests.
+#: The current request's deadline, on the monotonic clock; the time that this thread may spend on
+#: all of its requests.
 _deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
 _allowance: ContextVar[WaitAllowance | None] = ContextVar("allowance", default=None)
 
 
 @contextmanager
 def within(seconds: float) -> Iterator[WaitAllowance]:
-    """So long, in all, does this thread wait in here for servers on the web; what it does between
-    two requests does not count. What is left of it is told."""
+    """Limits this thread's waiting for web servers in here to so many seconds in all; work between
+    two requests does not count. Yields the allowance that is left."""
     outer = _allowance.get()
     inner = WaitAllowance(seconds if outer is None else min(seconds, outer.seconds))
     before = inner.seconds
@@ -38,8 +38,8 @@ def within(seconds: float) -> Iterator[WaitAllowance]:
 
 @contextmanager
 def sparing(seconds: float) -> Iterator[None]:
-    """What is done in here leaves so many of the thread's seconds to what comes after it, or half
-    of them where there are fewer."""
+    """Leaves so many of the thread's seconds to the work after this block, or half of them where
+    there are fewer."""
     outer = _allowance.get()
     if outer is None:
         yield

@@ -94,7 +94,7 @@ class FolderStore(ObjectStore):
 
     @contextmanager
     def explaining(self, problem: str) -> Iterator[None]:
-        """What the system refuses, as a StoreError."""
+        """Raises the system's errors as a StoreError."""
         try:
             yield
         except OSError as error:
@@ -170,7 +170,7 @@ class _LocalFile:
 
 
 class _StoredFile(_LocalFile):
-    """One of a store's objects."""
+    """One of a store's objects, as a file."""
 
     def __init__(self, store: FolderStore, name: str) -> None:
         super().__init__(store.root / name)

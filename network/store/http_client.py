@@ -44,7 +44,7 @@ RequestHeaders = Sequence[tuple[bytes | str, bytes | str]]
 
 @dataclass(frozen=True, slots=True)
 class HttpTimeouts:
-    """How long a server is waited for."""
+    """The client's patience with a server."""
 
     connect_s: float = 5.0  # for one address, TLS aside
     silence_s: float = 10.0  # between two bytes
@@ -58,26 +58,26 @@ class HttpTimeouts:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What is asked of a server, and how much of its answer is read."""
+    """One request to a server, and the limits on reading its answer."""
 
     method: str
     url: str
     limit: int | None  # most bytes of a success's body; None: nobody reads it
     #: beside the client's own
     headers: RequestHeaders = field(default=(), repr=False)  # a signature and a token among them
-    content: bytes = field(default=b"", repr=False)  # what is sent
-    words: int = 0  # most bytes that are read of what is said to a failure; the rest is cut off
+    content: bytes = field(default=b"", repr=False)  # the request's body
+    words: int = 0  # most bytes that are read of a failure's text; the rest is cut off
     #: what errors call the place, so that they have nothing of its address, nor of what its server
     #: wrote; "": its address
     called: str = ""
 
     @property
     def place(self) -> str:
-        """What it is asked of, in errors."""
+        """The place that is asked, for errors."""
         return self.called or self.url
 
     def describe(self, error: Exception) -> str:
-        """What went wrong, in errors."""
+        """The cause of a failure, for errors."""
         return type(error).__name__ if self.called else describe_error(error)
 
 
@@ -128,7 +128,7 @@ class HttpClient:
         self._pool.close()
 
     def ask(self, method: str, url: str, limit: int, wanted: str | None = None) -> HttpAnswer:
-        """What is at a place, at most `limit` bytes, of all of it or a Range; see `send`."""
+        """The object at a place, at most `limit` bytes, of all of it or a Range; see `send`."""
         headers = () if wanted is None else (("Range", wanted),)
         return self.send(HttpRequest(method, url, limit, headers))
 
@@ -199,7 +199,7 @@ def _cut(content: bytes) -> Iterator[bytes]:
 def _read_body(
     request: HttpRequest, response: httpcore.Response, found: Mapping[str, str]
 ) -> bytes:
-    """What a request reads of its answer's body."""
+    """The part of its answer's body that a request reads."""
     url, success = request.place, response.status in (200, 206)
     headed = request.method == "HEAD"
     whole = success and request.limit is not None and not headed
@@ -225,14 +225,14 @@ def _read_body(
 
 
 def _name_kind(error: Exception) -> type[StoreError]:
-    """Whose matter it is that something failed: before a connection stands, it may be that of this
-    machine's network, and even which names that one knows is nobody else's business."""
+    """The kind of error of a failure: before a connection is made, the cause may be this machine's
+    own network, and nobody else may learn which names that network knows."""
     ours = httpcore.ConnectError | httpcore.ConnectTimeout | httpcore.PoolTimeout
     return StoreError if isinstance(error, ours) else ServedError
 
 
 def _read_headers(url: str, raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers by lower-case name. Those that are read here come once, and say what they may."""
+    """Headers by lower-case name. Those that are read here come once, with an allowed value."""
     found: dict[str, str] = {}
     for name, value in raw:
         key = name.decode("ascii", "replace").lower()
@@ -330,7 +330,7 @@ class _LimitedStream(httpcore.NetworkStream):
 
 
 def _limit_timeout(timeout: float | None, late: type[httpcore.TimeoutException]) -> float:
-    """What is left of a timeout and of the deadline; a timeout of 0 would mean none at all."""
+    """The rest of a timeout and of the deadline; a timeout of 0 would mean no timeout at all."""
     rest = get_rest()
     if timeout is not None:
         rest = min(rest, timeout)

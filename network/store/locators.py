@@ -1,4 +1,4 @@
-"""Locators: what a commitment says of where a store is, a URL of at most 80 bytes.
+"""Locators: a commitment's address of a store, a URL of at most 80 bytes.
 
 A locator is public and for reading. Whatever could carry a secret or mean two things is refused:
 user, query, fragment, escapes, segments of dots.
@@ -57,8 +57,8 @@ Locator = FolderLocator | WebLocator
 
 
 def read_locator(text: str) -> Locator:
-    """What a locator means; nothing is looked at yet. `ServedError`: it is none; what may be a
-    secret in it is not repeated."""
+    """The place that a locator names; nothing is looked at yet. `ServedError`: not a locator; the
+    error does not repeat a possible secret in it."""
     if len(text.encode(errors="replace")) > LOCATOR_MAX:
         raise ServedError(f"a locator has at most {LOCATOR_MAX} bytes: use a shorter path")
     if not _PRINTABLE.fullmatch(text):  # urlsplit leaves out blanks that it finds

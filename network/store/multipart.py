@@ -45,7 +45,7 @@ _XML_MAX = 64 << 10
 _PAGES = 10
 #: Most older uploads of an object that are cleared away for a new one.
 _OLDER = 16
-#: Seconds for finding what was left there, or out that all of it is; and for taking it away.
+#: Seconds for finding an upload's remains, or that all of it is there; and for taking them away.
 _LOOK_S, _ABORT_S = 20.0, 5.0
 
 
@@ -140,7 +140,7 @@ class _Sending:
         self._waiting: deque[tuple[int, Future[HttpAnswer]]] = deque()
 
     def send_parts(self, pieces: Iterable[bytes]) -> None:
-        """Sends what is not there, some at a time."""
+        """Sends the missing parts, some at a time."""
         try:
             for number, piece in enumerate(pieces, 1):
                 digest = hashlib.md5(piece, usedforsecurity=False)
@@ -169,8 +169,8 @@ class _Sending:
         self._brought = True
 
     def is_hopeless(self, error: StoreError) -> bool:
-        """Whether nothing comes of this upload after what went wrong: the service refuses to make
-        the object of its parts, or this try got it no further."""
+        """Whether this upload has failed for good: the service refuses to make the object of its
+        parts, or this try got it no further."""
         kinds = (RefusedError, FailedError) if self._ends else RefusedError
         if self._brought:
             return self._ends and isinstance(error, RefusedError)

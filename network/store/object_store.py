@@ -1,4 +1,4 @@
-"""What all stores are to those who use them: names, objects, errors."""
+"""The interface of all stores: names, objects, errors."""
 
 import re
 from abc import ABC, abstractmethod
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from assay.protocol.errors import OperatorError
 
-#: Longest locator, bytes of UTF-8: what fits a commitment (specification, section 1).
+#: Longest locator that fits a commitment, bytes of UTF-8 (specification, section 1).
 LOCATOR_MAX = 80
 #: Longest name, characters.
 NAME_MAX = 512
@@ -29,11 +29,11 @@ class StoreError(OperatorError):
 
 
 class ServedError(StoreError):
-    """What is wrong with a locator, or with what is served there, for all who look."""
+    """A fault of a locator, or of the object served there, for all readers."""
 
     @property
     def public(self) -> str:
-        """All of it."""
+        """All of the message."""
         return str(self)
 
 
@@ -60,7 +60,7 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def put_parts(self, name: str, parts: Iterable[bytes]) -> None:
-        """The same from parts, which never stand in memory together."""
+        """The same from parts, which are never all in memory together."""
 
     @abstractmethod
     def open(self, name: str) -> ObjectSource:

@@ -1,4 +1,4 @@
-"""From locators to stores, and which of those that strangers publish are opened here.
+"""Opens stores from locators, and decides which of the strangers' locators are opened here.
 
 https at a public address       always
 file, http, any other address   at or below what the operator named
@@ -17,7 +17,7 @@ from assay.network.store.web_store import WebStore
 
 @cache
 def get_client(trusted: bool) -> HttpClient:
-    """One for the whole program, so that connections are used again."""
+    """The program's one client, so that connections are used again."""
     return HttpClient(trusted)
 
 
@@ -93,7 +93,7 @@ class ReadableStores:
         return any(real.is_relative_to(root) for root in self._folders)
 
     def get_as_stranger(self, locator: str) -> ObjectStore | None:
-        """A locator's place on the web as who has named no store reads it; None: it is a folder."""
+        """A locator's place on the web, read as a stranger would; None: it is a folder."""
         place = read_locator(locator)
         if isinstance(place, FolderLocator):
             return None

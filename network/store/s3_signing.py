@@ -22,7 +22,7 @@ _PORTS = {"https": 443, "http": 80}
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who writes."""
+    """The writer's credentials."""
 
     access_key_id: SecretStr
     secret_access_key: SecretStr
@@ -30,7 +30,7 @@ class Credentials:
 
     @property
     def usable(self) -> bool:
-        """Whether all of it can stand in a header: one that cannot would be named in an error."""
+        """Whether all of it fits in a header: an error would name a value that does not."""
         parts = (self.access_key_id, self.secret_access_key, self.session_token)
         words = [part.get_secret_value() for part in parts if part is not None]
         return all(w and w.isascii() and w.isprintable() and " " not in w for w in words)

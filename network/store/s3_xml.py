@@ -1,4 +1,4 @@
-"""What an S3 service says in XML, and what it is told.
+"""The XML of an S3 service's answers, and of the requests to it.
 
 Source: Amazon S3 API reference, ListObjectsV2, CreateMultipartUpload, ListMultipartUploads,
 ListParts, CompleteMultipartUpload and "Error responses". Whatever is wrong with an answer is a
@@ -21,13 +21,13 @@ _CODE = re.compile(r"<Code>([A-Z][a-z][A-Za-z]{1,48})</Code>")
 
 
 def read_code(body: bytes) -> str | None:
-    """What an error is called; None: it has no name."""
+    """The name of an error, or None."""
     found = _CODE.search(body.decode(errors="replace"))
     return None if found is None else found[1]
 
 
 def read_page(body: bytes) -> tuple[list[str], str]:
-    """Keys of one page of a listing, and how the next one is asked for; "": there is none."""
+    """Keys of one page of a listing, and the token of the next one; "": this is the last."""
     root = _read(body, "ListBucketResult")
     keys = [_find(entry, "Key") for entry in root.iterfind("{*}Contents")]
     if root.findtext("{*}IsTruncated") != "true":
@@ -58,7 +58,7 @@ class UploadPart:
 
 
 def read_parts(body: bytes) -> tuple[dict[int, UploadPart], str]:
-    """Parts by number, and after which one the next page begins; "": there is none."""
+    """Parts by number, and the marker after which the next page begins; "": this is the last."""
     root = _read(body, "ListPartsResult", "ListPartsResponse")  # both are in use
     parts = {
         _find_number(part, "PartNumber"): UploadPart(
@@ -76,7 +76,7 @@ def require_complete(body: bytes) -> None:
 
 
 def write_parts(tags: Sequence[str]) -> bytes:
-    """Which parts an object has, by their ETags, in order; one that is none is refused."""
+    """The list of an object's parts, by their ETags, in order; a malformed ETag is refused."""
     if any(not 0 < len(tag) <= _TOKEN_MAX or not tag.isprintable() for tag in tags):
         raise ValueError("a part has no ETag")
     parts = "".join(

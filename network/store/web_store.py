@@ -21,7 +21,7 @@ from assay.network.store.object_store import (
 
 #: Most bytes of one read.
 READ_MAX = 256 << 20
-#: Statuses of what is not there. S3 says 403 to strangers where they may not list.
+#: Statuses of a missing object. S3 says 403 to strangers where they may not list.
 _ABSENT = frozenset({403, 404, 410})
 _NO_RANGE = re.compile(r"bytes \*/(\d{1,19})")
 
@@ -104,7 +104,7 @@ class _WebObject:
             return self._read_past_the_end(answer, start)
         if answer.status == 206:
             return self._read_part(answer, start, end)
-        if answer.status == 200 and start == 0:  # all of it, no longer than what was asked for
+        if answer.status == 200 and start == 0:  # all of it, no longer than the requested range
             self._note_version(len(answer.body), answer)
             return answer.body
         if answer.status == 200:

@@ -1,4 +1,4 @@
-"""What stands before every page: who may ask, how much, and what a browser may do with an answer.
+"""The checks before every page: permitted clients, their rates, and headers for browsers.
 
 Pure ASGI, so that a stream of events passes through it as well.
 """
@@ -101,8 +101,7 @@ def is_known_host(host: str, hosts: frozenset[str]) -> bool:
 
 
 class Rates:
-    """How much each client has asked for lately: a bucket each, in a table that never grows beyond
-    a size."""
+    """Each client's recent requests: a bucket each, in a table that never grows beyond a size."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

@@ -39,7 +39,7 @@ class ServingError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """How much of the server a client may hold, and for how long."""
+    """The most that a client may hold of the server, and for how long."""
 
     #: connections, per_client: open at once; a /64 of IPv6 is one client
     connections: int = 256
@@ -156,8 +156,8 @@ def make_server(
     patience: ServerLimits = ServerLimits(),
     lines: dict[str, Any] | None = LOGGING_CONFIG,
 ) -> uvicorn.Server:
-    """What serves an application; its `should_exit` ends it from another thread. `lines` says where
-    uvicorn logs to; None: left as it is."""
+    """The server of an application; its `should_exit` ends it from another thread. `lines`
+    configures uvicorn's logs; None: left as they are."""
     protocol = type("HastyProtocol", (_HastyProtocol,), {"patience": patience})
     config = uvicorn.Config(
         app,

@@ -50,7 +50,7 @@ _INFINITY = 0x7F80
 
 @dataclass(frozen=True, slots=True)
 class DifferenceForm:
-    """What of a difference crosses the wire; consensus.
+    """The part of a difference that crosses the wire; consensus.
 
     Attributes:
         kept: of each chunk so many values; 0: all of them.
@@ -66,7 +66,7 @@ class DifferenceForm:
 
 
 def find_form_fault(form: DifferenceForm) -> str | None:
-    """What is wrong with a form, in one sentence; None: nothing."""
+    """The fault of a form, in one sentence, or None."""
     if not 0 <= form.feedback <= MILLION:
         return "feedback is not between nothing and the whole"
     if not form.kept:
@@ -165,7 +165,7 @@ def _get_values(name: str, masters: Masters) -> _Values:
 
 
 def _encode_tensor(before: _Values, target: _Values, form: DifferenceForm) -> tuple[bytes, _Values]:
-    """What crosses the wire, and the master that everybody decodes."""
+    """The bytes that cross the wire, and the master that everybody decodes."""
     if form.kept:
         layouts = make_layouts(len(before), form.kept, form.chunk, form.bits)
         part = encode_chunks(target - before, layouts)

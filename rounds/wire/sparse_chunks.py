@@ -48,12 +48,12 @@ class ChunkLayout:
 
     @property
     def low_bits(self) -> int:
-        """Of an index, as they are."""
+        """The number of an index's bits that are written as they are."""
         return (self.size // self.kept).bit_length() - 1
 
     @property
     def high_bits(self) -> int:
-        """Of a chunk's indices together, in unary."""
+        """The number of bits of a chunk's indices together, in unary."""
         return self.kept + ((self.size - 1) >> self.low_bits)
 
     @property
@@ -65,8 +65,8 @@ class ChunkLayout:
 
 
 def make_layouts(count: int, kept: int, chunk: int, bits: int) -> list[ChunkLayout]:
-    """Of a tensor of `count` values: its whole chunks, and the shorter last one, which keeps as
-    large a part of its values, rounded up."""
+    """The layouts of a tensor of `count` values: its whole chunks, and the shorter last one, which
+    keeps as large a part of its values, rounded up."""
     whole, rest = divmod(count, chunk)
     layouts = [ChunkLayout(whole, chunk, kept, bits)] if whole else []
     if rest:
@@ -94,7 +94,7 @@ def encode_chunks(values: _Values, layouts: list[ChunkLayout]) -> bytes:
 
 
 def decode_chunks(data: bytes, layouts: list[ChunkLayout]) -> _Values:
-    """What `encode_chunks` kept, and zeros.
+    """The values that `encode_chunks` kept, and zeros.
 
     Raises:
         EncodingError: nothing encodes to these bytes.
@@ -220,7 +220,8 @@ def _join(bits: _Bits, width: int) -> _Whole:
 
 
 def _write_unary(values: _Whole, length: int) -> _Bits:
-    """Of each row, ascending: as many zeros as it grows by, then a one; zeros up to the length."""
+    """The unary code of each row, ascending: as many zeros as it grows by, then a one; then
+    zeros."""
     bits = np.zeros((len(values), length), np.bool_)
     np.put_along_axis(bits, values + np.arange(values.shape[1]), np.True_, 1)
     return bits

@@ -20,7 +20,7 @@ from assay.contests.chat_judge import (
 )
 from assay.contests.contest_answers import ContestRules, ScoredAnswer
 from assay.contests.contest_folder import ContestFolder
-from assay.contests.contest_run import Contestant, play_contest
+from assay.contests.contest_run import JUDGE_PAIRS, Contestant, play_contest
 from assay.environments import make_environment
 from tests.contests.judge_server import KEY, serve_judge
 
@@ -44,7 +44,7 @@ def count_asked(url):
     return int(httpx.get(url, trust_env=False).text)
 
 
-def play(folder, url, model, texts, solved=(False, False), judge=True, seconds=20.0):
+def play(folder, url, model, texts, solved=(False, False), judge=True, seconds=20.0, apart=False):
     """A contest whose answers are given: text of a number, for each of two contestants. Nothing is
     drawn."""
     rules = ContestRules((5, 6), 1_024, 0, len(NUMBERS))
@@ -59,7 +59,7 @@ def play(folder, url, model, texts, solved=(False, False), judge=True, seconds=2
 
     said = []
     asked = open_judge(url, model, seconds=seconds) if judge else None
-    return play_contest(contestants, ENVIRONMENT, opened, load, asked, said.append), said
+    return play_contest(contestants, ENVIRONMENT, opened, load, asked, said.append, apart), said
 
 
 def test_both_orders_must_agree(url):
@@ -234,3 +234,21 @@ def test_verdicts_are_kept_when_a_contest_is_stopped_among_them(url, tmp_path, m
     played, _ = play(tmp_path, url, "longer", texts)
     assert count_asked(url) - before == 2 * (40 - known)
     assert played.by_both[0, 1].losses == 40
+
+
+def test_the_judges_pairs_apart_and_none_of_an_earlier_run(url, tmp_path):
+    """As the whole data set without the scorer's pairs; gone after a run that does not ask."""
+    texts, solved = (lambda n: "short", lambda n: f"quite long {n}"), (True, False)
+    played, _ = play(tmp_path, url, "longer", texts, solved, apart=True)
+    apart = tmp_path / JUDGE_PAIRS
+    whole = pq.read_table(tmp_path / "data" / "preferences.parquet").to_pylist()
+    rows = pq.read_table(apart / "data" / "preferences.parquet").to_pylist()
+    assert rows == [row for row in whole if row["decided_by"] == "longer"]
+    assert played.judge_pairs == len(rows) == 30
+    assert "30 pairs" in (apart / "README.md").read_text()
+    play(tmp_path, url, "longer", texts, solved)
+    assert not apart.exists()
+    play(tmp_path, url, "longer", texts, solved, apart=True)
+    (apart / "mine.txt").write_text("kept")
+    play(tmp_path, url, "longer", texts, solved, judge=False)
+    assert [path.name for path in apart.iterdir()] == ["mine.txt"]

@@ -44,6 +44,26 @@ def dial(devnet: Devnet) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=10)
 
 
+def test_the_runtime_names_the_apis_that_clients_look_for(http: httpx.Client) -> None:
+    apis = dict(ask(http, "state_getRuntimeVersion")["result"]["apis"])
+    assert apis["0x37e397fc7c91f5e4"] == 2  # Metadata, as every substrate node names it
+    assert apis["0x37c8bb1350a9a2a8"] == 4  # TransactionPaymentApi
+    assert len(apis) == 8
+
+
+def test_all_subnets_are_described_at_once(http: httpx.Client) -> None:
+    one = ask(http, "state_call", "SubnetInfoRuntimeApi_get_dynamic_info", "0x0000")["result"]
+    every = ask(http, "state_call", "SubnetInfoRuntimeApi_get_all_dynamic_info", "0x")["result"]
+    assert every == "0x04" + one.removeprefix("0x")
+
+
+def test_only_the_first_mechanism_has_a_metagraph(http: httpx.Client) -> None:
+    method = "SubnetInfoRuntimeApi_get_mechagraph"
+    plain = ask(http, "state_call", "SubnetInfoRuntimeApi_get_metagraph", "0x0000")["result"]
+    assert ask(http, "state_call", method, "0x000000")["result"] == plain
+    assert ask(http, "state_call", method, "0x000001")["result"] == "0x00"
+
+
 def test_every_method_answers_as_over_a_websocket(devnet: Devnet, http: httpx.Client) -> None:
     methods = ask(http, "rpc_methods")["result"]["methods"]
     follows = [m for m in methods if "ubscribe" in m or "Watch" in m or "unwatch" in m]

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from assay.cage import WorkerError
+from assay.cli.env_package import _pack, run_env_export
 from assay.environments import ProblemFileError, RewardParts, add_problem_files, make_environment
 from assay.environments.foreign import (
+    is_packed,
     pack_folder,
     package_box,
     package_environment,
@@ -20,6 +22,9 @@ from assay.environments.foreign import (
     write_new_package,
 )
 from assay.environments.foreign.package_environment import PackageChild
+from assay.environments.tasksets import export_taskset
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
 from assay.protocol.parameters import MILLION
 from tests.commands import run_command
 from tests.environments.conftest import TRICKS, make_seed
@@ -355,3 +360,28 @@ def test_the_folder_around_a_package_is_told_and_not_packed(tmp_path: Path) -> N
     assert done.returncode == 2
     assert "has no __init__.py: name the package's own folder" in done.stderr
     assert not (tmp_path / "outer.zip").exists()
+
+
+def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
+    """What is written spares somebody else's file; an earlier run's own is renewed."""
+    write_archive(tmp_path, GOOD)
+    packed = tmp_path / "pack.zip"
+    assert is_packed(packed)
+    assert _pack(tmp_path / "pack") == packed
+    (tmp_path / "pack/more.py").write_text("X = 1\n")
+    assert is_packed(_pack(tmp_path / "pack"))
+    names = zipfile.ZipFile(packed).namelist()
+    assert names == ["pack/__init__.py", "pack/more.py"]
+    for theirs in (b"thesis", pack(("pack/__init__.py", GOOD))[:-1], pack(("other/a.txt", ""))):
+        packed.write_bytes(theirs)
+        with pytest.raises(ConfigError, match=r"pack\.zip exists, and this command did not write"):
+            _pack(tmp_path / "pack")
+        assert packed.read_bytes() == theirs
+    environment = make_environment("sat", {"k": 4})
+    name, wheel = export_taskset(environment)
+    run_env_export(Settings(), "sat,k=4", tmp_path, True)
+    run_env_export(Settings(), "sat,k=4", tmp_path, True)
+    assert (tmp_path / name).read_bytes() == wheel
+    (tmp_path / name).write_bytes(packed.read_bytes())
+    with pytest.raises(ConfigError, match="exists, and this command did not write it"):
+        run_env_export(Settings(), "sat,k=4", tmp_path, True)

@@ -11,7 +11,8 @@ import torch
 from assay.inference.draws import card_kernels
 from assay.inference.draws.row_statistics import RowMeter
 from assay.inference.draws.sampler import KeyedSampler, NumericalError, make_keys
-from assay.protocol.gumbel import FRACTION_BITS, compute_gumbel
+from assay.protocol.gumbel import compute_gumbel
+from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.prf import compute_key, compute_word
 from assay.protocol.submission import LOGPROB_MAX
 from tests.inference.row_cases import (

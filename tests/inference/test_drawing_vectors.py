@@ -10,8 +10,7 @@ import torch
 
 from assay.inference.draws.sampler import KeyedSampler, make_keys
 from assay.inference.reference import SketchBuilder
-from assay.protocol.gumbel import FRACTION_BITS
-from assay.protocol.parameters import CENTRE_BITS
+from assay.protocol.parameters import CENTRE_BITS, FRACTION_BITS
 from assay.verification import Projection
 
 VECTORS = Path(__file__).parents[1] / "vectors"

@@ -14,7 +14,8 @@ from assay.inference.draws import sampler as module
 from assay.inference.draws.sampler import KeyedSampler, NumericalError, load_kernels, make_keys
 from assay.protocol import draw
 from assay.protocol.draw import draw_token
-from assay.protocol.gumbel import FRACTION_BITS, GUMBEL_MAX, compute_gumbel, compute_gumbels
+from assay.protocol.gumbel import GUMBEL_MAX, compute_gumbel, compute_gumbels
+from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.prf import compute_key, compute_word, compute_words
 
 ROWS = 500

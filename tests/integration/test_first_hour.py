@@ -1,4 +1,5 @@
-"""docs/first_hour.md as a newcomer types it: every command, in order, and what it prints.
+"""docs/first_hour.md and docs/rounds.md as a newcomer types them: every command, in order, and what
+it prints.
 
 A block's title is its terminal. A program that runs until it is stopped goes on once it has printed
 the lines below it; `^C` in its terminal stops it. One thing differs from the page: programs listen
@@ -20,14 +21,15 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "first_hour.md"
+DOCS = Path(__file__).parents[2] / "docs"
+FIRST_HOUR, ROUNDS = "first_hour.md", "rounds.md"
 PATIENCE_S = 300
 _BLOCK = re.compile(r'^( *)```console title="([^"]+)"\n(.*?)^ *```$', re.MULTILINE | re.DOTALL)
 #: They end when they are asked to.
 _PROGRAM = re.compile(r"assay (localnet|explorer|mine|validate|train)(?: --|$)")
 _SERVER = re.compile(r"assay (localnet|explorer)")
 #: They change nothing: where a program is not so far yet, they are typed again.
-_READER = re.compile(r"assay (status|weights show|explain|audit|train verify-step)")
+_READER = re.compile(r"assay (status|weights show|explain|audit|train verify-(step|round))")
 
 
 @dataclass
@@ -39,8 +41,8 @@ class Typed:
     expected: list[str] = field(default_factory=list)
 
 
-def read_page() -> Iterator[Typed]:
-    for _, terminal, block in _BLOCK.findall(PAGE.read_text()):
+def read_page(page: str) -> Iterator[Typed]:
+    for _, terminal, block in _BLOCK.findall((DOCS / page).read_text()):
         typed: Typed | None = None
         for line in textwrap.dedent(block).splitlines():
             if line.startswith("$ ") or line == "^C":
@@ -133,13 +135,14 @@ class Desk:
         return self.folder.with_name(f"{terminal}.log")
 
 
-def test_every_command_of_the_page_prints_what_it_shows():
+@pytest.mark.parametrize("page", [FIRST_HOUR, ROUNDS])
+def test_every_command_of_the_page_prints_what_it_shows(page):
     with ExitStack() as stack:
         # a store's address is part of a commitment, which has room for 80 bytes
         folder = Path(stack.enter_context(TemporaryDirectory())) / "here"
         folder.mkdir()
         desk = Desk(folder, stack)
-        for typed in read_page():
+        for typed in read_page(page):
             desk.type(typed)
 
 
@@ -150,6 +153,6 @@ def test_what_is_not_printed_is_missed():
 
 
 def test_the_page_has_every_role():
-    commands = [typed.command for typed in read_page()]
+    commands = [typed.command for typed in read_page(FIRST_HOUR)]
     for word in ("localnet", "train ", "mine", "validate", "audit", "subnet amend", "env new"):
         assert any(command.startswith(f"assay {word}") for command in commands), word

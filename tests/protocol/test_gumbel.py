@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from assay.protocol.gumbel import (
     BOUND_ERROR,
-    FRACTION_BITS,
     GUMBEL_MAX,
     HALF,
     TABLE,
@@ -21,6 +20,7 @@ from assay.protocol.gumbel import (
     compute_gumbel_bounds,
     compute_gumbels,
 )
+from assay.protocol.parameters import FRACTION_BITS
 
 VECTOR = json.loads((Path(__file__).parents[1] / "vectors" / "gumbel.json").read_bytes())
 LAST = 2**32 - 1

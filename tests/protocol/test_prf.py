@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.protocol.gumbel import FRACTION_BITS, compute_gumbels
+from assay.protocol.gumbel import compute_gumbels
+from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.prf import Stream, compute_key, compute_philox, compute_word, compute_words
 
 TESTS = Path(__file__).parents[1]

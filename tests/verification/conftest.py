@@ -29,8 +29,8 @@ from assay.protocol import (
     context_from_json,
 )
 from assay.protocol.encoding import decode, encode
-from assay.protocol.gumbel import FRACTION_BITS, compute_gumbels
-from assay.protocol.parameters import EnvironmentChoice, Setting
+from assay.protocol.gumbel import compute_gumbels
+from assay.protocol.parameters import FRACTION_BITS, EnvironmentChoice, Setting
 from assay.protocol.prf import compute_key, compute_words
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.selection import AuditedGroup, select_committed, select_rollouts, select_sampled

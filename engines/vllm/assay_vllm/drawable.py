@@ -1,4 +1,4 @@
-"""Which ids of a checkpoint may be drawn: those with an entry in its tokenizer, padding left out.
+"""The drawable ids of a checkpoint: those with an entry in its tokenizer, padding left out.
 
 Read from the files of the folder that is served, since a tokenizer's class may change them.
 """

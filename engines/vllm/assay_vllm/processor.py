@@ -1,8 +1,8 @@
 """One class for both of vLLM's model runners, each of which has its own interface.
 
-V1 tells which rows of a batch are whose before each step; V2 keeps a slot for each request, and
-rows of one request may be several, those of tokens that a smaller model has drafted among them.
-What vLLM makes a processor with says which of the two it is.
+V1 reports before each step which request has which row of a batch; V2 keeps a slot for each
+request, and a request may have several rows, those of tokens that a smaller model has drafted among
+them. The arguments of the constructor say which of the two it is.
 """
 
 from typing import Any

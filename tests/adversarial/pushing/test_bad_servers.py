@@ -18,6 +18,7 @@ from assay.network.atropos import (
 )
 from tests.adversarial.pushing.counts import ALL, GROUPS, count_posts
 from tests.adversarial.pushing.group_servers import RECEIVED, PoorServer
+from tests.adversarial.test_reexecuting_steps import invoke
 
 HASTY = replace(PATIENCE, silence_s=0.3, total_s=0.5)
 
@@ -161,3 +162,17 @@ def test_an_address_that_is_none(course, url):
     with pytest.raises(GroupServerError, match=r"http://host:port") as raised:
         push_steps(course, url, ALL, wait_s=0)
     assert "secret" not in str(raised.value)
+
+
+def test_exit_codes(known, poor):
+    """0: all is delivered; 1: nobody knows of a group; 2: the server is away, or refuses one."""
+    words = "export", "--dir", str(known), "--wait", "0", "--quiet"
+    away = invoke(*words, "--push", "http://127.0.0.1:9")
+    assert away.exit_code == 2, away.output
+    poor.script = lambda number, _: (500, b"") if number == 1 else RECEIVED
+    unclear = invoke(*words, "--push", poor.url)
+    assert unclear.exit_code == 1, unclear.output
+    assert "may be there or not" in unclear.stderr
+    assert invoke(*words, "--push", poor.url).exit_code == 1
+    assert invoke(*words, "--push", poor.url, "--resend").exit_code == 0
+    assert invoke(*words, "--push", poor.url).exit_code == 0

@@ -25,9 +25,12 @@ from assay.cli.preflight.examination import (
     look_briefly,
     warn_briefly,
 )
+from assay.cli.preflight.machine_fences import judge_fences
 from assay.cli.preflight.memory import estimate_memory
 from assay.cli.preflight.surroundings import open_role_stores
 from assay.devnet import SimulatedRules
+from assay.environments.foreign import file_fence
+from assay.environments.foreign.fence_report import Fences, probe_fences
 from assay.inference import Placement
 from assay.inference.placing.devices import read_container_memory, read_machine_memory
 from assay.network.chain import ChainError
@@ -445,3 +448,23 @@ def test_a_program_that_was_killed_or_stopped_is_called_so(subnet, status, holds
     assert found.state.value == expected[0]
     assert expected[1] in found.detail
     assert bool(found.remedy) is (expected[0] != "ok")
+
+
+@pytest.mark.parametrize(
+    ("fences", "state", "words"),
+    [
+        (Fences(True, True, 7), CheckState.OK, "Landlock 7"),
+        (Fences(True, True, 0), CheckState.WARN, "this kernel has no Landlock"),
+        (Fences(True, False, 1), CheckState.WARN, "one process answers all requests"),
+        (Fences(False, True, 0), CheckState.WARN, "no fence around system calls"),
+    ],
+)
+def test_the_fences_that_a_machine_lacks_are_told(fences, state, words):
+    check = judge_fences(fences)
+    assert check.state is state
+    assert words in check.detail
+    assert bool(check.remedy) == (state is not CheckState.OK)
+
+
+def test_this_machines_fences_are_tried():
+    assert probe_fences().landlock == file_fence.get_version()

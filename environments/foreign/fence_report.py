@@ -1,0 +1,58 @@
+"""Which of the kernel's fences around packages this machine has: tried in a process of its own."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from assay.environments.foreign import file_fence, kernel_fence
+
+#: Seconds until that process is given up.
+_PATIENCE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fences:
+    """What was tried.
+
+    Attributes:
+        calls: system calls are refused.
+        copies: each request is answered by a copy.
+        landlock: version of the fence around files; 0: there is none.
+    """
+
+    calls: bool
+    copies: bool
+    landlock: int
+
+    @property
+    def is_whole(self) -> bool:
+        return self.calls and self.copies and self.landlock > 0
+
+
+def probe_fences() -> Fences:
+    """Raises OSError: no process can be started, or it does not end."""
+    probe = f"""
+import json, os, runpy
+files, calls = map(runpy.run_path, {[file_fence.__file__, kernel_fence.__file__]!r})
+landlock = files["get_version"]()
+try:
+    landlock = landlock if files["shut"]([]) else 0
+except OSError:
+    landlock = 0
+shut, copies = calls["shut_around"](), True
+try:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+except PermissionError:
+    copies = False
+print(json.dumps([shut, copies, landlock]))
+"""
+    command = [sys.executable, "-P", "-S", "-s", "-B", "-c", probe]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=True)
+        return Fences(*json.loads(done.stdout))
+    except (subprocess.SubprocessError, ValueError, TypeError) as error:
+        raise OSError(f"the fences cannot be tried: {error}") from error

@@ -1,0 +1,101 @@
+"""The fence around files: what a stranger's process may open, said once and kept by the kernel.
+
+By Landlock (Linux 5.13): it reads Python's own files and those that are named, writes nothing but
+`/dev/null`, and runs no other program. Loaded by its path: imports the standard library alone.
+
+Source: linux/landlock.h, Documentation/userspace-api/landlock.rst.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+import sys
+import sysconfig
+from collections.abc import Iterable
+from contextlib import suppress
+
+#: The same on every machine.
+_CREATE, _ADD, _RESTRICT = 444, 445, 446
+_ASK_VERSION, _BENEATH, _NO_NEW_PRIVILEGES = 1, 1, 38
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_FOLDER = 1, 2, 4, 8
+#: Version → how many rights it knows: to move files between folders, to shorten one, and to set a
+#: device came later.
+_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
+#: Libraries that Python is linked with.
+_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix/store")
+
+
+def get_version() -> int:
+    """Of Landlock here; 0: this kernel has none, or is told not to use it."""
+    return max(0, _call(_CREATE, None, 0, _ASK_VERSION)[0])
+
+
+def shut(reads: Iterable[str]) -> bool:
+    """Nothing else can be opened from now on, by this process and what it becomes. False: this
+    kernel has no such fence.
+
+    Args:
+        reads: files and folders besides Python's own.
+
+    Raises:
+        OSError: the kernel has the fence and refuses it.
+    """
+    version = get_version()
+    if version == 0:
+        return False
+    rights = (1 << _RIGHTS[min(version, max(_RIGHTS))]) - 1
+    rules = _require(_call(_CREATE, struct.pack("=Q", rights), 8, 0))
+    for path in (*list_python(), *reads):
+        _allow(rules, path, _READ_FILE | _READ_FOLDER)
+    for path in _list_programs():
+        _allow(rules, path, _EXECUTE | _READ_FILE)
+    _allow(rules, os.devnull, _READ_FILE | _WRITE_FILE)
+    libc = ctypes.CDLL(None, use_errno=True)
+    zero = ctypes.c_ulong(0)
+    if libc.prctl(_NO_NEW_PRIVILEGES, ctypes.c_ulong(1), zero, zero, zero):
+        raise OSError(ctypes.get_errno(), "no new privileges")
+    _require(_call(_RESTRICT, rules, 0))
+    os.close(rules)
+    return True
+
+
+def list_python() -> list[str]:
+    """What this Python needs to start again and to import its standard library."""
+    found = {"/etc/ld.so.cache", f"{sys.prefix}/pyvenv.cfg", *_LIBRARIES}
+    found |= {f"{sys.base_prefix}/lib", f"{sys.base_exec_prefix}/lib"}
+    found |= {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+    return sorted(found)
+
+
+def _list_programs() -> set[str]:
+    """This Python, and what the kernel starts it by."""
+    with open("/proc/self/maps") as maps:
+        mapped = {line.split()[-1] for line in maps}
+    loaders = {path for path in mapped if os.path.basename(path).startswith("ld-")}
+    return {os.path.realpath(sys.executable), *loaders}
+
+
+def _allow(rules: int, path: str, rights: int) -> None:
+    """What is not there needs no right."""
+    with suppress(FileNotFoundError):
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        if not stat.S_ISDIR(os.fstat(place).st_mode):
+            rights &= ~_READ_FOLDER
+        _require(_call(_ADD, rules, _BENEATH, struct.pack("=Qi", rights, place), 0))
+        os.close(place)
+
+
+def _call(number: int, *arguments: int | bytes | None) -> tuple[int, int]:
+    """What the kernel says, and its error."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    words = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
+    return int(libc.syscall(ctypes.c_long(number), *words)), ctypes.get_errno()
+
+
+def _require(found: tuple[int, int]) -> int:
+    number, error = found
+    if number < 0:
+        raise OSError(error, f"Landlock: {errno.errorcode.get(error, error)}")
+    return number

@@ -1,0 +1,87 @@
+"""Landlock around packages: what a process behind it cannot open, and what it still reads."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assay.environments.foreign import file_fence
+
+needs_landlock = pytest.mark.skipif(
+    file_fence.get_version() == 0, reason="this kernel has no Landlock"
+)
+
+#: What is tried behind it, in Python. FILE and FOLDER are named, OTHER is not.
+REFUSED = {
+    "another file read": "open(OTHER)",
+    "a system file read": "open('/etc/hostname')",
+    "another process": "open(f'/proc/{os.getppid()}/cmdline')",
+    "another folder listed": "os.listdir(os.path.dirname(OTHER))",
+    "a named file written": "open(FILE, 'r+')",
+    "a named file emptied": "open(FILE, 'w')",
+    "another file written": "open(OTHER, 'a')",
+    "a new file": "open(FOLDER + '/new', 'x')",
+    "a folder": "os.mkdir(FOLDER + '/new')",
+    "a file removed": "os.remove(FOLDER + '/data')",
+    "a link": "os.symlink(OTHER, FOLDER + '/new')",
+    "Python's own written": "open(os.__file__, 'a')",
+    "another program": "os.execv('/bin/true', ['true'])",
+}
+ALLOWED = {
+    "a named file": "open(FILE).read()",
+    "a named folder": "os.listdir(FOLDER)",
+    "a file in it": "open(FOLDER + '/data').read()",
+    "the standard library": "__import__('fractions').Fraction(1, 2)",
+    "nothing": "open(os.devnull, 'r+b', buffering=0).write(b'x')",
+}
+
+
+def run_behind(tmp_path: Path, tried: str) -> str:
+    """What a second Python says that was started behind the fence."""
+    folder, file, other = tmp_path / "named", tmp_path / "file", tmp_path / "other"
+    folder.mkdir()
+    for path in (folder / "data", file, other):
+        path.write_text("there")
+    inner = (
+        f"import os\nFOLDER, FILE, OTHER = {str(folder)!r}, {str(file)!r}, {str(other)!r}\n"
+        f"try:\n    {tried}\n    print('done')\n"
+        "except OSError as error:\n    print(type(error).__name__)"
+    )
+    outer = (
+        f"import os, runpy, sys; print(runpy.run_path({file_fence.__file__!r})['shut']"
+        f"([{str(folder)!r}, {str(file)!r}]), flush=True); "
+        f"os.execv(sys.executable, [sys.executable, '-S', '-s', '-P', '-c', {inner!r}])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", outer], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert [path.read_text() for path in (folder / "data", file, other)] == ["there"] * 3
+    assert not (folder / "new").exists()
+    return done.stdout + done.stderr
+
+
+@needs_landlock
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_by_the_kernel(name: str, tmp_path: Path) -> None:
+    assert run_behind(tmp_path, REFUSED[name]) == "True\nPermissionError\n"
+
+
+@needs_landlock
+@pytest.mark.parametrize("name", ALLOWED)
+def test_what_a_package_needs_goes_on(name: str, tmp_path: Path) -> None:
+    assert run_behind(tmp_path, ALLOWED[name]) == "True\ndone\n"
+
+
+def test_a_kernel_without_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_fence, "_call", lambda *_: (-1, 38))
+    assert file_fence.get_version() == 0
+    assert file_fence.shut([]) is False
+
+
+def test_a_refusal_of_the_kernel_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fence that is there and does not close is an error: nothing runs without it."""
+    monkeypatch.setattr(file_fence, "get_version", lambda: 1)
+    monkeypatch.setattr(file_fence, "_call", lambda *_: (-1, 22))
+    with pytest.raises(OSError, match="Landlock: EINVAL"):
+        file_fence.shut([])
