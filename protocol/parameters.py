@@ -89,7 +89,7 @@ class Timing:
     checkpoint_lead: U32  # blocks *before* the window at which its checkpoint is read
     slot_ms: U32  # the chain's slot, milliseconds
     tempo: U32  # blocks between two epochs of the subnet
-    beacon_delay_ms: U32  # from a slot's end to the earliest round a block may name
+    beacon_delay_ms: U32  # from a slot's end to the earliest round that a block may name
     notice_windows: U32  # windows from an amendment's decision to its first window
 
 
@@ -116,7 +116,7 @@ class Tests:
 
     margin_cap: U64  # 2^-20 logits: no margin may exceed it
     margin_levels: Annotated[tuple[int, ...], Many(Integer(8), 16)]  # τ_k, 2^-20 logits
-    alpha_inverse: U32  # an honest rollout is refused with probability ≤ 1 / this
+    alpha_inverse: U32  # an honest rollout is refused with probability ≤ 1 / alpha_inverse
     mean_stakes: Annotated[tuple[int, ...], Many(Integer(4), 8)]  # millionths: bets on all levels
     level_stakes: Annotated[tuple[int, ...], Many(Integer(4), 8)]  # millionths: bets on one level
     rate_inflation: U8  # honest flip rates vary over contexts by at most this factor
@@ -133,13 +133,13 @@ class Tests:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """From when parameters hold. Those that a network begins with hold from window 0, after none;
-    an amendment names the parameters before it (section 0.1)."""
+    """The first window of parameters, and their predecessor (section 0.1). A network's first
+    parameters apply from window 0 on and have no predecessor."""
 
     predecessor: Digest = ZERO_DIGEST
     window: U64 = 0  # the first window that they apply to
-    #: in force until the trainer has published one with a higher number; that of the predecessor,
-    #: unless that is not calibrated for these parameters. Zeros: the genesis checkpoint
+    #: in force until the trainer has published one with a higher number. It is the predecessor's
+    #: if that is calibrated for these parameters. Zeros: the genesis checkpoint
     checkpoint: Digest = ZERO_DIGEST
     number: U64 = 0  # that checkpoint's number
 
