@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from assay.network import ObjectStore, ReadableStores, open_store
 from assay.network.chain import (
     ChainTarget,
     ChainWallet,
@@ -29,16 +29,13 @@ from assay.network.chain import (
 )
 from assay.network.chain.chain_target import PATIENCE_S
 from assay.network.chain.chain_values import TAO
-from assay.network.store import (
-    Credentials,
-    HttpClient,
-    WebLocator,
-    open_bucket,
-    read_bucket,
-    read_locator,
-)
 from assay.neurons.settings.loading import ConfigError, require_netuid, use_sdk_cache
 from assay.neurons.settings.sections import ChainSettings, Settings, StoreSettings
+
+# a command that opens a chain alone does not wait for an HTTP library
+if TYPE_CHECKING:
+    from assay.network import ObjectStore, ReadableStores
+    from assay.network.store import Credentials
 
 #: Seconds a command tries to reach a node before it says so; a neuron is more patient.
 _PATIENCE_S = 20.0
@@ -115,8 +112,10 @@ def measure_stake(chain: SubtensorChain, hotkey: bytes) -> tuple[int, int]:
     return own, sum(row.stake for row in rows if row.permit and row.hotkey != hotkey)
 
 
-def open_stores(settings: StoreSettings) -> ReadableStores:
+def open_stores(settings: StoreSettings) -> "ReadableStores":
     """The stores that settings allow to be read: one's own among them."""
+    from assay.network.store import HttpClient, ReadableStores
+
     own, home = settings.locator, None
     if own is None:
         return ReadableStores(settings.readable)
@@ -145,8 +144,10 @@ def _read_authorities(store: StoreSettings) -> str | None:
     return text
 
 
-def open_own_store(settings: Settings) -> tuple[ObjectStore, str]:
+def open_own_store(settings: Settings) -> "tuple[ObjectStore, str]":
     """The store that is written to, and the locator under which others read it."""
+    from assay.network.store import WebLocator, open_bucket, open_store, read_bucket, read_locator
+
     store = settings.store
     if store.locator is None:
         raise ConfigError(
@@ -176,9 +177,11 @@ def open_own_store(settings: Settings) -> tuple[ObjectStore, str]:
     return open_bucket(address, read_credentials(store), authorities), store.locator
 
 
-def read_credentials(settings: StoreSettings) -> Credentials:
+def read_credentials(settings: StoreSettings) -> "Credentials":
     """The keys of one's bucket: of the file if one is named, else of the settings themselves.
     Raises ConfigError: there are none, or only half of them; nothing of them is in it."""
+    from assay.network.store import Credentials
+
     token = settings.session_token
     key, secret = settings.access_key_id, settings.secret_access_key
     if settings.credentials is not None:
