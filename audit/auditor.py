@@ -155,7 +155,7 @@ def audit(
             ledgers[epochs[window]] = None
         found_windows.append(found)
         if window not in epochs:
-            found.notes.append("its settlement has not come, or is not known")
+            found.notes.append("its settlement has not come yet, or is unknown")
     found_settlements = [
         _check_settlement(published, epoch, windows) for epoch in sorted({*epochs.values()})
     ]
@@ -232,7 +232,7 @@ def _check_link(
         if probe.differences:
             found.differ(Aspect.LINK, f"of {name}, before it: {probe.differences[0][1]}")
         elif said != NOTHING:
-            found.notes.append("the record before it is not there: its link leads nowhere")
+            found.notes.append("the record before it is missing: its link leads nowhere")
         return
     found.look(Aspect.LINK)
     if said == before.digest:
@@ -276,7 +276,7 @@ def _check_settlement(published: _Published, epoch: int, windows: range) -> Find
     if silent:
         found.notes.append(
             f"windows {silent[0]} to {silent[-1]} of its epoch have no record: the validator had "
-            "not begun, was away, or leaves them out, which nobody can prove"
+            f"not begun, was away, or left them out; nobody can prove which"
         )
     return found
 
@@ -311,7 +311,8 @@ def _check_announced(published: _Published, found: Findings) -> None:
     )
     if slot is None or slot.tag is not Tag.RECORD:
         found.notes.append(
-            "its slot on chain announces no record: nothing binds it to show the same to all"
+            "its slot on chain announces no record, so it can show different records to "
+            "different readers"
         )
         return
     if slot.number < found.number:

@@ -77,7 +77,7 @@ def check_window(
     public = then
     number = compute_block(public.parameters.timing, record.window, Phase.COMMIT)
     if record.challenge is None:  # parameters have decided nothing, and may have come later
-        found.notes.append("the record says nothing of the window's inputs")
+        found.notes.append("the record has no inputs of this window")
     else:
         by_then = check_parameters(public, record.parameters, record.window, number, found)
         if by_then is None:
@@ -98,9 +98,10 @@ def _check_outcome(record: WindowRecord, found: Findings) -> None:
     complete = record.audit is not None and None not in reasons
     broken = Reason.INTERNAL in reasons and Reason.ACCEPTED not in reasons
     if record.outcome is Outcome.COUNTED and not complete:
-        found.differ(Aspect.VERDICTS, "the window counts, and not every member has a verdict")
+        found.differ(Aspect.VERDICTS, "the window counts, although not every member has a verdict")
     elif record.outcome is Outcome.COUNTED and broken:
-        found.differ(Aspect.VERDICTS, "the window counts, though the judge worked for nobody")
+        found.differ(Aspect.VERDICTS, "the window counts, although the judge failed for every "
+            "file")
     elif record.outcome is Outcome.VOID and record.audit is None:
         found.differ(
             Aspect.VERDICTS, "the window is void, though the validator had nothing to judge yet"
@@ -108,7 +109,7 @@ def _check_outcome(record: WindowRecord, found: Findings) -> None:
     elif record.outcome is Outcome.ABSTAINED and complete and not broken:
         found.differ(Aspect.VERDICTS, "the validator abstained, though every member has a verdict")
     elif record.outcome is Outcome.ABSTAINED:
-        found.notes.append("the validator abstained: whether it had to, nobody can prove")
+        found.notes.append("the validator abstained; nobody can prove whether it had to")
 
 
 def _check_rows(
@@ -154,7 +155,8 @@ def _open_outline(
     """None where no rows can be checked."""
     if context.checkpoint == NOTHING:  # the trainer's slot names none: void for all
         if record.outcome is Outcome.COUNTED:
-            found.differ(Aspect.CHECKPOINT, "the window counts, and no checkpoint was in force")
+            found.differ(Aspect.CHECKPOINT, "the window counts, although no checkpoint was in "
+                "force")
         return None
     try:
         return public.outlines.get(context.checkpoint)
@@ -164,7 +166,7 @@ def _open_outline(
                 Aspect.CHECKPOINT, f"the window counts, and its checkpoint is unusable: {error}"
             )
     except CheckpointError as error:
-        found.miss(Aspect.VALUES, f"the checkpoint in force is not to be had: {error}")
+        found.miss(Aspect.VALUES, f"the checkpoint in force cannot be fetched: {error}")
     return None
 
 
@@ -261,7 +263,7 @@ class _RowCheck:
             if row.reason is None:
                 self.note("there is no verdict")
             else:
-                word = "the validator's judge broke on it, which nobody can prove"
+                word = "the validator's judge failed on it, which nobody can prove"
                 self.found.take_word(f"{self.name}: {word}")
         if self.audited in (None, Reason.INTERNAL):
             self.check_score()
@@ -307,7 +309,7 @@ class _RowCheck:
         elif said in _UNBOUND:
             self.note(f"the record says {said}, what is served now is {reason}")
         else:
-            self.miss_file(f"what it committed to is not served: {verdict.detail}")
+            self.miss_file(f"the committed file is not served: {verdict.detail}")
 
     def differ_from(self, verdict: Verdict) -> None:
         said = f"the record says {self.row.reason}, and it is {verdict.reason}: {verdict.detail}"
@@ -350,7 +352,7 @@ class _RowCheck:
         else:
             self.differ(
                 Aspect.VERDICTS,
-                f"the record says {said}, and what it committed to has no such fault",
+                f"the record says {said}, and the committed file has no such fault",
             )
 
     def check_samples(self, reader: SubmissionReader) -> None:
@@ -381,8 +383,8 @@ class _RowCheck:
         if by_ledger and not self.inputs.has_ledgers:
             self.found.miss(
                 Aspect.VERDICTS,
-                f"{self.name}: the ledger of its seat runs from the settlement's first window on, "
-                "which was not looked at",
+                f"{self.name}: the ledger of its seat begins with the settlement's first window, "
+                f"which was not checked",
             )
         elif self.audited is verdict.reason:
             self.found.look(Aspect.VERDICTS)
