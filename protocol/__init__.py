@@ -1,9 +1,10 @@
-"""The rules. Bytes and integers in, values out.
+"""The protocol's rules: pure functions from bytes and integers to values.
 
-Holds everything that two strangers must compute alike: encodings, hashes, seeds, beacons, the
-keyed noise, selections, the canonical bytes of submissions, manifests and contexts. This room never
+This room holds everything that two strangers must compute alike: encodings, hashes, seeds, beacons,
+the keyed noise, selections, the canonical bytes of submissions, manifests and contexts. It never
 reads a file, a clock, a socket or the environment, and never draws a random number. Start with
-`parameters` and `window`, then `submission` and `context`; `encoding` is how all of them are bytes.
+`parameters` and `window`, then read `submission` and `context`. `encoding` gives each of them its
+canonical bytes.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,9 @@
-"""Parameters that change on a living network, and which of them hold for which window.
+"""Parameters that change on a living network, and the windows for which each of them holds.
 
-An amendment is a set of parameters that names its predecessor and the first window it holds for.
-The owner's slot names it. The slot's content at the decision block is final: later changes have no
-effect, and the owner may take back an earlier one. Specification, section 0.1.
+An amendment is a set of parameters that names its predecessor and the first window for which it
+holds. The owner's slot names the amendment. The slot's content at the decision block is final:
+later changes have no effect. Before that block the owner may take an amendment back. Specification,
+section 0.1.
 """
 
 from collections.abc import Sequence
@@ -13,12 +14,12 @@ from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Parameters
 from assay.protocol.window import compute_settled_windows, compute_window
 
-#: Amendments of one network, at most.
+#: Most amendments of one network.
 AMENDMENTS_MAX = 1_024
 
 
 class UnknownParametersError(OperatorError):
-    """The parameters of a window are decided, and they cannot be read here."""
+    """The parameters of a window are decided, but this program cannot read them."""
 
 
 def compute_decision_block(predecessor: Parameters, window: int) -> int:
@@ -36,8 +37,8 @@ def compute_first_window(predecessor: Parameters, head: int) -> int:
 
 
 def needs_calibration(old: Parameters, new: Parameters) -> bool:
-    """Whether a checkpoint that serves the old parameters may not serve the new ones: its rates
-    are measured for the levels, the temperature and the problems."""
+    """Return whether a checkpoint that serves the old parameters needs a new calibration for the
+    new ones, because its rates are measured for the levels, the temperature and the problems."""
 
     def get_bounds(parameters: Parameters) -> tuple[object, ...]:
         work = parameters.work
@@ -47,7 +48,7 @@ def needs_calibration(old: Parameters, new: Parameters) -> bool:
 
 
 def find_amendment_fault(old: Parameters, new: Parameters) -> str | None:
-    """Why parameters cannot follow others, or None. Each by itself is valid."""
+    """The reason why parameters cannot follow others, or None. Each set by itself is valid."""
     before, after, start = old.timing, new.timing, new.start
     length = before.window_blocks
     same = replace(new.identity, burn_share=old.identity.burn_share)
@@ -90,12 +91,12 @@ def _ends_round(old: Parameters, window: int) -> bool:
 class ParameterHistory:
     """The parameters of one network, by window.
 
-    It grows: a program that follows the chain adds amendments, and its users ask again for each
-    window.
+    The history grows: a program that follows the chain adds amendments, and its users ask again for
+    each window.
 
     Attributes:
-        end: the first window whose parameters are decided and cannot be read here, or None.
-        lack: why they cannot be read.
+        end: the first window whose parameters are decided but cannot be read here, or None.
+        lack: the reason why they cannot be read.
     """
 
     def __init__(self, first: Parameters) -> None:
@@ -105,17 +106,17 @@ class ParameterHistory:
 
     @property
     def first(self) -> Parameters:
-        """The parameters that the network began with: their digest is its name."""
+        """The network's first parameters. Their digest is the network's name."""
         return self._known[0]
 
     @property
     def latest(self) -> Parameters:
-        """The newest that are decided, whether they hold yet or not."""
+        """The newest decided parameters, whether they hold yet or not."""
         return self._known[-1]
 
     @property
     def all(self) -> tuple[Parameters, ...]:
-        """All that are known, in their order."""
+        """All known parameters, in order."""
         return self._known
 
     def get(self, window: int) -> Parameters:
@@ -131,7 +132,7 @@ class ParameterHistory:
         return self.get(window if self.end is None else min(window, self.end - 1))
 
     def add(self, parameters: Parameters) -> None:
-        """Adds an amendment. Raises a ValueError: it cannot follow the latest."""
+        """Add an amendment. Raises a ValueError if it cannot follow the latest parameters."""
         fault = find_amendment_fault(self.latest, parameters)
         if fault is not None:
             raise ValueError(fault)
@@ -139,11 +140,11 @@ class ParameterHistory:
         self.end = self.lack = None
 
     def stop_at(self, window: int, lack: str) -> None:
-        """Notes that parameters hold from a window on that cannot be read here."""
+        """Note that the parameters that hold from a window on cannot be read here."""
         self.end, self.lack = window, lack
 
     def compute_settled(self, previous_epoch: int, epoch: int) -> range:
-        """Windows whose VERDICT_END lies in (previous_epoch, epoch]: they are settled together.
+        """The windows whose VERDICT_END lies in (previous_epoch, epoch]: they are settled together.
         Windows whose parameters cannot be read are left out."""
         return range(self._count_ended(previous_epoch), self._count_ended(epoch))
 

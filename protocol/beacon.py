@@ -1,7 +1,8 @@
-"""drand beacons: which round a block names, and whether a signature is that round's.
+"""drand beacons: the round that a block names, and the check of a round's signature.
 
-Pure: bytes and integers in, values out. Fetching is `assay.network.beacon`; time is a parameter.
-Sources: drand specification (https://drand.love/docs/specification/), RFC 9380 (hash to curve).
+Pure: bytes and integers in, values out. `assay.network.beacon` fetches beacons. Time is a
+parameter. Sources: drand specification (https://drand.love/docs/specification/), RFC 9380 (hash to
+curve).
 """
 
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Scheme(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BeaconChain:
-    """A drand chain, pinned: a beacon is only ever checked against one of these."""
+    """A pinned drand chain. A beacon is only ever checked against one of these."""
 
     chain_hash: Digest  # the chain's name, 32 bytes
     scheme: Annotated[Scheme, Choice(Scheme, "a beacon scheme")]
@@ -66,7 +67,7 @@ class BeaconChain:
 
 @dataclass(frozen=True, slots=True)
 class Beacon:
-    """One round's signature as somebody claims it. Untrusted until `is_valid_beacon`."""
+    """A claimed signature of one round. Untrusted until `is_valid_beacon`."""
 
     round: U64
     signature: Annotated[bytes, Prefixed(256)]
@@ -79,7 +80,7 @@ class Beacon:
 
 
 def compute_round_at(chain: BeaconChain, time_ms: int) -> int:
-    """First round published at or after `time_ms` (Unix time, milliseconds); at least 1."""
+    """The first round published at or after `time_ms` (Unix time, milliseconds); at least 1."""
     return max(1, 1 - (chain.genesis_ms - time_ms) // chain.period_ms)
 
 
@@ -101,10 +102,10 @@ def compute_message(chain: BeaconChain, beacon: Beacon) -> bytes:
 
 
 def is_valid_beacon(chain: BeaconChain, beacon: Beacon) -> bool:
-    """Whether `beacon.signature` is the chain's signature of `beacon.round`.
+    """Return whether `beacon.signature` is the chain's signature of `beacon.round`.
 
-    Malformed input is a plain False: wrong lengths, encodings that are not canonical, the point at
-    infinity, points outside the subgroup. Costs two pairings, about 0.7 ms.
+    Malformed input gives False: wrong lengths, encodings that are not canonical, the point at
+    infinity, points outside the subgroup. The check costs two pairings, about 0.7 ms.
     """
     if not 1 <= beacon.round < 2**64:
         return False

@@ -18,26 +18,27 @@ Bits = NDArray[np.uint8]
 
 #: Longest field, bits: a field and the up to 7 bits before it fit into a word.
 WIDTH_MAX = 56
-#: Of the number that says how wide others are.
+#: Bits of the field that gives the width of the fields after it.
 _NARROW_BITS = 5
 
 
 class BitWriter:
-    """Gathers fields; `finish` gives the bytes, filled up with zeros."""
+    """Collects fields; `finish` returns the bytes, padded with zeros."""
 
     def __init__(self) -> None:
         self._values: list[Integers] = []
         self._widths: list[Integers] = []
 
     def write(self, values: Sequence[int] | Integers, widths: int | Integers) -> None:
-        """Fields below 2^width each; one width for all, or one a value."""
+        """Write fields that are below 2^width. `widths` is one width for all or one for each
+        value."""
         array = np.asarray(values, np.int64)
         self._values.append(array)
         self._widths.append(np.broadcast_to(np.asarray(widths, np.int64), array.shape))
 
     def write_rice(self, values: Integers, remainder_bits: int) -> None:
-        """Rice codes of non-negative integers: q zeros and a one for each quotient q, then each
-        remainder in `remainder_bits`."""
+        """Write Rice codes of non-negative integers: q zeros and a one for each quotient q, then
+        each remainder in `remainder_bits`."""
         quotients = values >> remainder_bits
         ends = np.cumsum(quotients + 1) - 1
         unary = np.zeros(int(ends[-1]) + 1 if len(ends) else 0, np.int64)
@@ -46,13 +47,13 @@ class BitWriter:
         self.write(values & ((1 << remainder_bits) - 1), remainder_bits)
 
     def write_narrow(self, values: Sequence[int] | Integers) -> None:
-        """`u5 w ‖ the values in w bits each`, w as small as they allow."""
+        """Write `u5 w ‖ the values in w bits each`, with the smallest w that fits them."""
         width = int(np.max(values)).bit_length()
         self.write([width], _NARROW_BITS)
         self.write(values, width)
 
     def count(self) -> int:
-        """Bits so far."""
+        """The number of bits so far."""
         return sum(int(widths.sum()) for widths in self._widths)
 
     def finish(self) -> bytes:
@@ -80,27 +81,28 @@ class BitReader:
 
     @cached_property
     def _ones(self) -> Integers:
-        """Positions of all ones: found once, however many lists of Rice codes there are."""
+        """The positions of all ones, found once for all lists of Rice codes."""
         return np.flatnonzero(self._bits)
 
     @cached_property
     def _words(self) -> NDArray[np.uint64]:
-        """The 64 bits from each byte on, zeros behind the end."""
+        """The 64 bits that start at each byte, with zeros behind the end."""
         padded = np.zeros(len(self._data) + 8, np.uint8)
         padded[: len(self._data)] = np.frombuffer(self._data, np.uint8)
         windows = np.lib.stride_tricks.sliding_window_view(padded, 8)
         return np.ascontiguousarray(windows).view(">u8")[:, 0].astype(np.uint64)
 
     def look(self, positions: Integers, widths: int | Integers) -> Integers:
-        """Fields at any positions below the end, zeros behind it; nothing is consumed."""
+        """Fields at any positions below the end, with zeros behind it. Consumes nothing."""
         words = self._words[positions >> 3] << (positions & 7).astype(np.uint64)
         wide = np.asarray(widths, np.uint64)
-        # a shift by 64 is undefined: two steps
+        # a shift by 64 is undefined, so this shifts in two steps
         fields: Integers = (words >> np.uint64(1) >> (np.uint64(63) - wide)).astype(np.int64)
         return fields
 
     def read(self, count: int, widths: int | Integers) -> Integers:
-        """The next `count` fields: one width for all, or one a field, `WIDTH_MAX` at most."""
+        """The next `count` fields. `widths` is one width for all or one for each field, at most
+        `WIDTH_MAX`."""
         wide = np.broadcast_to(np.asarray(widths, np.int64), (count,))
         self._require(int(wide.sum()))
         starts = self.position + np.cumsum(wide) - wide
@@ -113,8 +115,8 @@ class BitReader:
         return int(self.read(1, width)[0])
 
     def read_narrow(self, count: int) -> Integers:
-        """The numbers that `write_narrow` has written. Raises an EncodingError also where the field
-        is wider than it must be."""
+        """The next `count` numbers, as `write_narrow` wrote them. Also raises an EncodingError
+        where the field is wider than necessary."""
         width = self.read_number(_NARROW_BITS)
         values = self.read(count, width)
         if width != int(values.max()).bit_length():
@@ -133,12 +135,12 @@ class BitReader:
         return (quotients << remainder_bits) | self.read(count, remainder_bits)
 
     def skip(self, bits: int) -> None:
-        """Goes on so many bits further."""
+        """Skip this many bits."""
         self._require(bits)
         self.position += bits
 
     def require_finished(self) -> None:
-        """Raises an EncodingError unless less than a byte is left, and that is zeros."""
+        """Raise an EncodingError unless less than a byte is left, and it is all zeros."""
         if self.end - self.position >= 8 or self._bits[self.position :].any():
             raise EncodingError("has bits after its last field")
 

@@ -50,7 +50,7 @@ def encode_commitment(commitment: Commitment) -> bytes:
 
 
 def parse_commitment(payload: bytes) -> Commitment | None:
-    """The commitment a stranger wrote, or None where it is not one."""
+    """The commitment in a stranger's payload, or None where the payload is not one."""
     if not _FIXED_BYTES <= len(payload) <= COMMITMENT_BYTES:
         return None
     try:

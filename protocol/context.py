@@ -1,7 +1,7 @@
 """A window's context: the public facts that judging needs, and the seeds that follow from them.
 
-Nothing here is looked up: chain state and beacons come in, from a live validator or from a JSON
-file (its shape is in docs/auditor.md). Beacons are always verified again, whatever their source.
+This module looks nothing up. Chain state and beacons come from a live validator or from a JSON file
+(docs/auditor.md shows its shape). Beacons are always verified again, whatever their source.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ BEACON_NAME = "beacon"
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A hotkey's place in the subnet: its uid, and the block at which it registered it."""
+    """A hotkey's place in the subnet: its uid, and the block at which the hotkey registered it."""
 
     uid: U16
     registered_at: U64
@@ -48,7 +48,7 @@ class Committed:
 
     root: Digest
     groups: U32
-    block: U64  # at which it was read
+    block: U64  # block at which it was read
     locator: Annotated[str, Prefixed(LOCATOR_BYTES, text=True)]
 
 
@@ -57,18 +57,18 @@ class Context:
     """Facts of one window. Untrusted until `find_context_fault` returns None."""
 
     window: int
-    challenge_block: Block  # names the challenge's beacon round
-    #: name the audit's and the samples'. Their hashes enter no seed and are zeros in a context that
-    #: came from JSON.
+    challenge_block: Block  # names the beacon round of the challenge
+    #: these two name the beacon rounds of the audit and the samples. Their hashes enter no seed,
+    #: and are zeros in a context that came from JSON.
     audit_block: Block
     sample_block: Block
     challenge: Beacon
-    audit: Beacon | None  # None before it is known; a context without it judges nothing
-    sample: Beacon | None  # None before it is known; nothing is accepted for good without it
-    #: hotkey → place, of the hotkeys that hold a uid at the challenge and at the commitment block
+    audit: Beacon | None  # None before it is known; a context without it cannot be used to judge
+    sample: Beacon | None  # None before it is known; without it, nothing is accepted for good
+    #: hotkey → place, of the hotkeys that hold a uid at both the challenge and the commitment block
     members: Mapping[bytes, Member]
-    commitments: Mapping[bytes, Committed]  # hotkey → what it committed to
-    checkpoint: bytes  # digest in force
+    commitments: Mapping[bytes, Committed]  # hotkey → its commitment
+    checkpoint: bytes  # digest of the checkpoint in force
     parameters: Parameters
 
     @cached_property
@@ -101,9 +101,9 @@ class Context:
 
 
 def find_context_fault(context: Context) -> str | None:
-    """The first fault of a context, or None: rounds by formula, signatures by the key.
+    """The first fault of a context, or None. Checks rounds by formula and signatures by the key.
 
-    Without a chain it cannot know whether the block hash, members and commitments are real.
+    Without a chain this cannot check whether the block hash, members and commitments are real.
     """
     fault = find_parameters_fault(context.parameters)
     if fault is not None:
@@ -178,7 +178,7 @@ def _hotkey(address: str) -> bytes:
 
 
 def context_to_json(context: Context) -> dict[str, Json]:
-    """The context as interfaces fix it: public data only, hex and SS58."""
+    """The context's JSON form: public data only, as hex and SS58."""
     parameters = context.parameters
     choice = parameters.environment
     return {
@@ -207,7 +207,7 @@ def context_to_json(context: Context) -> dict[str, Json]:
 
 
 def context_from_json(value: Json) -> Context:
-    """A context from its JSON form, not yet checked (`find_context_fault`).
+    """The context with this JSON form. It is not checked yet: see `find_context_fault`.
 
     Raises:
         EncodingError: says which part is wrong or missing.
@@ -260,13 +260,13 @@ def context_from_json(value: Json) -> Context:
 
 
 def _late_block(timing: Timing, window: int, phase: Phase, timestamp: Json) -> Block:
-    """A block whose hash is not needed, and whose time may not be known yet."""
+    """A block whose hash is not needed, and whose time may be unknown so far."""
     at = 0 if timestamp is None else _milliseconds(timestamp)
     return Block(compute_block(timing, window, phase), bytes(32), at)
 
 
 def _is_same(ours: Json, theirs: Json) -> bool:
-    """Equality of JSON values, under which 1, 1.0 and true are three different things."""
+    """Return whether two JSON values are equal, where 1, 1.0 and true all differ."""
     if type(ours) is not type(theirs):
         return False
     if isinstance(ours, dict):

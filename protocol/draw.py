@@ -1,8 +1,8 @@
 """The keyed draw of one token in numpy: exact, and fast at large vocabularies.
 
-Every id's score is bounded from above by its logit and a cheap bound of its noise; only ids whose
-bound reaches the best score found are scored exactly: a handful of 151,936. The result is that of
-scoring them all, bit for bit (tests/inference: test_drawing_vectors.py, test_fast_path.py).
+Each id's logit and a cheap bound of its noise bound its score from above. Only ids whose bound
+reaches the best score found are scored exactly: a handful of 151,936. The result is bit for bit the
+same as if all ids were scored (tests/inference: test_drawing_vectors.py, test_fast_path.py).
 
 Specification, section 3.
 """
@@ -14,7 +14,7 @@ from assay.protocol.gumbel import BOUND_ERROR, compute_gumbel_bounds, compute_gu
 from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.prf import Key, compute_words
 
-#: Logits from here on do not fit the fixed-point score.
+#: Logits of this size or more do not fit the fixed-point score.
 LOGIT_MAX = float(1 << 40)
 
 

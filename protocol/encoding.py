@@ -1,8 +1,8 @@
 """Canonical encodings: a dataclass becomes its fields in order, integers big endian, no floats.
 
-A field says how it is written by its annotation (`U32`, `Digest`, `Many(Integer(4), 16)` …); the
-same table gives the binary form that is hashed and the JSON form that people read. Decoding
-accepts exactly what encoding produces: one value, one sequence of bytes. Specification, section 1.
+A field's annotation says how it is written (`U32`, `Digest`, `Many(Integer(4), 16)` …). The same
+table gives the binary form that is hashed and the JSON form that people read. Decoding accepts
+exactly what encoding produces: each value has one sequence of bytes. Specification, section 1.
 """
 
 import json
@@ -17,7 +17,7 @@ Json = Any  # what json.loads returns
 
 
 class EncodingError(ValueError):
-    """Bytes or JSON that are not an encoding: says which field and why."""
+    """Bytes or JSON that are not a valid encoding. The message says which field and why."""
 
 
 class Codec(Protocol):
@@ -181,8 +181,9 @@ class Maybe:
 
 @dataclass(frozen=True)
 class Last:
-    """A last field that was added later: no bytes for None, else the item. JSON leaves it out where
-    it is None. Values written before the field existed keep their bytes and digest."""
+    """A last field that was added later: None takes no bytes, anything else is the item. JSON
+    leaves the field out where it is None. Values written before the field existed keep their bytes
+    and digest."""
 
     item: Codec
 
@@ -225,7 +226,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Record:
-    """A dataclass: its fields in order of declaration, nothing between them."""
+    """A dataclass: its fields in order of declaration, with nothing between them."""
 
     of: type[Any]
 
@@ -265,7 +266,7 @@ class Record:
 
 
 def _at(name: str, step: Any, *arguments: Any) -> Any:
-    """Runs one field's step; an error names the path to the field."""
+    """Run one field's step. An error names the path to the field."""
     try:
         return step(*arguments)
     except EncodingError as error:
@@ -276,7 +277,7 @@ _FIELDS: dict[type[Any], tuple[tuple[str, Codec], ...]] = {}
 
 
 def get_fields(of: type[Any]) -> tuple[tuple[str, Codec], ...]:
-    """Names and codecs of a dataclass's fields, in order; worked out once a class."""
+    """Names and codecs of a dataclass's fields, in order. Computed once for each class."""
     if of not in _FIELDS:
         hints = get_type_hints(of, include_extras=True)
         _FIELDS[of] = tuple((f.name, _get_codec(of, f.name, hints[f.name])) for f in fields(of))
@@ -310,12 +311,12 @@ def decode(of: type[_D], data: bytes) -> _D:
 
 
 def to_json(value: Any) -> dict[str, Json]:
-    """JSON form of a dataclass instance: bytes as lower-case hex, everything else as it is."""
+    """The JSON form of a dataclass instance: bytes as lower-case hex, everything else unchanged."""
     return Record(type(value)).to_json(value)  # type: ignore[no-any-return]
 
 
 def from_json(of: type[_D], value: Json) -> _D:
-    """The `of` whose JSON form is `value`; unknown and missing fields are errors.
+    """The `of` whose JSON form is `value`. Unknown and missing fields are errors.
 
     Raises:
         EncodingError: names the field.
@@ -324,11 +325,11 @@ def from_json(of: type[_D], value: Json) -> _D:
 
 
 def read_json(data: bytes) -> Json:
-    """JSON that a stranger wrote: UTF-8, every name of an object once, no NaN and no Infinity. Else
-    two readers could take one file for two different things.
+    """JSON from a stranger, parsed. It must be UTF-8, name each member of an object once, and have
+    no NaN and no Infinity. Otherwise two readers could read one file in two different ways.
 
     Raises:
-        EncodingError: anything else, nested too deeply included.
+        EncodingError: the data is anything else, including JSON that is nested too deeply.
     """
     try:
         return json.loads(
@@ -349,10 +350,10 @@ def _refuse_constant(name: str) -> Json:
 
 
 def read_hex(value: Json) -> bytes:
-    """Bytes of lower-case hex.
+    """The bytes of lower-case hex.
 
     Raises:
-        EncodingError: anything else, upper case and white space included.
+        EncodingError: the value is anything else, including upper-case hex and white space.
     """
     if not isinstance(value, str) or value.strip("0123456789abcdef") or len(value) % 2:
         raise EncodingError("is not lower-case hex")

@@ -1,8 +1,8 @@
 """Gumbel noise in integers: the quantile of a 32-bit word, in units of 2^-20 logits.
 
-Γ(w) ≈ −ln(−ln((w + ½) / 2^32)) by a table and linear pieces, so that no run-time result depends on
-a mathematics library: `log` differs between libraries in the last digit, the table does not. Error
-against the true quantile is below 2.4e-6 logits (tests/protocol/test_gumbel.py).
+Γ(w) ≈ −ln(−ln((w + ½) / 2^32)), computed with a table and linear pieces. No run-time result depends
+on a mathematics library: the last digit of `log` differs between libraries, the table does not. The
+error against the true quantile is below 2.4e-6 logits (tests/protocol/test_gumbel.py).
 
 Specification, section 3.
 """
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from assay.protocol.parameters import FRACTION_BITS
 
 _MASK32 = 0xFFFFFFFF
-#: Words nearer than this to either end of the range have an entry each.
+#: Words nearer than this to either end of the range have one entry each.
 _DIRECT = 256
-#: Beyond, each doubling of the distance is cut into this many linear pieces.
+#: Farther from the ends, each doubling of the distance is cut into this many linear pieces.
 _PIECES = 256
 _OCTAVES = 23  # 256 · 2^23 = 2^31: half the range of a word
 
-#: SHA-256 of the table as little-endian i32; another table is another protocol.
+#: SHA-256 of the table as little-endian i32. A different table is a different protocol.
 TABLE_SHA256 = "a141a4634c2e2c7f105fabeeca032519cc9db5a1edeaf07ba3347f8522293243"
 
 
@@ -34,10 +34,11 @@ def compute_quantile(word: int) -> float:
 
 
 def _make_table() -> NDArray[np.int64]:
-    """Both halves, each: direct entries, the starts of all pieces, the last point.
+    """Both halves of the table. Each has direct entries, the starts of all pieces, and the last
+    point.
 
-    Rounding to 2^-20 hides what libraries disagree on: no entry lies within 1e-5 units of a tie,
-    and their errors are below 1e-8. The hash below is checked all the same.
+    Rounding to 2^-20 hides the differences between libraries: no entry lies within 1e-5 units of a
+    tie, and their errors are below 1e-8. The hash above is checked all the same.
     """
     half = [*range(_DIRECT)]
     half += [(_PIECES + i) << e for e in range(_OCTAVES) for i in range(_PIECES)]
@@ -57,10 +58,10 @@ HALF = len(TABLE) // 2
 #: The largest value the noise can take (word 2^32 − 1), units of 2^-20.
 GUMBEL_MAX = int(TABLE[HALF])
 
-#: Γ(w) ≤ BOUND_START − BOUND_SLOPE · (bits of the float32 nearest to 2^32 − 1 − w), logits.
+#: Γ(w) ≤ BOUND_START − BOUND_SLOPE · (bits of the float32 nearest to 2^32 − 1 − w), in logits.
 BOUND_START = (32 + 127) * math.log(2)
 BOUND_SLOPE = math.log(2) / 2**23
-#: The most that rounding takes from a bound: 159 · ln 2 in float32, and the table's own error.
+#: The most that rounding can lower a bound: 159 · ln 2 in float32, plus the table's own error.
 BOUND_ERROR = 2.0**-14
 
 

@@ -8,7 +8,7 @@ from enum import Enum
 from hashlib import sha256
 
 DIGEST_BYTES = 32
-#: The digest that names nothing.
+#: The digest that means "nothing".
 ZERO_DIGEST = bytes(DIGEST_BYTES)
 
 
@@ -56,7 +56,7 @@ class Domain(Enum):
     OPERATOR_LEAF = b"assay/v2/operator-leaf"
     WINDOW_RECORD = b"assay/v2/window-record"
     SETTLEMENT_RECORD = b"assay/v2/settlement-record"
-    # streams drawn inside an environment, and outside the protocol proper
+    # streams drawn inside an environment, and outside of the protocol itself
     ENVIRONMENT_STREAM = b"assay/v2/environment-stream"
     HELD_OUT = b"assay/v2/held-out"
     TRAINER = b"assay/v2/trainer"
@@ -78,11 +78,11 @@ def hash_fields(domain: Domain, *fields: bytes) -> bytes:
 
 
 def compute_tree(leaves: Sequence[bytes]) -> list[list[bytes]]:
-    """The levels of the binary tree over hashed `leaves`, from them up to its top; an odd node is
-    promoted, never duplicated.
+    """The levels of the binary tree over hashed `leaves`, from the leaves to the top. An odd node
+    is promoted, never duplicated.
 
     Raises:
-        ValueError: the tree is empty.
+        ValueError: there are no leaves.
     """
     if not leaves:
         raise ValueError("a Merkle tree needs at least one leaf")
@@ -96,7 +96,7 @@ def compute_tree(leaves: Sequence[bytes]) -> list[list[bytes]]:
 
 
 def get_path(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
-    """The nodes beside the way from a leaf of `compute_tree` to the top, from below."""
+    """The sibling nodes on the way from a leaf of `compute_tree` to the top, from the bottom up."""
     return [
         level[(index >> height) ^ 1]
         for height, level in enumerate(levels)
@@ -114,7 +114,7 @@ def count_path(leaves: int, index: int) -> int:
 
 
 def compute_path_top(leaf: bytes, leaves: int, index: int, path: Sequence[bytes]) -> bytes:
-    """The top of the tree that a leaf and its path lead to. `path` has `count_path` nodes."""
+    """The top of the tree, from a leaf and its path. `path` has `count_path` nodes."""
     node, rest = leaf, iter(path)
     while leaves > 1:
         if index ^ 1 < leaves:
@@ -127,7 +127,7 @@ def compute_path_top(leaf: bytes, leaves: int, index: int, path: Sequence[bytes]
 
 def compute_root(leaves: Sequence[bytes], *context: bytes) -> bytes:
     """The committed root: hash(root, u32 count, context…, tree root), 32 bytes. Raises a ValueError
-    where the tree is empty."""
+    where there are no leaves."""
     return bind_top(compute_tree(leaves)[-1][0], len(leaves), *context)
 
 

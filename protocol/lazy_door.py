@@ -1,9 +1,9 @@
 """Doors that load the modules behind them when a name is first used.
 
-A light command, such as `assay status`, passes through a room's door and needs one name behind it.
-A door of this kind lists its names as imports under `if TYPE_CHECKING:`, for people and for type
-checkers, and sets `__getattr__ = open_lazily(__name__)`. A name must not be a submodule's: Python
-would set it to the module.
+A light command, such as `assay status`, passes through a room's door and needs one name from it. A
+lazy door lists its names as imports under `if TYPE_CHECKING:`, for people and for type checkers,
+and sets `__getattr__ = open_lazily(__name__)`. A name must differ from every submodule's name:
+Python would set it to the module.
 """
 
 import ast
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def open_lazily(door: str) -> Callable[[str], Any]:
-    """The `__getattr__` of a door. door: the name of its module."""
+    """The `__getattr__` of a door. `door` is the name of its module."""
     places: dict[str, str] = {}
 
     def load(name: str) -> Any:
@@ -29,7 +29,7 @@ def open_lazily(door: str) -> Callable[[str], Any]:
 
 
 def read_places(door: str) -> Iterator[tuple[str, str]]:
-    """The names that a door's own source imports for type checkers, each with its module."""
+    """The names that a door's source imports for type checkers, each with its module."""
     loader = sys.modules[door].__spec__.loader  # type: ignore[union-attr] # an imported module's
     tree = ast.parse(loader.get_source(door))  # type: ignore[union-attr] # it is a source file
     for block in tree.body:

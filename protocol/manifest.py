@@ -1,4 +1,4 @@
-"""A checkpoint's manifest: the content a model folder needs to match the digest on chain.
+"""A checkpoint's manifest: the content that a model folder needs to match the digest on chain.
 
 Specification, section 7. Pure: file contents come in as bytes.
 """
@@ -23,10 +23,10 @@ from assay.protocol.encoding import (
 from assay.protocol.hashing import Domain, compute_root, hash_fields
 from assay.protocol.parameters import PROTOCOL_VERSION, Tests
 
-#: Fraction of a rate: κ is in units of 1e-18.
+#: Denominator of a rate: κ is in units of 1e-18.
 RATE_UNIT = 10**18
 _HIDDEN_MAX = 1 << 16
-#: A safetensors header beyond this is refused (the library's own limit is 100 MB).
+#: A larger safetensors header is refused (the library's own limit is 100 MB).
 _HEADER_BYTES_MAX = 1 << 24
 
 
@@ -46,12 +46,12 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything that makes two copies of a checkpoint the same checkpoint."""
+    """Everything that two copies of a checkpoint must have in common to be the same checkpoint."""
 
     version: U16  # 2
     structure: Digest  # digest of config.json's bytes
     tokenizer: Digest  # digest of the tokenizer files' bytes
-    chat_template: Digest  # digest of the template's bytes, of no bytes where there is none
+    chat_template: Digest  # digest of the template's bytes; of no bytes where there is no template
     tensors: Digest  # root over (name, dtype, shape, SHA-256) of all tensors
     end_tokens: Annotated[tuple[int, ...], Many(Integer(4), 16)]  # ids that end a completion
     max_tokens: U32  # a completion that has not ended is exactly this long
@@ -63,17 +63,18 @@ class Manifest:
     calibration_set: Digest  # digest of the token sequences behind μ, scale and rates
     parent: Digest  # checkpoint digest it was trained from, zeros for a genesis
     step: Digest  # digest of the step record, zeros for a genesis
-    number: U64  # how many steps from the genesis
+    number: U64  # steps from the genesis
 
     @property
     def digest(self) -> bytes:
-        """The checkpoint digest, 32 bytes: part of every seed of the windows it is in force."""
+        """The checkpoint digest, 32 bytes. It is part of every seed of the windows where it is in
+        force."""
         return hash_fields(Domain.CHECKPOINT, encode(self))
 
 
 @dataclass(frozen=True, slots=True)
 class TensorDigest:
-    """One tensor as a manifest binds it. `dtype` in safetensors' spelling."""
+    """One tensor as a manifest binds it. `dtype` is in safetensors' spelling."""
 
     name: str
     dtype: str
@@ -93,8 +94,8 @@ class TensorPlace:
 
 
 def digest_safetensors(data: bytes | memoryview) -> list[TensorDigest]:
-    """The tensors of a safetensors file; a memory map serves. Raises an EncodingError where the
-    file is not safetensors."""
+    """Name, dtype, shape and SHA-256 of the tensors of a safetensors file. `data` may be a memory
+    map. Raises an EncodingError where the file is not safetensors."""
     view = memoryview(data)
     return [
         TensorDigest(
@@ -105,7 +106,7 @@ def digest_safetensors(data: bytes | memoryview) -> list[TensorDigest]:
 
 
 def locate_tensors(data: bytes | memoryview) -> list[TensorPlace]:
-    """The same without a look at their bytes.
+    """The places of the tensors in a safetensors file. Does not read their bytes.
 
     Source: the safetensors format (u64 little-endian header length, JSON header, data).
 
@@ -127,7 +128,8 @@ def locate_tensors(data: bytes | memoryview) -> list[TensorPlace]:
 
 
 def _require_full_cover(ranges: list[tuple[Json, ...]], size: int) -> None:
-    """Every byte belongs to exactly one tensor, as the format demands: none escapes the root."""
+    """Require that every byte belongs to exactly one tensor, as the format demands. Otherwise some
+    bytes would not be under the root."""
     reached = 0
     for start, end in sorted(ranges):
         if start != reached:
@@ -145,7 +147,7 @@ def _locate(name: str, entry: dict[str, Json], first: int, room: int) -> TensorP
         raise EncodingError(f"tensor {name!r} has a side or an offset that is not a size")
     if not start <= end <= room:
         raise EncodingError(f"tensor {name!r} lies outside the file")
-    name.encode(), dtype.encode()  # raises where a lone surrogate would later
+    name.encode(), dtype.encode()  # raises here for a lone surrogate, which would raise later
     return TensorPlace(name, dtype, tuple(shape), first + start, first + end)
 
 
@@ -180,8 +182,9 @@ def find_fault(
 ) -> str | None:
     """The reason why a published checkpoint is unusable for everybody, or None.
 
-    A trainer could otherwise switch the tests off through μ, scale or rates: their bounds are
-    parameters, and a checkpoint beyond them voids its window for all (section 2).
+    Without this check, a trainer could switch the tests off through μ, scale or rates. The
+    parameters bound these values, and a checkpoint beyond the bounds voids its window for all
+    (section 2).
     """
     if manifest.version != PROTOCOL_VERSION:
         return f"the manifest's version is {manifest.version}, not {PROTOCOL_VERSION}"

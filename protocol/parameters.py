@@ -1,8 +1,8 @@
-"""The parameters of one network: everything that all miners and validators must agree on.
+"""The parameters of one network: everything on which all miners and validators must agree.
 
 All of them are consensus. Their digest is part of every seed, so two programs that differ in one
-value are on different networks and fail each other's work. Real quantities are integers in the
-units their comments state. Specification, section 0.
+value are on different networks and refuse each other's work. Real quantities are integers in the
+units that their comments state. Specification, section 0.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ PROTOCOL_VERSION = 2
 #: Fraction bits of a manifest's μ and scale.
 CENTRE_BITS = 16
 MILLION = 1_000_000
-#: Trainers of a network with rounds, at most.
+#: Most trainers of a network with rounds.
 TRAINERS_MAX = 16
 
 Name = Annotated[str, Prefixed(128, text=True)]
@@ -44,7 +44,7 @@ Name = Annotated[str, Prefixed(128, text=True)]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One named integer an environment is made with."""
+    """One named integer of an environment's settings."""
 
     name: Name
     value: I64
@@ -165,7 +165,7 @@ class Rounds:
 
 @dataclass(frozen=True)
 class Parameters:
-    """Everything above, as the owner publishes it."""
+    """All of the above, as the owner publishes it."""
 
     identity: Identity
     beacon: BeaconChain
@@ -196,7 +196,8 @@ class Parameters:
 
 
 def find_parameters_fault(parameters: Parameters) -> str | None:
-    """Why nobody could run a network by these parameters, or None: checks across fields."""
+    """The reason why nobody could run a network by these parameters, or None. Checks across
+    fields."""
     timing, work, tests = parameters.timing, parameters.work, parameters.tests
     choice, start = parameters.environment, parameters.start
     is_first = start.predecessor == ZERO_DIGEST
@@ -228,7 +229,7 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
                 ("window_blocks is 0", timing.window_blocks > 0),
                 ("slot_ms is 0", timing.slot_ms > 0),
                 ("a window's moments are not in order", order == tuple(sorted(set(order)))),
-                # the ledger enters a seat's windows in order
+                # the ledger enters the windows of a seat in order
                 ("a window is fetched while the next is audited", timing.mirror_end <= next_audit),
                 ("samples are not known by FETCH_END", timing.beacon_delay_ms < late_ms),
                 ("a size of work is 0", min(sizes) > 0),
@@ -272,7 +273,8 @@ def _find_rounds_fault(rounds: Rounds, parameters: Parameters) -> str | None:
                 ("momentum is the whole", rounds.momentum < MILLION),
                 ("feedback exceeds the whole", rounds.feedback <= MILLION),
                 ("norm_bound is beyond 2^30", rounds.norm_bound <= 1 << 30),
-                # between a deadline and the next children, the slots' content names the checkpoint
+                # between a deadline and the next children, the content of the slots names the
+                # checkpoint
                 ("children and turns overlap", rounds.child_blocks + turns < length),
                 ("kept, chunk, bits and feedback are no form", _is_form(rounds)),
                 ("they start within a round", not within),
@@ -284,7 +286,8 @@ def _find_rounds_fault(rounds: Rounds, parameters: Parameters) -> str | None:
 
 
 def _is_form(rounds: Rounds) -> bool:
-    """Whether updates have a valid form: all exact, all rounded to bf16, or some of each chunk."""
+    """Return whether updates have a valid form: all exact, all rounded to bf16, or some of each
+    chunk."""
     if not rounds.kept:
         return not rounds.chunk and (rounds.bits, rounds.feedback > 0) in (
             (0, False),

@@ -1,8 +1,8 @@
 """Canonical prefix codes: the numbers that are frequent in a group of rollouts take fewer bits.
 
-A code is named by its symbols and the length of each; the codes themselves follow (RFC 1951,
-section 3.2.2). The lengths are Huffman's, with a rule for every tie, so that the same numbers give
-the same bytes everywhere. Specification, section 4.
+The symbols and the length of each define a code. The code words follow from them (RFC 1951, section
+3.2.2). The lengths are Huffman's, with a rule for every tie, so that the same numbers give the same
+bytes everywhere. Specification, section 4.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ import numpy as np
 from assay.protocol.bit_fields import BitReader, BitWriter, Integers
 from assay.protocol.encoding import EncodingError
 
-#: Bits of the longest length, which a written code begins with: all that a fixed width writes.
-#: Huffman's over 2^22 numbers is 31 at most: its depth goes by Fibonacci's numbers.
+#: Bits of the longest length, the first field of a written code. A fixed width writes nothing else.
+#: Huffman's longest length over 2^22 numbers is 31, because the depth follows Fibonacci's numbers.
 HEAD_BITS = 5
 
 
 @dataclass(frozen=True, eq=False)
 class PrefixCode:
-    """Symbols in the order of their codes: by length, then by size. No symbol: numbers are written
-    in a fixed width."""
+    """Symbols in the order of their codes: by length, then by size. Without symbols, numbers are
+    written in a fixed width."""
 
     symbol_bits: int  # every symbol is below 2 to this
     symbols: Integers  # [D]
@@ -30,7 +30,8 @@ class PrefixCode:
 
     @cached_property
     def codes(self) -> Integers:
-        """[D]: each is the one before plus 1, with zeros added where it is longer."""
+        """int64 [D]: each code is the previous one plus 1, with zeros appended where it is
+        longer."""
         if not len(self.symbols):
             return self.symbols
         top = int(self.lengths[-1])
@@ -40,15 +41,16 @@ class PrefixCode:
 
     @cached_property
     def _bounds(self) -> tuple[int, Integers, Integers]:
-        """The longest length; [D], ascending: the codes with zeros added up to it; the places of
-        symbols that are longer than the one before."""
+        """The longest length; [D], ascending: the codes padded with zeros to that length; the
+        places of symbols that are longer than the one before."""
         longest = int(self.lengths[-1])
         changes = np.flatnonzero(np.diff(self.lengths, prepend=0))
         return longest, self.codes << (longest - self.lengths), changes
 
     def write(self, writer: BitWriter) -> None:
-        """Writes the code: `u5 L`, how many symbols have each length from 1 to L, then the symbols
-        of each length as Rice codes of the gaps between them; for a fixed width `u5 0`."""
+        """Write the code: `u5 L`, the number of symbols of each length from 1 to L, then the
+        symbols of each length as Rice codes of the gaps between them. A fixed width is written as
+        `u5 0`."""
         longest = int(self.lengths[-1]) if len(self.lengths) else 0
         writer.write([longest], HEAD_BITS)
         if not longest:
@@ -65,7 +67,7 @@ class PrefixCode:
         return max(0, self.symbol_bits - count.bit_length())
 
     def encode(self, writer: BitWriter, numbers: Integers) -> None:
-        """Writes numbers, each of which has a code."""
+        """Write numbers, each of which must have a code."""
         if not len(self.symbols):
             writer.write(numbers, self.symbol_bits)
             return
@@ -74,12 +76,12 @@ class PrefixCode:
         writer.write(self.codes[places], self.lengths[places])
 
     def decode(self, reader: BitReader, count: int) -> Integers:
-        """The next `count` numbers. Raises an EncodingError where the bytes end before them, or
-        hold a code without a meaning."""
+        """The next `count` numbers. Raises an EncodingError where the bytes end too early or
+        contain a code without a meaning."""
         if not len(self.symbols):
             return reader.read(count, self.symbol_bits)
         longest, firsts, changes = self._bounds
-        # of a code that starts at any bit; then from code to code
+        # of a code that starts at any bit; the loop then goes from code to code
         end = min(reader.end, reader.position + count * longest)
         heads = reader.look(np.arange(reader.position, end), longest)
         steps = self.lengths[changes][
@@ -98,11 +100,11 @@ class PrefixCode:
 
 
 def read_prefix_code(reader: BitReader, symbol_bits: int, symbols_max: int) -> PrefixCode:
-    """Reads the code that `PrefixCode.write` has written.
+    """Read the code that `PrefixCode.write` wrote.
 
     Raises:
-        EncodingError: no code, more than `symbols_max` symbols, or a code that leaves a bit string
-            without a meaning or gives one two. One symbol alone has the code 0.
+        EncodingError: this is not a code, it has more than `symbols_max` symbols, or it gives some
+            bit string no meaning or two. A single symbol has the code 0.
     """
     longest = reader.read_number(HEAD_BITS)
     none = np.zeros(0, np.int64)
@@ -125,8 +127,8 @@ def read_prefix_code(reader: BitReader, symbol_bits: int, symbols_max: int) -> P
 
 
 def make_prefix_code(numbers: Integers, symbol_bits: int) -> PrefixCode:
-    """The code for these numbers: Huffman's, or a fixed width where that takes no more bits, the
-    written code included."""
+    """The code for these numbers: Huffman's, or a fixed width where that takes no more bits. The
+    comparison includes the written code itself."""
     none = np.zeros(0, np.int64)
     fixed = PrefixCode(symbol_bits, none, none)
     symbols, counts = np.unique(numbers, return_counts=True)
@@ -140,16 +142,16 @@ def make_prefix_code(numbers: Integers, symbol_bits: int) -> PrefixCode:
 
 
 def compute_code_lengths(counts: Sequence[int]) -> list[int]:
-    """Huffman's lengths of symbols that occur so often, in the order of the symbols; 1 for one
-    alone.
+    """Huffman's lengths for symbols with these counts, in the order of the symbols. A single symbol
+    has length 1.
 
-    The two of least weight are joined until one is left. Of equal weights a symbol comes before a
-    joined pair, the smaller symbol before the larger, the earlier pair before the later.
+    The two items of least weight are joined until one is left. Among equal weights a symbol comes
+    before a joined pair, the smaller symbol before the larger, the earlier pair before the later.
     """
     if len(counts) == 1:
         return [1]
     leaves = sorted(range(len(counts)), key=lambda symbol: (counts[symbol], symbol))
-    weights = [counts[symbol] for symbol in leaves]  # of leaves, then of pairs
+    weights = [counts[symbol] for symbol in leaves]  # of the leaves, then of the pairs
     parents = [0] * (2 * len(leaves) - 1)
     leaf, pair = 0, len(leaves)
     while len(weights) < len(parents):

@@ -1,11 +1,12 @@
 """Pseudorandom functions: the byte stream behind every draw, and the words behind every token.
 
-Two of them, for two jobs. `Stream` (SHAKE-256) draws few numbers, each unbiased: which groups are
-audited, which positions, what an environment asks. `compute_words` (Philox4x32-10) gives the 32-bit
-word of any (token position, vocabulary id) at random access, identical in Python, numpy and torch.
+There are two of them. `Stream` (SHAKE-256) draws few numbers, each unbiased: the groups and the
+positions that are audited, and the problems of an environment. `compute_words` (Philox4x32-10)
+gives the 32-bit word of any (token position, vocabulary id) at random access, identical in Python,
+numpy and torch.
 
 Specification, sections 1 and 3. Source of Philox: Salmon et al., "Parallel random numbers: as easy
-as 1, 2, 3" (SC 2011); `numpy.random.Philox` is the 4x64 variant and does not serve.
+as 1, 2, 3" (SC 2011). `numpy.random.Philox` is the 4x64 variant and cannot be used.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ _PHILOX_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 _PHILOX_WEYL = 0x9E3779B9, 0xBB67AE85
 _PHILOX_ROUNDS = 10
 
-#: Counters processed together: as many as fit a core's cache. Tuning: same result.
+#: Counters processed together: as many as fit into a core's cache. Does not change the result.
 _CHUNK = 8_192
 
 Words = NDArray[np.uint64] | np.uint64
@@ -38,7 +39,7 @@ Key = tuple[int, int, int, int]
 class Stream:
     """Uniform integers from a 32-byte seed: SHAKE-256 read as big-endian u64.
 
-    The same seed gives the same numbers for ever; there is no other state.
+    The same seed always gives the same numbers. There is no other state.
     """
 
     def __init__(self, seed: bytes) -> None:
@@ -50,7 +51,7 @@ class Stream:
 
     def draw_u64(self) -> int:
         """The next eight bytes as an integer in [0, 2^64)."""
-        if self._next == len(self._words):  # SHAKE has no incremental squeeze in hashlib: double
+        if self._next == len(self._words):  # hashlib cannot squeeze further: double
             count = max(32, 2 * len(self._words))
             self._words = unpack(f">{count}Q", shake_256(self._seed).digest(8 * count))
         word = self._words[self._next]
@@ -67,7 +68,7 @@ class Stream:
         return word % bound
 
     def draw_flips(self, count: int) -> list[bool]:
-        """`count` times draw_below(2) == 1."""
+        """`count` results of `draw_below(2) == 1`."""
         end = self._next + count
         if end > len(self._words):
             return [self.draw_u64() & 1 == 1 for _ in range(count)]
@@ -141,7 +142,8 @@ def compute_words(
 def _compute_philox_array(
     counters: NDArray[np.uint64], position: np.uint64, key: NDArray[np.uint64]
 ) -> tuple[Words, Words, Words, Words]:
-    """Philox4x32-10 with a vector as first counter word; scalar words stay scalar to be cheap."""
+    """Philox4x32-10 with a vector as first counter word. The other words stay scalar, which is
+    cheaper."""
     mask, shift = np.uint64(_MASK32), np.uint64(32)
     m0, m1 = (np.uint64(m) for m in _PHILOX_MULTIPLIERS)
     k0, k1 = int(key[0]), int(key[1])

@@ -1,4 +1,4 @@
-"""Why a submission was judged as it was: the codes that validators agree on.
+"""Reasons of verdicts: the codes on which validators agree.
 
 Specification, section 8.
 """
@@ -8,7 +8,8 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """In the order of the checks, cheapest first: the first that fails decides."""
+    """The reasons in the order of the checks, cheapest first. The first check that fails
+    decides."""
 
     NOT_REGISTERED = "NOT_REGISTERED"
     NO_COMMITMENT = "NO_COMMITMENT"
@@ -28,7 +29,7 @@ class Reason(StrEnum):
     INTERNAL = "INTERNAL"
 
 
-#: Shown work that is not the model's own: zeroes the hotkey's whole settlement.
+#: The file shows work that is not the model's own. The hotkey loses its whole settlement.
 CHEATING = frozenset(
     {
         Reason.TOKEN_OUT_OF_RANGE,
@@ -39,7 +40,7 @@ CHEATING = frozenset(
         Reason.LEDGER_MISMATCH,
     }
 )
-#: Committed but not shown: one zeroes its window, two the settlement.
+#: Committed but not shown: one such window is worth nothing, two zero the settlement.
 WITHHELD = frozenset(
     {
         Reason.NOT_REVEALED,
@@ -63,7 +64,7 @@ def name_cost(reason: Reason | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A check that failed: the code, one sentence a miner understands, and where, if known."""
+    """A failed check: the code, one sentence that a miner understands, and the place if known."""
 
     reason: Reason
     detail: str

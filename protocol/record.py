@@ -1,11 +1,11 @@
 """The public record: a validator's claims on each window and settlement, for anyone to check.
 
-A `WindowRecord` holds the public inputs from which a window was judged and the result, a row a
-member; a `SettlementRecord` the windows of one epoch, their scores and the weights. Both are
-canonical bytes (section 1). Each kind is a chain: a record names the digest of the one before it,
-so nobody can change, drop or insert one unseen. Specification, section 10.
+A `WindowRecord` holds the public inputs from which a window was judged, and the result: one row for
+each member. A `SettlementRecord` holds the windows of one epoch, their scores and the weights. Both
+are canonical bytes (section 1). Each kind is a chain: a record names the digest of the one before
+it, so nobody can change, drop or insert one unseen. Specification, section 10.
 
-A record does not know whether it is true. An auditor derives everything in it again.
+Decoding does not show whether a record is true. An auditor derives everything in it again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,13 +41,13 @@ from assay.protocol.window import Block, Phase, compute_block
 RECORD_VERSION = 2
 #: `previous` of a chain's first record; also a checkpoint that was never known.
 NOTHING = bytes(32)
-#: Members that a record can hold: as many as there can be uids.
+#: Most members of a record: as many as there can be uids.
 MEMBERS_MAX = 1 << 16
-#: Windows that one settlement can cover: the longest tempo of the shortest windows.
+#: Most windows of one settlement: the longest tempo of the shortest windows.
 WINDOWS_MAX = 1 << 16
 _GROUPS_MAX = 1 << 14
 _WITNESS_MAX = 2 * 65_535
-#: Bytes of a record's head, and of a row without its values and witness, at most.
+#: Most bytes of a record's head, and of a row without its values and witness.
 _HEAD_BYTES, _ROW_BYTES = 2_048, 256
 
 Software = Annotated[str, Prefixed(64, text=True)]
@@ -58,7 +58,7 @@ class Outcome(Enum):
     """The outcome of a window for this validator."""
 
     COUNTED = "counted"  # a settlement uses it
-    VOID = "void"  # its checkpoint is unusable, whoever looks at it
+    VOID = "void"  # its checkpoint is unusable for everybody
     ABSTAINED = "abstained"  # this validator lacked something
 
 
@@ -93,13 +93,13 @@ class MemberRow:
     #: of the valued groups by ascending index; empty unless accepted
     values: Annotated[tuple[int, ...], Many(Integer(16), _GROUPS_MAX)]
     score: U128
-    #: 2 signed bytes a rollout whose forward pass was run, by group and rollout
+    #: 2 signed bytes for each rollout that went through the model, by group and rollout
     witness: Annotated[bytes, Prefixed(_WITNESS_MAX)]
 
 
 @dataclass(frozen=True)
 class WindowRecord:
-    """One window as one validator judged it. `decode_window_record` reads one."""
+    """One window as one validator judged it. `decode_window_record` decodes one."""
 
     version: U16
     software: Software  # name and version of the software that judged
@@ -153,7 +153,7 @@ class Weight:
 
 @dataclass(frozen=True)
 class SettlementRecord:
-    """One settlement of one validator. `decode_settlement_record` reads one."""
+    """One settlement of one validator. `decode_settlement_record` decodes one."""
 
     version: U16
     software: Software
@@ -166,8 +166,8 @@ class SettlementRecord:
     windows: Annotated[tuple[CoveredWindow, ...], Many(Record(CoveredWindow), WINDOWS_MAX)]
     checkpoint: Digest  # of the last window that counts; zeros where none does
     audit_round: U64  # of the last window that counts; 0 where none does
-    #: by ascending hotkey: every seat that was a member of a window that counts and is held at the
-    #: epoch block, those with 0 too
+    #: by ascending hotkey: every seat that was a member of a counting window and is held at the
+    #: epoch block, including scores of 0
     scores: Annotated[tuple[SeatScore, ...], Many(Record(SeatScore), MEMBERS_MAX)]
     score_root: Digest  # of the tree over (hotkey, score); zeros where there is no score
     #: by ascending uid, without zeros; empty where no window counts
@@ -181,10 +181,10 @@ class SettlementRecord:
 
 
 def decode_window_record(data: bytes) -> WindowRecord:
-    """The record whose canonical bytes are `data`. Its claims are not checked.
+    """The record with these canonical bytes. Its claims are not checked.
 
     Raises:
-        EncodingError: other bytes, including another version and members out of order.
+        EncodingError: these are other bytes, including another version and members out of order.
     """
     record = _decode(WindowRecord, data)
     _require_ascending("members", [row.hotkey for row in record.members])
@@ -192,10 +192,10 @@ def decode_window_record(data: bytes) -> WindowRecord:
 
 
 def decode_settlement_record(data: bytes) -> SettlementRecord:
-    """The record whose canonical bytes are `data`. Its claims are not checked.
+    """The record with these canonical bytes. Its claims are not checked.
 
     Raises:
-        EncodingError: other bytes, including another version and lists out of order.
+        EncodingError: these are other bytes, including another version and lists out of order.
     """
     record = _decode(SettlementRecord, data)
     _require_ascending("windows", [covered.window for covered in record.windows])
@@ -219,16 +219,17 @@ def _require_ascending(name: str, keys: Sequence[Any]) -> None:
 
 
 def compute_record_bytes_max(parameters: Parameters) -> int:
-    """Bytes that no true record under these parameters exceeds: a reader's limit."""
+    """Most bytes of a true record under these parameters: a reader's limit."""
     work = parameters.work
     row = _ROW_BYTES + 16 * work.valued_groups + 2 * work.audited_rollouts
     return _HEAD_BYTES + max(MEMBERS_MAX * row, WINDOWS_MAX * 64 + MEMBERS_MAX * 128)
 
 
 def make_record_context(record: WindowRecord, parameters: Parameters) -> Context | None:
-    """The context that a record claims, for `find_context_fault`; None where it names no inputs.
+    """The context that a record claims, for `find_context_fault`; None where the record has no
+    inputs.
 
-    A record leaves out the commitments of hotkeys that are no members: they decide nothing.
+    A record leaves out the commitments of hotkeys that are not members: they decide nothing.
     """
     if record.challenge is None:
         return None
@@ -276,11 +277,11 @@ def make_settlement_record_name(validator: str, epoch: int) -> str:
 
 
 def make_statistics_name(validator: str, window: int) -> str:
-    """The name of a window's statistics: JSON for people, which nothing commits to."""
+    """The name of a window's statistics: JSON for people. No commitment binds it."""
     return f"{validator}/window-{window}.statistics.json"
 
 
 def make_latest_name(validator: str) -> str:
-    """The name of the newest settlement's `{"epoch": block, "digest": hex}`: a hint, for walking
-    back along `previous_epoch`. It is the only object that changes."""
+    """The name of the newest settlement's `{"epoch": block, "digest": hex}`. It is a hint for
+    readers that walk back along `previous_epoch`, and the only object that changes."""
     return f"{validator}/latest.json"

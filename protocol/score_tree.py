@@ -1,10 +1,11 @@
-"""Values an EVM contract re-derives: the tree over a settlement's scores, a digest of weights.
+"""Values that an EVM contract computes again: the tree over a settlement's scores, a digest of
+weights.
 
-The one place with keccak-256 instead of `hash_fields`: proofs must verify under OpenZeppelin's
-`MerkleProof`. The tree is `StandardMerkleTree` of @openzeppelin/merkle-tree 1.0 to the last byte:
+Only this module uses keccak-256 instead of `hash_fields`: proofs must verify under OpenZeppelin's
+`MerkleProof`. The tree equals `StandardMerkleTree` of @openzeppelin/merkle-tree 1.0 byte for byte:
 leaf = keccak(keccak(abi.encode(bytes32 hotkey, uint256 score))), leaves sorted by hash, the array
 `[root, …, leaves]` with children 2i + 1 and 2i + 2, a node = keccak of its two children, the
-smaller first. A leaf is hashed twice, so none can pass for a node. Specification, section 10.
+smaller first. A leaf is hashed twice, so no leaf can pass for a node. Specification, section 10.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ def keccak256(data: bytes) -> bytes:
 
 def compute_score_leaf(hotkey: bytes, score: int) -> bytes:
     """keccak(keccak(bytes32 hotkey ‖ uint256 score)), 32 bytes. Raises a ValueError where the
-    hotkey has other than 32 bytes, or the score does not fit a uint256."""
+    hotkey does not have 32 bytes, or the score does not fit a uint256."""
     if len(hotkey) != 32 or not 0 <= score < 1 << 256:
         raise ValueError("a leaf is a hotkey of 32 bytes and a score below 2^256")
     return keccak256(keccak256(hotkey + score.to_bytes(32, "big")))
@@ -44,8 +45,8 @@ class ScoreTree:
         return self.nodes[0]
 
     def get_proof(self, hotkey: bytes) -> tuple[bytes, ...]:
-        """Siblings from a hotkey's leaf up to the root, 32 bytes each; none for a tree of one.
-        Raises a KeyError where the hotkey has no score in this tree."""
+        """The siblings from a hotkey's leaf up to the root, 32 bytes each; empty for a tree of one
+        leaf. Raises a KeyError where the hotkey has no score in this tree."""
         proof, index = [], self.places[hotkey]
         while index > 0:
             proof.append(self.nodes[index + 1 if index % 2 else index - 1])
@@ -70,9 +71,10 @@ def make_score_tree(scores: Sequence[tuple[bytes, int]]) -> ScoreTree:
 
 
 def is_score_proven(root: bytes, hotkey: bytes, score: int, proof: Sequence[bytes]) -> bool:
-    """Whether `proof` leads from the leaf to `root`, as OpenZeppelin's `MerkleProof.verify` does.
+    """Return whether `proof` leads from the leaf to `root`, as OpenZeppelin's `MerkleProof.verify`
+    does.
 
-    A root of zeros proves nothing: it is used where there is no score.
+    A root of zeros proves nothing: it means that there is no score.
 
     Raises:
         ValueError: as `compute_score_leaf`.
@@ -84,10 +86,11 @@ def is_score_proven(root: bytes, hotkey: bytes, score: int, proof: Sequence[byte
 
 
 def compute_weights_digest(weights: Sequence[tuple[int, int]]) -> bytes:
-    """keccak256 of u16 uid ‖ u16 weight of each, big endian, in the order given; 32 bytes.
+    """keccak256 of u16 uid ‖ u16 weight of each, big endian, in the given order; 32 bytes.
 
-    The order is the storage's: ascending uid, zeros left out. A contract comes to the same digest
-    from the pairs that the chain's storage holds for the validator. No weights are keccak256("").
+    The order is that of the chain's storage: ascending uid, zeros left out. A contract computes the
+    same digest from the pairs that the storage holds for the validator. No weights give
+    keccak256("").
 
     Raises:
         ValueError: a number does not fit 2 bytes, or uids do not ascend.

@@ -1,6 +1,6 @@
 """Seeds: from a block hash and a beacon down to one rollout. Each is 32 bytes.
 
-Nothing a miner can choose enters any of them except its hotkey, which it must hold before the
+The only thing in a seed that a miner can choose is its hotkey, and it must hold that before the
 challenge exists. Specification, sections 2, 3, 6 and 8.
 """
 
@@ -42,7 +42,7 @@ def compute_sample_seed(challenge_seed: bytes, randomness: bytes) -> bytes:
 
 
 def compute_problem_seed(challenge_seed: bytes, hotkey: bytes, index: int) -> bytes:
-    """Seed of a miner's `index`-th problem: prompt and answer follow from it alone."""
+    """Seed of a miner's `index`-th problem. It determines both prompt and answer."""
     return hash_fields(Domain.PROBLEM, challenge_seed, hotkey, _u32(index))
 
 
@@ -57,7 +57,7 @@ def compute_projection_seed(challenge_seed: bytes) -> bytes:
 
 
 def compute_witness_seed(audit_seed: bytes, validator: bytes) -> bytes:
-    """Key of the projection that shows who ran the forward passes: `validator` is its hotkey."""
+    """Key of the projection that shows who ran the forward passes. `validator` is its hotkey."""
     return hash_fields(Domain.VALIDATOR_PROJECTION, audit_seed, validator)
 
 
@@ -67,7 +67,8 @@ def compute_positions_seed(audit_seed: bytes, hotkey: bytes, index: int, rollout
 
 
 def compute_groups_seed(audit_seed: bytes, hotkey: bytes) -> bytes:
-    """Seed of the choice of audited groups. Without the root: else the root is ground."""
+    """Seed of the choice of audited groups. It leaves the root out: otherwise a miner could grind
+    it."""
     return hash_fields(Domain.AUDIT_GROUPS, audit_seed, hotkey)
 
 

@@ -1,6 +1,6 @@
 """The audit's selection: audited rollouts, fetched-only rollouts, log-probability positions.
 
-All validators, and anyone later, choose the same. Specification, sections 6 and 8.
+All validators make the same choice, and so does anyone later. Specification, sections 6 and 8.
 """
 
 from collections.abc import Sequence
@@ -17,24 +17,24 @@ from assay.protocol.seeds import (
     compute_samples_seed,
 )
 
-#: Log-probabilities compared a rollout, at most.
+#: Most log-probabilities that are compared in a rollout.
 LOGPROB_POSITIONS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class AuditedGroup:
-    """A group of which some rollouts are audited."""
+    """A group with audited rollouts."""
 
     index: int
-    rollouts: int  # how many of it are audited; which, its lengths decide: `select_rollouts`
-    valued: bool  # it is read whole and scored
+    rollouts: int  # how many are audited; `select_rollouts` draws them by length
+    valued: bool  # whether it is read whole and scored
 
 
 def select_groups(
     audit_seed: bytes, hotkey: bytes, groups: int, work: Work
 ) -> tuple[AuditedGroup, ...]:
-    """Up to R groups with a rollout each, ascending, the first K drawn of them valued; where there
-    are fewer groups than R, all of them with as many rollouts more."""
+    """Up to R groups with one audited rollout each, ascending. The first K drawn are valued. With
+    fewer groups than R, all are chosen, and some have further audited rollouts."""
     audited = min(work.audited_rollouts, groups * work.group_size)
     stream = Stream(compute_groups_seed(audit_seed, hotkey))
     drawn = stream.sample(groups, min(groups, audited))
@@ -49,7 +49,7 @@ def select_groups(
 def select_samples(
     sample_seed: bytes, hotkey: bytes, groups: int, work: Work
 ) -> tuple[tuple[int, int], ...]:
-    """Up to S rollouts of all, ascending: group and rollout of each."""
+    """Up to S rollouts of all groups, ascending: group and rollout of each."""
     rollouts = groups * work.group_size
     stream = Stream(compute_samples_seed(sample_seed, hotkey))
     sampled = stream.sample(rollouts, min(rollouts, work.sampled_rollouts))
@@ -57,7 +57,7 @@ def select_samples(
 
 
 def select_committed(context: Context, hotkey: bytes, groups: int) -> tuple[AuditedGroup, ...]:
-    """The groups that a window's audit selects from a commitment to this many groups: none where
+    """The groups that a window's audit selects from a commitment to this many groups. Empty where
     the judge refuses their number."""
     work = context.parameters.work
     if not 0 < groups <= work.group_cap:
@@ -66,7 +66,8 @@ def select_committed(context: Context, hotkey: bytes, groups: int) -> tuple[Audi
 
 
 def select_sampled(context: Context, hotkey: bytes, groups: int) -> tuple[tuple[int, int], ...]:
-    """The samples selected from the commitment: none before the sample beacon is known."""
+    """The samples that are selected from the commitment. Empty before the sample beacon is
+    known."""
     work = context.parameters.work
     if context.sample is None or not 0 < groups <= work.group_cap:
         return ()
@@ -76,8 +77,8 @@ def select_sampled(context: Context, hotkey: bytes, groups: int) -> tuple[tuple[
 def select_rollouts(
     audit_seed: bytes, hotkey: bytes, group: AuditedGroup, lengths: Sequence[int]
 ) -> tuple[int, ...]:
-    """The audited rollouts of a group, ascending. Where it is valued, the first is drawn in
-    proportion to its tokens, since tokens are what is paid.
+    """The audited rollouts of a group, ascending. In a valued group the first is drawn in
+    proportion to its tokens, since tokens are paid.
 
     Args:
         lengths: tokens of each of its rollouts.

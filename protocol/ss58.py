@@ -1,7 +1,7 @@
 """SS58: how hotkeys are written for people (32 bytes ↔ text, address type 42).
 
-Source: Substrate's SS58 registry; base58 as in Bitcoin, checksum BLAKE2b-512 over "SS58PRE". Kept
-here, because offline verification must not need a chain SDK.
+Source: Substrate's SS58 registry; base58 as in Bitcoin, checksum BLAKE2b-512 over "SS58PRE". Assay
+has its own, because offline verification must not need a chain SDK.
 """
 
 from hashlib import blake2b
@@ -10,7 +10,7 @@ _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _PREFIX = bytes([42])
 _TEXT_LENGTH = 48
 _PAYLOAD_BYTES = 35  # address type, 32 bytes of key, 2 of checksum
-_LONGEST_TEXT = 50  # of other networks' addresses, whose type may have two bytes
+_LONGEST_TEXT = 50  # of addresses of other networks, whose type may take two bytes
 
 
 def _checksum(payload: bytes) -> bytes:
@@ -45,7 +45,8 @@ def decode_ss58(address: str) -> bytes:
 
 
 def _read_number(address: str) -> int | None:
-    """None: it has other letters than base58, or is longer than any address."""
+    """The number that a base58 text encodes. None: it has other letters than base58, or is longer
+    than any address."""
     if not address or len(address) > _LONGEST_TEXT or any(c not in _ALPHABET for c in address):
         return None
     number = 0
@@ -55,8 +56,8 @@ def _read_number(address: str) -> int | None:
 
 
 def _find_fault(address: str, number: int | None) -> str:
-    """The fault of a text that is not an address of type 42. The types of other networks have one
-    byte or two: 0 to 63, and 64 to 16,383."""
+    """The fault of a text that is not an address of type 42. The types of other networks take one
+    or two bytes: 0 to 63, and 64 to 16,383."""
     for size in (_PAYLOAD_BYTES, _PAYLOAD_BYTES + 1):
         if number is None or number >= 256**size:
             continue

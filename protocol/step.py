@@ -1,9 +1,9 @@
-"""The inputs and results of one training step, so that anyone can do it again.
+"""The inputs and results of one training step, so that anyone can repeat it.
 
-Specification, section 11. A checkpoint's manifest names the digest of its step's record; the record
-names the checkpoint by the root of its tensors, since each cannot hold the other's digest.
+Specification, section 11. A checkpoint's manifest names the digest of its step's record. The record
+names the checkpoint by the root of its tensors, since neither can hold the digest of the other.
 
-A record does not know whether it is true. Re-executing the step shows it.
+Decoding does not show whether a record is true. Repeating the step shows it.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from assay.protocol.hashing import Domain, compute_root, hash_fields
 from assay.protocol.record import MEMBERS_MAX, Software
 
 STEP_VERSION = 2
-#: Levels in force, as in a manifest; each may have one on either side that is tried as well.
+#: Most levels in force, as in a manifest. The levels next to each are tried as well.
 LEVELS_MAX = 32
-#: Bytes of a step's settings as JSON, at most.
+#: Most bytes of a step's settings as JSON.
 CONFIG_BYTES = 1 << 20
 
 
@@ -36,7 +36,7 @@ class StepSource:
 
 @dataclass(frozen=True, slots=True)
 class StepSuccess:
-    """Held-out problems of one level that the parent was tried on, twice each."""
+    """Held-out problems of one level on which the parent was tried, twice each."""
 
     level: U32
     solved: U32  # at the first try
@@ -56,7 +56,7 @@ class StepRecord:
     code: Digest  # digest of the source files that learn
     parameters: Digest
     window: U64
-    number: U64  # of the checkpoint made: steps from the genesis
+    number: U64  # of the new checkpoint: steps from the genesis
     parent: Digest  # checkpoint digest
     sources: Annotated[tuple[StepSource, ...], Many(Record(StepSource), MEMBERS_MAX)]
     groups: U32  # consumed in all
@@ -103,8 +103,8 @@ def compute_step_leaf(
 
 
 def compute_consumed_root(leaves: Sequence[bytes], window: int, parent: bytes) -> bytes:
-    """Root over everything that a step consumed, 32 bytes. Raises a ValueError where it consumed
-    nothing."""
+    """The root over everything that a step consumed, 32 bytes. Raises a ValueError where it
+    consumed nothing."""
     return compute_root(leaves, window.to_bytes(8, "big"), parent)
 
 

@@ -3,10 +3,11 @@
     header ‖ index ‖ group 0 ‖ group 1 ‖ …
     group  = path ‖ head ‖ ids 0 ‖ … ‖ ids G−1 ‖ proof 0 ‖ … ‖ proof G−1
 
-The index gives the size of every part of every group, a group's head the size and the digest of
-every record in it: so each can be found by arithmetic, fetched alone and held against the root.
-Nothing is left to choose but rows, and how the classes of log-probabilities are coded. Decoding
-raises `EncodingError` on anything that is not written so. Specification, section 4.
+The index gives the size of every part of every group. A group's head gives the size and the digest
+of every record in it. A reader can therefore locate each record by arithmetic, fetch it alone and
+check it against the root. An encoder can only choose the rows and the code of the
+log-probabilities' classes. Decoding raises `EncodingError` on anything that is not canonical.
+Specification, section 4.
 """
 
 from collections.abc import Sequence
@@ -41,18 +42,18 @@ SKETCH_COLUMNS = 2
 #: A log-probability's class is its number of bits: 0 to 24, symbols of 5 bits.
 _CLASS_BITS = 5
 _CLASS_MAX = LOGPROB_MAX.bit_length()
-#: Remainder bits of a byte of sketch. Its spread is 32: see section 6.
+#: Remainder bits of a byte of sketch. The bytes have a spread of 32: see section 6.
 _SKETCH_RICE = 5
-_SKETCH_MAX = 254  # of −127 … 127, folded
-#: Bits of an id at most.
+_SKETCH_MAX = 254  # −127 … 127, folded
+#: Most bits of an id.
 ID_BITS_MAX = 32
-#: Bits of a token's proof at most: code and lower bits of its class, two bytes of sketch.
+#: Most bits of a token's proof: code and lower bits of its class, two bytes of sketch.
 PROOF_BITS_MAX = _CLASS_MAX + (_CLASS_MAX - 1) + SKETCH_COLUMNS * 13
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A file's own description. The judge knows all but the last two fields beforehand."""
+    """A file's own description. The judge knows all of its fields but the last two beforehand."""
 
     version: U16  # 2
     parameters: Digest
@@ -101,7 +102,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Bytes of a file: the first, and how many."""
+    """A range of a file: its first byte, and the number of bytes."""
 
     start: int
     size: int
@@ -126,30 +127,30 @@ class Opening:
 
     @property
     def file_bytes(self) -> int:
-        """Size of the whole file. Bytes after it are not part of it."""
+        """The size of the whole file, bytes. Bytes after it are not part of it."""
         return self._starts[-1]
 
     def find_head(self, group: int) -> Range:
-        """A group's path and head."""
+        """The range of a group's path and head."""
         path = DIGEST_BYTES * count_path(len(self.sizes), group)
         return Range(self._starts[group], path + self.sizes[group].head)
 
     def find_group(self, group: int) -> Range:
-        """All of a group."""
+        """The range of a whole group."""
         return Range(self._starts[group], self._starts[group + 1] - self._starts[group])
 
     def find_ids(self, group: int) -> Range:
-        """The ids of all its rollouts."""
+        """The range of the ids of all its rollouts."""
         return Range(self.find_head(group).end, self.sizes[group].ids)
 
     def find_proofs(self, group: int) -> Range:
-        """The proofs of all its rollouts."""
+        """The range of the proofs of all its rollouts."""
         return Range(self.find_ids(group).end, self.sizes[group].proofs)
 
 
 @dataclass(frozen=True)
 class GroupHead:
-    """A group's head: one entry a rollout."""
+    """A group's head, with one entry for each rollout."""
 
     lengths: tuple[int, ...]  # tokens
     ids_bytes: tuple[int, ...]
@@ -160,16 +161,16 @@ class GroupHead:
     class_code: PrefixCode
 
     def find_ids(self, rollout: int) -> Range:
-        """Within `Opening.find_ids`."""
+        """The range of a rollout's ids, within `Opening.find_ids`."""
         return Range(sum(self.ids_bytes[:rollout]), self.ids_bytes[rollout])
 
     def find_proof(self, rollout: int) -> Range:
-        """Within `Opening.find_proofs`."""
+        """The range of a rollout's proof, within `Opening.find_proofs`."""
         return Range(sum(self.proof_bytes[:rollout]), self.proof_bytes[rollout])
 
 
 def get_opening_bytes(groups: int) -> int:
-    """Bytes of header and index of a file of so many groups."""
+    """The bytes of header and index of a file with this many groups."""
     return HEADER_BYTES + _SIZES_BYTES * groups
 
 
@@ -188,12 +189,12 @@ def encode_submission(
     """A whole file, and its root.
 
     Args:
-        groups: of one size, at least one.
+        groups: at least one, all of one size.
         parameters, checkpoint: digests.
-        id_bits: of the checkpoint's largest id, see `get_id_bits`.
+        id_bits: bits of the checkpoint's largest id, see `get_id_bits`.
 
     Raises:
-        ValueError: no group, groups of different sizes, or a rollout that is empty or whose columns
+        ValueError: there is no group, groups differ in size, a rollout is empty, or its columns
             differ in length.
     """
     if not groups or not groups[0] or len({len(group) for group in groups}) != 1:
@@ -219,7 +220,7 @@ def assemble_submission(
     """A whole file, and its root.
 
     Args:
-        header: `index` and `tree` are put in here.
+        header: this function fills in `index` and `tree`.
         parts: head, ids and proofs of each group, see `encode_group`.
     """
     tree = compute_tree([compute_group_leaf(g, head) for g, (head, _, _) in enumerate(parts)])
@@ -232,7 +233,7 @@ def assemble_submission(
 
 
 def get_id_bits(vocabulary: int) -> int:
-    """Bits of the largest id of a vocabulary of so many ids."""
+    """The bits of the largest id of a vocabulary with this many ids."""
     return (vocabulary - 1).bit_length()
 
 
@@ -264,14 +265,14 @@ def encode_group(group: Sequence[Rollout], id_bits: int) -> tuple[bytes, bytes, 
 
 
 def encode_ids(tokens: Integers, code: PrefixCode) -> bytes:
-    """A completion's ids: their codes, filled up to a byte."""
+    """A completion's ids: their codes, padded to a whole byte."""
     writer = BitWriter()
     code.encode(writer, tokens)
     return writer.finish()
 
 
 def _encode_proof(rollout: Rollout, classes: Integers, code: PrefixCode) -> bytes:
-    """Classes, sketch, then of each log-probability the bits below its highest."""
+    """The classes, the sketch, then for each log-probability the bits below its highest."""
     count = len(rollout.tokens)
     if rollout.logprobs.shape != (count,) or rollout.sketch.shape != (count, SKETCH_COLUMNS):
         raise ValueError("a rollout's columns differ in length")
@@ -285,7 +286,7 @@ def _encode_proof(rollout: Rollout, classes: Integers, code: PrefixCode) -> byte
 
 
 def _compute_classes(logprobs: NDArray[np.uint32]) -> Integers:
-    """Number of bits of each."""
+    """The number of bits of each."""
     # exact: frexp's exponent of an integer below 2^53 is its number of bits
     return np.frexp(logprobs.astype(np.float64))[1].astype(np.int64)
 
@@ -294,10 +295,10 @@ def _compute_classes(logprobs: NDArray[np.uint32]) -> Integers:
 
 
 def decode_opening(data: bytes, groups: int) -> Opening:
-    """Header and index of a file of so many groups.
+    """The header and index of a file with this many groups.
 
     Raises:
-        EncodingError: the header says another number, groups without a rollout or ids too wide, or
+        EncodingError: the header gives another number, groups without a rollout or ids too wide, or
             there are not `get_opening_bytes` bytes.
     """
     header = decode(Header, data[:HEADER_BYTES])
@@ -312,11 +313,11 @@ def decode_opening(data: bytes, groups: int) -> Opening:
 
 
 def decode_group_head(head: bytes, opening: Opening, group: int) -> GroupHead:
-    """A group's head, the path before it left out.
+    """A group's head. `head` leaves the path before it out.
 
     Raises:
-        EncodingError: says what is wrong; also that its sizes are not those of the index, that its
-            ids take more bits than in a fixed width, or that a record has more bytes than its
+        EncodingError: says what is wrong. Also raised where its sizes differ from those in the
+            index, its ids take more bits than in a fixed width, or a record has more bytes than its
             tokens fill.
     """
     size, id_bits = opening.header.group_size, opening.header.id_bits
@@ -337,7 +338,7 @@ def decode_group_head(head: bytes, opening: Opening, group: int) -> GroupHead:
     bits = code_bits + 8 * (sizes.ids - size)  # at least: a record ends within its last byte
     if len(ids_code.symbols) and bits >= HEAD_BITS + sum(lengths) * id_bits:
         raise EncodingError("has ids that take fewer bits in a fixed width")
-    # what no record fills would be read in vain
+    # bytes that no record fills would be read in vain
     id_most = int(ids_code.lengths[-1]) if len(ids_code.symbols) else id_bits
     for count, ids, proof in zip(lengths, ids_bytes, proof_bytes, strict=True):
         if ids > (count * id_most + 7) // 8 or proof > (count * PROOF_BITS_MAX + 7) // 8:
@@ -354,7 +355,7 @@ def decode_group_head(head: bytes, opening: Opening, group: int) -> GroupHead:
 
 
 def decode_ids(data: bytes, head: GroupHead, rollout: int) -> NDArray[np.uint32]:
-    """One completion's ids, uint32 [T]. Raises an EncodingError where the record is not exactly
+    """One completion's ids, uint32 [T]. Raises an EncodingError where the record is not
     canonical."""
     reader = BitReader(data)
     tokens = head.ids_code.decode(reader, head.lengths[rollout])
@@ -363,7 +364,7 @@ def decode_ids(data: bytes, head: GroupHead, rollout: int) -> NDArray[np.uint32]
 
 
 def decode_proof(data: bytes, head: GroupHead, rollout: int) -> Proof:
-    """One rollout's proof. Raises an EncodingError where the record is not exactly canonical."""
+    """One rollout's proof. Raises an EncodingError where the record is not canonical."""
     count = head.lengths[rollout]
     reader = BitReader(data)
     classes = head.class_code.decode(reader, count)
@@ -380,7 +381,7 @@ def decode_proof(data: bytes, head: GroupHead, rollout: int) -> Proof:
 
 
 def are_ids_canonical(tokens: Sequence[NDArray[np.uint32]], head: GroupHead, id_bits: int) -> bool:
-    """Whether a group's ids are coded as `encode_group` codes them."""
+    """Return whether a group's ids are coded as `encode_group` codes them."""
     code = make_prefix_code(np.concatenate(tokens).astype(np.int64), id_bits)
     return np.array_equal(code.symbols, head.ids_code.symbols) and np.array_equal(
         code.lengths, head.ids_code.lengths
@@ -396,7 +397,8 @@ def compute_group_leaf(index: int, head: bytes) -> bytes:
 
 
 def compute_submission_root(header: Header) -> bytes:
-    """The root a miner commits to, 32 bytes: the header names the digest of everything else."""
+    """The root that a miner commits to, 32 bytes. The header names the digest of everything
+    else."""
     return hash_fields(Domain.SUBMISSION, encode(header))
 
 

@@ -2,12 +2,12 @@
 difference of two trees.
 
 A leaf is an operator: its name, its arguments, digests of its inputs and its results, in order of
-execution. With the nodes of two trees, anyone finds their first leaf that differs by reading two
-nodes a level of each (Arun et al., "Verde: verification via refereed delegation", 2025).
+execution. With the nodes of two trees, anyone can find the first leaf in which they differ by
+reading two nodes of each level (Arun et al., "Verde: verification via refereed delegation", 2025).
 Everything before that leaf is the same, so its inputs are too, unless they came from outside.
 Specification, section 11.
 
-A trace does not know whether it is true. Doing the operator again shows it.
+Decoding does not show whether a trace is true. Running the operator again shows it.
 """
 
 from collections.abc import Sequence
@@ -30,15 +30,15 @@ from assay.protocol.hashing import DIGEST_BYTES, Domain, bind_top, compute_tree,
 from assay.protocol.record import Software
 
 TRACE_VERSION = 1
-#: Of a step, at most; a model of 1.5 billion parameters has some million in a step.
+#: Most operators of a step. A step of a model of 1.5 billion parameters has some million.
 OPERATORS_MAX = 1 << 24
-#: Tensors that one operator reads or makes, and bytes of its arguments as text, at most: an update
+#: Most tensors that one operator reads or makes, and most bytes of its arguments as text: an update
 #: of all weights at once is one operator.
 TENSORS_MAX, TEXT_MAX = 1 << 15, 1 << 18
-#: Bytes of an encoded operator record, at most.
+#: Most bytes of an encoded operator record.
 OPERATOR_BYTES_MAX = 2 * (TENSORS_MAX * DIGEST_BYTES + TEXT_MAX) + 1_024
-#: Nodes of the lowest level that is published as roots; levels below it are made from the
-#: operators. With all levels above it that is at most about 1 MiB.
+#: Most nodes of the lowest level that is published as roots. The levels below it are computed from
+#: the operators. With all levels above it, this is at most about 1 MiB.
 LOWEST_NODES_MAX = 1 << 14
 
 _Digests = Annotated[tuple[bytes, ...], Many(FixedBytes(DIGEST_BYTES), TENSORS_MAX)]
@@ -68,7 +68,7 @@ class OperatorRecord:
 
 @dataclass(frozen=True)
 class TraceRecord:
-    """One run of a step, by somebody on some machine."""
+    """One run of a step, by anybody on any machine."""
 
     version: U16
     software: Software  # name and version of the software that traced
@@ -98,17 +98,17 @@ def compute_trace_root(top: bytes, operators: int, step: bytes) -> bytes:
 
 
 def count_nodes(operators: int, height: int) -> int:
-    """Of a level of the tree; height 0 are its leaves."""
+    """The number of nodes of a level of the tree. Height 0 is the level of the leaves."""
     return -(-operators >> height)
 
 
 def get_top_height(operators: int) -> int:
-    """Of the level with one node."""
+    """The height of the level with one node."""
     return (operators - 1).bit_length()
 
 
 def get_lowest_height(operators: int) -> int:
-    """Of the lowest level that is published as roots."""
+    """The height of the lowest level that is published as roots."""
     height = 0
     while count_nodes(operators, height) > LOWEST_NODES_MAX:
         height += 1
@@ -123,14 +123,14 @@ class TraceFault:
 
 
 class TraceNodes(Protocol):
-    """Somebody's trace, of which as little as possible is read. Its record is within the bounds
-    above; everything else is not trusted."""
+    """A trace that is read as little as possible. Its record is within the bounds above; everything
+    else is untrusted."""
 
     @property
     def record(self) -> TraceRecord: ...
 
     def read_nodes(self, height: int, first: int, count: int) -> Sequence[bytes] | TraceFault:
-        """`count` neighbouring nodes of a level, 32 bytes each."""
+        """The `count` neighbouring nodes of a level, 32 bytes each."""
 
     def read_operator(self, index: int) -> bytes | TraceFault:
         """An operator's encoded record."""
@@ -150,7 +150,7 @@ class Parting:
 
 @dataclass(frozen=True, slots=True)
 class TraceFaults:
-    """Traces that cannot be held against each other; None: nothing is wrong with that one."""
+    """Faults of traces that cannot be compared; None: that trace has no fault."""
 
     a: TraceFault | None
     b: TraceFault | None
@@ -184,7 +184,7 @@ def find_parting(a: TraceNodes, b: TraceNodes) -> Parting | TraceFaults | None:
 
 @dataclass(slots=True)
 class _Descent:
-    """The way down one tree, until something does not fit."""
+    """The descent into one tree, until something does not fit."""
 
     trace: TraceNodes
     fault: TraceFault | None = None
@@ -202,7 +202,7 @@ class _Descent:
     def read_children(
         self, height: int, first: int, above: bytes | None
     ) -> tuple[bytes | None, bytes | None]:
-        """The two nodes below `above`, checked; None where the tree has none."""
+        """The two nodes below `above`, checked; None for a node that the tree does not have."""
         operators = self.trace.record.operators
         count = min(2, count_nodes(operators, height) - first)
         if above is None or count <= 0:

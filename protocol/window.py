@@ -14,7 +14,7 @@ from assay.protocol.parameters import Timing
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A finalized block, as much of it as the protocol looks at."""
+    """A finalized block: the fields that the protocol uses."""
 
     number: U64
     hash: Digest
@@ -34,7 +34,7 @@ class Phase(Enum):
     VERDICT_END = "verdict_end"
 
 
-#: The decision of each moment: printed in docs/specification.md from here.
+#: What each moment decides. docs/specification.md prints it from here.
 WINDOW_SCHEDULE: dict[Phase, str] = {
     Phase.CHECKPOINT: "the trainer's slot in state here decides the checkpoint in force",
     Phase.CHALLENGE: "hash and beacon round give the challenge; the hotkey must hold its uid here",
@@ -48,7 +48,7 @@ WINDOW_SCHEDULE: dict[Phase, str] = {
 
 
 def compute_block(timing: Timing, window: int, phase: Phase) -> int:
-    """Number of the block at which `phase` of `window` happens, never below 0."""
+    """The number of the block at which `phase` of `window` happens, at least 0."""
     start = window * timing.window_blocks
     if phase is Phase.CHALLENGE:
         return start
@@ -62,17 +62,17 @@ def compute_window(timing: Timing, block: int) -> int:
 
 
 def compute_round(timing: Timing, beacon: BeaconChain, timestamp_ms: int) -> int:
-    """The beacon round that a block of this timestamp names.
+    """The beacon round that a block with this timestamp names.
 
-    The first round at or after the end of the block's slot plus a delay, so that an author who
-    seals late still cannot know it. There is no substitute: callers wait for a missing round.
+    It is the first round at or after the end of the block's slot plus a delay, so that an author
+    who seals late still cannot know it. There is no substitute: callers wait for a missing round.
     """
     slot_end_ms = (timestamp_ms // timing.slot_ms + 1) * timing.slot_ms
     return compute_round_at(beacon, slot_end_ms + timing.beacon_delay_ms)
 
 
 def compute_settled_windows(timing: Timing, previous_epoch: int, epoch: int) -> range:
-    """Windows whose VERDICT_END lies in (previous_epoch, epoch]: they are settled together."""
+    """The windows whose VERDICT_END lies in (previous_epoch, epoch]: they are settled together."""
 
     def first_after(block: int) -> int:
         return max(0, (block - timing.verdict_end) // timing.window_blocks + 1)
