@@ -1,8 +1,9 @@
 """The judge: one submission and one forward pass in, one verdict out.
 
-No I/O of its own, no clock, no globals, no torch. Checks run cheapest first and the first that
-fails decides; no reward code runs before the sampling test has passed. Nothing a miner sends
-raises: what does raise is our own fault. Specification, sections 5, 6, 8 and 9.
+It does no I/O of its own and uses no clock, no globals and no torch. Checks run cheapest first, and
+the first failure decides. No reward code runs before the sampling test has passed. Nothing that a
+miner sends raises an exception: an exception is our own fault. Specification, sections 5, 6, 8 and
+9.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,22 +57,22 @@ def judge(
     groups: Sequence[int] | None = None,
     validator: bytes | None = None,
 ) -> tuple[Verdict, Ledger]:
-    """Judges one hotkey's submission to one window.
+    """Judge one hotkey's submission to one window.
 
     Args:
-        submission: the file, read in parts; asked for no more than what the audit looks at.
-        context: the window's public facts, its audit beacon known.
-        tokenizer, forward, calibration, manifest: of the checkpoint the context names.
+        submission: the file, read in parts. The judge reads only the parts that the audit needs.
+        context: the window's public facts, with a known audit beacon.
+        tokenizer, forward, calibration, manifest: of the checkpoint that the context names.
         ledger: evidence so far in this settlement.
-        appeal: another implementation of the reference, asked before a rejection stands; without
-            one it stands.
-        groups: indices to judge whole instead of the audit's choice; a trainer judges all that it
-            learns from.
-        validator: hotkey of who judges, for the verdict's witness; None: there is none.
+        appeal: another implementation of the reference, which measures again before a rejection is
+            final. Without one, the first rejection is final.
+        groups: indices to judge whole instead of the audit's choice. A trainer judges all groups
+            that it learns from.
+        validator: the hotkey that judges, for the verdict's witness; None: no witness.
 
     Returns:
-        The verdict, and the ledger after it: unchanged unless all rollouts passed their own tests.
-        What the samples say is looked at last, and leaves the ledger as it is.
+        The verdict, and the ledger after it. The ledger is unchanged unless all rollouts passed
+        their own tests. The samples are checked last and leave the ledger unchanged.
 
     Raises:
         ValueError: our own fault: checkpoint, environment or context do not belong together.
@@ -108,10 +109,10 @@ def examine(
     manifest: Manifest,
     groups: Sequence[int] | None = None,
 ) -> "Verdict | Examined":
-    """All findings on a submission without running the model.
+    """Check a submission as far as that needs no model.
 
     Returns:
-        The verdict where one of these checks refuses it, else what they have read.
+        The verdict where one of these checks refuses it, else the parts that they have read.
 
     Raises:
         ValueError: as `judge`.
@@ -144,17 +145,17 @@ def examine(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShownGroup:
-    """The part of one group that an audit sees."""
+    """The parts of one group that an audit reads."""
 
     index: int
-    valued: bool  # `tokens` are of all rollouts
+    valued: bool  # `tokens` has all rollouts
     tokens: Mapping[int, Tokens]  # rollout → its completion
-    audited: Mapping[int, Rollout]  # rollout → it with its proof, ascending
+    audited: Mapping[int, Rollout]  # rollout → the rollout with its proof, ascending
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A submission that only the model could still refuse."""
+    """A submission that has passed every check but the model's."""
 
     case: "_Case"
     shown: Sequence[ShownGroup]  # ascending
@@ -168,7 +169,7 @@ class Examined:
         return [dict(chain.from_iterable(b.items() for b in batches))] if together else batches
 
     def accept(self) -> Verdict:
-        """The verdict where the model finds nothing. Runs the reward code."""
+        """The verdict where the model finds no fault. Runs the reward code."""
         case = self.case
         values = tuple(case.value_group(group) for group in self.shown if group.valued)
         audited = [rollout for group in self.shown for rollout in group.audited.values()]
@@ -188,7 +189,7 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """Everything that judging one submission refers to."""
+    """The inputs of judging one submission."""
 
     hotkey: bytes
     context: Context
@@ -234,7 +235,7 @@ class _Case:
         return self.environment.make_problem(seed, self.manifest.levels)
 
     def make_projection(self, validator: bytes | None) -> Projection:
-        """The sketch's two columns, and the witness's two where a validator is named."""
+        """The sketch's two columns, and the witness's two where there is a validator."""
         context = self.context
         seed = compute_projection_seed(context.challenge_seed)
         projection = make_projection(seed, self.manifest)
@@ -245,7 +246,7 @@ class _Case:
 
 
 def find_commitment(context: Context, hotkey: bytes) -> Committed | Refusal:
-    """A hotkey's commitment, or the reason why nothing of it needs to be fetched."""
+    """A hotkey's commitment, or the reason why its file need not be fetched."""
     if hotkey not in context.members:
         return Refusal(
             Reason.NOT_REGISTERED,
@@ -291,7 +292,8 @@ def _decode(read: Sequence[ReadGroup], id_bits: int) -> list[ShownGroup] | Refus
 
 
 def _find_structural_faults(case: _Case, shown: Sequence[ShownGroup]) -> Iterator[Refusal]:
-    """Tokens first, of all completions that were read; then how each of them ends."""
+    """Faults of tokens first, in all completions that were read; then faults of how each one
+    ends."""
     drawable = case.tokenizer.drawable
     each = [(group.index, r, tokens) for group in shown for r, tokens in group.tokens.items()]
     for g, r, tokens in each:

@@ -1,4 +1,4 @@
-"""Log-probabilities at positions drawn after the commitment, against the reference's.
+"""The log-probability test: positions drawn after the commitment, compared with the reference.
 
 Specification, section 6.
 """
@@ -17,7 +17,7 @@ from assay.protocol.parameters import Tests
 class LogprobResult:
     """Statistics of one rollout's log-probabilities."""
 
-    rms: float  # root mean square difference over the drawn positions, 2^-16 nats, for people
+    rms: float  # root mean square difference over the drawn positions, 2^-16 nats; for people
     token: int | None  # position of the largest difference where a bound is exceeded, else None
 
 

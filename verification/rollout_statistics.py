@@ -1,4 +1,4 @@
-"""The measured values of a rollout's three tests, for people: no verdict depends on them."""
+"""The measured values of a rollout's three tests, for people. No verdict depends on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class RolloutStatistics:
     distances: NDArray[np.int64]  # [T], the sketch's difference at each token
     #: start and end of the block whose sketch is furthest away; its mean difference a token
     block: tuple[int, int, float]
-    logprob_rms: float  # over the positions drawn, nats
-    logprob_worst: int  # of these positions, that of the largest difference
+    logprob_rms: float  # over the drawn positions, nats
+    logprob_worst: int  # the drawn position with the largest difference
 
 
 def compute_rollout_statistics(
@@ -36,8 +36,8 @@ def compute_rollout_statistics(
     """The results of the judge's own functions for one rollout.
 
     Args:
-        measured: under the sketch's projection alone.
-        positions: of log-probabilities compared, see `select_positions`.
+        measured: the measurement under the sketch's projection alone.
+        positions: the positions whose log-probabilities are compared, see `select_positions`.
     """
     tests, temperature = parameters.tests, parameters.work.temperature
     sampling = judge_sampling(measured.margins, measured.gini, calibration, tests, temperature)

@@ -1,11 +1,12 @@
-"""The sampling test: was every token the model's own keyed draw?
+"""The sampling test: checks that every token was the model's own keyed draw.
 
-Two halves, each with half of α. No margin may exceed the cap; and a betting martingale over the
-small margins stays below 2/α (Ville's inequality: an honest rollout crosses it with probability at
-most α/2 at any stopping time, given the calibration's rates). Specification, section 5.
+The test has two halves, each with half of α. No margin may exceed the cap, and a betting martingale
+over the small margins must stay below 2/α (Ville's inequality: an honest rollout crosses it with
+probability at most α/2 at any stopping time, given the calibration's rates). Specification, section
+5.
 
-Sources: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting" (2024);
-the flip law and the mixture of stakes are ours (docs/specification.md).
+Sources: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting" (2024).
+The flip law and the mixture of stakes are ours (docs/specification.md).
 """
 
 from collections.abc import Sequence
@@ -25,10 +26,9 @@ class SamplingResult:
     """Statistics of one rollout's test."""
 
     margin_max: int  # largest margin, 2^-20 logits
-    log_capital: float  # largest natural logarithm of the martingale on its way
+    log_capital: float  # largest natural logarithm of the martingale over the rollout
     token: int | None  # first token at which the rollout fails, None if it passes
-    #: ln of what each bet was multiplied by over the rollout, float64 [bets]: what the ledger
-    #: carries on
+    #: ln of the factor that the rollout gave each bet, float64 [bets]. The ledger carries them on.
     log_bets: Floats
 
 
@@ -40,7 +40,7 @@ def compute_honest_rates(gini: Floats, calibration: Calibration, tests: Tests, t
 
 
 def count_bets(tests: Tests) -> int:
-    """The number of bets that run side by side."""
+    """The number of bets that run in parallel."""
     return len(tests.mean_stakes) + len(tests.level_stakes) * len(tests.margin_levels)
 
 
@@ -48,11 +48,11 @@ def compute_log_bets(passed: Floats, rates: Floats, tests: Tests) -> Floats:
     """ln of each bet's wealth after each token, float64 [T, bets].
 
     With x_k = passed_k/μ_k − 1, a bet on all levels is Π(1 + ρ·mean_k x_k) and a bet on one level
-    Π(1 + ρ·x_k): first the former by stake, then the latter by level and stake.
+    Π(1 + ρ·x_k). The former come first, by stake; then the latter, by level and stake.
 
     Args:
-        passed: float64 [T, levels], 1 where a token's margin exceeds the level and 0 elsewhere; or
-            the probability that it does: then it is the bets' expected wealth that comes out.
+        passed: float64 [T, levels], 1 where a token's margin exceeds the level and 0 elsewhere.
+            With the probabilities of that instead, the result is the bets' expected wealth.
         rates: μ_k, float64 [T, levels], in (0, 1].
     """
     x = passed / rates - 1.0
@@ -65,7 +65,8 @@ def compute_log_bets(passed: Floats, rates: Floats, tests: Tests) -> Floats:
 
 
 def mix_log_bets(log_bets: Floats, tests: Tests) -> Floats:
-    """ln of the mixture of bets, the last axis gone: half on all levels, half on single ones."""
+    """ln of the mixture of bets, with the last axis reduced: half on all levels, half on single
+    ones."""
     on_mean = len(tests.mean_stakes)
     halves = [
         np.logaddexp.reduce(bets, axis=-1) - np.log(2.0 * bets.shape[-1])
@@ -82,7 +83,7 @@ def judge_sampling(
     tests: Tests,
     temperature: int,
 ) -> SamplingResult:
-    """Runs both halves over one rollout.
+    """Run both halves over one rollout.
 
     Args:
         margins: int64 [T], 2^-20 logits; T ≥ 1.
@@ -111,20 +112,20 @@ def judge_sampling(
 def compute_peaks(
     chances: Floats, rates: Floats, lengths: Sequence[int], tests: Tests
 ) -> tuple[Floats, Floats]:
-    """Peaks of the bets' expected wealth A(t), raised by the envelope's failures at single
-    positions.
+    """Peaks of the bets' expected wealth A(t), which the envelope's failures at single positions
+    raise.
 
-    Tokens are drawn under noise of their own, so A is a known product; a bet is at most sup A times
+    Tokens are drawn under independent noise, so A is a known product. A bet is at most sup A times
     a martingale that starts at 1, and Ville's inequality holds with α times the mixture of sup A.
 
     Args:
-        chances: P(margin > τ_k) of honest work, float64 [N, levels], of rollouts laid end to end.
+        chances: P(margin > τ_k) of honest work, float64 [N, levels], for concatenated rollouts.
         rates: μ_k, float64 [N, levels].
         lengths: tokens of each rollout.
 
     Returns:
-        ln A at each rollout's end, and the largest ln A on its way, at least 0: float64
-        [rollouts, bets].
+        ln A at each rollout's end, and the largest ln A within it, at least 0: float64 [rollouts,
+        bets].
     """
     starts = np.cumsum(lengths)[:-1]
     paths = [

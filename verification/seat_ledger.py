@@ -1,14 +1,14 @@
 """The ledger: evidence over all audited rollouts of a seat in one settlement.
 
-A rollout's own test forgets what came before it, so many small steerings, each below its threshold,
-would add up unseen. A single martingale over all rollouts would go deaf instead: honest work loses
-its stakes, and what comes after would have to win them back. The ledger is the mixture
-Σ_j E^(j) / (j(j+1)) over restarts before rollout j = 1, 2, …, and so hears a cheat that starts
-late. It starts at 1 with each settlement; by Ville's inequality honest work ever reaches 1/α with
-probability at most α, given the calibration's rates.
+A rollout's own test forgets the rollouts before it. Without a ledger, many small steerings, each
+below its threshold, would add up unseen. A single martingale over all rollouts would become
+insensitive instead: honest work loses its stakes, and later cheating would first have to win them
+back. The ledger is the mixture Σ_j E^(j) / (j(j+1)) over restarts before rollout j = 1, 2, …, and
+so detects a cheat that starts late. It starts at 1 with each settlement. By Ville's inequality
+honest work reaches 1/α at any time with probability at most α, given the calibration's rates.
 
-Source: Shin, Ramdas and Rinaldo, "E-detectors" (2024), for mixtures over restarts.
-Specification, section 5.
+Source: Shin, Ramdas and Rinaldo, "E-detectors" (2024), for mixtures over restarts. Specification,
+section 5.
 """
 
 from dataclasses import dataclass
@@ -23,22 +23,23 @@ from assay.verification.sampling import Floats, mix_log_bets
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """State of one seat's ledger within a settlement; a new settlement starts from `Ledger()`.
+    """State of one seat's ledger within a settlement. A new settlement starts from `Ledger()`.
 
-    For each bet b the sum over restarts is kept by S_b(n) = F_b(n) · (S_b(n − 1) + 1/(n(n+1))),
-    with F_b(n) what rollout n multiplied it by: its size does not grow with n."""
+    For each bet b the ledger keeps the sum over restarts, S_b(n) = F_b(n) · (S_b(n − 1) +
+    1/(n(n+1))), where F_b(n) is the factor of rollout n. Its size does not grow with n.
+    """
 
-    rollouts: int = 0  # n, how many have entered
-    log_sums: tuple[float, ...] = ()  # ln S_b(n) of each bet; empty before the first
+    rollouts: int = 0  # n, number of rollouts entered
+    log_sums: tuple[float, ...] = ()  # ln S_b(n) of each bet; empty before the first rollout
 
     def add(self, log_bets: Floats) -> "Ledger":
         """The ledger after one more rollout.
 
         Args:
-            log_bets: ln F_b, float64 [bets], of its sampling test; of the second prefill's where
-                it was rejected and cleared on appeal.
+            log_bets: ln F_b of its sampling test, float64 [bets]. For a rollout that was rejected
+                and cleared on appeal, those of the second prefill.
         """
-        if len(self.log_sums) not in (0, len(log_bets)):  # of parameters with other tests
+        if len(self.log_sums) not in (0, len(log_bets)):  # from parameters with other tests
             return Ledger().add(log_bets)
         n = self.rollouts + 1
         earlier = self.log_sums or (-np.inf,) * len(log_bets)
@@ -46,19 +47,21 @@ class Ledger:
         return Ledger(n, tuple(sums.tolist()))
 
     def compute_log_capital(self, tests: Tests) -> float:
-        """ln of the mixture, restarts that are still to come included with what they hold: 1."""
+        """ln of the mixture, including restarts that are still to come. Each of these has capital
+        1."""
         if not self.rollouts:
             return 0.0
         started = mix_log_bets(np.array(self.log_sums), tests)
         return float(np.logaddexp(started, -log(self.rollouts + 1)))
 
     def to_json(self) -> dict[str, Json]:
-        """Exact: floats as C's hexadecimal literals. The same ledger gives the same JSON."""
+        """The ledger's exact JSON: floats as C's hexadecimal literals. Equal ledgers give equal
+        JSON."""
         return {"rollouts": self.rollouts, "log_sums": [value.hex() for value in self.log_sums]}
 
     @classmethod
     def from_json(cls, value: Json) -> "Ledger":
-        """The ledger of this JSON. Raises an EncodingError where the JSON is not a ledger's."""
+        """The ledger with this JSON. Raises an EncodingError where the JSON is not a ledger's."""
         try:
             ledger = cls(value["rollouts"], tuple(map(float.fromhex, value["log_sums"])))
             same = type(ledger.rollouts) is int and ledger.to_json() == value
@@ -69,5 +72,5 @@ class Ledger:
         return ledger
 
     def is_crossed(self, tests: Tests) -> bool:
-        """Whether the evidence suffices: the capital has reached 1/α."""
+        """Return whether the evidence suffices: the capital has reached 1/α."""
         return self.compute_log_capital(tests) >= log(tests.alpha_inverse)

@@ -1,4 +1,4 @@
-"""From verdicts to weights, in integers: same verdicts, same weights, bit for bit.
+"""From verdicts to weights, in integers: equal verdicts give equal weights, bit for bit.
 
 Specification, section 9.
 """
@@ -10,16 +10,16 @@ from assay.protocol.parameters import MILLION, Work
 from assay.protocol.reason import CHEATING, WITHHELD, Reason
 from assay.verification.verdict import Verdict
 
-#: Largest weight the chain stores.
+#: Largest weight that the chain stores.
 WEIGHT_MAX = 65_535
 _VALUE_UNIT = 10**18
-#: Windows of a settlement that may be withheld before all of it is lost.
+#: Windows of a settlement that may be withheld before the whole settlement is lost.
 _WITHHELD_ALLOWED = 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Seat:
-    """A place in the subnet: it outlives a swap of its hotkey, and ends when the uid is re-used."""
+    """A place in the subnet. It outlives a swap of its hotkey, and ends when the uid is re-used."""
 
     uid: int
     registered_at: int
@@ -27,7 +27,7 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One seat's window, as the settlement sees it."""
+    """One seat's window, as the settlement counts it."""
 
     window: int
     seat: Seat
@@ -63,9 +63,9 @@ def compute_score(verdict: Verdict) -> int:
 
 
 def compute_settlement(results: Iterable[Result]) -> dict[Seat, int]:
-    """Scores of a settlement's windows, summed by seat; zero where cheating was shown.
+    """Scores of a settlement's windows, summed by seat; zero for a seat that was shown to cheat.
 
-    One window withheld is worth nothing by itself; two zero the settlement.
+    One withheld window is worth nothing by itself. Two zero the settlement.
     """
     scores: dict[Seat, int] = {}
     withheld: dict[Seat, int] = {}
@@ -82,11 +82,11 @@ def compute_settlement(results: Iterable[Result]) -> dict[Seat, int]:
 
 
 def compute_weights(scores: Mapping[int, int], owner_uid: int, burn_share: int) -> dict[int, int]:
-    """Weights as the chain stores them: u16 by uid, the largest 65,535; zeros left out.
+    """Weights as the chain stores them: uid → u16, the largest 65,535, zeros left out.
 
     Args:
         scores: uid → score of the settlement.
-        burn_share: millionths of everything that go to the owner's uid.
+        burn_share: share of everything that goes to the owner's uid, millionths.
     """
     shares = {uid: score * (MILLION - burn_share) for uid, score in scores.items()}
     shares[owner_uid] = shares.get(owner_uid, 0) + sum(scores.values()) * burn_share

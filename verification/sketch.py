@@ -1,6 +1,6 @@
 """The sketch: two signed bytes a token that bind the model's last hidden state.
 
-It binds the model cheaply at every token, also where sampling is nearly deterministic; it never
+It binds the model cheaply at every token, even where sampling is nearly deterministic. It never
 proves generation: prefilling someone else's tokens gives a genuine sketch.
 
 Specification, section 6.
@@ -54,7 +54,8 @@ def make_projection(seed: bytes, manifest: Manifest) -> Projection:
 
 
 def join_projections(one: Projection, other: Projection) -> Projection:
-    """Both in one pass, `other`'s columns after `one`'s; of one checkpoint."""
+    """Both projections as one, for one pass: `other`'s columns after `one`'s. Both are of one
+    checkpoint."""
     return replace(one, matrix=np.concatenate([one.matrix, other.matrix], axis=1))
 
 
@@ -69,7 +70,7 @@ def iterate_blocks(tokens: int) -> Iterator[tuple[int, int]]:
 def compute_token_distances(
     claimed: NDArray[np.int8], measured: NDArray[np.int8]
 ) -> NDArray[np.int64]:
-    """Both columns' capped differences at each token, int64 [T], of two int8 [T, 2]."""
+    """The sum of both columns' capped differences at each token, int64 [T], of two int8 [T, 2]."""
     capped = np.minimum(np.abs(claimed.astype(np.int16) - measured), DIFFERENCE_CAP)
     distances: NDArray[np.int64] = capped.sum(axis=1, dtype=np.int64)
     return distances
@@ -78,7 +79,7 @@ def compute_token_distances(
 def judge_sketch(
     claimed: NDArray[np.int8], measured: NDArray[np.int8], tests: Tests
 ) -> SketchResult:
-    """Compares two sketches, int8 [T, 2]; all comparisons in integers."""
+    """Compare two sketches, int8 [T, 2]. All comparisons are in integers."""
     per_token = compute_token_distances(claimed, measured)
     total, count = int(per_token.sum()), len(per_token)
     starts, ends = np.array(list(iterate_blocks(count))).T

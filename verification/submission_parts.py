@@ -1,7 +1,7 @@
 """The parts of a submission that a judge reads, checked against the root.
 
-Only the parts that locate the rest are decoded here: opening and heads. Specification,
-sections 4 and 8.
+This module decodes only the parts that locate the rest: opening and heads. Specification, sections
+4 and 8.
 """
 
 from collections.abc import Sequence
@@ -32,12 +32,12 @@ from assay.verification.ports import SubmissionReader
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadGroup:
-    """A group with audited rollouts: records as they lie in the file."""
+    """A group with audited rollouts: the records as the file has them."""
 
     chosen: AuditedGroup
     head: GroupHead
     audited: tuple[int, ...]  # rollouts, ascending
-    ids: dict[int, bytes]  # of all rollouts where it is valued, else of the audited ones
+    ids: dict[int, bytes]  # of all rollouts if the group is valued, else of the audited ones
     proofs: dict[int, bytes]  # of the audited rollouts
 
 
@@ -74,7 +74,7 @@ def read_groups(
     opening: Opening,
     chosen: Sequence[AuditedGroup],
 ) -> list[ReadGroup] | Refusal:
-    """All that is audited, in that order."""
+    """All audited groups, in that order."""
     found = []
     for group in chosen:
         read = _read_group(reader, hotkey, context, opening, group)
@@ -87,8 +87,8 @@ def read_groups(
 def find_sample_fault(
     reader: SubmissionReader, hotkey: bytes, context: Context, committed: Committed
 ) -> Refusal | None:
-    """The first sampled rollout that differs from its commitment, as a refusal; None where all
-    match. They are not decoded."""
+    """A refusal for the first sampled rollout that differs from its commitment, or None if all
+    match. The records are not decoded."""
     opening = read_opening(reader, hotkey, context, committed)
     if isinstance(opening, Refusal):
         return opening
@@ -135,7 +135,7 @@ def _check_opening(
 
 @dataclass(frozen=True, slots=True)
 class PartLimits:
-    """Bytes that no honest group's parts exceed."""
+    """Most bytes of the parts of an honest group."""
 
     head: int  # without the path
     ids: int
@@ -162,7 +162,7 @@ def _find_large_group(opening: Opening, work: Work) -> Refusal | None:
 
 
 class _Part(Enum):
-    """A kind of record, and the label of its digest. In a group they lie in this order."""
+    """A kind of record, and the label of its digest. A group has the kinds in this order."""
 
     IDS = Domain.IDS
     PROOF = Domain.PROOF
@@ -172,7 +172,7 @@ class _Part(Enum):
         return opening.find_ids(group) if self is _Part.IDS else opening.find_proofs(group)
 
     def get_place(self, head: GroupHead, rollout: int) -> Range:
-        """The range of a rollout's record within that."""
+        """The range of a rollout's record within its region."""
         return head.find_ids(rollout) if self is _Part.IDS else head.find_proof(rollout)
 
     def is_committed(self, data: bytes, head: GroupHead, rollout: int) -> bool:
@@ -180,7 +180,7 @@ class _Part(Enum):
         return is_record_committed(self.value, data, digests[rollout])
 
 
-#: The records that were read of a group: rollout → record, by kind.
+#: The records that were read of a group, by kind: rollout → record.
 _Records = dict[_Part, dict[int, bytes]]
 
 
@@ -222,7 +222,7 @@ def _read_head(
 def _read_together(
     reader: SubmissionReader, opening: Opening, index: int, work: Work, whole: Sequence[_Part]
 ) -> tuple[GroupHead, _Records] | Refusal:
-    """A group's head and all records of some kinds. They lie side by side: one range."""
+    """A group's head and all records of some kinds. They are adjacent, so this reads one range."""
     where = opening.find_head(index)
     end = whole[-1].get_region(opening, index).end if whole else where.end
 

@@ -1,7 +1,8 @@
-"""The trial: the tests of the audited rollouts by a forward pass.
+"""The trial: tests the audited rollouts with a forward pass.
 
-Order, appeal and ledger of specification section 5. Every rollout must pass three tests of its own
-(sketch, log-probabilities, sampling); then all of them together must not cross the seat's ledger.
+Specification, section 5, gives the order, the appeal and the ledger. Every rollout must pass three
+tests of its own (sketch, log-probabilities, sampling). Then all of them together must not cross the
+threshold of the seat's ledger.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +26,9 @@ from assay.verification.verdict import Statistics
 Place = tuple[int, int]
 Check = Callable[[int, int, Rollout, Measurement], "Finding"]
 
-#: Tokens at the start of each rollout that are judged before the rest of any.
+#: Tokens at the start of each rollout that are judged before the rest of any rollout.
 HEAD_TOKENS = 64
-#: They are judged first where they are at most this fraction (one in …) of all tokens.
+#: The heads are judged first if they are at most this fraction (one in …) of all tokens.
 HEAD_SHARE = 8
 #: Second prefills that one submission may cause.
 APPEALS_MAX = 2
@@ -35,7 +36,7 @@ APPEALS_MAX = 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finding:
-    """The result of one test of one rollout; `log_bets` of the sampling test alone."""
+    """The result of one test of one rollout. Only the sampling test has `log_bets`."""
 
     statistics: Statistics
     fault: Refusal | None = None
@@ -48,10 +49,10 @@ class Trial:
     Args:
         projection: the sketch's two columns; any further ones are the witness's.
         prompts: index of a group → its prompt's token ids.
-        appeal: another implementation of the reference, or None: then every rejection stands.
+        appeal: another implementation of the reference, or None: then every rejection is final.
 
     Attributes:
-        statistics: extremes over everything measured, appeals left out.
+        statistics: extremes over everything measured, without appeals.
     """
 
     def __init__(
@@ -79,8 +80,9 @@ class Trial:
 
     @property
     def witness(self) -> bytes:
-        """Two bytes a rollout measured, by group and rollout, of the last token measured of it:
-        where only its head was, of the head's. Appeals leave no trace."""
+        """Two bytes for each measured rollout, by group and rollout, of the last token that was
+        measured. Where only its head was measured, that is the head's last token. Appeals do not
+        count."""
         return b"".join(self._witness[place] for place in sorted(self._witness))
 
     def process(
@@ -90,7 +92,7 @@ class Trial:
 
         Args:
             batches: rollouts that are measured together and judged by each check in turn, in
-                ascending order; an audit is one batch.
+                ascending order. An audit is one batch.
         """
         if self._are_heads_cheap(batches):
             checks = (self._check_sketch, self._check_sampling)
@@ -112,7 +114,7 @@ class Trial:
         judged: Mapping[Place, Rollout],
         checks: Sequence[Check],
     ) -> Refusal | None:
-        """Each check in turn over all rollouts; `judged` are they, or their heads."""
+        """Apply each check in turn to all rollouts. `judged` has the rollouts, or their heads."""
         measured = dict(zip(judged, self._measure(self._forward, judged), strict=True))
         for place, measurement in measured.items():
             self._witness[place] = measurement.sketch[-1, SKETCH_COLUMNS:].tobytes()
@@ -141,7 +143,8 @@ class Trial:
         )
 
     def _are_heads_cheap(self, batches: Sequence[Mapping[Place, Rollout]]) -> bool:
-        """Whether prompts and heads are a small part of all that there is to prefill."""
+        """Return whether prompts and heads are a small part of everything that must be
+        prefilled."""
         work = [
             (len(self._prompts(place[0])), len(rollout.tokens))
             for batch in batches
@@ -151,7 +154,7 @@ class Trial:
         return heads * HEAD_SHARE <= sum(prompt + length for prompt, length in work)
 
     def _hear_appeal(self, place: Place, rollout: Rollout) -> Floats | None:
-        """The second prefill's bets for the ledger; None unless the rollout passes there."""
+        """The second prefill's bets for the ledger, or None if the rollout fails there too."""
         if self._appeal is None or self._appeals_left == 0:
             return None
         self._appeals_left -= 1
@@ -163,7 +166,8 @@ class Trial:
         return finding.log_bets
 
     def _carry(self, places: Sequence[Place], ledger: Ledger) -> tuple[Refusal | None, Ledger]:
-        """Enters every rollout in order, one that was cleared with what the second prefill gave."""
+        """Enter every rollout in order. A rollout that was cleared on appeal enters with the second
+        prefill's bets."""
         tests = self._context.parameters.tests
         before = ledger
         for place in places:

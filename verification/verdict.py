@@ -1,7 +1,7 @@
 """The judge's verdict.
 
-The consensus part is window, hotkey, reason and values; the rest is for people.
-Specification, section 8.
+Window, hotkey, reason and values are consensus. The other fields are for people. Specification,
+section 8.
 """
 
 from dataclasses import astuple, dataclass, field
@@ -15,18 +15,18 @@ from assay.protocol.submission import LOGPROB_BITS
 
 @dataclass(frozen=True, slots=True)
 class GroupValue:
-    """A group that was read whole: its integer value and the rewards of its rollouts in
+    """A group that was read whole: its integer value, and the rewards of its rollouts in
     millionths."""
 
     index: int
     value: int
     rewards: tuple[int, ...]
-    audited: tuple[int, ...]  # rollouts of it that went through the model
+    audited: tuple[int, ...]  # its rollouts that went through the model
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Extremes over everything that was measured, for people; outside every root."""
+    """Extremes over everything that was measured, for people. No root includes them."""
 
     margin_max: int = 0  # 2^-20 logits
     log_capital: float = 0.0  # natural logarithm of the sampling test's martingale
@@ -35,7 +35,7 @@ class Statistics:
     ledger_capital: float = 0.0  # natural logarithm of the ledger's mixture
 
     def merge(self, other: "Statistics") -> "Statistics":
-        """The larger of each."""
+        """The larger value of each field."""
         return Statistics(*map(max, astuple(self), astuple(other)))
 
 
@@ -46,37 +46,37 @@ class Verdict:
     window: int
     hotkey: bytes
     reason: Reason
-    detail: str  # one sentence a miner understands
+    detail: str  # one sentence that a miner understands
     committed_groups: int = 0  # n of the commitment, 0 where there is none
-    group: int | None = None  # where it failed, with `rollout` and `token` as far as it is known
+    group: int | None = None  # where it failed, with `rollout` and `token` as far as known
     rollout: int | None = None
     token: int | None = None
     statistics: Statistics = field(default_factory=Statistics)
     groups: tuple[GroupValue, ...] = ()  # valued groups; empty unless accepted
     tokens: int = 0  # completion tokens that went through the model
-    #: for each rollout that was measured, by group and rollout, two signed bytes of the state
-    #: that drew the last token measured of it, under the validator's own projection (section
-    #: 10); empty where no validator was named. Not consensus: it differs from one validator to
-    #: another, and by 1 from machine to machine.
+    #: for each measured rollout, by group and rollout: two signed bytes of the state that drew the
+    #: last measured token, under the validator's own projection (section 10). Empty where no
+    #: validator was named. Not consensus: it differs from one validator to another, and by 1 from
+    #: machine to machine.
     witness: bytes = b""
-    #: refused for bytes that are not what the root on chain binds, or for their lack: until
-    #: MIRROR_END they may still be found
+    #: refused because bytes are missing or differ from those that the root on chain binds. The
+    #: right bytes may still be found until MIRROR_END.
     unbound: bool = False
-    #: nothing is wrong so far, but which rollouts are sampled is not known yet
+    #: no fault so far, but the sampled rollouts are not drawn yet
     provisional: bool = False
 
     @property
     def accepted(self) -> bool:
-        """Whether every check passed."""
+        """Return whether every check passed."""
         return self.reason is Reason.ACCEPTED
 
     @property
     def is_withheld(self) -> bool:
-        """Whether what the root on chain binds was not shown."""
+        """Return whether the miner did not show the bytes that the root on chain binds."""
         return self.unbound or self.reason is Reason.NOT_REVEALED
 
     def to_json(self, seconds: float) -> dict[str, Any]:
-        """JSON for people and scripts; units as humans expect: logits and nats."""
+        """JSON for people and scripts, in the units that people expect: logits and nats."""
         where = {"group": self.group, "rollout": self.rollout, "token": self.token}
         return {
             "hotkey": encode_ss58(self.hotkey),
