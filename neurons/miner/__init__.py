@@ -1,10 +1,10 @@
-"""The miner: generates, packs, uploads, commits, and judges its own windows afterwards.
+"""The miner: generates, packs, uploads and commits, and afterwards judges its own windows.
 
-`miner.py` is the loop's step. What it makes is on disk group by group (`work_database.py`), goes up
-in a thread (`uploads.py`), and its commitment is brought to the chain before the window's block
-(`commitment_delivery.py`). `review.py` judges each window as validators will; `mining_history.py`
-keeps what came of it. It never says what it was not asked for: problems, seeds and tokens follow
-from the challenge. Start with `miner.py`.
+`miner.py` is the loop's step. Each group is on disk as soon as it is made (`work_database.py`), a
+thread uploads the file (`uploads.py`), and the commitment reaches the chain before the window's
+block (`commitment_delivery.py`). `review.py` judges each window as validators will, and
+`mining_history.py` stores the results. The miner never chooses its work: problems, seeds and tokens
+follow from the challenge. Start with `miner.py`.
 """
 
 __all__ = ["miner", "mining_history", "review", "work_database"]

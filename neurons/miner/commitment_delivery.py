@@ -1,7 +1,7 @@
-"""A miner's commitments until final state holds them or their block has come.
+"""Delivery of a miner's commitments, until final state holds them or their block has passed.
 
-What fails is tried again at each block; what was sent is looked at once it should be final, and
-sent again where the block that took it is gone.
+A failed attempt is repeated at each block. A commitment that was sent is looked up once it should
+be final, and sent again if the block that contained it is gone.
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ from assay.protocol import Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
 
-#: Blocks after sending at which final state is looked at; finality lags by about three.
+#: Blocks after sending at which final state is read. Finality lags by about three blocks.
 _CONFIRM_BLOCKS = 6
 
 
@@ -25,23 +25,23 @@ class PendingCommitment:
     """One window's file and commitment on their way."""
 
     window: int
-    send: Callable[[], None]  # uploads what is not uploaded yet and sets the commitment
-    on_sent: Callable[[int], None]  # called with the head when the chain has taken it
+    send: Callable[[], None]  # uploads the file if necessary and sets the commitment
+    on_sent: Callable[[int], None]  # called with the head when the chain has accepted it
     on_missed: Callable[[str], None]  # called with the reason when it is too late
-    #: hotkey and payload that state may hold by now; None before the first try
+    #: hotkey and payload that state may hold by now; None before the first attempt
     bound: tuple[bytes, bytes] | None = None
     state: DeliveryState = DeliveryState.DUE  # of the commitment
-    sent_at: int = 0  # head when the chain took it, once it has
-    tried_at: int | None = None  # head of the last try
+    sent_at: int = 0  # head when the chain accepted it, once it has
+    tried_at: int | None = None  # head of the last attempt
 
     def note(self, event: DeliveryEvent) -> None:
-        """Takes the next state."""
+        """Go to the next state."""
         self.state = DELIVERY[self.state][event]
 
 
 class CommitmentDelivery:
     """Brings commitments to the chain, one after the other: a hotkey has one slot for all windows.
-    trouble: why the first of them is not there yet."""
+    `trouble` says why the first of them is not there yet."""
 
     def __init__(self, chain: Chain, parameters: ParameterHistory) -> None:
         self.trouble: str | None = None
@@ -50,18 +50,18 @@ class CommitmentDelivery:
         self._pending: deque[PendingCommitment] = deque()
 
     def add(self, pending: PendingCommitment) -> None:
-        """Takes a pending, which has its turn after the earlier ones."""
+        """Add a pending commitment after the earlier ones."""
         self._pending.append(pending)
 
     def step(self, head: int) -> None:
-        """Does all that can be done at this head. Raises WrongChainError: the node is of another
-        chain."""
+        """Do everything that can be done at this head. Raises WrongChainError: the node is of
+        another chain."""
         while self._pending and self._process(self._pending[0], head):
             self._pending.popleft()
             self.trouble = None
 
     def _process(self, pending: PendingCommitment, head: int) -> bool:
-        """Tries one pending; whether it needs nothing more."""
+        """Try one pending commitment. Return whether it is done with."""
         window = pending.window
         last = self._compute_block(window)
         if head >= last:
@@ -82,8 +82,8 @@ class CommitmentDelivery:
         return done
 
     def _conclude(self, pending: PendingCommitment, last: int) -> bool:
-        """Tells how it ended for a pending of whose last try nobody knows what came; whether that
-        could be found out."""
+        """Conclude a pending commitment whose last attempt has an unknown outcome. Return whether
+        the outcome could be determined."""
         why = self.trouble or "there was no time left"
         try:
             stood = self._is_in_state(pending, last)
@@ -117,7 +117,7 @@ class CommitmentDelivery:
             return False
         if self._is_in_state(pending, head):
             pending.note(DeliveryEvent.FINAL)
-            if not was_sent:  # an earlier try has arrived after all
+            if not was_sent:  # an earlier attempt has arrived after all
                 pending.on_sent(head)
             return True
         if was_sent:

@@ -49,17 +49,17 @@ Group = list[Rollout]
 
 @dataclass(frozen=True, slots=True)
 class MinerConfig:
-    """How much a miner does."""
+    """The amount of work of a miner."""
 
-    groups: int  # a window, at most
-    groups_per_step: int  # generated together
-    last_window: int | None = None  # after it the miner rests; None for a miner that goes on
-    #: a commitment is sent this many blocks before it must stand in state. How far finality lags
-    #: behind, and what inclusion takes, must fit into it.
+    groups: int  # groups in a window, at most
+    groups_per_step: int  # groups that are generated together
+    last_window: int | None = None  # the miner stops after it; None: it has no end
+    #: a commitment is sent this many blocks before state must hold it. The margin must cover the
+    #: lag of finality and the time to inclusion.
     commit_margin: int = 3
 
     def fit(self, parameters: Parameters) -> "MinerConfig":
-        """What of it the network takes."""
+        """The part of this configuration that the network allows."""
         groups = min(self.groups, parameters.work.group_cap)
         margin = min(self.commit_margin, parameters.timing.commit_offset // 2)
         return replace(self, groups=groups, commit_margin=margin)
@@ -73,45 +73,46 @@ class WindowWork:
     checkpoint: Checkpoint
     projection: Projection
     groups: list[Group] = field(default_factory=list)
-    opened_at: int = 0  # head at which it was taken up
-    #: that its last step of generating took; what was slow once, in a window of long ago, keeps
-    #: nobody from trying again
+    opened_at: int = 0  # head at which it was begun
+    #: blocks that its last step of generating took. Each window starts anew, so one slow step in an
+    #: earlier window keeps no miner from trying again
     step_blocks: int = 0
-    #: seconds that an engine may take over a request: half of what is left of the window, so that
-    #: one that hangs costs none
+    #: seconds that an engine may take for a request: half of the window's remaining time, so that
+    #: an engine that hangs does not cost the window
     patience_s: float = float("inf")
-    page: SavedWork | None = None  # where it is kept, if anywhere
-    #: what was done of it last. Once it is sealed, no group is added any more.
+    page: SavedWork | None = None  # file where the work is saved, if any
+    #: the last stage that was reached. Once the work is sealed, no group is added.
     stage: WorkStage = WorkStage.GROUP
     pending: PendingCommitment | None = None  # on its way to the chain, once sealed
-    root: bytes | None = None  # of its file, once that is made
+    root: bytes | None = None  # of its file, once the file is made
 
 
 @dataclass(frozen=True, slots=True)
 class MinerDependencies:
-    """Everything a miner reaches: chain, beacons, checkpoints, its store and that store's URL."""
+    """Everything that a miner reaches: chain, beacons, checkpoints, its store and the store's
+    URL."""
 
     chain: Chain
     beacons: BeaconSource
     checkpoints: CheckpointFolder
     store: ObjectStore
     locator: str
-    #: where unfinished work survives the program; None keeps it in memory
+    #: keeps unfinished work across restarts; None keeps it in memory
     workbook: WorkDatabase | None = None
-    #: where it writes what became of its windows; None tells nobody
+    #: records the outcome of each window; None records nothing
     history: MiningHistory | None = None
-    #: servers that draft; None: this program does
+    #: servers that draft; None: this program drafts
     engines: MinerEngines | None = None
 
 
 class Miner:
     """Generates the groups of each window in order and commits them in time.
 
-    What fails outside is tried again at each block for as long as it could still matter, and is
-    `trouble` meanwhile. With a workbook, a miner that was killed goes on where it stood.
+    A failure outside is retried at each block for as long as success still matters, and `trouble`
+    reports it meanwhile. With a workbook, a miner that was killed resumes its work.
 
     Args:
-        report: called with one line when something is worth a person's notice.
+        report: called with one line about everything that a person should notice.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class Miner:
         self._skipped: int | None = None
         self._lacking: tuple[int, int] | None = None
         self._troubles: dict[str, str] = {}
-        #: what the newest step of generating took; None before the first
+        #: the cost of the newest generating step; None before the first
         self.drafting: DraftingStatus | None = None
         self._persistence = MinerPersistence(
             dependencies.workbook, dependencies.history, self._report_line
@@ -144,13 +145,13 @@ class Miner:
 
     @property
     def progress(self) -> tuple[int, int] | None:
-        """(window, groups done so far) of the work at hand."""
+        """(window, finished groups) of the current work."""
         work = self.work
         return None if work is None else (work.challenge.window, len(work.groups))
 
     @property
     def trouble(self) -> str | None:
-        """What keeps it from working right now, and what to do; None where nothing does."""
+        """The reason why the miner cannot work right now, and what to do; None if it can."""
         troubles = [*self._troubles.values(), *self._persistence.troubles.values()]
         engines = self.dependencies.engines
         others = (
@@ -161,8 +162,9 @@ class Miner:
         return "; ".join([*troubles, *filter(None, others)]) or None
 
     def step(self) -> bool:
-        """Opens the current window, generates some of its groups, or commits. Raises
-        WrongChainError: the node is of another chain. Everything else outside is trouble."""
+        """Open the current window, generate some of its groups, or commit. Return whether there is
+        more to do. Raises WrongChainError: the node is of another chain. `trouble` reports every
+        other failure outside."""
         try:
             more = self._step(self.dependencies.chain.get_head())
         except WrongChainError:
@@ -189,7 +191,8 @@ class Miner:
         return self.work is not None
 
     def _choose_window(self, head: int) -> int:
-        """The current one; after a restart first what was begun and can still be committed."""
+        """The window to work on: after a restart first one that was begun and can still be
+        committed, else the current one."""
         current = compute_window(self._parameters.first.timing, head)
         if self._left is None:
             self._left = self._persistence.list_windows()
@@ -203,12 +206,12 @@ class Miner:
         return compute_block(self._parameters.get(window).timing, window, Phase.COMMIT)
 
     def _advance(self, work: WindowWork, head: int) -> bool:
-        """The next groups, or the commitment once all are done or the time is."""
+        """Generate the next groups, or commit once all are done or time is up."""
         window = work.challenge.window
         config = self.config.fit(work.challenge.parameters)
         due = self._compute_commit_block(window) - config.commit_margin
         missing = config.groups - len(work.groups)
-        if missing > 0 and head + work.step_blocks < due:  # the next step takes as long
+        if missing > 0 and head + work.step_blocks < due:  # the next step probably takes as long
             first = len(work.groups)
             count = min(missing, config.groups_per_step)
             left = (due - head) * work.challenge.parameters.timing.slot_ms / 1_000
@@ -229,7 +232,7 @@ class Miner:
         return False
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
-        """The groups of these problems, honestly."""
+        """Generate the groups of these problems, honestly."""
         parameters = work.challenge.parameters
         checkpoint, temperature = work.checkpoint, parameters.work.temperature
         near = parameters.tests.margin_cap
@@ -252,7 +255,7 @@ class Miner:
         return made
 
     def make_request(self, work: WindowWork, index: int) -> GroupRequest:
-        """Prompt and rollout seeds of one problem."""
+        """The request for one problem: its prompt and rollout seeds."""
         parameters = work.challenge.parameters
         seed = compute_problem_seed(work.challenge.seed, self.hotkey, index)
         environment = open_environment(parameters.environment)
@@ -282,7 +285,7 @@ class Miner:
         return work
 
     def _open_checkpoint(self, challenge: Challenge, head: int) -> Checkpoint | None:
-        """The checkpoint in force. One that is not here is looked for at each block."""
+        """The checkpoint in force. A missing one is looked for at each block."""
         window = challenge.window
         if self._lacking == (window, head):
             return None
@@ -307,7 +310,7 @@ class Miner:
         return checkpoint
 
     def _resume(self, work: WindowWork) -> None:
-        """Takes up what was done of this very work before the program ended."""
+        """Load the saved groups and stages of exactly this work from before a restart."""
         work.page = page = self._persistence.open_page(
             work.challenge, self.hotkey, work.challenge.parameters.work
         )
@@ -320,19 +323,19 @@ class Miner:
         pending = self._post(work)
         if work.stage is WorkStage.SENT:
             pending.state, pending.sent_at = DeliveryState.SENT, page.marks[WorkStage.SENT]
-        if work.stage >= WorkStage.UPLOADED:  # the commitment may have been sent: state says it
+        if work.stage >= WorkStage.UPLOADED:  # the commitment may have been sent: state shows it
             pending.bound = self.hotkey, encode_commitment(self._make_commitment(work))
 
     def upload(self, window: int, data: bytes) -> None:
-        """Puts a window's file where its locator says."""
+        """Upload a window's file to where its locator points."""
         name = make_object_name(encode_ss58(self.hotkey), window)
         self.uploads.put(self.dependencies.store, window, name, data)
 
     def _post(self, work: WindowWork) -> PendingCommitment:
-        """Hands sealed work over for delivery."""
+        """Hand sealed work over for delivery."""
 
         def note_sent(head: int) -> None:
-            self._record(work, sent_at=head)  # before the mark, after which it is not told again
+            self._record(work, sent_at=head)  # before the mark: not repeated after it
             work.stage = WorkStage.SENT
             self._keep(work, head)
 
@@ -343,7 +346,7 @@ class Miner:
         return work.pending
 
     def _commit(self, work: WindowWork) -> None:
-        """Uploads the file, then binds its root on chain."""
+        """Upload the file, then bind its root on chain."""
         window = work.challenge.window
         if work.stage < WorkStage.UPLOADED:
             data = self.encode(work)
@@ -360,7 +363,7 @@ class Miner:
         self.dependencies.chain.set_commitment(self.hotkey, payload)
 
     def encode(self, work: WindowWork) -> bytes:
-        """A window's file; its root is kept with the work."""
+        """Encode a window's file. Its root is kept with the work."""
         data, work.root = encode_submission(
             work.groups,
             parameters=work.challenge.parameters.digest,
@@ -390,26 +393,26 @@ class Miner:
         self._report(f"{self.name}: {text}")
 
     def _record(self, work: WindowWork, **more: Any) -> None:
-        """Tells the history how a window stands."""
+        """Record a window's progress in the history."""
         row = work.challenge.window, work.opened_at, work.challenge.checkpoint
         groups = self.config.fit(work.challenge.parameters).groups
         self._persistence.record(MinedWindow(*row, groups, len(work.groups), **more))
 
     def _note_idle(self, challenge: Challenge, head: int, text: str) -> None:
-        """Why nothing is done in a window."""
+        """Record why no work is done in a window."""
         self._report_line(text)
         groups = self.config.fit(challenge.parameters).groups
         row = challenge.window, head, challenge.checkpoint, groups
         self._persistence.record(MinedWindow(*row, note=text))
 
     def _note(self, work: WindowWork, text: str) -> None:
-        """Something that a person may want to know now and later."""
+        """Report something that a person may want to know now, and keep it in the history."""
         self._report_line(text)
         self._record(work, note=text)
 
 
 def make_work(challenge: Challenge, checkpoint: Checkpoint, head: int = 0) -> WindowWork:
-    """A window's work before its first group."""
+    """The work of a window before its first group."""
     seed = compute_projection_seed(challenge.seed)
     projection = make_projection(seed, checkpoint.manifest)
     return WindowWork(challenge, checkpoint, projection, opened_at=head)

@@ -1,7 +1,8 @@
-"""What became of a miner's windows, kept on disk: mined, judged by its own eyes, paid.
+"""The outcome of a miner's windows, kept on disk: mined, judged by the miner itself, paid.
 
-One SQLite file a hotkey and subnet. A row is written in one transaction; a program that is killed
-leaves the last whole state. `assay.neurons.miner.review` fills in verdicts and payments.
+There is one SQLite file for each hotkey and subnet. Each row is written in one transaction, so a
+killed program leaves the last complete state. `assay.neurons.miner.review` fills in verdicts and
+payments.
 """
 
 import json
@@ -43,24 +44,24 @@ CREATE TABLE IF NOT EXISTS payments (
     incentive INTEGER NOT NULL, emission INTEGER NOT NULL, note TEXT
 );
 """
-#: Windows that are remembered: 83 days of 30 blocks each.
+#: Windows that are kept: 83 days of 30-block windows.
 HISTORY_WINDOWS = 20_000
 #: Seconds that another process may hold the file.
 _BUSY_S = 10.0
 
 
 class HistoryError(OperatorError):
-    """The history cannot be kept: says which file, and what to do."""
+    """The history cannot be kept. The message says which file, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class MinedWindow:
-    """What a miner did in a window."""
+    """A miner's work in one window."""
 
     window: int
-    opened_at: int  # head at which it began
+    opened_at: int  # head at which work began
     checkpoint: bytes
-    wanted: int  # groups it would have done with enough time
+    wanted: int  # groups that the miner would make with enough time
     groups: int = 0
     object_name: str | None = None
     size: int | None = None  # bytes of the file
@@ -71,46 +72,47 @@ class MinedWindow:
 
 @dataclass(frozen=True, slots=True)
 class OwnVerdict:
-    """A window as this hotkey's own judge saw it, by the rules that validators follow."""
+    """A window's verdict from this hotkey's own judge, by the rules that validators follow."""
 
     window: int
     settlement: int  # the epoch block that settles the window
-    judged_at: int  # head at which it was looked at
-    final: bool  # nothing that is still shown or fetched can change it
-    stood: bool  # state held this very commitment at the window's commitment block
+    judged_at: int  # head at which it was judged
+    final: bool  # nothing that is shown or fetched later can change it
+    stood: bool  # whether state held this very commitment at the window's commitment block
     reason: Reason | None  # None where nobody can judge the window, or where we cannot
     detail: str
-    score: int = 0  # what it adds to a settlement
+    score: int = 0  # its contribution to a settlement
     tokens: int = 0
     group: int | None = None
     rollout: int | None = None
     token: int | None = None
-    statistics: Mapping[str, float] = field(default_factory=dict)  # as `Verdict.to_json` has them
+    statistics: Mapping[str, float] = field(default_factory=dict)  # as `Verdict.to_json` gives them
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """What a settlement brought, as the chain says at the epoch that paid it."""
+    """The pay of a settlement, as the chain shows it at the epoch that paid it."""
 
     settlement: int  # the epoch block that settled the windows
-    block: int  # the epoch block at which these are read
+    block: int  # the epoch block at which the other fields are read
     uid: int | None  # None where the seat was lost
     #: validator's hotkey → (weight on this uid, sum of its row)
     weights: Mapping[bytes, tuple[int, int]] = field(default_factory=dict)
     incentive: int = 0  # u16 share of the miners' emission
     emission: int = 0  # rao of alpha of that epoch
-    note: str | None = None  # why something is not known
+    note: str | None = None  # why something is unknown
 
 
 class MiningHistory:
-    """The file. Safe to use from several threads; other processes may read.
+    """The history's file. Safe to use from several threads; other processes may read it.
 
     Args:
-        file: created where it is not there.
-        kept: windows that are remembered; older ones go as new ones come.
+        file: created if it does not exist.
+        kept: number of windows to keep. Each new window drops the oldest.
 
     Raises:
-        HistoryError: the file cannot be used, or is of another hotkey or subnet. So do all methods.
+        HistoryError: the file cannot be used, or is of another hotkey or subnet. All methods raise
+            it too.
     """
 
     def __init__(
@@ -129,7 +131,7 @@ class MiningHistory:
             file.parent.mkdir(parents=True, exist_ok=True)
             self.database = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
             self.database.row_factory = sqlite3.Row
-            # a killed program loses nothing; a power cut may cost the last rows, and no more
+            # a killed program loses nothing; a power cut may cost the last rows, but nothing more
             self.database.execute("PRAGMA journal_mode = WAL")
             self.database.execute("PRAGMA synchronous = NORMAL")
             self.database.executescript(_SCHEMA)
@@ -152,15 +154,15 @@ class MiningHistory:
         self.close()
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         with self._lock:
             self.database.close()
 
-    # --- what was mined
+    # --- mined windows
 
     def write_mined(self, mined: MinedWindow) -> None:
-        """Adds a window, or what more is known of it: what is None here stays as it stood, and
-        when it was opened."""
+        """Add a window, or more facts about it. A None keeps the stored value, and `opened_at`
+        keeps its first value."""
         names = [f.name for f in fields(mined) if f.name not in ("window", "opened_at")]
         known = ", ".join(f"{name} = COALESCE(excluded.{name}, {name})" for name in names)
         with self._explained(), self._lock, self.database:
@@ -172,7 +174,7 @@ class MiningHistory:
             self._forget(mined.window - self._kept)
 
     def _forget(self, window: int) -> None:
-        """Drops everything up to a window, and settlements that no later window has."""
+        """Delete everything up to a window, and settlements without a later window."""
         execute = self.database.execute
         if execute("DELETE FROM mined WHERE window <= ?", (window,)).rowcount:
             execute("DELETE FROM verdicts WHERE window <= ?", (window,))
@@ -181,7 +183,7 @@ class MiningHistory:
                 execute(f"DELETE FROM {table} WHERE settlement < ?", (first,))
 
     def get_mined(self, window: int | None = None, newest: int | None = None) -> list[MinedWindow]:
-        """All windows, oldest first, or one, or so many newest."""
+        """All windows, oldest first; or one of them; or this many of the newest."""
         rows = self._read(
             "SELECT * FROM (SELECT * FROM mined WHERE ? IN (window, -1) "
             "ORDER BY window DESC LIMIT ?) ORDER BY window",
@@ -189,10 +191,10 @@ class MiningHistory:
         )
         return [MinedWindow(**row) for row in rows]
 
-    # --- what it was judged to be
+    # --- own verdicts
 
     def write_verdict(self, verdict: OwnVerdict, seat: Seat | None, ledger: Ledger) -> None:
-        """Writes a verdict together with the ledger after it."""
+        """Write a verdict together with the ledger after it."""
         row = (
             *(verdict.window, verdict.settlement, verdict.judged_at),
             *(verdict.final, verdict.stood),
@@ -214,7 +216,7 @@ class MiningHistory:
                 )
 
     def get_verdicts(self, window: int | None = None, since: int = 0) -> list[OwnVerdict]:
-        """All verdicts from a window on, oldest first, or a window's."""
+        """All verdicts from a window on, oldest first; or the verdict of one window."""
         rows = self._read(
             "SELECT * FROM verdicts WHERE ? IN (window, -1) AND window >= ? ORDER BY window",
             *(window, since),
@@ -244,10 +246,10 @@ class MiningHistory:
         )
         return [MinedWindow(**row) for row in rows]
 
-    # --- what it was paid
+    # --- payments
 
     def write_payment(self, payment: Payment) -> None:
-        """Writes what a settlement brought."""
+        """Write the pay of a settlement."""
         weights = {hotkey.hex(): pair for hotkey, pair in payment.weights.items()}
         row = astuple(replace(payment, weights={}))
         row = (*row[:3], json.dumps(weights), *row[4:])
@@ -272,7 +274,7 @@ class MiningHistory:
         )
         return [row["settlement"] for row in rows]
 
-    # --- within
+    # --- internals
 
     def _read(self, statement: str, *arguments: int | None) -> list[dict[str, Any]]:
         given = [-1 if argument is None else argument for argument in arguments]
@@ -291,7 +293,8 @@ class MiningHistory:
 
 
 def describe_history(history: MiningHistory, newest: int | None = None) -> list[dict[str, Any]]:
-    """Every window as JSON, oldest first, or so many newest; `cli.program_view` draws it."""
+    """Every window as JSON, oldest first, or this many of the newest. `cli.program_view` displays
+    it."""
     windows = history.get_mined(newest=newest)
     since = windows[0].window if windows else 0
     verdicts = {verdict.window: verdict for verdict in history.get_verdicts(since=since)}

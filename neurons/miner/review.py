@@ -1,8 +1,9 @@
-"""A miner's second look at its own windows: judged as validators judge them, and what they brought.
+"""A miner's review of its own windows: it judges them as validators do, and looks up their pay.
 
-The file is read back from the store, the audited groups are those that the audit drew, the ledger
-runs from settlement to settlement. So a miner sees reason, group, rollout and token before anybody
-is paid or refused. What it does not know: what a validator could fetch from where it sits.
+The review reads the file back from the store, uses the groups that the audit drew, and carries the
+ledger from window to window of a settlement. So a miner sees reason, group, rollout and token
+before anybody is paid or refused. The review cannot know what a validator could fetch from its own
+place in the network.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,14 +39,14 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
 from assay.verification import Ledger, Seat, compute_score
 
-#: Blocks at which a checkpoint is looked for when the window's verdicts are final already.
+#: Blocks at which a checkpoint is looked for after the window's verdicts have become final.
 _LOOKS = 3
 
 
 class MinerReview:
-    """Fills a history with verdicts and payments, one thing a step.
+    """Fills a history with verdicts and payments, one item per step.
 
-    Judging takes the model for a few groups. A loop gives it the time that mining leaves:
+    Judging runs the model for a few groups. A loop gives it the time that mining leaves:
     `miner.step() or review.step()`.
 
     Args:
@@ -53,7 +54,7 @@ class MinerReview:
         report: called with one line when a window is refused.
 
     Attributes:
-        trouble: what it lacks just now.
+        trouble: the reason why it cannot work at the moment, or None.
     """
 
     def __init__(
@@ -76,8 +77,9 @@ class MinerReview:
         self._lacked: dict[int, int] = {}
 
     def step(self) -> bool:
-        """Judges one window or looks up one payment; False until the next block once none is due.
-        Raises WrongChainError: the node is of another chain. Everything else outside is trouble."""
+        """Judge one window or look up one payment. Return False if nothing is due until the next
+        block. Raises WrongChainError: the node is of another chain. `trouble` reports every other
+        failure outside."""
         head = None
         try:
             head = self._sources.chain.get_head()
@@ -114,8 +116,8 @@ class MinerReview:
         return False
 
     def _judge(self, mined: MinedWindow, head: int) -> bool:
-        """Judges a window of which it is known what is audited and what is sampled. A file that is
-        not shown may still be, until validators may no longer fetch it: it is looked for at each
+        """Judge a window whose audited and sampled rollouts are known. A miner may still show a
+        missing file until validators may no longer fetch it, so the file is looked for at each
         block."""
         sources, parameters = self._sources, self._parameters.get(mined.window)
         challenge = get_challenge(sources.chain, sources.beacons, parameters, mined.window)
@@ -133,7 +135,7 @@ class MinerReview:
         except CheckpointError as error:
             looks = self._lacked.pop(mined.window, 0) + 1
             if looks < _LOOKS or head < self._compute_block(mined.window, Phase.VERDICT_END):
-                self._lacked[mined.window] = looks  # its store may be away for a moment
+                self._lacked[mined.window] = looks  # the store may be away for a moment
                 raise
             self._give_up(mined, settlement, head, str(error))
             return True
@@ -166,7 +168,7 @@ class MinerReview:
         return True
 
     def _give_up(self, mined: MinedWindow, settlement: int, head: int, detail: str) -> None:
-        """A window that cannot be judged here, and will not be."""
+        """Record that a window cannot be judged here, now or later."""
         own = OwnVerdict(mined.window, settlement, head, True, False, None, detail)
         self._history.write_verdict(own, None, Ledger())
 
@@ -187,7 +189,7 @@ class MinerReview:
             return True
         return False
 
-    # --- within
+    # --- internals
 
     def _compute_block(self, window: int, phase: Phase) -> int:
         return compute_block(self._parameters.get(window).timing, window, phase)
@@ -196,13 +198,13 @@ class MinerReview:
 def find_payment(
     chain: Chain, parameters: Parameters, hotkey: bytes, settlement: int
 ) -> Payment | None:
-    """None before it has come.
+    """The payment of a settlement, or None before it has come.
 
-    Weights are set after the epoch that settles, and pay at the next one; where they are encrypted
-    first, at the one after that.
+    Weights are set after the epoch that settles, and pay at the next one. Encrypted weights pay one
+    epoch later.
 
     Raises:
-        ForgottenError: the nodes have forgotten it.
+        ForgottenError: the nodes no longer have the state.
         ChainError: the chain cannot be read.
     """
     head = chain.get_head()
@@ -229,7 +231,7 @@ def _read_payment(chain: Chain, hotkey: bytes, settlement: int, block: int) -> P
 
 
 class MinerWithReview:
-    """Mines, and looks at its own windows in the time that mining leaves."""
+    """A miner that also reviews its own windows in the time that mining leaves."""
 
     name = "miner"
 
@@ -240,7 +242,7 @@ class MinerWithReview:
 
     @property
     def trouble(self) -> str | None:
-        """The miner's before the review's."""
+        """The miner's trouble, or else the review's."""
         return self._miner.trouble or self._review.trouble
 
     def step(self) -> bool:
@@ -249,7 +251,7 @@ class MinerWithReview:
         busy = self._miner.step()
         seconds = perf_counter() - began
         after, count, tally = self._miner.progress, self._miner.count, self._tally
-        # groups that were taken up again were not made
+        # groups that were loaded from disk were not made now
         if before is not None and after is not None and before[0] == after[0] and before != after:
             discarded = count.discarded - drafts.discarded
             tally.add("groups", after[1] - before[1])
@@ -263,6 +265,6 @@ class MinerWithReview:
 
 
 def list_reasons(rows: Sequence[dict[str, Any]]) -> dict[int, str]:
-    """Window → reason, of a miner's final verdicts."""
+    """Window → reason, from a miner's final verdicts."""
     judged = {row["window"]: row["verdict"] for row in rows if row["verdict"]}
     return {w: v["reason"] for w, v in judged.items() if v["final"] and v["reason"]}

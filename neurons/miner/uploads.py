@@ -1,4 +1,4 @@
-"""A file on its way into a store: how far it is, for who waits."""
+"""The upload of a file into a store, and its progress."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,22 +9,22 @@ from queue import Empty, SimpleQueue
 from assay.network.store import ObjectStore
 from assay.network.threads import call_beside
 
-#: A file above this goes up in parts of this size, bytes; seconds between two lines.
+#: A larger file is uploaded in parts of this size, bytes; seconds between two lines.
 _PART_BYTES, _LINE_S = 8 << 20, 5.0
-#: Seconds between two looks at an upload; and after which one that does not move is told.
+#: Seconds between two looks at an upload; seconds after which a stalled upload is reported.
 _BEAT_S, _SLOW_S = 1.0, 10.0
 
 
 @dataclass(slots=True)
 class Upload:
-    """How far a window's file is, as status.json has it. Nothing is seen of a try that broke off;
-    the next one goes on where it was, where the store can."""
+    """The progress of a window's file, as status.json shows it. A failed attempt is not visible
+    here. The next attempt continues where it stopped, if the store can do that."""
 
     window: int
-    bytes: int = 0  # that this try has found there or given to the connection
+    bytes: int = 0  # bytes that the store already had or that this attempt has sent
     of: int = 0  # bytes of the file
-    tries: int = 0  # begun, this one with them
-    done: bool = False  # the store has it
+    tries: int = 0  # attempts begun, this one included
+    done: bool = False  # whether the store has the file
 
 
 def upload(
@@ -34,10 +34,10 @@ def upload(
     report: Callable[[str], None],
     note: Callable[[int], None] = lambda sent: None,
 ) -> None:
-    """Writes a file whole; a reader sees all of it or nothing.
+    """Write a file atomically: a reader sees all of it or nothing.
 
     Args:
-        note: called with the bytes that are on their way, now and then and at the end.
+        note: called with the number of sent bytes, now and then and at the end.
 
     Raises:
         StoreError: the store cannot be written.
@@ -66,15 +66,15 @@ def upload(
 
 
 class Uploads:
-    """One file after the other.
+    """Uploads files one after the other.
 
     Args:
-        report: called with a line now and then.
+        report: called with a progress line now and then.
 
     Attributes:
-        newest: the file that went up last, or goes.
-        beat: called while one goes up, which can take long: at least once a second, here.
-        trouble: why nothing of it moves; None: it does.
+        newest: the file that was uploaded last, or is being uploaded.
+        beat: called at least once a second during an upload, which can take long.
+        trouble: why the upload makes no progress; None: it does.
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
@@ -84,7 +84,7 @@ class Uploads:
         self._report = report
 
     def put(self, store: ObjectStore, window: int, name: str, data: bytes) -> None:
-        """Writes a window's file; the same window once more is another try."""
+        """Write a window's file. Another call for the same window counts as another attempt."""
         before = self.newest
         tries = before.tries if before is not None and before.window == window else 0
         self.newest = now = Upload(window, 0, len(data), tries + 1)

@@ -1,10 +1,10 @@
-"""A miner's work on disk: every group as it is made, so that a window survives the program's end.
+"""A miner's work on disk: every group as it is made, so that a window survives a restart.
 
-One file a window, appended to: a header that says whose work on which challenge it is, then groups
-in order and marks of what was done with them. Each record carries a checksum over its place; what
-was cut off in mid-write is dropped when the file is opened again. The challenge's seed, which holds
-parameters, checkpoint and beacon, and the hotkey are in a file's name and header: work for another
-challenge is never taken for this one's.
+Each window has one file, which only grows: a header that names the hotkey and the challenge, then
+the groups in order and marks of completed stages. Each record has a checksum over its content and
+position. A record that was cut off during a write is dropped when the file is next opened. The
+file's name and header contain the hotkey and the challenge's seed, which covers parameters,
+checkpoint and beacon. Work for one challenge is therefore never used for another.
 """
 
 import os
@@ -27,7 +27,7 @@ from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import Work
 from assay.protocol.submission import SKETCH_COLUMNS
 
-#: Windows whose files are kept, the present one included.
+#: Windows whose files are kept, the current one included.
 KEPT_WINDOWS = 4
 
 _MAGIC = b"assay miner's work, version 1\n"
@@ -38,22 +38,21 @@ _HEAD_BYTES = 5  # u32 length, u8 kind
 
 
 class WorkDatabaseError(OperatorError):
-    """Work cannot be kept: says which file, and what to do."""
+    """Work cannot be kept. The message says which file, and what to do."""
 
 
 class WorkStage(IntEnum):
-    """What a record is. Those behind GROUP say what was done, with a number each."""
+    """The kind of a record. Kinds after GROUP are marks of completed stages, with a number each."""
 
     GROUP = 0
-    SEALED = 1  # so many groups are handed in: no other number may be committed to any more
+    SEALED = 1  # this number of groups is final: no other number may be committed any more
     UPLOADED = 2
-    SENT = 3  # the commitment, at this head
+    SENT = 3  # the commitment was sent, at this head
 
 
 @dataclass(slots=True)
 class SavedWork:
-    """One window's file, and what stands in it. marks: what was done, the last number of each
-    kind."""
+    """One window's file, and its content. `marks` has the last number of each kind of mark."""
 
     path: Path
     identity: bytes
@@ -63,14 +62,14 @@ class SavedWork:
     written: int = 0
 
     def keep(self, groups: Sequence[Sequence[Rollout]]) -> None:
-        """Writes those of a window's groups that are not there yet. Raises WorkDatabaseError: the
-        disk does not take them. Nothing is half there: try again later."""
+        """Write those of a window's groups that the file lacks. Raises WorkDatabaseError: the disk
+        does not accept them. Nothing is half written: try again later."""
         new = [b"".join(map(_encode_rollout, group)) for group in groups[self.written :]]
         self._append([(WorkStage.GROUP, data) for data in new])
         self.written = max(self.written, len(groups))
 
     def mark(self, kind: WorkStage, number: int) -> None:
-        """Notes what was done."""
+        """Note a completed stage."""
         if self.marks.get(kind) != number:
             self._append([(kind, number.to_bytes(8, "big"))])
             self.marks[kind] = number
@@ -83,7 +82,7 @@ class SavedWork:
                 write_file(self.path, _MAGIC + self.identity)
                 self.size = len(_MAGIC + self.identity)
             with self.path.open("r+b") as file:
-                file.truncate(self.size)  # what an earlier try has left
+                file.truncate(self.size)  # left by a failed attempt
                 file.seek(self.size)
                 for kind, payload in records:
                     file.write(_pack(self.identity, file.tell(), kind, payload))
@@ -95,14 +94,14 @@ class SavedWork:
 
 
 class WorkDatabase:
-    """A folder of such files. One miner at a time: others are refused.
+    """A folder of such files. Only one miner at a time may use it: others are refused.
 
     Args:
-        folder: made where it is missing.
-        kept: windows whose files stay.
+        folder: created if it does not exist.
+        kept: number of windows whose files stay.
 
     Raises:
-        WorkDatabaseError: it cannot be used, or another miner works in it. So do all methods.
+        WorkDatabaseError: it cannot be used, or another miner uses it. All methods raise it too.
     """
 
     def __init__(self, folder: Path, kept: int = KEPT_WINDOWS) -> None:
@@ -126,20 +125,20 @@ class WorkDatabase:
         self.close()
 
     def close(self) -> None:
-        """Lets others work here. A process that ends lets go by itself."""
+        """Release the folder for others. A process that ends releases it by itself."""
         self._lock.close()
 
     def list_windows(self) -> list[int]:
-        """Windows that there is a file of, ascending."""
+        """The windows that have a file, ascending."""
         return sorted({window for window, _ in self._list_files()})
 
     def open(
         self, challenge: Challenge, hotkey: bytes, group_size: int, group_max: int
     ) -> SavedWork:
-        """What is there of a hotkey's work on a challenge.
+        """Open the saved work of a hotkey on a challenge.
 
         Args:
-            group_size: rollouts a group.
+            group_size: rollouts in a group.
             group_max: bytes of the largest group.
         """
         identity = sha256(_MAGIC + challenge.seed + hotkey).digest()
@@ -158,7 +157,7 @@ class WorkDatabase:
         return page
 
     def prune(self, window: int) -> None:
-        """Deletes what is older than the windows to be kept up to this one."""
+        """Delete the files of windows that are too old to keep, where this is the newest window."""
         for number, path in self._list_files():
             if number <= window - self._kept:
                 try:
@@ -176,7 +175,8 @@ class WorkDatabase:
 
 
 def _read_records(page: SavedWork, file: IO[bytes], group_size: int, group_max: int) -> None:
-    """Everything up to the first record that is not whole; the file's rest is written over."""
+    """Read everything up to the first incomplete record. Later writes overwrite the rest of the
+    file."""
     for kind, payload, end in _iterate_records(page.identity, file, group_max):
         if kind is WorkStage.GROUP:
             page.groups.append(_decode_group(payload, group_size))
@@ -207,7 +207,7 @@ def _encode_rollout(rollout: Rollout) -> bytes:
 
 
 def _decode_group(payload: bytes, group_size: int) -> list[Rollout]:
-    """A group as it was written: its record's checksum says that it is whole."""
+    """A group as it was written. Its record's checksum has already been verified."""
     group, offset = [], 0
     for _ in range(group_size):
         count = int.from_bytes(payload[offset : offset + 4], "little")
@@ -239,10 +239,10 @@ class MinerPersistence:
     """A miner's workbook and history, either of which may be missing.
 
     Args:
-        report: called with one line when a disk begins to refuse.
+        report: called with one line when a disk begins to fail.
 
     Attributes:
-        troubles: what cannot be written just now, and why.
+        troubles: what cannot be written at the moment, and why.
     """
 
     def __init__(
@@ -257,12 +257,12 @@ class MinerPersistence:
         self._report = report
 
     def list_windows(self) -> list[int]:
-        """Windows that some work is kept of, ascending."""
+        """The windows with saved work, ascending."""
         book = self._workbook
         return [] if book is None else self._attempt("work", book.list_windows) or []
 
     def open_page(self, challenge: Challenge, hotkey: bytes, work: Work) -> SavedWork | None:
-        """What is kept of a hotkey's work on a challenge; what is too old goes."""
+        """Open the saved work of a hotkey on a challenge, and delete files that are too old."""
         book = self._workbook
         if book is None:
             return None
@@ -278,7 +278,7 @@ class MinerPersistence:
         stage: WorkStage,
         number: int,
     ) -> None:
-        """Writes groups that are not there yet, then, behind GROUP, the stage's mark."""
+        """Write groups that are not saved yet. After stage GROUP, also write the stage's mark."""
         if page is None:
             return
 
@@ -290,7 +290,7 @@ class MinerPersistence:
         self._attempt("work", write)
 
     def record(self, mined: MinedWindow) -> None:
-        """Tells the history how a window stands."""
+        """Record a window's progress in the history."""
         if self._history is not None:
             self._attempt("history", partial(self._history.write_mined, mined))
 

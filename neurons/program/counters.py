@@ -1,4 +1,4 @@
-"""What a program has done since it started, in sums: for status.json, and so for its metrics."""
+"""Counters of a program's work since it started, for status.json and for its metrics."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from assay.network.store import ObjectStore, StoreError
 
-#: Sum → label → so much; a sum without parts has the one label "".
+#: Counter → label → value. A counter without labels has the one label "".
 Counts = dict[str, dict[str, float]]
 
 
@@ -21,19 +21,19 @@ class Counters:
         self._lock = Lock()
 
     def add(self, name: str, value: float = 1, label: str = "") -> None:
-        """Adds to a sum."""
+        """Add to a sum."""
         with self._lock:
             labels = self._counts.setdefault(name, {})
             labels[label] = labels.get(label, 0) + value
 
     def read(self) -> Counts:
-        """All of them as they are."""
+        """A copy of all sums."""
         with self._lock:
             return {name: dict(labels) for name, labels in self._counts.items()}
 
     @contextmanager
     def time(self, name: str) -> Iterator[None]:
-        """Adds the seconds that a block takes, however it ends."""
+        """Add the seconds that a block takes, however it ends."""
         began = perf_counter()
         try:
             yield
@@ -43,24 +43,24 @@ class Counters:
 
 @dataclass(slots=True)
 class LoopHooks:
-    """What a program's loop tells of itself."""
+    """The callbacks of a program's loop."""
 
     tally: Counters = field(default_factory=Counters)
     note: Callable[[dict[str, Any]], None] = lambda status: None  # called with each new status
-    #: has the status written, if it has changed, while a step takes long; the loop's
+    #: called during a long step: lets the loop write the status if it has changed
     beat: Callable[[], None] = lambda: None
 
 
 class VerdictCounter:
-    """Counts each verdict once, of those that were not there at the start. known: key → reason, as
-    it is."""
+    """Counts each verdict once, except those that existed at the start. `known` maps key →
+    reason."""
 
     def __init__(self, tally: Counters, known: Mapping[Any, str]) -> None:
         self._tally = tally
         self._seen = set(known)
 
     def note(self, known: Mapping[Any, str]) -> list[Any]:
-        """Takes another look; the keys that are new. What is gone is forgotten."""
+        """Take the current verdicts and return the new keys. Keys that are gone are forgotten."""
         new = [key for key in known if key not in self._seen]
         for key in new:
             self._tally.add("verdicts", label=known[key])
@@ -69,7 +69,7 @@ class VerdictCounter:
 
 
 class MeteredStore:
-    """An object store whose writings are counted; in all else it is that store."""
+    """An object store that counts writes and otherwise behaves like the store that it wraps."""
 
     def __init__(self, store: ObjectStore, tally: Counters) -> None:
         self._store = store
@@ -106,5 +106,5 @@ class MeteredStore:
 
 
 def meter(store: ObjectStore, tally: Counters) -> ObjectStore:
-    """The same store, its writings counted."""
+    """The same store, with its writes counted."""
     return cast(ObjectStore, MeteredStore(store, tally))

@@ -1,7 +1,7 @@
-"""A neuron's memory on disk: one SQLite file that holds whole transactions and nothing else.
+"""A neuron's memory on disk: one SQLite file that holds only whole transactions.
 
-Write-ahead log with `synchronous=FULL`: what was committed is there after a kill or a power cut,
-what was not is gone. One program writes; others may look on meanwhile.
+It uses a write-ahead log with `synchronous=FULL`: a committed transaction survives a kill or a
+power cut, and an uncommitted one leaves no trace. One program writes. Others may read meanwhile.
 """
 
 import sqlite3
@@ -15,25 +15,26 @@ from assay.protocol.errors import OperatorError
 
 #: Name of a validator's file in its folder.
 VALIDATOR_FILE = "validator.sqlite"
-#: Of the tables; a file of another version is refused.
+#: Version of the tables. A file of another version is refused.
 _VERSION = 1
-#: Seconds that a program that looks on may hold the file.
+#: Seconds that a reading program may hold the file.
 _BUSY_S = 10.0
 
 
 class JournalError(OperatorError):
-    """The file cannot be used, or is another's: says which and what to do."""
+    """The file cannot be used, or belongs to another. The message says which file and what to
+    do."""
 
 
 class Database:
     """One file. Safe to use from several threads of one program.
 
     Args:
-        file: created where it is not there; None: nowhere, for as long as this object lives.
-        looking: only to read, beside the program that writes.
+        file: created if it does not exist; None: a database in memory, for the life of this object.
+        looking: read only, beside the program that writes.
 
     Raises:
-        JournalError: not to be used.
+        JournalError: the file cannot be used.
     """
 
     def __init__(self, file: Path | None = None, *, looking: bool = False) -> None:
@@ -67,8 +68,8 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is executed within is written together when it ends, or not at all. One within
-        another is part of it.
+        """Write all changes within the block together when it ends, or none of them. A nested
+        transaction is part of the outer one.
 
         Raises:
             JournalError: the disk is full or the file damaged; nothing was written.
@@ -87,16 +88,17 @@ class Database:
                     self._connection.execute("ROLLBACK")
 
     def commit(self) -> None:
-        """Ends a transaction. To be watched; nobody else calls it."""
+        """End a transaction. A separate method so that tests can observe it; nothing else calls
+        it."""
         self._connection.execute("COMMIT")
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """One statement's rows."""
+        """Execute one statement and return its rows."""
         with self._lock, self._explain():
             return self._connection.execute(statement, values).fetchall()
 
     def close(self) -> None:
-        """Closes the file; a transaction under way is undone."""
+        """Close the file. An open transaction is rolled back."""
         with self._lock:
             self._connection.close()
 

@@ -1,8 +1,9 @@
-"""What a program says while it runs: lines on stderr, for people or as JSON, one event each.
+"""The log of a running program: lines on stderr, for people or as JSON, one event each.
 
-Modules log through `logging`, with `extra={"event": NAME}`: the name stays when a sentence is
-written better, so alerts hang on it; docs/metrics.md says when each comes. Here a line gets who
-says it and where the chain is. A reader that is slow or gone costs lines, never the program.
+Modules log through `logging` with `extra={"event": NAME}`. The name stays when a sentence is
+reworded, so alerts can rely on it. docs/metrics.md lists when each event comes. This module adds
+the program and the chain's position to each line. A slow or absent reader costs lines, and never
+blocks the program.
 """
 
 import logging
@@ -31,9 +32,10 @@ from assay.protocol.window import compute_window
 
 logger = logging.getLogger("assay")
 
-#: Lines that wait to be written, and seconds that the last ones have at the end.
+#: Lines that may wait to be written; seconds that the last ones have at the end.
 _WAITING, _END_S = 1_000, 2.0
-#: What may be a secret in an address: who logs in, and signatures and keys after the `?`.
+#: Parts of an address that may be secret: the user and password, and the signatures and keys after
+#: the `?`.
 _USER = re.compile(r"(://)[^/\s@]+@")
 _KEY = re.compile(r"(?i)([?&][\w.-]*(?:sig|token|key|secret|passw|credential)[\w.-]*=)[^&\s\"']+")
 #: Letters of a hotkey, and of a phase, in a line for people.
@@ -42,7 +44,8 @@ _SHOWN = 11
 
 @dataclass(slots=True)
 class LogContext:
-    """Who speaks and where the chain is: on every line. A process is one program. hotkey: SS58."""
+    """The program and the chain's position, for every line. A process is one program. `hotkey` is
+    SS58."""
 
     hotkey: str | None = None
     seen: ChainStatus | None = None
@@ -59,7 +62,7 @@ class LogContext:
         return found
 
 
-#: Of this process.
+#: The context of this process.
 LOG_CONTEXT = LogContext()
 #: Lines of this process so far, by level.
 LINES: Counter[str] = Counter({"info": 0, "warning": 0, "error": 0})
@@ -67,8 +70,8 @@ LINES: Counter[str] = Counter({"info": 0, "warning": 0, "error": 0})
 
 @contextmanager
 def log_lines(as_json: bool, quiet: bool) -> Iterator[None]:
-    """Lines on stderr for as long as it lasts: for people, or one JSON document each. quiet:
-    warnings and errors only."""
+    """Write lines to stderr for the duration of the block, for people or as one JSON document each.
+    `quiet` keeps only warnings and errors."""
     handler = LineWriter(sys.stderr)
     handler.setFormatter(make_formatter(as_json, Console(stderr=True)))
     root = logging.getLogger("assay")
@@ -87,18 +90,19 @@ def log_lines(as_json: bool, quiet: bool) -> Iterator[None]:
 
 
 def wants_json(settings: Settings, as_json: bool) -> bool:
-    """Whether lines are documents: as settings say, and always beside a document on stdout."""
+    """Return whether lines are JSON documents: if the settings say so, and whenever stdout has a
+    document."""
     return as_json or settings.log.format == "json"
 
 
 def make_report(event: str) -> Callable[[str], None]:
-    """What a neuron is given to say something with: each sentence becomes a line of one event."""
+    """A function that logs each sentence as a line of one event, for a neuron's reports."""
     return partial(logger.info, "%s", extra={"event": event})
 
 
 def make_formatter(as_json: bool, console: Console) -> logging.Formatter:
-    """Turns a record into a line. console: says whether colours are wanted; NO_COLOR and files want
-    none."""
+    """A formatter that turns a record into a line. `console` says whether to use colours: none
+    under NO_COLOR and in files."""
     coloured = console.is_terminal and not console.no_color
     document = structlog.processors.JSONRenderer(default=str)
     render = [_stamp, document] if as_json else [partial(_write_sentence, coloured)]
@@ -115,7 +119,7 @@ def make_formatter(as_json: bool, console: Console) -> logging.Formatter:
 
 
 def _keep_message(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """The sentence makes way for the event's name."""
+    """Rename the sentence's field, because `event` holds the event's name."""
     return {"at": event["_record"].created, **event, "message": event["event"], "event": "note"}
 
 
@@ -125,7 +129,7 @@ def _add_origin(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _mask_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """A last guard: whoever puts an address into a sentence should have left them out."""
+    """Mask secrets as a last guard: callers should have left them out of addresses already."""
     return {
         key: mask_secrets(value) if isinstance(value, str) else value
         for key, value in event.items()
@@ -133,7 +137,7 @@ def _mask_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def mask_secrets(text: str) -> str:
-    """A text whose addresses name no user, password, signature or key."""
+    """A text whose addresses contain no user, password, signature or key."""
     return _KEY.sub(r"\1…", _USER.sub(r"\1…@", text))
 
 
@@ -159,17 +163,17 @@ def _write_sentence(coloured: bool, _: WrappedLogger, __: str, event: EventDict)
 
 
 class LineWriter(logging.Handler):
-    """Writes lines in a thread of its own, so that who logs never waits for who reads.
+    """Writes lines in its own thread, so that logging never waits for a reader.
 
     Args:
-        stream: where to; its file is written to directly, since a thread that is stuck in a
-            stream would hold its lock for ever.
+        stream: the destination. Its file is written to directly, because a thread that is stuck in
+            a stream would hold its lock for ever.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
-        # one that a signal's handler may put into while the same thread puts
+        # a queue that a signal handler may use while the same thread is in `put`
         self._lines: SimpleQueue[str | None] = SimpleQueue()
         self._lost = 0
         self._counting = RLock()
@@ -177,7 +181,7 @@ class LineWriter(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Takes a line, or counts it as lost."""
+        """Queue a line, or count it as lost."""
         LINES[record.levelname.lower()] += 1
         if self._lines.qsize() < _WAITING:
             self._lines.put(self.format(record))
@@ -185,7 +189,7 @@ class LineWriter(logging.Handler):
             self._lose()
 
     def close(self) -> None:
-        """Waits for what is still to be written, not for long."""
+        """Wait briefly for the lines that are still to be written."""
         self._lines.put(None)
         self._thread.join(_END_S)
         super().close()
@@ -196,11 +200,11 @@ class LineWriter(logging.Handler):
                 self._write(line + "\n")
                 if self._lost:
                     self._log_lost()
-            except (OSError, ValueError):  # closed by whoever read it
+            except (OSError, ValueError):  # the reader closed it
                 self._lose()
 
     def _log_lost(self) -> None:
-        """Says how many lines are missing."""
+        """Log how many lines are missing."""
         with self._counting:
             lost, self._lost = self._lost, 0
         record = logger.makeRecord(
@@ -222,7 +226,7 @@ class LineWriter(logging.Handler):
     def _write(self, text: str) -> None:
         try:
             file = self._stream.fileno()
-        except OSError:  # no file: a test's
+        except OSError:  # no file: in a test
             self._stream.write(text)
             return
         data = text.encode(errors="replace")

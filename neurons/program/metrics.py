@@ -1,8 +1,8 @@
-"""A running program's figures for Prometheus: every one read off the status that it writes.
+"""A running program's metrics for Prometheus, all read from the status that it writes.
 
-One table says which there are; docs/metrics.md is printed from it. Names and units follow
-Prometheus's own conventions. A label has as many values as its description says, however many
-hotkeys there are: none names a stranger's.
+One table defines them, and docs/metrics.md is printed from it. Names and units follow Prometheus's
+own conventions. A label has as many values as its description says, however many hotkeys there are:
+no label names another participant's hotkey.
 """
 
 import time
@@ -13,23 +13,23 @@ from typing import Any
 
 from assay.protocol import Phase, Reason
 
-#: Label's value → figure, or all labels' values where there are several. A metric without a label
-#: has the one value "".
+#: Label's value → number, or all labels' values → number where there are several. A metric without
+#: a label has the one value "".
 Samples = Mapping[str, float] | Mapping[tuple[str, ...], float]
-#: What a u16 share is a part of.
+#: The u16 that means a share of 1.
 _WHOLE = 65_535
-#: Of a miner's engine.
+#: States of a miner's engine.
 ENGINE_STATES = ("new", "starting", "drafting", "left")
-#: What a trainer is held back by.
+#: Bottlenecks of a trainer.
 HINDRANCES = ("judging", "learning", "publishing", "too few groups", "skipped for age")
-#: What a trainer's seconds go into.
+#: Activities that a trainer's time is divided into.
 _SPENT = ("judging", "learning", "publishing", "waiting")
 #: Rao of one alpha.
 _ALPHA = 1e9
 
 
 class MetricKind(Enum):
-    """What Prometheus calls it."""
+    """Prometheus's name for the kind of a metric."""
 
     GAUGE = "gauge"
     COUNTER = "counter"
@@ -37,18 +37,18 @@ class MetricKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One figure."""
+    """One metric."""
 
     name: str  # without the program's prefix; a counter's ends in `_total` when it is served
     kind: MetricKind
-    help: str  # what it is, and its labels' values
-    #: a status, as `neurons.status` describes it → the figures
+    help: str  # its meaning, and its labels' values
+    #: a status, as `neurons.status` describes it → the samples
     read: Callable[[dict[str, Any]], Samples]
     labels: tuple[str, ...] = ()
 
 
 def _one(*path: str) -> Callable[[dict[str, Any]], Samples]:
-    """The number that stands at a place; none where something on the way is null."""
+    """The number at a path; no sample where something on the path is null."""
 
     def read(status: dict[str, Any]) -> Samples:
         found: Any = status
@@ -62,7 +62,7 @@ def _one(*path: str) -> Callable[[dict[str, Any]], Samples]:
 
 
 def _count(name: str, *labels: str) -> Callable[[dict[str, Any]], Samples]:
-    """A sum since the start, 0 where nothing was added yet."""
+    """A sum since the start; 0 before anything was added."""
 
     def read(status: dict[str, Any]) -> Samples:
         return dict.fromkeys(labels or ("",), 0.0) | status["counts"].get(name, {})
@@ -90,7 +90,7 @@ def _read_phase(status: dict[str, Any]) -> Samples:
 
 
 def _read_age(field: str) -> Callable[[dict[str, Any]], Samples]:
-    """Seconds since a time that stands in the status; none where it is null."""
+    """Seconds since a time in the status; no sample where it is null."""
 
     def read(status: dict[str, Any]) -> Samples:
         at = status[field]
@@ -116,7 +116,7 @@ def _read_fetched(field: str) -> Callable[[dict[str, Any]], Samples]:
 
 
 def _read_newest_settlement(field: str) -> Callable[[dict[str, Any]], Samples]:
-    """By uid, of the newest settlement that is known."""
+    """By uid, from the newest known settlement."""
 
     def read(status: dict[str, Any]) -> Samples:
         known = (row[field] for row in status["settlements"] if row[field] is not None)
@@ -172,7 +172,7 @@ def _read_hindrance(status: dict[str, Any]) -> Samples:
 
 
 def _read_newest_row(*path: str, scale: float = 1.0) -> Callable[[dict[str, Any]], Samples]:
-    """Of a miner's newest window that has it."""
+    """From a miner's newest window that has the value."""
 
     def read(status: dict[str, Any]) -> Samples:
         for row in reversed(status["windows"]):
@@ -206,17 +206,17 @@ def _gauge(
 
 
 def _counter(name: str, count: str, help_: str, **values: Sequence[str]) -> Metric:
-    """A sum of the status's `counts`, by no label or by one with these values."""
+    """A sum from the status's `counts`, without a label or with one that has these values."""
     read = _count(count, *(value for label in values.values() for value in label))
     return Metric(name, MetricKind.COUNTER, help_, read, tuple(values))
 
 
 def _relay(name: str, kind: MetricKind, help_: str) -> Metric:
-    """One of a relay's figures, by the field's name."""
+    """A value of each relay, by the field's name."""
     return Metric(f"assay_beacon_{name}", kind, help_, _relays(name), ("relay",))
 
 
-#: What every program has.
+#: Metrics of every program.
 COMMON = (
     _gauge("assay_info", "always 1; the labels identify the program", _read_info, *_WHO),
     _gauge("assay_window", "window of the newest finalized block", _one("window_now")),
@@ -323,7 +323,7 @@ COMMON = (
     _counter("assay_store_write_seconds", "write_seconds", "seconds spent in these writes"),
 )
 
-#: What a program has besides.
+#: Further metrics of each program.
 OWN: dict[str, tuple[Metric, ...]] = {
     "miner": (
         _gauge(

@@ -1,4 +1,4 @@
-"""Serves a running program's figures to Prometheus: few connections, each within deadlines."""
+"""Serves a running program's metrics to Prometheus: few connections, each with deadlines."""
 
 import logging
 import socket
@@ -14,23 +14,23 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from assay.neurons.program.metrics import COMMON, OWN, MetricKind
 from assay.neurons.settings.loading import ConfigError
 
-if TYPE_CHECKING:  # a program that serves nothing does not pay for it
+if TYPE_CHECKING:  # a program that serves nothing should not load it
     from uvicorn import Server
 
 logger = logging.getLogger("assay")
 
-#: Where a port alone is served.
+#: The host for an address that is only a port.
 _LOOPBACK = "127.0.0.1"
-#: Connections in all, and of one client, of which Prometheus needs one; seconds that a request may
-#: take to come, and an answer to be read.
+#: Connections in all, and from one client (Prometheus needs one); seconds to receive a request and
+#: to send an answer.
 _CONNECTIONS, _PER_CLIENT, _REQUEST_S, _ANSWER_S = 16, 8, 10, 10
-#: Seconds that the server may take to end.
+#: Seconds that the server may take to stop.
 _STOP_S = 5.0
 
 
 class StatusCollector(Collector):
-    """The table's figures of the status seen last. status: None before the first: then there are no
-    figures."""
+    """The table's metrics of the latest status. `status` is None before the first one: then there
+    are no metrics."""
 
     def __init__(self, program: str) -> None:
         self.status: dict[str, Any] | None = None
@@ -51,10 +51,10 @@ class StatusCollector(Collector):
 
 
 class _Debugging(logging.Handler):
-    """What the server says is for whoever looks for a defect: a client can bring it about."""
+    """Logs the server's own messages at debug level, because a client can cause them."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Says it in a line of ours."""
+        """Log the message as one of our lines."""
         error = record.exc_info[1] if record.exc_info else None
         logger.debug(
             "the metrics' server says: %s",
@@ -65,7 +65,7 @@ class _Debugging(logging.Handler):
 
 @contextmanager
 def _debugging() -> Iterator[None]:
-    """The server's own lines, as ours."""
+    """Redirect the server's own log lines to ours."""
     theirs = logging.getLogger("uvicorn")
     before = theirs.propagate, theirs.handlers
     theirs.propagate, theirs.handlers = False, [_Debugging()]
@@ -79,14 +79,15 @@ def _debugging() -> Iterator[None]:
 def serve_metrics(
     listen: str | None, program: str, hosts: Sequence[str] = ()
 ) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Serves figures for as long as it lasts; gives what is to be called with each new status.
+    """Serve metrics for the duration of the block. The context manager yields a function to call
+    with each new status.
 
     Args:
         listen: HOST:PORT or PORT; None: nothing is served.
-        hosts: names that they are asked for under, beside that host and this machine's own.
+        hosts: names under which requests may ask for them, beside that host and this machine's own.
 
     Raises:
-        ConfigError: no such address, or it is taken.
+        ConfigError: the address does not exist, or is in use.
     """
     if listen is None:
         yield lambda status: None
@@ -143,7 +144,7 @@ def _make_server(collector: StatusCollector, host: str, hosts: Sequence[str]) ->
 
 
 def read_address(text: str) -> tuple[str, int]:
-    """Host and port; a port alone is on this machine only."""
+    """Host and port of an address. A port alone means this machine only."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:

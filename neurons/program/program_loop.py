@@ -1,8 +1,8 @@
-"""A neuron as a program: its folder, its loop, how it stops, and what it says meanwhile.
+"""A neuron as a program: its folder, its loop, how it stops, and its reports.
 
-This is the outermost loop. What a person can mend is said in one line and tried again; a defect of
-ours is written out in full and tried again too, for a validator that is paid to run should not end
-over one file; only what cannot get better by waiting ends the program.
+This is the outermost loop. A failure that a person can fix is reported in one line and retried. A
+defect of ours is logged in full and retried too, because a validator that is paid to run should not
+end over one file. Only a failure that waiting cannot fix ends the program.
 """
 
 import logging
@@ -31,27 +31,27 @@ logger = logging.getLogger("assay")
 
 #: Seconds between two looks at the chain when there is nothing to do.
 IDLE_S = 0.5
-#: Seconds before a step that failed is tried again: the first pause, then twice that, up to this.
+#: Longest pause before a failed step is retried, seconds. Pauses double up to this.
 LONGEST_PAUSE_S = 60.0
-#: Defects in a row after which the program gives up: whatever restarts it starts from its folder.
+#: Defects in a row after which the program exits. Its supervisor then restarts it from its folder.
 DEFECTS_MAX = 10
 #: Characters of a trouble that are repeated when it is over.
 _SHORT = 60
-#: Begins the name of the file that says whose folder it is.
+#: Prefix of the name of the file that says who owns the folder.
 _MARKER = ".assay-"
-#: What a program says of itself, in its folder.
+#: The program's status, in its folder.
 STATUS_FILE = "status.json"
-#: Seconds between two looks at whether it has become old, and its greatest age.
+#: Seconds between two checks of the status's age, and its greatest age.
 STATUS_S, HEARTBEAT_S = 1.0, 10.0
 
 
 class ParametersChangedError(OperatorError):
-    """There is nothing more to do under parameters that this program knows: the owner has published
-    another network, or amended them to what cannot be read here."""
+    """The parameters that this program knows have no work left: the owner has published another
+    network, or an amendment that cannot be read here."""
 
 
 def is_running(folder: Path, kind: str) -> bool:
-    """Whether a program of that kind holds the folder now."""
+    """Return whether a program of that kind holds the folder now."""
     try:
         file = (folder / f"{_MARKER}{kind}").open("a")
     except OSError:
@@ -62,15 +62,15 @@ def is_running(folder: Path, kind: str) -> bool:
 
 @contextmanager
 def claim_folder(folder: Path, kind: str, *, alone: bool = False) -> Iterator[None]:
-    """Makes a folder this program's own for as long as it runs; what a kill left in it half
-    written is gone.
+    """Reserve a folder for this program for as long as it runs, and delete half-written files of a
+    killed one.
 
     Args:
-        kind: which program's files it holds: another's are refused.
-        alone: anybody else's files are, too.
+        kind: the program whose files the folder holds. Another program's files are refused.
+        alone: any other files are refused, too.
 
     Raises:
-        ConfigError: another's, in use, or not to be written.
+        ConfigError: the folder is another program's, in use, or not writable.
     """
     marker = folder / f"{_MARKER}{kind}"
     try:
@@ -101,8 +101,9 @@ def _explain(folder: Path, error: OSError) -> ConfigError:
 
 @contextmanager
 def catch_signals(stop_retrying: Callable[[], None]) -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; a second one ends the program where it stands.
-    stop_retrying: called with the first, so that nothing waits for what does not answer."""
+    """An event that Ctrl-C or SIGTERM sets. A second signal ends the program at once.
+    `stop_retrying` is called with the first, so that nothing waits for a peer that does not
+    answer."""
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -125,9 +126,9 @@ class ProgramLoop:
 
     Args:
         describe: the neuron's state for `status.json` in the folder.
-        check: called before each step; raises what must end the program, and returns what a person
-            should mend meanwhile.
-        watch: told of each new status.
+        check: called before each step. It raises an error that must end the program, and returns a
+            problem that a person should fix meanwhile.
+        watch: called with each new status.
     """
 
     def __init__(
@@ -155,8 +156,8 @@ class ProgramLoop:
         self._watch.beat = self._beat
 
     def run(self) -> None:
-        """Returns when asked to stop. Raises WrongChainError, ParametersChangedError: it makes no
-        sense to go on. RuntimeError: the same program failed `DEFECTS_MAX` times in a row."""
+        """Run until asked to stop. Raises WrongChainError, ParametersChangedError: it makes no
+        sense to continue. RuntimeError: the same program failed `DEFECTS_MAX` times in a row."""
         try:
             while not self._stop.is_set():
                 busy = self._step()
@@ -167,7 +168,7 @@ class ProgramLoop:
             self._write(STOPPED)
 
     def _step(self) -> bool:
-        """One step; whether there is more to do at once."""
+        """Run one step. Return whether there is more to do at once."""
         try:
             lack = self._check()
             began = time.perf_counter()
@@ -202,7 +203,7 @@ class ProgramLoop:
             raise RuntimeError(f"failed {self._defects} times in a row") from error
 
     def _log_trouble(self, trouble: str | None) -> None:
-        """A trouble is said once, and so is its end."""
+        """Log a trouble once, and once more when it is over."""
         if trouble == self._said:
             return
         before, self._said = self._said, trouble
@@ -216,14 +217,14 @@ class ProgramLoop:
             logger.warning("%s", trouble, extra={"event": "trouble"})
 
     def _beat(self) -> None:
-        """A sign of life within a step, and what holds it up."""
+        """Write a sign of life during a long step, and what holds it up."""
         trouble = self._neuron.trouble
         if trouble is not None:
             self._log_trouble(trouble)
         self._write(RUNNING)
 
     def _write(self, state: str) -> None:
-        """What has changed every second, and that it lives every ten."""
+        """Write the status: after a change within a second, otherwise every ten seconds."""
         now = time.monotonic()
         if now - self._looked < STATUS_S and state == RUNNING:
             return
@@ -236,9 +237,9 @@ class ProgramLoop:
             old = now - self._written >= HEARTBEAT_S
             if not old and known | {"at": 0} == self._known | {"at": 0}:
                 return
-            write_json(self._file, known, durable=False)  # the next one comes in seconds
+            write_json(self._file, known, durable=False)  # the next status comes in seconds
             self._known, self._written = known, now
-        except (OperatorError, OSError) as error:  # a full disk ends nothing
+        except (OperatorError, OSError) as error:  # a full disk must not end the program
             if not self._unwritten:
                 logger.warning(
                     "%s cannot be written: %s",

@@ -1,9 +1,9 @@
 """A program's state, as it writes it to `status.json` every few seconds.
 
-The document is for `assay status`, for the explorer and for an operator's own scripts: written
-whole or not at all, with the version of its shape. docs/status.md is printed from the types here
-and in `neurons.validator.validator_status`.
-Times are Unix seconds, hotkeys SS58, digests hex, blocks those of the finalized chain.
+The document is for `assay status`, for the explorer and for an operator's own scripts. It is
+written atomically, with the version of its shape. docs/status.md is printed from the types here and
+in `neurons.validator.validator_status`. Times are Unix seconds, hotkeys SS58, digests hex, and
+blocks those of the finalized chain.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from assay.protocol import encode_ss58
 
-if TYPE_CHECKING:  # `assay status` reads one file of JSON and waits for nothing else
+if TYPE_CHECKING:  # `assay status` reads one file of JSON and should load nothing else
     from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
     from assay.drafting import MinerEngines
     from assay.inference import DraftCount
@@ -21,11 +21,12 @@ if TYPE_CHECKING:  # `assay status` reads one file of JSON and waits for nothing
     from assay.protocol import Block, Parameters
     from assay.protocol.parameters import Timing
 
-#: Of the document's shape: it grows when a field goes or changes its meaning, not when one comes.
+#: Version of the document's shape. It grows when a field goes or changes its meaning, and not when
+#: a field is added.
 STATUS_VERSION = 1
-#: What `state` says.
+#: Values of `state`.
 RUNNING, STOPPED = "running", "stopped"
-#: Rows of each kind.
+#: Most rows of each list.
 SHOWN = 16
 
 
@@ -183,7 +184,7 @@ class DemoStatus(TypedDict):
 
 @dataclass(slots=True)
 class ChainStatus:
-    """What a program has seen of the chain."""
+    """A program's view of the chain."""
 
     head: "Block | None" = None  # the newest finalized block; None before the first look
     best: int | None = None  # number of the newest block, final or not, where the node says so
@@ -202,13 +203,13 @@ def describe_program(
     beacons: "HttpBeacons | None",
     seen: ChainStatus,
 ) -> dict[str, Any]:
-    """What is known of any program; `describe_self` and what troubles it are added.
+    """The fields that are common to all programs, without `describe_self` and the trouble.
 
     Args:
-        beacons: None where the program has its own chain of them.
+        beacons: None where the program makes its own beacons.
 
     Returns:
-        a `ProgramStatus` but for those fields.
+        a `ProgramStatus` without those fields.
     """
     from assay.protocol.window import compute_window
 
@@ -249,7 +250,7 @@ def describe_program(
 
 
 def describe_drafting(count: "DraftCount", seconds: float, ahead: int | None) -> DraftingStatus:
-    """A step of so many seconds."""
+    """The status of a step that took this many seconds."""
     kept = count.drafted - count.discarded
     return DraftingStatus(
         tokens=count.submitted,
@@ -262,7 +263,7 @@ def describe_drafting(count: "DraftCount", seconds: float, ahead: int | None) ->
 
 
 def describe_engines(engines: "MinerEngines | None") -> list[EngineStatus]:
-    """A miner's, where it has some."""
+    """The status of a miner's engines, where it has some."""
     if engines is None:
         return []
     engines.look()
@@ -275,7 +276,7 @@ def describe_engines(engines: "MinerEngines | None") -> list[EngineStatus]:
 
 
 def describe_self(state: str, started_at: int) -> dict[str, Any]:
-    """When the document is written, by which process, in which state."""
+    """The time of writing, the process, and its state."""
     return {"state": state, "pid": os.getpid(), "started_at": started_at, "at": int(time.time())}
 
 
@@ -290,7 +291,7 @@ def _describe_relay(relay: "RoundSource") -> RelayStatus:
 
 
 def describe_countdown(timing: "Timing", window: int, head: int) -> CountdownStatus:
-    """Where a window is at a block."""
+    """The position of a window at a block."""
     from assay.protocol.window import Phase, compute_block
 
     moments = [phase for phase in Phase if phase is not Phase.CHECKPOINT]  # in order

@@ -1,8 +1,8 @@
-"""How a thing gets onto a chain and is known to be there: one table for four of them.
+"""The states of a delivery to a chain, in one table for four kinds of deliveries.
 
 A miner's commitment, an announcement in a hotkey's slot, a validator's weights and its posts to the
-ledger contract all go through these states. Who drives one says what happened; the table says what
-follows. Rows on disk hold the states' words.
+ledger contract all go through these states. The caller reports an event, and the table gives the
+next state. Rows on disk hold the states' names.
 """
 
 from collections.abc import Mapping
@@ -15,19 +15,19 @@ from assay.neurons.ports import Chain
 
 
 class DeliveryState(StrEnum):
-    """Where a thing is on its way. Weights that are due when newer ones come are superseded."""
+    """The state of a delivery. Weights that are due when newer ones come are superseded."""
 
     DUE = "due"
     SENDING = "sending"  # noted before the call: after a restart it may have been sent
-    SENT = "sent"  # held by no final block yet
-    CONFIRMED = "confirmed"  # seen in final state, or under as many blocks as were asked for
+    SENT = "sent"  # in no final block yet
+    CONFIRMED = "confirmed"  # seen in final state, or under the required number of blocks
     SUPERSEDED = "superseded"
-    TAKEN = "taken"  # another entry has its place, for ever
-    MISSED = "missed"  # its last block came before it
+    TAKEN = "taken"  # another entry has its place for ever
+    MISSED = "missed"  # its last block passed before it arrived
 
 
 class DeliveryEvent(StrEnum):
-    """What can happen to it."""
+    """An event of a delivery."""
 
     NOTED = "written to disk, about to be sent"
     HANDED_OVER = "handed to a node, even if it did not answer"
@@ -63,18 +63,18 @@ def _make_table() -> dict[DeliveryState, dict[DeliveryEvent, DeliveryState]]:
     }
 
 
-#: State → event → next state. What is not in it cannot happen: a KeyError is a defect of ours.
+#: State → event → next state. No other transition can happen: a KeyError is a defect of ours.
 DELIVERY: Mapping[DeliveryState, Mapping[DeliveryEvent, DeliveryState]] = _make_table()
 
 
-#: Blocks after which an announcement that stands in no final block is sent again.
+#: Blocks after which an announcement that is in no final block is sent again.
 _CONFIRM_BLOCKS = 12
 
 
 @dataclass(slots=True)
 class Announcement:
-    """One payload for a hotkey's slot. Sending it twice changes nothing, so nothing is noted
-    before. Raises a ChainError where the chain refuses it, or cannot be reached."""
+    """One payload for a hotkey's slot. Sending it twice changes nothing, so nothing is noted before
+    the call. Raises a ChainError where the chain refuses it, or cannot be reached."""
 
     chain: Chain
     hotkey: bytes
@@ -85,23 +85,23 @@ class Announcement:
 
     @property
     def due(self) -> bool:
-        """It has to be sent."""
+        """Return whether it has to be sent."""
         return self.state is DeliveryState.DUE
 
     @property
     def stands(self) -> bool:
-        """It was seen in a final block."""
+        """Return whether it was seen in a final block."""
         return self.state is DeliveryState.CONFIRMED
 
     def send(self) -> None:
-        """Sends it. An outcome that nobody knows is looked for like any other."""
+        """Send it. If the outcome is unknown, the next looks find out."""
         self.sent_at = self.chain.get_head()
         with suppress(UnknownOutcomeError):
             self.chain.set_commitment(self.hotkey, self.payload)
         self._note(DeliveryEvent.HANDED_OVER)
 
     def look(self) -> None:
-        """Looks for it in the newest final block, once a block."""
+        """Look for it in the newest final block, once a block."""
         head = self.chain.get_head()
         if self.stands or head == self.seen_at:
             return

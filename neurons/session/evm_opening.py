@@ -1,7 +1,7 @@
 """From settings to the ledger on the EVM: the node, the contract, the key that posts.
 
-A setting, a file or a terminal that lacks or does not fit raises a ConfigError; an address that is
-none, an EvmError; a wrong password, a ChainError.
+A missing or unusable setting, file or terminal raises a ConfigError, an invalid address an
+EvmError, and a wrong password a ChainError.
 """
 
 import json
@@ -23,7 +23,7 @@ _FILE_MAX = 65_536
 
 @contextmanager
 def open_node(settings: Settings) -> Iterator[EvmNode]:
-    """The EVM node that settings name. Nothing is asked of it yet."""
+    """The EVM node that the settings name. It is not contacted yet."""
     own = settings.ledger
     if own.endpoint is None:
         raise ConfigError(
@@ -37,7 +37,7 @@ def open_node(settings: Settings) -> Iterator[EvmNode]:
 
 
 def get_chain_id(settings: Settings) -> int:
-    """What the EVM node must speak for."""
+    """The chain id that the EVM node must have."""
     found = settings.ledger.chain_id or CHAIN_IDS.get(settings.chain.network)
     if found is None:
         raise ConfigError(
@@ -48,7 +48,7 @@ def get_chain_id(settings: Settings) -> int:
 
 
 def open_ledger(settings: Settings, node: EvmNode) -> ScoreLedger:
-    """The ledger that settings name."""
+    """The ledger that the settings name."""
     if settings.ledger.contract is None:
         raise ConfigError(
             "which ledger? name its address with --contract, or contract under [ledger]"
@@ -57,7 +57,7 @@ def open_ledger(settings: Settings, node: EvmNode) -> ScoreLedger:
 
 
 def find_key_file(settings: Settings) -> Path:
-    """Where the keystore of the key that posts lies."""
+    """The path of the keystore of the key that posts."""
     if settings.ledger.key is not None:
         return settings.ledger.key.expanduser()
     wallet = settings.wallet
@@ -68,7 +68,7 @@ def find_key_file(settings: Settings) -> Path:
 
 
 def read_address(file: Path) -> str:
-    """A keystore's address with its checksum, had without the password."""
+    """The checksummed address of a keystore, read without the password."""
     from eth_utils.address import to_checksum_address
 
     try:
@@ -83,18 +83,18 @@ def read_address(file: Path) -> str:
 
 
 def open_key(settings: Settings) -> EvmKey:
-    """The key that posts. Its password comes from a file or is asked for."""
+    """Open the key that posts. Its password comes from a file or from the terminal."""
     file = find_key_file(settings)
     address = read_address(file)
     password = read_password(settings.ledger, f"password of the EVM key {address}: ")
     key = EvmKey.from_keystore(json.loads(_read(file)), password)
-    if key.address != address:  # a person has agreed to the one that the file names
+    if key.address != address:  # a person has agreed to the address that the file names
         raise ConfigError(f"{file} names {address} but has the key of {key.address}: correct it")
     return key
 
 
 def create_key(settings: Settings, iterations: int | None = None) -> tuple[Path, str, bool]:
-    """Makes a key unless there is one: its file, its address, and whether it is new."""
+    """Create a key unless there is one. Return its file, its address, and whether it is new."""
     file = find_key_file(settings)
     if file.exists():
         return file, read_address(file), False
@@ -106,7 +106,7 @@ def create_key(settings: Settings, iterations: int | None = None) -> tuple[Path,
 
 
 def read_password(settings: LedgerSettings, question: str, *, again: bool = False) -> str:
-    """A keystore's password. It is never a setting, a flag or a variable."""
+    """Read a keystore's password. It is never a setting, a flag or a variable."""
     if settings.password_file is not None:
         file = settings.password_file.expanduser()
         if file.stat().st_mode & 0o077:

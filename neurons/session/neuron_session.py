@@ -40,20 +40,21 @@ from assay.rounds.in_force import find_newest, get_checkpoint_digest
 
 logger = logging.getLogger("assay")
 
-#: Looks a window at what the trainer has published: each reads state that is kept for a while.
+#: Looks in a window at what the trainer has published. Each look reads state that is cached
+#: briefly.
 LOOKS = 6
-#: Tries a window, at least, to have a checkpoint that nobody had.
+#: Attempts in a window, at least, to fetch a checkpoint that no source had.
 _TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeSources:
-    """Everything that a judging neuron reads from."""
+    """The sources that a judging neuron reads from."""
 
     chain: Chain
     beacons: BeaconSource
     checkpoints: CheckpointFolder
-    stores: StoreFinder  # a locator on chain is a stranger's word, and leads only where these allow
+    stores: StoreFinder  # a locator on chain is untrusted: only allowed stores are opened
     mirrors: Callable[[bytes], Sequence[KnownMirror]] = know_no_mirrors  # see `SubmissionSources`
     #: files that were read ahead; None: each is read when it is judged
     ahead: ReadAhead | None = None
@@ -64,8 +65,9 @@ class NeuronSession(Session):
 
     Attributes:
         placement: where and how its models run.
-        pool: workers that judge; None: this process does. Set before `checkpoints` is first used.
-        learns: this process runs models beside workers, too: a trainer's.
+        pool: workers that judge; None: this process judges. Set it before `checkpoints` is first
+            used.
+        learns: this process runs models beside workers, too, as a trainer does.
     """
 
     placement = Placement()
@@ -74,12 +76,12 @@ class NeuronSession(Session):
 
     @cached_property
     def checkpoints(self) -> CheckpointFolder:
-        """Checkpoints of the folder, fetched where they are not there."""
+        """The folder's checkpoints. Missing ones are fetched."""
         return self._open_checkpoints(None if self.learns else self.pool)
 
     @cached_property
     def judged_checkpoints(self) -> CheckpointFolder:
-        """The same, to judge with: workers run their models where there are any."""
+        """The same checkpoints for judging: workers run their models where there are workers."""
         return self._open_checkpoints(self.pool) if self.learns else self.checkpoints
 
     def _open_checkpoints(self, pool: WorkerPool | None) -> CheckpointFolder:
@@ -97,7 +99,7 @@ class NeuronSession(Session):
 
     @cached_property
     def sources(self) -> JudgeSources:
-        """Everything that a judging neuron reads from."""
+        """The sources that a judging neuron reads from."""
         return JudgeSources(
             self.chain, self.beacons, self.checkpoints, self.stores, self.submission_mirrors
         )
@@ -107,12 +109,12 @@ class NeuronSession(Session):
 def join_network(
     settings: Settings, folder: Path, kind: str, placement: Placement, *, looking: bool = False
 ) -> Iterator[NeuronSession]:
-    """Everything a neuron needs, from the chain down to its own folder, opened in order.
+    """Open everything that a neuron needs, in order, from the chain to its own folder.
 
     Args:
-        kind: which program: its folder serves no other.
+        kind: the program. Its folder serves no other program.
         placement: where and how its models run.
-        looking: beside a program that may hold the folder, and without its patience.
+        looking: for a command beside a program that may hold the folder. It waits less long.
     """
     with ExitStack() as stack:
         if not looking:
@@ -146,25 +148,25 @@ def join_network(
 
 
 def open_pool(settings: Settings) -> AbstractContextManager[WorkerPool]:
-    """The workers that settings name for whoever judges, started. Raises: see `open_workers`."""
+    """The workers that the settings name for judging, started. Raises: see `open_workers`."""
     workers = make_worker_settings(settings.compute, settings.validator.devices)
     return open_workers(workers, settings.cluster.address)
 
 
 def find_longest_retry(timing: Timing) -> float:
-    """Seconds until a checkpoint that nobody had is asked for again, at most: there are several
-    tries a window, however short it is."""
+    """The longest pause before a checkpoint that no source had is asked for again, seconds. Even a
+    short window has several attempts."""
     return min(RETRY_MAX_S, timing.window_blocks * timing.slot_ms / 1_000 / _TRIES)
 
 
 class NetworkMonitor:
-    """Looks once a window whether it makes sense to go on, and more often for a new checkpoint.
+    """Checks once a window whether it makes sense to continue, and more often for a new checkpoint.
 
     Args:
-        needs_permit: for a validator, whose weights nobody counts without one.
+        needs_permit: for a validator, whose weights do not count without one.
 
     Attributes:
-        seen: what was seen of the chain.
+        seen: the latest view of the chain.
     """
 
     def __init__(self, session: NeuronSession, *, needs_permit: bool = False) -> None:
@@ -177,7 +179,7 @@ class NetworkMonitor:
         self._lack: str | None = None
 
     def require_seat(self) -> None:
-        """Says at the start what would otherwise show after a window. Raises ConfigError: the
+        """Report a missing seat at the start instead of after a window. Raises ConfigError: the
         hotkey holds no uid."""
         chain, hotkey = self._session.chain, self._session.account.hotkey
         if hotkey not in chain.get_members(chain.get_head()):
@@ -195,7 +197,7 @@ class NetworkMonitor:
             )
 
     def check(self) -> str | None:
-        """What the operator should mend; None while the hotkey stands as it should. Raises
+        """The problem that the operator should fix, or None if the hotkey is in order. Raises
         ParametersChangedError: the network is gone. ChainError: the chain cannot be read."""
         session, chain, seen = self._session, self._session.chain, self.seen
         head = chain.get_head()
@@ -210,10 +212,10 @@ class NetworkMonitor:
             except DiscoveryError as error:
                 raise ParametersChangedError(str(error)) from None
             self._require_known(head)
-            # the state at this block is read, and kept, in any case
+            # the state at this block is read and cached in any case
             block = compute_block(timing, window, Phase.CHALLENGE)
             self._lack = self._find_lack(block, head)
-            with suppress(ForgottenError):  # of a block a while ago: the next window's is not
+            with suppress(ForgottenError):  # an old block: the next window's is still known
                 seen.in_force = get_checkpoint_digest(chain, parameters, window)
             self._looked = window
         if head >= self._fetched + max(1, timing.window_blocks // LOOKS):
@@ -222,8 +224,8 @@ class NetworkMonitor:
         return self._lack or session.followed.note
 
     def _require_known(self, head: int) -> None:
-        """Work under the parameters that are known is done an epoch after its last settlement.
-        Raises ParametersChangedError: no other is to come."""
+        """Require that there is work left under the known parameters. It ends an epoch after their
+        last settlement. Raises ParametersChangedError: no more work is to come."""
         history, chain = self._session.history, self._session.chain
         if history.end is None:
             return
@@ -234,7 +236,7 @@ class NetworkMonitor:
             )
 
     def fetch_ahead(self, head: int) -> None:
-        """Begins to fetch what the trainer has published, before a window begins with it."""
+        """Begin to fetch what the trainer has published, before a window begins with it."""
         session = self._session
         parameters = session.parameters
         window = compute_window(parameters.timing, head)

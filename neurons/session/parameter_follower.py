@@ -1,8 +1,8 @@
-"""Which parameters hold: what the owner's slot says of them is followed along the chain.
+"""Follows the parameters that the owner's slot names along the chain.
 
-The slot names the newest; each names its predecessor. One that is not decided yet is looked at
-already: it is fetched and checked while there is time to mend what is amiss. What cannot be read
-once it is decided ends the history: nobody works by parameters that it does not know.
+The slot names the newest parameters, and each names its predecessor. Parameters that are not
+decided yet are fetched and checked early, while there is time to fix a fault. Decided parameters
+that cannot be read end the history: nobody works by parameters that it does not know.
 Specification, section 0.1.
 """
 
@@ -40,38 +40,39 @@ from assay.protocol.window import compute_window
 logger = logging.getLogger("assay")
 
 _MEMORY_FILE = "decided.json"
-#: Ranges of watched windows that are remembered.
+#: Most ranges of watched windows that are kept.
 _RANGES_MAX = 64
 
 
 @dataclass(slots=True)
 class _SeenSlot:
-    """What the owner's slot held at the first blocks of windows, from one to another."""
+    """The content of the owner's slot at the first blocks of a range of windows."""
 
-    digest: str  # hex; empty: it held none of parameters
+    digest: str  # hex; empty: the slot held no parameters
     number: int
     locator: str
     first: int
     last: int
 
     def is_same(self, other: "_SeenSlot") -> bool:
-        """Whether it held the same as at other windows."""
+        """Return whether the slot held the same at both ranges."""
         held = other.digest, other.number, other.locator
         return (self.digest, self.number, self.locator) == held
 
 
 @dataclass(slots=True)
 class _Memory:
-    """What a program must not forget: nodes will."""
+    """The facts that a program must keep, because nodes forget them."""
 
-    latest: str = ""  # digest of the newest parameters that it knew as decided, hex
-    #: windows at whose first block it has seen the slot: ranges from one to another, in order
+    latest: str = ""  # digest of the newest parameters that were known as decided, hex
+    #: ranges of windows at whose first block the slot was seen, in order
     watched: list[list[int]] = field(default_factory=list)
-    #: of these windows what is not settled yet, in order; the last one may still be decided
+    #: the slot's content at those windows, as far as not settled, in order; the last one may still
+    #: be decided
     seen: list[_SeenSlot] = field(default_factory=list)
 
     def note(self, held: _SeenSlot) -> None:
-        """Adds what the slot held at the windows that follow."""
+        """Add the slot's content at the windows that follow."""
         if self.watched and self.watched[-1][1] == held.first - 1:
             self.watched[-1][1] = held.last
         else:
@@ -88,31 +89,33 @@ class _Memory:
         return self.watched[-1][1] if self.watched else -1
 
     def has_missed(self, window: int, first: int) -> bool:
-        """Whether a slot that was first seen at a window may have been there at an earlier one, at
-        which nobody looked."""
+        """Return whether a slot that was first seen at a window may have held the same at an
+        earlier one that was not watched."""
         since = self.watched[-1][0] if self.watched else 0
         known = any(start <= window <= end for start, end in self.watched)
         return window < first == since and not known
 
 
 class ParameterFollower:
-    """Reads the parameters that hold, and those that will.
+    """Reads the parameters that hold now, and those that will hold later.
 
-    Decisions are taken in their order, each by what the slot held at a window's first block. Where
-    one cannot be read, none after it is looked at, and the history ends until it can be.
+    Decisions are taken in order, each from the slot's content at a window's first block. Where one
+    cannot be read, no later one is looked at, and the history ends there until it can be read.
 
     Args:
-        open_store: from a locator. It is a stranger's word: the opener decides what may be opened.
-        folder: keeps parameters that were fetched, and what was decided: both are had even while
-            the owner's store is away.
+        open_store: opens a locator. Locators are untrusted: this function decides what may be
+            opened.
+        folder: keeps fetched parameters and decisions, so that both are available while the owner's
+            store is not.
 
     Attributes:
-        history: those that are decided.
-        pending: announced, and neither decided nor taken back.
-        note: what the operator should know of an announcement; None: nothing.
+        history: the decided parameters.
+        pending: announced parameters that are neither decided nor taken back.
+        note: what the operator should know of an announcement, or None.
 
     Raises:
-        DiscoveryError: says exactly what is missing. ChainError: the chain cannot be read.
+        DiscoveryError: says exactly what is missing.
+        ChainError: the chain cannot be read.
     """
 
     def __init__(
@@ -130,15 +133,15 @@ class ParameterFollower:
         self.look()
 
     def look(self) -> None:
-        """Looks at the slot, in the newest final block and where decisions fell since the last
-        look. Raises DiscoveryError: it names parameters of another network, or none. ChainError:
-        the chain cannot be read."""
+        """Read the slot in the newest final block, and where decisions fell since the last look.
+        Raises DiscoveryError: it names parameters of another network, or none. ChainError: the
+        chain cannot be read."""
         before = asdict(self._memory)
         self._observe()
         self._settle()
         self._memory.latest = self.history.latest.digest.hex()
         if asdict(self._memory) != before:
-            with suppress(OSError):  # a full disk stops nothing: it is in memory, and on chain
+            with suppress(OSError):  # a full disk stops nothing: memory and chain have the facts
                 write_json(self._file, asdict(self._memory))
         try:
             slot = read_announcement(self._chain)
@@ -146,29 +149,30 @@ class ParameterFollower:
             raise DiscoveryError(f"these parameters are withdrawn: {error}") from None
         self._look_ahead(slot)
 
-    # --- what is fetched
+    # --- fetching
 
     def _open(self, slot: Commitment) -> ParameterHistory:
-        """What an earlier run knew, unless the slot has come to name another network; else the
-        first parameters of the network that it names."""
+        """The history that an earlier run knew, unless the slot now names another network; else the
+        first parameters of the network that the slot names."""
         kept = self._load_kept()
         path: list[Parameters] = []
         try:
             path = self._fetch_path(slot.digest, slot.locator, {p.digest for p in kept})
         except DiscoveryError:
-            if not kept:  # what was announced lately may be away, and what it follows not
+            if not kept:  # a recent announcement may be unavailable, and older ones not
                 path = self._fetch_earlier_path()
             if not kept and not path:
                 raise
         if path and path[0].start.predecessor == ZERO_DIGEST:
             kept, self._memory = path[:1], _Memory()
         fault = find_parameters_fault(kept[0]) or find_mismatch(self._chain, kept[0])
-        if fault is not None:  # an owner can name in one slot what was published for another
+        if fault is not None:  # the slot can name another network's parameters
             raise DiscoveryError(f"the owner of subnet {self._chain.netuid} has published {fault}")
         return make_history(kept)
 
     def _load_kept(self) -> list[Parameters]:
-        """The newest that an earlier run knew as decided and all before, the oldest first."""
+        """The newest parameters that an earlier run knew as decided and all their predecessors,
+        oldest first."""
         try:
             latest = bytes.fromhex(self._memory.latest) or ZERO_DIGEST
             return fetch_predecessors(partial(fetch_parameters, self._kept), latest)
@@ -176,7 +180,8 @@ class ParameterFollower:
             return []
 
     def _fetch_earlier_path(self) -> list[Parameters]:
-        """Of what the slot held in blocks that nodes remember, the newest that can be had."""
+        """The newest available parameters among those that the slot held in blocks that nodes
+        remember."""
         self._memory = _Memory()
         head, step = self._chain.get_head(), STATE_BLOCKS // 16
         for number in range(head, max(0, head - STATE_BLOCKS), -step):
@@ -186,7 +191,7 @@ class ParameterFollower:
         return []
 
     def _fetch_path(self, digest: bytes, locator: str, known: Container[bytes]) -> list[Parameters]:
-        """Parameters and all before them that are not known, the oldest first."""
+        """Parameters and all their unknown predecessors, oldest first."""
         try:
             return fetch_predecessors(partial(self._fetch, locator), digest, known)
         except UnavailableError as error:
@@ -206,10 +211,10 @@ class ParameterFollower:
             publish_parameters(self._kept, parameters)
         return parameters
 
-    # --- what is decided
+    # --- decisions
 
     def _observe(self) -> None:
-        """Notes what the slot held at the first block of each window since the last look."""
+        """Note the slot's content at the first block of each window since the last look."""
         memory, timing, head = self._memory, self.history.first.timing, self._chain.get_head()
         remembered = compute_window(timing, max(0, head - STATE_BLOCKS - 1) + timing.window_blocks)
         first = max(memory.looked + 1, remembered if head > STATE_BLOCKS else 0)
@@ -218,7 +223,7 @@ class ParameterFollower:
         while first <= last and start is None:
             try:
                 start = self._read(first)
-            except ForgottenError:  # this node remembers less
+            except ForgottenError:  # this node remembers fewer blocks
                 first += 1
         if start is not None:
             end = start if first == last else self._read(last)
@@ -226,17 +231,17 @@ class ParameterFollower:
                 memory.note(held)
 
     def _read(self, window: int) -> _SeenSlot:
-        """What the slot held at a window's first block."""
+        """The slot's content at a window's first block."""
         try:
             block = window * self.history.first.timing.window_blocks
             slot = read_announcement(self._chain, block)
-        except DiscoveryError:  # it held none
+        except DiscoveryError:  # it held no parameters
             return _SeenSlot("", 0, "", window, window)
         return _SeenSlot(slot.digest.hex(), slot.number, slot.locator, window, window)
 
     def _read_between(self, start: _SeenSlot, end: _SeenSlot) -> list[_SeenSlot]:
-        """The same of all windows from one to another, in ranges. What is the same at both ends is
-        taken to have been so between them: state is dear to read."""
+        """The slot's content at all windows between two, in ranges. Content that is equal at both
+        ends is taken as constant between them, because reading state is slow."""
         if start.is_same(end):
             return [replace(start, last=end.last)]
         if end.first - start.last == 1:
@@ -246,13 +251,13 @@ class ParameterFollower:
         return [*left[:-1], replace(left[-1], last=right[0].last), *right[1:]]
 
     def _settle(self) -> None:
-        """Takes decisions as far as they can be read."""
+        """Take decisions as far as they can be read."""
         history, seen = self.history, self._memory.seen
         unread = None
         while seen:
             unread = self._take(seen[0])
             if unread is not None or len(seen) == 1:
-                break  # the last one may be decided in a window to come
+                break  # a later window may still decide the last one
             seen.pop(0)
         if unread is not None:
             history.stop_at(*unread)
@@ -260,14 +265,15 @@ class ParameterFollower:
             history.end = history.lack = None
 
     def _take(self, one: _SeenSlot) -> tuple[int, str] | None:
-        """Adds what was decided by a slot. From which window on it holds, and why it cannot be
-        read; None: it was read, or nothing was decided, or what was decided is void."""
+        """Add the parameters that a slot's content decided. Return from which window on they hold,
+        and why they cannot be read. Return None if they were read, nothing was decided, or the
+        decision is void."""
         history, digest = self.history, bytes.fromhex(one.digest)
         known = {parameters.digest for parameters in history.all}
         latest = history.latest
         decided_at = max(0, one.number - latest.timing.notice_windows)
         soonest = latest.start.window + latest.timing.notice_windows
-        # before what this program could see it takes the owner's word
+        # for decisions before its first view of the chain, this program trusts the owner
         has_missed = self._memory.has_missed(decided_at, one.first)
         if not digest or digest in known or one.number < soonest:
             return None
@@ -293,7 +299,7 @@ class ParameterFollower:
             )
         return None
 
-    # --- what is announced
+    # --- announcements
 
     def _look_ahead(self, slot: Commitment) -> None:
         history, latest = self.history, self.history.latest
@@ -342,12 +348,12 @@ class ParameterFollower:
 
 
 def _find_fault(latest: Parameters, parameters: Parameters) -> str | None:
-    """Why nobody follows these parameters after the latest."""
+    """The reason why parameters cannot follow the latest ones, for anybody."""
     return find_parameters_fault(parameters) or find_amendment_fault(latest, parameters)
 
 
 def _find_lack(parameters: Parameters) -> str | None:
-    """Why this program could not work by parameters."""
+    """The reason why this program could not work by these parameters."""
     try:
         open_environment(parameters.environment)
     except ValueError as error:
@@ -360,8 +366,8 @@ def _name(parameters: Parameters) -> str:
 
 
 def _load_memory(file: Path) -> _Memory:
-    """What an earlier run knew; nothing where the file is damaged: the chain says it again, as far
-    as nodes remember."""
+    """The memory of an earlier run. Empty where the file is damaged: the chain has the same facts,
+    as far as nodes remember."""
     try:
         found = json.loads(file.read_text())
         seen = [_SeenSlot(**slot) for slot in found.pop("seen")]

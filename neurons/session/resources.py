@@ -1,8 +1,8 @@
-"""From settings to what they name: a chain, a wallet, stores, beacons.
+"""From settings to the resources that they name: a chain, a wallet, stores, beacons.
 
-Every command that reaches the outside opens it here, so that all of them mean the same by a flag.
-A setting that lacks or does not fit raises a ConfigError; what it names and cannot be opened, a
-ChainError or a StoreError.
+Every command that reaches the outside opens its resources here, so that a flag means the same in
+all of them. A missing or unusable setting raises a ConfigError. A resource that cannot be opened
+raises a ChainError or a StoreError.
 """
 
 import ssl
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from assay.network import ObjectStore, ReadableStores
     from assay.network.store import Credentials
 
-#: Seconds a command tries to reach a node before it says so; a neuron is more patient.
+#: Seconds that a command tries to reach a node before it fails. A neuron waits longer.
 _PATIENCE_S = 20.0
 #: Longest file of credentials, bytes.
 _CREDENTIALS_BYTES = 64 << 10
@@ -59,11 +59,11 @@ class Account:
 def connect(
     settings: ChainSettings, folder: Path | None = None, *, hasty: bool = True
 ) -> Iterator[Connection]:
-    """A connection to the chain that settings name.
+    """A connection to the chain that the settings name.
 
     Args:
-        folder: where the SDK keeps runtime metadata; None: nowhere for longer than this.
-        hasty: somebody waits; else it tries for as long as a neuron would.
+        folder: where the SDK keeps runtime metadata; None: only in memory.
+        hasty: a person waits; otherwise it retries for as long as a neuron would.
     """
     text = settings.genesis_hash
     genesis = None if text is None else bytes.fromhex(text.removeprefix("0x"))
@@ -84,8 +84,8 @@ def connect(
 def open_chain(
     settings: ChainSettings, folder: Path | None = None, poll_s: float = 1.0, *, hasty: bool = True
 ) -> Iterator[SubtensorChain]:
-    """The subnet that settings name. folder: where state once read is kept; None: nowhere for
-    longer than this."""
+    """The subnet that the settings name. `folder` is where state is kept once read; None: only in
+    memory."""
     netuid = require_netuid(settings)
     with TemporaryDirectory(prefix="assay-") as scratch:
         kept = Path(scratch) if folder is None else folder
@@ -100,27 +100,27 @@ def open_chain(
 
 
 def open_account(settings: Settings) -> Account:
-    """The wallet that settings name. Asks for no password until something must be signed."""
+    """The wallet that the settings name. Asks for no password until something must be signed."""
     wallet = open_wallet(settings.wallet.name, settings.wallet.hotkey, settings.wallet.path)
     return Account(wallet, get_hotkey(wallet), get_coldkey(wallet))
 
 
 def measure_stake(chain: SubtensorChain, hotkey: bytes) -> tuple[int, int]:
-    """Alpha on a hotkey, and on all other hotkeys that may set weights, rao."""
+    """The alpha on a hotkey, and on all other hotkeys that may set weights, rao."""
     rows = chain.get_metagraph(chain.get_head())
     own = sum(row.stake for row in rows if row.hotkey == hotkey)
     return own, sum(row.stake for row in rows if row.permit and row.hotkey != hotkey)
 
 
 def open_stores(settings: StoreSettings) -> "ReadableStores":
-    """The stores that settings allow to be read: one's own among them."""
+    """The stores that the settings allow to read, including the operator's own."""
     from assay.network.store import HttpClient, ReadableStores
 
     own, home = settings.locator, None
     if own is None:
         return ReadableStores(settings.readable)
     authorities = _read_authorities(settings)
-    if authorities is not None:  # a private one vouches for one's own locator alone
+    if authorities is not None:  # a private authority vouches for one's own locator alone
         context = ssl.create_default_context()
         context.load_verify_locations(cadata=authorities)
         home = own, HttpClient(True, tls=context)
@@ -128,7 +128,7 @@ def open_stores(settings: StoreSettings) -> "ReadableStores":
 
 
 def _read_authorities(store: StoreSettings) -> str | None:
-    """PEM of the authorities that settings name."""
+    """The PEM of the certificate authorities that the settings name."""
     if store.ca_file is None:
         return None
     file = store.ca_file.expanduser()
@@ -136,7 +136,7 @@ def _read_authorities(store: StoreSettings) -> str | None:
         with file.open("rb") as opened:
             text = opened.read(_CA_BYTES).decode("ascii")
         ssl.create_default_context().load_verify_locations(cadata=text)
-    except OSError as error:  # SSLError is one, too
+    except OSError as error:  # SSLError is an OSError, too
         reason = "it has no certificate" if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigError(f"{file}, ca_file under [store]: {reason}") from None
     except ValueError:
@@ -145,7 +145,7 @@ def _read_authorities(store: StoreSettings) -> str | None:
 
 
 def open_own_store(settings: Settings) -> "tuple[ObjectStore, str]":
-    """The store that is written to, and the locator under which others read it."""
+    """The operator's own store for writing, and the locator under which others read it."""
     from assay.network.store import WebLocator, open_bucket, open_store, read_bucket, read_locator
 
     store = settings.store
@@ -178,8 +178,9 @@ def open_own_store(settings: Settings) -> "tuple[ObjectStore, str]":
 
 
 def read_credentials(settings: StoreSettings) -> "Credentials":
-    """The keys of one's bucket: of the file if one is named, else of the settings themselves.
-    Raises ConfigError: there are none, or only half of them; nothing of them is in it."""
+    """The keys of the operator's bucket: from the file if there is one, else from the settings.
+    Raises ConfigError: there are none, or only half of them. The message contains no part of
+    them."""
     from assay.network.store import Credentials
 
     token = settings.session_token
@@ -196,7 +197,7 @@ def read_credentials(settings: StoreSettings) -> "Credentials":
 
 
 def _read_credentials_file(file: Path, profile: str) -> dict[str, SecretStr]:
-    """One section of a file such as `aws configure` writes."""
+    """One section of a file in the format of `aws configure`."""
     parser = ConfigParser(interpolation=None, default_section="")
     try:
         mode = file.stat().st_mode
@@ -204,7 +205,7 @@ def _read_credentials_file(file: Path, profile: str) -> dict[str, SecretStr]:
             parser.read_string(opened.read(_CREDENTIALS_BYTES).decode())
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from None
-    except (ParserError, UnicodeDecodeError):  # its text would have the keys in it
+    except (ParserError, UnicodeDecodeError):  # the error's text would contain the keys
         raise ConfigError(f"{file} is not a file of credentials: see docs/miner.md") from None
     if mode & 0o077:
         raise ConfigError(f"others may read {file}: chmod 600 {file}")
@@ -214,12 +215,12 @@ def _read_credentials_file(file: Path, profile: str) -> dict[str, SecretStr]:
 
 
 def now_ms() -> int:
-    """This machine's clock, Unix time in milliseconds."""
+    """The time of this machine's clock, Unix time in milliseconds."""
     return time.time_ns() // 1_000_000
 
 
 def parse_tao(text: str) -> int:
-    """Rao of an amount such as `1.25`, exact."""
+    """The rao of an amount such as `1.25`, exact."""
     whole, _, decimals = text.strip().removesuffix("τ").strip().partition(".")
     plain = whole.isascii() and whole.isdigit() and len(whole) <= 9
     if not plain or len(decimals) > 9 or (decimals and not (decimals + "0").isdecimal()):

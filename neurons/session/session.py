@@ -1,6 +1,7 @@
 """A session on a network: from settings to chain, parameters, beacons and stores.
 
-Every command that needs more than a chain opens these here, so that all mean the same by a setting.
+Every command that needs more than a chain opens these here, so that a setting means the same in all
+of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,13 +23,13 @@ from assay.protocol.amendment import ParameterHistory
 
 
 class Session:
-    """A place on a network to work from. Each part is opened when it is first asked for, and closed
-    with the session; what reads another part opens that one, too.
+    """A session on a network. Each part is opened when it is first read, and closed with the
+    session. A part that needs another one opens that, too.
 
     Args:
         folder: keeps what was read of chain, beacons, parameters and checkpoints.
         signing: the chain gets the wallet.
-        hasty: somebody waits: nothing is fetched in the background, nor tried for long.
+        hasty: a person waits: nothing is fetched in the background, and retries are short.
 
     Attributes:
         settings, folder: as given.
@@ -43,17 +44,17 @@ class Session:
         self._opened = ExitStack()
 
     def close(self) -> None:
-        """Closes what was opened, the newest first."""
+        """Close everything that was opened, newest first."""
         self._opened.close()
 
     @cached_property
     def account(self) -> Account:
-        """The wallet that settings name, see `open_account`."""
+        """The wallet that the settings name, see `open_account`."""
         return open_account(self.settings)
 
     @cached_property
     def chain(self) -> SubtensorChain:
-        """The subnet that settings name, see `open_chain`."""
+        """The subnet that the settings name, see `open_chain`."""
         account = self.account if self._signing else None
         folder = self.folder / "chain"
         opening = open_chain(self.settings.chain, folder, hasty=self._hasty)
@@ -69,8 +70,8 @@ class Session:
 
     @cached_property
     def followed(self) -> ParameterFollower:
-        """The owner's parameters of every window; once fetched they are had even while the owner's
-        store is away.
+        """The owner's parameters of every window. Once fetched, they are available even while the
+        owner's store is not.
 
         Raises:
             DiscoveryError: says exactly what is missing. ChainError: the chain cannot be read.
@@ -79,17 +80,17 @@ class Session:
 
     @property
     def history(self) -> ParameterHistory:
-        """Which parameters hold for which window, as far as that was looked at."""
+        """The parameters by window, as far as they have been looked up."""
         return self.followed.history
 
     @property
     def parameters(self) -> Parameters:
-        """Those that hold for the window of now."""
+        """The parameters of the current window."""
         return self.history.get_at(self.chain.get_head())
 
     @cached_property
     def beacons(self) -> HttpBeacons:
-        """The beacon that the parameters name, from relays and from what the chain keeps."""
+        """The beacon that the parameters name, from relays and from the chain's own storage."""
         beacons = HttpBeacons(
             self.parameters.beacon,
             self.settings.beacon.endpoints,
@@ -107,21 +108,21 @@ class Session:
 
     @cached_property
     def checkpoint_mirrors(self) -> Callable[[], Iterator[ObjectStore]]:
-        """Where checkpoints may be had, see `make_mirrors`, under the parameters of that moment."""
+        """The sources of checkpoints under the current parameters, see `make_mirrors`."""
         own = self.own_mirrors
         return lambda: make_mirrors(self.chain, self.parameters, self.stores.open, own)()
 
     @cached_property
     def submission_mirrors(self) -> MirrorList:
-        """Where others' submissions may be had besides their own stores; one's own account, where
-        the session has one, is left out."""
+        """The mirrors of others' submissions, besides their own stores. They leave out the
+        session's own account, if it has one."""
         own = self.account.hotkey if self._signing else bytes(32)
         return MirrorList(self.chain, self.stores.get, self.own_mirrors, own)
 
 
 @contextmanager
 def open_session(settings: Settings) -> Iterator[Session]:
-    """A session for a command, which opens what it reads of it. Nothing is kept afterwards."""
+    """A session for a command, which opens the parts that it reads. Nothing is kept afterwards."""
     with (
         TemporaryDirectory(prefix="assay-") as folder,
         closing(Session(settings, Path(folder))) as session,

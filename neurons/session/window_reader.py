@@ -1,7 +1,7 @@
-"""Reading a window off the chain: which checkpoint, which challenge, who committed to what.
+"""Reads a window off the chain: its checkpoint, its challenge, and its commitments.
 
-Miner, validator and trainer read it through the same three functions, so they cannot disagree.
-Whoever asks for a beacon meets a BeaconError where its source lies. Specification, section 2.
+Miner, validator and trainer use the same three functions, so they cannot disagree. The functions
+pass on a BeaconError of the beacon's source. Specification, section 2.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,18 +29,19 @@ from assay.protocol.seeds import compute_challenge_seed
 from assay.protocol.window import compute_block, compute_round
 from assay.rounds.in_force import get_checkpoint_digest
 
-#: Epochs after a settlement's at whose blocks its weights are looked for: timelocked ones are
-#: opened an epoch or more later.
+#: Epochs after a settlement's own at whose blocks its weights are looked for. Timelocked weights
+#: are revealed an epoch or more later.
 _EPOCHS_AFTER = 3
 
 
 class BeaconError(OperatorError):
-    """A source handed out a beacon that is not the pinned chain's, or cannot be asked."""
+    """A source returned a beacon that is not the pinned chain's, or cannot be asked."""
 
 
 @dataclass(frozen=True)
 class Challenge:
-    """What a miner needs to start: everything of a window that is known at its first block."""
+    """The facts that a miner needs to start: everything of a window that is known at its first
+    block."""
 
     window: int
     block: Block
@@ -64,7 +65,7 @@ class Challenge:
 def get_challenge(
     chain: WindowReader, beacons: BeaconSource, parameters: Parameters, window: int
 ) -> Challenge | None:
-    """The window's challenge, None before its block is final and its beacon out."""
+    """The window's challenge. None before its block is final and its beacon is out."""
     number = compute_block(parameters.timing, window, Phase.CHALLENGE)
     if chain.get_head() < number:
         return None
@@ -79,8 +80,8 @@ def get_challenge(
 def get_context(
     chain: WindowReader, beacons: BeaconSource, parameters: Parameters, challenge: Challenge
 ) -> Context | None:
-    """Everything judging needs, None before the audit block is final and its beacon out; the
-    samples' beacon where it can be had."""
+    """Everything that judging needs. None before the audit block is final and its beacon is out. It
+    has the samples' beacon if that is available."""
     timing, window = parameters.timing, challenge.window
     number = compute_block(timing, window, Phase.AUDIT)
     if chain.get_head() < number:
@@ -103,13 +104,13 @@ def get_context(
         checkpoint=challenge.checkpoint,
         parameters=parameters,
     )
-    with suppress(BeaconError):  # the samples' is not needed yet
+    with suppress(BeaconError):  # the samples' beacon is not needed yet
         context = add_sample(chain, beacons, context)
     return context
 
 
 def add_sample(chain: WindowReader, beacons: BeaconSource, context: Context) -> Context:
-    """The context with the samples' beacon, where its block is final and it is out."""
+    """The context with the samples' beacon, if its block is final and the beacon is out."""
     number = context.sample_block.number
     if context.sample is not None or chain.get_head() < number:
         return context
@@ -121,13 +122,14 @@ def add_sample(chain: WindowReader, beacons: BeaconSource, context: Context) -> 
 
 
 def find_epoch(chain: EpochReader, parameters: Parameters, start: int) -> int:
-    """The first epoch block at or after a block; one to come may still be moved by the chain."""
+    """The first epoch block at or after a block. The chain may still move a future one."""
     blocks = range(start, start + 2 * (parameters.timing.tempo + 1))
     return next((block for block in blocks if chain.is_epoch(block)), blocks.stop)
 
 
 def find_settlement(chain: EpochReader, parameters: Parameters, window: int) -> int:
-    """The epoch block that will settle a window: the ledger runs from one to the next."""
+    """The epoch block that will settle a window. The ledger runs from one such block to the
+    next."""
     end = compute_block(parameters.timing, window, Phase.VERDICT_END)
     return find_epoch(chain, parameters, end)
 
@@ -137,7 +139,7 @@ class _HeadedEpochs(EpochReader, Protocol):
 
 
 def iterate_weight_blocks(chain: _HeadedEpochs, epoch: int) -> Iterator[int]:
-    """Blocks at which a settlement's weights would be in force, if they ever are."""
+    """The blocks at which a settlement's weights would be in force, if they ever are."""
     head, number, epochs = chain.get_head(), epoch + 1, 0
     while number <= head and epochs < _EPOCHS_AFTER:
         if chain.is_epoch(number):
@@ -149,7 +151,7 @@ def iterate_weight_blocks(chain: _HeadedEpochs, epoch: int) -> Iterator[int]:
 
 
 def get_beacon(beacons: BeaconSource, parameters: Parameters, block: Block) -> Beacon | None:
-    """The beacon that a block names, verified; None before it is out."""
+    """The beacon that a block names, verified. None before it is out."""
     number = compute_round(parameters.timing, parameters.beacon, block.timestamp_ms)
     try:
         beacon = beacons.get(number)
@@ -163,7 +165,7 @@ def get_beacon(beacons: BeaconSource, parameters: Parameters, block: Block) -> B
 
 
 def get_steady_members(chain: StateReader, first: int, last: int) -> Mapping[bytes, Member]:
-    """Those who hold the same seat at both blocks."""
+    """The members that hold the same seat at both blocks."""
     late = chain.get_members(last)
     early = chain.get_members(first)
     return {hotkey: member for hotkey, member in early.items() if late.get(hotkey) == member}
@@ -172,14 +174,14 @@ def get_steady_members(chain: StateReader, first: int, last: int) -> Mapping[byt
 def get_window_commitments(
     chain: StateReader, window: int, block: int
 ) -> Mapping[bytes, Committed]:
-    """What state at a block holds for a window: hotkey → commitment, whoever holds a uid."""
+    """The commitments to a window in the state of a block: hotkey → commitment, for every uid."""
     return select_commitments(chain.get_commitments(block), window, block)
 
 
 def select_commitments(
     slots: Mapping[bytes, bytes], window: int, block: int
 ) -> Mapping[bytes, Committed]:
-    """The slots, hotkey → payload, that speak of a window's files as read at a block."""
+    """The slots (hotkey → payload) that commit to a window's file, read at a block."""
     found = {}
     for hotkey, payload in slots.items():
         commitment = parse_commitment(payload)

@@ -1,6 +1,6 @@
-"""Settings from a TOML file, then `ASSAY_*` variables, then flags; later wins.
+"""Loads settings from a TOML file, then `ASSAY_*` variables, then flags. Later sources win.
 
-The only place where the environment is read. A nested name is written with two underscores:
+This is the only place where the environment is read. A nested name is written with two underscores:
 `ASSAY_DEMO__WINDOWS=8` is `windows = 8` under `[demo]`.
 """
 
@@ -32,7 +32,7 @@ _PREFIX = "ASSAY_"
 
 
 class ConfigError(OperatorError):
-    """A setting that cannot be used: says which, and what to do."""
+    """A setting that cannot be used. The message says which, and what to do."""
 
 
 def load_settings(
@@ -43,12 +43,12 @@ def load_settings(
     """Settings from all three sources.
 
     Args:
-        flags: section → field → value; None means the flag was not given.
-        below: of the same shape: stands in for defaults, every source wins over it.
+        flags: section → field → value; None means that the flag was not given.
+        below: of the same shape: replaces defaults, and every source wins over it.
 
     Raises:
-        TomlError: a missing or broken file. ConfigError: unknown names, or values out of their
-            range: a line for each.
+        TomlError: a missing or broken file.
+        ConfigError: unknown names, or values out of their range, one line for each.
     """
     _require_known_variables()
     written, text = ({}, "") if file is None else read_toml(file)
@@ -75,7 +75,7 @@ def load_settings(
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            """Earlier in the tuple wins."""
+            """Order the sources. Earlier in the tuple wins."""
             return (
                 init_settings,
                 env_settings,
@@ -98,7 +98,7 @@ def load_settings(
 
 
 def _find_source(path: tuple[str, ...], flags: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The flag or variable that a setting is from, or None."""
+    """The flag or variable that set a value, or None."""
     section, name = (*path, "")[:2]
     if name in flags.get(section, {}):
         return get_flag_name(name, list_settings()[section][name])
@@ -107,7 +107,7 @@ def _find_source(path: tuple[str, ...], flags: Mapping[str, Mapping[str, Any]]) 
 
 
 def _read_aws_variables() -> dict[str, str]:
-    """The credentials that every tool of S3 finds in the environment."""
+    """The credentials in the variables that all S3 tools read."""
     names = ("access_key_id", "secret_access_key", "session_token")
     found = {name: os.environ.get(f"AWS_{name}".upper()) for name in names}
     return {name: value for name, value in found.items() if value}
@@ -122,8 +122,8 @@ def list_settings() -> dict[str, dict[str, FieldInfo]]:
 
 
 def _require_known_variables() -> None:
-    """pydantic-settings ignores unknown variables, and a typing mistake should not pass silently;
-    nor does it say which variable is no list."""
+    """Refuse unknown variables and malformed lists. pydantic-settings ignores unknown variables,
+    and a typing mistake should not pass silently. Nor does it say which variable is malformed."""
     known = {
         f"{_PREFIX}{section}__{name}".upper(): field
         for section, fields in list_settings().items()
@@ -146,34 +146,35 @@ def _require_known_variables() -> None:
         raise ConfigError("\n".join(said))
 
 
-#: Read by test suites, not by programs.
+#: Test suites read these, not programs.
 _TOOL_VARIABLES = frozenset({"ASSAY_CHAIN_ENDPOINT", "ASSAY_SUBTENSOR_DIR"})
 
 
 def use_sdk_cache(folder: Path) -> None:
-    """Has the bittensor SDK keep runtime metadata in a folder of our own.
+    """Make the bittensor SDK keep runtime metadata in our own folder.
 
-    It files metadata by the first half of a genesis hash and by spec version, which local chains
-    share: the metadata of one would be taken for another's. The variable is its only setting.
+    The SDK files metadata by the first half of a genesis hash and by spec version, which local
+    chains share: it would take the metadata of one for another's. The variable is its only setting.
     """
     os.environ["BITTENSOR_RUNTIME_CACHE_DIR"] = str(folder)
 
 
 def make_cards_repeat() -> None:
-    """Has a card's matrix products give the same bits each time. Before torch first uses a card."""
+    """Make a GPU's matrix products give the same bits each time. Call it before torch first uses a
+    GPU."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def list_others_variables() -> dict[str, str]:
-    """The environment for other people's programs: without settings and secrets of our own, of
-    object stores and of wallets."""
+    """The environment for other programs, without our own settings and without the secrets of
+    object stores and wallets."""
     ours = ("ASSAY_", "AWS_", "BT_", "BITTENSOR_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
 def open_named_environment(text: str) -> "Environment":
-    """An environment as a person writes it: `sat`, or `sat,k=4`. Raises ConfigError: it cannot be
-    read so, there is no such environment, or a setting is not one of its own."""
+    """The environment that a person names: `sat`, or `sat,k=4`. Raises ConfigError: the text cannot
+    be parsed, there is no such environment, or a setting is not one of its own."""
     from assay.environments import make_environment, parse_choice
 
     try:
@@ -193,8 +194,8 @@ def require_netuid(settings: ChainSettings) -> int:
 
 
 def parse_hotkey(text: str, option: str) -> bytes:
-    """The 32 bytes of a hotkey that a person names by its address. Raises ConfigError: it is
-    none."""
+    """The 32 bytes of a hotkey that a person names by its address. Raises ConfigError: the address
+    is invalid."""
     try:
         return decode_ss58(text)
     except ValueError as error:

@@ -1,4 +1,5 @@
-"""Where and how a program runs models, by its settings. Heavy: PyTorch comes with it."""
+"""The device and implementation of a program's models, from its settings. Heavy: it loads
+PyTorch."""
 
 from collections.abc import Sequence
 
@@ -11,11 +12,12 @@ from assay.neurons.settings.sections import ComputeSettings
 
 
 def open_placement(settings: ComputeSettings) -> Placement:
-    """What `[compute]` names, found to be there; PyTorch's threads are set.
+    """The placement that `[compute]` names, after a check that the device exists. Sets PyTorch's
+    number of threads.
 
     Raises:
-        DeviceError: the device is not there, or cannot be used. ImplementationError: there is none
-        of that name.
+        DeviceError: the device does not exist, or cannot be used.
+        ImplementationError: there is no implementation of that name.
     """
     require_permitted(settings.implementation)
     if settings.threads is not None:
@@ -24,8 +26,8 @@ def open_placement(settings: ComputeSettings) -> Placement:
 
 
 def make_worker_settings(settings: ComputeSettings, devices: Sequence[str]) -> list[WorkerSettings]:
-    """Of one worker process on each device, of one thread unless `[compute]` says more. Raises an
-    ImplementationError: there is none of that name."""
+    """The settings of one worker process on each device, with one thread unless `[compute]` says
+    more. Raises an ImplementationError: there is no implementation of that name."""
     require_permitted(settings.implementation)
     return [
         WorkerSettings(

@@ -1,6 +1,6 @@
-"""Every setting, once: its type, range, default, what it is for, and how it is written as a flag.
+"""Every setting, once: its type, range, default, purpose, and how it is written as a flag.
 
-Light: `assay COMMAND --help` reads it. Where values come from is in `loading`.
+Light: `assay COMMAND --help` loads it. `loading` reads the values.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from pydantic.fields import FieldInfo
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """How a field is written on the command line, where a command offers it."""
+    """The form of a field on the command line, where a command offers it."""
 
-    metavar: str | None = None  # what its value is called; None: by its type
+    metavar: str | None = None  # placeholder for its value; None: from its type
     #: with its dashes, and with `/--other` for the opposite; None: the field's name
     name: str | None = None
-    exists: bool = False  # it names a file that can be read
+    exists: bool = False  # it names a file that must be readable
 
 
 def get_flag(field: FieldInfo) -> Flag:
-    """Of a field whose type is such as X, X | None or tuple[X, ...]; X may be annotated, too."""
+    """The flag of a field whose type is X, X | None or tuple[X, ...]. X may itself be annotated."""
     flag = next((part for part in field.metadata if isinstance(part, Flag)), Flag())
     kind = field.annotation
     while get_origin(kind) is not None:
@@ -37,12 +37,12 @@ def get_flag_name(name: str, field: FieldInfo) -> str:
 
 Dir = Annotated[Path, Flag("DIR")]
 File = Annotated[Path, Flag("FILE")]
-#: Of a checkpoint.
+#: A checkpoint's folder.
 Folder = Annotated[Path, Flag("FOLDER")]
 Url = Annotated[str, Flag("URL")]
-#: SS58.
+#: An SS58 address.
 Address = Annotated[str, Flag("SS58")]
-#: On the EVM.
+#: A contract on the EVM.
 Contract = Annotated[str, Flag("0x…")]
 
 

@@ -1,10 +1,9 @@
-"""A window's files judged by workers, on threads of their own, while the trainer does something
-else: learns from the window before, tries or uploads what it has learned.
+"""Judges a window's files with workers in background threads, while the trainer learns from the
+window before, or tries or uploads its result.
 
-Whose files they are and with which checkpoint they are judged follows from the chain alone, and
-so do the verdicts: when they come changes nothing. What this does not know: whether the trainer
-will learn from the window at all. Without workers there is no such judge: a learner and a judge
-in one process share its device by turns.
+The files and the checkpoint that judges them follow from the chain alone, and so do the verdicts:
+timing changes nothing. This module does not know whether the trainer will learn from the window at
+all. Without workers it is not used: a learner and a judge in one process share the device in turns.
 """
 
 from collections.abc import Callable
@@ -22,13 +21,13 @@ from assay.neurons.session.window_reader import BeaconError, get_challenge, get_
 from assay.neurons.trainer.lessons import WindowReading, find_waiting
 from assay.protocol import Parameters
 
-#: Seconds that a trainer waits for files that are being judged, before it looks around again.
+#: Seconds that a trainer waits for files that are being judged, before it does something else.
 _WAIT_S = 0.5
 
 
 @dataclass(slots=True, eq=False)
 class JudgingRun:
-    """One window's files under way. While it runs, nobody else touches the reading."""
+    """The judging of one window's files. While it runs, no other code uses the reading."""
 
     reading: WindowReading
     hotkeys: list[bytes]
@@ -36,18 +35,18 @@ class JudgingRun:
     is_stopped: Event = field(default_factory=Event)
     left: list[bytes] = field(default_factory=list)  # not judged: no worker was left
     lack: str | None = None  # what was missing
-    defect: BaseException | None = None  # our own fault; whoever waits raises it
+    defect: BaseException | None = None  # our own fault; the waiting thread raises it
 
 
 class BackgroundJudge:
-    """Judges windows with workers. Its methods are for the trainer's thread.
+    """Judges windows with workers. Only the trainer's thread calls its methods.
 
     Args:
-        checkpoints: whose models the workers of `pool` run.
+        checkpoints: the checkpoints whose models the workers of `pool` run.
         get_time: seconds of a clock that is never set.
 
     Attributes:
-        runs: what is under way, or was not taken up.
+        runs: runs that are active, or whose results were not taken yet.
     """
 
     def __init__(
@@ -65,21 +64,22 @@ class BackgroundJudge:
         self._ahead: WindowReading | None = None  # begun before its turn
 
     def begin(self, reading: WindowReading) -> None:
-        """Has all files judged that wait."""
+        """Start to judge all waiting files."""
         run = JudgingRun(reading, reading.waiting)
         reading.waiting = []
         self.runs.append(run)
         Thread(target=self._run, args=(run,), name="judge a window", daemon=True).start()
 
     def holds(self, reading: WindowReading) -> bool:
-        """Whether files of it are under way, or what came of them was not taken up."""
+        """Return whether some of its files are being judged, or have results that were not taken
+        yet."""
         return any(run.reading is reading for run in self.runs)
 
     def wait(self, reading: WindowReading) -> None:
-        """Takes up what came of its files, if that is there in a moment.
+        """Take the results of a window's files, if they are ready within a moment.
 
         Raises:
-            WorkerError: no worker was left; what was not judged waits again.
+            WorkerError: no worker was left; files that were not judged wait again.
         """
         run = next(run for run in self.runs if run.reading is reading)
         if not run.is_done.wait(_WAIT_S):
@@ -92,8 +92,8 @@ class BackgroundJudge:
             raise WorkerError(run.lack)
 
     def begin_ahead(self, parameters: Parameters, window: int) -> None:
-        """Has a window's files judged before its turn, unless that is under way or its time has not
-        come. Raises WrongChainError: the node speaks for another chain."""
+        """Start to judge a window's files before its turn, unless that has started or it is too
+        early. Raises WrongChainError: the node speaks for another chain."""
         if self._ahead is not None:
             return
         chain, beacons = self._sources.chain, self._sources.beacons
@@ -104,31 +104,31 @@ class BackgroundJudge:
             context = get_context(chain, beacons, parameters, challenge)
         except WrongChainError:
             raise
-        except (ChainError, BeaconError):  # it is met again when the window's turn comes
+        except (ChainError, BeaconError):  # the same error comes again at the window's turn
             return
         if context is not None:
-            # one look more than others have: what is withheld now is looked for at its turn as ever
+            # this look is an extra one: withheld files still get all of theirs at the window's turn
             self._ahead = WindowReading(context, find_waiting(context), looks=0, looked_at=-1)
             self.begin(self._ahead)
 
     def take_ahead(self, parameters: Parameters, window: int) -> WindowReading | None:
-        """The window whose turn has come, if its files are judged already or are being. Its context
-        follows from final state, and is the same whenever it is read."""
+        """The window whose turn has come, if its files are judged already or are being judged. Its
+        context follows from final state, and is the same whenever it is read."""
         ahead, self._ahead = self._ahead, None
         if ahead is None or (ahead.context.window, ahead.context.parameters) == (
             window,
             parameters,
         ):
             return ahead
-        for run in self.runs:  # nobody will learn from it
+        for run in self.runs:  # the trainer will not learn from it
             if run.reading is ahead:
                 run.is_stopped.set()
         self.runs = [run for run in self.runs if run.reading is not ahead]
         return None
 
     def close(self) -> None:
-        """No file more is begun. What is under way ends with the pool, a request to a store by its
-        deadline or with the program: all threads are daemons."""
+        """Start no more files. The pool's end stops running judgements, and a deadline or the end
+        of the program stops a request to a store: all threads are daemons."""
         for run in self.runs:
             run.is_stopped.set()
         self.runs = []
@@ -144,14 +144,14 @@ class BackgroundJudge:
 
     def _judge_all(self, run: JudgingRun) -> None:
         context, reading = run.reading.context, run.reading
-        if not run.hotkeys:  # no rollouts, no age: as where nothing is judged ahead
+        if not run.hotkeys:  # without rollouts there is no age: the same as without judging ahead
             return
         try:
             checkpoint = open_checkpoint(self.checkpoints, context.checkpoint, context.parameters)
         except WorkerError as error:
             run.lack, run.left = str(error), run.hotkeys
             return
-        except CheckpointError:  # the trainer meets it itself, in its time
+        except CheckpointError:  # the trainer meets the error itself at its own time
             run.left = run.hotkeys
             return
         reading.number = checkpoint.manifest.number
@@ -166,7 +166,7 @@ class BackgroundJudge:
                 judgment.get()
             except WorkerError as error:
                 run.lack = str(error)
-                # one that no worker is equal to is looked at again a few times, like one withheld
+                # a file that no worker can handle is tried a few times again, like a withheld one
                 lost = run.left if isinstance(error, NoWorkerError) else reading.withheld
                 lost.append(judgment.job)
             except BaseException as error:  # noqa: BLE001 - whoever waits raises it

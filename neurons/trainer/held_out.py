@@ -1,9 +1,9 @@
 """Held-out success of each checkpoint, by level, and the levels that follow from it.
 
-A checkpoint is tried on the same problems as every other of its levels, twice on each, at the
-levels in force and at those beside them: how often two tries part says what would teach. The counts
-stand in the record of the step that begins with it: whoever has the record has the levels of the
-checkpoint that the step makes. Specification, section 11.
+Every checkpoint of the same levels is tried on the same problems, twice on each, at the levels in
+force and at their neighbours. The share of problems with two different results shows which level
+would teach. The record of the step that begins with the checkpoint has the counts: the levels of
+the step's new checkpoint follow from the record. Specification, section 11.
 """
 
 from collections import Counter, OrderedDict
@@ -25,7 +25,7 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import MILLION
 from assay.verification import Tokenizer
 
-#: Completions sampled together.
+#: Completions that are sampled together.
 _BATCH = 256
 
 
@@ -37,10 +37,10 @@ def evaluate(
     levels: Sequence[int] | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Success:
-    """Accuracy on the first `problems` held-out problems; the same for all checkpoints.
+    """Accuracy on the first `problems` held-out problems, which are the same for all checkpoints.
 
     Args:
-        levels: of the problems; None: those that the checkpoint puts in force.
+        levels: levels of the problems; None: the checkpoint's own levels.
     """
     return add_up(
         count_successes(checkpoint, environment, temperature, problems, levels, on_progress)
@@ -48,7 +48,7 @@ def evaluate(
 
 
 def add_up(counts: Mapping[int, Success]) -> Success:
-    """All levels together."""
+    """The sum over all levels."""
     solved, asked = (sum(getattr(s, name) for s in counts.values()) for name in ("solved", "asked"))
     return Success(solved, asked)
 
@@ -62,8 +62,8 @@ def count_successes(
     on_progress: Callable[[int], None] = lambda done: None,
     twice: bool = False,
 ) -> dict[int, Success]:
-    """As `evaluate`, by level. twice: try each problem once more, with other draws, to see on how
-    many the tries part; what is solved, and else all, is of the first."""
+    """The same as `evaluate`, by level. With `twice`, each problem is tried once more with other
+    draws, to count the problems with different results. The number solved is of the first try."""
     drafter = checkpoint.get_drafter(temperature)
     asked, solved, mixed = Counter[int](), Counter[int](), Counter[int]()
     for start in range(0, problems, _BATCH):
@@ -91,7 +91,7 @@ def try_problems(
     problems: Sequence[Problem],
     seeds: Sequence[bytes],
 ) -> list[bool]:
-    """Whether each problem is solved by the completion that its seed, 32 bytes, draws."""
+    """Return for each problem whether the completion drawn with its 32-byte seed solves it."""
     texts = answer_problems(drafter, tokenizer, problems, seeds)
     return [
         environment.score(problem, text).correctness == MILLION
@@ -102,13 +102,13 @@ def try_problems(
 def answer_problems(
     drafter: Drafter, tokenizer: Tokenizer, problems: Sequence[Problem], seeds: Sequence[bytes]
 ) -> list[str]:
-    """The completion of each problem's prompt that its seed, 32 bytes, draws."""
+    """The completion of each problem's prompt, drawn with its 32-byte seed."""
     prompts = (tuple(tokenizer.encode(problem.prompt)) for problem in problems)
     drafts = drafter.draft([Request(*pair) for pair in zip(prompts, seeds, strict=True)])
     return [tokenizer.decode(tokens) for tokens in drafts]
 
 
-#: Checkpoints whose counts are kept: the monitor may lag behind the trainer by as many.
+#: Checkpoints whose counts are kept. The monitor may lag behind the trainer by this many.
 _KEPT = 16
 
 HeldOutCounts = tuple[StepSuccess, ...]
@@ -118,7 +118,7 @@ class HeldOut:
     """Tries checkpoints on held-out problems, each once.
 
     Args:
-        problems: a checkpoint; 0: none are asked, and levels stay.
+        problems: number for each checkpoint; 0: none are asked, and levels stay.
     """
 
     def __init__(self, parameters: ParameterHistory, problems: int) -> None:
@@ -128,16 +128,16 @@ class HeldOut:
 
     @property
     def asks(self) -> bool:
-        """Whether checkpoints are tried at all."""
+        """Return whether checkpoints are tried at all."""
         return self._problems > 0
 
     def knows(self, digest: bytes) -> bool:
-        """Whether `count` answers at once."""
+        """Return whether `count` can answer at once."""
         return digest in self._counted or not self.asks
 
     def count(self, checkpoint: Checkpoint, window: int) -> HeldOutCounts:
-        """Of each level that was asked, ascending: those in force and beside; empty where none are.
-        window: whose parameters hold."""
+        """The counts of each level that was asked, ascending: levels in force and their neighbours.
+        Empty where no problems are asked. The window's parameters apply."""
         if not self.asks:
             return ()
         if checkpoint.digest not in self._counted:
@@ -150,7 +150,7 @@ class HeldOut:
 
 
 def count_held_out(checkpoint: Checkpoint, parameters: Parameters, problems: int) -> HeldOutCounts:
-    """The first `problems` held-out ones, as a step record has them."""
+    """The counts of the first `problems` held-out problems, as a step record has them."""
     environment = open_environment(parameters.environment)
     levels = compute_candidates(checkpoint.manifest.levels, environment.levels)
     counted = count_successes(
@@ -165,10 +165,10 @@ def count_held_out(checkpoint: Checkpoint, parameters: Parameters, problems: int
 def compute_next_levels(
     parameters: Parameters, levels: Sequence[int], counts: HeldOutCounts
 ) -> tuple[int, ...]:
-    """The levels of a step's child, from those of its parent and how that did at them.
+    """The levels of a step's child, from its parent's levels and the parent's success at them.
 
     Raises:
-        ValueError: counts that are none, or levels that are not the environment's.
+        ValueError: the counts are invalid, or the levels are not the environment's.
     """
     if not counts:
         return tuple(levels)
@@ -179,7 +179,7 @@ def compute_next_levels(
 def describe_levels(
     parameters: Parameters, levels: Sequence[int], counts: HeldOutCounts
 ) -> list[str]:
-    """Lines for a person: that levels move, and that some cannot for want of problems."""
+    """Lines for a person: which levels change, and which cannot for lack of problems."""
     if not counts:
         return []
     legal = open_environment(parameters.environment).levels

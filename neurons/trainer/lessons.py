@@ -1,6 +1,6 @@
 """A window as the trainer reads it: every group judged by the trainer's own pass.
 
-Rewards and log-probabilities come from that pass; nothing that a file says is trusted.
+Rewards and log-probabilities come from that pass. Nothing in a miner's file is trusted.
 Specification, section 11.
 """
 
@@ -23,21 +23,21 @@ from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group, LearnStats, compute_advantages
 from assay.verification import Forward, Ledger, Measurement, Projection
 
-#: Blocks at which a file that is withheld is looked for.
+#: Blocks at which a withheld file is looked for.
 LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One window's learning: what was consumed and what came of it."""
+    """One window's learning: what was consumed, and the result."""
 
     window: int
     rewards: tuple[int, ...]  # mean reward of each group, millionths
     stats: LearnStats
     published: Manifest
-    levels: tuple[int, ...] | None  # at which all of its groups were asked; None where they differ
-    tokens: int  # that its groups' completions hold: what was drawn and judged
-    silent_tokens: int  # of these, in groups without signal: drawn and judged for nothing
+    levels: tuple[int, ...] | None  # of the problems of all its groups; None where they differ
+    tokens: int  # tokens of its groups' completions, all drawn and judged
+    silent_tokens: int  # of these, tokens in groups without signal, which teach nothing
 
 
 @dataclass(slots=True)
@@ -45,21 +45,21 @@ class WindowReading:
     """A window whose submissions are being judged."""
 
     context: Context
-    waiting: list[bytes]  # hotkeys whose files are to be looked at
+    waiting: list[bytes]  # hotkeys whose files are still to be judged
     groups: list[ConsumedGroup] = field(default_factory=list)
-    #: those whose files were not shown, or other than committed, when looked at last,
-    #: or on which our own judge broke
+    #: hotkeys whose files were missing or other than committed at the last look, or on which our
+    #: own judge failed
     withheld: list[bytes] = field(default_factory=list)
-    looks: int = 1  # how often files were looked at, the withheld ones once more each time
+    looks: int = 1  # number of looks at the files; the withheld ones are looked at again each time
     looked_at: int | None = None  # head of the last look
-    judged_s: float = 0.0  # seconds that judging its files took
-    number: int | None = None  # of the checkpoint that they are judged with, once that was opened
+    judged_s: float = 0.0  # seconds spent on judging its files
+    number: int | None = None  # of the checkpoint that judges them, once it was opened
     #: whether a group is the trainer's to learn from; None: all are
     is_own: Callable[[Context, bytes, int], bool] | None = None
 
     def looks_again(self, head: int) -> bool:
-        """Whether there is more to come: what is withheld is looked for at `LOOKS` blocks, since a
-        store may be away for a moment; no longer, so that nobody keeps a lesson waiting."""
+        """Return whether another look is due. Withheld files are looked for at `LOOKS` blocks,
+        since a store may be away for a moment; no longer, so that nobody can delay a lesson."""
         if not self.withheld or self.looks >= LOOKS:
             return False
         if self.looked_at is None:
@@ -70,7 +70,7 @@ class WindowReading:
         return True
 
     def sort_groups(self) -> list[ConsumedGroup]:
-        """Groups in an order that does not depend on which file came first."""
+        """The groups in an order that does not depend on which file came first."""
         return sorted(self.groups, key=lambda taken: (taken.hotkey, taken.index))
 
     @property
@@ -81,19 +81,19 @@ class WindowReading:
 
     @property
     def levels(self) -> tuple[int, ...] | None:
-        """At which all groups were asked; None where they differ."""
+        """The levels of the problems of all groups; None where they differ."""
         found = {taken.levels for taken in self.groups}
         return found.pop() if len(found) == 1 else None
 
     def count_tokens(self) -> tuple[int, int]:
-        """Of all completions, and of those in groups without signal."""
+        """The number of tokens of all completions, and of those in groups without signal."""
         counts = [sum(map(len, taken.group.completions)) for taken in self.groups]
         silent = [compute_advantages(taken.group.rewards) is None for taken in self.groups]
         return sum(counts), sum(compress(counts, silent))
 
     def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: JudgeSources) -> None:
-        """Judges all own groups of one file; one bad, and none of it is learned from. Several
-        threads may judge a file each. Raises WorkerError: we lack something that judging needs."""
+        """Judge all own groups of one file. One bad group excludes the whole file. Several threads
+        may judge one file each. Raises WorkerError: we lack something that judging needs."""
         context = self.context
         forward = RecordingForward(checkpoint.get_forward(context.parameters.work.temperature))
         committed = context.commitments[hotkey]
@@ -107,7 +107,7 @@ class WindowReading:
             hotkey,
             checkpoint,
             sources,
-            Ledger(),  # of this file alone: nothing is learned from small steerings either
+            Ledger(),  # of this file alone: small steerings also exclude a file
             groups=groups,
             forward=forward,
         )
@@ -115,7 +115,7 @@ class WindowReading:
             self.withheld.append(hotkey)
         if not verdict.accepted:
             return
-        whole = forward.seen[-len(groups) :]  # the heads may have been measured before them
+        whole = forward.seen[-len(groups) :]  # their heads may have been measured first
         self.groups += [
             ConsumedGroup(
                 Group(prompt, completions, list(value.rewards), logprobs),
@@ -138,7 +138,8 @@ def find_waiting(context: Context) -> list[bytes]:
 
 @dataclass(slots=True)
 class RecordingForward:
-    """A forward pass that keeps what it saw: the judge's own pass is the trainer's data."""
+    """A forward pass that keeps its inputs and results: the judge's own pass is the trainer's
+    data."""
 
     forward: Forward
     seen: list[tuple[list[int], list[list[int]], list[list[float]]]] = field(default_factory=list)

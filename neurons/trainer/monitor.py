@@ -1,24 +1,24 @@
-"""How a training course goes: each checkpoint tried on held-out problems, drawn, watched.
+"""The progress of training: each checkpoint is tried on held-out problems, plotted and watched.
 
     progress.json    one point a checkpoint
     progress.png     reward and held-out success; TensorBoard's files in `tensorboard/` where that
                      is installed
 
-It looks when the trainer has nothing to do, so that no commitment waits for it. A checkpoint that
-is overtaken before it was looked at is looked at all the same, as long as it is here.
+The monitor runs when the trainer has nothing to do, so that no commitment waits for it. It also
+looks at an older checkpoint after a newer one has come, as long as the older one is on disk.
 
-It says whether reward and held-out score part ways, which is what reward hacking looks like from
-outside. The rule, over the last 2k checkpoints, all of the same levels: let r₁, r₂ be the mean
-training rewards and h₁, h₂ the held-out scores of their older and newer half, Δr = r₂ − r₁ and
-Δh = h₂ − h₁. It is raised if
+It reports when reward and held-out score diverge, which is the visible sign of reward hacking. The
+rule uses the last 2k checkpoints, all of the same levels. Let r₁, r₂ be the mean training rewards
+and h₁, h₂ the held-out scores of their older and newer half, Δr = r₂ − r₁ and Δh = h₂ − h₁. The
+monitor raises an alarm if
 
     Δr > Z · se(Δr)                  the reward has risen, and
     s·Δr − Δh > Z · se(s·Δr − Δh)    held-out success by less than s of it,
 
-with Z = 3 and s = 1/4. While held-out success rises by at least a quarter of what the reward does,
-a look raises it falsely with probability below 0.14 % (one-sided normal tail; held-out problems are
-the same at every checkpoint, so that the binomial error taken for h is an upper bound). What it
-cannot see: a hack that the held-out score falls for as well, and one older than 2k checkpoints.
+with Z = 3 and s = 1/4. While held-out success rises by at least a quarter of the reward's rise, a
+look raises a false alarm with probability below 0.14 % (one-sided normal tail; held-out problems
+are the same at every checkpoint, so the binomial error that is used for h is an upper bound). The
+rule cannot see a hack that the held-out score rewards as well, nor one older than 2k checkpoints.
 """
 
 import logging
@@ -45,27 +45,28 @@ from assay.protocol.errors import OperatorError
 HALF = 4
 #: Z: standard errors.
 ERRORS = 3.0
-#: s: of the reward's rise, the least that held-out success shows of an honest one.
+#: s: the least share of the reward's rise that held-out success shows if the rise is honest.
 SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOutPoint:
-    """One checkpoint: the lesson that made it, and how it does on problems nobody was asked."""
+    """One checkpoint: the lesson that made it, and its results on problems that no miner was
+    asked."""
 
     number: int
     reward: float  # mean over the lesson's groups, 0 to 1
     reward_error: float  # its standard error, over groups
-    #: correct, problems: of the held-out ones
+    #: correct, problems: counts of the held-out problems
     correct: int
     problems: int
-    #: of both, the lesson's problems and the held-out ones; None where they differ, and the point
-    #: is compared with nothing
+    #: levels of both the lesson's problems and the held-out ones; None where they differ, and the
+    #: point is not compared
     levels: tuple[int, ...] | None
 
 
 def find_divergence(points: Sequence[HeldOutPoint]) -> str | None:
-    """What is wrong with the last 2k checkpoints, or None: one sentence with its figures."""
+    """The divergence of the last 2k checkpoints, or None: one sentence with its figures."""
     points = list(takewhile(lambda p: p.levels and p.levels == points[-1].levels, points[::-1]))
     points.reverse()
     if len(points) < 2 * HALF:
@@ -102,30 +103,30 @@ def _pool_score(points: Sequence[HeldOutPoint]) -> tuple[float, float]:
 
 logger = logging.getLogger("assay")
 
-#: Points that are kept and drawn.
+#: Most points that are kept and drawn.
 _KEPT = 4_096
-#: Checkpoints that wait to be looked at; more, and the oldest are left out.
+#: Most checkpoints that wait for the monitor. The oldest ones beyond are left out.
 _WAITING = 8
 _FILE = "progress.json"
 
 
 class LearningMonitorError(OperatorError):
-    """The course's points cannot be read or written."""
+    """The monitor's points cannot be read or written."""
 
 
 class LearningMonitor:
-    """Evaluates what a trainer makes.
+    """Evaluates the checkpoints that a trainer makes.
 
     Args:
-        folder: for points and plot; what it holds is gone on with.
-        held_out: tries each checkpoint; where it asks no problems, nothing is watched.
-        report: called with one line of each finding.
+        folder: for points and plot. Points from an earlier run are continued.
+        held_out: tries each checkpoint. If it asks no problems, nothing is watched.
+        report: called with one line for each finding.
 
     Attributes:
-        alarm: what has diverged, None while nothing has.
+        alarm: the divergence that was found, or None.
 
     Raises:
-        LearningMonitorError: the folder's points cannot be read, or in `step` not be written.
+        LearningMonitorError: the folder's points cannot be read, or `step` cannot write them.
     """
 
     def __init__(
@@ -145,23 +146,23 @@ class LearningMonitor:
         self.alarm = find_divergence(self.points)
 
     def note(self, lesson: Lesson) -> None:
-        """Has a lesson's checkpoint looked at later."""
+        """Queue a lesson's checkpoint."""
         if self._held_out.asks:
             self._waiting.append(lesson)
 
     def step(self) -> bool:
-        """Looks at one checkpoint; False where none waits."""
+        """Evaluate one checkpoint. Return False where none waits."""
         if not self._waiting:
             return False
         lesson = self._waiting.popleft()
         try:
             checkpoint = self._checkpoints.get(lesson.published.digest)
         except CheckpointError:
-            return True  # thrown away since
+            return True  # deleted meanwhile
         counts = self._held_out.count(checkpoint, lesson.window)
         inside = [c for c in counts if c.level in checkpoint.manifest.levels]
         solved, asked = (sum(getattr(c, name) for c in inside) for name in ("solved", "asked"))
-        if asked:  # else too few problems are asked to say anything of the levels in force
+        if asked:  # otherwise there are too few problems to say anything about the levels in force
             self._add(lesson, Success(solved, asked))
         return True
 
@@ -199,8 +200,8 @@ class LearningMonitor:
 
 
 def draw(points: list[HeldOutPoint], path: Path) -> None:
-    """Reward and held-out success over checkpoints, with 95 % intervals; a PNG. Raises OSError: it
-    cannot be written."""
+    """Draw reward and held-out success over checkpoints, with 95 % intervals, as a PNG. Raises
+    OSError: it cannot be written."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -229,7 +230,7 @@ def draw(points: list[HeldOutPoint], path: Path) -> None:
 
 
 def _measure_reward(lesson: Lesson) -> tuple[float, float]:
-    """Mean and its standard error over groups, in whole rewards."""
+    """The mean reward and its standard error over groups, in whole rewards."""
     rewards = [reward / 1e6 for reward in lesson.rewards]
     count = len(rewards)
     mean = sum(rewards) / count
@@ -253,7 +254,7 @@ def _read_points(path: Path) -> list[HeldOutPoint]:
 
 
 def _open_board(folder: Path) -> Any:
-    """TensorBoard's writer, None where it is not installed."""
+    """TensorBoard's writer, or None where TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -262,7 +263,7 @@ def _open_board(folder: Path) -> Any:
 
 
 class TrainerWithMonitor:
-    """Trains, and looks at what it made in the time that training leaves."""
+    """A trainer that also evaluates its checkpoints in the time that training leaves."""
 
     name = "trainer"
 
@@ -272,7 +273,7 @@ class TrainerWithMonitor:
 
     @property
     def trouble(self) -> str | None:
-        """The trainer's before its workers', and before what the monitor sees."""
+        """The trainer's trouble, else its workers', else the monitor's."""
         return self._trainer.trouble or self._trainer.lack or self._monitor.alarm
 
     def step(self) -> bool:

@@ -1,15 +1,15 @@
-"""The trainer: judges every group it learns from, learns, publishes the next checkpoint.
+"""The trainer: judges every group that it learns from, learns, and publishes the next checkpoint.
 
-An audit looks at a few groups a miner; one junk group in hundreds is rarely among them. So the
-trainer judges them all, takes rewards and log-probabilities from its own pass, and trusts nothing
-that a file says. Specification, section 11.
+An audit looks at a few groups of a miner, and would rarely find one junk group in hundreds. So the
+trainer judges all groups, takes rewards and log-probabilities from its own pass, and trusts nothing
+in a miner's file. Specification, section 11.
 
-With a folder of its own a trainer that is killed anywhere goes on as if it had not been: it stands
-before a lesson or after it, and what it has learned it commits to. What hinders it from outside is
-`trouble`, and is tried again.
+With its own folder, a trainer that is killed anywhere resumes as if it had not been: its state is
+that before a lesson or after it, and it commits to whatever it has learned. `trouble` reports
+failures outside, which are retried.
 
-With workers the next window's files are judged while it learns from this one. What a lesson is made
-of is the same with them, without them, and whatever was judged first.
+With workers, the next window's files are judged while the trainer learns from this one. The content
+of a lesson does not depend on workers, nor on the order of judging.
 """
 
 import time
@@ -51,13 +51,13 @@ class Trainer:
     """Learns from each window in order and publishes after each.
 
     Args:
-        on_lesson: called after each lesson, once it is kept.
-        report: called with one line when something is worth a person's notice.
-        judge: judges with workers; None: this process does, on the device that it learns on.
+        on_lesson: called after each lesson, once it is saved.
+        report: called with one line about everything that a person should notice.
+        judge: judges with workers; None: this process judges, on the device that it learns on.
 
     Attributes:
-        course: how far it has come; None before the first look at the chain.
-        pace: what its time goes into.
+        course: its progress; None before the first look at the chain.
+        pace: how its time is spent.
 
     Raises:
         TrainerError: its folder cannot be used.
@@ -93,27 +93,28 @@ class Trainer:
 
     @property
     def window(self) -> int | None:
-        """The window at hand, None before the first look at the chain."""
+        """The current window, None before the first look at the chain."""
         return None if self.course is None else self.course.window
 
     @property
     def lack(self) -> str | None:
-        """What workers want of a person; None: nothing."""
+        """The problem of the workers that a person should fix, or None."""
         return None if self.judge is None else self.judge.pool.trouble
 
     def close(self) -> None:
-        """Lets go of its folder; no file more is judged."""
+        """Release the folder, and start to judge no more files."""
         if self.judge is not None:
             self.judge.close()
         self._keeper.close()
 
     def step(self) -> bool:
-        """Opens the next window, judges one submission, learns, or publishes.
+        """Open the next window, judge one submission, learn, or publish. Return whether there is
+        more to do.
 
         Raises:
             WrongChainError: the node speaks for another chain.
-            TrainerError: its folder is another trainer's, or what was learned cannot be kept.
-            UnusableCheckpointError: the checkpoint to begin with is of no use.
+            TrainerError: its folder is another trainer's, or what was learned cannot be saved.
+            UnusableCheckpointError: the checkpoint to begin with is unusable.
             CheckpointError: the checkpoint to publish is damaged.
         """
         if get_time() < self._retry_at:
@@ -156,7 +157,7 @@ class Trainer:
         return True
 
     def _start(self) -> bool:
-        """Goes on from the folder, or begins with the checkpoint on chain and the window of now."""
+        """Resume from the folder, or begin with the checkpoint on chain and the current window."""
         begun = self._keeper.begin()
         if isinstance(begun, str):
             return self._wait(begun)
@@ -164,10 +165,11 @@ class Trainer:
         return True
 
     def _advance_round(self, course: Course) -> bool | None:
-        """What rounds ask for before the next window; None: nothing. Else whether it was done."""
+        """Do what rounds require before the next window. Return whether it was done, or None if
+        there is nothing to do."""
         rounds = self.rounds
         if rounds is not None and (begun := rounds.find_begun(course.window)) is not None:
-            # what windows before it would teach comes too late for the rounds' first parent
+            # the windows before it come too late to teach the rounds' first parent
             course.window, self._challenge = begun, None
         if rounds is None or rounds.find_rounds(course.window) is None:
             first = self._parameters.first.identity.trainer
@@ -192,7 +194,7 @@ class Trainer:
     # --- one window
 
     def _open(self, course: Course) -> bool:
-        """Looks for the window's context. State that every node has forgotten is skipped."""
+        """Look for the window's context. State that every node has forgotten is skipped."""
         sources, end = self._sources, self._parameters.end
         if end is not None and course.window >= end:
             self.pace.begin(None)
@@ -237,8 +239,8 @@ class Trainer:
         return True
 
     def _judge_ahead(self, course: Course, window: int) -> None:
-        """Has a window's files judged while something else takes its time, where they may be read.
-        Learned in step, no window is judged before the one before it has been learned from."""
+        """Start to judge a window's files ahead, where they may be read already. When the trainer
+        learns in step, no window is judged before the one before it has been learned from."""
         last, end = self._config.last_window, self._parameters.end
         if self.judge is None or not self._config.staleness or self._in_round(window) is not None:
             return
@@ -249,8 +251,8 @@ class Trainer:
             self.judge.begin_ahead(parameters, window)
 
     def _prepare(self, course: Course) -> bool:
-        """Tries the parent while there is nothing else to do, so that no checkpoint waits for it.
-        Whether there was something to do."""
+        """Evaluate the parent while there is nothing else to do, so that no checkpoint waits for
+        it. Return whether there was something to do."""
         held_out = self._config.held_out
         if (
             held_out is None
@@ -275,7 +277,7 @@ class Trainer:
         self._reading = self._challenge = None
 
     def _read(self, course: Course, reading: WindowReading) -> bool:
-        """Judges one file, or has workers judge all. A window without a checkpoint is waited for
+        """Judge one file, or let workers judge all. A window without a checkpoint is waited for
         until it is over."""
         context, sources = reading.context, self._sources
         self.pace.begin(Activity.JUDGING)
@@ -300,14 +302,14 @@ class Trainer:
         hotkey = reading.waiting.pop(0)
         try:
             reading.judge(hotkey, checkpoint, sources)
-        except WorkerError as error:  # we lack something, and look again
+        except WorkerError as error:  # we lack something, and try again
             self.trouble = str(error)
             reading.withheld.append(hotkey)
         reading.judged_s += get_time() - began
         return True
 
     def _await(self, course: Course, reading: WindowReading, judge: BackgroundJudge) -> bool:
-        """What the lesson needs besides is made ready while workers judge."""
+        """Prepare the lesson's other inputs while workers judge."""
         self.pace.begin(Activity.JUDGING)
         if self._prepare(course):
             return True
@@ -319,7 +321,7 @@ class Trainer:
         return True
 
     def _is_stale(self, course: Course, reading: WindowReading) -> bool:
-        """Skips a window whose rollouts are too old to learn from."""
+        """Skip a window whose rollouts are too old to learn from. Return whether it was skipped."""
         if reading.number is None or reading.is_own is not None:
             return False
         behind = course.parent.manifest.number - reading.number
@@ -328,8 +330,8 @@ class Trainer:
         )
 
     def _finish(self, course: Course, reading: WindowReading) -> None:
-        """Learns from what was accepted, and keeps it."""
-        if self._is_stale(course, reading):  # it was judged before the window before was learned
+        """Learn from the accepted groups, and save the result."""
+        if self._is_stale(course, reading):  # it was judged before the lesson of the window before
             return
         self._judge_ahead(course, course.window + 1)
         if reading.groups or (self._config.local_groups and reading.is_own is None):
@@ -373,7 +375,7 @@ class Trainer:
         before = course.state or digest_tensors_of(learner.export_state())
         if steps is not None:
             steps.keep_before(learner, self._keeper.find_state(parent) if course.learned else None)
-        # what comes before and after costs the same for few groups and for many
+        # the work before and after takes the same time for few groups and for many
         self.pace.begin(Activity.LEARNING)
         stats = learner.learn([taken.group for taken in reading.groups])
         self.pace.note_lesson(came, len(reading.groups), stats.tokens)
@@ -396,7 +398,7 @@ class Trainer:
         manifest = checkpoints.publish(parent, weights, record.digest, levels)
         if steps is not None:
             steps.keep_record(record, manifest.digest)
-        # raises rather than commit to what everyone would refuse
+        # raises here rather than commit to a checkpoint that everyone would refuse
         course.parent = open_checkpoint(checkpoints, manifest.digest, parameters)
         course.learned = True
         course.uploaded = not alone
@@ -424,8 +426,8 @@ class Trainer:
         self._keeper.take_back(window, error)
 
     def _announce(self, course: Course, unsaid: Announcement) -> bool:
-        """Uploads and commits where it is due, in this order: who reads the commitment finds the
-        bytes. Else sees whether it stands."""
+        """Upload first and then commit where that is due, so that readers of the commitment find
+        the bytes. Otherwise check whether the commitment is on chain."""
         if not unsaid.due:
             unsaid.look()
             if unsaid.stands:

@@ -1,4 +1,4 @@
-"""Where a trainer is, where it begins, and what its folder keeps of it."""
+"""A trainer's position, its beginning, and the state in its folder."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,22 +26,22 @@ NAME = "trainer"
 
 @dataclass(slots=True)
 class Course:
-    """Where the trainer is."""
+    """A trainer's position."""
 
     window: int
     parent: Checkpoint  # the last checkpoint learned; the learner's weights round to it
     learner: Learner
     learned: bool  # the learner holds more than the parent's weights
-    uploaded: bool  # the parent lies in the store
-    unsaid: Announcement | None  # the commitment to it, while it stands in no final block
-    state: bytes | None = None  # digest of what the learner holds; None: not computed yet
+    uploaded: bool  # the store has the parent
+    unsaid: Announcement | None  # the commitment to it, while it is in no final block
+    state: bytes | None = None  # digest of the learner's state; None: not computed yet
 
 
 class CourseKeeper:
-    """Begins a course and keeps it. What a trainer does in a window it does not know.
+    """Begins and saves a course. It does not know what a trainer does in a window.
 
     Args:
-        report: called with one line when something is worth a person's notice.
+        report: called with one line about everything that a person should notice.
 
     Raises:
         TrainerError: the folder cannot be used.
@@ -63,13 +63,14 @@ class CourseKeeper:
         self._folder = TrainerFolder(config.folder) if config.folder is not None else None
 
     def close(self) -> None:
-        """Lets go of the folder."""
+        """Release the folder."""
         if self._folder is not None:
             self._folder.close()
 
     def begin(self) -> Course | str:
-        """Goes on from the folder, or begins with the checkpoint on chain and the window of now; or
-        says why that cannot be had yet. Raises UnusableCheckpointError: it is of no use."""
+        """Resume from the folder, or begin with the checkpoint on chain and the current window; or
+        return why that is not possible yet. Raises UnusableCheckpointError: the checkpoint is
+        unusable."""
         sources, genesis = self._sources, self._first.identity.genesis_checkpoint
         head = sources.chain.get_head()
         now = self._parameters.get_at(head)
@@ -78,7 +79,7 @@ class CourseKeeper:
         said = None if slot is None else parse_commitment(slot)
         if said is not None and said.tag is not Tag.CHECKPOINT:
             said = None
-        if has_rounds:  # what stands there may be a child, or another's to begin with
+        if has_rounds:  # the slot may name a child, or another trainer's checkpoint to begin with
             said, slot = None, None
         kept = self._load(said)
         if kept is not None:
@@ -105,7 +106,7 @@ class CourseKeeper:
                 f"({digest.hex()[:16]}…) and window {window}"
             )
         unsaid = self.make_announcement(parent)
-        # genesis is in force without a word, but not where the slot says something else
+        # genesis is in force without an announcement, but not where the slot names something else
         silent = has_rounds or slot == unsaid.payload or (slot is None and digest == genesis)
         course = Course(
             window,
@@ -119,8 +120,8 @@ class CourseKeeper:
         return course
 
     def begin_anew(self, course: Course, parameters: Parameters) -> str | None:
-        """Goes on from the checkpoint that an amendment names, those before being of no use to it;
-        or says why that cannot be had yet. Raises as `begin` does."""
+        """Continue from the checkpoint that an amendment names, which cannot use the ones before;
+        or return why that is not possible yet. Raises as `begin` does."""
         digest = parameters.start.checkpoint
         try:
             parent = open_checkpoint(self._sources.checkpoints, digest, parameters)
@@ -140,7 +141,7 @@ class CourseKeeper:
         return None
 
     def save(self, course: Course, learner: bool = False) -> None:
-        """Keeps where it is, with what the learner holds where that is asked for."""
+        """Save the position, and the learner's state if asked to."""
         if self._folder is None:
             return
         state = TrainerState(
@@ -154,8 +155,8 @@ class CourseKeeper:
         self._folder.save(state, course.learner if learner else None)
 
     def take_back(self, window: int, error: Exception) -> None:
-        """A lesson that cannot be kept never was: what the folder holds is the truth. Raises
-        TrainerError: unless the window is to blame, whose lesson nobody could use."""
+        """Undo a lesson that cannot be saved: the folder's content is the truth. Raises
+        TrainerError, unless the window is to blame, whose lesson nobody could use."""
         if self._folder is None:
             raise error
         kept = self._folder.load(self._first.digest, self._hotkey)
@@ -165,7 +166,7 @@ class CourseKeeper:
         self._folder.save(replace(kept, window=window + 1))
 
     def upload(self, course: Course) -> None:
-        """Puts the parent, and the step that made it, into the store, where there is one."""
+        """Upload the parent, and the step that made it, to the store, if there is one."""
         store, steps, parent = self._config.store, self._config.steps, course.parent
         if store is None or course.uploaded:
             return
@@ -176,7 +177,7 @@ class CourseKeeper:
         course.uploaded = True
 
     def find_state(self, parent: Checkpoint) -> Path | None:
-        """The file of the learner's state as a checkpoint left it."""
+        """The file of the learner's state after a checkpoint."""
         return None if self._folder is None else self._folder.find_learner(parent.digest)
 
     def make_announcement(self, checkpoint: Checkpoint) -> Announcement:
@@ -186,11 +187,11 @@ class CourseKeeper:
         return self.announce(encode_commitment(commitment))
 
     def announce(self, payload: bytes) -> Announcement:
-        """A payload for the trainer's slot."""
+        """The announcement of a payload in the trainer's slot."""
         return Announcement(self._sources.chain, self._hotkey, payload)
 
     def open_rounds(self) -> RoundKeeper[Course] | None:
-        """The trainer's way through rounds; None: it has not what they need."""
+        """The trainer's part in rounds, or None if a requirement is missing."""
         config, sources = self._config, self._sources
         if config.store is None or config.steps is None or config.folder is None:
             return None
@@ -230,7 +231,7 @@ class CourseKeeper:
         )
 
     def _load(self, said: Commitment | None) -> TrainerState | None:
-        """What the folder holds, unless the chain is ahead of it."""
+        """The folder's state, unless the chain is ahead of it."""
         if self._folder is None:
             return None
         aside = self._folder.set_aside(self._first.digest, self._hotkey)
@@ -251,7 +252,7 @@ class CourseKeeper:
         return make_learner(parent, self._config.learning, lambda: checkpoints.get(first))
 
     def _restore(self, parent: Checkpoint) -> Learner | None:
-        """The learner as its last lesson left it, None where that is lost."""
+        """The learner as its last lesson left it, or None where that is lost."""
         learner = self._make_learner(parent)
         state = self.find_state(parent)
         if state is not None and resume_learner(learner, state, parent):

@@ -1,11 +1,11 @@
-"""What a trainer must not forget: where it stands, and its optimiser's state.
+"""The state that a trainer must not lose: its position, and its optimiser's state.
 
-    trainer.json                    which window is next, which checkpoint came last
+    trainer.json                    the next window, the last checkpoint
     learner-<digest>.safetensors    masters and moments as that checkpoint left them
     parameters-<digest>/            both, as a course under other parameters left them
 
-`trainer.json` is written last and names the rest, so a trainer that is killed anywhere stands
-before a lesson or after it. What it has committed to is not kept here: the chain says it.
+`trainer.json` is written last and names the rest. A trainer that is killed anywhere therefore finds
+the state before a lesson or after it. Its commitments are not stored here: the chain has them.
 """
 
 import os
@@ -23,14 +23,14 @@ _STATE_FILE = "trainer.json"
 
 
 class TrainerError(OperatorError):
-    """The trainer's own folder cannot be used: says why and what to do."""
+    """The trainer's own folder cannot be used. The message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainerState:
-    """Where a trainer stands between two lessons."""
+    """A trainer's position between two lessons."""
 
-    #: parameters, hotkey: whose folder this is
+    #: parameters, hotkey: the owner of this folder
     parameters: Digest
     hotkey: Digest
     window: U64  # the next one to learn from
@@ -44,8 +44,8 @@ class TrainerFolder:
     """One trainer's folder, held until `close` or until the process ends.
 
     Raises:
-        TrainerError: it cannot be written, or another trainer holds it. `set_aside` and `load` do,
-            too, where it is damaged, another network's or another hotkey's.
+        TrainerError: it cannot be written, or another trainer holds it. `set_aside` and `load`
+            raise it also if the folder is damaged, or is another network's or another hotkey's.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,14 +60,14 @@ class TrainerFolder:
             raise TrainerError(f"another trainer runs in {folder}: stop it first")
 
     def close(self) -> None:
-        """Lets go of the folder."""
+        """Release the folder."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def set_aside(self, parameters: bytes, hotkey: bytes) -> Path | None:
-        """Moves a course under other parameters out of the way, and says where to; None where there
-        is none. Cut off, it goes on next time."""
+        """Move a course under other parameters out of the way. Return its new place, or None where
+        there is no such course. An interrupted move continues next time."""
         state = self._read()
         if state is None or state.parameters == parameters:
             return None
@@ -76,10 +76,10 @@ class TrainerFolder:
         learner = self._get_learner_path(state.checkpoint).name
         try:
             aside.mkdir(exist_ok=True)
-            for path in aside.glob("*learner-*"):  # of a course under them that lies there already
+            for path in aside.glob("*learner-*"):  # of an earlier course under the same parameters
                 if path.name != learner:
                     path.unlink()
-            for name in (learner, _STATE_FILE):  # this one last: until then nothing has happened
+            for name in (learner, _STATE_FILE):  # state file last: until then nothing changes
                 if (self._folder / name).exists():
                     os.replace(self._folder / name, aside / name)
         except OSError as error:
@@ -87,7 +87,7 @@ class TrainerFolder:
         return aside
 
     def load(self, parameters: bytes, hotkey: bytes) -> TrainerState | None:
-        """Where the last trainer here stopped; None: nobody was here."""
+        """The position where the last trainer here stopped, or None in a new folder."""
         state = self._read()
         if state is not None:
             self._require_same("parameters", state.parameters, parameters)
@@ -114,13 +114,14 @@ class TrainerFolder:
             ) from error
 
     def save(self, state: TrainerState, learner: Learner | None = None) -> None:
-        """Makes `state` the truth.
+        """Make `state` the folder's content.
 
         Args:
-            learner: whose state belongs to it; None: what stands already does, or nothing.
+            learner: the learner whose state belongs to it; None: its file exists already, or there
+                is none.
 
         Raises:
-            TrainerError: it cannot be written. What stood before stands.
+            TrainerError: it cannot be written. The previous content remains.
         """
         current = self._get_learner_path(state.checkpoint)
         try:
@@ -128,7 +129,7 @@ class TrainerFolder:
                 with replace_file(current) as temporary:
                     learner.save_state(temporary)
             write_json(self._folder / _STATE_FILE, to_json(state))
-            for path in self._folder.glob("*learner-*"):  # the last one's, and what was cut off
+            for path in self._folder.glob("*learner-*"):  # of earlier lessons, or cut off
                 if path != current or not state.learner:
                     path.unlink()
         except (OSError, SafetensorError) as error:
@@ -138,7 +139,7 @@ class TrainerFolder:
             ) from error
 
     def find_learner(self, checkpoint: bytes) -> Path | None:
-        """The file of the learner's state after a checkpoint, None where it is gone."""
+        """The file of the learner's state after a checkpoint, or None where it is gone."""
         path = self._get_learner_path(checkpoint)
         return path if path.exists() else None
 

@@ -1,4 +1,4 @@
-"""How a trainer learns and where it publishes, and what the settings make of it."""
+"""A trainer's configuration of learning and publishing, made from the settings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -24,23 +24,23 @@ from assay.training.team import make_shared
 
 @dataclass(frozen=True, slots=True)
 class TrainerConfig:
-    """How a trainer learns, and where it publishes."""
+    """The configuration of a trainer: how it learns, and where it publishes."""
 
     learning: LearnConfig
-    locator: str  # of the store with its checkpoints, as it stands on chain
+    locator: str  # of the store with its checkpoints, as on chain
     #: where checkpoints are uploaded; None: readers share the trainer's model folder
     store: ObjectStore | None = None
-    folder: Path | None = None  # for what it must not forget; None: it forgets
-    last_window: int | None = None  # after it the trainer rests; None for a trainer that goes on
+    folder: Path | None = None  # for the state that it must not lose; None: it keeps none
+    last_window: int | None = None  # the trainer stops after it; None: it has no end
     retry_s: float = 5.0  # seconds from trouble to the next attempt
     staleness: int = 8  # checkpoints that rollouts may be behind the one learned from; 0: none
     local_groups: int = 0  # of the trainer's own, in each lesson
     external_groups: int | None = None  # of the miners', at most; None: all
-    #: where step records go; None: nowhere, and what was consumed is forgotten
+    #: where step records go; None: nowhere, and consumed groups are not kept
     steps: StepFolder | None = None
-    #: tries each checkpoint, from which the levels of the next follow; None: they stay
+    #: tries each checkpoint, which decides the levels of the next; None: levels stay
     held_out: HeldOut | None = None
-    publish_states: bool = False  # upload what each step began with, beside its record and groups
+    publish_states: bool = False  # upload each step's initial state, too
 
 
 #: Fields of `LearnConfig` that are settings of the same name.
@@ -56,7 +56,7 @@ _LOSS = {
 
 
 def make_learning(settings: TrainerSettings) -> LearnConfig:
-    """How the learner learns."""
+    """The learner's configuration."""
     given = settings.model_dump()
     try:
         loss = LossConfig(**{name: given[setting] for name, setting in _LOSS.items()})
@@ -70,12 +70,12 @@ def make_learning(settings: TrainerSettings) -> LearnConfig:
 
 
 def read_config(record: StepRecord) -> LearnConfig:
-    """The settings that a step was made with: as `make_learning` could have made them. Raises
-    StepError: they are not such settings."""
+    """The settings that a step was made with, within the bounds of `make_learning`. Raises
+    StepError: they are not within them."""
     config = parse_config(record)
     values = {name: getattr(config, name) for name in _SHARED}
     values |= {setting: getattr(config.loss, name) for name, setting in _LOSS.items()}
-    try:  # nobody learns beyond these bounds, and a stranger's record would have us work for ever
+    try:  # beyond these bounds, an untrusted record could cause endless work
         TrainerSettings.model_validate(values, strict=True)
         if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
             raise ValueError(f"betas {config.betas} are not two numbers from 0 to 1")
@@ -87,7 +87,7 @@ def read_config(record: StepRecord) -> LearnConfig:
 def make_trainer_config(
     settings: TrainerSettings, locator: str, store: ObjectStore, held_out: HeldOut
 ) -> TrainerConfig:
-    """A trainer that keeps everything in its folder."""
+    """The configuration of a trainer that keeps everything in its folder."""
     return TrainerConfig(
         make_learning(settings),
         locator,
@@ -103,8 +103,8 @@ def make_trainer_config(
 
 
 def resume_learner(learner: Learner, state: Path, parent: Checkpoint) -> bool:
-    """Whether the learner went on from a file of its state, and that belongs to the checkpoint.
-    Raises OSError, MemoryLackError: it cannot be read at present."""
+    """Restore the learner from a file of its state. Return whether that worked and the state
+    belongs to the checkpoint. Raises OSError, MemoryLackError: it cannot be read at present."""
     try:
         learner.load_state(state)
     except (LookupError, RuntimeError, ValueError, SafetensorError) as error:
@@ -122,9 +122,9 @@ def resume_learner(learner: Learner, state: Path, parent: Checkpoint) -> bool:
 def make_learner(
     parent: Checkpoint, learning: LearnConfig, get_first: Callable[[], Checkpoint]
 ) -> Learner:
-    """A learner that begins with a checkpoint's weights and no moments, and learns where the
-    checkpoint is placed. get_first: gives the network's first checkpoint, where the divergence is
-    from it."""
+    """A learner that begins with a checkpoint's weights and no moments, and learns on the device
+    where the checkpoint is. `get_first` gives the network's first checkpoint, if the divergence is
+    measured from it."""
     never_drawn = np.flatnonzero(~parent.tokenizer.drawable).tolist()
     # left out as the reference leaves them out
     config = replace(learning, excluded=tuple(never_drawn))

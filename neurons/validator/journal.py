@@ -1,8 +1,10 @@
-"""A validator's memory: what a restart must not lose, written one judged submission at a time.
+"""A validator's memory: the state that a restart must not lose, written after each judged
+submission.
 
-It holds what is not settled yet: windows with their challenge and context, every verdict with the
-ledger that came out of it, and how far the chain has been followed. Everything is written before
-it is acted on, so that the validator goes on after a kill at any instant as if nothing had been.
+It holds everything that is not settled yet: windows with their challenge and context, every verdict
+with the ledger after it, and how far the chain has been followed. Everything is written before it
+is acted on. After a kill at any instant, the validator therefore continues as if nothing had
+happened.
 """
 
 import json
@@ -38,7 +40,7 @@ _TABLES = (
     """CREATE TABLE IF NOT EXISTS validator (
         hotkey BLOB NOT NULL, parameters BLOB NOT NULL,
         next_window INTEGER NOT NULL, last_epoch INTEGER NOT NULL)""",
-    # one row: where the weights go that lie in the same file
+    # one row: the subnet that the weights in this file belong to
     "CREATE TABLE IF NOT EXISTS subnet (genesis_hash BLOB NOT NULL, netuid INTEGER NOT NULL)",
     """CREATE TABLE IF NOT EXISTS windows (
         window INTEGER PRIMARY KEY, challenge TEXT NOT NULL, context TEXT,
@@ -47,7 +49,7 @@ _TABLES = (
         window INTEGER NOT NULL, hotkey BLOB NOT NULL, asked_at INTEGER NOT NULL,
         seconds REAL NOT NULL, verdict TEXT NOT NULL,
         PRIMARY KEY (window, hotkey)) WITHOUT ROWID""",
-    # the same, of what was audited and has nothing wrong: it stays beside what the samples say
+    # verdicts of faultless audits: they stay beside the verdicts of the samples
     """CREATE TABLE IF NOT EXISTS provisional_verdicts (
         window INTEGER NOT NULL, hotkey BLOB NOT NULL, asked_at INTEGER NOT NULL,
         seconds REAL NOT NULL, verdict TEXT NOT NULL,
@@ -56,7 +58,7 @@ _TABLES = (
         epoch INTEGER NOT NULL, uid INTEGER NOT NULL, registered_at INTEGER NOT NULL,
         ledger TEXT NOT NULL, PRIMARY KEY (epoch, uid, registered_at)) WITHOUT ROWID""",
 )
-#: Of a context.
+#: Fields of a context.
 _LATE_BLOCKS = ("audit_block", "sample_block")
 #: In the order in which their rows were made.
 _VERDICTS = ("provisional_verdicts", "verdicts")
@@ -64,10 +66,10 @@ _VERDICTS = ("provisional_verdicts", "verdicts")
 
 @dataclass(frozen=True, slots=True)
 class WindowProgress:
-    """How far a validator has come."""
+    """A validator's progress."""
 
-    next_window: int  # the first that it has neither opened nor left to others
-    last_epoch: int  # block up to which everything is settled, or left to others
+    next_window: int  # the first that it has neither opened nor skipped
+    last_epoch: int  # block up to which everything is settled or skipped
 
 
 class Journal:
@@ -80,10 +82,9 @@ class Journal:
     def __init__(
         self, database: Database, hotkey: bytes, parameters: ParameterHistory, first: WindowProgress
     ) -> None:
-        """
-        Args:
+        """Args:
             first: where a validator without a past begins, or one whose subnet has become another
-                network: what was not settled on the old one is dropped.
+                network: unsettled windows of the old one are dropped.
 
         Raises:
             JournalError: the file is another hotkey's, or another subnet's.
@@ -99,7 +100,7 @@ class Journal:
                 self._begin(hotkey, first)
             elif found[0][0] != parameters.first.digest:
                 self._drop_old_network(found[0][0])
-                # an epoch is settled once, though the node now asked may lag
+                # an epoch is settled once, even if the node asked now lags
                 self._begin(hotkey, replace(first, last_epoch=max(first.last_epoch, found[0][1])))
 
     def _require_own(self, hotkey: bytes) -> None:
@@ -128,7 +129,8 @@ class Journal:
         )
 
     def _drop_old_network(self, digest: bytes) -> None:
-        """Windows are numbered anew under other parameters; weights that are due stay due."""
+        """Drop the old network's windows, which have other numbers under other parameters. Weights
+        that are due stay due."""
         ((count,),) = self._database.execute("SELECT count(*) FROM windows")
         logger.warning(
             "the subnet is another network, %s… in place of %s…: starting afresh, %d windows of "
@@ -142,12 +144,12 @@ class Journal:
             self._database.execute(f"DELETE FROM {table}")
 
     def load_progress(self) -> WindowProgress:
-        """How far it has come."""
+        """The validator's progress."""
         (row,) = self._database.execute("SELECT next_window, last_epoch FROM validator")
         return WindowProgress(*row)
 
     def load_judged_windows(self) -> dict[int, JudgedWindow]:
-        """The windows that are opened and not settled, in order, as they were left."""
+        """The opened and unsettled windows, in order, as they were left."""
         judged_windows = {}
         for window, challenge, context, void, missing, closed in self._database.execute(
             "SELECT window, challenge, context, void, missing, closed FROM windows ORDER BY window"
@@ -174,15 +176,15 @@ class Journal:
                 judged.add(_decode_verdict(text), asked_at, seconds)
 
     def load_ledgers(self) -> dict[Account, Ledger]:
-        """The ledgers of settlements to come."""
+        """The ledgers of future settlements."""
         return {
             (epoch, Seat(uid, registered_at)): Ledger.from_json(json.loads(text))
             for epoch, uid, registered_at, text in self._database.execute("SELECT * FROM ledgers")
         }
 
     def open_window(self, challenge: Challenge, next_window: int) -> None:
-        """Notes a window as opened. next_window: the first that is neither opened nor left to
-        others now."""
+        """Note a window as opened. `next_window` is now the first that is neither opened nor
+        skipped."""
         with self._database.transaction():
             self._database.execute(
                 "INSERT INTO windows (window, challenge) VALUES (?, ?)",
@@ -191,24 +193,24 @@ class Journal:
             self.pass_window(next_window - 1)
 
     def pass_window(self, window: int) -> None:
-        """Notes that every window up to this one is opened, or left to others."""
+        """Note that every window up to this one is opened or skipped."""
         with self._database.transaction():
             self._database.execute(
                 "UPDATE validator SET next_window = max(next_window, ?)", (window + 1,)
             )
 
     def put_context(self, context: Context) -> None:
-        """Keeps a window's context."""
+        """Save a window's context."""
         self._update(context.window, "context = ?", _encode_context(context))
 
     def put_verdict(
         self, verdict: Verdict, asked_at: int, seconds: float, account: Account, ledger: Ledger
     ) -> None:
-        """Keeps one judged submission, and the ledger after it, in one transaction."""
+        """Save one judged submission, and the ledger after it, in one transaction."""
         epoch, seat = account
         table = _VERDICTS[not verdict.provisional]
         with self._database.transaction():
-            if verdict.provisional:  # what had not been shown has been
+            if verdict.provisional:  # the miner has shown a file that it had not shown before
                 self._database.execute(
                     "DELETE FROM verdicts WHERE window = ? AND hotkey = ?",
                     (verdict.window, verdict.hotkey),
@@ -225,19 +227,19 @@ class Journal:
     def note_faults(
         self, judged: JudgedWindow, *, void: str | None = None, missing: str | None = None
     ) -> None:
-        """Keeps why a window counts for nobody, and what was lacking, once."""
+        """Save, once each, why a window counts for nobody, and what was lacking."""
         void, missing = void or judged.void, missing or judged.missing
         if (void, missing) != (judged.void, judged.missing):
             self._update(judged.challenge.window, "void = ?, missing = ?", void, missing)
             judged.void, judged.missing = void, missing
 
     def close_window(self, window: int) -> None:
-        """Notes a window as final and published."""
+        """Note a window as final and published."""
         self._update(window, "closed = ?", 1)
 
     def settle(self, epoch: int, next_window: int) -> None:
-        """Notes everything up to an epoch block as settled, and forgets it. next_window: the first
-        that this settlement does not cover."""
+        """Note everything up to an epoch block as settled, and forget it. `next_window` is the
+        first that this settlement does not cover."""
         with self._database.transaction():
             self._database.execute("UPDATE validator SET last_epoch = ?", (epoch,))
             self.pass_window(next_window - 1)
@@ -274,7 +276,7 @@ def _decode_challenge(window: int, text: str, parameters: Parameters) -> Challen
 
 
 def _encode_context(context: Context) -> str:
-    """A context's public JSON leaves out the hashes that nothing is derived from."""
+    """A context's public JSON plus the hashes that it leaves out, which nothing is derived from."""
     hashes = {name: getattr(context, name).hash.hex() for name in _LATE_BLOCKS}
     return json.dumps({"context": context_to_json(context), **hashes})
 
@@ -290,7 +292,7 @@ def _decode_context(text: str) -> Context:
 
 
 def _encode_verdict(verdict: Verdict) -> str:
-    """All of it, exactly: Python writes the shortest decimal that is the same float."""
+    """The whole verdict, exactly: Python writes the shortest decimal that is the same float."""
     written = {"hotkey": verdict.hotkey.hex(), "witness": verdict.witness.hex()}
     return json.dumps(asdict(verdict) | written)
 

@@ -1,4 +1,4 @@
-"""What a validator has come to: windows as far as they are judged, and settlements."""
+"""A validator's results: windows as far as they are judged, and settlements."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,37 +17,38 @@ class JudgedWindow:
     verdicts: dict[bytes, Verdict] = field(default_factory=dict)
     seconds: dict[bytes, float] = field(default_factory=dict)
     asked_at: dict[bytes, int] = field(default_factory=dict)
-    #: what was asked for in time and not shown so far, or shown other than committed
+    #: files that were asked for in time and not shown so far, or shown other than committed
     withheld: dict[bytes, Verdict] = field(default_factory=dict)
-    #: in which nothing is wrong so far; what is sampled of these has not been looked at
+    #: files without a fault so far, whose samples have not been checked
     provisional: dict[bytes, Verdict] = field(default_factory=dict)
     closed: bool = False
-    #: why the window counts for nobody, whoever judges it: its checkpoint is unusable
+    #: why the window counts for nobody, whichever validator judges it: its checkpoint is unusable
     void: str | None = None
-    missing: str | None = None  # what this validator lacked when it last tried
+    missing: str | None = None  # what this validator lacked at its last attempt
 
     def add(self, verdict: Verdict, asked_at: int, seconds: float) -> None:
-        """One submission asked for at a block and judged; what the root on chain binds was not
-        shown, it may be asked for again: another validator may have been shown it."""
+        """Add a judged submission that was asked for at a block. If the committed bytes were not
+        shown, it may be asked for again: another validator may have been shown them."""
         hotkey = verdict.hotkey
         self.asked_at[hotkey], self.seconds[hotkey] = asked_at, seconds
         if verdict.provisional:
             self.provisional[hotkey] = verdict
-            self.withheld.pop(hotkey, None)  # which was before
-            del self.asked_at[hotkey]  # what is sampled has not been asked for
+            self.withheld.pop(hotkey, None)  # an earlier verdict
+            del self.asked_at[hotkey]  # its samples have not been asked for
         elif verdict.is_withheld:
             self.withheld[hotkey] = verdict
         else:
             self.verdicts[hotkey] = verdict
 
     def close_fetching(self) -> None:
-        """MIRROR_END has passed: what was asked for in vain is withheld for good, and what was
-        never asked for has no verdict. Fetching it now could differ from what others saw."""
+        """Close fetching at MIRROR_END: files that were asked for in vain are withheld for good,
+        and files that were never asked for have no verdict. A later fetch could differ from what
+        others saw."""
         self.verdicts |= {h: v for h, v in self.withheld.items() if h not in self.verdicts}
 
     def explain_abstention(self) -> str | None:
         """What this validator lacked for a window whose verdicts are final; None where it lacked
-        nothing, or where the window is void whoever looks."""
+        nothing, or where the window is void for everybody."""
         if self.void is not None or self.complete:
             return None
         if self.missing is not None:
@@ -65,16 +66,16 @@ class JudgedWindow:
 
     @property
     def complete(self) -> bool:
-        """Whether every member has a verdict."""
+        """Return whether every member has a verdict."""
         return self.context is not None and self.verdicts.keys() >= self.context.members.keys()
 
     @property
     def counts(self) -> bool:
-        """Whether a settlement may use it.
+        """Return whether a settlement may use it.
 
-        What breaks our judge for some files while it works for another's costs those files their
-        window and nothing else: else two hotkeys with one broken file would void it for all. Where
-        it works for nobody, the fault is ours, and we abstain for all alike (section 8).
+        If our judge fails on some files and works on another's, those files lose their window and
+        nothing else. Otherwise two hotkeys with one broken file each would void the window for all.
+        If it works on no file, the fault is ours, and we abstain for all alike (section 8).
         """
         broken = any(verdict.reason is Reason.INTERNAL for verdict in self.verdicts.values())
         works = any(verdict.accepted for verdict in self.verdicts.values())
@@ -83,11 +84,12 @@ class JudgedWindow:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What an epoch's windows came to."""
+    """The results of an epoch's windows."""
 
     epoch: int
     windows: tuple[int, ...]
-    #: windows that are void or that this validator could not judge in full; they count for nobody
+    #: windows that are void or that this validator could not judge in full; nobody is scored for
+    #: them
     abstained: tuple[int, ...]
     #: seat → score; weights: uid → u16; both empty where no window counts
     scores: Mapping[Seat, int]

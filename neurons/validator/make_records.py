@@ -1,4 +1,4 @@
-"""A settlement's records, out of what a validator has come to. Pure; specification, section 10."""
+"""Makes a settlement's records from a validator's results. Pure; specification, section 10."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from assay.verification import compute_score
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who writes records, with which program, on which network."""
+    """The author of records: hotkey, program and network."""
 
     software: str
     parameters: ParameterHistory
@@ -39,7 +39,7 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class RecordHeads:
-    """Where both chains of records end."""
+    """The ends of both chains of records."""
 
     #: window, settlement: digests, zeros before the first
     window: bytes = NOTHING
@@ -53,8 +53,8 @@ def make_records(
     settlement: Settlement,
     judged_windows: Mapping[int, JudgedWindow],
 ) -> tuple[list[WindowRecord], SettlementRecord]:
-    """A record of each window that a settlement covers, in order, and its own. judged_windows:
-    those of its windows that were opened; of the others nothing is known."""
+    """A record of each window that a settlement covers, in order, and the settlement's own.
+    `judged_windows` has those of its windows that were opened. Of the others nothing is known."""
     records: list[WindowRecord] = []
     previous = heads.window
     for window in sorted({*settlement.windows, *settlement.abstained}):
@@ -103,7 +103,7 @@ def _make_moment(block: Block, beacon: Beacon) -> Moment:
 
 def _make_row(hotkey: bytes, judged: JudgedWindow, context: Context) -> MemberRow:
     member, verdict = context.members[hotkey], judged.verdicts.get(hotkey)
-    measured = judged.provisional.get(hotkey, verdict)  # whatever became of the samples
+    measured = judged.provisional.get(hotkey, verdict)  # the audit's, whatever the samples showed
     committed = context.commitments.get(hotkey)
     return MemberRow(
         hotkey=hotkey,

@@ -1,13 +1,14 @@
 """Settlements on their way to the ledger: weights never wait for them, and none is lost.
 
-A settlement's entry is on disk before anything is sent, and so is the signed post before it goes.
-After a kill the same bytes are sent again, which a chain takes once. A block that held a post may
-be replaced by one that does not: a post counts once enough blocks lie on it, and is looked for
-again for a while. Two posts of one settlement cannot stand: the contract writes it once.
+A settlement's entry is on disk before anything is sent, and the signed post before it is sent.
+After a kill the same bytes are sent again, and a chain accepts them once. A reorganisation may
+replace a block with a post by one without it. A post therefore counts only under enough blocks, and
+is looked for again for a while. Two posts of one settlement cannot both succeed: the contract
+writes it once.
 
-What this does not know: who else uses the key. Another program's transaction may take the number
-that a post was signed with; the post is then signed anew. So is one whose number is too high ever
-to come: it was another key's before, or a node misled us.
+This module cannot see who else uses the key. Another program's transaction may take the number that
+a post was signed with, and the post is then signed again. The same happens to a post whose number
+is too high ever to come: the key was another one before, or a node misled us.
 """
 
 import json
@@ -32,22 +33,22 @@ from assay.protocol.errors import OperatorError
 
 logger = logging.getLogger("assay")
 
-#: Posts under way at once.
+#: Most posts under way at once.
 _TOGETHER = 8
-#: Blocks before a refused post is tried again: after the first refusal, then twice that, up to
-#: the second.
+#: Blocks before a refused post is tried again: after the first refusal; the most that it doubles
+#: to.
 _FIRST_PAUSE, _LONGEST_PAUSE = 4, 128
-#: Blocks before a post that no block takes is sent anew for a higher price.
+#: Blocks before a post that no block includes is signed again with a higher price.
 _PATIENCE_BLOCKS = 20
 #: Blocks for which a confirmed post is still looked for.
 _WATCH_BLOCKS = 256
 
-#: Seconds between two looks; after a failure twice as long, then twice that, up to the second.
+#: Seconds between two looks; the most that they double to after failures.
 LOOK_S, _LONGEST_S = 6.0, 300.0
-#: Seconds that an ending program waits for a request under way.
+#: Seconds that an ending program waits for a running request.
 _END_S = 30.0
 
-#: The table keeps the name that it has in folders of older versions.
+#: The table has the name that it had in folders of older versions.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger (
     epoch INTEGER PRIMARY KEY, state TEXT NOT NULL, entry TEXT NOT NULL, post TEXT,
@@ -59,14 +60,14 @@ CREATE TABLE IF NOT EXISTS ledger (
 
 @dataclass(frozen=True, slots=True)
 class PostRow:
-    """One settlement's entry and what became of it. Numbers are the EVM's blocks."""
+    """One settlement's entry and the state of its post. Block numbers are the EVM's."""
 
     epoch: int
     state: DeliveryState
     entry: LedgerEntry
-    post: SignedCall | None = None  # signed last; None before
+    post: SignedCall | None = None  # the one signed last; None before
     marked_at: int | None = None  # head when it was signed
-    #: block that holds it; where that is not known, the head at which it was first seen
+    #: block that holds it; where that is unknown, the head at which it was first seen
     seen_at: int | None = None
     failures: int = 0  # so far; retry_at: head from which on it is tried again
     retry_at: int = 0
@@ -77,16 +78,16 @@ _COLUMNS = ", ".join(field.name for field in fields(PostRow))
 
 
 def list_posts(database: Database, limit: int) -> list[PostRow]:
-    """What was posted or is to be posted, the newest settlement first."""
+    """The settlements that were or will be posted, newest first."""
     tables = database.execute("SELECT name FROM sqlite_master WHERE name = 'ledger'")
-    if not tables:  # of a validator that posts nothing
+    if not tables:  # a validator that posts nothing
         return []
     found = database.execute(f"SELECT {_COLUMNS} FROM ledger ORDER BY epoch DESC LIMIT ?", (limit,))
     return [_decode(*values) for values in found]
 
 
 def describe_post(row: PostRow) -> dict[str, Any]:
-    """A settlement's post and what became of it."""
+    """A settlement's post and its state."""
     return {
         "epoch": row.epoch,
         "state": row.state.value,
@@ -98,7 +99,7 @@ def describe_post(row: PostRow) -> dict[str, Any]:
 
 
 def encode_entry(entry: LedgerEntry) -> dict[str, Any]:
-    """As JSON: digests in lower-case hex."""
+    """The JSON of an entry: digests in lower-case hex."""
     return {n: v.hex() if isinstance(v, bytes) else v for n, v in asdict(entry).items()}
 
 
@@ -106,11 +107,11 @@ class PostOutbox:
     """One validator's posts.
 
     Args:
-        database: nobody else may post what it holds.
-        confirmations: blocks on top of a post's before it is held to stand.
+        database: no other program may post its rows.
+        confirmations: blocks on top of a post's before it is confirmed.
 
     Raises:
-        JournalError: the database cannot be read or written. So do all methods.
+        JournalError: the database cannot be read or written. All methods raise it too.
     """
 
     def __init__(self, database: Database, ledger: LedgerChain, confirmations: int) -> None:
@@ -121,14 +122,14 @@ class PostOutbox:
 
     @property
     def trouble(self) -> str | None:
-        """What keeps the newest of the settlements that are not confirmed."""
+        """The trouble of the newest settlement that is not confirmed."""
         rows = self._list("state != ? AND trouble IS NOT NULL", DeliveryState.CONFIRMED)
         return rows[-1].trouble if rows else None
 
     def put(self, epoch: int, entry: LedgerEntry) -> None:
-        """Persists what is to be posted of a settlement. Asks nobody and waits for nothing.
+        """Save the entry to post for a settlement. Contacts nobody and waits for nothing.
 
-        The first entry stands: what a run after a kill comes to may already be on its way.
+        The first entry is kept: the one that a run after a kill computes may already be on its way.
         """
         with self._database.transaction():
             known = self._list("epoch = ?", epoch)
@@ -147,14 +148,14 @@ class PostOutbox:
             )
 
     def put_record(self, record: SettlementRecord) -> None:
-        """Puts what is posted of a record: nothing where it has no score to prove."""
+        """Save the entry to post for a record: none where it has no score to prove."""
         entry = make_ledger_entry(record)
         if entry is not None:
             self.put(record.epoch, entry)
 
     def step(self) -> None:
-        """Looks after every row once. Raises ChainError: no node answers, or it speaks for another
-        chain: nothing was lost."""
+        """Process every row once. Raises ChainError: no node answers, or it speaks for another
+        chain; nothing was lost."""
         head = self._ledger.get_head()
         for row in self._list("state IN (?, ?)", DeliveryState.SENDING, DeliveryState.SENT):
             self._follow(row, head)
@@ -162,7 +163,7 @@ class PostOutbox:
         done = "state IN (?, ?) AND seen_at > ?"
         for row in self._list(done, DeliveryState.CONFIRMED, DeliveryState.TAKEN, since):
             self._watch(row)
-        # one that is further off than any pause follows from a head that was none
+        # a retry further off than any pause comes from a wrong head
         pausing = (head + 1, head + _LONGEST_PAUSE)
         for row in self._list(
             "state = ? AND retry_at NOT BETWEEN ? AND ?", DeliveryState.DUE, *pausing
@@ -174,7 +175,7 @@ class PostOutbox:
                 self._start(row, head)
 
     def _start(self, row: PostRow, head: int) -> None:
-        """Signs and sends a row, unless something stands for its settlement already."""
+        """Sign and send a row, unless the contract already has an entry for its settlement."""
         if self._note_standing(row, head):
             return
         following = [number + 1 for number in self._list_numbers()]
@@ -187,7 +188,7 @@ class PostOutbox:
         self._send(replace(row, post=post, marked_at=head))
 
     def _send(self, row: PostRow, trouble: str | None = None) -> None:
-        """Sends what is written down by then."""
+        """Send a row's post, which is saved by then."""
         post = row.post
         assert post is not None
         row = replace(_advance(row, DeliveryEvent.NOTED), seen_at=None, trouble=trouble)
@@ -195,24 +196,24 @@ class PostOutbox:
         try:
             self._ledger.send(post)
         except UnknownOutcomeError:
-            raise  # it stays as marked, and is sent again
-        except ChainError as error:  # looked into at the next step
+            raise  # the row stays marked, and is sent again
+        except ChainError as error:  # the next step looks into it
             trouble = trouble or f"settlement of epoch {row.epoch}: {error}"
         self.save(replace(_advance(row, DeliveryEvent.HANDED_OVER), trouble=trouble))
 
     def _follow(self, row: PostRow, head: int) -> None:
-        """Looks for a post that may be under way, and sends it again where it is not."""
+        """Look for a post that may be under way, and send it again where it is not."""
         if self._note_standing(row, head):
             return
         assert row.post is not None
         assert row.marked_at is not None
         receipt = self._ledger.get_receipt(row.post.hash)
         if receipt is not None and receipt.succeeded:
-            return  # between two looks: the next sees it stand
+            return  # between two looks: the next one sees it
         if receipt is not None:
             self._put_off(row, head, self._ledger.explain_failure(row.post))
         elif self._ledger.get_nonce(pending=False) > row.post.nonce:
-            # another transaction has its number; if it was this one, `_start` sees it stand
+            # another transaction has its number; if it was this one, `_start` sees the entry
             self.save(replace(_advance(row, DeliveryEvent.EXPIRED), seen_at=None))
         elif head - row.marked_at >= _PATIENCE_BLOCKS:
             self._outbid(row, head)
@@ -220,8 +221,8 @@ class PostOutbox:
             self._send(row)
 
     def _outbid(self, row: PostRow, head: int) -> None:
-        """Replaces a post that no block takes: by a dearer one, or, where nothing has the number
-        that comes next, by one that has."""
+        """Replace a post that no block includes: by one with a higher price, or, where the key's
+        next number has no transaction, by one that has this number."""
         assert row.post is not None
         nonce, price = row.post.nonce, row.post.price
         following = self._ledger.get_nonce(pending=False)
@@ -232,13 +233,14 @@ class PostOutbox:
             else:
                 post = self._ledger.sign(row.epoch, row.entry, nonce, price)
         except EvmError as error:
-            # the old one is good until it is replaced, and the node may have lost it
+            # the old post is valid until it is replaced, and the node may have lost it
             self._send(row, f"settlement of epoch {row.epoch}: {error}")
             return
         self._send(replace(row, post=post, marked_at=head))
 
     def _note_standing(self, row: PostRow, head: int) -> bool:
-        """Whether the ledger holds something for a row's settlement; what that means is noted."""
+        """Note the ledger's entry for a row's settlement, and its consequence. Return whether there
+        is one."""
         digest = self._ledger.get_digest(row.epoch)
         if not any(digest):
             return False
@@ -256,14 +258,14 @@ class PostOutbox:
         deep = head - seen_at >= self._confirmations
         if deep:
             row = _advance(row, DeliveryEvent.FINAL)
-        elif row.post is not None:  # else there is nothing to send, and something to wait for
+        elif row.post is not None:  # without a post there is nothing to send
             row = _advance(row, DeliveryEvent.INCLUDED)
         self.save(replace(row, seen_at=seen_at, trouble=None))
         return True
 
     def _watch(self, row: PostRow) -> None:
-        """Takes a row up again where a reorganisation took out what stood, ours or another's, or
-        where it never stood and a node said so."""
+        """Take a row up again where a reorganisation removed the entry, ours or another's, or where
+        a node reported one that never existed."""
         if any(self._ledger.get_digest(row.epoch)):
             return
         logger.warning(
@@ -275,7 +277,7 @@ class PostOutbox:
         self.save(replace(row, seen_at=None, trouble=None))
 
     def _put_off(self, row: PostRow, head: int, why: str) -> None:
-        """Keeps a row that the chain does not take, with growing pauses."""
+        """Postpone a row that the chain refuses, with growing pauses."""
         retry_at = head + min(_FIRST_PAUSE << min(row.failures, 8), _LONGEST_PAUSE)
         self.save(
             replace(
@@ -288,7 +290,7 @@ class PostOutbox:
         )
 
     def _list_numbers(self) -> list[int]:
-        """Of the posts under way."""
+        """The numbers of the posts under way."""
         under_way = self._list("state IN (?, ?)", DeliveryState.SENDING, DeliveryState.SENT)
         return [row.post.nonce for row in under_way if row.post is not None]
 
@@ -327,11 +329,10 @@ def _read_fields(text: str) -> dict[str, Any]:
 
 
 class PostThread:
-    """Posts beside validating: drives an outbox in a thread of its own until it is stopped, so that
-    nothing of the EVM delays a verdict.
+    """Posts in its own thread until it is stopped, so that no EVM node delays a verdict.
 
     Attributes:
-        trouble: what keeps settlements from the ledger, for people; None while nothing does.
+        trouble: the reason why settlements do not reach the ledger, for people, or None.
     """
 
     def __init__(self, outbox: PostOutbox, look_s: float = LOOK_S) -> None:
@@ -340,11 +341,11 @@ class PostThread:
         self._look_s = look_s
         self._wake = threading.Event()
         self._ended = threading.Event()
-        # a request that hangs to its deadline must not keep a program that was asked to stop
+        # a request that hangs to its deadline must not keep the program from stopping
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
     def start(self) -> None:
-        """Begins; what was on its way when the program last ended goes on."""
+        """Start. Posts that were on their way when the program last ended continue."""
         self._thread.start()
 
     def put_record(self, record: SettlementRecord) -> None:
@@ -353,7 +354,7 @@ class PostThread:
         self._wake.set()
 
     def close(self) -> None:
-        """Ends after the request under way. What is not posted is on disk."""
+        """Stop after the running request. Entries that are not posted yet are on disk."""
         self._ended.set()
         self._wake.set()
         self._thread.join(_END_S)
@@ -366,7 +367,7 @@ class PostThread:
             self._wake.wait(pause_s)
 
     def _step(self) -> bool:
-        """Whether all went well."""
+        """Process all rows. Return whether all went well."""
         try:
             self._outbox.step()
             self._log_trouble(self._outbox.trouble)
@@ -397,7 +398,7 @@ class PostThread:
 def open_posting(
     settings: Settings, database: Database, hotkey: bytes
 ) -> Iterator[PostThread | None]:
-    """A validator's posting, running; None where settings name no ledger."""
+    """A validator's running posting thread, or None where the settings name no ledger."""
     own = settings.ledger
     if own.endpoint is None and own.contract is None:
         yield None

@@ -1,13 +1,13 @@
 """The public record on its way out: made once, kept until it may be seen, published, announced.
 
-A settlement's records are made in the transaction that puts its weights into the outbox, so that
-no window ever has two, and their bytes are on disk before anything leaves. They are published once
-the settlement's weights stand open on chain: who saw verdicts earlier could copy them. A kill at
-any instant only has the same bytes written to the same names again.
+A settlement's records are made in the transaction that puts its weights into the outbox, so no
+window ever has two records. Their bytes are on disk before any are sent. They are published once
+the settlement's weights are revealed on chain, because an earlier reader could copy the verdicts.
+After a kill at any instant, the same bytes are written to the same names again.
 
-The newest settlement's digest is then announced in the hotkey's commitment slot, where that is
-free: it binds all records before it, so whoever shows different records to different readers is
-seen. An announcement that fails is tried again and keeps nothing else from happening.
+The newest settlement's digest is then announced in the hotkey's commitment slot, if that is free.
+It binds all records before it, so a validator that shows different records to different readers is
+detected. A failed announcement is retried and delays nothing else.
 """
 
 import json
@@ -46,22 +46,22 @@ from assay.protocol.record import (
 
 logger = logging.getLogger("assay")
 
-#: Rows of the outbox that are looked at: more settlements than can wait to be opened.
+#: Most rows of the outbox that are read: more settlements than can wait to be revealed.
 _ROWS = 64
 #: Blocks before an announcement that the chain refused is sent again.
 _PAUSE_BLOCKS = 16
 
 _TABLES = (
-    # at most one row: where both chains end
+    # at most one row: the ends of both chains
     """CREATE TABLE IF NOT EXISTS record_ends (
         window_digest BLOB NOT NULL, digest BLOB NOT NULL, epoch INTEGER NOT NULL)""",
-    # settlements made and not published
+    # settlements that are made and not published
     """CREATE TABLE IF NOT EXISTS record_settlements (
         epoch INTEGER PRIMARY KEY, digest BLOB NOT NULL, weighs INTEGER NOT NULL)""",
     # their objects: name in the store, bytes
     """CREATE TABLE IF NOT EXISTS record_objects (
         name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID""",
-    # at most one row: the newest that is published
+    # at most one row: the newest published settlement
     "CREATE TABLE IF NOT EXISTS record_published (epoch INTEGER NOT NULL, digest BLOB NOT NULL)",
 )
 
@@ -79,15 +79,15 @@ class RecordBook:
 
     Args:
         database: the one that holds the validator's journal and outbox.
-        author: who signs for them, by hotkey.
+        author: the author that the records name.
         tempo: blocks between two epochs.
         store: where they are published.
-        locator: of the store as everybody else will open it; None: nothing is announced.
+        locator: of the store as others will open it; None: nothing is announced.
         on_published: called with each settlement's record once everybody can read it, within the
-            transaction that notes so. It must wait for nobody.
+            transaction that notes so. It must not wait for anything.
 
     Raises:
-        JournalError: the database cannot be used. So do all methods; nothing was written then.
+        JournalError: the database cannot be used; nothing was written. All methods raise it too.
     """
 
     def __init__(
@@ -119,11 +119,11 @@ class RecordBook:
 
     @property
     def trouble(self) -> str | None:
-        """What keeps records from being published or announced; None while nothing does."""
+        """The reason why records are not published or announced, or None."""
         return self._unpublished or self._unannounced
 
     def describe(self) -> RecordStatus:
-        """How far it is, for people."""
+        """The state of publishing, for people."""
         waiting = self._database.execute("SELECT count(*) FROM record_settlements")
         published = self._database.execute("SELECT epoch FROM record_published")
         return RecordStatus(
@@ -133,14 +133,14 @@ class RecordBook:
         )
 
     def recover(self, limit: int) -> None:
-        """Goes on from the published records where the database knows of none: it is new, or was
-        lost. Where it cannot, it says so: readers will see a second chain of records.
+        """Continue from the published records where the database has none, because it is new or was
+        lost. Where that is not possible, report it: readers will see a second chain of records.
 
         Args:
-            limit: bytes of a record at most.
+            limit: most bytes of a record.
 
         Raises:
-            ChainError, StoreError: it cannot be found out now.
+            ChainError, StoreError: this cannot be found out now.
         """
         if self._database.execute("SELECT 1 FROM record_ends"):
             return
@@ -171,7 +171,7 @@ class RecordBook:
                 )
 
     def put(self, settlement: Settlement, judged_windows: Mapping[int, JudgedWindow]) -> None:
-        """Makes a settlement's records, within the caller's transaction or one of its own."""
+        """Make a settlement's records, within the caller's transaction or in its own."""
         database = self._database
         with database.transaction():
             found = database.execute("SELECT window_digest, digest, epoch FROM record_ends")
@@ -201,8 +201,8 @@ class RecordBook:
         self._seen = -1
 
     def step(self, head: int) -> bool:
-        """Publishes a settlement or announces the newest; whether there may be more to do now.
-        Raises WrongChainError: a node speaks for another chain."""
+        """Publish a settlement or announce the newest one. Return whether there may be more to do
+        now. Raises WrongChainError: a node speaks for another chain."""
         if head <= self._seen:
             return False
         if self._try_to_publish(head) or self._try_to_announce(head):
@@ -216,7 +216,7 @@ class RecordBook:
             return self._publish(head)
         except WrongChainError:
             raise
-        except (ChainError, StoreError) as error:  # again at the next block
+        except (ChainError, StoreError) as error:  # retried at the next block
             self._unpublished = f"the record is not published: {error}"
         return False
 
@@ -236,14 +236,14 @@ class RecordBook:
     # --- publishing
 
     def _publish(self, head: int) -> bool:
-        """The oldest settlement that waits, once it may be seen."""
+        """Publish the oldest waiting settlement, once it may be seen."""
         waiting = self._database.execute(
             "SELECT epoch, digest, weighs FROM record_settlements ORDER BY epoch"
         )
         if not waiting or not self._may_be_seen(head, [(e, bool(w)) for e, _, w in waiting]):
             return False
         epoch, digest, _ = waiting[0]
-        # windows before the settlement that names them: who finds it finds them
+        # windows before the settlement that names them, so that its readers find them
         objects = self._database.execute(
             "SELECT name, data FROM record_objects WHERE epoch = ? ORDER BY name DESC", (epoch,)
         )
@@ -262,7 +262,7 @@ class RecordBook:
         return True
 
     def _put(self, name: str, data: bytes) -> None:
-        """Writes what is not there. What is there under that name is never replaced."""
+        """Write an object unless one with this name exists. An existing one is never replaced."""
         place = self._store.open(name)
         size = place.size()
         if size is None:
@@ -274,10 +274,10 @@ class RecordBook:
             )
 
     def _may_be_seen(self, head: int, waiting: list[tuple[int, bool]]) -> bool:
-        """Whether the oldest of (epoch, whether it has weights) may be published.
+        """Return whether the oldest of (epoch, has weights) may be published.
 
-        Its weights are open, or newer ones are. One without weights waits for as long as others
-        may still send theirs: a tempo.
+        Its weights are revealed, or newer ones are. A settlement without weights waits for as long
+        as others may still send theirs: a tempo.
         """
         oldest, weighs = waiting[0]
         if not weighs and head >= oldest + self._tempo:
@@ -287,10 +287,10 @@ class RecordBook:
         return any(self._is_open(row, head) for row in mine)
 
     def _is_open(self, row: WeightsRow, head: int) -> bool:
-        """Whether everybody can read these weights on chain.
+        """Return whether everybody can read these weights on chain.
 
-        Timelocked ones are opened in a later epoch than the one that took them; until then equal
-        ones that stand there are older.
+        Timelocked weights are revealed in a later epoch than the one that accepted them. Until
+        then, equal weights on chain are older ones.
         """
         if row.state is not DeliveryState.CONFIRMED or row.sent_at is None:
             return False
@@ -302,7 +302,8 @@ class RecordBook:
     # --- announcing
 
     def _announce(self, head: int) -> str | None:
-        """Has the newest published settlement stand in the hotkey's slot; why it cannot."""
+        """Get the newest published settlement into the hotkey's slot. Return why that is not
+        possible."""
         found = self._database.execute("SELECT epoch, digest FROM record_published")
         if self._locator is None or not found:
             return None
@@ -326,13 +327,13 @@ class RecordBook:
 
 
 def get_software() -> str:
-    """Name and version of this program, as records state it."""
+    """The name and version of this program, as records state it."""
     return f"assay {version('assay')}"
 
 
 def _describe_publicly(judged: JudgedWindow) -> dict[str, Any]:
-    """A window for people. What a validator lacked it knows by its own network's names and its own
-    folders, which are nobody else's."""
+    """A window for people. Its reasons for missing inputs are general, because the exact ones name
+    the validator's own network and folders."""
     described = describe_judged(judged)
     if judged.void is not None:
         described["void"] = "the checkpoint is unusable for everyone"
@@ -345,21 +346,21 @@ def _write_json(value: object) -> bytes:
     return (json.dumps(value, indent=1) + "\n").encode()
 
 
-# --- a database that was lost: nobody's word is taken but the chain's. The hotkey's own slot names
-# the digest of a settlement that it announced, and that binds all records before it. Newer ones
-# count where their links lead to it.
+# --- after a lost database, only the chain is trusted. The hotkey's own slot names the digest of a
+# settlement that it announced, and that binds all records before it. Newer records count where
+# their links lead to it.
 
 
 def find_heads(reader: RecordReader, announced: Commitment | None) -> RecordHeads | str | None:
-    """Where a validator's published records end.
+    """The ends of a validator's published records.
 
     Args:
         reader: of its own store.
-        announced: what its slot on chain holds.
+        announced: the content of its slot on chain.
 
     Returns:
-        None where it has published nothing; a sentence where it has, and the chain does not show
-        that what the store holds is what it was.
+        None where it has published nothing; a sentence where it has, and the chain does not prove
+        that the store's content is unchanged.
 
     Raises:
         StoreError: the store cannot be read.
@@ -385,7 +386,8 @@ def find_heads(reader: RecordReader, announced: Commitment | None) -> RecordHead
 
 
 def _follow(reader: RecordReader, newest: SettlementRecord, last: int) -> list[SettlementRecord]:
-    """From the newest back along the links, to an epoch and to a settlement that has windows."""
+    """Follow the links back from the newest record to an epoch, and to a settlement that has
+    windows."""
     linked: list[SettlementRecord] = []
     has_windows = False
     for record in follow_links(reader.get_settlement, newest.epoch, newest.digest):

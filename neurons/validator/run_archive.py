@@ -1,4 +1,4 @@
-"""What a run leaves on disk for anyone to look at again."""
+"""The files of a run, for later inspection by anyone."""
 
 import re
 from contextlib import suppress
@@ -16,8 +16,8 @@ _NAME = re.compile(r"(window|settlement)-([0-9]{1,18})\.json")
 
 
 class Archive:
-    """Writes contexts, verdicts and settlements under one folder, each file atomically. kept:
-    windows whose files stay, and as many settlements'; the public record is elsewhere."""
+    """Writes contexts, verdicts and settlements under one folder, each file atomically. `kept` is
+    the number of windows, and of settlements, whose files stay. The public record is elsewhere."""
 
     def __init__(self, root: Path, kept: int = KEPT_WINDOWS) -> None:
         self._root = root
@@ -25,22 +25,22 @@ class Archive:
         self._written = 0
 
     def write_context(self, context: Context) -> None:
-        """`contexts/window-<w>.json`: what `assay verify` needs beside file and model."""
+        """Write `contexts/window-<w>.json`, which `assay verify` needs beside file and model."""
         write_json(
             self._root / "contexts" / f"window-{context.window}.json", context_to_json(context)
         )
 
     def write_window(self, judged: JudgedWindow) -> None:
-        """`verdicts/window-<w>.json`: every verdict of the window."""
+        """Write `verdicts/window-<w>.json`: every verdict of the window."""
         window = judged.challenge.window
         write_json(self._root / "verdicts" / f"window-{window}.json", describe_judged(judged))
-        # at the start, then so often that a quarter more than what is kept is there at most
+        # at the start, and then often enough that at most a quarter more than `kept` exists
         if self._written % max(1, self._kept // 4) == 0:
             self._prune()
         self._written += 1
 
     def _prune(self) -> None:
-        """Deletes the oldest files beyond those that stay."""
+        """Delete the oldest files beyond those that stay."""
         for folder in ("contexts", "verdicts"):
             by_kind: dict[str, list[tuple[int, Path]]] = {}
             for path in (self._root / folder).glob("*.json"):
@@ -48,11 +48,11 @@ class Archive:
                     by_kind.setdefault(match[1], []).append((int(match[2]), path))
             for files in by_kind.values():
                 for _, path in sorted(files)[: -self._kept]:
-                    with suppress(OSError):  # tried again
+                    with suppress(OSError):  # retried later
                         path.unlink()
 
     def write_settlement(self, settlement: Settlement) -> None:
-        """`verdicts/settlement-<epoch>.json`: scores and weights."""
+        """Write `verdicts/settlement-<epoch>.json`: scores and weights."""
         record: dict[str, Any] = {
             "epoch_block": settlement.epoch,
             "windows": list(settlement.windows),

@@ -1,8 +1,9 @@
-"""Submissions of open windows: whose is judged next, with whose ledger, and what comes of it.
+"""The submissions of open windows: chooses the next one, judges it with its ledger, saves the
+result.
 
-One is judged at a time, or several beside each other, at most one of a seat: its ledger follows one
-submission at a time. What this does not know: when windows open and close, and what a settlement
-makes of verdicts.
+Submissions are judged one at a time or several in parallel, but at most one of each seat: a ledger
+takes one submission at a time. This module does not know when windows open and close, nor how a
+settlement uses verdicts.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,16 +24,16 @@ from assay.protocol import Context, Phase
 from assay.protocol.window import compute_block
 from assay.verification import Ledger, Seat, Verdict
 
-#: Seconds to wait for what is under way, while another may begin and while none may.
+#: Seconds to wait for running jobs while another may begin, and while none may.
 _ROOM_S, _FULL_S = 0.05, 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgingJob:
-    """One submission under way.
+    """One submission that is being judged.
 
     Attributes:
-        account: whose ledger it is judged with: no other of the same account is under way.
+        account: the ledger that it is judged with. No other job uses the same one.
         head: block at which it was asked for.
     """
 
@@ -46,17 +47,17 @@ class JudgingJob:
 
 
 class SubmissionQueue:
-    """Judges submissions of open windows, and writes down what comes of them.
+    """Judges submissions of open windows, and saves the results.
 
     Args:
         hotkey: the validator's own.
-        sources: where it has something that reads files ahead, they are judged as they come; else
-            each is read when its turn comes.
-        threads: on which several are judged beside each other; what comes of them is taken up in
-            the order in which they were begun. None: each is judged by `judge_next` itself.
+        sources: if they read files ahead, files are judged as they come; else each is read when its
+            turn comes.
+        threads: judge several submissions in parallel; the results are taken in the order in which
+            jobs began. None: `judge_next` judges each itself.
 
     Attributes:
-        ledgers: an epoch and a seat → its ledger, of settlements to come.
+        ledgers: an epoch and a seat → its ledger, of future settlements.
     """
 
     def __init__(
@@ -75,11 +76,12 @@ class SubmissionQueue:
 
     @property
     def jobs(self) -> list[JudgingJob]:
-        """Submissions that are under way, as they were begun."""
+        """The submissions that are being judged, in the order in which they began."""
         return [] if self._threads is None else self._threads.jobs
 
     def judge_next(self, judged: JudgedWindow, context: Context, head: int) -> bool:
-        """Judges the next submission of a window, or begins to; whether there was one and room."""
+        """Judge the next submission of a window, or begin to. Return whether there was one, and
+        room."""
         if self._threads is not None and not self._threads.has_room:
             return False
         chosen = self._choose(judged, context, head)
@@ -97,8 +99,8 @@ class SubmissionQueue:
         return True
 
     def take_up_next(self, judged: JudgedWindow | None = None) -> bool:
-        """Takes up the submission that was begun first, once it is judged; of a window that closes,
-        any that is. Whether there was one."""
+        """Take the result of the submission that began first, once it is judged; of a window that
+        closes, any result. Return whether there was one."""
         if self._threads is None:
             return False
         judgment = self._threads.take()
@@ -110,32 +112,32 @@ class SubmissionQueue:
         return True
 
     def close(self, judged: JudgedWindow) -> None:
-        """Takes up what is judged of a window whose verdicts are final, and forgets its files."""
+        """Take all results of a window whose verdicts are final, and forget its files."""
         while self.take_up_next(judged):
             pass
         if self._ahead is not None:
             self._ahead.forget(judged.challenge.window)
 
     def wait(self) -> bool:
-        """Whether anything is under way: it is soon done."""
+        """Wait briefly for running jobs. Return whether there are any."""
         threads = self._threads
         return threads is not None and threads.wait(_ROOM_S if threads.has_room else _FULL_S)
 
     def forget(self, epoch: int) -> None:
-        """Drops the ledgers of settlements up to an epoch."""
+        """Drop the ledgers of settlements up to an epoch."""
         self.ledgers = {key: kept for key, kept in self.ledgers.items() if key[0] > epoch}
 
-    # --- whom to judge
+    # --- the choice
 
     def _choose(
         self, judged: JudgedWindow, context: Context, head: int
     ) -> tuple[bytes, Looking] | None:
-        """Whom to judge next, and how. What had come from miners in time counts after FETCH_END,
-        too; what is sampled comes before what is audited: it takes no time."""
+        """The hotkey to judge next, and how. Files that had come from miners in time also count
+        after FETCH_END. Samples come before audits, since they take no time."""
         timing, window = context.parameters.timing, context.window
         late = head > compute_block(timing, window, Phase.FETCH_END)
         over = head > compute_block(timing, window, Phase.MIRROR_END)
-        # who was not asked yet comes before who is asked again: nobody waits for the absent
+        # hotkeys that were not asked yet come first: nobody waits for an absent miner
         order = sorted(context.members, key=lambda h: (judged.asked_at.get(h, -1), h))
         order = self._leave_out_busy(context, order)
         waiting = [h for h in order if h not in judged.verdicts]
@@ -165,7 +167,8 @@ class SubmissionQueue:
         due: Sequence[bytes],
         looking: Looking,
     ) -> None:
-        """Has files read ahead; what is sampled, too, of those whose audit waits for the judge."""
+        """Start to read files ahead; also the samples of hotkeys whose audit waits for the
+        judge."""
         assert self._ahead is not None
         if looking.samples:
             due = sorted(due, key=lambda h: (h in judged.withheld) - (h in judged.provisional))
@@ -176,7 +179,8 @@ class SubmissionQueue:
                 break
 
     def _leave_out_busy(self, context: Context, hotkeys: list[bytes]) -> list[bytes]:
-        """Those of whose seat nothing is under way: its ledger follows one submission at a time."""
+        """The hotkeys without a running job of the same seat: a ledger takes one submission at a
+        time."""
         busy = {job.account for job in self.jobs if not job.judged.closed}
         if not busy:
             return hotkeys
@@ -199,7 +203,7 @@ class SubmissionQueue:
             self._journal.note_faults(judged, missing=str(error))
         return None
 
-    # --- one submission
+    # --- judging
 
     def _judge(
         self,
@@ -210,8 +214,8 @@ class SubmissionQueue:
         checkpoint: Checkpoint | None,
         head: int,
     ) -> None:
-        """Judges one hotkey; without a checkpoint what is sampled of a file in which the audit has
-        found nothing."""
+        """Judge one hotkey. Without a checkpoint, judge only the samples of a file whose audit
+        found no fault."""
         sources, late = self._sources, looking.late
         account = self._get_account(context, hotkey)
         ledger = self.ledgers.get(account, Ledger())
@@ -219,7 +223,7 @@ class SubmissionQueue:
         call: Callable[[], tuple[Verdict, Ledger]]
         if checkpoint is None:
             found = judged.provisional[hotkey]
-            # the evidence of what was audited stays in the ledger, whatever is withheld
+            # the evidence of the audit stays in the ledger, whatever is withheld
             call = partial(_judge_samples, context, hotkey, sources, found, ledger, late=late)
         else:
             call = partial(
@@ -238,8 +242,8 @@ class SubmissionQueue:
             self._threads.begin(job, call)
 
     def _take_up(self, judgment: Judgment[JudgingJob]) -> None:
-        """Keeps what came of a submission. What is not shown is asked for at each block until
-        MIRROR_END."""
+        """Save the result of a submission. A file that is not shown is asked for at each block
+        until MIRROR_END."""
         job, seconds = judgment.job, judgment.seconds
         judged, context, hotkey, head = job.judged, job.context, job.hotkey, job.head
         if judged.closed:
@@ -250,14 +254,14 @@ class SubmissionQueue:
             self._journal.note_faults(judged, missing=str(error))
             judged.asked_at[hotkey] = head
             return
-        if job.looking.late and verdict.is_withheld:  # it stays so, if it was asked for in time
+        if job.looking.late and verdict.is_withheld:  # it stays so, if asked for in time
             judged.asked_at[hotkey] = head
             return
         if job.looking.samples:
             seconds += judged.seconds[hotkey]
         end = compute_block(context.parameters.timing, context.window, Phase.VERDICT_END)
         if self._sources.chain.get_head() > end:
-            return  # verdicts were final meanwhile, and so is the lack of this one
+            return  # verdicts are final by now, and this one stays missing
         self._journal.put_verdict(verdict, head, seconds, job.account, ledger)
         self.ledgers[job.account] = ledger
         judged.add(verdict, head, seconds)
@@ -272,5 +276,5 @@ def _judge_samples(
     *,
     late: bool,
 ) -> tuple[Verdict, Ledger]:
-    """What becomes of a verdict by what is sampled, and the ledger as it was."""
+    """The verdict after a check of the samples, and the unchanged ledger."""
     return judge_samples(context, hotkey, sources, verdict, late=late), ledger

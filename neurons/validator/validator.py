@@ -1,8 +1,8 @@
-"""The validator: contexts read off the chain, submissions judged, settlements turned into weights.
+"""The validator: reads contexts off the chain, judges submissions, turns settlements into weights.
 
 Windows overlap, so several are open at once. One step judges one submission, or begins to, or takes
-up what came of it. What a restart must not lose is in the journal before the next step begins, and
-weights leave through the outbox.
+a result. The journal has all state that a restart must not lose before the next step begins.
+Weights leave through the outbox.
 """
 
 import logging
@@ -35,7 +35,7 @@ from assay.verification import (
 
 logger = logging.getLogger("assay")
 
-#: Settled windows that stay in memory for whoever looks.
+#: Settled windows that stay in memory for readers of `judged_windows`.
 REMEMBERED = 24
 
 
@@ -43,25 +43,23 @@ class Validator:
     """Judges every member of every window and settles at every epoch.
 
     Args:
-        database: where it remembers; with a file it goes on where it was when it was last stopped
-            or killed.
+        database: its memory. With a file, the validator resumes after a stop or a kill.
         on_context, on_window, on_settlement: called when the thing is known, final, or about to be
-            sent; that is where a caller publishes them. After a kill the last one may come again.
-        last_window: after it no window is opened; None for a validator that goes on.
-        start: block from which on one without a past looks; windows that had begun by then are
-            left to others.
+            sent, so that the caller can publish it. After a kill the last call may be repeated.
+        last_window: after it no window is opened; None: there is no last one.
+        start: block at which a validator without a past begins. It skips windows that had begun by
+            then.
         remember: settled windows kept in `judged_windows`, and their `settlements`.
-        book: where its public record goes, over the same database; None: it leaves none.
+        book: publishes its public record, over the same database; None: it publishes none.
         ahead: reads files before they are judged; None: each is read when its turn comes.
-        threads: judge several submissions beside each other, at most one of a seat; what comes of
-            them is taken up in the order in which they were begun. None: each is judged by the step
-            that begins it.
-        pool: the workers that judge, for what is to be said of them; None: there are none.
+        threads: judge several submissions in parallel, at most one of a seat; the results are taken
+            in the order in which jobs began. None: the step that begins a submission judges it.
+        pool: the workers that judge, for reports about them; None: there are none.
 
     Attributes:
-        trouble: what it waits for that should not be so; None while all is well.
-        journal: what it remembers in the database.
-        next_window: the first that is neither opened nor left to others.
+        trouble: the problem that it waits on; None while all is well.
+        journal: its memory in the database.
+        next_window: the first that is neither opened nor skipped.
         last_epoch: block of the epoch that settled last.
 
     Raises:
@@ -111,19 +109,18 @@ class Validator:
         self._behind: str | None = None  # until a window is judged in full again
 
     def step(self) -> bool:
-        """Sends weights, takes up a verdict, opens or closes a window, settles an epoch, or judges
-        one submission.
+        """Send weights, take a verdict, open or close a window, settle an epoch, or judge one
+        submission. Return whether there is more to do.
 
         Raises:
             WrongChainError: a node speaks for another chain.
-            JournalError: nothing can be written down; nothing was lost, and the step may be tried
-                again.
+            JournalError: nothing can be written; nothing was lost, and the step may be retried.
         """
         try:
             busy = self._step()
         except WrongChainError:
             raise
-        except (BeaconError, ChainError) as error:  # a node or source may come back: look again
+        except (BeaconError, ChainError) as error:  # a node or source may come back: retry
             self.trouble = str(error)
             return False
         lacks = [
@@ -151,7 +148,7 @@ class Validator:
     # --- windows
 
     def _open_window(self, head: int) -> bool:
-        """A window whose beacon is late keeps none of those after it waiting."""
+        """Open the next windows. One whose beacon is late does not delay those after it."""
         self._pass_forgotten(head)
         ends = compute_window(self._parameters.first.timing, head), self._last
         end = self._parameters.end
@@ -160,7 +157,7 @@ class Validator:
         return any(self._try_window(w, head) for w in waiting if w not in self.judged_windows)
 
     def _pass_forgotten(self, head: int) -> None:
-        """Leaves windows to others whose state no plain node has any more, however many at once."""
+        """Skip all windows whose state no plain node has any more, however many there are."""
         last = self._parameters.compute_settled(0, max(0, head - STATE_BLOCKS)).stop - 1
         if self._last is not None:
             last = min(last, self._last)
@@ -170,18 +167,18 @@ class Validator:
             self.journal.pass_window(last)
 
     def _try_window(self, window: int, head: int) -> bool:
-        """Opens a window, or leaves it to others once that is all that is left to do."""
+        """Open a window, or skip it once nothing else is possible."""
         sources, parameters = self._sources, self._parameters.get(window)
         timing = parameters.timing
         try:
             challenge = get_challenge(sources.chain, sources.beacons, parameters, window)
         except ForgottenError:
             if head <= compute_block(timing, window, Phase.FETCH_END):
-                raise  # a node that should know it: another may
-            return self._pass_window(window)  # we come too late for it, and abstain
+                raise  # this node should know it, so another may
+            return self._pass_window(window)  # too late for us: we abstain
         if challenge is None:
             if head < compute_block(timing, window, Phase.VERDICT_END):
-                return False  # its round may yet come, and another one is never taken
+                return False  # its round may still come, and no other one is ever used
             logger.warning(
                 "abstaining from window %d: its beacon did not come",
                 window,
@@ -196,19 +193,19 @@ class Validator:
 
     def _pass_window(self, window: int) -> bool:
         if window != self.next_window:
-            return False  # those before it come first
+            return False  # earlier windows come first
         self.next_window += 1
         self._go_on()
         self.journal.pass_window(self.next_window - 1)
         return True
 
     def _go_on(self) -> None:
-        """Counts on to the first window that is neither opened nor left to others."""
+        """Advance to the first window that is neither opened nor skipped."""
         while self.next_window in self.judged_windows:
             self.next_window += 1
 
     def _open_context(self, judged: JudgedWindow) -> Context | None:
-        """A window's context, None before it can be known."""
+        """A window's context, or None before it can be known."""
         if judged.context is None:
             sources = self._sources
             challenge = judged.challenge
@@ -218,7 +215,7 @@ class Validator:
         elif judged.context.sample is None:
             try:
                 context = add_sample(self._sources.chain, self._sources.beacons, judged.context)
-            except BeaconError as error:  # what is audited can be judged meanwhile
+            except BeaconError as error:  # the audited rollouts can be judged meanwhile
                 self.journal.note_faults(judged, missing=str(error))
             else:
                 if context.sample is not None:
@@ -231,14 +228,14 @@ class Validator:
         judged.context = context
 
     def _close_window(self, head: int) -> bool:
-        """Verdicts are final at VERDICT_END; so is their lack."""
+        """Close a window at VERDICT_END: its verdicts are final, and missing ones stay missing."""
         for window, judged in self.judged_windows.items():
             timing = judged.challenge.parameters.timing
             due = compute_block(timing, window, Phase.VERDICT_END)
             if not judged.closed and head >= due:
                 self._queue.close(judged)
                 try:
-                    self._open_context(judged)  # for the record, where nothing could be judged
+                    self._open_context(judged)  # for the record, even where nothing could be judged
                 except (BeaconError, ForgottenError) as error:
                     judged.missing = str(error)
                 judged.close_fetching()
@@ -281,7 +278,7 @@ class Validator:
                 self._settle(number)
         except ForgottenError as error:
             if head - number < STATE_BLOCKS // 2:
-                raise  # a node that should know it: another may
+                raise  # this node should know it, so another may
             # epochs that nobody can name any more settle nothing
             number = max(number, head - STATE_BLOCKS + 1)
             logger.warning(
@@ -295,7 +292,8 @@ class Validator:
         return True
 
     def _settle(self, epoch: int) -> None:
-        """Weights from the windows between the last epoch and this one; none where none counts."""
+        """Settle the windows between the last epoch and this one into weights; none where none
+        counts."""
         windows = self._parameters.compute_settled(self.last_epoch, epoch)
         known = self.judged_windows
         counted = {w: known[w] for w in windows if w in known and known[w].counts}
@@ -331,8 +329,8 @@ class Validator:
         self._finish(epoch, settlement)
 
     def _finish(self, epoch: int, settlement: Settlement | None) -> None:
-        """Everything up to a block is done with: its weights are due, its record is made, the rest
-        is forgotten."""
+        """Finish everything up to a block: its weights are due, its record is made, the rest is
+        forgotten."""
         done = self._parameters.compute_settled(self.last_epoch, epoch).stop
         with self._database.transaction():
             if settlement is not None and settlement.weights:

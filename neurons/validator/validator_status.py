@@ -1,4 +1,4 @@
-"""What a validator's `status.json` has besides what every program's has."""
+"""A validator's fields of `status.json`, besides those of every program."""
 
 from collections import Counter
 from functools import lru_cache
@@ -19,7 +19,7 @@ from assay.protocol import Block, Context, Reason, encode_ss58
 from assay.protocol.parameters import Timing
 from assay.verification import compute_score
 
-#: The same few hundred hotkeys every second.
+#: Cached, since the same few hundred hotkeys come every second.
 _encode = lru_cache(maxsize=4_096)(encode_ss58)
 
 
@@ -85,7 +85,8 @@ class ValidatorStatus(TypedDict):
 def describe_validator(
     validator: Validator, timing: Timing, head: int, database: Database, book: RecordBook | None
 ) -> dict[str, Any]:
-    """What a validator knows, but for its posts to the ledger. It may go on meanwhile."""
+    """The status of a validator, without its posts to the ledger. The validator may run
+    meanwhile."""
     judged_windows = list(validator.judged_windows.values())
     known = {settlement.epoch: settlement for settlement in list(validator.settlements)}
     return {
@@ -100,7 +101,7 @@ def describe_validator(
 
 
 def list_verdicts(validator: Validator) -> dict[tuple[int, bytes], str]:
-    """Window and hotkey → reason, of all verdicts that are remembered."""
+    """(window, hotkey) → reason, of all verdicts in memory."""
     return {
         (window, hotkey): verdict.reason.value
         for window, judged in list(validator.judged_windows.items())
@@ -147,7 +148,8 @@ def _describe_verdicts(judged: JudgedWindow, context: Context | None) -> list[Ve
 
 
 def _describe_scores(settlement: Settlement | None) -> dict[str, Any]:
-    """What a `SettlementStatus` has beside the outbox's row, as far as that is remembered."""
+    """The fields of a `SettlementStatus` that are not in the outbox's row, as far as they are in
+    memory."""
     if settlement is None:
         return {"windows": None, "scores": None}
     scores = {str(seat.uid): score for seat, score in settlement.scores.items()}
@@ -155,7 +157,8 @@ def _describe_scores(settlement: Settlement | None) -> dict[str, Any]:
 
 
 def name_verdicts(judged: JudgedWindow) -> str:
-    """One line a window: how many of each reason, of those that committed to something."""
+    """One line for a window: the count of each reason, among hotkeys that committed to
+    something."""
     reasons = [verdict.reason for verdict in judged.verdicts.values()]
     counts = Counter(reason.value for reason in reasons if reason is not Reason.NO_COMMITMENT)
     what = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))

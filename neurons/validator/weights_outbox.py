@@ -1,12 +1,12 @@
 """Weights on their way to the chain: never lost, never doubled.
 
-A settlement's weights are on disk before anything is sent, and what is about to be sent is noted
-before it is. So whatever happens in between, the next start finds a row that *may* have been sent:
-it is looked for in finalized state, and sent again only once the extrinsic that may be under way
+A settlement's weights are on disk before anything is sent, and each call is noted before it is
+made. Whatever happens in between, the next start finds a row that *may* have been sent. The outbox
+looks for it in finalized state, and sends it again only once the extrinsic that may be under way
 can no longer be included.
 
-What this does not know: who else uses the hotkey. Where weights are opened later, it sees only
-that some were taken, not which.
+This module cannot see who else uses the hotkey. Where weights are timelocked, it sees only that
+some were accepted, not which.
 """
 
 import json
@@ -25,13 +25,13 @@ from assay.neurons.ports import Chain
 from assay.neurons.program.database import Database, JournalError
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 
-#: Blocks that the node which signed may have been ahead of the head that we saw.
+#: Blocks by which the node that signed may have been ahead of the head that we saw.
 _AHEAD_BLOCKS = 16
 #: Blocks after which nothing that was sent can still be included.
 DOUBT_BLOCKS = EXTRINSIC_BLOCKS + _AHEAD_BLOCKS
-#: Blocks before a refused row is tried again: after the first refusal, then twice that, up to this.
+#: Blocks before a refused row is tried again: after the first refusal; the most that it doubles to.
 _FIRST_PAUSE, _LONGEST_PAUSE = 4, 128
-#: Blocks between two looks at whether somebody else has set weights since.
+#: Blocks between two checks whether somebody else has set weights since.
 _WATCH_BLOCKS = 8
 
 
@@ -46,18 +46,18 @@ CREATE TABLE IF NOT EXISTS weights (
 
 @dataclass(frozen=True, slots=True)
 class WeightsRow:
-    """One settlement's weights and what became of them. Numbers are blocks."""
+    """One settlement's weights and their state. Numbers are blocks."""
 
     epoch: int
     state: DeliveryState
     weights: Mapping[int, int]
-    sent_at: int | None = None  # holds them; None while that is not known
-    confirmed_at: int | None = None  # finalized, the first at which they were seen
-    #: what keeps them, or what happened to them since; None where nothing does
+    sent_at: int | None = None  # block that holds them; None while that is not known
+    confirmed_at: int | None = None  # first finalized block at which they were seen
+    #: why they are not sent, or what happened to them since; None where nothing is wrong
     trouble: str | None = None
     marked_at: int | None = None  # head when they were about to be sent
-    expires: int | None = None  # head from which on what was sent cannot come any more
-    shut: bool = False  # the subnet asked for weights that it opens later
+    expires: int | None = None  # head from which on a sent extrinsic cannot be included any more
+    shut: bool = False  # the subnet required timelocked weights
     failures: int = 0  # refusals so far; retry_at: head from which on it is tried again
     retry_at: int = 0
 
@@ -69,13 +69,13 @@ _NEWEST = "ORDER BY epoch DESC LIMIT"
 
 
 def list_rows(database: Database, limit: int) -> list[WeightsRow]:
-    """What was sent or is to be sent, the newest settlement first."""
+    """The settlements whose weights were or will be sent, newest first."""
     found = database.execute(f"SELECT {_COLUMNS} FROM weights {_NEWEST} ?", (limit,))
     return [_decode(*values) for values in found]
 
 
 def describe_row(row: WeightsRow) -> dict[str, Any]:
-    """A settlement's weights and what became of them."""
+    """A settlement's weights and their state."""
     return {
         "epoch": row.epoch,
         "state": row.state.value,
@@ -87,7 +87,7 @@ def describe_row(row: WeightsRow) -> dict[str, Any]:
 
 
 class WeightsOutbox:
-    """One hotkey's weights. database: nobody else may send what it holds."""
+    """One hotkey's weights. No other program may send the rows of `database`."""
 
     def __init__(self, database: Database, chain: Chain, hotkey: bytes) -> None:
         self._database = database
@@ -102,12 +102,12 @@ class WeightsOutbox:
 
     @property
     def trouble(self) -> str | None:
-        """What keeps the newest weights from the chain, or what happened to them there."""
+        """The reason why the newest weights are not on chain, or what happened to them there."""
         return self._unanswered or self._noted
 
     def put(self, epoch: int, weights: Mapping[int, int]) -> None:
-        """Persists a settlement's weights, uid → u16. Older ones not yet sent never will be. Raises
-        JournalError: other weights stand for this epoch: one of the two is wrong."""
+        """Save a settlement's weights, uid → u16. Older ones that were not sent yet never will be.
+        Raises JournalError: the row of this epoch has other weights, so one of the two is wrong."""
         row = {uid: weights[uid] for uid in sorted(weights) if weights[uid]}
         with self._database.transaction():
             known = self._find("epoch = ?", epoch)
@@ -134,11 +134,12 @@ class WeightsOutbox:
         self._seen = -1
 
     def step(self, head: int) -> bool:
-        """Sends, follows up, or looks; whether there may be more to do at this head.
+        """Send a row, follow it up, or look for other weights. Return whether there may be more to
+        do at this head.
 
         Raises:
             WrongChainError: a node speaks for another chain.
-            JournalError: the row's state cannot be written down.
+            JournalError: the row's state cannot be written.
         """
         if head <= self._seen:
             return False
@@ -148,7 +149,7 @@ class WeightsOutbox:
                 return True
         except WrongChainError:
             raise
-        except ChainError as error:  # it cannot be asked now: again at the next block
+        except ChainError as error:  # the chain cannot be asked now: retry at the next block
             self._unanswered = str(error)
         self._seen = head
         return False
@@ -164,9 +165,9 @@ class WeightsOutbox:
         return False
 
     def _send(self, row: WeightsRow, head: int) -> bool:
-        """Sends a row if the chain takes it now."""
+        """Send a row if the chain accepts it now."""
         if row.marked_at is not None and self._confirm(row, head):
-            return True  # it was said to be refused, and stands
+            return True  # the chain has it, though the call was reported as refused
         if self._chain.get_weights_block(self._hotkey, head) is None:
             self._put_off(row, head, f"the hotkey has no uid at block {head}: register it")
             return False
@@ -179,7 +180,7 @@ class WeightsOutbox:
         try:
             block = self._chain.set_weights(self._hotkey, row.weights)
         except (UnknownOutcomeError, WrongChainError):
-            raise  # it stays as marked
+            raise  # the row stays marked
         except TooSoonError as error:
             refused = _advance(sending, DeliveryEvent.REFUSED)
             self.save(replace(refused, marked_at=None, retry_at=error.allowed_at - 1))
@@ -192,16 +193,17 @@ class WeightsOutbox:
         return True
 
     def _put_off(self, row: WeightsRow, head: int, why: str) -> None:
-        """Keeps a row that the chain does not take, with growing pauses."""
+        """Postpone a row that the chain refuses, with growing pauses."""
         retry_at = head + min(_FIRST_PAUSE << min(row.failures, 8), _LONGEST_PAUSE)
         trouble = f"weights of epoch {row.epoch}, again in block {retry_at}: {why}"
         row = _advance(row, DeliveryEvent.REFUSED)
         self.save(replace(row, failures=row.failures + 1, retry_at=retry_at, trouble=trouble))
 
     def _follow(self, row: WeightsRow, head: int) -> bool:
-        """Looks for a row that may have been sent; due again once it cannot come any more."""
+        """Look for a row that may have been sent. It is due again once it cannot be included any
+        more."""
         if row.expires is None:
-            since = max(head, row.marked_at or 0)  # a node that lags must not shorten the doubt
+            since = max(head, row.marked_at or 0)  # a node that lags must not shorten this period
             row = replace(
                 row,
                 expires=since + DOUBT_BLOCKS,
@@ -221,7 +223,7 @@ class WeightsOutbox:
         return True
 
     def _confirm(self, row: WeightsRow, head: int) -> bool:
-        """Notes a row that stands in the state of a finalized block as confirmed."""
+        """Mark a row as confirmed if a finalized block's state holds it."""
         last = self._chain.get_weights_block(self._hotkey, head)
         if last is None or row.marked_at is None or last <= row.marked_at:
             return False
@@ -232,7 +234,7 @@ class WeightsOutbox:
         return True
 
     def _watch(self, head: int) -> None:
-        """Says so where somebody else has set weights after our newest."""
+        """Report if somebody else has set weights after our newest."""
         row = self._find("state = ?", DeliveryState.CONFIRMED)
         if row is None or row.sent_at is None or head < self._watched + _WATCH_BLOCKS:
             return
