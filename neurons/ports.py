@@ -23,8 +23,7 @@ class Chain(SubnetReader, EpochReader, Protocol):
         holds no uid. Timelocked weights count from the block that accepted them."""
 
     def get_next_weights_block(self, hotkey: bytes) -> int:
-        """The first block in which a hotkey may set weights now. It is a past block if it may at
-        once."""
+        """The first block in which a hotkey may set weights. A past block: it may at once."""
 
     def get_hyperparameters(self, number: int | None = None) -> Hyperparameters:
         """The subnet's settings at a block, or now."""
@@ -85,5 +84,4 @@ class Neuron(Protocol):
         """The problem that the program waits on, for people; None while all is well."""
 
     def step(self) -> bool:
-        """Do one bounded piece of work. Return whether there is more to do before the next
-        block."""
+        """Do one bounded piece of work. Return whether more is due before the next block."""

@@ -1,8 +1,8 @@
 """The judge: turns a submission and a forward pass into a verdict, and verdicts into weights.
 
-It reaches the outside through three ports: `SubmissionReader`, `Tokenizer`, `Forward`. This room
-never runs a model, reads a file or a clock, talks to a network, or trusts a miner's word. Start
-with `judge`. `trial` runs the tests of one submission, and `settlement` computes the weights.
+This room reaches the outside through three ports: `SubmissionReader`, `Tokenizer`, `Forward`. It
+never runs a model, reads a file or a clock, talks to a network, or trusts a miner's word.
+Start with `judge`. `trial` runs the tests of one submission, and `settlement` computes the weights.
 """
 
 from assay.verification.judge import Examined, examine, find_commitment, judge

@@ -89,8 +89,7 @@ class WindowWork:
 
 @dataclass(frozen=True, slots=True)
 class MinerDependencies:
-    """Everything that a miner reaches: chain, beacons, checkpoints, its store and the store's
-    URL."""
+    """All that a miner reaches: chain, beacons, checkpoints, its store and the store's URL."""
 
     chain: Chain
     beacons: BeaconSource
@@ -162,9 +161,8 @@ class Miner:
         return "; ".join([*troubles, *filter(None, others)]) or None
 
     def step(self) -> bool:
-        """Open the current window, generate some of its groups, or commit. Return whether there is
-        more to do. Raises WrongChainError: the node is of another chain. `trouble` reports every
-        other failure outside."""
+        """Open the current window, generate some groups, or commit. Return whether there is more to
+        do. Raises WrongChainError: the node is of another chain. Other failures are `trouble`."""
         try:
             more = self._step(self.dependencies.chain.get_head())
         except WrongChainError:
@@ -191,8 +189,7 @@ class Miner:
         return self.work is not None
 
     def _choose_window(self, head: int) -> int:
-        """The window to work on: after a restart first one that was begun and can still be
-        committed, else the current one."""
+        """The current window; after a restart first one that can still be committed."""
         current = compute_window(self._parameters.first.timing, head)
         if self._left is None:
             self._left = self._persistence.list_windows()

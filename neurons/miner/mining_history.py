@@ -1,8 +1,7 @@
 """The outcome of a miner's windows, kept on disk: mined, judged by the miner itself, paid.
 
-There is one SQLite file for each hotkey and subnet. Each row is written in one transaction, so a
-killed program leaves the last complete state. `assay.neurons.miner.review` fills in verdicts and
-payments.
+Each hotkey and subnet has one SQLite file. Each row is written in one transaction, so a kill leaves
+the last complete state. `assay.neurons.miner.review` fills in verdicts and payments.
 """
 
 import json
@@ -111,8 +110,7 @@ class MiningHistory:
         kept: number of windows to keep. Each new window drops the oldest.
 
     Raises:
-        HistoryError: the file cannot be used, or is of another hotkey or subnet. All methods raise
-            it too.
+        HistoryError: the file cannot be used, or is another's. All methods raise it too.
     """
 
     def __init__(
@@ -293,8 +291,7 @@ class MiningHistory:
 
 
 def describe_history(history: MiningHistory, newest: int | None = None) -> list[dict[str, Any]]:
-    """Every window as JSON, oldest first, or this many of the newest. `cli.program_view` displays
-    it."""
+    """Every window as JSON, oldest first, or this many of the newest, for `cli.program_view`."""
     windows = history.get_mined(newest=newest)
     since = windows[0].window if windows else 0
     verdicts = {verdict.window: verdict for verdict in history.get_verdicts(since=since)}

@@ -1,9 +1,8 @@
 """A miner's review of its own windows: it judges them as validators do, and looks up their pay.
 
 The review reads the file back from the store, uses the groups that the audit drew, and carries the
-ledger from window to window of a settlement. So a miner sees reason, group, rollout and token
-before anybody is paid or refused. The review cannot know what a validator could fetch from its own
-place in the network.
+ledger through a settlement. So a miner sees reason, group, rollout and token before anybody is paid
+or refused. The review cannot know what a validator could fetch from its own network.
 """
 
 from collections.abc import Callable, Sequence
@@ -77,9 +76,8 @@ class MinerReview:
         self._lacked: dict[int, int] = {}
 
     def step(self) -> bool:
-        """Judge one window or look up one payment. Return False if nothing is due until the next
-        block. Raises WrongChainError: the node is of another chain. `trouble` reports every other
-        failure outside."""
+        """Judge one window or look up one payment. Return False if nothing is due in this block.
+        Raises WrongChainError: the node is of another chain. Other failures are `trouble`."""
         head = None
         try:
             head = self._sources.chain.get_head()

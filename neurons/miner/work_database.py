@@ -175,8 +175,7 @@ class WorkDatabase:
 
 
 def _read_records(page: SavedWork, file: IO[bytes], group_size: int, group_max: int) -> None:
-    """Read everything up to the first incomplete record. Later writes overwrite the rest of the
-    file."""
+    """Read everything up to the first incomplete record. Later writes overwrite the rest."""
     for kind, payload, end in _iterate_records(page.identity, file, group_max):
         if kind is WorkStage.GROUP:
             page.groups.append(_decode_group(payload, group_size))

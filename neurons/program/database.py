@@ -22,8 +22,7 @@ _BUSY_S = 10.0
 
 
 class JournalError(OperatorError):
-    """The file cannot be used, or belongs to another. The message says which file and what to
-    do."""
+    """The file cannot be used, or is another's. The message says which file and what to do."""
 
 
 class Database:
@@ -88,8 +87,7 @@ class Database:
                     self._connection.execute("ROLLBACK")
 
     def commit(self) -> None:
-        """End a transaction. A separate method so that tests can observe it; nothing else calls
-        it."""
+        """End a transaction. A separate method, so that tests can observe it."""
         self._connection.execute("COMMIT")
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -1,9 +1,8 @@
 """The log of a running program: lines on stderr, for people or as JSON, one event each.
 
-Modules log through `logging` with `extra={"event": NAME}`. The name stays when a sentence is
-reworded, so alerts can rely on it. docs/metrics.md lists when each event comes. This module adds
-the program and the chain's position to each line. A slow or absent reader costs lines, and never
-blocks the program.
+Modules log through `logging` with `extra={"event": NAME}`. Alerts can rely on the name when a
+sentence is reworded. docs/metrics.md lists the events. This module adds the program and the chain's
+position to each line. A slow or absent reader costs lines, and never blocks the program.
 """
 
 import logging
@@ -34,8 +33,7 @@ logger = logging.getLogger("assay")
 
 #: Lines that may wait to be written; seconds that the last ones have at the end.
 _WAITING, _END_S = 1_000, 2.0
-#: Parts of an address that may be secret: the user and password, and the signatures and keys after
-#: the `?`.
+#: Secret parts of an address: user and password, and signatures and keys after the `?`.
 _USER = re.compile(r"(://)[^/\s@]+@")
 _KEY = re.compile(r"(?i)([?&][\w.-]*(?:sig|token|key|secret|passw|credential)[\w.-]*=)[^&\s\"']+")
 #: Letters of a hotkey, and of a phase, in a line for people.
@@ -44,8 +42,7 @@ _SHOWN = 11
 
 @dataclass(slots=True)
 class LogContext:
-    """The program and the chain's position, for every line. A process is one program. `hotkey` is
-    SS58."""
+    """The program of this process and the chain's position, for every line. `hotkey` is SS58."""
 
     hotkey: str | None = None
     seen: ChainStatus | None = None
@@ -90,8 +87,7 @@ def log_lines(as_json: bool, quiet: bool) -> Iterator[None]:
 
 
 def wants_json(settings: Settings, as_json: bool) -> bool:
-    """Return whether lines are JSON documents: if the settings say so, and whenever stdout has a
-    document."""
+    """Return whether lines are JSON: if the settings say so, and beside a document on stdout."""
     return as_json or settings.log.format == "json"
 
 

@@ -79,8 +79,7 @@ def _debugging() -> Iterator[None]:
 def serve_metrics(
     listen: str | None, program: str, hosts: Sequence[str] = ()
 ) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Serve metrics for the duration of the block. The context manager yields a function to call
-    with each new status.
+    """Serve metrics within the block. Yields a function to call with each new status.
 
     Args:
         listen: HOST:PORT or PORT; None: nothing is served.

@@ -101,9 +101,8 @@ def _explain(folder: Path, error: OSError) -> ConfigError:
 
 @contextmanager
 def catch_signals(stop_retrying: Callable[[], None]) -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets. A second signal ends the program at once.
-    `stop_retrying` is called with the first, so that nothing waits for a peer that does not
-    answer."""
+    """An event that Ctrl-C or SIGTERM sets. A second signal ends the program at once. The first
+    calls `stop_retrying`, so that nothing waits for a peer that does not answer."""
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:

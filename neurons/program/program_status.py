@@ -21,8 +21,7 @@ if TYPE_CHECKING:  # `assay status` reads one file of JSON and should load nothi
     from assay.protocol import Block, Parameters
     from assay.protocol.parameters import Timing
 
-#: Version of the document's shape. It grows when a field goes or changes its meaning, and not when
-#: a field is added.
+#: Version of the document's shape. It grows when a field goes or changes, not when one is added.
 STATUS_VERSION = 1
 #: Values of `state`.
 RUNNING, STOPPED = "running", "stopped"

@@ -40,8 +40,7 @@ from assay.rounds.in_force import find_newest, get_checkpoint_digest
 
 logger = logging.getLogger("assay")
 
-#: Looks in a window at what the trainer has published. Each look reads state that is cached
-#: briefly.
+#: Looks in a window at what the trainer has published. The state is cached briefly.
 LOOKS = 6
 #: Attempts in a window, at least, to fetch a checkpoint that no source had.
 _TRIES = 8
@@ -65,8 +64,7 @@ class NeuronSession(Session):
 
     Attributes:
         placement: where and how its models run.
-        pool: workers that judge; None: this process judges. Set it before `checkpoints` is first
-            used.
+        pool: workers that judge; None: this process judges. Set before `checkpoints` is used.
         learns: this process runs models beside workers, too, as a trainer does.
     """
 

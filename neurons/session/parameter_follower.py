@@ -67,8 +67,7 @@ class _Memory:
     latest: str = ""  # digest of the newest parameters that were known as decided, hex
     #: ranges of windows at whose first block the slot was seen, in order
     watched: list[list[int]] = field(default_factory=list)
-    #: the slot's content at those windows, as far as not settled, in order; the last one may still
-    #: be decided
+    #: the slot's unsettled content at those windows, in order; the last may still be decided
     seen: list[_SeenSlot] = field(default_factory=list)
 
     def note(self, held: _SeenSlot) -> None:
@@ -103,8 +102,7 @@ class ParameterFollower:
     cannot be read, no later one is looked at, and the history ends there until it can be read.
 
     Args:
-        open_store: opens a locator. Locators are untrusted: this function decides what may be
-            opened.
+        open_store: opens a locator, which is untrusted: this function decides what is allowed.
         folder: keeps fetched parameters and decisions, so that both are available while the owner's
             store is not.
 
@@ -171,8 +169,7 @@ class ParameterFollower:
         return make_history(kept)
 
     def _load_kept(self) -> list[Parameters]:
-        """The newest parameters that an earlier run knew as decided and all their predecessors,
-        oldest first."""
+        """The newest parameters that an earlier run saw decided, after all their predecessors."""
         try:
             latest = bytes.fromhex(self._memory.latest) or ZERO_DIGEST
             return fetch_predecessors(partial(fetch_parameters, self._kept), latest)
@@ -180,8 +177,7 @@ class ParameterFollower:
             return []
 
     def _fetch_earlier_path(self) -> list[Parameters]:
-        """The newest available parameters among those that the slot held in blocks that nodes
-        remember."""
+        """The newest available parameters of the slot in blocks that nodes remember."""
         self._memory = _Memory()
         head, step = self._chain.get_head(), STATE_BLOCKS // 16
         for number in range(head, max(0, head - STATE_BLOCKS), -step):
@@ -265,9 +261,8 @@ class ParameterFollower:
             history.end = history.lack = None
 
     def _take(self, one: _SeenSlot) -> tuple[int, str] | None:
-        """Add the parameters that a slot's content decided. Return from which window on they hold,
-        and why they cannot be read. Return None if they were read, nothing was decided, or the
-        decision is void."""
+        """Add the parameters that a slot's content decided. Return None, or for unreadable
+        parameters their first window and the reason. A void decision adds nothing."""
         history, digest = self.history, bytes.fromhex(one.digest)
         known = {parameters.digest for parameters in history.all}
         latest = history.latest

@@ -179,8 +179,7 @@ def open_own_store(settings: Settings) -> "tuple[ObjectStore, str]":
 
 def read_credentials(settings: StoreSettings) -> "Credentials":
     """The keys of the operator's bucket: from the file if there is one, else from the settings.
-    Raises ConfigError: there are none, or only half of them. The message contains no part of
-    them."""
+    Raises ConfigError: one is missing. The message contains no part of the keys."""
     from assay.network.store import Credentials
 
     token = settings.session_token

@@ -1,7 +1,6 @@
 """A session on a network: from settings to chain, parameters, beacons and stores.
 
-Every command that needs more than a chain opens these here, so that a setting means the same in all
-of them.
+Every command that needs more than a chain opens these here, so a setting means the same in all.
 """
 
 from collections.abc import Callable, Iterator

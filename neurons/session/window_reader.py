@@ -40,8 +40,7 @@ class BeaconError(OperatorError):
 
 @dataclass(frozen=True)
 class Challenge:
-    """The facts that a miner needs to start: everything of a window that is known at its first
-    block."""
+    """A miner's facts at the start: everything of a window that is known at its first block."""
 
     window: int
     block: Block
@@ -128,8 +127,7 @@ def find_epoch(chain: EpochReader, parameters: Parameters, start: int) -> int:
 
 
 def find_settlement(chain: EpochReader, parameters: Parameters, window: int) -> int:
-    """The epoch block that will settle a window. The ledger runs from one such block to the
-    next."""
+    """The epoch block that will settle a window. A ledger runs between two of them."""
     end = compute_block(parameters.timing, window, Phase.VERDICT_END)
     return find_epoch(chain, parameters, end)
 

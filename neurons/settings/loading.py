@@ -160,8 +160,7 @@ def use_sdk_cache(folder: Path) -> None:
 
 
 def make_cards_repeat() -> None:
-    """Make a GPU's matrix products give the same bits each time. Call it before torch first uses a
-    GPU."""
+    """Make a GPU's matrix products repeatable to the bit. Call before torch first uses a GPU."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 

@@ -1,5 +1,4 @@
-"""The device and implementation of a program's models, from its settings. Heavy: it loads
-PyTorch."""
+"""The device and implementation of a program's models, from its settings. Loads PyTorch."""
 
 from collections.abc import Sequence
 
@@ -12,8 +11,7 @@ from assay.neurons.settings.sections import ComputeSettings
 
 
 def open_placement(settings: ComputeSettings) -> Placement:
-    """The placement that `[compute]` names, after a check that the device exists. Sets PyTorch's
-    number of threads.
+    """The placement that `[compute]` names, on an existing device. Sets PyTorch's threads.
 
     Raises:
         DeviceError: the device does not exist, or cannot be used.

@@ -71,8 +71,7 @@ class BackgroundJudge:
         Thread(target=self._run, args=(run,), name="judge a window", daemon=True).start()
 
     def holds(self, reading: WindowReading) -> bool:
-        """Return whether some of its files are being judged, or have results that were not taken
-        yet."""
+        """Return whether its files are being judged, or have results to take."""
         return any(run.reading is reading for run in self.runs)
 
     def wait(self, reading: WindowReading) -> None:

@@ -138,8 +138,7 @@ def find_waiting(context: Context) -> list[bytes]:
 
 @dataclass(slots=True)
 class RecordingForward:
-    """A forward pass that keeps its inputs and results: the judge's own pass is the trainer's
-    data."""
+    """A forward pass that keeps its inputs and results, which are the trainer's data."""
 
     forward: Forward
     seen: list[tuple[list[int], list[list[int]], list[list[float]]]] = field(default_factory=list)

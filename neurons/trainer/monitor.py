@@ -51,8 +51,7 @@ SHARE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class HeldOutPoint:
-    """One checkpoint: the lesson that made it, and its results on problems that no miner was
-    asked."""
+    """One checkpoint: the lesson that made it, and its results on held-out problems."""
 
     number: int
     reward: float  # mean over the lesson's groups, 0 to 1

@@ -108,8 +108,7 @@ class Trainer:
         self._keeper.close()
 
     def step(self) -> bool:
-        """Open the next window, judge one submission, learn, or publish. Return whether there is
-        more to do.
+        """Open a window, judge a submission, learn, or publish. Return whether more is due.
 
         Raises:
             WrongChainError: the node speaks for another chain.
@@ -165,8 +164,8 @@ class Trainer:
         return True
 
     def _advance_round(self, course: Course) -> bool | None:
-        """Do what rounds require before the next window. Return whether it was done, or None if
-        there is nothing to do."""
+        """Do what rounds require before the next window. None: nothing; else whether it was
+        done."""
         rounds = self.rounds
         if rounds is not None and (begun := rounds.find_begun(course.window)) is not None:
             # the windows before it come too late to teach the rounds' first parent

@@ -69,8 +69,7 @@ class CourseKeeper:
 
     def begin(self) -> Course | str:
         """Resume from the folder, or begin with the checkpoint on chain and the current window; or
-        return why that is not possible yet. Raises UnusableCheckpointError: the checkpoint is
-        unusable."""
+        return why that is impossible now. Raises UnusableCheckpointError: nobody can use it."""
         sources, genesis = self._sources, self._first.identity.genesis_checkpoint
         head = sources.chain.get_head()
         now = self._parameters.get_at(head)

@@ -117,8 +117,7 @@ class TrainerFolder:
         """Make `state` the folder's content.
 
         Args:
-            learner: the learner whose state belongs to it; None: its file exists already, or there
-                is none.
+            learner: the learner whose state belongs to it; None: it has a file already, or none.
 
         Raises:
             TrainerError: it cannot be written. The previous content remains.

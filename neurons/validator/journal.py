@@ -1,10 +1,8 @@
-"""A validator's memory: the state that a restart must not lose, written after each judged
-submission.
+"""A validator's memory: state that no restart may lose, written after each judged submission.
 
 It holds everything that is not settled yet: windows with their challenge and context, every verdict
-with the ledger after it, and how far the chain has been followed. Everything is written before it
-is acted on. After a kill at any instant, the validator therefore continues as if nothing had
-happened.
+with the ledger after it, and how far the chain has been followed. It is written before it is acted
+on, so that after a kill the validator continues as if nothing had happened.
 """
 
 import json
@@ -129,8 +127,7 @@ class Journal:
         )
 
     def _drop_old_network(self, digest: bytes) -> None:
-        """Drop the old network's windows, which have other numbers under other parameters. Weights
-        that are due stay due."""
+        """Drop the old network's windows, whose numbers differ. Weights that are due stay due."""
         ((count,),) = self._database.execute("SELECT count(*) FROM windows")
         logger.warning(
             "the subnet is another network, %s… in place of %s…: starting afresh, %d windows of "

@@ -41,9 +41,8 @@ class JudgedWindow:
             self.verdicts[hotkey] = verdict
 
     def close_fetching(self) -> None:
-        """Close fetching at MIRROR_END: files that were asked for in vain are withheld for good,
-        and files that were never asked for have no verdict. A later fetch could differ from what
-        others saw."""
+        """Close fetching at MIRROR_END: a file that was asked for in vain is withheld for good, one
+        never asked for has no verdict. A later fetch could differ from what others saw."""
         self.verdicts |= {h: v for h, v in self.withheld.items() if h not in self.verdicts}
 
     def explain_abstention(self) -> str | None:
@@ -88,8 +87,7 @@ class Settlement:
 
     epoch: int
     windows: tuple[int, ...]
-    #: windows that are void or that this validator could not judge in full; nobody is scored for
-    #: them
+    #: windows that are void or that this validator could not judge in full; they do not count
     abstained: tuple[int, ...]
     #: seat → score; weights: uid → u16; both empty where no window counts
     scores: Mapping[Seat, int]

@@ -2,9 +2,8 @@
 
 A settlement's entry is on disk before anything is sent, and the signed post before it is sent.
 After a kill the same bytes are sent again, and a chain accepts them once. A reorganisation may
-replace a block with a post by one without it. A post therefore counts only under enough blocks, and
-is looked for again for a while. Two posts of one settlement cannot both succeed: the contract
-writes it once.
+remove a post. A post therefore counts only under enough blocks, and is looked for again for a
+while. Two posts of one settlement cannot both succeed: the contract writes it once.
 
 This module cannot see who else uses the key. Another program's transaction may take the number that
 a post was signed with, and the post is then signed again. The same happens to a post whose number
@@ -239,8 +238,7 @@ class PostOutbox:
         self._send(replace(row, post=post, marked_at=head))
 
     def _note_standing(self, row: PostRow, head: int) -> bool:
-        """Note the ledger's entry for a row's settlement, and its consequence. Return whether there
-        is one."""
+        """Note the ledger's entry for a row's settlement. Return whether there is one."""
         digest = self._ledger.get_digest(row.epoch)
         if not any(digest):
             return False

@@ -302,8 +302,7 @@ class RecordBook:
     # --- announcing
 
     def _announce(self, head: int) -> str | None:
-        """Get the newest published settlement into the hotkey's slot. Return why that is not
-        possible."""
+        """Announce the newest published settlement. Return why that is not possible."""
         found = self._database.execute("SELECT epoch, digest FROM record_published")
         if self._locator is None or not found:
             return None
@@ -386,8 +385,7 @@ def find_heads(reader: RecordReader, announced: Commitment | None) -> RecordHead
 
 
 def _follow(reader: RecordReader, newest: SettlementRecord, last: int) -> list[SettlementRecord]:
-    """Follow the links back from the newest record to an epoch, and to a settlement that has
-    windows."""
+    """Follow the links from the newest back to an epoch, and to a settlement with windows."""
     linked: list[SettlementRecord] = []
     has_windows = False
     for record in follow_links(reader.get_settlement, newest.epoch, newest.digest):

@@ -1,5 +1,4 @@
-"""The submissions of open windows: chooses the next one, judges it with its ledger, saves the
-result.
+"""The submissions of open windows: chooses one, judges it with its ledger, saves the result.
 
 Submissions are judged one at a time or several in parallel, but at most one of each seat: a ledger
 takes one submission at a time. This module does not know when windows open and close, nor how a
@@ -80,8 +79,7 @@ class SubmissionQueue:
         return [] if self._threads is None else self._threads.jobs
 
     def judge_next(self, judged: JudgedWindow, context: Context, head: int) -> bool:
-        """Judge the next submission of a window, or begin to. Return whether there was one, and
-        room."""
+        """Judge a window's next submission, or begin to. Return whether there was one, and room."""
         if self._threads is not None and not self._threads.has_room:
             return False
         chosen = self._choose(judged, context, head)
@@ -167,8 +165,7 @@ class SubmissionQueue:
         due: Sequence[bytes],
         looking: Looking,
     ) -> None:
-        """Start to read files ahead; also the samples of hotkeys whose audit waits for the
-        judge."""
+        """Start to read files ahead, samples too where an audit waits for the judge."""
         assert self._ahead is not None
         if looking.samples:
             due = sorted(due, key=lambda h: (h in judged.withheld) - (h in judged.provisional))
@@ -179,8 +176,7 @@ class SubmissionQueue:
                 break
 
     def _leave_out_busy(self, context: Context, hotkeys: list[bytes]) -> list[bytes]:
-        """The hotkeys without a running job of the same seat: a ledger takes one submission at a
-        time."""
+        """The hotkeys whose seat has no running job: a ledger takes one submission at a time."""
         busy = {job.account for job in self.jobs if not job.judged.closed}
         if not busy:
             return hotkeys

@@ -292,8 +292,7 @@ class Validator:
         return True
 
     def _settle(self, epoch: int) -> None:
-        """Settle the windows between the last epoch and this one into weights; none where none
-        counts."""
+        """Settle the windows since the last epoch into weights; none where none counts."""
         windows = self._parameters.compute_settled(self.last_epoch, epoch)
         known = self.judged_windows
         counted = {w: known[w] for w in windows if w in known and known[w].counts}

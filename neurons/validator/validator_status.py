@@ -85,8 +85,7 @@ class ValidatorStatus(TypedDict):
 def describe_validator(
     validator: Validator, timing: Timing, head: int, database: Database, book: RecordBook | None
 ) -> dict[str, Any]:
-    """The status of a validator, without its posts to the ledger. The validator may run
-    meanwhile."""
+    """The status of a validator, which may be running, without its posts to the ledger."""
     judged_windows = list(validator.judged_windows.values())
     known = {settlement.epoch: settlement for settlement in list(validator.settlements)}
     return {
@@ -148,8 +147,7 @@ def _describe_verdicts(judged: JudgedWindow, context: Context | None) -> list[Ve
 
 
 def _describe_scores(settlement: Settlement | None) -> dict[str, Any]:
-    """The fields of a `SettlementStatus` that are not in the outbox's row, as far as they are in
-    memory."""
+    """The fields of a `SettlementStatus` from memory, beside those of the outbox's row."""
     if settlement is None:
         return {"windows": None, "scores": None}
     scores = {str(seat.uid): score for seat, score in settlement.scores.items()}
@@ -157,8 +155,7 @@ def _describe_scores(settlement: Settlement | None) -> dict[str, Any]:
 
 
 def name_verdicts(judged: JudgedWindow) -> str:
-    """One line for a window: the count of each reason, among hotkeys that committed to
-    something."""
+    """One line for a window: the count of each reason, among hotkeys with a commitment."""
     reasons = [verdict.reason for verdict in judged.verdicts.values()]
     counts = Counter(reason.value for reason in reasons if reason is not Reason.NO_COMMITMENT)
     what = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))

@@ -134,8 +134,7 @@ class WeightsOutbox:
         self._seen = -1
 
     def step(self, head: int) -> bool:
-        """Send a row, follow it up, or look for other weights. Return whether there may be more to
-        do at this head.
+        """Send a row, follow it up, or look for other weights. Return whether more may be due.
 
         Raises:
             WrongChainError: a node speaks for another chain.
@@ -200,8 +199,7 @@ class WeightsOutbox:
         self.save(replace(row, failures=row.failures + 1, retry_at=retry_at, trouble=trouble))
 
     def _follow(self, row: WeightsRow, head: int) -> bool:
-        """Look for a row that may have been sent. It is due again once it cannot be included any
-        more."""
+        """Look for a row that may have been sent; due again once it cannot be included any more."""
         if row.expires is None:
             since = max(head, row.marked_at or 0)  # a node that lags must not shorten this period
             row = replace(
