@@ -1,10 +1,10 @@
-"""Whether a config.json fits the tensors beside it, asked before any library acts on it.
+"""Checks that a config.json fits the tensors beside it, before any library acts on it.
 
-A library builds what a config says: thousands of layers, a table of a billion labels, a quantiser
-fetched by name. So only configs of known families are read, with known fields, and every size must
-be that of a tensor that is there: what is then built is as large as the files are.
+A library builds whatever a config says: thousands of layers, a table of a billion labels, a
+quantiser fetched by name. So only configs of known families with known fields are accepted, and
+every size must be that of an existing tensor. What is then built is as large as the files are.
 
-What this does not know: whether the model is any good, or loads at all.
+This module does not know whether the model is any good, or loads at all.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ SIZES = (
     "num_attention_heads",
     "num_key_value_heads",
 )
-#: Fields that change no size. Another one could mean something in one version of a library alone.
+#: Fields that change no size. An unknown field could have a meaning in some version of a library.
 _OTHERS = (
     "architectures",
     "attention_bias",
@@ -52,12 +52,12 @@ _OTHERS = (
     "use_sliding_window",
 )
 FIELDS = frozenset({*SIZES, *_OTHERS})
-#: Those that are true or false.
+#: The boolean fields.
 SWITCHES = ("attention_bias", "mlp_bias", "tie_word_embeddings", "use_sliding_window")
-#: Ways to place rotary angles. Others, such as `dynamic`, look at the longest sequence of a batch,
-#: so that a measurement would depend on its company.
+#: Methods to place rotary angles. Others, such as `dynamic`, depend on the longest sequence of a
+#: batch, so that a measurement would depend on the other sequences.
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")
-#: What says the type, the second in older files, and the numbers beside it.
+#: The field that names the type (the second in older files), and the numbers beside it.
 ROPE_NAMES = ("rope_type", "type")
 ROPE_NUMBERS = (
     "attention_factor",
@@ -71,12 +71,12 @@ ROPE_NUMBERS = (
 )
 LAYER_TYPES = ("full_attention", "sliding_attention")
 _LAYERS = "model.layers."
-#: Tensors of one layer at most, and besides the layers; bytes that a file spends on describing one.
+#: Most tensors of one layer, and besides the layers; bytes of a file's description of one tensor.
 _LAYER_TENSORS, _OTHER_TENSORS, _HEADER_BYTES = 18, 3, 1 << 10
 
 
 def find_misfit(config: Json, shapes: Mapping[str, Sequence[int]]) -> str | None:
-    """Why a config cannot be that of these tensors, or None.
+    """The reason why a config cannot belong to these tensors, or None.
 
     Args:
         config: config.json, parsed.
@@ -85,7 +85,7 @@ def find_misfit(config: Json, shapes: Mapping[str, Sequence[int]]) -> str | None
     fault = _find_fault(config)
     if fault is not None or not isinstance(config, dict):
         return fault
-    # as many layers as there are, before anything is done for each
+    # compared with the number of existing layers before any work for each layer
     layers = len({name.split(".")[2] for name in shapes if name.startswith(_LAYERS)})
     if config["num_hidden_layers"] != layers:
         return f"config.json says another number of layers than the {layers} that there are"
@@ -99,17 +99,19 @@ def find_misfit(config: Json, shapes: Mapping[str, Sequence[int]]) -> str | None
 
 
 def find_vocabulary(config: Json) -> int | None:
-    """V, rows of the output matrix, by a config alone; None where the config is not known here."""
+    """V, the rows of the output matrix, from a config alone. None where the config is of no known
+    family."""
     if _find_fault(config) is not None or not isinstance(config, dict):
         return None
     return int(config["vocab_size"])
 
 
 def compute_bytes_max(config: Json) -> int | None:
-    """Most bytes that safetensors files of a model in bf16 have, headers included, by its config
-    alone; None where the config is none that is known here.
+    """Most bytes of the safetensors files of a model in bf16, headers included, from its config
+    alone. None where the config is of no known family.
 
-    Counted are all tensors that a family may have: biases and a separate output matrix, too.
+    The bound counts all tensors that a family may have, including biases and a separate output
+    matrix.
     """
     if _find_fault(config) is not None or not isinstance(config, dict):
         return None
@@ -123,7 +125,7 @@ def compute_bytes_max(config: Json) -> int | None:
 
 
 def _find_fault(config: Json) -> str | None:
-    """Why a config is none of a known family with known fields and all its sizes."""
+    """The reason why a config is not of a known family with known fields and all its sizes."""
     if not isinstance(config, dict):
         return "config.json is not an object"
     if config.get("model_type") not in FAMILIES:
@@ -137,7 +139,7 @@ def _find_fault(config: Json) -> str | None:
 
 
 def _find_illegal_values(config: dict[str, Json]) -> Iterator[str]:
-    """The config's settings beyond those that every version of the library builds alike."""
+    """Settings of the config that not every version of the library builds alike."""
     if config.get("hidden_act", "silu") != "silu":
         yield "hidden_act in config.json is not silu"
     for name in SWITCHES:
@@ -173,7 +175,7 @@ def _find_rope_fault(rope: Json) -> str | None:
 
 
 def _iterate_shapes(config: dict[str, int]) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Tensors in which every size of a config shows, with the shapes it gives them."""
+    """The tensors that together show every size of a config, with the shapes that it implies."""
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     head = config.get("head_dim", hidden // heads)
     yield "model.embed_tokens.weight", (config["vocab_size"], hidden)

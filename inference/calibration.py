@@ -1,17 +1,19 @@
-"""Calibration: what two implementations of the reference differ by, and where its states lie.
+"""Calibration: the differences between two implementations of the reference, and the centre of its
+states.
 
-Never fitted on miners' data: the token sequences come from the checkpoint's own calibration set.
+It is never fitted on miners' data: the token sequences come from the checkpoint's own calibration
+set.
 
-The law of margins. A miner draws c = argmax a_v + T·g_v under logits a; a validator with logits b
-and the same noise finds the margin m = max_v (b_v + T·g_v) − (b_c + T·g_c). With δ = (a − b)/T,
-p = softmax(a/T) and independent Gumbel g, "c is drawn and m ≤ τ" says that no j has
-g_j > g_c + min(a_c − a_j, b_c − b_j + τ)/T, so its probability is
-1 / Σ_j max(e^{(a_j − a_c)/T}, e^{(b_j − b_c − τ)/T}), and
+The law of margins. A miner draws c = argmax a_v + T·g_v under logits a. A validator with logits b
+and the same noise finds the margin m = max_v (b_v + T·g_v) − (b_c + T·g_c). With δ = (a − b)/T, p =
+softmax(a/T) and independent Gumbel g, "c is drawn and m ≤ τ" says that no j has g_j > g_c + min(a_c
+− a_j, b_c − b_j + τ)/T, so its probability is 1 / Σ_j max(e^{(a_j − a_c)/T}, e^{(b_j − b_c −
+τ)/T}), and
 
     P(m > τ) = Σ_c p_c · F_c / (1 + F_c),   F_c = Σ_j p_j · (e^{δ_c − δ_j − τ/T} − 1)₊ .
 
 For small δ this is ½ Σ_{i≠j} p_i p_j (|δ_i − δ_j| − τ/T)₊, the flip law. Nothing is sampled, so
-rates far below 1e-10 a token are known from thousands of positions, and it holds for models that
+rates far below 1e-10 a token follow from thousands of positions. The law holds for models that
 differ by any amount. Specification, sections 5 to 7.
 """
 
@@ -30,7 +32,7 @@ from assay.protocol.parameters import CENTRE_BITS, FRACTION_BITS
 from assay.protocol.submission import LOGPROB_BITS
 from assay.verification import Projection
 
-#: Ids of a position that enter the law, the likeliest under either side; exact up to this size.
+#: Ids of a position that enter the law: the likeliest under either side. Exact up to this size.
 _TOP = 4_096
 #: Elements of the logits that are compared together. Tuning.
 _ELEMENTS = 1 << 20
@@ -38,14 +40,14 @@ _ELEMENTS = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A reference and what it computed: the states that drew each token of the contexts."""
+    """A reference and its results: the states that drew each token of the contexts."""
 
     reference: Reference
     states: Sequence[Tensor]
 
     @staticmethod
     def compute(reference: Reference, contexts: Sequence[Passage]) -> "Side":
-        """Reads all contexts once."""
+        """Read all contexts once."""
         return Side(reference, reference.compute_states(contexts))
 
 
@@ -117,15 +119,15 @@ def compare(
     projection: Projection,
     drawn_at: int | None = None,
 ) -> Comparison:
-    """Everything the judge would compare, over the same teacher-forced tokens.
+    """Compare everything that the judge would, over the same teacher-forced tokens.
 
     Args:
-        a: who draws and claims.
-        b: who judges.
-        contexts: those that both sides have read.
+        a: the side that draws and claims.
+        b: the side that judges.
+        contexts: the contexts that both sides have read.
         taus: logits.
         temperature: Tq = 1024 · T.
-        drawn_at: Tq that a really draws at, where it cheats.
+        drawn_at: Tq at which a really draws, where it cheats.
     """
     t = temperature / 1024
     sharper = temperature / (drawn_at or temperature)

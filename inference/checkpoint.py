@@ -1,4 +1,4 @@
-"""A model folder, opened: nobody starts a window on tensors that do not hash to the manifest.
+"""A model folder, opened: a window only begins with tensors that hash to the manifest.
 
 Specification, section 7. Formats: safetensors and Hugging Face's config and tokenizer files.
 """
@@ -44,14 +44,14 @@ from assay.protocol.encoding import read_json
 from assay.protocol.manifest import Calibration, Manifest
 from assay.verification import Forward
 
-#: What a sampler takes, for people.
+#: Names a sampler's memory in messages for people.
 _TABLES = "the tables of a sampler"
 
 
 @dataclass(frozen=True)
 class Outline:
-    """A checkpoint without its tensors: enough to ask its problems, read its text and know its
-    bounds, not to run it."""
+    """A checkpoint without its tensors: enough to make its problems, decode its text and know its
+    bounds, but not to run it."""
 
     manifest: Manifest
     calibration: Calibration
@@ -59,15 +59,16 @@ class Outline:
 
 
 class FolderModels:
-    """A folder's tensors as models of a placement. Each is made when it is first asked for, once,
-    and shares its weights with the others where it can. Safe to use from several threads."""
+    """A folder's tensors as models of a placement. Each model is made once, when it is first
+    requested, and shares its weights with the others where it can. Safe to use from several
+    threads."""
 
     def __init__(self, folder: Path, placement: Placement) -> None:
         self.placement = placement
         self._folder = folder
         self._made: dict[str, CausalModel] = {}
         self._plain: PreTrainedModel | None = None
-        self._lock = RLock()  # the only one: `cached_property` has another, shared by all folders
+        self._lock = RLock()  # one for each folder: `cached_property` has one lock for all folders
 
     @property
     def plain(self) -> PreTrainedModel:
@@ -76,7 +77,7 @@ class FolderModels:
             if self._plain is not None:
                 return self._plain
             device = self.placement.device
-            if self.placement.implementation in BF16_WEIGHTS:  # it comes besides
+            if self.placement.implementation in BF16_WEIGHTS:  # besides the bf16 weights
                 stored = sum(path.stat().st_size for path in self._folder.glob("*.safetensors"))
                 device = device if self.placement.has_room_for(2 * stored) else CPU
             self._plain = load_model(self._folder, device)
@@ -84,12 +85,12 @@ class FolderModels:
 
     @property
     def has_plain(self) -> bool:
-        """Whether it is in memory."""
+        """Return whether it is in memory."""
         return self._plain is not None
 
     @property
     def shared(self) -> PreTrainedModel | None:
-        """`plain`, where it is on the processor; None elsewhere."""
+        """`plain`, if it is on the CPU; None otherwise."""
         placement = self.placement
         here = placement.device == CPU and placement.implementation not in BF16_WEIGHTS
         return self.plain if here else None
@@ -103,7 +104,7 @@ class FolderModels:
         """
         with self._lock:
             if implementation not in self._made:
-                # what is in memory in fp32 anyway serves both
+                # fp32 weights that are in memory anyway serve both
                 model = self.plain if self.has_plain else self._load_for(implementation)
                 self._made[implementation] = make_model(model, implementation)
             return self._made[implementation]
@@ -135,7 +136,7 @@ class Checkpoint(Outline):
 
     @cached_property
     def budget(self) -> MemoryBudget:
-        """The amount computed together, by the free memory at the first use."""
+        """The amount that is computed together, from the free memory at the first use."""
         placement = self.models.placement
         plan = plan_memory(self.shape, placement.device, placement.memory_share)
         model = f"the model in {self.folder}"
@@ -143,17 +144,17 @@ class Checkpoint(Outline):
 
     @property
     def model(self) -> PreTrainedModel:
-        """The model in fp32, where the checkpoint is placed."""
+        """The model in fp32, on the checkpoint's device."""
         return self.models.plain
 
     def load_trainable(self) -> PreTrainedModel:
-        """A copy of the model whose weights take gradients, on the processor."""
+        """A copy of the model on the CPU, whose weights take gradients."""
         model = self.load_plain()
         return (copy.deepcopy(model) if model is self.models.shared else model).requires_grad_(True)
 
     def load_plain(self) -> PreTrainedModel:
-        """The model in fp32 on the processor, where a learner's weights are between lessons:
-        shared where it is there anyway."""
+        """The model in fp32 on the CPU, where a learner's weights are between lessons. Shared if it
+        is in memory anyway."""
         return self.models.shared or load_model(self.folder)
 
     def get_rules(self, temperature: int) -> Rules:
@@ -168,7 +169,7 @@ class Checkpoint(Outline):
         """The judge's forward pass over this checkpoint.
 
         Args:
-            implementation: None: that of the placement.
+            implementation: None: the placement's.
 
         Raises:
             ImplementationError: see `get_model`.
@@ -180,13 +181,14 @@ class Checkpoint(Outline):
         )
 
     def get_forward(self, temperature: int) -> Forward:
-        """The forward pass that the judge measures with: the reference, here or with workers."""
+        """The forward pass that the judge measures with: the reference, in this process or in
+        workers."""
         return self.get_reference(temperature)
 
     def get_appeal(self, temperature: int) -> Forward:
         """A second opinion on a rejection: another implementation in fp32, one completion and its
-        prompt at a time. Beside weights in bf16 it is loaded when the first rejection is heard, on
-        the processor where the card lacks room."""
+        prompt at a time. Beside weights in bf16 it is loaded at the first rejection, on the CPU
+        where the GPU lacks room."""
         own = self.models.placement.implementation
         other = DEFAULT_IMPLEMENTATION if own == APPEAL_IMPLEMENTATION else APPEAL_IMPLEMENTATION
         model = self.get_model(other)
@@ -198,7 +200,7 @@ class Checkpoint(Outline):
     def get_drafter(
         self, temperature: int, model: PreTrainedModel | None = None, batch: int = 256
     ) -> OwnDrafter:
-        """Drafts by this checkpoint, or by another `model` over the same vocabulary."""
+        """A drafter that uses this checkpoint, or another `model` over the same vocabulary."""
         rules = self.get_rules(temperature)
         drawable = self.tokenizer.drawable
         return self.budget.build(
@@ -207,8 +209,8 @@ class Checkpoint(Outline):
 
 
 def load_outline(folder: Path, expected: bytes | None = None) -> Outline:
-    """Opens all of a folder but its tensors, which need not be there, and holds it against its
-    manifest. Whether the tensors make a model is not asked.
+    """Open everything of a folder but its tensors, which may be missing, and check it against the
+    manifest. Does not check whether the tensors make a model.
 
     Raises:
         CheckpointError: as `load_checkpoint`.
@@ -225,15 +227,15 @@ def load_outline(folder: Path, expected: bytes | None = None) -> Outline:
 def load_checkpoint(
     folder: Path, expected: bytes | None = None, placement: Placement | None = None
 ) -> Checkpoint:
-    """Opens a folder, hashes every tensor against its manifest, and loads the model.
+    """Open a folder, check the hash of every tensor against its manifest, and load the model.
 
     Args:
-        expected: the digest on chain, where the caller knows it.
+        expected: the digest on chain, if the caller knows it.
         placement: where and how it runs; None: on the CPU, as the reference is defined.
 
     Raises:
-        CheckpointError: a file is missing or not what the manifest says, memory does not suffice,
-            or the placement's implementation cannot run this model.
+        CheckpointError: a file is missing or differs from the manifest, memory does not suffice, or
+            the placement's implementation cannot run this model.
     """
     placement = placement or Placement()
     manifest = verify_manifest(folder, expected)

@@ -1,6 +1,6 @@
 """Drafting: guesses at the reference's own sample, by an engine or by a decode loop of our own.
 
-What this does not know: whether tokens are right; `assay.inference.generate` verifies them.
+A drafter does not know whether tokens are right. `assay.inference.generate` verifies them.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from transformers.cache_utils import DynamicLayer
 from assay.inference.draws.sampler import KeyedSampler, make_keys
 from assay.inference.placing.devices import MemoryLackError, explain_lack, free_memory, require_lack
 
-#: Steps that a card takes before anybody looks at what it drew: a look waits for the card. Tuning.
+#: Steps on a GPU between two looks at the drawn tokens, since each look waits for the GPU. Tuning.
 _BURST = 8
 
 
@@ -30,19 +30,19 @@ class Rules:
     max_tokens: int
 
     def cut(self, tokens: Sequence[int]) -> tuple[int, ...]:
-        """A draft up to its first end token: a drafter may have gone on behind it."""
+        """A draft up to its first end token. A drafter may have continued behind it."""
         kept = tuple(tokens[: self.max_tokens])
         ends = (place for place, token in enumerate(kept) if token in self.end_tokens)
         return kept[: next(ends, len(kept)) + 1]
 
     def is_finished(self, tokens: Sequence[int]) -> bool:
-        """Whether a completion has ended."""
+        """Return whether a completion has ended."""
         return len(tokens) == self.max_tokens or (bool(tokens) and tokens[-1] in self.end_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One completion to continue: its prompt, the part that stands, and its seed."""
+    """One completion to continue: its prompt, its verified part, and its seed."""
 
     prompt: tuple[int, ...]
     seed: bytes
@@ -50,21 +50,21 @@ class Request:
 
 
 class Drafter(Protocol):
-    """Whatever continues many completions at once."""
+    """Continues many completions at once."""
 
     def draft(self, requests: Sequence[Request], ahead: int | None = None) -> list[tuple[int, ...]]:
-        """Each completion continued, what it came with included, until it ends.
+        """Continue each completion until it ends. The results include the part that it came with.
 
         Args:
-            ahead: tokens that one is continued by, at most; None: as many as it takes.
+            ahead: most tokens to add to each; None: as many as it needs.
 
         Raises:
-            OperatorError: it cannot; says why.
+            OperatorError: drafting failed; says why.
         """
 
 
 class OwnDrafter:
-    """A decode loop with a key–value cache, in whatever precision: the embedded `Drafter`.
+    """A decode loop with a key–value cache, in any precision: the embedded `Drafter`.
 
     Rows of unequal length are padded on the left.
 
@@ -72,11 +72,12 @@ class OwnDrafter:
         model: any precision; has `.model` and `.lm_head`.
         drawable: bool [V].
         rules: of the checkpoint in force.
-        batch: rows decoded together, at most; half of it from when memory lacks.
-        burst: steps between two looks at what was drawn; None: by the device.
+        batch: most rows decoded together; halved whenever memory runs out.
+        burst: steps between two looks at the drawn tokens; None: by the device.
 
     Attributes:
-        rules: as given. sampler: what draws. Both may be changed between two drafts.
+        rules: as given.
+        sampler: draws the tokens. Both may be changed between two drafts.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class OwnDrafter:
         drafted = [list(request.tokens) for request in requests]
         ends = [min(most, len(row) + (most if ahead is None else ahead)) for row in drafted]
         open_rows = [i for i, row in enumerate(drafted) if len(row) < ends[i]]
-        # neighbours in a batch are padded to the longest: nearly equal lengths pad little
+        # a batch is padded to its longest row: sorted rows need little padding
         open_rows.sort(key=lambda i: len(requests[i].prompt) + len(requests[i].tokens))
         with torch.inference_mode():
             while open_rows:
@@ -112,7 +113,7 @@ class OwnDrafter:
                 begun = [replace(requests[i], tokens=tuple(drafted[i])) for i in chosen]
                 if self._try_batch(begun, rows, [ends[i] for i in chosen]):
                     open_rows = open_rows[len(chosen) :]
-                else:  # those that ended before memory lacked have their tokens
+                else:  # rows that ended before memory ran out have their tokens
                     open_rows = [
                         i
                         for i in open_rows
@@ -123,7 +124,8 @@ class OwnDrafter:
     def _try_batch(
         self, requests: Sequence[Request], drafted: Sequence[list[int]], ends: Sequence[int]
     ) -> bool:
-        """Whether memory sufficed. Where it did not, fewer are decoded together from now on."""
+        """Draft a batch. Return whether memory sufficed. If not, fewer rows are decoded together
+        from now on."""
         longest = max(len(request.prompt) for request in requests) + self.rules.max_tokens
         device = str(self._model.device)
         try:
@@ -142,8 +144,8 @@ class OwnDrafter:
     def _draft_batch(
         self, requests: Sequence[Request], drafted: Sequence[list[int]], ends: Sequence[int]
     ) -> None:
-        """Appends to each of `drafted` until it ends or is so long; rows that have ended leave by
-        halves."""
+        """Append to each of `drafted` until it ends or reaches its length. Finished rows are
+        removed whenever they are half of the batch."""
         last = frozenset(self.rules.end_tokens)
         ahead = max(end - len(row) for row, end in zip(drafted, ends, strict=True))
         batch = _Batch(requests, self._model, ahead + self._burst)
@@ -167,8 +169,8 @@ class OwnDrafter:
 
 
 def _extend(row: list[int], end: int, tokens: Sequence[int], last: frozenset[int]) -> bool:
-    """Whether a row has ended, with one of the last tokens or with so many; what was drawn beyond
-    its end is nobody's."""
+    """Extend a row. Return whether it has ended, with an end token or at its length. Tokens drawn
+    beyond its end are dropped."""
     for token in tokens:
         row.append(token)
         if token in last or len(row) == end:
@@ -177,17 +179,17 @@ def _extend(row: list[int], end: int, tokens: Sequence[int], last: frozenset[int
 
 
 class _RoomyLayer(DynamicLayer):
-    """Keys and values of a layer that seldom move as they grow: memory for twice as many is taken
-    whenever it is full.
+    """Keys and values of a layer that are rarely copied as they grow: whenever the memory is full,
+    twice as much is allocated.
 
     Args:
-        room: tokens of a row, at most.
+        room: most tokens of a row.
     """
 
     def __init__(self, room: int) -> None:
         super().__init__()
         self._room = room
-        self._whole: tuple[Tensor, Tensor] | None = None  # [N, heads, so many, D] each
+        self._whole: tuple[Tensor, Tensor] | None = None  # [N, heads, capacity, D] each
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
@@ -210,7 +212,7 @@ class _RoomyLayer(DynamicLayer):
         self._take(self.keys[indices], self.values[indices])
 
     def _take(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Memory for so many rows and twice their tokens, with what is kept of them."""
+        """Allocate memory for these rows and twice their tokens, and copy the kept ones."""
         rows, heads, length, width = keys.shape
         taken = min(self._room, 2 * length)
         self._whole = (
@@ -231,10 +233,10 @@ class _RoomyLayer(DynamicLayer):
 
 
 class _Batch:
-    """Rows decoded together, left-padded, with their key–value cache.
+    """Rows that are decoded together, left-padded, with their key–value cache.
 
     Args:
-        ahead: steps that are taken, at most.
+        ahead: most steps.
     """
 
     def __init__(self, requests: Sequence[Request], model: PreTrainedModel, ahead: int) -> None:
@@ -259,7 +261,7 @@ class _Batch:
         self.counts = torch.tensor([len(request.tokens) for request in requests], device=device)
 
     def step(self, model: PreTrainedModel) -> Tensor:
-        """The states that draw the next tokens, [N, H]."""
+        """Run one step. Return the states that draw the next tokens, [N, H]."""
         out = model.model(
             self._ids,
             attention_mask=self._mask,
@@ -271,7 +273,7 @@ class _Batch:
         return states
 
     def append(self, drawn: Tensor) -> None:
-        """The tokens drawn, int64 [N], are the next step's input."""
+        """Append the drawn tokens, int64 [N], as the next step's input."""
         self._ids = drawn[:, None]
         self._positions = self._positions[:, -1:] + 1
         self.counts = self.counts + 1
@@ -279,7 +281,7 @@ class _Batch:
             self._mask = torch.cat([self._mask, torch.ones_like(self._ids)], dim=1)
 
     def keep(self, slots: Sequence[int]) -> None:
-        """Drops all rows but these."""
+        """Drop all rows but these."""
         kept = torch.tensor(slots, device=self._ids.device)
         self._ids, self._positions = self._ids[kept], self._positions[kept]
         self.keys, self.counts = self.keys[kept], self.counts[kept]

@@ -1,6 +1,6 @@
-"""A model folder's files: read within limits, bound by digests.
+"""A model folder's files: read within limits, checked by digests.
 
-Specification, section 7. What this does not know: whether they make a model that runs.
+Specification, section 7. This module does not know whether the files make a model that runs.
 """
 
 import mmap
@@ -34,25 +34,25 @@ CONFIG_FILE = "config.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 #: Everything that a manifest binds beside the tensors.
 SMALL_FILES = (CALIBRATION_FILE, PASSAGES_FILE, CONFIG_FILE, *TOKENIZER_FILES)
-#: The tensors, as they are written here; readers take them from any *.safetensors file.
+#: The tensors, as Assay writes them. Readers take them from any *.safetensors file.
 MODEL_FILE = "model.safetensors"
-#: Largest of the small files of a folder, bytes; of those that Python parses as JSON.
+#: Most bytes of a folder's small files, and of those that Python parses as JSON.
 SMALL_FILE_BYTES, JSON_BYTES = 64 << 20, 4 << 20
 
 _D = TypeVar("_D")
 
 
 class CheckpointError(OperatorError):
-    """A model folder that cannot be used: says which file and what to do."""
+    """A model folder that cannot be used. The message says which file and what to do."""
 
 
 class UnusableCheckpointError(CheckpointError):
-    """A folder that is what its digest says, and of no use to anybody: it voids its windows."""
+    """A folder that matches its digest but that nobody can use. It voids its windows."""
 
 
 @contextmanager
 def copy_of(folder: Path, names: Sequence[str]) -> Iterator[Path]:
-    """A folder with these JSON files alone: libraries read more than they are asked to."""
+    """A temporary folder with only these JSON files: libraries read more than they are asked to."""
     with TemporaryDirectory() as temporary:
         for name in names:
             data = read_small_file(folder, name)
@@ -84,7 +84,7 @@ def read_record(folder: Path, name: str, of: type[_D]) -> _D:
     """A record from its JSON file.
 
     Raises:
-        CheckpointError: the file is missing or no such record.
+        CheckpointError: the file is missing, or is not such a record.
     """
     try:
         return from_json(of, read_json(read_small_file(folder, name, JSON_BYTES)))
@@ -110,8 +110,8 @@ def read_passages(folder: Path) -> list[Passage]:
 
 
 def digest_chat_template(tokenizer: PreTrainedTokenizerFast) -> bytes:
-    """Digest of the template that turns a problem into a prompt, 32 bytes; of nothing without.
-    Raises an UnusableCheckpointError where there are several, or what is no text."""
+    """Digest of the template that turns a problem into a prompt, 32 bytes; of no bytes without one.
+    Raises an UnusableCheckpointError where there are several, or it is not text."""
     template = tokenizer.chat_template
     if not isinstance(template, str | None):
         raise UnusableCheckpointError("the tokenizer's chat_template is not one text")
@@ -147,12 +147,12 @@ def digest_weights(folder: Path, tensors: Sequence[TensorDigest]) -> bytes:
 
 def digest_tensors(folder: Path) -> list[TensorDigest]:
     """All tensors of a folder's safetensors files, memory-mapped. Raises a CheckpointError where
-    there is none, or one that is not safetensors."""
+    there are none, or a file is not safetensors."""
     return [tensor for _, found in _read_all(folder, digest_safetensors) for tensor in found]
 
 
 def find_tensors(folder: Path) -> dict[str, tuple[Path, TensorPlace]]:
-    """The place of each tensor of a folder: name → file and place. Nothing is hashed.
+    """The place of each tensor of a folder: name → file and place. Does not hash anything.
 
     Raises:
         CheckpointError: see `digest_tensors`.
@@ -179,7 +179,7 @@ def _read_all(folder: Path, read: Callable[[bytes], list[_D]]) -> list[tuple[Pat
             ):
                 try:
                     results.append((path, read(data)))  # type: ignore[arg-type] # a buffer, too
-                except EncodingError as error:  # whose traceback would hold the map open
+                except EncodingError as error:  # its traceback would hold the map open
                     fault = str(error)
         except (OSError, ValueError) as error:
             fault = str(error)
@@ -207,8 +207,8 @@ def verify_manifest(folder: Path, expected: bytes | None = None) -> Manifest:
 
 
 def verify_small_files(folder: Path, manifest: Manifest) -> Calibration:
-    """Holds everything but the tensors against the manifest; the calibration. Raises a
-    CheckpointError where a file is missing or not what the manifest says."""
+    """Check everything but the tensors against the manifest. Return the calibration. Raises a
+    CheckpointError where a file is missing or differs from the manifest."""
     calibration = read_record(folder, CALIBRATION_FILE, Calibration)
     for name, found, wanted in (
         ("calibration", calibration.digest, manifest.calibration),
@@ -221,8 +221,8 @@ def verify_small_files(folder: Path, manifest: Manifest) -> Calibration:
 
 
 def verify_tensors(folder: Path, manifest: Manifest) -> list[TensorDigest]:
-    """Hashes every tensor and holds them against the manifest. Raises a CheckpointError where there
-    is none, or they are not what the manifest says."""
+    """Hash every tensor and check it against the manifest. Raises a CheckpointError where there are
+    none, or they differ from the manifest."""
     tensors = digest_tensors(folder)
     _require_same(folder, "tensors", digest_weights(folder, tensors), manifest.tensors)
     return tensors

@@ -1,8 +1,8 @@
-"""The reference as a draft grows: keys and values are kept, and only new tokens are read.
+"""The reference that follows a growing draft: it keeps keys and values, and reads only new tokens.
 
-What it finds of a token is what a prefill of the whole would find, but for the last bits: other
-shapes are computed with. Where an id came second by so little that those could decide, the prefill
-of exactly what is before the token does: the same whoever drafted, and however far ahead.
+Its findings on a token are those of a prefill of the whole, except for the last bits: the shapes
+differ. Where an id came second by so little that those bits could decide, a prefill of exactly the
+tokens before it decides. The result is the same whoever drafted, and however far ahead.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,24 +22,23 @@ from assay.inference.placing.model_sizes import MemoryPlan, measure_shape
 from assay.inference.reference import Reference, Rows, SketchBuilder
 from assay.verification import Projection
 
-#: Of a key or value: the reference keeps them in fp32.
+#: Bytes of an element of a key or value: the reference keeps them in fp32.
 _FLOAT_BYTES = 4
-#: Units of 2^-20 logits. A lead up to it may be lost in another pass: what honest passes
-#: differ by more rarely than once in 10^10 tokens, `margin_cap` of the parameters (section 0),
-#: here that of a model of about a million parameters.
+#: 2^-20 logits. Another pass may reverse a lead of this size or less. Honest passes differ by more
+#: in fewer than one in 10^10 tokens: it is `margin_cap` of the parameters (section 0), here that of
+#: a model of about a million parameters.
 NEAR = 210
 
 
 @dataclass(slots=True, eq=False)
 class FollowedRow:
-    """One rollout on its way.
+    """One rollout in progress.
 
     Attributes:
         tokens: of its completion so far.
-        measured: the first so many are the reference's own.
-        logprobs, sketch: of these, a part for each time that some were read: int64 [n] and
-            int8 [n, 2].
-        settled: place of a token that a prefill of its own has decided, and the token.
+        measured: number of tokens at its start that are the reference's own.
+        logprobs, sketch: of these, one part for each pass: int64 [n] and int8 [n, 2].
+        settled: place of a token that its own prefill has decided, and the token.
     """
 
     prompt: tuple[int, ...]
@@ -53,7 +52,7 @@ class FollowedRow:
 
     @property
     def unread(self) -> int:
-        """Tokens that go through the model to measure those that are not."""
+        """The number of tokens that must go through the model to measure the unmeasured ones."""
         read = 0 if self.kept is None else self.kept.length
         return len(self.prompt) + len(self.tokens) - 1 - read
 
@@ -72,25 +71,24 @@ class FollowCount:
     """The cost of following, in tokens that went through the model, prompts among them."""
 
     read: int = 0
-    settling: int = 0  # besides, in prefills that decided near ties
+    settling: int = 0  # in addition, in prefills that decided near ties
     wrong: int = 0  # tokens that were corrected
     near: int = 0  # tokens that such a prefill decided
 
 
 class Follower:
-    """Measures what is new in rollouts, and corrects it.
+    """Measures new tokens of rollouts, and corrects them.
 
     Args:
-        reference: whose model packs.
+        reference: its model must pack.
         projection: of the window's sketches.
         max_tokens: of a completion.
         near: see `NEAR`.
-        kept_max: sequences whose keys are kept, at most; fewer where a half of the free memory has
-            not room for so many, and from when memory lacks. Others are read anew when their turn
-            comes.
+        kept_max: most sequences whose keys are kept. Fewer are kept if half of the free memory has
+            no room for them, and once memory runs out. The others are read again at their turn.
 
     Raises (`follow`):
-        DeviceError: memory does not suffice for one of them alone.
+        DeviceError: memory does not suffice for a single sequence.
     """
 
     def __init__(
@@ -112,7 +110,7 @@ class Follower:
         self.count = FollowCount()
 
     def _fit(self, wanted: int) -> int:
-        """Sequences that there is room for, prompts as long as completions."""
+        """The number of sequences that fit into memory, with prompts as long as completions."""
         model = self._reference.model
         free = get_free_memory(str(model.device))
         if free is None:
@@ -122,8 +120,8 @@ class Follower:
         return max(1, min(wanted, free // 2 // each))
 
     def follow(self, rows: Sequence[FollowedRow]) -> int:
-        """Measures the tokens that were not, and cuts each row at the first that is not the
-        reference's own, which takes its place; how many tokens went."""
+        """Measure the unmeasured tokens. Cut each row at the first token that is not the
+        reference's own, and replace that token. Return how many tokens were removed."""
         longest = max((len(row.prompt) + len(row.tokens) for row in rows), default=0)
         what = f"new tokens of {len(rows)} completions"
         waiting = [row for row in rows if row.measured < len(row.tokens)]
@@ -136,7 +134,7 @@ class Follower:
                         return self._read(self._choose(waiting, plan.tokens), plan)
                 except (RuntimeError, MemoryError) as error:
                     if len(self._keeping) < 2 or not is_out_of_memory(error):
-                        raise  # with one row alone it is for the plan to be smaller
+                        raise  # with a single row, a smaller plan is the only way
                     self.kept_max = len(self._keeping) // 2
                 for row in list(self._keeping):
                     self.forget(row)
@@ -149,14 +147,14 @@ class Follower:
         return cut
 
     def forget(self, row: FollowedRow) -> None:
-        """Gives back what is kept of a row that is done."""
+        """Free the memory of a finished row."""
         row.kept = None
         self._keeping.pop(row, None)
 
     # --- reading
 
     def _choose(self, waiting: Sequence[FollowedRow], tokens: int) -> list[FollowedRow]:
-        """The first of them that go through the model together."""
+        """The first rows, as many as go through the model together."""
         batch: list[FollowedRow] = []
         for row in waiting[: self.kept_max]:
             self._open(row)
@@ -167,7 +165,7 @@ class Follower:
         return batch
 
     def _open(self, row: FollowedRow) -> None:
-        """A place for a row's keys, with those of its prompt, which its whole group shares."""
+        """Allocate a row's keys, with those of its prompt, which its whole group shares."""
         if row.kept is not None:
             self._keeping[row] = self._keeping.pop(row)
             return
@@ -186,7 +184,7 @@ class Follower:
         return self._prompt[1]
 
     def _run(self, parts: Sequence[Sequence[int]], kept: Sequence[KeptKeys]) -> list[Tensor]:
-        """The states of new tokens, float32 [n, H] a sequence; their keys are kept."""
+        """The states of new tokens, float32 [n, H] for each sequence. Their keys are kept."""
         lengths = [len(part) for part in parts]
         packing = make_kept_packing(list(zip(lengths, kept, strict=True)))
         device = self._reference.model.device
@@ -238,11 +236,11 @@ class Follower:
             for leads, _, best, _, logprobs, sketch in found
         ]
 
-    # --- what it says
+    # --- corrections
 
     def _settle(self, row: FollowedRow, found: _NewTokens) -> int:
-        """Keeps what was found up to the first token that is another's, and puts the right one
-        there; how many tokens went."""
+        """Keep the results up to the first wrong token, and replace that with the right one. Return
+        how many tokens were removed."""
         new = np.array(row.tokens[row.measured :])
         wrong = find_wrong(new, found.best, found.leads, self._near, partial(self._decide, row))
         right = len(new) if wrong is None else wrong[0]
@@ -253,7 +251,7 @@ class Follower:
             return 0
         cut = len(row.tokens) - row.measured
         row.tokens[row.measured :] = [wrong[1]]
-        if row.kept is not None:  # the state that draws it is read again, with the token
+        if row.kept is not None:  # the state that draws the token is read again, together with it
             row.kept.length = len(row.prompt) + row.measured - 1
         self.count.wrong += 1
         return cut
@@ -276,12 +274,12 @@ def find_wrong(
     near: int,
     decide: Callable[[int], int],
 ) -> tuple[int, int] | None:
-    """The index of the first token that is not the reference's own, and the right one.
+    """The index of the first token that is not the reference's own, and the right token.
 
     Args:
-        tokens, best, leads: [n] each, the claimed, the keyed argmax and by how much it leads.
+        tokens, best, leads: [n] each: the claimed ids, the keyed argmax, and its lead.
         near: see `NEAR`.
-        decide: the token at an index where the lead is that near.
+        decide: returns the token at an index where the lead is that small.
     """
     for i in np.flatnonzero((best != tokens) | (leads <= near)).tolist():
         drawn = decide(i) if leads[i] <= near else int(best[i])
@@ -297,8 +295,8 @@ def decide_token(
     seed: bytes,
     projection: Projection,
 ) -> int:
-    """The token that follows some of a completion, by a prefill of exactly these. before: tokens of
-    the completion."""
-    whole = np.array([*before, 0], np.uint32)  # what is drawn does not depend on what is claimed
+    """The token that follows part of a completion, by a prefill of exactly those tokens. `before`
+    has the completion's tokens so far."""
+    whole = np.array([*before, 0], np.uint32)  # the draw does not depend on the claimed token
     (alone,) = reference.measure([prompt], [whole], [seed], projection)
     return int(alone.best[-1])

@@ -1,9 +1,9 @@
-"""Draft and verify: whatever drafts, what comes out is the reference's own sample.
+"""Draft and verify: whatever drafts, the result is the reference's own sample.
 
-`generate_groups` drafts whole completions and prefills whole groups, as a validator would:
-the cheapest where nearly every draft is right. `follow_groups` drafts a stretch, has the reference
-read just that, and goes on: the cheapest where tokens are wrong now and then, as an engine's in
-another precision are. Both submit the same ids. Specification, section 3.
+`generate_groups` drafts whole completions and prefills whole groups, as a validator would. That is
+cheapest where nearly every draft is right. `follow_groups` drafts a stretch, lets the reference
+read just that, and continues. That is cheapest where some tokens are wrong, as those of an engine
+in another precision are. Both submit the same ids. Specification, section 3.
 """
 
 from collections import deque
@@ -23,13 +23,13 @@ from assay.inference.reference import Reference
 from assay.protocol.submission import Rollout
 from assay.verification import Projection
 
-#: Tokens that a draft goes ahead, at least and at most.
+#: Least and most tokens that a draft goes ahead.
 AHEAD_MIN, AHEAD_MAX = 8, 512
-#: Rollouts that are on their way at a time.
+#: Rollouts in progress at a time.
 FLYING = 256
-#: What a stretch costs besides its tokens, in tokens: a request, a pass. Tuning.
+#: Cost of a stretch besides its tokens, in tokens: a request, a pass. Tuning.
 _STRETCH_COST = 8.0
-#: Tokens after which half of what was seen is forgotten: a new checkpoint drafts differently.
+#: Tokens after which half of the observations is forgotten: a new checkpoint drafts differently.
 _MEMORY = 20_000
 
 
@@ -37,30 +37,30 @@ _MEMORY = 20_000
 class DraftCount:
     """The cost of drafting."""
 
-    drafted: int = 0  # tokens the drafter drew
-    discarded: int = 0  # of these, cut away from the first that was not the reference's on
+    drafted: int = 0  # tokens that the drafter drew
+    discarded: int = 0  # of these, from the first wrong one of a draft on
     submitted: int = 0  # tokens of the finished groups
     read: int = 0  # tokens that went through the reference, prompts among them
-    settling: int = 0  # of these, to decide what another pass may decide otherwise
-    #: seconds that the drafter and the reference took; followed drafts have both at once
+    settling: int = 0  # of these, tokens read to decide near ties
+    #: seconds of the drafter and of the reference; with followed drafts both run at once
     drafting_s: float = 0.0
     reading_s: float = 0.0
 
     def add(self, other: "DraftCount") -> None:
-        """Adds what other drafting cost."""
+        """Add the cost of other drafting."""
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
     @contextmanager
     def time_drafting(self) -> Iterator[None]:
-        """Counts how long a draft takes."""
+        """Add the time of a draft."""
         began = perf_counter()
         yield
         self.drafting_s += perf_counter() - began
 
     @contextmanager
     def time_reading(self) -> Iterator[None]:
-        """Counts how long the reference takes."""
+        """Add the time of a reading by the reference."""
         began = perf_counter()
         yield
         self.reading_s += perf_counter() - began
@@ -76,20 +76,20 @@ class GroupRequest:
 
 @dataclass(slots=True)
 class Horizon:
-    """The number of tokens a draft goes ahead of the reference: with f wrong tokens a token, the
-    square root of 2 · cost / f balances wasted draft tokens against the cost of a stretch."""
+    """The number of tokens that a draft goes ahead of the reference. With f wrong tokens per token,
+    the square root of 2 · cost / f balances wasted draft tokens against the cost of a stretch."""
 
-    drafted: float = 64.0  # as if some had been seen: it begins in the middle
+    drafted: float = 64.0  # a prior: it begins in the middle
     wrong: float = 1.0
 
     @property
     def ahead(self) -> int:
-        """Tokens, a power of two."""
+        """The number of tokens, a power of two."""
         best = sqrt(2 * _STRETCH_COST * self.drafted / self.wrong)
         return max(AHEAD_MIN, min(AHEAD_MAX, 1 << round(best).bit_length() - 1))
 
     def note(self, kept: int, wrong: int) -> None:
-        """So many tokens were the reference's own, and so many were not."""
+        """Note how many tokens were the reference's own, and how many were wrong."""
         self.drafted, self.wrong = self.drafted + kept + wrong, self.wrong + wrong
         if self.drafted > 2 * _MEMORY:
             self.drafted, self.wrong = self.drafted / 2, max(self.wrong / 2, 0.5)
@@ -107,7 +107,7 @@ def generate_groups(
     """The one valid group of each request, with log-probabilities and sketches.
 
     Args:
-        count: added to, where a caller wants to know what drafting cost.
+        count: if given, the cost of drafting is added to it.
         near: 2^-20 logits, see `NEAR`.
     """
     count = count if count is not None else DraftCount()
@@ -141,7 +141,7 @@ def generate_groups(
 
 @dataclass(slots=True)
 class _GroupReader:
-    """Has the reference read whole groups, and corrects them."""
+    """Lets the reference read whole groups, and corrects them."""
 
     reference: Reference
     projection: Projection
@@ -150,7 +150,8 @@ class _GroupReader:
     settled: dict[Request, int] = field(default_factory=dict)
 
     def read(self, group: GroupRequest, rows: list[Request]) -> list[Rollout] | None:
-        """The group, where all its tokens are the reference's own; else its rows are corrected."""
+        """The group, if all its tokens are the reference's own. Otherwise its rows are
+        corrected."""
         measured = self.reference.measure_with_leads(
             [group.prompt] * len(rows),
             [np.array(row.tokens, np.uint32) for row in rows],
@@ -201,16 +202,16 @@ def follow_groups(
     *,
     exact: bool = False,
 ) -> list[list[Rollout]]:
-    """The same groups, drafted in stretches: while one half of the rollouts is drafted, the
+    """The same groups, drafted in stretches. While one half of the rollouts is drafted, the
     reference reads the other.
 
-    Log-probabilities and sketches may differ from `generate_groups`' by a unit, which a judge
-    allows for; with `exact` they are the same, for another prefill of every group.
+    Log-probabilities and sketches may differ from those of `generate_groups` by a unit, which a
+    judge allows for. With `exact` they are the same, at the cost of another prefill of every group.
 
     Args:
-        reference: whose model packs.
-        horizon: what is known of the drafter; it learns.
-        flying: rollouts that are on their way at a time.
+        reference: its model must pack.
+        horizon: observations of the drafter, which this function updates.
+        flying: rollouts in progress at a time.
     """
     count = count if count is not None else DraftCount()
     horizon = horizon or Horizon()
@@ -240,12 +241,12 @@ def _fly(
     horizon: Horizon,
     half: int,
 ) -> None:
-    """Drafts and follows until every row is done."""
+    """Draft and follow until every row is done."""
     waiting = deque(row for group in groups for row in group)
     drafted: list[FollowedRow] = []  # and not read yet
     with ThreadPoolExecutor(1, "draft") as engine:
         while waiting or drafted:
-            # those begun first go on first, so that groups are finished in their order
+            # the oldest rows continue first, so that groups are finished in order
             taken = min(half, len(waiting), -(-(len(waiting) + len(drafted)) // 2))
             rows = [waiting.popleft() for _ in range(taken)]
             unfinished = [row for row in rows if not rules.is_finished(row.tokens)]
@@ -275,7 +276,7 @@ def _follow(
     count: DraftCount,
     horizon: Horizon,
 ) -> list[FollowedRow]:
-    """Has the reference read what was drafted; the rows that are not done."""
+    """Let the reference read the drafts. Return the rows that are not done."""
     before, wrong = sum(row.measured for row in rows), follower.count.wrong
     count.discarded += follower.follow(rows)
     kept = sum(row.measured for row in rows) - before

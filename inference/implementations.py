@@ -1,8 +1,8 @@
 """Implementations of the reference, by name: one checkpoint's weights, several ways to multiply.
 
-Those that are permitted differ by less than the cap (`assay calibrate` measures it); miners and
-validators may take any of them. The others are here to be refused. All of them share the weights
-of the model they are made from.
+Permitted implementations differ by less than the cap (`assay calibrate` measures it), and miners
+and validators may use any of them. The others exist to show that calibration refuses them. All of
+them share the weights of the model that they are made from.
 """
 
 import copy
@@ -31,7 +31,7 @@ class ImplementationError(OperatorError):
 
 
 def make_twin(model: PreTrainedModel, attention: str) -> PreTrainedModel:
-    """The same parameters under another attention implementation; `model` stays as it is.
+    """The same parameters under another attention implementation. `model` is unchanged.
 
     Args:
         attention: Hugging Face's name.
@@ -48,7 +48,7 @@ def make_twin(model: PreTrainedModel, attention: str) -> PreTrainedModel:
 
 
 def make_packing_twin(model: PreTrainedModel) -> PreTrainedModel:
-    """The same parameters, and attention by torch's own for sequences in one row."""
+    """The same parameters, with torch's own attention for several sequences in one row."""
     twin: Any = make_twin(model, PACKED_ATTENTION)
     twin.packs = True
     packing: PreTrainedModel = twin
@@ -56,9 +56,9 @@ def make_packing_twin(model: PreTrainedModel) -> PreTrainedModel:
 
 
 class RoundedModel:
-    """The model in bf16 throughout, as an engine would serve it: not a reference."""
+    """The model in bf16 throughout, as an engine would serve it. It is not a reference."""
 
-    dtype = torch.float32  # of what it gives
+    dtype = torch.float32  # of its results
     packs = True
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -74,18 +74,18 @@ class RoundedModel:
         packing: Packing | None = None,
         use_cache: bool = False,
     ) -> States:
-        """As `SplitModel.model`."""
+        """The same as `SplitModel.model`."""
         out = self._rounded.model(
             input_ids, position_ids=position_ids, packing=packing, use_cache=use_cache
         )
         return States(out.last_hidden_state.float())
 
     def lm_head(self, states: Tensor) -> Tensor:
-        """As `SplitModel.lm_head`."""
+        """The same as `SplitModel.lm_head`."""
         return self._rounded.lm_head(states.to(torch.bfloat16)).float()
 
 
-#: Those that miners and validators may use; any two of them agree within the cap.
+#: Those that miners and validators may use. Any two of them agree within the cap.
 PERMITTED = MappingProxyType[str, Callable[[PreTrainedModel], CausalModel]](
     {
         "fp32-sdpa": make_packing_twin,
@@ -102,8 +102,8 @@ APPEAL_IMPLEMENTATION = "fp32-eager"
 
 
 def require_known(implementation: str) -> None:
-    """Before minutes of work. Raises an ImplementationError where there is no implementation of
-    that name."""
+    """Raise an ImplementationError where there is no implementation of that name. For use before
+    minutes of work."""
     known = (*PERMITTED, *REFUSED)
     if implementation not in known:
         names = ", ".join(known)
@@ -111,7 +111,7 @@ def require_known(implementation: str) -> None:
 
 
 def require_permitted(implementation: str) -> None:
-    """Raises an ImplementationError where no miner or validator may use it."""
+    """Raise an ImplementationError where no miner or validator may use the implementation."""
     if implementation not in PERMITTED:
         names = ", ".join(PERMITTED)
         raise ImplementationError(f"implementation {implementation!r} is none of {names}")
@@ -119,8 +119,8 @@ def require_permitted(implementation: str) -> None:
 
 def make_model(model: PreTrainedModel, implementation: str) -> CausalModel:
     """A model over the weights of `model`, fp32 and in evaluation mode; `split3` takes bf16, too.
-    Turns off what would round its products (`assay.inference.placing.precision`). Raises an
-    ImplementationError where there is none of that name, or it cannot run this architecture."""
+    Turns off everything that would round its products (`assay.inference.placing.precision`). Raises
+    an ImplementationError where there is none of that name, or it cannot run this architecture."""
     require_known(implementation)
     require_exact_products()
     try:
@@ -130,9 +130,9 @@ def make_model(model: PreTrainedModel, implementation: str) -> CausalModel:
 
 
 class PlainReference(Reference):
-    """The reference at its plainest: one completion at a time, its prompt read with it.
+    """The plainest reference: one completion at a time, read with its prompt.
 
-    A second opinion on what a packed prefill with a shared prompt found: other shapes.
+    It gives a second opinion on a packed prefill with a shared prompt, since its shapes differ.
     """
 
     def _iterate_states(

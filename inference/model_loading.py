@@ -1,6 +1,6 @@
-"""A checkpoint's tensors as a model: read one at a time, so that nothing is in memory twice.
+"""Loads a checkpoint's tensors as a model, one at a time, so that nothing is in memory twice.
 
-What this does not know: whether the tensors are those of a manifest. `checkpoint` has asked before.
+This module does not check the tensors against a manifest: `checkpoint` has done so before.
 """
 
 from collections.abc import Mapping
@@ -32,34 +32,35 @@ from assay.inference.placing.devices import explain_lack, is_out_of_memory
 from assay.inference.placing.precision import require_exact_products
 from assay.protocol.encoding import read_json
 
-#: How safetensors reads: mapped into memory, each tensor leaves two Python integers behind for good
-#: (safetensors 0.8).
+#: How safetensors reads. With a memory map, each tensor leaks two Python integers (safetensors
+#: 0.8).
 _BACKEND = "pread"
-#: Weights that are looked at together. Tuning.
+#: Weights that are checked together. Tuning.
 _PART = 1 << 22
 
 
 def load_model(
     folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32
 ) -> PreTrainedModel:
-    """The model from config.json and the folder's tensors and from nothing else.
+    """The model from config.json and the folder's tensors, and from nothing else.
 
-    Index files, adapters and whatever else a library would follow in a folder are under no digest:
-    they are never read.
+    Index files, adapters and other files that a library would follow in a folder are under no
+    digest: they are never read.
 
     Args:
-        device: torch's name of where it shall be.
-        dtype: of its weights. bfloat16 keeps them as they are stored, in half the memory; what
-            then computes with them is not the reference by itself.
+        device: torch's name of the model's device.
+        dtype: of its weights. bfloat16 keeps them as they are stored, in half the memory. A plain
+            forward pass with such weights is not the reference.
 
     Raises:
-        UnusableCheckpointError: tensors and config do not fit each other, or hold no numbers.
+        UnusableCheckpointError: tensors and config do not fit each other, or contain values that
+            are not finite.
         CheckpointError: they cannot be read, or memory does not suffice.
     """
-    transformers_logging.disable_progress_bar()  # programs show progress of their own
+    transformers_logging.disable_progress_bar()  # our programs show their own progress
     require_exact_products()
     try:
-        model: Any = _load(folder, dtype)  # whose `to` is typed for something else
+        model: Any = _load(folder, dtype)  # its `to` has an unfitting type
         placed: PreTrainedModel = model.to(device)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -83,7 +84,7 @@ def outline_model(folder: Path) -> PreTrainedModel:
 
 
 def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The same on the processor. Memory that lacks is raised as PyTorch has it."""
+    """Load it on the CPU. An error for lack of memory is PyTorch's own."""
     model: PreTrainedModel
     loaded: dict[str, Any]
     with copy_of(folder, (CONFIG_FILE,)) as alone, ExitStack() as opened:
@@ -100,20 +101,20 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
             model, loaded = kind.from_pretrained(
                 None,
                 config=config,
-                state_dict=stored,  # each is read when it is put into its place
+                state_dict=stored,  # each tensor is read when it is put into its place
                 dtype=dtype,
                 attn_implementation="sdpa",
                 output_loading_info=True,
             )
         except UnusableCheckpointError:
             raise
-        except OSError as error:  # our machine's, not the checkpoint's
+        except OSError as error:  # our machine's fault, not the checkpoint's
             raise CheckpointError(f"cannot load the model in {folder}: {error}") from error
-        except Exception as error:  # libraries raise anything on hostile content, each its own
+        except Exception as error:  # libraries raise any exception on hostile content
             if is_out_of_memory(error):
-                raise  # our machine's, too
+                raise  # our machine's fault, too
             raise UnusableCheckpointError(f"{folder} holds no model that loads: {error}") from error
-    # what is missing would be filled with random numbers, and differently everywhere
+    # a missing tensor would be filled with random numbers, different on every machine
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if names := sorted(map(str, loaded.get(what, ()))):
             raise UnusableCheckpointError(f"{folder}: {what.replace('_', ' ')}: {names[0]}")
@@ -123,7 +124,7 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
 
 
 def read_tensors(file: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a safetensors file, by name, in memory of their own.
+    """All tensors of a safetensors file, by name, in their own memory.
 
     Raises:
         OSError, SafetensorError: it cannot be read, or is not safetensors.
@@ -132,7 +133,8 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _is_finite(weights: torch.Tensor) -> bool:
-    """A part at a time: asked of all at once, it takes twice their memory."""
+    """Return whether all weights are finite. Checks a part at a time: all at once would take twice
+    their memory."""
     return all(bool(torch.isfinite(part).all()) for part in weights.flatten().split(_PART))
 
 

@@ -1,13 +1,13 @@
-"""Many sequences in one row of tokens, without padding, and what they share read once.
+"""Many sequences in one row of tokens, without padding, with a shared prompt read once.
 
-Everything in a decoder but attention works on tokens one by one: it takes the row as it is. Only
-attention must know where sequences begin, and it is computed for each by itself: its queries see
-their own sequence and what it continues, which is another sequence of the row before it, or one
-whose keys and values were kept. So completions of one prompt stand behind it in the row, and none
-of them is padded.
+Every part of a decoder but attention works on tokens one by one, and takes the row as it is. Only
+attention must know where sequences begin. It is computed for each sequence separately: its queries
+see their own sequence and the one that it continues, which is another sequence of the row before
+it, or one whose keys and values were kept. So completions of one prompt follow it in the row, and
+none of them is padded.
 
-What this does not know: any model. `attend_for_models` is attention as Hugging Face's models call
-it; `assay.inference.split` calls `attend_packed`.
+This module does not know any model. `attend_for_models` is attention as Hugging Face's models call
+it, and `assay.inference.split` calls `attend_packed`.
 """
 
 from collections.abc import Sequence
@@ -27,10 +27,10 @@ class KeptKeys:
     """Keys and values of one sequence in all layers, as far as it has been read.
 
     Args:
-        capacity: tokens that it may come to.
+        capacity: most tokens.
 
     Attributes:
-        length: tokens that were read. Less may be set: what was read beyond is forgotten.
+        length: tokens that were read. A lower value may be set to forget the tokens beyond it.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -39,8 +39,8 @@ class KeptKeys:
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """All keys and values of a layer, those [1, heads, N, width] behind what was read; `length`
-        is left to who knows that all layers have them."""
+        """Append [1, heads, N, width] to a layer's keys and values, and return all of them. The
+        caller updates `length` once all layers are extended."""
         if layer not in self._layers:
             one, heads, _, width = k.shape
             shape = one, heads, self._capacity, width
@@ -60,8 +60,8 @@ class KeptKeys:
 
 
 class Segment(NamedTuple):
-    """One sequence in a row: its tokens, and what they continue: another in the row, or one that
-    was kept."""
+    """One sequence in a row: its tokens, and the sequence that it continues: another one in the
+    row, or a kept one."""
 
     start: int
     end: int
@@ -80,7 +80,8 @@ class Packing:
     """The places of sequences in a row. They follow each other without gaps.
 
     Attributes:
-        segments: in their order; what one continues in the row is before it and continues none.
+        segments: in order. A segment that another one continues comes before it, and continues
+            none.
     """
 
     segments: tuple[Segment, ...]
@@ -94,7 +95,7 @@ class Packing:
         return torch.cat(parts)[None]
 
     def get_mask(self, queries: int, keys: int, window: int, device: torch.device) -> Tensor:
-        """The mask of the keys that the last `queries` of them see, bool [queries, keys]; made once
+        """The mask of the keys that the last `queries` tokens see, bool [queries, keys]; made once
         for all layers."""
         shape = queries, keys, window
         if shape not in self._masks:
@@ -105,7 +106,8 @@ class Packing:
 
 
 def make_packing(lengths: Sequence[tuple[int, int | None]]) -> Packing:
-    """The packing of sequences of so many tokens, each with the index of the one it continues."""
+    """The packing of sequences with these numbers of tokens, each with the index of the one it
+    continues."""
     segments: list[Segment] = []
     start = 0
     for length, shared in lengths:
@@ -116,7 +118,7 @@ def make_packing(lengths: Sequence[tuple[int, int | None]]) -> Packing:
 
 
 def make_kept_packing(sequences: Sequence[tuple[int, KeptKeys]]) -> Packing:
-    """The packing of so many new tokens of each sequence, whose keys and values are kept."""
+    """The packing of new tokens of sequences whose earlier keys and values are kept."""
     segments: list[Segment] = []
     start = 0
     for length, kept in sequences:
@@ -134,15 +136,15 @@ def attend_packed(
     scale: float | None = None,
     window: int | None = None,
 ) -> Tensor:
-    """Causal attention in every sequence, by torch's own, which keeps no table of scores.
+    """Causal attention in every sequence, by torch's own kernels, which store no table of scores.
 
     Args:
         q: [B, heads, N, width].
         k, v: [B, key heads, N, width]; each key head serves heads / key heads queries.
         packing: of the N tokens of each row; None: one sequence.
-        layer: whose keys these are, where some are kept.
+        layer: of these keys, where some are kept.
         scale: of scores; None: 1 / √width.
-        window: a token sees itself and so many before it, less one; None: all.
+        window: number of tokens that a token sees, itself included; None: all.
 
     Returns:
         [B, heads, N, width].
@@ -152,7 +154,7 @@ def attend_packed(
     parts = []
     for segment in packing.segments:
         keys, values = _find_keys(segment, k, v, layer)
-        if q.is_cuda and repeats > 1:  # its path for fp32 serves no shared key heads
+        if q.is_cuda and repeats > 1:  # torch's path for fp32 does not support shared key heads
             keys, values = (x.repeat_interleave(repeats, dim=1) for x in (keys, values))
         own = q[:, :, segment.start : segment.end]
         seen = keys.shape[2]
@@ -174,7 +176,7 @@ def attend_packed(
 
 
 def _find_keys(segment: Segment, k: Tensor, v: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-    """All keys and values that a sequence may see; its own are kept where it has a place for it."""
+    """All keys and values that a sequence may see. Its own are appended if the sequence is kept."""
     own = slice(segment.start, segment.end)
     if segment.kept is not None:
         return segment.kept.extend(layer, k[:, :, own], v[:, :, own])
@@ -196,11 +198,11 @@ def attend_for_models(
     packing: Packing | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """`attend_packed` as Hugging Face's models call it, without a mask: they make none for an
-    attention that they do not know.
+    """`attend_packed` in the form that Hugging Face's models call, without a mask: they make none
+    for an attention that they do not know.
 
     Raises:
-        ValueError: keys of a cache, or a mask.
+        ValueError: there are keys of a cache, or a mask.
     """
     if attention_mask is not None or key.shape[2] != query.shape[2]:
         raise ValueError("packed attention reads whole sequences: neither masks nor caches")

@@ -27,10 +27,10 @@ def sample_passages(
 ) -> list[Passage]:
     """One sampled completion for each of `problems` problems; the same for everyone.
 
-    The seeds are disjoint from every window's: their domain is another.
+    The seeds use their own domain, so they differ from every window's.
 
     Args:
-        encode: a tokenizer's. It raises a ValueError at a prompt that it cannot write.
+        encode: a tokenizer's. It raises a ValueError at a prompt that it cannot encode.
     """
     requests = []
     for number in range(problems):
@@ -44,13 +44,13 @@ def sample_passages(
 
 
 def encode_passages(passages: Sequence[Passage]) -> bytes:
-    """The file's bytes: JSON, a [prompt, completion] pair of id lists a line."""
+    """The file's bytes: JSON, with a [prompt, completion] pair of id lists on each line."""
     lines = (json.dumps([p.prompt, p.completion], separators=(",", ":")) for p in passages)
     return ("[" + ",\n".join(lines) + "]\n").encode()
 
 
 def digest_passages(data: bytes) -> bytes:
-    """Digest of the file that a manifest names, 32 bytes."""
+    """Digest of the file's bytes, as a manifest names it, 32 bytes."""
     return hash_fields(Domain.CALIBRATION_SET, data)
 
 

@@ -1,11 +1,12 @@
-"""Token ids in, the states that drew each completion's tokens out: how a model is given many.
+"""Feeds many completions to a model: token ids in, the states that drew each completion's tokens
+out.
 
 A model that packs (`assay.inference.packing`) reads completions of any lengths in one row, without
-padding, each behind its prompt, which is read once for all of them. Any other reads one completion
-at a time with its prompt: the plainest way, which a second opinion takes as well.
+padding, each behind its prompt, which is read once for all of them. Any other model reads one
+completion at a time with its prompt. That is the plainest way, and a second opinion uses it too.
 
-The state at a token draws the next one, so a completion's last token is not needed. What is
-measured of a completion depends on its company in the last bits of a matrix product only.
+The state at a token draws the next one, so a completion's last token is not needed. The measurement
+of a completion depends on the others only in the last bits of a matrix product.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,24 +19,24 @@ from torch import Tensor
 from assay.inference.packing import make_packing
 from assay.inference.placing.memory_plan import TOKENS_MAX
 
-#: What is read alone is right-padded to a multiple of this many tokens: kernels see few shapes.
+#: A completion that is read alone is right-padded to a multiple of this: kernels see few shapes.
 PAD_TOKENS = 64
 
-#: Indices of completions, and of each the states that drew it, float32 [T, H].
+#: Indices of completions, and the states that drew each, float32 [T, H].
 Batch = tuple[list[int], list[Tensor]]
 
 
 class CausalModel(Protocol):
-    """A causal model as `Reference` drives it: Hugging Face's Qwen2, Qwen3, Llama; `SplitModel`.
+    """A causal model as `Reference` calls it: Hugging Face's Qwen2, Qwen3, Llama; `SplitModel`.
 
     Its `.model(input_ids, use_cache=False)` gives normed states [B, T, H] as `.last_hidden_state`,
-    its `.lm_head(states)` logits. Where it has an attribute `packs` that is true, `.model` also
-    takes `position_ids` and `packing` with one row of ids.
+    its `.lm_head(states)` logits. If its attribute `packs` is true, `.model` also takes
+    `position_ids` and `packing` with one row of ids.
     """
 
     @property
     def config(self) -> Any:
-        """Hugging Face's."""
+        """Hugging Face's configuration."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -62,13 +63,13 @@ def read(
     *,
     share: bool = True,
 ) -> Iterator[Batch]:
-    """All completions, by the best way that the model knows.
+    """Read all completions, in the best way that the model supports.
 
     Args:
         prompts: of each completion, at least one token.
         completions: at least one token each.
         tokens_max: of one pass; more where a single completion needs it.
-        share: read a prompt that several have once.
+        share: read a prompt of several completions once.
     """
     if not getattr(model, "packs", False):
         yield from read_alone(model, prompts, completions)
@@ -78,7 +79,7 @@ def read(
 
 
 def read_pack(model: CausalModel, pack: "Pack") -> list[Tensor]:
-    """The states [T, H] that drew each completion of a pack, of a model that packs."""
+    """The states [T, H] that drew each completion of a pack. The model must pack."""
     packing = make_packing(pack.lengths)
     ids = torch.tensor([pack.tokens], device=model.device)
     positions = packing.make_positions(model.device)
@@ -90,7 +91,7 @@ def read_pack(model: CausalModel, pack: "Pack") -> list[Tensor]:
 def read_alone(
     model: CausalModel, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]
 ) -> Iterator[Batch]:
-    """One completion at a time, its prompt before it, right-padded."""
+    """Read one completion at a time, with its prompt before it, right-padded."""
     for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
         whole = [*prompt, *completion]
         row = torch.zeros((1, -(-len(whole) // PAD_TOKENS) * PAD_TOKENS), dtype=torch.int64)
@@ -105,7 +106,7 @@ class Pack:
 
     Attributes:
         tokens: the row. lengths: of its sequences, as `make_packing` takes them.
-        indices: of the completions in it. rows: where the states lie that drew each.
+        indices: of the completions in it. rows: places of the states that drew each.
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -114,13 +115,13 @@ class Pack:
     rows: list[slice] = field(default_factory=list)
 
     def add(self, tokens: Sequence[int], shared: int | None = None) -> int:
-        """Appends a sequence; its number."""
+        """Append a sequence and return its number."""
         self.tokens += tokens
         self.lengths.append((len(tokens), shared))
         return len(self.lengths) - 1
 
     def add_completion(self, index: int, length: int) -> None:
-        """The last so many tokens of the row draw a completion."""
+        """Note that the row's last `length` tokens draw a completion."""
         self.indices.append(index)
         self.rows.append(slice(len(self.tokens) - length, len(self.tokens)))
 
@@ -132,10 +133,10 @@ def make_packs(
     *,
     share: bool = True,
 ) -> Iterator[Pack]:
-    """Packs of so many tokens at most; one has more where a single completion needs it.
+    """Packs of at most `tokens_max` tokens; more where a single completion needs it.
 
-    Completions of one prompt follow each other; the prompt, without its last token, stands before
-    them, again in each pack that has some of them.
+    Completions of one prompt follow each other. The prompt, without its last token, comes before
+    them, once in each pack that has some of them.
     """
     sharing: dict[object, list[int]] = {}
     for index, prompt in enumerate(prompts):
@@ -166,14 +167,14 @@ def make_even_packs(
     tokens_max: int,
     processes: int,
 ) -> list[Pack]:
-    """Packs for processes that take one each at a time: no more rounds than `make_packs` needs, and
-    packs of about one size, since a round takes as long as its largest."""
+    """Packs for processes that take one each at a time: no more rounds than `make_packs` needs, in
+    packs of about one size, since a round takes as long as its largest pack."""
     packs = list(make_packs(prompts, completions, tokens_max))
     if processes == 1:
         return packs
     count = -(-len(packs) // processes) * processes
     least, most = 1, tokens_max
-    while least < most:  # the smallest size that needs no more packs
+    while least < most:  # finds the smallest size that needs no more packs
         size = (least + most) // 2
         if sum(1 for _ in make_packs(prompts, completions, size)) <= count:
             most = size

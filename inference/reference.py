@@ -1,13 +1,13 @@
-"""The reference: the checkpoint's stored weights in fp32, a batched prefill.
+"""The reference: a batched prefill in fp32 over the checkpoint's stored weights.
 
-What this does not know: who generated the tokens, with which engine, in which precision or whose
-batch. It says what the model itself would have drawn at every position, and how far the claim is
-from it. Specification, sections 3, 5 and 6.
+The reference does not know who generated the tokens, with which engine, in which precision or in
+which batch. It measures what the model itself would have drawn at every position, and how far the
+claim is from it. Specification, sections 3, 5 and 6.
 
-What it costs: each token of a completion once, and a prompt that several completions share once
-(`assay.inference.reading`). How much is computed together is the memory plan's. One [tokens,
-vocabulary] array lives at once, of 4 bytes an element; where nothing compiles
-(`assay.inference.draws.sampler`) it is two on a CPU, and 40 bytes an element more on a card.
+It reads each token of a completion once, and a prompt that several completions share once
+(`assay.inference.reading`). The memory plan says how much is computed together. One [tokens,
+vocabulary] array exists at a time, with 4 bytes an element. Where nothing compiles
+(`assay.inference.draws.sampler`) there are two on a CPU, and 40 bytes more an element on a GPU.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,13 +31,13 @@ from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Measurement, Projection
 
 
 class Reference:
-    """`Forward` of the judge over a causal model.
+    """The judge's `Forward` over a causal model.
 
     Args:
         model: weights in fp32, in evaluation mode.
         drawable: bool [V].
         temperature: Tq = 1024 · T.
-        budget: what is computed together; None: as much as a tiny model may.
+        budget: amount computed together; None: the limits of a tiny model.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Reference:
         projection: Projection,
     ) -> list[Measurement]:
         """See `assay.verification.Forward`. Raises DeviceError: memory does not suffice for the
-        longest of them alone."""
+        longest completion alone."""
         found = self._measure_all(prompts, completions, seeds, projection, self.measure_chunk)
         return [_make_measurement(*columns) for columns in found]
 
@@ -74,7 +74,7 @@ class Reference:
         seeds: Sequence[bytes],
         projection: Projection,
     ) -> list[tuple[Measurement, NDArray[np.int64]]]:
-        """The same, each with the leads of its tokens: see `RowMeter.find_leads`."""
+        """The same as `measure`, each with the leads of its tokens: see `RowMeter.find_leads`."""
         found = self._measure_all(prompts, completions, seeds, projection, self.lead_chunk)
         return [(_make_measurement(*columns), leads) for leads, *columns in found]
 
@@ -125,9 +125,9 @@ class Reference:
         return [measured[i] for i in range(len(completions))]
 
     def compute_states(self, passages: Sequence[Passage]) -> list[Tensor]:
-        """The state that drew each token of a completion, float32 [T, H] a passage.
+        """The states that drew each token of a completion, float32 [T, H] for each passage.
 
-        Nothing is shared: whole passages.
+        Reads whole passages: nothing is shared.
 
         Raises:
             DeviceError: as `measure`.
@@ -170,14 +170,14 @@ class Reference:
         plan: MemoryPlan,
         measure: "ChunkMeasure",
     ) -> list["Columns"]:
-        """The measurements of rows, as many together as the plan says.
+        """The measurements of rows, as many together as the plan allows.
 
         Args:
             lengths: of the completions that the rows are of, one after the other.
             measure: `measure_chunk` or `lead_chunk`.
 
         Returns:
-            Of each completion what `measure` gives.
+            For each completion, the results of `measure`.
         """
         step = max(1, plan.elements // len(self.drawable))
         parts = [
@@ -195,7 +195,7 @@ class Reference:
         return self._measure_logits(self.model.lm_head(rows.states), rows, project)
 
     def lead_chunk(self, rows: "Rows", project: "SketchBuilder") -> tuple[Tensor, ...]:
-        """The same, and before them the leads, see `RowMeter.find_leads`."""
+        """The same after the leads, see `RowMeter.find_leads`."""
         logits = self.model.lm_head(rows.states)
         leads = self._meter.find_leads(logits, rows.keys, rows.positions)
         return leads, *self._measure_logits(logits, rows, project)
@@ -231,9 +231,9 @@ class Rows:
         return Rows(self.states[rows], self.tokens[rows], self.keys[rows], self.positions[rows])
 
 
-#: Measures some rows: tensors with an element, or a row of them, for each.
+#: Measures some rows. Returns tensors with an element, or a row of them, for each.
 ChunkMeasure = Callable[[Rows, "SketchBuilder"], tuple[Tensor, ...]]
-#: The same of one completion's rows.
+#: The same for one completion's rows.
 Columns = tuple[NDArray[Any], ...]
 
 

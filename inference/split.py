@@ -1,22 +1,22 @@
 """Split products: the reference's accuracy from bf16 matrix units.
 
 Stored weights are bf16, so they are exact. An activation in fp32 has 24 significant bits and bf16
-keeps 8: three bf16 terms, each the rounding of what the ones before left over, hold all of it,
+keeps 8. Three bf16 terms, each the rounding of the remainder of the ones before, hold all of it,
 
     x = h₁ + h₂ + h₃,    h₁ = bf16(x),  h₂ = bf16(x − h₁),  h₃ = bf16(x − h₁ − h₂),
 
 and the two subtractions are exact. A product of two bf16 numbers has 16 bits and is exact in fp32,
-so x·W = h₃·W + h₂·W + h₁·W loses nothing but in its sums, which run in fp32: what plain fp32 loses,
-at the cost of three bf16 products. Two terms leave about 1/1500 of bf16's own noise, too much for
-the cap (`bench/drift.py`). Norms, rotations, softmax, activation functions and attention's products
-of two activations are plain fp32, attention without a table of its scores.
+so x·W = h₃·W + h₂·W + h₁·W loses accuracy only in its sums, which run in fp32. That is what plain
+fp32 loses, at the cost of three bf16 products. Two terms leave about 1/1500 of bf16's own noise,
+too much for the cap (`bench/drift.py`). Norms, rotations, softmax, activation functions and
+attention's products of two activations are plain fp32, attention without a table of its scores.
 
-On a card each term is a product of bf16 into fp32, added to what the terms before left. A processor
-multiplies the same three terms, held in fp32 since it has no such product, so that what is
-calibrated against it is this arithmetic: three times the work of plain fp32.
+On a GPU each term is a product of bf16 into fp32, added to the earlier terms. A CPU has no such
+product, and multiplies the same three terms in fp32: three times the work of plain fp32. A
+calibration against the CPU therefore measures the same arithmetic.
 
-What this does not know: how a card's matrix units round their fp32 sums. Some cut where IEEE
-rounds; `bench/drift.py` measures it on the card at hand.
+This module does not know how a GPU's matrix units round their fp32 sums. Some truncate where IEEE
+rounds. `bench/drift.py` measures it on the GPU at hand.
 
 Sources: Henry, Tang and Heinecke, "Leveraging the bfloat16 artificial intelligence datatype for
 higher-precision computations" (2019); Ootomo and Yokota, "Recovering single precision accuracy from
@@ -38,12 +38,12 @@ from assay.inference.placing.precision import require_exact_products
 #: Terms that hold every bit of an fp32 activation.
 EXACT_TERMS = 3
 _KINDS = ("qwen2", "qwen3")
-#: Rotations whose frequencies do not change with the length of what is read.
+#: Rotations whose frequencies do not depend on the length of the sequence.
 _STATIC_ROTATIONS = ("default", "linear", "yarn", "llama3")
-#: Activations whose terms are in flight: a card is kept busy, a processor keeps its cache. Tuning.
+#: Activations whose terms exist at once: enough to keep a GPU busy; a CPU keeps its cache. Tuning.
 _CARD_ELEMENTS = 1 << 26
 _CPU_ELEMENTS = 1 << 21
-#: Elements of a bf16 matrix that a processor holds in fp32 at once. Tuning.
+#: Elements of a bf16 matrix that a CPU holds in fp32 at once. Tuning.
 _FACTOR_ELEMENTS = 1 << 21
 
 
@@ -76,15 +76,16 @@ class _Layer:
 
 
 class SplitModel:
-    """A Qwen2 or Qwen3 whose matrix products are split; serves wherever `Reference` takes a model.
+    """A Qwen2 or Qwen3 whose matrix products are split. It works wherever `Reference` takes a
+    model.
 
-    It reads the given model's own parameters; of matrices in fp32 a card holds a second copy, in
-    bf16. A model in bf16 is never held in fp32: a processor converts a part of a matrix at a time.
+    It reads the given model's own parameters. Of matrices in fp32, a GPU holds a second copy in
+    bf16. A model in bf16 is never held in fp32: a CPU converts a part of a matrix at a time.
 
     Args:
         model: Hugging Face's, in bf16 or fp32, every matrix holding bf16 numbers, in evaluation
             mode.
-        terms: bf16 terms an activation. Fewer than three serve to show that they do not suffice.
+        terms: bf16 terms of an activation. Fewer than three exist to show that they do not suffice.
 
     Raises:
         ValueError: another architecture, sliding windows, or a weight that is not a bf16 number.
@@ -119,9 +120,9 @@ class SplitModel:
 
         Args:
             position_ids: int64 [1, T], with a packing; else positions ascend from 0.
-            packing: of the sequences in each row. None: each row is one, right-padded, so that
-                what is padding is never seen by what is not.
-            use_cache: taken for Hugging Face's sake; there is none.
+            packing: of the sequences in each row. None: each row is one sequence, right-padded, so
+                that no token sees padding.
+            use_cache: accepted for Hugging Face's interface; there is no cache.
         """
         x = functional.embedding(input_ids, self._embedding).float()
         if position_ids is None:
@@ -161,7 +162,7 @@ class SplitModel:
 
 
 def split_terms(x: Tensor, terms: int) -> list[Tensor]:
-    """float32 [...] as so many bf16 [...] that add up to it, the smallest first.
+    """Split float32 [...] into this many bf16 [...] that add up to it, the smallest first.
 
     With three terms the sum is x itself for all 2^-110 < |x| < 2^127.
     """
@@ -200,13 +201,13 @@ def multiply_split(x: Tensor, weights: Sequence[Tensor], terms: int) -> list[Ten
 def multiply_on_card(
     rows: Tensor, weights: Sequence[Tensor], terms: int, products: Sequence[Tensor]
 ) -> None:
-    """Products of float32 [N, in] by bf16 weights [out, in] into float32 [N, out] each.
+    """Multiply float32 [N, in] by bf16 weights [out, in] into float32 [N, out] each.
 
-    One product of the card's library a term, bf16 operands and fp32 sums, which adds to what lies
-    in its result: nothing but the terms (6 bytes an activation) and the results is ever in memory.
-    The terms' rows in one product would leave three results to add, 36 bytes an output in place of
-    20. A kernel that splits in registers would save most of these 20; it would have to multiply as
-    fast as the library does, on every card.
+    Each term is one product of the GPU's library, with bf16 operands and fp32 sums, added to its
+    result array. Only the terms (6 bytes an activation) and the results are ever in memory. One
+    product of all terms' rows would leave three results to add, 36 bytes an output instead of 20. A
+    kernel that splits in registers would save most of these 20 bytes, but would have to multiply as
+    fast as the library does, on every GPU.
     """
     smallest, *larger = split_terms(rows, terms)
     for weight, product in zip(weights, products, strict=True):
@@ -219,7 +220,7 @@ def multiply_on_card(
 def _multiply_on_cpu(
     rows: Tensor, weights: Sequence[Tensor], terms: int, products: Sequence[Tensor]
 ) -> None:
-    """The same of terms and weights held in fp32; a bf16 weight is converted in parts."""
+    """The same with terms and weights held in fp32. A bf16 weight is converted in parts."""
     smallest, *larger = _split_on_cpu(rows, terms)
     for weight, product in zip(weights, products, strict=True):
         parts = len(weight)
@@ -234,7 +235,7 @@ def _multiply_on_cpu(
 
 
 def _split_on_cpu(rows: Tensor, terms: int) -> Sequence[Tensor]:
-    """`split_terms` as float32: in one pass where that compiles."""
+    """`split_terms` as float32, in one pass where that compiles."""
     kernels = load_kernels()
     if kernels is None or terms != EXACT_TERMS:
         return [term.float() for term in split_terms(rows, terms)]
@@ -281,11 +282,11 @@ def _as_vector(vector: Tensor | None) -> Tensor | None:
 
 
 def _as_factor(weight: Tensor) -> Tensor:
-    """The matrix as products want it: bf16 on a card, as it is elsewhere."""
+    """The matrix in the form for products: bf16 on a GPU, unchanged elsewhere."""
     weight = weight.detach()
     if weight.dtype == torch.bfloat16:
         return weight
-    # in parts: a large matrix is not held three times
+    # in parts, so that a large matrix is not held three times
     parts = weight.split(max(1, _FACTOR_ELEMENTS // weight.shape[1]))
     if not all(torch.equal(part.to(torch.bfloat16).float(), part) for part in parts):
         raise ValueError("a matrix holds numbers that are not bf16: splitting is exact for bf16")

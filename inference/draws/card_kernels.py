@@ -1,19 +1,18 @@
-"""The keyed draw and the judge's statistics on a card: two Triton kernels, logits read once.
+"""The keyed draw and the judge's statistics on a GPU: two Triton kernels that read the logits once.
 
-`scan_blocks` reads every logit. Of each block of `BLOCK` ids it keeps five numbers: the largest
-bound of a score, the largest |logit|, the largest logit and two sums of exponentials.
-`settle_rows` then asks one row's blocks which of them can hold the winner, and reads those again,
-one or two of dozens: only ids whose bound reaches the best score found get their exact score, in
-the integers of `assay.protocol.draw`, bit for bit. No noise is written to memory.
+`scan_blocks` reads every logit. For each block of `BLOCK` ids it keeps five numbers: the largest
+bound of a score, the largest |logit|, the largest logit and two sums of exponentials. `settle_rows`
+then finds the blocks of a row that can hold the winner, and reads those again, one or two of
+dozens. Only ids whose bound reaches the best score found get their exact score, in the integers of
+`assay.protocol.draw`, bit for bit. No noise is written to memory.
 
-Block sizes are fixed and nothing is tuned at run time, so that results do not depend on what else
-the card does, nor on which rows are computed together. Sums of exponentials: float32 within a
-block, as a tree, and float64 over the blocks in their order. Products and sums are never fused:
-what compilers do by default changes between versions of Triton.
+Block sizes are fixed and nothing is tuned at run time, so results depend neither on the GPU's other
+work, nor on which rows are computed together. Sums of exponentials are float32 within a block, as a
+tree, and float64 over the blocks in order. Products and sums are never fused: compilers' defaults
+change between versions of Triton.
 
-What this does not know: where the logits came from. Importing this module imports Triton, which
-must be told before, by `TRITON_INTERPRET=1`, if it shall interpret the kernels on a CPU.
-Specification, section 3.
+This module does not know where the logits came from. Importing it imports Triton. To interpret the
+kernels on a CPU, set `TRITON_INTERPRET=1` before. Specification, section 3.
 """
 
 from typing import NamedTuple
@@ -32,8 +31,8 @@ _LOWEST = tl.constexpr(-(1 << 62))
 #: Adding and subtracting it rounds a float64 below 2^51 to an integer, half to even.
 _ROUNDER = tl.constexpr(1.5 * 2.0**52)
 _ROUNDED_MAX = tl.constexpr(2.0**51)
-#: One compilation for all numbers of rows, and one order of sums: these arguments stay arguments
-#: where they happen to be 1 or a multiple of 16, and these addresses are not asked for theirs.
+#: One compilation for all numbers of rows, and one order of sums: Triton must not specialise on
+#: these arguments where they are 1 or a multiple of 16, nor on the alignment of these addresses.
 _VARYING = {
     "do_not_specialize": ("blocks", "temperature", "token_unit", "token_max"),
     "do_not_specialize_on_alignment": (
@@ -53,7 +52,7 @@ class Bound(NamedTuple):
 
 
 class CardStatistics(NamedTuple):
-    """What `measure_rows` gives; see `assay.inference.draws.row_statistics.RowStatistics`."""
+    """The results of `measure_rows`; see `assay.inference.draws.row_statistics.RowStatistics`."""
 
     best: Tensor
     margins: Tensor
@@ -63,7 +62,7 @@ class CardStatistics(NamedTuple):
 
 @triton.jit
 def _make_words(keys, position, quads):  # type: ignore[no-untyped-def]
-    """Philox words of the four ids of each quad, uint32 of the shape of `quads`, four times."""
+    """Philox words of the four ids of each quad: four tensors, uint32 of the shape of `quads`."""
     zeros = tl.zeros_like(quads).to(tl.uint32)
     s0, s1 = tl.load(keys), tl.load(keys + 1)
     s2, s3 = tl.load(keys + 2).to(tl.uint32), tl.load(keys + 3).to(tl.uint32)
@@ -76,7 +75,7 @@ def _make_words(keys, position, quads):  # type: ignore[no-untyped-def]
 def _load_bounds(  # type: ignore[no-untyped-def]
     logits, drawable, keys, position, vocabulary, start, slope, block, SIZE: tl.constexpr
 ):
-    """Of a block's ids: id, logit, word, whether it may be drawn, bound of its score in logits."""
+    """Id, logit, word, drawability and bound of the score (in logits) of each id of a block."""
     words = _make_words(keys, position, block * (SIZE // 4) + tl.arange(0, SIZE // 4))
     word = tl.interleave(tl.interleave(words[0], words[2]), tl.interleave(words[1], words[3]))
     ids = block * SIZE + tl.arange(0, SIZE)
@@ -90,7 +89,8 @@ def _load_bounds(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _round_half_even(x):  # type: ignore[no-untyped-def]
-    """A float64's nearest integer, as a float64; one of 2^51 or more is an integer already."""
+    """The nearest integer to a float64, as a float64. A number of 2^51 or more is an integer
+    already."""
     return tl.where(tl.abs(x) < _ROUNDED_MAX, (x + _ROUNDER) - _ROUNDER, x)
 
 
@@ -117,8 +117,9 @@ def scan_blocks(  # type: ignore[no-untyped-def]
     logits, stride, drawable, keys, positions, vocabulary, blocks, start, slope,
     tops, magnitudes, maxima, totals, squares, SIZE: tl.constexpr, SUMS: tl.constexpr,
 ):  # fmt: skip
-    """One block of one row: grid (rows, blocks). Writes [N, blocks], all float32 but `magnitudes`,
-    which are a float32's bits: those of infinities and NaN are larger than any number's."""
+    """Scan one block of one row: grid (rows, blocks). Writes [N, blocks], all float32 but
+    `magnitudes`, which are a float32's bits: those of infinities and NaN are larger than any
+    number's."""
     row, block = tl.program_id(0).to(tl.int64), tl.program_id(1)
     _, logit, _, open_, bound = _load_bounds(
         logits + row * stride, drawable, keys + row * 4, tl.load(positions + row),
@@ -163,7 +164,7 @@ def _settle_claim(  # type: ignore[no-untyped-def]
     row, logits, drawable, keys, position, table, temperature, token, best, blocks, maxima, totals,
     squares, margins, gini, logprobs, token_unit, token_max, COUNT: tl.constexpr,
 ):  # fmt: skip
-    """Margin, Gini impurity and log-probability of one row's claimed id, written."""
+    """Compute and write margin, Gini impurity and log-probability of one row's claimed id."""
     one = tl.arange(0, 1)
     words = _make_words(keys, position, (token >> 2).to(tl.int32) + one)
     corner = (token & 3).to(tl.int32) + one
@@ -196,15 +197,16 @@ def settle_rows(  # type: ignore[no-untyped-def]
     temperature, tops, magnitudes, maxima, totals, squares, tokens, ids, scores, margins, gini,
     logprobs, token_unit, token_max, SIZE: tl.constexpr, COUNT: tl.constexpr, SUMS: tl.constexpr,
 ):  # fmt: skip
-    """One row: grid (rows,). Writes the keyed argmax and its score; with SUMS, the statistics, too.
-    The row's largest |logit| is left in the first of its `magnitudes`, as bits."""
+    """Settle one row: grid (rows,). Writes the keyed argmax and its score; with SUMS, the
+    statistics, too. The first of the row's `magnitudes` then holds the row's largest |logit|, as
+    bits."""
     row = tl.program_id(0).to(tl.int64)
     logits, keys, position = logits + row * stride, keys + row * 4, tl.load(positions + row)
     tops, magnitudes = tops + row * blocks, magnitudes + row * blocks
     places = tl.arange(0, COUNT)
     bits = tl.max(tl.load(magnitudes + places, mask=places < blocks, other=0), 0)
     tl.store(magnitudes, bits)
-    # in float64: what a bound may lack, `compute_slack`
+    # in float64; the slack is the most that a bound may be too low, see `compute_slack`
     reach = bits.to(tl.float32, bitcast=True).to(tl.float64) * (2.0**-20) + slack
     bounds = tl.load(tops + places, mask=places < blocks, other=float("-inf"))
     likely, top = tl.argmax(bounds, 0), tl.max(bounds, 0)
@@ -245,15 +247,15 @@ def draw_rows(
     """The keyed argmax of each row.
 
     Args:
-        logits: float32 [N, V], its rows contiguous.
+        logits: float32 [N, V], with contiguous rows.
         drawable: bool [V], at least one id.
         keys: int64 [N, 4]. positions: int64 [N].
         temperature: Tq = 1024 · T.
         table: `assay.protocol.gumbel.TABLE`, int64.
 
     Returns:
-        Ids int64 [N], scores int64 [N], and the bits of each row's largest |logit|, int32 [N]:
-        where that is no finite number below `LOGIT_MAX`, the others mean nothing.
+        Ids int64 [N], scores int64 [N], and the bits of each row's largest |logit|, int32 [N].
+        Where that is not a finite number below `LOGIT_MAX`, the other results mean nothing.
     """
     rows = _Rows(logits, drawable, keys, positions, temperature, table, bound)
     whole, _, bits = rows.settle(None)
@@ -272,12 +274,13 @@ def measure_rows(
     logprob_unit: int,
     logprob_max: int,
 ) -> tuple[CardStatistics, Tensor]:
-    """What the judge asks of each row, and the bits of its largest |logit|.
+    """The judge's statistics of each row, and the bits of its largest |logit|.
 
     Args:
-        tokens: int64 [N], below V, the ids that were claimed.
-        logprob_unit: parts of a nat that a log-probability is rounded to.
-        logprob_max: in these parts, what a larger one becomes, and an undrawable id's.
+        tokens: int64 [N], below V, the claimed ids.
+        logprob_unit: parts of a nat to which a log-probability is rounded.
+        logprob_max: the limit for log-probabilities, in these parts; also the value of an
+            undrawable id.
         others: as in `draw_rows`.
     """
     rows = _Rows(logits, drawable, keys, positions, temperature, table, bound)
@@ -286,7 +289,7 @@ def measure_rows(
 
 
 class _Rows:
-    """Some rows of logits, scanned or not, and where the kernels leave what they find."""
+    """Some rows of logits, scanned or not, and the buffers for the kernels' results."""
 
     def __init__(
         self,
@@ -317,8 +320,9 @@ class _Rows:
     def settle(
         self, tokens: Tensor | None, unit: int = 0, most: int = 0
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Int64 [4, N] of ids, scores, margins and log-probabilities, Gini impurities and the bits
-        of magnitudes; without tokens neither margins, log-probabilities nor Gini impurities."""
+        """Settle the rows. Return int64 [4, N] of ids, scores, margins and log-probabilities, then
+        Gini impurities and the bits of magnitudes. Without tokens, margins, log-probabilities and
+        Gini impurities are not computed."""
         device, shape = self._device, (self._rows, self._blocks)
         scanned = torch.empty(4, *shape, device=device)
         bits = torch.empty(shape, dtype=torch.int32, device=device)
@@ -337,7 +341,7 @@ class _Rows:
             scan_blocks[shape](*self._given, tops, bits, *sums, **settings)
             settle_rows[(self._rows,)](
                 *self._given,
-                self._bound.slack * (1 + 2.0**-20),  # it becomes a float32: never less than it is
+                self._bound.slack * (1 + 2.0**-20),  # rounded up: it becomes a float32
                 self._table,
                 self._temperature,
                 tops,

@@ -1,10 +1,10 @@
 """The judge's statistics of a row of logits, in one pass: margin, Gini, log-probability.
 
 The keyed argmax and the margin are integers, the same on every backend: numba's kernels on a CPU,
-Triton's on a card, plain tensors where neither compiles. Log-probability and Gini impurity come
-from sums of V exponentials, float32 within a block of ids and float64 from there on; plain tensors
-sum as torch does. They agree to 1e-6 of a sum: less than a unit of a log-probability, 1.5e-5 nats,
-so that a rounding may fall either way and a miner's claim differ from a validator's by one unit.
+Triton's on a GPU, plain tensors where neither compiles. Log-probability and Gini impurity come from
+sums of V exponentials, in float32 within a block of ids and float64 from there on. Plain tensors
+sum as torch does. The sums agree to 1e-6, less than a unit of a log-probability (1.5e-5 nats), so
+roundings and therefore claims of a miner and a validator can differ by one unit.
 
 A row's results do not depend on the rows beside it. Specification, sections 3, 5 and 6.
 """
@@ -42,7 +42,7 @@ class RowMeter:
     """Measures rows of logits against claimed ids.
 
     Args:
-        sampler: of the vocabulary and temperature, on the device where logits will be.
+        sampler: of the vocabulary and temperature, on the device of the logits.
     """
 
     def __init__(self, sampler: KeyedSampler) -> None:
@@ -52,11 +52,11 @@ class RowMeter:
     def measure(
         self, logits: Tensor, keys: Tensor, positions: Tensor, tokens: Tensor
     ) -> RowStatistics:
-        """By the fastest backend that there is.
+        """Measure rows with the fastest available backend.
 
         Args:
-            logits: float [N, V], overwritten where plain tensors do it; float64 is worked on as
-                tensors, all narrower ones as float32.
+            logits: float [N, V], overwritten where plain tensors compute. float64 is processed as
+                tensors, all narrower types as float32.
             keys: int64 [N, 4].
             positions: int64 [N], index of the token in its completion.
             tokens: int64 [N], the claimed ids, below V.
@@ -72,16 +72,16 @@ class RowMeter:
         return self.measure_on_tensors(logits, *row)
 
     def find_leads(self, logits: Tensor, keys: Tensor, positions: Tensor) -> Tensor:
-        """By how much each row's keyed argmax is ahead of the id that comes second, int64 [N],
-        2^-20 logits. Where it is by little, another pass over the same tokens may draw the other.
+        """The lead of each row's keyed argmax over the second-best id, int64 [N], 2^-20 logits.
+        Where it is small, another pass over the same tokens may draw the other id.
 
         Args:
-            logits: float32 [N, V]; changed meanwhile. Others as in `measure`.
+            logits: float32 [N, V]; changed during the call. Others as in `measure`.
         """
         best, top = self._sampler.draw(logits, keys, positions)
         rows = torch.arange(len(best), device=logits.device)
         held = logits[rows, best]
-        # below every other id whatever the noise, which spans less than 32 T
+        # below every other id whatever its noise, whose range is less than 32 T
         lowest = logits.amin(dim=1)
         logits[rows, best] = lowest - 32 * self._sampler.temperature / 1024
         second = self._sampler.draw(logits, keys, positions)[1]
@@ -91,7 +91,7 @@ class RowMeter:
     def measure_compiled(
         self, kernels: ModuleType, logits: Tensor, keys: Tensor, positions: Tensor, tokens: Tensor
     ) -> RowStatistics:
-        """As `measure`, of float32 on a CPU. The row comes from memory once."""
+        """The same as `measure`, of float32 on a CPU. The row is read from memory once."""
         if len(tokens) and not 0 <= int(tokens.min()) <= int(tokens.max()) < logits.shape[1]:
             raise IndexError("a claimed id is none of the vocabulary")
         sampler = self._sampler
@@ -119,7 +119,7 @@ class RowMeter:
     def measure_on_card(
         self, kernels: ModuleType, logits: Tensor, keys: Tensor, positions: Tensor, tokens: Tensor
     ) -> RowStatistics:
-        """As `measure`, of float32, by Triton's kernels."""
+        """The same as `measure`, of float32, with Triton's kernels."""
         sampler = self._sampler
         found, bits = kernels.measure_rows(
             logits.contiguous(),
@@ -139,7 +139,8 @@ class RowMeter:
     def measure_on_tensors(
         self, logits: Tensor, keys: Tensor, positions: Tensor, tokens: Tensor
     ) -> RowStatistics:
-        """As `measure`, anywhere; overwrites the logits and takes as much memory again."""
+        """The same as `measure`, on any device. Overwrites the logits and takes as much memory
+        again."""
         claimed = tokens[:, None]
         best, top = self._sampler.draw(logits, keys, positions)
         scores = self._sampler.score(logits, keys, positions, claimed)

@@ -1,9 +1,9 @@
 """Keyed sampling on tensors: token t is the argmax of logit + Gumbel noise keyed by the rollout.
 
-The same integers as `assay.protocol.draw`, bit for bit, on any device: numba's kernels on a CPU,
-Triton's on a card; numpy and plain tensors where nothing compiles.
-What this does not know: which model or precision the logits came from. Only the reference's logits
-make the result the valid one. Specification, section 3.
+The results are the integers of `assay.protocol.draw`, bit for bit, on any device: by numba's
+kernels on a CPU, Triton's on a GPU, and numpy and plain tensors where nothing compiles. This module
+does not know which model or precision the logits came from. Only the reference's logits make the
+result valid. Specification, section 3.
 """
 
 import warnings
@@ -32,16 +32,16 @@ _MASK32 = 0xFFFFFFFF
 _PHILOX = ((0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85))
 _PHILOX_ROUNDS = 10
 _DIRECT = _PIECES = 256
-#: Logits that a thread is worth starting for. Tuning.
+#: Logits from which starting a thread pays. Tuning.
 _THREAD_ELEMENTS = 1 << 19
-#: Where nothing compiles, numpy draws row by row from here on; below, tensors do. Tuning.
+#: Where nothing compiles, numpy draws row by row from this size on, and tensors below it. Tuning.
 _LARGE_VOCABULARY = 2_048
 _LOGIT_MAX_BITS = int(np.float32(LOGIT_MAX).view(np.int32))
 BROKEN = "the model's logits are not finite, or beyond any use"
 
 
 class NumericalError(RuntimeError):
-    """Our own model produced logits that are not finite: nobody else's fault."""
+    """Our own model produced logits that are not finite: our own fault."""
 
 
 def make_keys(seeds: Sequence[bytes], device: torch.device | None = None) -> Tensor:
@@ -82,7 +82,7 @@ def compute_words_at(keys: Tensor, positions: Tensor, ids: Tensor) -> Tensor:
 
 @cache
 def load_kernels() -> ModuleType | None:
-    """`kernels` beside this, or None where numba does not run, compile or keep its results."""
+    """The module `kernels`, or None where numba cannot run, compile or cache its results."""
     try:
         from numba.core.errors import NumbaError
     except (ImportError, OSError) as error:
@@ -98,8 +98,8 @@ def load_kernels() -> ModuleType | None:
 
 @cache
 def load_card_kernels(device: torch.device) -> ModuleType | None:
-    """`card_kernels` beside this, or None where Triton is not there, or compiles nothing for this
-    device: it wants a C compiler, too."""
+    """The module `card_kernels`, or None where Triton is missing, or cannot compile for this
+    device, which also needs a C compiler."""
     try:
         from triton.errors import TritonError
     except (ImportError, OSError) as error:
@@ -111,14 +111,14 @@ def load_card_kernels(device: torch.device) -> ModuleType | None:
         try_out(card_kernels, device)
     except (TritonError, RuntimeError, ImportError, OSError, CalledProcessError) as error:
         if is_out_of_memory(error) or find_failure(error) is not None:
-            raise  # which says nothing of Triton
+            raise  # an error that does not come from Triton
         _warn_of_tensors(error)
         return None
     return card_kernels
 
 
 def try_out(kernels: ModuleType, device: torch.device) -> None:
-    """Draws one token of a vocabulary of one."""
+    """Draw one token of a vocabulary of one, as a trial."""
     sampler = KeyedSampler(np.ones(1, bool), 1_024, device)
     row = torch.zeros(1, 1, device=device), make_keys([bytes(32)], device)
     sampler.draw_on_card(kernels, *row, torch.zeros(1, dtype=torch.int64, device=device))
@@ -140,7 +140,7 @@ class KeyedSampler:
     Args:
         drawable: bool [V], ids that may be drawn.
         temperature: Tq = 1024 · T.
-        device: where logits will be.
+        device: of the logits.
 
     Attributes:
         drawable: bool [V]. table: the protocol's Gumbel table, int64. Both on the device.
@@ -163,7 +163,7 @@ class KeyedSampler:
         """Keyed scores of some ids, int64 [N, M], 2^-20 logits.
 
         Args:
-            logits: float [N, V]; float64 is worked on as tensors, all narrower ones as float32.
+            logits: float [N, V]. float64 is processed as tensors, all narrower types as float32.
             keys: int64 [N, 4].
             positions: int64 [N], index of the token in its completion.
             ids: int64 [N, M].
@@ -251,7 +251,7 @@ class KeyedSampler:
     def draw_on_tensors(
         self, logits: Tensor, keys: Tensor, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """As `draw_token`, all rows at once."""
+        """The same as `draw_token`, for all rows at once."""
         magnitude = logits.abs().amax(dim=1)
         if not (magnitude < LOGIT_MAX).all():
             raise NumericalError(BROKEN)
@@ -294,18 +294,18 @@ def _to_fixed(logits: Tensor) -> Tensor:
 
 
 def require_useful(bits: Tensor) -> None:
-    """Raises a NumericalError where a row's largest |logit| is none that a score can be made of.
+    """Raise a NumericalError where a row's largest |logit| is too large or not finite.
 
     Args:
-        bits: of these, each a float32, int32 [N].
+        bits: the largest |logit| of each row as the bits of a float32, int32 [N].
     """
     if not (bits < _LOGIT_MAX_BITS).all():
         raise NumericalError(BROKEN)
 
 
 def require_done(logits: Tensor, work: Callable[[slice], bool]) -> None:
-    """Some work on rows of logits [N, V], by as many threads as torch computes with. Raises a
-    NumericalError where it says of any that it is not done."""
+    """Run some work on rows of logits [N, V], on as many threads as torch uses. Raises a
+    NumericalError where `work` returns False for any rows."""
     threads = min(torch.get_num_threads(), len(logits), logits.numel() // _THREAD_ELEMENTS)
     step = -(-len(logits) // max(1, threads))
     parts = [slice(start, start + step) for start in range(0, len(logits), max(1, step))]
@@ -319,15 +319,16 @@ def require_done(logits: Tensor, work: Callable[[slice], bool]) -> None:
 
 
 def is_for_a_cpu(logits: Tensor) -> bool:
-    """Whether the compiled and the numpy path, which take float32, draw from these exactly."""
+    """Return whether the compiled and the numpy path, which take float32, draw from these
+    exactly."""
     return logits.device.type == "cpu" and logits.dtype != torch.float64
 
 
 def is_for_a_card(logits: Tensor) -> bool:
-    """Whether Triton's kernels, which take float32, draw from these exactly."""
+    """Return whether Triton's kernels, which take float32, draw from these exactly."""
     return logits.is_cuda and logits.dtype != torch.float64
 
 
 def to_arrays(*tensors: Tensor) -> tuple[NDArray[np.generic], ...]:
-    """Tensors of the CPU as contiguous arrays that share their memory where they can."""
+    """CPU tensors as contiguous arrays that share their memory where possible."""
     return tuple(tensor.contiguous().numpy() for tensor in tensors)

@@ -1,8 +1,8 @@
 """Where and how models run: the device, the share of its memory, the precision of matrix products.
 
-Start with `placement`, what an operator names. `devices` says which there are and what they have
-left, `memory_plan` how much is computed together, by `model_sizes`, arithmetic without torch;
-`precision` turns off what rounds products. Nothing here knows a checkpoint.
+Start with `placement`, which an operator names. `devices` lists the devices and their free memory.
+`memory_plan` says how much is computed together, with `model_sizes`, which is arithmetic without
+torch. `precision` turns off everything that rounds products. Nothing here knows a checkpoint.
 """
 
 __all__ = ["devices", "memory_plan", "model_sizes", "placement", "precision"]

@@ -1,6 +1,6 @@
-"""Devices that models run on: which there are, what they are, how much memory they have left.
+"""The devices that models run on: their names, their facts, and their free memory.
 
-What this does not know: how fast anything is there.
+This module does not know how fast a device is.
 """
 
 import gc
@@ -18,8 +18,8 @@ logger = logging.getLogger("assay")
 
 CPU = "cpu"
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
-#: What PyTorch says where memory lacks, without a type of its own: the processor's allocator, and
-#: libraries on a card that allocate for themselves.
+#: Texts of PyTorch's errors for lack of memory that have no type of their own: from the CPU's
+#: allocator, and from GPU libraries that allocate by themselves.
 _LACKS_MEMORY = (
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
@@ -28,12 +28,12 @@ _LACKS_MEMORY = (
 )
 
 
-#: What libraries on a card say where it has failed, besides `torch.AcceleratorError`.
+#: Texts of GPU libraries' errors when the GPU has failed, besides `torch.AcceleratorError`.
 _FAILED = ("CUDA error", "CUDA driver error", "CUBLAS_STATUS_", "CUDNN_STATUS_", "Triton Error")
 
 
 class DeviceError(OperatorError):
-    """A device that is not there, or that this PyTorch cannot use."""
+    """A device that does not exist, or that this PyTorch cannot use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class DeviceFacts:
     driver: str | None = None  # of a card; None: not known here
 
     def describe(self) -> str:
-        """In one line, for people."""
+        """One line for people."""
         parts = [f"{self.device}: {self.name}"]
         if self.free is not None:
             of = "" if self.total is None else f" of {self.total / 2**30:,.1f}"
@@ -58,10 +58,10 @@ class DeviceFacts:
 
 
 def find_device(name: str) -> str:
-    """The device that an operator means: `auto` is the first card where there is one.
+    """The device that an operator names. `auto` is the first GPU if there is one.
 
     Raises:
-        DeviceError: it is not there, or this PyTorch cannot use it.
+        DeviceError: it does not exist, or this PyTorch cannot use it.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -82,7 +82,7 @@ def find_device(name: str) -> str:
 
 @cache
 def warn_of_unused_card() -> None:
-    """Says once why a card that has a driver here is not used."""
+    """Warn once why a GPU that has a driver here is not used."""
     if not _DRIVER_FILE.exists():
         return
     try:
@@ -92,7 +92,7 @@ def warn_of_unused_card() -> None:
 
 
 def _count_cards(name: str) -> int:
-    """Raises a DeviceError: this PyTorch sees none; why."""
+    """The number of GPUs. Raises a DeviceError: this PyTorch sees none, and why."""
     if not torch.backends.cuda.is_built():
         raise DeviceError(
             f"device {name} cannot be used: this PyTorch, {torch.__version__}, is built without "
@@ -100,30 +100,30 @@ def _count_cards(name: str) -> int:
         )
     try:
         torch.cuda.init()
-    except RuntimeError as error:  # no driver, or one that is too old: torch says which
+    except RuntimeError as error:  # no driver, or an old one: torch says which
         why = str(error).splitlines()[0]
         raise DeviceError(f"device {name} cannot be used: {why}") from None
     return torch.cuda.device_count()
 
 
 def examine_device(device: str) -> DeviceFacts:
-    """The facts of a device. device: as `find_device` gives it."""
+    """The facts of a device. `device` is as `find_device` returns it."""
     if device == CPU:
         return DeviceFacts(CPU, _name_processor(), *_measure_machine())
     properties = torch.cuda.get_device_properties(device)
     free, total = torch.cuda.mem_get_info(device)
-    # what our own allocator keeps and does not use is free to us
+    # memory that our own allocator keeps unused is free to us
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return DeviceFacts(device, properties.name, total, free, _read_driver())
 
 
 def get_free_memory(device: str) -> int | None:
-    """Bytes that may be taken on a device; None: nobody says."""
+    """Bytes that may be allocated on a device; None: unknown."""
     return examine_device(device).free
 
 
 def free_memory(device: str) -> None:
-    """Gives back what an allocator keeps of what is no longer used."""
+    """Release memory that an allocator keeps and no longer uses."""
     gc.collect()
     if device != CPU:
         torch.cuda.empty_cache()
@@ -133,8 +133,8 @@ def explain_lack(what: str, device: str, said: str) -> str:
     """The message that memory does not suffice, for people.
 
     Args:
-        what: is computed or loaded.
-        said: by PyTorch.
+        what: the thing that is computed or loaded.
+        said: PyTorch's error text.
     """
     free = get_free_memory(device)
     left = "unknown" if free is None else f"{free / 2**20:,.0f} MiB"
@@ -145,11 +145,11 @@ def explain_lack(what: str, device: str, said: str) -> str:
 
 
 class MemoryLackError(DeviceError):
-    """A device works and has not enough memory free: later it may."""
+    """A working device with too little free memory at the moment."""
 
 
 def find_failure(error: BaseException) -> str | None:
-    """The error text of a card that has failed and answers no more calls; None: it works."""
+    """The error text of a GPU that has failed and answers no more calls; None: it works."""
     said = str(error).partition("\n")[0]
     if isinstance(error, torch.AcceleratorError):
         return said
@@ -158,16 +158,16 @@ def find_failure(error: BaseException) -> str | None:
 
 
 def explain_failure(device: str, said: str) -> str:
-    """The message that a device has failed, for people. said: by PyTorch."""
+    """The message that a device has failed, for people. `said` is PyTorch's error text."""
     return f"{device} has failed ({said}): start this program again, or name another device"
 
 
 def require_lack(error: BaseException, device: str) -> str:
-    """The text of an error that a computation has raised for lack of memory.
+    """The text of an error that a computation raised for lack of memory.
 
     Raises:
         DeviceError: the device has failed.
-        BaseException: it is neither: the error itself.
+        BaseException: the error itself, if it is neither.
     """
     failure = find_failure(error)
     if failure is not None:
@@ -178,7 +178,7 @@ def require_lack(error: BaseException, device: str) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether what was raised says that memory lacks, on whichever device."""
+    """Return whether an exception reports a lack of memory, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(said in str(error) for said in _LACKS_MEMORY)
@@ -194,7 +194,7 @@ def _name_processor() -> str:
 
 
 def _read_driver() -> str | None:
-    """Version of NVIDIA's kernel module, as Linux says it."""
+    """Version of NVIDIA's kernel module, as Linux reports it."""
     try:
         words = _DRIVER_FILE.read_text().split()
     except OSError:
@@ -203,7 +203,7 @@ def _read_driver() -> str | None:
 
 
 def _measure_machine() -> tuple[int | None, int | None]:
-    """Bytes in all and bytes that a program may take, by the machine's and the container's word."""
+    """Total and available bytes of memory, by the machine's and the container's figures."""
     found = [
         read_machine_memory(Path("/proc/meminfo")),
         read_container_memory(Path("/sys/fs/cgroup")),
@@ -213,8 +213,8 @@ def _measure_machine() -> tuple[int | None, int | None]:
 
 
 def read_machine_memory(file: Path) -> tuple[int | None, int | None]:
-    """Bytes in all and bytes that are free by such a file as /proc/meminfo; None, None: it says
-    nothing."""
+    """Total and available bytes from a file such as /proc/meminfo; None, None: the file lacks
+    them."""
     try:
         fields = dict(line.split(":", 1) for line in file.read_text().splitlines())
         total, free = (int(fields[name].split()[0]) << 10 for name in ("MemTotal", "MemAvailable"))
@@ -224,9 +224,9 @@ def read_machine_memory(file: Path) -> tuple[int | None, int | None]:
 
 
 def read_container_memory(folder: Path) -> tuple[int | None, int | None]:
-    """The same of a control group's folder (version 2); its file cache counts as free."""
+    """The same from a control group's folder (version 2). Its file cache counts as available."""
     try:
-        limit = int((folder / "memory.max").read_text())  # "max" is no number: no limit
+        limit = int((folder / "memory.max").read_text())  # "max" is not a number: no limit
         fields = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
         cached = {name: int(value) for name, value in fields}.get("inactive_file", 0)
         used = int((folder / "memory.current").read_text())

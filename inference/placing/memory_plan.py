@@ -1,10 +1,10 @@
 """The share of a device's memory that a forward pass takes, decided before it begins.
 
 A plan follows from the model, the device's memory and the operator's share when a model is loaded,
-and stays: what is computed together decides the last bits, and should not follow from what else
-runs on the machine. Where memory lacks all the same, the plan is halved.
+and stays. The amount that is computed together decides the last bits, and should not depend on
+other programs on the machine. If memory runs out all the same, the plan is halved.
 
-It does not know the memory of an allocator, a library's workspace or another program.
+It does not count the memory of an allocator, a library's workspace or another program.
 """
 
 import logging
@@ -33,20 +33,20 @@ _T = TypeVar("_T")
 
 #: Bytes of a float32.
 _FLOAT = 4
-#: Bytes that states of one pass take, and logits that are there at once. On a processor more does
-#: not pay: matrices of this size keep it busy, and smaller ones stay in its caches. Tuning.
+#: Bytes of one pass's states, and of the logits that exist at once. On a CPU more does not pay:
+#: matrices of this size keep it busy, and smaller ones stay in its caches. Tuning.
 _PASS_BYTES_CPU, _LOGIT_BYTES_CPU = 512 << 20, 64 << 20
-#: Shares of what is free on a card. The rest is for what an allocator keeps.
+#: Shares (one in …) of a GPU's free memory. The rest is for the allocator's cache.
 _PASS_SHARE, _LOGIT_SHARE = 4, 8
 
 
 def plan_memory(shape: ModelShape, device: str, memory_share: float) -> MemoryPlan:
-    """The plan of a model that is loaded. Sizes are powers of two: a little more or less memory
-    changes nothing.
+    """The plan of a loaded model. Sizes are powers of two: a little more or less memory changes
+    nothing.
 
     Args:
-        device: where it is, as `find_device` gives it.
-        memory_share: of what is free there now, at most.
+        device: of the model, as `find_device` returns it.
+        memory_share: most of the memory that is free there now.
     """
     free = get_free_memory(device)
     allowed = None if free is None else int(free * memory_share)
@@ -73,11 +73,11 @@ class MemoryBudget:
     """A plan that all passes of a model keep to. Safe to use from several threads.
 
     Args:
-        vocabulary: ids of the model: a row of logits has as many elements.
-        model: for people.
+        vocabulary: number of the model's ids: a row of logits has as many elements.
+        model: its name, for people.
 
     Attributes:
-        plan: the one that was given, or what is left of it since memory lacked.
+        plan: the given plan, or what is left of it after memory ran out.
     """
 
     def __init__(
@@ -89,16 +89,16 @@ class MemoryBudget:
         self._model = model
 
     def run(self, compute: Callable[[MemoryPlan], _T], what: str, longest: int = 1) -> _T:
-        """The result of `compute` by the plan, or by half of it for as long as memory lacks.
+        """The result of `compute` with the plan, which is halved as long as memory runs out.
 
         Args:
-            what: is computed, for people.
-            longest: tokens that go through the model together in any case: a plan of fewer would
+            what: the thing that is computed, for people.
+            longest: tokens that go through the model together in any case: a plan with fewer would
                 not take less memory.
 
         Raises:
-            MemoryLackError: memory does not suffice for one row. DeviceError: the device has
-                failed.
+            MemoryLackError: memory does not suffice for one row.
+            DeviceError: the device has failed.
         """
         plan: MemoryPlan | None = self.plan
         least, said = MemoryPlan(longest, self._vocabulary), ""
@@ -117,8 +117,8 @@ class MemoryBudget:
         raise MemoryLackError(explain_lack(what, self._device, said))
 
     def build(self, make: Callable[[], _T], what: str) -> _T:
-        """The result of `make`, which no plan makes smaller. Where memory lacks it is tried once
-        more, after freeing the allocator's cache.
+        """The result of `make`, which no plan makes smaller. If memory runs out, it is called once
+        more after the allocator's cache was freed.
 
         Raises:
             DeviceError: see `run`.

@@ -1,32 +1,32 @@
-"""A model's memory by its size, by arithmetic: no torch, which takes seconds to load."""
+"""A model's memory from its size, by arithmetic alone: torch takes seconds to load."""
 
 from dataclasses import dataclass
 from typing import Any
 
-#: Tokens of one pass, padding included, and elements of logits, however much memory there is.
+#: Most tokens of one pass, padding included, and elements of logits, however much memory there is.
 TOKENS_MAX, ELEMENTS_MAX_CPU, ELEMENTS_MAX = 1 << 15, 1 << 24, 1 << 28
-#: Logits that a learner computes at once: `assay.training.LOGITS_MAX`, which loads torch.
+#: Logits that a learner computes at once: `assay.training.LOGITS_MAX`, whose module loads torch.
 LEARNED_LOGITS_MAX = 1 << 25
-#: Implementations of the reference that keep weights as they are stored, in bf16; the others take
-#: them in fp32.
+#: Implementations of the reference that keep weights as stored, in bf16. The others convert them to
+#: fp32.
 BF16_WEIGHTS = frozenset({"split3", "split2"})
 
 
 def compute_weight_bytes(stored: int, implementation: str) -> int:
-    """Bytes of memory that weights take. stored: bytes of their files, in bf16."""
+    """Bytes of memory that weights take. `stored` is the size of their files, in bf16."""
     return stored if implementation in BF16_WEIGHTS else 2 * stored
 
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """A model's size, floats a token unless it says otherwise."""
+    """A model's size. Figures are floats per token unless noted otherwise."""
 
     parameters: int  # all of them
-    tables: int  # of these, embeddings and a head of its own
-    cached: int  # that keys and values of all layers take
-    wide: int  # that a layer holds at its widest
-    kept: int  # that all layers keep for gradients
-    recomputed: int  # the same where a layer keeps its input alone, and one at a time all else
+    tables: int  # of these, in embeddings and a separate head
+    cached: int  # of keys and values in all layers
+    wide: int  # of a layer at its widest
+    kept: int  # kept by all layers for gradients
+    recomputed: int  # the same if layers keep only inputs and recompute the rest in turn
     vocabulary: int  # ids
 
 
@@ -35,15 +35,15 @@ class MemoryPlan:
     """The most that is computed together.
 
     Attributes:
-        tokens: of one pass, padding included. A row that is longer goes alone.
-        elements: of an array [rows, vocabulary]. One row goes in any case.
+        tokens: of one pass, padding included. A longer row goes alone.
+        elements: of an array [rows, vocabulary]. At least one row goes.
     """
 
     tokens: int = TOKENS_MAX
     elements: int = ELEMENTS_MAX_CPU
 
     def halve(self, least: "MemoryPlan") -> "MemoryPlan | None":
-        """Half of it, down to `least`; None where that is no less."""
+        """Half of it, but at least `least`; None if that is not smaller."""
         tokens, elements = (
             max(own // 2, min(own, floor))
             for own, floor in ((self.tokens, least.tokens), (self.elements, least.elements))
@@ -53,7 +53,7 @@ class MemoryPlan:
 
 
 def measure_shape(config: Any, parameters: int) -> ModelShape:
-    """The size of a model by its configuration. config: Hugging Face's."""
+    """The size of a model from its Hugging Face configuration."""
     layer = 4 * config.intermediate_size + 14 * config.hidden_size
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return ModelShape(

@@ -14,8 +14,7 @@ class Placement:
     Attributes:
         device: torch's name of it: cpu, cuda:0.
         implementation: of the reference; see `assay.inference.implementations`.
-        memory_share: of the memory that is free there when a model is loaded, at most this much is
-            used.
+        memory_share: most of the memory that is free on the device when a model is loaded.
     """
 
     device: str = CPU
@@ -23,20 +22,22 @@ class Placement:
     memory_share: float = 1.0
 
     def compute_weight_bytes(self, stored: int) -> int:
-        """Bytes of memory that weights take. stored: bytes of their files, in bf16."""
+        """Bytes of memory that weights take. `stored` is the size of their files, in bf16."""
         return compute_weight_bytes(stored, self.implementation)
 
     def has_room_for(self, needed: int) -> bool:
-        """Whether so many bytes more may be used, with a quarter for what computes with them."""
+        """Return whether this many more bytes may be used, with a quarter on top for computing with
+        them."""
         free = get_free_memory(self.device)
         return free is None or needed * 5 // 4 <= free * self.memory_share
 
 
 def make_placement(device: str, implementation: str, memory_share: float) -> Placement:
-    """The placement that an operator has named, checked to exist.
+    """The placement that an operator named, after a check that it exists.
 
     Raises:
-        DeviceError: see `find_device`. ImplementationError: there is none of that name.
+        DeviceError: see `find_device`.
+        ImplementationError: there is none of that name.
     """
     require_known(implementation)
     return Placement(find_device(device), implementation, memory_share)

@@ -1,8 +1,8 @@
-"""Process-wide switches of torch that let a product round what the reference must not round.
+"""Process-wide switches of torch that let a product round where the reference must not.
 
-All of them are off wherever a reference computes: TF32 and bf16 in products of fp32 numbers, sums
-of bf16 or fp16 products kept in less than fp32. They are torch's and hold for the whole process, so
-every loader of a model turns them off, and a test looks at them around every product.
+All of them are off wherever a reference computes: TF32 and bf16 in products of fp32 numbers, and
+sums of bf16 or fp16 products in less than fp32. They are torch's and hold for the whole process.
+Every loader of a model therefore turns them off, and a test checks them around every product.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-_BACKENDS: Any = torch.backends  # typed in parts only
+_BACKENDS: Any = torch.backends  # only partly typed
 
 _IEEE = "ieee"
 #: Of fp32 products and convolutions, by the library that computes them.
@@ -35,10 +35,10 @@ _REDUCTIONS: dict[str, Callable[[], bool]] = {
 
 
 def require_exact_products() -> None:
-    """Turns all of them off. Every loader of a model calls it, before the first product."""
+    """Turn all of them off. Every loader of a model calls this before the first product."""
     torch.set_float32_matmul_precision("highest")
     _BACKENDS.fp32_precision = _IEEE
-    # one that was set by itself keeps its own
+    # each keeps its own value once it was set separately
     _BACKENDS.cudnn.conv.fp32_precision = _BACKENDS.cudnn.rnn.fp32_precision = _IEEE
     _BACKENDS.mkldnn.conv.fp32_precision = _IEEE
     _BACKENDS.cuda.matmul.allow_bf16_reduced_precision_reduction = False
@@ -48,7 +48,7 @@ def require_exact_products() -> None:
 
 
 def iterate_rounding() -> Iterator[str]:
-    """Names of those that are on, for people."""
+    """Names of the switches that are on, for people."""
     for name, get_precision in _PRECISIONS.items():
         if (precision := get_precision()) != _IEEE:
             yield f"{name} computes in {precision}"

@@ -1,10 +1,10 @@
-"""The chat template: how a problem becomes the prompt that a model was trained to answer.
+"""The chat template: turns a problem into the prompt that a model was trained to answer.
 
-A trainer writes the template and all others run it, so whatever it does must be the same for all of
-them, and must end nobody's program. Jinja's sandbox keeps it away from files and the interpreter.
-Here it also has no clock and no chance, and a prompt that it cannot make is asked as it is.
+A trainer writes the template and all others run it. Its result must be the same for all of them,
+and it must not crash a program. Jinja's sandbox keeps it away from files and the interpreter. Here
+it also has no clock and no random numbers. Where it cannot make a prompt, the plain text is used.
 
-What this does not know: how long a template takes, and the addresses of objects that one prints. A
+This module cannot limit a template's run time, nor hide addresses of objects that it prints. A
 trainer who wants windows to fail has easier ways.
 
 Specification, section 3. Features are those of Hugging Face's `apply_chat_template`.
@@ -23,14 +23,15 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-#: What `strftime_now` tells, whenever it is asked: Llama's templates write a date into the prompt.
+#: The date that `strftime_now` always returns: Llama's templates write a date into the prompt.
 _NOW = datetime(2024, 7, 26, tzinfo=UTC)
-#: What it tells. Others hang on the machine's zone or its C library: `%s` does, in all its forms.
+#: The supported directives. Others depend on the machine's zone or its C library, such as `%s`.
 _TOLD = re.compile(r"(?:[^%]|%[aAbBdHIjmMpSyY%])*")
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
-    """Without sets, whose order is another in each process; `-` of dictionaries' keys makes one."""
+    """A sandbox without sets, whose order differs in each process. `-` of dictionaries' keys makes
+    one."""
 
     intercepted_binops = frozenset({"-"})
 
@@ -41,7 +42,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 class ChatTemplate:
-    """A template, compiled.
+    """A compiled template.
 
     Args:
         source: Jinja 2.
@@ -65,21 +66,21 @@ class ChatTemplate:
         self._names = {**special_tokens, "tools": None, "documents": None}
 
     def render(self, prompt: str) -> str:
-        """The prompt as a user's message, and the beginning of the answer; the prompt itself where
-        the template fails."""
+        """Render the prompt as a user's message, and the beginning of the answer. Where the
+        template fails, return the prompt itself."""
         message = {"role": "user", "content": prompt}
         try:
             text = self._template.render(
                 messages=[message], add_generation_prompt=True, **self._names
             )
-            text.encode()  # half a surrogate pair is no text
+            text.encode()  # half a surrogate pair is not text
             return text
         except Exception:  # noqa: BLE001 - foreign code; all that read this fail alike
             return prompt
 
 
 class _Generation(Extension):
-    """`{% generation %}`: marks for trainers what the model says, and changes nothing here."""
+    """`{% generation %}` marks the model's text for trainers, and changes nothing here."""
 
     tags = {"generation"}  # noqa: RUF012 - as jinja2 declares it
 

@@ -1,6 +1,6 @@
 """A folder's tokenizer: prompts to token ids, and completions back to text.
 
-What it does not know: any model but its vocabulary's size.
+Of the model it knows only the vocabulary's size.
 
 Specification, section 3.
 """
@@ -34,7 +34,7 @@ class FolderTokenizer:
         end_tokens: of the manifest; left out when decoding.
 
     Raises:
-        ValueError: it has ids that the model has not, or a chat template that does not compile.
+        ValueError: it has ids that the model lacks, or a chat template that does not compile.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class FolderTokenizer:
         if largest >= vocabulary:
             raise ValueError(f"its tokenizer has id {largest}, the model has {vocabulary} ids")
         self._tokenizer = tokenizer
-        # alone: the library's wrapper acts on fields that end it where they are nonsense
+        # alone: the library's wrapper acts on fields whose nonsense values would crash it
         self._backend = tokenizer.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()
@@ -53,11 +53,11 @@ class FolderTokenizer:
         self._template = None
         if tokenizer.chat_template is not None:
             self._template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens_map)
-        self._lock = Lock()  # the library's own refuses what another thread holds
+        self._lock = Lock()  # the library's own refuses a call while another thread holds it
 
     @cached_property
     def drawable(self) -> NDArray[np.bool_]:
-        """bool [V]: ids with a tokenizer entry, padding left out."""
+        """bool [V]: ids with a tokenizer entry, without padding."""
         mask = np.zeros(self._vocabulary, bool)
         mask[list(self._tokenizer.get_vocab().values())] = True
         padding = self._tokenizer.pad_token_id
@@ -66,15 +66,15 @@ class FolderTokenizer:
         return mask
 
     def encode(self, prompt: str) -> list[int]:
-        """Token ids of a prompt, at least one; the chat template is applied where the checkpoint
-        has one. A text that the tokenizer refuses is the id 0."""
+        """Token ids of a prompt, at least one. Applies the chat template if the checkpoint has one.
+        A text that the tokenizer refuses becomes the id 0."""
         try:
             return self.encode_strictly(prompt)
         except ValueError:
             return [0]
 
     def encode_strictly(self, prompt: str) -> list[int]:
-        """As `encode`, for an owner, who should learn of a prompt that nobody can read.
+        """The same as `encode`, but with an error for an owner at a prompt that nobody can read.
 
         Raises:
             ValueError: the tokenizer refuses the text.
@@ -94,13 +94,13 @@ class FolderTokenizer:
 
 
 def open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> FolderTokenizer:
-    """The tokenizer of a checkpoint's folder, its chat template held against the manifest.
+    """The tokenizer of a checkpoint's folder, with its chat template checked against the manifest.
 
     Args:
         vocabulary: V, rows of the model's output matrix.
 
     Raises:
-        CheckpointError: the template is another one. UnusableCheckpointError: it serves nobody.
+        CheckpointError: the template differs. UnusableCheckpointError: nobody can use it.
     """
     tokenizer = load_tokenizer(folder)
     if digest_chat_template(tokenizer) != manifest.chat_template:
@@ -114,13 +114,13 @@ def open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> FolderT
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer exactly as the two hashed files have it.
+    """The tokenizer exactly as the two hashed files define it.
 
-    `AutoTokenizer` would pick a class by the model's type, and that class rebuilds the file its own
-    way: for Qwen2 it drops white space that another tokenizer in the folder keeps.
+    `AutoTokenizer` would pick a class by the model's type, and that class rebuilds the file in its
+    own way: for Qwen2 it drops white space that another tokenizer in the folder keeps.
 
     Raises:
-        UnusableCheckpointError: the files are no tokenizer.
+        UnusableCheckpointError: the files are not a tokenizer.
     """
     with copy_of(folder, TOKENIZER_FILES) as alone:
         try:

@@ -1,10 +1,11 @@
 """Forward passes on many devices: a worker process for each, on this machine or across a cluster.
 
-A `WorkerPool` gives checkpoints whose forward passes its workers run: to the judge they are as any
-other. One request is one submission's batch, whole: what is packed together never depends on who
-is free, nor does a verdict. A worker that dies, hangs or runs out of memory is started anew and its
-request asked again; one whose device is gone is left out until it is back. Start with
-`worker_pool`; `worker` is what runs on the other side, `worker_messages` what crosses between them.
+A `WorkerPool` gives checkpoints whose forward passes its workers run. The judge uses them like any
+other checkpoint. One request is one submission's whole batch: the packing never depends on which
+worker is free, and neither does a verdict. A worker that dies, hangs or runs out of memory is
+restarted and its request is sent again. A worker whose device is gone is left out until it is back.
+Start with `worker_pool`. `worker` runs on the other side, and `worker_messages` defines the
+messages.
 """
 
 __all__ = ["worker_messages", "worker_pool"]

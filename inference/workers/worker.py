@@ -1,7 +1,7 @@
-"""A worker's half: checkpoints on one device, and the forward passes that are asked of them.
+"""A worker's half: checkpoints on one device, and the requested forward passes.
 
 It answers bytes with bytes, in a child process of ours (`serve_worker`) or in an actor of a cluster
-(`Worker.answer`); whatever goes wrong with a request is an answer, too.
+(`Worker.answer`). A request that fails gets an answer, too.
 """
 
 import os
@@ -33,11 +33,11 @@ from assay.inference.workers.worker_messages import (
 )
 from assay.verification import Forward, Measurement
 
-#: Checkpoints that a worker keeps: that of the window at hand and of the one before.
+#: Checkpoints that a worker keeps: those of the current window and of the one before.
 KEPT = 2
-#: Seconds between two looks at whether the parent lives.
+#: Seconds between two checks that the parent lives.
 _LOOK_S = 1.0
-#: What broken models and libraries raise.
+#: Exceptions of broken models and libraries.
 _OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, OSError)
 
 
@@ -64,7 +64,7 @@ class Worker:
             fault, detail = WorkerFault.CHECKPOINT, str(error)
         except (torch.OutOfMemoryError, MemoryError) as error:
             fault, detail = WorkerFault.MEMORY, clean(str(error))
-        except torch.AcceleratorError as error:  # the device's own; no call of it works any more
+        except torch.AcceleratorError as error:  # the device failed: no call works any more
             fault, detail = WorkerFault.DEVICE, clean(str(error))
         except _OUR_FAULTS as error:
             fault, detail = WorkerFault.BROKEN, f"{type(error).__name__}: {clean(str(error))}"
@@ -81,7 +81,7 @@ class Worker:
         measured: list[Measurement] = []
         if request.task is WorkerTask.MEASURE:
             assert request.prefill is not None
-            began = time.perf_counter()  # loading is not the pace of a pass
+            began = time.perf_counter()  # loading does not count in the pace of a pass
             measured = _measure(checkpoint, request.model, request.prefill)
         return WorkerReply(seconds=time.perf_counter() - began, measured=measured)
 
@@ -90,7 +90,7 @@ class Worker:
         self._placement = make_placement(
             settings.device, settings.implementation, settings.memory_share
         )
-        torch.zeros(1, device=self._placement.device)  # a card that is listed may not work
+        torch.zeros(1, device=self._placement.device)  # a GPU that is listed may not work
         return {
             "pid": os.getpid(),
             "host": socket.gethostname(),
@@ -122,12 +122,12 @@ def _measure(checkpoint: Checkpoint, model: ModelRequest, prefill: Prefill) -> l
 
 @cache
 def get_worker_software() -> str:
-    """The versions that must be the same wherever a network is judged in one record."""
+    """The versions that must agree wherever a network is judged in one record."""
     return f"assay {version('assay')}, torch {version('torch').partition('+')[0]}"
 
 
 def serve_worker() -> NoReturn:
-    """The life of a child process of ours. It ends with its parent, also while it computes."""
+    """Run as a child process of ours. It ends with its parent, even while it computes."""
     parent = os.getppid()
 
     def watch() -> None:

@@ -1,7 +1,7 @@
-"""Messages to and from a worker: a JSON header and arrays, as safetensors has them.
+"""Messages to and from a worker: a JSON header and arrays in safetensors' format.
 
-Both ends are ours, on one machine or on two of one cluster. Nothing is pickled all the same: peers
-wrote the content of these arrays.
+Both ends are ours, on one machine or on two of one cluster. Even so nothing is pickled, because
+miners wrote the content of these arrays.
 """
 
 import json
@@ -19,7 +19,7 @@ from assay.inference.implementations import DEFAULT_IMPLEMENTATION
 from assay.inference.placing.placement import Placement
 from assay.verification import Measurement, Projection
 
-#: Bytes of a reply beside its arrays, at most.
+#: Most bytes of a reply besides its arrays.
 HEADER_BYTES_MAX = 1 << 16
 _HEADER = "header"
 _Arrays = Mapping[str, NDArray[Any]]
@@ -28,19 +28,19 @@ _Arrays = Mapping[str, NDArray[Any]]
 class WorkerTask(StrEnum):
     """The kinds of requests to a worker."""
 
-    START = "start"  # find the device; nothing else before it
+    START = "start"  # find the device; must come first
     LOAD = "load"
     MEASURE = "measure"
 
 
 class WorkerFault(StrEnum):
-    """Why a worker has no answer. It lives, and says so itself."""
+    """The reason why a worker that lives has no answer, in its own words."""
 
-    DEVICE = "device"  # it is not there, or has gone
+    DEVICE = "device"  # it does not exist, or has gone
     MEMORY = "memory"
     CHECKPOINT = "checkpoint"  # cannot be loaded here, or not now
-    UNUSABLE = "unusable"  # whoever loads it
-    BROKEN = "broken"  # a model that raises
+    UNUSABLE = "unusable"  # for every worker
+    BROKEN = "broken"  # the model raises
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ class ModelRequest:
     """The kind of a forward pass, and its checkpoint.
 
     Attributes:
-        folder: that holds it, under the same name wherever a worker is.
+        folder: of the checkpoint, under the same name on every worker's machine.
         temperature: Tq = 1024 · T.
-        appeal: the second opinion in place of the reference.
+        appeal: use the second opinion instead of the reference.
     """
 
     folder: Path
@@ -86,7 +86,7 @@ class Prefill:
 
     @property
     def tokens(self) -> int:
-        """All of them, prompts too."""
+        """The number of all tokens, prompts included."""
         return sum(map(len, self.prompts)) + sum(map(len, self.completions))
 
 
@@ -116,7 +116,7 @@ def encode_measure(model: ModelRequest, prefill: Prefill) -> bytes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WorkerRequest:
-    """A request as the worker reads it; `model` of all but START, `prefill` of MEASURE alone."""
+    """A decoded request. All but START have `model`, and only MEASURE has `prefill`."""
 
     task: WorkerTask
     settings: WorkerSettings | None = None
@@ -125,7 +125,7 @@ class WorkerRequest:
 
 
 def decode_request(data: bytes) -> WorkerRequest:
-    """Raises ValueError: it is none."""
+    """Decode a request. Raises ValueError: the bytes are not one."""
     header, arrays = _unpack(data)
     task = WorkerTask(header["task"])
     if task is WorkerTask.START:
@@ -149,11 +149,11 @@ def decode_request(data: bytes) -> WorkerRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WorkerReply:
-    """An answer, or why there is none.
+    """An answer, or the reason why there is none.
 
     Attributes:
-        said: what a worker that has started says of itself.
-        seconds: that the worker took.
+        said: the description of a worker that has started.
+        seconds: time that the worker took.
     """
 
     fault: WorkerFault | None = None
@@ -181,7 +181,7 @@ def encode_reply(reply: WorkerReply) -> bytes:
 
 
 def decode_reply(data: bytes) -> WorkerReply:
-    """Raises ValueError: it is none."""
+    """Decode a reply. Raises ValueError: the bytes are not one."""
     header, arrays = _unpack(data)
     fault = header["fault"]
     measured: list[Measurement] = []
@@ -198,7 +198,7 @@ def decode_reply(data: bytes) -> WorkerReply:
 
 
 def compute_reply_max(prefill: Prefill) -> int:
-    """Bytes of a reply to a measurement, at most."""
+    """Most bytes of a reply to a measurement."""
     columns = 3 * 8 + 4 + prefill.projection.matrix.shape[1]
     tokens = sum(map(len, prefill.completions))
     return HEADER_BYTES_MAX + tokens * columns + 8 * len(prefill.completions)

@@ -1,7 +1,7 @@
 """A pool of workers behind the judge's `Forward`: free ones get requests, failed ones are replaced.
 
-Safe to use from several threads; each waits for its own answer. What this does not know: what is
-judged, and in which order.
+Safe to use from several threads, each of which waits for its own answer. The pool does not know
+what is judged, nor in which order.
 """
 
 import logging
@@ -36,34 +36,34 @@ from assay.verification import Forward, Measurement, Projection
 
 logger = logging.getLogger("assay")
 
-#: Workers that a request may cost before it is held to be at fault.
+#: Workers that a request may cost before the request is considered at fault.
 TRIES = 3
-#: Seconds between two looks for workers that may have come back.
+#: Seconds between two checks for workers that may have come back.
 RETRY_S = 60.0
 
 _Ask = Callable[[WorkerSeat], WorkerReply | str]
 
 
 class BrokenForwardError(RuntimeError):
-    """A forward pass that broke in a worker, or cost several: our own fault."""
+    """A forward pass that broke in a worker, or cost several workers: our own fault."""
 
 
 class NoWorkerError(WorkerError):
-    """No worker is left, whatever is asked."""
+    """No worker is left, for any request."""
 
 
 class WorkerPool:
-    """Workers, one a device.
+    """Workers, one for each device.
 
     Args:
         settings: of each worker.
-        make_cage: by a worker's name, settings and seconds it has to start: its process. It is not
-            started before it is needed.
+        make_cage: makes a worker's process from its name, its settings and the seconds that it has
+            to start. The process starts when it is needed.
         patience: see `Patience`.
         retry_s: see `RETRY_S`.
 
     Raises (loading and measuring):
-        WorkerError: no worker is left: says what became of them.
+        WorkerError: no worker is left; says what happened to them.
     """
 
     def __init__(
@@ -88,17 +88,17 @@ class WorkerPool:
 
     @property
     def count(self) -> int:
-        """Workers, those left out among them."""
+        """The number of workers, including those left out."""
         return len(self._seats)
 
     @property
     def is_working(self) -> bool:
-        """Whether any worker is left."""
+        """Return whether any worker is left."""
         return any(seat.lack is None for seat in self._seats)
 
     @property
     def trouble(self) -> str | None:
-        """The trouble that a person should mend; None while all work."""
+        """The trouble that a person should fix; None while all work."""
         lacks = [seat.lack for seat in self._seats if seat.lack is not None]
         if not lacks:
             return None
@@ -117,8 +117,7 @@ class WorkerPool:
         return waited
 
     def describe(self) -> list[dict[str, Any]]:
-        """Each worker as JSON has it: device, host, pid, how often it was lost, and why it is left
-        out."""
+        """Each worker as JSON: device, host, pid, how often it was lost, and why it is left out."""
         return [
             {
                 "device": seat.settings.device,
@@ -131,10 +130,10 @@ class WorkerPool:
         ]
 
     def start(self) -> None:
-        """Starts all workers, beside each other.
+        """Start all workers in parallel.
 
         Raises:
-            DeviceError: a device that was named is not there.
+            DeviceError: a named device does not exist.
             WorkerError: none can be started.
         """
         for seat in self._seats:
@@ -151,7 +150,7 @@ class WorkerPool:
             logger.warning("%s", self.trouble, extra={"event": "worker_left_out"})
 
     def close(self) -> None:
-        """Ends all workers, whatever they do; who waits for one has a WorkerError."""
+        """End all workers, even busy ones. Threads that wait for one get a WorkerError."""
         self._closed.set()
         for seat in self._seats:
             seat.is_quiet = True
@@ -162,7 +161,8 @@ class WorkerPool:
             seat.cage.close()
 
     def load(self, folder: Path, digest: bytes) -> Checkpoint:
-        """As `load_checkpoint`, and with the same errors; its tensors are in workers alone."""
+        """The same as `load_checkpoint`, with the same errors, but only workers hold its
+        tensors."""
         model = ModelRequest(folder, digest)
         try:
             self._run(digest, lambda seat: seat.load(model))
@@ -173,11 +173,11 @@ class WorkerPool:
         return PooledCheckpoint(*parts, folder, FolderModels(folder, Placement()), self, model)
 
     def measure(self, model: ModelRequest, prefill: Prefill) -> list[Measurement]:
-        """One forward pass, by one worker.
+        """Run one forward pass on one worker.
 
         Raises:
             BrokenForwardError: it broke, or cost as many workers as it may.
-            WorkerError: no worker has what it takes at present.
+            WorkerError: no worker has the needed resources at present.
         """
         request = encode_measure(model, prefill)
         try:
@@ -191,17 +191,17 @@ class WorkerPool:
     # --- the choice of a worker
 
     def _run(self, digest: bytes, ask: _Ask) -> WorkerReply:
-        """Asks a worker, and another where that one fails."""
+        """Send a request to a worker, and to another one if that fails."""
         failed: list[WorkerSeat] = []
         while True:
             seat = self._take(digest, failed)
             try:
                 if not seat.look():
-                    continue  # it is left out now, and has cost the request nothing
+                    continue  # it is left out now, and does not count against the request
                 found = self._judge_answer(seat, ask(seat))
             finally:
                 if seat.is_lost:
-                    self._start_anew(seat)  # beside: the request is another's meanwhile
+                    self._start_anew(seat)  # in the background: another worker gets the request
                 else:
                     self._give_back(seat)
             if isinstance(found, WorkerReply):
@@ -218,11 +218,11 @@ class WorkerPool:
                 blamed = [seat for seat in failed if seat.lack is None]
                 if len(blamed) < TRIES or not any(seat.is_lost for seat in blamed):
                     return len(blamed)
-                self._free.wait(self._patience.start_s)  # to start one has a deadline
+                self._free.wait(self._patience.start_s)  # starting a worker has a deadline
 
     def _judge_answer(self, seat: WorkerSeat, answer: WorkerReply | str) -> WorkerReply | Exception:
-        """The answer, or what is raised where another try has the same. Raises what no other worker
-        would do better."""
+        """The answer, or the exception to raise if every other attempt fails in the same way.
+        Raises errors that no other worker would avoid."""
         if isinstance(answer, str):
             return BrokenForwardError(f"{seat.name} was lost: {answer}")
         fault, detail = answer.fault, answer.detail
@@ -234,13 +234,13 @@ class WorkerPool:
             raise BrokenForwardError(detail)
         if fault is WorkerFault.CHECKPOINT:
             return CheckpointError(detail)
-        seat.cage.renew()  # what holds the memory, or a device that is gone, is the process
+        seat.cage.renew()  # only a new process gives back the memory, or finds a lost device
         seat.note_lost(f"{fault}: {detail}")
-        return WorkerError(f"{seat.name}: {detail}")  # our own lack: the request is tried later
+        return WorkerError(f"{seat.name}: {detail}")  # our own lack: the request is retried later
 
     def _take(self, digest: bytes, failed: Sequence[WorkerSeat]) -> WorkerSeat:
-        """A free worker, held now: best one that has the checkpoint, at worst one that has failed
-        at this."""
+        """Take a free worker: at best one that has the checkpoint, at worst one that has failed at
+        this request."""
         began = time.monotonic()
         with self._free:
             while True:
@@ -251,7 +251,7 @@ class WorkerPool:
                     seat.is_held = True
                     self._waited.seconds = self.waited_s + time.monotonic() - began
                     return seat
-                # whoever holds one has a deadline
+                # every holder has a deadline
                 self._free.wait(self._patience.start_s)
 
     def _give_back(self, seat: WorkerSeat) -> None:
@@ -260,7 +260,7 @@ class WorkerPool:
             self._free.notify_all()
 
     def _start_anew(self, seat: WorkerSeat) -> None:
-        """On a thread of its own; then it is given back."""
+        """Restart a worker in its own thread, and then give it back."""
 
         def start() -> None:
             try:
@@ -277,7 +277,7 @@ class WorkerPool:
             raise NoWorkerError(str(self.trouble))
 
     def _revive(self) -> None:
-        """Looks now and then for workers that were left out."""
+        """Check now and then for workers that were left out."""
         while not self._closed.wait(self._retry_s):
             for seat in self._seats:
                 with self._free:
@@ -292,10 +292,11 @@ class WorkerPool:
 
 @dataclass(frozen=True)
 class PooledCheckpoint(Checkpoint):
-    """A checkpoint that workers run. `models` would load it here: whoever judges asks for none."""
+    """A checkpoint that workers run. `models` would load it in this process; judging does not read
+    it."""
 
     pool: WorkerPool
-    named: ModelRequest  # as workers know it
+    named: ModelRequest  # its name for workers
 
     def get_forward(self, temperature: int) -> Forward:
         """See `Checkpoint`."""
@@ -309,7 +310,7 @@ class PooledCheckpoint(Checkpoint):
 
 @dataclass(frozen=True, slots=True)
 class PooledForward:
-    """`Forward` of the judge: each call is one request to one worker."""
+    """The judge's `Forward`: each call is one request to one worker."""
 
     pool: WorkerPool
     model: ModelRequest
@@ -325,7 +326,7 @@ class PooledForward:
         return self.pool.measure(self.model, Prefill(prompts, completions, seeds, projection))
 
 
-#: What a child process of ours runs, and an actor of a cluster.
+#: Code of a child process of ours, and of an actor of a cluster.
 _BOOT = "from assay.inference.workers.worker import serve_worker; serve_worker()"
 _ACTOR = "assay.inference.workers.worker:Worker"
 
@@ -336,7 +337,7 @@ def make_local_cage(name: str, settings: WorkerSettings, seconds: float) -> Cage
 
 
 def make_cluster_cage(address: str, name: str, settings: WorkerSettings, seconds: float) -> Cage:
-    """A worker on a host that Ray chooses, with a card of its own where it runs on one."""
+    """A worker on a host that Ray chooses. A worker on a GPU has that GPU alone."""
     gpus = int(settings.device != "cpu")
     return make_remote_cage("worker", address, _ACTOR, settings.threads, gpus, seconds)
 
@@ -348,12 +349,12 @@ def open_workers(
     patience: Patience | None = None,
     retry_s: float = RETRY_S,
 ) -> Iterator[WorkerPool]:
-    """Workers, started.
+    """Start workers, and end them after the block.
 
     Args:
         settings: of each.
         address: of the Ray cluster whose hosts they run on; None: this machine. On a cluster a
-            worker has a card of its own and sees no other, whatever number its device has.
+            worker has its own GPU and sees no other, whatever number its device has.
 
     Raises:
         DeviceError, WorkerError: see `WorkerPool.start`.

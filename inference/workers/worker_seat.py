@@ -25,24 +25,24 @@ from assay.inference.workers.worker_messages import (
 
 logger = logging.getLogger("assay")
 
-#: Tokens of a pass whose pace is noted, at least.
+#: Least tokens of a pass whose pace counts.
 _NOTED_TOKENS = 1_024
-#: Processor seconds of a request: its deadline on the wall bounds it. A child counts them in ms.
+#: Processor seconds of a request: no real limit, since a deadline bounds it. A child counts in ms.
 _PROCESSOR_S = 4e6
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """The deadlines of a worker. Generous: they end a hanging worker, not a slow one.
+    """The deadlines of a worker. They are generous: they end a hanging worker, not a slow one.
 
     Attributes:
-        start_s: until a worker has started and found its device; across a cluster, until there is
-            room for it, too.
-        load_s, load_bytes_s: until a checkpoint is loaded: at least, and bytes of its files a
-            second besides.
-        pass_s: that a forward pass may take at least.
-        tokens_s, appeal_tokens_s: that a worker is expected to do a second before any is measured;
-            in an appeal, which may be heard on a processor.
+        start_s: for starting and finding the device; on a cluster, also for waiting until there is
+            room.
+        load_s, load_bytes_s: for loading a checkpoint: the minimum, and the bytes of its files per
+            second on top.
+        pass_s: the minimum for a forward pass.
+        tokens_s, appeal_tokens_s: expected tokens per second before any pass is measured; the
+            latter for appeals, which may run on a CPU.
         slower: how many times as slow as the slowest so far a pass may be.
     """
 
@@ -57,8 +57,8 @@ class Patience:
 
 @dataclass(slots=True)
 class Pace:
-    """Tokens a second of the slowest pass so far, of all workers. Short passes say nothing: most of
-    their time is not their tokens'."""
+    """Tokens per second of the slowest pass so far, of all workers. Short passes do not count,
+    since most of their time does not depend on tokens."""
 
     slowest: float | None = None
 
@@ -70,16 +70,16 @@ class Pace:
 
 @dataclass(eq=False)
 class WorkerSeat:
-    """One worker's place. Its holder uses it alone; an answer that is text says how the worker was
+    """One worker's place. Its holder uses it alone. An answer that is text says how the worker was
     lost.
 
     Attributes:
         is_ready: it has started and found its device.
-        is_lost: over a request, and not started anew yet.
-        lost: how often it was.
+        is_lost: it was lost over a request, and is not restarted yet.
+        lost: how often it was lost.
         lack: why it is left out; None: it is not.
         said: the worker's own description.
-        is_quiet: what becomes of it is not logged: somebody else says it.
+        is_quiet: its state is not logged here, because the caller reports it.
     """
 
     name: str
@@ -88,7 +88,7 @@ class WorkerSeat:
     patience: Patience
     pace: Pace
     is_ready: bool = False
-    loaded: list[bytes] = field(default_factory=list)  # digests, as it keeps them
+    loaded: list[bytes] = field(default_factory=list)  # digests, in the worker's order
     heard: set[bytes] = field(default_factory=set)  # of these, whose appeals it can hear
     is_held: bool = False
     is_lost: bool = False
@@ -98,14 +98,15 @@ class WorkerSeat:
     is_quiet: bool = False
 
     def look(self) -> bool:
-        """Whether it is there, started anew where it has ended meanwhile; else it is left out."""
-        if self.is_ready and not self.cage.is_alive:  # whoever ended it, it was no request
+        """Return whether it is available, after a restart if it had ended. Otherwise it is left
+        out."""
+        if self.is_ready and not self.cage.is_alive:  # it did not end because of a request
             self.cage.renew()
             self._forget()
         return self.is_ready or self.start() is None
 
     def start(self) -> Exception | None:
-        """Starts it; why it is left out."""
+        """Start it. Return why it is left out, or None."""
         error = self._greet()
         if error is None:
             if self.lack is not None:
@@ -121,7 +122,7 @@ class WorkerSeat:
         return error
 
     def note_lost(self, why: str) -> None:
-        """It has to be started anew."""
+        """Note that it has to be restarted."""
         self._forget()
         self.is_lost = True
         self.lost += 1
@@ -134,7 +135,7 @@ class WorkerSeat:
             )
 
     def load(self, model: ModelRequest) -> WorkerReply | str:
-        """Has it load a checkpoint."""
+        """Let it load a checkpoint."""
         size = sum(path.stat().st_size for path in model.folder.glob("*.safetensors"))
         seconds = self.patience.load_s + size / self.patience.load_bytes_s
         answer = self._ask_or_lose(encode_load(model), HEADER_BYTES_MAX, seconds)
@@ -143,7 +144,7 @@ class WorkerSeat:
         return answer
 
     def measure(self, model: ModelRequest, prefill: Prefill, request: bytes) -> WorkerReply | str:
-        """Has it run a pass, of a request that is encoded already."""
+        """Let it run a pass, with a request that is encoded already."""
         if model.digest not in (self.heard if model.appeal else self.loaded):
             loaded = self.load(model)
             if isinstance(loaded, str) or loaded.fault is not None:
@@ -162,7 +163,7 @@ class WorkerSeat:
         return patience.pass_s + tokens / (patience.appeal_tokens_s if appeal else pace)
 
     def _greet(self) -> Exception | None:
-        """Why it cannot be used; None: it can."""
+        """The reason why it cannot be used; None: it can."""
         try:
             reply = self._ask(encode_start(self.settings), HEADER_BYTES_MAX, self.patience.start_s)
         except WorkerError as error:
@@ -190,7 +191,7 @@ class WorkerSeat:
         return answer
 
     def _ask(self, request: bytes, most: int, seconds: float) -> WorkerReply | str:
-        """Raises WorkerError: it cannot be run."""
+        """Send a request and wait for the answer. Raises WorkerError: the worker cannot be run."""
         reply = self.cage.ask(request, most, Budget(_PROCESSOR_S), seconds, tries=1)
         return reply.cause if isinstance(reply, Lost) else decode_reply(reply)
 
