@@ -1,9 +1,9 @@
-"""The wire of Atropos' trajectory server, as far as who hands groups over speaks it.
+"""The protocol of Atropos' trajectory server, as far as a sender of groups needs it.
 
-Source: atroposlib 0.4.0, `atroposlib/api/server.py` and `api/README.md`. The server keeps all in
-memory, asks nobody's name, and takes a repeated POST for a second group. So what is asked, or
-registered, may be asked again; a group is posted once, over a connection of its own, and whoever
-posts it is told which of three things happened: it is there, it is not, nobody knows.
+Source: atroposlib 0.4.0, `atroposlib/api/server.py` and `api/README.md`. The server keeps
+everything in memory, authenticates nobody, and takes a repeated POST for a second group. So queries
+and registrations may be repeated. A group is posted once, over its own connection, and the caller
+learns one of three outcomes: the server has it, does not have it, or this is unknown.
 """
 
 import gzip
@@ -18,37 +18,37 @@ from assay.network.store.object_store import ServedError, StoreError
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 
-#: In `masks` and `inference_logprobs`, of a token that is not learned from (api/README.md).
+#: Values in `masks` and `inference_logprobs` of a token that is not learned from (api/README.md).
 MASKED, MASKED_LOGPROB = -100, 1.0
 #: Most bytes of an answer, and of a failure's text.
 _ANSWER, _WORDS = 64 << 10, 500
-#: A large group is parsed for long, and a server that is busy with one answers nobody meanwhile.
+#: Parsing a large group takes long, and the server answers nobody meanwhile.
 PATIENCE = HttpTimeouts(silence_s=60.0, total_s=60.0, tries=1)
 _HEADERS = (("Content-Type", "application/json"), ("Content-Encoding", "gzip"))
-#: No second use, of what was asked just before a group neither: a server that closes an idle
-#: connection leaves a request's fate unknown.
+#: No connection is reused, not even that of a query just before a group: a server that closes an
+#: idle connection leaves the outcome of a request unknown.
 _ALONE = ("Connection", "close")
 
 
 class GroupServerError(OperatorError):
-    """The address is not a server of this wire. It has received no group by this call."""
+    """The address is not a server of this protocol. This call has delivered no group to it."""
 
 
 class ServerAwayError(GroupServerError):
-    """The server does not answer for now, and may later."""
+    """The server does not answer at present, but may later."""
 
 
 class GroupRefusedError(GroupServerError):
-    """The server says that it does not take this group."""
+    """The server refuses this group."""
 
 
 class UnknownDeliveryError(OperatorError):
-    """A group was posted, and nobody knows whether the server has it."""
+    """A group was posted, and it is unknown whether the server has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredGroup:
-    """A group as `ScoredData` has it; lists by sequence, then by token."""
+    """A group in the form of `ScoredData`. Lists are by sequence, then by token."""
 
     tokens: Sequence[Sequence[int]]  # prompt and completion
     masks: Sequence[Sequence[int]]  # the same, MASKED outside the completion
@@ -60,7 +60,7 @@ class ScoredGroup:
 
     @property
     def longest(self) -> int:
-        """Tokens of its longest sequence."""
+        """The number of tokens of its longest sequence."""
         return max(map(len, self.tokens))
 
 
@@ -68,7 +68,7 @@ class ScoredGroup:
 class ServerLoad:
     """A trainer's registered limit, and the number of groups that wait for it."""
 
-    tokens_max: int  # of a sequence; none: 0 or less
+    tokens_max: int  # of a sequence; 0 or less: no limit
     queued: int  # groups
 
 
@@ -79,7 +79,7 @@ class GroupServer:
         url: `http://host:port`, or `https://`.
 
     Raises:
-        GroupServerError: that is no such address.
+        GroupServerError: the URL is invalid.
     """
 
     def __init__(self, url: str, patience: HttpTimeouts = PATIENCE) -> None:
@@ -93,11 +93,11 @@ class GroupServer:
         self._client = HttpClient(True, patience=patience)
 
     def close(self) -> None:
-        """Ends all connections."""
+        """Close all connections."""
         self._client.close()
 
     def get_load(self) -> ServerLoad | None:
-        """None: no trainer has registered there. Raises GroupServerError."""
+        """The server's load; None: no trainer has registered there. Raises GroupServerError."""
         info, status = self._ask("GET", "/info"), self._ask("GET", "/status")
         if _take_int(info, "batch_size", "/info") <= 0:
             return None
@@ -106,9 +106,13 @@ class GroupServer:
         )
 
     def register(self, name: str, group_size: int, tokens_max: int) -> int | None:
-        """Number of an environment whose groups have so many sequences: others are kept back by the
-        server until some together have. None: the trainer has not asked for a batch yet. Raises
-        GroupServerError."""
+        """Register an environment. Return its number; None: the trainer has not asked for a batch
+        yet. Raises GroupServerError.
+
+        Args:
+            group_size: sequences in a group. The server holds smaller groups back until several
+                together have this many.
+        """
         asked = {
             "max_token_length": tokens_max,
             "desired_name": name,
@@ -121,23 +125,23 @@ class GroupServer:
         return _take_int(found, "env_id", "/register-env")
 
     def leave(self, env: int) -> None:
-        """An environment that posts no more. Raises GroupServerError."""
+        """Announce that an environment posts no more. Raises GroupServerError."""
         self._ask("POST", "/disconnect-env", {"env_id": env})
 
     def post(self, group: ScoredGroup, env: int) -> bool:
-        """Hands a group over.
+        """Post a group.
 
         Returns:
-            False: the server keeps it back until others complete it.
+            False: the server holds it back until others complete it.
 
         Raises:
-            GroupRefusedError: it does not take this one.
-            ServerAwayError: nothing was sent, for it cannot be reached.
-            UnknownDeliveryError: it may have it or not.
+            GroupRefusedError: it refuses this group.
+            ServerAwayError: it cannot be reached, and nothing was sent.
+            UnknownDeliveryError: it is unknown whether it has the group.
         """
         try:
             answer = self._send("POST", "/scored_data", asdict(group) | {"env_id": env})
-        except ServedError as error:  # the connection stood
+        except ServedError as error:  # the connection was established
             raise UnknownDeliveryError(str(error)) from None
         except StoreError as error:
             raise ServerAwayError(str(error)) from None

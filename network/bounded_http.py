@@ -2,7 +2,7 @@
 headers, framing; and an httpx client that keeps to them.
 
 Interim answers (1xx) may come without end. Each costs processor time and adds nothing to a count of
-the body's bytes, so with a deadline alone a processor stays busy until it ends.
+the body's bytes, so a deadline alone would keep a processor busy until it ends.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,18 +21,19 @@ from httpcore import AnyIOBackend  # the one of asyncio
 
 @dataclass(slots=True)
 class WireAllowance:
-    """Bytes that may still be read off the wire, within TLS."""
+    """The number of bytes that may still be read off the wire, within TLS."""
 
     size: int
 
 
-#: Of the request that this task makes.
+#: The allowance of this task's request.
 _allowance: ContextVar[WireAllowance | None] = ContextVar("wire", default=None)
 
 
 @contextmanager
 def reading_at_most(size: int) -> Iterator[WireAllowance]:
-    """Requests made in here read so many bytes in all; more may be allowed meanwhile."""
+    """Limit requests in the block to this many bytes in all. The allowance may be raised
+    meanwhile."""
     allowance = WireAllowance(size)
     token = _allowance.set(allowance)
     try:
@@ -52,7 +53,7 @@ def limit_read(most: int, fault: Exception) -> int:
 
 
 def count_read(data: bytes) -> bytes:
-    """Subtracts the read bytes from the current request's allowance."""
+    """Subtract the read bytes from the current request's allowance."""
     left = _allowance.get()
     if left is not None:
         left.size -= len(data)
@@ -65,8 +66,8 @@ def make_client(
     answer_s: float,
     limits: httpx.Limits | None = None,
 ) -> httpx.AsyncClient:
-    """A client that keeps nothing of what it hears but open connections, follows no redirect and
-    reads no variable of the environment."""
+    """A client that keeps no state but open connections, follows no redirect and reads no
+    environment variable."""
     return httpx.AsyncClient(
         headers=headers,
         timeout=httpx.Timeout(answer_s, connect=connect_s),
@@ -78,7 +79,7 @@ def make_client(
 
 
 async def read_body(response: httpx.Response, most: int, too_long: Exception) -> bytes:
-    """An answer's body as it came; raises `too_long` where it has more than `most` bytes."""
+    """An answer's body as it was sent. Raises `too_long` if it has more than `most` bytes."""
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
@@ -89,13 +90,13 @@ async def read_body(response: httpx.Response, most: int, too_long: Exception) ->
 
 @cache
 def _make_context() -> SSLContext:
-    """One context for all: reading the certificates takes longer than a request."""
+    """One context for all clients: reading the certificates takes longer than a request."""
     return httpx.create_ssl_context(trust_env=False)
 
 
 class BoundedTransport(httpx.AsyncHTTPTransport):
-    """httpx's own over HTTP/1.1; asks no proxy, and has a peer that sends more than
-    `reading_at_most` be a `httpx.RemoteProtocolError`."""
+    """httpx's own transport over HTTP/1.1. It uses no proxy. A peer that sends more than
+    `reading_at_most` allows causes a `httpx.RemoteProtocolError`."""
 
     def __init__(self, limits: httpx.Limits | None = None) -> None:
         limits = limits or httpx.Limits(max_connections=100, max_keepalive_connections=20)
@@ -112,14 +113,14 @@ class BoundedTransport(httpx.AsyncHTTPTransport):
 
 
 class _CountingBackend(AnyIOBackend):
-    """Connects to streams that count."""
+    """Connects with streams that count."""
 
     async def connect_tcp(self, *args: Any, **more: Any) -> httpcore.AsyncNetworkStream:
         return _CountingStream(await super().connect_tcp(*args, **more))
 
 
 class _CountingStream(httpcore.AsyncNetworkStream):
-    """A stream that reads no more than the task at hand may."""
+    """A stream that reads no more than the current task may."""
 
     def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
         self._inner = inner

@@ -1,8 +1,8 @@
-"""Files and folders that are whole or not there, and held by one program at a time: written beside
-their place, brought to the disk, renamed, locked.
+"""Atomic files and folders, held by one program at a time: written beside their place, synced to
+the disk, renamed, locked.
 
-After a power cut, too, a reader finds the old file or the new one, and never an empty one: what a
-rename brings to the disk before the bytes would be just that. It costs a few milliseconds a file
+Even after a power cut, a reader finds the old file or the new one, and never an empty one, which a
+rename that reaches the disk before the bytes would leave. The sync costs a few milliseconds a file
 on a solid-state disk (`bench/files.py`).
 """
 
@@ -16,27 +16,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-#: Ends the name of an unfinished file, which begins with a dot.
+#: Suffix of an unfinished file, whose name begins with a dot.
 UNFINISHED = ".tmp"
-#: Characters of a file's name that its unfinished file's name repeats: both have to fit.
+#: Characters of a file's name that its unfinished file repeats: both names must be short enough.
 _NAME = 100
 
 
 def write_file(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
-    """Writes atomically; a reader sees the old file or the new one. Unless `durable` it may be gone
-    or empty after a power cut."""
+    """Write atomically: a reader sees the old file or the new one. Unless `durable`, the file may
+    be gone or empty after a power cut."""
     with replace_file(path, mode, durable=durable) as temporary:
         temporary.write_bytes(data)
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
-    """Writes indented JSON atomically."""
+    """Write indented JSON atomically."""
     write_file(path, (json.dumps(value, indent=1) + "\n").encode(), durable=durable)
 
 
 @contextmanager
 def replace_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterator[Path]:
-    """A name beside `path` to write to; the file written there finally replaces `path` at once."""
+    """A name beside `path` to write to. At the end of the block, that file replaces `path`
+    atomically."""
     _make_folder(path.parent, durable)
     descriptor, name = _begin(path)
     try:
@@ -49,19 +50,20 @@ def replace_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iter
             if durable:
                 _sync(path.parent)
         finally:
-            Path(name).unlink(missing_ok=True)  # nothing is there if all went well
+            Path(name).unlink(missing_ok=True)  # it no longer exists if all went well
     finally:
         os.close(descriptor)
 
 
 def _begin(path: Path) -> tuple[int, str]:
-    """An empty file beside `path`, locked until its descriptor is closed. One name a file: what a
-    killed writer left is written over. Of two writers at a time one gets a name of its own."""
+    """An empty file beside `path`, locked until its descriptor is closed. Each file has one such
+    name: the remains of a killed writer are overwritten. Of two concurrent writers, one gets
+    another name."""
     name = str(path.with_name(f".{path.name[:_NAME]}{UNFINISHED}"))
     descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # another writer may have renamed it since: then this is the file in its place
+        # another writer may have renamed it: then this is the file in its place
         if os.path.samestat(os.fstat(descriptor), os.lstat(name)):
             os.ftruncate(descriptor, 0)
             os.fchmod(descriptor, 0o600)
@@ -76,7 +78,7 @@ def _begin(path: Path) -> tuple[int, str]:
 
 
 def move_folder(folder: Path, target: Path) -> None:
-    """Renames a folder that is finished, once all that lies in it is on the disk."""
+    """Rename a finished folder, once its whole content is on the disk."""
     for place, _, names in os.walk(folder):
         for name in names:
             _sync(Path(place, name))
@@ -86,12 +88,12 @@ def move_folder(folder: Path, target: Path) -> None:
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a file's name is that of something that is being written, or was when it was cut."""
+    """Return whether a file's name is that of an unfinished file."""
     return name.startswith(".") and name.endswith(UNFINISHED)
 
 
 def _make_folder(folder: Path, durable: bool) -> None:
-    """Makes a folder and its parents; each is on the disk before anything is put into it."""
+    """Make a folder and its parents. Each is on the disk before anything is put into it."""
     if folder.is_dir():
         return
     if folder.parent != folder:
@@ -102,7 +104,7 @@ def _make_folder(folder: Path, durable: bool) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Has the disk hold a file or a folder; some filesystems do so for no folder."""
+    """Sync a file or a folder to the disk. Some filesystems cannot sync folders."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -114,8 +116,8 @@ def _sync(path: Path) -> None:
 
 
 def remove_unfinished(folder: Path, marker: str) -> None:
-    """Deletes the files that killed writers left here. Nobody may be writing. Skips a folder
-    within that holds a file whose name fits `marker`: it belongs to another program."""
+    """Delete the files that killed writers left here. Nobody may be writing. Skips a subfolder with
+    a file whose name matches `marker`: it belongs to another program."""
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not any(Path(place, name).glob(marker))]
         for name in names:
@@ -125,13 +127,13 @@ def remove_unfinished(folder: Path, marker: str) -> None:
 
 @contextmanager
 def hold_folder(folder: Path) -> Iterator[bool]:
-    """Whether the folder is ours alone for now; it is nobody's once its holder has ended, killed
-    or not. Waits for nothing."""
+    """Try to lock a folder for the duration of the block, and yield whether that worked. The lock
+    ends with its holder, even a killed one. Does not wait."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             ours = take_lock(descriptor) and os.fstat(descriptor).st_ino == folder.stat().st_ino
-        except FileNotFoundError:  # another's until it was renamed
+        except FileNotFoundError:  # another process's, until it was renamed
             ours = False
         yield ours
     finally:
@@ -139,7 +141,7 @@ def hold_folder(folder: Path) -> Iterator[bool]:
 
 
 def take_lock(descriptor: int) -> bool:
-    """Whether an open file or folder is locked by us now; it is until it is closed."""
+    """Try to lock an open file or folder until it is closed. Return whether that worked."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -148,7 +150,7 @@ def take_lock(descriptor: int) -> bool:
 
 
 def is_locked(path: Path) -> bool | None:
-    """Whether somebody holds `take_lock` on a file; None where there is no such file to ask."""
+    """Return whether somebody holds `take_lock` on a file; None if the file does not exist."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -3,27 +3,27 @@
 import re
 from urllib.parse import unquote, urlsplit
 
-#: Shortest part of an address that may be a key: `rpc` and `v1` are none.
+#: Shortest part of an address that may be a key: `rpc` and `v1` are not.
 _KEY_MIN = 6
-#: Parts of addresses in use beside host and port: peers repeat the requests they get.
+#: Parts of addresses in use besides host and port: peers repeat the requests that they get.
 _hidden: set[str] = set()
 
 
 def keep_secret(url: str) -> None:
-    """Makes `hide` cover every possible key in an address from now on: user, path and query.
-    Without a scheme it begins with the host, and a word alone is a host's name."""
+    """Make `hide` cover every possible key in an address from now on: user, path and query. An
+    address without a scheme begins with the host, and a single word is a host's name."""
     try:
         parts = urlsplit(url if "://" in url else f"//{url}")
         whole = f"{parts.path}&{parts.query}"
         words = {parts.username, parts.password, *re.split(r"[/&=;]", whole)}
-    except ValueError:  # it has no parts: any word of it may be one
+    except ValueError:  # it has no parts: any word may be a key
         words = {*re.split(r"[/@:?#&=;\[\]]", url)}
     known = {word for word in words if word}
     _hidden.update(w for w in known | {unquote(w) for w in known} if len(w) >= _KEY_MIN)
 
 
 def hide(text: str) -> str:
-    """A text without the parts of addresses in use beside host and port."""
+    """A text without the parts of addresses in use besides host and port."""
     for word in sorted(_hidden, key=len, reverse=True):
         text = text.replace(word, "…")
     return text
@@ -39,7 +39,7 @@ def name_host(url: str) -> str:
 
 
 def describe_error(error: Exception) -> str:
-    """One printable line of at most 200 characters, whatever the peer wrote into it."""
+    """One printable line of at most 200 characters, whatever text the peer sent."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return "".join(c if c.isprintable() else "?" for c in hide(text))[:200]
 
@@ -50,6 +50,6 @@ def mask_url(url: str) -> str:
 
 
 def mask_endpoint(url: str) -> str:
-    """The same of an address that is of no use, and may hold a key all the same."""
+    """The same for an address that is unusable but may contain a key."""
     keep_secret(url)
     return hide(mask_url(url))

@@ -1,6 +1,7 @@
-"""Calls that may hang, each on a thread of its own: none holds up another, nor the program's end.
+"""Calls that may hang, each on its own thread: none delays another, nor the program's end.
 
-The threads of asyncio's own executor are few, shared by all that blocks, and waited for at the end.
+asyncio's own executor has few threads, shared by all blocking calls, and the program waits for them
+at the end.
 """
 
 import asyncio
@@ -13,18 +14,19 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: Lookups of names at once: those of a resolver that hangs for half a minute, many times over.
+#: Most concurrent lookups of names: room for a resolver that hangs for half a minute, many times
+#: over.
 _LOOKUPS = 64
 
 
 def call_beside(function: Callable[[], T], name: str) -> Future[T]:
-    """Calls a function on a thread of this name, which does not hold up the program's end.
+    """Call a function on a thread of this name, which does not delay the program's end.
 
     Raises:
-        OSError: this machine lets no further thread start.
+        OSError: this machine allows no further thread.
     """
     result: Future[T] = Future()
-    result.set_running_or_notify_cancel()  # so that it stays settable when nobody waits
+    result.set_running_or_notify_cancel()  # so that it can be set even if nobody waits
 
     def run() -> None:
         try:
@@ -40,8 +42,8 @@ def call_beside(function: Callable[[], T], name: str) -> Future[T]:
 
 
 class DaemonThreads:
-    """Daemon threads of one purpose, one a call and so many at once; a call that nobody waits for
-    any more counts until it ends."""
+    """Daemon threads for one purpose: one for each call, up to a maximum. A call that nobody waits
+    for any more counts until it ends."""
 
     def __init__(self, name: str, most: int) -> None:
         self._name = name
@@ -49,8 +51,8 @@ class DaemonThreads:
         self._free = BoundedSemaphore(most)
 
     async def call(self, function: Callable[[], T]) -> T:
-        """The result of a function, as long as the caller waits for it; `OSError`: too many calls
-        hang, or no thread can be started."""
+        """The result of a function, if the caller waits that long. `OSError`: too many calls hang,
+        or no thread can be started."""
         if not self._free.acquire(blocking=False):
             raise OSError(errno.EAGAIN, f"{self._most} calls before it still hang")
         try:
@@ -63,7 +65,7 @@ class DaemonThreads:
 
 
 class LookupLoop(asyncio.SelectorEventLoop):
-    """An event loop whose lookups of names keep nothing but themselves waiting."""
+    """An event loop whose name lookups delay nothing but themselves."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +80,7 @@ class LookupLoop(asyncio.SelectorEventLoop):
         type: int = 0,
         proto: int = 0,
         flags: int = 0,
-    ) -> Any:  # addresses, in a type that Python's releases write each in its own way
+    ) -> Any:  # addresses, whose type differs between Python's releases
         """See `asyncio`."""
         return await self._lookups.call(
             lambda: socket.getaddrinfo(host, port, family, type, proto, flags)

@@ -1,5 +1,5 @@
-"""Reads settings that a person wrote into a TOML file, within a limit, and reports their faults by
-file, line, dotted name, and the right form. A secret's value is never repeated."""
+"""Reads a person's settings from a TOML file, within a limit, and reports their faults by file,
+line, dotted name, and the right form. A secret's value is never repeated."""
 
 import json
 import re
@@ -17,26 +17,26 @@ from pydantic.fields import FieldInfo
 from assay.network.text import mask_endpoint
 from assay.protocol.errors import OperatorError
 
-#: Longest file that is read, bytes, and lines of one statement that is looked for, and characters
-#: of a value that is repeated.
+#: Longest file, bytes; most lines of one statement that is searched for; most characters of a value
+#: that is repeated.
 BYTES_MAX, _LINES_MAX, _SHOWN_MAX = 1 << 20, 500, 60
-#: Where a fault is, as the library says it.
+#: The library's place of a fault at the end.
 _END = "end of document"
 _PLACE = re.compile(rf" \(at (line \d+, column \d+|{_END})\)$")
 _CLEARER = {"Cannot overwrite a value": "a name is set for the second time"}
-#: Names of bounds, and what is said of each; both of a pair are said as a range.
+#: Names of bounds, and their words. Both of a pair are given as a range.
 _RANGE = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
 _LENGTHS = {"min_length": "of at least", "max_length": "of at most"}
 _PAIRS = (("ge", "le"), ("min_length", "max_length"))
 
 
 class TomlError(OperatorError):
-    """A file that is none of TOML: says where."""
+    """A file that is not TOML. The message says where."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A setting that cannot be used. what: follows its name in a sentence."""
+    """A setting that cannot be used. `what` follows its name in a sentence."""
 
     path: tuple[str, ...]
     what: str
@@ -67,7 +67,7 @@ def read_toml(file: Path) -> tuple[dict[str, Any], str]:
 
 def name_place(file: Path | None, text: str, path: tuple[str, ...]) -> str:
     """A setting's dotted name, after the line where it is written, or the section that it would be
-    in. text: what the file holds, TOML without a fault; file: None: it is from no file."""
+    in. `text` is the file's content, valid TOML. `file` None: it is not from a file."""
     name = ".".join(path)
     if file is None:
         return name
@@ -77,7 +77,7 @@ def name_place(file: Path | None, text: str, path: tuple[str, ...]) -> str:
 
 
 def _find_lines(text: str) -> dict[tuple[str, ...], int]:
-    """Of every name the first line, by reading one statement after the other."""
+    """The first line of every name, found by reading one statement after the other."""
     found: dict[tuple[str, ...], int] = {}
     section: tuple[str, ...] = ()
     statement: list[str] = []
@@ -85,7 +85,7 @@ def _find_lines(text: str) -> dict[tuple[str, ...], int]:
         statement.append(line)
         try:
             said = tomllib.loads("\n".join(statement))
-        except tomllib.TOMLDecodeError:  # it goes on
+        except tomllib.TOMLDecodeError:  # the statement continues
             if len(statement) > _LINES_MAX:
                 break
             continue
@@ -109,7 +109,8 @@ def _walk(said: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 
 def list_mistakes(error: ValidationError, model: type[BaseModel]) -> list[Mistake]:
-    """All that pydantic found. Names that a typing mistake leaves missing are not named with it."""
+    """All mistakes that pydantic found, without names that are missing because of a typing
+    mistake."""
     found = error.errors(include_url=False)
     strange = {each["loc"][:-1] for each in found if each["type"] == "extra_forbidden"}
     return [
@@ -146,7 +147,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def describe_allowed(field: FieldInfo, name: str = "") -> str:
-    """The values that a setting may have, to follow "use". name: how its section is written."""
+    """The values that a setting may have, as text to follow "use". `name` is the notation of its
+    section."""
     return _say_kind(field.annotation, field.metadata, name)
 
 
@@ -202,7 +204,7 @@ def _is_secret(kind: Any) -> bool:
 
 
 def _show(value: Any) -> str:
-    """A value as TOML has it, without what may be a key in an address."""
+    """A value as TOML writes it, without possible keys in an address."""
     if isinstance(value, str):
         shown = json.dumps(mask_endpoint(value), ensure_ascii=False)
         return shown if len(shown) <= _SHOWN_MAX else f"{shown[:_SHOWN_MAX]}…"

@@ -1,4 +1,4 @@
-"""A relay for a beacon chain of one's own: drand's HTTP API, both versions, on this machine.
+"""A relay for a private beacon chain: drand's HTTP API, both versions, on this machine.
 
 For devnets and tests. Paths, fields and statuses are those of drand's own relay
 (https://github.com/drand/http-relay). It lacks `next`, metrics and authentication.
@@ -25,16 +25,16 @@ from assay.protocol.encoding import Json
 BEACON_ID = "assay-local"
 #: Longest waits for the server to start and to end, seconds.
 START_S, STOP_S = 10.0, 5.0
-#: Most connections at once; more are told to come back.
+#: Most connections at once; further clients are told to come back.
 _CONNECTIONS_MAX = 256
-#: A round in a path, as long as 64 bits can be.
+#: A round in a path, with as many digits as 64 bits can have.
 _ROUND = re.compile(r"[0-9]{1,20}")
 
 
 class BeaconServer:
-    """Serves the rounds of a local beacon that are out, until it is closed; on any free port where
-    it is 0, to others only where `host` is one they can reach. `BeaconSourceError`: the port cannot
-    be had, or the chain's times are not whole seconds."""
+    """Serves the published rounds of a local beacon until it is closed. Port 0 means any free port.
+    Other machines can reach it only if `host` allows it. `BeaconSourceError`: the port is
+    unavailable, or the chain's times are not whole seconds."""
 
     def __init__(self, beacons: LocalBeacon, port: int = 0, host: str = "127.0.0.1") -> None:
         try:
@@ -50,7 +50,7 @@ class BeaconServer:
             ) from None
         name = f"[{host}]" if ":" in host else host
         self.url = f"http://{name}:{self._socket.getsockname()[1]}"
-        # every program of a localnet is a client of this machine
+        # every program of a localnet is a client on this machine
         limits = ServerLimits(_CONNECTIONS_MAX, per_client=_CONNECTIONS_MAX)
         self._server = make_server(app, limits, lines=None)
         self._thread = threading.Thread(
@@ -65,7 +65,7 @@ class BeaconServer:
             time.sleep(0.01)
 
     def close(self) -> None:
-        """Ends the server and its thread."""
+        """Stop the server and its thread."""
         self._server.should_exit = True
         self._thread.join(STOP_S)
         self._socket.close()
@@ -92,7 +92,7 @@ def make_app(beacons: LocalBeacon) -> Starlette:
             if not _ROUND.fullmatch(text) or int(text) >= 2**64:
                 return PlainTextResponse("Failed to parse round parameter", 400)
             number = int(text)
-            # round 0 is the newest one, as drand's relays have it
+            # round 0 is the newest one, as in drand's relays
             beacon = beacons.get(number or beacons.get_newest_round())
             if beacon is None:
                 return PlainTextResponse("Requested future beacon", 425)
@@ -115,7 +115,7 @@ def make_app(beacons: LocalBeacon) -> Starlette:
 
 
 def _describe_beacon(beacon: Beacon, version: int) -> dict[str, Json]:
-    """A round as drand writes it; its second version leaves the randomness to the reader."""
+    """A round in drand's format. Its second version leaves the randomness to the reader."""
     round_and_signature = {"round": beacon.round, "signature": beacon.signature.hex()}
     if version == 2:
         return round_and_signature

@@ -1,10 +1,10 @@
 """A chain's parameters as drand publishes them: `/{chain hash}/info` and its second version.
 
-Whoever pins a chain from a file reads it here. The chain hash must follow from the other fields, so
-that comparing 32 bytes compares everything: drand's rule (drand v2, `common/chain/info.go`), or the
-local beacon's own.
+A program that pins a chain from a file reads it here. The chain hash must follow from the other
+fields, so that comparing 32 bytes compares everything. The rule is drand's (drand v2,
+`common/chain/info.go`), or the local beacon's own.
 
-What this does not know: whether the chain is one to trust.
+This module does not know whether the chain can be trusted.
 """
 
 import struct
@@ -15,7 +15,7 @@ from assay.protocol import BeaconChain, EncodingError, Scheme
 from assay.protocol.beacon import G1_BYTES, G2_BYTES
 from assay.protocol.encoding import Json, read_hex, read_json
 
-#: Longest info, bytes: the real ones have about 500.
+#: Longest info, bytes. Real ones have about 500.
 INFO_MAX = 4_096
 #: Bounds of drand's own types: period u32, genesis i64, both seconds; far below our u64 of ms.
 _PERIOD_MAX, _GENESIS_MAX = 2**32 // 1_000, 2**40
@@ -31,8 +31,9 @@ _SECOND_NAMES = {
 
 
 def read_chain_info(data: bytes) -> BeaconChain:
-    """The chain that an info of either version describes; `EncodingError`: too long, no JSON, a
-    field missing, unknown or out of its bounds, or a hash that does not follow from the others."""
+    """The chain that an info of either version describes. `EncodingError`: it is too long, is not
+    JSON, has a field that is missing, unknown or out of its bounds, or a hash that does not follow
+    from the other fields."""
     if len(data) > INFO_MAX:
         raise EncodingError(f"has {len(data)} bytes, more than {INFO_MAX}")
     fields, beacon_id = _read_fields(read_json(data))
@@ -62,8 +63,8 @@ def compute_chain_hash(
 
 
 def describe_chain(chain: BeaconChain, beacon_id: str, version: int) -> dict[str, Json]:
-    """Info, of version 1 or 2, of a local chain, which has no group: its seed is zeros.
-    `EncodingError`: its times are not whole seconds, and drand knows no others."""
+    """The info, version 1 or 2, of a local chain, which has no group: its seed is zeros.
+    `EncodingError`: its times are not whole seconds, which drand requires."""
     if chain.genesis_ms % 1_000 or chain.period_ms % 1_000:
         raise EncodingError("drand knows whole seconds only: genesis or period has a fraction")
     fields: dict[str, Json] = {

@@ -1,11 +1,12 @@
-"""Beacons from drand relays over HTTP: several are raced, every signature is verified.
+"""Beacons from drand relays over HTTP: several are raced, and every signature is verified.
 
-The quickest relay of late is asked first, the next one when that takes longer than it should, 0.3 s
-at most, or as soon as it fails; the first beacon that is the pinned chain's wins. Where the chain
-keeps the rounds itself, it is one more source. A relay that lies is set aside. Where nobody has the
-round, or nobody answers, there is no beacon and the caller waits: another round is never taken.
+The relay that was quickest recently is asked first. The next one is asked when that takes longer
+than expected, 0.3 s at most, or as soon as it fails. The first beacon of the pinned chain wins. If
+the chain keeps the rounds itself, it is one more source. A relay that lies is not asked for a
+while. If no source has the round, or none answers, there is no beacon and the caller waits: another
+round is never used.
 
-What this does not know: whether relays withhold a round, or drand itself is late. Both look alike
+This module cannot tell whether relays withhold a round, or drand itself is late. Both look alike
 from here, and `trouble` says so.
 """
 
@@ -37,28 +38,28 @@ QUICKNET_ENDPOINTS = (
     "https://api3.drand.sh",
     "https://drand.cloudflare.com",
 )
-#: Most relays of one source, and most rounds whose pauses are remembered.
+#: Most relays of one source, and most rounds whose pauses are kept.
 ENDPOINTS_MAX, _PAUSES = 16, 64
-#: Rounds from here on cannot be kept by SQLite, and no clock gets there.
+#: SQLite cannot store rounds from here on, and no clock gets there.
 _ROUNDS_END = 2**63
 #: Seconds that a call may take beyond its race's own deadline.
 _SLACK_S = 5.0
-#: A round further off is a matter of clocks: who asks has seen the block that names it, and blocks
-#: name no round as far ahead. One later than this is a trouble. Seconds.
+#: A round further ahead means that clocks differ: the caller has seen the block that names it, and
+#: blocks name no round so far ahead. A round later than the second figure is a trouble. Seconds.
 _FAR_S, _LATE_S = 60, 10
 _PATIENCE = RelayTimeouts()
 
 
 class HttpBeacons:
-    """The beacons of one chain, for programs that run on their own. Safe for several threads.
+    """The beacons of one chain, for independent programs. Safe to use from several threads.
 
     Args:
-        chain: pinned by the caller; no relay is asked what it is.
+        chain: pinned by the caller; no relay is asked which chain it is.
         endpoints: addresses of relays, the preferred one first; none: the public ones of quicknet.
-        folder: verified rounds are kept here.
+        folder: stores verified rounds.
         now_ms: Unix time, milliseconds.
-        patience: see there.
-        pulses: reads rounds that a chain keeps; asked where `chain` is quicknet, whose they are.
+        patience: see `RelayTimeouts`.
+        pulses: reads rounds that a chain keeps; used if `chain` is quicknet, whose rounds they are.
 
     Raises:
         BeaconSourceError: an address or the folder cannot be used.
@@ -101,14 +102,15 @@ class HttpBeacons:
 
     @property
     def figures(self) -> list[RoundSource]:
-        """Each relay's record of service so far."""
+        """The statistics of each relay so far."""
         return self._relays.endpoints
 
     def get(self, number: int) -> Beacon | None:
-        """The verified beacon of exactly this round; None: not out, or not to be had for now.
+        """The verified beacon of exactly this round; None: it is not out, or not available at
+        present.
 
         Takes about `total_s` at most; shortly before the round's time, and in a pause, no time at
-        all. Where this machine's clock is off, relays are asked all the same: no window is lost.
+        all. If this machine's clock is wrong, relays are asked all the same: no window is lost.
 
         Raises:
             BeaconSourceError: the source is closed.
@@ -134,11 +136,11 @@ class HttpBeacons:
         return beacon
 
     def check(self) -> dict[str, str]:
-        """Asks every relay which chain it serves: address → the relay's fault, or ""."""
+        """Ask every relay which chain it serves. Return address → the relay's fault, or ""."""
         return self._run(self._relays.check())
 
     def close(self) -> None:
-        """Ends requests, connections and the thread. Calls under way fail."""
+        """Stop requests, connections and the thread. Running calls fail."""
         with self._lock:
             if self._closed:
                 return
@@ -158,7 +160,7 @@ class HttpBeacons:
         self.cache.close()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work` on the loop's thread."""
+        """Run `work` on the loop's thread and return its result."""
         with self._lock:
             if self._closed:
                 work.close()
@@ -182,7 +184,7 @@ class HttpBeacons:
             return time.monotonic() < self.pauses.get(number, (0.0, 0.0))[0]
 
     def _note_clock(self, number: int, due_s: int) -> None:
-        """Says once that the machine's clock must be slow, and once that it is not any more."""
+        """Report once that the machine's clock must be slow, and once that it no longer is."""
         trouble = ""
         if due_s > _FAR_S:
             trouble = (
@@ -197,7 +199,7 @@ class HttpBeacons:
         self._clock_trouble = trouble
 
     def _note_miss(self, number: int, miss: NoBeacon, late_s: float) -> None:
-        """Pauses; says why, once, unless the round is just about to come out."""
+        """Start a pause. Report the reason once, unless the round is just about to come out."""
         with self._lock:
             length_s = self.pauses.pop(number, (0.0, self._patience.pause_s / 2))[1]
             length_s = min(2 * length_s, self._patience.longest_pause_s)
@@ -205,7 +207,7 @@ class HttpBeacons:
             if len(self.pauses) > _PAUSES:
                 self.pauses.popitem(last=False)
         if late_s < -_FAR_S:
-            return  # the clock is the trouble
+            return  # the clock is the cause
         if miss.late and late_s < _LATE_S:
             self._trouble = ""
             return

@@ -1,8 +1,7 @@
-"""A private drand chain: real BLS signatures, one signer instead of a league of them.
+"""A private drand chain: real BLS signatures by one signer instead of a league of them.
 
-Everything about it is as on quicknet (scheme, message, verification) except the trust: the holder
-of the key knows all rounds beforehand. It serves demos and tests and is never accepted as the
-public chain.
+It equals quicknet in scheme, message and verification, but not in trust: the holder of the key
+knows all rounds beforehand. It serves demos and tests, and is never accepted as the public chain.
 """
 
 from collections.abc import Callable
@@ -16,7 +15,7 @@ _ORDER = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
 
 
 class LocalBeacon:
-    """Signs rounds of its own chain once their time has come by `now_ms`; its key follows from the
+    """Signs rounds of its own chain once their time has come by `now_ms`. Its key follows from the
     seed, and round 1 is at `genesis_ms` (Unix, milliseconds)."""
 
     def __init__(
@@ -24,7 +23,7 @@ class LocalBeacon:
     ) -> None:
         wide = b"".join(
             hash_fields(Domain.LOCAL_KEY, seed, half) for half in (b"high", b"low")
-        )  # 512 bits: the remainder's bias is beyond notice
+        )  # 512 bits: the bias of the remainder is negligible
         self._secret = int.from_bytes(wide, "big") % (_ORDER - 1) + 1
         key = G2_GENERATOR.scalar_mul(self._secret).compress()
         self._now_ms = now_ms
@@ -50,5 +49,5 @@ class LocalBeacon:
 
 
 def compute_local_hash(public_key: bytes) -> bytes:
-    """Name of a local chain, 32 bytes: unlike drand's rule, nothing but the key enters it."""
+    """The name of a local chain, 32 bytes. Unlike in drand's rule, only the key enters it."""
     return sha256(b"assay local beacon" + public_key).digest()

@@ -1,7 +1,6 @@
 """The time according to drand's relays: the `Date` of an answer, and the newest round, which its
 chain dates. Nobody can sign a round before its time, so a pinned chain's round proves a lower bound
-of the time. The date is only a server's claim.
-"""
+of the time. The date is only a server's claim."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -26,9 +25,10 @@ from assay.protocol.beacon import compute_round_time_ms
 
 #: Seconds for a connection, and for all that is asked of a relay.
 _CONNECT_S, _ANSWER_S = 2.0, 4.0
-#: The delay of the newest round after its time, milliseconds: relays take that long to pass it on.
+#: Most milliseconds that relays take to pass on the newest round after its time.
 _SPREAD_MS = 2_000
-#: A pinned chain's newest round, in both versions of drand's HTTP API; a relay's own chain.
+#: Paths of a pinned chain's newest round, in both versions of drand's HTTP API; then of a relay's
+#: own chain.
 _PINNED = ("/{chain}/public/latest", "/v2/chains/{chain}/rounds/latest")
 _INFO, _LATEST = "/info", "/public/latest"
 
@@ -38,11 +38,11 @@ class ClockReading:
     """A source's claim about this machine's clock.
 
     Attributes:
-        host: who says it; several readings may be from one.
+        host: the source's host; several readings may be from one.
         source: for people.
         ahead_ms: the source's time less this machine's, milliseconds.
-        error_ms: by how much that can be wrong, milliseconds.
-        proves: it is at least as late as this says, whoever lies.
+        error_ms: the largest error of that, milliseconds.
+        proves: the true time is at least this late, even if the source lies.
     """
 
     host: str
@@ -53,14 +53,15 @@ class ClockReading:
 
 
 def read_relay_clocks(urls: Sequence[str], now_ms: Callable[[], int]) -> list[ClockReading]:
-    """Asks all relays at once, for seconds at most; one that does not answer says nothing.
+    """Ask all relays at once, for some seconds at most. A relay that does not answer gives no
+    reading.
 
     Args:
         urls: of relays; they need not serve quicknet.
         now_ms: this machine's clock, Unix milliseconds.
 
     Raises:
-        BeaconSourceError: an address that cannot be used.
+        BeaconSourceError: an address cannot be used.
     """
     plain = [read_url(url) for url in urls]
     loop = LookupLoop()
@@ -80,7 +81,7 @@ async def _ask_all(urls: Sequence[str], now_ms: Callable[[], int]) -> list[Clock
 
 
 class _RelayClock:
-    """One relay, while it is asked."""
+    """One relay during a query."""
 
     def __init__(self, client: httpx.AsyncClient, url: str, now_ms: Callable[[], int]) -> None:
         self._client, self._url, self._now_ms = client, url, now_ms
@@ -88,12 +89,12 @@ class _RelayClock:
         self._readings: list[ClockReading] = []
 
     async def read(self) -> list[ClockReading]:
-        """The readings in time, of the relay's date and its newest round."""
+        """The readings that came in time, from the relay's dates and its newest round."""
         try:
             async with asyncio.timeout(_ANSWER_S):
                 await self._ask_round()
         except (TimeoutError, httpx.HTTPError, EncodingError):
-            pass  # earlier readings stay
+            pass  # earlier readings are kept
         return self._readings
 
     async def _ask_round(self) -> None:
@@ -108,7 +109,7 @@ class _RelayClock:
         return None
 
     async def _get(self, path: str) -> bytes | None:
-        """An answer's body, None without one; its date and how long it took are noted."""
+        """An answer's body, or None. Notes the answer's date and how long it took."""
         self._begun = self._now_ms()
         with reading_at_most(WIRE_MAX):
             async with self._client.stream("GET", self._url + path) as response:
@@ -121,7 +122,7 @@ class _RelayClock:
             date = parsedate_to_datetime(response.headers.get("date", ""))
         except ValueError:
             return body
-        if not self._readings:  # it has whole seconds
+        if not self._readings:  # it has only whole seconds
             self._note(f"the date of {self._host}", round(date.timestamp() * 1_000) + 500, 500)
         return body
 

@@ -1,9 +1,9 @@
 """Sources of one round: a drand relay over HTTP, and a chain that keeps quicknet's pulses in its
-state. Neither is believed in anything.
+state. Neither is trusted.
 
-An answer is at most a few KiB of JSON, read to its end within a deadline; no redirect is followed,
-no cookie kept, no compression taken, no variable of the environment read. What a relay does wrong
-is a `RelayFault`, a value. A relay whose answer is well-formed and false has lied.
+An answer is at most a few KiB of JSON, read to its end within a deadline. No redirect is followed,
+no cookie kept, no compression accepted, no environment variable read. A fault of a relay is a
+`RelayFault`, a value. A relay whose answer is well-formed and false has lied.
 
 Paths: drand's HTTP API, first version (`/{chain hash}/public/{round}`), which every relay has, and
 second (`/v2/chains/{chain hash}/rounds/{round}`), for relays that have given up the first.
@@ -27,28 +27,28 @@ from assay.protocol import Beacon, BeaconChain, EncodingError, Scheme, is_valid_
 from assay.protocol.encoding import Json, read_hex, read_json
 from assay.protocol.errors import OperatorError
 
-#: Longest answer, bytes: a real one has at most 600.
+#: Longest answer, bytes. Real ones have at most 600.
 ANSWER_MAX = 4_096
-#: Most bytes of it on the wire: with headers, interim answers and framing.
+#: Most bytes of an answer on the wire, with headers, interim answers and framing.
 WIRE_MAX = 16 << 10
 #: Statuses for "no such round": old relays say 404, newer ones "too early".
 _NOT_FOUND, _TOO_EARLY = 404, 425
 _ROUND_PATHS = {1: "/{chain}/public/{number}", 2: "/v2/chains/{chain}/rounds/{number}"}
 _INFO_PATHS = {1: "/{chain}/info", 2: "/v2/chains/{chain}/info"}
-#: A round's signature as the chain has it, None where it has none. Blocks for a few seconds at
-#: most, and raises an `OperatorError` where the chain cannot be read.
+#: A round's signature in the chain's state, or None. Blocks for a few seconds at most, and raises
+#: an `OperatorError` where the chain cannot be read.
 ReadPulse = Callable[[int], bytes | None]
-#: Rounds that are read at once, those included that the chain is not waited for any more.
+#: Most rounds that are read at once, including reads that nobody waits for any more.
 _READS = 8
 RELAY_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "assay"}
 
 
 class BeaconSourceError(OperatorError):
-    """A source or server of beacons cannot be used as it was set up, or is closed."""
+    """A source or server of beacons cannot be used with its settings, or is closed."""
 
 
 class FaultKind(Enum):
-    """Why there is no beacon."""
+    """Kinds of reasons why there is no beacon."""
 
     LATE = "it does not have the round yet"
     FAILED = "it cannot be used"
@@ -57,7 +57,7 @@ class FaultKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RelayFault:
-    """Why a relay gave no beacon; `why` is for people and begins with a verb."""
+    """The reason why a relay gave no beacon. `why` is for people and begins with a verb."""
 
     kind: FaultKind
     why: str
@@ -65,22 +65,22 @@ class RelayFault:
 
 @dataclass(slots=True, eq=False)
 class SourceHistory:
-    """The remembered history of a source. Used on one event loop only."""
+    """The recent history of a source. Used on one event loop only."""
 
-    #: cost of asking it first: seconds until a beacon is there, a moving average; None before
+    #: cost of asking it first: seconds until a beacon is there, as a moving average; None before
     #: its first race
     pace_s: float | None = None
     aside_until: float = 0.0  # the loop's time until which it is not asked
-    #: mean_s, deviation_s: of its own good answers, moving averages; None before the first
+    #: mean_s, deviation_s: moving averages of its own good answers; None before the first
     mean_s: float | None = None
     deviation_s: float = 0.0
-    #: won, failed, lied: races that its beacon has won; answers that were no use; false ones
+    #: won: races that its beacon has won; failed: useless answers; lied: false ones
     won: int = 0
     failed: int = 0
     lied: int = 0
 
     def note_answer(self, taken_s: float) -> None:
-        """It has given a beacon after so many seconds. Weights: RFC 6298, section 2."""
+        """Note that it gave a beacon after `taken_s` seconds. Weights: RFC 6298, section 2."""
         if self.mean_s is None:
             self.mean_s, self.deviation_s = taken_s, taken_s / 2
             return
@@ -88,13 +88,13 @@ class SourceHistory:
         self.mean_s += (taken_s - self.mean_s) / 8
 
     def get_usual(self, deviations: float) -> float | None:
-        """Seconds within which it answers where all is well; None: not known yet."""
+        """The seconds within which it normally answers; None: not known yet."""
         return None if self.mean_s is None else self.mean_s + deviations * self.deviation_s
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class RelayEndpoint(SourceHistory):
-    """A relay: `url` has no slash at its end; `version` of the HTTP API is the one that answered
+    """A relay. `url` has no slash at its end. `version` is that of the HTTP API which answered
     last."""
 
     url: str
@@ -127,7 +127,7 @@ class RelayEndpoint(SourceHistory):
     async def check(
         self, client: httpx.AsyncClient, chain: BeaconChain, answer_s: float
     ) -> RelayFault | None:
-        """Whether it says that it serves this chain."""
+        """Check whether it claims to serve this chain. Return its fault, or None."""
         found = await self._get(client, _INFO_PATHS, chain, 0, answer_s)
         if isinstance(found, RelayFault):
             if found.kind is FaultKind.LATE:
@@ -149,7 +149,7 @@ class RelayEndpoint(SourceHistory):
         number: int,
         answer_s: float,
     ) -> bytes | RelayFault:
-        """A body in whichever version of the API the relay has."""
+        """Fetch a body in whichever version of the API the relay has."""
         preferred = self.version
         try:
             async with asyncio.timeout(answer_s):
@@ -174,18 +174,19 @@ class RelayEndpoint(SourceHistory):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class ChainPulses(SourceHistory):
-    """The chain as a source: subtensor's Drand pallet, reached another way than relays."""
+    """The chain as a source: subtensor's Drand pallet. It is reached in another way than relays."""
 
     read: ReadPulse
     url: str = "the chain"
     name: str = "the chain"
-    # nobody else's: names that are looked up in vain would keep the chain from being asked
+    # separate threads: name lookups that hang must not keep the chain from being asked
     threads: DaemonThreads = field(default_factory=lambda: DaemonThreads("pulse", _READS))
 
     async def fetch(
         self, client: httpx.AsyncClient, chain: BeaconChain, number: int, answer_s: float
     ) -> Beacon | RelayFault:
-        """The verified beacon of exactly this round; the client is the relays'."""
+        """The verified beacon of exactly this round. `client` belongs to the relays and is not
+        used."""
         del client
         try:
             async with asyncio.timeout(answer_s):
@@ -204,7 +205,7 @@ class ChainPulses(SourceHistory):
     async def check(
         self, client: httpx.AsyncClient, chain: BeaconChain, answer_s: float
     ) -> RelayFault | None:
-        """It says nothing of which beacons it keeps: every one is verified."""
+        """Return None: the chain does not say which beacons it keeps, and every one is verified."""
         del client, chain, answer_s
         return None
 
@@ -215,11 +216,11 @@ RoundSource = RelayEndpoint | ChainPulses
 def read_beacon(body: bytes, scheme: Scheme) -> Beacon | RelayFault:
     """The beacon that an answer claims, unverified.
 
-    A `randomness` that is not the signature's is a lie. Nothing else of an answer is kept: on an
-    unchained network a previous signature would ride along unverified.
+    A `randomness` that does not fit the signature is a lie. Nothing else of an answer is kept: on
+    an unchained network, a previous signature would be carried along unverified.
 
     Raises:
-        EncodingError: it is no JSON of a beacon.
+        EncodingError: it is not a beacon's JSON.
     """
     value: Json = read_json(body)
     if not isinstance(value, dict):
@@ -237,7 +238,8 @@ def read_beacon(body: bytes, scheme: Scheme) -> Beacon | RelayFault:
 
 
 def read_url(url: str) -> str:
-    """An endpoint's address as it is used; `BeaconSourceError`: it is no plain http(s) address."""
+    """An endpoint's address in the form that is used. `BeaconSourceError`: not a plain http(s)
+    address."""
     try:
         parts = urlsplit(url)
         plain = bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -257,7 +259,7 @@ def read_url(url: str) -> str:
 
 
 async def _read(client: httpx.AsyncClient, url: str) -> tuple[int, bytes]:
-    """Status and, where it is 200, body of one answer."""
+    """The status of one answer, and its body if the status is 200."""
     with reading_at_most(WIRE_MAX):
         async with client.stream("GET", url) as response:
             if response.status_code != httpx.codes.OK:

@@ -1,9 +1,10 @@
-"""Several relays raced for one round. Lives on one event loop; nothing here blocks it.
+"""Races several relays for one round. Lives on one event loop, and nothing here blocks it.
 
-The order is learnt: a relay's pace is the recent cost of asking it first, its failures included,
-since a race goes on until somebody has the round. The moment to ask the next one is learnt too:
-once an answer takes longer than this relay's answers do, by their mean and deviation. Now and then
-a relay that is no longer asked is tried beside the first one, at no cost to the race.
+The order is learned: a relay's pace is the recent cost of asking it first, including its failures,
+since a race continues until some source has the round. The delay before the next relay is asked is
+learned too: it ends when an answer takes longer than this relay's usual answers, by their mean and
+deviation. Now and then a relay that is no longer asked is tried beside the first one, at no cost to
+the race.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ logger = logging.getLogger("assay.beacon")
 
 #: Weight of the newest race in a pace.
 _NEWEST = 0.1
-#: A relay is tried beside the first one in every so many-th race.
+#: In every race with this number, a relay is tried beside the first one.
 _TRIAL_EVERY = 16
 #: Longest wait for connections to close.
 _CLOSE_S = 2.0
@@ -41,22 +42,23 @@ class RelayTimeouts:
     """The times that a race's parts may take, seconds. Tuning: no verdict depends on it."""
 
     stagger_s: float = 0.3  # from asking one relay to asking the next beside it, at most
-    #: the next is asked earlier: so many deviations after the mean of the one before
+    #: the next one is asked this many deviations after the mean of the one before, if that is
+    #: earlier
     hedge: float = 4.0
     connect_s: float = 2.0  # longest wait for a connection
     answer_s: float = 4.0  # longest wait for one relay's whole answer
     total_s: float = 6.0  # longest race
-    aside_s: float = 600.0  # how long a relay that lied is not asked
+    aside_s: float = 600.0  # time for which a relay that lied is not asked
     #: after a race without a beacon, the round is not asked for again; doubles each time
     pause_s: float = 0.5
-    longest_pause_s: float = 8.0  # where the doubling ends
-    #: a round is asked for this long before its time by our clock, which may be slow
+    longest_pause_s: float = 8.0  # upper limit of the doubling
+    #: a round is requested this long before its time by our clock, which may be slow
     early_s: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class NoBeacon:
-    """A race without a winner, and `why` for people; late: every relay answered, and none has the
+    """A race without a winner, and `why` for people. late: every relay answered, and none has the
     round; absent: at least one says so."""
 
     why: str
@@ -66,7 +68,7 @@ class NoBeacon:
 
 class Relays:
     """The relays of one pinned chain, the preferred one first, and with `pulses` the chain that
-    keeps rounds. What `endpoints` count may be read from any thread."""
+    keeps rounds. Any thread may read the counters of `endpoints`."""
 
     def __init__(
         self,
@@ -87,7 +89,7 @@ class Relays:
         self._losers: set[asyncio.Task[Beacon | RelayFault]] = set()
 
     async def get(self, number: int) -> Beacon | NoBeacon:
-        """The round's verified beacon: one race, however many ask for it."""
+        """The round's verified beacon: one race, for all concurrent callers."""
         race = self._races.get(number)
         if race is None:
             race = asyncio.create_task(self._race(number))
@@ -96,7 +98,8 @@ class Relays:
         return await asyncio.shield(race)
 
     async def check(self) -> dict[str, str]:
-        """Every relay's address, and why it does not serve the chain or an empty string."""
+        """Every relay's address → the reason why it does not serve the chain, or an empty
+        string."""
         answer_s = self._patience.answer_s
         checks = [e.check(self._client, self._chain, answer_s) for e in self.endpoints]
         faults = await asyncio.gather(*checks)
@@ -107,7 +110,7 @@ class Relays:
         return {hide(endpoint.url): fault.why if fault else "" for endpoint, fault in pairs}
 
     async def close(self) -> None:
-        """Ends all races and connections."""
+        """Stop all races and close all connections."""
         tasks = [*self._races.values(), *self._losers]
         for task in tasks:
             task.cancel()
@@ -160,12 +163,13 @@ class Relays:
         return self._describe_miss(faults, ended)
 
     def _rank(self, now: float) -> list[RoundSource]:
-        """Whom to ask, in this order: the quickest of late first, an unknown one before all."""
+        """The sources in the order of asking: unknown ones first, then by recent pace."""
         usable = [endpoint for endpoint in self.endpoints if endpoint.aside_until <= now]
         return sorted(usable, key=lambda endpoint: endpoint.pace_s or 0.0)  # stable
 
     def _choose_trial(self, queue: list[RoundSource]) -> RoundSource | None:
-        """Takes the relay that was not asked for longest out of the queue, where a trial is due."""
+        """Take the relay that was not asked for the longest time out of the queue, if a trial is
+        due."""
         self._count += 1
         rest = queue[1:]
         if not rest or queue[0].pace_s is None or self._count % _TRIAL_EVERY:
@@ -180,7 +184,7 @@ class Relays:
         running: dict[asyncio.Task[Beacon | RelayFault], RoundSource],
         asked: dict[RoundSource, float],
     ) -> None:
-        """A relay on trial that has not answered yet may go on: it is learnt how long it takes."""
+        """Let an unanswered trial continue, to learn how long the relay takes."""
         task = next((task for task, source in running.items() if source is trial), None)
         if trial is None or task is None:
             return
@@ -199,7 +203,7 @@ class Relays:
         task.add_done_callback(self._losers.discard)
 
     def _get_stagger(self, endpoint: RoundSource) -> float:
-        """Seconds that a relay has to itself once it is asked."""
+        """The seconds before the next relay is asked after this one."""
         usual_s = endpoint.get_usual(self._patience.hedge)
         return (
             self._patience.stagger_s if usual_s is None else min(self._patience.stagger_s, usual_s)
@@ -208,7 +212,7 @@ class Relays:
     def _note_paces(
         self, asked: dict[RoundSource, float], beaten: set[RoundSource], now: float
     ) -> None:
-        """Learns the cost of asking the first one, whichever won; of other losers only a lower
+        """Learn the cost of asking the first relay, whichever won. Other losers give only a lower
         bound."""
         first = next(iter(asked))
         for endpoint, since in asked.items():
@@ -238,7 +242,7 @@ class Relays:
         endpoint.aside_until = now + aside_s
 
     def _leave(self, running: dict[asyncio.Task[Beacon | RelayFault], RoundSource]) -> None:
-        """Cancels those still running; nobody waits for their connections to close."""
+        """Cancel those still running, without waiting for their connections to close."""
         for task in running:
             task.cancel()
             self._losers.add(task)

@@ -1,7 +1,7 @@
-"""Rounds that were verified once, kept on disk: a restart asks nobody for them again.
+"""Verified rounds on disk, so that a restart need not request them again.
 
-One SQLite file a chain, bounded. It is a cache: what is read from it is verified like everything
-else, a file that is damaged is put aside for a new one, and a disk that fails later costs a
+One SQLite file of bounded size for each chain. It is a cache: rounds that are read from it are
+verified again. A damaged file is put aside for a new one, and a disk that fails later costs a
 request, not a window.
 """
 
@@ -19,9 +19,9 @@ logger = logging.getLogger("assay.beacon")
 
 #: Most rounds in memory and on disk. A window needs two; on disk a round takes about 100 bytes.
 MEMORY_ROUNDS, DISK_ROUNDS = 256, 10_000
-#: Seconds that a second process may hold the file.
+#: Seconds that another process may hold the file.
 _BUSY_S = 5.0
-# WAL without a sync at every commit: after a power cut the newest rounds are gone, the file is not.
+# WAL without a sync at every commit: a power cut loses the newest rounds, but not the file.
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
@@ -72,7 +72,7 @@ class RoundCache:
         self.database = found
 
     def get(self, number: int) -> Beacon | None:
-        """A round that was put here and is still the chain's."""
+        """A stored round, if it is still the chain's."""
         with self._lock:
             if number in self._memory:
                 return self._memory[number]
@@ -94,19 +94,19 @@ class RoundCache:
         return beacon
 
     def put(self, beacon: Beacon) -> None:
-        """Keeps a verified round; the oldest entries make room."""
+        """Store a verified round, and drop the oldest entries beyond the limit."""
         if not self._remember(beacon):
             return
         values = (beacon.round, beacon.signature, beacon.previous_signature)
         self._write((_INSERT, values), (_TRIM, (self._disk_rounds,)))
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         with self._lock:
             self.database.close()
 
     def _remember(self, beacon: Beacon) -> bool:
-        """Whether it was not in memory yet."""
+        """Add a round to memory. Return whether it was not there yet."""
         with self._lock:
             if beacon.round in self._memory:
                 return False
@@ -124,7 +124,7 @@ class RoundCache:
         return row
 
     def _write(self, *steps: tuple[str, tuple[int | bytes, ...]]) -> None:
-        """All of the steps or none."""
+        """Execute all of the steps or none."""
         try:
             with self._lock, self.database:
                 for statement, values in steps:
@@ -144,7 +144,7 @@ class RoundCache:
 
 
 def _open(file: Path) -> sqlite3.Connection | str:
-    """The file's database, made where it is missing; or a text that says what is damaged in it."""
+    """The file's database, created if it is missing; or a text about its damage."""
     database = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
     fault = "its table is another"
     try:
@@ -156,7 +156,7 @@ def _open(file: Path) -> sqlite3.Connection | str:
         elif database.execute(_TELL).fetchall() == _COLUMNS:
             return database
     except sqlite3.Error as error:
-        # of an error with a further code, the lowest byte says which kind it is
+        # the lowest byte of an extended error code is the kind of error
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
             database.close()
             raise
@@ -166,7 +166,7 @@ def _open(file: Path) -> sqlite3.Connection | str:
 
 
 def _put_aside(file: Path, fault: str) -> None:
-    """Makes way for a new file; one that was put aside before is overwritten."""
+    """Make way for a new file. A file that was put aside earlier is overwritten."""
     aside = file.with_name(file.name + ".damaged")
     os.replace(file, aside)
     for log in ("-wal", "-shm"):  # SQLite would take them for the new file's

@@ -1,7 +1,7 @@
 """Blocks whose state the nodes have pruned: the facts that their bodies still prove.
 
-A body is bound by its block's hash and stays with every node. It shows which calls a hotkey signed,
-not whether the runtime accepted them: events say so, which are state and are pruned with it.
+A block's hash binds its body, and every node keeps the body. It shows which calls a hotkey signed,
+but not whether the runtime accepted them: events show that, but are state and are pruned with it.
 Source: `chain_getBlock`.
 """
 
@@ -18,7 +18,7 @@ from assay.protocol.ss58 import decode_ss58
 
 @dataclass(frozen=True, slots=True)
 class BlockBody:
-    """The contents of a block's extrinsics: the payload that a hotkey signed last for its slot in
+    """The contents of a block's extrinsics: the payload that a hotkey last signed for its slot in
     this block. Calls wrapped in another call, such as a proxy's, are not included."""
 
     block: Block
@@ -26,7 +26,7 @@ class BlockBody:
 
 
 async def read_body(substrate: Substrate, netuid: int, number: int) -> BlockBody:
-    """A block's body, as far as the runtime's metadata at hand decodes it."""
+    """A block's body, as far as the available metadata of the runtime decodes it."""
     text = await substrate.block_hash(number)
     answer = await substrate.raw.rpc_request("chain_getBlock", [text])
     codec = await get_codec(substrate)
@@ -46,7 +46,7 @@ async def read_body(substrate: Substrate, netuid: int, number: int) -> BlockBody
 
 
 def find_signed(bodies: Iterator[BlockBody]) -> dict[bytes, bytes]:
-    """The payload that each hotkey has signed last over bodies in order."""
+    """The payload that each hotkey signed last, over bodies in order."""
     signed: dict[bytes, bytes] = {}
     for body in bodies:
         signed |= body.commitments
@@ -54,7 +54,8 @@ def find_signed(bodies: Iterator[BlockBody]) -> dict[bytes, bytes]:
 
 
 def get_payload(info: Any) -> bytes:
-    """The one raw field of a slot; b"" where it holds anything else, which is no commitment."""
+    """The one raw field of a slot. b"" where the slot has anything else, which is not a
+    commitment."""
     fields = info["fields"]
     if len(fields) != 1 or not isinstance(fields[0], dict):
         return b""

@@ -1,4 +1,4 @@
-"""The chain to use, and the nodes by which it is reached."""
+"""The chain to use, and its nodes."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -6,16 +6,16 @@ from urllib.parse import urlsplit
 from assay.network.chain.errors import ChainError
 from assay.network.text import keep_secret, mask_endpoint
 
-#: Longest time that a neuron goes on trying one call.
+#: Longest time for which a neuron retries one call.
 PATIENCE_S = 120.0
-#: Longest wait for the newest head, all nodes together: a neuron that gets none says so, and has
-#: other things to do.
+#: Longest wait for the newest head, over all nodes. A neuron without a head reports it and does
+#: other work.
 HEAD_S = 20.0
-#: What a node may take for its head, of a call's patience: so many are asked in time.
+#: Share (one in …) of a call's patience that one node may take for its head: so many can be asked.
 HEAD_SHARE = 3
 
 
-#: Networks that the SDK knows, whatever its version.
+#: Networks that every version of the SDK knows.
 _USUAL = ("finney", "test", "local")
 
 
@@ -23,20 +23,20 @@ _USUAL = ("finney", "test", "local")
 class ChainTarget:
     """A chain and its endpoints."""
 
-    #: ws:// or wss:// URLs of nodes of that chain. The first is the operator's own; the others are
-    #: asked when it fails, one at a time, and then trusted like it.
+    #: ws:// or wss:// URLs of nodes of that chain. The first is the operator's own. The others are
+    #: asked one at a time when it fails, and are then trusted like it.
     endpoints: tuple[str, ...]
     #: hash of the chain's genesis, 32 bytes; None takes the first node's and requires it of all
     #: others
     genesis_hash: bytes | None = None
-    #: nodes that are asked for state which plain nodes have forgotten
+    #: nodes that are asked for state that plain nodes have forgotten
     archives: tuple[str, ...] = ()
     deadline_s: float = 20.0  # longest wait for an answer to one read
-    patience_s: float = PATIENCE_S  # longest time that a call goes on trying before it gives up
+    patience_s: float = PATIENCE_S  # longest time for which a call is retried
     head_s: float = HEAD_S  # the same for the newest head
     inclusion_s: float = 180.0  # longest wait for an extrinsic to be included or final
-    #: a node whose finalized head stands still for so long, or as long is far behind the clock, is
-    #: left; None: ten of the chain's blocks, and half a minute at least
+    #: a node is left if its finalized head has not moved for this long, or is this far behind the
+    #: clock; None: ten of the chain's blocks, and at least half a minute
     still_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -51,8 +51,8 @@ class ChainTarget:
         genesis_hash: bytes | None = None,
         patience_s: float = PATIENCE_S,
     ) -> "ChainTarget":
-        """The target that a person means: a network the SDK knows by name, or a node's URL; else
-        `ChainError`."""
+        """The target that a person names: a network that the SDK knows, or a node's URL. Raises a
+        `ChainError` for anything else."""
         from bittensor import settings
 
         public = network in settings.NETWORKS
@@ -77,14 +77,14 @@ class ChainTarget:
 
     @staticmethod
     def require_named(network: str, *others: str) -> None:
-        """Raises the ChainError that `from_name` would; others: fallbacks and archives. Without the
-        SDK, which takes a second to load, where all is well."""
+        """Raise the ChainError that `from_name` would. `others` are fallbacks and archives. Valid
+        names are checked without the SDK, which takes a second to load."""
         if not (network in _USUAL or _is_node(network)) or not all(map(_is_node, others)):
             ChainTarget.from_name(network, others)
 
     @property
     def is_loopback(self) -> bool:
-        """Whether every endpoint is this machine."""
+        """Return whether every endpoint is this machine."""
         hosts = {urlsplit(endpoint).hostname for endpoint in self.endpoints}
         return hosts <= {"127.0.0.1", "::1", "localhost"}
 

@@ -8,12 +8,12 @@ STATE_BLOCKS = 256
 #: The largest weight of a row: the chain scales every row so.
 LARGEST_WEIGHT = 65_535
 
-#: Rao of one TAO.
+#: Rao in one TAO.
 TAO = 10**9
 
 
 def format_tao(rao: int, unit: str = "τ") -> str:
-    """An amount for people, exact: `1.25 τ`; stake is counted in a subnet's own alpha."""
+    """An amount for people, exact: `1.25 τ`. Stake is counted in a subnet's own alpha."""
     whole, rest = divmod(abs(rao), TAO)
     tail = f"{rest:09d}".rstrip("0")
     return f"{'-' if rao < 0 else ''}{whole:,}{'.' + tail if tail else ''} {unit}"
@@ -21,18 +21,18 @@ def format_tao(rao: int, unit: str = "τ") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """A subnet's settings, as far as a neuron must know them."""
+    """The settings of a subnet that a neuron needs."""
 
-    #: an epoch comes every tempo blocks, or every tempo + 1 on runtimes whose epochs follow from it
-    #: alone: `is_epoch` knows which rule holds
+    #: blocks between two epochs: tempo, or tempo + 1 on runtimes whose epochs follow from it alone;
+    #: `is_epoch` knows which
     tempo: int
     commit_reveal: bool  # weights are sent encrypted and opened later by the chain
     weights_rate_limit: int  # blocks between two weight settings of one hotkey
     registration_cost: int  # price of a uid at this block, rao
     registration_open: bool
-    max_uids: int  # when they are all held, a registration evicts somebody
+    max_uids: int  # when all are held, a registration evicts a holder
     immunity_period: int
-    min_weights: int  # entries that a row of weights must have, zeros counted
+    min_weights: int  # entries that a row of weights must have, zeros included
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class MetagraphRow:
     registered_at: int
     stake: int  # rao of alpha, all nominators together
     permit: bool  # may set weights on others
-    #: incentive, dividends: u16 shares as consensus left them at the last epoch
+    #: incentive, dividends: u16 shares, as consensus set them at the last epoch
     incentive: int
     dividends: int
     emission: int
@@ -54,7 +54,7 @@ class MetagraphRow:
 
 @dataclass(frozen=True, slots=True)
 class ChainEvent:
-    """One event of an own extrinsic: `Pallet.Name`, and its attributes as plain values."""
+    """One event of one of our extrinsics: `Pallet.Name`, and its attributes as plain values."""
 
     name: str
     attributes: Any
@@ -62,8 +62,8 @@ class ChainEvent:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The result of an extrinsic that the chain accepted: the block that holds it, and the fee,
-    rao, besides the cost of the call itself."""
+    """The result of an extrinsic that the chain accepted: the block that holds it, and the fee in
+    rao, without the cost of the call itself."""
 
     block: int
     fee: int
@@ -72,7 +72,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The price of a call now, rao. The chain charges the price at its inclusion."""
+    """The current price of a call, rao. The chain charges the price at its inclusion."""
 
     cost: int
     fee: int

@@ -1,12 +1,13 @@
-"""The one connection to a chain, on an event loop of its own that nothing else holds up.
+"""The one connection to a chain, on a separate event loop that nothing else holds up.
 
-The SDK's session is driven here, and every call has a deadline: a node whose websocket is half
-open, or which answers nonsense, is left and the next endpoint asked; once all were asked there is a
-pause, which grows. Safe to use from several threads.
+This module runs the SDK's session with a deadline for every call. If a node's websocket is half
+open, or a node answers nonsense, the next endpoint is asked. After all were asked there is a pause,
+which grows. Safe to use from several threads.
 
-One node is read from at a time and believed. What can be checked without trust is: its genesis
-hash, that its head is a header of that hash, where a chain can be by the clock, what was final
-before, and that it answers for the keys that were asked. `node_pool` has whose turn it is.
+One node at a time is read from and trusted. Everything that can be checked without trust is
+checked: its genesis hash, that its head is a header with that hash, how far a chain can be by the
+clock, earlier final blocks, and that it answers for the requested keys. `node_pool` chooses the
+node.
 """
 
 import asyncio
@@ -48,11 +49,11 @@ LONGEST_PAUSE_S = 15.0
 
 
 class Connection:
-    """Runs the SDK's calls for everyone who shares it.
+    """Runs the SDK's calls for all users of the connection.
 
     Args:
-        target: see there.
-        seed: of the pauses' jitter; None: of the system's.
+        target: see `ChainTarget`.
+        seed: of the pauses' jitter; None: the system's.
 
     Raises:
         WrongChainError: every node is of another chain.
@@ -83,49 +84,48 @@ class Connection:
 
     @property
     def endpoint(self) -> str:
-        """The node in use, or the next one to try."""
+        """The current node, or the next one to try."""
         return self._nodes.endpoint
 
     @property
     def where(self) -> str:
-        """The endpoint for people: keys that a URL holds are left out."""
+        """The endpoint for people, without keys that its URL may contain."""
         return name_host(self.endpoint)
 
     def add_check(self, check: Check) -> None:
-        """Has every node from here on, the present one included, pass a check before its use."""
+        """Require that every node, the current one included, passes a check before it is used."""
         self.read(check)
         self._nodes.checks.append(check)
 
     def read(self, op: Callable[[Substrate], Awaitable[T]], patience_s: float | None = None) -> T:
-        """The answer to a read, which may be asked again of another node for `patience_s`;
-        `ForgottenError`: they no longer keep that block's state, `ChainError`: refused, or none in
-        time."""
+        """The answer to a read, which may be repeated with other nodes for `patience_s`.
+        `ForgottenError`: the nodes no longer have that block's state. `ChainError`: refused, or no
+        answer in time."""
         limit_s = self.target.patience_s if patience_s is None else patience_s
         return self._run(op, self.target.deadline_s, limit_s, resend=True)
 
     def keep(self, number: int, hash_: bytes, at_ms: int) -> None:
-        """Tells of a final block that an earlier run has read; `at_ms` is Unix time,
-        milliseconds."""
+        """Note a final block that an earlier run has read. `at_ms` is Unix time, milliseconds."""
         self._loop.call_soon_threadsafe(self.heads.keep, number, hash_, at_ms)
 
     def read_head(self) -> int:
-        """Number of the newest finalized block, from a node that keeps up, or a `ChainError` within
-        `head_s`."""
+        """The number of the newest finalized block, from a node that keeps up. Raises a
+        `ChainError` if none comes within `head_s`."""
         limit_s = min(self.target.head_s, self.target.patience_s)
         deadline_s = min(self.target.deadline_s, limit_s / HEAD_SHARE)
         return self._run(self._ask_head, deadline_s, limit_s, resend=True)
 
     def send(self, op: Callable[[Substrate], Awaitable[T]]) -> T:
-        """The answer to something that must not happen twice: never asked again once begun.
-        `UnknownOutcomeError`: it broke after the start; else as for `read`."""
+        """The answer to an operation that must not happen twice: it is never repeated once begun.
+        `UnknownOutcomeError`: it broke after the start; other errors as for `read`."""
         return self._run(op, self.target.inclusion_s, self.target.patience_s, resend=False)
 
     def stop_retrying(self) -> None:
-        """Stops all waiting for nodes that do not answer: the program wants to end."""
+        """Stop all waiting for nodes that do not answer, because the program wants to end."""
         self._loop.call_soon_threadsafe(self._is_ending.set)
 
     def close(self) -> None:
-        """Ends connection and thread. Calls under way fail."""
+        """Stop the connection and its thread. Running calls fail."""
         if self._loop.is_running():
             asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(LONGEST_PAUSE_S)
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -134,7 +134,7 @@ class Connection:
     # --- on the loop
 
     async def _ask_head(self, substrate: Substrate) -> int:
-        """Number of the newest final block of a node; raises where it is not to be believed."""
+        """The number of a node's newest final block. Raises an error if it is not credible."""
         node, wall_ms = substrate.endpoint, time.time_ns() // 1_000_000
         head = await read_head(partial(sdk_private.ask_head, substrate), self.heads.last)
         excess = self.heads.find_excess(head, wall_ms)
@@ -211,7 +211,7 @@ class Connection:
     def _judge_failure(
         self, error: Exception, substrate: "Substrate | None", where: str, resend: bool
     ) -> None:
-        """Raises the errors that another node would answer in the same way."""
+        """Raise the errors that another node would answer in the same way."""
         if isinstance(error, WrongChainError):
             if substrate is not None:
                 self._nodes.set_aside(substrate.endpoint, error)
@@ -234,7 +234,7 @@ class Connection:
         raise kind(f"{where} refused: {describe(error)}") from error
 
     def _note_lost(self, trouble: str, *, quiet: bool) -> None:
-        """Said once, however long it lasts."""
+        """Report a lost node once, however long it lasts."""
         if self._lost_at is None and not quiet:
             self._lost_at = self._loop.time()
             logger.warning("%s; retrying", trouble, extra={"event": "node_lost"})
@@ -251,7 +251,7 @@ class Connection:
 
     async def _shut(self) -> None:
         await self._nodes.shut(FIRST_PAUSE_S)
-        left = asyncio.all_tasks() - {asyncio.current_task()}  # the SDK's, of nodes that are silent
+        left = asyncio.all_tasks() - {asyncio.current_task()}  # the SDK's, for silent nodes
         for task in left:
             task.cancel()
         if left:

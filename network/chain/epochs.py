@@ -1,9 +1,10 @@
 """The ends of a subnet's epochs: observed for past blocks, predicted for future ones.
 
-State at a block names the last epoch at or before it, so one look at the head answers for every
-block since that epoch, and one look at the block before it for the epoch before. The prediction
-depends on the runtime: where it has a schedule in state (spec 461) an epoch comes `Tempo` blocks
-after the last one or sooner, elsewhere (spec 293) at block numbers that are `Tempo` + 1 apart.
+State at a block names the last epoch at or before it. One look at the head therefore answers for
+every block since that epoch, and one look at the block before it for the previous epoch. The
+prediction depends on the runtime. If it has a schedule in state (spec 461), an epoch comes `Tempo`
+blocks after the last one or sooner. Otherwise (spec 293) epochs come at block numbers that are
+`Tempo` + 1 apart.
 """
 
 from threading import Lock
@@ -19,8 +20,8 @@ _LOOK_AHEAD = 64
 
 
 def is_tempo_epoch(netuid: int, tempo: int, number: int) -> bool:
-    """Subtensor's rule where epochs follow from the tempo alone. Source: `blocks_until_next_epoch`
-    of pallet subtensor, zero at an epoch block."""
+    """Return whether a block ends an epoch, where epochs follow from the tempo alone. Source:
+    `blocks_until_next_epoch` of pallet subtensor, which is zero at an epoch block."""
     return tempo > 0 and (number + netuid + 1) % (tempo + 1) == tempo
 
 
@@ -35,8 +36,8 @@ class Epochs:
         self._schedule = (-1, 0, 0)  # head at which it was read, tempo, next epoch
 
     def is_epoch(self, number: int, head: int, runtime: RuntimeFeatures) -> bool:
-        """Whether an epoch ends with the block; `ChainError`: it is of the past, was never looked
-        at, and its state is gone."""
+        """Return whether an epoch ends with the block. `ChainError`: the block is past, was never
+        looked at, and its state is gone."""
         with self._lock:
             if number > head:
                 return self._foretell(number, head, runtime)

@@ -3,20 +3,20 @@
 from assay.network.text import hide, name_host
 from assay.protocol.errors import OperatorError
 
-#: Errors of decoding an answer that is not the requested one.
+#: Errors that decoding a wrong answer raises.
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
 
 
 class ChainError(OperatorError):
-    """The chain refused a call or cannot answer: says why and what to do."""
+    """The chain refused a call or cannot answer. The message says why and what to do."""
 
 
 class WrongChainError(ChainError):
-    """The node speaks for another chain than the one asked for. Nothing of it is used."""
+    """The node is of another chain than the requested one. Nothing of its answers is used."""
 
 
 class ForgottenError(ChainError):
-    """State of a block that the nodes asked have forgotten: only an archive node still has it."""
+    """State of a block that the nodes have forgotten: only an archive node still has it."""
 
 
 class UnknownOutcomeError(ChainError):
@@ -32,7 +32,7 @@ class TooSoonError(ChainError):
 
 
 class UnfitError(ChainError):
-    """A node should not be used now: another one may serve. Never leaves the connection."""
+    """A node that should not be used now, though another may work. Never leaves the connection."""
 
 
 class StillError(UnfitError):
@@ -40,13 +40,13 @@ class StillError(UnfitError):
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line, without what may be a key in an endpoint: nodes repeat what they are
-    asked."""
+    """An error in one line, without possible keys of an endpoint: nodes repeat requests in their
+    errors."""
     return hide(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
 def describe_failure(error: BaseException) -> str:
-    """The fault of a node, to follow its name in a sentence."""
+    """A node's fault, as text to follow its name in a sentence."""
     if isinstance(error, UnfitError):
         return str(error)
     if isinstance(error, NONSENSE):
@@ -55,7 +55,7 @@ def describe_failure(error: BaseException) -> str:
 
 
 def make_wrong_genesis(endpoint: str, found: bytes, expected: bytes) -> WrongChainError:
-    """A node has shown another genesis hash than the one expected."""
+    """The error for a node with another genesis hash than the expected one."""
     return WrongChainError(
         f"{name_host(endpoint)} serves the chain with genesis hash {found.hex()}, not "
         f"{expected.hex()}: name a node of the right chain"

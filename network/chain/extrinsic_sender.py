@@ -1,4 +1,4 @@
-"""Extrinsics: one at a time, with a fresh nonce, and a clear result for each."""
+"""Sends extrinsics one at a time, with a fresh nonce, and a clear result for each."""
 
 import threading
 from collections import defaultdict
@@ -11,12 +11,12 @@ from assay.network.chain.errors import ChainError, UnknownOutcomeError
 from assay.network.chain.substrate import Substrate
 from assay.network.chain.wallets import ChainWallet, DevWallet, SigningKeys
 
-#: Blocks after the finalized head at its signing beyond which an extrinsic cannot be included: its
-#: mortal era, bittensor 11.3's own default (`bittensor.settings.DEFAULT_ERA_PERIOD`).
+#: An extrinsic cannot be included later than this many blocks after the finalized head at its
+#: signing: its mortal era, bittensor 11.3's own default (`bittensor.settings.DEFAULT_ERA_PERIOD`).
 EXTRINSIC_BLOCKS = 128
-#: The pool's words for an extrinsic whose nonce another one took.
+#: The pool's words for an extrinsic whose nonce is used already.
 _STALE = ("Stale", "Future", "nonce")
-#: The node's words for an extrinsic that may yet be included.
+#: The node's words for an extrinsic that may still be included.
 _UNSURE = (
     *(None, "Usurped", "Retracted", "Dropped", "FinalityTimeout", "Invalid"),
     *("AlreadyImported", "AlreadyIncluded"),
@@ -27,8 +27,8 @@ class ExtrinsicSender:
     """Sends for all wallets of a process. Safe to use from several threads: those that sign with
     the same key take turns.
 
-    Nonces: the SDK counts on from the last one it saw, which goes wrong after a shielded submission
-    and where another program uses the same coldkey. So it is made to ask the chain each time.
+    Nonces: the SDK counts on from the last one that it saw. That fails after a shielded submission,
+    and where another program uses the same coldkey. This class makes it ask the chain each time.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -38,15 +38,15 @@ class ExtrinsicSender:
     def send_call(
         self, call: Any, wallet: ChainWallet, signer: str = "coldkey", *, final: bool
     ) -> Receipt:
-        """Sends one of `bittensor.calls`.
+        """Send one of `bittensor.calls`.
 
         Args:
             signer: "coldkey" or "hotkey".
-            final: waits until the block is final, not only until it holds the extrinsic.
+            final: wait until the block is final, not only until it holds the extrinsic.
 
         Raises:
-            UnknownOutcomeError: it may yet happen, or have happened.
-            ChainError: it was refused, by pool or runtime: says why.
+            UnknownOutcomeError: it may still happen, or have happened.
+            ChainError: pool or runtime refused it; says why.
         """
         given = {"period": EXTRINSIC_BLOCKS, "wait_for_finalization": final}
         return self._send(
@@ -56,15 +56,15 @@ class ExtrinsicSender:
         )
 
     def send_intent(self, intent: Any, wallet: ChainWallet, *, final: bool) -> Receipt:
-        """Sends one of the SDK's intents; as `send_call`."""
+        """Send one of the SDK's intents. Arguments and errors as in `send_call`."""
         given = {"period": EXTRINSIC_BLOCKS, "wait_for_finalization": final}
         return self._send(
             lambda client, keys: client.execute(intent, keys, **given), wallet, intent.signer
         )
 
     def quote_fee(self, call: Any, wallet: ChainWallet, signer: str = "coldkey") -> int:
-        """The fee that the chain would take for a call now, rao, besides the call's own cost;
-        within a byte's fee, for a signature's lifetime is not known beforehand."""
+        """The fee that the chain would charge for a call now, rao, without the call's own cost. It
+        may be off by one byte's fee, because a signature's lifetime is not known beforehand."""
 
         async def quote(substrate: Substrate) -> int:
             composed = await substrate.compose(call)
@@ -78,7 +78,7 @@ class ExtrinsicSender:
     ) -> Receipt:
         if isinstance(wallet, DevWallet) and not self._connection.target.is_loopback:
             raise ChainError("development keys sign for a chain on this machine only")
-        keys = SigningKeys.unlock(wallet, signer)  # before anything waits for it
+        keys = SigningKeys.unlock(wallet, signer)  # before any other call waits for it
         address = getattr(wallet, f"{signer}pub").ss58_address
 
         async def run(substrate: Substrate) -> Any:

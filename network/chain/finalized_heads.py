@@ -1,8 +1,8 @@
-"""A node's newest final block: read, and held against the clock and against what was final before.
+"""A node's newest final block: read, and checked against the clock and earlier final blocks.
 
-A header must be the one that its hash is of; no node is somewhere that no chain can be by now, nor
-contradicts itself or an earlier run. No finality proof is asked for: a node that lies within these
-bounds is believed, so the node has to be one's own.
+A header must have its hash. A node must not be ahead of what a chain can reach by the clock, nor
+contradict itself or an earlier run. No finality proof is requested: a node that lies within these
+bounds is trusted, so an operator should run its own node.
 """
 
 import logging
@@ -22,24 +22,24 @@ Ask = Callable[[str, list[Any]], Awaitable[Any]]
 
 #: Substrate numbers blocks in 32 bits.
 MOST_BLOCKS = 2**32 - 1
-#: A node this many blocks behind the newest finalized head seen is left.
+#: A node that is this many blocks behind the newest finalized head is left.
 LAG_BLOCKS = 10
-#: A head stands still after so many blocks' time, and not before so many seconds.
+#: A head counts as still after this many blocks' time, and after at least this many seconds.
 STILL_BLOCKS, LEAST_STILL_S = 10, 30.0
-#: A final block is never of a time later than this by the machine's clock: twice what a clock that
-#: knows no summer time is wrong by. Greater, and a node that lies may claim as much more.
+#: A final block's time is never later than this after the machine's clock: twice the error of a
+#: clock without summer time. With a larger limit, a lying node could claim as much more.
 AHEAD_MS = 2 * 3_600_000
 #: No chain that is read here is older: 2020.
 _FIRST_MS = 1_577_836_800_000
-#: Finalized hashes that are remembered.
+#: Finalized hashes that are kept.
 _MARKS = 256
-#: Where state has a block's time: Timestamp.Now, twox128 of either name.
+#: The key of a block's time in state: Timestamp.Now, twox128 of either name.
 _NOW = "0xf0c365c3cf59d671eb72da0e7a4113c49f1f0515f462cdcf84e0f1d6045dfcbb"
 
 
 @dataclass(frozen=True, slots=True)
 class BlockHead:
-    """A block that a node calls its newest final one: its hash has 32 bytes, `at_ms` is its
+    """A block that a node claims as its newest final one. `hash` has 32 bytes. `at_ms` is its
     timestamp, Unix milliseconds; 0 in block 0, which has none."""
 
     number: int
@@ -48,13 +48,13 @@ class BlockHead:
 
 
 class FinalizedHeads:
-    """Finalized heads as heard, of all nodes of one chain. No I/O and no clock: times are on the
+    """The known finalized heads of all nodes of one chain. No I/O and no clock: times are the
     caller's.
 
     Attributes:
         newest: number of the newest, -1 before the first.
-        last: the newest, whole; None before the first.
-        still_s: a node whose head stands still for so long is left.
+        last: the newest head; None before the first.
+        still_s: a node whose head has not moved for this long is left.
         slot_ms: the chain's time between two blocks; None as long as it is not known.
     """
 
@@ -72,17 +72,17 @@ class FinalizedHeads:
         self._marks: OrderedDict[int, bytes] = OrderedDict()
 
     def keep(self, number: int, hash_: bytes, at_ms: int) -> None:
-        """An earlier run has read this final block."""
+        """Note a final block that an earlier run has read."""
         self._base, self._based = (number, at_ms), True
         self._marks[number] = hash_
 
     def begin(self, now: float) -> None:
-        """A node is in use from now on."""
+        """Note that another node is in use from now on."""
         self._patient_since = now
 
     def find_excess(self, head: BlockHead, wall_ms: int) -> str | None:
         """The evidence that a chain cannot have come so far by the machine's clock (Unix
-        milliseconds), or None: it has one block a slot at most, counted from a known one."""
+        milliseconds), or None: it has at most one block a slot, counted from a known one."""
         ahead_ms = head.at_ms - wall_ms
         if ahead_ms > AHEAD_MS:
             return (
@@ -101,17 +101,17 @@ class FinalizedHeads:
     def hear(
         self, node: str, head: BlockHead, now: float, wall_ms: int, *, has_choice: bool
     ) -> None:
-        """The node in use has named its head.
+        """Check and note the head that the current node has named.
 
         Args:
             node: its URL.
             wall_ms: the machine's clock, Unix milliseconds.
-            has_choice: whether there is another one. Alone it is taken as it is.
+            has_choice: whether there is another node. A single node is accepted as it is.
 
         Raises:
-            UnfitError: another one should be asked; `StillError` where its head does not move, or
-                is older than the clock allows.
-            WrongChainError: it contradicts what was final.
+            UnfitError: another node should be asked; `StillError` if its head does not move, or is
+                older than the clock allows.
+            WrongChainError: it contradicts earlier final blocks.
         """
         number = head.number
         if self._marks.get(number, head.hash) != head.hash:
@@ -151,7 +151,8 @@ class FinalizedHeads:
         raise StillError(f"has stopped at block {number}")
 
     def settle_for_less(self, now: float) -> None:
-        """Every node was asked: where all that answer lag, one has claimed what is not so."""
+        """Accept lower heads after every node was asked: if all that answer lag, one made a false
+        claim."""
         if not self._lagging:
             return
         number = max(self._lagging.values())
@@ -169,8 +170,8 @@ class FinalizedHeads:
 
 
 async def read_head(ask: Ask, last: BlockHead | None = None) -> BlockHead:
-    """A node's newest final block; about `last` nothing more is asked. `NONSENSE` is raised as it
-    comes."""
+    """A node's newest final block. If that is `last`, no further request is made. Passes on
+    `NONSENSE`."""
     hash_ = _read_hash(await ask("chain_getFinalizedHead", []))
     if last is not None and hash_ == last.hash:
         return last
@@ -183,8 +184,8 @@ async def read_head(ask: Ask, last: BlockHead | None = None) -> BlockHead:
 
 
 def hash_header(header: Any) -> bytes:
-    """BLAKE2b-256 of a header as nodes hand it out: the block's hash; `NONSENSE` where it is
-    none."""
+    """BLAKE2b-256 of a header in the nodes' format, which is the block's hash. `NONSENSE`: it is
+    not a header."""
     number, logs = int(header["number"], 16), header["digest"]["logs"]
     if not 0 <= number <= MOST_BLOCKS:
         raise ValueError(f"no chain has a block {number}")
@@ -206,7 +207,7 @@ def encode_compact(value: int) -> bytes:
 
 
 def _read_time(text: Any) -> int:
-    """Unix milliseconds, of 64 bits: longer values would break later arithmetic."""
+    """Unix milliseconds, at most 64 bits: longer values would break later arithmetic."""
     value = _read_bytes(text)
     if len(value) != 8:
         raise ValueError("a block's time has 8 bytes")

@@ -1,7 +1,7 @@
-"""The nodes of one chain: the one in use, the next one, and those not asked for a while.
+"""The nodes of one chain: the current one, the next one, and those not asked for a while.
 
-The first one is the operator's own; the others serve when it does not, one at a time. Runs on the
-connection's loop and nowhere else.
+The first one is the operator's own. The others serve one at a time when it does not. Runs only on
+the connection's loop.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ Check = Callable[[Substrate], Awaitable[None]]
 
 logger = logging.getLogger("assay.chain")
 
-#: Longest wait for a node to open a connection and hand out its metadata.
+#: Longest wait for a node to accept a connection and send its metadata.
 CONNECT_S = 60.0
-#: How long a node that speaks for another chain, or another history, is not asked again; and one
-#: that claims to be where no chain is, which at first is asked sooner.
+#: Seconds for which a node is not asked again that is of another chain or history; and, for the
+#: first time, one whose claimed head is not credible.
 ASIDE_S, FIRST_ASIDE_S = 600.0, 60.0
 
 
 class NodePool:
-    """Endpoints and the connection to one of them.
+    """The endpoints, and the connection to one of them.
 
     Attributes:
         genesis: hash of block 0, 32 bytes; None before the first node has answered.
-        substrate: the node in use; None: none is connected to.
-        checks: what every node must pass before its use.
+        substrate: the current node; None: there is no connection.
+        checks: checks that every node must pass before its use.
     """
 
     def __init__(self, target: ChainTarget, heads: FinalizedHeads) -> None:
@@ -50,22 +50,22 @@ class NodePool:
 
     @property
     def endpoint(self) -> str:
-        """The node in use, or the next one to try."""
+        """The current node, or the next one to try."""
         return self.target.endpoints[self._turn % len(self.target.endpoints)]
 
     @property
     def has_others(self) -> bool:
-        """Whether there is more than one."""
+        """Return whether there is more than one node."""
         return len(self.target.endpoints) > 1
 
     @property
     def has_choice(self) -> bool:
-        """Whether another node may be asked."""
+        """Return whether another node may be asked."""
         return self.has_others and not all(map(self.is_aside, self.target.endpoints))
 
     async def get_substrate(self) -> Substrate:
-        """The node in use, or the one that is being connected to. The connection goes on if the
-        caller stops waiting."""
+        """The current node, after connecting if necessary. The connection continues if the caller
+        stops waiting."""
         if self.substrate is not None:
             return self.substrate
         if self._dialling is None:
@@ -76,12 +76,12 @@ class NodePool:
     def _note_dialled(self, task: "asyncio.Task[Substrate]") -> None:
         self._dialling = None
         if not task.cancelled():
-            task.exception()  # the waiting caller has raised it, if there was one
+            task.exception()  # a waiting caller has raised it already
 
     async def _dial(self) -> Substrate:
         endpoint = self.endpoint
         if self.is_aside(endpoint):
-            raise self._aside[endpoint][1]  # as are all
+            raise self._aside[endpoint][1]  # all nodes are set aside
         try:
             substrate = await self._open(endpoint)
         except BaseException as error:
@@ -94,7 +94,7 @@ class NodePool:
         return substrate
 
     async def _open(self, endpoint: str) -> Substrate:
-        """A node, connected, that has passed every check; raises what else comes of it."""
+        """Connect to a node and run every check. Passes on all errors."""
         target, substrate = self.target, None
         try:
             async with asyncio.timeout(CONNECT_S):
@@ -118,14 +118,14 @@ class NodePool:
         return substrate
 
     def leave(self, substrate: "Substrate | None") -> None:
-        """The next node's turn, if this one is in use."""
+        """Switch to the next node, if this one is in use."""
         if substrate is not None and substrate is self.substrate:
             self.substrate = None
             self._advance()
             self._close_later(substrate)
 
     def set_aside(self, endpoint: str, error: ChainError) -> None:
-        """A node of another chain, or with another history, is not asked for a while, and left."""
+        """Leave a node of another chain or history, and do not ask it for a while."""
         if not self.has_others:
             return
         if endpoint not in self._aside:
@@ -133,7 +133,7 @@ class NodePool:
         self._put_aside(endpoint, error, ASIDE_S)
 
     def deny(self, endpoint: str, trouble: str) -> UnfitError:
-        """Sets aside a node whose head is not believed: first for a minute, then for longer."""
+        """Set aside a node whose head is not credible: first for a minute, then for longer."""
         error, count = UnfitError(trouble), self._denials.get(endpoint, 0)
         self._denials[endpoint] = count + 1
         if self.has_others or not count:
@@ -144,7 +144,7 @@ class NodePool:
         return error
 
     def trust(self, endpoint: str) -> None:
-        """A node's head was believed: what it has claimed before counts no more."""
+        """Forget a node's earlier false claims, because its head was credible."""
         self._denials.pop(endpoint, None)
         self._aside.pop(endpoint, None)
 
@@ -154,25 +154,25 @@ class NodePool:
             self.leave(self.substrate)
 
     def is_aside(self, endpoint: str) -> bool:
-        """Whether a node is not to be asked now."""
+        """Return whether a node must not be asked now."""
         now = time.monotonic()
         return endpoint in self._aside and now < self._aside[endpoint][0]
 
     def _advance(self) -> None:
-        """To the next node that is not set aside; to the next one where all are."""
+        """Go to the next node that is not set aside, or to the next one if all are."""
         for _ in self.target.endpoints:
             self._turn += 1
             if not self.is_aside(self.endpoint):
                 return
 
     def _close_later(self, substrate: Substrate) -> None:
-        """Closing a half-open websocket takes long; nobody waits for it."""
+        """Close a node in the background: a half-open websocket takes long."""
         task = asyncio.create_task(sdk_private.close(substrate))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
     async def shut(self, wait_s: float) -> None:
-        """Ends everything."""
+        """Close everything."""
         self.leave(self.substrate)
         if self._closing:
             await asyncio.wait(self._closing, timeout=wait_s)

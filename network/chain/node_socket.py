@@ -1,8 +1,8 @@
-"""Websockets to nodes, and how much a node may say: frames, values, answers for other keys.
+"""Websockets to nodes, with limits on their frames, values, and answers for other keys.
 
-websockets bounds a message's bytes alone. A node may cut it into any number of empty fragments,
-send pings or small messages without end, or pack a gigabyte of lists into a few megabytes of JSON.
-And its `recv`, cancelled between two fragments, raises an AssertionError (15.0.1), which no
+websockets limits only a message's bytes. A node may cut it into any number of empty fragments, send
+pings or small messages without end, or pack a gigabyte of lists into a few megabytes of JSON. In
+addition, its `recv`, cancelled between two fragments, raises an AssertionError (15.0.1), which no
 deadline turns into its own error.
 """
 
@@ -16,23 +16,23 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as _Connect
 from websockets.exceptions import ConnectionClosed
 
-#: Longest answer of a node, bytes: nodes themselves send 15 MiB at most, where their operator has
-#: not changed that. Metadata take 2 MB, a full block 10 MB in hex, a page of commitments 1 MB.
+#: Longest answer of a node, bytes. Nodes send at most 15 MiB by default. Metadata take 2 MB, a full
+#: block 10 MB in hex, a page of commitments 1 MB.
 MESSAGE_BYTES = 16 * 1024 * 1024
-#: Most frames since the last question, pings among them: a gateway that cuts a full block into
-#: pieces of 4 KiB sends 2,500.
+#: Most frames since the last request, pings included. A gateway that cuts a full block into pieces
+#: of 4 KiB sends 2,500.
 FRAMES = 16_384
-#: Most values in one answer, as counted by commas and brackets: a page of a thousand keys takes
-#: 5,000, a full block one an extrinsic.
+#: Most values in one answer, counted by commas and brackets. A page of a thousand keys takes 5,000,
+#: a full block one for each extrinsic.
 VALUES = 131_072
 #: Longest wait for a websocket's handshake.
 HANDSHAKE_S = 10.0
-#: Bytes that are parsed at once: a frame takes two at least.
+#: Bytes that are parsed at once. A frame takes at least two.
 _SLICE = 16_384
 
 
 class BoundedSocket(ClientConnection):
-    """A websocket that hears `FRAMES` since the last question, and ends at one more."""
+    """A websocket that accepts `FRAMES` since the last request, and closes at one more."""
 
     _heard = 0
 
@@ -43,8 +43,8 @@ class BoundedSocket(ClientConnection):
         await super().send(message, text)
 
     async def recv(self, decode: bool | None = None) -> str:  # type: ignore[override]
-        """The next message; `ValueError`: no UTF-8, or more than `VALUES` values. Cancelled between
-        two fragments the websocket can only be closed."""
+        """The next message. `ValueError`: not UTF-8, or more than `VALUES` values. After a
+        cancellation between two fragments, the websocket can only be closed."""
         stream = cast("AsyncGenerator[bytes, None]", self.recv_streaming(decode=False))
         try:
             async with contextlib.aclosing(stream):
@@ -58,13 +58,13 @@ class BoundedSocket(ClientConnection):
         return data.decode()
 
     def data_received(self, data: bytes) -> None:
-        """Parses no more once there were too many frames."""
+        """Parse nothing more once there were too many frames."""
         for start in range(0, len(data), _SLICE):
             if self._heard <= FRAMES:
                 super().data_received(data[start : start + _SLICE])
 
     def process_event(self, event: Any) -> None:
-        """Counts frames."""
+        """Count frames."""
         self._heard += 1
         if self._heard <= FRAMES:
             super().process_event(event)
@@ -73,14 +73,14 @@ class BoundedSocket(ClientConnection):
 
 
 class _NoRedirect(_Connect):
-    """A redirect is an answer like any other that is no websocket."""
+    """A connection that treats a redirect like any other answer that is not a websocket."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
 
 
 async def dial(url: str, most: int = MESSAGE_BYTES) -> ClientConnection:
-    """A websocket to a node. Proxies that the environment names are not used: settings alone name
+    """Open a websocket to a node. Proxies in the environment are not used: the settings alone name
     the host that a program connects to."""
     return await _NoRedirect(
         url,
@@ -93,7 +93,7 @@ async def dial(url: str, most: int = MESSAGE_BYTES) -> ClientConnection:
 
 
 async def ask(socket: ClientConnection, method: str, params: list[Any]) -> Any:
-    """A node's answer, past the SDK; `ValueError`: it is none."""
+    """A node's answer, without the SDK. `ValueError`: the message is not one."""
     request = {"jsonrpc": "2.0", "id": method, "method": method, "params": params}
     await socket.send(json.dumps(request))
     text = await socket.recv()
@@ -107,8 +107,8 @@ async def ask(socket: ClientConnection, method: str, params: list[Any]) -> Any:
 
 
 def check_answer(method: str, params: list[Any], answer: Any) -> None:
-    """Holds an answer to the keys that were asked, for the SDK takes what it finds; `ValueError`:
-    some are missing, come twice, or were not asked for."""
+    """Check that an answer is for the requested keys, which the SDK does not. `ValueError`: some
+    are missing, come twice, or were not requested."""
     if method == "state_queryStorageAt":
         asked = sorted({key.lower() for key in params[0]})
         changes = [(group["block"], key) for group in answer or [] for key, _ in group["changes"]]

@@ -1,8 +1,8 @@
 """The features of the runtime behind a node, read from its metadata and never guessed.
 
 Runtimes change between two blocks. The features that a program relies on are looked up by name at
-the start and again whenever the spec version changes. Where an indispensable one is gone, it stops
-with a sentence instead of reading nonsense.
+the start, and again whenever the spec version changes. If an indispensable one is gone, the program
+stops with a clear message instead of reading nonsense.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from assay.network.chain.substrate import Substrate
 MODULE = "SubtensorModule"
 COMMITMENTS = "Commitments"
 
-#: Storage without which no block can be read.
+#: Storage items without which no block can be read.
 _NEEDED = {
     "Timestamp": {"Now"},
     COMMITMENTS: {"CommitmentOf"},
@@ -42,7 +42,7 @@ class WeightsBy(Enum):
 
 
 class CommitBy(Enum):
-    """Ways to set weights that the chain opens later."""
+    """Ways to set weights that the chain reveals later."""
 
     INTENT = "intent SetWeights"
     CRV3 = "call commit_crv3_weights"
@@ -50,7 +50,7 @@ class CommitBy(Enum):
 
 
 class EpochsBy(Enum):
-    """The place where the runtime keeps a subnet's epochs."""
+    """Ways in which the runtime determines a subnet's epochs."""
 
     SCHEDULE = "schedule in state"  # every tempo blocks; an owner may pull one forward
     TEMPO = "tempo alone"  # every tempo + 1 blocks
@@ -58,8 +58,7 @@ class EpochsBy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RuntimeFeatures:
-    """One spec version and how it is spoken to; `last_epoch` names the item that holds that
-    block."""
+    """One spec version and how to call it. `last_epoch` names the item that holds that block."""
 
     spec_version: int
     register_by: RegisterBy
@@ -77,7 +76,7 @@ class RuntimeFeatures:
 
 
 async def detect_runtime(substrate: Substrate) -> RuntimeFeatures:
-    """The runtime at the node's head; `ChainError`: it lacks features that every read needs."""
+    """The runtime at the node's head. `ChainError`: it lacks features that every read needs."""
     metadata = await substrate.raw.metadata_ir()
     storage = {pallet.name: {item.name for item in pallet.storage} for pallet in metadata.pallets}
     calls = {pallet.name: {call.name for call in pallet.calls} for pallet in metadata.pallets}

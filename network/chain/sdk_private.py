@@ -1,9 +1,9 @@
 """Every use of a private member of the bittensor SDK, which is pinned for that reason.
 
-The SDK's own websocket would follow a redirect, inflate what a node has compressed and take answers
-of four gigabytes; and when it breaks, the SDK opens another one to whatever answers at the address,
-which nobody has asked which chain it is of. It has no settings for any of it. `PRIVATE_MEMBERS`
-names what is used and why; `tests/network/chain/test_sdk_private.py` fails where the SDK changed.
+The SDK's own websocket would follow a redirect, decompress a node's messages and accept answers of
+four gigabytes. When it breaks, the SDK opens another one to whatever answers at the address,
+without a check of its chain. It has no settings for any of this. `PRIVATE_MEMBERS` names the used
+members and the reasons. `tests/network/chain/test_sdk_private.py` fails when the SDK changes them.
 """
 
 import asyncio
@@ -47,21 +47,21 @@ PRIVATE_MEMBERS = {
     },
 }
 
-#: Longest wait for a websocket's end.
+#: Longest wait for a websocket to close.
 CLOSE_S = 15.0
-#: Most updates that are kept for whoever may be about to subscribe, and characters in one. An
-#: extrinsic has six updates or so, of a hash each.
+#: Most updates that are kept for a subscription that may be about to start, and characters in one.
+#: An extrinsic has about six updates, of a hash each.
 EARLY, UPDATE_CHARS = 32, 65_536
 
 
 async def open_substrate(endpoint: str, archives: tuple[str, ...], answer_s: float) -> Substrate:
-    """The SDK's view of one node, connected; the first, small answer is waited for `answer_s`."""
+    """The SDK's view of one node, connected. Waits `answer_s` for the first, small answer."""
     from bittensor import RpcSubstrate
 
     sessions: list[Any] = []
 
     class Strict(RpcSubstrate):
-        """Whose websockets, the archives' too, are opened here, and all closed."""
+        """An SDK client whose websockets, the archives' too, are opened and all closed here."""
 
         def _interface(self, endpoint: str, fallbacks: list[str]) -> Any:
             interface = super()._interface(endpoint, fallbacks)
@@ -73,7 +73,7 @@ async def open_substrate(endpoint: str, archives: tuple[str, ...], answer_s: flo
             self._substrate = self._archive_substrate = None
             await asyncio.gather(*map(_close_session, sessions))
 
-    # the SDK's own fallback nodes would not be asked which chain they are of
+    # the SDK would not check the chain of its own fallback nodes
     client = Strict(endpoint, fallback_endpoints=[], archive_endpoints=list(archives))
     substrate = cast("Substrate", client)
     usable = False
@@ -83,14 +83,15 @@ async def open_substrate(endpoint: str, archives: tuple[str, ...], answer_s: flo
         usable = True
     finally:
         if not usable:
-            for session in sessions:  # no farewell: whoever gave up on it does not wait for one
+            for session in sessions:  # no closing handshake: the peer has not answered
                 _abort(session)
             await close(substrate)
     return substrate
 
 
 def _bound_session(session: Any, answer_s: float) -> None:
-    """Has the SDK's session take what was asked for, and end when it stumbles over the rest."""
+    """Make the SDK's session accept only requested answers, and end when it fails on anything
+    else."""
     request = session.request
 
     async def hold(method: str, params: list[Any] | None = None) -> Any:
@@ -100,13 +101,13 @@ def _bound_session(session: Any, answer_s: float) -> None:
 
     async def connect(url: str) -> ClientConnection:
         task = asyncio.current_task()
-        assert task is not None  # the one that reads whatever comes
+        assert task is not None  # the task that reads all messages
         task.add_done_callback(hear)
         return await _dial_living(url, answer_s)
 
     def hear(task: "asyncio.Task[Any]") -> None:
-        """Wakes all callers with an error when no answer will come, also where the SDK's own task
-        failed on the node's bytes; asyncio logs nothing about it."""
+        """Wake all callers with an error when no answer will come, also after the SDK's own task
+        failed on the node's bytes. asyncio then logs nothing about it."""
         error = None if task.cancelled() else task.exception()
         if session._closing:
             return
@@ -120,8 +121,8 @@ def _bound_session(session: Any, answer_s: float) -> None:
 
 
 def _bound_updates(session: Any) -> Callable[[Any], None]:
-    """The dispatch of an SDK's session, which else keeps all updates that nobody has subscribed
-    to."""
+    """The dispatch of an SDK's session, limited: the SDK keeps all updates without a
+    subscription."""
     dispatch: Callable[[Any], None] = session._dispatch
 
     def hear(message: Any) -> None:
@@ -136,7 +137,7 @@ def _bound_updates(session: Any) -> Callable[[Any], None]:
 
 
 async def _refuse(_: str) -> Any:
-    """In place of the SDK's opening another websocket where one broke."""
+    """Raise instead of opening another websocket, as the SDK would after a break."""
     raise ConnectionError("the connection was lost")
 
 
@@ -148,12 +149,13 @@ def _abort(session: Any) -> None:
 async def _close_session(session: Any) -> None:
     task = session._supervisor
     if task is not None and task.done():
-        session._supervisor = None  # the SDK would raise what it has ended by
+        session._supervisor = None  # the SDK would raise the error that ended it
     await session.close()
 
 
 async def _dial_living(url: str, answer_s: float) -> ClientConnection:
-    """A websocket to a node that answers: half-open ones take connections and say nothing."""
+    """Open a websocket to a node that answers. Half-open ones accept connections and stay
+    silent."""
     socket = await dial(url)
     try:
         async with asyncio.timeout(answer_s):
@@ -165,13 +167,13 @@ async def _dial_living(url: str, answer_s: float) -> ClientConnection:
 
 
 def is_cut(substrate: Substrate) -> bool:
-    """Whether the SDK has given up on the websocket: its error did not come from the node."""
+    """Return whether the SDK has given up the websocket: the error did not come from the node."""
     client: Any = substrate
     return client._substrate is None or client.raw._session._fatal_error is not None
 
 
 async def close(substrate: Substrate) -> None:
-    """Closes it; a half-open websocket takes long."""
+    """Close it. A half-open websocket takes long."""
     from bittensor._transport.errors import SubstrateRequestException
 
     client: Any = substrate
@@ -183,13 +185,13 @@ async def close(substrate: Substrate) -> None:
 
 
 async def get_codec(substrate: Substrate) -> Any:
-    """The codec of the runtime at the head: an old block's is in its state, forgotten, and calls
-    keep their encoding for long."""
+    """The codec of the runtime at the head. An old block's codec is in its forgotten state, and
+    calls keep their encoding for a long time."""
     return await substrate.raw._runtimes.codec_at(None)
 
 
 async def ask_head(substrate: Substrate, method: str, params: list[Any]) -> Any:
-    """A node's answer about its head; None where it has forgotten the state: then it has shown no
+    """A node's answer about its head, or None if it has forgotten the state. Then it has shown no
     time."""
     try:
         return await substrate.raw.rpc_request(method, params)
@@ -203,7 +205,7 @@ async def ask_head(substrate: Substrate, method: str, params: list[Any]) -> Any:
 
 
 def get_faults() -> tuple[type[Exception], ...]:
-    """The SDK's own errors, and those of the layers beneath it. The SDK is loaded late."""
+    """The SDK's own errors, and those of the layers beneath it. Loads the SDK when called."""
     from bittensor import BittensorError
     from bittensor._transport.errors import SubstrateRequestException
 
@@ -211,7 +213,7 @@ def get_faults() -> tuple[type[Exception], ...]:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether a node has understood and said no, so that another would say the same."""
+    """Return whether a node has understood and refused, so that another would do the same."""
     from bittensor import RpcConnectionError
 
     broken = (RpcConnectionError, OSError, TimeoutError, UnfitError, *NONSENSE)
@@ -219,10 +221,10 @@ def is_refusal(error: Exception) -> bool:
 
 
 def is_vague(error: BaseException) -> bool:
-    """Whether a sending failed by something else than a refusal.
+    """Return whether a call failed by something other than a refusal.
 
-    The SDK makes anything that goes wrong after an extrinsic was handed over, a block that cannot
-    be read among it, into the error that it also refuses with; only its cause tells them apart.
+    The SDK turns every failure after an extrinsic was sent, including a block that cannot be read,
+    into the error that it also uses for refusals. Only the cause tells them apart.
     """
     from bittensor import BittensorError
     from bittensor._transport.errors import SubstrateRequestException
@@ -232,7 +234,8 @@ def is_vague(error: BaseException) -> bool:
 
 
 def is_forgotten(error: BaseException) -> bool:
-    """Whether a node has said that it no longer keeps the state; the SDK wraps its own words."""
+    """Return whether a node has said that it no longer has the state. The SDK wraps the node's
+    words."""
     from bittensor._transport.errors import StateDiscardedError
 
     return isinstance(error, StateDiscardedError) or isinstance(

@@ -1,7 +1,7 @@
-"""State of past blocks, kept for long: plain nodes forget it after about 256 blocks.
+"""State of past blocks, kept for a long time: plain nodes forget it after about 256 blocks.
 
-One SQLite file a chain and subnet. An entry is written once, in one transaction, and never changes.
-Bulky entries, members and weights, are deleted after two days; hashes and epochs stay for good.
+One SQLite file for each chain and subnet. An entry is written once, in one transaction, and never
+changes. Bulky entries (members and weights) are deleted after two days. Hashes and epochs stay.
 """
 
 import logging
@@ -14,7 +14,7 @@ from assay.network.chain.errors import ChainError
 
 logger = logging.getLogger("assay.chain")
 
-#: Entries kept in memory while the file takes none.
+#: Entries kept in memory while the file cannot be written.
 _SPARE = 64
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS identity (genesis_hash BLOB NOT NULL, netuid INTEGER NOT NULL);
@@ -22,16 +22,15 @@ CREATE TABLE IF NOT EXISTS state (
     kind TEXT NOT NULL, number INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (kind, number)
 ) WITHOUT ROWID;
 """
-#: Kinds of entries that are dropped when they are this many blocks older than the newest.
+#: Kinds of entries that are deleted when they are this many blocks older than the newest.
 _BULKY, _KEPT_BLOCKS = ("state", "weights"), 14_400
 #: Seconds that a second process may hold the file.
 _BUSY_S = 10.0
 
 
 class StateArchive:
-    """Chain state that was read once, in a file that is made if it is missing. Safe to use from
-    several threads and processes; `ChainError`: the file is unusable, or of another chain or
-    subnet."""
+    """Chain state in a file, which is created if it is missing. Safe to use from several threads
+    and processes. `ChainError`: the file is unusable, or of another chain or subnet."""
 
     def __init__(self, file: Path, genesis_hash: bytes, netuid: int) -> None:
         self._file = file
@@ -81,8 +80,8 @@ class StateArchive:
         return None if row is None else (int(row[0]), str(row[1]))
 
     def put(self, kind: str, number: int, data: str) -> None:
-        """Writes an entry; an existing one stays. Where the file takes nothing, the newest few are
-        kept in memory, and a warning says so."""
+        """Write an entry. An existing one stays. If the file cannot be written, the newest few are
+        kept in memory, and a warning is logged."""
         try:
             with self._lock, self.database:
                 self.database.execute(
@@ -93,7 +92,7 @@ class StateArchive:
                         "DELETE FROM state WHERE kind = ? AND number < ?",
                         (kind, number - _KEPT_BLOCKS),
                     )
-        except sqlite3.Error as error:  # a full disk: what was read still serves this program
+        except sqlite3.Error as error:  # full disk: the state still serves this program
             if not self._spare:
                 logger.warning(
                     "%s cannot store the chain's state: %s",
@@ -106,6 +105,6 @@ class StateArchive:
                 self._spare.popitem(last=False)
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         with self._lock:
             self.database.close()

@@ -9,21 +9,21 @@ from assay.protocol.ss58 import encode_ss58
 
 
 def get_subnet_cost(connection: Connection) -> int:
-    """The price of a subnet now, rao."""
+    """The current price of a subnet, rao."""
     api, method = "SubnetRegistrationRuntimeApi", "get_network_registration_cost"
     return int(connection.read(lambda s: s.runtime_call(api, method, [])))
 
 
 def get_balance(connection: Connection, coldkey: bytes) -> int:
-    """A coldkey's free balance now, rao."""
+    """A coldkey's current free balance, rao."""
     address = encode_ss58(coldkey)
     account = connection.read(lambda s: s.query("System", "Account", [address]))
     return int(account["data"]["free"])
 
 
 def create_subnet(connection: Connection, wallet: ChainWallet, max_cost: int) -> int:
-    """Buys a subnet for the wallet's coldkey, its hotkey holding uid 0. The netuid; `ChainError`:
-    dearer than `max_cost` rao, or refused."""
+    """Buy a subnet for the wallet's coldkey. Its hotkey gets uid 0. Return the netuid.
+    `ChainError`: it costs more than `max_cost` rao, or was refused."""
     from bittensor.intents import RegisterSubnet
 
     cost = get_subnet_cost(connection)
@@ -48,8 +48,8 @@ def create_subnet(connection: Connection, wallet: ChainWallet, max_cost: int) ->
 
 
 def start_subnet(connection: Connection, wallet: ChainWallet, netuid: int) -> Receipt | None:
-    """Opens a subnet for stake; None where it is open already. Only its owner may, some time after
-    it was bought: else `ChainError`."""
+    """Open a subnet for stake. Return None if it is open already. Only its owner may, and only some
+    time after the purchase. Raises a `ChainError` otherwise."""
     from bittensor import calls
 
     call = calls.SubtensorModule.start_call(netuid=netuid)

@@ -15,7 +15,7 @@ from assay.network.text import name_host
 from assay.protocol import Block, Member
 from assay.protocol.ss58 import decode_ss58, encode_ss58
 
-#: Keys a request, the most that a node hands out.
+#: Keys in one request: the most that a node returns.
 _PAGE = 1_000
 #: Rao of one TAO, and of one alpha.
 _RAO = 10**9
@@ -23,7 +23,7 @@ _RAO = 10**9
 
 @dataclass(frozen=True, slots=True)
 class SubnetState:
-    """The chain state that makes a window: the holder of each uid, and everybody's commitment."""
+    """The chain state of a window: the holder of each uid, and all commitments."""
 
     members: Mapping[bytes, Member]
     commitments: Mapping[bytes, bytes]
@@ -53,7 +53,7 @@ async def read_block(substrate: Substrate, number: int) -> Block:
 
 
 async def read_state(substrate: Substrate, netuid: int, block: str) -> SubnetState:
-    """Members and commitments in five requests. `block` is a hash in hex."""
+    """Members and commitments, read in five requests. `block` is a hash in hex."""
     count, slots = await asyncio.gather(
         substrate.query(MODULE, "SubnetworkN", [netuid], block_hash=block),
         _read_map(substrate, COMMITMENTS, "CommitmentOf", [netuid], block),
@@ -69,8 +69,8 @@ async def read_state(substrate: Substrate, netuid: int, block: str) -> SubnetSta
 
 
 async def read_pulse(substrate: Substrate, number: int) -> bytes | None:
-    """The signature of a drand round in the newest state, unchecked; None where it is not there,
-    or the runtime keeps none."""
+    """The signature of a drand round in the newest state, unchecked. None if it is not there, or
+    the runtime keeps none."""
     try:
         pulse = await substrate.query("Drand", "Pulses", [number])
         return None if pulse is None else bytes.fromhex(pulse["signature"].removeprefix("0x"))
@@ -145,7 +145,7 @@ async def read_metagraph(substrate: Substrate, netuid: int, block: str) -> list[
     )
 
     def pick(column: Sequence[Any], uid: int) -> int:
-        return int(column[uid]) if uid < len(column) else 0  # grown at the next epoch only
+        return int(column[uid]) if uid < len(column) else 0  # grows only at the next epoch
 
     return [
         MetagraphRow(
@@ -164,7 +164,7 @@ async def read_metagraph(substrate: Substrate, netuid: int, block: str) -> list[
 
 
 async def read_alpha_price(substrate: Substrate, netuid: int) -> int:
-    """Rao an alpha, by the pool's reserves; one for one where a subnet has no pool of its own."""
+    """Rao for one alpha, by the pool's reserves. One for one if a subnet has no pool."""
     dynamic, tao, alpha = await _read_numbers(
         substrate, netuid, None, "SubnetMechanism", "SubnetTAO", "SubnetAlphaIn"
     )
@@ -172,7 +172,7 @@ async def read_alpha_price(substrate: Substrate, netuid: int) -> int:
 
 
 async def require_same_history(substrate: Substrate, number: int, known: str) -> None:
-    """Asks a node for a block whose hash is known: a local chain that was started anew has the same
+    """Ask a node for a block whose hash is known. A local chain that was started anew has the same
     genesis hash. `WrongChainError`: another history, or far behind."""
     head, where = await substrate.finalized_block_number(), name_host(substrate.endpoint)
     if head < number - STATE_BLOCKS:
@@ -181,7 +181,7 @@ async def require_same_history(substrate: Substrate, number: int, known: str) ->
             "started anew, or a node far behind; use a new folder, or another node"
         )
     if head < number:
-        return  # a node that lags a little
+        return  # this node lags a little
     if (await substrate.block_hash(number)).removeprefix("0x") != known:
         raise WrongChainError(
             f"{where} has another block {number} than this folder: it is a chain started anew, or "
@@ -192,7 +192,7 @@ async def require_same_history(substrate: Substrate, number: int, known: str) ->
 async def _read_numbers(
     substrate: Substrate, netuid: int, block: str | None, *names: str
 ) -> list[int]:
-    """Numbers of the subnet, 0 where none is stored."""
+    """Numbers of the subnet; 0 where none is stored."""
     asked = [substrate.query(MODULE, name, [netuid], block_hash=block) for name in names]
     return [int(found or 0) for found in await asyncio.gather(*asked)]
 

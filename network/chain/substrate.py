@@ -1,11 +1,12 @@
-"""The used part of the SDK's client for one node, so that nobody loads the SDK to name a type."""
+"""The used part of the SDK's client for one node, so that type annotations need not load the
+SDK."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 
 class Substrate(Protocol):
-    """`bittensor.RpcSubstrate`, connected. Blocks are named by their hash in hex.
+    """A connected `bittensor.RpcSubstrate`. Blocks are named by their hash in hex.
 
     Every method raises the SDK's errors (`sdk_private.get_faults`), or `errors.NONSENSE` where the
     node's answer cannot be decoded.
@@ -27,7 +28,7 @@ class Substrate(Protocol):
         """Seconds between two blocks."""
 
     async def spec_version(self) -> int:
-        """Of the runtime at the head."""
+        """The spec version of the runtime at the head."""
 
     async def query(
         self,

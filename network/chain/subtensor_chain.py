@@ -1,11 +1,11 @@
 """A subnet on a subtensor chain, through the bittensor SDK: the neurons' `Chain`.
 
-Only finalized blocks are handed out, always state *at* a block, and what was read once is kept for
-good. The chain is asked in batches: a subnet of 256 neurons takes as many requests as one of two.
-Safe to use from several threads.
+It returns only finalized blocks and state *at* a block, and caches everything it has read. It asks
+the chain in batches: a subnet of 256 neurons takes as many requests as one of two. Safe to use from
+several threads.
 
-What it does not know: whether the node lies about state, which is why it has to be one's own. What
-is checked is that it speaks for the right chain and for the same history as the state kept here.
+It cannot detect a node that lies about state, so an operator should run its own node. It checks
+that the node is of the right chain, and of the same history as the cached state.
 """
 
 import json
@@ -64,9 +64,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger("assay.chain")
 
-#: Longest time that a drand round is asked for, seconds: relays have it too.
+#: Longest time for a request of a drand round, seconds: relays have the round too.
 _PULSE_S = 4.0
-#: The most that the SDK lets a purchase move the price.
+#: The largest price change that the SDK allows a purchase.
 _SLIPPAGE = "5 %"
 
 
@@ -74,11 +74,11 @@ class SubtensorChain:
     """One subnet. A refusal or failure is a `ChainError`.
 
     Args:
-        folder: where the state read so far is kept.
-        poll_s: a head younger than this is not asked for again.
+        folder: where state is cached.
+        poll_s: a head younger than this is not requested again.
 
     Raises:
-        ChainError: the subnet is not there, the runtime is not understood, or `folder` holds the
+        ChainError: the subnet does not exist, the runtime is not supported, or `folder` has the
             state of another chain.
     """
 
@@ -113,7 +113,7 @@ class SubtensorChain:
         return self._runtime
 
     def add_wallet(self, wallet: ChainWallet) -> bytes:
-        """Lets this process sign for a wallet. Its hotkey, 32 bytes."""
+        """Let this process sign for a wallet. Return its hotkey, 32 bytes."""
         hotkey = get_hotkey(wallet)
         self._wallets[hotkey] = wallet
         return hotkey
@@ -123,7 +123,7 @@ class SubtensorChain:
         self._connection.stop_retrying()
 
     def close(self) -> None:
-        """Closes the kept state. The connection belongs to whoever made it."""
+        """Close the cache. The connection belongs to the caller."""
         self.archive.close()
 
     # --- state at a block
@@ -136,24 +136,24 @@ class SubtensorChain:
                 return number
             newest = self._connection.read_head()
             self._follow_runtime()
-            if newest < number - LAG_BLOCKS:  # no node answers that has come so far: it was a lie
+            if newest < number - LAG_BLOCKS:  # no node that answers has come so far: it was a lie
                 kept = self.archive.get_newest("block")
                 number = kept[0] if kept is not None else -1
-            self._head = (max(number, newest), time.monotonic())  # a lagging node takes none back
+            self._head = (max(number, newest), time.monotonic())  # a lagging node must not lower it
             return self._head[0]
 
     def get_best(self) -> int:
-        """Number of the newest block that the node knows, final or not: it shows people how far
-        finality lags. Nothing is read at it."""
+        """The number of the newest block that the node knows, final or not. It only shows people
+        how far finality lags: no state is read at it."""
         return self._connection.read(lambda s: s.block_number())
 
     def get_time_ms(self) -> int:
-        """Timestamp of the node's best block, Unix milliseconds, whatever this machine's clock
-        says. A `ChainError` where it cannot be read."""
+        """The timestamp of the node's best block, Unix milliseconds, independent of this machine's
+        clock. Raises a `ChainError` if it cannot be read."""
         return int(self._connection.read(lambda s: s.query("Timestamp", "Now")))
 
     def refresh(self) -> None:
-        """Has the next `get_head` ask the node, however young the last answer is."""
+        """Make the next `get_head` ask the node, however recent the last answer is."""
         with self._lock:
             self._head = (self._head[0], float("-inf"))
 
@@ -181,11 +181,12 @@ class SubtensorChain:
         return self._get_state(number).members
 
     def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
-        """All commitment slots at a block, those of hotkeys without a uid too: hotkey → payload."""
+        """All commitment slots at a block, including those of hotkeys without a uid: hotkey →
+        payload."""
         return self._get_state(number).commitments
 
     def get_owner(self, number: int) -> bytes:
-        """The hotkey of the subnet's owner at a block: its slot holds the parameters."""
+        """The hotkey of the subnet's owner at a block. Its slot names the parameters."""
         kept = self.archive.get("owner", number)
         if kept is None:
             kept = self._read_at(number, lambda s, h: read_owner(s, self.netuid, h)).hex()
@@ -207,7 +208,7 @@ class SubtensorChain:
         }
 
     def is_epoch(self, number: int) -> bool:
-        """Whether the subnet's epoch ends with this block; foretold for a block to come."""
+        """Return whether the subnet's epoch ends with this block. Predicted for a future block."""
         return self._epochs.is_epoch(number, self.get_head(), self._runtime)
 
     def get_hyperparameters(self, number: int | None = None) -> Hyperparameters:
@@ -221,35 +222,38 @@ class SubtensorChain:
         return self._read_at(number, lambda s, h: read_metagraph(s, self.netuid, h))
 
     def get_balance(self, coldkey: bytes) -> int:
-        """A coldkey's free balance now, rao."""
+        """A coldkey's current free balance, rao."""
         return get_balance(self._connection, coldkey)
 
     def get_alpha_price(self) -> int:
-        """The price of one alpha of the subnet now, rao: by the reserves of its pool, so without
-        the effect of a sale of any size."""
+        """The current price of one alpha of the subnet, rao: by the reserves of its pool, so
+        without the effect of a sale of any size."""
         return self._connection.read(lambda s: read_alpha_price(s, self.netuid))
 
     def get_pulse(self, number: int) -> bytes | None:
-        """Signature of quicknet's round as the chain keeps it, unverified; None: it does not."""
+        """The signature of quicknet's round in the chain's state, unverified; None: it is not
+        there."""
         return self._connection.read(lambda s: read_pulse(s, number), _PULSE_S)
 
     # --- calls
 
     def quote_registration(self, hotkey: bytes) -> Quote:
-        """The price of a uid for a hotkey now. The fee is within a byte's, see `quote_fee`."""
+        """The current price of a uid for a hotkey. The fee may be off by one byte's, see
+        `quote_fee`."""
         cost = self.get_hyperparameters().registration_cost
         call = self._make_registration(hotkey, cost)
         return Quote(cost, self._sender.quote_fee(call, self._get_wallet(hotkey)))
 
     def register(self, hotkey: bytes, max_cost: int) -> Receipt:
-        """Buys a uid for a hotkey, from its wallet's coldkey.
+        """Buy a uid for a hotkey, from its wallet's coldkey.
 
         Args:
-            max_cost: rao. Where the runtime has no limit of its own the price is looked at just
-                before the call, and what is charged may exceed it by what one block adds.
+            max_cost: rao. If the runtime has no limit of its own, the price is checked just before
+                the call, and the charge may exceed it by the increase of one block.
 
         Raises:
-            ChainError: dearer than that, too little balance, registered already, or refused.
+            ChainError: it costs more, the balance is too low, it is registered already, or was
+                refused.
         """
         from bittensor.intents import BurnedRegister
 
@@ -276,8 +280,8 @@ class SubtensorChain:
         return self._sender.send_call(call, wallet, final=True)
 
     def add_stake(self, hotkey: bytes, amount: int, *, any_price: bool = False) -> Receipt:
-        """Stakes rao on a hotkey, from its wallet's coldkey; at any price also where that moves it
-        by more than 5 %."""
+        """Stake rao on a hotkey, from its wallet's coldkey. With `any_price`, even if that moves
+        the price by more than 5 %."""
         from bittensor import Balance
         from bittensor.intents import AddStake
 
@@ -298,7 +302,7 @@ class SubtensorChain:
             ) from error
 
     def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
-        """Overwrites the hotkey's slot, at most 128 bytes; comes back when a block holds it."""
+        """Overwrite the hotkey's slot, with at most 128 bytes. Return when a block holds it."""
         from bittensor import calls
 
         if len(payload) > COMMITMENT_BYTES:
@@ -308,11 +312,12 @@ class SubtensorChain:
         wallet = self._get_wallet(hotkey)
         try:
             self._sender.send_call(call, wallet, "hotkey", final=False)
-        except UnknownOutcomeError:  # the same again changes nothing
+        except UnknownOutcomeError:  # sending the same again changes nothing
             self._sender.send_call(call, wallet, "hotkey", final=False)
 
     def get_next_weights_block(self, hotkey: bytes) -> int:
-        """First block in which the chain lets a hotkey set weights: a past one if it may now."""
+        """The first block in which the chain lets a hotkey set weights. A past block: it may at
+        once."""
         uid = self._find_uid(hotkey)
         if uid is None:
             raise ChainError("the hotkey is not registered on this subnet: register it first")
@@ -320,24 +325,24 @@ class SubtensorChain:
         last = int(updates[uid])
         if not last:
             return 0
-        # the SDK's intent asks whether the head may hold them, and not the block after it
+        # the SDK's intent checks whether the head may hold them, not the block after it
         waits = self._runtime.weights_by is WeightsBy.INTENT
         return last + self.get_hyperparameters().weights_rate_limit + waits
 
     def get_weights_block(self, hotkey: bytes, number: int) -> int | None:
-        """Block of a hotkey's last weights as known at a block, 0 before its first; None without a
-        uid. Weights that are opened later count from the block that took them shut."""
+        """The block of a hotkey's last weights as of a block; 0 before its first, None without a
+        uid. Timelocked weights count from the block that accepted them."""
         return self._read_at(number, lambda s, h: read_weights_block(s, self.netuid, hotkey, h))
 
     def set_weights(self, hotkey: bytes, weights: Mapping[int, int]) -> int:
-        """Sends a validator's weights; comes back when a block holds them, with its number.
+        """Send a validator's weights. Return the number of the block that holds them.
 
-        Where the subnet has commit-reveal, they come into force when the chain opens them.
+        If the subnet has commit-reveal, they come into force when the chain reveals them.
 
         Raises:
             TooSoonError: the rate limit forbids it; nothing was sent.
-            UnknownOutcomeError: read back before sending again.
-            ChainError: not registered, no permit, or a row the chain would change.
+            UnknownOutcomeError: read the weights back before sending again.
+            ChainError: not registered, no permit, or a row that the chain would change.
         """
         row = make_row(weights)
         allowed = self.get_next_weights_block(hotkey)
@@ -364,7 +369,7 @@ class SubtensorChain:
         return wallet
 
     def _make_registration(self, hotkey: bytes, max_cost: int) -> Any:
-        """The call that buys a uid; where it is sent as an intent, the call within."""
+        """The call that buys a uid. If it is sent as an intent, the call within."""
         from bittensor import calls
 
         address = encode_ss58(hotkey)
@@ -388,7 +393,8 @@ class SubtensorChain:
         return self._connection.read(lambda s: read(s, block))
 
     def _find_uid(self, hotkey: bytes) -> int | None:
-        """The uid that a hotkey holds at the best head, final or not, as the next call meets it."""
+        """The uid of a hotkey at the best head, final or not, since the next call meets that
+        state."""
         keys = [self.netuid, encode_ss58(hotkey)]
         uid = self._connection.read(lambda s: s.query(MODULE, "Uids", keys))
         return None if uid is None else int(uid)
@@ -405,7 +411,8 @@ class SubtensorChain:
             )
 
     def _tell_kept(self) -> None:
-        """The newest block that an earlier run has read: heads are held against it."""
+        """Tell the connection the newest block that an earlier run has read, to check heads
+        against."""
         newest = self.archive.get_newest("block")
         if newest is not None:
             text, timestamp = json.loads(newest[1])

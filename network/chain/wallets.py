@@ -1,4 +1,4 @@
-"""Signing keys: the SDK's wallets, whose keys are files and whose passwords it asks for itself."""
+"""Signing keys: the SDK's wallets. Their keys are files, and the SDK itself asks for passwords."""
 
 import re
 import sys
@@ -11,13 +11,13 @@ from typing import Any, Protocol
 from assay.network.chain.errors import ChainError
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-#: First bytes of a key file with a password, in each of the SDK's formats.
+#: First bytes of an encrypted key file, in each of the SDK's formats.
 _LOCKS = (b"$NACL", b"$ANSIBLE_VAULT", b"gAAAAA")
 
 
 class ChainWallet(Protocol):
-    """The keys that signing needs: the hotkey for a neuron's daily work, the coldkey, unlocked on
-    use, for spending, and their public halves."""
+    """The keys for signing: the hotkey for a neuron's daily work, the coldkey for spending,
+    unlocked on use, and their public halves."""
 
     @property
     def hotkey(self) -> Any: ...
@@ -30,7 +30,7 @@ class ChainWallet(Protocol):
 
 
 class DevWallet:
-    """Keys from development URIs such as //Alice: known to everybody, for a local chain only.
+    """Keys from development URIs such as //Alice. They are public, and for a local chain only.
     Neither they nor the keys are ever printed."""
 
     def __init__(self, coldkey_uri: str, hotkey_uri: str) -> None:
@@ -44,8 +44,8 @@ class DevWallet:
 
 
 class FileWallet:
-    """Keys from the SDK's files. A key with a password is unlocked when it is first used, and stays
-    so: the SDK alone would ask again for every signature. files: a `bittensor.Wallet`."""
+    """Keys from the SDK's files. An encrypted key is unlocked at its first use, and stays unlocked:
+    the SDK alone would ask again for every signature. `files` is a `bittensor.Wallet`."""
 
     def __init__(self, files: Any) -> None:
         self._files = files
@@ -55,12 +55,12 @@ class FileWallet:
 
     @cached_property
     def hotkey(self) -> Any:
-        """Raises ChainError: it cannot be unlocked, or read."""
+        """The hotkey. Raises ChainError: it cannot be unlocked, or read."""
         return self._unlock("hotkey")
 
     @cached_property
     def coldkey(self) -> Any:
-        """Raises ChainError: it cannot be unlocked, or read."""
+        """The coldkey. Raises ChainError: it cannot be unlocked, or read."""
         return self._unlock("coldkey")
 
     @property
@@ -69,12 +69,13 @@ class FileWallet:
 
     @property
     def hotkeypub(self) -> Any:
-        """Wallets of older programs have no file for it, and their hotkeys no password."""
+        """The hotkey's public half. Wallets of older programs have no file for it, and their
+        hotkeys have no password."""
         has_file = Path(self._files.hotkeypub_file.path).exists()
         return self._files.hotkeypub if has_file else self.hotkey
 
     def _unlock(self, signer: str) -> Any:
-        """One of the keys, after its password where it has one."""
+        """One of the keys, unlocked with its password if it has one."""
         from bittensor.keyfiles import KeyfileError
 
         file = Path(getattr(self._files, f"{signer}_file").path)
@@ -91,7 +92,7 @@ class FileWallet:
 
 @dataclass(frozen=True, slots=True)
 class SigningKeys:
-    """A wallet as the SDK is to sign with it: it looks at all keys, which unlocks none of these."""
+    """A wallet for signing by the SDK. The SDK reads all keys, and this class unlocks only one."""
 
     coldkey: Any
     coldkeypub: Any
@@ -100,8 +101,8 @@ class SigningKeys:
 
     @staticmethod
     def unlock(wallet: ChainWallet, signer: str) -> "SigningKeys":
-        """Asks for the password of "coldkey" or "hotkey" where it has one; the other key's public
-        half stands in for it."""
+        """Ask for the password of "coldkey" or "hotkey" if it has one. The other key's public half
+        replaces that key."""
         cold, hot = wallet.coldkeypub, wallet.hotkeypub
         if signer == "coldkey":
             return SigningKeys(wallet.coldkey, cold, hot, hot)
@@ -118,15 +119,15 @@ class WalletKey:
 
 @dataclass(frozen=True, slots=True)
 class WalletFolder:
-    """A coldkey on disk and the hotkeys beside it."""
+    """A coldkey on disk and its hotkeys."""
 
     coldkey: WalletKey
     hotkeys: tuple[WalletKey, ...]
 
 
 def open_wallet(name: str, hotkey: str, folder: Path) -> ChainWallet:
-    """A wallet of the SDK, or development keys where the name starts with two slashes;
-    `ChainError`: a name that is none, or public keys that are not there."""
+    """A wallet of the SDK, or development keys if the name starts with two slashes. `ChainError`:
+    the name is invalid, or public keys are missing."""
     if name.startswith("//"):
         return DevWallet(name, hotkey if hotkey.startswith("//") else f"{name}//{hotkey}")
     require_keys(name, hotkey, folder)
@@ -134,14 +135,14 @@ def open_wallet(name: str, hotkey: str, folder: Path) -> ChainWallet:
 
 
 def require_keys(name: str, hotkey: str, folder: Path, signer: str | None = None) -> None:
-    """Without the SDK, which takes a second to load, unless a key is locked. Development keys
-    always pass.
+    """Check that keys exist, without the SDK (which takes a second to load) unless a key is
+    encrypted. Development keys always pass.
 
     Args:
-        signer: "coldkey" or "hotkey": that one will sign, and can be unlocked.
+        signer: "coldkey" or "hotkey": this key will sign, and must be unlockable.
 
     Raises:
-        ChainError: a name that is none, keys that are not there, or a password nobody gives.
+        ChainError: the name is invalid, keys are missing, or there is no way to enter a password.
     """
     if name.startswith("//"):
         return
@@ -164,8 +165,8 @@ def _is_locked(file: Path) -> bool:
 
 
 def _require_password(files: Any, signer: str) -> str | None:
-    """The password that the SDK's variables offer for a `bittensor.Wallet`; None: it is to be asked
-    for on the terminal. Raises ChainError: it is missing, or a variable is of no use."""
+    """The password for a `bittensor.Wallet` in the SDK's variables; None: it must be entered on the
+    terminal. Raises ChainError: it is missing, or a variable is unusable."""
     from bittensor.keyfiles import KeyfileError, resolve_key_password
     from bittensor.wallets import resolve_wallet_password
 
@@ -191,16 +192,16 @@ def create_wallet(
     *,
     encrypted: bool = True,
 ) -> Any:
-    """Makes whichever of a wallet's two keys is not there yet; nothing is ever overwritten.
-    `on_mnemonic` gets "coldkey" or "hotkey" and the only way back to it; `encrypted` asks on the
-    terminal for the coldkey's password. `ChainError`: both are there, or cannot be written."""
+    """Create the missing keys of a wallet. Existing ones are never overwritten. `on_mnemonic` gets
+    "coldkey" or "hotkey" and the words that are the only way to recover it. With `encrypted`, asks
+    on the terminal for the coldkey's password. `ChainError`: both exist, or cannot be written."""
     from bittensor.keyfiles import KeyfileError
 
     wallet = _name_wallet(name, hotkey, folder)
     cold, hot = (Path(f.path).exists() for f in (wallet.coldkey_file, wallet.hotkey_file))
     if cold and hot:
         raise ChainError(f"wallet {name}/{hotkey} already exists: name another hotkey")
-    words: list[str] = []  # shown once the key is on disk: before that there is none
+    words: list[str] = []  # shown only once the key is on disk
     try:
         if not cold:
             wallet.create_new_coldkey(use_password=encrypted, on_mnemonic=words.append)
@@ -214,7 +215,7 @@ def create_wallet(
 
 
 def list_wallets(folder: Path) -> list[WalletFolder]:
-    """All wallets in a folder, by their public addresses."""
+    """All wallets in a folder, with their public addresses."""
     from bittensor.wallets import list_wallets_detailed
 
     return [

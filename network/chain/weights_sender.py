@@ -1,7 +1,7 @@
-"""Setting weights: in the clear, or encrypted to a future drand round where the subnet asks for it.
+"""Sets weights: in the clear, or encrypted to a future drand round if the subnet requires it.
 
-Timelocked weights are opened by the chain itself, an epoch or more later; until then nobody can
-copy them.
+The chain itself reveals timelocked weights, an epoch or more later. Until then nobody can copy
+them.
 """
 
 import asyncio
@@ -19,16 +19,18 @@ from assay.network.chain.runtime_features import MODULE, CommitBy, RuntimeFeatur
 from assay.network.chain.substrate import Substrate
 from assay.network.chain.wallets import ChainWallet
 
-#: drand's quicknet, to whose rounds subtensor opens weights.
+#: drand's quicknet. Subtensor encrypts weights to its rounds.
 _QUICKNET_GENESIS_MS = 1_692_803_367_000
 _QUICKNET_PERIOD_MS = 3_000
-#: Blocks after the opening epoch's first one: a chain that runs early still finds them shut.
+#: Blocks after the revealing epoch's first one, so that a chain that runs early does not reveal
+#: early.
 _MARGIN_BLOCKS = 3
 
 
 def make_row(weights: Mapping[int, int]) -> dict[int, int]:
-    """Weights as the chain will show them: in order of uid, without zeros. It scales a row to a
-    largest 65,535, and what is read back must be what was sent: else `ChainError`."""
+    """Weights as the chain will show them: in order of uid, without zeros. The chain scales a row
+    to a largest 65,535, and the row must be read back as it was sent: otherwise raises a
+    `ChainError`."""
     row = {uid: weights[uid] for uid in sorted(weights) if weights[uid]}
     if any(not 0 <= value <= LARGEST_WEIGHT for value in (*row, *row.values())):
         raise ChainError("uids and weights are integers from 0 to 65,535")
@@ -38,8 +40,8 @@ def make_row(weights: Mapping[int, int]) -> dict[int, int]:
 
 
 def pad_row(row: Mapping[int, int], at_least: int, uids: int) -> dict[int, int]:
-    """A row with `at_least` entries: weight 0 on the lowest other of so many uids. The chain counts
-    zeros, and asks for no more entries than there are uids; what stands afterwards is the row."""
+    """A row with `at_least` entries: weight 0 for the lowest other uids. The chain counts zeros,
+    and requires no more entries than there are uids. The stored row has no zeros."""
     others = (uid for uid in range(uids) if uid not in row)
     zeros = dict.fromkeys(islice(others, max(0, at_least - len(row))), 0)
     return dict(sorted({**row, **zeros}.items()))
@@ -50,7 +52,7 @@ def compute_reveal_round(
 ) -> int:
     """The drand round to which weights sent after `block` are encrypted.
 
-    They are opened `reveal_period` epochs after the one that holds them. Source: subtensor's
+    They are revealed `reveal_period` epochs after the one that holds them. Source: subtensor's
     commit-reveal v3, whose epochs are counted as (block + netuid + 1) / (tempo + 1).
     """
     epoch = (block + 1 + netuid + 1) // (tempo + 1)
@@ -76,8 +78,8 @@ def send_weights(
     row: Mapping[int, int],
     settings: Hyperparameters,
 ) -> Receipt:
-    """Sends a row from `make_row` the way that runtime and subnet ask for; `ChainError`: refused,
-    or this runtime's way is not known."""
+    """Send a row from `make_row` in the way that runtime and subnet require. `ChainError`: refused,
+    or this runtime's way is unknown."""
     from bittensor import calls
     from bittensor.intents import SetWeights
 
@@ -89,7 +91,7 @@ def send_weights(
         row = pad_row(row, settings.min_weights, int(count or 0))
     uids, values = list(row), list(row.values())
     if runtime.weights_by is WeightsBy.INTENT and short and not settings.commit_reveal:
-        # the call behind the intent, which itself takes the zeros out
+        # the call behind the intent; the intent itself removes zeros
         call: Any = calls.SubtensorModule.set_mechanism_weights(
             netuid=netuid, mecid=0, dests=uids, weights=values, version_key=version_key
         )
@@ -126,6 +128,6 @@ async def _make_crv3_call(substrate: Substrate, netuid: int, data: bytes) -> Any
         netuid, int(tempo), int(period), head, int(now_ms), int(slot_s * 1_000)
     )
     commit = bittensor_core.encrypt_at_round(data, number)[0]
-    # the SDK's catalogue is of a newer runtime, which has no such call
+    # the SDK's catalogue is for a newer runtime, which lacks this call
     arguments = {"netuid": netuid, "commit": commit, "reveal_round": number}
     return (MODULE, "commit_crv3_weights", arguments)

@@ -1,8 +1,8 @@
 """The ledger on subtensor's EVM: deploys contracts, binds hotkeys, posts and reads settlements.
 
-web3 is imported when a node is first used. Keys are typed and never printed; nothing here decides
-what is posted, or when. Start at `score_ledger.py` (what is read and written); `evm_node.py` is the
-node under it, within `bounded_provider.py`'s deadlines and sizes.
+web3 is imported when a node is first used. Keys are typed and never printed. Nothing here decides
+what is posted, or when. Start at `score_ledger.py`, which reads and writes the ledger.
+`evm_node.py` is the node under it, within the deadlines and sizes of `bounded_provider.py`.
 """
 
 from assay.network.evm.contracts import EvmError, LedgerEntry, RevertedError, make_ledger_entry

@@ -1,4 +1,4 @@
-"""JSON-RPC over HTTP, for web3: one answer of bounded size within a deadline, no redirects.
+"""JSON-RPC over HTTP for web3, with answers of bounded size within a deadline, and no redirects.
 
 web3's own provider reads answers of any length and follows redirects.
 """
@@ -16,9 +16,9 @@ from assay.network.text import keep_secret
 from assay.network.threads import LookupLoop
 from assay.protocol.encoding import EncodingError, read_json
 
-#: Longest answer, bytes: a thousand blocks' events of one contract are far below.
+#: Longest answer, bytes. The events of one contract in a thousand blocks take far less.
 ANSWER_MAX = 4 << 20
-#: Bytes of an answer's head on the wire, interim answers with it, and of the rest.
+#: Bytes of an answer's head on the wire, including interim answers, and of the rest.
 _HEAD_MAX, _REST_MAX = 64 << 10, ANSWER_MAX + ANSWER_MAX // 4
 #: Seconds for a connection, and for one answer.
 CONNECT_S, ANSWER_S = 5.0, 20.0
@@ -26,8 +26,8 @@ _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 
 
 class BoundedProvider(JSONBaseProvider):
-    """One node, `EvmError` where it has no http(s) address; a request without an answer is a
-    `SilentError`."""
+    """One node. Raises `EvmError` if its address is not http(s). A request without an answer raises
+    a `SilentError`."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class BoundedProvider(JSONBaseProvider):
         keep_secret(url)
         #: Host and port, for people: the rest of an address may hold a key.
         self.name = self._url.netloc.decode()
-        #: Runs during a request, in the thread that makes it.
+        #: Runs during a request, in the requesting thread.
         self._loop = LookupLoop()
         self._client = make_client(_HEADERS, CONNECT_S, ANSWER_S)
 
@@ -60,7 +60,7 @@ class BoundedProvider(JSONBaseProvider):
     async def _post(self, body: bytes) -> bytes:
         with reading_at_most(_HEAD_MAX) as wire:
             async with (
-                asyncio.timeout(ANSWER_S),  # over headers as well, which may come by the byte
+                asyncio.timeout(ANSWER_S),  # for headers as well, which may come byte by byte
                 self._client.stream("POST", self._url, content=body) as response,
             ):
                 wire.size += _REST_MAX
@@ -72,7 +72,7 @@ class BoundedProvider(JSONBaseProvider):
                 return await read_body(response, ANSWER_MAX, too_long)
 
     def close(self) -> None:
-        """Closes the connection. One that a thread still waits on ends with the program."""
+        """Close the connection. One that a thread still waits for ends with the program."""
         if not self._loop.is_running():
             self._loop.run_until_complete(self._client.aclose())
             self._loop.close()

@@ -27,20 +27,20 @@ _REMEDIES = {
 
 
 class EvmError(ChainError):
-    """The EVM's node cannot answer, or nothing can be sent for now: one printable line with the
-    reason and the remedy, whatever a node or a contract wrote into it."""
+    """The EVM's node cannot answer, or nothing can be sent at present. The message is one printable
+    line with reason and remedy, whatever text a node or a contract returned."""
 
     def __init__(self, message: str) -> None:
         super().__init__("".join(c if c.isprintable() else "?" for c in hide(message)))
 
 
 class SilentError(EvmError):
-    """The node gave no answer, or none that makes sense. It may have executed the request."""
+    """The node gave no answer, or a meaningless one. It may have executed the request."""
 
 
 class RevertedError(EvmError):
     """A contract refuses a call: nothing was written. `name` is its error's, such as NotThePoster;
-    "" where it gives none that we know."""
+    "" if it gives none that we know."""
 
     def __init__(self, message: str, name: str = "") -> None:
         super().__init__(message)
@@ -70,7 +70,7 @@ class LedgerEntry:
 
 
 def make_ledger_entry(record: SettlementRecord) -> LedgerEntry | None:
-    """The entry to post for a settlement's record; None where it has no score to prove."""
+    """The entry to post for a settlement's record; None if it has no score to prove."""
     if not record.scores:
         return None
     return LedgerEntry(
@@ -84,7 +84,7 @@ def make_ledger_entry(record: SettlementRecord) -> LedgerEntry | None:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A compiled contract; bytecode before its constructor's arguments."""
+    """A compiled contract: its interface, and its bytecode before the constructor's arguments."""
 
     abi: list[dict[str, Any]]
     bytecode: bytes
@@ -100,7 +100,7 @@ def load_artifact(name: str) -> Artifact:
 
 @cache
 def _list_errors() -> dict[bytes, tuple[str, tuple[str, ...]]]:
-    """Selector → name and types of every error that the contracts know, and Solidity's own."""
+    """Selector → name and types of every error of the contracts, and Solidity's own."""
     found = {
         (entry["name"], tuple(field["type"] for field in entry["inputs"]))
         for name in (LEDGER, WEIGHTS_CHECK)

@@ -11,11 +11,11 @@ from assay.network.evm.evm_node import EvmCall, EvmNode, EvmReceipt
 from assay.network.evm.score_ledger import ScoreLedger
 from assay.protocol.score_tree import keccak256
 
-#: Gas that a deployment and a binding may take; a precompile's share of the latter is the chain's.
+#: Most gas of a deployment and of a binding. The chain sets a precompile's share of the latter.
 DEPLOY_GAS_MAX, BIND_GAS_MAX = 2_000_000, 500_000
-#: First field of the binding that a hotkey signs: a signature for this serves nothing else.
+#: First field of the binding that a hotkey signs, so that the signature is valid for nothing else.
 _DOMAIN = keccak256(b"assay/v1/evm-binding")
-#: Seconds that a signature is good for, and that a transaction is waited for.
+#: Seconds for which a signature is valid, and for which a transaction is waited for.
 SIGNATURE_S, PATIENCE_S = 900, 300.0
 
 
@@ -29,8 +29,8 @@ class Deployed:
 
 
 def deploy_contracts(node: EvmNode, key: EvmKey, confirmations: int) -> Deployed:
-    """Deploys a ledger, and a weights' check over it. Anybody may: they have no owner. `EvmError`:
-    too dear, or refused, `UnknownOutcomeError`: it was sent and is not on chain."""
+    """Deploy a ledger, and a weights' check over it. Anybody may: they have no owner. `EvmError`:
+    too expensive, or refused. `UnknownOutcomeError`: it was sent and is not on chain."""
     node.require_chain()
     ledger, first = _deploy(node, key, LEDGER, [], confirmations)
     check, second = _deploy(node, key, WEIGHTS_CHECK, [ledger], confirmations)
@@ -40,7 +40,8 @@ def deploy_contracts(node: EvmNode, key: EvmKey, confirmations: int) -> Deployed
 def _deploy(
     node: EvmNode, key: EvmKey, name: str, arguments: list[Any], confirmations: int
 ) -> tuple[str, EvmReceipt]:
-    """A contract's address, computed: a node that names another would have a foreign one used."""
+    """Deploy a contract. Its address is computed: a node that named another one would make us use a
+    foreign contract."""
     from web3.utils import get_create_address
 
     data = node.open_contract(load_artifact(name)).constructor(*arguments).data_in_transaction
@@ -59,8 +60,8 @@ def bind_hotkey(
     sign: Callable[[bytes], bytes],
     confirmations: int,
 ) -> EvmReceipt:
-    """Lets a key post for a hotkey, in place of whichever did so before, by the hotkey's sr25519
-    signature over 32 bytes as they are; errors as of `deploy_contracts`."""
+    """Let a key post for a hotkey, instead of any earlier one, with the hotkey's sr25519 signature
+    over the 32 bytes. Errors as in `deploy_contracts`."""
     node = ledger.node
     node.require_chain()
     node.require_code(ledger.address)
@@ -91,7 +92,7 @@ def compute_binding_message(
         expiry: Unix time in seconds.
 
     Returns:
-        32 bytes, signed as they are.
+        32 bytes, signed without further hashing.
     """
     words = [_DOMAIN, _word(int(contract, 16)), _word(chain_id), hotkey, _word(int(poster, 16))]
     return keccak256(b"".join([*words, _word(nonce), _word(expiry)]))
@@ -102,7 +103,7 @@ def _word(value: int) -> bytes:
 
 
 def _run(node: EvmNode, key: EvmKey, call: EvmCall, nonce: int, confirmations: int) -> EvmReceipt:
-    """Sends one transaction and waits for its receipt."""
+    """Send one transaction and wait for its receipt."""
     signed = node.sign(key, call, nonce)
     node.send(signed)
     return node.await_receipt(signed, confirmations, PATIENCE_S)

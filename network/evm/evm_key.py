@@ -1,4 +1,4 @@
-"""The key that pays for posts. It holds a little money for gas and nothing else of worth."""
+"""The key that pays for posts. It holds a little money for gas, and nothing else of value."""
 
 from hashlib import blake2b
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from assay.network.chain.errors import ChainError
 from assay.protocol import encode_ss58
 
-#: Begins what subtensor hashes to the account that an EVM address's money lies in. Source:
+#: Prefix of the bytes that subtensor hashes to the account with an EVM address's money. Source:
 #: pallet_evm, HashedAddressMapping.
 _MIRROR_PREFIX = b"evm:"
 
 
 class EvmKey:
-    """A secp256k1 key, of eth_account's LocalAccount. Neither `repr` nor any error shows it;
+    """A secp256k1 key, of eth_account's LocalAccount. Neither `repr` nor any error shows it.
     `address` has the checksum of EIP-55."""
 
     def __init__(self, account: Any) -> None:
@@ -28,27 +28,27 @@ class EvmKey:
 
     @classmethod
     def from_secret(cls, secret: bytes) -> "EvmKey":
-        """From 32 bytes."""
+        """The key with these 32 bytes."""
         from eth_account import Account
 
         return cls(Account.from_key(secret))
 
     @classmethod
     def from_keystore(cls, keystore: Any, password: str) -> "EvmKey":
-        """A key from a keystore's JSON (version 3, as geth, MetaMask and the SDK write it);
+        """The key in a keystore's JSON (version 3, as geth, MetaMask and the SDK write it).
         `ChainError`: not a keystore, or the password is wrong."""
         from eth_account import Account
 
         try:
             return cls(Account.from_key(Account.decrypt(keystore, password)))
-        except (ValueError, TypeError, KeyError, NotImplementedError):  # their texts are not ours
+        except (ValueError, TypeError, KeyError, NotImplementedError):  # not their texts
             raise ChainError(
                 "the EVM key cannot be opened: the password is wrong, or the file is not a "
                 "keystore of version 3"
             ) from None
 
     def to_keystore(self, password: str, iterations: int | None = None) -> dict[str, Any]:
-        """Encrypted, to be written to a file; without `iterations` of scrypt, guessing takes a
+        """The encrypted key, for a file. With scrypt's default `iterations`, each guess takes a
         second."""
         return dict(self.__account.encrypt(password, iterations=iterations))
 
@@ -65,6 +65,6 @@ class EvmKey:
 
 
 def compute_mirror(address: str) -> str:
-    """The subtensor account of an EVM address's money, SS58: send TAO there."""
+    """The subtensor account with an EVM address's money, SS58: send TAO there."""
     raw = bytes.fromhex(address.removeprefix("0x"))
     return encode_ss58(blake2b(_MIRROR_PREFIX + raw, digest_size=32).digest())

@@ -1,7 +1,7 @@
-"""A node of one EVM chain: the chain pinned, gas and price bounded, refusals explained.
+"""A node of one EVM chain, with the chain pinned, gas and price bounded, and refusals explained.
 
-What this does not know: finality. A block is final enough once others have been built on it;
-how many is the caller's choice.
+It does not know finality. A block is final enough once others have been built on it. The caller
+chooses how many.
 """
 
 import time
@@ -24,13 +24,14 @@ from assay.network.evm.evm_key import EvmKey
 CHAIN_IDS = {"finney": 964, "test": 945, "local": 42}
 #: Wei in a gwei; 10^9 gwei are one TAO.
 GWEI = 10**9
-#: Gas beyond the estimate, hundredths: what is there may have changed by the time it runs.
+#: Gas above the estimate, hundredths: the state may have changed by the time of execution.
 _GAS_MARGIN = 125
-#: Price beyond what the node asks, hundredths; and what a replacement pays beyond the first: nodes
-#: take it from 110 on.
+#: Price above the node's, hundredths; and a replacement's price relative to the first: nodes accept
+#: 110 and more.
 _PRICE_MARGIN, _BUMP = 110, 125
 _LOOK_S = 0.25
-#: What any number of blocks, transactions, gas, seconds or wei a unit is below, and any balance.
+#: Upper limits of any number of blocks, transactions, gas, seconds or wei a unit, and of any
+#: balance.
 _COUNT_END, _WEI_END = 1 << 63, 1 << 256
 #: JSON-RPC's words for a transaction that the node holds already.
 _KNOWN = ("already known", "already imported", "known transaction")
@@ -49,14 +50,14 @@ class EvmReceipt:
 
     @property
     def cost(self) -> int:
-        """Wei."""
+        """The cost, wei."""
         return self.gas_used * self.gas_price
 
 
 @dataclass(frozen=True, slots=True)
 class SignedCall:
-    """A signed transaction, to be sent any number of times: a chain takes it once. `price` in
-    wei."""
+    """A signed transaction, which may be sent any number of times: a chain accepts it once. `price`
+    is in wei."""
 
     raw: bytes
     hash: bytes
@@ -66,7 +67,7 @@ class SignedCall:
 
 @dataclass(frozen=True, slots=True)
 class EvmCall:
-    """A transaction's content: `to` is None for a deployment; `gas_max` bounds the gas it burns."""
+    """A transaction's content. `to` is None for a deployment. `gas_max` bounds its gas."""
 
     to: str | None
     data: bytes
@@ -82,7 +83,7 @@ class EvmNode:
     """One node over JSON-RPC. Used from one thread at a time.
 
     Args:
-        chain_id: what it must speak for.
+        chain_id: the id that its chain must have.
         price_max: wei a unit of gas; nothing is sent for more.
 
     Raises:
@@ -108,7 +109,7 @@ class EvmNode:
         self._provider.close()
 
     def require_chain(self) -> None:
-        """`WrongChainError`: the node speaks for another chain."""
+        """Raise `WrongChainError` if the node is of another chain."""
         found = self._count(lambda: self.eth.chain_id)
         if found != self.chain_id:
             raise WrongChainError(
@@ -117,7 +118,7 @@ class EvmNode:
             )
 
     def get_head(self) -> int:
-        """Number of the newest block, of the chain that was asked for: see `require_chain`."""
+        """The number of the newest block, after `require_chain`."""
         self.require_chain()
         return self._count(lambda: self.eth.block_number)
 
@@ -126,16 +127,16 @@ class EvmNode:
         return self._count(lambda: self.eth.get_block("latest")["timestamp"])
 
     def get_balance(self, address: str) -> int:
-        """Wei."""
+        """A balance, wei."""
         return self._count(lambda: self.eth.get_balance(_checksum(address)), _WEI_END)
 
     def get_nonce(self, address: str, *, pending: bool) -> int:
-        """Number of the address's next transaction, those that wait counted or not."""
+        """The number of the address's next transaction, with or without pending ones."""
         block: Any = "pending" if pending else "latest"
         return self._count(lambda: self.eth.get_transaction_count(_checksum(address), block))
 
     def get_price(self) -> int:
-        """Wei that the node asks for a unit of gas now."""
+        """The node's current price for a unit of gas, wei."""
         return self._count(lambda: self.eth.gas_price)
 
     def get_receipt(self, hash_: bytes) -> EvmReceipt | None:
@@ -162,7 +163,7 @@ class EvmNode:
         return self.eth.contract(to, abi=artifact.abi, bytecode=artifact.bytecode)
 
     def require_code(self, address: str) -> None:
-        """Raises an `EvmError` where the address has no contract."""
+        """Raise an `EvmError` if the address has no contract."""
         with self.explain():
             if not self.eth.get_code(_checksum(address)):
                 raise EvmError(f"there is no contract at {address} on chain {self.chain_id}")
@@ -170,9 +171,9 @@ class EvmNode:
     def sign(
         self, key: EvmKey, call: EvmCall, nonce: int, replaces: int | None = None
     ) -> SignedCall:
-        """Signs a call that would succeed now, in place of one with this nonce at a price in wei
-        where it `replaces` one. `RevertedError`: the contract would refuse it, `EvmError`: too much
-        gas, too dear, or too little money."""
+        """Sign a call that would succeed now. `replaces` is the price in wei of an earlier call
+        with this nonce. `RevertedError`: the contract would refuse it. `EvmError`: too much gas,
+        too expensive, or too little money."""
         gas = self._estimate(key, call)
         price = self.get_price() * _PRICE_MARGIN // 100
         if replaces is not None:
@@ -212,8 +213,8 @@ class EvmNode:
             )
 
     def send(self, signed: SignedCall) -> None:
-        """Hands a transaction to the node, which may have it already; `EvmError`: refused,
-        `UnknownOutcomeError`: it may have been taken."""
+        """Send a transaction to the node, which may have it already. `EvmError`: refused.
+        `UnknownOutcomeError`: it may have been accepted."""
         try:
             with self.explain():
                 self.eth.send_raw_transaction(signed.raw)
@@ -226,8 +227,8 @@ class EvmNode:
     def await_receipt(
         self, signed: SignedCall, confirmations: int, patience_s: float
     ) -> EvmReceipt:
-        """Waits until a transaction is in a block with this many blocks on top; `RevertedError`: it
-        failed, `UnknownOutcomeError`: it did not get there within the patience."""
+        """Wait until a transaction is in a block with this many blocks on top. `RevertedError`: it
+        failed. `UnknownOutcomeError`: it did not get there within the patience."""
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             receipt = self._find_standing(signed, confirmations)
@@ -242,8 +243,8 @@ class EvmNode:
         )
 
     def _find_standing(self, signed: SignedCall, confirmations: int) -> EvmReceipt | None:
-        """The receipt of a transaction that is deep enough. A node that gives no answer is asked
-        again: the transaction is under way."""
+        """The receipt of a transaction that is deep enough, or None. A node that gives no answer is
+        asked again, since the transaction is under way."""
         try:
             receipt = self.get_receipt(signed.hash)
             deep = receipt is not None and self.get_head() - receipt.block >= confirmations
@@ -252,8 +253,8 @@ class EvmNode:
         return receipt if deep else None
 
     def explain_failure(self, signed: SignedCall) -> str:
-        """Why a transaction that a block holds failed, as far as the node says: it may have
-        forgotten the block's state, or make no sense."""
+        """The reason why a transaction in a block failed, as far as the node says. The node may
+        have forgotten the block's state, or answer nonsense."""
         try:
             with self.explain():
                 return self._find_reason(signed)
@@ -273,7 +274,7 @@ class EvmNode:
 
     @contextmanager
     def explain(self) -> Iterator[None]:
-        """web3's errors as ours."""
+        """Raise web3's errors as ours."""
         from web3.exceptions import (
             BadFunctionCallOutput,
             ContractLogicError,
@@ -286,7 +287,7 @@ class EvmNode:
         except ContractLogicError as error:
             raise explain_revert(_read_data(error.data)) from None
         except Web3RPCError as error:
-            # nodes differ in where they put a contract's return data
+            # nodes put a contract's return data in different places
             answer: Any = (error.rpc_response or {}).get("error")
             told = answer if isinstance(answer, dict) else {}
             data = _read_data(told.get("data"))
@@ -305,12 +306,12 @@ class EvmNode:
 
 
 def format_wei(wei: int) -> str:
-    """An amount of the EVM's for people: 10^18 wei are one TAO."""
+    """An EVM amount for people: 10^18 wei are one TAO."""
     return f"{wei / 10**18:.6f} TAO"
 
 
 def _read_data(data: Any) -> bytes:
-    """A contract's return data, out of an error's data."""
+    """A contract's return data, from an error's data."""
     if isinstance(data, dict):
         data = data.get("data") or data.get("result")
     if not isinstance(data, str) or not data.startswith("0x"):
@@ -322,14 +323,14 @@ def _read_data(data: Any) -> bytes:
 
 
 def _read_count(value: Any, end: int = _COUNT_END) -> int:
-    """A number from a node: of blocks, gas, wei, seconds; `TypeError`: not a valid count."""
+    """A number from a node (blocks, gas, wei, seconds). `TypeError`: not a valid count."""
     if type(value) is not int or not 0 <= value < end:
         raise TypeError(f"{value!r} is not a count")
     return value
 
 
 def _checksum(address: str) -> Any:
-    """An address as web3 takes it."""
+    """An address in web3's form."""
     from eth_utils.address import is_address, to_checksum_address
 
     if not is_address(address):

@@ -1,4 +1,4 @@
-"""The answers of the ledger and the weights' check, and posting to the ledger with a key."""
+"""Reads the ledger and the weights' check, and posts to the ledger with a key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from assay.network.evm.contracts import LEDGER, WEIGHTS_CHECK, EvmError, LedgerE
 from assay.network.evm.evm_key import EvmKey
 from assay.network.evm.evm_node import EvmCall, EvmNode, EvmReceipt, SignedCall
 
-#: Blocks asked for at once: nodes refuse more than some thousands.
+#: Blocks in one request: nodes refuse more than some thousands.
 _PAGE_BLOCKS = 1_000
-#: Gas that a post may take: it takes about 54,000.
+#: Most gas of a post, which takes about 54,000.
 _POST_GAS_MAX = 100_000
 #: An unbound hotkey's poster.
 _NOBODY = "0x" + "0" * 40
@@ -18,7 +18,7 @@ _NOBODY = "0x" + "0" * 40
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The poster of a hotkey, None where nobody is bound; and the number of bindings so far."""
+    """The poster of a hotkey, None if it is not bound; and the number of bindings so far."""
 
     poster: str | None
     nonce: int
@@ -26,7 +26,7 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class PostedSettlement:
-    """A settlement's entry as an event holds it, and where."""
+    """A settlement's entry as an event has it, and the event's place."""
 
     entry: LedgerEntry
     block: int
@@ -35,7 +35,7 @@ class PostedSettlement:
 
 @dataclass(frozen=True, slots=True)
 class WeightsFound:
-    """See WeightsCheck.check; `digest` is of the weights on chain."""
+    """The result of `WeightsCheck.check`. `digest` is of the weights on chain."""
 
     posted: bool
     equal: bool
@@ -43,7 +43,7 @@ class WeightsFound:
 
 
 class ScoreLedger:
-    """One subnet's part of a ledger; `EvmError` from every method: no node answers, or there is no
+    """One subnet's part of a ledger. `EvmError` from every method: no node answers, or there is no
     such contract."""
 
     def __init__(self, node: EvmNode, address: str, netuid: int) -> None:
@@ -53,7 +53,7 @@ class ScoreLedger:
         self._contract = node.open_contract(load_artifact(LEDGER), address)
 
     def get_binding(self, hotkey: bytes) -> Binding:
-        """The address that posts for a hotkey now."""
+        """The address that currently posts for a hotkey."""
         with self.node.explain():
             poster, nonce = self._contract.functions.bindings(hotkey).call()
         return Binding(None if poster == _NOBODY else poster, nonce)
@@ -73,7 +73,7 @@ class ScoreLedger:
         score: int,
         proof: Sequence[bytes],
     ) -> bool:
-        """Whether a validator gave a miner this score, by the contract's own word."""
+        """Return whether a validator gave a miner this score, as the contract itself checks it."""
         with self.node.explain():
             return bool(
                 self._contract.functions.verifyScore(
@@ -82,8 +82,8 @@ class ScoreLedger:
             )
 
     def find_posted(self, hotkey: bytes, epoch: int, pages: int = 20) -> PostedSettlement | None:
-        """A settlement's entry, from its event: looked for from its epoch's block on, in as many
-        pages of 1,000 blocks, for the EVM numbers blocks as the chain does."""
+        """A settlement's entry, from its event. The search covers `pages` pages of 1,000 blocks
+        from its epoch's block on, because the EVM numbers blocks as the chain does."""
         head = self.node.get_head()
         first = epoch if epoch <= head else max(0, head - pages * _PAGE_BLOCKS + 1)
         for start in range(first, min(head + 1, first + pages * _PAGE_BLOCKS), _PAGE_BLOCKS):
@@ -100,8 +100,8 @@ class ScoreLedger:
     def list_posted(
         self, hotkey: bytes, first: int, last: int
     ) -> list[tuple[int, PostedSettlement]]:
-        """Entries of a hotkey's in some blocks, from their events: settlement's epoch and entry, as
-        they came. A node refuses more blocks than a thousand or so."""
+        """A hotkey's entries in some blocks, from their events: the settlement's epoch and the
+        entry, in order. A node refuses more than about a thousand blocks."""
         with self.node.explain():
             found = self._contract.events.Posted().get_logs(
                 {"netuid": self.netuid, "hotkey": hotkey}, from_block=first, to_block=last
@@ -115,14 +115,14 @@ class ScoreLedger:
     def check_weights(
         self, check: str, uid: int, hotkey: bytes, epoch: int, entry: LedgerEntry
     ) -> WeightsFound:
-        """Whether a validator's weights on chain now are those it posted.
+        """Check whether a validator's current weights on chain are those that it posted.
 
         Args:
             check: address of a WeightsCheck.
 
         Raises:
             EvmError: it belongs to another ledger.
-            RevertedError: another hotkey holds the uid, or this is no chain of subtensor's.
+            RevertedError: another hotkey holds the uid, or this is not a subtensor chain.
         """
         contract = self.node.open_contract(load_artifact(WEIGHTS_CHECK), check)
         with self.node.explain():
@@ -143,7 +143,7 @@ def _read_posted(event: Any) -> PostedSettlement:
 
 
 class LedgerPoster:
-    """One validator's posts to one ledger, every step by itself, for a caller that remembers them;
+    """One validator's posts to one ledger, in single steps, for a caller that saves their state.
     `EvmError` from every method: no node answers."""
 
     def __init__(self, ledger: ScoreLedger, key: EvmKey, hotkey: bytes) -> None:
@@ -154,7 +154,7 @@ class LedgerPoster:
         self._contract = self._node.open_contract(load_artifact(LEDGER), ledger.address)
 
     def get_head(self) -> int:
-        """Number of the newest block; `WrongChainError`: the node speaks for another chain."""
+        """The number of the newest block. `WrongChainError`: the node is of another chain."""
         return self._node.get_head()
 
     def get_digest(self, epoch: int) -> bytes:
@@ -162,20 +162,20 @@ class LedgerPoster:
         return self._ledger.get_digest(self._hotkey, epoch)
 
     def get_nonce(self, *, pending: bool) -> int:
-        """Number of the key's next transaction, those that wait counted or not."""
+        """The number of the key's next transaction, with or without pending ones."""
         return self._node.get_nonce(self._key.address, pending=pending)
 
     def sign(
         self, epoch: int, entry: LedgerEntry, nonce: int, replaces: int | None = None
     ) -> SignedCall:
-        """Signs a post that would succeed now; see `EvmNode.sign`."""
+        """Sign a post that would succeed now; see `EvmNode.sign`."""
         arguments = [self._ledger.netuid, self._hotkey, epoch, entry.to_abi()]
         data = bytes.fromhex(self._contract.encode_abi("post", arguments)[2:])
         call = EvmCall(self._contract.address, data, _POST_GAS_MAX)
         return self._node.sign(self._key, call, nonce, replaces)
 
     def send(self, signed: SignedCall) -> None:
-        """Hands a post to the node; see `EvmNode.send`."""
+        """Send a post to the node; see `EvmNode.send`."""
         self._node.send(signed)
 
     def get_receipt(self, hash_: bytes) -> EvmReceipt | None:
@@ -183,5 +183,5 @@ class LedgerPoster:
         return self._node.get_receipt(hash_)
 
     def explain_failure(self, signed: SignedCall) -> str:
-        """Why a post that a block holds failed."""
+        """The reason why a post in a block failed."""
         return self._node.explain_failure(signed)

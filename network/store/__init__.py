@@ -1,14 +1,14 @@
 """Object stores: bytes under a name, read whole or by range. They hold submissions and checkpoints.
 
-A store is found by its locator, a URL of at most 80 bytes, which is what a commitment carries and
-everybody may read: a folder of this machine, or a place on the web. One's own store may be a bucket
-behind such a place, which is written with credentials that no locator carries.
+A store is found by its locator, a URL of at most 80 bytes, which a commitment carries and everybody
+may read: a folder of this machine, or a place on the web. An operator's own store may be a bucket
+behind such a place. Credentials for writing to it are never in a locator.
 
-Everything that goes wrong with a store is a `StoreError`. A name that is not there is no error:
-whoever asked decides what a missing object means. Nothing here looks into the bytes. Start at
-`object_store.py` (the port), then `readable_stores.py` (which locators are opened),
-`folder_store.py`, `web_store.py`, `bucket_store.py`; `http_client.py` is under both of the latter.
-`locators.py` reads what a stranger names, `addresses.py` says which hosts that may lead to.
+Every failure of a store is a `StoreError`. A missing object is not an error: the caller decides
+what it means. Nothing here looks into the bytes. Start at `object_store.py` (the port). Then read
+`readable_stores.py` (which locators are opened), `folder_store.py`, `web_store.py` and
+`bucket_store.py`. `http_client.py` is under the latter two. `locators.py` parses locators, and
+`addresses.py` says which hosts they may lead to.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,8 @@
-"""The addresses that a stranger's name may lead to: those of the public internet alone.
+"""The addresses that a stranger's name may lead to: only those of the public internet.
 
 The tables are the special-purpose registries of IANA (RFC 6890 and its successors), written out,
-because Python's `is_global` changes from one release to the next. A name is looked up once; the
-client connects to the very address that was checked.
+because Python's `is_global` changes from one release to the next. A name is looked up once, and the
+client connects to exactly the address that was checked.
 """
 
 import socket
@@ -15,7 +15,7 @@ from assay.network.threads import call_beside
 #: Finds a name's addresses: name, port and seconds → addresses. Raises OSError, TimeoutError too.
 Resolve = Callable[[str, int, float], list[str]]
 
-#: Most addresses of one name that are looked at.
+#: Most addresses of one name that are used.
 ADDRESSES_MAX = 8
 
 _NOT_PUBLIC_4 = tuple(
@@ -26,17 +26,17 @@ _NOT_PUBLIC_4 = tuple(
         *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"),
     )
 )
-#: Everything else of IPv6 is mapped, local, multicast or not handed out: ::1, ::ffff:0:0/96,
-#: 64:ff9b:1::/48, fc00::/7, fe80::/10, ff00::/8.
+#: The rest of IPv6 is mapped, local, multicast or not assigned: ::1, ::ffff:0:0/96, 64:ff9b:1::/48,
+#: fc00::/7, fe80::/10, ff00::/8.
 _UNICAST_6 = IPv6Network("2000::/3")
 #: Special purposes with Teredo, documentation, 6to4, documentation.
 _NOT_PUBLIC_6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
-#: RFC 6052: the last four bytes are an IPv4 address, which is where it leads.
+#: RFC 6052: the last four bytes are the IPv4 address that it leads to.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def is_public(text: str) -> bool:
-    """Whether a text is an address of the public internet; False for other texts."""
+    """Return whether a text is an address of the public internet; False for other texts."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -51,8 +51,8 @@ def is_public(text: str) -> bool:
 
 
 def resolve_name(host: str, port: int, seconds: float) -> list[str]:
-    """The addresses of a name, as this machine's resolver has them; `OSError`: none, or no answer
-    in time. A lookup that hangs costs a thread, which ends when the resolver gives up."""
+    """The addresses of a name, from this machine's resolver. `OSError`: none, or no answer in time.
+    A lookup that hangs costs a thread, which ends when the resolver gives up."""
     lookup = call_beside(
         partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM), "resolve"
     )

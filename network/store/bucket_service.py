@@ -1,8 +1,8 @@
-"""One's own bucket at an S3-compatible service: where it is, and requests to it, signed.
+"""An operator's own bucket at an S3-compatible service: its place, and signed requests to it.
 
-Everything goes through `HttpClient`: no redirect, no proxy, no variable of the environment, and
-limits of bytes and time. Credentials stay in here: no error, log or representation has them, nor
-what the service answers.
+Everything goes through `HttpClient`: no redirect, no proxy, no environment variable, and limits of
+bytes and time. Credentials stay in this module: no error, log or representation contains them, nor
+the service's answers.
 """
 
 import re
@@ -28,17 +28,17 @@ _REGION = re.compile(r"[A-Za-z0-9-]{1,64}")
 _PLAIN = re.compile(r"[!\"$->A-~]+")
 #: Statuses of success.
 _FINE = frozenset({200, 204, 206})
-#: And of what may be received later, beside a server's own errors; so may what these name, which
-#: AWS says with statuses that else are lasting, or after it has said 200.
+#: Statuses after which a retry may succeed, besides a server's own errors. The error names below
+#: also mean that: AWS sends them with statuses that are otherwise permanent, or after a 200.
 _LATER = frozenset({408, 429})
 _LATER_CODES = frozenset({"OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown"})
-#: Most bytes that are read of a failure's text.
+#: Most bytes of a failure's text that are read.
 _WORDS_MAX = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class BucketAddress:
-    """A bucket's place; `prefix` begins all names in it, `endpoint` None is AWS's for the
+    """A bucket's place. All names in it begin with `prefix`. `endpoint` None is AWS's for the
     region."""
 
     bucket: str
@@ -53,12 +53,12 @@ class BucketAddress:
 
     @property
     def service(self) -> str:
-        """The service's name, without secrets that its address may hold."""
+        """The service's name, without possible secrets of its address."""
         return name_host(self.endpoint) if self.endpoint else f"AWS, {self.region}"
 
     @property
     def root(self) -> str:
-        """URL of the bucket; the service knows buckets by their path."""
+        """URL of the bucket. The service finds buckets by their path."""
         endpoint = self.endpoint or f"https://s3.{self.region}.amazonaws.com"
         return f"{endpoint.rstrip('/')}/{self.bucket}"
 
@@ -68,7 +68,7 @@ class BucketAddress:
 
 
 def read_bucket(upload: str, endpoint: str | None, region: str) -> BucketAddress:
-    """The address of `s3://bucket/prefix`; `StoreError`: bucket, endpoint or region is
+    """The address of `s3://bucket/prefix`. `StoreError`: bucket, endpoint or region is
     malformed."""
     scheme, _, rest = upload.partition("://")
     bucket, _, prefix = rest.removesuffix("/").partition("/")
@@ -95,18 +95,18 @@ def read_bucket(upload: str, endpoint: str | None, region: str) -> BucketAddress
 
 
 class RefusedError(StoreError):
-    """The service has understood a request, and does not do it."""
+    """The service has understood a request, and refuses it."""
 
 
 class FailedError(StoreError):
-    """The service has failed over a request, which may be that request's matter or not."""
+    """The service has failed on a request. The request may or may not be the cause."""
 
 
 def name_failure(status: int, code: str | None) -> type[StoreError]:
-    """The kind of error that a failed request means; `code` is the error's name, if it has one."""
+    """The kind of error of a failed request. `code` is the error's name, if it has one."""
     if status == 500 or code == "InternalError":
         return FailedError
-    lasting = status < 500 or status == 501  # which is said of what a service does not have
+    lasting = status < 500 or status == 501  # 501: the service lacks the feature
     later = status in _LATER or code in _LATER_CODES
     return RefusedError if lasting and not later else StoreError
 
@@ -116,11 +116,11 @@ class BucketRequest:
     """A request to a bucket."""
 
     method: str
-    name: str  # of an object; "": it is about the bucket
-    query: str = ""  # `write_query`'s
+    name: str  # of an object; "": the request is about the bucket
+    query: str = ""  # from `write_query`
     wanted: str | None = None  # a Range header
     content: bytes = b""
-    limit: int | None = None  # bytes of the answer; None: nobody reads them
+    limit: int | None = None  # most bytes of the answer; None: it is not read
     absent: bool = False  # whether the object may be missing
 
 
@@ -133,15 +133,15 @@ class BucketService:
         self._signer = signer
 
     def send_beside(self, problem: str, asked: BucketRequest) -> Future[HttpAnswer]:
-        """`send` on a thread that does not hold up the program's end."""
+        """`send` on a thread that does not delay the program's end."""
         try:
             return call_beside(partial(self.send, problem, asked), "upload")
         except OSError as error:
             raise StoreError(f"{problem}: {error}") from None
 
     def send(self, problem: str, asked: BucketRequest) -> HttpAnswer:
-        """The answer to a request that was well received; `RefusedError`: it will be refused next
-        time, too, `FailedError`: the service has failed, `StoreError`: not now."""
+        """The answer to a successful request. `RefusedError`: a retry would be refused, too.
+        `FailedError`: the service has failed. `StoreError`: not at present."""
         url = self.address.root
         if asked.name:
             url += f"/{self.address.get_key(asked.name)}"
@@ -168,15 +168,15 @@ class BucketService:
 
     @contextmanager
     def explaining(self, problem: str, kind: type[StoreError] = StoreError) -> Iterator[None]:
-        """Reports a fault of an answer like every other fault."""
+        """Report a fault of an answer like every other fault."""
         try:
             yield
         except ValueError as error:
             raise self.explain(problem, str(error), kind) from None
 
     def explain(self, problem: str, cause: str, kind: type[StoreError] = StoreError) -> StoreError:
-        """Nothing that the service wrote is in a cause but a status and an error's name. Services
-        answer with the key's name and with the text that was signed."""
+        """An error for a fault. `cause` has no text of the service but a status and an error's
+        name: services answer with the key's name and with the text that was signed."""
         return kind(
             f"{problem} in {self.address.url} at {self.address.service} ({cause}): check "
             "that endpoint, region, bucket and this machine's clock are right, and that the "

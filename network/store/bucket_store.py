@@ -1,7 +1,7 @@
-"""One's own bucket at an S3-compatible service: AWS, R2, MinIO, and what else speaks S3.
+"""An operator's own bucket at an S3-compatible service: AWS, R2, MinIO, and others.
 
-An object appears whole or not at all. A large one goes up in parts, and an upload that broke off or
-was killed goes on where it was (`multipart.py`).
+An object appears atomically. A large one is uploaded in parts, and an upload that broke off or was
+killed continues where it stopped (`multipart.py`).
 """
 
 import ssl
@@ -27,11 +27,11 @@ from assay.network.store.web_store import READ_MAX
 
 #: Bytes of a part of a large object.
 PART_BYTES = 8 << 20
-#: A request has a minute and a half with all its tries, longer where it has much to send.
+#: A request and its retries may take a minute and a half, longer if it has much to send.
 PATIENCE = HttpTimeouts(
     connect_s=10.0, silence_s=30.0, total_s=90.0, bytes_a_second=64 << 10, tries=5
 )
-#: Names that a page is asked for, and most pages, bytes and seconds of a listing.
+#: Names on a page; most pages, bytes and seconds of a listing.
 _PAGE, _PAGES, _LIST_MAX, _LIST_S = 1_000, 1_000, 256 << 20, 300.0
 
 
@@ -41,14 +41,14 @@ def open_bucket(
     certificates: str | None = None,
     patience: HttpTimeouts | None = None,
 ) -> "BucketStore":
-    """The bucket as a store. Nothing is asked of the service yet.
+    """The bucket as a store. The service is not contacted yet.
 
     Args:
-        certificates: PEM of authorities that are trusted beside the system's.
+        certificates: PEM of authorities that are trusted besides the system's.
         patience: with the service; None: `PATIENCE`.
 
     Raises:
-        StoreError: the client cannot be made of this.
+        StoreError: the client cannot be made with these.
     """
     if not credentials.usable:
         raise StoreError(
@@ -102,7 +102,7 @@ class BucketStore(ObjectStore):
         return answer.body
 
     def list(self, prefix: str = "", some: int | None = None) -> tuple[str, ...]:
-        """See `ObjectStore`. Skips keys that are not object names: others put them there."""
+        """See `ObjectStore`. Skips keys that are not object names: other programs wrote them."""
         folder = check_folder(prefix)
         names: set[str] = set()
         with within(_LIST_S):
@@ -143,7 +143,7 @@ class BucketStore(ObjectStore):
 
 
 def _cut(parts: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """The same bytes in pieces of this size; the last one may have fewer."""
+    """The same bytes in pieces of this size. The last one may be smaller."""
     held = bytearray()
     for part in parts:
         for start in range(0, len(part), size):
@@ -156,7 +156,7 @@ def _cut(parts: Iterable[bytes], size: int) -> Iterator[bytes]:
 
 
 class _BucketObject:
-    """An `ObjectSource` of a bucket; every call looks again."""
+    """An `ObjectSource` of a bucket. Every call looks again."""
 
     def __init__(self, service: BucketService, name: str) -> None:
         self._service = service

@@ -1,4 +1,4 @@
-"""A thread's time for waiting on servers: one deadline a request, one allowance for many."""
+"""A thread's time for waiting on servers: one deadline for each request, one allowance for many."""
 
 import time
 from collections.abc import Iterator
@@ -22,8 +22,8 @@ _allowance: ContextVar[WaitAllowance | None] = ContextVar("allowance", default=N
 
 @contextmanager
 def within(seconds: float) -> Iterator[WaitAllowance]:
-    """Limits this thread's waiting for web servers in here to so many seconds in all; work between
-    two requests does not count. Yields the allowance that is left."""
+    """Limit this thread's waiting for web servers in the block to this many seconds in all. Work
+    between two requests does not count. Yields the allowance that is left."""
     outer = _allowance.get()
     inner = WaitAllowance(seconds if outer is None else min(seconds, outer.seconds))
     before = inner.seconds
@@ -38,8 +38,8 @@ def within(seconds: float) -> Iterator[WaitAllowance]:
 
 @contextmanager
 def sparing(seconds: float) -> Iterator[None]:
-    """Leaves so many of the thread's seconds to the work after this block, or half of them where
-    there are fewer."""
+    """Reserve this many of the thread's seconds for the work after the block, or half of the rest
+    if there are fewer."""
     outer = _allowance.get()
     if outer is None:
         yield
@@ -50,7 +50,8 @@ def sparing(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def take_seconds(seconds: float) -> Iterator[None]:
-    """The deadline of one request, within the thread's allowance and at its expense."""
+    """Set the deadline of one request, within the thread's allowance, and charge its time to
+    that."""
     allowance, started = _allowance.get(), time.monotonic()
     if allowance is not None:
         seconds = min(seconds, allowance.seconds)
@@ -65,7 +66,8 @@ def take_seconds(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def trying() -> Iterator[None]:
-    """One of a request's tries: what is tightened in here is so for no other one."""
+    """One attempt of a request. A deadline that is tightened in the block applies to this attempt
+    alone."""
     token = _deadline.set(_deadline.get())
     try:
         yield
@@ -74,10 +76,11 @@ def trying() -> Iterator[None]:
 
 
 def tighten(seconds: float) -> None:
-    """The request at hand has to be done within so many seconds from now, if it had more."""
+    """Require that the current request is done within this many seconds from now, if it had
+    more."""
     _deadline.set(min(_deadline.get(), time.monotonic() + seconds))
 
 
 def get_rest() -> float:
-    """Seconds that the request at hand has left; 0: its time is over."""
+    """The seconds that the current request has left; 0: its time is over."""
     return max(0.0, _deadline.get() - time.monotonic())

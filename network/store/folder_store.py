@@ -81,27 +81,27 @@ class FolderStore(ObjectStore):
         return self.root / name if self.is_there(name) else None
 
     def is_there(self, name: str) -> bool:
-        """Whether a file of that name is there. Never leaves the root, be it through a link, and
-        never opens a pipe or a device: reading one would wait for ever."""
+        """Return whether there is a file of that name. Never leaves the root, not even through a
+        link, and never opens a pipe or a device: reading one could wait for ever."""
         check_name(name)
         path = self.root / name
         try:
             if not path.resolve().is_relative_to(self.root):
                 raise StoreError(f"{name} leads out of the store {self.root}: remove that link")
             return path.is_file()
-        except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+        except (OSError, RuntimeError) as error:  # RuntimeError: links that form a circle
             raise self.explain(f"cannot look up {name}", error) from error
 
     @contextmanager
     def explaining(self, problem: str) -> Iterator[None]:
-        """Raises the system's errors as a StoreError."""
+        """Raise the system's errors as a StoreError."""
         try:
             yield
         except OSError as error:
             raise self.explain(problem, error) from error
 
     def explain(self, problem: str, error: Exception) -> StoreError:
-        """A failure of this folder, to its operator."""
+        """A failure of this folder, for its operator."""
         cause = str(error).partition("\n")[0]
         return StoreError(
             f"{problem} in the store {self.root} ({cause}): make sure that the folder exists, that "
@@ -110,8 +110,8 @@ class FolderStore(ObjectStore):
 
 
 def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    """Names, each with `prefix`, of the files below a folder, which need not exist. `above`: device
-    and inode of each folder that leads to it; a link back to one is an `OSError`."""
+    """Names, each with `prefix`, of the files below a folder, which need not exist. `above` has
+    device and inode of each folder that leads to it. A link back to one is an `OSError`."""
     try:
         found = folder.stat()
         entries = list(os.scandir(folder))
@@ -129,7 +129,7 @@ def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iter
 
 
 class _LocalFile:
-    """An `ObjectSource` over a file that its user named; every call looks again."""
+    """An `ObjectSource` over a file that a user named. Every call looks again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -190,16 +190,16 @@ def get_size(path: Path) -> int:
 
 
 def open_file(path: Path) -> ObjectSource:
-    """One file on this machine, outside of any store. Nothing is read yet; it need not exist."""
+    """One file on this machine, outside of any store. It is not read yet, and need not exist."""
     return _LocalFile(path)
 
 
 def open_folder(path: Path) -> FolderStore:
-    """One's own folder as a store, made if it is missing."""
+    """An operator's own folder as a store, created if it is missing."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         return FolderStore(path.resolve())
-    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that form a circle
         raise StoreError(
             f"the folder {path} cannot be opened ({str(error).partition(chr(10))[0]}): make sure "
             "that you may write to it, or name another"

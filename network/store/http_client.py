@@ -1,10 +1,9 @@
-"""An HTTP client for stores, strangers' and one's own: nothing that they send or leave out holds it
-up or fills it.
+"""An HTTP client for stores, strangers' and one's own. No server can block it or fill its memory.
 
-A name is looked up once and the connection goes to an address that was checked, under the name's
-own TLS certificate. No redirect is followed, no proxy asked, no variable of the environment read,
-no cookie kept, no compression taken. A request has one deadline for everything, so that bytes that
-drip do not stretch it, and a limit of bytes. What goes wrong is a StoreError.
+A name is looked up once, and the connection goes to a checked address, under the name's own TLS
+certificate. No redirect is followed, no proxy used, no environment variable read, no cookie kept,
+no compression accepted. A request has one deadline for everything, so that slow bytes do not
+stretch it, and a limit of bytes. Every failure is a StoreError.
 """
 
 import re
@@ -22,17 +21,17 @@ from assay.network.store.deadlines import get_rest, take_seconds, tighten, tryin
 from assay.network.store.object_store import ServedError, StoreError
 from assay.network.text import describe_error
 
-#: Connections of one client, and idle ones of them that are kept for so many seconds.
+#: Connections of one client, and its idle ones, which are kept for this many seconds.
 _CONNECTIONS, _IDLE, _IDLE_S = 64, 32, 15.0
-#: After so many pieces of a body they have so many bytes on average at least. Each costs the
-#: processor the same, and bytes in chunks of their own would cost it seconds a megabyte.
+#: After this many pieces, a body must have at least this many bytes a piece on average. Each piece
+#: costs the same processor time, and single-byte chunks would cost seconds a megabyte.
 _PIECES, _PIECE_BYTES = 1_024, 64
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 #: Bytes of a piece that is sent.
 _SENT = 64 << 10
-#: What an answer may have beside its body: headers, interim answers, framing.
+#: Most bytes of an answer besides its body: headers, interim answers, framing.
 _OVERHEAD = 256 << 10
-#: Statuses of a server that may do better next time.
+#: Statuses of a server that may succeed next time.
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _HEADERS: list[tuple[bytes | str, bytes | str]] = [
     ("Accept-Encoding", "identity"),
@@ -48,10 +47,10 @@ class HttpTimeouts:
 
     connect_s: float = 5.0  # for one address, TLS aside
     silence_s: float = 10.0  # between two bytes
-    #: for a request, from the lookup to the last byte, with all its tries, plus a second for so
-    #: many bytes that were asked for:
+    #: for a request with all its tries, from the lookup to the last byte; one more second is added
+    #: for each of these bytes that were requested:
     total_s: float = 20.0
-    bytes_a_second: int = 256 << 10  # slower than this it is not worth waiting
+    bytes_a_second: int = 256 << 10  # a slower server is not worth waiting for
     tries: int = 3  # of a request that a server was too busy for, or whose connection broke
     pause_s: float = 0.25  # before the second try, twice as long before each further one
 
@@ -63,17 +62,17 @@ class HttpRequest:
     method: str
     url: str
     limit: int | None  # most bytes of a success's body; None: nobody reads it
-    #: beside the client's own
-    headers: RequestHeaders = field(default=(), repr=False)  # a signature and a token among them
+    #: besides the client's own
+    headers: RequestHeaders = field(default=(), repr=False)  # may hold a signature and a token
     content: bytes = field(default=b"", repr=False)  # the request's body
-    words: int = 0  # most bytes that are read of a failure's text; the rest is cut off
-    #: what errors call the place, so that they have nothing of its address, nor of what its server
-    #: wrote; "": its address
+    words: int = 0  # most bytes of a failure's text that are read; the rest is cut off
+    #: name of the place in errors, which then contain neither its address nor its server's text;
+    #: "": its address
     called: str = ""
 
     @property
     def place(self) -> str:
-        """The place that is asked, for errors."""
+        """The name of the place, for errors."""
         return self.called or self.url
 
     def describe(self, error: Exception) -> str:
@@ -83,8 +82,8 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """One answer: headers by lower-case name, of a success's body all, if it was wanted, else its
-    beginning."""
+    """One answer: headers by lower-case name; the whole body of a success, if it was wanted, else
+    its beginning."""
 
     status: int
     headers: Mapping[str, str]
@@ -92,7 +91,7 @@ class HttpAnswer:
 
     @property
     def content_range(self) -> tuple[int, int, int] | None:
-        """First and last byte of the part that it is, and the whole's size; None: not said."""
+        """First and last byte of the part, and the whole's size; None: the answer does not say."""
         said = _CONTENT_RANGE.fullmatch(self.headers.get("content-range", ""))
         return None if said is None else (int(said[1]), int(said[2]), int(said[3]))
 
@@ -124,17 +123,17 @@ class HttpClient:
         )
 
     def close(self) -> None:
-        """Ends all connections."""
+        """Close all connections."""
         self._pool.close()
 
     def ask(self, method: str, url: str, limit: int, wanted: str | None = None) -> HttpAnswer:
-        """The object at a place, at most `limit` bytes, of all of it or a Range; see `send`."""
+        """The object at a place, or a Range of it, at most `limit` bytes; see `send`."""
         headers = () if wanted is None else (("Range", wanted),)
         return self.send(HttpRequest(method, url, limit, headers))
 
     def send(self, request: HttpRequest) -> HttpAnswer:
-        """An answer; `StoreError`: there is none, it is late or too long, compressed, or no HTTP.
-        No header that was sent is in it."""
+        """The answer to a request. `StoreError`: there is none, or it is late, too long,
+        compressed, or not HTTP. The error contains no header that was sent."""
         patience = self._patience
         size = (request.limit or 0) + len(request.content)
         with take_seconds(patience.total_s + size / patience.bytes_a_second):
@@ -147,7 +146,7 @@ class HttpClient:
         raise AssertionError("the last try answers or raises")
 
     def _try(self, request: HttpRequest, last: bool) -> HttpAnswer | None:
-        """One request; None: it is worth another."""
+        """Make one attempt. None: a further one is worthwhile."""
         url, describe = request.place, request.describe
         try:
             answer = self._ask_once(request)
@@ -179,7 +178,7 @@ class HttpClient:
             ) as response,
         ):
             found = _read_headers(url, response.headers)
-            if "content-length" in found:  # it is often far less than the most that is read
+            if "content-length" in found:  # it is often far less than the limit
                 wanted = min(int(found["content-length"]), limit)
                 tighten(self._patience.total_s + wanted / self._patience.bytes_a_second)
             if 300 <= response.status < 400:
@@ -191,7 +190,7 @@ class HttpClient:
 
 
 def _cut(content: bytes) -> Iterator[bytes]:
-    """Pieces, each of which is sent within the time that is left."""
+    """The pieces of a body. Each is sent within the time that is left."""
     for start in range(0, len(content), _SENT):
         yield content[start : start + _SENT]
 
@@ -199,7 +198,7 @@ def _cut(content: bytes) -> Iterator[bytes]:
 def _read_body(
     request: HttpRequest, response: httpcore.Response, found: Mapping[str, str]
 ) -> bytes:
-    """The part of its answer's body that a request reads."""
+    """The part of the answer's body that a request reads."""
     url, success = request.place, response.status in (200, 206)
     headed = request.method == "HEAD"
     whole = success and request.limit is not None and not headed
@@ -209,7 +208,7 @@ def _read_body(
         raise ServedError(f"{url} has {length} bytes; at most {most} are read")
     ended = found.get("content-length") == "0" or (headed and request.words > 0)
     if not whole and not most and not ended:
-        return b""  # nothing is waited for, at the price of the connection
+        return b""  # does not wait, at the price of the connection
     body = bytearray()
     for pieces, chunk in enumerate(response.iter_stream()):
         body += chunk
@@ -225,14 +224,15 @@ def _read_body(
 
 
 def _name_kind(error: Exception) -> type[StoreError]:
-    """The kind of error of a failure: before a connection is made, the cause may be this machine's
+    """The kind of error of a failure. Before there is a connection, the cause may be this machine's
     own network, and nobody else may learn which names that network knows."""
     ours = httpcore.ConnectError | httpcore.ConnectTimeout | httpcore.PoolTimeout
     return StoreError if isinstance(error, ours) else ServedError
 
 
 def _read_headers(url: str, raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers by lower-case name. Those that are read here come once, with an allowed value."""
+    """Headers by lower-case name. Headers that are read here must occur once, with an allowed
+    value."""
     found: dict[str, str] = {}
     for name, value in raw:
         key = name.decode("ascii", "replace").lower()
@@ -248,7 +248,7 @@ def _read_headers(url: str, raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 class _PinnedBackend(httpcore.NetworkBackend):
-    """Connects to an address that was checked, of a name that was looked up once."""
+    """Connects to a checked address of a name that was looked up once."""
 
     def __init__(self, trusted: bool, resolve: Resolve, connect_s: float) -> None:
         self._trusted = trusted
@@ -300,7 +300,7 @@ class _PinnedBackend(httpcore.NetworkBackend):
 
 
 class _LimitedStream(httpcore.NetworkStream):
-    """A stream that waits for nothing beyond the deadline of the thread that uses it."""
+    """A stream that never waits beyond the deadline of its thread."""
 
     def __init__(self, inner: httpcore.NetworkStream) -> None:
         self._inner = inner
@@ -330,7 +330,8 @@ class _LimitedStream(httpcore.NetworkStream):
 
 
 def _limit_timeout(timeout: float | None, late: type[httpcore.TimeoutException]) -> float:
-    """The rest of a timeout and of the deadline; a timeout of 0 would mean no timeout at all."""
+    """The smaller of a timeout and the deadline's rest. A timeout of 0 would mean no timeout at
+    all."""
     rest = get_rest()
     if timeout is not None:
         rest = min(rest, timeout)

@@ -1,7 +1,7 @@
 """Locators: a commitment's address of a store, a URL of at most 80 bytes.
 
-A locator is public and for reading. Whatever could carry a secret or mean two things is refused:
-user, query, fragment, escapes, segments of dots.
+A locator is public and only for reading. Every part that could contain a secret or be ambiguous is
+refused: user, query, fragment, escapes, dot segments.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from assay.network.store.object_store import LOCATOR_MAX, ServedError
 from assay.network.text import mask_url
 
 _PORTS = {"https": 443, "http": 80}
-# every text matches in one way at most: a stranger's locator must not keep the matcher busy
+# every text matches in at most one way: an untrusted locator must not keep the matcher busy
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}")
 _PRINTABLE = re.compile(r"[!-~]*")
@@ -30,8 +30,8 @@ class FolderLocator:
 
 @dataclass(frozen=True, slots=True)
 class WebLocator:
-    """`https://host[:port][/path]`, or `http://`. The host is in lower case, IPv6 without brackets;
-    the path begins with a slash and ends with none; empty: the whole host."""
+    """`https://host[:port][/path]`, or `http://`. The host is in lower case, IPv6 without brackets.
+    The path begins with a slash and does not end with one; empty: the whole host."""
 
     scheme: str
     host: str
@@ -40,13 +40,13 @@ class WebLocator:
 
     @property
     def url(self) -> str:
-        """Without a slash at its end."""
+        """The URL, without a slash at its end."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}{self.path}"
 
     def is_below(self, root: "WebLocator") -> bool:
-        """Whether it is the root or leads below it."""
+        """Return whether it is the root or below it."""
         place = (self.scheme, self.host, self.port)
         return place == (root.scheme, root.host, root.port) and (
             self.path == root.path or self.path.startswith(f"{root.path}/")
@@ -57,11 +57,11 @@ Locator = FolderLocator | WebLocator
 
 
 def read_locator(text: str) -> Locator:
-    """The place that a locator names; nothing is looked at yet. `ServedError`: not a locator; the
-    error does not repeat a possible secret in it."""
+    """The place that a locator names. It is not opened yet. `ServedError`: not a locator. The error
+    does not repeat a possible secret in it."""
     if len(text.encode(errors="replace")) > LOCATOR_MAX:
         raise ServedError(f"a locator has at most {LOCATOR_MAX} bytes: use a shorter path")
-    if not _PRINTABLE.fullmatch(text):  # urlsplit leaves out blanks that it finds
+    if not _PRINTABLE.fullmatch(text):  # urlsplit drops white space
         raise ServedError(
             f"{mask_url(text)!r} is not a store: it has blanks, or letters that must be escaped"
         )
@@ -91,7 +91,7 @@ def read_locator(text: str) -> Locator:
 
 
 def _is_plain(netloc: str, port: int | None) -> bool:
-    """Whether a port is written as everybody writes it, or not at all."""
+    """Return whether a port is written in the usual way, or not at all."""
     written = re.search(r":([^\]:]*)$", netloc)
     return written is None or written[1] == str(port)
 

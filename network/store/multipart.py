@@ -1,9 +1,9 @@
-"""A large object goes up in parts, none of which is seen before the service puts them together.
+"""Uploads a large object in parts, which are invisible until the service puts them together.
 
-What an upload that broke off, or was killed, has left there is taken up: a part that is there with
-our own bytes, by the MD5 that is its ETag, is not sent again. Where a service names parts otherwise
-(AWS does under a key of its key management), all of them are. What does not get on is taken away,
-so that the next try begins anew, and so is what a service would not tell the next try of.
+An upload that broke off, or was killed, is continued: an existing part with our own bytes, by the
+MD5 that is its ETag, is not sent again. If a service uses other ETags (as AWS does with its key
+management), all parts are sent. An upload that cannot progress is removed, so that the next attempt
+starts afresh, and so is one that the service would not list for the next attempt.
 
 Source: Amazon S3 API reference, "Uploading and copying objects using multipart upload" and "Object
 integrity".
@@ -37,27 +37,27 @@ from assay.network.store.s3_xml import (
     write_parts,
 )
 
-#: Parts on their way together.
+#: Parts that are sent at the same time.
 _PARTS = 4
 #: Most bytes of an answer that names no parts.
 _XML_MAX = 64 << 10
-#: Most pages of parts, of 1,000 each: S3 puts no more together.
+#: Most pages of parts, of 1,000 each: S3 accepts no more parts.
 _PAGES = 10
-#: Most older uploads of an object that are cleared away for a new one.
+#: Most older uploads of an object that are removed for a new one.
 _OLDER = 16
-#: Seconds for finding an upload's remains, or that all of it is there; and for taking them away.
+#: Seconds for finding an upload's remains or its completion; and for removing them.
 _LOOK_S, _ABORT_S = 20.0, 5.0
 
 
 def upload(service: BucketService, name: str, pieces: Iterable[bytes]) -> None:
-    """Writes an object from parts, whole.
+    """Write an object from parts, atomically.
 
     Args:
         pieces: of one size, but the last one.
 
     Raises:
-        StoreError: it cannot be written. What is there of it is found by the next try, unless the
-            service does not tell of it, or cannot make the object of that.
+        StoreError: it cannot be written. The next attempt finds the parts that are there, unless
+            the service does not list them, or cannot make the object of them.
     """
     problem = f"cannot write {name}"
     told, begun = True, None
@@ -65,7 +65,7 @@ def upload(service: BucketService, name: str, pieces: Iterable[bytes]) -> None:
         begun = _find_begun(service, name)
     except RefusedError:
         told = False
-    except StoreError:  # the next try may be told
+    except StoreError:  # the next attempt may learn of it
         pass
     there = None if begun is None else _find_parts(service, name, begun)
     if begun is None or there is None:
@@ -83,8 +83,7 @@ def upload(service: BucketService, name: str, pieces: Iterable[bytes]) -> None:
 
 
 def _find_begun(service: BucketService, name: str) -> str | None:
-    """The upload of an object that was begun last and did not end, as a query; None: there is
-    none."""
+    """The newest unfinished upload of an object, as a query; None: there is none."""
     problem = f"cannot find uploads of {name}"
     key = service.address.get_key(name)
     query = write_query([("uploads", ""), ("prefix", key)])
@@ -98,14 +97,14 @@ def _find_begun(service: BucketService, name: str) -> str | None:
 
 
 def _take_away(service: BucketService, name: str, begun: str) -> None:
-    """An upload that nothing will come of; its parts would be paid for."""
+    """Remove an upload that cannot succeed, because its parts would be charged for."""
     with suppress(StoreError), within(_ABORT_S):
         service.send(f"cannot clear away {name}", BucketRequest("DELETE", name, begun))
 
 
 def _find_parts(service: BucketService, name: str, begun: str) -> Mapping[int, UploadPart] | None:
-    """Parts that are there, by number, as far as it can be known; None: there is no such upload.
-    MinIO has listed ones that were gone."""
+    """Existing parts by number, as far as this can be known; None: there is no such upload. MinIO
+    has listed parts that were gone."""
     problem, found, after = f"cannot find parts of {name}", {}, ""
     with suppress(StoreError), within(_LOOK_S):
         for _ in range(_PAGES):
@@ -123,7 +122,7 @@ def _find_parts(service: BucketService, name: str, begun: str) -> Mapping[int, U
 
 
 class _Sending:
-    """An upload that was begun, by its query, and the parts of it that the service has."""
+    """An upload in progress, by its query, and the parts that the service has."""
 
     def __init__(
         self, service: BucketService, name: str, begun: str, there: Mapping[int, UploadPart]
@@ -140,7 +139,7 @@ class _Sending:
         self._waiting: deque[tuple[int, Future[HttpAnswer]]] = deque()
 
     def send_parts(self, pieces: Iterable[bytes]) -> None:
-        """Sends the missing parts, some at a time."""
+        """Send the missing parts, several at a time."""
         try:
             for number, piece in enumerate(pieces, 1):
                 digest = hashlib.md5(piece, usedforsecurity=False)
@@ -157,8 +156,8 @@ class _Sending:
                 self._waiting.append((number, self._service.send_beside(self._problem, asked)))
             while self._waiting:
                 self._await_one()
-        except (StoreError, OSError, RuntimeError):  # ours, or of who reads the pieces: a late part
-            # would fall into the next try. Who is interrupted waits for nothing
+        except (StoreError, OSError, RuntimeError):  # ours, or of the pieces' reader: a late part
+            # would fall into the next attempt. An interrupted thread does not wait
             ended = wait(part for _, part in self._waiting).done
             self._brought |= any(part.exception() is None for part in ended)
             raise
@@ -169,15 +168,15 @@ class _Sending:
         self._brought = True
 
     def is_hopeless(self, error: StoreError) -> bool:
-        """Whether this upload has failed for good: the service refuses to make the object of its
-        parts, or this try got it no further."""
+        """Return whether this upload has failed for good: the service refuses to make the object of
+        its parts, or this attempt made no progress."""
         kinds = (RefusedError, FailedError) if self._ends else RefusedError
         if self._brought:
             return self._ends and isinstance(error, RefusedError)
         return isinstance(error, kinds)
 
     def complete(self) -> None:
-        """Has the service make the object of the parts."""
+        """Make the service assemble the object from the parts."""
         with self._service.explaining(self._problem):
             parts = write_parts(self._tags)
         self._ends = True
@@ -190,11 +189,11 @@ class _Sending:
                 kind = name_failure(ended.status, read_code(ended.body))
                 raise self._service.explain(self._problem, str(error), kind) from None
         except StoreError:
-            if not self._is_there():  # else its answer was lost: asked again it knows of no upload
+            if not self._is_there():  # else only the answer to the first request was lost
                 raise
 
     def _is_there(self) -> bool:
-        """Whether the object is there, of these parts."""
+        """Return whether the object exists, made of these parts."""
         made = hashlib.md5(self._digests, usedforsecurity=False).hexdigest()
         with suppress(StoreError), within(_LOOK_S):
             answer = self._service.send(self._problem, BucketRequest("HEAD", self._name))

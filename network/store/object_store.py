@@ -19,12 +19,12 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 
 
 class StoreError(OperatorError):
-    """A store cannot be used; the message says what to do about it, to the operator of the machine:
-    it may hold what names mean in his network, and where his folders are."""
+    """A store cannot be used. The message tells this machine's operator what to do. It may name
+    folders, and addresses in the operator's own network."""
 
     @property
     def public(self) -> str:
-        """The same for everybody, with nothing in it that only this machine can know."""
+        """The same error for everybody, without anything that only this machine can know."""
         return "it cannot be reached from where its reader is"
 
 
@@ -33,30 +33,31 @@ class ServedError(StoreError):
 
     @property
     def public(self) -> str:
-        """All of the message."""
+        """The whole message."""
         return str(self)
 
 
 class ObjectSource(Protocol):
-    """One object that can be read by range; it may be absent, and may change between two reads."""
+    """One object that can be read by range. It may be absent, and may change between two reads."""
 
     def size(self) -> int | None:
-        """Bytes of the object; None: it is not there."""
+        """Bytes of the object; None: it does not exist."""
 
     def read(self, start: int, end: int) -> bytes | None:
-        """Bytes [start, end), fewer where the object ends before; None: it is not there."""
+        """Bytes [start, end), fewer if the object ends before; None: it does not exist."""
 
 
 class ObjectStore(ABC):
     """Named objects under one root; safe to share between threads.
 
-    Everything that goes wrong is a StoreError: a name that leaves the store, a store that cannot be
-    read or written, or is only read from here.
+    Every failure is a StoreError: a name that leaves the store, a store that cannot be read or
+    written, or that is read-only from here.
     """
 
     @abstractmethod
     def put(self, name: str, data: bytes) -> None:
-        """Writes an object whole: a reader sees the old bytes or the new ones, never a mixture."""
+        """Write an object atomically: a reader sees the old bytes or the new ones, never a
+        mixture."""
 
     @abstractmethod
     def put_parts(self, name: str, parts: Iterable[bytes]) -> None:
@@ -64,41 +65,41 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def open(self, name: str) -> ObjectSource:
-        """The object of that name. Nothing is read yet, and it need not exist."""
+        """The object of that name. It is not read yet, and need not exist."""
 
     @abstractmethod
     def get(self, name: str, limit: int) -> bytes | None:
-        """An object's bytes, all of one version; None: it is not there. StoreError, too, where it
-        has more than `limit` bytes."""
+        """An object's bytes, all of one version; None: it does not exist. Raises a StoreError also
+        if it has more than `limit` bytes."""
 
     @abstractmethod
     def list(self, prefix: str = "", some: int | None = None) -> tuple[str, ...]:
         """Names below the folder `prefix`, or all of them, sorted.
 
         Args:
-            some: so many are enough, whichever; None: StoreError where there are more than
+            some: any names, up to this many, suffice; None: StoreError if there are more than
                 `LIST_MAX`.
         """
 
     @abstractmethod
     def delete(self, name: str) -> None:
-        """Takes an object away; one that is not there stays away."""
+        """Delete an object. A missing one is not an error."""
 
     def get_path(self, name: str) -> Path | None:
-        """The file on this machine that an object is, if it is one."""
+        """The file on this machine that holds an object, or None."""
         check_name(name)
         return None
 
 
 def is_name(text: str) -> bool:
-    """Whether it is an object's name: plain path segments, which mean one thing to every kind of
-    store."""
+    """Return whether a text is an object's name: plain path segments, which every kind of store
+    interprets alike."""
     fine = len(text) <= NAME_MAX and _NAME.fullmatch(text) is not None
     return fine and not {".", ".."} & set(text.split("/"))
 
 
 def check_name(name: str) -> None:
-    """`StoreError` unless `is_name`."""
+    """Raise a `StoreError` unless `is_name`."""
     if not is_name(name):
         raise StoreError(
             f"{name[:NAME_MAX]!r} is not an object's name: use letters, digits, ._- and slashes"
@@ -106,7 +107,7 @@ def check_name(name: str) -> None:
 
 
 def check_folder(prefix: str) -> str:
-    """The folder that a listing is of, without a slash at its end; "": all of the store."""
+    """The folder of a listing, without a slash at its end; "": the whole store."""
     folder = prefix.removesuffix("/")
     if folder:
         check_name(folder)

@@ -1,7 +1,7 @@
-"""Opens stores from locators, and decides which of the strangers' locators are opened here.
+"""Opens stores from locators, and decides which of the strangers' locators may be opened here.
 
-https at a public address       always
-file, http, any other address   at or below what the operator named
+https at a public address always file, http, any other address at or below a locator that the
+operator named
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from assay.network.store.web_store import WebStore
 
 @cache
 def get_client(trusted: bool) -> HttpClient:
-    """The program's one client, so that connections are used again."""
+    """The program's one client, so that connections are reused."""
     return HttpClient(trusted)
 
 
 def open_store(locator: str, client: HttpClient | None = None) -> ObjectStore:
-    """The store that one's own operator names by its locator; a folder must exist. Without `client`
-    it is read from the web at any address."""
+    """The store that the operator names by its locator. A folder must exist. Without `client`, it
+    is read from the web at any address."""
     place = read_locator(locator)
     if isinstance(place, WebLocator):
         return WebStore(place, client or get_client(True))
@@ -42,16 +42,16 @@ def _open_existing(place: FolderLocator) -> FolderStore:
 
 
 class ReadableStores:
-    """Which of the locators that strangers published are opened here; see this module's table.
+    """Decides which of the strangers' locators are opened here; see this module's table.
 
     Args:
         roots: locators that this program's operator named.
-        strangers, own: read from the web what anybody named, and what the operator did; None: the
-            program's own clients.
-        home: a locator of the operator's own, and who reads at or below it; None: as `own`.
+        strangers, own: clients for web locators that anybody named, and that the operator named;
+            None: the program's own clients.
+        home: a locator of the operator's own, and the client at or below it; None: as `own`.
 
     Raises:
-        StoreError: a root is no store.
+        StoreError: a root is not a store.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class ReadableStores:
         self._folders = [_open_existing(p).root for p in places if isinstance(p, FolderLocator)]
 
     def get(self, locator: str) -> ObjectStore | None:
-        """The store of a locator; None where its owner may not be read from here."""
+        """The store of a locator; None if it may not be read from here."""
         place = read_locator(locator)
         if isinstance(place, FolderLocator):
-            # nobody learns from here what other folders this machine has
+            # a stranger must not learn which other folders this machine has
             return _open_existing(place) if self._is_allowed(place.path) else None
         if self._home is not None:
             root, client = self._home
@@ -88,7 +88,7 @@ class ReadableStores:
             return False
         try:
             real = path.resolve()
-        except (OSError, RuntimeError):  # RuntimeError: links that lead in a circle
+        except (OSError, RuntimeError):  # RuntimeError: links that form a circle
             return False
         return any(real.is_relative_to(root) for root in self._folders)
 
@@ -102,7 +102,7 @@ class ReadableStores:
         return WebStore(place, self._strangers or get_client(False))
 
     def open(self, locator: str) -> ObjectStore:
-        """As `get`, where nothing can be done without it."""
+        """The same as `get`, but raises an error if the store may not be read."""
         store = self.get(locator)
         if store is None:
             raise StoreError(

@@ -1,8 +1,8 @@
 """Signatures of requests to an S3 service: AWS Signature Version 4 in headers.
 
 Source: "Create a signed AWS API request" and "Authenticating Requests (AWS Signature Version 4)",
-Amazon S3 API reference. They are made here and not by AWS's own library because that writes what is
-signed, a session's token with it, into its log.
+Amazon S3 API reference. AWS's own library is not used, because it writes the signed text, with a
+session's token, into its log.
 """
 
 import hashlib
@@ -30,21 +30,22 @@ class Credentials:
 
     @property
     def usable(self) -> bool:
-        """Whether all of it fits in a header: an error would name a value that does not."""
+        """Return whether all of it fits in a header: an error would name a value that does not."""
         parts = (self.access_key_id, self.secret_access_key, self.session_token)
         words = [part.get_secret_value() for part in parts if part is not None]
         return all(w and w.isascii() and w.isprintable() and " " not in w for w in words)
 
 
 def write_query(fields: Sequence[tuple[str, str]]) -> str:
-    """A query as it is signed and sent: in order, all but unreserved characters escaped."""
+    """A query in the form that is signed and sent: in order, with all but unreserved characters
+    escaped."""
     pairs = sorted((quote(name, safe=""), quote(value, safe="")) for name, value in fields)
     return "&".join(f"{name}={value}" for name, value in pairs)
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Signs as somebody, for the services of a region."""
+    """Signs with some credentials, for the services of a region."""
 
     credentials: Credentials
     region: str
@@ -52,8 +53,8 @@ class Signer:
     def sign(
         self, method: str, url: str, content: bytes, wanted: str | None, now: datetime
     ) -> RequestHeaders:
-        """The headers with which a request is sent; others may stand beside them. The URL's query
-        is `write_query`'s, its path is escaped; `wanted` is a Range header, `now` UTC."""
+        """The headers for a request. Others may be added. The URL's query is from `write_query`,
+        its path is escaped. `wanted` is a Range header, `now` UTC."""
         parts = urlsplit(url)
         stamp = now.strftime("%Y%m%dT%H%M%SZ")
         digest = hashlib.sha256(content).hexdigest()
@@ -80,6 +81,6 @@ class Signer:
 
 
 def _write_host(parts: SplitResult) -> str:
-    """The Host header: without a port that goes without saying."""
+    """The Host header, without a default port."""
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{host}" if parts.port in (None, _PORTS[parts.scheme]) else f"{host}:{parts.port}"

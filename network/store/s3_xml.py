@@ -1,8 +1,8 @@
 """The XML of an S3 service's answers, and of the requests to it.
 
 Source: Amazon S3 API reference, ListObjectsV2, CreateMultipartUpload, ListMultipartUploads,
-ListParts, CompleteMultipartUpload and "Error responses". Whatever is wrong with an answer is a
-ValueError that repeats nothing of it but a word that names an error.
+ListParts, CompleteMultipartUpload and "Error responses". A fault of an answer is a ValueError that
+repeats nothing of it but an error's name.
 """
 
 import re
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-#: Longest token, upload's name and ETag that are taken, characters.
+#: Longest token, name of an upload and ETag that are accepted, characters.
 _TOKEN_MAX = 4_096
 #: Most bytes of a page of names, uploads or parts.
 PAGE_MAX = 4 << 20
 
-#: An error's name, as `NoSuchBucket`; no key's name and no token is of that form.
+#: An error's name, such as `NoSuchBucket`. No key's name and no token has that form.
 _CODE = re.compile(r"<Code>([A-Z][a-z][A-Za-z]{1,48})</Code>")
 
 
@@ -36,12 +36,12 @@ def read_page(body: bytes) -> tuple[list[str], str]:
 
 
 def read_upload(body: bytes) -> str:
-    """The name of an upload that was begun."""
+    """The name of a new upload."""
     return _find(_read(body, "InitiateMultipartUploadResult"), "UploadId")
 
 
 def read_begun(body: bytes, key: str) -> list[str]:
-    """Names of uploads of one object that did not end, the newest last."""
+    """Names of unfinished uploads of one object, the newest last."""
     root = _read(body, "ListMultipartUploadsResult")
     uploads = [one for one in root.iterfind("{*}Upload") if one.findtext("{*}Key") == key]
     return [
@@ -51,7 +51,8 @@ def read_begun(body: bytes, key: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class UploadPart:
-    """A part of an object, with its size in bytes and its ETag: of most services its MD5 in hex."""
+    """A part of an object, with its size in bytes and its ETag: with most services its MD5 in
+    hex."""
 
     size: int
     md5: str
@@ -71,12 +72,13 @@ def read_parts(body: bytes) -> tuple[dict[int, UploadPart], str]:
 
 
 def require_complete(body: bytes) -> None:
-    """A service may notice after it has said 200 that it cannot put the parts together."""
+    """Raise an error if the answer reports one: a service may send 200 first and then fail to
+    assemble the parts."""
     _read(body, "CompleteMultipartUploadResult")
 
 
 def write_parts(tags: Sequence[str]) -> bytes:
-    """The list of an object's parts, by their ETags, in order; a malformed ETag is refused."""
+    """The list of an object's parts, by their ETags, in order. A malformed ETag is refused."""
     if any(not 0 < len(tag) <= _TOKEN_MAX or not tag.isprintable() for tag in tags):
         raise ValueError("a part has no ETag")
     parts = "".join(
@@ -88,10 +90,10 @@ def write_parts(tags: Sequence[str]) -> bytes:
 
 
 def _read(body: bytes, *expected: str) -> ElementTree.Element:
-    """The element that an answer is."""
+    """The root element of an answer."""
     try:
-        text = body.decode().lstrip()  # blanks come while parts are put together
-        if "<!DOCTYPE" in text:  # entities are declared there, and S3 has none
+        text = body.decode().lstrip()  # services send white space while they put parts together
+        if "<!DOCTYPE" in text:  # they declare entities, and S3 has none
             raise ValueError("the answer declares a document type")
         root = ElementTree.fromstring(text)
     except (UnicodeDecodeError, ElementTree.ParseError):

@@ -1,8 +1,7 @@
-"""Stores that are only read, over HTTP: what strangers publish, and one's own as strangers see it.
+"""Read-only stores over HTTP: those of strangers, and one's own as strangers see it.
 
-Ranges are asked for and checked: an answer counts if it says that it is just what was asked for,
-of the object that was seen first. Whatever bytes it brings, whoever reads them holds them against
-a root.
+Ranges are requested and checked: an answer counts if it claims to be exactly the requested range,
+of the same object as the first answer. The reader checks its bytes against a root.
 """
 
 import re
@@ -21,7 +20,7 @@ from assay.network.store.object_store import (
 
 #: Most bytes of one read.
 READ_MAX = 256 << 20
-#: Statuses of a missing object. S3 says 403 to strangers where they may not list.
+#: Statuses of a missing object. S3 sends 403 to strangers who may not list.
 _ABSENT = frozenset({403, 404, 410})
 _NO_RANGE = re.compile(r"bytes \*/(\d{1,19})")
 
@@ -104,7 +103,7 @@ class _WebObject:
             return self._read_past_the_end(answer, start)
         if answer.status == 206:
             return self._read_part(answer, start, end)
-        if answer.status == 200 and start == 0:  # all of it, no longer than the requested range
+        if answer.status == 200 and start == 0:  # the whole object, no longer than requested
             self._note_version(len(answer.body), answer)
             return answer.body
         if answer.status == 200:

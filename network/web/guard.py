@@ -1,6 +1,6 @@
 """The checks before every page: permitted clients, their rates, and headers for browsers.
 
-Pure ASGI, so that a stream of events passes through it as well.
+Pure ASGI, so that streams of events pass through it as well.
 """
 
 import time
@@ -30,17 +30,17 @@ _HEADERS = {
 _METHODS = ("GET", "HEAD")
 #: Longest path and query, bytes.
 _ADDRESS_MAX = 1_024
-#: Requests a client may make at once, and a second over time; clients that are kept count of.
+#: Requests that a client may make at once, and per second over time; number of clients counted.
 BURST, RATE, _CLIENTS = 120, 20.0, 4_096
 
 
 class Guard:
-    """Refuses before anything is read; adds headers to every answer.
+    """Refuses a request before anything of it is read, and adds headers to every answer.
 
     Args:
-        hosts: names by which this page may be asked for, lower case, without port: a page of
-            another site whose name was made to lead here asks for its own.
-        advice: what whoever runs this does to have it served under another name.
+        hosts: names under which this page may be requested, lower case, without port. If another
+            site's name was made to lead here, a browser requests that name.
+        advice: how the operator can have the page served under another name.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Guard:
 
 
 def is_known_host(host: str, hosts: frozenset[str]) -> bool:
-    """Whether a Host header names one of ours, whatever the port."""
+    """Return whether a Host header has one of our names, whatever the port."""
     try:
         parts = urlsplit("//" + host)
         name = (parts.hostname or "").lower()
@@ -101,14 +101,14 @@ def is_known_host(host: str, hosts: frozenset[str]) -> bool:
 
 
 class Rates:
-    """Each client's recent requests: a bucket each, in a table that never grows beyond a size."""
+    """Each client's recent requests: one bucket each, in a table of bounded size."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # left, when
+        self.buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens left, time
 
     def take(self, client: str) -> bool:
-        """Whether a client may ask now."""
+        """Return whether a client may make a request now."""
         key, now = get_network(client), self._clock()
         left, then = self.buckets.pop(key, (float(BURST), now))
         left = min(float(BURST), left + (now - then) * RATE)
@@ -120,7 +120,7 @@ class Rates:
 
 
 def get_network(client: str) -> str:
-    """A client of IPv6 has a whole /64 to ask from."""
+    """The network of a client. An IPv6 client has a whole /64."""
     try:
         address = ip_address(client)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Serving pages: one process, one port, deadlines on whoever asks."""
+"""Serves pages: one process, one port, deadlines for each client."""
 
 import asyncio
 import re
@@ -22,9 +22,9 @@ from assay.protocol.errors import OperatorError
 _NAME, _NAME_MAX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"), 253
 #: Bytes of a request's head, and seconds that open pages have when the server stops.
 _HEAD_BYTES, _GRACE_S = 16 << 10, 2
-#: What has a socket forget what it was to send when it is closed.
+#: Makes a socket drop its unsent data when it is closed.
 _NO_LINGER = socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-#: Seconds between two looks at a connection.
+#: Seconds between two checks of a connection.
 _LOOK_S = 0.5
 _FULL = b"Too many connections.\n"
 _REFUSAL = (
@@ -34,25 +34,25 @@ _REFUSAL = (
 
 
 class ServingError(OperatorError):
-    """A page cannot be served here: says why, and what to do."""
+    """A page cannot be served here. The message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """The most that a client may hold of the server, and for how long."""
+    """Most resources of the server that a client may hold, and for how long."""
 
-    #: connections, per_client: open at once; a /64 of IPv6 is one client
+    #: connections, per_client: open at once; a /64 of IPv6 counts as one client
     connections: int = 256
     per_client: int = 64
-    #: seconds until the whole head of the next request is there, from the connection's beginning or
-    #: from the answer before; whole ones
+    #: whole seconds until the complete head of the next request, from the connection's beginning or
+    #: from the previous answer
     request_s: int = 10
-    answer_s: int = 60  # seconds within which an answer must have left for whoever reads it
+    answer_s: int = 60  # seconds within which the client must have received an answer
 
 
 class _HastyProtocol(H11Protocol):
-    """Refuses a client that holds too many connections, and ends those that keep it waiting: for a
-    request that does not come to its end, or for somebody who does not read."""
+    """Refuses a client that holds too many connections, and closes those that wait too long for the
+    end of a request, or for a client that does not read."""
 
     patience = ServerLimits()
     network = ""
@@ -85,7 +85,8 @@ class _HastyProtocol(H11Protocol):
         if unread or (self.cycle is not None and not self.cycle.response_complete):
             self._asked_at = now
         if now - self._taken_at > self.patience.answer_s:
-            # closing would wait until all is read; so would the system's own buffer of the socket
+            # closing would wait until everything is read; so would the system's buffer of the
+            # socket
             self.transport.get_extra_info("socket").setsockopt(*_NO_LINGER)
             self.transport.abort()
         elif now - self._asked_at > self.patience.request_s:
@@ -94,7 +95,7 @@ class _HastyProtocol(H11Protocol):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """The port that pages are served on; 0: any that is free. `ServingError`: it cannot be had."""
+    """The port that pages are served on; 0: any free one. `ServingError`: it is unavailable."""
     try:
         return open_socket(host, port)
     except (socket.gaierror, UnicodeError) as error:  # a name with an empty part cannot be encoded
@@ -110,7 +111,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens."""
+    """A listening socket."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -126,8 +127,8 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def list_hosts(host: str, more: Sequence[str]) -> list[str]:
-    """Names by which a page may be requested: this machine's own while it listens to nobody else,
-    and those that were allowed; `ServingError`: a browser could not send one of these."""
+    """Names under which a page may be requested: this machine's own while it listens only locally,
+    and the allowed ones. `ServingError`: a browser could not send one of these."""
     names = [_check_name(name) for name in more]
     try:
         address = ip_address(host)
@@ -138,7 +139,7 @@ def list_hosts(host: str, more: Sequence[str]) -> list[str]:
 
 
 def _check_name(name: str) -> str:
-    """A name as a browser sends it, without the port."""
+    """A name in a browser's form, without the port."""
     try:
         return str(ip_address(name))
     except ValueError:
@@ -156,8 +157,8 @@ def make_server(
     patience: ServerLimits = ServerLimits(),
     lines: dict[str, Any] | None = LOGGING_CONFIG,
 ) -> uvicorn.Server:
-    """The server of an application; its `should_exit` ends it from another thread. `lines`
-    configures uvicorn's logs; None: left as they are."""
+    """The server of an application. Its `should_exit` ends it from another thread. `lines`
+    configures uvicorn's logs; None: they are unchanged."""
     protocol = type("HastyProtocol", (_HastyProtocol,), {"patience": patience})
     config = uvicorn.Config(
         app,
@@ -177,12 +178,12 @@ def make_server(
 
 
 def serve(server: uvicorn.Server, opened: socket.socket) -> None:
-    """Serves until Ctrl-C or SIGTERM."""
+    """Serve until Ctrl-C or SIGTERM."""
 
     def end(number: int, frame: FrameType | None) -> None:
         server.should_exit = True
 
-    # heard before the server listens to signals itself; it passes on what has ended it afterwards
+    # set before the server handles signals itself; the server passes on the signal that ended it
     before = signal.signal(signal.SIGTERM, end)
     try:
         server.run(sockets=[opened])
