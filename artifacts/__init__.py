@@ -1,12 +1,12 @@
 """Files that programs publish for each other and fetch by digest.
 
-`submissions` is a miner's file and the way from a commitment to a verdict; `checkpoints` are model
-folders, published, downloaded and opened by digest; `steps` is what a stranger needs to do a
-trainer's step again; `records` are what validators publish, and what a run leaves in its folder;
-`discovery` finds a network's parameters from its chain, `announced_parameters` tells people of
-those to come. `store_objects` has the names of all that lies in a store, `ports` what this room
-needs of a chain. Start with `submissions`. Nobody who keeps a copy is trusted: bytes count where
-they match what is on chain. This room never decides what a neuron does next.
+`submissions` has a miner's file and its way from a commitment to a verdict. `checkpoints` are model
+folders, published, downloaded and opened by digest. `steps` has the files that a stranger needs to
+repeat a trainer's step. `records` are what validators publish and a run leaves in its folder.
+`discovery` finds a network's parameters from its chain, and `announced_parameters` describes future
+ones. `store_objects` names all objects of a store, and `ports` lists the needs of this room from a
+chain. Start with `submissions`. No store is trusted: bytes count if they match the digest on chain.
+This room never decides what a neuron does next.
 """
 
 __all__ = [

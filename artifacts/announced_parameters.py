@@ -1,4 +1,4 @@
-"""Parameters that do not hold yet, as they are shown to people."""
+"""Announced parameters that do not hold yet, described for people."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,8 @@ def list_changes(old: Parameters, new: Parameters) -> dict[str, tuple[Json, Json
 
 
 def _write_value(value: Json) -> str:
-    """A field's value for people. Long ones are cut off; the only lists of text are of hotkeys."""
+    """A field's value for people. Long values are cut off. The only lists of text are of
+    hotkeys."""
     if value is None:
         return "(none)"
     if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
@@ -50,11 +51,11 @@ class AnnouncedParameters:
 
     parameters: Parameters
     predecessor: Parameters
-    is_decided: bool  # whether they will hold, whatever their owner says from now on
+    is_decided: bool  # whether they will hold, whatever their owner announces from now on
 
     @property
     def window(self) -> int:
-        """The first that they hold for."""
+        """The first window for which they hold."""
         return self.parameters.start.window
 
     @property
@@ -64,7 +65,7 @@ class AnnouncedParameters:
 
     @property
     def decided_at(self) -> int:
-        """The block whose state decides, or has decided."""
+        """The block whose state decides about them."""
         return compute_decision_block(self.predecessor, self.window)
 
     def list_changes(self) -> dict[str, tuple[Json, Json]]:
@@ -72,14 +73,14 @@ class AnnouncedParameters:
         return list_changes(self.predecessor, self.parameters)
 
     def write_changes(self) -> dict[str, tuple[str, str]]:
-        """The same for people: long values are cut off."""
+        """The same for people, with long values cut off."""
         return {
             name: (_write_value(before), _write_value(after))
             for name, (before, after) in self.list_changes().items()
         }
 
     def describe(self) -> str:
-        """In one line, for people."""
+        """One line for people."""
         until = "decided" if self.is_decided else f"decided at block {self.decided_at}"
         changes = ", ".join(
             f"{name} {before} → {after}" for name, (before, after) in self.write_changes().items()
@@ -107,10 +108,11 @@ class AnnouncedParameters:
 def list_announced(
     history: ParameterHistory, pending: Parameters | None, head: int
 ) -> list[AnnouncedParameters]:
-    """Parameters that hold for none of the windows up to that of the newest block, in their order.
+    """Parameters that hold for none of the windows up to that of the newest block, in order.
 
     Args:
-        pending: announced and not decided, after the latest; None: none are.
+        pending: parameters that are announced after the latest and not decided; None: there are
+            none.
     """
     window, known = compute_window(history.first.timing, head), history.all
     announced = [

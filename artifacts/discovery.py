@@ -1,8 +1,8 @@
 """A network's parameters: published by the owner, found by everybody.
 
-From a chain to a network: the owner's slot names the parameters, which a store has at its locator,
-and they name the rest. Parameters with a predecessor amend it; a slot that comes to name others
-names another network, and programs stop rather than work for the one that is gone.
+The owner's slot on chain names the parameters. A store has them at the slot's locator, and they
+name the rest. Parameters with a predecessor amend it. If the slot names unrelated ones, it names
+another network, and programs stop rather than work for the abandoned one.
 """
 
 import json
@@ -25,7 +25,8 @@ OpenStore = Callable[[str], ObjectStore]
 
 
 class DiscoveryError(OperatorError):
-    """A network cannot be found or published: says what is missing, and who must do what."""
+    """A network cannot be found or published. The message says what is missing, and who must do
+    what."""
 
 
 class SubnetChain(SubnetReader, Protocol):
@@ -34,11 +35,11 @@ class SubnetChain(SubnetReader, Protocol):
         """The subnet's number."""
 
     def get_owner(self, number: int) -> bytes:
-        """The hotkey of the subnet's owner at a block: its slot holds the parameters."""
+        """The hotkey of the subnet's owner at a block. Its slot names the parameters."""
 
 
 def publish_parameters(store: ObjectStore, parameters: Parameters) -> None:
-    """Puts parameters where their digest says, unless they are there. Raises StoreError: the store
+    """Put parameters where their digest says, unless they are there. Raises StoreError: the store
     cannot be read or written."""
     name = make_parameters_name(parameters.digest)
     data = (json.dumps(parameters.to_json(), indent=1) + "\n").encode()
@@ -48,11 +49,11 @@ def publish_parameters(store: ObjectStore, parameters: Parameters) -> None:
 
 
 def fetch_parameters(store: Objects, digest: bytes) -> Parameters:
-    """The parameters of a digest, verified, and such that a network can run by them.
+    """The parameters with this digest, verified, if a network can run by them.
 
     Raises:
-        UnavailableError: they are not there, or not what the digest names.
-        StoreError: the store cannot be read, or hands out more than parameters can be.
+        UnavailableError: they are missing, or not those that the digest names.
+        StoreError: the store cannot be read, or returns more bytes than parameters can have.
     """
     parameters = fetch_unchecked(store, digest)
     fault = find_parameters_fault(parameters)
@@ -82,8 +83,9 @@ def fetch_unchecked(store: Objects, digest: bytes) -> Parameters:
 def fetch_predecessors(
     fetch: Callable[[bytes], Parameters], digest: bytes, known: Container[bytes] = ()
 ) -> list[Parameters]:
-    """The parameters of a digest and all before them that are not known, the oldest first. Raises
-    what `fetch` raises. UnavailableError: more follow each other than ever do, or not in order."""
+    """The parameters of a digest and all their unknown predecessors, the oldest first. Raises the
+    errors of `fetch`. UnavailableError: there are more than any network has, or they are out of
+    order."""
     path: list[Parameters] = []
     while digest not in known and digest != ZERO_DIGEST:
         if len(path) > AMENDMENTS_MAX:
@@ -97,7 +99,8 @@ def fetch_predecessors(
 
 def read_announcement(chain: SubnetChain, number: int | None = None) -> Commitment:
     """The parameters' commitment in the owner's slot at a block, or in the newest final one. Raises
-    DiscoveryError: it is empty, or something else. ChainError: the chain cannot be read."""
+    DiscoveryError: the slot is empty, or has something else. ChainError: the chain cannot be
+    read."""
     head = chain.get_head() if number is None else number
     owner = chain.get_owner(head)
     payload = chain.get_commitments(head).get(owner)
@@ -124,8 +127,8 @@ def make_mirrors(
     own: Sequence[ObjectStore] = (),
 ) -> Callable[[], Iterator[ObjectStore]]:
     """The stores that may have checkpoints: the operator's own mirrors, and the stores that
-    trainers and owner name on chain just now. Raises ChainError: when iterated, the chain cannot be
-    read."""
+    trainers and owner currently name on chain. Raises ChainError: when iterated, the chain cannot
+    be read."""
 
     def iterate() -> Iterator[ObjectStore]:
         yield from own
@@ -141,7 +144,7 @@ def make_mirrors(
             seen.add(commitment.locator)
             try:
                 store = open_store(commitment.locator)
-            except StoreError:  # the other one may serve
+            except StoreError:  # the other one may work
                 continue
             yield store
 

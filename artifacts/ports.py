@@ -1,4 +1,4 @@
-"""The ports that find artifacts. Adapters live in `network`."""
+"""The ports that artifacts are found through. The adapters are in `network`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ from assay.protocol import Beacon, Block, Member
 
 
 class StateReader(Protocol):
-    """The chain state that makes a window, at a block."""
+    """The chain state of a window, at a block."""
 
     def get_members(self, number: int) -> Mapping[bytes, Member]:
         """The holder of each uid at a block: hotkey → member."""
@@ -18,7 +18,7 @@ class StateReader(Protocol):
 
 
 class WindowReader(StateReader, Protocol):
-    """The chain as windows are read from it, finalized blocks only."""
+    """The chain as windows are read from it; finalized blocks only."""
 
     def get_head(self) -> int: ...
     def get_block(self, number: int) -> Block: ...
@@ -36,7 +36,7 @@ class SubnetReader(WindowReader, Protocol):
 
     @property
     def genesis_hash(self) -> bytes:
-        """Hash of block 0, 32 bytes: which chain this is."""
+        """Hash of block 0, 32 bytes: it identifies the chain."""
 
     def get_metagraph(self, number: int) -> Sequence[MetagraphRow]:
         """All neurons at a block, in order of uid."""
@@ -53,4 +53,4 @@ class Objects(Protocol):
     """Named bytes, as `network.store.ObjectStore` has them."""
 
     def get(self, name: str, limit: int) -> bytes | None:
-        """An object's bytes; None: it is not there."""
+        """An object's bytes; None: it does not exist."""

@@ -1,7 +1,7 @@
-"""Objects of a store: their names below a locator, and how one is put, read and refused.
+"""Objects of a store: their names below a locator, and functions that put, read and refuse one.
 
-A digest names bytes, so any copy will do and no store that keeps one is trusted. The name of a
-miner's file is in `assay.protocol.commitment`, records' names are in `assay.protocol.record`.
+A digest names bytes, so any copy will do, and no store is trusted. `assay.protocol.commitment` has
+the name of a miner's file, and `assay.protocol.record` the names of records.
 """
 
 import mmap
@@ -21,9 +21,9 @@ from assay.protocol.errors import OperatorError
 
 #: Folder of mirrors' copies.
 MIRRORS = "mirrors"
-#: Read and written at a time, bytes.
+#: Bytes that are read and written at a time.
 CHUNK_BYTES = 8 << 20
-#: Calls to stores that may be under way at once, those that never return among them.
+#: Most concurrent calls to stores, including those that never return.
 CALLS_MAX = 64
 _CALL = "store call"
 #: Seconds between two looks at the clock.
@@ -35,12 +35,12 @@ T = TypeVar("T")
 
 
 class UnavailableError(OperatorError):
-    """A store does not hold what a digest names, or not in time, or something else under its
-    name."""
+    """A store does not have an object with this digest, or not in time, or has other bytes under
+    its name."""
 
 
 def ignore_progress(done: int, due: int) -> None:
-    """Nobody watches."""
+    """Ignore progress."""
 
 
 def make_parameters_name(digest: bytes) -> str:
@@ -87,8 +87,8 @@ def make_mirror_name(window: int, root: bytes, *, samples: bool = False) -> str:
 
 
 def put_object(store: ObjectStore, name: str, digest: bytes, data: memoryview) -> None:
-    """Writes an object, of which `digest` is the SHA-256, unless it is there, and reads it back.
-    Raises StoreError: the store cannot be read or written, or gives back something else."""
+    """Write an object whose SHA-256 is `digest`, unless it is there, and read it back. Raises
+    StoreError: the store cannot be read or written, or returns other bytes."""
     if _holds(store, name, digest, len(data)):
         return
     parts = (bytes(data[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES))
@@ -115,7 +115,7 @@ def _holds(store: ObjectStore, name: str, digest: bytes, size: int) -> bool:
 
 @contextmanager
 def map_file(path: Path) -> Iterator[mmap.mmap]:
-    """A file's bytes, for reading; it must not be empty."""
+    """Map a file for reading. It must not be empty."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield data
 
@@ -123,11 +123,11 @@ def map_file(path: Path) -> Iterator[mmap.mmap]:
 def read_parts(
     source: ObjectSource, size: int, get_patience: Callable[[], float], fault: str
 ) -> Iterator[bytes]:
-    """An object's bytes in order, `CHUNK_BYTES` at a time, each asked for by `answer_in_time`.
+    """An object's bytes in order, `CHUNK_BYTES` at a time, each requested through `answer_in_time`.
 
     Args:
         size: bytes, as the store says.
-        fault: error text for a store that hands out another number of bytes.
+        fault: error text for a store that returns another number of bytes.
 
     Raises:
         UnavailableError, StoreError: as `answer_in_time`; and `fault`.
@@ -141,15 +141,15 @@ def read_parts(
 
 
 def answer_in_time(ask: Callable[[], T], get_patience: Callable[[], float]) -> T:
-    """The answer of a store. Our patience ends on time, whatever the store does: a call that never
-    returns costs a thread, which writes nowhere.
+    """The answer of a store, within our own time limit. A call that never returns costs a thread,
+    which writes nowhere.
 
     Args:
-        get_patience: seconds since the question; asked again and again.
+        get_patience: seconds since the request; called again and again.
 
     Raises:
         UnavailableError: there was no answer in time, or too many calls hang already.
-        StoreError: as `ask` raises it.
+        StoreError: from `ask`.
     """
     if sum(thread.name == _CALL for thread in enumerate_threads()) >= CALLS_MAX:
         raise UnavailableError(f"{CALLS_MAX} calls to stores hang: end this program, begin again")

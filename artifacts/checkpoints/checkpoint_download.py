@@ -1,8 +1,8 @@
-"""A checkpoint from stores that nobody trusts: names are ours, sizes and time are limited.
+"""Downloads a checkpoint from untrusted stores: names are ours, sizes and time are limited.
 
-The manifest is checked against the digest, all small files against the manifest, and the list of
-tensors too; from then on the SHA-256 and size of every further byte are known, and any store may
-give it. An interrupted download continues: tensors that are right are kept.
+The manifest is checked against the digest, and all small files and the list of tensors against the
+manifest. From then on the SHA-256 and size of every further byte are known, and any store may
+deliver it. An interrupted download continues: tensors that are right are kept.
 """
 
 import os
@@ -52,7 +52,7 @@ from assay.protocol.manifest import Manifest, TensorDigest, TensorPlace
 
 #: Most stores that are asked for one checkpoint.
 MIRRORS_MAX = 16
-#: A fetched checkpoint leaves this much of the disk free, bytes.
+#: Bytes of the disk that a fetched checkpoint leaves free.
 DISK_MARGIN = 256 << 20
 #: Seconds for a chunk of a small file.
 PATIENCE_S = 30.0
@@ -60,7 +60,7 @@ PATIENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class DownloadLimits:
-    """The limits of one checkpoint: bytes of its tensors, if its config.json does not imply less;
+    """The limits of one checkpoint: bytes of its tensors, unless its config.json implies fewer;
     seconds for all of it, whatever the stores do."""
 
     checkpoint_bytes: int = 128 << 30
@@ -74,15 +74,15 @@ def fetch_checkpoint(
     limits: DownloadLimits | None = None,
     progress: Progress = ignore_progress,
 ) -> Path:
-    """The folder `root/<digest>`, fetched unless it is there. It is there whole or not at all.
+    """Fetch the folder `root/<digest>`, unless it exists, and return it. It appears atomically.
 
-    Where its parent lies in `root` and a store has deltas, these are fetched in place of tensors.
-    It is not checked whether the checkpoint is usable: only that its digest is right.
+    If its parent is in `root` and a store has deltas, these are fetched instead of tensors. This
+    checks only that the digest is right, not whether the checkpoint is usable.
 
     Raises:
-        UnusableCheckpointError: it is what the digest says, and can be of no use to anybody.
-        CheckpointError: the stores do not have it, says of each why not; or our own disk, or
-            another program is fetching it just now.
+        UnusableCheckpointError: it matches the digest, but nobody can use it.
+        CheckpointError: the stores do not have it (says of each why not), our own disk fails, or
+            another program is fetching it at the moment.
     """
     target = root / digest.hex()
     if target.exists():
@@ -95,11 +95,11 @@ def fetch_checkpoint(
 
 
 def fetch_small_files(fetch: Callable[[str, int], bytes], digest: bytes, folder: Path) -> None:
-    """Writes all of a checkpoint but its tensors, its manifest first; raises a CheckpointError
-    where that is another one's.
+    """Write all files of a checkpoint but its tensors, its manifest first. Raises a CheckpointError
+    if the manifest is another checkpoint's.
 
     Args:
-        fetch: gives a file's bytes, by its name and the most that are taken.
+        fetch: returns a file's bytes, from its name and the most bytes to accept.
     """
     write_file(folder / MANIFEST_FILE, fetch(MANIFEST_FILE, JSON_BYTES))
     verify_manifest(folder, digest)
@@ -109,7 +109,7 @@ def fetch_small_files(fetch: Callable[[str, int], bytes], digest: bytes, folder:
 
 @contextmanager
 def _hold_partial(root: Path, digest: bytes) -> Iterator[Path]:
-    """The folder for the download so far, ours alone; errors of the disk become clear ones."""
+    """Lock the folder for the partial download. Errors of the disk become clear ones."""
     folder = root / f".fetch-{digest.hex()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def _hold_partial(root: Path, digest: bytes) -> Iterator[Path]:
             try:
                 yield folder
             except OSError:
-                shutil.rmtree(folder, ignore_errors=True)  # a full disk has its room back
+                shutil.rmtree(folder, ignore_errors=True)  # frees the space on a full disk
                 raise
     except OSError as error:
         raise CheckpointError(
@@ -141,7 +141,7 @@ class _Download:
     deadline: float = float("inf")
 
     def run(self) -> None:
-        """Cheapest first, each step checked against the ones before."""
+        """Download everything, cheapest first. Each step is checked against the ones before."""
         self.deadline = time.monotonic() + self.limits.seconds
         manifest, tensors, reasons = self._get_head()
         total = sum(map(compute_size, tensors))
@@ -175,12 +175,12 @@ class _Download:
     # --- everything but the tensors
 
     def _get_head(self) -> tuple[Manifest, list[TensorDigest], list[str]]:
-        """Manifest and tensors; and why each store was asked in vain, which is asked no more."""
+        """Manifest, tensors, and the fault of each store that failed, which is not asked again."""
         try:
             return *self._read_head(), []
         except UnusableCheckpointError:
             raise
-        except CheckpointError:  # not all of it, or not the right one
+        except CheckpointError:  # incomplete or wrong
             pass
         reasons: list[str] = []
         while self.mirrors:
@@ -231,7 +231,7 @@ class _Download:
     # --- room for the tensors
 
     def _compute_limit(self) -> int:
-        """The bytes that a model of this config.json may have, else the general limit."""
+        """The bytes that a model with this config.json may have, else the general limit."""
         try:
             config = read_json(read_small_file(self.folder, CONFIG_FILE, JSON_BYTES))
         except (CheckpointError, EncodingError):
@@ -241,7 +241,7 @@ class _Download:
         return most if implied is None else min(most, implied)
 
     def _reserve(self, file: Path, size: int) -> bool:
-        """Has the disk promise the room before anything is fetched. Whether something was there."""
+        """Reserve the disk space before anything is fetched. Return whether the file existed."""
         if file.exists() and file.stat().st_size == size:
             return True
         file.unlink(missing_ok=True)
@@ -253,7 +253,7 @@ class _Download:
         return False
 
     def _find_parent(self, manifest: Manifest) -> dict[str, tuple[Path, TensorPlace]]:
-        """The parent's tensors, if it is here, by name."""
+        """The parent's tensors by name, if the parent is here."""
         folder = self.folder.parent / manifest.parent.hex()
         try:
             verify_manifest(folder, manifest.parent)

@@ -1,7 +1,7 @@
-"""Model folders by digest: opened and verified once, fetched and published whole or not at all.
+"""Model folders by digest: opened and verified once, fetched and published atomically.
 
-A program fetches in the background: it goes on with the checkpoint in force while the next one
-comes, and finds it open when the window begins from which the protocol names it.
+A program fetches in the background. It continues with the checkpoint in force while the next one is
+downloaded, and has it open when the first window with it begins.
 """
 
 import logging
@@ -61,30 +61,30 @@ logger = logging.getLogger("assay")
 
 #: Checkpoints that a program keeps on disk, besides the genesis; and open in memory.
 CHECKPOINTS_KEPT, OPENED_MAX = 8, 4
-#: Digests that no mirror had whose last error is remembered.
+#: Digests whose last error is kept because no mirror had them.
 FAILURES_MAX = 64
-#: Seconds until mirrors are asked again for a checkpoint that none had: first, and at most.
+#: Seconds until mirrors are asked again for a checkpoint that none had: at first, and at most.
 RETRY_S, RETRY_MAX_S = 5.0, 300.0
-#: Files untouched for this long have no owner: their program was killed. Seconds.
+#: Temporary files untouched for this long have no owner: their program was killed. Seconds.
 _LEFT_OVER_S = 86_400.0
-#: Seconds that a caller waits for a download that it begins, between two log lines about one, and
-#: for one to end when the program does.
+#: Seconds that a caller waits for a download that it starts, between two log lines about one, and
+#: for one to end with the program.
 SHORT_S, _LINE_S, _END_S = 2.0, 10.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadSettings:
-    """The ways to get a checkpoint that is not here."""
+    """The sources of a missing checkpoint."""
 
-    #: stores to ask, in order; asked for anew each time
+    #: stores to ask, in order; requested anew each time
     mirrors: Callable[[], Iterable[ObjectStore]]
     limits: DownloadLimits | None = None
     progress: Progress = ignore_progress
-    #: retry_s, longest_s: mirrors that had nothing are asked again after this, then after twice as
-    #: long, and after so long at the latest
+    #: retry_s, longest_s: pause before mirrors that had nothing are asked again; it doubles up to
+    #: the latter
     retry_s: float = RETRY_S
     longest_s: float = RETRY_MAX_S
-    #: a caller gets an error that it is on its way, and never waits long
+    #: a caller gets an error while a download is running, and never waits long
     in_background: bool = False
 
 
@@ -97,7 +97,7 @@ class _Failure:
 
 @dataclass(slots=True)
 class RunningDownload:
-    """One checkpoint on its way, in a thread of its own; bytes of tensors."""
+    """One running download, in its own thread. Counts bytes of tensors."""
 
     digest: bytes
     done: int = 0
@@ -109,8 +109,8 @@ class RunningDownload:
     said: float = field(default_factory=time.monotonic)
 
     def note(self, done: int, due: int) -> None:
-        """Progress that a person can follow: a line now and then, none for quick downloads. Ends
-        the calling thread where nobody waits any more."""
+        """Log progress now and then, but nothing for quick downloads. Ends the calling thread if
+        nobody waits any more."""
         self.done, self.due = done, due
         if self.stopped:
             raise CheckpointError("the program ends; what has come is kept")
@@ -131,9 +131,9 @@ class CheckpointFolder:
     """`root/<digest>/` for each checkpoint. Safe to use from several threads and processes.
 
     Args:
-        fetching: without it a checkpoint that is not here is an error.
-        keep: folders that stay when a new one comes, those used last. A genesis, the newest and
-            what is open stay in any case. None: all stay.
+        fetching: without it a missing checkpoint is an error.
+        keep: number of most recently used folders to keep when a new one comes. The genesis, the
+            newest and open ones are always kept. None: all are kept.
         placement: where and how models run; None: on the CPU, as the reference is defined.
         load: opens a folder elsewhere, with workers; None: here.
     """
@@ -158,11 +158,11 @@ class CheckpointFolder:
         self._downloads: dict[bytes, RunningDownload] = {}
 
     def get(self, digest: bytes) -> Checkpoint:
-        """The checkpoint of a digest, fetched where it is not here, verified when first opened.
+        """The checkpoint with this digest, fetched if it is missing, verified when first opened.
 
         Raises:
-            UnusableCheckpointError: it is what the digest says and of no use to anybody.
-            CheckpointError: it is not here and no mirror has it, or not yet; or the copy here is
+            UnusableCheckpointError: it matches its digest, but nobody can use it.
+            CheckpointError: it is missing and no mirror has it, or not yet; or the copy here is
                 damaged.
         """
         fetching = self._fetching
@@ -179,8 +179,8 @@ class CheckpointFolder:
             return self.opened[digest]
 
     def prefetch(self, digest: bytes) -> None:
-        """Begins to fetch a checkpoint that may be needed soon, one at a time; `get` has the
-        result."""
+        """Start to fetch a checkpoint that may be needed soon, one at a time. `get` returns it
+        later."""
         fetching = self._fetching
         if fetching is None or self._downloads or self.holds(digest):
             return
@@ -197,7 +197,7 @@ class CheckpointFolder:
         return tuple(self._downloads.values())
 
     def close(self) -> None:
-        """Ends downloads; the next program continues them."""
+        """Stop downloads. The next program continues them."""
         downloads = self.downloads
         for download in downloads:
             download.stopped = True
@@ -206,14 +206,14 @@ class CheckpointFolder:
                 download.thread.join(_END_S)
 
     def _await(self, digest: bytes, fetching: DownloadSettings) -> None:
-        """Returns once the checkpoint is here. Raises CheckpointError: it is on its way, or cannot
-        be had."""
+        """Wait for the checkpoint. Raises CheckpointError: it is still being downloaded, or
+        unavailable."""
         download = self._downloads.get(digest)
         if download is None and not self.holds(digest):
             self._raise_failure(digest)
             download = self._begin(digest, fetching)
             if download.thread is not None:
-                download.thread.join(SHORT_S)  # a small one is not worth a word
+                download.thread.join(SHORT_S)  # a quick download needs no message
             if download.error is not None:
                 raise download.error
         if digest in self._downloads:
@@ -232,7 +232,8 @@ class CheckpointFolder:
     def _run(
         self, download: RunningDownload, fetching: DownloadSettings, mirrors: list[ObjectStore]
     ) -> None:
-        """Fetches and opens one checkpoint; its errors are raised to the caller that needs it."""
+        """Fetch and open one checkpoint. Its errors are raised later, to the caller that needs
+        it."""
         digest = download.digest
         watched = replace(fetching, mirrors=lambda: mirrors, progress=download.note)
         try:
@@ -256,7 +257,7 @@ class CheckpointFolder:
         return load_checkpoint(folder, digest, self.placement)
 
     def _make_room(self, folder: Path) -> None:
-        """Closes the least recently used, for as long as the new one does not fit into memory."""
+        """Close the least recently used checkpoints until the new one fits into memory."""
         with suppress(OSError):  # loading it raises the clear error
             stored = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
             needed = self.placement.compute_weight_bytes(stored)
@@ -268,13 +269,13 @@ class CheckpointFolder:
 
     def _keep_open(self, checkpoint: Checkpoint) -> None:
         with suppress(OSError):  # of a folder that is not ours
-            os.utime(checkpoint.folder)  # used now: `_prune` goes by it
+            os.utime(checkpoint.folder)  # marks it as used now, for `_prune`
         self.opened[checkpoint.digest] = checkpoint
         while len(self.opened) > OPENED_MAX:
             self.opened.popitem(last=False)
 
     def holds(self, digest: bytes) -> bool:
-        """Whether its folder is here, damaged or not."""
+        """Return whether its folder is here, damaged or not."""
         return digest in self.opened or (self._root / digest.hex()).exists()
 
     def _fetch(self, digest: bytes, fetching: DownloadSettings) -> None:
@@ -303,18 +304,19 @@ class CheckpointFolder:
             self.failures.pop(oldest, None)  # another thread may have
 
     def add(self, folder: Path, digest: bytes) -> None:
-        """Copies a published folder here, unless it is here already."""
+        """Copy a published folder here, unless it is here already."""
         target = self._root / digest.hex()
         if not target.exists():
             with self._make_temporary() as temporary:
                 shutil.copytree(folder, temporary, dirs_exist_ok=True)
-                os.utime(temporary)  # else it has the original's age
+                os.utime(temporary)  # else it would have the original's age
                 _move(temporary, target)
             self._prune(digest)
 
     @contextmanager
     def _make_temporary(self) -> Iterator[Path]:
-        """A folder that takes its place when it is whole, and is gone in any other case."""
+        """A temporary folder. The caller renames it when it is complete; otherwise it is
+        deleted."""
         self._root.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=self._root, prefix=".new-"))
         try:
@@ -324,8 +326,7 @@ class CheckpointFolder:
             shutil.rmtree(temporary, ignore_errors=True)  # renamed away if all went well
 
     def _prune(self, newest: bytes) -> None:
-        """Removes unneeded folders: the least recently used checkpoints, and killed programs'
-        files."""
+        """Remove the least recently used checkpoints, and the files of killed programs."""
         self.sweep(_LEFT_OVER_S)
         if self._keep is None:
             return
@@ -337,14 +338,14 @@ class CheckpointFolder:
             kept |= {path.name for path, n in numbers.items() if n in (0, max(numbers.values()))}
             for path in here[self._keep :]:
                 if path.name not in kept:
-                    # out of the readers' way first: a folder is whole or not there
+                    # renamed first, so that readers find a whole folder or none
                     gone = Path(tempfile.mkdtemp(dir=self._root, prefix=".old-"))
                     path.rename(gone)
                     shutil.rmtree(gone, ignore_errors=True)
 
     def sweep(self, age_s: float = 0.0) -> None:
-        """Removes the files that killed programs have left here. age_s: only those that nobody has
-        touched for as long."""
+        """Remove the files that killed programs have left here. `age_s`: only those untouched for
+        this long."""
         for path in self._root.glob(".*-*"):
             with suppress(FileNotFoundError, NotADirectoryError):  # swept by another, or none
                 if time.time() - path.stat().st_mtime < age_s:
@@ -361,14 +362,14 @@ class CheckpointFolder:
         levels: tuple[int, ...] | None = None,
         number: int | None = None,
     ) -> Manifest:
-        """Writes a child of `parent` with new weights (bf16) and returns its manifest.
+        """Write a child of `parent` with new weights (bf16) and return its manifest.
 
-        μ and scale are measured again; rates, calibration set and all else are the parent's.
+        μ and scale are measured again. Rates, calibration set and all else are the parent's.
 
         Args:
             step: digest of the step record.
             levels: of the environment; None: the parent's.
-            number: of the child; None: the parent's and one.
+            number: of the child; None: the parent's plus one.
         """
         with self._make_temporary() as temporary:
             for name in (CONFIG_FILE, *TOKENIZER_FILES, CALIBRATION_FILE, PASSAGES_FILE):
@@ -385,7 +386,7 @@ class CheckpointFolder:
             manifest = measure_manifest(manifest, temporary)
             write_json(temporary / MANIFEST_FILE, to_json(manifest))
             target = self._root / manifest.digest.hex()
-            if not target.exists():  # the same weights again have the same bytes and digest
+            if not target.exists():  # equal weights give equal bytes and digest
                 _move(temporary, target)
         self._prune(manifest.digest)
         return manifest
@@ -406,7 +407,7 @@ def _read_number(folder: Path) -> int:
 
 def measure_manifest(manifest: Manifest, folder: Path, device: str = CPU) -> Manifest:
     """The manifest with μ and scale measured on the weights in `folder`. Raises
-    UnusableCheckpointError: the weights are no model."""
+    UnusableCheckpointError: the weights do not make a model."""
     model = load_model(folder, device)
     drawable = np.ones(model.config.vocab_size, bool)  # states do not depend on it
     reference = Reference(model, drawable, temperature=1_024)
@@ -417,11 +418,11 @@ def measure_manifest(manifest: Manifest, folder: Path, device: str = CPU) -> Man
 def open_checkpoint(
     checkpoints: CheckpointFolder, digest: bytes, parameters: Parameters
 ) -> Checkpoint:
-    """The checkpoint of a digest, loaded and within the parameters' bounds.
+    """The checkpoint with this digest, loaded and within the parameters' bounds.
 
     Raises:
-        UnusableCheckpointError: it is unusable whoever looks at it, and voids its windows.
-        CheckpointError: it is not here, or damaged: our own affair.
+        UnusableCheckpointError: nobody can use it, and it voids its windows.
+        CheckpointError: it is missing or damaged here: our own fault.
     """
     checkpoint = checkpoints.get(digest)
     fault = find_checkpoint_fault(checkpoint, parameters)

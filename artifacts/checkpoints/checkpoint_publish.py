@@ -40,14 +40,14 @@ from assay.protocol.manifest import Manifest, TensorDigest, TensorPlace
 def publish_checkpoint(
     store: ObjectStore, folder: Path, digest: bytes, progress: Progress = ignore_progress
 ) -> None:
-    """Uploads a checkpoint, and reads all of it back: when this returns, everybody can fetch it.
+    """Upload a checkpoint, and read all of it back. When this returns, everybody can fetch it.
 
-    What is there with the right bytes stays. Deltas are made to the parent where it lies beside the
-    folder. The manifest comes last: whoever finds it finds everything.
+    Objects that are there with the right bytes stay. Deltas are made against the parent, if it is
+    beside the folder. The manifest comes last, so that its readers find everything else.
 
     Raises:
         CheckpointError: the folder is not that checkpoint's, or damaged.
-        StoreError: the store cannot be read or written, or gives back something else.
+        StoreError: the store cannot be read or written, or returns other bytes.
     """
     manifest = verify_manifest(folder, digest)
     verify_small_files(folder, manifest)

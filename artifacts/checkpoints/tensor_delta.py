@@ -1,16 +1,17 @@
 """The change of one bf16 tensor in a step of training, as lossless differences.
 
-A small step leaves most bf16 values as they are and moves the others by a unit in the last place
-or two (as PULSE observed). So of each block is written, each compressed by zstd:
+A small step leaves most bf16 values unchanged and moves the others by a unit in the last place or
+two (as PULSE observed). For each block, these parts are written, each compressed by zstd:
 
-    a bit a value: did it change?
+    one bit for each value: whether it changed
     the lower, then the upper byte of each change: the difference of the 16-bit patterns modulo
     2^16, zigzag (0, -1, 1, -2, … are 0, 1, 2, 3, …)
 
 A block is three u32 little-endian lengths and those three parts. fp32 masters, of which nearly all
-change, are written likewise: 32-bit patterns, five lengths and parts. Sizes after decompression
-follow from the number of values and of set bits, so nothing ever grows beyond them. It does not
-know whether the parent is the right one: the caller checks the result against a digest.
+change, are written in the same way: 32-bit patterns, five lengths and parts. Sizes after
+decompression follow from the number of values and of set bits, so nothing ever grows beyond them.
+This module does not know whether the parent is the right one: the caller checks the result against
+a digest.
 """
 
 import struct
@@ -23,14 +24,14 @@ from numpy.typing import NDArray
 
 from assay.protocol.encoding import EncodingError
 
-#: Bytes of a tensor that are taken together.
+#: Bytes of a tensor that are processed together.
 BLOCK_BYTES = 4 << 20
-#: A delta is worth its while up to this part of the tensor, and read no further.
+#: A delta is used, and read, only up to this share (one in …) of the tensor.
 DELTA_SHARE = 2
-#: zstd's: more of it took twice the time for two hundredths of the size.
+#: zstd's level. A higher one took twice the time for two hundredths of the size.
 _LEVEL = 3
 
-#: The next so many bytes, fewer only at the end.
+#: Returns this many next bytes, fewer only at the end.
 Take = Callable[[int], bytes]
 _Patterns = NDArray[np.uint16] | NDArray[np.uint32]
 
@@ -38,13 +39,14 @@ _Patterns = NDArray[np.uint16] | NDArray[np.uint32]
 def make_delta(
     parent: memoryview, child: memoryview, limit: int | None, width: int = 2
 ) -> bytes | None:
-    """The delta from one tensor's bytes to another's of the same size; None beyond `limit` bytes.
+    """The delta from one tensor's bytes to another's of the same size. None: it has more than
+    `limit` bytes.
 
     Args:
         width: bytes of a value: 2 or 4.
 
     Raises:
-        ValueError: the sizes differ, or are no whole number of values.
+        ValueError: the sizes differ, or are not a whole number of values.
     """
     if len(parent) != len(child) or len(child) % width:
         raise ValueError(f"a delta is between two tensors of {8 * width}-bit values of one size")
@@ -60,7 +62,7 @@ def make_delta(
 
 
 def compute_delta_limit(size: int, width: int = 2) -> int:
-    """Bytes that a delta to a tensor of `size` bytes takes at most, whatever changed."""
+    """Most bytes of a delta to a tensor of `size` bytes, whatever changed."""
     most = 0
     for start in range(0, size, BLOCK_BYTES):
         count = min(BLOCK_BYTES, size - start) // width
@@ -84,7 +86,7 @@ def apply_delta(size: int, parent: Take, delta: Take) -> Iterator[bytes]:
 
 
 def apply_blocks(size: int, parent: Take, delta: Take, width: int = 2) -> Iterator[bytes]:
-    """The same, but the caller reads the bytes after the delta."""
+    """The same as `apply_delta`, but the caller may read the bytes after the delta."""
     if size % width:
         raise EncodingError(f"there is no delta to a tensor of {size} bytes, {width} a value")
     for start in range(0, size, BLOCK_BYTES):
@@ -118,7 +120,7 @@ def _decode(before: _Patterns, delta: Take, width: int) -> bytes:
     bits = np.unpackbits(_unpack(delta, mask_length, (count + 7) // 8))
     if bits[count:].any():
         raise EncodingError("a value changed that there is not")
-    at = np.flatnonzero(bits[:count].view(np.bool_))  # of truth values: several times as fast
+    at = np.flatnonzero(bits[:count].view(np.bool_))  # of booleans: several times as fast
     zigzag = np.zeros(len(at), before.dtype)
     for place, length in enumerate(lengths):
         plane = _unpack(delta, length, len(at)).astype(np.uint32) << 8 * place
@@ -131,7 +133,7 @@ def _decode(before: _Patterns, delta: Take, width: int) -> bytes:
 
 
 def _unpack(delta: Take, length: int, size: int) -> NDArray[np.uint8]:
-    """One part: exactly `size` bytes, or nothing."""
+    """One part: exactly `size` bytes, or none."""
     if length > _compute_part_limit(size):
         raise EncodingError(f"a part of {size} bytes takes {length}")
     try:

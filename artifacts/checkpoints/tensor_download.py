@@ -1,8 +1,9 @@
-"""A checkpoint's tensors from several stores at once; none counts before its SHA-256 is right.
+"""Downloads a checkpoint's tensors from several stores at once. None counts before its SHA-256 is
+right.
 
-Each worker takes one tensor after the other from one store, so that the faulty store is known: a
-store that lies, breaks off or is far slower than another is dropped, and the others give the rest.
-A tensor whose parent's is here is made from its delta, where there is one. Right tensors that an
+Each worker takes one tensor after the other from one store, so that a faulty store is identified. A
+store that lies, breaks off or is far slower than another is dropped, and the others deliver the
+rest. A tensor with a local parent is made from its delta, if there is one. Right tensors that an
 earlier attempt left in the file are not fetched again.
 """
 
@@ -28,10 +29,10 @@ from assay.artifacts.store_objects import (
 from assay.network.store import ObjectSource, ObjectStore, StoreError
 from assay.protocol.encoding import EncodingError
 
-#: Workers in all; each store has one at least.
+#: Workers in all; each store has at least one.
 WORKERS = 8
-#: Seconds that the last store has for a chunk; with another left, so many times the faster one's
-#: time, and no less than the third.
+#: Seconds that the last store has for a chunk; with another store left, a multiple of the faster
+#: one's time, and at least the third figure.
 PATIENCE_S, SLOWER, HASTE_S = 60.0, 20.0, 2.0
 #: Seconds between two looks at clocks and progress.
 _TICK_S = 0.2
@@ -45,13 +46,13 @@ class WantedTensor:
 
     sha256: bytes
     size: int  # bytes
-    offsets: tuple[int, ...]  # where it goes in the file; tensors of the same bytes are one piece
+    offsets: tuple[int, ...]  # its places in the file; tensors with the same bytes are one piece
     #: file and offset of the parent's tensor of that name and size, if it is here
     parent: tuple[Path, int] | None
 
 
 class _StoppedError(UnavailableError):
-    """The worker should stop: its work is no longer needed."""
+    """The worker must stop: its work is no longer needed."""
 
 
 @dataclass(slots=True)
@@ -64,7 +65,7 @@ class _Mirror:
 
 
 class TensorDownload:
-    """One file's tensors on their way.
+    """The download of one file's tensors.
 
     Args:
         target: the file, of its full size.
@@ -87,16 +88,16 @@ class TensorDownload:
         self._deadline = deadline
         self._mirrors = [_Mirror(number, store) for number, store in enumerate(mirrors, 1)]
         self._changed = Condition()
-        self._todo = sorted(pieces, key=lambda piece: -piece.size)  # else the largest ends alone
+        self._todo = sorted(pieces, key=lambda piece: -piece.size)  # or the largest ends alone
         self._busy = 0
         self._done = 0  # bytes of tensors that are in the file
-        self._written: dict[bytes, int] = {}  # of those that are being written
+        self._written: dict[bytes, int] = {}  # of those being written
         self._due = sum(piece.size for piece in pieces)
         self._stopped = False
         self._error: OSError | None = None
 
     def run(self, progress: Progress) -> None:
-        """Returns when every tensor is in the file. Raises UnavailableError: the stores together do
+        """Return when every tensor is in the file. Raises UnavailableError: the stores together do
         not have all of it, or not in time. OSError: our own disk."""
         count = max(1, WORKERS // max(1, len(self._mirrors)))
         workers = [
@@ -116,7 +117,7 @@ class TensorDownload:
             with self._changed:
                 self._stopped = True
                 self._changed.notify_all()
-            for worker in workers:  # none may write into what somebody else goes on with
+            for worker in workers:  # none may write into a file that is used further
                 if worker.ident is not None:
                     worker.join()
         if self._error is not None:
@@ -170,7 +171,7 @@ class TensorDownload:
                     self._changed.notify_all()
 
     def _take(self, mirror: _Mirror) -> WantedTensor | None:
-        """The next tensor that this store may have; None when there is nothing left to do."""
+        """The next tensor that this store may deliver, or None if nothing is left."""
         with self._changed:
             while not self._stopped and mirror.fault is None and self._error is None:
                 for index, piece in enumerate(self._todo):
@@ -181,7 +182,8 @@ class TensorDownload:
         return None
 
     def _get(self, piece: WantedTensor, mirror: _Mirror) -> bool:
-        """Whether the tensor is in its places now. False: this store does not have it."""
+        """Fetch a tensor. Return whether it is in its places now. False: this store does not have
+        it."""
         with self._target.open("r+b") as file:
             if self._resumed and self._is_in_place(piece, file):
                 return True
@@ -199,8 +201,8 @@ class TensorDownload:
         return True
 
     def _get_from_parent(self, piece: WantedTensor, mirror: _Mirror, file: BinaryIO) -> bool:
-        """Whether the tensor could be made from the parent's tensor here, with or without a delta.
-        A failure is nobody's fault: the parent's copy may be damaged."""
+        """Try to make the tensor from the local parent's, with or without a delta. Return whether
+        that worked. A failure blames no store: the parent's copy may be damaged."""
         assert piece.parent is not None
         path, offset = piece.parent
         source = mirror.store.open(make_delta_name(self._digest, piece.sha256))
@@ -228,7 +230,7 @@ class TensorDownload:
         return True
 
     def _write(self, piece: WantedTensor, file: BinaryIO, parts: Iterator[bytes]) -> bool:
-        """Writes a tensor to its places, hashed as it goes. Whether it was the right one."""
+        """Write a tensor to its places and hash it. Return whether it was the right one."""
         at, found = 0, sha256()
         for data in parts:
             if self._stopped:

@@ -1,7 +1,7 @@
-"""A checkpoint's tensors one by one: the list a manifest binds, and the file they make.
+"""A checkpoint's tensors one by one: the list that a manifest binds, and the file that they make.
 
-Specification, section 7. The list is a file of its own where checkpoints are published. With it and
-the manifest, every tensor's size and SHA-256 are known before the download of its first byte.
+Specification, section 7. Published checkpoints have the list as a separate file. With it and the
+manifest, every tensor's size and SHA-256 are known before the download of its first byte.
 """
 
 import json
@@ -13,9 +13,9 @@ from assay.protocol.encoding import EncodingError, Json, read_hex, read_json
 from assay.protocol.manifest import Manifest, TensorDigest, compute_tensor_root
 
 TABLE_FILE = "tensors.json"
-#: The only type that a manifest may bind and that programs can use (section 7): bytes a value.
+#: The only type that a manifest may bind and that programs can use (section 7); its bytes a value.
 _DTYPE, _BYTES = "BF16", 2
-#: Sides of a tensor at most, and the largest of all: more than any disk holds.
+#: Most sides of a tensor, and the largest side: more than any disk holds.
 _SIDES_MAX, _SIDE_MAX = 16, 1 << 48
 
 
@@ -32,8 +32,8 @@ def decode_table(data: bytes, manifest: Manifest) -> list[TensorDigest]:
     """The tensors of a checkpoint, in order of name, from its list, if the manifest binds the list.
 
     Raises:
-        EncodingError: it is no such list, or another checkpoint's.
-        UnusableCheckpointError: it is this one's, and of no use to anybody.
+        EncodingError: it is not such a list, or is another checkpoint's.
+        UnusableCheckpointError: it is this one's, but nobody can use it.
     """
     rows = read_json(data)
     if not isinstance(rows, list):
@@ -74,9 +74,9 @@ def compute_size(tensor: TensorDigest) -> int:
 
 
 def plan_file(tensors: Sequence[TensorDigest]) -> tuple[bytes, dict[str, int]]:
-    """One safetensors file for all of them: its first bytes, and where each tensor begins.
+    """One safetensors file for all tensors: its first bytes, and where each tensor begins.
 
-    As the library itself writes them: in order of name, the header padded to eight bytes.
+    It equals the library's own files: in order of name, with the header padded to eight bytes.
     """
     header: dict[str, Json] = {"__metadata__": {"format": "pt"}}
     at, starts = 0, {}

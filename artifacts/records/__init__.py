@@ -1,10 +1,10 @@
 """Reads a validator's published records and a run's folder: one reader each, one table of limits.
 
 `record_reader` reads one validator's record in any store: the pointer to the newest settlement,
-settlements back along their links, their windows, and the statistics beside them. Names and bytes
-are those of `assay.protocol.record`; limits are at the top of the file. `run_folder` reads a folder
-that a demo or a validator has left. Start with `record_reader`. It never says whether a record is
-true: `assay.audit` does.
+settlements back along their links, their windows, and the statistics beside them.
+`assay.protocol.record` defines names and bytes. Limits are at the top of the file. `run_folder`
+reads a folder of a demo or a validator. Start with `record_reader`. This folder never says whether
+a record is true: `assay.audit` does.
 """
 
 __all__ = ["record_reader", "run_folder"]

@@ -1,7 +1,7 @@
-"""One validator's public record, read within limits: the newest settlement, and back along links.
+"""Reads one validator's public record within limits: the newest settlement, and back along links.
 
-A stranger's publication is a value: a record, or a `RecordFault` that says why there is none. The
-reader does not know whether a record is true (`assay.audit`), and whether anything binds it.
+The result is a value: a record, or a `RecordFault` that says why there is none. The reader does not
+know whether a record is true (see `assay.audit`), nor whether anything on chain binds it.
 """
 
 import json
@@ -35,14 +35,14 @@ from assay.protocol.record import (
     make_window_record_name,
 )
 
-#: Bytes that are read at most: of the pointer to the newest settlement; of a record where its
-#: parameters are not known (under the main network's no true one is larger); of a window's
-#: statistics, which for 256 miners with 12 valued groups of 16 rollouts take 1.2 MiB, and while
-#: they are parsed up to 25 times their size.
+#: Most bytes of the pointer to the newest settlement; of a record whose parameters are not known
+#: (under the main network's no true one is larger); of a window's statistics. For 256 miners with
+#: 12 valued groups of 16 rollouts these take 1.2 MiB, and up to 25 times that while they are
+#: parsed.
 LATEST_BYTES, RECORD_BYTES, STATISTICS_BYTES = 1 << 12, 32 << 20, 2 << 20
 #: Settlements that are followed back from one.
 SETTLEMENTS_MAX = 4_096
-#: Characters of a stranger's sentence and of a name that are kept.
+#: Most characters that are kept of a sentence and of a name.
 _SENTENCE, _NAME = 400, 64
 _INTEGER_MAX = 1 << 53
 #: The measurements kept from statistics; others are dropped.
@@ -54,7 +54,8 @@ _R = TypeVar("_R", WindowRecord, SettlementRecord)
 
 @dataclass(frozen=True, slots=True)
 class RecordFault:
-    """Why a name leads to no record. is_missing: nothing is published under the name."""
+    """The reason why a name leads to no record. `is_missing`: nothing is published under the
+    name."""
 
     sentence: str
     is_missing: bool = False
@@ -62,8 +63,8 @@ class RecordFault:
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The store's pointer to the newest settlement, which nothing binds. digest: of its record;
-    None where the pointer does not say it."""
+    """The store's pointer to the newest settlement, which nothing binds. `digest` is its record's;
+    None if the pointer lacks it."""
 
     epoch: int
     digest: bytes | None
@@ -73,11 +74,12 @@ class Latest:
 class RecordReader:
     """One validator's record in some store.
 
-    Methods raise a StoreError where the store cannot be read, or holds more than a limit."""
+    Methods raise a StoreError if the store cannot be read, or an object exceeds a limit.
+    """
 
     objects: Objects
     validator: bytes
-    limit: int = RECORD_BYTES  # bytes of a window's or a settlement's record at most
+    limit: int = RECORD_BYTES  # most bytes of a window's or a settlement's record
 
     @property
     def address(self) -> str:
@@ -119,13 +121,13 @@ class RecordReader:
     def get_newest(
         self, latest: Latest | RecordFault, announced: Commitment | None
     ) -> SettlementRecord | None:
-        """The newer one of those that the store's pointer and the slot on chain name."""
+        """The newer of the settlements that the store's pointer and the slot on chain name."""
         hint = 0 if isinstance(latest, RecordFault) else latest.epoch
         return self.get_settlement(max(hint, 0 if announced is None else announced.number))
 
     def get_statistics(self, window: int, work: Work) -> dict[str, dict[str, Any]] | None:
         """A window's verdicts for people, see `parse_statistics`. None: they cannot be read, or are
-        too large or too broken for it."""
+        too large or malformed."""
         try:
             data = self.objects.get(make_statistics_name(self.address, window), STATISTICS_BYTES)
         except OperatorError:
@@ -139,7 +141,7 @@ def open_reader(objects: Objects, validator: bytes, history: ParameterHistory) -
 
 
 def decode_window(name: str, window: int, data: bytes | None) -> WindowRecord | RecordFault:
-    """The record under a window's name; `data` is None where the store has no such object."""
+    """The record under a window's name. `data` is None if the store has no such object."""
     record = _decode(name, decode_window_record, data)
     if isinstance(record, WindowRecord) and record.window != window:
         return RecordFault(f"under its name lies window {record.window}'s")
@@ -175,9 +177,9 @@ def follow_links(
     """Settlements from an epoch's back, up to the first or to one that is not available.
 
     Args:
-        digest: of the first record: the walk ends before a record that is not the one its link
-            names. None: nothing is compared.
-        limit: settlements at most.
+        digest: of the first record. The walk ends before a record that differs from the one that
+            its link names. None: the first is not compared.
+        limit: most settlements.
     """
     for _ in range(limit):
         record = read(epoch) if epoch else None
@@ -190,7 +192,7 @@ def follow_links(
 
 
 def list_validators(store: ObjectStore) -> list[bytes]:
-    """Hotkeys whose records a store holds, by address. Raises StoreError: it shows no list of its
+    """Hotkeys whose records a store holds, by address. Raises StoreError: it cannot list its
     names."""
     if isinstance(store, FolderStore):
         patterns = ("*/latest.json", "*/*.record")
@@ -208,8 +210,7 @@ def list_validators(store: ObjectStore) -> list[bytes]:
 def parse_statistics(data: bytes | str, work: Work) -> dict[str, dict[str, Any]] | None:
     """A window's verdicts for people: hotkey in SS58 → reason, detail, place, statistics, groups.
 
-    Nothing commits to them: a verdict that is not as it should be is left out. None: they are too
-    broken for it.
+    No commitment binds them. A malformed verdict is left out. None: the whole is malformed.
     """
     try:
         found = json.loads(data).get("verdicts", [])

@@ -1,6 +1,6 @@
 """Reads the files that a demo, a validator or a trainer has left in its folder.
 
-All of them are JSON that programs write for people: a malformed document counts as missing, and
+All of them are JSON that programs write for people. A malformed document counts as missing, and
 nothing raises unless its docstring says so.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from assay.network.files import is_locked
 from assay.protocol.encoding import EncodingError, read_json
 
-if TYPE_CHECKING:  # `assay status` reads one file of JSON and waits for nothing else
+if TYPE_CHECKING:  # `assay status` reads one file of JSON and should load nothing else
     from assay.network.store import FolderStore
     from assay.protocol import Context
 
@@ -47,7 +47,7 @@ class JsonFile:
         return value
 
     def pick(self, read: Callable[[Any], T], default: T) -> T:
-        """The part of the document that `read` returns; the default where it is malformed."""
+        """The part of the document that `read` returns, or the default if it is malformed."""
         try:
             return read(self.read())
         except BROKEN:
@@ -61,7 +61,7 @@ class RunFolder:
         self.summary = JsonFile(root / "summary.json")
 
     def is_held(self) -> bool:
-        """Whether a program on this machine holds the folder."""
+        """Return whether a program on this machine holds the folder."""
         return any(is_locked(marker) for marker in self.root.glob(".assay-*"))
 
     # --- the program's own documents
@@ -72,8 +72,8 @@ class RunFolder:
         return None if locator is None else str(locator)
 
     def get_hotkey(self, netuid: int | None) -> str | None:
-        """The hotkey of a validator's folder; SS58. netuid: of the requested subnet; None for a
-        validator of another one."""
+        """The hotkey of a validator's folder, SS58. `netuid` is the requested subnet. None: the
+        validator is of another one."""
 
         def read(status: Any) -> str | None:
             if netuid is not None and status.get("netuid", netuid) != netuid:
@@ -83,7 +83,7 @@ class RunFolder:
         return self.status.pick(read, None)
 
     def get_parameters(self) -> bytes | None:
-        """Digest of the rules that its program works by."""
+        """Digest of its program's parameters."""
         return self.status.pick(lambda status: bytes.fromhex(status["parameters"]), None)
 
     def get_names(self) -> dict[str, str]:
@@ -107,7 +107,7 @@ class RunFolder:
 
     @property
     def has_contexts(self) -> bool:
-        """Whether the folder is of a run that keeps contexts: a demo's or a validator's."""
+        """Return whether the folder is of a run that keeps contexts: a demo's or a validator's."""
         return (self.root / "contexts").is_dir()
 
     def list_windows(self) -> list[int]:
@@ -119,7 +119,7 @@ class RunFolder:
         return self.root / "contexts" / f"window-{window}.json"
 
     def read_context(self, window: int) -> "Context":
-        """A window's context, as it was written. Raises EncodingError: the file holds none, or
+        """A window's context, as it was written. Raises EncodingError: the file is not one, or
         cannot be read."""
         from assay.protocol import context_from_json
 
@@ -135,7 +135,7 @@ class RunFolder:
         return document if isinstance(document, dict) else {}
 
     def open_record(self) -> "FolderStore | None":
-        """The public record in the folder; None before the first one."""
+        """The public record in the folder, or None before the first one."""
         from assay.network.store import open_folder
 
         root = self.root / "record"

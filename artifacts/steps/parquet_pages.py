@@ -1,11 +1,11 @@
-"""The pages of a Parquet column, walked head by head before a decoder sees them.
+"""Walks the pages of a Parquet column, head by head, before a decoder sees them.
 
-The cost of decoding depends on the pages, and the footer does not list them: ten thousand of one
-value each, or one that unpacks to a gigabyte, fit a row group that looks honest. Reading the heads
-alone is cheap, and finds the same everywhere, which a limit on CPU time does not.
+The cost of decoding depends on the pages, which the footer does not list. Ten thousand pages of one
+value each, or one that unpacks to a gigabyte, fit into a row group that looks honest. Reading the
+heads alone is cheap, and gives the same result everywhere, unlike a limit on CPU time.
 
-Sources: Parquet's `parquet.thrift` (PageHeader), Thrift's compact protocol. For the child of
-a ParquetWorker.
+Sources: Parquet's `parquet.thrift` (PageHeader), Thrift's compact protocol. For the child of a
+ParquetWorker.
 """
 
 from dataclasses import dataclass
@@ -19,24 +19,24 @@ _HEADS = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}  # field that holds the head of
 _VALUES = 1  # field of all three
 _TRUE, _FALSE, _BINARY, _STRUCT = 1, 2, 8, 12  # types of the compact protocol
 _INTEGERS = (4, 5, 6)
-#: Structs in structs: the head, a data page's, its statistics.
+#: Most nested structs: the head, a data page's, its statistics.
 _DEPTH_MAX = 3
 #: Bytes of a varint of 64 bits.
 _VARINT_MAX = 10
 
 
 def check_pages(data: bytes, where: str, values: int, unpacked: int, most: int) -> None:
-    """Walks the pages that fill `data`, a column of a row group.
+    """Check the pages that fill `data`, a column of a row group.
 
     Args:
-        where: what to call the column.
-        values, unpacked: numbers of values and of bytes unpacked that the footer claims.
+        where: the column's name for messages.
+        values, unpacked: numbers of values and of unpacked bytes that the footer claims.
         most: data pages allowed; a dictionary may precede them.
 
     Raises:
-        FileFault: there are more pages than `most`, heads that are none, or pages that leave the
-            column, are of another kind or in another order, or do not hold the values claimed
-            within the bytes claimed.
+        FileFault: there are more pages than `most`, malformed heads, or pages that leave the
+            column, are of another kind or in another order, or do not hold the claimed values
+            within the claimed bytes.
     """
     offset = pages = found = size = 0
     while offset < len(data):
@@ -77,7 +77,7 @@ def _read_page(data: bytes, offset: int, where: str) -> _Page:
 
 def _read_struct(data: bytes, offset: int, depth: int) -> tuple[dict[int, Any], int]:
     """Fields by number, of the kinds that page heads have: ascending fields, no lists. Raises
-    IndexError: it is cut off. ValueError: it holds something else."""
+    IndexError: it is cut off. ValueError: it contains anything else."""
     if not depth:
         raise ValueError
     fields: dict[int, Any] = {}
@@ -86,7 +86,7 @@ def _read_struct(data: bytes, offset: int, depth: int) -> tuple[dict[int, Any], 
         offset += 1
         before, kind = number, head & 15
         number += head >> 4
-        if number == before:  # it is written at length
+        if number == before:  # the long form
             number, offset = _read_integer(data, offset)
         if number <= before:
             raise ValueError

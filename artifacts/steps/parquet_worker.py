@@ -1,7 +1,7 @@
-"""A cage for a native parser: a stranger's Parquet is parsed in a child process that may die.
+"""A cage for a native parser: an untrusted Parquet file is parsed in a child process that may die.
 
-It is read by native code that a crafted file may crash, stall or bloat (349 bytes can decode to 300
-million values). So one child does it, in a cage. Its answer is not trusted either: the caller
+Native code reads Parquet, and a crafted file may crash, stall or bloat it (349 bytes can decode to
+300 million values). So one child does it, in a cage. Its answer is not trusted either: the caller
 checks it against a root.
 """
 
@@ -21,11 +21,11 @@ class ParquetWorker(Cage):
     """A cage whose child parses."""
 
     def parse(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
-        """The child's answer to one request, at most `reply_max` bytes; its cost is taken from
+        """The child's answer to one request, at most `reply_max` bytes. Its cost is taken from
         `budget`.
 
         Raises:
-            ValueError: the file is at fault: it is none, two children are lost over it, or its
+            ValueError: the file is at fault: it is malformed, two children are lost over it, or its
                 budget is spent, which no honest file does.
             WorkerError: no child can be started, or the worker is closed.
         """
@@ -48,13 +48,13 @@ class FileFault(Exception):
 
 
 def serve(answer: Callable[[bytes], bytes], memory: int = child.MEMORY_BYTES) -> NoReturn:
-    """The child's whole life: answers requests until its standard input closes.
+    """Run the child: answer requests until its standard input closes.
 
-    `answer` returns the reply, or raises FileFault or what pyarrow raises at a broken file.
-    Anything else, running out of memory above all, ends the process, and the parent concludes.
+    `answer` returns the reply, or raises FileFault or pyarrow's errors for a malformed file.
+    Anything else, above all lack of memory, ends the process, and the parent draws its conclusion.
 
     Args:
-        memory: bytes of address space that it may add.
+        memory: most bytes of address space that it may add.
     """
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)

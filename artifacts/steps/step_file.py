@@ -1,6 +1,7 @@
-"""A step's groups as a Parquet file, a row a rollout: written by a trainer, read in a cage.
+"""A step's groups as a Parquet file with one row for each rollout: written by a trainer, read in a
+cage.
 
-Reading it here costs what `step_parser` lets through: some 5 GB of Python's objects at most.
+Reading it costs at most as much as `step_parser` allows: some 5 GB of Python's objects.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +19,12 @@ from assay.cage import Budget
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group
 
-#: Most bytes of the file, rows, values of all columns (an element of a list being one), bytes that
-#: they unpack to, pages of a column of a row group.
+#: Most bytes of the file, rows, values of all columns (an element of a list counts as one),
+#: unpacked bytes, and pages of a column of a row group.
 DATA_BYTES_MAX, ROWS_MAX = 1 << 30, 1 << 22
 VALUES_MAX, UNPACKED_MAX, PAGES_MAX = 1 << 27, 1 << 31, 1 << 16
-#: Seconds that reading one may take, and of the processor's. Tuning: the largest takes a tenth.
+#: Most seconds of reading one file, on the wall and of the processor. Tuning: the largest file
+#: takes a tenth.
 _SECONDS, _CPU_SECONDS = 600.0, 120.0
 _BOOT = "from assay.artifacts.steps.step_parser import serve_steps; serve_steps()"
 _UNIT = 1 << LOGPROB_BITS
@@ -31,20 +33,21 @@ _Column = list[Any]
 
 @dataclass(frozen=True, slots=True)
 class ConsumedGroup:
-    """A group that is learned from, and where it comes from."""
+    """A group that is learned from, and its origin."""
 
     group: Group
     window: int
-    hotkey: bytes  # that generated it
+    hotkey: bytes  # of the miner that generated it
     index: int  # of the problem among the hotkey's
-    checkpoint: bytes  # that generated it
-    proof: bytes  # root of the submission it stands in, as committed on chain; zeros for own groups
+    checkpoint: bytes  # of the checkpoint that generated it
+    proof: bytes  # root of its submission, as committed on chain; zeros for own groups
     problem_seed: bytes
-    levels: tuple[int, ...]  # of the environment, in force for it
+    levels: tuple[int, ...]  # the environment's levels in force for it
 
 
 def open_step_parser() -> ParquetWorker:
-    """The parser for `read_groups`: a child that is started when needed. The caller closes it."""
+    """The parser for `read_groups`: a child process that starts when needed. The caller closes
+    it."""
     return ParquetWorker("step parser", _BOOT, _SECONDS)
 
 
@@ -53,7 +56,7 @@ def write_groups(path: Path, taken: Sequence[ConsumedGroup]) -> None:
 
 
 def read_groups(path: Path, parser: ParquetWorker) -> list[ConsumedGroup]:
-    """The groups of a file, in order; their origin is not checked. Raises ValueError: it is not a
+    """The groups of a file, in order. Their origin is not checked. Raises ValueError: it is not a
     step's file. OSError: it is missing. WorkerError: no child can be started."""
     path.stat()
     limits = LIMITS.pack(DATA_BYTES_MAX, ROWS_MAX, VALUES_MAX, UNPACKED_MAX, PAGES_MAX)
@@ -65,7 +68,7 @@ def read_groups(path: Path, parser: ParquetWorker) -> list[ConsumedGroup]:
 
 
 def to_integers(logprobs: Sequence[float]) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """Exact: they came from integers (`lessons`)."""
+    """Exact integers, because the values came from integers (`lessons`)."""
     return np.rint(np.array(logprobs) * -_UNIT).astype(np.uint32)
 
 

@@ -1,4 +1,4 @@
-"""Step records and the files for re-executing them, in a folder.
+"""Step records and the files for repeating them, in a folder.
 
     step-<number>-<record>.json                 the record, the checkpoint made
     step-<number>-<record>.parquet              every group consumed, a row a rollout, in order
@@ -44,7 +44,7 @@ from assay.protocol.step import STEP_VERSION, compute_consumed_root, compute_ste
 from assay.training import LearnConfig, Learner, LossConfig
 from assay.training.last_bits import compute_code_digest, describe_engine
 
-#: A record's file beyond this is refused.
+#: A larger record file is refused.
 RECORD_BYTES_MAX = 1 << 25
 _BEFORE = "next.before.safetensors"
 #: The names of types in safetensors.
@@ -52,12 +52,12 @@ _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16"}
 
 
 class StepError(OperatorError):
-    """A step's files are missing or damaged: says which and what to do."""
+    """A step's files are missing or damaged. The message says which and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step as its folder has it. child: digest of the checkpoint made."""
+    """A step as its folder has it. `child` is the digest of its new checkpoint."""
 
     record: StepRecord
     child: bytes
@@ -66,18 +66,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class StepFolder:
-    """The folder of a trainer's steps. kept: number of optimiser states that stay: that many last
-    steps can be re-executed."""
+    """The folder of a trainer's steps. `kept` is the number of last steps whose optimiser state
+    stays, so that they can be repeated."""
 
     folder: Path
     kept: int = 1
     _cleaned: list[bool] = field(default_factory=list, init=False, repr=False)
 
     def keep_before(self, learner: Learner, kept: Path | None) -> None:
-        """Writes the state before the next step, where states are kept.
+        """Write the state before the next step, if states are kept.
 
         Args:
-            kept: a file of the learner's state as it is, which is linked where it can be.
+            kept: a file with the learner's present state, which is linked if possible.
 
         Raises:
             OSError, SafetensorError: it cannot be written.
@@ -94,8 +94,8 @@ class StepFolder:
     def keep_data(
         self, record: StepRecord, parameters: Parameters, taken: Sequence[ConsumedGroup]
     ) -> None:
-        """Writes the groups that the step consumed, and gives the state before it its name. Raises
-        OSError: it cannot be written."""
+        """Write the groups that the step consumed, and name the state before it after the step.
+        Raises OSError: it cannot be written."""
         publish_parameters(open_folder(self.folder / "rules"), parameters)
         path = self.get_path(record.number, record.digest)
         with replace_file(path.with_suffix(".parquet")) as temporary:
@@ -104,23 +104,24 @@ class StepFolder:
         if self.kept:
             (self.folder / _BEFORE).replace(own)
         others = (p for p in self.folder.glob("step-*.before.safetensors") if p != own)
-        # a clock that was set back makes the newest look old
+        # after a clock was set back, the newest looks old
         states = sorted(others, key=lambda p: (p.stat().st_mtime, p.name), reverse=True)
         for state in states[max(0, self.kept - 1) :]:
             state.unlink()
 
     def keep_record(self, record: StepRecord, child: bytes) -> None:
-        """Writes the record, last. Raises OSError: it cannot be written."""
+        """Write the record, last. Raises OSError: it cannot be written."""
         value = {"digest": record.digest.hex(), "child": child.hex(), "record": to_json(record)}
         write_json(self.get_path(record.number, record.digest), value)
 
     def get_path(self, number: int, digest: bytes) -> Path:
-        """The path of a step's record: of the checkpoint of that number, by its own digest."""
+        """The path of a step's record, from the number of its checkpoint and its own digest."""
         return self.folder / f"step-{number:08d}-{digest.hex()[:16]}.json"
 
 
 def _link(file: Path, target: Path) -> bool:
-    """Whether `target` has become another name of a file; some filesystems know none."""
+    """Try to make `target` another name of a file. Return whether that worked: some filesystems
+    cannot."""
     try:
         target.unlink()
         target.hardlink_to(file)
@@ -130,7 +131,8 @@ def _link(file: Path, target: Path) -> bool:
 
 
 def read_step(path: Path) -> Step:
-    """A record's file. Raises StepError: it is unreadable, or not the record that it names."""
+    """The step of a record's file. Raises StepError: it is unreadable, or not the record that it
+    names."""
     try:
         with path.open("rb") as file:
             data = file.read(RECORD_BYTES_MAX + 1)
@@ -158,7 +160,7 @@ def read_taken(step: Step, parser: ParquetWorker | None = None) -> list[Consumed
         parser: see `open_step_parser`; None: one for this file alone.
 
     Raises:
-        StepError: it is not there, or not what was consumed.
+        StepError: the file is missing, or has other groups.
         WorkerError: no child can be started to read it.
     """
     path, record = step.path.with_suffix(".parquet"), step.record
@@ -174,7 +176,7 @@ def read_taken(step: Step, parser: ParquetWorker | None = None) -> list[Consumed
 
 
 def read_state_before(step: Step) -> dict[str, Tensor] | None:
-    """Masters and moments before a step, None where they are not kept or cannot be read."""
+    """Masters and moments before a step. None if they are not kept or cannot be read."""
     try:
         return read_tensors(step.path.with_suffix(".before.safetensors"))
     except (OSError, SafetensorError, ValueError, RuntimeError):
@@ -222,7 +224,7 @@ def make_record(
 
 
 def parse_config(record: StepRecord) -> LearnConfig:
-    """The settings that a step was made with, of the right form; their values are not looked at.
+    """The settings that a step was made with, of the right form. Their values are not checked.
     Raises StepError: they are not such settings."""
     try:
         values: dict[str, Any] = json.loads(record.config)
@@ -259,7 +261,7 @@ def compute_root_of(taken: Sequence[ConsumedGroup], window: int, parent: bytes) 
 
 
 def digest_tensors_of(state: Iterable[tuple[str, Tensor]]) -> bytes:
-    """The root over named tensors, which are looked at one at a time."""
+    """The root over named tensors, which are read one at a time."""
     return compute_tensor_root(
         TensorDigest(
             name,

@@ -1,10 +1,10 @@
-"""The groups that a step learns from: everybody who repeats it takes the same.
+"""Chooses the groups that a step learns from. Everybody who repeats the step chooses the same.
 
-A lesson is made of I groups of the trainer's own and J of the miners'. SAPO (Amico et al., 2025)
-found 4 local with 4 external rollouts to teach more than 8 local ones. Own groups are the newest
-checkpoint's samples, drawn as a miner draws; nobody is paid for them. The own problems follow from
-the parent and the window, the choice among the miners' from the window's audit seed.
-Specification, section 11.
+A lesson is made of I of the trainer's own groups and J of the miners'. SAPO (Amico et al., 2025)
+found that 4 local with 4 external rollouts teach more than 8 local ones. Own groups are the newest
+checkpoint's samples, drawn as a miner draws. Nobody is paid for them. The own problems follow from
+the parent and the window, the choice among the miners' from the window's audit seed. Specification,
+section 11.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,8 @@ def mix_groups(
     own: int,
     external: int | None,
 ) -> list[ConsumedGroup]:
-    """A lesson's groups: at most `external` of the miners' (None: all), then `own` of one's own."""
+    """A lesson's groups: at most `external` of the miners' (None: all), then `own` of the
+    trainer's."""
     chosen = list(taken)
     if external is not None:
         chosen = choose_external(taken, external, context.audit_seed)
@@ -39,7 +40,7 @@ def mix_groups(
 def choose_external(
     taken: Sequence[ConsumedGroup], count: int, audit_seed: bytes
 ) -> list[ConsumedGroup]:
-    """At most `count` of the miners' groups, those of the lowest ranks, in the order they have."""
+    """At most `count` of the miners' groups: those of the lowest ranks, in their original order."""
     ranks = [compute_rank(audit_seed, one.hotkey, one.index) for one in taken]
     lowest = sorted(range(len(taken)), key=ranks.__getitem__)[:count]
     return [taken[i] for i in sorted(lowest)]
@@ -47,15 +48,15 @@ def choose_external(
 
 def compute_rank(audit_seed: bytes, hotkey: bytes, index: int) -> bytes:
     """A group's rank among those that a step could take, 32 bytes. It follows from a seed that
-    nobody knew when miners committed. Nobody needs files that the step did not learn from to see
-    that none was passed over."""
+    nobody knew when miners committed. Others can see that no group was passed over, without the
+    files that the step did not learn from."""
     return hash_fields(Domain.TRAINER, b"external", audit_seed, hotkey, index.to_bytes(4, "big"))
 
 
 def generate_own(
     checkpoint: Checkpoint, parameters: Parameters, count: int, window: int
 ) -> list[ConsumedGroup]:
-    """`count` groups of the checkpoint's own, judged by nobody: they were drawn here."""
+    """`count` of the checkpoint's own groups. They were drawn here, so nobody judges them."""
     hotkey, work = parameters.identity.trainer, parameters.work
     place = hash_fields(Domain.TRAINER, b"local", checkpoint.digest, window.to_bytes(8, "big"))
     environment = open_environment(parameters.environment)

@@ -1,9 +1,9 @@
 """The child of a step's parser: reads `step.parquet`'s columns as plain numbers.
 
-A stranger's store may have given it, so that native code reads it in a cage only
-(`parquet_worker`), and everything is counted (rows, values, bytes, pages) before a decoder sees it.
-The parent decides what the numbers mean (`step_file`), and the step's root whether they are the
-ones that the step consumed.
+The file may come from a stranger's store. So native code reads it only in a cage
+(`parquet_worker`), and rows, values, bytes and pages are counted before a decoder sees them. The
+parent interprets the numbers (`step_file`), and the step's root shows whether they are the ones
+that the step consumed.
 """
 
 import struct
@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 from assay.artifacts.steps.parquet_pages import check_pages
 from assay.artifacts.steps.parquet_worker import FileFault, serve
 
-#: Of a request: most bytes, rows, values, bytes unpacked, pages of a column of a row group; a path
-#: follows. Of an answer: rows.
+#: A request: most bytes, rows, values, unpacked bytes, pages of a column of a row group, then a
+#: path. An answer: rows.
 LIMITS, HEAD = struct.Struct("<QQQQQ"), struct.Struct("<Q")
-#: Address space that the child may add: the largest file, a column of it and the answer, twice.
+#: Address space that the child may add: the largest file, one of its columns and the answer, twice.
 MEMORY_BYTES = 6 << 30
-#: Elements of a list of the footer: columns of all row groups.
+#: Most elements of a list in the footer: columns of all row groups.
 _ITEMS_MAX = 1 << 16
 SCHEMA = pa.schema(
     [
@@ -46,12 +46,12 @@ def serve_steps() -> None:
 
 
 def answer(request: bytes) -> bytes:
-    """The columns of the file at a path, one after the other: little-endian numbers and bytes as
-    they are; of a list its lengths (u32 a row), then its values.
+    """The columns of the file at a path, one after the other: little-endian numbers and raw bytes;
+    for a list its lengths (u32 a row), then its values.
 
     Raises:
-        FileFault: it is not a step's, or reading it would take more than any honest step does.
-            Besides, whatever pyarrow raises.
+        FileFault: it is not a step's, or reading it would take more than for any honest step. Also
+            raises pyarrow's errors.
     """
     most, rows_max, *limits = LIMITS.unpack_from(request)
     with open(request[LIMITS.size :], "rb") as file:
@@ -82,7 +82,7 @@ def answer(request: bytes) -> bytes:
 def _check_size(
     metadata: Any, data: bytes, values_max: int, unpacked_max: int, pages_max: int
 ) -> None:
-    """Holds the footer against the limits, and every page's head against the footer."""
+    """Check the footer against the limits, and every page's head against the footer."""
     values = unpacked = 0
     for group in range(metadata.num_row_groups):
         row_group = metadata.row_group(group)

@@ -4,8 +4,8 @@
     steps/<digest of the record>/step.parquet          every group consumed
     steps/<digest of the record>/before.safetensors    masters and moments before, where published
 
-A checkpoint's manifest names the record, and the record binds the rest, so that it does not matter
-whose store it is. They are uploaded before the checkpoint. Specification, section 11.
+A checkpoint's manifest names the record, and the record binds the rest, so any store will do. They
+are uploaded before the checkpoint. Specification, section 11.
 """
 
 import time
@@ -60,11 +60,11 @@ FETCH_SECONDS, _PATIENCE_S = 6 * 3_600.0, 60.0
 def publish_step(
     store: ObjectStore, steps: StepFolder, made: Manifest, with_state: bool
 ) -> list[str]:
-    """Uploads the step that made a checkpoint, each object read back; what is there already stays.
+    """Upload the step that made a checkpoint, and read each object back. Existing objects stay.
     Nothing is uploaded of a step that was made elsewhere.
 
     Returns:
-        What was left out, a line each: too large, or not here.
+        One line for each object that was left out, because it is too large or missing.
 
     Raises:
         StoreError, StepError, OSError: the store or the trainer's folder cannot be read or written.
@@ -91,15 +91,15 @@ def publish_step(
 def fetch_step(
     stores: Sequence[ObjectStore], checkpoint: bytes, folder: Path, seconds: float = FETCH_SECONDS
 ) -> Path:
-    """Fetches the step that made a checkpoint, with the checkpoint and its parent, and the record
-    of the step before where a store has it.
+    """Fetch the step that made a checkpoint, with the checkpoint and its parent, and the record of
+    the previous step if a store has it.
 
     Removes the remains of a killed fetch from the folder, except for tensors of these checkpoints:
     the fetch continues with them.
 
     Args:
         stores: asked in order: the trainer's, and the owner's for the first checkpoint.
-        folder: gets `steps` and `models`, as a trainer's has them.
+        folder: gets `steps` and `models`, as in a trainer's folder.
         seconds: for all of it, whatever the stores do.
 
     Returns:
@@ -108,7 +108,7 @@ def fetch_step(
     Raises:
         StepError: the stores have no such step, or another, or not in time; or another program is
             fetching into the folder.
-        OperatorError: what is read or written fails.
+        OperatorError: reading or writing fails.
     """
     steps = folder / "steps"
     try:
@@ -126,7 +126,7 @@ def fetch_step(
 
 @dataclass(frozen=True, slots=True)
 class _Fetch:
-    """One step on its way. deadline: of all of it, on the monotonic clock."""
+    """The fetch of one step. `deadline` is for all of it, on the monotonic clock."""
 
     stores: Sequence[ObjectStore]
     folder: Path
@@ -148,8 +148,8 @@ class _Fetch:
         parameters = self._get_parameters(step.record.parameters)
         publish_parameters(open_folder(self.folder / "steps" / "rules"), parameters)
         parent = self._get_checkpoint(step.record.parent)
-        if parent.number:  # windows are held against each other
-            with suppress(StepError):  # reported where it is needed
+        if parent.number:  # the windows of the two steps are compared
+            with suppress(StepError):  # reported when it is needed
                 self._fetch_record(parent, step.record.parent, "parent")
         if parse_config(step.record).from_genesis:
             self._get_checkpoint(parameters.identity.genesis_checkpoint)
@@ -188,8 +188,9 @@ class _Fetch:
         return min(_PATIENCE_S, self._get_left())
 
     def _fetch(self, digest: bytes, suffix: str, record: Path, check: Callable[[], object]) -> bool:
-        """One object beside the record, unless it is there and right. False: no store has it. An
-        object that `check` refuses by a StepError is deleted, and the next store is asked."""
+        """Fetch one object beside the record, unless it is there and right. Return False if no
+        store has it. An object that `check` refuses with a StepError is deleted, and the next store
+        is asked."""
         path, reasons = record.with_suffix(suffix), []
         if path.exists():
             with suppress(StepError):
@@ -229,7 +230,7 @@ def _check_state(step: Step) -> None:
         right = (
             state is not None and digest_tensors_of(state.items()) == step.record.optimiser_before
         )
-    except (KeyError, TypeError):  # numbers of another kind than any state has
+    except (KeyError, TypeError):  # values of a kind that no state has
         right = False
     if not right:
         raise StepError("the store's optimiser's state is not what the record says")

@@ -1,11 +1,11 @@
-"""A step's trace as a folder, which can serve as a store: anyone can compare his own with it.
+"""A step's trace as a folder, which can serve as a store: anyone can compare their own with it.
 
     trace.json         the record
     trace.roots        the tree's levels from its top down, as many as fit 1 MiB
     trace.operators    every operator's record, then where each begins: u64 a record, and the end
 
-Of somebody else's trace only the record and the few needed nodes are read; none of it is trusted.
-Specification, section 11.
+Of somebody else's trace only the record and the few needed nodes are read, and none of it is
+trusted. Specification, section 11.
 """
 
 import time
@@ -37,30 +37,31 @@ from assay.protocol.trace import (
 )
 
 RECORD, ROOTS, OPERATORS = "trace.json", "trace.roots", "trace.operators"
-#: Bytes of a record's file, and of neighbouring operators that are read to make a node, at most.
+#: Most bytes of a record's file, and of neighbouring operators that are read to make a node.
 RECORD_FILE_MAX, BLOCK_BYTES_MAX = 1 << 16, 1 << 25
-#: Seconds for all that is read of a trace, and for one answer.
+#: Seconds for all reads of a trace, and for one answer.
 READ_SECONDS, _PATIENCE_S = 600.0, 60.0
-#: Bytes of a place in the file of operators.
+#: Bytes of an offset in the file of operators.
 _OFFSET = 8
 T = TypeVar("T")
 
 
 class TraceError(OperatorError):
-    """A trace is not there, cannot be written or is not one that can be compared: says why."""
+    """A trace is missing, cannot be written or cannot be compared. The message says why."""
 
 
 @dataclass(slots=True)
 class TraceWriter:
-    """Operators in the order in which they run. Their records go to the file at once."""
+    """Writes operators in the order in which they run. Their records go to the file at once."""
 
     file: BinaryIO
     leaves: list[bytes] = field(default_factory=list)
     offsets: list[int] = field(default_factory=lambda: [0])
-    top: bytes = b""  # of their tree, once all are there
+    top: bytes = b""  # of their tree, at the end
 
     def append(self, operator: OperatorRecord) -> None:
-        """Raises TraceError: they are too many. EncodingError: it is too large. OSError."""
+        """Append an operator. Raises TraceError: there are too many. EncodingError: it is too
+        large. OSError."""
         data = encode(operator)
         if len(self.leaves) == OPERATORS_MAX:
             raise TraceError(f"the step has more than {OPERATORS_MAX:,} operators")
@@ -71,8 +72,8 @@ class TraceWriter:
 
 @contextmanager
 def write_operators(folder: Path) -> Iterator[TraceWriter]:
-    """The files of operators and roots, which are there in the end; `write_trace_record` comes
-    after them. Raises OSError: they cannot be written."""
+    """Write the files of operators and roots, which are complete at the end of the block. Call
+    `write_trace_record` after that. Raises OSError: they cannot be written."""
     with replace_file(folder / OPERATORS) as temporary, temporary.open("wb") as file:
         writer = TraceWriter(file)
         yield writer
@@ -84,7 +85,7 @@ def write_operators(folder: Path) -> Iterator[TraceWriter]:
 
 
 def write_trace_record(folder: Path, record: TraceRecord) -> None:
-    """Writes the record of the other two files, last. Raises OSError: it cannot be written."""
+    """Write the record of the other two files, last. Raises OSError: it cannot be written."""
     write_json(folder / RECORD, {"digest": record.digest.hex(), "record": to_json(record)})
 
 
@@ -109,7 +110,7 @@ class StoredTrace:
         """See `TraceNodes`. Raises UnavailableError, StoreError: no answer."""
         total = self.record.operators
         lowest = get_lowest_height(total)
-        if height < lowest:  # made of operators here
+        if height < lowest:  # computed from the operators
             block = (first << height) >> lowest
             found = self._read_block(block)
             if isinstance(found, TraceFault):
@@ -133,7 +134,7 @@ class StoredTrace:
         )
 
     def _read_block(self, block: int) -> list[bytes] | TraceFault:
-        """The operators below a node of the lowest level that is published; kept for the next."""
+        """The operators below a node of the lowest published level; cached for the next call."""
         if self._block[0] == block:
             return self._block[1]
         lowest, total = get_lowest_height(self.record.operators), self.record.operators
@@ -176,13 +177,13 @@ class StoredTrace:
 
 
 def open_trace(place: str, seconds: float = READ_SECONDS) -> StoredTrace | TraceFault:
-    """A trace by its place: its folder, its record's file, or the URL of a store.
+    """Open a trace by its place: its folder, its record's file, or the URL of a store.
 
     Args:
-        seconds: for all that is read of it.
+        seconds: for all reads.
 
     Returns:
-        A fault where what is there is no trace of this version.
+        A fault if the place has no trace of this version.
 
     Raises:
         TraceError, StoreError, UnavailableError: nothing is there, or cannot be read.

@@ -1,10 +1,10 @@
 """Submissions: a miner's file, and its way from the commitment to the verdict.
 
-Start with `submission_reader`: it has a file's parts from the miner's store (`submission_file`) or
-from mirrors. `read_ahead` has them beside the judge, and `submission_judge` puts reader, checkpoint
-and judge together, in `judging_threads` several at a time. What was read is kept by
-`submission_pack`; `mirror_writer` leaves it for others, `mirror_list` knows theirs.
-`submission_table` shows a file to people. Nothing here decides what is accepted:
+Start with `submission_reader`: it reads a file's parts from the miner's store (`submission_file`)
+or from mirrors. `read_ahead` reads them while the judge works. `submission_judge` combines reader,
+checkpoint and judge, and `judging_threads` runs several at a time. `submission_pack` stores the
+parts that were read, `mirror_writer` publishes them for others, and `mirror_list` lists the mirrors
+of others. `submission_table` shows a file to people. Nothing here decides what is accepted:
 `assay.verification` does.
 """
 

@@ -1,6 +1,6 @@
-"""Submissions judged beside each other: each on a thread of its own, taken up in the order begun.
+"""Judges submissions in parallel: each on its own thread, with results taken in the order begun.
 
-A judge computes and waits for a forward pass; several of them keep as many workers busy. Nothing is
+A judge computes and waits for a forward pass. Several of them keep as many workers busy. Nothing is
 decided here: the caller that begins a job takes its result, on its own thread.
 """
 
@@ -13,7 +13,7 @@ from threading import Condition, Thread
 from typing import Any, Generic, TypeVar
 
 _J = TypeVar("_J")
-#: Seconds between two looks at jobs that are under way.
+#: Seconds between two looks at running jobs.
 _LOOK_S = 1.0
 
 
@@ -23,7 +23,7 @@ class Judgment(Generic[_J]):
 
     Attributes:
         job: the owner's name of it.
-        seconds: the time it took, without its waiting for a worker.
+        seconds: its time, without its waiting for a worker.
     """
 
     job: _J
@@ -33,7 +33,7 @@ class Judgment(Generic[_J]):
     _error: BaseException | None = field(default=None, repr=False)
 
     def run(self, call: Callable[[], Any], get_waited: Callable[[], float]) -> None:
-        """Runs the job; its error is kept for `get`."""
+        """Run the job, and keep its error for `get`."""
         began, waited = time.perf_counter(), get_waited()
         try:
             self._value = call()
@@ -42,7 +42,7 @@ class Judgment(Generic[_J]):
         self.seconds = time.perf_counter() - began - (get_waited() - waited)
 
     def get(self) -> Any:
-        """The job's result; raises the job's error."""
+        """The job's result. Raises the job's error."""
         if self._error is not None:
             raise self._error
         return self._value
@@ -59,7 +59,7 @@ def judge_here(job: _J, call: Callable[[], Any]) -> Judgment[_J]:
 def judge_beside(
     jobs: Iterable[_J], judge: Callable[[_J], Any], most: int
 ) -> Iterator[Judgment[_J]]:
-    """The results of some jobs, in their order: `most` run at a time, one on this very thread."""
+    """The results of some jobs, in order. `most` run at a time, one of them on this very thread."""
     if most <= 1:
         yield from (judge_here(job, partial(judge, job)) for job in jobs)
         return
@@ -77,7 +77,7 @@ def judge_beside(
 
 
 class JudgingThreads(Generic[_J]):
-    """Jobs under way. For one owner's thread.
+    """Running jobs. For one owner's thread.
 
     Args:
         most: jobs that run at a time.
@@ -88,13 +88,13 @@ class JudgingThreads(Generic[_J]):
         self._most = most
         self._get_waited = get_waited
         self._changed = Condition()
-        self._judgments: list[Judgment[_J]] = []  # as they were begun
-        self._done = False  # one more, since somebody waited for that
+        self._judgments: list[Judgment[_J]] = []  # in the order begun
+        self._done = False  # one more is done, since somebody waited for that
 
     @property
     def has_room(self) -> bool:
-        """Whether another may begin. One that hangs takes one place and keeps the rest going; the
-        results waiting behind it are bounded, too."""
+        """Return whether another may begin. A job that hangs takes one place and does not stop the
+        others. The number of results waiting behind it is bounded, too."""
         running = sum(not judgment.is_done for judgment in self._judgments)
         return running < self._most and len(self._judgments) < 16 * self._most
 
@@ -111,13 +111,13 @@ class JudgingThreads(Generic[_J]):
         ).start()
 
     def take(self) -> Judgment[_J] | None:
-        """The one begun first, where it is done; it is the owner's now."""
+        """Take the job begun first, if it is done."""
         if not self._judgments or not self._judgments[0].is_done:
             return None
         return self._judgments.pop(0)
 
     def take_any(self, wanted: Callable[[_J], bool]) -> Judgment[_J] | None:
-        """The first wanted judgment that is done, whatever was begun before it."""
+        """Take the first wanted job that is done, whatever was begun before it."""
         for judgment in self._judgments:
             if judgment.is_done and wanted(judgment.job):
                 self._judgments.remove(judgment)
@@ -125,7 +125,7 @@ class JudgingThreads(Generic[_J]):
         return None
 
     def wait(self, seconds: float) -> bool:
-        """Whether any is under way: waits so long until one more is done."""
+        """Wait this long until one more job is done. Return whether any is running."""
         with self._changed:
             if not self._judgments:
                 return False

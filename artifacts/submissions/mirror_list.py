@@ -1,8 +1,9 @@
 """The order in which other validators' stores are asked for a miner's missing bytes.
 
-Each reader and each submission has an order of its own, drawn by stake: no mirror is hit first by
+Each reader and each submission has its own order, drawn by stake: no mirror is asked first by
 everybody, and a mirror needs stake to be asked often. A mirror that failed or lied is asked last
-for a while. Order is speed alone: no verdict depends on the mirror that has shown the bytes.
+for a while. The order only affects speed: no verdict depends on the mirror that has shown the
+bytes.
 """
 
 import math
@@ -18,13 +19,14 @@ from assay.network.chain import ChainError
 from assay.network.store import ObjectStore, StoreError
 from assay.protocol import Tag, parse_commitment
 
-#: Stores of validators that are known, and that are asked for one submission.
+#: Most known stores of validators, and most that are asked for one submission.
 _KNOWN_MAX, _ASKED_MAX = 64, 6
-#: Submissions whose number of earlier questions is remembered.
+#: Submissions whose number of earlier requests is kept.
 _ROOTS_MAX = 4_096
-#: Blocks between two reads of the validators' list.
+#: Blocks between two reads of the list of validators.
 _LOOK_BLOCKS = 30
-#: Seconds that a chain which did not answer is not asked: every submission wants to know.
+#: Seconds for which a chain that did not answer is not asked again, since every submission needs
+#: it.
 _SILENT_S = 30.0
 
 
@@ -43,11 +45,11 @@ def order_by_stake(root: bytes, reader: bytes, stakes: Mapping[bytes, int]) -> l
 
 
 class MirrorList:
-    """The operator's own mirrors, then stores of validators that announce a record. Looked for on
-    chain now and then. Its methods are for one thread.
+    """The operator's own mirrors, then the stores of validators that announce a record, read from
+    the chain now and then. Its methods are for one thread.
 
     Args:
-        find: opens a stranger's locator; None where it is not read from here.
+        find: opens a stranger's locator; None if it is not read from here.
         own: mirrors that the operator named.
         hotkey: one's own, which is left out.
         clock: monotonic seconds.
@@ -74,9 +76,9 @@ class MirrorList:
         self._silent_until = -math.inf
 
     def __call__(self, root: bytes) -> tuple[KnownMirror, ...]:
-        """Mirrors of a submission in the order in which they are asked: each time those that come
-        after the ones before, so that in the end all were asked. Those that were known last where
-        the chain fails."""
+        """Mirrors of a submission in the order in which they are asked. Each call continues after
+        the mirrors of the call before, so that in the end all are asked. If the chain fails, the
+        last known mirrors are used."""
         if self._clock() >= self._silent_until:
             try:
                 head = self._chain.get_head()
@@ -93,7 +95,7 @@ class MirrorList:
         return tuple(mirrors[: len(self._own) + _ASKED_MAX])
 
     def _count(self, root: bytes) -> int:
-        """The number of times that mirrors of a submission were asked before."""
+        """The number of earlier requests for mirrors of a submission."""
         count = self._asked.pop(root, 0)
         self._asked[root] = count + 1
         while len(self._asked) > _ROOTS_MAX:

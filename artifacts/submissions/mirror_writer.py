@@ -1,9 +1,9 @@
-"""Copies of the parts that a validator has read of miners' files, in its store for other readers.
+"""Copies the parts that a validator has read of miners' files into its store, for other readers.
 
-Of each submission that an audit could read whole: the parts that all validators ask for. A reader
-that finds a miner's store away takes these and checks them against the root on chain like the
-miner's own. Writing happens beside the judge and never keeps it waiting: a copy that does not fit
-into the queue is left out, and so is one that the store refuses.
+It copies the parts that all validators request, of each submission that an audit could read whole.
+A reader that cannot reach a miner's store takes these and checks them against the root on chain
+like the miner's own. Writing happens in parallel to the judge and never delays it: a copy that does
+not fit into the queue is left out, and so is one that the store refuses.
 """
 
 import logging
@@ -20,21 +20,22 @@ from assay.network.store import LIST_MAX, ObjectStore, StoreError
 
 logger = logging.getLogger("assay")
 
-#: Submissions that wait to be written, and their bytes with those being written; a larger one
-#: waits alone.
+#: Most submissions that wait to be written, and most bytes of them and of those being written. A
+#: larger submission waits alone.
 _WAITING, WAITING_BYTES = 512, 64 << 20
 #: Seconds that an ending program waits for the writer.
 END_S = 5.0
-#: Copies taken away a window at most, many times what a window brings: what is beyond has to wait,
-#: and so has nothing else.
+#: Most copies that are deleted in a window, many times the number that a window adds. The rest
+#: waits, so that nothing else has to.
 CLEARED_MAX = 4_096
 
 
 class MirrorWriter:
-    """Writes copies into a store, on a thread of its own; the newest so many windows are kept.
+    """Writes copies into a store, on its own thread. The newest windows are kept.
 
     Attributes:
-        held_bytes: waiting or being written. left_out: submissions that found no room.
+        held_bytes: waiting or being written.
+        left_out: submissions that found no room.
     """
 
     def __init__(self, store: ObjectStore, windows: int) -> None:
@@ -56,12 +57,12 @@ class MirrorWriter:
 
     def close(self) -> None:
         self._ended.set()
-        with suppress(Full):  # then it is at work, and looks before it takes the next one
+        with suppress(Full):  # then the thread is busy, and checks before it takes the next one
             self.queue.put_nowait(None)
         self.thread.join(END_S)
 
     def put(self, window: int, root: bytes, packed: PackedSubmission, samples: bool) -> None:
-        """Takes the parts of a submission that were read whole, as its root binds them: the audited
+        """Queue the parts of a submission that were read whole, as its root binds them: the audited
         ones, or the samples."""
         size = measure_pack(packed)
         with self._lock:
@@ -87,7 +88,7 @@ class MirrorWriter:
             finally:
                 with self._lock:
                     self.held_bytes -= measure_pack(job[2])
-            del job  # while the next one is waited for
+            del job  # frees it while the next one is waited for
             if self._ended.is_set():
                 return
 
@@ -96,7 +97,7 @@ class MirrorWriter:
             if window > self._newest:
                 self._newest = window
                 self._clear()
-        except StoreError as error:  # no reason to write nothing
+        except StoreError as error:  # no reason to stop writing
             self._note(error)
         try:
             name = make_mirror_name(window, root, samples=samples)
@@ -113,7 +114,7 @@ class MirrorWriter:
         self._refused = True
 
     def _clear(self) -> None:
-        """Takes away windows that are old by now; some of them, where they are very many."""
+        """Delete windows that are too old; only some of their copies if there are very many."""
         old: list[str] = []
         for name in self._store.list(MIRRORS, LIST_MAX):
             window = name.removeprefix(f"{MIRRORS}/").partition("/")[0]
@@ -127,11 +128,11 @@ class MirrorWriter:
 def open_read_ahead(
     sources: SubmissionSources, store: ObjectStore | None, windows: int, fetches: int = THREADS
 ) -> Iterator[ReadAhead | None]:
-    """Files read ahead, and mirrored where there is a store for it.
+    """A reader ahead of the judge, which also mirrors the files if there is a store for that.
 
     Args:
         store: one's own, which others can read, or None.
-        windows: mirrored; 0: none.
+        windows: number mirrored; 0: none.
         fetches: files read at a time; 0: each when it is judged, and nothing is mirrored.
     """
     if not fetches:

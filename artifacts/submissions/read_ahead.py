@@ -1,11 +1,12 @@
-"""Miners' files read ahead of the judge, several at a time: the network waits beside the model.
+"""Reads miners' files ahead of the judge, several at a time: the network waits while the model
+computes.
 
 Each file is read on one of a few threads, within a deadline and the sizes of an honest file, and
-kept until it is judged; so many bytes of them at most, and a file under way counts as the largest
-that can come. Samples have threads and room of their own: they are read by FETCH_END of all files,
-however far the judge has come, and however many stores are silent. Only bytes are kept: verdicts do
-not depend on the order in which they came. A file that did not come is requested again at a later
-block, like any other.
+kept until it is judged. The total of bytes is limited, and a file that is being read counts as the
+largest possible. Samples have their own threads and room: by FETCH_END the samples of all files are
+read, however far the judge has come, and however many stores are silent. Only bytes are kept:
+verdicts do not depend on the order in which they came. A file that did not come is requested again
+at a later block, like any other.
 """
 
 import time
@@ -40,20 +41,19 @@ from assay.verification import (
 
 #: Errors of a broken judge or model. The network's and the operator's errors are not among them.
 OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
-#: Files read at a time, audited and sampled; and audited ones read or kept ahead of the
-#: judge.
+#: Files read at a time, audited and sampled; and audited ones read or kept ahead of the judge.
 THREADS, AHEAD = 24, 64
-#: Most bytes kept, or on their way, of what is audited, and of what is sampled: a file that may
-#: exceed them is begun only where it is alone.
+#: Most bytes kept, or being read, of audited parts and of samples. A file that may exceed them is
+#: begun only if it is alone.
 KEPT_BYTES = 256 << 20
-#: Seconds that one file's servers are waited for, mirrors and all: at the first time, at most,
-#: twice as many each further time, and at most. Whoever drips bytes holds up nobody but himself.
+#: Seconds for waiting for one file's servers, mirrors included: at the first attempt, doubling at
+#: each further one, and at most. A slow server delays nobody else.
 _FIRST_S, _FILE_S = 10.0, 80.0
 #: Seconds that a caller waits for the first file to come.
 WAIT_S = 0.5
 
 _Key = tuple[int, bytes, Looking]
-#: A file to read, and the seconds for it.
+#: A file to read, and its seconds.
 _Job = tuple[CommittedSubmission, float]
 
 
@@ -61,12 +61,12 @@ _Job = tuple[CommittedSubmission, float]
 class FetchedSubmission:
     """One file as far as an audit needs it."""
 
-    packed: PackedSubmission | None  # the parts read; None: the miner has nothing to be read
+    packed: PackedSubmission | None  # the parts read; None: there is nothing to read
     root: bytes | None = None  # that binds all of it; None: something is missing or wrong
     error: BaseException | None = None  # our own fault; the caller raises it
 
 
-#: Called with the parts of a file read whole, its window and root, and whether they are samples.
+#: Called with window, root and parts of a file that was read whole, and whether they are samples.
 Keep = Callable[[int, bytes, PackedSubmission, bool], None]
 
 
@@ -74,12 +74,12 @@ class ReadAhead:
     """Reads files for one judge. Its methods are for the judge's thread.
 
     Args:
-        keep: called with all that was read whole and in time, on a reading thread: others may have
-            to find it before it is judged here.
+        keep: called with all parts that were read whole and in time, on a reading thread, because
+            others may need them before they are judged here.
 
     Attributes:
-        held_bytes: of files that are there, and of files under way, whether these are still wanted
-            or not; by whether they are of what is sampled.
+        held_bytes: of files that have come, and of files being read, whether still wanted or not;
+            by whether they are samples.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class ReadAhead:
             thread.start()
 
     def close(self) -> None:
-        """Begins no more files; those under way end by their deadline, or with the program."""
+        """Begin no more files. Running reads end by their deadline, or with the program."""
         with self.changed:
             self._begun.clear()
         for jobs in self._jobs.values():
@@ -114,7 +114,7 @@ class ReadAhead:
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Files under way, and files and bytes that wait for the judge."""
+        """Files being read; files and bytes that wait for the judge."""
         with self.changed:
             return len(self._begun), len(self._there)
 
@@ -122,7 +122,7 @@ class ReadAhead:
         self, context: Context, due: Mapping[Looking, Sequence[bytes]]
     ) -> tuple[bytes, Looking] | None:
         """The first of these hotkeys that can be judged without waiting for the network: its file
-        has come, or state alone says all of it. Waits a moment where one is under way."""
+        has come, or state alone decides. Waits a moment while one is being read."""
         deadline = time.monotonic() + WAIT_S
         keys = [(context.window, hotkey, looking) for looking in due for hotkey in due[looking]]
         with self.changed:
@@ -137,8 +137,8 @@ class ReadAhead:
                 self.changed.wait(rest)
 
     def drop(self, window: int, *, late: bool) -> None:
-        """Drops the files of a window that are under way, as too late: from miners' own stores, and
-        where `late` from mirrors, too."""
+        """Stop waiting for the files of a window, since it is too late for them: from miners' own
+        stores, and with `late` from mirrors, too."""
         with self.changed:
             self._begun = {
                 key for key in self._begun if key[0] != window or (key[2].late and not late)
@@ -147,8 +147,8 @@ class ReadAhead:
     def take(
         self, context: Context, hotkey: bytes, looking: Looking = AUDITED
     ) -> SubmissionReader | None:
-        """The parts read of a file, once; None: there are none. Raises WorkerError, OUR_FAULTS: the
-        error of reading it; a defect, too."""
+        """Take the parts read of a file, once; None: there are none. Raises WorkerError,
+        OUR_FAULTS: the error of reading it, including a defect."""
         with self.changed:
             fetched = self._there.pop((context.window, hotkey, looking), None)
             if fetched is None:
@@ -167,9 +167,10 @@ class ReadAhead:
                 self.held_bytes[key[2].samples] -= _measure(self._there.pop(key))
 
     def begin(self, context: Context, hotkey: bytes, head: int, looking: Looking = AUDITED) -> bool:
-        """Has a file read unless it has come, or is under way; whether another may be begun after
-        it. What came otherwise than committed, or not at all, is asked for again at a later block,
-        while that waits for the judge. No thread waits for servers longer than there is time."""
+        """Start to read a file unless it has come, or is being read. Return whether another may be
+        begun. A file that was missing or other than committed is requested again at a later block,
+        while the result waits for the judge. No thread waits for servers longer than there is
+        time."""
         key, in_time = ((context.window, hotkey, way) for way in (looking, looking.in_time))
         size = compute_pack_max(context.parameters)
         with self.changed:
@@ -197,7 +198,7 @@ class ReadAhead:
         if looking.late:
             first, last = timing.fetch_end, timing.mirror_end
         slot_s, end = timing.slot_ms / 1_000, context.challenge_block.number + last
-        # on a quick chain, too, the silent have a verdict
+        # on a quick chain, too, silent miners get a verdict
         first_s = min(_FIRST_S, (last - first) * slot_s / 4)
         longest_s = min(_FILE_S, max(1, end + 1 - head) * slot_s)
         seconds = min(longest_s, first_s * 2 ** self.tries.get(key, 0))
@@ -221,7 +222,7 @@ class ReadAhead:
             fetched = FetchedSubmission(None, error=error)
         with self.changed:
             self.held_bytes[reader.looking.samples] -= compute_pack_max(context.parameters)
-            if key in self._begun:  # else it comes too late, for others as well
+            if key in self._begun:  # otherwise it comes too late, also for others
                 self._begun.discard(key)
                 if key in self._there:  # of an earlier block
                     self.held_bytes[reader.looking.samples] -= _measure(self._there[key])
@@ -233,8 +234,8 @@ class ReadAhead:
 
 
 def fetch(reader: CommittedSubmission, seconds: float = _FILE_S) -> FetchedSubmission:
-    """All that an audit asks of a file, or all that is sampled of it; in the judge's own order and
-    no further than it would."""
+    """Read everything that an audit reads of a file, or all its samples, in the judge's own order
+    and no further than the judge would."""
     recording = RecordingReader(reader)
     context, hotkey, committed = reader.context, reader.hotkey, reader.committed
     found: object

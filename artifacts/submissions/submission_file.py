@@ -1,7 +1,8 @@
-"""A miner's file: in a store, read in parts; on this machine, read whole. Specification, section 4.
+"""Reads a miner's file: from a store in parts, or on this machine as a whole. Specification,
+section 4.
 
-`assay.protocol.submission` says what the bytes mean; the caller checks whether they are the
-committed ones.
+`assay.protocol.submission` defines the bytes. The caller checks whether they are the committed
+ones.
 """
 
 import os
@@ -51,13 +52,13 @@ class SubmissionFile:
 
 
 def read_whole(file: BinaryIO) -> tuple[Opening, Iterator[list[Rollout]]]:
-    """A whole file on this machine: its opening, and its groups, read one by one on demand.
+    """Read a whole file on this machine: its opening, and its groups, one by one on demand.
 
-    Each part is checked against the part before that names it: the header's root binds the result.
-    The chain says whether anybody has committed to that root.
+    Each part is checked against the earlier part that names it, and the header's root binds all.
+    The chain shows whether anybody has committed to that root.
 
     Raises:
-        EncodingError: it is no such file, cut off or damaged; the iterator, too.
+        EncodingError: it is not such a file, cut off or damaged. The iterator raises this, too.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)

@@ -1,6 +1,6 @@
-"""Judging a file by its commitment: reader, checkpoint and judge put together.
+"""Judges a file by its commitment: combines reader, checkpoint and judge.
 
-Validator and trainer both come through here; `assay verify` brings a file of its own.
+Both validator and trainer use this module. `assay verify` supplies its own file.
 """
 
 import logging
@@ -24,21 +24,21 @@ from assay.verification import Forward, Ledger, SubmissionReader, Verdict, find_
 
 logger = logging.getLogger("assay")
 
-#: Seconds that a judge who has files read ahead waits for servers itself, once that went wrong.
+#: Seconds that a judge with files read ahead may itself wait for servers after a failure.
 _AGAIN_S = 20.0
 
 
 class HotkeySources(SubmissionSources, Protocol):
-    """The sources of the files to judge. ahead: files that were read ahead; None: each is read when
-    it is judged."""
+    """The sources of the files to judge. `ahead` has files that were read ahead; None: each is read
+    when it is judged."""
 
     @property
     def ahead(self) -> ReadAhead | None: ...
 
 
 class JudgeOptions(TypedDict, total=False):
-    """See `judge`; without a forward pass, the checkpoint's own. late: FETCH_END has passed, and
-    mirrors alone are asked."""
+    """See `judge`. Without a forward pass, the checkpoint's own is used. late: FETCH_END has
+    passed, and only mirrors are asked."""
 
     groups: Sequence[int] | None
     forward: Forward | None
@@ -54,22 +54,22 @@ def judge_hotkey(
     ledger: Ledger,
     **options: Unpack[JudgeOptions],
 ) -> tuple[Verdict, Ledger]:
-    """Fetches and judges the submission of a hotkey, whatever happens on the way.
+    """Fetch and judge the submission of a hotkey, whatever happens on the way.
 
-    What breaks the judge is tried once more with nothing left of the first time: a fresh reader.
-    Broken again, it is INTERNAL. A store that cannot be read is the miner's to keep readable, links
-    and all: NOT_REVEALED.
+    If the judge breaks, it is run once more with a fresh reader. If it breaks again, the reason is
+    INTERNAL. A miner must keep its store readable, links included: an unreadable one is
+    NOT_REVEALED.
 
     Raises:
-        WorkerError: no child can be started that scores answers: look again later.
+        WorkerError: no child can be started that scores answers: try again later.
     """
     looking = Looking(late=options.get("late", False))
     if options.get("groups") is None:
-        context = replace(context, sample=None)  # samples are judged by themselves, later
+        context = replace(context, sample=None)  # samples are judged separately, later
 
     def attempt() -> tuple[Verdict, Ledger]:
         submission = _open(context, hotkey, sources, looking)
-        # whoever reads on the judge's own thread, which others wait for, does not read for long
+        # reading on the judge's own thread, which others wait for, must not take long
         with nullcontext() if sources.ahead is None else within(_AGAIN_S):
             return judge_and_carry(submission, hotkey, context, checkpoint, ledger, **options)
 
@@ -79,8 +79,8 @@ def judge_hotkey(
 def judge_samples(
     context: Context, hotkey: bytes, sources: HotkeySources, verdict: Verdict, *, late: bool
 ) -> Verdict:
-    """A provisional verdict after its samples: it holds, or they differ from the commitment. late:
-    only mirrors are asked."""
+    """A provisional verdict after its samples: unchanged, or refused because they differ from the
+    commitment. late: only mirrors are asked."""
     committed, looking = context.commitments[hotkey], Looking(samples=True, late=late)
 
     def attempt() -> tuple[Verdict, Ledger]:
@@ -136,7 +136,7 @@ def _try_twice(
         except WorkerError:
             raise
         except OUR_FAULTS as error:
-            # its text may name files of this machine, and verdicts are published
+            # the error's text may name files of this machine, and verdicts are published
             logger.exception("the judge is broken by %s", name, extra={"event": "judge_broken"})
             detail = f"our own fault, not the miner's: {type(error).__name__}"
             verdict = Verdict(context.window, hotkey, Reason.INTERNAL, detail)
@@ -150,7 +150,7 @@ def judge_with_checkpoint(
     checkpoint: Checkpoint,
     **options: Unpack[JudgeOptions],
 ) -> Verdict:
-    """The verdict under a loaded checkpoint, of this file alone; arguments as `judge` has them."""
+    """The verdict under a loaded checkpoint, on this file alone. Arguments as in `judge`."""
     return judge_and_carry(submission, hotkey, context, checkpoint, Ledger(), **options)[0]
 
 
@@ -162,7 +162,8 @@ def judge_and_carry(
     ledger: Ledger,
     **options: Unpack[JudgeOptions],
 ) -> tuple[Verdict, Ledger]:
-    """The same with the ledger of the seat's settlement so far, and that ledger afterwards."""
+    """The same with the ledger of the seat's settlement so far. Also returns the ledger
+    afterwards."""
     temperature = context.parameters.work.temperature
     return judge(
         submission,

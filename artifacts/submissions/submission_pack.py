@@ -1,7 +1,7 @@
-"""The parts read of a miner's file, at their places, as bundles and mirrors keep them.
+"""The parts read of a miner's file, with their places, as bundles and mirrors store them.
 
-Every reader checks them against the root on chain again; of unreadable parts the refusal is
-kept.
+Every reader checks them against the root on chain again. An unreadable part is stored as its
+refusal.
 """
 
 import logging
@@ -31,7 +31,7 @@ from assay.verification import SubmissionReader, get_part_limits
 logger = logging.getLogger("assay")
 
 _T = TypeVar("_T")
-#: Parts of one file, and bytes of one part, at most.
+#: Most parts of one file, and most bytes of one part.
 _PARTS_MAX, _PART_BYTES = 1 << 20, 1 << 30
 
 
@@ -40,7 +40,7 @@ class PackError(OperatorError):
 
 
 class MissingPartError(PackError):
-    """The pack does not hold a requested part: it was made for other facts."""
+    """The pack lacks a requested part: it was made for other facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class PackedRefusal:
 
 @dataclass(frozen=True, slots=True)
 class PackedPart:
-    """Bytes of the file, or why they could not be had."""
+    """Bytes of the file, or the reason why they were unavailable."""
 
     start: U64
     size: U32
@@ -61,20 +61,19 @@ class PackedPart:
 
 @dataclass(frozen=True, slots=True)
 class PackedSubmission:
-    """All that an audit asks of a file, in the order in which it was asked for."""
+    """All parts that an audit requests of a file, in the order of the requests."""
 
     hotkey: Digest
     parts: Annotated[tuple[PackedPart, ...], Many(Record(PackedPart), _PARTS_MAX)]
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing that was asked for was refused."""
+        """Return whether none of the requested parts was refused."""
         return bool(self.parts) and all(part.refusal is None for part in self.parts)
 
 
 class RecordingReader:
-    """Reads through another reader, and keeps the shown bytes. An unreadable store shows
-    nothing."""
+    """Reads through another reader, and keeps the bytes. An unreadable store shows nothing."""
 
     def __init__(self, reader: SubmissionReader) -> None:
         self._reader = reader
@@ -100,7 +99,7 @@ class RecordingReader:
         return found
 
     def pack(self, hotkey: bytes) -> PackedSubmission | None:
-        """The requested parts; None where there were none."""
+        """The requested parts, or None if there were none."""
         return PackedSubmission(hotkey, tuple(self._parts.values())) if self._parts else None
 
 
@@ -126,7 +125,7 @@ class PackedReader:
 
 
 def explain_unread(error: StoreError) -> str:
-    """Why a file is not revealed, for all to read; the operator's log has all that is known."""
+    """The public reason why a file is not revealed. The operator's log has all details."""
     logger.debug("a file cannot be read: %s", error, extra={"event": "file_unread"})
     return f"the file cannot be read from its store: {error.public}"
 
@@ -136,7 +135,7 @@ def _pack_refusal(refusal: Refusal) -> PackedRefusal:
 
 
 def measure_pack(packed: PackedSubmission) -> int:
-    """Bytes of memory that it holds, about; at most `compute_pack_max`."""
+    """Approximate bytes of memory of a pack; at most `compute_pack_max`."""
     return sum(
         len(part.data or b"") + (0 if part.refusal is None else len(part.refusal.detail))
         for part in packed.parts

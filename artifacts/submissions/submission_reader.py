@@ -1,11 +1,11 @@
-"""A miner's committed file, from any store that has it: bytes count if they match the root.
+"""Reads a miner's committed file from any store that has it: bytes count if they match the root.
 
-The miner's own store is asked first. Parts that it does not show, or shows other than committed,
-are looked for in mirrors, where validators leave the parts they have read (specification, section
-13). A part of the time for a file is kept for the mirrors, which share it.
+The miner's own store is asked first. Parts that it lacks, or shows other than committed, are looked
+for in mirrors, where validators publish the parts that they have read (specification, section 13).
+A share of the time for a file is reserved for the mirrors.
 
-Where nobody has a part, the miner's own answer decides. A mirror's own claims are ignored: no
-verdict comes of them.
+If no store has a part, the miner's own answer decides. A mirror's own claims are ignored: no
+verdict depends on them.
 """
 
 import math
@@ -33,17 +33,17 @@ _T = TypeVar("_T")
 
 #: Seconds for one mirror's answer, and for all mirrors of a submission together.
 _MIRROR_S, _MIRRORS_S = 20.0, 60.0
-#: Seconds that one which failed is asked after all others.
+#: Seconds for which a mirror that failed is asked after all others.
 _SHUNNED_S = 600.0
 
 
 class StoreFinder(Protocol):
     def get(self, locator: str, /) -> ObjectStore | None:
-        """The store of a locator on chain; None where it is not opened here."""
+        """The store of a locator on chain, or None if it may not be opened here."""
 
 
 class KnownMirror:
-    """A store that may have copies, and when it last failed. clock: monotonic seconds."""
+    """A store that may have copies, and when it last failed. `clock` gives monotonic seconds."""
 
     def __init__(self, store: ObjectStore, clock: Callable[[], float] = time.monotonic) -> None:
         self.store = store
@@ -51,7 +51,7 @@ class KnownMirror:
         self._shunned_until = -math.inf
 
     def get(self, name: str, limit: int) -> bytes | None:
-        """See `ObjectStore`. A failure is remembered."""
+        """See `ObjectStore`. A failure is noted."""
         try:
             return self.store.get(name, limit)
         except StoreError:
@@ -59,7 +59,7 @@ class KnownMirror:
             raise
 
     def blame(self) -> None:
-        """The mirror failed, or the bytes it showed are not the committed ones."""
+        """Note that the mirror failed, or that its bytes are not the committed ones."""
         self._shunned_until = self._clock() + _SHUNNED_S
 
     @property
@@ -71,8 +71,8 @@ class SubmissionSources(Protocol):
     """The stores from which miners' files are read.
 
     Attributes:
-        stores: a locator on chain is a stranger's word, and leads only where these allow.
-        mirrors: stores that may have what a miner's own does not show of the submission of a root,
+        stores: a locator on chain is untrusted: only allowed stores are opened.
+        mirrors: stores that may have parts that a miner's own lacks of the submission with a root,
             in the order in which they are asked.
     """
 
@@ -97,7 +97,7 @@ class Looking:
     """The part of a file to read, and from where."""
 
     samples: bool = False  # the sampled rollouts; else the audited ones
-    late: bool = False  # FETCH_END has passed: from mirrors alone
+    late: bool = False  # FETCH_END has passed: only from mirrors
 
     @property
     def in_time(self) -> "Looking":
@@ -120,7 +120,7 @@ def open_submission(
 
 
 class CommittedSubmission:
-    """A `SubmissionReader` over a miner's own store, and mirrors for what that one lacks.
+    """A `SubmissionReader` over a miner's own store, and mirrors for the parts that it lacks.
 
     Attributes:
         committed: the commitment that the bytes are checked against.
@@ -165,7 +165,7 @@ class CommittedSubmission:
         return own
 
     def _read_own(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal | None:
-        """None: the store has failed, and is not asked again."""
+        """Read from the miner's own store. None: the store has failed, and is not asked again."""
         if self._failure is not None:
             return None
         if self.looking.late:
@@ -195,7 +195,7 @@ class CommittedSubmission:
         return found
 
     def _open_copy(self) -> bool:
-        """Opens the next mirror that has a copy; whether there is one."""
+        """Open the next mirror that has a copy. Return whether there is one."""
         while self._asked < len(self._mirrors):
             mirror = self._mirrors[self._asked]
             self._asked += 1
@@ -218,8 +218,7 @@ class CommittedSubmission:
         )
 
     def _open_pack(self, mirror: KnownMirror) -> SubmissionReader:
-        """The mirror's pack of the submission. Raises StoreError: it is missing, or something
-        else."""
+        """The mirror's pack of the submission. Raises StoreError: it is missing or malformed."""
         name = make_mirror_name(
             self.context.window, self.committed.root, samples=self.looking.samples
         )

@@ -1,5 +1,5 @@
-"""A miner's file as a table for people: Parquet with a row a rollout, which DuckDB, pandas and
-`datasets` open. No neuron reads it.
+"""A miner's file as a table for people: Parquet with one row for each rollout, which DuckDB, pandas
+and `datasets` open. No neuron reads it.
 
 The schema's metadata has the header's fields, with the root that a commitment would name.
 """
@@ -38,7 +38,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 
 
 class TableError(OperatorError):
-    """A file cannot be shown as a table: which, why, and what to do."""
+    """A file cannot be shown as a table. The message says which, why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,10 @@ class WrittenTable:
 
 
 def write_table(path: Path, out: Path) -> WrittenTable:
-    """Writes the content of a `.rollouts` file as Parquet, a row group a group.
+    """Write the content of a `.rollouts` file as Parquet, with one row group for each group.
 
     Raises:
-        TableError: it is no such file, cut off or damaged, or `out` is there or cannot be written.
+        TableError: it is not such a file, cut off or damaged, or `out` exists or cannot be written.
         OSError: the file cannot be read.
     """
     rollouts = tokens = 0
@@ -86,10 +86,10 @@ def write_table(path: Path, out: Path) -> WrittenTable:
 
 
 def write_tables(paths: Sequence[Path], out: Path) -> list[WrittenTable]:
-    """Writes files as a data set that `datasets` loads: a table each in `data`, and a data card.
+    """Write files as a data set that `datasets` loads: a table for each in `data`, and a data card.
 
     Raises:
-        TableError: as `write_table`; or there is something in `out`.
+        TableError: as `write_table`; or `out` is not empty.
         OSError: likewise.
     """
     if out.exists() and any(out.iterdir()):
@@ -122,7 +122,7 @@ def _make_schema(header: Header) -> pa.Schema:
 
 
 def _describe(header: Header) -> dict[str, Any]:
-    """Its fields and its root for people."""
+    """The header's fields and its root for people."""
     named = {"hotkey": encode_ss58(header.hotkey), "root": compute_submission_root(header).hex()}
     return to_json(header) | named
 
