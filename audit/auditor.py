@@ -1,4 +1,4 @@
-"""An audit: a validator's windows and settlements over a range, one finding each."""
+"""An audit: a validator's windows and settlements over a range, with the findings of each."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -32,7 +32,7 @@ from assay.protocol.record import (
 )
 from assay.protocol.window import compute_block
 
-#: Called with the windows done so far and those due.
+#: Called with the number of finished windows and of all windows.
 Progress = Callable[[int, int], None]
 _R = TypeVar("_R", WindowRecord, SettlementRecord)
 
@@ -47,7 +47,7 @@ class _Published:
     settlements: dict[int, SettlementRecord | None] = field(default_factory=dict)
 
     def get_window(self, window: int, found: Findings | None) -> WindowRecord | None:
-        """A window's record; in `found` what is wrong with its bytes."""
+        """A window's record. Faults of its bytes go to `found`."""
         if window not in self.windows or found is not None:
             name = make_window_record_name(self.reader.address, window)
             read = partial(decode_window, name, window)
@@ -63,7 +63,7 @@ class _Published:
         return self.settlements[epoch]
 
     def _excuse(self, window: int) -> str | None:
-        """Why a window has no record yet; None where it should have one."""
+        """The reason why a window has no record yet; None if it should have one."""
         chain = self.public.chain
         try:
             parameters = self.public.history.get(window)
@@ -126,13 +126,13 @@ class _Published:
 def audit(
     public: Public, validator: bytes, windows: range, progress: Progress = lambda *_: None
 ) -> AuditReport:
-    """Re-derives what a validator says of windows, and of the settlements that count them.
+    """Derive again what a validator claims of windows, and of the settlements that count them.
 
     Args:
         validator: its hotkey.
 
     Raises:
-        ChainError, StoreError, WorkerError: it could not be done.
+        ChainError, StoreError, WorkerError: the audit could not be done.
     """
     published = _Published(public, open_reader(public.records, validator, public.history))
     epochs = _find_epochs(published, windows)
@@ -173,8 +173,8 @@ def audit(
 
 
 def _find_epochs(published: _Published, windows: Sequence[int]) -> dict[int, int]:
-    """Window → the epoch block that settles it, where that has come: by the chain, or where it has
-    forgotten by the settlements that the validator has published."""
+    """Window → the epoch block that settles it, if that has come: by the chain, or if the chain has
+    forgotten it, by the validator's published settlements."""
     public, found = published.public, {}
     head = public.chain.get_head()
     try:
@@ -214,7 +214,7 @@ def _is_first(published: _Published, window: int, epoch: int) -> bool:
 
 
 def _check_window_link(published: _Published, record: WindowRecord, found: Findings) -> None:
-    """A record names the one before it."""
+    """Check that a record names the one before it."""
     window, probe = record.window, Findings(record.window)
     before = published.get_window(window - 1, probe) if window else None
     _check_link(record.previous, before, probe, f"window {window - 1}", found)
@@ -227,7 +227,8 @@ def _check_link(
     name: str,
     found: Findings,
 ) -> None:
-    """Whether a record follows the one before it, `probe` being what reading that has shown."""
+    """Check that a record follows the one before it. `probe` has the findings of reading the
+    latter."""
     if before is None:
         if probe.differences:
             found.differ(Aspect.LINK, f"of {name}, before it: {probe.differences[0][1]}")
@@ -266,7 +267,7 @@ def _check_settlement(published: _Published, epoch: int, windows: range) -> Find
         found,
     )
     silent = []
-    for number in left_out:  # it may begin late; what has a record was there, and had to be settled
+    for number in left_out:  # a record shows that it had begun, and had to settle it
         if published.get_window(number, None) is None:
             silent.append(number)
         else:
@@ -284,7 +285,8 @@ def _check_settlement(published: _Published, epoch: int, windows: range) -> Find
 def _check_settlement_link(
     published: _Published, record: SettlementRecord, found: Findings
 ) -> None:
-    """A settlement names the one before it, and the first one begins with the first window."""
+    """Check that a settlement names the one before it, and that the first one begins with the first
+    window."""
     if record.previous != NOTHING:
         probe = Findings(record.epoch)
         before = published.get_settlement(record.previous_epoch, probe)
@@ -304,7 +306,8 @@ def _check_settlement_link(
 
 
 def _check_announced(published: _Published, found: Findings) -> None:
-    """The digest on chain binds all before it: whoever is shown others than everybody sees it."""
+    """Check the digest on chain, which binds all records before it: a reader who is shown others
+    finds out."""
     chain = published.public.chain
     slot = parse_commitment(
         chain.get_commitments(chain.get_head()).get(published.reader.validator, b"")

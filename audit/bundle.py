@@ -7,8 +7,8 @@
     submissions/window-<w>/<hotkey>   what was read of each miner's file
     SHA256SUMS                        of all of these, and of itself
 
-It is made by an audit whose every answer is kept, so that it holds what an audit asks for and no
-more. What it cannot prove: that whoever made it had asked an honest node.
+An audit makes it by storing every answer that it reads, so it has exactly what an audit needs. It
+cannot prove that its author asked an honest node.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ _T = TypeVar("_T")
 BUNDLE_VERSION = 2
 ABOUT_FILE, FACTS_FILE, SUBMISSIONS_FOLDER = "about.json", "facts.json", "submissions"
 _ABOUT_BYTES = 1 << 16
-#: Windows that are audited at a time: every one costs memory.
+#: Most windows that are audited at a time: each takes memory.
 AUDITED_MAX = 10_000
 
 
@@ -53,7 +53,7 @@ class About:
     netuid: int
     first: int
     last: int
-    parameters: str  # digest of the newest that were decided when it was made, hex
+    parameters: str  # digest of the newest parameters decided when it was made, hex
 
     @property
     def windows(self) -> range:
@@ -73,7 +73,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle, opened: its seals hold."""
+    """An opened bundle, whose seals are intact."""
 
     folder: Path
     about: About
@@ -88,16 +88,16 @@ class Bundle:
 def open_bundle(
     folder: Path, scratch: Path, models: Models | None, copies: dict[str, Objects] | None = None
 ) -> Bundle:
-    """Opens a bundle after a look at every byte of it.
+    """Open a bundle after a check of every byte.
 
     Args:
-        scratch: a folder for files of ours.
+        scratch: a folder for our own files.
         copies: see `Public`.
 
     Raises:
-        SealError: it is not as it was sealed: names the file.
+        SealError: it differs from its seal: names the file.
         BundleError: it is not a bundle of this version.
-        UnavailableError: it lacks parameters, or holds some that nobody can work by.
+        UnavailableError: it lacks parameters, or has some that nobody can work by.
     """
     if not (folder / ABOUT_FILE).is_file() and not (folder / SUMS_FILE).is_file():
         raise BundleError(
@@ -133,7 +133,7 @@ def _open_history(store: ObjectStore, digest: bytes) -> ParameterHistory:
 
 
 def read_about(folder: Path) -> About:
-    """Raises a BundleError where the file is none of this version's."""
+    """Read `about.json`. Raises a BundleError if the file is not of this version."""
     value = _read_json(folder / ABOUT_FILE, _ABOUT_BYTES)
     try:
         if value["bundle"] != BUNDLE_VERSION:
@@ -154,7 +154,7 @@ def read_about(folder: Path) -> About:
 
 
 def read_facts(folder: Path) -> RecordedAnswers:
-    """Raises a BundleError where the file is none."""
+    """Read `facts.json`. Raises a BundleError if the file is malformed."""
     try:
         return RecordedAnswers.from_json(_read_json(folder / FACTS_FILE, FILE_BYTES))
     except EncodingError as error:
@@ -181,12 +181,12 @@ def name_pack(folder: Path, context: Context, hotkey: bytes) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class PackedSubmissions:
-    """Miners' files out of a bundle."""
+    """Miners' files from a bundle."""
 
     folder: Path
 
     def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
-        """A reader; what it reads lies in a pack, which is opened when it is asked for."""
+        """A reader over a pack, which is opened at the first read."""
         return _LazyReader(name_pack(self.folder, context, hotkey), hotkey)
 
 
@@ -204,7 +204,7 @@ class _LazyReader:
 
 def read_pack(path: Path, hotkey: bytes) -> PackedSubmission:
     """The parts read of a hotkey's file. Raises BundleError, PackError: they are missing, or
-    another's."""
+    another hotkey's."""
     try:
         packed = decode_pack(path.read_bytes())
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Making a bundle: an audit whose every answer is kept.
+"""Makes a bundle: an audit that stores every answer.
 
-Everything is written when it is read, whole or not at all, the seals last: cut off, the same
-command goes on, and asks for nothing twice that it has.
+Everything is written atomically when it is read, and the seals last. After an interruption, the
+same command continues, and requests nothing again that it has.
 """
 
 import json
@@ -43,7 +43,7 @@ from assay.protocol import Context, encode_ss58
 from assay.protocol.amendment import ParameterHistory, make_history
 from assay.verification import SubmissionReader
 
-#: Seconds between two writings of the facts.
+#: Seconds between two writes of the facts.
 _SAVE_S = 5.0
 _MARKER = ".assay-*"
 
@@ -57,19 +57,20 @@ def export_bundle(
     mirrors: Iterable[Objects],
     progress: Progress,
 ) -> AuditReport:
-    """Audits, and leaves a bundle of all that was read. Cut off, the same call goes on.
+    """Audit, and leave a bundle of everything that was read. After an interruption, the same call
+    continues.
 
     Args:
-        scratch: a folder for files of ours.
-        mirrors: where checkpoints are had.
+        scratch: a folder for our own files.
+        mirrors: stores of checkpoints.
 
     Raises:
-        BundleError: the folder holds something else, a whole bundle, or is being written.
-        ChainError, StoreError, WorkerError: it could not be done.
+        BundleError: the folder has other content, a whole bundle, or is being written.
+        ChainError, StoreError, WorkerError: the audit could not be done.
         UnknownParametersError: some windows' parameters cannot be read here.
     """
     rules = public.rules
-    public.history.get(windows[-1])  # else nobody could audit the bundle
+    public.history.get(windows[-1])  # otherwise nobody could audit the bundle
     public = replace(public, history=_resume_history(folder, public.history))
     about = About(
         encode_ss58(validator),
@@ -100,7 +101,7 @@ def export_bundle(
         saved = time.monotonic()
 
         def note(done: int, due: int) -> None:
-            """Writes the facts now and then, for whoever is cut off."""
+            """Write the facts now and then, in case of an interruption."""
             nonlocal saved
             if time.monotonic() - saved > _SAVE_S:
                 write_json(folder / FACTS_FILE, facts.to_json())
@@ -115,12 +116,12 @@ def export_bundle(
 
 
 def _resume_history(folder: Path, history: ParameterHistory) -> ParameterHistory:
-    """The history at the bundle's beginning: amendments may have been decided since."""
+    """The history when the bundle was begun: amendments may have been decided since."""
     if not (folder / ABOUT_FILE).is_file():
         return history
     digests = [parameters.digest.hex() for parameters in history.all]
     latest = read_about(folder).parameters
-    if latest not in digests:  # another bundle's, which is said later
+    if latest not in digests:  # another bundle's, which is reported later
         return history
     return make_history(history.all[: digests.index(latest) + 1])
 
@@ -157,7 +158,7 @@ def _put(path: Path, data: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _KeptObjects:
-    """Objects that are kept in the bundle's own store when they are read."""
+    """Objects that are copied into the bundle's own store when they are read."""
 
     folder: Path
     objects: Objects
@@ -171,7 +172,8 @@ class _KeptObjects:
 
 @dataclass(slots=True)
 class _KeptSubmissions:
-    """Files that are packed when they have been read; what is packed whole is not read again."""
+    """Files that are packed once they have been read. A file that is packed whole is not read
+    again."""
 
     folder: Path
     submissions: Submissions
@@ -193,7 +195,7 @@ class _KeptSubmissions:
         return reader
 
     def flush(self) -> None:
-        """Writes what was read last."""
+        """Write the pack that was read last."""
         if self._open is not None:
             path, hotkey, reader = self._open
             packed = reader.pack(hotkey)

@@ -1,6 +1,6 @@
 """The seal of a bundle: `SHA256SUMS`, which names every file of it and itself.
 
-Light: `assay status --record` reads a bundle's records without what an audit needs.
+Light: `assay status --record` reads a bundle's records without the dependencies of an audit.
 """
 
 import hashlib
@@ -13,35 +13,35 @@ from assay.protocol.errors import OperatorError
 
 SUMS_FILE, STORE_FOLDER = "SHA256SUMS", "store"
 _SEAL = "# seal "
-#: Largest list of sums, and largest file, that is read. Bytes.
+#: Most bytes of a list of sums, and of a file, that are read.
 _SUMS_BYTES, FILE_BYTES = 256 << 20, 1 << 30
 
 
 class BundleError(OperatorError):
-    """A bundle cannot be made or used: says why."""
+    """A bundle cannot be made or used. The message says why."""
 
 
 class SealError(OperatorError):
-    """A sealed folder is not as it was sealed: names the file."""
+    """A sealed folder differs from its seal. The message names the file."""
 
 
 def seal_folder(folder: Path) -> None:
-    """Writes the list of everything in a folder."""
+    """Write the list of all files in a folder."""
     sums = {name: _digest(folder / name) for name in sorted(_list_files(folder))}
     write_file(folder / SUMS_FILE, _format(sums))
 
 
 def require_sealed(folder: Path) -> None:
-    """Reads every file once. Raises SealError: names every file that was changed, is missing, or
-    came later."""
+    """Read every file once. Raises SealError: names every file that was changed, is missing, or was
+    added."""
     faults = find_broken_seals(folder)
     if faults:
         raise SealError("; ".join(faults[:8]))
 
 
 def open_records(folder: Path) -> ObjectStore:
-    """The records of a bundle, or of any store, as another reader's copy. Raises BundleError: it is
-    no folder. SealError: it is a bundle and not as it was sealed."""
+    """Open the records of a bundle, or of any store, as another reader's copy. Raises BundleError:
+    it is not a folder. SealError: it is a bundle and differs from its seal."""
     if not folder.is_dir():
         raise BundleError(f"{folder} is not a folder: name a bundle or a store")
     if (folder / SUMS_FILE).is_file():
@@ -53,7 +53,7 @@ def open_records(folder: Path) -> ObjectStore:
 def find_broken_seals(folder: Path) -> list[str]:
     """The differences of a folder from its seals, one sentence each."""
     path = folder / SUMS_FILE
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+    if path.exists() and not path.is_file():  # reading a pipe could wait for ever
         return [f"{path} is not a plain file: the bundle is not whole"]
     try:
         data = _read(path, _SUMS_BYTES)

@@ -1,13 +1,14 @@
-"""Several validators of one subnet beside each other: who judged, and whose weights are another's.
+"""Compares several validators of one subnet: which of them judged, and which copied weights.
 
-Weights change little from one settlement to the next, so a validator that sets another's last
-weights is near everybody's, and earns as if it had judged. Two things tell. A witness comes from a
-forward pass for one validator alone, so verdicts without one of its own were never judged by it,
-and of two records that have the same witnesses one is copied, which only a model tells. And weights
-that follow settlements one behind, while another validator shows the newest, needed no judging:
-whoever shows them could read them on chain, whatever record it publishes afterwards.
+Weights change little from one settlement to the next. A validator that sets another's last weights
+is therefore near everybody's, and earns as if it had judged. There are two signs. First, a witness
+comes from a forward pass for one validator alone. A validator never judged a verdict without its
+own witness, and of two records with the same witnesses one is a copy (only a model shows which).
+Second, weights that follow settlements one behind, while another validator shows the newest, needed
+no judging: they could be read on chain, whatever record is published afterwards.
 
-What it does not know: who set weights by hand, or by rules of its own. It says how far they are.
+The comparison does not know who set weights by hand, or by rules of its own. It says how far such
+weights are from the others.
 """
 
 from collections import Counter
@@ -23,18 +24,18 @@ from assay.network.store import StoreError
 from assay.neurons.session.window_reader import iterate_weight_blocks
 
 Weights = Mapping[int, int]
-#: Weights that are no further apart are the same, rounded another way.
+#: Weights at most this far apart count as equal but for rounding.
 SAME = 1e-3
-#: Weights that are so many times nearer to an older settlement than to the newest are the older
-#: one's, with noise or without.
+#: Weights this many times nearer to an older settlement than to the newest belong to the older one,
+#: with or without noise.
 _NEARER = 4
-#: Bytes of a witness that two validators cannot have alike by chance.
+#: Bytes of a witness that two validators cannot share by chance.
 _WITNESS_MIN = 8
 
 
 @dataclass(frozen=True, slots=True)
 class NearestWeights:
-    """The settled weights that those on chain are nearest to."""
+    """The settled weights that are nearest to those on chain."""
 
     distance: float  # see `compute_distance`
     epoch: int
@@ -46,55 +47,55 @@ class WeightsAtBlock:
     """One validator's weights on chain at one block."""
 
     block: int
-    own: float | None  # distance to the nearest of its own record; None: it has none by then
+    own: float | None  # distance to the nearest of its own records; None: it has none by then
     other: NearestWeights | None  # the nearest of others' records
     nearest: NearestWeights  # of all records
-    fresh: float  # distance to the nearest of the newest settlement that anybody shows
+    fresh: float  # distance to the nearest of the newest settlement that any validator shows
     behind: int  # settlements between `nearest` and that one
 
     @property
     def is_stale(self) -> bool:
-        """Whether it shows an older settlement's weights while others show the newest."""
+        """Return whether it shows an older settlement's weights while others show the newest."""
         return self.behind > 0 and _NEARER * self.nearest.distance < self.fresh
 
 
 @dataclass(slots=True)
 class ComparedValidator:
-    """The figures that tell a validator that judges from one that copies."""
+    """The figures that distinguish a validator that judges from one that copies."""
 
     hotkey: bytes
-    report: AuditReport | None  # None: it publishes no record that is known
+    report: AuditReport | None  # None: it publishes no known record
     shown: list[WeightsAtBlock] = field(default_factory=list)
     fault: str | None = None  # why its record could not be read
 
     @property
     def witnessed(self) -> int:
-        """Verdicts whose witness is of this validator's own forward pass."""
+        """The number of verdicts whose witness is of this validator's own forward pass."""
         return 0 if self.report is None else sum(f.witnessed for f in self.report.windows)
 
     @property
     def unwitnessed(self) -> int:
-        """Verdicts whose witness is not, or is not there."""
+        """The number of verdicts whose witness is not, or is missing."""
         return 0 if self.report is None else sum(f.unwitnessed for f in self.report.windows)
 
     @property
     def stale(self) -> list[WeightsAtBlock]:
-        """The blocks where its weights are of an older settlement than others show."""
+        """The blocks at which its weights are of an older settlement than others show."""
         return [shown for shown in self.shown if shown.is_stale]
 
     @property
     def lags(self) -> bool:
-        """Whether it does so at most epochs: once is a missed one."""
+        """Return whether it does so at most epochs: a single one may be missed."""
         return 2 * len(self.stale) > len(self.shown)
 
     @property
     def has_stopped(self) -> bool:
-        """Whether it lags with one settlement's weights: it sets none any more."""
+        """Return whether it lags with one settlement's weights, that is, no longer sets any."""
         return self.lags and len({shown.nearest.epoch for shown in self.stale}) == 1
 
     @property
     def suspicion(self) -> str | None:
-        """Why it seems to copy; None where nothing says so."""
+        """The reason why it seems to copy, or None."""
         every = self.witnessed + self.unwitnessed
         if 2 * self.unwitnessed > every:
             return (
@@ -111,31 +112,31 @@ class ComparedValidator:
 
 @dataclass(frozen=True, slots=True)
 class ValidatorComparison:
-    """Validators beside each other, in order of hotkey."""
+    """Compared validators, in order of hotkey."""
 
     validators: tuple[ComparedValidator, ...]
     windows: range
     has_model: bool
     #: two hotkeys → groups whose witness both records have, byte for byte
     shared: Mapping[tuple[bytes, bytes], int]
-    forgotten: int  # settlements whose weights the nodes that were asked have forgotten
+    forgotten: int  # settlements whose weights the nodes have forgotten
 
     @property
     def has_copier(self) -> bool:
-        """Whether one of these validators copies, be it known which or not."""
+        """Return whether one of these validators copies, even if it is not known which."""
         return bool(self.shared) or any(validator.suspicion for validator in self.validators)
 
 
 def compare(publics: Mapping[bytes, Public | None], windows: range) -> ValidatorComparison:
-    """Compares validators over windows.
+    """Compare validators over windows.
 
     Args:
-        publics: validator's hotkey → what an audit reads, with this one's records; None: it
+        publics: validator's hotkey → the inputs of an audit, with this one's records; None: it
             publishes none.
 
     Raises:
-        ValueError: nobody publishes a record that can be read. ChainError, WorkerError: it could
-            not be done.
+        ValueError: nobody publishes a readable record.
+        ChainError, WorkerError: the comparison could not be done.
     """
     known = {hotkey: public for hotkey, public in publics.items() if public is not None}
     if not known:
@@ -171,7 +172,7 @@ def compare(publics: Mapping[bytes, Public | None], windows: range) -> Validator
 
 
 def compute_distance(one: Weights, other: Weights) -> float:
-    """Part of all weight that would have to move from some uids to others, 0 to 1."""
+    """The share of all weight that would have to move from some uids to others, 0 to 1."""
     total, total_other = sum(one.values()), sum(other.values())
     if not total or not total_other:
         return float(bool(total) != bool(total_other))
@@ -194,7 +195,7 @@ def _read_weights(
     chain: PublicChain, epochs: Sequence[int]
 ) -> tuple[dict[int, Mapping[bytes, Weights]], int]:
     """Weights at the first block after each settlement at which they can be in force, by block, and
-    the number of settlements of which they are forgotten."""
+    the number of settlements whose weights are forgotten."""
     read: dict[int, Mapping[bytes, Weights]] = {}
     forgotten = 0
     for epoch in epochs:
@@ -210,9 +211,9 @@ def _read_weights(
 def _find_newest(
     rows: Mapping[bytes, Weights], settled: Mapping[tuple[bytes, int], Weights]
 ) -> int:
-    """The newest settlement whose weights a validator shows as its own record has them: a chain may
-    open them an epoch late, for all alike. 0: nobody does. One validator is enough: nobody can show
-    a settlement before it judged the windows of it."""
+    """The newest settlement whose weights a validator shows as in its own record: a chain may
+    reveal them an epoch late, for all alike. 0: there is none. One validator is enough: nobody can
+    show a settlement before it judged its windows."""
     shown = (e for (h, e), w in settled.items() if compute_distance(rows.get(h, {}), w) <= SAME)
     return max(shown, default=0)
 
@@ -224,7 +225,7 @@ def _look(
     settled: Mapping[tuple[bytes, int], Weights],
     newest: int,
 ) -> WeightsAtBlock | None:
-    """None: no settlement's weights are known by then."""
+    """Compare a validator's weights at a block. None: no settlement's weights are known by then."""
     found = [NearestWeights(compute_distance(row, w), e, h) for (h, e), w in settled.items()]
     if not found:
         return None

@@ -1,7 +1,7 @@
-"""The chain's facts of a window, as the audit gets them: from state where a node still has it, else
-from old blocks and later state, else by the validator's word, which is then reported.
+"""The chain's facts of a window, as an audit derives them: from state if a node still has it, else
+from old blocks and later state, else from the validator's claims, which is then reported.
 
-Where state is there, the functions are the validators' own (`assay.neurons.session.window_reader`).
+If there is state, the functions are the validators' own (`assay.neurons.session.window_reader`).
 """
 
 from dataclasses import replace
@@ -25,8 +25,8 @@ from assay.rounds.in_force import get_checkpoint_digest
 
 
 def derive_context(public: Public, record: WindowRecord, found: Findings) -> Context | None:
-    """The window's context by public data, and in `found` where the record differs from it; None
-    where the record names no inputs. What cannot be derived is the record's.
+    """The window's context from public data. Differences of the record go to `found`. None if the
+    record has no inputs. Facts that cannot be derived are the record's.
 
     Raises:
         ChainError: the chain cannot be read.
@@ -57,7 +57,7 @@ def derive_context(public: Public, record: WindowRecord, found: Findings) -> Con
 def _derive_moment(
     public: Public, record: WindowRecord, context: Context, phase: Phase, found: Findings
 ) -> tuple[Block, Beacon]:
-    """The block of a phase and the beacon it names."""
+    """The block of a phase, and the beacon that it names."""
     parameters, name = public.parameters, phase.name.lower()
     number = compute_block(parameters.timing, record.window, phase)
     block = public.chain.get_block(number)
@@ -66,7 +66,7 @@ def _derive_moment(
         Phase.AUDIT: record.audit,
         Phase.SAMPLE: record.sample,
     }[phase]
-    if said is None:  # it abstained, and what it did not know binds nobody
+    if said is None:  # it abstained: facts that it did not know bind nobody
         found.notes.append(f"the record names no {name} block")
         return block, context.challenge
     found.look(Aspect.BLOCKS)
@@ -88,8 +88,8 @@ def _derive_moment(
 def _derive_beacon(
     public: Public, said: Moment, block: Block, name: str, found: Findings
 ) -> Beacon:
-    """The record's beacon where it is the right one: a signature has one valid value for a round,
-    so nothing need be asked for. Else the one that should stand there."""
+    """The record's beacon if it is the right one: a round has only one valid signature, so no
+    source need be asked. Otherwise the right one."""
     timing, chain = public.parameters.timing, public.parameters.beacon
     due = compute_round(timing, chain, block.timestamp_ms)
     found.look(Aspect.BEACONS)
@@ -169,9 +169,10 @@ def _derive_members(
 def _prove_members(
     chain: PublicChain, said: dict[bytes, Member], first: int, found: Findings
 ) -> None:
-    """A seat keeps its registration block for as long as it lasts, so whoever holds it now with one
-    before the window held it then; but for swaps of hotkeys, which state has forgotten. A uid that
-    was taken since may have been somebody's whom the record leaves out."""
+    """Prove members from later state. A seat keeps its registration block for as long as it lasts.
+    The current holder of a seat registered before the window therefore held it then, except after
+    swaps of hotkeys, which state has forgotten. A uid that was taken since may have been a hotkey's
+    that the record leaves out."""
     now = chain.get_members(chain.get_head())
     proven = {h for h, m in said.items() if now.get(h) == m and m.registered_at <= first}
     kept = {h for h, m in now.items() if m.registered_at <= first}
@@ -219,7 +220,7 @@ def _derive_commitments(
 def _prove_commitments(
     chain: PublicChain, record: WindowRecord, context: Context, found: Findings
 ) -> None:
-    """A commitment is signed by its hotkey in the body of some block of the window's."""
+    """Prove commitments: each is signed by its hotkey in the body of some block of the window."""
     first = context.challenge_block.number
     number = compute_block(context.parameters.timing, context.window, Phase.COMMIT)
     signed = find_signed(chain.get_body(block) for block in range(first, number + 1))

@@ -1,10 +1,10 @@
 """The results of an audit: checked, different, and not known.
 
-There are four kinds. A *difference* is a lie or a mistake: public data say otherwise. *Not checked*
-is a part that could not be looked at: a file that its miner no longer serves, state that the nodes
-have pruned. A *claim* is a part that only a model can decide, taken at the validator's word for
-want of one. A *note* is a fact that nobody can prove either way afterwards, such as a file that is
-there now and was said to be missing then.
+There are four kinds. A *difference* is a lie or a mistake: public data differ. *Not checked* is a
+part that could not be looked at: a file that its miner no longer serves, state that the nodes have
+pruned. A *claim* is a part that only a model can decide, and that was taken on trust because there
+was none. A *note* is a fact that nobody can prove either way afterwards, such as a file that exists
+now and was reported missing then.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,14 +14,14 @@ from typing import Any
 
 from assay.protocol.record import SettlementRecord, WindowRecord
 
-#: Differences of one window that are kept; the first says what is wrong.
+#: Most differences that are kept of one window. The first says what is wrong.
 DIFFERENCES_MAX = 32
-#: What is said where a node had forgotten a block's state.
+#: Text for state that the nodes have forgotten.
 FORGOTTEN = "the nodes have forgotten block {}'s state: it needs an archive endpoint"
 
 
 class Aspect(StrEnum):
-    """The parts that are re-derived, in order: docs/auditor.md; of steps: docs/steps.md."""
+    """The parts that are derived again, in order: docs/auditor.md; of steps: docs/steps.md."""
 
     RECORD = "record"
     COPIES = "copies"
@@ -54,37 +54,37 @@ class Findings:
     """The findings of one window or one settlement."""
 
     number: int  # the window, or the settlement's epoch block
-    #: checks that were made of something at all
+    #: checks that were made at all
     looked: dict[Aspect, None] = field(default_factory=dict)
     differences: list[tuple[Aspect, str]] = field(default_factory=list)
     unknown: list[tuple[Aspect, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    claims: int = 0  # verdicts taken at the validator's word for want of a model
-    words: int = 0  # verdicts that stay its word, whoever looks: they cost a miner its pay
+    claims: int = 0  # verdicts taken on trust because there was no model
+    words: int = 0  # verdicts that nobody can check: they cost a miner its pay
     witnessed: int = 0  # verdicts whose witness is of the validator's own forward pass
-    unwitnessed: int = 0  # and whose witness is not
+    unwitnessed: int = 0  # verdicts whose witness is not
 
     def look(self, check: Aspect) -> None:
-        """A check is made now."""
+        """Note that a check is made now."""
         self.looked[check] = None
 
     def take_word(self, sentence: str) -> None:
-        """A verdict that nobody can check afterwards, and why."""
+        """Note a verdict that nobody can check afterwards, and why."""
         self.words += 1
         self.notes.append(sentence)
 
     def differ(self, check: Aspect, sentence: str) -> None:
-        """Public data say otherwise."""
+        """Note that public data differ."""
         self.looked[check] = None
         if len(self.differences) < DIFFERENCES_MAX:
             self.differences.append((check, sentence))
 
     def miss(self, check: Aspect, sentence: str) -> None:
-        """It could not be looked at, and why."""
+        """Note that a part could not be looked at, and why."""
         self.unknown.append((check, sentence))
 
     def add(self, part: "Findings") -> None:
-        """Adds the findings of a part after all earlier ones."""
+        """Add the findings of a part after all earlier ones."""
         self.looked |= part.looked
         self.differences += part.differences[: DIFFERENCES_MAX - len(self.differences)]
         self.unknown += part.unknown
@@ -96,7 +96,7 @@ class Findings:
 
     @property
     def matched(self) -> bool:
-        """Whether all was looked at and nothing differs."""
+        """Return whether everything was looked at and nothing differs."""
         return not self.differences and not self.unknown
 
     @property
@@ -106,7 +106,7 @@ class Findings:
         return [check for check in Aspect if check in self.looked and check not in missed]
 
     def to_json(self, name: str) -> dict[str, Any]:
-        """JSON; `name` is what the number is of."""
+        """The findings as JSON. `name` is the kind of the number."""
         document: dict[str, Any] = {
             name: self.number,
             "matched": self.matched,
@@ -140,16 +140,17 @@ class AuditReport:
 
     @property
     def differs(self) -> bool:
-        """Whether anything is otherwise than the validator says."""
+        """Return whether anything differs from the validator's claims."""
         return any(found.differences for found in (*self.windows, *self.settlements))
 
     @property
     def matched(self) -> bool:
-        """Whether all was looked at and nothing differs."""
+        """Return whether everything was looked at and nothing differs."""
         return all(found.matched for found in (*self.windows, *self.settlements))
 
     def get_state(self, *checks: Aspect) -> bool | None:
-        """Whether these checks of all settlements found nothing; None where one was not made."""
+        """Return whether these checks of all settlements found nothing; None if one was not
+        made."""
         if any(check in checks for found in self.settlements for check, _ in found.differences):
             return False
         done = [set(checks) <= set(found.checked) for found in self.settlements]

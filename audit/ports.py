@@ -1,4 +1,4 @@
-"""The sources of an audit, wherever they are: the network as it is, or a bundle."""
+"""The ports to an audit's inputs, from the network or from a bundle."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from assay.verification import SubmissionReader
 
 
 class PublicChain(WindowReader, EpochReader, Protocol):
-    """A subnet's chain as far as an audit looks at it.
+    """A subnet's chain as far as an audit needs it.
 
-    Every method raises a `ForgottenError` where only an archive node could answer, and another
-    `ChainError` where the chain cannot be read.
+    Every method raises a `ForgottenError` if only an archive node could answer, and another
+    `ChainError` if the chain cannot be read.
     """
 
     @property
@@ -31,7 +31,7 @@ class PublicChain(WindowReader, EpochReader, Protocol):
         """The remaining data of a block whose state is pruned."""
 
     def get_owner(self, number: int) -> bytes:
-        """The hotkey of the subnet's owner at a block: its slot holds the parameters."""
+        """The hotkey of the subnet's owner at a block. Its slot names the parameters."""
 
     def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
         """Weights at a block: validator's hotkey → uid → u16."""
@@ -41,28 +41,29 @@ class Submissions(Protocol):
     """Miners' files."""
 
     def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
-        """A reader of what a hotkey committed to. May raise a StoreError, now or when it reads."""
+        """A reader of the file that a hotkey committed to. May raise a StoreError, now or when it
+        reads."""
 
 
 class Outlines(Protocol):
     """Checkpoints without their tensors."""
 
     def get(self, digest: bytes) -> Outline:
-        """Raises a CheckpointError where it is not to be had."""
+        """The outline of a checkpoint. Raises a CheckpointError if it is unavailable."""
 
 
 class Models(Protocol):
     """Checkpoints that can be run."""
 
     def get(self, digest: bytes) -> Checkpoint | None:
-        """None where the auditor has not been given that one."""
+        """The checkpoint, or None if the auditor was not given that one."""
 
 
 class ScoreLedgerReader(Protocol):
-    """The contract on the EVM in which a validator fixes its settlements, write-once."""
+    """The contract on the EVM in which a validator records its settlements, write-once."""
 
     def get_digest(self, hotkey: bytes, epoch: int) -> bytes:
-        """Digest of the entry of a settlement, 32 bytes; zeros where there is none."""
+        """Digest of the entry of a settlement, 32 bytes; zeros if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +72,16 @@ class Public:
 
     chain: PublicChain
     beacons: BeaconSource
-    #: those of the window that is looked at: whoever looks at another one replaces them
+    #: those of the current window; code for another window replaces them
     parameters: Parameters
     history: ParameterHistory  # of the network
-    records: Objects  # what the validator has published, by the names of `assay.protocol.record`
+    records: Objects  # the validator's publications, by the names of `assay.protocol.record`
     submissions: Submissions
     outlines: Outlines
-    copies: Mapping[str, Objects]  # the same as other readers have got it, by what they are called
+    copies: Mapping[str, Objects]  # other readers' copies of them, by the readers' names
     models: Models | None = None  # None: no forward pass is run again
-    beside: int = 1  # members of a window that are looked at at a time
+    beside: int = 1  # members of a window that are checked at a time
     ledger: ScoreLedgerReader | None = None  # None: not compared
-    #: a slot of the owner's → the store that it names, for parameters that the network has
-    #: replaced since; may raise a StoreError. None: what was judged under them stays open.
+    #: a slot of the owner's → the store that it names, for parameters that the network has since
+    #: replaced; may raise a StoreError. None: verdicts under them stay unchecked.
     rules: Callable[[Commitment], Objects] | None = None

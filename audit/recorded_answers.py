@@ -1,4 +1,4 @@
-"""A chain's and its beacons' answers as a file: kept while they are read, answered later."""
+"""Answers of a chain and of beacons as a file: stored while they are read, replayed later."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,24 +12,24 @@ from assay.network.chain.block_bodies import BlockBody
 from assay.protocol import Beacon, Block, Member
 from assay.protocol.encoding import EncodingError, Json, read_hex
 
-#: What is noted of state that the nodes had forgotten.
+#: Noted for state that the nodes had forgotten.
 _FORGOTTEN = "forgotten"
-#: What a stranger's JSON that is no answer ends in.
+#: Errors of malformed JSON from strangers.
 _BROKEN = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, EncodingError)
 
 
 @dataclass(slots=True)
 class RecordedAnswers:
-    """Answers of a chain, by method and block, as JSON has them; and of a source of beacons."""
+    """Answers of a chain, by method and block, as JSON; and of a source of beacons."""
 
     genesis_hash: bytes
     netuid: int
     head: int
     #: method → block number → answer
     answers: dict[str, dict[int, Json]] = field(default_factory=dict)
-    #: round → signature and previous signature, hex; None: was not out
+    #: round → signature and previous signature, hex; None: it was not out
     beacons: dict[int, Json] = field(default_factory=dict)
-    #: epoch → digest of the entry that the contract holds, hex; None: was not asked
+    #: epoch → digest of the entry in the contract, hex; None: it was not asked
     ledger: dict[int, Json] | None = None
 
     def to_json(self) -> dict[str, Json]:
@@ -45,7 +45,7 @@ class RecordedAnswers:
 
     @staticmethod
     def from_json(value: Json) -> "RecordedAnswers":
-        """The answers of a JSON document. Raises an EncodingError where it is not such a file."""
+        """The answers of a JSON document. Raises an EncodingError if it is not such a file."""
         try:
             ledger = value["ledger"]
             return RecordedAnswers(
@@ -69,16 +69,16 @@ def _read_numbers(found: Mapping[str, Json]) -> dict[int, Json]:
 
 
 def _make_method(name: str) -> Any:
-    """See `PublicChain`: what `RecordedChain.answer` says of a block."""
+    """A method of `PublicChain` that calls `RecordedChain.answer` for a block."""
     return lambda self, number: self.answer(name, number)
 
 
 class RecordedChain:
-    """A `PublicChain` out of what was recorded, of the moment when that began.
+    """A `PublicChain` over recorded answers, as of the moment when the record began.
 
     Args:
-        source: asked for what is not recorded, and its answers are; None: every method raises a
-            ChainError where no such answer is recorded, or nonsense.
+        source: asked for answers that are not recorded, which then are; None: every method raises a
+            ChainError if the answer is not recorded, or is malformed.
     """
 
     def __init__(self, recorded: RecordedAnswers, source: PublicChain | None = None) -> None:
@@ -129,15 +129,15 @@ class RecordedChain:
 
 
 class RecordedBeacons:
-    """A `BeaconSource` out of what was recorded. source: asked first, and its answers are recorded;
-    None: what is not recorded is not known."""
+    """A `BeaconSource` over recorded answers. `source` is asked first, and its answers are
+    recorded; None: rounds that are not recorded are unknown."""
 
     def __init__(self, recorded: RecordedAnswers, source: BeaconSource | None = None) -> None:
         self._beacons = recorded.beacons
         self._source = source
 
     def get(self, number: int) -> Beacon | None:
-        """See `BeaconSource`. Raises a BeaconSourceError where that round is not recorded."""
+        """See `BeaconSource`. Raises a BeaconSourceError if that round is not recorded."""
         if self._source is not None:
             beacon = self._source.get(number)
             signatures = beacon and [beacon.signature.hex(), beacon.previous_signature.hex()]
@@ -153,15 +153,15 @@ class RecordedBeacons:
 
 
 class RecordedScoreLedger:
-    """A `ScoreLedgerReader` out of what was recorded of one validator. source: asked first, and its
-    answers are recorded; None: what is not recorded is not known."""
+    """A `ScoreLedgerReader` over the recorded answers of one validator. `source` is asked first,
+    and its answers are recorded; None: entries that are not recorded are unknown."""
 
     def __init__(self, recorded: RecordedAnswers, source: ScoreLedgerReader | None = None) -> None:
         self._digests = recorded.ledger = {} if recorded.ledger is None else recorded.ledger
         self._source = source
 
     def get_digest(self, hotkey: bytes, epoch: int) -> bytes:
-        """See `ScoreLedgerReader`. Raises a ChainError where that settlement's is not recorded."""
+        """See `ScoreLedgerReader`. Raises a ChainError if that settlement's is not recorded."""
         if self._source is not None:
             digest = self._source.get_digest(hotkey, epoch)
             self._digests[epoch] = digest.hex()
@@ -203,7 +203,7 @@ class _Codec:
     read: Callable[[int, Json], Any]
 
 
-#: Of each method of a `PublicChain`, without its `get_` or `is_`.
+#: One for each method of a `PublicChain`, without its `get_` or `is_`.
 _CODECS = {
     "block": _Codec(lambda block: [block.hash.hex(), block.timestamp_ms], _read_block),
     "body": _Codec(

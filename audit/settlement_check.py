@@ -1,5 +1,5 @@
-"""One settlement's record, derived again from the rows of its windows, and its weights as the chain
-has shown them."""
+"""Checks one settlement's record: derives it again from the rows of its windows, and compares its
+weights with those on chain."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,10 +16,10 @@ from assay.protocol.record import NOTHING, Outcome, SeatScore, SettlementRecord,
 from assay.protocol.score_tree import compute_weights_digest, make_score_tree
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 
-#: Settlements back whose weights may still be in force, where newer ones did not reach the chain.
+#: Settlements back whose weights may still be in force, if newer ones did not reach the chain.
 _BACK_MAX = 64
 
-#: The settlement of an epoch block; None where none is published.
+#: The settlement of an epoch block; None if none is published.
 _Read = Callable[[int], SettlementRecord | None]
 
 
@@ -31,14 +31,14 @@ def check_settlement(
     read: _Read,
     found: Findings,
 ) -> Sequence[int]:
-    """Checks a settlement's content.
+    """Check a settlement's content.
 
     Args:
-        windows: records of the windows that it covers, as far as they are there.
-        read: the validator's settlement of an epoch block; None where none is published.
+        windows: records of the windows that it covers, as far as they exist.
+        read: the validator's settlement of an epoch block; None if none is published.
 
     Returns:
-        Windows of its epoch that it leaves out, as one that begins or comes back may.
+        Windows of its epoch that it leaves out, as a validator that begins or returns may.
 
     Raises:
         ChainError: the chain cannot be read.
@@ -71,7 +71,7 @@ def check_settlement(
 
 
 def _find_last_window(public: Public, record: SettlementRecord) -> int:
-    """The last that it covers, whose parameters it is of."""
+    """The last window that it covers. Its parameters are the record's."""
     if record.windows:
         return max(covered.window for covered in record.windows)
     return max(0, public.history.compute_settled(0, record.epoch).stop - 1)
@@ -80,7 +80,8 @@ def _find_last_window(public: Public, record: SettlementRecord) -> int:
 def _check_covered(
     public: Public, record: SettlementRecord, windows: Mapping[int, WindowRecord], found: Findings
 ) -> Sequence[int]:
-    """Every window between two epochs, with its record's outcome; those that it may leave out."""
+    """Check every window between two epochs against its record's outcome. Return those that it may
+    leave out."""
     found.look(Aspect.WINDOWS)
     for covered in record.windows:
         window = windows.get(covered.window)
@@ -117,7 +118,7 @@ def _check_covered(
     if not all(is_decided_so(replace(public, parameters=p), found) for p in then.values()):
         return ()
     said = [covered.window for covered in record.windows]
-    # it had not begun before, or comes back from being away over an epoch that covers windows
+    # it had not begun before, or returns after an epoch that covers windows
     since = public.history.compute_settled(record.previous_epoch, record.epoch)
     begins = bool(said) and (record.previous == NOTHING or since != due)
     right = [window for window in due if not begins or window >= said[0]]
@@ -131,11 +132,12 @@ def _check_covered(
 
 
 def _find_epoch_before(public: Public, record: SettlementRecord) -> int | None:
-    """By the chain: a record could name any block. None where the settlement's own is none."""
+    """The epoch before, from the chain: a record could name any block. None if the settlement's own
+    block is not an epoch."""
     chain, tempo = public.chain, max(p.timing.tempo for p in public.history.all)
     if not chain.is_epoch(record.epoch):
         return None
-    last = max(0, record.epoch - 2 * (tempo + 1))  # as far as `find_epoch` looks
+    last = max(0, record.epoch - 2 * (tempo + 1))  # the limit of `find_epoch`
     number = record.epoch - 1
     while number > last and not chain.is_epoch(number):
         number -= 1
@@ -143,7 +145,7 @@ def _find_epoch_before(public: Public, record: SettlementRecord) -> int | None:
 
 
 def _check_last(record: SettlementRecord, last: WindowRecord | None, found: Findings) -> None:
-    """Checks the values that the ledger's contract gets of the settlement."""
+    """Check the values that the ledger's contract gets of the settlement."""
     checkpoint = NOTHING if last is None else last.checkpoint
     audit = 0 if last is None or last.audit is None else last.audit.beacon.round
     if record.checkpoint != checkpoint:
@@ -195,7 +197,7 @@ def _check_scores(
 def _check_known_scores(
     record: SettlementRecord, scores: Mapping[Seat, int], found: Findings
 ) -> None:
-    """Without the chain: each seat that is there has the score of its windows."""
+    """Check without the chain that each listed seat has the score of its windows."""
     for score in record.scores:
         right = scores.get(Seat(score.uid, score.registered_at))
         if right != score.score:
@@ -243,7 +245,7 @@ def _check_ledger(public: Public, record: SettlementRecord, found: Findings) -> 
         return
     stands = public.ledger.get_digest(record.validator, record.epoch)
     entry = make_ledger_entry(record)
-    if entry is None:  # nothing is posted of a settlement without scores
+    if entry is None:  # nothing is posted for a settlement without scores
         if any(stands):
             found.differ(
                 Aspect.LEDGER,
@@ -287,8 +289,8 @@ def _find_weight(right: Mapping[int, int], other: Mapping[int, int]) -> str | No
 def _check_shown_weights(
     chain: PublicChain, record: SettlementRecord, read: _Read, found: Findings
 ) -> None:
-    """The chain must have shown these weights, and at the next epoch nothing but weights of the
-    validator's own record: an epoch that counts no window is no leave to weigh as one likes."""
+    """Check that the chain has shown these weights, and at the next epoch only weights of the
+    validator's own record: an epoch that counts no window does not permit arbitrary weights."""
     try:
         rows = _read_rows(chain, record)
         if not rows:
@@ -302,7 +304,7 @@ def _check_shown_weights(
 
 
 def _read_rows(chain: PublicChain, record: SettlementRecord) -> dict[int, dict[int, int]]:
-    """Block → what the chain shows there, up to the first that shows the record's weights."""
+    """Block → the chain's weights there, up to the first block with the record's weights."""
     rows = {}
     for number in iterate_weight_blocks(chain, record.epoch):
         rows[number] = dict(chain.get_weights(number).get(record.validator, {}))
@@ -324,7 +326,7 @@ def _compare(
         difference = _find_weight(said, rows[first])
         never = f"up to block {latest} it never shows the record's weights"
         if all(row and _is_explained(chain, record, b, row, read) for b, row in rows.items()):
-            # a later settlement's take the place of what could not be sent in time
+            # a later settlement's weights replace those that could not be sent in time
             found.miss(
                 Aspect.CHAIN, f"{difference} on chain: {never}, but other settlements' of it"
             )
@@ -345,7 +347,8 @@ def _compare(
 def _is_explained(
     chain: PublicChain, record: SettlementRecord, number: int, row: dict[int, int], read: _Read
 ) -> bool:
-    """Whether a row is of a settlement before the block, or stood there before the first."""
+    """Return whether a row is of a settlement before the block, or was there before the first
+    one."""
     later = (read(n) for n in range(record.epoch + 1, number) if chain.is_epoch(n))
     if any(other is not None and dict(_pair_weights(other)) == row for other in later):
         return True
@@ -355,4 +358,4 @@ def _is_explained(
             return True
     if before.previous == NOTHING:
         return row == dict(chain.get_weights(before.epoch).get(record.validator, {}))
-    return True  # nothing is published there, so nothing is proven: said elsewhere
+    return True  # nothing is published there, so nothing is proven: reported elsewhere

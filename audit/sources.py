@@ -26,7 +26,7 @@ from assay.protocol.submission import Range
 from assay.verification import SubmissionReader
 
 _T = TypeVar("_T")
-#: Checkpoints kept in memory.
+#: Most checkpoints in memory.
 _OPENED_MAX = 4
 
 
@@ -38,7 +38,7 @@ class StoredSubmissions:
     mirrors: Callable[[bytes], Sequence[KnownMirror]] = know_no_mirrors
 
     def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
-        """A reader of what a hotkey committed to."""
+        """A reader of the file that a hotkey committed to."""
         audited = open_submission(context, hotkey, self)
         if self.mirrors is know_no_mirrors:
             return audited
@@ -49,7 +49,7 @@ class StoredSubmissions:
 
 @dataclass(frozen=True, slots=True)
 class _AuditedOrSampled:
-    """A file of which mirrors have two objects: what was audited, and what was sampled."""
+    """A file of which mirrors have two objects: the audited parts, and the samples."""
 
     audited: SubmissionReader
     sampled: SubmissionReader
@@ -69,7 +69,7 @@ class FetchedOutlines:
     """Checkpoints without their tensors, from the first store that has them.
 
     Args:
-        folder: where they are kept.
+        folder: stores them.
         mirrors: stores to ask, in order.
     """
 
@@ -78,8 +78,8 @@ class FetchedOutlines:
     _opened: dict[bytes, Outline | CheckpointError] = field(default_factory=dict)
 
     def get(self, digest: bytes) -> Outline:
-        """Verified when first opened. Raises UnusableCheckpointError: it is what the digest says
-        and of no use to anybody. CheckpointError: no store has it."""
+        """The outline, verified when first opened. Raises UnusableCheckpointError: it matches its
+        digest, but nobody can use it. CheckpointError: no store has it."""
         if digest not in self._opened:
             try:
                 self._opened[digest] = self._open(digest)
@@ -93,7 +93,7 @@ class FetchedOutlines:
     def _open(self, digest: bytes) -> Outline:
         reasons = []
         for number, store in enumerate(self.mirrors(), 1):
-            # a folder for each: what one store has need not be what the other has
+            # one folder for each store: their files may differ
             folder = self.folder / str(number) / digest.hex()
             try:
                 fetch_small_files(partial(_fetch, store, digest), digest, folder)
@@ -102,7 +102,7 @@ class FetchedOutlines:
                 reasons.append(str(error))
             except CheckpointError as error:
                 if type(error) is not CheckpointError:
-                    raise  # unusable, wherever it comes from
+                    raise  # unusable, from any store
                 reasons.append(str(error))
         detail = "; ".join(reasons) or "no store is known that could have it"
         raise CheckpointError(f"checkpoint {digest.hex()[:16]}…: {detail}")
@@ -144,8 +144,8 @@ class ModelShelf:
                 self._places.setdefault(verify_manifest(path).digest, path)
 
     def get(self, digest: bytes) -> Checkpoint | None:
-        """A checkpoint, verified when first opened; None where it was not given. Raises a
-        CheckpointError where it is damaged."""
+        """A checkpoint, verified when first opened, or None if it was not given. Raises a
+        CheckpointError if it is damaged."""
         place = self._places.get(digest)
         if place is None:
             return None

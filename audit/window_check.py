@@ -1,6 +1,6 @@
-"""One window's record, derived again: its inputs, then each row's verdict, values and score.
+"""Checks one window's record: derives again its inputs, then each row's verdict, values and score.
 
-The root on chain binds a file's bytes, part by part. Nobody can prove afterwards a claim about
+The root on chain binds a file's bytes, part by part. Nobody can prove a claim afterwards about
 bytes that the root does not bind (missing, broken or another's), whoever makes it.
 """
 
@@ -34,32 +34,32 @@ from assay.verification import (
     find_sample_fault,
 )
 
-#: Seat → its ledger in one settlement so far; None where it is not known.
+#: Seat → its ledger in one settlement so far; None if it is not known.
 Ledgers = dict[Seat, Ledger]
-#: Decided by the chain alone.
+#: Reasons that the chain alone decides.
 _BY_CHAIN = frozenset({Reason.NOT_REGISTERED, Reason.NO_COMMITMENT})
-#: Said of a file before its bytes are bound by the root on chain.
+#: Reasons that apply before a file's bytes are bound by the root on chain.
 _UNBOUND = WITHHELD - {Reason.TOO_LARGE, Reason.WRONG_CHECKPOINT}
-#: Decided by the model alone.
+#: Reasons that the model alone decides.
 _BY_MODEL = CHEATING - {Reason.TOKEN_OUT_OF_RANGE, Reason.WRONG_TERMINATION}
-#: Said of a file in which the audit found nothing, for what was sampled of it, or its beacon; a
-#: witness shows that.
+#: Results of the samples, or their beacon, of a file whose audit found no fault; a witness shows
+#: that it was audited.
 _BY_SAMPLES = (WITHHELD - {Reason.WRONG_CHECKPOINT}) | {Reason.INTERNAL, None}
-#: How far two machines' witnesses may be apart.
+#: Most difference between two machines' witnesses.
 _WITNESS_STEP = 1
 
 
 def check_window(
     public: Public, validator: bytes, record: WindowRecord, ledgers: Ledgers | None, found: Findings
 ) -> bool:
-    """Checks a record's content.
+    """Check a record's content.
 
     Args:
-        ledgers: of the settlement that holds the window, up to it; None where they are not known.
-            Changed to what they are after it.
+        ledgers: of the settlement of the window, up to the window; None if they are not known.
+            Updated to their state after it.
 
     Returns:
-        Whether forward passes were run, so that `ledgers` are what they should be.
+        Whether forward passes were run, so that `ledgers` are right.
 
     Raises:
         ChainError: the chain cannot be read.
@@ -76,7 +76,7 @@ def check_window(
         return False
     public = then
     number = compute_block(public.parameters.timing, record.window, Phase.COMMIT)
-    if record.challenge is None:  # parameters have decided nothing, and may have come later
+    if record.challenge is None:  # nothing depends on its parameters: they may be later ones
         found.notes.append("the record has no inputs of this window")
     else:
         by_then = check_parameters(public, record.parameters, record.window, number, found)
@@ -92,7 +92,7 @@ def check_window(
 
 
 def _check_outcome(record: WindowRecord, found: Findings) -> None:
-    """Whether the record may count by its own contents."""
+    """Check whether the record may count by its own contents."""
     found.look(Aspect.VERDICTS)
     reasons = {row.reason for row in record.members}
     complete = record.audit is not None and None not in reasons
@@ -128,7 +128,7 @@ def _check_rows(
         context, outline, public.submissions, checkpoint, record.validator, ledgers is not None
     )
     carried = ledgers if ledgers is not None else {}
-    rows = [row for row in record.members if row.hotkey in context.members]  # else it was said
+    rows = [row for row in record.members if row.hotkey in context.members]  # else it was reported
     members = [context.members[row.hotkey] for row in rows]
     seats = {
         row.hotkey: Seat(member.uid, member.registered_at)
@@ -140,7 +140,7 @@ def _check_rows(
         ledger = carried.get(seats[row.hotkey], Ledger())
         return _RowCheck(inputs, row, part).check(ledger), part
 
-    # a ledger follows one row after the other: a seat that two rows claim is not looked at beside
+    # a ledger takes one row after the other: no parallel checks if two rows claim one seat
     beside = public.beside if len({*seats.values()}) == len(rows) else 1
     for judgment in judge_beside(rows, check, beside):
         ledger, part = judgment.get()
@@ -152,7 +152,7 @@ def _check_rows(
 def _open_outline(
     public: Public, record: WindowRecord, context: Context, found: Findings
 ) -> Outline | None:
-    """None where no rows can be checked."""
+    """The checkpoint's outline, or None if no rows can be checked."""
     if context.checkpoint == NOTHING:  # the trainer's slot names none: void for all
         if record.outcome is Outcome.COUNTED:
             found.differ(Aspect.CHECKPOINT, "the window counts, although no checkpoint was in "
@@ -214,12 +214,12 @@ class _RowInputs:
     submissions: Submissions
     checkpoint: Checkpoint | None  # None: no forward pass is run
     validator: bytes  # hotkey of the record's author, for its witness
-    has_ledgers: bool  # every window of the settlement before this one was run, too
+    has_ledgers: bool  # every earlier window of the settlement was run, too
 
 
 @dataclass(frozen=True)
 class _RowCheck:
-    """A member's row, held against the file that it committed to."""
+    """A member's row, checked against the file that it committed to."""
 
     inputs: _RowInputs
     row: MemberRow
@@ -235,13 +235,13 @@ class _RowCheck:
 
     @property
     def audited(self) -> Reason | None:
-        """The record's audit finding, whatever was sampled."""
+        """The record's audit finding, whatever the samples showed."""
         by_samples = self.row.reason in _BY_SAMPLES and self.row.witness
         return Reason.ACCEPTED if by_samples else self.row.reason
 
     @cached_property
     def chosen(self) -> tuple[AuditedGroup, ...]:
-        """The groups that the audit looks at of its commitment."""
+        """The groups of its commitment that the audit looks at."""
         groups = 0 if self.committed is None else self.committed.groups
         return select_committed(self.inputs.context, self.row.hotkey, groups)
 
@@ -257,7 +257,7 @@ class _RowCheck:
             self.found.miss(Aspect.FILES, f"{self.name}: {sentence}")
 
     def check(self, ledger: Ledger) -> Ledger:
-        """The ledger of its seat afterwards, as `judge` has it."""
+        """Check the row. Return the ledger of its seat afterwards, as `judge` does."""
         row, inputs = self.row, self.inputs
         if row.reason is None or row.reason is Reason.INTERNAL:
             if row.reason is None:
@@ -284,21 +284,21 @@ class _RowCheck:
                 self.check_samples(reader)
         except StoreError as error:
             self.miss_file(f"the file cannot be read from its store: {error}")
-        except MissingPartError as error:  # as where the record names a beacon that was not due
+        except MissingPartError as error:  # as if the record named a beacon that was not due
             self.miss_file(str(error))
         self.check_score()
         self.check_witness_length()
         return ledger
 
     def check_refusal(self, verdict: Verdict) -> None:
-        """The file, or its lack, is refused without a model."""
+        """Check a refusal of the file, or of its lack, without a model."""
         reason, said = verdict.reason, self.row.reason
         self.found.look(Aspect.VERDICTS)
         if said is reason:
             return
         if not verdict.committed_groups or said in _BY_CHAIN:  # the chain alone decides
             self.differ_from(verdict)
-        elif not verdict.unbound:  # decided by what the file holds
+        elif not verdict.unbound:  # the file's content decides
             if said in _UNBOUND:
                 self.note(
                     f"the record says {said}; what is served now is {reason}, and nobody can prove "
@@ -342,7 +342,7 @@ class _RowCheck:
         return ledger
 
     def doubt_refusal(self) -> None:
-        """The record refuses what has no fault, as it is served now."""
+        """Report that the record refuses a file that has no fault as it is served now."""
         said = self.row.reason
         if said in _UNBOUND:
             self.found.take_word(
@@ -356,7 +356,7 @@ class _RowCheck:
             )
 
     def check_samples(self, reader: SubmissionReader) -> None:
-        """Checks the samples of a file in which the record's audit has found nothing."""
+        """Check the samples of a file in which the record's audit has found no fault."""
         said, context, committed = self.row.reason, self.inputs.context, self.committed
         if self.audited is not Reason.ACCEPTED or said in (None, Reason.INTERNAL):
             return
@@ -415,7 +415,7 @@ class _RowCheck:
         self.differ(Aspect.VALUES, fault)
 
     def check_witness_length(self) -> None:
-        """2 bytes an audited rollout: they are measured together."""
+        """Check for 2 bytes for each audited rollout, since they are measured together."""
         row = self.row
         if self.audited not in _BY_MODEL | {Reason.ACCEPTED}:
             if row.witness:
@@ -432,7 +432,7 @@ class _RowCheck:
             )
 
     def check_score(self) -> None:
-        """The score follows from the row's own values; these were compared before."""
+        """Check that the score follows from the row's own values, which were compared before."""
         row = self.row
         self.found.look(Aspect.SCORES)
         if row.reason is not Reason.ACCEPTED:

@@ -1,4 +1,5 @@
-"""Whether a record is of the parameters that held for its window, by what the owner's slot said."""
+"""Checks that a record uses the parameters that held for its window, according to the owner's
+slot."""
 
 from dataclasses import replace
 from functools import partial
@@ -20,8 +21,8 @@ from assay.protocol.amendment import (
 
 
 def choose_parameters(public: Public, window: int, found: Findings) -> Public | None:
-    """The same with the parameters of a window; None, and in `found` why, where they cannot be
-    read here."""
+    """The inputs with a window's parameters. None if they cannot be read here; `found` then says
+    why."""
     try:
         return replace(public, parameters=public.history.get(window))
     except UnknownParametersError as error:
@@ -32,16 +33,16 @@ def choose_parameters(public: Public, window: int, found: Findings) -> Public | 
 def check_parameters(
     public: Public, record_digest: bytes, window: int, number: int, found: Findings
 ) -> Public | None:
-    """Whether a record is of the parameters that held for a window.
+    """Check that a record uses the parameters that held for a window.
 
     Args:
         window: the last that the record is of.
-        number: the block whose state says what the network was then.
+        number: the block whose state shows which network it was then.
 
     Returns:
-        What the rest is derived again from: by the window's parameters, or where the owner has
-        replaced the whole network since by those of then; None where these are not to be had. A
-        network's change, and what was judged before it, is no lie.
+        The inputs for the further checks: with the window's parameters, or if the owner has
+        replaced the whole network since, with those of then; None if these are unavailable. A
+        change of the network, and verdicts before it, are no lie.
     """
     then = choose_parameters(public, window, found)
     if then is None or not is_decided_so(then, found):
@@ -84,7 +85,8 @@ def check_parameters(
 
 
 def is_decided_so(public: Public, found: Findings) -> bool:
-    """Whether the parameters at hand hold by what the owner's slot said where that was decided."""
+    """Return whether the current parameters hold by the content of the owner's slot at their
+    decision."""
     start, digest = public.parameters.start, public.parameters.digest
     before = next((p for p in public.history.all if p.digest == start.predecessor), None)
     if before is None:  # the network's first
@@ -111,8 +113,9 @@ def is_decided_so(public: Public, found: Findings) -> bool:
 
 
 def _was_decided(public: Public, slot: Commitment, digest: bytes, window: int) -> bool:
-    """Whether parameters that are not known hold for a window all the same: their owner had named
-    them up to their decision, and then what does not lead to them. Who came later cannot know."""
+    """Return whether unknown parameters hold for a window all the same: their owner's slot had
+    named them until their decision, and then others that do not lead to them. A later program
+    cannot know."""
     known = {parameters.digest: parameters for parameters in public.history.all}
     if digest in known or public.rules is None:
         return False
@@ -136,7 +139,7 @@ def _was_decided(public: Public, slot: Commitment, digest: bytes, window: int) -
 def _compare_parameters(
     public: Public, record_digest: bytes, window: int, found: Findings, network: str = ""
 ) -> None:
-    """A record's with those of its window, which are known."""
+    """Compare a record's parameters with those of its window, which are known."""
     found.look(Aspect.PARAMETERS)
     digest, known = public.parameters.digest, public.history.all
     if record_digest == digest:
@@ -156,7 +159,7 @@ def _compare_parameters(
 
 
 def _read_slot(chain: PublicChain, number: int) -> Commitment | None:
-    """The owner's slot's commitment to parameters at a block; None: it has none."""
+    """The parameters' commitment in the owner's slot at a block; None: it has none."""
     slot = parse_commitment(chain.get_commitments(number).get(chain.get_owner(number), b""))
     return slot if slot is not None and slot.tag is Tag.PARAMETERS else None
 
@@ -173,8 +176,8 @@ def _look_at_slot(
     number: int,
     found: Findings,
 ) -> Public | None:
-    """The same where the owner's slot named parameters at a block that are not known: it had
-    announced an amendment that did not hold, or its network was another one."""
+    """The same where the owner's slot named unknown parameters at a block: it had announced an
+    amendment that did not hold, or its network was another one."""
     known = _list_digests(public.history)
     path: list[Parameters] = []
     lack: str | None = "no store is asked for them"
@@ -189,7 +192,7 @@ def _look_at_slot(
     if path and path[0].start.predecessor in known:
         _compare_parameters(public, record_digest, window, found)
         return public
-    if lack is not None and record_digest in known:  # whoever cannot read them goes on without
+    if lack is not None and record_digest in known:  # a program that lacks them goes on without
         found.notes.append(
             f"what the owner's slot named at block {number}, {slot.digest.hex()[:16]}…, is not "
             f"looked at: {lack}"
@@ -215,8 +218,8 @@ def _look_at_slot(
 
 
 def _look_back(public: Public, path: list[Parameters], window: int) -> Public:
-    """The same as of a network that the owner has replaced since, as far as blocks and beacons mean
-    by its parameters what they mean by those at hand; the chain binds their digests. Raises a
+    """The inputs of a network that the owner has since replaced, as far as blocks and beacons mean
+    the same by its parameters as by the current ones. The chain binds their digests. Raises a
     ValueError: nothing can be derived by them."""
     history = ParameterHistory(path[0])
     for parameters in path[1:]:
@@ -228,13 +231,13 @@ def _look_back(public: Public, path: list[Parameters], window: int) -> Public:
     chains = [(p.identity.genesis_hash, p.identity.netuid) for p in (then, now)]
     if chains[0] != chains[1] or (then.timing, then.beacon) != (now.timing, now.beacon):
         raise ValueError("they are another network's, or have other windows or beacons")
-    open_environment(then.environment)  # an older version's, or one of a file that is not here
+    open_environment(then.environment)  # of an older version, or with a file that is not here
     return replace(public, parameters=then, history=history)
 
 
 def _was_named(chain: PublicChain, parameters: Parameters, number: int) -> bool:
-    """Whether the owner's slot named parameters at a block. Where no node knows that state any
-    more, the owner's word is taken."""
+    """Return whether the owner's slot named parameters at a block. If no node has that state any
+    more, trust the owner."""
     try:
         slot = _read_slot(chain, number)
     except ForgottenError:

@@ -1,4 +1,4 @@
-"""WindowCase in, an explanation out: which rule, where, by how much, why most likely, what to do.
+"""Turns a WindowCase into an explanation: rule, place, measure, likely cause and remedy.
 
 Pure: no file, no chain, no clock.
 """
@@ -18,13 +18,13 @@ from assay.protocol.reason import CHEATING, WITHHELD, name_cost
 from assay.protocol.selection import select_committed
 from assay.verification import compute_score
 
-#: Margins of a reference that is a bit off stay below this, logits: bf16's noise is about 0.04.
+#: Margins of a slightly wrong reference stay below this, logits: bf16's noise is about 0.04.
 _PRECISION_MARGIN = 0.1
-#: Hotkeys of a coldkey that are named.
+#: Most hotkeys of a coldkey that are named.
 _OWNED_SHOWN = 8
-#: Reasons that say something about reading the file rather than about what it holds.
+#: Reasons that concern reading the file rather than its content.
 _FETCHING = WITHHELD - {Reason.WRONG_HEADER, Reason.WRONG_CHECKPOINT}
-#: Reasons that come of forward passes.
+#: Reasons that come from forward passes.
 _BY_MODEL = CHEATING - {Reason.TOKEN_OUT_OF_RANGE, Reason.WRONG_TERMINATION} | {Reason.ACCEPTED}
 
 
@@ -33,9 +33,9 @@ class ExplainedGroup:
     """A group that the audit looked at."""
 
     index: int
-    rollouts: int  # how many of it were audited, that is run through the model
-    audited: tuple[int, ...] | None  # which; None: not known here, their lengths decide it
-    valued: bool  # all of it was read and scored; else nothing but what was audited
+    rollouts: int  # number of its rollouts that were audited, that is, went through the model
+    audited: tuple[int, ...] | None  # their places; None: not known here, the lengths decide it
+    valued: bool  # all of it was read and scored; else only the audited rollouts
     value: int | None  # None unless it was valued in an accepted file
 
 
@@ -44,11 +44,11 @@ class Explanation:
     """One hotkey's window, explained."""
 
     facts: WindowCase
-    reason: Reason | None  # None where nothing that is known decides
+    reason: Reason | None  # None if no known fact decides
     who: str  # source of the verdict
     text: Text | None
     where: Mapping[str, int]
-    seen: tuple[str, ...]  # what was found, one sentence each
+    seen: tuple[str, ...]  # the findings, one sentence each
     measures: tuple[Measure, ...]
     groups: tuple[ExplainedGroup, ...]  # ascending; empty unless the model was run
     score: int | None
@@ -57,7 +57,7 @@ class Explanation:
 
     @property
     def accepted(self) -> bool | None:
-        """None where it is not known."""
+        """Whether it was accepted; None: not known."""
         return None if self.reason is None else self.reason is Reason.ACCEPTED
 
     def to_json(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Explanation:
 
 
 def explain(facts: WindowCase) -> Explanation:
-    """Explains a window. Validators' claims come first; own findings fill their gaps."""
+    """Explain a window. Validators' claims come first, and own findings fill their gaps."""
     found = facts.found.verdict
     said = next((s for s in facts.said if s.reason is not None), None)
     words = said or facts.own
@@ -141,7 +141,7 @@ def _find_where(words: StatedVerdict | None, facts: WindowCase, agrees: bool) ->
 def _get_statistics(
     words: StatedVerdict | None, facts: WindowCase, agrees: bool
 ) -> Mapping[str, float]:
-    """Measured here where the model was at hand, else as said."""
+    """The statistics measured here if the model was available, else the validator's."""
     found = facts.found.verdict
     if agrees and found is not None and facts.found.has_model:
         statistics: dict[str, float] = found.to_json(0)["statistics"]
@@ -150,7 +150,7 @@ def _get_statistics(
 
 
 def _order(text: Text, reason: Reason, statistics: Mapping[str, float]) -> Text:
-    """Causes in another order where the figures speak for it."""
+    """The text with its causes reordered, if the figures suggest that."""
     margin = statistics.get("margin_max", 0.0)
     if reason is not Reason.SAMPLING_MISMATCH or margin < _PRECISION_MARGIN:
         return text
@@ -250,7 +250,7 @@ def _list_notes(facts: WindowCase, reason: Reason | None) -> list[str]:
 
 
 def _compare(facts: WindowCase, said: Reason, here: Reason) -> str:
-    """Why two judges may differ without either being wrong."""
+    """The reason why two judges may differ without either being wrong."""
     if said is Reason.LEDGER_MISMATCH:
         return (
             f"judged by itself the file is {here}: the ledger adds up all windows of the "

@@ -1,4 +1,4 @@
-"""Facts from a folder alone: what a demo, or a validator, has left. No network is asked."""
+"""Gathers facts from a folder alone: that of a demo or a validator. No network is used."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ from assay.protocol.window import compute_block
 
 
 def find_hotkey(text: str, folder: Path | None = None) -> bytes:
-    """A hotkey in SS58, or a miner's name in a demo's folder. Raises an ExplainError where it is
+    """A hotkey in SS58, or a miner's name in a demo's folder. Raises an ExplainError if it is
     neither."""
     run = None if folder is None else RunFolder(folder)
     names = {} if run is None else {name: key for key, name in run.get_names().items()}
@@ -52,11 +52,11 @@ def gather_from_folder(
     validator: bytes | None,
     placement: Placement | None = None,
 ) -> tuple[WindowCase, Material]:
-    """All that the folder holds of a hotkey's window.
+    """Everything that the folder has on a hotkey's window.
 
     Args:
         model: a checkpoint's folder other than the run's own.
-        validator: whose record; None: all that are there.
+        validator: whose record; None: all records in the folder.
         placement: where and how the checkpoint runs.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Facts from a network as it is now: chain, beacon, records, stores, and the miner's own folder."""
+"""Gathers facts from the network: chain, beacon, records, stores, and the miner's own folder."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -36,7 +36,7 @@ from assay.protocol.commitment import make_object_name
 from assay.protocol.record import make_record_context
 from assay.protocol.window import compute_block
 
-#: Validators whose records are read, unless one is named.
+#: Most validators whose records are read, unless one is named.
 _VALIDATORS_MAX = 16
 
 
@@ -49,7 +49,7 @@ class WindowQuery:
     folder: Path  # the miner's own: history and checkpoints
     model: Path | None  # a checkpoint's folder
     validator: bytes | None  # whose record; None: all that name one on chain
-    #: the store it lies in; None: the one that the validator names on chain
+    #: the store with the record; None: the one that the validator names on chain
     records: ObjectStore | None
     placement: Placement | None = None  # where and how the checkpoint runs
 
@@ -57,10 +57,10 @@ class WindowQuery:
 def gather_from_network(
     session: Session, outlines: Outlines, asked: WindowQuery
 ) -> tuple[WindowCase, Material]:
-    """All that can be found of a hotkey's window.
+    """Everything that can be found on a hotkey's window.
 
     Args:
-        outlines: checkpoints without their tensors, for who has no model.
+        outlines: checkpoints without their tensors, for callers without a model.
 
     Raises:
         ExplainError: the window is still open, or too long ago.
@@ -125,7 +125,7 @@ def _require_audited(parameters: Parameters, window: int, head: int) -> None:
 def _get_context(
     session: Session, records: Sequence[PublishedVerdicts], window: int, notes: list[str]
 ) -> Context:
-    """From state, or where no node has it any more from a validator's record."""
+    """The context from state, or from a validator's record if no node has the state any more."""
     chain, beacons, parameters = session.chain, session.beacons, session.history.get(window)
     try:
         challenge = get_challenge(chain, beacons, parameters, window)
@@ -158,7 +158,7 @@ def _get_context(
 def _find_records(
     session: Session, asked: WindowQuery, notes: list[str]
 ) -> list[PublishedVerdicts]:
-    """The records of the named validator, else of all that name one on chain, by stake."""
+    """The record of the named validator, else of all that name one on chain, by stake."""
     chain, history, window = session.chain, session.history, asked.window
     if asked.records is not None:
         names = [asked.validator] if asked.validator is not None else None
@@ -249,7 +249,7 @@ def _read_history(
 def _look_at_chain(
     chain: StateReader, context: Context, hotkey: bytes, reason: Reason | None
 ) -> list[str]:
-    """The state's facts of a hotkey that took no part."""
+    """The facts in state about a hotkey that took no part."""
     timing, window = context.parameters.timing, context.window
     first = compute_block(timing, window, Phase.CHALLENGE)
     last = compute_block(timing, window, Phase.COMMIT)
@@ -272,7 +272,7 @@ def _describe_seat(chain: StateReader, hotkey: bytes, number: int) -> str:
 
 
 def _find_owned(chain: SubnetChain, context: Context, address: bytes) -> tuple[bytes, ...]:
-    """A coldkey's hotkeys at the window's first block; where that is pruned, now."""
+    """A coldkey's hotkeys at the window's first block, or now if that is pruned."""
     first = compute_block(context.parameters.timing, context.window, Phase.CHALLENGE)
     try:
         rows = chain.get_metagraph(first)

@@ -1,4 +1,4 @@
-"""Statistics against their thresholds, each with its unit and what was allowed."""
+"""Statistics compared with their thresholds, each with its unit and its bound."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ _NATS = 1 << LOGPROB_BITS
 class Measure:
     """One figure of the case."""
 
-    name: str  # what was measured
+    name: str  # the measured quantity
     value: float | int | str  # in `unit`, or text
-    allowed: float | int | str | None  # likewise; None where there is no bound
+    allowed: float | int | str | None  # likewise; None if there is no bound
     unit: str
-    exceeded: bool  # whether the bound was
+    exceeded: bool  # whether the bound was exceeded
     words: str  # value and bound as a sentence for people
 
 
 def list_measures(
     facts: WindowCase, reason: Reason | None, statistics: Mapping[str, float]
 ) -> tuple[Measure, ...]:
-    """The figures that a reason hangs on, as far as they are known. statistics: in the units of a
-    verdict's JSON; empty where no model was run."""
+    """The figures that a reason depends on, as far as they are known. `statistics` are in the units
+    of a verdict's JSON, and empty if no model was run."""
     tests, found = facts.context.parameters.tests, facts.found
     measured: tuple[Measure, ...] = ()
     match reason:
@@ -104,7 +104,7 @@ def _measure_ledger(statistics: Mapping[str, float], tests: Tests) -> tuple[Meas
 
 
 def _measure_odds(name: str, log_capital: float, odds: int, who: str) -> Measure:
-    """A capital, which starts at 1: what a bet against honest work has grown to."""
+    """A capital, which starts at 1: the value of a bet against honest work."""
     exceeded = log_capital >= log(odds)
     words = (
         f"a bet of 1 against honest work has grown to {_write_power(log_capital)}; {who} gets to "
@@ -161,7 +161,7 @@ def _measure_logprobs(
     return tuple(measures)
 
 
-# --- what needs no model
+# --- without the model
 
 
 def _compare_size(opened: OpenedFile) -> tuple[Measure, ...]:

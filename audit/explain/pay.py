@@ -1,4 +1,5 @@
-"""From a window to pay, in words: the settlement, and every way in which it can come to nothing."""
+"""From a window to pay, in words: the settlement, and every way in which it can be worth
+nothing."""
 
 from assay.audit.explain.settled_share import (
     NO_PERMIT,

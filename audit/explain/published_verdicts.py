@@ -1,6 +1,6 @@
-"""A validator's published words on one hotkey: its records, and the statistics beside them.
+"""A validator's published claims on one hotkey: its records, and the statistics beside them.
 
-Taken as said: whether they hold is `assay audit`'s question.
+The claims are not checked here: `assay audit` does that.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Work
 from assay.protocol.record import MemberRow
 
-#: What a verdict's JSON has of a place.
+#: Fields of a place in a verdict's JSON.
 _PLACES = ("group", "rollout", "token")
 
 
@@ -24,7 +24,7 @@ _PLACES = ("group", "rollout", "token")
 class PublishedVerdicts:
     """One validator's records in some store.
 
-    Every method raises a StoreError where the store cannot be read.
+    Every method raises a StoreError if the store cannot be read.
     """
 
     reader: RecordReader
@@ -32,7 +32,7 @@ class PublishedVerdicts:
 
     @property
     def who(self) -> str:
-        """For people."""
+        """The validator's name for people."""
         return f"validator {self.reader.address}"
 
     def get_verdict(self, hotkey: bytes, window: int) -> StatedVerdict | None:
@@ -41,7 +41,7 @@ class PublishedVerdicts:
         if record is None:
             return None
         row = next((row for row in record.members if row.hotkey == hotkey), None)
-        if row is None:  # a window's members are those who could take part
+        if row is None:  # a window's members are the hotkeys that could take part
             reason = Reason.NOT_REGISTERED if record.audit is not None else None
             return StatedVerdict(self.who, record.outcome, reason)
         words = find_words(self.reader.get_statistics(window, self.work), hotkey, row.reason)
@@ -50,7 +50,7 @@ class PublishedVerdicts:
         )
 
     def get_share(self, hotkey: bytes, epoch: int) -> SettlementShare | None:
-        """The settlement of an epoch block as it went for a hotkey."""
+        """The hotkey's share of the settlement at an epoch block."""
         record = self.reader.get_settlement(epoch)
         if record is None:
             return None
@@ -84,7 +84,7 @@ class PublishedVerdicts:
 def open_published(
     objects: Objects, validator: bytes, history: ParameterHistory, window: int
 ) -> PublishedVerdicts:
-    """A validator's records in a store, of which one window's statistics are read."""
+    """Open a validator's records in a store, for the statistics of one window."""
     work = history.get(window).work
     return PublishedVerdicts(open_reader(objects, validator, history), work)
 
@@ -93,12 +93,12 @@ def find_words(
     verdicts: Mapping[str, dict[str, Any]] | None, hotkey: bytes, reason: Reason | None
 ) -> dict[str, Any]:
     """Detail, place, audited rollouts and statistics of a hotkey's verdict in a window's
-    statistics, where they are of that reason."""
+    statistics, if they have that reason."""
     verdict = (verdicts or {}).get(encode_ss58(hotkey))
     if verdict is None or (reason is not None and verdict["reason"] != reason.value):
         return {}
     statistics = verdict["statistics"]
-    # zeros say that no model was run
+    # zeros mean that no model was run
     measured = any(statistics.values()) or reason is Reason.ACCEPTED
     return {name: verdict[name] for name in _PLACES} | {
         "detail": "".join(c for c in verdict["detail"] if c.isprintable()),

@@ -1,7 +1,7 @@
-"""Judging again what is at hand: from public facts alone, with the file, with the model.
+"""Judges again with the available inputs: public facts alone, with the file, with the model.
 
-Each tells more than the one before. What it does not know: what a validator could read from where
-it sits, and the ledger of the windows before.
+Each tells more than the one before. This module does not know what a validator could read from its
+own place in the network, nor the ledger of the windows before.
 """
 
 from collections.abc import Mapping
@@ -68,12 +68,12 @@ def judge_again(
     outlines: Outlines | None = None,
     placement: Placement | None = None,
 ) -> tuple[Rejudgment, tuple[str, ...]]:
-    """The findings on a window here, and the checkpoint files missing for more.
+    """The findings on a window here, and the checkpoint files that are missing for more.
 
     Args:
-        source: the file; None: it is not at hand.
+        source: the file; None: it is not available.
         model: the checkpoint's folder, see `find_model`.
-        outlines: asked for the checkpoint without its tensors where the folder has none of it.
+        outlines: source of the checkpoint without its tensors, if the folder has none of it.
         placement: where and how the checkpoint runs.
     """
     outline: Outline | None = None
@@ -93,7 +93,7 @@ def judge_again(
 def open_model(
     model: Path | None, context: Context, placement: Placement | None = None
 ) -> tuple[Outline | None, tuple[str, ...]]:
-    """The window's checkpoint, or its outline where a folder holds no more, and what it lacks.
+    """The window's checkpoint, or its outline if the folder has no more, and the missing files.
 
     Args:
         model: a checkpoint, or a folder of checkpoints by digest; it may be incomplete.
@@ -203,8 +203,8 @@ def _measure(
     prompt: str,
     audited: Mapping[int, Rollout],
 ) -> RolloutMeasurement:
-    """One forward pass over the rollout that a verdict names, one of those audited of its group."""
-    assert verdict.group is not None  # its callers have looked
+    """Run one forward pass over the rollout that a verdict names, an audited one of its group."""
+    assert verdict.group is not None  # the callers have checked
     assert verdict.rollout is not None
     hotkey, group, number = verdict.hotkey, verdict.group, verdict.rollout
     rollout = audited[number]
@@ -236,7 +236,7 @@ def measure_rollouts(
     prompt: str,
     rollouts: Mapping[int, Rollout],
 ) -> list[Measurement]:
-    """One forward pass over rollouts of a group, number → rollout."""
+    """Run one forward pass over rollouts of a group, number → rollout."""
     return checkpoint.get_reference(context.parameters.work.temperature).measure(
         [checkpoint.tokenizer.encode(prompt)] * len(rollouts),
         [rollout.tokens for rollout in rollouts.values()],

@@ -12,9 +12,9 @@ from assay.protocol.errors import OperatorError
 
 #: Bytes of a file that are copied at a time.
 _PIECE = 16 << 20
-#: Stands for a file that is nowhere yet.
+#: Placeholder for a file that does not exist yet.
 _OUT = Path("OUT")
-#: What the command cannot show, by reason.
+#: Limits of the command, by reason.
 _NOTES = {
     Reason.NOT_REVEALED: "A file may be readable from one machine and not from another: read it "
     "from another machine, under the locator above.",
@@ -25,7 +25,7 @@ _NOTES = {
 
 
 class ExplainError(OperatorError):
-    """The window cannot be explained: says why, and what to ask or name instead."""
+    """The window cannot be explained. The message says why, and what to ask or name instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,13 @@ class Reproduction:
     """The commands that reproduce a verdict."""
 
     command: str | None  # for a shell; None: no command shows it
-    works: bool  # everything it names is there
-    note: str | None  # what it cannot show, or what it lacks
+    works: bool  # whether everything that it names exists
+    note: str | None  # its limits, or its missing inputs
 
 
 def write_material(out: Path, facts: WindowCase, material: Material) -> Material:
-    """Writes context and file into a folder, so that the command works as it is printed. Raises
-    OSError, StoreError: they cannot be written, or the file cannot be read."""
+    """Write context and file into a folder, so that the printed command works. Raises OSError,
+    StoreError: they cannot be written, or the file cannot be read."""
     window = facts.context.window
     context = out / f"context-window-{window}.json"
     write_json(context, context_to_json(facts.context))
@@ -67,7 +67,7 @@ def write_material(out: Path, facts: WindowCase, material: Material) -> Material
 
 
 def make_reproduction(facts: WindowCase, material: Material, reason: Reason | None) -> Reproduction:
-    """The `assay verify` line that says the same again."""
+    """The `assay verify` command that gives the same verdict again."""
     context, window = facts.context, facts.context.window
     file = material.file or (_OUT / f"window-{window}.rollouts")
     context_file = material.context or (_OUT / f"context-window-{window}.json")

@@ -1,6 +1,6 @@
-"""A settlement as it went for one hotkey, and what the chain paid for it, in figures and in words.
+"""A settlement's result for one hotkey, and its pay on chain, in figures and in words.
 
-Nothing here knows a model, a chain or a store: a page in the explorer says the same sentences as
+Nothing here knows a model, a chain or a store. A page in the explorer shows the same sentences as
 `assay explain`.
 """
 
@@ -24,11 +24,11 @@ class SeatWindow:
 
 @dataclass(frozen=True, slots=True)
 class SettlementShare:
-    """The settlement that holds the window, by one validator's word."""
+    """The settlement of the window, as one validator claims it."""
 
     epoch: int
     windows: tuple[SeatWindow, ...]  # ascending, as far as they are known
-    score: int | None  # of the hotkey's seat at the epoch block; None: it was not held any more
+    score: int | None  # of the hotkey's seat at the epoch block; None: it was no longer held
     total: int  # of all scores
     weight: int  # the uid's
     weights: int  # the sum of all
@@ -40,12 +40,12 @@ class Paid:
 
     block: int  # the epoch block that pays it
     uid: int | None  # at that block; None: the seat was lost
-    weights: int | None  # how many validators gave the uid a weight
+    weights: int | None  # number of validators that gave the uid a weight
     incentive: int  # u16 share of the miners' emission
-    emission: int | None = None  # rao of alpha, where it is known
+    emission: int | None = None  # rao of alpha, if it is known
 
 
-#: What is said of a validator that may not set weights.
+#: Said of a validator that may not set weights.
 NO_PERMIT = "has no validator permit: nobody counts the weights it sets"
 
 
@@ -70,7 +70,8 @@ def describe_settled(settled: SettlementShare) -> dict[str, Any]:
 
 
 def find_zeroing(settled: SettlementShare) -> str | None:
-    """Why a settlement is worth nothing to the seat whatever its other windows brought, or None."""
+    """The reason why a settlement is worth nothing to the seat whatever its other windows earned,
+    or None."""
     counted = [window for window in settled.windows if window.outcome is Outcome.COUNTED]
     cheats = [w for w in counted if w.reason in CHEATING]
     withheld = [w for w in counted if w.reason in WITHHELD]

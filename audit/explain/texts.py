@@ -1,6 +1,6 @@
 """The meaning of each reason in words: the rule, the usual cause, the remedy.
 
-One entry a reason of `assay.protocol.reason`. The numbers of a case are in `measures`.
+There is one entry for each reason of `assay.protocol.reason`. `measures` has a case's numbers.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class Text:
     """Words for one reason."""
 
     section: int  # of docs/specification.md
-    rule: str  # what was asked for, one sentence
+    rule: str  # the requirement, one sentence
     causes: tuple[str, ...]  # the usual causes, most likely first
     remedies: tuple[str, ...]  # what to do, in order
 

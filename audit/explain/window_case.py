@@ -1,4 +1,4 @@
-"""The known facts of one hotkey's window: said by validators, found here, settled, paid."""
+"""The known facts of one hotkey's window: claimed by validators, found here, settled, paid."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class StatedVerdict:
     rollout: int | None = None
     token: int | None = None
     values: tuple[int, ...] = ()  # of the valued groups by ascending index
-    #: valued group → rollouts of it that were audited, as far as that is said
+    #: valued group → its audited rollouts, as far as the claim has them
     audited: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     score: int = 0
     #: in the units of a verdict's JSON
@@ -40,7 +40,7 @@ class RolloutMeasurement:
     drawn: int  # id of the model's keyed draw there
     margin: float  # of that token, logits
     off: int  # tokens that are not the keyed draw
-    above_cap: int  # those of them beyond the cap
+    above_cap: int  # number of those beyond the cap
     statistics: RolloutStatistics
     #: −ln p claimed and measured at the position of the largest difference, nats
     logprobs: tuple[float, float]
@@ -51,23 +51,23 @@ class OpenedFile:
     """The beginning of the miner's file."""
 
     size: int | None = None  # of the file, bytes; None: it is not there
-    header: Header | None = None  # what it says of itself
-    opening: Opening | None = None  # where the root binds it
+    header: Header | None = None  # the file's own description
+    opening: Opening | None = None  # if the root binds it
 
 
 @dataclass(frozen=True, slots=True)
 class Rejudgment:
-    """The findings here, from public facts, file and model as far as they are at hand."""
+    """The findings here, from public facts, file and model as far as they are available."""
 
-    verdict: Verdict | None  # None where nothing at hand decides
+    verdict: Verdict | None  # None if no available input decides
     has_model: bool = False  # the forward pass was run
     outline: Outline | None = None
     opened: OpenedFile = OpenedFile()
     tokens: tuple[int, ...] | None = None  # of the completion in question
     measured: RolloutMeasurement | None = None  # only with the model
-    #: group → rollouts of it that are audited; empty where the file was not read whole
+    #: group → its audited rollouts; empty if the file was not read whole
     audited: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    lacks: tuple[str, ...] = ()  # what would say more, one sentence each
+    lacks: tuple[str, ...] = ()  # inputs that would show more, one sentence each
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +76,15 @@ class WindowCase:
 
     hotkey: bytes
     context: Context
-    said: tuple[StatedVerdict, ...]  # validators' own words; the first is explained
+    said: tuple[StatedVerdict, ...]  # validators' own claims; the first is explained
     found: Rejudgment
     own: StatedVerdict | None = None  # the miner's own verdict, from its history
     settled: SettlementShare | None = None
-    settles_at: int | None = None  # epoch block of the settlement, where it is known
+    settles_at: int | None = None  # epoch block of the settlement, if it is known
     head: int | None = None  # newest final block
     paid: Paid | None = None  # None: the chain has not paid it yet, or was not asked
     has_permit: bool | None = None  # whether the validator asked may set weights; None: not known
-    #: members' hotkeys whose coldkey the address is, where it took no part itself
+    #: members' hotkeys of the coldkey with this address, if the address took no part itself
     owned: tuple[bytes, ...] = ()
-    #: what else was seen on chain and in the miner's folder, one sentence each
+    #: further facts from the chain and the miner's folder, one sentence each
     notes: tuple[str, ...] = ()

@@ -1,12 +1,11 @@
 """Shows whose data a training step learned from, and compares it with the chain and the stores.
 
-`step_provenance` goes through a step's groups, miner by miner; `step_submissions` reads and judges
-the files that they lead to. `reexecution` does a step again and compares every tensor, `consumed`
-lists what it took, `round_audit` derives a round of several trainers and `round_watch` each as it
-ends. `step_export` writes accepted
-rollouts as a data set, its columns named by `column_layouts`, and `step_push` hands them to a
-server. Nothing here trains on.
-Start at `step_provenance.check_provenance`.
+`step_provenance` checks a step's groups, miner by miner. `step_submissions` reads and judges the
+files that they come from. `reexecution` repeats a step and compares every tensor, and `consumed`
+checks the groups that it took. `round_audit` derives a round of several trainers, and `round_watch`
+each round as it ends. `step_export` writes accepted rollouts as a data set with the columns of
+`column_layouts`, and `step_push` sends them to a server. Nothing here continues a training. Start
+at `step_provenance.check_provenance`.
 """
 
 __all__ = [

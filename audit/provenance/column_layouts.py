@@ -1,6 +1,6 @@
-"""Columns of exported rollouts, and the names that other people's trainers read them by.
+"""Columns of exported rollouts, under the names that other trainers read.
 
-One file serves one reader: TRL and prime-rl want a prompt's text under `prompt`, verl messages;
+Each file is for one reader: TRL and prime-rl want a prompt's text under `prompt`, verl messages;
 `logprobs` are the completion's in TRL and the whole sequence's in prime-rl, whose advantage is a
 list. So `--columns` renames and reshapes, and no value is in a file twice.
 """
@@ -12,10 +12,10 @@ from typing import Any
 import pyarrow as pa
 
 _IDS, _FLOATS = pa.list_(pa.uint32()), pa.list_(pa.float32())
-#: Column → type and what it is: the schema, and the data card's table.
+#: Column → type and meaning: the schema, and the data card's table.
 Columns = dict[str, tuple[pa.DataType, str]]
 
-#: Of a rollout, as steps have it: what `step_export.make_rows` gives.
+#: Columns of a rollout in a step, from `step_export.make_rows`.
 ROLLOUT: Columns = {
     "prompt": (pa.string(), "what was asked"),
     "completion": (pa.string(), "what was answered, without the end token"),
@@ -60,9 +60,9 @@ class ColumnLayout:
     """The names of a file's columns.
 
     Attributes:
-        reader: what reads them, for the data card.
-        moved: columns of `ROLLOUT` that are not there, for they are in the others.
-        made: columns that stand first.
+        reader: the program that reads them, for the data card.
+        moved: columns of `ROLLOUT` that are left out, because others contain them.
+        made: columns that come first.
         make: a row of `ROLLOUT` → `made`.
     """
 
@@ -73,7 +73,7 @@ class ColumnLayout:
 
     @property
     def columns(self) -> Columns:
-        """All, in the order of the file."""
+        """All columns, in the order of the file."""
         return self.made | {
             name: column
             for name, column in ROLLOUT.items()
@@ -87,18 +87,18 @@ class ColumnLayout:
 
 
 def _make_trl(row: Mapping[str, Any]) -> dict[str, Any]:
-    """TRL 1.16.0, trl/trainer/grpo_trainer.py: `prompt`; `GRPOTrainer._generate` takes
-    `prompt_ids`, `completion_ids` and `logprobs` from a `rollout_func`, and hands every other
+    """Columns of TRL 1.16.0, trl/trainer/grpo_trainer.py: `prompt`; `GRPOTrainer._generate` takes
+    `prompt_ids`, `completion_ids` and `logprobs` from a `rollout_func`, and passes every other
     column to the reward functions. docs/source/dataset_formats.md: `prompt` and `completion` as
     text."""
     return {"prompt_ids": row["prompt_tokens"], "completion_ids": row["tokens"]}
 
 
 def _make_prime_rl(row: Mapping[str, Any]) -> dict[str, Any]:
-    """prime-rl 0.8.0 (commit 559b447): fields of `TrainingSample`,
+    """Columns of prime-rl 0.8.0 (commit 559b447): fields of `TrainingSample`,
     src/prime_rl/transports/rollouts/types.py, per token of prompt and completion; `prompt` and
     `completion`, which src/prime_rl/trainer/sft/data.py reads. The RL trainer of that version reads
-    no Parquet: a script makes samples of rows."""
+    no Parquet: a script must turn rows into samples."""
     asked, answered = len(row["prompt_tokens"]), len(row["tokens"])
     advantage = row["advantage"]
     return {
@@ -112,10 +112,10 @@ def _make_prime_rl(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _make_verl(row: Mapping[str, Any]) -> dict[str, Any]:
-    """verl 0.7.0 (tag v0.7.0): verl/utils/dataset/rl_dataset.py reads `prompt` as messages and
-    `extra_info`; verl/workers/reward_manager/naive.py `data_source` and
+    """Columns of verl 0.7.0 (tag v0.7.0): verl/utils/dataset/rl_dataset.py reads `prompt` as
+    messages and `extra_info`; verl/workers/reward_manager/naive.py `data_source` and
     `reward_model.ground_truth`; verl/trainer/main_eval.py `responses`, a list of texts.
-    docs/preparation/prepare_data.rst has `ability`. Its trainer draws completions of its own."""
+    docs/preparation/prepare_data.rst has `ability`. Its trainer draws its own completions."""
     return {
         "data_source": row["environment"],
         "prompt": [{"role": "user", "content": row["prompt"]}],

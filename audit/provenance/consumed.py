@@ -1,8 +1,8 @@
-"""A step's consumed groups, checked against all that follows without the chain.
+"""Checks a step's consumed groups as far as that needs no chain.
 
 The record's root binds miner, prompts, tokens, log-probabilities and rewards. The seed and levels
-of a prompt and its submission are given beside them: where these are not consistent with the bound
-values, that is no ground to accuse anybody, and none to go on.
+of a prompt and its submission are given beside them and not bound. If these are inconsistent with
+the bound values, that proves nobody's fault, but the check cannot continue.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from assay.protocol import Parameters, StepRecord, encode_ss58
 
 
 def verify_provenance(record: StepRecord, taken: Sequence[ConsumedGroup], trainer: bytes) -> None:
-    """Raises StepError where window or sources are told otherwise than the record names them."""
+    """Raise StepError if window or sources differ from those that the record names."""
     if any(one.window != record.window for one in taken):
         raise StepError(f"a consumed group is not of the record's window {record.window}")
     told = Counter((one.hotkey, one.proof) for one in taken if one.hotkey != trainer)
@@ -29,8 +29,8 @@ def verify_provenance(record: StepRecord, taken: Sequence[ConsumedGroup], traine
 def make_problem_of(
     one: ConsumedGroup, parameters: Parameters, tokenizer: FolderTokenizer
 ) -> Problem:
-    """The problem that a group answers. Raises a StepError where its seed and levels do not make
-    its prompt."""
+    """The problem that a group answers. Raises a StepError if its seed and levels do not give its
+    prompt."""
     environment = _open(parameters)
     try:
         problem = environment.make_problem(one.problem_seed, one.levels)
@@ -46,10 +46,11 @@ def find_false_group(
 ) -> str | None:
     """The first group that nobody should have learned from, and why, or None.
 
-    Of the miners' rollouts rewards are computed again; the trainer's own are generated again.
+    The rewards of the miners' rollouts are computed again. The trainer's own rollouts are generated
+    again.
 
     Raises:
-        StepError: the values beside the groups are not consistent with them.
+        StepError: the values beside the groups are inconsistent with them.
         OperatorError: the environment cannot be opened or run here.
     """
     trainer = parameters.identity.trainer

@@ -1,7 +1,8 @@
-"""A training step done again from what its folder holds: equal, or the first tensor that differs.
+"""Repeats a training step from its folder: the result is equal, or the first tensor that differs.
 
-Rewards are computed and the trainer's own groups generated again. That the miners' groups are what
-they had committed to, and their log-probabilities right, `assay.audit.provenance` shows.
+Rewards are computed and the trainer's own groups generated again. `assay.audit.provenance` shows
+that the miners' groups are those that they committed to, and that their log-probabilities are
+right.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,40 +30,41 @@ from assay.protocol import Parameters, StepRecord, StepSuccess
 from assay.training import Learner
 from assay.training.last_bits import compute_code_digest, describe_engine
 
-#: Held-out problems that a record may name: as many as the settings allow.
+#: Most held-out problems that a record may name: as many as the settings allow.
 PROBLEMS_TRIED_MAX = 100_000
-#: Threads that a record may name: as many as the settings allow.
+#: Most threads that a record may name: as many as the settings allow.
 THREADS_MAX = 1_024
-#: What differs, and the tensor where it is one.
+#: The difference, and the tensor if it is one.
 _Difference = tuple[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class StepComparison:
-    """The result of re-executing a step."""
+    """The result of repeating a step."""
 
     equal: bool
-    #: the first, by name, that differs; None where all are equal, or the made checkpoint is not
-    #: here to compare one by one
+    #: the first, by name, that differs; None if all are equal, or the new checkpoint is not here to
+    #: be compared
     tensor: str | None
     detail: str  # one sentence
-    #: what differs here from where the step was made: reasons for other last bits
+    #: differences of this machine from the one that made the step: possible causes of other last
+    #: bits
     remarks: tuple[str, ...]
 
 
 def reexecute(
     step: Step, checkpoints: CheckpointFolder, say: Callable[[str], None] = lambda line: None
 ) -> StepComparison:
-    """Does a step again and compares.
+    """Repeat a step and compare.
 
     Args:
-        checkpoints: with the parent, and the made one where a tensor is to be named.
-        say: called with what is being done.
+        checkpoints: with the parent, and the new one if a tensor is to be named.
+        say: called with the current activity.
 
     Raises:
-        StepError: what the step began with is not here.
+        StepError: the initial state of the step is not here.
         CheckpointError: the parent is not here, or damaged.
-        OperatorError: parameters or an extra that it needs are missing.
+        OperatorError: parameters or a needed extra are missing.
     """
     record = step.record
     taken, remarks = open_step(step, checkpoints)
@@ -105,7 +107,7 @@ def open_step(
 
 
 def learn_again(learner: Learner, taken: Sequence[ConsumedGroup]) -> dict[str, Tensor]:
-    """The step itself; the weights that it makes, as published."""
+    """Run the step itself. Return the weights that it makes, as published."""
     learner.learn([one.group for one in taken])
     return learner.bf16_state()
 
@@ -128,7 +130,7 @@ def _compare_weights(
 def _compare_manifests(
     step: Step, parameters: Parameters, parent: Checkpoint, child: Checkpoint | None
 ) -> _Difference | None:
-    """Levels from held-out success, and the made checkpoint's manifest as a whole."""
+    """Compare levels from held-out success, and the new checkpoint's manifest as a whole."""
     record, before = step.record, parent.manifest
     if record.number != before.number + 1:
         return f"the record is of checkpoint {record.number}, its parent's child is not", None
@@ -196,7 +198,7 @@ def make_learner_before(step: Step, checkpoints: CheckpointFolder) -> Learner:
 
 
 def _get_child(step: Step, checkpoints: CheckpointFolder) -> Checkpoint | None:
-    """None where it is not here; one that is here and damaged is never passed over."""
+    """The new checkpoint, or None if it is not here. A damaged one is never ignored."""
     return checkpoints.get(step.child) if checkpoints.holds(step.child) else None
 
 

@@ -1,9 +1,9 @@
-"""A round derived again by a stranger: what was merged, who was left out and why, and lessons of
-the merged children done again.
+"""Derives a round again: what was merged, which children were left out and why. Repeats lessons of
+the merged children.
 
-The merge is anybody's arithmetic: equal or not, on every machine. A lesson done again shows whether
-a child is what its steps make of the groups that it names; on another kind of machine last bits
-differ, and then it says so and accuses nobody.
+The merge is plain arithmetic: equal or not, on every machine. A repeated lesson shows whether a
+child follows from the groups that its steps name. On another kind of machine last bits differ. The
+audit then reports that and accuses nobody.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ from assay.rounds.round_calendar import Round, find_round
 
 
 class RoundError(OperatorError):
-    """A round cannot be derived again: says what is missing."""
+    """A round cannot be derived again. The message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,14 @@ class ChildAudit:
 
     hotkey: str
     said: str  # by the merge's record
-    found: str  # here
+    found: str  # by this audit
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class LessonAudit:
-    """One lesson of a child done again. equal: None: it could not be, or the machines differ."""
+    """One repeated lesson of a child. `equal` None: it could not be repeated, or the machines
+    differ."""
 
     hotkey: str
     window: int
@@ -61,7 +62,8 @@ class LessonAudit:
 
 @dataclass(frozen=True, slots=True)
 class RoundAudit:
-    """A round, derived again. fault: why its checkpoint is not what it makes; None: it is."""
+    """A round, derived again. `fault`: why its checkpoint is not the round's result; None: it
+    is."""
 
     end: int
     checkpoint: str
@@ -84,9 +86,9 @@ class RoundSources:
 
     Attributes:
         get_context: of a window; None: it is not known.
-        checkpoints: fetches the round's parent, and what lessons need.
+        checkpoints: fetches the round's parent, and the checkpoints that lessons need.
         stores: trainers' own, asked in order.
-        folder: for what is fetched.
+        folder: for fetched files.
     """
 
     chain: WindowReader
@@ -103,16 +105,16 @@ def audit_round(
     lessons: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> RoundAudit:
-    """Derives the round that made a checkpoint.
+    """Derive the round that made a checkpoint.
 
     Args:
         digest: of the merged checkpoint.
-        lessons: of each child that was taken, done again, drawn by the deadline's block.
+        lessons: number to repeat of each merged child, drawn by the deadline's block.
 
     Raises:
-        RoundError: no round made it, or a store does not show what it takes.
+        RoundError: no round made it, or a store lacks the needed files.
         ChainError: state of its blocks cannot be read.
-        CheckpointError: its parent cannot be had.
+        CheckpointError: its parent is unavailable.
     """
     reader = RoundReader(sources.stores, sources.folder / "steps")
     try:
@@ -152,7 +154,7 @@ def audit_round(
 
 
 def draw_lessons(block_hash: bytes, child: FoundChild, count: int) -> list[int]:
-    """Places of the child's steps that are done again: nobody knew them when it was made."""
+    """Places of the child's steps to repeat. Nobody knew them when the child was made."""
     steps = 0 if child.files is None else len(child.files.steps)
     ranks = [
         hash_fields(Domain.LINE, block_hash, child.digest, n.to_bytes(4, "big"))
@@ -192,8 +194,8 @@ def _open_merging(
 
 
 def _find_first_parent(sources: RoundSources, of: Round) -> bytes | None:
-    """The first of all rounds' parent; None: it is not the first, or nodes have pruned the
-    checkpoint in force."""
+    """The parent of the first of all rounds; None: this round is not the first, or nodes have
+    pruned the checkpoint in force."""
     first, history = of.windows.start, sources.history
     if first != of.parameters.start.window or (first and history.get(first - 1).rounds is not None):
         return None
@@ -204,7 +206,7 @@ def _find_first_parent(sources: RoundSources, of: Round) -> bytes | None:
 
 
 def _find_merge(reader: RoundReader, manifest: Manifest) -> MergeRecord | None:
-    """The merge that made a checkpoint; None: a step did, or nobody."""
+    """The merge that made a checkpoint; None: a step made it, or nothing known."""
     if manifest.step == ZERO_DIGEST:
         return None
     try:
@@ -216,8 +218,8 @@ def _find_merge(reader: RoundReader, manifest: Manifest) -> MergeRecord | None:
 def _list_true(
     sources: RoundSources, reader: RoundReader, parent: Checkpoint, of: Round
 ) -> dict[bytes, int]:
-    """Checkpoints whose groups the round may learn from, with their numbers: its parent, and those
-    before it. That these are true an audit of their own rounds shows."""
+    """Checkpoints whose groups the round may learn from, with their numbers: its parent, and
+    earlier ones. Audits of their own rounds show that these are true."""
     found, manifest = {parent.digest: parent.manifest.number}, parent.manifest
     while _find_merge(reader, manifest) is not None:
         try:

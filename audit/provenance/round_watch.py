@@ -1,7 +1,7 @@
-"""Rounds derived again one after the other, as their checkpoints come into force.
+"""Derives rounds again one after the other, as their checkpoints come into force.
 
-A trainer runs it beside its own program, and so does any auditor: whoever lied is then written down
-while the files that show it are still there.
+A trainer or any auditor runs it beside its own program. A trainer that lied is then recorded while
+the files that show it still exist.
 """
 
 import json
@@ -14,7 +14,7 @@ from assay.rounds.in_force import NOTHING, get_in_force_at
 
 #: Findings, one JSON object a line, the newest last.
 FINDINGS = "findings.jsonl"
-#: Lines that are kept: of rounds of an hour a year's.
+#: Lines that are kept: a year's, with rounds of an hour.
 _KEPT = 10_000
 
 
@@ -22,12 +22,13 @@ class RoundWatch:
     """Derives each round once.
 
     Args:
-        sources: what rounds are derived from; its folder also keeps the findings.
-        lessons: of each child, done again.
+        sources: inputs of rounds; its folder also keeps the findings.
+        lessons: number to repeat of each child.
         say: called with a line of progress.
 
-    Raises (look): ChainError, StoreError, CheckpointError: to be tried again later.
-        RoundError: this round cannot be derived; the next `look` passes it over.
+    Raises (look):
+        ChainError, StoreError, CheckpointError: to be retried later.
+        RoundError: this round cannot be derived; the next `look` skips it.
     """
 
     def __init__(self, sources: RoundSources, lessons: int, say: Callable[[str], None]) -> None:
@@ -37,7 +38,7 @@ class RoundWatch:
         self._last = _read_checkpoint(self._lines)
 
     def look(self) -> RoundAudit | None:
-        """The checkpoint in force, derived; None: no new one since the last."""
+        """Derive the checkpoint in force; None: no new one since the last."""
         chain = self._sources.chain
         head = chain.get_head()
         in_force = get_in_force_at(chain, self._sources.history.get_at(head), head)
@@ -59,7 +60,7 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _read_checkpoint(lines: list[str]) -> bytes | None:
-    """The last derived checkpoint. Raises a RoundError: somebody has written into the file."""
+    """The last derived checkpoint. Raises a RoundError: the file's content is malformed."""
     if not lines:
         return None
     try:

@@ -1,7 +1,7 @@
-"""Accepted rollouts as a data set that `datasets` loads: Parquet files and a data card.
+"""Exports accepted rollouts as a data set that `datasets` loads: Parquet files and a data card.
 
 Source: the steps that a trainer keeps (`steps`), each checked against its record. Reward parts are
-computed again from the problem's seed; the reward that was learned from must follow from them.
+computed again from the problem's seed, and must add up to the reward that was learned from.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ from assay.training import compute_advantages
 
 
 class ExportError(OperatorError):
-    """There is nothing to export, or nowhere to."""
+    """There is nothing to export, or no place to write to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +75,16 @@ def export_steps(
     say: Callable[[str], None] = lambda line: None,
     columns: str = "assay",
 ) -> Summary:
-    """Writes `data/*.parquet`, one a step, and README.md, last.
+    """Write `data/*.parquet`, one for each step, and README.md last.
 
     Args:
         folder: with `steps` and `models`.
-        windows: those whose steps are taken.
-        columns: of `LAYOUTS`, who is to read them.
+        windows: windows whose steps are exported.
+        columns: a name in `LAYOUTS`: the intended reader.
 
     Raises:
-        ExportError: there are no such steps, or `out` cannot be written or holds something.
-        StepError: a step's files are not whole.
+        ExportError: there are no such steps, or `out` cannot be written or is not empty.
+        StepError: a step's files are incomplete.
         OperatorError: tokenizer or parameters are not here.
     """
     steps, layout = read_steps(folder, windows), LAYOUTS[columns]
@@ -117,10 +117,10 @@ def export_steps(
 def make_rows(
     step: Step, taken: Sequence[ConsumedGroup], checkpoints: CheckpointFolder
 ) -> Iterator[dict[str, Any]]:
-    """A step's consumed groups, a rollout at a time, by the columns of `ROLLOUT`.
+    """A step's consumed groups, one rollout at a time, with the columns of `ROLLOUT`.
 
     Raises:
-        StepError: it is not consistent with the record, or the environment gives another reward.
+        StepError: it is inconsistent with the record, or the environment gives another reward.
         OperatorError: tokenizer or parameters are not here.
     """
     record = step.record

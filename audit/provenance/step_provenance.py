@@ -1,11 +1,11 @@
-"""A step's groups, held against what their miners had committed to on chain.
+"""Compares a step's groups with their miners' commitments on chain.
 
-Doing a step again shows that its data make its checkpoint; this shows whose data they are. What is
-said of a miner's group counts by the root that stood on chain for its window: a group that leads to
-none was invented, whoever's name is under it. Specification, section 11.
+Repeating a step shows that its data give its checkpoint. This shows whose data they are. A claim
+about a miner's group counts through the root that was on chain for its window: a group that leads
+to no root was invented, whatever name it has. Specification, section 11.
 
-What it does not show: that a file which the trainer left out could not be had then, and why it
-takes as many groups as it takes.
+This does not show whether a file that the trainer left out was really unavailable then, nor why the
+trainer takes the number of groups that it takes.
 """
 
 from collections import defaultdict
@@ -40,8 +40,8 @@ from assay.protocol.window import compute_block
 from assay.rounds import compute_share
 from assay.verification.judge import find_commitment
 
-#: Verdicts on bytes that the root on chain binds: the trainer's own judge finds what a validator's
-#: has found. Of others a trainer may know better: it reads at another time, and keeps no ledger.
+#: Verdicts on bytes that the root on chain binds: the trainer's own judge finds the same as a
+#: validator's. With others a trainer may differ: it reads at another time, and keeps no ledger.
 _BINDING = CHEATING - {Reason.LEDGER_MISMATCH} | {Reason.WRONG_CHECKPOINT}
 
 
@@ -51,9 +51,9 @@ class _StepInputs:
 
     context: Context
     public: Public
-    #: of the checkpoint in force, or it as a whole; None where it is not to be had
+    #: of the checkpoint in force, or the whole checkpoint; None if it is unavailable
     outline: Outline | None
-    #: of the validator's record, by hotkey; None where there is no record
+    #: of the validator's record, by hotkey; None if there is no record
     rows: dict[bytes, MemberRow] | None
     trainer: bytes | None  # whose share of a round's groups the step learned from; None: no rounds
 
@@ -73,18 +73,18 @@ def check_provenance(
     validator: bytes,
     checkpoints: CheckpointFolder,
 ) -> Findings:
-    """Whether a step has learned from nothing but what miners had committed to.
+    """Check that a step has learned only from groups that miners had committed to.
 
     Args:
         taken: the groups that it consumed, as its record binds them.
         public: chain, validators' records, miners' files.
-        validator: whose record says which files were accepted.
-        checkpoints: with the parent, and the one in force where forward passes are to be run.
+        validator: its record says which files were accepted.
+        checkpoints: with the parent, and the one in force if forward passes are to be run.
 
     Raises:
         ChainError: the chain cannot be read.
         CheckpointError: the parent is not here, or damaged.
-        OperatorError: a bundle or a worker is of no use.
+        OperatorError: a bundle or a worker is unusable.
     """
     record, found = step.record, Findings(step.record.window)
     then = choose_parameters(public, record.window, found)
@@ -115,17 +115,17 @@ def check_provenance(
 def _check_before(
     step: Step, checkpoints: CheckpointFolder, public: Public | None, found: Findings
 ) -> None:
-    """Each step's window comes after the last one's, so that no group is learned from twice.
-    public: with the parameters of the step's window, where these are known."""
+    """Check that each step's window comes after the last one's, so that no group is learned from
+    twice. `public` has the parameters of the step's window, if these are known."""
     record, parent = step.record, checkpoints.get(step.record.parent).manifest
     is_named = public is not None and record.parent == public.parameters.start.checkpoint
-    if not parent.number or is_named:  # the first under its parameters, whose windows come after
+    if not parent.number or is_named:  # the first under its parameters, whose windows come later
         found.look(Aspect.LINK)
         return
     path = StepFolder(step.path.parent).get_path(parent.number, parent.step)
     rounds = None if public is None else public.parameters.rounds
     if rounds is not None and not path.exists() and parent.number % rounds.windows == 0:
-        found.look(Aspect.LINK)  # the first of a round, whose number is its first window at most
+        found.look(Aspect.LINK)  # the first of a round, whose number is at most its first window
         if record.window < parent.number:
             found.differ(Aspect.LINK, f"window {record.window} is before its round")
         return
@@ -177,7 +177,8 @@ def _read_record(
 def _derive_context(
     public: Public, record: WindowRecord | None, window: int, found: Findings
 ) -> Context | None:
-    """By the chain, with a validator's record for what nodes have forgotten; None: not known."""
+    """The context from the chain, with a validator's record for state that nodes have forgotten;
+    None: not known."""
     if record is not None and record.audit is not None:
         probe = Findings(window)
         context = derive_context(public, record, probe)
@@ -233,11 +234,12 @@ def _find_share(taken: Sequence[ConsumedGroup], context: Context) -> bytes | Non
     return compute_share(rounds.trainers, context.audit_seed, first.hotkey, first.index)
 
 
-# --- what was taken
+# --- the groups
 
 
 def _check_order(taken: Sequence[ConsumedGroup], trainer: bytes, found: Findings) -> None:
-    """The miners' groups by hotkey and index, each once, then the trainer's own."""
+    """Check the order: the miners' groups by hotkey and index, each once, then the trainer's
+    own."""
     found.look(Aspect.GROUPS)
     places = [(one.hotkey == trainer, one.hotkey, one.index) for one in taken]
     seen: set[tuple[bool, bytes, int]] = set()
@@ -253,7 +255,7 @@ def _check_order(taken: Sequence[ConsumedGroup], trainer: bytes, found: Findings
 def _check_source(
     inputs: _StepInputs, hotkey: bytes, groups: Sequence[ConsumedGroup], found: Findings
 ) -> None:
-    """One miner's groups in the step."""
+    """Check one miner's groups in the step."""
     name = encode_ss58(hotkey)
     committed = find_commitment(inputs.context, hotkey)
     found.look(Aspect.COMMITMENTS)
@@ -304,7 +306,7 @@ def _check_committed(
     held: CommittedGroups,
     found: Findings,
 ) -> bool:
-    """The file's own bytes; whether all of the step's groups are there and genuine."""
+    """Check the file's own bytes. Return whether all of the step's groups are there and genuine."""
     name, refusal = encode_ss58(hotkey), held.refusal
     if held.groups:
         found.look(Aspect.FILES)
@@ -362,8 +364,8 @@ def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, found: Findi
 def _check_choice(
     inputs: _StepInputs, sources: dict[bytes, list[ConsumedGroup]], found: Findings
 ) -> None:
-    """Checks the choice: a step takes the groups of the lowest ranks of the files it has read; in a
-    round all of its trainer's share."""
+    """Check the choice: a step takes the groups of the lowest ranks of the files that it has read;
+    in a round all of its trainer's share."""
     context = inputs.context
 
     def rank(hotkey: bytes, index: int) -> bytes:

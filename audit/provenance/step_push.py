@@ -1,10 +1,10 @@
-"""Accepted groups handed to a server that another trainer reads: `assay.network.atropos`.
+"""Sends accepted groups to a server that another trainer reads: `assay.network.atropos`.
 
-The groups are as `step_export` would write them, all checked before the first group
-is sent; the trainer's own groups stay, for no commitment proves them. The server takes a repeated
-POST for a second group, so a journal on disk has each before it is sent and after. What stood
-between the two when a program was killed, or got no clear answer, may be there or not: that is
-told, and it is not sent again unless somebody asks for it.
+The groups are as `step_export` would write them, and all are checked before the first one is sent.
+The trainer's own groups are left out, because no commitment proves them. The server takes a
+repeated POST for a second group, so a journal on disk notes each group before and after it is sent.
+If a program is killed between the two, or gets no clear answer, the server may or may not have the
+group. That is reported, and the group is not sent again unless a person asks for it.
 """
 
 import time
@@ -35,15 +35,15 @@ from assay.neurons.program.database import Database
 
 #: Groups that may wait in the server's memory.
 QUEUE_MAX = 1_024
-#: Seconds between two looks at a server that is waited for.
+#: Seconds between two looks at a server that is not ready.
 LOOK_S = 1.0
 _SENDING, _UNKNOWN, _DONE = "sending", "unknown", "done"
 _TABLE = """CREATE TABLE IF NOT EXISTS pushed (
     root BLOB NOT NULL, place INTEGER NOT NULL, state TEXT NOT NULL,
     PRIMARY KEY (root, place)) WITHOUT ROWID"""
 
-#: Root of a submission as committed on chain, and the group's place in it: the same group in two
-#: steps is one.
+#: Root of a submission as committed on chain, and the group's place in it. The same group in two
+#: steps counts once.
 GroupKey = tuple[bytes, int]
 
 
@@ -56,8 +56,8 @@ class PushSummary:
     sent: int = 0  # by this run
     rollouts: int = 0  # of those
     already: int = 0  # by earlier runs
-    left_over: int = 0  # found by this run as a kill left it, and unknown since
-    #: may be there or not, and were not sent again: `root/place`
+    left_over: int = 0  # left by a kill and found by this run; unknown since
+    #: possibly there, and not sent again: `root/place`
     unknown: list[str] = field(default_factory=list)
     too_long: int = 0  # longer than the server's trainer takes; not sent
     own: int = 0  # of the trainer: not counted as groups, not sent
@@ -71,7 +71,8 @@ class PushJournal:
         database.execute(_TABLE)
 
     def note_kill(self) -> list[GroupKey]:
-        """The groups that were on their way when the last program ended: unknown from now on."""
+        """Return the groups that were being sent when the last program ended, and mark them as
+        unknown."""
         with self._database.transaction():
             found = self._database.execute(
                 "SELECT root, place FROM pushed WHERE state = ?", (_SENDING,)
@@ -87,13 +88,12 @@ class PushJournal:
         return found[0][0] if found else None
 
     def put(self, key: GroupKey, state: str) -> None:
-        """Notes what is known of a group; it is on the disk when this returns."""
+        """Note the state of a group. It is on the disk when this returns."""
         with self._database.transaction():
             self._database.execute("INSERT OR REPLACE INTO pushed VALUES (?, ?, ?)", (*key, state))
 
     def put_back(self, key: GroupKey, state: str | None) -> None:
-        """Restores the earlier state of a group that this try certainly did not bring to the
-        server."""
+        """Restore the earlier state of a group that this attempt certainly did not deliver."""
         if state is not None:
             return self.put(key, state)
         with self._database.transaction():
@@ -105,8 +105,8 @@ class _Push:
     """One run.
 
     Args:
-        wait_s: how long the server, its trainer and room in its queue are waited for, each time.
-        resend: groups of unknown state go out again.
+        wait_s: longest wait, each time, for the server, its trainer and room in its queue.
+        resend: send groups of unknown state again.
     """
 
     server: GroupServer
@@ -118,8 +118,8 @@ class _Push:
     envs: dict[int, int] = field(default_factory=dict)  # size of a group → number
 
     def hand_over(self, key: GroupKey, group: ScoredGroup) -> None:
-        """Sends one group, unless it was sent. Raises OperatorError: it was not, or nobody
-        knows."""
+        """Send one group, unless it was sent. Raises OperatorError: it was not sent, or this is
+        unknown."""
         deadline, before = time.monotonic() + self.wait_s, self.journal.get(key)
         while True:
             tokens_max, env = self._wait_for_room(group, deadline)
@@ -139,16 +139,16 @@ class _Push:
                 self.journal.put_back(key, before)
                 if isinstance(error, GroupRefusedError) or time.monotonic() >= deadline:
                     raise
-                continue  # waited for
+                continue  # waits
             self.journal.put(key, _DONE)
             self.summary.sent += 1
             self.summary.rollouts += len(group.tokens)
-            if not taken:  # another server than the one that knew these numbers
+            if not taken:  # another server than the one that gave these numbers
                 self.envs.clear()
             return
 
     def is_due(self, key: GroupKey) -> bool:
-        """Whether a group is to be sent; counts those that are not."""
+        """Return whether a group is to be sent. Counts those that are not."""
         state = self.journal.get(key)
         if state is None or (state == _UNKNOWN and self.resend):
             return True
@@ -159,19 +159,20 @@ class _Push:
         return False
 
     def leave(self) -> None:
-        """Has the server count on no more of our groups, if it listens."""
+        """Tell the server to expect no more groups of ours, if it answers."""
         with suppress(GroupServerError):
             for env in self.envs.values():
                 self.server.leave(env)
 
     def _wait_for_room(self, group: ScoredGroup, deadline: float) -> tuple[int, int]:
-        """Most tokens of a sequence, and the number under which groups of this size go."""
+        """Wait for room. Return the most tokens of a sequence, and the number for groups of this
+        size."""
         told = ""
         while True:
             try:
                 load = self.server.get_load()
                 if load is None:
-                    self.envs.clear()  # it has begun anew
+                    self.envs.clear()  # the server was restarted
                     trouble = "no trainer has registered there"
                 elif load.queued >= QUEUE_MAX:
                     trouble = f"{load.queued} groups wait for its trainer"
@@ -208,19 +209,19 @@ def push_steps(
     resend: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> PushSummary:
-    """Hands the groups that steps learned from to a server, each at most once over all runs.
+    """Send the groups that steps learned from to a server, each at most once over all runs.
 
     Args:
         folder: a trainer's, with `steps` and `models`; gets `push`, a journal for each server.
-        windows: those whose steps are taken.
+        windows: windows whose steps are sent.
         wait_s: see `_Push`.
-        resend: what nobody knows of goes out again, and may be there twice.
+        resend: send groups of unknown state again; the server may then have them twice.
 
     Raises:
         ExportError: there are no such steps, or another program pushes to this server.
-        StepError: a step's files are not whole; nothing of it was sent.
-        GroupServerError: the server is away for too long, or none, or refuses a group.
-        UnknownDeliveryError: a group was sent, and nobody knows whether it is there.
+        StepError: a step's files are incomplete; nothing of it was sent.
+        GroupServerError: the server is away for too long, is not one, or refuses a group.
+        UnknownDeliveryError: a group was sent, and it is unknown whether the server has it.
         OperatorError: tokenizer, parameters or the journal cannot be used.
     """
     steps = read_steps(folder, windows)
@@ -252,8 +253,8 @@ def _push_step(
     summary.groups += len(taken) - keys.count(None)
     summary.own += keys.count(None)
     due = {key for key in keys if key is not None and push.is_due(key)}
-    if due:  # else nothing is scored again
-        rows = iter(list(make_rows(step, taken, checkpoints)))  # all of the step, or nothing of it
+    if due:  # otherwise nothing is scored again
+        rows = iter(list(make_rows(step, taken, checkpoints)))  # all of the step, or nothing
         for key, one in zip(keys, taken, strict=True):
             group = list(islice(rows, len(one.group.rewards)))
             if key in due:
@@ -263,8 +264,8 @@ def _push_step(
 
 
 def make_scored_group(rows: Sequence[Mapping[str, Any]]) -> ScoredGroup:
-    """A group's rows, by the columns of `ROLLOUT`, in the wire's form. A group whose rewards are
-    all equal has advantages of zero."""
+    """A group's rows, with the columns of `ROLLOUT`, in the protocol's form. A group whose rewards
+    are all equal has advantages of zero."""
     first = rows[0]
     asked = [row["prompt_tokens"] for row in rows]
     answered = [list(map(int, row["tokens"])) for row in rows]
@@ -304,7 +305,7 @@ _REFERENCE = (
 
 @contextmanager
 def _open_journal(folder: Path, url: str) -> Iterator[PushJournal]:
-    """The journal of one server: its address is all that is known of it."""
+    """The journal of one server, which is identified by its address alone."""
     place = folder / "push" / sha256(url.encode()).hexdigest()[:16]
     try:
         place.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,5 @@
-"""A miner's file as far as a step has learned from it: read, held to its root, judged again."""
+"""A miner's file as far as a step has learned from it: read, checked against its root, judged
+again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -39,13 +40,13 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class SubmissionsBeside:
-    """Miners' files from where an audit finds them, and what that lacks from other stores."""
+    """Miners' files from an audit's sources, and missing parts from other stores."""
 
     first: Submissions
     stores: Sequence[ObjectStore]
 
     def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
-        """A reader of what a hotkey committed to: nothing counts but what its root binds."""
+        """A reader of the file that a hotkey committed to. Only bytes that its root binds count."""
         name = make_object_name(encode_ss58(hotkey), context.window)
         files = [SubmissionFile(store.open(name)) for store in self.stores]
         return _Copies([self.first.open(context, hotkey), *files])
@@ -53,13 +54,13 @@ class SubmissionsBeside:
 
 @dataclass(frozen=True, slots=True)
 class _Copies:
-    """Copies of one file, each good for what the root binds of it; no part is read twice."""
+    """Copies of one file. Of each, the parts count that the root binds. No part is read twice."""
 
     readers: Sequence[SubmissionReader]
     parts: dict[Range, bytes] = field(default_factory=dict)
 
     def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
-        """See `SubmissionReader`; where no copy is good, what the first one says of it."""
+        """See `SubmissionReader`. If no copy is good, the refusal is the first copy's."""
         if part in self.parts:
             return parse(self.parts[part])
         shown = b""
@@ -76,14 +77,14 @@ class _Copies:
                 self.parts[part] = shown
                 return found
             first = first or found
-        assert first is not None  # there is one copy at least
+        assert first is not None  # there is at least one copy
         return first
 
 
 def _read(
     reader: SubmissionReader, part: Range, parse: Callable[[bytes], _T | Refusal]
 ) -> _T | Refusal:
-    """The answer of a copy, or a refusal where its store cannot be read."""
+    """Read from a copy. The result is a refusal if its store cannot be read."""
     try:
         return reader.read(part, parse)
     except (BundleError, PackError):
@@ -97,10 +98,10 @@ def _read(
 class CommittedGroups:
     """The groups that a root on chain binds of a file, as far as they were available."""
 
-    reader: SubmissionReader  # of what was read
+    reader: SubmissionReader  # of the parts that were read
     groups: dict[int, ReadGroup] = field(default_factory=dict)  # with the ids of all rollouts
     whole: set[int] = field(default_factory=set)  # those with all proofs, too
-    refusal: Refusal | None = None  # why not all is; of what the root binds, before any other
+    refusal: Refusal | None = None  # why some are missing; bound ones first
 
 
 def read_committed(
@@ -118,7 +119,7 @@ def read_committed(
         held.refusal = opening
         return held
     for index in sorted({one.index for one in taken}):
-        # with one rollout audited it needs no more than what a bundle holds of a valued group
+        # one audited rollout needs only those parts of a valued group that a bundle has
         some = (AuditedGroup(index, 1, True),)
         for chosen in (some, choose(context, hotkey, committed.groups, [index])):
             read = read_groups(copies, hotkey, context, opening, chosen)
@@ -133,7 +134,7 @@ def read_committed(
 
 
 def compare_groups(taken: Sequence[ConsumedGroup], held: CommittedGroups) -> str | None:
-    """The first rollout that is not the one committed to; None: all are."""
+    """The first rollout that differs from the committed one, or None."""
     for one in taken:
         group, completions = held.groups[one.index], one.group.completions
         try:
@@ -158,10 +159,10 @@ def judge_committed(
     held: CommittedGroups,
     found: Findings,
 ) -> bool:
-    """Judges one miner's groups again, and their log-probabilities in the step.
+    """Judge one miner's groups again, and their log-probabilities in the step.
 
     Args:
-        outline: of the checkpoint in force; a whole checkpoint: forward passes are run.
+        outline: of the checkpoint in force; with a whole checkpoint, forward passes are run.
 
     Returns:
         Whether they were judged in full, and are genuine.
@@ -201,7 +202,7 @@ def judge_committed(
 def _find_apart(
     context: Context, taken: Sequence[ConsumedGroup], right: dict[int, list[NDArray[np.uint32]]]
 ) -> str | None:
-    """The first rollout whose log-probabilities in the step are not those, within the bounds."""
+    """The first rollout whose log-probabilities in the step differ from these beyond the bounds."""
     for one in taken:
         for number, logprobs in enumerate(one.group.behaviour_logprobs):
             told, wanted = to_integers(logprobs), right[one.index][number]

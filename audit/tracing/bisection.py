@@ -1,9 +1,9 @@
-"""Two traces of one step: the first operator of which they say different things, and who is right.
+"""Compares two traces of one step: finds the first operator that differs, and which trace is right.
 
-That operator is run again here, on the inputs that both name, and as other machines would run it.
-A digest does not say how far off an answer is. So whoever computed on a machine that this one
-cannot be is not called wrong where kernels may round otherwise (`MOVES_OR_ROUNDS_ONCE` are those
-that must not): then a machine of that kind has to say.
+That operator is run again here, on the inputs that both name, and as other machines would run it. A
+digest does not say how far off an answer is. So a trace from a kind of machine that this one cannot
+emulate is not called wrong where kernels may round differently (`MOVES_OR_ROUNDS_ONCE` lists those
+that must not). A machine of that kind has to decide then.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,8 +29,8 @@ from assay.protocol.trace import (
 )
 from assay.training.last_bits import compute_code_digest, describe_engine, describe_processor
 
-#: Operators that move elements, compare them or round each once, as IEEE 754 says: they come to the
-#: same bits on every machine. `bench/operators.py` looks whether they do.
+#: Operators that move elements, compare them or round each once, as IEEE 754 defines: they give the
+#: same bits on every machine. `bench/operators.py` checks that.
 MOVES_OR_ROUNDS_ONCE = frozenset(
     (
         "_local_scalar_dense", "_reshape_alias", "_to_copy", "_unsafe_view", "abs", "alias",
@@ -59,24 +59,24 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Bisection:
-    """Two traces held against each other."""
+    """The result of comparing two traces."""
 
     a: Standing
     b: Standing
-    detail: str  # one sentence: where they part
-    index: int | None = None  # of the first operator of which they say different things
+    detail: str  # one sentence: where they differ
+    index: int | None = None  # of the first operator that differs
     operator: str | None = None
     arguments: str | None = None
 
     @property
     def is_settled(self) -> bool:
-        """Whether both are known to be right, or one to be wrong."""
+        """Return whether both are known to be right, or one to be wrong."""
         statuses = {self.a.status, self.b.status}
         return statuses == {"right"} or bool(statuses & {"wrong", "unfit"})
 
     @property
     def accuses(self) -> bool:
-        """Whether one of them is wrong."""
+        """Return whether one of them is wrong."""
         return bool({self.a.status, self.b.status} & {"wrong", "unfit"})
 
 
@@ -90,18 +90,19 @@ def bisect_traces(
     checkpoints: CheckpointFolder | None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Bisection:
-    """Holds two traces of a step against each other.
+    """Compare two traces of a step.
 
     Args:
-        step: theirs, which is done again here up to the operator; None: it is named and no more.
+        step: the step of both, which is repeated here up to the operator; None: the operator is
+            only named.
         checkpoints: with the step's parent.
-        say: called with what is being done.
+        say: called with the current activity.
 
     Raises:
         TraceError: they are not of one step, or not of this one.
         StoreError, UnavailableError: a trace cannot be read.
         StepError, CheckpointError, OperatorError: as `reexecute`.
-        RerunError: the operator cannot be run again: nobody is accused without that.
+        RerunError: the operator cannot be run again, without which nobody is accused.
     """
     if isinstance(a, TraceFault) or isinstance(b, TraceFault):
         return _say_unfit(*(x if isinstance(x, TraceFault) else None for x in (a, b)))
@@ -150,7 +151,7 @@ def _compare_made(
     checkpoints: CheckpointFolder | None,
     say: Callable[[str], None],
 ) -> Bisection:
-    """Compares traces whose operators are all the same."""
+    """Compare traces whose operators are all the same."""
     if a.tensors == b.tensors:
         same = Standing("right", f"all {a.operators:,} operators are equal to the other's")
         return Bisection(same, same, "they are equal")
@@ -159,7 +160,7 @@ def _compare_made(
         return Bisection(_FITS, _FITS, detail)
     say("repeating the step")
     made = remake(step, checkpoints)
-    if made not in (a.tensors, b.tensors):  # other operators run here, or both lie
+    if made not in (a.tensors, b.tensors):  # other operators run here, or both traces are wrong
         return Bisection(_FITS, _FITS, f"{detail}; this machine makes neither")
     first, second = (
         Standing("right", "the step makes these tensors here, too")
@@ -203,8 +204,8 @@ def _judge(
 def _judge_question(
     theirs: OperatorRecord | None, here: OperatorRecord | None, record: TraceRecord
 ) -> Standing:
-    """Judges an operator that differs between the two, or reads something else: its inputs came
-    from outside, since all before is the same."""
+    """Judge a trace whose operator differs from the one here, or has other inputs: the inputs came
+    from outside, since everything before is the same."""
     asked = None if theirs is None else theirs.question
     if asked == (None if here is None else here.question):
         return Standing("right", "the step runs this operator here, on the same inputs")
@@ -222,7 +223,7 @@ def _explain(
     threads: int,
     say: Callable[[str], None],
 ) -> Mapping[Answer, str]:
-    """Answers that this machine can come to → how."""
+    """Answers that this machine can compute → how."""
     reasons: dict[Answer, str] = {here.answer: "this machine, as it is"}
     for machine in [] if _is_alike_everywhere(here) else list_machines():
         if all(answer in reasons for answer in answers):

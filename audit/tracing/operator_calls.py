@@ -1,12 +1,12 @@
-"""One call of one of torch's operators as a record: its inputs and results, by digests.
+"""Records one call of one of torch's operators: its inputs and results, by digests.
 
-A tensor's digest is of its elements, in the order in which they lie in memory where they lie
-without gaps, else in the order of its sizes. A digest is kept with the storage that holds the
-elements and taken again for whatever is a view of the same ones. It is forgotten when an operator
-writes to that storage, which the operator's schema says; so it holds where a tensor's version
-counter does not, as of `x.data`. The counter is looked at besides.
+A tensor's digest covers its elements: in memory order if they are without gaps, else in the order
+of its sizes. A digest is kept with the storage of the elements and used again for all views of the
+same ones. It is dropped when an operator writes to that storage, as the operator's schema says. So
+it is right even where a tensor's version counter is not, as with `x.data`. The counter is checked
+as well.
 
-It does not know of memory that is written behind torch's back. A learner does not do that.
+Memory that is written without torch's knowledge is not detected. A learner does not do that.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,24 +26,24 @@ from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.trace import TENSORS_MAX, TEXT_MAX, OperatorRecord
 
-#: More bytes than these are hashed in parts, and the parts' digests together: several threads can.
+#: Larger data are hashed in parts, on several threads, and the parts' digests together.
 PART_BYTES = 1 << 20
-#: Operators after which digests of storages that are gone are looked for.
+#: Operators after which digests of freed storages are dropped.
 _SWEEP = 4_096
-#: What they give out is memory as it was found.
+#: Operators whose results are uninitialised memory.
 _UNWRITTEN = frozenset(
     ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided")
 )
-#: They write all of their first argument, whatever it held.
+#: Operators that write all of their first argument, whatever it held.
 _OVERWRITING = frozenset(("copy_", "fill_", "zero_", "normal_", "uniform_", "random_"))
 
 
-#: Runs an operator, given its arguments.
+#: Runs an operator with its arguments.
 Run = Callable[[OpOverload, tuple[Any, ...], dict[str, Any]], Any]
 
 
 class UntraceableError(OperatorError):
-    """An operator that cannot be put into a record: says which and why."""
+    """An operator that cannot be recorded. The message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class CallPlan:
 
 @cache
 def get_plan(operator: OpOverload) -> CallPlan:
-    """Looked up once an operator."""
+    """The plan of an operator, computed once for each."""
     arguments = operator._schema.arguments  # noqa: SLF001 - torch has no other name for it
     base = operator.overloadpacket.__name__
     written = [a.alias_info is not None and a.alias_info.is_write for a in arguments]
@@ -82,9 +82,9 @@ class _Layout:
     """The memory layout of one kind of elements, wherever they begin."""
 
     text: str
-    size: int  # bytes of the elements, expanded ones once
-    is_dense: bool  # they lie without gaps, in some order of dimensions
-    expanded: tuple[int, ...]  # dimensions of stride 0: one element says all
+    size: int  # bytes of the elements, expanded ones counted once
+    is_dense: bool  # whether they have no gaps, in some order of dimensions
+    expanded: tuple[int, ...]  # dimensions of stride 0: one element has all
 
 
 @lru_cache(maxsize=1 << 14)
@@ -112,16 +112,16 @@ def _find_layout(tensor: Tensor) -> _Layout:
 
 @dataclass(slots=True)
 class _Kept:
-    """Digests of parts of one storage, by where they lie; None: nothing was written to it yet."""
+    """Digests of parts of one storage, by their place; None: nothing was written to it yet."""
 
-    storage: StorageWeakRef  # while there is one, no other storage gets the same address
+    storage: StorageWeakRef  # while it exists, no other storage gets the same address
     version: int
     digests: dict[tuple[int, int | str], bytes] | None = field(default_factory=dict)
 
 
 class TensorDigests:
-    """Digests of tensors' elements, each taken once while nobody writes to them. threads: that
-    hash what is large."""
+    """Digests of tensors' elements, each computed once until somebody writes to them. `threads` is
+    the number that hash large data."""
 
     def __init__(self, threads: int = 1) -> None:
         self._kept: dict[int, _Kept] = {}
@@ -129,8 +129,8 @@ class TensorDigests:
         self._until_sweep = _SWEEP
 
     def get(self, tensor: Tensor, *, bumped: bool = False) -> bytes:
-        """The digest, 32 bytes; zeros where nothing was written yet. bumped: an operator has just
-        written to it and torch will count that when it is done."""
+        """The digest, 32 bytes; zeros if nothing was written yet. `bumped`: an operator has just
+        written to it, and torch will count that when it is done."""
         if tensor.is_inference():
             return self._compute(tensor, _find_layout(tensor))
         kept = self._find(tensor, bumped)
@@ -138,7 +138,7 @@ class TensorDigests:
             return ZERO_DIGEST
         layout = _find_layout(tensor)
         begin = int(tensor.storage_offset()) * tensor.element_size()
-        # dense ones are the same bytes in whatever order of dimensions
+        # dense ones are the same bytes in any order of dimensions
         place = (begin, layout.size if layout.is_dense else layout.text)
         digest = kept.digests.get(place)
         if digest is None:
@@ -146,12 +146,12 @@ class TensorDigests:
         return digest
 
     def leave_unwritten(self, tensor: Tensor) -> None:
-        """Notes that nobody has written to it: its content is arbitrary."""
+        """Note that nothing was written to it: its content is arbitrary."""
         if not tensor.is_inference():
             self._find(tensor, False).digests = None
 
     def forget(self, tensor: Tensor) -> None:
-        """Somebody has written to it."""
+        """Note that it was written to."""
         self._kept.pop(get_address(tensor.untyped_storage()), None)
 
     def _find(self, tensor: Tensor, bumped: bool) -> _Kept:
@@ -180,7 +180,7 @@ class TensorDigests:
         for dimension in layout.expanded:
             data = data.narrow(dimension, 0, 1)
         data = (data if layout.is_dense else data.contiguous()).cpu()
-        # numpy knows neither bfloat16 nor tensors with a gradient, and costs a view of each
+        # numpy knows neither bfloat16 nor tensors with a gradient, and needs a view of each
         view = memoryview((c_char * size).from_address(data.data_ptr())).cast("B")
         if size <= PART_BYTES:
             return sha256(view).digest()
@@ -199,9 +199,9 @@ def _hash(data: memoryview) -> bytes:
 
 
 def describe_values(value: Any, tensors: list[Tensor]) -> str:
-    """Arguments or results as text, numbers in full; their tensors are appended to `tensors`.
+    """Arguments or results as text, with numbers in full. Appends their tensors to `tensors`.
 
-    Devices are left out: a step may be done again elsewhere. Raises UntraceableError.
+    Devices are left out: a step may be repeated elsewhere. Raises UntraceableError.
     """
     if isinstance(value, Tensor):
         tensors.append(value)
@@ -234,8 +234,8 @@ def call_operator(
     digests: TensorDigests,
     run: Run = run_operator,
 ) -> tuple[Any, OperatorRecord]:
-    """Runs an operator; what it gives back, and its record. Raises UntraceableError: it cannot be
-    put into one."""
+    """Run an operator. Return its result and its record. Raises UntraceableError: it cannot be
+    recorded."""
     plan = get_plan(operator)
     read: list[Tensor] = []
     inputs: list[bytes] = []
@@ -273,7 +273,7 @@ def _look_at_results(
     for tensor in changed:
         digests.forget(tensor)
     ids = {id(tensor) for tensor in changed}
-    # what it wrote to and did not give back
+    # tensors that it wrote to and did not return
     given = {id(tensor) for tensor in made}
     rest = [tensor for tensor in changed if id(tensor) not in given]
     if rest:

@@ -1,7 +1,7 @@
-"""Every operator that a step runs, seen as it runs: by torch's dispatch mode, below autograd.
+"""Observes every operator that a step runs, through torch's dispatch mode, below autograd.
 
-Forward and backward pass and the optimiser come by here alike, and what a checkpointed layer
-computes twice comes by twice. On a processor they come in one order: one thread runs them.
+Forward and backward pass and the optimiser all pass through it, and a checkpointed layer's second
+computation passes a second time. On a CPU they come in one order, because one thread runs them.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class OperatorMode(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func.namespace == "profiler":  # marks the time, for whoever looks
+        if func.namespace == "profiler":  # only marks times for profilers
             return func(*args, **(kwargs or {}))
         result = self.run(func, args, kwargs or {})
         self.count += 1
@@ -42,12 +42,12 @@ class OperatorMode(TorchDispatchMode):
 
 
 class TraceMode(OperatorMode):
-    """Hands out every operator's record, in the order in which they run.
+    """Passes on every operator's record, in the order in which they run.
 
     Args:
         keep: called with each.
-        digests: None: of its own.
-        run: runs each; another machine's, where one is played.
+        digests: None: its own.
+        run: runs each; another machine's, if one is emulated.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class TraceMode(OperatorMode):
 
 
 class ReachedError(Exception):
-    """The operator that was waited for has come: nothing after it is wanted."""
+    """The awaited operator has come: the rest of the step is not needed."""
 
 
 class ReachMode(OperatorMode):
-    """Lets operators run up to one, and hands that one out before it has run.
+    """Lets operators run up to one, and passes that one on before it runs.
 
     Args:
         index: its number, from 0.
-        take: called with it. Then `ReachedError` ends whatever runs.
+        take: called with it. Then `ReachedError` ends the step.
     """
 
     def __init__(self, index: int, take: Callable[[Call], None]) -> None:

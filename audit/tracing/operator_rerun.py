@@ -1,8 +1,7 @@
-"""Operators run again as other machines would: with other instructions, other libraries' kernels.
+"""Runs operators as other machines would: with other instructions, and other libraries' kernels.
 
-What torch's kernels, MKL's and oneDNN's are chosen by is read when a process starts, so each kind
-of machine is a process of its own. It is arithmetic that is emulated, downwards only: no processor
-runs instructions that it lacks.
+torch, MKL and oneDNN choose kernels when a process starts, so each kind of machine is a separate
+process. It emulates arithmetic, and only downwards: no processor runs instructions that it lacks.
 """
 
 import json
@@ -20,11 +19,11 @@ from assay.audit.tracing.operator_calls import TensorDigests, call_operator
 from assay.audit.tracing.operator_modes import Call
 from assay.protocol.errors import OperatorError
 
-#: Seconds that a process may take for its operators, torch's import included.
+#: Most seconds for a process's operators, including torch's import.
 RERUN_SECONDS = 600.0
-#: What came of an operator: `OperatorRecord.answer`; None: it does not run there.
+#: An operator's result, `OperatorRecord.answer`; None: it does not run there.
 Answer = tuple[str, tuple[bytes, ...]] | None
-#: Instructions → what MKL and oneDNN are told; torch knows them by the same names.
+#: Instructions → the settings of MKL and oneDNN; torch has the same names.
 _LIBRARIES: Mapping[str, Mapping[str, str]] = {
     "default": {"MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"},
     "avx2": {"MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
@@ -34,12 +33,12 @@ _BOOT = f"import sys; from {__name__} import run_calls; run_calls(*sys.argv[1:])
 
 
 class RerunError(OperatorError):
-    """A process that runs operators again failed: says how."""
+    """A process that runs operators again failed. The message says how."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A kind of machine that this one can be."""
+    """A kind of machine that this one can emulate."""
 
     name: str
     variables: tuple[str, ...]  # NAME=VALUE
@@ -47,7 +46,7 @@ class Machine:
 
 
 def list_machines() -> list[Machine]:
-    """The machines that this processor can be, the likeliest first."""
+    """The machines that this processor can emulate, the likeliest first."""
     names = list(_LIBRARIES)
     here = torch.backends.cpu.get_cpu_capability().lower()
     possible = names[: names.index(here) + 1] if here in names else names[:1]
@@ -55,7 +54,7 @@ def list_machines() -> list[Machine]:
     for name in reversed(possible):
         variables = (f"ATEN_CPU_CAPABILITY={name}",)
         told = tuple(f"{key}={value}" for key, value in _LIBRARIES[name].items())
-        if name != here:  # as it is
+        if name != here:  # unchanged
             machines.append(Machine(f"torch's kernels for {name}", variables))
         machines.append(Machine(f"all libraries' kernels for {name}", variables + told))
     machines.append(Machine("no oneDNN", (), onednn=False))
@@ -78,8 +77,8 @@ def _to_plain(value: object) -> object:
 
 
 def save_calls(calls: Sequence[Call], file: Path) -> None:
-    """Writes calls with all they read, as they stand: storages that tensors share, and where in
-    them each begins, stay as they are. Raises OSError, RuntimeError: it cannot be written."""
+    """Write calls with all their inputs: tensors that share storage still do, at the same offsets.
+    Raises OSError, RuntimeError: they cannot be written."""
     plain = [
         (str(operator), *tree_map(_to_plain, (args, kwargs))) for operator, args, kwargs in calls
     ]
@@ -126,7 +125,7 @@ def _rerun_here(file: Path) -> Iterator[tuple[str, list[str]] | None]:
 
 
 def run_calls(file: str, threads: str, onednn: str) -> None:
-    """Runs saved calls in this process and prints what came of each, as JSON."""
+    """Run saved calls in this process and print each result, as JSON."""
     torch.set_num_threads(int(threads))
     with torch.no_grad(), torch.backends.mkldnn.flags(enabled=bool(int(onednn))):
         print(json.dumps(list(_rerun_here(Path(file)))))

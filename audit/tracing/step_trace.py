@@ -1,4 +1,4 @@
-"""A training step done again with every operator written down, or up to one of them."""
+"""Repeats a training step and records every operator, or stops at one of them."""
 
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -25,19 +25,19 @@ def trace_step(
     folder: Path,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[TraceRecord, tuple[str, ...]]:
-    """Does a step again and writes its trace.
+    """Repeat a step and write its trace.
 
     Args:
         checkpoints: with the parent.
         folder: for the trace.
-        say: called with what is being done.
+        say: called with the current activity.
 
     Returns:
-        The trace's record, and what differs here from where the step was made.
+        The trace's record, and this machine's differences from the one that made the step.
 
     Raises:
         StepError, CheckpointError, OperatorError: as `reexecute`.
-        UntraceableError, TraceError: an operator cannot be written down, or there are too many.
+        UntraceableError, TraceError: an operator cannot be recorded, or there are too many.
         OSError: the trace cannot be written.
     """
     taken, remarks = open_step(step, checkpoints)
@@ -53,8 +53,8 @@ def trace_learning(
     folder: Path,
     run: Run = run_operator,
 ) -> TraceRecord:
-    """The same of a learner as it stood before the step with a record of that digest. run: runs
-    each operator; another machine's, where one is played."""
+    """The same with a learner in its state before the step, whose record has that digest. `run`
+    runs each operator; another machine's, if one is emulated."""
     digests = TensorDigests(torch.get_num_threads())
     with write_operators(folder) as writer, TraceMode(writer.append, digests, run):
         weights = learn_again(learner, taken)
@@ -78,8 +78,8 @@ def trace_learning(
 def reach_operator(
     step: Step, checkpoints: CheckpointFolder, index: int, file: Path
 ) -> OperatorRecord | None:
-    """An operator of a step as it runs here, with all before it done again; None: the step has not
-    so many.
+    """An operator of a step as it runs here, after all operators before it; None: the step has
+    fewer.
 
     Args:
         file: gets the call, as `save_calls` writes it.
