@@ -5,8 +5,8 @@
 inputs, which `sources` reads from the network and `bundle` from a sealed folder. `explain` says why
 one hotkey's window was accepted or refused. `comparison` compares validators. `provenance` shows
 whose data a training step learned from, and `tracing` at which operator two runs of a step differ.
-Nothing here signs, sends or decides: every sentence is a comparison that anybody can repeat. Start
-at `auditor`.
+Nothing here signs, sends or decides: every sentence is a comparison that anybody can repeat.
+Start at `auditor`.
 """
 
 __all__ = [

@@ -4,8 +4,8 @@
 files that they come from. `reexecution` repeats a step and compares every tensor, and `consumed`
 checks the groups that it took. `round_audit` derives a round of several trainers, and `round_watch`
 each round as it ends. `step_export` writes accepted rollouts as a data set with the columns of
-`column_layouts`, and `step_push` sends them to a server. Nothing here continues a training. Start
-at `step_provenance.check_provenance`.
+`column_layouts`, and `step_push` sends them to a server. Nothing here continues a training.
+Start at `step_provenance.check_provenance`.
 """
 
 __all__ = [
