@@ -1,7 +1,7 @@
 """The demo's model before any training: a character tokenizer and a small Qwen2.
 
-It does not know who will run it, or in which precision: weights are published in bf16 and every
-reference forward upcasts what is stored to fp32.
+This module does not know who will run the model, or in which precision: weights are published in
+bf16 and every reference forward pass upcasts them to fp32.
 """
 
 from pathlib import Path
@@ -89,5 +89,5 @@ def save_model(model: Qwen2ForCausalLM, folder: Path) -> None:
     published.save_pretrained(folder)
     # Generation settings belong to the manifest: a second copy would be a second truth.
     (folder / "generation_config.json").unlink(missing_ok=True)
-    (folder / "model.safetensors").chmod(0o644)  # written for its owner alone
+    (folder / "model.safetensors").chmod(0o644)  # the library makes it readable for its owner alone
     make_tokenizer().save_pretrained(folder)

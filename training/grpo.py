@@ -64,7 +64,7 @@ class LossConfig:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Loss of a minibatch and what to watch in it; sums run over `tokens` masked-in tokens."""
+    """Loss of a minibatch and figures to monitor. Sums run over `tokens` masked-in tokens."""
 
     value: Tensor
     tokens: int
@@ -74,7 +74,8 @@ class Loss:
 
 
 def compute_advantages(rewards: Sequence[int], *, scaled: bool = False) -> list[float] | None:
-    """Rewards of one group, in millionths → advantages in whole rewards; None if all are equal.
+    """Turn the rewards of one group, in millionths, into advantages in whole rewards; None if all
+    are equal.
 
     A group without variance has nothing to teach: it is dropped, and its caller counts it.
 
@@ -112,12 +113,13 @@ def compute_loss(
     Args:
         logprobs: fp32 [rows, tokens], natural logarithms under the policy being trained.
         behaviour: fp32 [rows, tokens], the same under the checkpoint that sampled; no gradient.
-        advantages: fp32 [rows], one a completion.
+        advantages: fp32 [rows], one for each completion.
         mask: bool [rows, tokens], true at completion tokens.
         scale: a constant count of tokens, at sequence level of completions, the same for all
             minibatches of a call: losses of parts of a batch then add up to the whole's.
         config: bounds and level.
-        reference: fp32 [rows, tokens], what the divergence is from; None: the behaviour.
+        reference: fp32 [rows, tokens], the policy from which the divergence is measured; None: the
+            behaviour.
     """
     # Outside the mask the two are equal, so that no padding can produce inf * 0.
     difference = torch.where(mask, logprobs - behaviour, torch.zeros_like(logprobs))

@@ -1,19 +1,19 @@
-"""Memory that tensors on the processor have left, given back to the system."""
+"""Returns unused heap memory of CPU tensors to the system."""
 
 import ctypes
 
 from torch import device
 
-#: glibc's alone.
+#: Only glibc has it.
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def trim_heap(place: device) -> None:
-    """Gives back what is free between tensors that live.
+    """Return the free memory between live tensors to the system.
 
-    glibc takes tensors below 32 MiB from one heap and keeps what is free under the newest of them.
-    Layers that are computed twice leave a tensor each behind a score of larger ones: of half a
-    billion weights and 4,096 tokens, 3 GiB stay that no tensor has.
+    glibc takes tensors below 32 MiB from one heap and keeps free memory that lies under the newest
+    of them. Layers that are computed twice each leave a tensor behind many larger ones: with half a
+    billion weights and 4,096 tokens, 3 GiB stay allocated that no tensor uses.
     """
     if place.type == "cpu" and _trim is not None:
         _trim(0)

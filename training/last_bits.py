@@ -1,4 +1,4 @@
-"""The causes of a step's last bits: the machine, and the code that computes."""
+"""The causes of differences in a step's last bits: the machine, and the code that computes."""
 
 import platform
 from pathlib import Path
@@ -28,7 +28,8 @@ _MODULES = (
 
 
 def describe_engine(device: torch.device) -> str:
-    """Version of torch, architecture, the card where there is one, and processes of a team."""
+    """Version of torch, architecture, the GPU if there is one, and the number of processes of a
+    team."""
     card = f" {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
     _, size = get_team()
     team = f" {size} processes" if size > 1 else ""
@@ -36,8 +37,8 @@ def describe_engine(device: torch.device) -> str:
 
 
 def describe_processor() -> str:
-    """The facts by which torch and the libraries under it choose a processor's kernels: the
-    instructions that torch uses, and the processor's make."""
+    """The facts by which torch and the libraries under it choose kernels for a CPU: the
+    instructions that torch uses, and the CPU's make."""
     makes = []
     info = Path("/proc/cpuinfo")
     if info.exists():

@@ -1,12 +1,12 @@
 """The learner: accepted groups in, a better model out.
 
 It does not know who judged the groups, where checkpoints are published, or which window it is. It
-holds fp32 master weights and the optimiser's moments; what it publishes is their rounding to bf16,
-and rounding never feeds back into the masters. Deterministic: the same model, groups, configuration
-and number of threads give the same weights bit for bit on the same machine.
+holds fp32 master weights and the optimiser's moments. It publishes their rounding to bf16, and
+rounding never feeds back into the masters. It is deterministic: the same model, groups,
+configuration and number of threads give the same weights bit for bit on the same machine.
 
-With a LoRA rank the masters stay as they were and small factors beside them learn (Hu et al.,
-2021); what is published is their sum, rounded.
+With a LoRA rank the masters stay unchanged and small factors beside them learn (Hu et al., 2021).
+The rounded sum is published.
 
 In a team of processes (`sharding`) all make the same calls with the same groups, and each learns
 from its share of the rows. None of them holds all weights: their models are outlines on torch's
@@ -53,8 +53,8 @@ from assay.training.sharding import (
 
 
 class LessonError(OperatorError):
-    """Nothing can be learned from these groups by these settings: says why. What the learner holds
-    is of no use any more."""
+    """Nothing can be learned from these groups by these settings. The message says why. The
+    learner's state is no longer usable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +85,17 @@ class LearnConfig:
     """Settings of the learner; the defaults were chosen by experiment on the demo's model.
 
     Attributes:
-        tokens_per_pass: tokens that a forward pass holds, more where one completion needs them;
-            gradients of the passes of a minibatch are summed, so that it costs memory and never
-            changes what is learned beyond rounding.
+        tokens_per_pass: tokens of a forward pass, more if one completion needs them. Gradients of
+            the passes of a minibatch are summed, so this value costs memory and changes results
+            only by rounding.
         precision: of products. Masters, gradients and moments are float32.
-        recompute: keep a layer's inputs only and compute the rest again: a third more work, a
+        recompute: keep only a layer's inputs and compute the rest again: a third more work, a
             fraction of the memory. The same bits.
-        offload: in a team, keep weights, gradients and moments on the processor, where they are
-            updated, and bring layers to the device in turn.
+        offload: in a team, keep weights, gradients and moments on the CPU, where they are updated,
+            and bring layers to the device in turn.
         scaled: divide advantages by their group's standard deviation.
-        from_genesis: the divergence is from the network's first checkpoint, which the caller hands
-            to the learner; else from whoever sampled.
+        from_genesis: measure the divergence from the network's first checkpoint, which the caller
+            passes to the learner; else from the checkpoint that sampled.
         lora_rank: of the factors that learn in place of all weights; 0: all weights.
         seed: of the order in which groups are taken, and of LoRA's first factors.
         excluded: ids without a tokenizer entry, which can never be drawn: log-probabilities leave
@@ -154,15 +154,16 @@ class Learner:
         reference: PreTrainedModel | None = None,
         device: str = "cpu",
     ) -> None:
-        """Take over `model`'s weights, on the processor: they are upcast to fp32 in place; dropout
-        is never switched on.
+        """Take over `model`'s weights, on the CPU: they are upcast to fp32 in place. Dropout is
+        never switched on.
 
         Args:
-            model: whole, or in a team an outline of it, whose weights `load_weights` reads.
-            reference: what the divergence is from, where the settings want one; its weights never
-                change. Likewise.
-            device: torch's name of where it learns. Between calls of `learn` a learner that is
-                alone keeps nothing there: a judge may have the card meanwhile.
+            model: the whole model, or in a team an outline of it, whose weights `load_weights`
+                reads.
+            reference: the model from which the divergence is measured, if the settings want one.
+                Its weights never change. Whole or an outline, like `model`.
+            device: torch's name of the device that learns. Between calls of `learn` a single
+                learner keeps nothing there: a judge may use the GPU meanwhile.
 
         Raises:
             ValueError: the settings want a reference and there is none.
@@ -198,20 +199,21 @@ class Learner:
         )
 
     def learn(self, groups: Sequence[Group]) -> LearnStats:
-        """Several passes over `groups` in minibatches; the model is unchanged if none can teach.
+        """Make several passes over `groups` in minibatches. The model is unchanged if none can
+        teach.
 
         Raises:
             ValueError: there are no groups.
-            LessonError: a gradient is no number.
-            MemoryLackError: the device is full; nothing is left there. DeviceError: it has failed.
-                After each of these what the learner holds is of no use.
+            LessonError: a gradient is not a number.
+            MemoryLackError: the device is full; nothing is left there.
+            DeviceError: it has failed. After each of these the learner's state is unusable.
         """
         if not groups:
             raise ValueError("there is nothing to learn from: no groups")
         before = torch.are_deterministic_algorithms_enabled()
         try:
             self._move(self.device)
-            # on a card sums would else depend on which thread comes first
+            # on a GPU, sums would otherwise depend on which thread comes first
             torch.use_deterministic_algorithms(before or self.device.type != "cpu", warn_only=True)
             return self._learn(groups)
         except (RuntimeError, MemoryError) as error:
@@ -224,7 +226,7 @@ class Learner:
             self._move(torch.device("cpu"))
 
     def _move(self, device: torch.device) -> None:
-        """Weights and moments, unless they are spread over a team, which keeps them where it
+        """Move weights and moments, unless they are spread over a team, which keeps them where it
         learns."""
         if is_in_team():
             return
@@ -254,7 +256,7 @@ class Learner:
         return _summarise(groups, len(groups) - len(teaching), losses, norms)
 
     def load_weights(self, model: Path, reference: Path | None) -> None:
-        """Fills outlines with the weights of model folders, in a team. Each process reads its part.
+        """Fill outlines with the weights of model folders, in a team. Each process reads its part.
 
         Raises:
             OSError, SafetensorError: a folder cannot be read.
@@ -268,20 +270,21 @@ class Learner:
 
     def bf16_state(self) -> dict[str, Tensor]:
         """The weights as published: contiguous bf16 copies, rounded to nearest even, by name. In a
-        team the first process has them, and no other any."""
+        team only the first process has them."""
         lora = self.config.lora_rank
         weights = merge_factors(self.model) if lora else iter(self._get_weights().items())
         rounded = ((name, gather(weight.detach().bfloat16()).cpu()) for name, weight in weights)
         return {n: w.contiguous() for n, w in rounded if get_team()[0] == 0}
 
     def _get_weights(self) -> dict[str, Tensor]:
-        """By name, each once."""
+        """The weights by name, each once."""
         tied = find_tied(self.model)
         return {n: w for n, w in self.model.state_dict().items() if n not in tied}
 
     def _get_state(self) -> dict[str, Tensor]:
         """Masters, moments and counters; in a team each process's own part of them. Counters are
-        float32 [1]: what puts parts together (torch 2.13) knows neither integers nor scalars."""
+        float32 [1]: torch 2.13's code that assembles the parts supports neither integers nor
+        scalars."""
         state = {f"master.{n}": w.detach() for n, w in self._get_weights().items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             state |= {
@@ -291,13 +294,14 @@ class Learner:
         return state | {"step": torch.tensor([float(self.step)])}
 
     def export_state(self) -> Iterator[tuple[str, Tensor]]:
-        """Masters, moments and counters, one whole tensor at a time: what a digest needs. They are
-        the learner's own where it is alone, and the next lesson changes them."""
+        """Masters, moments and counters, one whole tensor at a time, as a digest needs them. A
+        single learner yields its own tensors, which the next lesson changes."""
         for name, tensor in self._get_state().items():
             yield name, gather(tensor).cpu()
 
     def save_state(self, path: Path) -> None:
-        """Writes what a restart needs, a safetensors file. In a team each process writes its part.
+        """Write the state for a restart, a safetensors file. In a team each process writes its
+        part.
 
         Raises:
             OSError, SafetensorError: it cannot be written.
@@ -305,7 +309,7 @@ class Learner:
         save_tensors(self._get_state(), path)
 
     def load_state(self, path: Path) -> None:
-        """Continues exactly where `save_state` was called; in a team of another size, too.
+        """Restore the state of `save_state` exactly, also in a team of another size.
 
         Raises:
             OSError, SafetensorError: the file cannot be read.
@@ -332,11 +336,11 @@ class Learner:
         self.step = int(state["step"])
 
     def import_state(self, state: dict[str, Tensor]) -> None:
-        """The same from a whole state, where the learner is alone.
+        """The same from a whole state, for a single learner.
 
         Raises:
             KeyError: the step is missing.
-            IndexError: moments of a weight that there is not.
+            IndexError: there are moments of a weight that does not exist.
             RuntimeError: the masters are another model's.
         """
         prefix = "master."
@@ -371,13 +375,13 @@ class Learner:
             team,
         )
         for start in range(0, len(packs), team):
-            # everybody takes part in every pass, with nothing to say where there is no pack left;
-            # gradients are averaged over the team, and losses are sums
+            # every process takes part in every pass, even without a pack left; gradients are
+            # averaged over the team, and losses are sums
             mine = start + rank
             pack = packs[min(mine, len(packs) - 1)]
             chosen = [rows[i] for i in pack.indices]
             loss = self._measure(pack, chosen, scale / team, counts=mine < len(packs))
-            if self.config.recompute:  # memory is what is short
+            if self.config.recompute:  # memory is short
                 trim_heap(self.device)
             loss.value.backward()
             losses.append(_add_up(loss))
@@ -395,7 +399,8 @@ class Learner:
         return losses, norm
 
     def _measure(self, pack: Pack, rows: Sequence[_Row], scale: float, counts: bool) -> Loss:
-        """The loss of a pack's completions, `rows`; counts: whether it is more than nothing."""
+        """The loss of a pack's completions, `rows`. `counts` is False for a pass that must not
+        contribute."""
         flat = [token for row in rows for token in row.completion]
         tokens = torch.tensor(flat, device=self.device)
         reference = None
@@ -419,13 +424,13 @@ class Learner:
 
 
 def _read_moment(name: str) -> tuple[int, str]:
-    """The weight's number and the moment's name, of a name such as `adam.3.exp_avg`."""
+    """The weight's number and the moment's name, from a name such as `adam.3.exp_avg`."""
     _, index, moment = name.split(".")
     return int(index), moment
 
 
 def _unpack(values: Tensor, rows: Sequence[_Row]) -> Tensor:
-    """[N] of all rows' tokens → [rows, tokens], zeros behind each."""
+    """Reshape [N] of all rows' tokens to [rows, tokens], with zeros behind each row."""
     return pad_sequence(values.split([len(row.completion) for row in rows]), batch_first=True)
 
 

@@ -1,6 +1,6 @@
 """Low-rank factors beside a model's matrices (Hu et al., "LoRA", 2021), through peft.
 
-peft is of the extra `train`, and imported when it is asked for.
+peft belongs to the extra `train`, and is imported when it is needed.
 """
 
 import math
@@ -13,26 +13,27 @@ from torch import Tensor, nn
 from assay.protocol.errors import OperatorError
 from assay.training.sharding import spread
 
-#: What an adapter adds is scaled by this over the square root of the rank ("rsLoRA"): another rank
-#: then needs no other learning rate.
+#: An adapter's contribution is scaled by this over the square root of the rank ("rsLoRA"), so that
+#: another rank needs no other learning rate.
 _ALPHA = 16
 _NAME = "default"
-#: In the names of factors, and of what a matrix beside factors is called.
+#: Parts of the names of factors, and of matrices beside factors.
 _FACTOR, _BASE = ".lora_", ".base_layer."
 
 
 class MissingPeftError(OperatorError):
-    """LoRA is asked for and peft is not there."""
+    """LoRA is requested and peft is not installed."""
 
 
 def find_tied(model: nn.Module) -> set[str]:
-    """Second names of weights: an output matrix that is the embedding's goes by the embedding's."""
+    """Second names of weights: an output matrix that is tied to the embedding has the embedding's
+    name."""
     names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     return names - {name for name, _ in model.named_parameters()}
 
 
 def add_factors(model: nn.Module, rank: int) -> nn.Module:
-    """The model with factors beside every linear layer but the output's; only they take gradients.
+    """The model with factors beside every linear layer but the output's. Only they take gradients.
     `draw_factors` gives them values.
 
     Raises:
@@ -51,8 +52,8 @@ def add_factors(model: nn.Module, rank: int) -> nn.Module:
 
 
 def draw_factors(model: nn.Module, seed: int) -> None:
-    """First values of factors, which may be spread over a team: the one as peft draws it, the other
-    zero, so that their product is. The same seed gives the same values."""
+    """Set the first values of factors, which may be spread over a team: one as peft draws it, the
+    other zero, so that their product is zero. The same seed gives the same values."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -78,7 +79,7 @@ def get_base_weights(model: nn.Module) -> dict[str, Tensor]:
 def merge_factors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """The same with factors added.
 
-    Computed beside the model: merging in place and back would change its last bits.
+    Computed beside the model: merging in place and undoing it would change the model's last bits.
     """
     inner = model.get_base_model()  # type: ignore[operator] # peft's
     for name, weight in get_base_weights(model).items():

@@ -1,9 +1,9 @@
 """A trainer's use of time, its bottleneck, and the number of groups that a step could use.
 
-Every second belongs to what the trainer's own process is at: judging (or waiting for workers that
-judge), learning, publishing (drawing own groups, trying the checkpoint, writing, uploading and
-committing to it), or waiting for groups. A second with a trouble belongs to none; the trouble says
-why.
+Every second counts for the current activity of the trainer's own process: judging (or waiting for
+workers that judge), learning, publishing (drawing own groups, trying the checkpoint, writing,
+uploading and committing to it), or waiting for groups. A second with a trouble counts for none; the
+trouble says why.
 
 The rule is ECHO-2's capacity rule (arXiv 2602.02192) in a subnet's terms. Over the last windows let
 W be the seconds of a window, P those of publishing a lesson, l and j those of learning from a group
@@ -12,9 +12,9 @@ and of judging one, and k the trainer's own groups in a lesson. A step could use
     n* = (W − P − k·l) / (l + j)             of the miners' groups where one process does both,
     n* = min((W − P)/l − k, W/j)             where workers judge beside it.
 
-While fewer come, the groups are too few: the trainer waits, or skips windows for their age. Else it
-is held back by what it spends most time on, and reads windows later and later. What this does not
-know: what groups are worth.
+While fewer come, the groups are too few: the trainer waits, or skips windows for their age.
+Otherwise the activity that takes most time is the bottleneck, and the trainer reads windows later
+and later. The rule does not consider what groups are worth.
 """
 
 from collections import deque
@@ -23,14 +23,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import floor
 
-#: What holds a trainer back that has time left and yet skips windows.
+#: Bottleneck of a trainer that has time left and yet skips windows.
 SKIPPED = "skipped for age"
-#: Windows that are looked at.
+#: Number of last windows that count.
 PACE_WINDOWS = 8
 
 
 class Activity(StrEnum):
-    """What a trainer is at; as what it is held back by."""
+    """A trainer's activity, which may also be its bottleneck."""
 
     JUDGING = "judging"
     LEARNING = "learning"
@@ -44,11 +44,11 @@ class WindowTimes:
 
     Attributes:
         spent: seconds of the trainer's own process, by activity.
-        judged_s: from the first file that was looked at to the last, whatever went on beside.
-        came: the miners' groups that were found good.
-        used: groups of the lesson, the trainer's own among them; 0: there was none.
-        stale: it was skipped since its rollouts were too old; how many came nobody counted.
-        tokens: that the learner went through, those of every pass counted.
+        judged_s: from the first file that was judged to the last, whatever ran in parallel.
+        came: the miners' groups that were accepted.
+        used: groups of the lesson, including the trainer's own; 0: there was none.
+        stale: it was skipped because its rollouts were too old; their number is unknown.
+        tokens: tokens of all learning passes.
     """
 
     spent: dict[Activity, float] = field(default_factory=lambda: dict.fromkeys(Activity, 0.0))
@@ -60,12 +60,12 @@ class WindowTimes:
 
 
 class TrainerPace:
-    """Takes the times of one trainer.
+    """Measures the times of one trainer.
 
     Args:
         get_time: seconds of a clock that is never set.
-        own: groups of the trainer's own in each lesson.
-        beside: workers judge beside it.
+        own: the trainer's own groups in each lesson.
+        beside: workers judge in parallel.
     """
 
     def __init__(self, get_time: Callable[[], float], own: int = 0, beside: bool = False) -> None:
@@ -77,7 +77,7 @@ class TrainerPace:
         self._rows: deque[WindowTimes] = deque(maxlen=PACE_WINDOWS)
 
     def begin(self, activity: Activity | None) -> None:
-        """From now on the time is spent on this; None: on nothing that is counted."""
+        """Count the time from now on for this activity; None: for none."""
         now = self.get_time()
         if self._now is not None:
             self._row.spent[self._now] += now - self._since
@@ -88,14 +88,15 @@ class TrainerPace:
         self._row.came, self._row.used, self._row.tokens = came, used, tokens
 
     def end_window(self, judged_s: float, stale: bool = False) -> None:
-        """The window at hand is done with."""
+        """Finish the current window."""
         self.begin(self._now)
         self._row.judged_s, self._row.stale = judged_s, stale
         self._rows.append(self._row)
         self._row = WindowTimes()
 
     def describe(self, window_s: float) -> "PaceFigures | None":
-        """Over the last windows; None before the first is done with. window_s: of the rules."""
+        """Figures over the last windows; None before the first is finished. `window_s` is a
+        window's length by the parameters."""
         rows = list(self._rows)
         if not rows:
             return None
@@ -117,8 +118,8 @@ class TrainerPace:
 
 @dataclass(frozen=True, slots=True)
 class PaceFigures:
-    """What a status says of it (docs/status.md): over so many windows, seconds by activity, what
-    holds the trainer back, groups a window and tokens of learning a second."""
+    """The figures in a status (docs/status.md): number of windows, seconds by activity, bottleneck,
+    groups in a window, and learned tokens per second."""
 
     windows: int
     judging_seconds: float
@@ -131,7 +132,7 @@ class PaceFigures:
     tokens_per_second: float | None
 
     def __str__(self) -> str:
-        """The text at the end of a lesson's line."""
+        """The text at the end of a lesson's log line."""
         usable = "" if self.groups_usable is None else f", {self.groups_usable} could be used"
         return (
             f"held back by {self.holds_back}: {self.groups_came:.0f} groups arrive a window{usable}"
@@ -144,7 +145,7 @@ def add_up_spent(rows: Sequence[WindowTimes]) -> dict[Activity, float]:
 
 
 def compute_came(rows: Sequence[WindowTimes]) -> float:
-    """Mean of the miners' groups a window, of those that were not skipped for their age."""
+    """Mean number of the miners' groups in a window, without windows skipped for their age."""
     came = [row.came for row in rows if not row.stale]
     return sum(came) / max(1, len(came))
 
@@ -152,8 +153,8 @@ def compute_came(rows: Sequence[WindowTimes]) -> float:
 def compute_usable(
     rows: Sequence[WindowTimes], window_s: float, own: int, beside: bool
 ) -> int | None:
-    """n*, rounded down: how many of the miners' groups a step could use; None while none was
-    learned from, or nothing took any time."""
+    """n*, rounded down: the number of the miners' groups that a step could use. None while there
+    was no lesson, or nothing took any time."""
     used, came = sum(row.used for row in rows), sum(row.came for row in rows)
     if not used:
         return None
@@ -162,7 +163,7 @@ def compute_usable(
     learning_s = spent[Activity.LEARNING] / used
     judging_s = sum(row.judged_s for row in rows if not row.stale) / max(1, came)
     left_s = window_s - publishing_s - own * learning_s
-    # what takes no time is no bound
+    # an activity that takes no time is no bound
     costs = [(left_s, learning_s + judging_s)]
     if beside:
         costs = [(left_s, learning_s), (window_s, judging_s)]
@@ -171,7 +172,7 @@ def compute_usable(
 
 
 def find_hindrance(rows: Sequence[WindowTimes], usable: int | None) -> str:
-    """The trainer's bottleneck, by the rule above. With no lesson at all groups are too few, unless
+    """The trainer's bottleneck, by the rule above. Without any lesson, groups are too few, unless
     windows were skipped."""
     if usable is None or compute_came(rows) < usable:
         return SKIPPED if any(row.stale for row in rows) else Activity.WAITING.value

@@ -1,10 +1,10 @@
 """A model as the learner reads it: completions in packs, their log-probabilities in chunks.
 
-A pack is a row of sequences without padding, and completions of one prompt read it once, as the
-judge reads them (`assay.inference.reading`). No [tokens, vocabulary] array of a whole pack is ever
-in memory: logits live for a chunk of rows, and are computed again on the way back.
+A pack is a row of sequences without padding, and completions of one prompt share it, as in the
+judge's packs (`assay.inference.reading`). No [tokens, vocabulary] array of a whole pack is ever in
+memory: logits exist for one chunk of rows, and are computed again in the backward pass.
 
-What this does not know: whether its weights are whole or spread over a team (`sharding`), and on
+This module does not know whether its weights are whole or spread over a team (`sharding`), nor on
 which device they are.
 """
 
@@ -31,8 +31,8 @@ class Policy(nn.Module):
     Args:
         model: with `.model` and `.lm_head`, and packed attention.
         excluded: ids that can never be drawn: log-probabilities leave them out.
-        precision: of products; weights, their gradients and what comes out are float32.
-        recompute: keep a layer's inputs only, and compute it again on the way back.
+        precision: of products; weights, their gradients and results are float32.
+        recompute: keep only a layer's inputs, and compute it again in the backward pass.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class Policy(nn.Module):
         if recompute:
             enable: Any = model.gradient_checkpointing_enable
             enable({"use_reentrant": False})
-            for module in model.modules():  # and no other: dropout stays off
+            for module in model.modules():  # only this: dropout stays off
                 if isinstance(module, GradientCheckpointingLayer):
                     module.training = True
 
     def forward(self, pack: Pack, tokens: Tensor) -> Tensor:
-        """float32 [N], natural logarithms: of each of the pack's completions' tokens, int64 [N] in
-        the pack's order, given what is before it."""
-        base: Any = self.inner  # within LoRA's, where factors learn
+        """Natural logarithms, float32 [N]: of the tokens of each of the pack's completions, int64
+        [N] in the pack's order, given the tokens before."""
+        base: Any = self.inner  # the model within LoRA's, if factors learn
         base = base.get_base_model() if hasattr(base, "get_base_model") else base
         with self._enter_precision(tokens.device):
             states = torch.cat(read_pack(base, pack))

@@ -94,7 +94,7 @@ def compute_rate(step: int, config: PretrainConfig) -> float:
 
 
 def pretrain(config: PretrainConfig, folder: Path) -> None:
-    """Train and save into `folder`; Ctrl-C stops and saves what there is.
+    """Train and save into `folder`. Ctrl-C stops and saves the present state.
 
     Raises:
         OSError: the folder cannot be written.

@@ -1,10 +1,10 @@
 """One learner over several processes: weights, gradients and moments sharded (FSDP2).
 
 With an initialised process group each process holds a part of every weight and computes a part of
-every forward pass. Without one, all of this does nothing. It is torch's own `fully_shard` and
-`torch.distributed.checkpoint`: there is nothing here that accelerate would add.
+every forward pass. Without one, all of this does nothing. It uses torch's own `fully_shard` and
+`torch.distributed.checkpoint`: accelerate would add nothing.
 
-It does not know whether all processes make the same calls in the same order. They must.
+This module does not check that all processes make the same calls in the same order. They must.
 """
 
 import os
@@ -30,34 +30,34 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-#: Folder beside a state that is being written, with each process's part of it.
+#: Folder for the parts of all processes, beside a state that is being written.
 PARTS = ".parts.tmp"
 
 
 def is_in_team() -> bool:
-    """Whether this process has joined a team, if only of one."""
+    """Return whether this process has joined a team, even a team of one."""
     return dist.is_available() and dist.is_initialized()
 
 
 def get_team() -> tuple[int, int]:
-    """This process's rank, and how many there are; (0, 1) for one that is alone."""
+    """This process's rank, and the number of processes; (0, 1) without a team."""
     return (dist.get_rank(), dist.get_world_size()) if is_in_team() else (0, 1)
 
 
 def shard(model: nn.Module, device: torch.device, offload: bool) -> None:
-    """Spreads a model's weights over the team: each layer is gathered when it is its turn. A model
-    on torch's `meta` device then has weights without values, in each process its own part.
+    """Spread a model's weights over the team: each layer is gathered at its turn. A model on
+    torch's `meta` device then has weights without values, in each process its own part.
 
     Args:
-        offload: keep weights and gradients on the processor, where they are updated, and bring a
-            layer's to the device for its turn.
+        offload: keep weights and gradients on the CPU, where they are updated, and bring a layer's
+            to the device at its turn.
     """
     place = torch.device("cpu") if offload else device
     empty = next(model.parameters()).is_meta
     if not empty:
         model.to(place)
     mesh = init_device_mesh(device.type, (get_team()[1],))
-    # pinned memory is what a card copies from
+    # a GPU copies from pinned memory
     policy = CPUOffloadPolicy(pin_memory=device.type != "cpu") if offload else OffloadPolicy()
     for module in model.modules():
         if isinstance(module, nn.ModuleList):
@@ -70,8 +70,7 @@ def shard(model: nn.Module, device: torch.device, offload: bool) -> None:
 
 
 def _compute_buffers(model: nn.Module, device: torch.device) -> None:
-    """Computes the buffers that no file holds: a rotary embedding's frequencies, from its
-    config."""
+    """Compute the buffers that no file holds: a rotary embedding's frequencies, from its config."""
     for module in model.modules():
         own = dict(module.named_buffers(recurse=False))
         if own:
@@ -87,24 +86,24 @@ def gather(tensor: Tensor) -> Tensor:
 
 
 def spread(tensor: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor, spread as `like` is."""
+    """Spread a whole tensor as `like` is."""
     if isinstance(like, DTensor) and tensor.shape == like.shape:
         return distribute_tensor(tensor, like.device_mesh, like.placements)
     return tensor
 
 
 def load_tensors(tensors: Mapping[str, Tensor], folder: Path) -> None:
-    """Fills tensors that are spread from the safetensors files of a folder, by name: each process
-    reads its own rows. Another number of processes may have written them. Raises RuntimeError: one
-    of them lacks a tensor, or has it in another size."""
+    """Fill spread tensors from the safetensors files of a folder, by name: each process reads its
+    own rows. The number of processes that wrote them may differ. Raises RuntimeError: one of them
+    lacks a tensor, or has it in another size."""
     try:
         load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)))
-    except CheckpointException as error:  # of whichever process, told to all
+    except CheckpointException as error:  # of any process, reported to all
         raise RuntimeError(f"{folder} cannot be read: {_name_reason(error)}") from None
 
 
 def load_file_into(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """The same from one file, whatever lies beside it."""
+    """The same from one file, whatever else its folder has."""
     with ExitStack() as stack:
         fault = None
         try:
@@ -117,14 +116,14 @@ def load_file_into(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def agree(seen: object, fault: str | None) -> None:
-    """Raises in all processes where one of them alone has failed.
+    """Raise an error in all processes if one of them has failed.
 
     Args:
-        seen: what all should see alike.
-        fault: what is wrong in this process; None: nothing.
+        seen: a value that all should have alike.
+        fault: the fault of this process; None: nothing.
 
     Raises:
-        RuntimeError: in every process, if something is wrong in one, or seen otherwise.
+        RuntimeError: in every process, if one has a fault, or values differ.
     """
     found: list[tuple[object, str | None]] = [(None, None)] * get_team()[1]
     dist.all_gather_object(found, (seen, fault))
@@ -136,15 +135,15 @@ def agree(seen: object, fault: str | None) -> None:
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Writes one safetensors file. Of a team each process writes its part; then the first puts them
-    together, a part of a tensor at a time."""
+    """Write one safetensors file. In a team each process writes its part. Then the first process
+    assembles them, a part of a tensor at a time."""
     if not is_in_team():
         save_file(dict(tensors), path)
         return
     rank, _ = get_team()
     parts = path.parent / PARTS
     if rank == 0:
-        shutil.rmtree(parts, ignore_errors=True)  # of a team that was killed
+        shutil.rmtree(parts, ignore_errors=True)  # of a killed team
     dist.barrier()
     writer = HuggingFaceStorageWriter(str(parts), save_distributed=True, enable_consolidation=True)
     try:
@@ -166,7 +165,7 @@ def _name_reason(error: CheckpointException) -> str:
 
 
 def add_up(values: list[float]) -> list[float]:
-    """Each value, summed over the team."""
+    """Sum each value over the team."""
     if not is_in_team():
         return values
     total: Any = torch.tensor(values, dtype=torch.float64)

@@ -3,10 +3,10 @@
     assay train --processes 2 …                       # on one machine
     torchrun --nproc-per-node 2 -m assay.cli train …  # and wherever torchrun reaches
 
-The first speaks to chain and store, judges and publishes; whatever it asks of its learner, it asks
-of all, in the same order, so that each holds its part of weights, gradients and moments
+The first process talks to chain and store, judges and publishes. Each request to its learner goes
+to all processes, in the same order, so that each holds its part of weights, gradients and moments
 (`assay.training.sharding`). If one ends, or falls silent (`assay.training.team_watch`), all end,
-and the next start goes on from the trainer's folder, with the same number of processes or another.
+and the next start resumes from the trainer's folder, with the same number of processes or another.
 """
 
 import logging
@@ -36,18 +36,21 @@ from assay.training.learner import Group, LearnConfig, Learner, LearnStats, Less
 from assay.training.sharding import agree, get_team
 from assay.training.team_watch import watch_team
 
-#: How long a process waits for what the first does next: windows without a lesson are no fault, and
-#: one that is gone is told by its silence. How long for the first's store when it starts.
+#: Longest wait of a process for the first one's next request: windows without a lesson are not a
+#: fault, and a lost process is detected by its silence. Longest wait for the first one's store at
+#: the start.
 _PATIENCE, _START = timedelta(days=7), timedelta(minutes=10)
-#: Seconds in which the first ends what it is at when it is asked to stop; then all are killed.
+#: Seconds in which the first process ends its current work when it is asked to stop. Then all are
+#: killed.
 _STOP_S = 600
 
 
 class TeamError(OperatorError):
-    """A trainer's processes do not fit together, or one of them has ended: says which."""
+    """A trainer's processes do not fit together, or one of them has ended. The message says
+    which."""
 
 
-#: What a request may raise in every process alike, and the first goes on.
+#: Errors that a request raises in every process alike, and that the first one survives.
 _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
     tuple,
     make=(TeamError,),
@@ -59,7 +62,7 @@ _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The parts of a learner. parent, reference: folders that all processes see."""
+    """The parts of a learner. parent, reference: folders that all processes can read."""
 
     parent: Path
     config: LearnConfig
@@ -68,13 +71,13 @@ class _Plan:
 
 
 def run_team(processes: int, arguments: Sequence[str]) -> int:
-    """Python with these arguments in several processes of this machine, each of which calls
-    `join_team`; the exit code of all.
+    """Run Python with these arguments in several processes of this machine, each of which calls
+    `join_team`. Return the exit code of all.
 
     Raises:
-        TeamError: one of them ended of itself.
+        TeamError: one of them ended by itself.
     """
-    for name in ("agent.server.api", "multiprocessing.api"):  # each has a level of its own
+    for name in ("agent.server.api", "multiprocessing.api"):  # each has its own level
         logging.getLogger(f"torch.distributed.elastic.{name}").setLevel(logging.CRITICAL)
     launch = LaunchConfig(
         min_nodes=1,
@@ -89,11 +92,11 @@ def run_team(processes: int, arguments: Sequence[str]) -> int:
     )
     try:
         elastic_launch(launch, sys.executable)(*arguments)
-    except SignalException:  # asked to stop, and all have
+    except SignalException:  # asked to stop, and all have stopped
         return 0
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        how, more = f"with exit code {failure.exitcode}", ""  # it has said why
+        how, more = f"with exit code {failure.exitcode}", ""  # it has logged the reason
         if failure.exitcode < 0:
             how = f"by {signal.Signals(-failure.exitcode).name}"
             more = ": the same command goes on after the last lesson"
@@ -104,13 +107,13 @@ def run_team(processes: int, arguments: Sequence[str]) -> int:
 
 
 def is_member() -> bool:
-    """Whether this process was started as one of a team."""
+    """Return whether this process was started as one of a team."""
     return dist.is_torchelastic_launched()
 
 
 @contextmanager
 def join_team() -> Iterator[int]:
-    """This process's rank: 0 for the neuron, and where there is no team."""
+    """This process's rank: 0 for the neuron, and without a team."""
     if not is_member():
         yield 0
         return
@@ -118,7 +121,7 @@ def join_team() -> Iterator[int]:
     store, rank, size = next(rendezvous("env://", timeout=_START))
     with watch_team(store, rank, size):
         dist.init_process_group(backend, timeout=_PATIENCE)
-        # each has its share of the cores, as torchrun sees to as well
+        # each gets its share of the cores, as under torchrun
         cores = (os.cpu_count() or 1) // size
         torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))
         try:
@@ -131,8 +134,8 @@ def join_team() -> Iterator[int]:
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """The meeting of all processes. If one is gone this one ends without a word: the program that
-    started them says which."""
+    """Let all processes meet. If one is gone, this one ends without a message: the program that
+    started them reports which."""
     try:
         yield
     except RuntimeError as error:
@@ -142,12 +145,12 @@ def _together() -> Iterator[None]:
 
 
 def _is_lost(error: BaseException) -> bool:
-    """Whether it says that another process is gone."""
+    """Return whether an error says that another process is gone."""
     return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
 def follow() -> None:
-    """The work of all processes but the first: its requests, until it ends.
+    """Run a process other than the first: execute the first one's requests, until it ends.
 
     Raises:
         OperatorError: this process cannot do it.
@@ -177,11 +180,11 @@ def follow() -> None:
 def _do(method: Callable[..., object], arguments: Sequence[object]) -> None:
     done = method(*arguments)
     if isinstance(done, Iterator):
-        deque(done, maxlen=0)  # the first looks at all of it
+        deque(done, maxlen=0)  # the first process iterates over all of it
 
 
 class SharedLearner(Learner):
-    """The first process's learner, which has all others do as it does."""
+    """The first process's learner, which makes all others do the same."""
 
     def learn(self, groups: Sequence[Group]) -> LearnStats:
         """See `Learner.learn`."""
@@ -189,10 +192,10 @@ class SharedLearner(Learner):
             _ask("learn", list(groups))
             try:
                 return super().learn(groups)
-            except LessonError:  # in all alike
+            except LessonError:  # in all processes alike
                 raise
             except OperatorError as error:
-                # the others are in the middle of a lesson: nothing can be asked of them any more
+                # the others are in the middle of a lesson: they can take no more requests
                 print(f"assay: {error}", file=sys.stderr)
                 raise SystemExit(1) from error
 
@@ -203,7 +206,7 @@ class SharedLearner(Learner):
             return super().bf16_state()
 
     def export_state(self) -> Iterator[tuple[str, Tensor]]:
-        """See `Learner.export_state`. Whoever begins looks at all of it."""
+        """See `Learner.export_state`. The iteration must be completed."""
         with _together():
             _ask("export_state")
             yield from super().export_state()
@@ -225,11 +228,11 @@ def make_shared(parent: Path, config: LearnConfig, reference: Path | None, devic
     """A learner that begins with a checkpoint's weights, in every process of the team.
 
     Args:
-        parent, reference: folders of checkpoints, which all processes see.
-        device: of the first process. Where it is a card, each process takes one of its own.
+        parent, reference: folders of checkpoints, which all processes can read.
+        device: of the first process. If it is a GPU, each process takes its own one.
 
     Raises:
-        TeamError: the processes are not alike, or do not see the same folders.
+        TeamError: the processes differ, or cannot read the same folders.
     """
     with _together():
         _ask("make", _Plan(parent, config, reference, device))
@@ -253,7 +256,7 @@ def _make(plan: _Plan, kind: type[Learner] = Learner) -> Learner:
         agree(seen, fault)
         learner = kind(models[0], plan.config, models[1] if models[1:] else None, device)
         learner.load_weights(plan.parent, plan.reference)
-    except RuntimeError as error:  # in all alike
+    except RuntimeError as error:  # in all processes alike
         if _is_lost(error):
             raise
         raise TeamError(f"the team cannot learn: {error}") from None
@@ -261,7 +264,7 @@ def _make(plan: _Plan, kind: type[Learner] = Learner) -> Learner:
 
 
 def _take_card() -> str:
-    """A card of this process's own. Raises TeamError: there are fewer than processes."""
+    """A GPU for this process. Raises TeamError: there are fewer GPUs than processes."""
     rank, cards = dist.get_node_local_rank(), torch.cuda.device_count()
     if rank >= cards:
         raise TeamError(f"this machine has {cards} cards: take no more processes")

@@ -1,12 +1,12 @@
-"""Whether the processes of a team are there: each says so again and again.
+"""Detects lost processes of a team: each process sends signs of life again and again.
 
-From a process that is stopped, a machine without power or a network that is gone nothing comes, not
-even an error, and whoever meets it in a collective waits. How long an honest step may take nobody
-knows here: it follows from model, cards and minibatch, and between two lessons may lie days. So
-there is no deadline on a step. A thread of its own says that a process is there, whatever that is
-at; the first listens to all, and all to the first.
+A stopped process, a machine without power or a lost network sends nothing, not even an error, and a
+process that meets it in a collective waits. Nobody knows here how long an honest step may take: it
+depends on model, GPUs and minibatch, and days may pass between two lessons. So a step has no
+deadline. A separate thread sends a sign of life whatever the process does. The first process
+listens to all, and all listen to the first.
 
-What this does not know: a process that says so and never comes to an end.
+A process that sends signs of life but never finishes is not detected.
 """
 
 import os
@@ -19,19 +19,19 @@ from threading import Event, Thread
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import Store
 
-#: Seconds between two signs of life, and how many may be missing. Together five minutes: less than
-#: a window of the main network; more than a machine under load, or one that is moved while it runs,
-#: holds its breath, and than any call takes that lets no other thread run, such as reading a
-#: tensor of some GB from a slow disk.
+#: Seconds between two signs of life, and the number that may be missing. Together they are five
+#: minutes. That is less than a window of the main network. It is more than the pauses of a machine
+#: under load or one that is migrated, and more than any call that blocks all threads, such as
+#: reading a tensor of some GB from a slow disk.
 BEAT_S, MISSED_MAX = 10.0, 30
 
 
 @dataclass(slots=True)
 class _Watch:
-    """The watch of one process over those that it listens to.
+    """The watch of one process over the processes that it listens to.
 
     Attributes:
-        heard: rank → signs of life that have come from it.
+        heard: rank → number of signs of life from it.
     """
 
     store: Store
@@ -41,8 +41,8 @@ class _Watch:
     is_over: Event = field(default_factory=Event)
 
     def exchange(self) -> None:
-        """Says that this process is there, and hears of the others. Without the store, or where it
-        does not answer, nobody is heard of any more."""
+        """Send a sign of life and read those of the others. Without the store, or if it does not
+        answer, nothing is heard any more."""
         with suppress(dist.DistError):
             while not self.is_over.is_set():
                 self._count(self.rank, 1)
@@ -54,8 +54,8 @@ class _Watch:
         return int(self.store.add(f"assay-alive-{rank}", more))
 
     def look(self) -> None:
-        """Ends this process when another is silent for too long. Time is counted in looks: a team
-        that is paused as a whole goes on after it."""
+        """End this process when another is silent for too long. Time is counted in looks: a team
+        that is paused as a whole continues afterwards."""
         last, missed = dict(self.heard), dict.fromkeys(self.heard, 0)
         while not self.is_over.wait(BEAT_S):
             now = dict(self.heard)
@@ -66,9 +66,9 @@ class _Watch:
                 self._end(silent[0])
 
     def _end(self, silent: int) -> None:
-        """The main thread may wait in a collective, where no exception reaches it. What is on disk
-        is as after a kill."""
-        # of several that miss the first, one a machine says so
+        """End this process at once: the main thread may wait in a collective, where no exception
+        reaches it. The disk is as after a kill."""
+        # if several miss the first one, one on each machine reports it
         if self.rank <= 1 or dist.get_node_local_rank() == 0:
             print(
                 f"assay: process {silent} of {self.size} has given no sign of life for "
@@ -82,11 +82,11 @@ class _Watch:
 
 @contextmanager
 def watch_team(store: Store, rank: int, size: int) -> Iterator[None]:
-    """Ends this process where another falls silent, with one sentence.
+    """End this process with one sentence when another falls silent, for the duration of the block.
 
     Args:
         store: of the team; nothing else uses this connection.
-        rank, size: this process's number, and how many there are.
+        rank, size: this process's number, and the number of processes.
     """
     heard = dict.fromkeys(range(1, size) if rank == 0 else range(1), 0)
     watch = _Watch(store, rank, size, heard)

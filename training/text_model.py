@@ -1,6 +1,6 @@
-"""Small models of high entropy, for measuring: they write endless words that nobody can foresee.
+"""Small models of high entropy, for measuring: they write endless words that nobody can predict.
 
-The sampling test's power grows with the policy's entropy; the shipped model has little of it. These
+The sampling test's power grows with the policy's entropy, and the shipped model has little. These
 models answer the environment's prompts with words drawn evenly from a made-up lexicon, letter by
 letter: about half of all letters are real choices. They are never learned from and never earn a
 reward.
@@ -33,7 +33,7 @@ class TextConfig:
     Attributes:
         lexicon: number of the made-up language.
         seed: of the initial weights and of the order of words.
-        tokens: length of a text; completions longer than that are not what it learned.
+        tokens: length of a text. The model has not learned longer completions.
     """
 
     lexicon: int = 0
@@ -66,7 +66,7 @@ def train_text_model(config: TextConfig) -> Qwen2ForCausalLM:
     prompts = _make_prompts()
     model.train()
     for step in range(config.steps):
-        for group in optimizer.param_groups:  # up over a tenth of the steps, then down
+        for group in optimizer.param_groups:  # warm-up over a tenth of the steps, then decay
             group["lr"] = config.learning_rate * min(
                 1.0, 10 * (step + 1) / config.steps, 1.2 * (config.steps - step) / config.steps
             )
