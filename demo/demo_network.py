@@ -1,8 +1,8 @@
-"""The demo's network: a development chain whose subnet was really bought, and a beacon.
+"""The demo's network: a development chain with a subnet that was really bought, and a beacon.
 
-Everybody on it has keys that follow from the demo's seed, paid for a uid, and uses the chain
-through the SDK. With a virtual clock everything follows from the seed, block hashes too: the chain
-is founded a block an extrinsic, and afterwards makes blocks on demand.
+All participants have keys that follow from the demo's seed, paid for a uid, and use the chain
+through the SDK. With a virtual clock everything follows from the seed, including block hashes.
+While the chain is founded, each extrinsic makes a block. Afterwards blocks are made on demand.
 """
 
 import logging
@@ -38,14 +38,14 @@ from assay.protocol.window import compute_block, compute_window
 
 #: Unix time of a virtual clock's block 0: fixed, so that a seed gives the same run on any day.
 GENESIS_MS = 1_767_225_600_000
-#: The place of files and models, as the chain has it.
+#: The locator of files and models on chain.
 LOCATOR = "demo:store"
-#: Everyone with a uid but the miners, in order of registration.
+#: All holders of a uid but the miners, in order of registration.
 OWNER, TRAINER, VALIDATOR = "owner", "trainer", "validator"
-#: What everybody has for a uid, and what the validator stakes.
+#: Everybody's money for a uid, and the validator's stake.
 _MONEY, _STAKE = 1_000 * TAO, 500 * TAO
 _BEACON_PERIOD_MS = 1_000
-#: So many blocks may the founding take: block 0 is as many slots old when real time takes over.
+#: Most blocks of the founding: block 0 is this many slots old when real time takes over.
 _BLOCKS = 200
 #: Seconds for the node, a thread of this process, to answer.
 _DEADLINE_S = 60.0
@@ -58,11 +58,11 @@ class NetworkChain(Chain, PublicChain, Protocol):
 
 
 class Network(Protocol):
-    """A subnet as it stands before its first window is mined."""
+    """A subnet before its first window is mined."""
 
     @property
     def chain(self) -> NetworkChain:
-        """Through which everybody speaks to it."""
+        """The chain that all participants use."""
 
     @property
     def beacons(self) -> BeaconSource:
@@ -70,43 +70,43 @@ class Network(Protocol):
 
     @property
     def parameters(self) -> Parameters:
-        """Its rules, as published."""
+        """Its parameters, as published."""
 
     @property
     def hotkeys(self) -> Mapping[str, bytes]:
-        """Name → hotkey, for all who hold a uid."""
+        """Name → hotkey, for all holders of a uid."""
 
     @property
     def first_window(self) -> int:
-        """The first that begins from here on."""
+        """The first window that begins from now on."""
 
     def start(self) -> None:
-        """Time begins to pass, where it is not virtual."""
+        """Let time pass, unless it is virtual."""
 
     def make_block(self) -> None:
-        """Lets one slot pass where the clock is virtual."""
+        """Let one slot pass if the clock is virtual."""
 
     def count_waiting(self) -> int:
-        """Extrinsics that wait for the next block."""
+        """The number of extrinsics that wait for the next block."""
 
     def require_running(self) -> None:
-        """Raises a ChainError where the chain has come to a stop by itself."""
+        """Raise a ChainError if the chain has stopped by itself."""
 
     def stop_retrying(self) -> None:
-        """From now on no call waits for a chain that does not answer."""
+        """Make all calls stop waiting for a chain that does not answer."""
 
     def close(self) -> None:
-        """Ends it; what it has written stays."""
+        """Stop it. The files that it has written stay."""
 
 
 class DevnetNetwork:
-    """A `Network` on a development chain of its own, on whichever port is free.
+    """A `Network` on its own development chain, on any free port.
 
     Args:
         folder: for the chain.
         miners: names of those who register besides owner, trainer and validator.
-        fast: virtual clock.
-        store: where rules and first checkpoint are published.
+        fast: use a virtual clock.
+        store: for parameters and the first checkpoint.
         genesis: folder of the first checkpoint.
 
     Raises:
@@ -123,7 +123,7 @@ class DevnetNetwork:
         *,
         fast: bool,
     ) -> None:
-        # said in README and help; the demo's own output is of what the programs do
+        # README and help say it; the demo's own output is about its programs
         logging.getLogger("assay.devnet").setLevel(logging.ERROR)
         self._fast = fast
         self._now_ms = GENESIS_MS if fast else _get_wall_ms() - _BLOCKS * DEMO_TIMING.slot_ms
@@ -158,7 +158,7 @@ class DevnetNetwork:
             self._devnet.start_clock()
 
     def make_block(self) -> None:
-        # forgotten first: whoever this block releases is to see the new head
+        # forgotten first, so that callers released by this block see the new head
         self.chain.refresh()
         self._now_ms += DEMO_TIMING.slot_ms
         self._devnet.new_blocks()
@@ -183,7 +183,7 @@ class DevnetNetwork:
         return Devnet(folder, 0, slot_s, seal=seal, genesis_ms=self._begin_ms, secret=self._secret)
 
     def _found(self, devnet: Devnet, scratch: Path, store: ObjectStore, genesis: Path) -> int:
-        """Everything before the first window, on virtual time. The netuid."""
+        """Do everything before the first window, on virtual time. Return the netuid."""
         owner = self._wallets[OWNER]
         with ExitStack() as stack:
             connection = _connect(devnet, stack)
@@ -198,7 +198,7 @@ class DevnetNetwork:
                 chain.register(hotkey, chain.quote_registration(hotkey).cost)
             chain.add_stake(hotkeys[VALIDATOR], _STAKE, any_price=True)
             _pass_to_permit(devnet, chain)
-            # counted from here, an epoch comes right after every other window's verdicts
+            # counted from here, an epoch comes right after the verdicts of every other window
             tempo = {"netuid": netuid, "tempo": DEMO_TIMING.tempo}
             change_settings(connection, [("sudo_set_tempo", tempo)])
             self.parameters = publish_rules(
@@ -220,14 +220,15 @@ class DevnetNetwork:
 
 
 def _pass_to_permit(devnet: Devnet, chain: SubtensorChain) -> None:
-    """To the last block of a window after an epoch, which has given the validator its permit."""
+    """Advance to the last block of a window after an epoch, which has given the validator its
+    permit."""
     head = devnet.get_head()
     epoch = next(n for n in range(head + 1, head + 2 + DEMO_TIMING.tempo) if chain.is_epoch(n))
     devnet.new_blocks(epoch + -epoch % DEMO_TIMING.window_blocks - head)
 
 
 def _make_wallets(secret: bytes, names: Sequence[str]) -> dict[str, DevWallet]:
-    """Keys of their own for everybody: hotkey and coldkey."""
+    """Separate keys for everybody: hotkey and coldkey."""
     root = f"//{secret.hex()}"
     return {name: DevWallet(f"{root}//{name}", f"{root}//{name}//hot") for name in names}
 

@@ -1,9 +1,9 @@
 """The whole loop in one process: chain, beacon, store, five miners, a validator, a trainer.
 
-Everything is what runs anywhere: the neurons speak to a development chain through the SDK
-(`assay.devnet` says what it leaves out), the beacon signs real BLS rounds with a key
-of its own. With `fast` the clock jumps from block to block and the neurons take turns; without,
-blocks come every second.
+The programs are the real ones. The neurons talk to a development chain through the SDK
+(`assay.devnet` says what it leaves out), and the beacon signs real BLS rounds with its own key.
+With `fast` the clock jumps from block to block and the neurons take turns. Without it, blocks come
+every second.
 """
 
 import time
@@ -51,9 +51,10 @@ from assay.verification import Seat
 
 #: Folder of the bundle below the demo's.
 BUNDLE_FOLDER = "bundle"
-#: Groups that a miner generates in one step: what fits well before the next look at the chain.
+#: Groups that a miner generates in one step: few enough to finish before its next look at the
+#: chain.
 GROUPS_PER_STEP = 8
-#: Held-out problems that each checkpoint is tried on, from which the next one's levels follow.
+#: Held-out problems for each checkpoint. The levels of the next one follow from its success.
 HELD_OUT = 256
 #: Seconds that threads have to finish their step when the demo stops.
 JOIN_S = 30.0
@@ -64,7 +65,7 @@ CLOSING_BLOCKS = 6
 _LOOK_S = 0.1
 #: The chain's folder below `out`.
 CHAIN_FOLDER = "chain"
-#: Founds a network in a folder: for these miners, with this store and genesis.
+#: Founds a network in a folder, for these miners, with this store and genesis.
 Found = Callable[[DemoSettings, Sequence[str], ObjectStore, Path], Network]
 
 
@@ -79,7 +80,7 @@ class Actor:
 
 @dataclass(slots=True)
 class DemoRun:
-    """State of a demo, for whoever shows it. Windows are numbered from the chain's first block."""
+    """State of a demo, for displays. Windows are numbered from the chain's first block."""
 
     settings: DemoSettings
     chain: Chain
@@ -100,7 +101,7 @@ class DemoRun:
     started_at: int = field(default_factory=lambda: int(time.time()))
 
 
-#: Miner → its program, its role, and how many of an honest miner's groups it does.
+#: Miner → its program, its role, and its share of an honest miner's groups.
 MINERS: dict[str, tuple[type[Miner], str, float]] = {
     "honest-1": (Miner, "honest", 1.0),
     "honest-2": (Miner, "honest", 1.0),
@@ -113,18 +114,18 @@ MINERS: dict[str, tuple[type[Miner], str, float]] = {
 def found_devnet(
     settings: DemoSettings, miners: Sequence[str], store: ObjectStore, genesis: Path
 ) -> DevnetNetwork:
-    """The demo's network on a development chain that is kept in `settings.out`."""
+    """The demo's network, on a development chain in `settings.out`."""
     folder = settings.out / CHAIN_FOLDER
     return DevnetNetwork(folder, settings.seed, miners, store, genesis, fast=settings.fast)
 
 
 class Demo:
-    """Builds the parts, drives them, and leaves everything in `settings.out`.
+    """Builds the parts, runs them, and leaves everything in `settings.out`.
 
     Args:
         update: called whenever there may be something new to show.
         genesis: model folder to start from.
-        found: what it runs on.
+        found: founds the network.
 
     Raises:
         CheckpointError, StoreError, ChainError: the genesis or the output folder cannot be used.
@@ -217,8 +218,8 @@ class Demo:
         )
 
     def leave_bundle(self) -> AuditReport:
-        """An audit of the validator's record without a model, and in `settings.out/bundle` all that
-        it has read, made as anyone would make it."""
+        """Audit the validator's record without a model, and leave in `settings.out/bundle`
+        everything that the audit has read, as any auditor would make it."""
         records = self._open_records()
         with TemporaryDirectory(prefix="assay-") as scratch:
             mirrors = [ModelFolders(self._settings.out / "models")]
@@ -243,16 +244,16 @@ class Demo:
             )
 
     def close(self) -> None:
-        """Closes what stays in `settings.out`."""
+        """Close the files that stay in `settings.out`."""
         self._network.close()
         self._database.close()
 
     def play(self) -> None:
-        """Runs from the first window to the last, with an evaluation before and after.
+        """Run from the first window to the last, with an evaluation before and after.
 
         Raises:
             KeyboardInterrupt: on Ctrl-C, once every part has stopped.
-            ChainError: the chain has come to a stop.
+            ChainError: the chain has stopped.
         """
         self.run.before = self._evaluate("evaluating the genesis model", self._genesis.digest)
         self._enter("mining")
@@ -267,7 +268,7 @@ class Demo:
         timing, network = self.run.parameters.timing, self._network
         first = compute_block(timing, self.run.windows[0], Phase.CHALLENGE)
         network.start()
-        while self._chain.get_head() < first:  # nobody is there yet
+        while self._chain.get_head() < first:  # no participant has started yet
             self._pass_time()
         players = (
             TurnPlayers(neurons, network.count_waiting, self._show)
@@ -288,7 +289,7 @@ class Demo:
             raise players.failure
 
     def _pass_time(self) -> None:
-        """A block, where they are made here; else a moment in which there may come one."""
+        """Make a block if blocks are made here. Otherwise wait a moment, in which one may come."""
         if self._settings.fast:
             self._network.make_block()
         else:
@@ -296,7 +297,7 @@ class Demo:
             self._network.require_running()
 
     def _dismiss(self, players: FreePlayers) -> None:
-        """Waits until all have ended their step, be it one that waits for a block."""
+        """Wait until all have ended their step, even one that waits for a block."""
         self._network.stop_retrying()
         deadline = time.monotonic() + JOIN_S
         while not players.join(_LOOK_S) and time.monotonic() < deadline:
@@ -311,7 +312,7 @@ class Demo:
             make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS),
             DEMO_WORK.temperature,
             self._settings.problems,
-            self._genesis.manifest.levels,  # before and after: the same problems
+            self._genesis.manifest.levels,  # the same problems before and after
             lambda done: self._show(),
         )
 
@@ -333,7 +334,7 @@ class ModelFolders:
     root: Path
 
     def get(self, name: str, limit: int) -> bytes | None:
-        """A checkpoint's small file; None: there is none."""
+        """A checkpoint's small file; None: it does not exist."""
         try:
             return read_small_file(self.root, name.removeprefix("checkpoints/"), limit)
         except CheckpointError:
@@ -341,7 +342,7 @@ class ModelFolders:
 
 
 def _find_recorded(records: ObjectStore, windows: range) -> range:
-    """The demo's windows, and those before them that the validator abstained from on record."""
+    """The demo's windows, and those before them that the validator's record lists as abstained."""
     found = [
         int(name.rpartition("/window-")[2].removesuffix(".record"))
         for name in records.list()

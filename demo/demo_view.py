@@ -1,4 +1,4 @@
-"""A run drawn: its status and summary for a terminal, its rewards as a picture. Everything comes
+"""Draws a run: its status and summary for a terminal, its rewards as a picture. Everything comes
 from the documents alone."""
 
 from pathlib import Path
@@ -16,7 +16,7 @@ _MARKS = {"ACCEPTED": ("✓", "green"), "NO_COMMITMENT": ("·", "dim"), "NOT_REG
 
 
 def render_status(document: dict[str, Any]) -> RenderableType:
-    """Header, miners, and what was learned."""
+    """Header, miners, and learning progress."""
     status = document["demo"]
     parts: list[RenderableType] = [
         _render_header(document["stage"], status),
@@ -74,7 +74,7 @@ def _render_miners(status: dict[str, Any]) -> Table:
 
 
 def render_summary(summary: dict[str, Any]) -> RenderableType:
-    """The demo's closing words."""
+    """The demo's final report."""
     table = Table(
         box=SIMPLE_HEAD,
         title="earned in each settlement, by windows",
@@ -86,7 +86,7 @@ def render_summary(summary: dict[str, Any]) -> RenderableType:
         ends = sorted({settlement["windows"][0], settlement["windows"][-1]})
         table.add_column("–".join(map(str, ends)), justify="right", no_wrap=True)
     table.add_column("paid", justify="right", no_wrap=True)
-    table.add_column("refused for", overflow="fold")  # where it is narrow, figures stay whole
+    table.add_column("refused for", overflow="fold")  # in a narrow terminal, figures stay whole
     names: dict[str, set[str]] = {}
     for window in summary["windows"]:
         for verdict in window["verdicts"]:
@@ -120,15 +120,16 @@ def render_summary(summary: dict[str, Any]) -> RenderableType:
 
 
 def _render_pay(summary: dict[str, Any], name: str) -> str:
-    """A miner's mean share of what the chain's consensus gave to miners."""
+    """A miner's mean share of the consensus' pay to miners."""
     found = [s["incentives"] for s in summary["settlements"] if s["incentives"] is not None]
     shares = [incentives[name] / (sum(incentives.values()) or 1) for incentives in found]
     return f"{100 * fmean(shares):.1f} %" if any(shares) else "0"
 
 
 def plot_reward(summary: dict[str, Any], path: Path) -> None:
-    """Mean reward of all groups the trainer accepted, held-out accuracy at both ends; a PNG."""
-    import matplotlib  # a light command draws tables alone
+    """Plot the mean reward of all groups that the trainer accepted, and held-out accuracy at both
+    ends; a PNG."""
+    import matplotlib  # a light command draws only tables
 
     matplotlib.use("Agg")
     from matplotlib import pyplot

@@ -1,6 +1,6 @@
-"""A subnet founded on a development chain, as its owner would do it: bought, set up, published.
+"""Founds a subnet on a development chain as its owner would: buys it, sets it up, publishes it.
 
-Localnet and demo begin so. Time is virtual meanwhile: a block comes with every extrinsic.
+Localnet and demo begin so. Time is virtual meanwhile: each extrinsic makes a block.
 """
 
 from collections.abc import Callable
@@ -23,8 +23,8 @@ PRESET = "demo"
 
 
 def buy_subnet(connection: Connection, owner: ChainWallet, tempo: int) -> int:
-    """Buys a subnet, opens it for stake and settles how it works. Its netuid. tempo: blocks between
-    epochs, counted from here."""
+    """Buy a subnet, open it for stake and set its hyperparameters. Return its netuid. `tempo` is
+    the number of blocks between epochs, counted from here."""
     change_settings(
         connection,
         [
@@ -36,7 +36,7 @@ def buy_subnet(connection: Connection, owner: ChainWallet, tempo: int) -> int:
     start_subnet(connection, owner, netuid)
     of_subnet = (
         ("tempo", "tempo", tempo),
-        # its rounds are quicknet's, and a localnet needs nothing from outside
+        # it would need quicknet's rounds, and a localnet needs nothing from outside
         ("commit_reveal_weights_enabled", "enabled", False),
         ("weights_set_rate_limit", "weights_set_rate_limit", 0),
     )
@@ -58,8 +58,8 @@ def publish_rules(
     slot_ms: int,
     pass_blocks: Callable[[int], int],
 ) -> Parameters:
-    """Publishes the demo's rules for a subnet, and its first checkpoint. pass_blocks: makes so many
-    blocks."""
+    """Publish the demo's parameters for a subnet, and its first checkpoint. `pass_blocks` makes
+    this many blocks."""
     # a running localnet needs no model in memory
     from assay.subnet.presets import DEMO_ENVIRONMENT, PRESETS
     from assay.subnet.publishing import make_subnet_parameters, publish_subnet

@@ -1,8 +1,8 @@
-"""The drivers of the demo's neurons: each in a thread of its own, as if it were a program.
+"""The drivers of the demo's neurons: each in its own thread, as if it were a program.
 
-In real time they run side by side. On a virtual clock they take turns, so that a run can be
-repeated to the bit: one of them at a time goes on until it has nothing to do before the next block,
-or until an extrinsic of its waits for that block, as everybody's does for some seconds elsewhere.
+In real time they run in parallel. On a virtual clock they take turns, so that a run can be repeated
+to the bit: one neuron at a time runs until it has nothing to do before the next block, or until one
+of its extrinsics waits for that block, as on a real chain for some seconds.
 """
 
 import threading
@@ -13,15 +13,15 @@ from assay.neurons.ports import Neuron
 
 #: Seconds between two looks of a neuron at the chain, in real time.
 _IDLE_S = 0.05
-#: Seconds between two looks at whether a neuron waits for a block.
+#: Seconds between two checks whether a neuron waits for a block.
 _LOOK_S = 0.005
 
 
 class FreePlayers:
-    """Threads that drive one neuron each, side by side."""
+    """Threads that drive one neuron each, in parallel."""
 
     def __init__(self, neurons: Sequence[Neuron]) -> None:
-        self.failure: Exception | None = None  # what has broken one of them, which stops all
+        self.failure: Exception | None = None  # the error that broke one of them, which stops all
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(index, neuron), name=neuron.name, daemon=True)
@@ -29,26 +29,26 @@ class FreePlayers:
         ]
 
     def start(self) -> None:
-        """Begins."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Asks all to end after the step they are in."""
+        """Ask all to end after their current step."""
         self._stop.set()
 
     def join(self, timeout_s: float) -> bool:
-        """Whether all have ended; waits at most so long for it."""
+        """Wait at most this long for all to end. Return whether they have."""
         deadline = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def play(self) -> None:
-        """Lets them do what they can at this head: here they do so by themselves."""
+        """Let them do what they can at this head. Here they do so by themselves."""
 
     def _run(self, index: int, neuron: Neuron) -> None:
-        """A neuron's outermost loop: what breaks it stops the demo and is raised there."""
+        """Run a neuron's outermost loop. An error in it stops the demo and is raised there."""
         try:
             while not self._stop.is_set():
                 self._play(index, neuron)
@@ -59,19 +59,19 @@ class FreePlayers:
             self._rest(index)
 
     def _play(self, index: int, neuron: Neuron) -> None:
-        """Some steps."""
+        """Run some steps."""
         if not neuron.step():
             self._stop.wait(_IDLE_S)
 
     def _rest(self, index: int) -> None:
-        """The thread has ended."""
+        """Handle the end of the thread."""
 
 
 class TurnPlayers(FreePlayers):
-    """One after the other.
+    """Runs the neurons one after the other.
 
     Args:
-        count_waiting: extrinsics that wait for the next block.
+        count_waiting: number of extrinsics that wait for the next block.
         update: called while they play.
     """
 
@@ -86,18 +86,18 @@ class TurnPlayers(FreePlayers):
         self._update = update
         self._change = threading.Condition()
         self._busy: set[int] = set()
-        self._is_over: set[int] = set()  # their turn ends with the step they are in
+        self._is_over: set[int] = set()  # their turn ends with the current step
 
     def play(self) -> None:
-        """Everybody's turn at this head, in order.
+        """Give everybody a turn at this head, in order.
 
-        Those whose extrinsic the last block has taken first end the step that sent it.
+        Neurons whose extrinsic the last block has included first end the step that sent it.
         """
         self._settle()
         for index in range(len(self._threads)):
             with self._change:
                 if index in self._busy:
-                    continue  # the block has not taken it
+                    continue  # the block has not included it
                 self._busy.add(index)
                 self._is_over.discard(index)
                 self._change.notify_all()
@@ -109,7 +109,7 @@ class TurnPlayers(FreePlayers):
             self._change.notify_all()
 
     def _settle(self) -> None:
-        """Until all rest but those whose extrinsic waits for a block."""
+        """Wait until all rest but those whose extrinsic waits for a block."""
         while not self._stop.is_set():
             with self._change:
                 if len(self._busy) <= self._count_waiting():

@@ -1,4 +1,4 @@
-"""A run described: the status that `assay status` shows, and the demo's summary and promises."""
+"""Describes a run: the status that `assay status` shows, and the demo's summary and promises."""
 
 import resource
 import sys
@@ -30,13 +30,13 @@ from assay.verification import compute_score
 
 _VERSIONED = ("assay", "torch", "transformers", "numpy", "pyarrow")
 _SHOWN_VERDICTS = 12
-#: Probability with which a run that is as it should be may break a promise.
+#: Probability with which a correct run may break a promise.
 CHANCE = 1e-9
 
 
 def describe_status(run: DemoRun) -> dict[str, Any]:
-    """A run at this moment: its validator's status, and for people what the demo shows of all,
-    which `demo_view` draws."""
+    """The present state of a run: its validator's status, and the demo's further figures, which
+    `demo_view` draws."""
     head = run.chain.get_block(run.chain.get_head())
     window = compute_window(run.parameters.timing, head.number)
     newest = run.lessons[-1].published if run.lessons else None
@@ -147,11 +147,11 @@ class Pay:
     """One epoch's pay."""
 
     block: int  # the epoch's
-    incentives: Mapping[int, int]  # uid → u16 share of what miners get
+    incentives: Mapping[int, int]  # uid → u16 share of the miners' pay
 
 
 def find_pay(run: DemoRun) -> dict[int, Pay]:
-    """Epoch block of a settlement → what the next epoch made of its weights.
+    """Epoch block of a settlement → the pay for its weights at the next epoch.
 
     The last settlement's next epoch comes after the demo.
 
@@ -171,8 +171,8 @@ def find_pay(run: DemoRun) -> dict[int, Pay]:
 
 
 def describe_summary(run: DemoRun, audit: AuditReport, seconds: float) -> dict[str, Any]:
-    """`summary.json`: every verdict, every settlement, what the chain paid for it, accuracy before
-    and after. Raises a ChainError where the chain cannot be read."""
+    """The content of `summary.json`: every verdict, every settlement, its pay on chain, accuracy
+    before and after. Raises a ChainError if the chain cannot be read."""
     pay = find_pay(run)
     return {
         "windows": [_describe_window(run, window) for window in run.windows],
@@ -201,15 +201,15 @@ def describe_summary(run: DemoRun, audit: AuditReport, seconds: float) -> dict[s
 
 
 def measure_peak_rss_mib() -> int:
-    """Most memory this process had, MiB.
+    """Peak memory of this process, MiB.
 
-    A child's own peak cannot be asked for: Linux counts what it had of its parent before it began.
+    A child's own peak is not available: Linux counts memory of its parent before it began.
     """
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10  # Linux counts KiB
 
 
 def _describe_accuracy(run: DemoRun) -> dict[str, Any]:
-    """Shares of held-out problems solved, each with its 95 % interval; None where not measured."""
+    """Shares of held-out problems solved, each with its 95 % interval; None if not measured."""
     document: dict[str, Any] = {"problems": run.settings.problems}
     for when, accuracy in (("before", run.before), ("after", run.after)):
         document[when] = round(accuracy.value, 4) if accuracy else None
@@ -263,7 +263,7 @@ def find_broken_promises(run: DemoRun, pay: Mapping[int, Pay]) -> list[str]:
     """The demo's promises that this run did not keep, one sentence each; empty when all is well.
 
     Chance alone breaks the promises on cheats with a probability below `CHANCE`. Accuracy rises by
-    about ten standard errors of the difference: no bound is needed there.
+    about ten standard errors of the difference, so it needs no bound.
     """
     broken: list[str] = []
     for actor in run.actors:
@@ -287,9 +287,8 @@ def find_broken_honest(run: DemoRun, actor: Actor, pay: Mapping[int, Pay]) -> It
 
 
 def find_broken_cheat(run: DemoRun, actor: Actor, pay: Mapping[int, Pay]) -> Iterator[str]:
-    """A cheat some of whose rollouts are the honest ones is missed where the audit draws only
-    these. It may be paid by a settlement that missed it in every window, and be missed no more
-    often than chance explains."""
+    """A cheat with some honest rollouts is missed if the audit draws only these. A settlement that
+    missed it in every window may pay it. It must not be missed more often than chance explains."""
     reasons = _get_reasons(run, actor)
     missed = {window for window, reason in reasons.items() if reason is Reason.ACCEPTED}
     audited = run.parameters.work.audited_rollouts
@@ -315,8 +314,8 @@ def _get_reasons(run: DemoRun, actor: Actor) -> dict[int, Reason]:
 
 
 def compute_most_missed(windows: int, chance: float) -> int:
-    """The fewest windows that a cheat, missed in each by this chance, exceeds with a probability
-    of at most `CHANCE`: a binomial's upper quantile."""
+    """The smallest number of windows that a cheat, missed in each with this chance, exceeds with a
+    probability of at most `CHANCE`: a binomial's upper quantile."""
     tail, most = 1.0, -1
     while tail > CHANCE:
         most += 1

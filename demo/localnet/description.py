@@ -24,9 +24,9 @@ Sections = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """Somebody who is there from the start."""
+    """A participant that exists from the start."""
 
-    wallet: str  # what `--wallet` calls it
+    wallet: str  # as in `--wallet`
     hotkey: str  # SS58
 
 
@@ -46,24 +46,25 @@ class Localnet:
     netuid: int
     genesis_hash: str  # of the chain, hex
     block_time: float  # seconds between blocks
-    parameters: str  # digest of what the subnet's owner has published, hex
+    parameters: str  # digest of the parameters that the subnet's owner has published, hex
     beacon: BeaconService
     store: str  # locator of the store
     owner: Party
     trainer: Party
     wallets: str  # folder of wallets
-    settings: str  # file with all this for `--config`
+    settings: str  # file with these settings for `--config`
     pids: dict[str, int] = field(default_factory=dict)  # process → number, while they run
 
 
 def write_localnet(folder: Path, localnet: Localnet) -> None:
-    """Writes both files, each atomically; `localnet.json` last, for it says that all is there."""
+    """Write both files, each atomically. `localnet.json` comes last, because it means that all is
+    there."""
     write_file(folder / SETTINGS_FILE, _write_toml(make_settings(folder, localnet)))
     write_json(folder / DESCRIPTION_FILE, asdict(localnet))
 
 
 def find_localnet(folder: Path) -> Localnet | None:
-    """The localnet of a folder, or None. Raises ConfigError: that file has other content."""
+    """The localnet of a folder, or None. Raises ConfigError: the file has other content."""
     file = folder / DESCRIPTION_FILE
     try:
         with file.open("rb") as opened:
@@ -78,7 +79,7 @@ def find_localnet(folder: Path) -> Localnet | None:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether the process that serves a localnet is there, as far as its number tells."""
+    """Return whether the process that serves a localnet exists, as far as its number tells."""
     localnet = find_localnet(folder)
     if localnet is None or not localnet.pids:
         return False
@@ -86,7 +87,8 @@ def is_running(folder: Path) -> bool:
 
 
 def make_settings(folder: Path, localnet: Localnet) -> Sections:
-    """Settings by which every command works on a localnet; programs keep their files in it."""
+    """The settings with which every command works on a localnet. Programs keep their files in
+    it."""
     root = folder.resolve()
     return {
         "chain": {
@@ -103,7 +105,7 @@ def make_settings(folder: Path, localnet: Localnet) -> Sections:
             "beacon_info": str(root / "beacon" / "info.json"),
             "slot_ms": round(localnet.block_time * 1_000),
         },
-        # they share one machine: threads of small work would wait for each other's processor
+        # programs share one machine: more threads for small work would wait for each other
         "compute": {"threads": 1},
         **{role: {"dir": str(root / role)} for role in _ROLES},
     }
@@ -113,10 +115,10 @@ def read_settings(folder: Path, role: str | None = None) -> Sections:
     """The settings in the folder of `--localnet DIR`, for users that name no others.
 
     Args:
-        role: "owner" or "trainer", whose development key takes the place of the wallet `default`.
+        role: "owner" or "trainer": its development key replaces the wallet `default`.
 
     Raises:
-        ConfigError: nothing lies there. TomlError: it cannot be read.
+        ConfigError: the folder has none. TomlError: they cannot be read.
     """
     file = folder / SETTINGS_FILE
     if not file.exists():
@@ -134,6 +136,6 @@ def _write_toml(sections: Sections) -> bytes:
     lines = ["# Written by `assay localnet`; overwritten whenever it starts."]
     for section, fields in sections.items():
         lines += ["", f"[{section}]"]
-        # JSON's strings, numbers and lists are TOML's, were it not for pairs of surrogates
+        # JSON's strings, numbers and lists are also TOML's, except for surrogate pairs
         lines += [f"{name} = {json.dumps(v, ensure_ascii=False)}" for name, v in fields.items()]
     return ("\n".join(lines) + "\n").encode()

@@ -1,7 +1,7 @@
 """The services of a localnet: chain, beacon and store on loopback, from one process.
 
-Their folder outlives them: keys, chain, ports and store are found again at the next start, so that
-whoever worked on the network goes on.
+Their folder outlives them: the next start finds keys, chain, ports and store again, so that users
+of the network can continue.
 """
 
 import json
@@ -56,12 +56,12 @@ from assay.protocol import BeaconChain, encode_ss58
 
 logger = logging.getLogger("assay")
 
-#: The chain's port where nobody names one: what the SDK calls the local network.
+#: The chain's default port: the SDK's port of the local network.
 PORT = 9_944
 #: Seconds between blocks, and milliseconds between beacons.
 _BLOCK_TIME, _PERIOD_MS = 1.0, 1_000
 _FOUNDED_FILE = "founded.json"
-#: So many blocks may the founding take: block 0 is as many slots old when the clock takes over.
+#: Most blocks of the founding: block 0 is this many slots old when the clock takes over.
 _BLOCKS = 100
 #: Seconds for the node, which is a thread of this process, to answer.
 _DEADLINE_S = 60.0
@@ -76,8 +76,8 @@ class Services:
     place: "_Place"
 
     def require_running(self) -> None:
-        """Raises a ChainError where the chain has come to a stop by itself, a ConfigError where its
-        folder is gone: what it would go on to promise, nobody would find again."""
+        """Raise a ChainError if the chain has stopped by itself, and a ConfigError if its folder is
+        gone: nobody would find any later state again."""
         if not self.devnet.is_running:
             self.devnet.stop()
             raise ChainError("the development network has come to a stop: start it again")
@@ -89,7 +89,7 @@ class Services:
 
 
 class _Place:
-    """A folder as it was found, to tell it from another of its name."""
+    """The identity of a folder, to tell it from another one with its name."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -106,17 +106,17 @@ class _Place:
 def run_services(
     folder: Path, block_time: float | None = None, port: int | None = None
 ) -> Iterator[Services]:
-    """Starts everything, founds the network where there is none, and writes both files.
+    """Start everything, found the network if there is none, and write both files.
 
     Args:
         folder: of the localnet.
         block_time: seconds; None: as before, or one.
-        port: of the chain, the beacon's being the next one; 0: any two that are free; None: as
-            before, or the usual ones.
+        port: of the chain; the beacon's is the next one; 0: any two free ones; None: as before, or
+            the default ones.
 
     Raises:
-        OperatorError: the folder is in use or of no use, or was moved; a port is taken; another
-            block time.
+        OperatorError: the folder is in use, unusable or was moved; a port is taken; the block time
+            differs.
     """
     root = folder.resolve()
     store = _name_store(root)
@@ -165,13 +165,13 @@ def run_services(
 
 
 def _write_end(folder: Path, localnet: Localnet, place: _Place) -> None:
-    """Nobody serves it any more; into a folder that is gone nothing is written."""
+    """Note that no process serves it any more. Writes nothing into a folder that is gone."""
     if place.is_kept():
         write_localnet(folder, replace(localnet, pids={}))
 
 
 def _name_store(root: Path) -> str:
-    """The store's locator, which has to fit a commitment."""
+    """The store's locator, which must fit a commitment."""
     locator = (root / "store").as_uri()
     if len(locator) > LOCATOR_MAX:
         raise ConfigError(
@@ -182,7 +182,7 @@ def _name_store(root: Path) -> str:
 
 
 def open_beacon(folder: Path, block_time: float) -> LocalBeacon:
-    """A drand chain of this localnet's own: whoever knows its key knows all rounds beforehand."""
+    """This localnet's own drand chain. Anybody who knows its key knows all rounds beforehand."""
     file = folder / "secret.json"
     if not file.exists():
         begin_ms = get_begin_ms(_get_now_ms(), block_time)
@@ -197,7 +197,7 @@ def open_beacon(folder: Path, block_time: float) -> LocalBeacon:
 
 
 def choose_ports(before: Localnet | None, port: int | None) -> tuple[int, int]:
-    """The chain's and the beacon's; 0 is any that is free."""
+    """The chain's and the beacon's port; 0 is any free one."""
     if port is not None:
         return port, port and port + 1
     if before is None:
@@ -252,8 +252,8 @@ class Founding:
 
 
 def read_founding(folder: Path) -> Founding | None:
-    """The network that was founded in a chain's folder; None: nothing yet. Raises a ChainError
-    where the folder holds something else."""
+    """The network that was founded in a chain's folder; None: none yet. Raises a ChainError if the
+    folder has other content."""
     try:
         return TypeAdapter(Founding).validate_json((folder / _FOUNDED_FILE).read_bytes())
     except FileNotFoundError:
@@ -270,15 +270,15 @@ def get_begin_ms(now_ms: int, block_time: float) -> int:
 
 
 def found(folder: Path, block_time: float, beacon: BeaconChain, store: str) -> Founding:
-    """Makes `folder`: a chain on which a subnet waits to be joined, its rules published.
+    """Make `folder`: a chain with a subnet that is ready to be joined, its parameters published.
 
-    It happens on a chain of virtual time, through the SDK and as an owner would do it, in a folder
-    that takes its place when all is done: killed in the middle, it is done again from the start. It
-    loads a model to check what it publishes.
+    This happens on a chain of virtual time, through the SDK as an owner would do it, in a folder
+    that is renamed at the end. If it is killed, it starts over. It loads a model to check the
+    checkpoint that it publishes.
 
     Args:
         block_time: seconds.
-        beacon: the chain that its rounds are taken from.
+        beacon: the chain of its rounds.
         store: locator of the store for parameters and genesis checkpoint.
 
     Raises:
@@ -349,15 +349,16 @@ def _found_subnet(
 
 
 def _found_apart(folder: Path, block_time: float, beacon: BeaconChain, store: str) -> Founding:
-    """Founds in a process of its own: what it loads is gone from memory afterwards."""
+    """Found in a separate process, whose memory is released afterwards."""
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare_founder) as apart:
         return apart.submit(found, folder, block_time, beacon, store).result()
 
 
 def prepare_founder() -> None:
-    """Ctrl-C reaches it too, and is for whoever started it to heed; its chain is nobody else's.
+    """Prepare the founding process. Ctrl-C reaches it too, but its parent handles that. Its chain
+    belongs to nobody else.
 
-    Whoever started it may be killed and started again: two that found in one folder would meet.
+    Its parent may be killed and started again: two processes must not found in one folder.
     """
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
