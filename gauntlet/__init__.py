@@ -1,11 +1,11 @@
 """Every known way to work or to cheat, played against the validators' own judge.
 
-`strategy` is the base of all strategies; they lie in files named by what they attack:
-`sampling_attacks` (how tokens are drawn), `content_attacks` (what is handed in), `tie_attacks`
-(near ties), `chain_attacks` (chain, calendar, served bytes). `table` lists them in the order of
-the printed table. `attack_setup` judges groups in memory, `chain_setup` plays whole miners beside
-a whole validator, `measuring` turns both into rows. `faulty_operator` is a trainer's machine that
-errs once in a step. Nothing here runs on a real network. Start with `measuring.run_family`.
+`strategy` is the base of all strategies. They are in files named by their target:
+`sampling_attacks` (how tokens are drawn), `content_attacks` (the submitted content), `tie_attacks`
+(near ties), `chain_attacks` (chain, calendar, served bytes). `table` lists them in the order of the
+printed table. `attack_setup` judges groups in memory, `chain_setup` plays whole miners beside a
+whole validator, and `measuring` turns both into rows. `faulty_operator` is a trainer's machine with
+one error in a step. Nothing here runs on a real network. Start with `measuring.run_family`.
 """
 
 __all__ = [

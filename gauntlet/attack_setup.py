@@ -43,7 +43,7 @@ from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling
 from assay.verification.sketch import judge_sketch
 
-#: Groups a miner hands in a window: an audit looks into a sixth of them.
+#: Groups that a miner submits in a window: an audit looks into a sixth of them.
 GROUPS_A_WINDOW = 48
 _M = TypeVar("_M", bound=Miner)
 _S = TypeVar("_S", bound=Strategy)
@@ -65,7 +65,7 @@ class MemorySubmission:
 
 
 class RememberingForward:
-    """The judge's reference, with a cache: it measures nothing twice."""
+    """The judge's reference with a cache: it measures nothing twice."""
 
     def __init__(self, forward: Forward) -> None:
         self._forward = forward
@@ -78,7 +78,8 @@ class RememberingForward:
         seeds: Sequence[bytes],
         projection: Projection,
     ) -> list[Measurement]:
-        """See `assay.verification.Forward`; one projection and one prompt a seed."""
+        """See `assay.verification.Forward`. There is one projection and one prompt for each
+        seed."""
         keys = [(s, c.tobytes()) for s, c in zip(seeds, completions, strict=True)]
         fresh = [i for i, key in enumerate(keys) if key not in self._known]
         if fresh:
@@ -92,7 +93,7 @@ class RememberingForward:
         return [self._known[key] for key in keys]
 
     def forget(self) -> None:
-        """Frees what was remembered."""
+        """Clear the cache."""
         self._known.clear()
 
 
@@ -101,10 +102,10 @@ class RolloutRow:
     """One measured rollout."""
 
     tokens: int
-    differs: bool  # it is not the honest one
-    fault: Reason | None  # why its own audit refuses it
-    #: it differs, by tokens as near to the keyed draws as two honest passes may differ by:
-    #: its own audit lets it pass, and the ledger counts it
+    differs: bool  # whether it differs from the honest one
+    fault: Reason | None  # the reason why its own audit refuses it
+    #: it differs, but only in tokens as near to the keyed draws as two honest passes may be: its
+    #: own audit accepts it, and the ledger counts it
     is_tie: bool = False
 
 
@@ -112,10 +113,10 @@ class RolloutRow:
 class GroupRow:
     """One measured group."""
 
-    value: int  # what it would earn were it accepted
-    cost: float  # what making it took
+    value: int  # its pay if it were accepted
+    cost: float  # the cost of making it
     rollouts: tuple[RolloutRow, ...]
-    fault: Reason | None  # why it is refused where it is only read: an id or an ending
+    fault: Reason | None  # the reason why it is refused when it is only read: an id or an ending
 
     @property
     def tokens(self) -> int:
@@ -124,7 +125,7 @@ class GroupRow:
 
     @cached_property
     def faults(self) -> list[Reason]:
-        """The faults to be found in it."""
+        """The faults that can be found in it."""
         found = (self.fault, *(rollout.fault for rollout in self.rollouts))
         return [fault for fault in found if fault is not None]
 
@@ -132,10 +133,10 @@ class GroupRow:
 def found_network(
     seed: bytes, timing: Timing, hotkeys: Mapping[str, bytes], genesis: Path, folder: Path
 ) -> tuple[SimulatedChain, MinerDependencies, Parameters]:
-    """A network on the simulator, what its miners reach, and its parameters.
+    """A network on the simulator, its miners' dependencies, and its parameters.
 
     Args:
-        hotkeys: of all who hold a uid, a "trainer" among them.
+        hotkeys: of all holders of a uid, including a "trainer".
         genesis: folder of the checkpoint in force.
         folder: for a copy of it and a store.
     """
@@ -157,11 +158,11 @@ def found_network(
 
 
 class AttackSetup:
-    """One network with everything honest already known.
+    """One network in which all honest work is already known.
 
     Args:
         folder: for a model copy and a store.
-        groups: that are measured of each strategy.
+        groups: number that is measured of each strategy.
         placement: where and how the judge's model runs.
     """
 
@@ -214,7 +215,7 @@ class AttackSetup:
 
     @cached_property
     def inputs(self) -> AttackInputs:
-        """The inputs that strategies find here."""
+        """The inputs of strategies in this setup."""
         models = dict(self.family.others)
         miner = self._open_miner(Miner, "attacker", self.groups)
         passages = [
@@ -267,7 +268,7 @@ class AttackSetup:
         )
 
     def is_possible(self, kind: type[Strategy]) -> bool:
-        """Whether this family has what the strategy needs."""
+        """Return whether this family has the models that the strategy needs."""
         if kind.needs_end:
             ends = self.checkpoint.manifest.end_tokens
             group = self.get_honest("attacker", 1)[0]
@@ -275,7 +276,7 @@ class AttackSetup:
         return kind.role is None or kind.role in self.inputs.models
 
     def measure(self, kind: type[Strategy]) -> list[GroupRow]:
-        """The strategy's groups, each valued and each differing rollout judged by itself."""
+        """The strategy's groups. Each is valued, and each differing rollout is judged by itself."""
         count = min(self.groups, kind.groups_max or self.groups)
         miner = self.make_miner(kind, count)
         groups = miner.generate(self.work, range(count))
@@ -325,7 +326,8 @@ class AttackSetup:
     def find_fault(
         self, miner: Miner, index: int, number: int, rollout: Rollout
     ) -> tuple[Reason | None, bool]:
-        """Why one rollout alone is refused, by the judge's own tests; whether it is a tie."""
+        """The reason why one rollout alone is refused, by the judge's own tests; and whether it is
+        a tie."""
         manifest, tests = self.checkpoint.manifest, self.parameters.tests
         tokens, drawable = rollout.tokens, self.checkpoint.tokenizer.drawable
         ends = np.flatnonzero(np.isin(tokens, manifest.end_tokens))

@@ -1,6 +1,5 @@
-"""Models that the gauntlet measures on: the shipped one, a bench model of high entropy, and what a
-cheat would run in their place. Built once into a folder, about two minutes on two cores.
-"""
+"""Models that the gauntlet measures on: the shipped one, a bench model of high entropy, and the
+models that a cheat would run instead. Built once into a folder, about two minutes on two cores."""
 
 import sys
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ SHIPPED, BENCH = "shipped", "bench"
 BENCH_TOKENS = 128
 
 
-#: Folder → how the model in it is trained.
+#: Folder → the training settings of its model.
 _CONFIGS: Mapping[str, TextConfig | PretrainConfig] = {
     "bench": TextConfig(),
     "bench-smaller": TextConfig(seed=2, hidden=48, layers=2, inner=128),
@@ -35,7 +34,7 @@ _CONFIGS: Mapping[str, TextConfig | PretrainConfig] = {
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A checkpoint and the models that a cheat has at hand."""
+    """A checkpoint and the models that are available to a cheat."""
 
     name: str
     folder: Path  # of the checkpoint, manifest included
@@ -44,7 +43,7 @@ class Family:
 
 
 def build_models(cache: Path) -> None:
-    """Trains and saves whatever of the models is not there."""
+    """Train and save the missing models."""
     for name, config in _CONFIGS.items():
         folder = cache / name
         if not (folder / "model.safetensors").exists():
@@ -58,7 +57,7 @@ def build_models(cache: Path) -> None:
 
 
 def open_family(name: str, cache: Path) -> Family:
-    """A family as far as it is built.
+    """Open a family as far as it is built.
 
     Raises:
         CheckpointError: a model's folder is damaged.

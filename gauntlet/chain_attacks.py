@@ -27,13 +27,13 @@ _GARBAGE = b"these bytes are no submission" * 1_000
 
 
 class AuditWatcher(FakingMiner, ABC):
-    """Commits in time, learns the audit's choice as soon as it is out, and only then acts."""
+    """Commits in time, waits for the audit's choice, and only then acts."""
 
     share: ClassVar[float] = 0.75
 
     @cached_property
     def waiting(self) -> dict[int, WindowWork]:
-        """Windows that were committed to and not answered yet."""
+        """Windows with a commitment that were not answered yet."""
         return {}
 
     def _commit(self, work: WindowWork) -> None:
@@ -41,7 +41,7 @@ class AuditWatcher(FakingMiner, ABC):
         self.waiting[work.challenge.window] = work
 
     def act(self, head: int) -> None:
-        """Answers every window whose audit round is out."""
+        """Answer every window whose audit round is out."""
         for window, work in list(self.waiting.items()):
             context = get_context(
                 self.dependencies.chain,
@@ -54,26 +54,26 @@ class AuditWatcher(FakingMiner, ABC):
                 self.answer(work, self.find_selection(work, context))
 
     def find_selection(self, work: WindowWork, context: Context) -> Chosen:
-        """The audit's choice, as everyone can compute it."""
+        """The audit's choice, which everyone can compute."""
         return select_committed(context, self.hotkey, len(work.groups))
 
     def is_hit(self, work: WindowWork, chosen: Chosen) -> bool:
-        """Whether the audit looks at a faked group."""
+        """Return whether the audit looks at a faked group."""
         return chosen[-1].index >= max(1, int(len(work.groups) * self.share))
 
     @abstractmethod
     def answer(self, work: WindowWork, chosen: Chosen) -> None:
-        """Reacts to the audit's choice."""
+        """React to the audit's choice."""
 
 
 class HidesAfterTheAudit(AuditWatcher):
-    """Fakes a quarter of its groups, and shows its file only where the audit has hit none."""
+    """Fakes a quarter of its groups, and shows its file only if the audit has hit none."""
 
     title, hides = "withheld after the audit round", "NOT_REVEALED"
 
     @cached_property
     def held(self) -> dict[int, bytes]:
-        """Files that nobody has seen."""
+        """Files that it has not shown to anybody."""
         return {}
 
     def upload(self, window: int, data: bytes) -> None:
@@ -86,7 +86,7 @@ class HidesAfterTheAudit(AuditWatcher):
 
 
 class GarblesAfterTheAudit(AuditWatcher):
-    """Fakes a quarter of its groups, and serves bytes that are no file where the audit hit one."""
+    """Fakes a quarter of its groups, and serves malformed bytes if the audit hit one."""
 
     title, hides = "unparsable after the audit round", "MALFORMED"
 
@@ -96,8 +96,8 @@ class GarblesAfterTheAudit(AuditWatcher):
 
 
 class UploadsOnlyTheAudited(AuditWatcher):
-    """Honest work, of which only the audited groups are ever shown, zeros in the place of the
-    others: the trainer starves."""
+    """Does honest work, but shows only the audited groups, with zeros in place of the others: the
+    trainer gets no data."""
 
     title, share = "only audited groups uploaded", 1.0
 
@@ -112,21 +112,22 @@ class UploadsOnlyTheAudited(AuditWatcher):
 
 
 class OverwritesTheCommitment(AuditWatcher):
-    """Commits to copies; once it knows what is audited, makes that, and commits again."""
+    """Commits to copies. Once it knows the audited groups, it makes those and commits again."""
 
     title, share = "commitment overwritten", 0.125
     overwrote: bool = False
 
     def act(self, head: int) -> None:
-        """One slot serves all windows: the content for the next one is put back."""
+        """Restore the slot's content for the next window, since one slot serves all windows."""
         work = self.work
         if self.overwrote and work is not None and work.stage is WorkStage.SENT:
             self.overwrote = False
-            super(AuditWatcher, self)._commit(work)  # not to be answered a second time
+            super(AuditWatcher, self)._commit(work)  # so that it is not answered twice
         super().act(head)
 
     def answer(self, work: WindowWork, chosen: Chosen) -> None:
-        """Genuine groups where the audit looks, copies elsewhere, under a root that is too late."""
+        """Make genuine groups where the audit looks, and copies elsewhere, under a root that is too
+        late."""
         better = replace(work, groups=list(work.groups), root=None)
         for group in chosen:
             genuine = Miner.generate(self, work, range(group.index, group.index + 1))
@@ -146,7 +147,7 @@ class _Renaming(Strategy, ABC):
     renamed_in: int = -1
 
     def act(self, head: int) -> None:
-        """Renames itself as soon as a window has started."""
+        """Rename itself as soon as a window has started."""
         window = compute_window(self._parameters.first.timing, head)
         if window > self.renamed_in:
             self.renamed_in = window
@@ -154,10 +155,10 @@ class _Renaming(Strategy, ABC):
 
     @abstractmethod
     def rename(self, window: int) -> None:
-        """Takes another hotkey."""
+        """Take another hotkey."""
 
     def make_hotkey(self, window: int) -> bytes:
-        """The hotkey it would rather have in a window: chosen with the challenge known."""
+        """The hotkey that it prefers in a window, chosen after the challenge is known."""
         return sha256(self.name.encode() + window.to_bytes(8, "big")).digest()
 
     @property
@@ -190,7 +191,7 @@ class SwapsAfterTheChallenge(_Renaming):
 
 
 class SwapsAfterBeingCaught(FakingMiner):
-    """Hands in copies in its first window, is caught, and goes on honestly under a fresh hotkey."""
+    """Submits copies in its first window, is caught, and continues honestly under a new hotkey."""
 
     title, share = "hotkey swapped after being caught", 1.0
 
@@ -200,7 +201,7 @@ class SwapsAfterBeingCaught(FakingMiner):
         return super().generate(work, indices)
 
     def act(self, head: int) -> None:
-        """Swaps once the first window's audit is over."""
+        """Swap once the first window's audit is over."""
         if head == compute_block(self._parameters.first.timing, 0, Phase.FETCH_END) + 1:
             old, self.hotkey = self.hotkey, sha256(self.hotkey).digest()
             chain = self.dependencies.chain

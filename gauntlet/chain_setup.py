@@ -1,7 +1,7 @@
 """The gauntlet's other half: strategies as whole miners on the simulator, beside a whole validator.
 
-One settlement of several windows is played, files and all: what it comes to is certain, not drawn,
-and is given without an error.
+One settlement of several windows is played, with all files. Its result is certain, not drawn, and
+is given without an error.
 """
 
 from collections import Counter
@@ -28,9 +28,9 @@ from assay.training import GENESIS
 from assay.verification import Seat
 
 MODEL = "shipped, on chain"
-#: Groups a miner hands in: the audit looks into two thirds of them.
+#: Groups that a miner submits: the audit looks into two thirds of them.
 _GROUPS = 24
-#: Windows that the one settlement covers.
+#: Windows of the one settlement.
 WINDOWS = 4
 _STAFF = ("owner", "trainer", "validator")
 
@@ -42,7 +42,7 @@ class StrategyResult:
     kind: type[Strategy]
     reasons: tuple[Reason, ...]  # of its windows, in order
     settled: int  # score of all its seats
-    cost: float  # what it has spent
+    cost: float  # its spending
 
 
 class ChainAttackSetup:
@@ -87,11 +87,11 @@ class ChainAttackSetup:
             windows - 1,
         )
         self._parameters = parameters
-        #: (window, strategy) → hotkey it worked under
+        #: (window, strategy) → hotkey that it used
         self._names: dict[tuple[int, str], bytes] = {}
 
     def play(self) -> list[StrategyResult]:
-        """Runs until the settlement is written."""
+        """Run until the settlement is written."""
         while not self.settlements:
             self.chain.mint()
             head = self.chain.get_head()
@@ -130,7 +130,7 @@ def run_calendar(
     """Rows of the strategies that act on chain, calendar or served bytes.
 
     Args:
-        only: part of a title, None for all; the honest miner is always there.
+        only: part of a title, None for all. The honest miner is always included.
     """
     kinds = tuple(
         kind
@@ -146,7 +146,7 @@ def run_calendar(
 
 
 def make_row(outcome: StrategyResult, honest: float) -> TableRow:
-    """One settlement's figures in the shape of the others."""
+    """One settlement's figures in the form of the other rows."""
     refused = sum(reason is not Reason.ACCEPTED for reason in outcome.reasons)
     relative = outcome.settled / outcome.cost / honest
     return TableRow(

@@ -1,4 +1,5 @@
-"""Strategies that start from honest tokens, or from nobody's, and change what is handed in."""
+"""Strategies that start from honest tokens, or from no model's, and change the submitted
+content."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ def get_tokens(group: Group) -> list[Tokens]:
 
 
 class Rewriting(Strategy, ABC):
-    """Honest tokens, one thing in them changed, then genuine columns for what came out."""
+    """Changes one thing in honest tokens, then computes genuine columns for the result."""
 
     def write(
         self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
@@ -37,12 +38,12 @@ class Rewriting(Strategy, ABC):
 
     @abstractmethod
     def rewrite(self, work: WindowWork, rows: list[Tokens]) -> list[Tokens]:
-        """The changed completions."""
+        """Change the completions."""
 
 
 class Splice(Strategy):
-    """A genuine prefix, `width` tokens out of another rollout, and the honest rest after them. What
-    is spliced in was drafted for the other rollout: it costs nothing."""
+    """A genuine prefix, `width` tokens of another rollout, and the honest rest after them. The
+    inserted tokens were drafted for the other rollout, so they cost nothing."""
 
     width: ClassVar[int]
 
@@ -120,8 +121,8 @@ class Padded(Rewriting):
 
 
 class SkippedEnd(Strategy):
-    """Puts its first token in the place of the drawn end token and goes on to the length limit:
-    longer work."""
+    """Replaces the drawn end token with its first token and continues to the length limit: longer
+    work."""
 
     title = "skipped end token"
     needs_end = True
@@ -137,8 +138,8 @@ class SkippedEnd(Strategy):
 
 
 class PrefillOnly(Strategy):
-    """No model writes: a program solves the problem, its terms in another order each time, and the
-    true model prefills the solution."""
+    """Uses no model to write: a program solves the problem, its terms in another order each time,
+    and the true model prefills the solution."""
 
     title = "prefill only"
 
@@ -152,7 +153,7 @@ class PrefillOnly(Strategy):
             seed = compute_problem_seed(work.challenge.seed, self.hotkey, index)
             problem = environment.make_problem(seed, manifest.levels)
             terms = problem.prompt.count("+") + problem.prompt.count("-") + 1
-            if not problem.prompt.endswith("=?\n"):  # told in words: commas separate the terms
+            if not problem.prompt.endswith("=?\n"):  # a problem in words: commas separate the terms
                 terms = problem.prompt.count(",") + 1
             stream = Stream(seed)
             drafts.append(
@@ -190,12 +191,12 @@ class ReplayedFromAnotherWindow(Strategy):
 
 
 class Grinding(Strategy):
-    """Works on the challenge of another beacon round, one it would have liked better."""
+    """Works on the challenge of another beacon round that suits it better."""
 
     title = "grinding the beacon"
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
-        """Honest work for a challenge of its own: the round after the one the block names."""
+        """Do honest work for another challenge: the round after the one that the block names."""
         beacons, parameters = self.dependencies.beacons, work.challenge.parameters
         number = compute_round(
             parameters.timing, parameters.beacon, work.challenge.block.timestamp_ms
@@ -211,7 +212,7 @@ class Grinding(Strategy):
 
 
 class Forging(Strategy):
-    """Honest tokens with columns that no forward pass has given; the prefill is saved."""
+    """Honest tokens with columns that no forward pass has computed, which saves the prefill."""
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
         genuine = self.bill_genuine(work, indices)
@@ -284,9 +285,9 @@ class CopiedSketch(ForgedSketch):
 
 
 class FakingMiner(Strategy):
-    """Does the first part of its groups and hands in copies of these for the rest.
+    """Makes the first part of its groups and submits copies of these for the rest.
 
-    The audit is drawn after it has committed: it can only hope.
+    The audit is drawn after it has committed, so it can only hope.
     """
 
     title = "honest for a quarter"
@@ -303,15 +304,15 @@ class FakingMiner(Strategy):
         ]
 
     def count_honest(self) -> int:
-        """Groups of a window that it does itself."""
+        """The number of groups in a window that it makes itself."""
         return max(1, int(self.config.groups * self.share))
 
     def compute_miss_chance(self, audited: int) -> float:
-        """Chance that so many groups drawn are none that it copied: hypergeometric."""
+        """The probability that none of this many drawn groups is a copy: hypergeometric."""
         return comb(self.count_honest(), audited) / comb(self.config.groups, audited)
 
     def fake(self, known: Sequence[Group], index: int, honest: int) -> Group:
-        """The group that takes the place of one that was not made."""
+        """The group that replaces one that was not made."""
         return known[index % honest]
 
 
@@ -320,7 +321,7 @@ class FakingHalf(FakingMiner):
 
 
 class JunkAppended(FakingMiner):
-    """Honest groups and, to be paid for more, an eighth as many of random tokens behind them."""
+    """Honest groups, followed by an eighth as many groups of random tokens, to be paid for more."""
 
     title, share = "junk groups appended", 0.875
 

@@ -1,5 +1,5 @@
-"""A machine that errs, or a trainer that lies, by the least there is: one number of one operator of
-a step is the next one that its kind can hold."""
+"""A machine with the smallest possible error, or a trainer with the smallest lie: one number of one
+operator of a step is replaced by the next larger number of its type."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ from assay.audit.tracing.operator_calls import get_address, get_plan
 
 
 class FaultyMachine:
-    """Runs operators and errs at one of them.
+    """Runs operators, one of them with an error.
 
     Args:
-        index: of the operator, from 0; one that makes no finite numbers of its own, as a view, is
-            left as it is, and the next one errs that does.
-        element: which of its numbers errs, counted around.
+        index: of the operator, from 0. An operator that computes no finite numbers of its own, such
+            as a view, is left unchanged, and the error moves to the next one that does.
+        element: index of the wrong number, modulo their count.
 
     Attributes:
         count: operators so far.
-        fell_on: the operator that erred; None: none did yet.
+        fell_on: the operator with the error; None: none so far.
     """
 
     def __init__(self, index: int, element: int) -> None:
@@ -41,7 +41,7 @@ class FaultyMachine:
         return result
 
     def _spoil(self, tensor: Tensor) -> bool:
-        """Whether a number could be changed."""
+        """Change a number if possible. Return whether it was."""
         with torch.no_grad():
             numbers = tensor.detach()
             places = numbers.isfinite().nonzero()
@@ -52,8 +52,8 @@ class FaultyMachine:
 
 
 def _list_made(func: OpOverload, result: Any, given: Any) -> list[Tensor]:
-    """Real numbers that an operator computed: not what it only looks at in another way, and nothing
-    that is still to be written."""
+    """Real numbers that an operator computed. Leaves out views of its inputs, and memory that is
+    still to be written."""
     plan = get_plan(func)
     if plan.makes_unwritten:
         return []
@@ -73,5 +73,5 @@ def _list_made(func: OpOverload, result: Any, given: Any) -> list[Tensor]:
 
 
 def _get_next(number: Tensor) -> Tensor:
-    """The next larger one of its kind."""
+    """The next larger number of its type."""
     return torch.nextafter(number, torch.full_like(number, torch.inf))

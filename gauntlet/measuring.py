@@ -1,8 +1,8 @@
 """The gauntlet: every strategy measured by the real judge, then 200 windows of income each.
 
-Groups are measured once and resampled: a window draws what is audited from them, a settlement is
-`compute_settlement` over twelve windows. The standard error comes from repeating all of it, the
-choice of measured groups included.
+Groups are measured once and resampled: a window draws its audited groups from them, and a
+settlement is `compute_settlement` over twelve windows. The standard error comes from repeating all
+of it, including the choice of measured groups.
 """
 
 import math
@@ -24,24 +24,25 @@ from assay.protocol.parameters import Work
 from assay.verification import Result, Seat, compute_settlement
 
 WINDOWS = 200
-#: Of a settlement on the main network.
+#: Windows of a settlement on the main network.
 SETTLEMENT_WINDOWS = 12
 #: Repetitions of the simulation behind a standard error.
 _REPEATS = 40
 _BOOTSTRAPS = 1_000
 _MISSED = 1e-4
-#: How many standard errors an income must lie above the honest one to count as more.
+#: Standard errors by which an income must exceed the honest one to count as more.
 _ERRORS = 3.0
 _SEAT = Seat(0, 0)
 STOPPING = "many hotkeys, stopping before dear problems"
-#: Of holding one more hotkey for a window, in the cost of a mean group. Far below any real price:
-#: a hotkey that stops this early earns about one group a window.
+#: Price of holding one more hotkey for a window, in the cost of a mean group. It is far below any
+#: real price: a hotkey that stops this early earns about one group a window.
 HOTKEY_PRICE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Income:
-    """Settled score a unit of compute over `WINDOWS` windows: its mean and standard error."""
+    """Settled score for each unit of compute over `WINDOWS` windows: its mean and standard
+    error."""
 
     mean: float
     error: float
@@ -53,17 +54,18 @@ class TableRow:
     """One line of the table.
 
     Attributes:
-        model: the family it was measured on: detection depends on the policy's entropy.
-        differs: share of rollouts that are not the honest ones; the others are honest work.
+        model: the family of the measurement: detection depends on the policy's entropy.
+        differs: share of rollouts that differ from the honest ones; the others are honest work.
         caught_given_differs: share of these that are refused by themselves.
-        detected_per_rollout: share of all rollouts refused by themselves.
-        detected_low: its lower bound, 2.5 % of a bootstrap over groups, one missed rollout added.
-        tokens_to_9999: completion tokens until it is caught with 99.99 %, by `detected_low`;
-            None where nothing was caught.
+        detected_per_rollout: share of all rollouts that are refused by themselves.
+        detected_low: its lower bound, 2.5 % of a bootstrap over groups, with one missed rollout
+            added.
+        tokens_to_9999: completion tokens until it is caught with 99.99 %, by `detected_low`; None
+            if nothing was caught.
         income_per_compute: relative to honest work with the same engine: see `find_baseline`.
         income_error: its standard error.
         detected_per_rollout and others: None for rows that were played on chain.
-        pays: an illegal strategy that earns more than the best legal one beyond the error.
+        pays: whether an illegal strategy earns more than the best legal one, beyond the error.
     """
 
     attack: str
@@ -84,13 +86,13 @@ class TableRow:
 
     @property
     def is_broken(self) -> bool:
-        """Whether the row shows what must not be."""
+        """Return whether the row shows something that must not happen."""
         return self.pays or (self.legal and set(self.reasons) != {Reason.ACCEPTED.value})
 
 
 def choose(only: str | None) -> tuple[type[Strategy], ...]:
-    """Strategies whose title holds `only`, all for None; the legal ones always, as what the others
-    are held against."""
+    """Strategies whose title contains `only`, all for None. The legal ones are always included, as
+    the baseline of the others."""
     return tuple(
         kind
         for kind in STRATEGIES
@@ -101,7 +103,7 @@ def choose(only: str | None) -> tuple[type[Strategy], ...]:
 def run_family(
     setup: AttackSetup, kinds: Sequence[type[Strategy]], report: Callable[[str], None]
 ) -> list[TableRow]:
-    """Rows of those strategies that a setup's family has what they need for; some are legal."""
+    """Rows of the strategies that a setup's family has the models for. Some of them are legal."""
     name = setup.family.name
     report(f"{name} model: mean Gini {setup.mean_gini:.2f}, {setup.groups} groups a strategy")
     measured: list[tuple[type[Strategy], list[GroupRow]]] = []
@@ -120,8 +122,8 @@ def run_family(
 
 
 def find_baseline(kind: type[Strategy], legal: Sequence[tuple[type[Strategy], Income]]) -> Income:
-    """A strategy's baseline: the best honest work with an engine that costs no less. A legal one is
-    its own baseline."""
+    """A strategy's baseline: the best honest work with an engine that costs no less. A legal
+    strategy is its own baseline."""
     for other, income in legal:
         if other is kind:
             return income
@@ -131,8 +133,9 @@ def find_baseline(kind: type[Strategy], legal: Sequence[tuple[type[Strategy], In
 
 
 def make_stopping_row(model: str, honest: Sequence[GroupRow]) -> TableRow:
-    """An operator of many hotkeys who knows beforehand what each group will cost and honestly makes
-    only those before the first dear one. Nothing is there to detect: the pay must not reward it."""
+    """A row for an operator of many hotkeys who knows beforehand what each group will cost, and
+    honestly makes only those before the first expensive one. There is nothing to detect: the pay
+    must not reward it."""
     rng = np.random.default_rng(0)
     groups = np.array([(row.tokens, row.value) for row in honest], float)
     gain = compute_stopping_gain(groups[:, 0].tolist(), groups[:, 1].tolist(), HOTKEY_PRICE)
@@ -158,8 +161,8 @@ def make_stopping_row(model: str, honest: Sequence[GroupRow]) -> TableRow:
 def compute_stopping_gain(
     costs: Sequence[float], values: Sequence[float], price: float = 0.0
 ) -> float:
-    """The gain of many hotkeys that each stop before a problem which pays badly for its cost,
-    relative to one that goes on: the best over all limits.
+    """The gain of many hotkeys that each stop before a problem with bad pay for its cost, relative
+    to one that continues: the best over all limits.
 
     A hotkey's problems come in its own order, so one that stops before the first group beyond the
     limit keeps only groups within it. The attacker is assumed to know a group's cost and value
@@ -176,15 +179,15 @@ def compute_stopping_gain(
     kept_cost = kept_value = 0.0
     for count, (cost, value) in enumerate(pairs, start=1):
         kept_cost, kept_value = kept_cost + cost, kept_value + value
-        hotkeys = len(pairs) - count  # each is stopped by one of the others
+        hotkeys = len(pairs) - count  # each of the others stops one of them
         income = kept_value / (kept_cost + price * mean * hotkeys) / (earned / spent)
         best = max(best, income - 1)
     return best
 
 
 def compute_income(rows: Sequence[GroupRow], kind: type[Strategy], work: Work) -> Income:
-    """Score a unit of compute, windows resampled from measured groups. What the ledger would add
-    to the evidence is left out, in the attacker's favour."""
+    """Score for each unit of compute, over windows resampled from measured groups. Leaves out the
+    further evidence of the ledger, in the attacker's favour."""
     rng = np.random.default_rng(0)
     values = np.array([row.value for row in rows], np.int64)
     costs = np.array([row.cost for row in rows])
@@ -192,7 +195,7 @@ def compute_income(rows: Sequence[GroupRow], kind: type[Strategy], work: Work) -
     valued = min(work.valued_groups, audited)
     incomes, caught = [], 0
     for _ in range(_REPEATS):
-        # a share that is faked by design is no accident of which groups were measured
+        # a share that is faked by design does not depend on which groups were measured
         every = np.arange(len(rows))
         pool = every if issubclass(kind, FakingMiner) else rng.choice(every, len(rows))
         drawn = pool[rng.integers(len(rows), size=(WINDOWS, audited))]
@@ -216,11 +219,11 @@ def compute_income(rows: Sequence[GroupRow], kind: type[Strategy], work: Work) -
 
 
 def find_fault(groups: Sequence[GroupRow], valued: int, draws: Sequence[float]) -> Reason | None:
-    """The fault that an audit finds which looks at one rollout of each group and values the first
-    `valued` groups: there a rollout is drawn by its tokens, and all endings are seen.
+    """The fault that an audit finds if it looks at one rollout of each group and values the first
+    `valued` groups. In those, a rollout is drawn by its tokens, and all endings are read.
 
     Args:
-        draws: uniform in [0, 1), one a group.
+        draws: uniform in [0, 1), one for each group.
     """
     for place, (group, draw) in enumerate(zip(groups, draws, strict=True)):
         if not group.faults:
@@ -235,8 +238,8 @@ def find_fault(groups: Sequence[GroupRow], valued: int, draws: Sequence[float]) 
 
 
 def bootstrap_rate(rows: Sequence[GroupRow]) -> float:
-    """Lower bound of the share of rollouts refused by themselves: 2.5 % over groups resampled, one
-    rollout that was missed added."""
+    """Lower bound of the share of rollouts refused by themselves: 2.5 % over resampled groups, with
+    one missed rollout added."""
     rng = np.random.default_rng(0)
     caught = np.array([count_caught(row) for row in rows])
     count = np.array([len(row.rollouts) for row in rows])

@@ -1,4 +1,4 @@
-"""Strategies that draw their tokens by another rule, another noise or another model."""
+"""Strategies that draw their tokens with another rule, another noise or another model."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -20,20 +20,20 @@ _NEVER = -1e4
 
 
 class Honest(Verified):
-    """Drafts in bf16, verified in the reference."""
+    """Drafts in bf16, verified with the reference."""
 
     title, precision = "bf16 draft, verified", "bf16"
 
 
 class DraftInt8(Verified):
-    """Drafts by int8 weights, verified."""
+    """Drafts with int8 weights, verified."""
 
     title = "int8 draft, verified"
     engine = precision = "int8"
 
 
 class DraftSmaller(Verified):
-    """Drafts whole completions by a smaller model, verified."""
+    """Drafts whole completions with a smaller model, verified."""
 
     title = "smaller model's draft, verified"
     role = engine = "smaller"
@@ -41,8 +41,9 @@ class DraftSmaller(Verified):
 
 
 class Speculative(Verified):
-    """Keyed speculative decoding: the smaller model draws a few tokens ahead, the reference keeps
-    those that are its own and adds one. Both draw by the same noise, so they agree often."""
+    """Keyed speculative decoding: the smaller model draws a few tokens ahead, and the reference
+    keeps those that are its own and adds one. Both draw with the same noise, so they agree
+    often."""
 
     title = "speculative decoding"
     role = engine = "smaller"
@@ -50,7 +51,7 @@ class Speculative(Verified):
     ahead: ClassVar[int] = 6
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
-        """The reference keeps a cache: each drafted token is prefilled once."""
+        """Generate with a cached reference: each drafted token is prefilled once."""
         return [self._speculate(work, self.make_request(work, index)) for index in indices]
 
     def _speculate(self, work: WindowWork, request: GroupRequest) -> Group:
@@ -93,13 +94,13 @@ class Speculative(Verified):
 
 
 class Bf16Unverified(Strategy):
-    """Drafts in bf16 and leaves out the correction."""
+    """Drafts in bf16 without the correction."""
 
     title, precision = "bf16 without verification", "bf16"
 
 
 class Int8Weights(Strategy):
-    """Drafts by int8 weights, never corrected."""
+    """Drafts with int8 weights, never corrected."""
 
     title = "int8 weights"
     engine = precision = "int8"
@@ -226,7 +227,7 @@ def make_other_seed(seed: bytes, number: int) -> bytes:
 
 
 class OtherSeed(Strategy):
-    """The true model under noise of the miner's own choice."""
+    """The true model with noise of the miner's own choice."""
 
     title = "other seed"
 
@@ -235,8 +236,8 @@ class OtherSeed(Strategy):
 
 
 class BestOfSeedsMiner(Strategy):
-    """Samples each rollout under several seeds, its own among them, and keeps the best rewarded;
-    among equals the one it likes best."""
+    """Samples each rollout under several seeds, including the right one, and keeps the best
+    rewarded; among equals the one that it likes best."""
 
     title = "best of 3"
     luck = 0.41  # of the shipped model: many rewards are equal
@@ -265,7 +266,7 @@ class BestOfSeedsMiner(Strategy):
 
 
 class RejectAndResample(Strategy):
-    """Keeps the honest rollout where it earns something, else draws once more by another seed."""
+    """Keeps the honest rollout if it earns something, else draws once more with another seed."""
 
     title = "reject and resample"
 

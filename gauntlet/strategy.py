@@ -1,11 +1,12 @@
-"""The things a miner can do in place of honest work: one class a strategy, named after the attack.
+"""Everything that a miner can do instead of honest work: one class for each strategy, named after
+the attack.
 
-Each is a whole miner that follows the rules in everything else, so that what is refused is the
-attack itself. `Strategy` has three hooks: which model drafts, by which rule, and what becomes of
-the columns; most strategies change one. The legal ones are here too: whatever drafts, what the
-reference has corrected is the honest sample.
+Each is a whole miner that follows the rules in everything else, so that only the attack can be
+refused. `Strategy` has three hooks: the model that drafts, the rule, and the columns. Most
+strategies change one. The legal ones are here too: whatever drafts, the reference's correction
+gives the honest sample.
 
-What this does not know: real prices. `PRICES` errs on the attacker's side.
+The module does not know real prices. `PRICES` errs in the attacker's favour.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,10 +35,11 @@ from assay.protocol.seeds import compute_problem_seed
 
 Tokens = tuple[int, ...]
 
-#: Cost of one token, that of decoding it by the true model in fp32 being 1. Decoding is bound by
-#: the bytes of the weights read, so a cheap copy is priced at its bytes alone and nothing for its
+#: Cost of one token, where decoding it with the true model in fp32 costs 1. Decoding is bound by
+#: the bytes of the weights read, so a cheap copy is priced by its bytes alone, without its
 #: overhead. A prefilled token is priced at a third of what bench/verify.py allows against batched
-#: decoding: what only attackers can leave out is dear, what all must pay is not free.
+#: decoding: work that only attackers can leave out is expensive, and work that all must do is not
+#: free.
 PRICES: Mapping[str, float] = {
     "fp32": 1.0,
     "bf16": 0.5,
@@ -55,7 +57,7 @@ class TokenBill:
     units: float = 0.0
 
     def add(self, engine: str, tokens: int) -> None:
-        """Books tokens that an engine has decoded, or that were prefilled."""
+        """Add tokens that an engine has decoded, or that were prefilled."""
         self.units += PRICES[engine] * tokens
 
 
@@ -65,11 +67,11 @@ def _have_none(index: int) -> Group:
 
 @dataclass(frozen=True, slots=True)
 class AttackInputs:
-    """The inputs that some attacks need beside their own seat."""
+    """The inputs that some attacks need besides their own seat."""
 
     #: role ("smaller", "sibling", "foreign", "stale") → model over the same vocabulary
     models: Mapping[str, PreTrainedModel] = field(default_factory=dict)
-    #: the honest groups of this window by index; drafting them again would be the same
+    #: the honest groups of this window by index; drafting them again would give the same
     genuine: Callable[[int], Group] | None = None
     #: another hotkey's honest groups of this window, by index
     victim: Callable[[int], Group] = _have_none
@@ -78,17 +80,17 @@ class AttackInputs:
 
 
 class Strategy(Miner):
-    """A miner that may do something else than the honest one."""
+    """A miner that may deviate from the honest one."""
 
     title: ClassVar[str]  # the row's name in the gauntlet's table
     legal: ClassVar[bool] = False  # whether the rules allow it; a legal one must never be refused
-    role: ClassVar[str | None] = None  # model of `AttackInputs` it needs
+    role: ClassVar[str | None] = None  # the model of `AttackInputs` that it needs
     #: of the copy that drafts, by `COPIES`; None: the model as it is
     precision: ClassVar[str | None] = None
     needs_end: ClassVar[bool] = False  # makes sense only where completions end by themselves
-    groups_max: ClassVar[int | None] = None  # groups measured, where one costs much
-    luck: ClassVar[float] = 0.0  # chance that a rollout comes out as the honest one all the same
-    #: shows nothing, or nonsense, in a window whose audit has hit something faked
+    groups_max: ClassVar[int | None] = None  # most groups measured, if one is expensive
+    luck: ClassVar[float] = 0.0  # probability that a rollout equals the honest one all the same
+    #: whether it shows nothing, or nonsense, in a window whose audit has hit something faked
     hides: ClassVar[str | None] = None
     engine: ClassVar[str] = "bf16"
 
@@ -100,7 +102,7 @@ class Strategy(Miner):
         return TokenBill()
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
-        """Drafts that nobody corrects, with genuine columns unless `forge` changes them."""
+        """Generate drafts without correction, with genuine columns unless `forge` changes them."""
         requests = [self.make_request(work, index) for index in indices]
         drafts = self.write(work, indices, requests)
         groups = []
@@ -112,7 +114,7 @@ class Strategy(Miner):
     def write(
         self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
-        """The completions of each group: its `list_rows`, drafted to their ends."""
+        """Write the completions of each group: its `list_rows`, drafted to their ends."""
         rest = iter(
             self.draft(
                 work,
@@ -126,26 +128,27 @@ class Strategy(Miner):
         return [[next(rest) for _ in request.seeds] for request in requests]
 
     def list_rows(self, work: WindowWork, index: int, request: GroupRequest) -> list[Request]:
-        """The drafted rows of a group, a row a rollout."""
+        """The rows to draft for a group, one for each rollout."""
         return [Request(request.prompt, seed) for seed in request.seeds]
 
     def act(self, head: int) -> None:
-        """Acts at a block beside a miner's steps; most strategies do nothing."""
+        """Act at a block beside a miner's steps. Most strategies do nothing."""
 
     def compute_miss_chance(self, audited: int) -> float:
-        """Chance that an audit of so many rollouts, each of another group, finds nothing."""
+        """The probability that an audit of this many rollouts, each of another group, finds
+        nothing."""
         return self.luck**audited
 
     def forge(self, index: int, group: Group) -> Group:
-        """The group that is submitted in place of one with genuine columns."""
+        """The group that is submitted instead of one with genuine columns."""
         return group
 
     def make_sampler(self, work: WindowWork) -> KeyedSampler | None:
-        """Another rule than the keyed draw, None for the keyed draw."""
+        """The rule that replaces the keyed draw, or None for the keyed draw."""
         return None
 
     def draft(self, work: WindowWork, rows: Sequence[Request]) -> list[Tokens]:
-        """Continues rows by this strategy's model and rule."""
+        """Continue rows with this strategy's model and rule."""
         drafter = self.make_drafter(work)
         drafts = drafter.draft(rows)
         drawn = sum(len(d) - len(r.tokens) for d, r in zip(drafts, rows, strict=True))
@@ -153,7 +156,7 @@ class Strategy(Miner):
         return drafts
 
     def make_drafter(self, work: WindowWork) -> OwnDrafter:
-        """A drafter of this strategy's model and rule."""
+        """A drafter with this strategy's model and rule."""
         temperature = work.challenge.parameters.work.temperature
         model = work.checkpoint.model if self.role is None else self.inputs.models[self.role]
         if self.precision is not None:
@@ -180,11 +183,11 @@ class Strategy(Miner):
         return Miner.generate(self, work, indices)
 
     def bill_genuine(self, work: WindowWork, indices: range) -> list[Group]:
-        """Honest groups, booked as drafted in bf16; their prefill is booked with the rest."""
+        """Honest groups, charged as drafted in bf16. Their prefill is charged with the rest."""
         return self.bill_tokens(self.find_genuine(work, indices), "bf16")
 
     def bill_tokens(self, groups: list[Group], *engines: str) -> list[Group]:
-        """The groups, every token of theirs booked for each engine."""
+        """Charge every token of these groups for each engine, and return the groups."""
         tokens = sum(len(rollout.tokens) for group in groups for rollout in group)
         for engine in engines:
             self.bill.add(engine, tokens)
@@ -197,7 +200,8 @@ class Verified(Strategy):
     legal = True
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
-        """Draft and verify; the reference sees each drafted token once, prompts once a group."""
+        """Draft and verify. The reference reads each drafted token once, and a prompt once for each
+        group."""
         temperature = work.challenge.parameters.work.temperature
         count = DraftCount()
         requests = [self.make_request(work, index) for index in indices]
@@ -227,7 +231,7 @@ def prefill(work: WindowWork, request: GroupRequest, tokens: Sequence[Sequence[i
 
 
 def quantise(model: PreTrainedModel, bits: int, group: int | None) -> PreTrainedModel:
-    """A copy whose matrices hold only what symmetric integers can.
+    """A copy whose matrices contain only values of symmetric integers.
 
     Args:
         group: weights that share one scale, None for a row.
@@ -245,16 +249,16 @@ def quantise(model: PreTrainedModel, bits: int, group: int | None) -> PreTrained
 
 
 def make_int8(model: PreTrainedModel) -> PreTrainedModel:
-    """Symmetric int8, a scale a row."""
+    """A copy in symmetric int8, with one scale for each row."""
     return quantise(model, 8, None)
 
 
 def make_int4(model: PreTrainedModel) -> PreTrainedModel:
-    """Symmetric int4 in groups of 32."""
+    """A copy in symmetric int4, in groups of 32."""
     return quantise(model, 4, 32)
 
 
-#: Precision → a cheap copy of a model. In bf16 activations are so, too.
+#: Precision → a cheap copy of a model. In bf16, activations are bf16, too.
 COPIES: Mapping[str, Callable[[PreTrainedModel], PreTrainedModel]] = {
     "bf16": lambda model: deepcopy(model).to(torch.bfloat16),  # type: ignore[arg-type]
     "int8": make_int8,

@@ -57,8 +57,8 @@ NOT_WORKING: tuple[type[Strategy], ...] = (
     chain_attacks.HidesAfterTheAudit,
     chain_attacks.GarblesAfterTheAudit,
 )
-#: Those that act on chain state, on the calendar or on what is served: whole miners beside a whole
-#: validator.
+#: Strategies that act on chain state, on the calendar or on served bytes: whole miners beside a
+#: whole validator.
 CALENDAR: tuple[type[Strategy], ...] = (
     sampling_attacks.Honest,
     chain_attacks.HidesAfterTheAudit,

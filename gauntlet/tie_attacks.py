@@ -1,7 +1,7 @@
-"""Steering: taking the other token where two are nearly tied, to get a better completion.
+"""Steering: takes the other token of a near tie, to get a better completion.
 
-The best that a miner can do inside the tolerance: it looks ahead, so it steers only where that
-pays.
+This is the best that a miner can do within the tolerance. It looks ahead, so it steers only where
+that pays.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from assay.protocol.parameters import FRACTION_BITS
 
 @dataclass(frozen=True, slots=True)
 class Tie:
-    """A position whose second best token is close: its place, that token, the margin in logits."""
+    """A position with a close second-best token: its place, that token, the margin in logits."""
 
     position: int
     runner_up: int
@@ -58,7 +58,8 @@ def find_ties(
 
 
 class SteeredTies(Strategy):
-    """Forks at the closest tie of each rollout, finishes both, keeps the better rewarded."""
+    """Forks at the closest tie of each rollout, finishes both completions, and keeps the better
+    rewarded."""
 
     title = "steering ties below .05"
     width: ClassVar[float] = 0.05
@@ -66,7 +67,7 @@ class SteeredTies(Strategy):
     def write(
         self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
-        """The steered one where it earns more."""
+        """Write the steered completion if it earns more."""
         drafts = [get_tokens(group) for group in self.bill_genuine(work, indices)]
         places, forks = [], []
         for g, request in enumerate(requests):
@@ -82,23 +83,23 @@ class SteeredTies(Strategy):
         return drafts
 
     def pick(self, work: WindowWork, ties: Sequence[Tie]) -> Tie:
-        """The closest."""
+        """The closest tie."""
         return ties[0]
 
     def finish(self, work: WindowWork, forks: Sequence[Request]) -> list[Tokens]:
-        """Honest draws after the fork; a fork may itself be an end token."""
+        """Draw honestly after the fork. A fork may itself be an end token."""
         ends = work.checkpoint.manifest.end_tokens
         unfinished = [fork for fork in forks if fork.tokens[-1] not in ends]
         rest = iter(self.draft(work, unfinished))
         return [fork.tokens if fork.tokens[-1] in ends else next(rest) for fork in forks]
 
     def prefers(self, work: WindowWork, index: int, other: Tokens, honest: Tokens) -> bool:
-        """Whether the steered completion is the better one."""
+        """Return whether the steered completion is the better one."""
         return self.rate(work, index, other) > self.rate(work, index, honest)
 
 
 class SteeredWithinCap(SteeredTies):
-    """The same where no single token can be refused: margins below the cap alone."""
+    """The same where no single token can be refused: only margins below the cap."""
 
     title = "steering ties within the cap"
 
