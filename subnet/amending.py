@@ -1,4 +1,4 @@
-"""Parameters that an owner changes on a living network: made, checked, announced, taken back."""
+"""Changes of parameters by the owner of a running network: made, checked, announced, taken back."""
 
 import shutil
 from collections.abc import Mapping
@@ -20,24 +20,25 @@ from assay.subnet.genesis_checkpoint import calibrate_anew
 from assay.subnet.presets import change_parameters
 from assay.subnet.publishing import OwnerChain
 
-#: Windows between the newest block and the decision, so that the announcement has stood before it.
+#: Windows between the newest block and the decision, so that the announcement is on chain before
+#: it.
 _MARGIN = 1
-#: Checkpoints that a trainer may still publish of windows before the amendment once that holds: it
-#: learns from a window when that is audited.
+#: Checkpoints of windows before the amendment that a trainer may still publish after it takes
+#: force: it learns from a window when that is audited.
 _TRAINED_LATE = 16
 
 
 def amend(
     chain: OwnerChain, latest: Parameters, changes: Mapping[str, Any], window: int | None = None
 ) -> Parameters:
-    """Parameters that follow the latest ones, their checkpoint still that of those.
+    """Parameters that follow the latest ones, still with the checkpoint of those.
 
     Args:
         changes: section and field → value, see `change_parameters`.
-        window: the first that they shall hold for; None: that of the first settlement that can be.
+        window: the first for which they hold; None: that of the first possible settlement.
 
     Raises:
-        ConfigError: they are none, change nothing, or cannot hold from that window on.
+        ConfigError: they are invalid, change nothing, or cannot hold from that window on.
         ChainError: the chain cannot be read.
     """
     if "start" in changes:
@@ -79,12 +80,13 @@ def name_checkpoint(
     """The same parameters with the checkpoint that they need, calibrated for them.
 
     Args:
-        folder: the checkpoint to calibrate anew, best the newest; None where none is needed.
-        out: gets the calibrated one, its tensors unchanged.
+        folder: the checkpoint to calibrate anew, best the newest; None if none is needed.
+        out: gets the calibrated one, with unchanged tensors.
 
     Raises:
-        ConfigError: one is needed and not named, or `out` is in the way. CheckpointError: it
-        cannot be used. ChainError: the chain cannot be read.
+        ConfigError: one is needed and not named, or `out` exists.
+        CheckpointError: it cannot be used.
+        ChainError: the chain cannot be read.
     """
     if not needs_calibration(latest, amended):
         if folder is not None:
@@ -111,7 +113,7 @@ def name_checkpoint(
 
 
 def require_amendment(latest: Parameters, amended: Parameters, calibrated: Path | None) -> None:
-    """Raises DiscoveryError: nobody would follow these parameters, or could work by them."""
+    """Raise DiscoveryError if nobody would follow these parameters, or could work by them."""
     fault = find_parameters_fault(amended) or find_amendment_fault(latest, amended)
     if fault is None:
         try:

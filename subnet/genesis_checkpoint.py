@@ -52,7 +52,7 @@ from assay.subnet.presets import (
 )
 from assay.subnet.recipes import Recipe, require_architecture
 
-#: Where newer libraries write a chat template.
+#: File in which newer libraries store a chat template.
 TEMPLATE_FILE = "chat_template.jinja"
 #: Problems whose sampled completions make the calibration set.
 _PROBLEMS = 256
@@ -68,17 +68,17 @@ def make_genesis(
     problems: int = _PROBLEMS,
     device: str = CPU,
 ) -> Manifest:
-    """Writes calibration_set.json, calibration.json and manifest.json; returns the manifest.
+    """Write calibration_set.json, calibration.json and manifest.json. Return the manifest.
 
     Args:
-        environment: whose problems the network asks; None: the demo's.
+        environment: source of the network's problems; None: the demo's.
         levels: of it, ascending: the first in force.
         tests, temperature: of the network's parameters.
-        problems: whose sampled completions make the calibration set.
-        device: where the model runs, torch's name of it.
+        problems: number whose sampled completions make the calibration set.
+        device: torch's name of the model's device.
 
     Raises:
-        ValueError: levels that are not legal.
+        ValueError: levels are invalid.
     """
     environment = environment or make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
     adopt_chat_template(folder)
@@ -111,15 +111,16 @@ def make_genesis(
 def make_recipe_genesis(
     recipe: Recipe, model: Path, out: Path, rules: Parameters, device: str = CPU
 ) -> Manifest:
-    """A model's folder made checkpoint 0 of a recipe's network; the folder stays as it is.
+    """Make checkpoint 0 of a recipe's network from a model's folder, which is unchanged.
 
     Args:
-        out: gets the checkpoint, whole or not at all.
-        rules: the network's, their identity left blank.
+        out: gets the checkpoint, atomically.
+        rules: the network's parameters, with blank identity.
 
     Raises:
-        ConfigError: `out` is in the way, or the folder holds another model than the recipe's.
-        CheckpointError: the model cannot be used. OSError: it cannot be copied.
+        ConfigError: `out` exists, or the folder has another model than the recipe's.
+        CheckpointError: the model cannot be used.
+        OSError: it cannot be copied.
     """
     require_architecture(recipe, model)
     if out.exists():
@@ -156,12 +157,12 @@ def make_recipe_genesis(
 def calibrate_anew(
     folder: Path, parameters: Parameters, manifest: Manifest, number: int
 ) -> Manifest:
-    """A checkpoint's copy made fit for other parameters: the same tensors, and in the folder a new
-    calibration and manifest.
+    """Fit a checkpoint's copy to other parameters: the same tensors, with a new calibration and
+    manifest in the folder.
 
     Args:
-        manifest: that it had. Its digest becomes the parent.
-        number: that it gets.
+        manifest: the old one. Its digest becomes the parent.
+        number: the new number.
     """
     environment = open_environment(parameters.environment)
     legal = set(environment.levels)
@@ -195,8 +196,8 @@ def calibrate_anew(
 
 
 def adopt_chat_template(folder: Path) -> None:
-    """Puts a template that lies in a file of its own, as newer libraries write it, to where the
-    manifest's digest covers it: tokenizer_config.json. One that is there already stays.
+    """Copy a template from its own file, where newer libraries store it, to tokenizer_config.json,
+    which the manifest's digest covers. An existing template stays.
 
     Raises:
         ValueError: it is not UTF-8.
@@ -222,7 +223,7 @@ def _calibrate(
     problems: int = _PROBLEMS,
     device: str = CPU,
 ) -> tuple[Calibration, bytes]:
-    """Samples the set and measures the rates; the set's digest too."""
+    """Sample the set and measure the rates. Also returns the set's digest."""
     model = load_model(folder, device)
     end = hugging_face.eos_token_id
     vocabulary = model.get_output_embeddings().weight.shape[0]

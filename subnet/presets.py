@@ -1,7 +1,7 @@
-"""Parameters for a new network: a preset, what the chain says, and what its owner changes.
+"""Parameters for a new network: a preset, the chain's facts, and the owner's changes.
 
-Nothing here is in force until the owner publishes it: see `assay.artifacts.discovery`. What an
-owner has written wrong raises a ConfigError.
+Nothing here is in force until the owner publishes it: see `assay.artifacts.discovery`. An owner's
+mistake raises a ConfigError.
 """
 
 import tomllib
@@ -32,12 +32,12 @@ from assay.protocol.parameters import (
 from assay.recipes import RECIPES
 from assay.rounds.round_choice import ROUNDS, complete_rounds
 
-#: With it a simulated chain's epochs fall between two pairs of windows.
+#: With this number, a simulated chain's epochs fall between two pairs of windows.
 NETUID = 25
-#: The recipe that has the demo's numbers.
+#: The recipe with the demo's numbers.
 DEMO_RECIPE = "genesis-arithmetic"
 _DEMO: Mapping[str, Any] = tomllib.loads((RECIPES / f"{DEMO_RECIPE}.toml").read_text())
-#: The demo's problems: what its model knows.
+#: The demo's problems, which its model can solve.
 DEMO_ENVIRONMENT, DEMO_SETTINGS = parse_choice(_DEMO["environment"])
 DEMO_LEVELS = tuple(_DEMO["levels"])
 #: Main-network rules with small numbers.
@@ -47,7 +47,7 @@ DEMO_MAX_TOKENS = DEMO_WORK.max_tokens
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Rules that fit together. `timing` holds for blocks of its own `slot_ms`."""
+    """Parameters that fit together. `timing` holds for blocks of its own `slot_ms`."""
 
     timing: Timing
     work: Work
@@ -63,8 +63,8 @@ PRESETS: Mapping[str, Preset] = {
 def make_parameters(
     timing: Timing, preset: Preset, identity: Identity, beacon: BeaconChain, environment: str
 ) -> Parameters:
-    """Parameters of a preset for one subnet. timing: the preset's, with the chain's slot and the
-    subnet's tempo."""
+    """Parameters of a preset for one subnet. `timing` is the preset's, with the chain's slot and
+    the subnet's tempo."""
     return Parameters(
         identity=identity,
         beacon=beacon,
@@ -76,12 +76,12 @@ def make_parameters(
 
 
 def parse_environment(text: str) -> EnvironmentChoice:
-    """An environment as a person writes it, as parameters name it."""
+    """An environment that a person names, in the form of the parameters."""
     return _name_choice(open_named_environment(text))
 
 
 def _name_choice(environment: Environment) -> EnvironmentChoice:
-    """Settings in full, the digest of the code here."""
+    """All settings, and the digest of this code."""
     weights = RewardWeights()
     return EnvironmentChoice(
         name=environment.name,
@@ -113,10 +113,10 @@ def read_changes(file: Path) -> Mapping[str, Any]:
 
 
 def change_parameters(parameters: Parameters, changes: Mapping[str, Any]) -> Parameters:
-    """Parameters with some fields replaced, each as `Parameters.to_json` writes it.
+    """Parameters with some fields replaced, each in the form of `Parameters.to_json`.
 
-    An environment may be changed by name and by single settings; its digest follows. Of rounds
-    trainers are hotkeys as people write them; none of them ends the rounds.
+    An environment may be changed by name and by single settings; its digest follows. The trainers
+    of rounds are addresses; an empty list ends the rounds.
     """
     written = parameters.to_json()
     for section, fields in changes.items():
@@ -142,7 +142,8 @@ def change_parameters(parameters: Parameters, changes: Mapping[str, Any]) -> Par
 
 
 def _complete_environment(choice: EnvironmentChoice, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings may come as `{name = value}` or as JSON has them, and only those that change."""
+    """Complete the settings, which may come as `{name = value}` or as in JSON, and only those that
+    change."""
     name = fields.get("name", choice.name)
     settings = {s.name: s.value for s in choice.settings} if name == choice.name else {}
     given = fields.get("settings", {})
@@ -183,7 +184,7 @@ def make_demo_parameters(
     trainer: bytes,
     genesis_checkpoint: bytes,
 ) -> Parameters:
-    """The demo's rules for a simulated chain; nothing is burned by them."""
+    """The demo's parameters for a simulated chain, which burn nothing."""
     preset = PRESETS["demo"]
     identity = make_identity(genesis_hash, NETUID, owner_uid, trainer, genesis_checkpoint)
     return make_parameters(preset.timing, preset, identity, beacon, DEMO_ENVIRONMENT)

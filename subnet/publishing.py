@@ -1,4 +1,4 @@
-"""Makes a subnet a network to join: its owner publishes rules and a first checkpoint."""
+"""Makes a subnet a network to join: its owner publishes parameters and a first checkpoint."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from assay.protocol import BeaconChain, Commitment, Parameters, Tag, encode_comm
 from assay.protocol.parameters import find_parameters_fault
 from assay.subnet.presets import Preset, make_identity, make_parameters
 
-#: Seconds for a commitment to come to stand in a final block, and between two looks.
+#: Seconds for a commitment to be in a final block, and between two looks.
 _CONFIRM_S, _LOOK_S = 600.0, 3.0
 
 
@@ -36,12 +36,13 @@ def make_subnet_parameters(
     preset: Preset,
     slot_ms: int | None = None,
 ) -> Parameters:
-    """Parameters for a new network on a subnet, for its owner to look at and change.
+    """Parameters for a new network on a subnet, for its owner to check and change.
 
     Args:
-        trainer: hotkey that will publish checkpoints; not the owner's, since each has one slot.
+        trainer: hotkey that will publish checkpoints. It is not the owner's, since each has one
+            slot.
         environment: by name, with settings that differ from its defaults: `sat,k=4`.
-        slot_ms: the chain's, where it is not the preset's; the beacon's delay is as many slots.
+        slot_ms: the chain's, if it differs from the preset's; the beacon's delay has as many slots.
 
     Raises:
         CheckpointError: the genesis checkpoint cannot be used.
@@ -80,13 +81,13 @@ def publish_subnet(
     progress: Progress = ignore_progress,
     wait: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Uploads genesis and parameters, then names them in the owner's slot.
+    """Upload genesis and parameters, then name them in the owner's slot.
 
-    What is published already is left as it is, so a publication that was cut off is just repeated.
+    Published objects are left unchanged, so an interrupted publication can simply be repeated.
 
     Args:
-        locator: of the store, as everybody else will open it.
-        warn: called with what does not hinder, but should be known.
+        locator: of the store, as others will open it.
+        warn: called with facts that the owner should know, but that do not prevent publication.
 
     Returns:
         The final block in which the slot was seen to name them.
@@ -108,8 +109,9 @@ def announce(
     parameters: Parameters,
     wait: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Names parameters in the owner's slot; the final block in which they were seen there. Raises
-    DiscoveryError: they came to be in none. ChainError: the chain cannot be read or written."""
+    """Name parameters in the owner's slot. Return the final block in which they were seen there.
+    Raises DiscoveryError: no final block has them. ChainError: the chain cannot be read or
+    written."""
     window = parameters.start.window
     commitment = Commitment(Tag.PARAMETERS, window, 0, parameters.digest, locator)
     announcement = Announcement(chain, owner, encode_commitment(commitment))

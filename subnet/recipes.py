@@ -1,7 +1,7 @@
 """Recipes: one file from model to subnet, read strictly.
 
-Faults of a file are reported in one line, with the full path of the key and what was probably
-meant. Light: nothing here needs torch. Knows no chain and no model but by its sizes.
+A fault of a file is reported in one line, with the full path of the key and what was probably
+meant. Light: nothing here needs torch. Of chain and model it knows only sizes.
 """
 
 import json
@@ -33,8 +33,8 @@ from assay.subnet.presets import (
 #: The placeholder for the digest of a file of problems that a recipe cannot ship.
 PLACEHOLDER = "SHA256"
 _ASKED = re.compile(rf"([a-z_]+):{PLACEHOLDER}\b")
-#: Of parameters, what a recipe may change: section → fields; none: all of them. The rest is the
-#: network's own, or has a field of its own in the recipe.
+#: The parameters that a recipe may change: section → fields; none: all of them. The rest is the
+#: network's own, or has its own field in the recipe.
 _CHANGED: Mapping[str, tuple[str, ...]] = {
     "identity": ("burn_share",),
     "environment": ("correctness_weight", "quality_weight", "satisfaction_weight"),
@@ -57,7 +57,7 @@ class _RecipePart(BaseModel):
 class ModelNumbers(_RecipePart):
     """`[model]`: the sizes in a config.json, by the names that they have there."""
 
-    name: str = Field(min_length=1, max_length=200)  # where its folder is had
+    name: str = Field(min_length=1, max_length=200)  # source of its folder
     model_type: Literal["llama", "qwen2", "qwen3"]
     vocab_size: Size
     hidden_size: Size
@@ -75,15 +75,15 @@ class ModelNumbers(_RecipePart):
 
     @property
     def products(self) -> int:
-        """Weights that a token is multiplied by: all matrices but the table of embeddings."""
+        """Weights that each token is multiplied by: all matrices but the table of embeddings."""
         heads = 2 * self.num_attention_heads + 2 * self.num_key_value_heads
         layer = self.hidden_size * (heads * self.head + 3 * self.intermediate_size)
         return self.num_hidden_layers * layer + self.hidden_size * self.vocab_size
 
     @property
     def parameters(self) -> int:
-        """All weights, as the families have them: Qwen2 biases of queries, keys and values, Qwen3
-        norms of queries and keys."""
+        """The number of all weights in the supported families: Qwen2 has biases of queries, keys
+        and values, Qwen3 norms of queries and keys."""
         heads = self.num_attention_heads + 2 * self.num_key_value_heads
         own = {"llama": 0, "qwen2": heads * self.head, "qwen3": 2 * self.head}[self.model_type]
         small = self.num_hidden_layers * (2 * self.hidden_size + own) + self.hidden_size
@@ -92,9 +92,9 @@ class ModelNumbers(_RecipePart):
 
 
 class CalibrationPart(_RecipePart):
-    """`[calibration]`: how checkpoint 0 is calibrated, and what its owner compares first."""
+    """`[calibration]`: the calibration of checkpoint 0, and the owner's comparisons before it."""
 
-    #: whose sampled completions make the set
+    #: problems whose sampled completions make the set
     problems: Annotated[int, Field(ge=2, le=4_096)] = 256
     #: implementations that `assay calibrate` is to compare before the network is published
     pairs: tuple[tuple[Implementation, Implementation], ...] = (("fp32-sdpa", "fp32-eager"),)
@@ -108,12 +108,12 @@ class Lengths(NamedTuple):
 
 
 class ExpectedCourse(_RecipePart):
-    """`[course]`: what a run is expected to be. Inputs of arithmetic, none of them measured."""
+    """`[course]`: the expected run. These are inputs of arithmetic, none of them measured."""
 
-    card: str  # of everybody: see `assay.subnet.window_costs`
+    card: str  # the GPU of all participants: see `assay.subnet.window_costs`
     trainer_cards: Annotated[int, Field(ge=1, le=1_024)]
     miners: Annotated[int, Field(ge=1, le=256)]
-    groups_per_step: Annotated[int, Field(ge=1, le=1_024)]  # of a miner: what its card has room for
+    groups_per_step: Annotated[int, Field(ge=1, le=1_024)]  # of a miner: as its GPU has room for
     prompt_tokens: Annotated[int, Field(ge=1, le=1 << 20)]  # of a prompt, on average
     completion_tokens: Annotated[int, Field(ge=1, le=1 << 20)]  # of a completion, on average
     steps: Annotated[int, Field(ge=1, le=1_000_000)]  # checkpoints that the trainer publishes
@@ -128,8 +128,8 @@ class Recipe(_RecipePart):
 
     about: str = Field(min_length=1, max_length=200)
     preset: Literal["main", "demo"]
-    environment: str = Field(min_length=1, max_length=1_000)  # as --environment has it
-    file: str | None = None  # which file of problems is meant, where it is one
+    environment: str = Field(min_length=1, max_length=1_000)  # in the form of --environment
+    file: str | None = None  # the file of problems, if the environment needs one
     levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=256)
     model: ModelNumbers
     parameters: dict[str, dict[str, Any]] = {}
@@ -143,12 +143,12 @@ class Recipe(_RecipePart):
         preset: str | None = None,
         changes: Mapping[str, Any] | None = None,
     ) -> Parameters:
-        """The network's rules, its identity left blank.
+        """The network's parameters, with blank identity.
 
         Args:
-            environment: in place of the recipe's; one without a placeholder.
-            preset: in place of the recipe's.
-            changes: after the recipe's own.
+            environment: replaces the recipe's; without a placeholder.
+            preset: replaces the recipe's.
+            changes: applied after the recipe's own.
 
         Raises:
             ConfigError: no network could be run by them, or the environment cannot be opened.
@@ -164,7 +164,7 @@ class Recipe(_RecipePart):
         return change_parameters(change_parameters(rules, self.parameters), changes or {})
 
     def require_levels(self, environment: str) -> None:
-        """Raises ConfigError: the environment lacks a level that the recipe begins with."""
+        """Raise ConfigError if the environment lacks a level that the recipe begins with."""
         legal = tuple(open_named_environment(environment).levels)
         if not set(self.levels) <= set(legal):
             shown = ", ".join(map(str, legal[:24])) + (", …" if len(legal) > 24 else "")
@@ -173,11 +173,11 @@ class Recipe(_RecipePart):
             )
 
     def fill_environment(self) -> str:
-        """The environment's name, its placeholder replaced by the digest of the file of problems
-        that this process knows.
+        """The environment's name, with its placeholder replaced by the digest of the file of
+        problems that this process has.
 
         Raises:
-            ConfigError: there is none of that kind, or more than one.
+            ConfigError: there is no such file, or more than one.
         """
         named = self.environment
         for family in dict.fromkeys(_ASKED.findall(named)):
@@ -194,7 +194,7 @@ class Recipe(_RecipePart):
 
 
 def read_recipe(named: str) -> Recipe:
-    """A recipe by its file's path, or by the name of one that is shipped.
+    """Read a recipe by its file's path, or by the name of a shipped one.
 
     Raises:
         ConfigError: there is none, or it cannot be used: says which key, and what was meant.
@@ -215,7 +215,7 @@ def read_recipe(named: str) -> Recipe:
         raise ConfigError(
             f"{file}: {path}: {value} is neither text, boolean, number nor list"
         ) from None
-    try:  # a file of problems is not here: any other environment shows what is wrong with the rest
+    try:  # without its file of problems, any other environment shows faults of the rest
         said = _find_unknown_change(recipe.parameters) or _find_misfit(recipe)
         if said is not None:
             raise ConfigError(said)
@@ -243,12 +243,12 @@ def find_recipe(named: str) -> Path:
 
 
 def list_recipes() -> list[str]:
-    """Names of those that are shipped, in order."""
+    """Names of the shipped recipes, in order."""
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
 def require_architecture(recipe: Recipe, folder: Path) -> None:
-    """Raises ConfigError: a folder's config.json does not have the recipe's sizes."""
+    """Raise ConfigError if a folder's config.json does not have the recipe's sizes."""
     file = folder / "config.json"
     try:
         with file.open("rb") as opened:
@@ -278,7 +278,8 @@ def _say_other(file: Path, name: str, found: object, value: object, recipe: Reci
 
 
 def _find_other_values(found: Any, path: str = "") -> Iterator[tuple[str, object]]:
-    """Values that no recipe has: dates, times, NaN and infinities; each with its key's path."""
+    """Values that no recipe may have: dates, times, NaN and infinities; each with its key's
+    path."""
     if isinstance(found, Mapping | list):
         pairs = found.items() if isinstance(found, Mapping) else enumerate(found)
         for name, value in pairs:
@@ -295,7 +296,7 @@ def _say_unknown(path: str, name: str, known: Iterable[str]) -> str:
 
 
 def _find_unknown_change(changes: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The first change that parameters do not have, or that a recipe may not make."""
+    """The first change of a field that parameters lack, or that a recipe may not change."""
     sections = {f.name: f.type for f in fields(Parameters)}
     for section, values in changes.items():
         if section not in _CHANGED:
@@ -329,7 +330,7 @@ def _find_misfit(recipe: Recipe) -> str | None:
 
 
 def _find_odd_heads(model: ModelNumbers) -> str | None:
-    """Why no model has such heads."""
+    """The reason why no model has such heads."""
     heads, shared = model.num_attention_heads, model.num_key_value_heads
     if model.head_dim is None and model.hidden_size % heads:
         return (

@@ -1,9 +1,9 @@
 """A window's cost to miner, validator and trainer: tokens, seconds and bytes moved, by arithmetic.
 
-Rates are those of vendors' data sheets, of which a card is taken to sustain SUSTAINED, but for
-HASHED and DISK. What launches, fetching, scoring and waiting take is not counted, drafts are taken
-to be kept whole, and lengths are the averages that a recipe states. How much memory it takes is
-`cli.preflight.memory`'s to say.
+Rates are those of vendors' data sheets, of which a GPU is assumed to sustain SUSTAINED, except for
+HASHED and DISK. The time of kernel launches, fetching, scoring and waiting is not counted, drafts
+are assumed to be kept whole, and lengths are the averages that a recipe states.
+`cli.preflight.memory` computes memory.
 """
 
 from bisect import bisect_right
@@ -18,27 +18,27 @@ from assay.protocol import Parameters
 from assay.protocol.parameters import Timing
 from assay.subnet.recipes import Lengths, ModelNumbers, Recipe
 
-#: Share of a data sheet's figures that is taken to be sustained.
+#: Share of a data sheet's figures that is assumed to be sustained.
 SUSTAINED = 0.6
 #: Bytes a second: of SHA-256, measured on one core of an AMD EPYC; of a disk, an assumption.
 HASHED, DISK = 1.4e9, 3e9
-#: Weights below which the arithmetic says nothing: launches and Python take the time.
+#: Fewer weights make the arithmetic meaningless: launches and Python take the time.
 LEAST_WEIGHTS = 50_000_000
 #: Bytes a weight of the learner's state: masters and two moments; with LoRA masters, and factors,
 #: which are small.
 _STATE, _STATE_LORA = 12, 4
-#: Checkpoints on disk: 8 that stay (`artifacts.checkpoints`, which loads torch), genesis and a new
-#: one.
+#: Checkpoints on disk: 8 that are kept (`artifacts.checkpoints`, which loads torch), genesis and a
+#: new one.
 _CHECKPOINTS = 8 + 1 + 1
 #: Tries at a held-out problem.
 _TRIES = 2
-#: Bytes of a stored weight; of a cached float; of a token in a miner's file, digests included, at
-#: V = 151,936 (bench/submissions.py).
+#: Bytes of a stored weight; of a cached float; of a token in a miner's file, digests included, at V
+#: = 151,936 (bench/submissions.py).
 _STORED, _CACHED, _FILED = 2, 4, 5.6
-#: Floating-point operations a weight and token: one product and one sum; `split3` makes three
-#: products; a way back two; layers that are recomputed one more.
+#: Floating-point operations for each weight and token: one product and one sum; `split3` has three
+#: products; a backward pass two; recomputed layers one more.
 _PRODUCT, _SPLIT, _BACK, _AGAIN = 2, 3, 2, 1
-#: Bytes an id of the draw, which reads logits three times.
+#: Bytes of the draw for each id: it reads logits three times.
 _DRAW_BYTES = 12
 #: Rows that a drafter decodes together.
 _DRAFTED = 256
@@ -51,7 +51,7 @@ class Card:
     Attributes:
         bf16, fp32: floating-point operations a second, dense; bf16 with sums in fp32.
         memory: bytes. bandwidth: of it, bytes a second.
-        implementation: of the reference, that runs there.
+        implementation: of the reference that runs there.
         source: the data sheet.
     """
 
@@ -78,7 +78,7 @@ CARDS: Mapping[str, Card] = {
 
 
 def get_card(name: str) -> Card:
-    """A card by its name, in any case. Raises ConfigError: its data sheet is not here."""
+    """A card by its name, in any case. Raises ConfigError: there is no data sheet for it."""
     by_name = {known.lower(): card for known, card in CARDS.items()}
     if name.lower() in by_name:
         return by_name[name.lower()]
@@ -89,20 +89,20 @@ def get_card(name: str) -> Card:
 
 @dataclass(frozen=True, slots=True)
 class WindowCost:
-    """The cost of a role's window."""
+    """The cost of a window to one role."""
 
     tokens: int  # drawn by a miner, read by a validator, read and learned from by a trainer
     seconds: float
-    moved: int  # bytes of files, and of a whole checkpoint; its deltas are less
-    stored: int  # bytes on disk at the height: checkpoints, and the states of a trainer
-    groups: int  # that a miner makes, that a trainer judges; 0: a validator has none
+    moved: int  # bytes of files, and of a whole checkpoint; its deltas are smaller
+    stored: int  # most bytes on disk: checkpoints, and the states of a trainer
+    groups: int  # made by a miner, judged by a trainer; 0 for a validator
 
 
 def compute_read_seconds(model: ModelNumbers, card: Card, lengths: Lengths, tokens: float) -> float:
-    """Seconds in which the reference reads so many tokens, prompts included.
+    """Seconds for the reference to read this many tokens, prompts included.
 
-    Products of bf16 three times, or of fp32 once; attention's in fp32, half of a completion before
-    each token; logits that are read for a draw.
+    Products of bf16 three times, or of fp32 once; attention's in fp32, with half of a completion
+    before each token; logits that are read for a draw.
     """
     split = card.implementation == "split3"
     rate, times = (card.bf16, _SPLIT) if split else (card.fp32, 1)
@@ -112,7 +112,7 @@ def compute_read_seconds(model: ModelNumbers, card: Card, lengths: Lengths, toke
 
 
 def _compute_scores(model: ModelNumbers, card: Card, lengths: Lengths) -> float:
-    """Seconds of a data sheet for a token's attention."""
+    """A data sheet's seconds for a token's attention."""
     context = lengths.prompt + lengths.completion / 2
     width = model.num_attention_heads * model.head
     return 2 * _PRODUCT * model.num_hidden_layers * width * context / card.fp32
@@ -121,8 +121,8 @@ def _compute_scores(model: ModelNumbers, card: Card, lengths: Lengths) -> float:
 def compute_draft_seconds(
     model: ModelNumbers, card: Card, lengths: Lengths, completions: float, rows: int = _DRAFTED
 ) -> float:
-    """Seconds in which so many completions are decoded, as many rows at a time: at each step all
-    weights are read, and the keys and values of every row."""
+    """Seconds for decoding this many completions, `rows` at a time: each step reads all weights,
+    and the keys and values of every row."""
     weights = _STORED if card.implementation == "split3" else 2 * _STORED
     cached = 2 * model.num_hidden_layers * model.num_key_value_heads * model.head
     context = lengths.prompt + lengths.completion / 2
@@ -138,7 +138,7 @@ def compute_draft_seconds(
 def compute_learn_seconds(
     model: ModelNumbers, card: Card, lengths: Lengths, tokens: float, settings: TrainerSettings
 ) -> float:
-    """Seconds of one pass over so many tokens, forward and back."""
+    """Seconds of one pass over this many tokens, forward and backward."""
     rate = card.bf16 if settings.precision == "bfloat16" else card.fp32
     passes = 1 + _BACK + _AGAIN * settings.recompute
     products = _PRODUCT * model.products / rate + _compute_scores(model, card, lengths)
@@ -146,15 +146,15 @@ def compute_learn_seconds(
 
 
 def compute_window_seconds(timing: Timing, commit_margin: int) -> float:
-    """Time for a window's groups: from its beacon to the sending of its commitment, and not more
-    than a window's length, since the next one begins meanwhile."""
+    """Time for a window's groups: from its beacon to the sending of its commitment, but at most a
+    window's length, since the next one begins meanwhile."""
     wait = ceil((timing.slot_ms + timing.beacon_delay_ms) / timing.slot_ms)
     blocks = min(timing.window_blocks, timing.commit_offset - commit_margin - wait)
     return max(0, blocks) * timing.slot_ms / 1_000
 
 
 def compute_miner_cost(recipe: Recipe, rules: Parameters, card: Card) -> WindowCost:
-    """As many groups as a miner with one card can draw and read in time, up to the cap."""
+    """The groups that a miner with one GPU can draw and read in time, up to the cap."""
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
     allowed = compute_window_seconds(rules.timing, MinerSettings().commit_margin)
     of_group = lengths.prompt + work.group_size * lengths.completion
@@ -174,7 +174,7 @@ def compute_miner_cost(recipe: Recipe, rules: Parameters, card: Card) -> WindowC
 def compute_validator_cost(
     recipe: Recipe, rules: Parameters, card: Card, miners: int
 ) -> WindowCost:
-    """The audits of all miners by one card."""
+    """The cost of auditing all miners with one GPU."""
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
     tokens = miners * work.audited_rollouts * (lengths.prompt + lengths.completion)
     fetched = work.valued_groups * (work.group_size - 1) + work.audited_rollouts
@@ -185,8 +185,9 @@ def compute_validator_cost(
 
 
 def compute_trainer_cost(recipe: Recipe, rules: Parameters, card: Card, groups: int) -> WindowCost:
-    """One lesson: one card judges all of the miners' groups and tries the checkpoint, all cards
-    learn, and the first process hashes and writes what was learned. groups: of all miners."""
+    """The cost of one lesson: one GPU judges all of the miners' groups and tries the checkpoint,
+    all GPUs learn, and the first process hashes and writes the result. `groups` is the number of
+    all miners'."""
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
     settings = recipe.trainer
     of_group = lengths.prompt + work.group_size * lengths.completion
@@ -206,23 +207,22 @@ def compute_trainer_cost(recipe: Recipe, rules: Parameters, card: Card, groups: 
 
 
 def compute_keep_seconds(recipe: Recipe) -> float:
-    """Seconds in which a lesson's state and checkpoint are hashed and written: nothing of it is
-    done by more than one process at a time. A team writes its state in parts, reads them, and
-    writes it whole."""
+    """Seconds for hashing and writing a lesson's state and checkpoint, all of it in one process at
+    a time. A team writes its state in parts, reads them, and writes it whole."""
     state, made = _count_state_bytes(recipe), _STORED * recipe.model.parameters
     passes = 3 if _is_team(recipe) else 1
     return (state + made) / HASHED + (passes * state + made) / DISK
 
 
 def compute_checkpoint_bytes(model: ModelNumbers) -> int:
-    """On disk, of those that a program keeps."""
+    """Bytes on disk of the checkpoints that a program keeps."""
     return _CHECKPOINTS * _STORED * model.parameters
 
 
 def compute_trainer_bytes(recipe: Recipe) -> int:
-    """A trainer's disk at its height, when a state is being written: checkpoints, the states that
-    stay beside it (the last one is kept once, however many names it has), the new one, and in a
-    team its parts. Consumed groups grow beside them."""
+    """A trainer's largest disk use, while a state is being written: checkpoints, the states that
+    are kept (the last one counts once, however many names it has), the new one, and in a team its
+    parts. Consumed groups add to that."""
     states = max(1, recipe.trainer.steps_kept) + (2 if _is_team(recipe) else 1)
     return compute_checkpoint_bytes(recipe.model) + states * _count_state_bytes(recipe)
 
@@ -233,5 +233,5 @@ def _count_state_bytes(recipe: Recipe) -> int:
 
 
 def _is_team(recipe: Recipe) -> bool:
-    """Whether the learner is sharded, as `assay train` decides."""
+    """Return whether the learner is sharded, as `assay train` decides."""
     return recipe.course.trainer_cards > 1 or recipe.trainer.offload
