@@ -1,11 +1,11 @@
 """A cage: handles strangers' files and code in a child process that may crash.
 
 Native code that a crafted input may crash, stall or bloat, and scorers that may loop for ever, run
-under limits on memory and CPU time; each request has a deadline; a child that dies, stalls or
-talks nonsense is replaced. Only framed bytes of limited length cross the pipes, and nothing that
-the child sends is unpickled. This room knows processes and bytes, never what they are about.
-Start with `Cage` in `parent`; `child` is what runs on the other side, and `cluster` a child whose
-work another host does.
+under limits on memory and CPU time. Each request has a deadline. A child that dies, stalls or
+answers nonsense is replaced. Only framed bytes of limited length cross the pipes, and nothing that
+the child sends is unpickled. This room knows processes and bytes, never their meaning. Start with
+`Cage` in `parent`. `child` runs on the other side, and `cluster` is a child whose work another host
+does.
 """
 
 from assay.cage.cluster import make_remote_cage

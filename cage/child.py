@@ -1,6 +1,6 @@
 """The child's half: limits its own memory and CPU time, answers framed requests.
 
-It says nothing but framed answers, has no way to write a file, and runs no destructors at its end.
+It writes nothing but framed answers, cannot write files, and runs no destructors at its end.
 """
 
 import math
@@ -12,20 +12,20 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-#: Bytes of address space a child may add to what it has after its imports. Tuning.
+#: Bytes of address space that a child may add after its imports. Tuning.
 MEMORY_BYTES = 512 << 20
-#: Where a process reads how much memory it has.
+#: The file in which a process reads its memory use.
 STATM = "/proc/self/statm"
-#: What a child says once its imports are done.
+#: A child's message once its imports are done.
 READY = b"the caged child is ready"
-#: Of a request: its length, and the CPU time it may take in ms. Of an answer: its length.
+#: A request's head: its length, and the CPU time that it may take in ms. An answer's: its length.
 HEAD, LENGTH = struct.Struct(">II"), struct.Struct(">I")
 #: Characters of a detail.
 DETAIL_MAX = 300
 
 
 def clean(text: str) -> str:
-    """One printable line: parts of it may be a stranger's."""
+    """One printable line. Parts of the text may come from strangers."""
     line = text.strip().partition("\n")[0][:DETAIL_MAX]
     return "".join(c if c.isprintable() else "?" for c in line)
 
@@ -33,15 +33,15 @@ def clean(text: str) -> str:
 def serve(
     answer: Callable[[bytes], bytes], memory: int | None = MEMORY_BYTES, statm: int | str = STATM
 ) -> NoReturn:
-    """The child's whole life: answers requests until its standard input closes.
+    """Run the child: answer requests until its standard input closes.
 
-    To be called once the imports are done. An answer has at least one byte. What `answer` raises,
-    running out of memory above all, ends the process, and the parent concludes.
+    Call it once the imports are done. An answer has at least one byte. An exception of `answer`,
+    above all lack of memory, ends the process, and the parent draws its conclusion.
 
     Args:
-        memory: bytes of address space that it may add; None: it is trusted and has no limits, and
-            what it prints on standard error stays.
-        statm: `STATM`, or a file descriptor of it where it cannot be opened any more.
+        memory: bytes of address space that it may add; None: it is trusted, has no limits, and
+            keeps its standard error.
+        statm: `STATM`, or a file descriptor of it if it can no longer be opened.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Whatever native code prints must not look like an answer, nor fill the parent's disk.
@@ -78,7 +78,7 @@ def _limit_memory(more: int, statm: int | str) -> None:
 
 
 def _renew_processor_time(seconds: float) -> None:
-    """The limit counts from the child's start, in whole seconds: moved on with each request."""
+    """Move the limit on with each request: it counts from the child's start, in whole seconds."""
     _lower_limit(resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds), soft=True)
 
 

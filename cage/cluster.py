@@ -1,8 +1,8 @@
-"""A child whose work is done elsewhere: it hands requests to one actor of a Ray cluster.
+"""A child whose work is done elsewhere: it passes requests to one actor of a Ray cluster.
 
-Ray ends a process that has lost its cluster, and waits for minutes for one that is away: so it is
-this child that talks to it, and its parent loses a child and no more. The actor ends with it. Which
-host it runs on is Ray's to say. Without Ray, and away from it, the child says one line and ends.
+Ray ends a process that has lost its cluster, and waits for minutes for a missing one. So only this
+child talks to it, and the parent loses no more than a child. The actor ends with the child. Ray
+chooses its host. Without Ray, or without its cluster, the child writes one line and ends.
 """
 
 import logging
@@ -17,17 +17,17 @@ from typing import Any, NoReturn
 from assay.cage.child import clean, serve
 from assay.cage.parent import Cage
 
-#: Seconds until a cluster answers, until it has let us in, and until a host has room for an actor
-#: and has started it.
+#: Seconds for a cluster to answer, for joining it, and for a host to have room for an actor and
+#: start it.
 CONNECT_S, JOIN_S, PLACE_S = 5.0, 60.0, 60.0
 _MISSING = "Ray is not installed here: pip install 'assay[cluster]'"
 
 
 class RemoteChild:
-    """What the actor is: an object of ours that answers bytes with bytes.
+    """The actor's object, which answers bytes with bytes.
 
     Args:
-        target: `module:class` of it; it has a method `answer`.
+        target: `module:class` of an object with a method `answer`.
     """
 
     def __init__(self, target: str) -> None:
@@ -48,8 +48,8 @@ def make_remote_cage(
 
     Args:
         target: see `RemoteChild`.
-        cpus, gpus: that Ray gives it; of the cards of its host it sees these alone.
-        seconds: that a request may take, where it says nothing else.
+        cpus, gpus: numbers that Ray gives it; it sees only these GPUs of its host.
+        seconds: default time that a request may take.
     """
     arguments = f"{address!r}, {target!r}, {cpus}, {gpus}"
     boot = f"from assay.cage.cluster import serve_actor; serve_actor({arguments})"
@@ -57,9 +57,9 @@ def make_remote_cage(
 
 
 def serve_actor(address: str, target: str, cpus: int, gpus: int) -> NoReturn:
-    """The child's whole life: what it is asked, its actor answers. Ends with it."""
+    """Run the child: the actor answers its requests. Ends with the actor."""
     answers = os.dup(1)
-    os.dup2(2, 1)  # whatever Ray prints is no answer
+    os.dup2(2, 1)  # Ray's output is not an answer
     ray = _join(address)
     actor = _place(ray, target, cpus, gpus)
     os.dup2(answers, 1)
@@ -68,7 +68,7 @@ def serve_actor(address: str, target: str, cpus: int, gpus: int) -> NoReturn:
 
 
 def _join(address: str) -> Any:
-    """Ray, connected."""
+    """Connect and return Ray."""
     if ":" in address:
         _knock(address)
     late = f"the Ray cluster at {address} does not let this machine in within {JOIN_S:g} s"
@@ -106,13 +106,13 @@ def _place(ray: Any, target: str, cpus: int, gpus: int) -> Any:
         ray.get(actor.is_ready.remote(), timeout=PLACE_S)
     except ray.exceptions.GetTimeoutError:
         _give_up(f"no host of the Ray cluster has had room for {wanted} for {PLACE_S:g} s")
-    except ray.exceptions.RayError as error:  # this program is not there, or another version
+    except ray.exceptions.RayError as error:  # the host lacks this program, or has another version
         lines = [line for line in str(error).splitlines() if line.strip()]
         _give_up(f"a host of the Ray cluster cannot run this program: {clean(lines[-1])}")
     return actor
 
 
 def _give_up(line: str) -> NoReturn:
-    """Says a line that the parent repeats, and ends whatever Ray does."""
+    """Write a line that the parent repeats, and end, whatever Ray does."""
     print(line, file=sys.stderr, flush=True)
     os._exit(1)

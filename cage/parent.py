@@ -1,4 +1,4 @@
-"""The parent's half: keeps one child alive, asks it, and replaces it when it is lost."""
+"""The parent's half: keeps one child alive, sends it requests, and replaces it when it is lost."""
 
 import math
 import os
@@ -20,14 +20,15 @@ from assay.protocol.errors import OperatorError
 #: Seconds a request may take, and the first sign of life of a new child. Long, since CPU time
 #: is bounded apart: a busy machine must not make a stranger's work worthless.
 REQUEST_SECONDS, START_SECONDS = 30.0, 30.0
-#: Seconds to wait before a child that did not start is started again: memory may be short just now.
+#: Seconds to wait before a child that did not start is started again: memory may be short for a
+#: moment.
 START_PAUSES = (0.1, 0.5, 2.5)
 
-_PIECE = 1 << 16  # bytes a pipe takes at once
+_PIECE = 1 << 16  # bytes that a pipe takes at once
 
 
 class WorkerError(OperatorError):
-    """The child cannot be run at all: our own fault, never that of what is asked."""
+    """The child cannot be run at all: our own fault, never that of the request."""
 
 
 @dataclass(slots=True)
@@ -44,8 +45,8 @@ class Lost:
     Attributes:
         cause: how the last one was lost, one printable line.
         spent: no CPU time was left.
-        slow: the last one had time left on the processor and yet missed its deadline, or somebody
-            else killed it, as a system short of memory does: the machine may be to blame.
+        slow: the last one had CPU time left and yet missed its deadline, or somebody else killed
+            it, as a system short of memory does: the machine may be to blame.
     """
 
     cause: str
@@ -54,16 +55,15 @@ class Lost:
 
 
 class Cage:
-    """Keeps one child alive from the first request to `close`. Safe to share between threads:
-    they take turns.
+    """Keeps one child alive from the first request to `close`. Safe to share between threads: they
+    take turns.
 
     Args:
         name: of the child, in errors.
         boot: Python code that the child runs; it ends in `assay.cage.child.serve`.
-        seconds: that a request may take, and the first sign of life of a new child; None: as
-            `REQUEST_SECONDS` says.
-        starts: how often a child that does not start is started in a row; None: as `START_PAUSES`
-            says.
+        seconds: for a request, and for the first sign of life of a new child; None:
+            `REQUEST_SECONDS`.
+        starts: number of attempts to start a child that does not start; None: by `START_PAUSES`.
     """
 
     def __init__(
@@ -90,25 +90,25 @@ class Cage:
 
     @property
     def is_alive(self) -> bool:
-        """Whether there is a child, and it has not ended. For who asks from one thread."""
+        """Return whether there is a running child. For callers with one thread."""
         return self._child is not None and self._child.is_alive
 
     def close(self) -> None:
-        """Ends the child. What is asked afterwards raises WorkerError."""
+        """End the child. Later requests raise WorkerError."""
         with self._lock:
             self._closed = True
             self._end_child()
 
     def renew(self) -> None:
-        """Ends the child, so that the next request is answered by a fresh one. For who tries again
-        what went wrong once, without whatever an earlier request has left behind."""
+        """End the child, so that the next request gets a new one. For retrying a failed request
+        without the effects of earlier ones."""
         with self._lock:
             self._end_child()
 
     def stop(self) -> None:
-        """Ends the child at once, in the middle of a request, too. What is asked afterwards, or has
-        not been answered, raises WorkerError or is lost."""
-        self._closed = True  # without the lock: whoever asks now holds it
+        """End the child at once, even during a request. Later or unanswered requests raise
+        WorkerError or are lost."""
+        self._closed = True  # without the lock, which a running request holds
         child = self._child
         if child is not None:
             child.kill()
@@ -121,15 +121,16 @@ class Cage:
         seconds: float | None = None,
         tries: int = 2,
     ) -> bytes | Lost:
-        """The child's answer to one request, 1 to `reply_max` bytes; what it costs is taken from
+        """The child's answer to one request, 1 to `reply_max` bytes. Its cost is taken from
         `budget`.
 
-        Tried again in a fresh child if the child is lost: it may have been ended by someone else,
-        or filled by an earlier request. Lost twice, the request is at fault.
+        If the child is lost, the request is sent to a new one: the first may have been ended by
+        someone else, or filled by an earlier request. If the second is lost too, the request is at
+        fault.
 
         Args:
             seconds: that it may take; None: as all requests.
-            tries: children that it may cost; with one, who asks tries again.
+            tries: children that it may cost; with one, the caller retries.
 
         Raises:
             WorkerError: no child can be started, or the cage is closed.
@@ -160,12 +161,12 @@ class Cage:
         return Lost(cause, spent, slow and not spent)
 
     def ask_patiently(self, request: bytes, reply_max: int, seconds: float) -> bytes | Lost:
-        """As `ask`, where no clock may decide: lost is what died of itself alone. What takes more
-        than `seconds` of CPU time is asked once more of a fresh child.
+        """The same as `ask`, where no clock may decide: only a child that died by itself counts as
+        lost. A request that takes more than `seconds` of CPU time is sent once more to a new child.
 
         Raises:
-            WorkerError: it took more again, or got no CPU time: of this machine and of the work
-                nobody can say which is slow, so that nothing follows about the request.
+            WorkerError: it took more again, or got no CPU time. Nobody can say whether the machine
+                or the work is slow, so nothing follows about the request.
         """
         reply = self.ask(request, reply_max, Budget(seconds))
         if isinstance(reply, Lost) and reply.spent:
@@ -199,7 +200,7 @@ class Cage:
         child = self._child = _Child(self._name, self.boot, self._seconds)
         is_ready = False
         try:
-            self._require_open()  # from here on `stop` ends it, before it is ready, too
+            self._require_open()  # from here on `stop` can end it, even before it is ready
             child.await_ready()
             is_ready = True
         finally:
@@ -209,15 +210,15 @@ class Cage:
 
 
 class _LostError(Exception):
-    """The child did not answer as it should; says how."""
+    """The child did not answer correctly. The message says how."""
 
 
 class _SlowError(_LostError):
-    """It missed its deadline."""
+    """The child missed its deadline."""
 
 
 class _DiedError(_LostError):
-    """It has ended, by itself or by somebody else."""
+    """The child has ended, by itself or because somebody else ended it."""
 
 
 class _Child:
@@ -270,7 +271,7 @@ class _Child:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it has not ended; it is not reaped by that."""
+        """Return whether it has not ended. Does not reap it."""
         look = os.WEXITED | os.WNOHANG | os.WNOWAIT
         try:
             return os.waitid(os.P_PID, self.pid, look) is None
@@ -278,13 +279,13 @@ class _Child:
             return False
 
     def kill(self) -> None:
-        """Ends the process and its copies; who waits for its answer reaps it."""
+        """End the process and its copies. The thread that waits for its answer reaps it."""
         with suppress(ProcessLookupError):
             if self._process.returncode is None:
                 os.killpg(self.pid, signal.SIGKILL)
 
     def end(self) -> int:
-        """Kills and reaps the process; its exit status."""
+        """Kill and reap the process. Return its exit status."""
         self.kill()
         for pipe in (self._process.stdin, self._process.stdout, self._errors):
             assert pipe is not None
@@ -295,14 +296,13 @@ class _Child:
             raise WorkerError(f"process {self.pid} cannot be killed") from error
 
     def get_processor_time(self) -> float:
-        """Seconds the process and its copies that ended have worked; known as long as it is not
-        reaped."""
+        """CPU seconds of the process and its ended copies, known until it is reaped."""
         with open(f"/proc/{self.pid}/stat", "rb") as stat:
             worked = stat.read().rpartition(b")")[2].split()[11:15]
         return sum(map(int, worked)) / os.sysconf("SC_CLK_TCK")
 
     def await_ready(self) -> None:
-        """Waits for its first sign of life. Raises a WorkerError: it gives none; why."""
+        """Wait for its first sign of life. Raises a WorkerError: there is none; says why."""
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)

@@ -1,8 +1,8 @@
-"""One request, answered by a forked copy of the process that ends with it.
+"""Answers one request in a forked copy of the process, which ends with the request.
 
-What a stranger's code changes in the copy, no later request finds: not in its modules, not in
-Python's, not in its memory. The process that forks runs none of that code. Loaded by its path too:
-imports the standard library alone.
+Changes by a stranger's code stay in the copy: no later request finds them in its modules, in
+Python's or in memory. The process that forks runs none of that code. This module is also loaded by
+its path, and imports only the standard library.
 """
 
 import os
@@ -13,17 +13,17 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-#: Seconds that a copy may take, asleep or at work. Longer than any request of a cage, whose parent
-#: has ended this process before: for a parent that is gone.
+#: Most seconds of a copy, asleep or at work. Longer than any request of a cage, whose parent ends
+#: this process earlier: it applies if the parent is gone.
 COPY_SECONDS = 600.0
 _PIECE = 1 << 16
 
 
 def answer_in_copy(answer: Callable[[bytes], bytes], request: bytes) -> bytes:
-    """What a copy answers. A copy that dies takes this process with it, in the same way: whoever
-    waits sees what it would see without a copy.
+    """The answer of a copy. A copy that dies takes this process with it, in the same way: the
+    parent sees the same as without a copy.
 
-    Where the kernel lets this process make no copy, it answers itself; see `kernel_fence`.
+    If the kernel does not let this process fork, it answers itself; see `kernel_fence`.
     """
     reader, writer = os.pipe()
     spent = int(time.process_time())
@@ -49,8 +49,8 @@ def answer_in_copy(answer: Callable[[bytes], bytes], request: bytes) -> bytes:
 def _answer_and_end(
     answer: Callable[[bytes], bytes], request: bytes, writer: int, spent: int
 ) -> NoReturn:
-    """The copy's life. It has no pipe but its own, and a limit of CPU time that its parent's past
-    does not lengthen."""
+    """Run the copy. It has no pipe but its own, and a limit of CPU time that its parent's past does
+    not extend."""
     status = 1
     try:
         os.closerange(3, writer)
@@ -67,7 +67,7 @@ def _answer_and_end(
 
 
 def _read_until_closed(reader: int, deadline: float) -> bytes | None:
-    """None: the deadline has passed."""
+    """Read everything. None: the deadline has passed."""
     data = bytearray()
     poll = select.poll()
     poll.register(reader, select.POLLIN)
@@ -80,7 +80,7 @@ def _read_until_closed(reader: int, deadline: float) -> bytes | None:
 
 
 def _end_like(status: int) -> NoReturn:
-    """Ends this process as its copy has ended."""
+    """End this process in the same way as its copy."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         if number not in (signal.SIGKILL, signal.SIGSTOP):
