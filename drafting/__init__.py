@@ -1,9 +1,9 @@
 """Engines that draft for a miner: other people's inference servers, reached over HTTP.
 
-Start with `miner_engines`. `engine` is one server, `engine_drafter` shares rows out among several,
-`engine_process` starts servers of this machine, which `process_guard` ends with the miner. A server
-is believed in nothing: what it answers is a draft, and the reference reads every token of it. This
-room never commits, never uploads and reads no settings.
+Start with `miner_engines`. `engine` is one server, `engine_drafter` distributes rows over several,
+and `engine_process` starts servers on this machine, which `process_guard` ends with the miner. No
+server is trusted: its answer is a draft, and the reference reads every token of it. This room never
+commits, never uploads and reads no settings.
 """
 
 from assay.drafting.engine_process import EngineCommand

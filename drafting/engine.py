@@ -23,24 +23,24 @@ from assay.protocol.errors import OperatorError
 logger = logging.getLogger("assay")
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "assay"}
-#: Seconds to connect, and of silence after which nobody is there whatever was asked.
+#: Seconds to connect, and of silence after which a server counts as gone.
 _CONNECT_S, _SILENCE_S = 5.0, 3_600.0
-#: Seconds until an answer begins, and for each token of it: a busy server is slow.
+#: Seconds until an answer begins, and for each of its tokens: a busy server is slow.
 ANSWER_S, TOKEN_S = 60.0, 0.25
-#: Seconds that taking up another checkpoint may last, and each other order.
+#: Seconds for loading another checkpoint, and for each other command.
 LOAD_S, _ORDER_S = 600.0, 60.0
-#: Bytes of an answer beside its tokens, and for each token of prompt and completion.
+#: Bytes of an answer besides its tokens, and for each token of prompt and completion.
 _ANSWER_BYTES, _TOKEN_BYTES = 64 << 10, 64
-#: Before the address of a server of SGLang.
+#: Prefix of the address of an SGLang server.
 _SGLANG = "sglang+"
-#: A pickled reference to the class, which SGLang loads: assay-vllm is installed beside it.
+#: A pickled reference to the class, which SGLang loads. assay-vllm must be installed beside it.
 SGLANG_PROCESSOR = json.dumps(
     {"callable": b"\x80\x02cassay_vllm.sglang_processor\nSglangProcessor\n.".hex()}
 )
 
 
 class EngineError(OperatorError):
-    """A server that cannot draft; says why."""
+    """A server that cannot draft. The message says why."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,15 +48,15 @@ class Engine:
     """One server.
 
     Attributes:
-        url: of its API, without a slash at its end. model: as it names what it serves.
+        url: of its API, without a slash at its end. model: its name of the served model.
         left_until: the clock's time until which it is not asked.
-        failures: times that it was left since it drafted last.
-        drafted, kept: tokens of its newest steps since its canary, and of these the reference's
-            own, as far as it has read them.
-        lack: why it is left; None: it is not.
+        failures: times that it was left since its last draft.
+        drafted, kept: tokens of its newest steps since its canary, and the reference's own tokens
+            among them, as far as they were read.
+        lack: why it is left out; None: it is not.
         is_tried: its canary has passed.
-        is_starting: it is of this program's own, and was not heard of yet.
-        preparing: the checkpoint that it takes up at present.
+        is_starting: this program started it, and it has not answered yet.
+        preparing: the checkpoint that it is loading.
     """
 
     _path: ClassVar[str] = "/v1/completions"
@@ -72,7 +72,8 @@ class Engine:
     preparing: "Preparing | None" = None
 
     def leave(self, why: str, until: float = 0.0) -> None:
-        """It drafts nothing before it is tried again, at the clock's time `until` or later."""
+        """Leave it out. It drafts nothing before it is tried again, at the clock's time `until` or
+        later."""
         self.lack, self.left_until, self.is_tried = why, until, False
         self.failures += 1
 
@@ -87,7 +88,7 @@ class Engine:
 
     @property
     def is_local(self) -> bool:
-        """Whether it runs on this machine, and so reads the same folders."""
+        """Return whether it runs on this machine, and so reads the same folders."""
         host = urlsplit(self.url).hostname or ""
         try:
             return ip_address(host).is_loopback
@@ -103,13 +104,13 @@ class Engine:
         vocabulary: int,
         patience_s: float,
     ) -> tuple[int, ...]:
-        """A completion continued by at most so many tokens.
+        """Continue a completion by at most `ahead` tokens.
 
         Args:
             patience_s: seconds that it may take, if that is less than a busy server needs.
 
         Raises:
-            EngineError: it does not answer as it should.
+            EngineError: it does not answer correctly.
         """
         asked = self._make_order(request, rules, ahead)
         most = _ANSWER_BYTES + _TOKEN_BYTES * (len(request.prompt) + rules.max_tokens)
@@ -143,12 +144,12 @@ class Engine:
         return answer["choices"][0]["token_ids"]
 
     async def load(self, client: httpx.AsyncClient, folder: Path) -> bool:
-        """Has the server take up a checkpoint in place of the one that it serves, and forget what
-        it has computed with that; False: it takes no such orders, as a vLLM that was started
-        without `VLLM_SERVER_DEV_MODE=1`.
+        """Make the server load a checkpoint in place of its present one, and drop its cache. Return
+        False if it accepts no such command, like a vLLM that was started without
+        `VLLM_SERVER_DEV_MODE=1`.
 
         Raises:
-            EngineError: it failed over it.
+            EngineError: the loading failed.
         """
         reload = {
             "method": "reload_weights",
@@ -173,7 +174,7 @@ class Engine:
         return True
 
     async def is_ready(self, client: httpx.AsyncClient) -> bool:
-        """Whether it serves yet: one that is starting does not listen."""
+        """Return whether it serves yet. A starting server does not listen."""
         try:
             await self._ask(client, "GET", "/health", None, _ANSWER_BYTES, _ORDER_S)
         except EngineError:
@@ -195,7 +196,7 @@ class Engine:
         most: int,
         seconds: float,
     ) -> bytes:
-        """The body of a good answer, of so many bytes at most and within so many seconds."""
+        """The body of a successful answer, within these bytes and seconds."""
         try:
             with reading_at_most(2 * most):
                 async with (
@@ -217,14 +218,14 @@ class Engine:
 
 
 def connect(in_flight: int = 1) -> httpx.AsyncClient:
-    """A client for servers, with so many connections at most. Each request has a deadline of its
-    own."""
+    """A client for servers, with at most this many connections. Each request has its own
+    deadline."""
     limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
     return make_client(_HEADERS, _CONNECT_S, _SILENCE_S, limits)
 
 
 def name_rollout(request: Request, rules: Rules) -> dict[str, Any]:
-    """The facts of a request that the keyed draw needs: engines/vllm/README.md."""
+    """The fields of a request that the keyed draw needs: engines/vllm/README.md."""
     return {
         "assay_seed": request.seed.hex(),
         "assay_at": len(request.tokens),
@@ -233,11 +234,11 @@ def name_rollout(request: Request, rules: Rules) -> dict[str, Any]:
 
 
 class Preparing:
-    """A server that takes up a checkpoint, in a thread of its own.
+    """A server that loads a checkpoint, in a separate thread.
 
     Attributes:
-        is_over: nothing more comes of it. Then
-        is_ready: it serves the checkpoint, as far as it can be told; said: why it failed.
+        is_over: loading has ended. Then
+        is_ready: it serves the checkpoint, as far as that can be told; said: why it failed.
     """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
@@ -250,7 +251,7 @@ class Preparing:
         self._thread.start()
 
     def wait(self, seconds: float) -> None:
-        """For its end, so long at most."""
+        """Wait for its end, at most this long."""
         self.is_new = False
         self._thread.join(max(0.0, seconds))
 
@@ -283,7 +284,7 @@ class _UnknownPathError(EngineError):
 
 @dataclass(slots=True, eq=False)
 class SglangEngine(Engine):
-    """A server of SGLang, which has the draw named in each request."""
+    """An SGLang server. Each request names the keyed draw."""
 
     _path: ClassVar[str] = "/generate"
 
@@ -311,9 +312,9 @@ class SglangEngine(Engine):
 
 
 def read_engine(text: str) -> Engine:
-    """A server as an operator names it: its address, and behind a # the name of its model where
-    that is not `assay`; one of SGLang has `sglang+` before it. Raises an EngineError: it is
-    none."""
+    """A server as an operator names it: its address, and after a # the name of its model if that is
+    not `assay`. An SGLang server has the prefix `sglang+`. Raises an EngineError: the text is not a
+    server's name."""
     url, _, model = text.removeprefix(_SGLANG).partition("#")
     try:
         parts = urlsplit(url)

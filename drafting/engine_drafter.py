@@ -1,4 +1,4 @@
-"""Several servers behind one `Drafter`, and a drafter of our own where none of them is left."""
+"""Several servers behind one `Drafter`, and our own drafter if none of them is left."""
 
 import asyncio
 import logging
@@ -14,19 +14,19 @@ from assay.inference.following import FollowedRow, Follower
 
 logger = logging.getLogger("assay")
 
-#: Requests on their way to one server.
+#: Concurrent requests to one server.
 IN_FLIGHT = 256
-#: Seconds until a server that failed is asked again; twice as many after each further failure.
+#: Seconds until a server that failed is asked again; they double after each further failure.
 RETRY_S, RETRY_MAX_S = 60.0, 3_600.0
 _DOUBLINGS_MAX = 16
-#: Seconds that a step waits for servers to take up a checkpoint, and the next steps for those that
-#: have not done so by then.
+#: Seconds that a step waits for servers to load a checkpoint, and that the next steps wait for
+#: those still loading.
 PATIENCE_S, LOOK_S = 5.0, 0.5
 #: Tokens of each row of a canary, rows, and the share that must be the reference's own. A server
 #: whose draws are not keyed keeps less than half, however certain its model is.
 CANARY_TOKENS, CANARY_ROWS, CANARY_SHARE = 16, 16, 0.6
-#: A server at work whose last so many tokens were kept to less than this share has its canary
-#: again. Drafts are as long as pays, so an honest one keeps more, however rough its precision is.
+#: A working server gets another canary if less than this share of its last tokens was kept. Drafts
+#: are only as long as they pay, so an honest server keeps more, however low its precision is.
 DOUBT_TOKENS, DOUBT_SHARE = 512, 0.5
 
 
@@ -35,13 +35,14 @@ class EngineDrafter:
     """A `Drafter` over several servers.
 
     Args:
-        engines: rows of a rollout go to the same one for as long as it works: it has their keys.
+        engines: a rollout's rows go to the same server as long as it works, since it has their
+            keys.
         rules: of the checkpoint in force. vocabulary: ids of its model.
-        make_own: the drafter of our own; made when it is needed.
+        make_own: makes our own drafter when it is needed.
         patience_s: seconds that a request may take.
 
     Attributes:
-        trouble: what a person should mend; None while all servers work.
+        trouble: a problem that a person should fix; None while all servers work.
     """
 
     engines: Sequence[Engine]
@@ -88,7 +89,7 @@ class EngineDrafter:
         return [drafted[i] for i in range(len(requests))]
 
     def _count_lost(self, requests: Sequence[Request]) -> None:
-        """Counts the last drafts' tokens that the reference rejected, of rollouts that go on."""
+        """Count the last drafts' tokens that the reference rejected, in rollouts that continue."""
         for request in requests:
             engine, tokens = self._last.pop(request.seed, (None, ()))
             if engine is not None:
@@ -97,8 +98,8 @@ class EngineDrafter:
                 engine.kept -= len(tokens) - kept
 
     def doubt(self) -> None:
-        """After a step, when it is known what came of all drafts: a server of which too little was
-        kept draws otherwise than it did, and is tried again."""
+        """Check the servers after a step, when the fate of all drafts is known. A server with too
+        few kept tokens draws differently than before, and is tried again."""
         self._last.clear()
         for engine in self.engines:
             if engine.drafted < DOUBT_TOKENS:
@@ -115,12 +116,12 @@ class EngineDrafter:
             engine.drafted, engine.kept = engine.drafted // 2, engine.kept // 2
 
     def try_out(self, requests: Sequence[Request], follower: Follower, checkpoint: Path) -> None:
-        """Has each server that was not tried, or was left long enough, take up the checkpoint and
-        draft a few tokens: one whose draws are the reference's drafts from then on.
+        """Let each server that was not tried, or was left long enough, load the checkpoint and
+        draft a few tokens. A server whose draws are the reference's drafts from then on.
 
         Args:
-            requests: prompts of the checkpoint's own, nothing drafted yet.
-            checkpoint: folder; servers of other machines have it from their operators.
+            requests: prompts of the checkpoint's own, with nothing drafted yet.
+            checkpoint: folder; operators supply it to servers on other machines.
         """
         few = requests[:CANARY_ROWS]
         due = [
@@ -136,7 +137,7 @@ class EngineDrafter:
             return
         shares = {e: list(range(n * len(few), (n + 1) * len(few))) for n, e in enumerate(ready)}
         drafts = asyncio.run(self._ask(shares, list(few) * len(ready), CANARY_TOKENS))
-        self._last.clear()  # nobody goes on from them
+        self._last.clear()  # no server continues from them
         for engine, places in shares.items():
             if not all(i in drafts for i in places):  # it failed meanwhile
                 continue
@@ -165,8 +166,8 @@ class EngineDrafter:
                 )
 
     def _prepare(self, engine: Engine, checkpoint: Path, deadline: float) -> bool:
-        """Whether it serves the checkpoint. Taking that up may last longer than a window, and goes
-        on beside the next steps, which wait no more for it."""
+        """Let a server load the checkpoint. Return whether it serves it. Loading may last longer
+        than a window, and continues beside the next steps, which wait no more for it."""
         preparing = engine.preparing
         assert preparing is not None, "it has just begun, or before"
         left = deadline - self.clock()
@@ -191,7 +192,7 @@ class EngineDrafter:
     async def _ask(
         self, shares: dict[Engine, list[int]], requests: Sequence[Request], ahead: int | None
     ) -> dict[int, tuple[int, ...]]:
-        """The servers' drafts of their rows; of a failing server, nothing more."""
+        """The servers' drafts of their rows; none of a failing server."""
         drafted: dict[int, tuple[int, ...]] = {}
         async with connect(IN_FLIGHT * len(shares)) as client:
 

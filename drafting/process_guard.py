@@ -1,10 +1,10 @@
-"""Runs a command, and ends it with all its children when standard input closes: as it does when
+"""Runs a command, and ends it with all its children when standard input closes. That happens when
 the program that started this ends, even by `kill -9`.
 
     python process_guard.py SECONDS COMMAND...
 
-It needs the standard library alone. The command leads a process group, which is ended however the
-command ends; where this program is killed itself, Linux asks the command to stop. It ends with the
+It needs only the standard library. The command leads a process group, which is ended however the
+command ends. If this program is killed itself, Linux asks the command to stop. It ends with the
 command's exit status.
 """
 
@@ -21,9 +21,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
-    """Waits for either end. SECONDS: that the command may take once it was asked to stop."""
+    """Wait for either end. SECONDS is the time that the command has once it was asked to stop."""
     grace, command = float(sys.argv[1]), sys.argv[2:]
-    for number in (signal.SIGINT, signal.SIGTERM):  # it ends by its input
+    for number in (signal.SIGINT, signal.SIGTERM):  # it ends with its input
         signal.signal(number, lambda *_: None)
     libc = ctypes.CDLL(None)
     tell = getattr(libc, "prctl", None)
@@ -51,7 +51,7 @@ def main() -> int:
         _signal(child.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             child.wait(grace)
-    _signal(child.pid, signal.SIGKILL)  # whatever is left of the group
+    _signal(child.pid, signal.SIGKILL)  # any rest of the group
     return child.wait()
 
 
