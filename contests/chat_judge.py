@@ -1,14 +1,14 @@
 """A language model as judge of two answers, asked over OpenAI's chat completions.
 
-Wire: `POST URL/chat/completions` with model, messages and temperature, as OpenAI, vLLM, SGLang and
-llama.cpp serve it. What comes back is a stranger's: it has a deadline and a size, and all that is
-read of it is its last line.
+Protocol: `POST URL/chat/completions` with model, messages and temperature, as OpenAI, vLLM, SGLang
+and llama.cpp serve it. The reply is untrusted: it has a deadline and a size limit, and only its
+last line is read.
 
-A contestant's answer is a stranger's, too, and is shown to the judge. It stands between markers
-whose name follows from both answers' bytes, so that nobody can write one beforehand, and one that
-speaks to the judge in the judge's own forms is not shown at all. What this does not know: whether
-the judge is swayed by what is left. Asked in both orders, a judge that obeys "take the first"
-contradicts itself, which is counted; one that obeys "take the answer that says so" does not.
+A contestant's answer is untrusted, too, and is shown to the judge. It is put between markers whose
+name follows from both answers' bytes, so that nobody can write one beforehand. An answer that
+addresses the judge in the judge's own forms is not shown at all. This module cannot know whether
+the rest influences the judge. Asked in both orders, a judge that obeys "take the first" contradicts
+itself, which is counted. A judge that obeys "take the answer that says so" does not.
 """
 
 import json
@@ -26,16 +26,17 @@ from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 
-#: Characters of an answer that a judge is shown; of the task.
+#: Most characters of an answer that are shown to a judge, and of the task.
 SHOWN_MAX, TASK_MAX = 32_768, 65_536
-#: Bytes of a judge's answer; of what is read of a refusal; characters of it that are told.
+#: Most bytes of a judge's answer; of a refusal that are read; most characters of it that are
+#: reported.
 _ANSWER_MAX, _REFUSAL_MAX, _TOLD = 256 << 10, 2_048, 200
 #: Characters of a line with a verdict.
 _LINE_MAX = 200
 _PATH = "/chat/completions"
-#: The last line of a judge's answer, with the marks that some models put around it.
+#: The last line of a judge's answer, with the markup that some models add.
 _VERDICT = re.compile(r"[*_`#>\s]*VERDICT:\s*\**\s*(1|2|TIE)[*_`.\s]*")
-#: What an answer has no business to say: a verdict, and this prompt's own markers.
+#: Text that an answer must not contain: a verdict, and this prompt's own markers.
 _ADDRESS = re.compile(r"VERDICT\s*:|</?\s*(?:task|answer-[12])\b", re.IGNORECASE)
 _KEY = re.compile(r"[!-~]{1,4096}")
 
@@ -54,18 +55,19 @@ USER = (
 
 
 class JudgeOutcome(StrEnum):
-    """What comes of asking about two answers in both orders; all but the first two are ties."""
+    """The outcome of asking about two answers in both orders. All but the first two count as
+    ties."""
 
     FIRST = "first"  # is better, in both orders
     SECOND = "second"
     TIE = "tie"  # in both orders
     INCONSISTENT = "inconsistent"  # another verdict in the other order
-    ADDRESSED = "addressed"  # not asked: an answer speaks to the judge
+    ADDRESSED = "addressed"  # not asked: an answer addresses the judge
     LONG = "long"  # not asked: an answer or the task is too long to be shown
 
 
 class JudgeFault(Enum):
-    """Why a judge gave no verdict."""
+    """The reason why a judge gave no verdict."""
 
     AWAY = "nobody answers"
     UNREAD = "the answer is late, cut off or too long"
@@ -74,7 +76,7 @@ class JudgeFault(Enum):
 
 
 class JudgeError(OperatorError):
-    """A judge cannot be asked as it is named: says why."""
+    """A judge cannot be used as it is named. The message says why."""
 
 
 class NoVerdictError(Exception):
@@ -95,13 +97,13 @@ class ShownPair:
 
     @property
     def mark(self) -> str:
-        """Names this pair's markers: a hash of all that stands between them."""
+        """The name of this pair's markers: a hash of everything between them."""
         parts = (self.task, self.first, self.second)
         encoded = [part.encode(errors="surrogatepass") for part in parts]
         return hash_fields(Domain.HELD_OUT, b"judge", *encoded).hex()[:16]
 
     def decide_unasked(self) -> JudgeOutcome | None:
-        """The outcome of a pair that is not shown to a judge; None: it is."""
+        """The outcome of a pair that is not shown to a judge; None: it is shown."""
         if self.first == self.second:
             return JudgeOutcome.TIE
         if is_addressing(self.first) or is_addressing(self.second):
@@ -112,7 +114,7 @@ class ShownPair:
 
 
 def is_addressing(text: str) -> bool:
-    """Whether an answer speaks to the judge in the judge's own forms."""
+    """Return whether an answer addresses the judge in the judge's own forms."""
     return _ADDRESS.search(text) is not None
 
 
@@ -126,7 +128,7 @@ class ChatJudge:
         seconds: for one answer.
 
     Raises:
-        JudgeError: no address; a key that is none, or that would cross a network in the clear.
+        JudgeError: the address or the key is invalid, or the key would cross a network unencrypted.
     """
 
     def __init__(self, url: str, model: str, key: SecretStr | None, seconds: float) -> None:
@@ -141,12 +143,12 @@ class ChatJudge:
         self._client = HttpClient(True, patience=timeouts)
 
     def close(self) -> None:
-        """Ends all connections."""
+        """Close all connections."""
         self._client.close()
 
     def compare(self, pair: ShownPair) -> JudgeOutcome:
-        """A pair that `decide_unasked` leaves open, asked about in both orders. Raises a
-        NoVerdictError: a request has no verdict."""
+        """The outcome of a pair that `decide_unasked` leaves open, asked about in both orders.
+        Raises a NoVerdictError: a request has no verdict."""
         forth = self._ask(pair.task, pair.first, pair.second, pair.mark)
         back = self._ask(pair.task, pair.second, pair.first, pair.mark)
         if (forth, back) in (("1", "2"), ("2", "1")):
@@ -182,7 +184,7 @@ class ChatJudge:
         return verdict
 
     def _clean(self, text: str) -> str:
-        """What was said, printable, short, and without the key: some servers repeat it."""
+        """The reply's text: printable, short, and without the key, which some servers repeat."""
         text = text.replace(self._key, "…") if self._key else text
         return "".join(c if c.isprintable() else " " for c in text).strip()[:_TOLD]
 
@@ -193,7 +195,7 @@ def _find_verdict(answer: HttpAnswer) -> str | None:
     except (EncodingError, LookupError, TypeError):
         return None
     lines = text.rstrip().splitlines() if isinstance(text, str) else []
-    is_short = bool(lines) and len(lines[-1]) <= _LINE_MAX  # a pattern takes long over a long one
+    is_short = bool(lines) and len(lines[-1]) <= _LINE_MAX  # the pattern is slow on a long one
     found = _VERDICT.fullmatch(lines[-1]) if is_short else None
     return None if found is None else found[1]
 

@@ -1,8 +1,8 @@
-"""What contestants are asked, what they answer, and what the scorer says of it.
+"""The problems of a contest, the contestants' answers, and the scorer's results.
 
-All contestants have the same problems, and the same noise for each: two that are the same model
-give the same answers, and those that are nearly so differ on few problems. That is what makes small
-differences visible. A problem's seed is of no window and of no trainer's held-out problems.
+All contestants have the same problems, and the same noise for each. Two equal models give equal
+answers, and similar ones differ on few problems. That makes small differences visible. A problem's
+seed belongs to no window and to no trainer's held-out problems.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from assay.protocol.parameters import MILLION
 
 @dataclass(frozen=True, slots=True)
 class ContestRules:
-    """What a contest asks.
+    """The rules of a contest.
 
     Attributes:
         levels: of the environment, ascending.
         temperature: 1024 · T.
-        seed: u64: which problems, and which noise.
-        problems: how many.
+        seed: u64: determines the problems and the noise.
+        problems: their number.
     """
 
     levels: tuple[int, ...]
@@ -34,8 +34,8 @@ class ContestRules:
 
 @dataclass(frozen=True, slots=True)
 class ScoredAnswer:
-    """A contestant's answer to a problem: its text without the end token; whether the scorer gives
-    it full correctness."""
+    """A contestant's answer to a problem: its text without the end token, and whether the scorer
+    gives it full correctness."""
 
     text: str
     solved: bool
@@ -44,7 +44,7 @@ class ScoredAnswer:
 def make_problems(
     environment: Environment, rules: ContestRules, numbers: Sequence[int]
 ) -> tuple[list[Problem], list[bytes]]:
-    """Problems by number, and the seeds that they and their answers are drawn from."""
+    """Problems by number, and the seeds of their answers."""
     seeds = [
         hash_fields(
             Domain.HELD_OUT,

@@ -1,5 +1,5 @@
-"""A contest's folder: what was asked of whom, and all that was answered so far, a block of problems
-a file. A program that was stopped goes on behind the last whole block.
+"""A contest's folder: its rules and contestants, and all answers so far, with one file for each
+block of problems. A program that was stopped continues after the last complete block.
 
     contest.json              what is asked of whom: another contest needs another folder
     answers/PLACE/BLOCK.json  a contestant's texts, and whether each is solved
@@ -19,9 +19,9 @@ from assay.network.files import write_file, write_json
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 
-#: Problems of a file, and drawn together: what is lost at most by a stop. Part of the format.
+#: Problems of a file, which are drawn together: the most that a stop can lose. Part of the format.
 BLOCK = 128
-#: Bytes of a file that is read.
+#: Most bytes of a file that are read.
 _FILE_MAX = 64 << 20
 _PLAN = "contest.json"
 
@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 
 
 class ContestError(OperatorError):
-    """A contest cannot be played as it is asked for: says why, and what to do."""
+    """The requested contest cannot be played. The message says why, and what to do."""
 
 
 class ContestFolder:
@@ -72,7 +72,7 @@ class ContestFolder:
         return [range(start, min(start + BLOCK, last)) for start in range(0, last, BLOCK)]
 
     def has_answers(self, place: int, block: range) -> bool:
-        """Whether a contestant has answered a block."""
+        """Return whether a contestant has answered a block."""
         return (self.path / _name_answers(place, block)).exists()
 
     def write_answers(self, place: int, block: range, answers: Sequence[ScoredAnswer]) -> None:
@@ -80,7 +80,7 @@ class ContestFolder:
         write_file(self.path / _name_answers(place, block), json.dumps(rows).encode())
 
     def read_answers(self, place: int, block: range) -> list[ScoredAnswer]:
-        """As they were written."""
+        """The answers as they were written."""
         name = _name_answers(place, block)
         rows = self._parse(name, lambda rows: [_read_answer(*row) for row in rows])
         if len(rows) != len(block):
@@ -90,14 +90,14 @@ class ContestFolder:
     def write_outcomes(
         self, judge: str, pair: tuple[int, int], block: range, outcomes: Mapping[int, JudgeOutcome]
     ) -> None:
-        """Of those problems of a block that a judge has decided."""
+        """Write the outcomes of those problems of a block that a judge has decided."""
         rows = {str(number): outcome.value for number, outcome in sorted(outcomes.items())}
         write_json(self.path / _name_outcomes(judge, pair, block), rows)
 
     def read_outcomes(
         self, judge: str, pair: tuple[int, int], block: range
     ) -> dict[int, JudgeOutcome]:
-        """As they were written; empty where nothing was asked."""
+        """The outcomes as they were written; empty if the judge was not asked."""
         name = _name_outcomes(judge, pair, block)
         try:
             found = self._parse(

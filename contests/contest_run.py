@@ -1,8 +1,8 @@
-"""A contest from its contestants to its ranking: answers drawn, compared, judged, written.
+"""A contest from its contestants to its ranking: answers are drawn, compared, judged and written.
 
-What was drawn or judged before is read from the folder. The environment's scorer decides first; a
-judge is asked only about answers that the scorer holds to be alike, and what it says stands in a
-ranking of its own.
+Earlier answers and judgements are read from the folder. The environment's scorer decides first. A
+judge is asked only about answers that the scorer rates alike, and its verdicts go into a separate
+ranking.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,14 +22,14 @@ from assay.inference import Checkpoint
 from assay.network.files import hold_folder
 
 Say = Callable[[str], None]
-#: Within a contest's folder: what the judge preferred, without what the scorer decides.
+#: Folder within a contest's folder for the judge's preferences, without those of the scorer.
 JUDGE_PAIRS = "judge-pairs"
 _VALUES = {JudgeOutcome.FIRST: 1, JudgeOutcome.SECOND: -1}
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """Who takes part: a name for people, a checkpoint's folder and its digest."""
+    """A participant: a name for people, a checkpoint's folder and its digest."""
 
     name: str
     folder: Path
@@ -38,15 +38,15 @@ class Contestant:
 
 @dataclass(slots=True)
 class PlayedContest:
-    """What came of a contest.
+    """The result of a contest.
 
     Attributes:
         solved: problems, by contestant's place.
-        by_scorer: every two places → what the scorer alone says.
+        by_scorer: every two places → the scorer's tally alone.
         by_both: the same with a judge's verdicts where the scorer sees no difference.
-        judge: what it did; None: there was none.
-        preferences: pairs that were written.
-        judge_pairs: of these, pairs that the judge decided, written apart too.
+        judge: the judge's tally; None: there was none.
+        preferences: number of written pairs.
+        judge_pairs: of these, pairs that the judge decided, which are also written separately.
     """
 
     solved: list[int]
@@ -59,7 +59,7 @@ class PlayedContest:
 
 @dataclass(slots=True)
 class _Block:
-    """Some problems, and what all contestants answered."""
+    """Some problems, and all contestants' answers."""
 
     numbers: range
     problems: Sequence[Problem]
@@ -76,13 +76,14 @@ def play_contest(
     say: Say,
     judge_pairs: bool = False,
 ) -> PlayedContest:
-    """Plays a contest to its end, or from where it was.
+    """Play a contest to its end, from the start or from where it was stopped.
 
     Args:
-        load: opens a checkpoint's folder of that digest; called once for each that has yet to
-            answer, and only one is held at a time.
-        say: told where it is.
-        judge_pairs: the judge's pairs are written apart too; False: none of an earlier call stay.
+        load: opens a checkpoint's folder of that digest; called once for each contestant that has
+            yet to answer, and only one is held at a time.
+        say: called with the progress.
+        judge_pairs: also write the judge's pairs separately; False: those of an earlier call are
+            deleted.
 
     Raises:
         ContestError: another program plays in this folder, or a file of it is damaged.
@@ -164,7 +165,7 @@ def _compare_pair(
     judge: ChatJudge | None,
     played: PlayedContest,
 ) -> None:
-    """Counts a pair's outcomes in a block, and keeps what was preferred."""
+    """Count a pair's outcomes in a block, and keep the preferences."""
     ours, theirs = (block.answers[place] for place in pair)
     signs = [one.solved - other.solved for one, other in zip(ours, theirs, strict=True)]
     judged: dict[int, JudgeOutcome] = {}
@@ -201,8 +202,8 @@ def _judge_pair(
     judge: ChatJudge,
     tally: JudgeTally,
 ) -> dict[int, JudgeOutcome]:
-    """Outcomes of a block's problems on which the scorer does not part the two. A judge's verdicts
-    are kept even if this is cut off."""
+    """Outcomes of a block's problems on which the scorer rates the two alike. A judge's verdicts
+    are kept even if this is interrupted."""
     who = f"{judge.url} {judge.model}"
     known = folder.read_outcomes(who, pair, block.numbers)
     outcomes: dict[int, JudgeOutcome] = {}

@@ -1,4 +1,4 @@
-"""Many pairs before one judge, some at a time, and what is counted of it."""
+"""Asks one judge about many pairs, several at a time, and counts the outcomes."""
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -18,20 +18,21 @@ from assay.network.threads import call_beside
 
 #: Pairs that are asked about at a time. Tuning.
 _TOGETHER = 8
-#: Pairs without a verdict in a row after which a judge is not asked any more.
+#: Pairs in a row without a verdict after which the judge is not asked any more.
 _GIVE_UP = 16
 
 
 @dataclass(slots=True)
 class JudgeTally:
-    """What a judge did.
+    """The tally of a judge.
 
     Attributes:
-        outcomes: of all pairs that the scorer left open, answered alike ones included.
-        asked: pairs that were asked about by this call; further ones were known.
-        faults: pairs without a verdict, by what was wrong; they are ties, asked again next time.
-        left_out: pairs that were not asked about since the judge had failed too often.
-        addressing: answers that speak to the judge, by contestant's place.
+        outcomes: of all pairs that the scorer left open, including equal answers.
+        asked: pairs that this call asked about; the others were known.
+        faults: pairs without a verdict, by fault; they count as ties, and are asked again next
+            time.
+        left_out: pairs that were not asked about because the judge had failed too often.
+        addressing: answers that address the judge, by contestant's place.
         told: of the newest fault.
     """
 
@@ -49,17 +50,17 @@ class JudgeTally:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every pair that was open has an outcome."""
+        """Return whether every open pair has an outcome."""
         return not self.faults and not self.left_out
 
     def count_fault(self, fault: NoVerdictError) -> None:
-        """A pair that has no verdict."""
+        """Count a pair without a verdict."""
         self.faults[fault.fault] += 1
         self.told = str(fault)
         self.failed_in_a_row += 1
 
     def count_addressing(self, pair: ShownPair, places: tuple[int, int]) -> None:
-        """Whose answers speak to the judge."""
+        """Count the contestants whose answers address the judge."""
         for place, text in zip(places, (pair.first, pair.second), strict=True):
             self.addressing[place] += is_addressing(text)
 
@@ -67,14 +68,14 @@ class JudgeTally:
 def judge_pairs(
     judge: ChatJudge, pairs: Mapping[int, ShownPair], tally: JudgeTally
 ) -> Iterator[tuple[int, JudgeOutcome]]:
-    """Number and outcome of each pair that the judge decides, as they come; the rest is counted."""
+    """Number and outcome of each pair that the judge decides, as they come. The rest is counted."""
     waiting = deque(pairs.items())
     asked: dict[Future[JudgeOutcome], int] = {}
     while waiting or asked:
         while waiting and len(asked) < _TOGETHER:
             number, pair = waiting.popleft()
             asked[call_beside(partial(judge.compare, pair), "judge")] = number
-        answered, _ = wait(asked, return_when=FIRST_COMPLETED)  # each request has its deadline
+        answered, _ = wait(asked, return_when=FIRST_COMPLETED)  # each request has its own deadline
         for answer in sorted(answered, key=asked.__getitem__):
             number = asked.pop(answer)
             tally.asked += 1

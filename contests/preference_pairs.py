@@ -1,7 +1,7 @@
-"""Preferences as a data set: of two answers to a problem, the one that was better.
+"""Preferences as a data set: the better one of two answers to a problem.
 
 Columns `prompt`, `chosen` and `rejected` are what TRL's `DPOTrainer` reads (TRL 1.16.0,
-docs/source/dataset_formats.md, explicit prompts as text); it leaves the others out.
+docs/source/dataset_formats.md, explicit prompts as text). It ignores the others.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from assay.network.files import replace_file, write_file
 
-#: Column → type and what it is: the schema, and the data card's table.
+#: Column → type and meaning: the schema, and the data card's table.
 _COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "prompt": (pa.string(), "what was asked, before any chat template"),
     "chosen": (pa.string(), "the better answer, without the end token"),
@@ -36,7 +36,7 @@ _DATA, _CARD = "data/preferences.parquet", "README.md"
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """One row; fields as the columns."""
+    """One row. The fields are the columns."""
 
     prompt: str
     chosen: str
@@ -49,7 +49,7 @@ class Preference:
 
 
 class PreferenceWriter:
-    """Writes a data set into a folder; nothing is there before all of it is.
+    """Writes a data set into a folder, which appears only when it is complete.
 
     Attributes:
         rows: written so far.
@@ -79,7 +79,7 @@ class PreferenceWriter:
             write_file(self._folder / _CARD, self._make_card().encode())
 
     def write(self, found: Sequence[Preference]) -> None:
-        """Adds rows; of two that have the same texts for a problem the first is kept."""
+        """Add rows. Of two with the same texts for a problem, the first is kept."""
         kept = {(one.problem, one.chosen, one.rejected): one for one in reversed(found)}
         rows = [{name: getattr(one, name) for name in _COLUMNS} for one in reversed(kept.values())]
         if rows:
@@ -113,9 +113,10 @@ wrong or swayed.
 
 
 def remove_preferences(folder: Path) -> None:
-    """What a `PreferenceWriter` left in a folder, and the folder where nothing else is in it."""
+    """Delete the files of a `PreferenceWriter` from a folder, and the folder if it has nothing
+    else."""
     for file in (_DATA, _CARD):
         (folder / file).unlink(missing_ok=True)
     for place in ((folder / _DATA).parent, folder):
-        with suppress(OSError):  # not there, or somebody put something into it
+        with suppress(OSError):  # it does not exist, or has other files
             place.rmdir()

@@ -1,10 +1,10 @@
 """Many contestants in order, with the ranks that each may truly have.
 
-Whose answers win more often is tested for every two of them, in both directions, and all these
-tests are corrected together. A contestant's rank is then given as a range: from one more than how
-many are found better, to how many are not found worse. All ranges hold at once, but for one
+For every two contestants, two tests check whose answers win more often, one in each direction. All
+tests are corrected together. A contestant's rank is then a range: from one more than the number of
+those found better, to the number of those not found worse. All ranges hold at once, except in one
 contest in a hundred (Mogstad, Romano, Shaikh & Wilhelm, 2024, section 3). No model of strength such
-as Bradley and Terry's is assumed: who beats whom need not be transitive.
+as Bradley and Terry's is assumed: winning need not be transitive.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ from assay.contests.sign_test import SIGNIFICANCE, adjust_holm, compute_sign_tes
 
 @dataclass(slots=True)
 class PairTally:
-    """Two contestants on all problems: how often the first, the second and nobody was better."""
+    """Two contestants on all problems: how often the first, the second and neither was better."""
 
     wins: int = 0
     losses: int = 0
     ties: int = 0
 
     def count(self, outcome: int) -> None:
-        """One more problem. outcome: 1 the first, -1 the second, 0 nobody."""
+        """Count one more problem. `outcome`: 1 the first, -1 the second, 0 neither."""
         self.wins += outcome > 0
         self.losses += outcome < 0
         self.ties += outcome == 0
@@ -31,7 +31,7 @@ class PairTally:
 
 @dataclass(frozen=True, slots=True)
 class PairResult:
-    """What comes of a tally.
+    """The result of a tally.
 
     Attributes:
         first, second: places of the contestants, as they were named.
@@ -50,7 +50,7 @@ class PairResult:
 
 @dataclass(frozen=True, slots=True)
 class RankedContestant:
-    """One contestant's standing: half points (two a win, one a tie) of all its pairs, and the ranks
+    """One contestant's result: half points (two a win, one a tie) of all its pairs, and the ranks
     that it may have, 1 being the best."""
 
     place: int
@@ -75,7 +75,8 @@ def compare_pairs(tallies: Mapping[tuple[int, int], PairTally]) -> list[PairResu
 
 
 def rank(results: Sequence[PairResult], contestants: int) -> list[RankedContestant]:
-    """All contestants, the one with most points first; of equals, the one named first."""
+    """All contestants, those with most points first. Among equals, the one named first comes
+    first."""
     halves, better, worse = ([0] * contestants for _ in range(3))
     for result in results:
         tally = result.tally

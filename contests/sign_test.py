@@ -1,23 +1,23 @@
 """The exact sign test on paired answers, and Holm's correction of many. Rational numbers: the same
 everywhere.
 
-What this does not know: who was compared, and by whom.
+This module does not know who was compared, nor by whom.
 """
 
 from collections.abc import Sequence
 from fractions import Fraction
 
-#: Chance at most that a contest calls anybody better who is not. A habit of the field for few
-#: comparisons; a larger one finds smaller differences and errs more often.
+#: Largest probability that a contest calls a contestant better that is not. A convention of the
+#: field for few comparisons; a larger one finds smaller differences and errs more often.
 SIGNIFICANCE = Fraction(1, 100)
 
 
 def compute_tail(wins: int, losses: int) -> Fraction:
     """P(X ≥ wins) for X ~ Binomial(wins + losses, 1/2): the one-sided p-value of the sign test
-    (Dixon & Mood, 1946) against "wins no more often than it loses". Ties say nothing about it and
-    are left out, as in McNemar's exact test."""
+    (Dixon & Mood, 1946) against "wins no more often than it loses". Ties carry no evidence and are
+    left out, as in McNemar's exact test."""
     trials = wins + losses
-    fewer = min(losses, wins - 1)  # the shorter tail is added up
+    fewer = min(losses, wins - 1)  # the shorter tail is summed
     term, total = 1, 0
     for count in range(fewer + 1):
         total += term
@@ -31,9 +31,9 @@ def compute_sign_test(wins: int, losses: int) -> Fraction:
 
 
 def adjust_holm(values: Sequence[Fraction]) -> list[Fraction]:
-    """P-values of several hypotheses, each raised so far that all may be held against one level
-    (Holm, 1979): the chance that any true one falls below it is at most that level, however they
-    depend on each other."""
+    """P-values of several hypotheses, each raised so far that all may be compared with one level
+    (Holm, 1979): the probability that any true one falls below it is at most that level, however
+    they depend on each other."""
     adjusted = [Fraction(1)] * len(values)
     largest = Fraction(0)
     for done, place in enumerate(sorted(range(len(values)), key=lambda i: values[i])):
