@@ -1,13 +1,13 @@
 """The command line: every command, its options and its output. No neuron needs it.
 
-Start with `app`. Every command is declared in one of three files: `chain_commands` (programs,
-wallets, subnet, ledger), `record_commands` (what looks at records and files), `app` (all others).
-Options that are settings come from `neurons/settings/sections` by `options`. What a command does is
-in the file that its `runs` names or its own function imports, and only when it is called, so that
-`assay --help` loads neither torch nor the chain's SDK; what can be checked without either is
-checked first (`first_checks`). What a person can mend is raised as an `OperatorError`, wherever it
-comes up, and becomes a line and exit code 2 in `options`. Nothing here decides a verdict, or keeps
-anything between two commands.
+Start with `app`. Three files declare all commands: `chain_commands` (programs, wallets, subnet,
+ledger), `record_commands` (records and files), `app` (all others). `options` makes options from the
+settings in `neurons/settings/sections`. The code of a command is in the file that its `runs` names,
+or that its function imports, and is loaded only when the command is called. So `assay --help` loads
+neither torch nor the chain's SDK. Everything that can be checked without them is checked first
+(`first_checks`). A failure that a person can fix is raised as an `OperatorError`, and `options`
+turns it into a line and exit code 2. Nothing here decides a verdict, or keeps anything between two
+commands.
 """
 
 __all__ = ["app", "entry"]

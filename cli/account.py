@@ -1,4 +1,4 @@
-"""What an operator does now and then: wallets, registration, stake, a look at the subnet."""
+"""An operator's occasional tasks: wallets, registration, stake, a look at the subnet."""
 
 import sys
 
@@ -34,12 +34,12 @@ from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.protocol import encode_ss58
 
-#: Columns of a terminal that whole addresses fit into.
+#: Columns of a terminal that has room for whole addresses.
 _WIDE = 130
 
 
 def run_register(settings: Settings, max_cost: str | None, confirm: Confirm, as_json: bool) -> None:
-    """Buys a uid for the wallet's hotkey, unless it holds one."""
+    """Buy a uid for the wallet's hotkey, unless it holds one."""
     limit = None if max_cost is None else parse_tao(max_cost)
     account = open_account(settings)
     with open_chain(settings.chain) as chain:
@@ -63,7 +63,7 @@ def run_register(settings: Settings, max_cost: str | None, confirm: Confirm, as_
 
 
 def _buy(chain: SubtensorChain, account: Account, limit: int | None, confirm: Confirm) -> int:
-    """What it cost with its fee, rao, by the coldkey's balance before and after."""
+    """Buy a uid. Return its cost with the fee, rao, by the coldkey's balance before and after."""
     quote, balance = chain.quote_registration(account.hotkey), chain.get_balance(account.coldkey)
     fee = f" and a fee of about {format_tao(quote.fee)}" if quote.fee else ""
     question = (
@@ -78,7 +78,7 @@ def _buy(chain: SubtensorChain, account: Account, limit: int | None, confirm: Co
 def run_stake(
     settings: Settings, amount: str, any_price: bool, confirm: Confirm, as_json: bool
 ) -> None:
-    """Stakes TAO on the wallet's hotkey."""
+    """Stake TAO on the wallet's hotkey."""
     rao = parse_tao(amount)
     account = open_account(settings)
     with open_chain(settings.chain) as chain:
@@ -109,7 +109,7 @@ def run_stake(
 
 
 def run_faucet(settings: Settings, amount: str, as_json: bool) -> None:
-    """Gives the wallet's coldkey money out of a development key's pocket."""
+    """Give the wallet's coldkey money from a development key."""
     from assay.devnet.development_calls import send_tao
 
     rao = parse_tao(amount)
@@ -123,7 +123,7 @@ def run_faucet(settings: Settings, amount: str, as_json: bool) -> None:
 
 
 def run_metagraph(settings: Settings, as_json: bool) -> None:
-    """All neurons of the subnet at the newest final block."""
+    """Show all neurons of the subnet at the newest final block."""
     with open_chain(settings.chain) as chain:
         head = chain.get_head()
         rows = chain.get_metagraph(head)
@@ -150,7 +150,7 @@ def run_metagraph(settings: Settings, as_json: bool) -> None:
     console, title = open_console(FIGURES), f"subnet {chain.netuid} at block {head}"
     names = ("uid", "hotkey", "stake α", "permit", "incentive", "dividends", "since", "weights")
     table = make_table(*names, left=("hotkey", "permit"), title=title, title_justify="left")
-    table.columns[1].no_wrap = False  # the owner's mark has a line before any figure is cut
+    table.columns[1].no_wrap = False  # the owner's mark wraps before any figure is cut
     for row in rows:
         address = encode_ss58(row.hotkey)
         if console.is_terminal and console.width < _WIDE:
@@ -169,8 +169,8 @@ def run_metagraph(settings: Settings, as_json: bool) -> None:
 
 
 def run_wallet_create(settings: Settings, no_password: bool, as_json: bool) -> None:
-    """Makes the keys of a wallet that are missing, and shows their mnemonics once, on a terminal
-    or wherever the errors go: never in the JSON document."""
+    """Make the missing keys of a wallet, and show their mnemonics once, on a terminal or on
+    standard error: never in the JSON document."""
     own = settings.wallet
     if own.name.startswith("//"):
         raise ConfigError("development keys need no files: use them as they are")
@@ -193,7 +193,7 @@ def run_wallet_create(settings: Settings, no_password: bool, as_json: bool) -> N
 
 
 def run_wallet_list(settings: Settings, as_json: bool) -> None:
-    """Every wallet of the folder, by public addresses."""
+    """List every wallet of the folder, by public addresses."""
     folder = settings.wallet.path.expanduser()
     found = list_wallets(folder)
     document = [
@@ -213,7 +213,7 @@ def run_wallet_list(settings: Settings, as_json: bool) -> None:
 
 
 def run_wallet_show(settings: Settings, as_json: bool) -> None:
-    """A wallet's addresses, balance, and its uid where a subnet is named."""
+    """Show a wallet's addresses, balance, and its uid if a subnet is named."""
     account, uid = open_account(settings), None
     netuid = settings.chain.netuid
     if netuid is None:

@@ -1,4 +1,4 @@
-"""`assay subnet amend`: parameters that change on a living network."""
+"""`assay subnet amend`: new parameters for a running network."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,7 @@ from assay.subnet.publishing import OwnerChain, announce
 def run_subnet_amend(
     settings: Settings, withdraw: bool, confirm: Confirm, as_json: bool, quiet: bool
 ) -> None:
-    """Announces parameters that follow those in force, or takes back what is not decided."""
+    """Announce parameters that follow those in force, or withdraw an undecided announcement."""
     own = settings.amend
     store, locator = open_own_store(settings)
     account = open_account(settings)
@@ -35,7 +35,7 @@ def run_subnet_amend(
             raise ConfigError(f"the wallet's hotkey does not own subnet {chain.netuid}")
         followed = ParameterFollower(chain, open_stores(settings.store).open, Path(folder))
         latest = followed.history.latest
-        if followed.history.end is not None:  # whatever names others now would be void
+        if followed.history.end is not None:  # any other announcement would be void now
             raise DiscoveryError(f"{followed.note}; put that file back into the store first")
         if withdraw:
             _withdraw(chain, account.hotkey, locator, followed, confirm, as_json)

@@ -1,4 +1,4 @@
-"""`assay audit`: what a validator says of its windows, derived again from public data."""
+"""`assay audit`: derives a validator's claims again from public data."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -51,7 +51,7 @@ MATCHED, DIFFERS, NOT_CHECKED = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class AuditRequest:
-    """What was asked for on the command line."""
+    """The request on the command line."""
 
     validator: str | None = None  # SS58; None: the one that announces a record
     windows: str | None = None  # as A..B; None: those of the newest settlement
@@ -66,7 +66,7 @@ class AuditRequest:
 
 
 def run_offline(bundle: Path, request: AuditRequest, as_json: bool, quiet: bool) -> int:
-    """Audits a bundle; the exit code."""
+    """Audit a bundle. Return the exit code."""
     with ExitStack() as stack:
         scratch = stack.enter_context(TemporaryDirectory(prefix="assay-"))
         (models, beside), copies = _open_models(request, stack), _open_copies(request)
@@ -89,7 +89,7 @@ def run_offline(bundle: Path, request: AuditRequest, as_json: bool, quiet: bool)
 
 
 def run_online(settings: Settings, request: AuditRequest, as_json: bool, quiet: bool) -> int:
-    """Audits what the network shows; the exit code."""
+    """Audit the network. Return the exit code."""
     with open_network(settings, request) as reached, _show_progress(quiet or as_json) as progress:
         report = audit(reached.public, reached.validator, reached.windows, progress)
     return _print_outcome(report, as_json)
@@ -98,8 +98,8 @@ def run_online(settings: Settings, request: AuditRequest, as_json: bool, quiet: 
 def run_export(
     settings: Settings, request: AuditRequest, out: Path, as_json: bool, quiet: bool
 ) -> int:
-    """Audits without a model and leaves a bundle; the exit code."""
-    if request.windows is None and (out / ABOUT_FILE).is_file():  # begun: the newest has moved on
+    """Audit without a model and leave a bundle. Return the exit code."""
+    if request.windows is None and (out / ABOUT_FILE).is_file():  # begun: the newest may differ now
         begun = read_about(out).windows
         request = replace(request, windows=f"{begun[0]}..{begun[-1]}")
     with open_network(settings, request) as reached, _show_progress(quiet or as_json) as progress:
@@ -119,7 +119,7 @@ def run_export(
     return code
 
 
-# --- what is read
+# --- inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +139,11 @@ class AuditedNetwork:
 def open_network(
     settings: Settings, request: AuditRequest, among: Sequence[bytes] | None = None
 ) -> Iterator[AuditedNetwork]:
-    """The network that settings name.
+    """Open the network that the settings name.
 
     Args:
-        among: hotkeys of validators any of which will do, the first whose newest settlement can be
-            read; none: of all that announce a record. None: the one that is asked for.
+        among: hotkeys of validators, of which the first is audited whose newest settlement can be
+            read; empty: all that announce a record. None: the requested one.
     """
     asked = None if request.windows is None else parse_windows(request.windows)
     with ExitStack() as stack:
@@ -189,16 +189,16 @@ def _require_begun(parameters: Parameters, window: int, head: int) -> None:
 
 
 def open_settled_ledger(settings: Settings, stack: ExitStack) -> ScoreLedgerReader | None:
-    """The ledger on the EVM, where settings name one."""
+    """The ledger on the EVM, if the settings name one."""
     if settings.ledger.endpoint is None and settings.ledger.contract is None:
         return None
     ledger = open_ledger(settings, stack.enter_context(open_node(settings)))
-    ledger.node.require_chain()  # one address may hold a ledger on each chain
+    ledger.node.require_chain()  # each chain may have a ledger at this address
     return ledger
 
 
 def list_announced(chain: SubtensorChain) -> dict[bytes, Commitment]:
-    """Validators that announce a record on chain, and how."""
+    """Validators that announce a record on chain, with their announcements."""
     slots = {
         hotkey: parse_commitment(payload)
         for hotkey, payload in chain.get_commitments(chain.get_head()).items()
@@ -209,7 +209,8 @@ def list_announced(chain: SubtensorChain) -> dict[bytes, Commitment]:
 def find_readable(
     session: Session, among: Sequence[bytes]
 ) -> tuple[bytes, Commitment, ObjectStore]:
-    """Of validators that announce a record the first whose newest settlement can be read."""
+    """The first validator that announces a record on chain and whose newest settlement can be
+    read."""
     announced, fault = list_announced(session.chain), None
     for hotkey in sorted(set(among or announced) & set(announced)):
         slot = announced[hotkey]
@@ -226,7 +227,7 @@ def find_readable(
 def _find_validator(
     chain: SubtensorChain, request: AuditRequest
 ) -> tuple[bytes, Commitment | None]:
-    """A hotkey, and how it announces its record on chain."""
+    """A hotkey, and its announcement of a record on chain."""
     announced = list_announced(chain)
     if request.validator is not None:
         hotkey = parse_hotkey(request.validator, "--validator")
@@ -243,8 +244,8 @@ def _find_validator(
 def open_published(
     stores: ReadableStores, named: str | None, announced: Commitment | None, validator: bytes
 ) -> ObjectStore:
-    """Where the operator says that it lies, else where a stranger does: that is a locator, and no
-    folder of ours."""
+    """The store with a validator's record: at the operator's place, else at the announced one,
+    which is a stranger's locator and never a folder of ours."""
     if named is not None and "://" not in named:
         return open_records(Path(named))
     if named is not None:
@@ -259,8 +260,8 @@ def open_published(
 def find_newest(
     records: Objects, validator: bytes, history: ParameterHistory, announced: Commitment | None
 ) -> range:
-    """The windows of the newest settlement that was published. announced: binds the validator, as
-    the store's own hint does not: the newer one is taken."""
+    """The windows of the newest published settlement. `announced` binds the validator, unlike the
+    store's own hint. The newer one is used."""
     where = f"the record of {encode_ss58(validator)}"
     reader = open_reader(records, validator, history)
     latest = reader.read_latest()
@@ -292,7 +293,7 @@ def parse_windows(text: str) -> range:
 
 
 def _open_models(request: AuditRequest, stack: ExitStack) -> tuple[Models | None, int]:
-    """What runs the models, and how many members of a window are looked at at a time."""
+    """The models' runner, and the number of members of a window that are checked at a time."""
     if not request.models:
         if request.devices:
             raise ConfigError("workers run a model: name its folder with --model")
@@ -315,7 +316,7 @@ def _open_copies(request: AuditRequest) -> dict[str, Objects]:
 
 
 def require_beacon(parameters: Parameters, allow_local: bool) -> None:
-    """Raises a ConfigError for a beacon chain with a single signer, unless it is allowed."""
+    """Raise a ConfigError for a beacon chain with a single signer, unless it is allowed."""
     if parameters.beacon != QUICKNET and not allow_local:
         raise ConfigError(
             "the bundle's beacon chain is not quicknet; if it is a demo's own, add "
@@ -323,7 +324,7 @@ def require_beacon(parameters: Parameters, allow_local: bool) -> None:
         )
 
 
-# --- what is shown
+# --- output
 
 
 @contextmanager
@@ -349,8 +350,7 @@ def _print_outcome(report: AuditReport, as_json: bool) -> int:
 
 
 def describe_report(report: AuditReport) -> dict[str, Any]:
-    """The report as JSON. `weights_match` and `ledger_match` are null where they were not looked
-    at."""
+    """The report as JSON. `weights_match` and `ledger_match` are null if they were not checked."""
     weights = (Aspect.SETTLED, Aspect.WEIGHTS, Aspect.CHAIN)
     return {
         "validator": encode_ss58(report.validator),
@@ -390,7 +390,7 @@ def _print_report(report: AuditReport) -> None:
 
 
 def print_findings(console: Console, title: str, found: Findings) -> None:
-    """What was looked at, what differs, what could not be looked at."""
+    """Print what was checked, what differs, and what could not be checked."""
     state, style = "matches", "green"
     if found.differences:
         state, style = "DIFFERS", "bold red"

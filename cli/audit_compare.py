@@ -1,4 +1,4 @@
-"""`assay audit compare`: several validators of one subnet beside each other."""
+"""`assay audit compare`: compares several validators of one subnet."""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from assay.protocol import encode_ss58
 def run_compare(
     settings: Settings, request: AuditRequest, named: Sequence[str], as_json: bool
 ) -> int:
-    """Compares validators; the exit code.
+    """Compare validators. Return the exit code.
 
     Args:
         named: SS58; none: all that announce a record or have set weights.
@@ -56,7 +56,7 @@ def run_compare(
 
 
 def describe_comparison(comparison: ValidatorComparison) -> dict[str, Any]:
-    """As JSON; shares and distances are null where nothing was looked at."""
+    """The comparison as JSON. Shares and distances are null if nothing was compared."""
     return {
         "windows": [comparison.windows[0], comparison.windows[-1]],
         "model": comparison.has_model,

@@ -1,6 +1,7 @@
-"""`assay calibrate`: two implementations over the same tokens; may a network permit both?
+"""`assay calibrate`: compares two implementations on the same tokens, to see whether a network may
+permit both.
 
-Tokens are the checkpoint's own calibration set. Attacks are run over fewer of them, for comparison.
+The tokens are the checkpoint's own calibration set. Attacks run on fewer of them, for comparison.
 """
 
 import copy
@@ -39,16 +40,16 @@ from assay.protocol.encoding import to_json
 from assay.protocol.parameters import FRACTION_BITS, MAIN_WORK, SMALL_MODEL_TESTS, make_tests
 from assay.verification import Projection, make_projection
 
-#: Contexts over which attacks are run.
+#: Contexts on which attacks run.
 _ATTACKED_CONTEXTS = 64
-#: Of the attack by a model beside the true one: each weight off by about this share.
+#: Share by which each weight is off, in the attack with a model close to the true one.
 _PERTURBATION = 0.01
 _COOLER = round(0.9 * MAIN_WORK.temperature)
 _REPORT_FILE, _PLOT_FILE = "report.json", "calibration.png"
 
 
 def run_calibrate(every: Settings, as_json: bool, quiet: bool) -> int:
-    """Measures, writes and prints; 1 where something was found that an owner must mend."""
+    """Measure, write and print. Return 1 if an owner must fix something."""
     settings = every.calibrate
     _require_usable(settings)
     assert settings.model is not None
@@ -66,7 +67,7 @@ def run_calibrate(every: Settings, as_json: bool, quiet: bool) -> int:
     if calibration is not None:
         write_json(out / CALIBRATION_FILE, to_json(calibration))
         report["calibration"] = calibration.digest.hex()
-    else:  # an older one would look like this pair's
+    else:  # an older file would look like this pair's
         (out / CALIBRATION_FILE).unlink(missing_ok=True)
     write_json(out / _REPORT_FILE, report)
     write_file(out / _PLOT_FILE, draw_pair(pair))
@@ -75,7 +76,7 @@ def run_calibrate(every: Settings, as_json: bool, quiet: bool) -> int:
 
 
 def _require_usable(settings: CalibrateSettings) -> None:
-    """Everything that can be known before minutes of work."""
+    """Check everything that can be known before minutes of work."""
     if settings.model is None:
         raise ConfigError("name the folder of a checkpoint: --model FOLDER")
     if settings.a == settings.b:
@@ -88,7 +89,7 @@ def _require_usable(settings: CalibrateSettings) -> None:
 
 
 def _open_sides(settings: CalibrateSettings, compute: ComputeSettings) -> dict[str, Checkpoint]:
-    """Each side's checkpoint, where and how it runs; loaded once for each device."""
+    """Each side's checkpoint, and where and how it runs. It is loaded once for each device."""
     default = open_placement(compute)
     placements = {}
     for name in (settings.a, settings.b):
@@ -150,7 +151,7 @@ def _measure_attacks(
     projection: Projection,
     step: Callable[[str], None],
 ) -> dict[str, Comparison]:
-    """What miners that do something else would show: they prefill what they draw from."""
+    """The results of miners that deviate: they prefill with the model that they draw from."""
     temperature = MAIN_WORK.temperature
     contexts = contexts[:_ATTACKED_CONTEXTS]
     judge = Side(judge.reference, judge.states[: len(contexts)])
@@ -184,7 +185,7 @@ def _perturb(model: PreTrainedModel) -> PreTrainedModel:
 
 @contextmanager
 def _show_progress(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal, a line a step elsewhere; both on stderr."""
+    """Show a bar on a terminal, and one line for each step elsewhere; both on stderr."""
     errors = Console(stderr=True)
     if quiet:
         yield lambda _: None

@@ -1,7 +1,8 @@
-"""What a calibration found: rates, their envelope, honest differences and attacks, and findings.
+"""The report of a calibration: rates, their envelope, honest differences and attacks, and findings.
 
-Numbers in, a JSON document and a picture out. Half of the contexts fit the rates, the other half
-checks them: an envelope that held only where it was fitted would refuse honest work elsewhere.
+It turns numbers into a JSON document and a picture. Half of the contexts fit the rates, and the
+other half checks them: an envelope that held only where it was fitted would refuse honest work
+elsewhere.
 """
 
 import io
@@ -26,13 +27,14 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-#: A margin beyond the cap costs an honest miner its settlement: no more often than this a token.
+#: Largest allowed probability for each token that an honest margin exceeds the cap, which costs an
+#: honest miner its settlement.
 CAP_RATE_MAX = 1e-10
-#: "The largest honest margin": what is exceeded once in so many tokens.
+#: "The largest honest margin" is exceeded once in this many tokens.
 _SEEN_TOKENS = 1e8
-#: The cap is at least this many of it.
+#: The cap is at least this multiple of it.
 CAP_DISTANCE = 20
-#: Log-probabilities that an audit compares a rollout.
+#: Log-probabilities that an audit compares in a rollout.
 _POSITIONS = 32
 #: Thresholds of the curves, logits: four a decade.
 GRID = tuple(float(tau) for tau in np.logspace(-8, 1, 37))
@@ -43,16 +45,16 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two implementations, compared."""
+    """Two compared implementations."""
 
     a: str
     b: str
-    honest: Comparison  # of two implementations; contexts of odd number check what the others fit
-    #: of a cheat's model against b, over as many of the first contexts as one likes
+    honest: Comparison  # of two implementations; the others fit, and contexts of odd number check
+    #: of a cheat's model against b, over any number of the first contexts
     attacks: Mapping[str, Comparison]
     tests: Tests
     temperature: int
-    #: the checkpoint's own rates, None where they are not for these tests
+    #: the checkpoint's own rates; None if they are not for these tests
     stored: Calibration | None
 
 
@@ -64,7 +66,7 @@ def list_thresholds(tests: Tests) -> list[float]:
 def describe_pair(pair: Pair) -> tuple[dict[str, Any], Calibration | None]:
     """The report, and the calibration unless the pair is refused.
 
-    `refused` and `findings` of the report are sentences; a refused pair gets no calibration.
+    `refused` and `findings` of the report are sentences. A refused pair gets no calibration.
     """
     tests, t = pair.tests, pair.temperature / 1024
     levels = len(tests.margin_levels)
@@ -117,8 +119,8 @@ def fit_pair(pair: Pair) -> Calibration:
 
 
 def find_margin(curve: Floats, rate: float) -> float:
-    """The τ on the grid that a token's margin exceeds with probability `rate`; 0 if none does.
-    curve: P(margin > τ) at `GRID`, falling."""
+    """The τ on the grid that a token's margin exceeds with probability `rate`; 0 if there is none.
+    `curve` is P(margin > τ) at `GRID`, falling."""
     above = np.flatnonzero(curve >= rate)
     if not len(above):
         return 0.0
@@ -131,7 +133,8 @@ def find_margin(curve: Floats, rate: float) -> float:
 
 
 def compute_distances(comparison: Comparison) -> tuple[Floats, Floats]:
-    """Sketch differences a token of every context, as the judge counts: worst block, and mean."""
+    """Sketch differences a token of every context, as the judge counts them: worst block, and
+    mean."""
     per_token = compute_token_distances(comparison.sketch_a, comparison.sketch_b)
     rows = _split(per_token, comparison.lengths)
     blocks = [max(row[s:e].mean() for s, e in iterate_blocks(len(row))) for row in rows]
@@ -146,11 +149,12 @@ def _describe_envelope(
     tests: Tests,
     t: float,
 ) -> dict[str, Any]:
-    """Measured rates over the bounds of the sampling test, by bin of Gini impurity and context.
+    """Measured rates relative to the bounds of the sampling test, by bin of Gini impurity and by
+    context.
 
-    A ratio of at most 1 keeps the promise of the sampling test; the worst of all levels counts.
-    The growth is what α is multiplied by where single positions leave the envelope, in the worst
-    context: see `compute_peaks`.
+    A ratio of at most 1 keeps the promise of the sampling test. The worst of all levels counts. The
+    growth is the factor on α where single positions exceed the envelope, in the worst context: see
+    `compute_peaks`.
     """
     bounds = compute_honest_rates(found.gini, rates, tests, t)
     measured = found.survival[:, : bounds.shape[1]]
@@ -173,9 +177,10 @@ def _describe_envelope(
 
 
 def _describe_fingerprints(found: Comparison, tests: Tests) -> dict[str, Any]:
-    """Sketches and log-probabilities against the judge's bounds, and the share that breaks them.
+    """Sketches and log-probabilities relative to the judge's bounds, and the share that exceeds
+    them.
 
-    The positions of an audit are drawn after the commitment: a context's worst stand for them.
+    The positions of an audit are drawn after the commitment: the report uses a context's worst.
     """
     blocks, means = compute_distances(found)
     worst = [np.sort(rows)[-_POSITIONS:] for rows in _split(found.logprobs, found.lengths)]
@@ -200,7 +205,7 @@ def _describe_fingerprints(found: Comparison, tests: Tests) -> dict[str, Any]:
 
 
 def _find_refusals(document: Mapping[str, Any]) -> list[str]:
-    """Why no network may permit this pair."""
+    """The reasons why no network may permit this pair."""
     pair = f"{document['a']} against {document['b']}"
     found = []
     if document["rate_beyond_cap"] > CAP_RATE_MAX:
@@ -223,7 +228,7 @@ def _find_refusals(document: Mapping[str, Any]) -> list[str]:
 
 
 def _find_others(document: Mapping[str, Any]) -> list[str]:
-    """What an owner should mend, though the pair itself may be permitted."""
+    """Problems that an owner should fix, though the pair itself may be permitted."""
     found = []
     margin = document["margin_once_in_1e8"]
     if margin * CAP_DISTANCE > document["cap"]:
@@ -233,7 +238,7 @@ def _find_others(document: Mapping[str, Any]) -> list[str]:
             f"{CAP_DISTANCE * margin:.2g}"
         )
     growth = document["envelope"]["alpha_growth"]
-    if growth > 2:  # half of α is left to the cap, which is rarer by far
+    if growth > 2:  # half of α is for the cap, which is exceeded far more rarely
         found.append(
             f"single contexts leave the envelope so far that honest rollouts are refused up to "
             f"{growth:.3g} times as often as half of α allows"
@@ -258,7 +263,7 @@ def _split(rows: NDArray[Any], lengths: Sequence[int]) -> list[NDArray[Any]]:
 
 
 def _round(value: float) -> float:
-    """Four digits: what is beyond differs between machines."""
+    """Four digits: further ones differ between machines."""
     return float(f"{float(value):.4g}")
 
 
@@ -357,7 +362,7 @@ def _finish_margins(axes: Axes, pair: Pair) -> None:
 def _draw_survival(
     axes: Axes, values: NDArray[np.float64], smallest: float, style: Mapping[str, Any]
 ) -> None:
-    """Share of values beyond each; those below `smallest` stand at half of it."""
+    """Share of values beyond each. Values below `smallest` are drawn at half of it."""
     ordered = np.sort(np.maximum(values, smallest / 2))
     share = 1 - np.arange(len(ordered)) / len(ordered)
     axes.step(ordered, share, where="post", **style)

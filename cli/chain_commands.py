@@ -1,4 +1,4 @@
-"""The commands of those who take part: programs, wallets, a subnet, the EVM ledger."""
+"""The commands of participants: programs, wallets, a subnet, the EVM ledger."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -47,8 +47,8 @@ _MaxCost = Annotated[
     typer.Option("--max-cost", metavar="TAO", help="Pay at most this [default: the price shown]."),
 ]
 _KEY = ("ledger.key", "ledger.password_file")
-#: What a command on the chain checks first: that the subnet is named, and the wallet's keys there;
-#: and that the key which signs can be unlocked.
+#: First checks of commands on the chain: that the subnet is named, and that the wallet's keys
+#: exist; and that the signing key can be unlocked.
 _SUBNET, _OWN = (require_subnet,), (require_wallet,)
 _COLDKEY, _HOTKEY = (require_coldkey, require_subnet), (require_hotkey, require_subnet)
 _TORCH, _WEB3 = "PyTorch", "web3"

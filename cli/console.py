@@ -1,4 +1,4 @@
-"""What commands print, and what they ask before anything is sent."""
+"""Output of commands, and their questions before anything is sent."""
 
 import json
 from collections.abc import Callable, Container
@@ -14,23 +14,24 @@ from assay.neurons.settings.loading import ConfigError
 #: Asks a person to agree to a sentence.
 Confirm = Callable[[str], bool]
 
-#: Columns that a table of figures takes at least: a narrower terminal breaks its lines, which is
-#: ugly and legible; cut figures are neither.
+#: Least columns of a table of figures. A narrower terminal breaks its lines, which is ugly but
+#: legible; cut figures would not be.
 FIGURES = 80
-#: Columns where nobody's terminal sets them.
+#: Columns where no terminal sets them.
 _WIDE = 1_000
 
 
 def open_console(least: int = 0) -> Console:
-    """Standard output. Into a file or a pipe a row is a line, whatever its length: there is no
-    width to cut figures or to break sentences for. least: columns, however narrow a terminal is."""
+    """A console for standard output. In a file or a pipe each row is one line of any length, so no
+    figures are cut and no sentences broken. `least` is the minimum of columns on a narrow
+    terminal."""
     console = Console(highlight=False)
     console.width = max(console.width, least) if console.is_terminal else _WIDE
     return console
 
 
 def print_result(document: Any, as_json: bool, shown: RenderableType, least: int = 0) -> None:
-    """One JSON document, or what people read."""
+    """Print one JSON document, or the form for people."""
     if as_json or isinstance(shown, str):
         print(json.dumps(document) if as_json else shown)
     else:
@@ -41,7 +42,7 @@ def make_table(*names: str, left: Container[str] | None = None, **options: Any) 
     """A table whose cells fold.
 
     Args:
-        left: it is one of figures instead: nothing folds, and all columns but these stand right.
+        left: for a table of figures: nothing folds, and all columns but these are right-aligned.
         options: of `Table`.
     """
     table = Table(box=SIMPLE_HEAD, pad_edge=False, **options)
@@ -54,7 +55,7 @@ def make_table(*names: str, left: Container[str] | None = None, **options: Any) 
 
 
 def make_out_folder(folder: Path) -> None:
-    """What --out names, made where it is missing. Raises ConfigError where it cannot be."""
+    """Create the folder of --out if it is missing. Raises ConfigError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -62,6 +63,6 @@ def make_out_folder(folder: Path) -> None:
 
 
 def require_consent(confirm: Confirm, question: str, kept: str = "nothing was sent") -> None:
-    """Raises ConfigError where a person does not agree."""
+    """Raise ConfigError if a person does not agree."""
     if not confirm(question):
         raise ConfigError(f"not confirmed: {kept}")

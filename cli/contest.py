@@ -1,4 +1,4 @@
-"""`assay contest`: checkpoints on the same held-out problems, ranked, and what was preferred."""
+"""`assay contest`: ranks checkpoints on the same held-out problems, and writes preferences."""
 
 import sys
 from collections import Counter
@@ -23,7 +23,7 @@ from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import JudgeSettings, Settings
 
-#: Who takes part, at most: pairs grow with the square.
+#: Most participants: the number of pairs grows with the square.
 _CONTESTANTS_MAX = 32
 _RANKING = "ranking.json"
 
@@ -41,7 +41,7 @@ def run_contest(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Plays a contest, writes and prints its ranking; 1 where a judge's verdicts are missing."""
+    """Play a contest, write and print its ranking. Return 1 if a judge's verdicts are missing."""
     if not 2 <= len(folders) <= _CONTESTANTS_MAX:
         raise ConfigError(f"name 2 to {_CONTESTANTS_MAX} checkpoints, not {len(folders)}")
     if judge_pairs and settings.judge.url is None:
@@ -88,7 +88,7 @@ def run_contest(
 
 
 def _name_all(folders: Sequence[Path]) -> list[str]:
-    """A name each: its folder's, numbered where several have the same."""
+    """A name for each: its folder's, numbered if several have the same."""
     names = [_make_printable(folder.resolve().name) for folder in folders]
     counts, seen = Counter(names), Counter[str]()
     found = []
@@ -122,7 +122,7 @@ def _describe(
     played: PlayedContest,
     judge: ChatJudge | None,
 ) -> dict[str, Any]:
-    """The document of ranking.json: no clock and no path, so that it is the same every time."""
+    """The document of ranking.json. It has no times and no paths, so it is always the same."""
     document: dict[str, Any] = {
         "environment": environment.name,
         "digest": environment.digest.hex(),
@@ -248,9 +248,9 @@ def _say(line: str) -> None:
 
 
 def _ignore(_: str) -> None:
-    """Says nothing."""
+    """Print nothing."""
 
 
 def _make_printable(text: str) -> str:
-    """A name must not steer a terminal."""
+    """Make a name printable, so that it cannot steer a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)

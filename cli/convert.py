@@ -1,4 +1,4 @@
-"""`assay convert`: a miner's file as a table that other programs open."""
+"""`assay convert`: writes a miner's file as a table that other programs open."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from assay.neurons.settings.sections import Settings
 
 
 def run_convert(_: Settings, file: Path, to: str, out: Path | None, as_json: bool) -> None:
-    """Writes a file as Parquet and prints what is in it."""
+    """Write a file as Parquet and print its content."""
     written = write_table(file, out or file.with_suffix(f".{to}"))
     print_result(written.to_json(), as_json, _render(written))
 

@@ -1,4 +1,4 @@
-"""`assay demo`: the run, what is shown of it, and what it leaves behind."""
+"""`assay demo`: the run, its display, and its output files."""
 
 import shutil
 import time
@@ -23,11 +23,11 @@ from assay.neurons.program.program_status import STOPPED
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 
-#: Seconds between two drawings, and between two writings of status.json.
+#: Seconds between two updates of the display, and between two writes of status.json.
 _REFRESH_S = 0.25
-#: Says that a demo wrote the folder; without it nothing in it is touched.
+#: Marks a demo's folder. Nothing is touched in a folder without it.
 _MARKER = ".assay-demo"
-#: What a run writes.
+#: Files of a run.
 _OUTPUTS = (
     *("summary.json", "status.json", "reward.png", "contexts", "store", "models", "record"),
     *("verdicts", BUNDLE_FOLDER),
@@ -37,10 +37,10 @@ _OUTPUTS = (
 
 
 def run_demo(every: Settings, as_json: bool, quiet: bool) -> int:
-    """Plays the demo; the exit code says whether everything promised happened."""
+    """Play the demo. The exit code says whether it kept its promises."""
     settings = every.demo
     started = time.monotonic()
-    torch.set_num_threads(1)  # the programs are threads themselves, the model is small
+    torch.set_num_threads(1)  # the programs are threads, and the model is small
     errors = Console(stderr=True)
     with (
         _hold(settings.out),
@@ -69,14 +69,14 @@ def run_demo(every: Settings, as_json: bool, quiet: bool) -> int:
 
 
 def count_late(summary: dict[str, Any]) -> int:
-    """Windows that honest miners went without a commitment in: nothing but the clock makes them."""
+    """Windows that honest miners missed without a commitment: only the clock can cause that."""
     verdicts = [verdict for window in summary["windows"] for verdict in window["verdicts"]]
     return sum(v["role"] == "honest" and v["reason"] == "NO_COMMITMENT" for v in verdicts)
 
 
 @contextmanager
 def _hold(out: Path) -> Iterator[None]:
-    """Makes `out` this run's own: an older run's files go, anything else is refused."""
+    """Reserve `out` for this run: an older run's files are deleted, anything else is refused."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         names = sorted(path.name for path in out.iterdir())
@@ -95,7 +95,7 @@ def _hold(out: Path) -> Iterator[None]:
 def _clear(out: Path, names: list[str]) -> None:
     try:
         for name in names:
-            # a run that was killed can leave a file that was not yet in its place
+            # a killed run can leave a temporary file
             if name in _OUTPUTS or (name != _MARKER and name.startswith(".")):
                 path = out / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -111,8 +111,8 @@ def _explain(out: Path, error: OSError) -> ConfigError:
 
 @contextmanager
 def _show(errors: Console, out: Path, quiet: bool) -> Iterator[Callable[[DemoRun], None]]:
-    """A live table on a terminal, a line a window elsewhere; status.json in any case, which says
-    in the end that nobody is at work any more."""
+    """Show a live table on a terminal, and a line for each window elsewhere. Always writes
+    status.json, which at the end says that the run has stopped."""
     drawn = [0.0]
     status: dict[str, Any] = {}
     seen: set[int] = set()
@@ -138,7 +138,7 @@ def _show(errors: Console, out: Path, quiet: bool) -> Iterator[Callable[[DemoRun
     finally:
         if status:
             status |= {"state": STOPPED, "at": int(time.time())}
-            with suppress(OSError):  # what is raised already says more
+            with suppress(OSError):  # the original error says more
                 write_json(out / "status.json", status, durable=False)
 
 

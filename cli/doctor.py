@@ -1,4 +1,4 @@
-"""`assay doctor`: opens what a program would open, and says what is wrong with each."""
+"""`assay doctor`: opens everything that a program would open, and reports each problem."""
 
 from contextlib import suppress
 
@@ -22,7 +22,7 @@ from assay.protocol.errors import OperatorError
 
 
 def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
-    """Looks at everything that the program of a role needs; 1 if something is to be mended."""
+    """Check everything that the program of a role needs. Return 1 if something must be fixed."""
     found: list[PreflightCheck] = []
     with open_session(settings) as session, print_checks(as_json) as show:
 
@@ -38,7 +38,7 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
         from assay.cli.preflight.machine_fences import check_fences
         from assay.cli.preflight.surroundings import open_surroundings
 
-        # with a wrong clock, rules and chain fail for no fault of theirs
+        # a wrong clock would make parameters and chain fail
         around = open_surroundings(
             session,
             role,
@@ -55,13 +55,13 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
 
 
 def _look_at_clock(session: Session, note: Note) -> SubtensorChain | None:
-    """The clock is the first thing to be noted: by relays, and by the chain where these do not
-    settle it. The chain, or None where it cannot be opened."""
+    """Check the clock first: by relays, and by the chain if these do not decide. Return the chain,
+    or None if it cannot be opened."""
     urls = session.settings.beacon.endpoints or QUICKNET_ENDPOINTS
     failures: list[PreflightCheck] = []
     try:
         readings = read_relay_clocks(urls, now_ms)
-    except OperatorError:  # such an address is named where relays are opened
+    except OperatorError:  # the opening of relays reports such an address
         readings = []
     settled = find_offset(readings) is not None
     if settled:
@@ -71,7 +71,7 @@ def _look_at_clock(session: Session, note: Note) -> SubtensorChain | None:
     chain = opening.open("chain", remedy, lambda: session.chain)
     if not settled:
         if chain is not None:
-            with suppress(OperatorError):  # said where the chain is looked at
+            with suppress(OperatorError):  # the check of the chain reports it
                 readings.append(_read_block_clock(session, chain))
         note(judge_clock(readings))
     note(*failures)
@@ -79,7 +79,7 @@ def _look_at_clock(session: Session, note: Note) -> SubtensorChain | None:
 
 
 def _read_block_clock(session: Session, chain: SubtensorChain) -> ClockReading:
-    """What the node says by its newest block."""
+    """The clock of the node's newest block."""
     network = session.settings.chain.network
     place = name_host(network) if "://" in network else network
     return read_block_clock(place, chain.get_time_ms(), now_ms())

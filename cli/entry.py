@@ -1,4 +1,4 @@
-"""Where the command starts: small, so that Ctrl-C is answered alike from the first moment."""
+"""The entry point: small, so that Ctrl-C works alike from the first moment."""
 
 import sys
 from io import StringIO
@@ -7,8 +7,8 @@ from assay.cli.interrupts import catch_interrupts
 
 
 def main() -> None:
-    """Runs the command line."""
-    if sys.stdin is None:  # whoever starts us has closed it
+    """Run the command line."""
+    if sys.stdin is None:  # the parent process has closed it
         sys.stdin = StringIO()
     try:
         with catch_interrupts():

@@ -1,4 +1,4 @@
-"""`assay env list|show|sample|score`: environments without a network around them."""
+"""`assay env list|show|sample|score`: environments without a network."""
 
 import json
 import sys
@@ -29,13 +29,13 @@ _ANSWER_MAX = 16 << 20
 
 
 def run_env_list(_: Settings, as_json: bool) -> None:
-    """Prints every environment that can be named without settings, and what is refused."""
+    """Print every environment that can be named without settings, and the refused ones."""
     entries = list_environments()
     table = make_table("environment", "levels", "what")
     lacks = Counter(entry.about for entry in entries if entry.levels and not entry.usable)
     for entry in entries:
         levels = _describe_levels(entry.levels) if entry.levels else "–"
-        shared = lacks[entry.about] > 1  # a whole family lacks the same: said once, below
+        shared = lacks[entry.about] > 1  # a whole family lacks the same: reported once, below
         what = "cannot be used: see below" if shared else _describe(entry)
         table.add_row(Text(entry.name), levels, Text(what))
     missing = [
@@ -47,7 +47,7 @@ def run_env_list(_: Settings, as_json: bool) -> None:
 
 
 def run_env_show(_: Settings, name: str, as_json: bool) -> None:
-    """Prints name, settings, levels and digest."""
+    """Print name, settings, levels and digest."""
     environment = open_named_environment(name)
     document = {
         "name": environment.name,
@@ -74,11 +74,11 @@ def run_env_sample(
     hotkey: str | None,
     as_json: bool,
 ) -> None:
-    """Prints problems 0 to count − 1 of a seed."""
+    """Print problems 0 to count − 1 of a seed."""
     environment = open_named_environment(name)
     problems = [
         _make(environment, seed, hotkey, levels, index) for index in range(count)
-    ]  # all, before a line is printed
+    ]  # all, before the first line is printed
     if as_json:
         found = [
             {"index": index, "prompt": problem.prompt, "level": problem.level}
@@ -102,7 +102,7 @@ def run_env_score(
     hotkey: str | None,
     as_json: bool,
 ) -> None:
-    """Prints what an answer to problem `index` of a seed is worth."""
+    """Print the reward of an answer to problem `index` of a seed."""
     environment = open_named_environment(name)
     given = _read_answer() if answer == "-" else answer
     problem = _make(environment, seed, hotkey, levels, index)
@@ -150,12 +150,12 @@ def _describe(entry: EnvironmentEntry) -> str:
 
 
 def _describe_levels(levels: Sequence[int]) -> str:
-    """Runs of levels: `1 … 8, 1001 … 1004`."""
+    """Ranges of levels: `1 … 8, 1001 … 1004`."""
     starts = [0, *(i for i, (a, b) in enumerate(pairwise(levels), 1) if b != a + 1), len(levels)]
     runs = [levels[first:end] for first, end in pairwise(starts)]
     return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]} … {r[-1]}" for r in runs)
 
 
 def _make_printable(text: str) -> str:
-    """What a file's rows or a foreign dataset put into a prompt must not steer a terminal."""
+    """Make a prompt printable: a file's rows or a foreign dataset must not steer a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

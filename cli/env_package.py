@@ -1,5 +1,5 @@
-"""`assay env new|vet|export`: an environment of one's own, whether it is fit to pay by, and any of
-them for verifiers."""
+"""`assay env new|vet|export`: makes an environment, checks whether it is fit to pay by, and exports
+any for verifiers."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -32,7 +32,7 @@ from assay.neurons.settings.sections import Settings
 
 
 def run_env_new(_: Settings, name: str, folder: Path | None, as_json: bool) -> None:
-    """Writes a package, its adversarial set and its tests to a folder that has none of them."""
+    """Write a package, its adversarial set and its tests to a folder that has none of them."""
     try:
         texts = write_new_package(name)
     except ValueError as error:
@@ -51,7 +51,7 @@ def run_env_new(_: Settings, name: str, folder: Path | None, as_json: bool) -> N
 
 
 def run_env_vet(_: Settings, path: Path, data: Path | None, as_json: bool) -> int:
-    """Prints what was looked at; a folder is packed beside itself first, a wheel with its data."""
+    """Print the checks. A folder is first packed beside itself, and a wheel with its data."""
     try:
         if path.suffix == ".whl":
             file, report = _vet_wheel(path, data)
@@ -67,7 +67,7 @@ def run_env_vet(_: Settings, path: Path, data: Path | None, as_json: bool) -> in
 
 def _pack(path: Path) -> Path:
     folder = path.absolute()
-    if not (folder / "__init__.py").is_file():  # as of the folder that `env new` makes around it
+    if not (folder / "__init__.py").is_file():  # the folder that `env new` makes around it
         raise ConfigError(
             f"{path} has no __init__.py: name the package's own folder, as {path}/NAME"
         )
@@ -77,7 +77,7 @@ def _pack(path: Path) -> Path:
 
 
 def _vet_wheel(path: Path, data: Path | None) -> tuple[Path, VetReport]:
-    """What of a wheel can be run is, from the bundle written beside it."""
+    """Vet as much of a wheel as can be run, from the bundle written beside it."""
     parts = _read(path), b"" if data is None else _read(data)
     looked = look_at_wheel(*parts)
     if not looked[-1].passed:
@@ -89,10 +89,10 @@ def _vet_wheel(path: Path, data: Path | None) -> tuple[Path, VetReport]:
 
 
 def _write_own(file: Path, data: bytes, is_own: Callable[[Path], bool]) -> None:
-    """In place of a file that an earlier run wrote, and of no other.
+    """Write a file in place of one that an earlier run wrote, but of no other.
 
     Raises:
-        ConfigError: somebody else's file is there.
+        ConfigError: another program's file is there.
     """
     if (file.exists() or file.is_symlink()) and not is_own(file):
         raise ConfigError(f"{file} exists, and this command did not write it: move it away first")
@@ -105,7 +105,7 @@ def _read(path: Path) -> bytes:
 
 
 def run_env_export(_: Settings, name: str, verifiers: Path, as_json: bool) -> None:
-    """Writes a wheel with a taskset, and says how to use it."""
+    """Write a wheel with a taskset, and say how to use it."""
     environment = open_named_environment(name)
     file_name, wheel = export_taskset(environment)
     file = verifiers / file_name
@@ -140,5 +140,5 @@ def _show_report(file: Path, report: VetReport, as_json: bool) -> int:
 
 
 def _make_printable(text: str) -> str:
-    """A stranger's words must not steer a terminal."""
+    """Make a stranger's words printable: they must not steer a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)

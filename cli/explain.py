@@ -1,4 +1,4 @@
-"""`assay explain`: why a hotkey's window was accepted or refused, and what became of its pay."""
+"""`assay explain`: why a hotkey's window was accepted or refused, and the fate of its pay."""
 
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -45,15 +45,15 @@ def run_explain(
     out: Path | None,
     as_json: bool,
 ) -> int:
-    """Explains; 0 accepted, 1 refused, 2 where nothing decides.
+    """Explain a window. Return 0 if accepted, 1 if refused, 2 if nothing decides.
 
     Args:
         hotkey: SS58, or a miner's name in a demo's folder; None: the wallet's.
-        folder: of a demo, a validator or a miner; None: the settings' own miner's.
-        model: a checkpoint's folder, or a folder of such.
+        folder: of a demo, a validator or a miner; None: the miner's folder in the settings.
+        model: a checkpoint's folder, or a folder of checkpoints.
         validator: SS58: whose record; None: any that is found.
         records: locator, or folder, of its records; None: the one that it names on chain.
-        out: where context and file are left.
+        out: folder for context and file.
     """
     placement = open_placement(settings.compute)
     with ExitStack() as stack:
@@ -92,7 +92,7 @@ def _find_own_hotkey(settings: Settings) -> bytes:
 
 
 def _open_records(place: str) -> ObjectStore:
-    """A locator, or a folder of this machine."""
+    """The store at a locator, or a folder of this machine."""
     if "://" in place:
         return open_store(place)
     if not Path(place).is_dir():
@@ -101,7 +101,7 @@ def _open_records(place: str) -> ObjectStore:
 
 
 def render_explanation(explanation: Explanation, reproduction: Reproduction) -> RenderableType:
-    """Sections that have nothing to say are left out."""
+    """Render the explanation. Empty sections are left out."""
     parts: list[RenderableType] = [_render_head(explanation)]
     text = explanation.text
     if text is not None:
@@ -147,7 +147,7 @@ def _hang(line: str) -> RenderableType:
 
 
 def _describe_group(group: ExplainedGroup) -> str:
-    """What went through the model, and what was only read."""
+    """A group's rollouts that went through the model, and those that were only read."""
     if group.audited:
         plural = "s" if len(group.audited) > 1 else ""
         audited = f"rollout{plural} {', '.join(map(str, group.audited))}"
@@ -175,7 +175,7 @@ def _render_reproduction(reproduction: Reproduction) -> list[RenderableType]:
         return []
     parts: list[RenderableType] = [Text("\nSee for yourself", style="bold")]
     if reproduction.command is not None:
-        # on one line whatever the terminal's width: it is copied
+        # on one line at any width, since people copy it
         parts.append(Text(f"  {reproduction.command}", no_wrap=True, overflow="ignore"))
     if reproduction.note is not None:
         parts.append(_hang(reproduction.note))

@@ -1,4 +1,4 @@
-"""`assay explorer`: pages over a validator's record, until Ctrl-C."""
+"""`assay explorer`: serves pages about a validator's record, until Ctrl-C."""
 
 import json
 import os
@@ -29,10 +29,10 @@ _OPENING_S, _STOPPING_S = 8.0, 5.0
 
 
 def make_request(source: SettingsSource) -> ExplorerRequest:
-    """What is to be shown, and by which options others can look at it, too."""
+    """What to show, and the options with which others can look at it."""
     own_dir, localnet = source.flags["explorer"]["dir"], source.localnet
     if localnet is None and own_dir and own_dir.is_dir() and find_localnet(own_dir):
-        localnet = own_dir  # a localnet's folder is a localnet
+        localnet = own_dir  # the folder is a localnet's
         source.flags["explorer"]["dir"] = None
     network, netuid = source.flags["chain"]["network"], source.flags["chain"]["netuid"]
     if localnet is None and netuid is None:
@@ -40,19 +40,19 @@ def make_request(source: SettingsSource) -> ExplorerRequest:
         own, usual = settings.explorer, settings.localnet.dir
         named = own.dir or own.record or settings.chain.netuid
         if not named and not settings.demo.out.is_dir() and find_localnet(usual) is not None:
-            localnet = usual  # nothing else is here
+            localnet = usual  # there is nothing else here
     online: tuple[str, ...] | None = None
     later: Callable[[], Settings] | None = None
     begun = localnet
     if localnet is not None:
         online = ("--localnet", str(localnet))
-        if find_localnet(localnet) is None:  # it may be about to begin
+        if find_localnet(localnet) is None:  # it may be about to start
             begun, later = None, replace(source, localnet=localnet).load
     elif netuid is not None:
         node = None if network is None else show_address(network, "wss://CHAIN-NODE")
         chain = () if node is None else ("--network", node)
         online = (*chain, "--netuid", str(netuid))
-    if online is not None:  # what lets others' files be read lets an audit read them
+    if online is not None:  # an audit may read others' files if the settings allow it
         online += () if source.config is None else ("--config", str(source.config))
         readable = source.flags["store"]["readable"] or ()
         online += tuple(word for place in readable for word in ("--readable", place))
@@ -60,8 +60,8 @@ def make_request(source: SettingsSource) -> ExplorerRequest:
 
 
 def run_explorer(request: ExplorerRequest, as_json: bool, quiet: bool) -> int:
-    """Serves until it is asked to stop; 0. Where what is to be shown is not there yet, a page says
-    what is awaited."""
+    """Serve until asked to stop, and return 0. While the content is not there yet, a page says what
+    is missing."""
     own = request.settings.explorer
     _check_places(request)
     hosts = tuple(list_hosts(own.host, own.hosts))
@@ -84,11 +84,11 @@ def run_explorer(request: ExplorerRequest, as_json: bool, quiet: bool) -> int:
 
 
 class ExplorerOpening:
-    """Finds what is to be shown and puts its pages in place, in a thread of its own.
+    """Finds the content and puts its pages in place, in a separate thread.
 
     Attributes:
         failure: why there will be none.
-        waits: whether something is awaited that is not there.
+        waits: whether it waits for something that does not exist yet.
     """
 
     def __init__(
@@ -112,19 +112,19 @@ class ExplorerOpening:
         self._stop = threading.Event()
 
     def start(self, fail: Callable[[], None]) -> None:
-        """Begins. fail: called when there is nothing to show, and will not be."""
+        """Start. `fail` is called when there is nothing to show, and will not be."""
         self._thread = threading.Thread(target=self._run, args=(fail,), name="open", daemon=True)
         self._thread.start()
 
     def wait(self, seconds: float) -> str | None:
-        """Where the record lies, once that is known; None: it takes longer."""
+        """The record's place, once that is known; None: it takes longer."""
         self._done.wait(seconds)
         if self.failure is not None:
             raise self.failure
         return self._place
 
     def stop(self) -> None:
-        """Ends the waiting."""
+        """Stop waiting."""
         self._stop.set()
         self._thread.join(_STOPPING_S)
 
@@ -169,7 +169,7 @@ class ExplorerOpening:
         self._waiting.install(app, events.bind, events.close)
 
     def tell(self, lack: NoRecordError) -> None:
-        """Says once what is awaited, on the page and to the operator."""
+        """Report once what is missing, on the page and to the operator."""
         self._waiting.awaited = lack.kind
         if str(lack) != self._told and not self._quiet:
             print(f"assay: {lack}; waiting for it, Ctrl-C stops", file=sys.stderr, flush=True)
@@ -178,7 +178,7 @@ class ExplorerOpening:
 
 
 def _check_places(request: ExplorerRequest) -> None:
-    """What was named must be what it is named as."""
+    """Check that each named place is of the named kind."""
     own = request.settings.explorer
     record = own.record or ""
     if record.startswith(("http://", "https://")) and own.hotkey is None and not request.online:
@@ -191,7 +191,7 @@ def _check_places(request: ExplorerRequest) -> None:
     }
     for option, place in named.items():
         if place is None or not place.exists():
-            continue  # that is said where it is looked for
+            continue  # reported where it is opened
         if not place.is_dir():
             raise ConfigError(f"{option} {place} is a file: name a folder")
         if not os.access(place, os.R_OK | os.X_OK):
@@ -212,7 +212,7 @@ def _print_address(address: str, place: str | None, as_json: bool, quiet: bool) 
 
 
 def _open_folder(folder: Path, stack: ExitStack) -> Path:
-    """Where the index lies: another explorer's is left alone."""
+    """Open the index's folder. Another explorer's is left alone."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if stack.enter_context(hold_folder(folder)):

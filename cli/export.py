@@ -1,4 +1,4 @@
-"""`assay export`: what was learned from as a data set, or handed to a server of Atropos' wire."""
+"""`assay export`: consumed groups as a data set, or sent to a server with Atropos' protocol."""
 
 import json
 import sys
@@ -27,7 +27,7 @@ def run_export_steps(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Writes the data set, or hands the groups over, and prints what is in it; the exit code."""
+    """Write the data set, or send the groups, and print its content. Return the exit code."""
     say = ignore_line if quiet else print_line
     folder = settings.trainer.dir
     if push is not None:

@@ -1,7 +1,7 @@
-"""What is checked before anything heavy is loaded, so that a mistake is named within a second.
+"""Checks before anything heavy is loaded, so that a mistake is reported within a second.
 
 A command names its checks (`first=` in `options.command`). Each takes the settings and the
-command's own options, and raises an `OperatorError`. Light: what a check reads is imported in it.
+command's own options, and raises an `OperatorError`. Light: each check imports what it reads.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,8 @@ Check = Callable[["Settings", Mapping[str, Any]], None]
 
 
 def require_wallet(settings: "Settings", own: Mapping[str, Any], signer: str | None = None) -> None:
-    """The wallet's keys are on disk. signer: "coldkey" or "hotkey", which can be unlocked."""
+    """Check that the wallet's keys are on disk. `signer`: "coldkey" or "hotkey", which must be
+    unlockable."""
     from assay.network.chain.wallets import require_keys
 
     wallet = settings.wallet
@@ -28,28 +29,28 @@ require_hotkey: Check = partial(require_wallet, signer="hotkey")
 
 
 def require_subnet(settings: "Settings", _: Mapping[str, Any]) -> None:
-    """A subnet is named."""
+    """Check that a subnet is named."""
     from assay.neurons.settings.loading import require_netuid
 
     require_netuid(settings.chain)
 
 
 def require_store(settings: "Settings", _: Mapping[str, Any]) -> None:
-    """The store that is written to is named, and can be opened with the keys there are."""
+    """Check that the store for writing is named, and can be opened with the present keys."""
     from assay.neurons.session.resources import open_own_store
 
     open_own_store(settings)
 
 
 def require_record_store(settings: "Settings", own: Mapping[str, Any]) -> None:
-    """The same of a validator, whose record goes into its folder where no store is named."""
+    """The same for a validator, whose record goes into its folder if no store is named."""
     if settings.store.locator is not None:
         require_store(settings, own)
 
 
 def require_folder(kind: str, *, alone: bool = False) -> Check:
-    """The program's own folder can be written, and holds no other program's files; alone: nor
-    anybody else's."""
+    """Check that the program's own folder is writable, and has no other program's files; `alone`:
+    nor any other files."""
 
     def check(settings: "Settings", own: Mapping[str, Any]) -> None:
         from assay.neurons.program.program_loop import claim_folder
@@ -62,7 +63,7 @@ def require_folder(kind: str, *, alone: bool = False) -> Check:
 
 
 def require_out(section: str) -> Check:
-    """What a section's `out` names is a folder, or can be made one."""
+    """Check that a section's `out` is a folder, or can be created."""
 
     def check(settings: "Settings", _: Mapping[str, Any]) -> None:
         from assay.cli.console import make_out_folder
@@ -75,7 +76,7 @@ def require_out(section: str) -> Check:
 
 
 def require_there(*names: str) -> Check:
-    """Files and folders that options name exist; a list of them may be meant."""
+    """Check that files and folders named by options exist; an option may have a list of them."""
 
     def check(_: "Settings", own: Mapping[str, Any]) -> None:
         from assay.neurons.settings.loading import ConfigError
@@ -89,8 +90,8 @@ def require_there(*names: str) -> Check:
 
 
 def require_hotkeys(**options: str) -> Check:
-    """Hotkeys that options name by their addresses are some. options: parameter → what it is called
-    on the command line."""
+    """Check that options name valid addresses of hotkeys. `options`: parameter → its name on the
+    command line."""
 
     def check(_: "Settings", own: Mapping[str, Any]) -> None:
         from assay.neurons.settings.loading import parse_hotkey
@@ -103,7 +104,7 @@ def require_hotkeys(**options: str) -> Check:
 
 
 def require_trainer(settings: "Settings", _: Mapping[str, Any]) -> None:
-    """The hotkey that publishes checkpoints is named."""
+    """Check that the hotkey that publishes checkpoints is named."""
     from assay.neurons.settings.loading import ConfigError, parse_hotkey
 
     trainer = settings.publish.trainer
@@ -113,7 +114,7 @@ def require_trainer(settings: "Settings", _: Mapping[str, Any]) -> None:
 
 
 def require_export(_: "Settings", own: Mapping[str, Any]) -> None:
-    """Options of `assay export` that go together."""
+    """Check which options of `assay export` are combined."""
     from assay.neurons.settings.loading import ConfigError
 
     out, push, files, shaped = own["out"], own["push"], own["files"], own["columns"] != "assay"
@@ -131,7 +132,7 @@ def require_export(_: "Settings", own: Mapping[str, Any]) -> None:
 
 
 def require_change(settings: "Settings", own: Mapping[str, Any]) -> None:
-    """Something is to be amended."""
+    """Check that there is something to amend."""
     from assay.neurons.settings.loading import ConfigError
 
     if settings.amend.changes is None and not own["withdraw"]:

@@ -29,7 +29,7 @@ _WIDTH = 160
 
 
 def run_gauntlet(every: Settings, as_json: bool, quiet: bool) -> int:
-    """Measures, prints and judges; 1 if a row shows what must not be."""
+    """Measure, print and judge. Return 1 if a row shows something that must not happen."""
     settings = every.gauntlet
     started = time.monotonic()
     if every.compute.threads is None:

@@ -1,7 +1,8 @@
 """Ctrl-C that is never lost.
 
-Python drops what a signal raises within a destructor, a callback of a weak reference, or a library
-that catches everything while it is imported. So it is remembered, and raised again.
+Python drops exceptions of a signal within a destructor, a callback of a weak reference, or a
+library that catches everything while it is imported. So this module remembers Ctrl-C and raises it
+again.
 """
 
 import signal
@@ -15,14 +16,14 @@ _asked = threading.Event()
 
 @contextmanager
 def catch_interrupts() -> Iterator[None]:
-    """Ctrl-C as ever, and remembered until the end of the outermost of these."""
+    """Raise Ctrl-C as usual, and remember it until the end of the outermost of these blocks."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         _asked.set()
         signal.default_int_handler(number, frame)
 
     before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # whoever started us wants it otherwise
+    if before is not signal.default_int_handler:  # the parent process wants another handler
         yield
         return
     _asked.clear()
@@ -34,6 +35,6 @@ def catch_interrupts() -> Iterator[None]:
 
 
 def require_wanted() -> None:
-    """Raises the KeyboardInterrupt of a Ctrl-C that was lost."""
+    """Raise the KeyboardInterrupt of a Ctrl-C that was lost."""
     if _asked.is_set():
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""`assay ledger`: the contracts, the key, the binding, and what stands there."""
+"""`assay ledger`: the contracts, the key, the binding, and the posted entries."""
 
 from contextlib import closing
 from pathlib import Path
@@ -39,12 +39,12 @@ from assay.protocol import (
     make_score_tree,
 )
 
-#: Settlements shown.
+#: Settlements that are shown.
 _SHOWN = 20
 
 
 def run_ledger_key(settings: Settings, as_json: bool) -> None:
-    """Makes the key that posts, unless it is there, and says where it gets its money."""
+    """Make the key that posts, unless it exists, and say how it gets its money."""
     file, address, created = create_key(settings)
     document: dict[str, Any] = {
         "address": address,
@@ -62,7 +62,7 @@ def run_ledger_key(settings: Settings, as_json: bool) -> None:
 
 
 def run_ledger_deploy(settings: Settings, confirm: Confirm, as_json: bool) -> None:
-    """Deploys both contracts."""
+    """Deploy both contracts."""
     with open_node(settings) as node:
         most = _ask(node, 2 * setup.DEPLOY_GAS_MAX)
         require_consent(confirm, f"Deploy both contracts on chain {node.chain_id}, for {most}?")
@@ -79,7 +79,7 @@ def run_ledger_deploy(settings: Settings, confirm: Confirm, as_json: bool) -> No
 
 
 def run_ledger_bind(settings: Settings, confirm: Confirm, as_json: bool) -> None:
-    """Lets the key post for the wallet's hotkey."""
+    """Let the key post for the wallet's hotkey."""
     account = open_account(settings)
     name = encode_ss58(account.hotkey)
     with open_node(settings) as node:
@@ -113,8 +113,8 @@ def run_ledger_bind(settings: Settings, confirm: Confirm, as_json: bool) -> None
 def run_ledger_show(
     settings: Settings, validator: str, epoch: int, uid: int | None, as_json: bool
 ) -> int:
-    """What a validator has posted of a settlement, and with its uid whether its weights on chain
-    now are those."""
+    """Show a validator's post of a settlement, and with its uid whether its current weights on
+    chain match."""
     hotkey = parse_hotkey(validator, "SS58")
     with open_node(settings) as node:
         node.require_chain()
@@ -163,7 +163,7 @@ def _render_entry(document: dict[str, Any]) -> str:
 def run_ledger_verify_score(
     settings: Settings, record: Path, miner: str, score: int | None, as_json: bool
 ) -> int:
-    """Whether the contract says that a settlement's record and a score in it were posted."""
+    """Ask the contract whether a settlement's record and a score in it were posted."""
     settled = _read_record(record)
     scores = {row.hotkey: row.score for row in settled.scores}
     hotkey, entry = parse_hotkey(miner, "--miner"), make_ledger_entry(settled)
@@ -199,7 +199,7 @@ def run_ledger_verify_score(
 
 
 def run_ledger_status(settings: Settings, as_json: bool) -> None:
-    """What a validator's folder has posted and has yet to post."""
+    """Show what a validator's folder has posted and has yet to post."""
     file = settings.validator.dir / VALIDATOR_FILE
     with closing(Database(file, looking=True)) as database:
         rows = [describe_post(row) for row in list_posts(database, _SHOWN)]
@@ -221,7 +221,7 @@ def _read_record(file: Path) -> SettlementRecord:
 
 
 def _ask(node: EvmNode, gas: int) -> str:
-    """What that much gas costs at most, for people."""
+    """The highest cost of this much gas, for people."""
     node.require_chain()
     return f"at most {format_wei(gas * node.get_price())}"
 

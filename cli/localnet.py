@@ -1,4 +1,4 @@
-"""`assay localnet`: the services, and what to type next."""
+"""`assay localnet`: runs the services, and prints the next commands."""
 
 import json
 import sys
@@ -14,12 +14,12 @@ from assay.neurons.program.logs import log_lines, wants_json
 from assay.neurons.program.program_loop import catch_signals
 from assay.neurons.settings.sections import Settings
 
-#: Seconds between two looks whether the chain still runs.
+#: Seconds between two checks that the chain still runs.
 _LOOK_S = 0.5
 
 
 def run_localnet(every: Settings, as_json: bool, quiet: bool) -> int:
-    """Serves until it is asked to stop, or the chain has come to a stop."""
+    """Serve until asked to stop, or until the chain has stopped."""
     settings = every.localnet
     if not quiet:
         begun = f"starting chain, beacon and store in {settings.dir}"
@@ -41,7 +41,7 @@ def run_localnet(every: Settings, as_json: bool, quiet: bool) -> int:
 
 
 def describe(folder: Path, localnet: Localnet) -> str:
-    """What there is, and what to type in other terminals."""
+    """The services, and the commands for other terminals."""
     at = f"--localnet {folder}"
 
     def prepare(name: str) -> str:

@@ -73,14 +73,14 @@ def _open_program(
     as_json: bool,
     quiet: bool,
 ) -> Iterator[tuple[NeuronSession, LoopHooks]]:
-    """A program's lines, figures and session, for as long as it runs."""
+    """Open a program's log, metrics and session, for as long as it runs."""
     placement = open_placement(settings.compute)
     with (
         log_lines(wants_json(settings, as_json), quiet),
         serve_metrics(settings.metrics.listen, kind, settings.metrics.hosts) as note,
         join_network(settings, own.dir, kind, placement) as session,
     ):
-        _ = session.account.wallet.hotkey  # its password is asked for now, and not in a window
+        _ = session.account.wallet.hotkey  # asks for its password now, and not in a window
         yield session, LoopHooks(note=note)
 
 
@@ -91,11 +91,11 @@ def run_miner(
     dry_run: bool = False,
     kind: Callable[..., Miner] = Miner,
 ) -> int:
-    """Mines until it is asked to stop.
+    """Mine until asked to stop.
 
     Args:
-        dry_run: looks at everything that mining needs and sends nothing instead.
-        kind: what mines; tests bring miners that cheat.
+        dry_run: check everything that mining needs, and send nothing.
+        kind: the miner's class; tests pass miners that cheat.
     """
     if dry_run:
         return _run_dry(settings, as_json)
@@ -124,7 +124,7 @@ def run_miner(
             review = MinerReview(
                 hotkey, session.history, sources, history, make_report("window_judged")
             )
-            miner.uploads.beat = lambda: watch.beat()  # the loop's, which comes after it
+            miner.uploads.beat = lambda: watch.beat()  # the loop's callback, which is set later
             verdicts = VerdictCounter(watch.tally, list_reasons(describe_history(history, SHOWN)))
 
             def describe() -> dict[str, Any]:
@@ -146,12 +146,12 @@ def run_miner(
 
 
 def make_miner_config(own: MinerSettings) -> MinerConfig:
-    """What a miner does."""
+    """The configuration of a miner."""
     return MinerConfig(own.groups, own.groups_per_step, commit_margin=own.commit_margin)
 
 
 def _make_engine_command(own: MinerSettings) -> EngineCommand:
-    """How `auto` starts servers, found to be usable before anything else is opened.
+    """The command with which `auto` starts servers, checked before anything else is opened.
 
     Raises:
         EngineError: see `open_engines`. ConfigError: a setting of `auto` without it.
@@ -168,12 +168,12 @@ def _make_engine_command(own: MinerSettings) -> EngineCommand:
 
 
 def _run_dry(settings: Settings, as_json: bool) -> int:
-    """1 if something stands in the way of mining."""
+    """Run the checks. Return 1 if a problem prevents mining."""
     own = settings.miner
     command = _make_engine_command(own)
     store, locator = open_own_store(settings)
     placement = open_placement(settings.compute)
-    # a server that drafts for a running miner is not taken from it
+    # a server that drafts for a running miner must not be disturbed
     are_busy = bool(own.engines) and is_locked(own.dir / ".assay-miner") is True
     names = () if are_busy else own.engines
     with (
@@ -201,7 +201,7 @@ def _run_dry(settings: Settings, as_json: bool) -> int:
 
 
 def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
-    """Validates until it is asked to stop."""
+    """Validate until asked to stop."""
     own = settings.validator
     with ExitStack() as stack:
         program = _open_program(settings, own, "validator", as_json, quiet)
@@ -276,15 +276,15 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
 
 
 def _open_record_store(settings: Settings) -> tuple[ObjectStore, str | None]:
-    """Where a validator's record goes, and its locator where others can open it: without a store
-    of its own, into its folder, for the operator to serve."""
+    """The store for a validator's record, and its locator if others can open it. Without its own
+    store, the record goes into its folder, for the operator to serve."""
     if settings.store.locator is None:
         return open_folder(settings.validator.dir / "record"), None
     return open_own_store(settings)
 
 
 def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
-    """Trains until it is asked to stop, alone or in a team of processes."""
+    """Train until asked to stop, alone or in a team of processes."""
     make_cards_repeat()
     own = settings.trainer
     if (own.processes > 1 or own.offload) and not is_member():
@@ -392,7 +392,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
 def _look_around(
     session: NeuronSession, role: str, store: ObjectStore | None = None, locator: str = ""
 ) -> PreflightInputs:
-    """What a program that starts looks at first."""
+    """The inputs of a starting program's first checks."""
     return PreflightInputs(
         role=role,
         folder=session.folder,
@@ -415,7 +415,7 @@ def _drive(
     as_json: bool,
     watch: LoopHooks,
 ) -> int:
-    """Runs the loop; the exit code of a program that was asked to stop."""
+    """Run the loop. Return the exit code of a program that was asked to stop."""
     program = neuron.name, get_software(), session.account.hotkey
     around = session.sources.checkpoints, session.beacons, network.seen
     begun = session.parameters

@@ -1,9 +1,9 @@
-"""What the commands share: options made from the settings, exit codes, and errors as one line.
+"""Shared parts of commands: options made from the settings, exit codes, and errors as one line.
 
-A command names the settings that it offers as flags, and what it runs:
-`@command(app, "mine", *NETWORK, runs="neurons")`. The flags' names, types, defaults and
-help come from `neurons/settings/sections`, read only once the command is called, and so is the file
-with the function: `assay --help` does without either.
+A command names the settings that it offers as flags, and its function's file: `@command(app,
+"mine", *NETWORK, runs="neurons")`. The flags' names, types, defaults and help come from
+`neurons/settings/sections`. That and the file with the function are read only once the command is
+called: `assay --help` loads neither.
 """
 
 import inspect
@@ -26,7 +26,7 @@ from typer.core import TyperCommand, TyperGroup
 from assay.cli.first_checks import Check
 from assay.cli.interrupts import require_wanted
 
-if TYPE_CHECKING:  # pydantic and its plugins would double what `assay --help` takes
+if TYPE_CHECKING:  # pydantic and its plugins would double the time of `assay --help`
     from pydantic.fields import FieldInfo
 
     from assay.neurons.settings.sections import Settings
@@ -52,7 +52,7 @@ _Recipe = Annotated[
     ),
 ]
 
-#: Settings that commands offer as flags, by what they need.
+#: Settings that commands offer as flags, by purpose.
 NETWORK = ("chain.network", "chain.netuid")
 WALLET = ("wallet.*",)
 READING = ("store.readable", "beacon.endpoints")
@@ -67,19 +67,19 @@ _LAST = ("localnet", "config", "quiet", "as_json")
 
 @dataclass(frozen=True, slots=True)
 class SettingsSource:
-    """What a command line gives for settings."""
+    """The values on a command line for settings."""
 
-    #: section → field → value; None where the flag was not given
+    #: section → field → value; None if the flag was not given
     flags: dict[str, dict[str, Any]] = field(default_factory=dict)
     config: Path | None = None
     localnet: Path | None = None
-    #: "owner" or "trainer": whose wallet it is on a localnet, unless another is named
+    #: "owner" or "trainer": whose wallet to use on a localnet, unless another is named
     role: str | None = None
-    recipe: str | None = None  # whose trainer's settings stand in for defaults
+    recipe: str | None = None  # its trainer's settings replace defaults
 
     def load(self, problem_files: bool = True) -> "Settings":
-        """Settings from flags, variables, a file, and below them all a localnet's; their files of
-        problems are added to the environments."""
+        """Load settings from flags, variables and a file, with a localnet's as defaults. Adds their
+        files of problems to the environments."""
         from assay.neurons.settings.loading import load_settings
 
         below: dict[str, dict[str, Any]] = {}
@@ -95,7 +95,7 @@ class SettingsSource:
             there = read_settings(self.localnet, self.role)
             there["trainer"] = below.get("trainer", {}) | there.get("trainer", {})
             settings = load_settings(self.config, self.flags, there)
-            if not is_running(self.localnet):  # it may be on its way back: programs wait for it
+            if not is_running(self.localnet):  # it may be restarting: programs wait for it
                 start = f"`assay localnet --dir {self.localnet}` in another terminal"
                 say = f"assay: the localnet in {self.localnet} is not running: {start}"
                 print(say, file=sys.stderr)
@@ -112,12 +112,12 @@ def prepare(
     opens: "Path | bool" = False,
     problem_files: bool = True,
 ) -> None:
-    """All that comes before a command's heavy part: its checks, one line that says what it waits
-    for, and the settings' files of problems.
+    """Do everything that comes before a command's heavy part: its checks, one line about what it
+    loads or opens, and the settings' files of problems.
 
     Args:
         own: the command's options by name.
-        first: what is checked; each raises an OperatorError.
+        first: the checks; each raises an OperatorError.
         loads: a library that takes seconds to load.
         opens: the settings' chain is opened, or this folder.
     """
@@ -146,8 +146,8 @@ def _add_problem_files(settings: "Settings") -> None:
 
 
 def announce(doing: str, as_json: bool = False) -> None:
-    """One line on standard error, at once. as_json: a program's lines are JSON, and so is this one
-    (docs/metrics.md); the log's library would take a while to load."""
+    """Print one line on standard error, at once. `as_json`: a program's lines are JSON, and so is
+    this one (docs/metrics.md). The log's library would take a while to load."""
     line = f"assay: {doing} …"
     if as_json:
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -170,13 +170,13 @@ def command(
     loads: str | None = None,
     opens: bool = False,
 ) -> Callable[[Declared], None]:
-    """Registers a command: a function of its own options. What it runs returns an exit code or
-    None.
+    """Register a command: a function of its own options. The function that it runs returns an exit
+    code or None.
 
     Args:
-        name: None: what a group does where none of its commands is named.
-        fields: settings that are flags of it, as `section.field`, or `section.*` for all. With one
-            of the chain or the wallet there is `--localnet`, with any at all `--config`.
+        name: None: the action of a group if none of its commands is named.
+        fields: settings that become flags, as `section.field`, or `section.*` for all. With one of
+            the chain or the wallet there is also `--localnet`, with any at all `--config`.
         runs: file of this folder with the function of the same name, which is called with
             `Settings` and the options by name; a `yes` becomes `confirm`. None: the declared
             function itself is called, with `SettingsSource` before its options.
@@ -215,13 +215,14 @@ def _run(
     if "yes" in own:
         own["confirm"] = confirm(own.pop("yes"), own["as_json"])
     function = getattr(import_module(f"assay.cli.{file}"), name)
-    require_wanted()  # what is imported can lose a Ctrl-C
+    require_wanted()  # importing can lose a Ctrl-C
     code: int | None = function(settings, **own)
     return code
 
 
 def _make_callback(function: Declared, called: Declared, skipped: int) -> Callable[..., None]:
-    """What typer calls: with the context for `SettingsSource`, and errors as one line."""
+    """The function that typer calls: with the context for `SettingsSource`, and errors as one
+    line."""
 
     def run(caller: typer.Context, **own: Any) -> None:
         if caller.invoked_subcommand is None:
@@ -237,7 +238,7 @@ def _make_callback(function: Declared, called: Declared, skipped: int) -> Callab
 
 
 def _make_class(base: Any, fields: tuple[str, ...], role: str | None) -> Any:
-    """A kind of command with options for settings, made when it is asked for them."""
+    """A class of commands with options for settings, which are made when they are needed."""
 
     class SettingsCommand(base):  # type: ignore[misc]
         params: list[Any]
@@ -251,7 +252,7 @@ def _make_class(base: Any, fields: tuple[str, ...], role: str | None) -> Any:
             return super().get_params(ctx)
 
         def get_short_help_str(self, limit: int = 0) -> str:
-            """Its first paragraph, in whole sentences: lists of commands fold it."""
+            """The first paragraph, in whole sentences, which lists of commands wrap."""
             return " ".join((self.help or "").partition("\n\n")[0].split())
 
         def parse_args(self, ctx: typer.Context, args: list[str]) -> Any:
@@ -276,9 +277,10 @@ def _make_class(base: Any, fields: tuple[str, ...], role: str | None) -> Any:
 
 
 def _say_allowed(error: typer.BadParameter) -> str:
-    """What typer says of a value, or for a setting what it may be: as for one in a file."""
+    """Typer's text about a value, or for a setting its allowed values, as for a setting in a
+    file."""
     section, _, name = (getattr(error.param, "name", None) or "").partition("__")
-    if not (name and error.message.startswith("Input should be")):  # pydantic's, which typer asks
+    if not (name and error.message.startswith("Input should be")):  # pydantic's, which typer calls
         return error.message.removeprefix("Value error, ")
     from assay.network.toml_settings import describe_allowed
     from assay.neurons.settings.loading import list_settings
@@ -291,7 +293,7 @@ def _rank(name: str) -> int:
 
 
 def _make_options(fields: tuple[str, ...], role: str | None) -> list[Any]:
-    """Typer's own options for settings: from a function that would take them."""
+    """Typer's own options for settings, from a function that would take them."""
     if not fields:
         return []
     from assay.neurons.settings.sections import Settings
@@ -325,7 +327,7 @@ def _set_signature(function: Any, parameters: list[inspect.Parameter]) -> None:
 
 
 def _make_option(name: str, info: "FieldInfo") -> Any:
-    """The annotation of a parameter that stands for a field."""
+    """The annotation of a parameter for a field."""
     from assay.neurons.settings.sections import get_flag, get_flag_name
 
     kind: Any = info.annotation
@@ -349,7 +351,7 @@ def _make_option(name: str, info: "FieldInfo") -> Any:
 
 
 def _make_help(decl: str, many: bool, info: "FieldInfo") -> str:
-    """`the bucket; None: another's` is shown as `The bucket [default: another's].`"""
+    """Help text: `the bucket; None: another's` becomes `The bucket [default: another's].`"""
     text, _, default = (info.description or "").partition("; None: ")
     if many:
         text, _, default = text.partition("; none: ")
@@ -364,7 +366,7 @@ def _make_help(decl: str, many: bool, info: "FieldInfo") -> str:
 
 
 def _name_place(place: "Path | Settings") -> str:
-    """What is opened, without an address's secrets."""
+    """The place that is opened, without an address's secrets."""
     if isinstance(place, Path):
         return str(place)
     from assay.network.text import name_host
@@ -375,7 +377,7 @@ def _name_place(place: "Path | Settings") -> str:
 
 
 def confirm(yes: bool, as_json: bool) -> Callable[[str], bool]:
-    """Asks on the terminal; without one nothing is agreed to but by --yes."""
+    """A function that asks on the terminal. Without a terminal, only --yes agrees."""
 
     def ask(question: str) -> bool:
         from assay.neurons.settings.loading import ConfigError
@@ -389,12 +391,12 @@ def confirm(yes: bool, as_json: bool) -> Callable[[str], bool]:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Errors that a person can mend become one line and exit code 2; Ctrl-C becomes 130."""
+    """Turn errors that a person can fix into one line and exit code 2, and Ctrl-C into 130."""
     try:
         yield
     except KeyboardInterrupt:
         _leave("stopped", INTERRUPTED)
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(OK) from None
     except OSError as error:
@@ -404,7 +406,7 @@ def plain_errors() -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - the outermost loop of a program
         from assay.protocol.errors import OperatorError
 
-        if not isinstance(error, OperatorError):  # a defect of ours: all that is known of it
+        if not isinstance(error, OperatorError):  # a defect of ours: show all details
             from assay.network.text import hide
 
             print(hide(traceback.format_exc()), file=sys.stderr)
@@ -413,7 +415,8 @@ def plain_errors() -> Iterator[None]:
 
 
 def _find_place(error: OSError) -> str:
-    """Where of ours an error came up that names no file: what the system says is a riddle alone."""
+    """The place in our code where an error without a file's name was raised: the system's text
+    alone does not explain it."""
     root, place = Path(__file__).parents[1], "file"
     for frame in traceback.extract_tb(error.__traceback__):
         path = Path(frame.filename)
@@ -423,6 +426,6 @@ def _find_place(error: OSError) -> str:
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    for line in message.splitlines() or [""]:  # several settings are wrong: each has its own
+    for line in message.splitlines() or [""]:  # several settings are wrong: one line for each
         print(f"assay: {line}", file=sys.stderr)
     raise typer.Exit(code)

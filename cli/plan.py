@@ -1,4 +1,4 @@
-"""`assay plan`: what a recipe's window takes, and whether it fits, by arithmetic. Nothing here
+"""`assay plan`: the cost of a recipe's window, and whether it fits, by arithmetic. Nothing here
 loads torch, which takes seconds."""
 
 from dataclasses import asdict, dataclass
@@ -28,26 +28,26 @@ from assay.subnet.window_costs import (
     get_card,
 )
 
-#: Share of a card's memory that a program may take: the rest is what an allocator keeps.
+#: Share of a GPU's memory that a program may use: the rest is for the allocator.
 MEMORY_SHARE = 0.9
 _GIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class RolePlan:
-    """What one program's window takes, and what there is."""
+    """The needs of one program's window, and the available resources."""
 
     role: str
     cards: int
     cost: WindowCost
     allowed_seconds: float
-    memory: int  # bytes at its height, of one card
+    memory: int  # most bytes on one GPU
     allowed_memory: int
     fits_time: bool
     fits_memory: bool
 
     def to_json(self) -> dict[str, Any]:
-        """For scripts."""
+        """The plan for scripts."""
         return asdict(self) | {"fits": self.fits}
 
     @property
@@ -57,7 +57,8 @@ class RolePlan:
 
 @dataclass(frozen=True, slots=True)
 class CoursePlan:
-    """A recipe's plan. hours: of its steps, one a window, or as fast as the trainer is."""
+    """A recipe's plan. `hours`: of its steps, with one in each window, or at the trainer's
+    speed."""
 
     recipe: Recipe
     rules: Parameters
@@ -81,11 +82,12 @@ class CoursePlan:
 
     @property
     def holds(self) -> bool:
-        """Whether the model is large enough for the arithmetic to say something of time."""
+        """Return whether the model is large enough for the arithmetic to be meaningful about
+        time."""
         return self.recipe.model.parameters >= LEAST_WEIGHTS
 
     def to_json(self) -> dict[str, Any]:
-        """For scripts: with all that the figures follow from."""
+        """The plan for scripts, with all inputs of its figures."""
         return {
             "about": self.recipe.about,
             "measured": False,
@@ -114,7 +116,7 @@ class CoursePlan:
 def run_plan(
     settings: Settings, recipe: str, miners: int | None, card: str | None, as_json: bool
 ) -> int:
-    """Prints what a window takes; exit code 1 where it does not fit."""
+    """Print the cost of a window. The exit code is 1 if something does not fit."""
     read = read_recipe(recipe)
     plan = make_plan(read, get_card(card or read.course.card), miners or read.course.miners)
     print_result(plan.to_json(), as_json, render_plan(plan), FIGURES)
@@ -122,7 +124,8 @@ def run_plan(
 
 
 def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
-    """All three roles, everybody with such cards; each miner makes what it can."""
+    """The plan of all three roles, each with such GPUs; each miner makes as many groups as it
+    can."""
     rules = recipe.make_rules("arithmetic" if recipe.file else None)
     window = rules.timing.window_blocks * rules.timing.slot_ms / 1_000
     mined = compute_miner_cost(recipe, rules, card)
@@ -154,7 +157,7 @@ def _plan_role(
     allowed: float,
 ) -> RolePlan:
     shape = measure_shape(recipe.model, recipe.model.parameters)
-    # as many checkpoints are open as where memory is scarce
+    # as many open checkpoints as when memory is scarce
     memory = PROGRAM_BYTES + OPENED_MIN * compute_weight_bytes(
         STORED * shape.parameters, card.implementation
     )
@@ -173,7 +176,7 @@ def _plan_role(
 
 
 def render_plan(plan: CoursePlan) -> RenderableType:
-    """For people."""
+    """The plan for people."""
     table = make_table(
         "program",
         "GPUs",
@@ -207,7 +210,7 @@ def render_plan(plan: CoursePlan) -> RenderableType:
 
 
 def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
-    """Lines: what it is about, which stands above the table, and what stands below."""
+    """Lines: the introduction, and the text below the table."""
     card, course = plan.card, plan.recipe.course
     miner, _, trainer = plan.roles
     small = (

@@ -1,4 +1,4 @@
-"""A neuron's status.json drawn for a terminal, from the document alone."""
+"""Draws a neuron's status.json for a terminal, from the document alone."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from rich.text import Text
 from assay.cli.console import make_table
 from assay.neurons.program.program_status import STOPPED
 
-#: Seconds after which a status is said to be old: an idle program writes every ten.
+#: Seconds after which a status is called old. An idle program writes every ten.
 _OLD_S = 30
-#: Seconds after which a final block is said to be old, and blocks after which weights are.
+#: Seconds after which a final block is called old, and blocks after which weights are.
 _LATE_S, _DUE_BLOCKS = 120, 100
 #: Refusals that are shown.
 _REFUSED = 8
@@ -22,20 +22,20 @@ _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Whether a program lives."""
+    """Signs of a running program."""
 
-    held: bool | None  # somebody holds the lock of its folder; None where that cannot be asked
+    held: bool | None  # whether a process holds its folder's lock; None if unknown
     age: int  # seconds since it wrote its status
 
 
 def render_program(status: dict[str, Any], sign: Sign) -> RenderableType:
-    """Header, then what that program has to show."""
+    """Header, then the part of that program."""
     draw = {"miner": _render_miner, "validator": _render_validator, "trainer": _render_trainer}
     return Group(render_head(status, sign), *draw[status["program"]](status))
 
 
 def render_head(status: dict[str, Any], sign: Sign) -> RenderableType:
-    """What every program has: whether it lives, where the chain is, and what is wrong."""
+    """The part of every program: whether it runs, the chain's head, and problems."""
     text = Text()
     text.append("demo" if "demo" in status else status["program"], style="bold")
     text.append(f"  {status['hotkey']}  {status['software']}")
@@ -72,7 +72,7 @@ def render_head(status: dict[str, Any], sign: Sign) -> RenderableType:
 
 
 def describe_life(state: str, sign: Sign) -> tuple[str, str]:
-    """Whether it runs, and in which colour."""
+    """Whether it runs, and the colour for that."""
     age = describe_age(sign.age)
     if state == STOPPED:
         return f"stopped {age} ago", "dim"
@@ -86,7 +86,7 @@ def describe_life(state: str, sign: Sign) -> tuple[str, str]:
 
 
 def describe_age(seconds: int) -> str:
-    """Seconds as people say them."""
+    """Seconds in people's units."""
     if seconds < _MINUTE:
         return f"{seconds} s"
     if seconds < 2 * _HOUR:
@@ -95,7 +95,7 @@ def describe_age(seconds: int) -> str:
 
 
 def find_lags(status: dict[str, Any]) -> list[str]:
-    """What the program is late with, by its status alone; empty where nothing is."""
+    """The program's delays, by its status alone; empty if there are none."""
     lags = ["a checkpoint is being fetched"] if status["fetching"] else []
     head_at = None if "demo" in status else status["head_at"]  # a demo's clock may be virtual
     if head_at is not None and status["at"] - head_at > _LATE_S:
@@ -116,7 +116,7 @@ def find_lags(status: dict[str, Any]) -> list[str]:
 
 
 def _name_round(moment: dict[str, Any] | None) -> str:
-    """A beacon as it is held: only verified ones are."""
+    """A beacon's round: only verified ones are kept."""
     return "awaited" if moment is None else f"round {moment['round']:,} ✓"
 
 
@@ -132,7 +132,7 @@ def _render_miner(status: dict[str, Any]) -> list[RenderableType]:
 
 
 def render_drafting(status: dict[str, Any]) -> list[RenderableType]:
-    """The newest step, and servers that draft. Programs of before do not tell."""
+    """The newest step, and servers that draft. Older programs lack these."""
     lines: list[RenderableType] = []
     step = status.get("drafting")
     if step is not None:
@@ -151,7 +151,7 @@ def render_drafting(status: dict[str, Any]) -> list[RenderableType]:
 
 
 def render_upload(up: dict[str, Any] | None) -> list[RenderableType]:
-    """A file on its way; nothing once it is there. Programs of before do not tell."""
+    """An upload in progress; nothing once it is complete. Older programs lack it."""
     if up is None or up["done"]:
         return []
     text = f"uploading window {up['window']}: {up['bytes'] / 1e6:.1f} of {up['of'] / 1e6:.1f} MB"
@@ -182,7 +182,7 @@ def _render_validator(status: dict[str, Any]) -> list[RenderableType]:
 
 
 def count_reasons(verdicts: list[dict[str, Any]]) -> tuple[str, str]:
-    """How many are accepted, and how many there are of each other reason."""
+    """The number of accepted ones, and of each other reason."""
     reasons = Counter(verdict["reason"] or "no verdict" for verdict in verdicts)
     accepted = reasons.pop("ACCEPTED", 0)
     return str(accepted), ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
@@ -214,7 +214,7 @@ def _render_newest_shares(status: dict[str, Any]) -> RenderableType:
 def render_shares(
     scores: dict[str, int], weights: dict[str, int], windows: list[dict[str, Any]]
 ) -> RenderableType:
-    """What each uid of a settlement came to; those that came to nothing are left out."""
+    """The result of each uid of a settlement; those with nothing are left out."""
     hotkeys = {str(v["uid"]): v["hotkey"] for window in windows for v in window["verdicts"]}
     total = sum(weights.values()) or 1
     uids = {uid for uid, figure in (*scores.items(), *weights.items()) if figure}
@@ -232,7 +232,7 @@ def render_shares(
 
 
 def _render_posts(status: dict[str, Any]) -> RenderableType:
-    """How settlements fare on their way to the ledger: nothing where none is posted."""
+    """The state of settlements on their way to the ledger: nothing if none is posted."""
     counts = Counter(post["state"] for post in status.get("posts", []))
     trouble = status.get("posting_trouble")
     if not counts and not trouble:
@@ -245,7 +245,7 @@ def _render_posts(status: dict[str, Any]) -> RenderableType:
 
 
 def render_settlements(rows: list[dict[str, Any]]) -> RenderableType:
-    """A validator's weights and what became of them."""
+    """A validator's weights and their state."""
     if not rows:
         return Text("nothing is settled yet", style="dim")
     table = make_table("epoch", "weights", "sent at", "confirmed at", "uids", "trouble")
@@ -258,7 +258,7 @@ def render_settlements(rows: list[dict[str, Any]]) -> RenderableType:
 
 
 def render_pace(pace: dict[str, Any] | None) -> list[RenderableType]:
-    """What holds a trainer back. Programs of before do not tell."""
+    """A trainer's bottleneck. Older programs lack it."""
     if pace is None:
         return []
     spent = ", ".join(
@@ -297,7 +297,7 @@ def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
 
 
 def render_history(rows: Sequence[dict[str, Any]]) -> RenderableType:
-    """A line a window, and below the table why the refused ones were refused."""
+    """One line for each window, and below the table the reasons of refusals."""
     if not rows:
         return Text("no window was mined yet", style="dim")
     names = ("window", "groups", "committed", "own verdict", "score", "weight", "alpha")
@@ -344,7 +344,7 @@ def _name_weights(payment: dict[str, Any] | None) -> str:
 
 
 def _find_words(row: dict[str, Any]) -> list[str]:
-    """What a person should read about a window beside its line."""
+    """Further information about a window beside its line."""
     words = [row["note"]] if row["note"] else []
     verdict, payment, commitment = row["verdict"], row["payment"], row["commitment"]
     if commitment is not None and commitment["stood"] is False:

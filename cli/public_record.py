@@ -1,7 +1,7 @@
-"""A validator's public record, its newest settlement: as a document, or drawn.
+"""Shows the newest settlement of a validator's public record: as a document, or drawn.
 
-What it does not know: whether the record is true. `assay audit` derives it again; here only the
-beacons' signatures are checked.
+It does not know whether the record is true: `assay audit` derives it again. Only the beacons'
+signatures are checked here.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ from assay.protocol import QUICKNET, SettlementRecord, WindowRecord, encode_ss58
 from assay.protocol.record import NOTHING, Moment
 
 _R = TypeVar("_R", WindowRecord, SettlementRecord)
-#: Windows that are read of a settlement, the newest.
+#: Newest windows of a settlement that are read.
 _SHOWN = 16
 
 
@@ -66,7 +66,7 @@ class PublicStatus(TypedDict):
 
 
 def describe_record(where: str, validator: bytes | None) -> dict[str, Any]:
-    """A `PublicStatus`."""
+    """The newest settlement of a record, as a `PublicStatus`."""
     store = open_store(where) if "://" in where else open_records(Path(where))
     reader = RecordReader(store, _find_only(store, where) if validator is None else validator)
     address = reader.address
@@ -160,7 +160,7 @@ def _describe_round(moment: Moment | None) -> PublicRoundStatus | None:
 
 
 def render_record(document: dict[str, Any], now: float) -> RenderableType:
-    """Header, windows, and what each uid is paid; `now` is Unix time, seconds."""
+    """Header, windows, and each uid's pay. `now` is Unix time, seconds."""
     windows = document["windows"]
     text = Text()
     text.append("public record", style="bold")

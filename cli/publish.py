@@ -1,4 +1,4 @@
-"""`assay subnet publish`: the rules and the first checkpoint of a network."""
+"""`assay subnet publish`: publishes the parameters and the first checkpoint of a network."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,21 +22,21 @@ from assay.training import GENESIS
 
 @dataclass(frozen=True, slots=True)
 class _ChosenRules:
-    """What is to be published, before anything is asked of a chain."""
+    """The parameters to publish, before anything is asked of a chain."""
 
     preset: str
     environment: str
-    changes: tuple[Mapping[str, Any], ...]  # to parameters, one after the other
+    changes: tuple[Mapping[str, Any], ...]  # to parameters, applied in order
     recipe: Recipe | None
 
 
 def run_subnet_publish(settings: Settings, confirm: Confirm, as_json: bool, quiet: bool) -> None:
-    """Publishes parameters and genesis checkpoint, which makes the subnet a network to join."""
+    """Publish parameters and genesis checkpoint, which makes the subnet a network to join."""
     rules = settings.publish
     store, locator = open_own_store(settings)
     account = open_account(settings)
     beacon = _read_beacon(rules.beacon_info)
-    trainer = parse_hotkey(rules.trainer or "", "--trainer")  # `require_trainer` came before
+    trainer = parse_hotkey(rules.trainer or "", "--trainer")  # `require_trainer` has checked it
     chosen = _choose(rules)
     with log_lines(wants_json(settings, as_json), quiet):
         report = make_report("publication_note")
@@ -70,7 +70,7 @@ def run_subnet_publish(settings: Settings, confirm: Confirm, as_json: bool, quie
 
 
 def _choose(rules: PublishSettings) -> _ChosenRules:
-    """What flags, recipe and preset say together, while nothing is open yet."""
+    """The combination of flags, recipe and preset, before anything is opened."""
     recipe = None if rules.recipe is None else read_recipe(rules.recipe)
     if rules.model is not None and rules.genesis is not None:
         raise ConfigError("--model and --genesis both name the first checkpoint: leave one out")
@@ -96,7 +96,7 @@ def _choose(rules: PublishSettings) -> _ChosenRules:
 
 
 def _find_genesis(settings: Settings, chosen: _ChosenRules, report: Callable[[str], None]) -> Path:
-    """The folder of checkpoint 0, which is made where a model is named."""
+    """The folder of checkpoint 0, which is made if a model is named."""
     rules, recipe = settings.publish, chosen.recipe
     if rules.model is None or recipe is None:
         return GENESIS if rules.genesis is None else rules.genesis

@@ -1,4 +1,4 @@
-"""The commands of those who look: at records, windows, steps and what they come to."""
+"""The commands for readers: of records, windows, steps and their results."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -276,7 +276,7 @@ def run_compare(
 
 
 def _name_step(record: str | None, stores: list[str] | None, quiet: bool) -> dict[str, Any]:
-    """A step as `prepare` looks at it: of a record in a store nothing is here yet."""
+    """A step in the form for `prepare`: a record in a store is not here yet."""
     return {"record": None if stores or record is None else Path(record), "quiet": quiet}
 
 

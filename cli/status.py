@@ -1,7 +1,7 @@
-"""`assay status`: how far a demo or a neuron is, as a document or drawn.
+"""`assay status`: the progress of a demo or a neuron, as a document or drawn.
 
-Light: it reads one file. A public record is read and drawn in `public_record`, which is loaded for
-`--record` alone.
+Light: it reads one file. `public_record` reads and draws a public record, and is loaded only for
+`--record`.
 """
 
 import time
@@ -34,10 +34,10 @@ def run_status(
     watch: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Prints how it stands, once or until Ctrl-C.
+    """Print the status, once or until Ctrl-C.
 
     Args:
-        record: locator of a validator's store, or a folder; None: the settings' folder is meant.
+        record: locator of a validator's store, or a folder; None: the folder in the settings.
         hotkey: whose record, SS58; None: the only one there.
     """
     look = _make_look(settings.status.dir, record, hotkey)

@@ -18,7 +18,7 @@ from assay.protocol.trace import TraceFault
 
 @dataclass(frozen=True, slots=True)
 class StepPlace:
-    """Which step is meant, and where what it needs lies: as `assay train verify-step` has it."""
+    """The requested step, and the place of its files: as in `assay train verify-step`."""
 
     record: str
     models: Path | None
@@ -26,7 +26,8 @@ class StepPlace:
     folder: Path
 
     def open(self) -> tuple[Step, CheckpointFolder]:
-        """Fetched, where stores are named. Raises OperatorError: it is not there, or damaged."""
+        """Open the step, fetched if stores are named. Raises OperatorError: it is missing, or
+        damaged."""
         path = Path(self.record)
         if self.stores:
             path = fetch_record(self.stores, self.record, self.folder)
@@ -35,7 +36,7 @@ class StepPlace:
 
 
 def run_trace(place: StepPlace, out: Path | None, as_json: bool, quiet: bool) -> int:
-    """Writes a step's trace and says where it is; whether it makes what the record says."""
+    """Write a step's trace and print its place, and whether it gives the record's result."""
     step, checkpoints = place.open()
     folder = out or step.path.with_suffix(".trace")
     make_cards_repeat()
@@ -61,7 +62,7 @@ def run_trace(place: StepPlace, out: Path | None, as_json: bool, quiet: bool) ->
 
 
 def run_bisect(a: str, b: str, place: StepPlace | None, as_json: bool, quiet: bool) -> int:
-    """Says where two traces part and who is right."""
+    """Print where two traces differ, and which is right."""
     step, checkpoints = (None, None) if place is None else place.open()
     traces = open_trace(a), open_trace(b)
     make_cards_repeat()

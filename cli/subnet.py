@@ -1,4 +1,5 @@
-"""`assay subnet` and `assay weights`: a subnet as everybody sees it, and what validators set."""
+"""`assay subnet` and `assay weights`: a subnet as everybody sees it, and its validators'
+weights."""
 
 import logging
 import re
@@ -38,17 +39,17 @@ from assay.verification import compute_weights
 logger = logging.getLogger("assay")
 
 _PAIR = re.compile(r"([0-9]{1,5})=([0-9]{1,12})")
-#: Longest wait for the chain's rate limit and for the weights to stand, seconds.
+#: Longest wait for the chain's rate limit and for the weights to be on chain, seconds.
 _PATIENCE_S = 3_600.0
 _LOOK_S = 1.0
-#: Settlements shown.
+#: Settlements that are shown.
 _SHOWN = 20
 
 
 def run_subnet_create(
     settings: Settings, max_cost: str | None, confirm: Confirm, as_json: bool
 ) -> None:
-    """Buys a subnet; the wallet's hotkey holds its uid 0."""
+    """Buy a subnet. The wallet's hotkey gets its uid 0."""
     limit = None if max_cost is None else parse_tao(max_cost)
     account = open_account(settings)
     with connect(settings.chain) as connection:
@@ -65,7 +66,7 @@ def run_subnet_create(
 
 
 def run_subnet_start(settings: Settings, confirm: Confirm, as_json: bool) -> None:
-    """Opens the subnet for stake and emission."""
+    """Open the subnet for stake and emission."""
     account, netuid = open_account(settings), require_netuid(settings.chain)
     with connect(settings.chain) as connection:
         require_consent(confirm, f"Open subnet {netuid} for stake, which cannot be undone?")
@@ -76,8 +77,8 @@ def run_subnet_start(settings: Settings, confirm: Confirm, as_json: bool) -> Non
 
 
 def run_subnet_show(settings: Settings, as_json: bool) -> None:
-    """The network as everybody finds it: hyperparameters, parameters, checkpoint in force, and the
-    parameters that are to come."""
+    """Show the network as everybody finds it: hyperparameters, parameters, checkpoint in force, and
+    announced parameters."""
     with open_session(settings) as session:
         chain = session.chain
         head = chain.get_head()
@@ -130,7 +131,7 @@ def run_subnet_show(settings: Settings, as_json: bool) -> None:
 
 
 def name_beacon(chain: BeaconChain) -> str:
-    """For people: whether relays must be named."""
+    """A beacon chain for people, and whether relays must be named."""
     if chain == QUICKNET:
         return "drand's quicknet"
     return f"{chain.chain_hash.hex()}: not a public one, name relays of it with --beacon"
@@ -156,7 +157,7 @@ def parse_shares(words: Sequence[str]) -> dict[int, int]:
 def run_weights_show(
     settings: Settings, directory: Path | None, block: int | None, as_json: bool
 ) -> None:
-    """Weights of all validators at a block, and a validator folder's own account of them."""
+    """Show weights of all validators at a block, and a validator's own state in its folder."""
     with open_chain(settings.chain) as chain:
         number = chain.get_head() if block is None else block
         rows = chain.get_weights(number)
@@ -200,7 +201,7 @@ def _draw(document: dict[str, Any], by_uid: Mapping[int, str]) -> RenderableType
 def run_weights_set(
     settings: Settings, weights: Sequence[str], wait: bool, confirm: Confirm, as_json: bool
 ) -> None:
-    """Sends weights once and reads them back from final state."""
+    """Send weights once and read them back from final state."""
     shares = parse_shares(weights)
     account = open_account(settings)
     row = compute_weights(shares, min(shares), 0)
@@ -244,7 +245,7 @@ def run_weights_set(
 def _await(
     chain: SubtensorChain, hotkey: bytes, row: Mapping[int, int], deadline: float
 ) -> tuple[int, bool]:
-    """The final block that shows the weights, and whether they are still shut."""
+    """The final block that shows the weights, and whether they are still encrypted."""
     if chain.get_hyperparameters().commit_reveal:
         return chain.get_head(), True
     kept = {uid: weight for uid, weight in row.items() if weight}

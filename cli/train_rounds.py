@@ -35,9 +35,9 @@ def verify_round(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Derives a round again and prints what came of it; the exit code.
+    """Derive a round again and print the result. Return the exit code.
 
-    follow: derives each round as it ends, until Ctrl-C.
+    follow: derive each round as it ends, until Ctrl-C.
     """
     if follow and checkpoint is not None:
         raise ConfigError("--follow checks rounds as they end: name no checkpoint")
@@ -65,7 +65,7 @@ def verify_round(
 
 
 def _follow(watch: RoundWatch, show: Callable[[RoundAudit], None], block_s: float) -> NoReturn:
-    """Looks after each block. What is not to be had now is tried again, and said once."""
+    """Look after each block. An unavailable input is retried, and reported once."""
     trouble = ""
     while True:
         try:
@@ -94,7 +94,7 @@ def _read_digest(session: Session, checkpoint: str | None) -> bytes:
 
 
 def _open_sources(session: Session, places: Sequence[str], folder: Path) -> RoundSources:
-    """places: stores that are asked first."""
+    """Open the sources of rounds. `places` are stores that are asked first."""
     named = [open_store(place) for place in places]
     stores = [*named, *session.checkpoint_mirrors()]
     chain, beacons, history = session.chain, session.beacons, session.history

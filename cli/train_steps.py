@@ -1,4 +1,4 @@
-"""`assay train verify-step`, with where miners' commitments are looked up."""
+"""`assay train verify-step`, with the lookup of miners' commitments."""
 
 import json
 import sys
@@ -31,16 +31,16 @@ from assay.protocol.hashing import DIGEST_BYTES
 
 @dataclass(frozen=True, slots=True)
 class ProvenanceRequest:
-    """What was asked for on the command line."""
+    """The request on the command line."""
 
     place: Path | Settings  # a bundle, or settings: the network that they name
-    request: AuditRequest  # whose record, and where it lies
-    files: Sequence[str] = ()  # stores with miners' files, beside those that their commitments name
+    request: AuditRequest  # whose record, and its place
+    files: Sequence[str] = ()  # further stores with miners' files
 
 
 @contextmanager
 def open_provenance(provenance: ProvenanceRequest, window: int) -> Iterator[tuple[Public, bytes]]:
-    """What is public of a window, and the hotkey of the validator whose record is read."""
+    """The public data of a window, and the hotkey of the validator whose record is read."""
     with ExitStack() as stack:
         if isinstance(provenance.place, Path):
             public, validator = _open_bundle(provenance.place, provenance.request, window, stack)
@@ -77,13 +77,13 @@ def verify_step(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Does a step again and prints what came of it; the exit code.
+    """Repeat a step and print the result. Return the exit code.
 
     Args:
         record: a file; with `places`, a checkpoint's digest.
         models: folder of checkpoints; None: beside the record's.
         places: stores that the step is fetched from, into `folder`.
-        provenance: None: nobody's commitments are looked at.
+        provenance: None: commitments are not checked.
     """
     path = fetch_record(places, record, folder) if places else Path(record)
     step = read_step(path)
@@ -107,7 +107,7 @@ def verify_step(
                 step, CheckpointFolder(models), ignore_line if quiet else print_line
             )
         except OperatorError as error:
-            if as_json and findings is not None:  # what was seen of the groups is worth having
+            if as_json and findings is not None:  # findings on the groups are useful alone
                 _print_document(step, {"equal": None, "detail": str(error)}, findings)
             raise
     if as_json:
@@ -137,7 +137,7 @@ def _print_finding(finding: StepComparison, has_provenance: bool) -> None:
 
 
 def fetch_record(stores: Sequence[str], checkpoint: str, folder: Path) -> Path:
-    """The record of the step that made a checkpoint, with what it needs, from stores."""
+    """The record of the step that made a checkpoint, fetched from stores with its inputs."""
     try:
         digest = read_hex(checkpoint)
     except EncodingError:
@@ -154,4 +154,4 @@ def print_line(line: str) -> None:
 
 
 def ignore_line(line: str) -> None:
-    """--quiet."""
+    """Print nothing, for --quiet."""

@@ -27,10 +27,10 @@ from assay.protocol.encoding import decode, read_json
 from assay.protocol.submission import HEADER_BYTES, Range
 from assay.verification import Verdict
 
-if TYPE_CHECKING:  # torch comes with it: a file that cannot be read is told before that
+if TYPE_CHECKING:  # it loads torch: an unreadable file is reported before that
     from assay.inference import Checkpoint
 
-#: A context of a full subnet is below 200 KiB.
+#: Most bytes of a context. A full subnet's is below 200 KiB.
 _CONTEXT_BYTES = 16 << 20
 
 
@@ -45,7 +45,7 @@ def run_verify(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Judges a file by the public facts in `context`, with the model that was in force."""
+    """Judge a file by the public facts in `context`, with the model that was in force."""
     started = perf_counter()
     facts = _read_context(context, allow_local_beacon)
     key = parse_hotkey(hotkey, "--hotkey") if hotkey else None
@@ -87,7 +87,7 @@ def _load_model(
     folder: Path, context: Context, context_path: Path, settings: Settings
 ) -> "Checkpoint":
     """The checkpoint in force, if a window can be judged with it."""
-    # PyTorch takes seconds to load, and what is wrong with the other files is said before
+    # PyTorch takes seconds to load, and faults of the other files are reported first
     from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
     from assay.inference import load_checkpoint
     from assay.neurons.settings.placing import open_placement
@@ -126,7 +126,7 @@ def _read_context(path: Path, allow_local_beacon: bool) -> Context:
 
 
 def _read_hotkey(submission: SubmissionFile) -> bytes | Refusal:
-    """The hotkey that the file's header names, or why it cannot be read."""
+    """The hotkey that the file's header names, or the reason why it cannot be read."""
 
     def parse(data: bytes) -> bytes | Refusal:
         try:

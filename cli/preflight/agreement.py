@@ -1,5 +1,5 @@
-"""Whether a device's reference agrees with the plain one on a processor, as the checkpoint's
-calibration has it: measured here and now, so that no list of cards is needed."""
+"""Checks whether a device's reference agrees with the plain one on a CPU, within the checkpoint's
+calibration. It is measured here and now, so no list of GPUs is needed."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from assay.inference.folder import read_passages
 from assay.protocol import Domain, Parameters, hash_fields
 from assay.verification import make_projection
 
-#: Contexts of the calibration set that both read. Rates follow from every id's probability, so that
-#: a few thousand tokens tell of one in 10^10.
+#: Contexts of the calibration set that both read. Rates follow from every id's probability, so a
+#: few thousand tokens show one of 10^-10.
 _CONTEXTS = 16
 
 
 def measure_agreement(checkpoint: Checkpoint, parameters: Parameters) -> dict[str, Any]:
-    """The placed reference against fp32-sdpa on the processor, as `describe_pair` reports it.
+    """Compare the placed reference with fp32-sdpa on the CPU, in the form of `describe_pair`.
 
     Raises:
         CheckpointError: the folder cannot be read again. DeviceError: memory does not suffice.
@@ -43,12 +43,12 @@ def measure_agreement(checkpoint: Checkpoint, parameters: Parameters) -> dict[st
 
 
 def name_placement(placement: Placement) -> str:
-    """As `assay calibrate` takes it: cuda:0:split3."""
+    """A placement in the form of `assay calibrate`: cuda:0:split3."""
     return f"{placement.device}:{placement.implementation}"
 
 
 def check_agreement(report: dict[str, Any]) -> PreflightCheck:
-    """Whether honest work passes between the two."""
+    """Check whether honest work passes between the two."""
     pair = f"{report['b']} against {report['a']}, {report['tokens']:,} tokens"
     faults = [*report["refused"], *report["findings"]]
     if not faults:

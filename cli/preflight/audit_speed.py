@@ -1,4 +1,5 @@
-"""Whether a validator keeps up with its subnet: the reference is timed, the rest is arithmetic."""
+"""Checks whether a validator keeps up with its subnet: the reference is timed, the rest is
+arithmetic."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,26 +18,26 @@ from assay.protocol import Domain, Parameters, Phase, hash_fields
 from assay.protocol.window import compute_block
 from assay.verification import make_projection
 
-#: Shares of a window from which a validator has little to spare, and from which it is too slow.
+#: Shares of a window from which a validator has little reserve, and from which it is too slow.
 _TIGHT, _FULL = 0.5, 1.0
-#: A full subnet's hotkeys.
+#: Hotkeys of a full subnet.
 _MINERS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class AuditSpeed:
-    """What those who judge make of one miner's audit."""
+    """The speed of the judging processes on one miner's audit."""
 
     tokens: int  # of prompts and completions that one audit reads
     seconds: float  # from one audit to the next
 
     @property
     def tokens_per_second(self) -> float:
-        """Prompts included."""
+        """Tokens a second, prompts included."""
         return self.tokens / self.seconds
 
     def compute_share(self, miners: int, parameters: Parameters) -> float:
-        """The share of a window that so many audits take."""
+        """The share of a window that this many audits take."""
         timing = parameters.timing
         return miners * self.seconds * 1_000 / (timing.window_blocks * timing.slot_ms)
 
@@ -47,11 +48,11 @@ def measure_audit_speed(
     beside: int = 1,
     timer: Callable[[], float] = perf_counter,
 ) -> AuditSpeed:
-    """Reads as many passages of the calibration set as an audit reads rollouts, twice, and times
-    the second. What it costs to fetch files and to score answers is left out.
+    """Read as many passages of the calibration set as an audit reads rollouts, twice, and time the
+    second time. The cost of fetching files and scoring answers is left out.
 
     Args:
-        beside: audits at a time: workers of the checkpoint's.
+        beside: audits at a time: the number of the checkpoint's workers.
         timer: seconds.
 
     Raises:
@@ -80,7 +81,7 @@ def measure_audit_speed(
 
 
 def count_miners(chain: Chain, parameters: Parameters) -> int:
-    """Hotkeys that committed to the newest window whose commitments are final."""
+    """The number of hotkeys that committed to the newest window with final commitments."""
     timing, head = parameters.timing, chain.get_head()
     window = max(0, (head - timing.commit_offset) // timing.window_blocks)
     block = min(head, compute_block(timing, window, Phase.COMMIT))
@@ -93,11 +94,11 @@ def check_audit_speed(
     parameters: Parameters,
     workers: Sequence[Mapping[str, Any]] = (),
 ) -> PreflightCheck:
-    """Whether the audit of the miners there are takes less than a window.
+    """Check whether auditing the present miners takes less than a window.
 
     Args:
-        miners: who committed to the last window.
-        workers: that judge, as `WorkerPool.describe` gives them; none: this process does.
+        miners: number that committed to the last window.
+        workers: that judge, from `WorkerPool.describe`; none: this process judges.
     """
     share, full = (speed.compute_share(n, parameters) for n in (miners, _MINERS))
     names = ", ".join(f"{worker['device']} on {worker['host']}" for worker in workers)

@@ -1,5 +1,5 @@
-"""What a look at one thing finds, and how it is shown: a line as soon as it is known. Light: what
-is looked at first comes before PyTorch."""
+"""The result of one check, and its display: a line as soon as it is known. Light: the first checks
+come before PyTorch is loaded."""
 
 import json
 import sys
@@ -20,12 +20,12 @@ from assay.protocol.errors import OperatorError
 
 T = TypeVar("T")
 
-#: Columns of a check's name: lines that are printed one by one stand below each other.
+#: Columns of a check's name, to align lines that are printed one by one.
 _NAME_WIDTH = 12
 
 
 class CheckState(StrEnum):
-    """How a check came out."""
+    """The outcome of a check."""
 
     OK = "ok"
     WARN = "warn"
@@ -34,25 +34,25 @@ class CheckState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PreflightCheck:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     check: str  # its name, one word
     state: CheckState
-    detail: str  # what was found
-    remedy: str = ""  # what to do, empty where nothing is
+    detail: str  # the finding
+    remedy: str = ""  # what to do; empty if nothing
 
     def to_json(self) -> dict[str, Any]:
-        """As `assay doctor --json` has it."""
+        """The result in the form of `assay doctor --json`."""
         return asdict(self) | {"state": self.state.value}
 
 
-#: Takes what was found of one thing, or of several at once.
+#: Takes the results of one check, or of several at once.
 Note = Callable[..., None]
 
 
 def attempt(name: str, remedy: str, look: Callable[[], PreflightCheck]) -> PreflightCheck:
-    """A check that may meet anything: what an operator can mend is a failure of it. remedy: what to
-    do then, beside what the error itself says."""
+    """Run a check that may raise an error. An error that an operator can fix becomes its failure.
+    `remedy` says what to do then, besides the error's own text."""
     try:
         return look()
     except (OperatorError, OSError) as error:
@@ -60,14 +60,14 @@ def attempt(name: str, remedy: str, look: Callable[[], PreflightCheck]) -> Prefl
 
 
 class OpenAttempt:
-    """Opens one thing after the other; what cannot be opened is a failure, which `note` gets, and
-    None."""
+    """Opens one thing after the other. A thing that cannot be opened becomes a failure, which
+    `note` gets, and None."""
 
     def __init__(self, note: Note) -> None:
         self._note = note
 
     def open(self, name: str, remedy: str, make: Callable[[], T], *needs: object) -> T | None:
-        """What `make` opens; None where it fails, or where something that it needs is None."""
+        """Open a thing with `make`. None if that fails, or if something that it needs is None."""
         if any(need is None for need in needs):
             return None
         try:
@@ -86,7 +86,7 @@ _MARKS = {
 
 
 def render_checks(checks: Sequence[PreflightCheck]) -> RenderableType:
-    """A line a check, what to do below its finding; what several have in common is said once."""
+    """One line for each check, with the remedy below its finding. A shared remedy is shown once."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column()
     table.add_column(min_width=_NAME_WIDTH)
@@ -103,7 +103,7 @@ def render_checks(checks: Sequence[PreflightCheck]) -> RenderableType:
 
 @contextmanager
 def print_checks(as_json: bool) -> Iterator[Note]:
-    """What prints findings as they come: lines, or the items of one JSON document."""
+    """A function that prints findings as they come: lines, or the items of one JSON document."""
     console, count = open_console(), 0
 
     def note(*checks: PreflightCheck) -> None:

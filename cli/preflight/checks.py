@@ -1,7 +1,7 @@
-"""What a neuron needs from outside, looked at one by one: each is fine, or comes with advice.
+"""Checks of a neuron's needs from outside, one by one: each is fine, or comes with advice.
 
-Nothing here sends anything to the chain. Within `attempt` a check says what an operator can mend
-where it would raise it.
+Nothing here sends anything to the chain. Within `attempt`, a check reports an error that an
+operator can fix instead of raising it.
 """
 
 import shutil
@@ -34,16 +34,16 @@ from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_checkpoint_digest
 
-#: Slots that the newest final block may be old: finality lags by about three.
+#: Slots that the newest final block may be old. Finality lags by about three.
 _LAG_SLOTS = 10
-#: Bytes that a program's own files take beside checkpoints, with room to spare.
+#: Bytes of a program's own files besides checkpoints, with a margin.
 _DISK_BYTES = 1 << 30
-#: Name under a hotkey's folder in its store that checks write over and over.
+#: Name under a hotkey's folder in its store that checks overwrite again and again.
 PROBE = "probe"
 
 
 class FollowedParameters(Protocol):
-    """Which parameters hold, and what is announced, see `ParameterFollower`."""
+    """The parameters that hold, and the announced ones, see `ParameterFollower`."""
 
     history: ParameterHistory
     pending: Parameters | None
@@ -51,7 +51,7 @@ class FollowedParameters(Protocol):
 
 
 def check_chain(chain: Chain, parameters: Parameters | None) -> PreflightCheck:
-    """Where the chain stands, and whether it is the parameters', where these are known."""
+    """Check the chain's head, and whether it is the parameters' chain, if these are known."""
     head, genesis = chain.get_head(), chain.genesis_hash
     detail = f"head {head}, genesis {genesis.hex()[:16]}…, {chain.runtime}"
     if parameters is not None and genesis != parameters.identity.genesis_hash:
@@ -66,8 +66,8 @@ def check_chain(chain: Chain, parameters: Parameters | None) -> PreflightCheck:
 
 
 def check_amendment(chain: Chain, followed: FollowedParameters) -> PreflightCheck:
-    """What the owner has announced of parameters to come, when they hold, and whether this program
-    can work by them."""
+    """Check the owner's announced parameters: when they hold, and whether this program can work by
+    them."""
     announced = list_announced(followed.history, followed.pending, chain.get_head())
     detail = "; ".join(one.describe() for one in announced) or "no other parameters are announced"
     if followed.note is None:
@@ -83,8 +83,8 @@ def check_amendment(chain: Chain, followed: FollowedParameters) -> PreflightChec
 def check_clock(
     chain: Chain, timing: Timing, now_ms: int, *, is_right: bool = False
 ) -> PreflightCheck:
-    """The machine's clock against the newest final block's time. is_right: others have confirmed
-    the clock, so that it is the node which is late or early."""
+    """Compare the machine's clock with the newest final block's time. `is_right`: other sources
+    have confirmed the clock, so the node is late or early."""
     name = "head" if is_right else "clock"
     age_ms = now_ms - chain.get_block(chain.get_head()).timestamp_ms
     when = f"{age_ms / 1_000:.1f} s old" if age_ms >= 0 else f"{-age_ms / 1_000:.1f} s ahead"
@@ -105,7 +105,7 @@ def check_clock(
 
 
 def check_registration(chain: Chain, hotkey: bytes, coldkey: bytes) -> PreflightCheck:
-    """Which uid the hotkey holds, or what one would cost against what the coldkey has."""
+    """Check the hotkey's uid, or the cost of one and the coldkey's balance."""
     head = chain.get_head()
     member = chain.get_members(head).get(hotkey)
     if member is not None:
@@ -127,7 +127,7 @@ def check_registration(chain: Chain, hotkey: bytes, coldkey: bytes) -> Preflight
 
 
 def check_permit(chain: Chain, hotkey: bytes) -> PreflightCheck:
-    """Whether the chain counts the hotkey's weights."""
+    """Check whether the chain counts the hotkey's weights."""
     rows = chain.get_metagraph(chain.get_head())
     row = next((row for row in rows if row.hotkey == hotkey), None)
     if row is None:
@@ -141,7 +141,8 @@ def check_permit(chain: Chain, hotkey: bytes) -> PreflightCheck:
 
 
 def check_trainer(parameters: Parameters, latest: Parameters, hotkey: bytes) -> PreflightCheck:
-    """Whether the hotkey is one whose checkpoints count. latest: parameters that are decided."""
+    """Check whether the hotkey is one whose checkpoints count. `latest` are the decided
+    parameters."""
     name, trainer = encode_ss58(hotkey), encode_ss58(parameters.identity.trainer)
     for known in (parameters, latest):
         if known.rounds is not None and hotkey in known.rounds.trainers:
@@ -158,8 +159,7 @@ def check_trainer(parameters: Parameters, latest: Parameters, hotkey: bytes) -> 
 
 
 def check_relays(faults: Mapping[str, str]) -> PreflightCheck:
-    """What relays of the beacon say of the chain that is pinned. faults: address → what is wrong
-    with it, or ""."""
+    """Check the beacon's relays against the pinned chain. `faults`: address → its fault, or ""."""
     bad = [f"{url} {fault}" for url, fault in faults.items() if fault]
     detail = "; ".join([*bad, *(f"{url} serves it" for url, fault in faults.items() if not fault)])
     if not bad:
@@ -172,8 +172,8 @@ def check_relays(faults: Mapping[str, str]) -> PreflightCheck:
 
 
 def check_disk(folder: Path, checkpoint: int) -> PreflightCheck:
-    """Room for a program's files, where its folder is or would be. checkpoint: bytes of one; 0: not
-    known."""
+    """Check the disk space for a program's files, where its folder is or would be. `checkpoint` is
+    the size of one, bytes; 0: not known."""
     there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(there).free
     needed = _DISK_BYTES + 2 * checkpoint
@@ -189,8 +189,8 @@ def check_disk(folder: Path, checkpoint: int) -> PreflightCheck:
 
 
 def check_program(folder: Path, now_ms: int) -> PreflightCheck:
-    """Whether the program of a folder lives, by its lock and the age of its status.json, and what
-    it says of itself there. now_ms: Unix time, milliseconds."""
+    """Check whether the program of a folder runs, by its lock and the age of its status.json, and
+    its own trouble. `now_ms`: Unix time, milliseconds."""
     status = RunFolder(folder).status.read()
     try:
         state, age = str(status["state"]), max(0, now_ms // 1_000 - int(status["at"]))
@@ -222,7 +222,7 @@ def check_program(folder: Path, now_ms: int) -> PreflightCheck:
 
 
 def check_device(facts: DeviceFacts, implementation: str, parameters: int | None) -> PreflightCheck:
-    """Where and how models run. parameters: of the largest that fits; None: not known."""
+    """Check where and how models run. `parameters`: of the largest that fits; None: not known."""
     detail = f"{implementation} on {facts.describe()}"
     if parameters is not None:
         detail += f", room for models of up to {parameters / 1e9:,.1f} B parameters"
@@ -230,12 +230,12 @@ def check_device(facts: DeviceFacts, implementation: str, parameters: int | None
 
 
 def check_memory(needed: int, available: int | None, rollouts: int | None = None) -> PreflightCheck:
-    """Whether a program will have room for its model, by a rough estimate.
+    """Check whether a program will have memory for its model, by a rough estimate.
 
     Args:
-        needed: bytes at its height.
+        needed: most bytes.
         available: bytes; None: unknown.
-        rollouts: that fit at once; None: not known.
+        rollouts: number that fits at once; None: not known.
     """
     detail = f"roughly {needed / 2**30:,.1f} GiB for this model and batch"
     if rollouts is not None:
@@ -263,13 +263,13 @@ def check_store(
     stamp: int,
     public: Callable[[], ObjectStore | None] = lambda: None,
 ) -> PreflightCheck:
-    """Writes a small object under the hotkey's own name and reads it back, whole and in part,
-    and asks for its size, as validators do.
+    """Write a small object under the hotkey's own name and read it back, whole and in part, and
+    request its size, as validators do.
 
     Args:
         shown: the store as validators reach it.
-        stamp: makes this object another one than the last check's.
-        public: the same as strangers do who have named no store; None: there is no such way.
+        stamp: makes this object differ from the last check's.
+        public: the store as strangers reach it that have named no store; None: they cannot.
     """
     name = f"{encode_ss58(hotkey)}/{PROBE}"
     data = f"assay probe {stamp}".encode()
@@ -285,7 +285,7 @@ def check_store(
             "make the locator lead to the same store that is written, open to all readers and "
             "without a cache in between",
         )
-    if source.size() != len(data):  # validators ask for it first
+    if source.size() != len(data):  # validators request it first
         return PreflightCheck(
             "store",
             CheckState.FAIL,
@@ -306,8 +306,8 @@ def check_store(
 
 
 def check_beacon(chain: Chain, beacons: BeaconSource, parameters: Parameters) -> PreflightCheck:
-    """The round that the newest window's first block names, fetched and verified, or the one of
-    the window before where that is not out yet."""
+    """Check the round that the newest window's first block names, fetched and verified; or that of
+    the window before if it is not out yet."""
     length = parameters.timing.window_blocks
     first = chain.get_head() // length * length
     for number in (first, max(0, first - length)):
@@ -327,7 +327,8 @@ def check_beacon(chain: Chain, beacons: BeaconSource, parameters: Parameters) ->
 def check_checkpoint(
     chain: Chain, checkpoints: CheckpointFolder, parameters: Parameters
 ) -> tuple[PreflightCheck, Checkpoint]:
-    """The checkpoint of the newest window, opened: every tensor hashed, the model loaded."""
+    """Check the checkpoint of the newest window by opening it: every tensor is hashed, the model
+    loaded."""
     window = compute_window(parameters.timing, chain.get_head())
     digest = get_checkpoint_digest(chain, parameters, window)
     checkpoint = open_checkpoint(checkpoints, digest, parameters)

@@ -1,28 +1,28 @@
-"""This machine's clock against relays of the beacon and the chain, before anything else is blamed:
-with a wrong one, a sound node seems to lie, and rounds seem late."""
+"""Compares this machine's clock with relays of the beacon and with the chain, before anything else
+is blamed: with a wrong clock, an honest node seems to lie, and rounds seem late."""
 
 from collections.abc import Sequence
 
 from assay.cli.preflight.check_results import CheckState, PreflightCheck
 from assay.network.beacon.relay_clock import ClockReading
 
-#: Milliseconds by which a clock may be off without a word, and from which on programs misjudge when
-#: a round comes out (`network/beacon/http_beacons.py`).
+#: Milliseconds that a clock may be off without a warning, and from which programs misjudge the time
+#: of a round (`network/beacon/http_beacons.py`).
 _RIGHT_MS, _OFF_MS = 5_000, 60_000
-#: A block of the public chain, milliseconds: how old its newest one may be.
+#: A block of the public chain, milliseconds: its newest one may be this old.
 _BLOCK_MS = 12_000
 
 
 def read_block_clock(place: str, block_ms: int, now_ms: int) -> ClockReading:
-    """What a node says by its newest block's timestamp. place: of the node, for people."""
+    """The reading of a node's newest block's timestamp. `place`: of the node, for people."""
     half = _BLOCK_MS // 2
     return ClockReading(place, f"the newest block of {place}", block_ms + half - now_ms, half)
 
 
 def find_offset(readings: Sequence[ClockReading]) -> tuple[int, list[ClockReading]] | None:
-    """By how many milliseconds the time is ahead of this machine's clock, 0 if that is right, and
-    who says so; None: nobody can be believed. One source may be wrong, so it takes two hosts to
-    call a clock wrong, or a signature that nobody can have made so early."""
+    """The milliseconds by which the time is ahead of this machine's clock, 0 if that is right, and
+    the sources; None: no source is credible. One source may be wrong, so a wrong clock takes two
+    hosts, or a signature that nobody can have made so early."""
     for reading in readings:
         if reading.proves and reading.ahead_ms - reading.error_ms > _RIGHT_MS:
             return reading.ahead_ms, [reading]
@@ -41,7 +41,7 @@ def find_offset(readings: Sequence[ClockReading]) -> tuple[int, list[ClockReadin
 
 
 def judge_clock(readings: Sequence[ClockReading]) -> PreflightCheck:
-    """What all readings together say of this machine's clock."""
+    """The conclusion from all readings about this machine's clock."""
     found = find_offset(readings)
     if found is None:
         detail = "; ".join(f"{r.source} {_say_offset(r.ahead_ms)}" for r in readings)

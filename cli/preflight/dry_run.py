@@ -1,7 +1,8 @@
-"""What mining would take and bring, before anything is paid for: nothing is sent to the chain.
+"""Estimates the cost and earnings of mining, before anything is paid for. Nothing is sent to the
+chain.
 
-Every figure of earnings is rough: it takes the last window for all windows, the last epoch for all
-epochs, one's own groups for accepted, and everybody's prices for unchanged.
+Every figure of earnings is rough: it assumes that all windows are like the last one, all epochs
+like the last one, that one's own groups are accepted, and that everybody's prices stay.
 """
 
 from collections.abc import Callable
@@ -31,48 +32,48 @@ from assay.protocol.window import compute_block
 from assay.subnet.window_costs import compute_window_seconds
 
 _DAY_MS = 86_400_000
-#: Share of drafts from which on wrong tokens cost little; one side's seconds over the other's from
-#: which on it is worth a word.
+#: Share of kept drafts from which wrong tokens cost little; ratio of the two sides' seconds from
+#: which the report mentions it.
 KEPT_WELL, _UNEVEN = 0.9, 1.5
-#: Seconds that servers may take to take up the checkpoint before they are measured.
+#: Seconds that servers may take to load the checkpoint before they are measured.
 ENGINES_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What this machine makes of the checkpoint in force."""
+    """This machine's speed with the checkpoint in force."""
 
-    #: groups, tokens, seconds: generated for measuring, after one group to warm up
+    #: groups, tokens, seconds: of the measurement, after one warm-up group
     groups: int
     tokens: int
     seconds: float
     window_seconds: float  # from a challenge to the sending of its commitment
-    fits: int  # groups that fit into them
-    committed: int  # of these, as many as settings and rules allow
+    fits: int  # groups that fit into this time
+    committed: int  # of these, as many as settings and parameters allow
     drafting: DraftingStatus  # how these seconds were spent
 
 
 @dataclass(frozen=True, slots=True)
 class Earning:
-    """A rough guess, with everything that went into it."""
+    """A rough estimate, with all of its inputs."""
 
-    window: int  # the last one whose commitments stand
-    #: own_groups, other_groups: one's own a window; what all others committed to in that window
+    window: int  # the last one with final commitments
+    #: own_groups: one's own in a window; other_groups: all others' commitments in that window
     own_groups: int
     other_groups: int
     share: float
-    paid: int  # rao of alpha that the last epoch gave to all miners, the burn left out
+    paid: int  # rao of alpha that the last epoch paid to all miners, without the burn
     epochs_a_day: float
     alpha_a_day: int  # rao of alpha
-    alpha_price: int  # rao an alpha
-    registration: int | None  # rao that a uid would cost; None where one is held
-    #: days of earning that it takes; None where none is needed or none comes
+    alpha_price: int  # rao for one alpha
+    registration: int | None  # rao for a uid; None if one is held
+    #: days of earnings that it costs; None if none is needed or there are no earnings
     registration_days: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """Everything that was looked at; speed and earning where they could be."""
+    """All checks; speed and earnings if they could be measured."""
 
     checks: tuple[PreflightCheck, ...]
     speed: Speed | None
@@ -80,11 +81,12 @@ class DryRun:
 
     @property
     def ready(self) -> bool:
-        """Whether everything is ready of mining, a registration that can be paid aside."""
+        """Return whether everything is ready for mining, apart from a registration that can be
+        paid."""
         return all(check.state is not CheckState.FAIL for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
-        """For scripts."""
+        """The result for scripts."""
         return {
             "ready": self.ready,
             "checks": [check.to_json() for check in self.checks],
@@ -107,16 +109,16 @@ def dry_run(
     timer: Callable[[], float] = perf_counter,
     are_engines_busy: bool = False,
 ) -> DryRun:
-    """Looks at everything that mining needs.
+    """Check everything that mining needs.
 
     Args:
-        coldkey: who would pay for a uid.
+        coldkey: the key that would pay for a uid.
         now_ms: Unix time, milliseconds.
-        followed: where the parameters come from, and those to come.
+        followed: the source of the parameters, including future ones.
         shown: the store as validators reach it; None: as the miner does.
-        public: the store as strangers do who have named none.
-        timer: seconds that go on.
-        are_engines_busy: a running miner has them, so that `outside` is without.
+        public: the store as strangers reach it that have named none.
+        timer: monotonic seconds.
+        are_engines_busy: a running miner uses them, so `outside` has none.
     """
     chain, config = outside.chain, config.fit(parameters)
     around = PreflightInputs(
@@ -165,7 +167,7 @@ def measure_speed(
     checkpoint: Checkpoint,
     timer: Callable[[], float],
 ) -> Speed:
-    """Generates real groups of a made-up challenge: one to warm up, then what a step makes."""
+    """Generate real groups of a made-up challenge: one to warm up, then those of a step."""
     miner = Miner(
         "dry run", hotkey, ParameterHistory(parameters), outside, config, lambda line: None
     )
@@ -176,14 +178,14 @@ def measure_speed(
     while outside.engines is not None and not outside.engines.is_settled:
         if monotonic() > deadline:
             break
-        miner.generate(work, range(1))  # servers take up the checkpoint beside it
+        miner.generate(work, range(1))  # servers load the checkpoint at the same time
     count = min(config.groups_per_step, config.groups)
     started = timer()
     groups = miner.generate(work, range(1, 1 + count))
     seconds = timer() - started
     assert miner.drafting is not None, "it has just generated"
     window_seconds = compute_window_seconds(parameters.timing, config.commit_margin)
-    fits = int(window_seconds * count / seconds) // count * count  # whole steps only
+    fits = int(window_seconds * count / seconds) // count * count  # only whole steps
     return Speed(
         groups=count,
         tokens=sum(len(rollout.tokens) for group in groups for rollout in group),
@@ -215,7 +217,7 @@ def _check_speed(speed: Speed, parameters: Parameters) -> PreflightCheck:
 def _check_drafting(
     spent: DraftingStatus, engines: MinerEngines | None, config: MinerConfig, parameters: Parameters
 ) -> PreflightCheck:
-    """Who drafted, how well, and what would be faster."""
+    """Check which programs drafted, how well, and what would be faster."""
     drafting, reading = spent["drafting_seconds"], spent["reading_seconds"]
     if engines is None:
         detail = f"this program drafts: {drafting:.1f} s drafting, {reading:.1f} s reading"
@@ -240,7 +242,7 @@ def _check_drafting(
 
 
 def list_faster_ways(spent: DraftingStatus, rollouts: int) -> list[str]:
-    """What an operator with engines could change. rollouts: of a step."""
+    """Improvements for an operator with engines. `rollouts`: of a step."""
     drafting, reading = spent["drafting_seconds"], spent["reading_seconds"]
     ways = []
     if spent["kept"] is not None and spent["kept"] < KEPT_WELL:
@@ -257,7 +259,7 @@ def list_faster_ways(spent: DraftingStatus, rollouts: int) -> list[str]:
 def estimate_earning(
     chain: Chain, hotkey: bytes, parameters: Parameters, own_groups: int
 ) -> Earning:
-    """What so many accepted groups a window would bring, were all else as it was last."""
+    """Estimate the earnings of this many accepted groups in a window, if all else stays."""
     timing, head = parameters.timing, chain.get_head()
     window = max(0, (head - timing.commit_offset) // timing.window_blocks)
     block = min(head, compute_block(timing, window, Phase.COMMIT))
@@ -296,7 +298,7 @@ def estimate_earning(
 
 
 def render_dry_run(run: DryRun) -> RenderableType:
-    """Checks, then the rough earning with what it was computed from."""
+    """The checks, then the rough earnings with their inputs."""
     parts = [render_checks(run.checks)]
     if run.earning is not None:
         parts.append(_describe_earning(run.earning))

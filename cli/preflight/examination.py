@@ -1,7 +1,7 @@
-"""Everything that a program needs, looked at before or beside it, each with what to do about it.
+"""Checks everything that a program needs, before it starts or while it runs, each with a remedy.
 
-`examine` looks at all that could be opened; `look_briefly` at what breaks while nobody looks, for a
-program that starts. Nothing is sent to the chain.
+`examine` checks everything that could be opened. `look_briefly` checks the things that break
+unnoticed, for a starting program. Nothing is sent to the chain.
 """
 
 import logging
@@ -57,7 +57,7 @@ _ALL = (
     "device",
     "memory",
 )
-#: Role → everything that is looked at for it.
+#: Role → all of its checks.
 _EXPECTED = {
     "miner": (*_ALL, "store"),
     "validator": (*_ALL, "permit", "speed"),
@@ -67,33 +67,34 @@ _EXPECTED = {
 
 @dataclass(frozen=True, slots=True)
 class PreflightInputs:
-    """What a program stands in; None for what could not be opened, or is not its own."""
+    """The surroundings of a program. None for parts that could not be opened, or that it does not
+    have."""
 
     role: str  # "miner", "validator" or "trainer"
-    folder: Path  # the program's own; it need not be there yet
+    folder: Path  # the program's own; it need not exist yet
     groups_per_step: int  # of a miner
     #: hotkey, coldkey: public keys, 32 bytes each
     hotkey: bytes | None = None
     coldkey: bytes | None = None
     chain: Chain | None = None
     parameters: Parameters | None = None
-    followed: FollowedParameters | None = None  # where they come from, and those to come
+    followed: FollowedParameters | None = None  # source of the parameters, including future ones
     beacons: BeaconSource | None = None
-    #: asks every relay of the beacon what is wrong with it
+    #: asks every relay of the beacon for its fault
     relays: Callable[[], Mapping[str, str]] | None = None
-    store: ObjectStore | None = None  # what is written to
-    #: the same as others reach it; public: as those do who have named no store
+    store: ObjectStore | None = None  # the store for writing
+    #: shown: the same store as others reach it; public: as strangers that have named no store
     shown: ObjectStore | None = None
     public: Callable[[], ObjectStore | None] = lambda: None
     checkpoints: CheckpointFolder | None = None
     learning: LearnConfig | None = None  # how a trainer learns
     placement: Placement | None = None  # where and how its models run
-    open_pool: Callable[[], AbstractContextManager[WorkerPool]] | None = None  # that judge
-    is_clock_right: bool = False  # others than the chain have said so
+    open_pool: Callable[[], AbstractContextManager[WorkerPool]] | None = None  # of judging workers
+    is_clock_right: bool = False  # other sources than the chain have confirmed it
 
 
 def examine(around: PreflightInputs, now_ms: int) -> Iterator[PreflightCheck]:
-    """All checks of a role, as they are made. now_ms: Unix time, milliseconds."""
+    """All checks of a role, as they are made. `now_ms`: Unix time, milliseconds."""
     opened: list[Checkpoint] = []
     yield from _examine_network(around, now_ms, opened)
     yield from _examine_machine(around, next(iter(opened), None))
@@ -105,7 +106,7 @@ def list_hidden(
     found: Iterable[PreflightCheck],
     remedy: str = "fix the other problems, then check again",
 ) -> list[PreflightCheck]:
-    """What the lack of something else has hidden is said to be so. found: all that was."""
+    """Results for checks that the lack of something else has prevented. `found`: all results."""
     looked_at = {check.check for check in found}
     hidden = [name for name in _EXPECTED[role] if name not in looked_at]
     return [PreflightCheck(name, CheckState.WARN, "not checked", remedy) for name in hidden]
@@ -114,7 +115,7 @@ def list_hidden(
 def examine_network(
     around: PreflightInputs, now_ms: int
 ) -> tuple[list[PreflightCheck], Checkpoint | None]:
-    """Checks of what lies outside this machine, and the checkpoint in force where it was opened."""
+    """Checks of things outside this machine, and the checkpoint in force if it was opened."""
     opened: list[Checkpoint] = []
     return [*_examine_network(around, now_ms, opened)], next(iter(opened), None)
 
@@ -139,7 +140,7 @@ def _examine_network(
 
 
 def look_briefly(around: PreflightInputs, now_ms: int) -> list[PreflightCheck]:
-    """What takes seconds at most: clock, announced parameters, relays, store, disk."""
+    """Checks that take seconds at most: clock, announced parameters, relays, store, disk."""
     brief = replace(around, coldkey=None, beacons=None, checkpoints=None, placement=None)
     return [
         *_examine_chain(brief, now_ms),
@@ -149,7 +150,7 @@ def look_briefly(around: PreflightInputs, now_ms: int) -> list[PreflightCheck]:
 
 
 def warn_briefly(around: PreflightInputs, now_ms: int) -> None:
-    """A line in the log for everything that is not as it should be."""
+    """Log a line for each problem."""
     for check in look_briefly(around, now_ms):
         if check.state is not CheckState.OK:
             logger.warning(
@@ -202,7 +203,7 @@ def _examine_services(around: PreflightInputs, now_ms: int) -> Iterator[Prefligh
 
 
 def _examine_program(folder: Path, now_ms: int) -> Iterator[PreflightCheck]:
-    """Nothing where none has run yet."""
+    """Check the running program; no result if none has run yet."""
     if (folder / STATUS_FILE).exists():
         remedy = "start the program: it writes the file again"
         yield attempt("program", remedy, lambda: check_program(folder, now_ms))
@@ -223,7 +224,7 @@ def _examine_machine(
 def examine_placement(
     around: PreflightInputs, checkpoint: Checkpoint | None
 ) -> Iterator[PreflightCheck]:
-    """The device that models run on, and whether it has memory for the checkpoint in force."""
+    """Check the device that models run on, and its memory for the checkpoint in force."""
     rules, placement = around.parameters, around.placement
     if placement is None:
         return
@@ -243,7 +244,7 @@ def examine_placement(
 def _examine_reference(
     around: PreflightInputs, checkpoint: Checkpoint | None
 ) -> Iterator[PreflightCheck]:
-    """Whether it computes what others compute, and for a validator how fast."""
+    """Check whether the device computes the same as others, and for a validator how fast."""
     chain, rules = around.chain, around.parameters
     if checkpoint is None or rules is None:
         return
@@ -260,7 +261,7 @@ def _examine_reference(
 def _examine_speed(
     around: PreflightInputs, checkpoint: Checkpoint, rules: Parameters, chain: Chain
 ) -> PreflightCheck:
-    """Whether those who judge keep up: this process, or workers that are started for it."""
+    """Check whether judging keeps up: this process, or workers that are started for it."""
     if around.open_pool is None:
         speed = measure_audit_speed(checkpoint, rules)
         return check_audit_speed(speed, count_miners(chain, rules), rules)

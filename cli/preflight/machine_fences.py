@@ -1,4 +1,4 @@
-"""The fences around packages of other people: which of them this machine's kernel has."""
+"""Checks which fences around other people's packages this machine's kernel has."""
 
 from assay.cli.preflight.check_results import CheckState, PreflightCheck, attempt
 from assay.environments.foreign.fence_report import Fences, probe_fences
@@ -10,7 +10,7 @@ _REMEDY = (
 
 
 def check_fences() -> PreflightCheck:
-    """Which fences there are; a missing one is a warning, because most environments need none."""
+    """Check the fences. A missing one is a warning, because most environments need none."""
     return attempt("fences", _REMEDY, lambda: judge_fences(probe_fences()))
 
 

@@ -1,7 +1,7 @@
-"""How much memory a program will want for a model.
+"""Estimates a program's memory for a model.
 
-Rough on purpose: weights, caches and logits are counted, what the allocator adds is not. Light:
-`assay plan` reads it.
+Rough on purpose: weights, caches and logits are counted, the allocator's overhead is not. Light:
+`assay plan` uses it.
 """
 
 from typing import TYPE_CHECKING, Protocol
@@ -9,28 +9,29 @@ from typing import TYPE_CHECKING, Protocol
 from assay.inference.placing.model_sizes import LEARNED_LOGITS_MAX, MemoryPlan, ModelShape
 from assay.protocol.parameters import Work
 
-if TYPE_CHECKING:  # torch, which takes seconds, is not loaded for arithmetic
+if TYPE_CHECKING:  # arithmetic should not load torch, which takes seconds
     from assay.inference.placing.placement import Placement
 
-#: Interpreter, torch, the SDK and what else a program takes with a tiny model, bytes: measured.
+#: Bytes of interpreter, torch, the SDK and the rest of a program with a tiny model: measured.
 PROGRAM_BYTES = 600 << 20
-#: Bytes of a float, and floats a parameter that training adds: masters, gradient and AdamW's two
-#: moments; with LoRA the masters, and the sum with the factors, which are small themselves.
+#: Bytes of a float, and floats for each parameter that training adds: masters, gradient and AdamW's
+#: two moments; with LoRA the masters, and the sum with the factors, which are small themselves.
 _FLOAT, _TRAINED, _TRAINED_LORA = 4, 4, 2
-#: Arrays of a chunk's logits that live at once on the way back.
+#: Arrays of a chunk's logits that exist at once in the backward pass.
 _LOGIT_ARRAYS = 4
-#: Bytes that a weight takes in a checkpoint's files.
+#: Bytes of a weight in a checkpoint's files.
 STORED = 2
-#: Checkpoints that are open together where memory does not suffice for more: windows overlap.
+#: Checkpoints that are open together if memory has no room for more: windows overlap.
 OPENED_MIN = 2
-#: Prompts are taken to be as long, tokens.
+#: Assumed length of prompts, tokens.
 _PROMPT = 256
 #: Rows that a drafter decodes together.
 _DRAFTED = 256
 
 
 class Learning(Protocol):
-    """What memory depends on of how a trainer learns, as settings and `LearnConfig` say it."""
+    """The settings of a trainer's learning that memory depends on, as in settings and
+    `LearnConfig`."""
 
     @property
     def lora_rank(self) -> int: ...
@@ -51,7 +52,7 @@ def estimate_memory(
     placement: "Placement | None" = None,
     cards: int = 1,
 ) -> int:
-    """Bytes that a program takes at its height on this machine.
+    """Most bytes of a program on this machine.
 
     Args:
         groups_per_step, learning, cards: see `estimate_height`.
@@ -77,13 +78,14 @@ def estimate_height(
     learning: Learning | None = None,
     cards: int = 1,
 ) -> int:
-    """Bytes that a program takes at its height beside interpreter and open checkpoints.
+    """Most bytes of a program besides interpreter and open checkpoints.
 
     Args:
         groups_per_step: of a miner, generated together.
         learning: how a trainer learns; None for the others.
-        cards: of a trainer's team, over which what it trains is sharded, but for the embeddings
-            and the head, which each card holds whole during a step: bytes of the first.
+        cards: GPUs of a trainer's team, over which its weights are sharded, except for the
+            embeddings and the head, which each GPU holds whole during a step. The result is for the
+            first.
     """
     plan = MemoryPlan()
     length = _PROMPT + work.max_tokens
@@ -95,7 +97,7 @@ def estimate_height(
     if learning is not None:
         trained = _TRAINED_LORA if learning.lora_rank else _TRAINED
         floats += trained * shape.parameters // cards
-        if cards > 1:  # FSDP2's root group stays whole from the way there to its gradients
+        if cards > 1:  # FSDP2's root group stays whole from its forward pass to its gradients
             floats += (1 if learning.lora_rank else 2) * shape.tables
         batch = learning.groups_per_batch * work.group_size * length
         tokens = min(batch, max(learning.tokens_per_pass, length))
@@ -105,13 +107,13 @@ def estimate_height(
 
 
 def count_parameters(placement: "Placement", free: int) -> int:
-    """Parameters of the largest model of which two checkpoints fit into what is free, bytes."""
+    """Parameters of the largest model of which two checkpoints fit into `free` bytes."""
     a_weight = placement.compute_weight_bytes(STORED)
     return int(free * placement.memory_share) // (OPENED_MIN * a_weight)
 
 
 def count_rollouts(shape: ModelShape, work: Work, placement: "Placement", free: int) -> int:
-    """Rollouts of full length whose keys and values fit beside two checkpoints, at once."""
+    """Rollouts of full length whose keys and values fit at once beside two checkpoints."""
     weights = placement.compute_weight_bytes(STORED * shape.parameters)
     left = int(free * placement.memory_share) - OPENED_MIN * weights
     return max(0, left) // (_FLOAT * shape.cached * (_PROMPT + work.max_tokens))

@@ -1,4 +1,4 @@
-"""Everything that a program would open, opened to be looked at."""
+"""Opens everything that a program would open, for checks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ def open_surroundings(
     *,
     is_clock_right: bool,
 ) -> PreflightInputs:
-    """What the program of a role stands in. chain: None: it is not looked at."""
+    """Open the surroundings of a role's program. `chain` None: it is not checked."""
     settings = session.settings
     folder: Path = getattr(settings, role).dir
     account = opening.open(
@@ -78,14 +78,15 @@ def open_surroundings(
 
 
 def _open_own(session: Session) -> Account:
-    """The wallet. Raises ChainError: it is not there, or a program could not unlock its hotkey."""
+    """The wallet. Raises ChainError: it does not exist, or a program could not unlock its
+    hotkey."""
     require_hotkey(session.settings, {})
     return session.account
 
 
 def _open_placement(compute: ComputeSettings, workers: Sequence[str]) -> Placement:
-    """Where the program's models run; of workers, the first one's, with as many threads. Raises
-    DeviceError: one of them is not there."""
+    """The placement of the program's models; with workers, the first one's, with as many threads.
+    Raises DeviceError: one of the devices does not exist."""
     if not workers:
         return open_placement(compute)
     threads = compute.threads or 1
@@ -99,8 +100,8 @@ def _open_placement(compute: ComputeSettings, workers: Sequence[str]) -> Placeme
 def open_role_stores(
     session: Session, role: str, opening: OpenAttempt
 ) -> tuple[tuple[ObjectStore, str] | None, ReadableStores | None]:
-    """The store written to with its locator, of who has one, and those that may be read: all but
-    one's own where that cannot be opened, so that it does not hide what others serve."""
+    """The store for writing with its locator, if the role has one, and the readable stores. These
+    leave out one's own if it cannot be opened, so that it does not hide the stores of others."""
     remedy = "fix what the message says, or name another store with --store or --readable"
     settings, own = session.settings, None
     if role != "validator" or settings.store.locator is not None:
