@@ -60,7 +60,7 @@ class AnnouncedParameters:
 
     @property
     def block(self) -> int:
-        """That window's first block."""
+        """The first block of that window."""
         return self.window * self.parameters.timing.window_blocks
 
     @property

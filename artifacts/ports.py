@@ -28,7 +28,7 @@ class EpochReader(Protocol):
     """The ends of a subnet's epochs."""
 
     def is_epoch(self, number: int) -> bool:
-        """Whether the subnet's epoch ends with this block; predicted for a future block."""
+        """Return whether the subnet's epoch ends with this block. Predicted for a future block."""
 
 
 class SubnetReader(WindowReader, Protocol):

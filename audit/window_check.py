@@ -316,7 +316,7 @@ class _RowCheck:
         self.differ(Aspect.VERDICTS, said)
 
     def check_whole(self, examined: Examined, reader: SubmissionReader, ledger: Ledger) -> Ledger:
-        """Checks that the audited parts are there and whole: only a model could refuse them."""
+        """Check that the audited parts are there and whole: only a model could refuse them."""
         said, inputs = self.audited, self.inputs
         self.found.look(Aspect.FILES)
         if said is not Reason.ACCEPTED and said not in _BY_MODEL:
@@ -378,7 +378,7 @@ class _RowCheck:
             self.doubt_refusal()
 
     def check_verdict(self, verdict: Verdict) -> None:
-        """Checks the forward pass's verdict against the record."""
+        """Compare the forward pass's verdict with the record."""
         by_ledger = Reason.LEDGER_MISMATCH in (self.audited, verdict.reason)
         if by_ledger and not self.inputs.has_ledgers:
             self.found.miss(

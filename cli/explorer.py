@@ -29,7 +29,7 @@ _OPENING_S, _STOPPING_S = 8.0, 5.0
 
 
 def make_request(source: SettingsSource) -> ExplorerRequest:
-    """What to show, and the options with which others can look at it."""
+    """The content to show, and the options with which others can look at it."""
     own_dir, localnet = source.flags["explorer"]["dir"], source.localnet
     if localnet is None and own_dir and own_dir.is_dir() and find_localnet(own_dir):
         localnet = own_dir  # the folder is a localnet's

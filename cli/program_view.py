@@ -72,7 +72,7 @@ def render_head(status: dict[str, Any], sign: Sign) -> RenderableType:
 
 
 def describe_life(state: str, sign: Sign) -> tuple[str, str]:
-    """Whether it runs, and the colour for that."""
+    """The state in words, and its colour."""
     age = describe_age(sign.age)
     if state == STOPPED:
         return f"stopped {age} ago", "dim"

@@ -3,7 +3,7 @@ the attack.
 
 Each is a whole miner that follows the rules in everything else, so that only the attack can be
 refused. `Strategy` has three hooks: the model that drafts, the rule, and the columns. Most
-strategies change one. The legal ones are here too: whatever drafts, the reference's correction
+strategies change one. The legal ones are here too: with any drafter, the reference's correction
 gives the honest sample.
 
 The module does not know real prices. `PRICES` errs in the attacker's favour.

@@ -2,7 +2,8 @@
 
 Its findings on a token are those of a prefill of the whole, except for the last bits: the shapes
 differ. Where an id came second by so little that those bits could decide, a prefill of exactly the
-tokens before it decides. The result is the same whoever drafted, and however far ahead.
+tokens before it decides. The result does not depend on the drafter, nor on how far ahead it
+drafted.
 """
 
 from collections.abc import Callable, Sequence

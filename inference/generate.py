@@ -1,4 +1,4 @@
-"""Draft and verify: whatever drafts, the result is the reference's own sample.
+"""Draft and verify: the result is the reference's own sample, with any drafter.
 
 `generate_groups` drafts whole completions and prefills whole groups, as a validator would. That is
 cheapest where nearly every draft is right. `follow_groups` drafts a stretch, lets the reference

@@ -403,7 +403,7 @@ def compute_submission_root(header: Header) -> bytes:
 
 
 def is_opening_committed(data: bytes, root: bytes) -> bool:
-    """Whether a root on chain binds this header and index."""
+    """Return whether a root on chain binds this header and index."""
     try:
         header = decode(Header, data[:HEADER_BYTES])
     except EncodingError:
@@ -413,7 +413,7 @@ def is_opening_committed(data: bytes, root: bytes) -> bool:
 
 
 def is_head_committed(data: bytes, opening: Opening, group: int) -> bool:
-    """Whether the header binds a group's path and head."""
+    """Return whether the header binds a group's path and head."""
     groups = len(opening.sizes)
     at = DIGEST_BYTES * count_path(groups, group)
     path = [data[i : i + DIGEST_BYTES] for i in range(0, at, DIGEST_BYTES)]
@@ -422,5 +422,5 @@ def is_head_committed(data: bytes, opening: Opening, group: int) -> bool:
 
 
 def is_record_committed(domain: Domain, data: bytes, digest: bytes) -> bool:
-    """Whether its group's head binds a record of ids or a proof."""
+    """Return whether its group's head binds a record of ids or a proof."""
     return hash_fields(domain, data) == digest

@@ -27,7 +27,7 @@ def judge_logprobs(
     positions: Sequence[int],
     tests: Tests,
 ) -> LogprobResult:
-    """Compares two uint32 [T], 2^-16 nats, at `positions`; all comparisons in integers."""
+    """Compare two uint32 [T], 2^-16 nats, at `positions`. All comparisons are in integers."""
     difference = np.abs(claimed.astype(np.int64) - measured.astype(np.int64))[list(positions)]
     squares = int((difference**2).sum())
     fails = int(

@@ -57,7 +57,7 @@ class Explanation:
 
     @property
     def accepted(self) -> bool | None:
-        """Whether it was accepted; None: not known."""
+        """True if it was accepted, False if it was refused; None: not known."""
         return None if self.reason is None else self.reason is Reason.ACCEPTED
 
     def to_json(self) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""Derives a round again: what was merged, which children were left out and why. Repeats lessons of
-the merged children.
+"""Derives a round again: the merged children, and the reasons why others were left out. Repeats
+lessons of the merged children.
 
 The merge is plain arithmetic: equal or not, on every machine. A repeated lesson shows whether a
 child follows from the groups that its steps name. On another kind of machine last bits differ. The

@@ -330,7 +330,7 @@ def _check_committed(
 def _miss_groups(
     name: str, indices: set[int], held: CommittedGroups, refusal: Refusal, found: Findings
 ) -> None:
-    """Reports the groups of a file that are not available as committed."""
+    """Report the groups of a file that are not available as committed."""
     missing, count = len(indices - held.groups.keys()), len(indices)
     if missing:
         check = Aspect.GROUPS if held.groups else Aspect.FILES
@@ -342,7 +342,7 @@ def _miss_groups(
 
 
 def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, found: Findings) -> None:
-    """Checks the validator's verdict on a file; `whole`: all of it was judged genuine here."""
+    """Check the validator's verdict on a file. `whole`: all of it was judged genuine here."""
     if inputs.rows is None:
         return
     found.look(Aspect.VERDICTS)

@@ -111,7 +111,7 @@ def read_committed(
     committed: Committed,
     taken: Sequence[ConsumedGroup],
 ) -> CommittedGroups:
-    """Reads the groups that a step has taken."""
+    """Read the groups that a step has taken."""
     copies = _Copies([reader])
     held = CommittedGroups(copies)
     opening = read_opening(copies, hotkey, context, committed)

@@ -223,7 +223,7 @@ def _explain(
     threads: int,
     say: Callable[[str], None],
 ) -> Mapping[Answer, str]:
-    """Answers that this machine can compute → how."""
+    """The answers that this machine can compute → how."""
     reasons: dict[Answer, str] = {here.answer: "this machine, as it is"}
     for machine in [] if _is_alike_everywhere(here) else list_machines():
         if all(answer in reasons for answer in answers):

@@ -115,7 +115,8 @@ def list_hidden(
 def examine_network(
     around: PreflightInputs, now_ms: int
 ) -> tuple[list[PreflightCheck], Checkpoint | None]:
-    """Checks of things outside this machine, and the checkpoint in force if it was opened."""
+    """Check things outside this machine. Return the results, and the checkpoint in force if it was
+    opened."""
     opened: list[Checkpoint] = []
     return [*_examine_network(around, now_ms, opened)], next(iter(opened), None)
 
@@ -140,7 +141,8 @@ def _examine_network(
 
 
 def look_briefly(around: PreflightInputs, now_ms: int) -> list[PreflightCheck]:
-    """Checks that take seconds at most: clock, announced parameters, relays, store, disk."""
+    """Run the checks that take seconds at most: clock, announced parameters, relays, store,
+    disk."""
     brief = replace(around, coldkey=None, beacons=None, checkpoints=None, placement=None)
     return [
         *_examine_chain(brief, now_ms),

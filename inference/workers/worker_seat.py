@@ -196,7 +196,7 @@ class WorkerSeat:
         return reply.cause if isinstance(reply, Lost) else decode_reply(reply)
 
     def _note_loaded(self, model: ModelRequest) -> None:
-        """Updates the list of loaded checkpoints as the worker does."""
+        """Update the list of loaded checkpoints as the worker does."""
         others = [other for other in self.loaded if other != model.digest]
         self.loaded = [*others, model.digest][-KEPT:]
         self.heard = (self.heard | {model.digest} if model.appeal else self.heard) & {*self.loaded}

@@ -25,7 +25,7 @@ from assay.protocol.encoding import Json
 BEACON_ID = "assay-local"
 #: Longest waits for the server to start and to end, seconds.
 START_S, STOP_S = 10.0, 5.0
-#: Most connections at once; further clients are told to come back.
+#: Most connections at once; the server asks further clients to come back.
 _CONNECTIONS_MAX = 256
 #: A round in a path, with as many digits as 64 bits can have.
 _ROUND = re.compile(r"[0-9]{1,20}")

@@ -97,7 +97,8 @@ class HttpBeacons:
 
     @property
     def trouble(self) -> str:
-        """Why the last requested round is missing, in a sentence; empty when all is well."""
+        """The reason why the last requested round is missing, in a sentence; empty when all is
+        well."""
         return self._trouble or self._clock_trouble
 
     @property

@@ -37,7 +37,7 @@ class BoundedSocket(ClientConnection):
     _heard = 0
 
     async def send(self, message: Any, text: bool | None = None) -> None:
-        """Sends as websockets does."""
+        """Send as websockets does, and start a new count."""
         if self._heard <= FRAMES:
             self._heard = 0
         await super().send(message, text)

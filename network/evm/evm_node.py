@@ -105,7 +105,7 @@ class EvmNode:
             return _read_count(ask(), end)
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         self._provider.close()
 
     def require_chain(self) -> None:

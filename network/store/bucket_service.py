@@ -48,7 +48,7 @@ class BucketAddress:
 
     @property
     def url(self) -> str:
-        """For people."""
+        """The bucket's URL, for people."""
         return f"s3://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
 
     @property

@@ -116,7 +116,7 @@ def _read_fetched(field: str) -> Callable[[dict[str, Any]], Samples]:
 
 
 def _read_newest_settlement(field: str) -> Callable[[dict[str, Any]], Samples]:
-    """By uid, from the newest known settlement."""
+    """Values by uid, from the newest known settlement."""
 
     def read(status: dict[str, Any]) -> Samples:
         known = (row[field] for row in status["settlements"] if row[field] is not None)

@@ -46,8 +46,8 @@ class JudgedWindow:
         self.verdicts |= {h: v for h, v in self.withheld.items() if h not in self.verdicts}
 
     def explain_abstention(self) -> str | None:
-        """What this validator lacked for a window whose verdicts are final; None where it lacked
-        nothing, or where the window is void for everybody."""
+        """The inputs that this validator lacked for a window whose verdicts are final; None where
+        it lacked nothing, or where the window is void for everybody."""
         if self.void is not None or self.complete:
             return None
         if self.missing is not None:
