@@ -1,10 +1,10 @@
 """A bundle: everything that an audit of some windows reads, in a sealed folder.
 
-    about.json                        whose, of which windows
-    facts.json                        what the chain and the beacons said
+    about.json                        validator and windows
+    facts.json                        answers of the chain and the beacons
     store/…                           records, parameters from the network's first on, checkpoints
                                       without their tensors
-    submissions/window-<w>/<hotkey>   what was read of each miner's file
+    submissions/window-<w>/<hotkey>   the parts read of each miner's file
     SHA256SUMS                        of all of these, and of itself
 
 An audit makes it by storing every answer that it reads, so it has exactly what an audit needs. It

@@ -1,7 +1,8 @@
 """Checks one window's record: derives again its inputs, then each row's verdict, values and score.
 
 The root on chain binds a file's bytes, part by part. Nobody can prove a claim afterwards about
-bytes that the root does not bind (missing, broken or another's), whoever makes it.
+bytes that the root does not bind (missing, broken or another's): neither the validator nor the
+miner.
 """
 
 from dataclasses import dataclass, replace

@@ -1,9 +1,9 @@
 """A contest's folder: its rules and contestants, and all answers so far, with one file for each
 block of problems. A program that was stopped continues after the last complete block.
 
-    contest.json              what is asked of whom: another contest needs another folder
+    contest.json              rules and contestants: another contest needs another folder
     answers/PLACE/BLOCK.json  a contestant's texts, and whether each is solved
-    judged/JUDGE/A-B/BLOCK.json  what a judge said of two contestants' answers, by problem
+    judged/JUDGE/A-B/BLOCK.json  a judge's outcomes on two contestants' answers, by problem
 """
 
 import json

@@ -117,7 +117,7 @@ class EngineDrafter:
 
     def try_out(self, requests: Sequence[Request], follower: Follower, checkpoint: Path) -> None:
         """Let each server that was not tried, or was left long enough, load the checkpoint and
-        draft a few tokens. A server whose draws are the reference's drafts from then on.
+        draft a few tokens. From then on, the servers whose draws are the reference's draft.
 
         Args:
             requests: prompts of the checkpoint's own, with nothing drafted yet.

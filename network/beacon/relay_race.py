@@ -31,7 +31,7 @@ logger = logging.getLogger("assay.beacon")
 
 #: Weight of the newest race in a pace.
 _NEWEST = 0.1
-#: In every race with this number, a relay is tried beside the first one.
+#: A relay is tried beside the first one once in this many races.
 _TRIAL_EVERY = 16
 #: Longest wait for connections to close.
 _CLOSE_S = 2.0

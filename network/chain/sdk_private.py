@@ -137,7 +137,7 @@ def _bound_updates(session: Any) -> Callable[[Any], None]:
 
 
 async def _refuse(_: str) -> Any:
-    """Raise instead of opening another websocket, as the SDK would after a break."""
+    """Raise an error where the SDK would open another websocket after a break."""
     raise ConnectionError("the connection was lost")
 
 

@@ -51,8 +51,8 @@ class ServerLimits:
 
 
 class _HastyProtocol(H11Protocol):
-    """Refuses a client that holds too many connections, and closes those that wait too long for the
-    end of a request, or for a client that does not read."""
+    """Refuses a client that holds too many connections, and closes those that keep it waiting: for
+    the end of a request, or for a client to read."""
 
     patience = ServerLimits()
     network = ""
