@@ -85,7 +85,7 @@ class ComparedValidator:
 
     @property
     def lags(self) -> bool:
-        """Return whether it does so at most epochs: a single one may be missed."""
+        """Return whether it does so at more than half of the blocks: one may be missed."""
         return 2 * len(self.stale) > len(self.shown)
 
     @property
