@@ -98,8 +98,8 @@ def put_object(store: ObjectStore, name: str, digest: bytes, data: memoryview) -
         store.put_parts(name, parts)
     if not _holds(store, name, digest, len(data)):
         raise StoreError(
-            f"the store gives back other bytes of {name} than were written: nothing is "
-            "published before that is mended"
+            f"the store gives back other bytes of {name} than were written: fix the store; "
+            f"nothing is published until then"
         )
 
 

@@ -101,8 +101,7 @@ def _check_outcome(record: WindowRecord, found: Findings) -> None:
     if record.outcome is Outcome.COUNTED and not complete:
         found.differ(Aspect.VERDICTS, "the window counts, although not every member has a verdict")
     elif record.outcome is Outcome.COUNTED and broken:
-        found.differ(Aspect.VERDICTS, "the window counts, although the judge failed for every "
-            "file")
+        found.differ(Aspect.VERDICTS, "the window counts, although the judge failed for every file")
     elif record.outcome is Outcome.VOID and record.audit is None:
         found.differ(
             Aspect.VERDICTS, "the window is void, though the validator had nothing to judge yet"
@@ -156,8 +155,9 @@ def _open_outline(
     """The checkpoint's outline, or None if no rows can be checked."""
     if context.checkpoint == NOTHING:  # the trainer's slot names none: void for all
         if record.outcome is Outcome.COUNTED:
-            found.differ(Aspect.CHECKPOINT, "the window counts, although no checkpoint was in "
-                "force")
+            found.differ(
+                Aspect.CHECKPOINT, "the window counts, although no checkpoint was in force"
+            )
         return None
     try:
         return public.outlines.get(context.checkpoint)
@@ -352,8 +352,7 @@ class _RowCheck:
             )
         else:
             self.differ(
-                Aspect.VERDICTS,
-                f"the record says {said}, and the committed file has no such fault",
+                Aspect.VERDICTS, f"the record says {said}, and the committed file has no such fault"
             )
 
     def check_samples(self, reader: SubmissionReader) -> None:

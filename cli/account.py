@@ -104,8 +104,12 @@ def run_stake(
         }
     text = f"{format_tao(rao)} staked on {name} in block {receipt.block}: {held / 1e9:,.1f} α"
     if permitted:
-        text += f", beside {permitted / 1e9:,.1f} α of other validators"
-    print_result(document, as_json, f"{text}. If that is enough, the next epoch gives a permit")
+        text += f", and {permitted / 1e9:,.1f} α on all others with a permit"
+    if held > permitted:
+        text += ". The next epoch gives it a permit if it is among the largest stakes"
+    else:
+        text += ". Consensus clips its weights until it has more than all others: stake more"
+    print_result(document, as_json, text)
 
 
 def run_faucet(settings: Settings, amount: str, as_json: bool) -> None:

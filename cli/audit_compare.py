@@ -105,8 +105,8 @@ def _print_comparison(comparison: ValidatorComparison) -> None:
         table.add_row(*_make_row(validator, comparison.has_model))
     console.print(table)
     console.print(
-        "from own, from others: the largest share of its weights on chain that would have to move "
-        "to become those of a record.",
+        "from own, from others: the largest share of its weights on chain that differs from a "
+        "record's weights.",
         style="dim",
     )
     if not comparison.has_model:

@@ -240,7 +240,7 @@ def _find_others(document: Mapping[str, Any]) -> list[str]:
     growth = document["envelope"]["alpha_growth"]
     if growth > 2:  # half of α is for the cap, which is exceeded far more rarely
         found.append(
-            f"single contexts leave the envelope so far that honest rollouts are refused up to "
+            f"some contexts exceed the envelope so far that honest rollouts are refused up to "
             f"{growth:.3g} times as often as half of α allows"
         )
     stored = document["stored"]

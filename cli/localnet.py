@@ -60,7 +60,7 @@ all of this is in {folder / "localnet.json"}, and in {folder / "assay.toml"} for
 A miner, in a terminal of its own:
 {prepare("miner")}  assay mine {at} --wallet miner --groups 8
 A validator, in another:
-{prepare("validator")}  assay stake 100 {at} --wallet validator --yes --any-price
+{prepare("validator")}  assay stake 900 {at} --wallet validator --yes --any-price
   assay validate {at} --wallet validator
 The trainer, whose key is {localnet.trainer.wallet}:
   assay train {at}

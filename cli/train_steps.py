@@ -131,8 +131,8 @@ def _print_finding(finding: StepComparison, has_provenance: bool) -> None:
         print(f"  {remark}")
     if not has_provenance:
         print(
-            "  not checked: that miners had committed to these groups (--offline BUNDLE, or a "
-            "network)"
+            "  not checked: whether miners had committed to these groups (name a bundle with "
+            "--offline, or a network)"
         )
 
 

@@ -170,7 +170,7 @@ class Engine:
         except (EncodingError, LookupError, TypeError):
             is_reset = False
         if is_reset is not True:
-            raise EngineError("it does not forget what it has computed with the last checkpoint")
+            raise EngineError("it does not clear its cache of the last checkpoint")
         return True
 
     async def is_ready(self, client: httpx.AsyncClient) -> bool:
@@ -267,8 +267,8 @@ class Preparing:
             try:
                 if engine.is_local and not await engine.load(client, self.folder):
                     logger.warning(
-                        "engine %s takes no new checkpoint and drafts with the one that it was "
-                        "started with: start it with VLLM_SERVER_DEV_MODE=1",
+                        "engine %s cannot load a new checkpoint and drafts with its first one: "
+                        "start it with VLLM_SERVER_DEV_MODE=1",
                         engine.url,
                         extra={"event": "engine_unchanged"},
                     )

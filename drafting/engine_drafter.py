@@ -62,7 +62,7 @@ class EngineDrafter:
         if not lacks:
             return None
         rest = "the others draft" if len(lacks) < len(self.engines) else "this program drafts"
-        return f"{len(lacks)} of {len(self.engines)} engines are left, {lacks[0]}; {rest}"
+        return f"{len(lacks)} of {len(self.engines)} engines are left out, {lacks[0]}; {rest}"
 
     def draft(self, requests: Sequence[Request], ahead: int | None = None) -> list[tuple[int, ...]]:
         """See `Drafter`."""
@@ -173,12 +173,12 @@ class EngineDrafter:
         left = deadline - self.clock()
         preparing.wait(left if preparing.is_new else min(left, LOOK_S))
         if not preparing.is_over:
-            engine.lack = "it takes up the checkpoint"
+            engine.lack = "it is still loading the checkpoint"
             return False
         engine.preparing = None
         ready, said = preparing.is_ready and preparing.folder == checkpoint, preparing.said
         if said is not None:
-            self._leave(engine, f"it does not take up the checkpoint: {said}")
+            self._leave(engine, f"it cannot load the checkpoint: {said}")
         elif ready:
             engine.is_starting, engine.lack = False, None
         return ready

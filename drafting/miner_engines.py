@@ -118,7 +118,7 @@ def require_engines(names: Sequence[str], command: EngineCommand) -> None:
     """Raise the EngineError that `open_engines` would."""
     if AUTO in names:
         if len(names) > 1:
-            raise EngineError("name servers, or auto alone: it starts one for each card")
+            raise EngineError("name servers, or auto alone: it starts one on each GPU")
         command.require_usable()
     for name in names:
         if name != AUTO:

@@ -255,7 +255,7 @@ def context_from_json(value: Json) -> Context:
         if name not in fields:
             raise EncodingError(f"the context has no field {name!r}")
         if not _is_same(canonical[name], fields[name]):
-            raise EncodingError(f"{name} is not written as the rest of the context demands")
+            raise EncodingError(f"{name} does not agree with the rest of the context")
     return context
 
 

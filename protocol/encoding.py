@@ -341,7 +341,7 @@ def read_json(data: bytes) -> Json:
 
 def _refuse_repeats(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     if len(dict(pairs)) != len(pairs):
-        raise EncodingError("a name stands twice")
+        raise EncodingError("a name occurs twice")
     return dict(pairs)
 
 

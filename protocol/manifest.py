@@ -156,7 +156,7 @@ def compute_tensor_root(tensors: Iterable[TensorDigest]) -> bytes:
     tensors or a name occurs twice."""
     ordered = sorted(tensors, key=lambda tensor: tensor.name)
     if len({tensor.name for tensor in ordered}) != len(ordered):
-        raise ValueError("a tensor's name stands twice")
+        raise ValueError("a tensor's name occurs twice")
     return compute_root(
         [
             hash_fields(

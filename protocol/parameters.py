@@ -222,31 +222,40 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
             fault
             for fault, holds in (
                 ("version is not this program's", parameters.identity.version == PROTOCOL_VERSION),
-                ("burn_share exceeds the whole", parameters.identity.burn_share <= MILLION),
+                ("burn_share exceeds 1,000,000", parameters.identity.burn_share <= MILLION),
                 ("beacon: period_ms is 0", parameters.beacon.period_ms > 0),
                 ("settings are not in order, each once", names == sorted(set(names))),
-                ("reward weights exceed the whole", sum(weights) <= MILLION),
+                ("reward weights add up to more than 1,000,000", sum(weights) <= MILLION),
                 ("window_blocks is 0", timing.window_blocks > 0),
                 ("slot_ms is 0", timing.slot_ms > 0),
-                ("a window's moments are not in order", order == tuple(sorted(set(order)))),
-                # the ledger enters the windows of a seat in order
-                ("a window is fetched while the next is audited", timing.mirror_end <= next_audit),
-                ("samples are not known by FETCH_END", timing.beacon_delay_ms < late_ms),
-                ("a size of work is 0", min(sizes) > 0),
-                ("more groups valued than audited", work.valued_groups <= work.audited_rollouts),
-                ("prompt_share exceeds the whole", work.prompt_share <= MILLION),
+                ("moments of a window are not ascending", order == tuple(sorted(set(order)))),
+                # the ledger enters a seat's windows in order
+                ("mirror_end is after the next audit", timing.mirror_end <= next_audit),
+                ("samples are not known by fetch_end", timing.beacon_delay_ms < late_ms),
+                ("a size under [work] is 0", min(sizes) > 0),
+                (
+                    "valued_groups exceeds audited_rollouts",
+                    work.valued_groups <= work.audited_rollouts,
+                ),
+                ("prompt_share exceeds 1,000,000", work.prompt_share <= MILLION),
                 ("temperature is 0", work.temperature > 0),
-                ("a group can be larger than any reader's memory", group_tokens <= 1 << 22),
-                ("group_cap is beyond 16,384", work.group_cap <= 1 << 14),
+                ("group_size · max_tokens exceeds 2^22", group_tokens <= 1 << 22),
+                ("group_cap exceeds 16,384", work.group_cap <= 1 << 14),
                 ("alpha_inverse is 0", tests.alpha_inverse > 0),
                 ("rate_floor is 0", tests.rate_floor > 0),
                 ("scale_min is 0", tests.scale_min > 0),
-                ("there is no level of margins", len(tests.margin_levels) > 0),
-                ("levels and limits differ", len(tests.margin_levels) == len(tests.rate_limits)),
-                ("no stake, or one of everything", all(s and max(s) < MILLION for s in stakes)),
-                ("an amendment could hold at once", timing.notice_windows > 0),
-                ("they start without a predecessor", not is_first or start == Start()),
-                ("they start when the network began", is_first or start.window > 0),
+                ("margin_levels is empty", len(tests.margin_levels) > 0),
+                (
+                    "margin_levels and rate_limits differ in length",
+                    len(tests.margin_levels) == len(tests.rate_limits),
+                ),
+                (
+                    "stakes are missing, or one is 1,000,000 or more",
+                    all(s and max(s) < MILLION for s in stakes),
+                ),
+                ("notice_windows is 0", timing.notice_windows > 0),
+                ("start has no predecessor", not is_first or start == Start()),
+                ("start.window is 0", is_first or start.window > 0),
             )
             if not holds
         ),
@@ -269,15 +278,14 @@ def _find_rounds_fault(rounds: Rounds, parameters: Parameters) -> str | None:
                     list(rounds.trainers) == sorted(set(rounds.trainers)),
                 ),
                 ("a round has no window", rounds.windows > 0),
-                ("a size is 0", min(steps) > 0),
-                ("momentum is the whole", rounds.momentum < MILLION),
-                ("feedback exceeds the whole", rounds.feedback <= MILLION),
-                ("norm_bound is beyond 2^30", rounds.norm_bound <= 1 << 30),
-                # between a deadline and the next children, the content of the slots names the
-                # checkpoint
-                ("children and turns overlap", rounds.child_blocks + turns < length),
-                ("kept, chunk, bits and feedback are no form", _is_form(rounds)),
-                ("they start within a round", not within),
+                ("rate, norm_bound, turn_blocks or child_blocks is 0", min(steps) > 0),
+                ("momentum is 1,000,000 or more", rounds.momentum < MILLION),
+                ("feedback exceeds 1,000,000", rounds.feedback <= MILLION),
+                ("norm_bound exceeds 2^30", rounds.norm_bound <= 1 << 30),
+                # between a deadline and the next children, the slots' content names the checkpoint
+                ("child_blocks and turns exceed the round", rounds.child_blocks + turns < length),
+                ("kept, chunk, bits and feedback do not fit together", _is_form(rounds)),
+                ("start.window is within a round", not within),
             )
             if not holds
         ),

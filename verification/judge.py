@@ -255,7 +255,8 @@ def find_commitment(context: Context, hotkey: bytes) -> Committed | Refusal:
     committed = context.commitments.get(hotkey)
     if committed is None:
         return Refusal(
-            Reason.NO_COMMITMENT, "no commitment to this window stood in state at its block"
+            Reason.NO_COMMITMENT,
+            "the chain's state at the commitment block has no commitment to this window",
         )
     cap = context.parameters.work.group_cap
     if committed.groups > cap:

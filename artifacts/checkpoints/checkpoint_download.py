@@ -149,7 +149,7 @@ class _Download:
         if total > limit:
             raise CheckpointError(
                 f"checkpoint {self.digest.hex()[:16]}… has {total:,} bytes of tensors, and "
-                f"{limit:,} are taken"
+                f"at most {limit:,} are accepted"
             )
         first, starts = plan_file(tensors)
         file = self.folder / MODEL_FILE
@@ -220,8 +220,10 @@ class _Download:
                 f"the store has no {name} of checkpoint {self.digest.hex()[:16]}…"
             )
         if size > limit:
-            raise UnavailableError(f"the store's {name} has {size:,} bytes; {limit:,} are taken")
-        fault = f"the store hands out {name} other than by its size"
+            raise UnavailableError(
+                f"the store's {name} has {size:,} bytes; at most {limit:,} are accepted"
+            )
+        fault = f"the store serves {name} with another size than it says"
         return b"".join(read_parts(source, size, self._get_patience, fault))
 
     def _get_patience(self) -> float:

@@ -246,7 +246,7 @@ class TensorDownload:
 
     def _read(self, source: ObjectSource, size: int, mirror: _Mirror) -> Iterator[bytes]:
         begun = time.monotonic()
-        fault = "hands out an object other than by its size"
+        fault = "serves an object with another size than it says"
         for data in read_parts(source, size, partial(self._get_patience, mirror), fault):
             if len(data) == CHUNK_BYTES:
                 mirror.chunk_s = time.monotonic() - begun

@@ -70,7 +70,7 @@ def answer(request: bytes) -> bytes:
         raise FileFault("its columns are not a step's")
     rows = parquet.metadata.num_rows
     if not 0 <= rows <= rows_max:
-        raise FileFault(f"it has {rows:,} rows; {rows_max:,} are taken")
+        raise FileFault(f"it has {rows:,} rows; at most {rows_max:,} are accepted")
     _check_size(parquet.metadata, data, *limits)
     parts = [HEAD.pack(rows)]
     for field in SCHEMA:

@@ -215,8 +215,10 @@ class _Fetch:
         if size is None:
             return False
         if size > limit:
-            raise StepError(f"the store's {name} has {size:,} bytes; {limit:,} are taken")
-        fault = f"the store hands out {name} other than by its size"
+            raise StepError(
+                f"the store's {name} has {size:,} bytes; at most {limit:,} are accepted"
+            )
+        fault = f"the store serves {name} with another size than it says"
         with replace_file(path) as temporary, temporary.open("wb") as file:
             for data in read_parts(source, size, self._get_patience, fault):
                 self._get_left()

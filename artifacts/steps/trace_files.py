@@ -203,7 +203,7 @@ def open_trace(place: str, seconds: float = READ_SECONDS) -> StoredTrace | Trace
             raise EncodingError("has another digest than it says")
         if not 1 <= record.operators <= OPERATORS_MAX:
             raise EncodingError(
-                f"names {record.operators:,} operators: 1 to {OPERATORS_MAX:,} may be"
+                f"names {record.operators:,} operators: 1 to {OPERATORS_MAX:,} are allowed"
             )
     except EncodingError as error:
         return TraceFault(f"its {RECORD} {error}")

@@ -77,7 +77,7 @@ class MirrorWriter:
                 self.left_out += 1
                 if self.left_out == 1:
                     logger.warning(
-                        "the store is slow: not all that was audited is mirrored there",
+                        "the store is slow: some of the audited parts are not mirrored there",
                         extra={"event": "mirror_trouble"},
                     )
 
@@ -109,7 +109,7 @@ class MirrorWriter:
     def _note(self, error: StoreError) -> None:
         if not self._refused:
             logger.warning(
-                "what was audited is not mirrored: %s", error, extra={"event": "mirror_trouble"}
+                "the audited parts are not mirrored: %s", error, extra={"event": "mirror_trouble"}
             )
         self._refused = True
 

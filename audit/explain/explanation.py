@@ -213,7 +213,7 @@ def _list_seen(
             seen.append(
                 f"{close.off} of the rollout's {close.tokens} tokens are not the keyed draw, "
                 f"{close.above_cap} of them beyond the cap; the sketches, which are compared "
-                "before, passed"
+                f"first, passed"
             )
         if reason is Reason.LOGPROB_MISMATCH:
             claimed, measured = close.logprobs
@@ -224,7 +224,7 @@ def _list_seen(
     committed = facts.context.commitments.get(facts.hotkey)
     if reason is Reason.NOT_REVEALED and committed is not None:
         name_there = make_object_name(encode_ss58(facts.hotkey), facts.context.window)
-        seen.append(f"it was looked for as {name_there} under {committed.locator!r}")
+        seen.append(f"the validator looked for {name_there} under {committed.locator!r}")
     return seen
 
 
@@ -261,4 +261,4 @@ def _compare(facts: WindowCase, said: Reason, here: Reason) -> str:
             f"the file that can be read from here now is {here}: the validator could not read it, "
             "or read another one then"
         )
-    return f"judged here it is {here}: `assay audit` shows whether the validator's word holds"
+    return f"judged here it is {here}: `assay audit` shows whether the validator's record is true"

@@ -221,11 +221,13 @@ def _read_history(
     committed_at = compute_block(context.parameters.timing, asked.window, Phase.COMMIT)
     for window in mined:
         if window.sent_at is None:
-            notes.append("by the miner's own history it sent no commitment in this window")
+            notes.append(
+                "according to the miner's own history it sent no commitment in this window"
+            )
         else:
             notes.append(
-                f"by the miner's own history the commitment was sent at block {window.sent_at}; "
-                f"what counted is what stood at block {committed_at}"
+                f"according to the miner's own history the commitment was sent at block "
+                f"{window.sent_at}; the slot's content at block {committed_at} counted"
             )
         if window.note:
             notes.append(f"the miner noted: {window.note}")

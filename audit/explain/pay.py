@@ -52,7 +52,7 @@ def _await_record(facts: WindowCase) -> str:
         )
     return (
         "no validator's record of this window was found: records are published after the "
-        "settlement's weights are revealed; name where one lies with --validator or --records"
+        "settlement's weights are revealed; name one with --validator or --records"
     )
 
 
@@ -79,8 +79,8 @@ def _explain_chain(facts: WindowCase, settled: SettlementShare) -> list[str]:
     if paid is None:
         if facts.head is not None:
             lines.append(
-                "the chain has not paid it yet: weights count at the next epoch, and where they "
-                "are encrypted first, at the one after they are revealed"
+                "the chain has not paid it yet: weights count at the next epoch, encrypted ones "
+                "at the first epoch after they are revealed"
             )
         return lines
     return [*lines, describe_paid(paid, settled)]

@@ -145,7 +145,8 @@ def _judge(
         audited = {group.index: tuple(group.audited) for group in examined.shown}
         if not isinstance(outline, Checkpoint):
             lack = (
-                "what needs no model finds no fault; the rest takes the window's checkpoint "
+                "the checks that need no model find no fault; the others need the window's "
+                "checkpoint "
                 f"{context.checkpoint.hex()[:16]}…: name its folder with --model"
             )
             return Rejudgment(None, False, outline, opened, audited=audited, lacks=(lack,))

@@ -45,8 +45,8 @@ class Paid:
     emission: int | None = None  # rao of alpha, if it is known
 
 
-#: Said of a validator that may not set weights.
-NO_PERMIT = "has no validator permit: nobody counts the weights it sets"
+#: What is said of a validator that may not set weights.
+NO_PERMIT = "has no validator permit: the chain does not count its weights"
 
 
 def describe_settled(settled: SettlementShare) -> dict[str, Any]:
@@ -79,13 +79,13 @@ def find_zeroing(settled: SettlementShare) -> str | None:
         named = " and ".join(f"window {w.window} ({w.reason})" for w in cheats)
         return (
             f"the whole settlement is zeroed by {named}: shown work that is not the model's own "
-            "costs the settlement (specification, section 9)"
+            f"costs the settlement (specification, section 9)"
         )
     if len(withheld) > 1:
         named = " and ".join(f"window {w.window} ({w.reason})" for w in withheld)
         return (
-            f"the whole settlement is zeroed by {named}: one withheld window is worth nothing by "
-            "itself, two cost the settlement (specification, section 9)"
+            f"the whole settlement is zeroed by {named}: one withheld window costs itself, two "
+            f"cost the settlement (specification, section 9)"
         )
     return None
 
@@ -135,12 +135,13 @@ def describe_paid(paid: Paid, settled: SettlementShare) -> str:
         )
     if paid.weights == 0 and settled.score:
         return (
-            f"epoch block {paid.block} paid uid {paid.uid} nothing: no validator's weights on it "
-            "stood by then; they were not sent, not revealed yet, or set for other uids"
+            f"epoch block {paid.block} paid uid {paid.uid} nothing: no validator's weights for "
+            f"it were on chain by then: they were not sent, not revealed yet, or set for other "
+            f"uids"
         )
     if settled.score:
         return (
             f"epoch block {paid.block} paid uid {paid.uid} nothing although validators gave it "
-            "weight: what less than half of all stake votes for is clipped"
+            "weight: consensus clips weights that less than half of all stake supports"
         )
     return f"epoch block {paid.block} paid uid {paid.uid} nothing"

@@ -133,7 +133,10 @@ def _compare_manifests(
     """Compare levels from held-out success, and the new checkpoint's manifest as a whole."""
     record, before = step.record, parent.manifest
     if record.number != before.number + 1:
-        return f"the record is of checkpoint {record.number}, its parent's child is not", None
+        return (
+            f"the record makes checkpoint {record.number}, and its parent is {before.number}",
+            None,
+        )
     asked = sum(success.asked for success in record.held_out)
     if asked > PROBLEMS_TRIED_MAX:
         raise StepError(f"the record names {asked:,} held-out problems: more than anybody asks")

@@ -245,7 +245,7 @@ def _check_order(taken: Sequence[ConsumedGroup], trainer: bytes, found: Findings
     seen: set[tuple[bool, bytes, int]] = set()
     for place, one in zip(places, taken, strict=True):
         if place in seen:
-            found.differ(Aspect.GROUPS, f"{describe_group(one)}: it is learned from twice")
+            found.differ(Aspect.GROUPS, f"{describe_group(one)}: the step learns from it twice")
             return
         seen.add(place)
     if places != sorted(places):
@@ -334,7 +334,7 @@ def _miss_groups(
     missing, count = len(indices - held.groups.keys()), len(indices)
     if missing:
         check = Aspect.GROUPS if held.groups else Aspect.FILES
-        said = f"{missing} of {count} groups cannot be had as committed: {refusal.detail}"
+        said = f"{missing} of {count} groups cannot be fetched as committed: {refusal.detail}"
         found.miss(check, f"{name}: {said}")
     unproven = count - len(held.whole)
     said = f"of {unproven} of {count} groups not all proofs can be had: {refusal.detail}"
@@ -353,7 +353,7 @@ def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, found: Findi
     if reason in _BINDING and not whole:
         found.differ(
             Aspect.VERDICTS,
-            f"{name}: the validator refused its file ({reason}), and it was learned from",
+            f"{name}: the validator refused its file ({reason}), and the step learned from it",
         )
     else:
         said = "has no verdict on its file" if reason is None else f"refused its file ({reason})"
@@ -385,13 +385,13 @@ def _check_choice(
         if passed and hotkey in sources:
             found.differ(
                 Aspect.CHOICE,
-                f"{encode_ss58(hotkey)}: group {passed[0]} comes before others that were taken, "
-                "and was passed over",
+                f"{encode_ss58(hotkey)}: group {passed[0]} ranks before others that were taken, "
+                f"and was left out",
             )
         elif passed and row is not None and row.reason is Reason.ACCEPTED:
             silent += 1
     if silent:
         found.notes.append(
-            f"{silent} accepted files were left out: that the trainer could not read them then, "
-            "or found a bad group that no audit has seen, nobody can prove"
+            f"{silent} accepted files were left out; nobody can prove whether the trainer could "
+            f"not read them then, or found a bad group that no audit saw"
         )

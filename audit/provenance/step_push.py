@@ -132,8 +132,8 @@ class _Push:
             except UnknownDeliveryError as error:
                 self.journal.put(key, _UNKNOWN)
                 raise UnknownDeliveryError(
-                    f"{error}: {_describe(key)} may be there or not, and is not sent again unless "
-                    "--resend asks for it"
+                    f"{error}: nobody knows whether {_describe(key)} arrived; it is not sent "
+                    f"again without --resend"
                 ) from None
             except (GroupRefusedError, ServerAwayError) as error:
                 self.journal.put_back(key, before)
@@ -184,8 +184,8 @@ class _Push:
                 trouble = str(error)
             if time.monotonic() >= deadline:
                 raise ServerAwayError(
-                    f"{self.server.url} was waited for, for {self.wait_s:g} s: {trouble}; start "
-                    "again when it is there, and what was sent is not sent again"
+                    f"{self.server.url} took no groups for {self.wait_s:g} s: {trouble}; run the "
+                    f"command again later, and no group is sent twice"
                 )
             if trouble != told:
                 self.say(f"waiting for {self.server.url}: {trouble}")

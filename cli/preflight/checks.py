@@ -203,7 +203,9 @@ def check_program(folder: Path, now_ms: int) -> PreflightCheck:
     if style != "green":
         remedy = "start it again: the same command continues"
         if state != STOPPED and held:
-            remedy = "wait, or read in its log what it does"
+            remedy = (
+                "wait; its log says what it does. If Ctrl-Z stopped it, type fg in its terminal"
+            )
         detail = f"{life}; its last trouble: {trouble}" if trouble else life
         found = CheckState.FAIL if style == "red" else CheckState.WARN
         return PreflightCheck("program", found, detail, remedy)

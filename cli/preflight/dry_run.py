@@ -234,7 +234,7 @@ def _check_drafting(
         remedy = "fix the servers that were left out: docs/engines.md"
         return PreflightCheck("drafting", CheckState.WARN, f"{engines.trouble}; {detail}", remedy)
     if not any(engine.state == "drafting" for engine in engines.engines):
-        detail = "no server drafts yet, so this program does: they still load the checkpoint"
+        detail = "no server drafts yet: they still load the checkpoint, and this program drafts"
         remedy = "check again in a minute; their logs say what they wait for"
         return PreflightCheck("drafting", CheckState.WARN, detail, remedy)
     faster = list_faster_ways(spent, config.groups_per_step * parameters.work.group_size)

@@ -80,7 +80,7 @@ class Services:
         gone: nobody would find any later state again."""
         if not self.devnet.is_running:
             self.devnet.stop()
-            raise ChainError("the development network has come to a stop: start it again")
+            raise ChainError("the development network has stopped: start it again")
         if not self.place.is_kept():
             raise ConfigError(
                 f"{self.place.root} was moved or deleted under the running localnet: move it back "

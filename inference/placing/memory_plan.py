@@ -135,7 +135,7 @@ class MemoryBudget:
     def _note(self, plan: MemoryPlan, what: str, said: str) -> None:
         self.plan = plan
         logger.warning(
-            "%s lacked memory for %s: %s; from now on %s tokens are computed at a time",
+            "%s ran out of memory for %s: %s; from now on %s tokens are computed at a time",
             self._device,
             what,
             said,

@@ -103,7 +103,7 @@ def _write_json(
 
 def _tell_time(form: str) -> str:
     if _TOLD.fullmatch(form) is None:
-        raise TemplateError(f"{form[:60]!r} asks for what is not told")
+        raise TemplateError(f"{form[:60]!r} is not a time format that templates may use")
     return _NOW.strftime(form)
 
 

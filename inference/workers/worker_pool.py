@@ -107,7 +107,7 @@ class WorkerPool:
             return f"no worker is left to judge: {lacks[0]}"
         return (
             f"{len(lacks)} of {len(self._seats)} workers are left out until they are back: "
-            f"{lacks[0]}; the rest goes on"
+            f"{lacks[0]}; the others continue"
         )
 
     @property

@@ -128,10 +128,7 @@ class WorkerSeat:
         self.lost += 1
         if not self.is_quiet:
             logger.warning(
-                "%s was lost and is started anew: %s",
-                self.name,
-                why,
-                extra={"event": "worker_lost"},
+                "%s was lost and is restarted: %s", self.name, why, extra={"event": "worker_lost"}
             )
 
     def load(self, model: ModelRequest) -> WorkerReply | str:

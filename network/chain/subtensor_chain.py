@@ -277,7 +277,16 @@ class SubtensorChain:
             intent = BurnedRegister(netuid=self.netuid, hotkey_ss58=encode_ss58(hotkey))
             return self._sender.send_intent(intent, wallet, final=True)
         call = self._make_registration(hotkey, max_cost)
-        return self._sender.send_call(call, wallet, final=True)
+        try:
+            return self._sender.send_call(call, wallet, final=True)
+        except ChainError as error:
+            if "price limit" not in str(error).lower():
+                raise
+            raise ChainError(
+                f"others registered first, and a uid now costs more than the "
+                f"{format_tao(max_cost)} allowed: run the command again, or allow more with "
+                "--max-cost"
+            ) from error
 
     def add_stake(self, hotkey: bytes, amount: int, *, any_price: bool = False) -> Receipt:
         """Stake rao on a hotkey, from its wallet's coldkey. With `any_price`, even if that moves
@@ -294,7 +303,13 @@ class SubtensorChain:
         try:
             return self._sender.send_intent(intent, self._get_wallet(hotkey), final=True)
         except ChainError as error:
-            if any_price or "slippage" not in str(error).lower():
+            reason = str(error).lower()
+            if "hotkey does not exist" in reason:
+                raise ChainError(
+                    "the chain does not know this hotkey: buy a uid for it first, with "
+                    "`assay register`"
+                ) from error
+            if any_price or "slippage" not in reason:
                 raise
             raise ChainError(
                 f"buying so much alpha at once moves its price by more than {_SLIPPAGE}: stake "

@@ -227,7 +227,8 @@ def _pack(identity: bytes, offset: int, kind: WorkStage, payload: bytes) -> byte
 def _explain(path: Path, error: OSError) -> WorkDatabaseError:
     return WorkDatabaseError(
         f"cannot write a miner's work to {path} ({error.strerror or error}): make sure that you "
-        "may write there and that the disk is not full; a miner that stops before loses its work"
+        "may write there and that the disk is not full; if the miner stops before that, its work "
+        "is lost"
     )
 
 

@@ -79,7 +79,7 @@ def claim_folder(folder: Path, kind: str, *, alone: bool = False) -> Iterator[No
         if others:
             raise ConfigError(f"{folder} has files of {others[0][1:]}: name another folder")
         if alone and not marker.exists() and any(folder.iterdir()):
-            raise ConfigError(f"{folder} is not empty, and no {kind}'s: name another with --dir")
+            raise ConfigError(f"{folder} is not empty, and not a {kind}'s: name another with --dir")
         file = marker.open("a")
     except OSError as error:
         raise _explain(folder, error) from None

@@ -59,8 +59,8 @@ class JudgedWindow:
         members = self.context.members.keys()
         return (
             f"{len(members - self.verdicts.keys())} of {len(members)} hotkeys were not judged in "
-            "time: this program was stopped meanwhile, or is too slow: give it a faster machine, "
-            "or more threads"
+            "time: this program was not running all the time, or is too slow (it needs a faster "
+            "machine, or more threads)"
         )
 
     @property

@@ -155,13 +155,13 @@ def _describe_scores(settlement: Settlement | None) -> dict[str, Any]:
 
 
 def name_verdicts(judged: JudgedWindow) -> str:
-    """One line for a window: the count of each reason, among hotkeys with a commitment."""
+    """A line for a final window: the number of each reason, of those that committed to something.
+    The reason for an abstention is a line of its own, see `Validator.trouble`."""
     reasons = [verdict.reason for verdict in judged.verdicts.values()]
     counts = Counter(reason.value for reason in reasons if reason is not Reason.NO_COMMITMENT)
-    what = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-    if reasons and not counts:
-        what = "nobody committed"
-    why = judged.void or judged.missing
-    return f"window {judged.challenge.window}: {what or 'nobody judged'}" + (
-        f" ({why})" if why else ""
-    )
+    words = [f"{count} {reason}" for reason, count in sorted(counts.items())]
+    if judged.void is not None:
+        words.append(f"void for everybody ({judged.void})")
+    elif not judged.complete:
+        words.append("not all judged, so this validator abstains")
+    return f"window {judged.challenge.window}: {', '.join(words) or 'nobody committed'}"

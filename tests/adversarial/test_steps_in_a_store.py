@@ -130,7 +130,7 @@ def name_another_child(folder):
 def send_too_much(folder):
     with (folder / "step.parquet").open("ab") as file:
         file.truncate((1 << 30) + 1)
-    return "are taken"
+    return "are accepted"
 
 
 def lose_data(folder):

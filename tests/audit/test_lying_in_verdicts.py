@@ -112,6 +112,6 @@ def test_a_ledger_that_began_outside_of_the_range(public, liar, models):
     liar.agree()
     report = audit_liar(public, liar, models=models, windows=range(3, 6))
     assert list_differences(report) == []
-    assert "the ledger of its seat runs from" in report.windows[0].unknown[0][1]
+    assert "the ledger of its seat begins with" in report.windows[0].unknown[0][1]
     found, _ = accuse(public, liar, models=models)
     assert found == "verdicts"

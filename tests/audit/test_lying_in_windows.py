@@ -288,7 +288,7 @@ WINDOW_LIES = [
     (use_another_sample_block, "blocks", "the sample block 31 has hash"),
     (abstain_though_all_was_judged, "verdicts", "the validator abstained, though"),
     (count_what_was_not_judged, "verdicts", "not every member has a verdict"),
-    (count_what_the_judge_broke_on, "verdicts", "the judge worked for nobody"),
+    (count_what_the_judge_broke_on, "verdicts", "the judge failed for every file"),
     (publish_under_anothers_name, "record", "who did not publish it here"),
     (copy_anothers_record_whole, "record", "who did not publish it here"),
 ]

@@ -58,7 +58,7 @@ def test_a_file_that_is_gone_is_not_a_lie_and_not_a_match(public, liar):
     report = audit_liar(public, liar)
     assert not report.differs
     assert not report.matched
-    assert "what it committed to is not served" in report.windows[1].unknown[0][1]
+    assert "the committed file is not served" in report.windows[1].unknown[0][1]
 
 
 def test_who_abstains_is_not_accused(public, liar):

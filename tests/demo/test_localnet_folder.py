@@ -153,7 +153,7 @@ def test_somebody_elses_folder_is_refused_before_anything_is_written(
     (short_folder / name).write_text("mine")
     done = run_command("localnet", "--dir", short_folder)
     assert done.returncode == 2
-    expected = f"assay: {short_folder} is not empty, and no localnet's: name another with --dir"
+    expected = f"assay: {short_folder} is not empty, and not a localnet's: name another with --dir"
     assert done.stderr.splitlines() == [expected]
     with pytest.raises(ConfigError, match="is not empty"), run_services(short_folder, port=0):
         pass
@@ -311,7 +311,7 @@ def test_a_chain_that_stops_by_itself_ends_the_localnet(founded: Path) -> None:
     with run_services(founded, port=0) as running:
         running.require_running()
         running.devnet.stop()
-        with pytest.raises(ChainError, match="come to a stop"):
+        with pytest.raises(ChainError, match="has stopped"):
             running.require_running()
 
 

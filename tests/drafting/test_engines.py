@@ -104,7 +104,7 @@ def test_a_server_whose_pause_is_not_answered_is_resumed(
         mining = open_all(server)
         assert generate(mining, checkpoint, requests, projection)[0] == expected
         wait_until(lambda: "/resume" in server.orders)
-        assert "it does not take up the checkpoint: it does not answer in time" in mining.trouble
+        assert "it cannot load the checkpoint: it does not answer in time" in mining.trouble
 
 
 def test_a_server_without_the_processor_is_left_with_a_sentence(
@@ -153,7 +153,7 @@ def test_what_a_server_does_wrong_costs_no_row(
         bad.kind = kind
         found, _ = generate(mining, checkpoint, requests[:2], projection)
         assert found == expected[:2]
-        assert f"1 of 2 engines are left, {bad.url}: {said}" in mining.trouble
+        assert f"1 of 2 engines are left out, {bad.url}: {said}" in mining.trouble
         assert mining.trouble.endswith("; the others draft")
 
 
@@ -317,7 +317,7 @@ def test_a_server_that_cannot_load_is_left_and_goes_on_serving_others(
         mining = open_all(server)
         found, _ = generate(mining, checkpoint, requests, projection)
         assert found == expected
-        assert "it does not take up the checkpoint: it answers 500: " in mining.trouble
+        assert "it cannot load the checkpoint: it answers 500: " in mining.trouble
         assert mining.engines[0].state == "left"
         assert (server.orders[-1], server.is_paused) == ("/resume", False)
 

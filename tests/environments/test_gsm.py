@@ -249,7 +249,7 @@ BAD_ROWS = {
         '{"problem": "How many?", "solution": "x", "answer": "1"}',
         "it has problem and solution, not question and answer: math:SHA256 takes such files",
     ),
-    "a name twice": ('{"question": "a", "question": "b", "answer": "#### 1"}', "stands twice"),
+    "a name twice": ('{"question": "a", "question": "b", "answer": "#### 1"}', "occurs twice"),
     "nested too deeply": ('{"question": ' + "[" * 30_000, "is not JSON"),
     "empty question": ('{"question": " ", "answer": "#### 1"}', "question has 1 characters"),
     "long question": (json.dumps({"question": "a" * 9_000, "answer": "#### 1"}), "has 9000"),

@@ -140,9 +140,9 @@ def test_what_is_decided_and_cannot_be_read_ends_the_history() -> None:
 @pytest.mark.parametrize(
     ("start", "said"),
     [
-        (Start(ZERO_DIGEST, 1), "without a predecessor"),
-        (Start(ZERO_DIGEST, 0, bytes(31) + b"1"), "without a predecessor"),
-        (Start(bytes(31) + b"1", 0), "when the network began"),
+        (Start(ZERO_DIGEST, 1), "has no predecessor"),
+        (Start(ZERO_DIGEST, 0, bytes(31) + b"1"), "has no predecessor"),
+        (Start(bytes(31) + b"1", 0), "start.window is 0"),
     ],
 )
 def test_a_start_is_a_networks_or_an_amendments(start: Start, said: str) -> None:

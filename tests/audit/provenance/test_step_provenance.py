@@ -269,7 +269,7 @@ def test_without_the_model_they_are_held_against_the_miners(case, tmp_path):
 
 
 def twice(case):
-    return [case.taken[0], case.taken[0]], Aspect.GROUPS, "learned from twice"
+    return [case.taken[0], case.taken[0]], Aspect.GROUPS, "learns from it twice"
 
 
 def out_of_order(case):

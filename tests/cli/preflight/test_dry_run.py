@@ -246,7 +246,7 @@ def test_a_server_that_takes_up_a_checkpoint_is_waited_for(subnet, genesis, monk
         monkeypatch.setattr(dry_run_module, "ENGINES_S", 0.0)
         server.pause_s = 5.0
         found = find(look(subnet, engines=MinerEngines([read_engine(server.url)])), "drafting")
-        assert (found.state, found.detail[:21]) == (CheckState.WARN, "no server drafts yet,")
+        assert (found.state, found.detail[:21]) == (CheckState.WARN, "no server drafts yet:")
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_a_device_that_vanishes_is_left_out_and_comes_back(tmp_path, checkpoint,
         wait_until(lambda: pool.trouble is not None)
         assert pool.trouble == (
             "1 of 2 workers are left out until they are back: worker 1 on cpu: device cuda:7 is "
-            "not here: this machine has one card, cuda:0; the rest goes on"
+            "not here: this machine has one card, cuda:0; the others continue"
         )
         assert [worker["lack"] is None for worker in pool.describe()] == [True, False]
         gone.unlink()

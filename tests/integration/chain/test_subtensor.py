@@ -21,7 +21,7 @@ from assay.network.chain import (
 )
 from assay.network.chain.chain_values import LARGEST_WEIGHT as FULL
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
-from assay.network.chain.runtime_features import CommitBy
+from assay.network.chain.runtime_features import CommitBy, RegisterBy
 from tests.integration.chain.nets import TAO, RuntimeNet
 from tests.integration.chain.proxy import FaultyNode
 
@@ -310,6 +310,29 @@ def test_more_stake_than_there_is_is_refused(subnet: RuntimeNet) -> None:
         subnet.chain.add_stake(hotkey, 2 * balance, any_price=True)
     lost = balance - subnet.chain.get_balance(subnet.get_coldkey(hotkey))
     assert lost <= TAO // 1_000  # at most a fee
+
+
+def test_stake_on_a_hotkey_without_a_uid_names_the_command_that_buys_one(
+    subnet: RuntimeNet,
+) -> None:
+    (hotkey,) = subnet.make_hotkeys(1)
+    with pytest.raises(ChainError, match="assay register"):
+        subnet.chain.add_stake(hotkey, TAO, any_price=True)
+
+
+def test_a_uid_that_became_dearer_after_it_was_quoted_is_not_bought(
+    subnet: RuntimeNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two registrations in one block the second meets a higher price than it was shown."""
+    if subnet.chain.runtime.register_by is not RegisterBy.LIMIT:
+        pytest.skip("this runtime takes no limit")
+    (hotkey,) = subnet.make_hotkeys(1)
+    rules = subnet.chain.get_hyperparameters()
+    quoted = replace(rules, registration_cost=rules.registration_cost // 2)
+    monkeypatch.setattr(subnet.chain, "get_hyperparameters", lambda: quoted)
+    with pytest.raises(ChainError, match=r"others registered first.*run the command again"):
+        subnet.chain.register(hotkey, quoted.registration_cost)
+    assert hotkey not in subnet.chain.get_members(subnet.chain.get_head())
 
 
 def test_nobody_signs_for_a_hotkey_whose_wallet_is_not_open(subnet: RuntimeNet) -> None:

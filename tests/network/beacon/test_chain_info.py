@@ -107,7 +107,7 @@ def test_a_missing_field_is_named(field: str) -> None:
 
 
 def test_a_field_that_stands_twice_is_refused() -> None:
-    with pytest.raises(EncodingError, match="stands twice"):
+    with pytest.raises(EncodingError, match="occurs twice"):
         read_chain_info(b'{"period": 3, ' + write(INFO)[1:])
 
 

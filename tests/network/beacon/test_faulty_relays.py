@@ -101,7 +101,7 @@ FAILURES: dict[str, tuple[Answer, str]] = {
     "a round in words": (send(write_answer(write(sign(LOCAL, round="42")))), "no round"),
     "a round that is true": (send(write_answer(write(sign(LOCAL, round=True)))), "no round"),
     "a round below zero": (send(write_answer(write(sign(LOCAL, round=-42)))), "no round"),
-    "two rounds": (send(write_answer(b'{"round": 41, ' + TRUE[1:])), "stands twice"),
+    "two rounds": (send(write_answer(b'{"round": 41, ' + TRUE[1:])), "occurs twice"),
     "no signature": (send(write_answer(write({"round": ROUND}))), "not lower-case hex"),
     "no hex": (send(write_answer(write(sign(LOCAL, signature="zz")))), "not lower-case hex"),
     "500": (send(write_answer(TRUE, 500)), "answered with status 500"),

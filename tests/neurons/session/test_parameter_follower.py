@@ -389,7 +389,7 @@ def test_parameters_that_nobody_could_run_by_are_void_and_stop_nobody(subnet: Su
     work = replace(subnet.first.work, valued_groups=17)
     subnet.say(amend(subnet.first, 10, work=work))
     followed.look()
-    assert "more groups valued than audited" in (followed.note or "")
+    assert "valued_groups exceeds audited_rollouts" in (followed.note or "")
     subnet.decide(10)
     for found in (followed, subnet.follow("newcomer")):
         found.look()
