@@ -1,4 +1,4 @@
-"""Where and how models run: the device, the share of its memory, the precision of matrix products.
+"""The placing of models: their device, their share of its memory, the precision of matrix products.
 
 Start with `placement`, which an operator names. `devices` lists the devices and their free memory.
 `memory_plan` says how much is computed together, with `model_sizes`, which is arithmetic without

@@ -150,7 +150,7 @@ class WorkerStatus(TypedDict):
 
 
 class PaceStatus(TypedDict):
-    """How a trainer spends its time, and its bottleneck: see docs/owner.md."""
+    """A trainer's use of its time, and its bottleneck: see docs/owner.md."""
 
     windows: int  # the windows counted here: the last 8 finished since the start, or fewer
     judging_seconds: float  # time in judging; with workers, time spent waiting for them
