@@ -18,6 +18,7 @@ from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
 from assay.artifacts.submissions.submission_reader import KnownMirror, open_submission
 from assay.network import open_folder
 from assay.neurons.program.database import Database
+from assay.neurons.validator.validator_status import name_verdicts
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.window import compute_block
@@ -250,3 +251,5 @@ def test_who_comes_after_fetch_end_says_nothing_of_what_mirrors_lack(played):
     assert [get_verdicts(played, m, [FOURTH]) for m in ("carol", "dave", "erin")] == [[None]] * 3
     assert not fourth.audit(0).counts
     assert "3 of" in fourth.audit(0).explain_abstention()
+    said = "window 0: 2 ACCEPTED, not all judged, so this validator abstains"
+    assert name_verdicts(fourth.audit(0)) == said
