@@ -30,7 +30,7 @@ from assay.inference.placing.devices import MemoryLackError, explain_lack, requi
 from assay.inference.reading import Pack, make_even_packs
 from assay.protocol.errors import OperatorError
 from assay.training.grpo import Loss, LossConfig, compute_advantages, compute_loss
-from assay.training.heap import trim_heap
+from assay.training.heap import return_pages
 from assay.training.lora import (
     add_factors,
     draw_factors,
@@ -177,6 +177,8 @@ class Learner:
         if config.lora_rank:
             inner = add_factors(inner, config.lora_rank)
         self.device = torch.device(device)
+        if config.recompute and self.device.type == "cpu":  # memory is what is short
+            return_pages()
         self._policy = Policy(inner, config.excluded, config.precision, config.recompute)
         self.model = inner
         self.config = config
@@ -381,12 +383,8 @@ class Learner:
             pack = packs[min(mine, len(packs) - 1)]
             chosen = [rows[i] for i in pack.indices]
             loss = self._measure(pack, chosen, scale / team, counts=mine < len(packs))
-            if self.config.recompute:  # memory is short
-                trim_heap(self.device)
             loss.value.backward()
             losses.append(_add_up(loss))
-        if self.config.recompute:
-            trim_heap(self.device)
         norm = gather(
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient)
         ).item()

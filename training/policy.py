@@ -4,17 +4,23 @@ A pack is a row of sequences without padding, and completions of one prompt shar
 judge's packs (`assay.inference.reading`). No [tokens, vocabulary] array of a whole pack is ever in
 memory: logits exist for one chunk of rows, and are computed again in the backward pass.
 
-This module does not know whether its weights are whole or spread over a team (`sharding`), nor on
-which device they are.
+torch's own `linear_cross_entropy` does the same, but with bf16 factors its results are bf16, with 8
+bits, and a ratio of probabilities needs more. Autograd over chunks holds two gradients of the
+output matrix besides the sum, and five arrays of logits: 2 GiB for half a billion weights and
+V = 151,936. This module holds one gradient and one array.
+
+It does not know whether its weights are whole or spread over a team (`sharding`), nor on which
+device they are.
 """
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from assay.inference.reading import Pack, read_pack
@@ -23,6 +29,8 @@ Precision = Literal["float32", "bfloat16"]
 
 #: Logits that are computed at once. Tuning.
 LOGITS_MAX = 1 << 25
+#: Rows of the output matrix whose gradients are computed at once. Tuning.
+_BLOCK = 1 << 13
 
 
 class Policy(nn.Module):
@@ -60,29 +68,89 @@ class Policy(nn.Module):
         base = base.get_base_model() if hasattr(base, "get_base_model") else base
         with self._enter_precision(tokens.device):
             states = torch.cat(read_pack(base, pack))
-            step = max(1, LOGITS_MAX // base.config.vocab_size)
-            if len(states) <= step:
-                return self._score(base.lm_head, states, tokens)
-            parts = [
-                checkpoint(
-                    self._score,
-                    base.lm_head,
-                    states[start : start + step],
-                    tokens[start : start + step],
-                    use_reentrant=False,
-                )
-                for start in range(0, len(states), step)
-            ]
-            return torch.cat(parts)
+            rows = max(1, LOGITS_MAX // base.config.vocab_size)
+            if len(states) <= rows:
+                return _score(base.lm_head(states).float(), tokens, self._excluded)
+        dtype = torch.bfloat16 if self._precision == "bfloat16" else torch.float32
+        return _score_in_chunks(states, base.lm_head.weight, tokens, self._excluded, rows, dtype)
 
     def _enter_precision(self, device: torch.device) -> AbstractContextManager[object]:
         if self._precision == "float32":
             return nullcontext()
         return torch.autocast(device.type, torch.bfloat16)
 
-    def _score(self, head: nn.Module, states: Tensor, tokens: Tensor) -> Tensor:
-        logits = head(states).float()
-        if self._excluded:
-            logits[:, self._excluded] = -torch.inf
-        own = logits.gather(-1, tokens[:, None]).squeeze(-1)
-        return own - logits.logsumexp(-1)
+
+def _score(logits: Tensor, tokens: Tensor, excluded: Sequence[int]) -> Tensor:
+    """float32 [N], natural logarithms: of tokens, int64 [N], by logits, float32 [N, V], which are
+    overwritten at the excluded ids."""
+    if excluded:
+        logits[:, excluded] = -torch.inf
+    return logits.gather(-1, tokens[:, None]).squeeze(-1) - logits.logsumexp(-1)
+
+
+def _score_in_chunks(
+    states: Tensor,
+    weight: Tensor,
+    tokens: Tensor,
+    excluded: Sequence[int],
+    rows: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """The same of states [N, H] and an output matrix [V, H], with gradients for both.
+
+    Args:
+        rows: whose logits are in memory together.
+        dtype: of the factors of products.
+    """
+    scored: Any = _Chunks.apply(states, weight, tokens, excluded, rows, dtype)
+    return cast(Tensor, scored)
+
+
+class _Chunks(torch.autograd.Function):
+    """`_score_in_chunks`: logits are computed again on the way back."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        weight: Tensor,
+        tokens: Tensor,
+        excluded: Sequence[int],
+        rows: int,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        ctx.save_for_backward(states, weight, tokens)
+        ctx.excluded, ctx.rows, ctx.dtype = excluded, rows, dtype
+        factor = weight.to(dtype)
+        parts = zip(torch.split(states, rows), torch.split(tokens, rows), strict=True)
+        return torch.cat(
+            [
+                _score(functional.linear(part.to(dtype), factor).float(), own, excluded)
+                for part, own in parts
+            ]
+        )
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        states, weight, tokens = ctx.saved_tensors
+        factor = weight.to(ctx.dtype)
+        of_states = torch.empty_like(states)
+        of_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        for start in range(0, len(states), ctx.rows):
+            piece = slice(start, start + ctx.rows)
+            part, scale = states[piece].to(ctx.dtype), gradient[piece, None]
+            logits = functional.linear(part, factor).float()
+            if ctx.excluded:
+                logits[:, ctx.excluded] = -torch.inf
+            # a log-probability's slope in its logits: 1 at the token, less all probabilities
+            slope = logits.sub_(logits.logsumexp(-1, keepdim=True)).exp_().mul_(-scale)
+            places = torch.arange(len(part), device=part.device)
+            slope[places, tokens[piece]] += scale[:, 0]
+            slope = slope.to(ctx.dtype)
+            of_states[piece] = slope @ factor
+            if of_weight is not None:
+                blocks = zip(of_weight.split(_BLOCK), slope.T.split(_BLOCK), strict=True)
+                for block, own in blocks:  # a sum of two types makes a copy of its terms
+                    block += own @ part
+        return of_states, of_weight, None, None, None, None

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
-from assay.training import Group, LearnConfig, Learner
+from assay.training import Group, LearnConfig, Learner, policy
 from assay.training.genesis_model import make_model
 
 CONFIG = LearnConfig(
@@ -40,6 +40,7 @@ def make_groups() -> list[Group]:
 
 def main(folder: Path, rank: int, offload: bool) -> None:
     torch.set_num_threads(1)
+    policy.LOGITS_MAX = 1  # one that is alone computes whole logits
     dist.init_process_group("gloo", timeout=timedelta(seconds=60))
     learner = make_learner(rank, offload)
     first = learner.learn(make_groups())

@@ -50,6 +50,7 @@ def get_gradients(model):
 @pytest.mark.parametrize("logits_max", [1, 1 << 25], ids=["chunks", "whole"])
 def test_values_and_gradients_are_the_plain_paths(monkeypatch, tokens_max, recompute, logits_max):
     monkeypatch.setattr(policy, "LOGITS_MAX", logits_max)
+    monkeypatch.setattr(policy, "_BLOCK", 7)
     weights = torch.linspace(-1, 1, sum(map(len, COMPLETIONS)))
     plain = build_model()
     expected = measure_plainly(plain)
@@ -87,6 +88,23 @@ def test_products_in_bf16_leave_everything_else_in_fp32():
     torch.testing.assert_close(rounded, exact, rtol=0, atol=0.05)
     rounded.sum().backward()
     assert all(weight.grad.dtype == torch.float32 for weight in model.parameters())
+
+
+def test_chunks_in_bf16_give_what_autograd_gives_of_whole_logits(monkeypatch):
+    """The same products of the same factors, but for the sum over chunks: each of its terms is
+    rounded to 8 bits."""
+    found = []
+    for rows in (1, 1 << 25):
+        monkeypatch.setattr(policy, "LOGITS_MAX", rows)
+        model = make_packing_twin(build_model())
+        values = measure(Policy(model, EXCLUDED, "bfloat16"), 1_000)
+        (values * torch.linspace(-1, 1, len(values))).sum().backward()
+        found.append((values.detach(), get_gradients(model)))
+    (chunks, of_chunks), (whole, of_whole) = found
+    torch.testing.assert_close(chunks, whole, rtol=0, atol=0.05)
+    for name, gradient in of_whole.items():
+        bound = len(whole) * 2**-8 * gradient.abs().max().item()
+        torch.testing.assert_close(of_chunks[name], gradient, rtol=0, atol=bound)
 
 
 def test_dropout_stays_off_where_layers_are_computed_twice():
