@@ -2,7 +2,7 @@
 
 import math
 import os
-import selectors
+import select
 import signal
 import subprocess
 import sys
@@ -325,7 +325,7 @@ class _Child:
         assert self._process.stdin is not None
         left = memoryview(data)
         while left:
-            _wait(self._process.stdin, selectors.EVENT_WRITE, deadline, seconds)
+            _wait(self._process.stdin, select.POLLOUT, deadline, seconds)
             try:
                 left = left[os.write(self._process.stdin.fileno(), left[:_PIECE]) :]
             except OSError as error:
@@ -335,7 +335,7 @@ class _Child:
         assert self._process.stdout is not None
         data = bytearray()
         while len(data) < size:
-            _wait(self._process.stdout, selectors.EVENT_READ, deadline, seconds)
+            _wait(self._process.stdout, select.POLLIN, deadline, seconds)
             chunk = os.read(self._process.stdout.fileno(), size - len(data))
             if not chunk:
                 raise _DiedError("it died")
@@ -344,7 +344,7 @@ class _Child:
 
 
 def _wait(pipe: IO[bytes], event: int, deadline: float, seconds: float) -> None:
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, event)
-        if not selector.select(max(0.0, deadline - time.monotonic())):
-            raise _SlowError(f"it took more than {seconds:g} s")
+    poll = select.poll()
+    poll.register(pipe, event)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1_000):
+        raise _SlowError(f"it took more than {seconds:g} s")

@@ -23,16 +23,15 @@ def answer_in_copy(answer: Callable[[bytes], bytes], request: bytes) -> bytes:
     """The answer of a copy. A copy that dies takes this process with it, in the same way: the
     parent sees the same as without a copy.
 
-    If the kernel does not let this process fork, it answers itself; see `kernel_fence`.
+    Where no copy can be made, for want of memory or of processes, this process ends as if killed
+    from outside: nothing follows about the request.
     """
     reader, writer = os.pipe()
     spent = int(time.process_time())
     try:
         pid = os.fork()
-    except PermissionError:
-        os.close(reader)
-        os.close(writer)
-        return answer(request)
+    except OSError:
+        _end_like(signal.SIGKILL)
     if pid == 0:
         _answer_and_end(answer, request, writer, spent)
     os.close(writer)

@@ -2,21 +2,32 @@
 
 from assay.cli.preflight.check_results import CheckState, PreflightCheck, attempt
 from assay.environments.foreign.fence_report import Fences, probe_fences
+from assay.protocol.parameters import EnvironmentChoice
 
 _REMEDY = (
-    "environments by digest, package: and verifiers:, run with fewer fences here: use Linux 5.13 "
-    "or later with seccomp and Landlock, on x86-64 or 64-bit ARM"
+    "environments by digest, package: and verifiers:, lack a fence here: use Linux 5.13 or later "
+    "with seccomp and Landlock, on x86-64 or 64-bit ARM, where no other program watches the system "
+    "calls of this container"
 )
 
 
-def check_fences() -> PreflightCheck:
-    """Check the fences. A missing one is a warning, because most environments need none."""
-    return attempt("fences", _REMEDY, lambda: judge_fences(probe_fences()))
+def check_fences(environment: EnvironmentChoice | None) -> PreflightCheck:
+    """Which fences there are. A missing one is a warning, because most environments need none; a
+    failure if the network's environment cannot be opened without it.
+
+    Args:
+        environment: the network's; None: it is not known.
+    """
+    names = [environment.name, *(one.name for one in environment.settings)] if environment else []
+    needs = any(name.startswith(("package:", "verifiers:")) for name in names)
+    return attempt("fences", _REMEDY, lambda: judge_fences(probe_fences(), needs))
 
 
-def judge_fences(fences: Fences) -> PreflightCheck:
+def judge_fences(fences: Fences, needs: bool) -> PreflightCheck:
     calls = "system calls are refused" if fences.calls else "no fence around system calls"
-    copies = "a copy answers each request" if fences.copies else "one process answers all requests"
+    copies = (
+        "a copy answers each request" if fences.copies else "no copies: packages are not opened"
+    )
     files = (
         f"files are closed (Landlock {fences.landlock})"
         if fences.landlock
@@ -25,4 +36,5 @@ def judge_fences(fences: Fences) -> PreflightCheck:
     detail = f"for packages: {calls}, {copies}, {files}"
     if fences.is_whole:
         return PreflightCheck("fences", CheckState.OK, detail)
-    return PreflightCheck("fences", CheckState.WARN, detail, _REMEDY)
+    state = CheckState.FAIL if needs and not fences.copies else CheckState.WARN
+    return PreflightCheck("fences", state, detail, _REMEDY)

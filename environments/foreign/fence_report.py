@@ -17,7 +17,7 @@ class Fences:
 
     Attributes:
         calls: system calls are refused.
-        copies: each request is answered by a copy.
+        copies: copies can be made behind that fence; without them no package is opened.
         landlock: version of the fence around files; 0: there is none.
     """
 
@@ -40,14 +40,10 @@ try:
     landlock = landlock if files["shut"]([]) else 0
 except OSError:
     landlock = 0
-shut, copies = calls["shut_around"](), True
 try:
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-except PermissionError:
-    copies = False
+    shut, copies = calls["shut_around"](), True
+except OSError:
+    shut, copies = True, False
 print(json.dumps([shut, copies, landlock]))
 """
     command = [sys.executable, "-P", "-S", "-s", "-B", "-c", probe]

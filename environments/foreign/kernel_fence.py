@@ -65,6 +65,11 @@ _RECEIVE, _SEND = 0xC0502100, 0xC0182101
 _LOAD, _EQUAL, _NOT_BELOW, _BITS, _END = 0x20, 0x15, 0x35, 0x45, 0x06
 #: Places in what a filter sees: number, architecture, the second and the third argument.
 _NUMBER, _MACHINE, _SECOND, _THIRD = 0, 4, 24, 32
+#: Said where the fence stands and no copy can be made.
+NO_WATCHER = (
+    "environments by digest, package: and verifiers:, need Linux 5.5 or later, and no other "
+    "program that watches the system calls of this container"
+)
 #: Numbers from here are of x86's second table of calls.
 _OTHER_TABLE = 0x40000000
 
@@ -79,8 +84,12 @@ def shut() -> bool:
 
 
 def shut_around() -> bool:
-    """As `shut`, and lets this process, but none that it makes, make copies and end them. A kernel
-    that knows no watcher (before 5.5) gives it the whole fence, so that it makes no copy."""
+    """As `shut`, and lets this process, but none that it makes, make copies and end them.
+
+    Raises:
+        OSError: this kernel knows the fence and no watcher. To answer without copies is no way out:
+            steps count from what an earlier request left, and scores would hang on the kernel.
+    """
     machine = os.uname().machine
     known = _MACHINES.get(machine)
     if known is None or not _renounce():
@@ -94,12 +103,11 @@ def shut_around() -> bool:
     watchers.close()
     with mine:
         listener = _set_asking_filter(_SECCOMP[machine], copying)
-        if listener >= 0:
-            socket.send_fds(mine, [b"it"], [listener])
-            os.close(listener)
-    return _set_filter(
-        _write_filter(*known, _list_numbers(column, but=_COPYING if listener >= 0 else ()))
-    )
+        if listener < 0:
+            raise OSError(ctypes.get_errno(), f"{NO_WATCHER} (this is Linux {os.uname().release})")
+        socket.send_fds(mine, [b"it"], [listener])
+        os.close(listener)
+    return _set_filter(_write_filter(*known, _list_numbers(column, but=_COPYING)))
 
 
 def _watch(mine: socket.socket, copier: int) -> NoReturn:

@@ -8,14 +8,13 @@ native library and no further import is within reach; time and memory are limite
 """
 
 import gc
-import importlib.util
+import importlib
 import io
 import json
 import sys
-import zipfile
-import zlib
 from collections.abc import Callable
 from hashlib import sha256, shake_256
+from importlib.machinery import ModuleSpec
 from typing import Any, NoReturn
 
 #: Steps that making, solving or scoring may take: events of `sys.settrace`, as with other scorers.
@@ -88,8 +87,6 @@ def serve_package(
         importlib.import_module(name)
     if loaded := [name for name in _PERILOUS if name in sys.modules]:
         sys.exit(f"{', '.join(loaded)} must not be loaded here")
-    gc.collect()
-    gc.freeze()  # a copy that ends soon need not look at what was here before
     serve(PackageBox(data, work.find_fault, work, in_copy).answer)
 
 
@@ -106,7 +103,7 @@ class SourceFinder:
     def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
         if name not in self._codes:
             return None
-        return importlib.util.spec_from_loader(name, self, is_package=self._codes[name][1])  # type: ignore[arg-type]
+        return ModuleSpec(name, self, is_package=self._codes[name][1])  # type: ignore[arg-type]
 
     def create_module(self, spec: object) -> None:
         return None
@@ -132,8 +129,14 @@ class PackageWork:
         """What of Python's own the modules named `own` see; None: all of it."""
         return self.text.PackageView(self.text.ALLOWED, own) if self.text else None
 
-    def read_sources(self, data: bytes) -> tuple[dict[str, tuple[str, bool]], str]:
-        return read_sources(data)
+    def unpack(self, data: bytes) -> Any:
+        """What the archive has, as JSON has it: first of all what `read_sources` gives."""
+        return [read_sources(data)]
+
+    def take(self, unpacked: Any) -> tuple[dict[str, tuple[str, bool]], str]:
+        """Its modules and the top one's name, of what `unpack` gave."""
+        sources, top = unpacked[0]
+        return sources, top
 
     def renew(self) -> None:
         """Before the archive's modules are loaded anew."""
@@ -194,6 +197,9 @@ class PackageBox:
         """One of the requests that its work knows, as JSON."""
         if not self._codes and self._fault is None:
             self._fault = self._prepare() or self._begin()
+            gc.collect()
+            gc.freeze()  # what a copy starts with, no collection there looks at
+            gc.disable()
         if self._fault is not None:
             return _pack({"error": self._fault})
         return self._run(self._answer_one, request)
@@ -202,6 +208,8 @@ class PackageBox:
         return answer(request) if self._in_copy is None else self._in_copy(answer, request)
 
     def _answer_one(self, request: bytes) -> bytes:
+        gc.freeze()  # the collector counts from nothing, whatever was asked before
+        gc.enable()
         kind, *rest = json.loads(request)
         self._shut()
         said, steps = self._count(lambda: self._work.say(self._load(), kind, rest))
@@ -235,10 +243,10 @@ class PackageBox:
 
     def _prepare(self) -> str | None:
         """Reads and compiles; what is wrong with the text."""
-        try:
-            sources, self._top = self._work.read_sources(self._data)
-        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
-            return f"the archive cannot be read: {error}"
+        unpacked = json.loads(self._run(self._unpack, b""))
+        if isinstance(unpacked, str):
+            return f"the archive cannot be read: {unpacked}"
+        sources, self._top = self._work.take(unpacked)
         for name, (source, is_package) in sources.items():
             if fault := self._find_fault(source, self._top):
                 return f"{name}, {fault}"
@@ -250,9 +258,21 @@ class PackageBox:
             self._codes[name] = code, is_package
         self._own = frozenset(sources)
         self._view = self._work.make_view(self._own)
+        if self._view is not None and self._in_copy is not None:
+            self._view.make_all()
         finder: Any = SourceFinder(self._codes, self._view)
         sys.meta_path.insert(0, finder)
         return None
+
+    def _unpack(self, _: bytes) -> bytes:
+        """In a copy, too: what reads archives would make each later copy dearer."""
+        import zipfile
+        import zlib
+
+        try:
+            return json.dumps(self._work.unpack(self._data)).encode()
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
+            return json.dumps(str(error)).encode()
 
     def _shut(self) -> None:
         """Refuses from now on, in this process."""
@@ -262,10 +282,11 @@ class PackageBox:
             sys.addaudithook(make_hook(self._own, find_word))
 
     def _load(self) -> Any:
-        for name in self._codes:
-            sys.modules.pop(name, None)
-        if self._view is not None:
-            self._view.renew()
+        if self._in_copy is None:
+            for name in self._codes:
+                sys.modules.pop(name, None)
+            if self._view is not None:
+                self._view.renew()
         return importlib.import_module(self._top)
 
 
@@ -348,6 +369,8 @@ class StepCounter:
 def read_sources(data: bytes) -> tuple[dict[str, tuple[str, bool]], str]:
     """Module → (text, whether it is a package) of an archive that has been looked at, and the top
     one's name."""
+    import zipfile
+
     sources = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for name in sorted(archive.namelist()):

@@ -32,7 +32,7 @@ from assay.protocol.prf import Stream
 
 NAME = "package"
 #: Raised whenever any problem or score would change.
-VERSION = 1
+VERSION = 2
 #: Levels of a package.
 LEVELS_MAX = 64
 #: Hash seed of a package's child; vetting has others besides.
@@ -217,11 +217,11 @@ def write_boot(
     files = [*ours, *more]
     inner = f"""
 import functools, sys
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.machinery import SourceFileLoader
 def load(file):
-    spec = spec_from_file_location("assay_" + file.rpartition("/")[2].removesuffix(".py"), file)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    name = "assay_" + file.rpartition("/")[2].removesuffix(".py")
+    module = type(sys)(name)
+    SourceFileLoader(name, file).exec_module(module)
     return module
 child, text, box, copies, *more = map(load, {files!r})
 serve = functools.partial(child.serve, statm=int(sys.argv[1]))
@@ -235,7 +235,10 @@ files, calls = (runpy.run_path(file) for file in {[file_fence.__file__, kernel_f
 statm = os.open({child.STATM!r}, os.O_RDONLY)  # behind the fence nobody opens it
 os.set_inheritable(statm, True)
 files["shut"]({opened!r})
-calls[{shut!r}]()
+try:
+    calls[{shut!r}]()
+except OSError as error:
+    sys.exit(error.strerror)
 command = [sys.executable, *{options!r}, str(statm)]
 os.execve(sys.executable, command, {{"PYTHONHASHSEED": "{seed}"}})
 """

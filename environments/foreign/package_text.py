@@ -171,8 +171,8 @@ def find_written_word(code: types.CodeType) -> str | None:
 
 class PackageView:
     """What of Python's own a package finds: builtins, and of each module that it may import what is
-    public there and no module itself. Made anew for each request: what one has set in a module no
-    other finds.
+    public there and no module itself. What one request has set in a module no other finds: it is
+    answered by a copy, or after `renew`.
 
     Args:
         allowed: modules of the standard library that it may import; in memory by now.
@@ -190,8 +190,15 @@ class PackageView:
         self.builtins = dict(self._builtins)
 
     def renew(self) -> None:
+        """All of it is made anew, a module when it is first imported."""
         self._made.clear()
         self.builtins = dict(self._builtins)
+
+    def make_all(self) -> None:
+        """Every module now, for copies of this process: what they need not make costs them nothing,
+        and to make a module is to touch every name in it."""
+        for name in self._public:
+            self._make(name)
 
     def _find(
         self, name: str, space: Any = None, places: Any = None, parts: Any = (), level: int = 0
@@ -253,6 +260,8 @@ def _dataclass(kind: Any = None, /, **options: Any) -> Any:
         names = vars(one).get("__annotations__", {})
         if not all(type(name) is str and name.isidentifier() for name in names):
             raise TypeError("names of fields are words")
+        if not one.__doc__:  # no package can read it, and to write its signature takes long
+            one.__doc__ = one.__name__
         return dataclasses.dataclass(one, **options)
 
     return make if kind is None else make(kind)

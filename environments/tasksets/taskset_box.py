@@ -13,7 +13,6 @@ import random
 import re
 import sys
 import types
-import zipfile
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any
@@ -80,7 +79,7 @@ class TasksetWork:
         self._surface: Any = None
         self._decimals = decimal.DefaultContext.copy()
         self._lacking: dict[str, str] = {}
-        self._data = b""
+        self._data = ""
         self._rows: list[str] = []
         self._skipped = 0
 
@@ -96,16 +95,21 @@ class TasksetWork:
         public = [name for name in OFFERED if name not in here]
         return self.text.PackageView((*self.text.ALLOWED, *public), own | set(here))
 
-    def read_sources(self, data: bytes) -> tuple[dict[str, tuple[str, bool]], str]:
+    def unpack(self, data: bytes) -> Any:
+        import zipfile
+
         with zipfile.ZipFile(io.BytesIO(data)) as bundle:
             told = json.loads(bundle.read("verifiers.json"))
-            wheel, self._data = bundle.read("taskset.whl"), bundle.read("data.jsonl")
-        for name, one in (("wheel", wheel), ("data", self._data)):
+            wheel, rows = bundle.read("taskset.whl"), bundle.read("data.jsonl")
+        for name, one in (("wheel", wheel), ("data", rows)):
             if sha256(one).hexdigest() != told[name]:
                 raise ValueError(f"its {name} has not the digest that it names")
+        return [self._box.read_sources(wheel), rows.decode()]
+
+    def take(self, unpacked: Any) -> tuple[dict[str, tuple[str, bool]], str]:
+        (sources, top), self._data = unpacked
         self.renew()
-        found: tuple[dict[str, tuple[str, bool]], str] = self._box.read_sources(wheel)
-        return found
+        return sources, top
 
     def renew(self) -> None:
         """What tasksets import is made anew: nothing stays that one has changed there. Chance that

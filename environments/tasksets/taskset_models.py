@@ -48,9 +48,11 @@ class VfModel:
     _extra = False  # whether a name that is not declared is passed over
 
     def __init__(self, **values: Any) -> None:
-        for name, (hint, field) in self.get_fields().items():
+        for name, (hint, plain, field) in self.get_fields().items():
             if name in values:
-                value = conform(values.pop(name), hint, f"{type(self).__name__}.{name}")
+                value = values.pop(name)
+                if type(value) not in plain:
+                    value = conform(value, hint, f"{type(self).__name__}.{name}")
             elif (value := field.make()) is _NOTHING:
                 raise ValueError(f"{type(self).__name__}.{name} is missing")
             self.__dict__[name] = value
@@ -59,7 +61,8 @@ class VfModel:
 
     @classmethod
     def get_fields(cls) -> Any:
-        """Name → (type, how it is made where it is not given)."""
+        """Name → (type, types whose values it takes as they are, how it is made where none is
+        given)."""
         found = cls.__dict__.get("_fields")
         if found is not None:
             return found
@@ -75,7 +78,8 @@ class VfModel:
             hint = eval(text, dict(space)) if isinstance(text, str) else text
             if name[0] != "_" and typing.get_origin(hint) is not typing.ClassVar:
                 given = cls.__dict__.get(name, _NOTHING)
-                found[name] = hint, given if isinstance(given, VfFieldInfo) else VfFieldInfo(given)
+                field = given if isinstance(given, VfFieldInfo) else VfFieldInfo(given)
+                found[name] = hint, list_plain(hint), field
         cls._fields = found
         return found
 
@@ -110,6 +114,14 @@ def dump(value: Any, exclude_none: Any = False) -> Any:
     if isinstance(value, list | tuple):
         return [dump(one, exclude_none) for one in value]
     return value
+
+
+def list_plain(hint: Any) -> Any:
+    """The types whose values `conform` gives back for `hint`, so that most values cost no call."""
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    parts = typing.get_args(hint) if union else (hint,)
+    plain = {type(None) if part is None else part for part in parts if part in (*_PLAIN, None)}
+    return plain - {int} if float in plain else plain  # an int becomes a float
 
 
 def conform(value: Any, hint: Any, where: Any) -> Any:

@@ -10,6 +10,7 @@ import copy
 import inspect
 import json
 import math
+import types
 from hashlib import sha256
 from typing import Any
 
@@ -19,6 +20,9 @@ from assay.environments.tasksets.taskset_models import (
     find_parameter,
     make_field,
 )
+
+#: What makes a function's signature another than its code's.
+_SIGNED = {"__wrapped__", "__signature__"}
 
 
 class VfSystemMessage(VfModel):
@@ -71,8 +75,8 @@ class VfTaskData(VfModel):
     network_block: list[str] = make_field(default_factory=list)
     artifacts: list[Any] = make_field(default_factory=list)
     artifact_max_bytes: int = 1 << 30
-    timeout: VfTaskTimeout = VfTaskTimeout()
-    resources: VfTaskResources = VfTaskResources()
+    timeout: VfTaskTimeout = make_field(default_factory=VfTaskTimeout)
+    resources: VfTaskResources = make_field(default_factory=VfTaskResources)
 
     @property
     def prompt_text(self) -> Any:
@@ -105,7 +109,7 @@ class VfTaskConfig(VfModel):
 
 class VfTasksetConfig(VfModel):
     id: str = ""
-    task: VfTaskConfig = VfTaskConfig()
+    task: VfTaskConfig = make_field(default_factory=VfTaskConfig)
     system_prompt: None = None
 
 
@@ -264,27 +268,49 @@ def mark(kind: Any, **default: Any) -> Any:
     return decorate
 
 
-def list_marked(task: Any, kind: Any) -> Any:
-    """Bound methods, in verifiers' order; the most derived of a name wins."""
+def list_asked(task: Any) -> Any:
+    """Kind → bound methods with their parameters, in verifiers' order; the most derived of a name
+    wins.
+
+    Raises:
+        PermissionError: one of them cannot do without a runtime.
+    """
     names = {
         name
         for one in type(task).__mro__
+        if one not in (VfTask, VfGeneric, object)
         for name, function in vars(one).items()
-        if getattr(function, "vf_kind", None) == kind
+        if hasattr(function, "vf_kind")
     }
     methods = [getattr(task, name) for name in sorted(names)]
-    methods = [one for one in methods if getattr(one, "vf_kind", None) == kind]
-    return sorted(methods, key=lambda one: (-one.vf_told["priority"], one.__name__))
+    asked: dict[str, Any] = {"metric": [], "reward": []}
+    methods = [one for one in methods if getattr(one, "vf_kind", None) in asked]
+    for method in sorted(methods, key=lambda one: (-one.vf_told["priority"], one.__name__)):
+        names, needed = list_parameters(method)
+        if "runtime" in needed:
+            raise PermissionError(f"{method.vf_kind} {method.__name__} needs a runtime")
+        asked[method.vf_kind].append((method, names))
+    return asked
 
 
-def needs_runtime(method: Any) -> Any:
-    parameter = inspect.signature(method).parameters.get("runtime")
-    return parameter is not None and parameter.default is inspect.Parameter.empty
+def list_parameters(method: Any) -> Any:
+    """Names that a bound method takes, and those of them that it needs. As `inspect.signature`
+    says it, which takes hundreds of steps and is asked of wrapped functions alone."""
+    function = getattr(method, "__func__", None)
+    if type(function) is not types.FunctionType or vars(function).keys() & _SIGNED:
+        given = inspect.signature(method).parameters
+        needed = [name for name, one in given.items() if one.default is inspect.Parameter.empty]
+        return list(given), needed
+    code = function.__code__
+    places = code.co_varnames[1 : code.co_argcount]
+    named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    needed = list(places[: len(places) - len(function.__defaults__ or ())])
+    needed += [name for name in named if name not in (function.__kwdefaults__ or {})]
+    return [*places, *named], needed
 
 
-def run_method(method: Any, available: Any) -> Any:
-    """What an async method gives that waits for nothing."""
-    names = inspect.signature(method).parameters
+def run_method(method: Any, names: Any, available: Any) -> Any:
+    """What an async method gives that waits for nothing; `names`: of its parameters."""
     work = method(**{name: available[name] for name in names if name in available})
     if not inspect.iscoroutine(work):
         raise TypeError(f"{method.__name__} is not an async method")
@@ -298,15 +324,12 @@ def run_method(method: Any, available: Any) -> Any:
 
 def score_reply(task: Any, reply: Any) -> Any:
     """Name → (score, weight), of every reward."""
-    for kind in ("metric", "reward"):
-        if bad := [one.__name__ for one in list_marked(task, kind) if needs_runtime(one)]:
-            raise PermissionError(f"{kind} {bad[0]} needs a runtime")
+    asked = list_asked(task)
     state = find_parameter(type(task), VfState) or VfState
     trace = VfTrace(task.data, reply, state())
     available = {"task": task.data, "trace": trace}
     for kind in ("metric", "reward"):
-        marked = list_marked(task, kind)
-        for method, found in [(one, run_method(one, available)) for one in marked]:
+        for method, found in [(one, run_method(one, by, available)) for one, by in asked[kind]]:
             items = found.items() if isinstance(found, dict) else [(method.__name__, found)]
             for name, value in items:
                 if kind == "metric":

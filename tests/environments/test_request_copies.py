@@ -1,6 +1,9 @@
 """A request is answered by a copy: what one changes, keeps or starts, the next does not find."""
 
+import errno
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from hashlib import sha256
@@ -118,14 +121,101 @@ def test_a_copy_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == 9
 
 
+def test_without_memory_for_a_copy_nothing_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed, and not ended by itself: `Cage` takes the first for the machine's fault."""
+    pid = os.fork()
+    if pid == 0:
+
+        def refuse() -> int:
+            raise BlockingIOError(errno.EAGAIN, "no more processes")
+
+        monkeypatch.setattr(os, "fork", refuse)
+        request_copy.answer_in_copy(lambda _: b"said", b"")
+        os._exit(7)
+    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == 9
+
+
+#: Its steps hang on what Python keeps: compiled patterns, results, garbage.
+KEEPING = """
+import functools, re
+LEVELS = (1,)
+
+class Node:
+    def __init__(self):
+        self.own = self
+
+@functools.lru_cache(maxsize=None)
+def count(text):
+    return sum(1 for one in text if one.isdigit())
+
+def make_problem(draw, level):
+    return 'one?', draw(9)
+
+def solve(task):
+    return str(task)
+
+def score(task, answer):
+    nodes = [Node() for _ in range(1000)]
+    found = re.fullmatch('(?:a|b' + '|c' * len(answer) + ')*([0-9]+)', answer)
+    return count(answer) > 0 and found is not None and found.group(1) == str(task)
+
+def list_wrong(task):
+    return ['x']
+"""
+
+
+def write_package(folder: Path, text: str) -> tuple[Path, str]:
+    """The archive of a package, and its SHA-256."""
+    (folder / "pack").mkdir()
+    (folder / "pack/__init__.py").write_text(text)
+    file = folder / "pack.zip"
+    file.write_bytes(pack_folder(folder / "pack"))
+    return file, sha256(file.read_bytes()).hexdigest()
+
+
+def test_steps_hang_on_no_earlier_request(tmp_path: Path) -> None:
+    """An answer near the limit earns everywhere or nowhere, whatever was asked before it."""
+    file, digest = write_package(tmp_path, KEEPING)
+    answers = [f"{'a' * length}{number}" for length in (0, 3, 40) for number in range(4)]
+    steps = []
+    for order in (answers, answers[::-1], answers[5:6]):
+        child = PackageChild(file, digest)
+        try:
+            steps.append({text: child.ask("score", 1, 0, text)["steps"] for text in order})
+        finally:
+            child.close()
+    assert steps[0] == steps[1]
+    assert steps[2].items() <= steps[0].items()
+
+
+@pytest.mark.skipif(os.uname().machine not in ("x86_64", "aarch64"), reason="no fence")
+def test_without_the_watcher_no_package_is_opened(tmp_path: Path) -> None:
+    """A process that is watched by somebody else can have no watcher of its own, like one on an
+    older kernel."""
+    file, digest = write_package(tmp_path, KEEPING)
+    script = f"""
+import os, pathlib, runpy
+fence = runpy.run_path({kernel_fence.__file__!r})
+machine = os.uname().machine
+known = fence["_MACHINES"][machine]
+asked = fence["_list_numbers"](known[1], ["bpf"])
+filter = fence["_write_filter"](*known, asked, fence["_ASK"])
+assert fence["_renounce"]()
+assert fence["_set_asking_filter"](fence["_SECCOMP"][machine], filter) >= 0
+from assay.cage import parent
+from assay.environments.foreign.package_environment import PackageChild
+parent.START_PAUSES = (0.0,)
+PackageChild(pathlib.Path({str(file)!r}), {digest!r}).decide("describe")
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert "WorkerError: the package pack.zip does not start: " in last
+    assert "need Linux 5.5 or later" in last
+
+
 def test_a_package_is_answered_by_copies(tmp_path: Path) -> None:
-    (tmp_path / "pack").mkdir()
-    (tmp_path / "pack/__init__.py").write_text(
-        "LEVELS = (1,)\ndef make_problem(draw, level):\n    return 'one?', 1\n"
-    )
-    file = tmp_path / "pack.zip"
-    file.write_bytes(pack_folder(tmp_path / "pack"))
-    digest = sha256(file.read_bytes()).hexdigest()
+    file, digest = write_package(tmp_path, KEEPING)
     said = []
     for copies in (True, False):
         child = PackageChild(file, digest, copies=copies)
@@ -136,5 +226,5 @@ def test_a_package_is_answered_by_copies(tmp_path: Path) -> None:
             assert (ended > 0) == copies
         finally:
             child.close()
-    assert said[0] == said[1]
     assert said[0][0] == said[0][1]
+    assert {one["prompt"] for answers in said for one in answers} == {"one?"}

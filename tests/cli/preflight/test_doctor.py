@@ -15,7 +15,7 @@ from rich.console import Console
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.cli.doctor import run_doctor
-from assay.cli.preflight import checks, examination
+from assay.cli.preflight import checks, examination, machine_fences
 from assay.cli.preflight.check_results import CheckState, OpenAttempt, PreflightCheck, render_checks
 from assay.cli.preflight.checks import check_disk, check_memory, check_relays, check_trainer
 from assay.cli.preflight.examination import (
@@ -25,7 +25,7 @@ from assay.cli.preflight.examination import (
     look_briefly,
     warn_briefly,
 )
-from assay.cli.preflight.machine_fences import judge_fences
+from assay.cli.preflight.machine_fences import check_fences, judge_fences
 from assay.cli.preflight.memory import estimate_memory
 from assay.cli.preflight.surroundings import open_role_stores
 from assay.devnet import SimulatedRules
@@ -40,7 +40,7 @@ from assay.neurons.session.session import Session
 from assay.neurons.settings.loading import load_settings
 from assay.protocol import Parameters
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.parameters import Rounds
+from assay.protocol.parameters import EnvironmentChoice, Rounds, Setting
 from assay.training import LearnConfig
 from tests.commands import run_command
 from tests.network.store.hostile import Hostile, answer
@@ -451,20 +451,39 @@ def test_a_program_that_was_killed_or_stopped_is_called_so(subnet, status, holds
 
 
 @pytest.mark.parametrize(
-    ("fences", "state", "words"),
+    ("fences", "needs", "state", "words"),
     [
-        (Fences(True, True, 7), CheckState.OK, "Landlock 7"),
-        (Fences(True, True, 0), CheckState.WARN, "this kernel has no Landlock"),
-        (Fences(True, False, 1), CheckState.WARN, "one process answers all requests"),
-        (Fences(False, True, 0), CheckState.WARN, "no fence around system calls"),
+        (Fences(True, True, 7), True, CheckState.OK, "Landlock 7"),
+        (Fences(True, True, 0), True, CheckState.WARN, "this kernel has no Landlock"),
+        (Fences(True, False, 1), False, CheckState.WARN, "packages are not opened"),
+        (Fences(True, False, 1), True, CheckState.FAIL, "packages are not opened"),
+        (Fences(False, True, 0), True, CheckState.WARN, "no fence around system calls"),
     ],
 )
-def test_the_fences_that_a_machine_lacks_are_told(fences, state, words):
-    check = judge_fences(fences)
+def test_the_fences_that_a_machine_lacks_are_told(fences, needs, state, words):
+    check = judge_fences(fences, needs)
     assert check.state is state
     assert words in check.detail
     assert bool(check.remedy) == (state is not CheckState.OK)
 
 
 def test_this_machines_fences_are_tried():
-    assert probe_fences().landlock == file_fence.get_version()
+    fences = probe_fences()
+    assert fences.landlock == file_fence.get_version()
+    assert fences.copies
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "needs"),
+    [
+        ("gsm", (), False),
+        ("package:" + "a" * 64, (), True),
+        ("mix", ("sat", "verifiers:" + "b" * 64), True),
+    ],
+)
+def test_a_network_that_needs_copies_fails_without_them(name, settings, needs, monkeypatch):
+    monkeypatch.setattr(machine_fences, "probe_fences", lambda: Fences(True, False, 7))
+    named = tuple(Setting(one, 1) for one in settings)
+    choice = EnvironmentChoice(name, named, bytes(32), 1_000_000, 0, 0)
+    assert check_fences(choice).state is (CheckState.FAIL if needs else CheckState.WARN)
+    assert check_fences(None).state is CheckState.WARN
