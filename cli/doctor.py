@@ -48,7 +48,8 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
         )
         for check in examine(around, now_ms()):
             note(check)
-        note(check_fences(around.parameters and around.parameters.environment))
+        rules = around.parameters
+        note(check_fences(None if rules is None else rules.environment))
         first = "set the clock first" if is_off else "fix the other problems"
         note(*list_hidden(role, found, f"{first}, then check again"))
     return 1 if any(check.state is CheckState.FAIL for check in found) else 0

@@ -40,6 +40,8 @@ HASH_SEED = 0
 #: Processor seconds of a request: the last resort, for what steps do not see, and ten times what
 #: vetting lets any take; seconds it may take. Tuning: what takes more is no verdict.
 SECONDS, _PATIENCE = 20.0, 120.0
+#: Processor seconds of a request while vetting, twice what it lets any take.
+_VET_SECONDS = 4.0
 _REPLY_MAX = 4 << 20
 _ATTEMPTS = 16
 _ENDING = "End with a line of ####, a space and the answer alone."
@@ -105,17 +107,18 @@ class PackageChild:
         Raises:
             WorkerError: no child can be started, or the machine is too busy to tell.
         """
-        budget = Budget(SECONDS)
+        budget = Budget(_VET_SECONDS)
         try:
             reply = self._cage.ask(json.dumps(request).encode(), _REPLY_MAX, budget)
         finally:
-            self.dearest = max(self.dearest, SECONDS - budget.left)
+            self.dearest = max(self.dearest, _VET_SECONDS - budget.left)
         if not isinstance(reply, Lost):
             said: dict[str, Any] = json.loads(reply)
             return said
         if reply.slow:
             raise WorkerError(f"a package got no CPU time: {reply.cause}")
-        cause = "it takes too much CPU time" if reply.spent else reply.cause
+        died = f"{reply.cause}: it may use {child.MEMORY_BYTES >> 20} MiB of memory"
+        cause = "it takes too much CPU time" if reply.spent else died
         return {"error": cause, "costly": True}
 
 

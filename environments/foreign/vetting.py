@@ -251,14 +251,19 @@ def _conclude(first: _Transcript, second: _Transcript) -> Iterator[VetCheck]:
         faults = first.faults.get(name, []) or second.faults.get(name, [])
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         yield VetCheck(name, not faults, faults[0] + more if faults else detail)
-    parted = [entry for entry, reply in first.replies.items() if second.replies[entry] != reply]
+    # what cost too much has ended the questions, and both orders have others behind them
+    compared = [entry for entry, reply in first.replies.items() if reply and second.replies[entry]]
+    parted = [entry for entry in compared if second.replies[entry] != first.replies[entry]]
     detail = "two processes, two hash seeds, opposite order: the same"
-    if parted:
+    if not compared:
+        detail = "not looked at: an answer cost too much before"
+    elif parted:
         level, number = parted[0]
         detail = f"level {level}, number {number} is another in another process"
-    yield VetCheck("same twice", not parted, detail)
-    cheap = first.steps * STEPS_SHARE <= STEPS_MAX
-    yield VetCheck("cost", cheap, f"a right answer takes {first.steps:,} of {STEPS_MAX:,} steps")
+    yield VetCheck("same twice", bool(compared) and not parted, detail)
+    cheap = 0 < first.steps * STEPS_SHARE <= STEPS_MAX
+    detail = f"a right answer takes {first.steps:,} of {STEPS_MAX:,} steps"
+    yield VetCheck("cost", cheap, detail if first.steps else "no right answer was scored")
 
 
 def _try_constants(subject: VetSubject, level: int) -> VetCheck:

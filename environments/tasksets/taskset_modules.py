@@ -99,7 +99,8 @@ class DataSplits:
 
 def install(data: Any) -> Any:
     """Puts the modules where an import finds them. `data`: JSON Lines, as text."""
-    for one in _OFFERED:
+    kinds: tuple[Any, ...] = _OFFERED
+    for one in kinds:
         if issubclass(one, VfModel):
             one.get_fields()  # once here, and not within the steps of each reply
 
