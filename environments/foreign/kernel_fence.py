@@ -41,16 +41,24 @@ mount 165 40, umount2 166 39, open_tree 428 428, move_mount 429 429, unshare 272
 setns 308 268, add_key 248 217, request_key 249 218, keyctl 250 219, shmget 29 194
 shmat 30 196, semget 64 190, msgget 68 186, mq_open 240 180, memfd_create 319 279
 perf_event_open 298 241, bpf 321 280, userfaultfd 323 282, setsid 112 157, setpgid 109 154
+setpriority 141 140, ioprio_set 251 30, sched_setparam 142 118, sched_setscheduler 144 119
+sched_setaffinity 203 122, sched_setattr 314 274, migrate_pages 256 238, move_pages 279 239
+process_madvise 440 440, process_mrelease 448 448, kcmp 312 272, shmctl 31 195, semctl 66 191
+semop 65 193, semtimedop 220 192, msgctl 71 187, msgrcv 70 188, msgsnd 69 189, mq_unlink 241 181
+reboot 169 142, settimeofday 164 170, clock_settime 227 112, adjtimex 159 171
+clock_adjtime 305 266, sethostname 170 161, setdomainname 171 162, init_module 175 105
+finit_module 313 273, delete_module 176 106, kexec_load 246 104, kexec_file_load 320 294
+swapon 167 224, swapoff 168 225, pivot_root 155 41, acct 163 89, iopl 172 -, ioperm 173 -
+quotactl 179 60, quotactl_fd 443 443, syslog 103 116, vhangup 153 58, fsopen 430 430
+fsconfig 431 431, fsmount 432 432, fspick 433 433, mount_setattr 442 442
 """
 #: Those of them that a process needs to make a copy of itself and to end it.
 _COPYING = frozenset({"fork", "vfork", "clone", "clone3", "kill"})
 _CALLS = [call.split() for call in _REFUSED.strip().replace("\n", ", ").split(", ")]
-#: Name of a machine → AUDIT_ARCH, its place in the table, openat, calls that have open's flags
-#: second.
-_MACHINES: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
-    "x86_64": (0xC000003E, 0, 257, (2,)),
-    "aarch64": (0xC00000B7, 1, 56, ()),
-}
+#: Calls of which one argument is looked at, as above.
+_LOOKED_AT = {"open": (2, 0), "openat": (257, 56), "fcntl": (72, 25), "prlimit64": (302, 261)}
+#: Name of a machine → AUDIT_ARCH, its place in the table.
+_MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 #: What opening a file must not ask for: to make it, or to empty it; a file without a name.
 _MAKES = os.O_CREAT | os.O_TRUNC | getattr(os, "O_TMPFILE", 0) & ~os.O_DIRECTORY
 _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2
@@ -63,8 +71,16 @@ _QUESTION, _QUESTION_SIZE, _ANSWER, _GO_ON = struct.Struct("=QI"), 80, struct.St
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
 #: Instructions: load a word; equal; not below; any bit set; end.
 _LOAD, _EQUAL, _NOT_BELOW, _BITS, _END = 0x20, 0x15, 0x35, 0x45, 0x06
-#: Places in what a filter sees: number, architecture, the second and the third argument.
-_NUMBER, _MACHINE, _SECOND, _THIRD = 0, 4, 24, 32
+#: Places in what a filter sees: number, architecture, the first three arguments.
+_NUMBER, _MACHINE, _FIRST, _SECOND, _THIRD = 0, 4, 16, 24, 32
+#: Call → the place of an argument, and what of it is refused: flags that make a file; a signal to
+#: another process when a pipe is ready (F_SETOWN, F_SETSIG, F_SETOWN_EX); limits of another.
+_LOOKS = {
+    "open": (_SECOND, [(_BITS, _MAKES)]),
+    "openat": (_THIRD, [(_BITS, _MAKES)]),
+    "fcntl": (_SECOND, [(_EQUAL, 8), (_EQUAL, 10), (_EQUAL, 15)]),
+    "prlimit64": (_FIRST, [(_BITS, 0xFFFFFFFF)]),
+}
 #: Said where the fence stands and no copy can be made.
 NO_WATCHER = (
     "environments by digest, package: and verifiers:, need Linux 5.5 or later, and no other "
@@ -174,32 +190,30 @@ def _list_numbers(
     return sorted(int(number) for number in chosen if number != "-")
 
 
-def _write_filter(
-    machine: int,
-    column: int,
-    openat: int,
-    opens: tuple[int, ...],
-    refused: list[int],
-    end: int = _REFUSE,
-) -> list[bytes]:
-    """One instruction each. Jumps go forward: to a look at flags, or to one of the two ends.
+def _write_filter(machine: int, column: int, refused: list[int], end: int = _REFUSE) -> list[bytes]:
+    """One instruction each. Jumps go forward: to a look at an argument, or to one of the two ends.
 
     Args:
         refused: numbers of calls; `end`: what becomes of them.
     """
-    looks = [*((number, _SECOND) for number in opens), (openat, _THIRD)] if end == _REFUSE else []
     tests = [(_EQUAL, number) for number in refused]
+    looks = []
     if end == _REFUSE:
         tests.insert(0, (_NOT_BELOW, _OTHER_TABLE))
+        looks = [(_LOOKED_AT[name][column], *look) for name, look in _LOOKS.items()]
+        looks = [look for look in looks if look[0]]
     first_look = len(tests) + len(looks) + 1  # behind the end of a call that none of them names
-    refuse = first_look + 2 * len(looks)
+    refuse = first_look + sum(1 + len(wanted) for *_, wanted in looks)
     out = [_pack(kind, value, refuse - place - 1) for place, (kind, value) in enumerate(tests)]
-    for index, (number, _) in enumerate(looks):
-        out.append(_pack(_EQUAL, number, first_look + 2 * index - len(out) - 1))
+    begin = first_look
+    for number, _, wanted in looks:
+        out.append(_pack(_EQUAL, number, begin - len(out) - 1))
+        begin += 1 + len(wanted)
     out.append(_pack(_END, _ALLOW))
-    for _, argument in looks:
+    for _, argument, wanted in looks:
         out.append(_pack(_LOAD, argument))
-        out.append(_pack(_BITS, _MAKES, refuse - len(out) - 1, refuse - len(out)))
+        for left, (kind, value) in enumerate(reversed(wanted), 1 - len(wanted)):
+            out.append(_pack(kind, value, refuse - len(out) - 1, 0 if left else refuse - len(out)))
     head = [_pack(_LOAD, _MACHINE), _pack(_EQUAL, machine, 1, 0), _pack(_END, _REFUSE)]
     return [*head, _pack(_LOAD, _NUMBER), *out, _pack(_END, end), _pack(_END, _ALLOW)]
 

@@ -20,6 +20,12 @@ TRIED = {
     "a process": "os.fork()",
     "a program": "os.posix_spawn('/bin/true', ['true'], {})",
     "a signal": "os.kill(os.getppid(), 0)",
+    "a signal by a pipe": "__import__('fcntl').fcntl(os.pipe()[0], 8, os.getppid())",
+    "another signal of a pipe": "__import__('fcntl').fcntl(os.pipe()[0], 10, 9)",
+    "another's limits": "__import__('resource').prlimit(os.getppid(), 0)",
+    "another's priority": "os.setpriority(os.PRIO_PROCESS, os.getppid(), 5)",
+    "another's processors": "os.sched_setaffinity(os.getppid(), {0})",
+    "the clock": "__import__('time').clock_settime(0, 0)",
     "a new file": "os.open(NEW, os.O_WRONLY | os.O_CREAT)",
     "a file without a name": "os.open(os.path.dirname(NEW), os.O_RDWR | os.O_TMPFILE)",
     "an emptied file": "os.open(FILE, os.O_WRONLY | os.O_TRUNC)",
@@ -64,6 +70,14 @@ def test_refused_by_the_kernel(name: str, tmp_path: Path) -> None:
 @needs_fence
 def test_reading_goes_on(tmp_path: Path) -> None:
     assert run_behind(tmp_path, "open(FILE).read()") == "True\ndone there\n"
+
+
+@needs_fence
+@pytest.mark.parametrize(
+    "own", ["__import__('resource').setrlimit(0, (9, 9))", "__import__('fcntl').fcntl(0, 1)"]
+)
+def test_what_concerns_itself_goes_on(own: str, tmp_path: Path) -> None:
+    assert run_behind(tmp_path, own).startswith("True\ndone ")
 
 
 @needs_fence

@@ -37,6 +37,11 @@ from assay.cage import child, request_copy
 json.x, calls, PLACE = 1, 0, {str(place)!r}
 def greet():
  return b'first'
+def is_open(number):
+ try:
+  return os.fstat(number) is not None
+ except OSError:
+  return False
 def do(request):
  {text}
  return b'done'
@@ -110,6 +115,17 @@ def read_command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
+
+
+def test_a_copy_has_no_pipe_but_its_own(tmp_path: Path) -> None:
+    """Nothing to read another request from, nor to write another answer to."""
+    listed = "os.readlink('/proc/self/fd/%d' % n).encode() for n in range(99) if is_open(n)"
+    text = f"return b' '.join({listed})"
+    with Cage("keeper", write_boot(text, tmp_path)) as cage:
+        for said in ask_twice(cage):
+            places = said.split()
+            assert places[:3] == [b"/dev/null"] * 3
+            assert [place.partition(b":")[0] for place in places[3:]] == [b"pipe"]
 
 
 def test_a_copy_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
