@@ -12,13 +12,13 @@ from tempfile import TemporaryDirectory
 
 from assay.cli.options import SettingsSource
 from assay.demo.localnet.description import find_localnet
-from assay.explorer import Index, IndexDamagedError, WaitingApp, make_app
+from assay.explorer import Access, Index, IndexDamagedError, WaitingApp, make_app
 from assay.explorer.sources.opened_sources import ChangeWatch
 from assay.explorer.sources.record_sources import ExplorerRequest, NoRecordError, open_source
 from assay.explorer.sources.shell_commands import show_address
 from assay.network import StoreError
 from assay.network.files import hold_folder
-from assay.network.web.http_server import bind, list_hosts, make_server, serve
+from assay.network.web.http_server import bind, list_hosts, list_proxies, make_server, serve
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.protocol import encode_ss58
@@ -64,11 +64,11 @@ def run_explorer(request: ExplorerRequest, as_json: bool, quiet: bool) -> int:
     is missing."""
     own = request.settings.explorer
     _check_places(request)
-    hosts = tuple(list_hosts(own.host, own.hosts))
+    hosts, proxies = tuple(list_hosts(own.host, own.hosts)), list_proxies(own.trusted_proxies)
     with ExitStack() as stack:
         opened = stack.enter_context(bind(own.host, own.port))
-        waiting = WaitingApp(hosts)
-        server = make_server(waiting)
+        waiting = WaitingApp(hosts, own.rate)
+        server = make_server(waiting, proxies=proxies)
         opening = ExplorerOpening(request, stack, waiting, hosts, quiet)
         stack.callback(opening.stop)
         opening.start(lambda: setattr(server, "should_exit", True))
@@ -159,7 +159,9 @@ class ExplorerOpening:
         except IndexDamagedError as error:
             raise ConfigError(f"{error}: name another folder with --index") from None
         stack.callback(index.close)
-        app, events, indexer = make_app(subject, index, source.sources, self._hosts)
+        own = self._request.settings.explorer
+        access = Access(own.rate, is_public=bool(own.trusted_proxies))
+        app, events, indexer = make_app(subject, index, source.sources, self._hosts, access)
         listeners.append(events.notify)
         stack.callback(indexer.stop)
         indexer.start()

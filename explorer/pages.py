@@ -4,9 +4,10 @@ Everything is escaped by the templates; nothing here marks a stranger's text as 
 stands in a `<data>` element with the value that the JSON has.
 """
 
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -17,6 +18,23 @@ from markupsafe import Markup, escape
 from assay.explorer.labels import MARKS, ROLLOUT_MARKS, get_mark, show_hidden
 
 _HERE = Path(__file__).parent
+STATIC = _HERE / "static"
+
+
+@cache
+def _list_marks() -> dict[str, str]:
+    files = (path for path in STATIC.iterdir() if path.is_file())
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files}
+
+
+def make_mark(name: str) -> str | None:
+    """A digest of one of our own files, for its address; None: there is no such file."""
+    return _list_marks().get(name)
+
+
+def link_static(name: str) -> str:
+    """The address of one of our own files: another one as soon as the file is another."""
+    return f"/static/{name}?v={make_mark(name)}"
 
 
 class Pages:
@@ -48,6 +66,7 @@ class Pages:
             marks=MARKS,
             rollout_marks=ROLLOUT_MARKS,
             address=make_address,
+            static=link_static,
             place=place_on_axis,
         )
 
@@ -55,7 +74,7 @@ class Pages:
         return self._environment.get_template(template).render(d=document, s=state)
 
     def read_static(self, name: str) -> bytes:
-        return (_HERE / "static" / name).read_bytes()
+        return (STATIC / name).read_bytes()
 
 
 def _finish(value: Any) -> Any:

@@ -6,13 +6,14 @@ number and in time; a browser opens the next one by itself.
 """
 
 import asyncio
+import hashlib
 import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -24,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from assay.explorer.api_page import describe_api_page
 from assay.explorer.csv_tables import pick_rows, write_csv
@@ -33,12 +34,11 @@ from assay.explorer.indexing import Indexer
 from assay.explorer.openapi import ROOT, describe_api, make_api_path
 from assay.explorer.page_addresses import PAGES, PageAddress
 from assay.explorer.page_reader import NotFoundError, PageReader
-from assay.explorer.pages import Pages
+from assay.explorer.pages import STATIC, Pages, make_mark
 from assay.explorer.ports import PageSources, ShownRecord
 from assay.explorer.views.common import ROWS_MAX, Query, View
-from assay.network.web.guard import Guard, get_network
+from assay.network.web.guard import RATE, Guard, get_network
 
-_STATIC = Path(__file__).with_name("static")
 #: Pages made at once; each thread has a connection to the index.
 _THREADS = 8
 #: Digits of the largest number that the index holds.
@@ -54,6 +54,35 @@ _LASTS_S, _BEAT_S = 300.0, 15.0
 _PAUSE_S = 1.0
 #: What pages say that get no stream; a script cannot read it of a stream, but of HEAD.
 _FULL = "too many pages are open"
+#: What caches may do: with a page that the next block changes, where others stand before it, and
+#: with a file whose address has its digest.
+_FRESH, _FOREVER = "public, max-age=5", "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How much each visitor may ask for, and how long caches keep it.
+
+    Attributes:
+        rate: requests a second.
+        is_public: whether a proxy stands before the pages, whose cache spares it work.
+    """
+
+    rate: float = RATE
+    is_public: bool = False
+
+
+class StaticPages(StaticFiles):
+    """Files that browsers keep for ever under an address with their digest."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        answer = await super().get_response(path, scope)
+        if (
+            answer.status_code in (200, 304)
+            and scope["query_string"] == f"v={make_mark(path)}".encode()
+        ):
+            answer.headers["cache-control"] = _FOREVER
+        return answer
 
 
 class Explorer:
@@ -145,7 +174,20 @@ def find_format(request: Request) -> str:
 
 async def serve_description(request: Request) -> Response:
     """The API's OpenAPI document."""
-    return Response(_write_description(), media_type="application/json")
+    return revalidate(Response(_write_description(), media_type="application/json"), request)
+
+
+def revalidate(answer: Response, request: Request) -> Response:
+    """The answer with its digest as ETag; 304 without a body to whoever has it already."""
+    if answer.status_code != 200:
+        return answer
+    mark = f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
+    answer.headers["etag"] = mark
+    known = request.headers.get("if-none-match", "")
+    if mark not in (one.strip().removeprefix("W/") for one in known.split(",")):
+        return answer
+    kept = {n: v for n, v in answer.headers.items() if n in ("etag", "vary", "link")}
+    return Response(status_code=304, headers=kept)
 
 
 @cache
@@ -260,7 +302,11 @@ class Events:
 
 
 def make_app(
-    subject: ShownRecord, index: Index, sources: PageSources, hosts: Sequence[str] = HOSTS
+    subject: ShownRecord,
+    index: Index,
+    sources: PageSources,
+    hosts: Sequence[str] = HOSTS,
+    access: Access = Access(),
 ) -> tuple[ASGIApp, Events, Indexer]:
     """The page as an ASGI application, what tells it of changes, and what reads the record. Whoever
     serves it starts and stops the indexer. hosts: see `Guard`."""
@@ -274,7 +320,8 @@ def make_app(
         limiter = slow if page.waits else quick
 
         async def endpoint(request: Request) -> Response:
-            return await run_sync(explorer.answer, page, request, limiter=limiter)
+            answer = await run_sync(explorer.answer, page, request, limiter=limiter)
+            return revalidate(answer, request)
 
         stem, api = "/index" if path == "/" else path, make_api_path(path)
         # endings before the page's own: `{hotkey}` would take one for a part of the hotkey
@@ -301,7 +348,8 @@ def make_app(
     ]
     for path, page in PAGES.items():
         routes += make_route(path, page)
-    routes.append(Mount("/static", StaticFiles(directory=_STATIC)))
+    routes.append(Mount("/static", StaticPages(directory=STATIC)))
     app = Starlette(routes=routes, exception_handlers={404: refuse, 500: refuse}, lifespan=lifespan)
     app.router.redirect_slashes = False  # it would name a host: behind a server of others, ours
-    return Guard(app, hosts), events, indexer
+    fresh = _FRESH if access.is_public else "no-cache"
+    return Guard(app, hosts, rate=access.rate, fresh=fresh), events, indexer

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assay.explorer.pages import Pages
-from assay.network.web.guard import Guard
+from assay.network.web.guard import RATE, Guard
 
 #: Seconds after which a browser asks again.
 _AGAIN_S = 2
@@ -32,10 +32,10 @@ class WaitingApp:
     """An ASGI application that hands on to the pages once there are some. awaited: a kind of
     `AWAITED`."""
 
-    def __init__(self, hosts: tuple[str, ...]) -> None:
+    def __init__(self, hosts: tuple[str, ...], rate: float = RATE) -> None:
         self.awaited = "opening"
         self._pages = Pages()
-        self._guard = Guard(self._explain, hosts)
+        self._guard = Guard(self._explain, hosts, rate=rate)
         self._app: ASGIApp | None = None
         self._ready: tuple[ASGIApp, Callable[[], None], Callable[[], None]] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

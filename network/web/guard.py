@@ -3,10 +3,11 @@
 Pure ASGI, so that streams of events pass through it as well.
 """
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -41,6 +42,9 @@ class Guard:
         hosts: names under which this page may be requested, lower case, without port. If another
             site's name was made to lead here, a browser requests that name.
         advice: how the operator can have the page served under another name.
+        rate: requests that a client may make a second, over time.
+        fresh: how long a cache may keep an answer without a Cache-Control of its own: the value of
+            that header.
     """
 
     def __init__(
@@ -49,11 +53,13 @@ class Guard:
         hosts: Sequence[str],
         clock: Callable[[], float] = time.monotonic,
         advice: str = "start it with --allow-host NAME",
+        rate: float = RATE,
+        fresh: str = "no-cache",
     ) -> None:
         self._app = app
         self._unknown = f"Nothing is served here under that name: {advice}.\n"
         self._hosts = frozenset(hosts)
-        self._rates = Rates(clock)
+        self._rates, self._fresh = Rates(clock, rate), fresh
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -66,7 +72,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers[name] = value
-                headers.setdefault("cache-control", "no-cache")
+                kept = self._fresh if message["status"] in (200, 304) else "no-cache"
+                headers.setdefault("cache-control", kept)
             await send(message)
 
         refusal = self._find_refusal(scope)
@@ -83,8 +90,10 @@ class Guard:
         if headers.get("transfer-encoding") or headers.get("content-length", "0") != "0":
             return PlainTextResponse("A request has no body here.\n", 413)
         client = scope.get("client")
-        if not self._rates.take(client[0] if client else ""):
-            return PlainTextResponse("Too many requests.\n", 429, {"retry-after": "5"})
+        wait = self._rates.take(client[0] if client else "")
+        if wait:
+            after = {"retry-after": str(math.ceil(wait))}
+            return PlainTextResponse("Too many requests.\n", 429, after)
         return None
 
 
@@ -103,26 +112,29 @@ def is_known_host(host: str, hosts: frozenset[str]) -> bool:
 class Rates:
     """Each client's recent requests: one bucket each, in a table of bounded size."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self.buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens left, time
+    def __init__(self, clock: Callable[[], float], rate: float = RATE) -> None:
+        self._clock, self._rate, self._burst = clock, rate, max(1.0, BURST / RATE * rate)
+        self.buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # left, when
 
-    def take(self, client: str) -> bool:
-        """Return whether a client may make a request now."""
+    def take(self, client: str) -> float:
+        """Take a request of a client. Returns the seconds until it may ask; 0: it may now."""
         key, now = get_network(client), self._clock()
-        left, then = self.buckets.pop(key, (float(BURST), now))
-        left = min(float(BURST), left + (now - then) * RATE)
+        left, then = self.buckets.pop(key, (self._burst, now))
+        left = min(self._burst, left + (now - then) * self._rate)
         allowed = left >= 1
         self.buckets[key] = (left - 1 if allowed else left), now
         while len(self.buckets) > _CLIENTS:
             self.buckets.popitem(last=False)
-        return allowed
+        return 0.0 if allowed else (1 - left) / self._rate
 
 
 def get_network(client: str) -> str:
-    """The network of a client. An IPv6 client has a whole /64."""
+    """The network of a client. An IPv6 client has a whole /64. A mapped IPv4 address counts as
+    IPv4."""
     try:
         address = ip_address(client)
     except ValueError:
-        return client
-    return client if address.version == 4 else str(int(address) >> 64)
+        return client[:64]
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return str(address) if address.version == 4 else str(int(address) >> 64)

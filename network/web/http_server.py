@@ -7,7 +7,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from types import FrameType
 from typing import Any
 
@@ -56,6 +56,7 @@ class _HastyProtocol(H11Protocol):
 
     patience = ServerLimits()
     network = ""
+    proxies: Sequence[IPv4Network | IPv6Network] = ()
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -63,10 +64,19 @@ class _HastyProtocol(H11Protocol):
         self.network = get_network(self.client[0] if self.client else "")
         self._asked_at = self._taken_at = self.loop.time()
         same = sum(getattr(other, "network", None) == self.network for other in self.connections)
+        if self._is_proxy():  # its connections are many visitors'
+            same = 0
         if same > self.patience.per_client or len(self.connections) > self.patience.connections:
             transport.write(_REFUSAL)
             transport.close()
         self._look()
+
+    def _is_proxy(self) -> bool:
+        try:
+            address = ip_address(self.client[0] if self.client else "")
+        except ValueError:
+            return False
+        return any(address in network for network in self.proxies)
 
     def on_response_complete(self) -> None:
         self._asked_at = self.loop.time()
@@ -138,6 +148,25 @@ def list_hosts(host: str, more: Sequence[str]) -> list[str]:
     return ["127.0.0.1", "::1", "localhost", *own_names, *names]
 
 
+def list_proxies(texts: Sequence[str]) -> list[IPv4Network | IPv6Network]:
+    """Networks whose word about a visitor's address is believed, those of IPv4 also as a socket of
+    IPv6 names them; `ServingError`: one of these is no network."""
+    found: list[IPv4Network | IPv6Network] = []
+    for text in texts:
+        try:
+            network = ip_network(text)
+        except ValueError as error:
+            raise ServingError(
+                f"--trusted-proxy {text}: {error}; write an address or a network, such as "
+                "127.0.0.1 or 10.0.0.0/8"
+            ) from None
+        found.append(network)
+        if isinstance(network, IPv4Network):
+            mapped = f"::ffff:{network.network_address}/{96 + network.prefixlen}"
+            found.append(IPv6Network(mapped))
+    return found
+
+
 def _check_name(name: str) -> str:
     """A name in a browser's form, without the port."""
     try:
@@ -156,10 +185,18 @@ def make_server(
     app: ASGIApp,
     patience: ServerLimits = ServerLimits(),
     lines: dict[str, Any] | None = LOGGING_CONFIG,
+    proxies: Sequence[IPv4Network | IPv6Network] = (),
 ) -> uvicorn.Server:
-    """The server of an application. Its `should_exit` ends it from another thread. `lines`
-    configures uvicorn's logs; None: they are unchanged."""
-    protocol = type("HastyProtocol", (_HastyProtocol,), {"patience": patience})
+    """The server of an application; its `should_exit` ends it from another thread.
+
+    Args:
+        lines: configuration of uvicorn's logs; None: left as they are.
+        proxies: trusted proxies. The client of a request that comes from one of these is the last
+            address in X-Forwarded-For that is not itself a proxy's. The header of any other peer is
+            ignored.
+    """
+    members = {"patience": patience, "proxies": proxies}
+    protocol = type("HastyProtocol", (_HastyProtocol,), members)
     config = uvicorn.Config(
         app,
         http=protocol,
@@ -169,7 +206,8 @@ def make_server(
         log_level="error",
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(map(str, proxies)),
         timeout_keep_alive=patience.request_s,
         timeout_graceful_shutdown=_GRACE_S,
         h11_max_incomplete_event_size=_HEAD_BYTES,

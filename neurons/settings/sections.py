@@ -443,17 +443,17 @@ class ExplorerSettings(_Section):
     model: Folder | None = Field(None, description="folder of checkpoints; None: the run's own")
     trainer: Dir | None = Field(None, description="folder of a trainer; None: the run's own")
     gauntlet: File | None = Field(None, description="gauntlet.json to show")
-    rounds: Dir | None = Field(
-        None, description="folder of `assay train verify-round`; None: assay-rounds"
-    )
-    evm_explorer: Url | None = Field(
-        None, max_length=200, description="URL of an EVM explorer to link entries to"
-    )
+    rounds: Dir | None = Field(None, description="of `train verify-round`; None: assay-rounds")
+    evm_explorer: Url | None = Field(None, max_length=200, description="URL of an EVM explorer")
     host: Annotated[str, Flag("ADDRESS")] = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8_400, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
     hosts: tuple[Annotated[str, Flag("NAME", "--allow-host")], ...] = Field(
         (), description="further host names that pages may be requested under"
     )
+    trusted_proxies: tuple[Annotated[str, Flag("CIDR", "--trusted-proxy")], ...] = Field(
+        (), description="networks whose X-Forwarded-For names the visitor"
+    )
+    rate: float = Field(20, gt=0, le=10_000, description="requests a second of one visitor")
     index: Dir = Field(Path("assay-explorer"), description="folder of the index")
 
 

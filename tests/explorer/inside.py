@@ -7,7 +7,7 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 
-from assay.explorer import Index, make_app
+from assay.explorer import Access, Index, make_app
 from assay.explorer.sources.record_sources import ExplorerRequest, open_source
 from assay.neurons.settings.sections import Settings
 from tests.explorer.api_types import check_document
@@ -29,7 +29,7 @@ class Inside:
 
 
 @contextmanager
-def look_into(folder, index=None, ledger=None, **settings):
+def look_into(folder, index=None, ledger=None, access=None, **settings):
     """An explorer over a run's folder."""
     with ExitStack() as stack:
         if index is None:
@@ -41,7 +41,7 @@ def look_into(folder, index=None, ledger=None, **settings):
         subject = source.subject
         kept = Index(index, subject.validator, subject.history.first.digest)
         stack.callback(kept.close)
-        app, events, indexer = make_app(subject, kept, source.sources)
+        app, events, indexer = make_app(subject, kept, source.sources, access=access or Access())
         indexer.step()
         client = stack.enter_context(TestClient(app, base_url="http://127.0.0.1:8400"))
         yield Inside(client, indexer, kept, source, events)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from assay.explorer.labels import show_hidden
+from assay.explorer.pages import link_static
 from assay.explorer.ports import GroupReading, RolloutReading, TokenReading
 from assay.explorer.views.common import describe_trouble
 from assay.protocol import decode_window_record
@@ -91,7 +92,7 @@ def hostile(copy):
 
 
 def test_hostile_text_stays_text(hostile, demo):
-    allowed = {("script", "/static/live.js"), ("link", "/static/style.css")}
+    allowed = {("script", link_static("live.js")), ("link", link_static("style.css"))}
     seen = 0
     for path in list_pages(demo):
         answer = hostile.get(path)

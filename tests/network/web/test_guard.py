@@ -13,8 +13,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from assay.network.web.guard import BURST, RATE, Guard, Rates, is_known_host
-from assay.network.web.http_server import list_hosts
+from assay.network.web.guard import BURST, RATE, Guard, Rates, get_network, is_known_host
+from assay.network.web.http_server import ServingError, list_hosts, list_proxies, make_server
 
 
 @pytest.fixture
@@ -75,16 +75,16 @@ def test_long_addresses_are_refused(client):
 def test_a_client_that_asks_too_much_waits_and_others_do_not():
     now = [0.0]
     rates = Rates(lambda: now[0])
-    assert all(rates.take("10.0.0.1") for _ in range(BURST))
-    assert not rates.take("10.0.0.1")
-    assert rates.take("10.0.0.2")
+    assert not any(rates.take("10.0.0.1") for _ in range(BURST))
+    assert rates.take("10.0.0.1") == 1 / RATE
+    assert not rates.take("10.0.0.2")
     now[0] += 1
-    assert sum(rates.take("10.0.0.1") for _ in range(BURST)) == RATE
+    assert sum(not rates.take("10.0.0.1") for _ in range(BURST)) == RATE
 
 
 def test_a_whole_network_of_ipv6_is_one_client():
     rates = Rates(lambda: 0.0)
-    assert sum(rates.take(f"2001:db8::{n:x}") for n in range(BURST + 50)) == BURST
+    assert sum(not rates.take(f"2001:db8::{n:x}") for n in range(BURST + 50)) == BURST
 
 
 def test_the_table_of_clients_does_not_grow():
@@ -245,3 +245,69 @@ def test_sigterm_ends_a_server_that_has_not_begun():
     """A supervisor does not wait until the program listens to signals."""
     process = subprocess.run([sys.executable, "-c", EARLY], timeout=60, check=False)
     assert process.returncode == 0
+
+
+def ask_behind(peer, forwarded, trusted=("10.0.0.0/8", "127.0.0.1")):
+    """The client that a server with these proxies counts a request for."""
+
+    async def tell(request):
+        return PlainTextResponse(request.client.host)
+
+    server = make_server(Starlette(routes=[Route("/", tell)]), proxies=list_proxies(trusted))
+    server.config.load()
+    with TestClient(server.config.loaded_app, client=(peer, 1_234)) as client:
+        return client.get("/", headers=[("x-forwarded-for", one) for one in forwarded]).text
+
+
+def test_a_visitor_behind_trusted_proxies_is_the_last_address_that_is_none_of_theirs():
+    for peer, forwarded, client in (
+        ("127.0.0.1", ["203.0.113.7"], "203.0.113.7"),
+        ("::ffff:10.1.1.1", ["203.0.113.7"], "203.0.113.7"),
+        ("10.1.1.1", ["1.1.1.1, 203.0.113.7, 10.2.2.2"], "203.0.113.7"),
+        ("10.1.1.1", ["1.1.1.1", "203.0.113.7"], "203.0.113.7"),
+        ("10.1.1.1", ["2001:db8::7"], "2001:db8::7"),
+        ("10.1.1.1", [], "10.1.1.1"),
+    ):
+        assert ask_behind(peer, forwarded) == client, (peer, forwarded)
+
+
+def test_a_stranger_who_forges_an_address_is_counted_as_itself():
+    assert ask_behind("203.0.113.9", ["10.0.0.1"]) == "203.0.113.9"
+    assert ask_behind("127.0.0.1", ["203.0.113.9"], trusted=()) == "127.0.0.1"
+
+
+def test_what_is_no_network_is_no_proxy():
+    for text in ("*", "localhost", "10.0.0.1/8", ""):
+        with pytest.raises(ServingError, match="--trusted-proxy"):
+            list_proxies([text])
+
+
+def test_ipv4_in_the_dress_of_ipv6_is_one_client_each():
+    assert get_network("::ffff:203.0.113.7") == get_network("203.0.113.7")
+    assert get_network("::ffff:203.0.113.7") != get_network("::ffff:203.0.113.8")
+    assert len(get_network("x" * 10_000)) <= 64
+
+
+def test_who_asks_too_often_is_told_when_to_come_again():
+    app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("here"))])
+    with TestClient(Guard(app, ("testserver",), lambda: 0.0, rate=0.1)) as client:
+        assert client.get("/").status_code == 200
+        refused = client.get("/")
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "10")
+
+
+def test_connections_of_a_trusted_proxy_are_not_counted_as_one_client():
+    proxied = SERVER.replace("make_server(app, patience)", "make_server(app, patience, None, nets)")
+    nets = "from ipaddress import ip_network\nnets = [ip_network('127.0.0.1')]\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", nets + proxied], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        port = int(process.stdout.readline())
+        held = [connect(port) for _ in range(10)]  # eight are a client's share
+        assert b"200 OK" in ask(held[-1])
+        for one in held:
+            one.close()
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
