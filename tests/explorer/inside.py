@@ -22,7 +22,7 @@ class Inside:
 
     def get(self, path, **headers):
         answer = self.client.get(path, headers={"accept": "text/html", **headers})
-        is_json = answer.headers["content-type"] == "application/json"
+        is_json = answer.headers.get("content-type") == "application/json"
         if answer.status_code == 200 and is_json:
             check_document(path, answer.json())
         return answer
