@@ -17,6 +17,12 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from assay.audit.auditor import audit
+from assay.audit.differences import (
+    ComparedSettlement,
+    ComparedWindow,
+    compare_settlements,
+    compare_windows,
+)
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public, PublicChain
 from assay.network.chain import ForgottenError
@@ -119,7 +125,9 @@ class ValidatorComparison:
     has_model: bool
     #: two hotkeys → groups whose witness both records have, byte for byte
     shared: Mapping[tuple[bytes, bytes], int]
-    forgotten: int  # settlements whose weights the nodes have forgotten
+    forgotten: int  # settlements whose weights the nodes that were asked have forgotten
+    judged: tuple[ComparedWindow, ...]
+    settled: tuple[ComparedSettlement, ...]
 
     @property
     def has_copier(self) -> bool:
@@ -168,7 +176,15 @@ def compare(publics: Mapping[bytes, Public | None], windows: range) -> Validator
                 validator.shown.append(shown)
     has_model = next(iter(known.values())).models is not None
     shared = _count_shared(reports)
-    return ValidatorComparison(tuple(compared.values()), windows, has_model, shared, forgotten)
+    return ValidatorComparison(
+        tuple(compared.values()),
+        windows,
+        has_model,
+        shared,
+        forgotten,
+        compare_windows({hotkey: report.window_records for hotkey, report in reports.items()}),
+        compare_settlements({h: report.settlement_records for h, report in reports.items()}),
+    )
 
 
 def compute_distance(one: Weights, other: Weights) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from assay.audit.comparison import ComparedValidator, ValidatorComparison, compare
+from assay.audit.differences import ComparedSettlement, ComparedWindow
 from assay.audit.ports import Public
 from assay.cli.audit import (
     DIFFERS,
@@ -66,6 +67,56 @@ def describe_comparison(comparison: ValidatorComparison) -> dict[str, Any]:
             for pair, count in sorted(comparison.shared.items())
         ],
         "settlements_forgotten": comparison.forgotten,
+        "judged": [_describe_window(judged) for judged in comparison.judged],
+        "settled": [_describe_settlement(settled) for settled in comparison.settled],
+    }
+
+
+def _describe_window(judged: ComparedWindow) -> dict[str, Any]:
+    return {
+        "window": judged.window,
+        "outcomes": [
+            {"validator": encode_ss58(validator), "outcome": outcome.value}
+            for validator, outcome in judged.outcomes.items()
+        ],
+        "members": judged.members,
+        "differing": [
+            {
+                "hotkey": encode_ss58(row.hotkey),
+                "uid": row.uid,
+                "said": [
+                    {
+                        "validator": encode_ss58(validator),
+                        "reason": reason and reason.value,
+                        "score": score,
+                    }
+                    for validator, (reason, score) in row.said.items()
+                ],
+            }
+            for row in judged.differing
+        ],
+    }
+
+
+def _describe_settlement(settled: ComparedSettlement) -> dict[str, Any]:
+    return {
+        "epoch": settled.epoch,
+        "totals": [
+            {"validator": encode_ss58(validator), "score": score}
+            for validator, score in settled.totals.items()
+        ],
+        "seats": settled.seats,
+        "differing": [
+            {
+                "uid": row.uid,
+                "hotkey": row.hotkey and encode_ss58(row.hotkey),
+                "said": [
+                    {"validator": encode_ss58(validator), "score": score, "weight": weight}
+                    for validator, (score, weight) in row.said.items()
+                ],
+            }
+            for row in settled.differing
+        ],
     }
 
 
@@ -109,6 +160,14 @@ def _print_comparison(comparison: ValidatorComparison) -> None:
         "record's weights.",
         style="dim",
     )
+    if comparison.judged or comparison.settled:
+        verdicts = sum(len(judged.differing) for judged in comparison.judged)
+        seats = sum(len(settled.differing) for settled in comparison.settled)
+        console.print(
+            f"{verdicts} of {sum(judged.members for judged in comparison.judged)} verdicts and "
+            f"{seats} of {sum(settled.seats for settled in comparison.settled)} scores or weights "
+            "differ between their records; --json names them."
+        )
     if not comparison.has_model:
         console.print("Witnesses need the model: --model FOLDER runs its forward passes again.")
     for validator in comparison.validators:

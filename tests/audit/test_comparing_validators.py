@@ -17,7 +17,7 @@ from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
-from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
+from assay.protocol import Commitment, Reason, Tag, encode_commitment, encode_ss58
 from tests.audit.audited import HOTKEYS, LIAR, RIVAL, WINDOWS, Shelf, read_records
 
 COPIER = HOTKEYS["nora"]
@@ -174,6 +174,30 @@ def test_a_witness_of_anothers_passes_stands_out(network, liar, models):
     assert without.has_copier  # and which of the two it is, only a model tells
     assert sum(without.shared.values()) > 0
     assert set(without.shared) == {tuple(sorted((LIAR, RIVAL)))}
+
+
+def test_verdicts_scores_and_weights_that_differ_are_named(network, liar):
+    alike = compare({LIAR: network.make_public(), RIVAL: network.make_public()}, WINDOWS)
+    assert [judged.window for judged in alike.judged] == list(WINDOWS)
+    assert not any(each.differing for each in (*alike.judged, *alike.settled))
+    own = liar.get_row(4, "alice")
+    liar.change_row(4, "alice", reason=Reason.SKETCH_MISMATCH, values=(), score=0)
+    liar.agree()
+    shown = replace(network.make_public(), chain=liar.make_chain())
+    lying = replace(shown, records=Shelf(liar.list_objects()))
+    found = compare({LIAR: lying, RIVAL: shown}, WINDOWS)
+    assert [judged.window for judged in found.judged if judged.differing] == [4]
+    (verdict,) = found.judged[4].differing
+    assert (verdict.hotkey, verdict.uid) == (HOTKEYS["alice"], own.uid)
+    refused, accepted = (Reason.SKETCH_MISMATCH, 0), (own.reason, own.score)
+    assert verdict.said == {LIAR: refused, RIVAL: accepted}
+    (settled,) = (each for each in found.settled if each.differing)
+    seats = {seat.uid: seat for seat in settled.differing}
+    (score, weight), (own_score, own_weight) = (seats[own.uid].said[who] for who in (LIAR, RIVAL))
+    assert score < own_score
+    assert weight < own_weight
+    assert settled.totals[LIAR] < settled.totals[RIVAL]
+    assert not found.has_copier, "who differs does not copy"
 
 
 class BrokenShelf:
