@@ -3,7 +3,8 @@
 python docs/api_examples.py [DEMO]   # assay-demo
 
 Lists keep their first two rows. A rollout is the one that the first refused miner was refused for.
-For the gauntlet's example, run `assay gauntlet --fast --groups 2 --out DEMO` before.
+For the gauntlet's example, run `assay gauntlet --fast --groups 2 --out DEMO` before; for the
+validators', `python -m tests.explorer.compared DEMO/comparison.json`.
 """
 
 import json

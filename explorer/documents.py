@@ -5,14 +5,14 @@ describes these types, and every document that a test is shown must be of its ty
 without 0x, hotkeys SS58, shares 0 to 1; null is what is not known.
 """
 
-from typing import Annotated, NotRequired
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 Hex = Annotated[str, Field(description="hex", pattern="^[0-9a-f]*$")]
 Hotkey = Annotated[str, Field(description="SS58")]
-Share = Annotated[float, Field(description="0 to 1")]
+Share = Annotated[float, Field(description="0 to 1", allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 Window = Annotated[int, Field(description="number of a window", ge=0)]
 Block = Annotated[int, Field(description="number of a block", ge=0)]
@@ -145,6 +145,69 @@ class SettledWeights(TypedDict):
     derived: Annotated[bool | None, Field(description="whether the derived are the recorded")]
     block: Block | None
     on_chain: Annotated[bool | None, Field(description="whether the chain's are the recorded")]
+
+
+# --- curves
+
+#: Points of a series that are shown: the newest.
+POINTS_MAX = 1_000
+#: The name of the run whose record this is, beside others.
+OWN = "this run"
+Along = Literal["window", "checkpoint"]
+_Real = Annotated[float, Field(allow_inf_nan=False, ge=-1e40, le=1e40)]
+
+
+class ChartAxis(TypedDict):
+    first: int
+    last: int
+    ticks: list[int]
+
+
+class CurvePoint(TypedDict):
+    """A value; of an estimate also its 95 % interval."""
+
+    x: Annotated[int, Field(description="of the window or checkpoint", ge=0, lt=1 << 64)]
+    y: _Real
+    low: NotRequired[_Real]
+    high: NotRequired[_Real]
+
+
+class CurveSeries(TypedDict):
+    run: Annotated[str, Field(description="`this run`, or the name of a run beside it")]
+    points: list[CurvePoint]
+
+
+class Curve(TypedDict):
+    """A quantity along windows or checkpoints, of one run or several."""
+
+    name: str
+    title: str
+    along: Along
+    axis: ChartAxis
+    top: Annotated[_Real, Field(description="greatest value of the axis, whose least is 0")]
+    ticks: list[_Real]
+    series: list[CurveSeries]
+
+
+class RunSummary(TypedDict):
+    """A curve of one run in figures."""
+
+    curve: str
+    title: str
+    run: str
+    points: Count
+    first: float
+    last: float
+    last_at: Count
+    best: float
+    best_at: Count
+
+
+class OtherRecords(TypedDict):
+    """How far other validators' records say the same, where somebody has compared them."""
+
+    validators: Annotated[int, Field(description="records that were compared", ge=0)]
+    differing: Annotated[int, Field(description="miners or uids on which they differ", ge=0)]
 
 
 # --- the first page
@@ -343,6 +406,7 @@ class MinerDocument(AuditedDocument, MinerCounts):
     """One miner: whether it is paid, its verdicts, settlements and windows."""
 
     strip: VerdictStrip
+    curves: list[Curve]
     reasons: list[MinerReason]
     rows: list[MinerWindow]
     pay: MinerPay
@@ -449,6 +513,7 @@ class WindowDocument(AuditedDocument):
     members: list[ListedMember]
     paging: ListPart
     unread: UnreadStatistics | None
+    others: OtherRecords | None
 
 
 class FoundPlace(TypedDict, total=False):
@@ -616,6 +681,7 @@ class SettlementDocument(AuditedDocument):
     settlement: SettlementSummary
     windows: list[SettledWindow]
     weights: SettledWeights
+    others: OtherRecords | None
 
 
 class EvmReading(TypedDict):
@@ -691,10 +757,10 @@ class WindowReward(TypedDict):
     reward: float | None
 
 
-class ChartAxis(TypedDict):
-    first: int
-    last: int
-    ticks: list[int]
+class WindowScore(TypedDict):
+    window: Window
+    score: Annotated[int, Field(description="of all miners", ge=0)]
+    accepted: Count
 
 
 class AccuracyPoint(TypedDict):
@@ -722,8 +788,11 @@ class CheckpointRow(TypedDict):
 class TrainingDocument(CommandDocument):
     """Reward by window, held-out accuracy, checkpoints."""
 
+    curves: list[Curve]
+    runs: Annotated[list[RunSummary], Field(description="empty, if no other run is named")]
     rewards: list[WindowReward]
     reward_axis: ChartAxis
+    scores: list[WindowScore]
     points: list[AccuracyPoint]
     tried: list[AccuracyPoint]
     tried_axis: ChartAxis
@@ -832,6 +901,133 @@ class GauntletDocument(CommandDocument):
     windows: float | None
     seconds: float | None
     rows: list[StrategyRow]
+
+
+# --- several validators
+
+
+class ShownEpoch(TypedDict):
+    """A validator's weights on chain at a block. Distances: the share of all weight that would have
+    to move."""
+
+    block: Block
+    distance_to_own: Share | None
+    distance_to_others: Share | None
+    nearest: Hotkey | None
+    nearest_epoch: Epoch | None
+    settlements_behind: Count
+
+
+class ComparedValidatorRow(TypedDict):
+    """What tells a validator that judges from one that copies."""
+
+    validator: Hotkey
+    record: Annotated[bool, Field(description="whether it publishes a record that was read")]
+    fault: str | None
+    matched: Annotated[bool | None, Field(description="whether an audit found nothing wrong")]
+    verdicts_witnessed: Count
+    verdicts_unwitnessed: Count
+    epochs: list[ShownEpoch]
+    stale_epochs: Count
+    stopped: bool
+    suspicion: Annotated[str | None, Field(description="why it seems to copy")]
+
+
+class SharedWitnesses(TypedDict):
+    """Two validators whose records have the same witness: one of them copied."""
+
+    validators: list[Hotkey]
+    groups: Count
+
+
+class ValidatorOutcome(TypedDict):
+    validator: Hotkey
+    outcome: str
+
+
+class SaidVerdict(TypedDict):
+    """One validator's verdict; a validator without the member in its record is not listed."""
+
+    validator: Hotkey
+    reason: Verdict | None
+    score: Count
+
+
+class DifferingVerdictRow(TypedDict):
+    hotkey: Hotkey
+    uid: Count
+    said: list[SaidVerdict]
+
+
+class JudgedWindow(TypedDict):
+    """A window of which several validators have a record, and whom they judged differently."""
+
+    window: Window
+    outcomes: list[ValidatorOutcome]
+    members: Count
+    differing: list[DifferingVerdictRow]
+
+
+class ValidatorTotal(TypedDict):
+    validator: Hotkey
+    score: Count
+
+
+class SaidSeat(TypedDict):
+    validator: Hotkey
+    score: Count
+    weight: Count
+
+
+class DifferingSeatRow(TypedDict):
+    uid: Count
+    hotkey: Annotated[Hotkey | None, Field(description="null: no record has a score of this uid")]
+    said: list[SaidSeat]
+
+
+class ComparedSettlementRow(TypedDict):
+    """A settlement of which several validators have a record, and where these differ."""
+
+    epoch: Epoch
+    totals: list[ValidatorTotal]
+    seats: Count
+    differing: list[DifferingSeatRow]
+
+
+class Comparison(TypedDict):
+    """What `assay audit compare --json` prints."""
+
+    windows: Annotated[list[Window], Field(description="the first and the last", max_length=2)]
+    model: Annotated[bool, Field(description="whether forward passes were run for witnesses")]
+    validators: list[ComparedValidatorRow]
+    shared_witnesses: list[SharedWitnesses]
+    settlements_forgotten: Annotated[
+        int, Field(description="settlements whose weights the nodes have forgotten", ge=0)
+    ]
+    judged: list[JudgedWindow]
+    settled: list[ComparedSettlementRow]
+
+
+class ListedVerdict(DifferingVerdictRow):
+    window: Window
+    name: str | None
+
+
+class ListedSeat(DifferingSeatRow):
+    epoch: Epoch
+    name: str | None
+
+
+class ValidatorsDocument(CommandDocument):
+    """Several validators of the subnet beside each other, as `assay audit compare` found them."""
+
+    known: bool
+    trouble: TroubleKind | None
+    comparison: Comparison | None
+    verdicts: Annotated[list[ListedVerdict], Field(description="all that differ, by window")]
+    seats: Annotated[list[ListedSeat], Field(description="all that differ, by settlement")]
+    verdict_count: Annotated[int, Field(description="verdicts that differ; 1,000 are listed", ge=0)]
+    seat_count: Annotated[int, Field(description="seats that differ; 1,000 are listed", ge=0)]
 
 
 class SearchHit(TypedDict):

@@ -16,6 +16,7 @@ from assay.explorer.views.miners import view_miner, view_miners
 from assay.explorer.views.overview import view_overview
 from assay.explorer.views.rollouts import view_rollout
 from assay.explorer.views.settlements import view_settlement, view_weights
+from assay.explorer.views.validators import view_validators
 from assay.explorer.views.windows import view_member, view_window, view_windows
 
 MakeView = Callable[..., View]
@@ -107,7 +108,13 @@ PAGES: dict[str, PageAddress] = {
         view_training,
         "training.html",
         documents.TrainingDocument,
-        {"checkpoints": "checkpoints", "held-out": "tried", "rewards": "rewards"},
+        {
+            "checkpoints": "checkpoints",
+            "held-out": "tried",
+            "rewards": "rewards",
+            "scores": "scores",
+            "runs": "runs",
+        },
     ),
     "/rounds": PageAddress(
         view_rounds,
@@ -115,6 +122,18 @@ PAGES: dict[str, PageAddress] = {
         documents.RoundsDocument,
         {name: name for name in ("rounds", "children", "trainers", "repeated")},
         _PARTS,
+    ),
+    "/validators": PageAddress(
+        view_validators,
+        "validators.html",
+        documents.ValidatorsDocument,
+        {
+            "validators": "comparison.validators",
+            "verdicts": "verdicts",
+            "seats": "seats",
+            "windows": "comparison.judged",
+            "settlements": "comparison.settled",
+        },
     ),
     "/gauntlet": PageAddress(
         view_gauntlet, "gauntlet.html", documents.GauntletDocument, {"strategies": "rows"}

@@ -60,6 +60,7 @@ class Pages:
             reason=write_reason,
             prose=write_prose,
             about=write_about,
+            plain=write_plain,
         )
         self._environment.globals.update(
             mark=get_mark,
@@ -111,8 +112,14 @@ _NUMBERS: dict[str, Callable[..., str]] = {
     "percent": lambda share: f"{100 * share:.1f} %",
     "real": lambda value, digits=3: "0" if value == 0 else f"{value:.{digits}g}",
     "fixed": lambda value, digits=3: f"{value:.{digits}f}",
+    "figure": lambda value: write_plain(value),
     "millionths": lambda value: f"{value / 1_000_000:.3f}",
 }
+
+
+def write_plain(value: float) -> str:
+    """A number of a drawing, where no element can be: thousands apart, three decimals at most."""
+    return f"{round(value, 3):,}".removesuffix(".0")
 
 
 def write_time(milliseconds: int | None) -> Markup:

@@ -14,6 +14,7 @@ from assay.artifacts.ports import Objects
 from assay.artifacts.records.record_reader import STATISTICS_BYTES as STATISTICS_BYTES
 from assay.artifacts.records.record_reader import RecordReader, open_reader
 from assay.artifacts.store_objects import UnavailableError
+from assay.explorer.documents import Curve
 from assay.protocol import Context, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Identity, Timing
@@ -317,6 +318,10 @@ class Commands(Protocol):
     def gauntlet(self, table: Mapping[str, Any]) -> str | None:
         """Of a table of attacks, as it was asked for."""
 
+    def compare_validators(self, windows: tuple[int, int] | None) -> str | None:
+        """Of validators beside each other, over the first and the last of windows; None: the
+        newest."""
+
 
 class PageSources(Protocol):
     """What is around the record. Everything but `commands` may be missing, and nothing raises:
@@ -350,6 +355,13 @@ class PageSources(Protocol):
         what is not read yet is not there."""
 
     def read_training(self) -> Training | None: ...
+    def read_beside(self) -> Mapping[str, Sequence[Curve]]:
+        """Other runs' curves, by the runs' names."""
+
+    def read_comparison(self) -> Mapping[str, Any] | None:
+        """Several validators beside each other, as `assay audit compare --json` prints it; None:
+        nobody has compared them here."""
+
     def read_manifest(self, checkpoint: bytes) -> CheckpointOrigin | None: ...
 
     def list_rounds(self, origins: Mapping[str, CheckpointOrigin]) -> Sequence[MergedRound]:

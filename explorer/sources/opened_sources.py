@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import TypeAdapter
+
 from assay.artifacts.announced_parameters import AnnouncedParameters, list_announced
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.run_folder import JsonFile
 from assay.artifacts.store_objects import make_checkpoint_name
+from assay.explorer.documents import OWN, POINTS_MAX, Curve
+from assay.explorer.labels import show_hidden
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import (
     CheckpointOrigin,
@@ -49,6 +53,9 @@ _REPLACED = (
 )
 #: A block is overdue after so many slots, and so many seconds at least.
 _OVERDUE_SLOTS, _OVERDUE_S = 8, 12.0
+#: Curves of another run, and characters of its name, that are taken.
+_CURVES_MAX, _NAME_MAX = 16, 40
+_CURVES = TypeAdapter(list[Curve])
 _ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
 #: Hosts that pages may link to without TLS.
 _NEAR = ("127.0.0.1", "::1", "localhost")
@@ -70,6 +77,8 @@ class OpenedSources:
     models: Path | None
     stores: Sequence[Objects]
     gauntlet: JsonFile
+    comparison: JsonFile
+    beside: Mapping[str, JsonFile]
     rounds: RoundFindings
     groups: Groups
     pace: "BlockWatch"
@@ -78,6 +87,7 @@ class OpenedSources:
     _manifests: "BoundedCache[bytes, CheckpointOrigin]" = field(
         default_factory=lambda: BoundedCache(_KEPT)
     )
+    _curves: dict[str, tuple[Any, Sequence[Curve]]] = field(default_factory=dict)
     _shown: "BoundedCache[int, ShownWeights]" = field(default_factory=lambda: BoundedCache(_KEPT))
 
     def read_live(self) -> Live | None:
@@ -167,6 +177,22 @@ class OpenedSources:
         if isinstance(document, dict):
             return document
         return {} if self.gauntlet.path.is_file() else None  # there is one, and it is none
+
+    def read_comparison(self) -> Mapping[str, Any] | None:
+        document = self.comparison.read()
+        if isinstance(document, dict):
+            return document
+        return {} if self.comparison.path.is_file() else None
+
+    def read_beside(self) -> Mapping[str, Sequence[Curve]]:
+        found = {}
+        for name, file in self.beside.items():
+            document = file.read()
+            known = self._curves.get(name)
+            if known is None or known[0] is not document:  # it has changed
+                known = self._curves[name] = document, file.pick(_read_curves, [])
+            found[name] = known[1]
+        return found
 
     def get_names(self) -> Mapping[str, str]:
         return {} if self.run is None else self.run.get_names()
@@ -312,6 +338,33 @@ def find_rounds(settings: Settings) -> Path:
     """Findings of rounds, whether or not they are there."""
     named = _require("--rounds", settings.explorer.rounds)
     return (named or Path("assay-rounds")) / "findings.jsonl"
+
+
+def find_comparison(settings: Settings, folder: Path | None) -> Path:
+    """The validators' comparison, whether or not it is there."""
+    named = _require("--comparison", settings.explorer.comparison, is_file=True)
+    return named or (folder or Path()) / "comparison.json"
+
+
+def find_beside(settings: Settings) -> dict[str, Path]:
+    """Other runs' documents, by their names: those of the files, without the ending."""
+    found: dict[str, Path] = {}
+    for path in settings.explorer.beside:
+        _require("--beside", path, is_file=True)
+        name = show_hidden(path.stem[:_NAME_MAX])
+        if name in found or name == OWN:
+            raise ConfigError(f"--beside {path}: another run is called {name!r}; rename the file")
+        found[name] = path
+    return found
+
+
+def _read_curves(document: Any) -> list[Curve]:
+    """Curves of another explorer's `/api/v1/training`."""
+    curves = _CURVES.validate_python(document["curves"])
+    return [
+        {**curve, "series": [{**s, "points": s["points"][-POINTS_MAX:]} for s in curve["series"]]}
+        for curve in curves[:_CURVES_MAX]
+    ]
 
 
 def find_gauntlet(settings: Settings, folder: Path | None) -> Path:

@@ -167,6 +167,16 @@ class ShellCommands:
             words.append(f"--only={only}")
         return shlex.join(words)
 
+    def compare_validators(self, windows: tuple[int, int] | None) -> str | None:
+        if self.online is None:
+            return None
+        words = ["assay", "audit", "compare", *self.online]
+        if windows is not None:
+            words += ["--windows", _write_span(*windows)]
+        if self.models is not None:
+            words += ["--model", str(self.models)]
+        return shlex.join(words)
+
 
 def _write_span(first: int, last: int) -> str:
     return str(first) if first == last else f"{first}..{last}"

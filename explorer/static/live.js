@@ -23,6 +23,7 @@ async function renew() {
       box.scrollLeft = scrolled[i] || 0;
     });
   }
+  document.dispatchEvent(new CustomEvent("renewed", { detail: fresh }));
 }
 
 let busy = false;

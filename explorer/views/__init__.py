@@ -10,6 +10,7 @@ __all__ = [
     "attacks",
     "common",
     "course",
+    "curves",
     "finding",
     "ledger_entries",
     "merged_rounds",
@@ -17,5 +18,6 @@ __all__ = [
     "overview",
     "rollouts",
     "settlements",
+    "validators",
     "windows",
 ]

@@ -23,6 +23,7 @@ TROUBLES: dict[str, tuple[str, str]] = {
         r"^.*begun anew",
     ),
     "gauntlet": ("the gauntlet’s table, which is incomplete or not a table", r"gauntlet"),
+    "comparison": ("the comparison of validators, which cannot be read", r"comparison"),
     "parameters": (
         "the parameters that the owner has announced",
         r"(?:announced )?parameters|stops before window",

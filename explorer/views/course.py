@@ -1,24 +1,23 @@
 """Training: reward over windows, held-out accuracy, checkpoints and their parents."""
 
-from collections.abc import Sequence
-from itertools import cycle
+from typing import Any
 
+from assay.explorer.documents import POINTS_MAX
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import Training
 from assay.explorer.views.common import Query, View, describe_origin, divide, pick
+from assay.explorer.views.curves import add_runs, make_axis, make_curve, summarize_runs
 
-#: Points of a chart, and checkpoints in the table.
-_POINTS, _CHECKPOINTS = 200, 50
-#: Ticks of an axis, at most.
-_TICKS = 7
+#: Checkpoints in the table.
+_CHECKPOINTS = 50
 
 
 def view_training(reader: PageReader, query: Query) -> View:
     training = reader.sources.read_training()
     rows = reader.ask(
-        "SELECT window, checkpoint, reward_sum, rewards FROM windows WHERE rewards > 0 "
-        "ORDER BY window DESC LIMIT ?",
-        _POINTS,
+        "SELECT window, checkpoint, reward_sum, rewards, score, accepted, outcome FROM windows "
+        "WHERE rewards > 0 OR outcome = 'counted' ORDER BY window DESC LIMIT ?",
+        POINTS_MAX,
     )[::-1]
     rewards = [
         {
@@ -27,13 +26,23 @@ def view_training(reader: PageReader, query: Query) -> View:
             "reward": divide(row["reward_sum"], row["rewards"] * 1_000_000, 4),
         }
         for row in rows
+        if row["rewards"]
     ]
-    points = [dict(point) for point in (training.points if training else ())][-_POINTS:]
+    scores = [
+        {"window": row["window"], "score": int(row["score"]), "accepted": row["accepted"]}
+        for row in rows
+        if row["outcome"] == "counted"
+    ]
+    points = [dict(point) for point in (training.points if training else ())][-POINTS_MAX:]
     tried = [point for point in points if point.get("value") is not None]
+    curves = add_runs(_list_curves(rewards, scores, tried), reader.sources.read_beside())
     return {
         "title": "Training",
+        "curves": curves,
+        "runs": summarize_runs(curves),
         "rewards": rewards,
-        "reward_axis": make_axis([row["window"] for row in rows]),
+        "reward_axis": make_axis([row["window"] for row in rewards]),
+        "scores": scores,
         "points": points,
         "tried": tried,
         "tried_axis": make_axis([point["number"] for point in tried]),
@@ -43,17 +52,37 @@ def view_training(reader: PageReader, query: Query) -> View:
     }
 
 
-def make_axis(values: Sequence[int]) -> View:
-    """An axis of whole numbers from the least to the greatest: its ends, and few ticks, each a
-    multiple of 1, 2 or 5 times a power of ten."""
-    if not values:
-        return {"first": 0, "last": 0, "ticks": []}
-    first, last = min(values), max(values)
-    step, factors = 1, cycle((2, 2.5, 2))
-    while (last - first) // step >= _TICKS:
-        step = int(step * next(factors))
-    begin = -(-first // step) * step
-    return {"first": first, "last": last, "ticks": list(range(begin, last + 1, step))}
+def _list_curves(
+    rewards: list[View], scores: list[View], tried: list[dict[str, Any]]
+) -> list[View]:
+    """Those of which there is a point."""
+    curves = [
+        make_curve(
+            "held-out",
+            "Held-out accuracy",
+            "checkpoint",
+            [
+                {"x": p["number"], "y": p["value"], "low": p["low"], "high": p["high"]}
+                for p in tried
+            ],
+            1,
+        ),
+        make_curve(
+            "reward",
+            "Mean reward",
+            "window",
+            [{"x": row["window"], "y": row["reward"]} for row in rewards],
+            1,
+        ),
+        make_curve(
+            "score",
+            "Score of all miners",
+            "window",
+            [{"x": row["window"], "y": row["score"]} for row in scores],
+            None,
+        ),
+    ]
+    return [curve for curve in curves if curve["series"]]
 
 
 def _list_checkpoints(reader: PageReader, training: Training | None) -> list[View]:

@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 
 from assay.explorer.index import DIGEST_BYTES, NUMBER_MAX
 from assay.explorer.page_reader import PageReader
+from assay.explorer.ports import CheckpointOrigin
 from assay.explorer.views.common import Query, View, list_known_windows, name_hotkey
 from assay.explorer.views.ledger_entries import find_entries, find_entry_page, find_transactions
 from assay.protocol import decode_ss58, encode_ss58
@@ -34,6 +35,9 @@ _ASKED = re.compile(rf"({'|'.join(_WORDS)})[\s:#№]*(?=[\s:#№\d])\s*(.+)", re
 _NUMBER = re.compile(r"[\d,_\u2009 ]{1,24}")
 _HEX = re.compile(r"(0x)?([0-9a-f]+)(?:…[0-9a-f]*)?", re.IGNORECASE)
 _CONTRACT = 40
+#: Checkpoints whose manifests are looked at.
+_MANIFESTS = 256
+_STEP = "the step that made it"
 _BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]{46,49}")
 
 
@@ -170,9 +174,7 @@ def _find_uid(reader: PageReader, number: int) -> _Hits:
 def _find_checkpoint(reader: PageReader, number: int) -> _Hits:
     training = reader.sources.read_training()
     made = [step for step in (training.steps if training else ()) if step["number"] == number]
-    rows = reader.ask("SELECT DISTINCT checkpoint FROM windows WHERE length(checkpoint) = 32")
-    origins = (reader.sources.read_manifest(row["checkpoint"]) for row in rows[:256])
-    if made or any(one is not None and one.number == number for one in origins):
+    if made or any(origin.number == number for _, origin in _list_origins(reader)):
         why = "its number"
         return _Hits((Hit("checkpoint", f"Checkpoint № {number:,}", "/training#checkpoints", why),))
     return _miss(f"no checkpoint № {number:,} is known here")
@@ -273,11 +275,23 @@ def _find_checkpoints(reader: PageReader, digits: str) -> Iterator[Hit]:
     known = {row["checkpoint"].hex(): "in force" for row in rows}
     training = reader.sources.read_training()
     for step in training.steps if training else ():
-        for name, why in (("child", "made by the trainer"), ("record", "the step that made it")):
+        for name, why in (("child", "made by the trainer"), ("record", _STEP)):
             if str(step[name]).startswith(digits):
                 known.setdefault(str(step["child"]), why)
+    for digest, origin in _list_origins(reader):
+        if (origin.step or "").startswith(digits):
+            known.setdefault(digest, _STEP)
     for digest, why in known.items():
         yield Hit("checkpoint", f"Checkpoint {digest[:8]}…", f"/training#{digest[:16]}", why)
+
+
+def _list_origins(reader: PageReader) -> Iterator[tuple[str, CheckpointOrigin]]:
+    """Checkpoints that were in force, digests in hex, with what their manifests say."""
+    rows = reader.ask("SELECT DISTINCT checkpoint FROM windows WHERE length(checkpoint) = 32")
+    for row in rows[:_MANIFESTS]:
+        origin = reader.sources.read_manifest(row["checkpoint"])
+        if origin is not None:
+            yield row["checkpoint"].hex(), origin
 
 
 def _find_in_network(reader: PageReader, digits: str) -> Iterator[Hit]:

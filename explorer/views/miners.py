@@ -3,6 +3,7 @@
 from typing import Any
 
 from assay.audit.explain.settled_share import list_settlement
+from assay.explorer.documents import POINTS_MAX
 from assay.explorer.labels import get_mark
 from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.views.common import (
@@ -16,6 +17,7 @@ from assay.explorer.views.common import (
     name_hotkey,
     pick,
 )
+from assay.explorer.views.curves import make_curve
 from assay.explorer.views.miner_pay import (
     describe_pay,
     explain_absence,
@@ -120,6 +122,13 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> View:
         row["id"],
         _LONG_STRIP,
     )
+    scores = reader.ask(
+        "SELECT window AS x, score AS y FROM rows WHERE miner = ? AND reason IS NOT NULL "
+        "ORDER BY window DESC LIMIT ?",
+        row["id"],
+        POINTS_MAX,
+    )
+    curve = make_curve("score", "Score", "window", [dict(point) for point in scores[::-1]], None)
     reasons = reader.ask(
         "SELECT reason, count(*) AS n FROM rows WHERE miner = ? GROUP BY reason ORDER BY n DESC",
         row["id"],
@@ -132,6 +141,7 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> View:
         | {
             "title": f"Miner {name_hotkey(reader, hotkey) or hotkey[:8] + '…'}",
             "strip": make_strip((cell["window"], cell["reason"]) for cell in strip[::-1]),
+            "curves": [curve] if any(point["y"] for point in scores) else [],
             "reasons": [
                 {
                     "reason": r["reason"] or "no verdict",

@@ -13,6 +13,7 @@ from assay.explorer.views.common import (
     name_hotkey,
     pick,
 )
+from assay.explorer.views.validators import count_settlement
 from assay.protocol import Reason
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 
@@ -50,6 +51,7 @@ def view_settlement(reader: PageReader, query: Query, epoch: int) -> View:
             for w in windows
         ],
         "weights": weights,
+        "others": count_settlement(reader, epoch),
     } | describe_audit(
         reader,
         windows[0]["window"] if windows else None,

@@ -19,6 +19,7 @@ from assay.explorer.views.common import (
     name_hotkey,
 )
 from assay.explorer.views.overview import describe_window
+from assay.explorer.views.validators import count_window
 from assay.protocol import Context, MemberRow, Phase, encode_ss58
 from assay.protocol.parameters import FRACTION_BITS, Tests
 from assay.protocol.record import Moment
@@ -64,6 +65,7 @@ def view_window(reader: PageReader, query: Query, window: int) -> View:
         "members": [] if file is None else [_describe_member(reader, file, m) for m in shown],
         "paging": paging,
         "unread": describe_unread(file),
+        "others": count_window(reader, window),
     } | describe_audit(reader, window, window)
 
 

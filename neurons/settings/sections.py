@@ -444,6 +444,10 @@ class ExplorerSettings(_Section):
     trainer: Dir | None = Field(None, description="folder of a trainer; None: the run's own")
     gauntlet: File | None = Field(None, description="gauntlet.json to show")
     rounds: Dir | None = Field(None, description="of `train verify-round`; None: assay-rounds")
+    comparison: File | None = Field(None, description="what `audit compare --json` printed")
+    beside: tuple[Annotated[Path, Flag("FILE")], ...] = Field(
+        (), description="/api/v1/training of other runs' explorers, drawn beside this run"
+    )
     evm_explorer: Url | None = Field(None, max_length=200, description="URL of an EVM explorer")
     host: Annotated[str, Flag("ADDRESS")] = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8_400, ge=0, le=65_535, description="port to listen on; 0 takes any free one")

@@ -9,6 +9,8 @@ import pytest
 from assay.audit.provenance.round_audit import ChildAudit, LessonAudit, RoundAudit
 from assay.audit.provenance.round_watch import FINDINGS
 from assay.protocol import encode_ss58
+from tests.explorer.compared import compare_played
+from tests.explorer.inside import look_into
 from tests.explorer.program import serve
 
 CHROMIUM = "/usr/bin/chromium"
@@ -50,9 +52,36 @@ def rounds(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def served(demo, rounds):
-    """An explorer over the demo's record."""
-    with serve(demo.parent, "--dir", demo.name, "--rounds", rounds) as explorer:
+def comparison(tmp_path_factory):
+    """What `assay audit compare --json` says of three validators that differ; see `compared`."""
+    folder = tmp_path_factory.mktemp("compared")
+    file = folder / "comparison.json"
+    file.write_text(json.dumps(compare_played(folder)))
+    return file
+
+
+@pytest.fixture(scope="session")
+def beside(demo, tmp_path_factory):
+    """Another run's `/api/v1/training`, as it is saved to draw it beside this one: the demo's, with
+    lower values, and one checkpoint more that was tried."""
+    with look_into(demo) as inside:
+        document = inside.get("/api/v1/training").json()
+    for curve in document["curves"]:
+        for point in curve["series"][0]["points"]:
+            point |= {name: point[name] * 0.9 for name in ("y", "low", "high") if name in point}
+        if curve["name"] == "held-out":
+            point = {**curve["series"][0]["points"][-1]}
+            curve["series"][0]["points"].append(point | {"x": point["x"] + 3})
+    file = tmp_path_factory.mktemp("runs") / "seed-2.json"
+    file.write_text(json.dumps(document))
+    return file
+
+
+@pytest.fixture(scope="session")
+def served(demo, rounds, comparison, beside):
+    """An explorer over the demo's record, with everything beside it."""
+    around = ("--rounds", rounds, "--comparison", comparison, "--beside", beside)
+    with serve(demo.parent, "--dir", demo.name, *around) as explorer:
         explorer.wait_until_read()
         yield explorer
 

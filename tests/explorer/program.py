@@ -99,6 +99,7 @@ def list_pages(demo):
         "/ledger",
         "/training",
         "/rounds",
+        "/validators",
         "/gauntlet",
     ]
 

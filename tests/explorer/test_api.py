@@ -192,8 +192,14 @@ def test_the_page_of_the_api_shows_every_address_and_links_that_work(inside, ask
     assert ask("/api", accept="application/json").headers["location"] == f"{ROOT}/openapi.json"
 
 
+def list_values(schema):
+    """A schema, or one for each value where it takes one of several."""
+    return [{**schema, "enum": [value]} for value in schema.get("enum", ())] or [schema]
+
+
 def list_pinned():
-    """Every type's fields and every address's parameters, one a line."""
+    """Every type's fields and every address's parameters, one a line; a parameter that takes one of
+    several values has a line for each of them."""
     api, lines = describe_api(), []
     for name, schema in api["components"]["schemas"].items():
         needed = schema.get("required", [])
@@ -203,8 +209,9 @@ def list_pinned():
             lines.append(f"{name}.{field}{'' if field in needed else '?'}: {plain}")
     for path, item in api["paths"].items():
         lines += [
-            f"{path} {one['name']}: {json.dumps(one['schema'], sort_keys=True)}"
+            f"{path} {one['name']}: {json.dumps(schema, sort_keys=True)}"
             for one in item["get"]["parameters"]
+            for schema in list_values(one["schema"])
         ]
     return sorted(lines)
 

@@ -75,8 +75,10 @@ def test_pages_say_what_the_demo_came_to(served, summary):
     values = [point["value"] for point in training["tried"]]
     assert values == [summary["accuracy"]["before"], summary["accuracy"]["after"]]
     drawn = Page(served.get("/training")[2]).elements
-    assert sum(tag == "svg" and look.get("class") == "tried" for tag, look in drawn) == len(values)
-    assert sum(tag == "polyline" for tag, _ in drawn) == 1, "nothing between those that were tried"
+    bars = next(look["d"] for tag, look in drawn if look.get("class") == "bars")
+    assert bars.count("V") == len(values)
+    lines = sum(tag == "polyline" for tag, _ in drawn)
+    assert lines == 4, "two runs' rewards and scores; nothing between those that were tried"
     parents = {row["digest"]: row["parent"] for row in training["checkpoints"]}
     assert set(filter(None, parents.values())) <= set(parents)
 

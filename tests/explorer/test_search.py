@@ -1,6 +1,7 @@
 """The search box: whatever a person types leads where it means, and what is not found is told."""
 
 import json
+import shutil
 
 import pytest
 from starlette.testclient import TestClient
@@ -200,3 +201,12 @@ def test_the_first_page_tells_a_stranger_what_it_is(inside):
     text = inside.get("/").text
     intro = text[text.index('class="intro"') : text.index("</p>", text.index('class="intro"'))]
     assert intro.count(". ") == 2, "three sentences"
+
+
+def test_a_step_is_found_by_its_checkpoints_manifest_where_no_trainer_is_at_hand(copy):
+    shutil.rmtree(copy / "steps")
+    with look_into(copy) as inside:
+        rows = inside.get("/training.json").json()["checkpoints"]
+        row = next(row for row in rows if row["step"])
+        assert row["groups"] is None, "nobody knows the trainer's step itself"
+        assert search(inside.client, row["step"])[0] == f"/training#{row['digest'][:16]}"

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def inside(demo):
-    with look_into(demo) as opened:
+def inside(demo, comparison, beside):
+    with look_into(demo, comparison=comparison, beside=(beside,)) as opened:
         yield opened
 
 

@@ -1,0 +1,46 @@
+"""Writes what `assay audit compare --json` says of three validators: `python -m
+tests.explorer.compared FILE`.
+
+One judges, one has other verdicts on a miner, and one publishes no record and shows what others had
+settled an epoch before.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from assay.audit.comparison import compare
+from assay.cli.audit_compare import describe_comparison
+from assay.protocol import Reason
+from tests.audit.audited import LIAR, RIVAL, WINDOWS, Liar, Shelf, play_network, read_records
+from tests.audit.test_comparing_validators import COPIER, CopiedChain
+
+#: The window and the miner that two records disagree about.
+WINDOW, MINER = 4, "alice"
+
+
+def compare_played(folder):
+    """The document, of a network that is played in a folder."""
+    network = play_network(folder)
+    honest = network.make_public()
+    windows, settlements = read_records(network.records)
+    liar = Liar(honest.history, network.chain, windows, settlements)
+    liar.change_row(WINDOW, MINER, reason=Reason.SKETCH_MISMATCH, values=(), score=0)
+    liar.agree()
+    _, settled = read_records(network.records, "rival")
+    chain = CopiedChain(liar.make_chain(), settled)
+    lying = replace(honest, chain=chain, records=Shelf(liar.list_objects()))
+    judging = replace(honest, chain=chain)
+    return describe_comparison(compare({LIAR: lying, RIVAL: judging, COPIER: None}, WINDOWS))
+
+
+def main(file):
+    with TemporaryDirectory(prefix="assay-") as folder:
+        document = compare_played(Path(folder))
+    file.write_text(json.dumps(document))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,289 @@
+"""Curves of this run and of others: as documents, as drawings, and in a real browser."""
+
+import hashlib
+import json
+import re
+
+import pytest
+
+from assay.explorer.pages import STATIC
+from assay.explorer.views.curves import make_curve
+from assay.neurons.settings.loading import ConfigError
+from tests.explorer.inside import Page, look_into
+
+
+@pytest.fixture
+def page(chromium, served):
+    """A page of the explorer; whatever its console says of errors ends the test."""
+    context = chromium.new_context(base_url=served.address)
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    said = []
+    opened.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    yield opened
+    context.close()
+    assert said == []
+
+
+def test_the_library_is_the_one_that_npm_has():
+    lines = (STATIC / "uplot.txt").read_text().splitlines()
+    told = dict(line.split()[::-1] for line in lines if re.match("[0-9a-f]{64} ", line))
+    assert set(told) == {"uplot.js", "uplot.css"}
+    for name, digest in told.items():
+        assert hashlib.sha256((STATIC / name).read_bytes()).hexdigest() == digest
+    assert "The MIT License" in "\n".join(lines)
+
+
+def test_ticks_are_round_and_hold_every_point():
+    for highest in (1, 2, 7, 9, 10, 63, 99, 12_345, 10**9):
+        points = [{"x": 1, "y": 0}, {"x": 2, "y": highest}]
+        curve = make_curve("score", "Score", "window", points, None)
+        assert curve["ticks"][0] == 0
+        assert curve["ticks"][-1] == curve["top"] >= highest
+        assert 2 <= len(curve["ticks"]) <= 8
+        steps = {b - a for a, b in zip(curve["ticks"], curve["ticks"][1:], strict=False)}
+        assert len(steps) == 1
+
+
+def test_curves_have_the_points_of_the_tables(demo, beside):
+    with look_into(demo, beside=(beside,)) as inside:
+        document = inside.get("/training.json").json()
+        text = inside.get("/training").text
+    curves = {curve["name"]: curve for curve in document["curves"]}
+    assert set(curves) == {"reward", "held-out", "score"}
+    own = {name: curve["series"][0]["points"] for name, curve in curves.items()}
+    assert [(p["x"], p["y"]) for p in own["reward"]] == [
+        (row["window"], row["reward"]) for row in document["rewards"]
+    ]
+    assert [(p["x"], p["y"]) for p in own["score"]] == [
+        (row["window"], row["score"]) for row in document["scores"]
+    ]
+    assert [p["y"] for p in own["held-out"]] == [row["value"] for row in document["tried"]]
+    for curve in curves.values():
+        assert [one["run"] for one in curve["series"]] == ["this run", "seed-2"]
+        assert curve["axis"]["last"] == max(p["x"] for s in curve["series"] for p in s["points"])
+    summary = {(row["curve"], row["run"]): row for row in document["runs"]}
+    assert len(summary) == 6
+    last = own["held-out"][-1]
+    assert summary["held-out", "seed-2"]["last"] == pytest.approx(0.9 * last["y"])
+    assert summary["held-out", "seed-2"]["last_at"] == last["x"] + 3
+    drawn = [look for tag, look in Page(text).elements if tag == "figure"]
+    assert [json.loads(look["data-curve"]) for look in drawn] == [
+        curves[name] for name in ("reward", "held-out", "score")
+    ]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "[]",
+        "{",
+        '{"curves": 1}',
+        '{"curves": [{"name": "reward"}]}',
+        '{"curves": [{"name": "x", "title": "", "along": "window", "axis": {"first": 0, "last": 0, '
+        '"ticks": []}, "top": NaN, "ticks": [], "series": []}]}',
+        '{"curves": [{"name": "score", "title": "", "along": "window", "axis": {"first": 0, '
+        '"last": 0, "ticks": []}, "top": 1, "ticks": [], "series": [{"run": "this run", "points": '
+        '[{"x": 0, "y": 1e300}]}]}]}',
+    ],
+)
+def test_a_run_that_cannot_be_read_is_left_out(demo, tmp_path, document):
+    file = tmp_path / "other.json"
+    file.write_text(document)
+    with look_into(demo, beside=(file,)) as inside:
+        found = inside.get("/training.json").json()
+        assert inside.get("/training").status_code == 200
+    assert found["runs"] == []
+    assert {s["run"] for curve in found["curves"] for s in curve["series"]} == {"this run"}
+
+
+def test_a_run_with_half_an_interval_is_drawn_without(demo, tmp_path, beside):
+    document = json.loads(beside.read_text())
+    (held,) = (one for one in document["curves"] if one["name"] == "held-out")
+    del held["series"][0]["points"][-1]["low"]
+    file = tmp_path / "half.json"
+    file.write_text(json.dumps(document))
+    with look_into(demo, beside=(file,)) as inside:
+        page = inside.get("/training")
+    assert page.status_code == 200
+    bars = [look["d"] for _, look in Page(page.text).elements if look.get("class") == "bars"]
+    points = len(held["series"][0]["points"])
+    assert [d.count("V") for d in bars] == [points - 1, points - 1]
+
+
+def test_two_runs_of_one_name_and_a_file_that_is_not_there_are_refused(demo, tmp_path, beside):
+    (tmp_path / "seed-2.json").write_bytes(beside.read_bytes())
+    for files, said in (
+        ((beside, tmp_path / "seed-2.json"), "another run is called 'seed-2'; rename the file"),
+        ((tmp_path / "nowhere.json",), "there is no such file"),
+    ):
+        with pytest.raises(ConfigError, match=said), look_into(demo, beside=files):
+            pass
+
+
+def test_hostile_names_of_runs_stay_text(demo, tmp_path, beside):
+    file = tmp_path / "<img src=x onerror=alert(1)>'\u202e.json"
+    file.write_bytes(beside.read_bytes())
+    with look_into(demo, beside=(file,)) as inside:
+        text = inside.get("/training").text
+    assert "<img" not in text
+    assert "\u202e" not in text
+    assert "⟨RLO⟩" in text
+
+
+# --- in a browser
+
+
+def get_shown(box):
+    """The ends of what is shown of the x axis."""
+    return tuple(map(float, box.get_attribute("data-shown").split("..")))
+
+
+@pytest.mark.slow
+def test_a_point_under_the_mouse_is_told(page, served):
+    page.goto("/training")
+    curve = served.get_json("/training.json")["curves"]
+    (held,) = (one for one in curve if one["name"] == "held-out")
+    point = held["series"][0]["points"][0]
+    figure = page.locator("#curve-held-out")
+    over = figure.locator(".u-over")
+    over.scroll_into_view_if_needed()
+    over.hover(position={"x": 2, "y": 40})
+    said = figure.locator(".said").inner_text()
+    assert said.startswith(f"checkpoint {point['x']}: this run {100 * point['y']:.1f} %")
+    assert "seed-2" in said
+    assert figure.locator("svg").count() == 0, "each curve is drawn once"
+
+
+@pytest.mark.slow
+def test_a_part_is_zoomed_by_dragging_and_the_whole_comes_back(page):
+    page.goto("/training")
+    box, whole = page.locator("#curve-reward .plot"), page.locator("#curve-reward")
+    whole = whole.get_by_role("button", name="Whole")
+    over = box.locator(".u-over")
+    over.scroll_into_view_if_needed()
+    first, last = get_shown(box)
+    assert whole.is_disabled()
+    area = over.bounding_box()
+    page.mouse.move(area["x"] + 0.3 * area["width"], area["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(area["x"] + 0.7 * area["width"], area["y"] + 40, steps=5)
+    page.mouse.up()
+    low, high = get_shown(box)
+    assert first < low < high < last
+    assert low == pytest.approx(first + 0.3 * (last - first), abs=0.05 * (last - first))
+    whole.click()
+    assert get_shown(box) == (first, last)
+    assert whole.is_disabled()
+
+
+@pytest.mark.slow
+def test_keys_alone_read_and_zoom(page):
+    page.goto("/training")
+    figure = page.locator("#curve-score")
+    box, said = figure.locator(".plot"), figure.locator(".said")
+    first, last = get_shown(box)
+    box.focus()
+    page.keyboard.press("ArrowRight")
+    assert said.inner_text().startswith(f"window {first:.0f}: ")
+    page.keyboard.press("ArrowRight")
+    assert said.inner_text().startswith(f"window {first + 1:.0f}: ")
+    page.keyboard.press("ArrowLeft")
+    assert said.inner_text().startswith(f"window {first:.0f}: ")
+    page.keyboard.press("+")
+    low, high = get_shown(box)
+    assert (low, high) != (first, last)
+    page.keyboard.press("-")
+    assert get_shown(box) == (first, last)
+    page.keyboard.press("+")
+    page.keyboard.press("0")
+    assert get_shown(box) == (first, last)
+    assert said.get_attribute("role") == "status"
+
+
+@pytest.mark.slow
+def test_runs_are_chosen_by_ticking(page):
+    page.goto("/training")
+    figure = page.locator("#curve-reward")
+    other = figure.get_by_role("checkbox", name="seed-2")
+    over = figure.locator(".u-over")
+
+    def count_colours():
+        """Colours of pixels of the drawing, but for those between two of them."""
+        return page.evaluate(
+            """() => {
+              const canvas = document.querySelector("#curve-reward canvas");
+              const { width, height } = canvas;
+              const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+              const seen = new Map();
+              for (let i = 0; i < data.length; i += 4) {
+                if (data[i + 3] < 255) continue;
+                const key = [data[i], data[i + 1], data[i + 2]].join();
+                seen.set(key, (seen.get(key) || 0) + 1);
+              }
+              return [...seen].filter(([, n]) => n > 100).map(([key]) => key);
+            }"""
+        )
+
+    both = count_colours()
+    other.uncheck()
+    page.wait_for_timeout(200)
+    one = count_colours()
+    assert set(one) < set(both)
+    other.check()
+    page.wait_for_timeout(200)
+    assert set(count_colours()) == set(both)
+    assert over.count() == 1
+
+
+@pytest.mark.slow
+def test_a_renewed_page_keeps_the_zoom_and_shows_new_points(page, beside):
+    before = beside.read_text()
+    page.goto("/training")
+    figure = page.locator("#curve-held-out")
+    figure.get_by_role("button", name="Zoom in").click()
+    shown = get_shown(figure.locator(".plot"))
+    document = json.loads(before)
+    (held,) = (one for one in document["curves"] if one["name"] == "held-out")
+    points = held["series"][0]["points"]
+    points.append({**points[-1], "x": points[-1]["x"] + 5})
+    try:
+        beside.write_text(json.dumps(document))
+        page.evaluate("changed()")
+        row = page.locator("#runs tbody tr", has_text="seed-2").first
+        row.locator(f"data[value='{points[-1]['x']}']").first.wait_for()
+        assert get_shown(figure.locator(".plot")) == shown
+        figure.get_by_role("button", name="Whole").click()
+        assert get_shown(figure.locator(".plot"))[1] == points[-1]["x"]
+    finally:
+        beside.write_text(before)
+
+
+@pytest.mark.slow
+def test_without_script_each_curve_is_a_drawing_and_a_table(chromium, served):
+    context = chromium.new_context(base_url=served.address, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/training")
+    drawings = page.locator("svg.chart")
+    assert drawings.count() == 3
+    for n in range(3):
+        assert "this run from" in drawings.nth(n).get_attribute("aria-label")
+        assert drawings.nth(n).locator("polyline, .bars").count() == 2
+    assert page.locator("figcaption .run").count() == 6
+    page.get_by_text("As a table").first.click()
+    assert page.locator("#rewards tbody tr").first.is_visible()
+    context.close()
+
+
+@pytest.mark.slow
+def test_a_miners_score_is_a_curve(page, demo):
+    summary = json.loads((demo / "summary.json").read_text())
+    (hotkey,) = {v["hotkey"] for v in summary["windows"][0]["verdicts"] if v["name"] == "honest-1"}
+    page.goto(f"/miner/{hotkey}")
+    box = page.locator("#curve-score .plot")
+    box.focus()
+    page.keyboard.press("ArrowRight")
+    score = next(v for v in summary["windows"][0]["verdicts"] if v["hotkey"] == hotkey)["score"]
+    said = page.locator("#curve-score .said").inner_text()
+    assert said == f"window {summary['windows'][0]['window']}: {score:,}"
