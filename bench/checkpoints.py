@@ -66,17 +66,20 @@ def make_groups(
 ) -> list[Group]:
     """Rollouts of the model as it is, with its own log-probabilities."""
     environment = make_environment("arithmetic", {})
-    drafter = checkpoint.get_drafter(1_024, model)
+    seeds = [sha256(f"{step} {number}".encode()).digest() for number in range(count)]
+    problems = [environment.make_problem(seed, checkpoint.manifest.levels) for seed in seeds]
+    prompts = [checkpoint.tokenizer.encode(problem.prompt) for problem in problems]
+    requests = [
+        Request(tuple(prompt), sha256(seed + bytes([rollout])).digest())
+        for prompt, seed in zip(prompts, seeds, strict=True)
+        for rollout in range(GROUP_SIZE)
+    ]
+    drawn = [
+        list(map(int, tokens)) for tokens in checkpoint.get_drafter(1_024, model).draft(requests)
+    ]
     groups = []
-    for number in range(count):
-        seed = sha256(f"{step} {number}".encode()).digest()
-        problem = environment.make_problem(seed, checkpoint.manifest.levels)
-        prompt = checkpoint.tokenizer.encode(problem.prompt)
-        requests = [
-            Request(tuple(prompt), sha256(seed + bytes([rollout])).digest())
-            for rollout in range(GROUP_SIZE)
-        ]
-        completions = [list(map(int, tokens)) for tokens in drafter.draft(requests)]
+    for number, (problem, prompt) in enumerate(zip(problems, prompts, strict=True)):
+        completions = drawn[number * GROUP_SIZE :][:GROUP_SIZE]
         rewards = [
             environment.score(problem, checkpoint.tokenizer.decode(tokens)).correctness
             if score is None

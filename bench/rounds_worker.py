@@ -1,7 +1,7 @@
-"""One trainer of a round, on one thread: learns from its share of each window in turn, and leaves
-its state and its seconds.
+"""One trainer of a round, on one thread: learns from its share of each window in turn, writes its
+child if it is not alone, and leaves the seconds that it took.
 
-python bench/rounds_worker.py FOLDER CHECKPOINT SEED
+python bench/rounds_worker.py FOLDER TRAINERS
 """
 
 import json
@@ -11,27 +11,32 @@ from time import perf_counter
 
 import torch
 
-from assay.inference import read_tensors
-from assay.inference.model_loading import load_model
-from assay.training import Group, LearnConfig, Learner
+from assay.inference import load_checkpoint, read_tensors
+from assay.rounds.outer_step import begin_outer
+from assay.rounds.wire import DifferenceForm, encode_difference
+from assay.training import GENESIS, Group, LearnConfig, Learner
 
 
-def main(folder: Path, checkpoint: Path, seed: int) -> None:
+def main(folder: Path, trainers: int) -> None:
     torch.set_num_threads(1)
-    windows = json.loads((folder / "windows.json").read_text())
-    learner = Learner(load_model(checkpoint).requires_grad_(True), LearnConfig(seed=seed))
-    begin, state = torch.load(folder / "begin.pt"), folder / "state.safetensors"
-    kept = dict(learner.export_state())
-    if state.exists():  # its own moments stay from round to round
-        kept |= {n: t for n, t in read_tensors(state).items() if not n.startswith("master.")}
-    learner.import_state(kept | begin)
+    windows = [
+        [Group(**group) for group in window]
+        for window in json.loads((folder / "windows.json").read_text())
+    ]
+    learner = Learner(load_checkpoint(GENESIS).load_trainable(), LearnConfig())
+    parent = begin_outer(read_tensors(GENESIS / "model.safetensors")).masters
+    pieces: list[bytes] = []
     began = perf_counter()
-    for window in windows:
-        if window:
-            learner.learn([Group(**group) for group in window])
+    for window in filter(None, windows):
+        learner.learn(window)
+    if trainers > 1:
+        state = dict(learner.export_state())
+        child = {name: state[f"master.{name}"].detach() for name in parent}
+        pieces, _ = encode_difference(parent, child, DifferenceForm(), {})
     (folder / "seconds.json").write_text(json.dumps(perf_counter() - began))
-    learner.save_state(state)
+    for number, piece in enumerate(pieces):
+        (folder / f"{number:04}.piece").write_bytes(piece)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))
