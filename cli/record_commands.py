@@ -275,6 +275,45 @@ def run_compare(
     return run_compare(settings, request, validator or (), as_json)
 
 
+@command(audit_app, "round", *NETWORK, *READING)
+def run_audit_round(
+    source: SettingsSource,
+    checkpoint: Annotated[
+        str | None,
+        typer.Argument(metavar="DIGEST", help="A merged checkpoint [default: the one in force]."),
+    ] = None,
+    lessons: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Steps of each child to repeat.")
+    ] = 1,
+    store: StepStores = None,
+    directory: StepFetched = Path("assay-rounds"),
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Check each round as it ends, until Ctrl-C, and add the findings to "
+            "findings.jsonl in the folder.",
+        ),
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Recompute a round of several trainers: the merged children, and why others were left out.
+
+    It also repeats some steps of each child, drawn by the deadline's block, if their trainers
+    publish the states. Run it with --follow beside each trainer. Exit codes: 0 the checkpoint and
+    every repeated step are equal, 1 something differs (it names the trainer that lied), 2 could
+    not run, or could not repeat some step.
+    """
+    settings = source.load(problem_files=False)
+    prepare(settings, {"quiet": quiet}, require_subnet, loads=_TORCH, opens=True)
+    from assay.cli.audit_round import run_round
+
+    return run_round(
+        settings, checkpoint, lessons, store or (), directory, follow, as_json, quiet
+    )
+
+
 def _name_step(record: str | None, stores: list[str] | None, quiet: bool) -> dict[str, Any]:
     """A step in the form for `prepare`: a record in a store is not here yet."""
     return {"record": None if stores or record is None else Path(record), "quiet": quiet}
@@ -326,45 +365,6 @@ def run_verify_step(
     request = AuditRequest(validator, None, records, allow_local_beacon=allow_local_beacon)
     provenance = None if place is None else ProvenanceRequest(place, request, files or ())
     return verify_step(record, models, store or (), directory, provenance, as_json, quiet)
-
-
-@command(train_app, "verify-round", *NETWORK, *READING)
-def run_verify_round(
-    source: SettingsSource,
-    checkpoint: Annotated[
-        str | None,
-        typer.Argument(metavar="DIGEST", help="A merged checkpoint [default: the one in force]."),
-    ] = None,
-    lessons: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Steps of each child to repeat.")
-    ] = 1,
-    store: StepStores = None,
-    directory: StepFetched = Path("assay-rounds"),
-    follow: Annotated[
-        bool,
-        typer.Option(
-            "--follow",
-            help="Check each round as it ends, until Ctrl-C, and add the findings to "
-            "findings.jsonl in the folder.",
-        ),
-    ] = False,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> int:
-    """Recompute a round of several trainers: the merged children, and why others were left out.
-
-    It also repeats some steps of each child, drawn by the deadline's block, if their trainers
-    publish the states. Run it with --follow beside each trainer. Exit codes: 0 the checkpoint and
-    every repeated step are equal, 1 something differs (it names the trainer that lied), 2 could
-    not run, or could not repeat some step.
-    """
-    settings = source.load(problem_files=False)
-    prepare(settings, {"quiet": quiet}, require_subnet, loads=_TORCH, opens=True)
-    from assay.cli.train_rounds import verify_round
-
-    return verify_round(
-        settings, checkpoint, lessons, store or (), directory, follow, as_json, quiet
-    )
 
 
 @command(train_app, "trace-step")

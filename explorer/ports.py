@@ -312,7 +312,7 @@ class Commands(Protocol):
     def training(self) -> str | None:
         """Of the newest training step."""
 
-    def verify_round(self, checkpoint: str | None) -> str | None:
+    def audit_round(self, checkpoint: str | None) -> str | None:
         """Of the round that made a checkpoint, digest in hex; None: the one in force."""
 
     def gauntlet(self, table: Mapping[str, Any]) -> str | None:

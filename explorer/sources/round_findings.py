@@ -2,7 +2,7 @@
 somebody derived them again.
 
 Merge records lie in stores, under the digest that a checkpoint's manifest names.
-`assay train verify-round --follow` writes its findings into a folder, a line a round. Nothing
+`assay audit round --follow` writes its findings into a folder, a line a round. Nothing
 raises: what is not as it should be is not there.
 """
 

@@ -148,11 +148,11 @@ class ShellCommands:
         step = None if self.trainer is None else TrainerOutput(self.trainer).get_newest_step()
         return None if step is None else shlex.join(["assay", "train", "verify-step", str(step)])
 
-    def verify_round(self, checkpoint: str | None) -> str | None:
+    def audit_round(self, checkpoint: str | None) -> str | None:
         if self.online is None or self.parameters.rounds is None:
             return None
         named = [] if checkpoint is None else [checkpoint]
-        return shlex.join(["assay", "train", "verify-round", *named, *self.online])
+        return shlex.join(["assay", "audit", "round", *named, *self.online])
 
     def gauntlet(self, table: Mapping[str, Any]) -> str | None:
         asked = table.get("asked")

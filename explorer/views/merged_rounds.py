@@ -42,7 +42,7 @@ def view_rounds(reader: PageReader, query: Query) -> View:
             for step in one.repeated
         ],
         "paging": paging,
-        "command": reader.sources.commands.verify_round(newest),
+        "command": reader.sources.commands.audit_round(newest),
     }
 
 

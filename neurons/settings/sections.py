@@ -443,12 +443,16 @@ class ExplorerSettings(_Section):
     model: Folder | None = Field(None, description="folder of checkpoints; None: the run's own")
     trainer: Dir | None = Field(None, description="folder of a trainer; None: the run's own")
     gauntlet: File | None = Field(None, description="gauntlet.json to show")
-    rounds: Dir | None = Field(None, description="of `train verify-round`; None: assay-rounds")
-    comparison: File | None = Field(None, description="what `audit compare --json` printed")
+    rounds: Dir | None = Field(
+        None, description="folder of `assay audit round`; None: assay-rounds"
+    )
+    comparison: File | None = Field(None, description="output of `assay audit compare --json`")
     beside: tuple[Annotated[Path, Flag("FILE")], ...] = Field(
         (), description="/api/v1/training of other runs' explorers, drawn beside this run"
     )
-    evm_explorer: Url | None = Field(None, max_length=200, description="URL of an EVM explorer")
+    evm_explorer: Url | None = Field(
+        None, max_length=200, description="URL of an EVM explorer to link entries to"
+    )
     host: Annotated[str, Flag("ADDRESS")] = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8_400, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
     hosts: tuple[Annotated[str, Flag("NAME", "--allow-host")], ...] = Field(

@@ -62,7 +62,7 @@ EXPECTED: dict[str, tuple[str, str]] = {
     f"train {CHAIN} {OWN} {STORE}": (SAYS, "httpx websockets"),
     "train verify-step NONE": (ENDS, ""),
     "train verify-step FILE": (SAYS, ""),
-    f"train verify-round {CHAIN}": (SAYS, ""),
+    f"audit round {CHAIN}": (SAYS, ""),
     "train trace-step FILE": (SAYS, ""),
     "train bisect A B": (SAYS, ""),
     f"register {CHAIN} {OWN}": (SAYS, ""),

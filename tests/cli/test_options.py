@@ -57,7 +57,7 @@ SIBLINGS = {
     # look at a subnet
     "metagraph, weights show, subnet show, ledger show, ledger verify-score": "--network --netuid "
     "--localnet",
-    "explorer, audit, audit export, audit compare, train verify-step, train verify-round": (
+    "explorer, audit, audit export, audit compare, audit round, train verify-step": (
         "--network --netuid --localnet --quiet"
     ),
     # need no chain

@@ -30,7 +30,7 @@ def copy(demo, tmp_path):
 
 @pytest.fixture(scope="session")
 def rounds(tmp_path_factory):
-    """A folder with the findings of two rounds, as `assay train verify-round` leaves it."""
+    """A folder with the findings of two rounds, as `assay audit round` leaves it."""
     folder = tmp_path_factory.mktemp("rounds")
     one, two = (encode_ss58(bytes([n]) * 32) for n in (1, 2))
     children = (

@@ -1,4 +1,4 @@
-"""`assay train verify-round`."""
+"""`assay audit round`."""
 
 import json
 import time
@@ -25,7 +25,7 @@ from assay.protocol.hashing import DIGEST_BYTES
 from assay.rounds.in_force import get_in_force_at
 
 
-def verify_round(
+def run_round(
     settings: Settings,
     checkpoint: str | None,
     lessons: int,
