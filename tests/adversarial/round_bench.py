@@ -147,7 +147,7 @@ class RoundBench:
         self.run_to(self.get_round(number).turns_end + 3, **how)
 
     def get_round(self, number: int):
-        return find_round(self.parameters, number * WINDOWS)
+        return find_round(self.parameters, number * self.parameters.rounds.windows)
 
     def get_base(self, name: str):
         """Digest of the checkpoint, and root of the outer state, with which its round began."""

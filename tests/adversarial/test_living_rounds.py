@@ -53,6 +53,8 @@ def test_two_rounds_of_three_trainers(tmp_path):
     assert found.named == []
 
     second = bench.get_round(1)
+    drawn_by = {get_checkpoint_digest(bench.chain, bench.parameters, w) for w in second.windows}
+    assert drawn_by == {bench.world.checkpoint.digest}  # a round behind, and learned from below
     middle = second.opening - 6
     bench.run_to(middle)
     bench.start("second")  # killed, and started again
@@ -74,6 +76,36 @@ def test_two_rounds_of_three_trainers(tmp_path):
     }
     for name in NAMES[:2]:
         assert not [line for line in bench.said[name] if "left out" in line]
+    assert {lesson.window for lesson in bench.lessons["trainer"]} >= set(second.windows)
+    bench.close()
+
+
+@pytest.mark.slow
+def test_sequential_rounds_learn_from_their_parent_alone(tmp_path):
+    """Windows whose rollouts an older checkpoint drew teach nobody anything: all trainers and a
+    stranger find the same ones, by the chain."""
+    torch.set_num_threads(1)
+    bench = RoundBench(tmp_path, rounds={"windows": 4, "staleness": 0})
+    second = bench.get_round(1)
+    bench.run_to(second.turns_end + 3)
+    (base,) = {bench.get_base(name) for name in NAMES}
+    parent = bench.trainers["trainer"].rounds.state.true[-2].digest
+    assert parent != bench.world.checkpoint.digest
+    fresh = {
+        window
+        for window in second.windows
+        if get_checkpoint_digest(bench.chain, bench.parameters, window) == parent
+    }
+    assert 0 < len(fresh) < 4
+    for name in NAMES:
+        learned = {lesson.window for lesson in bench.lessons[name]} & set(second.windows)
+        assert learned
+        assert learned <= fresh
+        refused = [line for line in bench.said[name] if "too old for this round" in line]
+        assert len(refused) == 4 - len(fresh)
+    found = audit(bench, tmp_path / "auditor", base[0])
+    assert found.fault is None
+    assert {child.found for child in found.children} == {"taken"}
     bench.close()
 
 

@@ -11,6 +11,7 @@ from assay.network import open_folder
 from assay.protocol import Tag, parse_commitment
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.rounds.child_store import put_record
+from assay.rounds.child_verdict import judge_child
 from assay.rounds.merging import find_children, merge_round
 from assay.rounds.outer_records import ROUND_VERSION, ChildFinding, MergeRecord
 from assay.rounds.outer_step import compute_outer_root
@@ -206,6 +207,19 @@ def test_anothers_groups(bench, genuine):
     said = show(bench, "second", replace(child, record=record), steps)
     put_record(bench.stores[locator], record)
     assert judge(bench, genuine, replace(said, locator=locator))[0] is ChildFinding.STRANGE
+
+
+def test_groups_that_are_too_old(bench, genuine):
+    """A window that the round may not learn from, since an older checkpoint drew its rollouts."""
+    facts = open_merging(bench, HONEST[0]).facts
+    last = facts.of.windows[-1]
+    fresh = {window: context for window, context in facts.contexts.items() if window != last}
+    child, hotkey = genuine[LIAR].files, bench.hotkeys[LIAR]
+    assert child.steps[-1].record.window == last
+    assert judge_child(child, hotkey, facts)[0] is ChildFinding.TAKEN
+    finding, why = judge_child(child, hotkey, replace(facts, contexts=fresh))
+    assert finding is ChildFinding.STRANGE
+    assert f"window {last}" in why
 
 
 def test_a_step_is_withheld(bench, genuine):

@@ -13,6 +13,7 @@ from assay.protocol.encoding import EncodingError, decode, encode
 from assay.protocol.parameters import Start, find_parameters_fault
 from assay.protocol.ss58 import encode_ss58
 from assay.rounds import compute_line, compute_share, find_round, get_checkpoint_digest
+from assay.rounds.child_verdict import is_fresh
 from assay.rounds.in_force import NOTHING, get_in_force_at
 from assay.rounds.round_calendar import find_last_round
 from assay.rounds.round_choice import RoundsError
@@ -218,3 +219,13 @@ def test_without_rounds_a_child_is_no_checkpoint():
     slots.say(0, ANCHOR, Tag.CHILD, 4, digest("child"))
     plain = make_round_parameters(QUICKNET, None)
     assert get_checkpoint_digest(slots, plain, 9) == bytes(32)
+
+
+@pytest.mark.parametrize(
+    ("staleness", "oldest"), [(0, 8), (1, 4), (2, 0)]
+)  # rounds of four windows, and a parent that ended the second
+def test_how_old_a_checkpoint_may_be_whose_groups_are_learned_from(staleness, oldest):
+    of = find_round(make_round_parameters(QUICKNET, replace(RULES, staleness=staleness)), 8)
+    assert [number for number in (0, 4, 8) if is_fresh(of, 8, number)] == [
+        number for number in (0, 4, 8) if number >= oldest
+    ]
