@@ -8,28 +8,33 @@ model is the demo's; the other is of a few million weights, made here, and does 
 is whether a completion has more even ids than odd ones. The exact form sends all 32 bits of every
 master, the rounded one what shows in bf16. A sparse form's bytes follow from the shapes alone; of
 4,096 values 64, as SparseLoCo ran, take a percent, and 24 fit the half percent that is wanted.
---fast: the demo's model, one rate, H of 1 and 2.
+Interrupted, it goes on after the last round from what lies in --out. `--fast`: the demo's model,
+one rate, H of 1 and 2.
 """
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import thread_time
 
 import torch
 from checkpoints import Reward, count_even, make_groups
-from figures import FAST, Figure, report
+from figures import FAST, OUT, Figure, report
 from safetensors.torch import save_file
 from torch import Tensor
 
 from assay.inference import load_checkpoint
 from assay.inference.folder import MODEL_FILE
+from assay.network.files import write_json
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training import GENESIS, LearnConfig, Learner
 from assay.training.text_model import TextConfig, train_text_model
 
+#: Of the demo's model; the other has the first alone.
 RATES = (1e-6,) if FAST else (1e-6, 3e-5)
 LENGTHS = (1, 2) if FAST else (1, 8, 30)
 BEFORE = 3  # lessons
@@ -117,17 +122,26 @@ def measure_speed(count: int = 1 << 20 if FAST else 1 << 23) -> list[Figure]:
     return figures
 
 
+def keep_round(name: str, rate: float, folder: Path, score: Reward | None) -> list[Figure]:
+    """A round's figures. What lies in --out is not done again."""
+    file = None if OUT is None else OUT / f"{name}-{rate:g}.json"
+    if file is not None and file.exists():
+        return [Figure(**figure) for figure in json.loads(file.read_text())]
+    figures = measure_round(name, rate, take_round(folder, rate, score))
+    if file is not None:
+        write_json(file, list(map(asdict, figures)))
+    return figures
+
+
 def main() -> None:
     torch.set_num_threads(1)
     figures = measure_speed()
     with TemporaryDirectory(prefix="assay-") as scratch:
-        models: list[tuple[str, Path, Reward | None]] = [("demo's model", GENESIS, None)]
+        for rate in RATES:
+            figures += keep_round("demo's model", rate, GENESIS, None)
         if not FAST:
             larger = make_larger_model(Path(scratch) / "larger")
-            models.append(("larger model", larger, count_even))
-        for name, folder, score in models:
-            for rate in RATES:
-                figures += measure_round(name, rate, take_round(folder, rate, score))
+            figures += keep_round("larger model", RATES[0], larger, count_even)
     report("Bytes of an outer step", figures, torch.get_num_threads())
 
 

@@ -5,13 +5,13 @@ Directly on the learner, without chain, stores and judge. One trainer learns as 
 rollouts are drawn by the checkpoint before it. Of two each takes half of a lesson's groups, all of
 a round's rollouts being drawn by the round's parent; after H lessons the parent moves by Nesterov's
 step over the mean of what of the children was decoded. Moments and residuals are each trainer's
-own. The shipped model on its own problems; success is of the same ones for all, one try on each.
-Interrupted, it goes on after the last round from what lies in --out. `--fast`: one seed, two rounds.
+own, and the outer step is as networks have it that say nothing else. The shipped model on its own
+problems; success is of the same ones for all, one try on each. Interrupted, it goes on after the
+last round from what lies in --out. `--fast`: one seed, two rounds.
 """
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +28,9 @@ from assay.environments import make_environment
 from assay.inference import load_checkpoint
 from assay.network.files import replace_file
 from assay.neurons.trainer.held_out import try_problems
+from assay.protocol.parameters import Rounds
+from assay.rounds.outer_step import OuterState, begin_outer, round_masters, step_outwards
+from assay.rounds.round_choice import DEFAULTS
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
 from assay.training import GENESIS, LearnConfig, Learner
 
@@ -36,13 +39,12 @@ ROUNDS = 2 if FAST else 3
 LESSONS = 2 if FAST else 8  # H
 GROUPS = 4 if FAST else 16  # of a lesson, all trainers together
 PROBLEMS = 200 if FAST else 5_000
-RATE, MOMENTUM = 0.7, 0.6  # of the outer step
+RULES = Rounds((b"\1" * 32, b"\2" * 32), **DEFAULTS)
 #: Points of success that two trainers may lose.
 LOSS_MOST = 2.8
 #: Student's t for two-sided 95 %, by seeds less one.
 _T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
 _BATCH = 250
-Masters = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,7 @@ class Course:
             Learner(self._checkpoint.load_trainable(), LearnConfig(seed=seed))
             for _ in range(arm.trainers)
         ]
-        self._parent = get_masters(self._learners[0])
-        self._velocity = {n: torch.zeros_like(t) for n, t in self._parent.items()}
+        self._outer = begin_outer(get_masters(self._learners[0]))
         self._residuals: list[dict[str, Tensor]] = [{} for _ in self._learners]
 
     def take_round(self) -> None:
@@ -85,29 +86,24 @@ class Course:
             for place, learner in enumerate(self._learners):
                 learner.learn(groups[place :: len(self._learners)])
             if self.arm.form is None:
-                self._parent = get_masters(self._learners[0])
+                self._outer = begin_outer(get_masters(self._learners[0]))
         if self.arm.form is not None:
             self._merge(self.arm.form)
         self.round += 1
 
     def _publish(self) -> None:
         """What rollouts are drawn by: the parent as bf16."""
-        rounded = {n: t.bfloat16().float() for n, t in self._parent.items()}
-        self._drawing.load_state_dict(rounded, strict=False)
+        self._drawing.load_state_dict(round_masters(self._outer.masters), strict=False)
 
     def _merge(self, form: DifferenceForm) -> None:
-        seen = []
+        before, seen = self._outer.masters, []
         for place, learner in enumerate(self._learners):
             child, residual = get_masters(learner), self._residuals[place]
-            blobs, self._residuals[place] = encode_difference(self._parent, child, form, residual)
+            blobs, self._residuals[place] = encode_difference(before, child, form, residual)
             self.sent += sum(map(len, blobs))
-            seen.append(decode_difference(self._parent, blobs, form))
-        for name, before in self._parent.items():
-            mean = torch.stack([child[name] - before for child in seen]).mean(0)
-            speed = self._velocity[name] * MOMENTUM + mean
-            self._velocity[name] = speed
-            self._parent[name] = before + (speed * MOMENTUM + mean) * RATE
-        parent = {f"master.{n}": t for n, t in self._parent.items()}
+            seen.append(decode_difference(before, blobs, form))
+        self._outer = step_outwards(self._outer, seen, RULES)
+        parent = {f"master.{n}": t for n, t in self._outer.masters.items()}
         for learner in self._learners:
             learner.import_state(dict(learner.export_state()) | parent)
 
@@ -128,7 +124,7 @@ class Course:
     def save(self, file: Path) -> None:
         state = {
             "progress": (self.round, self.sent),
-            "outer": (self._parent, self._velocity),
+            "outer": (self._outer.masters, self._outer.velocity),
             "learners": [dict(learner.export_state()) for learner in self._learners],
             "residuals": self._residuals,
         }
@@ -138,7 +134,7 @@ class Course:
     def restore(self, file: Path) -> None:
         state = torch.load(file)
         self.round, self.sent = state["progress"]
-        self._parent, self._velocity = state["outer"]
+        self._outer = OuterState(*state["outer"])
         for learner, own in zip(self._learners, state["learners"], strict=True):
             learner.import_state(own)
         self._residuals = state["residuals"]

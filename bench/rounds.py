@@ -29,6 +29,7 @@ from assay.protocol.parameters import Rounds
 from assay.rounds.difference_form import choose_form
 from assay.rounds.outer_step import begin_outer, step_outwards
 from assay.rounds.round_calendar import compute_share
+from assay.rounds.round_choice import DEFAULTS
 from assay.training import GENESIS, Group
 
 WORKER = Path(__file__).with_name("rounds_worker.py")
@@ -36,7 +37,7 @@ WINDOWS, GROUPS, REPEATS = (2, 8, 1) if FAST else (8, 48, 3)
 #: Seconds for one trainer's round.
 PATIENCE_S = 3_600
 TRAINERS = (b"\1" * 32, b"\2" * 32)
-RULES = Rounds(TRAINERS, WINDOWS, 1, 60, 15, 15, 700_000, 900_000, 1 << 30, 0, 0, 0, 0)
+RULES = Rounds(TRAINERS, **DEFAULTS)
 
 
 def draw() -> list[list[Group]]:

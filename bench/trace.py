@@ -27,6 +27,7 @@ from assay.artifacts.steps.step_folder import (
     read_step,
     read_taken,
 )
+from assay.artifacts.steps.step_groups import generate_own
 from assay.artifacts.steps.trace_files import ROOTS, StoredTrace, open_trace, write_operators
 from assay.audit.provenance.reexecution import learn_again, make_learner_before
 from assay.audit.tracing.bisection import bisect_traces
@@ -37,7 +38,6 @@ from assay.devnet import SimulatedChain
 from assay.gauntlet.faulty_operator import FaultyMachine
 from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
-from assay.neurons.trainer.lessons import generate_own
 from assay.neurons.trainer.trainer_setup import make_learner
 from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet.presets import NETUID, make_demo_parameters
