@@ -14,6 +14,7 @@ from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
 from assay.rounds import compute_line, get_checkpoint_digest
+from assay.rounds.child_store import RoundReader
 from assay.rounds.in_force import get_in_force_at
 from assay.training import LearnConfig, Learner
 from tests.adversarial.round_bench import NAMES, WINDOWS, RoundBench
@@ -36,10 +37,17 @@ def audit(bench, folder, digest, lessons=0):
     return audit_round(open_sources(bench, folder), digest, lessons)
 
 
+def find_measurer(bench, digest):
+    """The hotkey that the record of a merged checkpoint names."""
+    reader = RoundReader(list(bench.stores.values()), bench.folder / "read")
+    return reader.read_merge_record(reader.read_manifest(digest).step).measurer
+
+
 @pytest.mark.slow
 def test_two_rounds_of_three_trainers(tmp_path):
     """All go on from one checkpoint, which is in force for miners, and a stranger derives it. In
-    the second round one trainer is killed in the middle and another never comes back."""
+    the second round one trainer is killed in the middle, another never comes back, and whoever is
+    to measure vanishes: the next in line does."""
     torch.set_num_threads(1)
     bench = RoundBench(tmp_path)
     bench.run_round(0)
@@ -58,22 +66,23 @@ def test_two_rounds_of_three_trainers(tmp_path):
     middle = second.opening - 6
     bench.run_to(middle)
     bench.start("second")  # killed, and started again
-    bench.run_to(second.turns_end + 3, without=("third",))
-    left = {bench.get_base(name) for name in NAMES if name != "third"}
+    bench.run_to(second.deadline - 1, without=("third",))
+    bench.world.mint()
+    line = compute_line(second, bench.chain.get_block(second.deadline).hash)
+    names = {hotkey: name for name, hotkey in bench.hotkeys.items()}
+    gone = {"third", names[line[0]]}  # whoever is to measure vanishes, too
+    bench.run_to(second.turns_end + 3, without=gone)
+    left = {bench.get_base(name) for name in NAMES if name not in gone}
     assert len(left) == 1
     ((merged, _),) = left
     assert merged != base[0]
+    assert get_in_force_at(bench.chain, bench.parameters, second.turns_end).digest == merged
+    assert find_measurer(bench, merged) == next(h for h in line if names[h] not in gone)
     found = audit(bench, tmp_path / "auditor", merged)
     assert found.fault is None
     absent = encode_ss58(bench.hotkeys["third"])
     assert {child.found for child in found.children if child.hotkey != absent} == {"taken"}
     assert [child.found for child in found.children if child.hotkey == absent] == ["absent"]
-    window = second.end + 4
-    bench.run_to(window * bench.parameters.timing.window_blocks)
-    assert get_checkpoint_digest(bench.chain, bench.parameters, window) in {
-        merged,
-        bench.get_base("trainer")[0],
-    }
     for name in NAMES[:2]:
         assert not [line for line in bench.said[name] if "left out" in line]
     assert {lesson.window for lesson in bench.lessons["trainer"]} >= set(second.windows)

@@ -246,6 +246,17 @@ def test_a_slot_that_names_something_else(bench):
     assert set(find_children(round_, before).values()) == {None}
 
 
+def test_of_two_children_the_one_in_the_slot_counts(bench, genuine):
+    """A trainer shows each reader the other one: both read what the chain names at the deadline."""
+    child = genuine[LIAR].files
+    far = with_masters(child, {n: t + 10.0 for n, t in child.masters.items()})
+    said = show(bench, LIAR, far, child.steps)
+    first = find_children(bench.get_round(0), bench.chain.get_commitments(bench.chain.get_head()))
+    assert first[bench.hotkeys[LIAR]].digest not in (said.digest, ZERO_DIGEST)
+    assert judge(bench, genuine, said)[0] is ChildFinding.LARGE
+    assert judge(bench, genuine, None)[0] is ChildFinding.TAKEN
+
+
 def make_record(bench, merging, merge, name):
     facts = merging.facts
     return MergeRecord(
