@@ -23,6 +23,8 @@ from assay.subnet.publishing import OwnerChain
 #: Windows between the newest block and the decision, so that the announcement is on chain before
 #: it.
 _MARGIN = 1
+#: Number of windows that are searched for the first one of new parameters.
+_SEARCHED = 1_024
 #: Checkpoints of windows before the amendment that a trainer may still publish after it takes
 #: force: it learns from a window when that is audited.
 _TRAINED_LATE = 16
@@ -35,7 +37,8 @@ def amend(
 
     Args:
         changes: section and field → value, see `change_parameters`.
-        window: the first for which they hold; None: that of the first possible settlement.
+        window: the first for which they hold; None: the first possible one that begins a
+            settlement, and a round if there are rounds.
 
     Raises:
         ConfigError: they are invalid, change nothing, or cannot hold from that window on.
@@ -51,9 +54,7 @@ def amend(
         raise ConfigError("the parameters already have these values: change at least one")
     first = compute_first_window(latest, chain.get_head()) + _MARGIN
     if window is None:
-        window = first
-        while not _starts_settlement(chain, latest, window):
-            window += 1
+        window = _find_first(chain, latest, changed, first)
     elif window < first:
         raise ConfigError(
             f"--window {window} is too soon: parameters need {latest.timing.notice_windows} "
@@ -64,14 +65,35 @@ def amend(
             f"--window {window} is not the first of a settlement, which would have two sets of "
             "values: leave it out to use the first possible one"
         )
+    elif not _starts_round(latest, changed, window):
+        raise ConfigError(
+            f"--window {window} is not the first of a round: leave it out to use the first "
+            "possible one"
+        )
     start = replace(latest.start, predecessor=latest.digest, window=window)
     return replace(changed, start=start)
+
+
+def _find_first(chain: OwnerChain, latest: Parameters, changed: Parameters, first: int) -> int:
+    for window in range(first, first + _SEARCHED):
+        if _starts_round(latest, changed, window) and _starts_settlement(chain, latest, window):
+            return window
+    raise ConfigError(
+        f"no window before {first + _SEARCHED} begins both a settlement and a round: change "
+        "rounds.windows"
+    )
 
 
 def _starts_settlement(chain: OwnerChain, parameters: Parameters, window: int) -> bool:
     return find_settlement(chain, parameters, window - 1) != find_settlement(
         chain, parameters, window
     )
+
+
+def _starts_round(latest: Parameters, changed: Parameters, window: int) -> bool:
+    """Whether rounds under the old parameters end with it, and those under the new ones begin."""
+    every = [one.rounds.windows for one in (latest, changed) if one.rounds is not None]
+    return not any(window % max(1, length) for length in every)
 
 
 def name_checkpoint(

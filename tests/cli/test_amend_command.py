@@ -15,11 +15,21 @@ from assay.cli import amend as command
 from assay.cli.first_checks import require_change
 from assay.devnet import SimulatedChain
 from assay.network.store import open_folder
+from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
-from assay.protocol import QUICKNET, Commitment, Tag, encode_commitment, parse_commitment
+from assay.protocol import (
+    QUICKNET,
+    Commitment,
+    Tag,
+    encode_commitment,
+    encode_ss58,
+    parse_commitment,
+)
 from assay.protocol.amendment import compute_decision_block
 from assay.protocol.parameters import DEMO_TIMING
+from assay.subnet import amending
+from assay.subnet.amending import amend, require_amendment
 from assay.subnet.presets import NETUID, make_demo_parameters
 
 OWNER, TRAINER = (sha256(name).digest() for name in (b"owner", b"trainer"))
@@ -115,6 +125,37 @@ def test_nothing_is_said_over_parameters_that_are_decided_and_cannot_be_read(net
     path.write_bytes(kept)
     net.amend(changes)
     assert net.slot.number > decided.number
+
+
+@pytest.mark.parametrize("windows", [3, 4, 7])
+def test_rounds_begin_with_the_first_window_that_begins_a_settlement_and_a_round(net, windows):
+    rounds = {"trainers": [encode_ss58(TRAINER)], "windows": windows}
+    changes = {"rounds": rounds | {"child_blocks": 6, "turn_blocks": 6}}
+
+    def begins(window):
+        before, after = (find_settlement(net.chain, net.first, w) for w in (window - 1, window))
+        return before != after
+
+    amended = amend(net.chain, net.first, changes)
+    first = amended.start.window
+    soonest = amend(net.chain, net.first, {"work": {"prompt_share": 7}}).start.window
+    fit = [w for w in range(soonest, first + 1) if begins(w) and w % windows == 0]
+    assert fit == [first]
+    require_amendment(net.first, amended, None)
+    assert amend(net.chain, net.first, changes, first) == amended
+    other = next(w for w in range(first + 1, first + 100) if begins(w) and w % windows)
+    with pytest.raises(ConfigError, match="not the first of a round"):
+        amend(net.chain, net.first, changes, other)
+    over = amend(net.chain, amended, {"rounds": {"trainers": []}}).start.window
+    assert begins(over)
+    assert over % windows == 0
+
+
+def test_rounds_that_never_begin_with_a_settlement(net, monkeypatch):
+    monkeypatch.setattr(amending, "_SEARCHED", 1)
+    rounds = {"trainers": [encode_ss58(TRAINER)], "windows": 1_000, "child_offset": 20}
+    with pytest.raises(ConfigError, match=r"change rounds\.windows"):
+        amend(net.chain, net.first, {"rounds": rounds})
 
 
 def test_an_amendment_without_changes_is_asked_for_them(net):
