@@ -303,7 +303,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
     with _open_program(settings, own, "trainer", as_json, quiet) as (session, watch):
         store = meter(store, watch.tally)
         trainer_hotkey = session.account.hotkey
-        trainers = list_trainers(session.history)
+        trainers = list_trainers(session.history, session.followed.pending)
         if trainer_hotkey not in trainers:
             named = ", ".join(map(encode_ss58, trainers))
             raise ConfigError(

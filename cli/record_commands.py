@@ -309,9 +309,7 @@ def run_audit_round(
     prepare(settings, {"quiet": quiet}, require_subnet, loads=_TORCH, opens=True)
     from assay.cli.audit_round import run_round
 
-    return run_round(
-        settings, checkpoint, lessons, store or (), directory, follow, as_json, quiet
-    )
+    return run_round(settings, checkpoint, lessons, store or (), directory, follow, as_json, quiet)
 
 
 def _name_step(record: str | None, stores: list[str] | None, quiet: bool) -> dict[str, Any]:

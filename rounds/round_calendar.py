@@ -59,12 +59,11 @@ def find_round(parameters: Parameters, window: int) -> Round:
     return Round(parameters, parameters.rounds, window // parameters.rounds.windows)
 
 
-def list_trainers(history: ParameterHistory) -> list[bytes]:
-    """Hotkeys that may train under the newest parameters: the identity's, and those of rounds."""
-    rounds = history.latest.rounds
-    return list(
-        dict.fromkeys((history.first.identity.trainer, *(rounds.trainers if rounds else ())))
-    )
+def list_trainers(history: ParameterHistory, pending: Parameters | None = None) -> list[bytes]:
+    """Hotkeys that may train under the newest parameters: the identity's, and those of rounds.
+    pending: announced and not decided yet; a trainer that they name may wait for them."""
+    named = [one.rounds.trainers for one in (history.latest, pending) if one and one.rounds]
+    return list(dict.fromkeys((history.first.identity.trainer, *(h for t in named for h in t))))
 
 
 def find_last_round(parameters: Parameters, block: int) -> Round | None:

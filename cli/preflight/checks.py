@@ -5,7 +5,7 @@ operator can fix instead of raising it.
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -140,11 +140,13 @@ def check_permit(chain: Chain, hotkey: bytes) -> PreflightCheck:
     return PreflightCheck("permit", CheckState.OK, f"a validator permit, {detail}")
 
 
-def check_trainer(parameters: Parameters, latest: Parameters, hotkey: bytes) -> PreflightCheck:
-    """Check whether the hotkey is one whose checkpoints count. `latest` are the decided
-    parameters."""
+def check_trainer(
+    parameters: Parameters, coming: Sequence[Parameters], hotkey: bytes
+) -> PreflightCheck:
+    """Whether the hotkey is one whose checkpoints count. coming: parameters that are decided or
+    announced."""
     name, trainer = encode_ss58(hotkey), encode_ss58(parameters.identity.trainer)
-    for known in (parameters, latest):
+    for known in (parameters, *coming):
         if known.rounds is not None and hotkey in known.rounds.trainers:
             detail = f"{name} is one of {len(known.rounds.trainers)} trainers in rounds"
             if known is not parameters:

@@ -184,8 +184,8 @@ def _examine_chain(around: PreflightInputs, now_ms: int) -> Iterator[PreflightCh
         if around.role == "validator":
             yield attempt("permit", remedy, lambda: check_permit(chain, hotkey))
     if around.role == "trainer" and rules is not None and hotkey is not None:
-        latest = rules if followed is None else followed.history.latest
-        yield check_trainer(rules, latest, hotkey)
+        coming = () if followed is None else (followed.history.latest, followed.pending)
+        yield check_trainer(rules, [one for one in coming if one is not None], hotkey)
 
 
 def _examine_services(around: PreflightInputs, now_ms: int) -> Iterator[PreflightCheck]:

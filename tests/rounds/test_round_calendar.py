@@ -8,14 +8,14 @@ import pytest
 
 from assay.artifacts.announced_parameters import AnnouncedParameters, list_changes
 from assay.protocol import QUICKNET, Block, Commitment, Parameters, Tag, encode_commitment
-from assay.protocol.amendment import find_amendment_fault
+from assay.protocol.amendment import ParameterHistory, find_amendment_fault
 from assay.protocol.encoding import EncodingError, decode, encode
 from assay.protocol.parameters import Start, find_parameters_fault
 from assay.protocol.ss58 import encode_ss58
 from assay.rounds import compute_line, compute_share, find_round, get_checkpoint_digest
 from assay.rounds.child_verdict import is_fresh
 from assay.rounds.in_force import NOTHING, get_in_force_at
-from assay.rounds.round_calendar import find_last_round
+from assay.rounds.round_calendar import find_last_round, list_trainers
 from assay.rounds.round_choice import RoundsError
 from assay.subnet.presets import change_parameters
 from tests.rounds.round_rules import RULES, TRAINERS, make_round_parameters
@@ -107,6 +107,10 @@ def test_rounds_come_and_go_with_amendments():
     fewer = replace(PARAMETERS, rounds=replace(RULES, trainers=TRAINERS[1:]))
     later = follow(begun, fewer, first + 2 * RULES.windows)
     assert find_amendment_fault(begun, later) is None
+    history = ParameterHistory(plain)
+    assert list_trainers(history) == [ANCHOR]
+    assert list_trainers(history, begun)[0] == ANCHOR  # announced: they may start and wait
+    assert sorted(list_trainers(history, begun)) == sorted(TRAINERS)
     within = follow(begun, plain, first + 2 * RULES.windows + 1)
     assert "within a round" in find_amendment_fault(begun, within)
     assert "within a round" in find_parameters_fault(follow(plain, PARAMETERS, first + 1))

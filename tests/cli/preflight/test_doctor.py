@@ -129,8 +129,8 @@ def test_a_trainer_whose_rounds_are_yet_to_begin(subnet):
     rounds = Rounds((ALICE,), 2, 1, 18, 6, 4, 700_000, 900_000, 100 << 20, 0, 0, 0, 0)
     first = subnet.parameters
     amended = replace(first, rounds=rounds, start=replace(first.start, window=48))
-    assert check_trainer(first, first, ALICE).state is CheckState.FAIL
-    found = check_trainer(first, amended, ALICE)
+    assert check_trainer(first, [], ALICE).state is CheckState.FAIL
+    found = check_trainer(first, [first, amended], ALICE)
     assert found.state is CheckState.OK
     assert found.detail.endswith("is one of 1 trainers in rounds from window 48 on")
 
