@@ -8,8 +8,8 @@ model is the demo's; the other is of a few million weights, made here, and does 
 is whether a completion has more even ids than odd ones. The exact form sends all 32 bits of every
 master, the rounded one what shows in bf16. A sparse form's bytes follow from the shapes alone; of
 4,096 values 64, as SparseLoCo ran, take a percent, and 24 fit the half percent that is wanted.
-Interrupted, it goes on after the last round from what lies in --out. `--fast`: the demo's model,
-one rate, H of 1 and 2.
+Ctrl-C reports what has ended, and the same command goes on from what lies in --out. `--fast`: the
+demo's model, one rate, H of 1 and 2.
 """
 
 import json
@@ -133,15 +133,24 @@ def keep_round(name: str, rate: float, folder: Path, score: Reward | None) -> li
     return figures
 
 
+def run_all(figures: list[Figure]) -> None:
+    """Adds figures as they come; Ctrl-C leaves out the rest."""
+    with TemporaryDirectory(prefix="assay-") as scratch:
+        try:
+            for rate in RATES:
+                figures += keep_round("demo's model", rate, GENESIS, None)
+            figures += measure_speed()
+            if not FAST:
+                larger = make_larger_model(Path(scratch) / "larger")
+                figures += keep_round("larger model", RATES[0], larger, count_even)
+        except KeyboardInterrupt:
+            print("  stopped; the same command goes on after the last round", flush=True)
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    figures = measure_speed()
-    with TemporaryDirectory(prefix="assay-") as scratch:
-        for rate in RATES:
-            figures += keep_round("demo's model", rate, GENESIS, None)
-        if not FAST:
-            larger = make_larger_model(Path(scratch) / "larger")
-            figures += keep_round("larger model", RATES[0], larger, count_even)
+    figures: list[Figure] = []
+    run_all(figures)
     report("Bytes of an outer step", figures, torch.get_num_threads())
 
 

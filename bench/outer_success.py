@@ -6,12 +6,14 @@ rollouts are drawn by the checkpoint before it. Of two each takes half of a less
 a round's rollouts being drawn by the round's parent; after H lessons the parent moves by Nesterov's
 step over the mean of what of the children was decoded. Moments and residuals are each trainer's
 own, and the outer step is as networks have it that say nothing else. The shipped model on its own
-problems; success is of the same ones for all, one try on each. Interrupted, it goes on after the
-last round from what lies in --out. `--fast`: one seed, two rounds.
+problems; success is of the same ones for all, one try on each. Ctrl-C reports the seeds that have
+ended, and the same command goes on after the last round from what lies in --out. `--fast`: one
+seed, two rounds.
 """
 
 import json
 import math
+import sys
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -161,6 +163,19 @@ def run_course(arm: Arm, seed: int, out: Path) -> tuple[float, float]:
     return success, sent
 
 
+def run_all(out: Path) -> tuple[dict[tuple[str, int], tuple[float, float]], list[int]]:
+    """The results by arm and seed, and the seeds that all arms have ended."""
+    found: dict[tuple[str, int], tuple[float, float]] = {}
+    try:
+        for seed in range(SEEDS):
+            for arm in ARMS:
+                found[arm.name, seed] = run_course(arm, seed, out)
+    except KeyboardInterrupt:
+        print("  stopped; the same command goes on after the last round", flush=True)
+    seeds = [seed for seed in range(SEEDS) if all((arm.name, seed) in found for arm in ARMS)]
+    return found, seeds or sys.exit("no seed has ended in all arms")
+
+
 def compare(arm: Arm, one: list[float], two: list[float]) -> list[Figure]:
     """By pairs of the same seed."""
     lost = [a - b for a, b in zip(one, two, strict=True)]
@@ -178,19 +193,18 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     print(f"  rounds are kept in {out}")
     settings = {"rounds": ROUNDS, "lessons": LESSONS, "groups": GROUPS, "problems": PROBLEMS}
-    first = Course(ARMS[0], 0).try_held_out()
-    figures = [Figure("before: success", first, "%")]
-    found: dict[str, list[float]] = {}
+    found, seeds = run_all(out)
+    figures = [Figure("before: success", Course(ARMS[0], 0).try_held_out(), "%")]
     for arm in ARMS:
-        results = [run_course(arm, seed, out) for seed in range(SEEDS)]
-        found[arm.name] = [success for success, _ in results]
-        figures.append(Figure(f"{arm.name}: success", fmean(found[arm.name]), "%"))
+        solved = [found[arm.name, seed][0] for seed in seeds]
+        figures.append(Figure(f"{arm.name}: success", fmean(solved), "%"))
         if arm.form is not None:
-            figures.append(Figure(f"{arm.name}: sent", fmean(sent for _, sent in results), "MB"))
-            figures += compare(arm, found[ARMS[0].name], found[arm.name])
+            sent = fmean(found[arm.name, seed][1] for seed in seeds)
+            figures.append(Figure(f"{arm.name}: sent", sent, "MB"))
+            figures += compare(arm, [found[ARMS[0].name, seed][0] for seed in seeds], solved)
     report(
         f"Success of several trainers: {ROUNDS} rounds of {LESSONS} lessons of {GROUPS} groups, "
-        f"{SEEDS} seeds, {PROBLEMS:,} problems",
+        f"{len(seeds)} seeds, {PROBLEMS:,} problems",
         figures,
         torch.get_num_threads(),
         settings=settings,
