@@ -39,6 +39,10 @@ PulseSource = Callable[[int], bytes | None]
 _WAIT_S = 60.0
 #: Pause between two looks for drand rounds that somebody waits for.
 _PULSE_PAUSE_S = 1.0
+#: Seconds between pings of a websocket, and until one without an answer ends the connection, as nodes
+#: have it: a client with one thread answers none while it decodes metadata. Source: polkadot-sdk,
+#: substrate/client/rpc-servers/src/lib.rs, `PingConfig`.
+_PING_S, _PONG_S = 30.0, 120.0
 _FILE = "devnet.sqlite"
 
 DESCRIPTION = """\
@@ -293,6 +297,8 @@ class Devnet:
             create_connection=door.make_connection,  # type: ignore[arg-type]
             max_size=MESSAGE_BYTES,
             compression=None,
+            ping_interval=_PING_S,
+            ping_timeout=_PONG_S,
             close_timeout=1.0,
             logger=connections_logger,
         )

@@ -1,0 +1,30 @@
+"""What a flow of a client came to."""
+
+from dataclasses import dataclass
+
+_MOST_WORDS = 300
+
+
+class FlowError(Exception):
+    """A flow does not work: the client's own words, or where it differs from the chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowResult:
+    """One flow of one client; `words` are empty where it works."""
+
+    client: str
+    flow: str
+    words: str = ""
+
+
+def check_equal(shown: object, held: object, what: str) -> None:
+    """Raises a `FlowError` unless the client shows what the chain holds."""
+    if shown != held:
+        raise FlowError(f"{what}: the client shows {shown!r}, the chain holds {held!r}")
+
+
+def shorten(words: str) -> str:
+    """The end of what a client says, in one line."""
+    line = " ".join(words.split())
+    return line if len(line) <= _MOST_WORDS else "…" + line[-_MOST_WORDS:]
