@@ -39,9 +39,9 @@ PulseSource = Callable[[int], bytes | None]
 _WAIT_S = 60.0
 #: Pause between two looks for drand rounds that somebody waits for.
 _PULSE_PAUSE_S = 1.0
-#: Seconds between pings of a websocket, and until one without an answer ends the connection, as nodes
-#: have it: a client with one thread answers none while it decodes metadata. Source: polkadot-sdk,
-#: substrate/client/rpc-servers/src/lib.rs, `PingConfig`.
+#: Seconds between pings of a websocket, and until one without an answer ends the connection, about
+#: as nodes have it: a client with one thread answers none while it decodes metadata. Source:
+#: polkadot-sdk, substrate/client/rpc-servers/src/lib.rs, `PingConfig`.
 _PING_S, _PONG_S = 30.0, 120.0
 _FILE = "devnet.sqlite"
 

@@ -1,10 +1,10 @@
 """The metadata that the network serves: a real subtensor's, spec 461, changed in three places.
 
 Origin and licence: data/ORIGIN.md. Two storage items of `SubtensorModule` are added that spec 461
-has not got. bittensor 11.3 reads `SubnetEpochConsensus`: which consensus a subnet's epochs run, Yuma
-by default. btcli 9.23 reads `RootClaimType` when it shows a subnet: what becomes of a coldkey's root
-dividends, `Swap` by default; no call here changes it. And `Aura.SlotDuration`, from which clients
-learn the time between blocks, is set.
+has not got. bittensor 11.3 reads `SubnetEpochConsensus`: which consensus a subnet's epochs run,
+Yuma by default. btcli 9.23 reads `RootClaimType` when it shows a subnet: what becomes of a
+coldkey's root dividends, `Swap` by default; no call here changes it. And `Aura.SlotDuration`, from
+which clients learn the time between blocks, is set.
 """
 
 import lzma
@@ -25,7 +25,7 @@ _HEADER_BYTES = 5
 
 @dataclass(frozen=True, slots=True)
 class _AddedItem:
-    """A storage map of the pallet. Its value is an enum of its own, by default the first variant."""
+    """A storage map of the pallet. Its values are an enum of its own; the first is the default."""
 
     name: str
     sibling: str  # an item of the same pallet with the same key, whose key is copied

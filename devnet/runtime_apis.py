@@ -62,6 +62,12 @@ def _simulate_sale(view: StateView, arguments: Arguments) -> dict[str, int]:
     }
 
 
+def find_lock() -> None:
+    """The lock on a coldkey's stake: none. This chain refuses the calls that lock stake with
+    System.CallFiltered, so nobody has a lock, as on a runtime where nobody has made that call."""
+    return None
+
+
 #: API.method → what it answers, from state and arguments by name.
 ANSWERS: Mapping[str, Answer] = {
     "AccountNonceApi.account_nonce": lambda v, a: get_nonce(v, a["account"]),
@@ -84,8 +90,7 @@ ANSWERS: Mapping[str, Answer] = {
     "SubnetRegistrationRuntimeApi.get_network_registration_cost": (
         lambda v, a: compute_lock_cost(v, v.get("System", "Number"))
     ),
-    # nobody can lock stake here
-    "StakeInfoRuntimeApi.get_coldkey_lock": lambda v, a: None,
+    "StakeInfoRuntimeApi.get_coldkey_lock": lambda v, a: find_lock(),
     "StakeInfoRuntimeApi.get_stake_info_for_coldkey": lambda v, a: list_stakes(
         v, a["coldkey_account"]
     ),

@@ -28,7 +28,7 @@ THEMES = {
     ),
     "Problems": "environments programs math_answers contests",
     "The whole": "demo localnet first_output soak explorer record files",
-    "Chain, contracts and beacon": "chain devnet contracts beacon beacon_race",
+    "Chain, contracts and beacon": "chain devnet clients contracts beacon beacon_race",
     "On a GPU": "gpu-draw_bytes gpu-drift gpu-gpu",
 }
 _SMALL, _LARGE = 1e-3, 1_000

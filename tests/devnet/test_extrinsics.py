@@ -218,6 +218,7 @@ def test_only_the_sudo_key_is_root(lab: Lab) -> None:
     ("pallet", "name", "arguments"),
     [
         ("SubtensorModule", "set_children", {"hotkey": 0, "netuid": 1, "children": []}),
+        ("SubtensorModule", "lock_stake", {"hotkey": 0, "netuid": 1, "amount": TAO}),
         ("Proxy", "add_proxy", {"delegate": 0, "proxy_type": "Any", "delay": 0}),
     ],
 )

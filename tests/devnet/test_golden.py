@@ -199,11 +199,15 @@ def test_a_constant(codec: ScaleCodec, entry: dict[str, Any]) -> None:
 def test_what_was_added_to_the_metadata_is_read_and_the_rest_is_as_it_was(version: int) -> None:
     changed = ScaleCodec(load_metadata(version, 12_000))
     assert changed.get_constant("Aura", "SlotDuration") == 12_000
-    item = "SubtensorModule", "SubnetEpochConsensus"
-    assert changed.decode_value(*item, None) == "Yuma"
-    assert changed.encode_value(*item, "Null") == b"\x01"
-    sibling = changed.make_key("SubtensorModule", "CommitRevealWeightsEnabled", 7)
-    assert changed.make_key(*item, 7)[32:] == sibling[32:]
+    for name, sibling, key, values in (
+        ("SubnetEpochConsensus", "CommitRevealWeightsEnabled", 7, ("Yuma", "Null")),
+        ("RootClaimType", "StakingHotkeys", PEOPLE["bob"], ("Swap", "Keep")),
+    ):
+        item = "SubtensorModule", name
+        assert changed.decode_value(*item, None) == values[0]
+        assert changed.encode_value(*item, values[1]) == b"\x01"
+        beside = changed.make_key("SubtensorModule", sibling, key)
+        assert changed.make_key(*item, key)[32:] == beside[32:]
     for entry in GOLDEN["storage_keys"]:
         key = changed.make_key(entry["pallet"], entry["storage_function"], *entry["params"])
         assert key == unhex(entry["key_hex"])

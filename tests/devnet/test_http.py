@@ -64,6 +64,12 @@ def test_only_the_first_mechanism_has_a_metagraph(http: httpx.Client) -> None:
     assert ask(http, "state_call", method, "0x000001")["result"] == "0x00"
 
 
+def test_nobody_has_a_lock(http: httpx.Client) -> None:
+    asked = "0x" + bytes(get_key("//Alice").public_key).hex() + "0100"  # of subnet 1
+    lock = ask(http, "state_call", "StakeInfoRuntimeApi_get_coldkey_lock", asked)
+    assert lock["result"] == "0x00"  # Option::None
+
+
 def test_every_method_answers_as_over_a_websocket(devnet: Devnet, http: httpx.Client) -> None:
     methods = ask(http, "rpc_methods")["result"]["methods"]
     follows = [m for m in methods if "ubscribe" in m or "Watch" in m or "unwatch" in m]

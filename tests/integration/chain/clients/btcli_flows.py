@@ -1,5 +1,5 @@
-"""btcli's flows of a newcomer's first day. Each compares what btcli shows with what the chain holds,
-and raises a `FlowError` where btcli fails or differs."""
+"""btcli's flows of a newcomer's first day. Each compares what btcli shows with what the chain
+holds, and raises a `FlowError` where btcli fails or differs."""
 
 import json
 import re
@@ -117,12 +117,13 @@ def stake_list(net: ClientNet, btcli: Btcli) -> None:
 
 
 def stake_add(net: ClientNet, btcli: Btcli) -> None:
-    words = ("stake", "add", "--netuid", str(net.netuid), "--amount", "5", "--unsafe")
+    """With btcli's own limit of the price, which a newcomer does not change."""
+    words = ("stake", "add", "--netuid", str(net.netuid), "--amount", "1")
     shown = btcli.send(net.wallet, *words)
     hotkey, at = get_hotkey(net), str(net.netuid)
     check_equal(shown["staking_success"], {at: {hotkey: True}}, "success")
     extrinsic = shown["extrinsic_ids"][at][hotkey]
-    block = check_payment(net, get_coldkey(net), 5 * TAO, extrinsic)
+    block = check_payment(net, get_coldkey(net), TAO, extrinsic)
     if not get_alpha(net, hotkey, block - 1) < get_alpha(net, hotkey, block):
         raise FlowError(f"the hotkey's stake did not grow in block {block}")
 

@@ -20,19 +20,22 @@ from tests.integration.chain.clients.library_flows import (
 )
 
 BTCLI = "btcli"
+#: A path in the folder of clients → the file.
+Find = Callable[[str], Path]
 _LACKS = Path(__file__).with_name("spec_293.toml")
 
 
 @dataclass(frozen=True, slots=True)
 class _Library:
-    """A client that is a library: its script's command, a file of `CLIENTS_FOLDER` first or last."""
+    """A client that is a library: a function from the finder of its files to its script's command,
+    and its flows."""
 
-    command: Callable[[Callable[[str], Path]], list[str]]
+    command: Callable[[Find], list[str]]
     flows: Mapping[str, Check]
     over_http: bool = False
 
 
-def _run_substrate(python: str) -> Callable[[Callable[[str], Path]], list[str]]:
+def _run_substrate(python: str) -> Callable[[Find], list[str]]:
     return lambda find: [str(find(python)), SUBSTRATE_SCRIPT]
 
 
@@ -62,10 +65,10 @@ class Clients:
     """The clients of one chain. A library's script runs once, when its first flow is asked for.
 
     Args:
-        find: the path of a file in the folder of clients.
+        find: gives a file in the folder of clients.
     """
 
-    def __init__(self, net: ClientNet, find: Callable[[str], Path]) -> None:
+    def __init__(self, net: ClientNet, find: Find) -> None:
         self._net = net
         self._find = find
         self._runs: dict[str, ScriptRun] = {}
@@ -85,8 +88,6 @@ class Clients:
         if client not in self._runs:
             endpoint = self._net.http if library.over_http else self._net.endpoint
             name = client.replace("/", "-").replace(" ", "-")
-            self._runs[client] = run_script(
-                self._net, name, library.command(self._find), endpoint
-            )
+            self._runs[client] = run_script(self._net, name, library.command(self._find), endpoint)
         run = self._runs[client]
         library.flows[flow](run, run.get(flow))

@@ -170,7 +170,9 @@ def check_transfer(run: ScriptRun, found: Any) -> None:
 
 
 def check_watched_transfer(run: ScriptRun, found: Any) -> None:
-    check_equal(found["states"], ["Ready", "InBlock", "Finalized"], "states")
+    ends = found["states"] if run.net.is_devnet else [found["states"][0], found["states"][-1]]
+    between = ["InBlock"] if run.net.is_devnet else []  # the executor says Broadcast instead
+    check_equal(ends, ["Ready", *between, "Finalized"], "states")
     check_transfer(run, found)
 
 

@@ -55,8 +55,9 @@ def run_sync() -> None:
     def heads() -> Any:
         heard: list[Any] = []
 
-        def hear(head: Any, number: int, _: str) -> Any:
-            heard.append({"number": number, "parent": head["header"]["parentHash"]})
+        def hear(update: Any, *_: Any) -> Any:
+            header = update["header"]
+            heard.append({"number": header["number"], "parent": header["parentHash"]})
             return heard if len(heard) == 2 else None
 
         return chain.subscribe_block_headers(hear)
@@ -103,7 +104,8 @@ async def run_async() -> None:
         return get_value(await chain.runtime_call(*api, [int(NETUID)]))
 
     async def fee() -> Any:
-        return (await chain.get_payment_info(await chain.compose_call(*PAYMENT), payer))["partial_fee"]
+        call = await chain.compose_call(*PAYMENT)
+        return (await chain.get_payment_info(call, payer))["partial_fee"]
 
     async def transfer() -> Any:
         signed = await chain.create_signed_extrinsic(await chain.compose_call(*PAYMENT), payer)
