@@ -30,19 +30,23 @@ def read_runs() -> dict[str, dict[Flow, str]]:
     }
 
 
+def show(words: str, why: str = "") -> str:
+    said = words.replace("|", "\\|").replace("`", "'")
+    return f"`{said}`{why and ': ' + why}" if words else "works"
+
+
 def make_table() -> str:
     runs = read_runs()
     if set(runs) != {"simulator", "runtime"}:
         sys.exit(f"{RESULT} is of {', '.join(runs)}: run bench/clients.py with ASSAY_SUBTENSOR_DIR")
     rows = tomllib.loads(REASONS.read_text())["lacks"]
-    reasons = {(row["client"], row["flow"]): f"`{row['words']}`: {row['why']}" for row in rows}
+    known = {(row["client"], row["flow"]): (row["words"], row["why"]) for row in rows}
     lines = ["| client | flow | simulator | real runtime, spec 293 |", "|---|---|---|---|"]
     for name, words in runs["simulator"].items():
-        older = runs["runtime"][name]
-        if older and reasons.get(name, "").partition("`: ")[0].removeprefix("`") not in older:
-            sys.exit(f"{REASONS} does not have what {RESULT} says of {' '.join(name)}: {older}")
-        shown = "works" if not words else f"`{words}`"
-        lines.append(f"| {' | '.join(name)} | {shown} | {reasons[name] if older else 'works'} |")
+        heard, (said, why) = runs["runtime"][name], known.get(name, ("", ""))
+        if bool(heard) != bool(said) or said not in heard:
+            sys.exit(f"{REASONS} and {RESULT} differ on {' '.join(name)}: {said!r}, {heard!r}")
+        lines.append(f"| {' | '.join(name)} | {show(words)} | {show(said, why)} |")
     return "\n".join(lines)
 
 

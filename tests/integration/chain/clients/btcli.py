@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.integration.chain.clients.results import FlowError
+from tests.integration.chain.clients.results import ERROR_MARK, FlowError
 
 #: Longest wait for one command, seconds.
 PATIENCE_S = 120
-#: It prints so before each error.
-_ERROR_MARK = "❌"
 #: After an error on some runtimes it never ends: how long it may go on, seconds.
 _AFTER_ERROR_S = 5
 
@@ -65,7 +63,7 @@ class Btcli:
     def say(self, *words: str) -> str:
         """What a command prints for a person."""
         printed = self._hear((*words, "--network", self.endpoint))
-        if _ERROR_MARK in printed:
+        if ERROR_MARK in printed:
             raise FlowError(printed)
         return printed
 
@@ -107,9 +105,9 @@ class Btcli:
             while process.poll() is None and time.monotonic() < end:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(1)
-                had_error = _ERROR_MARK in heard
+                had_error = ERROR_MARK in heard
                 heard = Path(output.name).read_text(errors="replace")
-                if _ERROR_MARK in heard and not had_error:
+                if ERROR_MARK in heard and not had_error:
                     end = min(end, time.monotonic() + _AFTER_ERROR_S)
             process.kill()
             return heard

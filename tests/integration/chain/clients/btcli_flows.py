@@ -57,7 +57,8 @@ def get_alpha(net: ClientNet, hotkey: str, block: int | None = None) -> int:
 
 
 def check_payment(net: ClientNet, coldkey: str, amount: int, extrinsic: str) -> int:
-    """Whether so many rao, and the fee, left a coldkey in an extrinsic's block. The block."""
+    """Checks that an amount in rao and the fee, and no more, left a coldkey in the block of an
+    extrinsic, named as btcli does: block-index. Returns the block."""
     block = int(extrinsic.partition("-")[0])
     spent = net.get_free(coldkey, block - 1) - net.get_free(coldkey, block)
     check_equal(amount + net.get_fee(coldkey, block), spent, "the payment with its fee")
@@ -65,7 +66,7 @@ def check_payment(net: ClientNet, coldkey: str, amount: int, extrinsic: str) -> 
 
 
 def wallet_create(net: ClientNet, btcli: Btcli) -> None:
-    """The printed words are the way back to the keys."""
+    """The printed mnemonics restore the keys in the files."""
     words = dict(_MNEMONIC.findall(btcli.create_wallet("created")))
     for signer, file in (("coldkey", "coldkeypub.txt"), ("hotkey", "hotkeys/default")):
         key = Keypair.create_from_mnemonic(words[signer].strip())
@@ -92,7 +93,7 @@ def wallet_overview(net: ClientNet, btcli: Btcli) -> None:
 
 
 def check_stake(net: ClientNet, before: int, shown: int) -> None:
-    """A stake that only rewards change meanwhile."""
+    """Checks a shown stake, which rewards may raise while btcli runs."""
     after = get_alpha(net, get_hotkey(net))
     if not 0 < before <= shown <= after:
         raise FlowError(f"stake: btcli shows {shown}, the chain holds {before} to {after}")

@@ -129,7 +129,7 @@ def check_heads(run: ScriptRun, found: Any) -> None:
 
 
 def check_next_head(run: ScriptRun, found: Any) -> None:
-    """Heads that are told without their own hash."""
+    """Checks two heads by their parents, because the client gives no hash of their own."""
     first, second = (head["number"] for head in found)
     check_equal(second, first + 1, "number of the next block")
     for head in found:
@@ -138,7 +138,7 @@ def check_next_head(run: ScriptRun, found: Any) -> None:
 
 
 def check_moments(run: ScriptRun, found: Any) -> None:
-    """The time of two blocks, each with its block."""
+    """Checks the times of two blocks."""
     first, second = found
     if not first["now"] < second["now"]:
         raise FlowError(f"time goes from {first['now']} to {second['now']}")
@@ -154,7 +154,7 @@ def check_settings(run: ScriptRun, found: Any) -> None:
 
 
 def check_fee(run: ScriptRun, found: Any) -> None:
-    """The quote is what the transfer, which came later, paid."""
+    """Compares the quote with the fee of the transfer, which came later."""
     block = find_number(run, run.get(_find_transfer(run))["block"])
     check_equal(int(found), run.net.get_fee(run.payer, block), "fee")
 
@@ -177,7 +177,7 @@ def check_watched_transfer(run: ScriptRun, found: Any) -> None:
 
 
 def check_quote(run: ScriptRun, found: Any) -> None:
-    """A quote without a transfer."""
+    """Checks a quote for a transfer that is not sent."""
     if not int(found) > 0:
         raise FlowError(f"the fee is {found}")
 

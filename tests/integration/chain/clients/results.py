@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 _MOST_WORDS = 300
+#: btcli prints so before each error.
+ERROR_MARK = "❌"
 
 
 class FlowError(Exception):
@@ -25,6 +27,7 @@ def check_equal(shown: object, held: object, what: str) -> None:
 
 
 def shorten(words: str) -> str:
-    """The end of what a client says, in one line."""
-    line = " ".join(words.split())
+    """What a client says in one line: its first line with an error, or else the end of it all."""
+    errors = [line for line in words.splitlines() if line.startswith(ERROR_MARK)]
+    line = " ".join((errors[0].removeprefix(ERROR_MARK) if errors else words).split())
     return line if len(line) <= _MOST_WORDS else "…" + line[-_MOST_WORDS:]

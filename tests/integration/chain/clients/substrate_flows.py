@@ -16,10 +16,10 @@ from typing import Any
 PATIENCE_S = 60
 IS_ASYNC = importlib.util.find_spec("async_substrate_interface") is not None
 if IS_ASYNC:
-    from async_substrate_interface import AsyncSubstrateInterface  # type: ignore[import-not-found]
-    from bittensor_wallet import Keypair  # type: ignore[import-not-found]
+    from async_substrate_interface import AsyncSubstrateInterface
+    from bittensor_wallet import Keypair
 else:
-    from substrateinterface import Keypair, SubstrateInterface  # type: ignore[import-not-found]
+    from substrateinterface import Keypair, SubstrateInterface
 ENDPOINT, NETUID, HOTKEY, SENDER, RECEIVER = sys.argv[1:]
 PAYMENT = ("Balances", "transfer_keep_alive", {"dest": RECEIVER, "value": 200_000_000})
 
