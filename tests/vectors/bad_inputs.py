@@ -253,7 +253,7 @@ def iterate_bad_contexts(valid: Json) -> list[Json]:
             "mirror_end is after the next audit",
         ),
         ("nothing valued", [*work, "valued_groups"], 0, "a size under [work] is 0"),
-        ("more valued than audited", [*work, "audited_rollouts"], 11, "more groups valued"),
+        ("more valued than audited", [*work, "audited_rollouts"], 11, "valued_groups exceeds"),
         ("prompts above the whole", [*work, "prompt_share"], 1_000_001, "prompt_share"),
         ("no temperature", [*work, "temperature"], 0, "temperature is 0"),
         ("no level of margins", [*tests, "margin_levels"], [], "margin_levels is empty"),
@@ -270,7 +270,7 @@ def iterate_bad_contexts(valid: Json) -> list[Json]:
             "rewards above the whole",
             ["parameters", "environment", "quality_weight"],
             200_001,
-            "reward weights exceed",
+            "reward weights add up",
         ),
         (
             "settings out of order",
