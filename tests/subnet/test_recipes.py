@@ -153,7 +153,7 @@ def test_weights_are_counted_as_the_family_has_them(family, more):
         ("epochs = 1", "epochs = 1\nprocesses = 2", "trainer.processes: 2 differ from the 1 of"),
         ("steps = 200", "steps = 200\nspeed = 3", "course.speed is no setting: there are card, "),
         ("group_size = 16", "group_size = 70_000", "work: group_size: does not fit 2 bytes"),
-        ("group_size = 16", "group_size = 0", "a size under [work] is 0"),
+        ("group_size = 16", "group_size = 0", r"a size under \[work\] is 0"),
         ("group_size = 16", 'group_size = "16"', "work: group_size: '16' is not an integer"),
         ("levels = [1, 2, 3]", "levels = [1, inf]", "levels.1: inf is neither"),
         (
