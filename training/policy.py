@@ -150,7 +150,9 @@ class _Chunks(torch.autograd.Function):
             slope = slope.to(ctx.dtype)
             of_states[piece] = slope @ factor
             if of_weight is not None:
-                blocks = zip(of_weight.split(_BLOCK), slope.T.split(_BLOCK), strict=True)
+                blocks = zip(
+                    torch.split(of_weight, _BLOCK), torch.split(slope.T, _BLOCK), strict=True
+                )
                 for block, own in blocks:  # a sum of two types makes a copy of its terms
                     block += own @ part
         return of_states, of_weight, None, None, None, None
