@@ -13,6 +13,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 
 _PAGE = 1_000
+#: Without pings: a client with one thread answers none while it decodes metadata.
+_OPTIONS: dict[str, Any] = {"max_size": None, "close_timeout": 0.1, "ping_interval": None}
 
 
 class NodeBridge:
@@ -34,14 +36,14 @@ class NodeBridge:
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
-        async with serve(self._handle, "127.0.0.1", 0, max_size=None, close_timeout=0.1) as server:
+        async with serve(self._handle, "127.0.0.1", 0, **_OPTIONS) as server:
             port = next(iter(server.sockets)).getsockname()[1]
             self.endpoint = f"ws://127.0.0.1:{port}"
             self._ready.set()
             await self._stop.wait()
 
     async def _handle(self, client: ServerConnection) -> None:
-        async with connect(self._upstream, max_size=None, close_timeout=0.1) as node:
+        async with connect(self._upstream, **_OPTIONS) as node:
 
             async def down() -> None:
                 async for text in node:
@@ -65,7 +67,7 @@ class NodeBridge:
 
     async def _list_keys(self, prefix: str, block: str | None = None) -> list[str]:
         keys: list[str] = []
-        async with connect(self._upstream, max_size=None, close_timeout=0.1) as node:
+        async with connect(self._upstream, **_OPTIONS) as node:
             while True:
                 after = keys[-1] if keys else prefix
                 page = await _ask(node, "state_getKeysPaged", [prefix, _PAGE, after, block])
