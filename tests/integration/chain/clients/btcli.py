@@ -13,7 +13,7 @@ from typing import Any
 from tests.integration.chain.clients.results import ERROR_MARK, FlowError
 
 #: Longest wait for one command, seconds.
-PATIENCE_S = 120
+PATIENCE_S = 240
 #: After an error on some runtimes it never ends: how long it may go on, seconds.
 _AFTER_ERROR_S = 5
 
