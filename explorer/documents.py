@@ -959,7 +959,7 @@ class DifferingVerdictRow(TypedDict):
     said: list[SaidVerdict]
 
 
-class JudgedWindow(TypedDict):
+class ComparedWindowRow(TypedDict):
     """A window of which several validators have a record, and whom they judged differently."""
 
     window: Window
@@ -994,7 +994,7 @@ class ComparedSettlementRow(TypedDict):
     differing: list[DifferingSeatRow]
 
 
-class Comparison(TypedDict):
+class ComparisonReport(TypedDict):
     """What `assay audit compare --json` prints."""
 
     windows: Annotated[list[Window], Field(description="the first and the last", max_length=2)]
@@ -1004,7 +1004,7 @@ class Comparison(TypedDict):
     settlements_forgotten: Annotated[
         int, Field(description="settlements whose weights the nodes have forgotten", ge=0)
     ]
-    judged: list[JudgedWindow]
+    judged: list[ComparedWindowRow]
     settled: list[ComparedSettlementRow]
 
 
@@ -1023,7 +1023,7 @@ class ValidatorsDocument(CommandDocument):
 
     known: bool
     trouble: TroubleKind | None
-    comparison: Comparison | None
+    comparison: ComparisonReport | None
     verdicts: Annotated[list[ListedVerdict], Field(description="all that differ, by window")]
     seats: Annotated[list[ListedSeat], Field(description="all that differ, by settlement")]
     verdict_count: Annotated[int, Field(description="verdicts that differ; 1,000 are listed", ge=0)]

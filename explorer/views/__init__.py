@@ -10,7 +10,6 @@ __all__ = [
     "attacks",
     "common",
     "course",
-    "curves",
     "finding",
     "ledger_entries",
     "merged_rounds",

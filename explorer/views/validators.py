@@ -5,11 +5,11 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from assay.explorer.documents import Comparison
+from assay.explorer.documents import ComparisonReport
 from assay.explorer.page_reader import PageReader
 from assay.explorer.views.common import ROWS_MAX, Query, View, describe_trouble, name_hotkey
 
-_COMPARISON = TypeAdapter(Comparison)
+_COMPARISON = TypeAdapter(ComparisonReport)
 _BROKEN = "the comparison of validators is not as `assay audit compare --json` prints it"
 #: Rows of each list of the document that are taken.
 _LIST_MAX = 256
@@ -56,7 +56,7 @@ def count_settlement(reader: PageReader, epoch: int) -> View | None:
     return settled and _count(settled, settled["totals"])
 
 
-def _find(reader: PageReader, pick: Callable[[Comparison], list[Any]]) -> Any:
+def _find(reader: PageReader, pick: Callable[[ComparisonReport], list[Any]]) -> Any:
     found = _read(reader.sources.read_comparison())
     own = found and any(v["validator"] == reader.address for v in found["validators"])
     return next(iter(pick(found)), None) if found and own else None
@@ -66,7 +66,7 @@ def _count(one: Any, records: list[Any]) -> View:
     return {"validators": len(records), "differing": len(one["differing"])}
 
 
-def _read(document: Mapping[str, Any] | None) -> Comparison | None:
+def _read(document: Mapping[str, Any] | None) -> ComparisonReport | None:
     """What can be shown of a comparison; None: it is none, or there is none."""
     try:
         return _cut(_COMPARISON.validate_python(document)) if document else None
@@ -78,7 +78,7 @@ def _name(reader: PageReader, address: str | None) -> str | None:
     return None if address is None else name_hotkey(reader, address)
 
 
-def _cut(found: Comparison) -> Comparison:
+def _cut(found: ComparisonReport) -> ComparisonReport:
     """The newest of each list, so that a page stays a page."""
     return {
         **found,

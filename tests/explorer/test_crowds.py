@@ -97,6 +97,8 @@ def test_manifests_that_are_kept_go_while_others_read_them(monkeypatch, hurry):
             "pace",
             "models",
             "rounds",
+            "comparison",
+            "beside",
         )
     )
     sources = opened_sources.OpenedSources(has_model=False, stores=[store], **nothing)
@@ -127,6 +129,8 @@ def test_weights_that_are_kept_go_while_others_read_them(monkeypatch):
             "pace",
             "models",
             "rounds",
+            "comparison",
+            "beside",
         )
     )
     sources = opened_sources.OpenedSources(has_model=False, run=run, stores=(), **nothing)
