@@ -3,9 +3,10 @@
 `auditor` checks a validator's windows and settlements and returns findings, with the help of
 `window_check`, `settlement_check`, `derived_context` and `window_parameters`. `ports` lists the
 inputs, which `sources` reads from the network and `bundle` from a sealed folder. `explain` says why
-one hotkey's window was accepted or refused. `comparison` compares validators, with `differences` in detail. `provenance` shows
-whose data a training step learned from, and `tracing` at which operator two runs of a step differ.
-Nothing here signs, sends or decides: every sentence is a comparison that anybody can repeat.
+one hotkey's window was accepted or refused. `comparison` compares validators, and `differences`
+their records. `provenance` shows whose data a training step learned from, and `tracing` at which
+operator two runs of a step differ. Nothing here signs, sends or decides: every sentence is a
+comparison that anybody can repeat.
 Start at `auditor`.
 """
 
