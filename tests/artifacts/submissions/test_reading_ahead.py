@@ -668,7 +668,7 @@ def test_a_mirror_that_cannot_be_written_is_said_once(shown, caplog):
             mirror.put(0, bytes(32), packed, False)
         while not mirror.queue.empty():
             threading.Event().wait(0.01)
-    assert caplog.text.count("is not mirrored: the disk is full") == 1
+    assert caplog.text.count("are not mirrored: the disk is full") == 1
 
 
 def test_nobody_is_asked_where_there_is_no_mirror(shown):

@@ -309,7 +309,7 @@ def passed_over(case):
     ranks = {compute_rank(seed, one.hotkey, one.index): one for one in case.taken}
     first = ranks[min(ranks)]
     left = [one for one in case.taken if one.hotkey == first.hotkey and one is not first]
-    return left, Aspect.CHOICE, f"group {first.index} comes before others"
+    return left, Aspect.CHOICE, f"group {first.index} ranks before others"
 
 
 @pytest.mark.parametrize(
