@@ -72,7 +72,10 @@ class Policy(nn.Module):
             if len(states) <= rows:
                 return _score(base.lm_head(states).float(), tokens, self._excluded)
         dtype = torch.bfloat16 if self._precision == "bfloat16" else torch.float32
-        return _score_in_chunks(states, base.lm_head.weight, tokens, self._excluded, rows, dtype)
+        scored: Any = _Chunks.apply(
+            states, base.lm_head.weight, tokens, self._excluded, rows, dtype
+        )
+        return cast(Tensor, scored)
 
     def _enter_precision(self, device: torch.device) -> AbstractContextManager[object]:
         if self._precision == "float32":
@@ -88,26 +91,10 @@ def _score(logits: Tensor, tokens: Tensor, excluded: Sequence[int]) -> Tensor:
     return logits.gather(-1, tokens[:, None]).squeeze(-1) - logits.logsumexp(-1)
 
 
-def _score_in_chunks(
-    states: Tensor,
-    weight: Tensor,
-    tokens: Tensor,
-    excluded: Sequence[int],
-    rows: int,
-    dtype: torch.dtype,
-) -> Tensor:
-    """The same of states [N, H] and an output matrix [V, H], with gradients for both.
-
-    Args:
-        rows: whose logits are in memory together.
-        dtype: of the factors of products.
-    """
-    scored: Any = _Chunks.apply(states, weight, tokens, excluded, rows, dtype)
-    return cast(Tensor, scored)
-
-
 class _Chunks(torch.autograd.Function):
-    """`_score_in_chunks`: logits are computed again on the way back."""
+    """`_score` of states [N, H] and an output matrix [V, H], with gradients for both. Logits of
+    `rows` rows are in memory together, and are computed again in the backward pass. The factors of
+    all products have type `dtype`."""
 
     @staticmethod
     def forward(

@@ -100,3 +100,17 @@ def chromium():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(chromium, served):
+    """A page of the explorer; an error in its console fails the test."""
+    context = chromium.new_context(base_url=served.address)
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    said = []
+    opened.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    yield opened
+    context.close()
+    assert said == []

@@ -16,20 +16,6 @@ pytestmark = pytest.mark.slow
 WIDTHS = (320, 768, 1_400)
 
 
-@pytest.fixture
-def page(chromium, served):
-    """A page of the explorer; whatever its console says of errors ends the test."""
-    context = chromium.new_context(base_url=served.address)
-    opened = context.new_page()
-    opened.set_default_timeout(60_000)
-    said = []
-    opened.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    yield opened
-    context.close()
-    assert said == []
-
-
 def test_no_page_is_wider_than_its_window(page, demo):
     for path in list_looks(demo):
         page.goto(path)

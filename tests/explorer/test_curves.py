@@ -12,20 +12,6 @@ from assay.neurons.settings.loading import ConfigError
 from tests.explorer.inside import Page, look_into
 
 
-@pytest.fixture
-def page(chromium, served):
-    """A page of the explorer; whatever its console says of errors ends the test."""
-    context = chromium.new_context(base_url=served.address)
-    opened = context.new_page()
-    opened.set_default_timeout(60_000)
-    said = []
-    opened.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    yield opened
-    context.close()
-    assert said == []
-
-
 def test_the_library_is_the_one_that_npm_has():
     lines = (STATIC / "uplot.txt").read_text().splitlines()
     told = dict(line.split()[::-1] for line in lines if re.match("[0-9a-f]{64} ", line))
