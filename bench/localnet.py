@@ -197,7 +197,7 @@ def main() -> None:
         for watch in watches:
             watch.close()
         rows = terminals.run("metagraph")["neurons"]
-        lessons = len(terminals.read("trainer", "status.json")["lessons"])
+        steps = len(terminals.read("trainer", "status.json")["steps"])
     print(f"load before it began: {load:.2f}")
     reasons = print_story(hotkeys, windows, payments, rows)
     six, alone = watches
@@ -234,7 +234,7 @@ def main() -> None:
             "",
             bound=0,
         ),
-        Figure("lessons of the trainer", lessons, ""),
+        Figure("steps of the trainer", steps, ""),
     ]
     report("Six programs on one machine, a block every second", figures, 1)
 

@@ -28,7 +28,7 @@ from assay.rounds.in_force import get_in_force_at
 def run_round(
     settings: Settings,
     checkpoint: str | None,
-    lessons: int,
+    steps: int,
     places: Sequence[str],
     folder: Path,
     follow: bool,
@@ -56,12 +56,12 @@ def run_round(
 
         if follow:
             slot = session.parameters.timing.slot_ms / 1_000
-            _follow(RoundWatch(sources, lessons, say), show, slot)
-        found = audit_round(sources, _read_digest(session, checkpoint), lessons, say)
+            _follow(RoundWatch(sources, steps, say), show, slot)
+        found = audit_round(sources, _read_digest(session, checkpoint), steps, say)
     show(found)
     if found.fault is not None or found.named:
         return FINDING
-    return OK if all(lesson.equal for lesson in found.lessons) else COULD_NOT_RUN
+    return OK if all(step.equal for step in found.steps) else COULD_NOT_RUN
 
 
 def _follow(watch: RoundWatch, show: Callable[[RoundAudit], None], block_s: float) -> NoReturn:
@@ -117,5 +117,5 @@ def _print(found: RoundAudit) -> None:
     for child in found.children:
         print(f"  {child.hotkey}  {child.found}: {child.detail}")
     words = {True: "equal", False: "DIFFERENT", None: "unknown"}
-    for lesson in found.lessons:
-        print(f"  {lesson.hotkey}  window {lesson.window}, {words[lesson.equal]}: {lesson.detail}")
+    for step in found.steps:
+        print(f"  {step.hotkey}  window {step.window}, {words[step.equal]}: {step.detail}")

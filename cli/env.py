@@ -11,6 +11,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from assay.cli.console import make_table, print_result
+from assay.cli.options import FINDING, OK
 from assay.environments import (
     Environment,
     EnvironmentEntry,
@@ -28,8 +29,11 @@ from assay.protocol.seeds import compute_problem_seed
 _ANSWER_MAX = 16 << 20
 
 
-def run_env_list(_: Settings, as_json: bool) -> None:
-    """Print every environment that can be named without settings, and the refused ones."""
+def run_env_list(settings: Settings, as_json: bool) -> int:
+    """Print every environment that can be named without settings, and the refused ones.
+
+    Return the exit code: FINDING if a named file cannot be used.
+    """
     entries = list_environments()
     table = make_table("environment", "levels", "what")
     lacks = Counter(entry.about for entry in entries if entry.levels and not entry.usable)
@@ -44,6 +48,8 @@ def run_env_list(_: Settings, as_json: bool) -> None:
         if count > 1
     ]
     print_result([asdict(entry) for entry in entries], as_json, Group(table, *missing))
+    named = set(map(str, settings.environments.files))
+    return FINDING if any(not entry.usable for entry in entries if entry.file in named) else OK
 
 
 def run_env_show(_: Settings, name: str, as_json: bool) -> None:

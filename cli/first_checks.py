@@ -113,8 +113,8 @@ def require_trainer(settings: "Settings", _: Mapping[str, Any]) -> None:
     parse_hotkey(trainer, "--trainer")
 
 
-def require_export(_: "Settings", own: Mapping[str, Any]) -> None:
-    """Check which options of `assay export` are combined."""
+def require_export(settings: "Settings", own: Mapping[str, Any]) -> None:
+    """Check which options of `assay export` are combined, and that the trainer's folder exists."""
     from assay.neurons.settings.loading import ConfigError
 
     out, push, files, shaped = own["out"], own["push"], own["files"], own["columns"] != "assay"
@@ -129,6 +129,9 @@ def require_export(_: "Settings", own: Mapping[str, Any]) -> None:
         raise ConfigError(
             "--windows and --columns apply to a trainer's steps: leave out these, or FILES"
         )
+    folder = settings.trainer.dir
+    if not files and not folder.is_dir():
+        raise ConfigError(f"there is no folder {folder}: --dir names a trainer's")
 
 
 def require_change(settings: "Settings", own: Mapping[str, Any]) -> None:

@@ -310,7 +310,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 f"this network's trainer is {named}, and the wallet's hotkey is "
                 f"{encode_ss58(trainer_hotkey)}: name the right wallet"
             )
-        lessons: list[dict[str, Any]] = []
+        steps: list[dict[str, Any]] = []
         held_out = HeldOut(session.history, own.problems)
         report = make_report("held_out_tried")
         monitor = LearningMonitor(own.dir, session.sources.checkpoints, held_out, report)
@@ -329,9 +329,9 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 lesson.published.number,
                 lesson.published.digest.hex()[:16],
                 get_pace(),
-                extra={"event": "lesson_learned"},
+                extra={"event": "step_learned"},
             )
-            lessons.append(
+            steps.append(
                 {
                     "window": lesson.window,
                     "groups": len(lesson.rewards),
@@ -343,11 +343,11 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                     "stats": asdict(lesson.stats),
                 }
             )
-            del lessons[:-SHOWN]
-            watch.tally.add("lessons")
+            del steps[:-SHOWN]
+            watch.tally.add("trainer_steps")
             watch.tally.add("groups", len(lesson.rewards))
             watch.tally.add("silent_groups", lesson.stats.dropped)
-            watch.tally.add("lesson_tokens", lesson.tokens)
+            watch.tally.add("step_tokens", lesson.tokens)
             watch.tally.add("silent_tokens", lesson.silent_tokens)
             monitor.note(lesson)
 
@@ -375,7 +375,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 TrainerWithMonitor(trainer, monitor),
                 lambda: {
                     "window": trainer.window,
-                    "lessons": lessons,
+                    "steps": steps,
                     "alarm": monitor.alarm,
                     "held_out": [asdict(point) for point in monitor.points[-SHOWN:]],
                     "pace": None if (pace := get_pace()) is None else asdict(pace),

@@ -277,19 +277,19 @@ def render_pace(pace: dict[str, Any] | None) -> list[RenderableType]:
 
 def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
     pace = render_pace(status.get("pace"))
-    if not status["lessons"]:
+    if not status["steps"]:
         return [*pace, Text("no step yet", style="dim")]
     tried = {point["number"]: point["correct"] / point["problems"] for point in status["held_out"]}
     names = ("window", "groups", "mean reward", "no signal", "checkpoint", "held-out", "digest")
     table = make_table(*names, left=("digest",))
-    for lesson in status["lessons"]:
-        digest = lesson["digest"][:16] + "…"
+    for step in status["steps"]:
+        digest = step["digest"][:16] + "…"
         table.add_row(
-            *(str(lesson[key]) for key in ("window", "groups")),
-            f"{lesson['reward']:.3f}",
-            f"{lesson['stats']['dropped'] / lesson['groups']:.0%}",
-            str(lesson["checkpoint"]),
-            f"{tried[lesson['checkpoint']]:.3f}" if lesson["checkpoint"] in tried else "",
+            *(str(step[key]) for key in ("window", "groups")),
+            f"{step['reward']:.3f}",
+            f"{step['stats']['dropped'] / step['groups']:.0%}",
+            str(step["checkpoint"]),
+            f"{tried[step['checkpoint']]:.3f}" if step["checkpoint"] in tried else "",
             digest,
         )
     alarm = status["alarm"]

@@ -282,7 +282,7 @@ def run_audit_round(
         str | None,
         typer.Argument(metavar="DIGEST", help="A merged checkpoint [default: the one in force]."),
     ] = None,
-    lessons: Annotated[
+    steps: Annotated[
         int, typer.Option(metavar="N", min=0, help="Steps of each child to repeat.")
     ] = 1,
     store: StepStores = None,
@@ -309,7 +309,7 @@ def run_audit_round(
     prepare(settings, {"quiet": quiet}, require_subnet, loads=_TORCH, opens=True)
     from assay.cli.audit_round import run_round
 
-    return run_round(settings, checkpoint, lessons, store or (), directory, follow, as_json, quiet)
+    return run_round(settings, checkpoint, steps, store or (), directory, follow, as_json, quiet)
 
 
 def _name_step(record: str | None, stores: list[str] | None, quiet: bool) -> dict[str, Any]:

@@ -22,9 +22,9 @@ def render_status(document: dict[str, Any]) -> RenderableType:
         _render_header(document["stage"], status),
         _render_miners(status),
     ]
-    if status["lessons"]:
+    if status["steps"]:
         text = Text("reward of what the trainer accepted, by window: ")
-        for lesson in status["lessons"]:
+        for lesson in status["steps"]:
             text.append(f"{lesson['reward']:.2f} ", style="cyan")
         parts.append(text)
     return Group(*parts, *(Text(note, style="yellow") for note in status["notes"]))
@@ -135,9 +135,9 @@ def plot_reward(summary: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
     from matplotlib.ticker import PercentFormatter
 
-    windows = [lesson["window"] for lesson in summary["lessons"]]
+    windows = [lesson["window"] for lesson in summary["steps"]]
     rewards, spread = [], []
-    for lesson in summary["lessons"]:
+    for lesson in summary["steps"]:
         found = [reward / 1e6 for reward in lesson["rewards"]]
         rewards.append(fmean(found))
         deviation = stdev(found) if len(found) > 1 else 0.0

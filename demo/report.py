@@ -89,7 +89,7 @@ def _describe_demo(run: DemoRun) -> dict[str, Any]:
         ],
         "checkpoint": {"number": published.get(digest, 0), "digest": digest.hex()},
         "miners": [_describe_miner(run, actor, weights) for actor in run.actors],
-        "lessons": [
+        "steps": [
             {
                 "window": lesson.window,
                 "groups": len(lesson.rewards),
@@ -179,7 +179,7 @@ def describe_summary(run: DemoRun, audit: AuditReport, seconds: float) -> dict[s
         "settlements": [
             _describe_settlement(run, s, pay.get(s.epoch)) for s in run.validator.settlements
         ],
-        "lessons": [
+        "steps": [
             {
                 "window": lesson.window,
                 "checkpoint": lesson.published.digest.hex(),

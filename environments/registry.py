@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -113,7 +113,8 @@ def parse_choice(text: str) -> tuple[str, dict[str, int]]:
 class EnvironmentEntry:
     """One environment: its legal levels and its settings by name.
 
-    `usable` tells whether this machine can open it; where it cannot, `about` says why.
+    `usable` tells whether this machine can open it; where it cannot, `about` says why. `file`:
+    the problem file or package that it is made from, if any.
     """
 
     name: str
@@ -121,6 +122,7 @@ class EnvironmentEntry:
     settings: dict[str, Param]
     about: str
     usable: bool = True
+    file: str | None = None
 
 
 def list_environments() -> list[EnvironmentEntry]:
@@ -134,7 +136,7 @@ def list_environments() -> list[EnvironmentEntry]:
 
 
 def _list_files() -> list[EnvironmentEntry]:
-    return [_describe_file(file) for file in get_known_files()]
+    return [replace(_describe_file(file), file=str(file)) for file in get_known_files()]
 
 
 def _describe_file(file: Path) -> EnvironmentEntry:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from assay.explorer import documents
+from assay.explorer.documents import page_documents, validator_documents
 from assay.explorer.views.attacks import view_gauntlet
 from assay.explorer.views.common import View
 from assay.explorer.views.course import view_training
@@ -51,63 +51,63 @@ PAGES: dict[str, PageAddress] = {
     "/": PageAddress(
         view_overview,
         "overview.html",
-        documents.OverviewDocument,
+        page_documents.OverviewDocument,
         {"windows": "windows", "open": "live.windows", **_WEIGHTS},
     ),
     "/miners": PageAddress(
         view_miners,
         "miners.html",
-        documents.MinersDocument,
+        page_documents.MinersDocument,
         {"miners": "miners"},
         ("q", "sort", *_PARTS),
     ),
     "/miner/{hotkey}": PageAddress(
         view_miner,
         "miner.html",
-        documents.MinerDocument,
+        page_documents.MinerDocument,
         {"windows": "rows", "settlements": "settlements", "reasons": "reasons"},
         _PARTS,
     ),
     "/windows": PageAddress(
-        view_windows, "windows.html", documents.WindowsDocument, {"windows": "windows"}, _PARTS
+        view_windows, "windows.html", page_documents.WindowsDocument, {"windows": "windows"}, _PARTS
     ),
     "/window/{window}": PageAddress(
         view_window,
         "window.html",
-        documents.WindowDocument,
+        page_documents.WindowDocument,
         {"miners": "members", "moments": "timeline.moments"},
         _PARTS,
     ),
     "/window/{window}/{hotkey}": PageAddress(
-        view_member, "member.html", documents.MemberDocument, {"groups": "audited"}
+        view_member, "member.html", page_documents.MemberDocument, {"groups": "audited"}
     ),
     "/window/{window}/{hotkey}/{group}/{rollout}": PageAddress(
         view_rollout,
         "rollout.html",
-        documents.RolloutDocument,
+        page_documents.RolloutDocument,
         {"tokens": "reading.rows", "reward": "reading.parts"},
         _PARTS,
     ),
     "/weights": PageAddress(
         view_weights,
         "weights.html",
-        documents.WeightsDocument,
+        page_documents.WeightsDocument,
         {**_WEIGHTS, "settlements": "settlements"},
         _PARTS,
     ),
     "/settlement/{epoch}": PageAddress(
         view_settlement,
         "settlement.html",
-        documents.SettlementDocument,
+        page_documents.SettlementDocument,
         {**_WEIGHTS, "windows": "windows"},
     ),
     "/ledger": PageAddress(
-        view_ledger, "ledger.html", documents.LedgerDocument, {"entries": "entries"}, _PARTS
+        view_ledger, "ledger.html", page_documents.LedgerDocument, {"entries": "entries"}, _PARTS
     ),
     "/training": PageAddress(
         view_training,
         "training.html",
-        documents.TrainingDocument,
+        page_documents.TrainingDocument,
         {
             "checkpoints": "checkpoints",
             "held-out": "tried",
@@ -119,14 +119,14 @@ PAGES: dict[str, PageAddress] = {
     "/rounds": PageAddress(
         view_rounds,
         "rounds.html",
-        documents.RoundsDocument,
+        page_documents.RoundsDocument,
         {name: name for name in ("rounds", "children", "trainers", "repeated")},
         _PARTS,
     ),
     "/validators": PageAddress(
         view_validators,
         "validators.html",
-        documents.ValidatorsDocument,
+        validator_documents.ValidatorsDocument,
         {
             "validators": "comparison.validators",
             "verdicts": "verdicts",
@@ -136,7 +136,7 @@ PAGES: dict[str, PageAddress] = {
         },
     ),
     "/gauntlet": PageAddress(
-        view_gauntlet, "gauntlet.html", documents.GauntletDocument, {"strategies": "rows"}
+        view_gauntlet, "gauntlet.html", page_documents.GauntletDocument, {"strategies": "rows"}
     ),
-    "/search": PageAddress(view_search, "search.html", documents.SearchDocument, {}, ("q",)),
+    "/search": PageAddress(view_search, "search.html", page_documents.SearchDocument, {}, ("q",)),
 }

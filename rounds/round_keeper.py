@@ -1,13 +1,16 @@
-"""A trainer's way through rounds: begin at the parent, learn the share, show a child, merge, go on.
+"""A trainer's course through rounds: begin at the parent, learn from its share, publish a child,
+merge, continue.
 
-Whoever drives it learns from windows by ordinary steps and asks it in between what comes next. It
-never decides what a lesson is made of; which groups may be learned from it says by `find_unfit`.
+The trainer's program learns from windows by ordinary steps. Between two windows it asks the keeper
+what to do next (`advance`). The keeper does not choose a step's groups; `find_unfit` only says why
+a window's groups may not be used.
 
-It trusts nobody's checkpoint: what is in force is held against what it derives itself. Where that
-cannot be done, since this trainer was away, it says so and takes what was published.
+The keeper trusts no published checkpoint: it compares each with its own merge
+(`published_round.py`). A trainer that joins later, or was away for a round, has no merge of its
+own: it begins with the checkpoint in force.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from hashlib import sha256
@@ -33,11 +36,9 @@ from assay.protocol import (
     StepSuccess,
     Tag,
     encode_commitment,
-    parse_commitment,
 )
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.manifest import Manifest
 from assay.protocol.window import compute_block
 from assay.rounds.child_store import (
     RoundReader,
@@ -51,9 +52,10 @@ from assay.rounds.child_store import (
 from assay.rounds.child_verdict import ChildFiles, ChildStep, RoundFacts, is_fresh
 from assay.rounds.difference_form import FormError, choose_form
 from assay.rounds.in_force import InForce, find_published, get_in_force, get_in_force_at
-from assay.rounds.merging import Merge, RoundMerge, find_children
+from assay.rounds.merging import RoundMerge, find_children
 from assay.rounds.outer_records import ROUND_VERSION, ChildRecord, MergeRecord
 from assay.rounds.outer_step import OuterState, begin_outer, compute_outer_root
+from assay.rounds.published_round import ComputeLevels, get_patience, judge_published
 from assay.rounds.round_calendar import (
     Round,
     compute_line,
@@ -62,14 +64,11 @@ from assay.rounds.round_calendar import (
     find_round,
 )
 from assay.rounds.round_folder import TRUE_MAX, MadeStep, RoundFolder, RoundState, TrueCheckpoint
+from assay.rounds.trainer_stores import StoreByLocator, TrainerStores
 from assay.training import Learner
 
 #: What a learner's state calls its weights.
 _MASTER = "master."
-
-
-#: Seconds that a child's trainer has at least to show it.
-_PATIENCE_MIN_S = 20.0
 
 
 class NextThing(Enum):
@@ -78,10 +77,6 @@ class NextThing(Enum):
     LEARN = auto()  # a window, as ever
     WAIT = auto()  # for blocks
     GO_ON = auto()  # something was done: ask again
-
-
-class StoreByLocator(Protocol):
-    def get(self, locator: str, /) -> ObjectStore | None: ...
 
 
 class RoundCourse(Protocol):
@@ -104,9 +99,9 @@ class RoundConfig:
 
     Attributes:
         store: its own; locator: as it stands on chain.
-        steps: where its lessons' records are.
+        steps: records of its steps.
         get_context: of a window; None: it is not known yet.
-        count: tries a checkpoint on held-out problems; None: levels stay.
+        count: measures a checkpoint on held-out problems; None: levels stay.
         compute_levels: the levels that follow from such counts.
     """
 
@@ -117,20 +112,18 @@ class RoundConfig:
     publish_states: bool
     get_context: Callable[[Parameters, int], Context | None]
     count: Callable[[Checkpoint, int], tuple[StepSuccess, ...]] | None
-    compute_levels: Callable[
-        [Parameters, tuple[int, ...], tuple[StepSuccess, ...]], tuple[int, ...]
-    ]
+    compute_levels: ComputeLevels
 
 
 class RoundKeeper(Generic[C]):
     """One trainer's rounds.
 
     Args:
-        save: keeps a course with what its learner holds.
-        announce: has a payload put on chain, whose bytes are uploaded; False: it is on its way.
-        report: called with one line when something is worth a person's notice.
+        save: saves a course with its learner's state.
+        announce: commits a payload on chain, after its bytes are uploaded; False: not included yet.
+        report: called with one line for the operator.
 
-    Raises (all methods): ChainError, StoreError, CheckpointError: tried again later.
+    Raises (all methods): ChainError, StoreError, CheckpointError: the caller tries again later.
         RoundFolderError: its folder cannot be used.
     """
 
@@ -147,7 +140,8 @@ class RoundKeeper(Generic[C]):
         report: Callable[[str], None],
     ) -> None:
         self._hotkey, self._history, self._chain = hotkey, history, chain
-        self._checkpoints, self._stores, self._config = checkpoints, stores, config
+        self._checkpoints, self._config = checkpoints, config
+        self._stores = TrainerStores(hotkey, history, chain, stores, config.store)
         self._save, self._announce, self._report = save, announce, report
         self._folder = RoundFolder(config.folder)
         self.state: RoundState | None = None
@@ -157,7 +151,7 @@ class RoundKeeper(Generic[C]):
         self._published = ZERO_DIGEST
 
     def find_rounds(self, window: int) -> Parameters | None:
-        """The parameters of a window, where they have rounds."""
+        """The parameters of a window, if they have rounds."""
         end = self._history.end
         if end is not None and window >= end:
             return None
@@ -165,8 +159,8 @@ class RoundKeeper(Generic[C]):
         return parameters if parameters.rounds is not None else None
 
     def find_begun(self, window: int) -> int | None:
-        """The first window of rounds that an amendment brought, where that is later than `window`
-        and the chain has decided its checkpoint, with which they begin; else None."""
+        """The first window of rounds that an amendment introduces, if it is later than `window` and
+        the chain has decided the checkpoint that they begin with; else None."""
         latest = self._history.latest
         first = latest.start.window
         if latest.rounds is None or window >= first:
@@ -175,7 +169,7 @@ class RoundKeeper(Generic[C]):
         return first if self._chain.get_head() >= decided else None
 
     def is_own(self, context: Context, hotkey: bytes, index: int) -> bool:
-        """Whether a group is this trainer's to judge and to learn from."""
+        """Whether a group is in this trainer's share."""
         rounds = context.parameters.rounds
         if rounds is None:
             return True
@@ -183,12 +177,12 @@ class RoundKeeper(Generic[C]):
         return drawn == self._hotkey
 
     def find_unfit(self, context: Context) -> str | None:
-        """Why nobody may learn from a window in the round under way, or None."""
+        """Why the current round may not use a window's groups, or None."""
         self._contexts[context.window] = context
         return self._find_unfit(context, self._require_state())
 
     def advance(self, course: C) -> NextThing:
-        """Does what is due between two windows, and says what comes next."""
+        """Do what is due between two windows, and return the next action."""
         state = self._begin(course) if self.state is None else self.state
         start = self._history.get(course.window).start
         if start.number > state.true[-1].number:  # an amendment names where to begin anew
@@ -208,7 +202,7 @@ class RoundKeeper(Generic[C]):
     # --- where a round begins
 
     def _begin(self, course: C, anew: bool = False) -> RoundState:
-        """Goes on from the folder, or with the checkpoint in force."""
+        """Resume from the folder, or begin with the checkpoint in force."""
         kept = None if anew else self._folder.load(self._history.first.digest)
         if kept is not None and self.find_rounds(kept.end - 1) is not None:
             self._outer = self._folder.load_outer(kept.outer)
@@ -236,7 +230,7 @@ class RoundKeeper(Generic[C]):
         return state
 
     def _find_parent(self, parameters: Parameters, head: int) -> InForce:
-        """The checkpoint that a trainer without a round of its own begins with."""
+        """The checkpoint that a trainer without a saved round begins with."""
         if find_last_round(parameters, head) is None:  # all begin alike, whenever they begin
             try:
                 return get_in_force(self._chain, parameters, parameters.start.window)
@@ -245,7 +239,7 @@ class RoundKeeper(Generic[C]):
         return get_in_force_at(self._chain, parameters, head)
 
     def _find_outer(self, base: Checkpoint) -> OuterState:
-        """The outer state at a checkpoint: as the merge that made it has it, or at rest."""
+        """The outer state at a checkpoint: its merge's, or without momentum if a step made it."""
         weights: dict[str, Tensor] = {}
         for file in sorted(base.folder.glob("*.safetensors")):
             weights |= read_tensors(file)
@@ -253,7 +247,7 @@ class RoundKeeper(Generic[C]):
         if base.manifest.step == ZERO_DIGEST:
             return resting
         head = self._chain.get_head()
-        reader = RoundReader(self._list_stores(head), self._config.folder / "children")
+        reader = RoundReader(self._stores.list_at(head), self._config.folder / "children")
         try:
             merge = reader.read_merge_record(base.manifest.step)
         except WithheldError:  # a step made it
@@ -264,7 +258,7 @@ class RoundKeeper(Generic[C]):
             raise ChainError(f"the round's parent is there, and its masters not: {error}") from None
 
     def _is_elsewhere(self, course: C, state: RoundState) -> bool:
-        """Whether the course does not go on from where the round is: it was begun anew."""
+        """Whether the course does not continue the round: it was begun anew."""
         parent = course.parent
         last = state.steps[-1].child if state.steps else state.base
         if parent.digest == last:
@@ -272,7 +266,7 @@ class RoundKeeper(Generic[C]):
         return parent.manifest.parent != last or parent.manifest.number > state.end
 
     def _adopt(self, course: C, state: RoundState) -> None:
-        """Puts a course at the beginning of its round: the outer state's masters, its own
+        """Set a course to the beginning of its round: the outer state's masters, its own
         moments."""
         outer = self._require_outer()
         of = self._get_round(state)
@@ -292,14 +286,14 @@ class RoundKeeper(Generic[C]):
         self._save(course)
 
     def _note_step(self, course: C, state: RoundState) -> RoundState:
-        """Takes up the lesson that came since."""
+        """Add the step that the course has taken since, if any."""
         last = state.steps[-1].child if state.steps else state.base
         manifest = course.parent.manifest
         if course.parent.digest == last:
             return state
         self._folder.keep_manifest(manifest)
         config = self._config
-        if config.publish_states:  # whoever does it again needs what it began with, and the parent
+        if config.publish_states:  # who repeats the step needs its initial state and its parent
             for line in publish_step(config.store, config.steps, manifest, with_state=True):
                 self._report(line)
             publish_checkpoint(config.store, course.parent.folder, manifest.digest)
@@ -311,7 +305,7 @@ class RoundKeeper(Generic[C]):
     # --- its child
 
     def _show_child(self, course: C, state: RoundState, of: Round, head: int) -> NextThing:
-        """Uploads the child and has it put on chain, unless it stands there."""
+        """Upload the child and commit to it on chain, unless that is done."""
         if not state.steps or head < of.opening or self._hotkey not in of.rounds.trainers:
             return NextThing.WAIT
         digest = state.child
@@ -370,11 +364,11 @@ class RoundKeeper(Generic[C]):
     # --- the merge
 
     def _merge(self, course: C, state: RoundState, of: Round, head: int) -> NextThing:
-        """After the deadline: publishes in its turn, and goes on from what is true."""
+        """After the deadline: publish in turn, and continue from the true checkpoint."""
         merging = self._merging
         if merging is None:
             merging = self._merging = self.open_merge(state, of)
-        merging.gather(self._list_stores_by(merging.said, head), _get_patience(of))
+        merging.gather(self._stores.list_by(merging.said, head), get_patience(of))
         slots = self._chain.get_commitments(head)
         published = find_published(self._chain, of, slots, head)
         if published is not None:
@@ -406,7 +400,7 @@ class RoundKeeper(Generic[C]):
         return RoundMerge(facts, find_children(of, slots), state.base, folder)
 
     def _publish(self, state: RoundState, merging: RoundMerge) -> bytes:
-        """Measures what was merged, and uploads it with all that it was merged from."""
+        """Measure the merged checkpoint, and upload it with everything it was merged from."""
         of, config, merge = merging.facts.of, self._config, merging.merge()
         base = open_checkpoint(self._checkpoints, state.base, of.parameters)
         counts = () if config.count is None else config.count(base, of.end)
@@ -437,9 +431,16 @@ class RoundKeeper(Generic[C]):
     def _take_up(
         self, course: C, state: RoundState, merging: RoundMerge, published: Commitment
     ) -> None:
-        """Goes on from what is in force if that is true, and else from where the round began."""
+        """Continue from the published checkpoint if it is true, else from the round's parent."""
         of = merging.facts.of
-        fault, merge = self._verify(merging, published)
+        fault, merge = judge_published(
+            published,
+            merging,
+            self._stores.list_with(published.locator, self._chain.get_head()),
+            self._checkpoints,
+            self._config.folder / "children",
+            self._config.compute_levels,
+        )
         base, outer = state.base, self._require_outer()
         true = state.true
         if fault is None:
@@ -448,7 +449,7 @@ class RoundKeeper(Generic[C]):
         else:
             self._report(
                 f"checkpoint {of.end} ({published.digest.hex()[:16]}…) is not what the round "
-                f"makes: {fault}; the round before's stands"
+                f"makes: {fault}; the round before's stays in force"
             )
         for line in merging.list_left_out(merge):
             self._report(f"round {of.end}: {line}")
@@ -466,39 +467,7 @@ class RoundKeeper(Generic[C]):
             publish_checkpoint(self._config.store, course.parent.folder, base)
             self._announce(course, encode_commitment(anchor))
 
-    def _verify(self, merging: RoundMerge, published: Commitment) -> tuple[str | None, Merge]:
-        """Why what a trainer has published is not what the round makes, or None."""
-        head, of = self._chain.get_head(), merging.facts.of
-        store = self._stores.get(published.locator)
-        stores = ([] if store is None else [store]) + self._list_stores(head)
-        reader = RoundReader(stores, self._config.folder / "children")
-        try:
-            manifest = reader.read_manifest(published.digest)
-            record = reader.read_merge_record(manifest.step)
-        except WithheldError as error:
-            return str(error), merging.merge()
-        merging.gather(dict.fromkeys(merging.said, stores), _get_patience(of))  # what it had
-        fault, merge = merging.find_fault(manifest, record)
-        if fault is None:
-            fault = self._find_measured_fault(manifest, record, merging)
-        if fault is None:
-            open_checkpoint(self._checkpoints, published.digest, of.parameters)
-        return fault, merge
-
-    def _find_measured_fault(
-        self, manifest: Manifest, record: MergeRecord, merging: RoundMerge
-    ) -> str | None:
-        before = merging.facts.parent
-        of = merging.facts.of
-        levels = self._config.compute_levels(of.parameters, before.levels, record.held_out)
-        kept = ("structure", "tokenizer", "chat_template", "end_tokens", "max_tokens")
-        if manifest.levels != levels:
-            return "its levels do not follow from what its record says was solved"
-        if any(getattr(manifest, name) != getattr(before, name) for name in kept):
-            return "it is another model than its parent"
-        return None
-
-    # --- what it looks up
+    # --- lookups
 
     def _find_unfit(self, context: Context, state: RoundState) -> str | None:
         of = self._get_round(state)
@@ -521,34 +490,6 @@ class RoundKeeper(Generic[C]):
     def _get_round(self, state: RoundState) -> Round:
         return find_round(self._history.get(state.end - 1), state.end - 1)
 
-    def _list_stores(self, head: int) -> list[ObjectStore]:
-        """The trainer's own store, and those that trainers name just now."""
-        parameters = self._history.get_at(head)
-        rounds = parameters.rounds
-        hotkeys = {parameters.identity.trainer, *(() if rounds is None else rounds.trainers)}
-        slots = self._chain.get_commitments(head)
-        found = [self._config.store]
-        for hotkey in sorted(hotkeys - {self._hotkey}):
-            store = self._open(slots.get(hotkey, b""))
-            if store is not None:
-                found.append(store)
-        return found
-
-    def _open(self, payload: bytes) -> ObjectStore | None:
-        said = parse_commitment(payload)
-        return None if said is None else self._stores.get(said.locator)
-
-    def _list_stores_by(
-        self, said: Mapping[bytes, Commitment | None], head: int
-    ) -> dict[bytes, Sequence[ObjectStore]]:
-        """For each child its trainer's store first."""
-        others = self._list_stores(head)
-        found: dict[bytes, Sequence[ObjectStore]] = {}
-        for hotkey, commitment in said.items():
-            own = None if commitment is None else self._stores.get(commitment.locator)
-            found[hotkey] = others if own is None else [own, *others]
-        return found
-
     def _require_state(self) -> RoundState:
         if self.state is None:
             raise RuntimeError("a round is asked for before it began")
@@ -558,9 +499,3 @@ class RoundKeeper(Generic[C]):
         if self._outer is None:
             raise RuntimeError("a round's state is asked for before it began")
         return self._outer
-
-
-def _get_patience(of: Round) -> float:
-    """Seconds for one child: a store that hangs keeps nobody from publishing in its turn."""
-    turn = of.rounds.turn_blocks * of.parameters.timing.slot_ms / 1_000
-    return max(_PATIENCE_MIN_S, turn / len(of.rounds.trainers))

@@ -1,7 +1,7 @@
 """Derives a round again: the merged children, and the reasons why others were left out. Repeats
-lessons of the merged children.
+steps of the merged children.
 
-The merge is plain arithmetic: equal or not, on every machine. A repeated lesson shows whether a
+The merge is plain arithmetic: equal or not, on every machine. A repeated step shows whether a
 child follows from the groups that its steps name. On another kind of machine last bits differ. The
 audit then reports that and accuses nobody.
 """
@@ -50,8 +50,8 @@ class ChildAudit:
 
 
 @dataclass(frozen=True, slots=True)
-class LessonAudit:
-    """One repeated lesson of a child. `equal` None: it could not be repeated, or the machines
+class StepAudit:
+    """One repeated step of a child. `equal` None: it could not be repeated, or the machines
     differ."""
 
     hotkey: str
@@ -69,12 +69,12 @@ class RoundAudit:
     checkpoint: str
     fault: str | None
     children: tuple[ChildAudit, ...]
-    lessons: tuple[LessonAudit, ...]
+    steps: tuple[StepAudit, ...]
 
     @property
     def named(self) -> list[str]:
         """The trainers that lied."""
-        return sorted({lesson.hotkey for lesson in self.lessons if lesson.equal is False})
+        return sorted({step.hotkey for step in self.steps if step.equal is False})
 
     def to_json(self) -> dict[str, Json]:
         return asdict(self) | {"named": self.named}
@@ -86,7 +86,7 @@ class RoundSources:
 
     Attributes:
         get_context: of a window; None: it is not known.
-        checkpoints: fetches the round's parent, and the checkpoints that lessons need.
+        checkpoints: fetches the round's parent, and the checkpoints that steps need.
         stores: trainers' own, asked in order.
         folder: for fetched files.
     """
@@ -102,14 +102,14 @@ class RoundSources:
 def audit_round(
     sources: RoundSources,
     digest: bytes,
-    lessons: int = 0,
+    steps: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> RoundAudit:
     """Derive the round that made a checkpoint.
 
     Args:
         digest: of the merged checkpoint.
-        lessons: number to repeat of each merged child, drawn by the deadline's block.
+        steps: number to repeat of each merged child, drawn by the deadline's block.
 
     Raises:
         RoundError: no round made it, or a store lacks the needed files.
@@ -148,12 +148,12 @@ def audit_round(
     done = [
         _do_again(sources, one, step, say)
         for one in taken
-        for step in draw_lessons(block, one, lessons)
+        for step in draw_steps(block, one, steps)
     ]
     return RoundAudit(of.end, digest.hex(), fault, children, tuple(done))
 
 
-def draw_lessons(block_hash: bytes, child: FoundChild, count: int) -> list[int]:
+def draw_steps(block_hash: bytes, child: FoundChild, count: int) -> list[int]:
     """Places of the child's steps to repeat. Nobody knew them when the child was made."""
     steps = 0 if child.files is None else len(child.files.steps)
     ranks = [
@@ -234,17 +234,17 @@ def _list_true(
 
 def _do_again(
     sources: RoundSources, child: FoundChild, place: int, say: Callable[[str], None]
-) -> LessonAudit:
+) -> StepAudit:
     if child.files is None:
-        raise RuntimeError("a lesson of no child")
+        raise RuntimeError("a step of no child")
     step = child.files.steps[place]
     hotkey, window = encode_ss58(child.hotkey), step.record.window
     try:
-        path = fetch_step(sources.stores, step.child, sources.folder / "lessons")
-        models = CheckpointFolder(sources.folder / "lessons" / "models")
+        path = fetch_step(sources.stores, step.child, sources.folder / "repeated")
+        models = CheckpointFolder(sources.folder / "repeated" / "models")
         compared = reexecute(read_step(path), models, say)
     except OperatorError as error:
-        return LessonAudit(hotkey, window, None, f"not done again: {error}")
+        return StepAudit(hotkey, window, None, f"not done again: {error}")
     detail = "; ".join((compared.detail, *compared.remarks))
     equal = compared.equal if compared.equal or not compared.remarks else None
-    return LessonAudit(hotkey, window, equal, detail)
+    return StepAudit(hotkey, window, equal, detail)

@@ -23,7 +23,7 @@ class RoundWatch:
 
     Args:
         sources: inputs of rounds; its folder also keeps the findings.
-        lessons: number to repeat of each child.
+        steps: number to repeat of each child.
         say: called with a line of progress.
 
     Raises (look):
@@ -31,8 +31,8 @@ class RoundWatch:
         RoundError: this round cannot be derived; the next `look` skips it.
     """
 
-    def __init__(self, sources: RoundSources, lessons: int, say: Callable[[str], None]) -> None:
-        self._sources, self._lessons, self._say = sources, lessons, say
+    def __init__(self, sources: RoundSources, steps: int, say: Callable[[str], None]) -> None:
+        self._sources, self._steps, self._say = sources, steps, say
         self._path = sources.folder / FINDINGS
         self._lines = _read_lines(self._path)
         self._last = _read_checkpoint(self._lines)
@@ -45,7 +45,7 @@ class RoundWatch:
         if in_force == NOTHING or in_force.number == 0 or in_force.digest == self._last:
             return None
         try:
-            found = audit_round(self._sources, in_force.digest, self._lessons, self._say)
+            found = audit_round(self._sources, in_force.digest, self._steps, self._say)
         except RoundError:
             self._last = in_force.digest
             raise

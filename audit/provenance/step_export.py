@@ -57,8 +57,6 @@ def read_steps(folder: Path, windows: range) -> list[Step]:
         ExportError: there are none.
         StepError: a record cannot be read.
     """
-    if not folder.is_dir():
-        raise ExportError(f"there is no folder {folder}: --dir names a trainer's")
     steps = [read_step(path) for path in sorted((folder / "steps").glob("step-*.json"))]
     steps = [step for step in steps if step.record.window in windows]
     if not steps:

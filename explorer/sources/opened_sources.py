@@ -15,7 +15,7 @@ from assay.artifacts.announced_parameters import AnnouncedParameters, list_annou
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.run_folder import JsonFile
 from assay.artifacts.store_objects import make_checkpoint_name
-from assay.explorer.documents import OWN, POINTS_MAX, Curve
+from assay.explorer.documents.curve_documents import OWN, POINTS_MAX, Curve
 from assay.explorer.labels import show_hidden
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import (
@@ -138,7 +138,7 @@ class OpenedSources:
     def read_training(self) -> Training | None:
         if self.trainer is None:
             return None
-        return self.trainer.read(() if self.run is None else self.run.read_lessons())
+        return self.trainer.read(() if self.run is None else self.run.read_held_out())
 
     def read_manifest(self, checkpoint: bytes) -> CheckpointOrigin | None:
         """From the folder of models, or from a store."""

@@ -141,7 +141,7 @@ def _parse_finding(document: Mapping[str, Any]) -> MergedRound:
                 None if row["equal"] is None else bool(row["equal"]),
                 str(row["detail"])[:_TEXT],
             )
-            for row in document["lessons"][:_ROWS]
+            for row in document["steps"][:_ROWS]
         ),
     )
 

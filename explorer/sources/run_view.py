@@ -111,11 +111,11 @@ class RunView(RunFolder):
             lambda status: list(map(_read_post, status["posts"][:_ROWS_MAX])), None
         )
 
-    def read_lessons(self) -> list[dict[str, Any]]:
+    def read_held_out(self) -> list[dict[str, Any]]:
         document = self.summary.read()
         try:
-            accuracy, lessons = document["accuracy"], document["lessons"]
-            ends = ((0, "before"), (len(lessons), "after"))
+            accuracy, steps = document["accuracy"], document["steps"]
+            ends = ((0, "before"), (len(steps), "after"))
             return [
                 {
                     "number": number,

@@ -189,9 +189,9 @@ def _read_held_out(status: dict[str, Any]) -> Samples:
     return {"": points[-1]["correct"] / points[-1]["problems"]} if points else {}
 
 
-def _read_lesson(field: str) -> Callable[[dict[str, Any]], Samples]:
+def _read_step(field: str) -> Callable[[dict[str, Any]], Samples]:
     def read(status: dict[str, Any]) -> Samples:
-        return {"": float(status["lessons"][-1][field])} if status["lessons"] else {}
+        return {"": float(status["steps"][-1][field])} if status["steps"] else {}
 
     return read
 
@@ -447,7 +447,7 @@ OWN: dict[str, tuple[Metric, ...]] = {
     ),
     "trainer": (
         _gauge("assay_trainer_window", "next window to learn from", _one("window")),
-        _counter("assay_trainer_lessons", "lessons", "steps, each from one window"),
+        _counter("assay_trainer_steps", "trainer_steps", "steps, each from one window"),
         _counter("assay_trainer_groups", "groups", "groups in these steps"),
         _counter(
             "assay_trainer_silent_groups",
@@ -456,7 +456,7 @@ OWN: dict[str, tuple[Metric, ...]] = {
         ),
         _counter(
             "assay_trainer_tokens",
-            "lesson_tokens",
+            "step_tokens",
             "completion tokens of these groups, with and without signal",
         ),
         _counter(
@@ -467,12 +467,12 @@ OWN: dict[str, tuple[Metric, ...]] = {
         _gauge(
             "assay_trainer_reward_mean",
             "mean reward of the newest step's groups, 0 to 1",
-            _read_lesson("reward"),
+            _read_step("reward"),
         ),
         _gauge(
-            "assay_trainer_lesson_checkpoint",
+            "assay_trainer_step_checkpoint",
             "checkpoint of the newest step",
-            _read_lesson("checkpoint"),
+            _read_step("checkpoint"),
         ),
         _gauge(
             "assay_trainer_held_out_accuracy_ratio",

@@ -167,7 +167,7 @@ class TrainerStatus(TypedDict):
     """The further fields of a trainer."""
 
     window: int | None  # the next window to learn from
-    lessons: list[dict[str, Any]]  # the newest 16 steps
+    steps: list[dict[str, Any]]  # the newest 16 steps
     alarm: str | None  # the divergence of reward and held-out accuracy; null: none
     held_out: list[dict[str, Any]]  # the newest 16 checkpoints tested on held-out problems
     pace: PaceStatus | None  # null before the first finished window

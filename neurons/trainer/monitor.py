@@ -189,7 +189,7 @@ class LearningMonitor:
                 self._board.add_scalar("reward", reward, number)
                 self._board.add_scalar("held-out", accuracy.value, number)
                 for name, value in asdict(lesson.stats).items():
-                    self._board.add_scalar(f"lesson/{name}", value, number)
+                    self._board.add_scalar(f"step/{name}", value, number)
                 self._board.flush()
         except OSError as failure:
             raise LearningMonitorError(

@@ -57,7 +57,7 @@ def test_two_rounds_of_three_trainers(tmp_path):
     found = audit(bench, tmp_path / "auditor", base[0], lessons=1)
     assert found.fault is None
     assert {child.found for child in found.children} == {"taken"}
-    assert [lesson.equal for lesson in found.lessons] == [True] * 3
+    assert [lesson.equal for lesson in found.steps] == [True] * 3
     assert found.named == []
 
     second = bench.get_round(1)
@@ -148,7 +148,7 @@ def test_a_child_of_other_groups_is_merged_and_named(tmp_path):
     assert found.checkpoint == base[0].hex()
     assert found.fault is None
     assert found.named == [encode_ss58(bench.hotkeys["third"])]
-    honest = [lesson for lesson in found.lessons if lesson.hotkey not in found.named]
+    honest = [lesson for lesson in found.steps if lesson.hotkey not in found.named]
     assert honest
     assert all(lesson.equal for lesson in honest)
     written = [json.loads(line) for line in (sources.folder / FINDINGS).read_text().splitlines()]

@@ -128,3 +128,14 @@ def test_an_environment_of_ones_own_is_laid_down_vetted_and_asked(tmp_path: Path
     done = run("vet", str(folder / "letters"))
     assert done.returncode == 1
     assert "not fit for a subnet: hostile answers" in done.stdout.replace("wrong answers, ", "")
+
+
+def test_list_fails_for_a_named_file_that_cannot_be_used(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.jsonl"
+    damaged.write_text("{\n")
+    done = run("list", "--file", str(damaged), "--json")
+    assert done.returncode == 1
+    (entry,) = (entry for entry in json.loads(done.stdout) if entry["file"] == str(damaged))
+    assert not entry["usable"]
+    assert "row 1: it is not JSON" in entry["about"]
+    assert run("list").returncode == 0

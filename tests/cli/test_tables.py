@@ -32,7 +32,7 @@ def summary():
             {"windows": [w, w + 1], "scores": score, "incentives": dict.fromkeys(reasons, 1)}
             for w, score in zip(range(5, 13, 2), scores, strict=True)
         ],
-        "lessons": [{"window": 5, "rewards": [400_000, 500_000]}],
+        "steps": [{"window": 5, "rewards": [400_000, 500_000]}],
         "accuracy": {
             "problems": 1_500,
             "before": 0.37,

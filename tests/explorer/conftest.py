@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.audit.provenance.round_audit import ChildAudit, LessonAudit, RoundAudit
+from assay.audit.provenance.round_audit import ChildAudit, RoundAudit, StepAudit
 from assay.audit.provenance.round_watch import FINDINGS
 from assay.protocol import encode_ss58
 from tests.explorer.compared import compare_played
@@ -38,9 +38,9 @@ def rounds(tmp_path_factory):
         ChildAudit(two, "strange", "strange", "group 3 of window 6 is another trainer's"),
     )
     steps = (
-        LessonAudit(one, 6, True, "bit by bit the same"),
-        LessonAudit(two, 5, False, "tensor 0 is another"),
-        LessonAudit(one, 4, None, "not done again: another kind of machine"),
+        StepAudit(one, 6, True, "bit by bit the same"),
+        StepAudit(two, 5, False, "tensor 0 is another"),
+        StepAudit(one, 4, None, "not done again: another kind of machine"),
     )
     found = (
         RoundAudit(4, "1c" * 32, "its children is not what the round makes", children[:1], ()),

@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from assay.artifacts.store_objects import make_merge_name
-from assay.audit.provenance.round_audit import ChildAudit, LessonAudit, RoundAudit
+from assay.audit.provenance.round_audit import ChildAudit, RoundAudit, StepAudit
 from assay.audit.provenance.round_watch import FINDINGS as FILE
 from assay.explorer import make_app
 from assay.explorer.labels import FINDINGS
@@ -43,7 +43,7 @@ def make_merge(end, *findings):
 def make_finding(end, checkpoint, rows, lessons=(), fault=None):
     """As `assay audit round --follow` writes it."""
     children = tuple(ChildAudit(name, *row) for name, row in zip(NAMES, rows, strict=True))
-    steps = tuple(LessonAudit(*row) for row in lessons)
+    steps = tuple(StepAudit(*row) for row in lessons)
     return json.dumps(RoundAudit(end, checkpoint, fault, children, steps).to_json())
 
 

@@ -244,7 +244,7 @@ def test_four_terminals_and_a_chain_that_is_killed(
     rows = terminal.wait_for("incentive", find_row)
     assert rows[validator]["permit"]
     assert rows[validator]["dividends"] > 0
-    terminal.wait_for("a lesson", lambda: terminal.look("trainer").get("lessons"))
+    terminal.wait_for("a step", lambda: terminal.look("trainer").get("steps"))
     for role in ("miner", "validator", "trainer"):
         check_status(terminal.look(role))
     check_metrics(*(read_metrics(port) for port in ports))
@@ -292,7 +292,7 @@ def check_metrics(mining: Figures, validating: Figures, training: Figures) -> No
     assert validating["assay_validator_judging_seconds_total"][()] > 0
     assert validating["assay_validator_weights_confirmed_block"][()] > 0
     assert set(validating["assay_validator_weight"]) <= {(str(uid),) for uid in range(256)}
-    assert training["assay_trainer_lessons_total"][()] > 0
+    assert training["assay_trainer_steps_total"][()] > 0
     assert 0 < training["assay_trainer_reward_mean"][()] <= 1
 
 

@@ -193,7 +193,7 @@ def test_a_subnet_from_publication_to_pay(stage: Stage) -> None:
     rows = stage.read_rows()
     assert rows[cheat]["incentive"] == 0
     assert rows[validator]["permit"]
-    stage.wait_for("a lesson", lambda: look("trainer").get("lessons"))
+    stage.wait_for("a step", lambda: look("trainer").get("steps"))
     weights = stage.run("weights", "show", "--dir", folders["validator"])
     (row,) = (v["weights"] for v in weights["validators"] if v["hotkey"] == validator)
     assert uids[honest] in row

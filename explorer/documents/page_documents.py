@@ -1,214 +1,33 @@
-"""The types of the explorer's JSON documents, one a page: version 1 of its API.
+"""A page's document each, but for several validators' (`validator_documents.py`)."""
 
-A field may be added; none is removed and none changes its meaning under `/api/v1`. `openapi`
-describes these types, and every document that a test is shown must be of its type. Digests are hex
-without 0x, hotkeys SS58, shares 0 to 1; null is what is not known.
-"""
-
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
-Hex = Annotated[str, Field(description="hex", pattern="^[0-9a-f]*$")]
-Hotkey = Annotated[str, Field(description="SS58")]
-Share = Annotated[float, Field(description="0 to 1", allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
-Window = Annotated[int, Field(description="number of a window", ge=0)]
-Block = Annotated[int, Field(description="number of a block", ge=0)]
-Epoch = Annotated[int, Field(description="epoch block of a settlement", ge=0)]
-Milliseconds = Annotated[int, Field(description="Unix time in milliseconds")]
-Millionths = Annotated[int, Field(description="millionths")]
-Verdict = Annotated[str, Field(description="reason code of the specification, section 8")]
-
-
-# --- what pages share
-
-
-class Covers(TypedDict):
-    """Which windows the command derives again."""
-
-    first: Window
-    last: Window
-    whole: Annotated[bool, Field(description="whether these are all that the page shows")]
-    runs_model: bool
-
-
-class CommandDocument(TypedDict):
-    """Every page's title, and the command that derives its content again."""
-
-    title: str
-    command: str | None
-
-
-class AuditedDocument(CommandDocument):
-    """The same, with the windows that the command covers."""
-
-    covers: Covers | None
-
-
-class ErrorDocument(CommandDocument):
-    """Why there is no such document, or none now."""
-
-    error: str
-    awaited: NotRequired[str]
-
-
-class ListPart(TypedDict):
-    """Which part of a list this is; `page` and `size` in the address choose another."""
-
-    page: Count
-    pages: Count
-    count: Annotated[int, Field(description="rows of the whole list", ge=0)]
-    first: Count
-    last: Count
-    offset: Count
-    size: Count
-    kept: dict[str, str | int]
-
-
-class TroubleKind(TypedDict):
-    """What a program's trouble is about."""
-
-    kind: str
-    about: str
-
-
-class StripCell(TypedDict):
-    window: Window
-    reason: Verdict | None
-
-
-class VerdictStrip(TypedDict):
-    """Verdicts of consecutive windows, the newest last, and the same in words."""
-
-    cells: list[StripCell]
-    words: str
-
-
-class CountedReason(TypedDict):
-    reason: Annotated[str, Field(description="a reason code, or `no verdict`")]
-    count: Count
-    word: str
-
-
-class UnreadStatistics(TypedDict):
-    """Statistics beside a record that are not shown: they are larger, or cannot be read."""
-
-    bytes_max: Count
-
-
-class WindowSummary(TypedDict):
-    """One window as a list has it."""
-
-    window: Window
-    epoch: Epoch
-    outcome: Annotated[str, Field(description="counted, void or abstained")]
-    link: Annotated[str, Field(description="ok; missing; differs: not the record that was settled")]
-    beacons: Annotated[str, Field(description="verified, none, or what is wrong with them")]
-    time_ms: Milliseconds | None
-    members: Count
-    committed: Count
-    accepted: Count
-    refused: Count
-    score: Count
-    reward: Annotated[float | None, Field(description="mean reward of valued groups' rollouts")]
-    checkpoint: Hex
-
-
-class SeatWeight(TypedDict):
-    """One uid's weight: recorded, derived again here, and as the chain shows it."""
-
-    uid: Count
-    seat: Annotated[
-        str, Field(description="scored; owner: the owner's uid; none: no seat recorded")
-    ]
-    hotkey: Hotkey | None
-    name: str | None
-    score: Count
-    derived_score: Count | None
-    weight: Count
-    derived_weight: Count | None
-    chain_weight: Count | None
-    share: Share | None
-
-
-class SettledWeights(TypedDict):
-    """A settlement's weights, three times."""
-
-    epoch: Epoch
-    total: Annotated[int, Field(description="sum of all scores", ge=0)]
-    rows: list[SeatWeight]
-    count: Count
-    listed: Count
-    scores_derived: bool | None
-    derived: Annotated[bool | None, Field(description="whether the derived are the recorded")]
-    block: Block | None
-    on_chain: Annotated[bool | None, Field(description="whether the chain's are the recorded")]
-
-
-# --- curves
-
-#: Points of a series that are shown: the newest.
-POINTS_MAX = 1_000
-#: The name of the run whose record this is, beside others.
-OWN = "this run"
-Along = Literal["window", "checkpoint"]
-_Real = Annotated[float, Field(allow_inf_nan=False, ge=-1e40, le=1e40)]
-
-
-class ChartAxis(TypedDict):
-    first: int
-    last: int
-    ticks: list[int]
-
-
-class CurvePoint(TypedDict):
-    """A value; of an estimate also its 95 % interval."""
-
-    x: Annotated[int, Field(description="of the window or checkpoint", ge=0, lt=1 << 64)]
-    y: _Real
-    low: NotRequired[_Real]
-    high: NotRequired[_Real]
-
-
-class CurveSeries(TypedDict):
-    run: Annotated[str, Field(description="`this run`, or the name of a run beside it")]
-    points: list[CurvePoint]
-
-
-class Curve(TypedDict):
-    """A quantity along windows or checkpoints, of one run or several."""
-
-    name: str
-    title: str
-    along: Along
-    axis: ChartAxis
-    top: Annotated[_Real, Field(description="greatest value of the axis, whose least is 0")]
-    ticks: list[_Real]
-    series: list[CurveSeries]
-
-
-class RunSummary(TypedDict):
-    """A curve of one run in figures."""
-
-    curve: str
-    title: str
-    run: str
-    points: Count
-    first: float
-    last: float
-    last_at: Count
-    best: float
-    best_at: Count
-
-
-class OtherRecords(TypedDict):
-    """How far other validators' records say the same, where somebody has compared them."""
-
-    validators: Annotated[int, Field(description="records that were compared", ge=0)]
-    differing: Annotated[int, Field(description="miners or uids on which they differ", ge=0)]
-
+from assay.explorer.documents.curve_documents import ChartAxis, Curve, RunSummary
+from assay.explorer.documents.shared_documents import (
+    AuditedDocument,
+    Block,
+    CommandDocument,
+    Count,
+    CountedReason,
+    Epoch,
+    Hex,
+    Hotkey,
+    ListPart,
+    Millionths,
+    Milliseconds,
+    OtherRecords,
+    SettledWeights,
+    Share,
+    TroubleKind,
+    UnreadStatistics,
+    Verdict,
+    VerdictStrip,
+    Window,
+    WindowSummary,
+)
 
 # --- the first page
 
@@ -901,133 +720,6 @@ class GauntletDocument(CommandDocument):
     windows: float | None
     seconds: float | None
     rows: list[StrategyRow]
-
-
-# --- several validators
-
-
-class ShownEpoch(TypedDict):
-    """A validator's weights on chain at a block. Distances: the share of all weight that would have
-    to move."""
-
-    block: Block
-    distance_to_own: Share | None
-    distance_to_others: Share | None
-    nearest: Hotkey | None
-    nearest_epoch: Epoch | None
-    settlements_behind: Count
-
-
-class ComparedValidatorRow(TypedDict):
-    """What tells a validator that judges from one that copies."""
-
-    validator: Hotkey
-    record: Annotated[bool, Field(description="whether it publishes a record that was read")]
-    fault: str | None
-    matched: Annotated[bool | None, Field(description="whether an audit found nothing wrong")]
-    verdicts_witnessed: Count
-    verdicts_unwitnessed: Count
-    epochs: list[ShownEpoch]
-    stale_epochs: Count
-    stopped: bool
-    suspicion: Annotated[str | None, Field(description="why it seems to copy")]
-
-
-class SharedWitnesses(TypedDict):
-    """Two validators whose records have the same witness: one of them copied."""
-
-    validators: list[Hotkey]
-    groups: Count
-
-
-class ValidatorOutcome(TypedDict):
-    validator: Hotkey
-    outcome: str
-
-
-class SaidVerdict(TypedDict):
-    """One validator's verdict; a validator without the member in its record is not listed."""
-
-    validator: Hotkey
-    reason: Verdict | None
-    score: Count
-
-
-class DifferingVerdictRow(TypedDict):
-    hotkey: Hotkey
-    uid: Count
-    said: list[SaidVerdict]
-
-
-class ComparedWindowRow(TypedDict):
-    """A window of which several validators have a record, and whom they judged differently."""
-
-    window: Window
-    outcomes: list[ValidatorOutcome]
-    members: Count
-    differing: list[DifferingVerdictRow]
-
-
-class ValidatorTotal(TypedDict):
-    validator: Hotkey
-    score: Count
-
-
-class SaidSeat(TypedDict):
-    validator: Hotkey
-    score: Count
-    weight: Count
-
-
-class DifferingSeatRow(TypedDict):
-    uid: Count
-    hotkey: Annotated[Hotkey | None, Field(description="null: no record has a score of this uid")]
-    said: list[SaidSeat]
-
-
-class ComparedSettlementRow(TypedDict):
-    """A settlement of which several validators have a record, and where these differ."""
-
-    epoch: Epoch
-    totals: list[ValidatorTotal]
-    seats: Count
-    differing: list[DifferingSeatRow]
-
-
-class ComparisonReport(TypedDict):
-    """What `assay audit compare --json` prints."""
-
-    windows: Annotated[list[Window], Field(description="the first and the last", max_length=2)]
-    model: Annotated[bool, Field(description="whether forward passes were run for witnesses")]
-    validators: list[ComparedValidatorRow]
-    shared_witnesses: list[SharedWitnesses]
-    settlements_forgotten: Annotated[
-        int, Field(description="settlements whose weights the nodes have forgotten", ge=0)
-    ]
-    judged: list[ComparedWindowRow]
-    settled: list[ComparedSettlementRow]
-
-
-class ListedVerdict(DifferingVerdictRow):
-    window: Window
-    name: str | None
-
-
-class ListedSeat(DifferingSeatRow):
-    epoch: Epoch
-    name: str | None
-
-
-class ValidatorsDocument(CommandDocument):
-    """Several validators of the subnet beside each other, as `assay audit compare` found them."""
-
-    known: bool
-    trouble: TroubleKind | None
-    comparison: ComparisonReport | None
-    verdicts: Annotated[list[ListedVerdict], Field(description="all that differ, by window")]
-    seats: Annotated[list[ListedSeat], Field(description="all that differ, by settlement")]
-    verdict_count: Annotated[int, Field(description="verdicts that differ; 1,000 are listed", ge=0)]
-    seat_count: Annotated[int, Field(description="seats that differ; 1,000 are listed", ge=0)]
 
 
 class SearchHit(TypedDict):

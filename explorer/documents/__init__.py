@@ -1,0 +1,8 @@
+"""The types of the explorer's JSON documents, one a page: version 1 of its API.
+
+A field may be added. Under `/api/v1` no field is removed, and none changes its meaning. `openapi`
+describes these types, and tests check every document against its type. Digests are hex without 0x,
+hotkeys SS58, shares 0 to 1; null is what is not known. Start with `page_documents`.
+"""
+
+__all__ = ["curve_documents", "page_documents", "shared_documents", "validator_documents"]

@@ -1,0 +1,61 @@
+"""Curves of this run and of others beside it."""
+
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from assay.explorer.documents.shared_documents import Count
+
+#: Points of a series that are shown: the newest.
+POINTS_MAX = 1_000
+#: The name of the run whose record this is, beside others.
+OWN = "this run"
+Along = Literal["window", "checkpoint"]
+_Real = Annotated[float, Field(allow_inf_nan=False, ge=-1e40, le=1e40)]
+
+
+class ChartAxis(TypedDict):
+    first: int
+    last: int
+    ticks: list[int]
+
+
+class CurvePoint(TypedDict):
+    """A value; of an estimate also its 95 % interval."""
+
+    x: Annotated[int, Field(description="of the window or checkpoint", ge=0, lt=1 << 64)]
+    y: _Real
+    low: NotRequired[_Real]
+    high: NotRequired[_Real]
+
+
+class CurveSeries(TypedDict):
+    run: Annotated[str, Field(description="`this run`, or the name of a run beside it")]
+    points: list[CurvePoint]
+
+
+class Curve(TypedDict):
+    """A quantity along windows or checkpoints, of one run or several."""
+
+    name: str
+    title: str
+    along: Along
+    axis: ChartAxis
+    top: Annotated[_Real, Field(description="greatest value of the axis, whose least is 0")]
+    ticks: list[_Real]
+    series: list[CurveSeries]
+
+
+class RunSummary(TypedDict):
+    """A curve of one run in figures."""
+
+    curve: str
+    title: str
+    run: str
+    points: Count
+    first: float
+    last: float
+    last_at: Count
+    best: float
+    best_at: Count

@@ -1,0 +1,73 @@
+"""Compares a published merged checkpoint with the merge of this trainer."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, open_checkpoint
+from assay.network import ObjectStore
+from assay.protocol import Commitment, Parameters, StepSuccess
+from assay.protocol.manifest import Manifest
+from assay.rounds.child_store import RoundReader, WithheldError
+from assay.rounds.merging import Merge, RoundMerge
+from assay.rounds.outer_records import MergeRecord
+from assay.rounds.round_calendar import Round
+
+#: The levels that follow from parameters, the levels before and held-out counts.
+ComputeLevels = Callable[[Parameters, tuple[int, ...], tuple[StepSuccess, ...]], tuple[int, ...]]
+
+#: Shortest time in which a child can be read from its trainer's store, seconds.
+_PATIENCE_MIN_S = 20.0
+#: Fields of a manifest that no round changes.
+_FIXED = ("structure", "tokenizer", "chat_template", "end_tokens", "max_tokens")
+
+
+def judge_published(
+    published: Commitment,
+    merging: RoundMerge,
+    stores: Sequence[ObjectStore],
+    checkpoints: CheckpointFolder,
+    folder: Path,
+    compute_levels: ComputeLevels,
+) -> tuple[str | None, Merge]:
+    """Why a published checkpoint is not the result of its round, or None; and the round's merge.
+
+    Args:
+        stores: asked in order.
+        folder: for children that are fetched.
+
+    Raises:
+        CheckpointError: it is the result and cannot be fetched. StoreError: a store failed.
+    """
+    of = merging.facts.of
+    reader = RoundReader(stores, folder)
+    try:
+        manifest = reader.read_manifest(published.digest)
+        record = reader.read_merge_record(manifest.step)
+    except WithheldError as error:
+        return str(error), merging.merge()
+    # children that the publisher had and this trainer has not
+    merging.gather(dict.fromkeys(merging.said, stores), get_patience(of))
+    fault, merge = merging.find_fault(manifest, record)
+    if fault is None:
+        fault = _find_manifest_fault(manifest, record, merging, compute_levels)
+    if fault is None:
+        open_checkpoint(checkpoints, published.digest, of.parameters)
+    return fault, merge
+
+
+def get_patience(of: Round) -> float:
+    """Longest time for reading one child, seconds. A store that hangs must not cost a trainer its
+    turn."""
+    turn = of.rounds.turn_blocks * of.parameters.timing.slot_ms / 1_000
+    return max(_PATIENCE_MIN_S, turn / len(of.rounds.trainers))
+
+
+def _find_manifest_fault(
+    manifest: Manifest, record: MergeRecord, merging: RoundMerge, compute_levels: ComputeLevels
+) -> str | None:
+    before, of = merging.facts.parent, merging.facts.of
+    if manifest.levels != compute_levels(of.parameters, before.levels, record.held_out):
+        return "its levels do not follow from what its record says was solved"
+    if any(getattr(manifest, name) != getattr(before, name) for name in _FIXED):
+        return "it is another model than its parent"
+    return None
