@@ -52,30 +52,42 @@ def has_ipv6():
     return True
 
 
+def find_free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 @contextmanager
 def start_nginx(folder, explorer, more=""):
     """nginx before an explorer, on 127.0.0.1 and, where there is one, ::1; its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    second = f"listen [::1]:{port};" if has_ipv6() else ""
-    text = CONFIG.format(folder=folder, port=port, second=second, more=more, explorer=explorer)
-    (folder / "nginx.conf").write_text(text)
-    command = [NGINX, "-p", folder, "-e", "stderr", "-c", folder / "nginx.conf"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            ends = time.monotonic() + 60
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), 5).close()
-                    break
-                except OSError:
-                    assert process.poll() is None, process.stderr.read()
-                    assert time.monotonic() < ends
-                    time.sleep(0.05)
-            yield port
-        finally:
-            process.terminate()
+    while True:
+        port = find_free_port()
+        second = f"listen [::1]:{port};" if has_ipv6() else ""
+        text = CONFIG.format(folder=folder, port=port, second=second, more=more, explorer=explorer)
+        (folder / "nginx.conf").write_text(text)
+        command = [NGINX, "-p", folder, "-e", "stderr", "-c", folder / "nginx.conf"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                if not listens(process, folder / "nginx.pid"):
+                    said = process.stderr.read()
+                    assert "Address already in use" in said, said  # another test has taken the port
+                    continue
+                yield port
+                return
+            finally:
+                process.terminate()
+
+
+def listens(process, pid):
+    """Wait until nginx has bound its ports, and so writes its file; False: it has ended."""
+    ends = time.monotonic() + 60
+    while not pid.exists():
+        if process.poll() is not None:
+            return False
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+    return True
 
 
 def ask(port, path="/gauntlet", source="127.0.0.2", forged=None, host="127.0.0.1", **headers):
