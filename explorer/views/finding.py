@@ -10,6 +10,7 @@ from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import CheckpointOrigin
 from assay.explorer.views.common import Query, View, list_known_windows, name_hotkey
 from assay.explorer.views.ledger_entries import find_entries, find_entry_page, find_transactions
+from assay.explorer.views.merged_rounds import find_children
 from assay.protocol import decode_ss58, encode_ss58
 
 #: Longest question, characters: a beacon's signature in hex, and a word before it.
@@ -190,6 +191,7 @@ def _find_digest(reader: PageReader, digits: str, is_contract: bool) -> _Hits:
         *_find_in_windows(reader, digits),
         *_find_in_settlements(reader, digits),
         *_find_checkpoints(reader, digits),
+        *_find_children(reader, digits),
         *_find_in_network(reader, digits),
         *_find_on_ledger(reader, digits),
         *_find_keys(reader, digits),
@@ -200,7 +202,7 @@ def _find_digest(reader: PageReader, digits: str, is_contract: bool) -> _Hits:
     ledger = "" if named else "; transactions need an EVM node: --evm URL --contract 0x…"
     return _miss(
         f"nothing has a digest that begins with {digits[:16]}{'…' if len(digits) > 16 else ''}: "
-        f"no record, root, block, beacon, commitment, checkpoint, key or transaction{ledger}"
+        f"no record, root, block, beacon, commitment, checkpoint, child, key or transaction{ledger}"
     )
 
 
@@ -283,6 +285,11 @@ def _find_checkpoints(reader: PageReader, digits: str) -> Iterator[Hit]:
             known.setdefault(digest, _STEP)
     for digest, why in known.items():
         yield Hit("checkpoint", f"Checkpoint {digest[:8]}…", f"/training#{digest[:16]}", why)
+
+
+def _find_children(reader: PageReader, digits: str) -> Iterator[Hit]:
+    for one, path in find_children(reader, digits):
+        yield Hit("round", f"Round of window {one.end:,}", path, "a child of its trainers")
 
 
 def _list_origins(reader: PageReader) -> Iterator[tuple[str, CheckpointOrigin]]:

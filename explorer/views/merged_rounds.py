@@ -1,6 +1,6 @@
 """Rounds of several trainers: who took part, whose child was merged, whose was left out and why."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from assay.explorer.labels import FINDINGS
 from assay.explorer.page_reader import PageReader
@@ -17,7 +17,7 @@ _TAKEN, _ABSENT = ChildFinding.TAKEN.value, ChildFinding.ABSENT.value
 
 def view_rounds(reader: PageReader, query: Query) -> View:
     """The round under way, the trainers, and what became of each one's child."""
-    rounds = reader.sources.list_rounds(_list_origins(reader))
+    rounds = list_rounds(reader)
     paging = make_paging(query, len(rounds), _ROUNDS)
     shown = rounds[paging["offset"] : paging["offset"] + paging["size"]]
     newest = rounds[0].checkpoint if rounds else None
@@ -44,6 +44,19 @@ def view_rounds(reader: PageReader, query: Query) -> View:
         "paging": paging,
         "command": reader.sources.commands.audit_round(newest),
     }
+
+
+def list_rounds(reader: PageReader) -> Sequence[MergedRound]:
+    """All rounds that are known, newest first."""
+    return reader.sources.list_rounds(_list_origins(reader))
+
+
+def find_children(reader: PageReader, digits: str) -> Iterator[tuple[MergedRound, str]]:
+    """Rounds of the children whose digests begin with hex digits, and the address of each."""
+    for place, one in enumerate(list_rounds(reader)):
+        if any((child.child or "").startswith(digits) for child in one.children):
+            page = place // _ROUNDS + 1
+            yield one, f"/rounds{f'?page={page}' if page > 1 else ''}#round-{one.end}"
 
 
 def _list_origins(reader: PageReader) -> dict[str, CheckpointOrigin]:

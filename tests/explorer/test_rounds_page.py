@@ -156,6 +156,8 @@ def test_the_page_shows_who_was_merged_who_was_left_out_and_who_lied(demo, store
         assert way["first"] <= client.get("/index.json").json()["live"]["window"] <= way["last"]
         assert way["deadline"] == way["end"] * parameters.timing.window_blocks + 8
         assert client.get("/rounds.csv?table=children").text.count("\r\n") == 4
+        search = client.get("/search.json", params={"q": "08" * 32}).json()
+        assert search["redirect"] == "/rounds#round-8"
 
 
 @pytest.mark.slow
