@@ -8,6 +8,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,23 @@ def test_a_lock_has_what_pyproject_asks_for(name):
 )
 def test_an_audit_that_could_not_ask_is_no_clean_one(found, code):
     assert runpy.run_path(str(ROOT / "locks" / "audit.py"))["judge"](found) == code
+
+
+def test_the_bill_of_materials_has_what_pages_bring():
+    component = {"bom-ref": "root-component"}
+    other = {"ref": "httpx==1"}
+    document = {
+        "metadata": {"component": component},
+        "components": [],
+        "dependencies": [other, {"ref": "root-component", "dependsOn": ["httpx==1"]}],
+    }
+    runpy.run_path(str(ROOT / "locks" / "bundled.py"))["add"](document)
+    (uplot,) = document["components"]
+    assert document["dependencies"][1]["dependsOn"] == ["httpx==1", uplot["bom-ref"]]
+    static = ROOT / "explorer" / "static"
+    for file in uplot["components"]:
+        content = (static / Path(file["name"]).name).read_bytes()
+        assert file["hashes"] == [{"alg": "SHA-256", "content": sha256(content).hexdigest()}]
 
 
 @pytest.mark.slow
