@@ -102,7 +102,11 @@ class StepFolder:
             write_groups(temporary, taken)
         own = path.with_suffix(".before.safetensors")
         if self.kept:
-            (self.folder / _BEFORE).replace(own)
+            before = self.folder / _BEFORE
+            before.replace(own)
+            # if a killed trainer has named the same file already, rename(2) leaves both names
+            if before.exists():
+                before.unlink()
         others = (p for p in self.folder.glob("step-*.before.safetensors") if p != own)
         # after a clock was set back, the newest looks old
         states = sorted(others, key=lambda p: (p.stat().st_mtime, p.name), reverse=True)

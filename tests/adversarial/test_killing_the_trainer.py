@@ -117,6 +117,25 @@ def test_killed_when_it_first_calls(bench, undisturbed, name):
     require_same(bench, undisturbed)
 
 
+def test_killed_between_a_step_s_data_and_its_record(bench, undisturbed, monkeypatch):
+    """The second step's state before is the learner's own file under another name, and has been
+    named after the step: a rename to a name of the same file does nothing."""
+    keep, killed = step_folder.StepFolder.keep_record, []
+
+    def keep_unless_killed(folder, record, child):
+        if record.number == 2 and not killed:
+            killed.append(record)
+            raise Killed
+        keep(folder, record, child)
+
+    monkeypatch.setattr(step_folder.StepFolder, "keep_record", keep_unless_killed)
+    with pytest.raises(Killed):
+        bench.run()
+    bench.start()
+    bench.run()
+    require_same(bench, undisturbed)
+
+
 @pytest.mark.slow
 def test_killed_again_and_again(bench, undisturbed):
     """Every restart is killed, too, a little later each time."""
