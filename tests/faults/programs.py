@@ -8,6 +8,7 @@ from typing import Any
 from assay.artifacts.checkpoints import checkpoint_folder
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.cli import neurons
+from assay.network import store as object_stores
 from assay.network.beacon import RelayTimeouts
 from assay.network.chain import ChainTarget, connection, node_pool
 from assay.network.store import BucketStore, HttpClient, HttpTimeouts, bucket_store, readable_stores
@@ -142,12 +143,12 @@ def _hurry_stores(storm: Any) -> None:
     hasty = HttpTimeouts(connect_s=0.4, silence_s=0.3, total_s=0.6, tries=2, pause_s=0.01)
     patience: Any = Moody(HttpTimeouts(), hasty, storm)
     readable_stores.get_client = cache(lambda trusted: HttpClient(trusted, patience=patience))
-    open_bucket = resources.open_bucket
+    open_bucket = object_stores.open_bucket
 
     def open_moody(*arguments: Any) -> BucketStore:
         return open_bucket(*arguments, patience=Moody(bucket_store.PATIENCE, hasty, storm))  # type: ignore[arg-type]
 
-    resources.open_bucket = open_moody
+    object_stores.open_bucket = open_moody  # imported where a store is opened
     neuron_session.LOOKS = 1 << 10  # the next checkpoint is asked for at each block
     checkpoint_folder.SHORT_S = _DOWNLOAD_S  # who needs a checkpoint waits for it within its turn
     neuron_session.DownloadSettings = partial(neuron_session.DownloadSettings, retry_s=0.0)  # type: ignore[misc]
