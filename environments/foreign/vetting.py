@@ -197,12 +197,13 @@ def _examine(
             for reply, text in zip(replies, texts, strict=True):
                 if "fault" in reply:
                     transcript.note("right answers", f"{where}: {text[:60]!r}: {reply['fault']}")
-            if dear := [reply["error"] for reply in replies if "costly" in reply]:
+            dear = [reply["error"] for reply in replies if "costly" in reply]
+            if dear:
                 transcript.note("bounded", f"{where}: {texts[0][:60]!r}: {dear[0]}")
-                break  # each is dear, and one is enough
             if _is_dear(subject):
                 transcript.note("CPU time", f"{where}: {texts[0][:60]!r}")
-                break
+            if dear or _is_dear(subject):
+                break  # each is dear, and one is enough
     told = [{k: v for k, v in reply.items() if k != "steps"} for reply in said]
     transcript.replies[entry] = json.dumps([told, verdicts])
 
