@@ -40,6 +40,8 @@ HOSTILE += (
     "{}\x00",
     "{}}}",
     "-7-{}-",
+    "7+{}-7",
+    "{}+0",
 )
 #: What models write around a number: it says the same.
 WRAPS = ("${}$", r"\({}\)", r"\[{}\]", r"\boxed{{{}}}", r"$\boxed{{{}}}$", " {} ", "{}.", "${}$.")

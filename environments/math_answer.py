@@ -27,7 +27,7 @@ from assay.environments.math_terms import (
     scale,
     trim,
 )
-from assay.environments.math_tokens import UNIT, split_answer
+from assay.environments.math_tokens import UNIT, WORD_COMMA, split_answer
 
 #: Characters of an answer; digits of a number; brackets within one another; ± in an answer.
 TEXT_MAX = 512
@@ -78,17 +78,21 @@ class MathAnswer:
     Attributes:
         variable: the letter of `x = …` or `x ∈ …`; empty without one.
         unit: `%`, `$`, `°` or one of `UNITS`, `^2` or `^3` behind it; empty without one.
+        undone: number of operations that a solver is expected to carry out, see `_Reader`.
     """
 
     value: Value
     variable: str = ""
     unit: str = ""
+    undone: int = 0
 
     def agrees_with(self, other: "MathAnswer") -> bool:
         """Whether `other` says the same as this, the right one: the letter and the unit may be left
-        out, and a letter may be named where this has none."""
+        out, and a letter may be named where this has none. It leaves no more arithmetic undone: to
+        repeat the question's expression is no answer."""
         same_letter = not self.variable or other.variable in ("", self.variable)
-        return self.value == other.value and same_letter and other.unit in ("", self.unit)
+        same = self.value == other.value and same_letter and other.unit in ("", self.unit)
+        return same and other.undone <= self.undone
 
 
 def read_math(text: str) -> MathAnswer | None:
@@ -104,14 +108,23 @@ def read_math(text: str) -> MathAnswer | None:
 _CLOSING = {"(": (")", "]"), "[": (")", "]")}
 
 
+#: Keys of the terms of a rational number.
+_RATIONAL = {(0, 1)}
+
+
 class _Reader:
-    """Recursive descent over tokens."""
+    """Recursive descent over tokens.
+
+    Counts the operations that are left undone: a sum with like terms or with 0; a product of two
+    rationals or of two sums; a division in which a rational is no integer; a power of anything but
+    π; a root that is rational. A fraction need not be reduced, nor a root.
+    """
 
     def __init__(self, text: str) -> None:
         self._tokens = split_answer(text)
         if self._tokens.count("\\pm") > _CHOICES_MAX:
             refuse()
-        self._place = self._depth = self._products = 0
+        self._place = self._depth = self._products = self._undone = 0
         #: ± met so far, and what the one being read stands for.
         self._choices, self._chosen = 0, 1
 
@@ -137,9 +150,9 @@ class _Reader:
     # --- an answer
 
     def read_answer(self) -> MathAnswer:
-        variable, unit = "", ""
+        variable, unit, is_member = "", "", False
         if len(self._peek()) == 1 and self._peek().isalpha() and self._peek(1) in ("=", "\\in"):
-            variable = self._peek()
+            variable, is_member = self._peek(), self._peek(1) == "\\in"
             self._place += 2
         elif self._peek() == "=":
             self._place += 1
@@ -147,16 +160,17 @@ class _Reader:
             unit = "$"
         values = self._read_choices(self._read_item)
         unit = self._read_unit(unit)
-        while self._take(","):
+        if is_member and not all(isinstance(one, Bracketed | Collection) for one in values):
+            refuse()
+        while self._take(",") or self._take(WORD_COMMA):
             if variable and self._peek() == variable and self._peek(1) == "=":
                 self._place += 2  # x = 1, x = 2
             values += self._read_choices(self._read_item)
             unit = self._read_unit(unit)
         if self._peek():
             refuse()
-        return MathAnswer(
-            values[0] if len(values) == 1 else _collect("list", values), variable, unit
-        )
+        value = values[0] if len(values) == 1 else _collect("list", values)
+        return MathAnswer(value, variable, unit, self._undone)
 
     def _read_unit(self, known: str) -> str:
         """That of all, where one stands here; the same behind each."""
@@ -208,7 +222,7 @@ class _Reader:
         try:
             if self._take("\\{"):
                 values = self._read_choices(self._read_value)
-                while self._take(","):
+                while self._take(",") or self._take(WORD_COMMA):
                     values += self._read_choices(self._read_value)
                 self._need("\\}")
                 return _collect("set", values)
@@ -246,11 +260,12 @@ class _Reader:
         self._depth += 1
         if self._depth > _DEPTH_MAX:
             refuse()
-        total: Terms = {}
-        sign: int | None = self._read_sign() or 1
-        while sign is not None:
-            total = add(total, scale(self._read_product(), Fraction(sign)))
-            sign = self._read_sign()
+        first = self._read_sign() or 1
+        total = scale(self._read_product(), Fraction(first))
+        while (sign := self._read_sign()) is not None:
+            term = self._read_product()
+            self._undone += not total or not term or bool(total.keys() & term.keys())
+            total = add(total, scale(term, Fraction(sign)))
         self._depth -= 1
         return total
 
@@ -268,13 +283,26 @@ class _Reader:
         value = self._read_power()
         while True:
             if self._take("*"):
-                value = self._multiply(value, self._read_power())
+                value = self._read_factor(value)
             elif self._take("/"):
-                value = self._divide(value, self._read_power())
+                value = self._count_quotient(value, self._read_power())
             elif self._peek() in ("\\sqrt", "\\pi", "(", "\\frac"):
-                value = self._multiply(value, self._read_power())
+                value = self._read_factor(value)
             else:
                 return value
+
+    def _read_factor(self, before: Terms) -> Terms:
+        return self._count_product(before, self._read_power())
+
+    def _count_product(self, one: Terms, other: Terms) -> Terms:
+        both_rational = one.keys() | other.keys() <= _RATIONAL
+        self._undone += both_rational or min(len(one), len(other)) > 1
+        return self._multiply(one, other)
+
+    def _count_quotient(self, above: Terms, below: Terms) -> Terms:
+        for terms in (above, below):
+            self._undone += terms.keys() <= _RATIONAL and terms.get((0, 1), 0) % 1 != 0
+        return self._divide(above, below)
 
     def _read_power(self) -> Terms:
         if self._peek().isdecimal() and self._peek(1) == "\\frac":
@@ -293,6 +321,9 @@ class _Reader:
         exponent = int(digits) if len(digits) <= 2 else refuse()
         if exponent > EXPONENT_MAX:
             refuse()
+        if not exponent and not base:
+            refuse()
+        self._undone += base != {(1, 1): Fraction(1)}
         value = {(0, 1): Fraction(1)}
         for _ in range(exponent):
             value = self._multiply(value, base)
@@ -304,7 +335,7 @@ class _Reader:
         fraction = part.get((0, 1), Fraction(0))
         if part.keys() <= {(0, 1)} and 0 < fraction < 1:
             return add(whole, part)
-        return self._multiply(whole, part)
+        return self._count_product(whole, part)
 
     def _read_base(self) -> Terms:
         token = self._peek()
@@ -315,9 +346,11 @@ class _Reader:
             return {(1, 1): Fraction(1)}
         if token == "\\frac":
             above, below = self._read_argument(), self._read_argument()
-            return self._divide(above, below)
+            return self._count_quotient(above, below)
         if token == "\\sqrt":
-            return root(self._read_base() if self._peek() == "(" else self._read_argument())
+            found = root(self._read_base() if self._peek() == "(" else self._read_argument())
+            self._undone += found.keys() <= _RATIONAL
+            return found
         if token in ("(", "{"):
             value = self._read_sum()
             self._need(")" if token == "(" else "}")

@@ -19,7 +19,7 @@ from assay.protocol.prf import Stream
 
 NAME = "math"
 #: Raised whenever any problem or score would change.
-VERSION = 3
+VERSION = 4
 
 _REQUEST = "End with a line of ####, a space and the answer alone, in LaTeX."
 _LEVEL = re.compile(r"(?:Level )?([1-5])")

@@ -12,6 +12,8 @@ from assay.environments.math_terms import refuse
 
 #: How the token of a unit of measure starts.
 UNIT = "unit "
+#: The token of `or` and `and`: a comma of lists and sets, but none of points and intervals.
+WORD_COMMA = "and"
 
 _TOKEN = re.compile(
     r"(?P<space>[ \t\n]+|~|\\[ ,;:!]"
@@ -157,16 +159,16 @@ def _split(text: str) -> Iterator[str]:
         token = _ALIKE.get(found[0], found[0])
         if kind in ("said", "words") or (kind == "plain" and found[0] not in _ALIKE):
             token = _read_words(found["said"] if kind != "plain" else found[0])
-        if token != "," or before != "," or found[0] == ",":  # `, and` is one comma
+        if token != WORD_COMMA or before != ",":  # `, and` is one comma
             yield token
         before = found[0]
 
 
 def _read_words(text: str) -> str:
-    """The token that words stand for: a comma, or a unit."""
+    """The token that words stand for: a comma of words, or a unit."""
     words = " ".join(text.replace("~", " ").replace(".", " ").lower().split())
     if words in ("and", "or"):
-        return ","
+        return WORD_COMMA
     unit = UNITS.get(words)
     if unit is None:
         refuse()

@@ -47,6 +47,7 @@ UNREAD = (
         r"\boxed{7",
         r"\fbox{5}, \fbox{6}",
         "1,, and 2",
+        *("(1 or 2)", r"[1 \text{ and } 2]", r"x \in 5", "0^0"),
         "1 and, 2",
         "1,234{,}567",
     ),
@@ -65,6 +66,9 @@ PAIRS = (
     *((r"1\pm\sqrt3", r"1-\sqrt3, 1+\sqrt3", True), ("5", "5 or 6", False), ("5", "", False)),
     *(("1,2,3", "3, 2, and 1", True), ("5", "$$5$$", True), ("5", r"\fbox{5}", True)),
     *((r"[0,\infty)", r"[0,+\infty)", True), ("1,234", "1, 234", False), ("1234", "1,234", True)),
+    *(("10", "2+8", False), ("10", r"5\cdot 2", False), ("1024", "2^{10}", False)),
+    *((r"2^{10}", "1024", True), (r"2^{10}", "4^{5}", True), ("7", r"\sqrt{49}", False)),
+    *((r"2\sqrt2", r"\sqrt8", True), ("3", "6/2", True), (r"3\sqrt2", r"\sqrt2+2\sqrt2", False)),
 )
 ROWS: tuple[Json, ...] = (
     {"problem": "What is 1+1?", "solution": r"It is $\boxed{2}$.", "level": "Level 1"},
