@@ -12,6 +12,7 @@ import importlib
 import io
 import json
 import sys
+import types
 from collections.abc import Callable
 from hashlib import sha256, shake_256
 from importlib.machinery import ModuleSpec
@@ -24,11 +25,20 @@ PROMPT_MAX, SOLUTION_MAX = 16_384, 1 << 15
 #: Wrong answers that a package may name of a problem.
 WRONG_MAX = 1_000
 #: What Python may do once a package is loaded; anything else it audits is refused.
-_HARMLESS = frozenset(
-    {
-        *("builtins.id", "compile", "resource.setrlimit"),
-        *("sys._getframe", "sys.settrace", "sys.unraisablehook"),
-    }
+_HARMLESS = frozenset({"builtins.id", "compile", "resource.setrlimit", "sys.unraisablehook"})
+#: Modules of which a copy keeps nothing: clocks, chance, and what tells one machine from another.
+_OF_MACHINE = "time", "posix", "os", "resource", "signal", "_signal", "select"
+#: What makes modules anew, and is not kept either.
+_MAKERS = (
+    *("create_builtin", "exec_builtin", "create_dynamic", "exec_dynamic", "init_frozen"),
+    *("get_frozen_object", "find_frozen"),
+)
+#: What of `sys` goes before steps are counted: it finds frames, ends the count, tells of a machine.
+_OF_SYS = (
+    *("_getframe", "_getframemodulename", "_current_frames", "_current_exceptions"),
+    *("settrace", "gettrace", "setprofile", "getprofile", "call_tracing", "monitoring"),
+    *("executable", "_base_executable", "argv", "orig_argv", "path", "prefix", "exec_prefix"),
+    *("base_prefix", "base_exec_prefix", "version", "_git", "_framework"),
 )
 #: What a class or function may be given after it is made: dataclasses and named tuples do.
 _NAMING = frozenset({"__doc__", "__module__", "__qualname__", "__defaults__", "__bases__"})
@@ -141,6 +151,10 @@ class PackageWork:
     def renew(self) -> None:
         """Before the archive's modules are loaded anew."""
 
+    def fix_chance(self) -> None:
+        """Before any copy, then first of all in each: what is drawn without a seed is the same
+        everywhere."""
+
     def begin(self, load: Callable[[], Any]) -> Any:
         """Once, before the first request, within steps of its own and in a copy; what is to be
         known of it, as JSON has it."""
@@ -152,7 +166,10 @@ class PackageWork:
         """`["describe"]`, `["make", level, number]`, `["solve", …]`, `["wrong", …]` or
         `["score", …, text]`."""
         if kind == "describe":
-            return {"levels": [int(level) for level in module.LEVELS]}
+            levels = list(module.LEVELS)
+            if not all(type(level) is int for level in levels):
+                raise TypeError("LEVELS are integers")
+            return {"levels": levels}
         prompt, task = _make_task(module, rest[0], rest[1])
         if kind == "make":
             return {"prompt": prompt}
@@ -192,6 +209,8 @@ class PackageBox:
         self._own: frozenset[str] = frozenset()
         self._fault: str | None = None
         self._is_shut = False
+        self._counter = StepCounter()
+        self._of_machine: list[tuple[dict[str, Any], str]] = []
 
     def answer(self, request: bytes) -> bytes:
         """One of the requests that its work knows, as JSON."""
@@ -220,8 +239,7 @@ class PackageBox:
         try:
             if self._in_copy is None:  # a copy has nothing that somebody could have changed
                 self._work.renew()
-            counter = StepCounter()
-            return counter.count(do), counter.steps
+            return self._counter.count(do), self._counter.steps
         except MemoryError:
             raise
         except StepsSpentError:
@@ -247,22 +265,32 @@ class PackageBox:
         if isinstance(unpacked, str):
             return f"the archive cannot be read: {unpacked}"
         sources, self._top = self._work.take(unpacked)
+        if self._in_copy is not None:
+            self._work.fix_chance()
         for name, (source, is_package) in sources.items():
             if fault := self._find_fault(source, self._top):
                 return f"{name}, {fault}"
             try:
-                code = compile(source, f"<{name}>", "exec", dont_inherit=True)
+                code = self._compile(source, f"<{name}>")
             except SyntaxError as error:  # what a look at its syntax does not see
                 self._codes.clear()
                 return f"{name}, line {error.lineno}: {error.msg}"
             self._codes[name] = code, is_package
         self._own = frozenset(sources)
         self._view = self._work.make_view(self._own)
+        if self._work.text:
+            self._work.text.narrow_library()
         if self._view is not None and self._in_copy is not None:
             self._view.make_all()
         finder: Any = SourceFinder(self._codes, self._view)
         sys.meta_path.insert(0, finder)
+        self._of_machine = list_of_machine() if self._in_copy is not None else []
         return None
+
+    def _compile(self, source: str, file: str) -> Any:
+        if self._work.text:
+            return self._work.text.compile_guarded(source, file)
+        return compile(source, file, "exec", dont_inherit=True)
 
     def _unpack(self, _: bytes) -> bytes:
         """In a copy, too: what reads archives would make each later copy dearer."""
@@ -278,8 +306,15 @@ class PackageBox:
         """Refuses from now on, in this process."""
         if not self._is_shut:
             self._is_shut = True
+            if self._in_copy is not None:
+                self._work.fix_chance()
             find_word = self._work.text.find_written_word if self._work.text else None
-            sys.addaudithook(make_hook(self._own, find_word))
+            hook, self._counter.allow_trace = make_hook(self._own, find_word)
+            sys.addaudithook(hook)
+            for name in _OF_SYS:
+                vars(sys).pop(name, None)
+            for names, name in self._of_machine:
+                names.pop(name, None)
 
     def _load(self) -> Any:
         if self._in_copy is None:
@@ -292,8 +327,9 @@ class PackageBox:
 
 def make_hook(
     own: frozenset[str], find_word: Callable[[Any], str | None] | None
-) -> Callable[[str, tuple[Any, ...]], None]:
-    """What refuses all that Python audits but for what a package needs.
+) -> tuple[Callable[[str, tuple[Any, ...]], None], Callable[[object], object]]:
+    """What refuses all that Python audits but for what a package needs; and what allows that steps
+    begin or end to be counted, once for each call.
 
     It holds all it needs itself: whoever found this module's names could not change what it does.
 
@@ -302,9 +338,13 @@ def make_hook(
         find_word: of code that was text a moment ago, the first name that none may have.
     """
     harmless, naming, read, error = _HARMLESS, _NAMING, _READ, PermissionError
+    allowed: list[object] = []
 
     def refuse(event: str, arguments: tuple[Any, ...]) -> None:
         if event in harmless:
+            return
+        if event == "sys.settrace" and allowed:
+            allowed.clear()
             return
         if event == "exec":
             code = arguments[0]
@@ -318,7 +358,22 @@ def make_hook(
             return
         raise error(f"{event} is not for a package")
 
-    return refuse
+    return refuse, allowed.append  # of C: to call it is no step
+
+
+def list_of_machine() -> list[tuple[dict[str, Any], str]]:
+    """Where in memory are names that lead to a clock, to chance or to what this machine is: in the
+    modules of `_OF_MACHINE`, and wherever another holds one of these or of their functions."""
+    modules = [one for name, one in sys.modules.items() if name in _OF_MACHINE]
+    found = [(vars(module), name) for module in modules for name in vars(module)]
+    found += [(vars(sys.modules["_imp"]), name) for name in _MAKERS]
+    functions = types.BuiltinFunctionType, types.FunctionType
+    for space in map(vars, list(sys.modules.values())):
+        for name, one in space.items():
+            of_machine = type(one) in functions and one.__module__ in _OF_MACHINE
+            if of_machine or any(one is module for module in modules):
+                found.append((space, name))
+    return found
 
 
 def _make_task(module: Any, level: int, number: int) -> tuple[str, Any]:
@@ -335,10 +390,13 @@ class StepCounter:
 
     Attributes:
         steps: that the work took, done or not.
+        allow_trace: called before each setting of a trace; see `make_hook`.
     """
 
     def __init__(self) -> None:
         self.steps = 0
+        self.allow_trace: Callable[[object], object] = id
+        self._set_trace, self._get_trace = sys.settrace, sys.gettrace
 
     def count(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """What `work` gives.
@@ -347,22 +405,28 @@ class StepCounter:
             StepsSpentError: more than `STEPS_MAX`; or somebody caught that and went on uncounted.
         """
         steps = 0
+        # Of its own: whoever finds this module's names changes nothing here.
+        most, spent, allow = STEPS_MAX, StepsSpentError, self.allow_trace
+        set_trace, get_trace = self._set_trace, self._get_trace
 
         def trace(frame: object, event: str, argument: object) -> Any:
             nonlocal steps
             steps += 1
-            if steps > STEPS_MAX:
-                raise StepsSpentError
+            if steps > most:
+                allow(True)  # Python ends a trace that raises
+                raise spent
             return trace
 
-        sys.settrace(trace)
+        allow(True)
+        set_trace(trace)
         try:
             found = work(*arguments)
-            if sys.gettrace() is not trace:
-                raise StepsSpentError
+            if get_trace() is not trace:
+                raise spent
             return found
         finally:
-            sys.settrace(None)
+            allow(True)
+            set_trace(None)
             self.steps = steps
 
 

@@ -32,7 +32,7 @@ from assay.protocol.prf import Stream
 
 NAME = "package"
 #: Raised whenever any problem or score would change.
-VERSION = 2
+VERSION = 3
 #: Levels of a package.
 LEVELS_MAX = 64
 #: Hash seed of a package's child; vetting has others besides.

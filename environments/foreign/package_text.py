@@ -8,13 +8,18 @@ by line; what Python audits and the cage's limits are the ones behind it. Loaded
 imports the standard library alone.
 """
 
+import abc
 import ast
 import builtins
+import copy
 import dataclasses
+import enum
 import functools
 import re
+import string
 import sys
 import types
+import typing
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -36,13 +41,20 @@ WORDS = {
 #: into other modules, or draws from the machine.
 _WITHHELD = {
     "ast": {"iter_fields"},
-    "dataclasses": {"make_dataclass"},
-    "enum": {"global_enum", "global_enum_repr", "global_flag_repr", "global_str"},
+    "collections": {"UserString"},
+    "dataclasses": {"Field", "make_dataclass"},
+    "enum": {
+        *("global_enum", "global_enum_repr", "global_flag_repr", "global_str"),
+        *("EnumMeta", "EnumType", "property"),
+    },
     "functools": {"singledispatch", "singledispatchmethod"},
     "operator": {"attrgetter", "methodcaller"},
     "random": {"SystemRandom"},
     "string": {"Formatter"},
-    "types": {"CodeType", "FunctionType", "LambdaType", "coroutine"},
+    "types": {
+        *("CodeType", "FunctionType", "LambdaType", "coroutine"),
+        *("DynamicClassAttribute", "new_class", "prepare_class"),
+    },
     "typing": {"ForwardRef", "get_type_hints"},
 }
 #: What dataclasses write into the text of their methods.
@@ -58,15 +70,33 @@ _DUNDERS = {
     *("__iter__", "__next__", "__getitem__", "__contains__", "__call__", "__repr__", "__str__"),
     *("__all__", "__name__", "__add__", "__sub__", "__mul__", "__neg__"),
 }
-#: What a class may define besides. Not `__del__`: it runs when nothing is counted.
+#: What a class may define besides. Not `__del__`: it runs when nothing is counted. Not
+#: `__getattr__`: Python's library asks it for names of Python's own, and sets what it gives.
 _METHODS = {
-    *("__bool__", "__ne__", "__le__", "__gt__", "__ge__", "__getattr__", "__setattr__", "__new__"),
+    *("__bool__", "__ne__", "__le__", "__gt__", "__ge__", "__new__"),
     *("__setitem__", "__delitem__", "__reversed__", "__missing__", "__enter__", "__exit__"),
     *("__int__", "__float__", "__index__", "__abs__", "__pos__", "__invert__", "__format__"),
     *("__truediv__", "__floordiv__", "__mod__", "__divmod__", "__pow__", "__and__", "__or__"),
     *("__xor__", "__lshift__", "__rshift__", "__matmul__", "__radd__", "__rsub__", "__rmul__"),
     *("__iadd__", "__isub__", "__imul__", "__init_subclass__", "__class_getitem__", "__round__"),
 }
+_FIELDS = dataclasses.fields
+#: What a class statement itself writes into a class.
+_OF_CLASSES = {
+    *(
+        "__module__",
+        "__qualname__",
+        "__annotations__",
+        "__classcell__",
+        "__doc__",
+        "__orig_bases__",
+    ),
+    *("__firstlineno__", "__static_attributes__", "__annotate__", "__type_params__"),
+}
+#: An enumeration's own that its members may name.
+_OF_MEMBERS = {"_value_", "_name_"}
+#: Methods of text that read attributes by names in it, and the builtin that gives them guarded.
+_FORMATS, _GUARD = frozenset({"format", "format_map"}), "__assay_format__"
 
 
 def find_text_fault(text: str, top: str, allowed: Sequence[str] = ALLOWED) -> str | None:
@@ -91,8 +121,13 @@ def _find_word(node: ast.AST, top: str, allowed: Sequence[str]) -> str | None:
         return "a while whose body stands on its line"  # what does nothing there is not counted
     if isinstance(node, ast.Attribute):
         own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+        own = own and (node.attr[-1] != "_" or node.attr in _OF_MEMBERS)  # enum._convert_ and such
         hidden = is_hidden(node.attr) or (node.attr.startswith("_") and not own)
         return f".{node.attr}" if hidden and node.attr not in _DUNDERS else None
+    if isinstance(node, ast.MatchClass) and node.patterns:  # __match_args__ may come from anywhere
+        return "a class pattern without names"
+    if isinstance(node, ast.MatchClass) and _FORMATS & set(node.kwd_attrs):
+        return "a pattern of format"
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in _METHODS:
         return None
     if isinstance(node, ast.Name) and node.id in WORDS:
@@ -162,11 +197,104 @@ def is_hidden(name: str) -> bool:
 def find_written_word(code: types.CodeType) -> str | None:
     """The first name in code that was text a moment ago which no package may have; dataclasses and
     annotations come this way."""
-    for name in code.co_names:
+    tuples = (part for part in code.co_consts if isinstance(part, tuple))  # names in patterns
+    named = (name for part in tuples for name in part if isinstance(name, str))
+    for name in (*code.co_names, *named):
         if is_hidden(name) and name not in _WRITTEN and not name.startswith("__dataclass_"):
             return name
     inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
     return next((word for word in map(find_written_word, inner) if word is not None), None)
+
+
+class _FormatGuard(ast.NodeTransformer):
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self.generic_visit(node)
+        if node.attr not in _FORMATS or not isinstance(node.ctx, ast.Load):
+            return node
+        guard = ast.Name(_GUARD, ast.Load())
+        call = ast.Call(guard, [node.value, ast.Constant(node.attr)], [])
+        return ast.fix_missing_locations(ast.copy_location(call, node))
+
+
+def compile_guarded(text: str, file: str) -> types.CodeType:
+    """Code of a module's text, in which `x.format` reads no attribute that the text could not.
+
+    Raises:
+        SyntaxError: what a look at its syntax does not see.
+    """
+    return compile(_FormatGuard().visit(ast.parse(text)), file, "exec", dont_inherit=True)
+
+
+def _read_format(one: Any, name: str) -> Any:
+    """As `getattr`, of `_FORMATS`; of text, a function that looks at its fields first."""
+    found = getattr(one, name)
+    text = getattr(found, "__self__", None)
+    if found is getattr(str, name):
+        return lambda text, /, *given, **named: _read_format(text, name)(*given, **named)
+    if isinstance(found, types.BuiltinMethodType) and isinstance(text, str):
+        return functools.partial(_format_guarded, found, str(text))
+    return found
+
+
+def _format_guarded(method: Any, text: str, /, *given: Any, **named: Any) -> str:
+    for _, field, spec, _ in string.Formatter().parse(text):
+        for part in (
+            field or "",
+            *(inner[1] or "" for inner in string.Formatter().parse(spec or "")),
+        ):
+            if any(
+                name.startswith("_") or is_hidden(name) for name in re.findall(r"\.(\w*)", part)
+            ):
+                raise PermissionError(f"a format of {part[:40]} is not for a package")
+    return str(method(*given, **named))
+
+
+class _TypeKind(type):
+    def __call__(cls, one: Any, /, *more: Any, **options: Any) -> Any:
+        if more or options:
+            raise TypeError("a class of a package is written as one: type makes none")
+        found = type(one)
+        if issubclass(found, type):
+            raise TypeError("the type of a class is not for a package")
+        return found
+
+    def __instancecheck__(cls, one: Any) -> bool:
+        return isinstance(one, type)
+
+    def __subclasscheck__(cls, one: Any) -> bool:
+        return issubclass(one, type)
+
+
+class _Type(metaclass=_TypeKind):
+    """`type` as a package finds it: tells the class of what is none itself. It makes no class,
+    since nobody could look at the names in it."""
+
+    def __init_subclass__(cls, **_: Any) -> None:
+        raise TypeError("a package has no metaclass of its own")
+
+    def __class_getitem__(cls, parts: Any) -> Any:
+        return types.GenericAlias(cls, parts)
+
+
+def _make_abstract(name: str, bases: Any, space: Any, **options: Any) -> Any:
+    """As `abc.ABCMeta`, which a class statement calls."""
+    hidden = [one for one in space if is_hidden(one) and one not in _METHODS | _OF_CLASSES]
+    if type(space) is not dict or hidden:
+        raise TypeError(f"{hidden} is not for a package")
+    return abc.ABCMeta(name, bases, space, **options)
+
+
+def narrow_library() -> None:
+    """What of Python's library would take names as text, in this process for good. An enumeration
+    comes from a class statement alone: what makes one of texts reads any module, and makes a class
+    with any name in it."""
+    kind: Any = enum.EnumType
+    kind._create_ = kind._convert_ = _refuse_enumeration
+    vars(dataclasses)["fields"] = _fields  # where `asdict` finds it
+
+
+def _refuse_enumeration(*_: Any, **__: Any) -> Any:
+    raise TypeError("an enumeration of a package is written as a class")
 
 
 class PackageView:
@@ -186,7 +314,7 @@ class PackageView:
         self._import = builtins.__import__
         hidden = {*WORDS, "__loader__", "__spec__", "__doc__"}
         kept = {name: one for name, one in vars(builtins).items() if name not in hidden}
-        self._builtins = {**kept, "__import__": self._find}
+        self._builtins = {**kept, "__import__": self._find, _GUARD: _read_format, "type": _Type}
         self.builtins = dict(self._builtins)
 
     def renew(self) -> None:
@@ -246,30 +374,79 @@ def _write_refusal(module: str) -> Callable[[str], Any]:
 
 
 def _wraps(wrapped: Any) -> Any:
-    return lambda wrapper: functools.update_wrapper(wrapper, wrapped)
+    return lambda wrapper: _update_wrapper(wrapper, wrapped)
 
 
 def _update_wrapper(wrapper: Any, wrapped: Any) -> Any:
+    """As `functools.update_wrapper`, which hands on whatever `wrapped` has been given."""
+    given = () if isinstance(wrapped, type) else getattr(wrapped, "__dict__", ())
+    if hidden := [name for name in given if is_hidden(name) and name != "__wrapped__"]:
+        raise TypeError(f"{hidden[0]} is not for a package")
     return functools.update_wrapper(wrapper, wrapped)
+
+
+def _get_origin(one: Any) -> Any:
+    found = typing.get_origin(one)
+    return _Type if found is type else found
 
 
 def _dataclass(kind: Any = None, /, **options: Any) -> Any:
     """As `dataclasses.dataclass`, which writes the names of fields into text that it runs."""
 
     def make(one: Any) -> Any:
+        for base in one.__mro__[1:]:
+            _list_fields(base)
         names = vars(one).get("__annotations__", {})
-        if not all(type(name) is str and name.isidentifier() for name in names):
+        if type(names) is not dict or not all(map(_is_field_name, names)):
             raise TypeError("names of fields are words")
         if not one.__doc__:  # no package can read it, and to write its signature takes long
             one.__doc__ = one.__name__
-        return dataclasses.dataclass(one, **options)
+        made = dataclasses.dataclass(one, **options)
+        # whoever holds a field that it was made with could give that another name
+        made.__dataclass_fields__ = {f.name: copy.copy(f) for f in _list_fields(made)}
+        return made
 
     return make if kind is None else make(kind)
 
 
+def _is_field_name(name: object) -> bool:
+    return type(name) is str and name.isidentifier() and not is_hidden(name)
+
+
+def _list_fields(one: Any) -> list[Any]:
+    """Those of a class or of its instance, by names that no text can have made up."""
+    found = getattr(one, "__dataclass_fields__", {})
+    kept = list(found.values()) if type(found) is dict else [None]
+    if not all(type(field) is dataclasses.Field and _is_field_name(field.name) for field in kept):
+        raise TypeError("names of fields are words")
+    return kept
+
+
+def _fields(one: Any) -> Any:
+    """As `dataclasses.fields`, of copies: what is set in one changes no class."""
+    _list_fields(one)
+    return tuple(map(copy.copy, _FIELDS(one)))
+
+
+def _replace(one: Any, /, **changes: Any) -> Any:
+    """As `dataclasses.replace`."""
+    if isinstance(one, type):
+        raise TypeError("replace is of an instance of a dataclass")
+    for field in _fields(one):
+        if not field.init and field.name in changes:
+            raise ValueError(f"field {field.name} is made by its class: init=False")
+        if field.init and field.name not in changes:
+            changes[field.name] = getattr(one, field.name)
+    return type(one)(**changes)
+
+
 #: What stands in place of a function that takes names as text.
 _INSTEAD = {
+    ("abc", "ABCMeta"): _make_abstract,
     ("dataclasses", "dataclass"): _dataclass,
+    ("dataclasses", "fields"): _fields,
+    ("dataclasses", "replace"): _replace,
+    ("typing", "get_origin"): _get_origin,
     ("functools", "update_wrapper"): _update_wrapper,
     ("functools", "wraps"): _wraps,
 }

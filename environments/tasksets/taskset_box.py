@@ -36,6 +36,7 @@ _COMMON = {
     *("network_allow", "network_block", "artifacts", "timeout", "resources", "agent_user"),
     *("skills", "artifact_max_bytes"),
 }
+_SEED = random.Random.seed
 #: What verifiers calls outside of a reply: each needs a runtime, tools or a judge.
 _HOOKS = {
     "setup": "a runtime",
@@ -113,7 +114,7 @@ class TasksetWork:
 
     def renew(self) -> None:
         """What tasksets import is made anew: nothing stays that one has changed there. Chance that
-        none of them has seeded is another each time, so that vetting finds it."""
+        none of them has seeded is another each time, so that vetting finds it; see `fix_chance`."""
         random.seed()
         decimal.setcontext(self._decimals.copy())
         for name, code in self._codes.items():
@@ -123,6 +124,14 @@ class TasksetWork:
         self._surface = sys.modules[f"{_PLACE}taskset_surface"]
         self._lacking = module.LACKING
         module.install(self._data)
+
+    def fix_chance(self) -> None:
+        """In a network, what vetting did not see of chance still decides alike everywhere."""
+        kind: Any = random.Random
+        if kind.seed is not _seed_alike:
+            kind.seed = _seed_alike
+            random.seed = vars(random)["_inst"].seed
+        random.seed()  # in each copy, too: Python seeds it anew in a child
 
     def begin(self, load: Callable[[], Any]) -> Any:
         """Loads the tasks; gives their data alone, of which each is made again when asked."""
@@ -214,6 +223,11 @@ class TasksetWork:
             told = ", ".join(f"{name} {score:.3g}" for name, (score, _) in sorted(rewards.items()))
             tried, best = tried + 1, max(best, told)
         raise LookupError(f"no reply made of its data earns in full, of {tried}; at best {best}")
+
+
+def _seed_alike(self: Any, a: Any = None, version: int = 2) -> None:
+    """As `random.Random.seed`, which asks the machine for a seed where none is given."""
+    _SEED(self, 0 if a is None else a, version)
 
 
 def _find_need(source: str, lacking: dict[str, str]) -> str | None:

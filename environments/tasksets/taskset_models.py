@@ -94,6 +94,8 @@ class VfModel:
     __hash__ = None  # type: ignore[assignment]
 
     def model_copy(self, *, update: Any = None, deep: Any = False) -> Any:
+        if hidden := [name for name in update or {} if name.startswith("__")]:
+            raise ValueError(f"{type(self).__name__} has no {hidden[0]}")
         clone = copy.deepcopy(self) if deep else copy.copy(self)
         clone.__dict__.update(update or {})
         return clone

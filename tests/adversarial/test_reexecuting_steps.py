@@ -338,7 +338,9 @@ def test_only_the_last_states_are_kept(world, tmp_path):
     assert len(list((tmp_path / "steps").glob("*.before.safetensors"))) == 1
 
 
-@pytest.mark.parametrize("command", [("train", "verify-step", "none"), ("export", "--out", "none")])
+@pytest.mark.parametrize(
+    "command", [("train", "verify-step", "none"), ("export", "--dir", ".", "--out", "none")]
+)
 def test_both_find_the_networks_files_of_problems(tmp_path, monkeypatch, command):
     """Without them no step of a network that asks `gsm:SHA256` can be verified or exported."""
     monkeypatch.setattr("assay.environments.problem_file._known", {})

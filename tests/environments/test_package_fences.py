@@ -1,11 +1,14 @@
 """What a package's text may not do, what it does not find when it runs, and what it still may."""
 
+import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from assay.environments.foreign import pack_folder
+from assay.cage import request_copy
+from assay.environments.foreign import pack_folder, package_box
 from assay.environments.foreign.package_environment import PackageChild
 
 #: Ways beyond what a package imports. Each led out, or to a name that leads out, by Python alone.
@@ -55,6 +58,52 @@ WAYS_OUT = {
         "from fractions import Fraction\nFraction.seen = 1\nX = Fraction.seen"
     ),
     "a loop without a step": "def f():\n    while 1: pass\nX = 1",
+    "a field by another name": (
+        "from dataclasses import asdict, dataclass, field\nF = field(default=0)\n"
+        "@dataclass\nclass A:\n    x: int = F\n    y: int = 1\n"
+        "F.name = '_' + '_class_' + '_'\nX = asdict(A())\nassert 'x' not in X"
+    ),
+    "a field of a class of classes": (
+        "from dataclasses import dataclass\n@dataclass(init=False, repr=False, eq=False)\n"
+        "class M(type):\n    x: int = 0\nX = 1"
+    ),
+    "a class with any names": "X = type('A', (), {'_' + '_match_args_' + '_': ('real',)})",
+    "the class of a class": "X = type(int)('A', (), {})",
+    "a class of classes by its alias": (
+        "import typing\nX = typing.get_origin(typing.Type[int])('A', (), {})"
+    ),
+    "an abstract class with any names": (
+        "import abc\nX = abc.ABCMeta('A', (), {'_' + '_match_args_' + '_': ('real',)})"
+    ),
+    "an enumeration with any names": (
+        "import enum\nX = enum.Enum('A', {'_' + '_match_args_' + '_': ('real',)})"
+    ),
+    "an enumeration of a module": (
+        "import enum\nclass A(enum.Enum):\n    @classmethod\n    def f(cls):\n"
+        "        return cls._convert_('B', 'sys', lambda name: name == 'modules')\nX = A.f()"
+    ),
+    "a pattern by place": "match 1:\n    case int(X): ...",
+    "a pattern of a format": "match 'a':\n    case str(format=X): ...",
+    "annotations of one's own": (
+        "import functools, typing\nfrom dataclasses import dataclass\nclass A: ...\n"
+        "D = typing.TypedDict('D', {'_' + '_dict_' + '_': int})\n"
+        "X = dataclass(functools.update_wrapper(A, D))"
+    ),
+    "attributes of one's own": (
+        "import functools, types\nclass A: ...\n"
+        "W = types.SimpleNamespace(**{'_' + '_getstate_' + '_': lambda: (None, {})})\n"
+        "X = functools.update_wrapper(A(), W)"
+    ),
+    "a class asked for any name": "class A:\n    def __getattr__(self, name): ...\nX = A()",
+    "a format of joined text": "X = ('{0._' + '_class_' + '_}').format(1)",
+    "a format within a format": "X = ('{0:{1._' + '_class_' + '_}}').format(1, 2)",
+    "a format of any text": "X = str.format('{0._' + '_class_' + '_}', 1)",
+    "a format of a mapping": "X = ('{a._' + '_class_' + '_}').format_map({'a': 1})",
+    "a format of another text": (
+        "from collections import UserString\nX = UserString('{0._' + '_class_' + '_}').format(1)"
+    ),
+    "a format that is one's own": ("class A(str): ...\nX = A('{0._' + '_class_' + '_}').format(1)"),
+    "a format in a list": "X = [*map(str.format, ['{0._' + '_class_' + '_}'], [1])]",
 }
 #: What packages are made of, and what must go on.
 WAYS_IN = {
@@ -89,6 +138,28 @@ WAYS_IN = {
     "generic types": (
         "from typing import Generic, TypedDict, TypeVar\nT = TypeVar('T')\n"
         "class A(Generic[T]): ...\nclass D(TypedDict):\n    x: int\nX = D(x=1), type(A[int]())"
+    ),
+    "formats": (
+        "class A:\n    def format(self, x):\n        return x\n"
+        "X = ('{:>{}} {a.real} {b[k]}'.format(1, 3, a=2, b={'k': 3}), str.format('{}', 1),\n"
+        "     '{x}'.format_map({'x': 1}), A().format(2), f'{1:>3}', '{{}}'.format())\n"
+        "assert X == ('  1 2 3', '1', '1', 2, '  1', '{}')"
+    ),
+    "fields": (
+        "from dataclasses import KW_ONLY, InitVar, asdict, astuple, dataclass, field, fields\n"
+        "from dataclasses import replace\n"
+        "from typing import ClassVar\n@dataclass\nclass Q:\n    z: int = 3\n"
+        "@dataclass\nclass P(Q):\n    c: ClassVar[int] = 9\n    _: KW_ONLY\n"
+        "    i: InitVar[int] = 0\n"
+        "    q: list = field(default_factory=lambda: [Q()])\n"
+        "X = asdict(P()), astuple(P()), [f.name for f in fields(P)], replace(P(z=1), z=2)\n"
+        "assert X == ({'z': 3, 'q': [{'z': 3}]}, (3, [(3,)]), ['z', 'q'], P(z=2))"
+    ),
+    "types": (
+        "from abc import ABCMeta\nclass A(metaclass=ABCMeta):\n    def f(self): ...\n"
+        "class B(A): ...\ndef f(x: type[int] | type): ...\n"
+        "X = type(B()) is B, isinstance(B, type), type(1) is int, isinstance(1, type)\n"
+        "assert X == (True, True, True, False)"
     ),
     "copies": "import copy\nX = copy.deepcopy({'a': [1]})",
     "expressions": (
@@ -137,3 +208,51 @@ def test_what_a_package_sets_in_a_module_no_later_request_finds(tmp_path: Path) 
         assert [child.ask("make", 1, n)["prompt"] for n in range(3)] == ["False"] * 3
     finally:
         child.close()
+
+
+#: What a copy has no more, for whoever finds all of Python's modules, too.
+MACHINE = {
+    "a clock": "M['time'].time()",
+    "a clock by another": "M['random']._urandom(8)",
+    "chance": "M['posix'].urandom(8)",
+    "the machine's name": "M['posix'].uname()",
+    "a process's number": "M['os'].getpid()",
+    "a file's age": "M['posix'].stat('/')",
+    "a link": "M['posix'].readlink('/proc/self/exe')",
+    "a module made anew": "M['_imp'].create_builtin(M['_frozen_importlib'].BuiltinImporter)",
+    "where Python is": "S.executable",
+    "a frame": "S._getframe()",
+    "the end of counting": "S.settrace(None)",
+    "who counts": "S.gettrace()",
+    "a signal's handler": "M['signal'].signal(2, 1)",
+}
+
+
+@pytest.mark.parametrize("name", MACHINE)
+def test_a_copy_has_neither_clock_nor_chance(name: str, tmp_path: Path) -> None:
+    """In a bare process, with a look at the text that finds nothing."""
+    package = tmp_path / "pack"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "S = type(__loader__).exec_module.__globals__['sys']\nM = S.modules\n"
+        f"def make_problem(draw, level):\n    return str({MACHINE[name]}), 1\n"
+    )
+    program = f"""
+import json, random
+from importlib.util import module_from_spec, spec_from_file_location
+def load(file):
+    spec = spec_from_file_location("one", file)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+box, copies = map(load, {[package_box.__file__, request_copy.__file__]!r})
+data = bytes.fromhex({pack_folder(package).hex()!r})
+one = box.PackageBox(data, lambda text, top: None, in_copy=copies.answer_in_copy)
+for _ in range(2):
+    print(one.answer(json.dumps(["make", 1, 1]).encode()).decode())
+"""
+    command = [sys.executable, "-S", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    first, second = done.stdout.splitlines()
+    assert "has no attribute" in first, done.stdout
+    assert second == first  # each copy anew, of a process that has all of it

@@ -140,6 +140,25 @@ def test_it_is_an_environment_like_any_other(taskset: str) -> None:
         first.score(make_environment("sat", {}).make_problem(make_seed(0), [5]), "")
 
 
+@pytest.mark.parametrize("drawn", ["random.random()", "random.Random().random()"])
+def test_chance_without_a_seed_is_found_and_decides_alike(drawn: str, tmp_path: Path) -> None:
+    """In a network it is the same in every process: what vetting might miss parts no validators."""
+    text = TAGS.replace("import re\n", "import random\nimport re\n").replace(
+        'prompt=row["prompt"],', f'prompt=row["prompt"] + str({drawn}),'
+    )
+    assert drawn in text
+    file = write_taskset(tmp_path, text, WORDS)
+    failed = [check.name for check in vet_bundle(file).checks if not check.passed]
+    assert "same twice" in failed
+    add_problem_files([file])
+    name = f"verifiers:{sha256(file.read_bytes()).hexdigest()}"
+    first, second = (make_environment(name, {}) for _ in range(2))
+    problems = [[one.make_problem(make_seed(n), [1]) for n in range(3)] for one in (first, second)]
+    assert problems[0] == problems[1]
+    random.seed(7)
+    assert first.make_problem(make_seed(1), [1]) == problems[0][1]
+
+
 #: Name → (what stands in place of what, the check that fails, words of why).
 DEFECTS = {
     "sleeps": ("import re\n", "import re\nfrom time import sleep\n", "loads", "import time"),
