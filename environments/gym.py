@@ -19,7 +19,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any, NoReturn
 
@@ -252,7 +252,9 @@ def _score(dataset: Any, entry: Any, text: str) -> tuple[bool, int]:
     """Whether an answer has the full mark, and the steps that it took to tell."""
     counter = StepCounter()
     try:
-        return float(counter.count(dataset.score_answer, text, entry)) >= 1.0, counter.steps
+        return float(
+            counter.count(partial(dataset.score_answer, text, entry))
+        ) >= 1.0, counter.steps
     except BaseException:  # noqa: BLE001 - what breaks a foreign scorer is no answer to its question
         return False, counter.steps
 

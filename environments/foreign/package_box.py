@@ -20,6 +20,8 @@ from typing import Any, NoReturn
 
 #: Steps that making, solving or scoring may take: events of `sys.settrace`, as with other scorers.
 STEPS_MAX = 5_000_000
+#: Steps that a taskset may take to load its tasks, once: twenty thousand are 500 each.
+LOAD_STEPS_MAX = 10_000_000
 #: Characters of a prompt; bytes of an answer that a package gives.
 PROMPT_MAX, SOLUTION_MAX = 16_384, 1 << 15
 #: Wrong answers that a package may name of a problem.
@@ -234,16 +236,16 @@ class PackageBox:
         said, steps = self._count(lambda: self._work.say(self._load(), kind, rest))
         return _pack(said | {"steps": steps} if steps else said)
 
-    def _count(self, do: Callable[[], Any]) -> tuple[Any, int]:
+    def _count(self, do: Callable[[], Any], most: int = STEPS_MAX) -> tuple[Any, int]:
         """What it gives, and the steps; or why it gives nothing, and 0."""
         try:
             if self._in_copy is None:  # a copy has nothing that somebody could have changed
                 self._work.renew()
-            return self._counter.count(do), self._counter.steps
+            return self._counter.count(do, most), self._counter.steps
         except MemoryError:
             raise
         except StepsSpentError:
-            return {"error": f"more than {STEPS_MAX:,} steps", "costly": True}, 0
+            return {"error": f"more than {most:,} steps", "costly": True}, 0
         except BaseException as error:  # noqa: BLE001 - whatever a stranger's code does not survive
             return {"error": f"{type(error).__name__}: {error}"[:300]}, 0
 
@@ -256,7 +258,7 @@ class PackageBox:
 
     def _begin_once(self, _: bytes) -> bytes:
         self._shut()
-        said, _steps = self._count(lambda: {"known": self._work.begin(self._load)})
+        said, _steps = self._count(lambda: {"known": self._work.begin(self._load)}, LOAD_STEPS_MAX)
         return _pack(said)
 
     def _prepare(self) -> str | None:
@@ -398,15 +400,15 @@ class StepCounter:
         self.allow_trace: Callable[[object], object] = id
         self._set_trace, self._get_trace = sys.settrace, sys.gettrace
 
-    def count(self, work: Callable[..., Any], *arguments: Any) -> Any:
+    def count(self, work: Callable[[], Any], most: int = STEPS_MAX) -> Any:
         """What `work` gives.
 
         Raises:
-            StepsSpentError: more than `STEPS_MAX`; or somebody caught that and went on uncounted.
+            StepsSpentError: more than `most` steps; or somebody caught that and went on uncounted.
         """
         steps = 0
         # Of its own: whoever finds this module's names changes nothing here.
-        most, spent, allow = STEPS_MAX, StepsSpentError, self.allow_trace
+        spent, allow = StepsSpentError, self.allow_trace
         set_trace, get_trace = self._set_trace, self._get_trace
 
         def trace(frame: object, event: str, argument: object) -> Any:
@@ -420,7 +422,7 @@ class StepCounter:
         allow(True)
         set_trace(trace)
         try:
-            found = work(*arguments)
+            found = work()
             if get_trace() is not trace:
                 raise spent
             return found

@@ -4,6 +4,7 @@ Part of `taskset_surface`, and like it made anew for each reply.
 """
 
 import copy
+import functools
 import inspect
 import sys
 import types
@@ -25,14 +26,10 @@ class VfFieldInfo:
     ) -> None:
         if unknown := set(bounds) - {"ge", "gt", "le", "lt", "min_length", "max_length", "title"}:
             raise TypeError(f"Field({min(unknown)}=) is not offered to a taskset")
-        self.default, self.default_factory = default, default_factory
-
-    def make(self) -> Any:
-        if self.default_factory is not None:
-            return self.default_factory()
-        if self.default is _NOTHING or type(self.default) in _PLAIN:
-            return self.default
-        return copy.deepcopy(self.default)
+        self.default = default
+        self.is_plain = default_factory is None and type(default) in _PLAIN
+        self.is_needed = default_factory is None and default is _NOTHING
+        self.make = default_factory or functools.partial(copy.deepcopy, default)
 
 
 def make_field(default: Any = _NOTHING, **rest: Any) -> Any:
@@ -44,20 +41,29 @@ class VfModel:
     pydantic would convert it, whoever wrote the data must."""
 
     _fields: typing.ClassVar[Any]
+    _given: typing.ClassVar[Any]  # name → plain default, in order of fields; None for the others
+    _made: typing.ClassVar[Any]  # names and makers of those whose default is made
+    _needed: typing.ClassVar[Any]  # names of those that have no default
     _frozen = False
     _extra = False  # whether a name that is not declared is passed over
 
     def __init__(self, **values: Any) -> None:
-        for name, (hint, plain, field) in self.get_fields().items():
-            if name in values:
-                value = values.pop(name)
-                if type(value) not in plain:
-                    value = conform(value, hint, f"{type(self).__name__}.{name}")
-            elif (value := field.make()) is _NOTHING:
-                raise ValueError(f"{type(self).__name__}.{name} is missing")
-            self.__dict__[name] = value
-        if values and not self._extra:
-            raise ValueError(f"{type(self).__name__} has no {min(values)}")
+        # Of few steps: each of a reply's counts, and each of twenty thousand tasks.
+        fields, own = type(self).__dict__.get("_fields") or self.get_fields(), self.__dict__
+        own.update(self._given)
+        for name, value in values.items():
+            hint, plain, _ = fields.get(name) or (None, (type(value),), None)
+            if type(value) not in plain:
+                value = conform(value, hint, f"{type(self).__name__}.{name}")
+            if name in fields:
+                own[name] = value
+        for name, make in self._made:
+            if name not in values:
+                own[name] = make()
+        if missing := self._needed - values.keys():
+            raise ValueError(f"{type(self).__name__}.{min(missing)} is missing")
+        if not self._extra and (unknown := values.keys() - fields.keys()):
+            raise ValueError(f"{type(self).__name__} has no {min(unknown)}")
 
     @classmethod
     def get_fields(cls) -> Any:
@@ -81,6 +87,10 @@ class VfModel:
                 field = given if isinstance(given, VfFieldInfo) else VfFieldInfo(given)
                 found[name] = hint, list_plain(hint), field
         cls._fields = found
+        how = [(name, field) for name, (_, _, field) in found.items()]
+        cls._given = {n: one.default if one.is_plain else None for n, one in how}
+        cls._needed = {n for n, one in how if one.is_needed}
+        cls._made = [(n, one.make) for n, one in how if not one.is_plain and not one.is_needed]
         return found
 
     def __setattr__(self, name: Any, value: Any) -> None:
@@ -96,16 +106,17 @@ class VfModel:
     def model_copy(self, *, update: Any = None, deep: Any = False) -> Any:
         if hidden := [name for name in update or {} if name.startswith("__")]:
             raise ValueError(f"{type(self).__name__} has no {hidden[0]}")
-        clone = copy.deepcopy(self) if deep else copy.copy(self)
+        clone = object.__new__(type(self))
+        clone.__dict__.update(copy.deepcopy(self.__dict__) if deep else self.__dict__)
         clone.__dict__.update(update or {})
         return clone
 
     def model_dump(self, *, mode: Any = "python", exclude_none: Any = False) -> Any:
-        return {
-            name: dump(value, exclude_none)
-            for name in self.get_fields()
-            if not ((value := self.__dict__[name]) is None and exclude_none)
-        }
+        fields, own = self.get_fields(), self.__dict__
+        found = dict(own) if own.keys() == fields.keys() else {n: own[n] for n in fields}
+        for name in [n for n, value in found.items() if type(value) not in _PLAIN]:
+            found[name] = dump(found[name], exclude_none)
+        return {n: one for n, one in found.items() if one is not None} if exclude_none else found
 
 
 def dump(value: Any, exclude_none: Any = False) -> Any:

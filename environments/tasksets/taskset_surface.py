@@ -6,7 +6,6 @@ few hundred lines. Named and behaving as in verifiers 0.4.0; `tests/environments
 Executed in the cage by its path: imports the standard library and `taskset_models` alone.
 """
 
-import copy
 import inspect
 import json
 import math
@@ -130,7 +129,8 @@ class VfTask(VfGeneric):
         return self.hash
 
     def with_data(self, **update: Any) -> Any:
-        clone = copy.copy(self)
+        clone = object.__new__(type(self))
+        clone.__dict__.update(self.__dict__)
         clone.data = self.data.model_copy(update=update)
         return clone
 

@@ -140,6 +140,17 @@ def test_it_is_an_environment_like_any_other(taskset: str) -> None:
         first.score(make_environment("sat", {}).make_problem(make_seed(0), [5]), "")
 
 
+def test_twenty_thousand_tasks_are_loaded_and_no_more(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"prompt": f"text number {n}"} for n in range(20_001)]
+    file = write_taskset(tmp_path, TAGS, rows)
+    child = open_taskset(file, sha256(file.read_bytes()).hexdigest())
+    try:
+        assert child.decide("describe")["tasks"] == 20_000
+        assert "19999" in child.decide("make", 1, 39_999)["prompt"]
+    finally:
+        child.close()
+
+
 @pytest.mark.parametrize("drawn", ["random.random()", "random.Random().random()"])
 def test_chance_without_a_seed_is_found_and_decides_alike(drawn: str, tmp_path: Path) -> None:
     """In a network it is the same in every process: what vetting might miss parts no validators."""
