@@ -73,11 +73,14 @@ class TraceWriter:
 @contextmanager
 def write_operators(folder: Path) -> Iterator[TraceWriter]:
     """Write the files of operators and roots, which are complete at the end of the block. Call
-    `write_trace_record` after that. Raises OSError: they cannot be written."""
+    `write_trace_record` after that. The record of an earlier trace goes first: it would accuse its
+    owner if this process ended before the new one is there. Raises OSError: they cannot be written.
+    """
     with replace_file(folder / OPERATORS) as temporary, temporary.open("wb") as file:
         writer = TraceWriter(file)
         yield writer
         file.write(b"".join(offset.to_bytes(_OFFSET, "big") for offset in writer.offsets))
+        (folder / RECORD).unlink(missing_ok=True)
     levels = compute_tree(writer.leaves)
     published = levels[get_lowest_height(len(writer.leaves)) :]
     write_file(folder / ROOTS, b"".join(node for level in reversed(published) for node in level))

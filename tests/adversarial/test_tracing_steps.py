@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.steps import trace_files
 from assay.artifacts.steps.step_folder import read_step, read_taken
 from assay.artifacts.steps.trace_files import (
     OPERATORS,
@@ -302,6 +303,29 @@ def test_an_honest_tree_and_other_tensors(taught, honest, tmp_path):
     found = bisect(honest, tmp_path / "b", *open_course(taught))
     assert (found.a.status, found.b.status) == ("right", "unfit")
     assert not bisect(honest, tmp_path / "b").is_settled
+
+
+def test_one_that_is_killed_while_it_traces_again_is_not_accused(
+    taught, honest, faulty, tmp_path, monkeypatch
+):
+    """Its old trace is whole, or it has none: never the old record beside new files."""
+    for place in ("trace", "rewritten"):
+        shutil.copytree(faulty[0], tmp_path / place)
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(*_):
+        raise KilledError
+
+    with pytest.raises(KilledError), trace_files.write_operators(tmp_path / "trace"):
+        kill()
+    assert bisect(tmp_path / "trace", faulty[0]).is_settled
+    monkeypatch.setattr(trace_files, "write_file", kill)  # the first file is there by now
+    with pytest.raises(KilledError):
+        trace_step(*open_course(taught), tmp_path / "rewritten")
+    with pytest.raises(TraceError, match="holds no"):
+        open_trace(str(tmp_path / "rewritten"))
 
 
 def test_traces_of_two_steps_are_not_compared(taught, honest, tmp_path):
