@@ -184,6 +184,10 @@ def run_plan(
         str | None,
         typer.Option(metavar="NAME", help="GPU: H100, H200, A100-80GB, … [default: the recipe's]."),
     ] = None,
+    implementation: Annotated[
+        Literal["fp32-sdpa", "fp32-eager", "split3"] | None,
+        typer.Option(help="Implementation of the reference [default: the recipe's]."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Estimate the cost of a recipe's window: tokens, seconds, memory and bytes of each program.

@@ -75,7 +75,7 @@ class SettingsSource:
     localnet: Path | None = None
     #: "owner" or "trainer": whose wallet to use on a localnet, unless another is named
     role: str | None = None
-    recipe: str | None = None  # its trainer's settings replace defaults
+    recipe: str | None = None  # its trainer's settings and its implementation replace defaults
 
     def load(self, problem_files: bool = True) -> "Settings":
         """Load settings from flags, variables and a file, with a localnet's as defaults. Adds their
@@ -86,14 +86,17 @@ class SettingsSource:
         if self.recipe is not None:
             from assay.subnet.recipes import read_recipe
 
-            below["trainer"] = read_recipe(self.recipe).trainer.model_dump(exclude_unset=True)
+            recipe = read_recipe(self.recipe)
+            below["trainer"] = recipe.trainer.model_dump(exclude_unset=True)
+            below["compute"] = {"implementation": recipe.course.implementation}
         if self.localnet is None:
             settings = load_settings(self.config, self.flags, below)
         else:
             from assay.demo.localnet.description import is_running, read_settings
 
             there = read_settings(self.localnet, self.role)
-            there["trainer"] = below.get("trainer", {}) | there.get("trainer", {})
+            for section, values in below.items():
+                there[section] = values | there.get(section, {})
             settings = load_settings(self.config, self.flags, there)
             if not is_running(self.localnet):  # it may be restarting: programs wait for it
                 start = f"`assay localnet --dir {self.localnet}` in another terminal"

@@ -13,7 +13,7 @@ from assay.cli.preflight.memory import OPENED_MIN, PROGRAM_BYTES, STORED, estima
 from assay.inference.placing.model_sizes import compute_weight_bytes, measure_shape
 from assay.neurons.settings.sections import MinerSettings, Settings
 from assay.protocol import Parameters
-from assay.subnet.recipes import Recipe, read_recipe
+from assay.subnet.recipes import Implementation, Recipe, read_recipe
 from assay.subnet.window_costs import (
     DISK,
     HASHED,
@@ -114,10 +114,18 @@ class CoursePlan:
 
 
 def run_plan(
-    settings: Settings, recipe: str, miners: int | None, card: str | None, as_json: bool
+    settings: Settings,
+    recipe: str,
+    miners: int | None,
+    card: str | None,
+    implementation: Implementation | None,
+    as_json: bool,
 ) -> int:
     """Print the cost of a window. The exit code is 1 if something does not fit."""
     read = read_recipe(recipe)
+    if implementation is not None:
+        course = read.course.model_copy(update={"implementation": implementation})
+        read = read.model_copy(update={"course": course})
     plan = make_plan(read, get_card(card or read.course.card), miners or read.course.miners)
     print_result(plan.to_json(), as_json, render_plan(plan), FIGURES)
     return OK if plan.fits else FINDING
@@ -159,7 +167,7 @@ def _plan_role(
     shape = measure_shape(recipe.model, recipe.model.parameters)
     # as many open checkpoints as when memory is scarce
     memory = PROGRAM_BYTES + OPENED_MIN * compute_weight_bytes(
-        STORED * shape.parameters, card.implementation
+        STORED * shape.parameters, recipe.course.implementation
     )
     memory += estimate_height(
         role,
@@ -222,6 +230,8 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"{plan.miners} miners make up to {miner.cost.groups} groups each in a window of "
         f"{plan.window_seconds:,.0f} s; the trainer judges {trainer.cost.groups} of them",
         f"{course.steps} steps of {plan.step_seconds:,.0f} s: {plan.hours:,.1f} hours",
+        f"it is assumed that all programs run {course.implementation}: start them with "
+        f"--implementation {course.implementation}",
         *(() if plan.holds else (small,)),
         f"computed, not measured: {SUSTAINED:.0%} of the data sheet of {card.name} "
         f"({card.source}: {card.bf16 / 1e12:,.0f} TFLOPS of bf16, {card.fp32 / 1e12:,.1f} of fp32, "

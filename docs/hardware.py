@@ -74,7 +74,7 @@ def make_time_table() -> str:
         "|---|---|---|---|",
     ]
     for model in MODELS:
-        seconds = compute_read_seconds(model, CARD, LENGTHS, MINERS * tokens)
+        seconds = compute_read_seconds(model, CARD, "split3", LENGTHS, MINERS * tokens)
         rate = MINERS * tokens / seconds
         rows.append(f"| {model.name} | {rate:,.0f} | {seconds:,.0f} s | {seconds / window:.0%} |")
     return "\n".join(rows)

@@ -111,6 +111,7 @@ class ExpectedCourse(_RecipePart):
     """`[course]`: the expected run. These are inputs of arithmetic, none of them measured."""
 
     card: str  # the GPU of all participants: see `assay.subnet.window_costs`
+    implementation: Implementation  # of the reference that all run; `assay train --recipe` takes it
     trainer_cards: Annotated[int, Field(ge=1, le=1_024)]
     miners: Annotated[int, Field(ge=1, le=256)]
     groups_per_step: Annotated[int, Field(ge=1, le=1_024)]  # of a miner: as its GPU has room for

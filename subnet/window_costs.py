@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from math import ceil
 
+from assay.inference.placing.model_sizes import BF16_WEIGHTS, compute_weight_bytes
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import MinerSettings, TrainerSettings
 from assay.protocol import Parameters
 from assay.protocol.parameters import Timing
-from assay.subnet.recipes import Lengths, ModelNumbers, Recipe
+from assay.subnet.recipes import Implementation, Lengths, ModelNumbers, Recipe
 
 #: Share of a data sheet's figures that is assumed to be sustained.
 SUSTAINED = 0.6
@@ -51,7 +52,6 @@ class Card:
     Attributes:
         bf16, fp32: floating-point operations a second, dense; bf16 with sums in fp32.
         memory: bytes. bandwidth: of it, bytes a second.
-        implementation: of the reference that runs there.
         source: the data sheet.
     """
 
@@ -61,7 +61,6 @@ class Card:
     memory: float
     bandwidth: float
     source: str
-    implementation: str = "split3"
 
 
 CARDS: Mapping[str, Card] = {
@@ -72,7 +71,7 @@ CARDS: Mapping[str, Card] = {
         Card("A100-80GB", 312e12, 19.5e12, 80e9, 2.039e12, "NVIDIA A100 80GB SXM"),
         Card("RTX 4090", 165.2e12, 82.6e12, 24e9, 1.008e12, "NVIDIA Ada architecture whitepaper"),
         # 32 cores of 3.25 GHz, two fused operations of eight floats a cycle; 12 channels of DDR5
-        Card("cpu", 3.3e12, 3.3e12, 384e9, 460.8e9, "AMD EPYC 9354", "fp32-sdpa"),
+        Card("cpu", 3.3e12, 3.3e12, 384e9, 460.8e9, "AMD EPYC 9354"),
     )
 }
 
@@ -98,13 +97,15 @@ class WindowCost:
     groups: int  # made by a miner, judged by a trainer; 0 for a validator
 
 
-def compute_read_seconds(model: ModelNumbers, card: Card, lengths: Lengths, tokens: float) -> float:
+def compute_read_seconds(
+    model: ModelNumbers, card: Card, implementation: Implementation, lengths: Lengths, tokens: float
+) -> float:
     """Seconds for the reference to read this many tokens, prompts included.
 
-    Products of bf16 three times, or of fp32 once; attention's in fp32, with half of a completion
-    before each token; logits that are read for a draw.
+    Products of bf16 three times with `split3`, or of fp32 once; attention's in fp32, with half of a
+    completion before each token; logits that are read for a draw.
     """
-    split = card.implementation == "split3"
+    split = implementation in BF16_WEIGHTS
     rate, times = (card.bf16, _SPLIT) if split else (card.fp32, 1)
     products = _PRODUCT * times * model.products / rate
     logits = _DRAW_BYTES * model.vocab_size / card.bandwidth
@@ -119,18 +120,23 @@ def _compute_scores(model: ModelNumbers, card: Card, lengths: Lengths) -> float:
 
 
 def compute_draft_seconds(
-    model: ModelNumbers, card: Card, lengths: Lengths, completions: float, rows: int = _DRAFTED
+    model: ModelNumbers,
+    card: Card,
+    implementation: Implementation,
+    lengths: Lengths,
+    completions: float,
+    rows: int = _DRAFTED,
 ) -> float:
     """Seconds for decoding this many completions, `rows` at a time: each step reads all weights,
     and the keys and values of every row."""
-    weights = _STORED if card.implementation == "split3" else 2 * _STORED
+    weights = compute_weight_bytes(_STORED, implementation)
     cached = 2 * model.num_hidden_layers * model.num_key_value_heads * model.head
     context = lengths.prompt + lengths.completion / 2
     steps = ceil(completions / min(rows, _DRAFTED)) * lengths.completion
     read = steps * weights * model.products + completions * lengths.completion * (
         _CACHED * cached * context
     )
-    rate = card.bf16 if card.implementation == "split3" else card.fp32
+    rate = card.bf16 if implementation in BF16_WEIGHTS else card.fp32
     products = _PRODUCT * model.products * completions * lengths.completion / rate
     return max(read / card.bandwidth, products) / SUSTAINED
 
@@ -156,13 +162,14 @@ def compute_window_seconds(timing: Timing, commit_margin: int) -> float:
 def compute_miner_cost(recipe: Recipe, rules: Parameters, card: Card) -> WindowCost:
     """The groups that a miner with one GPU can draw and read in time, up to the cap."""
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
+    runs = recipe.course.implementation
     allowed = compute_window_seconds(rules.timing, MinerSettings().commit_margin)
     of_group = lengths.prompt + work.group_size * lengths.completion
     rows = recipe.course.groups_per_step * work.group_size
 
     def take(groups: int) -> float:
-        drawn = compute_draft_seconds(model, card, lengths, groups * work.group_size, rows)
-        return drawn + compute_read_seconds(model, card, lengths, groups * of_group)
+        drawn = compute_draft_seconds(model, card, runs, lengths, groups * work.group_size, rows)
+        return drawn + compute_read_seconds(model, card, runs, lengths, groups * of_group)
 
     fits = bisect_right(range(1, work.group_cap + 1), allowed, key=take)
     moved = fits * work.group_size * lengths.completion * _FILED + _STORED * model.parameters
@@ -180,7 +187,8 @@ def compute_validator_cost(
     fetched = work.valued_groups * (work.group_size - 1) + work.audited_rollouts
     fetched += work.sampled_rollouts
     moved = miners * fetched * lengths.completion * _FILED + _STORED * model.parameters
-    seconds = compute_read_seconds(model, card, lengths, tokens)
+    runs = recipe.course.implementation
+    seconds = compute_read_seconds(model, card, runs, lengths, tokens)
     return WindowCost(round(tokens), seconds, round(moved), compute_checkpoint_bytes(model), 0)
 
 
@@ -189,14 +197,14 @@ def compute_trainer_cost(recipe: Recipe, rules: Parameters, card: Card, groups: 
     all GPUs learn, and the first process hashes and writes the result. `groups` is the number of
     all miners'."""
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
-    settings = recipe.trainer
+    settings, runs = recipe.trainer, recipe.course.implementation
     of_group = lengths.prompt + work.group_size * lengths.completion
     taken = groups if settings.external_groups is None else min(groups, settings.external_groups)
     own = settings.local_groups
     learned = (taken + own) * of_group * settings.epochs
-    seconds = compute_read_seconds(model, card, lengths, (groups + own) * of_group)
+    seconds = compute_read_seconds(model, card, runs, lengths, (groups + own) * of_group)
     drawn = _TRIES * settings.problems + own * work.group_size
-    seconds += compute_draft_seconds(model, card, lengths, drawn)
+    seconds += compute_draft_seconds(model, card, runs, lengths, drawn)
     learning = compute_learn_seconds(model, card, lengths, learned, settings)
     seconds += learning / recipe.course.trainer_cards + compute_keep_seconds(recipe)
     moved = groups * work.group_size * lengths.completion * _FILED + _STORED * model.parameters

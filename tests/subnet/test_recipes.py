@@ -21,7 +21,7 @@ from assay.inference.architecture import FAMILIES
 from assay.inference.placing.model_sizes import LEARNED_LOGITS_MAX, measure_shape
 from assay.network.toml_settings import TomlError
 from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import TrainerSettings
+from assay.neurons.settings.sections import ComputeSettings, TrainerSettings
 from assay.neurons.trainer.trainer_setup import make_learning
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK, make_tests
 from assay.recipes import RECIPES
@@ -149,6 +149,7 @@ def test_weights_are_counted_as_the_family_has_them(family, more):
         ("num_key_value_heads = 2", "num_key_value_heads = 4", "_heads: 4 do not divide 14 num_a"),
         ("hidden_size = 896", "hidden_size = 14", "model.head_dim: 1 is odd"),
         ("group_size = 16", "group_size = 1", "parameters.work.group_size is 1: "),
+        ('ion = "split3"', 'ion = "split2"', 'course.implementation is "split2"; use "fp32-sdpa"'),
         ("trainer_cards = 1", "trainer_cards = 8", "trainer.processes: 1 differ from the 8 of cou"),
         ("epochs = 1", "epochs = 1\nprocesses = 2", "trainer.processes: 2 differ from the 1 of"),
         ("steps = 200", "steps = 200\nspeed = 3", "course.speed is no setting: there are card, "),
@@ -276,9 +277,12 @@ def test_seconds_are_products_over_rates():
     context = LENGTHS.prompt + LENGTHS.completion / 2
     scores = 4 * 10 * 100 * context / 1e8
     read = 7 * (6 * weights / 1e9 + scores + 12 * 1_000 / 1e6) / SUSTAINED
-    assert compute_read_seconds(PLAIN, ROUND, LENGTHS, 7) == pytest.approx(read)
+    assert compute_read_seconds(PLAIN, ROUND, "split3", LENGTHS, 7) == pytest.approx(read)
     drawn = 200 * 2 * weights + 3 * 200 * 4 * (2 * 10 * 5 * 10) * context
-    assert compute_draft_seconds(PLAIN, ROUND, LENGTHS, 3) == pytest.approx(drawn / 1e6 / SUSTAINED)
+    drafted = compute_draft_seconds(PLAIN, ROUND, "split3", LENGTHS, 3)
+    assert drafted == pytest.approx(drawn / 1e6 / SUSTAINED)
+    read = 7 * (2 * weights / 1e8 + scores + 12 * 1_000 / 1e6) / SUSTAINED
+    assert compute_read_seconds(PLAIN, ROUND, "fp32-sdpa", LENGTHS, 7) == pytest.approx(read)
     settings = TrainerSettings(precision="bfloat16", recompute=True)
     learned = 7 * 4 * (2 * weights / 1e9 + scores) / SUSTAINED
     assert compute_learn_seconds(PLAIN, ROUND, LENGTHS, 7, settings) == pytest.approx(learned)
@@ -336,7 +340,7 @@ def test_a_held_out_problem_is_drawn_twice():
         changed = recipe.model_copy(update={"trainer": trainer})
         return compute_trainer_cost(changed, rules, card, 1).seconds
 
-    drawn = compute_draft_seconds(recipe.model, card, LENGTHS, 1_024)
+    drawn = compute_draft_seconds(recipe.model, card, "split3", LENGTHS, 1_024)
     assert draw(512) - draw(0) == pytest.approx(drawn)
 
 
@@ -365,6 +369,7 @@ def test_a_plan_is_printed_for_people_and_as_json():
     plan = json.loads(done.stdout)
     assert (plan["miners"], plan["card"]["name"], plan["fits"]) == (4, "A100-80GB", True)
     assert not plan["measured"]
+    assert plan["course"]["implementation"] == "split3"
     assert plan["hours"] == pytest.approx(300 * plan["step_seconds"] / 3_600)
     assert list(plan["roles"]) == ["miner", "validator", "trainer"]
     given = tomllib.loads(MATH)
@@ -379,6 +384,7 @@ def test_a_plan_is_printed_for_people_and_as_json():
     assert shown.returncode == 0
     assert "computed, not measured: 60% of the data sheet of H100" in shown.stdout
     assert "disk" in shown.stdout
+    assert "that all programs run split3: start them with --implementation split3" in shown.stdout
     assert "are wrong for models" not in shown.stdout
     shown = run_command("plan", "genesis-arithmetic")
     assert "are wrong for models under 50 M weights" in shown.stdout
@@ -431,6 +437,35 @@ def test_a_plan_of_nothing_is_refused_in_a_line(words, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_plan_is_for_the_implementation_that_it_names():
+    """fp32 needs 4 bytes of a weight, of two checkpoints, and an H100's fp32 is 14.8 times slower
+    than its bf16, of which `split3` takes three products."""
+    words = ("plan", "qwen2.5-1.5b-math", "--implementation", "fp32-sdpa")
+    shown = run_command(*words)
+    assert "that all programs run fp32-sdpa: start them with" in shown.stdout
+    split, plain = (
+        json.loads(run_command(*each, "--json").stdout)["roles"]["validator"]
+        for each in (words[:2], words)
+    )
+    recipe = read_recipe("qwen2.5-1.5b-math")
+    assert plain["memory"] - split["memory"] == 2 * 2 * recipe.model.parameters
+    slower = plain["cost"]["seconds"] / split["cost"]["seconds"]
+    assert 3 < slower < 989 / 67 / 3
+    done = run_command("plan", "qwen2.5-1.5b-math", "--implementation", "split")
+    assert done.returncode == 2
+    assert "'split3'" in done.stderr
+
+
+def test_a_trainer_runs_the_implementation_that_its_recipe_plans_with():
+    source = SettingsSource({"compute": {}}, recipe="7b-8-cards")
+    assert source.load().compute.implementation == "split3"
+    flags = {"compute": {"implementation": "fp32-eager"}}
+    found = SettingsSource(flags, recipe="7b-8-cards").load().compute.implementation
+    assert found == "fp32-eager"
+    plain = SettingsSource({"compute": {}}, recipe=DEMO_RECIPE).load().compute
+    assert plain == ComputeSettings()
 
 
 def test_a_trainer_works_by_a_recipe_and_its_own_flags_win(tmp_path):
