@@ -1,8 +1,9 @@
 """Peak memory of a step of the learner: 8 groups of 16 rollouts of 512 tokens, a random Qwen2 of
-half a billion weights and V = 151,936, on the processor (about an hour of a core).
+half a billion weights and V = 151,936, on the processor (about an hour of a core). What memory
+depends on is as in recipes/qwen2.5-0.5b-gsm.toml: 4,096 tokens a pass, products in bf16, layers
+computed twice.
 
-Settings are those of the recipe for a model of this size: products in bf16, layers computed twice.
-A pass holds 4,096 tokens. A step of one short group comes before, so that AdamW's moments are there
+A step of one short group comes before, so that AdamW's moments are there
 as in every step but the first. `--fast` has one group of the eight.
 """
 
@@ -14,6 +15,7 @@ from figures import FAST, Figure, report
 from memory import CONFIG
 from step import LEARNING, ROLLOUTS, THREADS, make_groups, make_model
 
+from assay.subnet.recipes import read_recipe
 from assay.training import Learner
 
 GROUPS, PROMPTS, LONG, SHORT = 1 if FAST else 8, (64, 64), 512, 2
@@ -22,13 +24,20 @@ GIB = 2**30
 
 def main() -> None:
     torch.set_num_threads(THREADS)
-    learning = replace(LEARNING, recompute=True, precision="bfloat16")
+    recipe = read_recipe("qwen2.5-0.5b-gsm").trainer
+    learning = replace(
+        LEARNING,
+        recompute=recipe.recompute,
+        precision=recipe.precision,
+        tokens_per_pass=recipe.tokens_per_pass,
+    )
     learner = Learner(make_model(CONFIG), learning)
     for groups, tokens in ((1, SHORT), (GROUPS, LONG)):
         learner.learn(make_groups(groups, CONFIG.vocab_size, PROMPTS, (tokens, tokens)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     parameters = sum(weight.numel() for weight in learner.model.parameters())
     name = f"{parameters / 1e6:.0f} M weights, {GROUPS} × {ROLLOUTS} × {LONG} tokens"
+    name += f", {learning.tokens_per_pass:,} a pass"
     own = 16 * parameters / GIB
     figure = Figure(
         f"peak memory of a step, {name}", peak / GIB, "GiB", "16 bytes a weight", own, bound=own + 3
