@@ -19,6 +19,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any, NoReturn
@@ -74,10 +75,7 @@ class ReasoningGym(DrawnEnvironment):
     def __init__(self, dataset: str, params: Mapping[str, int]) -> None:
         """Raises ValueError for an unknown dataset, one that is refused, any setting, or where
         reasoning-gym is not installed in the version that the tables were made with."""
-        if dataset in REFUSED:
-            raise ValueError(f"reasoning_gym:{dataset} is refused: {REFUSED[dataset]}")
-        if dataset not in LEVELS:
-            raise ValueError(f"reasoning-gym has no dataset {dataset!r}: see `assay env list`")
+        require_dataset(dataset)
         super().__init__(f"{NAME}:{dataset}", VERSION, {}, params)
         self.levels = LEVELS[dataset]
         self.digest = compute_digest(self.name, VERSION, self.params, get_versions())
@@ -115,6 +113,16 @@ class ReasoningGym(DrawnEnvironment):
         scored = _ask("score", entry.dataset, entry.level, entry.number, answer)
         right = not isinstance(scored, Lost) and scored["right"]
         return RewardParts(MILLION if right else 0, 0, 0)
+
+
+def require_dataset(dataset: str) -> None:
+    """Raise ValueError for an unknown dataset, or one that is refused."""
+    if dataset in REFUSED:
+        raise ValueError(f"reasoning_gym:{dataset} is refused: {REFUSED[dataset]}")
+    if dataset not in LEVELS:
+        near = get_close_matches(dataset, LEVELS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "see `assay env list`"
+        raise ValueError(f"reasoning-gym has no dataset {dataset!r}: {hint}")
 
 
 def is_well_formed(dataset: str, reference: str, answer: str) -> bool:

@@ -49,7 +49,7 @@ class Mixture:
             ValueError: fewer than two parts, too many, a mixture among them, a weight out of range,
                 a setting of no part, or what `make` raises.
         """
-        weights, settings = _divide(params)
+        weights, settings = divide(params)
         self._weights = tuple(weights.values())
         self.parts = tuple(make(name, settings[name]) for name in weights)
         resolved = dict(weights)
@@ -92,8 +92,8 @@ class Mixture:
         return asked
 
 
-def _divide(params: Mapping[str, int]) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
-    """Weights by part, in order of name; settings by part."""
+def divide(params: Mapping[str, int]) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    """Weights by part, in order of name; settings by part. Raises ValueError: see `Mixture`."""
     weights = {name: value for name, value in sorted(params.items()) if "." not in name}
     settings: dict[str, dict[str, int]] = {name: {} for name in weights}
     for name, weight in weights.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from assay.environments import arithmetic, gsm, gym, math_file, mixture, sat
-from assay.environments.base import Environment, Param
+from assay.environments.base import PART_LEVELS, Environment, Param, resolve_params
 from assay.environments.foreign import package_environment, package_file
 from assay.environments.gym_datasets import LEVELS, REFUSED
 from assay.environments.math_file import describe_skipped
@@ -107,6 +107,43 @@ def parse_choice(text: str) -> tuple[str, dict[str, int]]:
             )
         settings[match[1].strip()] = int(match[2])
     return name.strip(), settings
+
+
+def list_named_levels(text: str, placeholder: str) -> list[int]:
+    """The legal levels of an environment whose files need not be on this machine, as `parse_choice`
+    reads it; those of a file are all numbers from 1 to `PART_LEVELS` − 1. Opens no file.
+
+    Args:
+        placeholder: in the place of a file's SHA-256.
+
+    Raises:
+        ValueError: an unknown name, family or dataset, a mixture that cannot be, or a setting that
+            does not exist or is out of its range.
+    """
+    name, params = parse_choice(text)
+    if name != mixture.NAME:
+        return _list_part_levels(name, params, placeholder)
+    weights, settings = mixture.divide(params)
+    return [
+        PART_LEVELS * number + level
+        for number, part in enumerate(weights, 1)
+        for level in _list_part_levels(part, settings[part], placeholder)
+    ]
+
+
+def _list_part_levels(name: str, params: Mapping[str, int], placeholder: str) -> list[int]:
+    family, _, what = name.partition(":")
+    if what != placeholder and family != gym.NAME:
+        return list(make_environment(name, params).levels)
+    resolve_params(name, {}, params)  # neither files nor datasets have settings
+    if family == gym.NAME:  # it need not be installed
+        gym.require_dataset(what)
+        return list(LEVELS[what])
+    files = sorted(FAMILIES.keys() - {gym.NAME})
+    if family not in files:
+        known = ", ".join(f"{each}:{placeholder}" for each in files)
+        raise ValueError(f"there is no environment {name!r} of a file; there are: {known}")
+    return list(range(1, PART_LEVELS))
 
 
 @dataclass(frozen=True, slots=True)

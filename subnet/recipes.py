@@ -6,7 +6,7 @@ meant. Light: nothing here needs torch. Of chain and model it knows only sizes.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from math import isfinite
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from assay.environments import list_environments
+from assay.environments import list_environments, list_named_levels
 from assay.network.toml_settings import list_mistakes, name_place, read_toml, suggest
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.neurons.settings.sections import TrainerSettings
@@ -166,12 +166,24 @@ class Recipe(_RecipePart):
 
     def require_levels(self, environment: str) -> None:
         """Raise ConfigError if the environment lacks a level that the recipe begins with."""
-        legal = tuple(open_named_environment(environment).levels)
-        if not set(self.levels) <= set(legal):
-            shown = ", ".join(map(str, legal[:24])) + (", …" if len(legal) > 24 else "")
-            raise ConfigError(
-                f"levels: {environment} does not have all of {list(self.levels)}; it has {shown}"
-            )
+        said = self._find_odd_levels(environment, open_named_environment(environment).levels)
+        if said is not None:
+            raise ConfigError(said)
+
+    def find_environment_fault(self) -> str | None:
+        """Why the recipe's environment or its levels cannot be, whatever its file of problems
+        holds; None: they can."""
+        try:
+            legal = list_named_levels(self.environment, PLACEHOLDER)
+        except ValueError as error:
+            return f"environment: {error}"
+        return self._find_odd_levels(self.environment, legal)
+
+    def _find_odd_levels(self, environment: str, legal: Sequence[int]) -> str | None:
+        if set(self.levels) <= set(legal):
+            return None
+        shown = ", ".join(map(str, legal[:24])) + (", …" if len(legal) > 24 else "")
+        return f"levels: {environment} does not have all of {list(self.levels)}; it has {shown}"
 
     def fill_environment(self) -> str:
         """The environment's name, with its placeholder replaced by the digest of the file of
@@ -318,9 +330,13 @@ def _find_misfit(recipe: Recipe) -> str | None:
     if list(recipe.levels) != sorted(set(recipe.levels)):
         return f"levels: {list(recipe.levels)} are not in order, each once"
     if asked != (recipe.file is not None):
-        return f"file: describe the file if the environment has {PLACEHOLDER}, and only then"
-    if not asked:
-        recipe.require_levels(recipe.environment)
+        return (
+            f"file: describe the file if the environment has {PLACEHOLDER}, and only then: it is "
+            f"{recipe.environment!r}"
+        )
+    said = recipe.find_environment_fault()
+    if said is not None:
+        return said
     course, processes = recipe.course, recipe.trainer.processes
     if course.card != "cpu" and processes != course.trainer_cards:
         return (

@@ -1,6 +1,7 @@
 """Recipes are read strictly, and what they say of a window is arithmetic that can be followed."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -199,6 +200,30 @@ def test_a_recipe_with_a_mistake_names_its_place(write, before, after, said):
         read_recipe(file)
     assert str(raised.value).startswith(file)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "said"),
+    [
+        ("qwen2.5-1.5b-math", '"math:', '"mth:', "environment: .* 'mth:SHA256' of a file; .*math:S"),
+        ("qwen2.5-1.5b-math", "SHA256", "SHA25", "file: .* if the environment has SHA256.*:SHA25'"),
+        ("qwen2.5-1.5b-math", "SHA256", "SHA256,k=3", "environment: .* no parameter 'k'; it has:"),
+        ("qwen2.5-1.5b-math", "[1, 2, 3]", "[0, 2]", r"levels: .* all of \[0, 2\]; it has 1, 2, "),
+        ("qwen2.5-1.5b-math", "group_size", "group_sise", "parameters.work.group_sise is no setti"),
+        ("qwen3-4b-mixture", "chain_sum", "chain_sm", "environment: .*'chain_sm': did you mean 'c"),
+        ("qwen3-4b-mixture", "gsm=1", "gms=1", "environment: .*'gms'; there are: arithmetic, "),
+        ("qwen3-4b-mixture", "mix,gsm=1", "mix,gsm=0", "environment: mix: gsm = 0 must be an int"),
+        ("qwen3-4b-mixture", "mix,gsm", "mix,gsm.k=2,gsm", "environment: .* 'gsm' has no paramet"),
+        ("qwen3-4b-mixture", "1_003, 1_004", "1_003, 1_009", "levels: mix,gsm=1.* it has 1001, "),
+    ],
+)
+def test_a_plan_refuses_a_mistake_beside_a_file_that_is_not_there(write, name, before, after, said):
+    """A recipe of a file is planned without it, so only names and levels can be checked."""
+    file = write(change((RECIPES / f"{name}.toml").read_text(), before, after))
+    done = run_command("plan", file)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert re.search(f"{re.escape(file)}.*{said}", line), line
 
 
 def test_a_recipe_that_is_not_there_or_no_text_is_told(write, tmp_path):
