@@ -9,7 +9,13 @@ from rich.text import Text
 
 from assay.cli.console import FIGURES, make_table, print_result
 from assay.cli.options import FINDING, OK
-from assay.cli.preflight.memory import OPENED_MIN, PROGRAM_BYTES, STORED, estimate_height
+from assay.cli.preflight.memory import (
+    OPENED_MIN,
+    PROGRAM_BYTES,
+    STORED,
+    estimate_height,
+    estimate_offloaded,
+)
 from assay.inference.placing.model_sizes import compute_weight_bytes, measure_shape
 from assay.neurons.settings.sections import MinerSettings, Settings
 from assay.protocol import Parameters
@@ -43,6 +49,7 @@ class RolePlan:
     allowed_seconds: float
     memory: int  # most bytes on one GPU
     allowed_memory: int
+    offloaded: int  # bytes in host memory instead of on GPUs, of all of a trainer's processes
     fits_time: bool
     fits_memory: bool
 
@@ -177,10 +184,13 @@ def _plan_role(
         recipe.trainer if role == "trainer" else None,
         cards,
     )
+    offloaded = estimate_offloaded(shape, recipe.trainer) if role == "trainer" else 0
+    if card.name == "cpu":  # it is the same memory
+        memory, offloaded = memory + offloaded, 0
     enough = cost.groups >= rules.work.valued_groups if role == "miner" else True
     room = int(card.memory * MEMORY_SHARE)
     in_time = enough and cost.seconds <= allowed
-    return RolePlan(role, cards, cost, allowed, memory, room, in_time, memory <= room)
+    return RolePlan(role, cards, cost, allowed, memory, room, offloaded, in_time, memory <= room)
 
 
 def render_plan(plan: CoursePlan) -> RenderableType:
@@ -225,6 +235,11 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"the seconds are wrong for models under {LEAST_WEIGHTS / 1e6:,.0f} M weights: these "
         "spend them on launches and Python, which are not counted"
     )
+    host = (
+        "offload: the trainer's weights, gradients and moments are "
+        f"{trainer.offloaded / _GIB:,.1f} GiB of host memory, which is not checked, and the time "
+        "for moving them is not counted"
+    )
     return (
         f"{plan.recipe.about}",
         f"{plan.miners} miners make up to {miner.cost.groups} groups each in a window of "
@@ -232,6 +247,7 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"{course.steps} steps of {plan.step_seconds:,.0f} s: {plan.hours:,.1f} hours",
         f"it is assumed that all programs run {course.implementation}: start them with "
         f"--implementation {course.implementation}",
+        *((host,) if trainer.offloaded else ()),
         *(() if plan.holds else (small,)),
         f"computed, not measured: {SUSTAINED:.0%} of the data sheet of {card.name} "
         f"({card.source}: {card.bf16 / 1e12:,.0f} TFLOPS of bf16, {card.fp32 / 1e12:,.1f} of fp32, "

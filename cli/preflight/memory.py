@@ -17,6 +17,8 @@ PROGRAM_BYTES = 600 << 20
 #: Bytes of a float, and floats for each parameter that training adds: masters, gradient and AdamW's
 #: two moments; with LoRA the masters, and the sum with the factors, which are small themselves.
 _FLOAT, _TRAINED, _TRAINED_LORA = 4, 4, 2
+#: Layers that are on a GPU at once if all weights are offloaded: FSDP2 fetches one ahead.
+_LAYERS_GATHERED = 2
 #: Arrays of a chunk's logits that exist at once in the backward pass.
 _LOGIT_ARRAYS = 4
 #: Bytes of a weight in a checkpoint's files.
@@ -41,6 +43,8 @@ class Learning(Protocol):
     def tokens_per_pass(self) -> int: ...
     @property
     def recompute(self) -> bool: ...
+    @property
+    def offload(self) -> bool: ...
 
 
 def estimate_memory(
@@ -67,6 +71,8 @@ def estimate_memory(
     opened = OPENED_MAX if placement.has_room_for(OPENED_MAX * weights) else OPENED_MIN
     program = PROGRAM_BYTES if placement.device == CPU else 0
     height = estimate_height(role, shape, work, groups_per_step, learning, cards)
+    if learning is not None and placement.device == CPU:
+        height += estimate_offloaded(shape, learning)
     return program + opened * weights + height
 
 
@@ -78,7 +84,14 @@ def estimate_height(
     learning: Learning | None = None,
     cards: int = 1,
 ) -> int:
-    """Most bytes of a program besides interpreter and open checkpoints.
+    """Most bytes of a program on its device, besides interpreter and open checkpoints.
+
+    A trainer has 16 bytes a weight there: masters, gradient and two moments; with LoRA 8, masters
+    and their sum with the factors. A team divides these by its GPUs. With `offload` none of them
+    are there (`estimate_offloaded`). A team and `offload` alike hold embeddings and head whole from
+    the forward pass to their gradients: 8 bytes for each of their weights, 4 with LoRA. `offload`
+    adds as much for the weights of two layers, the one at its turn and the next, which is fetched
+    meanwhile. Without it, a team's gathered layers are not counted.
 
     Args:
         groups_per_step: of a miner, generated together.
@@ -95,15 +108,30 @@ def estimate_height(
     if role == "miner":
         floats += min(_DRAFTED, groups_per_step * work.group_size) * length * shape.cached
     if learning is not None:
-        trained = _TRAINED_LORA if learning.lora_rank else _TRAINED
-        floats += trained * shape.parameters // cards
-        if cards > 1:  # FSDP2's root group stays whole from its forward pass to its gradients
-            floats += (1 if learning.lora_rank else 2) * shape.tables
+        trained = _count_trained(learning)
+        gathered = 0
+        if learning.offload:
+            gathered = shape.tables + _LAYERS_GATHERED * shape.block
+        else:
+            floats += trained * shape.parameters // cards
+            if cards > 1:  # FSDP2's root group stays whole from its forward pass to its gradients
+                gathered = shape.tables
+        floats += (1 if learning.lora_rank else 2) * gathered
         batch = learning.groups_per_batch * work.group_size * length
         tokens = min(batch, max(learning.tokens_per_pass, length))
         floats += tokens * (shape.recomputed if learning.recompute else shape.kept)
         floats += _LOGIT_ARRAYS * min(tokens * shape.vocabulary, LEARNED_LOGITS_MAX)
     return _FLOAT * floats
+
+
+def estimate_offloaded(shape: ModelShape, learning: Learning) -> int:
+    """Bytes of host memory that `offload` takes, in all processes of a team together: 16 a weight,
+    with LoRA 8, which would be on the GPUs otherwise; 0 without it."""
+    return _FLOAT * _count_trained(learning) * shape.parameters if learning.offload else 0
+
+
+def _count_trained(learning: Learning) -> int:
+    return _TRAINED_LORA if learning.lora_rank else _TRAINED
 
 
 def count_parameters(placement: "Placement", free: int) -> int:

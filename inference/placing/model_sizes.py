@@ -1,6 +1,7 @@
 """A model's memory from its size, by arithmetic alone: torch takes seconds to load."""
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 #: Most tokens of one pass, padding included, and elements of logits, however much memory there is.
@@ -23,6 +24,7 @@ class ModelShape:
 
     parameters: int  # all of them
     tables: int  # of these, in embeddings and a separate head
+    block: int  # of these, in one layer; the norm behind the last layer counts with it
     cached: int  # of keys and values in all layers
     wide: int  # of a layer at its widest
     kept: int  # kept by all layers for gradients
@@ -56,9 +58,11 @@ def measure_shape(config: Any, parameters: int) -> ModelShape:
     """The size of a model from its Hugging Face configuration."""
     layer = 4 * config.intermediate_size + 14 * config.hidden_size
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    tables = (1 if config.tie_word_embeddings else 2) * config.vocab_size * config.hidden_size
     return ModelShape(
         parameters=parameters,
-        tables=(1 if config.tie_word_embeddings else 2) * config.vocab_size * config.hidden_size,
+        tables=tables,
+        block=ceil((parameters - tables) / config.num_hidden_layers),
         cached=2 * config.num_hidden_layers * config.num_key_value_heads * head,
         wide=3 * config.intermediate_size + 4 * config.hidden_size,
         kept=config.num_hidden_layers * layer,

@@ -13,6 +13,7 @@ from assay.inference.placing.model_sizes import MemoryPlan, ModelShape
 SMALL = ModelShape(
     parameters=350_000,
     tables=9_408,
+    block=113_000,
     cached=576,
     wide=1_536,
     kept=4_000,
@@ -22,6 +23,7 @@ SMALL = ModelShape(
 LARGE = ModelShape(
     parameters=494_000_000,
     tables=136_134_656,
+    block=14_900_000,
     cached=6_144,
     wide=18_176,
     kept=1,

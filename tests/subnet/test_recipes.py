@@ -205,7 +205,7 @@ def test_a_recipe_with_a_mistake_names_its_place(write, before, after, said):
 @pytest.mark.parametrize(
     ("name", "before", "after", "said"),
     [
-        ("qwen2.5-1.5b-math", '"math:', '"mth:', "environment: .* 'mth:SHA256' of a file; .*math:S"),
+        ("qwen2.5-1.5b-math", '"math:', '"mth:', "environment: .* 'mth:SHA256' of a file; .*math:"),
         ("qwen2.5-1.5b-math", "SHA256", "SHA25", "file: .* if the environment has SHA256.*:SHA25'"),
         ("qwen2.5-1.5b-math", "SHA256", "SHA256,k=3", "environment: .* no parameter 'k'; it has:"),
         ("qwen2.5-1.5b-math", "[1, 2, 3]", "[0, 2]", r"levels: .* all of \[0, 2\]; it has 1, 2, "),
@@ -384,6 +384,44 @@ def test_a_teams_card_holds_embeddings_and_head_whole():
     weights = recipe.model.parameters
     assert estimate(1) - estimate(8) == 14 * weights - 8 * shape.tables
     assert estimate(1, lora_rank=8) - estimate(8, lora_rank=8) == 7 * weights - 4 * shape.tables
+
+
+def test_what_is_offloaded_is_not_on_the_card_but_in_the_host():
+    """By hand: 16 bytes a weight leave the GPU; 8 come back for each weight of embeddings and head
+    and of two of 28 layers."""
+    recipe = read_recipe("7b-8-cards")
+    weights = recipe.model.parameters
+    shape = measure_shape(recipe.model, weights)
+    layer = 3_584 * (28 + 28 + 4 + 4) * 128 + 3 * 3_584 * 18_944 + 2 * 3_584 + (28 + 8) * 128
+    assert layer <= shape.block <= layer + 3_584
+
+    def plan(cards, card="H200", **changes):
+        course = recipe.course.model_copy(update={"trainer_cards": cards})
+        trainer = recipe.trainer.model_copy(update={"processes": cards} | changes)
+        changed = recipe.model_copy(update={"course": course, "trainer": trainer})
+        return make_plan(changed, CARDS[card], 8)
+
+    for cards in (1, 8):
+        whole, moved = (plan(cards, offload=offload).roles[-1] for offload in (False, True))
+        held = 16 * weights // cards + (8 * shape.tables if cards > 1 else 0)
+        assert whole.memory - moved.memory == held - 8 * (shape.tables + 2 * shape.block)
+        assert (whole.offloaded, moved.offloaded) == (0, 16 * weights)
+    assert not plan(1).fits
+    assert plan(1, offload=True).roles[-1].fits_memory
+    factors = plan(1, offload=True, lora_rank=8).roles[-1]
+    assert factors.offloaded == 8 * weights
+    assert moved.memory - factors.memory == 4 * (shape.tables + 2 * shape.block)
+    alone = plan(1, "cpu", offload=True).roles[-1]
+    assert alone.offloaded == 0
+    assert alone.memory > 16 * weights
+
+
+def test_a_plan_of_an_offloading_trainer_says_what_the_host_holds(write):
+    file = write(change(GOOD, "recompute = true", "recompute = true\noffload = true"))
+    shown = run_command("plan", file)
+    assert shown.returncode == 0
+    assert "offload: the trainer's weights, gradients and moments are 7.4 GiB of" in shown.stdout
+    assert "offload" not in run_command("plan", "qwen2.5-0.5b-gsm").stdout
 
 
 def test_a_plan_is_printed_for_people_and_as_json():
