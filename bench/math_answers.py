@@ -68,7 +68,7 @@ class Judged:
 
 
 def list_judged(cases: list[Case]) -> Iterator[Judged]:
-    """Each text of each case once, with what it is worth, and hostile ones."""
+    """Each text of each case, with what it is worth, and hostile ones."""
     for case in cases:
         texts = dict(case.texts) | {case.gold: case.value}
         for wrap in WRAPS:
@@ -128,7 +128,7 @@ def main() -> None:
     coverage = measure_coverage()
     drawn = random.Random(0)
     cases = [form(drawn) for _ in range(CASES) for form in COVERED]
-    judged = list(list_judged(cases))
+    judged = list(dict.fromkeys(list_judged(cases)))  # forms may draw the same gold twice
     rights = {case.gold: read_math(case.gold) for case in cases}
     own = {each for each in judged if accept(rights[each.gold], each.text)}
     right = {each for each in judged if each.right}
@@ -143,7 +143,7 @@ def main() -> None:
     unread = sum(found is None for found in rights.values())
     figures = [
         *coverage,
-        Figure("answers judged", len(judged), ""),
+        Figure("distinct answers judged", len(judged), ""),
         Figure("right answers that they stand beside", len(rights), ""),
         Figure("golds that are not read", unread, "", bound=0),
         Figure("wrong accepted", len(own & wrong), "", "of", len(wrong), bound=0),
