@@ -327,7 +327,7 @@ class Learner:
                 moments = sorted(n for n in file.keys() if n.startswith("adam."))  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             fault = str(error)
-        agree(moments, fault)
+        agree({"moments": " ".join(moments)}, fault)
         state = {n: t for n, t in self._get_state().items() if not n.startswith("adam.")}
         for name in moments:
             index, moment = _read_moment(name)

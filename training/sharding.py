@@ -111,27 +111,33 @@ def load_file_into(tensors: Mapping[str, Tensor], path: Path) -> None:
             (alone / "state.safetensors").symlink_to(path.resolve(strict=True))
         except OSError as error:
             fault = str(error)
-        agree(None, fault)
+        agree({}, fault)
         load_tensors(tensors, alone)
 
 
-def agree(seen: object, fault: str | None) -> None:
+def agree(seen: Mapping[str, str], fault: str | None) -> None:
     """Raise an error in all processes if one of them has failed.
 
     Args:
-        seen: a value that all should have alike.
+        seen: values by name that all should have alike.
         fault: the fault of this process; None: nothing.
 
     Raises:
-        RuntimeError: in every process, if one has a fault, or values differ.
+        RuntimeError: in every process, if one has a fault, or values differ: names these.
     """
-    found: list[tuple[object, str | None]] = [(None, None)] * get_team()[1]
+    found: list[tuple[Mapping[str, str], str | None]] = [({}, None)] * get_team()[1]
     dist.all_gather_object(found, (seen, fault))
+    first, _ = found[0]
     for rank, (other, why) in enumerate(found):
         if why is not None:
             raise RuntimeError(f"process {rank}: {why}")
-        if other != found[0][0]:
-            raise RuntimeError(f"process {rank} sees {other}, and the first {found[0][0]}")
+        names = [n for n in dict.fromkeys([*first, *other]) if first.get(n) != other.get(n)]
+        if names:
+            theirs, ours = (
+                ", ".join(f"{name} {values.get(name)}" for name in names)
+                for values in (other, first)
+            )
+            raise RuntimeError(f"process {rank} sees {theirs}, and the first {ours}")
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

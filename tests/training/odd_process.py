@@ -1,0 +1,39 @@
+"""A team of two of which the second sees something else than the first: another value, then other
+code. Each process writes down how the first disagreement ended; the second one ends the team.
+
+python -m tests.training.odd_process FOLDER
+"""
+
+import sys
+from pathlib import Path
+
+from assay.training import GENESIS, LearnConfig, team
+from assay.training.sharding import agree
+from assay.training.team import TeamError, follow, is_member, join_team, make_shared, run_team
+
+
+def main(folder: Path) -> None:
+    with join_team() as rank:
+        agree({"value": "same"}, None)
+        try:
+            agree({"value": "same", "own": f"of {rank}"}, None)
+        except RuntimeError as error:
+            (folder / str(rank)).write_text(str(error))
+        if rank:
+            team.compute_code_digest = lambda: bytes(32)
+            follow()
+            return
+        try:
+            make_shared(GENESIS, LearnConfig(), None, "cpu")
+        except TeamError as error:  # as a command prints it
+            sys.exit(f"assay: {error}")
+
+
+if __name__ == "__main__":
+    if is_member():
+        main(Path(sys.argv[1]))
+    else:
+        try:
+            run_team(2, ["-m", "tests.training.odd_process", *sys.argv[1:]])
+        except TeamError as error:
+            sys.exit(str(error))
