@@ -9,6 +9,9 @@ too.
 """
 
 import json
+import os
+import subprocess
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -47,6 +50,7 @@ from assay.subnet.recipes import list_recipes, read_recipe
 from assay.training import GENESIS
 from tests.subnet.shrunk_recipe import shrink_recipe, write_model
 
+ROOT = Path(__file__).parents[2]
 OWNER, TRAINER, VALIDATOR, MINER = (
     sha256(name).digest() for name in (b"owner", b"trainer", b"validator", b"miner")
 )
@@ -58,6 +62,8 @@ GROUPS = 48
 #: The recipe that keeps all ids of its vocabulary, which makes each group dear; every answer of its
 #: problems is a digit, and .19^13 is less than 1e-9.
 WHOLE, WHOLE_GROUPS = "qwen2.5-1.5b-math", 13
+#: The recipe that a team trains, here of two processes.
+TEAM = "7b-8-cards"
 #: Of a model's folder.
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 #: Problems of a file in MATH's format, each answered by a digit.
@@ -160,11 +166,8 @@ def play(stage, recipe, groups):
     return judged.verdicts[MINER], lesson
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in list_recipes() if name != DEMO_RECIPE])
-def test_a_recipe_is_published_mined_judged_and_learned_from(name, folder, monkeypatch):
-    if "mixture" in name and find_spec("reasoning_gym") is None:
-        pytest.skip("needs the extra `envs`")
+def play_recipe(name, folder, monkeypatch):
+    """A shipped recipe, shrunk, from its file to a lesson, which is returned."""
     file = shrink_recipe(name, folder, whole_vocabulary=name == WHOLE)
     recipe = read_recipe(str(file))
     if recipe.file is not None:
@@ -192,6 +195,28 @@ def test_a_recipe_is_published_mined_judged_and_learned_from(name, folder, monke
     assert lesson.stats.updates >= 1
     assert (lesson.published.number, lesson.published.parent) == (1, genesis.digest)
     assert lesson.published.tensors != genesis.manifest.tensors
+    return lesson
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in list_recipes() if n not in (DEMO_RECIPE, TEAM)])
+def test_a_recipe_is_published_mined_judged_and_learned_from(name, folder, monkeypatch):
+    if "mixture" in name and find_spec("reasoning_gym") is None:
+        pytest.skip("needs the extra `envs`")
+    play_recipe(name, folder, monkeypatch)
+
+
+@pytest.mark.slow
+def test_the_recipe_of_a_team_is_learned_from_by_a_team(folder):
+    """What two processes learn is compared with what one does in
+    tests/adversarial/test_training_as_a_team.py."""
+    command = [sys.executable, "-m", "tests.subnet.recipe_team", TEAM, str(folder)]
+    # it holds where PYTHONSAFEPATH keeps the working directory out, too
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}  # noqa: TID251 - a child needs a whole environment
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3_000:]
+    assert (folder / "learned").exists()
+    assert (folder / "followed").exists()
 
 
 @pytest.mark.slow
