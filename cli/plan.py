@@ -245,7 +245,7 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"{plan.miners} miners make up to {miner.cost.groups} groups each in a window of "
         f"{plan.window_seconds:,.0f} s; the trainer judges {trainer.cost.groups} of them",
         f"{course.steps} steps of {plan.step_seconds:,.0f} s: {plan.hours:,.1f} hours",
-        f"it is assumed that all programs run {course.implementation}: start them with "
+        f"the plan assumes that all programs run {course.implementation}: start them with "
         f"--implementation {course.implementation}",
         *((host,) if trainer.offloaded else ()),
         *(() if plan.holds else (small,)),
