@@ -16,7 +16,8 @@ _NEAR = 10**6
 _NUMBER = re.compile(
     r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?"
 )
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+#: A string, or what begins as one and does not end: every search takes all that it looks at.
+_STRING = re.compile(r'"(?:[^"\\]|\\.?)*+"?')
 
 
 class _Whole(str):

@@ -416,6 +416,8 @@ def test_text_agrees(expected: str, found: str, text: bool, exact: bool) -> None
 @pytest.mark.parametrize(
     ("expected", "found", "agrees"),
     [
+        pytest.param('"x"', '"' + '\\"' * (1 << 17), False, id="quotes without end"),
+        ('"[["', '"[["', True),
         ("[1, 2]", "[1,2]", True),
         ("[1, 2]", "more\n[1, 2]\n", True),
         ("[3]", "3", True),
