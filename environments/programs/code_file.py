@@ -37,13 +37,14 @@ from assay.protocol.prf import Stream
 
 NAME = "code"
 #: Raised whenever any problem or score would change.
-VERSION = 1
+VERSION = 2
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
     {
         "cases": Param(16, 1, 256, "test cases of a problem that count, the first of its row"),
         "exact": Param(0, 0, 1, "1: output is compared byte by byte"),
         "millions": Param(5_000, 10, 100_000, "millions of instructions that a test case may take"),
+        "total": Param(10_000, 10, 1_000_000, "millions that all test cases of a program may take"),
     }
 )
 #: By what APPS and TACO call a difficulty.
@@ -114,7 +115,8 @@ class CodeFile(DrawnEnvironment):
         return Problem(f"{row.question}\n{request} {_REQUEST}\n", level, row)
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: the completion's program passes all test cases.
+        """Correctness: the completion's program passes all test cases, and takes no more for all of
+        them than `total`.
 
         Raises:
             WorkerError: the interpreter cannot be run: our own fault.
@@ -128,18 +130,19 @@ class CodeFile(DrawnEnvironment):
         if row.function is not None:
             program += _CALL.format(name=row.function)
         program = add_library(program)
-        cases = row.cases[: self.params["cases"]]
-        right = all(self._is_passed(program, case, row.function is not None) for case in cases)
-        return RewardParts(MILLION if right else 0, 0, 0)
+        left = self.params["total"] * MILLION
+        for case in row.cases[: self.params["cases"]]:
+            run = run_program(program, case.given, min(self.params["millions"] * MILLION, left))
+            left -= run.instructions
+            if run.end != "exit 0" or not self._agrees(case, run.output, row.function is not None):
+                return RewardParts(0, 0, 0)
+        return RewardParts(MILLION, 0, 0)
 
-    def _is_passed(self, program: str, case: Case, called: bool) -> bool:
-        run = run_program(program, case.given, self.params["millions"] * MILLION)
-        if run.end != "exit 0":
-            return False
+    def _agrees(self, case: Case, output: bytes, called: bool) -> bool:
         if called:
-            return agree_as_value(case.expected, run.output)
+            return agree_as_value(case.expected, output)
         agree = agree_exactly if self.params["exact"] else agree_as_text
-        return agree(case.expected, run.output)
+        return agree(case.expected, output)
 
 
 def read_program(completion: str) -> str | None:

