@@ -229,7 +229,18 @@ _FUTURE = """
 class ___future__:
     annotations = division = None
 """
-#: Module → its source.
+_INPUT = """
+class _input:
+    def input(prompt=""):
+        if prompt != "":
+            print(prompt, end="")
+        line = _sys.stdin.readline()
+        if not line:
+            raise EOFError
+        return line[:-1] if line[-1] == "\\n" else line
+input = _input.input
+"""
+#: Module → its source; and `input`, of which MicroPython's own ends lines after 255 bytes.
 LIBRARY: Mapping[str, str] = {
     "__future__": _FUTURE,
     "typing": _TYPING,
@@ -238,16 +249,18 @@ LIBRARY: Mapping[str, str] = {
     "functools": _FUNCTOOLS,
     "bisect": _BISECT,
     "string": _STRING,
+    "input": _INPUT,
 }
 #: What is in it, as the environment's digest names it.
 LIBRARY_DIGEST = sha256("".join(LIBRARY.values()).encode()).hexdigest()
 _IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+([^\n#]*)", re.MULTILINE)
-_NAME = re.compile(r"[A-Za-z_]+")
+_NAME, _INPUTS = re.compile(r"[A-Za-z_]+"), re.compile(r"\binput\b")
 
 
 def add_library(program: str) -> str:
-    """The program behind the modules that a line of import in it names."""
+    """The program behind the modules that a line of import in it names, and behind `input`."""
     named = set(_NAME.findall(" ".join(_IMPORT.findall(program))))
+    named |= set(_INPUTS.findall(program))
     used = [name for name in LIBRARY if name in named]
     if not used:
         return program

@@ -275,6 +275,22 @@ def test_the_library_is_pythons(program: str) -> None:
     assert (run.output, run.end) == (python.stdout, "exit 0")
 
 
+def test_a_line_of_input_has_any_length() -> None:
+    given = b"1 " * 3_000 + b"1\r\n" + b" 2 \n3"
+    program = """
+print(input(), input("? "), input())
+try:
+    input()
+except EOFError:
+    print("end")
+"""
+    command = [sys.executable, "-c", program]
+    python = subprocess.run(command, input=given, capture_output=True, check=True)
+    run = run_program(add_library(program), given, 1_000 * MILLION)
+    assert (run.output, run.end) == (python.stdout, "exit 0")
+    assert run.instructions < 25_000 * len(given)
+
+
 def test_a_function_may_call_itself_nearly_as_often_as_in_cpython() -> None:
     text = "def f(n):\n    return 0 if n == 0 else 1 + f(n - 1)\nprint(f(950))"
     assert run_program(text, b"", 100 * MILLION).output == b"950\n"
@@ -305,7 +321,8 @@ def test_all_cases_of_a_program_have_one_budget(tmp_path: Path) -> None:
 
     def take(turns: int) -> tuple[str, int]:
         text = f"{RIGHT}\nfor i in range({turns}):\n    pass"
-        return text, 3 * run_program(text, b"1 2\n", 100 * MILLION).instructions
+        whole = add_library(text)
+        return text, 3 * run_program(whole, b"1 2\n", 100 * MILLION).instructions
 
     least, dearer = 0, 1_000_000
     while dearer - least > 1:
