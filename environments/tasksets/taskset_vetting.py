@@ -7,6 +7,7 @@ order, an answer that is nearly right.
 
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,11 @@ from assay.environments.tasksets.wheel_file import WheelError, read_wheel
 
 #: Tasks that are tried.
 TASKS = 12
-_WORD = re.compile(r"[A-Za-z0-9]{1,64}")
+#: What a tolerance may pass over: of a number, all behind the point.
+_FRACTION = re.compile(r"(?<=\.)[0-9]+")
+_NUMBER = re.compile(
+    r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[+-]?[0-9]{1,64}(?:\.[0-9]{0,64})?"
+)
 
 
 def look_at_wheel(wheel: bytes, data: bytes) -> tuple[VetCheck, ...]:
@@ -52,10 +57,7 @@ def list_hostile_replies(
     yield from (("wrong answers", text) for text in wrong if text.strip() != right)
     yield from (("hostile answers", text) for text in CODE if text != bare)
     before, after = solved["form"]
-    if _WORD.fullmatch(bare):
-        more = "1" if bare[-1].isdigit() else "q"
-        for near in (f"{bare}{more}", f"{more}{bare}"):
-            yield "hostile answers", f"{before}{near}{after}"
+    yield from (("hostile answers", f"{before}{near}{after}") for near in list_near(bare))
     guess = other.get("bare", "")
     if guess and not _is_alike(guess, bare):
         yield "hostile answers", f"{before}{guess}{after}"
@@ -86,5 +88,44 @@ def _list_guesses(
     yield "hostile answers", f"{before}{inner[1]}{separator}{guess}{after}"
 
 
+def list_near(bare: str) -> Iterator[str]:
+    """Answers that differ from one by a character more before it, one more behind it, and one that
+    is changed, where they do not mean the same: case, white space and 5 or 05 count for nothing."""
+    spared = {place for found in _FRACTION.finditer(bare) for place in range(*found.span())}
+    signs = str.isalnum if any(map(str.isalnum, bare)) else lambda sign: not sign.isspace()
+    places = [n for n, sign in enumerate(bare) if signs(sign) and n not in spared]
+    if not places:
+        return
+    first, changed, last = places[0], places[len(places) // 2], places[-1]
+    while changed and bare[changed].isdecimal() and bare[changed - 1].isdecimal():
+        changed -= 1  # the digit that says most
+    for near in (
+        bare[:first] + _draw_sign(bare[first]) + bare[first:],
+        bare[: last + 1] + _draw_sign(bare[last]) + bare[last + 1 :],
+        bare[:changed] + _change_sign(bare[changed]) + bare[changed + 1 :],
+    ):
+        if not _is_alike(near, bare):
+            yield near
+
+
+def _draw_sign(beside: str) -> str:
+    if beside.isdecimal():
+        return "1"
+    return "q" if beside.isalnum() else beside
+
+
+def _change_sign(sign: str) -> str:
+    if sign.isdecimal():
+        return str(int(sign) % 9 + 1)
+    return "x" if sign.casefold() == "q" else "q"
+
+
 def _is_alike(one: str, other: str) -> bool:
-    return one.strip().casefold() == other.strip().casefold()
+    """Whether they mean the same to a scorer that passes over case and white space, or reads
+    numbers."""
+    texts = ["".join(text.casefold().split()) for text in (one, other)]
+    if texts[0] == texts[1]:
+        return True
+    return all(map(_NUMBER.fullmatch, texts)) and Fraction(texts[0].replace(",", "")) == Fraction(
+        texts[1].replace(",", "")
+    )

@@ -23,6 +23,7 @@ from assay.environments.tasksets import (
 )
 from assay.environments.tasksets.taskset_bundle import DATA, MANIFEST, WHEEL, find_bundle_fault
 from assay.environments.tasksets.taskset_environment import open_taskset
+from assay.environments.tasksets.taskset_vetting import list_near
 from assay.environments.tasksets.wheel_file import write_archive
 from assay.protocol.parameters import MILLION
 from tests.commands import run_command
@@ -279,6 +280,48 @@ def test_one_defect_and_it_is_not_fit(name: str, tmp_path: Path) -> None:
     failed = find_failed(write_taskset(tmp_path, TAGS.replace(before, after, 1), WORDS))
     assert check in failed, failed
     assert words in failed[check]
+
+
+SEVERAL = [{"prompt": f"{row['prompt']} some more words"} for row in WORDS[:20]]
+EXACT = "match.group(1).strip() == self.data.answer"
+#: How a reward takes what is nearly right, for answers of several words.
+NEARLY = {
+    "how alike": "ratio(match.group(1), self.data.answer) > 0.9",
+    "begins alike": "match.group(1).startswith(self.data.answer)",
+    "ends alike": "match.group(1).endswith(self.data.answer)",
+    "as long": "len(match.group(1)) == len(self.data.answer)",
+}
+
+
+@pytest.mark.parametrize("name", NEARLY)
+def test_a_nearly_right_answer_of_several_words_is_no_answer(name: str, tmp_path: Path) -> None:
+    ratio = "import difflib\n\ndef ratio(a, b):\n"
+    ratio += "    return difflib.SequenceMatcher(None, a, b).ratio()\n\n"
+    text = TAGS.replace("SYSTEM =", f"{ratio}SYSTEM =")
+    assert find_failed(write_taskset(tmp_path, text, SEVERAL)) == {}
+    failed = find_failed(write_taskset(tmp_path, text.replace(EXACT, NEARLY[name]), SEVERAL))
+    assert "earns" in failed["hostile answers"]
+
+
+@pytest.mark.parametrize(
+    ("bare", "near"),
+    [
+        ("5", ["15", "51", "6"]),
+        ("05", ["105", "051", "15"]),
+        ("-9", ["-19", "-91", "-1"]),
+        ("1,000", ["11,000", "1,0001", "1,100"]),
+        ("3.25", ["13.25", "31.25", "4.25"]),
+        (".25", []),
+        ("New York", ["qNew York", "New Yorkq", "New qork"]),
+        ("Q", ["qQ", "Qq", "x"]),
+        ('{"a": [1, 2]}', ['{"qa": [1, 2]}', '{"a": [1, 21]}', '{"a": [2, 2]}']),
+        ("(()", ["((()", "(())", "(q)"]),
+        ("", []),
+        (" ", []),
+    ],
+)
+def test_what_is_nearly_an_answer(bare: str, near: list[str]) -> None:
+    assert list(list_near(bare)) == near
 
 
 def test_what_one_reply_leaves_behind_no_other_finds(tmp_path: Path) -> None:
