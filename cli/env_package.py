@@ -56,10 +56,10 @@ def run_env_vet(_: Settings, path: Path, data: Path | None, as_json: bool) -> in
         if path.suffix == ".whl":
             file, report = _vet_wheel(path, data)
         elif data is not None:
-            raise ConfigError(f"--data {data}: only a taskset's wheel has data, not {path}")
+            raise ConfigError(f"--data {data}: only a taskset's wheel takes data, not {path}")
         else:
             file = _pack(path) if path.is_dir() else path
-            report = vet_package(file)
+            report = vet_bundle(file) if is_bundle(file) else vet_package(file)
     except OSError as error:
         raise ConfigError(f"{error.filename or path}: {error.strerror}") from None
     return _show_report(file, report, as_json)

@@ -89,7 +89,7 @@ def compute_file_digest(file: Path) -> str:
     Raises:
         ProblemFileError: it cannot be read, or is too large.
     """
-    return sha256(_read(file)).hexdigest()
+    return sha256(read_problem_file(file)).hexdigest()
 
 
 def find_file(digest: str, family: str) -> tuple[Path, bytes]:
@@ -105,7 +105,7 @@ def find_file(digest: str, family: str) -> tuple[Path, bytes]:
     looked = []
     for file in _known:
         try:
-            data = _read(file)
+            data = read_problem_file(file)
         except ProblemFileError as error:
             looked.append(str(error))
             continue
@@ -134,7 +134,8 @@ def find_rows(digest: str, family: str, read: Callable[[bytes], _R]) -> list[_R]
     return _read_rows(data, file, read)
 
 
-def _read(file: Path) -> bytes:
+def read_problem_file(file: Path) -> bytes:
+    """Its bytes. Raises ProblemFileError: it cannot be read, or is larger than `FILE_MAX`."""
     try:
         with file.open("rb") as opened:
             data = opened.read(FILE_MAX + 1)

@@ -15,7 +15,8 @@ from typing import Any
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.foreign import VetCheck, VetReport, vet_subject
 from assay.environments.foreign.hostile_answers import CODE, FILLINGS, SEPARATORS, write_long
-from assay.environments.tasksets.taskset_bundle import find_data_fault
+from assay.environments.problem_file import read_problem_file
+from assay.environments.tasksets.taskset_bundle import find_bundle_fault, find_data_fault
 from assay.environments.tasksets.taskset_environment import NAME, open_taskset
 from assay.environments.tasksets.wheel_file import WheelError, read_wheel
 
@@ -41,12 +42,18 @@ def look_at_wheel(wheel: bytes, data: bytes) -> tuple[VetCheck, ...]:
 
 
 def vet_bundle(file: Path, tasks: int = TASKS) -> VetReport:
-    """Raises OSError: the file cannot be read; WorkerError: no child can be run."""
-    digest = sha256(file.read_bytes()).hexdigest()
+    """Raises ProblemFileError: the file cannot be read; WorkerError: no child can be run."""
+    data = read_problem_file(file)
+    digest = sha256(data).hexdigest()
+    subject = f"{NAME}:{digest}"
+    fault = find_bundle_fault(data)
+    looked = VetCheck("bundle", fault is None, fault or "one wheel and its data, within limits")
+    if fault is not None:
+        return VetReport(subject, (looked,))
     checks = vet_subject(
         lambda seed: open_taskset(file, digest, seed, copies=False), tasks, list_hostile_replies
     )
-    return VetReport(f"{NAME}:{digest}", checks)
+    return VetReport(subject, (looked, *checks))
 
 
 def list_hostile_replies(

@@ -480,7 +480,8 @@ def test_the_command(tmp_path: Path) -> None:
     assert (done.returncode, told["fit"]) == (0, True), told
     bundle = Path(told["file"])
     assert told["name"] == f"verifiers:{sha256(bundle.read_bytes()).hexdigest()}"
-    assert [check["name"] for check in told["checks"]][:3] == ["wheel", "data", "loads"]
+    names = [check["name"] for check in told["checks"]]
+    assert names[:4] == ["wheel", "data", "bundle", "loads"]  # as a bundle that is named is vetted
     shown = run_command("env", "show", told["name"], "--file", str(bundle))
     assert shown.returncode == 0, shown.stderr
     listed = run_command("env", "list", "--file", str(bundle), "--json")
@@ -489,3 +490,17 @@ def test_the_command(tmp_path: Path) -> None:
     done = run_command("env", "vet", str(tmp_path / name))
     assert done.returncode == 1
     assert "not fit for a subnet: wheel" in done.stdout
+
+
+def test_the_command_knows_a_bundle(tmp_path: Path) -> None:
+    broken = {**GOOD, "reverse/taskset.py": TAGS.replace("import re\n", "import os\nimport re\n")}
+    good, damaged = pack_bundle(broken, WORDS), pack_bundle(GOOD, WORDS)
+    damaged = change_member(damaged, DATA, b"{}\n")
+    for data, names in ((good, ["bundle", "loads"]), (damaged, ["bundle"])):
+        file = tmp_path / "any.zip"
+        file.write_bytes(data)
+        done = run_command("env", "vet", str(file), "--json")
+        told = json.loads(done.stdout)
+        assert (done.returncode, told["fit"]) == (1, False)
+        assert told["name"] == f"verifiers:{sha256(data).hexdigest()}"
+        assert [check["name"] for check in told["checks"]] == names
