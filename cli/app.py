@@ -319,7 +319,7 @@ def run_env_vet(
         typer.Argument(
             metavar="PATH",
             exists=True,
-            help="A package (its archive or its folder), or a taskset's wheel.",
+            help="A package (its archive or its folder), or a taskset (its wheel or its bundle).",
         ),
     ],
     data: Annotated[

@@ -4,6 +4,7 @@ any for verifiers."""
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Group
 from rich.text import Text
@@ -51,52 +52,71 @@ def run_env_new(_: Settings, name: str, folder: Path | None, as_json: bool) -> N
 
 
 def run_env_vet(_: Settings, path: Path, data: Path | None, as_json: bool) -> int:
-    """Print the checks. A folder is first packed beside itself, and a wheel with its data."""
+    """Print the checks. What is fit is packed: a folder, or a wheel with its data, beside itself."""
     try:
         if path.suffix == ".whl":
             file, report = _vet_wheel(path, data)
         elif data is not None:
             raise ConfigError(f"--data {data}: only a taskset's wheel takes data, not {path}")
         else:
-            file = _pack(path) if path.is_dir() else path
-            report = vet_bundle(file) if is_bundle(file) else vet_package(file)
+            file, report = _vet_folder(path) if path.is_dir() else (path, _vet_file(path))
     except OSError as error:
         raise ConfigError(f"{error.filename or path}: {error.strerror}") from None
     return _show_report(file, report, as_json)
 
 
-def _pack(path: Path) -> Path:
+def _vet_file(file: Path) -> VetReport:
+    return vet_bundle(file) if is_bundle(file) else vet_package(file)
+
+
+def _vet_folder(path: Path) -> tuple[Path | None, VetReport]:
     folder = path.absolute()
     if not (folder / "__init__.py").is_file():  # the folder that `env new` makes around it
         raise ConfigError(
             f"{path} has no __init__.py: name the package's own folder, as {path}/NAME"
         )
-    file = folder.parent / f"{folder.name}.zip"
-    _write_own(file, pack_folder(folder), is_packed)
-    return file
+    return _vet_packed(folder.parent / f"{folder.name}.zip", pack_folder(folder), is_packed)
 
 
-def _vet_wheel(path: Path, data: Path | None) -> tuple[Path, VetReport]:
-    """Vet as much of a wheel as can be run, from the bundle written beside it."""
+def _vet_wheel(path: Path, data: Path | None) -> tuple[Path | None, VetReport]:
+    """Vet as much of a wheel as can be run, from the bundle of it and its data."""
     parts = _read(path), b"" if data is None else _read(data)
     looked = look_at_wheel(*parts)
     if not looked[-1].passed:
         return path, VetReport(path.name, looked)
-    file = path.with_suffix(".taskset.zip")
-    _write_own(file, write_bundle(*parts), is_bundle)
-    report = vet_bundle(file)
+    bundle = path.with_suffix(".taskset.zip")
+    file, report = _vet_packed(bundle, write_bundle(*parts), is_bundle)
     return file, VetReport(report.subject, looked + report.checks)
 
 
-def _write_own(file: Path, data: bytes, is_own: Callable[[Path], bool]) -> None:
-    """Write a file in place of one that an earlier run wrote, but of no other.
+def _vet_packed(
+    file: Path, data: bytes, is_own: Callable[[Path], bool]
+) -> tuple[Path | None, VetReport]:
+    """Vet bytes, and write them if they are fit: a network may already name what is there.
 
     Raises:
         ConfigError: another program's file is there.
     """
+    _require_own(file, is_own)
+    with TemporaryDirectory() as folder:
+        tried = Path(folder) / file.name
+        tried.write_bytes(data)
+        report = _vet_file(tried)
+    if not report.is_fit:
+        return None, report
+    _write_own(file, data, is_own)
+    return file, report
+
+
+def _write_own(file: Path, data: bytes, is_own: Callable[[Path], bool]) -> None:
+    """Write a file in place of one that an earlier run wrote, but of no other."""
+    _require_own(file, is_own)
+    write_file(file, data)
+
+
+def _require_own(file: Path, is_own: Callable[[Path], bool]) -> None:
     if (file.exists() or file.is_symlink()) and not is_own(file):
         raise ConfigError(f"{file} exists, and this command did not write it: move it away first")
-    write_file(file, data)
 
 
 def _read(path: Path) -> bytes:
@@ -121,10 +141,11 @@ def run_env_export(_: Settings, name: str, verifiers: Path, as_json: bool) -> No
     print_result(document, as_json, lines)
 
 
-def _show_report(file: Path, report: VetReport, as_json: bool) -> int:
+def _show_report(file: Path | None, report: VetReport, as_json: bool) -> int:
+    """`file`: what was vetted; None: it was packed for that alone and is not kept."""
     document = {
         "name": report.subject,
-        "file": str(file),
+        "file": None if file is None else str(file),
         "fit": report.is_fit,
         "checks": [asdict(check) for check in report.checks],
     }
@@ -134,7 +155,8 @@ def _show_report(file: Path, report: VetReport, as_json: bool) -> int:
         table.add_row(check.name, shown, Text(_make_printable(check.detail)))
     failed = [check.name for check in report.checks if not check.passed]
     verdict = f"not fit for a subnet: {', '.join(failed)}" if failed else "fit for a subnet"
-    lines = Text(f"{report.subject}\n  {file}\n  {verdict}")
+    place = "no file was written or replaced" if file is None else file
+    lines = Text(f"{report.subject}\n  {place}\n  {verdict}")
     print_result(document, as_json, Group(table, lines))
     return OK if report.is_fit else FINDING
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from assay.cage import WorkerError
-from assay.cli.env_package import _pack, run_env_export
+from assay.cli.env_package import run_env_export, run_env_vet
 from assay.environments import ProblemFileError, RewardParts, add_problem_files, make_environment
 from assay.environments.foreign import (
     is_packed,
@@ -363,19 +363,28 @@ def test_the_folder_around_a_package_is_told_and_not_packed(tmp_path: Path) -> N
 
 
 def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
-    """What is written spares somebody else's file; an earlier run's own is renewed."""
-    write_archive(tmp_path, GOOD)
-    packed = tmp_path / "pack.zip"
+    """What is written spares somebody else's file. An earlier run's own is renewed, if what comes
+    in its place is fit."""
+    packed = write_archive(tmp_path, GOOD)
     assert is_packed(packed)
-    assert _pack(tmp_path / "pack") == packed
     (tmp_path / "pack/more.py").write_text("X = 1\n")
-    assert is_packed(_pack(tmp_path / "pack"))
+    assert run_env_vet(Settings(), tmp_path / "pack", None, True) == 0
+    assert is_packed(packed)
+    fit = packed.read_bytes()
     names = zipfile.ZipFile(packed).namelist()
     assert names == ["pack/__init__.py", "pack/more.py"]
+    (tmp_path / "pack/more.py").write_text("import os\n")
+    done = run_command("env", "vet", str(tmp_path / "pack"))
+    assert done.returncode == 1
+    assert "no file was written or replaced" in done.stdout
+    assert packed.read_bytes() == fit
+    packed.unlink()
+    assert run_env_vet(Settings(), tmp_path / "pack", None, True) == 1
+    assert not packed.exists()
     for theirs in (b"thesis", pack(("pack/__init__.py", GOOD))[:-1], pack(("other/a.txt", ""))):
         packed.write_bytes(theirs)
         with pytest.raises(ConfigError, match=r"pack\.zip exists, and this command did not write"):
-            _pack(tmp_path / "pack")
+            run_env_vet(Settings(), tmp_path / "pack", None, True)
         assert packed.read_bytes() == theirs
     environment = make_environment("sat", {"k": 4})
     name, wheel = export_taskset(environment)
