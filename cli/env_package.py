@@ -52,7 +52,7 @@ def run_env_new(_: Settings, name: str, folder: Path | None, as_json: bool) -> N
 
 
 def run_env_vet(_: Settings, path: Path, data: Path | None, as_json: bool) -> int:
-    """Print the checks. What is fit is packed: a folder, or a wheel with its data, beside itself."""
+    """Print the checks. Pack what is fit beside itself: a folder, or a wheel with its data."""
     try:
         if path.suffix == ".whl":
             file, report = _vet_wheel(path, data)
@@ -120,6 +120,8 @@ def _require_own(file: Path, is_own: Callable[[Path], bool]) -> None:
 
 
 def _read(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path} is not a regular file")
     with path.open("rb") as opened:
         return opened.read(FILE_MAX + 1)
 

@@ -135,7 +135,14 @@ def find_rows(digest: str, family: str, read: Callable[[bytes], _R]) -> list[_R]
 
 
 def read_problem_file(file: Path) -> bytes:
-    """Its bytes. Raises ProblemFileError: it cannot be read, or is larger than `FILE_MAX`."""
+    """Its bytes.
+
+    Raises:
+        ProblemFileError: it cannot be read, is larger than `FILE_MAX`, or is no regular file: a
+            pipe or a device may never end.
+    """
+    if file.exists() and not file.is_file():
+        raise ProblemFileError(f"{file} is not a regular file")
     try:
         with file.open("rb") as opened:
             data = opened.read(FILE_MAX + 1)

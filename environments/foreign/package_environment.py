@@ -191,7 +191,8 @@ def find_levels_fault(said: Mapping[str, Any]) -> str | None:
     if "error" in said:
         return f"it is not an environment: {child.clean(said['error'])}"
     levels = said["levels"]
-    legal = 1 <= len(levels) <= LEVELS_MAX and sorted(set(levels)) == levels
+    whole = all(type(level) is int for level in levels)  # True and 2.0 are equal to some
+    legal = whole and 1 <= len(levels) <= LEVELS_MAX and sorted(set(levels)) == levels
     if not legal or not 1 <= levels[0] <= levels[-1] < PART_LEVELS:
         return f"LEVELS are 1 to {LEVELS_MAX} ascending integers of 1 to {PART_LEVELS - 1}"
     return None

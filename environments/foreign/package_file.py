@@ -19,7 +19,9 @@ _PATH = re.compile(r"([a-z][a-z0-9_]{0,39})((?:/[a-z_][a-z0-9_]{0,39}){0,3})\.py
 
 
 def is_archive(file: Path) -> bool:
-    """Whether it begins as a zip archive does."""
+    """Whether it is a regular file that begins as a zip archive does."""
+    if not file.is_file():
+        return False
     try:
         with file.open("rb") as opened:
             return opened.read(len(MAGIC)) == MAGIC

@@ -31,7 +31,9 @@ def write_bundle(wheel: bytes, data: bytes) -> bytes:
 
 
 def is_bundle(file: Path) -> bool:
-    """Whether it begins as a bundle does."""
+    """Whether it is a regular file that begins as a bundle does."""
+    if not file.is_file():
+        return False
     try:
         with file.open("rb") as opened:
             head = opened.read(30 + len(MANIFEST))

@@ -1,6 +1,7 @@
 """Packages: the page's own, what a new one passes, what is refused."""
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from assay.environments.foreign import (
     vet_package,
     write_new_package,
 )
-from assay.environments.foreign.package_environment import PackageChild
+from assay.environments.foreign.package_environment import PackageChild, find_levels_fault
 from assay.environments.tasksets import export_taskset
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
@@ -360,6 +361,27 @@ def test_the_folder_around_a_package_is_told_and_not_packed(tmp_path: Path) -> N
     assert done.returncode == 2
     assert "has no __init__.py: name the package's own folder" in done.stderr
     assert not (tmp_path / "outer.zip").exists()
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".taskset.zip", ".whl"])
+def test_a_pipe_is_refused_at_once(suffix: str, tmp_path: Path) -> None:
+    pipe = tmp_path / f"pack{suffix}"
+    os.mkfifo(pipe)
+    done = run_command("env", "vet", str(pipe))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "pack" in done.stderr
+    assert "is not a regular file" in done.stderr
+    listed = run_command("env", "list", "--file", str(pipe))
+    assert listed.returncode == 1
+    assert "is not a regular file" in listed.stdout.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    "levels", [[True, 2], [1, 2.0], [0.5], [1, "2"], [0, 1], [2, 1], [1, 1], [1000], [], [[1]]]
+)
+def test_levels_are_ascending_integers(levels: list[object]) -> None:
+    assert "ascending integers" in str(find_levels_fault({"levels": levels}))
+    assert find_levels_fault({"levels": [1, 2, 999]}) is None
 
 
 def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
