@@ -91,7 +91,7 @@ def measure_package() -> list[Figure]:
             (Path(folder) / path).write_text(text)
         file = Path(folder) / "letters.zip"
         file.write_bytes(pack_folder(Path(folder) / "letters"))
-        failed = [check for check in vet_package(file).checks if not check.passed]
+        failed = vet_package(file).failed
         add_problem_files([file])
         environment = make_environment(f"package:{compute_file_digest(file)}", {})
         problems = [environment.make_problem(bytes([i]) * 32, [3]) for i in range(100)]

@@ -149,14 +149,18 @@ def _show_report(file: Path | None, report: VetReport, as_json: bool) -> int:
         "name": report.subject,
         "file": None if file is None else str(file),
         "fit": report.is_fit,
+        "fenced": report.is_fenced,
         "checks": [asdict(check) for check in report.checks],
     }
     table = make_table("looked at", "", "found")
     for check in report.checks:
         shown = Text("✓", "green") if check.passed else Text("✗", "red")
         table.add_row(check.name, shown, Text(_make_printable(check.detail)))
-    failed = [check.name for check in report.checks if not check.passed]
-    verdict = f"not fit for a subnet: {', '.join(failed)}" if failed else "fit for a subnet"
+    verdict = (
+        "fit for a subnet" if report.is_fit else f"not fit for a subnet: {', '.join(report.failed)}"
+    )
+    if not report.is_fenced:
+        verdict += "; tried without a fence that other machines have: vet it where all are"
     place = "no file was written or replaced" if file is None else file
     lines = Text(f"{report.subject}\n  {place}\n  {verdict}")
     print_result(document, as_json, Group(table, lines))

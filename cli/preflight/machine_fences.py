@@ -24,16 +24,7 @@ def check_fences(environment: EnvironmentChoice | None) -> PreflightCheck:
 
 
 def judge_fences(fences: Fences, needs: bool) -> PreflightCheck:
-    calls = "system calls are refused" if fences.calls else "no fence around system calls"
-    copies = (
-        "a copy answers each request" if fences.copies else "no copies: packages are not opened"
-    )
-    files = (
-        f"files are closed (Landlock {fences.landlock})"
-        if fences.landlock
-        else "no fence around files: this kernel has no Landlock"
-    )
-    detail = f"for packages: {calls}, {copies}, {files}"
+    detail = f"for packages: {fences.describe()}"
     if fences.is_whole:
         return PreflightCheck("fences", CheckState.OK, detail)
     state = CheckState.FAIL if needs and not fences.copies else CheckState.WARN

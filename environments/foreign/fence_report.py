@@ -29,6 +29,19 @@ class Fences:
     def is_whole(self) -> bool:
         return self.calls and self.copies and self.landlock > 0
 
+    def describe(self) -> str:
+        """A line for people: each fence, there or not."""
+        calls = "system calls are refused" if self.calls else "no fence around system calls"
+        copies = (
+            "a copy answers each request" if self.copies else "no copies: packages are not opened"
+        )
+        files = (
+            f"files are closed (Landlock {self.landlock})"
+            if self.landlock
+            else "no fence around files: this kernel has no Landlock"
+        )
+        return f"{calls}, {copies}, {files}"
+
 
 def probe_fences() -> Fences:
     """Raises OSError: no process can be started, or it does not end."""

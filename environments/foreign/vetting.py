@@ -12,7 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+from assay.cage import WorkerError
 from assay.environments.base import ANSWER_BYTES
+from assay.environments.foreign.fence_report import probe_fences
 from assay.environments.foreign.hostile_answers import CODE, write_hostile, write_long
 from assay.environments.foreign.package_box import STEPS_MAX
 from assay.environments.foreign.package_environment import SECONDS, PackageChild, find_levels_fault
@@ -29,6 +31,8 @@ STEPS_SHARE = 10
 #: Problems that are asked first of a process of their own.
 FRESH = 4
 _HASH_SEEDS = 0, 1
+#: The check of the machine, not of what is vetted there.
+FENCES = "fences"
 
 
 class ListHostile(Protocol):
@@ -77,8 +81,19 @@ class VetReport:
     checks: tuple[VetCheck, ...]
 
     @property
+    def failed(self) -> tuple[str, ...]:
+        """Checks that the subject has not passed. `FENCES` is none: it is about this machine."""
+        names = tuple(check.name for check in self.checks if not check.passed)
+        return tuple(name for name in names if name != FENCES)
+
+    @property
     def is_fit(self) -> bool:
-        return all(check.passed for check in self.checks)
+        return not self.failed
+
+    @property
+    def is_fenced(self) -> bool:
+        """False: a fence of the kernel was missing when the subject was tried."""
+        return all(check.passed for check in self.checks if check.name == FENCES)
 
 
 @dataclass(slots=True)
@@ -113,7 +128,7 @@ def vet_subject(
     problems: int = PROBLEMS,
     list_hostile: ListHostile | None = None,
 ) -> tuple[VetCheck, ...]:
-    """The checks that any foreign environment must pass.
+    """The checks that any foreign environment must pass, and which fences were around it.
 
     Args:
         open_subject: a new process from the seed of Python's hashes there.
@@ -144,10 +159,24 @@ def vet_subject(
         if all(check.passed for check in (*concluded, _look_at_time(opened, first, second))):
             concluded.append(_try_constants(subjects[0], levels[0]))
             concluded.append(_try_memory(open_one, subjects[0], first))
-        return *concluded, _look_at_time(opened, first, second)
+        return *concluded, _look_at_time(opened, first, second), look_at_fences()
     finally:
         for subject in opened:
             subject.close()
+
+
+def look_at_fences() -> VetCheck:
+    """Whether this machine has all the kernel's fences; without one, what a subject would do that
+    the fence refuses goes unseen.
+
+    Raises:
+        WorkerError: they cannot be tried.
+    """
+    try:
+        fences = probe_fences()
+    except OSError as error:
+        raise WorkerError(str(error)) from error
+    return VetCheck(FENCES, fences.is_whole, f"this machine: {fences.describe()}")
 
 
 def _examine(

@@ -1,6 +1,7 @@
 """Packages: the page's own, what a new one passes, what is refused."""
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -20,8 +21,10 @@ from assay.environments.foreign import (
     package_box,
     package_environment,
     vet_package,
+    vetting,
     write_new_package,
 )
+from assay.environments.foreign.fence_report import Fences
 from assay.environments.foreign.package_environment import PackageChild, find_levels_fault
 from assay.environments.tasksets import export_taskset
 from assay.neurons.settings.loading import ConfigError
@@ -63,7 +66,8 @@ def write_archive(folder: Path, text: str, name: str = "pack") -> Path:
 
 
 def find_failed(file: Path) -> dict[str, str]:
-    return {check.name: check.detail for check in vet_package(file).checks if not check.passed}
+    report = vet_package(file)
+    return {check.name: check.detail for check in report.checks if check.name in report.failed}
 
 
 def test_the_pages_first_example_is_complete_and_fit_to_pay_by(tmp_path: Path) -> None:
@@ -361,6 +365,32 @@ def test_the_folder_around_a_package_is_told_and_not_packed(tmp_path: Path) -> N
     assert done.returncode == 2
     assert "has no __init__.py: name the package's own folder" in done.stderr
     assert not (tmp_path / "outer.zip").exists()
+
+
+@pytest.mark.parametrize(
+    ("fences", "words"),
+    [
+        (Fences(False, True, 7), "no fence around system calls"),
+        (Fences(True, False, 7), "no copies"),
+        (Fences(True, True, 0), "no fence around files"),
+        (Fences(True, True, 7), ""),
+    ],
+)
+def test_vetting_says_which_fences_were_missing(
+    fences: Fences,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(vetting, "probe_fences", lambda: fences)
+    file = write_archive(tmp_path, GOOD.replace("1, 2", "1,"))
+    assert run_env_vet(Settings(), file, None, True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["fit"], told["fenced"]) == (True, fences.is_whole)
+    *_, check = told["checks"]
+    assert (check["name"], check["passed"]) == ("fences", fences.is_whole)
+    assert words in check["detail"]
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".taskset.zip", ".whl"])
