@@ -3,10 +3,11 @@
 `submissions` has a miner's file and its way from a commitment to a verdict. `checkpoints` are model
 folders, published, downloaded and opened by digest. `steps` has the files that a stranger needs to
 repeat a trainer's step. `records` are what validators publish and a run leaves in its folder.
-`discovery` finds a network's parameters from its chain, and `announced_parameters` describes future
-ones. `store_objects` names all objects of a store, and `ports` lists the needs of this room from a
-chain. Start with `submissions`. No store is trusted: bytes count if they match the digest on chain.
-This room never decides what a neuron does next.
+`discovery` finds a network's parameters from its chain, `published_problems` the files that their
+environment needs, and `announced_parameters` describes future parameters. `store_objects` names all
+objects of a store, and `ports` lists the needs of this room from a chain. Start with `submissions`.
+No store is trusted: bytes count if they match the digest on chain. This room never decides what a
+neuron does next.
 """
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "checkpoints",
     "discovery",
     "ports",
+    "published_problems",
     "records",
     "steps",
     "store_objects",

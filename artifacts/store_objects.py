@@ -47,6 +47,11 @@ def make_parameters_name(digest: bytes) -> str:
     return f"parameters/{digest.hex()}.json"
 
 
+def make_problems_name(digest: str) -> str:
+    """The name of a file of problems, by its SHA-256 in hex."""
+    return f"problems/{digest}"
+
+
 def make_checkpoint_name(digest: bytes, name: str) -> str:
     return f"checkpoints/{digest.hex()}/{name}"
 

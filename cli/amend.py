@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 from assay.artifacts.announced_parameters import AnnouncedParameters
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, publish_parameters
+from assay.artifacts.published_problems import publish_problem_files
 from assay.cli.console import Confirm, print_result, require_consent
 from assay.neurons.program.logs import log_lines, wants_json
 from assay.neurons.session.parameter_follower import ParameterFollower
@@ -50,6 +51,7 @@ def run_subnet_amend(
         require_consent(confirm, question, "nothing was announced")
         if calibrated is not None:
             publish_checkpoint(store, calibrated, amended.start.checkpoint)
+        publish_problem_files(store, amended.environment)
         publish_parameters(store, latest)
         publish_parameters(store, amended)
         block = announce(chain, account.hotkey, locator, amended)

@@ -18,6 +18,7 @@ from assay.artifacts.store_objects import (
     make_mirror_name,
     make_outer_name,
     make_parameters_name,
+    make_problems_name,
     make_piece_name,
     make_step_name,
     make_tensor_name,
@@ -156,6 +157,10 @@ OBJECTS = [
     (
         _name(make_parameters_name(_ONE), "<digest>"),
         "owner", "section 0; the digest on chain",
+    ),
+    (
+        make_problems_name("<SHA-256>"),
+        "owner", "section 3: a file that the environment's name names; its own SHA-256",
     ),
     (
         _name(make_checkpoint_name(_ONE, "<file>"), "<digest>"),

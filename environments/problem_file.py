@@ -30,6 +30,7 @@ _BOOT = "from assay.environments.problem_file import serve_rows; serve_rows()"
 _UNPACKED_MAX, _BATCH = 96 << 20, 1_000
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_NAMED = re.compile(r"([a-z_]+):([0-9a-f]{64})")
 #: GSM8K writes some numbers with commas, and files in its format end in blanks now and then. Both
 #: are right in a file, where they mean one thing.
 _ENDING = re.compile(r"(?:.*\n)?#### (-?[0-9]{1,3}(?:,[0-9]{3})+|-?[0-9]+)[ \t\r\n]*+", re.DOTALL)
@@ -92,6 +93,13 @@ def compute_file_digest(file: Path) -> str:
     return sha256(read_problem_file(file)).hexdigest()
 
 
+def list_needed_files(name: str, settings: Iterable[str]) -> dict[str, str]:
+    """Digest → family of the files that an environment needs: its own, or those of its parts, which
+    are named among its settings."""
+    texts = name, *settings
+    return {match[2]: match[1] for text in texts for match in _NAMED.finditer(text)}
+
+
 def find_file(digest: str, family: str) -> tuple[Path, bytes]:
     """The file with that SHA-256 and its bytes; `family` of environments is for people.
 
@@ -115,8 +123,9 @@ def find_file(digest: str, family: str) -> tuple[Path, bytes]:
         looked.append(f"{file} has SHA-256 {found}")
     where = "; ".join(looked) or "none is named"
     raise ProblemFileError(
-        f"no file with SHA-256 {digest} is here: get it and name it in `files` under "
-        f"[environments]. Looked at: {where}"
+        f"no file with SHA-256 {digest} is here: get it from the network's owner, see with `assay "
+        f"env list --file FILE` that it is the one, and name it in `files` under [environments]. "
+        f"Looked at: {where}"
     )
 
 

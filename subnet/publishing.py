@@ -9,6 +9,7 @@ from typing import Protocol
 from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, SubnetChain, find_mismatch, publish_parameters
+from assay.artifacts.published_problems import publish_problem_files
 from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.environments import open_environment
 from assay.inference import load_checkpoint
@@ -81,7 +82,7 @@ def publish_subnet(
     progress: Progress = ignore_progress,
     wait: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Upload genesis and parameters, then name them in the owner's slot.
+    """Upload genesis, the environment's files and parameters, then name them in the owner's slot.
 
     Published objects are left unchanged, so an interrupted publication can simply be repeated.
 
@@ -98,6 +99,7 @@ def publish_subnet(
     """
     _require_publishable(chain, owner, parameters, genesis_folder, warn)
     publish_checkpoint(store, genesis_folder, parameters.identity.genesis_checkpoint, progress)
+    publish_problem_files(store, parameters.environment)
     publish_parameters(store, parameters)
     return announce(chain, owner, locator, parameters, wait)
 

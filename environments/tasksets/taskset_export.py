@@ -13,10 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from assay.environments.base import Environment
-from assay.environments.problem_file import find_file
+from assay.environments.problem_file import find_file, list_needed_files
 from assay.environments.tasksets.wheel_file import ZIP_FAULTS, write_wheel
 
-_FILE = re.compile(r"([a-z_]+):([0-9a-f]{64})")
 #: What only the extra `envs` can open.
 _EXTRA = "code:", "reasoning_gym:"
 
@@ -122,7 +121,7 @@ def export_taskset(environment: Environment) -> tuple[str, bytes]:
     digest = environment.digest.hex()
     module = f"assay_{re.sub('[^a-z0-9]+', '_', name.partition(':')[0])}_{digest[:8]}"
     summary = f"The environment {name} of assay for verifiers"
-    needed = {match[2]: match[1] for text in (name, *params) for match in _FILE.finditer(text)}
+    needed = list_needed_files(name, params)
     document = {
         "name": name,
         "settings": dict(params),

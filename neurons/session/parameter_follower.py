@@ -26,6 +26,7 @@ from assay.artifacts.discovery import (
     publish_parameters,
     read_announcement,
 )
+from assay.artifacts.published_problems import fetch_problem_files
 from assay.artifacts.store_objects import UnavailableError
 from assay.environments import open_environment
 from assay.network import ObjectStore, StoreError, open_folder
@@ -103,8 +104,8 @@ class ParameterFollower:
 
     Args:
         open_store: opens a locator, which is untrusted: this function decides what is allowed.
-        folder: keeps fetched parameters and decisions, so that both are available while the owner's
-            store is not.
+        folder: keeps fetched parameters, the files of problems that they need, and decisions, so
+            that all are available while the owner's store is not.
 
     Attributes:
         history: the decided parameters.
@@ -121,13 +122,16 @@ class ParameterFollower:
     ) -> None:
         self._chain = chain
         self._open_store = open_store
-        self._kept = open_folder(folder)
+        self._kept, self._problems = open_folder(folder), folder / "problems"
         self._file = folder / _MEMORY_FILE
         self._memory = _load_memory(self._file)
         self.pending: Parameters | None = None
         self.note: str | None = None
         self._reported: Parameters | None = None
-        self.history = self._open(read_announcement(chain))
+        slot = read_announcement(chain)
+        self.history = self._open(slot)
+        for parameters in self.history.all:
+            self._fetch_problems(slot.locator, parameters)
         self.look()
 
     def look(self) -> None:
@@ -207,6 +211,25 @@ class ParameterFollower:
             publish_parameters(self._kept, parameters)
         return parameters
 
+    def _fetch_problems(self, locator: str, parameters: Parameters) -> str | None:
+        """Get the files of problems that the parameters need. Return why one could not be had."""
+        open_store = partial(self._open_store, locator)
+        try:
+            fetch_problem_files(open_store, self._problems, parameters.environment)
+        except (StoreError, UnavailableError, OSError) as error:
+            return str(error)
+        return None
+
+    def _find_lack(self, locator: str, parameters: Parameters) -> str | None:
+        """The reason why this program could not work by these parameters."""
+        missed = self._fetch_problems(locator, parameters)
+        try:
+            open_environment(parameters.environment)
+        except ValueError as error:
+            why = f"{error}; {missed}" if missed else str(error)
+            return f"{_name(parameters)} need more than this program has: {why}"
+        return None
+
     # --- decisions
 
     def _observe(self) -> None:
@@ -284,7 +307,7 @@ class ParameterFollower:
                 fault = "its slot names another window"
             if fault is not None or (not has_missed and len(path) > 1):
                 return None
-            lack = _find_lack(parameters)
+            lack = self._find_lack(one.locator, parameters)
             if lack is not None:
                 return parameters.start.window, lack
             history.add(parameters)
@@ -327,7 +350,7 @@ class ParameterFollower:
             name = _name(parameters)
             self.note = f"nobody follows the announced {name}: {fault}"
             return
-        self.pending, self.note = parameters, _find_lack(parameters)
+        self.pending, self.note = parameters, self._find_lack(slot.locator, parameters)
         if parameters != self._reported:
             said = AnnouncedParameters(parameters, latest, is_decided=False).describe()
             logger.info("announced: parameters %s", said, extra={"event": "parameters_announced"})
@@ -345,15 +368,6 @@ class ParameterFollower:
 def _find_fault(latest: Parameters, parameters: Parameters) -> str | None:
     """The reason why parameters cannot follow the latest ones, for anybody."""
     return find_parameters_fault(parameters) or find_amendment_fault(latest, parameters)
-
-
-def _find_lack(parameters: Parameters) -> str | None:
-    """The reason why this program could not work by these parameters."""
-    try:
-        open_environment(parameters.environment)
-    except ValueError as error:
-        return f"{_name(parameters)} need more than this program has: {error}"
-    return None
 
 
 def _name(parameters: Parameters) -> str:

@@ -17,8 +17,11 @@ from assay.artifacts.discovery import (
     make_mirrors,
     publish_parameters,
 )
+from assay.artifacts.published_problems import publish_problem_files
 from assay.artifacts.store_objects import UnavailableError, make_parameters_name
 from assay.devnet import SimulatedChain
+from assay.environments import add_problem_files, problem_file
+from assay.environments.problem_file import compute_file_digest
 from assay.inference import CheckpointError, load_checkpoint
 from assay.network import FolderStore, ObjectStore, StoreError, open_folder, open_store
 from assay.network.beacon import LocalBeacon
@@ -26,9 +29,9 @@ from assay.network.chain import ChainError
 from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.protocol import QUICKNET, Commitment, Parameters, Tag, encode_commitment
 from assay.protocol.errors import OperatorError
-from assay.protocol.parameters import find_parameters_fault
+from assay.protocol.parameters import EnvironmentChoice, find_parameters_fault
 from assay.subnet import publishing
-from assay.subnet.presets import PRESETS, change_parameters, read_changes
+from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 from assay.training import GENESIS
 
@@ -114,6 +117,20 @@ def test_what_an_owner_publishes_another_program_finds(net, tmp_path):
     followed.look()
     assert (followed.pending, followed.note) == (None, None)
     assert followed.history.all == (net.parameters,)
+
+
+def test_a_file_that_the_environment_needs_is_published_with_it(net, tmp_path, monkeypatch):
+    monkeypatch.setattr(problem_file, "_known", {})
+    monkeypatch.setattr(publishing, "_require_publishable", lambda *_: None)  # needs a calibration
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"question": "How many?", "answer": "#### 12"}\n')
+    add_problem_files([file])
+    digest = compute_file_digest(file)
+    net.publish(replace(net.parameters, environment=parse_environment(f"gsm:{digest}")))
+    assert net.store.get(f"problems/{digest}", 100) == file.read_bytes()
+    file.unlink()
+    with pytest.raises(OperatorError, match=f"no file with SHA-256 {digest}"):
+        publish_problem_files(net.store, EnvironmentChoice(f"gsm:{digest}", (), bytes(32), 1, 0, 0))
 
 
 def test_the_trainers_store_is_asked_before_the_owners(net, tmp_path):

@@ -1,7 +1,7 @@
 """Amendments as programs see them: announced, decided, taken back, late, unfetchable."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,8 +9,11 @@ import pytest
 
 from assay.artifacts import discovery
 from assay.artifacts.discovery import DiscoveryError, publish_parameters
-from assay.artifacts.store_objects import make_parameters_name
+from assay.artifacts.published_problems import publish_problem_files
+from assay.artifacts.store_objects import make_parameters_name, make_problems_name
 from assay.devnet import SimulatedChain
+from assay.environments import add_problem_files, open_environment, problem_file
+from assay.environments.problem_file import FILE_MAX, compute_file_digest
 from assay.network import ObjectStore, StoreError, open_folder
 from assay.network.chain import STATE_BLOCKS
 from assay.network.store import FolderStore
@@ -551,3 +554,90 @@ def test_a_damaged_memory_is_read_off_the_chain_again(subnet: Subnet, text: str)
     (file,) = (subnet.folder / "program").glob("decided.json")
     file.write_text(text)
     assert subnet.follow().history.all == (subnet.first, amended)
+
+
+# --- files of problems
+
+
+@dataclass
+class Machine:
+    """What this process finds of files of problems, which another machine does not."""
+
+    monkeypatch: pytest.MonkeyPatch
+
+    def change(self) -> None:
+        self.monkeypatch.setattr(problem_file, "_known", {})
+        open_environment.cache_clear()
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    made = Machine(monkeypatch)
+    made.change()
+    yield made
+    open_environment.cache_clear()
+
+
+def ask_rows(subnet: Subnet, name: str = "{}") -> tuple[Parameters, str]:
+    """Amended parameters whose environment has a file, and the file's name in a store."""
+    file = subnet.folder / "rows.jsonl"
+    file.write_text('{"question": "How many?", "answer": "#### 12"}\n')
+    add_problem_files([file])
+    digest = compute_file_digest(file)
+    choice = parse_environment(name.format(f"gsm:{digest}"))
+    amended = amend(subnet.first, 10, environment=choice)
+    start = replace(amended.start, checkpoint=b"\1" * 32, number=3)
+    return replace(amended, start=start), make_problems_name(digest)
+
+
+@pytest.mark.parametrize("name", ["{}", "mix,arithmetic=1,{}=1"])
+def test_a_file_of_problems_is_fetched_by_its_digest_and_kept(
+    subnet: Subnet, machine: Machine, name: str
+) -> None:
+    amended, file = ask_rows(subnet, name)
+    publish_problem_files(subnet.store, amended.environment)
+    publish_problem_files(subnet.store, amended.environment)
+    subnet.say(amended)
+    machine.change()
+    followed = subnet.follow()
+    assert (followed.pending, followed.note) == (amended, None)
+    subnet.decide(10)
+    followed.look()
+    assert followed.history.all == (subnet.first, amended)
+    subnet.store.delete(file)
+    machine.change()
+    again = subnet.follow()
+    assert again.history.latest == amended
+    assert open_environment(amended.environment).digest == amended.environment.digest
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (None, "the owner's store has no problems/"),
+        (b'{"question": "How many?", "answer": "#### 13"}\n', "has other bytes than its digest"),
+        (b"", "has other bytes than its digest"),
+        (bytes(FILE_MAX + 1), "more than"),
+    ],
+    ids=["none", "another", "empty", "too large"],
+)
+def test_a_file_that_cannot_be_had_is_named_and_fetched_once_it_can_be(
+    subnet: Subnet, machine: Machine, data: bytes | None, words: str
+) -> None:
+    amended, file = ask_rows(subnet)
+    if data is not None:
+        subnet.store.put(file, data)
+    right = (subnet.folder / "rows.jsonl").read_bytes()
+    machine.change()
+    followed = subnet.follow()
+    subnet.say(amended)
+    followed.look()
+    assert f"no file with SHA-256 {file.partition('/')[2]} is here" in (followed.note or "")
+    assert words in (followed.note or "")
+    subnet.decide(10)
+    followed.look()
+    assert followed.history.end == 10
+    subnet.store.put(file, right)
+    followed.look()
+    assert (followed.history.end, followed.note) == (None, None)
+    assert followed.history.latest == amended
