@@ -1,14 +1,15 @@
 """What several trainers cost in held-out success: one trainer, and two whose children are merged,
 by the form in which these cross the wire. All learn from as many groups, of the same problems.
 
-Directly on the learner, without chain, stores and judge. One trainer learns as today: each lesson's
-rollouts are drawn by the checkpoint before it. Of two each takes half of a lesson's groups, all of
-a round's rollouts being drawn by the round's parent; after H lessons the parent moves by Nesterov's
-step over the mean of what of the children was decoded. Moments and residuals are each trainer's
-own, and the outer step is as networks have it that say nothing else. The shipped model on its own
-problems; success is of the same ones for all, one try on each. Ctrl-C reports the seeds that have
-ended, and the same command goes on after the last round from what lies in --out. `--fast`: one
-seed, two rounds.
+Directly on the learner, without chain, stores and judge. All of a round's rollouts are drawn by the
+round's parent, as in a network with rounds. One trainer learns from all of a step's groups; of two
+each takes half, and after H steps the parent moves by Nesterov's step over the mean of what of the
+children was decoded. That is the comparison on the same groups. A fourth arm is a network without
+rounds: one trainer, and each step's rollouts drawn by the checkpoint before it; its gain over the
+first is what fresh rollouts are worth. Moments and residuals are each trainer's own, and the outer
+step is as networks have it that say nothing else. The shipped model on its own problems; success is
+of the same ones for all, one try on each. Ctrl-C reports the seeds that have ended, and the same
+command goes on after the last round from what lies in --out. `--fast`: one seed, two rounds.
 """
 
 import json
@@ -38,8 +39,8 @@ from assay.training import GENESIS, LearnConfig, Learner
 
 SEEDS = 1 if FAST else 3
 ROUNDS = 2 if FAST else 3
-LESSONS = 2 if FAST else 8  # H
-GROUPS = 4 if FAST else 16  # of a lesson, all trainers together
+STEPS = 2 if FAST else 8  # H
+GROUPS = 4 if FAST else 16  # of a step, all trainers together
 PROBLEMS = 200 if FAST else 5_000
 RULES = Rounds((b"\1" * 32, b"\2" * 32), **DEFAULTS)
 #: Points of success that two trainers may lose.
@@ -51,17 +52,23 @@ _BATCH = 250
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """Who learns. form: of children; None: one trainer, who publishes each lesson's checkpoint."""
+    """The trainers of a run.
+
+    form: of children; None: one trainer, and no merge.
+    fresh: each step's rollouts are drawn by the checkpoint before it, not by the round's parent.
+    """
 
     name: str
     trainers: int
     form: DifferenceForm | None
+    fresh: bool = False
 
 
 ARMS = (
-    Arm("one trainer", 1, None),
+    Arm("one trainer, the same groups", 1, None),
     Arm("two, rounded", 2, DifferenceForm(bits=16, feedback=1_000_000)),
     Arm("two, sparse, 24 of 4,096, 2 bits", 2, DifferenceForm(24, 4_096, 2, 950_000)),
+    Arm("one trainer, fresh groups", 1, None, fresh=True),
 )
 
 
@@ -80,10 +87,10 @@ class Course:
         self._residuals: list[dict[str, Tensor]] = [{} for _ in self._learners]
 
     def take_round(self) -> None:
-        for lesson in range(LESSONS):
-            if self.arm.form is None or lesson == 0:
+        for step in range(STEPS):
+            if self.arm.fresh or step == 0:
                 self._publish()
-            name = f"{self.seed} {self.round * LESSONS + lesson}"
+            name = f"{self.seed} {self.round * STEPS + step}"
             groups = make_groups(self._checkpoint, self._drawing, name, None, GROUPS)
             for place, learner in enumerate(self._learners):
                 learner.learn(groups[place :: len(self._learners)])
@@ -189,10 +196,10 @@ def compare(arm: Arm, one: list[float], two: list[float]) -> list[Figure]:
 def main() -> None:
     torch.set_num_threads(1)
     out = OUT or Path(mkdtemp(prefix="assay-"))
-    out /= f"{ROUNDS}-{LESSONS}-{GROUPS}-{PROBLEMS}"
+    out /= f"{ROUNDS}-{STEPS}-{GROUPS}-{PROBLEMS}"
     out.mkdir(parents=True, exist_ok=True)
     print(f"  rounds are kept in {out}")
-    settings = {"rounds": ROUNDS, "lessons": LESSONS, "groups": GROUPS, "problems": PROBLEMS}
+    settings = {"rounds": ROUNDS, "steps": STEPS, "groups": GROUPS, "problems": PROBLEMS}
     found, seeds = run_all(out)
     figures = [Figure("before: success", Course(ARMS[0], 0).try_held_out(), "%")]
     for arm in ARMS:
@@ -203,7 +210,7 @@ def main() -> None:
             figures.append(Figure(f"{arm.name}: sent", sent, "MB"))
             figures += compare(arm, [found[ARMS[0].name, seed][0] for seed in seeds], solved)
     report(
-        f"Success of several trainers: {ROUNDS} rounds of {LESSONS} lessons of {GROUPS} groups, "
+        f"Success of several trainers: {ROUNDS} rounds of {STEPS} steps of {GROUPS} groups, "
         f"{len(seeds)} seeds, {PROBLEMS:,} problems",
         figures,
         torch.get_num_threads(),

@@ -169,8 +169,8 @@ class PackageWork:
         `["score", …, text]`."""
         if kind == "describe":
             levels = list(module.LEVELS)
-            if not all(type(level) is int for level in levels):
-                raise TypeError("LEVELS are integers")
+            if not all(type(level) is int and 0 < level < 1 << 31 for level in levels):
+                raise ValueError("LEVELS are integers of 1 to 2^31")
             return {"levels": levels}
         prompt, task = _make_task(module, rest[0], rest[1])
         if kind == "make":

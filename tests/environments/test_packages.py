@@ -131,6 +131,8 @@ def test_adversarial_answers(package: str) -> None:
 DEFECTS = {
     "no levels": ("LEVELS = 1, 2", "", "loads", "LEVELS"),
     "levels not ascending": ("1, 2", "2, 1", "loads", "ascending"),
+    "levels that are no integers": ("1, 2", "True, 2.5", "loads", "LEVELS are integers"),
+    "a level beyond all numbers": ("1, 2", "1, 10**5000", "loads", "LEVELS are integers"),
     "does not load": ("LEVELS", "1 / 0\nLEVELS", "loads", "ZeroDivisionError"),
     "no Python": ("LEVELS", "LEVELS LEVELS", "loads", "not Python"),
     "no function around it": ("LEVELS", "return\nLEVELS", "loads", "line 4: 'return' outside"),
