@@ -7,6 +7,7 @@ copy whatever Python audits is refused but for a few events, so no file, no netw
 native library and no further import is within reach; time and memory are limited by the cage.
 """
 
+import codecs
 import gc
 import importlib
 import io
@@ -30,10 +31,18 @@ WRONG_MAX = 1_000
 _HARMLESS = frozenset({"builtins.id", "compile", "resource.setrlimit", "sys.unraisablehook"})
 #: Modules of which a copy keeps nothing: clocks, chance, and what tells one machine from another.
 _OF_MACHINE = "time", "posix", "os", "resource", "signal", "_signal", "select"
-#: What makes modules anew, and is not kept either.
-_MAKERS = (
-    *("create_builtin", "exec_builtin", "create_dynamic", "exec_dynamic", "init_frozen"),
-    *("get_frozen_object", "find_frozen"),
+#: What of modules that Python's imports need goes, too: it makes modules anew, or threads.
+_OF_IMPORTS = {
+    "_imp": (
+        *("create_builtin", "exec_builtin", "create_dynamic", "exec_dynamic", "init_frozen"),
+        *("get_frozen_object", "find_frozen"),
+    ),
+    "_thread": ("start_new_thread", "start_new", "get_native_id", "interrupt_main"),
+}
+#: Codecs that are loaded before a package is: later, none can be.
+_CODECS = (
+    *("ascii", "latin-1", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"),
+    *("utf-32-be", "cp1252", "cp437", "unicode_escape", "raw_unicode_escape", "hex", "rot13"),
 )
 #: What of `sys` goes before steps are counted: it finds frames, ends the count, tells of a machine.
 _OF_SYS = (
@@ -95,8 +104,10 @@ def serve_package(
     if sha256(data).hexdigest() != digest:
         sys.exit(f"{file} has changed: its SHA-256 is no longer {digest}")
     work = PackageWork(text) if work is None else work
-    for name in work.imports:
+    for name in (*work.imports, "unicodedata"):  # which re imports late
         importlib.import_module(name)
+    for name in _CODECS:
+        codecs.lookup(name)
     if loaded := [name for name in _PERILOUS if name in sys.modules]:
         sys.exit(f"{', '.join(loaded)} must not be loaded here")
     serve(PackageBox(data, work.find_fault, work, in_copy).answer)
@@ -241,13 +252,10 @@ class PackageBox:
         try:
             if self._in_copy is None:  # a copy has nothing that somebody could have changed
                 self._work.renew()
-            return self._counter.count(do, most), self._counter.steps
-        except MemoryError:
-            raise
+            said = self._counter.count(lambda: say_or_fail(do), most)
+            return said, 0 if "error" in said else self._counter.steps
         except StepsSpentError:
             return {"error": f"more than {most:,} steps", "costly": True}, 0
-        except BaseException as error:  # noqa: BLE001 - whatever a stranger's code does not survive
-            return {"error": f"{type(error).__name__}: {error}"[:300]}, 0
 
     def _begin(self) -> str | None:
         said = json.loads(self._run(self._begin_once, b""))
@@ -277,6 +285,9 @@ class PackageBox:
             except SyntaxError as error:  # what a look at its syntax does not see
                 self._codes.clear()
                 return f"{name}, line {error.lineno}: {error.msg}"
+            except (ValueError, RecursionError, MemoryError) as error:
+                self._codes.clear()
+                return f"{name}: {type(error).__name__}: {error}"
             self._codes[name] = code, is_package
         self._own = frozenset(sources)
         self._view = self._work.make_view(self._own)
@@ -368,7 +379,9 @@ def list_of_machine() -> list[tuple[dict[str, Any], str]]:
     modules of `_OF_MACHINE`, and wherever another holds one of these or of their functions."""
     modules = [one for name, one in sys.modules.items() if name in _OF_MACHINE]
     found = [(vars(module), name) for module in modules for name in vars(module)]
-    found += [(vars(sys.modules["_imp"]), name) for name in _MAKERS]
+    found += [
+        (vars(sys.modules[one]), name) for one, names in _OF_IMPORTS.items() for name in names
+    ]
     functions = types.BuiltinFunctionType, types.FunctionType
     for space in map(vars, list(sys.modules.values())):
         for name, one in space.items():
@@ -385,6 +398,23 @@ def _make_task(module: Any, level: int, number: int) -> tuple[str, Any]:
     if bad := [c for c in prompt if c != "\n" and not " " <= c <= "~"]:
         raise ValueError(f"its prompt holds U+{ord(bad[0]):04X}: printable ASCII and newlines")
     return prompt, task
+
+
+def say_or_fail(do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What it gives, or why nothing. While steps are counted: an error's text may be a stranger's
+    work, and so may be what ends with its frames."""
+    try:
+        return do()
+    except (MemoryError, StepsSpentError):
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever a stranger's code does not survive
+        name = type(error).__name__
+        try:
+            return {"error": f"{name}: {error}"[:300]}
+        except (MemoryError, StepsSpentError):
+            raise
+        except BaseException:  # noqa: BLE001
+            return {"error": name}
 
 
 class StepCounter:

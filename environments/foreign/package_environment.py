@@ -35,6 +35,8 @@ NAME = "package"
 VERSION = 3
 #: Levels of a package.
 LEVELS_MAX = 64
+#: Bytes of a child's stack: what goes deeper ends it.
+STACK_BYTES = 8 << 20
 #: Hash seed of a package's child; vetting has others besides.
 HASH_SEED = 0
 #: Processor seconds of a request: the last resort, for what steps do not see, and ten times what
@@ -234,7 +236,11 @@ box.serve_package(serve, text, {str(file.absolute())!r}, {digest!r}, {work}, {in
     options = "-P", "-S", "-s", "-B", "-c", inner
     opened = [str(file.absolute()), *files, *reads]
     return f"""
-import os, runpy, sys
+import os, resource, runpy, sys
+try:  # how deep native code may go is the same on every machine
+    resource.setrlimit(resource.RLIMIT_STACK, ({STACK_BYTES}, {STACK_BYTES}))
+except (OSError, ValueError):
+    sys.exit("no stack of {STACK_BYTES >> 20} MiB is allowed here: raise its limit (ulimit -Hs)")
 files, calls = (runpy.run_path(file) for file in {[file_fence.__file__, kernel_fence.__file__]!r})
 statm = os.open({child.STATM!r}, os.O_RDONLY)  # behind the fence nobody opens it
 os.set_inheritable(statm, True)

@@ -15,6 +15,7 @@ import copy
 import dataclasses
 import enum
 import functools
+import hashlib
 import re
 import string
 import sys
@@ -42,6 +43,7 @@ WORDS = {
 _WITHHELD = {
     "ast": {"iter_fields"},
     "collections": {"UserString"},
+    "hashlib": {"algorithms_available", "file_digest"},
     "dataclasses": {"Field", "make_dataclass"},
     "enum": {
         *("global_enum", "global_enum_repr", "global_flag_repr", "global_str"),
@@ -80,7 +82,14 @@ _METHODS = {
     *("__xor__", "__lshift__", "__rshift__", "__matmul__", "__radd__", "__rsub__", "__rmul__"),
     *("__iadd__", "__isub__", "__imul__", "__init_subclass__", "__class_getitem__", "__round__"),
 }
-_FIELDS = dataclasses.fields
+#: As they are before anything of them is replaced.
+_FIELDS, _BUILD, _RECONSTRUCT = (
+    dataclasses.fields,
+    builtins.__build_class__,
+    vars(copy)["_reconstruct"],
+)
+#: Of Python's own names, those that are handed on with a function and to a copy.
+_HANDED_ON = {*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "__orig_class__"}
 #: What a class statement itself writes into a class.
 _OF_CLASSES = {
     *(
@@ -93,8 +102,8 @@ _OF_CLASSES = {
     ),
     *("__firstlineno__", "__static_attributes__", "__annotate__", "__type_params__"),
 }
-#: An enumeration's own that its members may name.
-_OF_MEMBERS = {"_value_", "_name_"}
+#: Names that only look private: of enumerations' members and of named tuples.
+_PUBLIC = {"_value_", "_name_", "_replace", "_asdict", "_make", "_fields"}
 #: Methods of text that read attributes by names in it, and the builtin that gives them guarded.
 _FORMATS, _GUARD = frozenset({"format", "format_map"}), "__assay_format__"
 
@@ -121,13 +130,12 @@ def _find_word(node: ast.AST, top: str, allowed: Sequence[str]) -> str | None:
         return "a while whose body stands on its line"  # what does nothing there is not counted
     if isinstance(node, ast.Attribute):
         own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
-        own = own and (node.attr[-1] != "_" or node.attr in _OF_MEMBERS)  # enum._convert_ and such
-        hidden = is_hidden(node.attr) or (node.attr.startswith("_") and not own)
+        own = own and node.attr[-1] != "_"  # enum's _convert_, say
+        private = node.attr.startswith("_") and not own and node.attr not in _PUBLIC
+        hidden = is_hidden(node.attr) or private
         return f".{node.attr}" if hidden and node.attr not in _DUNDERS else None
-    if isinstance(node, ast.MatchClass) and node.patterns:  # __match_args__ may come from anywhere
-        return "a class pattern without names"
-    if isinstance(node, ast.MatchClass) and _FORMATS & set(node.kwd_attrs):
-        return "a pattern of format"
+    if isinstance(node, ast.MatchClass | ast.MatchValue | ast.MatchMapping):
+        return _find_pattern(node)
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in _METHODS:
         return None
     if isinstance(node, ast.Name) and node.id in WORDS:
@@ -135,6 +143,19 @@ def _find_word(node: ast.AST, top: str, allowed: Sequence[str]) -> str | None:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return "a format of .__" if _FORMAT.search(node.value) else None
     return next((name for name in _list_names(node) if is_hidden(name)), None)
+
+
+def _find_pattern(node: ast.MatchClass | ast.MatchValue | ast.MatchMapping) -> str | None:
+    """Patterns read attributes, too: by place, those that `__match_args__` names, which may come
+    from anywhere."""
+    if isinstance(node, ast.MatchClass):
+        named = [one for one in node.kwd_attrs if one in _FORMATS or one[0] == "_"]
+        if node.patterns:
+            return "a class pattern without names"
+        return f"a pattern of {named[0]}" if named else None
+    values = [node.value] if isinstance(node, ast.MatchValue) else node.keys
+    read = any(isinstance(one, ast.Attribute) and one.attr in _FORMATS for one in values)
+    return "a pattern of format" if read else None
 
 
 def _find_import(node: ast.Import | ast.ImportFrom, top: str, allowed: Sequence[str]) -> str | None:
@@ -199,21 +220,40 @@ def find_written_word(code: types.CodeType) -> str | None:
     annotations come this way."""
     tuples = (part for part in code.co_consts if isinstance(part, tuple))  # names in patterns
     named = (name for part in tuples for name in part if isinstance(name, str))
+    of_dataclass = "__create_fn__" in code.co_names or code.co_name != "<module>"
     for name in (*code.co_names, *named):
+        if name in WORDS - {"hash"} or (not of_dataclass and (name in _FORMATS or name[0] == "_")):
+            return name
         if is_hidden(name) and name not in _WRITTEN and not name.startswith("__dataclass_"):
             return name
     inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
     return next((word for word in map(find_written_word, inner) if word is not None), None)
 
 
-class _FormatGuard(ast.NodeTransformer):
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        self.generic_visit(node)
-        if node.attr not in _FORMATS or not isinstance(node.ctx, ast.Load):
-            return node
-        guard = ast.Name(_GUARD, ast.Load())
-        call = ast.Call(guard, [node.value, ast.Constant(node.attr)], [])
-        return ast.fix_missing_locations(ast.copy_location(call, node))
+def _guard(tree: ast.Module) -> ast.Module:
+    """The same tree, by no recursion: `x.format` asks the guard, and each round of a `while` takes
+    a step, even where Python would make nothing of its body."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.While):
+            node.body.insert(0, ast.copy_location(ast.Pass(), node.body[0]))
+        for field, value in ast.iter_fields(node):
+            if isinstance(value, list):
+                value[:] = map(_guard_format, value)
+            elif isinstance(value, ast.AST):
+                setattr(node, field, _guard_format(value))
+    return tree
+
+
+def _guard_format(node: Any) -> Any:
+    if not isinstance(node, ast.Attribute) or node.attr not in _FORMATS:
+        return node
+    if not isinstance(node.ctx, ast.Load):
+        return node
+    guard, name = ast.Name(_GUARD, ast.Load()), ast.Constant(node.attr)
+    call = ast.Call(guard, [node.value, name], [])
+    for new in (guard, name, call):
+        ast.copy_location(new, node)
+    return call
 
 
 def compile_guarded(text: str, file: str) -> types.CodeType:
@@ -222,7 +262,7 @@ def compile_guarded(text: str, file: str) -> types.CodeType:
     Raises:
         SyntaxError: what a look at its syntax does not see.
     """
-    return compile(_FormatGuard().visit(ast.parse(text)), file, "exec", dont_inherit=True)
+    return compile(_guard(ast.parse(text)), file, "exec", dont_inherit=True)
 
 
 def _read_format(one: Any, name: str) -> Any:
@@ -232,11 +272,11 @@ def _read_format(one: Any, name: str) -> Any:
     if found is getattr(str, name):
         return lambda text, /, *given, **named: _read_format(text, name)(*given, **named)
     if isinstance(found, types.BuiltinMethodType) and isinstance(text, str):
-        return functools.partial(_format_guarded, found, str(text))
+        return functools.partial(_format_guarded, name, str.__str__(text))
     return found
 
 
-def _format_guarded(method: Any, text: str, /, *given: Any, **named: Any) -> str:
+def _format_guarded(method_name: str, text: str, /, *given: Any, **named: Any) -> str:
     for _, field, spec, _ in string.Formatter().parse(text):
         for part in (
             field or "",
@@ -246,7 +286,7 @@ def _format_guarded(method: Any, text: str, /, *given: Any, **named: Any) -> str
                 name.startswith("_") or is_hidden(name) for name in re.findall(r"\.(\w*)", part)
             ):
                 raise PermissionError(f"a format of {part[:40]} is not for a package")
-    return str(method(*given, **named))
+    return str(getattr(str, method_name)(text, *given, **named))
 
 
 class _TypeKind(type):
@@ -254,8 +294,8 @@ class _TypeKind(type):
         if more or options:
             raise TypeError("a class of a package is written as one: type makes none")
         found = type(one)
-        if issubclass(found, type):
-            raise TypeError("the type of a class is not for a package")
+        if issubclass(found, type | dataclasses.Field):
+            raise TypeError(f"the type of a {found.__name__} is not for a package")
         return found
 
     def __instancecheck__(cls, one: Any) -> bool:
@@ -276,11 +316,16 @@ class _Type(metaclass=_TypeKind):
         return types.GenericAlias(cls, parts)
 
 
+_Type.__name__ = _Type.__qualname__ = "type"
+_Type.__module__ = "builtins"
+
+
 def _make_abstract(name: str, bases: Any, space: Any, **options: Any) -> Any:
     """As `abc.ABCMeta`, which a class statement calls."""
-    hidden = [one for one in space if is_hidden(one) and one not in _METHODS | _OF_CLASSES]
-    if type(space) is not dict or hidden:
-        raise TypeError(f"{hidden} is not for a package")
+    own = _METHODS | _OF_CLASSES
+    made_up = [one for one in space if type(one) is not str or (is_hidden(one) and one not in own)]
+    if type(space) is not dict or made_up:
+        raise TypeError(f"{made_up!a} is not for a package")
     return abc.ABCMeta(name, bases, space, **options)
 
 
@@ -291,10 +336,52 @@ def narrow_library() -> None:
     kind: Any = enum.EnumType
     kind._create_ = kind._convert_ = _refuse_enumeration
     vars(dataclasses)["fields"] = _fields  # where `asdict` finds it
+    type.__setattr__(typing.ForwardRef, "_evaluate", _refuse_text)
+    vars(functools)["RLock"] = _NoLock
+    vars(copy)["_reconstruct"] = _reconstruct
+
+
+class _NoLock:
+    """A copy has one thread, and waits for nobody."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 def _refuse_enumeration(*_: Any, **__: Any) -> Any:
     raise TypeError("an enumeration of a package is written as a class")
+
+
+def _refuse_text(*_: Any, **__: Any) -> Any:
+    raise TypeError("text is no type for a package")
+
+
+def _is_made_up(name: object) -> bool:
+    """Whether no text can have given an attribute that name: a str of another class may say of
+    itself whatever it likes."""
+    return type(name) is not str or (is_hidden(name) and name not in _HANDED_ON)
+
+
+def _reconstruct(x: Any, memo: Any, make: Any, parts: Any, state: Any = None, *more: Any) -> Any:
+    """As copy's, which sets what an object says of itself."""
+    for part in state if isinstance(state, tuple) else (state,):
+        set_here = isinstance(part, dict) and not hasattr(type(x), "__setstate__")
+        if made_up := [name for name in part if _is_made_up(name)] if set_here else []:
+            raise TypeError(f"{made_up[0]!a} is not for a package")
+    return _RECONSTRUCT(x, memo, make, parts, state, *more)
+
+
+def _build_class(body: Any, name: str, /, *bases: Any, metaclass: Any = None, **more: Any) -> Any:
+    """As `__build_class__`, of which a class statement is made."""
+    if metaclass is None:
+        kinds = types.resolve_bases(bases)
+        if not all(isinstance(kind, type) and not issubclass(kind, type) for kind in kinds):
+            raise TypeError("a package has no metaclass of its own")
+        return _BUILD(body, name, *bases, **more)
+    if metaclass is not _make_abstract:
+        raise TypeError("a package has no metaclass of its own")
+    return _BUILD(body, name, *bases, metaclass=metaclass, **more)
 
 
 class PackageView:
@@ -314,7 +401,14 @@ class PackageView:
         self._import = builtins.__import__
         hidden = {*WORDS, "__loader__", "__spec__", "__doc__"}
         kept = {name: one for name, one in vars(builtins).items() if name not in hidden}
-        self._builtins = {**kept, "__import__": self._find, _GUARD: _read_format, "type": _Type}
+        self._builtins = {
+            **kept,
+            "__import__": self._find,
+            _GUARD: _read_format,
+            "type": _Type,
+            "hash": hash,
+            "__build_class__": _build_class,
+        }
         self.builtins = dict(self._builtins)
 
     def renew(self) -> None:
@@ -332,6 +426,8 @@ class PackageView:
         self, name: str, space: Any = None, places: Any = None, parts: Any = (), level: int = 0
     ) -> types.ModuleType:
         """As `__import__`."""
+        if level and (space or {}).get("__package__") not in self._own:
+            raise ImportError("a package imports of itself alone")
         if level or name in self._own:
             return self._import(name, space, places, parts, level)
         if name not in self._public:
@@ -380,9 +476,16 @@ def _wraps(wrapped: Any) -> Any:
 def _update_wrapper(wrapper: Any, wrapped: Any) -> Any:
     """As `functools.update_wrapper`, which hands on whatever `wrapped` has been given."""
     given = () if isinstance(wrapped, type) else getattr(wrapped, "__dict__", ())
-    if hidden := [name for name in given if is_hidden(name) and name != "__wrapped__"]:
-        raise TypeError(f"{hidden[0]} is not for a package")
+    if made_up := [name for name in given if _is_made_up(name)]:
+        raise TypeError(f"{made_up[0]!a} is not for a package")
     return functools.update_wrapper(wrapper, wrapped)
+
+
+def _make_hash(name: str, data: Any = b"", **options: Any) -> Any:
+    """As `hashlib.new`, of what every Python has."""
+    if str(name).lower() not in hashlib.algorithms_guaranteed:
+        raise ValueError(f"{name!a} is not on every machine")
+    return hashlib.new(name, data, **options)
 
 
 def _get_origin(one: Any) -> Any:
@@ -394,11 +497,15 @@ def _dataclass(kind: Any = None, /, **options: Any) -> Any:
     """As `dataclasses.dataclass`, which writes the names of fields into text that it runs."""
 
     def make(one: Any) -> Any:
-        for base in one.__mro__[1:]:
+        for base in one.__mro__:
             _list_fields(base)
+        if not _is_own_module(one.__module__):  # the text would run with all of Python
+            raise TypeError(f"there is no module {one.__module__!r} of the package")
         names = vars(one).get("__annotations__", {})
         if type(names) is not dict or not all(map(_is_field_name, names)):
             raise TypeError("names of fields are words")
+        if not all(_is_still(vars(one).get(name)) for name in names):
+            raise TypeError("a field's default is no property")
         if not one.__doc__:  # no package can read it, and to write its signature takes long
             one.__doc__ = one.__name__
         made = dataclasses.dataclass(one, **options)
@@ -407,6 +514,17 @@ def _dataclass(kind: Any = None, /, **options: Any) -> Any:
         return made
 
     return make if kind is None else make(kind)
+
+
+def _is_own_module(name: object) -> bool:
+    space = vars(sys.modules[name]) if type(name) is str and name in sys.modules else {}
+    found = space.get("__builtins__")
+    return isinstance(found, dict) and _GUARD in found
+
+
+def _is_still(default: object) -> bool:
+    """Whether to read a class's attribute runs nothing of the package."""
+    return isinstance(default, types.FunctionType | staticmethod) or not hasattr(default, "__get__")
 
 
 def _is_field_name(name: object) -> bool:
@@ -442,10 +560,12 @@ def _replace(one: Any, /, **changes: Any) -> Any:
 
 #: What stands in place of a function that takes names as text.
 _INSTEAD = {
+    ("typing", "Type"): vars(typing)["_alias"](_Type, 1, inst=False, name="Type"),
     ("abc", "ABCMeta"): _make_abstract,
     ("dataclasses", "dataclass"): _dataclass,
     ("dataclasses", "fields"): _fields,
     ("dataclasses", "replace"): _replace,
+    ("hashlib", "new"): _make_hash,
     ("typing", "get_origin"): _get_origin,
     ("functools", "update_wrapper"): _update_wrapper,
     ("functools", "wraps"): _wraps,

@@ -36,7 +36,7 @@ _COMMON = {
     *("network_allow", "network_block", "artifacts", "timeout", "resources", "agent_user"),
     *("skills", "artifact_max_bytes"),
 }
-_SEED = random.Random.seed
+_SEED: Any = vars(random.Random.__mro__[1])["seed"]
 #: What verifiers calls outside of a reply: each needs a runtime, tools or a judge.
 _HOOKS = {
     "setup": "a runtime",
@@ -127,10 +127,8 @@ class TasksetWork:
 
     def fix_chance(self) -> None:
         """In a network, what vetting did not see of chance still decides alike everywhere."""
-        kind: Any = random.Random
-        if kind.seed is not _seed_alike:
-            kind.seed = _seed_alike
-            random.seed = vars(random)["_inst"].seed
+        kind: Any = random.Random.__mro__[1]  # whose native part asks the machine for a seed
+        kind.seed, kind.__init__ = _seed_alike, _init_alike
         random.seed()  # in each copy, too: Python seeds it anew in a child
 
     def begin(self, load: Callable[[], Any]) -> Any:
@@ -225,9 +223,12 @@ class TasksetWork:
         raise LookupError(f"no reply made of its data earns in full, of {tried}; at best {best}")
 
 
-def _seed_alike(self: Any, a: Any = None, version: int = 2) -> None:
-    """As `random.Random.seed`, which asks the machine for a seed where none is given."""
-    _SEED(self, 0 if a is None else a, version)
+def _seed_alike(self: Any, a: Any = None) -> None:
+    _SEED(self, 0 if a is None else a)
+
+
+def _init_alike(self: Any, a: Any = None) -> None:
+    _SEED(self, 0 if a is None else a)
 
 
 def _find_need(source: str, lacking: dict[str, str]) -> str | None:

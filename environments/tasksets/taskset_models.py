@@ -79,7 +79,8 @@ class VfModel:
         hints = inspect.get_annotations(cls)
         module = sys.modules.get(cls.__module__)
         own = type(getattr(module, "__loader__", None)).__name__ == "SourceFinder"
-        space = vars(module) if own else {}  # another's would lead to what that imports
+        # another's would lead to what that imports, and none to all of Python
+        space = vars(module) if own else {"__builtins__": {}}
         for name, text in hints.items():
             hint = eval(text, dict(space)) if isinstance(text, str) else text
             if name[0] != "_" and typing.get_origin(hint) is not typing.ClassVar:
@@ -104,8 +105,8 @@ class VfModel:
     __hash__ = None  # type: ignore[assignment]
 
     def model_copy(self, *, update: Any = None, deep: Any = False) -> Any:
-        if hidden := [name for name in update or {} if name.startswith("__")]:
-            raise ValueError(f"{type(self).__name__} has no {hidden[0]}")
+        if [name for name in update or {} if type(name) is not str or name[:2] == "__"]:
+            raise ValueError(f"{type(self).__name__} is given a name of Python's own")
         clone = object.__new__(type(self))
         clone.__dict__.update(copy.deepcopy(self.__dict__) if deep else self.__dict__)
         clone.__dict__.update(update or {})

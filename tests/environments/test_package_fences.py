@@ -103,7 +103,74 @@ WAYS_OUT = {
         "from collections import UserString\nX = UserString('{0._' + '_class_' + '_}').format(1)"
     ),
     "a format that is one's own": ("class A(str): ...\nX = A('{0._' + '_class_' + '_}').format(1)"),
+    "text evaluated as a type": (
+        "import typing\nself = typing.get_args(typing.List['getattr'])[0]\n"
+        "X = self._evaluate({}, {}, frozenset())"
+    ),
+    "a pattern of a private name": "match 1:\n    case object(_x=X): ...",
+    "a package by another name": (
+        "import functools, pack, types\nclass S(str):\n    def startswith(self, *_):\n"
+        "        return False\nN = types.SimpleNamespace(**{S('_' + '_package_' + '_'): "
+        "'collections'})\nfunctools.update_wrapper(pack, N)\nfrom . import _sys\nX = _sys"
+    ),
+    "a copy that sets a name": (
+        "import copy, pack, types\n"
+        "def r(n):\n    return (lambda: pack, (), {'_' + '_package_' + '_': 'collections'})\n"
+        "copy.copy(types.SimpleNamespace(**{'_' + '_reduce_ex_' + '_': r}))\n"
+        "from . import _sys\nX = _sys"
+    ),
+    "the class of classes as a base": (
+        "import types, typing\nX = types.resolve_bases((typing.Type[int],))[0]('A', (), {})"
+    ),
+    "the class of classes from an error": (
+        "import typing\ntry:\n    typing.Type.foo\nexcept AttributeError as e:\n    T = e.obj\n"
+        "X = T('A', (), {})"
+    ),
+    "a class of classes": "import typing\nclass M(typing.Type[int]): ...\nX = 1",
+    "a function of classes": (
+        "def m(name, bases, space, **_): ...\nclass A(metaclass=m): ...\nX = 1"
+    ),
+    "an abstract class with a lying name": (
+        "import abc\nclass S(str):\n    def startswith(self, *_):\n        return False\n"
+        "X = abc.ABCMeta('A', (), {S('_' + '_getattr_' + '_'): 1})"
+    ),
+    "the class of fields": "from dataclasses import field\nX = type(field(default=0))",
+    "a data class of another module": (
+        "from dataclasses import dataclass\n__name__ = 'json'\n@dataclass\nclass A:\n"
+        "    x: int = 0\nX = A()"
+    ),
+    "a default that runs": (
+        "from dataclasses import dataclass\n@dataclass\nclass A:\n"
+        "    x: int = classmethod(property(lambda cls: 1))\nX = A()"
+    ),
+    "a format that lies": (
+        "class A(str):\n    def __str__(self):\n        return 'x'\n"
+        "X = A('{0._' + '_class_' + '_}').format(1)"
+    ),
+    "a format in a pattern": "class A:\n    format = 1\nmatch 1:\n    case A.format: ...\nX = 1",
+    "a lock that waits": (
+        "import functools\nclass H:\n    def go(self):\n"
+        "        self._acquire_restore((1, 1))\n        self.acquire()\n"
+        "H.go(functools.cached_property(len).lock)\nX = 1"
+    ),
+    "an error that cannot be told": (
+        "class E(Exception):\n    def __str__(self):\n        raise self\nraise E"
+    ),
+    "what another machine's Python lacks": "import hashlib\nX = hashlib.new('ripemd160', b'')",
     "a format in a list": "X = [*map(str.format, ['{0._' + '_class_' + '_}'], [1])]",
+}
+#: Work of which no line is seen, and that is counted all the same.
+UNSEEN = {
+    "a loop of a declaration": "while True:\n    x: int\n",
+    "a loop of nothing": "def f():\n    while True:\n        global z\nf()",
+    "an error's text": (
+        "class E(Exception):\n    def __str__(self):\n        for i in range(10**8): ...\n"
+        "        return 'n'\nraise E"
+    ),
+    "what ends with an error": (
+        "def g():\n    try:\n        yield\n    finally:\n        for i in range(10**8): ...\n"
+        "def f():\n    it = g()\n    next(it)\n    1 / 0\nf()"
+    ),
 }
 #: What packages are made of, and what must go on.
 WAYS_IN = {
@@ -144,6 +211,27 @@ WAYS_IN = {
         "X = ('{:>{}} {a.real} {b[k]}'.format(1, 3, a=2, b={'k': 3}), str.format('{}', 1),\n"
         "     '{x}'.format_map({'x': 1}), A().format(2), f'{1:>3}', '{{}}'.format())\n"
         "assert X == ('  1 2 3', '1', '1', 2, '  1', '{}')"
+    ),
+    "hashes of fields": (
+        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass P:\n    x: int\n"
+        "X = {P(1), P(1), P(2)}\nassert len(X) == 2"
+    ),
+    "wrapped caches": (
+        "import functools\n@functools.cache\ndef f(): ...\n@functools.wraps(f)\n"
+        "def g(): ...\nX = g()"
+    ),
+    "a long text": (
+        "def f(n):\n    if n == 0: return 0\n"
+        + "".join(f"    elif n == {n}: return {n}\n" for n in range(1, 300))
+        + f"X = f(299), {' + '.join(['1'] * 900)}"
+    ),
+    "named tuples' own": (
+        "from collections import namedtuple\nP = namedtuple('P', 'a b')\n"
+        "X = P(1, 2)._replace(a=3)._asdict(), P._make([1, 2]), P._fields"
+    ),
+    "codecs": (
+        "X = [('x\u00e9'.encode(n)) for n in ('utf-16-le', 'utf-32', 'cp1252', 'utf-8-sig')]\n"
+        "import re\nX += [re.match(r'\\N{DIGIT ONE}', '1')]"
     ),
     "fields": (
         "from dataclasses import KW_ONLY, InitVar, asdict, astuple, dataclass, field, fields\n"
@@ -192,6 +280,12 @@ def test_no_way_out(name: str, tmp_path: Path) -> None:
     said = ask(tmp_path, WAYS_OUT[name])
     assert "prompt" not in said
     assert "costly" not in said
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_no_work_is_left_uncounted(name: str, tmp_path: Path) -> None:
+    said = ask(tmp_path, f"{UNSEEN[name]}\nX = 1")
+    assert said == {"error": "more than 5,000,000 steps", "costly": True}
 
 
 @pytest.mark.parametrize("name", WAYS_IN)

@@ -153,7 +153,15 @@ def test_twenty_thousand_tasks_are_loaded_and_no_more(tmp_path: Path) -> None:
         child.close()
 
 
-@pytest.mark.parametrize("drawn", ["random.random()", "random.Random().random()"])
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        "random.random()",
+        "random.Random().random()",
+        "random.Random.mro()[1]().random()",
+        "(r := random.Random(1), super(random.Random, r).seed(), r.random())[2]",
+    ],
+)
 def test_chance_without_a_seed_is_found_and_decides_alike(drawn: str, tmp_path: Path) -> None:
     """In a network it is the same in every process: what vetting might miss parts no validators."""
     text = TAGS.replace("import re\n", "import random\nimport re\n").replace(
