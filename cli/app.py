@@ -10,9 +10,11 @@ import typer
 
 from assay.cli import chain_commands, record_commands
 from assay.cli.first_checks import require_out, require_there
+from assay.cli.help_pages import Group
 from assay.cli.options import COMPUTE, AsJson, Quiet, command
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -20,7 +22,9 @@ app = typer.Typer(
     epilog="Start with `assay demo`. Flags override ASSAY_* variables, and both override --config.",
     pretty_exceptions_enable=False,
 )
-env_app = typer.Typer(no_args_is_help=True, help="List, try, score and make environments.")
+env_app = typer.Typer(
+    cls=Group, no_args_is_help=True, help="List, try, score and make environments."
+)
 
 
 _TORCH = "PyTorch"
@@ -247,7 +251,12 @@ Name = Annotated[
 ]
 Seed = Annotated[
     str,
-    typer.Option("--seed", metavar="HEX", help="32 bytes, for example a window's challenge seed."),
+    typer.Option(
+        "--seed",
+        metavar="HEX",
+        show_default=False,
+        help="32 bytes, for example a window's challenge seed [default: zeros].",
+    ),
 ]
 Hotkey = Annotated[
     str | None,

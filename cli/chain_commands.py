@@ -19,6 +19,7 @@ from assay.cli.first_checks import (
     require_trainer,
     require_wallet,
 )
+from assay.cli.help_pages import Group
 from assay.cli.options import (
     COMPUTE,
     LEDGER,
@@ -34,12 +35,12 @@ from assay.cli.options import (
     prepare,
 )
 
-app = typer.Typer()
-train_app = typer.Typer()
-wallet_app = typer.Typer(no_args_is_help=True, help="Wallets: the SDK's key files.")
-weights_app = typer.Typer(no_args_is_help=True, help="Weights on chain.")
-subnet_app = typer.Typer(no_args_is_help=True, help="The commands of a subnet's owner.")
-ledger_app = typer.Typer(no_args_is_help=True, help="The ledger of scores on the EVM.")
+app = typer.Typer(cls=Group)
+train_app = typer.Typer(cls=Group)
+wallet_app = typer.Typer(cls=Group, no_args_is_help=True, help="Wallets: the SDK's key files.")
+weights_app = typer.Typer(cls=Group, no_args_is_help=True, help="Weights on chain.")
+subnet_app = typer.Typer(cls=Group, no_args_is_help=True, help="The commands of a subnet's owner.")
+ledger_app = typer.Typer(cls=Group, no_args_is_help=True, help="The ledger of scores on the EVM.")
 
 _Withdraw = Annotated[bool, typer.Option("--withdraw", help="Withdraw the announced parameters.")]
 _MaxCost = Annotated[
@@ -85,7 +86,9 @@ def run_doctor(
     source: SettingsSource,
     role: Annotated[
         Literal["miner", "validator", "trainer"],
-        typer.Argument(metavar="miner|validator|trainer", help="The program to check for."),
+        typer.Argument(
+            metavar="PROGRAM", help="The program to check for: miner, validator or trainer."
+        ),
     ] = "miner",
     directory: Annotated[
         Path | None, typer.Option("--dir", metavar="DIR", help="The program's own folder.")

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, get_origin
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from assay.cli.first_checks import Check
+from assay.cli.help_pages import Command, Group
 from assay.cli.interrupts import require_wanted
 
 if TYPE_CHECKING:  # pydantic and its plugins would double the time of `assay --help`
@@ -195,10 +195,10 @@ def command(
             called = partial(_run, runs, function.__name__, ready, first, logs)
         callback = _make_callback(function, called, skipped=int(runs is None))
         if name is None:
-            kind = _make_class(TyperGroup, fields, role)
+            kind = _make_class(Group, fields, role)
             app.callback(cls=kind, invoke_without_command=True)(callback)
         else:
-            app.command(name, cls=_make_class(TyperCommand, fields, role))(callback)
+            app.command(name, cls=_make_class(Command, fields, role))(callback)
 
     return register
 

@@ -7,6 +7,7 @@ import typer
 
 from assay.cli.chain_commands import train_app
 from assay.cli.first_checks import require_export, require_hotkeys, require_subnet, require_there
+from assay.cli.help_pages import Group
 from assay.cli.options import (
     COMPUTE,
     LEDGER,
@@ -20,8 +21,8 @@ from assay.cli.options import (
     prepare,
 )
 
-app = typer.Typer()
-audit_app = typer.Typer()
+app = typer.Typer(cls=Group)
+audit_app = typer.Typer(cls=Group)
 
 Validator = Annotated[
     str | None,

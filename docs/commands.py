@@ -15,6 +15,7 @@ import typer
 from page_parts import fill, write_or_check
 
 from assay.cli.app import app
+from assay.cli.help_pages import name_value
 
 PAGE = Path(__file__).with_name("commands.md")
 
@@ -31,6 +32,7 @@ def find_commands(command: Any, path: str = "assay") -> Iterator[tuple[str, Any]
 
 def show_parameter(parameter: Any, context: typer.Context) -> str:
     word, help_text = parameter.get_help_record(context) or (parameter.name, "")
+    word = name_value(word)
     word, help_text = (" ".join(text.split()).replace("|", "\\|") for text in (word, help_text))
     help_text = re.sub(r"<(?=[a-z])", "&lt;", help_text)  # else it would be a tag
     return f"| `{word}` | {help_text} |"

@@ -60,7 +60,9 @@ class DemoSettings(_Section):
     windows: int = Field(8, ge=6, le=100, description="number of windows")
     groups: int = Field(24, ge=4, le=256, description="groups of an honest miner a window")
     problems: int = Field(1_500, ge=1_000, le=100_000, description="number of held-out problems")
-    seed: str = Field("assay", description="seed of all keys; with `fast`, of everything")
+    seed: Annotated[str, Flag("TEXT")] = Field(
+        "assay", description="seed of all keys; with `fast`, of everything"
+    )
 
 
 class StatusSettings(_Section):
@@ -83,7 +85,9 @@ class PublishSettings(_Section):
         None, description="a set of parameters that fit together; None: the recipe's, or main"
     )
     environment: Annotated[str, Flag("NAME")] | None = Field(
-        None, description="environment, such as sat or sat,k=4; None: the recipe's, or arithmetic"
+        None,
+        description="name of an environment, such as sat or sat,k=4; "
+        "None: the recipe's, or arithmetic",
     )
     genesis: Folder | None = Field(None, description="first checkpoint; None: the shipped one")
     trainer: Address | None = Field(None, description="hotkey that publishes checkpoints, SS58")

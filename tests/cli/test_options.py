@@ -143,11 +143,23 @@ def test_help_is_whole_on_a_terminal_of_80_columns():
         sentences += [
             below.help.partition("\n\n")[0] for below in getattr(command, "commands", {}).values()
         ]
+        words = {*shown.output.replace("[default: ", "").split()}
         for sentence in filter(None, sentences):
             assert squeeze(sentence) in page, path
+            cut = {*sentence.replace("[default: ", "").split()} - words - {"\b"}
+            assert not cut, f"{path} has these on two lines"
             assert not sentence.rstrip().endswith("..."), path
             found += 1
     assert found > 500
+
+
+def test_help_names_values_as_people_do():
+    runner = CliRunner()
+    for path, _ in walk(typer.main.get_command(app)):
+        shown = runner.invoke(app, [*path, "--help"], env={"COLUMNS": "80"}).output
+        assert not re.search(r"<list|<str>|<path>|range>", shown), path
+    shown = runner.invoke(app, ["env", "score", "--help"], env={"COLUMNS": "80"}).output
+    assert "--index <int> " in shown and "0<=x<=" in shown
 
 
 def test_help_and_wrong_usage_load_no_heavy_library():
