@@ -47,7 +47,7 @@ def make_request(source: SettingsSource) -> ExplorerRequest:
     if localnet is not None:
         online = ("--localnet", str(localnet))
         if find_localnet(localnet) is None:  # it may be about to start
-            begun, later = None, replace(source, localnet=localnet).load
+            begun, later = None, replace(source, localnet=localnet, waits=False).load
     elif netuid is not None:
         node = None if network is None else show_address(network, "wss://CHAIN-NODE")
         chain = () if node is None else ("--network", node)

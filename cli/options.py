@@ -10,6 +10,7 @@ import inspect
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -60,6 +61,9 @@ LEDGER = ("ledger.endpoint", "ledger.chain_id", "ledger.contract")
 COMPUTE = ("compute.*",)
 PROGRAM = (*NETWORK, *WALLET, "store.locator", *READING, *COMPUTE, "metrics.listen", "log.format")
 
+#: Time between two looks at a localnet that is starting, seconds.
+_POLL_S = 0.2
+
 OK, FINDING, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
 #: Options that help shows last.
 _LAST = ("localnet", "config", "quiet", "as_json")
@@ -76,6 +80,7 @@ class SettingsSource:
     #: "owner" or "trainer": whose wallet to use on a localnet, unless another is named
     role: str | None = None
     recipe: str | None = None  # its trainer's settings and its implementation replace defaults
+    waits: bool = True  # for a localnet that is being made
 
     def load(self, problem_files: bool = True) -> "Settings":
         """Load settings from flags, variables and a file, with a localnet's as defaults. Adds their
@@ -92,8 +97,12 @@ class SettingsSource:
         if self.localnet is None:
             settings = load_settings(self.config, self.flags, below)
         else:
-            from assay.demo.localnet.description import is_running, read_settings
+            from assay.demo.localnet.description import is_running, is_starting, read_settings
 
+            if self.waits and is_starting(self.localnet):
+                announce(f"waiting for the localnet in {self.localnet}, which is starting")
+                while is_starting(self.localnet):
+                    time.sleep(_POLL_S)
             there = read_settings(self.localnet, self.role)
             for section, values in below.items():
                 there[section] = values | there.get(section, {})

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from assay.network.files import write_file, write_json
+from assay.network.files import is_locked, write_file, write_json
 from assay.network.toml_settings import read_toml
 from assay.neurons.settings.loading import ConfigError
 
@@ -84,6 +84,12 @@ def is_running(folder: Path) -> bool:
     if localnet is None or not localnet.pids:
         return False
     return all(Path(f"/proc/{pid}").exists() for pid in localnet.pids.values())
+
+
+def is_starting(folder: Path) -> bool:
+    """Return whether a localnet is being made in a folder: its process runs, but has not yet
+    described it."""
+    return find_localnet(folder) is None and bool(is_locked(folder / ".assay-localnet"))
 
 
 def make_settings(folder: Path, localnet: Localnet) -> Sections:

@@ -136,7 +136,7 @@ def run_services(
         if founding is None:
             _require_free(ports)  # not only after the half minute that founding can take
             logger.info(
-                "a new network: its subnet is bought, its rules are published",
+                "making a new network: buying a subnet, publishing rules (up to half a minute)",
                 extra={"event": "network_founded"},
             )
             founding = _found_apart(root / "chain", slot_s, beacons.chain, store)

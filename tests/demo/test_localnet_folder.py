@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from assay.demo.localnet.services import found, get_begin_ms, read_founding, run
 from assay.network.beacon import read_chain_info
 from assay.network.chain import ChainError
 from assay.network.toml_settings import TomlError
+from assay.neurons.program.program_loop import claim_folder
 from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.neurons.settings.sections import Settings, StatusSettings
 from tests.commands import run_command
@@ -135,6 +137,34 @@ def test_a_localnet_that_does_not_run_is_said_to_be_so(
         assert found.chain.netuid == 7  # what it means is known all the same
         said = capsys.readouterr().err
         assert (f"assay localnet --dir {tmp_path}" in said) is not running
+
+
+def test_a_command_waits_for_a_localnet_that_is_starting(
+    tmp_path: Path,
+    localnet: Localnet,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A reader starts every terminal at once: the network is not described for half a minute."""
+    source = options.SettingsSource(localnet=tmp_path)
+    with claim_folder(tmp_path, "localnet", alone=True):
+        with pytest.raises(ConfigError, match="no localnet has been started there"):
+            replace(source, waits=False).load()
+        described = replace(localnet, pids={"localnet": os.getpid()})
+        monkeypatch.setattr(options.time, "sleep", lambda _: write_localnet(tmp_path, described))
+        assert source.load().chain.netuid == 7
+    said = capsys.readouterr().err
+    assert said == f"assay: waiting for the localnet in {tmp_path}, which is starting …\n"
+
+
+def test_a_localnet_that_ends_before_it_is_described_holds_no_command_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(claim_folder(tmp_path, "localnet", alone=True))
+        monkeypatch.setattr(options.time, "sleep", lambda _: stack.close())
+        with pytest.raises(ConfigError, match="no localnet has been started there"):
+            options.SettingsSource(localnet=tmp_path).load()
 
 
 def test_a_localnets_folder_is_not_taken_for_a_programs(tmp_path: Path) -> None:
