@@ -151,6 +151,11 @@ def open_pool(settings: Settings) -> AbstractContextManager[WorkerPool]:
     return open_workers(workers, settings.cluster.address)
 
 
+def describe_wait(seconds: float) -> str:
+    """Seconds in words, with minutes once there are two of them."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
 def find_longest_retry(timing: Timing) -> float:
     """The longest pause before a checkpoint that no source had is asked for again, seconds. Even a
     short window has several attempts."""
@@ -177,13 +182,30 @@ class NetworkMonitor:
         self._lack: str | None = None
 
     def require_seat(self) -> None:
-        """Report a missing seat at the start instead of after a window. Raises ConfigError: the
-        hotkey holds no uid."""
+        """Report a missing seat at the start instead of after a window, and how long the first
+        verdicts take. Raises ConfigError: the hotkey holds no uid."""
         chain, hotkey = self._session.chain, self._session.account.hotkey
-        if hotkey not in chain.get_members(chain.get_head()):
+        head = chain.get_head()
+        member = chain.get_members(head).get(hotkey)
+        if member is None:
             raise ConfigError(
                 f"{encode_ss58(hotkey)} has no uid of subnet {chain.netuid}: `assay register`"
             )
+        timing = self._session.parameters.timing
+        window = compute_window(timing, head) + 1
+        begins, ends = (
+            describe_wait((compute_block(timing, window, phase) - head) * timing.slot_ms / 1_000)
+            for phase in (Phase.CHALLENGE, Phase.VERDICT_END)
+        )
+        logger.info(
+            "uid %d at block %d: window %d begins in about %s, its verdicts are final in about %s",
+            member.uid,
+            head,
+            window,
+            begins,
+            ends,
+            extra={"event": "seat_found"},
+        )
         if self._needs_permit:
             own, others = measure_stake(chain, hotkey)
             logger.info(

@@ -305,7 +305,7 @@ def check_lines(lines: list[str], hotkey: str | None) -> None:
         assert line["event"] in EVENTS
         if line["event"] != "loading":  # nothing has been opened yet, nor the wallet
             assert hotkey in (None, line["hotkey"])
-    later = found[[line["event"] for line in found].index("joined") + 3 :]
+    later = found[[line["event"] for line in found].index("joined") + 4 :]
     assert later
     assert all(isinstance(line["window"], int) and line["phase"] for line in later)
 

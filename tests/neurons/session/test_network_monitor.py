@@ -1,5 +1,6 @@
 """Whether it makes sense to go on: what a neuron looks at once a window."""
 
+import logging
 from dataclasses import replace
 from hashlib import sha256
 from types import SimpleNamespace
@@ -11,7 +12,12 @@ from assay.artifacts.discovery import DiscoveryError
 from assay.devnet import SimulatedChain, SimulatedRules
 from assay.network.chain.chain_values import TAO
 from assay.neurons.program.program_loop import ParametersChangedError
-from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, find_longest_retry
+from assay.neurons.session.neuron_session import (
+    NetworkMonitor,
+    NeuronSession,
+    describe_wait,
+    find_longest_retry,
+)
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol import QUICKNET, Commitment, Parameters, Phase, Tag, encode_commitment
 from assay.protocol.amendment import ParameterHistory
@@ -89,6 +95,28 @@ def test_a_uid_bought_within_a_window_counts_from_the_next_one() -> None:
     assert "had no uid" in monitor.check()
     place.mint_to(2 * WINDOW)
     assert monitor.check() is None
+
+
+def test_the_start_says_when_the_first_verdicts_are_final(caplog: pytest.LogCaptureFixture) -> None:
+    place = Place(OWNER, SELF)
+    place.mint_to(WINDOW + 3)
+    with caplog.at_level(logging.INFO, logger="assay"):
+        place.stand().require_seat()
+    timing = place.parameters.timing
+    begins, ends = (
+        describe_wait((2 * WINDOW + offset - WINDOW - 3) * timing.slot_ms / 1_000)
+        for offset in (0, timing.verdict_end)
+    )
+    [said] = [record.getMessage() for record in caplog.records if record.event == "seat_found"]
+    assert said.endswith(
+        f": window 2 begins in about {begins}, its verdicts are final in about {ends}"
+    )
+    assert [describe_wait(seconds) for seconds in (0.4, 119.4, 120, 5_400)] == [
+        "0 s",
+        "119 s",
+        "2 min",
+        "90 min",
+    ]
 
 
 def test_a_validator_without_a_permit_is_told_and_no_other_neuron() -> None:
