@@ -78,16 +78,20 @@ def make_reproduction(facts: WindowCase, material: Material, reason: Reason | No
         words.append("--allow-local-beacon")
     lacks = []
     if material.source is None:
-        lacks.append("the miner's file")
+        lacks.append("The miner's file is not here, and this command needs it.")
     elif material.file is None or material.context is None:
-        lacks.append("--out DIR, which writes context and file into a folder")
+        lacks.append(
+            "First run `assay explain` again with --out DIR: it writes both files into DIR, which "
+            f"replaces {_OUT} here."
+        )
     if material.model is None:
         lacks.append(
-            f"--model FOLDER, the checkpoint {context.checkpoint.hex()[:16]}… that was in force"
+            f"--model must name a folder with the checkpoint {context.checkpoint.hex()[:16]}…, "
+            "which was in force."
         )
     note = _NOTES.get(reason) if reason is not None else None
     if reason is Reason.NOT_REVEALED and material.source is None:
         return Reproduction(None, False, note)
     if lacks:
-        note = " ".join(filter(None, (note, f"To run it, it takes {' and '.join(lacks)}.")))
+        note = " ".join(filter(None, (note, *lacks)))
     return Reproduction(shlex.join(words), not lacks, note)

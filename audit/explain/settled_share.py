@@ -109,16 +109,18 @@ def list_settlement(settled: SettlementShare) -> list[str]:
     elif zeroing is not None:
         lines.append(zeroing)
     elif not settled.score:
-        lines.append("none of its windows brought this hotkey a score")
+        lines.append("this hotkey has no score in any of its windows")
     else:
-        brought = ", ".join(f"window {w.window} {w.score:,}" for w in settled.windows if w.score)
+        brought = ", ".join(f"window {w.window}: {w.score:,}" for w in settled.windows if w.score)
         share = settled.score / settled.total
         weight = (
-            f", and the weight {settled.weight:,} of {settled.weights:,}" if settled.weights else ""
+            f", which gives the weight {settled.weight:,} of {settled.weights:,}"
+            if settled.weights
+            else ""
         )
         lines.append(
-            f"they brought {settled.score:,} ({brought}): {share:.1%} of the {settled.total:,} "
-            f"that all seats came to{weight}"
+            f"this hotkey's score is {settled.score:,} ({brought}), {share:.1%} of the "
+            f"{settled.total:,} of all seats{weight}"
         )
     return lines
 

@@ -174,7 +174,7 @@ def test_what_a_window_costs_is_told_by_its_outcome(inside, keys):
     change("DELETE FROM scores WHERE epoch = ?", epoch)
     _, steps = look(inside, honest)
     assert steps["Verdicts"]["said"][0] == f"it was not a member of window {first}"
-    assert steps["Settlement"]["said"][-1] == "none of its windows brought this hotkey a score"
+    assert steps["Settlement"]["said"][-1] == "this hotkey has no score in any of its windows"
 
 
 def test_a_hotkey_that_no_window_had_is_told_why_it_has_no_page(inside, keys):

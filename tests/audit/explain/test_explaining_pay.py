@@ -91,7 +91,7 @@ def test_the_settlement_is_followed_from_score_to_pay(mortal):
     }
     assert {w.window: w.score for w in settled.windows} == scores
     assert settled.score == sum(scores.values())
-    assert has(explanation.pay, f"{settled.score:,}", "that all seats came to")
+    assert has(explanation.pay, f"{settled.score:,}", "of all seats")
     assert explanation.to_json()["settlement"]["share"] == round(settled.score / settled.total, 6)
 
 
