@@ -21,21 +21,21 @@ _WITHHELD = VerdictMark(
 )
 _OTHER = VerdictMark("◇", "warn", "refused: this window is worth nothing")
 _UNKNOWN = VerdictMark("?", "none", "no verdict")
-#: What stands for each, in the order of a legend.
+#: The marks, in the order of a legend.
 MARKS = (_ACCEPTED, _CHEATING, _WITHHELD, _OTHER, _ABSENT, _UNKNOWN)
 
 #: What became of a trainer's child in a merge, by the finding's name.
 FINDINGS = {
     "taken": "it is merged",
-    "absent": "no child stood in its slot on chain at the deadline",
+    "absent": "its slot on chain had no child at the deadline",
     "withheld": "the child, or something that it names, could not be read in time",
-    "misfit": "it is of another round, network or model, or not what it says",
+    "misfit": "it belongs to another round, network or model, or its record is false",
     "stale": "it began with another checkpoint than the round’s parent",
     "broken": "its steps do not follow from each other",
     "strange": "it learned from groups that were not its own to learn from",
     "doubled": "it has the same weights as a child before it",
-    "endless": "one of its weights is no finite number",
-    "large": "it went further from the parent than the bound allows",
+    "endless": "one of its weights is not a finite number",
+    "large": "its weights moved further from the parent than the bound allows",
 }
 
 #: What an audit does with a rollout.
@@ -44,7 +44,7 @@ ROLLOUT_MARKS = {
     "valued": ("○", "read and scored with its group, not run"),
     "sampled": ("◇", "its bytes are compared with the commitment"),
     "unread": ("·", "not looked at"),
-    "unknown": ("?", "the file says which of its group go through the model"),
+    "unknown": ("?", "only the miner’s file shows whether it goes through the model"),
 }
 
 _ABSENCES = {Reason.NO_COMMITMENT, Reason.NOT_REGISTERED}
@@ -66,8 +66,8 @@ DOING = {
     Phase.COMMIT: "the audit is awaited",
     Phase.AUDIT: "rollouts are fetched and judged",
     Phase.SAMPLE: "samples are fetched",
-    Phase.FETCH_END: "what is missing is looked for in mirrors",
-    Phase.MIRROR_END: "what was fetched is judged",
+    Phase.FETCH_END: "missing files are looked for in mirrors",
+    Phase.MIRROR_END: "fetched files are judged",
     Phase.VERDICT_END: "verdicts are final",
 }
 

@@ -57,6 +57,7 @@ class Pages:
             part=partial(quote, safe=""),
             whole=write_digest,
             command=write_command,
+            code=write_code,
             reason=write_reason,
             prose=write_prose,
             about=write_about,
@@ -158,16 +159,20 @@ def write_command(text: str) -> Markup:
     )
 
 
+def write_code(text: str) -> Markup:
+    """A command or an option within a sentence. No line breaks at its hyphens."""
+    return Markup("<code>{}</code>").format(write_command(text))
+
+
 def write_reason(text: str) -> Markup:
     return Markup("_<wbr>").join(escape(show_hidden(part)) for part in text.split("_"))
 
 
 def write_prose(text: str) -> Markup:
-    """A sentence with a capital and a full stop; what stands between backquotes is code."""
+    """A sentence with a capital and a full stop; text between backquotes is code."""
     parts = show_hidden(text[:1].upper() + text[1:].rstrip(".") + ".").split("`")
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
-        for number, part in enumerate(parts)
+        write_code(part) if number % 2 else escape(part) for number, part in enumerate(parts)
     )
 
 

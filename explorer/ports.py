@@ -214,7 +214,7 @@ class MergedRound:
 
     end: the first window after it, its checkpoint's number; checkpoint, parent: digests, hex;
     measurer: SS58 of who published it; derived: whether somebody derived it again here; fault: why
-    its checkpoint is not what the round makes.
+    its checkpoint differs from the round's result.
     """
 
     end: int

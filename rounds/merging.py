@@ -70,7 +70,7 @@ def gather_child(
 ) -> FoundChild:
     """Reads and judges one child."""
     if said is None:
-        absent = ChildFinding.ABSENT, "no child stood in its slot"
+        absent = ChildFinding.ABSENT, "its slot had no child at the deadline"
         return FoundChild(hotkey, ZERO_DIGEST, absent)
     form = choose_form(facts.of.rounds)
     try:
@@ -137,7 +137,7 @@ class RoundMerge:
         )
 
     def find_fault(self, manifest: Manifest, record: MergeRecord) -> tuple[str | None, Merge]:
-        """Why a published checkpoint is not what the round makes, or None; and what it makes."""
+        """Why a published checkpoint differs from the round's result, or None; and that result."""
         names = {child.hotkey for child in record.children if child.finding is _WITHHELD}
         merge, facts = self.merge(frozenset(names & self.said.keys())), self.facts
         for what, theirs, ours in (
@@ -169,7 +169,7 @@ class RoundMerge:
 
     def _describe(self, what: str, record: MergeRecord, merge: Merge) -> str:
         if what != "children":
-            return f"its {what} is not what the round makes"
+            return f"its {what} differs from the round's result"
         said = {child.hotkey: child for child in record.children}
         for child in merge.children:
             theirs = said.get(child.hotkey)

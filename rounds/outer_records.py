@@ -26,7 +26,7 @@ class ChildFinding(Enum):
     """The fate of a trainer's child in a merge."""
 
     TAKEN = "taken"
-    ABSENT = "absent"  # no child stood in its slot at the deadline
+    ABSENT = "absent"  # its slot had no child at the deadline
     WITHHELD = "withheld"  # it, or what it names, was not to be had
     MISFIT = "misfit"  # of another round, network or model, or not what it says
     STALE = "stale"  # it began elsewhere than at the round's parent

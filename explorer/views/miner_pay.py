@@ -1,6 +1,6 @@
 """Why a miner is paid or not: from its uid to what the chain paid, step by step.
 
-The words are those of `assay explain`; here they come of the newest settlement, whole.
+It uses the words of `assay explain`, about the whole newest settlement.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ def describe_pay(reader: PageReader, miner: Mapping[str, Any]) -> View:
 
 
 def explain_absence(reader: PageReader, hotkey: str) -> str:
-    """Why a hotkey has no page, part of a sentence: nobody of it was in any window known here."""
+    """Why a hotkey has no page, as part of a sentence: no window known here has it as a member."""
     try:
         key = decode_ss58(hotkey)
     except ValueError as error:
@@ -226,8 +226,14 @@ def _look_at_payment(reader: PageReader, miner: Mapping[str, Any], share: Settle
         return _make_step(
             name, "bad", f"at block {neurons.block} it has no uid, so the chain cannot pay it"
         )
+    if not held.incentive:
+        said = f"the newest epoch at block {neurons.block} paid uid {held.uid} nothing as a miner"
+        if held.emission:
+            alpha = f"{held.emission / _ALPHA:,.4f} alpha"
+            said += f"; its {alpha} are dividends of stake"
+        return _make_step(name, "bad", said)
     said = (
         f"at block {neurons.block} the last epoch's pay of uid {held.uid} is "
         f"{held.incentive / _U16:.1%} of the miners' share, {held.emission / _ALPHA:,.4f} alpha"
     )
-    return _make_step(name, "good" if held.incentive else "bad", said)
+    return _make_step(name, "good", said)

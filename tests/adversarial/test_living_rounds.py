@@ -183,7 +183,7 @@ def test_what_a_measurer_makes_up_is_in_force_and_followed_by_nobody(tmp_path):
     assert get_in_force_at(bench.chain, bench.parameters, first.turns_end).digest == b"\7" * 32
     for name in honest:
         assert bench.get_base(name) == before
-        assert any("is not what the round makes" in said for said in bench.said[name])
+        assert any("differs from the round's result" in said for said in bench.said[name])
     second = bench.get_round(1)
     bench.run_to(second.turns_end + 3, without=(liar,))
     (healed,) = {bench.get_base(name) for name in honest}

@@ -43,7 +43,7 @@ def rounds(tmp_path_factory):
         StepAudit(one, 4, None, "not done again: another kind of machine"),
     )
     found = (
-        RoundAudit(4, "1c" * 32, "its children is not what the round makes", children[:1], ()),
+        RoundAudit(4, "1c" * 32, "its children differs from the round's result", children[:1], ()),
         RoundAudit(8, "2c" * 32, None, children, steps),
     )
     lines = "".join(f"{json.dumps(round.to_json())}\n" for round in found)

@@ -1,6 +1,7 @@
 """The pages in a real browser: every width, both schemes, keys alone, no script, live."""
 
 import json
+import re
 import subprocess
 import tempfile
 import time
@@ -23,6 +24,24 @@ def test_no_page_is_wider_than_its_window(page, demo):
             page.set_viewport_size({"width": width, "height": 800})
             found = page.evaluate("document.documentElement.scrollWidth")
             assert found <= width, (path, width)
+
+
+def test_a_long_locator_and_a_command_in_a_sentence_fit_a_telephone(page, demo):
+    """Neither a page's width nor an option gives way: `--netuid` is not cut at its hyphens."""
+    page.set_viewport_size({"width": 400, "height": 800})
+    member = next(path for path in list_looks(demo) if re.fullmatch(r"/window/\d+/5\w+", path))
+    page.goto(member)
+    page.evaluate(
+        "document.querySelector('.locator code').textContent = 'file:///' + 'folder/'.repeat(40)"
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    page.goto("/ledger")
+    words = page.evaluate(
+        "[...document.querySelectorAll('section p code > span, dd code > span')]"
+        ".map(one => [one.textContent, one.offsetHeight])"
+    )
+    assert "--contract" in dict(words)
+    assert max(height for _, height in words) < 30, "each is on one line"
 
 
 def test_no_page_breaks_a_rule_of_accessibility(page, demo):

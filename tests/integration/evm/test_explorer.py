@@ -103,7 +103,7 @@ def test_events_are_compared_with_the_record(
         links = set(re.findall(rf'href="{LINK}/([^"]*)"', page))
         assert {f"address/{stage.ledger.address}", f"tx/0x{rows[1]['transaction']}"} <= links
         assert f"block/{rows[1]['block']}" in links
-        for words in ("stands as recorded", "another entry stands", "nothing stands"):
+        for words in ("equals the record", "differs from the record", "no entry"):
             assert words in page
 
         # the command on the page, as it stands: what is missing is not proven, then it is
