@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from assay.cli import chain_commands, record_commands
-from assay.cli.first_checks import require_out, require_there
+from assay.cli.first_checks import require_out, require_pair, require_there
 from assay.cli.help_pages import Group
 from assay.cli.options import COMPUTE, AsJson, Quiet, command
 
@@ -105,7 +105,7 @@ def run_convert(
     *COMPUTE,
     runs="calibrate",
     problem_files=False,
-    first=(require_out("calibrate"),),
+    first=(require_pair, require_out("calibrate")),
     loads=_TORCH,
 )
 def run_calibrate(quiet: Quiet = False, as_json: AsJson = False) -> None:

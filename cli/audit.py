@@ -24,6 +24,7 @@ from assay.audit.findings import Aspect, AuditReport, Findings
 from assay.audit.ports import Models, Public, ScoreLedgerReader
 from assay.audit.sources import FetchedOutlines, ModelShelf, StoredSubmissions
 from assay.cli.console import open_console
+from assay.cli.first_checks import split_windows
 from assay.inference import load_checkpoint
 from assay.inference.workers.worker_pool import open_workers
 from assay.network import ObjectStore, ReadableStores
@@ -282,14 +283,10 @@ def find_newest(
 
 def parse_windows(text: str) -> range:
     """`A..B`, both included, or one number."""
-    first, _, last = text.partition("..")
-    last = last or first
-    plain = first.isdecimal() and last.isdecimal() and max(len(first), len(last)) <= 12
-    if not plain or int(first) > int(last):
-        raise ConfigError(f"--windows {text!r}: write A..B, such as 5..12")
-    if int(last) - int(first) >= AUDITED_MAX:
+    first, last = split_windows(text)
+    if last - first >= AUDITED_MAX:
         raise ConfigError(f"--windows {text}: at most {AUDITED_MAX} are audited at a time")
-    return range(int(first), int(last) + 1)
+    return range(first, last + 1)
 
 
 def _open_models(request: AuditRequest, stack: ExitStack) -> tuple[Models | None, int]:

@@ -77,10 +77,6 @@ def run_calibrate(every: Settings, as_json: bool, quiet: bool) -> int:
 
 def _require_usable(settings: CalibrateSettings) -> None:
     """Check everything that can be known before minutes of work."""
-    if settings.model is None:
-        raise ConfigError("name the folder of a checkpoint: --model FOLDER")
-    if settings.a == settings.b:
-        raise ConfigError(f"--a and --b are both {settings.a}: name two implementations")
     if settings.cap is not None and round(settings.cap * 2**FRACTION_BITS) < 100:
         raise ConfigError("--cap is too small: the first level is a hundredth of it, in 2^-20")
     if (settings.out / MANIFEST_FILE).exists():

@@ -9,6 +9,7 @@ import typer
 from assay.cli.first_checks import (
     require_change,
     require_coldkey,
+    require_development_chain,
     require_folder,
     require_hotkey,
     require_hotkeys,
@@ -73,7 +74,15 @@ def run_localnet(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """
 
 
-@command(app, "faucet", "chain.network", *WALLET, runs="account", first=_OWN, opens=True)
+@command(
+    app,
+    "faucet",
+    "chain.network",
+    *WALLET,
+    runs="account",
+    first=(require_development_chain, *_OWN),
+    opens=True,
+)
 def run_faucet(
     amount: Annotated[str, typer.Argument(metavar="TAO", help="Amount.")] = "1000",
     as_json: AsJson = False,

@@ -128,7 +128,9 @@ def _make(
     except ValueError:
         raise ConfigError(f"--seed {seed[:80]!r} is not hex") from None
     if len(challenge) != DIGEST_BYTES:
-        raise ConfigError(f"--seed has {len(challenge)} bytes, not {DIGEST_BYTES}")
+        raise ConfigError(
+            f"--seed has {2 * len(challenge)} hex digits: write {2 * DIGEST_BYTES} of them"
+        )
     owner = bytes(DIGEST_BYTES) if hotkey is None else parse_hotkey(hotkey, "--hotkey")
     try:
         legal = environment.levels if levels is None else sorted(set(levels))

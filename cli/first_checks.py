@@ -103,6 +103,52 @@ def require_hotkeys(**options: str) -> Check:
     return check
 
 
+def split_windows(text: str) -> tuple[int, int]:
+    """The first and the last window of `A..B`, both included, or of one number."""
+    from assay.neurons.settings.loading import ConfigError
+
+    first, _, last = text.partition("..")
+    last = last or first
+    if not (first.isdecimal() and last.isdecimal() and max(len(first), len(last)) <= 12):
+        raise ConfigError(f"--windows {text!r}: write A..B, such as 5..12")
+    if int(first) > int(last):
+        raise ConfigError(
+            f"--windows {text!r}: the smaller number comes first; write {last}..{first}"
+        )
+    return int(first), int(last)
+
+
+def require_windows(_: "Settings", own: Mapping[str, Any]) -> None:
+    """Check that --windows, if it is given, is two numbers."""
+    if own["windows"] is not None:
+        split_windows(own["windows"])
+
+
+def require_pair(settings: "Settings", _: Mapping[str, Any]) -> None:
+    """Check that `assay calibrate` has a checkpoint and two implementations."""
+    from assay.neurons.settings.loading import ConfigError
+
+    asked = settings.calibrate
+    if asked.model is None:
+        raise ConfigError("name the folder of a checkpoint: --model FOLDER")
+    if asked.a == asked.b:
+        raise ConfigError(f"--a and --b are both {asked.a}: name two implementations")
+
+
+def require_development_chain(settings: "Settings", _: Mapping[str, Any]) -> None:
+    """Check that the chain is on this machine: development keys sign for no other."""
+    from assay.network.chain.chain_target import ChainTarget
+    from assay.neurons.settings.loading import ConfigError
+
+    network = settings.chain.network
+    ChainTarget.require_named(network)
+    if network != "local" and not ChainTarget((network,)).is_loopback:
+        raise ConfigError(
+            f"there is no faucet on {network}: name a development chain of this machine with "
+            "--localnet DIR or --network ws://127.0.0.1:PORT"
+        )
+
+
 def require_trainer(settings: "Settings", _: Mapping[str, Any]) -> None:
     """Check that the hotkey that publishes checkpoints is named."""
     from assay.neurons.settings.loading import ConfigError, parse_hotkey

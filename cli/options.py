@@ -292,8 +292,13 @@ def _say_allowed(error: typer.BadParameter) -> str:
     """Typer's text about a value, or for a setting its allowed values, as for a setting in a
     file."""
     section, _, name = (getattr(error.param, "name", None) or "").partition("__")
-    if not (name and error.message.startswith("Input should be")):  # pydantic's, which typer calls
-        return error.message.removeprefix("Value error, ")
+    plain = error.message.removeprefix("Value error, ")
+    if not plain.startswith("Input should be"):  # pydantic's, which typer calls
+        return plain
+    if not name:
+        plain = plain.partition(", unable to parse")[0].removeprefix("Input should be ")
+        plain = plain.removeprefix("a valid ").replace("integer", "whole number")
+        return f"use a {plain}" if plain.endswith("number") else f"use a number {plain}"
     from assay.network.toml_settings import describe_allowed
     from assay.neurons.settings.loading import list_settings
 

@@ -6,7 +6,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from assay.cli.chain_commands import train_app
-from assay.cli.first_checks import require_export, require_hotkeys, require_subnet, require_there
+from assay.cli.first_checks import (
+    require_export,
+    require_hotkeys,
+    require_subnet,
+    require_there,
+    require_windows,
+)
 from assay.cli.help_pages import Group
 from assay.cli.options import (
     COMPUTE,
@@ -23,6 +29,9 @@ from assay.cli.options import (
 
 app = typer.Typer(cls=Group)
 audit_app = typer.Typer(cls=Group)
+
+#: Checks of the validator and the windows that an audit is asked for.
+_SCOPE = (require_windows, require_hotkeys(validator="--validator"))
 
 Validator = Annotated[
     str | None,
@@ -208,8 +217,10 @@ def run_audit(
     if worker and workers:
         raise ConfigError("--worker names devices, --workers a number: use one of the two")
     settings = source.load(problem_files=False)
-    own = {"offline": offline, "model": model, "against": against, "quiet": quiet}
-    first = (require_there(*own), *(() if offline else (require_subnet,)))
+    own: dict[str, Any] = {"offline": offline, "model": model, "against": against}
+    there = require_there(*own)
+    own |= {"windows": windows, "validator": validator, "quiet": quiet}
+    first = (there, *_SCOPE, *(() if offline else (require_subnet,)))
     prepare(settings, own, *first, loads=_TORCH, opens=offline or True)
     from assay.cli.audit import AuditRequest, run_offline, run_online
 
@@ -237,7 +248,8 @@ def run_export(
     continues. The exit codes are those of `assay audit`.
     """
     settings = source.load(problem_files=False)
-    prepare(settings, {"quiet": quiet}, require_subnet, loads=_TORCH, opens=True)
+    own = {"windows": windows, "validator": validator, "quiet": quiet}
+    prepare(settings, own, *_SCOPE, require_subnet, loads=_TORCH, opens=True)
     from assay.cli.audit import AuditRequest, run_export
 
     return run_export(settings, AuditRequest(validator, windows, records), out, as_json, quiet)
@@ -267,8 +279,9 @@ def run_compare(
     earlier settlements. Exit codes: 0 no sign of a copier, 1 a copier, 2 could not run.
     """
     settings = source.load(problem_files=False)
-    own = {"model": model, "quiet": quiet}
-    prepare(settings, own, require_there("model"), require_subnet, loads=_TORCH, opens=True)
+    own = {"model": model, "windows": windows, "quiet": quiet}
+    first = (require_there("model"), require_windows, require_subnet)
+    prepare(settings, own, *first, loads=_TORCH, opens=True)
     from assay.cli.audit import AuditRequest
     from assay.cli.audit_compare import run_compare
 

@@ -94,6 +94,8 @@ def claim_folder(folder: Path, kind: str, *, alone: bool = False) -> Iterator[No
 
 
 def _explain(folder: Path, error: OSError) -> ConfigError:
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return ConfigError(f"{folder} is not a folder, or is below a file: name a folder")
     return ConfigError(
         f"cannot write to {folder} ({error.strerror}): name a folder you may write to"
     )

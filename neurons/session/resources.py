@@ -226,5 +226,5 @@ def parse_tao(text: str) -> int:
         raise ConfigError(f"{text!r} is not an amount: write it in TAO, such as 1.25")
     rao = int(whole) * TAO + int(decimals.ljust(9, "0") or 0)
     if not rao:
-        raise ConfigError("the amount is 0")
+        raise ConfigError("the amount is 0: name more, in TAO, such as 1.25")
     return rao

@@ -16,7 +16,16 @@ from tests.commands import run_command, run_program
             "'fnney' is not a network: name one of",
         ),
         (("stake", "1.x", "--netuid", "1"), "is not an amount"),
-        (("stake", "0", "--netuid", "1"), "the amount is 0"),
+        (("stake", "0", "--netuid", "1"), "the amount is 0: name more, in TAO"),
+        (("faucet",), "there is no faucet on finney: name a development chain"),
+        (("faucet", "--network", "wss://example.org"), "there is no faucet on wss://example.org"),
+        (("audit", "--netuid", "1", "--windows", "9..2"), "the smaller number comes first"),
+        (("audit", "--netuid", "1", "--windows", "5-9"), "write A..B, such as 5..12"),
+        (("audit", "--netuid", "1", "--validator", "5F"), "--validator: '5F' is not an SS58"),
+        (("audit", "export", "--netuid", "1", "--out", "new", "--windows", "x"), "write A..B"),
+        (("audit", "compare", "--netuid", "1", "--windows", "x"), "write A..B"),
+        (("calibrate",), "name the folder of a checkpoint: --model FOLDER"),
+        (("calibrate", "--model", "m", "--b", "fp32-sdpa"), "name two implementations"),
         (("stake", "0.0000000001", "--netuid", "1"), "is not an amount"),
         (("mine", "--netuid", "1"), "name a store with --store"),
         (("weights", "set", "1", "--netuid", "1"), "write UID=SHARE"),
@@ -37,6 +46,20 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, arguments, words):
     assert words in error
     assert opening in ([], ["assay: opening subnet 1 of finney …"])
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("explain --window x", "Invalid value for '--window': use a whole number"),
+        ("contest a b --env sat --problems 0", "use a number greater than or equal to 1"),
+        ("contest a b --env sat --temperature warm", "use a number"),
+    ],
+)
+def test_a_number_that_is_none_is_refused_in_plain_words(arguments, words):
+    done = run_command(*arguments.split())
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith(words)
 
 
 def test_a_mistyped_setting_is_guessed(tmp_path):

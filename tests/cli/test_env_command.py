@@ -93,7 +93,7 @@ def test_a_file_is_named_found_and_asked(tmp_path: Path) -> None:
         (("show", "mix"), "name 2 to 16 environments"),
         (("show", "gsm:" + "0" * 64), "no file with SHA-256"),
         (("show", "reasoning_gym:chess"), "no dataset 'chess'"),
-        (("sample", "sat", "--seed", "00"), "--seed has 1 bytes, not 32"),
+        (("sample", "sat", "--seed", "00"), "--seed has 2 hex digits: write 64 of them"),
         (("sample", "sat", "--seed", "no"), "--seed 'no' is not hex"),
         (("sample", "sat", "--hotkey", "5Fno"), "--hotkey: '5Fno'"),
         (("sample", "sat", "--level", "4"), "are not legal: 5 to 200 are"),

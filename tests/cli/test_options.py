@@ -159,7 +159,8 @@ def test_help_names_values_as_people_do():
         shown = runner.invoke(app, [*path, "--help"], env={"COLUMNS": "80"}).output
         assert not re.search(r"<list|<str>|<path>|range>", shown), path
     shown = runner.invoke(app, ["env", "score", "--help"], env={"COLUMNS": "80"}).output
-    assert "--index <int> " in shown and "0<=x<=" in shown
+    assert "--index <int> " in shown
+    assert "0<=x<=" in shown
 
 
 def test_help_and_wrong_usage_load_no_heavy_library():
