@@ -22,7 +22,7 @@ from assay.inference import Checkpoint
 from assay.network.files import hold_folder
 
 Say = Callable[[str], None]
-#: Folder within a contest's folder for the judge's preferences, without those of the scorer.
+#: Folder within a contest's folder for the judge's preferences, without the scorer's.
 JUDGE_PAIRS = "judge-pairs"
 _VALUES = {JudgeOutcome.FIRST: 1, JudgeOutcome.SECOND: -1}
 
@@ -82,8 +82,8 @@ def play_contest(
         load: opens a checkpoint's folder of that digest; called once for each contestant that has
             yet to answer, and only one is held at a time.
         say: called with the progress.
-        judge_pairs: also write the judge's pairs separately; False: those of an earlier call are
-            deleted.
+        judge_pairs: also write the judge's pairs separately; False: an earlier call's pairs
+            are deleted.
 
     Raises:
         ContestError: another program plays in this folder, or a file of it is damaged.

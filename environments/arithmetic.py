@@ -110,10 +110,10 @@ def write_solution(problem: Problem, order: Sequence[int]) -> str:
 
 
 def _rate_steps(values: tuple[int, ...], steps: Sequence[str]) -> int:
-    """Share of the expected steps that stand, in millionths.
+    """Share of the expected steps that count, in millionths.
 
-    A step `a±b=c` stands if it is true, b is a term not yet used, and a is the result of the step
-    before (in the first step: another term). Counting ends at the first that does not stand; one
+    A step `a±b=c` counts if it is true, b is a term not yet used, and a is the result of the step
+    before (in the first step: another term). Counting ends at the first step that does not; one
     line more than there are steps, and nothing counts. *Repeated, trivial or borrowed equations
     and bare answers earn nothing.*
     """

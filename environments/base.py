@@ -19,7 +19,7 @@ from assay.protocol.prf import Stream
 class Answer:
     """What an environment needs in order to score a completion; each has a subclass of its own.
 
-    Opaque to everybody else, and never shown to whoever answers.
+    Opaque to all other code, and never shown to a model that answers.
     """
 
 
@@ -116,8 +116,8 @@ class Environment(Protocol):
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Score `completion`: the text after the prompt, without the end token.
 
-        Any string is scored, in time linear in its length; an answer that foreign code reads, in
-        bounded steps besides. Nothing in it raises.
+        Any string is scored, in time linear in its length. Foreign code that reads an answer also
+        has a bounded number of steps. No string raises an error.
 
         Raises:
             TypeError: `problem` was made by another environment.
@@ -177,9 +177,9 @@ def require_levels(levels: Sequence[int], legal: Sequence[int]) -> None:
 
 
 def read_answer(completion: str) -> str | None:
-    """What follows `#### ` where that opens a line and `####` stands nowhere else, or None.
+    """The text behind `#### `, if that opens a line and the text has no other `####`; else None.
 
-    All of it to the end, nothing trimmed, at most `ANSWER_BYTES` in UTF-8; linear in the text.
+    It goes to the end, untrimmed, at most `ANSWER_BYTES` in UTF-8; linear in the text.
     """
     before, mark, answer = completion.partition("#### ")
     if not mark or "####" in before or "####" in answer or (before and before[-1] != "\n"):

@@ -1,6 +1,6 @@
 """Word problems in GSM8K's format: a question, and an answer whose last line is `#### N`.
 
-`gsm` makes them from templates; `gsm:SHA256` asks those of a file (Cobbe et al., "Training
+`gsm` makes them from templates; `gsm:SHA256` asks the problems of a file (Cobbe et al., "Training
 verifiers to solve math word problems", 2021), named by its digest, so that everybody asks the same.
 Either way one spelling of the number counts, on the last line, and nothing else earns anything:
 the steps between are prose, which no rule could rate without paying for padding.

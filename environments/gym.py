@@ -70,7 +70,8 @@ class Entry(Answer):
 
 
 class ReasoningGym(DrawnEnvironment):
-    """One dataset of reasoning-gym. Its levels are those of its curriculum, 1 without one."""
+    """One dataset of reasoning-gym. Its levels are its curriculum's levels, or 1 without a
+    curriculum."""
 
     def __init__(self, dataset: str, params: Mapping[str, int]) -> None:
         """Raises ValueError for an unknown dataset, one that is refused, any setting, or where

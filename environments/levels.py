@@ -6,7 +6,7 @@ at most half. A level's mean success would not do: half of its problems always s
 is 50 %, and teaches nothing.
 
 Tries are made at the levels in force and at those beside them, so that no level is entered unseen.
-Integers throughout: whoever has the counts has the levels.
+All arithmetic is in integers, so everybody who has the counts computes the same levels.
 """
 
 from collections import defaultdict
@@ -37,9 +37,9 @@ class Success:
     """Held-out problems of one level or of all.
 
     Attributes:
-        solved: of those asked, wholly.
-        asked: how many.
-        mixed: of which one of two tries was solved and the other was not.
+        solved: problems that were solved wholly.
+        asked: problems that were asked.
+        mixed: problems with two tries, one solved and the other not.
 
     Raises:
         ValueError: more were solved or mixed than asked, or fewer than none.
@@ -88,11 +88,12 @@ def compute_levels(
 ) -> tuple[int, ...]:
     """The levels for the next checkpoint, each part of a mixture by itself.
 
-    Of the candidates of which at least `PROBLEMS_MIN` problems were asked the hardest that teach:
-    at most `WIDTH`, or as many as were in force where these are more or a manifest has no room for
-    it. Where none teaches, those of the most tenths of mixed problems: of more than that the
-    hardest, if at least half of the part's problems were solved, else the easiest, and of those
-    without any but one. A level in force of which fewer were asked stays.
+    A candidate is a level with at least `PROBLEMS_MIN` problems asked. The hardest candidates that
+    teach are chosen: at most `WIDTH`, or as many as were in force if these are more, or fewer if a
+    manifest has no room. If no candidate teaches, those with the most tenths of mixed problems are
+    chosen. If these are too many, the hardest of them are chosen if at least half of the part's
+    problems were solved, else the easiest. Of candidates without mixed problems only one is chosen.
+    A level in force with fewer problems asked stays.
 
     Args:
         levels: in force: ascending, legal.
@@ -114,7 +115,7 @@ def compute_levels(
 def find_undecided(
     levels: Sequence[int], legal: Sequence[int], successes: Mapping[int, Success]
 ) -> tuple[int, ...]:
-    """Those of the levels in force that could move, and of which too few problems were asked."""
+    """Levels in force that could move, but had too few problems asked."""
     known = _divide(legal)
     return tuple(
         level

@@ -1,9 +1,9 @@
 """`mix`: problems of several environments, each drawn as often as its weight says.
 
-Its settings are those of its parts: `sat = 3` gives the environment `sat` the weight 3, and
-`sat.density = 400` is sat's own setting. Its levels are those of its parts too: level l of the
+Its settings are its parts' settings: `sat = 3` gives the environment `sat` the weight 3, and
+`sat.density = 400` is sat's own setting. Its levels are its parts' levels, too: level l of the
 i-th part, in order of name and from 1, is 1,000·i + l, so that a manifest says for each part what
-is in force. A part none of whose levels is in force is not drawn.
+is in force. A part without a level in force is not drawn.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -28,7 +28,7 @@ def describe_api_page(reader: PageReader) -> View:
 
 
 def _choose_values(reader: PageReader) -> Mapping[str, Any]:
-    """Parameters of which this record has something."""
+    """Parameters for which this record has data."""
     row = reader.ask_one(
         "SELECT r.window, m.address FROM rows r JOIN miners m ON m.id = r.miner "
         "WHERE r.groups > 0 ORDER BY r.window DESC, r.score DESC LIMIT 1"

@@ -1,7 +1,7 @@
 """Tables of a view's document by themselves: rows, and CSV of them.
 
-What a stranger has written could be a formula to whoever opens a CSV in a spreadsheet: such a text
-begins with an apostrophe here, which a spreadsheet takes for text.
+A spreadsheet could take a stranger's text for a formula. Such a text begins with an apostrophe
+here, so that a spreadsheet takes it for text.
 """
 
 import csv

@@ -130,7 +130,7 @@ class Index:
             raise IndexDamagedError(f"{self.path} is damaged")
 
     def close(self) -> None:
-        """Closes every thread's connection; whoever asks afterwards opens another."""
+        """Closes every thread's connection; a later query opens another."""
         with self._lock:
             self._generation += 1
             for connection in self._open.values():
@@ -300,13 +300,13 @@ def _list_digests(record: WindowRecord | None) -> Iterator[tuple[bytes, str, byt
 
 
 def has_true_roots(record: SettlementRecord) -> bool:
-    """Whether a settlement's score root and weights' digest are those of its scores and weights."""
+    """Whether a settlement's score root and weights' digest match its scores and weights."""
     pairs = [(score.hotkey, score.score) for score in record.scores]
     weights = sorted((weight.uid, weight.weight) for weight in record.weights)
     try:
         root = make_score_tree(pairs).root if pairs else NOTHING
         digest = compute_weights_digest(weights)
-    except ValueError:  # a hotkey or a uid stands twice
+    except ValueError:  # a hotkey or a uid is there twice
         return False
     return record.score_root == root and record.weights_digest == digest
 

@@ -79,7 +79,7 @@ class Indexer:
             self._stop.wait(LOOK_S)
 
     def begin_again(self) -> None:
-        """Makes a damaged index anew; all of it stands in the record."""
+        """Makes a damaged index anew; all its content is in the record."""
         try:
             self._index.reset()
             self._unreadable.clear()
@@ -90,7 +90,7 @@ class Indexer:
             self._on_change()
 
     def _log_trouble(self, sentence: str) -> None:
-        """To whoever runs the explorer, once: it may name folders and endpoints."""
+        """Tells the explorer's operator, once: the sentence may name folders and endpoints."""
         if sentence != self._said:
             self._said = sentence
             logger.warning("%s", sentence, extra={"event": "explorer_trouble"})

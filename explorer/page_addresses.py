@@ -29,7 +29,7 @@ class PageAddress:
 
     Attributes:
         document: type of the view's document, a TypedDict.
-        tables: name → where its rows stand in the document, keys with a dot between them.
+        tables: name → where its rows are in the document, keys with a dot between them.
         parameters: what the view reads of the address's query.
     """
 
@@ -46,7 +46,7 @@ class PageAddress:
 
 
 _WEIGHTS = {"weights": "weights.rows"}
-#: What stands in braces is a number, or `hotkey`.
+#: Braces hold a number, or `hotkey`.
 PAGES: dict[str, PageAddress] = {
     "/": PageAddress(
         view_overview,

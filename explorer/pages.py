@@ -1,7 +1,7 @@
 """Documents into HTML: templates, and how numbers, digests and times are written.
 
 Everything is escaped by the templates; nothing here marks a stranger's text as safe. A number
-stands in a `<data>` element with the value that the JSON has.
+is in a `<data>` element with the value that the JSON has.
 """
 
 import hashlib
@@ -160,8 +160,11 @@ def write_command(text: str) -> Markup:
 
 
 def write_code(text: str) -> Markup:
-    """A command or an option within a sentence. No line breaks at its hyphens."""
-    return Markup("<code>{}</code>").format(write_command(text))
+    """A command or an option within a sentence. No line breaks at an option's hyphens."""
+    words = (show_hidden(word) for word in text.split(" "))
+    whole = Markup("<span>{}</span>")
+    shown = (whole.format(word) if word.startswith("-") else escape(word) for word in words)
+    return Markup("<code>{}</code>").format(Markup(" ").join(shown))
 
 
 def write_reason(text: str) -> Markup:

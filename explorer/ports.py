@@ -75,10 +75,10 @@ class ShownRecord:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """How it stands right now."""
+    """The present state."""
 
     head: int  # the newest final block that is known
-    moving: bool  # whether newer ones are expected; a run that has ended stands still
+    moving: bool  # whether newer ones are expected: not after the run's end
     program: str  # what says so, for people
     #: what its program waits for that should not be so; None while all is well
     trouble: str | None = None
@@ -156,7 +156,7 @@ class LedgerReading:
     head: int | None  # the EVM's newest block; None before the first answer
     #: all events from this block up to the head were read; None before the first answer
     first: int | None
-    confirmations: int  # blocks on top of an entry before it is held to stand
+    confirmations: int  # blocks on top of an entry before it counts as final
     trouble: str | None  # what keeps it from being read on; None while nothing does
     since_ms: int | None  # when the node answered last, Unix milliseconds, where there is trouble
     posted: Mapping[int, EntryEvent]

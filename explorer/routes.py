@@ -54,7 +54,7 @@ _LASTS_S, _BEAT_S = 300.0, 15.0
 _PAUSE_S = 1.0
 #: What pages say that get no stream; a script cannot read it of a stream, but of HEAD.
 _FULL = "too many pages are open"
-#: What caches may do: with a page that the next block changes, where others stand before it, and
+#: What caches may do: with a page that the next block changes, behind a proxy, and
 #: with a file whose address has its digest.
 _FRESH, _FOREVER = "public, max-age=5", "public, max-age=31536000, immutable"
 
@@ -65,7 +65,7 @@ class Access:
 
     Attributes:
         rate: requests a second.
-        is_public: whether a proxy stands before the pages, whose cache spares it work.
+        is_public: whether the pages are behind a proxy, whose cache saves work.
     """
 
     rate: float = RATE
@@ -109,7 +109,7 @@ class Explorer:
         return self._write(document, 200, page.template, request)
 
     def show_api(self, request: Request) -> Response:
-        """The page of the API; whoever asks for JSON gets its description."""
+        """The page of the API, or its description for a client that asks for JSON."""
         if find_format(request) == "json":
             return RedirectResponse(f"{ROOT}/openapi.json", 303, {"vary": "accept"})
         return self._write(describe_api_page(self._reader), 200, "api.html", request)
@@ -178,7 +178,7 @@ async def serve_description(request: Request) -> Response:
 
 
 def revalidate(answer: Response, request: Request) -> Response:
-    """The answer with its digest as ETag; 304 without a body to whoever has it already."""
+    """The answer with its digest as ETag; 304 without a body for a client that has it already."""
     if answer.status_code != 200:
         return answer
     mark = f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"'

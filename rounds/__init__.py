@@ -5,9 +5,9 @@ steps and publishes a child; from the children that stood on chain in time follo
 by additions and multiplications in one order. Start with `outer_step`, then `child_verdict`; what
 of a child crosses the wire is in `wire`.
 
-What decides a merge is what everybody decides alike: digests, blocks, draws, numbers. Whether a
-step computed what it says never does: doing it again shows that, and names whoever lied. What
-needs PyTorch is not at this door: who reads the chain alone comes through it.
+Digests, blocks, draws and numbers decide a merge, so everybody decides it alike. Whether a step
+computed its result does not decide: repeating the step shows it, and names the trainer that lied.
+This module imports nothing that needs PyTorch, for programs that only read the chain.
 """
 
 from assay.rounds.in_force import InForce, get_checkpoint_digest, get_in_force

@@ -89,7 +89,8 @@ def put_bytes(store: ObjectStore, name: str, data: bytes) -> None:
 
 
 def put_child(store: ObjectStore, child: ChildFiles, pieces: Sequence[bytes], steps: Path) -> None:
-    """All that a child's record names, the record last, so that whoever finds that finds all.
+    """Store everything that a child's record names, and the record last: a reader that finds the
+    record finds all of it.
 
     Args:
         steps: folder with the steps' records and groups. Raises OSError: they cannot be read.

@@ -106,8 +106,8 @@ def merge_round(facts: RoundFacts, found: Sequence[FoundChild]) -> Merge:
 
 @dataclass(slots=True)
 class RoundMerge:
-    """A round that is over, as one reader has it. Children that it could not have it may find
-    later, where whoever merged them keeps them."""
+    """A finished round, as one reader has it. Children that the reader lacks it can find later in
+    the store of the trainer that merged them."""
 
     facts: RoundFacts
     said: Mapping[bytes, Commitment | None]  # see `find_children`

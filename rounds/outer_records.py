@@ -54,7 +54,7 @@ class ChildRecord:
 
     @cached_property
     def digest(self) -> bytes:
-        """hash(child, canonical bytes), 32 bytes: what stands in its trainer's slot."""
+        """hash(child, canonical bytes), 32 bytes: the content of its trainer's slot."""
         return hash_fields(Domain.CHILD, encode(self))
 
 

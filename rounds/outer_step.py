@@ -64,7 +64,7 @@ def compute_outer_root(state: OuterState) -> bytes:
 
 
 def step_outwards(state: OuterState, children: Sequence[Masters], rounds: Rounds) -> OuterState:
-    """The state after a round. Without children it stands.
+    """The state after a round. Without children it stays as it was.
 
     Args:
         children: masters of those that are taken, in order of their hotkeys.

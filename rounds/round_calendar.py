@@ -60,8 +60,9 @@ def find_round(parameters: Parameters, window: int) -> Round:
 
 
 def list_trainers(history: ParameterHistory, pending: Parameters | None = None) -> list[bytes]:
-    """Hotkeys that may train under the newest parameters: the identity's, and those of rounds.
-    pending: announced and not decided yet; a trainer that they name may wait for them."""
+    """Hotkeys that may train under the newest parameters: the identity's trainer, and the trainers
+    of rounds. pending: parameters that are announced and not decided yet; a trainer that they name
+    may wait for them."""
     named = [one.rounds.trainers for one in (history.latest, pending) if one and one.rounds]
     return list(dict.fromkeys((history.first.identity.trainer, *(h for t in named for h in t))))
 
@@ -77,11 +78,11 @@ def find_last_round(parameters: Parameters, block: int) -> Round | None:
 
 
 def compute_line(of: Round, block_hash: bytes) -> tuple[bytes, ...]:
-    """The trainers in the order in which they may measure and publish what the round made.
+    """The trainers in the order in which they may measure and publish the round's result.
 
     Args:
-        block_hash: of the deadline's block. Its author could choose who is first, which gains
-            nothing: what is published must be what everybody derives.
+        block_hash: of the deadline's block. Its author could choose the first trainer, and would
+            gain nothing: the published result must equal the one that everybody derives.
     """
 
     def rank(hotkey: bytes) -> bytes:

@@ -98,7 +98,7 @@ class RoundConfig:
     """The parts of a trainer's program that its rounds need.
 
     Attributes:
-        store: its own; locator: as it stands on chain.
+        store: its own; locator: the store's, as on chain.
         steps: records of its steps.
         get_context: of a window; None: it is not known yet.
         count: measures a checkpoint on held-out problems; None: levels stay.

@@ -199,7 +199,7 @@ class Recipe(_RecipePart):
             if len(entries) != 1:
                 found = f"{len(entries)} such files are named" if entries else "none is named"
                 raise ConfigError(
-                    f"the problems are {self.file or 'those of a file'}; {found}: name it with "
+                    f"the problems are in {self.file or 'a file'}; {found}: name it with "
                     f"--file FILE, or the environment with --environment {named}"
                 )
             named = named.replace(f"{family}:{PLACEHOLDER}", entries[0].name)

@@ -1,8 +1,8 @@
 """A window's cost to miner, validator and trainer: tokens, seconds and bytes moved, by arithmetic.
 
-Rates are those of vendors' data sheets, of which a GPU is assumed to sustain SUSTAINED, except for
-HASHED and DISK. The time of kernel launches, fetching, scoring and waiting is not counted, drafts
-are assumed to be kept whole, and lengths are the averages that a recipe states.
+Rates are from vendors' data sheets. A GPU is assumed to sustain the share SUSTAINED of them. HASHED
+and DISK are exceptions. The time of kernel launches, fetching, scoring and waiting is not counted.
+Drafts are assumed to be kept whole, and lengths are the averages that a recipe states.
 `cli.preflight.memory` computes memory.
 """
 

@@ -71,7 +71,7 @@ class World(Answer):
     """A map, row by row, and how many commands may be given.
 
     Things are numbered: keys in order of their letters, then parcels. A thing's `spots` is the cell
-    where it lies, its `goals` that of its door or dock.
+    where it lies, and its `goals` the cell of its door or dock.
     """
 
     side: int
@@ -114,7 +114,7 @@ class Errands(DrawnEnvironment):
         """Correctness: the commands behind the only `####` bring all parcels to their docks.
 
         They are names of commands with one space between them, no more than the prompt allows, each
-        of which can be done. Quality and satisfaction are 0: what counts is the end.
+        of which can be done. Quality and satisfaction are 0: only the end counts.
         """
         world = problem.answer
         if not isinstance(world, World):
@@ -137,11 +137,11 @@ def is_delivered(world: World, commands: Sequence[str]) -> bool:
 
 
 def compute_step(world: World, state: State, command: str) -> State | None:
-    """What follows a command; None where it cannot be done.
+    """The state after a command, or None if the command cannot be done.
 
-    A move goes to the next cell, which is on the map, no wall and no closed door; one that is
-    closed opens to whoever holds its key, which is used up. `take` takes the thing that lies here
-    into the empty hand; `put` puts down the parcel that is held, at its dock.
+    A move goes to the next cell, which must be on the map, and be neither a wall nor a closed door.
+    A closed door opens if its key is held, and uses the key up. `take` takes the thing that lies
+    here into the empty hand; `put` puts down the parcel that is held, at its dock.
     """
     cell, held, gone = state
     if command in _MOVES:

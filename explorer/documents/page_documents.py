@@ -88,7 +88,7 @@ class OpenWindow(TypedDict):
 
 
 class LiveState(TypedDict):
-    """How it stands right now."""
+    """The present state."""
 
     head: Block
     moving: bool
@@ -117,7 +117,7 @@ class NewestBeacons(TypedDict):
 
 
 class OverviewDocument(AuditedDocument):
-    """Where the subnet stands: block, open windows, checkpoint, newest weights and windows."""
+    """The subnet's present state: block, open windows, checkpoint, newest weights and windows."""
 
     network: NetworkFacts
     announced: list[AnnouncedChange]
@@ -171,7 +171,7 @@ class MinersDocument(AuditedDocument):
 
 
 class ReasonAdvice(TypedDict):
-    """What a verdict stands for; what usually lies behind a refusal, what to do, what it costs."""
+    """A verdict's meaning; a refusal's usual causes, what to do, and its cost."""
 
     rule: str | None
     causes: list[str]
@@ -282,7 +282,7 @@ class WindowInputs(TypedDict):
 
 
 class AuditedGroupRow(TypedDict):
-    """A group of which the audit draws rollouts."""
+    """A group from which the audit draws rollouts."""
 
     index: Count
     rollouts: Annotated[int, Field(description="how many of it go through the model")]
@@ -535,7 +535,7 @@ class PostProgress(TypedDict):
 
 
 class LedgerEntryRow(TypedDict):
-    """A settlement's entry: what stands on the ledger beside what the record says."""
+    """A settlement's entry on the ledger beside its record."""
 
     epoch: Epoch
     state: Annotated[

@@ -72,7 +72,7 @@ class DifferingVerdictRow(TypedDict):
 
 
 class ComparedWindowRow(TypedDict):
-    """A window of which several validators have a record, and whom they judged differently."""
+    """A window that several validators recorded, and the miners that they judged differently."""
 
     window: Window
     outcomes: list[ValidatorOutcome]
@@ -98,7 +98,7 @@ class DifferingSeatRow(TypedDict):
 
 
 class ComparedSettlementRow(TypedDict):
-    """A settlement of which several validators have a record, and where these differ."""
+    """A settlement that several validators recorded, and where the records differ."""
 
     epoch: Epoch
     totals: list[ValidatorTotal]

@@ -32,7 +32,8 @@ _BOOT = (
 )
 #: Seconds that a page waits for a group.
 WAIT_S = 8.0
-#: Groups measured in a minute, at most, whoever asks; and seconds that what failed is not tried.
+#: Groups measured in a minute, at most, for all visitors; and seconds before a failed one is tried
+#: again.
 _A_MINUTE, _AGAIN_S = 30, 20.0
 #: Bytes of packed groups that are kept.
 _KEPT_BYTES = 8 << 20
@@ -213,7 +214,7 @@ class Groups:
 
 
 def _tell(document: dict[str, Any] | str) -> str:
-    """Why there is no group, for pages; whoever runs the explorer is told more."""
+    """Why there is no group, for pages; the explorer's operator is told more."""
     told = document if isinstance(document, str) else document.get("told")
     if told is not None:
         logger.warning("a rollout: %s", told, extra={"event": "explorer_trouble"})

@@ -38,7 +38,7 @@ class LedgerPlace:
     contract: str
     netuid: int
     hotkey: bytes  # whose entries, 32 bytes
-    confirmations: int  # blocks on top before an entry is held to stand
+    confirmations: int  # blocks on top before an entry counts as final
 
 
 def open_ledger(place: LedgerPlace) -> ScoreLedger:

@@ -218,7 +218,7 @@ def join_words(run: Live | None, chain: Live | None) -> Live | None:
 
 
 class LocalnetMark:
-    """Tells whether a localnet's folder holds another network than that of a genesis by now."""
+    """Tells whether a localnet's folder by now holds another network than the one of a genesis."""
 
     def __init__(self, folder: Path, genesis_hash: bytes) -> None:
         self._file = JsonFile(folder / "localnet.json")
@@ -347,7 +347,7 @@ def find_comparison(settings: Settings, folder: Path | None) -> Path:
 
 
 def find_beside(settings: Settings) -> dict[str, Path]:
-    """Other runs' documents, by their names: those of the files, without the ending."""
+    """Other runs' documents, by their files' names without the ending."""
     found: dict[str, Path] = {}
     for path in settings.explorer.beside:
         _require("--beside", path, is_file=True)

@@ -1,4 +1,4 @@
-"""Whether somebody who is asked again and again answers, and since when not."""
+"""Whether a peer that is asked again and again answers, and since when it does not."""
 
 import logging
 import threading

@@ -360,9 +360,9 @@ def _find_recorded_history(
     found = _find_history(record.parameters, find)
     if found is None:
         raise ConfigError(
-            f"{place} does not hold the rules that its record names, "
-            f"{record.parameters.hex()[:16]}…, and all before them: name the chain that they stand "
-            "on with --netuid or --localnet"
+            f"{place} does not hold the parameters that its record names, "
+            f"{record.parameters.hex()[:16]}…, and all before them: name the chain that has them "
+            "with --netuid or --localnet"
         )
     return found
 

@@ -87,7 +87,7 @@ class ShellCommands:
         return [*flags, "--chain-id", str(place.chain_id), "--contract", place.contract]
 
     def compare(self, epoch: int, first: int, last: int, miner: str | None) -> str | None:
-        """An audit where a chain is named; else of the record's file alone, or of what stands."""
+        """An audit if a chain is named; else a check of the record's file or of the entry."""
         if self.ledger is None:
             return None
         netuid = str(self.parameters.identity.netuid)
@@ -184,7 +184,7 @@ def _write_span(first: int, last: int) -> str:
 
 def show_address(address: str, instead: str) -> str:
     """An address as pages show it; one that holds more than a host, and so perhaps a key, is left
-    to whoever types it."""
+    to the reader who types it."""
     parts = urlsplit(address)
     more = parts.netloc and (parts.path not in ("", "/") or parts.query or parts.fragment)
     return instead if more or "@" in parts.netloc else address

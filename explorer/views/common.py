@@ -184,8 +184,8 @@ def count_reasons(reasons: Sequence[str | None]) -> list[View]:
 
 
 def describe_reason(reason: str | None) -> View:
-    """What a verdict stands for: its rule, and of a refusal what usually lies behind it, what to
-    do, and what it costs."""
+    """A verdict's meaning: its rule, and for a refusal its usual causes, what to do, and its
+    cost."""
     known = Reason(reason) if reason in set(Reason) else None
     text = None if known is None else TEXTS.get(known)
     return {

@@ -55,7 +55,7 @@ def view_training(reader: PageReader, query: Query) -> View:
 def _list_curves(
     rewards: list[View], scores: list[View], tried: list[dict[str, Any]]
 ) -> list[View]:
-    """Those of which there is a point."""
+    """The curves that have a point."""
     curves = [
         make_curve(
             "held-out",

@@ -25,7 +25,7 @@ def make_curve(
 
 
 def add_runs(own: Sequence[View], others: Mapping[str, Sequence[Curve]]) -> list[View]:
-    """Curves with those of the same name of other runs. A curve that only others have is added."""
+    """Curves with other runs' curves of the same name, and the curves that only others have."""
     found = {curve["name"]: curve for curve in own}
     for run, curves in others.items():
         for curve in curves:

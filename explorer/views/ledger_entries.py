@@ -1,9 +1,9 @@
-"""The ledger on the EVM: what stands there of each settlement, beside what its record says.
+"""The ledger on the EVM: each settlement's entry beside its record.
 
-An entry is read from the contract's events; what should stand follows from the record alone. A
-validator's own word of what it posts is shown as such, and of a settlement whose record is not
-published nothing but that it is on its way: its digests are nobody's business before its weights
-are open.
+An entry is read from the contract's events. The expected entry follows from the record alone. The
+page marks a validator's own report of its posts as such. For a settlement whose record is not
+published the page shows only that it is on its way: its digests stay secret until its weights are
+open.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ FIELDS = {
 
 
 def view_ledger(reader: PageReader, query: Query) -> View:
-    """Every settlement, what should stand on the ledger, and what does."""
+    """Every settlement, its expected entry on the ledger, and its actual entry."""
     settled, posts, ledger = _read_all(reader)
     posted = {} if ledger is None else ledger.posted
     epochs = _list_epochs(settled, posts, ledger)
@@ -65,7 +65,7 @@ _Rows = Mapping[int, Any]
 
 
 def _read_all(reader: PageReader) -> tuple[_Rows, Mapping[int, EntryStatus], LedgerReading | None]:
-    """The newest settlements, what the validator says of its posts, what stands: by epoch."""
+    """The newest settlements, the validator's report of its posts, and the entries: by epoch."""
     settled = {
         row["epoch"]: row
         for row in reader.ask(
@@ -99,7 +99,7 @@ def find_transactions(reader: PageReader) -> dict[int, str]:
 
 
 def find_entries(reader: PageReader, digits: str) -> Iterator[int]:
-    """Settlements whose entry should stand under a digest that begins with hex digits."""
+    """Settlements whose expected entry has a digest that begins with hex digits."""
     for epoch, row in _read_all(reader)[0].items():
         entry = _make_entry(row)
         if entry is not None and compute_entry_digest(entry).startswith(digits):
@@ -185,11 +185,11 @@ def _list_differing(
 def _find_state(
     epoch: int, row: Any, found: EntryEvent | None, ledger: LedgerReading | None
 ) -> str:
-    """How the ledger stands to the record: one word.
+    """The ledger's entry compared with the record: one word.
 
-    equal, different, missing; unrecorded: it stands and no record of it is known here; waiting: it
-    is not recorded and does not stand; none: there is no score, and nothing stands; unread: the
-    ledger is not read, or not so far back.
+    equal, different, missing; unrecorded: there is an entry, and no record of it is known here;
+    waiting: there is neither a record nor an entry; none: there is no score, and no entry; unread:
+    the ledger is not read, or not so far back.
     """
     if found is not None:
         if row is None:

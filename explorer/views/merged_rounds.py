@@ -129,7 +129,7 @@ def _describe_child(reader: PageReader, one: MergedRound, child: TrainerChild) -
 
 
 def _count_trainers(reader: PageReader, rounds: Iterable[MergedRound]) -> list[View]:
-    """Each trainer over all rounds that are known, and those of the newest parameters."""
+    """Each trainer over all rounds that are known, and each trainer of the newest parameters."""
     now = reader.subject.history.latest.rounds
     hotkeys = [encode_ss58(hotkey) for hotkey in (now.trainers if now else ())]
     counts = {hotkey: {"merged": 0, "left_out": 0, "absent": 0, "lied": 0} for hotkey in hotkeys}

@@ -1,4 +1,4 @@
-"""The first page: where the subnet stands, and what was settled last."""
+"""The first page: the subnet's present state, and the newest settlement."""
 
 from assay.explorer.labels import DOING, PHASES
 from assay.explorer.page_reader import PageReader
@@ -53,7 +53,7 @@ def view_overview(reader: PageReader, query: Query) -> View:
 
 
 def _find_parameters(reader: PageReader, live: Live | None) -> Parameters:
-    """Those in force; without a chain those of the newest window, or the newest that are known."""
+    """The parameters in force; without a chain the newest window's, or the newest known ones."""
     subject = reader.subject
     if live is not None:
         return subject.history.get_at(live.head)

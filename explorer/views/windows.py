@@ -172,8 +172,8 @@ def sample(context: Context | None, row: MemberRow) -> tuple[tuple[int, int], ..
 
 
 def list_audited(file: WindowFile, row: MemberRow, size: int) -> list[View]:
-    """Groups of which the audit draws rollouts, `size` each. rollouts: how many; audited: which, as
-    the validator says, or None: the miner's file alone says it. valued: whether the group is read
+    """Groups from which the audit draws rollouts, `size` each. rollouts: how many; audited: which,
+    as the validator says, or None: only the miner's file says it. valued: whether the group is read
     whole and scored."""
     words = file.get_words(encode_ss58(row.hotkey))
     said = {group["index"]: group["audited"] for group in words.get("groups", [])}
@@ -258,7 +258,7 @@ def view_member(reader: PageReader, query: Query, window: int, hotkey: str) -> V
 
 
 def describe_check(reader: PageReader, window: int, hotkey: str) -> View:
-    """The command that judges one submission again; where there is none, that of its window."""
+    """The command that judges one submission again, or its window's command if there is none."""
     command = reader.sources.commands.verify(window, hotkey)
     if command is None:
         return describe_audit(reader, window, window)

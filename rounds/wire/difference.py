@@ -192,7 +192,7 @@ def _decode_tensor(before: _Values, take: Take, form: DifferenceForm) -> _Values
 
 
 def _round(values: _Values) -> NDArray[np.uint16]:
-    """Patterns of bf16, to nearest even; of what is infinite or no number those of infinity."""
+    """Patterns of bf16, to nearest even. Infinities and NaN get the pattern of infinity."""
     bits = values.view(np.uint32)
     magnitude = np.minimum(bits & 0x7FFFFFFF, np.uint32(_INFINITY << 16))
     up = magnitude + np.uint32(0x7FFF) + (magnitude >> 16 & 1)

@@ -5,8 +5,8 @@ Indices are written as Elias and Fano did: their lower bits as they are, their u
 A chunk of n values that keeps k takes k · (2 + log2(n / k)) bits at most for them, whatever they
 are; so the size of a tensor's blob follows from its shape, and one set of values has one encoding.
 
-A value's magnitude is an odd multiple of the chunk's unit, of which the largest value takes the
-highest. What was encoded once and decoded encodes to the same bytes again. Selection and packing
+A value's magnitude is an odd multiple of the chunk's unit. The largest value takes the highest
+multiple. Decoded values encode to the same bytes again. Selection and packing
 are done in integers, on the patterns of fp32; what is left are single fp32 operations, each rounded
 to nearest even, on numbers that are no subnormals. Specification, section 11.2.
 """

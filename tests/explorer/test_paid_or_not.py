@@ -108,7 +108,7 @@ def test_a_chain_says_whether_it_pays(inside, keys):
     none = list_neurons(inside, keys)
     pay, steps = look(inside, honest, read_payment=None, read_neurons=none)
     assert (pay["paid"], steps["Pay"]["state"]) == (False, "bad")
-    assert "0.0% of the miners' share" in pay["because"]
+    assert "paid uid 1 nothing as a miner" in pay["because"]
     half = list_neurons(inside, keys, incentive=32_768)
     pay, _ = look(inside, honest, read_payment=None, read_neurons=half)
     assert pay["paid"] is True
