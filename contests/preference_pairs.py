@@ -17,7 +17,7 @@ from assay.network.files import replace_file, write_file
 
 #: Column → type and meaning: the schema, and the data card's table.
 _COLUMNS: dict[str, tuple[pa.DataType, str]] = {
-    "prompt": (pa.string(), "what was asked, before any chat template"),
+    "prompt": (pa.string(), "the question, before any chat template"),
     "chosen": (pa.string(), "the better answer, without the end token"),
     "rejected": (pa.string(), "the other answer"),
     "decided_by": (

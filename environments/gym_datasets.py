@@ -55,8 +55,8 @@ LEVELS: Mapping[str, tuple[int, ...]] = MappingProxyType(
 )
 
 _SIMPLIFIES = (
-    "its scorer simplifies an answer with sympy, in a number of steps that hangs on what was "
-    "simplified before, and in native ones that nothing bounds"
+    "its scorer simplifies an answer with sympy: the number of steps depends on earlier answers, "
+    "and its native code has no bound"
 )
 _TAKES_ONE = "many of its questions have several right answers, and its scorer takes one"
 #: Dataset → why it is not asked.

@@ -73,10 +73,10 @@ def describe_api() -> Schema:
             "version": VERSION,
             "summary": "A validator's public record, as JSON and CSV.",
             "description": (
-                "Everything here is what one validator published; each document's `command` "
+                "One validator published everything here; each document's `command` "
                 "derives it again. Under /api/v1 fields may be added, and none is removed or "
                 "changes its meaning. Digests are hex without 0x, hotkeys SS58, shares 0 to 1; "
-                "null is what is not known."
+                "null means that a value is not known."
             ),
             "license": {"name": "MIT", "identifier": "MIT"},
         },
@@ -157,7 +157,7 @@ def _list_parameters(path: str, example: Mapping[str, Any], names: tuple[str, ..
         "page": ("part of the list, from 1", {"type": "integer", "minimum": 1, "default": 1}),
         "size": ("rows at once", {"type": "integer", "minimum": 1, "maximum": ROWS_MAX}),
         "sort": ("order of the list", {"type": "string", "enum": list(SORTS)}),
-        "q": ("what is looked for", {"type": "string"}),
+        "q": ("the text to search for", {"type": "string"}),
     }
     for name in names:
         about, kind = known[name]

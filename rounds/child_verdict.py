@@ -141,7 +141,7 @@ def _find_broken(child: ChildFiles, hotkey: bytes, facts: RoundFacts) -> str | N
         if (one.parent, one.number) != (digest, before.number + 1):
             return f"step {one.number} does not begin where the one before it ended"
         if (made.digest, made.step, made.parent) != (step.child, one.digest, digest):
-            return f"step {one.number}'s checkpoint is not what it names"
+            return f"step {one.number}'s checkpoint is not the one that its record names"
         if (made.tensors, made.number) != (one.tensors, one.number):
             return f"step {one.number}'s checkpoint has other tensors than its record"
         if state is not None and one.optimiser_before != state:
@@ -151,7 +151,7 @@ def _find_broken(child: ChildFiles, hotkey: bytes, facts: RoundFacts) -> str | N
         return "its optimiser's state is not its last step's"
     is_exact = not facts.of.rounds.kept and not facts.of.rounds.bits
     if is_exact and digest_tensors_of(round_masters(child.masters).items()) != before.tensors:
-        return "its masters do not round to what its last step made"
+        return "its masters do not round to its last step's checkpoint"
     return None
 
 

@@ -67,7 +67,7 @@ def _find_manifest_fault(
 ) -> str | None:
     before, of = merging.facts.parent, merging.facts.of
     if manifest.levels != compute_levels(of.parameters, before.levels, record.held_out):
-        return "its levels do not follow from what its record says was solved"
+        return "its levels do not follow from the counts of solved problems in its record"
     if any(getattr(manifest, name) != getattr(before, name) for name in _FIXED):
         return "it is another model than its parent"
     return None

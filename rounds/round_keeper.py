@@ -448,8 +448,8 @@ class RoundKeeper(Generic[C]):
             true = (*true, TrueCheckpoint(base, of.end))[-TRUE_MAX:]
         else:
             self._report(
-                f"checkpoint {of.end} ({published.digest.hex()[:16]}…) is not what the round "
-                f"makes: {fault}; the round before's stays in force"
+                f"checkpoint {of.end} ({published.digest.hex()[:16]}…) differs from the "
+                f"round's result: {fault}; the checkpoint of the round before stays in force"
             )
         for line in merging.list_left_out(merge):
             self._report(f"round {of.end}: {line}")
@@ -474,7 +474,7 @@ class RoundKeeper(Generic[C]):
         numbers = {true.digest: true.number for true in state.true}
         number = numbers.get(context.checkpoint)
         if number is None:
-            return "its rollouts are of a checkpoint that is not what its round makes"
+            return "its rollouts are of a checkpoint that differs from its round's result"
         if not is_fresh(of, numbers[state.base], number):
             return f"its rollouts are of checkpoint {number}, too old for this round"
         return None

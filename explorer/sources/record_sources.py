@@ -342,7 +342,7 @@ def _find_validator(
             f"{place} holds several records: name one with --hotkey: "
             + ", ".join(map(encode_ss58, there))
         )
-    raise NoRecordError(f"{place} holds no record yet; --hotkey names whose it will be")
+    raise NoRecordError(f"{place} holds no record yet (name its validator with --hotkey)")
 
 
 def _find_recorded_history(

@@ -183,7 +183,7 @@ def _read_step(document: Any) -> dict[str, Any]:
     record = document["record"]
     digests = {"parent": record["parent"], "child": document["child"], "record": document["digest"]}
     if not all(_DIGEST.fullmatch(digest) for digest in digests.values()):
-        raise ValueError("what should be a digest is none")
+        raise ValueError("a digest in it is not one")
     return {
         **{name: int(record[name]) for name in ("number", "window", "groups")},
         **digests,

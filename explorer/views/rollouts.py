@@ -31,7 +31,7 @@ def view_rollout(
         (g["rewards"] for g in said.get("groups", []) if g["index"] == group), []
     )
     reading: GroupReading | Unavailable = Unavailable(
-        "the record does not say what it was judged from"
+        "the record has no block and beacon from which it was judged"
     )
     if file.context is not None and file.context.audit is not None:
         reading = reader.sources.read_group(file.context, row.hotkey, group)
