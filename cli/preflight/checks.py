@@ -163,7 +163,9 @@ def check_trainer(
 def check_relays(faults: Mapping[str, str]) -> PreflightCheck:
     """Check the beacon's relays against the pinned chain. `faults`: address → its fault, or ""."""
     bad = [f"{url} {fault}" for url, fault in faults.items() if fault]
-    detail = "; ".join([*bad, *(f"{url} serves it" for url, fault in faults.items() if not fault)])
+    detail = "; ".join(
+        [*bad, *(f"{url} serves its rounds" for url, fault in faults.items() if not fault)]
+    )
     if not bad:
         return PreflightCheck("relays", CheckState.OK, detail)
     if len(bad) < len(faults):

@@ -264,7 +264,7 @@ def test_each_relay_is_named_with_what_is_wrong_with_it(faults, state):
     check = check_relays(faults)
     assert check.state == state
     for url, fault in faults.items():
-        assert f"{url} {fault or 'serves it'}" in check.detail
+        assert f"{url} {fault or 'serves its rounds'}" in check.detail
 
 
 @pytest.mark.parametrize(
