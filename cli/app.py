@@ -10,11 +10,11 @@ import typer
 
 from assay.cli import chain_commands, record_commands
 from assay.cli.first_checks import require_out, require_pair, require_there
-from assay.cli.help_pages import Group
+from assay.cli.help_pages import PagedGroup
 from assay.cli.options import COMPUTE, AsJson, Quiet, command
 
 app = typer.Typer(
-    cls=Group,
+    cls=PagedGroup,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 env_app = typer.Typer(
-    cls=Group, no_args_is_help=True, help="List, try, score and make environments."
+    cls=PagedGroup, no_args_is_help=True, help="List, try, score and make environments."
 )
 
 

@@ -20,7 +20,7 @@ from assay.cli.first_checks import (
     require_trainer,
     require_wallet,
 )
-from assay.cli.help_pages import Group
+from assay.cli.help_pages import PagedGroup
 from assay.cli.options import (
     COMPUTE,
     LEDGER,
@@ -36,12 +36,16 @@ from assay.cli.options import (
     prepare,
 )
 
-app = typer.Typer(cls=Group)
-train_app = typer.Typer(cls=Group)
-wallet_app = typer.Typer(cls=Group, no_args_is_help=True, help="Wallets: the SDK's key files.")
-weights_app = typer.Typer(cls=Group, no_args_is_help=True, help="Weights on chain.")
-subnet_app = typer.Typer(cls=Group, no_args_is_help=True, help="The commands of a subnet's owner.")
-ledger_app = typer.Typer(cls=Group, no_args_is_help=True, help="The ledger of scores on the EVM.")
+app = typer.Typer(cls=PagedGroup)
+train_app = typer.Typer(cls=PagedGroup)
+wallet_app = typer.Typer(cls=PagedGroup, no_args_is_help=True, help="Wallets: the SDK's key files.")
+weights_app = typer.Typer(cls=PagedGroup, no_args_is_help=True, help="Weights on chain.")
+subnet_app = typer.Typer(
+    cls=PagedGroup, no_args_is_help=True, help="The commands of a subnet's owner."
+)
+ledger_app = typer.Typer(
+    cls=PagedGroup, no_args_is_help=True, help="The ledger of scores on the EVM."
+)
 
 _Withdraw = Annotated[bool, typer.Option("--withdraw", help="Withdraw the announced parameters.")]
 _MaxCost = Annotated[

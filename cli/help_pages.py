@@ -43,13 +43,13 @@ class _Context(typer.Context):
     formatter_class = _WholeWords
 
 
-class Command(TyperCommand):
+class PagedCommand(TyperCommand):
     """A command with such a page."""
 
     context_class = _Context
 
 
-class Group(TyperGroup):
+class PagedGroup(TyperGroup):
     """A list of commands with such a page."""
 
     context_class = _Context

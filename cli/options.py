@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, g
 import typer
 
 from assay.cli.first_checks import Check
-from assay.cli.help_pages import Command, Group
+from assay.cli.help_pages import PagedCommand, PagedGroup
 from assay.cli.interrupts import require_wanted
 
 if TYPE_CHECKING:  # pydantic and its plugins would double the time of `assay --help`
@@ -204,10 +204,10 @@ def command(
             called = partial(_run, runs, function.__name__, ready, first, logs)
         callback = _make_callback(function, called, skipped=int(runs is None))
         if name is None:
-            kind = _make_class(Group, fields, role)
+            kind = _make_class(PagedGroup, fields, role)
             app.callback(cls=kind, invoke_without_command=True)(callback)
         else:
-            app.command(name, cls=_make_class(Command, fields, role))(callback)
+            app.command(name, cls=_make_class(PagedCommand, fields, role))(callback)
 
     return register
 

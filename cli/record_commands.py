@@ -13,7 +13,7 @@ from assay.cli.first_checks import (
     require_there,
     require_windows,
 )
-from assay.cli.help_pages import Group
+from assay.cli.help_pages import PagedGroup
 from assay.cli.options import (
     COMPUTE,
     LEDGER,
@@ -27,8 +27,8 @@ from assay.cli.options import (
     prepare,
 )
 
-app = typer.Typer(cls=Group)
-audit_app = typer.Typer(cls=Group)
+app = typer.Typer(cls=PagedGroup)
+audit_app = typer.Typer(cls=PagedGroup)
 
 #: Checks of the validator and the windows that an audit is asked for.
 _SCOPE = (require_windows, require_hotkeys(validator="--validator"))
