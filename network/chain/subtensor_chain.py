@@ -303,7 +303,11 @@ class SubtensorChain:
         try:
             return self._sender.send_intent(intent, self._get_wallet(hotkey), final=True)
         except ChainError as error:
-            reason = str(error).lower()
+            reason = str(error).lower().partition("; ")[0]  # not the SDK's advice
+            if "amount is too low" in reason:
+                raise ChainError(
+                    f"{format_tao(amount)} is less than the chain's smallest stake: stake more"
+                ) from error
             if "hotkey does not exist" in reason:
                 raise ChainError(
                     "the chain does not know this hotkey: buy a uid for it first, with "

@@ -312,6 +312,16 @@ def test_more_stake_than_there_is_is_refused(subnet: RuntimeNet) -> None:
     assert lost <= TAO // 1_000  # at most a fee
 
 
+def test_too_little_stake_is_not_taken_for_too_much(subnet: RuntimeNet) -> None:
+    """The SDK's advice for both speaks of slippage."""
+    (hotkey,) = subnet.register(1)
+    for any_price in (False, True):
+        with pytest.raises(ChainError, match=r"0\.0001 τ is less than the chain's smallest stake"):
+            subnet.chain.add_stake(hotkey, TAO // 10_000, any_price=any_price)
+    with pytest.raises(ChainError, match="moves its price by more than 5 %"):
+        subnet.chain.add_stake(hotkey, 500 * TAO)
+
+
 def test_stake_on_a_hotkey_without_a_uid_names_the_command_that_buys_one(
     subnet: RuntimeNet,
 ) -> None:
