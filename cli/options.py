@@ -61,8 +61,8 @@ LEDGER = ("ledger.endpoint", "ledger.chain_id", "ledger.contract")
 COMPUTE = ("compute.*",)
 PROGRAM = (*NETWORK, *WALLET, "store.locator", *READING, *COMPUTE, "metrics.listen", "log.format")
 
-#: Time between two looks at a localnet that is starting, seconds.
-_POLL_S = 0.2
+#: Seconds between two looks at a localnet that is starting, and until it is given up.
+_POLL_S, _START_SECONDS = 0.2, 300.0
 
 OK, FINDING, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
 #: Options that help shows last.
@@ -101,7 +101,8 @@ class SettingsSource:
 
             if self.waits and is_starting(self.localnet):
                 announce(f"waiting for the localnet in {self.localnet}, which is starting")
-                while is_starting(self.localnet):
+                deadline = time.monotonic() + _START_SECONDS
+                while is_starting(self.localnet) and time.monotonic() < deadline:
                     time.sleep(_POLL_S)
             there = read_settings(self.localnet, self.role)
             for section, values in below.items():
