@@ -367,7 +367,7 @@ def test_without_a_model_what_it_would_take_is_said(world, tmp_path):
     assert explanation.accepted is None
     assert any("--model" in note for note in explanation.notes)
     assert not reproduction.works
-    assert "--model FOLDER" in reproduction.note
+    assert "--model must name a folder" in reproduction.note
 
 
 def test_out_leaves_all_that_the_command_needs(world, tmp_path):

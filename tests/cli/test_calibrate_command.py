@@ -22,6 +22,7 @@ from assay.cli.calibration_report import (
     find_margin,
     list_thresholds,
 )
+from assay.cli.first_checks import require_pair
 from assay.inference import CheckpointError, Comparison
 from assay.inference.implementations import ImplementationError
 from assay.neurons.settings.loading import ConfigError
@@ -103,7 +104,6 @@ def test_what_cannot_be_run_is_said_before_any_work(tmp_path):
     copied = tmp_path / "model"
     shutil.copytree(GENESIS, copied)
     for changes, error, message in (
-        ({"model": None}, ConfigError, "--model"),
         ({"model": tmp_path / "nowhere"}, CheckpointError, "manifest.json"),
         ({"a": "fp64"}, ImplementationError, "fp64"),
         ({"cap": 1e-6}, ConfigError, "--cap"),
@@ -113,6 +113,8 @@ def test_what_cannot_be_run_is_said_before_any_work(tmp_path):
         asked = Settings(calibrate=good.model_copy(update=changes))
         with pytest.raises(error, match=message):
             run_calibrate(asked, as_json=True, quiet=True)
+    with pytest.raises(ConfigError, match="--model FOLDER"):  # before anything is loaded
+        require_pair(Settings(calibrate=good.model_copy(update={"model": None})), {})
     for path in GENESIS.iterdir():
         assert path.is_dir() or (copied / path.name).read_bytes() == path.read_bytes()
 

@@ -166,7 +166,7 @@ def test_scores_that_no_window_gave_are_told(copy, tmp_path):
     root = make_score_tree([(s.hotkey, s.score) for s in scores]).root
     with look_into(copy, tmp_path / "true.sqlite") as inside:
         assert inside.get("/weights.json").json()["weights"]["scores_derived"] is True
-        assert "do not come to" not in inside.get("/weights").text
+        assert "in the record differ from" not in inside.get("/weights").text
     forged = replace(newest, scores=scores, score_root=root)
     (find_record(copy) / f"settlement-{newest.epoch}.record").write_bytes(encode(forged))
     announce(copy, forged)
@@ -175,7 +175,7 @@ def test_scores_that_no_window_gave_are_told(copy, tmp_path):
         assert (found["derived"], found["scores_derived"]) == (True, False)
         first = found["rows"][0]
         assert first["score"] == 2 * first["derived_score"] > 0
-        assert "its windows’ rows do not come to" in inside.get("/weights").text
+        assert "differ from the sums of its windows’ rows" in inside.get("/weights").text
 
 
 def test_a_weight_without_a_seat_has_its_row(copy, tmp_path):

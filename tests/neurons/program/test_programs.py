@@ -135,7 +135,7 @@ def test_a_folder_is_one_programs_own(tmp_path: Path) -> None:
         pass
     blocked = tmp_path / "file"
     blocked.touch()
-    with pytest.raises(ConfigError, match="cannot write"), claim_folder(blocked / "a", "miner"):
+    with pytest.raises(ConfigError, match="not a folder"), claim_folder(blocked / "a", "miner"):
         pass
 
 
