@@ -304,7 +304,7 @@ class SubtensorChain:
             return self._sender.send_intent(intent, self._get_wallet(hotkey), final=True)
         except ChainError as error:
             reason = str(error).lower().partition("; ")[0]  # not the SDK's advice
-            if "amount is too low" in reason:
+            if "amount is too low" in reason or "amount is below the chain minimum" in reason:
                 raise ChainError(
                     f"{format_tao(amount)} is less than the chain's smallest stake: stake more"
                 ) from error
