@@ -57,7 +57,8 @@ def run_sync() -> None:
 
         def hear(update: Any, *_: Any) -> Any:
             header = update["header"]
-            heard.append({"number": header["number"], "parent": header["parentHash"]})
+            if [head["number"] for head in heard] != [header["number"]]:  # not the first once more
+                heard.append({"number": header["number"], "parent": header["parentHash"]})
             return heard if len(heard) == 2 else None
 
         return chain.subscribe_block_headers(hear)
