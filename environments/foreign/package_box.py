@@ -29,8 +29,10 @@ PROMPT_MAX, SOLUTION_MAX = 16_384, 1 << 15
 WRONG_MAX = 1_000
 #: What Python may do once a package is loaded; anything else it audits is refused.
 _HARMLESS = frozenset({"builtins.id", "compile", "resource.setrlimit", "sys.unraisablehook"})
-#: Modules of which a copy keeps nothing: clocks, chance, and what tells one machine from another.
-_OF_MACHINE = "time", "posix", "os", "resource", "signal", "_signal", "select"
+#: Modules of which nothing is kept: clocks, chance, and what tells one machine from another. Those
+#: of signals go in a copy alone: the process that forks ends as its copy did.
+_OF_MACHINE = "time", "posix", "os", "resource", "select"
+_OF_SIGNALS = "signal", "_signal"
 #: What of modules that Python's imports need goes, too: it makes modules anew, or threads.
 _OF_IMPORTS = {
     "_imp": (
@@ -297,7 +299,8 @@ class PackageBox:
             self._view.make_all()
         finder: Any = SourceFinder(self._codes, self._view)
         sys.meta_path.insert(0, finder)
-        self._of_machine = list_of_machine() if self._in_copy is not None else []
+        if self._in_copy is not None:
+            self._of_machine = hide_machine()
         return None
 
     def _compile(self, source: str, file: str) -> Any:
@@ -374,19 +377,47 @@ def make_hook(
     return refuse, allowed.append  # of C: to call it is no step
 
 
-def list_of_machine() -> list[tuple[dict[str, Any], str]]:
-    """Where in memory are names that lead to a clock, to chance or to what this machine is: in the
-    modules of `_OF_MACHINE`, and wherever another holds one of these or of their functions."""
-    modules = [one for name, one in sys.modules.items() if name in _OF_MACHINE]
-    found = [(vars(module), name) for module in modules for name in vars(module)]
-    found += [
-        (vars(sys.modules[one]), name) for one, names in _OF_IMPORTS.items() for name in names
-    ]
+def hide_machine() -> list[tuple[dict[str, Any], str]]:
+    """Empties the modules of `_OF_MACHINE`, here and for all copies, and takes what others have of
+    them. The few modules that serve this process get stand-ins.
+
+    Returns:
+        Where names are that a copy has to drop: those stand-ins, and what is of signals.
+    """
+    hidden = {name: sys.modules[name] for name in _OF_MACHINE if name in sys.modules}
+    main = vars(sys.modules["__main__"])
+    ours: list[dict[str, Any]] = [vars(one) for one in main.values() if _is_unlisted(one)]
+    kept = []
+    for space in ours:
+        for name in hidden.keys() & space.keys():
+            space[name] = types.SimpleNamespace(**vars(hidden[name]))
+            kept.append((space, name))
+    for module, names in _OF_IMPORTS.items():
+        for name in names:
+            vars(sys.modules[module]).pop(name, None)
+    for space, name in _list_held(hidden):
+        space.pop(name, None)
+    for module in hidden.values():
+        vars(module).clear()
+    signals = {name: sys.modules[name] for name in _OF_SIGNALS if name in sys.modules}
+    kept += [(space, name) for space in ours for name in signals]
+    kept += [(vars(one), name) for one in signals.values() for name in vars(one)]
+    return kept + _list_held(signals)
+
+
+def _is_unlisted(one: object) -> bool:
+    """Whether it is a module that was loaded by its path, for this process."""
+    return isinstance(one, types.ModuleType) and one.__name__ not in sys.modules
+
+
+def _list_held(modules: dict[str, types.ModuleType]) -> list[tuple[dict[str, Any], str]]:
+    """Where other modules hold these modules, or functions of theirs."""
     functions = types.BuiltinFunctionType, types.FunctionType
-    for space in map(vars, list(sys.modules.values())):
+    found = []
+    for space in [vars(one) for one in sys.modules.values() if one not in modules.values()]:
         for name, one in space.items():
-            of_machine = type(one) in functions and one.__module__ in _OF_MACHINE
-            if of_machine or any(one is module for module in modules):
+            of_these = type(one) in functions and one.__module__ in modules
+            if of_these or any(one is module for module in modules.values()):
                 found.append((space, name))
     return found
 
