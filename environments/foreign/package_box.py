@@ -397,8 +397,8 @@ def hide_machine() -> list[tuple[dict[str, Any], str]]:
             vars(sys.modules[module]).pop(name, None)
     for space, name in _list_held(hidden):
         space.pop(name, None)
-    for module in hidden.values():
-        vars(module).clear()
+    for emptied in hidden.values():
+        vars(emptied).clear()
     signals = {name: sys.modules[name] for name in _OF_SIGNALS if name in sys.modules}
     kept += [(space, name) for space in ours for name in signals]
     kept += [(vars(one), name) for one in signals.values() for name in vars(one)]
