@@ -87,6 +87,7 @@ class StepsSpentError(BaseException):
 def serve_package(
     serve: Callable[[Callable[[bytes], bytes]], NoReturn],
     text: Any,
+    view: Any,
     file: str,
     digest: str,
     work: Any = None,
@@ -97,7 +98,7 @@ def serve_package(
     Args:
         serve: that of `cage.child`.
         in_copy: see `PackageBox`.
-        text: the module `package_text`.
+        text, view: the modules `package_text` and `package_view`.
         file, digest: an archive that `package_file` has looked at, and its SHA-256.
         work: what is asked of it, where that is no package; see `PackageWork`.
     """
@@ -105,7 +106,7 @@ def serve_package(
         data = opened.read()
     if sha256(data).hexdigest() != digest:
         sys.exit(f"{file} has changed: its SHA-256 is no longer {digest}")
-    work = PackageWork(text) if work is None else work
+    work = PackageWork(text, view) if work is None else work
     for name in (*work.imports, "unicodedata"):  # which re imports late
         importlib.import_module(name)
     for name in _CODECS:
@@ -119,7 +120,7 @@ class SourceFinder:
     """Modules of a package: name → (code, whether it is a package).
 
     Args:
-        view: of Python's own; see `package_text.PackageView`. None: all of it.
+        view: of Python's own; see `package_view.PackageView`. None: all of it.
     """
 
     def __init__(self, codes: dict[str, tuple[Any, bool]], view: Any = None) -> None:
@@ -143,16 +144,18 @@ class PackageWork:
     """What of a package is loaded, and what it is asked. Another kind of archive has another.
 
     Args:
-        text: the module `package_text`; None: whoever makes the box looks at texts.
+        text, view: the modules `package_text` and `package_view`; None: whoever makes the box looks
+            at texts, and all of Python is there.
     """
 
-    def __init__(self, text: Any = None) -> None:
+    def __init__(self, text: Any = None, view: Any = None) -> None:
         self.imports: tuple[str, ...] = text.ALLOWED if text else ()
+        self._view = view
         self.text, self.find_fault = text, text.find_text_fault if text else None
 
     def make_view(self, own: frozenset[str]) -> Any:
         """What of Python's own the modules named `own` see; None: all of it."""
-        return self.text.PackageView(self.text.ALLOWED, own) if self.text else None
+        return self._view.PackageView(self.text.ALLOWED, own) if self._view else None
 
     def unpack(self, data: bytes) -> Any:
         """What the archive has, as JSON has it: first of all what `read_sources` gives."""
@@ -293,8 +296,6 @@ class PackageBox:
             self._codes[name] = code, is_package
         self._own = frozenset(sources)
         self._view = self._work.make_view(self._own)
-        if self._work.text:
-            self._work.text.narrow_library()
         if self._view is not None and self._in_copy is not None:
             self._view.make_all()
         finder: Any = SourceFinder(self._codes, self._view)

@@ -24,7 +24,13 @@ from assay.environments.base import (
     compute_digest,
     read_answer,
 )
-from assay.environments.foreign import file_fence, kernel_fence, package_box, package_text
+from assay.environments.foreign import (
+    file_fence,
+    kernel_fence,
+    package_box,
+    package_text,
+    package_view,
+)
 from assay.environments.foreign.package_file import find_fault
 from assay.environments.problem_file import ProblemFileError, find_file
 from assay.protocol.parameters import MILLION
@@ -219,7 +225,7 @@ def write_boot(
         reads: files that it opens besides.
     """
     shut, in_copy = ("shut_around", "copies.answer_in_copy") if copies else ("shut", "None")
-    ours = [one.__file__ for one in (child, package_text, package_box, request_copy)]
+    ours = [one.__file__ for one in (child, package_text, package_view, package_box, request_copy)]
     files = [*ours, *more]
     inner = f"""
 import functools, sys
@@ -229,9 +235,12 @@ def load(file):
     module = type(sys)(name)
     SourceFileLoader(name, file).exec_module(module)
     return module
-child, text, box, copies, *more = map(load, {files!r})
+files = {files!r}
+child, text = map(load, files[:2])
+sys.modules[{package_text.__name__!r}] = text  # where what it finds imports it from
+view, box, copies, *more = map(load, files[2:])
 serve = functools.partial(child.serve, statm=int(sys.argv[1]))
-box.serve_package(serve, text, {str(file.absolute())!r}, {digest!r}, {work}, {in_copy})
+box.serve_package(serve, text, view, {str(file.absolute())!r}, {digest!r}, {work}, {in_copy})
 """
     options = "-P", "-S", "-s", "-B", "-c", inner
     opened = [str(file.absolute()), *files, *reads]

@@ -65,13 +65,13 @@ class TasksetWork:
     """As `PackageWork`, of a bundle: a wheel and its data.
 
     Args:
-        text, box: the modules `package_text` and `package_box`.
+        text, view, box: the modules `package_text`, `package_view` and `package_box`.
         files: of `taskset_models`, `taskset_surface` and `taskset_modules`.
     """
 
-    def __init__(self, text: Any, box: Any, files: list[str]) -> None:
+    def __init__(self, text: Any, view: Any, box: Any, files: list[str]) -> None:
         self.imports = (*text.ALLOWED, *MORE)
-        self.text, self._box = text, box
+        self.text, self._view, self._box = text, view, box
         self._codes: dict[str, Any] = {}
         for file in files:
             with open(file) as opened:
@@ -94,7 +94,7 @@ class TasksetWork:
         """As `PackageWork.make_view`; what of verifiers is here is made for it."""
         here = [name for name in OFFERED if name not in sys.stdlib_module_names]
         public = [name for name in OFFERED if name not in here]
-        return self.text.PackageView((*self.text.ALLOWED, *public), own | set(here))
+        return self._view.PackageView((*self.text.ALLOWED, *public), own | set(here))
 
     def unpack(self, data: bytes) -> Any:
         import zipfile

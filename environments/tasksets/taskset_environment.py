@@ -50,6 +50,6 @@ def open_taskset(
 ) -> PackageChild:
     """A bundle that has been looked at, in a cage; `copies` as of `PackageChild`."""
     files = [str(one.__file__) for one in (taskset_models, taskset_surface, taskset_modules)]
-    work = f"more[0].TasksetWork(text, box, {files!r})"
+    work = f"more[0].TasksetWork(text, view, box, {files!r})"
     boot = write_boot(file, digest, seed, (taskset_box.__file__,), work, copies, files)
     return PackageChild(file, digest, seed, boot)

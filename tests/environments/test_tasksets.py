@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from assay.environments import ProblemFileError, RewardParts, add_problem_files, make_environment
-from assay.environments.foreign import package_box, package_text
+from assay.environments.foreign import package_box, package_text, package_view
 from assay.environments.tasksets import (
     look_at_wheel,
     taskset_box,
@@ -372,14 +372,16 @@ def test_what_python_audits_is_refused_whatever_the_text(name: str, tmp_path: Pa
     )
     file = write_taskset(tmp_path, text, WORDS)
     program = f"""
-import importlib, importlib.util, json
+import importlib, importlib.util, json, sys
 def load(file):
     spec = importlib.util.spec_from_file_location("loaded", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-text, box, taskset = map(load, {[m.__file__ for m in (package_text, package_box, taskset_box)]!r})
-work = taskset.TasksetWork(text, box, {SURFACE!r})
+text = sys.modules[{package_text.__name__!r}] = load({package_text.__file__!r})
+modules = {[m.__file__ for m in (package_view, package_box, taskset_box)]!r}
+view, box, taskset = map(load, modules)
+work = taskset.TasksetWork(text, view, box, {SURFACE!r})
 for one in work.imports:
     importlib.import_module(one)
 found = box.PackageBox(open({str(file)!r}, "rb").read(), lambda text, top: None, work)

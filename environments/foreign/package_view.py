@@ -1,0 +1,373 @@
+"""What of Python a package finds when it runs: builtins and modules, without what takes names or
+code as text.
+
+The fence behind the look at the text: a name that no text could write is read by no field, format,
+copy or class either. Loaded by its path in the caged child, after `package_text`, and imports that
+and the standard library alone.
+"""
+
+import abc
+import builtins
+import copy
+import dataclasses
+import enum
+import functools
+import hashlib
+import re
+import string
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from assay.environments.foreign.package_text import GUARD, METHODS, WORDS, is_hidden
+
+#: What of an allowed module a package does not see: it takes names, types or code as text, reaches
+#: into other modules, or draws from the machine.
+_WITHHELD = {
+    "ast": {"iter_fields"},
+    "collections": {"UserString"},
+    "hashlib": {"algorithms_available", "file_digest"},
+    "dataclasses": {"Field", "make_dataclass"},
+    "enum": {
+        *("global_enum", "global_enum_repr", "global_flag_repr", "global_str"),
+        *("EnumMeta", "EnumType", "property"),
+    },
+    "functools": {"singledispatch", "singledispatchmethod"},
+    "operator": {"attrgetter", "methodcaller"},
+    "random": {"SystemRandom"},
+    "string": {"Formatter"},
+    "types": {
+        *("CodeType", "FunctionType", "LambdaType", "coroutine"),
+        *("DynamicClassAttribute", "new_class", "prepare_class"),
+    },
+    "typing": {"ForwardRef", "get_type_hints"},
+}
+#: As they are before anything of them is replaced.
+_FIELDS, _BUILD, _RECONSTRUCT = (
+    dataclasses.fields,
+    builtins.__build_class__,
+    vars(copy)["_reconstruct"],
+)
+#: Of Python's own names, those that are handed on with a function and to a copy.
+_HANDED_ON = {*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "__orig_class__"}
+#: What a class statement itself writes into a class.
+_OF_CLASSES = {
+    *("__module__", "__qualname__", "__annotations__", "__classcell__", "__doc__"),
+    *(
+        "__orig_bases__",
+        "__firstlineno__",
+        "__static_attributes__",
+        "__annotate__",
+        "__type_params__",
+    ),
+}
+
+
+def _read_format(one: Any, name: str) -> Any:
+    """As `getattr`, of `FORMATS`; of text, a function that looks at its fields first."""
+    found = getattr(one, name)
+    text = getattr(found, "__self__", None)
+    if found is getattr(str, name):
+        return lambda text, /, *given, **named: _read_format(text, name)(*given, **named)
+    if isinstance(found, types.BuiltinMethodType) and isinstance(text, str):
+        return functools.partial(_format_guarded, name, str.__str__(text))
+    return found
+
+
+def _format_guarded(method_name: str, text: str, /, *given: Any, **named: Any) -> str:
+    for _, field, spec, _ in string.Formatter().parse(text):
+        for part in (
+            field or "",
+            *(inner[1] or "" for inner in string.Formatter().parse(spec or "")),
+        ):
+            if any(
+                name.startswith("_") or is_hidden(name) for name in re.findall(r"\.(\w*)", part)
+            ):
+                raise PermissionError(f"a format of {part[:40]} is not for a package")
+    return str(getattr(str, method_name)(text, *given, **named))
+
+
+class _TypeKind(type):
+    def __call__(cls, one: Any, /, *more: Any, **options: Any) -> Any:
+        if more or options:
+            raise TypeError("a class of a package is written as one: type makes none")
+        found = type(one)
+        if issubclass(found, type | dataclasses.Field):
+            raise TypeError(f"the type of a {found.__name__} is not for a package")
+        return found
+
+    def __instancecheck__(cls, one: Any) -> bool:
+        return isinstance(one, type)
+
+    def __subclasscheck__(cls, one: Any) -> bool:
+        return issubclass(one, type)
+
+
+class _Type(metaclass=_TypeKind):
+    """`type` as a package finds it: tells the class of what is none itself. It makes no class,
+    since nobody could look at the names in it."""
+
+    def __init_subclass__(cls, **_: Any) -> None:
+        raise TypeError("a package has no metaclass of its own")
+
+    def __class_getitem__(cls, parts: Any) -> Any:
+        return types.GenericAlias(cls, parts)
+
+
+_Type.__name__ = _Type.__qualname__ = "type"
+_Type.__module__ = "builtins"
+
+
+def _make_abstract(name: str, bases: Any, space: Any, **options: Any) -> Any:
+    """As `abc.ABCMeta`, which a class statement calls."""
+    own = METHODS | _OF_CLASSES
+    made_up = [one for one in space if type(one) is not str or (is_hidden(one) and one not in own)]
+    if type(space) is not dict or made_up:
+        raise TypeError(f"{made_up!a} is not for a package")
+    return abc.ABCMeta(name, bases, space, **options)
+
+
+def _narrow_library() -> None:
+    """What of Python's library would take names as text, in this process for good. An enumeration
+    comes from a class statement alone: what makes one of texts reads any module, and makes a class
+    with any name in it."""
+    kind: Any = enum.EnumType
+    kind._create_ = kind._convert_ = _refuse_enumeration
+    vars(dataclasses)["fields"] = _fields  # where `asdict` finds it
+    type.__setattr__(typing.ForwardRef, "_evaluate", _refuse_text)
+    vars(functools)["RLock"] = _NoLock
+    vars(copy)["_reconstruct"] = _reconstruct
+
+
+class _NoLock:
+    """A copy has one thread, and waits for nobody."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def _refuse_enumeration(*_: Any, **__: Any) -> Any:
+    raise TypeError("an enumeration of a package is written as a class")
+
+
+def _refuse_text(*_: Any, **__: Any) -> Any:
+    raise TypeError("text is no type for a package")
+
+
+def _is_made_up(name: object) -> bool:
+    """Whether no text can have given an attribute that name: a str of another class may say of
+    itself whatever it likes."""
+    return type(name) is not str or (is_hidden(name) and name not in _HANDED_ON)
+
+
+def _reconstruct(x: Any, memo: Any, make: Any, parts: Any, state: Any = None, *more: Any) -> Any:
+    """As copy's, which sets what an object says of itself."""
+    for part in state if isinstance(state, tuple) else (state,):
+        set_here = isinstance(part, dict) and not hasattr(type(x), "__setstate__")
+        if made_up := [name for name in part if _is_made_up(name)] if set_here else []:
+            raise TypeError(f"{made_up[0]!a} is not for a package")
+    return _RECONSTRUCT(x, memo, make, parts, state, *more)
+
+
+def _build_class(body: Any, name: str, /, *bases: Any, metaclass: Any = None, **more: Any) -> Any:
+    """As `__build_class__`, of which a class statement is made."""
+    if metaclass is None:
+        kinds = types.resolve_bases(bases)
+        if not all(isinstance(kind, type) and not issubclass(kind, type) for kind in kinds):
+            raise TypeError("a package has no metaclass of its own")
+        return _BUILD(body, name, *bases, **more)
+    if metaclass is not _make_abstract:
+        raise TypeError("a package has no metaclass of its own")
+    return _BUILD(body, name, *bases, metaclass=metaclass, **more)
+
+
+class PackageView:
+    """What of Python's own a package finds: builtins, and of each module that it may import what is
+    public there and no module itself. What one request has set in a module no other finds: it is
+    answered by a copy, or after `renew`.
+
+    Args:
+        allowed: modules of the standard library that it may import; in memory by now.
+        own: names of its own modules, and of others that are made for it.
+    """
+
+    def __init__(self, allowed: Sequence[str], own: frozenset[str]) -> None:
+        _narrow_library()
+        self._own = own
+        self._public = {name: _list_public(name) for name in allowed}
+        self._made: dict[str, types.ModuleType] = {}
+        self._import = builtins.__import__
+        hidden = {*WORDS, "__loader__", "__spec__", "__doc__"}
+        kept = {name: one for name, one in vars(builtins).items() if name not in hidden}
+        self._builtins = {
+            **kept,
+            "__import__": self._find,
+            GUARD: _read_format,
+            "type": _Type,
+            "hash": hash,
+            "__build_class__": _build_class,
+        }
+        self.builtins = dict(self._builtins)
+
+    def renew(self) -> None:
+        """All of it is made anew, a module when it is first imported."""
+        self._made.clear()
+        self.builtins = dict(self._builtins)
+
+    def make_all(self) -> None:
+        """Every module now, for copies of this process: what they need not make costs them nothing,
+        and to make a module is to touch every name in it."""
+        for name in self._public:
+            self._make(name)
+
+    def _find(
+        self, name: str, space: Any = None, places: Any = None, parts: Any = (), level: int = 0
+    ) -> types.ModuleType:
+        """As `__import__`."""
+        if level and (space or {}).get("__package__") not in self._own:
+            raise ImportError("a package imports of itself alone")
+        if level or name in self._own:
+            return self._import(name, space, places, parts, level)
+        if name not in self._public:
+            raise ImportError(f"import {name} is not for a package")
+        module = self._make(name)
+        return module if parts or "." not in name else self._make(name.partition(".")[0])
+
+    def _make(self, name: str) -> types.ModuleType:
+        module = self._made.get(name)
+        if module is None:
+            module = self._made[name] = types.ModuleType(name)
+            vars(module).update(self._public[name], __getattr__=_write_refusal(name))
+            for inner in self._public:
+                if inner.startswith(f"{name}."):
+                    vars(module)[inner.rpartition(".")[2]] = self._make(inner)
+        return module
+
+
+def _list_public(name: str) -> dict[str, Any]:
+    """What a module says that it offers; where it says nothing, all its names but those of others'
+    modules. `dataclasses` has types.FunctionType, too, and offers it to nobody."""
+    module = sys.modules[name]
+    names = getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]
+    hidden = _WITHHELD.get(name, set())
+    found = {key: getattr(module, key) for key in names if key not in hidden}
+    return {
+        key: _INSTEAD.get((name, key), one)
+        for key, one in found.items()
+        if not isinstance(one, types.ModuleType)
+    }
+
+
+def _write_refusal(module: str) -> Callable[[str], Any]:
+    def refuse(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise ImportError(f"{module}.{name} is not for a package")
+
+    return refuse
+
+
+def _wraps(wrapped: Any) -> Any:
+    return lambda wrapper: _update_wrapper(wrapper, wrapped)
+
+
+def _update_wrapper(wrapper: Any, wrapped: Any) -> Any:
+    """As `functools.update_wrapper`, which hands on whatever `wrapped` has been given."""
+    given = () if isinstance(wrapped, type) else getattr(wrapped, "__dict__", ())
+    if made_up := [name for name in given if _is_made_up(name)]:
+        raise TypeError(f"{made_up[0]!a} is not for a package")
+    return functools.update_wrapper(wrapper, wrapped)
+
+
+def _make_hash(name: str, data: Any = b"", **options: Any) -> Any:
+    """As `hashlib.new`, of what every Python has."""
+    if str(name).lower() not in hashlib.algorithms_guaranteed:
+        raise ValueError(f"{name!a} is not on every machine")
+    return hashlib.new(name, data, **options)
+
+
+def _get_origin(one: Any) -> Any:
+    found = typing.get_origin(one)
+    return _Type if found is type else found
+
+
+def _dataclass(kind: Any = None, /, **options: Any) -> Any:
+    """As `dataclasses.dataclass`, which writes the names of fields into text that it runs."""
+
+    def make(one: Any) -> Any:
+        for base in one.__mro__:
+            _list_fields(base)
+        if not _is_own_module(one.__module__):  # the text would run with all of Python
+            raise TypeError(f"there is no module {one.__module__!r} of the package")
+        names = vars(one).get("__annotations__", {})
+        if type(names) is not dict or not all(map(_is_field_name, names)):
+            raise TypeError("names of fields are words")
+        if not all(_is_still(vars(one).get(name)) for name in names):
+            raise TypeError("a field's default is no property")
+        if not one.__doc__:  # no package can read it, and to write its signature takes long
+            one.__doc__ = one.__name__
+        made = dataclasses.dataclass(one, **options)
+        # whoever holds a field that it was made with could give that another name
+        made.__dataclass_fields__ = {f.name: copy.copy(f) for f in _list_fields(made)}
+        return made
+
+    return make if kind is None else make(kind)
+
+
+def _is_own_module(name: object) -> bool:
+    space = vars(sys.modules[name]) if type(name) is str and name in sys.modules else {}
+    found = space.get("__builtins__")
+    return isinstance(found, dict) and GUARD in found
+
+
+def _is_still(default: object) -> bool:
+    """Whether to read a class's attribute runs nothing of the package."""
+    return isinstance(default, types.FunctionType | staticmethod) or not hasattr(default, "__get__")
+
+
+def _is_field_name(name: object) -> bool:
+    return type(name) is str and name.isidentifier() and not is_hidden(name)
+
+
+def _list_fields(one: Any) -> list[Any]:
+    """Those of a class or of its instance, by names that no text can have made up."""
+    found = getattr(one, "__dataclass_fields__", {})
+    kept = list(found.values()) if type(found) is dict else [None]
+    if not all(type(field) is dataclasses.Field and _is_field_name(field.name) for field in kept):
+        raise TypeError("names of fields are words")
+    return kept
+
+
+def _fields(one: Any) -> Any:
+    """As `dataclasses.fields`, of copies: what is set in one changes no class."""
+    _list_fields(one)
+    return tuple(map(copy.copy, _FIELDS(one)))
+
+
+def _replace(one: Any, /, **changes: Any) -> Any:
+    """As `dataclasses.replace`."""
+    if isinstance(one, type):
+        raise TypeError("replace is of an instance of a dataclass")
+    for field in _fields(one):
+        if not field.init and field.name in changes:
+            raise ValueError(f"field {field.name} is made by its class: init=False")
+        if field.init and field.name not in changes:
+            changes[field.name] = getattr(one, field.name)
+    return type(one)(**changes)
+
+
+#: What a package finds instead of a function that takes names as text.
+_INSTEAD = {
+    ("typing", "Type"): vars(typing)["_alias"](_Type, 1, inst=False, name="Type"),
+    ("abc", "ABCMeta"): _make_abstract,
+    ("dataclasses", "dataclass"): _dataclass,
+    ("dataclasses", "fields"): _fields,
+    ("dataclasses", "replace"): _replace,
+    ("hashlib", "new"): _make_hash,
+    ("typing", "get_origin"): _get_origin,
+    ("functools", "update_wrapper"): _update_wrapper,
+    ("functools", "wraps"): _wraps,
+}
