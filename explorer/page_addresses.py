@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from assay.explorer.documents import page_documents, validator_documents
+from assay.explorer.documents import (
+    miner_documents,
+    overview_documents,
+    settlement_documents,
+    training_documents,
+    validator_documents,
+    window_documents,
+)
 from assay.explorer.views.attacks import view_gauntlet
 from assay.explorer.views.common import View
 from assay.explorer.views.course import view_training
@@ -51,63 +58,71 @@ PAGES: dict[str, PageAddress] = {
     "/": PageAddress(
         view_overview,
         "overview.html",
-        page_documents.OverviewDocument,
+        overview_documents.OverviewDocument,
         {"windows": "windows", "open": "live.windows", **_WEIGHTS},
     ),
     "/miners": PageAddress(
         view_miners,
         "miners.html",
-        page_documents.MinersDocument,
+        miner_documents.MinersDocument,
         {"miners": "miners"},
         ("q", "sort", *_PARTS),
     ),
     "/miner/{hotkey}": PageAddress(
         view_miner,
         "miner.html",
-        page_documents.MinerDocument,
+        miner_documents.MinerDocument,
         {"windows": "rows", "settlements": "settlements", "reasons": "reasons"},
         _PARTS,
     ),
     "/windows": PageAddress(
-        view_windows, "windows.html", page_documents.WindowsDocument, {"windows": "windows"}, _PARTS
+        view_windows,
+        "windows.html",
+        window_documents.WindowsDocument,
+        {"windows": "windows"},
+        _PARTS,
     ),
     "/window/{window}": PageAddress(
         view_window,
         "window.html",
-        page_documents.WindowDocument,
+        window_documents.WindowDocument,
         {"miners": "members", "moments": "timeline.moments"},
         _PARTS,
     ),
     "/window/{window}/{hotkey}": PageAddress(
-        view_member, "member.html", page_documents.MemberDocument, {"groups": "audited"}
+        view_member, "member.html", window_documents.MemberDocument, {"groups": "audited"}
     ),
     "/window/{window}/{hotkey}/{group}/{rollout}": PageAddress(
         view_rollout,
         "rollout.html",
-        page_documents.RolloutDocument,
+        window_documents.RolloutDocument,
         {"tokens": "reading.rows", "reward": "reading.parts"},
         _PARTS,
     ),
     "/weights": PageAddress(
         view_weights,
         "weights.html",
-        page_documents.WeightsDocument,
+        settlement_documents.WeightsDocument,
         {**_WEIGHTS, "settlements": "settlements"},
         _PARTS,
     ),
     "/settlement/{epoch}": PageAddress(
         view_settlement,
         "settlement.html",
-        page_documents.SettlementDocument,
+        settlement_documents.SettlementDocument,
         {**_WEIGHTS, "windows": "windows"},
     ),
     "/ledger": PageAddress(
-        view_ledger, "ledger.html", page_documents.LedgerDocument, {"entries": "entries"}, _PARTS
+        view_ledger,
+        "ledger.html",
+        settlement_documents.LedgerDocument,
+        {"entries": "entries"},
+        _PARTS,
     ),
     "/training": PageAddress(
         view_training,
         "training.html",
-        page_documents.TrainingDocument,
+        training_documents.TrainingDocument,
         {
             "checkpoints": "checkpoints",
             "held-out": "tried",
@@ -119,7 +134,7 @@ PAGES: dict[str, PageAddress] = {
     "/rounds": PageAddress(
         view_rounds,
         "rounds.html",
-        page_documents.RoundsDocument,
+        training_documents.RoundsDocument,
         {name: name for name in ("rounds", "children", "trainers", "repeated")},
         _PARTS,
     ),
@@ -136,7 +151,9 @@ PAGES: dict[str, PageAddress] = {
         },
     ),
     "/gauntlet": PageAddress(
-        view_gauntlet, "gauntlet.html", page_documents.GauntletDocument, {"strategies": "rows"}
+        view_gauntlet, "gauntlet.html", training_documents.GauntletDocument, {"strategies": "rows"}
     ),
-    "/search": PageAddress(view_search, "search.html", page_documents.SearchDocument, {}, ("q",)),
+    "/search": PageAddress(
+        view_search, "search.html", training_documents.SearchDocument, {}, ("q",)
+    ),
 }

@@ -1,0 +1,188 @@
+"""Documents of the pages about training, the gauntlet and searches."""
+
+from typing import Annotated, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from assay.explorer.documents.curve_documents import ChartAxis, Curve, RunSummary
+from assay.explorer.documents.shared_documents import (
+    Block,
+    CommandDocument,
+    Count,
+    Hex,
+    Hotkey,
+    ListPart,
+    Share,
+    TroubleKind,
+    Window,
+)
+
+
+class WindowReward(TypedDict):
+    window: Window
+    rollouts: Count
+    reward: float | None
+
+
+class WindowScore(TypedDict):
+    window: Window
+    score: Annotated[int, Field(description="of all miners", ge=0)]
+    accepted: Count
+
+
+class AccuracyPoint(TypedDict):
+    """A checkpoint; held-out accuracy with its 95 % interval where it was tried."""
+
+    number: Count
+    reward: NotRequired[float]
+    value: Share | None
+    low: Share | None
+    high: Share | None
+    problems: Count
+
+
+class CheckpointRow(TypedDict):
+    digest: Hex
+    number: Count | None
+    parent: Hex | None
+    step: Hex | None
+    first: Window | None
+    last: Window | None
+    groups: Count | None
+    trained_on: Window | None
+
+
+class TrainingDocument(CommandDocument):
+    """Reward by window, held-out accuracy, checkpoints."""
+
+    curves: list[Curve]
+    runs: Annotated[list[RunSummary], Field(description="empty, if no other run is named")]
+    rewards: list[WindowReward]
+    reward_axis: ChartAxis
+    scores: list[WindowScore]
+    points: list[AccuracyPoint]
+    tried: list[AccuracyPoint]
+    tried_axis: ChartAxis
+    has_trainer: bool
+    checkpoints: list[CheckpointRow]
+
+
+class RoundCalendar(TypedDict):
+    """The round that the newest block is in, in blocks."""
+
+    number: Count
+    first: Window
+    last: Window
+    end: Annotated[int, Field(description="the first window after it: its checkpoint's number")]
+    head: Block
+    begins: Block
+    opening: Annotated[int, Field(description="children are put on chain after this block")]
+    deadline: Annotated[int, Field(description="the block whose state says which there are")]
+    turns_end: Annotated[int, Field(description="the first block at which nobody's turn is left")]
+    trainers: list[Hotkey]
+
+
+class RoundRow(TypedDict):
+    """A round, merged: what it made, and whether that was derived again."""
+
+    end: Count
+    checkpoint: Hex
+    parent: Hex | None
+    measurer: Hotkey | None
+    children: Count
+    merged: Count
+    derived: bool
+    fault: str | None
+    repeated: Count
+    equal: Count
+    lied: list[Hotkey]
+
+
+class RoundChild(TypedDict):
+    """What became of one trainer's child."""
+
+    end: Count
+    hotkey: Hotkey
+    name: str | None
+    child: Hex | None
+    said: Annotated[str, Field(description="by the merge's record")]
+    found: Annotated[str | None, Field(description="by who derived the round again")]
+    merged: bool
+    why: str
+    detail: str
+
+
+class TrainerCounts(TypedDict):
+    hotkey: Hotkey
+    name: str | None
+    trains: Annotated[bool, Field(description="whether the newest parameters name it")]
+    merged: Count
+    left_out: Count
+    absent: Count
+    lied: Count
+
+
+class RepeatedStepRow(TypedDict):
+    end: Count
+    hotkey: Hotkey
+    name: str | None
+    window: Window
+    equal: bool | None
+    detail: str
+
+
+class RoundsDocument(CommandDocument):
+    """Rounds of several trainers: whose child was merged, whose was left out and why."""
+
+    under_way: RoundCalendar | None
+    rounds: list[RoundRow]
+    children: list[RoundChild]
+    trainers: list[TrainerCounts]
+    repeated: list[RepeatedStepRow]
+    paging: ListPart
+
+
+class StrategyRow(TypedDict):
+    """One way to work or to cheat, and what it earned."""
+
+    attack: str
+    model: str
+    legal: bool
+    pays: bool
+    differs: float | None
+    caught_given_differs: float | None
+    detected_per_rollout: float | None
+    detected_per_group: float | None
+    detected_per_window: float | None
+    tokens_to_9999: float | None
+    income_per_compute: float | None
+    income_error: float | None
+    reasons: dict[str, int]
+
+
+class GauntletDocument(CommandDocument):
+    """What every known way to cheat earned, as it was measured last."""
+
+    known: bool
+    trouble: TroubleKind | None
+    windows: float | None
+    seconds: float | None
+    rows: list[StrategyRow]
+
+
+class SearchHit(TypedDict):
+    kind: str
+    name: str
+    path: str
+    why: str
+
+
+class SearchDocument(CommandDocument):
+    """Every page that a text may mean."""
+
+    query: str
+    hits: list[SearchHit]
+    more: bool
+    missing: list[str]
+    redirect: Annotated[str | None, Field(description="the one page that is meant")]

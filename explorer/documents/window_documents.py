@@ -1,0 +1,249 @@
+"""Documents of the pages about windows: of one, of a miner's part in it, of a rollout."""
+
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from assay.explorer.documents.miner_documents import ReasonAdvice
+from assay.explorer.documents.shared_documents import (
+    AuditedDocument,
+    Block,
+    Count,
+    CountedReason,
+    Hex,
+    Hotkey,
+    ListPart,
+    Millionths,
+    Milliseconds,
+    OtherRecords,
+    UnreadStatistics,
+    Verdict,
+    Window,
+    WindowSummary,
+)
+
+
+class WindowsDocument(AuditedDocument):
+    """All windows of the record, the newest first."""
+
+    windows: list[WindowSummary]
+    paging: ListPart
+
+
+class TimelineMoment(TypedDict):
+    name: str
+    block: Block
+    decides: str
+
+
+class WindowTimeline(TypedDict):
+    first: int
+    last: int
+    starts: int
+    ends: int
+    head: Block | None
+    moments: list[TimelineMoment]
+
+
+class RecordedMoment(TypedDict):
+    """A block and the beacon round that its timestamp names."""
+
+    block_hash: Hex
+    time_ms: Milliseconds
+    round: Count
+    signature: Hex
+
+
+class WindowInputs(TypedDict):
+    """What a window was judged from, as its record has it."""
+
+    software: str
+    digest: Hex
+    previous: Hex
+    checkpoint: Hex
+    beacons: str
+    challenge: RecordedMoment | None
+    audit: RecordedMoment | None
+    challenge_seed: Hex | None
+    audit_seed: Hex | None
+
+
+class AuditedGroupRow(TypedDict):
+    """A group from which the audit draws rollouts."""
+
+    index: Count
+    rollouts: Annotated[int, Field(description="how many of it go through the model")]
+    audited: Annotated[list[int] | None, Field(description="which; null: the miner's file says it")]
+    valued: Annotated[bool, Field(description="whether the group is read whole and scored")]
+
+
+class StatisticAgainstBound(TypedDict):
+    name: str
+    label: str
+    unit: str
+    value: float
+    bound: float
+    exceeded: bool
+    ratio: float
+
+
+class MemberSummary(TypedDict):
+    """One miner in one window."""
+
+    hotkey: Hotkey
+    name: str | None
+    uid: Count
+    groups: Count
+    reason: Verdict | None
+    word: str
+    detail: Annotated[str, Field(description="the validator's word: nothing commits to it")]
+    score: Count
+    measures: list[StatisticAgainstBound]
+
+
+class ListedMember(MemberSummary):
+    """The same with what the audit draws."""
+
+    audited: list[AuditedGroupRow]
+
+
+class WindowDocument(AuditedDocument):
+    """One window: when what happened, from which inputs, and who was judged to be what."""
+
+    window: WindowSummary
+    before: Window | None
+    after: Window | None
+    timeline: WindowTimeline
+    inputs: WindowInputs | None
+    reasons: list[CountedReason]
+    members: list[ListedMember]
+    paging: ListPart
+    unread: UnreadStatistics | None
+    others: OtherRecords | None
+
+
+class FoundPlace(TypedDict, total=False):
+    """Where a refusal was found, as far as that is said."""
+
+    group: Count
+    rollout: Count
+    token: Count
+
+
+class SubmissionCommitment(TypedDict):
+    root: Hex
+    groups: Count
+    locator: str
+
+
+class SampledRollout(TypedDict):
+    group: Count
+    rollout: Count
+
+
+class AuditSelection(TypedDict):
+    """From which seeds the audit draws, and what it comes to."""
+
+    groups: Count
+    groups_seed: Hex
+    sample_seed: Hex | None
+    audited: Count
+    audited_groups: Count
+    valued_groups: Count
+    sampled: list[SampledRollout]
+
+
+class ValuedGroupRow(AuditedGroupRow):
+    """The same with what it was worth."""
+
+    value: Count | None
+    rewards: list[Millionths]
+    mean: float | None
+
+
+class MemberDocument(AuditedDocument, MemberSummary, ReasonAdvice):
+    """One miner's window: its verdict, the rule behind it, and what the audit drew."""
+
+    window: Window
+    registered_at: Block
+    place: FoundPlace
+    commitment: SubmissionCommitment | None
+    selection: AuditSelection | None
+    audited: list[ValuedGroupRow]
+    group_size: Count
+    has_model: bool
+    unread: UnreadStatistics | None
+
+
+class ReadingLack(TypedDict):
+    """Why a rollout cannot be shown; passing: it may be there a little later."""
+
+    why: str
+    passing: bool
+
+
+class RewardPart(TypedDict):
+    name: str
+    value: Millionths
+    weight: Millionths
+
+
+class TokenRow(TypedDict):
+    """One token: margins in logits, −ln p in nats, sketch distance in steps."""
+
+    number: Count
+    id: Count
+    text: str
+    state: Annotated[str, Field(description="drawn, near, off, or unmeasured")]
+    margin: float | None
+    drawn: Count | None
+    logprob: float
+    measured: float | None
+    distance: float | None
+    audited: bool
+
+
+class RolloutMeasured(TypedDict):
+    """A rollout as its miner's file has it, and as a model here measures it."""
+
+    prompt: str
+    level: Count
+    measured: bool
+    note: str | None
+    completion: str
+    reward: Millionths
+    parts: list[RewardPart]
+    tokens: Count
+    page: Count
+    pages: Count
+    margin_cap: float
+    off: Count | None
+    log_capital: float | None
+    log_capital_bound: float
+    sketch_mean: float | None
+    sketch_bound: float
+    sketch_block: float | None
+    sketch_block_bound: float
+    logprob_rms: float | None
+    rows: list[TokenRow]
+
+
+class RolloutDocument(AuditedDocument):
+    """One rollout, token by token."""
+
+    window: Window
+    hotkey: Hotkey
+    name: str | None
+    group: Count
+    rollout: Count
+    group_size: Count
+    groups: Count
+    drawn: AuditedGroupRow | None
+    states: list[str]
+    state: Annotated[str, Field(description="audited, valued, sampled, unread or unknown")]
+    audited: list[AuditedGroupRow]
+    recorded_reward: Millionths | None
+    unread: UnreadStatistics | None
+    lack: ReadingLack | None
+    reading: RolloutMeasured | None
