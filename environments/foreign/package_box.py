@@ -29,10 +29,8 @@ PROMPT_MAX, SOLUTION_MAX = 16_384, 1 << 15
 WRONG_MAX = 1_000
 #: What Python may do once a package is loaded; anything else it audits is refused.
 _HARMLESS = frozenset({"builtins.id", "compile", "resource.setrlimit", "sys.unraisablehook"})
-#: Modules of which nothing is kept: clocks, chance, and what tells one machine from another. Those
-#: of signals go in a copy alone: the process that forks ends as its copy did.
-_OF_MACHINE = "time", "posix", "os", "resource", "select"
-_OF_SIGNALS = "signal", "_signal"
+#: Modules of which nothing is kept: clocks, signals, and what tells one machine from another.
+_OF_MACHINE = "time", "posix", "os", "resource", "select", "signal", "_signal"
 #: What of modules that Python's imports need goes, too: it makes modules anew, or threads.
 _OF_IMPORTS = {
     "_imp": (
@@ -42,10 +40,7 @@ _OF_IMPORTS = {
     "_thread": ("start_new_thread", "start_new", "get_native_id", "interrupt_main"),
 }
 #: Codecs that are loaded before a package is: later, none can be.
-_CODECS = (
-    *("ascii", "latin-1", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"),
-    *("utf-32-be", "cp1252", "cp437", "unicode_escape", "raw_unicode_escape", "hex", "rot13"),
-)
+_CODECS = "ascii", "latin-1", "utf-8-sig", "utf-16-le", "utf-16-be"
 #: What of `sys` goes before steps are counted: it finds frames, ends the count, tells of a machine.
 _OF_SYS = (
     *("_getframe", "_getframemodulename", "_current_frames", "_current_exceptions"),
@@ -107,7 +102,7 @@ def serve_package(
     if sha256(data).hexdigest() != digest:
         sys.exit(f"{file} has changed: its SHA-256 is no longer {digest}")
     work = PackageWork(text, view) if work is None else work
-    for name in (*work.imports, "unicodedata"):  # which re imports late
+    for name in work.imports:
         importlib.import_module(name)
     for name in _CODECS:
         codecs.lookup(name)
@@ -328,8 +323,7 @@ class PackageBox:
             find_word = self._work.text.find_written_word if self._work.text else None
             hook, self._counter.allow_trace = make_hook(self._own, find_word)
             sys.addaudithook(hook)
-            for name in _OF_SYS:
-                vars(sys).pop(name, None)
+            hide_sys()
             for names, name in self._of_machine:
                 names.pop(name, None)
 
@@ -378,20 +372,29 @@ def make_hook(
     return refuse, allowed.append  # of C: to call it is no step
 
 
+def hide_sys() -> None:
+    """Drops what `_OF_SYS` names."""
+    for name in _OF_SYS:
+        vars(sys).pop(name, None)
+
+
 def hide_machine() -> list[tuple[dict[str, Any], str]]:
     """Empties the modules of `_OF_MACHINE`, here and for all copies, and takes what others have of
-    them. The few modules that serve this process get stand-ins.
+    them: a copy that did so itself would take a millisecond for it. The few modules that serve this
+    process get stand-ins.
 
     Returns:
-        Where names are that a copy has to drop: those stand-ins, and what is of signals.
+        Where those are, which a copy has to drop.
     """
     hidden = {name: sys.modules[name] for name in _OF_MACHINE if name in sys.modules}
+    # `signal` is of Python, and what it calls goes: its stand-in has the native functions.
+    native = {name: vars(sys.modules["_" * (name == "signal") + name]) for name in hidden}
     main = vars(sys.modules["__main__"])
     ours: list[dict[str, Any]] = [vars(one) for one in main.values() if _is_unlisted(one)]
     kept = []
     for space in ours:
         for name in hidden.keys() & space.keys():
-            space[name] = types.SimpleNamespace(**vars(hidden[name]))
+            space[name] = types.SimpleNamespace(**vars(hidden[name]) | native[name])
             kept.append((space, name))
     for module, names in _OF_IMPORTS.items():
         for name in names:
@@ -400,10 +403,8 @@ def hide_machine() -> list[tuple[dict[str, Any], str]]:
         space.pop(name, None)
     for emptied in hidden.values():
         vars(emptied).clear()
-    signals = {name: sys.modules[name] for name in _OF_SIGNALS if name in sys.modules}
-    kept += [(space, name) for space in ours for name in signals]
-    kept += [(vars(one), name) for one in signals.values() for name in vars(one)]
-    return kept + _list_held(signals)
+    hide_sys()
+    return kept
 
 
 def _is_unlisted(one: object) -> bool:

@@ -175,13 +175,14 @@ def _reconstruct(x: Any, memo: Any, make: Any, parts: Any, state: Any = None, *m
 def _build_class(body: Any, name: str, /, *bases: Any, metaclass: Any = None, **more: Any) -> Any:
     """As `__build_class__`, of which a class statement is made."""
     if metaclass is None:
-        kinds = types.resolve_bases(bases)
-        if not all(isinstance(kind, type) and not issubclass(kind, type) for kind in kinds):
-            raise TypeError("a package has no metaclass of its own")
-        return _BUILD(body, name, *bases, **more)
-    if metaclass is not _make_abstract:
+        made = _BUILD(body, name, *bases, **more)
+    elif metaclass is _make_abstract:
+        made = _BUILD(body, name, *bases, metaclass=metaclass, **more)
+    else:
+        made = type
+    if issubclass(made, type):
         raise TypeError("a package has no metaclass of its own")
-    return _BUILD(body, name, *bases, metaclass=metaclass, **more)
+    return made
 
 
 class PackageView:
@@ -309,10 +310,7 @@ def _dataclass(kind: Any = None, /, **options: Any) -> Any:
             raise TypeError("a field's default is no property")
         if not one.__doc__:  # no package can read it, and to write its signature takes long
             one.__doc__ = one.__name__
-        made = dataclasses.dataclass(one, **options)
-        # whoever holds a field that it was made with could give that another name
-        made.__dataclass_fields__ = {f.name: copy.copy(f) for f in _list_fields(made)}
-        return made
+        return dataclasses.dataclass(one, **options)
 
     return make if kind is None else make(kind)
 
@@ -333,7 +331,8 @@ def _is_field_name(name: object) -> bool:
 
 
 def _list_fields(one: Any) -> list[Any]:
-    """Those of a class or of its instance, by names that no text can have made up."""
+    """Those of a class or of its instance, by names that no text can have made up; looked at with
+    each use, since a package may hold a field and name it anew."""
     found = getattr(one, "__dataclass_fields__", {})
     kept = list(found.values()) if type(found) is dict else [None]
     if not all(type(field) is dataclasses.Field and _is_field_name(field.name) for field in kept):
@@ -342,7 +341,8 @@ def _list_fields(one: Any) -> list[Any]:
 
 
 def _fields(one: Any) -> Any:
-    """As `dataclasses.fields`, of copies: what is set in one changes no class."""
+    """As `dataclasses.fields`, of copies: a name that is looked at here is the one that is read,
+    whatever is given to the field meanwhile."""
     _list_fields(one)
     return tuple(map(copy.copy, _FIELDS(one)))
 

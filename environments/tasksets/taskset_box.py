@@ -128,7 +128,8 @@ class TasksetWork:
     def fix_chance(self) -> None:
         """In a network, what vetting did not see of chance still decides alike everywhere."""
         kind: Any = random.Random.__mro__[1]  # whose native part asks the machine for a seed
-        kind.seed, kind.__init__ = _seed_alike, _init_alike
+        if kind.seed is not _seed_alike:  # once, and not in each copy: a changed type is dear
+            kind.seed, kind.__init__ = _seed_alike, _init_alike
         random.seed()  # in each copy, too: Python seeds it anew in a child
 
     def begin(self, load: Callable[[], Any]) -> Any:

@@ -42,7 +42,7 @@ class VfModel:
 
     _fields: typing.ClassVar[Any]
     _given: typing.ClassVar[Any]  # name → plain default, in order of fields; None for the others
-    _made: typing.ClassVar[Any]  # names and makers of those whose default is made
+    _made: typing.ClassVar[Any]  # name → maker, of those whose default is made
     _needed: typing.ClassVar[Any]  # names of those that have no default
     _frozen = False
     _extra = False  # whether a name that is not declared is passed over
@@ -57,7 +57,7 @@ class VfModel:
                 value = conform(value, hint, f"{type(self).__name__}.{name}")
             if name in fields:
                 own[name] = value
-        for name, make in self._made:
+        for name, make in self._made.items():
             if name not in values:
                 own[name] = make()
         if missing := self._needed - values.keys():
@@ -72,10 +72,17 @@ class VfModel:
         found = cls.__dict__.get("_fields")
         if found is not None:
             return found
-        found = {}
+        found, given = {}, {}
+        made: dict[str, Any] = {}
+        needed: set[str] = set()
         for base in cls.__mro__[:0:-1]:
             if base is not VfModel and issubclass(base, VfModel):
                 found.update(base.get_fields())
+                of_base = vars(base)  # all its fields are in what is given
+                made = {n: make for n, make in made.items() if n not in of_base["_given"]}
+                made.update(of_base["_made"])
+                needed = needed.difference(of_base["_given"]) | of_base["_needed"]
+                given.update(of_base["_given"])
         hints = inspect.get_annotations(cls)
         module = sys.modules.get(cls.__module__)
         own = type(getattr(module, "__loader__", None)).__name__ == "SourceFinder"
@@ -84,14 +91,17 @@ class VfModel:
         for name, text in hints.items():
             hint = eval(text, dict(space)) if isinstance(text, str) else text
             if name[0] != "_" and typing.get_origin(hint) is not typing.ClassVar:
-                given = cls.__dict__.get(name, _NOTHING)
-                field = given if isinstance(given, VfFieldInfo) else VfFieldInfo(given)
+                told = cls.__dict__.get(name, _NOTHING)
+                field = told if isinstance(told, VfFieldInfo) else VfFieldInfo(told)
                 found[name] = hint, list_plain(hint), field
-        cls._fields = found
-        how = [(name, field) for name, (_, _, field) in found.items()]
-        cls._given = {n: one.default if one.is_plain else None for n, one in how}
-        cls._needed = {n for n, one in how if one.is_needed}
-        cls._made = [(n, one.make) for n, one in how if not one.is_plain and not one.is_needed]
+                given[name] = field.default if field.is_plain else None
+                made.pop(name, None)
+                needed.discard(name)
+                if field.is_needed:
+                    needed.add(name)
+                elif not field.is_plain:
+                    made[name] = field.make
+        cls._fields, cls._given, cls._made, cls._needed = found, given, made, needed
         return found
 
     def __setattr__(self, name: Any, value: Any) -> None:

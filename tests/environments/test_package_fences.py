@@ -230,8 +230,8 @@ WAYS_IN = {
         "X = P(1, 2)._replace(a=3)._asdict(), P._make([1, 2]), P._fields"
     ),
     "codecs": (
-        "X = [('x\u00e9'.encode(n)) for n in ('utf-16-le', 'utf-32', 'cp1252', 'utf-8-sig')]\n"
-        "import re\nX += [re.match(r'\\N{DIGIT ONE}', '1')]"
+        "X = [('x\u00e9'.encode(n)) for n in ('utf-16-le', 'latin-1', 'utf-8-sig')]\n"
+        "X += ['x'.encode('ascii')]"
     ),
     "fields": (
         "from dataclasses import KW_ONLY, InitVar, asdict, astuple, dataclass, field, fields\n"
