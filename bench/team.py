@@ -69,8 +69,12 @@ def main() -> None:
                 "MiB",
                 "all of them in float32",
                 4 * weights / 2**20,
+                ratio_bound=bound,
             )
-            for what, name in (("loaded", "kept_bytes"), ("while they load", "peak_bytes"))
+            for what, name, bound in (
+                ("loaded", "kept_bytes", None),
+                ("while they load", "peak_bytes", 0.75),
+            )
         ),
     ]
     report("a team of learners", figures, threads=1)

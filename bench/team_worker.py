@@ -5,7 +5,10 @@ python bench/team_worker.py FOLDER THREADS STEPS
 
 import json
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -16,25 +19,43 @@ from assay.training.sharding import get_team, is_in_team
 from assay.training.team import follow, join_team
 
 
-def read_memory(name: str) -> int:
-    """Bytes that Linux counts for this process."""
+def read_memory() -> int:
+    """Bytes that this process holds of its own, not of files that it maps."""
     status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{name}:")[1].split()[0]) << 10
+    return int(status.split("RssAnon:")[1].split()[0]) << 10
+
+
+@contextmanager
+def watch_memory() -> Iterator[list[int]]:
+    """Looks at what this process holds, every millisecond: Linux keeps no peak of it."""
+    seen, ended = [read_memory()], threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.001):
+            seen.append(read_memory())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        watcher.join()
+        seen.append(read_memory())
 
 
 def main(folder: Path, threads: int, steps: int) -> None:
     groups = [Group(**group) for group in json.loads((folder / "groups.json").read_text())]
     with join_team() as rank:
         torch.set_num_threads(threads)
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        before, own = read_memory("VmRSS"), read_memory("RssAnon")
         config = LearnConfig(epochs=1)
-        if not is_in_team():
-            learner = Learner(load_model(folder).requires_grad_(True), config)
-        else:
-            learner = Learner(outline_model(folder), config)
-            learner.load_weights(folder, None)
-        peak, kept = read_memory("VmHWM") - before, read_memory("RssAnon") - own
+        with watch_memory() as seen:
+            if not is_in_team():
+                learner = Learner(load_model(folder).requires_grad_(True), config)
+            else:
+                learner = Learner(outline_model(folder), config)
+                learner.load_weights(folder, None)
+        peak, kept = max(seen) - seen[0], seen[-1] - seen[0]
         learner.learn(groups[:1])
         taken = []
         for _ in range(steps):
