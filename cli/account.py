@@ -151,8 +151,10 @@ def run_metagraph(settings: Settings, as_json: bool) -> None:
             for row in rows
         ],
     }
-    console, title = open_console(FIGURES), f"subnet {chain.netuid} at block {head}"
-    names = ("uid", "hotkey", "stake α", "permit", "incentive", "dividends", "since", "weights")
+    console = open_console(FIGURES)
+    title = f"subnet {chain.netuid} at block {head}; the last two columns are blocks"
+    figures = "stake α", "permit", "incentive", "dividends", "registered", "set weights"
+    names = "uid", "hotkey", *figures
     table = make_table(*names, left=("hotkey", "permit"), title=title, title_justify="left")
     table.columns[1].no_wrap = False  # the owner's mark wraps before any figure is cut
     for row in rows:

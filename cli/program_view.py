@@ -269,7 +269,7 @@ def render_pace(pace: dict[str, Any] | None) -> list[RenderableType]:
     fit = "" if usable is None else f", {usable:,} could be used"
     return [
         Text(
-            f"held back by {pace['holds_back']}: {pace['groups_came']:,.1f} groups arrive a window"
+            f"bottleneck: {pace['holds_back']}; {pace['groups_came']:,.1f} groups arrive a window"
             f"{fit}; the last {pace['windows']} windows: {spent}"
         )
     ]

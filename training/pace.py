@@ -135,7 +135,7 @@ class PaceFigures:
         """The text at the end of a lesson's log line."""
         usable = "" if self.groups_usable is None else f", {self.groups_usable} could be used"
         return (
-            f"held back by {self.holds_back}: {self.groups_came:.0f} groups arrive a window{usable}"
+            f"bottleneck: {self.holds_back}; {self.groups_came:.0f} groups arrive a window{usable}"
         )
 
 

@@ -57,7 +57,7 @@ def test_a_trainer_that_waits_has_too_few_groups():
         "groups_came": 10.0,
         "groups_usable": 18,
         "tokens_per_second": round(30_000 / 90, 3),
-        "said": "held back by too few groups: 10 groups arrive a window, 18 could be used",
+        "said": "bottleneck: too few groups; 10 groups arrive a window, 18 could be used",
     }
 
 
@@ -102,7 +102,7 @@ def test_windows_without_a_lesson_count_as_windows():
     none = play([({WAITING: 100}, 0, 0, 0)])
     assert (none["holds_back"], none["groups_usable"]) == ("too few groups", None)
     assert none["tokens_per_second"] is None
-    assert none["said"] == "held back by too few groups: 0 groups arrive a window"
+    assert none["said"] == "bottleneck: too few groups; 0 groups arrive a window"
 
 
 def test_skipped_windows_leave_the_mean():
