@@ -1,12 +1,12 @@
-"""What an answer in mathematics says: its LaTeX read by a grammar of our own, exactly.
+"""The exact value of a mathematical answer in LaTeX, read by a grammar of our own.
 
-Numbers are sums of rational multiples of √n and of powers of π, with n an integer: what answers of
-competition problems mostly are. Around them stand pairs, points and intervals, sets, unions of
-intervals, and lists. Two spellings are the same answer where they read to equal values; nothing is
-rounded, and nothing is guessed: what the grammar does not know has no value.
+A number is a sum of rational multiples of √n and of powers of π, with n an integer: most answers
+of competition problems are such numbers. The grammar also reads points, intervals, sets, unions of
+intervals, and lists. Two spellings are the same answer if their values are equal. Nothing is
+rounded or guessed: a text that the grammar does not know has no value.
 
-Every text is read in time linear in its length, with bounded numbers. There is no eval, no library
-of symbols, and no step that depends on a machine.
+Reading takes time linear in the text's length, and all numbers are bounded. The module uses no
+eval, no symbolic library and nothing that depends on the machine.
 """
 
 from collections import Counter
@@ -29,28 +29,28 @@ from assay.environments.math_terms import (
 )
 from assay.environments.math_tokens import UNIT, WORD_COMMA, split_answer
 
-#: Characters of an answer; digits of a number; brackets within one another; ± in an answer.
+#: Limits: characters of an answer, digits of a number, nested brackets, signs ± in an answer.
 TEXT_MAX = 512
 _DIGITS_MAX, _DEPTH_MAX, _CHOICES_MAX = 40, 16, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A sum of such terms, in order of their keys."""
+    """The terms of a sum (see `math_terms.Terms`), in order of their keys."""
 
     terms: tuple[tuple[tuple[int, int], Fraction], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Infinity:
-    """±∞, as an interval ends in it."""
+    """±∞, an end of an interval."""
 
     sign: int
 
 
 @dataclass(frozen=True, slots=True)
 class Bracketed:
-    """Values in order between brackets: a point, a pair, an interval; `(1, 2)` may be any."""
+    """Values in order between brackets: a point or an interval. `(1, 2)` may be either."""
 
     opening: str
     values: "tuple[Value, ...]"
@@ -59,9 +59,11 @@ class Bracketed:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Values in no order: of a set in braces, of a list, of a union of intervals. kind: which.
+    """Values without order.
 
-    Each with how often it stands there, which matters in a list alone: elsewhere it is 1.
+    Attributes:
+        kind: `set`, `list` or `union`, the last of intervals.
+        values: each value with the number of times that it occurs; always 1 but in a list.
     """
 
     kind: str
@@ -73,12 +75,12 @@ Value = Number | Infinity | Bracketed | Collection
 
 @dataclass(frozen=True, slots=True)
 class MathAnswer:
-    """A value, and what stood beside it.
+    """A value with its letter and unit.
 
     Attributes:
         variable: the letter of `x = …` or `x ∈ …`; empty without one.
-        unit: `%`, `$`, `°` or one of `UNITS`, `^2` or `^3` behind it; empty without one.
-        undone: number of operations that a solver is expected to carry out, see `_Reader`.
+        unit: `%`, `$`, `°` or one of `UNITS`, which `^2` or `^3` may follow; empty without one.
+        undone: number of operations that the text leaves to do; see `_Reader`.
     """
 
     value: Value
@@ -87,16 +89,17 @@ class MathAnswer:
     undone: int = 0
 
     def agrees_with(self, other: "MathAnswer") -> bool:
-        """Whether `other` says the same as this, the right one: the letter and the unit may be left
-        out, and a letter may be named where this has none. It leaves no more arithmetic undone: to
-        repeat the question's expression is no answer."""
+        """Whether `other` is the same answer as this one, the right one.
+
+        `other` may omit the letter and the unit, and may name a letter if this one has none. It
+        must not leave more operations undone: repeating the question's expression is no answer."""
         same_letter = not self.variable or other.variable in ("", self.variable)
         same = self.value == other.value and same_letter and other.unit in ("", self.unit)
         return same and other.undone <= self.undone
 
 
 def read_math(text: str) -> MathAnswer | None:
-    """The answer that a text spells, None where the grammar does not know it. Never raises."""
+    """The answer that a text spells. None if the grammar does not know the text. Never raises."""
     if len(text) > TEXT_MAX:
         return None
     try:
@@ -113,11 +116,11 @@ _RATIONAL = {(0, 1)}
 
 
 class _Reader:
-    """Recursive descent over tokens.
+    """A recursive-descent parser over tokens.
 
-    Counts the operations that are left undone: a sum with like terms or with 0; a product of two
-    rationals or of two sums; a division in which a rational is no integer; a power of anything but
-    π; a root that is rational. A fraction need not be reduced, nor a root.
+    It counts the operations that the text leaves undone: a sum with like terms or with 0; a product
+    of two rationals or of two sums; a division of or by a rational that is not an integer; a power
+    of anything but π; a root whose value is rational. Fractions and roots need not be reduced.
     """
 
     def __init__(self, text: str) -> None:
@@ -125,7 +128,7 @@ class _Reader:
         if self._tokens.count("\\pm") > _CHOICES_MAX:
             refuse()
         self._place = self._depth = self._products = self._undone = 0
-        #: ± met so far, and what the one being read stands for.
+        #: Signs ± read so far, and the value, 1 or -1, of the one being read.
         self._choices, self._chosen = 0, 1
 
     # --- tokens
@@ -173,7 +176,7 @@ class _Reader:
         return MathAnswer(value, variable, unit, self._undone)
 
     def _read_unit(self, known: str) -> str:
-        """That of all, where one stands here; the same behind each."""
+        """Read a unit if one comes next. All values of an answer must have the same unit."""
         found = self._peek()
         if found in ("%", "$", "\u00b0"):
             self._place += 1
@@ -190,7 +193,7 @@ class _Reader:
         return found if known in ("", found) else refuse()
 
     def _read_choices(self, read: "Callable[[], Value]") -> "list[Value]":
-        """A value, or the two that the one ± in it makes of it."""
+        """Read one value, or two if it contains a ±. It may contain at most one."""
         place, before, chosen = self._place, self._choices, self._chosen
         tokens = list(self._tokens) if "\\pm" in self._tokens else self._tokens
         self._chosen = 1
@@ -205,7 +208,7 @@ class _Reader:
         return values
 
     def _read_item(self) -> Value:
-        """A value, or a union of intervals."""
+        """Read a value or a union of intervals."""
         parts = [self._read_value()]
         while self._take("\\cup"):
             parts.append(self._read_value())
@@ -241,7 +244,7 @@ class _Reader:
             self._depth -= 1
 
     def _is_several(self) -> bool:
-        """Whether a comma stands within the bracket that opens here, and in no other in it."""
+        """Whether the bracket that opens here contains a comma outside of inner brackets."""
         depth = 0
         for token in self._tokens[self._place :]:
             if token in ("(", "[", "{", "\\{"):
@@ -330,7 +333,7 @@ class _Reader:
         return value if sign > 0 else self._divide({(0, 1): Fraction(1)}, value)
 
     def _read_mixed(self) -> Terms:
-        """`3\\frac{1}{2}`, a whole number and a part of one; before other fractions, a product."""
+        """Read `3\\frac{1}{2}` as a mixed number. Before any other fraction it is a product."""
         whole, part = self._read_base(), self._read_base()
         fraction = part.get((0, 1), Fraction(0))
         if part.keys() <= {(0, 1)} and 0 < fraction < 1:
@@ -358,7 +361,7 @@ class _Reader:
         refuse()
 
     def _read_argument(self) -> Terms:
-        """Of a command: in braces, or one digit or π, as in `\\frac12`."""
+        """Read a command's argument: in braces, or one digit or π, as in `\\frac12`."""
         if self._take("{"):
             value = self._read_sum()
             self._need("}")
@@ -370,7 +373,7 @@ class _Reader:
             refuse()
         if len(token) == 1:
             self._place += 1
-        else:  # the first digit alone
+        else:  # only the first digit
             self._tokens[self._place] = token[1:]
         return trim({(0, 1): Fraction(int(token[0]))})
 
@@ -379,7 +382,7 @@ class _Reader:
         return multiply(one, other)
 
     def _divide(self, one: Terms, other: Terms) -> Terms:
-        self._spend(2 * len(one) + 4)  # by a sum of two, both are multiplied by its conjugate
+        self._spend(2 * len(one) + 4)  # dividing by two terms multiplies by their conjugate
         return divide(one, other)
 
     def _spend(self, products: int) -> None:
@@ -389,7 +392,7 @@ class _Reader:
 
 
 def _read_number(token: str) -> Terms:
-    """Of digits, a point, and digits that come again and again."""
+    """Read digits with an optional point and repeating decimals."""
     if len(token) > _DIGITS_MAX or (token[0] == "0" and token[1:2].isdecimal()):
         refuse()
     head, again, period = token.removesuffix("}").partition("\\overline{")

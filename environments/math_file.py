@@ -1,10 +1,10 @@
 """Problems in the MATH format (Hendrycks et al., "Measuring mathematical problem solving", 2021).
 
 A row has a `problem`, a `solution` whose last `\\boxed{…}` holds the answer, and a `level`, 1 to 5
-or `Level 1` to `Level 5`; where it also has an `answer`, that is the answer. Rows whose answer
-`math_answer` cannot read, or that have no such level, are left out and counted by what they are:
-they could only be scored by guessing. What is asked of the rest has one right value, compared
-exactly. A row with an unclosed brace, or one that contradicts another, is damaged.
+or `Level 1` to `Level 5`. If it also has an `answer`, that is the answer. Rows without such a
+level, or whose answer `math_answer` cannot read, are skipped and counted by reason: they could only be
+scored by guessing. Each other row has one right value, which is compared exactly. A row with an
+unclosed brace, or one that contradicts another row, is damaged.
 """
 
 import re
@@ -23,7 +23,7 @@ VERSION = 4
 
 _REQUEST = "End with a line of ####, a space and the answer alone, in LaTeX."
 _LEVEL = re.compile(r"(?:Level )?([1-5])")
-#: What an answer without a value is called: the first whose pattern occurs in it.
+#: Name of the form of an answer that cannot be read: the first whose pattern occurs in it.
 _FORMS = tuple(
     (name, re.compile(pattern))
     for name, pattern in (
@@ -41,7 +41,7 @@ _FORMS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class MathTask(Answer):
-    """The right answer, as it is spelled and as it is read."""
+    """The right answer: its text and its value."""
 
     text: str
     right: MathAnswer
@@ -49,7 +49,7 @@ class MathTask(Answer):
 
 @dataclass(frozen=True, slots=True)
 class MathRow:
-    """A problem; level and right are None where the row is not asked."""
+    """A row of the file. `level` and `right` are None if they cannot be read."""
 
     problem: str
     text: str | None
@@ -57,7 +57,7 @@ class MathRow:
     right: MathAnswer | None
 
     def name_reason(self) -> str | None:
-        """Why it is not asked; None: it can be."""
+        """The reason to skip the row, or None."""
         if self.text is None:
             return "no \\boxed{…}"
         if self.right is None:
@@ -67,18 +67,18 @@ class MathRow:
 
 
 class MathFile(DrawnEnvironment):
-    """The problems of a file, at the levels that it names.
+    """The problems of a file, at the levels that the file names.
 
     Attributes:
-        skipped: numbers of rows that are not asked, by the reason.
+        skipped: reason → numbers of the rows skipped for it.
     """
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
-        """Opens the file whose SHA-256 is `digest`, 64 lower-case hex digits.
+        """Open the file whose SHA-256 is `digest`, 64 lower-case hex digits.
 
         Raises:
-            ValueError: no such digest, no such file on this machine, a row that is damaged, no row
-                that can be asked, or a setting: it has none.
+            ValueError: `digest` is no digest, this machine has no such file, a row is damaged, all
+                rows are skipped, or a setting is given: there are none.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
         read = _RowReader()
@@ -96,14 +96,14 @@ class MathFile(DrawnEnvironment):
             )
 
     def _draw(self, stream: Stream, level: int) -> Problem:
-        """One of the level's rows, in the file's order, each equally likely."""
+        """Draw one of the level's rows, each equally likely; they are in the file's order."""
         row = stream.choose(self._by_level[level])
         assert row.text is not None, "only such rows are kept"
         assert row.right is not None, "only such rows are kept"
         return Problem(f"{row.problem}\n{_REQUEST}\n", level, MathTask(row.text, row.right))
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: what follows the only `####` says the same as the right answer."""
+        """Correctness: the text after the only `####` is the same answer as the right one."""
         if not isinstance(problem.answer, MathTask):
             raise TypeError(f"not a problem of {self.name}: {type(problem.answer).__name__}")
         answer = read_answer(completion)
@@ -113,7 +113,7 @@ class MathFile(DrawnEnvironment):
 
 
 class _RowReader:
-    """Of a file's rows, one after the other: keeps those that are asked, and why others are not."""
+    """Takes a file's rows one by one. Keeps the usable ones, and the reason for skipping others."""
 
     def __init__(self) -> None:
         self.kept: list[MathRow] = []
@@ -122,7 +122,7 @@ class _RowReader:
         self._number = 0
 
     def __call__(self, line: bytes) -> None:
-        """Raises ValueError: the row is damaged, or contradicts another."""
+        """Take one row. Raises ValueError if it is damaged or contradicts another row."""
         self._number += 1
         row = read_math_row(line)
         reason = row.name_reason()
@@ -140,7 +140,7 @@ class _RowReader:
 
 
 def read_math_row(line: bytes) -> MathRow:
-    """One line of JSON. Raises ValueError: it is damaged; says what is wrong with it."""
+    """Read one line of JSON. Raises ValueError, with the fault, if it is damaged."""
     found = read_texts(line, NAME)
     text = found.get("answer")
     if type(text) is int:
@@ -159,17 +159,17 @@ def read_math_row(line: bytes) -> MathRow:
 
 
 def describe_skipped(skipped: Mapping[str, Sequence[int]]) -> str:
-    """For people: the most frequent reason first, with where it is met first."""
+    """Text for people: reasons by frequency, each with its first row."""
     ranked = sorted(skipped.items(), key=lambda entry: (-len(entry[1]), entry[0]))
     return ", ".join(f"{len(rows)} {reason} (row {rows[0]})" for reason, rows in ranked)
 
 
 def find_boxed(solution: str) -> str | None:
-    """What the last `\\boxed{…}` holds, or without one the last `\\fbox{…}`, as the data set's own
-    program takes it, with its braces balanced; None without either.
+    """The content of the last `\\boxed{…}`, or without one of the last `\\fbox{…}`, up to the
+    closing brace. None without either. The data set's own program does the same.
 
     Raises:
-        ValueError: it is never closed.
+        ValueError: the brace is never closed.
     """
     box = next((box for box in ("\\boxed{", "\\fbox{") if box in solution), None)
     if box is None:
@@ -182,10 +182,10 @@ def find_boxed(solution: str) -> str | None:
 
 
 def find_closing(text: str) -> int | None:
-    """Where the brace is closed that was open before the text; None where it is not."""
+    """Index of the brace that closes one opened before the text. None if there is none."""
     depth, place = 1, 0
     while place < len(text):
-        if text[place] == "\\":  # and what it escapes
+        if text[place] == "\\":  # skip the escaped character too
             place += 2
             continue
         depth += {"{": 1, "}": -1}.get(text[place], 0)

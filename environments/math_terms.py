@@ -1,25 +1,25 @@
-"""Exact numbers of answers in mathematics: sums of rational multiples of √n and of powers of π.
+"""Exact arithmetic on sums of rational multiples of √n and of powers of π.
 
-Each result is bounded, so that no text makes a number that takes long. Two sums are the same number
-where they have the same terms: square roots of different squarefree integers, and powers of π, have
-no rational relation among them.
+Every result is bounded, so no text can make arithmetic slow. Two sums are equal exactly if their
+terms are: square roots of different squarefree integers and powers of π are linearly independent
+over the rationals.
 """
 
 from fractions import Fraction
 from functools import lru_cache
 from typing import NoReturn
 
-#: Bits of a numerator or denominator; largest radicand and exponent; terms of a sum.
+#: Limits: bits of a numerator or denominator, radicand, exponent, terms of a sum.
 _BITS_MAX, _RADICAND_MAX, EXPONENT_MAX, _TERMS_MAX = 1_024, 10**6, 64, 16
-#: Products of two terms that one text may ask for: none takes more than some tens of milliseconds.
+#: Products of two terms for one text, which together take some tens of milliseconds at most.
 PRODUCTS_MAX = 1_000
 
-#: (power of π, squarefree n) → coefficient of π^power · √n; without zeros. 0 is empty.
+#: (power of π, squarefree n) → coefficient of π^power · √n, never zero. Zero is the empty sum.
 Terms = dict[tuple[int, int], Fraction]
 
 
 class UnknownError(Exception):
-    """The grammar does not know it, or it is out of bounds."""
+    """The grammar does not know the text, or a number exceeds a limit."""
 
 
 def refuse() -> NoReturn:
@@ -57,7 +57,7 @@ def multiply(one: Terms, other: Terms) -> Terms:
 
 
 def divide(one: Terms, other: Terms) -> Terms:
-    """By a single term, or by a sum of two without π: by its conjugate over its norm."""
+    """Divide by a single term, or by a sum of two terms without π, through its conjugate."""
     if len(other) == 2 and all(power == 0 for power, _ in other):
         (first, a), (second, b) = sorted(other.items())
         conjugate = {first: a, second: -b}
@@ -70,7 +70,7 @@ def divide(one: Terms, other: Terms) -> Terms:
 
 
 def root(terms: Terms) -> Terms:
-    """Of a rational that is not negative: √(a / b) = √(a · b) / b."""
+    """The root of a non-negative rational: √(a / b) = √(a · b) / b."""
     if not terms:
         return {}
     if terms.keys() != {(0, 1)} or terms[0, 1] < 0:
@@ -82,7 +82,7 @@ def root(terms: Terms) -> Terms:
 
 @lru_cache(maxsize=1 << 14)
 def _split_square(n: int) -> tuple[int, int]:
-    """s, r with n = s² · r and r free of squares."""
+    """s and r with n = s² · r and r squarefree."""
     if n > _RADICAND_MAX:
         refuse()
     square, divisor = 1, 2

@@ -1,8 +1,8 @@
-"""Files of problems that this machine holds, found by their SHA-256 and by nothing else.
+"""Files of problems on this machine, found by their SHA-256 alone.
 
-A network names a file by its digest; where it lies is each machine's own affair. Whose file it is
-does not matter either: every row is checked, JSON Lines is read here within limits, and Parquet,
-which native code reads, in a cage.
+A network names a file by its digest, and each machine decides where to keep it. No author is
+trusted: every row is checked. JSON Lines is read in this process within limits. Parquet needs
+native code, so a caged child reads it.
 """
 
 import io
@@ -20,47 +20,47 @@ from assay.environments.base import INTEGER
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 
-#: Bytes of a file, of its rows as JSON Lines, of one row; rows of a file; characters of a question.
+#: Limits: bytes of a file, of its rows as JSON Lines, of one row; rows; characters of a question.
 FILE_MAX, TEXT_MAX, ROW_MAX, ROWS_MAX, QUESTION_MAX = 64 << 20, 128 << 20, 64 << 10, 10**6, 8_192
-#: Processor seconds that reading a Parquet file may take.
+#: Limit of CPU seconds for reading a Parquet file.
 _PARQUET_SECONDS = 60.0
 _PARQUET_MAGIC = b"PAR1"
 _BOOT = "from assay.environments.problem_file import serve_rows; serve_rows()"
-#: Bytes that it may unpack to, both columns together; rows that are unpacked at a time.
+#: Limit of unpacked bytes of all columns; rows unpacked at a time.
 _UNPACKED_MAX, _BATCH = 96 << 20, 1_000
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAMED = re.compile(r"([a-z_]+):([0-9a-f]{64})")
-#: GSM8K writes some numbers with commas, and files in its format end in blanks now and then. Both
-#: are right in a file, where they mean one thing.
+#: GSM8K writes some numbers with commas, and some of its answers end in blanks. A file may have
+#: both: neither is ambiguous.
 _ENDING = re.compile(r"(?:.*\n)?#### (-?[0-9]{1,3}(?:,[0-9]{3})+|-?[0-9]+)[ \t\r\n]*+", re.DOTALL)
 
-#: Environment of files → fields of a row that it reads as text, the question first.
+#: Environment → the fields of a row that it reads as text, the question first.
 _FIELDS = {
     "gsm": ("question", "answer"),
     "math": ("problem", "solution"),
     "code": ("question", "input_output"),
 }
-#: What these hold, for people.
+#: Environment → a description of these fields for people.
 _SHAPES = {
     "gsm": "a question, and an answer that ends in a line `#### N`",
     "math": "a problem, and a solution with its answer in \\boxed{…}",
     "code": "a question, and its test cases as JSON in a text",
 }
 
-#: Control characters but tab and line ends, and halves of characters: nothing a question needs.
+#: Control characters except tab and line ends, and lone surrogates: no question needs them.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
-#: Where files may lie, in the order they were named.
+#: Files to look at, in the order in which they were named.
 _known: dict[Path, None] = {}
 
 
 class ProblemFileError(OperatorError, ValueError):
-    """A file of problems that cannot be used: says which, where in it, and why."""
+    """A file of problems cannot be used. The message names the file, the row and the reason."""
 
 
 class OtherFormatError(ProblemFileError):
-    """Its rows have fields of another format, or none that are looked for."""
+    """The rows have the fields of another format, or none of the expected ones."""
 
 
 _R = TypeVar("_R")
@@ -68,7 +68,7 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A question, the solution that ends in a line `#### N`, and N."""
+    """A question, its solution with `#### N` as the last line, and N."""
 
     question: str
     solution: str
@@ -76,7 +76,7 @@ class Row:
 
 
 def add_problem_files(files: Iterable[Path]) -> None:
-    """Has this process look for problems in these files too. Nothing is read yet."""
+    """Add to the files in which this process looks for problems. Reads nothing yet."""
     _known.update(dict.fromkeys(files))
 
 
@@ -85,26 +85,29 @@ def get_known_files() -> tuple[Path, ...]:
 
 
 def compute_file_digest(file: Path) -> str:
-    """SHA-256 of a file, as environments are named by it.
+    """SHA-256 of a file, by which an environment names it.
 
     Raises:
-        ProblemFileError: it cannot be read, or is too large.
+        ProblemFileError: the file cannot be read, or is too large.
     """
     return sha256(read_problem_file(file)).hexdigest()
 
 
 def list_needed_files(name: str, settings: Iterable[str]) -> dict[str, str]:
-    """Digest → family of the files that an environment needs: its own, or those of its parts, which
-    are named among its settings."""
+    """Digest → family of the files that an environment needs: its own, and those of the parts of a
+    mixture, which its settings name."""
     texts = name, *settings
     return {match[2]: match[1] for text in texts for match in _NAMED.finditer(text)}
 
 
 def find_file(digest: str, family: str) -> tuple[Path, bytes]:
-    """The file with that SHA-256 and its bytes; `family` of environments is for people.
+    """The path and the bytes of the file with that SHA-256.
+
+    Args:
+        family: of the environment, for messages.
 
     Raises:
-        ProblemFileError: no such digest, or no such file here.
+        ProblemFileError: `digest` is no digest, or this machine has no such file.
     """
     if not _DIGEST.fullmatch(digest):
         raise ProblemFileError(
@@ -133,22 +136,23 @@ def find_rows(digest: str, family: str, read: Callable[[bytes], _R]) -> list[_R]
     """The rows of the file with that SHA-256, in the file's order; at least one.
 
     Args:
-        family: of environments, for people.
-        read: a row from its line of JSON; raises ValueError.
+        family: of the environment, for messages.
+        read: makes a row from a line of JSON; raises ValueError if it cannot.
 
     Raises:
-        ProblemFileError: no such digest, no such file here, or a row of it cannot be asked.
+        ProblemFileError: `digest` is no digest, this machine has no such file, or `read` refused a
+            row.
     """
     file, data = find_file(digest, family)
     return _read_rows(data, file, read)
 
 
 def read_problem_file(file: Path) -> bytes:
-    """Its bytes.
+    """The bytes of a file.
 
     Raises:
-        ProblemFileError: it cannot be read, is larger than `FILE_MAX`, or is no regular file: a
-            pipe or a device may never end.
+        ProblemFileError: the file cannot be read, is larger than `FILE_MAX`, or is not a regular
+            file: a pipe or a device may never end.
     """
     if file.exists() and not file.is_file():
         raise ProblemFileError(f"{file} is not a regular file")
@@ -181,10 +185,10 @@ def _read_rows(data: bytes, file: Path, read: Callable[[bytes], _R]) -> list[_R]
 
 
 def read_row(line: bytes) -> Row:
-    """One line of JSON: an object with `question` and `answer`; what else it has is ignored.
+    """Read one line of JSON: an object with `question` and `answer`. Other fields are ignored.
 
     Raises:
-        ValueError: says what is wrong with it.
+        ValueError: the message names the fault.
     """
     found = read_texts(line, "gsm")
     question, solution = found["question"], found["answer"]
@@ -198,10 +202,10 @@ def read_row(line: bytes) -> Row:
 
 
 def read_texts(line: bytes, family: str) -> dict[str, Any]:
-    """One line of JSON: an object with the fields of this environment as text that may be asked.
+    """Read one line of JSON: an object that has this environment's fields as text.
 
     Raises:
-        ValueError: says what is wrong with it, and what would take it.
+        ValueError: the message names the fault, and the environment that reads such rows.
     """
     if len(line) > ROW_MAX:
         raise ValueError(f"it has {len(line)} bytes, more than {ROW_MAX}")
@@ -221,7 +225,7 @@ def read_texts(line: bytes, family: str) -> dict[str, Any]:
 
 
 def require_text(found: dict[str, Any], name: str, family: str) -> str:
-    """A field of a row, which must be text that may be asked. Raises ValueError: it is not."""
+    """A field of a row. Raises ValueError if it is not text, or has control characters."""
     text = found[name]
     if not isinstance(text, str):
         raise ValueError(
@@ -234,7 +238,7 @@ def require_text(found: dict[str, Any], name: str, family: str) -> str:
 
 
 def _name_formats(found: dict[str, Any], names: tuple[str, ...]) -> ValueError:
-    """Why a row without some of these fields is not read: what it has, and what takes it."""
+    """The error for a row that lacks some of these fields: its fields, and what reads such rows."""
     for family, fields in _FIELDS.items():
         if all(name in found for name in fields):
             return OtherFormatError(
@@ -248,7 +252,7 @@ def _name_formats(found: dict[str, Any], names: tuple[str, ...]) -> ValueError:
 
 
 def _unpack_parquet(data: bytes, file: Path) -> bytes:
-    """The file's rows as JSON Lines, by a caged child that may die of it."""
+    """The file's rows as JSON Lines, converted in a caged child that a hostile file may crash."""
     with Cage("reader of problem files", _BOOT) as cage:
         reply = cage.ask(data, 1 + TEXT_MAX, Budget(_PARQUET_SECONDS))
     if isinstance(reply, Lost):
@@ -263,23 +267,23 @@ def _unpack_parquet(data: bytes, file: Path) -> bytes:
 
 
 def serve_rows() -> NoReturn:
-    """The child's whole life."""
+    """Run the child until its parent closes it."""
     import pyarrow as pa
     import pyarrow.parquet
 
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    pa.set_memory_pool(pa.system_memory_pool())  # the others reserve address space ahead
+    pa.set_memory_pool(pa.system_memory_pool())  # other pools reserve address space
     child.serve(_answer)
 
 
 def _answer(data: bytes) -> bytes:
-    """A byte, 0, and the rows; or 1 and what is wrong with the file."""
+    """A zero byte and the rows, or a one byte and the fault of the file."""
     import pyarrow as pa
 
     try:
         return b"\0" + _convert(data)
-    except MemoryError:  # pyarrow's own is also an ArrowException
+    except MemoryError:  # pyarrow's MemoryError is also an ArrowException
         raise
     except (pa.ArrowException, OSError, ValueError, NotImplementedError) as error:
         return b"\1" + clean(f"it cannot be read as Parquet: {error}").encode(errors="replace")
@@ -309,7 +313,7 @@ def _convert(data: bytes) -> bytes:
             raise ValueError(f"it needs a column {name!r} of text")
     texts = (pa.string(), pa.large_string(), pa.int64(), pa.int32())
     columns = list(needed)
-    for name in ("answer", "level"):  # of problems in MATH's format, which may have them
+    for name in ("answer", "level"):  # optional in the MATH format
         place = schema.get_field_index(name)
         if name not in needed and place >= 0 and schema.field(place).type in texts:
             columns.append(name)
