@@ -2,8 +2,8 @@
 
 A row has a `problem`, a `solution` whose last `\\boxed{…}` holds the answer, and a `level`, 1 to 5
 or `Level 1` to `Level 5`. If it also has an `answer`, that is the answer. Rows without such a
-level, or whose answer `math_answer` cannot read, are skipped and counted by reason: they could only be
-scored by guessing. Each other row has one right value, which is compared exactly. A row with an
+level, or whose answer `math_answer` cannot read, are skipped and counted by reason: they could only
+be scored by guessing. Each other row has one right value, which is compared exactly. A row with an
 unclosed brace, or one that contradicts another row, is damaged.
 """
 
