@@ -1,7 +1,7 @@
 """Where the records of several validators differ: verdicts by window, scores by settlement.
 
-Validators that judge alike differ where one missed a file, or where a verdict depends on what only
-one of them had read. Nothing here says who is right: an audit does.
+Validators that judge alike can still differ: one may have missed a file, or read data that others
+did not. This module does not say which validator is right; an audit does.
 """
 
 from collections.abc import Mapping
@@ -87,7 +87,7 @@ def compare_settlements(
 
 
 def _turn(records: Mapping[bytes, Mapping[int, _R]]) -> list[tuple[int, dict[bytes, _R]]]:
-    """By number, then by validator; numbers that one validator alone has are left out."""
+    """Group by number, then by validator. Numbers that only one validator has are left out."""
     numbers = sorted({number for found in records.values() for number in found})
     turned = [
         (number, {who: found[number] for who, found in sorted(records.items()) if number in found})

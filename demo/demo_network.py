@@ -70,7 +70,7 @@ class Network(Protocol):
 
     @property
     def parameters(self) -> Parameters:
-        """Its parameters, as published."""
+        """The network's published parameters."""
 
     @property
     def hotkeys(self) -> Mapping[str, bytes]:

@@ -12,7 +12,7 @@ from assay.explorer.views.common import View
 
 
 def describe_api_page(reader: PageReader) -> View:
-    """What the page shows: the same document that the API serves, and addresses to try."""
+    """The page's view: the OpenAPI document that the API serves, and addresses to try."""
     api, examples, here = describe_api(), read_examples(), _choose_values(reader)
     return {
         "title": "API",

@@ -285,7 +285,7 @@ class Index:
 
 
 def _list_digests(record: WindowRecord | None) -> Iterator[tuple[bytes, str, bytes | None]]:
-    """What a window's record names by bytes, its kind, and whose it is where it is a miner's."""
+    """Digests in a window's record, each with its kind and its miner, if it has one."""
     if record is None:
         return
     yield record.digest, "window record", None

@@ -133,8 +133,8 @@ class Indexer:
         return (latest.epoch, latest.digest) if 0 < latest.epoch < NUMBER_MAX else None
 
     def _read_gaps(self) -> None:
-        """What an earlier run was cut off from, and what could not be read before, while the index
-        has room: a hostile record links back without end."""
+        """Fill gaps that an earlier run left, and retry what could not be read before. Stop when
+        the index is full: a hostile record may link back without end."""
         now = time.monotonic()
         gaps = self._index.read(
             "SELECT previous_epoch AS epoch FROM settlements WHERE previous != ? AND "

@@ -87,7 +87,7 @@ def describe_api() -> Schema:
 
 
 def read_examples() -> Mapping[str, Any]:
-    """Of each page's path: the values of its parameters, and its document with lists cut short."""
+    """Examples by path: parameter values, and the document with shortened lists."""
     examples: Mapping[str, Any] = json.loads(_EXAMPLES.read_bytes())
     return examples
 
@@ -144,7 +144,7 @@ def _name(path: str) -> str:
 
 
 def _list_parameters(path: str, example: Mapping[str, Any], names: tuple[str, ...]) -> list[Schema]:
-    """Those in the path, and those that a page reads of its query."""
+    """Parameters in the path, and those that the page reads from the query."""
     found = []
     given = example.get("parameters", {})
     for name in re.findall(r"{(\w+)}", path):

@@ -32,7 +32,7 @@ _PARTS = ("page", "size")
 
 @dataclass(frozen=True, slots=True)
 class PageAddress:
-    """What answers one address.
+    """The handler of one address.
 
     Attributes:
         document: type of the view's document, a TypedDict.

@@ -1,4 +1,4 @@
-"""What all pages read from: the index, the record itself, and what is around it."""
+"""The data source of all pages: the index, the record, and the sources around it."""
 
 import threading
 from collections import OrderedDict

@@ -1,7 +1,7 @@
-"""What the explorer needs from outside: a record, and what is around it as far as it is there.
+"""The explorer's ports: a record, and optional sources around it.
 
-Adapters live in `assay.explorer.sources`. All text that comes through here is a stranger's until a
-template has escaped it.
+`assay.explorer.sources` has the adapters. All text from a port is untrusted until a template has
+escaped it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +43,7 @@ class ShownRecord:
         return self.history.first.identity
 
     def get_parameters(self, window: int) -> Parameters:
-        """Those that hold for a window; of one whose own cannot be read here, the latest before."""
+        """The parameters of a window, or the latest earlier ones if its own cannot be read."""
         return self.history.get_at(compute_block(self._timing, window, Phase.CHALLENGE))
 
     def get_window(self, block: int) -> int:
@@ -99,8 +99,8 @@ class ShownWeights:
 
 @dataclass(frozen=True, slots=True)
 class Uid:
-    """Who holds a uid on chain. hotkey, coldkey: 32 bytes; stake: rao of alpha; permit: whether it
-    may set weights; incentive: u16 share of the miners' pay at the last epoch; emission: rao of
+    """The holder of a uid on chain. hotkey, coldkey: 32 bytes; stake: rao of alpha; permit: whether
+    it may set weights; incentive: u16 share of the miners' pay at the last epoch; emission: rao of
     alpha that the last epoch paid."""
 
     uid: int
@@ -164,7 +164,7 @@ class LedgerReading:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointOrigin:
-    """What a checkpoint says of where it comes from. Digests in hex; None for the first."""
+    """The origin that a checkpoint's manifest states. Digests in hex; None for the first."""
 
     number: int
     parent: str | None
@@ -173,7 +173,7 @@ class CheckpointOrigin:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What a trainer has left. Shares are 0 to 1."""
+    """A trainer's published records. Shares are 0 to 1."""
 
     #: a row a checkpoint made: number, window, parent, child, record, groups, sources
     steps: Sequence[Mapping[str, Any]] = ()
@@ -184,11 +184,11 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class TrainerChild:
-    """What became of one trainer's child in a round.
+    """The fate of one trainer's child in a round.
 
     hotkey: SS58; child: its record's digest, hex; said: the finding of the merge's record; found:
-    of somebody who derived the round again, None: nobody has; detail: why, by the same, one
-    sentence or nothing.
+    the finding of a later re-derivation, None without one; detail: the reason that the
+    re-derivation gave, one sentence or nothing.
     """
 
     hotkey: str
@@ -281,10 +281,10 @@ class Unavailable:
 
 @dataclass(frozen=True, slots=True)
 class AuditCommand:
-    """What derives windows again, and the settlements that hold them.
+    """A command that re-derives windows and their settlements.
 
-    first, last: of the windows that it was asked for, those it covers. runs_model: whether it runs
-    every forward pass again.
+    first, last: the windows that it covers, which may be fewer than asked for. runs_model: whether
+    it repeats every forward pass.
     """
 
     text: str
@@ -294,38 +294,41 @@ class AuditCommand:
 
 
 class Commands(Protocol):
-    """The command that derives again what a page shows; None: none can."""
+    """The commands that re-derive what a page shows. None where no command can."""
 
     def audit(self, first: int, last: int) -> AuditCommand | None:
-        """Of windows, and the settlements that hold them; as many of them as it can."""
+        """Re-derive as many of these windows, with their settlements, as possible."""
 
     def compare(self, epoch: int, first: int, last: int, miner: str | None) -> str | None:
-        """Of a settlement's entry on the EVM: the settlement, its windows, and one of its miners in
-        SS58."""
+        """Compare a settlement with its entry on the EVM.
+
+        Args:
+            first, last: the settlement's windows.
+            miner: one of its miners, SS58.
+        """
 
     def verify(self, window: int, hotkey: str) -> str | None:
-        """Of one submission."""
+        """Verify one submission."""
 
     def explain(self, window: int, hotkey: str) -> str | None:
-        """That says why a miner's window was accepted or refused, and what it was paid."""
+        """Explain why a miner's window was accepted or refused, and its pay."""
 
     def training(self) -> str | None:
-        """Of the newest training step."""
+        """Repeat the newest training step."""
 
     def audit_round(self, checkpoint: str | None) -> str | None:
-        """Of the round that made a checkpoint, digest in hex; None: the one in force."""
+        """Audit the round that made a checkpoint, digest in hex. None: the checkpoint in force."""
 
     def gauntlet(self, table: Mapping[str, Any]) -> str | None:
-        """Of a table of attacks, as it was asked for."""
+        """Measure a table of attacks again, with the same options."""
 
     def compare_validators(self, windows: tuple[int, int] | None) -> str | None:
-        """Of validators beside each other, over the first and the last of windows; None: the
-        newest."""
+        """Compare validators over these windows, first and last. None: the newest."""
 
 
 class PageSources(Protocol):
-    """What is around the record. Everything but `commands` may be missing, and nothing raises:
-    what cannot be read now is not there."""
+    """Sources around the record. All but `commands` are optional. No method raises: data that
+    cannot be read now counts as missing."""
 
     commands: Commands
     has_model: bool  # whether rollouts can be run again
@@ -347,8 +350,8 @@ class PageSources(Protocol):
         named, or it has not answered yet."""
 
     def list_posts(self) -> Sequence[EntryStatus] | None:
-        """What the validator beside this page says that it posts, the newest first; None: there is
-        none."""
+        """The entries that a validator's folder lists as posted, newest first. None without such a
+        folder."""
 
     def read_ledger(self, first: int) -> LedgerReading | None:
         """The ledger's own events from a block on; None: no EVM node is named. Waits for nobody:

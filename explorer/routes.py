@@ -162,7 +162,7 @@ class Explorer:
 
 
 def find_format(request: Request) -> str:
-    """What the address or the Accept header asks for: html, json or csv."""
+    """The format that the address or the Accept header asks for: html, json or csv."""
     for kind in ("json", "csv"):
         if request.url.path.endswith(f".{kind}"):
             return kind

@@ -1,7 +1,6 @@
-"""What is served before there is anything to show: a page that says what is awaited.
+"""The page that is served while there is no record yet. It says what the explorer waits for.
 
-Once the pages are there they take its place, under the same address; a browser that waits asks
-again by itself.
+The explorer's own pages replace it under the same address, and a waiting browser reloads by itself.
 """
 
 import asyncio

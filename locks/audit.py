@@ -36,7 +36,7 @@ def main(options: list[str]) -> int:
 
 
 def judge(found: list[dict[str, Any]]) -> int:
-    """What pip-audit's list of packages means, printed; returns the exit code."""
+    """Print the findings in pip-audit's list of packages. Returns the exit code."""
     skipped = sorted(one["name"] for one in found if "skip_reason" in one)
     harmed = [one for one in found if one.get("vulns")]
     for one in harmed:

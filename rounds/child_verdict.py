@@ -1,7 +1,7 @@
 """Whether a child is merged: by its record, its steps' records and groups, and its numbers.
 
-Whoever has the same files finds the same. Nothing is computed with a model, since that would not be
-alike on two machines: rewards, log-probabilities and the steps themselves are what `assay audit`
+Every party with the same files reaches the same verdict. No model is run, because its results
+differ between machines: rewards, log-probabilities and the steps themselves are what `assay audit`
 and `assay train verify-step` look at. Specification, section 11.1.
 """
 
@@ -180,7 +180,7 @@ def _find_strange_group(step: ChildStep, trainer: bytes, context: Context, of: R
 
 
 def _find_fault(one: ConsumedGroup, trainer: bytes, context: Context, of: Round) -> str | None:
-    """By what stood on chain, and the draw."""
+    """Check a group against the chain's commitments and the draw."""
     work, committed = context.parameters.work, context.commitments.get(one.hotkey)
     if committed is None or one.hotkey not in context.members:
         return "a group's miner had committed to nothing"

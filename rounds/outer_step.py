@@ -33,7 +33,7 @@ class OuterState:
     velocity: Masters
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """By the names under which it is written and hashed."""
+        """Tensors by the names under which they are written and hashed."""
         named = {f"master.{name}": tensor for name, tensor in self.masters.items()}
         return named | {f"velocity.{name}": tensor for name, tensor in self.velocity.items()}
 

@@ -258,7 +258,7 @@ class RoundKeeper(Generic[C]):
             raise ChainError(f"the round's parent is there, and its masters not: {error}") from None
 
     def _is_elsewhere(self, course: C, state: RoundState) -> bool:
-        """Whether the course does not continue the round: it was begun anew."""
+        """Whether the course was started anew, so that it does not continue the round."""
         parent = course.parent
         last = state.steps[-1].child if state.steps else state.base
         if parent.digest == last:

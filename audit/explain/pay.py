@@ -1,5 +1,5 @@
-"""From a window to pay, in words: the settlement, and every way in which it can be worth
-nothing."""
+"""Explains how a window leads to pay: the settlement, and every reason for which the pay can be
+zero."""
 
 from assay.audit.explain.settled_share import (
     NO_PERMIT,

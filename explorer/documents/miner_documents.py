@@ -79,7 +79,7 @@ class MinerWindow(TypedDict):
 
 
 class MinerSettlement(TypedDict):
-    """What a settlement came to for a miner, and what the chain paid where that is known."""
+    """A miner's share of a settlement, and the chain's payment if it is known."""
 
     epoch: Epoch
     uid: Count
@@ -99,7 +99,7 @@ class PayStep(TypedDict):
 
 
 class MinerPay(TypedDict):
-    """Whether the newest settlement pays a miner, and what is in the way where it does not."""
+    """Whether the newest settlement pays a miner, and if not, the reason."""
 
     paid: bool | None
     epoch: Epoch | None

@@ -60,7 +60,7 @@ class ListPart(TypedDict):
 
 
 class TroubleKind(TypedDict):
-    """What a program's trouble is about."""
+    """The kind and the subject of a program's trouble."""
 
     kind: str
     about: str

@@ -100,7 +100,7 @@ class RoundRow(TypedDict):
 
 
 class RoundChild(TypedDict):
-    """What became of one trainer's child."""
+    """The fate of one trainer's child in a round."""
 
     end: Count
     hotkey: Hotkey
@@ -162,7 +162,7 @@ class StrategyRow(TypedDict):
 
 
 class GauntletDocument(CommandDocument):
-    """What every known way to cheat earned, as it was measured last."""
+    """The pay of every known attack in the last measurement."""
 
     known: bool
     trouble: TroubleKind | None

@@ -31,7 +31,7 @@ class ShownEpoch(TypedDict):
 
 
 class ComparedValidatorRow(TypedDict):
-    """What tells a validator that judges from one that copies."""
+    """Evidence that a validator judges, or that it copies."""
 
     validator: Hotkey
     record: Annotated[bool, Field(description="whether it publishes a record that was read")]
@@ -107,7 +107,7 @@ class ComparedSettlementRow(TypedDict):
 
 
 class ComparisonReport(TypedDict):
-    """What `assay audit compare --json` prints."""
+    """The output of `assay audit compare --json`."""
 
     windows: Annotated[list[Window], Field(description="the first and the last", max_length=2)]
     model: Annotated[bool, Field(description="whether forward passes were run for witnesses")]

@@ -56,7 +56,7 @@ class RecordedMoment(TypedDict):
 
 
 class WindowInputs(TypedDict):
-    """What a window was judged from, as its record has it."""
+    """The inputs of a window's verdicts, from its record."""
 
     software: str
     digest: Hex
@@ -124,7 +124,7 @@ class WindowDocument(AuditedDocument):
 
 
 class FoundPlace(TypedDict, total=False):
-    """Where a refusal was found, as far as that is said."""
+    """The place of the fault that caused a refusal, if the verdict names one."""
 
     group: Count
     rollout: Count
@@ -143,7 +143,7 @@ class SampledRollout(TypedDict):
 
 
 class AuditSelection(TypedDict):
-    """From which seeds the audit draws, and what it comes to."""
+    """The seeds of the audit's draws, and the groups drawn."""
 
     groups: Count
     groups_seed: Hex

@@ -1,4 +1,4 @@
-"""What the explorer asks of a chain. No page waits for a node."""
+"""The explorer's view of a chain. No page waits for a node."""
 
 import threading
 import time

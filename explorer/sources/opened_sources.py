@@ -141,7 +141,7 @@ class OpenedSources:
         return self.trainer.read(() if self.run is None else self.run.read_held_out())
 
     def read_manifest(self, checkpoint: bytes) -> CheckpointOrigin | None:
-        """From the folder of models, or from a store."""
+        """Read a manifest from the folder of models, or from a store."""
         found = self._manifests.get(checkpoint)
         if found is None:
             found = self._find_manifest(checkpoint)
@@ -205,7 +205,7 @@ class OpenedSources:
 
 
 def join_words(run: Live | None, chain: Live | None) -> Live | None:
-    """What a program beside this page and the chain say together."""
+    """Combine the state of a program on this machine with the chain's."""
     if run is None or chain is None:
         return run or chain
     trouble = (chain.trouble, chain.since_ms) if chain.trouble else (run.trouble, None)
@@ -230,7 +230,7 @@ class LocalnetMark:
 
 
 class BlockWatch:
-    """Whether blocks come as they should. Safe to share between threads."""
+    """Watches whether blocks arrive on time. Thread-safe."""
 
     def __init__(self, slot_ms: int) -> None:
         self._overdue_s = max(_OVERDUE_S, _OVERDUE_SLOTS * slot_ms / 1_000)
@@ -282,7 +282,7 @@ class ChangeWatch:
 
 
 def _require(flag: str, path: Path | None, is_file: bool = False) -> Path | None:
-    """What was named with a flag, if it was and is there."""
+    """The path that a flag names. None without the flag; an error if the path does not exist."""
     if path is not None and not (path.is_file() if is_file else path.is_dir()):
         what = "file" if is_file else "folder"
         raise ConfigError(f"{flag} {path}: there is no such {what}")
@@ -308,7 +308,7 @@ def find_models(settings: Settings, folder: Path | None, begun: bool) -> Path | 
 
 
 def find_ledger(settings: Settings, validator: bytes, netuid: int) -> LedgerPlace | None:
-    """What is read of the EVM; None where no node is named."""
+    """The reader of the EVM ledger. None if the settings name no node."""
     own = settings.ledger
     if own.endpoint is None:
         return None

@@ -1,4 +1,4 @@
-"""Whether a peer that is asked again and again answers, and since when it does not."""
+"""Tracks whether a polled peer answers, and since when it does not."""
 
 import logging
 import threading
@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class PeerHealth:
-    """Of one peer. Safe to share between threads. who: the peer, as a sentence begins."""
+    """Health of one peer. Thread-safe. who: the peer's name at the start of a sentence."""
 
     def __init__(self, who: str) -> None:
         self._who = who
@@ -35,9 +35,9 @@ class PeerHealth:
             logger.warning("%s", trouble, extra={"event": "explorer_trouble"})
 
     def describe(self) -> tuple[str, int] | None:
-        """What is wrong and since when, Unix milliseconds; None while nothing is.
+        """The trouble and its start, Unix milliseconds. None without trouble.
 
-        Whoever is asked again after a failure is in trouble until it has answered.
+        After a failure, trouble lasts until the peer answers.
         """
         with self._lock:
             slow = self._asked is not None and time.monotonic() - self._asked > SLOW_S

@@ -1,4 +1,4 @@
-"""From what was asked for on the command line to a record, and what is around it."""
+"""Opens the record and the sources around it that the command line names."""
 
 import threading
 from collections.abc import Callable
@@ -59,7 +59,7 @@ class NoRecordError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class ExplorerRequest:
-    """What was asked for beside the settings."""
+    """The command line's arguments, besides the settings."""
 
     settings: Settings
     #: flags that name the chain, and settings, as they were given; None: none was
@@ -267,7 +267,7 @@ def _look_for_record(
 def _ask_chain(
     request: ExplorerRequest, chain: ChainView | None
 ) -> tuple[ParameterHistory | None, dict[str, str]]:
-    """What the chain says. A localnet may be stopped and its record be at hand."""
+    """Read the chain. A localnet's record can be shown while the localnet is stopped."""
     if chain is None:
         return None, {}
     try:

@@ -1,9 +1,8 @@
-"""What is known of rounds of several trainers: what their merges say, and what was found when
-somebody derived them again.
+"""Rounds of several trainers: the findings of their merge records, and of later re-derivations.
 
-Merge records lie in stores, under the digest that a checkpoint's manifest names.
-`assay audit round --follow` writes its findings into a folder, a line a round. Nothing
-raises: what is not as it should be is not there.
+Stores hold merge records under the digest that a checkpoint's manifest names. `assay audit round
+--follow` writes its findings into a folder, one line a round. Nothing raises: invalid records count
+as missing.
 """
 
 import json

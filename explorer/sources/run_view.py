@@ -1,6 +1,6 @@
-"""What a demo, a validator or a trainer has left in its folder, as pages show it.
+"""Reads the folder of a demo, a validator or a trainer for the explorer's pages.
 
-Nothing raises: what is not as it should be is not there.
+Nothing raises: invalid files count as missing.
 """
 
 import json
@@ -51,7 +51,7 @@ class RunView(RunFolder):
             return None
 
     def _describe_end(self, document: Mapping[str, Any], name: str) -> tuple[bool, str]:
-        """Whether a program goes on, and how it ended or is late, after its name."""
+        """Whether a program runs, and the words for it: that it has stopped, or is late."""
         if document["state"] != "running":
             return False, " has stopped"
         last = f"{datetime.fromtimestamp(document['at'], UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -66,12 +66,12 @@ class RunView(RunFolder):
                 return False, f" was last heard of at {last}"
 
     def makes_blocks(self) -> bool:
-        """Whether the chain is the program's own: a demo's, whose blocks wait for its work."""
+        """Whether the program is a demo, which runs a chain whose blocks wait for its work."""
         document = self.status.read()
         return isinstance(document, dict) and "stage" in document
 
     def is_alive(self) -> bool:
-        """Whether a program works in the folder, or is about to."""
+        """Whether a program runs in the folder, or is about to."""
         live = self.read_live()
         return self.is_held() if live is None else live.moving
 
@@ -202,8 +202,7 @@ def _describe_point(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_manifest(data: bytes | None) -> CheckpointOrigin | None:
-    """What a manifest says of where its checkpoint comes from; None of what is no manifest (see
-    `assay.protocol.Manifest`)."""
+    """The origin that a manifest states (see `assay.protocol.Manifest`). None for other data."""
     try:
         document = json.loads(data or b"")
         parent, step, number = document["parent"], document["step"], document["number"]

@@ -44,8 +44,8 @@ class ShellCommands:
     record: Path | None = None
 
     def audit(self, first: int, last: int) -> AuditCommand | None:
-        """Of the bundle where it holds them all, else of what the chain shows, else of as much as
-        the bundle holds."""
+        """Use the bundle if it holds all windows, else the chain, else the windows that the bundle
+        holds."""
         first = max(first, last - WINDOWS_MAX + 1)
         bundled = self._read_bundle()
         whole = bundled is not None and bundled[0] <= first and last <= bundled[1]
@@ -115,7 +115,7 @@ class ShellCommands:
         return shlex.join(words)
 
     def explain(self, window: int, hotkey: str) -> str | None:
-        """Of the folder where it has the window's context, else of what the chain shows."""
+        """Use the folder if it has the window's context, else the chain."""
         if (
             self.folder is not None
             and (self.folder / "contexts" / f"window-{window}.json").is_file()

@@ -24,8 +24,8 @@ _FIGURES = (
 
 
 def view_gauntlet(reader: PageReader, query: Query) -> View:
-    """What every known way to cheat earned, as it was measured last. Of a table that is not as
-    `assay gauntlet` writes it, what can be read is shown, and that it is not whole is told."""
+    """Show the pay of every known attack in the last measurement. If the table is not as `assay
+    gauntlet` writes it, show the readable rows and say that some are missing."""
     document = reader.sources.read_gauntlet()
     table = {} if document is None else document
     found = table.get("rows")

@@ -1,4 +1,4 @@
-"""What views share: pages of lists, heat strips, shares, the command that derives it again."""
+"""Parts that views share: paged lists, heat strips, shares, commands that re-derive a page."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,8 +48,7 @@ _PATTERNS = {
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What an address asks for beside its path: each value at most `LIMIT` characters, unless a
-    page takes more."""
+    """The query of an address. A value has at most `LIMIT` characters, unless a page takes more."""
 
     values: dict[str, str]
     LIMIT: ClassVar[int] = 64
@@ -146,11 +145,10 @@ def describe_audit(reader: PageReader, first: int | None, last: int | None) -> V
 
 
 def describe_trouble(sentence: str | None) -> View | None:
-    """What a program's sentence is about: of all kinds the one that it speaks of first; None of no
-    trouble.
+    """The kind of trouble that a program's sentence mentions first. None without trouble.
 
-    The sentence may name folders, endpoints and addresses, and is its operator's alone, who reads
-    it in `assay status` and in the log.
+    The sentence itself may name folders, endpoints and addresses. Only the operator sees it, in
+    `assay status` and in the log.
     """
     if not sentence:
         return None

@@ -46,7 +46,7 @@ def add_runs(own: Sequence[View], others: Mapping[str, Sequence[Curve]]) -> list
 
 
 def summarize_runs(curves: Iterable[View]) -> list[View]:
-    """Where each run's curves begin and end, and their greatest values; nothing of one run."""
+    """First, last and greatest values of each run's curves. Empty for a single run."""
     return [
         {
             "curve": curve["name"],

@@ -54,7 +54,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class _Hits:
-    """What was found, and of what was not, one sentence each."""
+    """Hits, and one sentence for each kind of thing that was not found."""
 
     hits: tuple[Hit, ...] = ()
     missing: tuple[str, ...] = ()
@@ -232,7 +232,7 @@ def _find_in_windows(reader: PageReader, digits: str) -> Iterator[Hit]:
 
 
 def _is_in_window(reader: PageReader, window: int, digits: str) -> bool:
-    """Whether a digest that is longer than what the index keeps is in the window's record."""
+    """Whether the window's record has this digest, of which the index keeps only the beginning."""
     file = reader.read_window(window)
     if file is None:
         return True
@@ -406,7 +406,7 @@ def _is_member(reader: PageReader, address: str) -> bool:
 
 
 def _find_parts(reader: PageReader, text: str) -> Iterable[Hit]:
-    """By the beginning of a hotkey, or by beginning and end as pages shorten it."""
+    """Find a hotkey by its beginning, or by the shortened form that pages show."""
     start, _, end = text.partition("…")
     if len(start) < _PART_MIN or not (start + end).isalnum() or not text.isprintable():
         return

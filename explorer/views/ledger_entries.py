@@ -107,7 +107,7 @@ def find_entries(reader: PageReader, digits: str) -> Iterator[int]:
 
 
 def compute_entry_digest(entry: Mapping[str, Any]) -> str:
-    """What the contract keeps of an entry: keccak256 of its ABI encoding, hex."""
+    """The digest of an entry that the contract stores: keccak256 of its ABI encoding, hex."""
     words = [
         int(entry[name]).to_bytes(32, "big")
         if name == "audit_round"

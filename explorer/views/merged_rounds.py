@@ -113,7 +113,7 @@ def _describe_round(one: MergedRound) -> View:
 
 
 def _describe_child(reader: PageReader, one: MergedRound, child: TrainerChild) -> View:
-    """What the merge's record says of a child counts; what was found may differ, and is told."""
+    """Show the finding of the merge's record, which decides, and any different later finding."""
     known = child.said if child.said in FINDINGS else child.found
     return {
         "end": one.end,

@@ -26,10 +26,10 @@ _U16, _ALPHA = 65_535, 10**9
 
 
 def describe_pay(reader: PageReader, miner: Mapping[str, Any]) -> View:
-    """Whether the newest settlement pays a miner, and each step on the way to it.
+    """Show whether the newest settlement pays a miner, and each step that led to it.
 
     Args:
-        miner: its row of the index.
+        miner: the miner's row of the index.
     """
     newest = reader.ask_one("SELECT max(epoch) AS epoch FROM settlements")["epoch"]
     share = None if newest is None else read_share(reader, miner["id"], newest)
@@ -209,7 +209,7 @@ def _get_settled_uid(reader: PageReader, miner: Mapping[str, Any], epoch: int) -
 
 
 def _look_at_payment(reader: PageReader, miner: Mapping[str, Any], share: SettlementShare) -> View:
-    """Of this settlement as a run has noted it, else of the last epoch as the chain shows it."""
+    """The pay of this settlement if a run recorded it, else the pay of the chain's last epoch."""
     name, noted = "Pay", reader.sources.read_payment(share.epoch, miner["address"])
     if noted is not None:
         block, incentive = noted

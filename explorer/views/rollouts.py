@@ -76,8 +76,11 @@ def view_rollout(
 
 
 def _find_state(rollout: int, drawn: View | None, sampled: set[int]) -> str:
-    """What the audit does with a rollout: see `ROLLOUT_MARKS`. drawn: its group, of
-    `list_audited`."""
+    """The audit's mark of a rollout, one of `ROLLOUT_MARKS`.
+
+    Args:
+        drawn: the rollout's group, from `list_audited`.
+    """
     if drawn is not None and drawn["audited"] is None:
         return "unknown"
     if drawn is not None and rollout in drawn["audited"]:

@@ -16,7 +16,7 @@ _LIST_MAX = 256
 
 
 def view_validators(reader: PageReader, query: Query) -> View:
-    """Who judged, who copies, and whom they judged or paid differently."""
+    """Show which validators judge, which copy, and where verdicts or weights differ."""
     document = reader.sources.read_comparison()
     found = _read(document)
     verdicts = [
@@ -67,7 +67,7 @@ def _count(one: Any, records: list[Any]) -> View:
 
 
 def _read(document: Mapping[str, Any] | None) -> ComparisonReport | None:
-    """What can be shown of a comparison; None: it is none, or there is none."""
+    """The part of a comparison that can be shown. None if it is missing or invalid."""
     try:
         return _cut(_COMPARISON.validate_python(document)) if document else None
     except ValidationError:

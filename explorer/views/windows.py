@@ -70,7 +70,7 @@ def view_window(reader: PageReader, query: Query, window: int) -> View:
 
 
 def describe_unread(file: WindowFile | None) -> View | None:
-    """That a window's statistics are not shown, and how large they may be; None where they are."""
+    """The size limit of statistics, if a window's were too large to show; otherwise None."""
     return {"bytes_max": STATISTICS_BYTES} if file is not None and file.verdicts is None else None
 
 
@@ -82,7 +82,7 @@ def _open(reader: PageReader, window: int) -> tuple[Any, WindowFile | None]:
 
 
 def _order(file: WindowFile) -> list[MemberRow]:
-    """Those who committed first, by score; the others by uid."""
+    """Members with a commitment come first, by score. The others follow by uid."""
     return sorted(
         file.record.members, key=lambda m: (m.committed is None, -m.score, m.reason is None, m.uid)
     )
@@ -158,7 +158,7 @@ def _describe_member(reader: PageReader, file: WindowFile, row: MemberRow) -> Vi
 
 
 def select(context: Context | None, row: MemberRow) -> tuple[AuditedGroup, ...]:
-    """What the audit draws of a commitment: nothing where there is nothing to draw from."""
+    """The groups that the audit draws from a commitment. Empty if there is nothing to draw from."""
     if context is None or context.audit is None or row.committed is None:
         return ()
     return select_committed(context, row.hotkey, row.committed.groups)

@@ -172,7 +172,7 @@ def _read_hindrance(status: dict[str, Any]) -> Samples:
 
 
 def _read_newest_row(*path: str, scale: float = 1.0) -> Callable[[dict[str, Any]], Samples]:
-    """From a miner's newest window that has the value."""
+    """Read the value from a miner's newest window that has it."""
 
     def read(status: dict[str, Any]) -> Samples:
         for row in reversed(status["windows"]):
