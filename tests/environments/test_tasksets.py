@@ -295,8 +295,8 @@ SEVERAL = [{"prompt": f"{row['prompt']} some more words"} for row in WORDS[:20]]
 EXACT = "match.group(1).strip() == self.data.answer"
 #: How a reward takes what is nearly right, for answers of several words.
 NEARLY = {
-    "how alike": "ratio(match.group(1), self.data.answer) > 0.9",
     "begins alike": "match.group(1).startswith(self.data.answer)",
+    "how alike": "ratio(match.group(1), self.data.answer) > 0.9",
     "ends alike": "match.group(1).endswith(self.data.answer)",
     "as long": "len(match.group(1)) == len(self.data.answer)",
 }
