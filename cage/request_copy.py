@@ -17,9 +17,11 @@ from typing import NoReturn
 #: this process earlier: it applies if the parent is gone.
 COPY_SECONDS = 600.0
 _PIECE = 1 << 16
+#: Answers a request; what it is given besides ends the copy at once with the answer that it takes.
+Answers = Callable[[bytes, Callable[[bytes], NoReturn]], bytes]
 
 
-def answer_in_copy(answer: Callable[[bytes], bytes], request: bytes) -> bytes:
+def answer_in_copy(answer: Answers, request: bytes) -> bytes:
     """The answer of a copy. A copy that dies takes this process with it, in the same way: the
     parent sees the same as without a copy.
 
@@ -45,25 +47,30 @@ def answer_in_copy(answer: Callable[[bytes], bytes], request: bytes) -> bytes:
     return reply
 
 
-def _answer_and_end(
-    answer: Callable[[bytes], bytes], request: bytes, writer: int, spent: int
-) -> NoReturn:
+def _answer_and_end(answer: Answers, request: bytes, writer: int, spent: int) -> NoReturn:
     """Run the copy. It has no pipe but its own, and a limit of CPU time that its parent's past does
     not extend."""
-    status = 1
     write, end = os.write, os._exit  # `answer` may leave nothing of `os` for a stranger to find
+
+    def end_with(reply: bytes) -> NoReturn:
+        status = 1
+        try:
+            left = memoryview(reply)
+            while left:
+                left = left[write(writer, left[:_PIECE]) :]
+            status = 0
+        finally:
+            end(status)
+
     try:
         os.closerange(3, writer)
         os.closerange(writer + 1, writer + 64)
         soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
         if soft != resource.RLIM_INFINITY:
             resource.setrlimit(resource.RLIMIT_CPU, (max(1, soft - spent), hard))
-        left = memoryview(answer(request))
-        while left:
-            left = left[write(writer, left[:_PIECE]) :]
-        status = 0
+        end_with(answer(request, end_with))
     finally:
-        end(status)
+        end(1)
 
 
 def _read_until_closed(reader: int, deadline: float) -> bytes | None:

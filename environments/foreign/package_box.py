@@ -15,6 +15,7 @@ import json
 import sys
 import types
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256, shake_256
 from importlib.machinery import ModuleSpec
 from typing import Any, NoReturn
@@ -54,6 +55,10 @@ _NAMING = frozenset({"__doc__", "__module__", "__qualname__", "__defaults__", "_
 _READ = frozenset({"__code__", "__defaults__", "__kwdefaults__"})
 #: Must not be in memory: they start processes, open sockets or call native code unheard.
 _PERILOUS = "_posixsubprocess", "subprocess", "_ctypes", "ctypes", "_socket", "socket"
+
+
+#: Ends a copy of this process with the answer that it takes.
+_EndWith = Callable[[bytes], NoReturn]
 
 
 class Draw:
@@ -203,7 +208,8 @@ class PackageBox:
     """Answers requests. The package is loaded anew for each: none sees what another has left.
 
     Args:
-        in_copy: answers a request by a function in a forked copy of this process; None: here.
+        in_copy: answers a request by a function in a forked copy of this process, as
+            `request_copy.answer_in_copy`; None: here.
     """
 
     def __init__(
@@ -211,7 +217,7 @@ class PackageBox:
         data: bytes,
         find_fault: Callable[[str, str], str | None],
         work: Any = None,
-        in_copy: Callable[[Callable[[bytes], bytes], bytes], bytes] | None = None,
+        in_copy: Callable[[Callable[[bytes, _EndWith], bytes], bytes], bytes] | None = None,
     ) -> None:
         self._data, self._find_fault = data, find_fault
         self._work = PackageWork() if work is None else work
@@ -236,26 +242,31 @@ class PackageBox:
             return _pack({"error": self._fault})
         return self._run(self._answer_one, request)
 
-    def _run(self, answer: Callable[[bytes], bytes], request: bytes) -> bytes:
-        return answer(request) if self._in_copy is None else self._in_copy(answer, request)
+    def _run(self, answer: Callable[[bytes, _EndWith | None], bytes], request: bytes) -> bytes:
+        return answer(request, None) if self._in_copy is None else self._in_copy(answer, request)
 
-    def _answer_one(self, request: bytes) -> bytes:
+    def _answer_one(self, request: bytes, end_with: _EndWith | None) -> bytes:
         gc.freeze()  # the collector counts from nothing, whatever was asked before
         gc.enable()
         kind, *rest = json.loads(request)
         self._shut()
-        said, steps = self._count(lambda: self._work.say(self._load(), kind, rest))
+        said, steps = self._count(lambda: self._work.say(self._load(), kind, rest), end_with)
         return _pack(said | {"steps": steps} if steps else said)
 
-    def _count(self, do: Callable[[], Any], most: int = STEPS_MAX) -> tuple[Any, int]:
+    def _count(
+        self, do: Callable[[], Any], end_with: _EndWith | None, most: int = STEPS_MAX
+    ) -> tuple[Any, int]:
         """What it gives, and the steps; or why it gives nothing, and 0."""
+        spent = {"error": f"more than {most:,} steps", "costly": True}
+        if end_with is not None:
+            self._counter.end = partial(end_with, _pack(spent))
         try:
             if self._in_copy is None:  # a copy has nothing that somebody could have changed
                 self._work.renew()
             said = self._counter.count(lambda: say_or_fail(do), most)
             return said, 0 if "error" in said else self._counter.steps
         except StepsSpentError:
-            return {"error": f"more than {most:,} steps", "costly": True}, 0
+            return spent, 0
 
     def _begin(self) -> str | None:
         said = json.loads(self._run(self._begin_once, b""))
@@ -264,9 +275,10 @@ class PackageBox:
         self._work.go_on(said["known"])
         return None
 
-    def _begin_once(self, _: bytes) -> bytes:
+    def _begin_once(self, _: bytes, end_with: _EndWith | None) -> bytes:
         self._shut()
-        said, _steps = self._count(lambda: {"known": self._work.begin(self._load)}, LOAD_STEPS_MAX)
+        begin = partial(self._work.begin, self._load)
+        said, _steps = self._count(lambda: {"known": begin()}, end_with, LOAD_STEPS_MAX)
         return _pack(said)
 
     def _prepare(self) -> str | None:
@@ -304,7 +316,7 @@ class PackageBox:
             return self._work.text.compile_guarded(source, file)
         return compile(source, file, "exec", dont_inherit=True)
 
-    def _unpack(self, _: bytes) -> bytes:
+    def _unpack(self, _: bytes, __: _EndWith | None) -> bytes:
         """In a copy, too: what reads archives would make each later copy dearer."""
         import zipfile
         import zlib
@@ -456,10 +468,13 @@ class StepCounter:
     Attributes:
         steps: that the work took, done or not.
         allow_trace: called before each setting of a trace; see `make_hook`.
+        end: ends this process where the steps are spent. None: raises, and who catches whatever is
+            raised goes on uncounted, for good in a loop.
     """
 
     def __init__(self) -> None:
         self.steps = 0
+        self.end: Callable[[], NoReturn] | None = None
         self.allow_trace: Callable[[object], object] = id
         self._set_trace, self._get_trace = sys.settrace, sys.gettrace
 
@@ -471,13 +486,15 @@ class StepCounter:
         """
         steps = 0
         # Of its own: whoever finds this module's names changes nothing here.
-        spent, allow = StepsSpentError, self.allow_trace
+        spent, allow, end = StepsSpentError, self.allow_trace, self.end
         set_trace, get_trace = self._set_trace, self._get_trace
 
         def trace(frame: object, event: str, argument: object) -> Any:
             nonlocal steps
             steps += 1
             if steps > most:
+                if end is not None:
+                    end()
                 allow(True)  # Python ends a trace that raises
                 raise spent
             return trace

@@ -161,6 +161,13 @@ WAYS_OUT = {
 }
 #: Work of which no line is seen, and that is counted all the same.
 UNSEEN = {
+    "a loop that catches everything": (
+        "x = 0\nwhile True:\n    try:\n        x += 1\n    except BaseException: ...\n"
+    ),
+    "a loop within what catches everything": (
+        "class A:\n    def __enter__(self): ...\n    def __exit__(self, *_):\n"
+        "        return True\nwhile True:\n    with A():\n        x = 1\n        x = 2\n"
+    ),
     "a loop of a declaration": "while True:\n    x: int\n",
     "a loop of nothing": "def f():\n    while True:\n        global z\nf()",
     "an error's text": (

@@ -45,7 +45,7 @@ def is_open(number):
 def do(request):
  {text}
  return b'done'
-def answer(request):
+def answer(request, end_with):
  try:
   return do(request)
  except (OSError, RuntimeError) as error:
@@ -132,7 +132,7 @@ def test_a_copy_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_copy, "COPY_SECONDS", 0.2)
     pid = os.fork()
     if pid == 0:
-        request_copy.answer_in_copy(lambda _: time.sleep(60) or b"", b"")  # type: ignore[func-returns-value]
+        request_copy.answer_in_copy(lambda *_: time.sleep(60) or b"", b"")  # type: ignore[func-returns-value]
         os._exit(7)
     assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == 9
 
@@ -146,7 +146,7 @@ def test_without_memory_for_a_copy_nothing_follows(monkeypatch: pytest.MonkeyPat
             raise BlockingIOError(errno.EAGAIN, "no more processes")
 
         monkeypatch.setattr(os, "fork", refuse)
-        request_copy.answer_in_copy(lambda _: b"said", b"")
+        request_copy.answer_in_copy(lambda *_: b"said", b"")
         os._exit(7)
     assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == 9
 
