@@ -206,7 +206,7 @@ class Learner:
 
         Raises:
             ValueError: there are no groups.
-            LessonError: a gradient is not a number.
+            LessonError: a loss or a gradient is not a number.
             MemoryLackError: the device is full; nothing is left there.
             DeviceError: it has failed. After each of these the learner's state is unusable.
         """
@@ -388,11 +388,14 @@ class Learner:
         norm = gather(
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient)
         ).item()
-        if not math.isfinite(norm):
-            raise LessonError(
-                f"the gradient is no number (a norm of {norm}): lower learning_rate under "
-                '[trainer], or take precision = "float32"'
-            )
+        # where a ratio is no number, its bounds make the gradient zero, and only the loss shows it
+        total = math.fsum(loss.value.item() for loss in losses)
+        for what, value in ("gradient", norm), ("loss", total):
+            if not math.isfinite(value):
+                raise LessonError(
+                    f"the {what} is no number (its value is {value}): lower learning_rate "
+                    'under [trainer], or take precision = "float32"'
+                )
         self._optimizer.step()
         return losses, norm
 

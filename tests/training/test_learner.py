@@ -67,6 +67,24 @@ def test_a_gradient_that_is_no_number_is_told() -> None:
         learner.learn(make_groups(learner))
 
 
+def test_a_loss_that_is_no_number_is_told() -> None:
+    """The gradient of a ratio that is no number is zero: it passes every bound."""
+    learner = make_learner()
+    before = learner.bf16_state()
+    groups = make_groups(learner)
+    groups[0].behaviour_logprobs[1][2] = math.nan
+    with pytest.raises(LessonError, match="the loss is no number"):
+        learner.learn(groups[:1])
+    assert all(torch.equal(weight, before[name]) for name, weight in learner.bf16_state().items())
+
+
+def test_a_pass_of_fewer_tokens_than_a_completion_takes_it_alone() -> None:
+    """The step is the same but for rounding."""
+    small, whole = make_learner(replace(CONFIG, tokens_per_pass=1)), make_learner()
+    groups = make_groups(whole)
+    assert small.learn(groups).loss == pytest.approx(whole.learn(groups).loss, abs=1e-6)
+
+
 def test_groups_without_variance_change_nothing() -> None:
     learner = make_learner()
     flat = [
