@@ -22,6 +22,8 @@ NAME = "math"
 VERSION = 4
 
 _REQUEST = "End with a line of ####, a space and the answer alone, in LaTeX."
+#: Levels that a file may have.
+LEVELS = range(1, 6)
 _LEVEL = re.compile(r"(?:Level )?([1-5])")
 #: Name of the form of an answer that cannot be read: the first whose pattern occurs in it.
 _FORMS = tuple(

@@ -111,7 +111,7 @@ def parse_choice(text: str) -> tuple[str, dict[str, int]]:
 
 def list_named_levels(text: str, placeholder: str) -> list[int]:
     """The legal levels of an environment whose files need not be on this machine, as `parse_choice`
-    reads it; those of a file are all numbers from 1 to `PART_LEVELS` − 1. Opens no file.
+    reads it; those of a file are all that such a file may have. Opens no file.
 
     Args:
         placeholder: in the place of a file's SHA-256.
@@ -143,7 +143,7 @@ def _list_part_levels(name: str, params: Mapping[str, int], placeholder: str) ->
     if family not in files:
         known = ", ".join(f"{each}:{placeholder}" for each in files)
         raise ValueError(f"there is no environment {name!r} of a file; there are: {known}")
-    return list(range(1, PART_LEVELS))
+    return list(math_file.LEVELS if family == math_file.NAME else range(1, PART_LEVELS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,11 @@ def read_recipe(named: str) -> Recipe:
             raise ConfigError(
                 "parameters.work.group_size is 1: a rollout is compared with others of its group"
             )
+        most, mean = rules.work.max_tokens, recipe.course.completion_tokens
+        if mean > most:
+            raise ConfigError(
+                f"course.completion_tokens: {mean} exceed the {most} of parameters.work.max_tokens"
+            )
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
     return recipe
@@ -327,6 +332,9 @@ def _find_misfit(recipe: Recipe) -> str | None:
     asked = bool(_ASKED.search(recipe.environment))
     if "dir" in recipe.trainer.model_fields_set:
         return "trainer.dir is a folder of one machine: name it with --dir"
+    conflict = recipe.trainer.find_conflict()
+    if conflict is not None:
+        return f"trainer.{conflict}"
     if list(recipe.levels) != sorted(set(recipe.levels)):
         return f"levels: {list(recipe.levels)} are not in order, each once"
     if asked != (recipe.file is not None):

@@ -387,6 +387,14 @@ class TrainerSettings(_Section):
         description="held-out problems to test each checkpoint on; with 0 levels do not move",
     )
 
+    def find_conflict(self) -> str | None:
+        """The reason why nobody can learn by these settings together; None: it is possible."""
+        if self.clip_cap < 1 + self.clip_high:
+            return f"clip_cap: {self.clip_cap} is below 1 + clip_high, {1 + self.clip_high}"
+        if self.external_groups == 0 and not self.local_groups:
+            return "external_groups: 0, with local_groups = 0, leaves no group to learn from"
+        return None
+
 
 class LedgerSettings(_Section):
     """`[ledger]`: the contract on the EVM that gets a validator's settlements."""

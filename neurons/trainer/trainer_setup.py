@@ -46,25 +46,19 @@ class TrainerConfig:
 #: Fields of `LearnConfig` that are settings of the same name.
 _SHARED = tuple(f.name for f in fields(LearnConfig) if f.name in TrainerSettings.model_fields)
 #: Fields of `LossConfig` → the settings.
-_LOSS = {
-    "low": "clip_low",
-    "high": "clip_high",
-    "cap": "clip_cap",
-    "kl_weight": "kl_weight",
-    "level": "level",
-}
+_LOSS = {"low": "clip_low", "high": "clip_high", "cap": "clip_cap"}
+_LOSS |= {name: name for name in ("kl_weight", "level")}
 
 
 def make_learning(settings: TrainerSettings) -> LearnConfig:
-    """The learner's configuration."""
+    """The learner's configuration. Raises ConfigError: the settings do not fit together."""
+    conflict = settings.find_conflict()
+    if conflict is not None:
+        raise ConfigError(f"[trainer] {conflict}")
     given = settings.model_dump()
-    try:
-        loss = LossConfig(**{name: given[setting] for name, setting in _LOSS.items()})
-    except ValueError as error:
-        raise ConfigError(f"[trainer]: {error}") from None
     return LearnConfig(
         **{name: given[name] for name in _SHARED},
-        loss=loss,
+        loss=LossConfig(**{name: given[setting] for name, setting in _LOSS.items()}),
         from_genesis=settings.kl_reference == "genesis",
     )
 
@@ -134,9 +128,5 @@ def make_learner(
     if is_in_team():
         first = None if reference is None else reference.folder
         return make_shared(parent.folder, config, first, device)
-    return Learner(
-        parent.load_trainable(),
-        config,
-        None if reference is None else reference.load_plain(),
-        device,
-    )
+    plain = None if reference is None else reference.load_plain()
+    return Learner(parent.load_trainable(), config, plain, device)

@@ -7,6 +7,8 @@ import pytest
 
 from assay.network.toml_settings import BYTES_MAX, TomlError, describe_allowed, name_place
 from assay.neurons.settings.loading import ConfigError, list_settings, load_settings
+from assay.neurons.settings.sections import TrainerSettings
+from assay.neurons.trainer.trainer_setup import make_learning
 from tests.commands import run_command
 
 SECRET = "Hunter2SecretKey"
@@ -188,3 +190,17 @@ e = 2
         assert name_place(file, text, path) == f"{file}, line {line}: {'.'.join(path)}"
     assert name_place(file, text, ("nowhere",)) == f"{file}: nowhere"
     assert name_place(None, "", ("a", "b")) == "a.b"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"external_groups": 0}, "external_groups: 0, with local_groups = 0, leaves no group"),
+        ({"clip_high": 3.5}, "clip_cap: 4.0 is below 1 + clip_high, 4.5"),
+    ],
+)
+def test_a_trainers_settings_that_contradict_each_other_are_told(given, said) -> None:
+    """Before it starts: else its first lesson would end it, or nobody could learn at all."""
+    with pytest.raises(ConfigError, match=re.escape(f"[trainer] {said}")):
+        make_learning(TrainerSettings(**given))
+    make_learning(TrainerSettings(**given, local_groups=1, clip_cap=5.0))

@@ -36,6 +36,7 @@ LESS = {
     "parameters.work": {"max_tokens": 12},
     "calibration": {"problems": 8},
     "trainer": {"tokens_per_pass": 1_024, "problems": 6},
+    "course": {"completion_tokens": 12},
 }
 CONFIGS = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
 #: How Qwen's tokenizers divide text before BPE.
@@ -61,10 +62,10 @@ def shrink_recipe(name: str, folder: Path, whole_vocabulary: bool = False) -> Pa
     for section, numbers in {"model": sizes, **LESS}.items():
         head, mark, rest = text.partition(f"\n[{section}]\n")
         assert mark, section
-        body, _, after = rest.partition("\n[")
+        body, next_head, after = rest.partition("\n[")
         for key, number in numbers.items():
             body = re.sub(rf"^{key} = [\d_]+$", f"{key} = {number}", body, flags=re.M)
-        text = f"{head}{mark}{body}\n[{after}"
+        text = f"{head}{mark}{body}{next_head}{after}"
     file = folder / f"small-{name}.toml"
     file.write_text(text)
     return file
