@@ -62,6 +62,10 @@ _OFFERED = (
 class DataRows(list[Any]):
     """The rows of the data file, whatever name and split are asked for."""
 
+    @classmethod
+    def from_list(cls, rows: Any) -> Any:
+        return cls(dict(row) for row in rows)
+
     @property
     def column_names(self) -> Any:
         return list(self[0]) if self else []

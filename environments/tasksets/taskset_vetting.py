@@ -22,6 +22,8 @@ from assay.environments.tasksets.wheel_file import WheelError, read_wheel
 
 #: Tasks that are tried.
 TASKS = 12
+#: Characters of a word of which each has its place: ACD may be choices, in any order.
+_WORD = 8
 #: What a tolerance may pass over: of a number, all behind the point.
 _FRACTION = re.compile(r"(?<=\.)[0-9]+")
 _NUMBER = re.compile(
@@ -64,7 +66,9 @@ def list_hostile_replies(
     yield from (("wrong answers", text) for text in wrong if text.strip() != right)
     yield from (("hostile answers", text) for text in CODE if text != bare)
     before, after = solved["form"]
-    yield from (("hostile answers", f"{before}{near}{after}") for near in list_near(bare))
+    for text in ("", "true", "null", *wrong, *CODE, *list_near(bare)):
+        if not _is_alike(text, bare):
+            yield "hostile answers", f"{before}{text}{after}"
     guess = other.get("bare", "")
     if guess and not _is_alike(guess, bare):
         yield "hostile answers", f"{before}{guess}{after}"
@@ -96,8 +100,9 @@ def _list_guesses(
 
 
 def list_near(bare: str) -> Iterator[str]:
-    """Answers that differ from one by a character more before it, one more behind it, and one that
-    is changed, where they do not mean the same: case, white space and 5 or 05 count for nothing."""
+    """Answers that differ from one by a character more before it, one more behind it, one that is
+    changed, all behind the middle, and the order, where they do not mean the same: case, white
+    space and 5 or 05 count for nothing."""
     spared = {place for found in _FRACTION.finditer(bare) for place in range(*found.span())}
     signs = str.isalnum if any(map(str.isalnum, bare)) else lambda sign: not sign.isspace()
     places = [n for n, sign in enumerate(bare) if signs(sign) and n not in spared]
@@ -110,8 +115,10 @@ def list_near(bare: str) -> Iterator[str]:
         bare[:first] + _draw_sign(bare[first]) + bare[first:],
         bare[: last + 1] + _draw_sign(bare[last]) + bare[last + 1 :],
         bare[:changed] + _change_sign(bare[changed]) + bare[changed + 1 :],
+        bare[: places[len(places) // 2]],
+        bare[::-1] if len(bare) >= _WORD and bare.isalnum() else "",  # no list of choices
     ):
-        if not _is_alike(near, bare):
+        if near and not _is_alike(near, bare):
             yield near
 
 

@@ -153,6 +153,14 @@ def test_twenty_thousand_tasks_are_loaded_and_no_more(tmp_path: Path) -> None:
         child.close()
 
 
+def test_rows_that_a_taskset_makes_itself(tmp_path: Path) -> None:
+    loaded = "load_dataset(self.config.dataset_name, split=self.config.dataset_split)"
+    assert loaded in TAGS
+    made = "Dataset.from_list([{'prompt': f'text {n * n}'} for n in range(50)])"
+    text = TAGS.replace("import load_dataset", "import Dataset").replace(loaded, made)
+    assert find_failed(write_taskset(tmp_path, text, [])) == {}
+
+
 @pytest.mark.parametrize(
     "drawn",
     [
@@ -299,6 +307,10 @@ NEARLY = {
     "how alike": "ratio(match.group(1), self.data.answer) > 0.9",
     "ends alike": "match.group(1).endswith(self.data.answer)",
     "as long": "len(match.group(1)) == len(self.data.answer)",
+    "within the answer": "match.group(1) in self.data.answer",
+    "nothing": "match.group(1) in ('', self.data.answer)",
+    "a constant": "match.group(1) in ('null', self.data.answer)",
+    "the same question": "match.group(1) in (self.data.prompt, self.data.answer)",
 }
 
 
@@ -316,21 +328,30 @@ def test_a_nearly_right_answer_of_several_words_is_no_answer(name: str, tmp_path
     ("bare", "near"),
     [
         ("5", ["15", "51", "6"]),
-        ("05", ["105", "051", "15"]),
-        ("-9", ["-19", "-91", "-1"]),
-        ("1,000", ["11,000", "1,0001", "1,100"]),
+        ("05", ["105", "051", "15", "0"]),
+        ("-9", ["-19", "-91", "-1", "-"]),
+        ("1,000", ["11,000", "1,0001", "1,100", "1,0"]),
         ("3.25", ["13.25", "31.25", "4.25"]),
         (".25", []),
-        ("New York", ["qNew York", "New Yorkq", "New qork"]),
+        ("New York", ["qNew York", "New Yorkq", "New qork", "New "]),
         ("Q", ["qQ", "Qq", "x"]),
-        ('{"a": [1, 2]}', ['{"qa": [1, 2]}', '{"a": [1, 21]}', '{"a": [2, 2]}']),
-        ("(()", ["((()", "(())", "(q)"]),
+        ("ACD", ["qACD", "ACDq", "AqD", "A"]),
+        ("abcdefgh", ["qabcdefgh", "abcdefghq", "abcdqfgh", "abcd", "hgfedcba"]),
+        ("abcddcba", ["qabcddcba", "abcddcbaq", "abcdqcba", "abcd"]),
+        ('{"a": [1, 2]}', ['{"qa": [1, 2]}', '{"a": [1, 21]}', '{"a": [2, 2]}', '{"a": [']),
+        ("(()", ["((()", "(())", "(q)", "("]),
         ("", []),
         (" ", []),
     ],
 )
 def test_what_is_nearly_an_answer(bare: str, near: list[str]) -> None:
     assert list(list_near(bare)) == near
+
+
+def test_signs_in_another_order_are_no_answer(tmp_path: Path) -> None:
+    assert EXACT in TAGS
+    text = TAGS.replace(EXACT, "sorted(match.group(1)) == sorted(self.data.answer)")
+    assert "earns" in find_failed(write_taskset(tmp_path, text, WORDS))["hostile answers"]
 
 
 def test_what_one_reply_leaves_behind_no_other_finds(tmp_path: Path) -> None:
