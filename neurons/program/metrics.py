@@ -233,7 +233,7 @@ COMMON = (
     ),
     _gauge(
         "assay_phase_remaining_seconds",
-        "seconds until then, by the chain's slot",
+        "seconds until then, at the chain's block time",
         _one("countdown", "seconds"),
     ),
     _gauge("assay_chain_head_block", "newest finalized block seen", _one("head")),

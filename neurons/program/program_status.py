@@ -36,7 +36,7 @@ class CountdownStatus(TypedDict):
     next: str | None  # the next moment; null after VERDICT_END
     block: int | None  # block of the next moment
     blocks: int | None  # blocks until the next moment
-    seconds: float | None  # seconds until the next moment, by the chain's slot
+    seconds: float | None  # seconds until the next moment, at the chain's block time
 
 
 class CheckpointStatus(TypedDict):
@@ -175,7 +175,7 @@ class TrainerStatus(TypedDict):
 
 
 class DemoStatus(TypedDict):
-    """The further fields of a demo, which also has its validator's."""
+    """The further fields of a demo. Its file has the fields of a validator, too."""
 
     stage: str  # the demo's current stage; done at the end
     demo: dict[str, Any]  # its miners, steps and accuracy, for `assay status`
