@@ -1,94 +1,26 @@
 """Files read ahead of the judge: nobody's slowness is another's, and what is late is left out."""
 
-import socket
 import threading
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
-from assay.artifacts.store_objects import make_mirror_name
-from assay.artifacts.submissions import mirror_writer, read_ahead
-from assay.artifacts.submissions.mirror_writer import MirrorWriter
-from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
-from assay.artifacts.submissions.submission_judge import judge_hotkey, judge_samples
-from assay.artifacts.submissions.submission_pack import (
-    PackedPart,
-    PackedSubmission,
-    compute_pack_max,
-    encode_pack,
-    measure_pack,
-)
-from assay.artifacts.submissions.submission_reader import (
-    AUDITED,
-    KnownMirror,
-    Looking,
-    know_no_mirrors,
-    open_submission,
-)
-from assay.network import ReadableStores, StoreError, open_folder
-from assay.network.store import HttpClient, HttpTimeouts
+from assay.artifacts.submissions import read_ahead
+from assay.artifacts.submissions.read_ahead import ReadAhead
+from assay.artifacts.submissions.submission_pack import compute_pack_max, measure_pack
+from assay.artifacts.submissions.submission_reader import AUDITED, KnownMirror, Looking
+from assay.network import open_folder
 from assay.network.store.deadlines import _allowance
-from assay.neurons.session.neuron_session import JudgeSources
-from assay.neurons.session.window_reader import get_challenge, get_context
-from assay.protocol import Phase, Reason, encode_ss58
-from assay.protocol.commitment import make_object_name
+from assay.protocol import Reason
 from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK
-from assay.protocol.submission import Range
-from assay.protocol.window import compute_block
-from assay.verification import Ledger
-from tests.network.store.hostile import Hostile, answer
+from tests.artifacts.submissions.shown_window import SAMPLED, Broken, mirror_of, with_store
 from tests.neurons.miner_bench import ALICE, HOTKEYS, LOCATOR
 
 BOB = HOTKEYS["owner"]
-SAMPLED, LATE = Looking(samples=True), Looking(late=True)
+LATE = Looking(late=True)
 #: A block at which there is time.
 HEAD = DEMO_TIMING.audit_offset
-
-
-@dataclass
-class Shown:
-    """A window that Alice has mined, and everything to judge it."""
-
-    context: object
-    sources: JudgeSources
-    checkpoint: object
-    name: str
-
-    def judge(self, sources=None, *, late=False):
-        return judge_hotkey(
-            self.context, ALICE, self.checkpoint, sources or self.sources, Ledger(), late=late
-        )[0]
-
-    def judge_samples(self, verdict, sources=None, *, late=False):
-        return judge_samples(self.context, ALICE, sources or self.sources, verdict, late=late)
-
-
-@pytest.fixture
-def shown(make_subnet, quick_miner, genesis):
-    subnet = make_subnet()
-    miner = subnet.start(quick_miner)
-    timing = subnet.parameters.timing
-    subnet.run_to(miner, compute_block(timing, 0, Phase.FETCH_END))
-    challenge = get_challenge(subnet.chain, subnet.beacons, subnet.parameters, 0)
-    context = get_context(subnet.chain, subnet.beacons, subnet.parameters, challenge)
-    assert context.sample is not None
-    stores = {LOCATOR: subnet.store}
-    sources = JudgeSources(subnet.chain, subnet.beacons, subnet.checkpoints, stores)
-    return Shown(context, sources, genesis, make_object_name(encode_ss58(ALICE), 0))
-
-
-class Broken:
-    """A store that cannot be read."""
-
-    def open(self, name):
-        return self
-
-    def read(self, start, end):
-        raise StoreError("the wire is cut")
-
-    def get(self, name, limit):
-        raise StoreError("the wire is cut")
 
 
 class Silent(Broken):
@@ -101,26 +33,6 @@ class Silent(Broken):
     def read(self, start, end):
         assert self.free.wait(60)
         return self.then(start, end)
-
-
-def with_store(shown, store, mirrors=()):
-    return with_mirrors(replace(shown.sources, stores={LOCATOR: store}), *mirrors)
-
-
-def with_mirrors(sources, *mirrors):
-    return replace(sources, mirrors=lambda root: [KnownMirror(store) for store in mirrors])
-
-
-def mirror_of(shown, folder, *lookings):
-    """A store with what a validator leaves there."""
-    store = open_folder(folder)
-    for looking in lookings or (AUDITED, SAMPLED):
-        fetched = fetch(open_submission(shown.context, ALICE, shown.sources, looking))
-        assert fetched.root
-        root = shown.context.commitments[ALICE].root
-        name = make_mirror_name(0, root, samples=looking.samples)
-        store.put(name, encode_pack(fetched.packed))
-    return store
 
 
 def choose(ahead, context, hotkeys, looking=AUDITED):
@@ -257,7 +169,7 @@ def test_a_first_try_ends_long_before_fetch_end_on_a_quick_chain(shown, monkeypa
 
 
 @pytest.mark.parametrize("looking", [AUDITED, LATE])
-def test_nobodys_servers_are_waited_for_when_it_is_too_late(shown, monkeypatch, looking):
+def test_servers_are_not_waited_for_past_the_deadline(shown, monkeypatch, looking):
     """However often they were before: their threads are needed for what is looked for then."""
     asked = []
 
@@ -468,7 +380,7 @@ def test_a_defect_costs_neither_a_thread_nor_the_bytes_it_had_reserved(shown, mo
         assert shown.judge(replace(shown.sources, ahead=ahead)).accepted
 
 
-def test_who_is_closed_begins_no_file_more(shown, monkeypatch):
+def test_a_closed_reader_begins_no_more_files(shown, monkeypatch):
     begun, go_on = [], threading.Event()
 
     def hang(reader, seconds):
@@ -488,193 +400,3 @@ def test_who_is_closed_begins_no_file_more(shown, monkeypatch):
         thread.join(10.0)
     assert begun == [ALICE]
     assert ahead.held_bytes[False] == 0
-
-
-# --- what is said of it
-
-
-def refuse_to_resolve(host, port, seconds):
-    raise socket.gaierror(-3, "Temporary failure in name resolution")
-
-
-def refuse_in_time(host, port, seconds):
-    raise TimeoutError("10.0.0.2 did not answer")
-
-
-@pytest.mark.parametrize("ahead", [False, True])
-def test_a_verdict_says_nothing_of_the_validators_network(shown, caplog, ahead):
-    """A locator whose name means something in the validator's network alone, a name that nobody
-    knows, and one that nobody answers are one to whoever reads verdicts."""
-    caplog.set_level("DEBUG", "assay")
-    committed = replace(shown.context.commitments[ALICE], locator="https://vault.corp.example/m")
-    shown.context = replace(shown.context, commitments={ALICE: committed})
-    said = set()
-    nothing = socket.create_server(("127.0.0.1", 0))
-    port = nothing.getsockname()[1]
-    nothing.close()
-    resolvers = (
-        lambda host, port, seconds: ["10.20.30.40"],
-        lambda host, port, seconds: [],
-        refuse_to_resolve,
-        refuse_in_time,
-    )
-    patience = HttpTimeouts(connect_s=0.5, total_s=1.0, tries=1)
-    for resolve in resolvers:
-        with closing(HttpClient(False, resolve, patience)) as client:
-            sources = replace(shown.sources, stores=ReadableStores([], client))
-            if ahead:
-                fetched = fetch(open_submission(shown.context, ALICE, sources))
-                said.add(fetched.packed.parts[0].refusal.detail)
-            else:
-                said.add(shown.judge(sources).detail)
-    root = f"http://127.0.0.1:{port}"  # a place that the operator has named
-    committed = replace(committed, locator=root)
-    shown.context = replace(shown.context, commitments={ALICE: committed})
-    said.add(shown.judge(replace(shown.sources, stores=ReadableStores([root]))).detail)
-    (detail,) = said
-    assert "vault" not in detail
-    assert "10." not in detail
-    assert "10.20.30.40" in caplog.text  # which is the operator's to read
-
-
-def test_a_verdict_says_nothing_of_the_validators_folders(shown, tmp_path):
-    folder = tmp_path / "secret-name"
-    store = open_folder(folder)
-    (folder / shown.name).parent.mkdir()
-    (folder / shown.name).symlink_to(tmp_path)
-    found = shown.judge(with_store(shown, store))
-    assert found.reason is Reason.NOT_REVEALED
-    assert "secret-name" not in found.detail
-
-
-def test_a_verdict_says_what_everybody_can_see(shown):
-    """That is the miner's to mend."""
-    with closing(Hostile(lambda method, path, headers, connection: answer(connection, 500))) as web:
-        committed = replace(shown.context.commitments[ALICE], locator=web.url)
-        shown.context = replace(shown.context, commitments={ALICE: committed})
-        stores = ReadableStores([web.url], None, HttpClient(True, patience=HttpTimeouts(tries=1)))
-        found = shown.judge(replace(shown.sources, stores=stores))
-    assert "answers with status 500" in found.detail
-
-
-# --- mirrors
-
-
-def test_a_store_that_is_away_is_made_good_by_a_mirror(shown, tmp_path):
-    mirror = mirror_of(shown, tmp_path / "mirror")
-    for own in (Broken(), open_folder(tmp_path / "empty")):
-        assert shown.judge(with_store(shown, own)).reason is Reason.NOT_REVEALED
-        assert shown.judge(with_store(shown, own, [Broken(), mirror])) == shown.judge()
-    assert shown.judge(with_mirrors(replace(shown.sources, stores={}), mirror)).accepted
-
-
-class Dripping(Broken):
-    """One that takes all the time it is given."""
-
-    def read(self, start, end):
-        _allowance.get().seconds = 0.0
-        raise StoreError("it drips")
-
-    def get(self, name, limit):
-        self.read(0, limit)
-
-
-def test_a_store_that_drips_to_some_validators_leaves_time_for_mirrors(shown, tmp_path):
-    """So does a mirror that drips."""
-
-    class Timed(Broken):
-        def get(self, name, limit):
-            assert _allowance.get().seconds > 1.0
-            return mirror.get(name, limit)
-
-    mirror = mirror_of(shown, tmp_path / "mirror")
-    sources = with_store(shown, Dripping(), [Dripping(), Timed()])
-    found = fetch(open_submission(shown.context, ALICE, sources), 10.0)
-    assert found.root
-
-
-def test_a_validator_leaves_what_it_read_and_clears_away_the_old(shown, tmp_path):
-    store = open_folder(tmp_path)
-    store.put("mirrors/-3/old", b"no window of ours")
-    packed = {
-        looking: fetch(open_submission(shown.context, ALICE, shown.sources, looking)).packed
-        for looking in (AUDITED, SAMPLED)
-    }
-    with closing(MirrorWriter(store, 2)) as mirror:
-        for window in range(4):
-            for looking in packed:
-                root = shown.context.commitments[ALICE].root
-                mirror.put(window, root, packed[looking], looking.samples)
-        while not mirror.queue.empty():
-            threading.Event().wait(0.01)
-    names = [f"mirrors/{w}/{root.hex()}{end}" for w in (2, 3) for end in ("", ".samples")]
-    assert store.list("mirrors") == ("mirrors/-3/old", *names)
-    context = replace(shown.context, window=3)
-    sources = with_store(shown, Broken(), [store])
-    for looking, whole in packed.items():
-        reader = open_submission(context, ALICE, sources, looking)
-        for part in whole.parts:
-            assert reader.read(Range(part.start, part.size), lambda data: data) == part.data
-
-
-def test_what_waits_for_a_store_that_stalls_is_bounded_by_bytes(shown, caplog):
-    started, free = threading.Event(), threading.Event()
-
-    class Stalls(Broken):
-        written = 0
-
-        def list(self, prefix, some):
-            return ()
-
-        def put(self, name, data):
-            started.set()
-            assert free.wait(60)
-            self.written += 1
-
-    store = Stalls()
-    size = mirror_writer.WAITING_BYTES // 4
-    packed, huge = (
-        PackedSubmission(ALICE, (PackedPart(0, n, bytes(n), None),)) for n in (size, 5 * size)
-    )
-    with closing(MirrorWriter(store, 2)) as mirror:
-        mirror.put(0, bytes(32), packed, False)
-        assert started.wait(60)  # what is being written counts
-        for _ in range(9):
-            mirror.put(0, bytes(32), packed, False)
-            assert mirror.held_bytes <= mirror_writer.WAITING_BYTES
-        assert mirror.left_out == 6
-        assert caplog.text.count("some of the audited parts are not mirrored") == 1
-        free.set()
-        while mirror.held_bytes:
-            threading.Event().wait(0.01)
-        mirror.put(0, bytes(32), huge, False)  # alone, nothing is too large
-        while mirror.held_bytes:
-            threading.Event().wait(0.01)
-    assert store.written == 5
-
-
-def test_a_mirror_that_cannot_be_written_is_said_once(shown, caplog):
-    packed = fetch(open_submission(shown.context, ALICE, shown.sources)).packed
-
-    class Full(Broken):
-        def list(self, prefix, some):
-            return ()
-
-        def put(self, name, data):
-            raise StoreError("the disk is full")
-
-    with closing(MirrorWriter(Full(), 2)) as mirror:
-        for _ in range(3):
-            mirror.put(0, bytes(32), packed, False)
-        while not mirror.queue.empty():
-            threading.Event().wait(0.01)
-    assert caplog.text.count("are not mirrored: the disk is full") == 1
-
-
-def test_nobody_is_asked_where_there_is_no_mirror(shown):
-    assert know_no_mirrors(bytes(32)) == ()
-    empty = replace(shown.context, commitments={})
-    reader = open_submission(empty, ALICE, shown.sources)
-    found = reader.read(Range(0, 1), lambda data: data)
-    assert found.reason is Reason.NOT_REVEALED
-    assert found.unbound
