@@ -10,7 +10,7 @@ import pytest
 
 from assay.network.beacon import HttpBeacons, LocalBeacon, RelayTimeouts
 from assay.protocol import BeaconChain
-from tests.network.beacon.relay import Answer, Relay
+from tests.network.beacon.relay import Answer, Relay, describe, serve
 
 #: Round 1 of the local chain came out long before NOW_MS, round ROUNDS is its newest.
 GENESIS_MS, ROUNDS = 1_700_000_000_000, 100
@@ -38,6 +38,11 @@ def stack() -> Iterator[ExitStack]:
 def start(stack: ExitStack) -> Callable[[Answer], Relay]:
     """Starts a relay."""
     return lambda answer: stack.enter_context(closing(Relay(answer)))
+
+
+@pytest.fixture
+def honest(start: Callable[[Answer], Relay], local: LocalBeacon) -> Relay:
+    return start(serve(lambda number: (b := local.get(number)) and describe(b)))
 
 
 @pytest.fixture
