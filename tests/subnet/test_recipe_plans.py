@@ -1,0 +1,276 @@
+"""What a recipe plans of a window is arithmetic that can be followed."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from dataclasses import asdict, replace
+
+import pytest
+
+from assay.artifacts.checkpoints.checkpoint_folder import CHECKPOINTS_KEPT
+from assay.cli.plan import make_plan
+from assay.cli.preflight.memory import estimate_memory
+from assay.inference.placing.model_sizes import LEARNED_LOGITS_MAX, measure_shape
+from assay.neurons.settings.sections import TrainerSettings
+from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
+from assay.subnet.recipes import ModelNumbers, list_recipes, read_recipe
+from assay.subnet.window_costs import (
+    CARDS,
+    SUSTAINED,
+    Card,
+    compute_draft_seconds,
+    compute_keep_seconds,
+    compute_learn_seconds,
+    compute_miner_cost,
+    compute_read_seconds,
+    compute_trainer_bytes,
+    compute_trainer_cost,
+    compute_validator_cost,
+)
+from assay.training import LOGITS_MAX, LearnConfig
+from tests.commands import run_command
+from tests.subnet.conftest import GOOD, MATH, change
+
+pytestmark = pytest.mark.usefixtures("forget_files")
+
+PLAIN = ModelNumbers(
+    name="plain",
+    model_type="llama",
+    vocab_size=1_000,
+    hidden_size=100,
+    intermediate_size=300,
+    num_hidden_layers=10,
+    num_attention_heads=10,
+    num_key_value_heads=5,
+    tie_word_embeddings=False,
+)
+#: A card of round numbers.
+ROUND = Card("round", 1e9, 1e8, 1e9, 1e6, "made up")
+LENGTHS = read_recipe("qwen2.5-0.5b-gsm").course.lengths
+
+
+def test_seconds_are_products_over_rates():
+    """By hand: ten layers of 100 · (20 + 10) · 10 + 3 · 100 · 300, and 100 · 1,000."""
+    weights = 10 * (100 * 30 * 10 + 3 * 100 * 300) + 100 * 1_000
+    assert PLAIN.products == weights == 1_300_000
+    context = LENGTHS.prompt + LENGTHS.completion / 2
+    scores = 4 * 10 * 100 * context / 1e8
+    read = 7 * (6 * weights / 1e9 + scores + 12 * 1_000 / 1e6) / SUSTAINED
+    assert compute_read_seconds(PLAIN, ROUND, "split3", LENGTHS, 7) == pytest.approx(read)
+    drawn = 200 * 2 * weights + 3 * 200 * 4 * (2 * 10 * 5 * 10) * context
+    drafted = compute_draft_seconds(PLAIN, ROUND, "split3", LENGTHS, 3)
+    assert drafted == pytest.approx(drawn / 1e6 / SUSTAINED)
+    read = 7 * (2 * weights / 1e8 + scores + 12 * 1_000 / 1e6) / SUSTAINED
+    assert compute_read_seconds(PLAIN, ROUND, "fp32-sdpa", LENGTHS, 7) == pytest.approx(read)
+    settings = TrainerSettings(precision="bfloat16", recompute=True)
+    learned = 7 * 4 * (2 * weights / 1e9 + scores) / SUSTAINED
+    assert compute_learn_seconds(PLAIN, ROUND, LENGTHS, 7, settings) == pytest.approx(learned)
+    plain = compute_learn_seconds(PLAIN, ROUND, LENGTHS, 7, TrainerSettings(precision="float32"))
+    assert plain == pytest.approx(7 * 3 * (2 * weights / 1e8 + scores) / SUSTAINED)
+
+
+def test_a_window_grows_with_miners_and_shrinks_with_cards():
+    recipe = read_recipe("7b-8-cards")
+    rules, card = recipe.make_rules("arithmetic"), CARDS["H100"]
+    miner = compute_miner_cost(recipe, rules, card)
+    assert miner.groups == rules.work.group_cap
+    slow = compute_miner_cost(recipe, rules, replace(card, bf16=card.bf16 / 100, bandwidth=1e11))
+    assert 0 <= slow.groups < miner.groups
+    one, four = (compute_validator_cost(recipe, rules, card, n) for n in (1, 4))
+    assert four.tokens == 4 * one.tokens == 4 * 16 * (130 + 700)
+    assert four.seconds == pytest.approx(4 * one.seconds)
+    team = compute_trainer_cost(recipe, rules, card, 256)
+    assert team.stored - one.stored == 3 * 12 * recipe.model.parameters
+    course = recipe.course.model_copy(update={"trainer_cards": 1})
+    alone = compute_trainer_cost(recipe.model_copy(update={"course": course}), rules, card, 256)
+    assert alone.stored == team.stored - 12 * recipe.model.parameters
+    assert alone.seconds > team.seconds
+    assert alone.tokens == team.tokens == (256 + 128) * (130 + 16 * 700)
+
+
+def test_what_is_kept_grows_with_weights_and_a_teams_is_written_twice():
+    """By hand, of 7,615,616,512 weights: 12 bytes of state and 2 of a checkpoint are hashed; a
+    team's state is written, read and written."""
+    recipe = read_recipe("7b-8-cards")
+    weights = recipe.model.parameters
+    assert weights == 7_615_616_512
+    seconds = 14 * weights / 1.4e9 + (3 * 12 + 2) * weights / 3e9
+    assert compute_keep_seconds(recipe) == pytest.approx(seconds)
+    course = recipe.course.model_copy(update={"trainer_cards": 1})
+    one = recipe.model_copy(update={"course": course})
+    alone = 14 * weights / 1.4e9 + (12 + 2) * weights / 3e9
+    assert compute_keep_seconds(one) == pytest.approx(alone)
+    trainer = recipe.trainer.model_copy(update={"lora_rank": 8})
+    factors = one.model_copy(update={"trainer": trainer})
+    assert compute_keep_seconds(factors) == pytest.approx(6 * weights * (1 / 1.4e9 + 1 / 3e9))
+    checkpoints = (CHECKPOINTS_KEPT + 2) * 2 * weights
+    assert compute_trainer_bytes(recipe) == checkpoints + 3 * 12 * weights
+    trainer = recipe.trainer.model_copy(update={"steps_kept": 3})
+    more = recipe.model_copy(update={"trainer": trainer})
+    assert compute_trainer_bytes(more) == checkpoints + 5 * 12 * weights
+
+
+def test_a_held_out_problem_is_drawn_twice():
+    recipe = read_recipe("qwen2.5-0.5b-gsm")
+    rules, card = recipe.make_rules(), CARDS["H100"]
+
+    def draw(problems):
+        trainer = recipe.trainer.model_copy(update={"problems": problems})
+        changed = recipe.model_copy(update={"trainer": trainer})
+        return compute_trainer_cost(changed, rules, card, 1).seconds
+
+    drawn = compute_draft_seconds(recipe.model, card, "split3", LENGTHS, 1_024)
+    assert draw(512) - draw(0) == pytest.approx(drawn)
+
+
+def test_a_teams_card_holds_embeddings_and_head_whole():
+    """torch's FSDP2 keeps what no layer holds from the way there to its gradients: 4 bytes each."""
+    recipe = read_recipe("7b-8-cards")
+    shape = measure_shape(recipe.model, recipe.model.parameters)
+    assert shape.tables == 2 * 152_064 * 3_584
+    tied = recipe.model.model_copy(update={"tie_word_embeddings": True})
+    assert measure_shape(tied, 1).tables == 152_064 * 3_584
+
+    def estimate(cards, **learning):
+        learning = LearnConfig(**learning)
+        return estimate_memory("trainer", shape, MAIN_WORK, learning=learning, cards=cards)
+
+    weights = recipe.model.parameters
+    assert estimate(1) - estimate(8) == 14 * weights - 8 * shape.tables
+    assert estimate(1, lora_rank=8) - estimate(8, lora_rank=8) == 7 * weights - 4 * shape.tables
+
+
+def test_what_is_offloaded_is_not_on_the_card_but_in_the_host():
+    """By hand: 16 bytes a weight leave the GPU; 8 come back for each weight of embeddings and head
+    and of two of 28 layers."""
+    recipe = read_recipe("7b-8-cards")
+    weights = recipe.model.parameters
+    shape = measure_shape(recipe.model, weights)
+    layer = 3_584 * (28 + 28 + 4 + 4) * 128 + 3 * 3_584 * 18_944 + 2 * 3_584 + (28 + 8) * 128
+    assert layer <= shape.block <= layer + 3_584
+
+    def plan(cards, card="H200", **changes):
+        course = recipe.course.model_copy(update={"trainer_cards": cards})
+        trainer = recipe.trainer.model_copy(update={"processes": cards} | changes)
+        changed = recipe.model_copy(update={"course": course, "trainer": trainer})
+        return make_plan(changed, CARDS[card], 8)
+
+    for cards in (1, 8):
+        whole, moved = (plan(cards, offload=offload).roles[-1] for offload in (False, True))
+        held = 16 * weights // cards + (8 * shape.tables if cards > 1 else 0)
+        assert whole.memory - moved.memory == held - 8 * (shape.tables + 2 * shape.block)
+        assert (whole.offloaded, moved.offloaded) == (0, 16 * weights)
+    assert not plan(1).fits
+    assert plan(1, offload=True).roles[-1].fits_memory
+    factors = plan(1, offload=True, lora_rank=8).roles[-1]
+    assert factors.offloaded == 8 * weights
+    assert moved.memory - factors.memory == 4 * (shape.tables + 2 * shape.block)
+    alone = plan(1, "cpu", offload=True).roles[-1]
+    assert alone.offloaded == 0
+    assert alone.memory > 16 * weights
+
+
+def test_a_plan_of_an_offloading_trainer_says_what_the_host_holds(write):
+    file = write(change(GOOD, "recompute = true", "recompute = true\noffload = true"))
+    shown = run_command("plan", file)
+    assert shown.returncode == 0
+    assert "offload: the trainer's weights, gradients and moments are 7.4 GiB of" in shown.stdout
+    assert "offload" not in run_command("plan", "qwen2.5-0.5b-gsm").stdout
+
+
+def test_a_plan_is_printed_for_people_and_as_json():
+    done = run_command(
+        "plan", "qwen2.5-1.5b-math", "--miners", "4", "--card", "a100-80gb", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert (plan["miners"], plan["card"]["name"], plan["fits"]) == (4, "A100-80GB", True)
+    assert not plan["measured"]
+    assert plan["course"]["implementation"] == "split3"
+    assert plan["hours"] == pytest.approx(300 * plan["step_seconds"] / 3_600)
+    assert list(plan["roles"]) == ["miner", "validator", "trainer"]
+    given = tomllib.loads(MATH)
+    assert plan["course"] == given["course"]
+    assert given["model"].items() <= plan["model"].items()
+    assert given["parameters"]["work"].items() <= plan["work"].items()
+    assert plan["timing"] == asdict(MAIN_TIMING)
+    assert plan["holds"]
+    assert plan["roles"]["trainer"]["cost"]["stored"] > plan["roles"]["miner"]["cost"]["stored"]
+    assert plan["trainer"]["external_groups"] == given["trainer"]["external_groups"]
+    shown = run_command("plan", "qwen2.5-1.5b-math")
+    assert shown.returncode == 0
+    assert "computed, not measured: 60% of the data sheet of H100" in shown.stdout
+    assert "disk" in shown.stdout
+    assert "that all programs run split3: start them with --implementation split3" in shown.stdout
+    assert "are wrong for models" not in shown.stdout
+    shown = run_command("plan", "genesis-arithmetic")
+    assert "are wrong for models under 50 M weights" in shown.stdout
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_a_shipped_recipe_fits(name):
+    recipe = read_recipe(name)
+    plan = make_plan(recipe, CARDS[recipe.course.card], recipe.course.miners)
+    assert plan.fits
+
+
+def test_a_plan_loads_no_torch():
+    """It is arithmetic: torch takes seconds to load."""
+    script = (
+        "import sys\n"
+        "from assay.cli.entry import main\n"
+        "sys.argv[1:] = ['plan', 'qwen2.5-1.5b-math', '--miners', '4', '--card', 'H100']\n"
+        "try:\n    sys.exit(main())\n"
+        "finally:\n    print({'torch', 'transformers'} & sys.modules.keys(), file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-P", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert (done.returncode, done.stderr) == (0, "set()\n")
+    assert "hours" in done.stdout
+
+
+def test_a_plan_counts_the_logits_that_a_learner_computes_at_once():
+    assert LEARNED_LOGITS_MAX == LOGITS_MAX
+
+
+def test_a_plan_that_does_not_fit_is_a_finding():
+    done = run_command("plan", "7b-8-cards", "--card", "RTX 4090", "--json")
+    assert done.returncode == 1
+    roles = json.loads(done.stdout)["roles"]
+    assert not any(role["fits_memory"] for role in roles.values())
+    assert roles["trainer"]["cards"] == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("7b-9-cards",), "did you mean '7b-8-cards'?"),
+        (("7b-8-cards", "--card", "H300"), "'H300' is not a GPU"),
+        (("7b-8-cards", "--miners", "0"), "--miners"),
+    ],
+)
+def test_a_plan_of_nothing_is_refused_in_a_line(words, said):
+    done = run_command("plan", *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_plan_is_for_the_implementation_that_it_names():
+    """fp32 needs 4 bytes of a weight, of two checkpoints, and an H100's fp32 is 14.8 times slower
+    than its bf16, of which `split3` takes three products."""
+    words = ("plan", "qwen2.5-1.5b-math", "--implementation", "fp32-sdpa")
+    shown = run_command(*words)
+    assert "that all programs run fp32-sdpa: start them with" in shown.stdout
+    split, plain = (
+        json.loads(run_command(*each, "--json").stdout)["roles"]["validator"]
+        for each in (words[:2], words)
+    )
+    recipe = read_recipe("qwen2.5-1.5b-math")
+    assert plain["memory"] - split["memory"] == 2 * 2 * recipe.model.parameters
+    slower = plain["cost"]["seconds"] / split["cost"]["seconds"]
+    assert 3 < slower < 989 / 67 / 3
+    done = run_command("plan", "qwen2.5-1.5b-math", "--implementation", "split")
+    assert done.returncode == 2
+    assert "'split3'" in done.stderr
