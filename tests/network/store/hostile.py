@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from assay.network.store import HttpTimeouts
+from assay.network.store import HttpTimeouts, ObjectStore
 
 DATA = bytes(range(256)) * 16
 ETAG = '"one"'
@@ -123,3 +123,11 @@ def behave(method: str, path: str, headers: dict[str, str], connection: socket.s
     else:
         answer(connection, 200, DATA)
     return True
+
+
+def read_some(store: ObjectStore) -> bytes | None:
+    return store.open("x").read(100, 200)
+
+
+def get_some(store: ObjectStore) -> bytes | None:
+    return store.get("x", 1_000)
