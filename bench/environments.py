@@ -149,8 +149,7 @@ def measure_tasksets() -> list[Figure]:
         Figure("of which earn", earned, "", bound=0),
         Figure("wrong replies to them that vetting does not know", tricks, "", "in 27 dresses"),
         Figure("of these earn", paid, "", bound=0),
-        # 8,000 rollouts of a window are then 80 s of one core
-        Figure("scored: a taskset of verifiers", 1e6 / rates[slowest], "µs", about, bound=10_000),
+        Figure("scored: a taskset of verifiers", 1e6 / rates[slowest], "µs", about, bound=5_000),
     ]
 
 
