@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from math import gcd
 
 from assay.environments.math_terms import (
     EXPONENT_MAX,
@@ -119,8 +120,9 @@ class _Reader:
     """A recursive-descent parser over tokens.
 
     It counts the operations that the text leaves undone: a sum with like terms or with 0; a product
-    of two rationals or of two sums; a division of or by a rational that is not an integer; a power
-    of anything but π; a root whose value is rational. Fractions and roots need not be reduced.
+    of two rationals or of two sums; a division of or by a rational that is not an integer; a product
+    or a division of two terms that share a root or π; a power of anything but π; a root whose value
+    is rational. Fractions and roots need not be reduced.
     """
 
     def __init__(self, text: str) -> None:
@@ -299,12 +301,14 @@ class _Reader:
 
     def _count_product(self, one: Terms, other: Terms) -> Terms:
         both_rational = one.keys() | other.keys() <= _RATIONAL
-        self._undone += both_rational or min(len(one), len(other)) > 1
+        both_sums = min(len(one), len(other)) > 1
+        self._undone += both_rational or both_sums or _share_root(one, other)
         return self._multiply(one, other)
 
     def _count_quotient(self, above: Terms, below: Terms) -> Terms:
         for terms in (above, below):
             self._undone += terms.keys() <= _RATIONAL and terms.get((0, 1), 0) % 1 != 0
+        self._undone += _share_root(above, below)
         return self._divide(above, below)
 
     def _read_power(self) -> Terms:
@@ -389,6 +393,14 @@ class _Reader:
         self._products += products
         if self._products > PRODUCTS_MAX:
             refuse()
+
+
+def _share_root(one: Terms, other: Terms) -> bool:
+    """Whether both are single terms, with π in both or a common factor under their roots."""
+    if not len(one) == len(other) == 1:
+        return False
+    ((power, n),), ((other_power, m),) = one, other
+    return gcd(n, m) > 1 or (power != 0 and other_power != 0)
 
 
 def _read_number(token: str) -> Terms:

@@ -19,7 +19,7 @@ from assay.protocol.prf import Stream
 
 NAME = "math"
 #: Raised whenever any problem or score would change.
-VERSION = 4
+VERSION = 5
 
 _REQUEST = "End with a line of ####, a space and the answer alone, in LaTeX."
 #: Levels that a file may have.

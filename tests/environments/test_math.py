@@ -91,6 +91,11 @@ ALIKE = [
     ("-5", "\u22125"),
     (r"\{3, 4\}", r"\{3, 3, 4\}"),
     (r"60^\circ, 120^\circ", "120, 60"),
+    (r"\frac{\sqrt6}{2}", r"\frac{\sqrt3}{\sqrt2}"),
+    (r"\sqrt6", r"\sqrt2\sqrt3"),
+    (r"\frac{\sqrt6}{\sqrt2}", r"\sqrt6/\sqrt2"),
+    (r"2\pi\sqrt3", r"2\sqrt3\pi"),
+    (r"\frac{5+\sqrt5}{5}", r"\frac{1+\sqrt5}{\sqrt5}"),
 ]
 DIFFERENT = [
     ("50", r"50\%"),
@@ -127,6 +132,12 @@ DIFFERENT = [
         ("6", r"\frac{3}{0.5}"),
     ),
     *((r"3\sqrt2", r"\sqrt2+2\sqrt2"), ("-1", r"(1+\sqrt2)(1-\sqrt2)"), (r"25\pi", r"5^2\pi")),
+    *(
+        ("84", r"\sqrt{56}\cdot\sqrt{126}"),
+        ("6", r"\sqrt3\sqrt{12}"),
+        ("2", r"\frac{\sqrt8}{\sqrt2}"),
+    ),
+    *(("4", r"\frac{8\pi}{2\pi}"), (r"\sqrt3", r"\sqrt6/\sqrt2"), (r"6\pi^2", r"2\pi\cdot 3\pi")),
     *((r"3+2\sqrt2", r"(1+\sqrt2)^2"), ("(3, 4)", "(1+2, 4)"), ("24", r"2^3\cdot 3")),
 ]
 UNKNOWN = [

@@ -117,7 +117,7 @@ def test_a_file_s_rows_and_problems():
     file = VECTOR["file"]
     data = "".join(line + "\n" for line in file["lines"]).encode()
     assert file["name"] == f"math:{sha256(data).hexdigest()}"
-    encoded = hash_fields(Domain.ENVIRONMENT, file["name"].encode(), b"\0\4", b"")
+    encoded = hash_fields(Domain.ENVIRONMENT, file["name"].encode(), b"\0\5", b"")
     assert file["digest"] == encoded.hex()
     rows = [json.loads(line) for line in file["lines"]]
     assert file["asked"] == [1, 2, 3, 6, 7]

@@ -69,6 +69,12 @@ PAIRS = (
     *(("10", "2+8", False), ("10", r"5\cdot 2", False), ("1024", "2^{10}", False)),
     *((r"2^{10}", "1024", True), (r"2^{10}", "4^{5}", True), ("7", r"\sqrt{49}", False)),
     *((r"2\sqrt2", r"\sqrt8", True), ("3", "6/2", True), (r"3\sqrt2", r"\sqrt2+2\sqrt2", False)),
+    *(("84", r"\sqrt{56}\cdot\sqrt{126}", False), (r"\sqrt6", r"\sqrt2\sqrt3", True)),
+    *(
+        ("2", r"\frac{\sqrt8}{\sqrt2}", False),
+        (r"\frac{\sqrt6}{2}", r"\frac{\sqrt3}{\sqrt2}", True),
+    ),
+    *(("2", r"\frac{6\pi}{3\pi}", False), (r"\sqrt2", r"\frac{2}{\sqrt2}", True)),
 )
 ROWS: tuple[Json, ...] = (
     {"problem": "What is 1+1?", "solution": r"It is $\boxed{2}$.", "level": "Level 1"},
