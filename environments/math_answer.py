@@ -120,9 +120,9 @@ class _Reader:
     """A recursive-descent parser over tokens.
 
     It counts the operations that the text leaves undone: a sum with like terms or with 0; a product
-    of two rationals or of two sums; a division of or by a rational that is not an integer; a product
-    or a division of two terms that share a root or π; a power of anything but π; a root whose value
-    is rational. Fractions and roots need not be reduced.
+    of two rationals or of two sums; a division of or by a rational that is not an integer; a
+    product or a division of two terms that share a root or π; a power of anything but π; a root
+    whose value is rational. Fractions and roots need not be reduced.
     """
 
     def __init__(self, text: str) -> None:
