@@ -133,7 +133,8 @@ def run_plan(
     if implementation is not None:
         course = read.course.model_copy(update={"implementation": implementation})
         read = read.model_copy(update={"course": course})
-    plan = make_plan(read, get_card(card or read.course.card), miners or read.course.miners)
+    chosen = get_card(read.course.card if card is None else card)
+    plan = make_plan(read, chosen, miners or read.course.miners)
     print_result(plan.to_json(), as_json, render_plan(plan), FIGURES)
     return OK if plan.fits else FINDING
 

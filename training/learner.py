@@ -389,7 +389,7 @@ class Learner:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient)
         ).item()
         # where a ratio is no number, its bounds make the gradient zero, and only the loss shows it
-        total = math.fsum(loss.value.item() for loss in losses)
+        total = sum(loss.value.item() for loss in losses)
         for what, value in ("gradient", norm), ("loss", total):
             if not math.isfinite(value):
                 raise LessonError(

@@ -160,7 +160,7 @@ class CourseKeeper:
             raise error
         kept = self._folder.load(self._first.digest, self._hotkey)
         if not isinstance(error, UnusableCheckpointError | LessonError) or kept is None:
-            raise TrainerError(f"cannot save the step of window {window}: {error}") from error
+            raise TrainerError(f"the step of window {window} failed: {error}") from error
         self._report(f"{NAME}: window {window} is left out: {error}")
         self._folder.save(replace(kept, window=window + 1))
 
