@@ -247,6 +247,7 @@ def test_a_plan_that_does_not_fit_is_a_finding():
     [
         (("7b-9-cards",), "did you mean '7b-8-cards'?"),
         (("7b-8-cards", "--card", "H300"), "'H300' is not a GPU"),
+        (("7b-8-cards", "--card", ""), "'' is not a GPU"),
         (("7b-8-cards", "--miners", "0"), "--miners"),
     ],
 )
