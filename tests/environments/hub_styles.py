@@ -4,11 +4,13 @@ Name → (modules of the wheel, rows of the data, the check that fails or None, 
 """
 
 import json
+from pathlib import Path
 from random import Random
 
-from assay.environments.tasksets import write_bundle
+from assay.environments.tasksets import vet_bundle, write_bundle
 from assay.environments.tasksets.wheel_file import write_wheel
 
+INIT = "from reverse.taskset import ReverseTaskset\n\n__all__ = ['ReverseTaskset']\n"
 _draw = Random(26)
 SUMS = [
     {"question": f"{a} + {b}?", "answer": f"work\n#### {a + b}"}
@@ -313,3 +315,16 @@ def pack_wheel(texts: dict[str, str]) -> tuple[str, bytes]:
 
 def pack_bundle(texts: dict[str, str], rows: list[dict[str, object]]) -> bytes:
     return write_bundle(pack_wheel(texts)[1], write_data(rows))
+
+
+def write_taskset(folder: Path, text: str, rows: list[dict[str, object]]) -> Path:
+    file = folder / "taskset.zip"
+    texts = {"reverse/__init__.py": INIT, "reverse/taskset.py": text}
+    file.write_bytes(pack_bundle(texts, rows))
+    return file
+
+
+def find_failed(file: Path) -> dict[str, str]:
+    """Of two tasks: enough for a defect that is there on purpose."""
+    report = vet_bundle(file, 2)
+    return {check.name: check.detail for check in report.checks if check.name in report.failed}

@@ -1,0 +1,194 @@
+"""What vetting says of tasksets: ten styles of the hub, one defect each, nearly right answers."""
+
+from pathlib import Path
+
+import pytest
+
+from assay.environments.tasksets.taskset_vetting import list_near
+from tests.environments.hub_styles import (
+    STYLES,
+    TAGS,
+    WORDS,
+    find_failed,
+    pack_bundle,
+    write_taskset,
+)
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_ten_authors_and_what_vetting_says(name: str, tmp_path: Path) -> None:
+    texts, rows, check, words = STYLES[name]
+    file = tmp_path / "taskset.zip"
+    file.write_bytes(pack_bundle(texts, rows))
+    failed = find_failed(file)
+    if check is None:
+        assert failed == {}
+    else:
+        assert check in failed, failed
+        assert words in failed[check]
+
+
+#: Name → (what stands in place of what, the check that fails, words of why).
+DEFECTS = {
+    "sleeps": ("import re\n", "import re\nfrom time import sleep\n", "loads", "import time"),
+    "waits": ("import re\n", "import re\nimport asyncio\n", "loads", "import asyncio"),
+    "forks": ("import re\n", "import os\nimport re\n", "loads", "import os"),
+    "reads the network": ("import re\n", "import requests\nimport re\n", "loads", "requests"),
+    "opens a file": ('SYSTEM = "', 'open("/etc/hostname")\nSYSTEM = "', "loads", "open"),
+    "reads beside itself": ('SYSTEM = "', 'HERE = __file__\nSYSTEM = "', "loads", "__file__"),
+    "has tools": ("class ReverseConfig", "vf.Toolset\nclass ReverseConfig", "loads", "needs tools"),
+    "has turns": ("class ReverseConfig", "vf.Env\nclass ReverseConfig", "loads", "several turns"),
+    "is of before 0.4": (
+        "import verifiers.v1 as vf",
+        "import verifiers as vf\nvf.Rubric",
+        "loads",
+        "",
+    ),
+    "needs a runtime": (
+        "async def exact(self, trace: vf.Trace)",
+        "async def exact(self, trace, runtime: vf.Runtime)",
+        "right answers",
+        "reward exact needs a runtime",
+    ),
+    "prepares a runtime": (
+        "    @vf.stop\n",
+        "    async def setup(self, trace, runtime):\n        pass\n\n    @vf.stop\n",
+        "loads",
+        "setup: it needs a runtime",
+    ),
+    "needs a container": ("idx=i,", "idx=i, image='python:3.11',", "loads", "image"),
+    "has no prompt": ('prompt=row["prompt"]', "prompt=None", "loads", "no prompt"),
+    "has no reward": ("@vf.reward(weight=1.0)", "", "right answers", "earns in full"),
+    "is not async": ("async def exact", "def exact", "right answers", "not an async method"),
+    "pays a share alone": ("return 1.0 if", "return 0.9 if", "right answers", "at best exact 0.9"),
+    "pays more than all": ("return 1.0 if", "return 10.0 if", "right answers", "10.0"),
+    "earns by saying the prompt": (
+        "_TAG.search(trace.last_reply or",
+        "_TAG.search(f'<reversed_text>{self.data.answer}</reversed_text>' "
+        "if trace.last_reply == self.data.prompt else trace.last_reply or",
+        "wrong answers",
+        "earns",
+    ),
+    "takes the first and the last": (
+        'match = _TAG.search(trace.last_reply or "")',
+        "match = next((m for m in _TAG.finditer(trace.last_reply) "
+        "if m.group(1) == self.data.answer), None)",
+        "hostile answers",
+        "earns",
+    ),
+    "prints gigabytes": (
+        "match = _TAG",
+        "print('x' * (1 << 34))\n        match = _TAG",
+        "right answers",
+        "died",
+    ),
+    "never ends": (
+        "match = _TAG",
+        "x = 0\n        while x >= 0:\n            x += 1\n        match = _TAG",
+        "right answers",
+        "steps",
+    ),
+    "works too long on some": (
+        "match = _TAG",
+        "sum(1 for _ in range(10**7 * (len(trace.last_reply) > 2000)))\n        match = _TAG",
+        "bounded",
+        "steps",
+    ),
+    "asks by hashes": (
+        'prompt=row["prompt"]',
+        """prompt=row["prompt"] + str({'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z'})""",
+        "same twice",
+        "another process",
+    ),
+    "scores differently twice": (
+        "return 1.0 if match",
+        "import random\n        return 1.0 if random.random() < 0.5 or match",
+        "same twice",
+        "another process",
+    ),
+    "converts what pydantic would": (
+        "answer: str",
+        "answer: int",
+        "loads",
+        "answer is str, not int",
+    ),
+    "keeps what is not in its data": (
+        "    @vf.stop\n",
+        "    def __init__(self, data, config=None):\n        super().__init__(data, config)\n\n"
+        "    @vf.stop\n",
+        "loads",
+        "not in its data",
+    ),
+    "has types that are text of another module's": (
+        'SYSTEM = "',
+        "X = type('X', (vf.BaseConfig,), {'__module__': 'dataclasses', '__annotations__': "
+        "{'x': 'sys'}})(x=1)\nSYSTEM = \"",
+        "loads",
+        "NameError",
+    ),
+    "reaches around": ('SYSTEM = "', '().__class__\nSYSTEM = "', "loads", ".__class__"),
+}
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_one_defect_and_it_is_not_fit(name: str, tmp_path: Path) -> None:
+    before, after, check, words = DEFECTS[name]
+    assert before in TAGS
+    failed = find_failed(write_taskset(tmp_path, TAGS.replace(before, after, 1), WORDS))
+    assert check in failed, failed
+    assert words in failed[check]
+
+
+SEVERAL = [{"prompt": f"{row['prompt']} some more words"} for row in WORDS[:20]]
+EXACT = "match.group(1).strip() == self.data.answer"
+#: How a reward takes what is nearly right, for answers of several words.
+NEARLY = {
+    "begins alike": "match.group(1).startswith(self.data.answer)",
+    "nothing": "match.group(1) in ('', self.data.answer)",
+    "how alike": "ratio(match.group(1), self.data.answer) > 0.9",
+    "ends alike": "match.group(1).endswith(self.data.answer)",
+    "as long": "len(match.group(1)) == len(self.data.answer)",
+    "within the answer": "match.group(1) in self.data.answer",
+    "a constant": "match.group(1) in ('null', self.data.answer)",
+    "the same question": "match.group(1) in (self.data.prompt, self.data.answer)",
+}
+
+
+@pytest.mark.parametrize("name", NEARLY)
+def test_a_nearly_right_answer_of_several_words_is_no_answer(name: str, tmp_path: Path) -> None:
+    ratio = "import difflib\n\ndef ratio(a, b):\n"
+    ratio += "    return difflib.SequenceMatcher(None, a, b).ratio()\n\n"
+    text = TAGS.replace("SYSTEM =", f"{ratio}SYSTEM =")
+    assert find_failed(write_taskset(tmp_path, text, SEVERAL)) == {}
+    failed = find_failed(write_taskset(tmp_path, text.replace(EXACT, NEARLY[name]), SEVERAL))
+    assert "earns" in failed["hostile answers"]
+
+
+@pytest.mark.parametrize(
+    ("bare", "near"),
+    [
+        ("5", ["15", "51", "6"]),
+        ("05", ["105", "051", "15", "0"]),
+        ("-9", ["-19", "-91", "-1", "-"]),
+        ("1,000", ["11,000", "1,0001", "1,100", "1,0"]),
+        ("3.25", ["13.25", "31.25", "4.25"]),
+        (".25", []),
+        ("New York", ["qNew York", "New Yorkq", "New qork", "New "]),
+        ("Q", ["qQ", "Qq", "x"]),
+        ("ACD", ["qACD", "ACDq", "AqD", "A"]),
+        ("abcdefgh", ["qabcdefgh", "abcdefghq", "abcdqfgh", "abcd", "hgfedcba"]),
+        ("abcddcba", ["qabcddcba", "abcddcbaq", "abcdqcba", "abcd"]),
+        ('{"a": [1, 2]}', ['{"qa": [1, 2]}', '{"a": [1, 21]}', '{"a": [2, 2]}', '{"a": [']),
+        ("(()", ["((()", "(())", "(q)", "("]),
+        ("", []),
+        (" ", []),
+    ],
+)
+def test_what_is_nearly_an_answer(bare: str, near: list[str]) -> None:
+    assert list(list_near(bare)) == near
+
+
+def test_signs_in_another_order_are_no_answer(tmp_path: Path) -> None:
+    assert EXACT in TAGS
+    text = TAGS.replace(EXACT, "sorted(match.group(1)) == sorted(self.data.answer)")
+    assert "earns" in find_failed(write_taskset(tmp_path, text, WORDS))["hostile answers"]
