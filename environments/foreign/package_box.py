@@ -125,11 +125,37 @@ class SourceFinder:
 
     def __init__(self, codes: dict[str, tuple[Any, bool]], view: Any = None) -> None:
         self._codes, self._view = codes, view
+        self._specs = {
+            name: ModuleSpec(name, self, is_package=is_package)  # type: ignore[arg-type]
+            for name, (_, is_package) in codes.items()
+        }
+        if view is not None:
+            view.load = self.load
+
+    def load(self, name: str) -> None:
+        """As an import, which takes hundreds of steps: where an import finds it without any."""
+        if name in sys.modules or name not in self._specs:
+            return
+        parent, _, last = name.rpartition(".")
+        if parent:
+            self.load(parent)
+            if name in sys.modules:
+                return
+        spec, module = self._specs[name], types.ModuleType(name)
+        vars(module).update(__spec__=spec, __loader__=self, __package__=spec.parent)
+        if self._codes[name][1]:
+            vars(module)["__path__"] = []
+        sys.modules[name] = module
+        try:
+            self.exec_module(module)
+        except BaseException:
+            sys.modules.pop(name, None)
+            raise
+        if parent:
+            vars(sys.modules[parent])[last] = module
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
-        if name not in self._codes:
-            return None
-        return ModuleSpec(name, self, is_package=self._codes[name][1])  # type: ignore[arg-type]
+        return self._specs.get(name)
 
     def create_module(self, spec: object) -> None:
         return None
@@ -225,6 +251,7 @@ class PackageBox:
         self._codes: dict[str, tuple[Any, bool]] = {}
         self._top = ""
         self._view: Any = None
+        self._finder: Any = None
         self._own: frozenset[str] = frozenset()
         self._fault: str | None = None
         self._is_shut = False
@@ -305,8 +332,8 @@ class PackageBox:
         self._view = self._work.make_view(self._own)
         if self._view is not None and self._in_copy is not None:
             self._view.make_all()
-        finder: Any = SourceFinder(self._codes, self._view)
-        sys.meta_path.insert(0, finder)
+        self._finder = SourceFinder(self._codes, self._view)
+        sys.meta_path.insert(0, self._finder)
         if self._in_copy is not None:
             self._of_machine = hide_machine()
         return None
@@ -345,7 +372,8 @@ class PackageBox:
                 sys.modules.pop(name, None)
             if self._view is not None:
                 self._view.renew()
-        return importlib.import_module(self._top)
+        self._finder.load(self._top)
+        return sys.modules[self._top]
 
 
 def make_hook(
@@ -406,7 +434,9 @@ def hide_machine() -> list[tuple[dict[str, Any], str]]:
     kept = []
     for space in ours:
         for name in hidden.keys() & space.keys():
-            space[name] = types.SimpleNamespace(**vars(hidden[name]) | native[name])
+            found = vars(hidden[name]) | native[name]
+            used = found.keys() & _list_names(space)  # each copy drops them, and each is dear
+            space[name] = types.SimpleNamespace(**{key: found[key] for key in used})
             kept.append((space, name))
     for module, names in _OF_IMPORTS.items():
         for name in names:
@@ -417,6 +447,16 @@ def hide_machine() -> list[tuple[dict[str, Any], str]]:
         vars(emptied).clear()
     hide_sys()
     return kept
+
+
+def _list_names(space: dict[str, Any]) -> set[str]:
+    """What the functions of a module, and of its classes, call anything by."""
+    kinds = [vars(one) for one in space.values() if isinstance(one, type)]
+    found = [one for names in (space, *kinds) for one in names.values()]
+    codes = [one.__code__ for one in found if isinstance(one, types.FunctionType)]
+    for code in codes:
+        codes += [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    return {name for code in codes for name in code.co_names}
 
 
 def _is_unlisted(one: object) -> bool:

@@ -38,7 +38,7 @@ from assay.protocol.prf import Stream
 
 NAME = "package"
 #: Raised whenever any problem or score would change.
-VERSION = 3
+VERSION = 4
 #: Levels of a package.
 LEVELS_MAX = 64
 #: Bytes of a child's stack: what goes deeper ends it.
@@ -215,7 +215,7 @@ def write_boot(
     copies: bool = True,
     reads: Iterable[str] = (),
 ) -> str:
-    """Python that becomes a bare one behind the kernel's fences: no site, no variable but the seed,
+    """Python that becomes a bare one behind the kernel's fences: no site, no variable but two,
     files of ours alone.
 
     Args:
@@ -259,5 +259,6 @@ try:
 except OSError as error:
     sys.exit(error.strerror)
 command = [sys.executable, *{options!r}, str(statm)]
-os.execve(sys.executable, command, {{"PYTHONHASHSEED": "{seed}"}})
+# LD_BIND_NOW: what is bound late, each copy would bind again.
+os.execve(sys.executable, command, {{"PYTHONHASHSEED": "{seed}", "LD_BIND_NOW": "1"}})
 """

@@ -201,6 +201,7 @@ class PackageView:
         self._public = {name: _list_public(name) for name in allowed}
         self._made: dict[str, types.ModuleType] = {}
         self._import = builtins.__import__
+        self.load: Callable[[str], None] = id  # a module of `own`, before it is imported
         hidden = {*WORDS, "__loader__", "__spec__", "__doc__"}
         kept = {name: one for name, one in vars(builtins).items() if name not in hidden}
         self._builtins = {
@@ -231,6 +232,8 @@ class PackageView:
         if level and (space or {}).get("__package__") not in self._own:
             raise ImportError("a package imports of itself alone")
         if level or name in self._own:
+            base = space["__package__"].rsplit(".", level - 1)[0] if level else ""
+            self.load(f"{base}.{name}".strip("."))
             return self._import(name, space, places, parts, level)
         if name not in self._public:
             raise ImportError(f"import {name} is not for a package")

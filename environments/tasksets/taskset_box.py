@@ -13,7 +13,7 @@ import random
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from hashlib import sha256
 from typing import Any
 
@@ -189,11 +189,11 @@ class TasksetWork:
         if len(kinds) != 1:
             raise ValueError(f"its __all__ names {len(kinds)} tasksets: one is asked")
         task_type = kinds[0].task_type()
-        own = [(kinds[0], surface.VfTaskset, "toolsets")]
-        own += [(task_type, surface.VfTask, name) for name in _HOOKS]
-        for one, base, name in own:
-            if _find_function(one, name) is not _find_function(base, name):
-                raise PermissionError(f"{one.__name__}.{name}: it needs {_HOOKS[name]}")
+        own = [(kinds[0], name) for name in _find_own(kinds[0], surface.VfTaskset, {"toolsets"})]
+        own += [(task_type, name) for name in _find_own(task_type, surface.VfTask, _HOOKS.keys())]
+        if own:
+            one, name = own[0]
+            raise PermissionError(f"{one.__name__}.{name}: it needs {_HOOKS[name]}")
         if task_type.NEEDS_CONTAINER:
             raise PermissionError(f"{task_type.__name__} needs a container")
         return kinds[0](kinds[0].config_type()()), task_type
@@ -253,9 +253,12 @@ def _find_need(source: str, lacking: dict[str, str]) -> str | None:
     return None
 
 
-def _find_function(kind: Any, name: str) -> Any:
-    found = getattr(kind, name, None)
-    return getattr(found, "__func__", found)
+def _find_own(kind: Any, base: Any, names: Set[str]) -> list[str]:
+    """Those of `names` that a class, or another that it is made of, has besides its base."""
+    found: set[str] = set()
+    for one in set(kind.__mro__).difference(base.__mro__):
+        found |= vars(one).keys() & names
+    return sorted(found)
 
 
 def _require_bare(data: Any) -> None:

@@ -23,7 +23,7 @@ from assay.environments.tasksets.taskset_bundle import find_bundle_fault
 
 NAME = "verifiers"
 #: Raised whenever any problem or score would change.
-VERSION = 3
+VERSION = 4
 #: Bytes of a completion in UTF-8: thoughts included.
 REPLY_BYTES = 1 << 17
 

@@ -5,7 +5,6 @@ Part of `taskset_surface`, and like it made anew for each reply.
 
 import copy
 import functools
-import inspect
 import sys
 import types
 import typing
@@ -41,6 +40,7 @@ class VfModel:
     pydantic would convert it, whoever wrote the data must."""
 
     _fields: typing.ClassVar[Any]
+    _plain: typing.ClassVar[Any]  # name → types whose values it takes as they are
     _given: typing.ClassVar[Any]  # name → plain default, in order of fields; None for the others
     _made: typing.ClassVar[Any]  # name → maker, of those whose default is made
     _needed: typing.ClassVar[Any]  # names of those that have no default
@@ -50,50 +50,51 @@ class VfModel:
     def __init__(self, **values: Any) -> None:
         # Of few steps: each of a reply's counts, and each of twenty thousand tasks.
         fields, own = type(self).__dict__.get("_fields") or self.get_fields(), self.__dict__
+        unknown = values.keys() - fields.keys()
+        for name in unknown:
+            del values[name]
         own.update(self._given)
-        for name, value in values.items():
-            hint, plain, _ = fields.get(name) or (None, (type(value),), None)
-            if type(value) not in plain:
-                value = conform(value, hint, f"{type(self).__name__}.{name}")
-            if name in fields:
-                own[name] = value
-        for name, make in self._made.items():
-            if name not in values:
-                own[name] = make()
+        own.update(values)
+        plain = self._plain
+        for name in [n for n, value in values.items() if type(value) not in plain[n]]:
+            own[name] = conform(values[name], fields[name][0], f"{type(self).__name__}.{name}")
+        if not self._made.keys() <= values.keys():
+            for name in [n for n in self._made if n not in values]:
+                own[name] = self._made[name]()
         if missing := self._needed - values.keys():
             raise ValueError(f"{type(self).__name__}.{min(missing)} is missing")
-        if not self._extra and (unknown := values.keys() - fields.keys()):
+        if unknown and not self._extra:
             raise ValueError(f"{type(self).__name__} has no {min(unknown)}")
 
     @classmethod
     def get_fields(cls) -> Any:
-        """Name → (type, types whose values it takes as they are, how it is made where none is
-        given)."""
+        """Name → (type, how it is made where none is given)."""
         found = cls.__dict__.get("_fields")
         if found is not None:
             return found
-        found, given = {}, {}
+        found, plain, given = {}, {}, {}
         made: dict[str, Any] = {}
         needed: set[str] = set()
         for base in cls.__mro__[:0:-1]:
             if base is not VfModel and issubclass(base, VfModel):
                 found.update(base.get_fields())
                 of_base = vars(base)  # all its fields are in what is given
+                plain.update(of_base["_plain"])
                 made = {n: make for n, make in made.items() if n not in of_base["_given"]}
                 made.update(of_base["_made"])
                 needed = needed.difference(of_base["_given"]) | of_base["_needed"]
                 given.update(of_base["_given"])
-        hints = inspect.get_annotations(cls)
+        hints = vars(cls).get("__annotations__", {})
         module = sys.modules.get(cls.__module__)
         own = type(getattr(module, "__loader__", None)).__name__ == "SourceFinder"
         # another's would lead to what that imports, and none to all of Python
         space = vars(module) if own else {"__builtins__": {}}
         for name, text in hints.items():
             hint = eval(text, dict(space)) if isinstance(text, str) else text
-            if name[0] != "_" and typing.get_origin(hint) is not typing.ClassVar:
+            if name[0] != "_" and split_hint(hint)[0] is not typing.ClassVar:
                 told = cls.__dict__.get(name, _NOTHING)
                 field = told if isinstance(told, VfFieldInfo) else VfFieldInfo(told)
-                found[name] = hint, list_plain(hint), field
+                found[name], plain[name] = (hint, field), list_plain(hint)
                 given[name] = field.default if field.is_plain else None
                 made.pop(name, None)
                 needed.discard(name)
@@ -101,7 +102,8 @@ class VfModel:
                     needed.add(name)
                 elif not field.is_plain:
                     made[name] = field.make
-        cls._fields, cls._given, cls._made, cls._needed = found, given, made, needed
+        cls._fields, cls._plain = found, plain
+        cls._given, cls._made, cls._needed = given, made, needed
         return found
 
     def __setattr__(self, name: Any, value: Any) -> None:
@@ -113,6 +115,13 @@ class VfModel:
         return type(self) is type(other) and self.__dict__ == other.__dict__
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        clone = memo[id(self)] = object.__new__(type(self))
+        clone.__dict__.update(self.__dict__)
+        for name in [n for n, value in self.__dict__.items() if type(value) not in _PLAIN]:
+            clone.__dict__[name] = copy.deepcopy(self.__dict__[name], memo)
+        return clone
 
     def model_copy(self, *, update: Any = None, deep: Any = False) -> Any:
         if [name for name in update or {} if type(name) is not str or name[:2] == "__"]:
@@ -140,10 +149,22 @@ def dump(value: Any, exclude_none: Any = False) -> Any:
     return value
 
 
+def split_hint(hint: Any) -> Any:
+    """`typing.get_origin` and `typing.get_args`, which take a dozen steps each."""
+    kind = type(hint)
+    if kind is type:
+        return None, ()
+    if kind is types.GenericAlias:
+        return hint.__origin__, hint.__args__
+    if kind is types.UnionType:
+        return kind, hint.__args__
+    return typing.get_origin(hint), typing.get_args(hint)
+
+
 def list_plain(hint: Any) -> Any:
     """The types whose values `conform` gives back for `hint`, so that most values cost no call."""
-    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    parts = typing.get_args(hint) if union else (hint,)
+    origin, parts = split_hint(hint)
+    parts = parts if origin in (typing.Union, types.UnionType) else (hint,)
     plain = {type(None) if part is None else part for part in parts if part in (*_PLAIN, None)}
     return plain - {int} if float in plain else plain  # an int becomes a float
 
@@ -152,7 +173,7 @@ def conform(value: Any, hint: Any, where: Any) -> Any:
     """`value` as a field of type `hint`. Raises ValueError: it is of another."""
     if hint is type(value) and hint in _PLAIN:
         return value
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    origin, parts = split_hint(hint)
     if hint is typing.Any or isinstance(hint, typing.TypeVar) or hint is object:
         return value
     if origin is typing.Annotated:
