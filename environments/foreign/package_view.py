@@ -201,7 +201,7 @@ class PackageView:
         self._public = {name: _list_public(name) for name in allowed}
         self._made: dict[str, types.ModuleType] = {}
         self._import = builtins.__import__
-        self.load: Callable[[str], None] = id  # a module of `own`, before it is imported
+        self.load: Callable[[str], object] = id  # a module of `own`, before it is imported
         hidden = {*WORDS, "__loader__", "__spec__", "__doc__"}
         kept = {name: one for name, one in vars(builtins).items() if name not in hidden}
         self._builtins = {
