@@ -236,6 +236,7 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"the seconds are wrong for models under {LEAST_WEIGHTS / 1e6:,.0f} M weights: these "
         "spend them on launches and Python, which are not counted"
     )
+    miners = "1 miner makes" if plan.miners == 1 else f"{plan.miners} miners make"
     host = (
         "offload: the trainer's weights, gradients and moments are "
         f"{trainer.offloaded / _GIB:,.1f} GiB of host memory, which is not checked, and the time "
@@ -243,7 +244,7 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
     )
     return (
         f"{plan.recipe.about}",
-        f"{plan.miners} miners make up to {miner.cost.groups} groups each in a window of "
+        f"{miners} up to {miner.cost.groups} groups each in a window of "
         f"{plan.window_seconds:,.0f} s; the trainer judges {trainer.cost.groups} of them",
         f"{course.steps} steps of {plan.step_seconds:,.0f} s: {plan.hours:,.1f} hours",
         f"the plan assumes that all programs run {course.implementation}: start them with "
