@@ -139,7 +139,7 @@ class SourceFinder:
         parent, _, last = name.rpartition(".")
         if parent:
             self.load(parent)
-            if name in sys.modules:
+            if name in sys.modules or not hasattr(sys.modules.get(parent), "__path__"):
                 return
         spec, module = self._specs[name], types.ModuleType(name)
         vars(module).update(__spec__=spec, __loader__=self, __package__=spec.parent)

@@ -8,7 +8,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from assay.environments.foreign.package_text import ALLOWED
+from assay.environments.foreign.package_text import find_name_fault
 
 #: Bytes of an archive, of all its text unpacked; files in it.
 ARCHIVE_MAX, SOURCE_MAX, FILES_MAX = 1 << 20, 4 << 20, 64
@@ -55,9 +55,7 @@ def _find_listed_fault(infos: list[zipfile.ZipInfo]) -> str | None:
     tops = {name.partition("/")[0] for name in names}
     if len(tops) != 1 or f"{min(tops)}/__init__.py" not in names:
         return f"it holds {', '.join(sorted(tops)[:4])}: one folder with an __init__.py may be"
-    if min(tops) in ALLOWED:
-        return f"{min(tops)} is the name of a module of Python"
-    return None
+    return find_name_fault(names)
 
 
 def is_packed(file: Path) -> bool:

@@ -10,7 +10,7 @@ import ast
 import re
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 #: Modules of the standard library that a package may import. Loaded before it is.
@@ -20,6 +20,8 @@ ALLOWED = (
     *("json", "math", "operator", "re", "string", "struct", "textwrap", "types", "typing"),
 )
 _OURS = frozenset(sys.stdlib_module_names)
+#: Modules of the child besides: ours, and what a taskset imports.
+_TAKEN = _OURS | {"__main__", "assay", "verifiers", "datasets", "pydantic"}
 #: What `str.format` would read of Python's own: where a machine keeps its files, say.
 _FORMAT = re.compile(r"\{[^{}]*\.__")
 #: Functions by which text becomes code, or that reach beyond what is imported.
@@ -54,6 +56,18 @@ METHODS = {
 _PUBLIC = {"_value_", "_name_", "_replace", "_asdict", "_make", "_fields"}
 #: Methods of text that read attributes by names in it, and the builtin that gives them guarded.
 FORMATS, GUARD = frozenset({"format", "format_map"}), "__assay_format__"
+
+
+def find_name_fault(paths: Iterable[str]) -> str | None:
+    """What is wrong with the names of files: a module that is found in place of another, or of what
+    each module has."""
+    for path in paths:
+        names = path.removesuffix(".py").split("/")
+        if names[0] in _TAKEN:
+            return f"{names[0]} is the name of a module of Python or of Assay"
+        if hidden := [one for one in names if is_hidden(one) and one != "__main__"]:
+            return f"{path[:80]!r} is in it: {hidden[0]} is a name of Python's own"
+    return None
 
 
 def find_text_fault(text: str, top: str, allowed: Sequence[str] = ALLOWED) -> str | None:

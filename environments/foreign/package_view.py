@@ -229,16 +229,23 @@ class PackageView:
         self, name: str, space: Any = None, places: Any = None, parts: Any = (), level: int = 0
     ) -> types.ModuleType:
         """As `__import__`."""
-        if level and (space or {}).get("__package__") not in self._own:
+        base: Any = (space or {}).get("__package__") if level else ""
+        if level and (base not in self._own or base.count(".") < level - 1):
             raise ImportError("a package imports of itself alone")
         if level or name in self._own:
-            base = space["__package__"].rsplit(".", level - 1)[0] if level else ""
-            self.load(f"{base}.{name}".strip("."))
-            return self._import(name, space, places, parts, level)
+            whole = f"{base.rsplit('.', level - 1)[0]}.{name}".strip(".") if level else name
+            self.load(whole)
+            found = self._import(name, space, places, parts, level)
+            _require_names(whole, parts)
+            return found
         if name not in self._public:
             raise ImportError(f"import {name} is not for a package")
-        module = self._make(name)
-        return module if parts or "." not in name else self._make(name.partition(".")[0])
+        top, _, inner = name.partition(".")
+        module = self._make(name if parts else top)
+        for part in parts or (inner and (inner,)):  # what is not there Python looks for elsewhere
+            if part not in vars(module):
+                raise ImportError(f"{name if parts else top}.{part} is not for a package")
+        return module
 
     def _make(self, name: str) -> types.ModuleType:
         module = self._made.get(name)
@@ -249,6 +256,35 @@ class PackageView:
                 if inner.startswith(f"{name}."):
                     vars(module)[inner.rpartition(".")[2]] = self._make(inner)
         return module
+
+
+def _require_names(whole: str, parts: Any) -> None:
+    """Looks at the modules that an import statement will read names of. What one of them lacks,
+    Python looks for among all modules, by the name that the first says it has; and `import a.b.c as
+    d` reads whatever `a.b` is.
+
+    Raises:
+        ImportError: it would find what is no module of the package.
+    """
+    names = whole.split(".")
+    parent: Any = None
+    for count in (len(names),) if parts else range(1, len(names)):
+        place = ".".join(names[:count])
+        module = sys.modules.get(place)
+        if parent is not None and vars(parent).get(names[count - 1], module) is not module:
+            raise ImportError(f"{place} is not the module of that name")
+        if module is None:
+            return
+        told = vars(module).get("__name__")
+        if type(told) is not str or told != place:
+            raise ImportError(f"{place} has another name by now")
+        parent = module
+    if parts and "*" in parts and "__all__" in vars(parent):
+        offered = vars(parent)["__all__"]
+        if type(offered) not in (list, tuple) or [
+            name for name in offered if type(name) is not str or is_hidden(name)
+        ]:
+            raise ImportError(f"{whole}.__all__ is a list of names of its own")
 
 
 def _list_public(name: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Mapping
 from hashlib import sha256
 
+from assay.environments.foreign.package_text import find_name_fault
+
 #: Bytes of a wheel, of all of it unpacked; files in it.
 WHEEL_MAX, UNPACKED_MAX, MEMBERS_MAX = 4 << 20, 16 << 20, 256
 #: Fixed, so that the same files give the same wheel: the first time that zip can write.
@@ -115,6 +117,8 @@ def _read_members(archive: zipfile.ZipFile) -> str:
     odd = [name for name in names if name.endswith(".py") and not _SOURCE.fullmatch(name)]
     if odd:
         raise WheelError("wheel", f"{odd[0][:80]!r} is not a name of a module")
+    if fault := find_name_fault(name for name in names if name.endswith(".py")):
+        raise WheelError("wheel", fault)
     return modules[0]
 
 
