@@ -164,12 +164,37 @@ def _is_made_up(name: object) -> bool:
 
 
 def _reconstruct(x: Any, memo: Any, make: Any, parts: Any, state: Any = None, *more: Any) -> Any:
-    """As copy's, which sets what an object says of itself."""
-    for part in state if isinstance(state, tuple) else (state,):
-        set_here = isinstance(part, dict) and not hasattr(type(x), "__setstate__")
-        if made_up := [name for name in part if _is_made_up(name)] if set_here else []:
-            raise TypeError(f"{made_up[0]!a} is not for a package")
-    return _RECONSTRUCT(x, memo, make, parts, state, *more)
+    """As copy's, which sets what an object says of itself: looked at here as it is set."""
+    made = _RECONSTRUCT(x, memo, make, parts)
+    if state is not None:
+        _set_state(made, state if memo is None else copy.deepcopy(state, memo))
+    return _RECONSTRUCT(x, memo, lambda: made, (), None, *more) if more else made
+
+
+def _set_state(made: Any, state: Any) -> None:
+    if hasattr(made, "__setstate__"):
+        made.__setstate__(state)
+        return
+    own, slots = state if type(state) is tuple and len(state) == 2 else (state, None)
+    if own is not None:
+        made.__dict__.update(_read_names(own))
+    if slots is not None:
+        for name, value in _read_names(slots).items():
+            setattr(made, name, value)
+
+
+def _read_names(given: Any) -> dict[str, Any]:
+    """Attributes as they are now, of a dict that hides none.
+
+    Raises:
+        TypeError: no text can have given an attribute one of the names.
+    """
+    if type(given) is not dict:
+        raise TypeError(f"attributes of a {type(given).__name__} are not for a package")
+    found = dict(given)
+    if made_up := [name for name in found if _is_made_up(name)]:
+        raise TypeError(f"{made_up[0]!a} is not for a package")
+    return found
 
 
 def _build_class(body: Any, name: str, /, *bases: Any, metaclass: Any = None, **more: Any) -> Any:
@@ -316,10 +341,9 @@ def _wraps(wrapped: Any) -> Any:
 
 def _update_wrapper(wrapper: Any, wrapped: Any) -> Any:
     """As `functools.update_wrapper`, which hands on whatever `wrapped` has been given."""
-    given = () if isinstance(wrapped, type) else getattr(wrapped, "__dict__", ())
-    if made_up := [name for name in given if _is_made_up(name)]:
-        raise TypeError(f"{made_up[0]!a} is not for a package")
-    return functools.update_wrapper(wrapper, wrapped)
+    given = getattr(wrapped, "__dict__", {})
+    wrapper.__dict__.update(dict(given) if isinstance(wrapped, type) else _read_names(given))
+    return functools.update_wrapper(wrapper, wrapped, updated=())
 
 
 def _make_hash(name: str, data: Any = b"", **options: Any) -> Any:

@@ -159,6 +159,51 @@ WAYS_OUT = {
     "what another machine's Python lacks": "import hashlib\nX = hashlib.new('ripemd160', b'')",
     "a format in a list": "X = [*map(str.format, ['{0._' + '_class_' + '_}'], [1])]",
 }
+#: A package's own function becomes what another module asks for names that it lacks, and that
+#: module gets another name: then Python looks for `os.path`. `put` has that set by a copy.
+_PUT = """
+import collections, copy, functools, types
+M = collections
+M.__name__ = 'os'
+G = '_' + '_getattr_' + '_'
+def f(name):
+    raise AttributeError(name)
+def reduce(state, make=lambda: M, *given):
+    return types.SimpleNamespace(**{'_' + '_reduce_ex_' + '_': lambda n: (make, given, state)})
+def put(state):
+    copy.copy(reduce(state))
+class L(dict):
+    def __iter__(self):
+        return iter(())
+"""
+_SET = {
+    "a list of pairs": "put([(G, f)])",
+    "a dict that hides its names": "put(L({G: f}))",
+    "no dict": (
+        "class K:\n    def keys(self):\n        return [G]\n"
+        "    def __getitem__(self, key):\n        return f\nput(K())"
+    ),
+    "slots": "class K:\n    def items(self):\n        return [(G, f)]\nput((None, K()))",
+    "what a copy of it is": (
+        "copy.deepcopy(reduce(types.SimpleNamespace(**{'_' + '_deepcopy_' + '_': "
+        "lambda memo: [(G, f)]})))"
+    ),
+    "what was copied before": (
+        "class K:\n    def get(self, key, other):\n        return self.x or other\n"
+        "    def __setitem__(self, key, one):\n        self.x = [(G, f)]\n"
+        "    def __getitem__(self, key):\n        raise KeyError\nK.x = 0\n"
+        "copy.deepcopy(reduce({}), K())"
+    ),
+    "what is there while it is handed on": (
+        "class W(types.SimpleNamespace):\n    @property\n    def __name__(self):\n"
+        "        self.__init__(**{G: f})\n        return 'os'\n"
+        "functools.update_wrapper(M, W())"
+    ),
+    "names of a function that hides them": (
+        "P = copy.copy(reduce((len, (), {}, L({G: f})), functools.partial, len))\n"
+        "functools.update_wrapper(M, P)\nM.__name__ = 'os'"
+    ),
+}
 #: Work of which no line is seen, and that is counted all the same.
 UNSEEN = {
     "a loop that catches everything": (
@@ -287,6 +332,34 @@ def test_no_way_out(name: str, tmp_path: Path) -> None:
     said = ask(tmp_path, WAYS_OUT[name])
     assert "prompt" not in said
     assert "costly" not in said
+
+
+@pytest.mark.parametrize("name", _SET)
+def test_no_name_is_made_up(name: str, tmp_path: Path) -> None:
+    said = ask(tmp_path, f"{_PUT}{_SET[name]}\nX = M.found")
+    assert said["error"] != "AttributeError: found"
+
+
+def test_a_module_that_was_given_names_leads_to_no_other() -> None:
+    program = """
+from assay.environments.foreign.package_view import PackageView
+def refuse(name):
+    raise AttributeError(name)
+view = PackageView(("collections", "collections.abc"), frozenset())
+find = vars(view)["_builtins"]["__import__"]
+vars(find("collections")).update(__getattr__=refuse, __name__="os")
+del find("collections").abc
+for name, parts in (("collections", ("path",)), ("collections.abc", None)):
+    try:
+        find(name, parts=parts)
+    except ImportError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines() == [
+        "collections.path is not for a package",
+        "collections.abc is not for a package",
+    ], done.stderr
 
 
 @pytest.mark.parametrize("name", UNSEEN)
