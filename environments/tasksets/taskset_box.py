@@ -254,9 +254,11 @@ def _find_need(source: str, lacking: dict[str, str]) -> str | None:
 
 
 def _find_own(kind: Any, base: Any, names: Set[str]) -> list[str]:
-    """Those of `names` that a class, or another that it is made of, has besides its base."""
+    """Those of `names` that a class, or another that it is made of, has in place of its base's."""
     found: set[str] = set()
-    for one in set(kind.__mro__).difference(base.__mro__):
+    for one in kind.__mro__:
+        if one is base:
+            names = names - vars(base).keys()
         found |= vars(one).keys() & names
     return sorted(found)
 

@@ -170,6 +170,30 @@ def test_chance_without_a_seed_is_found_and_decides_alike(drawn: str, tmp_path: 
     assert first.make_problem(make_seed(1), [1]) == problems[0][1]
 
 
+@pytest.mark.parametrize(
+    ("bases", "fault"),
+    [
+        ("vf.Task[ReverseData], Helper", None),
+        ("Helper, vf.Task[ReverseData]", "__init__: it needs what is not in its data"),
+        ("vf.Task[ReverseData], Scorer", "score: it needs a scorer of its own"),
+    ],
+)
+def test_a_hook_is_what_verifiers_would_call(bases: str, fault: str | None, tmp_path: Path) -> None:
+    """Of a class behind `Task`, what `Task` itself has is never called."""
+    text = TAGS.replace(
+        "class ReverseTask(vf.Task[ReverseData]):",
+        "class Helper:\n    def __init__(self): ...\n\n"
+        f"class Scorer:\n    async def score(self): ...\n\nclass ReverseTask({bases}):",
+    )
+    file = write_taskset(tmp_path, text, WORDS)
+    child = open_taskset(file, sha256(file.read_bytes()).hexdigest())
+    try:
+        said = child.decide("describe")
+    finally:
+        child.close()
+    assert "error" not in said if fault is None else str(said["error"]).endswith(fault), said
+
+
 def test_what_one_reply_leaves_behind_no_other_finds(tmp_path: Path) -> None:
     """In its own module, in verifiers' class and in verifiers' module: all begin anew."""
     text = TAGS.replace("SYSTEM =", "SEEN = []\nSYSTEM =").replace(
@@ -252,6 +276,8 @@ ROWS = write_data(WORDS)
         (pack_wheel({**GOOD, "other.py": ""})[1], ROWS, "wheel", "installs other, reverse"),
         (pack_wheel({**GOOD, "reverse/a-b.py": ""})[1], ROWS, "wheel", "not a name of a module"),
         (pack_wheel({**GOOD, "reverse/../x.py": ""})[1], ROWS, "wheel", "outside"),
+        (pack_wheel({**GOOD, "reverse/__loader__.py": ""})[1], ROWS, "wheel", "Python's own"),
+        (pack_wheel({"assay/__init__.py": ""})[1], ROWS, "wheel", "name of a module"),
         (pack_wheel({f"reverse/m{n}.py": "" for n in range(300)})[1], ROWS, "wheel", "303 files"),
         (pack_wheel({**GOOD, "reverse/b.py": "#" * (17 << 20)})[1], ROWS, "wheel", "more than"),
         (
