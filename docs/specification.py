@@ -299,7 +299,7 @@ def make_reasons() -> str:
         elif reason is Reason.ACCEPTED:
             costs = "nothing: paid"
         elif reason is Reason.INTERNAL:
-            costs = "our own fault: the validator abstains"
+            costs = "the validator's own fault: it abstains, with the exception below"
         else:
             costs = "the window"
         lines.append(f"| {reason.value} | {costs} |")

@@ -34,7 +34,7 @@ _HEADER_BYTES_MAX = 1 << 24
 class Calibration:
     """Honest rates of the sampling test, measured between two implementations of the reference."""
 
-    #: κ_k for each level of the parameters: E[1{margin > τ_k}] · T / Gini, 1e-18
+    #: κ_k for each margin level of the parameters: E[1{margin > τ_k}] · T / Gini, 1e-18
     rates: Annotated[tuple[int, ...], Many(Integer(8), 16)]
     tokens: U64  # positions measured
 

@@ -98,10 +98,10 @@ class Work:
     """The amount of work that is asked, and its worth (section 9)."""
 
     group_size: U16  # G: rollouts of one problem
-    audited_rollouts: U16  # R: forward passes for a miner and window, each in another group
+    audited_rollouts: U16  # R: forward passes for a miner and window, each in a different group
     valued_groups: U16  # K: how many of these groups are read whole and scored
     sampled_rollouts: U16  # S: further rollouts, only fetched and checked against the root
-    group_cap: U32  # most groups a miner may submit a window
+    group_cap: U32  # most groups that a miner may submit in a window
     max_tokens: U32  # longest completion a manifest may ask for
     temperature: U32  # Tq = 1024 · T
     prompt_share: U32  # pay of a prompt's token, in millionths of a completion's token
@@ -138,8 +138,8 @@ class Start:
 
     predecessor: Digest = ZERO_DIGEST
     window: U64 = 0  # the first window that they apply to
-    #: in force until the trainer has published one with a higher number. It is the predecessor's
-    #: if that is calibrated for these parameters. Zeros: the genesis checkpoint
+    #: in force until the trainer has published one with a higher number. The checkpoint of the
+    #: predecessor's start if it is calibrated for these parameters. Zeros: the genesis checkpoint
     checkpoint: Digest = ZERO_DIGEST
     number: U64 = 0  # that checkpoint's number
 
