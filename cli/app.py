@@ -45,7 +45,8 @@ def run_demo(quiet: Quiet = False, as_json: AsJson = False) -> None:
     Two honest miners, three cheats, one validator and one trainer work for some windows: they mine,
     audit, pay and learn. The chain is a development simulator on a free port, and the bittensor SDK
     connects to it. Rules, signatures, consensus, model, judge and learning are real. Exit code 1 if
-    a cheat was paid, an honest miner refused, no weights were set, or the model got no better.
+    a cheat was paid, an honest miner was refused, no weights were set, or the model did not
+    improve.
     """
 
 
@@ -57,7 +58,7 @@ def run_verify(
     hotkey: Annotated[
         str | None,
         typer.Option(
-            metavar="SS58", help="The miner that the file must be from [default: the header's]."
+            metavar="SS58", help="The miner whose file it must be [default: the header's]."
         ),
     ] = None,
     every: Annotated[
@@ -113,7 +114,7 @@ def run_calibrate(quiet: Quiet = False, as_json: AsJson = False) -> None:
 
     Implementations are fp32-sdpa, fp32-eager and split3; bf16 and split2 are examples that fail. It
     writes calibration.json (a manifest names its digest), report.json and calibration.png. Exit
-    code 1 if margins would refuse this pair, or the rates do not cover it.
+    code 1 if no network may permit this pair, or if the report has findings to fix first.
     """
 
 
@@ -161,7 +162,7 @@ def run_contest(
     judge_pairs: Annotated[
         bool,
         typer.Option(
-            "--judge-pairs", help="Write the judge's pairs to DIR/judge-pairs too, on their own."
+            "--judge-pairs", help="Also write the judge's pairs alone, to DIR/judge-pairs."
         ),
     ] = False,
     quiet: Quiet = False,

@@ -387,7 +387,7 @@ def run_ledger_show(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a validator has posted of a settlement. Exit code 1 if it posted nothing."""
+    """Show what a validator has posted for a settlement. Exit code 1 if it posted nothing."""
 
 
 @command(

@@ -90,7 +90,7 @@ def run_explain(
     hotkey: Annotated[
         str | None,
         typer.Option(
-            metavar="SS58", help="The miner, in a demo's folder by name [default: the wallet's]."
+            metavar="SS58", help="The miner; in a demo's folder, its name [default: the wallet's]."
         ),
     ] = None,
     directory: Annotated[
@@ -151,7 +151,7 @@ def run_explain(
 def run_explorer(source: SettingsSource, quiet: Quiet = False, as_json: AsJson = False) -> int:
     """Serve web pages of a validator's public record, and of its live state if there is any.
 
-    `assay explorer --dir assay-demo` shows a run of `assay demo`, also while it runs. Without --dir
+    `assay explorer --dir assay-demo` shows a run of `assay demo`, even while it runs. Without --dir
     it looks in assay-demo, then in assay-localnet. The pages are read only and load nothing from
     elsewhere. Beside every number is the command that recomputes it. Exit codes: 0 stopped by
     request, 2 nothing to show, or no port to serve it on.
@@ -396,7 +396,7 @@ def run_trace_step(
     """Repeat a training step and write every operator's inputs and outputs, as a tree of hashes.
 
     `assay train bisect` shows where two traces of one step begin to differ. The folder can serve as
-    a store. Exit codes: 0 the tensors are those of the record, 1 others, 2 could not run.
+    a store. Exit codes: 0 the tensors are those of the record, 1 they are not, 2 could not run.
     """
     settings, own = source.load(problem_files=False), _name_step(record, store, quiet)
     prepare(settings, own, require_there("record"), loads=_TORCH, problem_files=False)
@@ -422,9 +422,10 @@ def run_bisect_traces(
 ) -> int:
     """Find the first operator where two traces of a step differ, and say which trace is right.
 
-    It reads two nodes a level of each trace. With --step it repeats that operator here, on the
-    inputs that both traces name, also as other machines would. Exit codes: 0 equal, or the machines
-    differ and neither lies, 1 one is wrong or contradicts itself, 2 could not run, or undecided.
+    It reads two nodes of each trace at every level. With --step it repeats that operator here, on
+    the inputs that both traces name, and emulates other machines. Exit codes: 0 equal, or the
+    machines differ and neither lies, 1 one is wrong or contradicts itself, 2 could not run, or
+    undecided.
     """
     settings, own = source.load(problem_files=False), _name_step(step, store, quiet)
     prepare(settings, own, require_there("record"), loads=_TORCH, problem_files=False)

@@ -248,7 +248,7 @@ COMMON = (
     _relay(
         "pace_seconds",
         MetricKind.GAUGE,
-        "moving average of the time to a beacon if this relay (at most 16) is asked first",
+        "moving average of the time to a beacon when this relay (at most 16) is asked first",
     ),
     _relay("won", MetricKind.COUNTER, "races that this relay's verified beacon won"),
     _relay("failed", MetricKind.COUNTER, "errors, broken answers and timeouts of this relay"),
@@ -290,12 +290,12 @@ COMMON = (
     ),
     _gauge(
         "assay_trouble",
-        "1 while a person should know of a problem or fix it: see the log or `assay status`",
+        "1 while a person should know about a problem or fix it: see the log or `assay status`",
         lambda s: {"": float(s["trouble"] is not None)},
     ),
     _gauge(
         "assay_status_age_seconds",
-        "seconds since the program last wrote its status; grows in long turns or if it hangs",
+        "seconds since the program last wrote its status; grows in long turns and if it hangs",
         _read_age("at"),
     ),
     _gauge("assay_start_time_seconds", "Unix time of the program's start", _one("started_at")),
@@ -343,13 +343,15 @@ OWN: dict[str, tuple[Metric, ...]] = {
         _counter(
             "assay_miner_generating_seconds",
             "generating_seconds",
-            "seconds spent in generating groups",
+            "seconds spent generating groups",
         ),
-        _counter("assay_miner_drafting_seconds", "drafting_seconds", "seconds of that in drafting"),
+        _counter(
+            "assay_miner_drafting_seconds", "drafting_seconds", "seconds of these spent drafting"
+        ),
         _counter(
             "assay_miner_reading_seconds",
             "reading_seconds",
-            "seconds of that in the reference's passes; overlaps with drafting",
+            "seconds of these spent in the reference's passes; overlaps with drafting",
         ),
         _gauge(
             "assay_miner_draft_ahead_tokens",
@@ -370,7 +372,7 @@ OWN: dict[str, tuple[Metric, ...]] = {
         ),
         _gauge(
             "assay_miner_score",
-            "score of the newest window with a final own verdict",
+            "score of the newest window on which the miner's own verdict is final",
             _read_newest_row("verdict", "score"),
         ),
         _gauge(
@@ -395,7 +397,7 @@ OWN: dict[str, tuple[Metric, ...]] = {
         _counter(
             "assay_validator_judging_seconds",
             "judging_seconds",
-            "seconds spent in fetching and judging, forward passes included",
+            "seconds spent fetching and judging, forward passes included",
         ),
         _counter(
             "assay_validator_windows",
@@ -497,18 +499,18 @@ OWN: dict[str, tuple[Metric, ...]] = {
         ),
         _gauge(
             "assay_trainer_spent_seconds",
-            "seconds of the last 8 windows spent in judging, learning, publishing, waiting",
+            "seconds of the last 8 windows spent judging, learning, publishing, waiting",
             _read_pace,
             "activity",
         ),
         _gauge(
             "assay_trainer_groups_came",
-            "miners' accepted groups a window, mean of the last 8 windows",
+            "miners' accepted groups per window, mean of the last 8 windows",
             _one("pace", "groups_came"),
         ),
         _gauge(
             "assay_trainer_groups_usable",
-            "groups a window that a step could use",
+            "groups per window that a step can use",
             _one("pace", "groups_usable"),
         ),
     ),

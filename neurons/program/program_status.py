@@ -58,7 +58,7 @@ class RelayStatus(TypedDict):
     """A relay of the beacon chain, with counts since the program started."""
 
     name: str  # host and port
-    pace_seconds: float | None  # moving average of the time to a beacon if asked first
+    pace_seconds: float | None  # moving average of its time to a beacon when it is asked first
     won: int  # races that its verified beacon won
     failed: int  # errors, broken answers and timeouts
     lied: int  # well-formed but false answers
@@ -95,7 +95,7 @@ class ProgramStatus(TypedDict):
     published_since: float | None  # when this program first saw that commitment
     fetching: list[FetchingStatus]  # downloads in progress
     beacon: BeaconStatus
-    trouble: str | None  # a problem that a person should know of or fix; null: none
+    trouble: str | None  # a problem that a person should know about or fix; null: none
     counts: dict[str, dict[str, float]]  # counters since the start, by label: see docs/metrics.md
 
 
@@ -105,7 +105,7 @@ class UploadStatus(TypedDict):
     window: int
     bytes: int  # bytes that the store already had, or that this attempt has sent
     of: int  # bytes of the file
-    tries: int  # attempts begun for this file
+    tries: int  # attempts for this file, the current one included
     done: bool  # whether the store has the whole file
 
 
@@ -153,14 +153,14 @@ class PaceStatus(TypedDict):
     """A trainer's use of its time, and its bottleneck: see docs/owner.md."""
 
     windows: int  # the windows counted here: the last 8 finished since the start, or fewer
-    judging_seconds: float  # time in judging; with workers, time spent waiting for them
+    judging_seconds: float  # time spent judging; with workers, waiting for them
     learning_seconds: float
     publishing_seconds: float  # time to test, write, upload and commit to checkpoints
     waiting_seconds: float  # time spent waiting for windows and files
     holds_back: str  # bottleneck: judging, learning, publishing, too few groups, skipped for age
-    groups_came: float  # miners' accepted groups a window, mean
-    groups_usable: int | None  # groups a window that a step could use; null before the first step
-    tokens_per_second: float | None  # tokens of all learning passes, over the time in learning
+    groups_came: float  # miners' accepted groups per window, mean
+    groups_usable: int | None  # groups per window that a step can use; null before the first step
+    tokens_per_second: float | None  # tokens of all learning passes per second of learning
 
 
 class TrainerStatus(TypedDict):

@@ -58,7 +58,7 @@ class DemoSettings(_Section):
         False, description="virtual clock, no waiting between blocks"
     )
     windows: int = Field(8, ge=6, le=100, description="number of windows")
-    groups: int = Field(24, ge=4, le=256, description="groups of an honest miner a window")
+    groups: int = Field(24, ge=4, le=256, description="groups of each honest miner in a window")
     problems: int = Field(1_500, ge=1_000, le=100_000, description="number of held-out problems")
     seed: Annotated[str, Flag("TEXT")] = Field(
         "assay", description="seed of all keys; with `fast`, of everything"
@@ -93,7 +93,9 @@ class PublishSettings(_Section):
     trainer: Address | None = Field(None, description="hotkey that publishes checkpoints, SS58")
     changes: File | None = Field(None, description="parameters to change, TOML or JSON")
     beacon_info: File | None = Field(None, description="info of a drand chain; None: quicknet")
-    slot_ms: int | None = Field(None, ge=1, description="milliseconds a slot; None: the preset's")
+    slot_ms: int | None = Field(
+        None, ge=1, description="milliseconds of a slot; None: the preset's"
+    )
 
 
 class AmendSettings(_Section):
@@ -176,7 +178,7 @@ class ChainSettings(_Section):
         "finney", description="finney, test, local, or a ws:// or wss:// URL"
     )
     fallbacks: tuple[str, ...] = Field(
-        (), description="URLs of nodes to use if that one fails, and to trust like it"
+        (), description="URLs of nodes to use if that one fails; trusted as much as it is"
     )
     archives: tuple[str, ...] = Field((), description="URLs of nodes that keep all state")
     genesis_hash: str | None = Field(
@@ -228,8 +230,8 @@ class StoreSettings(_Section):
     )
     readable: tuple[Url, ...] = Field(
         (),
-        description="URLs at or below which locators on chain may be opened; other locators only "
-        "if https at a public address",
+        description="URLs; a locator on chain is opened if it is at or below one of them, or if it "
+        "is https at a public address",
     )
     mirrors: tuple[str, ...] = Field(
         (), description="URLs of further stores to read checkpoints and submissions from"
@@ -366,25 +368,25 @@ class TrainerSettings(_Section):
         "async", description="sequential learns only from rollouts of the newest checkpoint"
     )
     staleness: int = Field(
-        8, ge=0, le=1_000, description="with async, how many checkpoints rollouts may be behind"
+        8, ge=0, le=1_000, description="with async, by how many checkpoints rollouts may be behind"
     )
     local_groups: int = Field(
         0, ge=0, le=16_384, description="groups that the trainer itself generates in a window"
     )
     external_groups: int | None = Field(
-        None, ge=0, le=16_384, description="most groups of miners a window; None: all"
+        None, ge=0, le=16_384, description="most groups of miners in a window; None: all"
     )
     steps_kept: int = Field(
         1, ge=0, le=10_000, description="optimiser states to keep; this many steps can be verified"
     )
     publish_states: bool = Field(
-        False, description="upload each step's first state for verify-step, 12 bytes a weight"
+        False, description="upload the state before each step for verify-step, 12 bytes a weight"
     )
     problems: int = Field(
         256,
         ge=0,
         le=100_000,
-        description="held-out problems to test each checkpoint on; with 0 levels do not move",
+        description="held-out problems to test each checkpoint on; with 0, levels stay",
     )
 
     def find_conflict(self) -> str | None:
@@ -397,7 +399,7 @@ class TrainerSettings(_Section):
 
 
 class LedgerSettings(_Section):
-    """`[ledger]`: the contract on the EVM that gets a validator's settlements."""
+    """`[ledger]`: the contract on the EVM to which a validator posts its settlements."""
 
     endpoint: Annotated[str, Flag("URL", "--evm")] | None = Field(
         None, description="URL of an EVM node, http or https; None: none"
@@ -473,7 +475,7 @@ class ExplorerSettings(_Section):
     trusted_proxies: tuple[Annotated[str, Flag("CIDR", "--trusted-proxy")], ...] = Field(
         (), description="networks whose X-Forwarded-For names the visitor"
     )
-    rate: float = Field(20, gt=0, le=10_000, description="requests a second of one visitor")
+    rate: float = Field(20, gt=0, le=10_000, description="requests a second from one visitor")
     index: Dir = Field(Path("assay-explorer"), description="folder of the index")
 
 
