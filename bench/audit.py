@@ -1,5 +1,5 @@
 """A validator's audit of one window: 256 miners × 16 rollouts of 128 tokens of the demo's model,
-each of another group and prompt, by the real judge from a real file, and the memory it takes.
+each of a different group and prompt, by the real judge from a real file, and the memory it takes.
 
 One honest miner's file of 24 groups of 16 is judged 256 times: reading, hashing, the forward pass
 and all tests are done anew each time, only the generating is not. Beside it, in turn with it, an

@@ -1,4 +1,5 @@
-"""The explorer over a record of 10,000 windows × 32 miners: its first page, and what it takes.
+"""The explorer over a record of 10,000 windows × 32 miners: its first page, its slowest page,
+its index and its memory.
 
 The record is the validator's own code's: real encodings, real links, beacons that a chain of its
 own has signed; verdicts are made up. Seconds of a page are those within the process, from request

@@ -1,4 +1,4 @@
-"""What other trainers get of a demo's accepted groups: counted, and how fast they are handed over.
+"""How many of a demo's accepted groups reach other trainers unchanged, and how fast.
 
 A demo's trainer folder is exported in every layout, each read back and held against the one that
 the trainer's own names make, column by column. Then its miners' groups are handed to atroposlib's

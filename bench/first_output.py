@@ -1,5 +1,5 @@
-"""How long each command runs before its first output, in a terminal of its own, and what commands
-take that are typed often.
+"""How long each command runs before its first output, in a terminal of its own, and the CPU
+time of commands that are typed often.
 
 The commands are those of tests/cli/test_imports.py, one or more of every command: with files that
 are not there, with a chain that does not answer, and with nothing wrong at all. The others run

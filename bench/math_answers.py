@@ -1,5 +1,5 @@
-"""The scorer of `math`: how much of the MATH format it asks, what it accepts of answers as models
-write them, and how fast.
+"""The scorer of `math`: how many problems of the MATH format it asks, which answers it accepts as
+models write them, and its speed.
 
 Problems of all seven subjects are written to a file and opened by the loader itself; what it
 refuses is counted by subject and reason. Then golds of every form that it reads, and of each right

@@ -1,5 +1,6 @@
-"""Which operators of a step come to the same bits whatever machine this one is: other numbers of
-threads, other instructions for torch's kernels and for all libraries', and no oneDNN.
+"""Which operators of a step give the same bits on every machine that this one can emulate: with
+another number of threads, with fewer instructions for torch's kernels or for all libraries, and
+without oneDNN.
 
 Each operator of a step of 14 million parameters, in float32 and with products in bfloat16, is run
 on the first and on the largest of its inputs that came by. It is arithmetic that is emulated, not

@@ -1,5 +1,5 @@
-"""What an outer step sends: bytes of a trainer's difference to the round's parent after H lessons,
-as a part of the bf16 checkpoint, by form and learning rate; and how fast differences are encoded
+"""What an outer step sends: bytes of a trainer's difference from the round's parent after H steps,
+as a share of the bf16 checkpoint, by form and learning rate; and how fast differences are encoded
 and decoded on one core.
 
 Lessons are real, as in `checkpoints.py`: rollouts of the model itself, judged, and the trainer's

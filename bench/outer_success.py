@@ -1,5 +1,6 @@
-"""What several trainers cost in held-out success: one trainer, and two whose children are merged,
-by the form in which these cross the wire. All learn from as many groups, of the same problems.
+"""What several trainers cost in held-out success: one trainer compared with two whose children are
+merged, by the form in which children are sent. All learn from the same number of groups, of the
+same problems.
 
 Directly on the learner, without chain, stores and judge. All of a round's rollouts are drawn by the
 round's parent, as in a network with rounds. One trainer learns from all of a step's groups; of two

@@ -1,4 +1,4 @@
-"""What a validator's public record takes: bytes a miner and window, and time to make and read it.
+"""The size of a validator's public record per miner and window, and the time to make and read it.
 
 Rules of the main network, 64 miners who all committed and passed, locators of 30 bytes, a
 settlement of 12 windows. Verdicts are made up, records are made by the validator's own code.

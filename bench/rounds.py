@@ -1,4 +1,4 @@
-"""A round of two trainers over one trainer, on the same groups: seconds on the wall.
+"""A round of two trainers compared with one trainer, on the same groups: seconds on the clock.
 
 The groups of a round's windows are drawn once, from the shipped model. One trainer learns from all
 of them, a step for each window. Of two each learns from the share that is drawn for it, in a

@@ -1,5 +1,5 @@
 """The sketch of 1,024 tokens at hidden size 1,536, one thread, compared with toploc and the public
-subnet's sketch; and which sketches each of the three accepts that nobody computed."""
+subnet's sketch; and which forged sketches each of the three accepts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

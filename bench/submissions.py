@@ -1,5 +1,5 @@
 """A miner's file and its audit: bytes a token, bytes and time of reading it, how evenly honest work
-is paid, what the forward passes take, and how often a fake is found.
+is paid, the tokens of the forward passes, and how often a fake is found.
 
 Bytes a token are those of files of 24 groups of 16: of the shipped model, and made up in a large
 model's shape (`rows`). What an audit reads is counted in a file of 1,024 groups, of which 64 are

@@ -1,5 +1,5 @@
-"""Groups that teach: how much of what a trainer learns from had no signal, all rewards of a group
-being equal, and what the rule of levels does about it.
+"""Groups that teach: the share of a trainer's groups and tokens without signal, because all rewards
+of the group are equal, and what the rule of levels does about it.
 
 Whole courses of lessons by the real trainer, on a simulated chain, from groups of its own, which
 are drawn and scored as a miner's are: sums from the shipped model; word problems, and a mixture of

@@ -1,5 +1,6 @@
-"""A step traced operator by operator: its time over the step's own, the bytes of its roots, and
-faults of one unit in the last place at random operators, each of which must be named.
+"""A step traced operator by operator: its time compared with the step's own, the bytes of
+its roots, and faults of one unit in the last place at random operators, each of which must be
+named.
 
 The time is that of a step of 27 million parameters, as in `step.py`. The demo's first model is
 beside it: its operators take some ten microseconds each, less than any record of them does. The
