@@ -345,13 +345,11 @@ OWN: dict[str, tuple[Metric, ...]] = {
             "generating_seconds",
             "seconds spent generating groups",
         ),
-        _counter(
-            "assay_miner_drafting_seconds", "drafting_seconds", "seconds of these spent drafting"
-        ),
+        _counter("assay_miner_drafting_seconds", "drafting_seconds", "of these seconds: drafting"),
         _counter(
             "assay_miner_reading_seconds",
             "reading_seconds",
-            "seconds of these spent in the reference's passes; overlaps with drafting",
+            "of these seconds: the reference's passes, which overlap with drafting",
         ),
         _gauge(
             "assay_miner_draft_ahead_tokens",
