@@ -83,8 +83,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("copies", [True, False])
 def test_modules_run_in_the_order_of_pythons_own_import(folder: Path, copies: bool) -> None:
-    script = "import pack, json; print(json.dumps(pack.solve(0)))"
-    wanted = json.loads(subprocess.check_output([sys.executable, "-c", script], cwd=folder.parent))
+    script = f"import sys; sys.path.insert(0, {str(folder.parent)!r}); "
+    script += "import pack, json; print(json.dumps(pack.solve(0)))"
+    wanted = json.loads(subprocess.check_output([sys.executable, "-c", script]))
     assert wanted.endswith("True; True; True")
     assert wanted.count("broken is caught") == 2
     file = folder.parent / "pack.zip"
