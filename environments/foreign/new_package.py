@@ -2,6 +2,8 @@
 
 import re
 
+from assay.environments.foreign.package_text import find_name_fault
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 _ENVIRONMENT = '''"""How many of a kind: count one letter in a row of letters.
@@ -95,13 +97,15 @@ def write_new_package(name: str) -> dict[str, str]:
     """Path within a new folder → text.
 
     Raises:
-        ValueError: `name` is not a name of a package.
+        ValueError: `name` is not a name of a package, or is taken.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
             f"{name[:80]!r} is not a name of a package: a lower-case letter, then at most 39 of "
             "a to z, 0 to 9 and _"
         )
+    if fault := find_name_fault([name]):
+        raise ValueError(fault)
     texts = {
         f"{name}/__init__.py": _ENVIRONMENT,
         f"{name}/wrong_answers.py": _WRONG,

@@ -133,7 +133,8 @@ class SourceFinder:
             view.load = self.load
 
     def load(self, name: str) -> None:
-        """As an import, which takes hundreds of steps: where an import finds it without any."""
+        """Load a module of the package, so that its import need not: importlib takes hundreds of
+        steps for that."""
         if name in sys.modules or name not in self._specs:
             return
         parent, _, last = name.rpartition(".")
@@ -450,7 +451,7 @@ def hide_machine() -> list[tuple[dict[str, Any], str]]:
 
 
 def _list_names(space: dict[str, Any]) -> set[str]:
-    """What the functions of a module, and of its classes, call anything by."""
+    """The names of globals and attributes that a module's functions and methods use."""
     kinds = [vars(one) for one in space.values() if isinstance(one, type)]
     found = [one for names in (space, *kinds) for one in names.values()]
     codes = [one.__code__ for one in found if isinstance(one, types.FunctionType)]

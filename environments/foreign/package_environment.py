@@ -215,7 +215,7 @@ def write_boot(
     copies: bool = True,
     reads: Iterable[str] = (),
 ) -> str:
-    """Python that becomes a bare one behind the kernel's fences: no site, no variable but two,
+    """Python that becomes a bare one behind the kernel's fences: no site, two variables,
     files of ours alone.
 
     Args:

@@ -361,6 +361,12 @@ def test_illegal_names(name: str) -> None:
         write_new_package(name)
 
 
+@pytest.mark.parametrize("name", ["queue", "numbers", "assay", "gi_frame"])
+def test_no_package_is_laid_down_that_vetting_refuses_by_its_name(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is (the|a) name of"):
+        write_new_package(name)
+
+
 def test_the_folder_around_a_package_is_told_and_not_packed(tmp_path: Path) -> None:
     write_archive(tmp_path / "outer", GOOD)
     done = run_command("env", "vet", str(tmp_path / "outer"))
