@@ -124,7 +124,7 @@ DEFECTS = {
         "X = type('X', (vf.BaseConfig,), {'__module__': 'dataclasses', '__annotations__': "
         "{'x': 'sys'}})(x=1)\nSYSTEM = \"",
         "loads",
-        "NameError",
+        "type makes none",
     ),
     "reaches around": ('SYSTEM = "', '().__class__\nSYSTEM = "', "loads", ".__class__"),
 }
