@@ -41,10 +41,10 @@ from assay.environments import Problem
 from assay.inference import Checkpoint
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.network.files import replace_file, write_json
-from assay.neurons.trainer.held_out import try_problems
 from assay.neurons.trainer.trainer_setup import make_learner
 from assay.protocol.hashing import Domain, hash_fields
 from assay.training import Group, LearnConfig
+from assay.training.held_out import try_problems
 
 LEARNERS = ("assay", "trl")
 #: The demo's rate suits states of 96 columns; a step of the same rate moves wider ones further.

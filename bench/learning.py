@@ -43,7 +43,6 @@ from assay.network.files import write_json
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.session.neuron_session import JudgeSources
-from assay.neurons.trainer.held_out import evaluate
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner
@@ -53,6 +52,7 @@ from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS, LearnConfig
 from assay.training.genesis_model import make_tokenizer
+from assay.training.held_out import evaluate
 
 SEEDS = range(1) if FAST else range(3)
 STEPS = 3 if FAST else 18

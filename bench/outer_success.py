@@ -31,12 +31,12 @@ from torch import Tensor
 from assay.environments import make_environment
 from assay.inference import load_checkpoint
 from assay.network.files import replace_file
-from assay.neurons.trainer.held_out import try_problems
 from assay.protocol.parameters import Rounds
 from assay.rounds.outer_step import OuterState, begin_outer, round_masters, step_outwards
 from assay.rounds.round_choice import DEFAULTS
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
 from assay.training import GENESIS, LearnConfig, Learner
+from assay.training.held_out import try_problems
 
 SEEDS = 1 if FAST else 3
 ROUNDS = 2 if FAST else 3

@@ -27,9 +27,9 @@ from assay.environments.gsm import Task
 from assay.inference import Checkpoint, OwnDrafter, Rules, load_checkpoint
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.network.files import move_folder, replace_file
-from assay.neurons.trainer.held_out import try_problems
 from assay.protocol.hashing import Domain, hash_fields
 from assay.subnet.genesis_checkpoint import make_genesis
+from assay.training.held_out import try_problems
 
 TEMPERATURE = 1_024
 _PAD, _END = "<pad>", "<end>"

@@ -46,11 +46,11 @@ from torch import Tensor
 from assay.environments import Problem, make_environment
 from assay.inference import Checkpoint, load_checkpoint
 from assay.network.files import replace_file, write_json
-from assay.neurons.trainer.held_out import try_problems
 from assay.neurons.trainer.trainer_setup import make_learner
 from assay.protocol.hashing import Domain, hash_fields
 from assay.training import GENESIS, Group, LearnConfig
 from assay.training.grpo import compute_advantages
+from assay.training.held_out import try_problems
 
 PLOT = Path(__file__).with_name("results") / "swarm.png"
 LEVELS = (5,)  # sums of three terms: the shipped model solves half of them

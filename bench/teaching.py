@@ -25,7 +25,6 @@ from assay.environments import open_environment
 from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
 from assay.neurons.session.neuron_session import JudgeSources
-from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig
@@ -34,6 +33,7 @@ from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import NETUID, change_parameters, make_demo_parameters, parse_environment
 from assay.training import GENESIS, LearnConfig
+from assay.training.held_out import HeldOut
 
 LESSONS = 2 if FAST else 10
 GROUPS = 4 if FAST else 24  # of a lesson

@@ -40,7 +40,6 @@ from assay.neurons.settings.sections import (
     ValidatorSettings,
 )
 from assay.neurons.trainer.background_judge import BackgroundJudge
-from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
 from assay.neurons.trainer.trainer import Trainer, get_time
@@ -59,6 +58,7 @@ from assay.neurons.validator.validator_status import (
 from assay.protocol import encode_ss58
 from assay.protocol.record import compute_record_bytes_max
 from assay.rounds.round_calendar import list_trainers
+from assay.training.held_out import HeldOut
 from assay.training.pace import PaceFigures
 from assay.training.team import follow, is_member, join_team, run_team
 

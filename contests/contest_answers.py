@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from assay.environments import Environment, Problem
 from assay.inference import Checkpoint
-from assay.neurons.trainer.held_out import answer_problems
 from assay.protocol import Domain, hash_fields
 from assay.protocol.parameters import MILLION
+from assay.training.held_out import answer_problems
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,6 @@ from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.settings.sections import DemoSettings
-from assay.neurons.trainer.held_out import HeldOut, evaluate
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learning
@@ -47,6 +46,7 @@ from assay.protocol.window import compute_block
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_RECIPE, DEMO_SETTINGS, DEMO_WORK
 from assay.subnet.recipes import read_recipe
 from assay.training import GENESIS
+from assay.training.held_out import HeldOut, evaluate
 from assay.verification import Seat
 
 #: Folder of the bundle below the demo's.

@@ -24,10 +24,10 @@ from assay.artifacts.steps.step_folder import (
 from assay.audit.provenance.consumed import find_false_group
 from assay.inference import Checkpoint
 from assay.network import open_folder
-from assay.neurons.trainer.held_out import compute_next_levels, count_held_out
 from assay.neurons.trainer.trainer_setup import make_learner, read_config
 from assay.protocol import Parameters, StepRecord, StepSuccess
 from assay.training import Learner
+from assay.training.held_out import compute_next_levels, count_held_out
 from assay.training.last_bits import compute_code_digest, describe_engine
 
 #: Most held-out problems that a record may name: as many as the settings allow.

@@ -2,10 +2,9 @@
 
 `trainer.py` is the loop's step. `trainer_course.py` says where the trainer begins, and keeps its
 progress in `trainer_folder.py`. `lessons.py` turns a window's accepted groups into a lesson.
-`held_out.py` tries each checkpoint on problems that no miner was asked. `monitor.py` watches
-whether reward and held-out success diverge. `background_judge.py` lets workers judge while the
-trainer learns. The trainer trusts nothing in a miner's file: rewards and log-probabilities come
-from its own pass. Start with `trainer.py`.
+`monitor.py` watches whether reward and held-out success diverge. `background_judge.py` lets workers
+judge while the trainer learns. The trainer trusts nothing in a miner's file: rewards and
+log-probabilities come from its own pass. Start with `trainer.py`.
 """
 
-__all__ = ["background_judge", "held_out", "lessons", "monitor", "trainer", "trainer_setup"]
+__all__ = ["background_judge", "lessons", "monitor", "trainer", "trainer_setup"]

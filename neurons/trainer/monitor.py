@@ -34,12 +34,12 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.environments import Success
 from assay.inference import CheckpointError
 from assay.network.files import replace_file, write_json
-from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import EncodingError
 from assay.protocol.encoding import read_json
 from assay.protocol.errors import OperatorError
+from assay.training.held_out import HeldOut
 
 #: k: checkpoints in each half.
 HALF = 4

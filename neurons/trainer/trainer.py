@@ -29,7 +29,6 @@ from assay.neurons.session.chain_delivery import Announcement
 from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge, get_context
 from assay.neurons.trainer.background_judge import BackgroundJudge
-from assay.neurons.trainer.held_out import compute_next_levels, describe_levels
 from assay.neurons.trainer.lessons import Lesson, WindowReading, find_waiting
 from assay.neurons.trainer.trainer_course import NAME, Course, CourseKeeper
 from assay.neurons.trainer.trainer_folder import TrainerError
@@ -39,6 +38,7 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block, compute_window
 from assay.rounds.round_keeper import NextThing, RoundKeeper
 from assay.training import LessonError
+from assay.training.held_out import compute_next_levels, describe_levels
 from assay.training.pace import Activity, TrainerPace
 
 

@@ -11,7 +11,6 @@ from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.neurons.session.chain_delivery import Announcement
 from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import get_challenge, get_context
-from assay.neurons.trainer.held_out import compute_next_levels
 from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder, TrainerState
 from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner, resume_learner
 from assay.protocol import Commitment, Context, Parameters, Tag, encode_commitment, parse_commitment
@@ -20,6 +19,7 @@ from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_in_force_at
 from assay.rounds.round_keeper import RoundConfig, RoundKeeper
 from assay.training import Learner, LessonError
+from assay.training.held_out import compute_next_levels
 
 NAME = "trainer"
 

@@ -15,9 +15,9 @@ from assay.inference.placing.devices import MemoryLackError, explain_lack, is_ou
 from assay.network import ObjectStore
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import TrainerSettings
-from assay.neurons.trainer.held_out import HeldOut
 from assay.protocol import StepRecord
 from assay.training import LearnConfig, Learner, LossConfig
+from assay.training.held_out import HeldOut
 from assay.training.sharding import is_in_team
 from assay.training.team import make_shared
 

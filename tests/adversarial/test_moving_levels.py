@@ -10,12 +10,12 @@ from assay.artifacts.steps.step_folder import StepError, StepFolder, read_step
 from assay.audit.provenance.reexecution import reexecute
 from assay.environments import Success, compute_candidates, compute_levels, levels, open_environment
 from assay.inference import Request
-from assay.neurons.trainer.held_out import HeldOut, count_held_out
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol import Domain, StepSuccess, hash_fields
 from assay.protocol.amendment import ParameterHistory
+from assay.training.held_out import HeldOut, count_held_out
 from tests.adversarial.test_reexecuting_steps import LEARNING, get_steps
 from tests.adversarial.trainer_bench import Calls, RecordedChain
 

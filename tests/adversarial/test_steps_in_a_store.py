@@ -24,9 +24,9 @@ from assay.audit.provenance.reexecution import reexecute
 from assay.cli.app import app
 from assay.network import open_folder
 from assay.network.files import hold_folder
-from assay.neurons.trainer.held_out import HeldOut
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import OperatorError
+from assay.training.held_out import HeldOut
 from tests.adversarial.test_moving_levels import Course, few_groups
 from tests.adversarial.test_reexecuting_steps import get_steps
 

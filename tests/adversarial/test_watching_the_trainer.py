@@ -6,11 +6,11 @@ from dataclasses import asdict, replace
 import pytest
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.neurons.trainer.held_out import HeldOut, count_held_out
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import HALF, HeldOutPoint, LearningMonitor, LearningMonitorError
 from assay.protocol.amendment import ParameterHistory
 from assay.training import LearnStats
+from assay.training.held_out import HeldOut, count_held_out
 
 STATS = LearnStats(2, 0, 1, 10, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0)
 

@@ -12,12 +12,12 @@ from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
 from assay.environments import add_problem_files, open_environment, problem_file
 from assay.inference import load_checkpoint
 from assay.neurons.settings.loading import ConfigError, open_named_environment
-from assay.neurons.trainer.held_out import evaluate
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.encoding import decode, encode
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import change_parameters, make_demo_parameters, parse_environment
 from assay.training import GENESIS
+from assay.training.held_out import evaluate
 
 
 @pytest.fixture(autouse=True)

@@ -38,7 +38,6 @@ from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
-from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import make_trainer_config
 from assay.neurons.validator.validator import Validator
@@ -48,6 +47,7 @@ from assay.subnet.presets import DEMO_RECIPE, NETUID, PRESETS
 from assay.subnet.publishing import publish_subnet
 from assay.subnet.recipes import list_recipes, read_recipe
 from assay.training import GENESIS
+from assay.training.held_out import HeldOut
 from tests.subnet.shrunk_recipe import shrink_recipe, write_model
 
 ROOT = Path(__file__).parents[2]
