@@ -5,18 +5,20 @@ same problems.
 Directly on the learner, without chain, stores and judge. All of a round's rollouts are drawn by the
 round's parent, as in a network with rounds. One trainer learns from all of a step's groups; of two
 each takes half, and after H steps the parent moves by Nesterov's step over the mean of what of the
-children was decoded. That is the comparison on the same groups. A fourth arm is a network without
+children was decoded. That is the comparison on the same groups. The last arm is a network without
 rounds: one trainer, and each step's rollouts drawn by the checkpoint before it; its gain over the
-first is what fresh rollouts are worth. Moments and residuals are each trainer's own, and the outer
-step is as networks have it that say nothing else. The shipped model on its own problems; success is
-of the same ones for all, one try on each. Ctrl-C reports the seeds that have ended, and the same
-command goes on after the last round from what lies in --out. `--fast`: one seed, two rounds.
+first is what fresh rollouts are worth. Moments and residuals are each trainer's own. The outer step
+is the default of the form of children; one sparse arm takes that of the other forms, to show what
+the choice is worth. The shipped model on its own problems; success is of the same ones for all, one
+try on each. Ctrl-C reports the seeds that have ended, and the same command goes on after the last
+round from what lies in --out. `--fast`: one seed, two rounds.
 """
 
 import json
 import math
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from statistics import fmean, stdev
@@ -31,9 +33,10 @@ from torch import Tensor
 from assay.environments import make_environment
 from assay.inference import load_checkpoint
 from assay.network.files import replace_file
+from assay.protocol.encoding import Json
 from assay.protocol.parameters import Rounds
 from assay.rounds.outer_step import OuterState, begin_outer, round_masters, step_outwards
-from assay.rounds.round_choice import DEFAULTS
+from assay.rounds.round_choice import DEFAULTS, SPARSE_OUTER
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
 from assay.training import GENESIS, LearnConfig, Learner
 from assay.training.held_out import try_problems
@@ -43,7 +46,6 @@ ROUNDS = 2 if FAST else 3
 STEPS = 2 if FAST else 8  # H
 GROUPS = 4 if FAST else 16  # of a step, all trainers together
 PROBLEMS = 200 if FAST else 5_000
-RULES = Rounds((b"\1" * 32, b"\2" * 32), **DEFAULTS)
 #: Points of success that two trainers may lose.
 LOSS_MOST = 2.8
 #: Student's t for two-sided 95 %, by seeds less one.
@@ -56,20 +58,28 @@ class Arm:
     """The trainers of a run.
 
     form: of children; None: one trainer, and no merge.
+    outer: rate and momentum of the outer step, by name.
     fresh: each step's rollouts are drawn by the checkpoint before it, not by the round's parent.
     """
 
     name: str
     trainers: int
-    form: DifferenceForm | None
+    form: DifferenceForm | None = None
+    outer: Mapping[str, Json] = field(default_factory=dict)
     fresh: bool = False
 
+    @property
+    def rules(self) -> Rounds:
+        return Rounds((b"\1" * 32, b"\2" * 32), **DEFAULTS | self.outer)
 
+
+SPARSE = DifferenceForm(24, 4_096, 2, 950_000)
 ARMS = (
-    Arm("one trainer, the same groups", 1, None),
+    Arm("one trainer, the same groups", 1),
     Arm("two, rounded", 2, DifferenceForm(bits=16, feedback=1_000_000)),
-    Arm("two, sparse, 24 of 4,096, 2 bits", 2, DifferenceForm(24, 4_096, 2, 950_000)),
-    Arm("one trainer, fresh groups", 1, None, fresh=True),
+    Arm("two, sparse, 24 of 4,096, 2 bits", 2, SPARSE, SPARSE_OUTER),
+    Arm("two, sparse, with the outer step of the other forms", 2, SPARSE),
+    Arm("one trainer, fresh groups", 1, fresh=True),
 )
 
 
@@ -112,7 +122,7 @@ class Course:
             blobs, self._residuals[place] = encode_difference(before, child, form, residual)
             self.sent += sum(map(len, blobs))
             seen.append(decode_difference(before, blobs, form))
-        self._outer = step_outwards(self._outer, seen, RULES)
+        self._outer = step_outwards(self._outer, seen, self.arm.rules)
         parent = {f"master.{n}": t for n, t in self._outer.masters.items()}
         for learner in self._learners:
             learner.import_state(dict(learner.export_state()) | parent)
