@@ -57,9 +57,7 @@ def run_verify(
     model: Annotated[Path, typer.Option(metavar="FOLDER", help="The checkpoint in force.")],
     hotkey: Annotated[
         str | None,
-        typer.Option(
-            metavar="SS58", help="The miner whose file it must be [default: the header's]."
-        ),
+        typer.Option(metavar="SS58", help="The file's expected miner [default: the header's]."),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Judge all groups, not only the audited ones.")
@@ -69,7 +67,7 @@ def run_verify(
         typer.Option("--allow-local-beacon", help="Accept a beacon chain other than quicknet."),
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="Print nothing; the exit code is the answer.")
+        bool, typer.Option("--quiet", help="Print nothing; read the exit code.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -94,7 +92,7 @@ def run_convert(
     """Write a submission as a table that DuckDB, pandas and `datasets` open.
 
     Each row is a rollout: group, rollout, tokens, log-probabilities in nats, sketch. The schema's
-    metadata has the header's fields and the root. Every part is compared with the file's own root.
+    metadata has the header's fields and the root. It compares every part with the file's own root.
     `assay verify` says whether the file is genuine.
     """
 
@@ -150,7 +148,7 @@ def run_contest(
         typer.Option(
             "--level",
             metavar="LEVEL",
-            help="Level of problems; may repeat [default: those in force under the checkpoints].",
+            help="Level of problems; may repeat [default: those that a checkpoint has in force].",
         ),
     ] = None,
     temperature: Annotated[
@@ -262,7 +260,7 @@ Seed = Annotated[
 Hotkey = Annotated[
     str | None,
     typer.Option(
-        "--hotkey", metavar="SS58", help="Hotkey that the problems are for [default: nobody]."
+        "--hotkey", metavar="SS58", help="Hotkey of the problems' miner [default: nobody]."
     ),
 ]
 Levels = Annotated[
@@ -279,7 +277,7 @@ def run_env_list(as_json: AsJson = False) -> None:
 
 @command(env_app, "show", "environments.files", runs="env")
 def run_env_show(name: Name, as_json: AsJson = False) -> None:
-    """Show an environment's settings, levels and digest, as parameters name it."""
+    """Show an environment's settings, levels and digest, as in a network's parameters."""
 
 
 @command(env_app, "sample", "environments.files", runs="env")

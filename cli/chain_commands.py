@@ -252,7 +252,9 @@ def run_weights_show(
 
 @command(weights_app, "set", *NETWORK, *WALLET, runs="subnet", first=_HOTKEY, opens=True)
 def run_weights_set(
-    weights: Annotated[list[str], typer.Argument(metavar="UID=SHARE", help="Such as 0=1 5=3.")],
+    weights: Annotated[
+        list[str], typer.Argument(metavar="UID=SHARE", help="Shares, such as 0=1 5=3.")
+    ],
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until the chain's rate limit allows it.")
     ] = False,
@@ -306,7 +308,7 @@ def run_subnet_publish(yes: Yes = False, quiet: Quiet = False, as_json: AsJson =
     """Publish a network's parameters and first checkpoint, and name them in the owner's slot.
 
     The wallet must be the subnet owner's. With a recipe and a model's folder, it first makes
-    checkpoint 0 from that model. Repeating it changes nothing. Other parameters make another
+    checkpoint 0 from that model. A second run changes nothing. Other parameters make another
     network.
     """
 
@@ -418,7 +420,7 @@ def run_ledger_verify_score(
 
 @command(ledger_app, "status", "validator.dir", runs="ledger")
 def run_ledger_status(as_json: AsJson = False) -> None:
-    """Show a validator's posts, and why others wait."""
+    """Show a validator's posts to the ledger contract, and why some are not sent yet."""
 
 
 app.add_typer(wallet_app, name="wallet")

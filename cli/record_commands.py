@@ -64,7 +64,7 @@ AllowLocalBeacon = Annotated[
     ),
 ]
 _TORCH = "PyTorch"
-_STEP = "A step's record (steps/step-*.json), or with --store a checkpoint's digest."
+_STEP = "A step's record (steps/step-*.json), or, with --store, a checkpoint's digest."
 StepRecordFile = Annotated[str, typer.Argument(metavar="RECORD", help=_STEP)]
 StepModels = Annotated[
     Path | None,
@@ -121,9 +121,9 @@ def run_explain(
     """Say why a miner's window was refused, or what it earned, and how to check that yourself.
 
     It reads validators' public records, the miner's file and the miner's own history, and judges
-    again what it can: with a model, everything. To explain a run of `assay demo`, add
-    `--dir assay-demo --hotkey cheap-model --window 8`. Exit codes: 0 accepted, 1 refused, 2 could
-    not find out.
+    again: everything with --model, else the parts that need no model. To explain a run of
+    `assay demo`, add `--dir assay-demo --hotkey cheap-model --window 8`. Exit codes: 0 accepted, 1
+    refused, 2 could not find out.
     """
     from assay.artifacts.records.run_folder import RunFolder
     from assay.neurons.settings.loading import ConfigError
@@ -153,8 +153,8 @@ def run_explorer(source: SettingsSource, quiet: Quiet = False, as_json: AsJson =
 
     `assay explorer --dir assay-demo` shows a run of `assay demo`, even while it runs. Without --dir
     it looks in assay-demo, then in assay-localnet. The pages are read only and load nothing from
-    elsewhere. Beside every number is the command that recomputes it. Exit codes: 0 stopped by
-    request, 2 nothing to show, or no port to serve it on.
+    elsewhere. Each number has the command that recomputes it. Exit codes: 0 stopped by request, 2
+    nothing to show, or no port to serve it on.
     """
     if not quiet:
         announce("opening the explorer")
@@ -274,9 +274,10 @@ def run_compare(
 ) -> int:
     """Compare the validators of a subnet, and say which of them copies.
 
-    For each it shows how many verdicts have a witness of its own forward pass (with --model), and
-    how far its weights on chain are from its own record, from others' records, and from others'
-    earlier settlements. Exit codes: 0 no sign of a copier, 1 a copier, 2 could not run.
+    For each validator it shows how many verdicts have a witness of its own forward pass (with
+    --model), and how far its weights on chain are from its own record, from others' records, and
+    from others' earlier settlements. Exit codes: 0 no sign of a copier, 1 a copier, 2 could not
+    run.
     """
     settings = source.load(problem_files=False)
     own = {"model": model, "windows": windows, "quiet": quiet}

@@ -1,4 +1,4 @@
-"""A whole subnet on one machine: `assay demo` runs one, `localnet` serves one to work on.
+"""A whole subnet on one machine: `assay demo` runs one, `assay localnet` serves one to use.
 
 `founding` buys and publishes a subnet on a development chain. `demo_network` registers everybody on
 it. `demo_run` combines neurons, stores and folders and plays the windows. `players` gives each

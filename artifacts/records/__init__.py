@@ -1,4 +1,4 @@
-"""Reads a validator's published records and a run's folder: one reader each, one table of limits.
+"""Readers of a validator's published records and of a run's folder, with one table of limits.
 
 `record_reader` reads one validator's record in any store: the pointer to the newest settlement,
 settlements back along their links, their windows, and the statistics beside them.

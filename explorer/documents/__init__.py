@@ -1,4 +1,4 @@
-"""The types of the explorer's JSON documents, one a page: version 1 of its API.
+"""The types of the explorer's JSON documents, one for each page: version 1 of its API.
 
 A field may be added. Under `/api/v1` no field is removed, and none changes its meaning. `openapi`
 describes these types, and tests check every document against its type. Digests are hex without 0x,

@@ -1,4 +1,4 @@
-"""The explorer's views. Each makes one JSON document; the page and its JSON both show that.
+"""The explorer's views. Each makes one JSON document, and a page and its JSON show that document.
 
 A view is a function of a `PageReader` and a `Query`: start with `overview.view_overview`, the first
 page's; `assay.explorer.routes.PAGES` says which address shows which, `common` has what they share.

@@ -222,18 +222,18 @@ COMMON = (
     _gauge("assay_window", "window of the newest finalized block", _one("window_now")),
     _gauge(
         "assay_phase",
-        "1 for that window's latest moment (specification, section 2), 0 for the five others",
+        "1 for the moment that window reached last (specification, section 2), 0 for the others",
         _read_phase,
         "phase",
     ),
     _gauge(
         "assay_phase_remaining_blocks",
-        "blocks until the window's next moment",
+        "blocks until that window's next moment",
         _one("countdown", "blocks"),
     ),
     _gauge(
         "assay_phase_remaining_seconds",
-        "seconds until then, at the chain's block time",
+        "seconds until that window's next moment, at the chain's block time",
         _one("countdown", "seconds"),
     ),
     _gauge("assay_chain_head_block", "newest finalized block seen", _one("head")),
@@ -248,7 +248,7 @@ COMMON = (
     _relay(
         "pace_seconds",
         MetricKind.GAUGE,
-        "moving average of the time to a beacon when this relay (at most 16) is asked first",
+        "moving average of the time to a beacon if this relay (one of at most 16) is asked first",
     ),
     _relay("won", MetricKind.COUNTER, "races that this relay's verified beacon won"),
     _relay("failed", MetricKind.COUNTER, "errors, broken answers and timeouts of this relay"),
@@ -300,7 +300,7 @@ COMMON = (
     ),
     _gauge("assay_start_time_seconds", "Unix time of the program's start", _one("started_at")),
     _counter("assay_steps", "steps", "finished turns of the program's loop"),
-    _counter("assay_step_seconds", "step_seconds", "seconds spent in these turns"),
+    _counter("assay_step_seconds", "step_seconds", "seconds spent in turns of the loop"),
     _counter(
         "assay_step_failures",
         "step_failures",
@@ -319,8 +319,8 @@ COMMON = (
         "writes to the program's own store: done, failed",
         outcome=("done", "failed"),
     ),
-    _counter("assay_store_written_bytes", "written_bytes", "bytes written to that store"),
-    _counter("assay_store_write_seconds", "write_seconds", "seconds spent in these writes"),
+    _counter("assay_store_written_bytes", "written_bytes", "bytes written to its own store"),
+    _counter("assay_store_write_seconds", "write_seconds", "seconds spent writing to its store"),
 )
 
 #: Further metrics of each program.
@@ -345,11 +345,11 @@ OWN: dict[str, tuple[Metric, ...]] = {
             "generating_seconds",
             "seconds spent generating groups",
         ),
-        _counter("assay_miner_drafting_seconds", "drafting_seconds", "of these seconds: drafting"),
+        _counter("assay_miner_drafting_seconds", "drafting_seconds", "seconds spent drafting"),
         _counter(
             "assay_miner_reading_seconds",
             "reading_seconds",
-            "of these seconds: the reference's passes, which overlap with drafting",
+            "seconds of the reference's passes, which overlap with drafting",
         ),
         _gauge(
             "assay_miner_draft_ahead_tokens",
@@ -380,7 +380,7 @@ OWN: dict[str, tuple[Metric, ...]] = {
         ),
         _gauge(
             "assay_miner_emission_alpha",
-            "alpha that the miner was paid in that epoch",
+            "alpha that the miner was paid in the last paid epoch",
             _read_newest_row("payment", "emission_rao_alpha", scale=1 / _ALPHA),
         ),
     ),
@@ -448,7 +448,7 @@ OWN: dict[str, tuple[Metric, ...]] = {
     "trainer": (
         _gauge("assay_trainer_window", "next window to learn from", _one("window")),
         _counter("assay_trainer_steps", "trainer_steps", "steps, each from one window"),
-        _counter("assay_trainer_groups", "groups", "groups in these steps"),
+        _counter("assay_trainer_groups", "groups", "groups in all steps"),
         _counter(
             "assay_trainer_silent_groups",
             "silent_groups",
@@ -457,7 +457,7 @@ OWN: dict[str, tuple[Metric, ...]] = {
         _counter(
             "assay_trainer_tokens",
             "step_tokens",
-            "completion tokens of these groups, with and without signal",
+            "completion tokens of all groups in steps, with and without signal",
         ),
         _counter(
             "assay_trainer_silent_tokens",
@@ -481,7 +481,7 @@ OWN: dict[str, tuple[Metric, ...]] = {
         ),
         _gauge(
             "assay_trainer_held_out_checkpoint",
-            "that checkpoint",
+            "the last tested checkpoint",
             lambda s: {"": s["held_out"][-1]["number"]} if s["held_out"] else {},
         ),
         _gauge(

@@ -53,7 +53,7 @@ class _Section(BaseModel):
 class DemoSettings(_Section):
     """`[demo]`: a whole subnet in one process."""
 
-    out: Dir = Field(Path("assay-demo"), description="folder for everything the demo leaves")
+    out: Dir = Field(Path("assay-demo"), description="folder for all files of the demo")
     fast: Annotated[bool, Flag(name="--fast/--real-time")] = Field(
         False, description="virtual clock, no waiting between blocks"
     )
@@ -176,7 +176,7 @@ class ChainSettings(_Section):
         "finney", description="finney, test, local, or a ws:// or wss:// URL"
     )
     fallbacks: tuple[str, ...] = Field(
-        (), description="URLs of nodes to use if that one fails; trusted as much as it is"
+        (), description="URLs of further nodes, used if the first fails and trusted as much"
     )
     archives: tuple[str, ...] = Field((), description="URLs of nodes that keep all state")
     genesis_hash: str | None = Field(
@@ -228,8 +228,8 @@ class StoreSettings(_Section):
     )
     readable: tuple[Url, ...] = Field(
         (),
-        description="URLs; a locator on chain is opened if it is at or below one of them, or if it "
-        "is https at a public address",
+        description="URLs at or below which locators on chain are opened; https at a public "
+        "address is always opened",
     )
     mirrors: tuple[str, ...] = Field(
         (), description="URLs of further stores to read checkpoints and submissions from"
@@ -293,7 +293,7 @@ class MinerSettings(_Section):
 
 
 class ValidatorSettings(_Section):
-    """`[validator]`: the validator. `devices` also judge for a trainer."""
+    """`[validator]`: the validator. A trainer uses `devices`, too."""
 
     dir: Dir = Field(Path("assay-validate"), description="folder of the validator's own files")
     fetches: int = Field(
@@ -406,7 +406,7 @@ class LedgerSettings(_Section):
         None, ge=1, lt=2**63, description="chain id of the EVM; None: that of finney, test or local"
     )
     contract: Contract | None = Field(None, description="address of the ScoreLedger contract")
-    weights_check: Contract | None = Field(None, description="address of its WeightsCheck contract")
+    weights_check: Contract | None = Field(None, description="address of the WeightsCheck contract")
     key: File | None = Field(
         None, description="keystore of the key that posts; None: evmkeys/<hotkey> in the wallet"
     )
@@ -460,7 +460,7 @@ class ExplorerSettings(_Section):
     )
     comparison: File | None = Field(None, description="output of `assay audit compare --json`")
     beside: tuple[Annotated[Path, Flag("FILE")], ...] = Field(
-        (), description="/api/v1/training of other runs' explorers, drawn beside this run"
+        (), description="files with other explorers' /api/v1/training, drawn beside this run"
     )
     evm_explorer: Url | None = Field(
         None, max_length=200, description="URL of an EVM explorer to link entries to"
@@ -468,10 +468,10 @@ class ExplorerSettings(_Section):
     host: Annotated[str, Flag("ADDRESS")] = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8_400, ge=0, le=65_535, description="port to listen on; 0 takes any free one")
     hosts: tuple[Annotated[str, Flag("NAME", "--allow-host")], ...] = Field(
-        (), description="further host names that pages may be requested under"
+        (), description="further host names that visitors may use for this server"
     )
     trusted_proxies: tuple[Annotated[str, Flag("CIDR", "--trusted-proxy")], ...] = Field(
-        (), description="networks whose X-Forwarded-For names the visitor"
+        (), description="networks of proxies whose X-Forwarded-For names the visitor"
     )
     rate: float = Field(20, gt=0, le=10_000, description="requests a second from one visitor")
     index: Dir = Field(Path("assay-explorer"), description="folder of the index")
