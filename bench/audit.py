@@ -79,19 +79,19 @@ def main() -> None:
     report(
         f"audit of {MINERS} miners × {AUDITED} rollouts × {TOKENS} tokens, demo model",
         [
-            Figure("memory at most, of both audits", memory, "MiB", bound=MEMORY_MIB),
+            Figure("peak memory of both audits", memory, "MiB", bound=MEMORY_MIB),
             Figure(
-                "audited",
+                "speed of the audit",
                 MINERS * AUDITED * TOKENS / seconds,
                 "tokens/s",
-                "generated and verified by the miner",
+                "generation and verification by the miner",
                 GROUPS * ROLLOUTS * TOKENS / generated,
             ),
             Figure(
                 "the whole audit",
                 seconds,
                 "s",
-                f"{WHOLE} groups of {ROLLOUTS} of each miner",
+                f"auditing {WHOLE} groups of {ROLLOUTS} of each miner",
                 whole,
             ),
             *beside,

@@ -92,7 +92,7 @@ def compare(
             f"{name}: contests with a winner, of {len(pairs)}", winners, "", bound=most, least=least
         ),
         Figure(f"{name}: points apart", 100 * gap / asked, "points"),
-        Figure(f"{name}: problems that part the two", 100 * parted / asked, "%"),
+        Figure(f"{name}: problems that only one solves", 100 * parted / asked, "%"),
     ]
 
 
@@ -107,7 +107,7 @@ def main() -> None:
         again = draw(load_checkpoint(GENESIS))
         less, other = draw(shorter), draw(noisy)
     figures = [
-        *compare("itself", list(zip(own, again, strict=True)), True, most=0),
+        *compare("against itself", list(zip(own, again, strict=True)), True, most=0),
         *compare("equal and independent", list(zip(own[::2], own[1::2], strict=True)), True),
         *compare(
             f"cut off at {SHORTER} tokens", list(zip(own, less, strict=True)), False, least=SEEDS

@@ -1,4 +1,5 @@
-"""The chain's share of the demo's cost: a development chain through the SDK, and one in memory.
+"""The chain's share of the demo's cost: a development chain through the SDK, compared with
+one in memory.
 
 The demo with a virtual clock, evaluations left out. It is played on a development chain first, then
 on the simulator with that chain's hotkeys, rules, block hashes and epochs, so that the same tokens

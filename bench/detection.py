@@ -1,8 +1,10 @@
-"""What the judge catches: every strategy of the gauntlet on the bench model and the shipped one.
+"""How surely the judge catches each strategy of the gauntlet, on the bench model and the shipped
+one. "Missed per n tokens": the probability that judging n tokens finds nothing. "99.99 % within n
+tokens": judging so many finds something with this probability. The baseline is the share of the
+rollouts that differ from the honest ones.
 
 Shares are from rates per rollout, lower bound of a bootstrap over groups, one missed rollout added;
-a rollout that is the honest one counts as missed. The baseline of each line is the share of the
-rollouts that differ from the honest ones.
+a rollout that is the honest one counts as missed.
 """
 
 import sys
@@ -49,7 +51,7 @@ def main() -> None:
         rows = {row.attack: row for row in run_family(bench, choose(None), print_line)}
         figures += list_bench(rows)
         short = 0.5 - bench.mean_gini
-        figures.append(Figure("bench: mean Gini short of .5", short, "", bound=0))
+        figures.append(Figure("bench: .5 minus the mean Gini impurity", short, "", bound=0))
         shipped = AttackSetup(open_family(SHIPPED, MODELS), Path(folder) / SHIPPED, STEERING_GROUPS)
         figures += [
             Figure(f"shipped: {row.attack}, 99.99 % within", row.tokens_to_9999, "tokens")
@@ -57,13 +59,13 @@ def main() -> None:
             if row.tokens_to_9999 is not None
         ]
         steering = measure_steering(shipped)
-        name = "shipped: income advantage of steering ties, as measured"
+        name = "shipped: income gained by steering ties, measured"
         figures.append(Figure(name, steering.advantage, "", bound=1e-3))
         for model, bound in (
             (SHIPPED, steering.advantage_bound),
             (BENCH, measure_steering(bench).advantage_bound),  # nothing there earns a reward
         ):
-            name = f"{model}: the same, were every tie a fresh chance worth most"
+            name = f"{model}: income gained by steering ties, upper bound"
             figures.append(Figure(name, bound, ""))
     report("detection by the judge, and what steering gains", figures, 1)
 

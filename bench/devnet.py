@@ -209,7 +209,7 @@ def main() -> None:
     count = NEURONS * ROUNDS
     figures = [
         Figure("start, until clients may connect", min(starts), "s", bound=2.0),
-        Figure("the same in a folder with 2,048 commitments", min(restarts), "s", bound=2.0),
+        Figure("start in a folder with 2,048 commitments", min(restarts), "s", bound=2.0),
         Figure("memory after the start", max(memories), "MiB", bound=150.0),
         Figure(
             "1,000 pre-signed commitments, into blocks",
@@ -220,7 +220,7 @@ def main() -> None:
             bound=AIM_S,
         ),
         Figure("assay localnet, first start: a subnet is founded", min(founded), "s"),
-        Figure("later starts", min(found_again), "s"),
+        Figure("assay localnet, later starts", min(found_again), "s"),
         Figure("requests of a validator with two nodes, a block", requests, "requests"),
     ]
     report("Development network: a process of its own, blocks every second", figures, 1)

@@ -104,7 +104,7 @@ def compare(size: Size, device: str, drift_ids: slice, repeats: int) -> Iterator
             apart = (logits - exact).abs()
             rms, largest = float(apart.square().mean().sqrt()), float(apart.max())
             yield Figure(
-                f"{where}: {name}, drift from float64 (largest {largest:.1e})",
+                f"{where}: {name}, RMS drift from float64 (largest {largest:.1e})",
                 rms,
                 "logits",
                 "plain fp32's",
@@ -112,7 +112,7 @@ def compare(size: Size, device: str, drift_ids: slice, repeats: int) -> Iterator
             )
             if name == "split3":
                 beside = float((logits - plain).square().mean().sqrt())
-                label = f"{where}: {name}, drift from plain fp32"
+                label = f"{where}: {name}, RMS drift from plain fp32"
                 yield Figure(label, beside, "logits", bound=DRIFT_MAX)
             taken = measure(lambda other=other: verify(other, ids), repeats)
             tokens = ids.numel()
@@ -140,7 +140,7 @@ def compare_prefills() -> Iterator[Figure]:
         )
     for name, seconds in zip(("fp32", "bf16"), split, strict=True):
         yield Figure(
-            f"about 100M: split3, prefill, weights in {name}, CPU time",
+            f"model of about 100M: split3, prefill, weights in {name}, CPU time",
             seconds / ids.numel() * 1e6,
             "µs/token",
             "plain fp32",

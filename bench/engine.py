@@ -106,27 +106,31 @@ def compare_drafts(dtype: str, *flags: str) -> list[Figure]:
             right = [found.best == row for found, row in zip(measured, tokens, strict=True)]
             kept = sum(len(r) if r.all() else int(r.argmin()) for r in right)
             total = sum(map(len, right))
-            whole = f"{dtype}, up to {length} tokens: lost of whole drafts"
+            whole = f"{dtype}, up to {length} tokens: share of whole drafts discarded"
             count = DraftCount()
             made = follow_groups(groups, drafter, reference, rules, projection, count)
             if length == 48:  # what the model would hand in
                 refused += sum(j.is_refused for j in judge_groups(judge, checkpoint, groups, made))
-            name = f"{dtype}, up to {length} tokens: lost of drafts in stretches"
+            name = f"{dtype}, up to {length} tokens: share of drafts in stretches discarded"
             share = count.discarded / count.drafted
             figures.append(Figure(name, share, "", whole, 1 - kept / total, bound=lost))
-            name = f"{dtype}, up to {length} tokens: the reference reads them, seconds a thousand"
+            name = f"{dtype}, up to {length} tokens: reading 1,000 of them by the reference"
             thousand = count.submitted / 1_000
             drafting = count.drafting_s / thousand
             figures.append(
-                Figure(name, count.reading_s / thousand, "s", "drafting, at once", drafting)
+                Figure(
+                    name,
+                    count.reading_s / thousand,
+                    "s",
+                    "drafting them, at the same time",
+                    drafting,
+                )
             )
             agreed, all_tokens = agreed + sum(int(r.sum()) for r in right), all_tokens + total
             print(f"  {dtype}, {length} tokens done", file=sys.stderr)
-    name = f"{dtype}: wrong of {all_tokens:,} tokens, each after what was drafted before it"
+    name = f"{dtype}: share of wrong tokens, of {all_tokens:,}, each read after the draft before it"
     bound = 1e-4 if dtype == "float32" else None
-    handed_in = (
-        f"{dtype}: of {GROUPS * ROLLOUTS:,} rollouts that were handed in, refused by fp32-eager"
-    )
+    handed_in = f"{dtype}: submitted rollouts that fp32-eager refuses, of {GROUPS * ROLLOUTS:,}"
     return [
         *figures,
         Figure(name, 1 - agreed / all_tokens, "", bound=bound),

@@ -103,7 +103,13 @@ def measure_package() -> list[Figure]:
                     environment.score(problem, "#### 3,4")
             rates.append(2_000 / (get_processor_time(environment._child._cage) - started))
     return [
-        Figure("a package's checks that fail", len(failed), "", "as laid down", bound=0),
+        Figure(
+            "checks of vetting that a new package fails",
+            len(failed),
+            "",
+            "as `assay env new` makes it",
+            bound=0,
+        ),
         Figure(
             "scored: a package", 1e6 / max(rates), "µs", f"{max(rates):,.0f} a second", bound=5_000
         ),
@@ -145,10 +151,12 @@ def measure_tasksets() -> list[Figure]:
     slowest = min(rates, key=rates.__getitem__)
     about = f"{rates[slowest]:,.0f} a second, the slowest of {len(rates)}: {slowest}"
     return [
-        Figure("replies to tasksets of verifiers tried", tried, "", "hostile ones"),
-        Figure("of which earn", earned, "", bound=0),
-        Figure("wrong replies to them that vetting does not know", tricks, "", "in 27 dresses"),
-        Figure("of these earn", paid, "", bound=0),
+        Figure("tasksets of verifiers: hostile replies tried", tried, ""),
+        Figure("tasksets of verifiers: hostile replies that earn", earned, "", bound=0),
+        Figure(
+            "tasksets of verifiers: wrong replies unknown to vetting", tricks, "", "in 27 forms"
+        ),
+        Figure("tasksets of verifiers: wrong replies of these that earn", paid, "", bound=0),
         Figure("scored: a taskset of verifiers", 1e6 / rates[slowest], "µs", about, bound=5_000),
     ]
 
@@ -183,11 +191,24 @@ def measure_hostile() -> list[Figure]:
                     dearest, dearest_of = seconds, f"{name}, level {level}"
                 count_steps("hostile answer", name, problem, text)
     return [
-        Figure("hostile answers tried", tried, "", f"{len(LEVELS) // SHARE} datasets"),
-        Figure("of which earn", earned, "", bound=0),
-        Figure("the most expensive", dearest * 1e3, "ms", dearest_of, bound=1_000),
+        Figure(
+            "reasoning-gym: hostile answers tried", tried, "", f"{len(LEVELS) // SHARE} datasets"
+        ),
+        Figure("reasoning-gym: hostile answers that earn", earned, "", bound=0),
+        Figure(
+            "reasoning-gym: CPU time of the most expensive answer",
+            dearest * 1e3,
+            "ms",
+            dearest_of,
+            bound=1_000,
+        ),
         *(
-            Figure(f"steps of the most expensive {kind}", count, "", steps_of.get(kind, ""))
+            Figure(
+                f"reasoning-gym: steps of the most expensive {kind}",
+                count,
+                "",
+                steps_of.get(kind, ""),
+            )
             for kind, count in steps.items()
         ),
     ]

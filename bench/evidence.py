@@ -124,13 +124,13 @@ def compare(
         teaching = statistics.mean(sum(step[2] for step in run.steps) for run in runs)
         figures += [
             Figure(f"{name}: solved after {plan.steps} steps", 100 * share, "%"),
-            Figure(f"{name}: half of its interval", 100 * around, "points"),
+            Figure(f"{name}: half of its 95 % interval", 100 * around, "points"),
             Figure(f"{name}: tokens sampled, a run", tokens, "tokens"),
-            Figure(f"{name}: groups with no signal", 100 * (1 - teaching / asked), "%"),
+            Figure(f"{name}: groups without signal", 100 * (1 - teaching / asked), "%"),
         ]
     figures.append(
         Figure(
-            "TRL's share minus Assay's, beside half of its interval",
+            "TRL's share minus Assay's (target: half of its 95 % interval)",
             100 * difference,
             "points",
             bound=100 * reach,
@@ -138,7 +138,7 @@ def compare(
     )
     for seed, ours, theirs in zip(seeds, records["assay"], records["trl"], strict=True):
         gap = measure(average([theirs], -1))[0] - measure(average([ours], -1))[0]
-        figures.append(Figure(f"the same of seed {seed}", 100 * gap, "points"))
+        figures.append(Figure(f"seed {seed}: TRL's share minus Assay's", 100 * gap, "points"))
     spent = {name: statistics.mean(run.seconds for run in runs) for name, runs in records.items()}
     figures.append(
         Figure("CPU time of a run, without trials", spent["assay"], "s", "TRL", spent["trl"])

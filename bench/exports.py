@@ -59,10 +59,10 @@ def measure_columns(found: dict[str, tuple[list[dict], int]]) -> list[Figure]:
         different = sum(
             bool(find_differences(undo(row), own)) for row, own in zip(rows, ours, strict=True)
         )
-        called = f"rollouts under the names of {name} that are not equal in {len(ROLLOUT)} columns"
+        called = f"columns as in {name}: rollouts that differ in any of {len(ROLLOUT)}"
         figures += [
             Figure(called, different, "rollouts", "of", len(ours), bound=0),
-            Figure(f"bytes of them under the names of {name}", theirs, "bytes", "our names", size),
+            Figure(f"columns as in {name}: size", theirs, "bytes", "Assay's columns", size),
         ]
     return figures
 
@@ -100,7 +100,7 @@ def measure_push(course: Path, rows: list[dict], server: RealServer) -> list[Fig
         ),
         Figure("groups handed over", summary.sent, "groups", "of", len(groups)),
         Figure("groups that a second run hands over again", again.sent, "groups", bound=0),
-        Figure("handing over, scored again before it", whole, "s", "posts alone", alone),
+        Figure("handing over, with scoring again before it", whole, "s", "posts alone", alone),
     ]
 
 

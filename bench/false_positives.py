@@ -181,13 +181,23 @@ def main() -> None:
     crossing = bound_ledger(ends, peaks)
     million, alpha = few * DRAWS / 1e6, 1 / TESTS.alpha_inverse
     rows: list[tuple[str, float, str, float | None]] = [
-        (f"refused of {counts['rollouts']:,} rollouts", counts["refused"], "rollouts", 0),
-        (f"flipped of their {counts['tokens']:,} tokens", counts["flips"], "tokens", None),
-        ("ledgers of theirs that crossed", counts["crossed"], "", 0),
-        (f"outside the envelope of {len(noise.flips):,} positions", outside, "positions", None),
-        (f"largest ln M, {million:.0f} million simulated", rollout, "", float(-np.log(alpha / 2))),
-        (f"largest ln L, {settlements:,} settlements simulated", ledger, "", float(-np.log(alpha))),
-        (f"a margin above the cap in {LONGEST:,} tokens", above_cap, "", alpha / 2),
+        (f"rollouts refused, of {counts['rollouts']:,}", counts["refused"], "rollouts", 0),
+        (f"tokens flipped, of their {counts['tokens']:,}", counts["flips"], "tokens", None),
+        ("ledgers that crossed the limit", counts["crossed"], "", 0),
+        (f"positions outside the envelope, of {len(noise.flips):,}", outside, "positions", None),
+        (
+            f"largest ln M of {million:.0f} million simulated rollouts",
+            rollout,
+            "",
+            float(-np.log(alpha / 2)),
+        ),
+        (
+            f"largest ln L of {settlements:,} simulated settlements",
+            ledger,
+            "",
+            float(-np.log(alpha)),
+        ),
+        (f"P(a margin in {LONGEST:,} tokens is above the cap)", above_cap, "", alpha / 2),
         ("P(an honest rollout is refused), bound", grown * alpha / 2 + above_cap, "", alpha),
         ("P(an honest ledger crosses), bound", crossing * alpha, "", 1.001 * alpha),
     ]

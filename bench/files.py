@@ -27,7 +27,9 @@ def measure(folder: Path, *, durable: bool) -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="assay-") as name:
         quick, durable = (measure(Path(name), durable=durable) for durable in (False, True))
-    figure = Figure("a file written to last", durable, "ms", "renamed alone", quick)
+    figure = Figure(
+        "a file written, synced and renamed", durable, "ms", "written and renamed", quick
+    )
     report(f"files of {BYTES / 1e3:g} kB in {Path(name).parent}", [figure], 1)
 
 

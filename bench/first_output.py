@@ -82,7 +82,7 @@ def measure_often_typed(root: Path) -> list[Figure]:
         lines = {
             "status": (("status", "--dir", f"{net}/trainer"), 0, STATUS_S),
             "metagraph": (("metagraph", "--localnet", net), 0, SECONDS),
-            "mine with a wallet that is not there": (
+            "mine with a missing wallet": (
                 ("mine", "--localnet", net, "--wallet", "nosuch"),
                 2,
                 SECONDS,
@@ -94,7 +94,7 @@ def measure_often_typed(root: Path) -> list[Figure]:
             if {code for _, code in runs} != {wanted}:
                 raise SystemExit(f"assay {' '.join(words)}: exit codes {runs}, wanted {wanted}")
             spent = min(seconds for seconds, _ in runs)
-            figures.append(Figure(f"processor time of assay {name}", spent, "s", bound=bound))
+            figures.append(Figure(f"CPU time of assay {name}", spent, "s", bound=bound))
     return figures
 
 
@@ -108,9 +108,9 @@ def main() -> None:
         print(f"{found[line]:6.2f} s  assay {line}", file=sys.stderr)
     ordered = sorted(found.values())
     figures = [
-        Figure("commands of the table", len(found), ""),
-        Figure("first output, the slowest of them", ordered[-1], "s", bound=SECONDS),
-        Figure("first output, the median", ordered[len(ordered) // 2], "s"),
+        Figure("commands measured", len(found), ""),
+        Figure("first output of the slowest command", ordered[-1], "s", bound=SECONDS),
+        Figure("first output, median of all commands", ordered[len(ordered) // 2], "s"),
         *often,
     ]
     report("First output of every command", figures, 1)

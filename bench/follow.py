@@ -144,7 +144,7 @@ def list_figures(
     room = 1.0 if length == LENGTHS[0] else 1.1
     return [
         Figure(
-            f"{length} tokens: drafted for each submitted",
+            f"{length} tokens: drafted for each token submitted",
             share(followed.drafted, followed),
             "tokens",
             name,
@@ -152,7 +152,7 @@ def list_figures(
             bound=1.35 * room,
         ),
         Figure(
-            f"{length} tokens: read by the reference for each submitted",
+            f"{length} tokens: read by the reference for each token submitted",
             share(followed.read, followed),
             "tokens",
             name,
@@ -160,12 +160,10 @@ def list_figures(
             bound=1.4 * room,
         ),
         Figure(
-            f"{length} tokens: of these, for near ties",
-            share(followed.settling, followed),
-            "tokens",
+            f"{length} tokens: read for near ties", share(followed.settling, followed), "tokens"
         ),
         Figure(
-            f"{length} tokens: read, with exact",
+            f"{length} tokens: read with `exact`",
             share(exact.read, exact),
             "tokens",
             bound=2.4 * room,

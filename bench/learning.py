@@ -324,7 +324,7 @@ def main() -> None:
         f"{PROBLEMS} held-out problems",
         [
             Figure("gain of the loop, sums of three terms", gain, "points"),
-            Figure("CPU time that it took", seconds, "s", bound=600),
+            Figure("CPU time of the loop", seconds, "s", bound=600),
             Figure(
                 "TRL's gain minus the sequential loop's",
                 better,
@@ -332,20 +332,30 @@ def main() -> None:
                 bound=compute_noise(newest, theirs),
             ),
             Figure(
-                "what staleness costs: sequential gain minus async",
+                "cost of staleness: sequential gain minus async gain",
                 mean(map(compute_gain, newest)) - gain,
                 "points",
             ),
-            Figure("loop", seconds, "s", "bare training", mean(bare), ratio_bound=1.4),
             Figure(
-                "clean gain minus poisoned",
+                "CPU time of the loop", seconds, "s", "bare training", mean(bare), ratio_bound=1.4
+            ),
+            Figure(
+                "gain without forgers minus gain with forgers",
                 abs(gain - mean(map(compute_gain, dirty))),
                 "points",
                 bound=compute_noise(clean, dirty),
             ),
             Figure("forgers' groups refused", sum(c.refused for c in poisoned), "groups"),
-            Figure("gain of 8 local", mean(map(compute_gain, alone)), "points"),
-            Figure("gain of 4 + 4", mean(map(compute_gain, both)), "points"),
+            Figure(
+                "gain with 8 groups, all the trainer's own",
+                mean(map(compute_gain, alone)),
+                "points",
+            ),
+            Figure(
+                "gain with 8 groups, half of them the trainer's own",
+                mean(map(compute_gain, both)),
+                "points",
+            ),
         ],
         torch.get_num_threads(),
     )

@@ -202,12 +202,14 @@ def main() -> None:
     reasons = print_story(hotkeys, windows, payments, rows)
     six, alone = watches
     figures = [
-        Figure("six windows, from nothing until they are paid", paid - began, "s", bound=TIME_S),
-        Figure("of these, until the localnet is up", up - began, "s"),
-        Figure("and wallets, uids, stake", started - up, "s"),
-        Figure("and until six programs run", running - started, "s"),
+        Figure(
+            "six windows, from an empty folder until they are paid", paid - began, "s", bound=TIME_S
+        ),
+        Figure("part of this: starting the localnet", up - began, "s"),
+        Figure("part of this: wallets, uids and stake", started - up, "s"),
+        Figure("part of this: starting the six programs", running - started, "s"),
         Figure("memory of the six, shared pages once (PSS)", six.pss, "MiB", bound=MEMORY_MIB),
-        Figure("the same, shared pages in each (RSS)", six.rss, "MiB"),
+        Figure("memory of the six, shared pages in each (RSS)", six.rss, "MiB"),
         Figure("memory of the localnet (PSS)", alone.pss, "MiB"),
         *(Figure(f"memory of {name} (PSS)", size, "MiB") for name, size in six.pss_of.items()),
         *(Figure(f"CPU time, {name}", seconds, "s") for name, seconds in processors.items()),

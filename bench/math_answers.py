@@ -108,7 +108,9 @@ def measure_coverage() -> list[Figure]:
     for subject, refused in reasons.items():
         asked = PROBLEMS - refused.total()
         figures.append(Figure(f"asked: {subject}", asked, "", "of", PROBLEMS))
-        figures += [Figure(f"  refused: {why}", n, "") for why, n in refused.most_common()]
+        figures += [
+            Figure(f"{subject}, not asked: {why}", n, "") for why, n in refused.most_common()
+        ]
     wanted = sum(problem.case.value is not None for problem in problems)
     whole = len(problems) - sum(refused.total() for refused in reasons.values())
     assert sum(map(len, lines.skipped.values())) == len(problems) - whole, (
@@ -116,7 +118,7 @@ def measure_coverage() -> list[Figure]:
     )
     return [
         *(Figure("asked of all subjects", whole, "", "of", len(problems)), *figures),
-        Figure("refused, though of a form that it reads", wanted - whole, "", bound=0),
+        Figure("not asked, though of a form that `math` reads", wanted - whole, "", bound=0),
     ]
 
 
@@ -144,14 +146,16 @@ def main() -> None:
     figures = [
         *coverage,
         Figure("distinct answers judged", len(judged), ""),
-        Figure("right answers that they stand beside", len(rights), ""),
-        Figure("golds that are not read", unread, "", bound=0),
-        Figure("wrong accepted", len(own & wrong), "", "of", len(wrong), bound=0),
-        Figure("right accepted", len(own & right), "", "of", len(right)),
-        Figure("prose and conventions accepted", len(own & apart), "", "of", len(apart)),
-        Figure("an answer scored", 1e6 / rate, "\u00b5s", bound=200),
+        Figure("right answers to compare with", len(rights), ""),
+        Figure("right answers without a value", unread, "", bound=0),
+        Figure("wrong answers accepted", len(own & wrong), "", "of", len(wrong), bound=0),
+        Figure("right answers accepted", len(own & right), "", "of", len(right)),
+        Figure("prose and other conventions accepted", len(own & apart), "", "of", len(apart)),
+        Figure("time to score an answer", 1e6 / rate, "\u00b5s", bound=200),
         Figure("answers scored a second", rate, ""),
-        Figure("the most expensive hostile one", max(map(time_one, DEAR)) * 1e3, "ms"),
+        Figure(
+            "time to score the most expensive hostile answer", max(map(time_one, DEAR)) * 1e3, "ms"
+        ),
     ]
     if find_spec("math_verify"):
         figures += compare_with_math_verify(judged, own)
@@ -190,10 +194,17 @@ def compare_with_math_verify(judged: list[Judged], own: set[Judged]) -> list[Fig
     wrongly = sum(each.right is False for each in accepted)
     return [
         Figure("answers math-verify scores a second", rate, ""),
-        Figure("right that math-verify accepts", len(rightly), ""),
-        Figure("of them not accepted here", len(rightly - own), ""),
-        Figure("of them accepted here", len(rightly & own) / len(rightly), "share", least=0.97),
-        Figure("wrong that math-verify accepts", wrongly, ""),
+        Figure("right answers that math-verify accepts", len(rightly), ""),
+        Figure(
+            "right answers that math-verify accepts and `math` does not", len(rightly - own), ""
+        ),
+        Figure(
+            "share of right answers of math-verify that `math` accepts",
+            len(rightly & own) / len(rightly),
+            "share",
+            least=0.97,
+        ),
+        Figure("wrong answers that math-verify accepts", wrongly, ""),
     ]
 
 

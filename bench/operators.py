@@ -1,4 +1,4 @@
-"""Which operators of a step give the same bits on every machine that this one can emulate: with
+"""Operators of a step that give the same bits on every machine that this one can emulate: with
 another number of threads, with fewer instructions for torch's kernels or for all libraries, and
 without oneDNN.
 
@@ -125,13 +125,10 @@ def main() -> None:
     unstable = [name for name, row in rows.items() if False in row.values()]
     figures = [
         Figure(
-            "operators that are said to round once or not at all, and differ",
-            len(broken),
-            "",
-            bound=0,
+            "operators that differ, of those said to round at most once", len(broken), "", bound=0
         ),
-        Figure("operators, by kind of number", len(rows), ""),
-        Figure("of these, other bits on some machine", len(unstable), ""),
+        Figure("operators tried, each number type counted", len(rows), ""),
+        Figure("operators with other bits on some machine", len(unstable), ""),
     ]
     if broken:
         print(f"  they are: {', '.join(broken)}")

@@ -1,6 +1,6 @@
-"""What an outer step sends: bytes of a trainer's difference from the round's parent after H steps,
-as a share of the bf16 checkpoint, by form and learning rate; and how fast differences are encoded
-and decoded on one core.
+"""The size of an outer step: a trainer's difference from the round's parent after H steps, as a
+share of the bf16 checkpoint, by form and learning rate; and how fast differences are encoded and
+decoded on one core.
 
 Lessons are real, as in `checkpoints.py`: rollouts of the model itself, judged, and the trainer's
 learner. Three come before the round, since the first begins with masters that are bf16 already. One

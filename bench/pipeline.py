@@ -120,11 +120,11 @@ def describe(rows: Sequence[tuple[str, float, dict[str, float]]], alone: float) 
         for name, tokens, side in rows
     ]
     waits = [
-        Figure(f"{name}: waiting for the other", 100 * side["waited"] / side["seconds"], "%")
+        Figure(f"{name}: time spent waiting", 100 * side["waited"] / side["seconds"], "%")
         for name, _, side in rows
     ]
     shares = [
-        Figure(f"{name}: of a core, when not waiting", 100 * compute_share(side), "%")
+        Figure(f"{name}: share of a core while not waiting", 100 * compute_share(side), "%")
         for name, _, side in rows
     ]
     return speeds + waits + shares
@@ -155,25 +155,31 @@ def main() -> None:
     deltas, whole = map(take_least, apart["left"])
     round_tokens = TASK.inner * tokens
     rows = [
-        ("pipeline, no link between its stages", tokens, last[0]),
+        ("pipeline, no limit on the link", tokens, last[0]),
         ("pipeline, 100 Mbit/s", tokens, last[1]),
-        ("pipeline, a link that is as slow to it as 100 Mbit/s to H200s", tokens, last[2]),
-        (f"apart, lossless deltas each {TASK.inner} steps", round_tokens, deltas),
-        (f"apart, float32 differences each {TASK.inner} steps", round_tokens, whole),
+        ("pipeline, link slowed as for H200s", tokens, last[2]),
+        (f"apart, lossless deltas every {TASK.inner} steps", round_tokens, deltas),
+        (f"apart, float32 differences every {TASK.inner} steps", round_tokens, whole),
     ]
     sent, read = (stages["first"][0][0][what] for what in ("sent", "tokens"))
     figures = [
         *describe(rows, tokens / one["seconds"]),
-        Figure("one process: of a core", 100 * one["processor"] / one["seconds"], "%"),
-        Figure("bits a second of the slower link", slow / 1e6, "Mbit/s"),
-        Figure("over the boundary, each way", sent / read, "bytes a token"),
-        Figure("the same, a column of states", sent / read / MODEL.hidden_size, "bytes"),
-        Figure("lossless deltas, each way", deltas["sent"] / weights, "bytes a weight"),
-        Figure("float32 differences, each way", whole["sent"] / weights, "bytes a weight"),
-        Figure("stages' gradients, distance to one process's", distance, "", bound=DISTANCE_MAX),
+        Figure("one process: share of a core", 100 * one["processor"] / one["seconds"], "%"),
+        Figure("speed of the slowed link", slow / 1e6, "Mbit/s"),
+        Figure("sent from stage to stage, each way", sent / read, "bytes a token"),
+        Figure(
+            "sent from stage to stage, each column of a hidden state",
+            sent / read / MODEL.hidden_size,
+            "bytes",
+        ),
+        Figure("lossless deltas sent, each way", deltas["sent"] / weights, "bytes a weight"),
+        Figure("float32 differences sent, each way", whole["sent"] / weights, "bytes a weight"),
+        Figure(
+            "distance of the stages' gradients from one process's", distance, "", bound=DISTANCE_MAX
+        ),
     ]
     figures += [
-        Figure(f"processor, {name}", side["processor"], "s", "one process", one["processor"])
+        Figure(f"CPU time, {name}", side["processor"], "s", "one process", one["processor"])
         for name, side in (("first stage", take_least(stages["first"][0])), ("last stage", last[0]))
     ]
     report(

@@ -79,9 +79,9 @@ def main() -> None:
     figures = [
         Figure("short programs a second, start-up included", rate, "/s", least=50),
         Figure("programs compared", len(programs), ""),
-        Figure("load before", before, ""),
-        Figure("least load beside", load, "", least=LOAD),
-        Figure("runs that differ", differ, "", bound=0),
+        Figure("load of the first runs", before, ""),
+        Figure("load of the second runs", load, "", least=LOAD),
+        Figure("programs whose two runs differ", differ, "", bound=0),
     ]
     report("Programs against test cases", figures, threads=1, ends=ends)
 

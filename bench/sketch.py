@@ -92,7 +92,7 @@ def measure_forgeries(generator: np.random.Generator, toploc: ModuleType | None)
             honest = forgery == "honest"
             figures.append(
                 Figure(
-                    f"accepted by ours: {forgery}",
+                    f"accepted by Assay: {forgery}",
                     100 * ours,
                     "%",
                     other,

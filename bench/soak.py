@@ -1,4 +1,4 @@
-"""Five hundred windows on the virtual clock in bad weather: what grows, leaks or gets lost.
+"""Five hundred windows on the virtual clock, with faults at random: what grows, leaks or gets lost.
 
 Two miners, a validator and a trainer run as their commands run them, in one process; chain,
 beacons and stores fail at random, and the programs are killed again and again (tests/soak
@@ -99,16 +99,21 @@ def main() -> None:
         ),
         *(
             Figure(
-                f"{name} more than at window {WARM}",
+                f"more {name} than at window {WARM}",
                 compare(looks, name)[1] - compare(looks, name)[0],
                 "",
                 bound=0,
             )
             for name in ("threads", "descriptors", "children", "tasks")
         ),
-        Figure("lost, or other than without faults", len(check.findings), "", bound=0),
-        Figure("defects that a program has met", len(world.log.defects), "", bound=0),
-        Figure("commitments and settlements as without faults", check.equal, ""),
+        Figure(
+            "commitments and settlements lost or changed by faults",
+            len(check.findings),
+            "",
+            bound=0,
+        ),
+        Figure("defects of Assay in the logs", len(world.log.defects), "", bound=0),
+        Figure("commitments and settlements equal to those without faults", check.equal, ""),
         Figure("windows that a long fault has cost", sum(check.excused.values()), ""),
         Figure("kills", sum(lives.values()) - len(lives), ""),
         Figure(

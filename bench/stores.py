@@ -1,4 +1,4 @@
-"""What a validator reads of 256 miners in a window, from a web server 20 ms away, roots checked.
+"""Time and bytes of a window's reading of 256 miners, from a web server 20 ms away, roots checked.
 
 Every miner's file has 1,024 groups of 16 completions, 230 tokens long on average, as one GPU makes,
 64 of them distinct; what an audit asks for is read of each and held against the root that stands on

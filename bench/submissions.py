@@ -253,7 +253,12 @@ def list_reading(name: str, groups: list[Group]) -> list[Figure]:
     every = len(data) * MINERS / 1e6
     return [
         Figure(
-            f"{name}: read of {MINERS} files", size * MINERS / 1e6, "MB", "all", every, bound=40
+            f"{name}: bytes read of {MINERS} files",
+            size * MINERS / 1e6,
+            "MB",
+            "whole files",
+            every,
+            bound=40,
         ),
         Figure(f"{name}: requests a file", requests, ""),
     ]
@@ -358,18 +363,18 @@ def simulate_pay(values: np.ndarray, valued: int) -> float:
 
 def list_pay(values: np.ndarray) -> list[Figure]:
     new, old = (simulate_pay(values, valued) for valued in (MAIN_WORK.valued_groups, WHOLE))
-    name = f"an honest settlement's score of {WINDOWS} windows, deviation"
+    name = f"deviation of an honest score of {WINDOWS} windows"
     spread = 100 * values.std() / values.mean()
     return [
         Figure(
             f"{name}, {MAIN_WORK.valued_groups} groups valued",
             new,
             "%",
-            f"of {WHOLE}",
+            f"{WHOLE} groups valued",
             old,
             bound=1.5,
         ),
-        Figure("the same of one group's value", spread, "%"),
+        Figure("deviation of one group's value", spread, "%"),
     ]
 
 
@@ -382,7 +387,7 @@ def list_forward() -> list[Figure]:
     for share, bound in ((0.1, 0.30), (1, None), (4, None)):
         prompt = share * TOKENS
         new, old = rollouts * (prompt + TOKENS), WHOLE * (prompt + size * TOKENS)
-        name = f"computed: forward tokens a file, prompt {share:g} of {TOKENS}"
+        name = f"computed: forward tokens a file, prompt of {share:g} × {TOKENS}"
         figures.append(Figure(name, new, "tokens", f"{WHOLE} whole groups", old, ratio_bound=bound))
     return figures
 
@@ -393,8 +398,8 @@ def list_detection() -> list[Figure]:
     forty_eighth = [(GROUPS * SIZE // (48 * fakes), fakes) for fakes in range(1, SIZE + 1)]
     figures = []
     for name, cases, window, settlement in (
-        ("a quarter of all groups", [quarter], 0.01, None),
-        ("one in 48 rollouts, where seen least", forty_eighth, None, 0.02),
+        ("a quarter of all groups fake", [quarter], 0.01, None),
+        ("one in 48 rollouts fake, hidden best", forty_eighth, None, 0.02),
     ):
         new = max(compute_miss(groups, fakes) for groups, fakes in cases)
         old = max(compute_old_miss(groups) for groups, _ in cases)
@@ -404,7 +409,7 @@ def list_detection() -> list[Figure]:
         ):
             figures.append(
                 Figure(
-                    f"computed: fakes missed in {span}, {name}",
+                    f"computed: P(no fake is seen in {span}), {name}",
                     new**times,
                     "share",
                     f"{WHOLE} whole groups",

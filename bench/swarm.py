@@ -1,5 +1,5 @@
-"""What sharing rollouts buys: several nodes that each learn alone, beside the same nodes that learn
-from each other's rollouts, at equal own work (as in SAPO, "Sharing is Caring", Gensyn, 2025).
+"""The gain from sharing rollouts: several nodes learn alone, or also from each other's rollouts, at
+equal own work (as in SAPO, "Sharing is Caring", Gensyn, 2025).
 
 Each step every node samples as many groups of problems of its own, with the product's sampler, from
 weights rounded to bf16, and learns with the product's learner. It learns from
@@ -292,8 +292,8 @@ def compare(plan: Plan, runs: dict[str, list[list[Trial]]]) -> list[Figure]:
         silent = sum(trial.silent for trial in last) / sum(trial.groups for trial in last)
         figures += [
             Figure(f"{name}: solved", statistics.mean(ends[arm]), "%"),
-            Figure(f"{name}: groups with no signal", 100 * silent, "%"),
-            Figure(f"{name}: a run", statistics.mean(t.seconds for t in last), "s of processor"),
+            Figure(f"{name}: groups without signal", 100 * silent, "%"),
+            Figure(f"{name}: CPU time of a run", statistics.mean(t.seconds for t in last), "s"),
         ]
     for arm in ("half", "double", "network"):
         pairs = zip(ends[arm], ends["alone"], strict=True)
@@ -301,11 +301,11 @@ def compare(plan: Plan, runs: dict[str, list[list[Trial]]]) -> list[Figure]:
         name = f"{ARMS[arm]}, over alone"
         figures += [
             Figure(f"{name}: mean", statistics.mean(gains), "points"),
-            Figure(f"{name}: least seed", min(gains), "points"),
-            Figure(f"{name}: largest seed", max(gains), "points"),
+            Figure(f"{name}: lowest seed", min(gains), "points"),
+            Figure(f"{name}: highest seed", max(gains), "points"),
         ]
     sure = 100 * (1 - 2 / 2 ** len(plan.seeds))
-    return [*figures, Figure("the median is between these two, with probability", sure, "%")]
+    return [*figures, Figure("P(the median is between lowest and highest seed)", sure, "%")]
 
 
 def main() -> None:

@@ -154,12 +154,12 @@ def main() -> None:
                 bound=30 if i == 0 else None,
             )
             for i, (what, where) in enumerate(
-                (("groups", "without signal"), ("tokens", "drawn and judged for nothing"))
+                (("groups", "without signal"), ("tokens", "of groups without signal"))
             )
         ]
     shutil.rmtree(folder)
     report(
-        f"Groups that teach: courses of {LESSONS} lessons of {GROUPS} groups of 8, "
+        f"Groups that teach: runs of {LESSONS} steps of {GROUPS} groups of 8, "
         f"{PROBLEMS} held-out problems",
         figures,
         torch.get_num_threads(),

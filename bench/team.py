@@ -55,7 +55,7 @@ def main() -> None:
     ]
     figures += [
         Figure(
-            "one over two processes, seconds of a step of the same tokens",
+            "two processes of one thread, time of the same step",
             two[0]["seconds"],
             "s",
             "one process of one thread",

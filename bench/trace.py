@@ -160,28 +160,24 @@ def find_faults(step: Step, checkpoints: CheckpointFolder, folder: Path) -> list
     print(f"  A's and B's standings: {dict(standings)}")
     return [
         Figure(
-            f"of {FAULTS} faults of one unit in the last place, not named",
+            f"faults not named, of {FAULTS} of one unit in the last place",
             FAULTS - named,
             "",
             bound=0,
         ),
         Figure(
-            "the one without a fault called wrong",
+            "traces without a fault that were called wrong",
             sum(n for (a, _), n in standings.items() if a != "right"),
             "",
             bound=0,
         ),
         Figure(
-            f"nodes of a tree of {honest.operators:,} operators that were read, most",
+            f"most nodes read, of a tree of {honest.operators:,} operators",
             max(nodes),
             "",
             bound=2 * honest.operators.bit_length() + 1,
         ),
-        Figure(
-            "seconds of a bisection with the step done again, mean",
-            sum(seconds) / len(seconds),
-            "s",
-        ),
+        Figure("mean time of a bisection that repeats the step", sum(seconds) / len(seconds), "s"),
     ]
 
 

@@ -56,7 +56,7 @@ def main() -> None:
 def compare(name: str, times: GroupTimes, scaled: str = "") -> list[Figure]:
     """Verifying beside generating in one batch and one by one, ms."""
     verified, apart, batched, one_by_one = (seconds * 1e3 for seconds in times)
-    group, each = f"{name}: verify a group", f"{name}: the same, no prompt shared"
+    group, each = f"{name}: verify a group", f"{name}: verify a group, no prompt shared"
     together, alone = "generate in one batch", f"generate one by one{scaled}"
     return [
         Figure(group, verified, "ms", together, batched, ratio_bound=0.30),

@@ -28,11 +28,9 @@ RESULTS = Path(__file__).parents[1] / "bench" / "results"
 TEAM, RANK = 8, 16
 #: Name in bench/results/pipeline.json → what the page calls it.
 ROWS = {
-    "pipeline, no link between its stages": "pipeline of two, no limit on the link",
+    "pipeline, no limit on the link": "pipeline of two, no limit on the link",
     "pipeline, 100 Mbit/s": "pipeline of two, 100 Mbit/s",
-    "pipeline, a link that is as slow to it as 100 Mbit/s to H200s": "pipeline of two, the link slowed as for H200s",
-    "apart, lossless deltas each 8 steps": "apart, lossless deltas every 8 steps",
-    "apart, float32 differences each 8 steps": "apart, float32 differences every 8 steps",
+    "pipeline, link slowed as for H200s": "pipeline of two, the link slowed as for H200s",
 }
 #: Bits a second of the link; bytes of a state's value as bf16; tokens of a step that is reckoned.
 LINK, HALF, TOKENS = 100e6, 2, 1_000_000
@@ -91,8 +89,8 @@ def make_measured_table() -> str:
     document = read_results("pipeline")
     found = document["figures"]
     machine = document["machine"]
-    alone = found["pipeline, no link between its stages: tokens a second"]["baseline_value"]
-    core = found["one process: of a core"]["value"]
+    alone = found["pipeline, no limit on the link: tokens a second"]["baseline_value"]
+    core = found["one process: share of a core"]["value"]
     rows = [
         f"{document['title']}. Machine: {machine['cpu']}, torch {machine['torch']}.",
         "",
@@ -105,18 +103,18 @@ def make_measured_table() -> str:
         if end:
             waits, core = (
                 found[f"{what}: {which}"]["value"]
-                for which in ("waiting for the other", "of a core, when not waiting")
+                for which in ("time spent waiting", "share of a core while not waiting")
             )
             rows.append(
-                f"| {ROWS[what]} | {figure['value']:,.0f} | {figure['ratio']:.2f} | {waits:.0f} % | {core:.0f} % |"
+                f"| {ROWS.get(what, what)} | {figure['value']:,.0f} | {figure['ratio']:.2f} | {waits:.0f} % | {core:.0f} % |"
             )
     return "\n".join(rows)
 
 
 def make_reckoned_table() -> str:
     found = read_results("pipeline")["figures"]
-    column = found["the same, a column of states"]["value"]  # bytes, as float32
-    delta = found["lossless deltas, each way"]["value"]  # bytes a weight
+    column = found["sent from stage to stage, each column of a hidden state"]["value"]  # bytes, as float32
+    delta = found["lossless deltas sent, each way"]["value"]  # bytes a weight
     settings = read_recipe("7b-8-cards").trainer
     rows = [
         "| model | stages | a token's state | link, seconds a step | stage, seconds a step | GPUs busy "
