@@ -87,8 +87,8 @@ def main() -> None:
     logging.getLogger("assay.beacon").setLevel(logging.ERROR)  # each failure would be told
     figures = []
     for words, failure in {
-        "a tenth fails": send(write_answer(b"", 500)),
-        "a tenth is silent": send_and_stall(b""),
+        "a tenth of requests fail": send(write_answer(b"", 500)),
+        "a tenth of requests get no answer": send_and_stall(b""),
     }.items():
         raced, own, lacking = measure_both(failure)
         median, best = statistics.median(raced) * 1e3, statistics.median(own) * 1e3

@@ -205,9 +205,9 @@ def main() -> None:
         Figure(
             "six windows, from an empty folder until they are paid", paid - began, "s", bound=TIME_S
         ),
-        Figure("part of this: starting the localnet", up - began, "s"),
-        Figure("part of this: wallets, uids and stake", started - up, "s"),
-        Figure("part of this: starting the six programs", running - started, "s"),
+        Figure("six windows: the start of the localnet", up - began, "s"),
+        Figure("six windows: wallets, uids and stake", started - up, "s"),
+        Figure("six windows: the start of the six programs", running - started, "s"),
         Figure("memory of the six, shared pages once (PSS)", six.pss, "MiB", bound=MEMORY_MIB),
         Figure("memory of the six, shared pages in each (RSS)", six.rss, "MiB"),
         Figure("memory of the localnet (PSS)", alone.pss, "MiB"),

@@ -112,7 +112,11 @@ def main() -> None:
             min(taken[1]),
             ratio_bound=0.65,
         ),
-        Figure("groups of the trainer with more of them", 100 * larger / WINDOWS / GROUPS, "%"),
+        Figure(
+            "larger one of the two trainers' shares of the groups",
+            100 * larger / WINDOWS / GROUPS,
+            "%",
+        ),
     ]
     report(f"A round of {WINDOWS} windows of {GROUPS} groups", figures, threads=1)
 

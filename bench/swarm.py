@@ -298,7 +298,7 @@ def compare(plan: Plan, runs: dict[str, list[list[Trial]]]) -> list[Figure]:
     for arm in ("half", "double", "network"):
         pairs = zip(ends[arm], ends["alone"], strict=True)
         gains = [shared - alone for shared, alone in pairs]
-        name = f"{ARMS[arm]}, over alone"
+        name = f"{ARMS[arm]}, gain over alone"
         figures += [
             Figure(f"{name}: mean", statistics.mean(gains), "points"),
             Figure(f"{name}: lowest seed", min(gains), "points"),

@@ -413,8 +413,8 @@ def run_ledger_verify_score(
 ) -> None:
     """Ask the contract whether a miner's score in a published record was posted.
 
-    --json also prints the values for an explorer's form, and the call for any JSON-RPC client. Exit
-    codes: 0 proven, 1 not proven.
+    --json also prints the values for an EVM explorer's form, and the call for any JSON-RPC client.
+    Exit codes: 0 proven, 1 not proven.
     """
 
 
