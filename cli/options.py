@@ -346,7 +346,7 @@ def _set_signature(function: Any, parameters: list[inspect.Parameter]) -> None:
 
 def _make_option(name: str, info: "FieldInfo") -> Any:
     """The annotation of a parameter for a field."""
-    from assay.neurons.settings.sections import get_flag, get_flag_name
+    from assay.neurons.settings.flags import get_flag, get_flag_name
 
     kind: Any = info.annotation
     flag = get_flag(info)

@@ -27,8 +27,8 @@ DEFAULTS: Mapping[str, Json] = {
 }
 
 
-#: The outer step of a sparse form. Error feedback takes momentum's place, as in SparseLoCo (Sarfi et
-#: al., 2025). The rate makes up for what the residual loses: measured with 24 of 4,096 kept
+#: The outer step of a sparse form. Error feedback takes momentum's place, as in SparseLoCo (Sarfi
+#: et al., 2025). The rate makes up for the part that feedback drops: measured with 24 of 4,096 kept
 #: (`bench/outer_success.py`).
 SPARSE_OUTER: Mapping[str, Json] = {"rate": 16_000_000, "momentum": 0}
 

@@ -2,7 +2,8 @@
 
 `program_loop.py` is the outermost loop and the only place that catches every exception.
 `database.py` has the SQLite file under it, `program_status.py` the shape of status.json,
-`counters.py`, `metrics.py` and `metrics_server.py` the metrics, `logs.py` the log lines. Nothing
+`counters.py`, `metrics.py`, `status_samples.py` and `metrics_server.py` the metrics, `logs.py` the
+log lines. Nothing
 here distinguishes a miner from a validator. Start with `program_loop.py`.
 """
 
