@@ -46,8 +46,13 @@ class TrainerConfig:
 #: Fields of `LearnConfig` that are settings of the same name.
 _SHARED = tuple(f.name for f in fields(LearnConfig) if f.name in TrainerSettings.model_fields)
 #: Fields of `LossConfig` → the settings.
-_LOSS = {"low": "clip_low", "high": "clip_high", "cap": "clip_cap"}
-_LOSS |= {name: name for name in ("kl_weight", "level")}
+_LOSS = {
+    "low": "clip_low",
+    "high": "clip_high",
+    "cap": "clip_cap",
+    "kl_weight": "kl_weight",
+    "level": "level",
+}
 
 
 def make_learning(settings: TrainerSettings) -> LearnConfig:
