@@ -1,11 +1,11 @@
 """Makes problems and scores answers to them.
 
-An environment turns a 32-byte seed into a problem and a completion into integer reward parts.
-Everything is a function of its arguments: no clock, no floats, no solver's opinion; a file is named
-by its digest, and foreign code runs in a cage. It takes one answer form and refuses the rest, in
-time linear in the text, whatever the text is. It never runs a model, never talks to a network,
-never knows whose answer it scores. Start with `base`, then `arithmetic`, the simplest of them;
-`registry` makes one by name, and describes all of them to a person.
+An environment turns a 32-byte seed into a problem, and a completion into integer reward parts.
+Every result is a function of its arguments: no clock, no floats, no solver's opinion. A digest
+names each file, and foreign code runs in a cage. An environment takes one answer form, refuses the
+rest, and needs time linear in the text, whatever the text is. It never runs a model, talks to a
+network or learns whose answer it scores. Start with `base`, then `arithmetic`, the simplest
+environment. `registry` makes an environment by name and describes all of them to a person.
 """
 
 from typing import TYPE_CHECKING

@@ -1,9 +1,9 @@
 """Sums of several terms, worked step by step: `7+15+3=?` → `7+15=22`, `22+3=25`, `#### 25`.
 
-The answer is taken from one form only, compared as text: no number in a completion is ever parsed
-before its length is known, so a line of a million digits costs a comparison. What counts as
-reasoning is a chain of true equations that uses every term of the problem once: nothing else in
-the text can raise the score, so there is nothing to pad with.
+The answer has one form and is compared as text. No number in a completion is parsed before its
+length is known, so a line of a million digits costs one comparison. Only a chain of true equations
+that uses every term of the problem once counts as reasoning. Nothing else in the text can raise the
+score, so padding gains nothing.
 """
 
 import re
@@ -16,7 +16,7 @@ from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "arithmetic"
-#: Raised whenever any problem or score would change.
+#: Increases whenever any problem or score would change.
 VERSION = 1
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
@@ -45,7 +45,7 @@ LEVELS: tuple[tuple[int, int], ...] = (
 _NAMES = "Ada", "Ben", "Cleo", "Dan", "Eve", "Finn"
 _THINGS = "apples", "books", "coins", "eggs", "pens", "shells"
 
-# Eighteen digits hold every true number of every level, and int() of them is cheap.
+# Eighteen digits hold every true number of every level, and `int` of them is cheap.
 _INTEGER = r"(?:0|-?[1-9][0-9]{0,17})"
 _ANSWER_LINE = re.compile(rf"#### {_INTEGER}")
 _STEP = re.compile(rf"({_INTEGER})([+-])([1-9][0-9]{{0,17}})=({_INTEGER})")
@@ -53,7 +53,7 @@ _STEP = re.compile(rf"({_INTEGER})([+-])([1-9][0-9]{{0,17}})=({_INTEGER})")
 
 @dataclass(frozen=True, slots=True)
 class Terms(Answer):
-    """The signed terms of a sum, in the prompt's order; at least two."""
+    """The signed terms of a sum, at least two, in the prompt's order."""
 
     values: tuple[int, ...]
 
@@ -77,8 +77,9 @@ class Arithmetic(DrawnEnvironment):
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Correctness: the completion ends with its only `####`, a line `#### <integer>`, exact.
 
-        Canonical integer: no plus, no leading zero, no space, no `-0`; nothing after it, not even
-        a newline. Quality: see `_rate_steps`. Satisfaction is 0: a sum is right or wrong.
+        The integer is canonical: no plus, no leading zero, no space, no `-0`. Nothing follows it,
+        not even a newline. Quality: see `_rate_steps`. Satisfaction is 0, because a sum is right or
+        wrong.
         """
         values = _get_values(problem)
         *steps, last = completion.split("\n")
@@ -89,9 +90,9 @@ class Arithmetic(DrawnEnvironment):
 
 
 def write_solution(problem: Problem, order: Sequence[int]) -> str:
-    """The worked solution that takes the problem's terms in `order`, of full marks.
+    """The worked solution, of full marks, that takes the problem's terms in `order`.
 
-    `order` is a permutation of the terms' positions; the sum is the same in any.
+    `order` is a permutation of the terms' positions. The sum is the same in any order.
 
     Raises:
         ValueError: `order` is not a permutation of the terms' positions.
@@ -110,12 +111,12 @@ def write_solution(problem: Problem, order: Sequence[int]) -> str:
 
 
 def _rate_steps(values: tuple[int, ...], steps: Sequence[str]) -> int:
-    """Share of the expected steps that count, in millionths.
+    """The share of the expected steps that count, in millionths.
 
-    A step `a±b=c` counts if it is true, b is a term not yet used, and a is the result of the step
-    before (in the first step: another term). Counting ends at the first step that does not; one
-    line more than there are steps, and nothing counts. *Repeated, trivial or borrowed equations
-    and bare answers earn nothing.*
+    A step `a±b=c` counts if the equation is true, b is an unused term, and a is the result of the
+    step before (in the first step: another term). Counting ends at the first step that does not
+    count. If there is even one line too many, nothing counts. *Repeated, trivial or borrowed
+    equations and bare answers earn nothing.*
     """
     expected = len(values) - 1
     if len(steps) > expected:

@@ -1,4 +1,4 @@
-"""What an environment is: a problem from a seed, a score from a problem and an answer.
+"""The interface of an environment: a problem from a seed, a score from a problem and an answer.
 
 Specification, sections 0, 3 and 9. Rewards are integers in millionths; no float is ever involved.
 """
@@ -17,16 +17,16 @@ from assay.protocol.prf import Stream
 
 
 class Answer:
-    """What an environment needs in order to score a completion; each has a subclass of its own.
+    """The data that an environment needs to score a completion. Each environment has a subclass.
 
-    Opaque to all other code, and never shown to a model that answers.
+    No other code looks inside, and no model that answers ever sees it.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One task. `prompt` is text that ends in a newline, of printable ASCII and newlines wherever
-    the words are ours; `level` is one of those asked for."""
+    """One task. `prompt` ends in a newline. Where its words are Assay's own, it has only printable
+    ASCII and newlines. `level` is one of the requested levels."""
 
     prompt: str
     level: int
@@ -35,7 +35,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class RewardParts:
-    """How good one completion is, each part in millionths, 0 to 1,000,000.
+    """The quality of one completion: each part in millionths, 0 to 1,000,000.
 
     Raises:
         ValueError: a part is out of range.
@@ -53,9 +53,9 @@ class RewardParts:
 
 @dataclass(frozen=True, slots=True)
 class RewardWeights:
-    """How much each part counts, in millionths; together at most 1,000,000.
+    """The weight of each part, in millionths; together at most 1,000,000.
 
-    A parameter of the network: changing it changes every seed.
+    These are parameters of the network: a change of them changes every seed.
 
     Raises:
         ValueError: a weight is negative or their sum exceeds 1,000,000.
@@ -88,11 +88,12 @@ def compute_reward(parts: RewardParts, weights: RewardWeights) -> int:
 
 
 class Environment(Protocol):
-    """Problems and their scores, both pure functions: same arguments, same values, for ever."""
+    """Problems and their scores. Both are pure functions: the same arguments always give the same
+    values."""
 
     @property
     def name(self) -> str:
-        """ASCII, unique in the registry."""
+        """The environment's name: ASCII, unique in the registry."""
 
     @property
     def params(self) -> Mapping[str, int]:
@@ -100,14 +101,14 @@ class Environment(Protocol):
 
     @property
     def levels(self) -> Sequence[int]:
-        """The legal levels, ascending; in a mixture of several, by part."""
+        """The legal levels, ascending. A mixture lists them by part."""
 
     @property
     def digest(self) -> bytes:
-        """32 bytes naming this environment, its version and its parameters."""
+        """32 bytes that name this environment, its version and its parameters."""
 
     def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
-        """The problem of a 32-byte seed, its level drawn uniformly from `levels`.
+        """The problem of a 32-byte seed. The seed draws its level uniformly from `levels`.
 
         Raises:
             ValueError: a seed of another length; levels empty, not ascending or not legal.
@@ -126,7 +127,8 @@ class Environment(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """An integer setting of an environment: its default, its range (both ends legal), its use."""
+    """An integer setting of an environment: its default, its range (both ends legal) and its
+    purpose."""
 
     default: int
     low: int
@@ -134,11 +136,11 @@ class Param:
     about: str
 
 
-#: Levels of a part of a mixture lie below it; part i's are added to i times it.
+#: Each part of a mixture has levels below this number. Part i's levels are offset by i times it.
 PART_LEVELS = 1_000
-#: Bytes of an answer in UTF-8, at most.
+#: Most bytes of an answer, in UTF-8.
 ANSWER_BYTES = 1 << 15
-#: A whole number, as an answer spells it: one spelling each, at most 18 digits.
+#: A whole number in an answer: at most 18 digits, one spelling for each number.
 INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
@@ -146,7 +148,8 @@ def compute_digest(name: str, version: int, params: Mapping[str, int], *more: by
     """hash(environment, name, version u16, params, more…): 32 bytes.
 
     `params` is encoded as (u16 length ‖ ASCII key ‖ i64 value)* in the order of the keys' bytes;
-    integers big endian. `more` is what else problems depend on: other digests, foreign versions.
+    integers are big endian. `more` is everything else that problems depend on: other digests,
+    versions of foreign code.
     """
     encoded = b"".join(
         len(key).to_bytes(2, "big") + key.encode("ascii") + value.to_bytes(8, "big", signed=True)
@@ -169,7 +172,7 @@ def open_stream(name: str, seed: bytes) -> Stream:
 
 
 def require_levels(levels: Sequence[int], legal: Sequence[int]) -> None:
-    """Raises ValueError where `levels` is empty, not strictly ascending, or not within `legal`."""
+    """Raises ValueError if `levels` is empty, not strictly ascending, or not within `legal`."""
     if not levels or any(a >= b for a, b in pairwise(levels)):
         raise ValueError(f"levels {list(levels)} must be ascending, each once, and not empty")
     if illegal := [level for level in levels if level not in legal]:
@@ -177,9 +180,10 @@ def require_levels(levels: Sequence[int], legal: Sequence[int]) -> None:
 
 
 def read_answer(completion: str) -> str | None:
-    """The text behind `#### `, if that opens a line and the text has no other `####`; else None.
+    """The text after `#### `, or None unless that mark opens a line and is the text's only `####`.
 
-    It goes to the end, untrimmed, at most `ANSWER_BYTES` in UTF-8; linear in the text.
+    The answer extends to the end of the text, untrimmed, with at most `ANSWER_BYTES` in UTF-8. The
+    time is linear in the text.
     """
     before, mark, answer = completion.partition("#### ")
     if not mark or "####" in before or "####" in answer or (before and before[-1] != "\n"):
@@ -190,10 +194,10 @@ def read_answer(completion: str) -> str | None:
 def resolve_params(
     name: str, declared: Mapping[str, Param], given: Mapping[str, int]
 ) -> dict[str, int]:
-    """`given` completed with the declared defaults.
+    """`given`, completed with the declared defaults.
 
     Raises:
-        ValueError: a parameter that is not declared, not an integer or out of its range.
+        ValueError: a parameter is not declared, not an integer or out of its range.
     """
     for key, value in given.items():
         if key not in declared:
@@ -232,4 +236,4 @@ class DrawnEnvironment(ABC):
 
     @abstractmethod
     def _draw(self, stream: Stream, level: int) -> Problem:
-        """The order of draws is part of the version."""
+        """Draw a problem of `level`. The order of draws is part of the version."""

@@ -1,9 +1,9 @@
 """Word problems in GSM8K's format: a question, and an answer whose last line is `#### N`.
 
-`gsm` makes them from templates; `gsm:SHA256` asks the problems of a file (Cobbe et al., "Training
-verifiers to solve math word problems", 2021), named by its digest, so that everybody asks the same.
-Either way one spelling of the number counts, on the last line, and nothing else earns anything:
-the steps between are prose, which no rule could rate without paying for padding.
+`gsm` makes them from templates. `gsm:SHA256` asks the problems of a file (Cobbe et al., "Training
+verifiers to solve math word problems", 2021). Its digest names the file, so everybody asks the same
+problems. In both, only one spelling of the number counts, on the last line, and nothing else earns
+anything: the steps before it are prose, and any rule that rates prose would pay for padding.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "gsm"
-#: Raised whenever any problem or score would change.
+#: Increases whenever any problem or score would change.
 VERSION = 1
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
@@ -35,12 +35,12 @@ PARAMS: Mapping[str, Param] = MappingProxyType(
 LEVELS = range(1, 9)
 #: A file's rows are divided into at most this many levels.
 FILE_LEVELS = 8
-#: No total grows beyond it.
+#: Largest total.
 _TOTAL_MAX = 100_000
 _REQUEST = "End with a line of ####, a space and the answer as a whole number."
 
 _NAMES = "Ada", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hana"
-#: Per theme: what there are many of, then the sentences: the start, +n, −n, ×n, ÷n, +m×n, the
+#: Per theme: the things that are counted, then the sentences: the start, +n, −n, ×n, ÷n, +m×n, the
 #: question. {a} and {b} are two names, {t} the things.
 THEMES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (
@@ -97,7 +97,7 @@ _START, _ADD, _TAKE, _TIMES, _SHARE, _PACKS, _QUESTION = range(7)
 
 @dataclass(frozen=True, slots=True)
 class Task(Answer):
-    """The row that was asked."""
+    """The row that the problem comes from."""
 
     row: Row
 
@@ -124,18 +124,18 @@ class Gsm(_WordProblems):
 
 
 class GsmFile(_WordProblems):
-    """Word problems from a file, the shortest solutions first.
+    """Word problems from a file, sorted by the length of their solutions.
 
-    Level l of k = min(8, rows) has the rows ⌊(l−1)·rows/k⌋ to ⌊l·rows/k⌋ − 1 of the file's, sorted
-    by the number of lines of their solutions and then by their place in the file.
+    Level l of k = min(8, rows) has the rows ⌊(l−1)·rows/k⌋ to ⌊l·rows/k⌋ − 1, after sorting by the
+    number of lines of the solution and then by the place in the file.
     """
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
-        """Opens the file whose SHA-256 is `digest`, 64 lower-case hex digits.
+        """Open the file whose SHA-256 is `digest`, 64 lower-case hex digits.
 
         Raises:
-            ValueError: no such digest, no such file on this machine, a row that cannot be asked,
-                or a setting: it has none.
+            ValueError: `digest` is no digest, this machine has no such file, a row cannot be asked,
+                or a setting is given: there are none.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
         self.rows = sorted(
@@ -144,7 +144,7 @@ class GsmFile(_WordProblems):
         self.levels = range(1, min(FILE_LEVELS, len(self.rows)) + 1)
 
     def _draw(self, stream: Stream, level: int) -> Problem:
-        """One of the level's rows, each equally likely."""
+        """Draw one of the level's rows, each equally likely."""
         first, end = (i * len(self.rows) // len(self.levels) for i in (level - 1, level))
         return make_row_problem(self.rows[stream.draw_between(first, end - 1)], level)
 
@@ -185,7 +185,7 @@ def _tell(stream: Stream, steps: int, largest: int) -> Row:
 
 
 def _draw_step(stream: Stream, total: int, largest: int, left: int) -> tuple[int, int, int]:
-    """One sentence and its numbers; where the total does not allow the one drawn, it is +n."""
+    """Draw a sentence and its numbers. If the total does not allow the sentence, it becomes +n."""
     kind = stream.draw_between(_ADD, _PACKS)
     if kind == _TAKE and total > 1:
         return _TAKE, stream.draw_between(1, min(total - 1, largest)), 0

@@ -1,9 +1,10 @@
 """Environments that others wrote: read, vetted and run in a cage.
 
-A package is an archive of Python, named by its SHA-256 and found among the files that a machine
-names. Its code runs in the caged child alone, which has no file, no network, no clock that it may
-import and no other process; only a wholly right answer is taken from it. Nothing of it is ever
-executed here. Start with `package_environment`; `vetting` says whether one is fit to pay by.
+A package is an archive of Python. Its SHA-256 names it, and each machine finds it among the files
+that its operator names. Its code runs only in the caged child, which has no file, no network, no
+importable clock and no other process. Assay takes one thing from it: that an answer is wholly
+right. This process never executes a package's code. Start with `package_environment`; `vetting`
+says whether a package is fit to pay by.
 """
 
 from assay.environments.foreign.new_package import write_new_package

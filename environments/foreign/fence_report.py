@@ -1,4 +1,4 @@
-"""Which of the kernel's fences around packages this machine has: tried in a process of its own."""
+"""The kernel's fences around packages on this machine, tried in a separate process."""
 
 import json
 import subprocess
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from assay.environments.foreign import file_fence, kernel_fence
 
-#: Seconds until that process is given up.
+#: Seconds after which that process is given up.
 _PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Fences:
-    """What was tried.
+    """The fences that were tried.
 
     Attributes:
         calls: system calls are refused.
-        copies: copies can be made behind that fence; without them no package is opened.
-        landlock: version of the fence around files; 0: there is none.
+        copies: copies can be made behind that fence; without copies no package is opened.
+        landlock: version of the fence around files; 0 if there is none.
     """
 
     calls: bool
@@ -30,7 +30,7 @@ class Fences:
         return self.calls and self.copies and self.landlock > 0
 
     def describe(self) -> str:
-        """A line for people: each fence, there or not."""
+        """A line for people: each fence, present or missing."""
         calls = "system calls are refused" if self.calls else "no fence around system calls"
         copies = (
             "a copy answers each request" if self.copies else "no copies: packages are not opened"
@@ -44,7 +44,8 @@ class Fences:
 
 
 def probe_fences() -> Fences:
-    """Raises OSError: no process can be started, or it does not end."""
+    """Tries the fences in a new process. Raises OSError if that process cannot start, or does not
+    end."""
     probe = f"""
 import json, os, runpy
 files, calls = map(runpy.run_path, {[file_fence.__file__, kernel_fence.__file__]!r})

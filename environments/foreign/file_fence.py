@@ -1,7 +1,8 @@
-"""The fence around files: what a stranger's process may open, said once and kept by the kernel.
+"""The fence around files: a list of what a stranger's process may open, which the kernel enforces.
 
-By Landlock (Linux 5.13): it reads Python's own files and those that are named, writes nothing but
-`/dev/null`, and runs no other program. Loaded by its path: imports the standard library alone.
+The fence is Landlock (Linux 5.13). The process reads Python's own files and the named files, writes
+nothing but `/dev/null`, and runs no other program. This file is loaded by its path and imports only
+the standard library.
 
 Source: linux/landlock.h, Documentation/userspace-api/landlock.rst.
 """
@@ -16,24 +17,24 @@ import sysconfig
 from collections.abc import Iterable
 from contextlib import suppress
 
-#: The same on every machine.
+#: System calls with the same numbers on every machine.
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _ASK_VERSION, _BENEATH, _NO_NEW_PRIVILEGES = 1, 1, 38
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_FOLDER = 1, 2, 4, 8
-#: Version → how many rights it knows: to move files between folders, to shorten one, and to set a
-#: device came later.
+#: Landlock's version → how many rights it knows. Later versions added moving files between folders,
+#: truncating a file, and device control.
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-#: Libraries that Python is linked with.
+#: Folders of the libraries that Python is linked with.
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix/store")
 
 
 def get_version() -> int:
-    """Of Landlock here; 0: this kernel has none, or is told not to use it."""
+    """The version of Landlock here; 0 if this kernel has none, or has it switched off."""
     return max(0, _call(_CREATE, None, 0, _ASK_VERSION)[0])
 
 
 def shut(reads: Iterable[str]) -> bool:
-    """Nothing else can be opened from now on, by this process and what it becomes. False: this
+    """Lets this process and its descendants open nothing else from now on. Returns False if this
     kernel has no such fence.
 
     Args:
@@ -62,7 +63,8 @@ def shut(reads: Iterable[str]) -> bool:
 
 
 def list_python() -> list[str]:
-    """What this Python needs to start again and to import its standard library."""
+    """The files and folders that this Python needs to start again and import its standard
+    library."""
     found = {"/etc/ld.so.cache", f"{sys.prefix}/pyvenv.cfg", *_LIBRARIES}
     found |= {f"{sys.base_prefix}/lib", f"{sys.base_exec_prefix}/lib"}
     found |= {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
@@ -70,7 +72,7 @@ def list_python() -> list[str]:
 
 
 def _list_programs() -> set[str]:
-    """This Python, and what the kernel starts it by."""
+    """This Python's program, and the loader by which the kernel starts it."""
     with open("/proc/self/maps") as maps:
         mapped = {line.split()[-1] for line in maps}
     loaders = {path for path in mapped if os.path.basename(path).startswith("ld-")}
@@ -78,7 +80,7 @@ def _list_programs() -> set[str]:
 
 
 def _allow(rules: int, path: str, rights: int) -> None:
-    """What is not there needs no right."""
+    """Add a rule that allows `path`. A path that does not exist needs no rule."""
     with suppress(FileNotFoundError):
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
         if not stat.S_ISDIR(os.fstat(place).st_mode):
@@ -88,7 +90,7 @@ def _allow(rules: int, path: str, rights: int) -> None:
 
 
 def _call(number: int, *arguments: int | bytes | None) -> tuple[int, int]:
-    """What the kernel says, and its error."""
+    """The result of a system call, and its error number."""
     libc = ctypes.CDLL(None, use_errno=True)
     words = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
     return int(libc.syscall(ctypes.c_long(number), *words)), ctypes.get_errno()

@@ -1,13 +1,16 @@
-"""Answers that hold a right one and more, or cost a scorer much: none of them is an answer."""
+"""Hostile texts: a right answer with more around it, or texts that are costly to score. None of
+them is an answer."""
 
 from collections.abc import Iterator
 
-#: What stands between two answers. Not nothing: some moves go on where others end.
+#: Separators between two answers. The empty text is none of them: some moves continue where others
+#: end.
 SEPARATORS = (
     *(" ", "  ", ", ", ",", "; ", ";", "\n", "\n\n", "\t", "/", " / ", "|", " | ", " or ", " and "),
     *(" = ", ": ", " -> ", " \u2192 ", " & ", " (", " not ", ". ", "\r\n", "\u00a0", "\u200b"),
 )
-#: What stands around an answer. Not brackets alone: an expression in brackets is one.
+#: Texts around an answer. Brackets alone are not among them: an expression in brackets is an
+#: expression.
 WRAPS = (
     *(("((", "))x"), ("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"), ("`", "`"), ("$", "$")),
     *(("**", "**"), ("\\boxed{", "}"), ("<answer>", "</answer>"), ("[[", "]]"), ('["', '"]')),
@@ -15,7 +18,8 @@ WRAPS = (
     *(("", " ????"), ("eval('", "')"), ("print(", ")"), ("not (", ")"), ("lambda: ", "")),
     *(("x" * 3_000 + " ", ""), ("", " " + "x" * 3_000), ("", " " * 3_000 + "x"), ("~", "~")),
 )
-#: What fills a long text: for some scorer each of them was dear, or an answer to everything.
+#: Fillings of a long text. For some scorer each of them was costly, or counted as an answer to
+#: everything.
 FILLINGS = (
     *(
         "(1)",
@@ -71,7 +75,7 @@ CODE = (
 
 
 def write_hostile(right: str, other: str) -> Iterator[str]:
-    """Texts none of which is an answer to a question of which `right` is one; `other` is one to
+    """Texts that do not answer the question whose right answer is `right`. `other` is an answer to
     another question of the dataset."""
     for separator in SEPARATORS:
         for first, second in ((right, other), (other, right), (right, right)):
@@ -93,8 +97,8 @@ def write_hostile(right: str, other: str) -> Iterator[str]:
 
 
 def write_long(right: str, most: int) -> Iterator[str]:
-    """Texts that cost much where work grows faster than an answer: of its own parts, with an end
-    that is none, and of what fills, up to `most` bytes."""
+    """Texts that are costly if a scorer's work grows faster than the text. They repeat a part of
+    the right answer or a filling, up to `most` bytes, and have an invalid end."""
     for filling in dict.fromkeys((right, right[:1], right[-1:], *FILLINGS)):
         size = len(filling.encode("utf-8", "surrogatepass"))
         for bytes_ in (64, 1_024, most - 1):
@@ -103,5 +107,5 @@ def write_long(right: str, most: int) -> Iterator[str]:
 
 
 def separator_of(text: str) -> str:
-    """What stands between two parts of an answer."""
+    """The separator between two parts of an answer."""
     return next((c for c in ("\n", ", ", ",", " ") if c in text), " ")

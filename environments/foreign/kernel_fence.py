@@ -1,11 +1,11 @@
-"""The fence behind Python's: system calls that a stranger's process may never make again.
+"""The fence behind Python's own: system calls that a stranger's process can never make again.
 
-Installed once, before the bare Python of a package starts, and kept by the kernel over that start
-and whatever becomes of the process: no socket, no new process, no file made, changed or removed,
-no look into another process. Around one process that copies itself, a watcher answers the calls
-that make and end processes: the kernel lets that process make them, and none of its copies. Loaded
-by its path: imports the standard library alone; the process that runs the package never loads
-`ctypes`.
+It is installed once, before the bare Python of a package starts. The kernel keeps it for that
+program and all its descendants: no socket, no new process, no file made, changed or removed, no
+look into another process. If one process copies itself, a watcher answers the calls that make and
+end processes: the kernel allows them to that process, and to none of its copies. This file is
+loaded by its path and imports only the standard library. The process that runs the package never
+loads `ctypes`.
 
 Source: linux/seccomp.h, linux/filter.h, seccomp_unotify(2); numbers from asm/unistd_64.h and
 asm-generic/unistd.h.
@@ -21,7 +21,8 @@ import struct
 from collections.abc import Iterable
 from typing import NoReturn
 
-#: What is refused, with its numbers on x86-64 and on 64-bit ARM; -: there is none.
+#: The refused calls, with their numbers on x86-64 and on 64-bit ARM; - if that machine lacks the
+#: call.
 _REFUSED = """
 socket 41 198, socketpair 53 199, bind 49 200, listen 50 201, accept 43 202, accept4 288 242
 connect 42 203, sendto 44 206, recvfrom 45 207, sendmsg 46 211, recvmsg 47 212
@@ -52,47 +53,51 @@ swapon 167 224, swapoff 168 225, pivot_root 155 41, acct 163 89, iopl 172 -, iop
 quotactl 179 60, quotactl_fd 443 443, syslog 103 116, vhangup 153 58, fsopen 430 430
 fsconfig 431 431, fsmount 432 432, fspick 433 433, mount_setattr 442 442
 """
-#: Those of them that a process needs to make a copy of itself and to end it.
+#: The refused calls that a process needs to make a copy of itself and to end it.
 _COPYING = frozenset({"fork", "vfork", "clone", "clone3", "kill"})
 _CALLS = [call.split() for call in _REFUSED.strip().replace("\n", ", ").split(", ")]
-#: Calls of which one argument is looked at, as above.
+#: Calls of which the filter inspects one argument, with their numbers as above.
 _LOOKED_AT = {"open": (2, 0), "openat": (257, 56), "fcntl": (72, 25), "prlimit64": (302, 261)}
-#: Name of a machine → AUDIT_ARCH, its place in the table.
+#: Name of a machine → AUDIT_ARCH, its column in the table.
 _MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
-#: What opening a file must not ask for: to make it, or to empty it; a file without a name.
+#: Flags that opening a file must not have: they create it, truncate it, or make a file without a
+#: name.
 _MAKES = os.O_CREAT | os.O_TRUNC | getattr(os, "O_TMPFILE", 0) & ~os.O_DIRECTORY
 _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2
 _ALLOW, _REFUSE, _ASK = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x7FC00000
-#: The call that sets a filter and gives a file of its questions, by machine; its mode and its flag.
+#: The call that sets a filter and returns a file descriptor for its questions, by machine; its mode
+#: and its flag.
 _SECCOMP = {"x86_64": 317, "aarch64": 277}
 _SET_FILTER, _NEW_LISTENER = 1, 8
-#: A question: its id, who asks; of an answer, also its flag: the kernel goes on with the call.
+#: A question: its id, the asking process. An answer: also its flag, with which the kernel continues
+#: the call.
 _QUESTION, _QUESTION_SIZE, _ANSWER, _GO_ON = struct.Struct("=QI"), 80, struct.Struct("=QqiI"), 1
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
 #: Instructions: load a word; equal; not below; any bit set; end.
 _LOAD, _EQUAL, _NOT_BELOW, _BITS, _END = 0x20, 0x15, 0x35, 0x45, 0x06
-#: Places in what a filter sees: number, architecture, the first three arguments.
+#: Offsets in a filter's input: call number, architecture, the first three arguments.
 _NUMBER, _MACHINE, _FIRST, _SECOND, _THIRD = 0, 4, 16, 24, 32
-#: Call → the place of an argument, and what of it is refused: flags that make a file; a signal to
-#: another process when a pipe is ready (F_SETOWN, F_SETSIG, F_SETOWN_EX); limits of another.
+#: Call → the offset of an argument, and its refused values: flags that create a file; a signal to
+#: another process when a pipe is ready (F_SETOWN, F_SETSIG, F_SETOWN_EX); limits of another
+#: process.
 _LOOKS = {
     "open": (_SECOND, [(_BITS, _MAKES)]),
     "openat": (_THIRD, [(_BITS, _MAKES)]),
     "fcntl": (_SECOND, [(_EQUAL, 8), (_EQUAL, 10), (_EQUAL, 15)]),
     "prlimit64": (_FIRST, [(_BITS, 0xFFFFFFFF)]),
 }
-#: Said where the fence stands and no copy can be made.
+#: The message where the fence exists but no copy can be made.
 NO_WATCHER = (
     "environments by digest, package: and verifiers:, need Linux 5.5 or later, and no other "
     "program that watches the system calls of this container"
 )
-#: Numbers from here are of x86's second table of calls.
+#: Numbers from here on belong to x86's second table of calls.
 _OTHER_TABLE = 0x40000000
 
 
 def shut() -> bool:
-    """Refuses them from now on, in this process and what it becomes. False: this kernel or machine
-    knows no such fence."""
+    """Refuses the calls from now on, in this process and its descendants. Returns False if this
+    kernel or machine has no such fence."""
     known = _MACHINES.get(os.uname().machine)
     if known is None or not _renounce():
         return False
@@ -100,11 +105,12 @@ def shut() -> bool:
 
 
 def shut_around() -> bool:
-    """As `shut`, and lets this process, but none that it makes, make copies and end them.
+    """Does what `shut` does, but lets this process make copies of itself and end them. The copies
+    cannot.
 
     Raises:
-        OSError: this kernel knows the fence and no watcher. To answer without copies is no way out:
-            steps count from what an earlier request left, and scores would hang on the kernel.
+        OSError: this kernel has the fence and no watcher. Answers without copies are no fallback:
+            steps would depend on what an earlier request left, and scores on the kernel.
     """
     machine = os.uname().machine
     known = _MACHINES.get(machine)
@@ -127,7 +133,7 @@ def shut_around() -> bool:
 
 
 def _watch(mine: socket.socket, copier: int) -> NoReturn:
-    """The watcher's life: it ends when nobody is left behind the fence."""
+    """Runs the watcher. It ends when no process is left behind the fence."""
     try:
         _, listeners, _, _ = socket.recv_fds(mine, 16, 1)
         os.closerange(0, listeners[0])
@@ -146,12 +152,13 @@ def _answer_one(listener: int, copier: int) -> None:
         number, asker = _QUESTION.unpack_from(question)
         said = (0, 0, _GO_ON) if asker == copier else (0, -errno.EPERM, 0)
         fcntl.ioctl(listener, _SEND, _ANSWER.pack(number, *said))
-    except FileNotFoundError:  # who asked has ended
+    except FileNotFoundError:  # the asking process has ended
         return
 
 
 def _renounce() -> bool:
-    """No program that it becomes has more rights: without that, no fence."""
+    """Bars this process and its descendants from gaining rights. Without that, no filter can be
+    set."""
     zero = ctypes.c_ulong(0)
     libc = ctypes.CDLL(None, use_errno=True)
     return bool(libc.prctl(_NO_NEW_PRIVILEGES, ctypes.c_ulong(1), zero, zero, zero) == 0)
@@ -164,7 +171,8 @@ def _set_filter(instructions: list[bytes]) -> bool:
 
 
 def _set_asking_filter(call: int, instructions: list[bytes]) -> int:
-    """A file of its questions; -1: this kernel has no such filter."""
+    """Sets a filter and returns a file descriptor for its questions; -1 if this kernel has no such
+    filter."""
     libc = ctypes.CDLL(None, use_errno=True)
     whole, _held = _point_to(instructions)
     numbers = (ctypes.c_long(call), ctypes.c_ulong(_SET_FILTER), ctypes.c_ulong(_NEW_LISTENER))
@@ -172,7 +180,7 @@ def _set_asking_filter(call: int, instructions: list[bytes]) -> int:
 
 
 def _point_to(instructions: list[bytes]) -> tuple[bytes, object]:
-    """What the kernel takes, and what it points to."""
+    """The structure that the kernel takes, and the memory that it points to."""
     program = b"".join(instructions)
     held = ctypes.create_string_buffer(program, len(program))
     return struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(held)), held
@@ -181,7 +189,7 @@ def _point_to(instructions: list[bytes]) -> tuple[bytes, object]:
 def _list_numbers(
     column: int, only: Iterable[str] | None = None, but: Iterable[str] = ()
 ) -> list[int]:
-    """Of the calls in the table, by a machine's place in it."""
+    """Numbers of the calls in the table, from a machine's column."""
     chosen = [
         call[1 + column]
         for call in _CALLS
@@ -191,10 +199,12 @@ def _list_numbers(
 
 
 def _write_filter(machine: int, column: int, refused: list[int], end: int = _REFUSE) -> list[bytes]:
-    """One instruction each. Jumps go forward: to a look at an argument, or to one of the two ends.
+    """The filter's instructions. Jumps go forward: to the test of an argument, or to one of the two
+    ends.
 
     Args:
-        refused: numbers of calls; `end`: what becomes of them.
+        refused: numbers of calls.
+        end: the action for these calls.
     """
     tests = [(_EQUAL, number) for number in refused]
     looks = []
@@ -202,7 +212,7 @@ def _write_filter(machine: int, column: int, refused: list[int], end: int = _REF
         tests.insert(0, (_NOT_BELOW, _OTHER_TABLE))
         looks = [(_LOOKED_AT[name][column], *look) for name, look in _LOOKS.items()]
         looks = [look for look in looks if look[0]]
-    first_look = len(tests) + len(looks) + 1  # behind the end of a call that none of them names
+    first_look = len(tests) + len(looks) + 1  # after the end for calls that no test names
     refuse = first_look + sum(1 + len(wanted) for *_, wanted in looks)
     out = [_pack(kind, value, refuse - place - 1) for place, (kind, value) in enumerate(tests)]
     begin = first_look

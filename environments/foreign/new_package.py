@@ -1,4 +1,5 @@
-"""What `assay env new` lays down: a package that is fit for a subnet as it is, and its tests."""
+"""The files that `assay env new` writes: a package that is fit for a subnet as it is, and its
+tests."""
 
 import re
 
@@ -94,10 +95,10 @@ def test_it_is_fit_to_pay_by(tmp_path):
 
 
 def write_new_package(name: str) -> dict[str, str]:
-    """Path within a new folder → text.
+    """The new package's files: path within a new folder → text.
 
     Raises:
-        ValueError: `name` is not a name of a package, or is taken.
+        ValueError: `name` is not a valid name of a package, or is taken.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(

@@ -1,10 +1,10 @@
-"""`package:SHA256`: an environment from an archive that this machine holds, made and scored by the
-archive's own code, in a cage.
+"""`package:SHA256`: an environment from an archive on this machine. The archive's own code makes
+and scores its problems in a cage.
 
-An answer is what follows the only `#### `, and only that reaches the package; of what it says one
-thing is taken, that an answer is wholly right. What takes too many steps, raises or dies has not
-said so; what a clock ends has said nothing, and gets no score at all. Python's first two numbers
-are in the digest: sums, sorts and texts are a version's own.
+An answer is the text after the only `#### `, and only that text reaches the package. Assay takes
+one thing from the package's reply: that an answer is wholly right. Code that takes too many steps,
+raises or dies has not said so. Code that a clock ends has given no verdict, so there is no score.
+The digest includes Python's major and minor version, because sums, sorts and texts depend on them.
 """
 
 import json
@@ -37,18 +37,19 @@ from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "package"
-#: Raised whenever any problem or score would change.
+#: Increases whenever any problem or score would change.
 VERSION = 4
-#: Levels of a package.
+#: Most levels of a package.
 LEVELS_MAX = 64
-#: Bytes of a child's stack: what goes deeper ends it.
+#: Bytes of a child's stack. Deeper recursion ends the child.
 STACK_BYTES = 8 << 20
-#: Hash seed of a package's child; vetting has others besides.
+#: Hash seed of a package's child. Vetting also uses others.
 HASH_SEED = 0
-#: Processor seconds of a request: the last resort, for what steps do not see, and ten times what
-#: vetting lets any take; seconds it may take. Tuning: what takes more is no verdict.
+#: Processor seconds of a request, and wall-clock seconds. Both are the last resort for work that
+#: steps do not count: ten times the processor time that vetting allows. Tuning: a request over the
+#: limit gets no verdict.
 SECONDS, _PATIENCE = 20.0, 120.0
-#: Processor seconds of a request while vetting, twice what it lets any take.
+#: Processor seconds of a request in vetting: twice what vetting allows.
 _VET_SECONDS = 4.0
 _REPLY_MAX = 4 << 20
 _ATTEMPTS = 16
@@ -57,7 +58,7 @@ _ENDING = "End with a line of ####, a space and the answer alone."
 
 @dataclass(frozen=True, slots=True)
 class PackageTask(Answer):
-    """How the child makes a problem again."""
+    """The data from which the child makes a problem again."""
 
     digest: str
     level: int
@@ -65,16 +66,16 @@ class PackageTask(Answer):
 
 
 class PackageChild:
-    """A package in a cage of its own: what it says, or why it says nothing.
+    """A package in its own cage: its replies, or the reason for a missing reply.
 
     Attributes:
-        dearest: processor seconds of the request that took most so far.
+        dearest: most processor seconds that a request took so far.
 
     Args:
-        seed: of Python's hashes there, so that whoever vets sees what hangs on them.
-        boot: Python that serves it, where that is not a package's.
-        copies: a forked copy answers each request; False: one process answers all, so that whoever
-            vets finds what a package keeps.
+        seed: hash seed of the child's Python. Vetting varies it to find what depends on hashes.
+        boot: Python source that serves the archive, if it is not a package's.
+        copies: if True, a forked copy answers each request. If False, one process answers all, so
+            that vetting finds what a package keeps.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class PackageChild:
         self._cage.close()
 
     def decide(self, *request: Any) -> dict[str, Any]:
-        """What the child says, or `error`: by what is counted, and by no clock.
+        """The child's reply, or `error`. Counted steps decide which, never a clock.
 
         Raises:
             WorkerError: no child can be started, or the machine is too slow or busy to tell.
@@ -109,8 +110,8 @@ class PackageChild:
         return said
 
     def ask(self, *request: Any) -> dict[str, Any]:
-        """What the child says; `error` where it says nothing, `costly` too where that took too much
-        or ended it. For vetting, where CPU time counts against a package.
+        """The child's reply, or `error`, with `costly` if the request took too much or ended the
+        child. Vetting uses this: there CPU time counts against a package.
 
         Raises:
             WorkerError: no child can be started, or the machine is too busy to tell.
@@ -139,11 +140,11 @@ class PackageEnvironment(DrawnEnvironment):
     read_answer = staticmethod(read_answer)
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
-        """Opens the archive whose SHA-256 is `digest`, 64 lower-case hex digits.
+        """Open the archive whose SHA-256 is `digest`, 64 lower-case hex digits.
 
         Raises:
-            ValueError: no such digest, no such file here, it is no package, or a setting: it has
-                none.
+            ValueError: `digest` is no digest, this machine has no such file, the file is no
+                package, or a setting is given: there are none.
         """
         super().__init__(f"{self.family}:{digest}", self.version, {}, params)
         python = ".".join(map(str, sys.version_info[:2])).encode()
@@ -162,11 +163,11 @@ class PackageEnvironment(DrawnEnvironment):
         return PackageChild(file, digest)
 
     def _draw(self, stream: Stream, level: int) -> Problem:
-        """Of a number below 2^63, drawn again where the package makes no problem of it.
+        """The problem of a number below 2^63, drawn again if the package makes no problem of it.
 
         Raises:
-            WorkerError: it makes none of any: whoever named it has not had it vetted; or as
-                `score`.
+            WorkerError: the package makes a problem of none of the numbers, so nobody vetted it; or
+                as for `score`.
         """
         cause = ""
         for _ in range(_ATTEMPTS):
@@ -182,7 +183,7 @@ class PackageEnvironment(DrawnEnvironment):
         """Correctness: the package says that the answer is wholly right.
 
         Raises:
-            WorkerError: the machine is too slow or busy to tell: our own fault.
+            WorkerError: the machine is too slow or busy to tell. This is not the answer's fault.
         """
         task = problem.answer
         if not isinstance(task, PackageTask) or task.digest != self._digest:
@@ -195,11 +196,11 @@ class PackageEnvironment(DrawnEnvironment):
 
 
 def find_levels_fault(said: Mapping[str, Any]) -> str | None:
-    """What is wrong with the levels that a package names, or with the package; None: nothing."""
+    """The fault of a package's reply to `describe` or of its levels. None if there is none."""
     if "error" in said:
         return f"it is not an environment: {child.clean(said['error'])}"
     levels = said["levels"]
-    whole = all(type(level) is int for level in levels)  # True and 2.0 are equal to some
+    whole = all(type(level) is int for level in levels)  # True and 2.0 equal some integers
     legal = whole and 1 <= len(levels) <= LEVELS_MAX and sorted(set(levels)) == levels
     if not legal or not 1 <= levels[0] <= levels[-1] < PART_LEVELS:
         return f"LEVELS are 1 to {LEVELS_MAX} ascending integers of 1 to {PART_LEVELS - 1}"
@@ -215,14 +216,14 @@ def write_boot(
     copies: bool = True,
     reads: Iterable[str] = (),
 ) -> str:
-    """Python that becomes a bare one behind the kernel's fences: no site, two variables,
-    files of ours alone.
+    """Source of a program that becomes a bare Python behind the kernel's fences: without site
+    packages, with two environment variables, and with no files but Assay's own.
 
     Args:
-        more: files that are loaded besides, as a list named `more`.
-        work: Python that makes what `PackageWork` is to a package.
+        more: further files to load, as a list named `more`.
+        work: Python source of the object that does the work of `PackageWork`.
         copies: see `PackageChild`.
-        reads: files that it opens besides.
+        reads: further files that the program may open.
     """
     shut, in_copy = ("shut_around", "copies.answer_in_copy") if copies else ("shut", "None")
     ours = [one.__file__ for one in (child, package_text, package_view, package_box, request_copy)]

@@ -1,6 +1,8 @@
-"""A package: an environment somebody else wrote, as one archive of Python named by its SHA-256.
+"""A package: an environment that somebody else wrote, as one archive of Python named by its
+SHA-256.
 
-Only its list of files is looked at here; its text is, in the caged child, by `package_text`.
+This module looks only at the archive's list of files. `package_text` looks at their text, in the
+caged child.
 """
 
 import io
@@ -10,16 +12,16 @@ from pathlib import Path
 
 from assay.environments.foreign.package_text import find_name_fault
 
-#: Bytes of an archive, of all its text unpacked; files in it.
+#: Limits: bytes of an archive, of all its text unpacked; files in it.
 ARCHIVE_MAX, SOURCE_MAX, FILES_MAX = 1 << 20, 4 << 20, 64
 MAGIC = b"PK\x03\x04"
-#: Fixed, so that the same text gives the same archive: the first time that zip can write.
+#: The first time that zip can write. It is fixed so that the same text gives the same archive.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _PATH = re.compile(r"([a-z][a-z0-9_]{0,39})((?:/[a-z_][a-z0-9_]{0,39}){0,3})\.py")
 
 
 def is_archive(file: Path) -> bool:
-    """Whether it is a regular file that begins as a zip archive does."""
+    """Whether `file` is a regular file that begins like a zip archive."""
     if not file.is_file():
         return False
     try:
@@ -30,7 +32,8 @@ def is_archive(file: Path) -> bool:
 
 
 def find_fault(data: bytes) -> str | None:
-    """Why the archive's list of files is no package's; None: it is one's. Nothing is unpacked."""
+    """The fault that makes the archive's list of files unfit for a package, or None. Unpacks
+    nothing."""
     if len(data) > ARCHIVE_MAX:
         return f"it has {len(data)} bytes, more than {ARCHIVE_MAX}"
     try:
@@ -59,7 +62,8 @@ def _find_listed_fault(infos: list[zipfile.ZipInfo]) -> str | None:
 
 
 def is_packed(file: Path) -> bool:
-    """Whether `pack_folder` made it: all its files are of the first time that zip can write."""
+    """Whether `pack_folder` made the archive: all its files have the first time that zip can
+    write."""
     try:
         with zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
@@ -69,10 +73,11 @@ def is_packed(file: Path) -> bool:
 
 
 def pack_folder(folder: Path) -> bytes:
-    """The archive of a package's folder: its files of Python but for tests, the same bytes always.
+    """The archive of a package's folder: its Python files except tests. The bytes are always the
+    same.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the folder cannot be read.
     """
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:

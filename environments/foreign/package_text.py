@@ -1,9 +1,9 @@
-"""What a package's text may say: looked at in the caged child, before any of it runs.
+"""The rules for a package's text, checked in the caged child before any of it runs.
 
-It may import some modules of Python that know no file, no clock and no chance, and itself; it has
-none of the words by which Python reaches beyond. That is the fence that tells an author early and
-by line. What it finds (`package_view`), what Python audits and the cage's limits are the ones
-behind it. Loaded by its path: imports the standard library alone.
+A package may import itself and some modules of Python that know no file, no clock and no chance. It
+has none of the words by which Python reaches further. This fence tells an author early, with a line
+number. Behind it are the view of Python that a package gets (`package_view`), Python's audit events
+and the cage's limits. This file is loaded by its path and imports only the standard library.
 """
 
 import ast
@@ -13,37 +13,38 @@ import types
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-#: Modules of the standard library that a package may import. Loaded before it is.
+#: Modules of the standard library that a package may import. They are loaded before the package.
 ALLOWED = (
     *("__future__", "abc", "base64", "binascii", "bisect", "collections", "collections.abc"),
     *("copy", "dataclasses", "enum", "fractions", "functools", "hashlib", "heapq", "itertools"),
     *("json", "math", "operator", "re", "string", "struct", "textwrap", "types", "typing"),
 )
 _OURS = frozenset(sys.stdlib_module_names)
-#: Modules of the child besides: ours, and what a taskset imports.
+#: Other names that a package's modules cannot have: Assay's, and those that a taskset imports.
 _TAKEN = _OURS | {"__main__", "assay", "verifiers", "datasets", "pydantic"}
-#: What `str.format` would read of Python's own: where a machine keeps its files, say.
+#: A field with which `str.format` would read Python's own attributes, such as the path of a file.
 _FORMAT = re.compile(r"\{[^{}]*\.__")
-#: Functions by which text becomes code, or that reach beyond what is imported.
+#: Functions that turn text into code, or that reach further than imports.
 WORDS = {
     *("eval", "exec", "compile", "open", "input", "breakpoint", "globals", "locals", "vars"),
     *("getattr", "setattr", "delattr", "id", "hash", "exit", "quit", "help", "memoryview"),
 }
-#: What dataclasses write into the text of their methods.
+#: Names that dataclasses write into the text of their methods.
 _WRITTEN = "__class__", "__create_fn__", "__delattr__", "__qualname__", "__setattr__"
-#: Ways from a generator or an error to whoever runs it, and to what that has.
+#: Attributes that lead from a generator or an error to its caller, and to the caller's objects.
 _WAYS_OUT = {
     *("gi_frame", "gi_code", "cr_frame", "cr_code", "ag_frame", "ag_code", "tb_frame", "tb_next"),
     *("f_back", "f_builtins", "f_code", "f_globals", "f_locals", "f_trace"),
 }
-#: What a class may define and be asked by.
+#: Special names that a class may define and code may read.
 _DUNDERS = {
     *("__init__", "__post_init__", "__slots__", "__eq__", "__lt__", "__hash__", "__len__"),
     *("__iter__", "__next__", "__getitem__", "__contains__", "__call__", "__repr__", "__str__"),
     *("__all__", "__name__", "__add__", "__sub__", "__mul__", "__neg__"),
 }
-#: What a class may define besides. Not `__del__`: it runs when nothing is counted. Not
-#: `__getattr__`: Python's library asks it for names of Python's own, and sets what it gives.
+#: Special methods that a class may define as well. `__del__` is not among them: it runs when
+#: nothing is counted. `__getattr__` is not either: Python's library asks it for Python's own names,
+#: and sets what it returns.
 METHODS = {
     *("__bool__", "__ne__", "__le__", "__gt__", "__ge__", "__new__"),
     *("__setitem__", "__delitem__", "__reversed__", "__missing__", "__enter__", "__exit__"),
@@ -52,15 +53,15 @@ METHODS = {
     *("__xor__", "__lshift__", "__rshift__", "__matmul__", "__radd__", "__rsub__", "__rmul__"),
     *("__iadd__", "__isub__", "__imul__", "__init_subclass__", "__class_getitem__", "__round__"),
 }
-#: Names that only look private: of enumerations' members and of named tuples.
+#: Names that only look private: of members of enumerations and of named tuples.
 _PUBLIC = {"_value_", "_name_", "_replace", "_asdict", "_make", "_fields"}
-#: Methods of text that read attributes by names in it, and the builtin that gives them guarded.
+#: Methods of text that read attributes named in the text, and the builtin that guards them.
 FORMATS, GUARD = frozenset({"format", "format_map"}), "__assay_format__"
 
 
 def find_name_fault(paths: Iterable[str]) -> str | None:
-    """What is wrong with the names of files: a module that is found in place of another, or of what
-    each module has."""
+    """The fault of the files' names, or None: a name that shadows another module, or an attribute
+    that each module has."""
     for path in paths:
         names = path.removesuffix(".py").split("/")
         if names[0] in _TAKEN:
@@ -71,8 +72,8 @@ def find_name_fault(paths: Iterable[str]) -> str | None:
 
 
 def find_text_fault(text: str, top: str, allowed: Sequence[str] = ALLOWED) -> str | None:
-    """The first thing in a module's text that a package may not have, with its line; `allowed` are
-    the modules that it may import."""
+    """The first thing in a module's text that a package may not have, with its line, or None.
+    `allowed` lists the modules that it may import."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -89,10 +90,10 @@ def _find_word(node: ast.AST, top: str, allowed: Sequence[str]) -> str | None:
     if isinstance(node, ast.Import | ast.ImportFrom):
         return _find_import(node, top, allowed)
     if isinstance(node, ast.While) and node.body[0].lineno <= (node.test.end_lineno or 0):
-        return "a while whose body stands on its line"  # what does nothing there is not counted
+        return "a while whose body stands on its line"  # such a body may go uncounted
     if isinstance(node, ast.Attribute):
         own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
-        own = own and node.attr[-1] != "_"  # enum's _convert_, say
+        own = own and node.attr[-1] != "_"  # such as enum's _convert_
         private = node.attr.startswith("_") and not own and node.attr not in _PUBLIC
         hidden = is_hidden(node.attr) or private
         return f".{node.attr}" if hidden and node.attr not in _DUNDERS else None
@@ -108,8 +109,8 @@ def _find_word(node: ast.AST, top: str, allowed: Sequence[str]) -> str | None:
 
 
 def _find_pattern(node: ast.MatchClass | ast.MatchValue | ast.MatchMapping) -> str | None:
-    """Patterns read attributes, too: by place, those that `__match_args__` names, which may come
-    from anywhere."""
+    """The fault of a pattern, or None. Patterns read attributes, too. By position, they read those
+    in `__match_args__`, which may come from anywhere."""
     if isinstance(node, ast.MatchClass):
         named = [one for one in node.kwd_attrs if one in FORMATS or one[0] == "_"]
         if node.patterns:
@@ -121,7 +122,8 @@ def _find_pattern(node: ast.MatchClass | ast.MatchValue | ast.MatchMapping) -> s
 
 
 def _find_import(node: ast.Import | ast.ImportFrom, top: str, allowed: Sequence[str]) -> str | None:
-    """A module that is not offered; of one that is, a name that it keeps to itself."""
+    """An import of a module that is not offered, or of a private name of an offered one; or
+    None."""
     named = {alias.asname or "" for alias in node.names}
     if hidden := sorted(name for name in named if is_hidden(name)):
         return f"as {hidden[0]}"
@@ -139,7 +141,7 @@ def _find_import(node: ast.Import | ast.ImportFrom, top: str, allowed: Sequence[
 
 
 def _list_taken(tree: ast.AST, allowed: Sequence[str]) -> Iterator[str]:
-    """Names under which a module has what is Python's own."""
+    """Names that a module binds to Python's own modules or to objects from them."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             module = node.module or "" if isinstance(node, ast.ImportFrom) else None
@@ -149,7 +151,7 @@ def _list_taken(tree: ast.AST, allowed: Sequence[str]) -> Iterator[str]:
 
 
 def _find_change(node: ast.AST, taken: set[str]) -> str | None:
-    """What of Python's own would be another for whoever is asked next."""
+    """A change of one of Python's own objects, which the next request would see; or None."""
     if not isinstance(node, ast.Attribute) or isinstance(node.ctx, ast.Load):
         return None
     root: ast.AST = node
@@ -160,7 +162,7 @@ def _find_change(node: ast.AST, taken: set[str]) -> str | None:
 
 
 def _list_names(node: ast.AST) -> Iterator[str]:
-    """Every name that a part of the syntax reads or gives, but for imports and attributes."""
+    """Every name that a node of the syntax reads or binds, except in imports and attributes."""
     for field, value in ast.iter_fields(node):
         if field in ("id", "name", "arg", "rest") and isinstance(value, str):
             yield value
@@ -173,13 +175,13 @@ def _may_import(name: str, top: str, allowed: Sequence[str]) -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a name is Python's own, or a way out."""
+    """Whether a name is Python's own, or leads to a caller."""
     return (name.startswith("__") and name not in _DUNDERS) or name in _WAYS_OUT
 
 
 def find_written_word(code: types.CodeType) -> str | None:
-    """The first name in code that was text a moment ago which no package may have; dataclasses and
-    annotations come this way."""
+    """The first forbidden name in code that was compiled from text at run time, or None.
+    Dataclasses and annotations produce such code."""
     tuples = (part for part in code.co_consts if isinstance(part, tuple))  # names in patterns
     named = (name for part in tuples for name in part if isinstance(name, str))
     of_dataclass = "__create_fn__" in code.co_names or code.co_name != "<module>"
@@ -193,8 +195,8 @@ def find_written_word(code: types.CodeType) -> str | None:
 
 
 def _guard(tree: ast.Module) -> ast.Module:
-    """The same tree, by no recursion: `x.format` asks the guard, and each round of a `while` takes
-    a step, even where Python would make nothing of its body."""
+    """Rewrite the tree in place, without recursion. `x.format` calls the guard. Each round of a
+    `while` takes a step, even where Python would optimize its body away."""
     for node in ast.walk(tree):
         if isinstance(node, ast.While):
             node.body.insert(0, ast.copy_location(ast.Pass(), node.body[0]))
@@ -219,9 +221,10 @@ def _guard_format(node: Any) -> Any:
 
 
 def compile_guarded(text: str, file: str) -> types.CodeType:
-    """Code of a module's text, in which `x.format` reads no attribute that the text could not.
+    """The code of a module's text, in which `x.format` reads no attribute that the text could not
+    read.
 
     Raises:
-        SyntaxError: what a look at its syntax does not see.
+        SyntaxError: the text has a fault that `ast.parse` does not find.
     """
     return compile(_guard(ast.parse(text)), file, "exec", dont_inherit=True)

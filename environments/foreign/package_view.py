@@ -1,9 +1,9 @@
-"""What of Python a package finds when it runs: builtins and modules, without what takes names or
-code as text.
+"""The Python that a package sees when it runs: builtins and modules, without functions that take
+names or code as text.
 
-The fence behind the look at the text: a name that no text could write is read by no field, format,
-copy or class either. Loaded by its path in the caged child, after `package_text`, and imports that
-and the standard library alone.
+This is the fence behind the check of the text: if no text could write a name, no field, format,
+copy or class can read it either. The file is loaded by its path in the caged child, after
+`package_text`, and imports only that and the standard library.
 """
 
 import abc
@@ -23,8 +23,8 @@ from typing import Any
 
 from assay.environments.foreign.package_text import GUARD, METHODS, WORDS, is_hidden
 
-#: What of an allowed module a package does not see: it takes names, types or code as text, reaches
-#: into other modules, or draws from the machine.
+#: Names of allowed modules that a package does not see: they take names, types or code as text,
+#: reach into other modules, or draw randomness from the machine.
 _WITHHELD = {
     "ast": {"iter_fields"},
     "collections": {"UserString"},
@@ -44,15 +44,15 @@ _WITHHELD = {
     },
     "typing": {"ForwardRef", "get_type_hints"},
 }
-#: As they are before anything of them is replaced.
+#: The originals, taken before any of them is replaced.
 _FIELDS, _BUILD, _RECONSTRUCT = (
     dataclasses.fields,
     builtins.__build_class__,
     vars(copy)["_reconstruct"],
 )
-#: Of Python's own names, those that are handed on with a function and to a copy.
+#: Special names that are handed on with a function and to a copy.
 _HANDED_ON = {*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "__orig_class__"}
-#: What a class statement itself writes into a class.
+#: Names that a class statement itself writes into a class.
 _OF_CLASSES = {
     *("__module__", "__qualname__", "__annotations__", "__classcell__", "__doc__"),
     *(
@@ -66,7 +66,8 @@ _OF_CLASSES = {
 
 
 def _read_format(one: Any, name: str) -> Any:
-    """As `getattr`, of `FORMATS`; of text, a function that looks at its fields first."""
+    """`getattr` for the names in `FORMATS`. For text, the result checks the format's fields
+    first."""
     found = getattr(one, name)
     text = getattr(found, "__self__", None)
     if found is getattr(str, name):
@@ -106,8 +107,8 @@ class _TypeKind(type):
 
 
 class _Type(metaclass=_TypeKind):
-    """`type` as a package finds it: tells the class of what is none itself. It makes no class,
-    since nobody could look at the names in it."""
+    """The `type` that a package sees. It returns an object's class, but not a metaclass. It makes
+    no class, because nothing would check the names in it."""
 
     def __init_subclass__(cls, **_: Any) -> None:
         raise TypeError("a package has no metaclass of its own")
@@ -121,7 +122,7 @@ _Type.__module__ = "builtins"
 
 
 def _make_abstract(name: str, bases: Any, space: Any, **options: Any) -> Any:
-    """As `abc.ABCMeta`, which a class statement calls."""
+    """`abc.ABCMeta` as a class statement calls it, with a check of the names in the class."""
     own = METHODS | _OF_CLASSES
     made_up = [one for one in space if type(one) is not str or (is_hidden(one) and one not in own)]
     if type(space) is not dict or made_up:
@@ -130,9 +131,9 @@ def _make_abstract(name: str, bases: Any, space: Any, **options: Any) -> Any:
 
 
 def _narrow_library() -> None:
-    """What of Python's library would take names as text, in this process for good. An enumeration
-    comes from a class statement alone: what makes one of texts reads any module, and makes a class
-    with any name in it."""
+    """Replaces functions of Python's library that would take names as text, permanently in this
+    process. Only a class statement can make an enumeration: the functional forms read any module,
+    and make a class with any name in it."""
     kind: Any = enum.EnumType
     kind._create_ = kind._convert_ = _refuse_enumeration
     vars(dataclasses)["fields"] = _fields  # where `asdict` finds it
@@ -142,7 +143,7 @@ def _narrow_library() -> None:
 
 
 class _NoLock:
-    """A copy has one thread, and waits for nobody."""
+    """A lock that does nothing: a copy has only one thread."""
 
     def __enter__(self) -> None: ...
 
@@ -158,13 +159,13 @@ def _refuse_text(*_: Any, **__: Any) -> Any:
 
 
 def _is_made_up(name: object) -> bool:
-    """Whether no text can have given an attribute that name: a str of another class may say of
-    itself whatever it likes."""
+    """Whether no text can have given an attribute that name. A subclass of str may claim to be any
+    name."""
     return type(name) is not str or (is_hidden(name) and name not in _HANDED_ON)
 
 
 def _reconstruct(x: Any, memo: Any, make: Any, parts: Any, state: Any = None, *more: Any) -> Any:
-    """As copy's, which sets what an object says of itself: looked at here as it is set."""
+    """copy's own function, but it checks the names of an object's state when it sets them."""
     made = _RECONSTRUCT(x, memo, make, parts)
     if state is not None:
         _set_state(made, state if memo is None else copy.deepcopy(state, memo))
@@ -184,10 +185,11 @@ def _set_state(made: Any, state: Any) -> None:
 
 
 def _read_names(given: Any) -> dict[str, Any]:
-    """Attributes as they are now, of a dict that hides none.
+    """The attributes in a plain dict, as they are now.
 
     Raises:
-        TypeError: no text can have given an attribute one of the names.
+        TypeError: it is another kind of dict, or no text can have given an attribute one of the
+            names.
     """
     if type(given) is not dict:
         raise TypeError(f"attributes of a {type(given).__name__} are not for a package")
@@ -198,7 +200,7 @@ def _read_names(given: Any) -> dict[str, Any]:
 
 
 def _build_class(body: Any, name: str, /, *bases: Any, metaclass: Any = None, **more: Any) -> Any:
-    """As `__build_class__`, of which a class statement is made."""
+    """`__build_class__`, which runs a class statement, without metaclasses."""
     if metaclass is None:
         made = _BUILD(body, name, *bases, **more)
     elif metaclass is _make_abstract:
@@ -211,13 +213,13 @@ def _build_class(body: Any, name: str, /, *bases: Any, metaclass: Any = None, **
 
 
 class PackageView:
-    """What of Python's own a package finds: builtins, and of each module that it may import what is
-    public there and no module itself. What one request has set in a module no other finds: it is
-    answered by a copy, or after `renew`.
+    """The part of Python that a package sees: builtins, and the public names, except modules, of
+    each module that it may import. No request sees what an earlier one has set in a module: a copy
+    answers it, or `renew` comes first.
 
     Args:
-        allowed: modules of the standard library that it may import; in memory by now.
-        own: names of its own modules, and of others that are made for it.
+        allowed: modules of the standard library that the package may import; already in memory.
+        own: names of the package's own modules, and of others that are made for it.
     """
 
     def __init__(self, allowed: Sequence[str], own: frozenset[str]) -> None:
@@ -226,7 +228,7 @@ class PackageView:
         self._public = {name: _list_public(name) for name in allowed}
         self._made: dict[str, types.ModuleType] = {}
         self._import = builtins.__import__
-        self.load: Callable[[str], object] = id  # a module of `own`, before it is imported
+        self.load: Callable[[str], object] = id  # loads a module of `own` before its import
         hidden = {*WORDS, "__loader__", "__spec__", "__doc__"}
         kept = {name: one for name, one in vars(builtins).items() if name not in hidden}
         self._builtins = {
@@ -240,20 +242,20 @@ class PackageView:
         self.builtins = dict(self._builtins)
 
     def renew(self) -> None:
-        """All of it is made anew, a module when it is first imported."""
+        """Forgets all modules. Each is made again when it is next imported."""
         self._made.clear()
         self.builtins = dict(self._builtins)
 
     def make_all(self) -> None:
-        """Every module now, for copies of this process: what they need not make costs them nothing,
-        and to make a module is to touch every name in it."""
+        """Makes every module now, before this process is copied. Making one touches every name in
+        it, so copies save that work."""
         for name in self._public:
             self._make(name)
 
     def _find(
         self, name: str, space: Any = None, places: Any = None, parts: Any = (), level: int = 0
     ) -> types.ModuleType:
-        """As `__import__`."""
+        """`__import__` as a package calls it."""
         base: Any = (space or {}).get("__package__") if level else ""
         if level and (base not in self._own or base.count(".") < level - 1):
             raise ImportError("a package imports of itself alone")
@@ -267,7 +269,7 @@ class PackageView:
             raise ImportError(f"import {name} is not for a package")
         top, _, inner = name.partition(".")
         module = self._make(name if parts else top)
-        for part in parts or (inner and (inner,)):  # what is not there Python looks for elsewhere
+        for part in parts or (inner and (inner,)):  # Python looks elsewhere for missing names
             if part not in vars(module):
                 raise ImportError(f"{name if parts else top}.{part} is not for a package")
         return module
@@ -284,12 +286,12 @@ class PackageView:
 
 
 def _require_names(whole: str, parts: Any) -> None:
-    """Looks at the modules that an import statement will read names of. What one of them lacks,
-    Python looks for among all modules, by the name that the first says it has; and `import a.b.c as
-    d` reads whatever `a.b` is.
+    """Check the modules from which an import statement will read names. If one lacks a name, Python
+    searches all modules under the `__name__` of the first, and `import a.b.c as d` reads whatever
+    `a.b` is.
 
     Raises:
-        ImportError: it would find what is no module of the package.
+        ImportError: the statement would find something other than the package's module.
     """
     names = whole.split(".")
     parent: Any = None
@@ -313,8 +315,9 @@ def _require_names(whole: str, parts: Any) -> None:
 
 
 def _list_public(name: str) -> dict[str, Any]:
-    """What a module says that it offers; where it says nothing, all its names but those of others'
-    modules. `dataclasses` has types.FunctionType, too, and offers it to nobody."""
+    """The names that a module offers, with their values. Without `__all__`, these are all its
+    public names except other modules. `dataclasses` also contains types.FunctionType, but does not
+    offer it."""
     module = sys.modules[name]
     names = getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]
     hidden = _WITHHELD.get(name, set())
@@ -340,14 +343,15 @@ def _wraps(wrapped: Any) -> Any:
 
 
 def _update_wrapper(wrapper: Any, wrapped: Any) -> Any:
-    """As `functools.update_wrapper`, which hands on whatever `wrapped` has been given."""
+    """`functools.update_wrapper`, which hands on all attributes of `wrapped`, with a check of their
+    names."""
     given = getattr(wrapped, "__dict__", {})
     wrapper.__dict__.update(dict(given) if isinstance(wrapped, type) else _read_names(given))
     return functools.update_wrapper(wrapper, wrapped, updated=())
 
 
 def _make_hash(name: str, data: Any = b"", **options: Any) -> Any:
-    """As `hashlib.new`, of what every Python has."""
+    """`hashlib.new` for the algorithms that every Python has."""
     if str(name).lower() not in hashlib.algorithms_guaranteed:
         raise ValueError(f"{name!a} is not on every machine")
     return hashlib.new(name, data, **options)
@@ -359,7 +363,8 @@ def _get_origin(one: Any) -> Any:
 
 
 def _dataclass(kind: Any = None, /, **options: Any) -> Any:
-    """As `dataclasses.dataclass`, which writes the names of fields into text that it runs."""
+    """`dataclasses.dataclass`, which writes the names of fields into text that it runs, with a
+    check of these names."""
 
     def make(one: Any) -> Any:
         for base in one.__mro__:
@@ -371,7 +376,7 @@ def _dataclass(kind: Any = None, /, **options: Any) -> Any:
             raise TypeError("names of fields are words")
         if not all(_is_still(vars(one).get(name)) for name in names):
             raise TypeError("a field's default is no property")
-        if not one.__doc__:  # no package can read it, and to write its signature takes long
+        if not one.__doc__:  # no package can read it, and its signature is slow to write
             one.__doc__ = one.__name__
         return dataclasses.dataclass(one, **options)
 
@@ -385,7 +390,7 @@ def _is_own_module(name: object) -> bool:
 
 
 def _is_still(default: object) -> bool:
-    """Whether to read a class's attribute runs nothing of the package."""
+    """Whether reading this class attribute runs no code of the package."""
     return isinstance(default, types.FunctionType | staticmethod) or not hasattr(default, "__get__")
 
 
@@ -394,8 +399,8 @@ def _is_field_name(name: object) -> bool:
 
 
 def _list_fields(one: Any) -> list[Any]:
-    """Those of a class or of its instance, by names that no text can have made up; looked at with
-    each use, since a package may hold a field and name it anew."""
+    """The fields of a class or instance. Raises TypeError if no text can have given one its name.
+    The check is repeated at each use, because a package may keep a field and rename it."""
     found = getattr(one, "__dataclass_fields__", {})
     kept = list(found.values()) if type(found) is dict else [None]
     if not all(type(field) is dataclasses.Field and _is_field_name(field.name) for field in kept):
@@ -404,14 +409,14 @@ def _list_fields(one: Any) -> list[Any]:
 
 
 def _fields(one: Any) -> Any:
-    """As `dataclasses.fields`, of copies: a name that is looked at here is the one that is read,
-    whatever is given to the field meanwhile."""
+    """`dataclasses.fields`, but of copies. The checked name is the one that is read, even if the
+    package changes the field in between."""
     _list_fields(one)
     return tuple(map(copy.copy, _FIELDS(one)))
 
 
 def _replace(one: Any, /, **changes: Any) -> Any:
-    """As `dataclasses.replace`."""
+    """`dataclasses.replace` with the checks of `_fields`."""
     if isinstance(one, type):
         raise TypeError("replace is of an instance of a dataclass")
     for field in _fields(one):
@@ -422,7 +427,7 @@ def _replace(one: Any, /, **changes: Any) -> Any:
     return type(one)(**changes)
 
 
-#: What a package finds instead of a function that takes names as text.
+#: Replacements that a package sees for functions that take names as text.
 _INSTEAD = {
     ("typing", "Type"): vars(typing)["_alias"](_Type, 1, inst=False, name="Type"),
     ("abc", "ABCMeta"): _make_abstract,

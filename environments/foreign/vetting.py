@@ -1,8 +1,9 @@
-"""Whether a stranger's environment is fit to pay by: tried, before a network names it.
+"""Vetting: whether a stranger's environment is fit to pay by, tried before a network names it.
 
-It is run twice, in two processes, under two hash seeds and in opposite order; shown its own right
-answers, the wrong ones that it names, and hostile ones. What is found is a value: a check that
-failed says why. What this cannot know: whether a wrong answer that nobody thought of earns.
+The environment runs twice, in two processes, under two hash seeds and in opposite order. It is
+shown its own right answers, the wrong ones that it names, and hostile ones. The findings are
+values: a failed check says why. Vetting cannot know whether some wrong answer that nobody thought
+of earns.
 """
 
 import json
@@ -21,17 +22,18 @@ from assay.environments.foreign.package_environment import SECONDS, PackageChild
 from assay.environments.foreign.package_file import find_fault
 from assay.environments.problem_file import compute_file_digest
 
-#: Problems of a level that are asked; of the lowest level, where constant answers are tried.
+#: Problems tried at each level, and at the lowest level for constant answers.
 PROBLEMS, CONSTANTS = 4, 40
-#: A constant answer may solve one in so many problems of the lowest level.
+#: A constant answer may solve one in this many problems of the lowest level.
 SHARE = 4
-#: A right answer may take one in so many of the steps that there are; any request, of the processor
-#: time after which a machine gives up: native code takes no steps, and others are slower or busier.
+#: A right answer may take one in this many of the steps allowed. Any request may take one in this
+#: many of the processor seconds after which a machine gives up: native code takes no steps, and
+#: other machines are slower or busier.
 STEPS_SHARE = 10
-#: Problems that are asked first of a process of their own.
+#: Problems that are tried first in a new process.
 FRESH = 4
 _HASH_SEEDS = 0, 1
-#: The check of the machine, not of what is vetted there.
+#: The name of the check that concerns the machine, not the subject.
 FENCES = "fences"
 
 
@@ -39,34 +41,34 @@ class ListHostile(Protocol):
     def __call__(
         self, solved: dict[str, Any], other: dict[str, Any], wrong: list[str], is_first: bool, /
     ) -> Iterable[tuple[str, ...]]:
-        """By the check that it belongs to, texts that must not all earn: none of one, not both of
-        two. Of `bounded` they may, but must not cost too much.
+        """Tuples of a check's name and texts that must not earn: a single text, or both of two.
+        Texts for `bounded` may earn, but must not cost too much.
 
         Args:
-            solved, other: what the subject says to `solve`, of this problem and of another.
-            wrong: what it calls wrong.
-            is_first: the first problem of a level, for what is asked of no more than one.
+            solved, other: the subject's replies to `solve`, for this problem and for another.
+            wrong: the answers that the subject calls wrong.
+            is_first: whether this is the first problem of a level; some texts are tried only there.
         """
 
 
 class VetSubject(Protocol):
-    """A foreign environment in a process of its own; see `PackageBox.answer` for requests.
+    """A foreign environment in its own process; see `PackageBox.answer` for the requests.
 
     Attributes:
-        dearest: processor seconds of the request that took most so far.
+        dearest: most processor seconds that a request took so far.
     """
 
     dearest: float
 
     def ask(self, *request: Any) -> dict[str, Any]:
-        """What it says; `error` where it says nothing, `costly` too where that took too much."""
+        """The reply, or `error`, with `costly` if the request took too much."""
 
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class VetCheck:
-    """One thing that was looked at; `detail` is a line for people."""
+    """One check and its outcome; `detail` is a line for people."""
 
     name: str
     passed: bool
@@ -75,14 +77,15 @@ class VetCheck:
 
 @dataclass(frozen=True, slots=True)
 class VetReport:
-    """All that was looked at, in order; the first that fails may end it."""
+    """All checks in order. The first failed one may be the last."""
 
     subject: str
     checks: tuple[VetCheck, ...]
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """Checks that the subject has not passed. `FENCES` is none: it is about this machine."""
+        """Names of the checks that the subject failed. `FENCES` is not among them: it concerns this
+        machine."""
         names = tuple(check.name for check in self.checks if not check.passed)
         return tuple(name for name in names if name != FENCES)
 
@@ -92,14 +95,14 @@ class VetReport:
 
     @property
     def is_fenced(self) -> bool:
-        """False: a fence of the kernel was missing when the subject was tried."""
+        """False if a fence of the kernel was missing when the subject was tried."""
         return all(check.passed for check in self.checks if check.name == FENCES)
 
 
 @dataclass(slots=True)
 class _Transcript:
-    """What one process said: by problem, its replies, but for steps; its prompt and right answer;
-    and what was noticed."""
+    """The record of one process: for each problem its replies without step counts, its prompt and
+    right answer; and the faults found."""
 
     replies: dict[tuple[int, int], str] = field(default_factory=dict)
     rights: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
@@ -112,7 +115,8 @@ class _Transcript:
 
 
 def vet_package(file: Path) -> VetReport:
-    """Raises ProblemFileError: the file cannot be read; WorkerError: no child can be run."""
+    """Vets the package in `file`. Raises ProblemFileError if the file cannot be read, and
+    WorkerError if no child can run."""
     digest = compute_file_digest(file)
     subject = f"package:{digest}"
     fault = find_fault(file.read_bytes())
@@ -128,12 +132,12 @@ def vet_subject(
     problems: int = PROBLEMS,
     list_hostile: ListHostile | None = None,
 ) -> tuple[VetCheck, ...]:
-    """The checks that any foreign environment must pass, and which fences were around it.
+    """The checks that every foreign environment must pass, and the fences around it.
 
     Args:
-        open_subject: a new process from the seed of Python's hashes there.
-        problems: of a level that are asked.
-        list_hostile: of what is no answer, where that is not what is none to a package.
+        open_subject: starts a new process with the given hash seed.
+        problems: number tried at each level.
+        list_hostile: lists texts that are no answers, if they differ from a package's.
     """
     opened: list[VetSubject] = []
 
@@ -166,11 +170,11 @@ def vet_subject(
 
 
 def look_at_fences() -> VetCheck:
-    """Whether this machine has all the kernel's fences; without one, what a subject would do that
-    the fence refuses goes unseen.
+    """Whether this machine has all the kernel's fences. If one is missing, nothing shows what a
+    subject does that this fence would refuse.
 
     Raises:
-        WorkerError: they cannot be tried.
+        WorkerError: the fences cannot be tried.
     """
     try:
         fences = probe_fences()
@@ -186,8 +190,8 @@ def _examine(
     transcript: _Transcript,
     list_hostile: ListHostile,
 ) -> None:
-    """One problem: its prompt, its right answer, and what earns besides. Nothing more is asked of
-    one whose scorer has already cost too much."""
+    """Try one problem: its prompt, its right answer, and the texts that must not earn. After the
+    scorer has once cost too much, ask nothing more."""
     if {"bounded", "CPU time"} & transcript.faults.keys():
         transcript.replies[entry] = ""
         return
@@ -209,7 +213,7 @@ def _examine(
         if scored.get("right") is not True:
             what = scored.get("error", "its score is not True")
             transcript.note("right answers", f"{where}: {right[:60]!r}: {what}")
-        marked = "####" in right and "form" not in solved  # where the answer stands behind one
+        marked = "####" in right and "form" not in solved  # the package's answers follow a ####
         if len(right.encode()) > ANSWER_BYTES or marked:
             transcript.note("right answers", f"{where}: it is too long, or holds ####")
         if not wrong["wrong"]:
@@ -232,7 +236,7 @@ def _examine(
             if _is_dear(subject):
                 transcript.note("CPU time", f"{where}: {texts[0][:60]!r}")
             if dear or _is_dear(subject):
-                break  # each is dear, and one is enough
+                break  # each is costly, and one is enough
     told = [{k: v for k, v in reply.items() if k != "steps"} for reply in said]
     transcript.replies[entry] = json.dumps([told, verdicts])
 
@@ -240,7 +244,8 @@ def _examine(
 def _list_hostile(
     solved: dict[str, Any], other_solved: dict[str, Any], wrong: list[str], is_first: bool
 ) -> Iterator[tuple[str, str]]:
-    """By the check that it belongs to: what the package calls wrong, and what is for any."""
+    """Pairs of a check's name and a text: the answers that the package calls wrong, and those that
+    no package may take."""
     right, other = solved["answer"], other_solved.get("answer", "")
     yield from (("wrong answers", text) for text in wrong)
     general = ["", " ", *CODE, f"{right}\n", f" {right}", f"{right}\x00", f"{right}\u200b"]
@@ -259,8 +264,8 @@ def _is_dear(subject: VetSubject) -> bool:
 def _look_at_time(
     subjects: Iterable[VetSubject], first: _Transcript, second: _Transcript
 ) -> VetCheck:
-    """Whether no request of any process, opening it included, has come near to what a clock ends:
-    that would be no verdict at all on a slower machine."""
+    """Whether all requests of all processes, the start included, stayed well below the clock's
+    limit. Near that limit a slower machine would give no verdict."""
     subjects = list(subjects)
     faults = [one.faults.get("CPU time", []) for one in (first, second)]
     where = next((f"{found[0]}: " for found in faults if found), "")
@@ -281,7 +286,7 @@ def _conclude(first: _Transcript, second: _Transcript) -> Iterator[VetCheck]:
         faults = first.faults.get(name, []) or second.faults.get(name, [])
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         yield VetCheck(name, not faults, faults[0] + more if faults else detail)
-    # what cost too much has ended the questions, and both orders have others behind them
+    # an answer that cost too much ended the questions, and the two orders have asked different ones
     compared = [entry for entry, reply in first.replies.items() if reply and second.replies[entry]]
     parted = [entry for entry in compared if second.replies[entry] != first.replies[entry]]
     detail = "two processes, two hash seeds, opposite order: the same"
@@ -297,7 +302,8 @@ def _conclude(first: _Transcript, second: _Transcript) -> Iterator[VetCheck]:
 
 
 def _try_constants(subject: VetSubject, level: int) -> VetCheck:
-    """Right answers of some problems, given to all of them."""
+    """Whether a constant answer earns too often: gives the right answers of some problems to
+    all."""
     entries = [(level, _draw_number(level, i)) for i in range(CONSTANTS)]
     answers = {subject.ask("solve", *entry).get("answer", "") for entry in entries[::2]}
     best, count = "", 0
@@ -311,8 +317,8 @@ def _try_constants(subject: VetSubject, level: int) -> VetCheck:
 def _try_memory(
     open_subject: Callable[[int], VetSubject], subject: VetSubject, told: _Transcript
 ) -> VetCheck:
-    """Whether what is asked first of a new process, and last of one that was asked much, is as it
-    was."""
+    """Whether a problem is the same when a new process is asked it first, and when an old one is
+    asked it last."""
     entries = list(told.rights)
     parted = [
         f"level {entry[0]}, number {entry[1]} is another after {told.answers} answers"
@@ -331,8 +337,7 @@ def _try_memory(
 
 
 def _is_alike(subject: VetSubject, entry: tuple[int, int], prompt: str, right: str) -> bool:
-    """Whether a right answer earns, and the problem is the one that it was; in this order, so that
-    scoring comes first."""
+    """Whether the right answer earns and the problem is unchanged. Scoring comes first."""
     earns = subject.ask("score", *entry, right).get("right") is True
     return earns and subject.ask("make", *entry).get("prompt") == prompt
 
