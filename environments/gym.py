@@ -1,15 +1,15 @@
 """`reasoning_gym:NAME`: the datasets of reasoning-gym, made and scored by its own code, in a cage.
 
-Foreign code makes the problems, so it runs in a child process under limits. Most of its questions
-have one right answer: there the reference itself earns, as text, and no scorer is asked. Where a
-question has several right answers, an answer must have the whole of a form (`FORMS`), and only then
-the dataset's scorer sees it: foreign scorers take junk beside a right answer, hedges and code. Of a
-scorer's opinion only one thing is taken, that an answer is wholly right: partial credit depends on
-a machine's arithmetic and pays for hedging. A scorer that takes too many steps has given nothing.
+Foreign code makes the problems, so it runs in a child process under limits. Most questions have one
+right answer. There an answer must equal the reference as text, and no scorer runs. Where a question
+has several right answers, an answer must have the whole of a form (`FORMS`), and only then the
+dataset's scorer sees it: foreign scorers take junk beside a right answer, hedges and code. Assay
+takes one thing from a scorer: that an answer is wholly right. Partial credit depends on a machine's
+arithmetic and pays for hedging. A scorer that takes too many steps gives no credit.
 
-What this room does not know: whether another build of Python, numpy or sympy makes the same
-problems. So the versions are part of the digest, Python's too, whose sum of floats is another since
-3.12; and datasets that were seen to depend on more than their seed are refused.
+This package cannot know whether another build of Python, numpy or sympy makes the same problems. So
+their versions are part of the digest, and so is Python's, whose sum of floats changed in 3.12.
+Datasets that depended on more than their seed in trials are refused.
 """
 
 import decimal
@@ -40,19 +40,19 @@ from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "reasoning_gym"
-#: Raised whenever any problem or score would change.
+#: Increases whenever any problem or score would change.
 VERSION = 4
-#: What the tables of `gym_datasets` were made with.
+#: The version with which the tables of `gym_datasets` were made.
 PACKAGE, PACKAGE_VERSION = "reasoning-gym", "0.1.25"
 
-#: Characters of a question.
+#: Most characters of a question.
 QUESTION_MAX = 16_384
-#: Seeds tried until a dataset makes a problem of one.
+#: Seeds that are tried until a dataset makes a problem of one.
 _ATTEMPTS = 16
-#: Processor seconds for making a problem or scoring an answer: ten times the dearest known, many
-#: times what `STEPS_MAX` takes. Tuning: what takes more is no verdict.
+#: Processor seconds for making a problem or scoring an answer: ten times the most costly known,
+#: many times what `STEPS_MAX` takes. Tuning: work over the limit gets no verdict.
 SECONDS = 20.0
-#: Seconds that either may take. Tuning.
+#: Wall-clock seconds for either. Tuning.
 _PATIENCE = 120.0
 _REPLY_MAX = 1 << 20
 _BOOT = "from assay.environments.gym import serve_gym; serve_gym()"
@@ -61,7 +61,8 @@ _REQUEST = "End with ####, a space and the answer alone; #### opens a line and s
 
 @dataclass(frozen=True, slots=True)
 class Entry(Answer):
-    """An entry of a dataset: how the child makes it again, and the answer it gives itself."""
+    """An entry of a dataset: the numbers from which the child makes it again, and the entry's own
+    answer."""
 
     dataset: str
     level: int
@@ -70,12 +71,12 @@ class Entry(Answer):
 
 
 class ReasoningGym(DrawnEnvironment):
-    """One dataset of reasoning-gym. Its levels are its curriculum's levels, or 1 without a
+    """One dataset of reasoning-gym. Its levels are those of its curriculum, or 1 without a
     curriculum."""
 
     def __init__(self, dataset: str, params: Mapping[str, int]) -> None:
-        """Raises ValueError for an unknown dataset, one that is refused, any setting, or where
-        reasoning-gym is not installed in the version that the tables were made with."""
+        """Raises ValueError if the dataset is unknown or refused, any setting is given, or
+        reasoning-gym is not installed in the version with which the tables were made."""
         require_dataset(dataset)
         super().__init__(f"{NAME}:{dataset}", VERSION, {}, params)
         self.levels = LEVELS[dataset]
@@ -83,8 +84,9 @@ class ReasoningGym(DrawnEnvironment):
         self._dataset = dataset
 
     def _draw(self, stream: Stream, level: int) -> Problem:
-        """The entry of a number below 2^31, drawn again where there is none. Raises WorkerError:
-        the child cannot be run, is too slow to tell, or makes nothing of any: our own fault."""
+        """Draw the entry of a number below 2^31, and another if that makes none. Raises WorkerError
+        if the child cannot run, is too slow to tell, or makes none of any: this is not the miner's
+        fault."""
         for _ in range(_ATTEMPTS):
             number = stream.draw_below(2**31)
             made = _ask("make", self._dataset, level, number)
@@ -98,10 +100,11 @@ class ReasoningGym(DrawnEnvironment):
         """Correctness: the answer is the reference (`is_reference`), or has the dataset's form and
         its scorer gives it the full mark within `package_box.STEPS_MAX`.
 
-        A scorer that dies of an answer has not given it.
+        An answer that crashes the scorer earns nothing.
 
         Raises:
-            WorkerError: the machine is too slow or busy to tell, or ends the scorer: our own fault.
+            WorkerError: the machine is too slow or busy to tell, or ends the scorer. This is not
+                the answer's fault.
         """
         entry = problem.answer
         if not isinstance(entry, Entry) or entry.dataset != self._dataset:
@@ -117,7 +120,7 @@ class ReasoningGym(DrawnEnvironment):
 
 
 def require_dataset(dataset: str) -> None:
-    """Raise ValueError for an unknown dataset, or one that is refused."""
+    """Raise ValueError if the dataset is unknown or refused."""
     if dataset in REFUSED:
         raise ValueError(f"reasoning_gym:{dataset} is refused: {REFUSED[dataset]}")
     if dataset not in LEVELS:
@@ -127,10 +130,10 @@ def require_dataset(dataset: str) -> None:
 
 
 def is_well_formed(dataset: str, reference: str, answer: str) -> bool:
-    """Whether an answer is the reference, or one that the dataset's scorer gets to see.
+    """Whether an answer is the reference, or may go to the dataset's scorer.
 
-    That is text of the dataset's form, of at most `ANSWER_MAX` characters or twice as many as the
-    reference has, that does not go on: see `COUNTED`.
+    The scorer gets text that has the dataset's form, at most `ANSWER_MAX` characters or twice as
+    many as the reference, and no more parts than it (`COUNTED`).
     """
     if is_reference(dataset, reference, answer):
         return True
@@ -143,16 +146,17 @@ def is_well_formed(dataset: str, reference: str, answer: str) -> bool:
 
 
 def is_reference(dataset: str, reference: str, answer: str) -> bool:
-    """Whether an answer is the reference, but for what does not count in the dataset (`ALIKE`)."""
+    """Whether an answer equals the reference, apart from differences that the dataset ignores
+    (`ALIKE`)."""
     return _spell(dataset, answer) == _spell(dataset, reference)
 
 
-#: What ends a decimal: a point with nothing but zeros behind it, or zeros behind another digit.
+#: The end of a decimal: a point with nothing but zeros after it, or zeros after another digit.
 _ZEROS = re.compile(r"(?<=[0-9])\.0+(?![0-9.])|(?<=\.)([0-9]*[1-9])0+(?![0-9])")
 
 
 def _spell(dataset: str, text: str) -> str:
-    """One spelling of all that are alike."""
+    """One spelling for all texts that the dataset treats as alike."""
     alike = ALIKE.get(dataset, ())
     if "ends" in alike:
         text = "\n".join(line.rstrip(" ") for line in text.split("\n"))
@@ -165,8 +169,9 @@ def _spell(dataset: str, text: str) -> str:
 
 @cache
 def get_versions() -> bytes:
-    """reasoning-gym, what it builds on and Python, with their versions, as the digest names them.
-    Raises ValueError: it is not installed, or in another version than the tables were made with."""
+    """reasoning-gym, its dependencies and Python, with their versions, as the digest names them.
+    Raises ValueError if reasoning-gym is not installed in the version with which the tables were
+    made."""
     try:
         found = version(PACKAGE)
     except PackageNotFoundError:
@@ -183,7 +188,8 @@ def get_versions() -> bytes:
 
 
 def _is_askable(made: Mapping[str, Any]) -> bool:
-    """Whether a child's reply is text of a length, and an answer that the answer form can hold."""
+    """Whether a child's reply has a question of legal length and an answer that fits the answer
+    form."""
     question, reference = made.get("question"), made.get("answer")
     if not isinstance(question, str) or not isinstance(reference, str):
         return False
@@ -203,21 +209,21 @@ def _ask(*request: Any) -> dict[str, Any] | Lost:
 
 @cache
 def _get_cage() -> Cage:
-    """One child a process for all datasets: what it says depends on the request alone."""
+    """One child of this process for all datasets. Its replies depend on the request alone."""
     return Cage("scorer of reasoning_gym", _BOOT, _PATIENCE)
 
 
 # --- the caged child, which alone imports reasoning_gym. A request is a JSON list, an answer a JSON
-# object. Every source of chance is seeded before a dataset is asked, since some reach for the
-# global one; what still depends on the process is refused by `gym_datasets`
+# object. Every source of randomness is seeded before each dataset, since some datasets use the
+# global one. `gym_datasets` refuses those that still depend on the process
 
 #: Bytes of address space beyond what the imports take. Tuning.
 MEMORY_BYTES = 1 << 30
-#: Entries kept, so that the rollouts of a group are scored without making it again. Tuning.
+#: Entries kept, so that the rollouts of a group are scored without making the entry again. Tuning.
 _ENTRIES = 256
-#: Where entries without an answer of their own keep one that is right.
+#: Fields with a right answer, in entries without an answer of their own.
 _EXAMPLES = "example_answer", "example_correct_answer", "possible_answer"
-#: What no dataset does and no scorer may: a stranger's answer must not reach any of it.
+#: Events that no dataset needs and no scorer may cause: no stranger's answer can reach them.
 _FORBIDDEN = (
     "socket.",
     "subprocess.",
@@ -249,7 +255,7 @@ def answer_request(request: bytes) -> bytes:
     try:
         dataset, entry = _make_entry(name, rest[0], rest[1])
         reference = _get_reference(entry)
-    except Exception as error:  # noqa: BLE001 - whatever a foreign generator does not survive
+    except Exception as error:  # a foreign generator may raise anything
         return _pack({"error": f"{type(error).__name__}: {error}"[:300]})
     if kind == "make":
         return _pack({"question": entry["question"], "answer": reference})
@@ -258,18 +264,18 @@ def answer_request(request: bytes) -> bytes:
 
 
 def _score(dataset: Any, entry: Any, text: str) -> tuple[bool, int]:
-    """Whether an answer has the full mark, and the steps that it took to tell."""
+    """Whether an answer has the full mark, and the steps that scoring took."""
     counter = StepCounter()
     try:
         return float(
             counter.count(partial(dataset.score_answer, text, entry))
         ) >= 1.0, counter.steps
-    except BaseException:  # noqa: BLE001 - what breaks a foreign scorer is no answer to its question
+    except BaseException:  # an answer that breaks a foreign scorer is wrong
         return False, counter.steps
 
 
 def count_levels(name: str) -> int:
-    """Levels of a dataset: its curriculum's longest attribute's, or 1."""
+    """Number of levels of a dataset: as many as its curriculum's longest attribute has, or 1."""
     from reasoning_gym.factory import CURRICULA, create_curriculum
 
     if name not in CURRICULA:
@@ -297,7 +303,7 @@ def _make_entry(name: str, level: int, number: int) -> tuple[Any, Any]:
 
 
 def _get_reference(entry: dict[str, Any]) -> str:
-    """The answer that an entry gives itself, or an example of one."""
+    """The entry's own answer, or an example of one."""
     known = entry["answer"], *(entry["metadata"].get(name) for name in _EXAMPLES)
     found = next(reference for reference in known if reference is not None)
     return found if isinstance(found, str) else json.dumps(found)

@@ -1,18 +1,18 @@
-"""Which datasets of reasoning-gym are asked, at which levels, which are not and why, and what form
-an answer has where a question has several right ones.
+"""Datasets of reasoning-gym: the legal levels of each, the refused ones and why, and the form of an
+answer where a question has several right ones.
 
-Found by making problems of every dataset at every level in two processes, with other hash seeds and
-in opposite orders, and by showing each scorer its own answers, its neighbours' and the tricks of
-tests/environments. A level is left out where problems of it could not be made within two seconds,
-were too long to ask, had no answer that its scorer takes, or one that is rounded. Consensus: part
-of the version.
+The tables come from trials. Every dataset made problems at every level in two processes, with
+different hash seeds and in opposite orders. Each scorer saw its own answers, its neighbours' and
+the tricks of tests/environments. A level is left out if its problems could not be made within two
+seconds, were too long to ask, had no answer that the scorer takes, or had a rounded answer.
+Consensus: part of the version.
 """
 
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-#: Number of levels → datasets that have levels 1 to so many.
+#: Number of levels → datasets that have the levels from 1 to that number.
 _BY_LEVELS = {
     1: "acre gsm_symbolic jugs list_functions rubiks_cube",
     2: "bf caesar_cipher circuit_logic",
@@ -59,7 +59,7 @@ _SIMPLIFIES = (
     "and its native code has no bound"
 )
 _TAKES_ONE = "many of its questions have several right answers, and its scorer takes one"
-#: Dataset → why it is not asked.
+#: Dataset → the reason for refusing it.
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
         "advanced_geometry": "it asks for three decimals, and its scorer looks at two",
@@ -91,9 +91,9 @@ REFUSED: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: Dataset → what does not count where an answer is compared with the reference. `case`: capitals,
-#: of ASCII. `zeros`: those that end a decimal, with the point where no other is left. `blanks`: all
-#: of them. `ends`: blanks at the ends of lines.
+#: Dataset → differences from the reference that do not count. `case`: upper and lower case, in
+#: ASCII. `zeros`: zeros at the end of a decimal, and its point if no other digit follows. `blanks`:
+#: all blanks. `ends`: blanks at the ends of lines.
 ALIKE: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "complex_arithmetic": ("zeros", "blanks"),
@@ -104,7 +104,8 @@ ALIKE: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "zebra_puzzles": ("case",),
     }
 )
-#: Characters of an answer that is not the reference: these, or twice as many as the reference has.
+#: Most characters of an answer that is not the reference, unless twice the reference's length is
+#: more.
 ANSWER_MAX = 256
 
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
@@ -135,13 +136,14 @@ _FORMS = {
     "tower_of_hanoi": rf"{_DISK}(?:\n{_DISK})*",
 }
 #: Dataset whose questions have several right answers, or one in several spellings → the form of a
-#: whole answer, as Python's `re` reads it. Elsewhere only the reference is right. No form has room
-#: for a second answer, for words beside it, or for a name or a power that a scorer would evaluate.
+#: whole answer, as Python's `re` reads it. For other datasets only the reference is right. No form
+#: has room for a second answer, for words beside it, or for a name or a power that a scorer would
+#: evaluate.
 FORMS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {name: re.compile(form) for name, form in _FORMS.items()}
 )
-#: Dataset whose scorer would take an answer that goes on → what the answer has no more of than the
-#: reference: items, moves, rows.
+#: Dataset whose scorer would take an answer that goes on → text that may not occur more often than
+#: in the reference, because it separates items, moves or rows.
 COUNTED: Mapping[str, str] = MappingProxyType(
     {
         "cryptarithm": "=",

@@ -1,12 +1,13 @@
-"""Which levels come next: those whose problems the model now solves and now does not.
+"""The choice of the next levels: those whose problems the model sometimes solves and sometimes does
+not.
 
-A group teaches where its rollouts differ. So each held-out problem is tried twice, and what counts
-is on how many the two tries part: on one that is solved with probability p, 2p(1 − p) of all pairs,
-at most half. A level's mean success would not do: half of its problems always solved and half never
-is 50 %, and teaches nothing.
+A group teaches if its rollouts differ. So each held-out problem is tried twice, and the measure is
+the share of problems on which the two tries differ. For a problem that is solved with probability
+p, the expected share is 2p(1 − p), at most half. A level's mean success would not do: if half of
+its problems are always solved and half never, it is 50 % and teaches nothing.
 
-Tries are made at the levels in force and at those beside them, so that no level is entered unseen.
-All arithmetic is in integers, so everybody who has the counts computes the same levels.
+Tries are made at the levels in force and at their neighbours, so that no level comes into force
+unseen. All arithmetic is in integers, so everybody who has the counts computes the same levels.
 """
 
 from collections import defaultdict
@@ -17,16 +18,18 @@ from math import sqrt
 from assay.environments.base import PART_LEVELS, require_levels
 from assay.protocol.step import LEVELS_MAX
 
-#: Thousandths of a level's held-out problems on which two tries part: from so many on it teaches.
-#: A group of 8 or more then lacks signal at no more than 29.5 % of its problems, however they are
-#: mixed of easy and hard ones: with q = p(1 − p), p^G + (1 − p)^G is convex in q, 1 at q = 0 and
-#: 2^(1 − G) at 1/4, so that its mean is at most 1 − 4(1 − 2^(1 − G)) · mean q.
+#: Thousandths of a level's held-out problems on which two tries differ. From this share on the
+#: level teaches. A group of 8 or more then lacks signal at no more than 29.5 % of its problems,
+#: however easy and hard ones are mixed: with q = p(1 − p), p^G + (1 − p)^G is convex in q, 1 at q =
+#: 0 and 2^(1 − G) at 1/4, so its mean is at most 1 − 4(1 − 2^(1 − G)) · mean q.
 TEACHING = 355
-#: Of one in force: from so many on it still does, so that noise at the border moves nothing.
+#: The same for a level in force: from this lower share on it stays, so that noise at the border
+#: moves nothing.
 STAYING = 300
-#: Held-out problems of a level below which nothing is concluded of it.
+#: Fewest held-out problems of a level that allow a conclusion.
 PROBLEMS_MIN = 24
-#: Levels of a part, at most, unless more are in force: each more divides the problems further.
+#: Most levels of a part, unless more are in force: each further level leaves fewer problems to the
+#: others.
 WIDTH = 3
 #: 97.5 % quantile of the standard normal distribution.
 _Z = 1.959963984540054
@@ -34,15 +37,15 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """Held-out problems of one level or of all.
+    """Results on the held-out problems of one level or of all.
 
     Attributes:
-        solved: problems that were solved wholly.
+        solved: problems that were wholly solved.
         asked: problems that were asked.
         mixed: problems with two tries, one solved and the other not.
 
     Raises:
-        ValueError: more were solved or mixed than asked, or fewer than none.
+        ValueError: more problems were solved or mixed than asked, or a count is negative.
     """
 
     solved: int
@@ -57,12 +60,12 @@ class Success:
 
     @property
     def value(self) -> float:
-        """Share of solved problems, for people."""
+        """The share of solved problems, for people."""
         return self.solved / self.asked
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Its 95 % score interval (Wilson, 1927)."""
+        """The 95 % score interval of that share (Wilson, 1927)."""
         n, p = self.asked, self.value
         centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
         half = _Z / (1 + _Z**2 / n) * sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
@@ -70,10 +73,10 @@ class Success:
 
 
 def compute_candidates(levels: Sequence[int], legal: Sequence[int]) -> tuple[int, ...]:
-    """What is tried: the levels in force and, of the same part, the legal ones beside each.
+    """The levels to try: those in force and, of the same part, the legal ones beside each.
 
     Raises:
-        ValueError: levels that are not legal.
+        ValueError: a level is not legal.
     """
     require_levels(levels, legal)
     found = set(levels)
@@ -96,12 +99,12 @@ def compute_levels(
     A level in force with fewer problems asked stays.
 
     Args:
-        levels: in force: ascending, legal.
-        legal: of the environment.
-        successes: level → what was seen of it; a level that is not there was not asked.
+        levels: the levels in force: ascending, legal.
+        legal: the environment's legal levels.
+        successes: level → its results; a missing level was not asked.
 
     Raises:
-        ValueError: levels that are not legal.
+        ValueError: a level is not legal.
     """
     candidates, runs = _divide(compute_candidates(levels, legal)), _divide(levels)
     fits = sum(max(WIDTH, len(run)) for run in runs.values()) <= LEVELS_MAX
@@ -126,7 +129,7 @@ def find_undecided(
 
 
 def _divide(levels: Iterable[int]) -> dict[int, list[int]]:
-    """Levels by part."""
+    """The levels of each part."""
     parts = defaultdict[int, list[int]](list)
     for level in levels:
         parts[level // PART_LEVELS].append(level)

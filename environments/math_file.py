@@ -18,7 +18,7 @@ from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "math"
-#: Raised whenever any problem or score would change.
+#: Increases whenever any problem or score would change.
 VERSION = 5
 
 _REQUEST = "End with a line of ####, a space and the answer alone, in LaTeX."

@@ -1,7 +1,8 @@
-"""The tokens of an answer in mathematics: its LaTeX, spellings of the same made one.
+"""The tokens of a mathematical answer in LaTeX. Different spellings of the same thing give the same
+tokens.
 
 Units are a closed list: words that change a number, such as `million` or `dozen`, must not pass for
-one.
+a unit.
 """
 
 import re
@@ -49,13 +50,13 @@ _ALIKE = {
     "\\rbrace": "\\}",
     "\\degree": "\u00b0",
 }
-#: Digits in threes, told so: `12{,}345`, `12,\!345`, `12\,345`. And by commas alone, `12,345`,
-#: which stand for it where no bracket says that they divide a list.
+#: Digits in groups of three with an explicit mark: `12{,}345`, `12,\!345`, `12\,345`. And with
+#: commas alone, `12,345`, which are such a mark unless a bracket makes them separate a list.
 _GROUPED = re.compile(r"(?<![0-9.,}!])[0-9]{1,3}(\{,\}|,\\!|\\,)[0-9]{3}(?:\1[0-9]{3})*(?![0-9])")
 _BY_COMMAS = re.compile(r"(?<![0-9.,}!])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
 _LISTED = re.compile(r"[(\[]|\\\{|\\lbrace")
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))")
-#: What may stand around an answer, outermost first, and what is then not within.
+#: Delimiters around an answer, outermost first, and the text that may not occur within.
 _AROUND = (
     ("$$", "$$", ("$",)),
     ("$", "$", ("$",)),
@@ -65,7 +66,7 @@ _AROUND = (
     ("\\fbox{", "}", ()),
 )
 
-#: Symbol → its names; a name of several letters also stands with an s.
+#: Symbol → its names. A name of several letters may also end with an s.
 _NAMES = {
     "%": ("percent",),
     "$": ("dollar",),
@@ -118,10 +119,10 @@ UNITS: Mapping[str, str] = MappingProxyType(_list_units())
 
 
 def split_answer(text: str) -> list[str]:
-    """Its tokens, without what stands around all of it.
+    """The tokens of an answer, without delimiters around all of it.
 
     Raises:
-        UnknownError: a part of it is none.
+        UnknownError: a part of the text is no token.
     """
     text = _DEGREES.sub("\u00b0", _unwrap(text.strip().removesuffix(".")))
     text = _GROUPED.sub(_join_digits, text)
@@ -131,8 +132,8 @@ def split_answer(text: str) -> list[str]:
 
 
 def _unwrap(text: str) -> str:
-    """Without the `$$…$$`, `$…$`, `\\(…\\)` or `\\[…\\]`, then the `\\boxed{…}` or `\\fbox{…}`,
-    around all of it."""
+    """The text without the `$$…$$`, `$…$`, `\\(…\\)` or `\\[…\\]`, then without the `\\boxed{…}` or
+    `\\fbox{…}`, around all of it."""
     for opening, closing, others in _AROUND:
         if len(text) <= len(opening + closing):
             continue
@@ -165,7 +166,7 @@ def _split(text: str) -> Iterator[str]:
 
 
 def _read_words(text: str) -> str:
-    """The token that words stand for: a comma of words, or a unit."""
+    """The token of some words: a comma, or a unit."""
     words = " ".join(text.replace("~", " ").replace(".", " ").lower().split())
     if words in ("and", "or"):
         return WORD_COMMA

@@ -1,9 +1,9 @@
 """`mix`: problems of several environments, each drawn as often as its weight says.
 
 Its settings are its parts' settings: `sat = 3` gives the environment `sat` the weight 3, and
-`sat.density = 400` is sat's own setting. Its levels are its parts' levels, too: level l of the
-i-th part, in order of name and from 1, is 1,000·i + l, so that a manifest says for each part what
-is in force. A part without a level in force is not drawn.
+`sat.density = 400` is sat's own setting. Its levels also come from its parts: level l of the i-th
+part, in order of name and from 1, is 1,000·i + l, so a manifest says for each part which levels are
+in force. A part without a level in force is never drawn.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,14 +22,14 @@ from assay.environments.base import (
 )
 
 NAME = "mix"
-#: Raised whenever any problem or score would change.
+#: Increases whenever any problem or score would change.
 VERSION = 1
 PARTS_MAX, WEIGHT_MAX = 16, 10**6
 
 
 @dataclass(frozen=True, slots=True)
 class PartProblem(Answer):
-    """Which part asked, from 0, and what it asked."""
+    """The index of the part that asked, from 0, and its problem."""
 
     part: int
     problem: Problem
@@ -43,7 +43,7 @@ class Mixture:
     def __init__(
         self, params: Mapping[str, int], make: Callable[[str, Mapping[str, int]], Environment]
     ) -> None:
-        """Makes the parts by `make` from name and settings.
+        """Makes the parts, with `make` from name and settings.
 
         Raises:
             ValueError: fewer than two parts, too many, a mixture among them, a weight out of range,
@@ -66,7 +66,8 @@ class Mixture:
         self.digest = compute_digest(NAME, VERSION, self.params, digests)
 
     def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
-        """The problem that the part drawn makes of the same seed, by its levels among `levels`."""
+        """The problem that the drawn part makes of the same seed, from its levels among
+        `levels`."""
         stream = open_stream(NAME, seed)
         require_levels(levels, levels if self._legal.issuperset(levels) else self.levels)
         asked = self._divide_levels(levels)
@@ -93,7 +94,8 @@ class Mixture:
 
 
 def divide(params: Mapping[str, int]) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
-    """Weights by part, in order of name; settings by part. Raises ValueError: see `Mixture`."""
+    """Weights by part, in order of name, and settings by part. Raises ValueError as `Mixture`
+    does."""
     weights = {name: value for name, value in sorted(params.items()) if "." not in name}
     settings: dict[str, dict[str, int]] = {name: {} for name in weights}
     for name, weight in weights.items():

@@ -1,4 +1,4 @@
-"""Which environments there are, by name. Adding one adds a row here and nothing elsewhere."""
+"""All environments by name. A new one adds a row here and nothing elsewhere."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -32,14 +32,14 @@ ENVIRONMENTS: Mapping[str, Callable[[Mapping[str, int]], Environment]] = Mapping
         sat.NAME: sat.Sat,
     }
 )
-#: The same for a person who chooses one: name → settings, and what it is about.
+#: The same for people who choose one: name → its settings and a description.
 _DESCRIBED = {
     arithmetic.NAME: (arithmetic.PARAMS, "sums of several terms, worked step by step"),
     errands.NAME: (errands.PARAMS, "a robot fetches parcels on a map, by commands"),
     gsm.NAME: (gsm.PARAMS, "word problems from templates, in GSM8K's format"),
     sat.NAME: (sat.PARAMS, "random k-SAT; a level is a number of variables"),
 }
-#: Of `name:what`, name → constructor from what and parameters.
+#: For names of the form `name:what`: name → constructor from `what` and parameters.
 FAMILIES: Mapping[str, Callable[[str, Mapping[str, int]], Environment]] = MappingProxyType(
     {
         code_file.NAME: CodeFile,
@@ -54,11 +54,11 @@ _CHOSEN = re.compile(r"([^,=]+)=(-?[0-9]{1,18})")
 
 
 def make_environment(name: str, params: Mapping[str, int]) -> Environment:
-    """The environment `name` with `params`; what is left out takes its default.
+    """The environment `name` with `params`. A missing parameter takes its default.
 
     Raises:
-        ValueError: an unknown name, an unknown parameter or a value out of its range, or what it
-            needs is not on this machine.
+        ValueError: the name or a parameter is unknown, a value is out of its range, or this machine
+            lacks what the environment needs.
     """
     if name == mixture.NAME:
         return mixture.Mixture(params, make_environment)
@@ -91,10 +91,10 @@ def open_environment(choice: EnvironmentChoice) -> Environment:
 
 
 def parse_choice(text: str) -> tuple[str, dict[str, int]]:
-    """Name and settings of an environment as a person writes them: `sat,k=4`.
+    """The name and settings of an environment as a person writes them: `sat,k=4`.
 
     Raises:
-        ValueError: what follows a comma is no `setting=integer`, or names one twice.
+        ValueError: the text after a comma is no `setting=integer`, or repeats a setting.
     """
     name, *given = text.split(",")
     settings: dict[str, int] = {}
@@ -110,14 +110,14 @@ def parse_choice(text: str) -> tuple[str, dict[str, int]]:
 
 
 def list_named_levels(text: str, placeholder: str) -> list[int]:
-    """The legal levels of an environment whose files need not be on this machine, as `parse_choice`
-    reads it; those of a file are all that such a file may have. Opens no file.
+    """The legal levels of an environment whose files need not be on this machine, named as for
+    `parse_choice`. For a file, these are all levels that such a file may have. Opens no file.
 
     Args:
-        placeholder: in the place of a file's SHA-256.
+        placeholder: text in the place of a file's SHA-256.
 
     Raises:
-        ValueError: an unknown name, family or dataset, a mixture that cannot be, or a setting that
+        ValueError: the name, family or dataset is unknown, the mixture is impossible, or a setting
             does not exist or is out of its range.
     """
     name, params = parse_choice(text)
@@ -136,7 +136,7 @@ def _list_part_levels(name: str, params: Mapping[str, int], placeholder: str) ->
     if what != placeholder and family != gym.NAME:
         return list(make_environment(name, params).levels)
     resolve_params(name, {}, params)  # neither files nor datasets have settings
-    if family == gym.NAME:  # it need not be installed
+    if family == gym.NAME:  # reasoning-gym need not be installed
         gym.require_dataset(what)
         return list(LEVELS[what])
     files = sorted(FAMILIES.keys() - {gym.NAME})
@@ -150,8 +150,8 @@ def _list_part_levels(name: str, params: Mapping[str, int], placeholder: str) ->
 class EnvironmentEntry:
     """One environment: its legal levels and its settings by name.
 
-    `usable` tells whether this machine can open it; where it cannot, `about` says why. `file`:
-    the problem file or package that it is made from, if any.
+    `usable` tells whether this machine can open it. If it cannot, `about` says why. `file` is the
+    problem file or package that it is made from, if any.
     """
 
     name: str
@@ -163,7 +163,7 @@ class EnvironmentEntry:
 
 
 def list_environments() -> list[EnvironmentEntry]:
-    """All of them, in order of name; a file of problems that this process knows is one."""
+    """All environments in order of name. Each file of problems that this process knows is one."""
     several = "several of the others by weight, such as mix,arithmetic=3,sat=1"
     entries = [EnvironmentEntry(mixture.NAME, (), {}, several), *_list_files(), *_list_datasets()]
     for name, (settings, about) in _DESCRIBED.items():
@@ -177,7 +177,7 @@ def _list_files() -> list[EnvironmentEntry]:
 
 
 def _describe_file(file: Path) -> EnvironmentEntry:
-    """As the family whose format it has."""
+    """The environment of a file, as the family whose format it has."""
     if package_file.is_archive(file):
         kind = TasksetEnvironment if is_bundle(file) else package_environment.PackageEnvironment
         return _describe_package(file, kind)

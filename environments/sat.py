@@ -1,13 +1,13 @@
-"""Random k-SAT near the threshold: find an assignment, and substitution alone says how good it is.
+"""Random k-SAT near the threshold: find an assignment, which substitution alone rates.
 
-Instances are planted, so that every problem has an answer and a miner's pay does not hang on a
-coin; planting a solution naively makes the majority of a variable's signs point at it, so clauses
-are weighted by q^(true literals) with (1-q)(1+q)^(k-1) = 1, which balances the signs (Jia,
-Moore, Strain, "Generating hard satisfiable formulas by hiding solutions deceptively", 2005). The
-planted solution is thrown away: another one is as good.
+Instances are planted, so every problem has an answer and a miner's pay does not depend on luck.
+Naive planting makes the majority of a variable's signs point at the solution. So clauses are
+weighted by q^(true literals) with (1-q)(1+q)^(k-1) = 1, which balances the signs (Jia, Moore,
+Strain, "Generating hard satisfiable formulas by hiding solutions deceptively", 2005). The planted
+solution is thrown away: any other solution is as good.
 
-Quality is always 0: a search leaves no steps that could be checked without paying for padding.
-Note for choosing weights: an assignment drawn at random satisfies 1 - 2^-k of the clauses.
+Quality is always 0: a search leaves no steps that could be checked without paying for padding. Note
+for choosing weights: an assignment drawn at random satisfies 1 - 2^-k of the clauses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "sat"
-#: Raised whenever any problem or score would change.
+#: Increases whenever any problem or score would change.
 VERSION = 1
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
@@ -45,7 +45,7 @@ _WEIGHTS: Mapping[int, tuple[int, ...]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Formula(Answer):
-    """Clauses of signed 1-based variables (-3: not x3), and how many variables there are."""
+    """Clauses of signed 1-based variables (-3: not x3), and the number of variables."""
 
     variables: int
     clauses: tuple[tuple[int, ...], ...]
@@ -58,7 +58,7 @@ class Sat(DrawnEnvironment):
         super().__init__(NAME, VERSION, PARAMS, params)
 
     def _draw(self, stream: Stream, level: int) -> Problem:
-        """A formula of ⌊variables · density / 100⌋ clauses, duplicates possible."""
+        """Draw a formula of ⌊variables · density / 100⌋ clauses; duplicates are possible."""
         variables = level
         plan = stream.draw_flips(variables)
         count = variables * self.params["density"] // 100

@@ -1,9 +1,9 @@
 """`code:SHA256`: programs, run on the test cases of a file.
 
 The format is that of APPS (Hendrycks et al., "Measuring coding challenge competence with APPS",
-2021) and TACO (Li et al., 2023). What is expected never enters the interpreter: a program gets one
-input and what it writes is compared here, so there is no checker for it to reach. All cases or
-nothing.
+2021) and TACO (Li et al., 2023). The expected output never enters the interpreter: a program gets
+one input, and its output is compared here, so it can reach no checker. A program earns only if it
+passes all cases.
 """
 
 import json
@@ -36,7 +36,7 @@ from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "code"
-#: Raised whenever any problem or score would change.
+#: Increases whenever any problem or score would change.
 VERSION = 2
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
@@ -47,7 +47,7 @@ PARAMS: Mapping[str, Param] = MappingProxyType(
         "total": Param(10_000, 10, 1_000_000, "millions that all test cases of a program may take"),
     }
 )
-#: By what APPS and TACO call a difficulty.
+#: The name of a difficulty in APPS and TACO → level.
 _LEVELS = {
     **{"introductory": 1, "interview": 2, "competition": 3},
     **{"EASY": 1, "MEDIUM": 2, "MEDIUM_HARD": 3, "HARD": 4, "VERY_HARD": 5},
@@ -56,8 +56,8 @@ _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _READS = "Write a Python program that reads standard input and writes standard output."
 _CALLED = "Write a Python function {name}, or a class Solution with that method."
 _REQUEST = "MicroPython 1.27 runs it. End with it, between a line of ```python and a line of ```."
-#: What is added to a program whose function is called: arguments come in as a line of JSON, and the
-#: last line that goes out is JSON of the result.
+#: Code that is appended if the program's function is called: arguments come in as a line of JSON,
+#: and the last line of output is JSON of the result.
 _CALL = """
 import json as _json, sys as _sys
 _call = {name} if "{name}" in globals() else Solution().{name}
@@ -69,7 +69,7 @@ print(_json.dumps(_result))
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What goes in, and what is expected to come out: text, or JSON of a value."""
+    """A program's input and the expected output: text, or JSON of a value."""
 
     given: bytes
     expected: str
@@ -86,14 +86,14 @@ class CodeRow(Answer):
 
 
 class CodeFile(DrawnEnvironment):
-    """The problems of a file, at the levels that it names."""
+    """The problems of a file, at the levels that the file names."""
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
-        """Opens the file whose SHA-256 is `digest`, 64 lower-case hex digits.
+        """Open the file whose SHA-256 is `digest`, 64 lower-case hex digits.
 
         Raises:
-            ValueError: no such digest, no such file on this machine, a row that is damaged, no row
-                that can be asked, a setting out of its range, or no interpreter.
+            ValueError: `digest` is no digest, this machine has no such file, a row is damaged, no
+                row can be asked, a setting is out of its range, or there is no interpreter.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, PARAMS, params)
         interpreter = METERED_DIGEST.encode(), LIBRARY_DIGEST.encode()
@@ -109,17 +109,17 @@ class CodeFile(DrawnEnvironment):
             raise ProblemFileError(f"{self.name}: none of its rows has a difficulty that is known")
 
     def _draw(self, stream: Stream, level: int) -> Problem:
-        """One of the level's rows, in the file's order, each equally likely."""
+        """Draw one of the level's rows, each equally likely; they are in the file's order."""
         row = stream.choose(self._by_level[level])
         request = _READS if row.function is None else _CALLED.format(name=row.function)
         return Problem(f"{row.question}\n{request} {_REQUEST}\n", level, row)
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: the completion's program passes all test cases, and takes no more for all of
-        them than `total`.
+        """Correctness: the completion's program passes all test cases, and takes at most `total`
+        for all of them.
 
         Raises:
-            WorkerError: the interpreter cannot be run: our own fault.
+            WorkerError: the interpreter cannot run. This is not the answer's fault.
         """
         row = problem.answer
         if not isinstance(row, CodeRow):
@@ -146,9 +146,10 @@ class CodeFile(DrawnEnvironment):
 
 
 def read_program(completion: str) -> str | None:
-    """What stands between the completion's only line of ```python and its last line, ```; or None.
+    """The text between the completion's only line of ```python and its last line, ```; or None.
 
-    No other ``` may stand in it, nothing but line ends after it; at most `ANSWER_BYTES` in UTF-8.
+    That text holds no other ```, and only line ends follow it. It has at most `ANSWER_BYTES` in
+    UTF-8.
     """
     before, mark, rest = completion.partition("```python\n")
     program, end, after = rest.partition("\n```")
@@ -158,12 +159,12 @@ def read_program(completion: str) -> str | None:
         return None
     try:
         return program if len(program.encode()) <= ANSWER_BYTES else None
-    except UnicodeEncodeError:  # halves of characters are no program
+    except UnicodeEncodeError:  # lone surrogates are no program
         return None
 
 
 def read_code_row(line: bytes) -> CodeRow:
-    """One line of JSON. Raises ValueError: it is damaged; says what is wrong with it."""
+    """Read one line of JSON. Raises ValueError, with the fault, if it is damaged."""
     found = read_texts(line, NAME)
     question = found["question"]
     if found.get("starter_code"):

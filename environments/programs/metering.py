@@ -1,27 +1,28 @@
-"""A WebAssembly module that counts its own instructions, from one that does not.
+"""A WebAssembly module that counts its own instructions, made from one that does not.
 
-Engines count fuel each in their own way, and stacks end where an engine's frames fill them. So what
-a program may use is counted by code within the module, the same in every engine: instructions by
-basic block, bytes that bulk operations move, and stack, by the locals of the functions that are
-entered. A program that has used up either traps. What the standard leaves to a machine is settled
-too: every NaN gets one bit pattern, and the memory has a maximum, so that it grows alike.
+Each engine counts fuel in its own way, and its frames decide where a stack ends. So code within the
+module counts what a program uses, the same in every engine: instructions by basic block, bytes that
+bulk operations move, and stack, by the locals of the functions entered. A program that has used up
+any of these traps. The module also settles what the standard leaves to a machine: every NaN gets
+one bit pattern, and the memory has a maximum, so that it grows alike.
 
-It knows one module's instructions, those of WebAssembly 2.0 without vectors and with exceptions,
-and refuses the rest. Source: WebAssembly Core Specification 3.0, section 5 (binary format).
+This file knows the instructions of one module: WebAssembly 2.0 without vectors and with exceptions.
+It refuses the rest. Source: WebAssembly Core Specification 3.0, section 5 (binary format).
 """
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-#: Instructions that a call of the host counts as: it takes some 15 µs of a processor, as long as a
-#: hundred thousand of them, and an honest program makes one for each byte of a line that it reads.
+#: Instructions that a call of the host counts as. It takes some 15 µs of a processor, as long as a
+#: hundred thousand instructions, but an honest program calls once for each byte of a line that it
+#: reads.
 HOST_COST = 20_000
 #: A bulk operation counts one instruction for each 2 ** this bytes.
 _BULK_SHIFT = 3
-#: Slots of stack that a function counts as beside its locals.
+#: Slots of stack that a function counts as, in addition to its locals.
 _FRAME = 16
-#: What the two counters are exported as: instructions that are left (i64), slots in use (i32).
+#: Names of the two exported counters: instructions left (i64), slots in use (i32).
 FUEL, DEPTH = "assay_fuel", "assay_depth"
 
 _TYPE, _IMPORT, _FUNCTION, _MEMORY, _GLOBAL, _EXPORT, _CODE = 1, 2, 3, 5, 6, 7, 10
@@ -29,30 +30,31 @@ _I32, _I64, _F32, _F64 = 0x7F, 0x7E, 0x7D, 0x7C
 _UNREACHABLE, _BLOCK, _LOOP, _IF, _ELSE, _TRY_TABLE, _END = 0x00, 0x02, 0x03, 0x04, 0x05, 0x1F, 0x0B
 _BR_IF, _CALL, _CALL_INDIRECT = 0x0D, 0x10, 0x11
 _MEMORY_COPY, _MEMORY_FILL = 10, 11
-#: What only marks a place, and costs no time: the interpreter's loop opens with hundreds of blocks.
+#: Instructions that only mark a place and cost no time: the interpreter's loop opens with hundreds
+#: of blocks.
 _MARKS = frozenset([0x01, _BLOCK, _LOOP, _ELSE, _END])
-#: Instructions without immediates beside 0x45 to 0xC4.
+#: Instructions without immediates, in addition to 0x45 to 0xC4.
 _PLAIN = frozenset([0x00, 0x01, 0x05, 0x0A, 0x0B, 0x0F, 0x1A, 0x1B, 0xD1])
-#: One index: br, br_if, call, throw, locals, globals, tables, ref.null, ref.func.
+#: Instructions with one index: br, br_if, call, throw, locals, globals, tables, ref.null, ref.func.
 _INDEXED = frozenset([0x08, 0x0C, 0x0D, 0x10, *range(0x20, 0x27), 0x3F, 0x40, 0xD0, 0xD2])
-#: Whose result may be a NaN of any bits.
+#: Instructions whose result may be a NaN of any bits.
 _NAN_F32 = frozenset([*range(0x8D, 0x98), 0xB6])
 _NAN_F64 = frozenset([*range(0x9B, 0xA6), 0xBB])
 
 
 class MeteringError(ValueError):
-    """A module that cannot be metered: says why."""
+    """A module that cannot be metered. The message says why."""
 
 
 def meter(module: bytes, pages: int, slots: int) -> bytes:
     """The module with counters: a function of its arguments.
 
     Args:
-        pages: of 64 KiB, that its memory may have at most.
-        slots: of stack, that the functions that are entered may have at once.
+        pages: most pages of 64 KiB of its memory.
+        slots: most slots of stack that the functions entered may have at once.
 
     Raises:
-        MeteringError: it is none, or has what is not known here.
+        MeteringError: this is no module, or it has a part that is unknown here.
     """
     if module[:8] != b"\0asm\1\0\0\0":
         raise MeteringError("it is not a WebAssembly module of version 1")
@@ -68,7 +70,8 @@ def meter(module: bytes, pages: int, slots: int) -> bytes:
 
 @dataclass(slots=True)
 class _Shape:
-    """What the code section must know of the others. Types are given by their numbers."""
+    """The facts from other sections that the code section needs. Types are given by their
+    numbers."""
 
     imported: int = 0
     functions: list[int] = field(default_factory=list)
@@ -85,12 +88,13 @@ class _Shape:
 
     @property
     def first_helper(self) -> int:
-        """Of four appended functions: NaNs of f32 and f64, memory.copy, memory.fill."""
+        """Index of the first of four appended functions: NaNs of f32 and f64, memory.copy,
+        memory.fill."""
         return self.imported + len(self.functions)
 
 
 class _ModuleReader:
-    """Bytes and numbers of a section, one after the other."""
+    """Reads the bytes and numbers of a section in order."""
 
     def __init__(self, data: bytes, place: int = 0) -> None:
         self.data, self.place = data, place
@@ -233,7 +237,8 @@ def _write_helpers(shape: _Shape) -> list[bytes]:
 
 
 def _charge(shape: _Shape, cost: bytes) -> bytes:
-    """Takes `cost`, code that leaves an i64, from the fuel; traps where none is left."""
+    """Code that takes `cost`, code that leaves an i64, from the fuel, and traps when none is
+    left."""
     fuel = pack_unsigned(shape.fuel)
     taken = b"\x23" + fuel + cost + b"\x7d\x24" + fuel
     return taken + b"\x23" + fuel + bytes([0x42, 0, 0x53, _IF, 0x40, _UNREACHABLE, _END])
@@ -245,8 +250,8 @@ def _charge(shape: _Shape, cost: bytes) -> bytes:
 class _Function:
     """One function's code, rewritten instruction by instruction.
 
-    A function that calls keeps in a local of its own how deep it stands, and sets the counter back
-    to it after each call, and wherever an exception may have landed.
+    A function that calls keeps its depth in a local of its own. It resets the counter to that depth
+    after each call, and wherever an exception may have landed.
     """
 
     def __init__(self, code: bytes, shape: _Shape, arity: int, slots: int) -> None:
@@ -283,7 +288,7 @@ class _Function:
         return b"\x20" + pack_unsigned(self._local) + b"\x24" + pack_unsigned(self._shape.depth)
 
     def _read_blocks(self) -> Iterator[tuple[bytes, int, bool]]:
-        """Basic blocks: code, what it costs, and whether control may come from elsewhere."""
+        """Basic blocks: code, its cost, and whether control may come from elsewhere."""
         out, cost, lands = bytearray(), 0, False
         while self._reader.place < len(self._reader.data):
             code, opcode, more = self._rewrite()
@@ -315,7 +320,8 @@ class _Function:
         return code, opcode, 0 if opcode in _MARKS else 1
 
     def _skip_immediates(self, opcode: int) -> int:
-        """Passes over them; the first, where it is an index or a second opcode."""
+        """Skip the immediates. Returns the first of them if it is an index or a second opcode, else
+        0."""
         reader = self._reader
         if opcode in _PLAIN or 0x45 <= opcode <= 0xC4:
             return 0
@@ -350,7 +356,8 @@ class _Function:
                 self._reader.skip_number()
 
     def _skip_bulk(self) -> int:
-        """Conversions that saturate, and memory.copy and fill of memory 0."""
+        """Skip those of saturating conversions, and of memory.copy and fill of memory 0; the second
+        opcode."""
         second = self._reader.unsigned()
         if second in (_MEMORY_COPY, _MEMORY_FILL):
             self._reader.take(2 if second == _MEMORY_COPY else 1)

@@ -1,7 +1,7 @@
-"""Whether what a program wrote is what was expected, without the machine's floats.
+"""Comparison of a program's output with the expected output, without the machine's floats.
 
-Text agrees line by line, values agree as JSON does; a decimal fraction that is expected may be
-missed by a millionth. What a program wrote is never evaluated, and read in time linear in it.
+Text agrees line by line, and values agree as in JSON. An expected decimal fraction may be missed by
+a millionth. The output is never evaluated, and is read in time linear in its length.
 """
 
 import json
@@ -9,14 +9,14 @@ import re
 from fractions import Fraction
 from typing import Any, NoReturn
 
-#: Levels of lists and objects in a value.
+#: Most levels of lists and objects in a value.
 DEPTH_MAX = 32
-#: Of what is expected 1/`_NEAR`, and of numbers below 1 that much, a decimal fraction may miss.
+#: A decimal fraction may miss the expected value by 1/`_NEAR` of it, or by 1/`_NEAR` below 1.
 _NEAR = 10**6
 _NUMBER = re.compile(
     r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?"
 )
-#: A string, or what begins as one and does not end: every search takes all that it looks at.
+#: A string, or the unterminated start of one. Every search consumes all that it looks at.
 _STRING = re.compile(r'"(?:[^"\\]|\\.?)*+"?')
 
 
@@ -33,13 +33,13 @@ class _Decimal(str):
 
 
 def agree_exactly(expected: str, found: bytes) -> bool:
-    """The same bytes, but for one line end at the end of either."""
+    """Whether the bytes are the same, apart from one line end at the end of either."""
     return found.removesuffix(b"\n") == expected.encode().removesuffix(b"\n")
 
 
 def agree_as_text(expected: str, found: bytes) -> bool:
-    """The same lines, but for blanks that end a line, empty lines at the end, and by how much
-    decimal fractions may miss."""
+    """Whether the lines are the same, apart from blanks at the end of a line, empty lines at the
+    end, and the tolerance for decimal fractions."""
     try:
         lines = _split(found.decode())
     except UnicodeDecodeError:
@@ -71,8 +71,8 @@ def _is_near(expected: str, found: str) -> bool:
 
 
 def agree_as_value(expected: str, found: bytes) -> bool:
-    """The last line found is JSON of the same value; or of x, where [x] is expected, as some sets
-    of problems wrap it."""
+    """Whether the last line found is JSON of the same value; or of x if [x] is expected, because
+    some sets of problems wrap it."""
     try:
         line = found.decode().rstrip("\n").rpartition("\n")[2]
         value = read_value(line)
@@ -85,10 +85,10 @@ def agree_as_value(expected: str, found: bytes) -> bool:
 
 
 def read_value(text: str) -> Any:
-    """JSON, its numbers as they are spelled.
+    """The value of a JSON text, its numbers as they are spelled.
 
     Raises:
-        ValueError: it is none, or is nested deeper than `DEPTH_MAX`.
+        ValueError: the text is no JSON, or is nested deeper than `DEPTH_MAX`.
     """
     depth = 0
     for character in _STRING.sub("", text):

@@ -1,9 +1,10 @@
 """Tasksets of verifiers 0.4: exports environments as tasksets, and runs tasksets as environments.
 
-Out, a wheel asks the same problems and calls the same scorer. In, a wheel and its data become one
-bundle, named by its SHA-256, which runs in the cage of `foreign`: single turn, rewards that are a
-function of the reply, and only full ones pay. Nothing here imports verifiers. Start with
-`taskset_export`, then `taskset_environment`; `taskset_vetting` says what is fit to pay by.
+An exported wheel asks the same problems and calls the same scorer. For the other direction, a wheel
+and its data become one bundle, named by its SHA-256, which runs in the cage of `foreign`. Such a
+taskset has a single turn, its rewards are a function of the reply, and only full ones pay. Nothing
+here imports verifiers. Start with `taskset_export`, then `taskset_environment`; `taskset_vetting`
+says whether a taskset is fit to pay by.
 """
 
 from assay.environments.tasksets.taskset_bundle import is_bundle, write_bundle

@@ -1,7 +1,7 @@
-"""What the caged child of a taskset does: loads its tasks once, and scores replies to them.
+"""The work of a taskset's caged child: it loads the tasks once, and scores replies to them.
 
-`foreign/package_box.py` with other work: there is its fence, its steps and its audit. Loaded by its
-path: imports the standard library alone.
+It runs within `foreign/package_box.py`, which provides the fence, the steps and the audit. This
+file is loaded by its path and imports only the standard library.
 """
 
 import ast
@@ -17,27 +17,28 @@ from collections.abc import Callable, Iterator, Set
 from hashlib import sha256
 from typing import Any
 
-#: Modules that a taskset may import besides those of a package: of the standard library, ours.
+#: Modules that a taskset may import in addition to a package's: the standard library's, and
+#: Assay's.
 MORE = ("ast", "decimal", "difflib", "inspect", "random", "statistics", "unicodedata")
 OFFERED = (
     *("verifiers.v1", "verifiers.v1.utils.score", "datasets", "pydantic", "random", "difflib"),
     *("decimal", "statistics", "unicodedata", "ast"),
 )
 _PLACE = "assay.environments.tasksets."
-#: Tasks that are asked, the first; of one that says it has no end.
+#: Tasks that are asked, from the first on; and if the taskset says that it has no end.
 TASKS_MAX, ENDLESS_MAX = 20_000, 1_000
-#: Characters of a prompt; replies that are tried in search of a right one.
+#: Most characters of a prompt; most replies tried in search of a right one.
 PROMPT_MAX, TRIES_MAX = 16_384, 96
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _TAG = re.compile(r"<([A-Za-z][A-Za-z0-9_-]{0,40})>")
-#: Fields that every task has; none holds its answer.
+#: Fields that every task has. None holds its answer.
 _COMMON = {
     *("idx", "id", "name", "description", "prompt", "system_prompt", "image", "workdir"),
     *("network_allow", "network_block", "artifacts", "timeout", "resources", "agent_user"),
     *("skills", "artifact_max_bytes"),
 }
 _SEED: Any = vars(random.Random.__mro__[1])["seed"]
-#: What verifiers calls outside of a reply: each needs a runtime, tools or a judge.
+#: Methods that verifiers calls outside of a reply → what each needs.
 _HOOKS = {
     "setup": "a runtime",
     "finalize": "a runtime",
@@ -51,7 +52,7 @@ _HOOKS = {
 }
 
 
-#: What a part of verifiers brings.
+#: Part of verifiers → what it provides.
 _PARTS = {
     "tasksets": "several turns or a runtime",
     "harnesses": "a harness",
@@ -62,11 +63,11 @@ _PARTS = {
 
 
 class TasksetWork:
-    """As `PackageWork`, of a bundle: a wheel and its data.
+    """The work of `PackageWork` for a bundle: a wheel and its data.
 
     Args:
         text, view, box: the modules `package_text`, `package_view` and `package_box`.
-        files: of `taskset_models`, `taskset_surface` and `taskset_modules`.
+        files: paths of `taskset_models`, `taskset_surface` and `taskset_modules`.
     """
 
     def __init__(self, text: Any, view: Any, box: Any, files: list[str]) -> None:
@@ -85,13 +86,14 @@ class TasksetWork:
         self._skipped = 0
 
     def find_fault(self, source: str, top: str) -> str | None:
-        """The first thing that needs more than a reply, before the first that a fence refuses."""
+        """The first thing that needs more than a reply, else the first that a fence refuses, or
+        None."""
         allowed = (*self.text.ALLOWED, *OFFERED)
         fault: str | None = self.text.find_text_fault(source, top, allowed)
         return fault and (_find_need(source, self._lacking) or fault)
 
     def make_view(self, own: frozenset[str]) -> Any:
-        """As `PackageWork.make_view`; what of verifiers is here is made for it."""
+        """The Python that a taskset sees. The parts of verifiers in it are made for it."""
         here = [name for name in OFFERED if name not in sys.stdlib_module_names]
         public = [name for name in OFFERED if name not in here]
         return self._view.PackageView((*self.text.ALLOWED, *public), own | set(here))
@@ -113,8 +115,8 @@ class TasksetWork:
         return sources, top
 
     def renew(self) -> None:
-        """What tasksets import is made anew: nothing stays that one has changed there. Chance that
-        none of them has seeded is another each time, so that vetting finds it; see `fix_chance`."""
+        """Makes anew the modules that tasksets import, so that no change in them stays. Without a
+        seed, randomness differs each time, so vetting finds it; see `fix_chance`."""
         random.seed()
         decimal.setcontext(self._decimals.copy())
         for name, code in self._codes.items():
@@ -126,14 +128,16 @@ class TasksetWork:
         module.install(self._data)
 
     def fix_chance(self) -> None:
-        """In a network, what vetting did not see of chance still decides alike everywhere."""
+        """Fixes randomness that vetting did not find, so that every machine of a network decides
+        alike."""
         kind: Any = random.Random.__mro__[1]  # whose native part asks the machine for a seed
         if kind.seed is not _seed_alike:  # once, and not in each copy: a changed type is dear
             kind.seed, kind.__init__ = _seed_alike, _init_alike
         random.seed()  # in each copy, too: Python seeds it anew in a child
 
     def begin(self, load: Callable[[], Any]) -> Any:
-        """Loads the tasks; gives their data alone, of which each is made again when asked."""
+        """Loads the tasks and gives their data alone. Each task is made again from its data when
+        asked."""
         taskset, kind = self._open(load())
         most = ENDLESS_MAX if taskset.INFINITE else TASKS_MAX
         for index, task in enumerate(itertools.islice(taskset.load(), most)):
@@ -153,7 +157,8 @@ class TasksetWork:
         self._skipped, *self._rows = known
 
     def say(self, module: Any, kind: str, rest: list[Any]) -> dict[str, Any]:
-        """As `PackageWork.say`; a number is one of a task, modulo their number."""
+        """The reply to a request, as in `PackageWork`. A number names a task, modulo their
+        count."""
         if kind == "describe":
             return {"levels": [1], "tasks": len(self._rows), "skipped": self._skipped}
         taskset, task_type = self._open(module)
@@ -199,17 +204,17 @@ class TasksetWork:
         return kinds[0](kinds[0].config_type()()), task_type
 
     def _write_prompt(self, data: Any) -> str:
-        """System prompt and messages as one text."""
+        """The system prompt and the messages as one text."""
         if data.prompt is None:
             raise PermissionError("a task has no prompt: somebody else opens, in several turns")
         parts = [data.system_prompt, data.prompt_text]
         return "\n\n".join(part for part in parts if part).rstrip()
 
     def _solve(self, task: Any) -> dict[str, Any]:
-        """A reply that earns in full, made of the task's data.
+        """A reply that earns in full, made from the task's data.
 
         Raises:
-            LookupError: none does.
+            LookupError: no reply does.
         """
         best, tried = "", 0
         for bare, before, after in itertools.islice(_list_replies(task.data), TRIES_MAX):
@@ -233,7 +238,8 @@ def _init_alike(self: Any, a: Any = None) -> None:
 
 
 def _find_need(source: str, lacking: dict[str, str]) -> str | None:
-    """What of verifiers a module uses, or its rewards ask for, that is not here."""
+    """A part of verifiers that is missing here and that a module uses or its rewards take; or
+    None."""
     try:
         nodes: list[Any] = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -254,7 +260,7 @@ def _find_need(source: str, lacking: dict[str, str]) -> str | None:
 
 
 def _find_own(kind: Any, base: Any, names: Set[str]) -> list[str]:
-    """Those of `names` that a class, or another that it is made of, has in place of its base's."""
+    """Those of `names` that a class, or a base of it, defines in place of `base`."""
     found: set[str] = set()
     for one in kind.__mro__:
         if one is base:
@@ -264,7 +270,7 @@ def _find_own(kind: Any, base: Any, names: Set[str]) -> list[str]:
 
 
 def _require_bare(data: Any) -> None:
-    """Raises PermissionError: the task wants more than a question and a reply."""
+    """Raises PermissionError if the task needs more than a question and a reply."""
     for name in ("image", "workdir", "agent_user", "skills", "artifacts"):
         if getattr(data, name):
             raise PermissionError(f"a task has {name}: it needs a runtime")
@@ -275,7 +281,8 @@ def _is_prompt(text: str) -> bool:
 
 
 def _list_replies(data: Any) -> Iterator[tuple[str, str, str]]:
-    """What the data may hold as an answer, and what may stand before and behind it in a reply."""
+    """Possible answers in the task's data, each with a text before and a text after it in a
+    reply."""
     tags = dict.fromkeys(_TAG.findall(f"{data.system_prompt or ''}\n{data.prompt_text}"))
     tagged = [(f"<{tag}>", f"</{tag}>") for tag in ("answer", *tags)]
     forms = [("", ""), ("\\boxed{", "}"), ("#### ", ""), *tagged, ("Answer: ", "")]

@@ -1,8 +1,8 @@
-"""A taskset and its data as one file: what `verifiers:SHA256` names.
+"""A taskset and its data as one file, which `verifiers:SHA256` names.
 
-A zip with `verifiers.json`, which names the SHA-256 of the two others, `taskset.whl` and
-`data.jsonl`. One file, since a network names one digest, and whoever has that file has all of it;
-both digests stand within, so that each part can be compared with where it came from.
+The file is a zip with `verifiers.json`, `taskset.whl` and `data.jsonl`. The first names the SHA-256
+of the other two, so that each can be compared with its origin. One file holds all of it, because a
+network names one digest.
 """
 
 import io
@@ -20,7 +20,7 @@ _MANIFEST_MAX = 1_000
 
 
 def write_bundle(wheel: bytes, data: bytes) -> bytes:
-    """The same bytes always. Both have been looked at."""
+    """The bundle of a wheel and data that have been checked. The bytes are always the same."""
     manifest = {
         "interface": "verifiers.v1",
         "wheel": sha256(wheel).hexdigest(),
@@ -31,7 +31,7 @@ def write_bundle(wheel: bytes, data: bytes) -> bytes:
 
 
 def is_bundle(file: Path) -> bool:
-    """Whether it is a regular file that begins as a bundle does."""
+    """Whether `file` is a regular file that begins like a bundle."""
     if not file.is_file():
         return False
     try:
@@ -43,7 +43,8 @@ def is_bundle(file: Path) -> bool:
 
 
 def find_bundle_fault(data: bytes) -> str | None:
-    """Why bytes are no bundle whose parts are what it says; None: they are one."""
+    """The fault that makes bytes no bundle, or a part not the one that the bundle names; None
+    without a fault."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             sizes = {info.filename: info.file_size for info in archive.infolist()}
@@ -69,7 +70,8 @@ def find_bundle_fault(data: bytes) -> str | None:
 
 
 def find_data_fault(data: bytes) -> str | None:
-    """Why bytes are no JSON Lines that a taskset may read; nothing at all is none."""
+    """The fault that makes bytes no JSON Lines for a taskset, or None. Empty bytes have no
+    fault."""
     if len(data) > FILE_MAX:
         return f"its data have more than {FILE_MAX >> 20} MiB"
     lines = data.removesuffix(b"\n").split(b"\n") if data else []

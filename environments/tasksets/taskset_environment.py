@@ -1,8 +1,8 @@
 """`verifiers:SHA256`: the taskset of a wheel, and its data, made and scored in a cage.
 
-A whole completion is the reply. Of what the rewards say one thing is taken, that all of them are
-full: no sum of floats, no share of right. What takes too many steps, raises, waits or dies has not
-said so; what a clock ends has said nothing, and gets no score at all.
+A whole completion is the reply. Assay takes one thing from the rewards: that all of them are full.
+No sum of floats and no partial reward counts. Code that takes too many steps, raises, waits or dies
+has not said so. Code that a clock ends has given no verdict, so there is no score.
 """
 
 from pathlib import Path
@@ -22,14 +22,14 @@ from assay.environments.tasksets import (
 from assay.environments.tasksets.taskset_bundle import find_bundle_fault
 
 NAME = "verifiers"
-#: Raised whenever any problem or score would change.
+#: Increases whenever any problem or score would change.
 VERSION = 4
-#: Bytes of a completion in UTF-8: thoughts included.
+#: Most bytes of a completion in UTF-8, thoughts included.
 REPLY_BYTES = 1 << 17
 
 
 class TasksetEnvironment(PackageEnvironment):
-    """The tasks of a bundle: one level, each equally likely."""
+    """The tasks of a bundle, each equally likely. It has one level."""
 
     family, version = NAME, VERSION
     ending = ""
@@ -48,7 +48,7 @@ class TasksetEnvironment(PackageEnvironment):
 def open_taskset(
     file: Path, digest: str, seed: int = HASH_SEED, copies: bool = True
 ) -> PackageChild:
-    """A bundle that has been looked at, in a cage; `copies` as of `PackageChild`."""
+    """A checked bundle in a cage; `copies` as for `PackageChild`."""
     files = [str(one.__file__) for one in (taskset_models, taskset_surface, taskset_modules)]
     work = f"more[0].TasksetWork(text, view, box, {files!r})"
     boot = write_boot(file, digest, seed, (taskset_box.__file__,), work, copies, files)

@@ -1,8 +1,8 @@
-"""Ours, for others: any environment as a wheel with a taskset of verifiers 0.4.
+"""The export: any environment as a wheel with a taskset of verifiers 0.4.
 
-The wheel asks the problems of the same seeds, and scores by the environment itself, which the
-package `assay` brings: nothing is written a second time, so nothing can differ. Files that the
-environment needs lie in the wheel, found by their digest as ever.
+The wheel asks the problems of the same seeds, and scores with the environment itself, which the
+package `assay` contains: nothing is written a second time, so nothing can differ. The wheel holds
+the files that the environment needs, and finds them by their digest as usual.
 """
 
 import json
@@ -16,7 +16,7 @@ from assay.environments.base import Environment
 from assay.environments.problem_file import find_file, list_needed_files
 from assay.environments.tasksets.wheel_file import ZIP_FAULTS, write_wheel
 
-#: What only the extra `envs` can open.
+#: Families that only the extra `envs` can open.
 _EXTRA = "code:", "reasoning_gym:"
 
 _INIT = '''"""@SUMMARY@."""
@@ -115,7 +115,7 @@ def export_taskset(environment: Environment) -> tuple[str, bytes]:
     """The wheel's file name and bytes; the same environment gives the same wheel.
 
     Raises:
-        ValueError: a file that it needs is not here any more.
+        ValueError: a file that the environment needs is no longer here.
     """
     name, params = environment.name, environment.params
     digest = environment.digest.hex()
@@ -143,7 +143,7 @@ def export_taskset(environment: Environment) -> tuple[str, bytes]:
 
 
 def is_exported(file: Path) -> bool:
-    """Whether `export_taskset` made it: it names its environment as no other wheel does."""
+    """Whether `export_taskset` made the wheel: it names its environment as no other wheel does."""
     module = file.name.partition("-")[0]
     try:
         with zipfile.ZipFile(file) as archive:

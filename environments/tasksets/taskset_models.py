@@ -1,6 +1,6 @@
-"""Models as pydantic's, as far as a taskset has them: fields from annotations, never converted.
+"""Models like pydantic's, as far as a taskset has them: fields from annotations, never converted.
 
-Part of `taskset_surface`, and like it made anew for each reply.
+Like `taskset_surface`, of which it is a part, this module is made anew for each reply.
 """
 
 import copy
@@ -36,19 +36,19 @@ def make_field(default: Any = _NOTHING, **rest: Any) -> Any:
 
 
 class VfModel:
-    """A value with declared fields. One that is missing or of another type is refused: where
-    pydantic would convert it, whoever wrote the data must."""
+    """A value with declared fields. A missing field, or one of another type, is refused. Where
+    pydantic would convert a value, the author of the data must do so."""
 
     _fields: typing.ClassVar[Any]
-    _plain: typing.ClassVar[Any]  # name → types whose values it takes as they are
-    _given: typing.ClassVar[Any]  # name → plain default, in order of fields; None for the others
-    _made: typing.ClassVar[Any]  # name → maker, of those whose default is made
-    _needed: typing.ClassVar[Any]  # names of those that have no default
+    _plain: typing.ClassVar[Any]  # name → types whose values need no conversion
+    _given: typing.ClassVar[Any]  # name → plain default, in order of fields; None if there is none
+    _made: typing.ClassVar[Any]  # name → maker of the default, if it is made
+    _needed: typing.ClassVar[Any]  # names of fields without a default
     _frozen = False
-    _extra = False  # whether a name that is not declared is passed over
+    _extra = False  # whether unknown names are ignored
 
     def __init__(self, **values: Any) -> None:
-        # Of few steps: each of a reply's counts, and each of twenty thousand tasks.
+        # Few steps: they count for each reply, and for each of twenty thousand tasks.
         fields, own = type(self).__dict__.get("_fields") or self.get_fields(), self.__dict__
         unknown = values.keys() - fields.keys()
         for name in unknown:
@@ -68,7 +68,7 @@ class VfModel:
 
     @classmethod
     def get_fields(cls) -> Any:
-        """Name → (type, how it is made where none is given)."""
+        """Name → (type, the field's default or maker)."""
         found = cls.__dict__.get("_fields")
         if found is not None:
             return found
@@ -78,7 +78,7 @@ class VfModel:
         for base in cls.__mro__[:0:-1]:
             if base is not VfModel and issubclass(base, VfModel):
                 found.update(base.get_fields())
-                of_base = vars(base)  # all its fields are in what is given
+                of_base = vars(base)  # `found` has all its fields
                 plain.update(of_base["_plain"])
                 made = {n: make for n, make in made.items() if n not in of_base["_given"]}
                 made.update(of_base["_made"])
@@ -87,7 +87,7 @@ class VfModel:
         hints = vars(cls).get("__annotations__", {})
         module = sys.modules.get(cls.__module__)
         own = type(getattr(module, "__loader__", None)).__name__ == "SourceFinder"
-        # another's would lead to what that imports, and none to all of Python
+        # another module's names would lead to its imports, and no `__builtins__` to all of Python
         space = vars(module) if own else {"__builtins__": {}}
         for name, text in hints.items():
             hint = eval(text, dict(space)) if isinstance(text, str) else text
@@ -150,7 +150,8 @@ def dump(value: Any, exclude_none: Any = False) -> Any:
 
 
 def split_hint(hint: Any) -> Any:
-    """`typing.get_origin` and `typing.get_args`, which take a dozen steps each."""
+    """`typing.get_origin` and `typing.get_args` in one call, because they take a dozen steps
+    each."""
     kind = type(hint)
     if kind is type:
         return None, ()
@@ -162,7 +163,8 @@ def split_hint(hint: Any) -> Any:
 
 
 def list_plain(hint: Any) -> Any:
-    """The types whose values `conform` gives back for `hint`, so that most values cost no call."""
+    """The types whose values `conform` returns unchanged for `hint`, so that most values need no
+    call."""
     origin, parts = split_hint(hint)
     parts = parts if origin in (typing.Union, types.UnionType) else (hint,)
     plain = {type(None) if part is None else part for part in parts if part in (*_PLAIN, None)}
@@ -170,7 +172,7 @@ def list_plain(hint: Any) -> Any:
 
 
 def conform(value: Any, hint: Any, where: Any) -> Any:
-    """`value` as a field of type `hint`. Raises ValueError: it is of another."""
+    """`value` as a field of type `hint`. Raises ValueError if it is of another type."""
     if hint is type(value) and hint in _PLAIN:
         return value
     origin, parts = split_hint(hint)
@@ -217,7 +219,8 @@ class VfGeneric:
 
 
 def find_parameter(cls: Any, bound: Any, origin: Any = None) -> Any:
-    """As verifiers' `concrete_type`: a parameter of `cls`'s bases that is a `bound`."""
+    """verifiers' `concrete_type`: a type parameter of `cls`'s bases that is a subclass of
+    `bound`."""
     for one in cls.__mro__:
         for base in getattr(one, "__orig_bases__", ()):
             if origin is not None and typing.get_origin(base) is not origin:

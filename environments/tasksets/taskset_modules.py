@@ -1,7 +1,7 @@
-"""The modules that a taskset imports in the cage, and what they say of what is not in them.
+"""The modules that a taskset imports in the cage, and the error messages for what they lack.
 
-What is missing needs more than a reply. Executed in the cage by its path: imports the standard
-library, `taskset_models` and `taskset_surface` alone.
+Whatever is missing needs more than a reply. This file is executed in the cage by its path and
+imports only the standard library, `taskset_models` and `taskset_surface`.
 """
 
 import json
@@ -30,7 +30,7 @@ from assay.environments.tasksets.taskset_surface import (
     mark,
 )
 
-#: Why a name of verifiers is not here.
+#: A name of verifiers that is not here → what it needs.
 LACKING = {
     **dict.fromkeys(("Toolset", "ToolsetConfig", "SharedToolsetConfig", "tool"), "tools"),
     **dict.fromkeys(("Tool", "ToolCall", "ToolMessage"), "tools"),
@@ -60,7 +60,7 @@ _OFFERED = (
 
 
 class DataRows(list[Any]):
-    """The rows of the data file, whatever name and split are asked for."""
+    """The rows of the data file, for any name and split."""
 
     @classmethod
     def from_list(cls, rows: Any) -> Any:
@@ -102,11 +102,11 @@ class DataSplits:
 
 
 def install(data: Any) -> Any:
-    """Puts the modules where an import finds them. `data`: JSON Lines, as text."""
+    """Puts the modules where an import finds them. `data` is JSON Lines, as text."""
     kinds: tuple[Any, ...] = _OFFERED
     for one in kinds:
         if issubclass(one, VfModel):
-            one.get_fields()  # once here, and not within the steps of each reply
+            one.get_fields()  # once here, not within the steps of each reply
 
     def load_dataset(*_: Any, split: Any = None, **__: Any) -> Any:
         rows = DataRows(json.loads(line) for line in data.split("\n") if line.strip())

@@ -1,9 +1,11 @@
-"""What of `verifiers.v1` a taskset finds in the cage: its data, its tasks, a trace, scoring.
+"""The part of `verifiers.v1` that a taskset finds in the cage: its data, its tasks, a trace,
+scoring.
 
-Written anew, since the original brings an HTTP client, an MCP server and process runtimes into the
-one process that must have none of them: what a reward needs that is a function of the reply has a
-few hundred lines. Named and behaving as in verifiers 0.4.0; `tests/environments/` compares the two.
-Executed in the cage by its path: imports the standard library and `taskset_models` alone.
+It is written anew, because the original brings an HTTP client, an MCP server and process runtimes
+into the one process that must have none of them. A reward that is a function of the reply needs
+only a few hundred lines. Names and behaviour are those of verifiers 0.4.0; `tests/environments/`
+compares the two. This file is executed in the cage by its path and imports only the standard
+library and `taskset_models`.
 """
 
 import inspect
@@ -20,7 +22,7 @@ from assay.environments.tasksets.taskset_models import (
     make_field,
 )
 
-#: What makes a function's signature another than its code's.
+#: Attributes that make a function's signature differ from its code's.
 _SIGNED = {"__wrapped__", "__signature__"}
 
 
@@ -86,7 +88,7 @@ class VfTaskData(VfModel):
 
 
 def read_message(message: Any) -> Any:
-    """Role and text of a message, a dict or one of the classes above."""
+    """The role and text of a message, which is a dict or one of the classes above."""
     given = message.model_dump() if isinstance(message, VfModel) else message
     role, content = given.get("role"), given.get("content")
     if isinstance(content, list):
@@ -182,7 +184,7 @@ class VfTaskset(VfGeneric):
 
 
 class VfRuntime:
-    """A name for annotations: no reward is given one."""
+    """A name for annotations. No reward receives one."""
 
 
 class VfReward(VfModel):
@@ -200,7 +202,7 @@ class VfTraceTask:
 
 
 class VfTrace:
-    """One question and one reply, as a reward sees them."""
+    """A question and a reply, as a reward sees them."""
 
     num_turns, num_branches = 1, 1
     is_completed, ok, has_error = True, True, False
@@ -269,11 +271,11 @@ def mark(kind: Any, **default: Any) -> Any:
 
 
 def list_asked(task: Any) -> Any:
-    """Kind → bound methods with their parameters, in verifiers' order; the most derived of a name
-    wins.
+    """Kind → bound methods with their parameters, in verifiers' order. Of one name, the most
+    derived method counts.
 
     Raises:
-        PermissionError: one of them cannot do without a runtime.
+        PermissionError: a method cannot do without a runtime.
     """
     names = {
         name
@@ -294,8 +296,8 @@ def list_asked(task: Any) -> Any:
 
 
 def list_parameters(method: Any) -> Any:
-    """Names that a bound method takes, and those of them that it needs. As `inspect.signature`
-    says it, which takes hundreds of steps and is asked of wrapped functions alone."""
+    """The parameters of a bound method, and those that it requires. `inspect.signature` gives the
+    same, but takes hundreds of steps, so only wrapped functions go through it."""
     function = getattr(method, "__func__", None)
     if type(function) is not types.FunctionType or vars(function).keys() & _SIGNED:
         given = inspect.signature(method).parameters
@@ -310,7 +312,7 @@ def list_parameters(method: Any) -> Any:
 
 
 def run_method(method: Any, names: Any, available: Any) -> Any:
-    """What an async method gives that waits for nothing; `names`: of its parameters."""
+    """The result of an async method that waits for nothing. `names` are its parameters."""
     work = method(**{name: available[name] for name in names if name in available})
     if not inspect.iscoroutine(work):
         raise TypeError(f"{method.__name__} is not an async method")
@@ -323,7 +325,7 @@ def run_method(method: Any, names: Any, available: Any) -> Any:
 
 
 def score_reply(task: Any, reply: Any) -> Any:
-    """Name → (score, weight), of every reward."""
+    """Name → (score, weight) of every reward."""
     asked = list_asked(task)
     state = find_parameter(type(task), VfState) or VfState
     trace = VfTrace(task.data, reply, state())
@@ -340,13 +342,15 @@ def score_reply(task: Any, reply: Any) -> Any:
 
 
 def is_full(rewards: Any) -> Any:
-    """Whether each reward that counts is 1, each penalty 0, and one counts: no sum, no rounding."""
+    """Whether each weighted reward is 1, each penalty 0, and there is a reward: no sum, no
+    rounding."""
     wanted = [(score, 1.0 if weight > 0 else 0.0) for score, weight in rewards.values() if weight]
     return any(want for _, want in wanted) and all(score == want for score, want in wanted)
 
 
 def find_range_fault(rewards: Any) -> Any:
-    """What is not a share of right: no part of a reward can be told from all of it there."""
+    """The first score that is not from 0 to 1 or weight that is not finite, or None. With such a
+    score, a partial reward could look like a full one."""
     for name, (score, weight) in rewards.items():
         if not math.isfinite(weight) or not 0 <= score <= 1:
             return f"reward {name} gave {score!r}: 0 to 1 may be"
@@ -354,7 +358,8 @@ def find_range_fault(rewards: Any) -> Any:
 
 
 def extract_boxed_answer(text: Any, strict: Any = False) -> Any:
-    """As verifiers': what the last \\boxed{} holds; without one the text, or nothing if strict."""
+    """verifiers' function: the content of the last \\boxed{}; without one the text, or "" if
+    strict."""
     start = text.rfind("\\boxed{")
     depth = 0
     for index in range(start + len("\\boxed"), len(text) if start >= 0 else 0):

@@ -1,8 +1,9 @@
-"""Whether a taskset of verifiers is fit to pay by: looked at, then tried as others are.
+"""Vetting of a taskset of verifiers: whether it is fit to pay by. It is inspected, then tried like
+other environments.
 
-A reply is prose around an answer, so words beside a right one are no defect. A defect is what earns
-without knowing: a prompt said back, an answer between two others, two answers that earn in either
-order, an answer that is nearly right.
+A reply is prose around an answer, so words beside a right one are no defect. A defect is a reply
+that earns without knowledge: a repeated prompt, an answer between two others, two answers that earn
+in either order, an answer that is nearly right.
 """
 
 import re
@@ -22,9 +23,9 @@ from assay.environments.tasksets.wheel_file import WheelError, read_wheel
 
 #: Tasks that are tried.
 TASKS = 12
-#: Characters of a word of which each has its place: ACD may be choices, in any order.
+#: Length from which the order of a word's characters matters: ACD may be choices, in any order.
 _WORD = 8
-#: What a tolerance may pass over: of a number, all behind the point.
+#: The digits of a number after the point, which a tolerance may ignore.
 _FRACTION = re.compile(r"(?<=\.)[0-9]+")
 _NUMBER = re.compile(
     r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[+-]?[0-9]{1,64}(?:\.[0-9]{0,64})?"
@@ -32,7 +33,7 @@ _NUMBER = re.compile(
 
 
 def look_at_wheel(wheel: bytes, data: bytes) -> tuple[VetCheck, ...]:
-    """What can be said before any of it runs; the last has failed, or none has."""
+    """The checks that need no code of the taskset to run. Only the last one can have failed."""
     try:
         module = read_wheel(wheel)
     except WheelError as error:
@@ -44,7 +45,8 @@ def look_at_wheel(wheel: bytes, data: bytes) -> tuple[VetCheck, ...]:
 
 
 def vet_bundle(file: Path, tasks: int = TASKS) -> VetReport:
-    """Raises ProblemFileError: the file cannot be read; WorkerError: no child can be run."""
+    """Vets the bundle in `file`. Raises ProblemFileError if the file cannot be read, and
+    WorkerError if no child can run."""
     data = read_problem_file(file)
     digest = sha256(data).hexdigest()
     subject = f"{NAME}:{digest}"
@@ -90,7 +92,7 @@ def list_hostile_replies(
 def _list_guesses(
     before: str, after: str, bare: str, guess: str, separator: str
 ) -> Iterator[tuple[str, ...]]:
-    """Two answers at once: whole replies, then within one."""
+    """Replies with two answers: two whole replies, then two answers within one."""
     right, wrong = f"{before}{bare}{after}", f"{before}{guess}{after}"
     yield "hostile answers", f"{wrong}{separator}{right}{separator}{wrong}"
     yield "hostile answers", f"{right}{separator}{wrong}", f"{wrong}{separator}{right}"
@@ -100,9 +102,9 @@ def _list_guesses(
 
 
 def list_near(bare: str) -> Iterator[str]:
-    """Answers that differ from one by a character more before it, one more behind it, one that is
-    changed, all behind the middle, and the order, where they do not mean the same: case, white
-    space and 5 or 05 count for nothing."""
+    """Near answers: one character more at the start, one more at the end, one changed, the first
+    half only, and the reverse. Those that mean the same are left out: differences in case and white
+    space, or 5 and 05."""
     spared = {place for found in _FRACTION.finditer(bare) for place in range(*found.span())}
     signs = str.isalnum if any(map(str.isalnum, bare)) else lambda sign: not sign.isspace()
     places = [n for n, sign in enumerate(bare) if signs(sign) and n not in spared]
@@ -110,13 +112,13 @@ def list_near(bare: str) -> Iterator[str]:
         return
     first, changed, last = places[0], places[len(places) // 2], places[-1]
     while changed and bare[changed].isdecimal() and bare[changed - 1].isdecimal():
-        changed -= 1  # the digit that says most
+        changed -= 1  # the most significant digit
     for near in (
         bare[:first] + _draw_sign(bare[first]) + bare[first:],
         bare[: last + 1] + _draw_sign(bare[last]) + bare[last + 1 :],
         bare[:changed] + _change_sign(bare[changed]) + bare[changed + 1 :],
         bare[: places[len(places) // 2]],
-        bare[::-1] if len(bare) >= _WORD and bare.isalnum() else "",  # no list of choices
+        bare[::-1] if len(bare) >= _WORD and bare.isalnum() else "",  # not a list of choices
     ):
         if near and not _is_alike(near, bare):
             yield near
@@ -135,8 +137,8 @@ def _change_sign(sign: str) -> str:
 
 
 def _is_alike(one: str, other: str) -> bool:
-    """Whether they mean the same to a scorer that passes over case and white space, or reads
-    numbers."""
+    """Whether two answers mean the same to a scorer that ignores case and white space, or that
+    reads numbers."""
     texts = ["".join(text.casefold().split()) for text in (one, other)]
     if texts[0] == texts[1]:
         return True

@@ -1,4 +1,4 @@
-"""Wheels: written the same bytes always, and looked at before anything of one is run.
+"""Wheels: written with always the same bytes, and checked before anything of one runs.
 
 Format: the binary distribution format of packaging.python.org (PEP 427), its RECORD included.
 """
@@ -16,11 +16,11 @@ from hashlib import sha256
 
 from assay.environments.foreign.package_text import find_name_fault
 
-#: Bytes of a wheel, of all of it unpacked; files in it.
+#: Limits: bytes of a wheel, of all its content unpacked; files in it.
 WHEEL_MAX, UNPACKED_MAX, MEMBERS_MAX = 4 << 20, 16 << 20, 256
-#: Fixed, so that the same files give the same wheel: the first time that zip can write.
+#: The first time that zip can write. It is fixed so that the same files give the same wheel.
 EPOCH = (1980, 1, 1, 0, 0, 0)
-#: What reading a damaged archive raises, of all its ways to be packed.
+#: Errors of reading a damaged archive, with any compression.
 ZIP_FAULTS = (
     *(zipfile.BadZipFile, RuntimeError, OSError, ValueError, EOFError, KeyError, OverflowError),
     *(zlib.error, lzma.LZMAError, struct.error),
@@ -30,7 +30,7 @@ _SOURCE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}(?:/[A-Za-z_][A-Za-z0-9_]{0,63
 
 
 class WheelError(ValueError):
-    """Why bytes are no wheel that may be looked at further; `check` is what failed."""
+    """Bytes that are no usable wheel; `check` is the check that failed."""
 
     def __init__(self, check: str, detail: str) -> None:
         super().__init__(detail)
@@ -43,8 +43,8 @@ def write_wheel(
     """The file's name and its bytes.
 
     Args:
-        name: of the distribution and of its one package, `a_b`.
-        requires: as `Requires-Dist` says it.
+        name: name of the distribution and of its one package, `a_b`.
+        requires: requirements as `Requires-Dist` writes them.
         files: path within the wheel → content.
     """
     info = f"{name}-{version}.dist-info"
@@ -61,7 +61,7 @@ def write_wheel(
 
 
 def write_archive(members: Mapping[str, bytes]) -> bytes:
-    """A zip of them in their order, the same bytes always."""
+    """A zip of the members in their order. The bytes are always the same."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         for path, data in members.items():
@@ -70,11 +70,11 @@ def write_archive(members: Mapping[str, bytes]) -> bytes:
 
 
 def read_wheel(data: bytes) -> str:
-    """Looks at a wheel's list of files, their digests and what they are; the one module or package
-    that it installs.
+    """Check a wheel's list of files, their digests and their kinds. Returns the one module or
+    package that it installs.
 
     Raises:
-        WheelError: it is none, its RECORD says otherwise, or it has a native library.
+        WheelError: this is no wheel, its RECORD disagrees, or it has a native library.
     """
     if len(data) > WHEEL_MAX:
         raise WheelError("wheel", f"it has {len(data)} bytes, more than {WHEEL_MAX}")
@@ -123,7 +123,7 @@ def _read_members(archive: zipfile.ZipFile) -> str:
 
 
 def _compare_record(archive: zipfile.ZipFile, names: list[str]) -> None:
-    """Raises WheelError: RECORD lacks a file, or names another digest of it."""
+    """Raises WheelError if RECORD lacks a file or has another digest for it."""
     records = [name for name in names if re.fullmatch(r"[^/]+\.dist-info/RECORD", name)]
     if len(records) != 1:
         raise WheelError("record", f"it has {len(records)} RECORD files, not one")

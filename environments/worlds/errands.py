@@ -1,12 +1,12 @@
 """A robot's errands: commands that move it over a map, replayed from the start.
 
 A task of many steps that stays deterministic: the prompt states the whole world, the completion
-ends in one line of commands, and the scorer replays them. A command that cannot be done ends the
-run and earns nothing, so each has one meaning and there is nothing to try out. Only the end counts:
+ends in one line of commands, and the scorer replays them. An impossible command ends the run and
+earns nothing, so each command has one meaning and there is nothing to try out. Only the end counts:
 all parcels at their docks, within the number of commands that the prompt allows.
 
-Worlds are drawn until the shortest way takes as many commands as the level asks for, so that every
-problem has an answer; the way itself is thrown away, another one is as good.
+Worlds are drawn until the shortest way takes as many commands as the level asks for, so every
+problem has an answer. The way itself is thrown away: any other way is as good.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "errands"
-#: Raised whenever any problem or score would change.
+#: Increases whenever any problem or score would change.
 VERSION = 1
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
@@ -35,17 +35,17 @@ PARAMS: Mapping[str, Param] = MappingProxyType(
 
 
 class ErrandPlan(NamedTuple):
-    """What a level draws: a map, and how many commands its shortest way takes."""
+    """The parameters of a level: a map, and the range of commands that its shortest way takes."""
 
     side: int  # cells
-    walls: int  # percent of the cells of the rooms
+    walls: int  # percent of the rooms' cells
     doors: int
     parcels: int
     low: int
     high: int
 
 
-#: Ranges of the shortest way follow each other: a level is harder than the one before.
+#: Ranges of the shortest way follow each other, so that each level is harder than the one before.
 LEVELS: tuple[ErrandPlan, ...] = (
     ErrandPlan(4, 0, 0, 1, 4, 5),
     ErrandPlan(4, 10, 0, 1, 6, 7),
@@ -60,7 +60,7 @@ LEVELS: tuple[ErrandPlan, ...] = (
 #: Command → (rows down, columns right).
 _MOVES = {"north": (-1, 0), "south": (1, 0), "east": (0, 1), "west": (0, -1)}
 COMMANDS = (*_MOVES, "take", "put")
-#: Characters of the longest command and the space behind it.
+#: Characters of the longest command and the space after it.
 _COMMAND_MAX = 6
 _KEYS, _PARCELS = "ab", "pqr"
 _FREE, _WALL, _START = ".", "X", "@"
@@ -68,7 +68,7 @@ _FREE, _WALL, _START = ".", "X", "@"
 
 @dataclass(frozen=True, slots=True)
 class World(Answer):
-    """A map, row by row, and how many commands may be given.
+    """A map, row by row, and the number of commands allowed.
 
     Things are numbered: keys in order of their letters, then parcels. A thing's `spots` is the cell
     where it lies, and its `goals` the cell of its door or dock.
@@ -84,8 +84,9 @@ class World(Answer):
 
 
 class State(NamedTuple):
-    """Where the robot is, which thing it holds (-1: none), which have left their spots (a bit
-    each). What has left and is not held is used: a key's door is open, a parcel is at its dock."""
+    """The robot's cell, the thing that it holds (-1: none), and the things that have left their
+    spots (a bit each). A thing that has left and is not held is used: a key's door is open, a
+    parcel is at its dock."""
 
     cell: int
     held: int
@@ -99,7 +100,7 @@ class Errands(DrawnEnvironment):
         super().__init__(NAME, VERSION, PARAMS, params)
 
     def _draw(self, stream: Stream, level: int) -> Problem:
-        """Worlds are drawn until one has a shortest way of the level's length."""
+        """Draw worlds until one has a shortest way of the level's length."""
         plan = LEVELS[level - 1]
         while True:
             world = _draw_world(stream, plan)
@@ -111,10 +112,10 @@ class Errands(DrawnEnvironment):
         return Problem(_write_prompt(world), level, world)
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: the commands behind the only `####` bring all parcels to their docks.
+        """Correctness: the commands after the only `####` bring all parcels to their docks.
 
-        They are names of commands with one space between them, no more than the prompt allows, each
-        of which can be done. Quality and satisfaction are 0: only the end counts.
+        They are names of commands with one space between them, no more than the prompt allows, and
+        each must be possible. Quality and satisfaction are 0: only the end counts.
         """
         world = problem.answer
         if not isinstance(world, World):
@@ -126,7 +127,7 @@ class Errands(DrawnEnvironment):
 
 
 def is_delivered(world: World, commands: Sequence[str]) -> bool:
-    """Whether each of `commands` can be done and all parcels are at their docks then."""
+    """Whether each of `commands` is possible and all parcels are at their docks afterwards."""
     state = State(world.start, -1, 0)
     for command in commands:
         following = compute_step(world, state, command)
@@ -167,7 +168,8 @@ def compute_step(world: World, state: State, command: str) -> State | None:
 
 
 def find_shortest(world: World, most: int) -> list[str] | None:
-    """The first of the shortest ways, commands in order of `COMMANDS`; None: more than `most`."""
+    """The first of the shortest ways, with commands in order of `COMMANDS`. None if it takes more
+    than `most`."""
     start = State(world.start, -1, 0)
     before: dict[State, tuple[State, str]] = {}
     seen, reached = {start}, [start]
@@ -221,14 +223,14 @@ def _is_goal(world: World, state: State) -> bool:
 
 
 def _read_commands(answer: str, allowed: int) -> list[str] | None:
-    if len(answer) >= allowed * _COMMAND_MAX:  # no space behind the last
+    if len(answer) >= allowed * _COMMAND_MAX:  # no space after the last
         return None
     commands = answer.split(" ")
     return commands if len(commands) <= allowed and set(commands) <= set(COMMANDS) else None
 
 
 def _draw_world(stream: Stream, plan: ErrandPlan) -> World | None:
-    """A world in which nothing lies on anything else; None: there are too few free cells."""
+    """A world in which no two things share a cell. None if there are too few free cells."""
     side = plan.side
     walls, doors = set(), []
     for number in range(plan.doors):  # rooms side by side, a wall with one door between two
