@@ -48,8 +48,8 @@ def make_remote_cage(
 
     Args:
         target: see `RemoteChild`.
-        cpus, gpus: numbers that Ray gives it; it sees only these GPUs of its host.
-        seconds: default time that a request may take.
+        cpus, gpus: numbers that Ray gives the actor, which sees only these GPUs of its host.
+        seconds: default limit of a request.
     """
     arguments = f"{address!r}, {target!r}, {cpus}, {gpus}"
     boot = f"from assay.cage.cluster import serve_actor; serve_actor({arguments})"

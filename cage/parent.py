@@ -16,9 +16,7 @@ from typing import IO, Self
 from assay.cage.child import HEAD, LENGTH, READY, clean
 from assay.protocol.errors import OperatorError
 
-# Tuning: none of these changes what an honest request is answered.
-#: Seconds a request may take, and the first sign of life of a new child. Long, since CPU time
-#: is bounded apart: a busy machine must not make a stranger's work worthless.
+# Tuning: these do not change the answer to an honest request.
 REQUEST_SECONDS, START_SECONDS = 30.0, 30.0
 #: Seconds to wait before a child that did not start is started again: memory may be short for a
 #: moment.
@@ -28,7 +26,7 @@ _PIECE = 1 << 16  # bytes that a pipe takes at once
 
 
 class WorkerError(OperatorError):
-    """The child cannot be run at all: our own fault, never that of the request."""
+    """The child cannot run at all. This is our own fault, never that of the request."""
 
 
 @dataclass(slots=True)
@@ -44,8 +42,8 @@ class Lost:
 
     Attributes:
         cause: how the last one was lost, one printable line.
-        spent: no CPU time was left.
-        slow: the last one had CPU time left and yet missed its deadline, or somebody else killed
+        spent: whether no CPU time was left.
+        slow: whether the last one missed its deadline with CPU time left, or somebody else killed
             it, as a system short of memory does: the machine may be to blame.
     """
 
@@ -59,9 +57,9 @@ class Cage:
     take turns.
 
     Args:
-        name: of the child, in errors.
+        name: the child's name in errors.
         boot: Python code that the child runs; it ends in `assay.cage.child.serve`.
-        seconds: for a request, and for the first sign of life of a new child; None:
+        seconds: limit of a request, and of a new child's first sign of life; None:
             `REQUEST_SECONDS`.
         starts: number of attempts to start a child that does not start; None: by `START_PAUSES`.
     """
@@ -129,8 +127,8 @@ class Cage:
         fault.
 
         Args:
-            seconds: that it may take; None: as all requests.
-            tries: children that it may cost; with one, the caller retries.
+            seconds: limit of this request; None: that of all requests.
+            tries: most children that this request may cost; with one, the caller retries.
 
         Raises:
             WorkerError: no child can be started, or the cage is closed.
@@ -152,7 +150,7 @@ class Cage:
                     cause = str(lost)
                     slow, died = isinstance(lost, _SlowError), isinstance(lost, _DiedError)
                 finally:
-                    # Also after Ctrl-C: an answer nobody waited for would be the next request's.
+                    # Also after Ctrl-C: otherwise the next request would get this request's answer.
                     status = None if answered else self._end_child()
                     slow = slow or (died and status == -signal.SIGKILL)
                     if status == -signal.SIGXCPU:
@@ -161,12 +159,12 @@ class Cage:
         return Lost(cause, spent, slow and not spent)
 
     def ask_patiently(self, request: bytes, reply_max: int, seconds: float) -> bytes | Lost:
-        """The same as `ask`, where no clock may decide: only a child that died by itself counts as
-        lost. A request that takes more than `seconds` of CPU time is sent once more to a new child.
+        """Like `ask`, but no clock decides: only a child that died by itself counts as lost. A
+        request that takes more than `seconds` of CPU time is sent once more to a new child.
 
         Raises:
-            WorkerError: it took more again, or got no CPU time. Nobody can say whether the machine
-                or the work is slow, so nothing follows about the request.
+            WorkerError: the request took more again, or got no CPU time. Nobody can say whether the
+                machine or the work is slow, so nothing follows about the request.
         """
         reply = self.ask(request, reply_max, Budget(seconds))
         if isinstance(reply, Lost) and reply.spent:
@@ -271,7 +269,7 @@ class _Child:
 
     @property
     def is_alive(self) -> bool:
-        """Return whether it has not ended. Does not reap it."""
+        """Return whether the child is running. Does not reap it."""
         look = os.WEXITED | os.WNOHANG | os.WNOWAIT
         try:
             return os.waitid(os.P_PID, self.pid, look) is None
@@ -302,7 +300,8 @@ class _Child:
         return sum(map(int, worked)) / os.sysconf("SC_CLK_TCK")
 
     def await_ready(self) -> None:
-        """Wait for its first sign of life. Raises a WorkerError: there is none; says why."""
+        """Wait for the child's first sign of life. Raises WorkerError, with the reason, if there is
+        none."""
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
