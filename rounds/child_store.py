@@ -51,7 +51,8 @@ from assay.rounds.difference_form import FormError, WireForm
 from assay.rounds.outer_records import ChildRecord, MergeRecord
 from assay.rounds.outer_step import Masters, OuterState, compute_outer_root
 
-#: Most bytes of a manifest, a child's and a merge's record; of a piece beyond its masters' own.
+#: Most bytes of a manifest, a child's and a merge's record; of a piece, in addition to its masters'
+#: own.
 _RECORD_MAX, _BESIDE_MAX = 1 << 22, 1 << 24
 #: Seconds for one object, and for all of one child. Tuning.
 _PATIENCE_S, CHILD_SECONDS = 60.0, 900.0
@@ -59,11 +60,12 @@ T = TypeVar("T")
 
 
 class WithheldError(Exception):
-    """No store has what a digest names: says which."""
+    """No store has the object that a digest names. The message names the object."""
 
 
 def put_record(store: ObjectStore, record: ChildRecord | MergeRecord) -> None:
-    """Raises StoreError: the store cannot be read or written. So does all that puts."""
+    """Store a record. Raises StoreError if the store cannot be read or written, like every function
+    here that writes."""
     make = make_child_name if isinstance(record, ChildRecord) else make_merge_name
     put_bytes(store, make(record.digest), json.dumps(to_json(record)).encode())
 
@@ -74,7 +76,7 @@ def put_pieces(store: ObjectStore, pieces: Sequence[bytes]) -> None:
 
 
 def put_manifest(store: ObjectStore, manifest: Manifest) -> None:
-    """Uploads the manifest of a checkpoint that is not uploaded itself."""
+    """Upload the manifest of a checkpoint that is not uploaded itself."""
     name = make_checkpoint_name(manifest.digest, MANIFEST_FILE)
     if store.open(name).size() is None:
         put_bytes(store, name, json.dumps(to_json(manifest)).encode())
@@ -93,7 +95,7 @@ def put_child(store: ObjectStore, child: ChildFiles, pieces: Sequence[bytes], st
     record finds all of it.
 
     Args:
-        steps: folder with the steps' records and groups. Raises OSError: they cannot be read.
+        steps: folder with the steps' records and groups. Raises OSError if they cannot be read.
     """
     put_manifest(store, child.parent)
     for step in child.steps:
@@ -107,7 +109,7 @@ def put_child(store: ObjectStore, child: ChildFiles, pieces: Sequence[bytes], st
 
 
 def _find_step(folder: Path, step: ChildStep) -> Path:
-    """The path of a step, as its trainer keeps it, or as it was read from a store."""
+    """The path of a step's record, as its trainer keeps it, or as it was read from a store."""
     own = StepFolder(folder).get_path(step.record.number, step.record.digest)
     return own if own.exists() else StepFolder(folder).get_path(0, step.record.digest)
 
@@ -117,8 +119,8 @@ class RoundReader:
 
     Args:
         stores: asked in order.
-        folder: gets steps, as a trainer's has them.
-        seconds: for all that is read through this.
+        folder: gets steps, in the layout of a trainer's folder.
+        seconds: limit of all reads through this object.
         parser: see `open_step_parser`; None: one for each file.
     """
 
@@ -136,7 +138,8 @@ class RoundReader:
         folder.mkdir(parents=True, exist_ok=True)
 
     def read_child_record(self, digest: bytes) -> ChildRecord:
-        """Raises WithheldError: no store has it. So does all that reads."""
+        """A child's record. Raises WithheldError if no store has it, like every method that
+        reads."""
 
         def parse(data: bytes) -> ChildRecord:
             record = from_json(ChildRecord, read_json(data))
@@ -160,7 +163,7 @@ class RoundReader:
         return self._read(name, _RECORD_MAX, parse)
 
     def read_outer(self, root: bytes, most: int) -> OuterState:
-        """most: bytes of the file."""
+        """The outer state of a root. `most` limits the bytes of its file."""
 
         def parse(data: bytes) -> OuterState:
             try:
@@ -174,11 +177,11 @@ class RoundReader:
     def read_child(
         self, record: ChildRecord, parent: Masters, form: WireForm, most_steps: int
     ) -> tuple[ChildFiles, list[bytes]] | str:
-        """All that a child's record names, with its pieces; or what is wrong with these.
+        """Everything that a child's record names, with its pieces; or a sentence with the fault.
 
         Args:
-            parent: masters that the round begins with; no pieces are larger together.
-            most_steps: of a round.
+            parent: masters that the round begins with. They limit the total size of the pieces.
+            most_steps: most steps of a round.
         """
         if not 1 <= len(record.steps) <= most_steps:
             return f"it has {len(record.steps)} steps, and a round at most {most_steps}"
@@ -202,7 +205,7 @@ class RoundReader:
         return self._read(make_piece_name(digest), most, parse)
 
     def _read_step(self, digest: bytes) -> ChildStep:
-        """A step's record and groups, which are kept in the folder."""
+        """Read a step's record and groups, and keep them in the folder."""
         place = self._steps.get_path(0, digest)
 
         def parse_record(data: bytes) -> None:

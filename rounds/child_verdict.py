@@ -1,8 +1,9 @@
-"""Whether a child is merged: by its record, its steps' records and groups, and its numbers.
+"""The verdict on a child: whether it is merged, by its record, its steps' records and groups, and
+its numbers.
 
-Every party with the same files reaches the same verdict. No model is run, because its results
-differ between machines: rewards, log-probabilities and the steps themselves are what `assay audit`
-and `assay train verify-step` look at. Specification, section 11.1.
+Every party with the same files reaches the same verdict. No model runs, because its results differ
+between machines: `assay audit` and `assay train verify-step` check rewards, log-probabilities and
+the steps themselves. Specification, section 11.1.
 """
 
 from collections import Counter
@@ -25,7 +26,7 @@ from assay.rounds.outer_step import (
 )
 from assay.rounds.round_calendar import Round, compute_share
 
-#: Why not, in one sentence; None: it is merged.
+#: The child's fate, and the reason in one sentence if it is not merged.
 Judgment = tuple[ChildFinding, str]
 
 
@@ -34,8 +35,8 @@ class ChildStep:
     """One step of a child as its files have it.
 
     Attributes:
-        child: digest of the checkpoint that it made, with its manifest.
-        taken: what it consumed, as its record binds it.
+        child: digest of the checkpoint that the step made, with its manifest.
+        taken: the groups that it consumed, as its record binds them.
     """
 
     record: StepRecord
@@ -46,12 +47,13 @@ class ChildStep:
 
 @dataclass(frozen=True, slots=True)
 class ChildFiles:
-    """A child as its trainer published it. parent: manifest of what its first step began with."""
+    """A child as its trainer published it. `parent` is the manifest of the checkpoint at which its
+    first step began."""
 
     record: ChildRecord
     parent: Manifest
     steps: Sequence[ChildStep]
-    masters: Masters  # that its pieces lead to
+    masters: Masters  # the masters that its pieces encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,9 @@ class RoundFacts:
     """The public facts of a round.
 
     Attributes:
-        outer, before: the state that it begins with, and its root.
+        outer, before: the outer state that the round begins with, and its root.
         parent: manifest of the round's parent.
-        contexts: by window, those that may be learned from: see `is_fresh`.
+        contexts: contexts by window, for windows that may be learned from.
     """
 
     of: Round
@@ -72,8 +74,8 @@ class RoundFacts:
 
 
 def is_fresh(of: Round, parent: int, number: int) -> bool:
-    """Whether groups drawn by a checkpoint of a number may be learned from: at most so many rounds
-    behind the round's parent, whose number is `parent`."""
+    """Whether a group may be learned from: whether checkpoint `number` that drew it is at most the
+    allowed number of rounds older than the round's parent, whose number is `parent`."""
     return parent - number <= of.rounds.staleness * of.rounds.windows
 
 
@@ -94,8 +96,8 @@ def judge_child(child: ChildFiles, hotkey: bytes, facts: RoundFacts) -> Judgment
 
 
 def leave_doubled(found: Sequence[tuple[ChildRecord | None, Judgment]]) -> list[Judgment]:
-    """The judgments, in order of hotkeys, with each child left out whose weights another one before
-    it has: somebody copied, and the weights count once."""
+    """The judgments in order of hotkeys. A child is left out if an earlier child has the same
+    weights: somebody copied, and the weights count once."""
     seen: set[bytes] = set()
     left = []
     for record, judgment in found:

@@ -28,15 +28,16 @@ class WireForm:
     def encode(
         self, parent: Masters, child: Masters, residual: Masters
     ) -> tuple[list[bytes], Masters]:
-        """A child's pieces, and what was left out and is kept for its trainer's next child. Raises
-        FormError: it has numbers that this form cannot write."""
+        """A child's pieces, and the residual: the part left out, which its trainer keeps for its
+        next child. Raises FormError if the child has numbers that this form cannot write."""
         try:
             return encode_difference(parent, child, self.form, residual)
         except ValueError as error:
             raise FormError(f"cannot be written: {error}") from None
 
     def decode(self, parent: Masters, pieces: Sequence[bytes]) -> Masters:
-        """The masters that pieces lead to. Raises FormError: they are not of this form."""
+        """The masters that the pieces encode. Raises FormError if the pieces are not of this
+        form."""
         try:
             return decode_difference(parent, pieces, self.form)
         except EncodingError as error:

@@ -1,8 +1,8 @@
-"""The checkpoint in force, from the chain alone, by one trainer or by several.
+"""The checkpoint in force, from the chain alone, with one trainer or several.
 
-With rounds it is the one that the first in line has published of the newest round whose turn has
-come. While slots hold children instead of checkpoints, their earlier content counts. Specification,
-sections 7 and 11.1.
+With rounds, it is the checkpoint of the newest round whose turns have begun, as the first trainer
+in line published it. While slots hold children instead of checkpoints, their earlier content
+counts. Specification, sections 7 and 11.1.
 """
 
 from collections.abc import Mapping
@@ -19,32 +19,32 @@ Slots = Mapping[bytes, bytes]
 
 
 class SlotReader(StateReader, Protocol):
-    """State, and the hashes of blocks."""
+    """Chain state, and the hashes of blocks."""
 
     def get_block(self, number: int) -> Block: ...
 
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """A checkpoint and its number, as those say who published it."""
+    """A checkpoint and its number, as its publisher names them."""
 
     digest: bytes
     number: int
 
 
-#: A slot that holds something else names no checkpoint at all: one that nobody has, so that its
-#: windows count for nobody. Falling back to the genesis would bring an old model back unseen.
+#: If a slot holds something else, no checkpoint is in force, and the windows count for nobody. A
+#: fallback to the genesis would bring back an old model unnoticed.
 NOTHING = InForce(ZERO_DIGEST, 0)
 
 
 def get_checkpoint_digest(chain: SlotReader, parameters: Parameters, window: int) -> bytes:
-    """Digest of the checkpoint in force for a window, or what the parameters name where no trainer
-    has published one of theirs."""
+    """Digest of the checkpoint in force for a window. If no trainer has published one, the
+    parameters' own."""
     return get_in_force(chain, parameters, window).digest
 
 
 def get_in_force(chain: SlotReader, parameters: Parameters, window: int) -> InForce:
-    """The same with its number."""
+    """The checkpoint in force for a window, with its number."""
     block = compute_block(parameters.timing, window, Phase.CHECKPOINT)
     return get_in_force_at(chain, parameters, block)
 
@@ -65,19 +65,19 @@ def get_in_force_at(chain: SlotReader, parameters: Parameters, block: int) -> In
         published = find_published(chain, last, slots, block)
         if published is not None:
             return InForce(published.digest, published.number)
-        if block < last.turns_end:  # it is still to come: what was in force until now is
+        if block < last.turns_end:  # in the future: the earlier one stays in force
             return get_in_force_at(chain, parameters, last.opening)
     found = _read_anchor(slots, parameters)
     if found is not None and found.number >= (coming if last is None else last).end:
-        found = NOTHING  # of a round that is not over, or out of turn
-    if found is None and last is not None:  # its trainer was not seen again
+        found = NOTHING  # of an unfinished round, or out of turn
+    if found is None and last is not None:  # its trainer did not publish again
         return get_in_force_at(chain, parameters, last.opening)
     return found or NOTHING
 
 
 def find_newest(chain: SlotReader, parameters: Parameters, head: int) -> InForce | None:
     """The trainer's newest published checkpoint that will be in force, by the slots at the newest
-    block; None: they name nothing."""
+    block. None if they name no checkpoint."""
     if parameters.rounds is not None:
         found = get_in_force_at(chain, parameters, head)
         return None if found == NOTHING else found
@@ -88,7 +88,8 @@ def find_newest(chain: SlotReader, parameters: Parameters, head: int) -> InForce
 
 
 def find_published(chain: SlotReader, of: Round, slots: Slots, block: int) -> Commitment | None:
-    """The commitment of the first in line for a round in state at a block; None: not yet."""
+    """The commitment of the first in line for a round, in the state at a block. None if there is
+    none yet."""
     if of.end <= of.parameters.start.number:
         return None
     line = compute_line(of, chain.get_block(of.deadline).hash)
@@ -105,7 +106,7 @@ def find_published(chain: SlotReader, of: Round, slots: Slots, block: int) -> Co
 
 
 def _read_anchor(slots: Slots, parameters: Parameters) -> InForce | None:
-    """The checkpoint in the identity's trainer's slot; None: it names a child, not a checkpoint."""
+    """The checkpoint in the identity's trainer's slot. None if the slot names a child."""
     start = parameters.start
     is_amended = start.checkpoint != ZERO_DIGEST
     named = (

@@ -1,8 +1,9 @@
-"""A round merged: children gathered and judged, the outer step, and what others published held
-against it.
+"""A round's merge: children are gathered and judged, the outer step is taken, and published results
+are compared with it.
 
-Everybody who has the same children makes the same of them. What a publisher had not, by its own
-record, it merged without: that is taken as its record says. All else has to be equal.
+Everybody with the same children gets the same result. If a publisher's own record says that it
+lacked a child, it merged without that child, and the comparison does the same. Everything else has
+to be equal.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,11 +31,11 @@ _WITHHELD = ChildFinding.WITHHELD
 
 @dataclass(frozen=True, slots=True)
 class FoundChild:
-    """One trainer's child as it was found, whatever its fate.
+    """One trainer's child as it was found, merged or not.
 
     Attributes:
-        digest: as in its slot at the deadline; zeros: there was none.
-        files, pieces: None, empty: they are not to be had, or of no use.
+        digest: as in the trainer's slot at the deadline; zeros if there was none.
+        files, pieces: None and empty if they are unavailable or unusable.
     """
 
     hotkey: bytes
@@ -56,7 +57,7 @@ class Merge:
 
 
 def find_children(of: Round, slots: Slots) -> dict[bytes, Commitment | None]:
-    """The children on chain at the deadline, by hotkey in order; None: the trainer had none."""
+    """The children on chain at the deadline, by hotkey in order; None for a trainer without one."""
     found: dict[bytes, Commitment | None] = {}
     for hotkey in of.rounds.trainers:
         said = parse_commitment(slots.get(hotkey, b""))
@@ -68,7 +69,7 @@ def find_children(of: Round, slots: Slots) -> dict[bytes, Commitment | None]:
 def gather_child(
     hotkey: bytes, said: Commitment | None, facts: RoundFacts, reader: RoundReader
 ) -> FoundChild:
-    """Reads and judges one child."""
+    """Read and judge one child."""
     if said is None:
         absent = ChildFinding.ABSENT, "its slot had no child at the deadline"
         return FoundChild(hotkey, ZERO_DIGEST, absent)
@@ -106,17 +107,17 @@ def merge_round(facts: RoundFacts, found: Sequence[FoundChild]) -> Merge:
 
 @dataclass(slots=True)
 class RoundMerge:
-    """A finished round, as one reader has it. Children that the reader lacks it can find later in
-    the store of the trainer that merged them."""
+    """A finished round, as one reader has it. A child that the reader lacks may later be in the
+    store of the trainer that merged it."""
 
     facts: RoundFacts
     said: Mapping[bytes, Commitment | None]  # see `find_children`
-    parent: bytes  # digest of a checkpoint that the round began with
+    parent: bytes  # digest of the checkpoint that the round began with
     folder: Path
     found: dict[bytes, FoundChild] = field(default_factory=dict)
 
     def gather(self, stores: Mapping[bytes, Sequence[ObjectStore]], seconds: float) -> None:
-        """Reads children that are not there yet. stores: by hotkey, those to ask."""
+        """Read the children that are still missing. `stores`: by hotkey, the stores to ask."""
         with open_step_parser() as parser:
             for hotkey, said in self.said.items():
                 known = self.found.get(hotkey)
@@ -125,7 +126,7 @@ class RoundMerge:
                     self.found[hotkey] = gather_child(hotkey, said, self.facts, reader)
 
     def merge(self, withheld: frozenset[bytes] = frozenset()) -> Merge:
-        """The merge without the children that somebody else could not have."""
+        """The merge without the children in `withheld`, which somebody else could not get."""
         return merge_round(
             self.facts,
             [
@@ -137,7 +138,8 @@ class RoundMerge:
         )
 
     def find_fault(self, manifest: Manifest, record: MergeRecord) -> tuple[str | None, Merge]:
-        """Why a published checkpoint differs from the round's result, or None; and that result."""
+        """The difference between a published checkpoint and the round's result, or None; and that
+        result."""
         names = {child.hotkey for child in record.children if child.finding is _WITHHELD}
         merge, facts = self.merge(frozenset(names & self.said.keys())), self.facts
         for what, theirs, ours in (
@@ -155,7 +157,7 @@ class RoundMerge:
         return None, merge
 
     def list_left_out(self, merge: Merge) -> list[str]:
-        """A sentence on each child that is there and was not merged."""
+        """A sentence on each available child that was not merged."""
         lines = []
         for child in merge.children:
             if child.finding in (ChildFinding.TAKEN, ChildFinding.ABSENT):

@@ -16,9 +16,9 @@ from assay.protocol.record import Software
 from assay.protocol.step import LEVELS_MAX
 
 ROUND_VERSION = 1
-#: Most pieces that a child's difference crosses the wire in.
+#: Most pieces of a child's difference.
 PIECES_MAX = 1 << 12
-#: Steps of a child: one a window.
+#: Most steps of a child: one a window.
 STEPS_MAX = 1 << 16
 
 
@@ -27,28 +27,28 @@ class ChildFinding(Enum):
 
     TAKEN = "taken"
     ABSENT = "absent"  # its slot had no child at the deadline
-    WITHHELD = "withheld"  # it, or what it names, was not to be had
-    MISFIT = "misfit"  # of another round, network or model, or not what it says
-    STALE = "stale"  # it began elsewhere than at the round's parent
+    WITHHELD = "withheld"  # it, or a file that it names, was unavailable
+    MISFIT = "misfit"  # of another round, network or model, or its files contradict it
+    STALE = "stale"  # it did not begin at the round's parent
     BROKEN = "broken"  # its steps do not follow from each other
-    STRANGE = "strange"  # it learned from groups that were not its own to learn from
+    STRANGE = "strange"  # it learned from groups outside its share
     DOUBLED = "doubled"  # the same weights as a child before it
-    ENDLESS = "endless"  # a weight is no finite number
-    LARGE = "large"  # it went further than the bound
+    ENDLESS = "endless"  # a weight is not finite
+    LARGE = "large"  # its distance exceeds the bound
 
 
 @dataclass(frozen=True)
 class ChildRecord:
-    """A trainer's round: where it began, its steps, what it made."""
+    """A trainer's round: its beginning, its steps and its result."""
 
     version: U16
     parameters: Digest  # of the round's windows
     end: U64  # the first window after the round
-    hotkey: Digest  # whose child it is
+    hotkey: Digest  # of the child's trainer
     before: Digest  # root over the outer state that it began with
     steps: Annotated[tuple[bytes, ...], Many(FixedBytes(32), STEPS_MAX)]  # records, in their order
     optimiser: Digest  # root over masters, moments and counters after the last step
-    masters: Digest  # root over the fp32 masters that its pieces lead to
+    masters: Digest  # root over the fp32 masters that its pieces encode
     pieces: Annotated[tuple[bytes, ...], Many(FixedBytes(32), PIECES_MAX)]  # SHA-256, in order
     state: Digest  # SHA-256 of the file with its masters and moments
 

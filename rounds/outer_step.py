@@ -1,10 +1,11 @@
-"""The outer step: children in, the next parent's masters out, the same bytes on every machine.
+"""The outer step: from children to the next parent's masters, the same bytes on every machine.
 
 Nesterov's step over the mean difference (DiLoCo: Douillard et al., 2023; OpenDiLoCo: Jaghouar et
-al., 2024). numpy's float32, element by element, one rounded operation after another: no sum whose
-order a library chooses, no product that another instruction fuses. Specification, section 11.1.
+al., 2024). It uses numpy's float32, element by element, one rounded operation after another: no sum
+whose order a library chooses, no product that another instruction fuses. Specification, section
+11.1.
 
-It does not know whether a child was honestly made.
+This module does not know whether a child was honestly made.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,8 @@ class OuterState:
 
     @staticmethod
     def from_tensors(tensors: Mapping[str, Tensor]) -> "OuterState":
-        """The state of `to_tensors`' result. Raises a ValueError: it is another thing."""
+        """The state from `to_tensors`' result. Raises ValueError if the tensors are not such a
+        result."""
         parts: dict[str, dict[str, Tensor]] = {"master": {}, "velocity": {}}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
@@ -59,15 +61,15 @@ def begin_outer(weights: Masters) -> OuterState:
 
 
 def compute_outer_root(state: OuterState) -> bytes:
-    """Root over its tensors, 32 bytes, as section 7 has a checkpoint's."""
+    """Root over a state's tensors, 32 bytes, computed like a checkpoint's root in section 7."""
     return digest_tensors_of(state.to_tensors().items())
 
 
 def step_outwards(state: OuterState, children: Sequence[Masters], rounds: Rounds) -> OuterState:
-    """The state after a round. Without children it stays as it was.
+    """The state after a round. Without children it is unchanged.
 
     Args:
-        children: masters of those that are taken, in order of their hotkeys.
+        children: masters of the merged children, in order of their hotkeys.
     """
     if not children:
         return state
@@ -111,8 +113,9 @@ def is_finite(masters: Masters) -> bool:
 
 
 def is_within_bound(masters: Masters, parent: Masters, bound: int) -> bool:
-    """Whether the difference's Euclidean norm is at most `bound`, 2^-20. Differences are cut off to
-    whole numbers of 2^-30 and squared and summed as integers, so that everybody finds the same."""
+    """Whether the Euclidean norm of the difference is at most `bound`, in units of 2^-20.
+    Differences are truncated to whole numbers of 2^-30, then squared and summed as integers, so
+    that every machine gets the same result."""
     limit = (bound << (_UNIT_BITS - _BOUND_BITS)) ** 2
     total = 0
     for name, tensor in masters.items():
@@ -128,7 +131,8 @@ def is_within_bound(masters: Masters, parent: Masters, bound: int) -> bool:
 
 
 def _sum_squares(values: NDArray[np.uint64]) -> int:
-    """Exact, of at most 2^20 numbers below 2^40: by halves, whose products' sums fit."""
+    """The exact sum of squares of at most 2^20 numbers below 2^40. It works on halves, so that sums
+    of their products fit."""
     high, low = values >> np.uint64(_HALF), values & np.uint64((1 << _HALF) - 1)
     parts = (int(np.dot(a, b)) for a, b in ((high, high), (high, low), (low, low)))
     top, middle, bottom = parts

@@ -12,7 +12,7 @@ from assay.rounds.merging import Merge, RoundMerge
 from assay.rounds.outer_records import MergeRecord
 from assay.rounds.round_calendar import Round
 
-#: The levels that follow from parameters, the levels before and held-out counts.
+#: Computes the levels from parameters, the levels before and held-out counts.
 ComputeLevels = Callable[[Parameters, tuple[int, ...], tuple[StepSuccess, ...]], tuple[int, ...]]
 
 #: Shortest time in which a child can be read from its trainer's store, seconds.
@@ -29,14 +29,16 @@ def judge_published(
     folder: Path,
     compute_levels: ComputeLevels,
 ) -> tuple[str | None, Merge]:
-    """Why a published checkpoint is not the result of its round, or None; and the round's merge.
+    """The difference between a published checkpoint and its round's result, or None; and the
+    round's merge.
 
     Args:
-        stores: asked in order.
-        folder: for children that are fetched.
+        stores: stores to ask, in order.
+        folder: folder for fetched children.
 
     Raises:
-        CheckpointError: it is the result and cannot be fetched. StoreError: a store failed.
+        CheckpointError: the checkpoint is the result, but cannot be fetched. StoreError: a store
+            failed.
     """
     of = merging.facts.of
     reader = RoundReader(stores, folder)
@@ -45,7 +47,7 @@ def judge_published(
         record = reader.read_merge_record(manifest.step)
     except WithheldError as error:
         return str(error), merging.merge()
-    # children that the publisher had and this trainer has not
+    # children that the publisher had and this trainer lacks
     merging.gather(dict.fromkeys(merging.said, stores), get_patience(of))
     fault, merge = merging.find_fault(manifest, record)
     if fault is None:

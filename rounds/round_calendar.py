@@ -1,7 +1,7 @@
-"""A round's calendar, its line and its shares: what each trainer may learn from, and when.
+"""A round's calendar, line and shares: the groups that each trainer may learn from, and its times.
 
-All of it follows from parameters, blocks and seeds: nothing is anybody's to choose. Specification,
-section 11.1.
+All of it follows from parameters, blocks and seeds, so nobody can choose it. Specification, section
+11.1.
 """
 
 from collections.abc import Sequence
@@ -28,32 +28,34 @@ class Round:
 
     @property
     def end(self) -> int:
-        """The first window after it, by which it is named on chain: its checkpoint's number."""
+        """The first window after the round. It names the round on chain, and is its checkpoint's
+        number."""
         return self.windows.stop
 
     @property
     def deadline(self) -> int:
-        """The block whose state says which children there are."""
+        """The block whose state decides which children exist."""
         length = self.parameters.timing.window_blocks
         return self.end * length + self.rounds.child_offset
 
     @property
     def opening(self) -> int:
-        """The last block at which slots still name checkpoints: children are put on chain after."""
+        """The last block at which slots still name checkpoints. Trainers put children on chain
+        after it."""
         return max(0, self.deadline - self.rounds.child_blocks)
 
     @property
     def turns_end(self) -> int:
-        """The first block at which nobody's turn is left."""
+        """The first block after all turns."""
         return self.get_turn(len(self.rounds.trainers))
 
     def get_turn(self, place: int) -> int:
-        """The first block at which a publication of the trainer of that place in line counts."""
+        """The first block at which a publication by the trainer at that place in line counts."""
         return self.deadline + place * self.rounds.turn_blocks
 
 
 def find_round(parameters: Parameters, window: int) -> Round:
-    """The round of a window. Raises a ValueError: the parameters have no rounds."""
+    """The round of a window. Raises ValueError if the parameters have no rounds."""
     if parameters.rounds is None:
         raise ValueError("these parameters have no rounds")
     return Round(parameters, parameters.rounds, window // parameters.rounds.windows)
@@ -61,14 +63,15 @@ def find_round(parameters: Parameters, window: int) -> Round:
 
 def list_trainers(history: ParameterHistory, pending: Parameters | None = None) -> list[bytes]:
     """Hotkeys that may train under the newest parameters: the identity's trainer, and the trainers
-    of rounds. pending: parameters that are announced and not decided yet; a trainer that they name
-    may wait for them."""
+    of rounds. `pending` are announced parameters that are not decided yet: their trainers may wait
+    for them."""
     named = [one.rounds.trainers for one in (history.latest, pending) if one and one.rounds]
     return list(dict.fromkeys((history.first.identity.trainer, *(h for t in named for h in t))))
 
 
 def find_last_round(parameters: Parameters, block: int) -> Round | None:
-    """The newest round whose deadline a block has reached; None: none of these parameters."""
+    """The newest round whose deadline a block has reached. None if it has reached none under these
+    parameters."""
     rounds = parameters.rounds
     if rounds is None:
         return None
@@ -81,8 +84,8 @@ def compute_line(of: Round, block_hash: bytes) -> tuple[bytes, ...]:
     """The trainers in the order in which they may measure and publish the round's result.
 
     Args:
-        block_hash: of the deadline's block. Its author could choose the first trainer, and would
-            gain nothing: the published result must equal the one that everybody derives.
+        block_hash: hash of the deadline's block. Its author could choose the first trainer, but
+            would gain nothing: the published result must equal the one that everybody derives.
     """
 
     def rank(hotkey: bytes) -> bytes:
@@ -94,7 +97,7 @@ def compute_line(of: Round, block_hash: bytes) -> tuple[bytes, ...]:
 
 
 def compute_share(trainers: Sequence[bytes], audit_seed: bytes, hotkey: bytes, index: int) -> bytes:
-    """The trainer that learns from a group: a hash of the window's audit seed, which nobody knew
-    when miners committed, as a number modulo how many trainers there are."""
+    """The trainer that learns from a group: a hash modulo the number of trainers. The hash uses the
+    window's audit seed, which nobody knew when miners committed."""
     drawn = hash_fields(Domain.SHARE, audit_seed, hotkey, index.to_bytes(4, "big"))
     return trainers[int.from_bytes(drawn, "big") % len(trainers)]

@@ -9,8 +9,8 @@ from assay.protocol.errors import OperatorError
 
 #: The section's name in parameters.
 ROUNDS = "rounds"
-#: OpenDiLoCo's outer step; eight windows a round, whose groups may be of the round before's
-#: checkpoint; half an hour on the main network to put children on chain.
+#: OpenDiLoCo's outer step; eight windows a round, with groups of the previous round's checkpoint
+#: allowed; half an hour on the main network to put children on chain.
 DEFAULTS: Mapping[str, Json] = {
     "windows": 8,
     "staleness": 1,
@@ -38,14 +38,14 @@ class RoundsError(OperatorError):
 
 
 def complete_rounds(before: Json, given: Any) -> dict[str, Json]:
-    """The section as parameters' JSON has it, by its name; nothing where there are no rounds.
+    """The section of rounds in parameters' JSON, under its name. Empty without rounds.
 
     A change of the form (`kept`) also sets the outer step's rate and momentum to the form's
     defaults, unless it names them.
 
     Args:
-        before: as the parameters have it; None: they have no rounds.
-        given: fields that change; None: none do.
+        before: the section in the present parameters; None if they have no rounds.
+        given: fields that change; None if none do.
 
     Raises:
         RoundsError: trainers are not addresses, or `given` is no section.
@@ -66,7 +66,7 @@ def complete_rounds(before: Json, given: Any) -> dict[str, Json]:
 
 
 def _read_hotkey(written: Any) -> str:
-    """Hex, of an address or of hex as parameters' own JSON has it."""
+    """A hotkey in hex, from an address or from hex as parameters' own JSON has it."""
     try:
         text = str(written)
         return text if len(text) == 64 else decode_ss58(text).hex()

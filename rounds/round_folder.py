@@ -1,9 +1,9 @@
 """The state of rounds that a trainer must keep.
 
-    rounds.json                which round is under way, where it began, the steps made in it
+    rounds.json                the current round, its beginning, the steps made in it
     outer-<root>.safetensors   masters and velocity that it began with
-    begin.safetensors          the learner's state as the round began
-    residual.safetensors       what the last child left out of what it sent
+    begin.safetensors          the learner's state at the round's beginning
+    residual.safetensors       the part that the last child left out
     children/                  steps of others, as they were read
 
 `rounds.json` is written last and names the rest.
@@ -34,17 +34,17 @@ from assay.rounds.outer_records import STEPS_MAX
 from assay.rounds.outer_step import Masters, OuterState, compute_outer_root
 
 _STATE_FILE, _BEGIN, _RESIDUAL = "rounds.json", "begin.safetensors", "residual.safetensors"
-#: True checkpoints that are remembered.
+#: Most true checkpoints that are remembered.
 TRUE_MAX = 64
 
 
 class RoundFolderError(OperatorError):
-    """A trainer's folder of rounds cannot be used: says why and what to do."""
+    """A trainer's folder of rounds cannot be used. The message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class MadeStep:
-    """A step of the round under way: its record's digest and the checkpoint that it made."""
+    """A step of the current round: its record's digest and the checkpoint that it made."""
 
     record: Digest
     child: Digest
@@ -52,7 +52,7 @@ class MadeStep:
 
 @dataclass(frozen=True, slots=True)
 class TrueCheckpoint:
-    """A checkpoint that was derived here, or begun with."""
+    """A checkpoint that was derived here, or that the trainer began with."""
 
     digest: Digest
     number: U64
@@ -60,11 +60,11 @@ class TrueCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class RoundState:
-    """A trainer's place among rounds."""
+    """A trainer's state in its rounds."""
 
-    parameters: Digest  # the network's first
-    end: U64  # of the round under way
-    base: Digest  # checkpoint that it began with
+    parameters: Digest  # digest of the network's first parameters
+    end: U64  # of the current round
+    base: Digest  # checkpoint at its beginning
     outer: Digest  # root of masters and velocity there
     steps: Annotated[tuple[MadeStep, ...], Many(Record(MadeStep), STEPS_MAX)]
     child: Digest  # its record on chain; zeros: none yet
@@ -72,13 +72,13 @@ class RoundState:
 
 
 class RoundFolder:
-    """One trainer's folder of rounds. Whoever holds the trainer's folder holds this."""
+    """One trainer's folder of rounds. The holder of the trainer's folder also holds this one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def load(self, parameters: bytes) -> RoundState | None:
-        """The last saved state; None: it was in no round of this network. Raises
+        """The last saved state, or None if the trainer was in no round of this network. Raises
         RoundFolderError."""
         path = self.folder / _STATE_FILE
         try:
@@ -93,7 +93,8 @@ class RoundFolder:
         return state if state.parameters == parameters else None
 
     def save(self, state: RoundState, outer: OuterState | None = None) -> None:
-        """Makes it the truth. outer: the state that it names, where that is not here yet."""
+        """Save a state, which counts from then on. `outer` is the outer state that it names, if it
+        is not here yet."""
         try:
             if outer is not None:
                 self._write(self._get_outer(state.outer), outer.to_tensors())
@@ -112,7 +113,7 @@ class RoundFolder:
             ) from error
 
     def load_outer(self, root: bytes) -> OuterState | None:
-        """None: it is gone, or damaged."""
+        """The outer state of a root, or None if it is missing or damaged."""
         tensors = self._read(self._get_outer(root))
         if tensors is None:
             return None
@@ -123,13 +124,13 @@ class RoundFolder:
         return state if compute_outer_root(state) == root else None
 
     def write_begin(self, state: dict[str, Tensor]) -> Path:
-        """A learner's state that it loads next."""
+        """Write the learner's state that is loaded next, and return its path."""
         path = self.folder / _BEGIN
         self._write(path, state)
         return path
 
     def load_residual(self) -> Masters:
-        """Nothing where no child left any."""
+        """The last child's residual, or no tensors if there is none."""
         return self._read(self.folder / _RESIDUAL) or {}
 
     def save_residual(self, residual: Masters) -> None:
@@ -140,7 +141,7 @@ class RoundFolder:
         write_json(self._get_manifest(manifest.digest), to_json(manifest))
 
     def load_manifest(self, digest: bytes) -> Manifest:
-        """The manifest of a step of the current round. Raises RoundFolderError: it is gone."""
+        """The manifest of a step of the current round. Raises RoundFolderError if it is missing."""
         path = self._get_manifest(digest)
         try:
             return from_json(Manifest, read_json(path.read_bytes()))

@@ -67,14 +67,14 @@ from assay.rounds.round_folder import TRUE_MAX, MadeStep, RoundFolder, RoundStat
 from assay.rounds.trainer_stores import StoreByLocator, TrainerStores
 from assay.training import Learner
 
-#: What a learner's state calls its weights.
+#: Prefix of the weights' names in a learner's state.
 _MASTER = "master."
 
 
 class NextThing(Enum):
     """A trainer's next action."""
 
-    LEARN = auto()  # a window, as ever
+    LEARN = auto()  # learn from a window by an ordinary step
     WAIT = auto()  # for blocks
     GO_ON = auto()  # something was done: ask again
 
@@ -98,9 +98,9 @@ class RoundConfig:
     """The parts of a trainer's program that its rounds need.
 
     Attributes:
-        store: its own; locator: the store's, as on chain.
+        store: the trainer's own store; locator: its address, as on chain.
         steps: records of its steps.
-        get_context: of a window; None: it is not known yet.
+        get_context: returns a window's context; None if it is not known yet.
         count: measures a checkpoint on held-out problems; None: levels stay.
         compute_levels: the levels that follow from such counts.
     """

@@ -45,7 +45,7 @@ class TrainerStores:
         return found
 
     def list_with(self, locator: str, head: int) -> list[ObjectStore]:
-        """The same, with the store at a locator first."""
+        """The same as `list_at`, with the store at a locator first."""
         return self._put_first(locator, self.list_at(head))
 
     def list_by(

@@ -1,9 +1,9 @@
 """The wire format of an outer step: a child's masters as their difference from the parent's.
 
-Start with `encode_difference` and `decode_difference`: tensors in, blobs out, and back.
-`sparse_chunks` is the form that keeps the largest values of each chunk; whole forms are
-`tensor_delta`'s. Nothing here reads a file or a store, knows who made a child, or says whether its
-numbers are any good: it decodes what is well formed, and refuses the rest with one error.
+Start with `encode_difference` and `decode_difference`: from tensors to blobs, and back.
+`sparse_chunks` is the form that keeps the largest values of each chunk; the forms that keep all
+values use `tensor_delta`. Nothing here reads a file or a store, knows who made a child, or judges
+its numbers: it decodes well-formed blobs, and refuses the rest with one error.
 """
 
 from assay.rounds.wire.difference import (

@@ -39,12 +39,12 @@ from assay.rounds.wire.sparse_chunks import (
 Masters = Mapping[str, Tensor]
 _Values = NDArray[np.float32]
 
-#: A blob is cut into pieces of so many bytes, the last one shorter.
+#: A blob is cut into pieces of this many bytes; the last one is shorter.
 PIECE_BYTES = 1 << 25
-#: Bits of a master as it crosses the wire, in forms that tell of all of them.
+#: Bits of a master on the wire, in forms that keep all masters.
 EXACT_BITS, ROUNDED_BITS = 0, 16
 CHUNK_MAX = 1 << 20
-#: bf16's pattern.
+#: The bf16 pattern of infinity.
 _INFINITY = 0x7F80
 
 
@@ -53,9 +53,9 @@ class DifferenceForm:
     """The part of a difference that crosses the wire; consensus.
 
     Attributes:
-        kept: of each chunk so many values; 0: all of them.
-        chunk: values of a chunk; 0 where all are kept.
-        bits: of a kept value, 2 to 8; where all are kept, 0 (exact) or 16 (rounded).
+        kept: number of values kept of each chunk; 0: all of them.
+        chunk: values of a chunk; 0 if all are kept.
+        bits: bits of a kept value, 2 to 8; if all are kept, 0 (exact) or 16 (rounded).
         feedback: millionths of the residual that a trainer adds to its next child.
     """
 
@@ -87,12 +87,12 @@ def encode_difference(
 
     Args:
         parent, child: fp32, of the same names and shapes, on the processor.
-        residual: what the last call gave, fp32; nothing before a trainer's first child. A name that
-            is not in it has none.
+        residual: the residual from the last call, fp32; empty before a trainer's first child. A
+            missing name has no residual.
 
     Raises:
-        ValueError: the form is none, the tensors do not fit each other, or, in a form that is not
-            exact, a number is not finite.
+        ValueError: the form is invalid, the tensors do not match, or, in a form that is not exact,
+            a number is not finite.
     """
     _require_form(form)
     if parent.keys() != child.keys() or not residual.keys() <= parent.keys():
@@ -116,12 +116,13 @@ def encode_difference(
 def decode_difference(
     parent: Masters, blobs: Sequence[bytes], form: DifferenceForm
 ) -> dict[str, Tensor]:
-    """The child's masters as everybody sees them, fp32, of the parent's names and shapes. Whether
-    they are finite, and whose they are, is for the caller to judge. Memory: theirs and a tensor's.
+    """The child's masters as everybody sees them, fp32, of the parent's names and shapes. The
+    caller judges whether they are finite, and whose they are. Memory: these masters and one more
+    tensor.
 
     Raises:
-        EncodingError: nothing encodes to these blobs.
-        ValueError: the form is none, or the parent is not fp32.
+        EncodingError: no difference encodes to these blobs.
+        ValueError: the form is invalid, or the parent is not fp32.
     """
     _require_form(form)
     size, limit = sum(map(len, blobs)), compute_size_limit(parent, form)
@@ -142,8 +143,8 @@ def decode_difference(
 
 
 def compute_size_limit(parent: Masters, form: DifferenceForm) -> int:
-    """Bytes that a difference between tensors of these shapes takes at most; in a sparse form those
-    that it takes."""
+    """Most bytes of a difference between tensors of these shapes. In a sparse form every difference
+    has this size."""
     sizes = [tensor.numel() for tensor in parent.values()]
     if form.kept:
         layouts = (make_layouts(size, form.kept, form.chunk, form.bits) for size in sizes)
@@ -185,7 +186,7 @@ def _decode_tensor(before: _Values, take: Take, form: DifferenceForm) -> _Values
     if form.bits == ROUNDED_BITS:
         old = _round(before)
         new = _read_delta(old, take).view(np.uint16)
-        if _is_endless(new):  # sums of what is no number differ between machines
+        if _is_endless(new):  # sums with NaN differ between machines
             raise EncodingError("a rounded master is not a finite number")
         return _move(before, old, new)
     return _read_delta(before, take).view(np.float32)
@@ -204,9 +205,10 @@ def _is_endless(patterns: NDArray[np.uint16]) -> bool:
 
 
 def _move(before: _Values, old: NDArray[np.uint16], new: NDArray[np.uint16]) -> _Values:
-    """Each value by as much as its rounding moved; exactly as it was where that did not."""
+    """Each value, moved by as much as its rounding moved. If the rounding did not move, the value
+    is unchanged."""
     start, end = ((p.astype(np.uint32) << 16).view(np.float32) for p in (old, new))
-    with np.errstate(over="ignore"):  # a stranger's steps
+    with np.errstate(over="ignore"):  # a stranger's numbers may overflow
         return np.where(old == new, before, before + (end - start))
 
 
@@ -237,7 +239,7 @@ class _Pieces:
         self._pieces, self._piece, self._at = pieces, 0, 0
 
     def take(self, count: int) -> bytes:
-        """The next so many, fewer only at the end."""
+        """The next `count` bytes, fewer only at the end."""
         parts = []
         while count and self._piece < len(self._pieces):
             part = self._pieces[self._piece][self._at : self._at + count]

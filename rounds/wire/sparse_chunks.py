@@ -1,14 +1,15 @@
 """The largest values of each chunk of a tensor's difference, in few bits: SparseLoCo's form (Sarfi
 et al., 2025), with a scale and indices that make it the same on every machine.
 
-Indices are written as Elias and Fano did: their lower bits as they are, their upper ones in unary.
-A chunk of n values that keeps k takes k · (2 + log2(n / k)) bits at most for them, whatever they
-are; so the size of a tensor's blob follows from its shape, and one set of values has one encoding.
+Indices have the code of Elias and Fano: their lower bits directly, their upper ones in unary. A
+chunk of n values that keeps k needs at most k · (2 + log2(n / k)) bits for them, whatever the
+indices are. So the size of a tensor's blob follows from its shape, and one set of values has one
+encoding.
 
 A value's magnitude is an odd multiple of the chunk's unit. The largest value takes the highest
-multiple. Decoded values encode to the same bytes again. Selection and packing
-are done in integers, on the patterns of fp32; what is left are single fp32 operations, each rounded
-to nearest even, on numbers that are no subnormals. Specification, section 11.2.
+multiple. Decoded values encode to the same bytes again. Selection and packing are done in integers,
+on the patterns of fp32. The rest are single fp32 operations, each rounded to nearest even, on
+numbers that are no subnormals. Specification, section 11.2.
 """
 
 from dataclasses import dataclass
@@ -24,21 +25,21 @@ _Whole = NDArray[np.int64]
 _Values = NDArray[np.float32]
 
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
-#: Patterns of 2^-100, below which a unit is 0, and of 2^100, which no difference reaches.
+#: Patterns of 2^-100, below which a unit is 0, and of 2^100, the limit that every value is below.
 _LEAST, _MOST = 27 << 23, 227 << 23
-#: Chunks that are encoded together: bounds the memory beside the tensor itself.
+#: Chunks that are encoded together. This bounds the memory in addition to the tensor itself.
 _TOGETHER = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkLayout:
-    """Chunks of one size, and how each is written.
+    """Chunks of one size, and their encoding.
 
     Attributes:
-        chunks: how many.
+        chunks: number of chunks.
         size: values of each.
-        kept: of each; at least one.
-        bits: of a kept value, its sign included.
+        kept: values kept of each chunk; at least one.
+        bits: bits of a kept value, its sign included.
     """
 
     chunks: int
@@ -48,17 +49,17 @@ class ChunkLayout:
 
     @property
     def low_bits(self) -> int:
-        """The number of an index's bits that are written as they are."""
+        """The lower bits of an index, which are written directly."""
         return (self.size // self.kept).bit_length() - 1
 
     @property
     def high_bits(self) -> int:
-        """The number of bits of a chunk's indices together, in unary."""
+        """Bits of the unary code of all indices of a chunk."""
         return self.kept + ((self.size - 1) >> self.low_bits)
 
     @property
     def planes(self) -> tuple[int, int, int, int]:
-        """Bytes of units, of indices' lower and upper bits, of values."""
+        """Bytes of units, of indices' lower and upper bits, and of values."""
         widths = (16, self.kept * self.low_bits, self.high_bits, self.kept * self.bits)
         first, second, third, fourth = ((self.chunks * width + 7) // 8 for width in widths)
         return first, second, third, fourth
@@ -66,7 +67,7 @@ class ChunkLayout:
 
 def make_layouts(count: int, kept: int, chunk: int, bits: int) -> list[ChunkLayout]:
     """The layouts of a tensor of `count` values: its whole chunks, and the shorter last one, which
-    keeps as large a part of its values, rounded up."""
+    keeps the same share of its values, rounded up."""
     whole, rest = divmod(count, chunk)
     layouts = [ChunkLayout(whole, chunk, kept, bits)] if whole else []
     if rest:
@@ -83,7 +84,7 @@ def encode_chunks(values: _Values, layouts: list[ChunkLayout]) -> bytes:
     """A tensor's difference as it crosses the wire.
 
     Raises:
-        ValueError: a value is not a number, or 2^100 or larger.
+        ValueError: a value is NaN, or its magnitude is 2^100 or larger.
     """
     parts, at = [], 0
     for layout in layouts:
@@ -94,10 +95,10 @@ def encode_chunks(values: _Values, layouts: list[ChunkLayout]) -> bytes:
 
 
 def decode_chunks(data: bytes, layouts: list[ChunkLayout]) -> _Values:
-    """The values that `encode_chunks` kept, and zeros.
+    """The values that `encode_chunks` kept, and zeros in the other places.
 
     Raises:
-        EncodingError: nothing encodes to these bytes.
+        EncodingError: no difference encodes to these bytes.
     """
     if len(data) != compute_chunks_size(layouts):
         raise EncodingError("a tensor's difference has another size than its shape")
@@ -118,7 +119,7 @@ def _encode(values: _Values, layout: ChunkLayout) -> bytes:
             raise ValueError("a difference is not a number, or 2^100 or larger")
         chosen = _choose(magnitudes, layout.kept)
         unit, code = _quantise(np.take_along_axis(some, chosen, 1), layout.bits)
-        # a chunk that says nothing says it in one way
+        # an all-zero chunk has only one encoding
         indices.append(np.where(unit[:, None] == 0, np.arange(layout.kept), chosen))
         units.append(unit)
         codes.append(code)
@@ -133,7 +134,8 @@ def _encode(values: _Values, layout: ChunkLayout) -> bytes:
 
 
 def _choose(magnitudes: NDArray[np.uint32], kept: int) -> _Whole:
-    """[chunks, kept] places of each chunk's largest, ascending; of equal ones the first."""
+    """[chunks, kept] indices of each chunk's largest magnitudes, ascending. Among equal ones the
+    first count."""
     size = magnitudes.shape[1]
     least = np.partition(magnitudes, size - kept, axis=1)[:, size - kept, None]
     chosen = magnitudes >= least
@@ -145,7 +147,8 @@ def _choose(magnitudes: NDArray[np.uint32], kept: int) -> _Whole:
 
 
 def _quantise(values: _Values, bits: int) -> tuple[NDArray[np.uint16], _Whole]:
-    """Units' patterns, of each chunk's values [chunks, kept], and codes: sign, then magnitude."""
+    """The patterns of units, from each chunk's values [chunks, kept], and codes: sign, then
+    magnitude."""
     top = (1 << (bits - 1)) - 1
     size = np.abs(values)
     unit = size.max(1) / np.float32(2 * top + 1)
@@ -185,7 +188,7 @@ def _decode(data: bytes, layout: ChunkLayout) -> _Values:
 def _require_canonical(
     unit: NDArray[np.uint16], index: _Whole, codes: _Whole, layout: ChunkLayout
 ) -> None:
-    """Raises an EncodingError for whatever `_encode` does not write."""
+    """Raises EncodingError for anything that `encode_chunks` does not write."""
     if bool((index[:, -1] >= layout.size).any()) or bool((np.diff(index, axis=1) <= 0).any()):
         raise EncodingError("indices are not ascending, or beyond their chunk")
     top = (1 << (layout.bits - 1)) - 1
@@ -220,8 +223,8 @@ def _join(bits: _Bits, width: int) -> _Whole:
 
 
 def _write_unary(values: _Whole, length: int) -> _Bits:
-    """The unary code of each row, ascending: as many zeros as it grows by, then a one; then
-    zeros."""
+    """The unary code of each ascending row: for each value as many zeros as its increase, then a
+    one; zeros fill the end."""
     bits = np.zeros((len(values), length), np.bool_)
     np.put_along_axis(bits, values + np.arange(values.shape[1]), np.True_, 1)
     return bits
