@@ -55,8 +55,8 @@ USER = (
 
 
 class JudgeOutcome(StrEnum):
-    """The outcome of asking about two answers in both orders. All but the first two count as
-    ties."""
+    """The outcome of asking about two answers in both orders. All but the first two outcomes count
+    as ties."""
 
     FIRST = "first"  # is better, in both orders
     SECOND = "second"
@@ -124,8 +124,8 @@ class ChatJudge:
     Args:
         url: base of its API, such as `http://127.0.0.1:8000/v1`.
         model: as the server names it.
-        key: sent as a bearer token; None: none.
-        seconds: for one answer.
+        key: sent as a bearer token; None for no key.
+        seconds: limit of one answer.
 
     Raises:
         JudgeError: the address or the key is invalid, or the key would cross a network unencrypted.
@@ -156,7 +156,7 @@ class ChatJudge:
         return JudgeOutcome.TIE if forth == back == "TIE" else JudgeOutcome.INCONSISTENT
 
     def _ask(self, task: str, one: str, two: str, mark: str) -> str:
-        """1, 2 or TIE."""
+        """The judge's verdict: 1, 2 or TIE."""
         filled = USER.format(mark=mark, task=task, one=one, two=two)
         messages = [
             {"role": "system", "content": SYSTEM.format(mark=mark)},

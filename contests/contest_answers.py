@@ -20,9 +20,9 @@ class ContestRules:
     """The rules of a contest.
 
     Attributes:
-        levels: of the environment, ascending.
+        levels: the environment's levels, ascending.
         temperature: 1024 · T.
-        seed: u64: determines the problems and the noise.
+        seed: u64 that determines the problems and the noise.
         problems: their number.
     """
 
@@ -61,7 +61,7 @@ def make_problems(
 def draw_answers(
     checkpoint: Checkpoint, environment: Environment, rules: ContestRules, numbers: Sequence[int]
 ) -> list[ScoredAnswer]:
-    """One contestant's answers to some problems."""
+    """One contestant's answers to the problems with these numbers."""
     problems, seeds = make_problems(environment, rules, numbers)
     drafter = checkpoint.get_drafter(rules.temperature)
     texts = answer_problems(drafter, checkpoint.tokenizer, problems, seeds)

@@ -19,7 +19,7 @@ from assay.network.files import write_file, write_json
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 
-#: Problems of a file, which are drawn together: the most that a stop can lose. Part of the format.
+#: Problems of a file, which are drawn together. A stop loses at most this many. Part of the format.
 BLOCK = 128
 #: Most bytes of a file that are read.
 _FILE_MAX = 64 << 20
@@ -67,7 +67,7 @@ class ContestFolder:
 
     @property
     def blocks(self) -> list[range]:
-        """Numbers of problems, a range a file."""
+        """Numbers of problems: one range for each file."""
         last = self.rules.problems
         return [range(start, min(start + BLOCK, last)) for start in range(0, last, BLOCK)]
 

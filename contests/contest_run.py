@@ -41,7 +41,7 @@ class PlayedContest:
     """The result of a contest.
 
     Attributes:
-        solved: problems, by contestant's place.
+        solved: number of solved problems, by contestant's place.
         by_scorer: every two places → the scorer's tally alone.
         by_both: the same with a judge's verdicts where the scorer sees no difference.
         judge: the judge's tally; None: there was none.

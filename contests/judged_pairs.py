@@ -27,13 +27,13 @@ class JudgeTally:
     """The tally of a judge.
 
     Attributes:
-        outcomes: of all pairs that the scorer left open, including equal answers.
+        outcomes: outcomes of all pairs that the scorer left open, including equal answers.
         asked: pairs that this call asked about; the others were known.
         faults: pairs without a verdict, by fault; they count as ties, and are asked again next
             time.
         left_out: pairs that were not asked about because the judge had failed too often.
         addressing: answers that address the judge, by contestant's place.
-        told: of the newest fault.
+        told: message of the newest fault.
     """
 
     outcomes: Counter[JudgeOutcome] = field(default_factory=Counter)

@@ -36,7 +36,7 @@ _DATA, _CARD = "data/preferences.parquet", "README.md"
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """One row. The fields are the columns."""
+    """One row of the data set. The fields are its columns."""
 
     prompt: str
     chosen: str

@@ -36,7 +36,8 @@ class PairResult:
     Attributes:
         first, second: places of the contestants, as they were named.
         alone: p-value of the two-sided sign test on this pair by itself.
-        adjusted: the same of the better direction, corrected for all pairs of the contest.
+        adjusted: the one-sided p-value of the better direction, corrected for all pairs of the
+            contest.
         winner: place of the one that is called better; None: neither.
     """
 
@@ -50,8 +51,8 @@ class PairResult:
 
 @dataclass(frozen=True, slots=True)
 class RankedContestant:
-    """One contestant's result: half points (two a win, one a tie) of all its pairs, and the ranks
-    that it may have, 1 being the best."""
+    """One contestant's result: half points of all its pairs (two for a win, one for a tie), and the
+    ranks that it may have. Rank 1 is the best."""
 
     place: int
     halves: int

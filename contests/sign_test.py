@@ -26,14 +26,14 @@ def compute_tail(wins: int, losses: int) -> Fraction:
 
 
 def compute_sign_test(wins: int, losses: int) -> Fraction:
-    """The two-sided p-value: 1 where neither wins more often."""
+    """The two-sided p-value. It is 1 if neither wins more often."""
     return min(Fraction(1), 2 * compute_tail(max(wins, losses), min(wins, losses)))
 
 
 def adjust_holm(values: Sequence[Fraction]) -> list[Fraction]:
-    """P-values of several hypotheses, each raised so far that all may be compared with one level
-    (Holm, 1979): the probability that any true one falls below it is at most that level, however
-    they depend on each other."""
+    """P-values of several hypotheses, each raised just enough that all may be compared with one
+    level (Holm, 1979). The probability that any true hypothesis falls below the level is at most
+    that level, however the hypotheses depend on each other."""
     adjusted = [Fraction(1)] * len(values)
     largest = Fraction(0)
     for done, place in enumerate(sorted(range(len(values)), key=lambda i: values[i])):
