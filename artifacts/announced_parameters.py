@@ -11,7 +11,7 @@ from assay.protocol.encoding import Json
 from assay.protocol.parameters import Parameters
 from assay.protocol.window import compute_window
 
-#: Characters of a field's value that people are shown.
+#: Most characters of a field's value that people are shown.
 _SHOWN = 400
 
 
@@ -51,7 +51,7 @@ class AnnouncedParameters:
 
     parameters: Parameters
     predecessor: Parameters
-    is_decided: bool  # whether they will hold, whatever their owner announces from now on
+    is_decided: bool  # whether they will hold, whatever their owner announces later
 
     @property
     def window(self) -> int:

@@ -77,7 +77,7 @@ def make_merge_name(digest: bytes) -> str:
 
 
 def make_outer_name(root: bytes) -> str:
-    """The name of masters and velocity of a root, a safetensors file."""
+    """The name of the safetensors file with the masters and velocity of a root."""
     return f"outer/{root.hex()}"
 
 

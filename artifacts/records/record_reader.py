@@ -35,10 +35,10 @@ from assay.protocol.record import (
     make_window_record_name,
 )
 
-#: Most bytes of the pointer to the newest settlement; of a record whose parameters are not known
-#: (under the main network's no true one is larger); of a window's statistics. For 256 miners with
-#: 12 valued groups of 16 rollouts these take 1.2 MiB, and up to 25 times that while they are
-#: parsed.
+#: Most bytes of the pointer to the newest settlement; of a record whose parameters are unknown
+#: (under the main network's parameters, no true record is larger); of a window's statistics. For
+#: 256 miners with 12 valued groups of 16 rollouts, statistics take 1.2 MiB, and up to 25 times that
+#: while they are parsed.
 LATEST_BYTES, RECORD_BYTES, STATISTICS_BYTES = 1 << 12, 32 << 20, 2 << 20
 #: Settlements that are followed back from one.
 SETTLEMENTS_MAX = 4_096
@@ -54,7 +54,7 @@ _R = TypeVar("_R", WindowRecord, SettlementRecord)
 
 @dataclass(frozen=True, slots=True)
 class RecordFault:
-    """The reason why a name leads to no record. `is_missing`: nothing is published under the
+    """The reason why a name leads to no record. `is_missing`: no object is published under the
     name."""
 
     sentence: str
@@ -141,7 +141,8 @@ def open_reader(objects: Objects, validator: bytes, history: ParameterHistory) -
 
 
 def decode_window(name: str, window: int, data: bytes | None) -> WindowRecord | RecordFault:
-    """The record under a window's name. `data` is None if the store has no such object."""
+    """The record under a window's name, or a fault. `data` is None if the store has no such
+    object."""
     record = _decode(name, decode_window_record, data)
     if isinstance(record, WindowRecord) and record.window != window:
         return RecordFault(f"under its name lies window {record.window}'s")

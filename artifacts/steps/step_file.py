@@ -46,8 +46,8 @@ class ConsumedGroup:
 
 
 def open_step_parser() -> ParquetWorker:
-    """The parser for `read_groups`: a child process that starts when needed. The caller closes
-    it."""
+    """The parser for `read_groups`: a child process that starts when it is needed. The caller
+    closes it."""
     return ParquetWorker("step parser", _BOOT, _SECONDS)
 
 

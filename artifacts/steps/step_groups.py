@@ -1,10 +1,10 @@
 """Chooses the groups that a step learns from. Everybody who repeats the step chooses the same.
 
-A lesson is made of I of the trainer's own groups and J of the miners'. SAPO (Amico et al., 2025)
-found that 4 local with 4 external rollouts teach more than 8 local ones. Own groups are the newest
+A step takes I of the trainer's own groups and J of the miners'. SAPO (Amico et al., 2025) found
+that 4 local with 4 external rollouts teach more than 8 local ones. Own groups are the newest
 checkpoint's samples, drawn as a miner draws. Nobody is paid for them. The own problems follow from
-the parent and the window, the choice among the miners' from the window's audit seed. Specification,
-section 11.
+the parent and the window, the choice among the miners' groups from the window's audit seed.
+Specification, section 11.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def mix_groups(
     own: int,
     external: int | None,
 ) -> list[ConsumedGroup]:
-    """A lesson's groups: at most `external` of the miners' (None: all), then `own` of the
+    """A step's groups: at most `external` of the miners' (None: all), then `own` of the
     trainer's."""
     chosen = list(taken)
     if external is not None:

@@ -22,8 +22,8 @@ class Judgment(Generic[_J]):
     """A job and its result.
 
     Attributes:
-        job: the owner's name of it.
-        seconds: its time, without its waiting for a worker.
+        job: the owner's name for the job.
+        seconds: its time without waiting for a worker.
     """
 
     job: _J
@@ -89,7 +89,7 @@ class JudgingThreads(Generic[_J]):
         self._get_waited = get_waited
         self._changed = Condition()
         self._judgments: list[Judgment[_J]] = []  # in the order begun
-        self._done = False  # one more is done, since somebody waited for that
+        self._done = False  # whether another job is done since the last wait
 
     @property
     def has_room(self) -> bool:
@@ -111,7 +111,7 @@ class JudgingThreads(Generic[_J]):
         ).start()
 
     def take(self) -> Judgment[_J] | None:
-        """Take the job begun first, if it is done."""
+        """Take the oldest job's judgment, if the job is done."""
         if not self._judgments or not self._judgments[0].is_done:
             return None
         return self._judgments.pop(0)

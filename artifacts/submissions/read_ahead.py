@@ -59,10 +59,10 @@ _Job = tuple[CommittedSubmission, float]
 
 @dataclass(frozen=True, slots=True)
 class FetchedSubmission:
-    """One file as far as an audit needs it."""
+    """The parts of one file that an audit needs."""
 
     packed: PackedSubmission | None  # the parts read; None: there is nothing to read
-    root: bytes | None = None  # that binds all of it; None: something is missing or wrong
+    root: bytes | None = None  # binds the whole file; None: a part is missing or wrong
     error: BaseException | None = None  # our own fault; the caller raises it
 
 
