@@ -44,7 +44,7 @@ class ChildRecord:
     version: U16
     parameters: Digest  # of the round's windows
     end: U64  # the first window after the round
-    hotkey: Digest  # of the child's trainer
+    hotkey: Digest  # the trainer that made the child
     before: Digest  # root over the outer state that it began with
     steps: Annotated[tuple[bytes, ...], Many(FixedBytes(32), STEPS_MAX)]  # records, in their order
     optimiser: Digest  # root over masters, moments and counters after the last step
