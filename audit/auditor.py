@@ -47,7 +47,7 @@ class _Published:
     settlements: dict[int, SettlementRecord | None] = field(default_factory=dict)
 
     def get_window(self, window: int, found: Findings | None) -> WindowRecord | None:
-        """A window's record. Faults of its bytes go to `found`."""
+        """A window's record. Faults of its bytes are added to `found`."""
         if window not in self.windows or found is not None:
             name = make_window_record_name(self.reader.address, window)
             read = partial(decode_window, name, window)
@@ -55,7 +55,8 @@ class _Published:
         return self.windows[window]
 
     def get_settlement(self, epoch: int, found: Findings | None) -> SettlementRecord | None:
-        """The record of the settlement at an epoch block, likewise."""
+        """The record of the settlement at an epoch block. Faults of its bytes are added to
+        `found`."""
         if epoch not in self.settlements or found is not None:
             name = make_settlement_record_name(self.reader.address, epoch)
             read = partial(decode_settlement, name, epoch)
@@ -126,7 +127,7 @@ class _Published:
 def audit(
     public: Public, validator: bytes, windows: range, progress: Progress = lambda *_: None
 ) -> AuditReport:
-    """Derive again what a validator claims of windows, and of the settlements that count them.
+    """Derive again a validator's claims about windows, and about the settlements that count them.
 
     Args:
         validator: its hotkey.
@@ -173,8 +174,8 @@ def audit(
 
 
 def _find_epochs(published: _Published, windows: Sequence[int]) -> dict[int, int]:
-    """Window → the epoch block that settles it, if that has come: by the chain, or if the chain has
-    forgotten it, by the validator's published settlements."""
+    """Window → the epoch block that settles it, if that epoch is over. The source is the chain or,
+    if the chain has forgotten it, the validator's published settlements."""
     public, found = published.public, {}
     head = public.chain.get_head()
     try:
@@ -306,8 +307,8 @@ def _check_settlement_link(
 
 
 def _check_announced(published: _Published, found: Findings) -> None:
-    """Check the digest on chain, which binds all records before it: a reader who is shown others
-    finds out."""
+    """Check the digest on chain, which binds all records before it, so that a reader who is shown
+    other records notices."""
     chain = published.public.chain
     slot = parse_commitment(
         chain.get_commitments(chain.get_head()).get(published.reader.validator, b"")

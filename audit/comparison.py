@@ -53,15 +53,15 @@ class WeightsAtBlock:
     """One validator's weights on chain at one block."""
 
     block: int
-    own: float | None  # distance to the nearest of its own records; None: it has none by then
+    own: float | None  # distance to the nearest of its own records; None if it has none by then
     other: NearestWeights | None  # the nearest of others' records
     nearest: NearestWeights  # of all records
     fresh: float  # distance to the nearest of the newest settlement that any validator shows
-    behind: int  # settlements between `nearest` and that one
+    behind: int  # settlements between `nearest` and the newest one
 
     @property
     def is_stale(self) -> bool:
-        """Return whether it shows an older settlement's weights while others show the newest."""
+        """Return whether the weights are of an older settlement while others show the newest."""
         return self.behind > 0 and _NEARER * self.nearest.distance < self.fresh
 
 
@@ -81,7 +81,7 @@ class ComparedValidator:
 
     @property
     def unwitnessed(self) -> int:
-        """The number of verdicts whose witness is not, or is missing."""
+        """The number of verdicts whose witness is missing, or is not of its own forward pass."""
         return 0 if self.report is None else sum(f.unwitnessed for f in self.report.windows)
 
     @property
@@ -91,17 +91,17 @@ class ComparedValidator:
 
     @property
     def lags(self) -> bool:
-        """Return whether it does so at more than half of the blocks: one may be missed."""
+        """Return whether it lags at more than half of the blocks: one block may be missed."""
         return 2 * len(self.stale) > len(self.shown)
 
     @property
     def has_stopped(self) -> bool:
-        """Return whether it lags with one settlement's weights, that is, no longer sets any."""
+        """Return whether it lags with the weights of one settlement only: it no longer sets any."""
         return self.lags and len({shown.nearest.epoch for shown in self.stale}) == 1
 
     @property
     def suspicion(self) -> str | None:
-        """The reason why it seems to copy, or None."""
+        """The reason why the validator seems to copy, or None."""
         every = self.witnessed + self.unwitnessed
         if 2 * self.unwitnessed > every:
             return (
@@ -227,9 +227,9 @@ def _read_weights(
 def _find_newest(
     rows: Mapping[bytes, Weights], settled: Mapping[tuple[bytes, int], Weights]
 ) -> int:
-    """The newest settlement whose weights a validator shows as in its own record: a chain may
-    reveal them an epoch late, for all alike. 0: there is none. One validator is enough: nobody can
-    show a settlement before it judged its windows."""
+    """The newest settlement whose weights some validator shows as in its own record, or 0. A chain
+    may reveal weights an epoch late, for all alike. One validator is enough: nobody can show a
+    settlement before it judged its windows."""
     shown = (e for (h, e), w in settled.items() if compute_distance(rows.get(h, {}), w) <= SAME)
     return max(shown, default=0)
 

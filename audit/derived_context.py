@@ -1,5 +1,5 @@
-"""The chain's facts of a window, as an audit derives them: from state if a node still has it, else
-from old blocks and later state, else from the validator's claims, which is then reported.
+"""Derives the chain's facts of a window for an audit: from state if a node still has it, else from
+old blocks and later state, else from the validator's claims, which is then reported.
 
 If there is state, the functions are the validators' own (`assay.neurons.session.window_reader`).
 """
@@ -25,8 +25,8 @@ from assay.rounds.in_force import get_checkpoint_digest
 
 
 def derive_context(public: Public, record: WindowRecord, found: Findings) -> Context | None:
-    """The window's context from public data. Differences of the record go to `found`. None if the
-    record has no inputs. Facts that cannot be derived are the record's.
+    """The window's context from public data. Differences of the record are added to `found`. None
+    if the record has no inputs. Facts that cannot be derived are taken from the record.
 
     Raises:
         ChainError: the chain cannot be read.
@@ -66,7 +66,7 @@ def _derive_moment(
         Phase.AUDIT: record.audit,
         Phase.SAMPLE: record.sample,
     }[phase]
-    if said is None:  # it abstained: facts that it did not know bind nobody
+    if said is None:  # it abstained, and facts that it did not know bind nobody
         found.notes.append(f"the record names no {name} block")
         return block, context.challenge
     found.look(Aspect.BLOCKS)

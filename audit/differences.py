@@ -1,4 +1,4 @@
-"""Where the records of several validators differ: verdicts by window, scores by settlement.
+"""Differences between the records of several validators: verdicts by window, scores by settlement.
 
 Validators that judge alike can still differ: one may have missed a file, or read data that others
 did not. This module does not say which validator is right; an audit does.
@@ -30,7 +30,7 @@ class DifferingVerdict:
 
 @dataclass(frozen=True, slots=True)
 class ComparedWindow:
-    """A window of which two validators at least have a record.
+    """A window of which at least two validators have a record.
 
     Attributes:
         outcomes: validator's hotkey → the outcome in its record.
@@ -48,7 +48,8 @@ class DifferingSeat:
     """A uid whose score or weight is not the same in all records of a settlement.
 
     Attributes:
-        hotkey: its holder, 32 bytes; None: no record has a score of it, such as the owner's.
+        hotkey: the uid's holder, 32 bytes; None if no record has a score for it, such as for the
+            owner's.
         said: validator's hotkey → score and weight; 0 where its record has none.
     """
 
@@ -59,7 +60,7 @@ class DifferingSeat:
 
 @dataclass(frozen=True, slots=True)
 class ComparedSettlement:
-    """A settlement of which two validators at least have a record.
+    """A settlement of which at least two validators have a record.
 
     Attributes:
         totals: validator's hotkey → sum of all scores.
@@ -75,14 +76,14 @@ class ComparedSettlement:
 def compare_windows(
     records: Mapping[bytes, Mapping[int, WindowRecord]],
 ) -> tuple[ComparedWindow, ...]:
-    """Args: records: validator's hotkey → window → its record."""
+    """Compare windows. `records`: validator's hotkey → window → its record."""
     return tuple(_compare_window(window, found) for window, found in _turn(records))
 
 
 def compare_settlements(
     records: Mapping[bytes, Mapping[int, SettlementRecord]],
 ) -> tuple[ComparedSettlement, ...]:
-    """Args: records: validator's hotkey → epoch block → its record."""
+    """Compare settlements. `records`: validator's hotkey → epoch block → its record."""
     return tuple(_compare_settlement(epoch, found) for epoch, found in _turn(records))
 
 

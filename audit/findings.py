@@ -62,7 +62,7 @@ class Findings:
     claims: int = 0  # verdicts taken on trust because there was no model
     words: int = 0  # verdicts that nobody can check: they cost a miner its pay
     witnessed: int = 0  # verdicts whose witness is of the validator's own forward pass
-    unwitnessed: int = 0  # verdicts whose witness is not
+    unwitnessed: int = 0  # verdicts whose witness is of no forward pass of the validator's own
 
     def look(self, check: Aspect) -> None:
         """Note that a check is made now."""

@@ -69,7 +69,7 @@ def _read_numbers(found: Mapping[str, Json]) -> dict[int, Json]:
 
 
 def _make_method(name: str) -> Any:
-    """A method of `PublicChain` that calls `RecordedChain.answer` for a block."""
+    """A method of `PublicChain` that gets its answer for a block from `RecordedChain.answer`."""
     return lambda self, number: self.answer(name, number)
 
 
@@ -203,7 +203,7 @@ class _Codec:
     read: Callable[[int, Json], Any]
 
 
-#: One for each method of a `PublicChain`, without its `get_` or `is_`.
+#: Method of a `PublicChain`, without its `get_` or `is_` → its codec.
 _CODECS = {
     "block": _Codec(lambda block: [block.hash.hex(), block.timestamp_ms], _read_block),
     "body": _Codec(

@@ -118,7 +118,7 @@ def _check_covered(
     if not all(is_decided_so(replace(public, parameters=p), found) for p in then.values()):
         return ()
     said = [covered.window for covered in record.windows]
-    # it had not begun before, or returns after an epoch that covers windows
+    # the validator had not begun before, or returns after an epoch that covers windows
     since = public.history.compute_settled(record.previous_epoch, record.epoch)
     begins = bool(said) and (record.previous == NOTHING or since != due)
     right = [window for window in due if not begins or window >= said[0]]
@@ -347,8 +347,8 @@ def _compare(
 def _is_explained(
     chain: PublicChain, record: SettlementRecord, number: int, row: dict[int, int], read: _Read
 ) -> bool:
-    """Return whether a row is of a settlement before the block, or was there before the first
-    one."""
+    """Return whether a row has the weights of a settlement before the block, or was there before
+    the first settlement."""
     later = (read(n) for n in range(record.epoch + 1, number) if chain.is_epoch(n))
     if any(other is not None and dict(_pair_weights(other)) == row for other in later):
         return True

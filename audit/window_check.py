@@ -88,7 +88,7 @@ def check_window(
     _check_outcome(record, found)
     if context is None or record.audit is None:
         found.notes.append("the validator abstained before the window's inputs were known")
-        return public.models is not None  # it judged nobody, and no ledger has changed
+        return public.models is not None  # the validator judged nobody, and no ledger has changed
     return _check_rows(public, record, context, ledgers, found)
 
 
@@ -128,7 +128,7 @@ def _check_rows(
         context, outline, public.submissions, checkpoint, record.validator, ledgers is not None
     )
     carried = ledgers if ledgers is not None else {}
-    rows = [row for row in record.members if row.hotkey in context.members]  # else it was reported
+    rows = [row for row in record.members if row.hotkey in context.members]  # others were reported
     members = [context.members[row.hotkey] for row in rows]
     seats = {
         row.hotkey: Seat(member.uid, member.registered_at)
@@ -153,7 +153,7 @@ def _open_outline(
     public: Public, record: WindowRecord, context: Context, found: Findings
 ) -> Outline | None:
     """The checkpoint's outline, or None if no rows can be checked."""
-    if context.checkpoint == NOTHING:  # the trainer's slot names none: void for all
+    if context.checkpoint == NOTHING:  # the slot names no checkpoint: void for all
         if record.outcome is Outcome.COUNTED:
             found.differ(
                 Aspect.CHECKPOINT, "the window counts, although no checkpoint was in force"

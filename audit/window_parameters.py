@@ -36,8 +36,8 @@ def check_parameters(
     """Check that a record uses the parameters that held for a window.
 
     Args:
-        window: the last that the record is of.
-        number: the block whose state shows which network it was then.
+        window: the last window of the record.
+        number: the block whose state shows the network at that time.
 
     Returns:
         The inputs for the further checks: with the window's parameters, or if the owner has
@@ -73,7 +73,7 @@ def check_parameters(
     if slot.digest in _list_digests(public.history):
         _compare_parameters(then, record_digest, window, found)
         return then
-    if not slot.number and slot.digest != record_digest:  # another network's, and its first
+    if not slot.number and slot.digest != record_digest:  # another network's first parameters
         found.differ(
             Aspect.PARAMETERS,
             f"the owner had published parameters {slot.digest.hex()[:16]}… at block {number}, and "
@@ -176,8 +176,8 @@ def _look_at_slot(
     number: int,
     found: Findings,
 ) -> Public | None:
-    """The same where the owner's slot named unknown parameters at a block: it had announced an
-    amendment that did not hold, or its network was another one."""
+    """The same as `check_parameters` where the owner's slot named unknown parameters at a block:
+    the owner had announced an amendment that did not hold, or the network was another one."""
     known = _list_digests(public.history)
     path: list[Parameters] = []
     lack: str | None = "no store is asked for them"
@@ -192,7 +192,7 @@ def _look_at_slot(
     if path and path[0].start.predecessor in known:
         _compare_parameters(public, record_digest, window, found)
         return public
-    if lack is not None and record_digest in known:  # a program that lacks them goes on without
+    if lack is not None and record_digest in known:  # a program that lacks them continues without
         found.notes.append(
             f"what the owner's slot named at block {number}, {slot.digest.hex()[:16]}…, is not "
             f"looked at: {lack}"

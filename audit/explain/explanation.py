@@ -33,8 +33,8 @@ class ExplainedGroup:
     """A group that the audit looked at."""
 
     index: int
-    rollouts: int  # number of its rollouts that were audited, that is, went through the model
-    audited: tuple[int, ...] | None  # their places; None: not known here, the lengths decide it
+    rollouts: int  # number of audited rollouts: those that went through the model
+    audited: tuple[int, ...] | None  # their places; None if unknown: the lengths decide it
     valued: bool  # all of it was read and scored; else only the audited rollouts
     value: int | None  # None unless it was valued in an accepted file
 

@@ -15,7 +15,7 @@ _NATS = 1 << LOGPROB_BITS
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure of the case."""
+    """One figure of a window's case, with its bound."""
 
     name: str  # the measured quantity
     value: float | int | str  # in `unit`, or text
@@ -165,7 +165,7 @@ def _measure_logprobs(
 
 
 def _compare_size(opened: OpenedFile) -> tuple[Measure, ...]:
-    """A file that is cut off."""
+    """The size of a file that is cut off."""
     if opened.size is None or opened.opening is None:
         return ()
     size, whole = opened.size, opened.opening.file_bytes

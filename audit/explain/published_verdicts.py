@@ -22,10 +22,7 @@ _PLACES = ("group", "rollout", "token")
 
 @dataclass(frozen=True, slots=True)
 class PublishedVerdicts:
-    """One validator's records in some store.
-
-    Every method raises a StoreError if the store cannot be read.
-    """
+    """A reader of one validator's records in some store."""
 
     reader: RecordReader
     work: Work  # of the window whose statistics are read

@@ -1,7 +1,7 @@
 """Judges again with the available inputs: public facts alone, with the file, with the model.
 
-Each tells more than the one before. This module does not know what a validator could read from its
-own place in the network, nor the ledger of the windows before.
+Each input tells more than the one before. This module does not know what a validator could read
+from its own place in the network, nor the ledger of earlier windows.
 """
 
 from collections.abc import Mapping

@@ -45,12 +45,12 @@ class Paid:
     emission: int | None = None  # rao of alpha, if it is known
 
 
-#: What is said of a validator that may not set weights.
+#: Text about a validator that may not set weights.
 NO_PERMIT = "has no validator permit: the chain does not count its weights"
 
 
 def describe_settled(settled: SettlementShare) -> dict[str, Any]:
-    """JSON for scripts."""
+    """A settlement's share as JSON for scripts."""
     return {
         "epoch_block": settled.epoch,
         "windows": [

@@ -44,7 +44,7 @@ def make_problem_of(
 def find_false_group(
     record: StepRecord, taken: Sequence[ConsumedGroup], parameters: Parameters, parent: Checkpoint
 ) -> str | None:
-    """The first group that nobody should have learned from, and why, or None.
+    """The first group that the step should not have learned from, with the reason, or None.
 
     The rewards of the miners' rollouts are computed again. The trainer's own rollouts are generated
     again.

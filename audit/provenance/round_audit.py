@@ -44,8 +44,8 @@ class ChildAudit:
     """One trainer in a round."""
 
     hotkey: str
-    said: str  # by the merge's record
-    found: str  # by this audit
+    said: str  # fate by the merge's record
+    found: str  # fate by this audit
     detail: str
 
 
@@ -62,7 +62,7 @@ class StepAudit:
 
 @dataclass(frozen=True, slots=True)
 class RoundAudit:
-    """A round, derived again. `fault`: why its checkpoint is not the round's result; None: it
+    """A round, derived again. `fault` says why its checkpoint is not the round's result; None if it
     is."""
 
     end: int
@@ -85,7 +85,7 @@ class RoundSources:
     """The sources that a round is derived from.
 
     Attributes:
-        get_context: of a window; None: it is not known.
+        get_context: returns a window's context; None if it is not known.
         checkpoints: fetches the round's parent, and the checkpoints that steps need.
         stores: trainers' own, asked in order.
         folder: for fetched files.
@@ -108,8 +108,8 @@ def audit_round(
     """Derive the round that made a checkpoint.
 
     Args:
-        digest: of the merged checkpoint.
-        steps: number to repeat of each merged child, drawn by the deadline's block.
+        digest: digest of the merged checkpoint.
+        steps: number of steps to repeat of each merged child, drawn by the deadline's block.
 
     Raises:
         RoundError: no round made it, or a store lacks the needed files.
@@ -206,7 +206,8 @@ def _find_first_parent(sources: RoundSources, of: Round) -> bytes | None:
 
 
 def _find_merge(reader: RoundReader, manifest: Manifest) -> MergeRecord | None:
-    """The merge that made a checkpoint; None: a step made it, or nothing known."""
+    """The merge that made a checkpoint. None if a step made it, or if no store has a merge's
+    record."""
     if manifest.step == ZERO_DIGEST:
         return None
     try:

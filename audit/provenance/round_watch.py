@@ -23,7 +23,7 @@ class RoundWatch:
 
     Args:
         sources: inputs of rounds; its folder also keeps the findings.
-        steps: number to repeat of each child.
+        steps: number of steps to repeat of each child.
         say: called with a line of progress.
 
     Raises (look):

@@ -40,8 +40,9 @@ from assay.protocol.window import compute_block
 from assay.rounds import compute_share
 from assay.verification.judge import find_commitment
 
-#: Verdicts on bytes that the root on chain binds: the trainer's own judge finds the same as a
-#: validator's. With others a trainer may differ: it reads at another time, and keeps no ledger.
+#: Verdicts on bytes that the root on chain binds, which the trainer's own judge and a validator's
+#: find alike. In other verdicts a trainer may differ: it reads at another time, and keeps no
+#: ledger.
 _BINDING = CHEATING - {Reason.LEDGER_MISMATCH} | {Reason.WRONG_CHECKPOINT}
 
 

@@ -42,7 +42,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS pushed (
     root BLOB NOT NULL, place INTEGER NOT NULL, state TEXT NOT NULL,
     PRIMARY KEY (root, place)) WITHOUT ROWID"""
 
-#: Root of a submission as committed on chain, and the group's place in it. The same group in two
+#: Root of a submission as committed on chain, and the group's index in it. The same group in two
 #: steps counts once.
 GroupKey = tuple[bytes, int]
 
@@ -52,15 +52,15 @@ class PushSummary:
     """The fate of the miners' groups of some steps."""
 
     steps: int = 0
-    groups: int = 0  # all of them
-    sent: int = 0  # by this run
-    rollouts: int = 0  # of those
-    already: int = 0  # by earlier runs
+    groups: int = 0  # all of the miners' groups
+    sent: int = 0  # groups sent by this run
+    rollouts: int = 0  # rollouts of these groups
+    already: int = 0  # groups sent by earlier runs
     left_over: int = 0  # left by a kill and found by this run; unknown since
-    #: possibly there, and not sent again: `root/place`
+    #: groups that the server may have, and that are not sent again: `root/place`
     unknown: list[str] = field(default_factory=list)
     too_long: int = 0  # longer than the server's trainer takes; not sent
-    own: int = 0  # of the trainer: not counted as groups, not sent
+    own: int = 0  # the trainer's own: neither counted as groups nor sent
 
 
 class PushJournal:
@@ -105,7 +105,7 @@ class _Push:
     """One run.
 
     Args:
-        wait_s: longest wait, each time, for the server, its trainer and room in its queue.
+        wait_s: longest wait each time for the server, for its trainer, and for room in its queue.
         resend: send groups of unknown state again.
     """
 
@@ -123,7 +123,7 @@ class _Push:
         deadline, before = time.monotonic() + self.wait_s, self.journal.get(key)
         while True:
             tokens_max, env = self._wait_for_room(group, deadline)
-            if 0 < tokens_max <= group.longest:  # as atroposlib/envs/base.py leaves them out
+            if 0 < tokens_max <= group.longest:  # the same rule as in atroposlib/envs/base.py
                 self.summary.too_long += 1
                 return
             self.journal.put(key, _SENDING)
@@ -139,7 +139,7 @@ class _Push:
                 self.journal.put_back(key, before)
                 if isinstance(error, GroupRefusedError) or time.monotonic() >= deadline:
                     raise
-                continue  # waits
+                continue  # wait again
             self.journal.put(key, _DONE)
             self.summary.sent += 1
             self.summary.rollouts += len(group.tokens)

@@ -1,5 +1,5 @@
-"""A miner's file as far as a step has learned from it: read, checked against its root, judged
-again."""
+"""A miner's file as far as a step has learned from it: it is read, checked against its root, and
+judged again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class SubmissionsBeside:
-    """Miners' files from an audit's sources, and missing parts from other stores."""
+    """Miners' files from an audit's sources. Missing parts come from other stores."""
 
     first: Submissions
     stores: Sequence[ObjectStore]
@@ -54,7 +54,7 @@ class SubmissionsBeside:
 
 @dataclass(frozen=True, slots=True)
 class _Copies:
-    """Copies of one file. Of each, the parts count that the root binds. No part is read twice."""
+    """Copies of one file. Only parts that the root binds count. No part is read twice."""
 
     readers: Sequence[SubmissionReader]
     parts: dict[Range, bytes] = field(default_factory=dict)
@@ -100,8 +100,8 @@ class CommittedGroups:
 
     reader: SubmissionReader  # of the parts that were read
     groups: dict[int, ReadGroup] = field(default_factory=dict)  # with the ids of all rollouts
-    whole: set[int] = field(default_factory=set)  # those with all proofs, too
-    refusal: Refusal | None = None  # why some are missing; bound ones first
+    whole: set[int] = field(default_factory=set)  # those that also have all proofs
+    refusal: Refusal | None = None  # why some groups are missing; bound ones first
 
 
 def read_committed(

@@ -51,7 +51,7 @@ Status = Literal["right", "wrong", "unfit", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The finding on one of the two. unfit: its trace contradicts itself or its record."""
+    """The finding on one of the two traces. `unfit`: it contradicts itself or its record."""
 
     status: Status
     detail: str  # one sentence
@@ -70,13 +70,13 @@ class Bisection:
 
     @property
     def is_settled(self) -> bool:
-        """Return whether both are known to be right, or one to be wrong."""
+        """Return whether both traces are known to be right, or one to be wrong."""
         statuses = {self.a.status, self.b.status}
         return statuses == {"right"} or bool(statuses & {"wrong", "unfit"})
 
     @property
     def accuses(self) -> bool:
-        """Return whether one of them is wrong."""
+        """Return whether one of the traces is wrong."""
         return bool({self.a.status, self.b.status} & {"wrong", "unfit"})
 
 
@@ -99,10 +99,10 @@ def bisect_traces(
         say: called with the current activity.
 
     Raises:
-        TraceError: they are not of one step, or not of this one.
+        TraceError: the traces are not of one step, or not of this one.
         StoreError, UnavailableError: a trace cannot be read.
         StepError, CheckpointError, OperatorError: as `reexecute`.
-        RerunError: the operator cannot be run again, without which nobody is accused.
+        RerunError: the operator cannot be run again here, so nobody is accused.
     """
     if isinstance(a, TraceFault) or isinstance(b, TraceFault):
         return _say_unfit(*(x if isinstance(x, TraceFault) else None for x in (a, b)))

@@ -83,8 +83,8 @@ class _Layout:
 
     text: str
     size: int  # bytes of the elements, expanded ones counted once
-    is_dense: bool  # whether they have no gaps, in some order of dimensions
-    expanded: tuple[int, ...]  # dimensions of stride 0: one element has all
+    is_dense: bool  # whether the elements have no gaps, in some order of dimensions
+    expanded: tuple[int, ...]  # dimensions of stride 0: they share one element
 
 
 @lru_cache(maxsize=1 << 14)
@@ -129,8 +129,8 @@ class TensorDigests:
         self._until_sweep = _SWEEP
 
     def get(self, tensor: Tensor, *, bumped: bool = False) -> bytes:
-        """The digest, 32 bytes; zeros if nothing was written yet. `bumped`: an operator has just
-        written to it, and torch will count that when it is done."""
+        """The digest, 32 bytes; zeros if the tensor was never written. `bumped`: an operator has
+        just written to it, but torch counts that only when the operator is done."""
         if tensor.is_inference():
             return self._compute(tensor, _find_layout(tensor))
         kept = self._find(tensor, bumped)
@@ -146,12 +146,12 @@ class TensorDigests:
         return digest
 
     def leave_unwritten(self, tensor: Tensor) -> None:
-        """Note that nothing was written to it: its content is arbitrary."""
+        """Note that nothing was written to a tensor: its content is arbitrary."""
         if not tensor.is_inference():
             self._find(tensor, False).digests = None
 
     def forget(self, tensor: Tensor) -> None:
-        """Note that it was written to."""
+        """Note that a tensor was written to."""
         self._kept.pop(get_address(tensor.untyped_storage()), None)
 
     def _find(self, tensor: Tensor, bumped: bool) -> _Kept:

@@ -45,9 +45,9 @@ class TraceMode(OperatorMode):
     """Passes on every operator's record, in the order in which they run.
 
     Args:
-        keep: called with each.
-        digests: None: its own.
-        run: runs each; another machine's, if one is emulated.
+        keep: called with each record.
+        digests: digests to use; None: new ones.
+        run: runs each operator; another machine's way, if one is emulated.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class ReachedError(Exception):
 
 
 class ReachMode(OperatorMode):
-    """Lets operators run up to one, and passes that one on before it runs.
+    """Lets operators run up to one operator, and passes that one on before it runs.
 
     Args:
-        index: its number, from 0.
-        take: called with it. Then `ReachedError` ends the step.
+        index: that operator's number, from 0.
+        take: called with the operator. Then `ReachedError` ends the step.
     """
 
     def __init__(self, index: int, take: Callable[[Call], None]) -> None:

@@ -63,7 +63,7 @@ def list_machines() -> list[Machine]:
 
 @dataclass(frozen=True, slots=True)
 class _MemoryFormat:
-    """One of torch's memory formats, by name: they cannot be pickled."""
+    """One of torch's memory formats, by name, because the formats cannot be pickled."""
 
     name: str
 

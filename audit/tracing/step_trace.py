@@ -53,8 +53,8 @@ def trace_learning(
     folder: Path,
     run: Run = run_operator,
 ) -> TraceRecord:
-    """The same with a learner in its state before the step, whose record has that digest. `run`
-    runs each operator; another machine's, if one is emulated."""
+    """Trace a step from a learner in its state before it. `step` is the digest of the step's
+    record. `run` runs each operator; it may emulate another machine."""
     digests = TensorDigests(torch.get_num_threads())
     with write_operators(folder) as writer, TraceMode(writer.append, digests, run):
         weights = learn_again(learner, taken)
