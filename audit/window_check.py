@@ -77,7 +77,7 @@ def check_window(
         return False
     public = then
     number = compute_block(public.parameters.timing, record.window, Phase.COMMIT)
-    if record.challenge is None:  # nothing depends on its parameters: they may be later ones
+    if record.challenge is None:  # its parameters may be later ones: nothing uses them
         found.notes.append("the record has no inputs of this window")
     else:
         by_then = check_parameters(public, record.parameters, record.window, number, found)

@@ -40,9 +40,9 @@ def check_parameters(
         number: the block whose state shows the network at that time.
 
     Returns:
-        The inputs for the further checks: with the window's parameters, or if the owner has
-        replaced the whole network since, with those of then; None if these are unavailable. A
-        change of the network, and verdicts before it, are no lie.
+        The inputs for the further checks: with the window's parameters, or with the former
+        network's if the owner has replaced the whole network since; None if these are
+        unavailable. A change of the network, and verdicts before it, are no lie.
     """
     then = choose_parameters(public, window, found)
     if then is None or not is_decided_so(then, found):

@@ -1,11 +1,11 @@
-"""A validator's audit of one window: 256 miners × 16 rollouts of 128 tokens of the demo's model,
-each of a different group and prompt, by the real judge from a real file, and the memory it takes.
+"""A validator's audit of one window, and its memory: 256 miners × 16 rollouts of 128 tokens of the
+demo's model, each rollout of a different group and prompt, by the real judge from a real file.
 
-One honest miner's file of 24 groups of 16 is judged 256 times: reading, hashing, the forward pass
-and all tests are done anew each time, only the generating is not. Beside it, in turn with it, an
-audit of four of its groups whole: 64 rollouts of four prompts. The end token is one that cannot be
-drawn, so that every completion has 128 tokens. Seconds are those of the processor, so that other
-work of the machine does not count. `--fast` takes 8 miners.
+One honest miner's file of 24 groups of 16 is judged 256 times. Reading, hashing, the forward pass
+and all tests are done anew each time; only the generation is not. In turn with it runs an audit of
+four whole groups of the file: 64 rollouts of four prompts. The end token is one that cannot be
+drawn, so every completion has 128 tokens. Seconds are processor time, so other work of the machine
+does not count. `--fast` takes 8 miners.
 """
 
 import resource
@@ -101,14 +101,14 @@ def main() -> None:
 
 
 def make_endless(checkpoint: Checkpoint) -> Checkpoint:
-    """The same under a manifest by which every completion has all its tokens."""
+    """The same checkpoint under a manifest by which every completion has all its tokens."""
     endless = replace(checkpoint.manifest, end_tokens=(0,), max_tokens=TOKENS)
     assert not checkpoint.tokenizer.drawable[0]
     return replace(checkpoint, manifest=endless)
 
 
 def measure_larger(folder: Path) -> list[Figure]:
-    """Rows of a model whose passes are nearly all of an audit."""
+    """Figures of a model whose forward passes are nearly all of an audit."""
     model, path = folder / "larger", folder / "larger.rollouts"
     checkpoint = make_endless(load_checkpoint(model, write_larger_checkpoint(model)))
     data, context = mine(checkpoint, open_window(checkpoint))
@@ -128,12 +128,12 @@ def measure_workers(
     title: str,
     bounds: Mapping[str, tuple[str, float]] | None = None,
 ) -> list[Figure]:
-    """Rows of one file judged so many times.
+    """Figures of one file, judged `files` times.
 
     Args:
-        bounds: row → another, and how many times as fast as that it should be, at least.
+        bounds: row → another row, and at least how many times as fast as that row it should be.
     """
-    digest = verify_manifest(checkpoint.folder).digest  # that of the completions' has no end
+    digest = verify_manifest(checkpoint.folder).digest  # the endless manifest has another
 
     def audit(by: Checkpoint, beside: int) -> Callable[[], None]:
         def judge(_: int) -> Reason:
@@ -180,7 +180,7 @@ def measure_workers(
 
 
 def start_cluster(stack: ExitStack) -> str | None:
-    """A Ray cluster of three processors on this machine, by its address; None without Ray."""
+    """The address of a Ray cluster of three processors on this machine; None without Ray."""
     try:
         import ray
     except ImportError:
@@ -214,7 +214,7 @@ def open_window(checkpoint: Checkpoint) -> Context:
 def make_parameters(
     chain: SimulatedChain, beacons: LocalBeacon, checkpoint: Checkpoint
 ) -> Parameters:
-    """The demo's, with the main network's work and these completions."""
+    """The demo's parameters, with the main network's work and these completions."""
     parameters = make_demo_parameters(
         chain.genesis_hash, beacons.chain, 0, TRAINER, checkpoint.digest
     )

@@ -1,4 +1,5 @@
-"""Verifying a drand beacon, compared with another library's pairing; and the command's start."""
+"""The time to verify a drand beacon, compared with another library's pairing; and a command's
+start."""
 
 import subprocess
 import sys

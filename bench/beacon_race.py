@@ -1,9 +1,9 @@
-"""A race between relays for a beacon, compared with the quickest of them alone.
+"""A race between relays for a beacon, compared with the quicker of them alone.
 
-Two relays on this machine that wait 20 ms and 60 ms before they answer. The quicker one fails every
-tenth request: with an error in one row, by silence in the other. Each round is asked for once, by
-the race and by a client of a quicker relay alone in turn; where that fails it has no round, and its
-median is of the others.
+Two relays on this machine wait 20 ms and 60 ms before they answer. The quicker one fails every
+tenth request: with an error in one row, by silence in the other. Each round is requested once by
+the race and once by a client of the quicker relay alone, in turn. When that client fails, it has no
+round, and its median is of the other rounds.
 """
 
 import logging
@@ -32,7 +32,7 @@ from tests.network.beacon.relay import (
 )
 
 QUICK_S, SLOW_S = 0.020, 0.060
-#: Every so many requests the quicker relay fails.
+#: The quicker relay fails one in this many requests.
 FAILS_EVERY = 10
 ROUNDS = 300
 LOCAL = LocalBeacon(b"race", 0, 1_000, lambda: 10**9)
@@ -44,7 +44,7 @@ def get_fields(number: int) -> dict[str, object] | None:
 
 
 def fail_at_times(failure: Answer) -> Answer:
-    """The quicker relay's answers."""
+    """The quicker relay's answers, with `failure` at every tenth request."""
     requests, good = count(1), serve(get_fields, QUICK_S)
 
     async def answer(path: str, writer: object) -> None:
@@ -54,9 +54,10 @@ def fail_at_times(failure: Answer) -> Answer:
 
 
 def measure_both(failure: Answer) -> tuple[list[float], list[float], int]:
-    """Seconds a round of the race and of the quicker relay alone, and rounds that it lacked."""
+    """Seconds of each round for the race and for the quicker relay alone, and the number of rounds
+    that the latter lacked."""
     with ExitStack() as stack:
-        relays = [Relay(fail_at_times(failure)) for _ in range(2)]  # each fails for its own
+        relays = [Relay(fail_at_times(failure)) for _ in range(2)]  # each client has its own
         relays.append(Relay(serve(get_fields, SLOW_S)))
         for relay in relays:
             stack.enter_context(closing(relay))
@@ -84,7 +85,7 @@ def measure_both(failure: Answer) -> tuple[list[float], list[float], int]:
 
 
 def main() -> None:
-    logging.getLogger("assay.beacon").setLevel(logging.ERROR)  # each failure would be told
+    logging.getLogger("assay.beacon").setLevel(logging.ERROR)  # it would log each failure
     figures = []
     for words, failure in {
         "a tenth of requests fail": send(write_answer(b"", 500)),

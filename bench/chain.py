@@ -1,8 +1,8 @@
-"""Chain work of a validator on a subnet of 256 neurons, on a real runtime.
+"""A validator's chain work on a subnet of 256 neurons, on a real runtime.
 
-Needs a node of a development executor, as tests/integration/chain does: `ASSAY_SUBTENSOR_DIR` or
-`ASSAY_CHAIN_ENDPOINT`. 256 neurons and their commitments are written into its state, for nobody
-waits for 256 registrations. Node and client share the machine.
+It needs a node of a development executor, like tests/integration/chain: `ASSAY_SUBTENSOR_DIR` or
+`ASSAY_CHAIN_ENDPOINT`. 256 neurons and their commitments are written into its state, because 256
+registrations would take too long. Node and client share the machine.
 """
 
 import os
@@ -29,7 +29,7 @@ NEURONS = 256
 
 
 def plant_neurons(net: RuntimeNet) -> list[bytes]:
-    """Fills the subnet with neurons that have all committed to a window."""
+    """Fill the subnet with neurons that have all committed to a window."""
     net.set_rules(max_uids=NEURONS)
     hotkeys = [sha256(f"neuron {uid}".encode()).digest() for uid in range(NEURONS)]
     addresses = [encode_ss58(hotkey) for hotkey in hotkeys]
@@ -70,7 +70,8 @@ def plant_neurons(net: RuntimeNet) -> list[bytes]:
 
 
 def make_window(net: RuntimeNet, folder: Path) -> Callable[[], object]:
-    """Everything a validator asks the chain about one window, with nothing kept from before."""
+    """A function that asks the chain everything that a validator needs about one window, with no
+    cache."""
     first = net.chain.get_head() - MAIN_TIMING.audit_offset
     numbers = count()
 
@@ -84,17 +85,17 @@ def make_window(net: RuntimeNet, folder: Path) -> Callable[[], object]:
         assert len(chain.get_commitments(committed)) >= NEURONS
         for number in (first, first + MAIN_TIMING.audit_offset):
             chain.get_block(number)
-        for number in range(first, first + MAIN_TIMING.window_blocks):  # looks for epochs
+        for number in range(first, first + MAIN_TIMING.window_blocks):  # the search for epochs
             chain.is_epoch(number)
-        chain.get_hyperparameters()  # may weights be set, and how
-        chain.get_weights(chain.get_head())  # do they stand
+        chain.get_hyperparameters()  # whether weights may be set, and how
+        chain.get_weights(chain.get_head())  # whether the weights are set
         chain.close()
 
     return run
 
 
 def read_one_by_one(net: RuntimeNet, hotkeys: list[bytes]) -> Callable[[], object]:
-    """The same commitments with a request for each."""
+    """A function that reads the same commitments with a request for each."""
 
     async def read(substrate: Any) -> int:
         block = await substrate.block_hash()

@@ -1,9 +1,9 @@
-"""A miner that cheats, as a program: one strategy of the gauntlet, against a network of one's own.
+"""A miner that cheats, as a program: one strategy of the gauntlet, against your own network.
 
     .venv/bin/python bench/cheat.py "int4 weights" --localnet assay-localnet --wallet crook
 
-It needs a wallet with a uid, as `assay mine` does, and shows like it what became of each window. It
-has no place on a network of other people: it earns nothing and costs them a verdict.
+Like `assay mine`, it needs a wallet with a uid and shows the outcome of each window. Do not run it
+on a network of other people: it earns nothing and costs them a verdict.
 """
 
 from typing import Annotated
@@ -17,7 +17,8 @@ from assay.gauntlet.strategy import Strategy
 from assay.gauntlet.table import CHOOSING, NOT_WORKING
 from assay.neurons.settings.loading import ConfigError
 
-#: Those that a program has all it needs for: no other model, no other's file, no calendar to watch.
+#: Strategies for which a program has everything: no other model, no other miner's file, no
+#: calendar.
 ALONE = {
     kind.title: kind
     for kind in CHOOSING + NOT_WORKING
@@ -31,7 +32,7 @@ def find_strategy(part: str) -> type[Strategy]:
     """The one strategy with these words in its name.
 
     Raises:
-        ConfigError: none, or several.
+        ConfigError: no strategy has these words, or several have them.
     """
     found = [title for title in ALONE if part.lower() in title.lower()]
     if part in ALONE:

@@ -1,14 +1,15 @@
-"""Checkpoints that travel: how small the difference of a step is, what it takes to make and to
-apply, and how fast a checkpoint is fetched from a mirror on this machine's disk.
+"""Transfer of checkpoints: the size of a step's difference, the time to make and to apply it, and
+the speed of fetching a checkpoint from a mirror on this machine's disk.
 
-Beside each delta stands the empirical entropy of the changes, given the tensor and the parent's
-exponent: what no lossless code gets below that knows of a value no more than these two.
+Each delta is compared with the empirical entropy of the changes, given the tensor and the parent's
+exponent. No lossless code that knows only these two of a value can be smaller.
 
 Steps are real: rollouts of the model itself on its own environment, judged by the environment, and
-the trainer's learner; the fourth to sixth in a row, since the first begins with masters that are
-bf16 already. The learning rate is said with each. The bench model does not do sums: its reward is
-whether a completion has more even ids than odd ones. What is fetched is a Qwen2 of 405 million
-weights (normal, deviation 0.02), and a child whose masters all moved by 4e-6: four updates of 1e-6.
+the trainer's learner. The measured ones are the fourth to sixth in a row, because the first begins
+with masters that are already bf16. Each figure names its learning rate. The bench model does no
+sums: its reward is 1 if a completion has more even ids than odd ones. The fetched checkpoint is a
+Qwen2 of 405 million weights (normal, deviation 0.02), and a child whose masters all moved by 4e-6:
+four updates of 1e-6.
 """
 
 import json
@@ -64,7 +65,7 @@ def make_groups(
     score: Reward | None,
     count: int = GROUPS,
 ) -> list[Group]:
-    """Rollouts of the model as it is, with its own log-probabilities."""
+    """Rollouts of the model in its present state, with its own log-probabilities."""
     environment = make_environment("arithmetic", {})
     seeds = [sha256(f"{step} {number}".encode()).digest() for number in range(count)]
     problems = [environment.make_problem(seed, checkpoint.manifest.levels) for seed in seeds]
@@ -94,7 +95,7 @@ def make_groups(
 def measure_logprobs(
     model: PreTrainedModel, prompt: list[int], completions: list[list[int]]
 ) -> list[list[float]]:
-    """Of each token of each completion, in one batch padded on the right."""
+    """Log-probabilities of each token of each completion, in one batch padded on the right."""
     rows = [torch.tensor(prompt + tokens) for tokens in completions]
     ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     with torch.no_grad():
@@ -105,7 +106,7 @@ def measure_logprobs(
 
 
 def make_bench_model(folder: Path) -> Path:
-    """A model of many choices in the shipped one's shape."""
+    """Write a model with many choices, in the shipped model's shape. Returns its folder."""
     shutil.copytree(GENESIS, folder)
     model = train_text_model(TextConfig(steps=60))
     weights = {n: w.to(torch.bfloat16).contiguous() for n, w in model.state_dict().items()}
@@ -125,8 +126,8 @@ def count_even(number: int, tokens: Sequence[int]) -> int:
 def measure_step(
     folder: Path, learning_rate: float, score: Reward | None
 ) -> tuple[float, float, float]:
-    """Of a step: size of its delta and entropy of its changes, both over the checkpoint's size; and
-    the share of values that changed."""
+    """Three shares for a step: its delta's size and its changes' entropy, both of the checkpoint's
+    size, and the share of values that changed."""
     checkpoint = load_checkpoint(folder)
     config = LearnConfig(learning_rate=learning_rate)
     model = checkpoint.load_trainable()  # the learner's weights are its own
@@ -213,7 +214,7 @@ def save_large(models: Path, weights: dict[str, Tensor], parent: bytes) -> bytes
 
 
 def time_fetch(source: Path, digest: bytes, root: Path, repeats: int = 3) -> float:
-    """Least seconds, the folder removed after each but the last."""
+    """Least seconds of some fetches. The folder is removed after each but the last."""
     taken = []
     for _ in range(repeats):
         shutil.rmtree(root / digest.hex(), ignore_errors=True)
@@ -224,8 +225,8 @@ def time_fetch(source: Path, digest: bytes, root: Path, repeats: int = 3) -> flo
 
 
 def time_disk(path: Path, source: Path, repeats: int = 3) -> float:
-    """Least seconds to read as many bytes, hash them and write them to the disk: a thread a core,
-    no more."""
+    """Least seconds to read as many bytes, hash them and write them to the disk, with one thread
+    for each core."""
     threads = torch.get_num_threads()
     size = source.stat().st_size
     part = -(-size // threads // CHUNK_BYTES) * CHUNK_BYTES
@@ -278,7 +279,7 @@ def read(path: Path, place: TensorPlace) -> bytes:
 
 
 def measure_travel(root: Path) -> list[Figure]:
-    """Fetching whole and by deltas, beside what the disk takes."""
+    """Figures of fetching a whole checkpoint and its deltas, compared with the disk's time."""
     first, second = make_large(root / "models")
     size = (root / "models" / first.hex() / MODEL_FILE).stat().st_size
     for digest in (first, second):

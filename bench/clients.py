@@ -1,8 +1,8 @@
-"""Other people's clients of a chain, unmodified, against the simulator and a real runtime: which
-flows work, with values that agree with the chain, and the client's own words where one fails.
+"""Other people's clients of a chain, unmodified, against the simulator and a real runtime: the
+flows that work, with values that agree with the chain, and the client's own words if one fails.
 
 `make clients` installs the clients, and CLIENTS_FOLDER names their folder. ASSAY_SUBTENSOR_DIR
-names a folder with a real runtime; without it, and with `--fast`, the simulator alone is tried.
+names a folder with a real runtime. Without it, or with `--fast`, only the simulator is tried.
 """
 
 import os
@@ -22,7 +22,7 @@ from tests.integration.chain.clients.clients import FLOWS, Clients
 from tests.integration.chain.clients.results import FlowError, FlowResult, shorten
 from tests.integration.chain.nets import start_node
 
-# as the Makefile and the tests name them
+# the same name as in the Makefile and the tests
 CLIENTS = Path(os.environ.get("CLIENTS_FOLDER", ".venv-clients")).absolute()  # noqa: TID251
 RUNTIME = os.environ.get("ASSAY_SUBTENSOR_DIR")  # noqa: TID251
 

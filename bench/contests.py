@@ -1,10 +1,10 @@
-"""Contests between checkpoints whose difference is known: how often the sign test names a winner
-where there is none, and how often where there is one.
+"""Contests between checkpoints with a known difference: how often the sign test names a winner if
+there is none, and how often if there is one.
 
-The shipped model against itself, drawn twice by two loads; against itself on other problems, equal
-and independent; against itself cut off at 35 tokens, which loses the problems whose solutions are
-longer and no others; and against itself with a hundredth of noise on every weight, an unknown and
-general difference. --fast: two seeds of 64 problems.
+The shipped model plays against itself, drawn twice by two loads; against itself on other problems,
+equal and independent; against itself cut off at 35 tokens, which loses exactly the problems with
+longer solutions; and against itself with one percent of noise on every weight, an unknown and
+general difference. `--fast`: two seeds of 64 problems.
 """
 
 import shutil
@@ -69,11 +69,11 @@ def compare(
     most: int | None = None,
     least: int | None = None,
 ) -> list[Figure]:
-    """Figures of contests, one a pair of answers.
+    """Figures of contests, one for each pair of answers.
 
     Args:
-        none_expected: the two are equal, so that either one that wins is a false alarm.
-        most, least: winners that there may and must be.
+        none_expected: the two are equal, so any winner is a false alarm.
+        most, least: the most and the fewest winners that are acceptable.
     """
     winners = gap = parted = 0
     for first, second in pairs:

@@ -1,6 +1,6 @@
 """The ledger on an EVM of this machine: gas from real receipts, and the time of a settlement.
 
-Needs `make contracts`. Precompiles are mocked: their own gas is the chain's affair.
+It needs `make contracts`. Precompiles are mocked, because their gas depends on the chain alone.
 """
 
 import sys
@@ -27,7 +27,8 @@ EPOCH = 5
 
 
 def settle(stage: Stage) -> tuple[LedgerEntry, float]:
-    """A settlement's entry, and seconds from its scores to all of them verified by the contract."""
+    """A settlement's entry, and the seconds from its scores until the contract has verified all of
+    them."""
     started = time.perf_counter()
     scores = [(keccak256(bytes([uid])), 86_000_000 + uid) for uid in range(MINERS)]
     weights = compute_weights_digest([(uid, 65_535 - uid) for uid in range(MINERS)])
@@ -51,7 +52,7 @@ def settle(stage: Stage) -> tuple[LedgerEntry, float]:
 
 
 def measure_gas(stage: Stage, entry: LedgerEntry) -> dict[str, int]:
-    """Of a post, by its receipt, and of a proof, as a call with its 21,000."""
+    """Gas of a post, by its receipt, and of a proof, as a call with its 21,000."""
     poster = LedgerPoster(stage.ledger, stage.key, stage.hotkey.public)
     signed = poster.sign(EPOCH + 1, entry, poster.get_nonce(pending=True))
     poster.send(signed)

@@ -1,9 +1,10 @@
 """The chain's share of the demo's cost: a development chain through the SDK, compared with
 one in memory.
 
-The demo with a virtual clock, evaluations left out. It is played on a development chain first, then
-on the simulator with that chain's hotkeys, rules, block hashes and epochs, so that the same tokens
-are drawn, judged and learned from. Processor time of the whole process, the chain's within.
+The demo runs with a virtual clock and without evaluations, first on a development chain, then on
+the simulator with that chain's hotkeys, rules, block hashes and epochs. So the same tokens are
+drawn, judged and learned from. Seconds are processor time of the whole process, including the
+chain.
 """
 
 import tempfile
@@ -52,7 +53,7 @@ class RepeatedChain(SimulatedChain):
 
 
 class TimedBeacons:
-    """Beacons of a network that is over, each when its time comes again."""
+    """Beacons of an ended network, each available again at its time."""
 
     def __init__(self, beacons: LocalBeacon, get_now_ms: Callable[[], int]) -> None:
         self._beacons = beacons
@@ -64,13 +65,13 @@ class TimedBeacons:
 
 
 class RepeatedNetwork:
-    """A network in memory on which everything happens that happened on another."""
+    """A network in memory that repeats all events of another network."""
 
     def __init__(self, played: DevnetNetwork, last_block: int) -> None:
         chain, self.parameters, self.hotkeys = played.chain, played.parameters, played.hotkeys
         self.first_window = played.first_window
         blocks = [chain.get_block(number) for number in range(last_block + 1)]
-        # foretold ones too: a window's settlement is looked for before it comes
+        # epochs ahead, too: a window's settlement is looked up before it comes
         end = last_block + 4 * DEMO_TIMING.tempo
         epochs = {number for number in range(1, end) if chain.is_epoch(number)}
         self.chain = RepeatedChain(blocks, epochs, tuple(self.hotkeys.values()))
@@ -82,7 +83,7 @@ class RepeatedNetwork:
         return self.chain.get_block(self.chain.get_head()).timestamp_ms
 
     def start(self) -> None:
-        """Its clock is virtual."""
+        """Do nothing: its clock is virtual."""
 
     def make_block(self) -> None:
         self.chain.mint()
@@ -91,13 +92,13 @@ class RepeatedNetwork:
         return 0
 
     def require_running(self) -> None:
-        """It cannot come to a stop."""
+        """Do nothing: it cannot stop."""
 
     def stop_retrying(self) -> None:
-        """It always answers."""
+        """Do nothing: it always answers."""
 
     def close(self) -> None:
-        """It holds nothing."""
+        """Do nothing: it holds no resources."""
 
 
 @dataclass
@@ -106,7 +107,7 @@ class Played:
 
     Attributes:
         founded_s, mined_s: processor time before the first window, and of all windows.
-        outcome: what was judged and paid.
+        outcome: all verdicts and payments.
         again: the same network in memory.
     """
 
@@ -117,7 +118,7 @@ class Played:
 
 
 def play(found: Callable[..., Network]) -> Played:
-    """A demo on a network."""
+    """Play a demo on the network that `found` makes."""
     marks: dict[str, float] = {}
 
     def update(run: DemoRun) -> None:

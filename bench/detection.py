@@ -22,7 +22,7 @@ from tests.gauntlet.steering import measure_steering
 
 MODELS = Path("assay-models")
 GROUPS, STEERING_GROUPS = 16, 24
-#: Share that may be missed per 2,048 tokens: an audit of 16 rollouts of 128.
+#: The share that may be missed per 2,048 tokens: an audit of 16 rollouts of 128.
 PER_AUDIT = {
     "smaller model": 1e-4,
     "sibling checkpoint": 1e-4,
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def list_bench(rows: dict[str, TableRow]) -> list[Figure]:
-    """Shares missed on the bench model, beside the bounds."""
+    """Shares missed on the bench model, with their bounds."""
     figures = []
     for tokens, bounds, rollouts in (
         ("2,048", PER_AUDIT, ROLLOUTS),
@@ -99,7 +99,7 @@ def list_bench(rows: dict[str, TableRow]) -> list[Figure]:
 
 
 def print_line(line: str) -> None:
-    """Progress."""
+    """Print a line of progress."""
     print(line, flush=True)
 
 

@@ -1,9 +1,9 @@
-"""The development network: its start, its memory, and how many extrinsics it takes.
+"""The development network: its start, its memory, and its rate of extrinsics.
 
-The network runs in a process of its own, as `assay localnet` has it; extrinsics are signed before
-the clock starts. What counts as accepted is in a block. `assay localnet` itself is up when it
-has said what to type next. Requests are counted by relays before the two nodes that a validator
-names, its own and a fallback; it reads members and commitments at each block.
+The network runs in its own process, as `assay localnet` runs it. Extrinsics are signed before the
+clock starts, and count as accepted once they are in a block. `assay localnet` itself is ready when
+it has printed the next command to type. Relays count requests before the two nodes that a validator
+names, its own and a fallback; the client reads members and commitments at each block.
 """
 
 import json
@@ -29,11 +29,11 @@ from assay.network.chain import ChainTarget, Connection, SubtensorChain
 from tests.faults.proxy import FaultProxy
 
 NEURONS = 256
-ROUNDS = 8  # commitments of each
+ROUNDS = 8  # commitments of each neuron
 PAYLOAD_BYTES = 128
 RUNS = 3
 BLOCK_S = 1.0
-#: Seconds for 1,000 commitments.
+#: Most seconds for 1,000 commitments.
 AIM_S = 1_000 / 300
 SERVE = f"""
 import sys, time
@@ -63,7 +63,7 @@ class Network:
 
     @property
     def memory_mib(self) -> float:
-        """What is resident now."""
+        """The network's resident memory now, MiB."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
         return int(line.split()[1]) / 1_024
@@ -77,7 +77,7 @@ class Network:
 
 
 def start_localnet(folder: Path) -> float:
-    """Seconds until `assay localnet` has said all it says at its start."""
+    """Seconds until `assay localnet` has printed everything that it prints at its start."""
     assay = str(Path(sys.executable).with_name("assay"))
     command = [assay, "localnet", "--dir", str(folder), *([] if folder.exists() else ["--port=0"])]
     started = perf_counter()
@@ -101,7 +101,7 @@ def ask(node: ClientConnection, method: str, params: list[Any]) -> Any:
 
 
 def plant(network: Network, hotkeys: list[Any]) -> None:
-    """A subnet whose neurons nobody had to register."""
+    """Write a subnet whose neurons need no registration."""
     addresses = [hotkey.ss58_address for hotkey in hotkeys]
     module = {
         "networksAdded": [[[1], True]],
@@ -113,7 +113,7 @@ def plant(network: Network, hotkeys: list[Any]) -> None:
 
 
 def sign_all(runtime: Any, genesis: bytes, hotkeys: list[Any], first: int) -> list[str]:
-    """Commitments in order of nonce, each in a request of its own."""
+    """Signed commitments in order of nonce, each in its own request."""
     signed = []
     for nonce in range(first, first + ROUNDS):
         for hotkey in hotkeys:
@@ -138,7 +138,7 @@ def sign_all(runtime: Any, genesis: bytes, hotkeys: list[Any], first: int) -> li
 
 
 def submit(network: Network, signed: list[str]) -> float:
-    """Seconds until a block holds the last of them."""
+    """Seconds until a block holds the last of the extrinsics."""
     requests = [
         json.dumps(
             {"jsonrpc": "2.0", "id": i, "method": "author_submitExtrinsic", "params": [extrinsic]}
@@ -156,7 +156,7 @@ def submit(network: Network, signed: list[str]) -> float:
 
 
 def count_requests(folder: Path, blocks: int = 100) -> float:
-    """Requests a block of a client that reads members and commitments at every block."""
+    """Requests per block of a client that reads members and commitments at every block."""
     with Devnet(folder / "node", block_time=BLOCK_S, seal=Seal.MANUAL) as devnet:
         devnet.new_blocks(6)
         with connect(devnet.endpoint, max_size=None) as node:
@@ -227,7 +227,7 @@ def main() -> None:
 
 
 def slots(runtime: Any) -> str:
-    """What all commitments' keys begin with."""
+    """The common prefix of all commitments' keys."""
     return "0x" + bytes(runtime.storage_key("Commitments", "CommitmentOf", [1])).hex()
 
 

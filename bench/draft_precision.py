@@ -2,9 +2,9 @@
 
 An engine that multiplies bf16 weights with activations split into three bf16 terms (`split3`) would
 draft what the reference draws. It reads as many bytes of weights as in bf16, takes three times the
-products, and keeps keys and values in fp32. Each submitted token costs a share of a decoding step,
-for as many drafts as it takes, and the reference's reading of it, on the same card. A step takes as
-long as its bytes or its products, whichever are longer; all at the rates of the data sheet.
+products, and keeps keys and values in fp32. Each submitted token costs a share of a decoding step
+for each of its drafts, and its reading by the reference on the same card. A step takes as long as
+its bytes or its products, whichever take longer, at the rates of the data sheet.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from figures import Figure, report
 
 #: An H100 SXM: bytes and bf16 products (two operations each) a second.
 BANDWIDTH, PRODUCTS = 3.35e12, 989e12 / 2
-#: Drafted and read for each submitted token, with drafts of which 1.6 % are wrong
-#: (`bench/follow.py`, 512 tokens) and with none wrong: near ties are read again all the same.
+#: Tokens drafted and read for each submitted token if 1.6 % of drafts are wrong (`bench/follow.py`,
+#: 512 tokens) and if none are: near ties are read again in both cases.
 DRAFTED, READ = 1.19, 1.28
 DRAFTED_SPLIT, READ_SPLIT = 1.0, 1.07
 TERMS = 3
@@ -22,7 +22,7 @@ TERMS = 3
 
 @dataclass(frozen=True)
 class Size:
-    """A model: weights, and bytes of bf16 keys and values a token."""
+    """A model: its weights, and bytes of bf16 keys and values per token."""
 
     name: str
     weights: float
@@ -36,7 +36,7 @@ SIZES = (
 
 
 def estimate(size: Size, rows: int, context: int, *, is_split: bool) -> float:
-    """Seconds for each submitted token. context: tokens of a row in its middle."""
+    """Seconds for each submitted token. `context`: tokens of a row at its middle."""
     width = 2 if is_split else 1
     moved = 2 * size.weights + rows * context * size.kept * width
     step = max(moved / BANDWIDTH, size.weights * rows * (TERMS if is_split else 1) / PRODUCTS)

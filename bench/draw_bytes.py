@@ -1,6 +1,6 @@
 """The cost of drawing from and measuring a row of V = 151,936 logits: bytes moved by each backend,
-and time. Bytes of tensors are those of every operand and result of every kernel; bytes of the fused
-passes are those that they read and write. On a GPU it is timed next to a log-softmax."""
+and time. For tensors, the bytes are those of every operand and result of every kernel; for the
+fused passes, those that they read and write. On a GPU the time is compared with a log-softmax."""
 
 import numpy as np
 import torch
@@ -16,9 +16,9 @@ from assay.protocol.gumbel import BOUND_SLOPE, BOUND_START, FRACTION_BITS
 from assay.protocol.prf import compute_words
 
 VOCABULARY, TEMPERATURE, ROWS = 151_936, 1_024, 8
-#: Of a card; a chunk of the reference has as many at this vocabulary.
+#: Rows on a card: as many as a chunk of the reference has at this vocabulary.
 CARD_ROWS = (1 << 24) // VOCABULARY
-#: Ids of a program of the card's kernels, and what it leaves of a block: five numbers of 4 bytes.
+#: Ids in one program of the card's kernels, and its output for a block: five numbers of 4 bytes.
 BLOCK, BLOCK_BYTES = 4_096, 20
 _VIEWS = (
     "view",
@@ -77,7 +77,7 @@ def main() -> None:
 def _count_tensors(
     meter: RowMeter, logits: torch.Tensor, row: tuple[torch.Tensor, ...]
 ) -> list[Figure]:
-    """The path of a card without Triton."""
+    """Bytes of the path of a card without Triton."""
     kept, sampler_module.is_for_a_cpu = sampler_module.is_for_a_cpu, lambda _: False
     try:
         with ByteCount() as count:
@@ -89,14 +89,15 @@ def _count_tensors(
 
 
 def _count_fused(logits: torch.Tensor, keys: torch.Tensor) -> list[Figure]:
-    """Kernels that read each logit once, and whether it may be drawn; a card's read some again."""
+    """Bytes of kernels that read each logit, and whether it may be drawn, once. A card's kernels
+    read some again."""
     once = 5 * VOCABULARY
     blocks = -(-VOCABULARY // BLOCK)
     again = sum(
         _count_blocks(row, key, position)
         for position, (row, key) in enumerate(zip(logits.numpy(), keys.numpy(), strict=True))
     )
-    # the block that the first floor comes from is read besides
+    # the block that gives the first floor is read in addition
     card = once + 2 * blocks * BLOCK_BYTES + (again / ROWS + 1) * 5 * BLOCK
     return [
         Figure("compiled for a CPU: bytes moved", once / 1e6, "MB/row", bound=2.0),
@@ -122,7 +123,8 @@ def _count_blocks(logits: np.ndarray, key: np.ndarray, position: int) -> int:
 def _time_compiled(
     meter: RowMeter, logits: torch.Tensor, row: tuple[torch.Tensor, ...]
 ) -> list[Figure]:
-    """One pass beside a draw and what plain tensors measure, and beside a log-softmax alone."""
+    """Times of one pass, of a draw with the measurements in plain tensors, and of a log-softmax
+    alone."""
     fused, apart, plain = measure_together(
         [
             lambda: meter.measure(logits, *row),
@@ -140,7 +142,7 @@ def _time_compiled(
 
 
 def _time_on_card() -> list[Figure]:
-    """The card's kernels beside a log-softmax that reads and writes the same rows."""
+    """Times of the card's kernels and of a log-softmax that reads and writes the same rows."""
     device = torch.device("cuda")
     logits = torch.randn(CARD_ROWS, VOCABULARY, device=device) * 3
     sampler = KeyedSampler(np.ones(VOCABULARY, bool), TEMPERATURE, device)

@@ -1,8 +1,8 @@
-"""How far each implementation's logits are from float64's, and what each costs.
+"""The distance of each implementation's logits from float64's, and the cost of each implementation.
 
-Random Qwen2 models of growing width, every matrix in bf16 numbers, logits of
-standard deviation 3. A CPU multiplies the terms of split products in fp32, three products for one,
-so their speed there says nothing of a card; with a CUDA device the same is measured there, and the
+Models are random Qwen2 of growing width, with every matrix in bf16 numbers and logits of standard
+deviation 3. A CPU multiplies the terms of split products in fp32, three products for one, so their
+speed there says nothing about a card. With a CUDA device the same is measured there, and also the
 speed of verifying with a random model of 1.5 billion parameters in fp32, split products and bf16.
 """
 
@@ -22,7 +22,7 @@ from assay.inference.split import multiply_split
 THREADS = 2
 LOGIT_STD = 3.0
 NAMES = ("bf16", "split2", "split3", "fp32-eager")
-#: Root mean square difference that split products may have from plain fp32, logits.
+#: Largest root mean square difference, in logits, of split products from plain fp32.
 DRIFT_MAX = 5e-5
 
 
@@ -45,7 +45,7 @@ SMALL = (
 )
 #: About 100 million parameters.
 MIDDLE = Size(768, 2_048, 12, 12, 16_384, 8, 192)
-#: Three products for one, and what splitting costs.
+#: Three products for one, and the cost of splitting.
 SPLIT_COST_MAX = 3.3
 #: The shape of Qwen2 1.5B.
 LARGE = Size(1_536, 8_960, 28, 12, 151_936, 8, 1_024)
@@ -80,7 +80,7 @@ def compute_logits(model: CausalModel, ids: torch.Tensor) -> torch.Tensor:
 
 
 def verify(model: CausalModel, ids: torch.Tensor) -> None:
-    """A prefill and its logits in chunks, as the judge's forward pass computes them."""
+    """Run a prefill and compute its logits in chunks, as the judge's forward pass does."""
     states = model.model(ids, use_cache=False).last_hidden_state.flatten(0, 1)
     for part in states.split(max(1, (1 << 22) // model.config.vocab_size)):
         model.lm_head(part)
@@ -127,7 +127,7 @@ def compare(size: Size, device: str, drift_ids: slice, repeats: int) -> Iterator
 
 
 def compare_prefills() -> Iterator[Figure]:
-    """What a prefill takes of one processor, split against plain, weights in fp32 and in bf16."""
+    """Processor time of a prefill, split and plain, with weights in fp32 and in bf16."""
     torch.set_num_threads(1)
     model, ids = build(MIDDLE, "cpu")
     narrow = copy.deepcopy(model)
@@ -151,7 +151,8 @@ def compare_prefills() -> Iterator[Figure]:
 
 
 def compare_products() -> Iterator[Figure]:
-    """Split products of a layer on a card, beside three of bf16 into bf16 and plain fp32."""
+    """Split products of a layer on a card, compared with three of bf16 into bf16 and with plain
+    fp32."""
     rows = LARGE.rows * LARGE.tokens
     for inner, out in ((LARGE.hidden, LARGE.inner), (LARGE.inner, LARGE.hidden)):
         x = torch.randn(rows, inner, device="cuda")

@@ -1,10 +1,11 @@
-"""A real inference engine as a drafter: how much of its drafts is kept, and what its draws cost.
+"""A real inference engine as a drafter: the share of its drafts that is kept, and the cost of its
+draws.
 
-vLLM runs in an environment of its own, which `make engine` installs; ENGINE_PYTHON names its
-Python. Drafts are of the shipped model, which ends its completions at 48 tokens; here it has to go
-on to 400 as well, with text that it has never learnt. What the draw costs is measured on random
-weights of V = 151,936 beside the server's plain sampling of the same requests, in turn. `--fast`
-leaves that out and drafts fewer rollouts.
+vLLM runs in its own environment, which `make engine` installs; ENGINE_PYTHON names its Python.
+Drafts are of the shipped model, which ends its completions at 48 tokens. Here it also has to
+continue to 400, with text that it never learned. The cost of the draw is measured on random weights
+of V = 151,936, in turn with the server's plain sampling of the same requests. `--fast` leaves that
+out and drafts fewer rollouts.
 """
 
 import json
@@ -30,11 +31,11 @@ from assay.neurons.settings.loading import list_others_variables
 
 THREADS, TEMPERATURE = 2, 1_024
 PYTHON = os.environ.get("ENGINE_PYTHON")  # noqa: TID251
-#: So many for short completions; a sixteenth of them for long ones.
+#: Groups and rollouts of short completions; long ones have a sixteenth of the groups.
 GROUPS, ROLLOUTS = (1, 8) if FAST else (128, 16)
-#: Tokens of completions, and the share of drafts in stretches that may be lost.
+#: Tokens of completions → the share of drafts in stretches that may be lost.
 LENGTHS = {48: 0.05, 400: 0.1}
-#: Rows and tokens of a batch whose time is taken; how often.
+#: Rows and tokens of a timed batch, and the number of repeats.
 ROWS, STEPS, REPEATS = 64, 32, 3
 LARGE = Qwen2Config(
     vocab_size=151_936,
@@ -50,7 +51,7 @@ LARGE = Qwen2Config(
 
 @dataclass(slots=True, eq=False)
 class PlainEngine(Engine):
-    """The same server asked for samples of its own."""
+    """The same server, asked for its own samples."""
 
     def _make_order(self, request: Request, rules: Rules, ahead: int) -> dict[str, Any]:
         asked = Engine._make_order(self, request, rules, ahead)
@@ -69,7 +70,7 @@ def main() -> None:
 
 
 def open_server(folder: Path, *flags: str) -> Any:
-    """A server's life."""
+    """Run a server within a `with` block."""
     flags = ("--enforce-eager", "--max-num-seqs", "128", *flags)
     return open_engines(
         ["auto"], EngineCommand(Path(str(PYTHON)), flags, folder, list_others_variables())
@@ -109,7 +110,7 @@ def compare_drafts(dtype: str, *flags: str) -> list[Figure]:
             whole = f"{dtype}, up to {length} tokens: share of whole drafts discarded"
             count = DraftCount()
             made = follow_groups(groups, drafter, reference, rules, projection, count)
-            if length == 48:  # what the model would hand in
+            if length == 48:  # completions as the model submits them
                 refused += sum(j.is_refused for j in judge_groups(judge, checkpoint, groups, made))
             name = f"{dtype}, up to {length} tokens: share of drafts in stretches discarded"
             share = count.discarded / count.drafted
@@ -141,7 +142,7 @@ def compare_drafts(dtype: str, *flags: str) -> list[Figure]:
 def make_drafter(
     on: MinerEngines, rules: Rules, vocabulary: int, kind: type[Engine] = Engine
 ) -> EngineDrafter:
-    """The server, which is taken at its word."""
+    """A drafter on the server, which counts as tried."""
     engine = kind(on.engines[0].url, on.engines[0].model, is_tried=True)
     return EngineDrafter([engine], rules, vocabulary, _refuse)
 
@@ -151,7 +152,7 @@ def _refuse() -> Any:
 
 
 def time_draws() -> list[Figure]:
-    """The keyed draw beside plain sampling."""
+    """Times of the keyed draw and of plain sampling."""
     with tempfile.TemporaryDirectory() as place:
         model = Path(place) / "model"
         write_large(model)
@@ -186,7 +187,7 @@ def time_draws() -> list[Figure]:
 
 
 def write_large(folder: Path) -> None:
-    """Random weights under a tokenizer all of whose ids may be drawn."""
+    """Write random weights with a tokenizer whose ids may all be drawn."""
     torch.manual_seed(0)
     Qwen2ForCausalLM(LARGE).to(torch.bfloat16).save_pretrained(folder)
     words = {f"w{i}": i for i in range(LARGE.vocab_size)}

@@ -1,6 +1,7 @@
-"""Problems made and scored a second on one core, per environment; for foreign code, calls to its
-cage included. Then a package and tasksets of verifiers, vetted and scored, and hostile answers to
-each dataset of reasoning-gym: what they earn, and the CPU time of the most expensive one."""
+"""Problems made and scored per second on one core, by environment; for foreign code, calls to its
+cage are included. Then a package and tasksets of verifiers are vetted and scored, and each dataset
+of reasoning-gym gets hostile answers: what they earn, and the CPU time of the most expensive
+one."""
 
 import sys
 from hashlib import sha256
@@ -29,7 +30,7 @@ from assay.environments.gym_datasets import LEVELS
 from assay.environments.tasksets import vet_bundle
 from tests.environments.hub_styles import STYLES, pack_bundle
 
-#: Name, levels, an answer in form, problems a run, and how many a second there should be.
+#: Name, levels, an answer of the right form, problems per run, and the required number per second.
 ROWS = (
     ("arithmetic", [5, 6], "7+15=22\n22+3=25\n#### 25", 20_000, 10_000),
     ("sat", [20], "#### " + "01" * 10, 2_000, 1_000),
@@ -40,7 +41,7 @@ ROWS = (
     ("reasoning_gym:word_sorting", [1], "#### a, b, c", 1_000, None),
     ("reasoning_gym:mini_sudoku", [1], "#### 1 2 3 4", 300, None),
 )
-#: What a reply says around an answer to another question: none of it is among what vetting tries.
+#: Texts of a reply around an answer to another question. Vetting tries none of them.
 DRESSES = (
     *(
         "{0}",
@@ -60,13 +61,13 @@ DRESSES = (
     *("<reversed_text>{0}</reversed_text>", "[{0}]", "Final answer: {0}", "$\\text{{{0}}}$"),
 )
 REPEATS = 1 if FAST else 5
-#: Of the problems, and of reasoning-gym's datasets, one in so many.
+#: Problems, and datasets of reasoning-gym, are divided by this number.
 SHARE = 20 if FAST else 1
 
 
 def measure_rate(environment: Environment, levels: list[int], answer: str, count: int) -> float:
-    """Problems made and scored a second of processor time, this process and its cage: the best
-    of several runs, each of other seeds."""
+    """Problems made and scored per second of processor time of this process and its cage: the best
+    of several runs, each with other seeds."""
     rates = []
     for repeat in range(REPEATS):
         seeds = [sha256(f"{repeat} {i}".encode()).digest() for i in range(count)]
@@ -78,13 +79,14 @@ def measure_rate(environment: Environment, levels: list[int], answer: str, count
 
 
 def get_processor_time(cage: Cage | None = None) -> float:
-    """Seconds that this process and its caged child have worked; None: reasoning-gym's."""
+    """Processor seconds of this process and its caged child; None: reasoning-gym's child."""
     child = (cage or gym._get_cage())._child
     return process_time() + (child.get_processor_time() if child else 0.0)
 
 
 def measure_package() -> list[Figure]:
-    """The package that `assay env new` lays down: vetted, then wrong answers of one form scored."""
+    """Figures of the package that `assay env new` writes: vetted, then wrong answers of one form
+    scored."""
     with TemporaryDirectory() as folder:
         for path, text in write_new_package("letters").items():
             (Path(folder) / path).parent.mkdir(exist_ok=True)
@@ -117,8 +119,8 @@ def measure_package() -> list[Figure]:
 
 
 def measure_tasksets() -> list[Figure]:
-    """Tasksets of verifiers that are fit, as several authors write them: the slowest, and what
-    vetting tried on them."""
+    """Figures of fit tasksets of verifiers in the styles of several authors: the slowest, and the
+    replies that vetting tried."""
     rates, tried, earned, tricks, paid = {}, 0, 0, 0, 0
     with TemporaryDirectory() as folder:
         for name, (texts, rows, defect, _) in STYLES.items():
@@ -162,7 +164,8 @@ def measure_tasksets() -> list[Figure]:
 
 
 def measure_hostile() -> list[Figure]:
-    """Every dataset at its lowest and highest level, one problem of each."""
+    """Figures of hostile answers to one problem of every dataset, at its lowest and its highest
+    level."""
     tried = earned = 0
     dearest, dearest_of = 0.0, ""
     steps, steps_of = {"reference": 0, "hostile answer": 0}, {}
@@ -223,7 +226,7 @@ def main() -> None:
         except ValueError as error:  # reasoning-gym is an extra
             print(f"left out: {error}")
             continue
-        environment.make_problem(bytes(32), levels)  # a child is started here
+        environment.make_problem(bytes(32), levels)  # starts the child
         rate = measure_rate(environment, levels, answer, count // SHARE)
         figures.append(
             Figure(

@@ -1,17 +1,17 @@
 """Learning with 12 million parameters on word problems, compared with TRL.
 
-It plays nothing. The runs, each seed once by Assay's learner and once by TRL's, come of
+This script plays no run. The runs, one by Assay's learner and one by TRL's for each seed, come from
 
     python bench/evidence_run.py --out DIR --learner assay --seed 0    # and so on
 
-on one core each, in any order. It reads those that are done in `--out DIR` (`evidence-runs`), keeps
-their records in `results/evidence`, and compares all records that are kept there: seeds may be
-played on several machines, each with a model that `schooling.py` made there. What is compared:
-after the same number of steps the share of held-out problems that each learner's weights solve, the
-mean of the seeds. Both learners of a seed begin with one model, and problems are paired: each model
-was asked the same with the same draws. The interval is 1.96 standard errors of the mean over
-problems of the seeds' mean difference; it says nothing of other models or problems. --fast: a small
-model, one seed, two steps, played here.
+on one core each, in any order. The script reads the finished runs in `--out DIR` (`evidence-runs`),
+stores their records in `results/evidence`, and compares all records there. So seeds may be played
+on several machines, each with a model that `schooling.py` made there. It compares, after the same
+number of steps, the share of held-out problems that each learner's weights solve, averaged over
+seeds. Both learners of a seed begin with one model. Problems are paired: each model gets the same
+problems with the same draws. The interval is 1.96 standard errors, over problems, of the seeds'
+mean difference. It says nothing about other models or problems. `--fast`: a small model, one seed,
+two steps, played here.
 """
 
 import json
@@ -37,14 +37,14 @@ RESULTS = Path(__file__).with_name("results")
 PLOT, KEPT = RESULTS / "evidence.png", RESULTS / "evidence"
 NAMES = {"assay": "Assay", "trl": "TRL"}
 
-#: Share solved, and how far the 95 % interval reaches to either side.
+#: The share solved, and the half-width of its 95 % interval.
 Share = tuple[float, float]
-#: Of each trial its step and the share solved, as above.
+#: For each trial its step and the share solved, as above.
 Curve = list[tuple[int, float, float]]
 
 
 def keep_records(plan: Plan, out: Path, kept: Path) -> None:
-    """Copies the records of runs that are done."""
+    """Copy the records of finished runs."""
     for learner in LEARNERS:
         for seed in plan.seeds:
             record = read_record(plan.get_folder(out, learner, seed))
@@ -53,7 +53,7 @@ def keep_records(plan: Plan, out: Path, kept: Path) -> None:
 
 
 def read_pairs(plan: Plan, kept: Path) -> Iterator[tuple[int, dict[str, Record]]]:
-    """Each seed of which both runs are done, and these by learner."""
+    """Each seed with both runs finished, and its records by learner."""
     for seed in plan.seeds:
         files = {learner: kept / f"{learner}-{seed}.json" for learner in LEARNERS}
         missing = [learner for learner, file in files.items() if not file.exists()]
@@ -73,18 +73,18 @@ def count_weights(schooling: Schooling) -> int:
 
 
 def average(records: list[Record], trial: int) -> list[float]:
-    """Of each held-out problem the share of seeds that solve it."""
+    """For each held-out problem, the share of seeds that solve it."""
     rows = [[int(mark) for mark in record.trials[trial][1]] for record in records]
     return [statistics.mean(column) for column in zip(*rows, strict=True)]
 
 
 def measure(values: list[float]) -> Share:
-    """Mean over problems, and 1.96 of its standard errors."""
+    """The mean over problems, and 1.96 of its standard errors."""
     return statistics.mean(values), 1.96 * statistics.stdev(values) / len(values) ** 0.5
 
 
 def compute_curve(records: list[Record]) -> Curve:
-    """Of each trial its step, the seeds' mean and how far its interval reaches."""
+    """For each trial its step, the seeds' mean and the half-width of its interval."""
     return [
         (step, *measure(average(records, trial)))
         for trial, (step, *_) in enumerate(records[0].trials)
@@ -92,7 +92,7 @@ def compute_curve(records: list[Record]) -> Curve:
 
 
 def plot(curves: dict[str, Curve], seeds: int, title: str, file: Path) -> None:
-    """Mean of the seeds, and its 95 % interval over problems."""
+    """Plot the mean of the seeds and its 95 % interval over problems."""
     figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=120, layout="constrained")
     for learner, curve in curves.items():
         steps, means, reaches = zip(*curve, strict=True)
@@ -110,7 +110,7 @@ def plot(curves: dict[str, Curve], seeds: int, title: str, file: Path) -> None:
 def compare(
     plan: Plan, seeds: list[int], records: dict[str, list[Record]], size: int
 ) -> list[Figure]:
-    """What came of all runs. records: by learner, in the order of seeds."""
+    """Figures of all runs. `records`: by learner, in the order of seeds."""
     ends = {learner: average(runs, -1) for learner, runs in records.items()}
     before, _ = measure(average(records["assay"], 0))
     pairs = zip(ends["trl"], ends["assay"], strict=True)

@@ -1,12 +1,12 @@
-"""One run of reinforcement for `evidence.py`: a seed, by Assay's learner or by TRL's.
+"""One run of reinforcement learning for `evidence.py`: one seed, by Assay's learner or by TRL's.
 
     python bench/evidence_run.py --out DIR --learner assay|trl --seed N [--threads N] [--fast]
 
-It begins with the model of `schooling.py`, made first where DIR has none. Each step asks the same
-problems in the same order and samples as many rollouts of each, whichever the learner is: Assay by
-the keyed sampler and the reference, from weights rounded to bf16 as they are published; TRL by
-itself. Every few steps the weights, rounded to bf16, are tried on held-out problems with the same
-draws. What was done is kept then: a command that was stopped goes on where it was.
+It begins with the model of `schooling.py`, and makes that first if DIR has none. Each step asks the
+same problems in the same order and samples the same number of rollouts of each, with either
+learner. Assay samples with the keyed sampler and the reference, from weights rounded to bf16 as
+they are published. TRL samples by itself. Every few steps the weights, rounded to bf16, are tried
+on held-out problems with the same draws, and the state is saved: a stopped command continues there.
 """
 
 import argparse
@@ -47,18 +47,18 @@ from assay.training import Group, LearnConfig
 from assay.training.held_out import try_problems
 
 LEARNERS = ("assay", "trl")
-#: The demo's rate suits states of 96 columns; a step of the same rate moves wider ones further.
+#: The demo's rate suits states of 96 columns. With the same rate a step moves wider states further.
 LEARNING = LearnConfig(learning_rate=3e-5, epochs=2)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A comparison; all of it names the runs' folders."""
+    """A comparison. All fields determine the names of the runs' folders."""
 
     schooling: Schooling = FULL_SCHOOLING
-    steps: int = 30  # the slower learner, too, takes less than an hour of one core
-    groups: int = 16  # of a step
-    rollouts: int = 8  # of a group
+    steps: int = 30  # the slower learner also takes less than an hour of one core
+    groups: int = 16  # groups of a step
+    rollouts: int = 8  # rollouts of a group
     every: int = 10  # steps from one trial to the next
     held_out: int = 1_000  # problems of a trial
     learning: LearnConfig = LEARNING
@@ -73,7 +73,7 @@ FASTER = Plan(SMALL, steps=2, groups=8, every=1, held_out=64, seeds=(0,))
 
 
 def make_questions(plan: Plan, seed: int) -> list[list[Problem]]:
-    """What each step of a run asks."""
+    """The problems of each step of a run."""
     return [
         make_problems(plan.schooling, "evidence-question", plan.groups, seed, step)
         for step in range(plan.steps)
@@ -81,8 +81,8 @@ def make_questions(plan: Plan, seed: int) -> list[list[Problem]]:
 
 
 def make_held_out(plan: Plan) -> list[Problem]:
-    """The problems of a trial. None was read in schooling or is asked in a run: short stories are
-    told twice, and such are left out."""
+    """The problems of a trial. None occurs in schooling or in a run: short stories occur twice, so
+    repeated ones are left out."""
     lessons = (make_lesson(plan.schooling, step) for step in range(plan.schooling.steps))
     asked = (step for seed in plan.seeds for step in make_questions(plan, seed))
     met = {problem.prompt for problems in chain(lessons, asked) for problem in problems}
@@ -98,9 +98,9 @@ def make_held_out(plan: Plan) -> list[Problem]:
 
 @dataclass(slots=True)
 class Record:
-    """What a run has done: of each trial the step, a 1 or 0 a held-out problem, and the seconds of
-    processors before it, other trials left out; of each step tokens sampled, share of right
-    answers, groups of which some were right and some wrong."""
+    """The record of a run. For each trial: the step, a 1 or 0 for each held-out problem, and the
+    processor seconds before it, without other trials. For each step: tokens sampled, the share of
+    right answers, and the number of groups with both right and wrong ones."""
 
     model: str
     trials: list[tuple[int, str, float]] = field(default_factory=list)
@@ -108,11 +108,11 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """Of processors, without trials."""
+        """Processor seconds without trials."""
         return self.trials[-1][2] if self.trials else 0.0
 
     def cut(self, steps: int) -> None:
-        """Forgets what the weights that are kept do not know."""
+        """Remove the steps after the saved weights."""
         self.steps = self.steps[:steps]
         self.trials = [trial for trial in self.trials if trial[0] <= steps]
 
@@ -137,7 +137,7 @@ class Run:
             raise RuntimeError(f"{folder} is of model {self.record.model}, not {model}: remove it")
         self.problems = make_questions(plan, seed)
         self.held_out = make_held_out(plan)
-        #: of rounded weights: what samples
+        #: the rounded weights, which sample
         self.rounded = checkpoint.load_trainable().requires_grad_(False)
         self._began = process_time()
 
@@ -146,7 +146,7 @@ class Run:
         return bool(self.record.trials) and self.record.trials[-1][0] == self.plan.steps
 
     def note_step(self, completions: list[list[int]], rewards: list[int]) -> None:
-        """Of all rollouts of a step, group by group."""
+        """Note all rollouts of a step, group by group."""
         size = self.plan.rollouts
         groups = [rewards[i : i + size] for i in range(0, len(rewards), size)]
         right = sum(reward > 0 for reward in rewards) / len(rewards)
@@ -154,11 +154,11 @@ class Run:
         self.record.steps.append((sum(map(len, completions)), right, teaching))
 
     def round_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """The weights that sample from now on."""
+        """Set the weights that sample from now on."""
         self.rounded.load_state_dict({n: w.to(torch.bfloat16) for n, w in weights.items()})
 
     def take_trial(self, step: int) -> None:
-        """Tries the rounded weights on held-out problems and writes the record."""
+        """Try the rounded weights on held-out problems and write the record."""
         spent = self.record.seconds + process_time() - self._began
         seeds = [
             hash_fields(Domain.HELD_OUT, b"evidence-draw", i.to_bytes(4, "big"))
@@ -199,7 +199,7 @@ def sample_groups(run: Run, step: int) -> list[Group]:
 
 
 def learn_by_assay(run: Run) -> None:
-    """All steps by our own learner."""
+    """Run all steps with our own learner."""
     checkpoint = run.checkpoint
     learner = make_learner(checkpoint, run.learning, lambda: checkpoint)
     kept = run.folder / "state.safetensors"
@@ -218,13 +218,13 @@ def learn_by_assay(run: Run) -> None:
         learner.learn(groups)
         run.round_weights(learner.bf16_state())
         if learner.step % run.plan.every == 0 or learner.step == run.plan.steps:
-            run.take_trial(learner.step)  # who stops here has a trial too many, not one too few
+            run.take_trial(learner.step)  # a stop here leaves a trial too many, not one too few
             with replace_file(kept) as temporary:
                 save_file(dict(learner.export_state()), temporary)
 
 
 def learn_by_trl(run: Run) -> None:
-    """All steps by TRL's trainer."""
+    """Run all steps with TRL's trainer."""
     plan, checkpoint = run.plan, run.checkpoint
     model = checkpoint.load_trainable()
     folder = run.folder / "trl"
@@ -268,7 +268,7 @@ def learn_by_trl(run: Run) -> None:
 
 
 def play(plan: Plan, out: Path, learner: str, seed: int) -> Record:
-    """The whole of a run, or what is left of it."""
+    """Play a run from its start or its saved state."""
     checkpoint = school(plan.schooling, out)
     run = Run(plan, checkpoint, plan.get_folder(out, learner, seed), seed)
     if not run.done:

@@ -1,11 +1,11 @@
-"""The explorer over a record of 10,000 windows × 32 miners: its first page, its slowest page,
-its index and its memory.
+"""The explorer over a record of 10,000 windows × 32 miners: its first page, its slowest page, its
+index and its memory.
 
-The record is the validator's own code's: real encodings, real links, beacons that a chain of its
-own has signed; verdicts are made up. Seconds of a page are those within the process, from request
-to last byte, beside a page of Starlette's that holds a constant text, asked for the same way. What
-the program takes in memory is read of a process of its own, once it has served each kind of page,
-beside what it would take if it did without its child: with PyTorch and the model's code loaded.
+The validator's own code makes the record: real encodings, real links, beacons signed by a separate
+chain; only the verdicts are made up. Seconds of a page are those within the process, from request
+to last byte, compared with a Starlette page of constant text, requested in the same way. The
+program's memory is read from a separate process that has served each kind of page. It is compared
+with the memory of a program without a child, which loads PyTorch and the model's code itself.
 `--fast` takes 500 windows.
 """
 
@@ -80,7 +80,7 @@ ADDRESS = encode_ss58(VALIDATOR)
 
 
 class Record:
-    """Writes a record, settlement after settlement."""
+    """A writer of a record, settlement after settlement."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -97,7 +97,7 @@ class Record:
         path.write_bytes(data)
 
     def write(self) -> None:
-        """All of it."""
+        """Write the whole record."""
         previous, window_before, epoch_before = NOTHING, NOTHING, 0
         for first in range(1, WINDOWS + 1, TOGETHER):
             windows = []
@@ -190,7 +190,7 @@ class Record:
 
 
 def make_statistics() -> str:
-    """Of the newest window: what its page shows beside its record."""
+    """Statistics of the newest window, which its page shows in addition to its record."""
     statistics = {
         "margin_max": 1e-5,
         "log_capital": 0.1,
@@ -231,7 +231,7 @@ def list_pages() -> list[str]:
 
 @contextmanager
 def run_program(record: Path, index: Path) -> Iterator[tuple[str, int]]:
-    """`assay explorer` as a program of its own; its address and process id."""
+    """Run `assay explorer` as a separate program; yields its address and process id."""
     command = [
         sys.executable,
         "-P",
@@ -255,7 +255,7 @@ def run_program(record: Path, index: Path) -> Iterator[tuple[str, int]]:
 
 
 def measure_memory(record: Path, index: Path) -> float:
-    """MiB, at its highest, of a process that has served each kind of page ten times."""
+    """Peak MiB of a process that has served each kind of page ten times."""
     with run_program(record, index) as (address, pid):
         for _ in range(10):
             for path in list_pages():
@@ -266,7 +266,7 @@ def measure_memory(record: Path, index: Path) -> float:
 
 
 def measure_without_child() -> float:
-    """MiB of a process that has loaded the explorer and what its child loads of models."""
+    """MiB of a process that has loaded the explorer and the model code of its child."""
     modules = ("assay.explorer", "assay.explorer.sources.group_child")
     code = f"import {', '.join(modules)}; print(open('/proc/self/status').read())"
     status = subprocess.run(
@@ -327,7 +327,8 @@ def measure_pages(record: Record, settings: Settings, folder: Path) -> list[Figu
 
 
 def make_run(app: ASGIApp, path: str, number: int) -> Callable[[], object]:
-    """Asks for a page; each from an address of its own, for the rate limit counts by address."""
+    """A function that requests a page, each time from another address, because the rate limit
+    counts by address."""
     client = TestClient(app, base_url="http://127.0.0.1", client=(f"10.0.0.{number}", 1))
 
     def run() -> None:

@@ -1,11 +1,11 @@
-"""How many of a demo's accepted groups reach other trainers unchanged, and how fast.
+"""The share of a demo's accepted groups that reaches other trainers unchanged, and the speed.
 
-A demo's trainer folder is exported in every layout, each read back and held against the one that
-the trainer's own names make, column by column. Then its miners' groups are handed to atroposlib's
-own server, unmodified, whose batches are held against the same rows; where `make atropos` has made
-no environment for it those rows are left out. The time is of groups on their way: two questions, a
-post, and two writes of the journal that are brought to the disk, a group; beside it the same posts
-with nothing asked or written.
+A demo's trainer folder is exported in every layout. Each layout is read back and compared, column
+by column, with rows under the trainer's own names. Then the miners' groups are sent to atroposlib's
+own server, unmodified, and its batches are compared with the same rows. Without its environment
+(`make atropos`) these rows are left out. The time per group covers two questions, a post, and two
+writes of the journal that are synced to the disk. It is compared with the same posts without
+questions and writes.
 """
 
 import subprocess
@@ -32,7 +32,7 @@ ALL = range(1 << 40)
 
 
 def run_demo(folder: Path) -> Path:
-    """A trainer's folder."""
+    """Play a demo. Returns a trainer's folder."""
     words = ["demo", "--fast", "--quiet", "--out", str(folder / "demo")]
     if FAST:
         words += ["--windows", "6"]
@@ -41,7 +41,7 @@ def run_demo(folder: Path) -> Path:
 
 
 def read_layouts(course: Path, folder: Path) -> dict[str, tuple[list[dict], int]]:
-    """Rows and bytes, by layout."""
+    """Rows and bytes of each layout."""
     found = {}
     for name in LAYOUTS:
         export_steps(course, folder / name, ALL, columns=name)

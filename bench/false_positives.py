@@ -1,9 +1,9 @@
-"""Honest work is not refused: what was measured, what was simulated from it, and the bound.
+"""Honest work is not refused: the measurement, the simulation from it, and the bound.
 
 Measured: 20,000 different honest rollouts, made by one implementation of the reference and judged
-by another. Simulated: the law of margins over ten times as many positions as the calibration saw
-gives each position its honest flips by level; they are drawn ten thousand times, and each rollout's
-test and each settlement's ledger is run on what comes out.
+by another. Simulated: over ten times as many positions as the calibration saw, the law of margins
+gives each position its honest flips by level. They are drawn ten thousand times, and each rollout's
+test and each settlement's ledger is run on the result.
 
 Bounded: at a few positions honest flips exceed the envelope μ, so a bet's expected wealth A(t), a
 product over positions, can rise above 1 on its way. Each bet is at most sup A times a martingale
@@ -33,15 +33,15 @@ from assay.verification.sampling import (
 )
 
 THREADS, GROUPS, BATCH = 2, 2_500, 32
-#: Who mines, and who judges.
+#: The miner's implementation, and the judge's.
 PAIR = ("fp32-sdpa", "fp32-eager")
 TESTS, TEMPERATURE = SMALL_MODEL_TESTS, DEMO_WORK.temperature
-#: Positions of the simulation beside those of the calibration, and how often each is drawn.
+#: Positions of the simulation per position of the calibration, and the number of draws of each.
 MORE, DRAWS = 10, 10_000
-#: Windows whose VERDICT_END lies between two epochs, at most; on the main network.
+#: Most windows whose VERDICT_END is between two epochs on the main network.
 WINDOWS = -(-(MAIN_TIMING.tempo + 1) // MAIN_TIMING.window_blocks)
 SETTLEMENT = WINDOWS * MAIN_WORK.audited_rollouts
-#: Longest rollout.
+#: Tokens of the longest rollout.
 LONGEST = 4_096
 
 
@@ -49,7 +49,7 @@ Floats = NDArray[np.float64]
 
 
 def judge_all(checkpoint: Checkpoint) -> tuple[dict[str, int], list[Passage]]:
-    """Counts over all real rollouts, and the passages they are."""
+    """Counts over all real rollouts, and the passages of these rollouts."""
     reference, judge = (checkpoint.get_reference(TEMPERATURE, name) for name in PAIR)
     rules, projection = checkpoint.get_rules(TEMPERATURE), make_any_projection(checkpoint)
     drafter = checkpoint.get_drafter(TEMPERATURE)
@@ -81,7 +81,7 @@ class Noise:
 
     Attributes:
         flips: P(margin > τ_k) by the flip law, then P(margin > cap): float64 [N, levels + 1].
-        rates: μ_k, what the test allows: float64 [N, levels].
+        rates: μ_k, the rates that the test allows: float64 [N, levels].
         starts: first position of each passage, and the end.
     """
 
@@ -93,7 +93,7 @@ class Noise:
 def measure_noise(
     a: Reference, b: Reference, passages: Sequence[Passage], checkpoint: Checkpoint
 ) -> Noise:
-    """The law of margins at every position: nothing is sampled."""
+    """The law of margins at every position, without sampling."""
     taus = [tau / (1 << FRACTION_BITS) for tau in (*TESTS.margin_levels, TESTS.margin_cap)]
     sides = (Side.compute(reference, passages) for reference in (a, b))
     found = compare(*sides, passages, taus, TEMPERATURE, make_any_projection(checkpoint))
@@ -102,13 +102,14 @@ def measure_noise(
 
 
 def simulate(noise: Noise, draws: int) -> tuple[float, float, int]:
-    """The largest ln M of a rollout and ln L of a settlement, and how many settlements there were.
+    """The largest ln M of a rollout, the largest ln L of a settlement, and the number of
+    settlements.
 
-    Rollouts and settlements without a flip never gain: only the others are run.
+    Rollouts and settlements without a flip never gain, so only the others are run.
     """
     rng = np.random.default_rng(0)
     levels = np.array(TESTS.margin_levels)
-    over = np.append(levels[1:], TESTS.margin_cap)  # a margin that passes level k and no higher
+    over = np.append(levels[1:], TESTS.margin_cap)  # a margin above level k and no higher one
     count = len(noise.starts) - 1
     events = rng.binomial(draws, noise.flips[:, 0])
     flipped: dict[tuple[int, int], list[tuple[int, int]]] = {}
@@ -140,7 +141,7 @@ def simulate(noise: Noise, draws: int) -> tuple[float, float, int]:
 
 
 def bound_ledger(ends: Floats, peaks: Floats, seats: int = 50) -> float:
-    """By how much α is multiplied for the ledger: the largest over settlements drawn at random."""
+    """The factor of α for the ledger: the largest over settlements drawn at random."""
     n = SETTLEMENT
     worst = 0.0
     for seat in range(seats):

@@ -1,5 +1,5 @@
-"""How every script here measures and prints: several runs, beside a baseline, with the
-machine and the versions that it ran on."""
+"""Measuring and printing for every script here: several runs, compared with a baseline, with the
+machine and the versions."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ _PARSER.add_argument("--fast", action="store_true", help="small sizes, where a s
 _PARSER.add_argument(
     "--out", type=Path, metavar="DIR", help="what was run before, where a script reads such"
 )
-#: Read when a script starts: a mistake is not told after minutes of work.
+#: They are read when a script starts, so that a mistake shows at once.
 _ARGUMENTS = _PARSER.parse_args()
 FAST: bool = _ARGUMENTS.fast
 OUT: Path | None = _ARGUMENTS.out
@@ -30,7 +30,7 @@ _VERSIONS = ("torch", "transformers", "numpy", "numba", "pyarrow", "pyblst")
 
 @dataclass(frozen=True)
 class Figure:
-    """One line: a value, what it is compared with, and the bound it should keep."""
+    """One line: a value, its baseline, and its bound."""
 
     name: str
     value: float
@@ -39,16 +39,16 @@ class Figure:
     baseline_value: float | None = None
     bound: float | None = None
     ratio_bound: float | None = None
-    least: float | None = None  # a bound from below
+    least: float | None = None  # lower bound
 
     @property
     def ratio(self) -> float | None:
-        """Value over baseline."""
+        """The value divided by the baseline."""
         return self.value / self.baseline_value if self.baseline_value else None
 
     @property
     def kept(self) -> bool | None:
-        """Whether its bound is kept, None without one."""
+        """Whether the bound is kept; None without a bound."""
         if self.ratio_bound is not None and self.ratio is not None:
             return self.ratio <= self.ratio_bound
         if self.least is not None:
@@ -73,8 +73,8 @@ def measure_together(
     repeats: int = 21,
     clock: Callable[[], float] = perf_counter,
 ) -> list[float]:
-    """Least seconds of one call of each, called in turn: on a busy machine a median would tell of
-    its other work, and of long runs more than of short ones."""
+    """Least seconds of one call of each function, called in turn. On a busy machine a median would
+    include other work, and more of it in long runs than in short ones."""
     for run in runs:
         run()
     times: list[list[float]] = [[] for _ in runs]
@@ -87,8 +87,8 @@ def measure_together(
 
 
 def time_cpu(run: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of one call on the wall, and of processors by this process and the children that
-    ended meanwhile: other work of the machine does not count in the second."""
+    """Wall-clock seconds of one call, and processor seconds of this process and of the children
+    that ended meanwhile. Other work of the machine does not count in the latter."""
 
     def used() -> float:
         child = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -106,7 +106,7 @@ def describe_machine() -> dict[str, str]:
     if info.exists():
         names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         cpu = names[0].partition(":")[2].strip() if names else cpu
-    # PyTorch, which not every script needs
+    # these load PyTorch, which not every script needs
     from assay.inference.placing.devices import CPU, examine_device, find_device
 
     card = find_device("auto")
@@ -119,7 +119,7 @@ def describe_machine() -> dict[str, str]:
 
 
 def report(title: str, figures: Sequence[Figure], threads: int, **more: object) -> None:
-    """Prints the figures; `--json FILE` also writes them, and `more` beside them."""
+    """Print the figures. `--json FILE` also writes them, together with `more`."""
     machine = describe_machine() | {"threads": str(threads)}
     print(f"\n{title}")
     print("  " + ", ".join(f"{k} {v}" for k, v in machine.items()))

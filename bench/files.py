@@ -1,6 +1,6 @@
 """The cost of writing a small file so that it survives a power cut: written, synced, renamed.
 
-Beside it the same without waiting for the disk. The disk decides: what is printed is this one's.
+The baseline does not wait for the disk. The figures depend on the disk of this machine.
 """
 
 import tempfile
@@ -15,7 +15,7 @@ FILES, BYTES = 50 if FAST else 500, 20_000
 
 
 def measure(folder: Path, *, durable: bool) -> float:
-    """Milliseconds a file, the median; every second one replaces an older."""
+    """Median milliseconds per file. Every second file replaces an older one."""
     data, took = bytes(range(256)) * (BYTES // 256), []
     for number in range(FILES):
         started = time.perf_counter()

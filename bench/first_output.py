@@ -1,9 +1,9 @@
-"""How long each command runs before its first output, in a terminal of its own, and the CPU
-time of commands that are typed often.
+"""The time from each command's start to its first output, in its own terminal, and the CPU time of
+frequent commands.
 
-The commands are those of tests/cli/test_imports.py, one or more of every command: with files that
-are not there, with a chain that does not answer, and with nothing wrong at all. The others run
-against `assay localnet`.
+The commands are those of tests/cli/test_imports.py, at least one of every command: with missing
+files, with a chain that does not answer, and without any fault. The others run against `assay
+localnet`.
 """
 
 import os
@@ -29,7 +29,7 @@ PATIENCE_S = 60.0
 
 
 def time_first_output(command: list[str], folder: Path) -> float:
-    """Seconds until the first byte that the terminal is sent; the command is then killed."""
+    """Seconds until the terminal gets the first byte. Then the command is killed."""
     screen, terminal = pty.openpty()
     began = perf_counter()
     program = subprocess.Popen(
@@ -61,7 +61,7 @@ def measure_outputs(folder: Path) -> dict[str, float]:
     folder.mkdir()
     places = make_places(folder)
     found: dict[str, float] = {}
-    for run in range(1 + RUNS):  # the first reads files from the disk
+    for run in range(1 + RUNS):  # the first run reads files from the disk
         for number, line in enumerate(EXPECTED):
             words = fill_places(line, places, folder / f"new-{run}-{number}")
             seconds = time_first_output([ASSAY, *words], folder)
@@ -71,7 +71,7 @@ def measure_outputs(folder: Path) -> dict[str, float]:
 
 
 def measure_often_typed(root: Path) -> list[Figure]:
-    """Processor seconds of `status`, `metagraph`, and `mine` with a wallet that is not there."""
+    """Processor seconds of `status`, `metagraph`, and `mine` with a missing wallet."""
     with ExitStack() as stack:
         terminals = Terminals(root, stack)
         net = str(terminals.folder)

@@ -1,10 +1,10 @@
 """The cost of drafts that are sometimes wrong, as whole completions or in stretches that the
 reference follows: tokens drafted, and tokens read by the reference, for each token submitted.
 
-The model is a small Qwen2 of random weights, whose draws are as uncertain as can be: no trained
-model has as many near ties. Who drafts is simulated: it knows the right completions, and gives
-another id with a fixed chance a token, at the same places each time, as an engine in another
-precision does. `--fast` draws fewer and shorter ones.
+The model is a small Qwen2 of random weights, whose draws are as uncertain as possible: no trained
+model has as many near ties. The drafter is simulated. It knows the right completions, and gives
+another id with a fixed chance per token, at the same places each time, like an engine in another
+precision. `--fast` draws fewer and shorter ones.
 """
 
 import sys
@@ -39,7 +39,7 @@ THREADS = 1
 
 
 class Flawed:
-    """A drafter that gives the right token but for one in so many; a simulation."""
+    """A simulated drafter that is wrong for one in so many tokens."""
 
     def __init__(self, right: dict[bytes, tuple[int, ...]]) -> None:
         self.right = right
@@ -111,7 +111,7 @@ def run(
     projection: Projection,
     **options: bool,
 ) -> DraftCount:
-    """What it costs one way; the ids are the right ones."""
+    """The cost of drafting one way. Checks that the ids are right."""
     count = DraftCount()
     made = make(make_requests(), drafter, reference, rules, projection, count, **options)
     for request, group in zip(make_requests(), made, strict=True):
@@ -134,13 +134,13 @@ def make_requests() -> list[GroupRequest]:
 def list_figures(
     length: int, followed: DraftCount, exact: DraftCount, whole: DraftCount | None
 ) -> list[Figure]:
-    """Rows of one length, beside whole drafts where they were tried."""
+    """Figures of one length, compared with whole drafts if these were tried."""
 
     def share(tokens: int, count: DraftCount) -> float:
         return tokens / count.submitted
 
     name = "" if whole is None else "whole drafts"
-    # a tenth more where completions are four times as long
+    # ten percent more for completions four times as long
     room = 1.0 if length == LENGTHS[0] else 1.1
     return [
         Figure(

@@ -1,5 +1,6 @@
-"""What verifying costs against generating on a GPU: one group of 16 rollouts of 128 tokens of a
-random-weights Qwen2 of 1.5B parameters, drafted in fp32 and in bf16. Without a GPU one line."""
+"""The cost of verifying on a GPU, compared with generating: one group of 16 rollouts of 128 tokens
+of a random-weights Qwen2 of 1.5B parameters, drafted in fp32 and in bf16. Without a GPU it prints
+one line."""
 
 import sys
 

@@ -1,5 +1,5 @@
-"""Groups drawn as a miner draws and measured as a validator measures, without either: for
-`evidence_run.py` and `swarm.py`."""
+"""Groups drawn as a miner draws and measured as a validator measures, without miner and validator:
+for `evidence_run.py` and `swarm.py`."""
 
 from collections.abc import Sequence
 
@@ -23,14 +23,14 @@ def draw_groups(
     place: bytes,
     temperature: int,
 ) -> list[Group]:
-    """A group of each problem.
+    """A group for each problem.
 
     Args:
-        checkpoint: whose tokenizer and rules hold.
-        model: what samples, of weights rounded to bf16.
-        rollouts: of a group.
-        place: 32 bytes, from which all draws follow.
-        temperature: in 1/1,024.
+        checkpoint: gives the tokenizer and the rules.
+        model: samples, with weights rounded to bf16.
+        rollouts: number of rollouts in a group.
+        place: 32 bytes that determine all draws.
+        temperature: in units of 1/1,024.
     """
     places = [number.to_bytes(4, "big") for number in range(max(len(problems), rollouts))]
     requests = [

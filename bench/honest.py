@@ -1,8 +1,8 @@
 """Honest miners are not refused: ≥ 2,000 rollouts drafted in fp32 and as many in bf16, over decode
-batches, padding and attention implementations, one seed each; and the cost of drafting.
+batches, padding and attention implementations, with one seed each; and the cost of drafting.
 
-Every group is submitted as a miner would and judged by a validator whose reference uses the *other*
-attention implementation, so that honest noise is real noise.
+Every group is submitted as a miner would submit it, and judged by a validator whose reference uses
+the *other* attention implementation, so that honest noise is real noise.
 """
 
 from collections.abc import Iterator
@@ -50,7 +50,8 @@ class Case:
 
 
 def iterate_batches(requests: list[GroupRequest], padded: bool) -> Iterator[list[GroupRequest]]:
-    """All groups together, prompts of several lengths; or those of one length together."""
+    """Batches: all groups together, with prompts of several lengths, or those of one length
+    together."""
     if padded:
         yield requests
         return
@@ -70,7 +71,7 @@ def main() -> None:
         requests = make_requests(checkpoint, GROUPS, ROLLOUTS, case.name.encode())
         count, seconds, plain, groups = _generate(case, checkpoint, requests)
         refused[case.dtype] += _count_refused(checkpoint, OTHER[case.attention], groups)
-        for request, group in groups:  # the same problem twice would be the same evidence twice
+        for request, group in groups:  # repeated problems would be repeated evidence
             distinct[case.dtype] |= set(request.seeds)
             rollouts[case.dtype] += len(group)
         share = 100 * (1 - count.discarded / count.drafted)
@@ -94,7 +95,7 @@ def main() -> None:
 def _generate(
     case: Case, checkpoint: Checkpoint, requests: list[GroupRequest]
 ) -> tuple[DraftCount, float, float, list[tuple[GroupRequest, list[Rollout]]]]:
-    """Groups by draft and verify, with its seconds and those of plain decoding alone."""
+    """Groups by draft and verify, with the seconds for them and for plain decoding alone."""
     temperature = DEMO_WORK.temperature
     rules = checkpoint.get_rules(temperature)
     model = make_twin(checkpoint.load_trainable().requires_grad_(False), case.attention)

@@ -1,11 +1,10 @@
-"""What vetting says of the environments in verifiers' own repository: the table of
-docs/environments.md.
+"""Vetting of the environments in verifiers' own repository: the table of docs/environments.md.
 
 python bench/hub_tasksets.py VERIFIERS   # a clone, with commit a60a606 in it
 
-Each is packed as its author would, from the text in git. Those that load data get some rows made
-here, in the columns of the set that they name: enough to see whether they are of a kind that can be
-paid by, and not a verdict on that set.
+Each environment is packed as its author would pack it, from the text in git. Those that load data
+get some rows made here, with the columns of the data set that they name. That is enough to see
+whether their kind is fit to pay by, but it is no verdict on the data set.
 """
 
 import io
@@ -37,7 +36,7 @@ def main(clone: Path) -> None:
 
 
 def vet_author(place: Path, name: str) -> str:
-    """Verdict and why, of the folder of one environment."""
+    """Verdict and reason for the folder of one environment."""
     paths = [path for path in (place / name).rglob("*") if path.is_file()]
     files = {path.relative_to(place).as_posix(): path.read_bytes() for path in paths}
     wheel = write_wheel(name, "0.1.0", ("verifiers>=0.4",), name, files)[1]

@@ -1,15 +1,14 @@
 """Learning in the full loop, compared with TRL's own trainer and with bare training, with forgers
 among the miners, and with the trainer's own rollouts mixed in.
 
-A subnet in memory (the chain's simulator, BLS beacons, files, stores, the judge) from the
-shipped model with sums of three terms alone. Each window miners mine, the trainer judges every
-group, learns and publishes. TRL's `GRPOTrainer` gets the same problems in the same order, as many
-updates and the same settings, and generates for itself: it is never a checkpoint behind. So it is
-compared with the loop that learns from the newest checkpoint's rollouts alone (`sync =
-sequential`, every second window); that every window is learned from costs staleness, and the
-difference is a figure of its own. Plots lie beside the figures. Seconds are
-those of the processor on one core, so that other work of the machine does not count. --fast: one
-seed, few steps.
+A subnet in memory (the chain's simulator, BLS beacons, files, stores, the judge) runs from the
+shipped model, with sums of three terms only. In each window miners mine, and the trainer judges
+every group, learns and publishes. TRL's `GRPOTrainer` gets the same problems in the same order, the
+same number of updates and the same settings. It generates by itself, so it is never a checkpoint
+behind. It is compared with the loop that learns only from the newest checkpoint's rollouts (`sync =
+sequential`, every second window). Learning from every window costs staleness, and that difference
+is a separate figure. Plots are stored with the figures. Seconds are processor time on one core, so
+other work of the machine does not count. `--fast`: one seed, few steps.
 """
 
 import shutil
@@ -56,14 +55,14 @@ from assay.training.held_out import evaluate
 
 SEEDS = range(1) if FAST else range(3)
 STEPS = 3 if FAST else 18
-GROUPS = 8 if FAST else 24  # of a miner, each window
+GROUPS = 8 if FAST else 24  # of a miner in each window
 PROBLEMS = 256 if FAST else 1_500
 EVERY = 1 if FAST else 3  # checkpoints between two evaluations
 LEVELS = (5,)  # sums of three terms
 LEARNING = LearnConfig()
 LOCATOR = "bench:store"
 HONEST = 2
-#: One beside two honest miners, another in each seed.
+#: One in addition to two honest miners; another one for each seed.
 FORGERS = (FakingMiner, ShuffledSketch, JunkAppended)
 PLOTS = Path(__file__).with_name("results")
 
@@ -72,7 +71,7 @@ Curve = list[tuple[int, Success]]
 
 @dataclass(frozen=True)
 class Course:
-    """One run of the loop: where it lies, how long its parts took, what it became."""
+    """One run of the loop: its folder, the time of its parts, and its results."""
 
     folder: Path
     lessons: list[Lesson]
@@ -82,7 +81,7 @@ class Course:
 
 
 def make_genesis(folder: Path) -> Checkpoint:
-    """The shipped weights, asked sums of three terms alone."""
+    """Write the shipped weights with sums of three terms as their only problems."""
     target = folder / "genesis"
     shutil.copytree(GENESIS, target)
     manifest = replace(load_checkpoint(GENESIS).manifest, levels=LEVELS)
@@ -93,8 +92,8 @@ def make_genesis(folder: Path) -> Checkpoint:
 def run_loop(
     seed: int, forgers: Sequence[type[Miner]] = (), groups: int = GROUPS, **mixing: Any
 ) -> Course:
-    """STEPS lessons, and the held-out accuracy of every EVERY-th checkpoint."""
-    windows = 2 * STEPS if mixing.get("staleness") == 0 else STEPS  # every other one is too old
+    """Run STEPS steps. The course has the held-out accuracy of every EVERY-th checkpoint."""
+    windows = 2 * STEPS if mixing.get("staleness") == 0 else STEPS  # every other window is too old
     folder = Path(tempfile.mkdtemp(prefix="assay-"))
     names = [*(f"honest {i}" for i in range(HONEST)), *(f"forger {i}" for i in range(len(forgers)))]
     hotkeys = {n: sha256(f"{seed} {n}".encode()).digest() for n in ("owner", "trainer", *names)}
@@ -119,7 +118,7 @@ def run_loop(
     history = ParameterHistory(parameters)
     store = open_folder(folder / "store")
     outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
-    config = MinerConfig(groups, groups, last_window=windows - 1)  # nothing that nobody learns from
+    config = MinerConfig(groups, groups, last_window=windows - 1)  # nobody learns from later ones
     kinds = [*[Miner] * HONEST, *forgers]
     miners = [
         kind(n, hotkeys[n], history, outside, config, lambda line: None)
@@ -164,13 +163,13 @@ def run_loop(
 
 
 def get_taken(course: Course) -> list[list[Any]]:
-    """What each step consumed."""
+    """The groups that each step consumed."""
     return [read_taken(read_step(p)) for p in sorted((course.folder / "steps").glob("step-*.json"))]
 
 
 def run_bare(course: Course) -> float:
-    """Seconds that the same rollouts and updates take without a subnet: draw, compute
-    log-probabilities once, learn."""
+    """Seconds of the same rollouts and updates without a subnet: draw, compute log-probabilities
+    once, learn."""
     checkpoints = CheckpointFolder(course.folder / "models")
     first = checkpoints.get(course.lessons[0].published.parent)
     learner = make_learner(first, LEARNING, lambda: first)
@@ -198,7 +197,8 @@ def run_bare(course: Course) -> float:
 
 
 def run_trl(course: Course, seed: int) -> Curve:
-    """TRL's own trainer on the same problems, and its held-out accuracy at the same steps."""
+    """Run TRL's own trainer on the same problems. Returns its held-out accuracy at the same
+    steps."""
     checkpoints = CheckpointFolder(course.folder / "models")
     genesis = checkpoints.get(course.lessons[0].published.parent)
     steps = get_taken(course)
@@ -246,7 +246,7 @@ def read_parameters(course: Course) -> Any:
 
 
 def plot(name: str, title: str, curves: dict[str, list[Curve]]) -> None:
-    """Mean over seeds, and the range of the 95 % intervals."""
+    """Plot the mean over seeds, and the range of the 95 % intervals."""
     figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=120, layout="constrained")
     for label, runs in curves.items():
         steps = [i for i, _ in runs[0]]
@@ -264,12 +264,13 @@ def plot(name: str, title: str, curves: dict[str, list[Curve]]) -> None:
 
 
 def compute_gain(curve: Curve) -> float:
-    """Points of a hundred from the first to the last."""
+    """Percentage points from the first trial to the last."""
     return 100 * (curve[-1][1].value - curve[0][1].value)
 
 
 def compute_noise(runs: Sequence[Curve], others: Sequence[Curve]) -> float:
-    """Points: 1.96 standard errors of a difference of mean gains, over seeds and problems."""
+    """1.96 standard errors of a difference of mean gains over seeds and problems, in percentage
+    points."""
     total = 0.0
     for group in (runs, others):
         ends = [curve[-1][1] for curve in group]
@@ -280,12 +281,12 @@ def compute_noise(runs: Sequence[Curve], others: Sequence[Curve]) -> float:
 
 
 def warm_up() -> None:
-    """Compiles what is compiled at first use: it belongs to no figure."""
+    """Compile everything that is compiled at first use, so that no figure includes it."""
     load_checkpoint(GENESIS).get_drafter(1_024).draft([Request((10, 11), bytes(32))])
 
 
 def repeat(what: str, run: Callable[[int], Any]) -> list[Any]:
-    """A run of each seed."""
+    """One run for each seed."""
     results = []
     for seed in SEEDS:
         started = perf_counter()

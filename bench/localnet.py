@@ -1,8 +1,10 @@
-"""A subnet on one machine: two honest miners, two that cheat, a validator and a trainer, each a
-process of its own beside `assay localnet`, through six windows and until the chain has paid them.
+"""A subnet on one machine: two honest miners, two cheats, a validator and a trainer, each in its
+own process, and `assay localnet`. They run through six windows and until the chain has paid for
+them.
 
-All is typed as docs/localnet.md says; the cheats are bench/cheat.py. What it prints besides the
-figures is what chain and validator say: each miner's verdict in each window, and its incentive.
+All commands are those of docs/localnet.md; the cheats are bench/cheat.py. In addition to the
+figures it prints what chain and validator say: each miner's verdict in each window, and its
+incentive.
 """
 
 import json
@@ -35,7 +37,7 @@ TIME_S, MEMORY_MIB = 360.0, 4_096.0
 
 
 class Terminals:
-    """A localnet and what runs against it, all ended at the end."""
+    """A localnet and the programs that run against it. All of them are ended at the end."""
 
     def __init__(self, root: Path, stack: ExitStack) -> None:
         self.folder = root / "net"
@@ -44,7 +46,7 @@ class Terminals:
         self._programs: dict[str, subprocess.Popen[str]] = {}
 
     def run(self, *arguments: str) -> Any:
-        """A command to its end; its JSON document."""
+        """Run a command to its end and return its JSON document."""
         done = subprocess.run(
             [ASSAY, *arguments, "--localnet", str(self.folder), "--json"],
             capture_output=True,
@@ -56,7 +58,8 @@ class Terminals:
         return json.loads(done.stdout)
 
     def start(self, name: str, *command: str) -> int:
-        """A program that runs until the end, what it says in a file. Its process number."""
+        """Start a program that runs until the end, with its output in a file. Returns its process
+        number."""
         with (self._root / f"{name}.log").open("w") as log:
             program = subprocess.Popen(command, stdout=log, stderr=log, text=True)
         self._programs[name] = program
@@ -71,7 +74,7 @@ class Terminals:
             program.kill()
 
     def wait_for(self, what: str, look: Callable[[], Any]) -> Any:
-        """What `look` finds, once it finds something."""
+        """Wait until `look` finds something, and return that."""
         deadline = time.monotonic() + PATIENCE_S
         while not (found := look()):
             ended = [name for name, program in self._programs.items() if program.poll() is not None]
@@ -83,18 +86,18 @@ class Terminals:
         return found
 
     def read(self, *parts: str) -> Any:
-        """A JSON file below the localnet's folder, empty before it is there."""
+        """A JSON file below the localnet's folder; an empty value before it exists."""
         file = self.folder.joinpath(*parts)
         return json.loads(file.read_text()) if file.exists() else {}
 
     def find_windows(self, first: int) -> list[Any]:
-        """The validator's records of the windows, once it has all of them."""
+        """The validator's records of the windows, once all exist."""
         numbers = range(first, first + WINDOWS)
         found = [self.read("validator", "verdicts", f"window-{number}.json") for number in numbers]
         return found if all(found) else []
 
     def find_settlements(self, first: int) -> list[Any]:
-        """The validator's records of what settles the windows, once all of it is on chain."""
+        """The validator's records of the windows' settlements, once all of them are on chain."""
         record = self.folder / "validator" / "verdicts"
         found = [json.loads(file.read_text()) for file in record.glob("settlement-*.json")]
         wanted = set(range(first, first + WINDOWS))
@@ -109,12 +112,13 @@ class Terminals:
         )
 
     def read_statuses(self) -> list[Any]:
-        """What all six write of themselves, once all do."""
+        """The status documents of all six programs, once all exist."""
         found = [self.read(name, "status.json") for name in (*MINERS, "validator", "trainer")]
         return found if all(found) else []
 
     def read_payments(self, due: set[int]) -> dict[str, dict[int, Any]]:
-        """Miner → settlement → what the chain paid for it, once all have seen all that is due."""
+        """Miner → settlement → the chain's payment for it, once all miners have seen all due
+        ones."""
         found = {}
         for name in MINERS:
             windows = self.read(name, "status.json")["windows"]
@@ -124,7 +128,7 @@ class Terminals:
 
 
 def make_wallet(terminals: Terminals, name: str) -> str:
-    """Keys, money and a uid. The hotkey's address."""
+    """Make keys, money and a uid. Returns the hotkey's address."""
     made = terminals.run("wallet", "create", "--wallet", name, "--no-password")
     terminals.run("faucet", "--wallet", name)
     terminals.run("register", "--wallet", name, "--yes")
@@ -132,7 +136,7 @@ def make_wallet(terminals: Terminals, name: str) -> str:
 
 
 def start_programs(terminals: Terminals) -> dict[str, int]:
-    """All six. Name → process number."""
+    """Start all six programs. Name → process number."""
     at = ("--localnet", str(terminals.folder))
 
     def name_miner(name: str) -> tuple[str, ...]:
@@ -150,7 +154,7 @@ def start_programs(terminals: Terminals) -> dict[str, int]:
 def print_story(
     hotkeys: dict[str, str], windows: list[Any], payments: dict[str, dict[int, Any]], rows: Any
 ) -> dict[str, list[str]]:
-    """Each miner's verdicts and pay. Its verdicts by name."""
+    """Print each miner's verdicts and pay. Returns its verdicts by name."""
     reasons = {}
     for name in MINERS:
         verdicts = [

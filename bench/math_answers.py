@@ -1,10 +1,10 @@
-"""The scorer of `math`: how many problems of the MATH format it asks, which answers it accepts as
-models write them, and its speed.
+"""The scorer of `math`: the share of problems in the MATH format that it asks, the answers that it
+accepts in models' spelling, and its speed.
 
-Problems of all seven subjects are written to a file and opened by the loader itself; what it
-refuses is counted by subject and reason. Then golds of every form that it reads, and of each right
-spellings, wrong neighbours and hedges, whose values are known by sympy (`math_problems`). Beside it
-math-verify on the same texts, where it is installed (pip install 'math-verify[antlr4_13_2]').
+Problems of all seven subjects are written to a file and opened by the loader itself, which counts
+refused ones by subject and reason. Then the scorer gets gold answers of every form that it reads,
+each with right spellings, wrong neighbours and hedges, whose values sympy knows (`math_problems`).
+math-verify reads the same texts if it is installed (pip install 'math-verify[antlr4_13_2]').
 """
 
 import random
@@ -25,9 +25,9 @@ from assay.environments import add_problem_files, make_environment
 from assay.environments.math_answer import MathAnswer, read_math
 from assay.environments.math_file import MathFile, read_math_row
 
-#: Problems of a subject in the file; cases of a form.
+#: Problems per subject in the file; cases per form.
 PROBLEMS, CASES = (30, 3) if FAST else (150, 30)
-#: Texts that cost a parser much, and what stands around an answer that is no answer.
+#: Texts that are costly to parse.
 DEAR = ("\\frac" * 100, "(" * 500, "9^{64}" + "*9^{64}" * 60, "1+" * 250, "9" * 510, "9**9**9")
 DEAR += ("(1+\\sqrt2)" * 50, r"\pm1," * 100, "1," * 250, r"\text{cm}" * 60, r"\sqrt{" * 80)
 HOSTILE = ("{}, {}1", "{} or 7654", "7654 or {}", "{} {}", "{}=7654", "[{}", "{}; 7654", "{}\\\\{}")
@@ -43,7 +43,7 @@ HOSTILE += (
     "7+{}-7",
     "{}+0",
 )
-#: What models write around a number: it says the same.
+#: Text that models write around a number without changing it.
 WRAPS = ("${}$", r"\({}\)", r"\[{}\]", r"\boxed{{{}}}", r"$\boxed{{{}}}$", " {} ", "{}.", "${}$.")
 WRAPS += ("$${}$$", r"$$\boxed{{{}}}$$", r"\fbox{{{}}}", r"$\fbox{{{}}}$")
 WRAPS += (
@@ -60,7 +60,7 @@ PROSE = ("The answer is {}", "{} is the answer.", r"\text{{Answer: }} {}", "**{}
 
 @dataclass(frozen=True)
 class Judged:
-    """A text beside a gold. right: None where that is a convention."""
+    """A text with the gold answer. `right` is None for a matter of convention."""
 
     gold: str
     text: str
@@ -68,12 +68,12 @@ class Judged:
 
 
 def list_judged(cases: list[Case]) -> Iterator[Judged]:
-    """Each text of each case, with what it is worth, and hostile ones."""
+    """Each text of each case, with whether it is right, and hostile texts."""
     for case in cases:
         texts = dict(case.texts) | {case.gold: case.value}
         for wrap in WRAPS:
             text = wrap.format(case.gold)
-            if wrap == "{{{}}}" and "," in text:  # a list, or a set
+            if wrap == "{{{}}}" and "," in text:  # a list or a set
                 continue
             if r"\$" not in text and text.count("=") + text.count(r"\in ") < 2:
                 texts.setdefault(text, case.value)
@@ -90,7 +90,7 @@ def accept(right: MathAnswer | None, text: str) -> bool:
 
 
 def measure_coverage() -> list[Figure]:
-    """By the real loader, from both kinds of file; by subject, with reasons."""
+    """Figures of the real loader on both kinds of file, by subject, with reasons."""
     problems = list(draw_problems(PROBLEMS))
     with TemporaryDirectory() as name:
         files = write_problems(problems, Path(name))
@@ -130,7 +130,7 @@ def main() -> None:
     coverage = measure_coverage()
     drawn = random.Random(0)
     cases = [form(drawn) for _ in range(CASES) for form in COVERED]
-    judged = list(dict.fromkeys(list_judged(cases)))  # forms may draw the same gold twice
+    judged = list(dict.fromkeys(list_judged(cases)))  # forms may draw the same gold answer twice
     rights = {case.gold: read_math(case.gold) for case in cases}
     own = {each for each in judged if accept(rights[each.gold], each.text)}
     right = {each for each in judged if each.right}
@@ -165,7 +165,7 @@ def main() -> None:
 
 
 def time_one(text: str) -> float:
-    """Seconds: the least of several, as other work of the machine only adds."""
+    """Seconds: the least of several runs, because other work of the machine only adds."""
     taken = []
     for _ in range(20):
         began = process_time()

@@ -1,7 +1,7 @@
-"""Answers of the MATH format that are one number, and texts that say the same or something else.
+"""Answers of the MATH format that are one number, and texts that mean the same or something else.
 
-What a text is worth is known from how it was made, by sympy, and not from reading it: it comes with
-its value, or with None where it says nothing or more than one thing.
+The value of a text is known from its construction, by sympy, and not from reading it. It is None if
+the text means nothing or more than one thing.
 """
 
 import random
@@ -11,7 +11,7 @@ from typing import Any
 
 import sympy as sp
 
-#: A number of sympy's, or a tuple: how it is collected, and the values.
+#: A number of sympy's, or a tuple: the kind of collection, and its values.
 Truth = Any
 
 
@@ -20,10 +20,10 @@ class Case:
     """A right answer as a book prints it, and texts as models write them.
 
     Attributes:
-        form: what it is, as `SHARES` names it.
-        value: None where the grammar is not meant to know it.
+        form: its form, named as in `SHARES`.
+        value: None if the grammar is not meant to know it.
         texts: each with its value; None: no value, or several.
-        conventions: texts that some take for right and others do not.
+        conventions: texts that some people take for right and others do not.
     """
 
     form: str
@@ -73,7 +73,7 @@ def exact(q: Fraction | int) -> Truth:
 
 
 def respell(q: Fraction) -> list[str]:
-    """Other texts of it."""
+    """Other spellings of the number."""
     sign, a, b = "-" if q < 0 else "", abs(q.numerator), q.denominator
     if b == 1:
         found = [f"{sign}{a}.0", rf"\frac{{{sign}{2 * a}}}{{2}}", f"{sign}{a}.00", f"{sign} {a}"]
@@ -95,7 +95,7 @@ def respell(q: Fraction) -> list[str]:
 
 
 def number_texts(q: Fraction) -> tuple[tuple[str, Truth], ...]:
-    """Right ones, and neighbours."""
+    """Right spellings, and wrong neighbours."""
     others = {
         *(q + Fraction(1, q.denominator), q - 1, -q, q * 10, q / 10, q / 100),
         1 / q if q else q + 2,
@@ -291,7 +291,7 @@ def circle(drawn: random.Random) -> Case:
     return Case("multiple of \u03c0", gold, value, (*((t, value) for t in right), *wrong))
 
 
-# --- with something beside it
+# --- with a text around it
 
 
 def percent(drawn: random.Random) -> Case:

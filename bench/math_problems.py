@@ -1,9 +1,9 @@
-"""Problems in the MATH format with answers as its seven subjects spell them: those that are numbers
-(`math_forms`), several values, and what the grammar is not meant to know. `math_problems.py FOLDER`
-writes them, as JSON Lines and as Parquet.
+"""Problems in the MATH format with answers as its seven subjects spell them: single numbers
+(`math_forms`), several values, and answers that the grammar is not meant to know. `math_problems.py
+FOLDER` writes them, as JSON Lines and as Parquet.
 
-The shares of forms (`SHARES`) are an estimate, from what is published of the data set: no copy of
-it is used here.
+The shares of forms (`SHARES`) are an estimate from publications about the data set: no copy of it
+is used here.
 """
 
 import json
@@ -65,7 +65,7 @@ def draw_part(drawn: random.Random) -> tuple[str, Truth]:
 
 
 def draw_parts(drawn: random.Random, count: int) -> list[tuple[str, Truth]]:
-    """Without equal ones."""
+    """Draw parts that are all different."""
     found: list[tuple[str, Truth]] = []
     while len(found) < count:
         part = draw_part(drawn)
@@ -193,11 +193,11 @@ def collection(drawn: random.Random) -> Case:
     return Case("set", rf"\{{{','.join(texts)}\}}", value, tuple(found), (", ".join(texts),))
 
 
-# --- what the grammar is not meant to know
+# --- answers that the grammar is not meant to know
 
 
 def other(form: str, *texts: str) -> Callable[[random.Random], Case]:
-    """Golds with `{a}`, `{b}` filled in."""
+    """Cases of a form whose gold answers are `texts`, with `{a}` and `{b}` filled in."""
 
     def draw(drawn: random.Random) -> Case:
         text = drawn.choice(texts)
@@ -238,7 +238,7 @@ function = other(
 inequality = other("inequality", "x > <a>", r"-<a> \le x \le <b>", "x < -<a>", r"k \ne <a>")
 ratio = other("ratio or time", "<a>:<b>", "1<a>:30", r"<a>:30 \text{ p.m.}")
 
-#: Of 1,000 answers of a subject, so many in each form: an estimate.
+#: Subject → form → its number among 1,000 answers, an estimate.
 SHARES: dict[str, dict[Callable[[random.Random], Case], int]] = {
     "Algebra": {
         **{integer: 600, fraction: 130, decimal: 30, grouped: 12, mixed: 5, radical: 25, surd: 15},
@@ -297,7 +297,7 @@ COVERED = (
 
 
 def draw_problems(count: int, seed: int = 0) -> Iterator[Asked]:
-    """`count` of each subject, its forms in their shares."""
+    """Draw `count` problems of each subject, with the forms in their shares."""
     drawn = random.Random(seed)
     for subject, shares in SHARES.items():
         forms = drawn.choices(list(shares), list(shares.values()), k=count)
@@ -306,7 +306,7 @@ def draw_problems(count: int, seed: int = 0) -> Iterator[Asked]:
 
 
 def write_problems(problems: list[Asked], folder: Path) -> tuple[Path, Path]:
-    """As JSON Lines and as Parquet."""
+    """Write problems as JSON Lines and as Parquet. Returns both paths."""
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -1,8 +1,8 @@
 """Peak memory of auditing a model of half a billion parameters on a CPU.
 
-A random-weights Qwen2 of V = 151,936, rollouts of 2,048 tokens. Beside it the same with all tensors
-read at once and 32,768 tokens a pass, as it was before passes were planned, each in a process of
-its own.
+The model is a random-weights Qwen2 of V = 151,936, with rollouts of 2,048 tokens. The baseline
+reads all tensors at once and computes 32,768 tokens a pass, as the program did before passes were
+planned. Each runs in its own process.
 """
 
 import multiprocessing
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def _run(task: Callable[[Path], int], place: Path) -> int:
-    """What a task gives, in a process of its own."""
+    """The result of a task in its own process."""
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Queue()
     process = context.Process(target=_answer, args=(queue, task, place))
@@ -115,7 +115,7 @@ def _audit_at_once(place: Path) -> int:
 
 
 def _audit(model: Any, plan: MemoryPlan) -> int:
-    """Bytes at the height of this process."""
+    """Peak bytes of this process."""
     generator = np.random.default_rng(0)
     drawable, hidden = np.ones(CONFIG.vocab_size, bool), CONFIG.hidden_size
     columns = generator.choice([-1.0, 1.0], (hidden, 4)).astype(np.float32)

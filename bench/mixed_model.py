@@ -1,8 +1,8 @@
 """A small model that half knows sums and word problems, for `teaching.py`: made from scratch.
 
-It reads solved problems of `arithmetic` and of `gsm`'s templates by turns, so that each of them and
-a mixture of both can be taught with it. Half a million weights, some minutes on one core; the same
-machine makes the same weights.
+It reads solved problems of `arithmetic` and of `gsm`'s templates in turn, so that both environments
+and a mixture of them can be taught with it. It has half a million weights and takes some minutes on
+one core. The same machine makes the same weights.
 """
 
 from collections.abc import Iterator
@@ -20,24 +20,24 @@ from assay.environments.gsm import Task
 from assay.training.pretrain import PretrainConfig, compute_rate, pretrain_seed
 
 _PAD, _END, _IGNORED = "<pad>", "<end>", -100
-#: Solved problems that the tokenizer is made of.
+#: Solved problems from which the tokenizer is made.
 _TEXTS = 2_000
 MAX_TOKENS = 64
-#: Levels that are read, by environment: what lies above is for reinforcement to reach.
+#: Environment → the levels that are read. Higher levels are left to reinforcement learning.
 READ = {"arithmetic": (1, 2, 4, 5), "gsm": (1, 2)}
 SETTINGS = {"arithmetic": {}, "gsm": {"largest": 10}}
 
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """A problem and how it is solved."""
+    """A problem and its solution."""
 
     problem: Problem
     solution: str
 
 
 def write_solved(run: int) -> Iterator[Solved]:
-    """Endless, of both environments by turns."""
+    """Solved problems of both environments in turn, without end."""
     made = {name: make_environment(name, SETTINGS[name]) for name in READ}
     index = 0
     while True:
@@ -77,7 +77,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_first(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
-    """A Qwen2 of random weights."""
+    """A Qwen2 with random weights."""
     torch.manual_seed(0)
     return Qwen2ForCausalLM(
         Qwen2Config(
@@ -115,7 +115,7 @@ def make_batch(
 
 
 def make_mixed_model(folder: Path, steps: int, batch: int = 40) -> None:
-    """Writes weights and tokenizer into `folder`."""
+    """Train the model, and write its weights and tokenizer into `folder`."""
     tokenizer = make_tokenizer()
     model = make_first(tokenizer).train()
     config = PretrainConfig(steps=steps, warmup=min(50, steps // 2), learning_rate=3e-3)

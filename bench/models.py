@@ -1,4 +1,4 @@
-"""Builds the models that `detection.py` and `assay gauntlet` measure on: two minutes, once."""
+"""Builds the models of `detection.py` and `assay gauntlet`: two minutes, once."""
 
 import argparse
 from pathlib import Path

@@ -2,10 +2,9 @@
 another number of threads, with fewer instructions for torch's kernels or for all libraries, and
 without oneDNN.
 
-Each operator of a step of 14 million parameters, in float32 and with products in bfloat16, is run
-on the first and on the largest of its inputs that came by. It is arithmetic that is emulated, not
-another processor. It prints the table of docs/steps.md. `--fast` has shorter
-rows.
+Each operator of a step of 14 million parameters, in float32 and with products in bfloat16, runs on
+the first and on the largest of its inputs in that step. Only the arithmetic is emulated, not
+another processor. The script prints the table of docs/steps.md. `--fast` has shorter rows.
 """
 
 import copy
@@ -29,13 +28,13 @@ from assay.training import Learner
 
 THREADS = (1, 2)
 LENGTHS = (8, 16) if FAST else (32, 64)
-#: As in `step.py`, but for the ids.
+#: The model of `step.py`, with fewer ids.
 MODEL = copy.deepcopy(SMALL)
 MODEL.vocab_size = 2_048
 
 
 class CollectMode(OperatorMode):
-    """Keeps a copy of the first and of the largest call of each operator, by its numbers' kind."""
+    """Keeps a copy of the first and of the largest call of each operator, by kind of number."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +54,7 @@ class CollectMode(OperatorMode):
 
 
 def collect() -> dict[tuple[str, str], Call]:
-    """Operators of a step and of what it publishes."""
+    """The operators of a step, and those that publish its result."""
     found: dict[tuple[str, str], tuple[int, Call]] = {}
     for precision in ("float32", "bfloat16"):
         learner = Learner(make_model(MODEL), replace(LEARNING, precision=precision))
@@ -68,7 +67,7 @@ def collect() -> dict[tuple[str, str], Call]:
 
 
 def list_places() -> Iterator[tuple[str, Machine, int]]:
-    """What the columns are; the first is what all are held against."""
+    """The columns of the table. The first is the one with which all others are compared."""
     yield "as it is", Machine("as it is", ()), THREADS[0]
     yield f"{THREADS[1]} threads", Machine("as it is", ()), THREADS[1]
     for machine in list_machines():
@@ -78,7 +77,7 @@ def list_places() -> Iterator[tuple[str, Machine, int]]:
 def compare(
     names: list[str], answers: Mapping[str, list[Answer]]
 ) -> dict[str, dict[str, bool | None]]:
-    """Operator → place → whether its results have the same bits there; None: it does not run."""
+    """Operator → column → whether its results have the same bits there; None: it does not run."""
     first, *places = answers
     rows: dict[str, dict[str, bool | None]] = {}
     for place in places:
@@ -92,7 +91,8 @@ def compare(
 
 
 def print_table(rows: Mapping[str, Mapping[str, bool | None]]) -> None:
-    """As Markdown: those that differ somewhere, and a line of those that do not."""
+    """Print a Markdown table of the operators that differ somewhere, and a line of those that do
+    not."""
     words = {True: "same", False: "other", None: "does not run"}
     places = list(next(iter(rows.values())))
     differing = {name: row for name, row in rows.items() if False in row.values()}

@@ -1,8 +1,8 @@
-"""What Assay's sketch is measured beside: toploc 0.1.6, and the public subnet's sketch as we
-re-implement it from its published description.
+"""The systems with which Assay's sketch is compared: toploc 0.1.6, and the public subnet's sketch,
+re-implemented from its published description.
 
-toploc is optional: `make bench` builds it from source once; where it is not there, the scripts say
-so and print the rest.
+toploc is optional: `make bench` builds it from source once. Without it, the scripts say so and
+print the rest.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from torch import Tensor
 
 #: toploc's own settings: 128 largest values of every 32 tokens.
 TOPLOC_TOKENS, TOPLOC_VALUES = 32, 128
-#: Of its paper (arXiv 2501.16007): a proof with more exponent mismatches, or a larger mean or
-#: median error of the mantissa, is refused.
+#: Limits from its paper (arXiv 2501.16007): a proof with more exponent mismatches, or a larger mean
+#: or median error of the mantissa, is refused.
 TOPLOC_EXPONENTS, TOPLOC_MEAN, TOPLOC_MEDIAN = 38, 10, 8
 
 
 def load_toploc() -> ModuleType | None:
-    """toploc, or None with a line that says so."""
+    """toploc, or None after a line that says so."""
     try:
         import toploc
     except ImportError:
@@ -61,8 +61,8 @@ def is_toploc_accepted(results: Any) -> bool:
 class PublicSketch:
     """The public RLVR subnet's sketch, our re-implementation from its description.
 
-    Of each state the 16 entries largest in magnitude are named; each becomes a signed bucket of
-    log2(1 + |x|), 0.8 buckets an octave, at most 7; their dot product with a random vector of −127
+    For each state it names the 16 entries largest in magnitude. Each becomes a signed bucket of
+    log2(1 + |x|), 0.8 buckets an octave, at most 7. Their dot product with a random vector of −127
     to 127 is the sketch. The validator takes *its* entries at the *miner's* indices and accepts
     within 6,000 + 5 · √position, at 32 drawn positions of a completion.
     """

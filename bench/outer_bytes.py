@@ -2,14 +2,14 @@
 share of the bf16 checkpoint, by form and learning rate; and how fast differences are encoded and
 decoded on one core.
 
-Lessons are real, as in `checkpoints.py`: rollouts of the model itself, judged, and the trainer's
-learner. Three come before the round, since the first begins with masters that are bf16 already. One
-model is the demo's; the other is of a few million weights, made here, and does no sums: its reward
-is whether a completion has more even ids than odd ones. The exact form sends all 32 bits of every
-master, the rounded one what shows in bf16. A sparse form's bytes follow from the shapes alone; of
-4,096 values 64, as SparseLoCo ran, take a percent, and 24 fit the half percent that is wanted.
-Ctrl-C reports what has ended, and the same command goes on from what lies in --out. `--fast`: the
-demo's model, one rate, H of 1 and 2.
+Steps are real, as in `checkpoints.py`: rollouts of the model itself, judged, and the trainer's
+learner. Three steps come before the round, because the first begins with masters that are already
+bf16. One model is the demo's. The other has a few million weights, is made here, and does no sums:
+its reward is 1 if a completion has more even ids than odd ones. The exact form sends all 32 bits of
+every master, the rounded one the part that shows in bf16. A sparse form's bytes follow from the
+shapes alone: 64 of 4,096 values, as SparseLoCo ran, take one percent, and 24 fit the target of half
+a percent. Ctrl-C reports the finished rounds, and the same command continues from the files in
+--out. `--fast`: the demo's model, one rate, H of 1 and 2.
 """
 
 import json
@@ -34,10 +34,10 @@ from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training import GENESIS, LearnConfig, Learner
 from assay.training.text_model import TextConfig, train_text_model
 
-#: Of the demo's model; the other has the first alone.
+#: Learning rates of the demo's model; the other model has only the first.
 RATES = (1e-6,) if FAST else (1e-6, 3e-5)
 LENGTHS = (1, 2) if FAST else (1, 8, 30)
-BEFORE = 3  # lessons
+BEFORE = 3  # steps
 FORMS = {
     "exact": DifferenceForm(),
     "rounded": DifferenceForm(bits=16, feedback=1_000_000),
@@ -45,13 +45,14 @@ FORMS = {
     "sparse, 64 of 4,096, 8 bits": DifferenceForm(64, 4_096, 8, 950_000),
     "sparse, 24 of 4,096, 2 bits": DifferenceForm(24, 4_096, 2, 950_000),
 }
-#: What is wanted of a difference, percent of the bf16 checkpoint: rounded at rate 1e-6 and H = 1.
+#: Targets for a difference, percent of the bf16 checkpoint: rounded at rate 1e-6 and H = 1, and
+#: sparse.
 ROUNDED_MOST, SPARSE_MOST = 5.0, 0.5
 Masters = Mapping[str, Tensor]
 
 
 def make_larger_model(folder: Path) -> Path:
-    """A Qwen2 of four million weights that writes words nobody can foresee."""
+    """Write a Qwen2 of four million weights whose words nobody can foresee."""
     shutil.copytree(GENESIS, folder)
     config = TextConfig(steps=30, batch=16, hidden=256, layers=5, heads=4, inner=704)
     model = train_text_model(config)
@@ -72,7 +73,7 @@ def get_masters(learner: Learner) -> dict[str, Tensor]:
 
 
 def take_round(folder: Path, rate: float, score: Reward | None) -> Iterator[Masters]:
-    """Masters of the parent, then of the child after each number of lessons."""
+    """Masters of the parent, then of the child after each number of steps."""
     checkpoint = load_checkpoint(folder)
     model = checkpoint.load_trainable()  # the learner's weights are its own
     learner = Learner(model, LearnConfig(learning_rate=rate))
@@ -90,7 +91,7 @@ def measure_round(name: str, rate: float, masters: Iterator[Masters]) -> list[Fi
     for length, child in zip(LENGTHS, masters, strict=True):
         for kind, form in FORMS.items():
             if form.kept and (rate, length) != (RATES[0], LENGTHS[0]):
-                continue  # their bytes are always the same
+                continue  # the bytes of these forms are always the same
             blobs, _ = encode_difference(parent, child, form, {})
             most = ROUNDED_MOST if kind == "rounded" and rate == 1e-6 and length == 1 else None
             what = f"{name}: {kind}" if form.kept else f"{name}, {rate:g}, H = {length}: {kind}"
@@ -102,7 +103,8 @@ def measure_round(name: str, rate: float, masters: Iterator[Masters]) -> list[Fi
 
 
 def measure_speed(count: int = 1 << 20 if FAST else 1 << 23) -> list[Figure]:
-    """MB of the bf16 checkpoint a second of one core, on normal weights that moved by 1e-6 each."""
+    """MB of the bf16 checkpoint per second of one core, on normal weights that moved by 1e-6
+    each."""
     random = torch.Generator().manual_seed(1)
     parent = {"w": torch.randn(count, generator=random) * 0.02}
     moves = torch.randn(count, generator=random).sign() * 1e-6
@@ -123,7 +125,7 @@ def measure_speed(count: int = 1 << 20 if FAST else 1 << 23) -> list[Figure]:
 
 
 def keep_round(name: str, rate: float, folder: Path, score: Reward | None) -> list[Figure]:
-    """A round's figures. What lies in --out is not done again."""
+    """A round's figures. Finished rounds in --out are not repeated."""
     file = None if OUT is None else OUT / f"{name}-{rate:g}.json"
     if file is not None and file.exists():
         return [Figure(**figure) for figure in json.loads(file.read_text())]
@@ -134,7 +136,7 @@ def keep_round(name: str, rate: float, folder: Path, score: Reward | None) -> li
 
 
 def run_all(figures: list[Figure]) -> None:
-    """Adds figures as they come; Ctrl-C leaves out the rest."""
+    """Add figures as they come. Ctrl-C leaves out the rest."""
     with TemporaryDirectory(prefix="assay-") as scratch:
         try:
             for rate in RATES:

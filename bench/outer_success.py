@@ -1,17 +1,18 @@
-"""What several trainers cost in held-out success: one trainer compared with two whose children are
-merged, by the form in which children are sent. All learn from the same number of groups, of the
+"""The cost of several trainers in held-out success: one trainer compared with two whose children
+are merged, by the form in which children are sent. All learn from the same number of groups, of the
 same problems.
 
-Directly on the learner, without chain, stores and judge. All of a round's rollouts are drawn by the
-round's parent, as in a network with rounds. One trainer learns from all of a step's groups; of two
-each takes half, and after H steps the parent moves by Nesterov's step over the mean of what of the
-children was decoded. That is the comparison on the same groups. The last arm is a network without
-rounds: one trainer, and each step's rollouts drawn by the checkpoint before it; its gain over the
-first is what fresh rollouts are worth. Moments and residuals are each trainer's own. The outer step
-is the default of the form of children; one sparse arm takes that of the other forms, to show what
-the choice is worth. The shipped model on its own problems; success is of the same ones for all, one
-try on each. Ctrl-C reports the seeds that have ended, and the same command goes on after the last
-round from what lies in --out. `--fast`: one seed, two rounds.
+The learner runs directly, without chain, stores and judge. The round's parent draws all of a
+round's rollouts, as in a network with rounds. One trainer learns from all of a step's groups. Two
+trainers take half each, and after H steps the parent moves by the outer step over the mean of the
+decoded children. That is the comparison on the same groups. The last arm is a network without
+rounds: one trainer, with each step's rollouts drawn by the checkpoint before it. Its gain over the
+first arm is the value of fresh rollouts. Each trainer has its own moments and residuals. The outer
+step is the default of the form of children. One sparse arm takes the outer step of the other forms,
+to show what the choice is worth. All arms use the shipped model and its own problems. Success is
+measured on the same problems for all, with one try on each. Ctrl-C reports the finished seeds, and
+the same command continues after the last round from the files in --out. `--fast`: one seed, two
+rounds.
 """
 
 import json
@@ -44,11 +45,11 @@ from assay.training.held_out import try_problems
 SEEDS = 1 if FAST else 3
 ROUNDS = 2 if FAST else 3
 STEPS = 2 if FAST else 8  # H
-GROUPS = 4 if FAST else 16  # of a step, all trainers together
+GROUPS = 4 if FAST else 16  # groups of a step, all trainers together
 PROBLEMS = 200 if FAST else 5_000
-#: Points of success that two trainers may lose.
+#: Most percentage points of success that two trainers may lose.
 LOSS_MOST = 2.8
-#: Student's t for two-sided 95 %, by seeds less one.
+#: Seeds less one → Student's t for two-sided 95 %.
 _T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
 _BATCH = 250
 
@@ -57,9 +58,9 @@ _BATCH = 250
 class Arm:
     """The trainers of a run.
 
-    form: of children; None: one trainer, and no merge.
+    form: the form of children; None: one trainer, and no merge.
     outer: rate and momentum of the outer step, by name.
-    fresh: each step's rollouts are drawn by the checkpoint before it, not by the round's parent.
+    fresh: the checkpoint before each step draws its rollouts, not the round's parent.
     """
 
     name: str
@@ -112,7 +113,7 @@ class Course:
         self.round += 1
 
     def _publish(self) -> None:
-        """What rollouts are drawn by: the parent as bf16."""
+        """Set the model that draws rollouts: the parent as bf16."""
         self._drawing.load_state_dict(round_masters(self._outer.masters), strict=False)
 
     def _merge(self, form: DifferenceForm) -> None:
@@ -128,7 +129,7 @@ class Course:
             learner.import_state(dict(learner.export_state()) | parent)
 
     def try_held_out(self) -> float:
-        """Percent solved."""
+        """Percent of held-out problems solved."""
         self._publish()
         environment = make_environment("arithmetic", {})
         drafter = self._checkpoint.get_drafter(1_024, self._drawing)
@@ -161,7 +162,7 @@ class Course:
 
 
 def run_course(arm: Arm, seed: int, out: Path) -> tuple[float, float]:
-    """Success, and MB that its children took. What lies in `out` is not done again."""
+    """Success, and MB of its children. Finished courses in `out` are not repeated."""
     name = "".join(letter if letter.isalnum() else "-" for letter in arm.name)
     done, kept = (out / f"{name}.{seed}.{kind}" for kind in ("json", "state"))
     if not done.exists():
@@ -182,7 +183,7 @@ def run_course(arm: Arm, seed: int, out: Path) -> tuple[float, float]:
 
 
 def run_all(out: Path) -> tuple[dict[tuple[str, int], tuple[float, float]], list[int]]:
-    """The results by arm and seed, and the seeds that all arms have ended."""
+    """The results by arm and seed, and the seeds that all arms have finished."""
     found: dict[tuple[str, int], tuple[float, float]] = {}
     try:
         for seed in range(SEEDS):
@@ -195,7 +196,7 @@ def run_all(out: Path) -> tuple[dict[tuple[str, int], tuple[float, float]], list
 
 
 def compare(arm: Arm, one: list[float], two: list[float]) -> list[Figure]:
-    """By pairs of the same seed."""
+    """Figures from pairs of the same seed."""
     lost = [a - b for a, b in zip(one, two, strict=True)]
     figures = [Figure(f"{arm.name}: points lost", fmean(lost), "points", bound=LOSS_MOST)]
     if len(lost) > 1:

@@ -1,14 +1,14 @@
 """A pipeline over the internet, measured: one model's layers split between two processes of one
-thread, over a link of 100 Mbit/s and 30 ms each way; compared with one process, and with two that
-learn apart and exchange what they learned after several steps (an outer step).
+thread, over a link of 100 Mbit/s and 30 ms each way. It is compared with one process, and with two
+processes that learn apart and exchange their results after several steps (an outer step).
 
-The stages are the product's learner with some of the layers each (`pipeline_worker.py`): states go
-one way and gradients the other, a pack at a time, while the next is computed. The link is a relay
-of this repository, a leaky bucket (`slow_link.py`), not the kernel's: no packet is lost and no
-window opens slowly, so a real link is slower. To a slow processor 100 Mbit/s are much. So the same
-is measured over a link that is slowed until it is to this machine what 100 Mbit/s are to two H200s
-with half of a model of 7 billion weights each. `docs/pipelines.md` reckons from these bytes what
-larger models would take. --fast: a small model, one step.
+The stages are the product's learner with some of the layers each (`pipeline_worker.py`). States go
+one way and gradients the other, a pack at a time, while the next pack is computed. The link is a
+relay of this repository, a leaky bucket (`slow_link.py`), not the kernel's: no packet is lost and
+no window opens slowly, so a real link is slower. For a slow processor 100 Mbit/s are much. So the
+same is measured over a slower link: one that is to this machine what 100 Mbit/s are to two H200s
+with half of a model of 7 billion weights each. `docs/pipelines.md` computes the cost of larger
+models from these bytes. `--fast`: a small model, one step.
 """
 
 import json
@@ -33,13 +33,13 @@ from assay.training import Group
 
 WORKER = Path(__file__).with_name("pipeline_worker.py")
 RATE, DELAY_S = 100e6, 0.030
-#: 6 + 2 layers: the head, beside the last, is as many products as four layers.
+#: 6 + 2 layers: the head, in the last stage, has as many products as four layers.
 TASK = Task(split=6, tokens_per_pass=256, steps=4, inner=8, rounds=1)
 GROUPS, MODEL, LONG = 2, SMALL, (16, 64)
 if FAST:
     TASK, LONG = Task(split=2, tokens_per_pass=256, steps=1, inner=2, rounds=1), (8, 32)
     MODEL = Qwen2Config(
-        vocab_size=SMALL.vocab_size,  # the groups' log-probabilities are of so many ids
+        vocab_size=SMALL.vocab_size,  # the groups' log-probabilities need so many ids
         hidden_size=96,
         intermediate_size=256,
         num_hidden_layers=3,
@@ -49,14 +49,16 @@ if FAST:
     )
 #: Bytes of a state's value: as the learner computes here, and as a card would send it.
 FLOAT, HALF = 4, 2
-#: Between gradients of the stages and of one process, which differ by rounding if at all.
+#: Most distance between gradients of the stages and of one process. Only rounding makes them
+#: differ.
 DISTANCE_MAX = 1e-4
 
 Steps = list[dict[str, float]]
 
 
 def run(folder: Path, roles: Sequence[str], rates: Sequence[float]) -> dict[str, list[Steps]]:
-    """What each process found over each link. rates: bits a second; 0: as fast as this machine."""
+    """Each process's measurements over each link. `rates`: bits per second; 0: as fast as this
+    machine."""
     relays = [Relay(rate, DELAY_S if rate else 0.0) for rate in rates]
     ports = [str(relay.port) for relay in relays]
     command = [sys.executable, str(WORKER), str(folder)]
@@ -74,12 +76,13 @@ def run(folder: Path, roles: Sequence[str], rates: Sequence[float]) -> dict[str,
 
 
 def take_least(steps: Steps) -> dict[str, float]:
-    """The fastest: a busy machine makes the others slower."""
+    """The fastest step: on a busy machine the others are slower."""
     return min(steps, key=lambda step: step["seconds"])
 
 
 def compare_gradients(folder: Path, split: int) -> float:
-    """How far the stages' gradients are from one process's, over these in length."""
+    """Length of the difference between the stages' gradients and one process's, over the latter's
+    length."""
     whole = load_file(folder / "one.safetensors")
     stages = dict(load_file(folder / "first.safetensors"))
     for name, gradient in load_file(folder / "last.safetensors").items():
@@ -97,14 +100,14 @@ def compare_gradients(folder: Path, split: int) -> float:
 
 
 def count_read(groups: Sequence[Group]) -> int:
-    """Tokens that a step reads: a prompt is read once in a pack."""
+    """Tokens that a step reads. A prompt is read once in a pack."""
     rows = [(group.prompt, row) for group in groups for row in group.completions]
     packs = make_even_packs(*map(list, zip(*rows, strict=True)), TASK.tokens_per_pass, 1)
     return sum(len(pack.tokens) for pack in packs)
 
 
 def compute_slow_rate(seconds_a_token: float) -> float:
-    """Bits a second that are to a stage of this machine what RATE is to half a model of 7 billion
+    """Bits per second that are to a stage of this machine what RATE is to half a model of 7 billion
     weights on an H200, whose states are sent in bf16."""
     recipe = read_recipe("7b-8-cards")
     course, model = recipe.course, recipe.model
@@ -114,7 +117,7 @@ def compute_slow_rate(seconds_a_token: float) -> float:
 
 
 def describe(rows: Sequence[tuple[str, float, dict[str, float]]], alone: float) -> list[Figure]:
-    """Of what was measured: its name, tokens, and a step of one side."""
+    """Figures of the measurements: name, tokens, and one side's step."""
     speeds = [
         Figure(f"{name}: tokens a second", tokens / side["seconds"], "/s", "one process", alone)
         for name, tokens, side in rows
@@ -131,7 +134,7 @@ def describe(rows: Sequence[tuple[str, float, dict[str, float]]], alone: float) 
 
 
 def compute_share(side: dict[str, float]) -> float:
-    """How much of a core a process had: less than one where the machine had other work."""
+    """The share of a core that a process had: less than one if the machine had other work."""
     return side["processor"] / (side["seconds"] - side["waited"])
 
 

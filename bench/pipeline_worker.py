@@ -1,11 +1,11 @@
 """One process of `pipeline.py`: a whole learner, the first or the last stage of one whose layers
-are split, or one of two that learn apart and exchange what they learned.
+are split, or one of two that learn apart and exchange their results.
 
     python bench/pipeline_worker.py FOLDER one|first|last|left|right PORT…
 
 The stages are the product's learner, each with some of the layers: the same groups, order, packs,
-loss and optimiser. The first sends the states that it gives to the last, in float32, and goes on
-with the next pack until gradients come back.
+loss and optimiser. The first stage sends its states to the last, in float32, and continues with the
+next pack until gradients come back.
 """
 
 import json
@@ -31,18 +31,19 @@ from assay.inference.packing import make_packing
 from assay.inference.reading import Pack, make_even_packs
 from assay.training import Group, LearnConfig, Learner
 
-#: Packs that the first stage has sent and not yet had back, at most: their layers' states are kept.
+#: Most packs that the first stage has sent without gradients yet: it keeps their layers' states.
 AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What all processes of a comparison do.
+    """The work of all processes in a comparison.
 
     Attributes:
-        split: layers of the first stage.
-        steps: that are measured, one by one.
-        inner: steps of those that learn apart, from one exchange to the next. rounds: of these.
+        split: number of layers in the first stage.
+        steps: number of steps, measured one by one.
+        inner: steps from one exchange to the next, of processes that learn apart.
+        rounds: number of such exchanges.
     """
 
     split: int
@@ -62,7 +63,8 @@ class Task:
 
 
 class Keeping(Learner):
-    """Keeps the gradients of its first step, clipped: what stages are compared with."""
+    """A learner that keeps the clipped gradients of its first step, for comparison with those of
+    stages."""
 
     gradients: dict[str, Tensor] | None = None
 
@@ -78,7 +80,7 @@ class Keeping(Learner):
 
 
 class Stage(Keeping):
-    """Some of a learner's layers; a step is one only together with the other stage, over `wire`."""
+    """Some of a learner's layers. A step needs both stages, which talk over `wire`."""
 
     wire: Wire
 
@@ -90,14 +92,14 @@ class Stage(Keeping):
         return self.wire.count() | {"tokens": self._read}
 
     def make_packs(self, rows: Sequence[Any]) -> list[Pack]:
-        """As a learner makes them that is alone."""
+        """The packs that an unsplit learner makes."""
         prompts, completions = [row.prompt for row in rows], [row.completion for row in rows]
         packs = make_even_packs(prompts, completions, self.config.tokens_per_pass, 1)
         self._read += sum(len(pack.tokens) for pack in packs)
         return packs
 
     def end_step(self) -> float:
-        """Clips by the norm over both stages, and updates; that norm."""
+        """Clip by the norm over both stages, and update. Returns that norm."""
         weights = list(self.model.parameters())
         own = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
         self.wire.send(pack_tensor(own.square().reshape(1)))
@@ -140,7 +142,7 @@ class FirstStage(Stage):
 
 
 class Received(nn.Module):
-    """In the place of embeddings: what came from the other stage."""
+    """The tensor from the other stage, in the place of embeddings."""
 
     states: Tensor
 
@@ -176,13 +178,13 @@ def pack_tensor(tensor: Tensor) -> bytes:
 
 
 def read_tensor(data: bytes | None) -> Tensor:
-    """float32, flat."""
+    """The message as a flat float32 tensor."""
     assert data is not None
     return torch.from_numpy(np.frombuffer(data, np.float32).copy())
 
 
 def cut(model: Any, role: str, split: int) -> Any:
-    """Leaves a stage's part of a model."""
+    """The model with only a stage's part."""
     layers = model.model.layers
     if role == "first":
         model.model.layers = layers[:split]
@@ -194,11 +196,11 @@ def cut(model: Any, role: str, split: int) -> Any:
 
 
 class Apart:
-    """One of two that learn from the halves of all groups, and exchange differences after so many
-    steps: an outer step of rate 1 without momentum, whose arithmetic is a sum."""
+    """One of two processes that learn from half of all groups each, and exchange differences after
+    some steps: an outer step of rate 1 without momentum, whose arithmetic is a sum."""
 
     def __init__(self, learner: Learner, task: Task, wire: Wire, whole: bool) -> None:
-        """whole: exchange float32 differences as they are, not lossless ones of bf16."""
+        """Args: whole: exchange float32 differences, not lossless ones of bf16."""
         self.learner, self.task, self.wire, self.whole = learner, task, wire, whole
 
     def run_round(self, groups: Sequence[Group]) -> None:
@@ -237,7 +239,7 @@ def as_bf16(tensor: Tensor) -> bytes:
 def measure(
     run: Callable[[], object], steps: int, count: Callable[[], dict[str, float]]
 ) -> list[dict[str, float]]:
-    """Of each step its seconds, those of the processor, and what was counted in it."""
+    """For each step its seconds, its processor seconds, and the counts during it."""
     found = []
     for _ in range(steps):
         before, began, used = count(), perf_counter(), process_time()
@@ -248,7 +250,7 @@ def measure(
 
 
 def play(folder: Path, role: str, ports: Sequence[int]) -> list[list[dict[str, float]]]:
-    """The steps of each link that is at one of these ports."""
+    """The steps of each link at one of these ports."""
     task = Task(**json.loads((folder / "task.json").read_text()))
     groups = [Group(**group) for group in json.loads((folder / "groups.json").read_text())]
     model = load_model(folder / "model").requires_grad_(True)
@@ -266,7 +268,7 @@ def play(folder: Path, role: str, ports: Sequence[int]) -> list[list[dict[str, f
         if not phases:
             stage.learn(groups)
             save_gradients(stage, folder, role)
-        steps = 1 if port == ports[-1] else task.steps  # the last link is slow, and decides alone
+        steps = 1 if port == ports[-1] else task.steps  # the last link is slow
         phases.append(measure(lambda: stage.learn(groups), steps, stage.count))
         stage.wire.close()
     return phases
@@ -275,7 +277,7 @@ def play(folder: Path, role: str, ports: Sequence[int]) -> list[list[dict[str, f
 def learn_apart(
     learner: Keeping, task: Task, groups: Sequence[Group], role: str, ports: Sequence[int]
 ) -> Iterator[list[dict[str, float]]]:
-    """Rounds over each link: the first exchanges deltas, the second differences as they are."""
+    """Rounds over each link: the first link exchanges deltas, the second whole differences."""
     half = len(groups) // 2
     own = groups[:half] if role == SIDES[0] else groups[half:]
     learner.learn(own[:1])  # fills caches
@@ -283,7 +285,7 @@ def learn_apart(
         wire = Wire(port)
         apart = Apart(learner, task, wire, whole)
         wire.send(b"")
-        wire.receive()  # both begin
+        wire.receive()  # both begin now
         yield measure(lambda: apart.run_round(own), task.rounds, wire.count)  # noqa: B023 - at once
         wire.close()
 

@@ -1,17 +1,17 @@
-"""What programs of other processes take: memory and processor time, as Linux counts them."""
+"""Memory and processor time of other processes' programs, as Linux counts them."""
 
 import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-#: Seconds between two looks: each walks all pages of all processes.
+#: Seconds between two looks. Each look walks all pages of all processes.
 _LOOK_S = 2.0
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def list_family(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """A process and all its descendants."""
     found = [pid]
     for parent in found:
         for file in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -20,7 +20,8 @@ def list_family(pid: int) -> list[int]:
 
 
 def read_memory(pid: int) -> tuple[float, float]:
-    """What a process has resident, MiB: pages that several map counted in shares, and in full."""
+    """Resident MiB of a process: with pages that several processes map counted in shares, and in
+    full."""
     fields = {}
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, _, rest = line.partition(":")
@@ -54,12 +55,12 @@ class Watch:
         self._thread.start()
 
     def close(self) -> None:
-        """No look after this one."""
+        """Stop looking."""
         self._ended.set()
         self._thread.join()
 
     def read_processors(self) -> dict[str, float]:
-        """Processor seconds of each program until now."""
+        """Processor seconds of each program so far."""
         return {
             name: sum(map(read_processor, list_family(pid))) for name, pid in self._programs.items()
         }

@@ -1,10 +1,10 @@
-"""The environment `code`: what a program costs, its interpreter's start included, and whether
+"""The environment `code`: the cost of a program, including its interpreter's start, and whether
 verdicts change under load.
 
-Programs of several kinds are drawn from a seed: right ones, wrong ones, some that run out of
-instructions, of memory, of stack or of output, some that raise. Each is run on an idle machine and,
-with other processes beside it until the load is at least 8, once more in a fresh child: output, end
-and instructions must be the same.
+A seed draws programs of several kinds: right ones, wrong ones, some that run out of instructions,
+of memory, of stack or of output, some that raise. Each runs on an idle machine and once more, in a
+fresh child, with other processes until the load is at least 8. Output, end and instructions must be
+the same.
 """
 
 import os
@@ -20,12 +20,12 @@ from figures import FAST, Figure, report
 from assay.environments.programs import interpreter
 from assay.environments.programs.interpreter import Run, run_program
 
-#: Programs that are compared; short ones that are timed; processes beside them, and the load that
-#: is waited for.
+#: Programs that are compared; short ones that are timed; processes that make the load, and the load
+#: to wait for.
 PROGRAMS, TIMED, BESIDE, LOAD = (60, 100, 4, 0.0) if FAST else (1_000, 1_000, 12, 8.0)
-#: Instructions that a program may take, in millions.
+#: Most instructions of a program, in millions.
 MILLIONS = 300
-#: Seconds that the load may take to come.
+#: Most seconds to wait for the load.
 _PATIENCE = 900.0
 SHORT = (
     "print(sum(map(int, input().split())))",

@@ -1,7 +1,7 @@
 """The size of a validator's public record per miner and window, and the time to make and read it.
 
-Rules of the main network, 64 miners who all committed and passed, locators of 30 bytes, a
-settlement of 12 windows. Verdicts are made up, records are made by the validator's own code.
+It has the main network's rules, 64 miners who all committed and passed, locators of 30 bytes, and a
+settlement of 12 windows. Verdicts are made up; the validator's own code makes the records.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def make_parameters() -> Parameters:
 
 
 def make_audit(parameters: Parameters, window: int) -> JudgedWindow:
-    """A window in which everybody passed."""
+    """A judged window in which everybody passed."""
     timing, work = parameters.timing, parameters.work
     blocks = [
         Block(number, digest(f"block {number}"), NOW_MS + 12_000 * number)

@@ -1,11 +1,11 @@
 """`assay audit` over 24 windows × 64 miners of the demo's size, on one core.
 
-Without a model: every miner's file has 12 groups of 8 genuine completions, drawn from a pool and
-not made for its own problems, which nothing but the model can tell. The record is the validator's
-own code's. Read once from the miners' files, which leaves the bundle, and then from that.
-With the small model, whose passes end early where work is not genuine: two windows whose 64 miners
-are, each with the groups that an audit looks into; twenty-four take twelve times as long. Seconds
-are those of the processor, so that other work of the machine does not count.
+Without a model, every miner's file has 12 groups of 8 genuine completions. They come from a pool
+and not from the miner's own problems, which only the model can tell. The validator's own code makes
+the record. It is read once from the miners' files, which makes the bundle, and then from the
+bundle. With the small model, whose passes end early on false work, two windows have genuine work of
+64 miners, each with the groups that an audit reads. Twenty-four windows take twelve times as long.
+Seconds are processor time, so other work of the machine does not count.
 """
 
 import sys
@@ -61,7 +61,7 @@ from assay.verification import (
 )
 
 MINERS, WINDOWS, GROUPS, POOL = 64, 24, 12, 48
-#: Windows of genuine work: a settlement.
+#: Windows of genuine work: one settlement.
 GENUINE = 2
 GENESIS_MS = 1_700_000_000_000
 LOCATOR = "bench:store"
@@ -75,8 +75,9 @@ class Stage:
     """A subnet of one validator, played as far as its record needs.
 
     Args:
-        windows: how many.
-        genuine: every miner's groups are its own, as many as are looked into; else from a pool.
+        windows: number of windows.
+        genuine: if True, each miner has its own groups, as many as an audit reads; if False, groups
+            from a pool.
     """
 
     def __init__(self, folder: Path, checkpoint: Checkpoint, windows: int, genuine: bool) -> None:
@@ -132,7 +133,7 @@ class Stage:
         )
 
     def mine(self, window: int) -> None:
-        """Every miner's file and commitment."""
+        """Write and commit to every miner's file."""
         challenge = get_challenge(self.chain, self.beacons, self.parameters, window)
         assert challenge is not None
         count = self.parameters.work.audited_rollouts if self.genuine else GROUPS
@@ -179,7 +180,8 @@ class Stage:
             self.audits[window].add(self.judge_one(context, hotkey), 0, 0.0)
 
     def judge_one(self, context: Context, hotkey: bytes) -> Verdict:
-        """By the judge where the work is genuine; else what it would be worth if it were."""
+        """The judge's verdict if the work is genuine; else the verdict that genuine work would
+        get."""
         files = StoredSubmissions(self.stores)
         reader = AbsentSubmission() if hotkey in OTHERS else open_submission(context, hotkey, files)
         if self.genuine:
@@ -194,7 +196,7 @@ class Stage:
         return replace(examined.accept(), witness=bytes(2 * self.parameters.work.audited_rollouts))
 
     def settle(self, epoch: int) -> None:
-        """A settlement, its records and its weights, as the validator makes them."""
+        """Make a settlement, its records and its weights, as the validator does."""
         due = compute_settled_windows(DEMO_TIMING, self.last_epoch, epoch)
         windows = [window for window in due if window in self.audits]
         results = [
@@ -220,7 +222,7 @@ class Stage:
         self.last_epoch = epoch
 
     def export(self) -> Path:
-        """What an auditor does who has nothing yet."""
+        """Export a bundle as an auditor does who has nothing yet."""
         mirrors = [ModelFolders(self.folder / "models")]
         public = Public(
             chain=self.chain,
@@ -241,11 +243,11 @@ class Stage:
 
 
 class Known(dict[bytes, Checkpoint]):
-    """Models that are open."""
+    """Opened models by digest."""
 
 
 def audit_bundle(folder: Path, windows: range, models: Models | None) -> None:
-    """All that `assay audit --offline` does after its imports."""
+    """Do all that `assay audit --offline` does after its imports."""
     with tempfile.TemporaryDirectory(prefix="assay-") as scratch:
         opened = open_bundle(folder, Path(scratch), models)
         found = audit(opened.public, VALIDATOR, windows)

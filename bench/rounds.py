@@ -1,12 +1,12 @@
-"""A round of two trainers compared with one trainer, on the same groups: seconds on the clock.
+"""A round of two trainers compared with one trainer, on the same groups: wall-clock seconds.
 
 The groups of a round's windows are drawn once, from the shipped model. One trainer learns from all
-of them, a step for each window. Of two each learns from the share that is drawn for it, in a
-process of its own with one thread, both at once; then each writes its child, and the outer step
-merges what everybody decodes. Seconds are of the steps, the slower trainer's where there are two,
-of its encoding, and of decoding and merging both children: starting a process counts for neither.
-Both courses are run in turn, and the least of each counts. What the merged model solves is in
-`outer_success.py`. --fast: fewer and smaller windows, once.
+of them, with one step for each window. Each of two trainers learns from its drawn share, in a
+process of one thread, both at once. Then each writes its child, and the outer step merges the
+decoded children. Seconds cover the steps (the slower trainer's if there are two), its encoding, and
+decoding and merging both children, but not the start of processes. Both courses run in turn, and
+the least of each counts. `outer_success.py` measures what the merged model solves. `--fast`: fewer
+and smaller windows, once.
 """
 
 import json
@@ -34,7 +34,7 @@ from assay.training import GENESIS, Group
 
 WORKER = Path(__file__).with_name("rounds_worker.py")
 WINDOWS, GROUPS, REPEATS = (2, 8, 1) if FAST else (8, 48, 3)
-#: Seconds for one trainer's round.
+#: Most seconds for one trainer's round.
 PATIENCE_S = 3_600
 TRAINERS = (b"\1" * 32, b"\2" * 32)
 RULES = Rounds(TRAINERS, **DEFAULTS)
@@ -51,7 +51,7 @@ def draw() -> list[list[Group]]:
 
 
 def share(windows: Sequence[Sequence[Group]], trainer: bytes, count: int) -> list[list[Group]]:
-    """What one of `count` trainers learns from."""
+    """The groups from which one of `count` trainers learns."""
     line = TRAINERS[:count]
     return [
         [
@@ -82,7 +82,7 @@ def play(windows: Sequence[Sequence[Group]], count: int, folder: Path) -> float:
 
 
 def merge(folders: Sequence[Path]) -> float:
-    """Seconds that every trainer takes for both children."""
+    """Seconds that each trainer needs to decode and merge both children."""
     outer, form = begin_outer(read_tensors(GENESIS / "model.safetensors")), choose_form(RULES)
     pieces = [[file.read_bytes() for file in sorted(own.glob("*.piece"))] for own in folders]
     began = perf_counter()

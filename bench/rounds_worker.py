@@ -1,5 +1,5 @@
 """One trainer of a round, on one thread: learns from its share of each window in turn, writes its
-child if it is not alone, and leaves the seconds that it took.
+child unless it is alone, and leaves its seconds in a file.
 
 python bench/rounds_worker.py FOLDER TRAINERS
 """

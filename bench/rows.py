@@ -1,7 +1,7 @@
-"""Made-up groups of a large model, and dear ones, where nothing is measured but their bytes.
+"""Made-up groups of a large model, and costly ones, for measurements of bytes alone.
 
-16 completions of 230 tokens on average, ids of 151,936. Log-probabilities and sketches spread as a
-model's do; ids follow Zipf's law or are uniform.
+They have 16 completions of 230 tokens on average, with ids of 151,936. Log-probabilities and
+sketches have a model's distributions. Ids follow Zipf's law or are uniform.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from assay.protocol.submission import LOGPROB_MAX, encode_group, get_id_bits
 
 SIZE, TOKENS, VOCABULARY = 16, 230, 151_936
 ID_BITS = get_id_bits(VOCABULARY)
-#: Head, ids and proofs of a group.
+#: A group's head, ids and proofs.
 Parts = tuple[bytes, bytes, bytes]
-#: Ids of so many tokens.
+#: Draws this many ids.
 Draw = Callable[[int], Integers]
 
 _CLASS_BITS = 5
@@ -29,7 +29,7 @@ def draw_uniformly(random: np.random.Generator) -> Draw:
 
 
 def draw_by_zipf(random: np.random.Generator, exponent: float) -> Draw:
-    """The k-th of the ids, in an order drawn once, as often as k^-exponent."""
+    """A draw that gives the k-th id, in an order drawn once, with a frequency of k^-exponent."""
     ends = np.cumsum(compute_zipf(exponent))
     ids = random.permutation(VOCABULARY)
     return lambda count: ids[np.searchsorted(ends, random.random(count) * ends[-1])]
@@ -41,7 +41,7 @@ def compute_zipf(exponent: float) -> np.ndarray:
 
 
 def make_groups(random: np.random.Generator, count: int, draw: Draw) -> list[list[Rollout]]:
-    """Lengths are evenly spread from half to one and a half times the mean."""
+    """Groups whose lengths are evenly spread from half to one and a half times the mean."""
     lengths = np.linspace(TOKENS // 2, TOKENS * 3 // 2, count * SIZE).round().astype(int)
     rows = random.permutation(lengths).reshape(count, SIZE).tolist()
     return [[_make_rollout(random, draw(length)) for length in row] for row in rows]
@@ -55,8 +55,8 @@ def _make_rollout(random: np.random.Generator, ids: Integers) -> Rollout:
 
 
 def make_dear_group(random: np.random.Generator, group: list[Rollout]) -> Parts:
-    """The dearest to read that we know of its lengths, as a group is accepted that is read whole:
-    as many different ids as are still coded, and proofs of as many bits as there can be."""
+    """The most costly known parts of a group's lengths that a whole reading still accepts: as many
+    different ids as are still coded, and proofs of as many bits as possible."""
     total = sum(len(rollout.tokens) for rollout in group)
     for percent in range(90, 0, -1):
         symbols = np.sort(random.permutation(VOCABULARY)[: total * percent // 100])
@@ -72,8 +72,8 @@ def make_dear_group(random: np.random.Generator, group: list[Rollout]) -> Parts:
 
 
 def make_padded_group(random: np.random.Generator, group: list[Rollout]) -> Parts:
-    """The same as it is accepted where not all of it is read: one id alone, of one bit, in a code
-    of as many symbols as tokens, of 24 lengths."""
+    """The most costly known parts that are accepted if not all of the group is read: a single id of
+    one bit, in a code with as many symbols as tokens, of 24 lengths."""
     total = sum(len(rollout.tokens) for rollout in group)
     lengths, depth, free = [1], 9, 256
     while len(lengths) + free + free // 2 <= total and depth < 31:
@@ -82,7 +82,7 @@ def make_padded_group(random: np.random.Generator, group: list[Rollout]) -> Part
     lengths += [depth] * free
     symbols = random.permutation(np.arange(1, VOCABULARY))[: len(lengths) - 1]
     by_length = np.array(lengths)
-    order = np.lexsort((symbols, by_length[1:]))  # the first stays: 0, of one bit
+    order = np.lexsort((symbols, by_length[1:]))  # the first one stays: 0, of one bit
     code = PrefixCode(ID_BITS, np.concatenate([[0], symbols[order]]), by_length)
     return _encode([_make_dear_rollout(0 * row.tokens) for row in group], code)
 
@@ -94,7 +94,7 @@ def _make_dear_rollout(ids: np.ndarray) -> Rollout:
 
 
 def _encode(group: list[Rollout], ids_code: PrefixCode | None = None) -> Parts:
-    """With a code of the classes in which the largest takes 24 bits."""
+    """A group's parts, with a code of the classes in which the largest takes 24 bits."""
     class_code = PrefixCode(_CLASS_BITS, np.arange(25), np.array([*range(1, 25), 24]))
 
     def make(numbers: Integers, symbol_bits: int) -> PrefixCode:

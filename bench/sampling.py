@@ -1,5 +1,5 @@
-"""Keyed sampling at V = 151,936, one thread: in numpy and compiled, compared with itself without
-the fast path and with plain multinomial sampling; all paths give the same bits."""
+"""Keyed sampling at V = 151,936 on one thread: in numpy and compiled, compared with itself without
+the fast path and with plain multinomial sampling. All paths give the same bits."""
 
 import numpy as np
 import torch
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def draw_slowly(logits: np.ndarray, seed: bytes) -> tuple[int, int]:
-    """Every id scored in integers."""
+    """The draw with every id scored in integers."""
     words = compute_words(
         np.array([compute_key(seed)], np.uint64), np.zeros(1, np.uint64), VOCABULARY
     )[0]
@@ -115,7 +115,8 @@ def _measure_small() -> list[float]:
 def _check_bits(
     logits: np.ndarray, seeds: list[bytes], ids: torch.Tensor, best: torch.Tensor
 ) -> None:
-    """The whole score in numpy for every row; pure Python at many ids, the winner among them."""
+    """Compare with the whole score in numpy for every row, and with pure Python at many ids, the
+    winner among them."""
     keys = np.array([compute_key(seed) for seed in seeds], np.uint64)
     words = compute_words(keys, np.arange(len(seeds), dtype=np.uint64), VOCABULARY)
     scores = score_tokens(logits, words, TEMPERATURE)

@@ -2,10 +2,10 @@
 
     python bench/schooling.py --out DIR [--threads N] [--fast]
 
-A Qwen2 reads solved problems of the environment `gsm`, from its templates, until it answers a given
-share of others. It lies, as a genesis checkpoint, in a folder named after what made it. What was
-done is kept every few steps: a command that was stopped goes on where it was. Products are in bf16:
-on a processor without these it takes longer.
+A Qwen2 reads solved problems of the environment `gsm`, from its templates, until it solves a given
+share of other problems. It is stored as a genesis checkpoint, in a folder named after its settings.
+Its state is saved every few steps: a stopped command continues there. Products are in bf16, so a
+processor without bf16 takes longer.
 """
 
 import argparse
@@ -34,20 +34,20 @@ from assay.training.held_out import try_problems
 TEMPERATURE = 1_024
 _PAD, _END = "<pad>", "<end>"
 _IGNORED = -100
-#: Solved problems that the tokenizer is made of.
+#: Solved problems from which the tokenizer is made.
 _TEXTS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Schooling:
-    """What makes a model; all of it names its folder."""
+    """The settings of a model. All fields determine the name of its folder."""
 
-    largest: int = 10  # of the environment
-    levels: tuple[int, ...] = (1, 2, 3)  # steps of arithmetic that a problem takes
+    largest: int = 10  # the environment's `largest`
+    levels: tuple[int, ...] = (1, 2, 3)  # steps of arithmetic in a problem
     hidden: int = 512
     layers: int = 4
     heads: int = 8
-    shared_heads: int = 2  # of keys and values
+    shared_heads: int = 2  # shared heads of keys and values
     inner: int = 1_408
     batch: int = 32
     steps: int = 2_400  # at most
@@ -55,7 +55,7 @@ class Schooling:
     warmup: int = 50
     every: int = 50  # steps from one trial to the next
     tried: int = 256  # problems of a trial
-    enough: float = 0.3  # of these solved: it ends
+    enough: float = 0.3  # share of these that ends the schooling
     max_tokens: int = 72  # of a completion
     seed: int = 0
 
@@ -65,17 +65,17 @@ class Schooling:
 
 
 FULL = Schooling()
-#: Ends after 200 steps, whatever it knows.
+#: Ends after 200 steps, whatever the model knows.
 SMALL = Schooling(levels=(1,), hidden=128, layers=2, heads=4, inner=256, steps=200, max_tokens=32)
 
 
 def compute_name(*parts: object) -> str:
-    """Of a folder, after what made it."""
+    """The name of a folder, from the settings that determine its content."""
     return sha256(repr(parts).encode()).hexdigest()[:12]
 
 
 def make_problems(schooling: Schooling, what: str, count: int, *at: int) -> list[Problem]:
-    """The first problems of one purpose. at: u32 each, which of its lists."""
+    """The first problems for one purpose. `at`: u32 each, which list."""
     environment = schooling.environment
     places = [number.to_bytes(4, "big") for number in at]
     return [
@@ -88,7 +88,7 @@ def make_problems(schooling: Schooling, what: str, count: int, *at: int) -> list
 
 
 def make_lesson(schooling: Schooling, step: int) -> list[Problem]:
-    """The problems that a step reads solved."""
+    """The solved problems that a step reads."""
     return make_problems(schooling, "evidence-lesson", schooling.batch, schooling.seed, step)
 
 
@@ -130,7 +130,7 @@ def make_tokenizer(schooling: Schooling) -> PreTrainedTokenizerFast:
 
 
 def make_first(schooling: Schooling, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
-    """A Qwen2 of random weights."""
+    """A Qwen2 with random weights."""
     torch.manual_seed(schooling.seed)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -169,18 +169,18 @@ def make_batch(
 
 @dataclass(slots=True)
 class Pupil:
-    """A model on its way, with all that a restart needs."""
+    """A model in training, with everything that a restart needs."""
 
     schooling: Schooling
     tokenizer: PreTrainedTokenizerFast
     model: Qwen2ForCausalLM
     optimizer: torch.optim.Optimizer
     step: int = 0
-    seconds: float = 0.0  # of processors
+    seconds: float = 0.0  # of the processor
     solved: float = 0.0  # share in the last trial
 
     def read_lesson(self) -> float:
-        """Learns from one batch; its loss."""
+        """Learn from one batch. Returns the loss."""
         given = self.schooling
         for group in self.optimizer.param_groups:
             group["lr"] = given.rate * min(1.0, (self.step + 1) / given.warmup)
@@ -198,7 +198,7 @@ class Pupil:
         return loss.item()
 
     def take_trial(self) -> None:
-        """Samples an answer to each problem of the trial."""
+        """Sample an answer to each problem of the trial."""
         given = self.schooling
         end = self.tokenizer.eos_token_id
         tokenizer = FolderTokenizer(self.tokenizer, len(self.tokenizer), (end,))
@@ -227,10 +227,10 @@ class Pupil:
 
 
 def school(schooling: Schooling, out: Path) -> Checkpoint:
-    """The model that `schooling` makes; what lies in `out` already is not made again.
+    """The model of `schooling`. A finished one in `out` is not made again.
 
     Raises:
-        RuntimeError: it does not know enough after all its steps, and is none to learn from.
+        RuntimeError: after all its steps the model does not know enough to learn from.
     """
     folder = out / f"model-{compute_name(schooling)}"
     if folder.exists():
@@ -264,7 +264,7 @@ def school(schooling: Schooling, out: Path) -> Checkpoint:
 
 
 def graduate(pupil: Pupil, folder: Path) -> Checkpoint:
-    """Puts the model down as a genesis checkpoint, whole or not at all."""
+    """Store the model as a genesis checkpoint, whole or not at all."""
     schooling = pupil.schooling
     temporary = folder.with_suffix(".new")
     published = Qwen2ForCausalLM(pupil.model.config).to(torch.bfloat16)  # type: ignore[arg-type]

@@ -1,5 +1,5 @@
-"""The sketch of 1,024 tokens at hidden size 1,536, one thread, compared with toploc and the public
-subnet's sketch; and which forged sketches each of the three accepts."""
+"""The sketch of 1,024 tokens at hidden size 1,536 on one thread, compared with toploc and the
+public subnet's sketch; and the forged sketches that each of the three accepts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from assay.verification import Projection
 from assay.verification.sketch import judge_sketch
 
 TOKENS, HIDDEN = 1_024, 1_536
-#: Rollouts that are forged: of this many tokens, of different prompts.
+#: Tokens and number of the forged rollouts, which have different prompts.
 FORGED_TOKENS, FORGED = 64, 200
 
 
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def measure_speed(generator: np.random.Generator, toploc: ModuleType | None) -> list[Figure]:
-    """Build and check, all three in turn."""
+    """Times of building and checking, with all three in turn."""
     matrix = generator.choice([-1.0, 1.0], (HIDDEN, 2)).astype(np.float32)
     centre = generator.normal(size=HIDDEN).astype(np.float32)
     builder = SketchBuilder(Projection(matrix, centre, 40.0))
@@ -71,7 +71,7 @@ def measure_speed(generator: np.random.Generator, toploc: ModuleType | None) -> 
 
 @dataclass(frozen=True)
 class Rollouts:
-    """Honest states of the demo's model, [T, H] a rollout, each of another prompt."""
+    """Honest states of the demo's model: [T, H] for each rollout, with different prompts."""
 
     states: Sequence[Tensor]
     projection: Projection

@@ -1,11 +1,10 @@
-"""A link between two processes of this machine, slow on purpose, and how they speak over it.
+"""A link between two processes of this machine, slow on purpose, and their messages over it.
 
-`Relay` is a leaky bucket between two TCP connections: whatever one side sends leaves it at so many
-bits a second, and arrives so much later, each way by itself. It stands for a link that never loses
-a packet, whose windows are open from the first byte: a real one is slower. The kernel's own netem
-would do the same and is not on every machine; a relay needs no right of root. `Wire` is an end:
-messages of bytes, sent and received by threads of their own, so that what computes does not wait
-for what is sent.
+`Relay` is a leaky bucket between two TCP connections: each side's bytes leave it at a fixed rate
+and arrive after a fixed delay, independently each way. It models a link that never loses a packet
+and whose windows are open from the first byte: a real one is slower. The kernel's own netem would
+do the same, but is not on every machine; a relay needs no root rights. `Wire` is an end: separate
+threads send and receive messages of bytes, so that computation does not wait for sending.
 """
 
 import socket
@@ -18,23 +17,23 @@ from time import monotonic, perf_counter, sleep
 
 _LENGTH = struct.Struct("<Q")
 _CHUNK = 16 << 10
-#: Bytes that it takes before it is their turn, as a card's own queue does.
+#: Bytes that the relay takes before their turn, like a card's own queue.
 _QUEUED = 32 << 10
-#: Chunks under way. 30 ms at 100 Mbit/s are 23; more than these wait in the sender's kernel.
+#: Most chunks under way. 30 ms at 100 Mbit/s are 23; further ones wait in the sender's kernel.
 _UNDER_WAY = 256
-#: Seconds for whatever one process awaits of the other; bytes of a message at most.
+#: Seconds that one process waits for the other; most bytes of a message.
 PATIENCE_S, MESSAGE_MAX = 1_800, 1 << 30
 
 
 class Relay:
-    """Between the first two that connect to `port`.
+    """A relay between the first two connections to `port`.
 
     Args:
-        rate: bits a second, each way; 0: as fast as it comes.
-        delay_s: each way.
+        rate: bits per second, each way; 0: without limit.
+        delay_s: seconds, each way.
 
     Attributes:
-        passed: bytes, from the first that connected and from the second.
+        passed: bytes from the first connection and from the second.
     """
 
     def __init__(self, rate: float, delay_s: float) -> None:
@@ -47,11 +46,11 @@ class Relay:
         self._thread.start()
 
     def close(self) -> None:
-        """Nobody may connect any more; once both ends are gone it has ended."""
+        """Accept no more connections. The relay ends once both ends are gone."""
         self._listener.close()
 
     def _run(self) -> None:
-        with suppress(OSError):  # closed before both came
+        with suppress(OSError):  # closed before both connected
             ends = [self._listener.accept()[0] for _ in range(2)]
             for way, (source, target) in enumerate((ends, ends[::-1])):
                 due: Queue[tuple[float, bytes]] = Queue(_UNDER_WAY)
@@ -59,9 +58,9 @@ class Relay:
                 Thread(target=self._give, args=(target, due), daemon=True).start()
 
     def _take(self, way: int, source: socket.socket, due: "Queue[tuple[float, bytes]]") -> None:
-        """Reads no faster than it sends, and says when each chunk is due."""
+        """Read no faster than it sends, and queue each chunk with its due time."""
         source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        free = monotonic()  # when all that was taken has left
+        free = monotonic()  # when everything taken so far has left
         data = b"."
         while data:
             with suppress(ConnectionError):
@@ -87,10 +86,11 @@ class Relay:
 
 
 class Wire:
-    """One end.
+    """One end of a link.
 
     Attributes:
-        sent: bytes, lengths of messages included. waited: seconds that `receive` stood still.
+        sent: bytes, including the lengths of messages.
+        waited: seconds that `receive` waited.
     """
 
     def __init__(self, port: int) -> None:
@@ -103,16 +103,16 @@ class Wire:
         self.waited = 0.0
 
     def count(self) -> dict[str, float]:
-        """Both of these, until now."""
+        """Both numbers so far."""
         return {"sent": self.sent, "waited": self.waited}
 
     def send(self, message: bytes) -> None:
-        """Hands it to the thread that sends."""
+        """Pass a message to the thread that sends."""
         self.sent += _LENGTH.size + len(message)
         self._out.put(message)
 
     def receive(self, wait: bool = True) -> bytes | None:
-        """The next message; None where it is not there yet and nobody waits for it.
+        """The next message; None if there is none yet and `wait` is False.
 
         Raises:
             ConnectionError: the other end is gone, or silent for too long.
@@ -130,7 +130,7 @@ class Wire:
         return message
 
     def close(self) -> None:
-        """Once everything was sent."""
+        """Close the end once everything is sent."""
         self._out.put(None)
         self._threads[0].join(PATIENCE_S)
         self._socket.close()

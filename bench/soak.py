@@ -1,14 +1,14 @@
 """Five hundred windows on the virtual clock, with faults at random: what grows, leaks or gets lost.
 
-Two miners, a validator and a trainer run as their commands run them, in one process; chain,
-beacons and stores fail at random, and the programs are killed again and again (tests/soak
-says how). A second validator that is never disturbed says what should have come of it.
+Two miners, a validator and a trainer run as their commands run them, in one process. Chain, beacons
+and stores fail at random, and the programs are killed again and again (see tests/soak). A second
+validator that is never disturbed shows the right results.
 
-Memory is what is resident of that process, after garbage was collected and the allocator has given
-back what it can: it has one heap and keeps no free block of 128 KiB or more. The process holds the
-five programs and, since time is theirs, the simulated chain with its newest 256 blocks. It moves by
-ten MiB as programs die and begin: compared are medians of twenty looks, at windows 100 to 195 and
-at 405 to 500.
+Memory is the resident memory of that process, after garbage collection and after the allocator has
+returned what it can: it has one heap and keeps no free block of 128 KiB or more. The process holds
+the five programs and the simulated chain with its newest 256 blocks. Memory moves by ten MiB as
+programs die and begin, so medians of twenty looks are compared: at windows 100 to 195 and at 405 to
+500.
 """
 
 import json
@@ -26,15 +26,15 @@ from tests.soak.gauge import Gauge, fix_allocator, look
 from tests.soak.world import World
 
 WINDOWS, SEED = (60, 1) if FAST else (500, 1)
-#: Growth is from here on: everything has been used by then.
+#: Growth counts from here on: everything has been used by then.
 WARM = WINDOWS // 5
-#: Windows between two looks; the median of a fifth of them at either end is compared.
+#: Windows between two looks. Medians of a fifth of the looks at either end are compared.
 EVERY, LOOKS = WINDOWS // 100 or 1, 20
 GROWTH_PERCENT = 1.0
 
 
 def play(world: World) -> list[tuple[int, Gauge]]:
-    """Looks at what is held, by window."""
+    """Measurements by window."""
     looks: list[tuple[int, Gauge]] = []
 
     def after(window: int) -> None:
@@ -53,7 +53,7 @@ def play(world: World) -> list[tuple[int, Gauge]]:
 
 
 def compare(looks: list[tuple[int, Gauge]], name: str) -> tuple[float, float]:
-    """Median from the warm looks on, and of the last ones."""
+    """The median of the first warm looks, and that of the last ones."""
     warm = [getattr(gauge, name) for window, gauge in looks if window >= WARM]
     return median(warm[:LOOKS]), median(warm[-LOOKS:])
 
@@ -65,7 +65,7 @@ def count_files(folder: Path) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Prints the figures and whatever was not as it should be."""
+    """Print the figures and every fault."""
     fix_allocator()
     started = process_time()
     with tempfile.TemporaryDirectory(prefix="assay-") as root:

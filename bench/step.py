@@ -1,8 +1,8 @@
-"""A step of the learner: its time beside TRL's on the same rows and model.
+"""A step of the learner: its time compared with TRL's on the same rows and model.
 
-TRL is of the extra `train`; without it the times stand alone. Both learn from 8 groups of 16
-completions of 32 to 256 tokens; TRL computes a group at a time, padded, and keeps the logits of
-completions alone. What a step takes of memory `step_memory.py` says.
+TRL is in the extra `train`; without it only our own times are printed. Both learn from 8 groups of
+16 completions of 32 to 256 tokens. TRL computes a group at a time, padded, and keeps only the
+logits of completions. `step_memory.py` measures a step's memory.
 """
 
 import random
@@ -37,7 +37,7 @@ LEARNING = LearnConfig(epochs=1, groups_per_batch=GROUPS, tokens_per_pass=4_096)
 def make_groups(
     count: int, vocabulary: int, prompts: tuple[int, int], lengths: tuple[int, int]
 ) -> list[Group]:
-    """Groups of random ids, of lengths between these."""
+    """Groups of random ids, with lengths within these ranges."""
     drawn = random.Random(0)
     groups = []
     for _ in range(count):
@@ -57,7 +57,7 @@ def make_model(config: Qwen2Config) -> Qwen2ForCausalLM:
 
 
 def time_steps() -> list[Figure]:
-    """A step of ours and of TRL's, in turn."""
+    """Times of a step of ours and of TRL's, in turn."""
     groups = make_groups(GROUPS, SMALL.vocab_size, PROMPTS, LENGTHS)
     tokens = sum(len(row) for group in groups for row in group.completions)
     kept, twice = (
@@ -80,7 +80,7 @@ def time_steps() -> list[Figure]:
 
 
 def make_trl_step(groups: list[Group]) -> Callable[[], None]:
-    """The same by TRL's loss, with its padding and an AdamW like ours."""
+    """The same step with TRL's loss, its padding and an AdamW like ours."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
@@ -127,7 +127,7 @@ def make_trl_step(groups: list[Group]) -> Callable[[], None]:
 
 
 def pad_group(group: Group) -> dict[str, torch.Tensor]:
-    """A group as TRL takes it: completions right-padded."""
+    """A group in TRL's form: completions padded on the right."""
     longest = max(map(len, group.completions))
     ids = torch.zeros(ROLLOUTS, longest, dtype=torch.long)
     mask = torch.zeros(ROLLOUTS, longest, dtype=torch.long)

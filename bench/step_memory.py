@@ -1,10 +1,10 @@
 """Peak memory of a step of the learner: 8 groups of 16 rollouts of 512 tokens, a random Qwen2 of
-half a billion weights and V = 151,936, on the CPU (about an hour of a core). Everything that
-memory depends on is set as in recipes/qwen2.5-0.5b-gsm.toml: 4,096 tokens a pass, products in
-bf16, layers computed twice.
+half a billion weights and V = 151,936, on the CPU (about an hour of a core). All settings that
+memory depends on are those of recipes/qwen2.5-0.5b-gsm.toml: 4,096 tokens a pass, products in bf16,
+layers computed twice.
 
-A step of one short group comes before, so that AdamW's moments are there
-as in every step but the first. `--fast` has one group of the eight.
+A step of one short group comes first, so that AdamW's moments exist as in every step but the first.
+`--fast` has one group of the eight.
 """
 
 import resource

@@ -1,11 +1,11 @@
 """Time and bytes of a window's reading of 256 miners, from a web server 20 ms away, roots checked.
 
-Every miner's file has 1,024 groups of 16 completions, 230 tokens long on average, as one GPU makes,
-64 of them distinct; what an audit asks for is read of each and held against the root that stands on
-a simulated chain. The server is a process of its own on this machine; it waits 20 ms before it
-reads from a connection and before each answer. Rows are made up (`rows`), ids by Zipf's law with
-exponent 1.1: no model looks at them. Beside it the same client reading one file after the other,
-from 8 of the miners.
+Every miner's file has 1,024 groups of 16 completions, 230 tokens long on average, as one GPU makes;
+64 of the groups are distinct. The parts that an audit requests are read from each file and checked
+against the root on a simulated chain. The server is a separate process on this machine. It waits 20
+ms before it reads from a connection and before each answer. Rows are made up (`rows`), with ids by
+Zipf's law with exponent 1.1: no model looks at them. The baseline is the same client reading one
+file after the other, for 8 of the miners.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ from assay.subnet.presets import NETUID, make_demo_parameters
 MINERS, GROUPS, DISTINCT = 256, 1_024, 64
 LATENCY_S, BOUND_S = 0.020, 20.0
 ALONE = 8
-#: Blocks of a second, and as long to fetch files as on the main network.
+#: Blocks of one second, and as much time to fetch files as on the main network.
 TIMING = replace(
     DEMO_TIMING,
     fetch_end=DEMO_TIMING.audit_offset
@@ -67,7 +67,7 @@ class Sources:
 
 
 def make_file(parameters: bytes) -> bytes:
-    """The first miner's."""
+    """The first miner's file."""
     random = np.random.default_rng(1)
     groups = make_groups(random, DISTINCT, draw_by_zipf(random, 1.1))
     parts = [encode_group(group, ID_BITS) for group in groups]
@@ -87,8 +87,8 @@ def make_file(parameters: bytes) -> bytes:
 
 
 def make_context(folder: Path, port: int) -> Context:
-    """A window that all miners have committed to. Their files differ in the header: in `folder`
-    lie one whole file and every miner's header."""
+    """A window that all miners have committed to. Their files differ in the header: `folder` has
+    one whole file and every miner's header."""
     chain = SimulatedChain(
         b"bench", NETUID, GENESIS_MS, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo, (bytes(32), *HOTKEYS)
     )
@@ -119,7 +119,7 @@ def make_context(folder: Path, port: int) -> Context:
 
 
 def read_all(context: Context, sources: Sources, hotkeys: Sequence[bytes]) -> float:
-    """Seconds until every file was read and its root checked, as the validator does it."""
+    """Seconds until every file is read and its root checked, as the validator does it."""
     started, left = time.perf_counter(), list(hotkeys)
     kept: list[int] = []
     ahead = ReadAhead(sources, lambda *_: kept.append(1))
@@ -146,12 +146,12 @@ def read_one_by_one(context: Context, sources: Sources, hotkeys: Sequence[bytes]
     return time.perf_counter() - started
 
 
-# --- the server, a process of its own
+# --- the server, a separate process
 
 
 async def serve(folder: Path) -> None:
-    """Every miner's file: the same bytes behind its own header. Prints its port, then at each
-    line of input what it has sent: requests and bytes of bodies."""
+    """Serve every miner's file: the same bytes after its own header. Prints its port, then at each
+    line of input the requests and bytes of bodies so far."""
     whole = b""
     sent = [0, 0]
 
@@ -206,7 +206,7 @@ def main() -> None:
             port = int(server.stdout.readline())
             context = make_context(folder, port)
             sources = Sources(ReadableStores([f"http://127.0.0.1:{port}"]))
-            read_all(context, sources, hotkeys[:4])  # connections are there
+            read_all(context, sources, hotkeys[:4])  # opens the connections
 
             def count() -> tuple[int, int]:
                 server.stdin.write("\n")  # type: ignore[union-attr]

@@ -1,11 +1,11 @@
-"""A miner's file and its audit: bytes a token, bytes and time of reading it, how evenly honest work
-is paid, the tokens of the forward passes, and how often a fake is found.
+"""A miner's file and its audit: bytes per token, bytes and time of reading it, the evenness of pay
+for honest work, the tokens of the forward passes, and the chance to find a fake.
 
-Bytes a token are those of files of 24 groups of 16: of the shipped model, and made up in a large
-model's shape (`rows`). What an audit reads is counted in a file of 1,024 groups, of which 64 are
-distinct, by several audit seeds; a validator reads 256 such files. Times are the processor's, the
-least of several: other work of the machine does not count. Forward passes and detection are
-computed, not measured; what they stand beside is an audit of four groups whole.
+Bytes per token are those of files of 24 groups of 16: of the shipped model, and made up in a large
+model's shape (`rows`). The audit's reading is counted in a file of 1,024 groups, of which 64 are
+distinct, with several audit seeds; a validator reads 256 such files. Times are processor time, the
+least of several runs, so other work of the machine does not count. Forward passes and detection are
+computed, not measured; they are compared with an audit of four whole groups.
 """
 
 import io
@@ -71,7 +71,7 @@ MINERS, GROUPS, FILE_GROUPS = 256, MAIN_WORK.group_cap, 24
 DISTINCT, AUDITS, REPEATS = (8, 2, 3) if FAST else (64, 16, 15)
 VALUED, BATCH, SETTLEMENTS = (32, 32, 2_000) if FAST else (256, 32, 20_000)
 HOTKEY, CHECKPOINT = digest("miner"), digest("checkpoint")
-#: The audit that all is compared with: so many groups, each of them read and computed whole.
+#: Groups of the baseline audit, each of them read and computed whole.
 WHOLE = 4
 
 
@@ -81,10 +81,11 @@ WHOLE = 4
 def list_sizes(
     name: str, groups: list[Group], vocabulary: int, law: float | None = None
 ) -> list[Figure]:
-    """A file's fields beside the entropy of its rows, its digests apart; and all of it.
+    """A file's fields compared with the entropy of its rows, without its digests; and the whole
+    file.
 
     Args:
-        law: entropy of the law that its ids were drawn by, bits; None: unknown.
+        law: entropy in bits of the law of its ids; None: unknown.
     """
     data, _ = encode_submission(
         groups,
@@ -127,7 +128,7 @@ def list_sizes(
 
 
 def compute_entropy(groups: list[Group]) -> tuple[float, float]:
-    """Bits a token, by how frequent each value is in all the file: of ids; of classes of
+    """Bits per token, by the frequency of each value in the whole file: of ids; of classes of
     log-probabilities with the bits below them, and of sketches."""
     rollouts = [rollout for group in groups for rollout in group]
     logprobs = np.concatenate([rollout.logprobs for rollout in rollouts])
@@ -148,7 +149,7 @@ def sum_entropy(shares: np.ndarray) -> float:
 
 
 def measure_other_proofs() -> dict[str, float]:
-    """Bytes a token of other systems' proofs."""
+    """Bytes per token of other systems' proofs."""
     sizes: dict[str, float] = {"the public subnet's sketch alone": PublicSketch.BYTES}
     if (toploc := load_toploc()) is not None:
         (chunk,) = build_toploc(toploc, torch.randn(TOPLOC_TOKENS, 1_536).bfloat16())
@@ -171,7 +172,7 @@ def measure_ids(groups: list[Group]) -> int:
 
 
 def join_rows(group: Group) -> bytes:
-    """Columns as they lie in memory, one after the other: 10 bytes a token."""
+    """The columns as they are in memory, one after the other: 10 bytes per token."""
     columns = zip(*((r.tokens, r.logprobs, r.sketch) for r in group), strict=True)
     return b"".join(np.concatenate(column).tobytes() for column in columns)
 
@@ -180,7 +181,7 @@ def join_rows(group: Group) -> bytes:
 
 
 class CountingSubmission(MemorySubmission):
-    """A file in memory that counts what is read of it."""
+    """A file in memory that counts the bytes read."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -193,7 +194,8 @@ class CountingSubmission(MemorySubmission):
 
 
 def make_context(audit: int) -> Context:
-    """A window of the main network's rules, nothing committed; each audit draws others."""
+    """A window with the main network's rules and no commitments. Each `audit` draws other
+    groups."""
     block = Block(1, digest("block"), 0)
     return Context(
         0,
@@ -229,7 +231,7 @@ def make_file(parts: list[Parts]) -> tuple[bytes, Committed]:
 
 
 def read(context: Context, data: bytes, committed: Committed) -> CountingSubmission:
-    """All that the judge does before it looks at tokens: it reads, hashes and decodes."""
+    """Read, hash and decode a file, as the judge does before it looks at tokens."""
     submission = CountingSubmission(data)
     context = replace(context, commitments={HOTKEY: committed})
     opening = read_opening(submission, HOTKEY, context, committed)
@@ -265,8 +267,8 @@ def list_reading(name: str, groups: list[Group]) -> list[Figure]:
 
 
 def list_times(groups: list[Group], random: np.random.Generator) -> list[Figure]:
-    """To read an honest file, and the dearest one of the same lengths; to write and to read
-    tokens."""
+    """Times to read an honest file, and the most costly one of the same lengths; to write and to
+    read tokens."""
     context = make_context(0)
     audited = select_committed(context, HOTKEY, GROUPS)
     valued = {group.index for group in audited if group.valued}
@@ -285,7 +287,7 @@ def list_times(groups: list[Group], random: np.random.Generator) -> list[Figure]
     encode_s, decode_s, pack_s, unpack_s = measure_together(
         [
             lambda: encode_group(groups[0], ID_BITS),
-            lambda: read(context, *alone),  # an audit of one group reads all of it
+            lambda: read(context, *alone),  # an audit of one group reads the whole file
             lambda: zlib.compress(rows),
             lambda: zlib.decompress(packed),
         ],
@@ -332,7 +334,7 @@ def generate(checkpoint: Checkpoint) -> list[Group]:
 
 
 def value_groups(checkpoint: Checkpoint, groups: list[Group]) -> np.ndarray:
-    """What each is worth, as the judge values it; float64 [groups]."""
+    """The groups' values, as the judge computes them; float64 [groups]."""
     environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
     tokenizer, weights, values = checkpoint.tokenizer, RewardWeights(), []
     for problem, group in zip(make_problems(checkpoint, len(groups)), groups, strict=True):
@@ -353,7 +355,7 @@ def value_groups(checkpoint: Checkpoint, groups: list[Group]) -> np.ndarray:
 
 
 def simulate_pay(values: np.ndarray, valued: int) -> float:
-    """Standard deviation of a settlement's score, in per cent of its mean."""
+    """Standard deviation of a settlement's score, in percent of its mean."""
     random = np.random.default_rng(0)
     scores = np.zeros(SETTLEMENTS)
     for _ in range(WINDOWS):
@@ -382,7 +384,8 @@ def list_pay(values: np.ndarray) -> list[Figure]:
 
 
 def list_forward() -> list[Figure]:
-    """Tokens that a miner's forward passes take; several rollouts of a group share its prompt."""
+    """Tokens that the forward passes for a miner need. Several rollouts of a group share its
+    prompt."""
     rollouts, size, figures = MAIN_WORK.audited_rollouts, MAIN_WORK.group_size, []
     for share, bound in ((0.1, 0.30), (1, None), (4, None)):
         prompt = share * TOKENS
@@ -393,7 +396,7 @@ def list_forward() -> list[Figure]:
 
 
 def list_detection() -> list[Figure]:
-    """How often an audit sees nothing of fakes, each as long as a genuine rollout."""
+    """The chance that an audit misses fakes, each as long as a genuine rollout."""
     quarter = GROUPS // 4, SIZE
     forty_eighth = [(GROUPS * SIZE // (48 * fakes), fakes) for fakes in range(1, SIZE + 1)]
     figures = []
@@ -421,12 +424,13 @@ def list_detection() -> list[Figure]:
 
 
 def compute_miss(groups: int, fakes: int) -> float:
-    """Exact: so many groups with so many fakes each."""
+    """The exact chance to miss them: `groups` groups with `fakes` fakes each."""
     return 1 - compute_window_pay(MAIN_WORK, GROUPS, groups, Fake(fakes, 1.0))[1]
 
 
 def compute_old_miss(groups: int) -> float:
-    """Of whole groups drawn without replacement: a fake in one of them is seen."""
+    """The chance to miss a fake if whole groups are drawn without replacement: it is seen in a
+    drawn one."""
     return comb(GROUPS - groups, WHOLE) / comb(GROUPS, WHOLE)
 
 

@@ -1,24 +1,25 @@
 """The gain from sharing rollouts: several nodes learn alone, or also from each other's rollouts, at
 equal own work (as in SAPO, "Sharing is Caring", Gensyn, 2025).
 
-Each step every node samples as many groups of problems of its own, with the product's sampler, from
-weights rounded to bf16, and learns with the product's learner. It learns from
+In each step every node samples the same number of groups of its own problems, with the product's
+sampler, from weights rounded to bf16, and learns with the product's learner. It learns from
 
     alone     its own groups
     half      half of its own, and as many of the others'
     double    its own, and as many of the others'
-    network   all nodes' groups, in one model that all of them sample from: what Assay does
+    network   all nodes' groups, in one model that all of them sample from: Assay's way
 
-Groups of others are drawn from those with signal, as SAPO's are. The x axis is what a node sampled
-itself, in tokens; arms are compared at the most that all of them reached. Problems and held-out
-tries are the same in all arms. Of a seed's nodes the mean counts; the interval is the range of the
-seeds' differences, which holds their median with the probability that stands beside it, whatever
-their distribution. All nodes have the same model and environment: other models are not measured.
+Groups of others are drawn from those with signal, as in SAPO. The x axis is the number of tokens
+that a node sampled itself. Arms are compared at the largest number that all of them reached.
+Problems and held-out tries are the same in all arms. For each seed the mean of its nodes counts.
+The interval is the range of the seeds' differences. It holds their median with the probability
+given with it, whatever their distribution. All nodes have the same model and environment: other
+models are not measured.
 
     python bench/swarm.py --out DIR [--fast]
 
-Runs lie in DIR (`swarm-runs`), kept every few steps: a command that was stopped goes on where it
-was. An hour and a half of one core. --fast: one seed, two nodes, two steps.
+Runs are in DIR (`swarm-runs`), saved every few steps: a stopped command continues there. They take
+an hour and a half of one core. `--fast`: one seed, two nodes, two steps.
 """
 
 import json
@@ -64,11 +65,11 @@ ARMS = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A comparison; all of it names the runs' folders."""
+    """A comparison. All fields determine the names of the runs' folders."""
 
     nodes: int = 4
-    groups: int = 8  # that a node samples each step
-    rollouts: int = 8  # of a group
+    groups: int = 8  # groups that a node samples in each step
+    rollouts: int = 8  # rollouts of a group
     steps: int = 36
     every: int = 6  # steps from one trial to the next
     held_out: int = 1_000  # problems of a trial
@@ -82,11 +83,13 @@ FASTER = Plan(nodes=2, groups=4, steps=2, every=1, held_out=64, seeds=(0,))
 
 @dataclass(slots=True)
 class Trial:
-    """Of the models of a run.
+    """A trial of the models of a run.
 
     Attributes:
-        tokens, groups, silent: that each node sampled until then; groups without signal.
-        solved: held-out problems, by model. seconds: of the processor.
+        tokens, groups, silent: tokens and groups that each node has sampled, and groups without
+            signal.
+        solved: held-out problems solved, by model.
+        seconds: processor seconds.
     """
 
     step: int
@@ -98,7 +101,7 @@ class Trial:
 
 
 def hash_place(what: str, *at: int) -> bytes:
-    """32 bytes. at: u32 each."""
+    """A hash of 32 bytes. `at`: u32 each."""
     return hash_fields(Domain.HELD_OUT, what.encode(), *(n.to_bytes(4, "big") for n in at))
 
 
@@ -108,7 +111,7 @@ def make_problems(what: str, count: int, *at: int) -> list[Problem]:
 
 
 class Node:
-    """A model that learns; in `network` the only one."""
+    """A model that learns. `network` has only one."""
 
     def __init__(self, plan: Plan, checkpoint: Checkpoint, number: int, seed: int) -> None:
         self.checkpoint = checkpoint
@@ -117,7 +120,7 @@ class Node:
         self.rounded = checkpoint.load_trainable().requires_grad_(False)
 
     def draw(self, plan: Plan, *at: int) -> list[Group]:
-        """at: seed, node, step."""
+        """Draw groups. `at`: seed, node, step."""
         return draw_groups(
             self.checkpoint,
             self.rounded,
@@ -151,7 +154,7 @@ def has_signal(group: Group) -> bool:
 
 
 def choose(arm: str, node: int, drawn: Sequence[list[Group]], place: bytes) -> list[Group]:
-    """What a node learns from. place: where its draw among the others' groups begins."""
+    """The groups from which a node learns. `place` determines its draw among the others' groups."""
     if arm == "network":
         return [group for groups in drawn for group in groups]
     own = drawn[node]
@@ -188,7 +191,7 @@ class Run:
         return bool(self.trials) and self.trials[-1].step == self.plan.steps
 
     def play(self) -> list[Trial]:
-        """All that is not done."""
+        """Play the run to its end, from its saved state."""
         while not self.done:
             began = process_time()
             none = Trial(0, [0] * self.plan.nodes, 0, 0, [], 0.0)
@@ -200,7 +203,7 @@ class Run:
         return self.trials
 
     def _take_steps(self, last: Trial) -> Trial:
-        """Those until the next trial, and what was sampled in them."""
+        """Take the steps until the next trial, and count the samples in them."""
         trial = replace(last, tokens=list(last.tokens))
         while trial.step < min(last.step + self.plan.every, self.plan.steps):
             trial.step += 1
@@ -211,7 +214,7 @@ class Run:
         return trial
 
     def _take_step(self, step: int) -> list[list[Group]]:
-        """What all nodes sampled; step: from 1."""
+        """Take a step, counted from 1. Returns the groups that all nodes sampled."""
         nodes, seed = self.nodes, self.seed
         everyone = range(self.plan.nodes)
         drawn = [nodes[i % len(nodes)].draw(self.plan, seed, i, step) for i in everyone]
@@ -220,7 +223,7 @@ class Run:
         return drawn
 
     def _save(self) -> None:
-        """The trials first: who is stopped between has a trial too many, not one too few."""
+        """Save the trials first: a stop in between leaves a trial too many, not one too few."""
         trial = self.trials[-1]
         write_json(self.folder / "trials.json", [asdict(trial) for trial in self.trials])
         states = {
@@ -245,7 +248,7 @@ class Run:
             node.round_weights()
 
 
-#: Own tokens of a node, and share solved, means over nodes, at each trial.
+#: Own tokens of a node, and share solved, as means over nodes, at each trial.
 Curve = list[tuple[float, float]]
 
 
@@ -254,7 +257,7 @@ def make_curve(plan: Plan, trials: Sequence[Trial]) -> Curve:
 
 
 def read_at(curve: Curve, tokens: float) -> float:
-    """The share solved once so many were sampled, between trials along a straight line."""
+    """The share solved after this many tokens, with linear interpolation between trials."""
     for (before, low), (after, high) in pairwise(curve):
         if before <= tokens <= after:
             return low + (high - low) * (tokens - before) / (after - before)
@@ -262,7 +265,7 @@ def read_at(curve: Curve, tokens: float) -> float:
 
 
 def plot(curves: dict[str, list[Curve]], file: Path) -> None:
-    """Mean of the seeds, and their range."""
+    """Plot the mean of the seeds, and their range."""
     figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=120, layout="constrained")
     for arm, runs in curves.items():
         points = list(zip(*runs, strict=True))
@@ -278,7 +281,7 @@ def plot(curves: dict[str, list[Curve]], file: Path) -> None:
 
 
 def compare(plan: Plan, runs: dict[str, list[list[Trial]]]) -> list[Figure]:
-    """What sharing bought, in points, at equal own tokens."""
+    """Figures of the gain by sharing, in percentage points, at equal own tokens."""
     curves = {arm: [make_curve(plan, trials) for trials in of] for arm, of in runs.items()}
     budget = min(curve[-1][0] for of in curves.values() for curve in of)
     ends = {arm: [100 * read_at(curve, budget) for curve in of] for arm, of in curves.items()}

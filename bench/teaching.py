@@ -1,11 +1,11 @@
 """Groups that teach: the share of a trainer's groups and tokens without signal, because all rewards
-of the group are equal, and what the rule of levels does about it.
+of the group are equal, and the effect of the rule of levels.
 
-Whole courses of lessons by the real trainer, on a simulated chain, from groups of its own, which
-are drawn and scored as a miner's are: sums from the shipped model; word problems, and a mixture of
-both, from a small one that is made first (`mixed_model.py`). Each begins, as an owner may who does
-not know the model, with levels too hard for it; once they stay, and once they follow held-out
-success. --fast: two lessons, and a small model that knows little.
+The real trainer runs whole courses of steps on a simulated chain, from groups of its own, drawn and
+scored like a miner's: sums from the shipped model; word problems, and a mixture of both, from a
+small model that is made first (`mixed_model.py`). Each course begins with levels too hard for the
+model, like an owner who does not know it. In one course the levels stay, in the other they follow
+held-out success. `--fast`: two steps, and a small model that knows little.
 """
 
 import shutil
@@ -36,23 +36,23 @@ from assay.training import GENESIS, LearnConfig
 from assay.training.held_out import HeldOut
 
 LESSONS = 2 if FAST else 10
-GROUPS = 4 if FAST else 24  # of a lesson
+GROUPS = 4 if FAST else 24  # groups of a step
 PROBLEMS = 32 if FAST else 256  # held out
 STEPS = 40 if FAST else 600  # of pre-training
-#: Rewards of what a task is about alone: a part paid for the steps between hides what has no
-#: signal of its own.
+#: Only the main part of a task's reward counts: a part paid for the steps in between would hide
+#: groups without signal.
 ONE_PART = {"correctness_weight": 10**6, "quality_weight": 0}
 _BEGUN = 1_700_000_000_000
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a course asks: an environment, the first levels in force, whose model."""
+    """The task of a course: an environment, the first levels in force, and the model."""
 
     name: str
     environment: str
     levels: tuple[int, ...]
-    mixed: bool  # the model of `mixed_model.py`; else the shipped one
+    mixed: bool  # True: the model of `mixed_model.py`; False: the shipped one
 
 
 TASKS = (
@@ -63,7 +63,7 @@ TASKS = (
 
 
 def run_course(task: Task, model: Path, moves: bool) -> list[Lesson]:
-    """LESSONS lessons. moves: whether levels follow."""
+    """Run LESSONS steps. `moves`: whether levels follow success."""
     folder = Path(tempfile.mkdtemp(prefix="assay-"))
     hotkeys = {name: sha256(name.encode()).digest() for name in ("owner", "trainer")}
     chain = SimulatedChain(
@@ -121,7 +121,7 @@ def describe(lessons: Sequence[Lesson]) -> None:
 
 
 def compute_shares(lessons: Sequence[Lesson]) -> tuple[float, float]:
-    """Percent: groups without signal, and tokens drawn and judged for nothing."""
+    """Percent of groups without signal, and of tokens drawn and judged in vain."""
     groups, dropped = (
         sum(getattr(x.stats, name) for x in lessons) for name in ("groups", "dropped")
     )

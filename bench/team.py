@@ -1,7 +1,7 @@
-"""Two processes that learn together, compared with one: tokens a second, and memory for loading.
+"""Two processes that learn together, compared with one: tokens per second, and memory for loading.
 
-Each process has one thread; one process with two threads is beside it. The model has 25 million
-parameters, as in `step.py`; processes speak over gloo on this machine.
+Each process has one thread; another baseline is one process with two threads. The model has 25
+million parameters, as in `step.py`. Processes communicate over gloo on this machine.
 """
 
 import json
@@ -18,12 +18,12 @@ from assay.training.team import run_team
 
 WORKER = Path(__file__).with_name("team_worker.py")
 GROUPS, STEPS = (1, 1) if FAST else (8, 3)
-#: Seconds for one of the three.
+#: Most seconds for one of the three.
 PATIENCE_S = 3_600
 
 
 def measure(folder: Path, processes: int, threads: int) -> list[dict[str, float]]:
-    """What each process found."""
+    """Each process's measurements."""
     arguments = [str(WORKER), str(folder), str(threads), str(STEPS)]
     if processes == 1:
         subprocess.run([sys.executable, *arguments], check=True, timeout=PATIENCE_S)

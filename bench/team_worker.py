@@ -1,4 +1,4 @@
-"""One process of a learner's team, or one alone; prints its seconds and its memory as JSON.
+"""One process of a learner's team, or a single one; prints its seconds and its memory as JSON.
 
 python bench/team_worker.py FOLDER THREADS STEPS
 """
@@ -20,14 +20,14 @@ from assay.training.team import follow, join_team
 
 
 def read_memory() -> int:
-    """Bytes that this process holds of its own, not of files that it maps."""
+    """Bytes of this process's own memory, without mapped files."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("RssAnon:")[1].split()[0]) << 10
 
 
 @contextmanager
 def watch_memory() -> Iterator[list[int]]:
-    """Looks at what this process holds, every millisecond: Linux keeps no peak of it."""
+    """Look at this process's memory every millisecond, because Linux keeps no peak of it."""
     seen, ended = [read_memory()], threading.Event()
 
     def look() -> None:
@@ -65,7 +65,7 @@ def main(folder: Path, threads: int, steps: int) -> None:
         found = {"seconds": min(taken), "kept_bytes": kept, "peak_bytes": peak}
         (folder / f"{get_team()[1]}-{threads}-{rank}.json").write_text(json.dumps(found))
         if rank:
-            follow()  # the first ends them
+            follow()  # the first process ends them
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""A step traced operator by operator: its time compared with the step's own, the bytes of
-its roots, and faults of one unit in the last place at random operators, each of which must be
-named.
+"""A step traced operator by operator: its time compared with the step's own, the bytes of its
+roots, and faults of one unit in the last place at random operators, each of which must be named.
 
-The time is that of a step of 27 million parameters, as in `step.py`. The demo's first model is
-beside it: its operators take some ten microseconds each, less than any record of them does. The
-faults are in a step of that model on groups of its own. Which operator errs and where is drawn from
-a fixed seed; the trace of the one that errs is held against the other, and of every fifth pair the
-operator is run again here. `--fast` has fewer faults.
+The time is that of a step of 27 million parameters, as in `step.py`, and of the demo's first model,
+whose operators take some ten microseconds each, less than any record of them does. The faults are
+in a step of that model on its own groups. A fixed seed draws the operator that errs and the place.
+The faulty trace is compared with the other, and for every fifth pair the operator is run again
+here. `--fast` has fewer faults.
 """
 
 import random
@@ -47,15 +46,15 @@ from assay.training import GENESIS, Group, LearnConfig, Learner
 THREADS = 1
 GROUPS, FAULTS, REPEATS = 6, 4 if FAST else 50, 2 if FAST else 5
 SEED = 27
-#: Of so many faults one is judged, too.
+#: One in this many faults is also judged.
 JUDGED = 5
 TRAINER = bytes(31) + b"t"
-#: What a trace may cost, and its roots.
+#: Most time of a traced step, in steps, and most bytes of its roots.
 TIMES_MAX, ROOTS_MAX = 4.0, 2e6
 
 
 def make_step(folder: Path) -> tuple[Step, CheckpointFolder]:
-    """A step of the demo's first model, on a trainer's own groups, as a trainer keeps it."""
+    """A step of the demo's first model on a trainer's own groups, stored like a trainer's."""
     chain = SimulatedChain(b"bench", NETUID, 0, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo, (TRAINER,))
     beacons = LocalBeacon(b"bench", 0, 1_000, lambda: 0)
     parent = load_checkpoint(GENESIS)
@@ -79,7 +78,7 @@ def make_step(folder: Path) -> tuple[Step, CheckpointFolder]:
 
 
 def time_demo(step: Step, checkpoints: CheckpointFolder, folder: Path) -> list[Figure]:
-    """The demo's step with and without its trace, in turn."""
+    """Times of the demo's step with and without its trace, in turn."""
     taken = read_taken(step)
     groups = [one.group for one in taken]
     learners = [make_learner_before(step, checkpoints) for _ in range(2)]
@@ -92,7 +91,7 @@ def time_demo(step: Step, checkpoints: CheckpointFolder, folder: Path) -> list[F
 
 
 def time_larger(folder: Path) -> list[Figure]:
-    """The same of 27 million parameters, each once: they are long enough."""
+    """Times of the same with 27 million parameters, once each: they are long enough."""
     groups = make_groups(1 if FAST else 2, SMALL.vocab_size, PROMPTS, LENGTHS)
     learner = Learner(make_model(SMALL), LEARNING)
     learner.learn(groups)
@@ -105,7 +104,7 @@ def time_larger(folder: Path) -> list[Figure]:
 
 
 def trace(learner: Learner, groups: list[Group], folder: Path) -> None:
-    """Learns and writes down how."""
+    """Learn and write the trace."""
     with write_operators(folder) as writer, TraceMode(writer.append, TensorDigests(THREADS)):
         learner.learn(groups)
     print(f"  {len(writer.leaves):,} operators", flush=True)
@@ -131,17 +130,17 @@ def describe(
 def trace_faulty(
     step: Step, checkpoints: CheckpointFolder, folder: Path, operators: int, drawn: random.Random
 ) -> FaultyMachine:
-    """The trace of a machine that errs once, and where it did."""
+    """Write the trace of a machine that errs once. Returns the machine, which knows the place."""
     while True:
         fault = FaultyMachine(drawn.randrange(operators), drawn.randrange(1 << 30))
         learner, taken = make_learner_before(step, checkpoints), read_taken(step)
         trace_learning(learner, taken, step.record.digest, folder, fault.run)
-        if fault.fell_on is not None:  # there was an operator left that makes numbers
+        if fault.fell_on is not None:  # an operator that makes numbers was left
             return fault
 
 
 def find_faults(step: Step, checkpoints: CheckpointFolder, folder: Path) -> list[Figure]:
-    """One fault after another; a trace without one against each."""
+    """Figures of one fault after another, each compared with a trace without a fault."""
     honest, _ = trace_step(step, checkpoints, folder / "honest")
     drawn = random.Random(SEED)
     named, standings, nodes, seconds = 0, Counter(), [], []

@@ -1,5 +1,5 @@
-"""TRL's own `GRPOTrainer`, set to learn as Assay's learner does. For `learning.py` and
-`evidence.py`; TRL is of the extra `train`."""
+"""TRL's own `GRPOTrainer`, set to learn like Assay's learner. For `learning.py` and `evidence.py`;
+TRL is in the extra `train`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from assay.training import LearnConfig
 
 @dataclass(frozen=True)
 class TrlCourse:
-    """What TRL learns from, and how. Of a step's problems whole minibatches are taken."""
+    """TRL's problems and settings. A step takes its problems in whole minibatches."""
 
     environment: Environment
     steps: Sequence[Sequence[Problem]]
     learning: LearnConfig
-    rollouts: int  # of a problem
-    max_tokens: int  # of a completion
+    rollouts: int  # rollouts of a problem
+    max_tokens: int  # tokens of a completion
     folder: Path
 
     @property
@@ -30,7 +30,7 @@ class TrlCourse:
 
     @property
     def updates(self) -> int:
-        """Of the optimiser, in a step."""
+        """Updates of the optimiser in a step."""
         return self.batches * self.learning.epochs
 
 
@@ -49,9 +49,9 @@ def make_trl_trainer(
     """A `GRPOTrainer`: the same loss, optimiser and rate, its own generation.
 
     Args:
-        on_step: is told of each step that has ended, counted from 1.
-        on_rollouts: sees what was sampled.
-        more: of `GRPOConfig`.
+        on_step: called after each step, with its number from 1.
+        on_rollouts: called with all rollouts of a step.
+        more: further arguments of `GRPOConfig`.
     """
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer

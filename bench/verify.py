@@ -16,7 +16,7 @@ from work import (
 from assay.subnet.presets import DEMO_WORK
 
 ROLLOUTS, TOKENS, THREADS = 16, 128, 2
-#: The larger model decodes this many of the rollouts alone, and their time is scaled.
+#: Rollouts that the larger model decodes alone; their time is scaled.
 ALONE = 1
 LARGE = Qwen2Config(
     vocab_size=16_384,
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def compare(name: str, times: GroupTimes, scaled: str = "") -> list[Figure]:
-    """Verifying beside generating in one batch and one by one, ms."""
+    """Figures of verifying, compared with generating in one batch and one by one, ms."""
     verified, apart, batched, one_by_one = (seconds * 1e3 for seconds in times)
     group, each = f"{name}: verify a group", f"{name}: verify a group, no prompt shared"
     together, alone = "generate in one batch", f"generate one by one{scaled}"

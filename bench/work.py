@@ -1,5 +1,5 @@
-"""Inputs that several scripts measure on: the demo's model and its problems, models of random
-weights, and what generating and verifying one group takes."""
+"""Inputs of several scripts: the demo's model and its problems, models of random weights, and the
+generating and verifying of one group."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -49,13 +49,13 @@ from assay.verification.sketch import judge_sketch
 
 
 def load_genesis() -> Checkpoint:
-    """The model that the demo starts from."""
+    """The model with which the demo begins."""
     return load_checkpoint(GENESIS)
 
 
 def write_larger_checkpoint(folder: Path) -> bytes:
-    """A checkpoint of random weights with the demo's tokenizer, thirty times as large as the demo's
-    model: ten million weights. Its digest."""
+    """Write a checkpoint of random weights with the demo's tokenizer, thirty times as large as the
+    demo's model: ten million weights. Returns its digest."""
     genesis = load_genesis()
     save_model(make_small_model(384, 6, 6, 1_024, seed=0), folder)
     for name in (CALIBRATION_FILE, PASSAGES_FILE):
@@ -74,7 +74,7 @@ def write_larger_checkpoint(folder: Path) -> bytes:
 def make_requests(
     checkpoint: Checkpoint, groups: int, rollouts: int, salt: bytes = b""
 ) -> list[GroupRequest]:
-    """`make_problems`, as a miner answers them."""
+    """Requests for the problems of `make_problems`, as a miner answers them."""
     requests = []
     for group, problem in enumerate(make_problems(checkpoint, groups, salt)):
         seed = _make_seed(group, salt)
@@ -84,7 +84,7 @@ def make_requests(
 
 
 def make_problems(checkpoint: Checkpoint, groups: int, salt: bytes = b"") -> list[Problem]:
-    """Problems at the checkpoint's levels; another salt is another set of them."""
+    """Problems at the checkpoint's levels. Another salt gives another set."""
     environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
     levels = checkpoint.manifest.levels
     return [environment.make_problem(_make_seed(group, salt), levels) for group in range(groups)]
@@ -95,12 +95,12 @@ def _make_seed(group: int, salt: bytes) -> bytes:
 
 
 def make_any_projection(checkpoint: Checkpoint) -> Projection:
-    """A projection as a window would have it."""
+    """A projection like a window's."""
     return make_projection(hash_fields(Domain.PROJECTION, b"bench"), checkpoint.manifest)
 
 
 def make_random_model(config: Qwen2Config, device: str = "cpu") -> PreTrainedModel:
-    """A Qwen2 of random weights as a checkpoint stores them, in fp32."""
+    """A Qwen2 with random weights as a checkpoint stores them, in fp32."""
     torch.manual_seed(0)
     with torch.device(device):
         model = Qwen2ForCausalLM(config).to(torch.bfloat16).float()
@@ -108,8 +108,8 @@ def make_random_model(config: Qwen2Config, device: str = "cpu") -> PreTrainedMod
 
 
 class GroupTimes(NamedTuple):
-    """Seconds to verify, to verify where no two rollouts share a prompt, to generate in one batch,
-    and to generate one by one."""
+    """Seconds to verify, to verify if no two rollouts share a prompt, to generate in one batch, and
+    to generate one by one."""
 
     verified: float
     apart: float
@@ -122,8 +122,8 @@ class GroupWork:
     """One group of full-length completions, to generate and to verify.
 
     Attributes:
-        alone: completions that are generated one by one; the time of all is scaled from theirs.
-        reference: of the same weights; the drafter may be of another precision.
+        alone: completions that are generated one by one; their time is scaled to all.
+        reference: a model with the same weights; the drafter may have another precision.
     """
 
     drafter: PreTrainedModel
@@ -151,7 +151,7 @@ class GroupWork:
             _wait(self.drafter)
 
         shared = [self.group.prompt] * len(completions)
-        # of one length: each begins with a token of its own
+        # of one length, each with its own first token
         apart = [(i, *self.group.prompt[1:]) for i in range(len(completions))]
         verified, alone, batched = measure_together(
             [lambda: verify(shared), lambda: verify(apart), generate], repeats
@@ -161,7 +161,7 @@ class GroupWork:
         return GroupTimes(verified, alone, batched, one_by_one * len(requests) / len(few))
 
     def _verify(self, prompts: Sequence[Sequence[int]], completions: Sequence[np.ndarray]) -> None:
-        """All that the judge does with one group after its structure."""
+        """Do all that the judge does with one group after the check of its structure."""
         measured = self.reference.measure(prompts, completions, self.group.seeds, self.projection)
         for m in measured:
             judge_sketch(m.sketch, m.sketch, SMALL_MODEL_TESTS)
@@ -169,7 +169,7 @@ class GroupWork:
 
 
 def _wait(model: PreTrainedModel) -> None:
-    """Until a GPU has done what it was told."""
+    """Wait until a GPU has finished its work."""
     if model.device.type == "cuda":
         torch.cuda.synchronize()
 
@@ -183,7 +183,7 @@ def make_random_work(
     device: str = "cpu",
     drafter_dtype: torch.dtype = torch.float32,
 ) -> GroupWork:
-    """A group of a model of random weights, its prompt of 64 tokens."""
+    """A group of a model with random weights, with a prompt of 64 tokens."""
     model = make_random_model(config, device)
     drawable = np.ones(config.vocab_size, bool)
     generator = np.random.default_rng(0)
@@ -218,7 +218,7 @@ def _copy_as(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
 
 @dataclass(frozen=True, slots=True)
 class JudgedRollout:
-    """What another reference finds of an honest rollout."""
+    """The measurements of another reference on an honest rollout."""
 
     request: GroupRequest
     rollout: Rollout
@@ -233,7 +233,8 @@ def judge_groups(
     requests: Sequence[GroupRequest],
     groups: Sequence[Sequence[Rollout]],
 ) -> Iterator[JudgedRollout]:
-    """Every rollout of some groups, by all tests of the shipped model, every position opened."""
+    """Every rollout of some groups, judged by all tests of the shipped model, with every position
+    opened."""
     projection, tests = make_any_projection(checkpoint), SMALL_MODEL_TESTS
     for request, group in zip(requests, groups, strict=True):
         completions = [rollout.tokens for rollout in group]

@@ -99,7 +99,7 @@ class CommittedGroups:
     """The groups that a root on chain binds of a file, as far as they were available."""
 
     reader: SubmissionReader  # of the parts that were read
-    groups: dict[int, ReadGroup] = field(default_factory=dict)  # with the ids of all rollouts
+    groups: dict[int, ReadGroup] = field(default_factory=dict)  # those with all rollouts' ids
     whole: set[int] = field(default_factory=set)  # those that also have all proofs
     refusal: Refusal | None = None  # why some groups are missing; bound ones first
 
