@@ -22,7 +22,7 @@ hypothesis.settings.register_profile("assay", deadline=None)
 hypothesis.settings.load_profile("assay")
 
 _PLAYER = Path(shared_demo.__file__)
-#: Which process of a test run this is; "": the only one.
+#: The name of this process in a test run; "" if it is the only one.
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # noqa: TID251 - xdist says it there
 #: Real programs on a chain whose blocks come by the clock: they wait more than they compute.
 _WAITING = ("tests/integration/test_localnet.py", "tests/integration/chain/test_programs.py")
@@ -79,7 +79,7 @@ def played_document(_demo_folder):
 
 @pytest.fixture(scope="session")
 def played(played_document):
-    """That demo's folder, its summary, its standard error."""
+    """The demo's folder, its summary, its standard error."""
     document = played_document
     return Path(document["folder"]), document["summary"], document["stderr"]
 

@@ -1,4 +1,4 @@
-"""What `make test` leaves to `make nightly`: the table of docs/testing.md is the list."""
+"""The tests that `make test` leaves to `make nightly`. The table of docs/testing.md is the list."""
 
 import re
 from collections.abc import Mapping

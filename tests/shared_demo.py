@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 ASSAY = Path(sys.executable).with_name("assay")
-#: What is left in the folder once it is played: its folder, seed, summary and standard error.
+#: File in the folder after the demo is played: its folder, seed, summary and standard error.
 SAID = "said.json"
 
 

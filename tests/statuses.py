@@ -16,7 +16,7 @@ from assay.neurons.validator.validator_status import ValidatorStatus
 _, _, _table = (
     (Path(__file__).parents[1] / "docs" / "metrics.md").read_text().partition("| event |")
 )
-#: What a program may say, by the page: alerts hang on these names.
+#: The names of a program's events, by the page: alerts depend on these names.
 EVENTS = frozenset(re.findall(r"^\| `(\w+)` \| .", _table, re.M))
 
 #: A validator that has seen nothing yet: what can be unknown is.

@@ -1,4 +1,4 @@
-"""What deploy/, the Dockerfile and compose.yaml say: units, services, settings, alerts."""
+"""The content of deploy/, the Dockerfile and compose.yaml: units, services, settings, alerts."""
 
 import os
 import re

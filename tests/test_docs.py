@@ -1,4 +1,4 @@
-"""What the documentation says of the code is what the code says."""
+"""The documentation says the same about the code as the code itself."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_every_name_in_a_store_stands_in_the_specification():
-    """What makes names is found by how it is called; the table is made by calling it."""
+    """Functions that make names are found by their calls; the table is made by calling them."""
     rooms = [ROOT / room for room in ("protocol", "network", "artifacts", "neurons", "audit")]
     sources = [path.read_text() for room in rooms for path in room.rglob("*.py")]
     makers = {

@@ -1,4 +1,4 @@
-"""What is shipped: the package's metadata, the locks, what lies in the wheel."""
+"""The shipped files: the package's metadata, the locks, the content of the wheel."""
 
 import re
 import runpy
@@ -130,7 +130,7 @@ def test_the_bill_of_materials_has_what_pages_bring():
 
 @pytest.mark.slow
 def test_wheel_and_sdist_have_every_file_of_the_rooms(tmp_path):
-    """What both lack, a user lacks."""
+    """A file that both lack is missing for users."""
     wheel = build_wheel(tmp_path)
     (sdist,) = tmp_path.glob("*.tar.gz")
     with zipfile.ZipFile(wheel) as archive:

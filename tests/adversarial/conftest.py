@@ -81,7 +81,7 @@ class World:
             self.mint()
 
     def genuine(self, name: str, window: int) -> list[Group]:
-        """What a miner honestly made for a window."""
+        """The groups that a miner honestly made for a window."""
         return list(self.works[name, window].groups)
 
     def prefill(self, name: str, window: int, index: int, tokens: Sequence[Sequence[int]]) -> Group:

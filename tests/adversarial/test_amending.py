@@ -83,7 +83,7 @@ class Amended(Mortal):
         super().work()
 
     def step(self):
-        """As a program does: it looks once a window."""
+        """Look once a window, as a program does."""
         self.fate("look")
         self.followed.look()
         return self.validator.step()

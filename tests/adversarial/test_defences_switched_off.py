@@ -40,14 +40,14 @@ KINDS = {kind.title: kind for kind in CHOOSING + NOT_WORKING}
 
 
 def judge(lab, made, reader=MemorySubmission, **options):
-    """Why a file of these groups, read through `reader`, is refused, if it is."""
+    """The reason why a file of these groups, read through `reader`, is refused, or None."""
     data, context = lab.commit(made)
     hotkey, options = lab.hotkeys["attacker"], {"forward": lab.forward, **options}
     return judge_with_checkpoint(reader(data), hotkey, context, lab.judged, **options).reason
 
 
 def judge_groups(lab, groups):
-    """What there is to be said of each of them alone."""
+    """The findings on each of the groups alone."""
     reasons = {judge(lab, groups, groups=[index]) for index in range(len(groups))}
     lab.forward.forget()
     return reasons

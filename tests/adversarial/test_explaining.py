@@ -36,7 +36,7 @@ class Case:
 
     groups: list[Any]
     audited: int  # a group that is valued
-    rollout: int  # of it, that goes through the model
+    rollout: int  # the rollout of the group that goes through the model
     header: dict[str, Any] = field(default_factory=dict)
     is_member: bool = True
     is_committed: bool = True
@@ -274,7 +274,7 @@ def test_accepted_work_shows_what_it_earned(world, tmp_path):
 
 
 def write_verdict(world, folder, reason, **words):
-    """What a validator keeps of the window."""
+    """Write a validator's notes of the window."""
     verdict = {
         "hotkey": encode_ss58(world.hotkeys["alice"]),
         "reason": reason.value,

@@ -70,7 +70,8 @@ def list_weights(mortal):
 
 
 def test_stopped_for_five_windows(tmp_path, monkeypatch):
-    """What could not be fetched meanwhile counts for nobody; before and after, all is as ever."""
+    """Files that could not be fetched meanwhile count for nobody. Before and after, all is as
+    usual."""
     whole = Slow(tmp_path / "whole", monkeypatch)
     whole.play_to(80)
     mortal = Slow(tmp_path / "stopped", monkeypatch)

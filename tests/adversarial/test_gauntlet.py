@@ -28,7 +28,7 @@ from tests.gauntlet.steering import bound_gain, find_best_share, measure_steerin
 
 #: Strategies whose rollouts are almost always the honest ones, so that eight groups show nothing.
 SELDOM = {"steering ties within the cap", "steering ties below .05", "one optimiser step stale"}
-#: What refuses each; sampling unless named here.
+#: Strategy → the reason for its refusal, if it is not sampling.
 REASONS = {
     "grinding the beacon": Reason.SKETCH_MISMATCH,
     "truncated": Reason.WRONG_TERMINATION,

@@ -28,7 +28,7 @@ from tests.inference.workers.small_cluster import open_cluster
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """What a validator leaves that judges by itself."""
+    """The results of a validator that judges without workers."""
     employer = Employer(tmp_path_factory.mktemp("alone"), None).play()
     assert len(employer.settlements) == 2
     assert all(judged.complete for judged in employer.windows)

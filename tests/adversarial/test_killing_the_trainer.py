@@ -219,7 +219,7 @@ def test_without_its_optimiser_it_says_so_and_goes_on(bench, undisturbed, how):
         path.unlink()
     elif how == "cut":
         path.write_bytes(path.read_bytes()[:-1_000])
-    else:  # of other weights than the checkpoint's
+    else:  # with other weights than the checkpoint's
         state = load_file(path)
         save_file({n: t + 1 if n.startswith("master") else t for n, t in state.items()}, path)
     bench.start()
@@ -400,7 +400,7 @@ def test_a_full_disk_loses_nothing(bench, undisturbed, monkeypatch, owner, name)
         patch.setattr(owner, name, refuse)
         with pytest.raises(TrainerError, match="No space left"):
             bench.run()
-    bench.run()  # as if it had been started again
+    bench.run()  # as after a new start
     require_same(bench, undisturbed)
 
 

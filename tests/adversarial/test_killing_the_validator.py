@@ -102,7 +102,8 @@ def test_nothing_is_judged_twice_but_what_was_cut_off(tmp_path, monkeypatch, sho
 
 
 def test_a_full_disk_loses_no_verdict(tmp_path, monkeypatch, short_doubt):
-    """What cannot be written down is not acted on: the step fails, and is made up for later."""
+    """The validator does not act on verdicts that it cannot write: the step fails, and is repeated
+    later."""
     expected = play(tmp_path / "whole", monkeypatch)
     mortal = Mortal(tmp_path / "full", monkeypatch)
     failures, commit, said = [0], mortal.database.commit, set()
@@ -332,7 +333,8 @@ def test_another_hotkeys_or_subnets_journal_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_journal_that_names_no_subnet_goes_on_under_its_parameters_alone():
-    """As programs before wrote it: which subnet its weights were for, nobody can say."""
+    """Earlier programs wrote such journals, which do not name the subnet that the weights were
+    for."""
     database, parameters = Database(), make_parameters()
     Journal(database, HOTKEYS["alice"], ParameterHistory(parameters), WindowProgress(0, 7))
     database.execute("DELETE FROM subnet")

@@ -109,7 +109,7 @@ def test_an_audit_round_that_never_comes_is_abstained_from(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("kills", [False, True], ids=["", "killed"])
 def test_samples_that_are_never_known_leave_nothing_accepted(tmp_path, monkeypatch, kills):
-    """What the audit refused is refused all the same; all others abstain alike, for that reason."""
+    """Files that the audit refused stay refused; all others abstain alike, for that reason."""
     mortal = Waiting(tmp_path / "never", monkeypatch, Phase.SAMPLE, None)
     mortal.play(compute_block(TIMING, WINDOW, Phase.MIRROR_END))
     if kills:

@@ -195,7 +195,7 @@ def test_what_a_measurer_makes_up_is_in_force_and_followed_by_nobody(tmp_path):
 
 @pytest.mark.slow
 def test_sparse_children_are_merged_alike(tmp_path):
-    """What is not sent stays with its trainer; what is merged is what everybody decodes."""
+    """Each trainer keeps the part that it does not send. The merge uses the decoded children."""
     torch.set_num_threads(1)
     form = {"kept": 64, "chunk": 4_096, "bits": 2, "feedback": 950_000}
     bench = RoundBench(tmp_path, rounds=form)

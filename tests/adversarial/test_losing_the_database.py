@@ -44,11 +44,11 @@ def lose_database(mortal):
     mortal.database.close()
     for file in mortal.folder.glob("validator.sqlite*"):
         file.unlink()
-    mortal.options["start"] = mortal.real.get_head()  # as a first start has it
+    mortal.options["start"] = mortal.real.get_head()  # as at a first start
 
 
 def recover(mortal):
-    """As `assay validate` begins."""
+    """Begin as `assay validate` does."""
     author = Author("assay test", ParameterHistory(mortal.parameters), VALIDATOR)
     database = Database(mortal.folder / "validator.sqlite")
     book = RecordBook(database, mortal.real, author, TIMING.tempo, mortal.store, LOCATOR)
@@ -67,7 +67,7 @@ def read_records(mortal):
 
 
 def count_beginnings(records):
-    """How many records follow nothing; every other one follows the one before it."""
+    """The number of records that follow none; every other one follows the one before it."""
     for before, record in pairwise(records):
         assert record.previous in (before.digest, NOTHING)
     return sum(record.previous == NOTHING for record in records)

@@ -1,4 +1,4 @@
-"""What keeps weights from the chain, sends them twice, or hides what became of them."""
+"""Faults that keep weights from the chain, send them twice, or hide their fate."""
 
 from dataclasses import replace
 from hashlib import sha256

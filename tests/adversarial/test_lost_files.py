@@ -91,7 +91,8 @@ def test_a_file_whose_judging_always_breaks_keeps_no_lesson_waiting(world, bench
 def test_a_file_that_no_process_could_read_is_looked_at_again(
     world, bench, undisturbed, monkeypatch
 ):
-    """What lacks is said; when it is there again the lesson is as if it always had been."""
+    """The trainer names the missing files. When they are back, the step is as if nothing had
+    happened."""
     look, lacking, troubles = submission_judge.open_submission, [], set()
 
     def lack_twice(context, hotkey, *arguments):

@@ -220,7 +220,7 @@ class Boaster(HeldOut):
     """Says that two tries part wherever it suits."""
 
     def count(self, checkpoint, window):
-        """What it says."""
+        """The real counts, with all of level 7 shown as mixed."""
         counts = super().count(checkpoint, window)
         return tuple(replace(c, mixed=c.asked if c.level == 7 else 0) for c in counts)
 

@@ -242,7 +242,7 @@ def test_token_outside_the_vocabulary_and_token_never_drawn(world):
     groups = world.genuine("alice", 1)
     vocabulary = len(world.checkpoint.tokenizer.drawable)
     undrawable = int(np.flatnonzero(~world.checkpoint.tokenizer.drawable)[0])
-    largest = (1 << get_id_bits(vocabulary)) - 1  # that a file can hold
+    largest = (1 << get_id_bits(vocabulary)) - 1  # the largest that a file can hold
     for token in (vocabulary, largest, undrawable):
         forged = groups[0][0].tokens.copy()
         forged[0] = token
@@ -287,7 +287,7 @@ def test_junk_rollouts_pass_only_where_nobody_looks(world):
 
 
 def find_parts(data, count, index, rollout):
-    """Where a group's path, a rollout's ids and its proof begin in a file of so many groups."""
+    """Offsets of a group's path, a rollout's ids and its proof in a file with that many groups."""
     opening = decode_opening(data[: get_opening_bytes(count)], count)
     at = opening.find_head(index)
     head = decode_group_head(data[at.end - opening.sizes[index].head : at.end], opening, index)
@@ -296,7 +296,7 @@ def find_parts(data, count, index, rollout):
 
 
 def test_serving_other_bytes_than_committed(world):
-    """What is sampled is fetched and held against the root even where it is not judged."""
+    """Samples are fetched and checked against the root even if they are not judged."""
     groups = world.genuine("alice", 1)
     data, _ = world.encode("alice", 1, groups)
     _, sampled = find_audited(world, groups)

@@ -152,7 +152,7 @@ def test_a_record_that_lies_about_its_settings(course):
     lie = replace(step, record=replace(step.record, config=config))
     finding = reexecute(lie, CheckpointFolder(course / "models"))
     assert not finding.equal
-    assert "another step record" in finding.detail  # of the checkpoint's manifest
+    assert "another step record" in finding.detail  # than the checkpoint's manifest has
     shutil.rmtree(course / "models" / step.child.hex())
     finding = reexecute(lie, CheckpointFolder(course / "models"))
     assert not finding.equal

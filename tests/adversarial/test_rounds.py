@@ -56,8 +56,8 @@ def genuine(bench):
 
 
 def judge(bench, genuine, said):
-    """What the honest trainers make of it, one asking the liar's store first and the other last:
-    the same bytes. What is known of the other children is not read again."""
+    """The honest trainers' judgment, which is the same bytes whether the liar's store is asked
+    first or last. The other children's known results are not read again."""
     merges = []
     for name, order in zip(HONEST, (NAMES, NAMES[::-1]), strict=True):
         merging = open_merging(bench, name, said)

@@ -87,7 +87,7 @@ def make_folder(world, name, store):
 
 
 def make_monitor(world, checkpoints):
-    """As much of a program as looks for new checkpoints."""
+    """The part of a program that looks for new checkpoints."""
     monitor = NetworkMonitor(
         SimpleNamespace(
             chain=world.chain,

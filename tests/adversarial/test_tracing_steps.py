@@ -346,7 +346,7 @@ def test_what_is_no_trace_is_said(honest, tmp_path):
 
 
 def test_one_began_with_other_weights(taught, honest, faulty, tmp_path):
-    """What an operator reads that no operator made came from outside, and the record binds that."""
+    """If no operator made an operator's input, it came from outside, and the record binds it."""
     course = open_course(taught)
 
     def make_other(*arguments):

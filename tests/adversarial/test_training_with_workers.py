@@ -23,7 +23,7 @@ SOON_S = 60.0
 
 @pytest.fixture(scope="module")
 def expected(world, tmp_path_factory):
-    """What a trainer publishes that judges by itself."""
+    """The checkpoints of a trainer that judges without workers."""
     bench = Bench(world, tmp_path_factory.mktemp("alone"), Calls())
     bench.run()
     bench.close()
@@ -151,7 +151,7 @@ class CallsWithAnEnd(Calls):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "number"), [("beacon", 4), ("put", 1)])
 def test_killed_while_workers_judge(world, tmp_path, pool, expected, name, number):
-    """As window 1's files are about to be judged ahead, or while they are."""
+    """The kill comes just before window 1's files are judged ahead, or during it."""
     bench = Bench(world, tmp_path, CallsWithAnEnd(name, number), pool)
     with pytest.raises(Killed):
         bench.run()

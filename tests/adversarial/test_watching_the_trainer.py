@@ -1,4 +1,4 @@
-"""What the monitor does with real checkpoints, and with a folder that was left by another run."""
+"""The monitor with real checkpoints, and with a folder that another run has left."""
 
 import json
 from dataclasses import asdict, replace
@@ -25,7 +25,7 @@ def make_monitor(world, folder, said, problems=32, opened=()):
 
 
 def make_lesson(world, number=0, reward=500_000):
-    """Of the genesis' weights; only its number is made up."""
+    """A step from the genesis' weights; only its number is made up."""
     manifest = world.checkpoint.manifest
     manifest = replace(manifest, number=number)
     return Lesson(0, (reward, reward), STATS, manifest, manifest.levels, 40, 0)

@@ -25,7 +25,7 @@ LOST, HELD = UnknownOutcomeError("no answer"), UnknownOutcomeError("no answer")
 
 
 class Killed(BaseException):
-    """What a process meets that is killed: nothing of its own runs after it."""
+    """Raised where a process is killed: none of its own code runs after it."""
 
 
 class Calls:

@@ -101,7 +101,7 @@ class Employer:
         return found
 
     def read_journal(self):
-        """What is remembered of windows that are not settled, and every ledger, as text."""
+        """The journal's content on windows that are not settled, and every ledger, as text."""
         with sqlite3.connect(self.folder / "validator.sqlite") as database:
             verdicts = database.execute("SELECT window, hotkey, verdict FROM verdicts").fetchall()
             ledgers = database.execute("SELECT * FROM ledgers").fetchall()

@@ -1,4 +1,4 @@
-"""What the tests of miners' files share: small submissions of a window, and a way to read them."""
+"""Shared by the tests of miners' files: small submissions of a window, and a way to read them."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -47,7 +47,7 @@ class MemorySource:
 
 
 def make_rollout(random: np.random.Generator, length: int) -> Rollout:
-    """As a model gives them: few ids often, most log-probabilities near 0."""
+    """A rollout like a model's: few ids are frequent, most log-probabilities are near 0."""
     ids = 2.0**ID_BITS * random.random(length) ** 3
     logprobs = random.exponential(30_000, length) * (random.random(length) < 0.7)
     sketch = np.rint(random.normal(0, 32, (length, 2))).clip(-127, 127)
@@ -86,10 +86,11 @@ class Shown:
     def read(
         self, reader: SubmissionReader | bytes | None = None, groups: list[int] | None = None
     ) -> list[ShownGroup] | Refusal:
-        """What an audit, or a reader of these groups, decodes: all but the model's part of it.
+        """Everything that an audit, or a reader of these groups, decodes, except for the model's
+        part.
 
         Args:
-            reader: of the file, or other bytes that are served; None: its own.
+            reader: reader of the file, or other bytes to serve; None: the file's own.
         """
         if reader is None or isinstance(reader, bytes):
             reader = SubmissionFile(MemorySource(reader or self.data))

@@ -74,7 +74,7 @@ TAUGHT_AT = 30
 
 @dataclass
 class Network:
-    """What was played, in folders."""
+    """The played network, in folders."""
 
     folder: Path
     chain: SimulatedChain
@@ -96,7 +96,7 @@ class Network:
         return open_folder(self.folder / "records")
 
     def make_public(self, **changes):
-        """As an auditor finds it."""
+        """The inputs of an audit, as an auditor finds them."""
         scratch = Path(self.folder / "scratch")
         public = Public(
             chain=self.chain,
@@ -222,7 +222,7 @@ def _play_block(chain, neurons, taught, followed):
 
 
 class LyingChain:
-    """What the chain shows once a liar has set its weights and announced its record."""
+    """The chain after a liar has set its weights and announced its record."""
 
     def __init__(self, chain, weights, slot):
         self._chain = chain
@@ -355,7 +355,7 @@ class Liar:
         )
 
     def list_objects(self):
-        """What it publishes: name → bytes."""
+        """The validator's publications: name → bytes."""
         address = encode_ss58(LIAR)
         objects = {make_window_record_name(address, n): encode(r) for n, r in self.windows.items()}
         for epoch, record in self.settlements.items():

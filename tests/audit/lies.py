@@ -1,4 +1,4 @@
-"""What more than one file of lies needs. Each is told by a `Liar`, see `audited.py`."""
+"""Helpers for several files of lies. A `Liar` tells each lie; see `audited.py`."""
 
 from assay.protocol import encode_ss58
 from assay.protocol.record import Seen
@@ -26,7 +26,7 @@ def refuse_for(reason):
 
 
 def find_earlier(network, public, window):
-    """What nora's slot held some blocks before the commitment block."""
+    """The content of nora's slot some blocks before the commitment block."""
     from assay.neurons.session.window_reader import get_window_commitments
 
     committed = get_window_commitments(network.chain, window, 12 * window + 8)[HOTKEYS["nora"]]

@@ -243,7 +243,7 @@ def test_a_network_that_was_replaced_is_looked_back_at_by_window(network):
 
 
 def test_a_bundle_that_was_begun_before_an_amendment_goes_on(network, bundle, tmp_path):
-    """What was decided meanwhile is of no concern to its windows."""
+    """An amendment that was decided meanwhile does not concern its windows."""
     first, one, _ = network.history.all
     folder = tmp_path / "bundle"
     windows = range(2)

@@ -259,7 +259,7 @@ def test_distance_is_the_weight_that_would_move(one, other, expected):
 
 @pytest.fixture
 def compare_by_command(network, monkeypatch, capsys):
-    """What the command prints of a chain; its exit code."""
+    """The command's output for a chain, and its exit code."""
 
     def run(chain, *named, as_json=False):
         @contextmanager

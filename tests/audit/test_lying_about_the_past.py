@@ -96,7 +96,7 @@ def test_another_windows_record_under_a_name(public, liar):
 
 
 class Ledger(dict):
-    """What the contract holds, by epoch."""
+    """The contract's entries, by epoch."""
 
     def get_digest(self, hotkey, epoch):
         assert hotkey == LIAR

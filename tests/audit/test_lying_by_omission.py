@@ -62,8 +62,8 @@ class Showing:
 
 
 def test_a_window_is_settled_between_two_epochs(public, liar):
-    """Where nobody is paid for it: at a block that ends no epoch, in a settlement that is linked,
-    agrees with itself, and is never looked at."""
+    """Nobody is paid for it there: the block ends no epoch, and the settlement is linked, agrees
+    with itself, and is never looked at."""
     newest = liar.settlements[98]
     liar.settlements[85] = replace(newest, epoch=85, windows=newest.windows[:1])
     liar.settlements[98] = replace(newest, windows=newest.windows[1:])
@@ -213,7 +213,8 @@ def test_an_old_settlement_is_passed_over_by_the_links(public, liar):
 
 
 def test_an_older_announcement_still_binds(public, liar):
-    """What was announced last is not the newest, and names another record than is published."""
+    """The latest announcement is not the newest, and names another record than the published
+    one."""
     announced = liar.settlements[48].digest
     liar.change_row(0, "alice", reason=Reason.SAMPLING_MISMATCH, values=(), score=0)
     liar.agree()
@@ -249,10 +250,10 @@ class Change:
         self.slot = encode_commitment(Commitment(Tag.PARAMETERS, 0, 0, self.after.digest, LOCATOR))
 
     def make_public(self, chain, kept, **changes):
-        """As an auditor finds it.
+        """The inputs of an audit, as an auditor finds them.
 
         Args:
-            kept: the parameters that lie in the owner's store as the earlier ones.
+            kept: the parameters in the owner's store as the earlier ones.
         """
         name = make_parameters_name(self.before.digest)
         shelf = Shelf({} if kept is None else {name: json.dumps(kept.to_json()).encode()})
@@ -332,7 +333,7 @@ def test_a_bundle_holds_the_earlier_parameters(network, change, tmp_path):
 
 
 def test_a_miner_is_left_out_whose_seat_was_taken_since(network, liar):
-    """Who was not paid loses the seat, and later state knows nothing of it."""
+    """A miner that was not paid loses the seat, and later state does not show it."""
     members = dict(network.chain.get_members(100))
     members[b"\x99" * 32] = replace(members.pop(HOTKEYS["alice"]), registered_at=90)
 

@@ -87,7 +87,8 @@ def test_a_verdict_that_only_the_model_refutes(lie, check, words, public, liar, 
 
 
 def find_true_values(public, liar):
-    """What mallory's groups would be worth were they genuine: a liar can compute that much."""
+    """The values that mallory's groups would have if they were genuine: a liar can compute that
+    much."""
     from assay.audit.derived_context import derive_context
     from assay.audit.findings import Findings
     from assay.verification import examine

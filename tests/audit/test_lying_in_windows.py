@@ -129,7 +129,7 @@ def use_an_invented_checkpoint(liar):
 
 
 def read_commitments_at_another_block(liar):
-    """Where the slot still held what was overwritten in time."""
+    """Read the slot at a block where it still had a commitment that was overwritten in time."""
     seen = liar.get_row(1, "nora").committed
     earlier = liar.other_commitments[1, "nora"]
     assert earlier != seen

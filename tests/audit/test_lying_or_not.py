@@ -1,4 +1,4 @@
-"""What is no lie that anybody could prove, and state that the nodes have forgotten."""
+"""Claims that nobody can prove to be lies, and state that the nodes have forgotten."""
 
 from dataclasses import replace
 

@@ -58,7 +58,8 @@ class Net:
         monkeypatch.setattr(command, "announce", self.announce)
 
     def announce(self, chain, hotkey, locator, parameters):
-        """As the command's own, without waiting for the block that only this test mints."""
+        """Like the command's own function, but without waiting for the block that only this test
+        mints."""
         window = parameters.start.window
         said = Commitment(Tag.PARAMETERS, window, 0, parameters.digest, locator)
         chain.set_commitment(hotkey, encode_commitment(said))

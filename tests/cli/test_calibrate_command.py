@@ -39,7 +39,7 @@ LEVELS = len(SMALL_MODEL_TESTS.margin_levels)
 @pytest.fixture(autouse=True)
 def _one_thread():
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the other workers of a test run need theirs
+    torch.set_num_threads(1)  # the other workers of a test run need the other threads
     yield
     torch.set_num_threads(threads)
 
@@ -87,10 +87,11 @@ def test_a_pair_beyond_the_cap_is_refused_with_the_figure(tmp_path, capsys, b, p
 
 
 def test_a_larger_cap_covers_what_a_smaller_refuses(tmp_path, capsys):
-    """What a network pays for it: differences below that cap are nobody's fault in it.
+    """The price for a network: differences below that cap count as nobody's fault.
 
-    Whether the rates below it are even enough depends on the processor: some take two terms in
-    products of their own, in which few contexts have most of the noise."""
+    Whether the rates below it are even enough depends on the processor: some compute two terms in
+    separate products, and then few contexts have most of the noise.
+    """
     code, report = calibrate(tmp_path, capsys, b="split2", cap=5e-3)
     assert report["cap"] == pytest.approx(5e-3, rel=1e-4)
     assert report["stored"] is None

@@ -298,7 +298,7 @@ def test_ctrl_c_ends_cleanly(tmp_path, seconds, pace):
         text=True,
         start_new_session=True,
     )
-    time.sleep(seconds)  # where the interrupt falls is the point, not how long anything took
+    time.sleep(seconds)  # the place of the interrupt matters, not the times
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr

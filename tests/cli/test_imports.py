@@ -1,7 +1,7 @@
-"""What each command has loaded by the time it first says something: nothing that takes seconds.
+"""The modules that each command has loaded at its first output: none that takes seconds.
 
-One process loads what all commands share. Each command runs in a fork of it, until it says what it
-waits for, or to its end where it waits for nothing.
+One process loads the modules that all commands share. Each command runs in a fork of it, until it
+says what it waits for, or to its end if it waits for nothing.
 """
 
 import json

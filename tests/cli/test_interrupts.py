@@ -34,7 +34,7 @@ def test_an_interrupt_that_python_drops_is_heeded(monkeypatch: pytest.MonkeyPatc
         drop_in_destructor(monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             require_wanted()
-        with catch_interrupts(), pytest.raises(KeyboardInterrupt):  # what the outer has, stays
+        with catch_interrupts(), pytest.raises(KeyboardInterrupt):  # the outer one's stays
             require_wanted()
 
 

@@ -1,4 +1,4 @@
-"""What commands print for people: whole figures, on a narrow terminal and on none."""
+"""Commands' output for people: whole figures, on a narrow terminal and without one."""
 
 import re
 from io import StringIO

@@ -22,7 +22,7 @@ _SHOWN = re.compile(
 
 
 def judge(model: str, one: str, two: str) -> str:
-    """What a judge of this kind writes about two answers."""
+    """The text of a judge of this kind about two answers."""
     if model == "longer":
         verdict = "TIE" if len(one) == len(two) else "1" if len(one) > len(two) else "2"
         return f"I count letters.\n\n**VERDICT: {verdict}**"

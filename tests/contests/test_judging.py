@@ -208,7 +208,7 @@ def test_a_judge_without_verdicts_is_left_and_asked_again_next_time(url, tmp_pat
 
 
 def test_verdicts_are_kept_when_a_contest_is_stopped_among_them(url, tmp_path, monkeypatch):
-    """As Ctrl-C does: it is raised where the program waits for the judge."""
+    """Like Ctrl-C: the interrupt is raised while the program waits for the judge."""
     texts = (lambda n: "short", lambda n: f"quite long {n}")
     asked, lock, compare = [], threading.Lock(), ChatJudge.compare
 
@@ -237,7 +237,8 @@ def test_verdicts_are_kept_when_a_contest_is_stopped_among_them(url, tmp_path, m
 
 
 def test_the_judges_pairs_apart_and_none_of_an_earlier_run(url, tmp_path):
-    """As the whole data set without the scorer's pairs; gone after a run that does not ask."""
+    """The same files as the whole data set, without the scorer's pairs. A run without the option
+    removes them."""
     texts, solved = (lambda n: "short", lambda n: f"quite long {n}"), (True, False)
     played, _ = play(tmp_path, url, "longer", texts, solved, apart=True)
     apart = tmp_path / JUDGE_PAIRS

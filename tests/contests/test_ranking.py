@@ -1,4 +1,4 @@
-"""Who stands before whom, and which ranks each may have."""
+"""The order of contestants, and the ranks that each may have."""
 
 import pytest
 

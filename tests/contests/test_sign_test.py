@@ -11,7 +11,8 @@ from assay.contests.sign_test import SIGNIFICANCE, adjust_holm, compute_sign_tes
 
 
 def find_fewest_wins(discordant):
-    """Of so many problems that part two contestants, how many one must win to be called better."""
+    """The number of wins needed to be called better, out of the problems on which two contestants
+    differ."""
     return next(
         (
             wins
@@ -107,8 +108,8 @@ def test_of_three_equals_any_is_called_better_once_in_a_hundred_at_most():
     assert 0 < Fraction(wrong, sum(ways.values())) <= SIGNIFICANCE
 
 
-#: Of two contestants five points apart on 500 problems: percent of problems that part them → chance
-#: that the better is called so, percent. docs/contests.md has this table.
+#: For two contestants five points apart on 500 problems: percent of problems on which they differ →
+#: chance that the better one is called better, percent. docs/contests.md has this table.
 POWER = {5: 100, 7: 97, 10: 83, 15: 59, 20: 43, 30: 27, 50: 15}
 
 

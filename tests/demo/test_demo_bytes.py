@@ -45,7 +45,7 @@ def compute_digest(document: Any) -> str:
 
 
 def compute_header_digest(path: Path) -> str:
-    """Of all but its last two fields, which are of tokens."""
+    """The digest of all but the header's last two fields, which depend on tokens."""
     return sha256(path.read_bytes()[: HEADER_BYTES - 2 * DIGEST_BYTES]).hexdigest()
 
 
@@ -109,7 +109,7 @@ def describe_everywhere(out: Path, summary: Any) -> dict[str, Any]:
 
 
 def describe_rounded(out: Path, summary: Any) -> dict[str, Any]:
-    """What follows from sums of floats as well, by window or settlement."""
+    """Results that also depend on sums of floats, by window or settlement."""
     rounded: dict[str, Any] = {}
     for number, window in enumerate(summary["windows"], 1):
         name = f"window-{window['window']}"

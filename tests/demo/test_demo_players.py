@@ -57,7 +57,7 @@ class Player:
 
 
 def play(scripts: dict[str, str], rounds: int) -> list[list[str]]:
-    """What everybody does in each round, a block after each."""
+    """Everybody's actions in each round, with a block after each round."""
     pool, log = Pool(), list[str]()
     neurons = [Player(name, log, pool, script) for name, script in scripts.items()]
     players = TurnPlayers(neurons, pool.count, lambda: None)

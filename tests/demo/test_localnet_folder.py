@@ -134,7 +134,7 @@ def test_a_localnet_that_does_not_run_is_said_to_be_so(
     ):
         write_localnet(tmp_path, replace(localnet, pids=pids))
         found = options.SettingsSource(localnet=tmp_path).load()
-        assert found.chain.netuid == 7  # what it means is known all the same
+        assert found.chain.netuid == 7  # its meaning is known all the same
         said = capsys.readouterr().err
         assert (f"assay localnet --dir {tmp_path}" in said) is not running
 
@@ -346,7 +346,7 @@ def test_a_chain_that_stops_by_itself_ends_the_localnet(founded: Path) -> None:
 
 
 def test_a_folder_that_moved_is_said_to_be_useless_where_it_is(founded: Path) -> None:
-    """Where rules and checkpoints are is written on chain, with the folder's old path."""
+    """The paths of rules and checkpoints are on chain, with the folder's old path."""
     with run_services(founded, port=0):
         pass
     moved = founded.with_name(founded.name + "m")

@@ -1,4 +1,4 @@
-"""What a demo calls a broken promise, and what chance alone may do."""
+"""The demo's broken promises, and the deviations that chance alone may cause."""
 
 from math import comb
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ def make_cheat(kind: type) -> Actor:
 
 
 def find(kind: type, missed: set[int], scores: list[int], paid: list[int]) -> list[str]:
-    """Of windows 0 to 5, two to a settlement."""
+    """The broken promises of windows 0 to 5, two to a settlement."""
     verdicts = {
         w: SimpleNamespace(
             verdicts={

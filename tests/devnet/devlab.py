@@ -104,12 +104,13 @@ class Lab:
         return self.get_outcome(-1)
 
     def get_events(self) -> list[dict[str, Any]]:
-        """Of the newest block."""
+        """The events of the newest block."""
         events: list[dict[str, Any]] = self.chain.state.get("System", "Events")
         return events
 
     def get_outcome(self, index: int) -> str | None:
-        """What an extrinsic of the newest block failed with; of `sudo` what was done as root."""
+        """The error of an extrinsic in the newest block; for `sudo`, the result of the call as
+        root."""
         ends = [e for e in self.get_events() if e["event_id"].startswith("Extrinsic")]
         phase = ends[index]["extrinsic_idx"]
         for event in self.get_events():

@@ -23,7 +23,7 @@ def make_mortal(period_bits: int, phase: int) -> bytes:
 
 
 def refuse(lab: Lab, raw: bytes) -> str:
-    """Why the pool does not take it."""
+    """The pool's reason for not taking an extrinsic."""
     with pytest.raises(RpcError) as caught:
         lab.chain.submit(raw, None)
     assert len(lab.chain.pool) == 0

@@ -1,4 +1,4 @@
-"""What a real localnet encoded is encoded alike here (tests/data/bittensor-golden.json)."""
+"""Encodings equal those of a real localnet (tests/data/bittensor-golden.json)."""
 
 import json
 from pathlib import Path

@@ -112,7 +112,7 @@ def test_the_same_calls_make_the_same_chain_though_signatures_are_random(tmp_pat
         return chain.head.hash, list(stored.extrinsics)
 
     (first, one), (second, other) = (play(name, b"s" * 32, TAO) for name in ("1", "2"))
-    assert one != other  # as they travel
+    assert one != other  # in their encoded form
     assert first == second
     assert play("3", b"t" * 32, TAO)[0] != first
     assert play("4", b"s" * 32, TAO + 1)[0] != first
@@ -132,7 +132,7 @@ def test_a_block_that_cannot_be_kept_has_not_happened(
         lab.pass_blocks()
     assert (lab.chain.head, lab.get_free(BOB)) == before
     monkeypatch.undo()
-    lab.pass_blocks()  # what waited is not lost either
+    lab.pass_blocks()  # waiting extrinsics are not lost either
     assert lab.get_free(BOB) == before[1] + TAO
 
 

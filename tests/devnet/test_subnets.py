@@ -151,7 +151,7 @@ def test_buying_moves_the_price_and_selling_brings_no_more_than_it_cost(subnet: 
     after = subnet.get("SubnetTAO", 1) * subnet.get("SubnetAlphaIn", 1)
     assert pool <= after < pool * 1.000001
     assert subnet.do(cold, MODULE, "remove_stake", **arguments, amount_unstaked=held) is None
-    assert 0 < before - subnet.get_free(cold) < 2 * TAO  # what the pool and two fees keep
+    assert 0 < before - subnet.get_free(cold) < 2 * TAO  # the pool and two fees
     assert subnet.get("TotalHotkeyAlpha", hotkey.ss58_address, 1) == 0
     error = subnet.do(cold, MODULE, "remove_stake", **arguments, amount_unstaked=1)
     assert error == "NotEnoughStakeToWithdraw"

@@ -70,7 +70,7 @@ class EngineServer:
         return list(row[at:])
 
     def complete(self, path, asked):
-        """As vLLM answers its completions, and SGLang what it generates."""
+        """Answer like vLLM's completions and SGLang's generation."""
         if path == "/v1/completions":
             ids = self.draft(asked["vllm_xargs"], asked["prompt"], asked["max_tokens"])
             return {"choices": [{"text": "", "token_ids": ids}]}

@@ -198,7 +198,7 @@ def test_a_server_that_was_away_for_years_is_asked_again_within_an_hour(
 def test_a_server_that_draws_otherwise_than_in_its_canary_has_it_again(
     checkpoint, requests, projection, expected, rough_drafter, monkeypatch
 ):
-    """As one that somebody started anew without the processor."""
+    """Such as a server that somebody restarted without the processor."""
     monkeypatch.setattr(engine_drafter, "DOUBT_TOKENS", 64)
     with EngineServer(rough_drafter) as server:
         mining = open_all(server)

@@ -58,7 +58,7 @@ def test_rows_are_drawn_as_specified(processor, dtype):
         }
         for i, (seed, temperature) in enumerate(zip(SEEDS, temperatures, strict=True))
     ]
-    asked[3] = {"__req__": SimpleNamespace(output_ids=[])}  # of somebody else
+    asked[3] = {"__req__": SimpleNamespace(output_ids=[])}  # somebody else's
     found = processor()(logits.clone(), asked)
     for i, (seed, temperature) in enumerate(zip(SEEDS, temperatures, strict=True)):
         if i == 3:

@@ -120,7 +120,7 @@ def test_v1_draws_rows_wherever_they_are_moved(processor, folder):
 
 
 def test_v2_draws_several_rows_of_a_request(processor, folder):
-    """As speculative decoding has them: a row for each token that a smaller model has drafted."""
+    """Speculative decoding needs this: a row for each token that a smaller model has drafted."""
     prompts = torch.tensor([10, 20, 7, 5])
     states = SimpleNamespace(
         device=torch.device("cpu"), max_num_reqs=4, prompt_len=SimpleNamespace(gpu=prompts)

@@ -1,4 +1,4 @@
-"""What the environments' tests share."""
+"""Helpers that the environments' tests share."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ def make_seed(number: int) -> bytes:
 
 
 def ask_scorer(cage: Cage, *request: object) -> dict[str, object]:
-    """What the child of reasoning-gym's scorers says."""
+    """The reply of the child of reasoning-gym's scorers."""
     reply = cage.ask(json.dumps(request).encode(), 1 << 24, Budget(60.0))
     assert not isinstance(reply, Lost), reply
     said: dict[str, object] = json.loads(reply)

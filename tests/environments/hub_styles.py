@@ -325,6 +325,6 @@ def write_taskset(folder: Path, text: str, rows: list[dict[str, object]]) -> Pat
 
 
 def find_failed(file: Path) -> dict[str, str]:
-    """Of two tasks: enough for a defect that is there on purpose."""
+    """Failed checks, tried on two tasks: enough for an intended defect."""
     report = vet_bundle(file, 2)
     return {check.name: check.detail for check in report.checks if check.name in report.failed}

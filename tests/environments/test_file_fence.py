@@ -12,7 +12,7 @@ needs_landlock = pytest.mark.skipif(
     file_fence.get_version() == 0, reason="this kernel has no Landlock"
 )
 
-#: What is tried behind it, in Python. FILE and FOLDER are named, OTHER is not.
+#: Python code that is tried behind the fence. FILE and FOLDER are allowed, OTHER is not.
 REFUSED = {
     "another file read": "open(OTHER)",
     "a system file read": "open('/etc/hostname')",
@@ -38,7 +38,7 @@ ALLOWED = {
 
 
 def run_behind(tmp_path: Path, tried: str) -> str:
-    """What a second Python says that was started behind the fence."""
+    """The output of a second Python that was started behind the fence."""
     folder, file, other = tmp_path / "named", tmp_path / "file", tmp_path / "other"
     folder.mkdir()
     for path in (folder / "data", file, other):

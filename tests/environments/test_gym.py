@@ -25,7 +25,7 @@ from tests.environments.conftest import NUMBER_TRICKS, TRICKS, ask_scorer, make_
 NOTHING = RewardParts(0, 0, 0)
 SUMS = make_environment("reasoning_gym:chain_sum", {})
 CODE = ["-P", "-c"]
-#: What two processes say of the same numbers, in opposite orders: a name, a level, a number.
+#: Requests to two processes with the same numbers in opposite orders: a name, a level, a number.
 ASK = """
 import json, sys
 from assay.environments.gym import answer_request
@@ -243,7 +243,8 @@ def test_forms_are_of_datasets_that_are_offered() -> None:
 
 @pytest.mark.parametrize("name", ALIKE)
 def test_nothing_but_the_reference_reaches_a_scorer_where_spellings_are_alike(name: str) -> None:
-    """What a scorer would take beside it is never asked: one letter more, less or another."""
+    """Texts beside the reference that a scorer would take never reach it: with one letter more,
+    less or changed."""
     environment = make_environment(f"reasoning_gym:{name}", {})
     for i in range(8):
         problem = environment.make_problem(make_seed(i), environment.levels)

@@ -119,7 +119,8 @@ def test_steps_are_counted_to_the_limit_and_no_further(cage: Cage) -> None:
 
 
 def test_a_scorer_that_somebody_kills_is_our_own_fault(cage: Cage) -> None:
-    """As a machine short of memory does. What a scorer could do to itself has another signal."""
+    """A machine short of memory kills like this. What a scorer can do to itself ends with another
+    signal."""
     cage.boot = boot("__import__('signal').raise_signal(9)")
     with pytest.raises(WorkerError, match="it died"):
         DECIMALS.score(OPEN, "#### 7")

@@ -43,8 +43,8 @@ def count_work(score: Callable[[str], object], text: str) -> int:
         count += event in ("line", "call", "c_call")
         return step
 
-    tracing, profiling = sys.gettrace(), sys.getprofile()  # what measures coverage
-    gc.disable()  # what is called when it collects is not the scorer's work
+    tracing, profiling = sys.gettrace(), sys.getprofile()  # coverage uses these
+    gc.disable()  # code that runs at a collection is not the scorer's work
     sys.settrace(step)  # type: ignore[arg-type]
     sys.setprofile(step)
     try:
@@ -62,7 +62,7 @@ def solve_sat(problem: Problem) -> str:
 
 
 def solve_errands(problem: Problem) -> str:
-    """As many commands as may be given: beyond the shortest way, one to and fro at its end."""
+    """An answer with as many commands as allowed: after the shortest way, a move to and fro."""
     world = problem.answer
     assert isinstance(world, World)
     way = write_commands(problem).split(" ")[1:]

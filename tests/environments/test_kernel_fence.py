@@ -13,7 +13,7 @@ from assay.environments.foreign.package_environment import PackageChild
 
 needs_fence = pytest.mark.skipif(os.uname().machine not in ("x86_64", "aarch64"), reason="no fence")
 
-#: What is tried behind it, in Python; FILE is there, NEW is not.
+#: Python code that is tried behind the fence. FILE exists, NEW does not.
 TRIED = {
     "a socket": "__import__('socket').socket()",
     "a pair of sockets": "__import__('socket').socketpair()",
@@ -42,7 +42,7 @@ TRIED = {
 
 
 def run_behind(tmp_path: Path, tried: str) -> str:
-    """What is said by a second Python that was started behind the fence."""
+    """The output of a second Python that was started behind the fence."""
     file = tmp_path / "file"
     file.write_text("there")
     places = f"FILE, NEW = {str(file)!r}, {str(tmp_path / 'new')!r}"

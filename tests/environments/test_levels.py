@@ -16,7 +16,7 @@ LEGAL = range(1, 13)
 
 
 def part(mixed: int, solved: int = 50) -> Success:
-    """Of a hundred problems."""
+    """Results on a hundred problems."""
     return Success(solved, 100, mixed)
 
 

@@ -113,7 +113,7 @@ def test_pairs_agree_or_not():
 
 
 def test_a_file_s_rows_and_problems():
-    """Which rows are asked is told by hand; drawn by the specification's words."""
+    """The rows that are asked are chosen by hand, and drawn by the specification's words."""
     file = VECTOR["file"]
     data = "".join(line + "\n" for line in file["lines"]).encode()
     assert file["name"] == f"math:{sha256(data).hexdigest()}"

@@ -1,4 +1,5 @@
-"""What a package's text may not do, what it does not find when it runs, and what it still may."""
+"""Things that a package's text may not do, that the package does not find when it runs, and that it
+still may do."""
 
 import subprocess
 import sys
@@ -224,7 +225,7 @@ UNSEEN = {
         "def f():\n    it = g()\n    next(it)\n    1 / 0\nf()"
     ),
 }
-#: What packages are made of, and what must go on.
+#: Things that packages are made of, which must work.
 WAYS_IN = {
     "modules": (
         "import base64, bisect, collections.abc, hashlib, heapq, itertools, struct, textwrap\n"
@@ -384,7 +385,7 @@ def test_what_a_package_sets_in_a_module_no_later_request_finds(tmp_path: Path) 
         child.close()
 
 
-#: What a copy has no more, for whoever finds all of Python's modules, too.
+#: Things that a copy no longer has, even for code that finds all of Python's modules.
 MACHINE = {
     "a clock": "M['time'].time()",
     "a clock by another": "M['random']._urandom(8)",

@@ -12,7 +12,7 @@ from assay.environments.foreign import pack_folder
 from assay.environments.foreign.package_environment import PackageChild
 from assay.environments.foreign.package_file import find_fault
 
-#: How a module finds the list that every module writes into.
+#: The import by which a module finds the list that every module writes into.
 LOGGED = "from .log import order\n"
 TOP = """
 from pack.log import order
@@ -99,7 +99,8 @@ def test_modules_run_in_the_order_of_pythons_own_import(folder: Path, copies: bo
 
 
 ENDING = "\ndef make_problem(draw, level):\n    return ascii(X)[:99], 1\n"
-#: What Python's import reads where a package has changed it. Each led to all of Python.
+#: Attributes that Python's import reads after a package has changed them. Each led to all of
+#: Python.
 WAYS_OUT = {
     "a module with another name": {
         "inner/__init__.py": "__name__ = 'os'\n",
@@ -201,7 +202,7 @@ def write(folder: Path, texts: dict[str, str], top: str = "pack") -> None:
 
 
 def ask(folder: Path, texts: dict[str, str], copies: bool) -> dict[str, object]:
-    """What a package says whose prompt is what `X` is."""
+    """The reply of a package whose prompt is the value of `X`."""
     write(folder, {**texts, "__init__.py": f"{texts['__init__.py']}{ENDING}"})
     file = folder / "pack.zip"
     file.write_bytes(pack_folder(folder / "pack"))

@@ -219,7 +219,7 @@ def test_the_right_package_has_no_defect(tmp_path: Path) -> None:
     assert find_failed(write_archive(tmp_path, GOOD)) == {}
 
 
-#: What is refused even where the look at the text is passed over: bytes that it does not see.
+#: Code that is refused even without the look at the text: bytes that it does not see.
 REACHES = {
     "a file": "type(stream)('/etc/hostname')",
     "a listing": "sys.modules['posix'].listdir('/')",
@@ -328,7 +328,7 @@ def test_what_a_clock_ends_is_no_verdict(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_machine_that_finds_no_processor_gives_no_verdict(
     stops: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As under a load without end, and where the system ends processes for want of memory."""
+    """Such as under endless load, or when the system ends processes for lack of memory."""
     monkeypatch.setattr(package_environment, "_PATIENCE", 0.5)
     answer = f"lambda request: __import__({stops}"
     boot = f"from assay.cage.child import serve; serve({answer})"
@@ -423,8 +423,8 @@ def test_levels_are_ascending_integers(levels: list[object]) -> None:
 
 
 def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
-    """What is written spares somebody else's file. An earlier run's own is renewed, if what comes
-    in its place is fit."""
+    """Writing spares somebody else's file. An earlier run's own file is renewed, if its replacement
+    is fit."""
     packed = write_archive(tmp_path, GOOD)
     assert is_packed(packed)
     (tmp_path / "pack/more.py").write_text("X = 1\n")

@@ -15,7 +15,7 @@ from assay.cage import Budget, Cage, Lost, request_copy
 from assay.environments.foreign import kernel_fence, pack_folder
 from assay.environments.foreign.package_environment import PackageChild
 
-#: What a request runs in a process behind the kernel's fence; PLACE is a folder.
+#: Code of a request in a process behind the kernel's fence; PLACE is a folder.
 KEEPERS = {
     "a global": "global calls\n calls += 1\n return b'%d' % calls",
     "a file": "open(PLACE + '/kept', 'w').write('1')",
@@ -74,7 +74,7 @@ def test_the_second_answer_is_the_first(name: str, tmp_path: Path) -> None:
         assert first in (b"OSError", b"PermissionError", b"RuntimeError")
 
 
-#: What ends a copy, and what its parent says of it.
+#: Ends of a copy → its parent's message.
 ENDS = {
     "CPU time without end": ("while True: pass", True, False),
     "memory without end": ("x = [0]\n while True: x += x", False, False),

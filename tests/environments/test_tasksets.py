@@ -179,7 +179,7 @@ def test_chance_without_a_seed_is_found_and_decides_alike(drawn: str, tmp_path: 
     ],
 )
 def test_a_hook_is_what_verifiers_would_call(bases: str, fault: str | None, tmp_path: Path) -> None:
-    """Of a class behind `Task`, what `Task` itself has is never called."""
+    """For a class behind `Task`, `Task`'s own methods are never called."""
     text = TAGS.replace(
         "class ReverseTask(vf.Task[ReverseData]):",
         "class Helper:\n    def __init__(self): ...\n\n"
@@ -355,7 +355,7 @@ def test_the_command(tmp_path: Path) -> None:
     bundle = Path(told["file"])
     assert told["name"] == f"verifiers:{sha256(bundle.read_bytes()).hexdigest()}"
     names = [check["name"] for check in told["checks"]]
-    assert names[:4] == ["wheel", "data", "bundle", "loads"]  # as a bundle that is named is vetted
+    assert names[:4] == ["wheel", "data", "bundle", "loads"]  # vetted like a named bundle
     shown = run_command("env", "show", told["name"], "--file", str(bundle))
     assert shown.returncode == 0, shown.stderr
     listed = run_command("env", "list", "--file", str(bundle), "--json")

@@ -1,4 +1,4 @@
-"""What vetting says of tasksets: ten styles of the hub, one defect each, nearly right answers."""
+"""Vetting of tasksets: ten styles of the hub, one defect each, nearly right answers."""
 
 from pathlib import Path
 
@@ -141,7 +141,7 @@ def test_one_defect_and_it_is_not_fit(name: str, tmp_path: Path) -> None:
 
 SEVERAL = [{"prompt": f"{row['prompt']} some more words"} for row in WORDS[:20]]
 EXACT = "match.group(1).strip() == self.data.answer"
-#: How a reward takes what is nearly right, for answers of several words.
+#: Rewards that accept nearly right answers of several words.
 NEARLY = {
     "begins alike": "match.group(1).startswith(self.data.answer)",
     "nothing": "match.group(1) in ('', self.data.answer)",

@@ -20,8 +20,8 @@ def ask_verifiers(
     config: dict[str, Any] | None = None,
     rows: list[dict[str, Any]] | None = None,
 ) -> tuple[list[dict[str, list[float]]], list[str]]:
-    """What verifiers' own scoring gives replies to tasks of a package in the folder `place`: name →
-    (score, weight) of each, and the tasks' prompts."""
+    """The scores of verifiers' own code for replies to tasks of a package in the folder `place`:
+    name → (score, weight) of each, and the tasks' prompts."""
     job = {
         "taskset": taskset,
         "paths": [str(place)],

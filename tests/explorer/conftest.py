@@ -53,7 +53,8 @@ def rounds(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def comparison(tmp_path_factory):
-    """What `assay audit compare --json` says of three validators that differ; see `compared`."""
+    """The output of `assay audit compare --json` for three validators that differ; see
+    `compared`."""
     folder = tmp_path_factory.mktemp("compared")
     file = folder / "comparison.json"
     file.write_text(json.dumps(compare_played(folder)))

@@ -48,7 +48,7 @@ def look_into(folder, index=None, ledger=None, access=None, **settings):
 
 
 class Page(HTMLParser):
-    """What a browser would see: elements with their attributes, numbers, text."""
+    """The page as a browser sees it: elements with their attributes, numbers, text."""
 
     def __init__(self, html):
         super().__init__()

@@ -68,7 +68,7 @@ def test_each_window_is_shown_by_its_own_parameters(network):
 
 
 def test_a_record_that_comes_to_an_amendment_is_followed(network, tmp_path):
-    """What is read of it begins under the first parameters alone."""
+    """Reading begins under the first parameters alone."""
     place = shutil.copytree(network.folder / "records", tmp_path / "records")
     address = encode_ss58(LIAR)
     latest = place / make_latest_name(address)
@@ -95,7 +95,7 @@ def test_a_record_without_the_parameters_before_is_told_so(network, tmp_path):
 
 
 class Chain:
-    """What a chain says beside the record."""
+    """A chain's answers, in addition to the record."""
 
     def __init__(self, history, pending, head):
         self._said = history, pending, head

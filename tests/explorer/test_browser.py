@@ -273,7 +273,7 @@ def wait_for_state(page, said):
 
 
 def hide(page, hidden):
-    """As if its tab were behind another: without a screen no tab ever is."""
+    """Act as if the page's tab were hidden: without a screen no tab ever is."""
     page.evaluate(
         "value => { Object.defineProperty(document, 'hidden', { value, configurable: true });"
         " document.dispatchEvent(new Event('visibilitychange')); }",

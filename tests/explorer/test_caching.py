@@ -1,4 +1,4 @@
-"""What browsers and a proxy may keep of a page, and for how long."""
+"""The parts of a page that browsers and a proxy may keep, and for how long."""
 
 import re
 

@@ -20,7 +20,7 @@ EVIL = (
     "</code></pre><script>pwned=1</script><img src=x onerror=pwned=1>\"'><svg onload=pwned=1>"
     "{{7*7}}{% raw %}javascript:pwned=1\x00\x1b[2J\u202egnp.exe\u2066\u200b\ufeff\u3164"
 )
-#: What a program's own sentences may name, and no page may.
+#: A path that a program's own messages may name, and no page may.
 SECRET = "/home/operator/keys-7c1f"
 #: Whatever turns the direction of text, writes nothing, or ends a line unseen.
 INVISIBLE = set("\x00\x1b\u202e\u2066\u200b\ufeff\u3164\u00ad\u2028")

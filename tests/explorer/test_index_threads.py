@@ -1,4 +1,4 @@
-"""Who has an index open: threads that come and go with the load, and makers that are killed."""
+"""Holders of an open index: threads that come and go with the load, and makers that are killed."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What the ledger page links to and reads from is looked at first."""
+"""The ledger page checks its links and sources first."""
 
 import pytest
 

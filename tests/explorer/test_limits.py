@@ -1,4 +1,4 @@
-"""What the serving process takes in is bounded, and what is beyond a bound is told."""
+"""The serving process bounds everything that it reads, and says when a bound is exceeded."""
 
 import json
 import shutil

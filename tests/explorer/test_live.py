@@ -37,7 +37,7 @@ PATIENCE_S = 240
 
 
 def wait_for(what, look):
-    """What `look` finds, once it finds something."""
+    """Wait until `look` finds something, and return that."""
     ends = time.monotonic() + PATIENCE_S
     while not (found := look()):
         assert time.monotonic() < ends, what

@@ -55,7 +55,7 @@ def test_every_page_is_there_with_the_numbers_that_its_json_has(served, demo):
         missing = set(page.values) - set(list_numbers(document))
         assert not missing, (path, missing)
         assert sum(tag == "h1" for tag, _ in page.elements) == 1
-        assert find_command(html) == document["command"], path  # as it is shown
+        assert find_command(html) == document["command"], path  # as on the page
 
 
 def test_pages_say_what_the_demo_came_to(served, summary):

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 class Beside:
-    """What the demo has around it, but for a few answers."""
+    """The demo's surroundings, with a few changed answers."""
 
     def __init__(self, sources, **answers):
         self._sources = sources

@@ -41,7 +41,7 @@ def make_merge(end, *findings):
 
 
 def make_finding(end, checkpoint, rows, lessons=(), fault=None):
-    """As `assay audit round --follow` writes it."""
+    """A finding as `assay audit round --follow` writes it."""
     children = tuple(ChildAudit(name, *row) for name, row in zip(NAMES, rows, strict=True))
     steps = tuple(StepAudit(*row) for row in lessons)
     return json.dumps(RoundAudit(end, checkpoint, fault, children, steps).to_json())

@@ -16,7 +16,7 @@ _CONTRACT = "0x" + "ab" * 20
 
 
 class Around:
-    """What the demo has around it, with a chain and a ledger as a real one would show them."""
+    """The demo's surroundings, with a chain and a ledger like real ones."""
 
     def __init__(self, sources, coldkey, owned, posted):
         self._sources, self._owned = sources, owned
@@ -53,7 +53,7 @@ def facts(demo):
 
 
 def search(client, text):
-    """Where a browser lands, and the answer."""
+    """The page at which a browser arrives, and the answer."""
     answer = client.get(
         "/search", params={"q": text}, headers={"accept": "text/html"}, follow_redirects=False
     )
@@ -113,7 +113,7 @@ def test_a_number_that_may_mean_several_things_lists_them(inside):
 
 
 def test_every_digest_that_a_page_shows_is_found(inside, facts):
-    """As it is on the page, with 0x before it, and its first sixteen digits."""
+    """Written as on the page, with 0x before it, or with its first sixteen digits."""
     summary, settlement = facts
     window = summary["windows"][1]["window"]
     shown = inside.get(f"/window/{window}.json").json()

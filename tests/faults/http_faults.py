@@ -1,4 +1,4 @@
-"""What goes wrong with an HTTP answer, and the loop that passes requests on."""
+"""Faults of an HTTP answer, and the loop that passes requests on."""
 
 import asyncio
 import gzip
@@ -31,7 +31,7 @@ FAULTS = {
     "busy": "status 503, and a Retry-After of an hour",
     "not there": "status 404 for what is there",
 }
-#: Where redirects point: nobody listens there, and a client that follows one fails by it.
+#: The target of redirects: nobody listens there, and a client that follows one fails.
 ELSEWHERE = "http://127.0.0.2:9/elsewhere"
 _FILLER = b" " * 2**16
 _BOMB = 2**30
@@ -95,7 +95,7 @@ async def _spoil(link: "Link", fault: "Fault", answer: Message, altered: bytes) 
     middle = len(answer.head) + len(answer.body) // 2 if answer.body else len(whole) // 2
     if name == "cut":
         await link.send(whole[:middle])
-        await asyncio.sleep(0.01)  # what was sent arrives before the reset
+        await asyncio.sleep(0.01)  # the bytes sent arrive before the reset
         link.reset()
     elif name == "stall":
         await link.send(whole[:middle])
@@ -116,7 +116,7 @@ async def _spoil(link: "Link", fault: "Fault", answer: Message, altered: bytes) 
 
 
 def _alter(proxy: "FaultProxy", name: str, request: Message, answer: Message) -> bytes:
-    """What is sent in an answer's place; itself where there is nothing to alter."""
+    """The bytes to send in an answer's place; the answer itself if there is nothing to alter."""
     if name == "length too long":
         return answer.with_header("Content-Length", str(len(answer.body) + 9)).encode()
     if name == "length too short":
@@ -146,7 +146,8 @@ def _alter(proxy: "FaultProxy", name: str, request: Message, answer: Message) ->
 
 
 def _ask_otherwise(name: str, request: Message) -> Message:
-    """What the service is asked in place of a request; itself where nothing is to be changed."""
+    """The request to send to the service in a request's place; the same one if nothing is to be
+    changed."""
     if name == "whole body" and request.find("range") is not None:
         return request.with_header("Range", None)
     return _shift(request) if name in ("wrong range", "shifted range") else request
@@ -195,7 +196,7 @@ def _pour_bomb(answer: Message) -> tuple[bytes, bytes]:
     return sized.head, member
 
 
-#: What is never asked of the service, and what is answered.
+#: Requests that the service never gets → the answer.
 _UNSERVED = {
     "refuse": b"",
     "half-open": b"",
@@ -203,7 +204,7 @@ _UNSERVED = {
     "busy": _write(503, b"", "Retry-After: 3600"),
     "not there": _write(404, b""),
 }
-#: What is another answer than the service's; the other faults are in how it comes.
+#: Faults that change the service's answer. The others change its transfer.
 _ALTERED = (
     "length too long",
     "length too short",

@@ -61,7 +61,7 @@ def run_proxies(pipe: Any, upstreams: Mapping[str, tuple[str, int]]) -> None:
             strike = told
             for proxy in proxies.values():
                 proxy.clear()
-                proxy.drop_dead()  # what fell silent before is not what is met now
+                proxy.drop_dead()  # earlier silence does not count now
                 proxy.hits.clear()
             if strike is not None:
                 _begin(proxies, strike)
@@ -150,7 +150,7 @@ def _hurry_stores(storm: Any) -> None:
 
     object_stores.open_bucket = open_moody  # imported where a store is opened
     neuron_session.LOOKS = 1 << 10  # the next checkpoint is asked for at each block
-    checkpoint_folder.SHORT_S = _DOWNLOAD_S  # who needs a checkpoint waits for it within its turn
+    checkpoint_folder.SHORT_S = _DOWNLOAD_S  # a caller waits for a checkpoint within its turn
     neuron_session.DownloadSettings = partial(neuron_session.DownloadSettings, retry_s=0.0)  # type: ignore[misc]
     open_models = neuron_session.CheckpointFolder
 

@@ -42,16 +42,15 @@ _OWN_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong, and how often.
+    """A fault and its frequency.
 
     Attributes:
         name: of `HTTP_FAULTS` or `WEBSOCKET_FAULTS`.
-        only: what is struck: answers to requests in whose method and path, or JSON-RPC method, this
-            pattern is found.
-        share: of those, drawn by the proxy's seed.
-        times: as often as this, and then no more; 0: no end.
-        delay_s: of "latency" per answer, of "drip" per byte, of "empty fragments"
-            per fragment.
+        only: a pattern: the fault hits answers to requests that have it in their method and path,
+            or in their JSON-RPC method.
+        share: the share of these that it hits, drawn by the proxy's seed.
+        times: most hits; 0: without end.
+        delay_s: of "latency" per answer, of "drip" per byte, of "empty fragments" per fragment.
     """
 
     name: str
@@ -191,7 +190,7 @@ class FaultProxy:
 
     @property
     def fault(self) -> Fault | None:
-        """What goes wrong now."""
+        """The present fault."""
         return self._fault
 
     # --- its own thread

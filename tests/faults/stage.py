@@ -42,10 +42,10 @@ _TURNS = 2
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """What a run's faults came to.
+    """The effects of a run's faults.
 
     Attributes:
-        struck: block → what struck there, in order.
+        struck: block → faults that struck there, in order.
         asked: block → service → requests.
     """
 

@@ -1,4 +1,4 @@
-"""Which faults strike in which phase of a window, and why others do not."""
+"""The faults that strike in each phase of a window, and the reasons why others do not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Phase:
 
     @property
     def cells(self) -> set[Strike]:
-        """What strikes here."""
+        """The faults that strike here."""
         services = {service for queue in self.queues for service in queue}
         every = {(service, name) for service in services for name in FAULTS[service]}
         return every - self.spared.keys()
@@ -150,8 +150,8 @@ def list_cells() -> set[Cell]:
 
 
 def make_plan(left: set[Cell]) -> tuple[Plan, dict[int, str]]:
-    """What a run tries of what has not struck yet, by block after the window's first; and in which
-    phase each block is."""
+    """A run's plan for the cells that have not been struck yet: faults by block after the window's
+    first, and the phase of each block."""
     plan: dict[int, list[Strike]] = {}
     owners: dict[int, str] = {}
     for name, phase in PHASES.items():

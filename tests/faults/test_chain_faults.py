@@ -60,7 +60,7 @@ def test_each_fault_of_a_node(
     assert read_state(chain, head) == truth
 
 
-#: What takes a node away altogether, each in another way.
+#: Faults that take a node away altogether, each in another way.
 LOST = (
     "refuse",
     "half-open",
@@ -90,7 +90,7 @@ def test_the_next_node_takes_over(
 def test_a_node_that_answers_nonsense_is_left_and_not_believed(
     subnet: RuntimeNet, before: Before, stack: ExitStack
 ) -> None:
-    """What the SDK cannot decode is the node's fault, and no defect of ours."""
+    """If the SDK cannot decode an answer, this is the node's fault, not a defect of ours."""
     connection = open_connection(stack, before(subnet.endpoint).url)
 
     async def read(_: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the final heads of development nodes tell: who lags, stands still, follows a fork."""
+"""The final heads of development nodes show the one that lags, stops or follows a fork."""
 
 import logging
 import time
@@ -96,7 +96,8 @@ def test_a_chain_that_stands_still_is_said_once_and_read_on(
 def test_a_fallback_on_a_fork_is_reported_and_left(
     twins: Twins, before: Before, stack: ExitStack, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What was final before counts: the node that was read from, and an earlier run."""
+    """The final blocks from before count: those of the node that was read from, and of an earlier
+    run."""
     ours, fork = twins
     part(twins, LAG_BLOCKS + 3)
     proxy = before(ours.endpoint)

@@ -41,7 +41,7 @@ def test_a_header_that_is_not_its_hash_s_is_nonsense(
             open_connection(stack, liar.url).read_head()
 
 
-#: What a node claims that nobody contradicts: block, hours from now, what is said of it.
+#: A node's claims that nobody contradicts: block, hours from now, the message about it.
 ALONE = (
     (2**32 - 1, 0, "at most since block"),
     (2**32 - 1, 1, "at most since block"),
@@ -129,7 +129,7 @@ def test_an_answer_that_breaks_arithmetic_or_reader_is_nonsense(
 
 
 def lie_with(method: str, change: Callable[[list[Any]], list[Any]], liar: Liar) -> None:
-    """What it answers to one method is changed, where there is something to change."""
+    """Change the node's answer to one method, if there is something to change."""
     liar.lie = lambda asked, _, result: (
         change(result) if asked == method and result and len(result[0]) else result
     )

@@ -71,7 +71,7 @@ def find_differences(outcome: Outcome, undisturbed: Outcome) -> list[str]:
 
 
 def compare(found: Any, expected: Any, path: str = "") -> Iterator[str]:
-    """Where two outcomes differ, and how."""
+    """The differences between two outcomes."""
     if isinstance(found, dict) and isinstance(expected, dict):
         for key in sorted(found.keys() | expected.keys(), key=str):
             yield from compare(found.get(key), expected.get(key), f"{path}/{key}")
@@ -177,8 +177,8 @@ def test_no_chain_or_no_upload_until_the_commitment_block_is_past(
 def test_a_file_that_is_not_shown_until_fetching_is_over(
     play: Play, undisturbed: Outcome, name: str, reasons: set[str]
 ) -> None:
-    """What a store does not show in time is withheld, and so is what it shows other than committed.
-    It is not asked for later. What is final is a block behind the chain's newest."""
+    """A file that a store does not show in time is withheld, and so is one that differs from its
+    commitment. It is not requested later. Final blocks are one behind the chain's newest."""
     blocks = range(FAULT_TIMING.audit_offset, FAULT_TIMING.fetch_end + 2)
     outcome, _ = play(last("submissions", name, blocks), False)
     (record,) = read_verdicts(outcome)

@@ -18,7 +18,7 @@ from tests.s3 import BUCKET, PREFIX, REGION, S3
 
 PART, NAME = 1_024, "hotkey/window-7.rollouts"
 OLD, NEW = b"the file before", bytes(range(256)) * 18  # four parts and a half
-#: Where an upload begins, is under way, and ends.
+#: Requests at the start, in the middle and at the end of an upload.
 PLACES = ("uploads", "partNumber=3", r"POST .*uploadId")
 #: No upload asks for a range, and a part is answered without a body.
 RANGES = ("wrong range", "whole body", "shifted range")
@@ -62,7 +62,7 @@ def test_a_fault_between_two_parts(
         seen = own.get(NAME, 1 << 20)
         assert seen in (OLD, NEW)
         if not failed:
-            assert seen == NEW  # what is called done is there
+            assert seen == NEW  # a finished upload is there
         if name == "latency":
             assert not failed
         proxy.clear()

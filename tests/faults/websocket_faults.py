@@ -1,4 +1,4 @@
-"""What goes wrong with a node's websocket, and the loop that passes frames on."""
+"""Faults of a node's websocket, and the loop that passes frames on."""
 
 import asyncio
 import json
@@ -40,9 +40,9 @@ FAULTS = {
 }
 #: Struck once a connection, at its handshake.
 _AT_HANDSHAKE = ("redirect", "busy", "bomb")
-#: Where redirects point.
+#: The target of redirects.
 ELSEWHERE = "ws://127.0.0.2:9/elsewhere"
-#: How long an answer is held so that another may overtake it, seconds.
+#: Seconds for which an answer is held, so that another may overtake it.
 _HOLD_S = 0.03
 _FILLER = b" " * 2**16
 _BOMB = 2**30
@@ -173,14 +173,15 @@ class _Conversation:
                 await self._spoil(fault, frame, message)
 
     def _draw(self, method: str) -> "Fault | None":
-        """What a request's answer meets; of two that are exchanged it shows when both are there."""
+        """The fault of a request's answer. Of two exchanged answers, it shows when both are
+        there."""
         fault = self._proxy.draw(method)
         if fault is None or fault.name in ("reordered", "swapped"):
             return fault
         return self._proxy.note(fault)
 
     def _find_fault(self, message: Any) -> "Fault | None":
-        """What its request has met; a notification meets what goes wrong with all."""
+        """The fault of the answer's request; for a notification, the fault of all answers."""
         answers = message if isinstance(message, list) else [message]
         for answer in answers:
             if isinstance(answer, dict) and answer.get("id") in self._struck:
@@ -201,7 +202,7 @@ class _Conversation:
                 link.dead.set()
         elif name == "cut":
             await link.send(half)
-            await asyncio.sleep(0.01)  # what was sent arrives before the reset
+            await asyncio.sleep(0.01)  # the bytes sent arrive before the reset
             link.reset()
         elif name == "stall":
             await link.send(half)

@@ -22,7 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 REGRESSIONS = Path(__file__).parent / "regressions"
-#: What is instrumented; pyarrow and torch are not.
+#: Modules that are instrumented; pyarrow and torch are not.
 INSTRUMENTED = [
     "assay.protocol",
     "assay.network",

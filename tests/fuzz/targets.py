@@ -1,8 +1,9 @@
-"""What the fuzzers attack: a name → a decoder, what it may raise, and bytes to start from.
+"""The targets of the fuzzers: name → a decoder, the errors that it may raise, and bytes to start
+from.
 
-The contract of each: garbage gives a value or the one documented error, and what decodes encodes
-back to the same bytes. A target raises whatever breaks that. `test_fuzz.py` runs them all under
-hypothesis, `run.py` under atheris.
+The contract of each: garbage gives a value or the one documented error, and a decoded value encodes
+back to the same bytes. A target raises an error if its decoder breaks that. `test_fuzz.py` runs
+them all under hypothesis, `run.py` under atheris.
 """
 
 import json
@@ -272,7 +273,7 @@ def list_math_rows() -> list[bytes]:
 
 # What a trainer of a round leaves
 
-#: What trainers' children may come in; feedback is no part of what is read.
+#: Forms of trainers' children. Readers do not need their feedback.
 FORMS = {
     "exact": DifferenceForm(),
     "rounded": DifferenceForm(bits=16),
@@ -292,8 +293,8 @@ def make_masters() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
 
 
 def attack_difference(form: DifferenceForm, data: bytes) -> None:
-    """What is decoded from zeros is encoded to the same bytes; a delta, which another compressor
-    may have written, to what decodes to the same."""
+    """A child decoded from zeros encodes to the same bytes. A delta, which another compressor may
+    have written, encodes to bytes that decode to the same."""
     parent, _ = make_masters()
     origin = {name: torch.zeros_like(tensor) for name, tensor in parent.items()}
     try:

@@ -98,11 +98,11 @@ class Fake:
 
     rollouts: int  # of the group's G
     length: float  # tokens of one, a genuine rollout having 1 on average
-    lift: float = 0.0  # what it adds to the group's factor by rewards written into it, relative
+    lift: float = 0.0  # relative gain of the group's factor by rewards written into the rollout
     seen: float = 1.0  # chance that an audit which draws one of them recognises it
 
     def compute_value(self, size: int) -> float:
-        """Of the group, a genuine one having 1."""
+        """The group's value, with 1 for a genuine one."""
         tokens = size - self.rollouts + self.rollouts * self.length
         return tokens / size * (1 + self.lift)
 
@@ -124,11 +124,12 @@ class Fake:
 
 
 def compute_window_pay(work: Work, groups: int, faked: int, fake: Fake) -> tuple[float, float]:
-    """What a window pays on average, honest work being 1, and the chance that it is refused: exact,
-    by a sum over how many of the groups that are looked at are faked.
+    """A window's mean pay, with 1 for honest work, and the chance of its refusal. Both are exact,
+    by a sum over the number of faked groups that are audited.
 
     Args:
-        groups: n of the commitment; faked: groups of it with that fake.
+        groups: n of the commitment.
+        faked: groups of it with that fake.
     """
     size = work.group_size
     audited = min(work.audited_rollouts, groups * size)
@@ -165,7 +166,7 @@ def _cut_at(count: int, *places: int) -> list[tuple[int, int]]:
 
 
 def compute_window_gain(work: Work, groups: int, faked: int, fake: Fake) -> float:
-    """What fakes add to a window's pay, the compute that they save counted at full pay."""
+    """The gain of a window's pay by fakes, with the saved compute counted at full pay."""
     pay, _ = compute_window_pay(work, groups, faked, fake)
     return pay - 1 + faked / groups * fake.rollouts / work.group_size
 

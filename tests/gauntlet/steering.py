@@ -32,17 +32,17 @@ WIDTH = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """What steering can do on one model.
+    """The effect of steering on one model.
 
     Attributes:
         rollouts, tokens: measured.
         ties_per_token: within the cap, from the density of those within `WIDTH`.
-        gain_per_tie: of a group's value, where one rollout of it is steered at a tie and the better
-            continuation is kept; mean over ties, those where the honest one is better included.
-        gain_error: standard error of it.
+        gain_per_tie: gain of a group's value if one rollout is steered at a tie and the better
+            continuation is kept; mean over ties, including those where the honest one is better.
+        gain_error: its standard error.
         single_caught: share of single steered tokens that a rollout's own test refuses.
         bearable: steered rollouts that a settlement's ledger bears at least evidence each.
-        ties_per_settlement: within the cap, over all groups a miner hands in.
+        ties_per_settlement: within the cap, over all groups that a miner submits.
         audited_share: of a miner's rollouts.
         best_share: of its ties that an optimal miner steers.
         advantage: income over the honest one's, relative, at that share.
@@ -200,9 +200,9 @@ def _find_evidence(
     rows: Sequence[tuple[int, ...]],
     ties: Sequence[Sequence[Tie]],
 ) -> list[Floats | None]:
-    """What a steered token at each tie would leave in the ledger were its margin a twentieth of the
-    cap: beyond all honest noise, and the least that steering leaves. None where the rollout's own
-    test refuses it."""
+    """The evidence that a steered token at each tie would leave in the ledger if its margin were a
+    twentieth of the cap: beyond all honest noise, and the least that steering leaves. None if the
+    rollout's own test refuses it."""
     request = miner.make_request(setup.work, index)
     arrays = [np.array(row, np.uint32) for row in rows]
     measured = setup.measure_tokens(request, arrays)

@@ -19,7 +19,7 @@ from tests.gauntlet.incentives import (
     compute_window_pay,
 )
 
-#: Of a faked window, a genuine one costing 1.
+#: Costs of a faked window, with 1 for a genuine one.
 COSTS = [0.001, 0.01, 0.1, 0.3, 0.6, 0.8, 0.95]
 PRICES = [0.0, 0.02, 0.1, 0.5, 0.9]
 
@@ -112,7 +112,7 @@ def test_what_each_part_of_the_audit_is_for() -> None:
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("rollouts", range(1, 17))
 def test_a_valued_group_pays_its_genuine_tokens(rollouts: int, length: float) -> None:
-    """What it is worth, times the chance that no fake of it is seen: the law behind the above."""
+    """Its value times the chance that no fake of it is seen: the law behind the test above."""
     fake = Fake(rollouts, length)
     expected = fake.compute_value(16) * fake.compute_miss(16, 1, valued=True)
     assert expected == pytest.approx((16 - rollouts) / 16)

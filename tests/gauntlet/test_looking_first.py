@@ -1,8 +1,8 @@
-"""What a prompt is paid, and what it is worth to look at prompts first.
+"""The pay for a prompt, and the gain from looking at prompts first.
 
-An operator of many hotkeys sees every prompt for nothing and stops each hotkey before the first
-problem that pays badly for what it costs. Where prompts were paid like completions, long ones were
-worth waiting for.
+An operator of many hotkeys sees every prompt for free and stops each hotkey before the first
+problem that pays badly for its cost. If prompts were paid like completions, it would pay to wait
+for long ones.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ from assay.gauntlet.measuring import HOTKEY_PRICE, compute_stopping_gain
 from assay.protocol.parameters import MAIN_WORK, MILLION
 from assay.verification import compute_value
 
-#: What a token of a prompt truly costs, a token of a completion costing 1.
+#: The true cost of a prompt's token, with 1 for a completion's token.
 RATIOS = [0.01, 0.03, 0.1, 0.2, 0.4]
 MIXTURES = [
     "arithmetic",

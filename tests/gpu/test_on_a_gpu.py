@@ -211,7 +211,7 @@ def test_around_every_product_all_switches_are_off(implementation):
 
 
 def test_attention_of_split_products_keeps_no_scores():
-    """Of 8,192 tokens and 16 heads they would be 4 GiB."""
+    """For 8,192 tokens and 16 heads they would take 4 GiB."""
     model = make_model(build_model(256, num_attention_heads=16, num_key_value_heads=4), "split3")
     ids = torch.arange(8_192, device="cuda")[None] % 512
     with torch.inference_mode():
@@ -224,7 +224,8 @@ def test_attention_of_split_products_keeps_no_scores():
 
 @pytest.mark.parametrize("name", ["fp32-sdpa", "split3"])
 def test_packed_sequences_are_those_read_alone(name):
-    """Of unequal lengths, some behind a shared prompt; 1e-5 is what fp32 sums differ by."""
+    """The lengths differ, and some sequences follow a shared prompt; fp32 sums differ by up to
+    1e-5."""
     model = make_model(build_model(256), name)
     lengths = [(70, None), (33, 0), (200, 0), (1, 0), (130, None)]
     packing = make_packing(lengths)

@@ -1,6 +1,6 @@
-"""What programs do with `device = "cuda:0"`: load, generate, follow, appeal, judge in a worker.
+"""Programs with `device = "cuda:0"`: load, generate, follow, appeal, judge in a worker.
 
-Each runs on the processor as well, by the same code: there it shows that the test is right.
+Each also runs on the processor, with the same code, which shows that the test is right.
 """
 
 import numpy as np

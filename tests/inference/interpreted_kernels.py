@@ -70,7 +70,7 @@ def test_a_row_is_measured_the_same_beside_any_others():
 )
 @pytest.mark.parametrize("rest", [-30.0, 22.8])
 def test_the_ends_of_a_words_range(position, extreme, word, rest):
-    """As in `test_fast_path.py`."""
+    """The same test as in `test_fast_path.py`."""
     key = compute_key(bytes(32))
     assert compute_word(key, position, extreme) == word
     logits = torch.full((1, 4_096), rest)
@@ -83,7 +83,8 @@ def test_the_ends_of_a_words_range(position, extreme, word, rest):
 
 
 def test_a_score_that_rounding_lifts_above_its_bound():
-    """As in `test_fast_path.py`: the slack covers it, and the lowest id wins the tie."""
+    """The same test as in `test_fast_path.py`: the slack covers it, and the lowest id wins the
+    tie."""
     seed, position, low, high = bytes(32), 1_361_552, 2_199, 4_000
     other = compute_word(compute_key(seed), position, high)
     score = 1 + (compute_gumbel(LAST - 2**19) >> 10)

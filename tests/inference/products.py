@@ -14,19 +14,19 @@ _PRODUCTS = ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_", "linear", "m
 
 @dataclass(frozen=True)
 class Product:
-    name: str  # of the operator: mm, addmm_, _scaled_dot_product_flash_attention_for_cpu
-    operands: set[torch.dtype]  # of its factors; an accumulator is none
+    name: str  # the operator's: mm, addmm_, _scaled_dot_product_flash_attention_for_cpu
+    operands: set[torch.dtype]  # of the operator's factors; an accumulator is none
     result: torch.dtype
-    shapes: list[tuple[int, ...]]  # of its factors
+    shapes: list[tuple[int, ...]]  # shapes of the factors
     rounding: list[str]  # switches that were on
     left: Tensor | None  # a copy of its first factor, if kept
 
 
 class RecordedProducts(TorchDispatchMode):
-    """What was multiplied while it was in force: `made`.
+    """Records the products that were computed while the mode was active: `made`.
 
     Args:
-        keep: the first factors, too.
+        keep: also keep the first factors.
     """
 
     def __init__(self, keep: bool = False) -> None:

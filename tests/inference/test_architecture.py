@@ -91,7 +91,7 @@ def test_a_config_that_is_not_known_implies_nothing(change: dict[str, Any]) -> N
     assert compute_bytes_max(CONFIG | change) is None
 
 
-#: What a published config.json holds; `use_diff=False` writes a library's every default besides.
+#: Fields of a published config.json; `use_diff=False` also writes every default of a library.
 KEPT = {*CONFIG, "head_dim", "attention_bias", "mlp_bias"}
 
 MISFITS: dict[str, dict[str, Any]] = {

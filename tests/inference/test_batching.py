@@ -1,4 +1,4 @@
-"""What is batched, padded and chunked costs no more than stated, and changes no result."""
+"""Batching, padding and chunking cost no more than stated, and change no result."""
 
 import subprocess
 import sys
@@ -87,7 +87,7 @@ def test_a_prompt_of_one_token(checkpoint, projection, group, shapes):
 
 
 def test_packed_and_alone_are_the_same(checkpoint, projection, group):
-    """Of every permitted implementation: that which packs nothing is the plainest."""
+    """For every permitted implementation; the one that packs nothing is the plainest."""
     request, completions = group
     given = [request.prompt] * len(completions), completions, request.seeds, projection
     alone = checkpoint.get_reference(1_024, "fp32-eager").measure(*given)

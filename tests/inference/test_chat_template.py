@@ -21,7 +21,7 @@ from assay.protocol.manifest import Manifest
 from assay.subnet.genesis_checkpoint import adopt_chat_template
 from assay.training import GENESIS
 
-#: As Qwen2.5, Llama 3.1 and Mistral write theirs, shortened.
+#: A shortened template in the style of Qwen2.5, Llama 3.1 and Mistral.
 QWEN = """{%- if messages[0]['role'] == 'system' %}
     {{- '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}
 {%- else %}
@@ -51,7 +51,7 @@ MISTRAL = """{{ bos_token }}{% for message in messages %}
 {% if message['role'] != 'user' %}{{ raise_exception('only users') }}{% endif %}
 {{ '[INST] ' + message['content'] + ' [/INST]' }}{{ message | tojson }}
 {% endfor %}"""
-#: As templates for fine-tuning mark what the model says, and as tools are written.
+#: Templates for fine-tuning mark the model's text like this, and write tools.
 MARKED = """{% for message in messages %}{{ message['content'] }}
 {% generation %}{{ message['role'] }}{% endgeneration %}
 {{ message | tojson(indent=1, sort_keys=true, ensure_ascii=true, separators=(',', ':')) }}

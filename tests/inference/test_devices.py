@@ -152,7 +152,7 @@ def test_memory_that_lacks_halves_the_plan_until_it_suffices():
     budget = MemoryBudget(MemoryPlan(32, 64), "cpu", 1)
     assert budget.run(compute, "a row") == "done"
     assert (tried, budget.plan) == ([32, 16, 8, 4], MemoryPlan(4, 8))
-    assert budget.run(compute, "a row") == "done"  # what was learnt stays
+    assert budget.run(compute, "a row") == "done"  # the learned size stays
     assert tried == [32, 16, 8, 4, 4]
 
 

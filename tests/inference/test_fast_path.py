@@ -20,7 +20,7 @@ from assay.protocol.prf import compute_key, compute_word, compute_words
 
 ROWS = 500
 TEMPERATURES = (1, 717, 1_024, 1_024, 2_048, 65_536)
-NUMPY_ROWS = 20  # of each batch: it draws row by row
+NUMPY_ROWS = 20  # numpy draws row by row, so only these of each batch
 LAST = 2**32 - 1
 #: Words at the ends of their range under the key of 32 zero bytes: (position, id, word).
 EXTREMES = [

@@ -16,8 +16,8 @@ from assay.inference import (
 from assay.inference.placing.model_sizes import MemoryPlan
 from assay.training import GENESIS
 
-#: Of so many operations one is made to fail: in each run of the tests, and at night. Primes: each
-#: kind of operation has its turn.
+#: One in this many operations is made to fail: in each run of the tests, and at night. The numbers
+#: are primes, so that each kind of operation has its turn.
 STEP, NIGHTLY_STEP = 1_009, 29
 
 

@@ -38,7 +38,7 @@ def test_around_every_product_all_switches_are_off(
     layers = checkpoint.model.config.num_hidden_layers
     attention = [call for call in made if "attention" in call.name or "matmul" in call.name]
     assert len(made) - len(attention) >= 7 * layers + 1
-    assert len(attention) >= 3 * layers  # of three completions, each by itself
+    assert len(attention) >= 3 * layers  # each of three completions by itself
     assert {name for call in made for name in call.rounding} == set()
     assert {dtype for call in made for dtype in call.operands} == {torch.float32}
     assert {call.result for call in made} == {torch.float32}

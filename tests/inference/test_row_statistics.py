@@ -1,4 +1,4 @@
-"""What the judge asks of a row: the same integers by every backend, the same sums to a unit."""
+"""The judge's statistics of a row: the same integers by every backend, the same sums to a unit."""
 
 from functools import partial
 
@@ -20,7 +20,7 @@ from tests.inference.row_cases import (
 
 
 def get_backends(meter):
-    """What runs on a CPU: the compiled pass, and plain tensors, which overwrite what they get."""
+    """The backends of a CPU: the compiled pass, and plain tensors, which overwrite their inputs."""
     kernels = load_kernels()
     assert kernels is not None
     return (

@@ -92,7 +92,7 @@ def test_a_shared_prompt_is_read_once(make_random_model, monkeypatch):
     model = SplitModel(make_random_model("qwen3", 64, 3))
     ids = torch.randint(0, 512, (1, 80), generator=torch.Generator().manual_seed(2))
     rest, other = ids[:, 30:], ids[:, 30:].clone()
-    other[0, 20:] = 7  # what follows is never seen by what comes before
+    other[0, 20:] = 7  # earlier positions never see later ones
     packing = make_packing([(30, None), (50, 0), (50, 0), (50, 0)])
     with torch.inference_mode():
         whole = model.model(ids).last_hidden_state

@@ -49,7 +49,7 @@ def find_free_ports(count: int) -> list[str]:
 
 
 def read_metrics(port: str) -> Figures:
-    """What a program serves; a metric without figures has none."""
+    """A program's served metrics; a metric without figures has an empty entry."""
     text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
     found: Figures = {}
     for family in text_string_to_metric_families(text):
@@ -69,7 +69,7 @@ class Terminal:
         self._stack = stack
 
     def command(self, *arguments: str) -> list[str]:
-        """What is executed for a line that is typed."""
+        """The command to execute for a typed line."""
         return [ASSAY, *arguments]
 
     def run(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> Any:
@@ -92,7 +92,7 @@ class Terminal:
         return process
 
     def read_log(self, command: str) -> list[str]:
-        """What a program has said, by lines."""
+        """A program's output, by lines."""
         return (self._root / f"{command}.log").read_text().splitlines()
 
     def start_localnet(self) -> tuple[subprocess.Popen[str], dict[str, Any]]:
@@ -125,7 +125,7 @@ class Terminal:
         return [row for row in rows if row["state"] == "confirmed" and row["weights"]]
 
     def wait_for(self, what: str, look: Callable[[], Any]) -> Any:
-        """What `look` finds, once it finds something."""
+        """Wait until `look` finds something, and return that."""
         deadline = time.monotonic() + PATIENCE_S
         while not (found := look()):
             if time.monotonic() > deadline:

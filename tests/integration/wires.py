@@ -66,7 +66,7 @@ class Hosts:
         self._thread.start()
 
     def get_namespace(self, name: str) -> str:
-        """What `ip netns` calls a host."""
+        """The name of a host for `ip netns`."""
         return f"assay-{os.getpid()}-{name}"
 
     def enter(self, name: str) -> list[str]:
@@ -152,7 +152,7 @@ def _open_tun(namespace: str) -> int:
 
 
 def find_lack() -> str | None:
-    """What this machine lacks for namespaces and wires, None where it has all."""
+    """The reason why this machine has no namespaces and wires, or None if it has."""
     if not _TUN.exists():
         return "needs /dev/net/tun (CONFIG_TUN)"
     try:

@@ -1,11 +1,11 @@
-"""What is left of a run: everything that must be the same however often somebody was killed.
+"""The outcome of a run: everything that must be the same however often a process was killed.
 
 Compared: commitments, weights and metagraph in the newest state; every weights row that the chain
 ever took, in order; every commitment that it ever took, each once; the store, byte by byte; the
 validator's verdicts and its rows in the outbox; the miner's history; the trainer's course with its
 optimiser. Not compared: signatures and nonces, block hashes and so what a public record holds, fees
-and so balances, seconds, what was missing for a while, and the blocks in which an extrinsic stands,
-which a restart may move.
+and so balances, seconds, what was missing for a while, and the blocks of extrinsics, which a
+restart may move.
 """
 
 import json
@@ -137,7 +137,7 @@ def describe_chain(net: Path, addresses: dict[str, str], end: int) -> dict[str, 
 
 
 def list_taken(devnet: Devnet, signers: set[str]) -> dict[str, Any]:
-    """What the neurons' extrinsics changed: weights in order, commitments each once."""
+    """The changes by the neurons' extrinsics: weights in order, commitments each once."""
     chain = devnet.chain
     weights, committed = [], set()
     for number in range(1, chain.head.number + 1):

@@ -1,9 +1,10 @@
-"""Where a process may die: before each thing that it does to the outside, and as it is answered.
+"""The points at which a process may die: before each of its effects on the outside, and at each
+answer.
 
-Nothing of the program is changed for it. The interpreter's own audit events tell of files that are
-opened for writing, renamed and removed, SQLite's traces of every statement; websockets, stores and
-beacons are wrapped. Between two points a process does
-nothing that anybody could see, so one kill there is as another.
+The program itself is unchanged. The interpreter's audit events report files that are opened for
+writing, renamed and removed, and SQLite's traces report every statement. Websockets, stores and
+beacons are wrapped. Between two points nothing that a process does is visible outside, so all kills
+there are alike.
 """
 
 import json
@@ -27,19 +28,19 @@ _TRACELESS = frozenset(
     {"ask read", "asked read", "told read", "connect", "store get", "store open", "beacon"}
     | {"start", "fsync"}
 )
-#: What hands over an extrinsic; what is heard of it afterwards is a point too.
+#: The call that submits an extrinsic. Later messages about it are points, too.
 _SUBMIT = "author_submitAndWatchExtrinsic"
-#: What differs between two files of one kind.
+#: The part that differs between two files of one kind.
 _VARIES = re.compile(r"[0-9a-f]{6,}|[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """How one process ends.
+    """The end of one process.
 
     Attributes:
-        at: before the so many-th thing it does, from 1 on; 0: not so.
-        kinds: before the first thing of one of these kinds.
+        at: the kill comes before the effect with this number, from 1; 0: not by number.
+        kinds: the kill comes before the first effect of one of these kinds.
     """
 
     at: int = 0
@@ -164,7 +165,7 @@ class WatchedSocket:
 
 
 def name_kind(name: str) -> str:
-    """What a point is one of: a statement by its verb, a request by whether it changes anything."""
+    """The kind of a point: a statement's verb, or for a request whether it changes anything."""
     what, *rest = name.split()
     if what in ("ask", "asked", "told", "tell"):
         sends = any(word.startswith("author_submit") for word in rest)

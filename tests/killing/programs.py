@@ -141,7 +141,7 @@ def _set_time(clock: Any) -> None:
 
 
 def become(log: Path, run: Callable[..., None], *arguments: Any) -> None:
-    """What a forked process does: its words go to a file, and it ends with the stage."""
+    """Run a forked process: its output goes to a file, and it ends with the stage."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)

@@ -137,7 +137,7 @@ class Run:
                     self._settle()
 
     def read_points(self, role: str) -> list[str]:
-        """What a role did so far, in all its lives."""
+        """A role's points so far, in all its lives."""
         return (self._stage.logs / f"{role}.points").read_text().splitlines()
 
     def close(self) -> None:
@@ -166,7 +166,7 @@ class Run:
                 break
             except EOFError:
                 self._bury(actor)
-        for role in NEURONS:  # what waited for a block may have gone with the pool
+        for role in NEURONS:  # extrinsics that waited may have gone with the pool
             if self.actors[role].state == "submitted":
                 self.actors[role].state = "busy"
 

@@ -33,7 +33,7 @@ PARTS = 6
 #: Points from one death of the devnet to the next. A node's pool dies with it, and a block in which
 #: three neurons connect again has about 130 points: a death in each would let no extrinsic live.
 STRETCH = 250
-#: What follows from weights.
+#: Parts of an outcome that follow from weights.
 _OF_WEIGHTS = ("validator", "weights", "weights taken", "metagraph", "public record")
 Play = Callable[[Fates], Outcome]
 

@@ -12,7 +12,7 @@ from assay.network.store import NAME_MAX
 
 @pytest.fixture
 def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is brought to the disk and what is renamed, in order, by last name."""
+    """The names of synced and renamed files, in order."""
     events: list[str] = []
     sync, replace, rename = os.fsync, os.replace, Path.rename
 
@@ -91,7 +91,7 @@ def test_what_a_killed_writer_left_is_written_over(tmp_path: Path) -> None:
     with replace_file(path) as temporary:
         temporary.write_bytes(b"half of what was to come")
         os.link(temporary, tmp_path / "kept")
-    (tmp_path / "kept").rename(temporary)  # as a kill would have left it
+    (tmp_path / "kept").rename(temporary)  # a kill would leave it like this
     write_file(path, b"whole")
     assert path.read_bytes() == b"whole"
     assert os.listdir(tmp_path) == ["file"]

@@ -42,7 +42,7 @@ def _say(status: str, body: str = "", *headers: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
-#: What a server says to a request, of which it knows the first line; None: it hangs up.
+#: A server's answers to a request, from its first line; None: it hangs up.
 ANSWERS: dict[str, Answer] = {
     "hangs up": lambda line: None,
     "not an http": lambda line: b"what is " + line + b"\r\n\r\n",
@@ -104,8 +104,8 @@ def list_hosts(server: Server) -> list[str]:
 
 
 def require_silence(caplog: pytest.LogCaptureFixture, folder: Path, *errors: BaseException) -> None:
-    """What a program shows: messages, at any level, and its files. Causes are shown, too, where a
-    thread stumbles, and not looked at: nobody but us raises them."""
+    """Check a program's output: messages at any level, and its files. Causes are shown, too, where
+    a thread fails, and are not checked: only our own code raises them."""
     told = [str(error) for error in errors] + [repr(error) for error in errors]
     own = [record for record in caplog.records if record.name.startswith("assay")]
     told += [record.getMessage() for record in own]

@@ -154,7 +154,7 @@ class Subnet:
         )
 
     def end(self):
-        """What the kernel does for a program that is gone."""
+        """Do what the kernel does for a program that is gone."""
         if self.book is not None:
             self.book.close()
             self.history.close()
@@ -167,7 +167,7 @@ class Subnet:
                 pass
 
     def get_slot(self, block=None):
-        """What state holds for the miner."""
+        """The miner's slot in state."""
         at = self.chain.get_head() if block is None else block
         return self.chain.get_commitments(at).get(ALICE)
 

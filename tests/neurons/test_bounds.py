@@ -1,4 +1,4 @@
-"""What a program keeps of the past has an end: tables, folders, dictionaries."""
+"""A program's memory of the past is bounded: tables, folders, dictionaries."""
 
 import gc
 import json
@@ -90,7 +90,7 @@ def test_windows_without_a_verdict_are_found_among_many(history):
 
 
 def test_weights_of_long_ago(monkeypatch):
-    """What was confirmed or superseded goes; what waits stays, however old."""
+    """Confirmed and superseded weights go; waiting ones stay, however old."""
     monkeypatch.setattr(weights_outbox, "KEPT_ROWS", 5)
     database = Database()
     box = WeightsOutbox(database, SimulatedChain(b"", 1, 0, 1_000, 10), HOTKEY)

@@ -42,7 +42,7 @@ def s3():
 
 @pytest.fixture
 def settings(s3, monkeypatch):
-    """As an operator has them: public things in a file or flags, the key in variables."""
+    """Settings as an operator has them: public ones in a file or flags, the key in variables."""
     monkeypatch.setenv("ASSAY_STORE__ACCESS_KEY_ID", s3.key_id)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.secret)
     monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
@@ -61,7 +61,8 @@ def find_in_files(folder, secrets):
 
 
 def tell(caplog):
-    """What was logged, at any level, but by the service, which runs in this process, too."""
+    """All log messages, at any level, except those of the service, which also runs in this
+    process."""
     service = ("moto", "werkzeug", "boto", "urllib3")
     return "\n".join(
         f"{record.getMessage()} {record.exc_info}"

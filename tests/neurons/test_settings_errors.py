@@ -1,4 +1,4 @@
-"""What is wrong with settings: where each is written, its whole name, and what would be right."""
+"""Faults of settings: the place of each, its whole name, and a right value."""
 
 import re
 from pathlib import Path

@@ -69,7 +69,7 @@ def test_the_error_is_below_two_and_a_half_millionths_of_a_logit() -> None:
     """A chord over a 256th of an octave is off by 2^-19, rounding the table by 2^-21."""
     rng = np.random.default_rng(20)
     edges = np.array(make_edges(), np.int64)
-    middles = (edges[1:] + edges[:-1]) // 2  # where a chord is farthest from its curve
+    middles = (edges[1:] + edges[:-1]) // 2  # here a chord is farthest from its curve
     anywhere = rng.integers(0, 2**32, 200_000)
     tails = np.concatenate([rng.integers(0, 2**e, 2_000) for e in range(9, 32)])
     w = np.concatenate([edges, middles, anywhere, tails, LAST - tails])

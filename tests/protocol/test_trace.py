@@ -119,7 +119,7 @@ _FEW = st.lists(st.integers(0, 1), min_size=1, max_size=40)
 
 @given(_FEW, _FEW, st.integers(0, 30))
 def test_the_first_that_differs_is_found(first, second, common):
-    """Of traces of any two lengths, by no more than two nodes a level."""
+    """It works for traces of any two lengths, with at most two nodes per level."""
     first, second = [7] * common + first, [7] * common + second
     a, b = make_trace(first), make_trace(second)
     found = find_parting(a, b)

@@ -131,7 +131,7 @@ def test_what_an_owner_writes_of_rounds():
 
 
 def test_every_group_is_one_trainers():
-    """Of 6,000 groups each trainer has a third: five standard deviations are 183."""
+    """Each trainer has a third of 6,000 groups: five standard deviations are 183."""
     seed = digest("audit")
     drawn = Counter(
         compute_share(TRAINERS, seed, digest(f"miner {miner}"), index)

@@ -1,4 +1,4 @@
-"""What this process holds at a moment: memory, threads, file descriptors, children, tasks."""
+"""The resources of this process at a moment: memory, threads, file descriptors, children, tasks."""
 
 import asyncio
 import ctypes
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None)
-#: Of glibc's malloc.h.
+#: Options of glibc's malloc.h.
 _ARENA_MAX, _MMAP_THRESHOLD = -8, -3
 #: Bytes from which on a block is the system's own: glibc's default, which would grow by itself.
 _LARGE = 128 << 10

@@ -102,11 +102,11 @@ class Program:
     # --- its own thread
 
     def is_set(self) -> bool:
-        """Of the event that stops a loop."""
+        """Whether the event that stops a loop is set."""
         return self._stopped
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Of the same: the turn is over, once nothing is on its way in the background."""
+        """End the turn, once no background work is under way."""
         for download in () if self._models is None else self._models.downloads:
             if download.thread is not None:
                 download.thread.join(_TURN_S)
@@ -142,7 +142,7 @@ class Program:
 
     @contextmanager
     def join(self, settings: Settings, folder: Path, kind: str, placement: Any) -> Iterator[Any]:
-        """As `join_network`, in the soak's world."""
+        """Join as `join_network` does, in the soak's world."""
         world, weather = self._world, self.weather
         chain = FaultyChain(world.chain, weather)
         stores = Stores(world.stores, weather)

@@ -17,11 +17,11 @@ from assay.network.chain import ChainError, UnknownOutcomeError
 from assay.network.store import StoreError
 from assay.protocol import Beacon
 
-#: What can happen to a program, by port.
+#: Faults of a program's ports.
 CHAIN = ("node away", "head stands still", "answers get lost")
 BEACON = ("relays away", "round late", "relays lie")
 STORE = ("store away", "store empty", "store lies", "disk full")
-#: Of these some last until a window is lost; none of the others is worth anything for long.
+#: Faults that sometimes last until a window is lost; the others never last long.
 LONG = ("node away", "head stands still", "relays away", "round late", "store away", "disk full")
 KINDS = (*CHAIN, *BEACON, *STORE, "killed")
 #: Blocks that a short fault lasts, and a long one; that a short one waits for somebody to meet it.
@@ -79,7 +79,7 @@ class Weather:
         self._thread = threading.get_ident()
 
     def find(self, *kinds: str) -> Fault | None:
-        """What of these kinds goes on at this block; a program may be killed over the question."""
+        """The present fault of these kinds at this block. The question may also kill a program."""
         head = self._get_head()
         now = [fault for fault in self.faults if self._is_on(fault, head)]
         for fault in now if self._thread == threading.get_ident() else ():
@@ -185,7 +185,7 @@ class FaultyBeacons:
     figures = ()
 
     def check(self) -> dict[str, str]:
-        """As relays say of themselves."""
+        """The relays' health, as they report it."""
         return {}
 
 

@@ -146,7 +146,7 @@ class World:
         self._witness = self._make_witness()
 
     def get_locator(self, name: str) -> str:
-        """What stands on chain as a program's store."""
+        """The locator of a program's store on chain."""
         return f"soak:{name}"
 
     def get_now_ms(self) -> int:
@@ -223,7 +223,7 @@ class World:
 
 
 class _Log(logging.Handler):
-    """What programs have said, counted, and the last of it."""
+    """A count of the programs' messages, and the last ones."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -241,11 +241,11 @@ class _Log(logging.Handler):
 
 @dataclass
 class _Check:
-    """What the undisturbed validator came to, held against what the others did.
+    """The comparison of the undisturbed validator's results with the others'.
 
     Attributes:
-        findings: what is neither as undisturbed nor as the protocol says.
-        excused: windows, or a miner's, that something long has cost, by kind.
+        findings: results that neither equal the undisturbed ones nor follow from the protocol.
+        excused: windows, or a miner's windows, that a long fault has cost, by kind.
     """
 
     world: World

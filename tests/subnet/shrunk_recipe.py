@@ -39,13 +39,13 @@ LESS = {
     "course": {"completion_tokens": 12},
 }
 CONFIGS = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
-#: How Qwen's tokenizers divide text before BPE.
+#: The pattern by which Qwen's tokenizers divide text before BPE.
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-#: That teach the form of an answer, a problem each, at most.
+#: Most steps that teach the form of an answer, a problem each.
 STEPS = 600
 #: The form is learned when a completion of so many problems in turn has it with this probability.
 LEARNED, IN_TURN = 0.9, 10
@@ -104,7 +104,7 @@ def write_tokenizer(folder: Path, vocabulary: int) -> None:
         "model_max_length": 32_768,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    (folder / "chat_template.jinja").write_text(QWEN)  # where newer libraries write it
+    (folder / "chat_template.jinja").write_text(QWEN)  # newer libraries write it there
 
 
 def write_model(

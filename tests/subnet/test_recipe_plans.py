@@ -1,4 +1,4 @@
-"""What a recipe plans of a window is arithmetic that can be followed."""
+"""The arithmetic of a recipe's plan for a window can be followed."""
 
 import json
 import subprocess

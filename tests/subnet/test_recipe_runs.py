@@ -64,7 +64,7 @@ GROUPS = 48
 WHOLE, WHOLE_GROUPS = "qwen2.5-1.5b-math", 13
 #: The recipe that a team trains, here of two processes.
 TEAM = "7b-8-cards"
-#: Of a model's folder.
+#: The files of a model's folder.
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 #: Problems of a file in MATH's format, each answered by a digit.
 MATH = [
@@ -208,8 +208,8 @@ def test_a_recipe_is_published_mined_judged_and_learned_from(name, folder, monke
 
 @pytest.mark.slow
 def test_the_recipe_of_a_team_is_learned_from_by_a_team(folder):
-    """What two processes learn is compared with what one does in
-    tests/adversarial/test_training_as_a_team.py."""
+    """tests/adversarial/test_training_as_a_team.py compares the results of two processes with those
+    of one."""
     command = [sys.executable, "-m", "tests.subnet.recipe_team", TEAM, str(folder)]
     # it holds where PYTHONSAFEPATH keeps the working directory out, too
     env = {**os.environ, "PYTHONPATH": str(ROOT)}  # noqa: TID251 - a child needs a whole environment

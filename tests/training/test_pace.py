@@ -1,4 +1,4 @@
-"""What holds a trainer back, by a clock that stands still until it is told."""
+"""A trainer's bottlenecks, with a clock that moves only on demand."""
 
 from dataclasses import asdict
 from typing import get_type_hints

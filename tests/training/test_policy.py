@@ -119,7 +119,8 @@ def test_dropout_stays_off_where_layers_are_computed_twice():
 
 @pytest.mark.parametrize("rank", [0, 2])
 def test_an_output_matrix_that_is_the_embedding_s_has_one_name(rank):
-    """As small models have it: what is published fits config.json, and a state goes back in."""
+    """Small models have one: the published weights fit config.json, and a state can be loaded
+    again."""
     if rank:
         pytest.importorskip("peft", reason="peft is of the extra `train`")
     groups = [Group([10, 11], [[5, 5, 1], [6, 7, 8, 1]], [1_000_000, 0], [[-4.5] * 3, [-4.6] * 4])]

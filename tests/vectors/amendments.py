@@ -25,7 +25,7 @@ def amend(before: Parameters, window: int, **sections: Any) -> Parameters:
 
 
 def _make_cases() -> list[tuple[str, Parameters, bool]]:
-    """What an amendment is, and whether it may follow."""
+    """Amendments, and whether each may follow."""
     p = PARAMETERS
     timing, work, tests, identity = p.timing, p.work, p.tests, p.identity
     plain = amend(p, FIRST, work=replace(work, prompt_share=1))

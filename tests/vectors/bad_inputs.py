@@ -166,7 +166,7 @@ def iterate_bad_contexts(valid: Json) -> list[Json]:
     ]
     signed = valid["challenge"]["signature"]
     forged = signed[:-1] + format(int(signed[-1], 16) ^ 1, "x")
-    generator = (  # of G2: a point of the right group, and nobody's key
+    generator = (  # in G2: a point of the right group, and nobody's key
         "93e02b6052719f607dacd3a088274f65596bd0d09920b61ab5da61bbdc7f5049"
         "334cf11213945d57e5ac7d055d042b7e024aa2b2f08f0a91260805272dc51051"
         "c6e47ad4fa403b02b4510b647ae3d1770bac0326a805bbefd48056c8c121bdb8"

@@ -33,7 +33,7 @@ Json = Any
 GROUPS, GROUP_SIZE = 4, 8
 #: The first challenge whose draws are all clear.
 CHALLENGE = digest("golden challenge 0")
-#: How far another machine's values may be: 2^-16 nats, and steps of a sketch.
+#: Most deviation of another machine's values: 2^-16 nats, and steps of a sketch.
 UNITS = {"logprob": 1, "sketch": 1}
 
 
@@ -111,7 +111,7 @@ def find_gap(
 
 
 def find_differences(golden: Json, made: Json) -> list[str]:
-    """Where a window is another one than the golden."""
+    """The differences of a window from the golden one."""
     names = ("checkpoint", "challenge_seed", "hotkey", "temperature")
     found = [name for name in names if golden[name] != made[name]]
     for g, (one, other) in enumerate(zip(golden["groups"], made["groups"], strict=True)):

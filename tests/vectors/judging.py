@@ -295,7 +295,7 @@ def _enter(about: str, rollouts: list[int], bets: Sequence[Any]) -> Json:
 
 
 def make_completions() -> Json:
-    """Which completions may stand; reasons and places are typed in by hand."""
+    """Completions that are and are not allowed; reasons and places are written by hand."""
     cases = [
         ("ends with the end token", [5, 6, 9], None, None),
         ("one token, the end token", [9], None, None),

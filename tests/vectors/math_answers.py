@@ -139,7 +139,7 @@ def agree(right: str, answer: str) -> bool:
 
 
 def iterate_completions() -> list[tuple[str, str]]:
-    """Of the problem whose right answer is (1, ∞)."""
+    """Completions for the problem whose right answer is (1, ∞)."""
     return [
         ("as it stands there", r"#### (1, \infty)"),
         ("another spelling, after work", "so x > 1\n#### $\\left(1,+\\infty\\right)$."),
@@ -157,7 +157,7 @@ def iterate_completions() -> list[tuple[str, str]]:
 
 
 def describe_answer(answer: MathAnswer | None) -> Json:
-    """As JSON; see `describe_value`."""
+    """The answer as JSON; see `describe_value`."""
     assert answer is not None, "the grammar knows it"
     return {"value": describe_value(answer.value)} | {
         name: text for name, text in (("variable", answer.variable), ("unit", answer.unit)) if text

@@ -287,7 +287,7 @@ def name_digest(name: str, params: dict[str, int]) -> Json:
 def iterate_bad(
     name: str, params: dict[str, int], low: Json, high: Json, down: Json, twice: Json
 ) -> Json:
-    """What makes no environment or no problem; `because` is part of the refusal."""
+    """Arguments that make no environment or no problem; `because` is part of the refusal."""
     legal = make_environment(name, {}).levels
     outside = f"are not legal: {legal[0]} to {legal[-1]} are"
     return [

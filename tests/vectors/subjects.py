@@ -1,4 +1,4 @@
-"""What the vectors are about: one network, two hotkeys, digests out of names."""
+"""The subjects of the vectors: one network, two hotkeys, digests made from names."""
 
 from dataclasses import replace
 from hashlib import sha256

@@ -21,9 +21,9 @@ from assay.verification.trial import Trial
 Json = Any
 CALIBRATION = Calibration(tuple(10**12 >> k for k in range(8)), 100_000)
 CAP = PARAMETERS.tests.margin_cap
-#: What every token of every rollout claims.
+#: The claims of every token in every rollout.
 LOGPROB, SKETCH = 100_000, (5, -7)
-#: How often, margin, Gini impurity, log-probability and sketch as measured.
+#: Number of repetitions; margin, Gini impurity, log-probability and sketch as measured.
 Run = tuple[int, int, float, int, tuple[int, int]]
 PROMPT = 8
 

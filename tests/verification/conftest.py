@@ -71,7 +71,7 @@ class TinyTokenizer:
     drawable = np.arange(VOCABULARY) <= END
 
     def __init__(self) -> None:
-        self.decoded: list[str] = []  # what reward code has been given to read
+        self.decoded: list[str] = []  # texts that reward code has been given
 
     def encode(self, prompt: str) -> list[int]:
         return [95 if c == "\n" else ord(c) - 32 for c in prompt]
@@ -159,7 +159,7 @@ class TinyForward:
     def complete(
         self, prompt: Sequence[int], seed: bytes, longest: int, prefix: Sequence[int] = ()
     ) -> Tokens:
-        """What the protocol makes of a rollout after `prefix`: the keyed argmax, token by token."""
+        """The protocol's rollout after `prefix`: the keyed argmax, token by token."""
         tokens = list(prefix)
         while len(tokens) < longest and END not in tokens:
             states = self.model.compute_states(prompt, np.array(tokens, np.uint32))[-1:]

@@ -126,8 +126,8 @@ def test_the_small_world_is_a_true_one(world: World) -> None:
 
 
 def test_only_what_is_chosen_is_fetched(world: World) -> None:
-    """Of a valued group all ids and one proof, of the others one rollout. Nothing twice; what is
-    sampled is read by itself (test_samples.py)."""
+    """Of a valued group the judge reads all ids and one proof, of the others one rollout, and
+    nothing twice. Samples are read separately (test_samples.py)."""
     draft = world.mine()
     reader, context = world.seal(draft)
     world.judge_file(reader, replace(context, sample=None))

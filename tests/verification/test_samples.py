@@ -1,4 +1,4 @@
-"""What is sampled of a file once its audit is done: shown as it was committed to, or not paid."""
+"""A file's samples after its audit: shown as committed, or not paid."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -63,7 +63,7 @@ def test_what_the_audit_finds_needs_no_samples(world: World, draft: Draft) -> No
     assert not verdict.provisional
     reader, context = world.seal(world.mine())
     context = replace(context, sample=None)
-    some = world.judge_file(reader, context, groups=world.valued)  # as a trainer does
+    some = world.judge_file(reader, context, groups=world.valued)  # like a trainer
     assert some.accepted
     assert not some.provisional
 
@@ -76,7 +76,7 @@ def blank(served: bytes, *parts: Range) -> bytes:
 
 
 def find_record(data: bytes, opening: Opening, index: int, rollout: int, kind: str) -> Range:
-    """Where a record lies in the file."""
+    """The place of a record in the file."""
     where = opening.find_head(index)
     data = data[where.end - opening.sizes[index].head : where.end]
     head = decode_group_head(data, opening, index)
@@ -98,7 +98,7 @@ SPOILED: dict[str, Callable[[bytes, Opening, int, int], Range]] = {
 def test_a_sample_that_is_not_shown_costs_the_window_and_leaves_the_ledger(
     world: World, draft: Draft, kind: str
 ) -> None:
-    """What the audit has measured is evidence all the same, and stays said."""
+    """The audit's measurements stay evidence, and stay in the verdict."""
     honest, ledger = judge_draft(world, draft)
     index, rollout = find_unaudited(world, draft)
     find = SPOILED[kind]
@@ -117,7 +117,7 @@ def test_a_sample_that_is_not_shown_costs_the_window_and_leaves_the_ledger(
 
 
 def test_a_miner_that_uploads_what_is_audited_alone_is_refused(world: World, draft: Draft) -> None:
-    """What is sampled it cannot know then."""
+    """It cannot know the samples at that time."""
     audited = {group.index for group in world.chosen}
 
     def keep(data: bytes, opening: Opening) -> bytes:

@@ -127,7 +127,7 @@ def test_what_fails_leaves_the_ledger_as_it_was(world: World, cap: int) -> None:
 def test_a_rejection_that_the_second_prefill_does_not_confirm_is_dropped(
     world: World, cap: int
 ) -> None:
-    """As with one token at the cap, crafted so that validators would split."""
+    """One token at the cap, crafted to split validators, is such a case."""
     forward = Disturbed(world, raise_margins(cap + 1, lambda r: r == 5))
     second = Disturbed(world, say_nothing_else)
     verdict, ledger = judge_by(world, forward, second)

@@ -1,4 +1,4 @@
-"""What is published, and the folder that fetches: a checkpoint is whole on both ends."""
+"""Publishing a checkpoint, and the folder that fetches it: it is whole on both ends."""
 
 import json
 import shutil
@@ -145,7 +145,7 @@ def test_who_needs_what_is_here_waits_for_no_download(mirror, tmp_path):
 
 
 def test_an_unusable_checkpoint_is_fetched_all_the_same(fresh_world, tmp_path):
-    """That it is what the chain names is what voids the window: it must not look like a lie."""
+    """The window is void because the chain names this checkpoint: it must not look like a lie."""
     world = fresh_world
     weights = {n: w.to(torch.bfloat16) for n, w in world.checkpoint.model.state_dict().items()}
     weights["lm_head.weight"] = torch.full_like(weights["lm_head.weight"], torch.nan)

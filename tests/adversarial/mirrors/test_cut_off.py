@@ -91,7 +91,7 @@ def test_kill_9_at_any_time(store, tmp_path, share):
 
 
 def test_ctrl_c(mirror, store, tmp_path):
-    """What has come is kept; no thread goes on."""
+    """The bytes received so far are kept; no thread continues."""
 
     def interrupt(done, due):
         if done > MODEL_BYTES // 2:

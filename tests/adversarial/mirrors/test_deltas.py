@@ -103,7 +103,7 @@ def test_a_lying_delta(child, tmp_path, how):
 
 
 def test_a_large_step_has_no_delta(tmp_path, unmeasured):
-    """Where a difference is hardly smaller than the tensor, the tensor is all there is."""
+    """If a difference is hardly smaller than the tensor, only the tensor is published."""
     manifest = make_child(tmp_path / "trainer", change=1.0)
     published = open_folder(tmp_path / "published")
     folder = tmp_path / "trainer" / manifest.digest.hex()

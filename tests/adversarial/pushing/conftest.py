@@ -48,7 +48,7 @@ def atropos(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def read(taught):
-    """What is read and scored of each step."""
+    """The steps that are read and scored, in order."""
     checkpoints, found = CheckpointFolder(taught / "models"), {}
     for step in map(read_step, get_steps(taught)):
         taken = read_taken(step)

@@ -1,4 +1,4 @@
-"""What arrived, held against what was learned from."""
+"""The groups that arrived, compared with those that were learned from."""
 
 from collections import Counter
 

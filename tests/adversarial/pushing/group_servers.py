@@ -119,7 +119,7 @@ class PoorServer(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def handle_error(self, *_: Any) -> None:
-        """Who was answered may be gone."""
+        """Ignore errors: the client may be gone."""
 
     def close(self) -> None:
         self.ended.set()

@@ -93,7 +93,7 @@ def test_groups_of_several_sizes_go_under_numbers_of_their_own(course, atropos):
 
 
 def test_the_server_keeps_back_a_group_of_another_size(course, atropos):
-    """What the numbers above avoid."""
+    """The case that the numbers above avoid."""
     rows = read_rows(course, course / "set")
     atropos.begin(batch=SIZE)
     assert atropos.get_batch() is None

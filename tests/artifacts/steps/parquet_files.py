@@ -135,7 +135,7 @@ def write_varint(value: int) -> bytes:
 
 
 def split_file(data: bytes) -> tuple[bytes, Any]:
-    """What precedes the footer, and the footer taken apart."""
+    """The bytes before the footer, and the decoded footer."""
     start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
     return data[:start], read_thrift(io.BytesIO(data[start:-8]))
 

@@ -1,4 +1,4 @@
-"""What only the heads of pages tell: how many there are, and how much they hold."""
+"""Facts that only the heads of pages tell: the number of pages, and the size of their content."""
 
 import io
 from typing import Any

@@ -27,7 +27,7 @@ Ask = Callable[[], None]
 
 @pytest.fixture
 def own() -> Iterator[ParquetWorker]:
-    """As the steps' own, with everybody's patience."""
+    """A worker like that of steps, with its usual patience."""
     with ParquetWorker("parser", open_step_parser().boot) as worker:
         yield worker
 

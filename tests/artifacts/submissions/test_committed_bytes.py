@@ -99,7 +99,7 @@ def open_from(
 
 
 def pack(shown: Shown, looking: Looking = AUDITED) -> PackedSubmission:
-    """What a validator has read of it."""
+    """The parts of the file that a validator has read."""
     fetched = fetch(open_from(shown, serve(shown, shown.data), looking=looking))
     assert fetched.packed is not None
     return fetched.packed
@@ -172,7 +172,7 @@ def test_mirrors_with_a_part_each_make_a_whole(shown: Shown) -> None:
 
 
 def find_fault(shown: Shown, own: Store, *mirrors: Store, late: bool = False) -> Refusal | None:
-    """What is wrong with what is sampled."""
+    """The fault of the samples, or None."""
     reader = open_from(shown, own, *mirrors, looking=Looking(samples=True, late=late))
     return find_sample_fault(reader, HOTKEY, shown.context, shown.committed)
 

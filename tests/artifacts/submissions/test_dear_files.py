@@ -27,7 +27,7 @@ from assay.protocol.submission import (
 from assay.verification import choose, find_sample_fault, get_part_limits
 from tests.artifacts.conftest import HOTKEY, Group, MemorySource, Parts, Shown, expect, show
 
-#: As on the main network, with shorter completions.
+#: The main network's settings, with shorter completions.
 GROUPS, SIZE, TOKENS, ID_BITS = 20, MAIN_WORK.group_size, 64, 18
 CLASS_BITS, CLASSES = 5, 25
 AUDIT = ("audited_rollouts", "valued_groups", "sampled_rollouts")
@@ -58,7 +58,7 @@ def show_main(groups: list[Group]) -> Shown:
 
 
 def measure(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
-    """What audit and samples of a file take that nothing is wrong with."""
+    """Numbers of read and of memory for audit and samples of an honest file."""
     numbers = 0
     look, scan = BitReader.look, np.flatnonzero
 
@@ -91,14 +91,14 @@ def make_honest_code(numbers: Integers) -> PrefixCode:
 
 
 def make_longest_code(numbers: Integers) -> PrefixCode:
-    """Of all classes, one bit longer from each to the next, the most frequent last."""
+    """A code of all classes, each one bit longer than the one before, the most frequent last."""
     order = np.argsort(np.bincount(numbers, minlength=CLASSES), kind="stable")
     order[-2:] = np.sort(order[-2:])
     return PrefixCode(CLASS_BITS, order, np.array([*range(1, CLASSES), CLASSES - 1]))
 
 
 def make_widest_code(numbers: Integers, symbols: int) -> PrefixCode:
-    """Of so many ids, most of which nobody has drawn, all of about one length."""
+    """A code with that many ids, most of which nobody has drawn, all of about one length."""
     used = np.unique(numbers)
     others = np.setdiff1d(np.arange(0, 2**ID_BITS, 97), used)
     ids = np.sort(np.concatenate([used, others])[:symbols])
@@ -209,7 +209,7 @@ def test_more_symbols_than_tokens_are_no_code() -> None:
 
 
 def test_a_code_that_saves_nothing_is_refused() -> None:
-    """As many symbols as there are tokens: ids and code take more bits than a fixed width."""
+    """With as many symbols as tokens, ids and code take more bits than a fixed width."""
     groups = make_groups(1.3)
     short = [
         Rollout(r.tokens[: TOKENS // 2], r.logprobs[: TOKENS // 2], r.sketch[: TOKENS // 2])

@@ -85,7 +85,7 @@ def test_a_verdict_says_nothing_of_the_validators_folders(shown, tmp_path):
 
 
 def test_a_verdict_says_what_everybody_can_see(shown):
-    """That is the miner's to mend."""
+    """The miner can mend it."""
     with closing(Hostile(lambda method, path, headers, connection: answer(connection, 500))) as web:
         committed = replace(shown.context.commitments[ALICE], locator=web.url)
         shown.context = replace(shown.context, commitments={ALICE: committed})
@@ -175,7 +175,7 @@ def test_what_waits_for_a_store_that_stalls_is_bounded_by_bytes(shown, caplog):
     )
     with closing(MirrorWriter(store, 2)) as mirror:
         mirror.put(0, bytes(32), packed, False)
-        assert started.wait(60)  # what is being written counts
+        assert started.wait(60)  # bytes being written count
         for _ in range(9):
             mirror.put(0, bytes(32), packed, False)
             assert mirror.held_bytes <= mirror_writer.WAITING_BYTES

@@ -1,4 +1,4 @@
-"""Who is asked for a copy first: no mirror by everybody, and none that failed before others."""
+"""The mirror that is asked first: none by everybody, and none that failed before the others."""
 
 import json
 from dataclasses import replace

@@ -294,7 +294,7 @@ def test_memory_is_bounded(shown, monkeypatch):
 
 
 def test_memory_is_bounded_by_what_may_still_come(shown):
-    """Of files that are under way the largest that can come counts: nobody waits for it to come."""
+    """A file under way counts as the largest possible, so nobody has to wait for its size."""
     silent, names = Silent(), [b"%032d" % number for number in range(read_ahead.AHEAD)]
     # as on the main network, where sixty-four of the largest would be most of a gigabyte
     context = replace(
@@ -350,7 +350,7 @@ def test_a_second_try_of_the_judges_own_waits_for_no_server_for_long(shown, monk
 
 
 def test_our_own_fault_is_ours(shown, monkeypatch):
-    """What breaks while it is read ahead is tried once more by the judge itself."""
+    """If reading ahead breaks, the judge itself tries once more."""
     monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
 
     def break_down(*_):

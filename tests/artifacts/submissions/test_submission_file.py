@@ -119,7 +119,7 @@ def test_nothing_is_put_in_or_left_out(shown: Shown, place: int, size: int, new:
     start = place % len(shown.data)
     served = shown.data[:start] + new + shown.data[start + size :]
     found = shown.read_all(served)
-    if served.startswith(shown.data):  # what lies behind is no part of it
+    if served.startswith(shown.data):  # bytes after the file are no part of it
         assert not isinstance(found, Refusal)
     else:
         assert isinstance(found, Refusal)

@@ -1,4 +1,4 @@
-"""What `assay doctor` finds, and what a program says of it when it starts."""
+"""The findings of `assay doctor`, and a program's message about them when it starts."""
 
 import json
 import logging
@@ -155,7 +155,7 @@ def test_a_chain_that_does_not_answer_hides_the_rest_and_ends_nothing(subnet):
     found = states(look(subnet, chain=Dead()))
     assert found["chain"] == found["clock"] == found["registration"] == "fail"
     assert found["relays"] == found["store"] == found["disk"] == "ok"
-    assert found["memory"] == "warn"  # of which model?
+    assert found["memory"] == "warn"  # it needs a model
 
 
 def test_rules_that_are_not_known_do_not_hide_the_chain(subnet):

@@ -1,4 +1,4 @@
-"""What `assay mine --dry-run` says before anything is paid for."""
+"""The output of `assay mine --dry-run` before anything is paid for."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ def subnet(make_subnet):
     chain = subnet.chain
     chain.rules = SimulatedRules(registration_cost=2 * TAO, alpha_price=TAO // 20)
     for name, groups in (("validator", 9), ("owner", 4)):
-        window = 1 if name == "validator" else 0  # of a window that is not the last: not counted
+        window = 1 if name == "validator" else 0  # the last window is not counted
         commitment = Commitment(Tag.MINER, window, groups, bytes(32), LOCATOR)
         chain.set_commitment(HOTKEYS[name], encode_commitment(commitment))
     owner, other = HOTKEYS["owner"], HOTKEYS["validator"]
@@ -93,7 +93,7 @@ def test_all_is_well(subnet):
     earning = run.earning
     assert (earning.window, earning.own_groups, earning.other_groups) == (1, 6, 9)
     assert earning.share == pytest.approx(0.4)
-    assert earning.paid == 10 * TAO  # what is burned at the owner's uid is nobody's pay
+    assert earning.paid == 10 * TAO  # pay burned at the owner's uid goes to nobody
     assert earning.epochs_a_day == pytest.approx(86_400 / 25)
     assert earning.alpha_a_day == pytest.approx(0.4 * 10 * TAO * 86_400 / 25)
     assert earning.registration is None
@@ -236,7 +236,7 @@ def test_who_drafts_is_said_and_what_would_be_faster(subnet, genesis):
 
 
 def test_a_server_that_takes_up_a_checkpoint_is_waited_for(subnet, genesis, monkeypatch):
-    """What this program drafts meanwhile is not told as the server's."""
+    """Drafts that this program makes meanwhile are not counted as the server's."""
     monkeypatch.setattr(engine_drafter, "PATIENCE_S", 0.05)
     with EngineServer(genesis.get_drafter(1_024), load=load_drafter) as server:
         server.pause_s = 1.0

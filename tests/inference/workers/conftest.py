@@ -1,4 +1,4 @@
-"""What is measured by workers and here."""
+"""Measurements by workers and by this process."""
 
 import numpy as np
 import pytest

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 class SmallCluster:
-    """As a test has it."""
+    """A small cluster for a test."""
 
     def __init__(self, process):
         self._process = process

@@ -138,7 +138,7 @@ def test_a_request_that_breaks_whoever_has_it_stops_no_other(
         put_faults(tmp_path, kind, kind, kind)
         with pytest.raises(error):
             forward.measure(*prefills[0])
-        for path in tmp_path.glob("[0-9]*"):  # what raises costs no second worker
+        for path in tmp_path.glob("[0-9]*"):  # raising costs no second worker
             path.unlink()
         assert measure_all(pool, checkpoint, prefills) == measure_here(checkpoint, prefills)
         assert pool.trouble is None

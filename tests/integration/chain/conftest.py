@@ -1,7 +1,7 @@
-"""Which chains the suite runs on.
+"""The chains that the suite runs on.
 
-The simulator and the development network always. A real runtime where `ASSAY_SUBTENSOR_DIR` names a
-folder that holds `devchain.mjs`, a genesis file and its node modules, or where
+The simulator and the development network are always among them. A real runtime is added if
+`ASSAY_SUBTENSOR_DIR` names a folder with `devchain.mjs`, a genesis file and its node modules, or if
 `ASSAY_CHAIN_ENDPOINT` names any node whose sudo is //Alice.
 """
 

@@ -72,7 +72,7 @@ def go_before_epoch(net: RuntimeNet) -> int:
     number = net.chain.get_head() + 1
     while not net.chain.is_epoch(number):
         number += 1
-    if missing := number - 1 - net.chain.get_head():  # of a count of 0 `dev_newBlock` makes one
+    if missing := number - 1 - net.chain.get_head():  # for a count of 0 `dev_newBlock` makes one
         net.pass_blocks(missing)
     return number
 
@@ -83,13 +83,13 @@ def pay(net: RuntimeNet, emission: int) -> None:
 
 
 def get_expected(result: EpochResult) -> dict[str, Any]:
-    """What the chain should store, in the form `read_result` has."""
+    """The values that the chain should store, in the form of `read_result`."""
     found = {name: list(getattr(result, name)) for name in _RESULTS}
     return found | {"ranks": found["incentive"], "bonds": result.bonds}
 
 
 def read_result(net: RuntimeNet, block: int) -> dict[str, Any]:
-    """What an epoch stored, by the names of `EpochResult`, and `ranks`."""
+    """The values that an epoch stored, by the names of `EpochResult`, and `ranks`."""
 
     async def read(substrate: Any) -> dict[str, Any]:
         at = await substrate.block_hash(block)
@@ -204,7 +204,7 @@ class Vector:
 
 
 def read_vectors(path: Path) -> list[Vector]:
-    """What `record` wrote."""
+    """The vectors that `record` wrote."""
 
     def read_rows(rows: dict[str, Any]) -> dict[int, dict[int, int]]:
         return {

@@ -224,7 +224,7 @@ class RuntimeNet(Net):
         self._rpc("dev_setStorage", [values])
 
     def _sudo_calls(self, calls: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        """As root, those of the calls that this runtime has."""
+        """Make those of the calls that this runtime has, as root."""
         change_settings(self.connection, [call for call in calls if call[0] in self._known])
 
     def _batch(self, calls: Sequence[tuple[str, str, dict[str, Any]]]) -> None:

@@ -1,4 +1,5 @@
-"""What neurons rely on holds on the simulator, the development network and a real runtime alike."""
+"""The facts that neurons rely on hold on the simulator, the development network and a real runtime
+alike."""
 
 from itertools import pairwise
 
@@ -43,7 +44,7 @@ def test_a_commitment_overwritten_later_stands_at_the_block(net: Net) -> None:
 
 
 def test_a_commitment_stays_in_the_body_of_its_block(net: Net) -> None:
-    """What an audit proves old windows by: hash and time of a block, and who signed what in it."""
+    """An audit proves old windows by it: hash and time of a block, and its signed content."""
     one, other = net.register(2)
     before = net.chain.get_head()
     net.chain.set_commitment(one, b"first")

@@ -1,4 +1,4 @@
-"""What root and the rich may do on a chain for development."""
+"""The rights of root and of rich accounts on a chain for development."""
 
 import pytest
 

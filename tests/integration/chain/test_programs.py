@@ -89,7 +89,7 @@ class Stage:
         return process
 
     def wait_for(self, what: str, look: Callable[[], Any]) -> Any:
-        """What `look` finds, once it finds something."""
+        """Wait until `look` finds something, and return that."""
         deadline = time.monotonic() + PATIENCE_S
         while not (found := look()):
             if time.monotonic() > deadline:
@@ -168,8 +168,8 @@ def test_a_subnet_from_publication_to_pay(stage: Stage) -> None:
         return json.loads(file.read_text()) if file.exists() else {}
 
     def find_verdicts(name: str) -> list[dict[str, Any]]:
-        """Of windows in which it committed: where blocks come by the clock a busy machine may be
-        too slow for one."""
+        """The verdicts on windows in which the miner committed. If blocks come by the clock, a busy
+        machine may be too slow for one."""
         verdicts = [window["verdict"] for window in look(name).get("windows", [])]
         return [v for v in verdicts if v and v["reason"] != "NO_COMMITMENT"]
 

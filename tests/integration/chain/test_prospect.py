@@ -1,4 +1,4 @@
-"""What a miner asks of a chain before and after it mines, on the simulator and a real runtime."""
+"""A miner's questions to a chain before and after it mines, on the simulator and a real runtime."""
 
 from dataclasses import replace
 

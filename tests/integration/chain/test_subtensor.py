@@ -167,7 +167,7 @@ def test_state_that_nodes_forgot_is_still_known_here(
     assert answers[2][hotkey] == b"kept"
     chain.close()
     subnet.pass_blocks(1)
-    again = open_chain(behind, subnet, tmp_path)  # as after a restart
+    again = open_chain(behind, subnet, tmp_path)  # like a restart
     faulty.forgetful = True
     assert [ask(again) for ask in asked] == answers
     with pytest.raises(ForgottenError, match="discarded"):
@@ -333,7 +333,7 @@ def test_stake_on_a_hotkey_without_a_uid_names_the_command_that_buys_one(
 def test_a_uid_that_became_dearer_after_it_was_quoted_is_not_bought(
     subnet: RuntimeNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two registrations in one block the second meets a higher price than it was shown."""
+    """Of two registrations in one block, the second meets a higher price than its quote."""
     if subnet.chain.runtime.register_by is not RegisterBy.LIMIT:
         pytest.skip("this runtime takes no limit")
     (hotkey,) = subnet.make_hotkeys(1)

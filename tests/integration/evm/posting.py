@@ -122,7 +122,7 @@ class Validator:
         return self.poster.get_digest(epoch) == make_entry(epoch).digest
 
     def count_transactions(self) -> int:
-        """Of its key, in blocks; one of them bound it."""
+        """The number of its key's transactions in blocks; one of them bound the key."""
         return self.poster.get_nonce(pending=False) - 1
 
     def require_posted_once(self, *epochs: int) -> None:

@@ -29,7 +29,7 @@ from tests.audit.audited import (
 )
 from tests.integration.evm.anvil import NETUID, Stage
 
-#: That validator's key exists in name only: what it would sign is made known to the mock.
+#: That validator has no real key: the mock knows its signature.
 SIGNATURE = bytes(64)
 
 
@@ -39,7 +39,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
 
 
 def post(stage: Stage, records: list[SettlementRecord]) -> None:
-    """As the validator itself does."""
+    """Post the records as the validator itself does."""
 
     def sign(message: bytes) -> bytes:
         stage.anvil.allow(message, LIAR, SIGNATURE)

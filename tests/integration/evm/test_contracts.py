@@ -319,7 +319,7 @@ def test_a_node_that_names_another_contract(stage: Stage) -> None:
 
 @pytest.mark.parametrize("name", [LEDGER, WEIGHTS_CHECK])
 def test_the_standard_json_compiles_to_what_is_deployed(stage: Stage, name: str) -> None:
-    """As an explorer verifies it: the JSON alone into the compiler, and out comes the chain's."""
+    """Verify it like an explorer: the compiler gets the JSON alone and returns the chain's code."""
     script = (
         'const solc = require("solc"); const fs = require("fs");'
         'process.stdout.write(solc.compile(fs.readFileSync(0, "utf8")))'

@@ -34,7 +34,7 @@ from tests.integration.evm.anvil import CHAIN_ID, NETUID, SR25519, STORAGE, Stag
 from tests.integration.evm.test_contracts import KEYS_KEY, WEIGHTS_KEY, encode_weights
 
 VALIDATOR = HOTKEYS["validator"]
-#: That validator's key exists in name only: what it would sign is made known to the mock.
+#: That validator has no real key: the mock knows its signature.
 SIGNATURE = bytes(64)
 
 

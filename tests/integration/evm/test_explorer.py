@@ -48,7 +48,7 @@ def records(
 
 
 def post(stage: Stage, *records: SettlementRecord) -> None:
-    """As a validator does."""
+    """Post the records as a validator does."""
     ledger = ScoreLedger(stage.node, stage.ledger.address, NETUID)
     with closing(Database()) as database:
         outbox = PostOutbox(database, LedgerPoster(ledger, stage.key, VALIDATOR), 0)

@@ -86,7 +86,7 @@ def test_restart_between_sending_and_receipt(validator: Validator) -> None:
     validator.step()
     validator.restart()
     validator.stage.anvil.mine(1 + DEEP)  # nobody was looking
-    validator.put(10, 20)  # as a run after a kill settles again
+    validator.put(10, 20)  # a run after a kill settles again
     validator.step()
     validator.require_posted_once(10, 20)
     assert validator.count_transactions() == 2

@@ -1,4 +1,4 @@
-"""What a source of beacons keeps in its cache, shares among threads, and leaves once closed."""
+"""A source of beacons: its cache, its use by several threads, and its state once it is closed."""
 
 import asyncio
 import logging
@@ -134,7 +134,7 @@ def test_a_damaged_cache_is_put_aside_and_begun_anew(
     with closing(RoundCache(local.chain, tmp_path)) as cache:
         cache.put(first)
     [file] = tmp_path.glob("*.sqlite")
-    for _ in range(2):  # what was put aside before is in nobody's way
+    for _ in range(2):  # earlier leftovers are in nobody's way
         DAMAGES[name](file)
         damaged = file.read_bytes()
         with closing(RoundCache(local.chain, tmp_path)) as cache:

@@ -53,14 +53,14 @@ def write(fields: Any) -> bytes:
 TRUE = write(sign(LOCAL))
 OK = b"HTTP/1.1 200 OK\r\n"
 
-#: What stalls → how it answers. Each trouble says that there was no answer within the deadline.
+#: Stall → the relay's answer. Each error says that there was no answer within the deadline.
 STALLS: dict[str, Answer] = {
     "never answers": send_and_stall(b""),
     "stalls in its head": send_and_stall(OK + b"Content-Le"),
     "stalls in its body": send_and_stall(write_answer(TRUE)[:-9]),
     "drips": drip(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 10_000, 0.01),
 }
-#: What fails → (how it answers, words of the trouble).
+#: Failure → (the relay's answer, words of the error).
 FAILURES: dict[str, tuple[Answer, str]] = {
     "head without end": (pour(OK, b"X-Filler: " + b"y" * 1_000 + b"\r\n"), "cannot be read"),
     "interim answers without end": (
@@ -108,7 +108,7 @@ FAILURES: dict[str, tuple[Answer, str]] = {
     "429": (send(write_answer(b"", 429)), "answered with status 429"),
     "204": (send(b"HTTP/1.1 204 No Content\r\n\r\n"), "answered with status 204"),
 }
-#: What lies → (how it answers, words of the trouble).
+#: Lie → (the relay's answer, words of the error).
 LIES: dict[str, tuple[Answer, str]] = {
     "round before": (send(write_answer(write(sign(LOCAL, ROUND - 1)))), "sent round 41"),
     "newest round": (send(write_answer(write(sign(LOCAL, ROUNDS)))), "sent round 100"),

@@ -1,4 +1,4 @@
-"""What time it is by relays: by their dates and by the newest round, whoever answers."""
+"""The time by relays: from their dates and from the newest round, whichever relay answers."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What the chain adapter knows without a chain."""
+"""The chain adapter without a chain."""
 
 import concurrent.futures.thread
 import json
@@ -243,7 +243,7 @@ def test_a_wallet_is_made_once_and_read_without_its_password(tmp_path: Path) -> 
     with pytest.raises(ChainError, match="already exists"):
         create_wallet("cold", "hot", tmp_path, words.__setitem__, encrypted=False)
     create_wallet("cold", "second", tmp_path, words.__setitem__)  # the coldkey stays as it is
-    (tmp_path / "cold" / "hotkeys" / "hotpub.txt").unlink()  # as older programs leave it
+    (tmp_path / "cold" / "hotkeys" / "hotpub.txt").unlink()  # like older programs
     assert get_hotkey(open_wallet("cold", "hot", tmp_path)) == get_hotkey(made)
     (found,) = list_wallets(tmp_path)
     assert [key.name for key in found.hotkeys] == ["hot", "second"]

@@ -1,4 +1,5 @@
-"""What the chain adapter refuses before anything is sent, and what it takes back from no node."""
+"""The chain adapter's refusals before anything is sent, and the answers that it takes from no
+node."""
 
 import asyncio
 from collections.abc import Callable

@@ -176,7 +176,7 @@ def test_a_failed_post_whose_state_the_node_has_forgotten(
 
 
 def test_a_node_that_falls_silent_before_the_receipt(host: Host, node: EvmNode) -> None:
-    """What was sent is named, to be looked for."""
+    """The error names the sent transaction, so that it can be looked up."""
     with pytest.raises(UnknownOutcomeError, match=SIGNED.hash.hex()):
         node.await_receipt(SIGNED, 0, 0.4)
 
@@ -367,7 +367,7 @@ def test_a_keystore_and_its_password() -> None:
 
 
 def test_an_address_has_its_account_on_the_chain() -> None:
-    """As the SDK computes it."""
+    """The account equals the one that the SDK computes."""
     from bittensor.evm import h160_to_ss58
 
     for address in ("0x" + "00" * 20, EvmKey.from_secret(SECRET).address):

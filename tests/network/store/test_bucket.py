@@ -83,7 +83,7 @@ def test_a_large_object_goes_up_in_parts(s3: S3, store: ObjectStore) -> None:
 
 
 def test_an_upload_that_breaks_off_is_never_seen(s3: S3, store: ObjectStore) -> None:
-    """As after a kill: the parts that went up are nothing that anybody reads."""
+    """The same as after a kill: nobody reads the uploaded parts."""
     store.put("large", b"old")
 
     def break_off() -> Iterator[bytes]:

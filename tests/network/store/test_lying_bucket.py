@@ -30,7 +30,7 @@ LARGE = bytes(3 * PART)
 BEGUN = b"<InitiateMultipartUploadResult><UploadId>7</UploadId></InitiateMultipartUploadResult>"
 ENDED = b"<CompleteMultipartUploadResult/>"
 POURED = 64 << 20
-#: What a bucket is used for.
+#: The uses of a bucket.
 USES: dict[str, Callable[[BucketStore], Any]] = {
     "get": lambda store: store.get("x", 100),
     "size": lambda store: store.open("x").size(),
@@ -91,7 +91,7 @@ def test_who_behaves(serve) -> None:
     assert server.headers["x-amz-security-token"] == TOKEN
 
 
-#: Where a service redirects: a method and what stands in its path.
+#: The requests that a service redirects: a method and a part of the path.
 PLACES = [(m, "") for m in ("GET", "HEAD", "PUT", "POST", "DELETE")] + [
     ("GET", "list-type"),
     ("PUT", "partNumber"),
@@ -246,7 +246,7 @@ def test_a_listing_in_pages(serve) -> None:
         write_page("one/d", "one/a b", "one/e/", "one/"),
     ]
     store, server = serve(serve_pages(iter(pages)))
-    assert store.list() == ("a", "b/c", "d")  # what has no object's name, others put there
+    assert store.list() == ("a", "b/c", "d")  # other names were put there by others
     assert "continuation-token=t%2B%2F%261&" in server.asked[1][1]
     assert all("prefix=one%2F" in path for _, path, _ in server.asked)
     store, _ = serve(serve_pages(iter([write_page("one/a", "one/b", token="1")])))

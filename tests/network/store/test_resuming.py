@@ -134,7 +134,7 @@ def test_a_killed_program_goes_on_where_it_was(s3: S3, proxy: FaultProxy) -> Non
 
 
 def test_other_bytes_are_sent(s3: S3, proxy: FaultProxy) -> None:
-    """What was begun is of another object of that name, and of a longer one."""
+    """The unfinished uploads are of another object of that name, and of a longer one."""
     store = open_at(s3, proxy.url)
     break_off(store, [*PIECES[:5], *[b"x" * PART] * 9], 12)
     there = list_parts(s3)
@@ -258,7 +258,7 @@ def test_pages_without_an_end(service, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(method == "GET" for method, _, _ in server.asked) == 4
 
 
-#: What a service may say of uploads and parts that leaves nothing to take up.
+#: A service's answers about uploads and parts that leave nothing to continue.
 NOTHING = [
     (501, b"<Error><Code>NotImplemented</Code></Error>"),
     (403, b""),
@@ -308,7 +308,8 @@ GONE = (404, b"<Error><Code>NoSuchUpload</Code></Error>")
 
 @pytest.mark.parametrize("lost", [GONE, (500, b""), (200, b"<Error><Code>InternalError</Code>")])
 def test_an_end_whose_answer_was_lost(service, lost: tuple[int, bytes]) -> None:
-    """Who asks once more is told of no upload, or nothing: the object says it."""
+    """A second request gets the answer that there is no such upload, or none: the object shows
+    it."""
     store, _, one = service
     digests = b"".join(hashlib.md5(bytes(PART)).digest() for _ in range(3))
     one.etag = f"{hashlib.md5(digests).hexdigest()}-3"
@@ -378,7 +379,7 @@ class Held(Service):
 
 
 def try_often(start, one: Service, times: int) -> tuple[list[bool], Hostile]:
-    """Which tries bring the object up."""
+    """The results of all tries, and the service."""
     server, done = start(one.behave), []
     credentials = Credentials(SecretStr("AKID"), SecretStr("hunter2"))
     store = open_bucket(

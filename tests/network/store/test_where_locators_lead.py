@@ -1,4 +1,4 @@
-"""Where a locator leads: to public addresses, by one spelling and one look-up, with no redirect."""
+"""The targets of locators: public addresses, by one spelling and one look-up, with no redirect."""
 
 import socket
 import subprocess
@@ -106,7 +106,7 @@ def test_an_address_in_disguise(connect, start, host: str) -> None:
 
 
 def test_rebinding_a_name_after_it_was_checked(connect, monkeypatch) -> None:
-    """What is connected to is the address that was checked; the name is not looked up again."""
+    """The connection goes to the checked address; the name is not looked up again."""
     lookups, connected = [], []
 
     def resolve(host: str, port: int, seconds: float) -> list[str]:

@@ -1,4 +1,4 @@
-"""What stands before every page."""
+"""The guard before every page."""
 
 import re
 import select
@@ -166,7 +166,7 @@ def is_whole(answer):
 
 
 def read_to_the_end(opened):
-    """What came until it was hung up on."""
+    """The bytes received until the other side hung up."""
     data = b""
     try:
         while part := opened.recv(1 << 16):

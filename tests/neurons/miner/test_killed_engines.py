@@ -82,7 +82,7 @@ def run_window(subnet, server, at=None, fate=None):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(engine.Engine, "draft", draft)
         patched.setattr(engine_drafter, "RETRY_S", 0.0)
-        patched.setattr(engine_drafter, "PATIENCE_S", 60.0)  # of a busy machine
+        patched.setattr(engine_drafter, "PATIENCE_S", 60.0)  # a busy machine is slow
         miner = start()
         last = compute_block(subnet.parameters.timing, 0, Phase.COMMIT)
         while subnet.chain.get_head() < last:
@@ -97,14 +97,14 @@ def run_window(subnet, server, at=None, fate=None):
 
 
 def get_result(subnet):
-    """What is on chain and in the store."""
+    """The content of the chain's slot and of the store."""
     slot = subnet.get_slot(compute_block(subnet.parameters.timing, 0, Phase.COMMIT))
     return slot, subnet.get_file(0)
 
 
 @pytest.fixture(scope="module")
 def found():
-    """What an undisturbed window came to, and its requests: of the first test that asks."""
+    """The result of an undisturbed window, and its requests, from the first test that asks."""
     return []
 
 
@@ -115,7 +115,7 @@ def test_killed_in_the_middle_of_a_window(make_subnet, server, found, point, fat
         undisturbed, alone = make_subnet(CONFIG), make_subnet(CONFIG)
         asked = run_window(undisturbed, server)
         alone.run_to(alone.start(), compute_block(alone.parameters.timing, 0, Phase.COMMIT))
-        assert get_result(undisturbed) == get_result(alone)  # as if nobody else drafted
+        assert get_result(undisturbed) == get_result(alone)  # as without the other drafter
         found += [asked, get_result(undisturbed)]
         assert asked > 2 * POINTS
     subnet = make_subnet(CONFIG)

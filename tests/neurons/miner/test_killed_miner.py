@@ -39,7 +39,7 @@ def count_groups(miner):
 
 
 def get_result(subnet):
-    """What stands on chain and in the store, and what the history says of it."""
+    """The content of the slot and of the store, and the history's entries on it."""
     timing = subnet.parameters.timing
     slot = subnet.get_slot(compute_block(timing, WINDOW, Phase.COMMIT))
     (told,) = subnet.history.get_mined(WINDOW)

@@ -1,4 +1,4 @@
-"""What goes wrong outside of a miner, and what it does about it for as long as it could matter."""
+"""Faults outside of a miner, and the miner's reaction for as long as they can matter."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a miner sees of its own windows: accepted, refused, lost, paid."""
+"""A miner's view of its own windows: accepted, refused, lost, paid."""
 
 import json
 from dataclasses import replace
@@ -257,7 +257,7 @@ def test_a_checkpoint_that_is_gone_leaves_the_verdict_open(
 def test_a_checkpoint_that_is_away_for_a_moment_costs_no_verdict(
     make_subnet, quick_miner, start, monkeypatch
 ):
-    """Of a miner that comes back when the verdicts are final already."""
+    """The miner comes back when the verdicts are already final."""
     subnet = make_subnet()
     _, run_to = start(subnet, quick_miner)
     run_to(8)

@@ -1,4 +1,4 @@
-"""What a program says: as JSON, as a line, and to nobody."""
+"""A program's messages: as JSON, as a line, and to nobody."""
 
 import ast
 import io

@@ -34,7 +34,7 @@ PARAMETERS = make_demo_parameters(bytes(32), QUICKNET, 0, bytes(32), bytes(32))
 
 @pytest.fixture
 def taken(monkeypatch):
-    """What is looked up in the table: state and event."""
+    """The entries looked up in the table: state and event."""
     found = set()
 
     class Row(dict):

@@ -50,7 +50,7 @@ class Place:
         self.prefetched: list[bytes] = []
 
     def look(self) -> None:
-        """As a follower does."""
+        """Look as a follower does."""
         self.looks += 1
         if self.changed is not None:
             raise DiscoveryError(self.changed)

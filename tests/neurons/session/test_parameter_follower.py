@@ -57,7 +57,7 @@ def test_of_two_announced_the_one_that_is_there_when_it_is_decided_holds(subnet:
 
 
 def test_one_that_is_replaced_by_a_later_one_in_time_never_holds(subnet: Subnet) -> None:
-    """Which follows the first parameters, or nobody would follow it."""
+    """The later one follows the first parameters; otherwise nobody would follow it."""
     followed = subnet.follow()
     withdrawn = subnet.say(vary(subnet.first, 10, 1))
     followed.look()
@@ -109,7 +109,7 @@ def test_one_that_comes_too_late_is_followed_by_nobody(subnet: Subnet, late: int
         assert found.history.all == (subnet.first,)
         assert found.pending is None
         assert "not in the owner's slot when that was decided" in (found.note or "")
-    subnet.mint_to(STATE_BLOCKS + 100)  # what was decided stays so, though no node knows that state
+    subnet.mint_to(STATE_BLOCKS + 100)  # a decision stays, though no node knows that state
     followed.look()
     assert followed.history.all == (subnet.first,)
     assert subnet.follow().history.all == (subnet.first,)

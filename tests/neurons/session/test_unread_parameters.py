@@ -231,7 +231,7 @@ def test_what_this_program_cannot_work_by_stops_what_comes_after_it(subnet: Subn
 
 
 def damage_json(subnet: Subnet, amended: Parameters) -> None:
-    """As a later version's would be."""
+    """Damage the JSON as a later version's would look damaged."""
     path = subnet.store.root / make_parameters_name(amended.digest)
     value = json.loads(path.read_text())
     path.write_text(json.dumps({**value, "new": 1}))
@@ -251,7 +251,7 @@ def test_what_a_later_version_writes_stops_what_comes_after_it(subnet: Subnet) -
 
 @dataclass
 class Machine:
-    """What this process finds of files of problems, which another machine does not."""
+    """This process's files of problems, which another machine lacks."""
 
     monkeypatch: pytest.MonkeyPatch
 

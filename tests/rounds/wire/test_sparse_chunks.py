@@ -38,7 +38,7 @@ def round_off(value: float) -> float:
 
 
 def write_bits(fields: list[tuple[int, int]]) -> bytes:
-    """Of (value, width), the highest bit first, zeros to a byte's end."""
+    """Bits of (value, width) fields, the highest bit first, with zeros to the end of a byte."""
     text = "".join(f"{value:0{width}b}" if width else "" for value, width in fields)
     text += "0" * (-len(text) % 8)
     return bytes(int(text[at : at + 8], 2) for at in range(0, len(text), 8))
@@ -122,7 +122,8 @@ def test_garbage_is_refused_or_the_only_encoding_of_what_it_says(shape, data):
 
 
 def test_largest_are_kept_and_what_is_kept_is_near():
-    """Of 4,096 normal values the 64 largest; each within a step of the quantiser, 2 units."""
+    """The 64 largest of 4,096 normal values are kept; each is within a step of the quantiser, 2
+    units."""
     values = make_values(4_096)
     found = decode_chunks(
         encode_chunks(values, layouts := make_layouts(4_096, 64, 4_096, 8)), layouts

@@ -1,4 +1,4 @@
-"""What a whole node has and the executor of the real runtime has not, put before the executor.
+"""A bridge before the executor of the real runtime, with the methods that only a whole node has.
 
 The executor runs the runtime and serves some of a node's methods. The bridge adds `state_getKeys`,
 read in pages from the executor itself, and passes everything else on as it is.

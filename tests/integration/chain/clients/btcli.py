@@ -61,7 +61,7 @@ class Btcli:
         return self.ask(*words, *self.name(wallet), "--no-prompt")
 
     def say(self, *words: str) -> str:
-        """What a command prints for a person."""
+        """The output of a command for a person."""
         printed = self._hear((*words, "--network", self.endpoint))
         if ERROR_MARK in printed:
             raise FlowError(printed)
@@ -90,7 +90,8 @@ class Btcli:
         return done.stdout
 
     def _hear(self, words: Sequence[str]) -> str:
-        """What a command prints until it ends, or until it has told of an error and goes on."""
+        """The output of a command until it ends, or until it has reported an error and
+        continues."""
         with (
             tempfile.NamedTemporaryFile() as output,
             subprocess.Popen(

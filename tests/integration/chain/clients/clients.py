@@ -72,7 +72,7 @@ class Clients:
         self._net = net
         self._find = find
         self._runs: dict[str, ScriptRun] = {}
-        #: What is known not to work here.
+        #: Flows that are known not to work here.
         self.lacks = {} if net.is_devnet else read_lacks()
 
     def try_flow(self, client: str, flow: str) -> None:

@@ -1,5 +1,5 @@
-"""Where the clients are that nobody here wrote: `make clients` installs them, unmodified, and names
-their folder in CLIENTS_FOLDER."""
+"""The folders of other people's clients: `make clients` installs these, unmodified, and names their
+folder in CLIENTS_FOLDER."""
 
 import os
 from pathlib import Path

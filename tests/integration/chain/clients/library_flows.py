@@ -17,7 +17,7 @@ from tests.integration.chain.nets import TAO, ask
 _HERE = Path(__file__).parent
 #: Longest wait for a script, seconds.
 _PATIENCE_S = 400
-#: What a script sends, rao.
+#: The amount that a script sends, rao.
 _PAYMENT = 200_000_000
 #: Subscriptions that clients look for in the list of methods.
 _SUBSCRIPTIONS = {
@@ -48,7 +48,8 @@ class ScriptRun:
     end: str = ""
 
     def get(self, flow: str) -> Any:
-        """What a flow found; a flow without an answer is a `FlowError` with the client's words."""
+        """The result of a flow. A flow without an answer raises a `FlowError` with the client's
+        words."""
         reply = self.replies.get(flow)
         if reply is None:
             raise FlowError(f"the script ended before: {self.end}")

@@ -1,4 +1,4 @@
-"""What a flow of a client came to."""
+"""The result of a client's flow."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ def check_equal(shown: object, held: object, what: str) -> None:
 
 
 def shorten(words: str) -> str:
-    """What a client says in one line: its first line with an error, or else the end of it all."""
+    """A client's output in one line: its first line with an error, or else its end."""
     errors = [line for line in words.splitlines() if line.startswith(ERROR_MARK)]
     line = " ".join((errors[0].removeprefix(ERROR_MARK) if errors else words).split())
     return line if len(line) <= _MOST_WORDS else "…" + line[-_MOST_WORDS:]

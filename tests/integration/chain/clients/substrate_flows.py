@@ -33,7 +33,7 @@ def describe(error: Exception) -> str:
 
 
 def get_value(found: Any) -> Any:
-    """What either client wraps a value in."""
+    """The value within either client's wrapper."""
     return getattr(found, "value", found)
 
 
