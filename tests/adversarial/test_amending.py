@@ -161,7 +161,7 @@ def test_killed_again_and_again(tmp_path, monkeypatch, short_doubt, seed):
     assert mortal.describe() == expected.describe()
 
 
-def test_what_cannot_be_read_is_stopped_before_and_what_is_due_is_finished(
+def test_unreadable_parameters_stop_the_program_after_the_windows_before_them(
     tmp_path, monkeypatch, short_doubt
 ):
     """Every window before it is judged and settled, its weights stand on chain; none after it is

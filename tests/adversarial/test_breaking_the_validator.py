@@ -77,7 +77,7 @@ def test_bytes_that_break_the_judge_cost_their_own_window_only(fresh_world, monk
     assert set(watched.settlements[0].weights) == {bob}
 
 
-def test_what_breaks_the_judge_once_is_tried_again_with_a_fresh_reader(fresh_world, monkeypatch):
+def test_a_file_that_breaks_the_judge_once_gets_a_fresh_reader(fresh_world, monkeypatch):
     world, readers = fresh_world, []
     honest = submission_judge.judge_and_carry
 
@@ -293,7 +293,7 @@ def test_weights_are_persisted_before_they_are_sent(fresh_world):
     assert world.hotkeys["validator"] in world.chain.pending.weights
 
 
-def test_what_one_implementation_alone_finds_wrong_is_not_held_against_a_miner(world):
+def test_a_fault_that_only_one_implementation_finds_costs_a_miner_nothing(world):
     """Every audited rollout is honest; the first pass sees a margin in one, plain fp32 does not."""
     context, hotkey = world.contexts[1], world.hotkeys["alice"]
     reference = world.checkpoint.get_reference(1_024)

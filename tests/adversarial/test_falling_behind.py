@@ -131,7 +131,7 @@ def test_a_forward_pass_that_takes_longer_than_a_window(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["beacon", "checkpoint"])
-def test_what_it_lacked_is_named(tmp_path, monkeypatch, kind):
+def test_missing_inputs_are_named(tmp_path, monkeypatch, kind):
     """Not a word of slowness where it was another thing."""
     mortal = Slow(tmp_path, monkeypatch)
     if kind == "beacon":

@@ -182,7 +182,7 @@ _ERRORS = {
 # --- what it says and what it does not
 
 
-def test_what_it_commits_to_can_be_fetched(bench):
+def test_a_committed_checkpoint_can_be_fetched(bench):
     """At the moment at which the commitment is sent, by whoever knows only the store."""
     found, commit = [], bench.chain.set_commitment
 
@@ -356,7 +356,7 @@ def test_another_chain_ends_it(bench):
         bench.trainer.step()
 
 
-def test_a_lesson_that_nobody_could_use_is_left_out(bench, undisturbed, monkeypatch):
+def test_a_step_that_nobody_could_use_is_left_out(bench, undisturbed, monkeypatch):
     """Weights that are no numbers: window 0 is taken back, moments and all, and said."""
     state, spoilt = Learner.bf16_state, []
 
@@ -375,7 +375,7 @@ def test_a_lesson_that_nobody_could_use_is_left_out(bench, undisturbed, monkeypa
     assert bench.lessons[0].published.number == 1
 
 
-def test_a_lesson_whose_gradient_is_no_number_is_left_out(bench):
+def test_a_step_whose_gradient_is_not_finite_is_left_out(bench):
     """Nothing is published, and the next window begins with what there was before."""
     bench.start(learning=replace(LEARNING, learning_rate=1e37, epochs=2))
     bench.run()

@@ -131,7 +131,7 @@ def test_a_full_disk_loses_no_verdict(tmp_path, monkeypatch, short_doubt):
 # --- away for a while
 
 
-def test_what_could_not_be_fetched_meanwhile_is_abstained_from(tmp_path, monkeypatch):
+def test_the_validator_abstains_from_unfetched_files(tmp_path, monkeypatch):
     """Dead from one FETCH_END beyond the next: the windows in between count for nobody."""
     mortal = Mortal(tmp_path, monkeypatch)
     mortal.play(13)
@@ -260,7 +260,7 @@ def test_a_verdict_comes_back_as_it_was(verdict, asked_at, seconds):
     database.close()
 
 
-def test_what_the_audit_found_stays_beside_what_the_samples_say():
+def test_the_audits_finding_stays_beside_the_samples_finding():
     """After a restart nothing is judged into the ledger again, and what had been withheld before is
     forgotten once it has been shown."""
     database, parameters = Database(), make_parameters()

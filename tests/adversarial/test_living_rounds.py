@@ -166,7 +166,7 @@ def test_a_child_of_other_groups_is_merged_and_named(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_a_measurer_makes_up_is_in_force_and_followed_by_nobody(tmp_path):
+def test_a_made_up_merge_is_in_force_and_followed_by_nobody(tmp_path):
     """Its checkpoint is in force by the chain; trainers say so, stay where they were, and learn
     from none of its groups; the next round's checkpoint has the round before's parent."""
     torch.set_num_threads(1)

@@ -91,7 +91,7 @@ def test_the_records_go_on_where_they_ended(mortal, recovers):
     assert get_slot(mortal).digest in {record.digest for record in found[1][len(settlements) :]}
 
 
-def test_what_was_published_and_not_announced_is_gone_on_from_too(mortal):
+def test_published_records_without_announcement_are_continued_too(mortal):
     _, (first, *_, newest) = read_records(mortal)
     slot = Commitment(Tag.RECORD, first.epoch, 0, first.digest, LOCATOR)
     mortal.real.set_commitment(VALIDATOR, encode_commitment(slot))
@@ -102,7 +102,7 @@ def test_what_was_published_and_not_announced_is_gone_on_from_too(mortal):
 
 
 @pytest.mark.parametrize("how", ["replaced", "gone", "another newest", "not announced"])
-def test_what_the_chain_does_not_bind_is_not_gone_on_from(mortal, how, caplog):
+def test_records_that_the_chain_does_not_bind_are_not_continued(mortal, how, caplog):
     _, (first, *_, newest) = read_records(mortal)
     folder = mortal.folder / "record" / ADDRESS
     announced = folder / f"settlement-{newest.epoch}.record"

@@ -77,7 +77,7 @@ def test_a_file_whose_judging_breaks_in_the_middle_is_looked_at_again(
 
 
 @pytest.mark.slow
-def test_a_file_whose_judging_always_breaks_keeps_no_lesson_waiting(world, bench, break_on):
+def test_a_file_whose_judging_always_breaks_keeps_no_step_waiting(world, bench, break_on):
     """It is looked at as often as one that nobody shows; then the lesson is of the others."""
     broken = break_on(world.hotkeys["alice"], 0, 100)
     bench.run()

@@ -130,7 +130,7 @@ def test_statistics_lie_beside_and_outside(tmp_path, monkeypatch):
         assert json.loads(path.read_bytes())["verdicts"][0]["detail"]
 
 
-def test_what_was_abstained_from_has_a_record_too(tmp_path, monkeypatch):
+def test_an_abstained_window_has_a_record_too(tmp_path, monkeypatch):
     """Away over two settlements: windows judged in part, and ones that were never opened."""
     mortal = Mortal(tmp_path, monkeypatch)
     mortal.play(8)
@@ -239,7 +239,7 @@ def test_a_store_that_fails_delays_no_weights(tmp_path, monkeypatch):
     assert len(read_settlements(mortal)) == 2
 
 
-def test_what_is_published_is_forgotten_here(tmp_path, monkeypatch):
+def test_published_records_are_deleted_here(tmp_path, monkeypatch):
     mortal = Mortal(tmp_path, monkeypatch)
     mortal.play(60)
     for table, most in (("record_objects", 0), ("record_settlements", 0), ("record_ends", 1)):

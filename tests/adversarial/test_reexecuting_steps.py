@@ -209,7 +209,7 @@ def spoil_record(course, step):
 @pytest.mark.parametrize(
     "spoil", [spoil_state, lose_state, spoil_data, cut_data, lose_parent, spoil_record]
 )
-def test_what_cannot_be_done_again_is_no_verdict(course, spoil):
+def test_a_step_that_cannot_be_repeated_is_no_verdict(course, spoil):
     step = read_step(get_steps(course)[1])
     expected = spoil(course, step)
     with pytest.raises((StepError, CheckpointError), match=expected):
@@ -312,7 +312,7 @@ def test_own_groups_that_the_parent_never_generated(world, tmp_path):
         ({"levels": ()}, "not empty"),
     ],
 )
-def test_what_the_root_does_not_bind_is_held_against_what_it_does(course, tmp_path, change, said):
+def test_unbound_values_are_compared_with_bound_ones(course, tmp_path, change, said):
     """Seed, levels, window and proof: else a store could sell its own texts as the prompts."""
     step = read_step(get_steps(course)[0])
     taken = read_taken(step)

@@ -196,7 +196,7 @@ def get_verdicts(played, miner, names=VALIDATORS):
 
 
 @pytest.mark.parametrize("miner", ["alice", "bob"])
-def test_what_most_were_shown_in_the_last_block_all_find_in_their_mirrors(played, miner):
+def test_a_file_shown_to_most_in_the_last_block_reaches_all_by_mirrors(played, miner):
     verdicts = get_verdicts(played, miner)
     assert {verdict.reason for verdict in verdicts} == {Reason.ACCEPTED}
     (score,) = {compute_score(verdict) for verdict in verdicts}
@@ -206,7 +206,7 @@ def test_what_most_were_shown_in_the_last_block_all_find_in_their_mirrors(played
             assert played.readers[name].has_copy(miner, samples=samples)
 
 
-def test_what_nobody_was_shown_in_time_is_withheld_from_all(played):
+def test_a_file_that_nobody_saw_in_time_is_withheld_from_all(played):
     assert {verdict.reason for verdict in get_verdicts(played, "carol")} == {Reason.NOT_REVEALED}
 
 
@@ -242,7 +242,7 @@ def test_all_settle_alike(played):
     assert {miner: entered.get(uids[miner], 0) for miner in MINERS} == expected
 
 
-def test_who_comes_after_fetch_end_says_nothing_of_what_mirrors_lack(played):
+def test_a_validator_after_fetch_end_judges_no_file_that_mirrors_lack(played):
     """It could not ask in time; miners' own stores it does not ask at all."""
     fourth = played.readers[FOURTH]
     assert fourth.gate.asked == set()

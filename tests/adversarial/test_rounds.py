@@ -246,7 +246,7 @@ def test_a_slot_that_names_something_else(bench):
     assert set(find_children(round_, before).values()) == {None}
 
 
-def test_of_two_children_the_one_in_the_slot_counts(bench, genuine):
+def test_the_one_of_two_children_in_the_slot_counts(bench, genuine):
     """A trainer shows each reader the other one: both read what the chain names at the deadline."""
     child = genuine[LIAR].files
     far = with_masters(child, {n: t + 10.0 for n, t in child.masters.items()})
@@ -311,7 +311,7 @@ def test_a_store_shows_different_children_to_different_readers(bench, tmp_path):
     assert merge.after == with_it.after
 
 
-def test_what_a_measurer_cannot_make_up(bench):
+def test_values_that_a_measurer_cannot_make_up(bench):
     honest = gather(bench, open_merging(bench, "second"))
     merge = honest.merge()
     record = make_record(bench, honest, merge, LIAR)

@@ -100,7 +100,7 @@ def test_without_the_optimisers_state_a_later_step_is_no_verdict(public, verify,
     assert verify(mine / "store", step, mine / "mine").exit_code == 0
 
 
-def test_what_is_too_large_is_left_out_and_said(public, mine, world, monkeypatch):
+def test_files_that_are_too_large_are_left_out_and_named(public, mine, world, monkeypatch):
     step = read_step(get_steps(public)[0])
     monkeypatch.setitem(step_store.OBJECTS, ".parquet", ("step.parquet", 100))
     made = Course.load(public, step.child).manifest
@@ -250,7 +250,7 @@ def test_stores_that_never_answer_end_with_the_time_for_all_of_it(public, mine):
         fetch_step([open_folder(public / "store")], step.child, mine / "mine", seconds=0.0)
 
 
-def test_what_a_killed_fetch_left_goes_with_the_next(public, mine):
+def test_the_remains_of_a_killed_fetch_go_with_the_next(public, mine):
     step = read_step(get_steps(public)[0])
     folder = mine / "mine"
     left = [

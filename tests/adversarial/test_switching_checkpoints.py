@@ -173,7 +173,7 @@ def test_a_switch_at_the_window_boundary_without_a_restart(fresh_world, child):
     judge.close()
 
 
-def test_what_cannot_be_had_is_said_and_tried_again(fresh_world, child):
+def test_a_missing_checkpoint_is_reported_and_tried_again(fresh_world, child):
     world, (digest, store) = fresh_world, child
     mirrors = []
     checkpoints = CheckpointFolder(

@@ -338,7 +338,7 @@ def test_traces_of_two_steps_are_not_compared(taught, honest, tmp_path):
     assert done.returncode == 2
 
 
-def test_what_is_no_trace_is_said(honest, tmp_path):
+def test_a_malformed_trace_is_named(honest, tmp_path):
     for place in (tmp_path, tmp_path / "nothing"):
         done = run_command("train", "bisect", honest, place)
         assert done.returncode == 2

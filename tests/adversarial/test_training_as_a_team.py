@@ -74,7 +74,7 @@ def test_two_processes_learn_from_miners_what_one_does(tmp_path, alone):
 @pytest.mark.parametrize(
     ("dying", "where", "left"), [("0", "lesson", [1]), ("1", "lesson", [1]), ("0", "save", [0, 1])]
 )
-def test_a_process_that_is_killed_ends_the_team_and_costs_no_lesson(
+def test_a_process_that_is_killed_ends_the_team_and_costs_no_step(
     tmp_path, world, alone, dying, where, left
 ):
     """The next start is alone: another number of processes goes on with the same state."""
@@ -89,7 +89,7 @@ def test_a_process_that_is_killed_ends_the_team_and_costs_no_lesson(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stopped", ["0", "1"])
-def test_a_process_that_hangs_ends_the_team_and_costs_no_lesson(tmp_path, world, alone, stopped):
+def test_a_process_that_hangs_ends_the_team_and_costs_no_step(tmp_path, world, alone, stopped):
     """Nothing comes from it, not even an error; the other tells by its silence."""
     done = run_team(tmp_path, stopped, "stop")
     assert done.returncode == 1

@@ -61,9 +61,7 @@ def get_run(bench, window):
 @pytest.mark.parametrize(
     "order", ["while", *(pytest.param(o, marks=pytest.mark.slow) for o in ("before", "after"))]
 )
-def test_what_is_learned_is_the_same_in_any_order(
-    world, tmp_path, pool, expected, monkeypatch, order
-):
+def test_steps_are_the_same_in_any_order(world, tmp_path, pool, expected, monkeypatch, order):
     """Window 1 is judged before the learner begins with window 0, while it learns, or after."""
     learn, judge = Learner.learn, WindowReading.judge
     learned, judged, met = threading.Event(), threading.Event(), []
@@ -98,7 +96,7 @@ def test_what_is_learned_is_the_same_in_any_order(
 
 
 @pytest.mark.slow
-def test_what_is_learned_is_the_same_without_overlap(world, tmp_path, pool, expected, monkeypatch):
+def test_steps_are_the_same_without_overlap(world, tmp_path, pool, expected, monkeypatch):
     monkeypatch.setattr(BackgroundJudge, "begin_ahead", lambda *_: None)
     with open_bench(world, tmp_path, pool) as bench:
         bench.run()
@@ -115,7 +113,7 @@ def test_rollouts_of_the_newest_checkpoint_alone_are_not_judged_ahead(world, tmp
         assert ["1 checkpoints behind" in line for line in bench.said] == [True]
 
 
-def test_what_was_judged_ahead_may_be_too_old_at_its_turn(
+def test_files_judged_ahead_may_be_too_old_at_their_turn(
     world, tmp_path, pool, expected, monkeypatch
 ):
     begun = []

@@ -100,7 +100,7 @@ def change(parameters: Parameters, **identity) -> Parameters:
 # --- publish and find
 
 
-def test_what_an_owner_publishes_another_program_finds(net, tmp_path):
+def test_another_program_finds_an_owners_parameters(net, tmp_path):
     block = net.publish()
     assert net.warnings == []
     assert block == net.chain.get_head()
@@ -313,7 +313,7 @@ def test_an_environment_of_another_version(net):
         net.publish(replace(net.parameters, environment=choice))
 
 
-def test_what_hinders_nobody_yet_is_a_warning(net):
+def test_faults_that_hinder_nobody_yet_are_warnings(net):
     odd = change(net.parameters, trainer=bytes(32), owner_uid=2)
     net.publish(replace(odd, timing=replace(odd.timing, tempo=99)))
     words = " ".join(net.warnings)

@@ -95,7 +95,7 @@ def test_a_part_of_it_is_audited_alone(network):
         assert report.matched, (windows, list_differences(report))
 
 
-def test_who_asks_the_chain_anew_finds_the_same(network, tmp_path):
+def test_a_new_look_at_the_chain_finds_the_same(network, tmp_path):
     stores = {LOCATOR: open_folder(network.folder / "store")}
     followed = ParameterFollower(network.chain, stores.__getitem__, tmp_path)
     assert followed.history.all == network.history.all
@@ -153,7 +153,7 @@ def test_an_announcement_that_cannot_be_had_accuses_nobody(network):
         assert "is not looked at" in list_notes(report)
 
 
-def test_who_goes_by_what_was_decided_and_taken_back_is_not_accused(network):
+def test_using_parameters_decided_and_withdrawn_is_not_accused(network):
     """Whoever asks the chain later is not led to it: it is neither a match nor a lie."""
     slot = encode_commitment(Commitment(Tag.PARAMETERS, 0, 0, network.parameters.digest, LOCATOR))
 
@@ -293,7 +293,7 @@ def test_a_bundle_without_a_predecessor_is_none(network, bundle, tmp_path):
         pass
 
 
-def test_what_is_announced_is_listed_with_what_it_changes(network):
+def test_announced_parameters_are_listed_with_their_changes(network):
     first, one, _ = network.history.all
     never = announce(network.parameters)[45]
     history = make_history([first, one])

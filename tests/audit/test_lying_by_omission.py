@@ -84,7 +84,7 @@ def test_a_settlement_is_left_out_so_that_the_next_may_begin_late(public, liar):
         assert sentence == "window 4 of its epoch has a record, and is not settled"
 
 
-def test_who_begins_late_is_not_accused(public, liar):
+def test_a_late_beginning_is_not_accused(public, liar):
     """A first settlement that begins within its epoch: said, and no more."""
     newest = liar.settlements[98]
     for epoch in EPOCHS[:2]:
@@ -129,7 +129,7 @@ def test_a_refusal_that_nobody_can_refute_is_counted(reason, public, liar, model
 # --- weights that no record has
 
 
-def test_who_abstains_weighs_as_he_likes(public, liar):
+def test_an_abstaining_validator_chooses_its_weights(public, liar):
     """A record without weights binds nothing, and the chain pays by what stands there."""
     abstain(liar, 73)
     liar.shown[73] = {6: 65_535}
@@ -138,7 +138,7 @@ def test_who_abstains_weighs_as_he_likes(public, liar):
     assert "weights that no settlement of the record has: uid 6 weighs 65535" in sentence
 
 
-def test_who_abstains_and_keeps_older_weights_is_not_accused(public, liar):
+def test_abstaining_with_older_weights_is_not_accused(public, liar):
     abstain(liar, 73)
     liar.agree()
     liar.shown[73] = {w.uid: w.weight for w in liar.settlements[48].weights}
@@ -269,7 +269,7 @@ def change(network):
     return Change(network)
 
 
-def test_what_was_judged_before_a_change_of_parameters_is_derived_again(network, change):
+def test_verdicts_before_a_change_of_parameters_are_derived_again(network, change):
     report = audit(change.make_public(network.chain, change.before), LIAR, range(4))
     assert report.matched, list_differences(report)
     assert "parameters" in {check.value for check in report.windows[0].checked}
@@ -299,7 +299,7 @@ def test_earlier_parameters_that_are_not_to_be_had_leave_it_open_and_nobody_accu
             assert (check.value, words in why) == ("parameters", True)
 
 
-def test_who_judges_by_parameters_that_are_not_in_force_yet(change, liar):
+def test_judging_by_parameters_not_yet_in_force(change, liar):
     """By those to come, which everybody looks with now: in the weights, and in its own words."""
     liar.history = ParameterHistory(change.after)
     liar.agree()

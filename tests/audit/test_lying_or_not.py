@@ -61,7 +61,7 @@ def test_a_file_that_is_gone_is_not_a_lie_and_not_a_match(public, liar):
     assert "the committed file is not served" in report.windows[1].unknown[0][1]
 
 
-def test_who_abstains_is_not_accused(public, liar):
+def test_abstaining_is_not_accused(public, liar):
     """A window that it judged in part, and one that it never saw: they count for nobody."""
     rows = [
         replace(row, reason=None, values=(), score=0, witness=b"")

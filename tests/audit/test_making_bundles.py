@@ -118,7 +118,7 @@ def test_a_bundle_holds_the_record_of_one(network, tmp_path):
         assert audit(public, RIVAL, WINDOWS).windows[0].unknown
 
 
-def test_what_was_forgotten_when_it_was_made_stays_so(network, tmp_path):
+def test_state_forgotten_at_the_making_stays_forgotten(network, tmp_path):
     files = network.make_public().submissions
     forgetful = ForgetfulChain(network.chain, 100)
     live = export(network, tmp_path / "old", files, chain=forgetful)

@@ -96,7 +96,7 @@ def test_the_command_names_a_file_of_each_kind(copy):
     assert audit(copy).exit_code == 0
 
 
-def test_what_is_missing_added_renamed_or_replaced(copy):
+def test_missing_added_renamed_and_replaced_files(copy):
     victim = next(path for path in list_files(copy) if path.suffix == ".record")
     other = victim.with_name("another.record")
     data = victim.read_bytes()

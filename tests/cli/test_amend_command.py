@@ -92,7 +92,7 @@ def changes(tmp_path):
     return path
 
 
-def test_what_is_announced_can_be_taken_back_until_it_is_decided(net, changes, capsys):
+def test_an_amendment_can_be_withdrawn_until_its_decision(net, changes, capsys):
     net.amend(changes)
     announced = json.loads(capsys.readouterr().out)
     assert net.slot.digest.hex() == announced["digest"]

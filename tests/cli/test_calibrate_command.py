@@ -100,7 +100,7 @@ def test_a_larger_cap_covers_what_a_smaller_refuses(tmp_path, capsys):
     assert code == bool(report["refused"])
 
 
-def test_what_cannot_be_run_is_said_before_any_work(tmp_path):
+def test_an_impossible_run_is_reported_before_any_work(tmp_path):
     good = CalibrateSettings(model=GENESIS, out=tmp_path)
     copied = tmp_path / "model"
     shutil.copytree(GENESIS, copied)

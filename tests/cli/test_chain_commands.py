@@ -38,7 +38,7 @@ from tests.commands import run_command, run_program
         (("subnet", "publish", "--netuid", "1", "--store", "https://a"), "upload ="),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(tmp_path, arguments, words):
+def test_faults_are_named_in_one_line(tmp_path, arguments, words):
     variables = {"ASSAY_WALLET__PATH": str(tmp_path), "ASSAY_WALLET__NAME": "//Alice"}
     done = run_command(*arguments, env=variables)
     assert done.returncode == 2, done.stderr

@@ -78,7 +78,7 @@ def test_a_judge_is_asked_with_a_key_that_is_never_shown(shorter, tmp_path):
         assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
 
 
-def test_what_cannot_be_played_is_said_in_one_line(shorter, tmp_path):
+def test_an_impossible_contest_is_reported_in_one_line(shorter, tmp_path):
     both, out = (GENESIS, shorter), ("--out", tmp_path / "c")
     file = tmp_path / "file"
     file.touch()

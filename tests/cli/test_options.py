@@ -179,7 +179,7 @@ assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
     assert done.returncode == 0, done.stderr
 
 
-def test_what_a_command_runs_takes_the_options_that_it_declares():
+def test_a_commands_function_takes_its_declared_options():
     found = 0
     for file in ("app", "chain_commands", "record_commands"):
         for declared in ast.parse((CLI / f"{file}.py").read_text()).body:

@@ -59,7 +59,7 @@ def test_figures_of_a_demo_are_whole_on_a_usual_terminal(summary):
     assert "…" not in shown
 
 
-def test_what_is_too_long_for_a_terminal_is_broken_and_not_cut():
+def test_long_cells_are_broken_and_not_cut():
     path = "/srv/" + "a-long-name/" * 12 + "coldkeypub.txt"
     shown = draw(render_checks([PreflightCheck("wallet", CheckState.FAIL, path, "make it")]), 60)
     assert path in re.sub(r"\s", "", shown)
@@ -93,7 +93,7 @@ def test_both_kinds_of_points_are_explained_beside_the_picture(tmp_path, monkeyp
     assert any("held-out accuracy" in word for word in words)
 
 
-def test_what_was_not_looked_at_is_said_once():
+def test_unchecked_parts_are_named_once():
     names, remedy = ("clock", "relays", "beacon"), "fix the other problems, then check again"
     hidden = [PreflightCheck(name, CheckState.WARN, "not checked", remedy) for name in names]
     shown = draw(

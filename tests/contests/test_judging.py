@@ -144,7 +144,7 @@ def test_an_answer_that_speaks_to_the_judge_is_not_shown(text):
     assert ShownPair("t", "2", text).decide_unasked() is JudgeOutcome.ADDRESSED
 
 
-def test_what_is_not_asked():
+def test_pairs_that_are_not_asked_about():
     assert ShownPair("t", "2", "2").decide_unasked() is JudgeOutcome.TIE
     assert ShownPair("t", "2", "3").decide_unasked() is None
     assert ShownPair("t", "2", "x" * SHOWN_MAX).decide_unasked() is None

@@ -76,7 +76,7 @@ def test_holm_raises_p_values_as_he_says():
     assert adjust_holm([]) == []
 
 
-def test_of_three_equals_any_is_called_better_once_in_a_hundred_at_most():
+def test_one_of_three_equals_is_called_better_once_in_a_hundred_at_most():
     """Three contestants with independent answers to 10 problems that each solves half the time:
     every outcome of three pairs' tests, weighted, by convolution of problems."""
     pairs = ((0, 1), (0, 2), (1, 2))

@@ -137,13 +137,13 @@ def describe_rounded(out: Path, summary: Any) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_what_follows_from_the_seed(demo: tuple[Path, Any]) -> None:
+def test_results_that_follow_from_the_seed(demo: tuple[Path, Any]) -> None:
     found = json.loads(json.dumps(describe_everywhere(*demo)))
     assert found == PINNED["everywhere"]
 
 
 @pytest.mark.slow
-def test_what_is_mined_and_settled_before_the_first_lesson(
+def test_mining_and_settlements_before_the_first_step(
     demo: tuple[Path, Any], same_rounding: None
 ) -> None:
     found = describe_rounded(*demo)

@@ -94,7 +94,7 @@ def test_whoever_sends_lets_the_others_go_on_and_is_there_again_after_the_block(
         ]
 
 
-def test_what_the_block_does_not_take_is_waited_for_in_the_next() -> None:
+def test_an_extrinsic_that_misses_a_block_is_awaited_in_the_next() -> None:
     pool, log = Pool(), list[str]()
     players = TurnPlayers(
         [Player("a", log, pool, "s."), Player("b", log, pool, "|")], pool.count, lambda: None
@@ -109,7 +109,7 @@ def test_what_the_block_does_not_take_is_waited_for_in_the_next() -> None:
 
 
 @pytest.mark.parametrize("kind", [FreePlayers, TurnPlayers])
-def test_what_breaks_a_neuron_stops_all(kind: Callable[..., FreePlayers | TurnPlayers]) -> None:
+def test_a_broken_neuron_stops_all(kind: Callable[..., FreePlayers | TurnPlayers]) -> None:
     pool, log = Pool(), list[str]()
     neurons = [Player("a", log, pool, ".|"), Player("b", log, pool, ".!")]
     players = kind(neurons) if kind is FreePlayers else kind(neurons, pool.count, lambda: None)

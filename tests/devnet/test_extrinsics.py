@@ -112,7 +112,7 @@ def test_an_extrinsic_that_dies_while_it_waits_is_dropped(lab: Lab) -> None:
     assert len(lab.chain.pool) == 0
 
 
-def test_who_cannot_pay_gets_nothing_done(lab: Lab) -> None:
+def test_an_account_that_cannot_pay_gets_nothing_done(lab: Lab) -> None:
     nobody = get_key("//nobody")
     assert "Inability to pay" in refuse(lab, lab.sign(nobody, *TRANSFER, GIFT))
 

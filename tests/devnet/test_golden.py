@@ -104,7 +104,7 @@ def encode_inner(codec: ScaleCodec, value: Any) -> Any:
 
 
 @pytest.mark.parametrize("entry", GOLDEN["signature_payloads"], ids=("immortal", "mortal"))
-def test_what_is_signed(core: Any, entry: dict[str, Any]) -> None:
+def test_signed_bytes(core: Any, entry: dict[str, Any]) -> None:
     birth = unhex(entry.get("era_birth_block_hash", GOLDEN["network"]["genesis_hash"]))
     numbers = encode_compact(entry["nonce"]) + encode_compact(entry["tip"])
     extra = bytes(core.encode_era(entry["era"])) + numbers + b"\x00"
@@ -196,7 +196,7 @@ def test_a_constant(codec: ScaleCodec, entry: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("version", [14, 15])
-def test_what_was_added_to_the_metadata_is_read_and_the_rest_is_as_it_was(version: int) -> None:
+def test_added_metadata_is_read_and_the_rest_is_unchanged(version: int) -> None:
     changed = ScaleCodec(load_metadata(version, 12_000))
     assert changed.get_constant("Aura", "SlotDuration") == 12_000
     for name, sibling, key, values in (

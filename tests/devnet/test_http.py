@@ -168,7 +168,9 @@ def test_the_largest_body_is_read(http: httpx.Client) -> None:
         ("OPTIONS", "application/json", 405),
     ],
 )
-def test_what_nodes_refuse(http: httpx.Client, method: str, kind: str, status: int) -> None:
+def test_requests_that_nodes_refuse(
+    http: httpx.Client, method: str, kind: str, status: int
+) -> None:
     request = {"jsonrpc": "2.0", "id": 1, "method": "system_name"}
     body = json.dumps(request) if method in ("POST", "PUT") else None
     answer = http.request(method, "/", content=body, headers={"content-type": kind})
@@ -176,7 +178,7 @@ def test_what_nodes_refuse(http: httpx.Client, method: str, kind: str, status: i
     assert ask(http, "system_name")["result"] == "assay-devnet"
 
 
-def test_who_waits_to_be_told_to_send(devnet: Devnet) -> None:
+def test_a_client_that_expects_a_continue(devnet: Devnet) -> None:
     body = b'{"jsonrpc":"2.0","id":1,"method":"system_name"}'
     with dial(devnet) as client:
         client.sendall(
@@ -199,7 +201,7 @@ def test_an_opening_that_comes_a_byte_at_a_time(devnet: Devnet) -> None:
 
 
 @pytest.mark.parametrize("piece", [b"", b"P", b"POST / HTTP/1.1\r\n", b"POST /"])
-def test_who_does_not_come_to_the_point_is_left(
+def test_a_client_that_never_finishes_its_request_is_dropped(
     devnet: Devnet, monkeypatch: pytest.MonkeyPatch, piece: bytes
 ) -> None:
     monkeypatch.setattr("assay.devnet.http_door.WAIT_S", 0.2)

@@ -232,7 +232,7 @@ def test_a_message_larger_than_any_extrinsic_ends_the_connection_and_no_other(
         assert other.ask("system_name") == "assay-devnet"
 
 
-def test_who_asks_and_does_not_read_is_left_before_memory_is_full(shared: Devnet) -> None:
+def test_a_client_that_never_reads_is_dropped_before_memory_is_full(shared: Devnet) -> None:
     asked = 0
     with (
         connect(shared.endpoint, max_size=None, max_queue=1, close_timeout=0) as deaf,
@@ -255,7 +255,7 @@ def test_a_client_that_goes_in_mid_sentence_harms_nobody(shared: Devnet) -> None
         assert client.ask("system_name") == "assay-devnet"
 
 
-def test_what_is_no_websocket_leaves_no_traceback(
+def test_a_connection_without_a_websocket_leaves_no_traceback(
     shared: Devnet, caplog: pytest.LogCaptureFixture
 ) -> None:
     host, port = shared.endpoint.removeprefix("ws://").split(":")
@@ -280,7 +280,7 @@ def test_many_requests_come_back_in_one_answer(shared: Devnet) -> None:
         assert answers[-1]["error"]["code"] == -32600
 
 
-def test_what_has_no_id_gets_no_answer(shared: Devnet) -> None:
+def test_a_request_without_an_id_gets_no_answer(shared: Devnet) -> None:
     told = ask_for("system_name").replace('"id": 7, ', "")
     with open_client(shared) as client:
         client.node.send(told)
@@ -322,7 +322,7 @@ def test_it_is_stopped_and_started_again_at_the_same_place(devnet: Devnet) -> No
     assert (devnet.endpoint, devnet.get_head()) == (endpoint, 3)
 
 
-def test_what_cannot_be_included_yet_makes_no_blocks(tmp_path: Path) -> None:
+def test_extrinsics_that_must_wait_make_no_blocks(tmp_path: Path) -> None:
     with Devnet(tmp_path, seal=Seal.INSTANT) as devnet, open_client(devnet) as client:
         client.ask("author_submitExtrinsic", transfer(devnet, 1))
         client.ask("system_name")
@@ -408,7 +408,7 @@ def test_the_sdk_reads_a_subnet_by_its_own_means(connection: Connection) -> None
     assert (settings["tempo"], settings["min_burn"]) == (10, 500_000)
 
 
-def test_who_signs_with_another_key_waits_for_nobody(devnet: Devnet, tmp_path: Path) -> None:
+def test_a_signer_with_another_key_waits_for_nobody(devnet: Devnet, tmp_path: Path) -> None:
     """Five miners of one process would else need five blocks, and the last come too late."""
     use_sdk_cache(tmp_path / "sdk")
     connection = Connection(ChainTarget((devnet.endpoint,), deadline_s=60))

@@ -116,7 +116,7 @@ CHILD = (
 
 
 @pytest.mark.parametrize("end", ["raise SystemExit(7)", "import os; os.kill(os.getpid(), 9)"])
-def test_what_a_command_has_started_ends_with_it(end):
+def test_a_commands_processes_end_with_it(end):
     with subprocess.Popen(
         [sys.executable, process_guard.__file__, "5", sys.executable, "-c", CHILD + end],
         stdin=subprocess.PIPE,

@@ -70,7 +70,7 @@ def test_an_engine_drafts_and_the_reference_corrects_it(
         assert server.asked - asked < asked
 
 
-def test_what_a_server_draws_behind_an_end_is_nobodys(
+def test_tokens_drawn_after_an_end_are_dropped(
     checkpoint, requests, projection, expected, rough_drafter
 ):
     drafter = checkpoint.get_drafter(TEMPERATURE)
@@ -140,7 +140,7 @@ def test_a_server_that_was_left_drafts_nothing_before_it_was_tried_again(
         ("silent", "it does not answer in time"),
     ],
 )
-def test_what_a_server_does_wrong_costs_no_row(
+def test_a_servers_errors_cost_no_row(
     checkpoint, requests, projection, expected, rough_drafter, monkeypatch, kind, said
 ):
     """It works while it is tried, and no longer; the other one has its rows."""
@@ -242,7 +242,7 @@ def test_a_server_that_hangs_holds_a_step_no_longer_than_the_window_allows(
 
 
 @pytest.mark.parametrize("near", [0, 2**40])
-def test_what_two_passes_may_differ_by_is_the_networks(
+def test_the_tolerance_between_two_passes_is_the_networks(
     checkpoint, requests, projection, expected, rough_drafter, near
 ):
     """However near: with a bound that holds for every token, a prefill decides each of them."""
@@ -262,7 +262,7 @@ def test_what_two_passes_may_differ_by_is_the_networks(
         *("http://127.0.0.1:99999", "http://127.0.0.1:abc", "http://[abc", "http://a:0"),
     ],
 )
-def test_what_is_no_engine_is_said_so(text):
+def test_a_malformed_engine_is_named(text):
     with pytest.raises(EngineError, match="write http://host:port"):
         read_engine(text)
 
@@ -333,7 +333,7 @@ def test_a_server_of_sglang_drafts_and_takes_up_checkpoints(
         assert (count.discarded, server.asked > len(requests)) == (0, True)
 
 
-def test_what_a_step_took_is_known(checkpoint, requests, projection, rough_drafter):
+def test_a_steps_cost_is_known(checkpoint, requests, projection, rough_drafter):
     with EngineServer(rough_drafter) as server:
         mining = open_all(server)
         assert mining.engines[0].state == "new"

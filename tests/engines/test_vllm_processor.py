@@ -168,7 +168,7 @@ def test_the_bound_is_the_specification_s(processor):
         ({"assay_tq": True}, "assay_tq"),
     ],
 )
-def test_what_names_no_rollout_is_refused(processor, change, said):
+def test_a_request_that_names_no_rollout_is_refused(processor, change, said):
     params = make_params(0)
     params.extra_args |= change
     with pytest.raises(ValueError, match=said):

@@ -69,7 +69,7 @@ def test_refused_by_the_kernel(name: str, tmp_path: Path) -> None:
 
 @needs_landlock
 @pytest.mark.parametrize("name", ALLOWED)
-def test_what_a_package_needs_goes_on(name: str, tmp_path: Path) -> None:
+def test_a_packages_needs_are_met(name: str, tmp_path: Path) -> None:
     assert run_behind(tmp_path, ALLOWED[name]) == "True\ndone\n"
 
 

@@ -68,7 +68,7 @@ def test_a_scorer_that_breaks_gives_nothing(cage: Cage, code: str) -> None:
     assert DECIMALS.score(OPEN, "#### 7").correctness == MILLION
 
 
-def test_what_a_clock_ends_is_no_verdict(cage: Cage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_end_by_the_clock_is_no_verdict(cage: Cage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Native code takes no steps: of a slow machine and of a loop without end nobody can tell which
     it was, so that nothing is scored, and no other problem is asked."""
     monkeypatch.setattr(gym, "SECONDS", 0.5)

@@ -184,7 +184,7 @@ def test_no_program_is_more_work_to_read_than_another(repeated: str) -> None:
 @pytest.mark.parametrize(
     "repeated", ["6", "6 ", "6\n", "[", "[],", "[6,", '"', '\\"', '{"6":', "\\", " ", "0.", "1e9,"]
 )
-def test_what_a_program_writes_is_passed_over_a_few_times(
+def test_a_programs_output_is_read_a_few_times_at_most(
     agree: Callable[[str, bytes], bool], repeated: str
 ) -> None:
     for size in (OUTPUT_MAX // 8, OUTPUT_MAX):

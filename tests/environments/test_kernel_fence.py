@@ -76,12 +76,12 @@ def test_reading_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "own", ["__import__('resource').setrlimit(0, (9, 9))", "__import__('fcntl').fcntl(0, 1)"]
 )
-def test_what_concerns_itself_goes_on(own: str, tmp_path: Path) -> None:
+def test_calls_on_the_process_itself_are_allowed(own: str, tmp_path: Path) -> None:
     assert run_behind(tmp_path, own).startswith("True\ndone ")
 
 
 @needs_fence
-def test_what_runs_a_package_is_behind_it(tmp_path: Path) -> None:
+def test_a_packages_process_is_behind_the_fence(tmp_path: Path) -> None:
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack/__init__.py").write_text("LEVELS = (1,)\n")
     file = tmp_path / "pack.zip"

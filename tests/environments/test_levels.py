@@ -38,7 +38,7 @@ def test_a_level_beside_is_entered_where_it_teaches_and_not_before() -> None:
     assert compute_levels((6,), LEGAL, {5: part(5, 97), 6: part(9, 95), 7: part(12, 6)}) == (7,)
 
 
-def test_what_is_wholly_solved_is_left_upward_and_what_never_is_downward() -> None:
+def test_wholly_solved_levels_lead_upward_and_unsolved_ones_downward() -> None:
     for solved, expected in ((100, (7,)), (0, (4,))):
         seen = {level: part(0, solved) for level in range(4, 8)}
         assert compute_levels((5, 6), LEGAL, seen) == expected
@@ -93,7 +93,7 @@ def test_noise_does_not_swing_them() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 64), st.integers(1, 20)), min_size=1), st.integers(8, 32))
-def test_what_teaches_leaves_less_than_three_tenths_of_groups_without_signal(
+def test_teaching_levels_leave_less_than_three_tenths_of_groups_without_signal(
     problems: list[tuple[int, int]], size: int
 ) -> None:
     """Problems solved with any probabilities, each as often as any weight says: the expected share
@@ -112,7 +112,7 @@ def test_what_teaches_leaves_less_than_three_tenths_of_groups_without_signal(
     st.dictionaries(st.integers(1, 16), st.sets(st.integers(1, 12), min_size=1), min_size=1),
     st.randoms(use_true_random=False),
 )
-def test_what_follows_can_be_written_in_a_manifest(
+def test_the_next_levels_fit_into_a_manifest(
     runs: dict[int, set[int]], chance: random.Random
 ) -> None:
     """Legal, ascending, of the same parts, at most 32; and what is tried fits a record."""

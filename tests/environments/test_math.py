@@ -181,7 +181,7 @@ def test_spellings_of_one_value(right, answer):
 
 
 @pytest.mark.parametrize(("right", "answer"), DIFFERENT)
-def test_what_is_nearly_the_answer_is_not(right, answer):
+def test_a_nearly_right_answer_is_wrong(right, answer):
     one, other = read_math(right), read_math(answer)
     assert one is not None
     assert other is not None
@@ -189,7 +189,7 @@ def test_what_is_nearly_the_answer_is_not(right, answer):
 
 
 @pytest.mark.parametrize("text", UNKNOWN)
-def test_what_the_grammar_does_not_know_has_no_value(text):
+def test_texts_outside_the_grammar_have_no_value(text):
     assert read_math(text) is None
 
 
@@ -426,7 +426,7 @@ def test_a_whole_number_beside_a_problem_is_its_answer(tmp_path, known):
         (r"1 \cap 2", "other forms"),
     ],
 )
-def test_what_is_not_asked_has_a_name(tmp_path, known, answer, reason):
+def test_skipped_rows_have_a_reason(tmp_path, known, answer, reason):
     row = {"problem": "?", "solution": "x", "answer": answer, "level": 1}
     assert write(tmp_path / "math.jsonl", [ROWS[0], row]).skipped == {reason: [2]}
 

@@ -79,7 +79,7 @@ def decode(value):
     return (kind, frozenset((decode(each), count) for each, count in values))
 
 
-def test_what_is_read_says_what_a_person_reads():
+def test_values_are_those_that_a_person_reads():
     assert {entry["text"] for entry in VECTOR["read"]} == READ.keys()
     for entry in VECTOR["read"]:
         found, expected = decode(entry["value"]), READ[entry["text"]]
@@ -99,7 +99,7 @@ def test_terms_are_canonical():
                 assert (sp.gcd(p, q), q > 0) == (1, True)
 
 
-def test_what_is_not_read_has_no_value():
+def test_unread_texts_have_no_value():
     assert len(VECTOR["unread"]) > 30
     assert [read_math(text) for text in VECTOR["unread"]] == [None] * len(VECTOR["unread"])
 

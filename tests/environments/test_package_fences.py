@@ -370,12 +370,12 @@ def test_no_work_is_left_uncounted(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", WAYS_IN)
-def test_what_packages_are_made_of(name: str, tmp_path: Path) -> None:
+def test_the_parts_of_packages(name: str, tmp_path: Path) -> None:
     said = ask(tmp_path, WAYS_IN[name])
     assert "prompt" in said, said
 
 
-def test_what_a_package_sets_in_a_module_no_later_request_finds(tmp_path: Path) -> None:
+def test_no_later_request_finds_what_a_package_sets_in_a_module(tmp_path: Path) -> None:
     """Nor its own modules, nor Python's other packages: each request has its own of both."""
     text = "import math\nX = math.pi > 4\nM = math\nM.pi = 5"
     child = open_package(tmp_path, text)

@@ -82,7 +82,7 @@ def test_the_pages_first_example_is_complete_and_fit_to_pay_by(tmp_path: Path) -
     assert mix.make_problem(make_seed(0), [2_008]).level == 2_008
 
 
-def test_what_is_laid_down_passes_its_own_tests(tmp_path: Path) -> None:
+def test_a_new_package_passes_its_own_tests(tmp_path: Path) -> None:
     for path, text in write_new_package("letters").items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
@@ -236,7 +236,7 @@ REACHES = {
 
 
 @pytest.mark.parametrize("name", REACHES)
-def test_what_python_audits_is_refused_whatever_the_text(name: str, tmp_path: Path) -> None:
+def test_audited_events_are_refused_whatever_the_text(name: str, tmp_path: Path) -> None:
     """The box itself, in a bare process, with a look at the text that finds nothing."""
     reach = REACHES[name]
     if name == "a file":
@@ -285,7 +285,7 @@ def pack(*files: tuple[str, str]) -> bytes:
         (bytes(2 << 20), "more than"),
     ],
 )
-def test_what_is_no_package_is_not_run(data: bytes, words: str, tmp_path: Path) -> None:
+def test_a_malformed_package_is_not_run(data: bytes, words: str, tmp_path: Path) -> None:
     file = tmp_path / "pack.zip"
     file.write_bytes(data)
     failed = find_failed(file)
@@ -297,7 +297,7 @@ def test_what_is_no_package_is_not_run(data: bytes, words: str, tmp_path: Path) 
 ENDLESS = "answer == '7' and sum(iter(int, 1)) or answer"
 
 
-def test_what_a_clock_ends_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_end_by_the_clock_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow machine would say 0 where a fast one says right: it says nothing, in scoring, in
     making and in opening."""
     monkeypatch.setattr(package_environment, "SECONDS", 0.5)

@@ -420,7 +420,7 @@ def test_the_module_is_the_one_that_is_named() -> None:
     ("module", "message"),
     [(b"", "not a WebAssembly module"), (b"\0asm\1\0\0\0", "lacks the sections")],
 )
-def test_what_cannot_be_metered(module: bytes, message: str) -> None:
+def test_modules_that_cannot_be_metered(module: bytes, message: str) -> None:
     with pytest.raises(MeteringError, match=message):
         meter(module, 512, 1 << 15)
 

@@ -194,7 +194,7 @@ def test_a_hook_is_what_verifiers_would_call(bases: str, fault: str | None, tmp_
     assert "error" not in said if fault is None else str(said["error"]).endswith(fault), said
 
 
-def test_what_one_reply_leaves_behind_no_other_finds(tmp_path: Path) -> None:
+def test_no_reply_finds_what_another_leaves_behind(tmp_path: Path) -> None:
     """In its own module, in verifiers' class and in verifiers' module: all begin anew."""
     text = TAGS.replace("SYSTEM =", "SEEN = []\nSYSTEM =").replace(
         "        match = _TAG",
@@ -225,7 +225,7 @@ REACHES = {
 
 
 @pytest.mark.parametrize("name", REACHES)
-def test_what_python_audits_is_refused_whatever_the_text(name: str, tmp_path: Path) -> None:
+def test_audited_events_are_refused_whatever_the_text(name: str, tmp_path: Path) -> None:
     """The box itself, in a bare process, with a look at the text that finds nothing."""
     found = "sys = type(__loader__).exec_module.__globals__['sys']"
     text = TAGS.replace("import re\n", f"import re\n{found}\n").replace(
@@ -299,7 +299,7 @@ ROWS = write_data(WORDS)
     ],
     ids=lambda value: "bytes" if isinstance(value, bytes) else None,  # megabytes are no name
 )
-def test_what_is_no_taskset_is_not_run(wheel: bytes, data: bytes, check: str, words: str) -> None:
+def test_a_malformed_taskset_is_not_run(wheel: bytes, data: bytes, check: str, words: str) -> None:
     *looked, last = look_at_wheel(wheel, data)
     assert all(one.passed for one in looked)
     assert (last.name, last.passed) == (check, False)

@@ -184,7 +184,7 @@ def test_a_nearly_right_answer_of_several_words_is_no_answer(name: str, tmp_path
         (" ", []),
     ],
 )
-def test_what_is_nearly_an_answer(bare: str, near: list[str]) -> None:
+def test_near_answers(bare: str, near: list[str]) -> None:
     assert list(list_near(bare)) == near
 
 

@@ -110,7 +110,7 @@ class Chain:
         return None
 
 
-def test_what_is_announced_is_shown_with_block_and_changes(network):
+def test_announced_parameters_are_shown_with_block_and_changes(network):
     never = announce(network.parameters)[45]
     with look(network) as inside:
         inside.source.sources.chain = Chain(network.history, never, 50)

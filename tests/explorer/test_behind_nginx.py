@@ -144,7 +144,7 @@ def test_a_forged_header_gives_nobody_a_new_limit(trusting):
     assert ask(port, source="127.0.0.5")[0] == 200
 
 
-def test_who_is_no_proxy_is_not_believed(trusting):
+def test_a_client_that_is_no_proxy_is_not_believed(trusting):
     """Past nginx, from an address that is not trusted."""
     explorer, _ = trusting
     port = explorer.port

@@ -39,7 +39,7 @@ def test_own_files_are_kept_for_ever_under_an_address_with_their_digest(public):
             assert "immutable" not in public.get(other).headers["cache-control"], other
 
 
-def test_what_is_refused_or_not_there_is_kept_by_nobody(demo):
+def test_refused_and_missing_pages_are_cached_by_nobody(demo):
     with look_into(demo, access=Access(rate=0.001, is_public=True)) as inside:
         missing, refused = inside.get("/window/999999"), inside.get("/")
     assert (missing.status_code, missing.headers["cache-control"]) == (404, "no-cache")
@@ -47,6 +47,6 @@ def test_what_is_refused_or_not_there_is_kept_by_nobody(demo):
     assert 0 < int(refused.headers["retry-after"]) <= 1_000
 
 
-def test_where_no_proxy_is_named_a_browser_always_asks(demo):
+def test_a_browser_always_asks_without_a_named_proxy(demo):
     with look_into(demo) as inside:
         assert inside.get("/").headers["cache-control"] == "no-cache"

@@ -135,7 +135,7 @@ def test_a_rewritten_record_is_read_anew(copy, tmp_path):
         assert found["settlement"]["digest"] == record.digest.hex()
 
 
-def test_what_is_missing_is_said_and_the_rest_is_shown(copy, tmp_path):
+def test_missing_records_are_named_and_the_rest_is_shown(copy, tmp_path):
     records = read_settlements(copy)
     window = records[-1].windows[-1].window
     (find_record(copy) / f"window-{window}.record").unlink()

@@ -18,7 +18,7 @@ def count_open(path):
     return sum(os.path.islink(name) and os.readlink(name) == str(path) for name in names)
 
 
-def test_what_ended_threads_held_open_is_closed(tmp_path):
+def test_connections_of_ended_threads_are_closed(tmp_path):
     path = tmp_path.resolve() / "index.sqlite"
     index = Index(path, bytes(32), bytes(32))
     for _ in range(6):

@@ -162,7 +162,7 @@ def test_a_broken_table_of_the_gauntlet_is_told_by_its_kind(run, table):
         assert "0" * 60 not in page.text
 
 
-def test_what_can_be_read_of_a_table_of_the_gauntlet_is_shown(run):
+def test_the_readable_part_of_a_gauntlet_table_is_shown(run):
     reasons = {f"{n}{'R' * 999}": n for n in range(99)}
     row = {
         "attack": "A" * 9_000,

@@ -165,7 +165,7 @@ def test_both_words_are_heard():
     assert told.moving
 
 
-def test_who_does_not_answer_is_told_before_it_gives_up(monkeypatch):
+def test_a_silent_peer_is_reported_before_giving_up(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     answers = PeerHealth("the node")
@@ -299,7 +299,7 @@ def test_a_run_s_own_store_is_read_while_its_program_holds_the_folder(demo, shor
             held.kill()
 
 
-def test_how_long_something_takes_is_told_as_people_say_it():
+def test_durations_are_worded_for_people():
     said = {
         1: "1 s",
         119: "119 s",
@@ -314,7 +314,7 @@ def test_how_long_something_takes_is_told_as_people_say_it():
         assert write_about(float(seconds)) == f'<data value="{float(seconds)}">about {words}</data>'
 
 
-def test_what_is_awaited_is_told_without_a_folder_s_path(tmp_path, capsys):
+def test_awaited_files_are_named_without_a_folders_path(tmp_path, capsys):
     """Its operator reads which folder it is, at standard error."""
     front = WaitingApp(("127.0.0.1",))
     request = ExplorerRequest(Settings(), None, tmp_path / "net")
@@ -331,7 +331,7 @@ def test_what_is_awaited_is_told_without_a_folder_s_path(tmp_path, capsys):
 
 
 @pytest.mark.nightly
-def test_as_a_newcomer_types_it(chromium):
+def test_a_newcomers_commands(chromium):
     """Localnet, miner and validator in terminals of their own, the explorer begun before all of
     them, a browser that is never loaded anew."""
     with ExitStack() as stack:

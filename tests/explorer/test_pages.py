@@ -218,7 +218,7 @@ def test_the_process_that_serves_has_no_model_in_it(served):
     assert resident < 150 << 10
 
 
-def test_what_serves_imports_no_model_and_no_chain():
+def test_the_serving_process_imports_no_model_and_no_chain():
     done = subprocess.run(
         [
             sys.executable,
@@ -247,7 +247,7 @@ def test_lists_are_sorted_searched_and_paged(served, summary):
     assert served.get_json("/windows?page=-3&page=x")["paging"]["page"] == 1
 
 
-def test_what_is_not_there_says_so(served):
+def test_a_missing_page_says_so(served):
     for path in (
         "/window/999999",
         "/window/x",
@@ -415,7 +415,7 @@ def test_a_run_whose_record_comes_later_is_waited_for(copy, tmp_path):
             process.terminate()
 
 
-def test_what_a_validator_comes_to_is_not_told_before_its_weights_are_open(copy):
+def test_a_validators_results_are_hidden_until_its_weights_are_open(copy):
     """Its status.json holds verdicts that nobody else may see yet."""
     status = json.loads((copy / "status.json").read_text())
     newest = status["windows"][-1]

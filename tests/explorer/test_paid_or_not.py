@@ -141,7 +141,7 @@ def test_a_seat_that_is_lost_comes_first(inside, keys):
     assert pay["because"] == "at block 170 it has no uid: `assay register` buys one"
 
 
-def test_what_a_window_costs_is_told_by_its_outcome(inside, keys):
+def test_a_windows_outcome_tells_its_cost(inside, keys):
     """One withheld, then two; abstained and void; no member."""
     honest = keys["honest-1"]
     epoch = look(inside, honest)[0]["epoch"]

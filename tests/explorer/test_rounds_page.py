@@ -97,7 +97,7 @@ def test_a_merge_that_nobody_derived_again_is_what_its_record_says(store, tmp_pa
     assert not found[0].derived
 
 
-def test_what_is_no_finding_and_no_merge_is_not_there(store, tmp_path):
+def test_malformed_findings_and_merges_are_not_shown(store, tmp_path):
     good = make_finding(4, "c1" * 32, [("taken", "taken", "")] * 3)
     wrong = [
         "",

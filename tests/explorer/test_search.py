@@ -180,7 +180,7 @@ def test_coldkeys_contracts_and_transactions_are_found_where_a_chain_is_read(ins
         ("checkpoint 77777", "no checkpoint № 77,777"),
     ],
 )
-def test_what_is_not_found_is_told(inside, text, said):
+def test_a_failed_search_is_reported(inside, text, said):
     place, answer = search(inside.client, text)
     assert place is None
     assert answer.status_code == 200

@@ -93,7 +93,7 @@ def test_a_long_table_comes_in_parts_that_name_the_next(inside):
         assert size in (1, 50)
 
 
-def test_what_was_searched_and_sorted_is_kept(inside):
+def test_search_and_sorting_are_kept(inside):
     html = inside.get("/miners?q=SAMPLING&sort=uid").text
     (link,) = [look["href"] for tag, look in Page(html).elements if ".csv?" in look.get("href", "")]
     rows = read_csv(inside.client.get(link).text)

@@ -46,5 +46,5 @@ def test_garbage(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_what_was_found_before(path: Path) -> None:
+def test_earlier_findings(path: Path) -> None:
     TARGETS[path.parent.name].run(path.read_bytes())

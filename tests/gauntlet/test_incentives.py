@@ -89,7 +89,7 @@ def test_no_fake_gains_within_one_window(groups: int) -> None:
     assert max(gains) < 1e-9
 
 
-def test_what_each_part_of_the_audit_is_for() -> None:
+def test_the_purpose_of_each_part_of_the_audit() -> None:
     """Without draws by tokens long junk would pay, without uniform ones short fakes with rewards
     written into them."""
     long, short = Fake(8, 41), Fake(4, 0.01, LIFTS[4])
@@ -118,7 +118,7 @@ def test_a_valued_group_pays_its_genuine_tokens(rollouts: int, length: float) ->
     assert expected == pytest.approx((16 - rollouts) / 16)
 
 
-def test_how_often_an_audit_finds_something() -> None:
+def test_the_chance_that_an_audit_finds_something() -> None:
     def find(groups: int, faked: int, rollouts: int = 16) -> float:
         return compute_window_pay(MAIN_WORK, groups, faked, Fake(rollouts, 1.0))[1]
 

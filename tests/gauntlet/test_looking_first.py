@@ -69,7 +69,7 @@ def test_it_would_where_prompts_are_paid_in_full() -> None:
     assert compute_gain(groups, 0.1, MILLION) > 0.06
 
 
-def test_where_the_bound_does_not_hold() -> None:
+def test_cases_outside_the_bound() -> None:
     """Short completions below long prompts, on engines whose prefill is dear or all but free: named
     in docs/security.md."""
     groups = draw_groups("mix,gsm=1,sat=1", 60)

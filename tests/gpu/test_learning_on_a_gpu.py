@@ -53,7 +53,7 @@ def test_products_in_bf16_keep_gradients_in_fp32():
     assert all(gradient.dtype == torch.float32 for gradient in gradients.values())
 
 
-def test_a_lesson_leaves_nothing_on_the_card_and_repeats_to_the_bit():
+def test_a_step_leaves_nothing_on_the_card_and_repeats_to_the_bit():
     states = []
     for _ in range(2):
         torch.cuda.empty_cache()

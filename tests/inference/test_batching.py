@@ -185,7 +185,7 @@ def test_fewer_completions_than_processes_are_a_pack_each():
     assert [pack.indices for pack in packs] == [[0], [1]]
 
 
-def test_what_is_not_shared_is_read_with_each():
+def test_tokens_that_are_not_shared_are_read_with_each():
     (pack,) = make_packs([[1, 2, 3]] * 2, [[4, 5], [6]], share=False)
     assert pack.tokens == [1, 2, 3, 4, 1, 2, 3]
     assert (pack.lengths, pack.rows) == ([(4, None), (3, None)], [slice(2, 4), slice(6, 7)])

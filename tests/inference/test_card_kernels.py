@@ -60,7 +60,7 @@ def test_they_compile_for_cards(tmp_path):
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("Failed to find C compiler"), ImportError("none")])
-def test_where_they_do_not_run_tensors_draw(monkeypatch, fault):
+def test_tensors_draw_if_the_kernels_do_not_run(monkeypatch, fault):
     """On a card without a compiler, say: a warning, once, and the same tokens."""
 
     def fail(*_):

@@ -194,7 +194,7 @@ def test_a_template_in_a_file_of_its_own_is_put_where_the_digest_covers_it(tmp_p
     [{"model_max_length": "x"}, {"model_input_names": None}, {"model_max_length": 1}],
     ids=str,
 )
-def test_what_else_a_trainer_writes_beside_the_tokenizer_changes_nothing(
+def test_other_files_beside_the_tokenizer_change_nothing(
     tmp_path, write_checkpoint, change: dict[str, Any]
 ) -> None:
     """The library's wrapper died of the first two, with every program that had read the file."""

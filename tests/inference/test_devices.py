@@ -112,7 +112,7 @@ def test_a_processor_says_what_it_is():
     assert facts.describe().startswith("cpu: ")
 
 
-def test_what_says_that_memory_lacks():
+def test_errors_that_mean_a_lack_of_memory():
     with pytest.raises(RuntimeError) as found:
         torch.empty(1 << 60, dtype=torch.uint8)
     assert is_out_of_memory(found.value)
@@ -179,7 +179,7 @@ def test_another_error_is_none_of_memory():
         MemoryBudget(MemoryPlan(), "cpu", 1).run(compute, "a row")
 
 
-def test_what_no_plan_makes_smaller_is_tried_once_more():
+def test_work_that_no_plan_makes_smaller_is_tried_once_more():
     lacks = [True, False]
 
     def make():

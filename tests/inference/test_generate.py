@@ -125,7 +125,7 @@ def test_the_drafter_goes_on_from_where_it_is_told(checkpoint, requests, honest)
 
 
 @pytest.mark.parametrize("ahead", [None, 7])
-def test_what_is_drawn_between_two_looks_is_nobodys_behind_an_end(checkpoint, requests, ahead):
+def test_tokens_drawn_after_an_end_between_two_looks_are_dropped(checkpoint, requests, ahead):
     """A card draws several tokens before anybody looks; here by the same code on the processor."""
     rules, drawable = checkpoint.get_rules(1_024), checkpoint.tokenizer.drawable
     asked = [Request(request.prompt, seed) for request in requests for seed in request.seeds]

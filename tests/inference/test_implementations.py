@@ -79,7 +79,7 @@ def test_an_appeal_reads_each_completion_alone_and_shares_no_prompt(
         assert (alone.sketch == one.sketch).all()
 
 
-def test_what_does_not_exist_or_cannot_run_is_named(make_random_model, checkpoint):
+def test_an_implementation_that_cannot_run_is_named(make_random_model, checkpoint):
     with pytest.raises(ImplementationError, match="'fp64': one of fp32-sdpa, fp32-eager, split3"):
         checkpoint.get_reference(1_024, "fp64")
     windows = {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}

@@ -84,7 +84,7 @@ def test_a_group_is_made_though_memory_lacks_at_any_allocation(work, checkpoint)
         checkpoint.budget.plan = MemoryPlan()
 
 
-def test_what_memory_lacked_for_is_tried_by_half_from_then_on(checkpoint, requests, projection):
+def test_batches_are_halved_after_a_lack_of_memory(checkpoint, requests, projection):
     request = requests[0]
     checkpoint.budget.plan = MemoryPlan()
     reference = checkpoint.get_reference(1_024)

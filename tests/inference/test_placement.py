@@ -94,7 +94,7 @@ def test_a_card_that_fails_is_no_fault_of_what_it_was_given(checkpoint, monkeypa
         reference.budget.run(fail, "a pass")
 
 
-def test_what_no_validator_may_use_is_refused():
+def test_a_placement_that_no_validator_may_use_is_refused():
     for name in ("bf16", "split2", "fp16"):
         with pytest.raises(ImplementationError, match="is none of fp32-sdpa"):
             open_placement(ComputeSettings(implementation=name))
@@ -138,7 +138,7 @@ def test_nothing_of_a_prefill_stays_on_the_processor(on_card, implementation):
     assert SketchBuilder(projection, CARD).build(states[0]).device == CARD
 
 
-def test_what_is_measured_is_asked_of_the_card(on_card, monkeypatch):
+def test_measurements_run_on_the_card(on_card, monkeypatch):
     """All that a draw is given is there; what it finds leaves at the end, at once."""
     given = []
 

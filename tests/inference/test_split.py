@@ -180,7 +180,7 @@ def test_cards_multiply_bf16_into_fp32():
     assert all(call.operands == narrow and call.result == torch.float32 for call in calls.made)
 
 
-def test_what_it_cannot_run_is_refused(make_random_model):
+def test_a_model_that_it_cannot_run_is_refused(make_random_model):
     windows = {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}
     with pytest.raises(ValueError, match="sliding window"):
         SplitModel(make_random_model(**windows))

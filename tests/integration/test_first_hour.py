@@ -146,7 +146,7 @@ def test_every_command_of_the_page_prints_what_it_shows(page):
             desk.type(typed)
 
 
-def test_what_is_not_printed_is_missed():
+def test_missing_output_is_noticed():
     assert find_missing(["a …, b", "c"], "a 1, b\nx\n  c\n") is None
     assert find_missing(["a …, b", "c"], "c\na 1, b\n") == "c"
     assert find_missing(["a …, b"], "a 1\n") == "a …, b"

@@ -67,7 +67,7 @@ def test_a_power_cut_leaves_no_half_a_folder(tmp_path: Path, order: list[str]) -
     assert order[at + 1 :] == [f"sync {tmp_path.name} 0"]
 
 
-def test_what_a_kill_left_behind_is_no_object(tmp_path: Path) -> None:
+def test_the_remains_of_a_kill_are_no_object(tmp_path: Path) -> None:
     store = open_folder(tmp_path)
     with replace_file(tmp_path / "a" / "object") as temporary:
         temporary.write_bytes(b"half")
@@ -86,7 +86,7 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
     assert store.list() == (name,)
 
 
-def test_what_a_killed_writer_left_is_written_over(tmp_path: Path) -> None:
+def test_the_remains_of_a_killed_writer_are_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with replace_file(path) as temporary:
         temporary.write_bytes(b"half of what was to come")

@@ -207,7 +207,7 @@ def test_a_node_of_the_evm(
     assert server.asked
 
 
-def test_what_commands_and_pages_show(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_output_of_commands_and_pages(capsys: pytest.CaptureFixture[str]) -> None:
     url = f"wss://{USER}:{WORD}@node.example:443/{KEY}?key={WORD}"
     prepare(load_settings(None, {"chain": {"network": url, "netuid": 3}}), {}, opens=True)
     told = capsys.readouterr().err

@@ -153,7 +153,7 @@ def test_a_flag_of_another_kind_is_told_what_it_may_be() -> None:
     assert "does not exist" in run_command("env", "list", "--file", "nowhere").stderr
 
 
-def test_what_is_allowed_can_be_said_of_every_setting() -> None:
+def test_every_setting_has_a_description_of_its_legal_values() -> None:
     start = re.compile(r'true or|text in|a path|a (whole )?number|a list in brackets|"')
     for fields in list_settings().values():
         for name, field in fields.items():

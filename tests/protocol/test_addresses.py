@@ -29,7 +29,7 @@ def test_an_address_here_is_the_sdks_own(key: bytes) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "5Grw", "z" * 48, "z" * 50, "1" * 48, "5" * 1_000_000, "é"])
-def test_what_is_no_address_is_told_in_short(text: str) -> None:
+def test_an_invalid_address_has_a_short_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not an SS58 address|has a wrong checksum") as caught:
         decode_ss58(text)
     assert len(str(caught.value)) < 200

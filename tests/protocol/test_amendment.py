@@ -30,7 +30,7 @@ NOTICE = FIRST.timing.notice_windows
 
 
 @pytest.mark.parametrize("case", VECTORS["amendments"], ids=lambda case: case["name"])
-def test_what_may_follow(case: dict[str, Any]) -> None:
+def test_legal_successors(case: dict[str, Any]) -> None:
     amended = Parameters.from_json(case["parameters"])
     assert find_parameters_fault(amended) is None
     assert amended.digest.hex() == case["digest"]
@@ -123,7 +123,7 @@ def test_every_window_is_settled_once_and_in_order(
     ]
 
 
-def test_what_is_decided_and_cannot_be_read_ends_the_history() -> None:
+def test_unreadable_decided_parameters_end_the_history() -> None:
     history = make_history()
     last = history.latest.start.window + 10
     history.stop_at(last, "they ask what is not here")

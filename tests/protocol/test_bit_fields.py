@@ -83,7 +83,7 @@ def test_fields_are_read_back_together_and_one_by_one(fields: list[tuple[int, in
     st.integers(1, 6),
     st.integers(0, 20),
 )
-def test_what_is_read_is_written_in_no_other_way(
+def test_decoded_bytes_have_no_other_encoding(
     kind: str, data: bytes, count: int, width: int
 ) -> None:
     try:

@@ -62,7 +62,7 @@ def test_commitment_vectors() -> None:
 
 
 @pytest.mark.parametrize("bad", load("commitments")["bad"], ids=lambda bad: bad["reason"])
-def test_what_is_no_commitment_counts_as_none(bad: Any) -> None:
+def test_a_malformed_commitment_counts_as_none(bad: Any) -> None:
     assert parse_commitment(bytes.fromhex(bad["payload"])) is None
 
 
@@ -232,7 +232,7 @@ def test_selection_vectors() -> None:
     st.integers(1, 40),
     st.data(),
 )
-def test_as_many_rollouts_are_audited_as_there_are_of_as_many_groups_as_can_be(
+def test_all_rollouts_of_the_most_possible_groups_are_audited(
     seed: bytes, groups: int, size: int, wanted: int, data: st.DataObject
 ) -> None:
     valued = data.draw(st.integers(1, wanted))
@@ -252,7 +252,7 @@ def test_as_many_rollouts_are_audited_as_there_are_of_as_many_groups_as_can_be(
 
 
 @given(st.binary(min_size=32, max_size=32), st.integers(1, 300), st.integers(1, 16))
-def test_as_many_rollouts_are_sampled_as_there_are(seed: bytes, groups: int, size: int) -> None:
+def test_the_number_of_sampled_rollouts(seed: bytes, groups: int, size: int) -> None:
     work = replace(MAIN_WORK, group_size=size)
     sampled = select_samples(seed, bytes(32), groups, work)
     assert list(sampled) == sorted(set(sampled))

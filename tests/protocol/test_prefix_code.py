@@ -142,7 +142,7 @@ def test_numbers_are_read_back_and_never_take_more_than_a_fixed_width(
 
 
 @given(st.binary(max_size=12), st.integers(0, 8), st.integers(1, 9))
-def test_what_is_read_is_written_in_no_other_way(data: bytes, bits: int, count: int) -> None:
+def test_decoded_bytes_have_no_other_encoding(data: bytes, bits: int, count: int) -> None:
     reader = BitReader(data)
     try:
         code = read_prefix_code(reader, bits, 40)

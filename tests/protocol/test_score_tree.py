@@ -81,7 +81,7 @@ def test_a_root_of_zeros_proves_nothing() -> None:
         ([(bytes(32), 1 << 256)], "below 2"),
     ],
 )
-def test_what_is_no_tree(given: list[tuple[bytes, int]], fault: str) -> None:
+def test_malformed_trees(given: list[tuple[bytes, int]], fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         make_score_tree(given)
 

@@ -110,7 +110,7 @@ def test_the_norm_is_exact(values, bound):
     assert is_within_bound({"w": there}, {"w": torch.zeros_like(there)}, bound) == expected
 
 
-def test_what_is_beyond_every_bound():
+def test_differences_beyond_every_bound():
     for value in (2.0**10, 3e38, math.inf, math.nan):
         there = {"w": torch.tensor([0.0, value])}
         assert not is_within_bound(there, {"w": torch.zeros(2)}, 1 << 30)

@@ -116,7 +116,7 @@ def test_rounds_come_and_go_with_amendments():
     assert "within a round" in find_parameters_fault(follow(plain, PARAMETERS, first + 1))
 
 
-def test_what_an_owner_writes_of_rounds():
+def test_an_owners_settings_of_rounds():
     plain = make_round_parameters(QUICKNET, None)
     addresses = [encode_ss58(trainer) for trainer in reversed(TRAINERS)]
     begun = change_parameters(plain, {"rounds": {"trainers": addresses, "child_blocks": 4}})
@@ -228,7 +228,7 @@ def test_without_rounds_a_child_is_no_checkpoint():
 @pytest.mark.parametrize(
     ("staleness", "oldest"), [(0, 8), (1, 4), (2, 0)]
 )  # rounds of four windows, and a parent that ended the second
-def test_how_old_a_checkpoint_may_be_whose_groups_are_learned_from(staleness, oldest):
+def test_the_oldest_checkpoint_whose_groups_are_learned_from(staleness, oldest):
     of = find_round(make_round_parameters(QUICKNET, replace(RULES, staleness=staleness)), 8)
     assert [number for number in (0, 4, 8) if is_fresh(of, 8, number)] == [
         number for number in (0, 4, 8) if number >= oldest

@@ -89,7 +89,7 @@ def test_a_window_grows_with_miners_and_shrinks_with_cards():
     assert alone.tokens == team.tokens == (256 + 128) * (130 + 16 * 700)
 
 
-def test_what_is_kept_grows_with_weights_and_a_teams_is_written_twice():
+def test_kept_states_grow_with_weights_and_a_teams_is_written_twice():
     """By hand, of 7,615,616,512 weights: 12 bytes of state and 2 of a checkpoint are hashed; a
     team's state is written, read and written."""
     recipe = read_recipe("7b-8-cards")
@@ -141,7 +141,7 @@ def test_a_teams_card_holds_embeddings_and_head_whole():
     assert estimate(1, lora_rank=8) - estimate(8, lora_rank=8) == 7 * weights - 4 * shape.tables
 
 
-def test_what_is_offloaded_is_not_on_the_card_but_in_the_host():
+def test_offloaded_states_are_in_the_host_and_not_on_the_card():
     """By hand: 16 bytes a weight leave the GPU; 8 come back for each weight of embeddings and head
     and of two of 28 layers."""
     recipe = read_recipe("7b-8-cards")

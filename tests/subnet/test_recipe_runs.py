@@ -262,7 +262,7 @@ def copy_model(folder, *names):
         (FILES, {}, "needs a recipe: name one"),
     ],
 )
-def test_what_cannot_be_published_leaves_nothing(folder, monkeypatch, files, options, said):
+def test_a_failed_publication_leaves_nothing(folder, monkeypatch, files, options, said):
     """Neither in the store, nor on chain, nor a folder that looks like a checkpoint."""
     stage = Stage(folder, monkeypatch, "demo")
     model = copy_model(folder / "model", *files)

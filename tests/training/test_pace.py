@@ -61,7 +61,7 @@ def test_a_trainer_that_waits_has_too_few_groups():
     }
 
 
-def test_as_many_as_it_can_use_are_not_too_few():
+def test_the_usable_number_of_groups_is_not_too_few():
     """A window is 60 s: 10 groups fill it to the second; one second more, and they do not."""
     row = ({JUDGING: 20, LEARNING: 30, PUBLISHING: 10}, 20, 10, 10)
     assert play([row], 60.0)["groups_usable"] == 10
@@ -69,7 +69,7 @@ def test_as_many_as_it_can_use_are_not_too_few():
     assert play([row], 65.0)["holds_back"] == "too few groups"
 
 
-def test_what_took_longest_holds_it_back():
+def test_the_longest_phase_holds_it_back():
     for slow in (JUDGING, LEARNING, PUBLISHING):
         spent = {JUDGING: 30, LEARNING: 30, PUBLISHING: 30} | {slow: 90}
         assert play([(spent, spent[JUDGING], 10, 10)])["holds_back"] == slow.value
@@ -94,7 +94,7 @@ def test_own_groups_take_of_the_time():
     assert (found["groups_came"], found["groups_usable"]) == (6.0, 16)
 
 
-def test_windows_without_a_lesson_count_as_windows():
+def test_windows_without_a_step_count_as_windows():
     """Their groups did not come, and no checkpoint was published in them."""
     full = ({WAITING: 40, LEARNING: 50, PUBLISHING: 10}, 0, 10, 10)
     found = play([full, ({WAITING: 100}, 0, 0, 0)])

@@ -64,7 +64,7 @@ def test_values_and_gradients_are_the_plain_paths(monkeypatch, tokens_max, recom
         torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_what_is_computed_twice_is_the_same_to_the_bit():
+def test_layers_computed_twice_are_the_same_to_the_bit():
     groups = [
         Group([10 + i, 11], [[5, 5, 1], [6, 7, 8, 1]], [1_000_000, 0], [[-4.5] * 3, [-4.6] * 4])
         for i in range(3)

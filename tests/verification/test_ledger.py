@@ -194,6 +194,6 @@ def test_a_ledger_comes_back_from_json_bit_for_bit(rollouts, log_sums):
         {"rollouts": 1, "log_sums": [], "more": 1},
     ],
 )
-def test_what_is_not_a_ledgers_json_is_refused(value):
+def test_malformed_json_of_a_ledger_is_refused(value):
     with pytest.raises(EncodingError):
         Ledger.from_json(value)

@@ -56,7 +56,7 @@ def test_nothing_is_accepted_for_good_before_the_samples_are_known(
     assert after == ledger
 
 
-def test_what_the_audit_finds_needs_no_samples(world: World, draft: Draft) -> None:
+def test_a_fault_found_by_the_audit_needs_no_samples(world: World, draft: Draft) -> None:
     world.complete_by(draft, lambda logits, seed, position: int(logits[0, : END + 1].argmax()))
     verdict, _ = judge_draft(world, draft, sample=None)
     assert verdict.reason is Reason.SAMPLING_MISMATCH
@@ -140,7 +140,7 @@ def test_a_sampled_head_that_no_encoder_writes_is_refused_for_good(
     assert ledger.rollouts == world.parameters.work.audited_rollouts
 
 
-def test_what_is_sampled_is_not_decoded(world: World, draft: Draft) -> None:
+def test_samples_are_not_decoded(world: World, draft: Draft) -> None:
     """Ids that no model may draw are nobody's concern there: they are what was committed to."""
     index, rollout = find_unaudited(world, draft)
     tokens = draft.groups[index][rollout].tokens.copy()
@@ -172,9 +172,7 @@ def test_each_beacon_chooses_its_own(world: World) -> None:
     assert select_sampled(replace(context, sample=None), world.hotkey, GROUPS) == ()
 
 
-def test_of_a_sampled_rollout_its_records_are_fetched_and_no_more(
-    world: World, draft: Draft
-) -> None:
+def test_a_sampled_rollouts_records_are_fetched_and_no_more(world: World, draft: Draft) -> None:
     reader, context = world.seal(draft)
     assert (
         find_sample_fault(reader, world.hotkey, context, context.commitments[world.hotkey]) is None

@@ -111,7 +111,7 @@ def test_one_window_withheld_loses_that_window_and_two_lose_all(reason: Reason) 
 @pytest.mark.parametrize(
     "reason", [Reason.NOT_REGISTERED, Reason.NO_COMMITMENT, Reason.INTERNAL, Reason.ACCEPTED]
 )
-def test_what_is_no_fault_zeroes_nothing(reason: Reason) -> None:
+def test_reasons_without_fault_zero_nothing(reason: Reason) -> None:
     assert settle(*[reason] * 6) == 600
 
 

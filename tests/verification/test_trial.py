@@ -116,7 +116,7 @@ def test_small_steerings_add_up_over_the_windows_of_a_settlement(world: World, c
     assert verdicts[0].statistics.ledger_capital < verdicts[-1].statistics.ledger_capital
 
 
-def test_what_fails_leaves_the_ledger_as_it_was(world: World, cap: int) -> None:
+def test_a_failed_trial_leaves_the_ledger_unchanged(world: World, cap: int) -> None:
     before = Ledger(3, (0.5,) * 44)
     forward = Disturbed(world, raise_margins(cap + 1, lambda r: r == 0))
     verdict, ledger = judge_by(world, forward, ledger=before)
@@ -238,7 +238,9 @@ def judge_heads(
     )[0]
 
 
-def test_what_is_cleared_is_not_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cleared_rollouts_are_not_measured_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It fails as a head and would fail again as a whole: one appeal is enough for both."""
     verdict = judge_heads(world, world.mine(), lambda r: r == 5, monkeypatch)
     assert verdict.accepted

@@ -56,14 +56,14 @@ def test_a_copied_witness_is_not_ones_own(world: World) -> None:
     )
 
 
-def test_where_no_forward_pass_was_run_there_is_none(world: World) -> None:
+def test_there_is_no_witness_without_a_forward_pass(world: World) -> None:
     assert world.judge(world.mine()).witness == b""
     draft = world.mine()
     draft.is_committed = False
     assert world.judge(draft, validator=VALIDATOR, groups=world.valued).witness == b""
 
 
-def test_of_refused_work_it_goes_as_far_as_the_forward_pass_did(world: World) -> None:
+def test_the_witness_of_refused_work_ends_with_the_forward_pass(world: World) -> None:
     draft, cap = world.mine(), world.parameters.tests.margin_cap
     first, second = world.valued
     whole = [compute_witness(world, draft, group) for group in (first, second)]
@@ -92,7 +92,9 @@ def test_of_refused_work_it_goes_as_far_as_the_forward_pass_did(world: World) ->
         assert verdict.witness == b"".join(expected)
 
 
-def test_of_heads_it_is_the_heads_last_token(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heads_give_a_witness_of_their_last_token(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The second group's head fails: both heads were measured, and nothing whole."""
     judge_heads_first(monkeypatch)
     draft = world.mine()

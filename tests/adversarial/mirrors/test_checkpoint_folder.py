@@ -40,7 +40,7 @@ class Forgetful:
 
 @pytest.mark.parametrize("name", [*SMALL, NAMES[-1]])
 @pytest.mark.parametrize("how", ["nothing", "flip", "cut"])
-def test_what_does_not_come_back_is_not_published(tmp_path, name, how):
+def test_a_checkpoint_that_does_not_read_back_is_not_published(tmp_path, name, how):
     damage = {"nothing": lambda d: None, "flip": lambda d: flip(d, 0), "cut": lambda d: d[:-1]}[how]
     inner = open_folder(tmp_path / "store")
     bad = Forgetful(inner, lambda n, data: damage(data) if Path(n).name == name else data)
@@ -111,7 +111,7 @@ def test_however_often_mirrors_had_nothing_they_are_asked_within_the_longest_pau
     assert asked == [0.0, 3.0, 6.0, 9.0, 12.0]
 
 
-def test_who_needs_what_is_here_waits_for_no_download(mirror, tmp_path):
+def test_a_present_checkpoint_waits_for_no_download(mirror, tmp_path):
     begun, go_on = threading.Event(), threading.Event()
 
     def hang(data, start):

@@ -37,7 +37,7 @@ def test_a_cut_download_goes_on_where_it_ended(mirror, store, tmp_path, one_work
     require_whole(tmp_path)
 
 
-def test_what_was_damaged_meanwhile_is_fetched_again(mirror, store, tmp_path, one_worker):
+def test_tensors_damaged_meanwhile_are_fetched_again(mirror, store, tmp_path, one_worker):
     mirror.lies[LAST] = lambda data, start: b""
     with pytest.raises(CheckpointError):
         fetch_checkpoint([mirror], DIGEST, tmp_path)

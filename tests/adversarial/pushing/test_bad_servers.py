@@ -79,7 +79,7 @@ def test_a_server_that_answers_twice_is_heard_once(known, poor):
     assert count_posts(poor.posted) == dict.fromkeys(poor.posted, 1)
 
 
-def test_what_is_refused_may_be_sent_again(known, poor):
+def test_a_refused_group_may_be_sent_again(known, poor):
     poor.script = lambda number, _: RECEIVED if number != 1 else (422, b'{"detail":"no"}')
     with pytest.raises(GroupRefusedError, match=r'refuses the group \(status 422: {"detail":"no"}'):
         push_steps(known, poor.url, ALL, wait_s=5)
@@ -147,7 +147,7 @@ def test_a_server_whose_queue_is_full_or_that_began_anew_is_waited_for(known, po
         ("/register-env", (200, {"status": "success", "env_id": [1]})),
     ],
 )
-def test_what_is_no_server_of_this_wire_is_refused_at_once(known, poor, path, answer):
+def test_a_server_of_another_protocol_is_refused_at_once(known, poor, path, answer):
     poor.answers[path] = answer
     with pytest.raises(GroupServerError, match="not an Atropos server") as raised:
         push_steps(known, poor.url, ALL, wait_s=60)

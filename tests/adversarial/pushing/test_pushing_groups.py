@@ -108,7 +108,7 @@ def test_the_server_keeps_back_a_group_of_another_size(course, atropos):
     assert atropos.get_queued() == 1
 
 
-def test_what_is_too_long_for_the_trainer_stays(course, atropos):
+def test_groups_too_long_for_the_trainer_stay(course, atropos):
     rows = read_rows(course, course / "set")
     longest = [
         max(len(row["prompt_tokens"] + row["tokens"]) for row in rows[i : i + SIZE])
@@ -198,7 +198,7 @@ def test_two_pushers_at_a_time(known, poor):
         (["--out", "a", "b.rollouts", "--columns", "trl"], "leave out these, or FILES"),
     ],
 )
-def test_what_does_not_go_together(taught, words, told):
+def test_incompatible_options(taught, words, told):
     done = invoke("export", "--dir", taught, *words)
     assert done.exit_code == 2
     assert told in done.stderr

@@ -52,7 +52,7 @@ def test_blocks_of_any_size(monkeypatch, size, share):
 
 
 @pytest.mark.parametrize(("share", "bound"), [(0.0, 0.001), (0.01, 0.01), (0.05, 0.033)])
-def test_what_hardly_changed_is_small(share, bound):
+def test_a_small_change_has_a_small_delta(share, bound):
     """Against the entropy of which values moved and whither: 0.6 % and 2.1 % of the tensor."""
     parent, child = make_step(1 << 20, share)
     assert len(make(parent, child)) <= bound * len(child)
@@ -127,7 +127,7 @@ def test_lengths_beyond_any_use_are_not_read():
         (b"", "cut off"),
     ],
 )
-def test_what_is_wrong_is_said(delta, why):
+def test_faults_are_named(delta, why):
     with pytest.raises(EncodingError, match=why):
         apply(PARENT, delta)
 

@@ -59,7 +59,7 @@ def refuse(worker: ParquetWorker, tmp_path: Path) -> Any:
     return refuse
 
 
-def test_what_is_written_is_read(worker: ParquetWorker, tmp_path: Path) -> None:
+def test_written_groups_are_read_back(worker: ParquetWorker, tmp_path: Path) -> None:
     for taken in (make_taken(), make_taken() * 3):
         path = tmp_path / "step.parquet"
         write_groups(path, taken)

@@ -218,7 +218,7 @@ def test_a_child_that_ends_runs_no_destructors(
     assert process.wait(20) == 0
 
 
-def test_what_native_code_prints_is_no_answer(
+def test_output_of_native_code_is_no_answer(
     own: ParquetWorker, boot: Callable[[str], None]
 ) -> None:
     boot(SERVE.format("b'x' * __import__('os').write(1, bytes(5)) + request"))
@@ -333,7 +333,7 @@ def test_interrupted_request_leaves_no_answer_behind(
     assert own.parse(b"third", 100, Budget(1)) == b"third"
 
 
-def test_what_parses_loads_nothing_else() -> None:
+def test_the_parsing_child_loads_nothing_else() -> None:
     """A child has pyarrow and the rules, no way to the network."""
     code = f"""
 import sys

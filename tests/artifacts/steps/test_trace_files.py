@@ -107,7 +107,7 @@ def test_places_that_do_not_ascend_are_a_fault(tmp_path, monkeypatch, place):
     ],
     ids=lambda text: str(text[:40]),
 )
-def test_what_is_no_record_is_a_fault(tmp_path, text):
+def test_a_malformed_record_is_a_fault(tmp_path, text):
     (tmp_path / RECORD).write_bytes(text)
     found = open_trace(str(tmp_path))
     assert isinstance(found, TraceFault)

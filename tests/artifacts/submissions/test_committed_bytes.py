@@ -177,7 +177,7 @@ def find_fault(shown: Shown, own: Store, *mirrors: Store, late: bool = False) ->
     return find_sample_fault(reader, HOTKEY, shown.context, shown.committed)
 
 
-def test_what_is_sampled_lies_beside_what_is_audited(shown: Shown) -> None:
+def test_mirrors_keep_samples_beside_audited_parts(shown: Shown) -> None:
     audited, sampled = pack(shown), pack(shown, Looking(samples=True))
     gone, whole = serve(shown, None), mirror(shown, audited, sampled)
     assert find_fault(shown, serve(shown, shown.data)) is None

@@ -154,7 +154,7 @@ def test_a_validator_leaves_what_it_read_and_clears_away_the_old(shown, tmp_path
             assert reader.read(Range(part.start, part.size), lambda data: data) == part.data
 
 
-def test_what_waits_for_a_store_that_stalls_is_bounded_by_bytes(shown, caplog):
+def test_copies_waiting_for_a_stalled_store_are_bounded_by_bytes(shown, caplog):
     started, free = threading.Event(), threading.Event()
 
     class Stalls(Broken):

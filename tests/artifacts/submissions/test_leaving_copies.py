@@ -38,7 +38,7 @@ class Slow:
 
 
 @pytest.mark.parametrize("waiting", [0, 1, 512])
-def test_what_waits_is_left_when_the_program_ends(waiting, monkeypatch):
+def test_waiting_copies_are_left_when_the_program_ends(waiting, monkeypatch):
     """However full the queue is, and whether or not the writer comes to it meanwhile."""
 
     class Racing(Queue):
@@ -90,7 +90,7 @@ def test_more_old_copies_than_a_store_lists_are_cleared_in_pieces(tmp_path, monk
     assert store.list("mirrors") == (f"mirrors/103/{ROOT.hex()}", f"mirrors/104/{ROOT.hex()}")
 
 
-def test_what_cannot_be_cleared_away_keeps_nothing_from_being_written(tmp_path):
+def test_failing_deletion_stops_no_writing(tmp_path):
     class Stuck(type(open_folder(tmp_path))):
         def delete(self, name):
             raise StoreError("it belongs to somebody else")

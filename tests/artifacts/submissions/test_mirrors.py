@@ -71,7 +71,7 @@ def net(tmp_path, monkeypatch):
     return chain, mirrors, now
 
 
-def test_who_failed_is_asked_last_for_a_while(net):
+def test_a_failed_mirror_is_asked_last_for_a_while(net):
     mirrors, now = net[1], net[2]
     before = mirrors(ROOTS[0])
     assert len(before) == 7  # one's own and six others
@@ -96,7 +96,7 @@ def test_each_time_others_are_asked_until_all_were(net):
     assert mirrors(ROOTS[1]) != rounds[0]
 
 
-def test_who_failed_is_remembered_from_one_look_at_the_chain_to_the_next(net):
+def test_failed_mirrors_are_remembered_between_looks_at_the_chain(net):
     chain, mirrors, _ = net
     before = mirrors(ROOTS[0])
     before[1].blame()

@@ -48,7 +48,7 @@ def find_ready(ahead, context, hotkeys, looking=AUDITED):
     return found and found[0]
 
 
-def test_what_is_read_ahead_is_judged_alike(shown):
+def test_files_read_ahead_are_judged_alike(shown):
     plain = shown.judge()
     kept = []
     with closing(ReadAhead(shown.sources, lambda *taken: kept.append(taken))) as ahead:
@@ -67,7 +67,7 @@ def test_what_is_read_ahead_is_judged_alike(shown):
     ]
 
 
-def test_what_was_read_is_left_for_others_before_it_is_judged(shown):
+def test_read_files_are_left_for_others_before_judging(shown):
     kept = []
     with closing(ReadAhead(shown.sources, lambda *taken: kept.append(taken[3]))) as ahead:
         for looking in (AUDITED, SAMPLED):
@@ -76,7 +76,7 @@ def test_what_was_read_is_left_for_others_before_it_is_judged(shown):
         assert ahead.counts == (0, 2)
 
 
-def test_what_comes_too_late_is_left_for_nobody(shown):
+def test_late_files_are_left_for_nobody(shown):
     """Else this validator would find it in its own mirror, and be alone with it."""
     silent, kept = Silent(), []
     sources = with_store(shown, silent)
@@ -93,7 +93,7 @@ def test_what_comes_too_late_is_left_for_nobody(shown):
     assert kept == []
 
 
-def test_who_has_nothing_to_be_read_is_judged_at_once(shown):
+def test_a_miner_without_a_file_is_judged_at_once(shown):
     with closing(ReadAhead(shown.sources)) as ahead:
         assert choose(ahead, shown.context, [BOB, ALICE]) == BOB
         assert ahead.take(shown.context, BOB) is None
@@ -123,7 +123,7 @@ def test_a_silent_store_holds_up_nobody_else(shown, monkeypatch):
         assert ahead.take(context, BOB) is None
 
 
-def test_what_is_sampled_waits_for_no_store_that_is_silent_at_the_audit(shown, monkeypatch):
+def test_samples_wait_for_no_store_that_is_silent_at_the_audit(shown, monkeypatch):
     """It has threads and room of its own: it is known late, and there is little time for it."""
     monkeypatch.setattr(read_ahead, "AHEAD", 1)
     monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
@@ -189,7 +189,7 @@ def test_servers_are_not_waited_for_past_the_deadline(shown, monkeypatch, lookin
     assert [seconds * 1_000 / DEMO_TIMING.slot_ms for seconds in asked] == [4, 2, 1]
 
 
-def test_what_came_in_time_is_judged_after_fetch_end(shown, monkeypatch):
+def test_files_that_came_in_time_are_judged_after_fetch_end(shown, monkeypatch):
     monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
     with closing(ReadAhead(shown.sources)) as ahead:
         for looking in (AUDITED, SAMPLED):
@@ -209,7 +209,7 @@ def test_what_came_in_time_is_judged_after_fetch_end(shown, monkeypatch):
             assert find_ready(ahead, shown.context, [ALICE], looking) is None
 
 
-def test_what_was_refused_in_time_is_looked_for_in_mirrors(shown, tmp_path, monkeypatch):
+def test_a_file_refused_in_time_is_searched_in_mirrors(shown, tmp_path, monkeypatch):
     """By the reading threads, while it still waits for the judge."""
     monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
     verdict, asked = shown.judge(), []
@@ -236,7 +236,7 @@ def test_what_was_refused_in_time_is_looked_for_in_mirrors(shown, tmp_path, monk
 
 
 @pytest.mark.parametrize("looking", [AUDITED, SAMPLED])
-def test_what_was_refused_at_one_block_is_asked_for_at_the_next(shown, tmp_path, looking):
+def test_a_file_refused_at_one_block_is_requested_at_the_next(shown, tmp_path, looking):
     """Though the judge has not come to it: it may be shown in the last block."""
     store = open_folder(tmp_path / "slow")
     with closing(ReadAhead(with_store(shown, store))) as ahead:
@@ -274,7 +274,7 @@ def test_a_mirror_that_answers_after_mirror_end_is_too_late(shown, monkeypatch):
         silent.free.set()
 
 
-def test_who_has_nothing_to_be_read_is_judged_after_fetch_end_too(shown):
+def test_a_miner_without_a_file_is_judged_after_fetch_end_too(shown):
     """State says all of it: a checkpoint that comes after FETCH_END loses no window over it."""
     with closing(ReadAhead(shown.sources)) as ahead:
         assert find_ready(ahead, shown.context, [ALICE, BOB]) == BOB

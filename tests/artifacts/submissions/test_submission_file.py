@@ -72,7 +72,7 @@ def change(data: bytes, edits: list[tuple[int, int]]) -> bytes:
 
 @settings(max_examples=60)
 @given(groups=st.lists(GROUP, min_size=1, max_size=4))
-def test_what_is_written_is_read(groups: list[Group]) -> None:
+def test_written_groups_are_read_back(groups: list[Group]) -> None:
     shown = show(groups)
     found = shown.read_all()
     assert not isinstance(found, Refusal), found

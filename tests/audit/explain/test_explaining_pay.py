@@ -178,7 +178,7 @@ def test_an_abstained_window_is_said_to_count_for_nobody(tmp_path, monkeypatch):
 # --- chain
 
 
-def test_who_was_no_member_sees_both_blocks(mortal):
+def test_a_non_member_sees_both_blocks(mortal):
     stranger = b"\x01" * 32
     explanation = ask(mortal, stranger, 2)
     assert explanation.reason is Reason.NOT_REGISTERED
@@ -213,7 +213,7 @@ def test_a_coldkey_is_told_from_a_stranger_and_its_hotkeys_are_named(mortal):
     assert not has(ask(mortal, ALICE, 2, Owned(mortal.real, ALICE)).seen, words)
 
 
-def test_who_committed_too_late_sees_what_the_slot_held_when(tmp_path, monkeypatch):
+def test_a_late_miner_sees_the_slots_content_by_block(tmp_path, monkeypatch):
     mortal = Mortal(tmp_path / "validator", monkeypatch)
     window, block = 2, compute_block(TIMING, 2, Phase.COMMIT)
     payload = encode_commitment(Commitment(Tag.MINER, window, 2, bytes(32), "https://a.example"))

@@ -227,7 +227,7 @@ def test_the_first_step_from_a_checkpoint_that_an_amendment_names(case, tmp_path
     assert Aspect.LINK not in {check for check, _ in found.unknown}
 
 
-def test_what_a_bundle_lacks_is_said_to_be_unchecked(case):
+def test_files_missing_from_a_bundle_are_reported_unchecked(case):
     found = case.trace(case.taken, public=case.alone)
     assert not found.differences
     assert {check for check, _ in found.unknown} == {Aspect.GROUPS, Aspect.LOGPROBS}
@@ -380,7 +380,7 @@ def test_a_step_whose_forerunner_is_not_here_is_unchecked(case, tmp_path):
     assert any(check is Aspect.LINK for check, _ in found.unknown)
 
 
-def test_what_was_seen_of_the_groups_is_said_of_a_step_that_cannot_be_done_again(case):
+def test_findings_on_groups_are_reported_for_a_step_that_cannot_be_repeated(case):
     step = case.steps[1]
     assert not step.path.with_suffix(".before.safetensors").exists()
     result = invoke(step.path, case)

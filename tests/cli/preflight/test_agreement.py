@@ -12,7 +12,9 @@ from tests.cli.preflight.test_doctor import look, states
 @pytest.mark.parametrize(
     ("implementation", "state"), [("split3", "ok"), ("fp32-eager", "ok"), ("bf16", "fail")]
 )
-def test_what_is_permitted_agrees_and_what_rounds_does_not(make_subnet, implementation, state):
+def test_permitted_implementations_agree_and_rounding_ones_do_not(
+    make_subnet, implementation, state
+):
     placed = load_checkpoint(GENESIS, placement=Placement(implementation=implementation))
     report = measure_agreement(placed, make_subnet().parameters)
     check = check_agreement(report)

@@ -21,7 +21,7 @@ def test_one_audit_is_timed_after_one_to_warm_up(make_subnet, genesis):
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(0.1, "ok"), (5.0, "warn"), (10.0, "fail")])
-def test_what_takes_a_window_is_too_slow(make_subnet, seconds, state):
+def test_an_audit_that_takes_a_window_is_too_slow(make_subnet, seconds, state):
     parameters = make_subnet().parameters
     timing = parameters.timing
     window = timing.window_blocks * timing.slot_ms / 1_000

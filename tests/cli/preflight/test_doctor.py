@@ -240,7 +240,7 @@ def test_parameters_to_come_are_told_and_what_is_amiss_with_them(subnet):
     assert ", decided: " in checks.check_amendment(subnet.chain, followed).detail
 
 
-def test_what_could_not_be_opened_is_said_first_and_what_it_hides_last(subnet):
+def test_unopened_parts_come_first_and_hidden_checks_last(subnet):
     failure = PreflightCheck("chain", CheckState.FAIL, "no node answers", "name another")
     around = PreflightInputs("miner", subnet.folder, 2)
     found = [failure, *examine(around, 0)]
@@ -402,7 +402,7 @@ def test_without_a_subnet_there_is_nothing_to_look_at():
         ([], ("warn", "is damaged")),
     ],
 )
-def test_what_a_program_says_of_itself(subnet, status, expected):
+def test_a_programs_own_status(subnet, status, expected):
     """A validator that falls behind is found without reading its log."""
     folder = subnet.folder / "miner"
     with claim_folder(folder, "miner"):

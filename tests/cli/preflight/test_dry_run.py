@@ -220,7 +220,7 @@ def test_the_time_of_a_window_on_the_main_network():
     assert compute_window_seconds(MAIN_TIMING, 33) == 0
 
 
-def test_who_drafts_is_said_and_what_would_be_faster(subnet, genesis):
+def test_the_drafter_is_named_with_advice_on_speed(subnet, genesis):
     found = find(look(subnet), "drafting")
     assert (found.state, found.detail[:21]) == (CheckState.OK, "this program drafts: ")
     with EngineServer(genesis.get_drafter(1_024)) as server:
@@ -260,7 +260,7 @@ def test_a_server_that_takes_up_a_checkpoint_is_waited_for(subnet, genesis, monk
         ({"kept": None}, 256, []),
     ],
 )
-def test_what_would_be_faster(changed, rollouts, said):
+def test_the_advice_on_speed(changed, rollouts, said):
     spent = {"kept": 0.97, "drafting_seconds": 2.0, "reading_seconds": 2.0} | changed
     found = list_faster_ways(spent, rollouts)
     assert len(found) == len(said)

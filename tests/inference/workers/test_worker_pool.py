@@ -76,7 +76,7 @@ def test_no_tensor_is_loaded_here(pool, checkpoint):
     assert (pooled.tokenizer.drawable == checkpoint.tokenizer.drawable).all()
 
 
-def test_what_cannot_be_loaded_is_said_as_it_is_here(tmp_path, checkpoint):
+def test_a_load_error_is_the_same_as_without_workers(tmp_path, checkpoint):
     broken = tmp_path / "broken"
     shutil.copytree(GENESIS, broken)
     (broken / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")

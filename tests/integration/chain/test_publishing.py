@@ -15,7 +15,7 @@ from assay.training import GENESIS
 from tests.integration.chain.nets import Net
 
 
-def test_what_an_owner_publishes_is_found_until_it_publishes_anew(net: Net, tmp_path: Path) -> None:
+def test_an_owners_parameters_are_found_until_it_publishes_others(net: Net, tmp_path: Path) -> None:
     chain, store, warnings = net.chain, open_folder(tmp_path / "store"), []
     (trainer,) = net.register(1)
     parameters = make_subnet_parameters(

@@ -82,7 +82,7 @@ def test_a_node_that_takes_over_must_be_of_the_same_chain(
     other.close()
 
 
-def test_what_answers_after_a_cut_must_be_the_same_chain(
+def test_the_node_after_a_cut_must_have_the_same_chain(
     subnet: RuntimeNet, faulty: FaultyNode, behind: Connection, tmp_path: Path
 ) -> None:
     chain = open_chain(behind, subnet, tmp_path)
@@ -187,7 +187,9 @@ def test_a_broken_wait_is_not_taken_for_a_refusal(subnet: RuntimeNet, faulty: Fa
     connection.close()
 
 
-def test_what_was_included_is_never_called_refused(subnet: RuntimeNet, faulty: FaultyNode) -> None:
+def test_an_included_extrinsic_is_never_called_refused(
+    subnet: RuntimeNet, faulty: FaultyNode
+) -> None:
     (hotkey,) = subnet.register(1)
     connection = Connection(ChainTarget((faulty.endpoint,), deadline_s=20, inclusion_s=20))
     sender = ExtrinsicSender(connection)

@@ -85,7 +85,7 @@ def _accused(report: Any, epoch: int) -> bool:
     return any(check.value == "ledger" for check, _ in found.differences)
 
 
-def test_what_is_not_posted_yet_is_no_lie_and_no_match(
+def test_an_entry_not_yet_posted_is_no_lie_and_no_match(
     network: Network, stage: Stage, tmp_path: Path
 ) -> None:
     _, settlements = read_records(network.records)

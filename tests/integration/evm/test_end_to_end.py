@@ -372,7 +372,7 @@ MINER = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
         (("deploy", "--yes"), {"ASSAY_LEDGER__PASSWORD_FILE": "/dev/null"}, "others may read"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(
+def test_faults_are_named_in_one_line(
     stage: Stage,
     tmp_path: Path,
     arguments: tuple[object, ...],

@@ -132,7 +132,7 @@ def test_events_are_compared_with_the_record(
         await_page(inside, lambda d: d["evm"]["trouble"] is None)
 
 
-def test_what_is_not_published_is_not_told(
+def test_unpublished_results_are_not_told(
     stage: Stage, records: list[SettlementRecord], tmp_path: Path
 ) -> None:
     """A validator's folder says what it will post; its digests are nobody's before its record."""

@@ -66,11 +66,11 @@ def test_a_future_round_is_too_early(number: int, client: httpx.Client, local: L
 
 
 @pytest.mark.parametrize("text", ["-1", "1.5", "x", "٣", str(2**64), "9" * 5_000])
-def test_what_is_no_round_is_refused(text: str, client: httpx.Client) -> None:
+def test_a_malformed_round_is_refused(text: str, client: httpx.Client) -> None:
     assert client.get(f"/public/{text}").status_code == 400
 
 
-def test_what_is_not_there_is_not_found(client: httpx.Client, local: LocalBeacon) -> None:
+def test_a_missing_page_is_not_found(client: httpx.Client, local: LocalBeacon) -> None:
     for path in ("/", f"/{'ab' * 32}/info", f"/{'ab' * 32}/public/1", "/v2/beacons/default/info"):
         assert client.get(path).status_code == 404
 
@@ -90,7 +90,7 @@ def test_the_lists_name_the_chain(client: httpx.Client, local: LocalBeacon) -> N
     "request_",
     ["GET /info HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket", "junk"],
 )
-def test_what_a_client_gets_wrong_is_answered_and_not_logged(
+def test_a_clients_error_is_answered_and_not_logged(
     server: BeaconServer, caplog: pytest.LogCaptureFixture, request_: str
 ) -> None:
     """uvicorn's advice on packages to install was printed among a localnet's lines."""

@@ -57,7 +57,7 @@ def test_the_chain_is_asked_while_all_lookups_hang(
     assert "beacon" not in [thread.name for thread in threading.enumerate()]
 
 
-def test_what_hangs_is_a_thread_that_the_program_s_end_does_not_wait_for(
+def test_a_hanging_look_up_does_not_delay_the_programs_end(
     silent: threading.Event, tmp_path: Path
 ) -> None:
     before = set(threading.enumerate())

@@ -303,7 +303,7 @@ def test_the_pauses_are_bounded(start: Start, open_source: Open) -> None:
         "http://host/\n",
     ],
 )
-def test_what_is_no_address_is_refused(url: str, local: LocalBeacon, tmp_path: Path) -> None:
+def test_an_invalid_address_is_refused(url: str, local: LocalBeacon, tmp_path: Path) -> None:
     with pytest.raises(BeaconSourceError, match="is not an address of a drand relay"):
         HttpBeacons(local.chain, [url], tmp_path, lambda: 0)
 

@@ -95,7 +95,7 @@ async def say_headers(path: str, writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.mark.parametrize("answer", [hang_up, say_no_date, say_too_much, say_headers])
-def test_what_is_no_answer_says_nothing_of_the_time(
+def test_a_malformed_answer_tells_no_time(
     start: Callable[[Answer], Relay], server: BeaconServer, answer: Answer
 ) -> None:
     bad = start(answer)

@@ -263,7 +263,7 @@ def test_development_keys_need_no_files(tmp_path: Path) -> None:
     assert get_hotkey(wallet) == get_hotkey(open_wallet("//Alice", "//Alice//owner", tmp_path))
 
 
-def test_what_takes_room_is_dropped_after_two_days(tmp_path: Path) -> None:
+def test_large_answers_are_dropped_after_two_days(tmp_path: Path) -> None:
     archive = StateArchive(tmp_path / "state.sqlite", b"\x01" * 32, 3)
     for kind in ("state", "block"):
         for number in (100, 101, 14_499, 14_500, 14_501):

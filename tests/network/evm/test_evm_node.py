@@ -111,7 +111,7 @@ def test_another_chain_is_refused(host: Host, node: EvmNode) -> None:
         b"NaN",
     ],
 )
-def test_what_is_no_answer(host: Host, node: EvmNode, body: bytes) -> None:
+def test_malformed_answers(host: Host, node: EvmNode, body: bytes) -> None:
     host.answer = lambda request: body
     with pytest.raises(SilentError):
         node.get_head()

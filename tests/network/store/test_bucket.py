@@ -39,7 +39,7 @@ def test_put_then_get(store: ObjectStore) -> None:
     assert [source.read(*r) for r in ((6, 9), (3, 3), (5, 2), (-4, 2))] == [b""] * 4
 
 
-def test_what_is_not_there(store: ObjectStore) -> None:
+def test_a_missing_object(store: ObjectStore) -> None:
     source = store.open("nothing")
     assert source.size() is source.read(0, 1) is store.get("nothing", 9) is None
     store.delete("nothing")
@@ -61,7 +61,7 @@ def test_list_is_sorted_and_by_folder(store: ObjectStore) -> None:
     assert store.list("b") == ("b/2", "b/c/4")
 
 
-def test_what_is_written_is_read_at_the_public_address(s3: S3, store: ObjectStore) -> None:
+def test_written_objects_are_read_at_the_public_address(s3: S3, store: ObjectStore) -> None:
     store.put("hotkey/window-7.rollouts", b"0123456789")
     public = open_store(s3.public)
     assert public.get("hotkey/window-7.rollouts", 10) == b"0123456789"
@@ -152,7 +152,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("upload", BAD)
-def test_what_is_no_bucket(upload: str) -> None:
+def test_addresses_that_are_no_bucket(upload: str) -> None:
     with pytest.raises(StoreError, match="is not a bucket") as caught:
         read_bucket(upload, None, REGION)
     assert "hunter2" not in str(caught.value)
@@ -171,14 +171,14 @@ def test_what_is_no_bucket(upload: str) -> None:
         "https://e.org:x",
     ],
 )
-def test_what_is_no_endpoint(endpoint: str) -> None:
+def test_addresses_that_are_no_endpoint(endpoint: str) -> None:
     with pytest.raises(StoreError, match="is not an endpoint") as caught:
         read_bucket("s3://bucket", endpoint, REGION)
     assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("region", ["", "e.org/", "eu central", "a" * 65])
-def test_what_is_no_region(region: str) -> None:
+def test_texts_that_are_no_region(region: str) -> None:
     """At AWS it is part of the host's name."""
     with pytest.raises(StoreError, match="is not a region"):
         read_bucket("s3://bucket", None, region)

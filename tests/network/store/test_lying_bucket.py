@@ -82,7 +82,7 @@ def behave(method, path, headers, connection) -> bool:
     return True
 
 
-def test_who_behaves(serve) -> None:
+def test_a_well_behaved_service(serve) -> None:
     store, server = serve(behave)
     assert [use(store) for use in USES.values()] == [bytes(10), 10, bytes(10), (), None, None, None]
     asked = [(method, path) for method, path, _ in server.asked]
@@ -304,7 +304,7 @@ BILLION = b'<!DOCTYPE a [<!ENTITY b "ha">]><ListBucketResult>&b;</ListBucketResu
     ],
     ids=range(11),
 )
-def test_what_is_no_listing(serve, page: bytes) -> None:
+def test_malformed_listings(serve, page: bytes) -> None:
     store, _ = serve(serve_pages(iter([page])))
     with pytest.raises(StoreError, match="cannot list objects in s3://miners/one"):
         store.list()
@@ -346,7 +346,7 @@ def test_blanks_while_parts_are_put_together(serve) -> None:
     assert "DELETE" not in [asked[0] for asked in server.asked], "nothing was taken away"
 
 
-def test_who_is_interrupted_waits_for_no_part(serve) -> None:
+def test_an_interrupted_upload_waits_for_no_part(serve) -> None:
     """Nor does the program's end: what is on its way is so on a thread of its own."""
     interrupted, heard = threading.Event(), []
 
@@ -409,7 +409,7 @@ ECHOES = {
 
 
 @pytest.mark.parametrize("place", ECHOES)
-def test_what_the_service_repeats_is_not_repeated(
+def test_repeated_answers_of_the_service_are_not_repeated(
     serve, place: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each in all places where a server has words."""
@@ -441,7 +441,7 @@ def test_a_key_that_is_none_is_not_said(wrong: str) -> None:
         assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_who_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A part is sent to somebody who does not read it: more than the kernels hold for him."""
     monkeypatch.setattr(bucket_store, "PART_BYTES", POURED)
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -276,7 +276,7 @@ NOTHING = [
 
 @pytest.mark.parametrize("place", ["uploads=", "GET /miners/one/x?"])
 @pytest.mark.parametrize("said", NOTHING, ids=range(len(NOTHING)))
-def test_what_is_not_known_is_sent(service, place: str, said: tuple[int, bytes]) -> None:
+def test_unknown_parts_are_sent(service, place: str, said: tuple[int, bytes]) -> None:
     store, server, one = service
     one.answers[f"GET /miners?prefix=one%2Fx&{place}" if place == "uploads=" else place] = [said]
     store.put("x", LARGE)
@@ -285,7 +285,7 @@ def test_what_is_not_known_is_sent(service, place: str, said: tuple[int, bytes])
     assert begun is (place == "uploads=" or said[0] == 404)  # which is said of no upload
 
 
-def test_who_does_not_say_what_is_there_is_not_waited_for(
+def test_a_service_that_lists_no_parts_is_not_waited_for(
     service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(multipart, "_LOOK_S", 0.2)
@@ -337,7 +337,7 @@ def test_an_end_whose_answer_was_lost(service, lost: tuple[int, bytes]) -> None:
         ((200, b"<Error><Code>InternalError</Code></Error>"), True),
     ],
 )
-def test_what_can_become_no_object_is_taken_away(
+def test_uploads_that_cannot_become_objects_are_removed(
     service, said: tuple[int, bytes], kept: bool
 ) -> None:
     """So that the next try does not meet it again; what a busy service has is kept for it."""
@@ -410,7 +410,7 @@ BROKEN = (500, b"<Error><Code>InternalError</Code></Error>")
     ],
     ids=["listed when gone", "parts refused", "gone in between", "no end", "no end, said late"],
 )
-def test_what_does_not_get_on_is_left(start, refused, parts: int, done: list[bool]) -> None:
+def test_a_stuck_upload_is_given_up(start, refused, parts: int, done: list[bool]) -> None:
     """MinIO has listed uploads that were taken away; AWS takes no part without a checksum for one
     that another program began with some. Each try that took them up would end in the same way."""
     assert try_often(start, Held(refused, parts), len(done))[0] == done
@@ -427,7 +427,7 @@ def test_what_does_not_get_on_is_left(start, refused, parts: int, done: list[boo
         ({"POST .*uploadId": BROKEN}, 0),
     ],
 )
-def test_what_may_get_on_is_kept(start, refused, parts: int) -> None:
+def test_an_upload_that_may_continue_is_kept(start, refused, parts: int) -> None:
     one = Held(refused, parts)
     assert try_often(start, one, 1)[0] == [False]
     assert one.there
@@ -451,7 +451,7 @@ def test_a_new_upload_that_takes_no_part_is_not_left(start) -> None:
         ((200, write_uploads()), True),
     ],
 )
-def test_what_the_next_try_is_not_told_of_is_not_left(start, said, kept: bool) -> None:
+def test_an_unlisted_upload_is_not_left(start, said, kept: bool) -> None:
     """Each try would leave as much there as the file has, and nobody would find it."""
     one = Held({"GET .*uploads=": said, "PUT .*partNumber=3": (503, b"")})
     done, server = try_often(start, one, 1)

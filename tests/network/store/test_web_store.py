@@ -36,7 +36,7 @@ def test_nothing_lies_there(reach, asked: tuple[int, int]) -> None:
     assert known.read(*asked) == b""
 
 
-def test_what_is_not_there(reach) -> None:
+def test_a_missing_object(reach) -> None:
     store, _ = reach(behave)
     assert store.get("absent", 10) is None
     source = store.open("absent")

@@ -276,7 +276,7 @@ def test_a_stranger_who_forges_an_address_is_counted_as_itself():
     assert ask_behind("127.0.0.1", ["203.0.113.9"], trusted=()) == "127.0.0.1"
 
 
-def test_what_is_no_network_is_no_proxy():
+def test_a_malformed_network_is_no_proxy():
     for text in ("*", "localhost", "10.0.0.1/8", ""):
         with pytest.raises(ServingError, match="--trusted-proxy"):
             list_proxies([text])
@@ -288,7 +288,7 @@ def test_ipv4_in_the_dress_of_ipv6_is_one_client_each():
     assert len(get_network("x" * 10_000)) <= 64
 
 
-def test_who_asks_too_often_is_told_when_to_come_again():
+def test_a_client_over_the_limit_is_told_when_to_come_again():
     app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("here"))])
     with TestClient(Guard(app, ("testserver",), lambda: 0.0, rate=0.1)) as client:
         assert client.get("/").status_code == 200

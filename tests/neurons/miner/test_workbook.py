@@ -36,7 +36,7 @@ def list_bytes(groups):
     ]
 
 
-def test_what_is_kept_is_what_was_made(mined):
+def test_the_workbook_keeps_what_was_made(mined):
     subnet, miner, challenge = mined
     page = subnet.book.open(challenge, ALICE, *BOUNDS)
     assert list_bytes(page.groups) == list_bytes(miner.work.groups)

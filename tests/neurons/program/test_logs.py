@@ -126,7 +126,7 @@ def test_a_line_for_people_is_plain_in_a_file_and_coloured_on_a_terminal(
         ("mail a@b, 3 groups", "mail a@b, 3 groups"),
     ],
 )
-def test_what_may_be_a_secret_is_left_out(said: str, kept: str) -> None:
+def test_possible_secrets_are_left_out(said: str, kept: str) -> None:
     assert mask_secrets(said) == kept
     for as_json in (True, False):
         console = Console(file=io.StringIO())

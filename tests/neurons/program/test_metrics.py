@@ -47,7 +47,7 @@ def test_names_follow_the_conventions() -> None:
         assert "hotkey" not in metric.labels or metric.name == "assay_info"  # its own
 
 
-def test_what_is_not_known_has_no_figure_and_nothing_fails_for_it() -> None:
+def test_an_unknown_value_has_no_figure_and_no_error() -> None:
     port = find_port()
     with serve_metrics(str(port), "validator") as note:
         assert not [name for name in scrape(port) if name.startswith("assay_")]
@@ -161,7 +161,7 @@ def read_to_the_end(opened: socket.socket) -> bytes:
         ("10.0.0.1", 421),
     ],
 )
-def test_who_asks_under_another_name_is_refused(host: str, status: int) -> None:
+def test_a_request_under_another_name_is_refused(host: str, status: int) -> None:
     """A page of another site whose name was made to lead here."""
     port = find_port()
     with serve_metrics(str(port), "miner", ["Miner.example"]):
@@ -170,7 +170,7 @@ def test_who_asks_under_another_name_is_refused(host: str, status: int) -> None:
     assert (status == 421) == ("hosts under [metrics]" in answer.text)
 
 
-def test_what_the_server_says_is_a_line_like_any_other(
+def test_the_servers_messages_are_ordinary_log_lines(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     port = find_port()
@@ -184,7 +184,7 @@ def test_what_the_server_says_is_a_line_like_any_other(
 
 
 @pytest.mark.parametrize("text", ["", "here", "1.2.3.4:", ":0", "127.0.0.1:70000", "h:1x", "h:٣"])
-def test_what_is_no_address_is_said_so(text: str) -> None:
+def test_an_invalid_address_is_named(text: str) -> None:
     with pytest.raises(ConfigError, match="is not an address"):
         read_address(text)
 

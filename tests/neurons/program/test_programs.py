@@ -113,9 +113,7 @@ def test_another_chain_ends_it_at_once(stop: threading.Event, tmp_path: Path) ->
         play(stop, tmp_path, fail(WrongChainError("another")), lack(None))
 
 
-def test_what_waits_longer_and_longer_is_bounded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_growing_pauses_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop, waited = threading.Event(), []
     monkeypatch.setattr(stop, "wait", waited.append)
     play(stop, tmp_path, *[fail(ChainError("no node"))] * 9, lack(None))
@@ -139,7 +137,7 @@ def test_a_folder_is_one_programs_own(tmp_path: Path) -> None:
         pass
 
 
-def test_what_a_kill_left_half_written_is_gone_at_the_next_start(tmp_path: Path) -> None:
+def test_half_written_files_are_gone_at_the_next_start(tmp_path: Path) -> None:
     folder = tmp_path / "net"
     others = folder / "miner"
     killed = []
@@ -171,7 +169,7 @@ def test_one_signal_asks_and_a_second_ends() -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_what_the_check_lacks_is_said_unless_there_is_worse(
+def test_an_incomplete_check_is_reported_unless_there_is_worse(
     stop: threading.Event, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     play(stop, tmp_path, lack(None), lack("no node"), lack(None), missing="no uid")

@@ -121,7 +121,7 @@ def test_a_damaged_status_is_named(tmp_path: Path, text: str) -> None:
         run_status(status_of(tmp_path), as_json=False)
 
 
-def test_what_does_not_go_together_is_said(tmp_path: Path) -> None:
+def test_incompatible_options_are_named(tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text(json.dumps(VALIDATOR))
     for record, hotkey, as_json, words in (
         (None, "5x", False, "--record"),
@@ -135,7 +135,7 @@ def test_what_does_not_go_together_is_said(tmp_path: Path) -> None:
             run_status(status_of(tmp_path), record, hotkey, watch=True, as_json=as_json)
 
 
-def test_what_drafting_took_and_which_servers_draft() -> None:
+def test_the_cost_of_drafting_and_the_drafting_servers() -> None:
     step = {
         "tokens": 3_000,
         "seconds": 2.0,

@@ -148,7 +148,7 @@ def test_it_looks_once_a_window_and_ends_where_the_network_is_gone() -> None:
         monitor.check()
 
 
-def test_what_is_wrong_with_an_announcement_is_told_and_hides_no_lack_of_a_seat() -> None:
+def test_a_faulty_announcement_is_named_and_hides_no_missing_seat() -> None:
     place = Place(OWNER, SELF)
     monitor = place.stand()
     assert monitor.check() is None
@@ -194,7 +194,7 @@ def test_the_checkpoint_of_an_amendment_is_fetched_before_it_holds(decided: bool
     assert place.prefetched == []
 
 
-def test_what_the_trainer_publishes_is_fetched_at_once() -> None:
+def test_the_trainers_checkpoint_is_fetched_at_once() -> None:
     """A few looks a window; what is no checkpoint's commitment is nothing to fetch."""
     place = Place(OWNER, SELF)
     monitor = place.stand()

@@ -41,7 +41,7 @@ def test_the_announcement_hides_nothing_from_newcomers(subnet: Subnet) -> None:
     assert newcomer.pending == amended
 
 
-def test_of_two_announced_the_one_that_is_there_when_it_is_decided_holds(subnet: Subnet) -> None:
+def test_the_announcement_in_the_slot_at_the_decision_holds(subnet: Subnet) -> None:
     followed = subnet.follow()
     subnet.say(vary(subnet.first, 10, 1))
     followed.look()
@@ -128,7 +128,7 @@ def test_one_that_comes_far_too_late_is_followed_by_no_program_that_was_there(
     assert subnet.follow().history.all == (subnet.first,)
 
 
-def test_where_no_node_knows_a_decisions_state_the_owners_word_is_taken(subnet: Subnet) -> None:
+def test_the_owner_is_trusted_if_no_node_knows_a_decisions_state(subnet: Subnet) -> None:
     amended = subnet.say(vary(subnet.first, 10))
     subnet.mint_to(STATE_BLOCKS + 100)
     assert subnet.follow("newcomer").history.all == (subnet.first, amended)

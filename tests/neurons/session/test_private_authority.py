@@ -84,7 +84,7 @@ def test_strangers_are_not_believed_for_it(start, ca_file):
 
 
 @pytest.mark.parametrize("text", [b"", b"no certificate", b"\xff\xfe", None])
-def test_what_is_no_authority(tmp_path, text):
+def test_files_that_are_no_authority(tmp_path, text):
     file = tmp_path / "ca.pem"
     if text is not None:
         file.write_bytes(text)

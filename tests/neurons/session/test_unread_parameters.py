@@ -104,7 +104,7 @@ def blind(subnet: Subnet) -> Blind:
     return Blind(subnet, vary(subnet.first, 10))
 
 
-def test_what_was_decided_unread_is_not_forgotten_when_the_slot_goes_back(blind: Blind) -> None:
+def test_unread_decided_parameters_are_remembered_when_the_slot_goes_back(blind: Blind) -> None:
     blind.subnet.say(blind.subnet.first)
     blind.look()
     assert blind.blind.history.end == 10
@@ -117,7 +117,7 @@ def test_what_was_decided_unread_is_not_forgotten_when_the_slot_goes_back(blind:
     blind.agree()
 
 
-def test_what_was_decided_unread_gives_way_to_no_rival(blind: Blind) -> None:
+def test_unread_decided_parameters_give_way_to_no_rival(blind: Blind) -> None:
     rival = vary(blind.subnet.first, 20, 7)
     blind.subnet.say(rival)
     blind.look()
@@ -204,7 +204,7 @@ def test_a_network_that_cannot_be_fetched_is_another_one_all_the_same(subnet: Su
         followed.look()
 
 
-def test_what_was_fetched_once_is_kept_while_the_owners_store_is_away(subnet: Subnet) -> None:
+def test_fetched_parameters_are_kept_while_the_owners_store_is_away(subnet: Subnet) -> None:
     amended = subnet.say(vary(subnet.first, 10))
     subnet.decide(10)
     known = subnet.follow().history.all
@@ -214,7 +214,7 @@ def test_what_was_fetched_once_is_kept_while_the_owners_store_is_away(subnet: Su
         subnet.follow("newcomer")
 
 
-def test_what_this_program_cannot_work_by_stops_what_comes_after_it(subnet: Subnet) -> None:
+def test_unusable_parameters_stop_the_program(subnet: Subnet) -> None:
     followed = subnet.follow()
     choice = replace(parse_environment("arithmetic"), digest=bytes(32))
     start = replace(subnet.first.start, predecessor=subnet.first.digest, window=10)
@@ -237,7 +237,7 @@ def damage_json(subnet: Subnet, amended: Parameters) -> None:
     path.write_text(json.dumps({**value, "new": 1}))
 
 
-def test_what_a_later_version_writes_stops_what_comes_after_it(subnet: Subnet) -> None:
+def test_parameters_of_a_later_version_stop_the_program(subnet: Subnet) -> None:
     followed = subnet.follow()
     damage_json(subnet, subnet.say(vary(subnet.first, 10)))
     subnet.decide(10)

@@ -54,7 +54,7 @@ def test_an_exact_child_comes_across_bit_for_bit(pairs):
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
-def test_what_was_not_sent_is_left(form):
+def test_the_residual_is_the_part_not_sent(form):
     parent, child = make_pair()
     blobs, left = encode_difference(parent, child, form, {})
     seen = decode_difference(parent, blobs, form)
@@ -65,7 +65,7 @@ def test_what_was_not_sent_is_left(form):
         assert are_equal(seen, child)
 
 
-def test_what_rounding_does_not_show_stays_as_it_was():
+def test_values_unchanged_by_rounding_stay_the_same():
     """A master moves by whole steps of bf16 or not at all; its own lower bits stay."""
     parent, child = make_pair()
     seen = decode_difference(parent, encode_difference(parent, child, ROUNDED, {})[0], ROUNDED)
@@ -79,7 +79,7 @@ def test_what_rounding_does_not_show_stays_as_it_was():
 
 
 @pytest.mark.parametrize("form", [ROUNDED, SPARSE, FINE], ids=str)
-def test_what_is_left_comes_across_later(form):
+def test_the_residual_is_sent_later(form):
     """A child that moves no more: with all that was left fed back, all of it is sent in the end."""
     whole = DifferenceForm(form.kept, form.chunk, form.bits, 1_000_000)
     parent, child = make_pair(step=0.1)
@@ -175,7 +175,7 @@ def test_nothing_may_follow_or_lack(form):
 
 @pytest.mark.parametrize("form", [ROUNDED, SPARSE, FINE], ids=str)
 @pytest.mark.parametrize("bad", [float("nan"), float("-inf")])
-def test_what_is_not_finite_is_told_in_the_exact_form_alone(form, bad):
+def test_only_the_exact_form_sends_values_that_are_not_finite(form, bad):
     """Sums of what is no number have other bits on other machines."""
     parent, child = make_pair()
     child["one"] = torch.tensor(bad)

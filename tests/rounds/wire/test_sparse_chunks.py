@@ -97,7 +97,7 @@ def test_large_tensors_too(shape):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @settings(max_examples=40)
 @given(values=st.lists(FINITE | FEW, max_size=130))
-def test_what_was_decoded_encodes_to_the_same_bytes(shape, values):
+def test_decoded_values_encode_to_the_same_bytes(shape, values):
     layouts = make_layouts(len(values), *shape)
     data = encode_chunks(np.array(values, np.float32), layouts)
     assert len(data) == compute_chunks_size(layouts)
@@ -142,7 +142,7 @@ def test_size_follows_from_the_shape(kept, percent):
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -(2.0**100)])
-def test_what_is_no_number_is_not_sent(bad):
+def test_a_value_that_is_not_finite_is_not_sent(bad):
     values = make_values(20)
     values[3] = bad
     with pytest.raises(ValueError, match="is not a number"):
@@ -181,7 +181,7 @@ def change(at: int, byte: int) -> bytes:
         (change(4, 0x00), "larger than its values need"),
     ],
 )
-def test_what_is_wrong_is_said(data, why):
+def test_faults_are_named(data, why):
     with pytest.raises(EncodingError, match=why):
         decode_chunks(data, LAYOUTS)
 
