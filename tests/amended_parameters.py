@@ -1,4 +1,4 @@
-"""Parameters that follow others, for tests of what becomes of them."""
+"""Parameters that follow others, for tests of amendments."""
 
 from dataclasses import replace
 from typing import Any

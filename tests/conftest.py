@@ -1,4 +1,4 @@
-"""For all tests: what waits for minutes begins first, and one demo is played for whoever looks."""
+"""For all tests: those that wait for minutes begin first, and all share one demo."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 """A real S3-speaking server (moto, over HTTP, signatures checked) and a public address before it.
 
-The public address is what R2, MinIO and CloudFront have: whoever asks reads, by range or whole,
+The public address is like those of R2, MinIO and CloudFront: anyone can read, by range or whole,
 without credentials.
 """
 

@@ -1,7 +1,7 @@
-"""Plays the demo that all tests of a run look at, once: `python tests/shared_demo.py FOLDER`.
+"""Plays the demo of all tests of a run, once: `python tests/shared_demo.py FOLDER`.
 
-Whoever comes second waits for the first. A process of its own: it is begun before anybody needs it,
-and a test run's threads are counted by some tests.
+A second caller waits for the first. It runs in a separate process, because it begins before anybody
+needs it, and some tests count a test run's threads.
 """
 
 import fcntl

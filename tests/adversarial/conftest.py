@@ -120,10 +120,10 @@ class World:
         data: bytes | None = None,
         **header: Any,
     ) -> Verdict:
-        """Commits to these groups in place of the genuine ones and judges them.
+        """Commits to these groups instead of the genuine ones and judges them.
 
         Args:
-            every: judge all groups, so that the attack is looked at.
+            every: judge all groups, so that the attack is judged.
             data: bytes to serve instead of the file that was committed to.
             header: see `encode`.
         """
@@ -195,7 +195,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def make_lab(folder: Path, groups: int) -> AttackSetup:
-    """The gauntlet on the shipped model; untrained models stand for a cheat's others."""
+    """The gauntlet on the shipped model; untrained models represent a cheat's others."""
     torch.set_num_threads(1)
     others = {
         role: make_model(48, 2, 4, 128, seed).eval().requires_grad_(False)

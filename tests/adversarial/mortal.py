@@ -73,14 +73,14 @@ class Killed(BaseException):
 
 
 class Fate:
-    """Counts what is done, and kills at some points of it.
+    """Counts a program's effects, and kills it at some of them.
 
     Args:
-        kills: each so many points after the one before; 0 is the very first.
+        kills: for each kill, the number of points after the one before; 0 is the very first point.
 
     Attributes:
-        points: names of what was passed so far.
-        hook: called at each point; may raise what it likes.
+        points: names of the points passed so far.
+        hook: called at each point; may raise any error.
     """
 
     def __init__(self, kills=()):

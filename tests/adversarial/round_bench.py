@@ -37,11 +37,11 @@ class Stores:
 
 
 class RoundBench:
-    """Everybody of a network with rounds.
+    """All participants of a network with rounds.
 
     Args:
         first: the window with which an amendment brings the rounds; 0: the network began with them.
-        views: trainer's name → locator → the store that it finds there, in place of the true one.
+        views: trainer's name → locator → the store that it finds there instead of the true one.
     """
 
     def __init__(self, folder: Path, rounds=None, views=None, last=None, first=0, **classes):

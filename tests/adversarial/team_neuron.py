@@ -1,5 +1,5 @@
 """A team of two: the first process is a trainer with miners' groups, the other follows. One of them
-may be killed within the second lesson, or stopped there for ever, or be killed when it has written
+may be killed within the second step, or stopped there for ever, or be killed when it has written
 its part of the second state.
 
 python -m tests.adversarial.team_neuron FOLDER [RANK lesson|stop|save|round]

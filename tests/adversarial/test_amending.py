@@ -164,8 +164,8 @@ def test_killed_again_and_again(tmp_path, monkeypatch, short_doubt, seed):
 def test_unreadable_parameters_stop_the_program_after_the_windows_before_them(
     tmp_path, monkeypatch, short_doubt
 ):
-    """Every window before it is judged and settled, its weights stand on chain; none after it is
-    begun, and none is abstained from in the validator's record."""
+    """Every window before it is judged and settled, and its weights are on chain. No window after
+    it is begun, and the validator's record abstains from none."""
     whole = play(tmp_path / "whole", monkeypatch)
     mortal = play(tmp_path / "away", monkeypatch, away=True)
     assert mortal.history.end == FIRST
@@ -175,7 +175,7 @@ def test_unreadable_parameters_stop_the_program_after_the_windows_before_them(
     assert [row.state.name for row in list_rows(mortal.database, 9)] == ["CONFIRMED"] * 2
     assert mortal.chain.sent == whole.chain.sent[:2]
     assert len(settlements) == 2
-    # once it can be fetched, it goes on with the window of then
+    # once they can be fetched, the program continues with that block's window
     mortal.rules.put(
         make_parameters_name(change(mortal.parameters).digest),
         (

@@ -124,7 +124,7 @@ def test_without_the_termination_rule(lab, monkeypatch):
 
 
 def end_one_token_early(lab):
-    """An honest group but for one rollout's last token: the end, one token before it was drawn."""
+    """An honest group, except that one rollout ends one token before the drawn end."""
     request = lab.make_miner(Strategy, 1).make_request(lab.work, 0)
     rows = [rollout.tokens.tolist() for rollout in lab.get_honest("attacker", 1)[0]]
     end = lab.checkpoint.manifest.end_tokens[0]
@@ -148,7 +148,7 @@ def test_without_the_cap(lab, monkeypatch):
 
 
 def steer(lab, tokens):
-    """Margins of a rollout steered at so many ties within the cap, beside its Gini impurity."""
+    """Margins of a rollout steered at that many ties within the cap, and its Gini impurity."""
     miner = lab.make_miner(Strategy, 1)
     request = miner.make_request(lab.work, 0)
     group = lab.get_honest("attacker", 1)[0]

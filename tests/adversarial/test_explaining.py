@@ -171,7 +171,7 @@ def truncated_completion(world, case):
     tokens[case.rollout] = tokens[case.rollout][:-1]
     case.groups[case.audited] = world.prefill("alice", WINDOW, case.audited, tokens)
     longest = world.rules.max_tokens
-    # without its end token a completion has to go on to the longest length
+    # without its end token a completion has to continue to the longest length
     figures = [("length of the completion", length - 1, longest)]
     return {"rollout": case.rollout, "token": length - 2}, figures
 

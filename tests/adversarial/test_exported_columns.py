@@ -144,8 +144,8 @@ def read_program():
 
 @pytest.mark.slow
 def test_trl_takes_a_step_on_it(taught, exported, world, tmp_path, monkeypatch):
-    """The program of docs/owner.md on the first step's rollouts and the model that drew them: what
-    TRL makes of them is what Assay's trainer made, and it learns."""
+    """The program of docs/owner.md on the first step's rollouts and the model that drew them: TRL
+    gets the same values as Assay's trainer, and it learns."""
     trl = pytest.importorskip("trl", reason="TRL is of the extra `train`")
     datasets = pytest.importorskip("datasets", reason="datasets is of the extra `train`")
     first = read_step(get_steps(taught)[0]).record

@@ -75,7 +75,7 @@ def test_legal(kind, measured):
 
 @pytest.mark.parametrize("kind", CHOOSING + NOT_WORKING, ids=name)
 def test_illegal(kind, measured):
-    """A rollout is refused exactly where it is not the honest one, but for ties within the cap,
+    """A rollout is refused exactly if it is not the honest one, except for ties within the cap,
     which any draft has now and then."""
     rows = measured(kind)
     for row in rows:
@@ -164,7 +164,7 @@ def test_on_chain(title, reasons, outcomes):
 
 @pytest.mark.slow
 def test_the_zero_follows_the_seat(outcomes):
-    """Caught, renamed, honest ever after: the settlement is lost all the same."""
+    """Caught, renamed, honest ever after: the settlement is still lost."""
     assert outcomes["hotkey swapped after being caught"].settled == 0
 
 
@@ -175,7 +175,7 @@ def test_the_table_is_the_same_twice(lab):
 
 
 def test_stopping_before_dear_problems(lab, measured):
-    """Honest groups of unequal length: what many hotkeys gain by leaving out the dear ones."""
+    """Honest groups of unequal length: the gain of many hotkeys that leave out costly ones."""
     row = make_stopping_row(SHIPPED, measured(Honest))
     assert not row.pays
     costs = [float(group.tokens) for group in measured(Honest)]

@@ -1,4 +1,4 @@
-"""Workers that judge: the same record to the byte, whoever is free and whatever becomes of them."""
+"""Workers that judge: the same record to the byte, with any worker and whatever happens to them."""
 
 import importlib.util
 import os

@@ -153,8 +153,8 @@ def test_killed_again_and_again(bench, undisturbed):
 @pytest.mark.slow
 @pytest.mark.parametrize("share", THIRDS)
 def test_a_chain_or_store_that_fails_once_at_every_call(world, tmp_path, calls, undisturbed, share):
-    """The same trainer goes on, says what it met, and publishes the same. One tensor's upload is
-    like another's: of the store's calls every twentieth."""
+    """The same trainer continues, reports each error, and publishes the same. One tensor's upload
+    is like another's, so only every twentieth of the store's calls fails."""
     calls_made = undisturbed.calls_made
     places = [due for due, name in enumerate(calls_made, 1) if name in _ERRORS]
     stored = [due for due in places if calls_made[due - 1] in ("open", "put")]
@@ -183,7 +183,7 @@ _ERRORS = {
 
 
 def test_a_committed_checkpoint_can_be_fetched(bench):
-    """At the moment at which the commitment is sent, by whoever knows only the store."""
+    """At the moment of the commitment, a reader that knows only the store can fetch it."""
     found, commit = [], bench.chain.set_commitment
 
     def fetch_first(hotkey, payload):
@@ -256,7 +256,7 @@ def test_a_checkpoint_that_cannot_be_had_yet_is_waited_for(bench, tmp_path):
 
 
 def test_a_folder_that_the_chain_has_left_behind(bench, tmp_path):
-    """Another trainer went on: going on from the old state would fork the model."""
+    """Another trainer has published since: continuing from the old state would fork the model."""
     bench.start(last_window=0)
     bench.run(window=1)
     shutil.copytree(tmp_path / "trainer", tmp_path / "kept")
@@ -315,7 +315,7 @@ def test_a_node_that_answers_nothing_costs_no_young_window(bench, undisturbed):
 
 
 def test_files_that_are_gone_are_said(bench, monkeypatch):
-    """They are looked for at a few blocks, and keep no lesson waiting for longer."""
+    """The trainer looks for them at a few blocks, and delays no step for longer."""
     looked = []
 
     def withhold(reading, hotkey, *_):
@@ -330,7 +330,8 @@ def test_files_that_are_gone_are_said(bench, monkeypatch):
 
 
 def test_a_store_that_is_away_for_a_moment_costs_nothing(bench, undisturbed, monkeypatch):
-    """Each window's first file comes at the second look: the lesson is as if it had come first."""
+    """Each window's first file comes at the second look: the step is as if it had come at the
+    first."""
     judge, away = lessons.WindowReading.judge, set()
 
     def look(reading, hotkey, checkpoint, sources):

@@ -155,7 +155,7 @@ def test_the_validator_abstains_from_unfetched_files(tmp_path, monkeypatch):
 
 
 def test_away_until_the_nodes_have_forgotten(tmp_path, monkeypatch):
-    """Epochs that nobody can name settle nothing, and it goes on with those to come."""
+    """Epochs that nobody can name settle nothing, and the validator continues with later ones."""
     mortal = Mortal(tmp_path, monkeypatch)
     mortal.play(20)
     mortal.database.close()
@@ -348,7 +348,7 @@ def test_a_journal_that_names_no_subnet_goes_on_under_its_parameters_alone():
 
 
 def test_an_epochs_ledgers_are_forgotten_when_it_is_settled():
-    """Kept, they would fill the file; carried over, they would be held against another epoch."""
+    """Kept, they would fill the file; carried over, they would count in another epoch."""
     database, parameters = Database(), make_parameters()
     journal = Journal(
         database, HOTKEYS["alice"], ParameterHistory(parameters), WindowProgress(0, 0)
@@ -366,8 +366,8 @@ def test_an_epochs_ledgers_are_forgotten_when_it_is_settled():
 
 @pytest.mark.parametrize("lag", [0, 30])
 def test_other_parameters_lose_no_weights_that_are_due(tmp_path, monkeypatch, caplog, lag):
-    """Started again in the same folder, it joins the new network, and what the old one settled is
-    sent all the same. A node that lags behind at this moment settles no epoch twice."""
+    """Started again in the same folder, it joins the new network, and still sends what the old one
+    settled. A node that lags behind at this moment settles no epoch twice."""
     mortal = Mortal(tmp_path, monkeypatch)
     mortal.play(20)
     mortal.fate.hook = fail_at("before set_weights", ChainError("no permit"))

@@ -45,9 +45,9 @@ def find_measurer(bench, digest):
 
 @pytest.mark.slow
 def test_two_rounds_of_three_trainers(tmp_path):
-    """All go on from one checkpoint, which is in force for miners, and a stranger derives it. In
-    the second round one trainer is killed in the middle, another never comes back, and whoever is
-    to measure vanishes: the next in line does."""
+    """All continue from one checkpoint, which is in force for miners, and a stranger derives it. In
+    the second round one trainer is killed in the middle, another never comes back, and the first in
+    line vanishes, so the next one measures."""
     torch.set_num_threads(1)
     bench = RoundBench(tmp_path)
     bench.run_round(0)

@@ -1,4 +1,4 @@
-"""A validator whose database is gone: its records go on where the chain shows that they ended."""
+"""A validator whose database is gone: its records continue where the chain shows their end."""
 
 import json
 import logging

@@ -241,7 +241,8 @@ def test_an_extrinsic_signed_by_a_node_ahead_of_our_head_is_waited_for(chain, bo
 
 
 def test_weights_of_the_very_block_at_which_they_are_sent_again_are_not_these(chain, box):
-    """The same weights stand since the head that was seen before sending: those came before."""
+    """The same weights were on chain before the head that was seen before sending: they are
+    older."""
     box.put(5, ONE)
     box.work()
     chain.mint()
@@ -255,7 +256,7 @@ def test_weights_of_the_very_block_at_which_they_are_sent_again_are_not_these(ch
 
 
 def test_a_newer_settlement_waits_for_what_may_still_come(chain, box):
-    """Sent at once, the older might land after it and stand in its place."""
+    """Sent at once, the older weights might be included after it and replace it."""
     raise_once(chain, "before", UnknownOutcomeError("the connection broke"))
     box.put(5, ONE)
     box.run(3)
@@ -279,7 +280,7 @@ def test_a_newer_settlement_replaces_what_never_came(chain, box):
 
 
 def test_the_same_weights_as_last_time_are_not_taken_for_these(chain, box):
-    """They stand on chain already, from the settlement before: that confirms nothing."""
+    """The chain has them already, from the settlement before: that confirms nothing."""
     box.put(5, ONE)
     box.run(3)
     raise_once(chain, "before", UnknownOutcomeError("the connection broke"))

@@ -1,5 +1,6 @@
-"""Files of a lesson that are lost by the trainer's own fault, and windows without any that teach: a
-trainer that judges by itself loses nothing that comes back, and learns from the others in time."""
+"""Files of a step that are lost by the trainer's own fault, and windows without any that teach: a
+trainer that judges without workers loses no file that comes back, and learns from the others in
+time."""
 
 from collections import Counter
 
@@ -78,7 +79,7 @@ def test_a_file_whose_judging_breaks_in_the_middle_is_looked_at_again(
 
 @pytest.mark.slow
 def test_a_file_whose_judging_always_breaks_keeps_no_step_waiting(world, bench, break_on):
-    """It is looked at as often as one that nobody shows; then the lesson is of the others."""
+    """The trainer looks at it as often as at a missing one; then the step uses the others."""
     broken = break_on(world.hotkeys["alice"], 0, 100)
     bench.run()
     assert len(broken) == 2 * lessons.LOOKS
@@ -140,7 +141,7 @@ def four_windows(tmp_path_factory):
 def test_windows_without_files_or_with_refused_ones_teach_nothing_and_cost_nothing(
     four_windows, tmp_path, monkeypatch
 ):
-    """The lessons around them follow one another; nothing of a refused file is learned from."""
+    """The steps around them follow one another; nothing of a refused file is learned from."""
     judge, verdicts = lessons.judge_hotkey, Counter()
 
     def note(context, hotkey, checkpoint: Checkpoint, *arguments, **options):

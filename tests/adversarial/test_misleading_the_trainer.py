@@ -24,7 +24,7 @@ GROUPS = 5
 
 
 def test_a_checkpoint_that_nobody_can_fetch(fresh_world):
-    """Abstaining costs nobody anything, and the validator goes on."""
+    """Abstaining costs nobody anything, and the validator continues."""
     publish(fresh_world, b"\7" * 32)
     watched = Watched(fresh_world)
     fresh_world.mint(compute_block(fresh_world.parameters.timing, 1, Phase.CHALLENGE) - 1)
@@ -43,7 +43,7 @@ def test_weights_that_are_not_numbers_void_the_window(fresh_world):
     with pytest.raises(UnusableCheckpointError, match="finite"):
         checkpoints.publish(world.checkpoint, weights, bytes(32))
 
-    # a trainer with a program of its own publishes it all the same
+    # a trainer with its own program can still publish it
     digest = publish_by_hand(world, weights)
     publish(world, digest)
     watched = Watched(world)

@@ -145,7 +145,7 @@ def test_levels_follow_from_what_was_counted(world, tmp_path, eager):
         seen = {c.level: Success(c.solved, c.asked, c.mixed) for c in counts}
         assert made == compute_levels(parent.manifest.levels, environment.levels, seen)
         assert course.verify(step).equal
-    # both windows were mined under the genesis: the second lesson's levels are not its child's
+    # both windows were mined under the genesis: the second step's levels are not its child's
     assert [lesson.levels for lesson in course.lessons] == [(5, 6), (5, 6)]
 
 

@@ -161,7 +161,7 @@ def test_choosing_problems_by_starting_at_another_index(world):
 
 
 def test_keeping_the_good_rollouts(world):
-    """The best rollout of a group in place of the worst: both are genuine, one is not its own."""
+    """The best rollout of a group replaces the worst: both are genuine, one is not its own."""
     groups = world.genuine("alice", 1)
     tokens = [r.tokens.tolist() for r in groups[0]]
     groups[0] = world.prefill("alice", 1, 0, [tokens[1], *tokens[1:]])
@@ -225,7 +225,8 @@ def test_padding_behind_the_end_token(world):
 
 
 def test_skipping_the_end_token(world):
-    """Replaces a drawn end token and goes on to the length limit: longer work, not the model's."""
+    """Replaces a drawn end token and continues to the length limit: longer work, not the
+    model's."""
     groups = world.genuine("alice", 1)
     tokens = [r.tokens.tolist() for r in groups[0]]
     end = world.rules.end_tokens[0]

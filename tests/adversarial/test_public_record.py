@@ -155,7 +155,7 @@ def test_an_abstained_window_has_a_record_too(tmp_path, monkeypatch):
 
 
 def test_nothing_is_published_before_the_weights_stand_on_chain(tmp_path, monkeypatch):
-    """The node refuses the weights for a while; whoever looks at the store learns nothing."""
+    """The node refuses the weights for a while, and the store shows nothing."""
     mortal = Mortal(tmp_path, monkeypatch)
 
     def refuse(name):

@@ -96,7 +96,7 @@ class Reader(Watched):
         self.database.close()
 
     def work(self):
-        """All there is to do at this block, but for what the gate keeps waiting."""
+        """Do all the work that is due at this block, except for what the gate delays."""
         end = time.monotonic() + PATIENCE_S
         while self.validator.step() or self.ahead.counts[0] > len(self.waiting):
             assert time.monotonic() < end

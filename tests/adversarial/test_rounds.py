@@ -23,7 +23,7 @@ LIAR, HONEST = "third", ("trainer", "second")
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
-    """Round 0 at its deadline: three genuine children stand on chain, nobody has merged."""
+    """Round 0 at its deadline: three genuine children are on chain, nobody has merged."""
     torch.set_num_threads(1)
     made = RoundBench(tmp_path_factory.mktemp("rounds"), last=1)
     made.run_to(made.get_round(0).deadline - 1)
@@ -33,7 +33,7 @@ def bench(tmp_path_factory):
 
 
 def open_merging(bench, name, said=None):
-    """A round as an honest trainer has it. said: of the liar's slot, in place of what stands."""
+    """A round as an honest trainer has it. `said` replaces the commitment in the liar's slot."""
     keeper = bench.trainers[name].rounds
     merging = keeper.open_merge(keeper.state, bench.get_round(0))
     if said is not None:
@@ -234,7 +234,7 @@ def test_a_step_is_withheld(bench, genuine):
 
 
 def test_a_slot_that_names_something_else(bench):
-    """Late, of another round, or no child at all: what stood at the deadline counts."""
+    """Late, of another round, or no child at all: the slot's content at the deadline counts."""
     round_, slots = bench.get_round(0), dict(bench.chain.get_commitments(bench.chain.get_head()))
     liar = bench.hotkeys[LIAR]
     for payload in (b"", b"junk", slots[liar].replace(b"ASK1", b"ASC1"), slots[liar][:20]):
@@ -286,8 +286,9 @@ def find_fault(merging, record, **changes):
 
 
 def test_a_store_shows_different_children_to_different_readers(bench, tmp_path):
-    """One honest trainer sees the liar's child, the other does not. Whoever measures says in its
-    record what it merged and keeps it: the other derives the same, whichever of them it is."""
+    """One honest trainer sees the liar's child, the other does not. The one that measures says in
+    its record what it merged, and keeps it. The other derives the same, whichever of them
+    measures."""
     hidden = {**bench.stores, bench.locate(LIAR): open_folder(tmp_path)}
     seeing = gather(bench, open_merging(bench, "trainer"))
     blind = gather(bench, open_merging(bench, "second"), stores=hidden)
@@ -332,7 +333,7 @@ def test_values_that_a_measurer_cannot_make_up(bench):
 
 
 def test_a_round_without_a_child(bench):
-    """The parent's weights stand, under the round's number, and the record says why."""
+    """The parent's weights stay, under the round's number, and the record says why."""
     merging = open_merging(bench, "trainer")
     merging.said = dict.fromkeys(merging.said)
     merge = gather(bench, merging).merge()

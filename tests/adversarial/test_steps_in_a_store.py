@@ -171,7 +171,7 @@ def test_a_store_that_lies_is_no_verdict(spoilt, verify, mine, spoil):
 
 
 def test_few_bytes_that_unpack_to_many(spoilt, verify, mine, monkeypatch):
-    """Four thousand bytes took six gigabytes before the root could be held against them."""
+    """Four thousand bytes took six gigabytes before they could be compared with the root."""
     monkeypatch.setattr("assay.artifacts.steps.step_file.VALUES_MAX", 1 << 20)
     store, step = spoilt
     path = store / make_step_name(step.record.digest, "step.parquet")

@@ -137,7 +137,7 @@ def test_a_switch_at_the_window_boundary_without_a_restart(fresh_world, child):
     publish(world, digest)
     world.chain.mint()
     world.chain.mint()
-    # both begin to fetch as soon as it stands, and go on with what they do
+    # both begin to fetch as soon as it is on chain, and continue with their work
     make_monitor(world, mine).fetch_ahead(world.chain.get_head())
     make_monitor(world, judge).fetch_ahead(world.chain.get_head())
     assert mirror.asked.wait(30)
@@ -223,7 +223,7 @@ def test_a_program_that_ends_leaves_its_download_to_the_next(fresh_world, child)
 
 
 def test_a_defect_of_ours_is_not_swallowed(fresh_world, child, monkeypatch):
-    """Whoever needs the checkpoint meets it, and it is not met twice at once."""
+    """The caller that needs the checkpoint gets the error, and only once."""
     world, (digest, store) = fresh_world, child
     checkpoints, held = make_folder(world, "one", store)
     met = []

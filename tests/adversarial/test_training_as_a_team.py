@@ -1,5 +1,5 @@
-"""A trainer in two processes, with miners' groups: what it publishes is what one process would, and
-a process that is killed costs no lesson."""
+"""A trainer in two processes, with miners' groups: it publishes what one process would, and a
+killed process costs no step."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_two_processes_learn_from_miners_what_one_does(tmp_path, alone):
 def test_a_process_that_is_killed_ends_the_team_and_costs_no_step(
     tmp_path, world, alone, dying, where, left
 ):
-    """The next start is alone: another number of processes goes on with the same state."""
+    """The next start has one process: another number of processes continues with the same state."""
     done = run_team(tmp_path, dying, where)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()

@@ -105,7 +105,7 @@ def test_steps_are_the_same_without_overlap(world, tmp_path, pool, expected, mon
 
 @pytest.mark.slow
 def test_rollouts_of_the_newest_checkpoint_alone_are_not_judged_ahead(world, tmp_path, pool):
-    """They would be too old by the time of their turn; that is said as ever."""
+    """They would be too old at their turn. The program reports that as usual."""
     with open_bench(world, tmp_path, pool) as bench:
         bench.start(staleness=0)
         bench.run()

@@ -182,7 +182,7 @@ class Bench:
 
     @property
     def published(self):
-        """Commitments in the order in which they came to stand, each once."""
+        """Commitments in the order in which the chain got them, each once."""
         found = []
         for payload in self.chain.sent:
             if payload not in found:

@@ -37,7 +37,7 @@ class Employer:
         self.hire(pool)
 
     def hire(self, pool):
-        """A validator that goes on from the folder."""
+        """A validator that continues from the folder."""
         world, folder = self.world, self.folder
         if self.database is not None:
             self.database.close()
@@ -72,7 +72,7 @@ class Employer:
         )
 
     def play(self, settlements=2, blocks=200):
-        """Until so many are settled and published."""
+        """Run until this many settlements are published."""
         for _ in range(blocks):
             self.world.mint()
             while True:

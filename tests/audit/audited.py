@@ -247,11 +247,12 @@ class Liar:
     """One validator's records, to be changed.
 
     Attributes:
-        windows: by number. settlements: by epoch.
-        shown: weights that it sets on chain, where these are not the record's, by epoch.
-        announced: digest on chain, where it is not the newest settlement's.
-        frozen: what a lie has set in a settlement and `agree` leaves alone: (epoch, field).
-        raw: name → bytes published in place of a record's.
+        windows: by number.
+        settlements: by epoch.
+        shown: weights that it sets on chain if they are not the record's, by epoch.
+        announced: digest on chain if it is not the newest settlement's.
+        frozen: fields of a settlement that a lie has set and `agree` leaves alone: (epoch, field).
+        raw: name → bytes published instead of a record's.
     """
 
     history: ParameterHistory
@@ -279,7 +280,7 @@ class Liar:
         self.windows[window] = replace(self.windows[window], **changes)
 
     def settle(self, epoch, **changes):
-        """A settlement says something else, and goes on saying so."""
+        """A settlement is changed, and stays changed."""
         self.settlements[epoch] = replace(self.settlements[epoch], **changes)
         self.frozen |= {(epoch, name) for name in changes}
 

@@ -154,7 +154,7 @@ def test_an_announcement_that_cannot_be_had_accuses_nobody(network):
 
 
 def test_using_parameters_decided_and_withdrawn_is_not_accused(network):
-    """Whoever asks the chain later is not led to it: it is neither a match nor a lie."""
+    """A later look at the chain does not find them: they are neither a match nor a lie."""
     slot = encode_commitment(Commitment(Tag.PARAMETERS, 0, 0, network.parameters.digest, LOCATOR))
 
     class TakenBack:
@@ -186,7 +186,7 @@ def test_state_that_is_forgotten_makes_it_the_owners_word(network):
 
 
 def test_a_history_that_the_slot_did_not_say_is_no_ground_to_accuse(network):
-    """Whoever looks with parameters that were never decided derives nothing."""
+    """An auditor with parameters that were never decided derives nothing."""
     never = announce(network.parameters)[45]
     history = make_history([*network.history.all, never])
     first, one, _ = network.history.all

@@ -1,4 +1,5 @@
-"""`assay audit --workers`: the same findings in the same order, whoever runs the models."""
+"""`assay audit --workers`: the same findings in the same order, whichever worker runs the
+models."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Three validators of one subnet, one of which copies: it stands out, and the others do not."""
+"""Three validators of one subnet, one of which copies: it is noticed, and the others are not."""
 
 import itertools
 import json
@@ -68,7 +68,7 @@ def test_whoever_shows_anothers_last_weights_stands_out(network, public, settled
 
 @pytest.mark.parametrize("noise", [0.0025, 0.004])
 def test_noise_on_copied_weights_does_not_hide_them(network, settled, noise):
-    """They are no settlement's to the last digit, and far nearer to the old one all the same."""
+    """They equal no settlement's weights to the last digit, but are far nearer to the old ones."""
     chain = CopiedChain(network.chain, settled, noise=noise)
     shown = replace(network.make_public(), chain=chain)
     found = by_hotkey(compare({LIAR: shown, RIVAL: shown, COPIER: None}, WINDOWS))
@@ -314,7 +314,7 @@ def test_weights_by_rules_of_its_own_are_no_copies(network, settled):
 
 
 def test_windows_are_those_of_the_first_that_was_named_and_can_be_read(network):
-    """Not of whoever announces first, nor of one whose store is away."""
+    """Not those of the first to announce, nor of one whose store is away."""
     stores = {"https://liar": BrokenShelf(), "https://rival": network.records}
     settlements = read_records(network.records, "rival")[1]
     epoch = max(settlements)

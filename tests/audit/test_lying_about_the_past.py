@@ -13,8 +13,8 @@ from tests.audit.lies import ADDRESS, raise_a_score
 
 
 def test_an_old_record_is_rewritten(public, liar, bundle, models):
-    """With a value that is off by one: whoever kept the old record names it, and so does the
-    audit itself."""
+    """A value is off by one: a reader that kept the old record names it, and so does the audit
+    itself."""
     raise_a_score(liar)
     copies = {"a friend's bundle": open_records(bundle)}
     check, sentence = accuse(public, liar, copies=copies)
@@ -32,7 +32,7 @@ def test_an_old_record_is_rewritten_in_what_nobody_can_check(public, liar, bundl
 
 
 def test_a_record_is_rewritten_behind_what_the_chain_binds(public, liar):
-    """The announcement stands as it did: it names other bytes."""
+    """The announcement is unchanged: it names other bytes."""
     announced = liar.settlements[EPOCHS[-1]].digest
     liar.change_row(1, "alice", reason=Reason.SAMPLING_MISMATCH, values=(), score=0)
     liar.announced = announced

@@ -130,7 +130,7 @@ def test_a_refusal_that_nobody_can_refute_is_counted(reason, public, liar, model
 
 
 def test_an_abstaining_validator_chooses_its_weights(public, liar):
-    """A record without weights binds nothing, and the chain pays by what stands there."""
+    """A record without weights binds nothing, and the chain pays by the weights that it has."""
     abstain(liar, 73)
     liar.shown[73] = {6: 65_535}
     check, sentence = accuse(public, liar)
@@ -156,7 +156,7 @@ def test_the_right_weights_an_epoch_late_and_others_before(public, liar):
 
 
 def test_weights_that_came_too_late_are_no_lie(public, liar):
-    """Those of the settlements before and after stood in their place: not shown, not accused."""
+    """The chain had those of the settlements before and after: not shown, not accused."""
     liar.agree()
     liar.shown[73] = {w.uid: w.weight for w in liar.settlements[48].weights}
     report = audit_liar(public, liar)

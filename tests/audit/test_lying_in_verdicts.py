@@ -108,7 +108,7 @@ def test_a_ledger_that_crossed_for_nobody(public, liar, models):
 
 
 def test_a_ledger_that_began_outside_of_the_range(public, liar, models):
-    """Window 2 begins the settlement that window 3 goes on with: nobody is accused unseen."""
+    """Window 2 begins the settlement that window 3 continues: nobody is accused unseen."""
     liar.change_row(3, "alice", reason=Reason.LEDGER_MISMATCH, values=(), score=0)
     liar.agree()
     report = audit_liar(public, liar, models=models, windows=range(3, 6))

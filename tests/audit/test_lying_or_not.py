@@ -137,7 +137,8 @@ def test_a_commitment_that_nobody_signed_in_time(network, liar):
 
 
 def test_a_seat_that_was_taken_over_since(network):
-    """Whoever holds it now registered later: who held it then is not accused, nor believed."""
+    """The present holder registered later, so the earlier holder is neither accused nor
+    believed."""
     members = dict(network.chain.get_members(100))
     members[b"\x99" * 32] = replace(members.pop(HOTKEYS["alice"]), registered_at=90)
 

@@ -1,4 +1,4 @@
-"""Making a bundle: cut off anywhere it goes on, and what it keeps is what the audit read."""
+"""Making a bundle: cut off anywhere it continues, and it keeps exactly what the audit read."""
 
 from dataclasses import replace
 

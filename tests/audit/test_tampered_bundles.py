@@ -122,7 +122,8 @@ def test_missing_added_renamed_and_replaced_files(copy):
 
 
 def test_sealed_again_it_is_judged_by_what_it_says(copy):
-    """Whoever seals nonsense anew gets no further: each file is also held against what names it."""
+    """A new seal over nonsense does not help: each file is also compared with the digest that names
+    it."""
     for path in list_files(copy):
         if path.name == SUMS_FILE:
             continue

@@ -40,8 +40,8 @@ def genesis():
 
 @pytest.fixture(scope="session")
 def shorter(genesis, tmp_path_factory):
-    """The same model, cut off earlier: whatever it says is the beginning of what the shipped one
-    says, so it solves the same problems but for those whose solutions are longer."""
+    """The same model, cut off earlier: its texts are beginnings of the shipped model's, so it
+    solves the same problems except those with longer solutions."""
     folder = tmp_path_factory.mktemp("models") / "shorter"
     shutil.copytree(GENESIS, folder)
     manifest = replace(genesis.manifest, max_tokens=SHORTER)

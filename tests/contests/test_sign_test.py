@@ -24,8 +24,8 @@ def find_fewest_wins(discordant):
 
 
 def compute_power(problems, only_better, only_worse):
-    """Chance that the better of two is called better, where a problem is solved by it alone with
-    the one chance and by the other alone with the other. Exact but for the last bits."""
+    """The chance that the better of two is called better if it alone solves a problem with one
+    probability and the other alone with another. Exact except for the last bits."""
     parted, power = only_better + only_worse, 0.0
     for n in range(problems + 1):
         fewest = find_fewest_wins(n)
@@ -39,7 +39,7 @@ def compute_power(problems, only_better, only_worse):
 
 @pytest.mark.parametrize("trials", range(9))
 def test_the_tail_is_what_enumeration_counts(trials):
-    """Every way that so many fair coins can fall."""
+    """The test enumerates all results of that many fair coins."""
     heads = [sum(flips) for flips in product((0, 1), repeat=trials)]
     for wins in range(trials + 1):
         as_many = sum(count >= wins for count in heads)

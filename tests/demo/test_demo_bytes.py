@@ -1,11 +1,11 @@
 """The demo's bytes: `assay demo --fast` leaves what it left before.
 
-`tests/data/demo.json` holds what the demo of the default seed left on 22 November 2026, under
-version 2 of the protocol. What follows from the seed alone is the same on every machine. Tokens,
-weights and checkpoints follow from sums of floats too: they are compared where one forward and one
-backward pass of the genesis round as they did then. From its first lesson on a demo's checkpoints
-name the digest of the code that made them, so a demo of other code has other challenges; a demo
-that claims the code of that day must leave all of that day's bytes.
+`tests/data/demo.json` has the results of the demo with the default seed on 22 November 2026, under
+version 2 of the protocol. Results that follow from the seed alone are the same on every machine.
+Tokens, weights and checkpoints follow from sums of floats too: they are compared if one forward and
+one backward pass of the genesis round as they did then. From its first step on, a demo's
+checkpoints name the digest of the code that made them, so a demo of other code has other
+challenges. A demo that claims the code of that day must leave all of that day's bytes.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Turns on a virtual clock: who plays when, and what becomes of those that wait or break."""
+"""Turns on a virtual clock: the order of play, and players that wait or break."""
 
 import threading
 import time

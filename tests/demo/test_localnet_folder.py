@@ -312,7 +312,7 @@ with ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare_founder) a
 
 
 def test_a_founder_does_not_outlive_a_localnet_that_is_killed() -> None:
-    """It would go on in a folder in which the next one begins."""
+    """Otherwise it would keep writing into a folder that the next one uses."""
     killed = subprocess.Popen([sys.executable, "-c", FOUNDING], stdout=subprocess.PIPE, text=True)
     assert killed.stdout is not None
     founder = Path("/proc") / killed.stdout.readline().strip()

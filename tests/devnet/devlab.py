@@ -57,7 +57,7 @@ class Lab:
         self.open()
 
     def open(self) -> None:
-        """Begins, or goes on where it was."""
+        """Begin, or continue."""
         self.database = BlockDatabase(self.folder / "devnet.sqlite")
         self.chain = DevnetChain(
             self.database, self.codec, compute_epoch, GENESIS_MS, SLOT_MS, finality_lag=0

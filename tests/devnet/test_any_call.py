@@ -1,4 +1,4 @@
-"""Calls with arguments that nobody would think of: a block is made all the same."""
+"""Calls with arguments that nobody would think of: blocks are still made."""
 
 import contextlib
 import random

@@ -1,4 +1,4 @@
-"""Extrinsics that must not get in, and what becomes of those that do."""
+"""Extrinsics that must not be included, and the results of those that are."""
 
 import random
 import struct
@@ -157,7 +157,7 @@ def test_garbage_is_refused_and_nothing_else_happens(lab: Lab) -> None:
             decode_extrinsic(lab.codec, bytes(raw), 0, lab.chain.get_hash)
 
 
-# --- what becomes of those that get in
+# --- results of included extrinsics
 
 
 def test_nonces_are_taken_in_order_whatever_the_order_of_arrival(lab: Lab) -> None:

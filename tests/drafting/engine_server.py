@@ -55,7 +55,7 @@ class EngineServer:
         self._server.server_close()
 
     def draft(self, extra, prompt, ahead):
-        """Token ids of a completion that goes on."""
+        """Token ids of a completion that continues."""
         at = extra["assay_at"]
         seed = bytes.fromhex(extra["assay_seed"])
         if self.kind == "unkeyed":  # it draws, but by noise of its own

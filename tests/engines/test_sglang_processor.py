@@ -1,7 +1,7 @@
 """assay-vllm's class for SGLang against the specification's draw.
 
-SGLang itself is not here, nor was it ever tried with a card: its names are stood in for, and its
-requests are made up. What that cannot show is whether SGLang calls as its source says.
+SGLang itself is not installed here, and was never tried with a card: its names are replaced by
+stubs, and its requests are made up. That cannot show whether SGLang calls as its source says.
 """
 
 import json

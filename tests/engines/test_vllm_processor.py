@@ -1,7 +1,7 @@
 """assay-vllm against the specification's draw, through both of vLLM's interfaces.
 
-vLLM itself is not here: its names are stood in for, and its state is made up. What that cannot
-show is whether vLLM calls as it says; docs/engines.md has how to try that with a server.
+vLLM itself is not installed here: its names are replaced by stubs, and its state is made up. That
+cannot show whether vLLM calls as it says; docs/engines.md says how to try that with a server.
 """
 
 import json

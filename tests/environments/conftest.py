@@ -29,7 +29,7 @@ def forget_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(problem_file, "_known", {})
 
 
-#: Around a right answer `{}` stand these, and none of them is one. Every environment is shown them.
+#: Texts around a right answer `{}`, none of which is an answer. Every environment is shown them.
 TRICKS: dict[str, Callable[[str], str]] = {
     "nothing": lambda right: "",
     "no mark": lambda right: right,

@@ -185,7 +185,7 @@ def test_adversarial_answer(trick: str) -> None:
 
 
 def test_a_right_answer_with_more_text_earns_nothing() -> None:
-    """But for two ways of which the second can be done after the first, which is one answer."""
+    """The exception is two ways of which the second can be done after the first: one answer."""
     other = write_commands(ENVIRONMENT.make_problem(make_seed(1), [3])).removeprefix("#### ")
     for text in write_hostile(RIGHT, other):
         assert ask(f"#### {text}") == NOTHING, text[:100]

@@ -357,8 +357,8 @@ def judge_hostile(name: str, level: int, numbers: range, scorers: Cage) -> int:
 def test_no_hostile_answer_earns_or_comes_near_the_steps_that_it_may_take(
     name: str, scorers: Cage
 ) -> None:
-    """So no right one hangs on a step more or less, of what an earlier one left in a cache. The
-    limit is for what this test and its author did not think of."""
+    """So no right answer depends on a few steps more or less, from an earlier one's cache. The
+    limit is for attacks that this test and its author did not think of."""
     assert judge_hostile(name, LEVELS[name][-1], range(2), scorers) > 500
 
 

@@ -83,7 +83,7 @@ def test_an_end_by_the_clock_is_no_verdict(cage: Cage, monkeypatch: pytest.Monke
         DECIMALS.make_problem(make_seed(3), [1])
 
 
-#: Scorers that never end, one that goes on when it is stopped, and one that outruns the counting.
+#: Scorers that never end, one that continues when it is stopped, and one that outruns the counting.
 ENDLESS = {
     "for": "def f():\n    for _ in iter(int, 1): pass\n",
     "while": "def f():\n    n = 0\n    while True: n += 1\n",

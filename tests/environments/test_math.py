@@ -432,7 +432,7 @@ def test_skipped_rows_have_a_reason(tmp_path, known, answer, reason):
 
 
 def test_work_is_bounded_however_much_a_text_asks_for():
-    """Sums of 16 terms, multiplied again and again: only so many products are made."""
+    """Sums of 16 terms, multiplied again and again: the number of products is limited."""
     power = "((1+√2)(1+√3)(1+√5)(1+√7))^{%d}"
     assert read_math(power % 3) is not None  # 36 and 2 · 256 products
     assert read_math(power % 64) is None

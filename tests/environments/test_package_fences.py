@@ -205,7 +205,7 @@ _SET = {
         "functools.update_wrapper(M, P)\nM.__name__ = 'os'"
     ),
 }
-#: Work of which no line is seen, and that is counted all the same.
+#: Work that shows no line, and is still counted.
 UNSEEN = {
     "a loop that catches everything": (
         "x = 0\nwhile True:\n    try:\n        x += 1\n    except BaseException: ...\n"

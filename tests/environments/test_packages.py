@@ -35,9 +35,9 @@ from tests.environments.conftest import TRICKS, make_seed
 
 ROOT = Path(__file__).parents[2]
 FULL, NOTHING = RewardParts(MILLION, 0, 0), RewardParts(0, 0, 0)
-#: The first block of the page, as it stands.
+#: The first block of the page, unchanged.
 PAGE = (ROOT / "docs/environments.md").read_text().partition("```python\n")[2].partition("```")[0]
-#: A right package; defects stand in place of its parts.
+#: A right package; defects replace its parts.
 GOOD = """
 LEVELS = 1, 2
 
@@ -127,7 +127,7 @@ def test_adversarial_answers(package: str) -> None:
         environment.score(make_environment("sat", {}).make_problem(make_seed(0), [5]), "")
 
 
-#: Name → (what stands in place of what, the check that fails, words of why).
+#: Name → (the replaced text, its replacement, the check that fails, words of the reason).
 DEFECTS = {
     "no levels": ("LEVELS = 1, 2", "", "loads", "LEVELS"),
     "levels not ascending": ("1, 2", "2, 1", "loads", "ascending"),

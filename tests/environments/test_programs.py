@@ -338,7 +338,7 @@ def test_all_cases_of_a_program_have_one_budget(tmp_path: Path) -> None:
 
 
 def test_nothing_differs_between_runs() -> None:
-    """Clock, addresses, hashes and what stands in for randomness."""
+    """Clock, addresses, hashes and the substitute for randomness."""
     text = "import time\nprint(time.time(), time.ticks_us(), id([]), hash('a'), {'a', 'b', 'c'})"
     first = run_program(text, b"", 100 * MILLION)
     assert first.end == "exit 0"

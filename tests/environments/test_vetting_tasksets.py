@@ -28,7 +28,7 @@ def test_ten_authors_and_what_vetting_says(name: str, tmp_path: Path) -> None:
         assert words in failed[check]
 
 
-#: Name → (what stands in place of what, the check that fails, words of why).
+#: Name → (the replaced text, its replacement, the check that fails, words of the reason).
 DEFECTS = {
     "sleeps": ("import re\n", "import re\nfrom time import sleep\n", "loads", "import time"),
     "waits": ("import re\n", "import re\nimport asyncio\n", "loads", "import asyncio"),

@@ -1,7 +1,7 @@
 """The command of verifiers itself on an exported environment: its rewards are ours.
 
-A server on this machine stands for the model. It answers each prompt with a text that is fixed
-before, by the wire of OpenAI's chat completions, streamed.
+A server on this machine plays the model. It answers each prompt with a fixed text, in the protocol
+of OpenAI's chat completions, streamed.
 """
 
 import json
@@ -25,8 +25,8 @@ from tests.environments.verifiers_python import HAS_VERIFIERS, NO_VERIFIERS
 
 SEED, COUNT = "5a" * 32, 12
 VF_EVAL = Path(sys.executable).with_name("vf-eval")
-#: In place of `uv`, which the harness would fetch, to fetch the packages of its chat program: they
-#: are here, because verifiers needs them too.
+#: A replacement for `uv`, which the harness would fetch, to fetch the packages of its chat program.
+#: They are here already, because verifiers needs them too.
 UV = f"""#!/bin/sh
 case "$*" in
 *--help*) echo "  --script" ;;

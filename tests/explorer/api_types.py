@@ -1,4 +1,4 @@
-"""The types of the API, held against documents: nothing missing, nothing undescribed."""
+"""The types of the API, compared with documents: nothing missing, nothing undescribed."""
 
 import re
 from functools import cache

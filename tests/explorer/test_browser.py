@@ -196,7 +196,7 @@ def test_pages_follow_a_record_that_grows_and_a_validator_that_is_restarted(chro
         page.evaluate("window.untouched = true")
         tell(151, None)
         page.locator("#now dd.big", has_text="151").first.wait_for()
-        # the validator ends: its last word goes stale, the page goes on
+        # the validator ends: its last status goes stale, the page continues
         (copy / "status.json").unlink()
         page.locator("#now", has_text="unknown: this explorer").wait_for()
         # it comes back, waits for something, and settles once more

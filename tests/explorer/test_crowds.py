@@ -66,7 +66,7 @@ def test_many_visitors_are_no_trouble_of_the_chain(monkeypatch):
         assert any(shown), "nobody was answered"
         assert all(one is None or one.block == epoch + 1 for epoch, one in enumerate(shown))
         assert view.read_live().head == 100
-        # whoever was not answered in time is answered later, at once where it is kept by now
+        # an unanswered client is answered later, at once if the page is cached by then
         left = [epoch for epoch, one in enumerate(shown) if one is None]
         for epoch in left[:1]:
             while view.read_shown(epoch, {1: epoch}) != ShownWeights(epoch + 1, {1: epoch}):

@@ -196,7 +196,7 @@ def test_runs_are_chosen_by_ticking(page):
     over = figure.locator(".u-over")
 
     def count_colours():
-        """Colours of pixels of the drawing, but for those between two of them."""
+        """The colours of the drawing's pixels, without mixtures of two."""
         return page.evaluate(
             """() => {
               const canvas = document.querySelector("#curve-reward canvas");

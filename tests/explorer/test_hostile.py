@@ -1,5 +1,5 @@
-"""Whoever writes a record, a status or a completion writes a stranger's text: pages show it as text
-and nothing else."""
+"""Records, statuses and completions are strangers' texts: pages show them as text and nothing
+else."""
 
 import json
 from dataclasses import replace

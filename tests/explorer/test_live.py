@@ -97,7 +97,7 @@ def test_a_localnet_that_comes_later_whose_chain_dies_and_comes_back(demo):
             status, _, body = explorer.get("/index.json")
             return json.loads(body) if status == 200 else None
 
-        # nobody validates here: whose record it is stands on chain, or with its validator
+        # nobody validates here: the record's author is on chain, or with its validator
         tell(net / "validator", validator, devnet.get_head())
         found = wait_for("the record", lambda: (f := look()) and f["live"] and f["weights"] and f)
         assert found["network"]["validator"] == validator
@@ -107,7 +107,7 @@ def test_a_localnet_that_comes_later_whose_chain_dies_and_comes_back(demo):
         head = found["live"]["head"]
         devnet.new_blocks(3)
         wait_for("new blocks", lambda: look()["live"]["head"] >= head + 2)
-        # the validator was killed: its last word is old, the page goes on by the chain
+        # the validator was killed: its last status is old, and the page continues with the chain
         tell(net / "validator", validator, head, age=60)
         wait_for("its end", lambda: "last heard of" in look()["live"]["program"])
         found = look()["live"]

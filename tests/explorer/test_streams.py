@@ -1,4 +1,5 @@
-"""A page that is told of changes: so many streams at once, and none that outlives the server."""
+"""A page that gets changes pushed: a limited number of streams, and none that outlives the
+server."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

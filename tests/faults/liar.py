@@ -16,11 +16,11 @@ Lie = Callable[[str, list[Any], Any], Any]
 
 
 class Liar:
-    """Stands before the node at `upstream`.
+    """A proxy before the node at `upstream`.
 
     Attributes:
-        lie: what becomes of its answers; None: nothing.
-        speak: what becomes of the text of its answers; None: nothing.
+        lie: changes its answers; None: no change.
+        speak: changes the text of its answers; None: no change.
         asked: questions so far.
     """
 

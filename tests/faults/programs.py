@@ -47,10 +47,10 @@ _DOWNLOAD_S = 30.0
 
 
 def run_proxies(pipe: Any, upstreams: Mapping[str, tuple[str, int]]) -> None:
-    """Proxies until the stage is over; each does what it is told, and says what came of it.
+    """Run proxies until the stage is over. Each does what it is told, and reports the result.
 
     Args:
-        upstreams: proxy → what it stands before, and its own port; 0: any.
+        upstreams: proxy → the service behind it, and its own port; 0: any.
     """
     proxies = {name: FaultProxy(url, port=port) for name, (url, port) in upstreams.items()}
     pipe.send({name: proxy.url for name, proxy in proxies.items()})

@@ -92,19 +92,19 @@ class Link:
 
 
 class FaultProxy:
-    """Stands before the service at `upstream`.
+    """A proxy before the service at `upstream`.
 
     Attributes:
         url: its own, with the upstream's path.
         requests: requests seen: path or JSON-RPC method → how often.
-        hits: answers and connections that a fault has struck, by its name; an answer that it leaves
-            as it was is none.
+        hits: answers and connections that a fault has struck, by its name; unchanged answers do not
+            count.
         connections: how many were accepted.
         previous: the newest HTTP answer that was given.
 
     Args:
         upstream: http:// or ws:// URL, on this machine.
-        seed: of the shares, and of what garbage is sent.
+        seed: seed of the shares, and of the garbage that is sent.
         port: to listen on; 0: any.
     """
 

@@ -2,9 +2,9 @@
 
 Files go to a bucket of an S3-speaking server and are read at its public address. At a chosen block
 a fault begins before the neurons have their turns. It stays until it has struck and that turn is
-over, then the next one has its time; one that finds nobody who asks is passed over. At last all is
-well, and the neurons have their turns once more before the next block. So faults strike what is
-done in a phase of the window, and whoever tries again in time has lost nothing.
+over; then the next fault begins. A fault that meets no request is skipped. At the end there are no
+faults, and the neurons have their turns once more before the next block. So faults strike the work
+of a phase of the window, and a program that tries again in time loses nothing.
 """
 
 import re
@@ -172,7 +172,7 @@ class FaultStage(Stage):
     """A network founded once, played on in any weather.
 
     Attributes:
-        store_port: of the proxy before the bucket's public address, which stands on chain.
+        store_port: port of the proxy before the bucket's public address, which is on chain.
         endpoint, front: of the S3 service, and the bucket's public address behind the proxy.
     """
 

@@ -15,8 +15,8 @@ FAULTS: Mapping[str, Sequence[str]] = {
     else list(HTTP_FAULTS)
     for service in SERVICES
 }
-#: Under these work may go on: they come last, when there is none left for others to strike. Who
-#: uploads needs no more than a status.
+#: Faults under which work may continue. They come last, when no others are left. An uploading
+#: program needs only a status.
 HARMLESS: Mapping[str, Sequence[str]] = {
     "chain": ("reordered", "latency"),
     "beacon": ("altered body", "latency"),

@@ -35,7 +35,7 @@ def answers(chain: SubtensorChain) -> bool:
 def test_each_fault_of_a_node(
     name: str, subnet: RuntimeNet, before: Before, stack: ExitStack, tmp_path: Path
 ) -> None:
-    """An answer is right or is not taken; and once the fault is over everything is as ever."""
+    """An answer is right or is not taken. Once the fault is over, everything is as usual."""
     proxy, head = before(subnet.endpoint), subnet.chain.get_head()
     truth = read_state(subnet.chain, head)
     connection = open_connection(stack, proxy.url)

@@ -25,7 +25,7 @@ CONTINUED, PING = 0, 9
 
 @asynccontextmanager
 async def open_node(play: Play) -> AsyncIterator[str]:
-    """A node that does this with whoever comes; its address."""
+    """A node that does this with every client; its address."""
 
     async def meet(client: ServerConnection) -> None:
         with suppress(ConnectionClosed, OSError):
@@ -119,7 +119,7 @@ def test_an_answer_of_too_many_values_is_not_parsed(value: str) -> None:
 
 
 def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor a program stopped by one that cannot be: what is dialled stands in the settings."""
+    """Nor does an impossible one stop a program: the settings name the address to dial."""
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     for name in ("http_proxy", "https_proxy", "socks_proxy", "all_proxy"):
@@ -147,10 +147,10 @@ def make_update(subscription: str, size: int = 1) -> str:
 
 
 class Relay:
-    """Hands on what a node says, and more.
+    """Passes on a node's answers, and more.
 
     Attributes:
-        at: what becomes of an answer to a method; what is not named is handed on.
+        at: method → change of its answer; other answers are passed on unchanged.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -176,7 +176,7 @@ def list_sessions() -> list[str]:
     ("count", "size", "cut"), [(EARLY, 1, False), (EARLY + 1, 1, True), (1, UPDATE_CHARS, True)]
 )
 def test_updates_that_nobody_asked_for(count: int, size: int, cut: bool, twins: Twins) -> None:
-    """Some are kept, for whoever is about to subscribe; more end the connection."""
+    """Some are kept for a subscriber to come; more of them end the connection."""
     relay = Relay(twins[0].endpoint)
 
     async def run() -> None:

@@ -192,7 +192,7 @@ def test_a_head_is_no_further_than_time_allows() -> None:
 
 
 def test_a_node_behind_what_was_kept_is_not_taken_for_one_ahead() -> None:
-    """A chain that has stood still since: fewer blocks than slots, counted backwards."""
+    """A chain that has stopped since: fewer blocks than slots, counted backwards."""
     assert (
         make_heads().find_excess(BlockHead(900, bytes(32), END_MS - 1_000 * HOUR_MS), END_MS)
         is None

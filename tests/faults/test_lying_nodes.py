@@ -97,7 +97,7 @@ def test_a_node_whose_head_was_denied_is_not_asked_again_at_once(
 
 
 def break_time(liar: Liar) -> None:
-    """A time of so many bits that no float holds it."""
+    """A time with so many bits that no float holds it."""
     liar.lie = lambda method, _, result: (
         "0x" + "ff" * 200 if method.startswith("state_getStorage") else result
     )

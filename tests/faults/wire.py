@@ -15,7 +15,7 @@ class Message:
 
     Attributes:
         head: with the empty line at its end.
-        body: as sent; chunks still stand in it.
+        body: as sent, still with chunks.
     """
 
     head: bytes

@@ -94,7 +94,7 @@ def compute_adaptive_gain(cost: float, detection: float, price: float = 0.0) -> 
 
 @dataclass(frozen=True, slots=True)
 class Fake:
-    """Junk that is put into a group in place of some of its rollouts."""
+    """Junk that replaces some of a group's rollouts."""
 
     rollouts: int  # of the group's G
     length: float  # tokens of one, a genuine rollout having 1 on average
@@ -172,8 +172,8 @@ def compute_window_gain(work: Work, groups: int, faked: int, fake: Fake) -> floa
 
 
 def compute_largest_lift(work: Work, rollouts: int) -> float:
-    """Most that so many rewards of a group, set at will, add to its factor, relative to what it
-    would be without; over all rewards of the others."""
+    """The largest relative gain of a group's factor if that many of its rewards are set at will,
+    over all rewards of the others."""
     size, million = work.group_size, 1_000_000
 
     def get_factor(mean: float) -> float:

@@ -70,8 +70,8 @@ def test_it_would_where_prompts_are_paid_in_full() -> None:
 
 
 def test_cases_outside_the_bound() -> None:
-    """Short completions below long prompts, on engines whose prefill is dear or all but free: named
-    in docs/security.md."""
+    """Short completions after long prompts, on engines whose prefill is expensive or almost free:
+    named in docs/security.md."""
     groups = draw_groups("mix,gsm=1,sat=1", 60)
     assert compute_gain(groups, 0.4, MAIN_WORK.prompt_share) > 0.03
     assert compute_gain(groups, 0.15, MAIN_WORK.prompt_share) < 0.001

@@ -1,4 +1,5 @@
-"""A learner on a card: what one on the processor learns, by turns with whoever else is there."""
+"""A learner on a card learns the same as one on the processor, in turn with other programs
+there."""
 
 import pytest
 import torch

@@ -42,7 +42,7 @@ def group(requests):
 
 
 def is_near(a, b):
-    """Equal but for the last bits of a matrix product, which differ with its number of rows."""
+    """Equal except for the last bits of a matrix product, which differ with its number of rows."""
     return (
         a.best.tolist() == b.best.tolist()
         and np.abs(a.margins - b.margins).max() <= NEAR
@@ -75,7 +75,7 @@ def test_prompts_are_shared_by_whoever_has_them(checkpoint, projection, group, r
 
 
 def test_a_prompt_of_one_token(checkpoint, projection, group, shapes):
-    """Nothing stands before its completions."""
+    """Nothing precedes its completions."""
     request, completions = group
     reference = checkpoint.get_reference(1_024)
     prompt = request.prompt[:1]

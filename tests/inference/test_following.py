@@ -1,4 +1,4 @@
-"""Drafted in stretches and read as they grow: the same ids as by whole drafts, whoever drafts."""
+"""Drafts in stretches, read as they grow: the same ids as by whole drafts, with any drafter."""
 
 from functools import partial
 from itertools import chain

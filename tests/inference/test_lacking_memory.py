@@ -1,4 +1,4 @@
-"""Memory that lacks at any allocation: what comes of it is the same, only later."""
+"""A lack of memory at any allocation: the results are the same, only later."""
 
 import numpy as np
 import pytest
@@ -22,8 +22,8 @@ STEP, NIGHTLY_STEP = 1_009, 29
 
 
 class Scarce(TorchDispatchMode):
-    """Lets one operation, or all from one on, find no memory. Views and writes in place take none;
-    they count all the same.
+    """Lets one operation, or all from one on, find no memory. Views and writes in place need none,
+    but are counted.
 
     Attributes:
         count: operations so far.

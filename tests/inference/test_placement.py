@@ -1,8 +1,8 @@
 """A checkpoint where and how it is placed: what is in memory, and on which device.
 
-No card is needed to see that a tensor stayed behind: PyTorch's device `meta` stands for one, on
-which tensors have shapes and no values, and every operation that mixes it with the processor is
-refused. What asks for a value, the draw for its bound, is replaced by what looks at the devices of
+No card is needed to see that a tensor stayed behind: PyTorch's device `meta` replaces one, on which
+tensors have shapes and no values, and every operation that mixes it with the processor is refused.
+The draw asks for a value, its bound, so it is replaced by a function that looks at the devices of
 its arguments. (Fake tensors of device cuda cannot be indexed by a PyTorch that is built without.)
 """
 
@@ -119,7 +119,7 @@ class OneDevice(TorchDispatchMode):
 
 @pytest.fixture
 def on_card():
-    """A model on what stands for a card, within `OneDevice`."""
+    """A model on the device that replaces a card, within `OneDevice`."""
     model = build_random_model().to(torch.bfloat16).float().to(CARD)
     with OneDevice():
         yield model

@@ -1,9 +1,9 @@
-"""docs/first_hour.md and docs/rounds.md as a newcomer types them: every command, in order, and what
-it prints.
+"""docs/first_hour.md and docs/rounds.md as a newcomer types them: every command, in order, and its
+output.
 
-A block's title is its terminal. A program that runs until it is stopped goes on once it has printed
-the lines below it; `^C` in its terminal stops it. One thing differs from the page: programs listen
-on free ports.
+A block's title is its terminal. A program that runs until it is stopped continues once it has
+printed the lines below it; `^C` in its terminal stops it. One thing differs from the page: programs
+listen on free ports.
 """
 
 import os

@@ -120,7 +120,7 @@ class Terminal:
         return json.loads(file.read_text()) if file.exists() else {}
 
     def list_confirmed(self) -> list[dict[str, Any]]:
-        """Settlements whose weights stand on chain."""
+        """Settlements whose weights are on chain."""
         rows = self.look("validator").get("settlements", [])
         return [row for row in rows if row["state"] == "confirmed" and row["weights"]]
 
@@ -155,7 +155,7 @@ def make_wallet(terminal: Terminal, name: str) -> str:
 
 
 def find_announced(terminal: Terminal, address: str) -> SettlementRecord | None:
-    """The settlement whose digest stands in a validator's slot, out of the store it names."""
+    """The settlement whose digest is in a validator's slot, from the store that the slot names."""
     described = terminal.describe()
     use_sdk_cache(terminal.folder.parent / "sdk")
     connection = Connection(ChainTarget((described["endpoint"],), deadline_s=60))

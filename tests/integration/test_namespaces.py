@@ -70,7 +70,7 @@ def test_hosts_that_are_far_away_come_to_the_same(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every window that the miner took part in is accepted in full, none is abstained from, and the
-    settlements stand on chain: delay and loss change nothing."""
+    settlements are on chain: delay and loss change nothing."""
     monkeypatch.setattr(test_localnet, "PATIENCE_S", 900)
     with TemporaryDirectory(prefix="assay-") as root, ExitStack() as stack:
         terminal = FarTerminal(Path(root), stack, hosts)

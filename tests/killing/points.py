@@ -48,11 +48,11 @@ class Fate:
 
 
 class Points:
-    """Counts what a process does, writes it down, and kills the process at one of it.
+    """Counts a process's effects, writes them to a log, and kills the process at one of them.
 
     Args:
         folder: files below it are the process's own.
-        log: one line a point; whoever comes after a kill finds what there was.
+        log: one line for each point, kept over a kill.
         fate: when the process dies.
     """
 

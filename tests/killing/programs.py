@@ -32,7 +32,7 @@ from assay.neurons.trainer import trainer
 from assay.neurons.validator import weights_outbox
 from tests.killing.points import TURN, Points, WatchedSocket
 
-#: A pool dies with its node here, so what was lost is known to be lost after so many blocks.
+#: A pool dies with its node here, so a lost extrinsic is known to be lost after this many blocks.
 DOUBT_BLOCKS = 2
 _PR_SET_PDEATHSIG = 1
 
@@ -85,7 +85,7 @@ def run_beacon(pipe: Any, seed: bytes, genesis_ms: int, clock: Any) -> None:
 
 
 class Turn(threading.Event):
-    """A loop's pause: the stage is told, and says when to go on."""
+    """A loop's pause: the stage is told of it, and ends it."""
 
     def __init__(self, pipe: Any, points: Points) -> None:
         super().__init__()
@@ -129,8 +129,8 @@ def run_neuron(
 
 
 def _set_time(clock: Any) -> None:
-    """The chain's time for whoever asks what time it is, and shorter pauses before a node is asked
-    again; deadlines are left as they are."""
+    """Set the chain's time as the present time, and shorten pauses before a node is asked again;
+    deadlines stay."""
     time = SimpleNamespace(
         time=lambda: clock.value / 1e3, monotonic=lambda: clock.value / 1e3, sleep=lambda _: None
     )

@@ -85,8 +85,8 @@ def test_an_undisturbed_run_has_something_to_lose(undisturbed: Outcome) -> None:
 def test_killed_at_every_kind_of_point(
     play: Play, undisturbed: Outcome, roles: tuple[str, ...]
 ) -> None:
-    """Each life ends before the first thing of a kind. A kind that is not come to any more, such as
-    the answer to weights that stand already, has its turn in another run."""
+    """Each life ends before the first effect of a kind. A kind that no longer comes up, such as the
+    answer to weights that are already set, has its turn in another run."""
     left = {role: list(dict.fromkeys(map(name_kind, undisturbed.points[role]))) for role in roles}
     while any(left.values()):
         lives = {role: [Fate(kinds=frozenset([kind])) for kind in left[role]] for role in roles}

@@ -200,7 +200,8 @@ e = 2
     ],
 )
 def test_a_trainers_settings_that_contradict_each_other_are_told(given, said) -> None:
-    """Before it starts: else its first lesson would end it, or nobody could learn at all."""
+    """It is told before it starts: otherwise its first step would end it, or nobody could learn at
+    all."""
     with pytest.raises(ConfigError, match=re.escape(f"[trainer] {said}")):
         make_learning(TrainerSettings(**given))
     make_learning(TrainerSettings(**given, local_groups=1, clip_cap=5.0))

@@ -38,7 +38,7 @@ def make_operator(number: int) -> OperatorRecord:
 
 @dataclass
 class HeldTrace:
-    """A trace in memory. spoil: what is handed out in place of a node or a record."""
+    """A trace in memory. `spoil`: the node or record to return instead of the true one."""
 
     operators: list[bytes]
     record: TraceRecord

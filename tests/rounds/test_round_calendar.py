@@ -31,7 +31,7 @@ def digest(name: str) -> bytes:
 
 
 class Slots:
-    """A chain's slots by block: payloads stand from a block on."""
+    """A chain's slots by block: payloads stay from a block on."""
 
     def __init__(self):
         self.said = []

@@ -62,8 +62,8 @@ def single(value: float) -> float:
 
 
 def test_outer_steps() -> None:
-    """Doubles that are rounded once an operation: singles' own rounding (Figueroa, 1995), but for
-    numbers too small for a normal single, where sums are exact in any case."""
+    """The test uses doubles that are rounded once per operation. That equals singles' own rounding
+    (Figueroa, 1995), except for numbers below a normal single, where sums are exact in any case."""
     rules = VECTOR["parameters"]["rounds"]
     rate, momentum = (single(rules[name] / 1e6) for name in ("rate", "momentum"))
     for step in VECTOR["steps"]:

@@ -1,8 +1,8 @@
 """Miner, validator and trainer as `assay mine` and its like run them, a turn a block.
 
 Each life is a thread that goes through the program's own composition (`neurons.commands.neurons`)
-and loop; what it joins is the soak's world in place of a node. Its pause between two steps ends its
-turn, so that one of them at a time does anything.
+and loop; it joins the soak's world instead of a node. Its pause between two steps ends its turn, so
+that one of them at a time does anything.
 """
 
 import threading
@@ -86,7 +86,7 @@ class Program:
                 return
 
     def revive(self) -> None:
-        """Whoever has ended by itself is started again with the next turn."""
+        """Start a program that has ended by itself again in the next turn."""
         if self.failure is not None:
             self.failure = self._thread = None
 
@@ -181,7 +181,8 @@ class Program:
             )
 
     def _follow(self, chain: Any, open_store: Any) -> ParameterFollower:
-        """Whoever starts a program starts it again where no node answered it."""
+        """The follower of a started program; the program is started again if no node answered
+        it."""
         while True:
             try:
                 return ParameterFollower(chain, open_store, self.folder / "rules")

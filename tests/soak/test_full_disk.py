@@ -1,8 +1,8 @@
 """Miner, validator and trainer on a disk that is really full, in every phase of a window.
 
 The programs run as their commands run them, on a virtual clock, each in a small tmpfs. Full for two
-blocks at a time, they lose nothing: what comes of every window and settlement is what an
-undisturbed validator says. Nothing half written is left behind.
+blocks at a time, they lose nothing: the result of every window and settlement is that of an
+undisturbed validator. Nothing half written is left behind.
 """
 
 import json

@@ -1,9 +1,9 @@
 """Miner and validator as programs of their own on machines whose clocks are an hour off, either
 way, and are stepped to the other side, and back, while the programs run.
 
-What stands in for the machine is the C library's clock (`stepped.c`). libfaketime is of no use: its
-0.9.10 has sleeps fail with EINVAL where the monotonic clock is left alone, and waits never end
-where it is not.
+A changed clock of the C library (`stepped.c`) replaces the machine's. libfaketime 0.9.10 does not
+work: sleeps fail with EINVAL if the monotonic clock is left alone, and waits never end if it is
+not.
 """
 
 import shutil
@@ -63,8 +63,8 @@ class SteppedTerminal(Terminal):
 @pytest.mark.nightly
 def test_machines_whose_clocks_are_stepped_come_to_the_same() -> None:
     """Every window that the miner took part in is accepted in full, none is abstained from, and the
-    settlements stand on chain, as they do where clocks are right; both programs say what is wrong
-    with theirs, go on, say that it is over, and end in good order."""
+    settlements are on chain, as with right clocks. Both programs report their clock's fault,
+    continue, report its end, and end in good order."""
     if shutil.which("cc") is None:
         pytest.skip("no C compiler to make a clock with")
     with TemporaryDirectory(prefix="assay-") as root, ExitStack() as stack:

@@ -32,11 +32,11 @@ _CALLS = 8
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong. Blocks are [start, end).
+    """One fault. Blocks are [start, end).
 
     Attributes:
-        waits: a short one begins when a call meets it, so many blocks later at most.
-        call: of a kill, before the so many-th call into a port.
+        waits: a short fault begins when a call meets it, at most this many blocks later.
+        call: for a kill, the number of the call into a port before which it comes.
     """
 
     kind: str
@@ -100,7 +100,7 @@ class Weather:
         return fault.start <= head < fault.end + max(0, late)
 
     def spoils(self, blocks: range) -> bool:
-        """Whether something long went on in these blocks."""
+        """Whether a long fault was active in these blocks."""
         return any(f.long and f.start < blocks.stop and blocks.start < f.end for f in self.faults)
 
 

@@ -1,10 +1,10 @@
-"""A subnet on a virtual clock that is played for as many windows as one likes.
+"""A subnet on a virtual clock, played for any number of windows.
 
-Two miners, a validator and a trainer live in bad weather (`weather`), are killed and start again; a
-second validator sees the same subnet undisturbed and is never stopped. What the disturbed ones come
-to must be what the undisturbed one comes to, except where something lasted long enough to cost a
-window, as the protocol says. The chain is the simulator; protocol, model, judge, miners' files, BLS
-beacons, databases, folders and the programs' composition are the real ones.
+Two miners, a validator and a trainer meet faults (`weather`), are killed and start again. A second
+validator sees the same subnet undisturbed and is never stopped. The disturbed programs must get the
+same results, unless a fault lasted long enough to cost a window by the protocol. The chain is the
+simulator; protocol, model, judge, miners' files, BLS beacons, databases, folders and the programs'
+composition are the real ones.
 """
 
 import json
@@ -263,7 +263,7 @@ class _Check:
         self.settlements[settlement.epoch] = settlement
 
     def look_at_commitments(self, window: int) -> None:
-        """Every miner's commitment stood in time, with all its groups."""
+        """Every miner's commitment was in time, with all its groups."""
         world = self.world
         if window < 0:
             return
@@ -311,7 +311,8 @@ class _Check:
         return range(compute_block(DEMO_TIMING, min(windows), Phase.CHALLENGE), settlement.epoch)
 
     def _look_at_verdicts(self, settlement: Settlement) -> None:
-        """Whoever has mined in time was accepted: the disturbed have lost nothing of their work."""
+        """Every miner that mined in time was accepted: the disturbed ones lost nothing of their
+        work."""
         hotkeys = {self.world.hotkeys[name]: name for name in MINERS}
         for window in settlement.windows:
             for hotkey, name in hotkeys.items():

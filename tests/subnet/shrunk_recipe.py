@@ -1,8 +1,8 @@
 """A shipped recipe whose model is small, and a folder with such a model, as a stranger has one.
 
-The weights are random but for some steps that teach the form of an answer, `#### 7`: without them
-no completion is ever right, no group has a signal, and nothing is learned. The tokenizer is a file
-of the family's format: byte-level BPE, Qwen's special tokens and chat template.
+The weights are random, after some steps that teach the form of an answer, `#### 7`: without them no
+completion is ever right, no group has a signal, and nothing is learned. The tokenizer is a file of
+the family's format: byte-level BPE, Qwen's special tokens and chat template.
 """
 
 import json
@@ -47,7 +47,8 @@ SPLIT = (
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 #: Most steps that teach the form of an answer, a problem each.
 STEPS = 600
-#: The form is learned when a completion of so many problems in turn has it with this probability.
+#: The form is learned when that many problems in turn have a completion of it with this
+#: probability.
 LEARNED, IN_TURN = 0.9, 10
 #: Qwen2.5's ids before its special tokens.
 FULL = 151_643

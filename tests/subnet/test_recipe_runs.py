@@ -59,7 +59,7 @@ GENESIS_MS = 1_700_000_000_000
 #: of 16 lacks a signal with probability .9^16 = .19. By the share of such problems, .28 of 48
 #: groups and .67 of 16 in the two recipes that have least, all groups do with at most 4e-6.
 GROUPS = 48
-#: The recipe that keeps all ids of its vocabulary, which makes each group dear; every answer of its
+#: The recipe that keeps all ids of its vocabulary, so each group is costly. Every answer of its
 #: problems is a digit, and .19^13 is less than 1e-9.
 WHOLE, WHOLE_GROUPS = "qwen2.5-1.5b-math", 13
 #: The recipe that a team trains, here of two processes.
@@ -138,7 +138,7 @@ class Stage:
 
 
 def play(stage, recipe, groups):
-    """The first window, mined, judged and learned from: the verdict, and the lesson."""
+    """The first window, mined, judged and learned from: the verdict, and the step."""
     history, sources = stage.find_network()
     outside = MinerDependencies(
         stage.chain, stage.beacons, sources.checkpoints, stage.store, stage.locator
@@ -167,7 +167,7 @@ def play(stage, recipe, groups):
 
 
 def play_recipe(name, folder, monkeypatch):
-    """A shipped recipe, shrunk, from its file to a lesson, which is returned."""
+    """Run a shipped recipe, shrunk, from its file to a step. Returns the step."""
     file = shrink_recipe(name, folder, whole_vocabulary=name == WHOLE)
     recipe = read_recipe(str(file))
     if recipe.file is not None:
@@ -221,8 +221,8 @@ def test_the_recipe_of_a_team_is_learned_from_by_a_team(folder):
 
 @pytest.mark.slow
 def test_the_demos_recipe_makes_the_demos_checkpoint_and_network(folder, monkeypatch):
-    """Its model is as small as can be: nothing is shrunk, and the checkpoint is the shipped one's
-    bytes but for what machines round differently. `assay demo` runs the rest of it."""
+    """Its model is as small as possible: nothing is shrunk, and the checkpoint has the shipped
+    one's bytes except where machines round differently. `assay demo` runs the rest of it."""
     recipe = read_recipe(DEMO_RECIPE)
     model = copy_model(folder / "model", *FILES)
     stage = Stage(folder, monkeypatch, recipe.preset)
@@ -274,7 +274,7 @@ def test_a_failed_publication_leaves_nothing(folder, monkeypatch, files, options
 
 
 def test_a_checkpoint_that_was_made_is_not_made_again(folder, monkeypatch):
-    """Whoever did not agree, or was cut off, publishes what lies there."""
+    """An owner who did not agree, or was cut off, publishes the checkpoint in the folder."""
     stage = Stage(folder, monkeypatch, "demo")
     model = copy_model(folder / "model", *FILES)
     (folder / "genesis").mkdir()

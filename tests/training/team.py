@@ -1,4 +1,4 @@
-"""Run by two processes under torchrun: learns, is resumed, and writes down what came of it."""
+"""Run by two processes under torchrun: learns, is resumed, and writes the results."""
 
 import sys
 from dataclasses import replace

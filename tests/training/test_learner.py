@@ -79,7 +79,7 @@ def test_a_loss_that_is_no_number_is_told() -> None:
 
 
 def test_a_pass_of_fewer_tokens_than_a_completion_takes_it_alone() -> None:
-    """The step is the same but for rounding."""
+    """The step is the same except for rounding."""
     small, whole = make_learner(replace(CONFIG, tokens_per_pass=1)), make_learner()
     groups = make_groups(whole)
     assert small.learn(groups).loss == pytest.approx(whole.learn(groups).loss, abs=1e-6)

@@ -91,7 +91,7 @@ def test_products_in_bf16_leave_everything_else_in_fp32():
 
 
 def test_chunks_in_bf16_give_what_autograd_gives_of_whole_logits(monkeypatch):
-    """The same products of the same factors, but for the sum over chunks: each of its terms is
+    """The same products of the same factors, except for the sum over chunks: each of its terms is
     rounded to 8 bits."""
     found = []
     for rows in (1, 1 << 25):

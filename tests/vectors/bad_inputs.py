@@ -59,8 +59,7 @@ BAD_SAFETENSORS = {
 def iterate_bad_manifests() -> list[Json]:
     """Edits of the good manifest, or of the calibration it names, that make it unusable.
 
-    The first fault is named; a changed calibration is named by the manifest again, but for the one
-    that is not.
+    The first fault is named. The manifest names each changed calibration again, with one exception.
     """
     rates = [10**13 >> k for k in range(8)]
     steep = [*rates[:7], rates[7] + 1]

@@ -23,7 +23,7 @@ from assay.environments.math_file import MathFile, read_math_row
 
 Json = Any
 
-#: One text of each rule of the grammar and of what stands around it.
+#: One text for each rule of the grammar, and for each delimiter around an answer.
 READ = (
     *("0", "-17", "+3", "7.5", ".5", "12,345", r"12{,}345", r"12,\!345", r"12\,345"),
     *(r"\frac{1}{2}", r"\dfrac12", r"\tfrac{-3}{4}", r"3\frac{1}{2}", r"3\frac{3}{2}", "6/4/3"),

@@ -20,7 +20,7 @@ WINDOW = 1_000
 
 
 def digest(name: str) -> bytes:
-    """A 32-byte stand-in for a digest or seed that the vectors need."""
+    """A made-up 32-byte digest or seed for the vectors."""
     return sha256(f"assay vectors: {name}".encode()).digest()
 
 

@@ -42,8 +42,8 @@ LATE_SKETCH = [run(300), run(40, sketch=(127, 127)), run(360)]
 EARLY_SAMPLING = [run(30), run(1, margin=CAP + 1), run(669)]
 
 _NONE = (None, None, None)
-#: About; place → first measurement; place → the one of an appeal; what comes of it: reason, place
-#: and token; places appealed.
+#: Description; place → first measurement; place → measurement of an appeal; the result: reason,
+#: place and token; places appealed.
 CASES: list[tuple[str, Mapping[Any, list[Run]], Mapping[Any, list[Run]], Any, list[Any]]] = [
     ("nothing is wrong", {(0, 1): GOOD, (2, 0): GOOD}, {}, (None, _NONE), []),
     (

@@ -77,8 +77,8 @@ def _iterate_ways(world: World, way: list[str]) -> list[tuple[str, str]]:
 
 
 def _stretch(way: list[str], pairs: int, back: dict[str, str]) -> list[str]:
-    """The way with its first move to and fro so many times more; what was not passed before cannot
-    stand in the way."""
+    """The way with its first move to and fro repeated `pairs` times: a passed cell cannot block
+    it."""
     first = way[0]
     assert first in back, "a robot does not begin on what it fetches"
     return [first, *[back[first], first] * pairs, *way[1:]]

@@ -239,7 +239,8 @@ class World:
 
     @cached_property
     def sampled(self) -> tuple[tuple[int, int], ...]:
-        """Group and rollout of each that is only held against the root, once the audit is done."""
+        """Group and rollout of each sample, which is only compared with the root once the audit is
+        done."""
         return select_sampled(self.context, self.hotkey, GROUPS)
 
     @cached_property

@@ -39,7 +39,7 @@ class Source:
 
 
 class Mirror:
-    """An honest store, but for what a test changes: file → size, file → bytes."""
+    """An honest store with the changes that a test makes: file → size, file → bytes."""
 
     def __init__(self, store: ObjectStore):
         self.store, self.sizes, self.lies = store, {}, {}

@@ -65,7 +65,7 @@ def test_without_the_parent_it_comes_whole(child, tmp_path):
 
 
 def test_a_delta_against_the_wrong_parent(child, tmp_path):
-    """The copy of the parent is damaged: what comes of it is not taken for the child's."""
+    """The copy of the parent is damaged: the result is not taken for the child."""
     root = tmp_path / "miner"
     CheckpointFolder(root).add(GENESIS, DIGEST)
     path, place = find_tensors(root / DIGEST.hex())[TENSORS[-1].name]

@@ -57,7 +57,7 @@ def read(taught):
 
 
 class QuickDatabase(Database):
-    """A file that the disk need not have: the machine itself goes on."""
+    """A database without syncs to the disk: only the program is killed, not the machine."""
 
     def __init__(self, file):
         super().__init__(file)

@@ -33,8 +33,8 @@ class RealServer:
         self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
 
     def begin(self, batch: int, tokens_max: int = 4_096) -> None:
-        """Forgets all, and has a trainer register that wants so many sequences a batch, without
-        asking for one yet."""
+        """Forget everything, and register a trainer that wants this many sequences a batch, but has
+        not asked for one yet."""
         self._http.get("/reset_data").raise_for_status()
         registration = {
             "wandb_group": "test",

@@ -1,6 +1,6 @@
-"""Accepted groups on their way to another trainer, and what stays here.
+"""Accepted groups on their way to another trainer, and those that stay here.
 
-What atroposlib's own server gives back is held against the data set.
+The batches of atroposlib's own server are compared with the data set.
 """
 
 from collections import Counter
@@ -60,7 +60,7 @@ def test_it_waits_until_the_trainer_asks_for_a_batch(course, atropos, monkeypatc
 
 
 def halve_groups(course, number):
-    """A step of its own making whose groups have half the rollouts."""
+    """Make a step whose groups have half the rollouts."""
     step = read_step(get_steps(course)[number])
     taken = read_taken(step)
     for one in taken:

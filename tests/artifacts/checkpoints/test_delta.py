@@ -76,7 +76,7 @@ DELTA = make(PARENT, CHILD)
 @settings(max_examples=400)
 @given(st.data())
 def test_garbage_is_refused_or_has_the_tensors_size(data):
-    """Nothing else is raised; what comes of it is for a digest to judge."""
+    """No other error is raised; a digest judges the result."""
     mutant = bytearray(DELTA)
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(mutant) - 1))

@@ -1,4 +1,4 @@
-"""The cage: its child may be killed, stall, lie or not start, and the parent goes on."""
+"""The cage: its child may be killed, stall, lie or not start, and the parent continues."""
 
 import os
 import selectors

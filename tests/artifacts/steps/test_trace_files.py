@@ -66,7 +66,7 @@ def test_one_ends_before_the_other(tmp_path, lowest):
 
 
 def test_a_tree_of_many(tmp_path):
-    """More leaves than stand among the roots."""
+    """The tree has more leaves than the file of roots."""
     numbers = list(range(trace_rules.LOWEST_NODES_MAX + 77))
     write(tmp_path / "a", numbers)
     write(tmp_path / "b", [*numbers[:-1], -1])

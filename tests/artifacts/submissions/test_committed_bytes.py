@@ -1,4 +1,5 @@
-"""A reader takes what the root binds, whoever has it; what is not bound is nobody's word."""
+"""A reader takes the parts that the root binds, from any store; claims about unbound parts count
+for nothing."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -156,7 +157,7 @@ def test_no_mirror_is_asked_while_the_miner_shows_what_it_committed_to(shown: Sh
 
 
 def test_a_fault_that_a_mirror_shows_stands_where_the_root_binds_it(shown: Shown) -> None:
-    """Whoever shows them: these bytes are what the miner committed to."""
+    """These bytes are those that the miner committed to, whichever store shows them."""
     head, ids, proofs = encode_group(make_groups(6)[0], ID_BITS)
     lie = shown.change(dict.fromkeys(range(6), (head + b"\0", ids, proofs)))
     found = lie.read(open_from(lie, serve(lie, None), mirror(lie, pack(lie))))

@@ -1,6 +1,6 @@
-"""Files that are dear to read: what a miner may choose makes no reader work twice as much.
+"""Files that are costly to read: nothing that a miner may choose doubles a reader's work.
 
-Work is counted, in numbers that are looked up in a file's bits and in bytes that are fetched.
+Work is counted in numbers that are looked up in a file's bits, and in bytes that are fetched.
 """
 
 from collections.abc import Callable

@@ -40,8 +40,8 @@ def refuse_in_time(host, port, seconds):
 
 @pytest.mark.parametrize("ahead", [False, True])
 def test_a_verdict_says_nothing_of_the_validators_network(shown, caplog, ahead):
-    """A locator whose name means something in the validator's network alone, a name that nobody
-    knows, and one that nobody answers are one to whoever reads verdicts."""
+    """A locator whose name means something only in the validator's network, a name that nobody
+    knows, and one that nobody answers look the same in verdicts."""
     caplog.set_level("DEBUG", "assay")
     committed = replace(shown.context.commitments[ALICE], locator="https://vault.corp.example/m")
     shown.context = replace(shown.context, commitments={ALICE: committed})

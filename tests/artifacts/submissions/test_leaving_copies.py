@@ -22,7 +22,7 @@ ROOT = CONTEXT.commitments[HOTKEY].root
 
 
 class Slow:
-    """A store whose first copy takes until it is told to go on."""
+    """A store whose first copy waits until the test lets it continue."""
 
     def __init__(self):
         self.begun, self.go_on = threading.Event(), threading.Event()
@@ -39,7 +39,7 @@ class Slow:
 
 @pytest.mark.parametrize("waiting", [0, 1, 512])
 def test_waiting_copies_are_left_when_the_program_ends(waiting, monkeypatch):
-    """However full the queue is, and whether or not the writer comes to it meanwhile."""
+    """However full the queue is, and whether or not the writer reaches it meanwhile."""
 
     class Racing(Queue):
         """The writer takes what is there between a look and what is done about it."""

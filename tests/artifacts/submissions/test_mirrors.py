@@ -35,7 +35,7 @@ def test_one_mirror_is_not_hit_first_by_everybody():
     assert all(250 < count < 350 for count in count_first(equal))
     heavy = dict(zip(HOTKEYS[:3], (8 * 10**12, 10**12, 10**12), strict=True))
     assert 680 < count_first(heavy)[0] < 760
-    # whoever spreads its stake over many mirrors is asked no more often for it
+    # stake that is spread over many mirrors is asked no more often
     spread = dict(zip(HOTKEYS[:5], (4 * 10**12, *[10**12] * 4), strict=True))
     assert 400 < count_first(spread)[0] < 500
 

@@ -309,7 +309,7 @@ def test_memory_is_bounded_by_what_may_still_come(shown):
         begun = [name for name in names if ahead.begin(context, name, HEAD)]
         assert len(begun) * largest <= read_ahead.KEPT_BYTES < (len(begun) + 1) * largest
         assert ahead.held_bytes == {False: len(begun) * largest, True: 0}
-        # threads go on with what is not wanted any more, until its deadline
+        # threads continue with unwanted files until the deadline
         ahead.forget(context.window)
         assert ahead.counts == (0, 0)
         assert not ahead.begin(replace(context, window=9), names[0], HEAD)

@@ -1,7 +1,7 @@
-"""A miner's file: one way to write it, nothing of it changed unseen, no more of it read than asked.
+"""A miner's file: one way to write it, no unnoticed change, and no more of it read than requested.
 
-Group by group it is in `tests/protocol/test_submission.py`; what a judge makes of files that lie,
-in `tests/verification/test_file_attacks.py`.
+`tests/protocol/test_submission.py` tests groups, and `tests/verification/test_file_attacks.py` a
+judge with files that lie.
 """
 
 import io

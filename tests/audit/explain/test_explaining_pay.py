@@ -209,7 +209,7 @@ def test_a_coldkey_is_told_from_a_stranger_and_its_hotkeys_are_named(mortal):
     for hotkey, owned in ((ALICE, True), (BOB, True), (VALIDATOR, False)):
         assert has(explanation.seen, words, encode_ss58(hotkey)) is owned
     assert not has(ask(mortal, b"\x01" * 32, 2, Owned(mortal.real, coldkey)).seen, words)
-    # whoever is a hotkey, too, asked as one
+    # an address that is also a hotkey was asked about as one
     assert not has(ask(mortal, ALICE, 2, Owned(mortal.real, ALICE)).seen, words)
 
 

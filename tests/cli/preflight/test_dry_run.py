@@ -32,7 +32,7 @@ SENDS = {"set_commitment", "set_weights", "register", "add_stake", "swap", "fund
 
 @pytest.fixture
 def subnet(make_subnet):
-    """Head 30: window 1 is the last whose commitments stand; somebody committed to 9 groups."""
+    """Head 30: window 1 is the last whose commitments count; somebody committed to 9 groups."""
     subnet = make_subnet(CONFIG)
     chain = subnet.chain
     chain.rules = SimulatedRules(registration_cost=2 * TAO, alpha_price=TAO // 20)

@@ -1,7 +1,8 @@
-"""A worker that fails as it is told: run as a child of its own, told by files in a folder.
+"""A worker that fails on demand: it runs as a separate child, and files in a folder tell it what to
+do.
 
-Each file of the folder is one fault for one forward pass, named `<number>-<kind>`; whoever takes it
-away has it. While a file `gone-<device>` lies there, that device is not to be had.
+Each file of the folder is one fault for one forward pass, named `<number>-<kind>`. The worker that
+removes the file has the fault. While a file `gone-<device>` exists, that device is unavailable.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine, in a process of its own: whoever loses it loses no test.
+"""A Ray cluster on this machine, in its own process: its loss ends no test.
 
 Each line on standard input is done and answered: `add` a host with one processor, `remove` the one
 added last, `address`.

@@ -47,7 +47,7 @@ class Net(ABC):
 
     @abstractmethod
     def pass_blocks(self, count: int) -> None:
-        """So many blocks become final."""
+        """Wait until this many blocks become final."""
 
     def register(self, count: int, stake: int = 0) -> list[bytes]:
         """New hotkeys that hold uids, and stake."""
@@ -60,7 +60,7 @@ class Net(ABC):
         return hotkeys
 
     def pass_epoch(self) -> int:
-        """Goes on until an epoch has ended. Its block."""
+        """Continue until an epoch has ended. Returns its block."""
         number = self.chain.get_head() + 1
         while not self.chain.is_epoch(number):
             number += 1
@@ -289,5 +289,5 @@ def start_node(running: str | None, folder: Path, block_ms: int = 0) -> Iterator
 
 
 def open_net(endpoint: str, folder: Path, deadline_s: float = 1.0) -> RuntimeNet:
-    """A fresh subnet on the chain behind an endpoint, which answers within so many seconds."""
+    """A fresh subnet on the chain behind an endpoint, which answers within `deadline_s` seconds."""
     return RuntimeNet(Connection(ChainTarget((endpoint,), deadline_s=60)), folder, deadline_s)

@@ -13,7 +13,7 @@ from tests.integration.chain.nets import TAO, Net, RuntimeNet
 
 
 class Watched:
-    """A chain that notes every attempt to set weights, and what came of it."""
+    """A chain that notes every attempt to set weights, and its result."""
 
     def __init__(self, chain: Any) -> None:
         self._chain = chain
@@ -34,7 +34,7 @@ class Watched:
 
 
 def drive(net: Net, box: WeightsOutbox, database: Database, blocks: int) -> WeightsRow:
-    """The newest row, once it is confirmed or so many blocks have passed."""
+    """The newest row, once it is confirmed or this many blocks have passed."""
     end = net.chain.get_head() + blocks
     while True:
         head = net.chain.get_head()

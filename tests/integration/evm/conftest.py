@@ -32,7 +32,7 @@ def built() -> Iterator[Stage]:
 
 @pytest.fixture
 def stage(built: Stage) -> Iterator[Stage]:
-    """See `Stage`: as it was built, whoever used it before."""
+    """See `Stage`: as it was built, whatever earlier tests did."""
     before = built.anvil.rpc("evm_snapshot")
     yield built
     built.anvil.rpc("evm_revert", before)

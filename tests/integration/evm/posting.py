@@ -56,8 +56,8 @@ class KilledError(BaseException):
 
 
 class MortalPoster(LedgerPoster):
-    """Dies before or after the next post leaves, or loses the node's answer to it; its node may
-    claim that something stands, or count transactions or blocks that are none."""
+    """Dies before or after the next post leaves, or loses the node's answer to it. Its node may
+    falsely claim that an entry exists, or count transactions or blocks that do not exist."""
 
     fate = ""
     claimed = b""

@@ -96,7 +96,7 @@ def test_an_entry_not_yet_posted_is_no_lie_and_no_match(
 
 
 def test_posted_and_never_published(network: Network, stage: Stage) -> None:
-    """Another root stands on the ledger than in the record: its readers would see other scores."""
+    """The ledger has another root than the record: its readers would see other scores."""
     _, settlements = read_records(network.records)
     other = replace(settlements[EPOCHS[1]], score_root=b"\1" * 32)
     post(stage, [other])

@@ -298,7 +298,7 @@ def test_a_check_over_another_ledger_is_not_asked(stage: Stage) -> None:
 
 
 class MisnamingNode(EvmNode):
-    """It has a contract of its own used in place of what was deployed."""
+    """It makes the poster use another contract than the deployed one."""
 
     def get_receipt(self, hash_: bytes) -> EvmReceipt | None:
         found = super().get_receipt(hash_)

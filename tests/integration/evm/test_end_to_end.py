@@ -95,7 +95,7 @@ def test_from_settlements_to_verified_scores(
                 assert said == (claimed == score)
             proven += score > 0
     assert proven
-    # and the weights that stand on chain are those of the newest settlement alone
+    # and the weights on chain are those of the newest settlement alone
     head = mortal.real.get_head()
     uid = mortal.real.get_members(head)[VALIDATOR].uid
     key = NETUID.to_bytes(2, "little") + uid.to_bytes(2, "little")

@@ -106,7 +106,7 @@ def test_events_are_compared_with_the_record(
         for words in ("equals the record", "differs from the record", "no entry"):
             assert words in page
 
-        # the command on the page, as it stands: what is missing is not proven, then it is
+        # the page's command, unchanged: a missing entry is not proven, then it is
         command = found["command"]
         assert command in unescape(re.sub("<[^>]*>", "", page))
         done = CliRunner().invoke(app, shlex.split(command)[1:])

@@ -1,4 +1,5 @@
-"""A resolver that does not answer: the chain is asked all the same, and the end does not wait."""
+"""A resolver that does not answer: the chain is still asked, and the program's end does not
+wait."""
 
 import asyncio
 import json
@@ -45,7 +46,7 @@ def read_pulse(number: int) -> bytes | None:
 def test_the_chain_is_asked_while_all_lookups_hang(
     silent: threading.Event, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Race after race: the lookups of those before go on hanging."""
+    """Race after race, while the look-ups of earlier races still hang."""
     source = HttpBeacons(QUICKNET, NAMES, tmp_path, lambda: 2 * 10**12, HASTY, pulses=read_pulse)
     with closing(source), caplog.at_level(logging.WARNING):
         for number in sorted(RECORDED)[:3]:

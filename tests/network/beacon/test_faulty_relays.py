@@ -252,7 +252,7 @@ def test_a_relay_that_failed_is_asked_again(start: Start, open_source: Open) -> 
 
 
 def test_another_round_is_never_taken(start: Start, open_source: Open) -> None:
-    """Genuine beacons of every other round, from every relay: none of them stands in for this."""
+    """Every relay sends genuine beacons of other rounds: none of them replaces this one."""
     newer = start(serve(lambda number: sign(LOCAL, number + 1)))
     older = start(serve(lambda number: sign(LOCAL, number - 1)))
     source = open_source(newer.url, older.url)

@@ -198,7 +198,8 @@ def test_a_round_that_cannot_be_is_not_asked_for(
 def test_a_clock_that_is_set_an_hour_back_costs_nothing_and_is_said(
     honest: Relay, open_source: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever asks for a round has seen the block that names it: it is out, or about to be."""
+    """A caller that asks for a round has seen the block that names it: the round is out, or about
+    to be."""
     now_ms = NOW_MS - 3_600_000
     source = open_source(honest.url, now_ms=lambda: now_ms)
     for number in range(ROUNDS - 3, ROUNDS):

@@ -43,7 +43,7 @@ class Node:
     """A connection to a node that answers from a few figures, and its substrate in one.
 
     Attributes:
-        heads: what it says one after another to whoever asks for the finalized head.
+        heads: its answers, in order, to requests for the finalized head.
     """
 
     def __init__(self, endpoint: str = "ws://127.0.0.1:9944") -> None:

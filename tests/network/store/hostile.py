@@ -53,7 +53,7 @@ class Hostile:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def wait(self, seconds: float) -> bool:
-        """Pauses; whether there is no need to go on."""
+        """Pause. Returns whether the server should end."""
         return self._closed.wait(seconds)
 
     def _accept(self) -> None:

@@ -312,7 +312,7 @@ def test_malformed_listings(serve, page: bytes) -> None:
 
 @pytest.mark.parametrize("place", ["begin", "part", "end"])
 def test_an_upload_that_the_service_does_not_do(serve, place: str) -> None:
-    """It says 200 all the same, and does not list uploads: what was begun is taken away."""
+    """It still answers 200, and does not list uploads: the unfinished upload is removed."""
 
     def lie(method, path, headers, connection) -> bool:
         if place == "begin" and "uploads=" in path:

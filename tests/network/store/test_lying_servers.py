@@ -1,4 +1,4 @@
-"""Attacks by whoever serves a locator: each ends soon, with a StoreError and little memory."""
+"""Attacks by the server of a locator: each ends soon, with a StoreError and little memory."""
 
 import gzip
 import os

@@ -1,4 +1,4 @@
-"""A large object whose upload broke off, or was killed, goes on where it was."""
+"""The upload of a large object continues after it broke off or was killed."""
 
 import hashlib
 import re

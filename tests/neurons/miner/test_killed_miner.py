@@ -16,9 +16,9 @@ CONFIGS = {"finished": (MinerConfig(4, 2), 100), "partial": (MinerConfig(40, 1),
 
 
 def run_window(subnet, kind, fuse, pace):
-    """Mines a window, `pace` groups a block; where the fuse blows, another program starts.
+    """Mine a window, `pace` groups a block. If the fuse blows, another program starts.
 
-    Time stands still meanwhile: what a block has time for is done in it.
+    Time does not pass meanwhile: everything that a block has time for is done in it.
     """
     last = compute_block(subnet.parameters.timing, WINDOW, Phase.COMMIT)
     miner, more = subnet.start(kind, fuse), True

@@ -19,7 +19,7 @@ from assay.training import GENESIS
 
 
 class Failing:
-    """An object of which one method fails so many times.
+    """An object of which one method fails a number of times.
 
     Attributes:
         calls: heads at which the method was called.

@@ -17,7 +17,7 @@ from tests.neurons.miner_bench import ALICE
 
 
 class Breaking:
-    """A store that breaks off after its first part, so many times."""
+    """A store that breaks off after its first part, a number of times."""
 
     def __init__(self, store, times):
         self.store, self.left = store, times

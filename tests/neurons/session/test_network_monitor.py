@@ -1,4 +1,4 @@
-"""Whether it makes sense to go on: what a neuron looks at once a window."""
+"""Whether it makes sense to continue: a neuron's look once a window."""
 
 import logging
 from dataclasses import replace

@@ -20,7 +20,7 @@ from tests.neurons.session.owners_subnet import LENGTH, NOTICE, Subnet, vary
 
 
 def test_one_that_cannot_be_fetched_stops_what_comes_after_it(subnet: Subnet) -> None:
-    """It is said while there is time; once it can be fetched, work goes on."""
+    """The program reports it while there is time; once they can be fetched, work continues."""
     followed = subnet.follow()
     amended = subnet.say(vary(subnet.first, 10))
     subnet.away.add(make_parameters_name(amended.digest))

@@ -14,7 +14,7 @@ from tests.integration.chain.clients.results import ERROR_MARK, FlowError
 
 #: Longest wait for one command, seconds.
 PATIENCE_S = 240
-#: After an error on some runtimes it never ends: how long it may go on, seconds.
+#: After an error on some runtimes it never ends: the seconds that it may continue.
 _AFTER_ERROR_S = 5
 
 

@@ -94,7 +94,7 @@ def open_client_net(
 
     Args:
         folder: an empty one for all files.
-        start_runtime: starts a real runtime with so many milliseconds between blocks; None: the
+        start_runtime: starts a real runtime with this many milliseconds between blocks; None: the
             development network.
     """
     with ExitStack() as stack:
