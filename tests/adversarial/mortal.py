@@ -274,8 +274,7 @@ class Mortal:
         ), ledger
 
     def judge_samples(self, context, hotkey, sources, verdict, *, late):
-        """Of the samples, Carol shows nothing now and then, and Bob only those that mirrors
-        have."""
+        """Carol shows no samples now and then, and Bob only those that mirrors have."""
         assert verdict.provisional
         self.sampled.append((context.window, hotkey))
         withheld = hotkey == HOTKEYS["carol"] and context.window % 4 == 0

@@ -86,7 +86,7 @@ def demo(played: Any, played_document: dict[str, Any]) -> tuple[Path, Any]:
 
 
 def describe_everywhere(out: Path, summary: Any) -> dict[str, Any]:
-    """What follows from the seed: parameters, beacons, the first challenge, calendar, verdicts."""
+    """Results of the seed alone: parameters, beacons, the first challenge, calendar, verdicts."""
     context = json.loads((out / "contexts" / "window-5.json").read_bytes())
     left = {"commitments"}  # their roots are of tokens
     return {

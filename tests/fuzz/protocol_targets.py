@@ -174,7 +174,7 @@ def attack_context(data: bytes) -> None:
     assert written == json.dumps(json.loads(data), sort_keys=True)
 
 
-# What strangers write on chain, and what a beacon's server says
+# Strangers' data on chain, and answers of a beacon's server
 
 
 def attack_commitment(data: bytes) -> None:

@@ -271,7 +271,7 @@ def list_math_rows() -> list[bytes]:
     ]
 
 
-# What a trainer of a round leaves
+# Files of a round's trainer
 
 #: Forms of trainers' children. Readers do not need their feedback.
 FORMS = {

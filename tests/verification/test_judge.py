@@ -126,7 +126,7 @@ def test_the_small_world_is_a_true_one(world: World) -> None:
 
 
 def test_only_what_is_chosen_is_fetched(world: World) -> None:
-    """Of a valued group the judge reads all ids and one proof, of the others one rollout, and
+    """The judge reads all ids and one proof of a valued group, one rollout of each other group, and
     nothing twice. Samples are read separately (test_samples.py)."""
     draft = world.mine()
     reader, context = world.seal(draft)

@@ -335,7 +335,7 @@ def test_stake_on_a_hotkey_without_a_uid_names_the_command_that_buys_one(
 def test_a_uid_that_became_dearer_after_it_was_quoted_is_not_bought(
     subnet: RuntimeNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two registrations in one block, the second meets a higher price than its quote."""
+    """The second of two registrations in one block meets a higher price than its quote."""
     if subnet.chain.runtime.register_by is not RegisterBy.LIMIT:
         pytest.skip("this runtime takes no limit")
     (hotkey,) = subnet.make_hotkeys(1)

@@ -29,7 +29,7 @@ from tests.audit.audited import (
 )
 from tests.integration.evm.anvil import NETUID, Stage
 
-#: That validator has no real key: the mock knows its signature.
+#: The validator has no real key: the mock knows its signature.
 SIGNATURE = bytes(64)
 
 

@@ -34,7 +34,7 @@ from tests.integration.evm.anvil import CHAIN_ID, NETUID, SR25519, STORAGE, Stag
 from tests.integration.evm.test_contracts import KEYS_KEY, WEIGHTS_KEY, encode_weights
 
 VALIDATOR = HOTKEYS["validator"]
-#: That validator has no real key: the mock knows its signature.
+#: The validator has no real key: the mock knows its signature.
 SIGNATURE = bytes(64)
 
 
