@@ -30,7 +30,7 @@ from assay.network.store import StoreError
 from assay.neurons.session.window_reader import iterate_weight_blocks
 
 Weights = Mapping[int, int]
-#: Weights at most this far apart count as equal but for rounding.
+#: Weights at most this far apart count as equal, because of rounding.
 SAME = 1e-3
 #: Weights this many times nearer to an older settlement than to the newest belong to the older one,
 #: with or without noise.

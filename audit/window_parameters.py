@@ -113,9 +113,8 @@ def is_decided_so(public: Public, found: Findings) -> bool:
 
 
 def _was_decided(public: Public, slot: Commitment, digest: bytes, window: int) -> bool:
-    """Return whether unknown parameters hold for a window all the same: their owner's slot had
-    named them until their decision, and then others that do not lead to them. A later program
-    cannot know."""
+    """Return whether unknown parameters still hold for a window: their owner's slot had named them
+    until their decision, and then others that do not lead to them. A later program cannot know."""
     known = {parameters.digest: parameters for parameters in public.history.all}
     if digest in known or public.rules is None:
         return False

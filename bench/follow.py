@@ -39,7 +39,7 @@ THREADS = 1
 
 
 class Flawed:
-    """A simulated drafter that is wrong for one in so many tokens."""
+    """A simulated drafter that is wrong at a fixed rate."""
 
     def __init__(self, right: dict[bytes, tuple[int, ...]]) -> None:
         self.right = right

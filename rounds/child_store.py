@@ -1,13 +1,13 @@
-"""Children and merges in stores: what a trainer uploads of its round, and how others have it.
+"""Children and merges in stores: a trainer uploads those of its round, and others read them.
 
     children/<digest>.json     a child's record
-    pieces/<SHA-256>           what its masters are made of; its trainer's state where that is shown
-    steps/<digest>/…           its steps, as ever, and checkpoints/<digest>/manifest.json of each
+    pieces/<SHA-256>           the pieces of its masters; its trainer's state if that is published
+    steps/<digest>/…           its steps, as usual, and checkpoints/<digest>/manifest.json of each
     merges/<digest>.json       a merge's record
-    outer/<root>               the masters and the velocity that it led to, a safetensors file
+    outer/<root>               the masters and the velocity after it, a safetensors file
 
-Everything is named by a digest of what it is, so that any store's copy will do. A store that cannot
-be read, or shows other bytes than it should, withholds.
+A digest of its content names each object, so any store's copy will do. A store that cannot be read,
+or shows other bytes than it should, counts as withholding.
 """
 
 import json

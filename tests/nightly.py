@@ -23,7 +23,7 @@ def read_nightly() -> dict[str, str]:
 
 
 def mark_nightly(items: list[pytest.Item], nightly: Mapping[str, str]) -> None:
-    """Adds the marker `nightly` to what the table does not keep."""
+    """Add the marker `nightly` to the tests that the table does not keep."""
     seen: dict[str, list[object]] = {}
     for item in items:
         test = item.nodeid.partition("[")[0]

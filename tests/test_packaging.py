@@ -42,7 +42,7 @@ def list_room_files() -> set[str]:
 
 
 def build_wheel(tmp_path: Path) -> Path:
-    """The wheel, built in a copy out of the sdist beside it."""
+    """The wheel, built in a copy from the sdist next to it."""
     copy = tmp_path / "copy"
     copy.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):

@@ -68,7 +68,7 @@ def read_groups(path: Path, parser: ParquetWorker) -> list[ConsumedGroup]:
 
 
 def to_integers(logprobs: Sequence[float]) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """Exact integers, because the values came from integers (`lessons`)."""
+    """Exact integers, because the values came from integers."""
     return np.rint(np.array(logprobs) * -_UNIT).astype(np.uint32)
 
 

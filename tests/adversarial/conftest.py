@@ -45,7 +45,7 @@ NAMES = ("owner", "trainer", "validator", "alice", "bob")
 
 @dataclass
 class World:
-    """A chain, what runs on it, and what was mined so far."""
+    """A chain, its participants, and the files mined so far."""
 
     chain: SimulatedChain
     beacons: LocalBeacon
@@ -173,7 +173,8 @@ def make_world(
 
 @pytest.fixture
 def short_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A block on the simulator holds what was sent before it, so two blocks remove all doubt."""
+    """On the simulator, a block holds everything that was sent before it, so two blocks remove all
+    doubt."""
     monkeypatch.setattr(weights_outbox, "DOUBT_BLOCKS", 2)
 
 

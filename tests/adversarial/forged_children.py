@@ -36,7 +36,7 @@ def with_masters(child: ChildFiles, masters) -> ChildFiles:
 
 
 def show(bench, name: str, child: ChildFiles, genuine, pieces=None) -> Commitment:
-    """Puts it into the liar's store, the genuine one's steps beside what was changed."""
+    """Put a child into the liar's store, together with the genuine child's steps."""
     folder = bench.folder / "forged"
     shutil.rmtree(folder, ignore_errors=True)
     forged, known = StepFolder(folder), StepFolder(bench.folder / name / "steps")

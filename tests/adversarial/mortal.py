@@ -1,9 +1,9 @@
-"""A validator that can be killed between any two things it does, and started again from disk.
+"""A validator that can be killed between any two of its effects, and started again from disk.
 
-Chain, calendar, beacons, journal and outbox are real; what a submission is worth follows from its
-window and hotkey and from the ledger it was judged with, so that whatever is judged twice, lost,
-or entered twice into a ledger shows in what is published. A kill is an exception that nothing
-catches: the file is closed in the middle of things and opened anew.
+Chain, calendar, beacons, journal and outbox are real. The result for a submission follows from its
+window and hotkey and from the ledger that it was judged with. So a submission that is judged twice,
+lost, or entered twice into a ledger shows in the published records. A kill is an exception that
+nothing catches: the database is closed in the middle and opened again.
 """
 
 import json
@@ -111,7 +111,7 @@ class Fate:
 
 
 class MortalChain:
-    """A chain whose calls are points, and that remembers what it was sent."""
+    """A chain whose calls are points, and that remembers all submitted data."""
 
     def __init__(self, chain, fate):
         self._chain = chain
@@ -284,7 +284,7 @@ class Mortal:
         return replace(verdict, provisional=False)
 
     def describe(self):
-        """Everything that is public in the end, and what was sent, without clocks."""
+        """Everything that is public in the end, and all submitted data, without clocks."""
         published = {
             str(path.relative_to(self.folder)): forget_clocks(json.loads(path.read_text()))
             for path in sorted(self.folder.rglob("*.json"))
@@ -318,7 +318,7 @@ def require_kills_change_nothing(play, folder, choose):
 
 
 def forget_clocks(record):
-    """A JSON file without what a clock said."""
+    """A JSON file without values that depend on a clock."""
     for verdict in record.get("verdicts", ()):
         assert verdict.pop("seconds") >= 0
     return record

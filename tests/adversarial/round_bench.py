@@ -28,7 +28,8 @@ WINDOWS, OFFSET = 2, 18
 
 @dataclass
 class Stores:
-    """Stores by locator. A liar's may show each reader what it likes: `seen_by` has a view."""
+    """Stores by locator. A liar's store may show each reader something else: `seen_by` has a
+    view."""
 
     known: dict[str, ObjectStore]
 

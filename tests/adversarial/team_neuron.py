@@ -54,8 +54,8 @@ def train(folder: Path, world: World) -> Bench:
 
 
 def play_round(folder: Path) -> dict[str, object]:
-    """A round of three trainers of which two never come: what its measurer publishes, and what was
-    learned from by then and in the next round's first window."""
+    """A round of three trainers of which two never come: the measurer's publication, and the groups
+    that were learned from until then and in the next round's first window."""
     bench = RoundBench(folder / "rounds")
     bench.run_round(0, without=NAMES[1:])
     base, _ = bench.get_base(NAMES[0])

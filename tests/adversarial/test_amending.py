@@ -51,9 +51,9 @@ def change(before, window=FIRST, share=MILLION // 4):
 
 
 class Amended(Mortal):
-    """A subnet whose owner says what the play has it say, and a validator that follows."""
+    """A subnet whose owner makes the play's announcements, and a validator that follows."""
 
-    #: block → what the owner's slot is to say from the next one on
+    #: block → the content of the owner's slot from the next block on
     said: ClassVar = {0: lambda first: first, 3: change}
 
     def __init__(self, folder, monkeypatch, kills=(), *, away=False):

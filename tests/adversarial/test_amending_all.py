@@ -24,7 +24,7 @@ from tests.adversarial.watched import Watched
 
 #: The first window of the amendment; one before it and two of it are played.
 FIRST = 6
-#: Above what the trainer publishes before it.
+#: A number above all those that the trainer publishes before it.
 NUMBER = 100
 
 

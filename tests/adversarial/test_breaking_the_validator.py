@@ -34,7 +34,7 @@ def test_honest_windows_are_settled_and_written(fresh_world):
 
 
 def test_the_ledger_runs_from_one_settlement_to_the_next(fresh_world, monkeypatch):
-    """A cheat that spreads its steering over windows is met by what the earlier ones left."""
+    """A cheat that spreads its steering over windows meets the evidence of the earlier ones."""
     honest, entered = submission_judge.judge_and_carry, {}
 
     def judge(submission, hotkey, context, checkpoint, ledger, **options):
@@ -199,7 +199,8 @@ def test_a_store_that_shows_one_validator_a_broken_file_first_splits_no_verdicts
 
 
 def test_a_file_that_stays_broken_is_refused_for_what_it_is(fresh_world):
-    """After MIRROR_END, and so it is after a restart; what the root binds is refused at once."""
+    """The refusal comes after MIRROR_END, also after a restart. Faults of bound bytes are refused
+    at once."""
     world, timing = fresh_world, fresh_world.parameters.timing
     alice = world.hotkeys["alice"]
     world.mint(compute_block(timing, 0, Phase.AUDIT))

@@ -46,7 +46,7 @@ def test_committing_nothing(fresh_world):
 
 
 def test_overwriting_the_commitment_after_its_block(fresh_world):
-    """State at exactly the commitment block counts: what comes later changes nothing."""
+    """State at exactly the commitment block counts: later changes have no effect."""
     world = fresh_world
     world.mint(compute_block(world.parameters.timing, 0, Phase.COMMIT))
     commit(world, "alice", digest=b"\1" * 32)

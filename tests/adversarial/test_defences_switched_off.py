@@ -279,8 +279,8 @@ def test_without_sampled_rollouts(lab, monkeypatch):
     [("is_opening_committed", 0), ("is_head_committed", 1), ("is_record_committed", 3)],
 )
 def test_without_what_binds_a_part_to_the_root(check, place, lab, monkeypatch):
-    """Other bytes than committed to: in the header, beside a group, in a rollout that is only
-    fetched."""
+    """The bytes differ from the committed ones: in the header, beside a group, in a rollout that is
+    only fetched."""
     groups = lab.get_honest("attacker", 1)
     audited = find_audited(lab, groups)
     sampled = select_sampled(lab.context, lab.hotkeys["attacker"], len(groups))
@@ -367,7 +367,7 @@ def test_without_a_uid_at_the_first_block(fresh_world, monkeypatch):
 
 
 def test_without_a_block_at_which_the_commitment_counts(fresh_world, monkeypatch):
-    """Copies are committed to, what is audited is made later, and committed to again."""
+    """The miner commits to copies, makes the audited rollouts later, and commits again."""
     world = fresh_world
     miner = add_miner(world, "bob", OverwritesTheCommitment)
     context = world.open_context(0)

@@ -1,4 +1,5 @@
-"""A validator that was stopped, or is too slow: it says so, drops what is over, and catches up."""
+"""A validator that was stopped, or is too slow: it says so, drops windows that are over, and
+catches up."""
 
 import json
 

@@ -66,7 +66,8 @@ def name(kind):
 
 @pytest.mark.parametrize("kind", LEGAL, ids=name)
 def test_legal(kind, measured):
-    """Whatever drafts, what the reference has corrected is the honest sample, token for token."""
+    """With any drafter, the completion after the reference's corrections is the honest sample,
+    token for token."""
     rows = measured(kind)
     assert not any(row.faults for row in rows)
     assert not any(rollout.differs for row in rows for rollout in row.rollouts)
@@ -134,7 +135,7 @@ def test_with_a_blind_judge_saving_work_pays_and_the_table_says_so(tmp_path, mon
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory):
-    """All calendar strategies on one chain beside one validator, a settlement of two windows."""
+    """All calendar strategies on one chain with one validator, a settlement of two windows."""
     torch.set_num_threads(1)
     lab = ChainAttackSetup(tmp_path_factory.mktemp("calendar"), CALENDAR, windows=2)
     return {outcome.kind.title: outcome for outcome in lab.play()}

@@ -177,7 +177,7 @@ def test_with_no_worker_left_it_says_so_and_abstains(tmp_path):
 @pytest.mark.slow
 @pytest.mark.nightly
 def test_a_validator_that_is_killed_judges_again_what_was_under_way(tmp_path, expected):
-    """Its threads and workers go with it; what was taken up is in the journal."""
+    """Its threads and workers end with it; the journal has the files that it had begun."""
 
     class Killed(BaseException):
         pass

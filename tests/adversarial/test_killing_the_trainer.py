@@ -1,5 +1,5 @@
-"""A trainer killed anywhere, robbed of its state, or talking to a chain that fails: what it
-publishes is what it would have published."""
+"""A trainer killed anywhere, robbed of its state, or with a failing chain: it publishes the same as
+an undisturbed one."""
 
 import shutil
 from dataclasses import replace
@@ -179,7 +179,7 @@ _ERRORS = {
 }
 
 
-# --- what it says and what it does not
+# --- its messages
 
 
 def test_a_committed_checkpoint_can_be_fetched(bench):

@@ -65,7 +65,7 @@ def test_an_undisturbed_run_has_something_to_lose(tmp_path, monkeypatch, short_d
 @pytest.mark.slow
 @pytest.mark.parametrize("share", THIRDS)
 def test_killed_before_and_after_every_write(tmp_path, monkeypatch, short_doubt, share):
-    """Between two writes one kill is as another: what is on disk and on chain is the same."""
+    """Between two writes all kills are alike: disk and chain have the same content."""
     require_kills_change_nothing(
         partial(play, monkeypatch=monkeypatch),
         tmp_path,
@@ -204,7 +204,7 @@ def test_a_node_of_another_chain_ends_the_program(tmp_path, monkeypatch):
         mortal.validator.step()
 
 
-# --- what is written
+# --- written data
 
 
 FLOATS = st.floats(allow_nan=False)
@@ -253,7 +253,7 @@ def test_a_verdict_comes_back_as_it_was(verdict, asked_at, seconds):
     kept = audit.withheld if verdict.is_withheld else audit.verdicts
     kept = audit.provisional if verdict.provisional else kept
     assert kept == {verdict.hotkey: verdict}
-    # what is sampled of a provisional one was not asked for
+    # the samples of a provisional one were not requested
     assert audit.asked_at == ({} if verdict.provisional else {verdict.hotkey: asked_at})
     assert audit.seconds == {verdict.hotkey: seconds}
     assert journal.load_ledgers() == {account: ledger}
@@ -261,8 +261,8 @@ def test_a_verdict_comes_back_as_it_was(verdict, asked_at, seconds):
 
 
 def test_the_audits_finding_stays_beside_the_samples_finding():
-    """After a restart nothing is judged into the ledger again, and what had been withheld before is
-    forgotten once it has been shown."""
+    """After a restart nothing is judged into the ledger again. A file that was withheld before
+    counts as shown once it is."""
     database, parameters = Database(), make_parameters()
     journal = Journal(
         database, HOTKEYS["alice"], ParameterHistory(parameters), WindowProgress(0, 0)

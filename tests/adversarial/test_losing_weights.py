@@ -385,7 +385,7 @@ def evict(chain, hotkey):
 
 
 def test_a_refusal_that_was_none_is_found_on_chain(chain, box):
-    """The node refuses to say what the block holds, after it took the extrinsic."""
+    """The node took the extrinsic, and then refuses to show the block."""
     raise_once(chain, "after", ChainError("cannot decode the events"))
     box.put(5, ONE)
     box.run(12)

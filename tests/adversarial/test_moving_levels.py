@@ -1,4 +1,4 @@
-"""Levels that follow held-out success: what a trainer publishes, and what it may not claim."""
+"""Levels that follow held-out success: a trainer's publications, and false claims about them."""
 
 import shutil
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Each rule of the pay taken out once: what it stops must then pay."""
+"""Each rule of the pay is removed once: then the attack that it stops must pay."""
 
 from hashlib import sha256
 

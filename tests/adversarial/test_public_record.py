@@ -52,7 +52,7 @@ def list_published(mortal):
 
 
 def read_windows(mortal):
-    """Window → record, of what is published."""
+    """The published records: window → record."""
     found = {}
     for path in sorted((mortal.folder / "record" / ADDRESS).glob("window-*.record")):
         data = path.read_bytes()
@@ -69,7 +69,7 @@ def read_settlements(mortal):
     return sorted(records, key=lambda record: record.epoch)
 
 
-# --- what is in it
+# --- the record's content
 
 
 def test_records_say_what_the_validator_came_to(tmp_path, monkeypatch):
@@ -293,7 +293,7 @@ def test_an_announcement_that_is_refused_delays_nothing(tmp_path, monkeypatch):
     assert parse_commitment(get_slot(mortal)).tag is Tag.RECORD
 
 
-# --- what a stranger makes of it
+# --- a stranger's view of it
 
 
 def test_a_stranger_comes_to_the_same_verdicts_and_witnesses(fresh_world, tmp_path):

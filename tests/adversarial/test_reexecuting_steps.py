@@ -1,4 +1,4 @@
-"""A trainer that publishes another model than its step makes, and what is left of its data."""
+"""A trainer that publishes another model than its step makes, and tampered files of its data."""
 
 import json
 import shutil
@@ -273,7 +273,8 @@ def write_taken(step, taken):
 
 
 def test_a_reward_that_the_environment_never_gave(course):
-    """A trainer that teaches what it likes: its record is consistent, its rewards are made up."""
+    """A trainer that teaches arbitrary behaviour: its record is consistent, its rewards are made
+    up."""
     step = read_step(get_steps(course)[0])
     taken = read_taken(step)
     taken[3].group.rewards[1] ^= 1
@@ -460,7 +461,8 @@ def test_a_window_alone_and_an_empty_range(taught, tmp_path):
 
 
 def test_a_reward_that_the_environment_never_gave_is_not_exported(course, tmp_path, monkeypatch):
-    """A trainer's own record can say what it likes: the set holds only what can be derived."""
+    """A trainer's own record may have false rewards: the data set has only rewards that can be
+    derived."""
     step = read_step(get_steps(course)[0])
     taken = read_taken(step)
     taken[0].group.rewards[0] ^= 1

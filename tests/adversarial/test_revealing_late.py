@@ -1,8 +1,8 @@
 """A store that reveals its file to some validators, or at the last moment, splits nobody.
 
-Three validators read ahead and leave in their own stores what they have read in time; each of them
-finds what it lacks with the others until MIRROR_END. Whether a fourth one comes too late to ask
-miners themselves, it says nothing of what no mirror has.
+Three validators read ahead and leave the parts that they read in time in their own stores. Until
+MIRROR_END each of them finds its missing parts with the others. A fourth validator, which comes too
+late to ask miners themselves, gives no verdict on files that no mirror has.
 """
 
 import threading
@@ -129,8 +129,8 @@ class Play:
         return compute_block(self.world.parameters.timing, 0, phase)
 
     def is_shown(self, path, reader):
-        """Alice's and Dave's to all, whatever they are; Bob's in the last block to most; Carol's
-        when it is too late; Erin's to one of them, who has asked in time and waits for it."""
+        """Alice's and Dave's files are shown to all; Bob's in the last block to most; Carol's when
+        it is too late; Erin's to one validator, which has asked in time and waits for it."""
         head, last = self.world.chain.get_head(), self.compute_block(Phase.FETCH_END)
         (miner,) = (m for m in MINERS if path == self.get_path(m))
         if miner == "bob":
@@ -211,7 +211,7 @@ def test_a_file_that_nobody_saw_in_time_is_withheld_from_all(played):
 
 
 def test_a_miner_that_uploads_what_is_audited_alone_is_refused_by_all(played):
-    """With what was measured of it, which stays in the ledger of its seat."""
+    """The measurements of its audited rollouts stay in the ledger of its seat."""
     verdicts = get_verdicts(played, "dave")
     assert {verdict.reason for verdict in verdicts} == {Reason.ROOT_MISMATCH}
     assert all("sample" in verdict.detail and verdict.witness for verdict in verdicts)

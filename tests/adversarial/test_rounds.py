@@ -1,5 +1,5 @@
 """Three trainers of which none lies, or one in each way that everybody can see: the honest ones
-derive the same bytes. What only doing a step again shows is tested with the audit."""
+derive the same bytes. Lies that only a repeated step shows are tested with the audit."""
 
 from dataclasses import replace
 
@@ -247,7 +247,8 @@ def test_a_slot_that_names_something_else(bench):
 
 
 def test_the_one_of_two_children_in_the_slot_counts(bench, genuine):
-    """A trainer shows each reader the other one: both read what the chain names at the deadline."""
+    """A trainer shows each reader the other child: both readers take the one that the chain names
+    at the deadline."""
     child = genuine[LIAR].files
     far = with_masters(child, {n: t + 10.0 for n, t in child.masters.items()})
     said = show(bench, LIAR, far, child.steps)
@@ -295,14 +296,14 @@ def test_a_store_shows_different_children_to_different_readers(bench, tmp_path):
     with_it, without = seeing.merge(), blind.merge()
     assert with_it.after != without.after
     assert blind.found[bench.hotkeys[LIAR]].judgment[0] is ChildFinding.WITHHELD
-    # the one who had it not measured
+    # the reader without the child measures
     record = make_record(bench, blind, without, "second")
     fault, merge = find_fault(seeing, record)
     assert fault is None
     assert merge.after == without.after
     (line,) = seeing.list_left_out(merge)
     assert "withheld: the trainer that published the merge could not read it, and this" in line
-    # the one who had it measured, and keeps it
+    # the reader with the child measures, and keeps it
     record = make_record(bench, seeing, with_it, "trainer")
     fault, _ = find_fault(blind, record)
     assert "taken" in fault

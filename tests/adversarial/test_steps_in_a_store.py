@@ -190,7 +190,7 @@ def test_few_bytes_that_unpack_to_many(spoilt, verify, mine, monkeypatch):
     "spoil", [lose_record, name_another_child, send_too_much, cut_data, give_the_others_data]
 )
 def test_a_lying_store_does_not_hide_an_honest_one(spoilt, public, mine, spoil):
-    """Named first, and what it gave before is in the folder."""
+    """It is named first, and its earlier files are in the folder."""
     store, step = spoilt
     spoil(store / make_step_name(step.record.digest, "x").removesuffix("/x"))
     stores = [open_folder(path) for path in (store, public / "owner", public / "store")]

@@ -77,7 +77,7 @@ def child(fresh_world, monkeypatch):
 
 
 def make_folder(world, name, store):
-    """One program's models: the genesis, and what it fetches in the background."""
+    """One program's models: the genesis, and those that it fetches in the background."""
     held = Held(store)
     folder = CheckpointFolder(
         world.folder / name, DownloadSettings(lambda: [held], retry_s=0.0, in_background=True)

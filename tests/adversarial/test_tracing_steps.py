@@ -308,7 +308,7 @@ def test_an_honest_tree_and_other_tensors(taught, honest, tmp_path):
 def test_one_that_is_killed_while_it_traces_again_is_not_accused(
     taught, honest, faulty, tmp_path, monkeypatch
 ):
-    """Its old trace is whole, or it has none: never the old record beside new files."""
+    """Its old trace is whole, or it has none: the old record is never next to new files."""
     for place in ("trace", "rewritten"):
         shutil.copytree(faulty[0], tmp_path / place)
 

@@ -1,5 +1,5 @@
-"""A trainer whose judging workers do, beside its learning: it publishes what it would alone, in
-whatever order things come, and whatever becomes of the workers."""
+"""A trainer whose workers judge while it learns: it publishes the same as alone, in whatever order
+results come, and whatever happens to the workers."""
 
 import threading
 from contextlib import contextmanager

@@ -29,7 +29,7 @@ class Killed(BaseException):
 
 
 class Calls:
-    """Counts what a trainer asks of the outside; kills it, or fails, at one of the calls."""
+    """Counts a trainer's calls to the outside, and kills it, or fails, at one of them."""
 
     def __init__(self):
         self.names, self.due, self.dead, self.errors = [], None, False, None

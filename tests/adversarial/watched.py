@@ -18,7 +18,7 @@ from assay.protocol.window import compute_block
 
 
 class Watched:
-    """A validator with everything it published, driven block by block beside the miners."""
+    """A validator with all its publications, driven block by block together with the miners."""
 
     def __init__(self, world, name="validator", database=None, ahead=None):
         self.world = world

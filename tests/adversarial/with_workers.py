@@ -1,4 +1,4 @@
-"""A validator whose forward passes workers run, driven to settlements; and what it leaves."""
+"""A validator whose workers run the forward passes, driven to settlements; and its results."""
 
 import json
 import sqlite3
@@ -91,7 +91,7 @@ class Employer:
         return self
 
     def read_records(self):
-        """Name → bytes of all that is published, JSON without what a clock said."""
+        """Name → bytes of all publications, JSON without values that depend on a clock."""
         found = {}
         for path in sorted((self.folder / "record").rglob("*")):
             if path.suffix == ".json":

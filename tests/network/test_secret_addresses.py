@@ -1,7 +1,7 @@
 """An address that holds a key, in its path or before its host: no error, log line or file has it.
 
-Each service fails in all the ways that its client tells apart, and repeats what it was asked where
-it has room for words.
+Each service fails in all the ways that its client tells apart, and repeats the request wherever an
+answer has room for text.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""A miner and a validator on a bucket: what they leave behind has nothing of its key.
+"""A miner and a validator on a bucket: their files and messages never contain its key.
 
-The key is the service's own, which checks every signature; it is looked for in all that is written,
-logged, published, sent to the chain or said in an error.
+The key is the service's own, which checks every signature; the tests search for it in everything
+that is written, logged, published, sent to the chain or said in an error.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Addresses of other networks: which prefix they have, beside the same key's address here."""
+"""Addresses of other networks: their prefix, compared with the same key's address here."""
 
 import pytest
 from bittensor.sp_core import Keypair

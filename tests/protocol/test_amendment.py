@@ -1,4 +1,5 @@
-"""Parameters that follow others: what may, from when, and what is settled across the change."""
+"""Parameters that follow others: the legal changes, their start, and the settlement across the
+change."""
 
 import json
 from dataclasses import replace

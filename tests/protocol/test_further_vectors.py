@@ -1,4 +1,4 @@
-"""Vectors of what is around the judge, derived a second time by other means: levels, the order of
+"""Vectors of the parts around the judge, derived a second time by other means: levels, the order of
 mirrors, deltas, chat templates."""
 
 import struct

@@ -26,7 +26,7 @@ def compute_chi_square(counts: np.ndarray, expected: np.ndarray) -> float:
 
 
 def find_limit(freedom: int) -> float:
-    """Beyond it a chi-square of this freedom lies once in a million (Wilson and Hilferty)."""
+    """A chi-square of this freedom exceeds it once in a million (Wilson and Hilferty)."""
     spread = 2 / (9 * freedom)
     return freedom * (1 - spread + 4.8 * sqrt(spread)) ** 3
 

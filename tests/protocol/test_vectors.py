@@ -44,7 +44,7 @@ def naive_tree(leaves: list[bytes]) -> bytes:
 
 
 def naive_path(leaves: list[bytes], index: int) -> list[bytes]:
-    """The tops of the subtrees beside the way, from above; then turned round."""
+    """The tops of the subtrees beside the path, from above; then reversed."""
     beside, low, high = [], 0, len(leaves)
     while high - low > 1:
         half = 1

@@ -183,8 +183,8 @@ def test_the_first_in_line_whose_turn_has_come_is_in_force():
 
 
 def test_children_in_the_slots_leave_the_checkpoint_in_force():
-    """From the opening on slots name children; until the next one is published, what they named
-    before counts, whatever a liar writes into a slot meanwhile."""
+    """From the opening on, slots name children. Until the next checkpoint is published, the slots'
+    earlier content counts, whatever a liar writes into a slot meanwhile."""
     slots = Slots()
     first, second = find_round(PARAMETERS, 0), SECOND
     line = compute_line(first, slots.get_block(first.deadline).hash)

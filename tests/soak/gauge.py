@@ -17,7 +17,7 @@ _LARGE = 128 << 10
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """One look. `memory` is bytes resident, after what is garbage was given back."""
+    """One look. `memory` is resident bytes after garbage was released."""
 
     memory: int
     threads: int
@@ -35,11 +35,11 @@ def fix_allocator() -> None:
 
 
 def look() -> Gauge:
-    """Collects garbage first, and has the allocator give back what it can."""
+    """Measure, after garbage collection and after the allocator has returned what it can."""
     gc.collect()
     _LIBC.malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    # by type: `isinstance` would ask lazy modules what they are
+    # by type: `isinstance` would ask lazy modules for their class
     loops = {o for o in gc.get_objects() if issubclass(type(o), asyncio.AbstractEventLoop)}
     own = [loop for loop in loops if not loop.is_closed()]
     return Gauge(

@@ -13,7 +13,7 @@ from assay.protocol.parameters import DEMO_TIMING
 from tests.soak.world import World
 
 HOUR_MS = 3_600_000
-#: Window → what the machine's clock is off by from its first block on.
+#: Window → offset of the machine's clock from its first block on.
 STEPS = {2: HOUR_MS, 4: -HOUR_MS, 6: HOUR_MS, 7: 0}
 #: Pauses go by a clock of real seconds, and a block is here within milliseconds.
 _PATIENCE = RelayTimeouts(pause_s=0.001, longest_pause_s=0.001)

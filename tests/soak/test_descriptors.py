@@ -13,13 +13,13 @@ from tests.soak.world import World
 
 #: Window of the first shortage, and blocks that one lasts. By then all that is imported late is.
 FIRST, BLOCKS = 3, 2
-#: Beyond what is open.
+#: Descriptors beyond the open ones.
 _ROOM = 64
 
 
 @contextmanager
 def limit_descriptors():
-    """A limit near what is open by now."""
+    """Set a limit near the present number of open ones."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(map(int, os.listdir("/proc/self/fd")))
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + _ROOM, hard))

@@ -12,8 +12,8 @@ from tests.soak.world import World
 
 @pytest.mark.slow
 def test_twenty_windows_in_bad_weather(monkeypatch):
-    """Nothing that was done in time is lost, and nothing is left open; what a fault has cost, the
-    protocol says it may."""
+    """Nothing that was done in time is lost, and nothing is left open. Each fault costs no more
+    than the protocol says."""
     with TemporaryDirectory(prefix="assay-") as root:
         world, looks = World(Path(root), 20, 35, monkeypatch.setattr), {}
 

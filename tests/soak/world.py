@@ -69,16 +69,16 @@ def make_small_genesis(folder: Path) -> bytes:
 
 
 class World:
-    """The subnet, and what has been found so far.
+    """The subnet, and the findings so far.
 
     Args:
-        windows: played.
+        windows: number of windows to play.
         calm: without any fault.
         patch: sets an attribute for as long as the soak lasts.
 
     Attributes:
-        relay: URL that programs have beacons from; None: without HTTP.
-        clock_offset_ms: what the programs' clock is ahead of the chain's.
+        relay: URL from which programs get beacons; None: without HTTP.
+        clock_offset_ms: lead of the programs' clock over the chain's.
         before_block: called with the number of each block before there is one.
         around_turn: entered for each program's turn; the undisturbed validator has none.
     """
@@ -291,7 +291,7 @@ class _Check:
                 continue
             expected = self.settlements.pop(epoch)
             self.compared += 1
-            # a window without the validator's own journal of it is judged by what it settled
+            # a window without an entry in the validator's journal is judged by the settlement
             span = self._get_span(expected)
             spoilt = validator.weather.spoils(span)
             if file.exists() and _is_same(json.loads(file.read_text()), expected):

@@ -131,8 +131,8 @@ def write_model(
 def teach_form(model, prompts, answers) -> None:
     """Steps in which the model learns to give any of some answers, of one length, to anything.
 
-    The mean over answers of −ln p is ln N where each of N has 1/N; what it exceeds that by is at
-    least −ln of the probability that any of them is given.
+    The mean over answers of −ln p is ln N if each of N has 1/N. Its excess over ln N is at least
+    −ln of the probability that any of them is given.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     (size,) = {len(answer) for answer in answers}

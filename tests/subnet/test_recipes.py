@@ -78,7 +78,7 @@ def test_weights_are_counted_as_the_family_has_them(family, more):
     assert numbers.parameters == sum(weight.numel() for weight in model.parameters())
 
 
-# --- what is wrong is told in one line
+# --- faults are named in one line
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_file_of_problems_is_asked_for_and_named_by_its_digest(write, tmp_path
         recipe.fill_environment()
 
 
-# --- what a trainer takes from one
+# --- a trainer's settings from a recipe
 
 
 def test_a_trainer_runs_the_implementation_that_its_recipe_plans_with():

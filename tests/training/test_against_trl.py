@@ -19,7 +19,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def inputs(model):
-    """Right-padded completions whose ratios lie on both sides of every bound."""
+    """Right-padded completions with ratios on both sides of every bound."""
     generator = torch.Generator().manual_seed(1)
     lengths = torch.randint(1, LONGEST + 1, (ROWS,), generator=generator)
     completions = torch.randint(3, 90, (ROWS, LONGEST), generator=generator)

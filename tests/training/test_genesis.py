@@ -1,4 +1,4 @@
-"""The demo's model: what is shipped loads, round-trips and answers some of its problems."""
+"""The demo's shipped model: it loads, round-trips and answers some of its problems."""
 
 import json
 from pathlib import Path

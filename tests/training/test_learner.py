@@ -158,7 +158,7 @@ def test_accumulated_passes_are_the_whole_minibatch() -> None:
 
 @pytest.mark.parametrize("level", ["token", "sequence"])
 def test_a_reference_holds_the_policy_back(level: Level) -> None:
-    """Far from the reference, the divergence outweighs what is rewarded."""
+    """Far from the reference, the divergence outweighs the rewards."""
     config = replace(
         CONFIG, epochs=1, from_genesis=True, loss=LossConfig(kl_weight=100.0, level=level)
     )

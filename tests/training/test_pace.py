@@ -44,7 +44,7 @@ def test_words_and_fields_are_those_of_status_and_metrics():
 
 
 def test_a_trainer_that_waits_has_too_few_groups():
-    """10 groups take 20 s to judge and 30 s to learn from, a checkpoint 10 s: the 90 s beside it
+    """10 groups take 20 s to judge and 30 s to learn from, a checkpoint 10 s: the remaining 90 s
     hold 18 of them."""
     found = play([({WAITING: 40, JUDGING: 20, LEARNING: 30, PUBLISHING: 10}, 20, 10, 10)] * 3)
     assert found == {
@@ -89,7 +89,8 @@ def test_workers_that_judge_beside_it_cost_it_nothing():
 
 
 def test_own_groups_take_of_the_time():
-    """4 own groups and 6 of the miners' take 50 s: beside the own ones 80 s hold 16 of them."""
+    """4 own groups and 6 of the miners' take 50 s: the 80 s without the own ones hold 16 of
+    them."""
     found = play([({WAITING: 50, LEARNING: 50}, 0, 6, 10)], own=4)
     assert (found["groups_came"], found["groups_usable"]) == (6.0, 16)
 
@@ -106,7 +107,7 @@ def test_windows_without_a_step_count_as_windows():
 
 
 def test_skipped_windows_leave_the_mean():
-    """Nobody counted what came in them; judging them ahead is no cost of a good group."""
+    """Nobody counted their groups; judging them ahead is no cost of a good group."""
     clock = Clock()
     pace = TrainerPace(clock)
     for stale in (False, True) * 2:

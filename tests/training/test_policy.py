@@ -1,4 +1,4 @@
-"""Packed, in chunks and computed twice: what the plain path over padded rows gives."""
+"""Packed, in chunks and computed twice: the results of the plain path over padded rows."""
 
 import pytest
 import torch

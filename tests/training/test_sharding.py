@@ -39,8 +39,8 @@ def run_team(folder, rank, where):
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 4])
 def test_two_processes_learn_what_one_learns(tmp_path, rank):
-    """All weights, or LoRA's factors alone; what is published has the model's own names. Where
-    weights are kept changes no bit."""
+    """With all weights, or LoRA's factors alone, the published weights have the model's own names.
+    The place of weights changes no bit."""
     if rank:
         pytest.importorskip("peft", reason="peft is of the extra `train`")
     team = run_team(tmp_path / "first", rank, "kept")

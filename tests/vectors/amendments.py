@@ -122,7 +122,7 @@ def make_amendments() -> Json:
 
 
 _NAMED = Start(PARAMETERS.digest, FIRST, digest("calibrated"), 40)
-#: Start, what the trainer's slot holds, and what is in force by hand.
+#: Start, the trainer's slot, and the checkpoint in force by hand.
 _CHECKPOINTS = [
     (Start(), None, digest("genesis checkpoint")),
     (Start(), (Tag.CHECKPOINT, 0), digest("published")),

@@ -1,4 +1,4 @@
-"""Vectors of what is around the judge: prompts by a template, deltas, mirrors' order, levels."""
+"""Vectors of the parts around the judge: prompts by a template, deltas, mirrors' order, levels."""
 
 import struct
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ def make_chat_template() -> Json:
 
 
 def make_deltas() -> Json:
-    """Tensors as little-endian u16; `parts` are what the frames hold."""
+    """Tensors as little-endian u16; `parts` are the frames' contents."""
     ramp = [(i * 2_654_435_761 >> 7) & 0xFFFF for i in range(40)]
     cases = [
         ("nothing changes", [1, 2, 3], [1, 2, 3]),

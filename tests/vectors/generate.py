@@ -1,4 +1,4 @@
-"""Writes the vectors beside this file: what another implementation of the protocol must agree with.
+"""Writes the vectors in this folder, with which another implementation of the protocol must agree.
 
     python tests/vectors/generate.py            writes them
     python tests/vectors/generate.py --check    exits 1 if a file differs from what would be written

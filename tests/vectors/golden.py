@@ -1,10 +1,11 @@
-"""The golden window: what the shipped checkpoint gives for fixed seeds, on every machine.
+"""The golden window: the shipped checkpoint's results for fixed seeds, the same on every machine.
 
     python tests/vectors/golden.py            writes golden.json
     python tests/vectors/golden.py --check    exits 1 where this machine gives another window
 
-Ids are the same on every machine: no draw of this window is nearer to a tie than two permitted
-implementations may come apart. Log-probabilities and sketches may differ by `UNITS`.
+Ids are the same on every machine: every draw of this window is farther from a tie than the
+difference that two permitted implementations may have. Log-probabilities and sketches may differ by
+`UNITS`.
 """
 
 import json

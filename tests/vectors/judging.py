@@ -1,4 +1,4 @@
-"""Vectors of what is drawn and measured: keyed scores, sketches, log-probabilities, margins."""
+"""Vectors of draws and measurements: keyed scores, sketches, log-probabilities, margins."""
 
 from collections.abc import Sequence
 from fractions import Fraction

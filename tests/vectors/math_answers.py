@@ -1,4 +1,4 @@
-"""Vectors of `math`: what answers say, which agree, and what a file's rows become."""
+"""Vectors of `math`: the values of answers, their agreement, and the result for a file's rows."""
 
 import json
 from dataclasses import asdict

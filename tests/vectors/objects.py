@@ -1,4 +1,4 @@
-"""Vectors of what is encoded: parameters, submissions, commitments, manifests, contexts."""
+"""Vectors of encodings: parameters, submissions, commitments, manifests, contexts."""
 
 import json
 from copy import deepcopy
@@ -102,7 +102,7 @@ def make_commitments() -> Json:
 
 
 def make_beacons() -> Json:
-    """Recorded beacons of both kinds of chain: what was signed, and the randomness."""
+    """Recorded beacons of both kinds of chain: the signed message, and the randomness."""
     recorded = json.loads((DATA / "drand-beacons.json").read_text())
     chains = {name: _read_chain(recorded[name]["info"]) for name in ("quicknet", "default")}
     assert chains["quicknet"] == QUICKNET
@@ -132,7 +132,7 @@ def make_beacons() -> Json:
 
 
 def _read_chain(info: Json) -> BeaconChain:
-    """A chain from what a drand node says of it, in seconds."""
+    """A chain from a drand node's description of it, in seconds."""
     return BeaconChain(
         chain_hash=bytes.fromhex(info["hash"]),
         scheme=Scheme(info["schemeID"]),

@@ -1,4 +1,4 @@
-"""Vectors of what the environments ask, and of what answers are worth there."""
+"""Vectors of the environments' problems, and of the rewards of answers."""
 
 from dataclasses import asdict
 from hashlib import sha256

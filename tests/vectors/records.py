@@ -123,7 +123,7 @@ def _describe(record: WindowRecord | SettlementRecord) -> Json:
     }
 
 
-#: Reason → (part of what is said, the bytes of another record).
+#: Reason → (part of the message, the bytes of another record).
 Bad = dict[str, tuple[str, Callable[[Any], bytes]]]
 
 BAD_WINDOWS: Bad = {

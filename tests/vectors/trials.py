@@ -1,6 +1,6 @@
 """Vectors of the trial: order, heads, appeals and ledger (section 5), by scripted measurements.
 
-What has to come of each case is typed in by hand; the code must agree before it is written.
+The expected result of each case is written by hand; the code must agree before it is stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -135,7 +135,7 @@ CASES: list[tuple[str, Mapping[Any, list[Run]], Mapping[Any, list[Run]], Any, li
 
 @dataclass
 class Scripted:
-    """A reference that says what the script says; which rollout it is asked of, its ids tell."""
+    """A reference with scripted answers. The ids tell which rollout it is asked about."""
 
     places: Sequence[Any]
     script: Mapping[Any, list[Run]]

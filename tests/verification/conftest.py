@@ -104,7 +104,7 @@ class TinyModel:
 
 
 class TinyForward:
-    """The judge's forward pass over a TinyModel; counts what it was asked to measure."""
+    """The judge's forward pass over a TinyModel; counts the requested measurements."""
 
     def __init__(self, model: TinyModel, temperature: int) -> None:
         self.model = model
@@ -199,9 +199,9 @@ class Draft:
     is_committed: bool = True
     committed_groups: int | None = None
     change_root: Callable[[bytes], bytes] = bytes
-    #: group → what it does to its parts before they are hashed
+    #: group → a change of its parts before they are hashed
     change_parts: dict[int, Callable[[Parts], Parts]] = field(default_factory=dict)
-    #: what is served, of the file and its opening
+    #: the served bytes, from the file and its opening
     change_file: Callable[[bytes, Opening], bytes | Refusal] = lambda data, opening: data
 
 
@@ -425,5 +425,5 @@ def build_world() -> World:
 
 @pytest.fixture
 def world() -> World:
-    """Shared: a world keeps nothing of what it has judged."""
+    """One world for all tests: it keeps no state of its verdicts."""
     return build_world()

@@ -189,7 +189,7 @@ def ids_of_a_valued_group_flipped(world: World, draft: Draft) -> None:
 
 @attack(Reason.ROOT_MISMATCH)
 def proof_of_an_audited_rollout_flipped(world: World, draft: Draft) -> None:
-    """All proofs of its group, since which one is audited follows from what the group holds."""
+    """All proofs of its group, because the group's content decides which one is audited."""
 
     def blank(data: bytes, opening: Opening) -> bytes:
         place = opening.find_proofs(world.audited)

@@ -1,4 +1,5 @@
-"""The judge as a whole: honest work, the order of its checks, what it looks at, our own faults."""
+"""The judge as a whole: honest work, the order of its checks, the parts that it reads, our own
+faults."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -61,7 +62,8 @@ def withhold(world: World, draft: Draft) -> None:
     draft.change_file = lambda data, opening: gone
 
 
-# From the cheapest check to the dearest. What a commitment says is known before a file is fetched.
+# From the cheapest check to the most costly. A commitment's content is known before a file is
+# fetched.
 ORDER: tuple[tuple[Reason, Callable[[World, Draft], None]], ...] = (
     (Reason.NOT_REGISTERED, lambda world, draft: setattr(draft, "is_member", False)),
     (Reason.NO_COMMITMENT, lambda world, draft: setattr(draft, "is_committed", False)),

@@ -1,4 +1,5 @@
-"""The ledger: the mixture over restarts, its false positives, and what a single product misses."""
+"""The ledger: the mixture over restarts, its false positives, and the drift that a single product
+misses."""
 
 import json
 import math

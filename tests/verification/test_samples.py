@@ -141,7 +141,7 @@ def test_a_sampled_head_that_no_encoder_writes_is_refused_for_good(
 
 
 def test_samples_are_not_decoded(world: World, draft: Draft) -> None:
-    """Ids that no model may draw are nobody's concern there: they are what was committed to."""
+    """Ids that no model may draw do not matter there: they are the committed ones."""
     index, rollout = find_unaudited(world, draft)
     tokens = draft.groups[index][rollout].tokens.copy()
     tokens[0] = END + 1

@@ -20,7 +20,7 @@ class Disturbed:
     """A second implementation of the small world's forward pass: `disturb` is its difference.
 
     Args:
-        disturb: (number of the completion, what the true pass measured) → what this one says.
+        disturb: (number of the completion, the true pass's measurement) → this one's measurement.
     """
 
     def __init__(self, world: World, disturb: Callable[[int, Measurement], Measurement]) -> None:

@@ -1,4 +1,4 @@
-"""A store that hands out what it likes, and what is left on a disk after it."""
+"""A store that returns arbitrary bytes, and the files that it leaves on a disk."""
 
 from pathlib import Path
 

@@ -128,7 +128,7 @@ def test_a_disk_without_room_is_ours_and_no_mirrors_fault(mirror, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
-#: Fetches where no file may grow beyond a size: what the system refuses is refused here.
+#: Fetches under a limit on the size of files, which fails here like a system's refusal.
 LIMITED_FETCH = """
 import resource, sys
 from pathlib import Path

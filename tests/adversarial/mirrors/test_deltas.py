@@ -17,7 +17,7 @@ from tests.adversarial.mirrors.lab import DIGEST, SMALL, TENSORS, Mirror, flip
 
 
 def make_child(models: Path, change: float = 1e-3) -> Manifest:
-    """A child of the genesis beside it: most tensors a little different, one the same."""
+    """A child next to the genesis: most tensors slightly changed, one the same."""
     CheckpointFolder(models).add(GENESIS, DIGEST)
     weights = load_file(models / DIGEST.hex() / MODEL_FILE)
     generator = torch.Generator().manual_seed(7)

@@ -1,4 +1,4 @@
-"""Stores that hand out what they like: a checkpoint is whole and the right one, or not there."""
+"""Stores that return arbitrary bytes: a checkpoint is whole and the right one, or missing."""
 
 import threading
 import time
@@ -84,7 +84,7 @@ def make_tables():
 
 @pytest.mark.parametrize("table", [*make_tables()])
 def test_a_lying_list_of_tensors(mirror, store, tmp_path, table):
-    """Nothing of what it names is asked for, here or elsewhere."""
+    """Nothing that it names is requested, here or elsewhere."""
     mirror.sizes[TABLE_FILE] = lambda: len(table)
     mirror.lies[TABLE_FILE] = lambda data, start: table
     root = tmp_path / "root"
@@ -129,7 +129,7 @@ def test_a_liar_is_dropped_at_its_first_tensor(mirror, store, tmp_path):
 
 
 def test_a_mirror_that_dies_half_way(mirror, store, tmp_path, one_worker):
-    """The rest is had from the other one, and nothing twice but what was under way."""
+    """The other one delivers the rest, and nothing twice except the tensor under way."""
 
     def die(data, start):
         if len(mirror.tensors_read) > len(NAMES) // 2:

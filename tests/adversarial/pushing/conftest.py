@@ -66,7 +66,7 @@ class QuickDatabase(Database):
 
 @pytest.fixture
 def known(course, read, monkeypatch):
-    """Reading and scoring a step takes seconds, and is not what is killed."""
+    """The steps' groups, read and scored once: that takes seconds, and no kill is tested there."""
     monkeypatch.setattr(step_push, "read_taken", lambda step, parser: read[step.record.digest][0])
     monkeypatch.setattr(step_push, "make_rows", lambda step, *_: read[step.record.digest][1])
     monkeypatch.setattr(step_push, "Database", QuickDatabase)

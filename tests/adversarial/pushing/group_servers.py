@@ -1,4 +1,4 @@
-"""Servers of Atropos' wire: the real one, and one that answers as a test says.
+"""Servers of Atropos' protocol: the real one, and one with a test's answers.
 
 The real one is atroposlib's, unmodified, in an environment that `make atropos` makes and names in
 ATROPOS_PYTHON. `PoorServer` is not: it has no batches and no buffers, keeps what it was posted, and
@@ -96,8 +96,8 @@ class PoorServer(ThreadingHTTPServer):
     """See above.
 
     Attributes:
-        script: says what is answered to posts.
-        answers: path → status and value, for all else.
+        script: gives the answers to posts.
+        answers: path → status and value, for other requests.
         posted: root and place of each group that came, in order.
     """
 

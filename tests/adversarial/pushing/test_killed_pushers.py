@@ -29,7 +29,7 @@ def wrap_points(monkeypatch, fate):
 
 
 def test_killed_at_every_point(known, monkeypatch):
-    """Whatever was sent once is never sent again; only what was between two writes is unknown."""
+    """No group is sent twice; only a group between two writes has an unknown state."""
     fate = Fate()
     with closing(PoorServer()) as server, monkeypatch.context() as patched:
         wrap_points(patched, fate)

@@ -145,7 +145,7 @@ def test_a_reward_that_the_environment_never_gave_sends_nothing_of_the_step(cour
 
 
 def test_groups_that_no_commitment_proves_stay(course, poor, world):
-    """The trainer's own, and what it says of itself with a root that it made up."""
+    """The trainer's own groups, and its claims with a made-up root."""
     step = read_step(get_steps(course)[0])
     taken = read_taken(step)
     trainer = world.hotkeys["trainer"]

@@ -37,7 +37,7 @@ def make_step(size: int, share: float) -> tuple[bytes, bytes]:
 
 @given(st.lists(st.tuples(st.integers(0, 65_535), st.integers(0, 65_535)), max_size=300))
 def test_any_change_is_exact(pairs):
-    """Signs, infinities and what is no number too: it knows bits, not values."""
+    """Signs, infinities and NaN included: the delta knows bits, not values."""
     parent, child = np.array(pairs, np.uint16).reshape(-1, 2).T
     parent, child = parent.tobytes(), child.tobytes()
     assert apply(parent, make(parent, child)) == child

@@ -146,7 +146,7 @@ def join_file(body: bytes, footer: Any) -> bytes:
 
 
 def set_field(struct: Any, path: tuple[int, ...], value: Any, kind: int | None = None) -> None:
-    """Sets what lies at `path`: field numbers of structs, indices of lists. `kind` adds a field."""
+    """Set the value at `path`: field numbers of structs, indices of lists. `kind` adds a field."""
     *way, last = path
     for step in way:
         struct = struct[1][step] if isinstance(struct, list) else struct[step][1]

@@ -1,5 +1,5 @@
-"""A stranger's `step.parquet`: files that lie about what is in them, and small ones that decode to
-gigabytes, are refused by what the child counts, or within its cage."""
+"""A stranger's `step.parquet`: files with false claims about their content, and small ones that
+decode to gigabytes, are refused by the child's counts, or within its cage."""
 
 import random
 import resource
@@ -94,7 +94,7 @@ def test_columns_that_are_no_steps(refuse: Any, name: str) -> None:
 
 
 LIES = {
-    # name: (field of the footer, what it says instead, Thrift type if added)
+    # name: (field of the footer, its false value, Thrift type if added)
     "300 million values": ((*CHUNK, NUM_VALUES), 300_000_000, None),
     "2^62 values": ((*CHUNK, NUM_VALUES), 1 << 62, None),
     "negative values": ((*CHUNK, NUM_VALUES), -1, None),
@@ -121,7 +121,7 @@ LIES = {
 
 @pytest.mark.parametrize("name", LIES)
 def test_lying_footer(worker: ParquetWorker, honest: bytes, tmp_path: Path, name: str) -> None:
-    """It is refused; or nobody believes what it says, and all else is there."""
+    """The file is refused, or the false value is ignored and all else is there."""
     data = lie(honest, *LIES[name])
     if name in ("data in another file", "chunk past all integers"):
         assert read(data, tmp_path, worker) == make_taken()
@@ -156,7 +156,7 @@ def make_page(kind: int, field: int, head: dict[int, Any], data: bytes, **lies: 
 
 def make_bomb(values: int, claimed: int, **lies: Any) -> bytes:
     """One row group whose tokens are `values` equal numbers in a few runs, all but three in its
-    first row; the footer claims `claimed` of them, the page's head what `lies` say."""
+    first row. The footer claims `claimed` of them; `lies` change the page's head."""
     body, footer = split_file(write_parquet(GOOD, use_dictionary=False, write_statistics=False))
     runs = [(1, 0), (values - 4, 1), (3, 0)]  # repetition: 0 starts a row
     levels = [runs, [(values, 3)]]  # three levels of definition: the list and its elements
@@ -189,7 +189,7 @@ def assert_caged(worker: ParquetWorker) -> None:
 
 
 def test_runs_are_read(refuse: Any) -> None:
-    """The bomb without its charge is sound: its rows are refused, for what they say."""
+    """Without its excess the bomb is sound: its rows are refused for their content."""
     refuse(make_bomb(60, 60), "a logprob for each")
 
 

@@ -87,7 +87,7 @@ def test_places_that_do_not_ascend_are_a_fault(tmp_path, monkeypatch, place):
     data[-8 - place : len(data) - place] = bytes(8)
     path.write_bytes(data)
     found = find_parting(*(open_trace(str(tmp_path / name)) for name in "ab"))
-    # one beyond what is read is never seen
+    # a fault beyond the read part is never seen
     assert isinstance(found, (TraceFaults, Parting))
     if place < 8:
         assert isinstance(found, TraceFaults)

@@ -60,7 +60,7 @@ def with_mirrors(sources, *mirrors):
 
 
 def mirror_of(shown, folder, *lookings):
-    """A store with what a validator leaves there."""
+    """A store with the copies that a validator leaves there."""
     store = open_folder(folder)
     for looking in lookings or (AUDITED, SAMPLED):
         fetched = fetch(open_submission(shown.context, ALICE, shown.sources, looking))

@@ -107,7 +107,7 @@ def pack(shown: Shown, looking: Looking = AUDITED) -> PackedSubmission:
 
 
 def assert_read(shown: Shown, own: Store, *mirrors: Store) -> None:
-    """All that an audit asks for is there, and is what was committed to."""
+    """Check that everything an audit requests is there, and is as committed."""
     found = shown.read(open_from(shown, own, *mirrors))
     plain = shown.read()
     assert not isinstance(found, Refusal), found
@@ -185,7 +185,7 @@ def test_mirrors_keep_samples_beside_audited_parts(shown: Shown) -> None:
     assert find_fault(shown, gone, whole) is None
     assert len(whole.asked) == 1
     assert_read(shown, gone, whole)
-    # neither holds what the other is there for
+    # neither has the parts of the other
     expect(find_fault(shown, gone, mirror(shown, audited)), Reason.NOT_REVEALED, "no such file")
     expect(find_fault(shown, gone, mirror(shown, audited, audited)), Reason.NOT_REVEALED)
     expect(shown.read(open_from(shown, gone, mirror(shown, sampled))), Reason.NOT_REVEALED)

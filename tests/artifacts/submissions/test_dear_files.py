@@ -128,8 +128,8 @@ def encode_dearest(group: Group, shown: Shown) -> Parts:
 
 
 def make_dearest(groups: list[Group], honest: Shown) -> Shown:
-    """Codes are what a miner may choose: of classes everywhere, of ids where a group is not
-    valued."""
+    """A file with the most costly codes that a miner may choose: of classes everywhere, of ids if a
+    group is not valued."""
     chosen = choose(honest.context, HOTKEY, GROUPS, None)
     valued = {group.index for group in chosen if group.valued}
     return honest.change(

@@ -1,4 +1,4 @@
-"""Stores that fail: what a verdict says of them, and the mirrors that make them good."""
+"""Stores that fail: the verdicts about them, and the mirrors that replace them."""
 
 import socket
 import threading
@@ -27,7 +27,7 @@ from tests.artifacts.submissions.shown_window import (
 from tests.network.store.hostile import Hostile, answer
 from tests.neurons.miner_bench import ALICE
 
-# --- what is said of them
+# --- the messages about them
 
 
 def refuse_to_resolve(host, port, seconds):

@@ -42,7 +42,7 @@ def test_waiting_copies_are_left_when_the_program_ends(waiting, monkeypatch):
     """However full the queue is, and whether or not the writer reaches it meanwhile."""
 
     class Racing(Queue):
-        """The writer takes what is there between a look and what is done about it."""
+        """The writer takes the waiting copy between a look and the reaction to it."""
 
         def empty(self):
             store.go_on.set()

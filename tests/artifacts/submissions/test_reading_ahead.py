@@ -1,4 +1,4 @@
-"""Files read ahead of the judge: nobody's slowness is another's, and what is late is left out."""
+"""Files read ahead of the judge: a slow file delays no other, and a late one is left out."""
 
 import threading
 from contextlib import closing
@@ -113,7 +113,7 @@ def test_a_silent_store_holds_up_nobody_else(shown, monkeypatch):
         assert ahead.take(context, ALICE) is not None
         monkeypatch.setattr(read_ahead, "WAIT_S", 0.0)
         assert choose(ahead, context, [BOB]) is None
-        # past FETCH_END what is under way counts no more, even if it comes
+        # past FETCH_END a file under way counts no more, even if it comes
         ahead.drop(context.window, late=False)
         assert find_ready(ahead, context, [BOB]) is None
         silent.free.set()
@@ -170,7 +170,7 @@ def test_a_first_try_ends_long_before_fetch_end_on_a_quick_chain(shown, monkeypa
 
 @pytest.mark.parametrize("looking", [AUDITED, LATE])
 def test_servers_are_not_waited_for_past_the_deadline(shown, monkeypatch, looking):
-    """However often they were before: their threads are needed for what is looked for then."""
+    """However often they were before: later reads need their threads."""
     asked = []
 
     def note(reader, seconds):
@@ -363,7 +363,7 @@ def test_our_own_fault_is_ours(shown, monkeypatch):
 
 
 def test_a_defect_costs_neither_a_thread_nor_the_bytes_it_had_reserved(shown, monkeypatch):
-    """The judge's thread raises it; what comes after it is read ahead as before."""
+    """The judge's thread raises it; later files are read ahead as before."""
     monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
 
     def break_down(*_):

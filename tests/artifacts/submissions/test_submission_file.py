@@ -98,7 +98,7 @@ def test_same_rows_same_bytes(shown: Shown) -> None:
 @settings(max_examples=150)
 @given(edits=EDITS)
 def test_no_byte_changes_unseen(shown: Shown, edits: list[tuple[int, int]]) -> None:
-    """Whatever is served instead is not what was committed to: others may have that."""
+    """Other bytes are never taken for the committed ones: other sources may have those."""
     served = change(shown.data, edits)
     if served == shown.data:
         return
@@ -131,7 +131,7 @@ def test_nothing_is_put_in_or_left_out(shown: Shown, place: int, size: int, new:
 def test_any_bytes_may_be_committed_to(
     shown: Shown, edits: list[tuple[int, int]], which: int, where: int
 ) -> None:
-    """They are refused for what they are, by all alike, or they are another honest file."""
+    """All readers refuse them alike for their faults, or they are another honest file."""
 
     parts = list(shown.parts[where])
     parts[which] = change(parts[which], edits)

@@ -1,4 +1,4 @@
-"""Keys with a password: who offers it, and what is said where nobody can be asked for it."""
+"""Keys with a password: its source, and the message if nobody can be asked for it."""
 
 import warnings
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Private members of the SDK that are used are still what they were: fails when the SDK changes."""
+"""The SDK's private members in use are unchanged: this fails when the SDK changes."""
 
 import ast
 import importlib

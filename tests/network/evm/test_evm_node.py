@@ -1,4 +1,4 @@
-"""An EVM node that lies, lags, hangs or floods; and the key that nothing shows."""
+"""An EVM node that lies, lags, hangs or floods; and the key, which nothing shows."""
 
 import copy
 import json
@@ -162,7 +162,7 @@ def test_no_receipt_is_none(host: Host, node: EvmNode) -> None:
 def test_a_failed_post_whose_state_the_node_has_forgotten(
     host: Host, node: EvmNode, sent: dict[str, Any] | None, called: dict[str, Any]
 ) -> None:
-    """Nobody who looks after more than this one is stopped by it."""
+    """It stops nobody who watches more than this post."""
     about = {"from": "0x" + "ab" * 20, "to": "0x" + "cd" * 20, "value": "0x0", "input": "0x12"}
     answers = {
         "eth_getTransactionByHash": {"result": None if sent is None else about | sent},
@@ -240,7 +240,7 @@ def test_a_node_that_drips_headers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_node_that_floods_interim_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is given up by what it sends, long before the deadline."""
+    """The client gives it up by the size of its answers, long before the deadline."""
     monkeypatch.setattr(bounded_provider, "ANSWER_S", 60.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
 

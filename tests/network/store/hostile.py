@@ -18,7 +18,7 @@ Manners = Callable[[str, str, dict[str, str], socket.socket], object]
 
 #: Silence and dripping are given up soon; nothing is tried twice.
 HASTY = HttpTimeouts(connect_s=1.0, silence_s=0.3, total_s=0.6, tries=1)
-#: Nothing ends here but by what a server does.
+#: Nothing ends here except by the server's behaviour.
 CALM = HttpTimeouts(connect_s=30, silence_s=30, total_s=60, tries=1)
 
 

@@ -1,4 +1,5 @@
-"""An object store on a folder: what is put is got, whole, by range, and from nowhere else."""
+"""An object store on a folder: stored objects are read back, whole and by range, and from nowhere
+else."""
 
 import os
 import threading

@@ -1,6 +1,5 @@
-"""The service of one's own bucket, where it lies: it is led nowhere, learns nothing more, and costs
-no more than its limits.
-"""
+"""An operator's own bucket whose service lies: the client follows it nowhere, reveals nothing more,
+and spends no more than its limits."""
 
 import logging
 import socket
@@ -172,7 +171,7 @@ def pour(head: str) -> Manners:
 @pytest.mark.parametrize("name", [name for name in USES if name != "size"])
 @pytest.mark.parametrize("status", [200, 206, 400, 404])
 def test_a_body_without_an_end(serve, name: str, status: int) -> None:
-    """Some uses need no more than the status, which they have; none reads what is poured."""
+    """Some calls need only the status, which they have; none reads the endless body."""
     manners = pour(f"{status} So")
     store, _ = serve(manners)
     try:
@@ -347,7 +346,7 @@ def test_blanks_while_parts_are_put_together(serve) -> None:
 
 
 def test_an_interrupted_upload_waits_for_no_part(serve) -> None:
-    """Nor does the program's end: what is on its way is so on a thread of its own."""
+    """The program's end does not wait either: the part is sent on its own thread."""
     interrupted, heard = threading.Event(), []
 
     def hang(method, path, headers, connection) -> bool:
@@ -442,7 +441,7 @@ def test_a_key_that_is_none_is_not_said(wrong: str) -> None:
 
 
 def test_a_service_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A part is sent to somebody who does not read it: more than the kernels hold for him."""
+    """A part is sent to a server that does not read it: more than the kernels buffer."""
     monkeypatch.setattr(bucket_store, "PART_BYTES", POURED)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         store = open_at(f"http://127.0.0.1:{silent.getsockname()[1]}", HASTY)

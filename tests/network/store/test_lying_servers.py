@@ -206,7 +206,7 @@ def test_object_that_changes_between_two_reads(reach: Reach, what: str) -> None:
         source.read(100, 200)
 
 
-# --- what is no answer
+# --- malformed answers
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "GZIP", "zstd", "gzip, identity", "deflate"])

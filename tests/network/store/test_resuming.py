@@ -155,10 +155,10 @@ def break_off(store: BucketStore, pieces: Sequence[bytes], after: int) -> None:
 
 
 class Service:
-    """Keeps one upload, in its memory, and answers as it is told to.
+    """Keeps one upload in memory, with the answers of a test.
 
     Attributes:
-        answers: by a word of the method and path: what is said instead, once for each entry.
+        answers: word of the method and path → other answers, once for each entry.
         sent: numbers of the parts that came.
     """
 
@@ -340,7 +340,7 @@ def test_an_end_whose_answer_was_lost(service, lost: tuple[int, bytes]) -> None:
 def test_uploads_that_cannot_become_objects_are_removed(
     service, said: tuple[int, bytes], kept: bool
 ) -> None:
-    """So that the next try does not meet it again; what a busy service has is kept for it."""
+    """So the next try does not meet it again; uploads at a busy service are kept for it."""
     store, server, one = service
     one.answers[COMPLETE] = [said] * 9
     with pytest.raises(StoreError, match="cannot write x"):
@@ -352,7 +352,7 @@ class Held(Service):
     """Has an upload 7, with or without parts, until that is taken away.
 
     Attributes:
-        refused: by a pattern of method and path: what is always said instead.
+        refused: pattern of method and path → the answer that is always given instead.
         there: whether it was not taken away.
     """
 

@@ -100,7 +100,7 @@ def test_a_busy_server_is_asked_again(start, connect) -> None:
 
 
 def test_a_busy_server_shortens_no_later_try(start, connect) -> None:
-    """Its short answer is not waited for as long as what was asked for, which comes after it."""
+    """Its short answer has a shorter limit than the requested object, which comes after it."""
     statuses = [503]
 
     def be_slow(method, path, headers, socket):

@@ -1,4 +1,4 @@
-"""A miner that is ended at any moment, and started again on what it left."""
+"""A miner that is ended at any moment, and started again on its remaining files."""
 
 from dataclasses import replace
 
@@ -58,7 +58,7 @@ def run_undisturbed(subnet, kind, pace, monkeypatch) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_killed_at_every_call(name, make_subnet, quick_miner, monkeypatch):
-    """Whatever a miner does outside may be its last act: it does not change what is handed in."""
+    """Any effect of a miner on the outside may be its last: the submission is the same."""
     config, pace = CONFIGS[name]
     undisturbed = make_subnet(config)
     fuse = run_undisturbed(undisturbed, quick_miner, pace, monkeypatch)
@@ -140,7 +140,7 @@ def test_back_too_late_it_goes_on_with_the_next_window(make_subnet, quick_miner)
 
 
 def test_only_the_missing_groups_are_generated(make_subnet, genesis, models):
-    """With the real model all the way: a restart costs what was not finished, and no more."""
+    """With the real model: a restart costs only the unfinished groups."""
     from assay.neurons.miner.miner import Miner
 
     asked = []

@@ -48,7 +48,7 @@ class Failing:
 
 
 def mine_until(subnet, miner, wanted):
-    """Mints until `wanted()`; what was trouble on the way."""
+    """Mint until `wanted()`. Returns the errors on the way."""
     troubles = []
     for _ in range(40):
         if wanted():

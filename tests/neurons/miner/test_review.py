@@ -280,7 +280,7 @@ def test_a_checkpoint_that_is_away_for_a_moment_costs_no_verdict(
 
 
 def test_a_miner_that_was_away_too_long_does_not_ask_for_ever(make_subnet, quick_miner, start):
-    """Plain nodes forget: what is older than their state is left open, what is newer is judged."""
+    """Plain nodes forget: windows older than their state stay open, newer ones are judged."""
     subnet = make_subnet()
     review, run_to = start(subnet, quick_miner)
     run_to(8)

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: the table, what is served of it, and the dashboard over it."""
+"""Figures for Prometheus: the table, the served text, and the dashboard."""
 
 import json
 import logging

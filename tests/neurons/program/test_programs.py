@@ -1,4 +1,4 @@
-"""A neuron's outermost loop: what is said, what is tried again, what ends it."""
+"""A neuron's outermost loop: its messages, its retries, its ends."""
 
 import json
 import logging

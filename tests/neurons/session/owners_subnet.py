@@ -1,4 +1,4 @@
-"""A chain whose owner publishes what it likes, and a store that hides some of it."""
+"""A chain whose owner publishes anything, and a store that hides some of it."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ LENGTH, NOTICE = TIMING.window_blocks, TIMING.notice_windows
 
 @dataclass
 class Subnet:
-    """A chain whose owner publishes what it likes."""
+    """A chain whose owner publishes anything."""
 
     folder: Path
     chain: SimulatedChain

@@ -30,7 +30,7 @@ WINDOW, TEMPO = DEMO_TIMING.window_blocks, DEMO_TIMING.tempo
 
 
 class Place:
-    """One hotkey beside a subnet whose owner's word stays the same until `changed` is set.
+    """One hotkey on a subnet whose owner's announcement stays the same until `changed` is set.
 
     Attributes:
         history, pending, note: as a `ParameterFollower` has them.
@@ -195,7 +195,7 @@ def test_the_checkpoint_of_an_amendment_is_fetched_before_it_holds(decided: bool
 
 
 def test_the_trainers_checkpoint_is_fetched_at_once() -> None:
-    """A few looks a window; what is no checkpoint's commitment is nothing to fetch."""
+    """It looks a few times a window. A commitment to something else is nothing to fetch."""
     place = Place(OWNER, SELF)
     monitor = place.stand()
     place.mint_to(2 * WINDOW + 1)

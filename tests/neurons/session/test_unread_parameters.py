@@ -67,7 +67,7 @@ def test_one_that_cannot_be_fetched_and_cannot_hold_stops_nothing(
 
 @dataclass
 class Blind:
-    """A program that could not fetch what was decided, and one that could."""
+    """A program that could not fetch the decided parameters, and one that could."""
 
     subnet: Subnet
     amended: Parameters

@@ -1,4 +1,4 @@
-"""Differences between a child and its parent: what comes across, what is left, what is refused."""
+"""Differences between a child and its parent: the part that is sent, the residual, the refusals."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def make_pair(seed: int = 0, step: float = 1e-4) -> tuple[Masters, Masters]:
 
 
 def are_equal(one: Masters, other: Masters) -> bool:
-    """Bit for bit, signs of zeros and what is no number included."""
+    """Equal bit for bit, including signs of zeros and NaN."""
     return one.keys() == other.keys() and all(
         one[n].shape == t.shape and one[n].numpy().tobytes() == t.numpy().tobytes()
         for n, t in other.items()
@@ -176,7 +176,7 @@ def test_nothing_may_follow_or_lack(form):
 @pytest.mark.parametrize("form", [ROUNDED, SPARSE, FINE], ids=str)
 @pytest.mark.parametrize("bad", [float("nan"), float("-inf")])
 def test_only_the_exact_form_sends_values_that_are_not_finite(form, bad):
-    """Sums of what is no number have other bits on other machines."""
+    """Sums with NaN have other bits on other machines."""
     parent, child = make_pair()
     child["one"] = torch.tensor(bad)
     with pytest.raises(ValueError, match="number"):
