@@ -46,7 +46,7 @@ def run_command(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Done:
-    """The same in this process. Raises what the command would have died of."""
+    """Run a command in this process. Raises the error that would have ended the command."""
     words, threads = [*map(str, arguments)], torch.get_num_threads()
     try:
         with chdir(cwd or Path.cwd()):

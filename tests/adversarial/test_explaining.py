@@ -32,7 +32,7 @@ WINDOW = 1
 
 @dataclass
 class Case:
-    """A submission in the making; None stands for the right value."""
+    """A submission in the making; None means the right value."""
 
     groups: list[Any]
     audited: int  # a group that is valued

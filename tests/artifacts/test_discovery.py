@@ -1,4 +1,5 @@
-"""From a chain to a network: what an owner publishes, another program finds, or learns why not."""
+"""From a chain to a network: another program finds an owner's parameters, or learns why it
+cannot."""
 
 import json
 import shutil

@@ -1,8 +1,8 @@
 """A network whose parameters change while it lives, as `audited.py` plays it.
 
-From window 3 on other groups are valued, a prompt pays less, the owner burns more, and what is
-audited is drawn a block later; from window 5 on verdicts are final four blocks later. A third
-amendment is announced and taken back before it is decided.
+From window 3 on other groups are valued, a prompt pays less, the owner burns more, and the audit is
+drawn a block later; from window 5 on verdicts are final four blocks later. A third amendment is
+announced and taken back before it is decided.
 """
 
 from dataclasses import replace
@@ -11,7 +11,7 @@ from assay.protocol.parameters import DEMO_TIMING
 from tests.amended_parameters import amend
 from tests.audit.audited import play_network
 
-#: Two windows from decision to start: by what the slot says at blocks 12 and 36.
+#: Two windows from decision to start: by the slot's content at blocks 12 and 36.
 TIMING = replace(DEMO_TIMING, notice_windows=2)
 FIRST, SECOND, NEVER = 3, 5, 8
 #: Settlements: of windows 0 and 1, 2 and 3, 4, 5.
@@ -19,7 +19,7 @@ EPOCHS = (48, 73, 98, 123)
 
 
 def announce(first):
-    """Block → what the slot names from then on."""
+    """Block → the slot's content from then on."""
     valued = first.work.valued_groups - 1
     one = amend(
         first,

@@ -1,9 +1,9 @@
 """A network that is worth auditing, and liars who are consistent about it.
 
 Real parts: protocol, model, judge, files, beacons, two validators with their journals, outboxes and
-record books. The chain is the simulator. A `Liar` takes one validator's record, changes what it
-likes, and then computes again every score, weight, root, digest and link that follows, sets the
-weights on chain and announces the record there: nothing is left to find but the lie.
+record books. The chain is the simulator. A `Liar` takes one validator's record and changes any part
+of it. Then it computes again every score, weight, root, digest and link that follows, sets the
+weights on chain and announces the record there. Only the lie is left to find.
 """
 
 from contextlib import contextmanager
@@ -384,7 +384,7 @@ class Shelf(dict):
 
 
 def read_records(objects, name="liar", epochs=EPOCHS):
-    """Window → record and epoch → record, of what a validator has published."""
+    """A validator's published records: window → record, and epoch → record."""
     address = encode_ss58(HOTKEYS[name])
     windows = {
         w: decode_window_record(objects.get(make_window_record_name(address, w), 1 << 20))
@@ -405,7 +405,7 @@ def open_audit(bundle, **changes):
 
 
 def audit_liar(public, liar, *, models=None, copies=None, windows=WINDOWS, ledger=None):
-    """The audit of what a liar publishes."""
+    """The audit of a liar's publications."""
     public = replace(
         public,
         chain=liar.make_chain(),

@@ -213,7 +213,7 @@ def test_parameters_that_cannot_be_read_here_leave_their_windows_open(network, t
 
 
 def test_a_network_that_was_replaced_is_looked_back_at_by_window(network):
-    """With its amendments, each by what the slot said where that was decided."""
+    """With its amendments, each by the slot's content at its decision."""
     identity = replace(network.parameters.identity, burn_share=1)
     after = replace(network.parameters, identity=identity, timing=network.history.latest.timing)
     slot = encode_commitment(Commitment(Tag.PARAMETERS, 0, 0, after.digest, LOCATOR))

@@ -1,4 +1,4 @@
-"""Validators who lie about what they have published: `assay audit` names the lie."""
+"""Validators who lie about their earlier publications: `assay audit` names the lie."""
 
 from dataclasses import replace
 

@@ -1,5 +1,5 @@
-"""Validators who lie by what they leave out, and by where their records lead; and the honest who
-must not be taken for them."""
+"""Validators who lie by omissions and by their records' links; and honest ones who must not be
+mistaken for them."""
 
 import json
 from dataclasses import replace
@@ -58,7 +58,7 @@ class Showing:
         return {**slots, **self._slots} if number >= self._since else slots
 
 
-# --- leaving out what a competitor has earned
+# --- leaving out a competitor's earnings
 
 
 def test_a_window_is_settled_between_two_epochs(public, liar):
@@ -74,7 +74,7 @@ def test_a_window_is_settled_between_two_epochs(public, liar):
 
 
 def test_a_settlement_is_left_out_so_that_the_next_may_begin_late(public, liar):
-    """Also where only what it says it settled is audited."""
+    """Also if only the settled windows by its own account are audited."""
     newest = liar.settlements[98]
     liar.settlements[98] = replace(newest, windows=newest.windows[1:])
     del liar.settlements[73]
@@ -195,11 +195,11 @@ def test_a_record_that_is_not_due_is_told_from_one_that_is_missing(network, liar
     assert report.windows[0].unknown[0][1].startswith(words)
 
 
-# --- what the chain binds
+# --- bound by the chain
 
 
 def test_an_old_settlement_is_passed_over_by_the_links(public, liar):
-    """Two settlements follow the same one: who is shown which, nothing on chain says."""
+    """Two settlements follow the same one: nothing on chain says which reader is shown which."""
     liar.agree()
     old = liar.settlements[48]
     liar.settlements[98] = replace(
@@ -368,7 +368,7 @@ def test_an_announced_folder_is_no_locator(tmp_path):
 
 
 def test_the_hint_is_rolled_back_to_what_was_honest(public, liar):
-    """`latest.json` is the validator's own; what it has announced says what is newest."""
+    """`latest.json` is the validator's own; its announcement names the newest settlement."""
     liar.agree()
     name = make_latest_name(encode_ss58(LIAR))
     announced = Commitment(Tag.RECORD, 98, 0, liar.settlements[98].digest, RECORDS)

@@ -85,7 +85,8 @@ def test_cut_off_anywhere_it_goes_on_to_the_same_bundle(network, tmp_path):
         second = CountingSubmissions(network.make_public().submissions)
         assert export(network, out, second).matched
         assert list_files(out) == list_files(tmp_path / "whole")
-        # what was read whole is not read again; nora's files, which nobody has, are asked for
+        # files that were read whole are not read again; nora's files, which nobody has, are
+        # requested
         packed = {pair for pair in first.opened[:-1] if pair[1] in READ}
         assert not packed & set(second.opened)
 

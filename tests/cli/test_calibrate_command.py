@@ -1,4 +1,4 @@
-"""`assay calibrate`: what it measures, writes and refuses."""
+"""`assay calibrate`: its measurements, files and refusals."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Commands that speak to a chain, before they speak: what is missing or wrong is said at once."""
+"""Commands on a chain, before they connect: missing and wrong arguments are named at once."""
 
 import json
 

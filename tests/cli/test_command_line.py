@@ -238,7 +238,7 @@ def test_the_same_seed_gives_the_same_files(played, played_document, tmp_path):
 
 
 def leave_out_measured(document):
-    """All but what a clock or the system has measured."""
+    """The document without values measured by a clock or the system."""
     if isinstance(document, list):
         return [leave_out_measured(part) for part in document]
     if not isinstance(document, dict):
@@ -255,7 +255,7 @@ def list_blocks(out):
 
 @pytest.mark.slow
 def test_the_chain_that_a_demo_leaves_says_what_the_summary_says(played, tmp_path):
-    """Read through the SDK: who was paid by the consensus, on whose weights."""
+    """The SDK reads it: who was paid by the consensus, on whose weights."""
     out, summary, _ = played
     folder = tmp_path / "chain"
     shutil.copytree(out / "chain", folder)

@@ -1,4 +1,4 @@
-"""`assay contest`: what it prints, leaves and refuses, and that it stops when asked."""
+"""`assay contest`: its output, files and refusals, and its stop on request."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""`assay convert`, and `assay export` with files: what is written is said, and what is wrong."""
+"""`assay convert`, and `assay export` with files: they name the written files, and faults."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`assay env`: what a person sees of problems, and what a script gets."""
+"""`assay env`: its output on problems for a person, and for a script."""
 
 import json
 from hashlib import sha256

@@ -35,7 +35,7 @@ CHAIN = "--network ws://127.0.0.1:9 --netuid 3"
 OWN = "--wallet //Alice"
 STORE = "--store file://STORE"
 SAYS, ENDS = "says what it waits for", "ends"
-#: Command → how its first part ends, and what it has loaded by then.
+#: Command → the end of its first part, and the modules loaded by then.
 EXPECTED: dict[str, tuple[str, str]] = {
     "demo --out NEW": (SAYS, ""),
     "verify FILE --context FILE --model STORE": (ENDS, "numpy"),
@@ -150,7 +150,7 @@ def list_commands(command: Any, path: str = "") -> set[str]:
 
 
 def make_places(folder: Path) -> dict[str, Path]:
-    """Name in a line → what it means: files and folders that are there or not, an address."""
+    """Name in a line → its meaning: files and folders that exist or not, an address."""
     file, store, run = folder / "file", folder / "store", folder / "run"
     file.write_text("nothing")
     store.mkdir()

@@ -1,4 +1,4 @@
-"""The demo's bytes: `assay demo --fast` leaves what it left before.
+"""The demo's bytes: `assay demo --fast` gives the same results as before.
 
 `tests/data/demo.json` has the results of the demo with the default seed on 22 November 2026, under
 version 2 of the protocol. Results that follow from the seed alone are the same on every machine.

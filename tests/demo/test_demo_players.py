@@ -34,7 +34,7 @@ class Pool:
 
 
 class Player:
-    """Writes down what it does; sends in the steps that are named."""
+    """Records its actions; submits in the named steps."""
 
     trouble = None
 

@@ -1,4 +1,4 @@
-"""`assay localnet`: what it leaves in its folder, what it finds there again, what it refuses."""
+"""`assay localnet`: the files in its folder, its second start there, its refusals."""
 
 import json
 import os
@@ -196,7 +196,7 @@ def test_damaged_settings_are_named(tmp_path: Path) -> None:
         read_settings(tmp_path)
 
 
-# --- what it keeps
+# --- kept files
 
 
 def test_the_beacons_key_is_its_owners_alone_and_outlives_the_process(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def open_client(devnet: Devnet) -> Iterator["Client"]:
 
 
 class Client:
-    """Sends what it likes."""
+    """A client that sends any bytes."""
 
     def __init__(self, node: ClientConnection) -> None:
         self.node = node

@@ -190,8 +190,8 @@ def test_a_killed_process_loses_no_block_that_anybody_heard_of(tmp_path: Path) -
 def test_a_write_that_a_kill_cut_off_takes_no_earlier_block_with_it(
     lab: Lab, tmp_path: Path, codec: ScaleCodec
 ) -> None:
-    """However much of the last block's pages had come to the log: it is there whole or not at all,
-    and what was final is there."""
+    """However many of the last block's pages had reached the log: the block is there whole or not
+    at all, and final blocks are there."""
     give(lab)
     lab.pass_blocks(2)
     log = lab.folder / "devnet.sqlite-wal"

@@ -1,4 +1,5 @@
-"""Weights: what the chain refuses, who may set them, and weights that it opens itself."""
+"""Weights: the chain's refusals, the accounts that may set them, and weights that it opens
+itself."""
 
 import json
 import struct

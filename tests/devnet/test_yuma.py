@@ -1,4 +1,4 @@
-"""Yuma consensus: what a real runtime stored for the same states, and what must hold for any."""
+"""Yuma consensus: a real runtime's results for the same states, and properties of all results."""
 
 import json
 from collections.abc import Mapping, Sequence

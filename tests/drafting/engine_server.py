@@ -1,7 +1,7 @@
 """A server that speaks vLLM's and SGLang's wires as far as a miner does: a simulation.
 
-It decodes by the checkpoint's own model, with the keyed draw or without. What it lacks beside the
-real one: batching, a tokenizer, everything else of the API; engines/vllm has the real processor,
+It decodes by the checkpoint's own model, with the keyed draw or without. Unlike the real one, it
+has no batching, no tokenizer, and no other part of the API; engines/vllm has the real processor,
 and tests/engines/test_real_vllm.py has a real server. As a program it takes vLLM's flags.
 """
 

@@ -17,7 +17,7 @@ TEMPERATURE = 1_024
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
-    """A busy machine takes seconds over what is ready in one."""
+    """Be patient: a busy machine takes seconds for work of one."""
     monkeypatch.setattr(engine_drafter, "PATIENCE_S", 60.0)
 
 
@@ -295,7 +295,7 @@ def test_only_servers_of_this_machine_read_its_folders(url, is_local):
 def test_a_server_takes_up_each_checkpoint_before_it_is_tried(
     checkpoint, requests, projection, expected, rough_drafter
 ):
-    """It began with weights that nobody uses any more, and forgets what it computed with them."""
+    """It began with weights that nobody uses any more, and drops its results with them."""
     with EngineServer(rough_drafter, load=load_drafter) as server:
         mining = open_all(server)
         found, count = generate(mining, checkpoint, requests, projection)

@@ -1,4 +1,5 @@
-"""Landlock around packages: what a process behind it cannot open, and what it still reads."""
+"""Landlock around packages: files that a process behind it cannot open, and those that it can still
+read."""
 
 import subprocess
 import sys

@@ -74,7 +74,7 @@ def solve_errands(problem: Problem) -> str:
     raise AssertionError("the robot can move nowhere")
 
 
-#: Name and level, and what a full solution is.
+#: Name and level → a full solution.
 SOLVED: dict[tuple[str, int], Callable[[Problem], str]] = {
     ("arithmetic", 12): lambda problem: write_solution(problem, range(8)),
     ("errands", 8): solve_errands,

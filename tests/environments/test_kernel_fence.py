@@ -1,4 +1,5 @@
-"""The kernel's fence around packages: what a process behind it cannot do, whatever it became."""
+"""The kernel's fence around packages: actions that a process behind it cannot take, whatever
+program it became."""
 
 import os
 import subprocess

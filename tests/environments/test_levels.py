@@ -27,13 +27,13 @@ def test_levels_that_teach_are_in_force_and_no_others() -> None:
 
 
 def test_a_mean_of_a_half_teaches_nothing_where_no_problem_is_undecided() -> None:
-    """Half of the problems always solved, half never: what a level's success does not show."""
+    """Half of the problems always solved, half never: a level's success does not show that."""
     assert compute_levels((6,), LEGAL, {5: part(0, 100), 6: part(40), 7: part(0, 50)}) == (6,)
     assert compute_levels((6, 7), LEGAL, {5: part(30, 80), 6: part(40), 7: part(0, 50)}) == (6,)
 
 
 def test_a_level_beside_is_entered_where_it_teaches_and_not_before() -> None:
-    """A cliff: what is in force is nearly solved, and nothing of the next level is."""
+    """A cliff: the level in force is nearly solved, and nothing of the next level is."""
     assert compute_levels((6,), LEGAL, {5: part(5, 97), 6: part(18, 90), 7: part(0, 0)}) == (6,)
     assert compute_levels((6,), LEGAL, {5: part(5, 97), 6: part(9, 95), 7: part(12, 6)}) == (7,)
 
@@ -115,7 +115,7 @@ def test_teaching_levels_leave_less_than_three_tenths_of_groups_without_signal(
 def test_the_next_levels_fit_into_a_manifest(
     runs: dict[int, set[int]], chance: random.Random
 ) -> None:
-    """Legal, ascending, of the same parts, at most 32; and what is tried fits a record."""
+    """Legal, ascending, of the same parts, at most 32; and the tried levels fit into a record."""
     legal = tuple(1_000 * part + level for part in range(1, 17) for level in LEGAL)
     levels = tuple(sorted(1_000 * p + k for p, run in runs.items() for k in run))[:LEVELS_MAX]
     candidates = compute_candidates(levels, legal)

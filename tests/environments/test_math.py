@@ -1,4 +1,4 @@
-"""Problems of the MATH format: what is right in many spellings, and nothing that is not."""
+"""Problems of the MATH format: right answers in many spellings, and no wrong ones."""
 
 import json
 import random

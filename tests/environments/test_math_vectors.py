@@ -1,5 +1,5 @@
-"""The vectors of `math`'s scorer, derived a second time: every value by sympy from what a person
-reads in the text, typed in here."""
+"""The vectors of `math`'s scorer, derived a second time: every value by sympy from a person's
+reading of the text, written here."""
 
 import json
 from hashlib import sha256

@@ -12,7 +12,7 @@ from assay.cage import request_copy
 from assay.environments.foreign import pack_folder, package_box
 from assay.environments.foreign.package_environment import PackageChild
 
-#: Ways beyond what a package imports. Each led out, or to a name that leads out, by Python alone.
+#: Ways beyond a package's imports. Each led out, or to a name that leads out, by Python alone.
 WAYS_OUT = {
     "a module in a module": "import dataclasses\nX = dataclasses.sys",
     "a module from a module": "from dataclasses import sys\nX = sys",

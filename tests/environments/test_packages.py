@@ -1,4 +1,4 @@
-"""Packages: the page's own, what a new one passes, what is refused."""
+"""Packages: the page's own, the checks of a new one, refusals."""
 
 import io
 import json

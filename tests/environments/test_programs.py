@@ -94,7 +94,7 @@ def test_a_function_is_called(tmp_path: Path, program: str) -> None:
     assert score(environment, fence(program.replace("n ", "1 + n "))) == 0
 
 
-#: Programs that do not add, by what they try instead.
+#: Attack → a program that tries it instead of adding.
 ATTACKS: dict[str, str] = {
     "nothing": "",
     "prints a test": "print(6)",
@@ -159,7 +159,7 @@ def test_an_attack_leaves_nothing_behind(tmp_path: Path) -> None:
         assert score(environment, fence(RIGHT)) == MILLION
 
 
-#: Functions that do not halve. The first argument of a real program is what it is called with.
+#: Functions that do not halve. The first argument of a real program is the function's argument.
 CALLED_ATTACKS = {
     "prints and exits": "print('[0.5, 1.0]')\nraise SystemExit",
     "a value equal to all": "class A:\n    __eq__ = lambda a, b: True\nhalve = lambda n: A()",

@@ -1,4 +1,4 @@
-"""Settings, levels, digests and weights: what is illegal says why."""
+"""Settings, levels, digests and weights: errors name illegal ones."""
 
 from dataclasses import replace
 

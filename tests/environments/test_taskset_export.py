@@ -97,7 +97,7 @@ def solve_sat(problem: Problem) -> str:
 
 
 def solve_any(environment: Environment, problem: Problem) -> str:
-    """A full solution of what is known by its answer; some text of what is not."""
+    """A full solution if the answer gives it; else some text."""
     answer: Any = problem.answer
     if hasattr(answer, "problem"):
         return solve_any(environment, answer.problem)
@@ -119,7 +119,7 @@ def solve_any(environment: Environment, problem: Problem) -> str:
     return write_commands(problem)
 
 
-#: Kind → what a person writes to name it, and levels.
+#: Kind → its name as a person writes it, and levels.
 KINDS: dict[str, tuple[Callable[[Path], str], list[int]]] = {
     "sums": (lambda folder: "arithmetic,minus=30,words=50", []),
     "errands": (lambda folder: "errands", [1, 3]),

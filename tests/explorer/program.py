@@ -1,4 +1,4 @@
-"""The explorer as a program of its own, and what it serves of a demo."""
+"""The explorer as a separate program, and its pages of a demo."""
 
 import json
 import subprocess

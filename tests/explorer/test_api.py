@@ -1,5 +1,5 @@
-"""The API answers what it describes: every address, every status, every field; and version 1 keeps
-what it has."""
+"""The API matches its description: every address, every status, every field; and version 1 keeps
+all of its fields."""
 
 import json
 import re

@@ -1,4 +1,5 @@
-"""Many who look at once: what they share is whole for each, and nobody is taken for trouble."""
+"""Many readers at once: each gets the shared pages whole, and nobody is mistaken for an
+attacker."""
 
 import json
 import sys

@@ -122,7 +122,7 @@ def test_hostile_names_of_runs_stay_text(demo, tmp_path, beside):
 
 
 def get_shown(box):
-    """The ends of what is shown of the x axis."""
+    """The ends of the visible part of the x axis."""
     return tuple(map(float, box.get_attribute("data-shown").split("..")))
 
 

@@ -123,7 +123,7 @@ def test_hostile_json_is_json(hostile, demo):
 
 
 def test_a_trouble_is_told_by_its_kind(hostile):
-    """The sentence is for `assay status`; what it is about is for everybody."""
+    """The sentence is for `assay status`; its kind is for everybody."""
     live = hostile.get("/index.json").json()["live"]
     assert live["trouble"] == {"kind": "store", "about": "a store"}
     assert "Trouble with a store." in hostile.get("/").text

@@ -1,4 +1,4 @@
-"""The index: read from the record, bit by bit, and anew whenever it is not what it should be."""
+"""The index: read from the record, bit by bit, and rebuilt whenever it is faulty."""
 
 import json
 import shutil
@@ -160,7 +160,7 @@ def test_a_settlement_that_leads_forward_ends_the_walk(copy, tmp_path):
 
 
 def test_scores_that_no_window_gave_are_told(copy, tmp_path):
-    """Twice the score for everybody: weights stay what they are, and the root fits its scores."""
+    """Twice the score for everybody: weights are unchanged, and the root fits its scores."""
     newest = read_settlements(copy)[-1]
     scores = tuple(replace(s, score=2 * s.score) for s in newest.scores)
     root = make_score_tree([(s.hotkey, s.score) for s in scores]).root

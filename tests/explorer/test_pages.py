@@ -151,7 +151,7 @@ def find_command(html):
 
 
 def invoke(*words):
-    """A command in this process: what it needs is imported once."""
+    """Run a command in this process, so that its modules are imported once."""
     threads = torch.get_num_threads()
     try:
         return CliRunner().invoke(app, [*map(str, words)])

@@ -1,4 +1,4 @@
-"""The page of rounds: what merges say of each trainer's child, and what was found beside it."""
+"""The page of rounds: the merges' entries on each trainer's child, and the findings on them."""
 
 import json
 from dataclasses import replace

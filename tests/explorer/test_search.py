@@ -1,4 +1,4 @@
-"""The search box: whatever a person types leads where it means, and what is not found is told."""
+"""The search box: any text leads to its object, and a failed search is reported."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Validators beside each other: the page shows what the comparison found, and nothing else."""
+"""Validators side by side: the page shows the comparison's findings, and nothing else."""
 
 import json
 

@@ -9,7 +9,7 @@ from tests.faults.wire import Message, read_message
 if TYPE_CHECKING:
     from tests.faults.proxy import Fault, FaultProxy, Link
 
-#: name → what the client meets.
+#: name → the effect on the client.
 FAULTS = {
     "cut": "the request is served, and the connection reset in the middle of its answer",
     "stall": "the answer stops in its middle, and the connection stays open",

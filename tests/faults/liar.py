@@ -1,4 +1,4 @@
-"""A node among honest ones that lies about what is final, and hands on everything else."""
+"""A node among honest ones that lies about final blocks, and passes on everything else."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from assay.network.chain.finalized_heads import hash_header
 
-#: Method, parameters, the honest answer → what the liar says.
+#: Method, parameters, the honest answer → the lie.
 Lie = Callable[[str, list[Any], Any], Any]
 
 

@@ -28,12 +28,12 @@ from urllib.parse import urlsplit
 from tests.faults import http_faults, websocket_faults
 from tests.faults.wire import Message
 
-#: Faults of either kind that strike before anything is asked: what they do to a connection.
+#: Faults of either kind that strike before any request → their effect on a connection.
 _CONNECTION = {
     "refuse": "new connections are reset, and those there are too",
     "half-open": "accepted, and silent for ever; those there are fall silent",
 }
-#: Faults by kind of service: name → what the client meets.
+#: Faults by kind of service: name → the effect on the client.
 HTTP_FAULTS = _CONNECTION | http_faults.FAULTS
 WEBSOCKET_FAULTS = _CONNECTION | websocket_faults.FAULTS
 #: Longest wait for the proxy's own thread, seconds.
@@ -132,7 +132,7 @@ class FaultProxy:
 
     @property
     def faults(self) -> dict[str, str]:
-        """Those that it knows: name → what the client meets."""
+        """The faults that it knows: name → the effect on the client."""
         return WEBSOCKET_FAULTS if self.is_websocket else HTTP_FAULTS
 
     def set_fault(self, name: str, **how: Any) -> None:

@@ -139,7 +139,7 @@ class FaultRun(Run):
         self._tell("blow", strike)
 
     def _look(self) -> bool:
-        """Whether what is on has struck."""
+        """Whether the active fault has struck."""
         return self._tell("look", None) > 0
 
     def _tell(self, what: str, strike: Strike | None) -> int:

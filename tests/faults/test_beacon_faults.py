@@ -64,7 +64,7 @@ def get_rounds() -> list[tuple[int, bytes]]:
 def open_quicknet(
     before: Before, stack: ExitStack, relay: str, tmp_path: Path
 ) -> Callable[..., HttpBeacons]:
-    """Quicknet by a relay that is away, and by what a chain keeps."""
+    """Quicknet by a relay that is away, and by a chain's stored pulses."""
 
     def open_quicknet(read: Callable[[int], bytes | None]) -> HttpBeacons:
         away = before(relay)

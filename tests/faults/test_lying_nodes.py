@@ -1,4 +1,5 @@
-"""A node that lies about its head or about keys: what is refused of it without trusting another."""
+"""A node that lies about its head or about keys: the lies that are refused without trusting another
+node."""
 
 import time
 from collections.abc import Callable

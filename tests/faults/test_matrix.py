@@ -2,8 +2,8 @@
 
 A real miner, validator and trainer over a development network on a virtual clock, with a bucket for
 their files. Where a fault is over before the next block, the run's outcome is the undisturbed
-one's: what was mined and committed to, verdicts, ledgers, weights, pay, the public record's files,
-the store, see `tests.killing.outcome`. Where it lasts until a phase is over, the window ends as the
+one's: mined files, commitments, verdicts, ledgers, weights, pay, the public record's files, the
+store, see `tests.killing.outcome`. Where it lasts until a phase is over, the window ends as the
 protocol says.
 
 `tests.faults.table` names every phase, service and fault, and says why some cannot strike; each of
@@ -25,7 +25,7 @@ from tests.faults.table import FAULTS, PHASES, list_cells, make_plan
 from tests.killing import stage as killing_stages
 from tests.killing.outcome import Outcome
 
-#: Runs after which what has not struck does not strike.
+#: Runs after which a fault that has not struck is taken not to strike.
 RUNS_MAX = 16
 Play = Callable[[Plan, bool], tuple[Outcome, Weather]]
 

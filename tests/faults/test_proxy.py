@@ -1,4 +1,4 @@
-"""The proxy: what it passes on is untouched, and each of its faults is met as it is described."""
+"""The proxy: it passes on bytes unchanged, and each of its faults has the described effect."""
 
 import asyncio
 import json
@@ -95,7 +95,7 @@ def get(client: httpx.Client, url: str, span: str = "") -> tuple[int, bytes, str
         return answer.status_code, body, answer.headers.get("Content-Range")
 
 
-#: Faults of HTTP that a client notices by its own library, and what the others hand over.
+#: Faults of HTTP that a client notices by its own library, and the errors of the others.
 HANDED_OVER = {
     "latency": (200, BODY, None),
     "length too short": (200, BODY[:-9], None),

@@ -19,7 +19,7 @@ from tests.faults.wire import (
 if TYPE_CHECKING:
     from tests.faults.proxy import Fault, FaultProxy, Link
 
-#: name → what the client meets.
+#: name → the effect on the client.
 FAULTS = {
     "cut": "the connection is reset in the middle of an answer, whose request was served",
     "stall": "an answer stops in its middle, and the connection stays open",

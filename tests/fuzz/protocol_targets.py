@@ -1,6 +1,6 @@
 """The targets of the protocol: encodings, records, slots, beacons, submissions.
 
-`targets.py` says what a target has to keep to, and has all others.
+`targets.py` has the rules for targets, and all other targets.
 """
 
 import json
@@ -222,7 +222,7 @@ def list_beacons() -> list[bytes]:
     return found
 
 
-# A submission's file, and what was read of one
+# A submission's file, and the parts read of one
 
 
 def attack_opening(data: bytes) -> None:

@@ -79,7 +79,8 @@ def attack_footer(data: bytes) -> None:
 
 
 def attack_with_lies(data: bytes) -> None:
-    """Eleven bytes a lie: a field of the footer and what it says instead, or a byte before it."""
+    """Eleven bytes make a lie: a field of the footer and its false value, or a byte before the
+    footer."""
     body, footer = split_file(get_step())
     changed = bytearray(body)
     fields = list_fields(footer)
@@ -188,7 +189,7 @@ def read_genesis(name: str) -> list[bytes]:
 
 
 def attack_problem(data: bytes) -> None:
-    """A row of a file of problems: what is taken can be asked, and its own answer is right."""
+    """A row of a file of problems: an accepted row can be asked, and its own answer is right."""
     try:
         row = read_row(data)
     except ValueError:
@@ -234,7 +235,7 @@ def list_math_answers() -> list[bytes]:
 
 
 def attack_math_row(data: bytes) -> None:
-    """Likewise of MATH's format; what is not asked has a reason."""
+    """The same for MATH's format; a skipped row has a reason."""
     try:
         row = read_math_row(data)
     except ValueError:
@@ -246,7 +247,7 @@ def attack_math_row(data: bytes) -> None:
 
 
 def attack_code_row(data: bytes) -> None:
-    """Likewise of programs' test cases; what is expected agrees with itself."""
+    """The same for programs' test cases; the expected output agrees with itself."""
     try:
         row = read_code_row(data)
     except ValueError:

@@ -1,6 +1,6 @@
 """Every decoder under hypothesis: garbage gives a value or its one error, and nothing else.
 
-What a fuzzer has once found is kept in `regressions/`, named after the target, and tried first.
+`regressions/` keeps the inputs that a fuzzer has found, by target, and they are tried first.
 """
 
 from pathlib import Path

@@ -24,14 +24,14 @@ _SEAT = Seat(0, 0)
 def compute_expected_income(
     cheating: int, detection: float, *, withholds: bool = False, kept: float = 0.0
 ) -> float:
-    """Expected settlement, an honest one being 1.
+    """Expected settlement, with 1 for an honest one.
 
     Args:
         cheating: windows of the settlement that are faked, 0 to those of a settlement.
-        detection: probability that a faked window's audit hits something faked.
+        detection: probability that a faked window's audit hits a fake.
         withholds: whether a cheat that the audit has hit shows nothing rather than the fake.
-        kept: share of the settlement that a cheat keeps who was caught; 0 by the rules, more to
-            show what the rule is good for.
+        kept: share of the settlement that a caught cheat keeps; 0 by the rules, more to show the
+            effect of the rule.
     """
     reason = Reason.NOT_REVEALED if withholds else Reason.SAMPLING_MISMATCH
     expected = 0.0

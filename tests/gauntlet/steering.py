@@ -5,10 +5,10 @@ ahead costs it nothing, and it steers only where that pays. It cannot know which
 audited before it has committed, but sees each audit, and stops before the ledger of a settlement
 holds more than it bears.
 
-What is measured on a model: how often ties come, what a steered rollout gains, what one leaves in
-the ledger. What is computed: how many audited ones a settlement bears, and the best rate of
-steering. What it does not model: ties near a rollout's end leave less evidence than the mean; the
-bound takes the least evidence seen for all.
+Measured on a model: the frequency of ties, the gain of a steered rollout, and its evidence in the
+ledger. Computed: the number of audited ones that a settlement bears, and the best rate of steering.
+Not modelled: ties near a rollout's end leave less evidence than the mean; the bound takes the least
+evidence seen for all.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Cheating does not pay: the claim of section 9, swept over what a cheat may choose."""
+"""Cheating does not pay: the claim of section 9, swept over a cheat's choices."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -103,7 +103,7 @@ def test_a_card_and_a_cpu_claim_the_same_to_a_unit():
 
 
 def test_rows_beyond_two_billion_logits():
-    """Offsets of 32 bits would wrap: the last row is what it is alone."""
+    """Offsets of 32 bits would wrap: the last row is the same as alone."""
     rows, vocabulary = 14_200, 151_936
     if torch.cuda.mem_get_info()[0] < 6 * rows * vocabulary:
         pytest.skip("needs 13 GB of a card's memory")

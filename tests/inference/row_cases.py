@@ -1,4 +1,4 @@
-"""Rows of logits with claimed ids, and what the rule in numpy and float64 say of them."""
+"""Rows of logits with claimed ids, and the results of the rule in numpy and float64."""
 
 from dataclasses import dataclass
 

@@ -62,7 +62,7 @@ def test_every_token_is_read_once_and_nothing_is_padded(checkpoint, projection, 
 
 
 def test_prompts_are_shared_by_whoever_has_them(checkpoint, projection, group, requests, shapes):
-    """In one pass, and what is measured is what each gives alone with its own prompt."""
+    """In one pass, each with the same measurements as alone with its own prompt."""
     request, completions = group
     prompts = [request.prompt, requests[1].prompt, request.prompt, requests[2].prompt]
     reference = checkpoint.get_reference(1_024)
@@ -224,7 +224,7 @@ def test_states_of_passages_come_in_their_order(checkpoint, group):
 
 
 def test_finished_rows_leave_the_draft(checkpoint, requests, shapes):
-    """A batch with one long row ends as a batch of one, and every row is what it is alone."""
+    """A batch with one long row ends as a batch of one, and every row is the same as alone."""
     drafter = checkpoint.get_drafter(1_024)
     work = [Request(g.prompt, seed) for g in requests for seed in g.seeds]
     drafted = drafter.draft(work)

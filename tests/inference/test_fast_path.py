@@ -199,7 +199,7 @@ def test_every_path_refuses_broken_logits(bad):
 
 
 def test_without_a_compiler_the_same_tokens(monkeypatch):
-    """Small vocabularies on tensors, large ones in numpy: the door gives what it gave."""
+    """Small vocabularies on tensors, large ones in numpy: the results are unchanged."""
     torch.manual_seed(0)
     for vocabulary in (98, 5_000):
         logits = torch.randn(3, vocabulary)

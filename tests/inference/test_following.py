@@ -18,7 +18,7 @@ from tests.inference.conftest import list_ids
 
 
 def make(checkpoint, model=None, implementation=None, how=generate_groups):
-    """A function that makes groups, and what it costs."""
+    """A function that makes groups, and its counts."""
     count = DraftCount()
     made = partial(
         how,

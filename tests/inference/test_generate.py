@@ -1,4 +1,4 @@
-"""Draft and verify, and the reference: what is submitted does not depend on how it was drafted."""
+"""Draft and verify, and the reference: the submission does not depend on the drafts."""
 
 import numpy as np
 import pytest

@@ -43,7 +43,7 @@ def test_weights_are_in_memory_once(checkpoint):
 
 
 class Recording:
-    """A model that remembers what it was asked to read."""
+    """A model that records its inputs."""
 
     def __init__(self, model):
         self.config, self.dtype, self.device = model.config, model.dtype, model.device

@@ -1,4 +1,4 @@
-"""A checkpoint where and how it is placed: what is in memory, and on which device.
+"""The placement of a checkpoint: its tensors in memory, and their devices.
 
 No card is needed to see that a tensor stayed behind: PyTorch's device `meta` replaces one, on which
 tensors have shapes and no values, and every operation that mixes it with the processor is refused.
@@ -84,7 +84,7 @@ def test_an_appeal_is_heard_by_another_implementation():
     ],
 )
 def test_a_card_that_fails_is_no_fault_of_what_it_was_given(checkpoint, monkeypatch, error):
-    """Else everybody who is judged after that moment would be refused."""
+    """Otherwise everybody who is judged after that moment would be refused."""
     reference = checkpoint.get_reference(1_024)
 
     def fail(plan):
@@ -139,7 +139,7 @@ def test_nothing_of_a_prefill_stays_on_the_processor(on_card, implementation):
 
 
 def test_measurements_run_on_the_card(on_card, monkeypatch):
-    """All that a draw is given is there; what it finds leaves at the end, at once."""
+    """All inputs of a draw are there; its results leave at the end, at once."""
     given = []
 
     class Meter:

@@ -10,7 +10,7 @@ from assay.verification.sketch import join_projections
 
 
 def test_permitted_implementations_agree_within_one(checkpoint, requests, projection):
-    """And the sketch beside it is what it is without a witness, to its own last digit or two."""
+    """The sketch is the same as without a witness, to its own last digit or two."""
     drafter = checkpoint.get_drafter(1_024)
     witnesses: dict[str, list[np.ndarray]] = {name: [] for name in PERMITTED}
     for number, request in enumerate(requests):

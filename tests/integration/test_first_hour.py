@@ -123,7 +123,7 @@ class Desk:
             time.sleep(2)
 
     def _wait(self, typed: Typed) -> None:
-        """Until a program has printed what the page shows."""
+        """Wait until a program has printed the page's lines."""
         log, deadline = self._get_log(typed.terminal), time.monotonic() + PATIENCE_S
         program = self._programs[typed.terminal]
         while (missing := find_missing(typed.expected, log.read_text())) is not None:

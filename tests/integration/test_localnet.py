@@ -85,7 +85,7 @@ class Terminal:
         return json.loads(done.stdout)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """A program that runs until it is stopped; what it says goes to a file."""
+        """Start a program that runs until it is stopped, with its output in a file."""
         with (self._root / f"{arguments[0]}.log").open("a") as log:
             process = subprocess.Popen(self.command(*arguments), stdout=log, stderr=log, text=True)
         self._stack.callback(process.kill)

@@ -70,7 +70,7 @@ class Hosts:
         return f"assay-{os.getpid()}-{name}"
 
     def enter(self, name: str) -> list[str]:
-        """Begins the command line of what is to run on a host."""
+        """The beginning of a command line that runs on a host."""
         return ["ip", "netns", "exec", self.get_namespace(name)]
 
     def run(self, name: str, *command: str) -> None:

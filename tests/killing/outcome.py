@@ -32,8 +32,8 @@ class Outcome:
 
     Attributes:
         found: see above.
-        points: role → what it did, in all its lives.
-        deaths: who was killed, and before what, in order.
+        points: role → its points, in all its lives.
+        deaths: the killed roles and the points of their deaths, in order.
     """
 
     found: dict[str, Any]

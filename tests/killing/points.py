@@ -125,11 +125,11 @@ class Points:
 
 
 class WatchedSocket:
-    """The SDK's websocket, at each of whose requests, and at what is heard of an extrinsic, the
-    process may die.
+    """The SDK's websocket. The process may die at each of its requests, and at each message about
+    an extrinsic.
 
     Args:
-        on_submit: called when an extrinsic has been handed over.
+        on_submit: called when an extrinsic has been submitted.
     """
 
     def __init__(self, inner: Any, points: Points, on_submit: Callable[[], None]) -> None:
@@ -174,9 +174,9 @@ def name_kind(name: str) -> str:
 
 
 def list_distinct(points: Sequence[str]) -> list[int]:
-    """Points, from 1 on, before which something was left on disk, in the store or on chain: a kill
-    after a mere question, or within a transaction, leaves what a kill before it leaves. And the
-    first of every turn, since when time has passed."""
+    """Points, from 1 on, before which disk, store or chain have changed: a kill after a mere
+    question, or within a transaction, leaves the same as a kill before it. Also the first point of
+    every turn, because time has passed."""
     found, within, left = [], False, True
     for at, name in enumerate(points, 1):
         kind = name_kind(name)

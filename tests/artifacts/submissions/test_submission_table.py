@@ -98,7 +98,7 @@ def test_a_data_set_of_files_loads(shown: Shown, file: Path, tmp_path: Path) -> 
     assert len(read_rows(list(rows))) == 4
 
 
-# --- what is wrong with a file
+# --- faults of a file
 
 
 def test_a_file_that_is_cut_off_leaves_nothing(shown: Shown, tmp_path: Path) -> None:

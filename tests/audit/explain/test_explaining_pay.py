@@ -1,6 +1,6 @@
 """Zero pay explained: settlements zeroed, windows abstained from, validators that nobody counts.
 
-Chain, calendar and records are real; what a file is worth follows from its window (`mortal.py`).
+Chain, calendar and records are real; a file's value follows from its window (`mortal.py`).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A trainer that feeds its model what no miner made, takes what it likes, or tells it otherwise."""
+"""A trainer that learns from groups of no miner, takes the wrong groups, or reports others."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ from assay.verification import choose, read_groups, read_opening
 
 
 class Case:
-    """The last step of a demo, its groups, and what an auditor has of the window."""
+    """The last step of a demo, its groups, and an auditor's inputs for the window."""
 
     def __init__(self, folder, scratch):
         self.folder = folder

@@ -436,8 +436,8 @@ WELL = {"trouble": None, "windows": []}
     ],
 )
 def test_a_program_that_was_killed_or_stopped_is_called_so(subnet, status, holds, age, expected):
-    """By the lock of its folder and the age of what it wrote last. holds: None: there is no lock
-    to ask."""
+    """It is known from the lock of its folder and the age of its last status. `holds` is None if
+    there is no lock to ask."""
     folder = subnet.folder / "miner"
     with claim_folder(folder, "miner") if holds else nullcontext():
         if holds is False:

@@ -1,4 +1,4 @@
-"""Forward passes in worker processes: the same numbers, whatever becomes of the workers."""
+"""Forward passes in worker processes: the same numbers, whatever happens to the workers."""
 
 import os
 import shutil

@@ -22,7 +22,8 @@ from tests.integration.chain.proxy import FaultyNode
 # this suite's own switches, no program's
 _ENDPOINT = os.environ.get("ASSAY_CHAIN_ENDPOINT")  # noqa: TID251
 _FOLDER = os.environ.get("ASSAY_SUBTENSOR_DIR")  # noqa: TID251
-#: Between blocks of a node that runs by the clock: what the executor manages beside programs.
+#: Milliseconds between blocks of a node that runs by the clock: the executor keeps that pace beside
+#: programs.
 BLOCK_MS = 1_000
 #: Blocks come with every extrinsic: nobody waits for a clock.
 _SLOT_S = 1.0

@@ -1,4 +1,4 @@
-"""Miners and a validator on a real runtime: what is judged is what is paid."""
+"""Miners and a validator on a real runtime: judged work is paid."""
 
 from collections.abc import Iterator
 from dataclasses import replace

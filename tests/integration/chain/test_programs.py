@@ -79,7 +79,7 @@ class Stage:
         return json.loads(done.stdout) if done.stdout else None
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """A program that runs until it is stopped; what it says goes to a file."""
+        """Start a program that runs until it is stopped, with its output in a file."""
         name = Path(command[command.index("--dir") + 1]).name
         with (self.folder / f"{name}.log").open("a") as log:
             process = subprocess.Popen(

@@ -83,7 +83,7 @@ class Anvil:
         self.rpc("evm_setAutomine", True)
 
     def etch(self, address: str, mock: str) -> None:
-        """Puts a mock of Precompiles.sol at an address; "" takes away what is there."""
+        """Put a mock of Precompiles.sol at an address; "" removes the one there."""
         code = "0x"
         if mock:
             built = CONTRACTS / "out/Precompiles.sol" / f"{mock}.json"
@@ -116,8 +116,8 @@ class Anvil:
 
 
 class Hotkey:
-    """A validator's sr25519 key. What it signs is verified here as the precompile would, and then
-    made known to the mock."""
+    """A validator's sr25519 key. Its signatures are verified here as the precompile would, and then
+    the mock learns them."""
 
     def __init__(self, anvil: Anvil, uri: str) -> None:
         self._anvil = anvil

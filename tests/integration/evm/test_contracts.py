@@ -223,7 +223,7 @@ def test_wrong_chain_id(stage: Stage) -> None:
         with pytest.raises(WrongChainError, match=r"42.*964"):
             call()
     assert stage.node.get_head() == before
-    # and what is signed for one chain, another does not take
+    # and a signature for one chain is refused by another
     signed = poster.sign(EPOCH, ENTRY, poster.get_nonce(pending=True))
     with suppress(EvmError):  # anvil takes it and includes it nowhere
         poster.send(signed)
@@ -294,7 +294,7 @@ def test_a_check_over_another_ledger_is_not_asked(stage: Stage) -> None:
         stage.ledger.check_weights(other.weights_check, UID, stage.hotkey.public, EPOCH, ENTRY)
 
 
-# --- what is deployed
+# --- the deployed contracts
 
 
 class MisnamingNode(EvmNode):

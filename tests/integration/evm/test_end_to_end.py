@@ -1,4 +1,4 @@
-"""From what a validator settles to what anybody reads on the ledger."""
+"""From a validator's settlement to anybody's reading of the ledger."""
 
 import json
 import threading
@@ -299,7 +299,7 @@ class Operator:
 
 
 def test_an_operators_way(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Key, deployment, binding, posts, and what an auditor then asks."""
+    """Key, deployment, binding, posts, and an auditor's questions."""
     operator = Operator(stage, tmp_path)
     key = operator.ask("key")
     assert key["created"]
@@ -393,7 +393,7 @@ def test_faults_are_named_in_one_line(
 
 
 def test_storage_mock_is_reached(stage: Stage) -> None:
-    """The stage itself: what is put is read back at the precompile's address."""
+    """The stage itself: stored values are read back at the precompile's address."""
     stage.anvil.put_storage(b"key", b"value")
     said = stage.anvil.rpc("eth_call", {"to": STORAGE, "data": "0x" + b"key".hex()}, "latest")
     assert bytes.fromhex(said[2:]) == b"value"

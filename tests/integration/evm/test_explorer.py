@@ -135,7 +135,8 @@ def test_events_are_compared_with_the_record(
 def test_unpublished_results_are_not_told(
     stage: Stage, records: list[SettlementRecord], tmp_path: Path
 ) -> None:
-    """A validator's folder says what it will post; its digests are nobody's before its record."""
+    """A validator's folder has the entries that it will post; nobody sees its digests before its
+    record."""
     epoch, entry = records[-1].epoch + 11, make_ledger_entry(records[-1])
     assert entry is not None
     secret = {

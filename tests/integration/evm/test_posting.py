@@ -244,7 +244,7 @@ def test_a_lost_post_that_would_be_too_dear_to_outbid(
 
 
 def test_numbers_that_a_node_invented(validator: Validator) -> None:
-    """No block ever takes what was signed with them."""
+    """No block ever takes a transaction that was signed with them."""
     validator.poster.invented = 3
     validator.put(10, 20)
     validator.step()

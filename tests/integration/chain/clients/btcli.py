@@ -1,4 +1,4 @@
-"""btcli in a home of its own: what is typed, and what it prints."""
+"""btcli in a home of its own: typed commands, and their output."""
 
 import json
 import subprocess
@@ -38,7 +38,7 @@ class Btcli:
     speaks_json: bool = True
 
     def create_wallet(self, name: str) -> str:
-        """Makes a wallet without a password. What it prints."""
+        """Make a wallet without a password. Returns the command's output."""
         words = ("wallet", "create", *self.name(name), "--n-words", "12", "--no-use-password")
         return self._run(words)
 

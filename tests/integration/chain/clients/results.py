@@ -21,7 +21,7 @@ class FlowResult:
 
 
 def check_equal(shown: object, held: object, what: str) -> None:
-    """Raises a `FlowError` unless the client shows what the chain holds."""
+    """Raise a `FlowError` unless the client shows the chain's value."""
     if shown != held:
         raise FlowError(f"{what}: the client shows {shown!r}, the chain holds {held!r}")
 
