@@ -135,19 +135,19 @@ OBJECTS = [
     ),
     (
         _name(make_mirror_name(_NUMBER, _ONE), "<root>", number="<window>"),
-        "validator", "below; the root on chain, which is the miner's",
+        "validator", "below; the miner's root on chain",
     ),
     (
         _name(make_mirror_name(_NUMBER, _ONE, samples=True), "<root>", number="<window>"),
-        "validator", "below; the root on chain, which is the miner's",
+        "validator", "below; the miner's root on chain",
     ),
     (
         _name(make_window_record_name("<hotkey>", _NUMBER), number="<window>"),
-        "validator", "section 10; the record after it",
+        "validator", "section 10; the settlement's record, and the next window's record",
     ),
     (
         _name(make_settlement_record_name("<hotkey>", _NUMBER), number="<epoch block>"),
-        "validator", "section 10; the digest on chain, or the record after it",
+        "validator", "section 10; the digest on chain, or the next settlement's record",
     ),
     (
         _name(make_statistics_name("<hotkey>", _NUMBER), number="<window>"),
@@ -160,7 +160,7 @@ OBJECTS = [
     ),
     (
         make_problems_name("<SHA-256>"),
-        "owner", "section 3: a file that the environment's name names; its own SHA-256",
+        "owner", "a file of problems that the environment's name contains; its own SHA-256",
     ),
     (
         _name(make_checkpoint_name(_ONE, "<file>"), "<digest>"),
@@ -168,7 +168,7 @@ OBJECTS = [
     ),
     (
         _name(make_delta_name(_ONE, _OTHER), "<digest>", "<SHA-256>"),
-        "trainer", "section 7; the SHA-256 of the tensor that it makes",
+        "trainer", "section 7; the SHA-256 of the tensor that the delta makes",
     ),
     (_name(make_tensor_name(_ONE), "<SHA-256>"), "owner, trainer", "section 7; its own SHA-256"),
     (
@@ -182,7 +182,7 @@ OBJECTS = [
         _name(make_outer_name(_ONE), "<root>"),
         "trainer", "section 11.1: an outer state, safetensors; the merge's record",
     ),
-    (f"<hotkey>/{PROBE}", "all", "written by `assay doctor` to see whether it can be read; nothing"),
+    (f"<hotkey>/{PROBE}", "all", "`assay doctor` writes it to test whether others can read it; nothing"),
 ]
 
 #: What each label's fields are, in order.
@@ -198,10 +198,10 @@ PREIMAGES = {
     Domain.AUDIT_ROLLOUTS: "audit_seed, hotkey, u32 index",
     Domain.SAMPLE: "section 2",
     Domain.SAMPLED_ROLLOUTS: "sample_seed, hotkey",
-    Domain.IDS: "a completion's ids as they are in the file",
-    Domain.PROOF: "a rollout's proof as it is in the file",
+    Domain.IDS: "the bytes of one rollout's ids in the file",
+    Domain.PROOF: "the bytes of one rollout's proof in the file",
     Domain.GROUP_LEAF: "u32 index, the group's head",
-    Domain.INDEX: "the file's index",
+    Domain.INDEX: "the bytes of the file's index",
     Domain.SUBMISSION: "the encoded header",
     Domain.NODE: "left, right",
     Domain.ROOT: "u32 count, context…, top of the tree",
@@ -211,7 +211,7 @@ PREIMAGES = {
     Domain.TENSOR_LEAF: "section 7",
     Domain.STRUCTURE: "“config.json”, the file's bytes",
     Domain.TOKENIZER: "“tokenizer.json”, its bytes, “tokenizer_config.json”, its bytes",
-    Domain.CHAT_TEMPLATE: "the template in UTF-8; no field where the tokenizer has none",
+    Domain.CHAT_TEMPLATE: "the template in UTF-8; no field if the tokenizer has no template",
     Domain.CALIBRATION: "the encoded calibration",
     Domain.CALIBRATION_SET: "the bytes of calibration_set.json",
     Domain.CALIBRATION_PROBLEM: "environment digest, u32 number",
@@ -226,9 +226,9 @@ PREIMAGES = {
     Domain.WINDOW_RECORD: "the encoded window record",
     Domain.SETTLEMENT_RECORD: "the encoded settlement record",
     Domain.ENVIRONMENT_STREAM: "environments.md",
-    Domain.HELD_OUT: "a trainer's own: environment digest, u32 number; enters no verdict",
-    Domain.TRAINER: "a trainer's own choices: section 11; enters no verdict",
-    Domain.LOCAL_KEY: "the demo's own beacon key; enters no verdict",
+    Domain.HELD_OUT: "section 11, and a trainer's own uses; no verdict depends on it",
+    Domain.TRAINER: "section 11: a trainer's own choices; no verdict depends on it",
+    Domain.LOCAL_KEY: "the demo's own beacon key; no verdict depends on it",
 }
 
 
@@ -299,7 +299,7 @@ def make_reasons() -> str:
         elif reason is Reason.ACCEPTED:
             costs = "nothing: paid"
         elif reason is Reason.INTERNAL:
-            costs = "the validator's own fault: it abstains, with the exception below"
+            costs = "the validator's own fault: it abstains, or the window (see below)"
         else:
             costs = "the window"
         lines.append(f"| {reason.value} | {costs} |")
@@ -308,7 +308,7 @@ def make_reasons() -> str:
 
 def make_objects() -> str:
     """Names in stores."""
-    lines = ["| name | written by | what it is; what binds its bytes |", "|---|---|---|"]
+    lines = ["| name | written by | content; the value that binds it |", "|---|---|---|"]
     return "\n".join(lines + [f"| `{name}` | {who} | {what} |" for name, who, what in OBJECTS])
 
 

@@ -61,15 +61,15 @@ class BeaconChain:
     scheme: Annotated[Scheme, Choice(Scheme, "a beacon scheme")]
     #: compressed group key, 96 bytes (signatures on G1) or 48 bytes (on G2)
     public_key: Annotated[bytes, Prefixed(G2_BYTES)]
-    genesis_ms: U64  # Unix time of round 1, milliseconds
-    period_ms: U32  # time between rounds, milliseconds
+    genesis_ms: U64  # Unix time of beacon round 1, milliseconds
+    period_ms: U32  # time between beacon rounds, milliseconds
 
 
 @dataclass(frozen=True, slots=True)
 class Beacon:
     """A claimed signature of one round. Untrusted until `is_valid_beacon`."""
 
-    round: U64
+    round: U64  # the beacon round
     signature: Annotated[bytes, Prefixed(256)]
     previous_signature: Annotated[bytes, Prefixed(256)] = b""
 

@@ -34,7 +34,7 @@ _HEADER_BYTES_MAX = 1 << 24
 class Calibration:
     """Honest rates of the sampling test, measured between two implementations of the reference."""
 
-    #: κ_k for each margin level of the parameters: E[1{margin > τ_k}] · T / Gini, 1e-18
+    #: κ_k for each margin level of the parameters (section 5), 1e-18
     rates: Annotated[tuple[int, ...], Many(Integer(8), 16)]
     tokens: U64  # positions measured
 
@@ -55,15 +55,15 @@ class Manifest:
     tensors: Digest  # root over (name, dtype, shape, SHA-256) of all tensors
     end_tokens: Annotated[tuple[int, ...], Many(Integer(4), 16)]  # ids that end a completion
     max_tokens: U32  # a completion that has not ended is exactly this long
-    levels: Annotated[tuple[int, ...], Many(Integer(4), 32)]  # levels of the environment in force
+    levels: Annotated[tuple[int, ...], Many(Integer(4), 32)]  # difficulty of the problems
     #: μ, mean last hidden state over the calibration set, 2^-16
     centre: Annotated[tuple[int, ...], Many(Integer(8, signed=True), _HIDDEN_MAX)]
     scale: U64  # root mean squared distance from μ, 2^-16
     calibration: Digest  # digest of the rates
     calibration_set: Digest  # digest of the token sequences behind μ, scale and rates
     parent: Digest  # checkpoint digest it was trained from, zeros for a genesis
-    step: Digest  # digest of the step record, zeros for a genesis
-    number: U64  # steps from the genesis
+    step: Digest  # digest of the step or merge record, zeros for a genesis
+    number: U64  # steps from the genesis; of a merged checkpoint the round's end
 
     @property
     def digest(self) -> bytes:

@@ -58,15 +58,15 @@ class EnvironmentChoice:
     settings: Annotated[tuple[Setting, ...], Many(Record(Setting), 32)]  # sorted by name
     digest: Digest  # of the environment's name, version and settings, as its code computes it
     correctness_weight: U32  # millionths of the reward
-    quality_weight: U32
-    satisfaction_weight: U32
+    quality_weight: U32  # millionths of the reward
+    satisfaction_weight: U32  # millionths of the reward
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The network's identity, and who may speak for it."""
 
-    version: U16
+    version: U16  # 2
     genesis_hash: Digest  # of the chain
     netuid: U16
     owner_uid: U16  # takes the burn share
@@ -85,11 +85,12 @@ class Timing:
     sample_offset: U32  # this block's beacon round chooses the sampled rollouts
     fetch_end: U32  # last block at which a file may be fetched from its miner
     mirror_end: U32  # last block at which it may be fetched from a mirror
-    verdict_end: U32  # verdicts are final
+    verdict_end: U32  # the block from which on verdicts are final
     checkpoint_lead: U32  # blocks *before* the window at which its checkpoint is read
-    slot_ms: U32  # the chain's slot, milliseconds
+    slot_ms: U32  # the chain's time slot, milliseconds
     tempo: U32  # blocks between two epochs of the subnet
-    beacon_delay_ms: U32  # from a slot's end to the earliest round that a block may name
+    #: milliseconds from a time slot's end to the earliest beacon round that a block may name
+    beacon_delay_ms: U32
     notice_windows: U32  # windows from an amendment's decision to its first window
 
 
@@ -98,8 +99,9 @@ class Work:
     """The amount of work that is asked, and its worth (section 9)."""
 
     group_size: U16  # G: rollouts of one problem
-    audited_rollouts: U16  # R: forward passes for a miner and window, each in a different group
-    valued_groups: U16  # K: how many of these groups are read whole and scored
+    #: R: forward passes for a miner and window, each in a different group if there are enough
+    audited_rollouts: U16
+    valued_groups: U16  # K: the number of audited groups whose ids are all read, and are scored
     sampled_rollouts: U16  # S: further rollouts, only fetched and checked against the root
     group_cap: U32  # most groups that a miner may submit in a window
     max_tokens: U32  # longest completion a manifest may ask for
@@ -138,8 +140,9 @@ class Start:
 
     predecessor: Digest = ZERO_DIGEST
     window: U64 = 0  # the first window that they apply to
-    #: in force until the trainer has published one with a higher number. The checkpoint of the
-    #: predecessor's start if it is calibrated for these parameters. Zeros: the genesis checkpoint
+    #: digest of the checkpoint in force until the trainer has published one with a higher number:
+    #: that of the predecessor's start, unless these parameters need another calibration (section
+    #: 0.1). Zeros: the genesis checkpoint
     checkpoint: Digest = ZERO_DIGEST
     number: U64 = 0  # that checkpoint's number
 
@@ -150,17 +153,17 @@ class Rounds:
 
     trainers: Annotated[tuple[bytes, ...], Many(FixedBytes(32), TRAINERS_MAX)]  # hotkeys, ascending
     windows: U16  # W: windows of a round
-    staleness: U16  # rounds by which a group's checkpoint may be older than its round's parent
+    staleness: U16  # how many rounds older than the round's parent a group's checkpoint may be
     child_offset: U32  # blocks from the end of a round's windows to its children's deadline
-    child_blocks: U32  # blocks before the deadline, in which children are put on chain
+    child_blocks: U32  # blocks just before the deadline, in which children are put on chain
     turn_blocks: U32  # blocks that each trainer in line has to publish the merged checkpoint
     rate: U32  # rate of the outer step, millionths
     momentum: U32  # Nesterov's, millionths
     norm_bound: U64  # bound on the Euclidean norm of a child's difference, 2^-20
-    kept: U32  # how many values of each chunk are sent; 0: all of them
-    chunk: U32  # values of a chunk
+    kept: U32  # the number of values of each chunk that are sent; 0: all of them
+    chunk: U32  # the number of values of a chunk; 0 if all are kept
     bits: U8  # bits of a kept value, 2 to 8; if all are kept, 0 (exact) or 16 (rounded)
-    feedback: U32  # millionths of the residual that are added
+    feedback: U32  # millionths of the residual that are added to the next child
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class MemberRow:
 class WindowRecord:
     """One window as one validator judged it. `decode_window_record` decodes one."""
 
-    version: U16
+    version: U16  # 2
     software: Software  # name and version of the software that judged
     parameters: Digest
     validator: Digest  # its hotkey
@@ -155,24 +155,24 @@ class Weight:
 class SettlementRecord:
     """One settlement of one validator. `decode_settlement_record` decodes one."""
 
-    version: U16
-    software: Software
+    version: U16  # 2
+    software: Software  # as in a window's record
     parameters: Digest  # those of the last window that it covers
     validator: Digest
     epoch: U64  # the epoch block that settled
     previous_epoch: U64  # `epoch` of the previous settlement record; 0 for the first
-    previous: Digest  # its digest; zeros for the first
-    #: ascending, those that do not count included
+    previous: Digest  # digest of the previous settlement record; zeros for the first
+    #: ascending, including those that do not count
     windows: Annotated[tuple[CoveredWindow, ...], Many(Record(CoveredWindow), WINDOWS_MAX)]
-    checkpoint: Digest  # of the last window that counts; zeros where none does
-    audit_round: U64  # of the last window that counts; 0 where none does
+    checkpoint: Digest  # in force for the last window that counts; zeros where none does
+    audit_round: U64  # audit beacon round of the last window that counts; 0 where none does
     #: by ascending hotkey: every seat that was a member of a counting window and is held at the
     #: epoch block, including scores of 0
     scores: Annotated[tuple[SeatScore, ...], Many(Record(SeatScore), MEMBERS_MAX)]
     score_root: Digest  # of the tree over (hotkey, score); zeros where there is no score
     #: by ascending uid, without zeros; empty where no window counts
     weights: Annotated[tuple[Weight, ...], Many(Record(Weight), MEMBERS_MAX)]
-    weights_digest: Digest
+    weights_digest: Digest  # see below
 
     @cached_property
     def digest(self) -> bytes:

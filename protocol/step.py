@@ -31,7 +31,7 @@ class StepSource:
 
     hotkey: Digest
     root: Digest  # as committed on chain
-    groups: U32  # its groups that were learned from
+    groups: U32  # number of its groups that were learned from
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class StepSuccess:
 class StepRecord:
     """One step: its start, its inputs and its results."""
 
-    version: U16
+    version: U16  # 2
     software: Software  # name and version of the software that learned
     #: the libraries and machine that computed: others may give other last bits
     engine: Annotated[str, Prefixed(128, text=True)]
@@ -56,18 +56,18 @@ class StepRecord:
     code: Digest  # digest of the source files that learn
     parameters: Digest
     window: U64
-    number: U64  # of the new checkpoint: steps from the genesis
-    parent: Digest  # checkpoint digest
+    number: U64  # of the made checkpoint: one more than its parent's
+    parent: Digest  # digest of the checkpoint that the step began with
     sources: Annotated[tuple[StepSource, ...], Many(Record(StepSource), MEMBERS_MAX)]
-    groups: U32  # consumed in all
+    groups: U32  # all groups consumed
     consumed: Digest  # root over all groups, the trainer's own included, in the order learned from
-    #: the parent's success, by ascending level, levels next to those in force included. It
-    #: determines the child's levels. Empty if the parent was not tried: levels stay.
+    #: the parent's success, by ascending level, with the levels next to those in force. It
+    #: determines the made checkpoint's levels. Empty if the parent was not tried: levels stay
     held_out: Annotated[tuple[StepSuccess, ...], Many(Record(StepSuccess), 3 * LEVELS_MAX)]
     #: the learner's settings, seed included: JSON, sorted, without spaces
     config: Annotated[str, Prefixed(CONFIG_BYTES, text=True)]
-    optimiser_before: Digest  # root over masters, moments and counters
-    optimiser_after: Digest  # root over masters, moments and counters
+    optimiser_before: Digest  # root over masters, moments and counters before the step
+    optimiser_after: Digest  # the same after the step
     tensors: Digest  # root over the made checkpoint's tensors, as in its manifest
 
     @cached_property

@@ -75,9 +75,9 @@ HEADER_BYTES = 2 + 3 * DIGEST_BYTES + 8 + 4 + 2 + 1 + 2 * DIGEST_BYTES
 class GroupSizes:
     """Bytes of a group's parts, as the index holds them."""
 
-    head: U32
-    ids: U32
-    proofs: U32
+    head: U32  # of the group's head
+    ids: U32  # of the ids of all its rollouts
+    proofs: U32  # of the proofs of all its rollouts
 
 
 _SIZES_BYTES = 12

@@ -51,7 +51,7 @@ class OperatorRecord:
 
     operator: Annotated[str, Prefixed(256, text=True)]  # as torch names it
     arguments: _Text  # numbers in full; of a tensor its type, sizes, strides
-    inputs: _Digests  # of the arguments' tensors, in order; zeros: it is only written to
+    inputs: _Digests  # of the arguments' tensors, in order; zeros: the tensor is only written to
     results: _Text  # as arguments, for the tensors it returned and wrote to
     outputs: _Digests  # of the results' tensors, in order; zeros: nothing was written yet
 
@@ -70,14 +70,14 @@ class OperatorRecord:
 class TraceRecord:
     """One run of a step, by anybody on any machine."""
 
-    version: U16
+    version: U16  # 1
     software: Software  # name and version of the software that traced
     engine: Annotated[str, Prefixed(128, text=True)]  # as in a step's record
     processor: Annotated[str, Prefixed(128, text=True)]  # CPU features that select kernels
     threads: U32  # threads that computed
     code: Digest  # as in a step's record
-    step: Digest  # of the step's record
-    operators: U32
+    step: Digest  # digest of the step's record
+    operators: U32  # number of operators
     root: Digest  # over the operators' leaves, with the step
     tensors: Digest  # root over the tensors that were made, as in a manifest
 

@@ -16,9 +16,9 @@ from assay.protocol.record import Software
 from assay.protocol.step import LEVELS_MAX
 
 ROUND_VERSION = 1
-#: Most pieces of a child's difference.
+#: Most pieces that a child's difference crosses the wire in.
 PIECES_MAX = 1 << 12
-#: Most steps of a child: one a window.
+#: Steps of a child: one a window.
 STEPS_MAX = 1 << 16
 
 
@@ -27,30 +27,30 @@ class ChildFinding(Enum):
 
     TAKEN = "taken"
     ABSENT = "absent"  # its slot had no child at the deadline
-    WITHHELD = "withheld"  # it, or a file that it names, was unavailable
-    MISFIT = "misfit"  # of another round, network or model, or its files contradict it
-    STALE = "stale"  # it did not begin at the round's parent
+    WITHHELD = "withheld"  # it, or what it names, was not to be had
+    MISFIT = "misfit"  # of another version, round, network or model, or not what it says
+    STALE = "stale"  # it began elsewhere than at the round's parent
     BROKEN = "broken"  # its steps do not follow from each other
-    STRANGE = "strange"  # it learned from groups outside its share
+    STRANGE = "strange"  # a step's window, parameters, sources or groups are not its own to use
     DOUBLED = "doubled"  # the same weights as a child before it
-    ENDLESS = "endless"  # a weight is not finite
-    LARGE = "large"  # its distance exceeds the bound
+    ENDLESS = "endless"  # a weight is no finite number
+    LARGE = "large"  # it went further than the bound
 
 
 @dataclass(frozen=True)
 class ChildRecord:
-    """A trainer's round: its beginning, its steps and its result."""
+    """A trainer's round: where it began, its steps, what it made."""
 
-    version: U16
+    version: U16  # 1
     parameters: Digest  # of the round's windows
     end: U64  # the first window after the round
-    hotkey: Digest  # the trainer that made the child
-    before: Digest  # root over the outer state that it began with
-    steps: Annotated[tuple[bytes, ...], Many(FixedBytes(32), STEPS_MAX)]  # records, in their order
+    hotkey: Digest  # of the trainer
+    before: Digest  # root over the outer state that the child began with
+    steps: Annotated[tuple[bytes, ...], Many(FixedBytes(32), STEPS_MAX)]  # step records, in order
     optimiser: Digest  # root over masters, moments and counters after the last step
-    masters: Digest  # root over the fp32 masters that its pieces encode
+    masters: Digest  # root over the fp32 masters that the pieces decode to
     pieces: Annotated[tuple[bytes, ...], Many(FixedBytes(32), PIECES_MAX)]  # SHA-256, in order
-    state: Digest  # SHA-256 of the file with its masters and moments
+    state: Digest  # SHA-256 of the file with the trainer's masters and moments
 
     @cached_property
     def digest(self) -> bytes:
@@ -71,14 +71,14 @@ class MergedChild:
 class MergeRecord:
     """The children that a round was merged from, and the result."""
 
-    version: U16
+    version: U16  # 1
     software: Software  # name and version of the software that merged
-    parameters: Digest
+    parameters: Digest  # of the round's windows
     end: U64  # the first window after the round: the made checkpoint's number
-    parent: Digest  # checkpoint digest
+    parent: Digest  # digest of the round's parent
     children: Annotated[tuple[MergedChild, ...], Many(Record(MergedChild), TRAINERS_MAX)]
     outer_before: Digest  # root over masters and velocity that the round began with
-    outer_after: Digest
+    outer_after: Digest  # root over masters and velocity after the merge
     tensors: Digest  # root over the made checkpoint's tensors, as in its manifest
     measurer: Digest  # hotkey that measured the manifest's centre and scale
     #: the parent's success, as in a step's record. It determines the made checkpoint's levels
