@@ -160,7 +160,7 @@ OBJECTS = [
     ),
     (
         make_problems_name("<SHA-256>"),
-        "owner", "a file of problems that the environment's name contains; its own SHA-256",
+        "owner", "a file of problems whose SHA-256 the environment's name contains; its own SHA-256",
     ),
     (
         _name(make_checkpoint_name(_ONE, "<file>"), "<digest>"),

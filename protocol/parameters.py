@@ -101,7 +101,8 @@ class Work:
     group_size: U16  # G: rollouts of one problem
     #: R: forward passes for a miner and window, each in a different group if there are enough
     audited_rollouts: U16
-    valued_groups: U16  # K: the number of audited groups whose ids are all read, and are scored
+    #: K: the number of audited groups that are valued: all their ids are read, and they are scored
+    valued_groups: U16
     sampled_rollouts: U16  # S: further rollouts, only fetched and checked against the root
     group_cap: U32  # most groups that a miner may submit in a window
     max_tokens: U32  # longest completion a manifest may ask for
