@@ -9,8 +9,9 @@ from assay.protocol.errors import OperatorError
 
 #: The section's name in parameters.
 ROUNDS = "rounds"
-#: OpenDiLoCo's outer step; eight windows a round, with groups of the previous round's checkpoint
-#: allowed; half an hour on the main network to put children on chain.
+#: OpenDiLoCo's outer step with less momentum: .9, as in pretraining, overshoots after a few rounds of
+#: RL (`bench/outer_success.py`). Eight windows a round, with groups of the previous round's
+#: checkpoint allowed; half an hour on the main network to put children on chain.
 DEFAULTS: Mapping[str, Json] = {
     "windows": 8,
     "staleness": 1,
@@ -18,7 +19,7 @@ DEFAULTS: Mapping[str, Json] = {
     "child_blocks": 15,
     "turn_blocks": 15,
     "rate": 700_000,
-    "momentum": 900_000,
+    "momentum": 500_000,
     "norm_bound": 100 << 20,
     "kept": 0,
     "chunk": 0,
@@ -30,7 +31,7 @@ DEFAULTS: Mapping[str, Json] = {
 #: The outer step of a sparse form. Error feedback takes momentum's place, as in SparseLoCo (Sarfi
 #: et al., 2025). The rate makes up for the part that feedback drops: measured with 24 of 4,096 kept
 #: (`bench/outer_success.py`).
-SPARSE_OUTER: Mapping[str, Json] = {"rate": 16_000_000, "momentum": 0}
+SPARSE_OUTER: Mapping[str, Json] = {"rate": 8_000_000, "momentum": 0}
 
 
 class RoundsError(OperatorError):
