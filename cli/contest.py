@@ -45,7 +45,7 @@ def run_contest(
     if not 2 <= len(folders) <= _CONTESTANTS_MAX:
         raise ConfigError(f"name 2 to {_CONTESTANTS_MAX} checkpoints, not {len(folders)}")
     if judge_pairs and settings.judge.url is None:
-        raise ConfigError("--judge-pairs writes what a judge prefers: name one with --judge")
+        raise ConfigError("--judge-pairs writes a judge's preferences: also give --judge URL")
     environment = open_named_environment(env)
     outlines = [load_outline(folder) for folder in folders]
     names = _name_all(folders)
