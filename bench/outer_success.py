@@ -37,7 +37,7 @@ from assay.network.files import replace_file
 from assay.protocol.encoding import Json
 from assay.protocol.parameters import Rounds
 from assay.rounds.outer_step import OuterState, begin_outer, round_masters, step_outwards
-from assay.rounds.round_choice import DEFAULTS, SPARSE_OUTER
+from assay.rounds.round_choice import DEFAULTS, choose_outer_step
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
 from assay.training import GENESIS, LearnConfig, Learner
 from assay.training.held_out import try_problems
@@ -80,7 +80,7 @@ OPENDILOCO = {"rate": 700_000, "momentum": 900_000}
 ARMS = (
     Arm("one trainer, the same groups", 1),
     Arm("two, rounded", 2, ROUNDED),
-    Arm("two, sparse, 24 of 4,096, 2 bits", 2, SPARSE, SPARSE_OUTER),
+    Arm("two, sparse, 24 of 4,096, 2 bits", 2, SPARSE, choose_outer_step(24, 4_096)),
     Arm("two, rounded, OpenDiLoCo's outer step", 2, ROUNDED, OPENDILOCO),
     Arm("one trainer, fresh groups", 1, fresh=True),
 )

@@ -9,8 +9,8 @@ from assay.protocol.errors import OperatorError
 
 #: The section's name in parameters.
 ROUNDS = "rounds"
-#: OpenDiLoCo's outer step with less momentum: .9, as in pretraining, overshoots after a few rounds of
-#: RL (`bench/outer_success.py`). Eight windows a round, with groups of the previous round's
+#: OpenDiLoCo's outer step with less momentum: .9, as in pretraining, overshoots after a few rounds
+#: of RL (`bench/outer_success.py`). Eight windows a round, with groups of the previous round's
 #: checkpoint allowed; half an hour on the main network to put children on chain.
 DEFAULTS: Mapping[str, Json] = {
     "windows": 8,
@@ -28,21 +28,34 @@ DEFAULTS: Mapping[str, Json] = {
 }
 
 
-#: The outer step of a sparse form. Error feedback takes momentum's place, as in SparseLoCo (Sarfi
-#: et al., 2025). The rate makes up for the part that feedback drops: measured with 24 of 4,096 kept
-#: (`bench/outer_success.py`).
-SPARSE_OUTER: Mapping[str, Json] = {"rate": 8_000_000, "momentum": 0}
+#: A sparse form's rate in millionths: the first number divided by the share of values that a child
+#: keeps, within the two bounds. The upper bound is measured, with 24 of 4,096 kept
+#: (`bench/outer_success.py`); twice as much was unstable there.
+_SPARSE_RATE, _LEAST_RATE, _GREATEST_RATE = 46_875, 1_000_000, 8_000_000
 
 
 class RoundsError(OperatorError):
     """The owner's settings of rounds are not a valid section of parameters."""
 
 
+def choose_outer_step(kept: Any, chunk: Any) -> dict[str, Json]:
+    """Rate and momentum that suit a form, by their names.
+
+    In a sparse form, error feedback takes momentum's place, as in SparseLoCo (Sarfi et al., 2025).
+    The rate makes up for the part of a child that feedback drops. Any other value than a sparse
+    form's gets the defaults, and the parameters' own checks name its fault.
+    """
+    if not (isinstance(kept, int) and isinstance(chunk, int) and 0 < kept <= chunk):
+        return {name: DEFAULTS[name] for name in ("rate", "momentum")}
+    rate = min(_GREATEST_RATE, max(_LEAST_RATE, _SPARSE_RATE * chunk // kept))
+    return {"rate": rate, "momentum": 0}
+
+
 def complete_rounds(before: Json, given: Any) -> dict[str, Json]:
     """The section of rounds in parameters' JSON, under its name. Empty without rounds.
 
-    A change of the form (`kept`) also sets the outer step's rate and momentum to the form's
-    defaults, unless it names them.
+    A change of the form (`kept`) also sets the outer step's rate and momentum, unless it names them
+    (`choose_outer_step`).
 
     Args:
         before: the section in the present parameters; None if they have no rounds.
@@ -55,10 +68,9 @@ def complete_rounds(before: Json, given: Any) -> dict[str, Json]:
         return {} if before is None else {ROUNDS: before}
     if not isinstance(given, Mapping):
         raise RoundsError("rounds is a section: write [rounds] and its fields below")
-    section: dict[str, Any] = dict(DEFAULTS if before is None else before)
+    section = {**(DEFAULTS if before is None else before), **given}
     if "kept" in given:
-        section |= SPARSE_OUTER if given["kept"] else {n: DEFAULTS[n] for n in SPARSE_OUTER}
-    section |= given
+        section |= {**choose_outer_step(section["kept"], section["chunk"]), **given}
     trainers = section.get("trainers", [])
     if not isinstance(trainers, list):
         raise RoundsError("rounds.trainers is a list of hotkeys' addresses")

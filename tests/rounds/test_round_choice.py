@@ -2,24 +2,28 @@
 
 import pytest
 
-from assay.rounds.round_choice import DEFAULTS, ROUNDS, SPARSE_OUTER, complete_rounds
+from assay.rounds.round_choice import DEFAULTS, ROUNDS, choose_outer_step, complete_rounds
 
 SPARSE = {"kept": 24, "chunk": 4_096, "bits": 2, "feedback": 950_000}
 ROUNDED = {"kept": 0, "chunk": 0, "bits": 16, "feedback": 1_000_000}
 TRAINERS = {"trainers": ["01" * 32]}
 
 
+DENSE_OUTER = {name: DEFAULTS[name] for name in ("rate", "momentum")}
+SPARSE_OUTER = {"rate": 8_000_000, "momentum": 0}
+
+
 def get_outer(section):
-    return {name: section[name] for name in SPARSE_OUTER}
+    return {name: section[name] for name in DENSE_OUTER}
 
 
 def test_the_form_chooses_the_outer_step():
     first = complete_rounds(None, TRAINERS)[ROUNDS]
-    assert get_outer(first) == get_outer(DEFAULTS)
+    assert get_outer(first) == DENSE_OUTER
     sparse = complete_rounds(first, SPARSE)[ROUNDS]
     assert get_outer(sparse) == SPARSE_OUTER
     assert get_outer(complete_rounds(None, TRAINERS | SPARSE)[ROUNDS]) == SPARSE_OUTER
-    assert get_outer(complete_rounds(sparse, ROUNDED)[ROUNDS]) == get_outer(DEFAULTS)
+    assert get_outer(complete_rounds(sparse, ROUNDED)[ROUNDS]) == DENSE_OUTER
 
 
 @pytest.mark.parametrize("form", [SPARSE, ROUNDED])
@@ -30,4 +34,17 @@ def test_the_owner_s_own_outer_step_is_kept(form):
     assert get_outer(later) == {"rate": 5, "momentum": 3}
     half = complete_rounds(None, TRAINERS | form | {"rate": 5})[ROUNDS]
     assert half["rate"] == 5
-    assert half["momentum"] == (SPARSE_OUTER if form["kept"] else DEFAULTS)["momentum"]
+    assert half["momentum"] == (SPARSE_OUTER if form["kept"] else DENSE_OUTER)["momentum"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "chunk", "rate"),
+    [(24, 4_096, 8_000_000), (1, 4_096, 8_000_000), (64, 4_096, 3_000_000), (64, 64, 1_000_000)],
+)
+def test_a_form_that_keeps_more_moves_by_less(kept, chunk, rate):
+    assert choose_outer_step(kept, chunk) == {"rate": rate, "momentum": 0}
+
+
+@pytest.mark.parametrize("form", [(0, 0), (0, 4_096), (5, 4), (-1, 4), ("24", 4_096), (None, 1)])
+def test_any_other_form_gets_the_defaults(form):
+    assert choose_outer_step(*form) == DENSE_OUTER
