@@ -308,8 +308,8 @@ def run_subnet_publish(yes: Yes = False, quiet: Quiet = False, as_json: AsJson =
     """Publish a network's parameters and first checkpoint, and name them in the owner's slot.
 
     The wallet must be the subnet owner's. With a recipe and a model's folder, it first makes
-    checkpoint 0 from that model. A second run changes nothing. Other parameters make another
-    network.
+    checkpoint 0 from that model. A second run with the same parameters changes nothing. A run with
+    other parameters begins another network.
     """
 
 

@@ -88,18 +88,18 @@ COMMON = (
     _gauge("assay_window", "window of the newest finalized block", read_one("window_now")),
     _gauge(
         "assay_phase",
-        "1 for the moment that window reached last (specification, section 2), 0 for the others",
+        "1 for the latest moment of this window (specification, section 2), 0 for the others",
         read_phase,
         "phase",
     ),
     _gauge(
         "assay_phase_remaining_blocks",
-        "blocks until that window's next moment",
+        "blocks until this window's next moment",
         read_one("countdown", "blocks"),
     ),
     _gauge(
         "assay_phase_remaining_seconds",
-        "seconds until that window's next moment, at the chain's block time",
+        "seconds until this window's next moment, at the chain's block time",
         read_one("countdown", "seconds"),
     ),
     _gauge("assay_chain_head_block", "newest finalized block seen", read_one("head")),
@@ -354,7 +354,7 @@ OWN: dict[str, tuple[Metric, ...]] = {
         ),
         _gauge(
             "assay_trainer_diverged",
-            "1 while reward rises and held-out accuracy falls",
+            "1 while reward rises and held-out accuracy does not rise enough with it",
             lambda s: {"": float(s["alarm"] is not None)},
         ),
         _gauge(

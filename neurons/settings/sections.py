@@ -58,7 +58,7 @@ class PublishSettings(_Section):
     trainer: Address | None = Field(None, description="hotkey that publishes checkpoints, SS58")
     changes: File | None = Field(None, description="parameters to change, TOML or JSON")
     beacon_info: File | None = Field(None, description="info of a drand chain; None: quicknet")
-    slot_ms: int | None = Field(None, ge=1, description="slot in milliseconds; None: the preset's")
+    slot_ms: int | None = Field(None, ge=1, description="time slot, in ms; None: the preset's")
 
 
 class AmendSettings(_Section):
@@ -230,7 +230,7 @@ class MinerSettings(_Section):
     """`[miner]`: the miner."""
 
     dir: Dir = Field(Path("assay-mine"), description="folder of the miner's own files")
-    groups: int = Field(1_024, ge=1, le=16_384, description="most groups in a window")
+    groups: int = Field(1_024, ge=1, le=16_384, description="highest number of groups in a window")
     groups_per_step: int = Field(8, ge=1, le=1_024, description="groups to generate together")
     commit_margin: int = Field(
         6, ge=1, le=1_000, description="blocks between sending a commitment and its deadline"
@@ -337,7 +337,7 @@ class TrainerSettings(_Section):
         0, ge=0, le=16_384, description="groups that the trainer itself generates in a window"
     )
     external_groups: int | None = Field(
-        None, ge=0, le=16_384, description="most groups of miners in a window; None: all"
+        None, ge=0, le=16_384, description="highest number of miners' groups in a window; None: all"
     )
     steps_kept: int = Field(
         1, ge=0, le=10_000, description="optimiser states to keep; this many steps can be verified"
