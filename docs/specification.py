@@ -299,7 +299,7 @@ def make_reasons() -> str:
         elif reason is Reason.ACCEPTED:
             costs = "nothing: paid"
         elif reason is Reason.INTERNAL:
-            costs = "the validator's own fault: it abstains, or the window (see below)"
+            costs = "the validator's own fault: it abstains, or the miner loses the window (see below)"
         else:
             costs = "the window"
         lines.append(f"| {reason.value} | {costs} |")
