@@ -1,6 +1,7 @@
-"""The cost of drawing from and measuring a row of V = 151,936 logits: bytes moved by each backend,
-and time. For tensors, the bytes are those of every operand and result of every kernel; for the
-fused passes, those that they read and write. On a GPU the time is compared with a log-softmax."""
+"""The cost of a draw from a row of V = 151,936 logits, with the row's measurement: bytes moved by
+each backend, and time. For tensors, the bytes are those of every operand and result of every
+kernel; for the fused passes, those that they read and write. On a GPU the time is compared with a
+log-softmax."""
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ def main() -> None:
         figures += _time_on_card()
     else:
         print("no GPU here: the time beside a log-softmax on one is not measured")
-    report(f"a row drawn from and measured at V = {VOCABULARY:,}", figures, 1)
+    report(f"a draw from a row, and the row's measurement, at V = {VOCABULARY:,}", figures, 1)
 
 
 def _count_tensors(

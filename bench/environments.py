@@ -151,7 +151,7 @@ def measure_tasksets() -> list[Figure]:
                 best = max(best, 2 * len(problems) / (get_processor_time(cage) - started))
             rates[name] = best
     slowest = min(rates, key=rates.__getitem__)
-    about = f"{rates[slowest]:,.0f} a second, the slowest of {len(rates)}: {slowest}"
+    about = f"{rates[slowest]:,.0f} a second: `{slowest}`, the slowest of {len(rates)}"
     return [
         Figure("tasksets of verifiers: hostile replies tried", tried, ""),
         Figure("tasksets of verifiers: hostile replies that earn", earned, "", bound=0),
