@@ -3,8 +3,9 @@
 Loaded by its path, not as part of `assay`, and imports the standard library alone: nothing that
 can start a process or open a socket is in memory when a package's code first runs. Each
 request is answered by a forked copy of this process, which runs none of that code itself. In a
-copy whatever Python audits is refused but for a few events, so no file, no network, no process, no
-native library and no further import is within reach; time and memory are limited by the cage.
+copy whatever Python audits is refused but for a few events (`python_fence`), so no file, no
+network, no process, no native library and no further import is within reach; time and memory are
+limited by the cage.
 """
 
 import codecs
@@ -28,31 +29,8 @@ LOAD_STEPS_MAX = 10_000_000
 PROMPT_MAX, SOLUTION_MAX = 16_384, 1 << 15
 #: Wrong answers that a package may name of a problem.
 WRONG_MAX = 1_000
-#: What Python may do once a package is loaded; anything else it audits is refused.
-_HARMLESS = frozenset({"builtins.id", "compile", "resource.setrlimit", "sys.unraisablehook"})
-#: Modules of which nothing is kept: clocks, signals, and what tells one machine from another.
-_OF_MACHINE = "time", "posix", "os", "resource", "select", "signal", "_signal"
-#: What of modules that Python's imports need goes, too: it makes modules anew, or threads.
-_OF_IMPORTS = {
-    "_imp": (
-        *("create_builtin", "exec_builtin", "create_dynamic", "exec_dynamic", "init_frozen"),
-        *("get_frozen_object", "find_frozen"),
-    ),
-    "_thread": ("start_new_thread", "start_new", "get_native_id", "interrupt_main"),
-}
 #: Codecs that are loaded before a package is: later, none can be.
 _CODECS = "ascii", "latin-1", "utf-8-sig", "utf-16-le", "utf-16-be"
-#: What of `sys` goes before steps are counted: it finds frames, ends the count, tells of a machine.
-_OF_SYS = (
-    *("_getframe", "_getframemodulename", "_current_frames", "_current_exceptions"),
-    *("settrace", "gettrace", "setprofile", "getprofile", "call_tracing", "monitoring"),
-    *("executable", "_base_executable", "argv", "orig_argv", "path", "prefix", "exec_prefix"),
-    *("base_prefix", "base_exec_prefix", "version", "_git", "_framework"),
-)
-#: What a class or function may be given after it is made: dataclasses and named tuples do.
-_NAMING = frozenset({"__doc__", "__module__", "__qualname__", "__defaults__", "__bases__"})
-#: What of a function may be read by those who look at its parameters.
-_READ = frozenset({"__code__", "__defaults__", "__kwdefaults__"})
 #: Must not be in memory: they start processes, open sockets or call native code unheard.
 _PERILOUS = "_posixsubprocess", "subprocess", "_ctypes", "ctypes", "_socket", "socket"
 
@@ -88,6 +66,7 @@ def serve_package(
     serve: Callable[[Callable[[bytes], bytes]], NoReturn],
     text: Any,
     view: Any,
+    fence: Any,
     file: str,
     digest: str,
     work: Any = None,
@@ -98,7 +77,7 @@ def serve_package(
     Args:
         serve: that of `cage.child`.
         in_copy: see `PackageBox`.
-        text, view: the modules `package_text` and `package_view`.
+        text, view, fence: the modules `package_text`, `package_view` and `python_fence`.
         file, digest: an archive that `package_file` has looked at, and its SHA-256.
         work: what is asked of it, where that is no package; see `PackageWork`.
     """
@@ -113,7 +92,7 @@ def serve_package(
         codecs.lookup(name)
     if loaded := [name for name in _PERILOUS if name in sys.modules]:
         sys.exit(f"{', '.join(loaded)} must not be loaded here")
-    serve(PackageBox(data, work.find_fault, work, in_copy).answer)
+    serve(PackageBox(data, work.find_fault, fence, work, in_copy).answer)
 
 
 class SourceFinder:
@@ -235,6 +214,8 @@ class PackageBox:
     """Answers requests. The package is loaded anew for each: none sees what another has left.
 
     Args:
+        fence: the module `python_fence`, of this box alone: once shut, it is emptied and dropped,
+            so that nothing of it can be found.
         in_copy: answers a request by a function in a forked copy of this process, as
             `request_copy.answer_in_copy`; None: here.
     """
@@ -243,10 +224,11 @@ class PackageBox:
         self,
         data: bytes,
         find_fault: Callable[[str, str], str | None],
+        fence: Any,
         work: Any = None,
         in_copy: Callable[[Callable[[bytes, _EndWith], bytes], bytes], bytes] | None = None,
     ) -> None:
-        self._data, self._find_fault = data, find_fault
+        self._data, self._find_fault, self._fence = data, find_fault, fence
         self._work = PackageWork() if work is None else work
         self._in_copy = in_copy
         self._codes: dict[str, tuple[Any, bool]] = {}
@@ -255,7 +237,6 @@ class PackageBox:
         self._finder: Any = None
         self._own: frozenset[str] = frozenset()
         self._fault: str | None = None
-        self._is_shut = False
         self._counter = StepCounter()
         self._of_machine: list[tuple[dict[str, Any], str]] = []
 
@@ -336,7 +317,7 @@ class PackageBox:
         self._finder = SourceFinder(self._codes, self._view)
         sys.meta_path.insert(0, self._finder)
         if self._in_copy is not None:
-            self._of_machine = hide_machine()
+            self._of_machine = self._fence.hide_machine()
         return None
 
     def _compile(self, source: str, file: str) -> Any:
@@ -356,14 +337,15 @@ class PackageBox:
 
     def _shut(self) -> None:
         """Refuses from now on, in this process."""
-        if not self._is_shut:
-            self._is_shut = True
+        if self._fence is not None:
             if self._in_copy is not None:
                 self._work.fix_chance()
             find_word = self._work.text.find_written_word if self._work.text else None
-            hook, self._counter.allow_trace = make_hook(self._own, find_word)
+            hook, self._counter.allow_trace = self._fence.make_hook(self._own, find_word)
             sys.addaudithook(hook)
-            hide_sys()
+            self._fence.hide_sys()
+            vars(self._fence).clear()  # what the hook needs, it holds
+            self._fence = None
             for names, name in self._of_machine:
                 names.pop(name, None)
 
@@ -375,106 +357,6 @@ class PackageBox:
                 self._view.renew()
         self._finder.load(self._top)
         return sys.modules[self._top]
-
-
-def make_hook(
-    own: frozenset[str], find_word: Callable[[Any], str | None] | None
-) -> tuple[Callable[[str, tuple[Any, ...]], None], Callable[[object], object]]:
-    """What refuses all that Python audits but for what a package needs; and what allows that steps
-    begin or end to be counted, once for each call.
-
-    It holds all it needs itself: whoever found this module's names could not change what it does.
-
-    Args:
-        own: modules that may be imported.
-        find_word: of code that was text a moment ago, the first name that none may have.
-    """
-    harmless, naming, read, error = _HARMLESS, _NAMING, _READ, PermissionError
-    allowed: list[object] = []
-
-    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in harmless:
-            return
-        if event == "sys.settrace" and allowed:
-            allowed.clear()
-            return
-        if event == "exec":
-            code = arguments[0]
-            if find_word is None or code.co_filename != "<string>" or find_word(code) is None:
-                return
-        elif (
-            (event == "import" and arguments[0] in own)
-            or (event == "object.__setattr__" and arguments[1] in naming)
-            or (event == "object.__getattr__" and arguments[1] in read)
-        ):
-            return
-        raise error(f"{event} is not for a package")
-
-    return refuse, allowed.append  # of C: to call it is no step
-
-
-def hide_sys() -> None:
-    """Drops what `_OF_SYS` names."""
-    for name in _OF_SYS:
-        vars(sys).pop(name, None)
-
-
-def hide_machine() -> list[tuple[dict[str, Any], str]]:
-    """Empties the modules of `_OF_MACHINE`, here and for all copies, and takes what others have of
-    them: a copy that did so itself would take a millisecond for it. The few modules that serve this
-    process get stand-ins.
-
-    Returns:
-        Where those are, which a copy has to drop.
-    """
-    hidden = {name: sys.modules[name] for name in _OF_MACHINE if name in sys.modules}
-    # `signal` is of Python, and what it calls goes: its stand-in has the native functions.
-    native = {name: vars(sys.modules["_" * (name == "signal") + name]) for name in hidden}
-    main = vars(sys.modules["__main__"])
-    ours: list[dict[str, Any]] = [vars(one) for one in main.values() if _is_unlisted(one)]
-    kept = []
-    for space in ours:
-        for name in hidden.keys() & space.keys():
-            found = vars(hidden[name]) | native[name]
-            used = found.keys() & _list_names(space)  # each copy drops them, and each is dear
-            space[name] = types.SimpleNamespace(**{key: found[key] for key in used})
-            kept.append((space, name))
-    for module, names in _OF_IMPORTS.items():
-        for name in names:
-            vars(sys.modules[module]).pop(name, None)
-    for space, name in _list_held(hidden):
-        space.pop(name, None)
-    for emptied in hidden.values():
-        vars(emptied).clear()
-    hide_sys()
-    return kept
-
-
-def _list_names(space: dict[str, Any]) -> set[str]:
-    """The names of globals and attributes that a module's functions and methods use."""
-    kinds = [vars(one) for one in space.values() if isinstance(one, type)]
-    found = [one for names in (space, *kinds) for one in names.values()]
-    codes = [one.__code__ for one in found if isinstance(one, types.FunctionType)]
-    for code in codes:
-        codes += [one for one in code.co_consts if isinstance(one, types.CodeType)]
-    return {name for code in codes for name in code.co_names}
-
-
-def _is_unlisted(one: object) -> bool:
-    """Whether it is a module that was loaded by its path, for this process."""
-    return isinstance(one, types.ModuleType) and one.__name__ not in sys.modules
-
-
-def _list_held(modules: dict[str, types.ModuleType]) -> list[tuple[dict[str, Any], str]]:
-    """Where other modules hold these modules, or functions of theirs."""
-    functions = types.BuiltinFunctionType, types.FunctionType
-    found = []
-    for space in [vars(one) for one in sys.modules.values() if one not in modules.values()]:
-        for name, one in space.items():
-            of_these = type(one) in functions and one.__module__ in modules
-            if of_these or any(one is module for module in modules.values()):
-                found.append((space, name))
-    return found
 
 
 def _make_task(module: Any, level: int, number: int) -> tuple[str, Any]:
@@ -508,7 +390,7 @@ class StepCounter:
 
     Attributes:
         steps: that the work took, done or not.
-        allow_trace: called before each setting of a trace; see `make_hook`.
+        allow_trace: called before each setting of a trace; see `python_fence`.
         end: ends this process where the steps are spent. None: raises, and who catches whatever is
             raised goes on uncounted, for good in a loop.
     """

@@ -30,6 +30,7 @@ from assay.environments.foreign import (
     package_box,
     package_text,
     package_view,
+    python_fence,
 )
 from assay.environments.foreign.package_file import find_fault
 from assay.environments.problem_file import ProblemFileError, find_file
@@ -226,8 +227,8 @@ def write_boot(
         reads: further files that the program may open.
     """
     shut, in_copy = ("shut_around", "copies.answer_in_copy") if copies else ("shut", "None")
-    ours = [one.__file__ for one in (child, package_text, package_view, package_box, request_copy)]
-    files = [*ours, *more]
+    ours = python_fence, child, package_text, package_view, package_box, request_copy
+    files = [*(one.__file__ for one in ours), *more]
     inner = f"""
 import functools, sys
 from importlib.machinery import SourceFileLoader
@@ -236,12 +237,13 @@ def load(file):
     module = type(sys)(name)
     SourceFileLoader(name, file).exec_module(module)
     return module
-files = {files!r}
+fence, *files = {files!r}
 child, text = map(load, files[:2])
 sys.modules[{package_text.__name__!r}] = text  # where what it finds imports it from
 view, box, copies, *more = map(load, files[2:])
 serve = functools.partial(child.serve, statm=int(sys.argv[1]))
-box.serve_package(serve, text, view, {str(file.absolute())!r}, {digest!r}, {work}, {in_copy})
+of_package = {str(file.absolute())!r}, {digest!r}
+box.serve_package(serve, text, view, load(fence), *of_package, {work}, {in_copy})
 """
     options = "-P", "-S", "-s", "-B", "-c", inner
     opened = [str(file.absolute()), *files, *reads]

@@ -259,7 +259,7 @@ class PackageView:
         base: Any = (space or {}).get("__package__") if level else ""
         if level and (base not in self._own or base.count(".") < level - 1):
             raise ImportError("a package imports of itself alone")
-        if level or name in self._own:
+        if level or name.partition(".")[0] in self._own:  # what is absent, the fence says
             whole = f"{base.rsplit('.', level - 1)[0]}.{name}".strip(".") if level else name
             self.load(whole)
             found = self._import(name, space, places, parts, level)

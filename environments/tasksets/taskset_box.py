@@ -21,8 +21,8 @@ from typing import Any
 #: Assay's.
 MORE = ("ast", "decimal", "difflib", "inspect", "random", "statistics", "unicodedata")
 OFFERED = (
-    *("verifiers.v1", "verifiers.v1.utils.score", "datasets", "pydantic", "random", "difflib"),
-    *("decimal", "statistics", "unicodedata", "ast"),
+    *("verifiers.v1", "verifiers.v1.utils", "verifiers.v1.utils.score", "datasets", "pydantic"),
+    *("random", "difflib", "decimal", "statistics", "unicodedata", "ast"),
 )
 _PLACE = "assay.environments.tasksets."
 #: Tasks that are asked, from the first on; and if the taskset says that it has no end.

@@ -135,7 +135,9 @@ def install(data: Any) -> Any:
         module = types.ModuleType(name)
         vars(module).update(names, __getattr__=_write_refusal(name))
         sys.modules[name] = module
-    vars(sys.modules["verifiers"])["v1"] = sys.modules["verifiers.v1"]
+        parent, _, last = name.rpartition(".")
+        if parent:  # where `import a.b as x` reads it
+            vars(sys.modules[parent])[last] = module
     return tuple(modules)
 
 

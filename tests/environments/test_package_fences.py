@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assay.cage import request_copy
-from assay.environments.foreign import pack_folder, package_box
+from assay.environments.foreign import pack_folder, package_box, python_fence
 from assay.environments.foreign.package_environment import PackageChild
 
 #: Ways beyond a package's imports. Each led out, or to a name that leads out, by Python alone.
@@ -420,9 +420,10 @@ def load(file):
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-box, copies = map(load, {[package_box.__file__, request_copy.__file__]!r})
+files = {[one.__file__ for one in (package_box, request_copy, python_fence)]!r}
+box, copies, fence = map(load, files)
 data = bytes.fromhex({pack_folder(package).hex()!r})
-one = box.PackageBox(data, lambda text, top: None, in_copy=copies.answer_in_copy)
+one = box.PackageBox(data, lambda text, top: None, fence, in_copy=copies.answer_in_copy)
 for _ in range(2):
     print(one.answer(json.dumps(["make", 1, 1]).encode()).decode())
 """

@@ -30,6 +30,24 @@ for _ in range(2):
         import pack.absent
     except ImportError:
         order.append("absent is caught")
+    for number in range(6):
+        try:
+            if number == 0:
+                from . import absent
+            elif number == 1:
+                from pack import absent
+            elif number == 2:
+                from .absent import nothing
+            elif number == 3:
+                from pack.absent import nothing
+            elif number == 4:
+                from .inner import absent
+            else:
+                import pack.inner.absent as absent
+        except ModuleNotFoundError as error:
+            order.append(f"{number}: no module {error.name}: {error}")
+        except ImportError as error:
+            order.append(f"{number}: no name {error.name}")
     try:
         from .first import nothing
     except ImportError:

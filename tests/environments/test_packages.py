@@ -20,6 +20,7 @@ from assay.environments.foreign import (
     pack_folder,
     package_box,
     package_environment,
+    python_fence,
     vet_package,
     vetting,
     write_new_package,
@@ -229,7 +230,7 @@ REACHES = {
     "a frame": "(lambda it: [it.append(x.gi_frame for x in it), *it[0]])([])",
     "code of one's own": "make_problem.__code__.replace(co_name='x')",
     "a file where open was called harmless": (
-        "(BOX.update(_HARMLESS={'open'}), sys.modules['_io'].FileIO('/etc/hostname'))"
+        "(FENCE.update(_HARMLESS={'open'}), sys.modules['_io'].FileIO('/etc/hostname'))"
     ),
     "a signal": "sys.modules['posix'].kill(1, 0)",
 }
@@ -243,15 +244,20 @@ def test_audited_events_are_refused_whatever_the_text(name: str, tmp_path: Path)
         reach = "sys.modules['_io'].FileIO('/etc/hostname')"
     text = (
         "BOX = type(__loader__).exec_module.__globals__\nsys = BOX['sys']\nLEVELS = (1,)\n"
+        "FENCE = vars(sys.modules['__main__'].fence)\n"
         f"def make_problem(draw, level):\n return str({reach}), 1\n"
     )
     file = write_archive(tmp_path, text)
     program = f"""
 import importlib.util, json, sys
-spec = importlib.util.spec_from_file_location("box", {package_box.__file__!r})
-box = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(box)
-found = box.PackageBox(open({str(file)!r}, "rb").read(), lambda text, top: None)
+def load(file):
+    spec = importlib.util.spec_from_file_location("one", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+box, fence = map(load, {[package_box.__file__, python_fence.__file__]!r})
+data = open({str(file)!r}, "rb").read()
+found = box.PackageBox(data, lambda text, top: None, fence)
 print(found.answer(json.dumps(["make", 1, 1]).encode()).decode())
 """
     done = subprocess.run(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from assay.environments import ProblemFileError, RewardParts, add_problem_files, make_environment
-from assay.environments.foreign import package_box, package_text, package_view
+from assay.environments.foreign import package_box, package_text, package_view, python_fence
 from assay.environments.tasksets import (
     look_at_wheel,
     taskset_box,
@@ -240,12 +240,12 @@ def load(file):
     spec.loader.exec_module(module)
     return module
 text = sys.modules[{package_text.__name__!r}] = load({package_text.__file__!r})
-modules = {[m.__file__ for m in (package_view, package_box, taskset_box)]!r}
-view, box, taskset = map(load, modules)
+modules = {[m.__file__ for m in (package_view, package_box, taskset_box, python_fence)]!r}
+view, box, taskset, fence = map(load, modules)
 work = taskset.TasksetWork(text, view, box, {SURFACE!r})
 for one in work.imports:
     importlib.import_module(one)
-found = box.PackageBox(open({str(file)!r}, "rb").read(), lambda text, top: None, work)
+found = box.PackageBox(open({str(file)!r}, "rb").read(), lambda text, top: None, fence, work)
 print(found.answer(json.dumps(["describe"]).encode()).decode())
 """
     done = subprocess.run(

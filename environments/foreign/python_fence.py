@@ -1,0 +1,141 @@
+"""Python's own fence around a stranger's package: what the audit hook refuses, and what goes from
+memory before any of the package runs.
+
+Loaded by its path in the caged child and imports the standard library alone. It is no module that
+another could import, and the box drops it once the fence is shut.
+"""
+
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+#: What Python may do once a package is loaded; anything else it audits is refused.
+_HARMLESS = frozenset({"builtins.id", "compile", "resource.setrlimit", "sys.unraisablehook"})
+#: Modules of which nothing is kept: clocks, signals, and what tells one machine from another.
+_OF_MACHINE = "time", "posix", "os", "resource", "select", "signal", "_signal"
+#: What of modules that Python's imports need goes, too: it makes modules anew, or threads.
+_OF_IMPORTS = {
+    "_imp": (
+        *("create_builtin", "exec_builtin", "create_dynamic", "exec_dynamic", "init_frozen"),
+        *("get_frozen_object", "find_frozen"),
+    ),
+    "_thread": ("start_new_thread", "start_new", "get_native_id", "interrupt_main"),
+}
+#: What of `sys` goes before steps are counted: it finds frames, ends the count, tells of a machine.
+_OF_SYS = (
+    *("_getframe", "_getframemodulename", "_current_frames", "_current_exceptions"),
+    *("settrace", "gettrace", "setprofile", "getprofile", "call_tracing", "monitoring"),
+    *("executable", "_base_executable", "argv", "orig_argv", "path", "prefix", "exec_prefix"),
+    *("base_prefix", "base_exec_prefix", "version", "_git", "_framework"),
+)
+#: What a class or function may be given after it is made: dataclasses and named tuples do.
+_NAMING = frozenset({"__doc__", "__module__", "__qualname__", "__defaults__", "__bases__"})
+#: What of a function may be read by those who look at its parameters.
+_READ = frozenset({"__code__", "__defaults__", "__kwdefaults__"})
+
+
+def make_hook(
+    own: frozenset[str], find_word: Callable[[Any], str | None] | None
+) -> tuple[Callable[[str, tuple[Any, ...]], None], Callable[[object], object]]:
+    """What refuses all that Python audits but for what a package needs; and what allows that steps
+    begin or end to be counted, once for each call.
+
+    It holds all it needs itself: whoever found this module's names, or Python's, could not change
+    what it does.
+
+    Args:
+        own: modules that may be imported. What else of their package is asked for is not there, as
+            Python says it.
+        find_word: of code that was text a moment ago, the first name that none may have.
+    """
+    harmless, naming, read, error = _HARMLESS, _NAMING, _READ, PermissionError
+    absent, kind, text = ModuleNotFoundError, type, str
+    allowed: list[object] = []
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in harmless:
+            return
+        if event == "sys.settrace" and allowed:
+            allowed.clear()
+            return
+        if event == "exec":
+            code = arguments[0]
+            if find_word is None or code.co_filename != "<string>" or find_word(code) is None:
+                return
+        elif event == "import" and kind(name := arguments[0]) is text:
+            if name in own:
+                return
+            if name.partition(".")[0] in own:
+                raise absent(f"No module named {name!r}", name=name)
+        elif (event == "object.__setattr__" and arguments[1] in naming) or (
+            event == "object.__getattr__" and arguments[1] in read
+        ):
+            return
+        raise error(f"{event} is not for a package")
+
+    return refuse, allowed.append  # of C: to call it is no step
+
+
+def hide_sys() -> None:
+    """Drops what `_OF_SYS` names."""
+    for name in _OF_SYS:
+        vars(sys).pop(name, None)
+
+
+def hide_machine() -> list[tuple[dict[str, Any], str]]:
+    """Empties the modules of `_OF_MACHINE`, here and for all copies, and takes what others have of
+    them: a copy that did so itself would take a millisecond for it. The few modules that serve this
+    process get stand-ins.
+
+    Returns:
+        Where those are, which a copy has to drop.
+    """
+    hidden = {name: sys.modules[name] for name in _OF_MACHINE if name in sys.modules}
+    # `signal` is of Python, and what it calls goes: its stand-in has the native functions.
+    native = {name: vars(sys.modules["_" * (name == "signal") + name]) for name in hidden}
+    main = vars(sys.modules["__main__"])
+    ours: list[dict[str, Any]] = [vars(one) for one in main.values() if _is_unlisted(one)]
+    kept = []
+    for space in ours:
+        for name in hidden.keys() & space.keys():
+            found = vars(hidden[name]) | native[name]
+            used = found.keys() & _list_names(space)  # each copy drops them, and each is dear
+            space[name] = types.SimpleNamespace(**{key: found[key] for key in used})
+            kept.append((space, name))
+    for module, names in _OF_IMPORTS.items():
+        for name in names:
+            vars(sys.modules[module]).pop(name, None)
+    for space, name in _list_held(hidden):
+        space.pop(name, None)
+    for emptied in hidden.values():
+        vars(emptied).clear()
+    hide_sys()
+    return kept
+
+
+def _list_names(space: dict[str, Any]) -> set[str]:
+    """The names of globals and attributes that a module's functions and methods use."""
+    kinds = [vars(one) for one in space.values() if isinstance(one, type)]
+    found = [one for names in (space, *kinds) for one in names.values()]
+    codes = [one.__code__ for one in found if isinstance(one, types.FunctionType)]
+    for code in codes:
+        codes += [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    return {name for code in codes for name in code.co_names}
+
+
+def _is_unlisted(one: object) -> bool:
+    """Whether it is a module that was loaded by its path, for this process."""
+    return isinstance(one, types.ModuleType) and one.__name__ not in sys.modules
+
+
+def _list_held(modules: dict[str, types.ModuleType]) -> list[tuple[dict[str, Any], str]]:
+    """Where other modules hold these modules, or functions of theirs."""
+    functions = types.BuiltinFunctionType, types.FunctionType
+    found = []
+    for space in [vars(one) for one in sys.modules.values() if one not in modules.values()]:
+        for name, one in space.items():
+            of_these = type(one) in functions and one.__module__ in modules
+            if of_these or any(one is module for module in modules.values()):
+                found.append((space, name))
+    return found
