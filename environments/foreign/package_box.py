@@ -35,6 +35,10 @@ _CODECS = "ascii", "latin-1", "utf-8-sig", "utf-16-le", "utf-16-be"
 _PERILOUS = "_posixsubprocess", "subprocess", "_ctypes", "ctypes", "_socket", "socket"
 
 
+#: As `json.dumps`, native throughout: what Python's own calls by name, a package may have changed.
+_encode = vars(json.encoder)["c_make_encoder"](
+    *(None, None, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, True)
+)
 #: Ends a copy of this process with the answer that it takes.
 _EndWith = Callable[[bytes], NoReturn]
 
@@ -260,20 +264,20 @@ class PackageBox:
         kind, *rest = json.loads(request)
         self._shut()
         said, steps = self._count(lambda: self._work.say(self._load(), kind, rest), end_with)
-        return _pack(said | {"steps": steps} if steps else said)
+        return said[:-1] + f', "steps": {steps}}}'.encode() if steps else said
 
     def _count(
         self, do: Callable[[], Any], end_with: _EndWith | None, most: int = STEPS_MAX
-    ) -> tuple[Any, int]:
-        """What it gives, and the steps; or why it gives nothing, and 0."""
-        spent = {"error": f"more than {most:,} steps", "costly": True}
+    ) -> tuple[bytes, int]:
+        """What it gives, packed, and the steps; or why it gives nothing, and 0."""
+        spent = _pack({"error": f"more than {most:,} steps", "costly": True})
         if end_with is not None:
-            self._counter.end = partial(end_with, _pack(spent))
+            self._counter.end = partial(end_with, spent)
         try:
             if self._in_copy is None:  # a copy has nothing that somebody could have changed
                 self._work.renew()
-            said = self._counter.count(lambda: say_or_fail(do), most)
-            return said, 0 if "error" in said else self._counter.steps
+            said, has_failed = self._counter.count(lambda: say_or_fail(do), most)
+            return said, 0 if has_failed else self._counter.steps
         except StepsSpentError:
             return spent, 0
 
@@ -287,8 +291,7 @@ class PackageBox:
     def _begin_once(self, _: bytes, end_with: _EndWith | None) -> bytes:
         self._shut()
         begin = partial(self._work.begin, self._load)
-        said, _steps = self._count(lambda: {"known": begin()}, end_with, LOAD_STEPS_MAX)
-        return _pack(said)
+        return self._count(lambda: {"known": begin()}, end_with, LOAD_STEPS_MAX)[0]
 
     def _prepare(self) -> str | None:
         """Reads and compiles; what is wrong with the text."""
@@ -368,21 +371,21 @@ def _make_task(module: Any, level: int, number: int) -> tuple[str, Any]:
     return prompt, task
 
 
-def say_or_fail(do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What it gives, or why nothing. While steps are counted: an error's text may be a stranger's
-    work, and so may be what ends with its frames."""
+def say_or_fail(do: Callable[[], dict[str, Any]]) -> tuple[bytes, bool]:
+    """What it gives, packed, or why nothing; and whether it gives nothing. While steps are counted:
+    an error's text may be a stranger's work, and so may be what ends with its frames."""
     try:
-        return do()
+        return "".join(_encode(do(), 0)).encode(), False
     except (MemoryError, StepsSpentError):
         raise
     except BaseException as error:  # noqa: BLE001 - whatever a stranger's code does not survive
         name = type(error).__name__
         try:
-            return {"error": f"{name}: {error}"[:300]}
+            return "".join(_encode({"error": f"{name}: {error}"[:300]}, 0)).encode(), True
         except (MemoryError, StepsSpentError):
             raise
         except BaseException:  # noqa: BLE001
-            return {"error": name}
+            return "".join(_encode({"error": name}, 0)).encode(), True
 
 
 class StepCounter:
@@ -452,4 +455,4 @@ def read_sources(data: bytes) -> tuple[dict[str, tuple[str, bool]], str]:
 
 
 def _pack(reply: dict[str, Any]) -> bytes:
-    return json.dumps(reply).encode()
+    return "".join(_encode(reply, 0)).encode()

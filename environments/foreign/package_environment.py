@@ -53,6 +53,8 @@ SECONDS, _PATIENCE = 20.0, 120.0
 #: Processor seconds of a request in vetting: twice what vetting allows.
 _VET_SECONDS = 4.0
 _REPLY_MAX = 4 << 20
+#: What a child says, of which kind.
+_SAID = {"error": str, "prompt": str, "answer": str, "levels": list, "wrong": list}
 _ATTEMPTS = 16
 _ENDING = "End with a line of ####, a space and the answer alone."
 
@@ -107,8 +109,7 @@ class PackageChild:
         reply = self._cage.ask_patiently(json.dumps(request).encode(), _REPLY_MAX, SECONDS)
         if isinstance(reply, Lost):
             return {"error": reply.cause}
-        said: dict[str, Any] = json.loads(reply)
-        return said
+        return read_reply(reply)
 
     def ask(self, *request: Any) -> dict[str, Any]:
         """The child's reply, or `error`, with `costly` if the request took too much or ended the
@@ -123,8 +124,7 @@ class PackageChild:
         finally:
             self.dearest = max(self.dearest, _VET_SECONDS - budget.left)
         if not isinstance(reply, Lost):
-            said: dict[str, Any] = json.loads(reply)
-            return said
+            return read_reply(reply)
         if reply.slow:
             raise WorkerError(f"a package got no CPU time: {reply.cause}")
         died = f"{reply.cause}: it may use {child.MEMORY_BYTES >> 20} MiB of memory"
@@ -174,10 +174,10 @@ class PackageEnvironment(DrawnEnvironment):
         for _ in range(_ATTEMPTS):
             number = stream.draw_below(2**63)
             made = self._child.decide("make", level, number)
-            if "error" not in made:
+            if "prompt" in made:
                 prompt = f"{made['prompt'].rstrip()}{self.ending}\n"
                 return Problem(prompt, level, PackageTask(self._digest, level, number))
-            cause = made["error"]
+            cause = made.get("error", "no prompt")
         raise WorkerError(f"{self.name} makes no problem at level {level}: {cause}")
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
@@ -196,11 +196,25 @@ class PackageEnvironment(DrawnEnvironment):
         return RewardParts(MILLION if said.get("right") is True else 0, 0, 0)
 
 
+def read_reply(reply: bytes) -> dict[str, Any]:
+    """What a child says; `error` where it says nothing that one of ours would: a stranger's code
+    may have got hold of it."""
+    try:
+        said = json.loads(reply)
+    except (ValueError, RecursionError) as error:
+        return {"error": f"its answer is no JSON: {error}"}
+    if not isinstance(said, dict) or any(
+        type(said.get(name, kind())) is not kind for name, kind in _SAID.items()
+    ):
+        return {"error": "its answer is not what was asked"}
+    return said
+
+
 def find_levels_fault(said: Mapping[str, Any]) -> str | None:
     """The fault of a package's reply to `describe` or of its levels. None if there is none."""
     if "error" in said:
         return f"it is not an environment: {child.clean(said['error'])}"
-    levels = said["levels"]
+    levels = said.get("levels", [])
     whole = all(type(level) is int for level in levels)  # True and 2.0 equal some integers
     legal = whole and 1 <= len(levels) <= LEVELS_MAX and sorted(set(levels)) == levels
     if not legal or not 1 <= levels[0] <= levels[-1] < PART_LEVELS:

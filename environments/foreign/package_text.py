@@ -55,8 +55,9 @@ METHODS = {
 }
 #: Names that only look private: of members of enumerations and of named tuples.
 _PUBLIC = {"_value_", "_name_", "_replace", "_asdict", "_make", "_fields"}
-#: Methods of text that read attributes named in the text, and the builtin that guards them.
-FORMATS, GUARD = frozenset({"format", "format_map"}), "__assay_format__"
+#: Methods of text that read attributes named in the text, the attribute of an error that holds the
+#: object in hand, and the builtin that guards them.
+FORMATS, GUARD = frozenset({"format", "format_map", "obj"}), "__assay_format__"
 
 
 def find_name_fault(paths: Iterable[str]) -> str | None:

@@ -8,6 +8,7 @@ copy or class can read it either. The file is loaded by its path in the caged ch
 
 import abc
 import builtins
+import collections
 import copy
 import dataclasses
 import enum
@@ -26,13 +27,13 @@ from assay.environments.foreign.package_text import GUARD, METHODS, WORDS, is_hi
 #: Names of allowed modules that a package does not see: they take names, types or code as text,
 #: reach into other modules, or draw randomness from the machine.
 _WITHHELD = {
-    "ast": {"iter_fields"},
-    "collections": {"UserString"},
+    "ast": {"iter_fields", "NodeTransformer"},
+    "collections": {"ChainMap", "UserList", "UserString"},  # they call the class of a class
     "hashlib": {"algorithms_available", "file_digest"},
     "dataclasses": {"Field", "make_dataclass"},
     "enum": {
         *("global_enum", "global_enum_repr", "global_flag_repr", "global_str"),
-        *("EnumMeta", "EnumType", "property"),
+        *("EnumMeta", "EnumType", "pickle_by_enum_name", "pickle_by_global_name", "property"),
     },
     "functools": {"singledispatch", "singledispatchmethod"},
     "operator": {"attrgetter", "methodcaller"},
@@ -42,7 +43,7 @@ _WITHHELD = {
         *("CodeType", "FunctionType", "LambdaType", "coroutine"),
         *("DynamicClassAttribute", "new_class", "prepare_class"),
     },
-    "typing": {"ForwardRef", "get_type_hints"},
+    "typing": {"ChainMap", "ForwardRef", "get_type_hints"},
 }
 #: The originals, taken before any of them is replaced.
 _FIELDS, _BUILD, _RECONSTRUCT = (
@@ -50,6 +51,7 @@ _FIELDS, _BUILD, _RECONSTRUCT = (
     builtins.__build_class__,
     vars(copy)["_reconstruct"],
 )
+_LACKED = vars(AttributeError)["obj"]
 #: Special names that are handed on with a function and to a copy.
 _HANDED_ON = {*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "__orig_class__"}
 #: Names that a class statement itself writes into a class.
@@ -66,11 +68,14 @@ _OF_CLASSES = {
 
 
 def _read_format(one: Any, name: str) -> Any:
-    """`getattr` for the names in `FORMATS`. For text, the result checks the format's fields
-    first."""
+    """`getattr` for the names in `FORMATS`. For text, the result checks the format's fields first. An
+    error does not show the object that lacked an attribute: it can be any object of Python's
+    library."""
     found = getattr(one, name)
+    if found is _LACKED or (name == "obj" and isinstance(one, AttributeError)):
+        raise PermissionError("an error's obj is not for a package")
     text = getattr(found, "__self__", None)
-    if found is getattr(str, name):
+    if found is getattr(str, name, None):
         return lambda text, /, *given, **named: _read_format(text, name)(*given, **named)
     if isinstance(found, types.BuiltinMethodType) and isinstance(text, str):
         return functools.partial(_format_guarded, name, str.__str__(text))
@@ -137,9 +142,11 @@ def _narrow_library() -> None:
     kind: Any = enum.EnumType
     kind._create_ = kind._convert_ = _refuse_enumeration
     vars(dataclasses)["fields"] = _fields  # where `asdict` finds it
-    type.__setattr__(typing.ForwardRef, "_evaluate", _refuse_text)
+    type.__setattr__(typing.ForwardRef, "_evaluate", _refuse)
     vars(functools)["RLock"] = _NoLock
     vars(copy)["_reconstruct"] = _reconstruct
+    counter: Any = collections.Counter
+    counter.copy = lambda self: (_refuse if isinstance(self, type) else self.__class__)(self)
 
 
 class _NoLock:
@@ -154,8 +161,8 @@ def _refuse_enumeration(*_: Any, **__: Any) -> Any:
     raise TypeError("an enumeration of a package is written as a class")
 
 
-def _refuse_text(*_: Any, **__: Any) -> Any:
-    raise TypeError("text is no type for a package")
+def _refuse(*_: Any, **__: Any) -> Any:
+    raise TypeError("neither text nor a class is what Python's library takes here")
 
 
 def _is_made_up(name: object) -> bool:
@@ -174,7 +181,7 @@ def _reconstruct(x: Any, memo: Any, make: Any, parts: Any, state: Any = None, *m
 
 def _set_state(made: Any, state: Any) -> None:
     if hasattr(made, "__setstate__"):
-        made.__setstate__(state)
+        made.__setstate__(_read_names(state) if isinstance(made, BaseException) else state)
         return
     own, slots = state if type(state) is tuple and len(state) == 2 else (state, None)
     if own is not None:
@@ -259,7 +266,7 @@ class PackageView:
         base: Any = (space or {}).get("__package__") if level else ""
         if level and (base not in self._own or base.count(".") < level - 1):
             raise ImportError("a package imports of itself alone")
-        if level or name.partition(".")[0] in self._own:  # what is absent, the fence says
+        if level or not self._own.isdisjoint((name, name.partition(".")[0])):
             whole = f"{base.rsplit('.', level - 1)[0]}.{name}".strip(".") if level else name
             self.load(whole)
             found = self._import(name, space, places, parts, level)

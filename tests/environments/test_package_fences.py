@@ -10,7 +10,7 @@ import pytest
 
 from assay.cage import request_copy
 from assay.environments.foreign import pack_folder, package_box, python_fence
-from assay.environments.foreign.package_environment import PackageChild
+from assay.environments.foreign.package_environment import PackageChild, read_reply, write_boot
 
 #: Ways beyond a package's imports. Each led out, or to a name that leads out, by Python alone.
 WAYS_OUT = {
@@ -158,6 +158,26 @@ WAYS_OUT = {
         "class E(Exception):\n    def __str__(self):\n        raise self\nraise E"
     ),
     "what another machine's Python lacks": "import hashlib\nX = hashlib.new('ripemd160', b'')",
+    "the builtin that reads by name": (
+        "import enum, types\nX = enum.pickle_by_enum_name(types.SimpleNamespace(_name_='x'), 4)[0]"
+    ),
+    "the class of a class, by a copy of a list": (
+        "from collections import UserList\nX = UserList.copy(int)('A', (), {})"
+    ),
+    "the class of a class, by another view of a dict": (
+        "import typing\nclass A:\n    maps = [(), {}]\nX = typing.ChainMap.new_child(A, 'B')"
+    ),
+    "the class of a class, by a copy of a count": (
+        "from collections import Counter\nX = Counter.copy(int)"
+    ),
+    "the class of a class, from an error": (
+        "import enum\ntry:\n    enum.Flag.__repr__(int)\nexcept AttributeError as e:\n    X = e.obj"
+    ),
+    "what an error had in hand, by its class": "X = AttributeError.obj",
+    "what an error had in hand, by a pattern": (
+        "try:\n    (1).x\nexcept AttributeError as e:\n    match e:\n"
+        "        case AttributeError(obj=X): ..."
+    ),
     "a format in a list": "X = [*map(str.format, ['{0._' + '_class_' + '_}'], [1])]",
 }
 #: A package's own function becomes what another module asks for names that it lacks, and that
@@ -302,6 +322,11 @@ WAYS_IN = {
         "X = type(B()) is B, isinstance(B, type), type(1) is int, isinstance(1, type)\n"
         "assert X == (True, True, True, False)"
     ),
+    "attributes named obj": (
+        "class A:\n    obj = 3\n    def __init__(self):\n        self.obj = A.obj + 1\n"
+        "X = A().obj\nassert X == 4"
+    ),
+    "counts": "from collections import Counter\nX = Counter('aab').copy().most_common(1)",
     "copies": "import copy\nX = copy.deepcopy({'a': [1]})",
     "expressions": (
         "import re\nfrom fractions import Fraction\nX = re.sub('a+', 'b', 'caat'), Fraction(2, 4)"
@@ -309,7 +334,7 @@ WAYS_IN = {
 }
 
 
-def open_package(folder: Path, text: str) -> PackageChild:
+def open_package(folder: Path, text: str, copies: bool = True) -> PackageChild:
     """A package whose prompt is what `X` is."""
     package = folder / "pack"
     package.mkdir()
@@ -317,7 +342,7 @@ def open_package(folder: Path, text: str) -> PackageChild:
     (package / "__init__.py").write_text(f"{text}\n{more}")
     file = folder / "pack.zip"
     file.write_bytes(pack_folder(package))
-    return PackageChild(file, sha256(file.read_bytes()).hexdigest())
+    return PackageChild(file, sha256(file.read_bytes()).hexdigest(), copies=copies)
 
 
 def ask(folder: Path, text: str) -> dict[str, object]:
@@ -432,3 +457,93 @@ for _ in range(2):
     first, second = done.stdout.splitlines()
     assert "has no attribute" in first, done.stdout
     assert second == first  # each copy anew, of a process that has all of it
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_no_answer_is_written_by_what_a_package_changed(copies: bool, tmp_path: Path) -> None:
+    """Python's own writer of JSON has names that a package may set: the box calls none of them."""
+    text = "import json\nJ = [json.JSONEncoder][0]\ndef f(self, one):\n    return '[' * 99_999\n"
+    child = open_package(tmp_path, f"{text}J.encode = J.iterencode = f\nX = json.dumps(1)", copies)
+    try:
+        assert child.ask("make", 1, 0)["prompt"] == "'" + "[" * 98
+    finally:
+        child.close()
+
+
+@pytest.mark.parametrize(
+    "reply", [b"{", b"[]", b"7", b"\xff", b"[" * 99_999, b'{"prompt": 7}', b'{"levels": {}}']
+)
+def test_a_reply_that_no_box_writes_is_an_error(reply: bytes) -> None:
+    assert read_reply(reply).keys() == {"error"}
+
+
+#: What is left of the fence, for whoever has frames, functions, cells and modules: all but Python's
+#: own modules is gone through.
+LEFT = """
+S = type(__loader__).exec_module.__globals__['sys']
+NAMES = (
+    *('f_back', 'f_globals', 'f_locals', 'tb_frame', 'tb_next', '__traceback__', '__context__'),
+    *('__globals__', '__closure__', 'cell_contents', '__self__', '__func__', '__loader__', 'func'),
+)
+
+def read(one, name):
+    try:
+        return getattr(one, name, None)
+    except PermissionError:  # a frame of an error, say
+        return None
+
+def list_held(errors):
+    found = [*errors, type(__loader__).exec_module, S.modules['__main__'].__dict__]
+    held = {id(S.modules), id(found), *map(id, found)}
+    for one in found:
+        if getattr(one, '__name__', '') in S.stdlib_module_names:
+            continue
+        parts = [read(one, name) for name in ('__dict__', *NAMES)]
+        if type(one) in (list, tuple):
+            parts += one
+        if type(one) is dict:
+            parts += one.values()
+        for part in parts:
+            if part is not None and id(part) not in held:
+                held.add(id(part))
+                found.append(part)
+    return found
+
+def list_left():
+    errors = []
+    for reach in (lambda: S.modules['_io'].FileIO('/'), lambda: S.modules['gc'].get_objects()):
+        try:
+            reach()
+        except PermissionError as error:
+            errors.append(error)
+    found = list_held(errors)
+    names = [one for one in found if type(one) is dict and 'make_hook' in one]
+    functions = [one for one in found if getattr(one, '__name__', '') in ('make_hook', 'refuse')]
+    kinds = [type(one).__name__ for one in found]
+    boxed = sum('make_hook' in dir(one) for one in found if type(one) is type(S))
+    return len(names), len(functions), boxed, 'traceback' in kinds, 'frame' in kinds
+"""
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_nothing_of_pythons_fence_is_found_once_it_is_shut(copies: bool, tmp_path: Path) -> None:
+    """By frames, errors, functions and modules, with a look at the text that finds nothing."""
+    package = tmp_path / "pack"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        f"{LEFT}\ndef make_problem(draw, level):\n    return str(list_left()), 1\n"
+    )
+    file = tmp_path / "pack.zip"
+    file.write_bytes(pack_folder(package))
+    boot = write_boot(
+        file,
+        sha256(file.read_bytes()).hexdigest(),
+        0,
+        work="vars(one := box.PackageWork()).update(find_fault=lambda *_: None) or one",
+        copies=copies,
+    )
+    child = PackageChild(file, "", boot=boot)
+    try:
+        assert child.ask("make", 1, 0).get("prompt") == "(0, 0, 0, True, False)"
+    finally:
+        child.close()

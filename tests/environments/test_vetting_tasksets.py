@@ -126,6 +126,25 @@ DEFECTS = {
         "loads",
         "type makes none",
     ),
+    "sets names by a tree's visitor": (
+        'SYSTEM = "',
+        """import ast
+class S(str):
+    def __hash__(self):
+        return 'x'.__hash__()
+    def __eq__(self, other):
+        return other == 'x'
+class V(ast.NodeTransformer):
+    def visit(self, node):
+        return lambda self, name: None
+class A:
+    _fields = [S('_' + '_getattr_' + '_')]
+    x = ast.Name()
+V().generic_visit(A)
+SYSTEM = \"""",
+        "loads",
+        "ast.NodeTransformer is not for a package",
+    ),
     "reaches around": ('SYSTEM = "', '().__class__\nSYSTEM = "', "loads", ".__class__"),
 }
 
