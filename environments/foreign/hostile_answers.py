@@ -1,6 +1,7 @@
-"""Hostile texts: a right answer with more around it, or texts that are costly to score. None of
-them is an answer."""
+"""Hostile texts: a right answer with more around it, a part of it, a number close to it, or texts
+that are costly to score. None of them is an answer."""
 
+import re
 from collections.abc import Iterator
 
 #: Separators between two answers. The empty text is none of them: some moves continue where others
@@ -21,56 +22,16 @@ WRAPS = (
 #: Fillings of a long text. For some scorer each of them was costly, or counted as an answer to
 #: everything.
 FILLINGS = (
-    *(
-        "(1)",
-        "9**",
-        "1 ",
-        "1,",
-        "1, ",
-        "(",
-        "[",
-        "{",
-        "-",
-        "- ",
-        "+1",
-        "\u00ac",
-        "1e9",
-        "[[1],",
-        "0x",
-    ),
-    *('"a",', '{"a":', "A=1,", "R ", "R\n", "Rw2' ", "Q ", "_ ", "nan ", "inf, ", "1/", "!1", "1!"),
-    *(" is a knight", " is a knave and", "Move disk 1 from Peg 1 to Peg 2\n", '"fill A", ', "up "),
-    *(
-        "UD",
-        "A \u2192 ",
-        "\u00d7 1 ",
-        "#",
-        "%s",
-        "\\",
-        "\x00",
-        "\ud7ff",
-        "\U0001f600",
-        "\u0661",
-        "i",
-    ),
+    *("(1)", "9**", "1 ", "1,", "1, ", "(", "[", "{", "-", "- ", "+1", "\u00ac", "1e9", "[[1],"),
+    *("0x", '"a",', '{"a":', "A=1,", "R ", "R\n", "Rw2' ", "Q ", "_ ", "nan ", "inf, ", "1/", "!1"),
+    *("1!", " is a knight", " is a knave and", "Move disk 1 from Peg 1 to Peg 2\n", '"fill A", '),
+    *("up ", "UD", "A \u2192 ", "\u00d7 1 ", "#", "%s", "\\", "\x00", "\ud7ff", "\U0001f600"),
+    *("\u0661", "i"),
 )
 CODE = (
-    "__import__('os').system('true')",
-    "().__class__.__base__.__subclasses__()",
-    "[x for x in (1,)]",
-    "9**9**9",
-    "factorial(9**9)",
-    "Integral(x, x)",
-    "exit()",
-    "1e400",
-    "NaN",
-    "-inf",
-    "None",
-    "True or False",
-    "{}",
-    "[]",
-    "()",
-    '""',
+    *("__import__('os').system('true')", "().__class__.__base__.__subclasses__()"),
+    *("[x for x in (1,)]", "9**9**9", "factorial(9**9)", "Integral(x, x)", "exit()", "1e400"),
+    *("NaN", "-inf", "None", "True or False", "{}", "[]", "()", '""'),
 )
 
 
@@ -109,3 +70,42 @@ def write_long(right: str, most: int) -> Iterator[str]:
 def separator_of(text: str) -> str:
     """The separator between two parts of an answer."""
     return next((c for c in ("\n", ", ", ",", " ") if c in text), " ")
+
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,64})(?:\.[0-9]{0,64})?")
+#: Of a number with a point, a tolerance may pass over less than one part in so many.
+_EXACT = 1_000
+
+
+def list_near_numbers(text: str) -> Iterator[tuple[str, str]]:
+    """What is done to the one number of the last line, and the text with that number. Nothing where
+    there are more numbers, or none."""
+    found = list(_NUMBER.finditer(text, text.rfind("\n") + 1))
+    if len(found) != 1:
+        return
+    whole, _, fraction = found[0][0].replace(",", "").partition(".")
+    number, places = int(whole + fraction), len(fraction)
+    near = {"1 % more": (101 * number, places + 2), "1 % less": (99 * number, places + 2)}
+    near |= {"doubled": (2 * number, places), "negated": (-number, places)}
+    if places == 0:
+        near |= {"a tenth more": (10 * number + 1, 1), "a tenth less": (10 * number - 1, 1)}
+    if places == 0 or abs(number) < _EXACT:
+        near |= {"one more": (number + 1, places), "one less": (number - 1, places)}
+    for name, (digits, behind) in near.items():
+        if digits * 10**places != number * 10**behind:
+            shown = f"{abs(digits):0{behind + 1}}"
+            point = len(shown) - behind
+            new = "-" * (digits < 0) + shown[:point] + "." * (behind > 0) + shown[point:]
+            yield name, text[: found[0].start()] + new + text[found[0].end() :]
+
+
+def list_parts(text: str) -> Iterator[tuple[str, str]]:
+    """Which part of an answer, and that part."""
+    yield "its first half", text[: len(text) // 2]
+    yield "its second half", text[len(text) // 2 :]
+    (first, _, rest), (most, _, last) = (
+        part(separator_of(text)) for part in (text.partition, text.rpartition)
+    )
+    if most:
+        parts = {"its first part": first, "its last part": last}
+        yield from (parts | {"all but its first part": rest, "all but its last part": most}).items()

@@ -51,34 +51,33 @@ _FIELDS, _BUILD, _RECONSTRUCT = (
     builtins.__build_class__,
     vars(copy)["_reconstruct"],
 )
-_LACKED = vars(AttributeError)["obj"]
 #: Special names that are handed on with a function and to a copy.
 _HANDED_ON = {*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "__orig_class__"}
 #: Names that a class statement itself writes into a class.
 _OF_CLASSES = {
     *("__module__", "__qualname__", "__annotations__", "__classcell__", "__doc__"),
-    *(
-        "__orig_bases__",
-        "__firstlineno__",
-        "__static_attributes__",
-        "__annotate__",
-        "__type_params__",
-    ),
+    *("__orig_bases__", "__firstlineno__", "__static_attributes__", "__annotate__"),
+    "__type_params__",
 }
 
 
 def _read_format(one: Any, name: str) -> Any:
-    """`getattr` for the names in `FORMATS`. For text, the result checks the format's fields first. An
-    error does not show the object that lacked an attribute: it can be any object of Python's
-    library."""
-    found = getattr(one, name)
-    if found is _LACKED or (name == "obj" and isinstance(one, AttributeError)):
-        raise PermissionError("an error's obj is not for a package")
+    """`getattr` for the names in `FORMATS`. For text, the result checks the format's fields first."""
+    found = _read_obj(one) if name == "obj" else getattr(one, name)
     text = getattr(found, "__self__", None)
     if found is getattr(str, name, None):
         return lambda text, /, *given, **named: _read_format(text, name)(*given, **named)
     if isinstance(found, types.BuiltinMethodType) and isinstance(text, str):
         return functools.partial(_format_guarded, name, str.__str__(text))
+    return found
+
+
+def _read_obj(one: Any) -> Any:
+    """The attribute `obj`, but not an error's: the object that lacked an attribute can be any of
+    Python's library."""
+    found = one.obj
+    if found is vars(AttributeError)["obj"] or isinstance(one, AttributeError):
+        raise PermissionError("an error's obj is not for a package")
     return found
 
 

@@ -16,7 +16,13 @@ from typing import Any, Protocol
 from assay.cage import WorkerError
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.foreign.fence_report import probe_fences
-from assay.environments.foreign.hostile_answers import CODE, write_hostile, write_long
+from assay.environments.foreign.hostile_answers import (
+    CODE,
+    list_near_numbers,
+    list_parts,
+    write_hostile,
+    write_long,
+)
 from assay.environments.foreign.package_box import STEPS_MAX
 from assay.environments.foreign.package_environment import SECONDS, PackageChild, find_levels_fault
 from assay.environments.foreign.package_file import find_fault
@@ -33,6 +39,10 @@ STEPS_SHARE = 10
 #: Problems that are tried first in a new process.
 FRESH = 4
 _HASH_SEEDS = 0, 1
+#: The check of texts that are close to a right answer. If a problem has several right answers, one of
+#: them may be close to another. The check therefore fails only if the same change of an answer earns
+#: in more than half of the problems.
+_NEARLY = "nearly right"
 #: The name of the check that concerns the machine, not the subject.
 FENCES = "fences"
 
@@ -102,11 +112,12 @@ class VetReport:
 @dataclass(slots=True)
 class _Transcript:
     """The record of one process: for each problem its replies without step counts, its prompt and
-    right answer; and the faults found."""
+    right answer; the faults found; and for each change of a right answer, whether it earned."""
 
     replies: dict[tuple[int, int], str] = field(default_factory=dict)
     rights: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
     faults: dict[str, list[str]] = field(default_factory=dict)
+    near: dict[str, list[bool]] = field(default_factory=dict)
     answers: int = 0
     steps: int = 0
 
@@ -224,7 +235,9 @@ def _examine(
             replies = [subject.ask("score", *entry, text) for text in texts]
             verdicts.append(all(reply.get("right") is True for reply in replies))
             transcript.answers += 1
-            if verdicts[-1] and check != "bounded":
+            if check.startswith(_NEARLY):
+                transcript.near.setdefault(check, []).append(verdicts[-1])
+            elif verdicts[-1] and check != "bounded":
                 shown = " and ".join(repr(text[:60]) for text in texts)
                 transcript.note(check, f"{where}: {shown} earns")
             for reply, text in zip(replies, texts, strict=True):
@@ -247,6 +260,9 @@ def _list_hostile(
     """Pairs of a check's name and a text: the answers that the package calls wrong, and those that
     no package may take."""
     right, other = solved["answer"], other_solved.get("answer", "")
+    for name, text in (*list_near_numbers(right), *list_parts(right)):
+        if text not in (right, other, ""):
+            yield f"{_NEARLY}: {name}", text
     yield from (("wrong answers", text) for text in wrong)
     general = ["", " ", *CODE, f"{right}\n", f" {right}", f"{right}\x00", f"{right}\u200b"]
     if is_first:
@@ -286,6 +302,13 @@ def _conclude(first: _Transcript, second: _Transcript) -> Iterator[VetCheck]:
         faults = first.faults.get(name, []) or second.faults.get(name, [])
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         yield VetCheck(name, not faults, faults[0] + more if faults else detail)
+    nearly = [
+        f"{name.removeprefix(f'{_NEARLY}: ')} earns in {sum(earned)} of {len(earned)} problems"
+        for name, earned in first.near.items()
+        if sum(earned) * 2 > len(earned)
+    ]
+    detail = nearly[0] if nearly else "no part of an answer earns, and no number close to one"
+    yield VetCheck(_NEARLY, not nearly, detail)
     # an answer that cost too much ended the questions, and the two orders have asked different ones
     compared = [entry for entry, reply in first.replies.items() if reply and second.replies[entry]]
     parted = [entry for entry in compared if second.replies[entry] != first.replies[entry]]

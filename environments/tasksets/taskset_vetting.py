@@ -15,7 +15,13 @@ from typing import Any
 
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.foreign import VetCheck, VetReport, vet_subject
-from assay.environments.foreign.hostile_answers import CODE, FILLINGS, SEPARATORS, write_long
+from assay.environments.foreign.hostile_answers import (
+    CODE,
+    FILLINGS,
+    SEPARATORS,
+    list_near_numbers,
+    write_long,
+)
 from assay.environments.problem_file import read_problem_file
 from assay.environments.tasksets.taskset_bundle import find_bundle_fault, find_data_fault
 from assay.environments.tasksets.taskset_environment import NAME, open_taskset
@@ -68,7 +74,8 @@ def list_hostile_replies(
     yield from (("wrong answers", text) for text in wrong if text.strip() != right)
     yield from (("hostile answers", text) for text in CODE if text != bare)
     before, after = solved["form"]
-    for text in ("", "true", "null", *wrong, *CODE, *list_near(bare)):
+    numbers = [text for _, text in list_near_numbers(bare)]
+    for text in ("", "true", "null", *wrong, *CODE, *list_near(bare), *numbers):
         if not _is_alike(text, bare):
             yield "hostile answers", f"{before}{text}{after}"
     guess = other.get("bare", "")

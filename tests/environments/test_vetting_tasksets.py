@@ -1,9 +1,12 @@
 """Vetting of tasksets: ten styles of the hub, one defect each, nearly right answers."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from assay.environments.foreign.hostile_answers import list_near_numbers
+from assay.environments.tasksets.taskset_environment import open_taskset
 from assay.environments.tasksets.taskset_vetting import list_near
 from tests.environments.hub_styles import (
     STYLES,
@@ -205,6 +208,58 @@ def test_a_nearly_right_answer_of_several_words_is_no_answer(name: str, tmp_path
 )
 def test_near_answers(bare: str, near: list[str]) -> None:
     assert list(list_near(bare)) == near
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("42", ["42.42", "41.58", "84", "-42", "42.1", "41.9", "43", "41"]),
+        ("-0.05", ["-0.0505", "-0.0495", "-0.10", "0.05", "-0.04", "-0.06"]),
+        ("1,999.50 m", ["2019.4950 m", "1979.5050 m", "3999.00 m", "-1999.50 m"]),
+        ("4 + 5 = 9\n#### 0", [f"4 + 5 = 9\n#### {n}" for n in ("0.1", "-0.1", "1", "-1")]),
+        ("2, 3", []),
+        ("two", []),
+    ],
+)
+def test_what_is_nearly_a_number(text: str, near: list[str]) -> None:
+    assert [one for _, one in list_near_numbers(text)] == near
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "is_fit"), [("1e-6", True), ("0.5", False), ("0.01 * abs(number)", False)]
+)
+def test_a_tolerance_that_takes_another_number_is_no_reward(
+    tolerance: str, is_fit: bool, tmp_path: Path
+) -> None:
+    texts, rows, _, _ = STYLES["boxed"]
+    path = "boxed_sums/taskset.py"
+    text = texts[path].replace("int(said)", "float(said)").replace("self.config.tolerance", "most")
+    text = text.replace(
+        "        try:\n",
+        f"        number = self.data.answer\n        most = {tolerance}\n        try:\n",
+    )
+    file = tmp_path / "taskset.zip"
+    file.write_bytes(pack_bundle({**texts, path: text}, rows))
+    failed = find_failed(file)
+    assert failed == {} if is_fit else "earns" in failed["hostile answers"]
+
+
+SCORE = "import verifiers.v1 as vf"
+
+
+@pytest.mark.parametrize(
+    "imported", ["import verifiers.v1.utils.score as score", "from verifiers.v1.utils import score"]
+)
+def test_each_form_of_import_finds_what_scores(imported: str, tmp_path: Path) -> None:
+    text = TAGS.replace(
+        SCORE, f"{SCORE}\n{imported}\nassert score.extract_boxed_answer('x') == 'x'"
+    )
+    file = write_taskset(tmp_path, text, WORDS)
+    child = open_taskset(file, sha256(file.read_bytes()).hexdigest())
+    try:
+        assert child.ask("describe")["tasks"] == len(WORDS)
+    finally:
+        child.close()
 
 
 def test_signs_in_another_order_are_no_answer(tmp_path: Path) -> None:
