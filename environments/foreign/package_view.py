@@ -62,7 +62,7 @@ _OF_CLASSES = {
 
 
 def _read_format(one: Any, name: str) -> Any:
-    """`getattr` for the names in `FORMATS`. For text, the result checks the format's fields first."""
+    """`getattr` for the names in `FORMATS`. For text, the result checks the format's fields."""
     found = _read_obj(one) if name == "obj" else getattr(one, name)
     text = getattr(found, "__self__", None)
     if found is getattr(str, name, None):

@@ -39,9 +39,9 @@ STEPS_SHARE = 10
 #: Problems that are tried first in a new process.
 FRESH = 4
 _HASH_SEEDS = 0, 1
-#: The check of texts that are close to a right answer. If a problem has several right answers, one of
-#: them may be close to another. The check therefore fails only if the same change of an answer earns
-#: in more than half of the problems.
+#: The check of texts that are close to a right answer. If a problem has several right answers, one
+#: of them may be close to another. The check therefore fails only if the same change of an answer
+#: earns in more than half of the problems.
 _NEARLY = "nearly right"
 #: The name of the check that concerns the machine, not the subject.
 FENCES = "fences"
