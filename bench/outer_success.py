@@ -204,7 +204,7 @@ def compare(arm: Arm, one: list[float], two: list[float]) -> list[Figure]:
     figures = [Figure(f"{arm.name}: points lost", fmean(lost), "points", bound=bound)]
     if len(lost) > 1:
         half = _T[len(lost) - 1] * stdev(lost) / math.sqrt(len(lost))
-        figures.append(Figure(f"{arm.name}: 95 % interval of these, ±", half, "points"))
+        figures.append(Figure(f"{arm.name}: points lost, half of the 95 % interval", half, "points"))
     return figures
 
 
@@ -216,13 +216,13 @@ def main() -> None:
     print(f"  rounds are kept in {out}")
     settings = {"rounds": ROUNDS, "steps": STEPS, "groups": GROUPS, "problems": PROBLEMS}
     found, seeds = run_all(out)
-    figures = [Figure("before: success", Course(ARMS[0], 0).try_held_out(), "%")]
+    figures = [Figure("the shipped model before: success", Course(ARMS[0], 0).try_held_out(), "%")]
     for arm in ARMS:
         solved = [found[arm.name, seed][0] for seed in seeds]
         figures.append(Figure(f"{arm.name}: success", fmean(solved), "%"))
         if arm.form is not None:
             sent = fmean(found[arm.name, seed][1] for seed in seeds)
-            figures.append(Figure(f"{arm.name}: sent", sent, "MB"))
+            figures.append(Figure(f"{arm.name}: bytes of all children", sent, "MB"))
             figures += compare(arm, [found[ARMS[0].name, seed][0] for seed in seeds], solved)
     report(
         f"Success of several trainers: {ROUNDS} rounds of {STEPS} steps of {GROUPS} groups, "
