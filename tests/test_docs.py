@@ -59,3 +59,12 @@ def test_the_readme_is_a_door():
     readme = (ROOT / "README.md").read_text()
     assert len(readme.splitlines()) <= 150
     assert "figures.md#" in readme
+
+
+def test_every_result_has_a_target_that_makes_it_again():
+    by_hand = {"chain", "clients", "engine", "evidence"}  # a real runtime, an engine, hours
+    makefile = (ROOT / "Makefile").read_text()
+    lists = re.findall(r"^(?:STUDIES := |\t@for script in )([a-z_ ]+)", makefile, re.M)
+    made = {name for names in lists for name in names.split()}
+    results = {file.stem for file in (ROOT / "bench" / "results").glob("*.json")}
+    assert results <= made | by_hand
