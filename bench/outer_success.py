@@ -204,7 +204,8 @@ def compare(arm: Arm, one: list[float], two: list[float]) -> list[Figure]:
     figures = [Figure(f"{arm.name}: points lost", fmean(lost), "points", bound=bound)]
     if len(lost) > 1:
         half = _T[len(lost) - 1] * stdev(lost) / math.sqrt(len(lost))
-        figures.append(Figure(f"{arm.name}: points lost, half of the 95 % interval", half, "points"))
+        name = f"{arm.name}: points lost, half of the 95 % interval"
+        figures.append(Figure(name, half, "points"))
     return figures
 
 
