@@ -72,7 +72,10 @@ class Net:
 
     def amend(self, changes=None, withdraw=False):
         options = {"store": {"locator": self.locator}, "amend": {"changes": changes}}
-        command.run_subnet_amend(Settings(**options), withdraw, lambda question: True, True, True)
+        command.run_subnet_amend(Settings(**options), withdraw, self.confirm, True, True)
+
+    def confirm(self, question):
+        return True
 
     @property
     def slot(self):
@@ -150,6 +153,17 @@ def test_rounds_begin_with_the_first_window_that_begins_a_settlement_and_a_round
     over = amend(net.chain, amended, {"rounds": {"trainers": []}}).start.window
     assert begins(over)
     assert over % windows == 0
+
+
+def test_a_form_s_outer_step_is_shown_before_consent(net, changes, monkeypatch):
+    """The owner names a form alone, and sees the rate and momentum that come with it."""
+    form = "kept = 24\nchunk = 4096\nbits = 2\nfeedback = 950000\n"
+    changes.write_text(f'[rounds]\ntrainers = ["{encode_ss58(TRAINER)}"]\nchild_blocks = 6\n{form}')
+    asked = []
+    monkeypatch.setattr(net, "confirm", lambda question: asked.append(question) or True)
+    net.amend(changes)
+    (question,) = asked
+    assert "rounds.rate (none) → 8000000, rounds.momentum (none) → 0" in question
 
 
 def test_rounds_that_never_begin_with_a_settlement(net, monkeypatch):

@@ -2,7 +2,13 @@
 
 import pytest
 
-from assay.rounds.round_choice import DEFAULTS, ROUNDS, choose_outer_step, complete_rounds
+from assay.rounds.round_choice import (
+    DEFAULTS,
+    ROUNDS,
+    RoundsError,
+    choose_outer_step,
+    complete_rounds,
+)
 
 SPARSE = {"kept": 24, "chunk": 4_096, "bits": 2, "feedback": 950_000}
 ROUNDED = {"kept": 0, "chunk": 0, "bits": 16, "feedback": 1_000_000}
@@ -48,3 +54,19 @@ def test_a_form_that_keeps_more_moves_by_less(kept, chunk, rate):
 @pytest.mark.parametrize("form", [(0, 0), (0, 4_096), (5, 4), (-1, 4), ("24", 4_096), (None, 1)])
 def test_any_other_form_gets_the_defaults(form):
     assert choose_outer_step(*form) == DENSE_OUTER
+
+
+def test_only_another_form_changes_the_owner_s_outer_step():
+    own = complete_rounds(None, TRAINERS | SPARSE | {"rate": 5, "momentum": 3})[ROUNDS]
+    again = complete_rounds(own, SPARSE | {"windows": 4})[ROUNDS]
+    assert get_outer(again) == {"rate": 5, "momentum": 3}
+    for changes, rate in (({"chunk": 64}, 1_000_000), ({"kept": 64}, 3_000_000)):
+        assert get_outer(complete_rounds(own, changes)[ROUNDS]) == {"rate": rate, "momentum": 0}
+
+
+@pytest.mark.parametrize("given", [{}, {"rate": 5}, {"trainer": ["01" * 32]}])
+def test_rounds_without_trainers_are_refused(given):
+    """Such a section would otherwise be dropped without a word."""
+    with pytest.raises(RoundsError, match=r"rounds\.trainers"):
+        complete_rounds(None, given)
+    assert complete_rounds(None, {"trainers": []}) == {}
