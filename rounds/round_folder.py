@@ -136,6 +136,8 @@ class RoundFolder:
     def save_residual(self, residual: Masters) -> None:
         if residual:
             self._write(self.folder / _RESIDUAL, dict(residual))
+        else:  # an older one is not the last child's
+            (self.folder / _RESIDUAL).unlink(missing_ok=True)
 
     def keep_manifest(self, manifest: Manifest) -> None:
         write_json(self._get_manifest(manifest.digest), to_json(manifest))

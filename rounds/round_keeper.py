@@ -185,7 +185,8 @@ class RoundKeeper(Generic[C]):
         """Do what is due between two windows, and return the next action."""
         state = self._begin(course) if self.state is None else self.state
         start = self._history.get(course.window).start
-        if start.number > state.true[-1].number:  # an amendment names where to begin anew
+        # an amendment names where to begin anew, or rounds ended since and begin again
+        if start.number > state.true[-1].number or self._has_ended(state, start.window):
             state = self._begin(course, anew=True)
         if self._is_elsewhere(course, state):
             self._adopt(course, state)
@@ -198,6 +199,13 @@ class RoundKeeper(Generic[C]):
         if head < of.deadline:
             return self._show_child(course, state, of, head)
         return self._merge(course, state, of, head)
+
+    def _has_ended(self, state: RoundState, window: int) -> bool:
+        """Whether there were no rounds for a time between a state and a window."""
+        plain = [one.start.window for one in self._history.all if one.rounds is None]
+        return any(state.end <= start <= window for start in plain) or (
+            self._history.get(state.end - 1).rounds is None
+        )
 
     # --- where a round begins
 
@@ -269,8 +277,8 @@ class RoundKeeper(Generic[C]):
         """Set a course to the beginning of its round: the outer state's masters, its own
         moments."""
         outer = self._require_outer()
-        of = self._get_round(state)
-        base = open_checkpoint(self._checkpoints, state.base, of.parameters)
+        parameters = self._history.get(state.end - 1)
+        base = open_checkpoint(self._checkpoints, state.base, parameters)
         begin = {
             name: t for name, t in course.learner.export_state() if not name.startswith("master.")
         }
@@ -282,7 +290,8 @@ class RoundKeeper(Generic[C]):
         self.state = state
         course.parent, course.learned, course.state = base, True, None
         course.uploaded = True
-        course.window = max(course.window, of.windows.start)
+        if parameters.rounds is not None:  # else this was the last round
+            course.window = max(course.window, self._get_round(state).windows.start)
         self._save(course)
 
     def _note_step(self, course: C, state: RoundState) -> RoundState:

@@ -18,6 +18,7 @@ from assay.rounds.child_store import RoundReader
 from assay.rounds.in_force import get_in_force_at
 from assay.training import LearnConfig, Learner
 from tests.adversarial.round_bench import NAMES, WINDOWS, RoundBench
+from tests.amended_parameters import amend
 
 
 def open_sources(bench, folder):
@@ -246,4 +247,23 @@ def test_an_amendment_brings_rounds(tmp_path):
     found = audit(bench, tmp_path / "auditor", base[0])
     assert found.fault is None
     assert {child.found for child in found.children} == {"taken"}
+    bench.close()
+
+
+@pytest.mark.slow
+def test_rounds_that_ended_begin_again(tmp_path, monkeypatch):
+    """All trainers, which still have a state of the old rounds, begin with the checkpoint that one
+    trainer made between."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr("assay.protocol.amendment.find_amendment_fault", lambda old, new: None)
+    bench = RoundBench(tmp_path)
+    plain = amend(bench.parameters, WINDOWS, rounds=None)
+    again = amend(plain, 2 * WINDOWS, rounds=bench.parameters.rounds)
+    for one in (plain, again):  # sooner than with the usual notice
+        bench.history.add(one)
+    bench.parameters = again
+    bench.run_round(2)
+    assert len({bench.get_base(name) for name in NAMES}) == 1
+    parents = {bench.trainers[name].rounds.state.true[-2].digest for name in NAMES}
+    assert parents == {get_checkpoint_digest(bench.chain, again, 2 * WINDOWS)}
     bench.close()
