@@ -54,7 +54,7 @@ def read_toml(file: Path) -> tuple[dict[str, Any], str]:
     except OSError as error:
         raise TomlError(f"cannot read {file} ({error.strerror})") from None
     except UnicodeDecodeError:
-        raise TomlError(f"{file} is not TOML: it is no text in UTF-8") from None
+        raise TomlError(f"{file} is not TOML: it is not text in UTF-8") from None
     except RecursionError:
         raise TomlError(f"{file} is not TOML: it has too many brackets") from None
     except tomllib.TOMLDecodeError as error:
@@ -130,7 +130,7 @@ def _describe(
             break
         known = field.annotation  # type: ignore[assignment] # it is a model
     if field is None:
-        return Mistake(path, f"is no setting: {suggest(path[-1], known.model_fields)}")
+        return Mistake(path, f"is not a setting: {_suggest_place(path, known)}")
     allowed = describe_allowed(field, path[-1])
     if kind == "missing":
         return Mistake(path, f"is missing; write {allowed}")
@@ -144,6 +144,19 @@ def suggest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = get_close_matches(name, names, 1)
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+
+
+def _suggest_place(path: tuple[str, ...], known: type[BaseModel]) -> str:
+    """The sections that have a setting of this name, if it was written above all of them."""
+    name = path[-1]
+    sections = [
+        f"[{section}]"
+        for section, field in known.model_fields.items()
+        if len(path) == 1 and name in getattr(field.annotation, "model_fields", ())
+    ]
+    if not sections:
+        return suggest(name, known.model_fields)
+    return f"write it under {' or '.join(sections)}"
 
 
 def describe_allowed(field: FieldInfo, name: str = "") -> str:

@@ -310,7 +310,7 @@ def _find_other_values(found: Any, path: str = "") -> Iterator[tuple[str, object
 
 
 def _say_unknown(path: str, name: str, known: Iterable[str]) -> str:
-    return f"{path} is no setting: {suggest(name, known)}"
+    return f"{path} is not a setting: {suggest(name, known)}"
 
 
 def _find_unknown_change(changes: Mapping[str, Mapping[str, Any]]) -> str | None:

@@ -393,7 +393,7 @@ class Learner:
         for what, value in ("gradient", norm), ("loss", total):
             if not math.isfinite(value):
                 raise LessonError(
-                    f"the {what} is no number (its value is {value}): lower learning_rate "
+                    f"the {what} is not a number (its value is {value}): lower learning_rate "
                     'under [trainer], or take precision = "float32"'
                 )
         self._optimizer.step()

@@ -202,7 +202,7 @@ def read_reply(reply: bytes) -> dict[str, Any]:
     try:
         said = json.loads(reply)
     except (ValueError, RecursionError) as error:
-        return {"error": f"its answer is no JSON: {error}"}
+        return {"error": f"its answer is not JSON: {error}"}
     if not isinstance(said, dict) or any(
         type(said.get(name, kind())) is not kind for name, kind in _SAID.items()
     ):

@@ -114,7 +114,7 @@ def _join(checkpoint: str, record: MergeRecord, found: MergedRound | None) -> Me
 def _parse_finding(document: Mapping[str, Any]) -> MergedRound:
     """Raises one of `BROKEN`: it is none."""
     if not _DIGEST.fullmatch(document["checkpoint"]):
-        raise ValueError("its checkpoint is no digest")
+        raise ValueError("its checkpoint is not a digest")
     fault = document["fault"]
     return MergedRound(
         _parse_number(document["end"]),
@@ -147,7 +147,7 @@ def _parse_finding(document: Mapping[str, Any]) -> MergedRound:
 
 def _parse_number(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 1 << 62:
-        raise ValueError("it is no number of a window")
+        raise ValueError("it is not the number of a window")
     return value
 
 

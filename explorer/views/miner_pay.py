@@ -60,7 +60,7 @@ def explain_absence(reader: PageReader, hotkey: str) -> str:
     try:
         key = decode_ss58(hotkey)
     except ValueError as error:
-        return f"{hotkey} is no hotkey: {error}"
+        return f"{hotkey} is not a hotkey: {error}"
     known = f"that hotkey was not registered in any window: {list_known_windows(reader)}"
     neurons = reader.sources.read_neurons()
     if neurons is None:

@@ -142,7 +142,7 @@ def _require_known_variables() -> None:
             try:
                 json.loads(value)
             except ValueError:
-                said.append(f'environment variable {variable} is no JSON list: write ["…", "…"]')
+                said.append(f'environment variable {variable} is not a JSON list: use ["…", "…"]')
     if said:
         raise ConfigError("\n".join(said))
 

@@ -187,7 +187,7 @@ def test_a_hotkey_that_no_window_had_is_told_why_it_has_no_page(inside, keys):
         assert answer.status_code == 404
         return answer.json()["error"]
 
-    assert "is no hotkey: " in ask(stranger[:-1], None)
+    assert "is not a hotkey: " in ask(stranger[:-1], None)
     assert "10 are known" in ask(stranger, None)
     assert "held no uid: `assay register`" in ask(stranger, list_neurons(inside, keys))
     held = list_neurons(inside, keys | {"new": stranger})

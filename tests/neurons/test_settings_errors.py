@@ -64,9 +64,10 @@ def write(folder: Path, text: str | bytes) -> Path:
             "line 2: chain.fallbacks.1 is 3; use a list in brackets, each item text in quotes",
         ),
         ("chain = 5", "line 1: chain is 5; use a section: [chain], and its settings below"),
-        ("[chain]\nnetwrok = 'x'", "line 2: chain.netwrok is no setting: did you mean 'network'?"),
-        ("[chian]\n", "line 1: chian is no setting: did you mean 'chain'?"),
-        ("[log]\nx = 1", "line 2: log.x is no setting: there are format"),
+        ("[chain]\nnetwrk = 1", "line 2: chain.netwrk is not a setting: did you mean 'network'?"),
+        ("[chian]\n", "line 1: chian is not a setting: did you mean 'chain'?"),
+        ("netuid = 3", "line 1: netuid is not a setting: write it under [chain]"),
+        ("[log]\nx = 1", "line 2: log.x is not a setting: there are format"),
     ],
 )
 def test_a_mistake_names_file_line_setting_and_what_is_allowed(
@@ -113,7 +114,7 @@ def test_no_secret_is_repeated(tmp_path: Path, text: str) -> None:
         ("[chain\na = 1", ", line 1, column 7: not TOML: expected ']'"),
         ("a = 1\na = 2", ", line 2, at its end: not TOML: a name is set for the second time"),
         ("a = 1\na = 2\nb = 3", ", line 2, column 6: not TOML: a name is set for the second time"),
-        (b"\xff", " is not TOML: it is no text in UTF-8"),
+        (b"\xff", " is not TOML: it is not text in UTF-8"),
         (b"a = " + b"[" * 100_000, " is not TOML: it has too many brackets"),
         (b"#" * (BYTES_MAX + 1), " is larger than 1 MiB"),
     ],
@@ -141,7 +142,7 @@ def test_variables_and_flags_are_named_as_they_are_given(
     monkeypatch.setenv("ASSAY_MINER__ENGINES", f'["{SECRET}')
     monkeypatch.setenv("ASSAY_MINER__ENGINE", "x")
     said = fail(file)
-    assert any("ASSAY_MINER__ENGINES is no JSON list: write" in line for line in said)
+    assert any("ASSAY_MINER__ENGINES is not a JSON list: use" in line for line in said)
     assert any("ASSAY_MINER__ENGINE is not a setting: did you mean" in line for line in said)
     assert SECRET not in str(said)
 

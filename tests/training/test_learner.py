@@ -73,7 +73,7 @@ def test_a_loss_that_is_no_number_is_told() -> None:
     before = learner.bf16_state()
     groups = make_groups(learner)
     groups[0].behaviour_logprobs[1][2] = math.nan
-    with pytest.raises(LessonError, match="the loss is no number"):
+    with pytest.raises(LessonError, match="the loss is not a number"):
         learner.learn(groups[:1])
     assert all(torch.equal(weight, before[name]) for name, weight in learner.bf16_state().items())
 
