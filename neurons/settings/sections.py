@@ -193,8 +193,8 @@ class StoreSettings(_Section):
     )
     readable: tuple[Url, ...] = Field(
         (),
-        description="URLs at or below which locators on chain are opened; https at a public "
-        "address is always opened",
+        description="URLs that locators on chain may lead to, or to a path below them; https at a "
+        "public address is always allowed",
     )
     mirrors: tuple[str, ...] = Field(
         (), description="URLs of further stores to read checkpoints and submissions from"
