@@ -463,7 +463,7 @@ class RoundKeeper(Generic[C]):
         for line in merging.list_left_out(merge):
             self._report(f"round {of.end}: {line}")
         root = compute_outer_root(outer)
-        end = of.end + len(of.windows)
+        end = of.end + (self._history.get(of.end).rounds or of.rounds).windows
         new = RoundState(state.parameters, end, base, root, (), ZERO_DIGEST, true)
         self._folder.save(new, outer)
         self.state, self._outer, self._merging = new, outer, None

@@ -267,3 +267,20 @@ def test_rounds_that_ended_begin_again(tmp_path, monkeypatch):
     parents = {bench.trainers[name].rounds.state.true[-2].digest for name in NAMES}
     assert parents == {get_checkpoint_digest(bench.chain, again, 2 * WINDOWS)}
     bench.close()
+
+
+@pytest.mark.slow
+def test_rounds_of_another_length_follow_each_other(tmp_path, monkeypatch):
+    torch.set_num_threads(1)
+    monkeypatch.setattr("assay.protocol.amendment.find_amendment_fault", lambda old, new: None)
+    bench = RoundBench(tmp_path)
+    shorter = replace(bench.parameters.rounds, windows=1)
+    bench.parameters = amend(bench.parameters, WINDOWS, rounds=shorter)
+    bench.history.add(bench.parameters)  # sooner than with the usual notice
+    bench.run_round(WINDOWS)
+    assert len({bench.get_base(name) for name in NAMES}) == 1
+    for name in NAMES:
+        numbers = [one.number for one in bench.trainers[name].rounds.state.true]
+        assert numbers[-2:] == [numbers[-1] - 1, numbers[-1]]
+        assert WINDOWS in numbers[:-1]
+    bench.close()
