@@ -19,7 +19,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from statistics import fmean, stdev
@@ -59,19 +59,21 @@ class Arm:
     """The trainers of a run.
 
     form: the form of children; None: one trainer, and no merge.
-    outer: rate and momentum of the outer step, by name.
+    outer: rate and momentum of the outer step, by name; None: the form's defaults.
     fresh: the checkpoint before each step draws its rollouts, not the round's parent.
     """
 
     name: str
     trainers: int
     form: DifferenceForm | None = None
-    outer: Mapping[str, Json] = field(default_factory=dict)
+    outer: Mapping[str, Json] | None = None
     fresh: bool = False
 
     @property
     def rules(self) -> Rounds:
-        return Rounds((b"\1" * 32, b"\2" * 32), **DEFAULTS | self.outer)
+        form = self.form or DifferenceForm()
+        outer = self.outer or choose_outer_step(form.kept, form.chunk)
+        return Rounds((b"\1" * 32, b"\2" * 32), **DEFAULTS | outer)
 
 
 ROUNDED = DifferenceForm(bits=16, feedback=1_000_000)
@@ -80,7 +82,7 @@ OPENDILOCO = {"rate": 700_000, "momentum": 900_000}
 ARMS = (
     Arm("one trainer, the same groups", 1),
     Arm("two, rounded", 2, ROUNDED),
-    Arm("two, sparse, 24 of 4,096, 2 bits", 2, SPARSE, choose_outer_step(24, 4_096)),
+    Arm("two, sparse, 24 of 4,096, 2 bits", 2, SPARSE),
     Arm("two, rounded, OpenDiLoCo's outer step", 2, ROUNDED, OPENDILOCO),
     Arm("one trainer, fresh groups", 1, fresh=True),
 )
@@ -200,7 +202,7 @@ def run_all(out: Path) -> tuple[dict[tuple[str, int], tuple[float, float]], list
 def compare(arm: Arm, one: list[float], two: list[float]) -> list[Figure]:
     """Figures from pairs of the same seed."""
     lost = [a - b for a, b in zip(one, two, strict=True)]
-    bound = None if arm.outer is OPENDILOCO else LOSS_MOST
+    bound = LOSS_MOST if arm.outer is None else None
     figures = [Figure(f"{arm.name}: points lost", fmean(lost), "points", bound=bound)]
     if len(lost) > 1:
         half = _T[len(lost) - 1] * stdev(lost) / math.sqrt(len(lost))

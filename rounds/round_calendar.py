@@ -80,6 +80,13 @@ def find_last_round(parameters: Parameters, block: int) -> Round | None:
     return last if last.end > parameters.start.window else None
 
 
+def has_pause(history: ParameterHistory, end: int, window: int) -> bool:
+    """Whether there were no rounds for a time, from the last window of the round that ends before
+    window `end` until `window`."""
+    plain = (one.start.window for one in history.all if one.rounds is None)
+    return history.get(end - 1).rounds is None or any(end <= start <= window for start in plain)
+
+
 def compute_line(of: Round, block_hash: bytes) -> tuple[bytes, ...]:
     """The trainers in the order in which they may measure and publish the round's result.
 

@@ -62,6 +62,7 @@ from assay.rounds.round_calendar import (
     compute_share,
     find_last_round,
     find_round,
+    has_pause,
 )
 from assay.rounds.round_folder import TRUE_MAX, MadeStep, RoundFolder, RoundState, TrueCheckpoint
 from assay.rounds.trainer_stores import StoreByLocator, TrainerStores
@@ -184,9 +185,9 @@ class RoundKeeper(Generic[C]):
     def advance(self, course: C) -> NextThing:
         """Do what is due between two windows, and return the next action."""
         state = self._begin(course) if self.state is None else self.state
-        start = self._history.get(course.window).start
+        start, history = self._history.get(course.window).start, self._history
         # an amendment names where to begin anew, or rounds ended since and begin again
-        if start.number > state.true[-1].number or self._has_ended(state, start.window):
+        if start.number > state.true[-1].number or has_pause(history, state.end, start.window):
             state = self._begin(course, anew=True)
         if self._is_elsewhere(course, state):
             self._adopt(course, state)
@@ -199,13 +200,6 @@ class RoundKeeper(Generic[C]):
         if head < of.deadline:
             return self._show_child(course, state, of, head)
         return self._merge(course, state, of, head)
-
-    def _has_ended(self, state: RoundState, window: int) -> bool:
-        """Whether there were no rounds for a time between a state and a window."""
-        plain = [one.start.window for one in self._history.all if one.rounds is None]
-        return any(state.end <= start <= window for start in plain) or (
-            self._history.get(state.end - 1).rounds is None
-        )
 
     # --- where a round begins
 

@@ -73,13 +73,13 @@ def separator_of(text: str) -> str:
 
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,64})(?:\.[0-9]{0,64})?")
-#: Of a number with a point, a tolerance may pass over less than one part in so many.
+#: A tolerance may ignore the last digit of a number with a point from this many units of it on.
 _EXACT = 1_000
 
 
 def list_near_numbers(text: str) -> Iterator[tuple[str, str]]:
-    """What is done to the one number of the last line, and the text with that number. Nothing where
-    there are more numbers, or none."""
+    """Pairs of a change and the text in which the one number of the last line is so changed. None
+    if the last line has no number, or several."""
     found = list(_NUMBER.finditer(text, text.rfind("\n") + 1))
     if len(found) != 1:
         return
@@ -100,7 +100,7 @@ def list_near_numbers(text: str) -> Iterator[tuple[str, str]]:
 
 
 def list_parts(text: str) -> Iterator[tuple[str, str]]:
-    """Which part of an answer, and that part."""
+    """Pairs of a part's name and that part of an answer."""
     yield "its first half", text[: len(text) // 2]
     yield "its second half", text[len(text) // 2 :]
     (first, _, rest), (most, _, last) = (

@@ -1,11 +1,11 @@
-"""What runs in the caged child of a package: it alone executes a stranger's environment.
+"""The program of a package's caged child. Only this program executes a stranger's environment.
 
-Loaded by its path, not as part of `assay`, and imports the standard library alone: nothing that
-can start a process or open a socket is in memory when a package's code first runs. Each
-request is answered by a forked copy of this process, which runs none of that code itself. In a
-copy whatever Python audits is refused but for a few events (`python_fence`), so no file, no
-network, no process, no native library and no further import is within reach; time and memory are
-limited by the cage.
+The child loads this file by its path, not as part of `assay`, and the file imports only the
+standard library, so nothing that can start a process or open a socket is in memory when a package's
+code first runs. A forked copy of the process answers each request. The process itself runs none of
+that code. In a copy, Python's audit hook refuses all but a few events (`python_fence`), so the code
+reaches no file, no network, no process, no native library and no further import. The cage limits
+time and memory.
 """
 
 import codecs
@@ -21,25 +21,27 @@ from hashlib import sha256, shake_256
 from importlib.machinery import ModuleSpec
 from typing import Any, NoReturn
 
-#: Steps that making, solving or scoring may take: events of `sys.settrace`, as with other scorers.
+#: Most steps to make, solve or score a problem: events of `sys.settrace`, as for other scorers.
 STEPS_MAX = 5_000_000
-#: Steps that a taskset may take to load its tasks, once: twenty thousand are 500 each.
+#: Most steps of a taskset to load its tasks, once: 500 for each of twenty thousand tasks.
 LOAD_STEPS_MAX = 10_000_000
-#: Characters of a prompt; bytes of an answer that a package gives.
+#: Most characters of a prompt, and most bytes of a package's own answer.
 PROMPT_MAX, SOLUTION_MAX = 16_384, 1 << 15
-#: Wrong answers that a package may name of a problem.
+#: Most wrong answers that a package may name for a problem.
 WRONG_MAX = 1_000
-#: Codecs that are loaded before a package is: later, none can be.
+#: Codecs that are loaded before a package, because none can be loaded later.
 _CODECS = "ascii", "latin-1", "utf-8-sig", "utf-16-le", "utf-16-be"
-#: Must not be in memory: they start processes, open sockets or call native code unheard.
+#: Modules that must not be in memory: they start processes, open sockets or call native code
+#: without an audit event.
 _PERILOUS = "_posixsubprocess", "subprocess", "_ctypes", "ctypes", "_socket", "socket"
 
 
-#: As `json.dumps`, native throughout: what Python's own calls by name, a package may have changed.
+#: `json.dumps` in native code alone. Python's own calls functions by names that a package may have
+#: changed.
 _encode = vars(json.encoder)["c_make_encoder"](
     *(None, None, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, True)
 )
-#: Ends a copy of this process with the answer that it takes.
+#: Ends a copy of this process with the given answer.
 _EndWith = Callable[[bytes], NoReturn]
 
 
@@ -63,7 +65,7 @@ class Draw:
 
 
 class StepsSpentError(BaseException):
-    """Not for a package to catch."""
+    """Too many steps. A package must not catch it."""
 
 
 def serve_package(
@@ -76,14 +78,14 @@ def serve_package(
     work: Any = None,
     in_copy: Any = None,
 ) -> NoReturn:
-    """The child's whole life.
+    """Run the child until its end.
 
     Args:
-        serve: that of `cage.child`.
+        serve: `cage.child.serve`.
         in_copy: see `PackageBox`.
         text, view, fence: the modules `package_text`, `package_view` and `python_fence`.
-        file, digest: an archive that `package_file` has looked at, and its SHA-256.
-        work: what is asked of it, where that is no package; see `PackageWork`.
+        file, digest: an archive that `package_file` has checked, and its SHA-256.
+        work: replaces `PackageWork` if the archive is not a package.
     """
     with open(file, "rb") as opened:
         data = opened.read()
@@ -100,10 +102,11 @@ def serve_package(
 
 
 class SourceFinder:
-    """Modules of a package: name → (code, whether it is a package).
+    """Finds and loads the modules of a package.
 
     Args:
-        view: of Python's own; see `package_view.PackageView`. None: all of it.
+        codes: name → (code, whether the module is a package).
+        view: the view of Python's modules (`package_view.PackageView`); None: all of Python.
     """
 
     def __init__(self, codes: dict[str, tuple[Any, bool]], view: Any = None) -> None:
@@ -151,11 +154,11 @@ class SourceFinder:
 
 
 class PackageWork:
-    """What of a package is loaded, and what it is asked. Another kind of archive has another.
+    """Loads a package and answers requests to it. Other kinds of archives have their own class.
 
     Args:
-        text, view: the modules `package_text` and `package_view`; None: whoever makes the box looks
-            at texts, and all of Python is there.
+        text, view: the modules `package_text` and `package_view`; None: the maker of the box checks
+            the text, and the package sees all of Python.
     """
 
     def __init__(self, text: Any = None, view: Any = None) -> None:
@@ -164,34 +167,34 @@ class PackageWork:
         self.text, self.find_fault = text, text.find_text_fault if text else None
 
     def make_view(self, own: frozenset[str]) -> Any:
-        """What of Python's own the modules named `own` see; None: all of it."""
+        """The view of Python that the modules named `own` have; None: all of Python."""
         return self._view.PackageView(self.text.ALLOWED, own) if self._view else None
 
     def unpack(self, data: bytes) -> Any:
-        """What the archive has, as JSON has it: first of all what `read_sources` gives."""
+        """The archive's content as JSON values. The first is the result of `read_sources`."""
         return [read_sources(data)]
 
     def take(self, unpacked: Any) -> tuple[dict[str, tuple[str, bool]], str]:
-        """Its modules and the top one's name, of what `unpack` gave."""
+        """The modules and the top module's name, from the result of `unpack`."""
         sources, top = unpacked[0]
         return sources, top
 
     def renew(self) -> None:
-        """Before the archive's modules are loaded anew."""
+        """Called before the archive's modules are loaded again."""
 
     def fix_chance(self) -> None:
-        """Before any copy, then first of all in each: what is drawn without a seed is the same
+        """Called before any copy, and first in each copy, so that draws without a seed are the same
         everywhere."""
 
     def begin(self, load: Callable[[], Any]) -> Any:
-        """Once, before the first request, within steps of its own and in a copy; what is to be
-        known of it, as JSON has it."""
+        """Called once in a copy, before the first request, with a limit of steps of its own.
+        Returns JSON values for `go_on`."""
 
     def go_on(self, known: Any) -> None:
-        """With what `begin` gave, in the process that makes copies."""
+        """Called with the result of `begin`, in the process that makes copies."""
 
     def say(self, module: Any, kind: str, rest: list[Any]) -> dict[str, Any]:
-        """`["describe"]`, `["make", level, number]`, `["solve", …]`, `["wrong", …]` or
+        """Answer `["describe"]`, `["make", level, number]`, `["solve", …]`, `["wrong", …]` or
         `["score", …, text]`."""
         if kind == "describe":
             levels = list(module.LEVELS)
@@ -215,13 +218,13 @@ class PackageWork:
 
 
 class PackageBox:
-    """Answers requests. The package is loaded anew for each: none sees what another has left.
+    """Answers requests. It loads the package again for each, so no request sees another's traces.
 
     Args:
-        fence: the module `python_fence`, of this box alone: once shut, it is emptied and dropped,
-            so that nothing of it can be found.
-        in_copy: answers a request by a function in a forked copy of this process, as
-            `request_copy.answer_in_copy`; None: here.
+        fence: the module `python_fence`, for this box alone. Once the fence is shut, the box
+            empties and drops the module, so that nothing of it can be found.
+        in_copy: calls a function on a request in a forked copy of this process, like
+            `request_copy.answer_in_copy`; None: requests are answered here.
     """
 
     def __init__(
@@ -245,11 +248,11 @@ class PackageBox:
         self._of_machine: list[tuple[dict[str, Any], str]] = []
 
     def answer(self, request: bytes) -> bytes:
-        """One of the requests that its work knows, as JSON."""
+        """Answer a request that the box's work knows, both in JSON."""
         if not self._codes and self._fault is None:
             self._fault = self._prepare() or self._begin()
             gc.collect()
-            gc.freeze()  # what a copy starts with, no collection there looks at
+            gc.freeze()  # no collection in a copy visits these objects
             gc.disable()
         if self._fault is not None:
             return _pack({"error": self._fault})
@@ -259,7 +262,7 @@ class PackageBox:
         return answer(request, None) if self._in_copy is None else self._in_copy(answer, request)
 
     def _answer_one(self, request: bytes, end_with: _EndWith | None) -> bytes:
-        gc.freeze()  # the collector counts from nothing, whatever was asked before
+        gc.freeze()  # the collector counts from zero, whatever came before
         gc.enable()
         kind, *rest = json.loads(request)
         self._shut()
@@ -269,12 +272,12 @@ class PackageBox:
     def _count(
         self, do: Callable[[], Any], end_with: _EndWith | None, most: int = STEPS_MAX
     ) -> tuple[bytes, int]:
-        """What it gives, packed, and the steps; or why it gives nothing, and 0."""
+        """The packed result and its steps; or the packed reason for no result, and 0."""
         spent = _pack({"error": f"more than {most:,} steps", "costly": True})
         if end_with is not None:
             self._counter.end = partial(end_with, spent)
         try:
-            if self._in_copy is None:  # a copy has nothing that somebody could have changed
+            if self._in_copy is None:  # in a copy nobody can have changed anything
                 self._work.renew()
             said, has_failed = self._counter.count(lambda: say_or_fail(do), most)
             return said, 0 if has_failed else self._counter.steps
@@ -294,7 +297,7 @@ class PackageBox:
         return self._count(lambda: {"known": begin()}, end_with, LOAD_STEPS_MAX)[0]
 
     def _prepare(self) -> str | None:
-        """Reads and compiles; what is wrong with the text."""
+        """Read and compile the archive. Returns the fault of its text, or None."""
         unpacked = json.loads(self._run(self._unpack, b""))
         if isinstance(unpacked, str):
             return f"the archive cannot be read: {unpacked}"
@@ -306,7 +309,7 @@ class PackageBox:
                 return f"{name}, {fault}"
             try:
                 code = self._compile(source, f"<{name}>")
-            except SyntaxError as error:  # what a look at its syntax does not see
+            except SyntaxError as error:  # parsing alone does not find these
                 self._codes.clear()
                 return f"{name}, line {error.lineno}: {error.msg}"
             except (ValueError, RecursionError, MemoryError) as error:
@@ -329,7 +332,7 @@ class PackageBox:
         return compile(source, file, "exec", dont_inherit=True)
 
     def _unpack(self, _: bytes, __: _EndWith | None) -> bytes:
-        """In a copy, too: what reads archives would make each later copy dearer."""
+        """Read the archive, also in a copy: the modules that do so would slow each later copy."""
         import zipfile
         import zlib
 
@@ -339,7 +342,7 @@ class PackageBox:
             return json.dumps(str(error)).encode()
 
     def _shut(self) -> None:
-        """Refuses from now on, in this process."""
+        """Shut the fence in this process."""
         if self._fence is not None:
             if self._in_copy is not None:
                 self._work.fix_chance()
@@ -347,7 +350,7 @@ class PackageBox:
             hook, self._counter.allow_trace = self._fence.make_hook(self._own, find_word)
             sys.addaudithook(hook)
             self._fence.hide_sys()
-            vars(self._fence).clear()  # what the hook needs, it holds
+            vars(self._fence).clear()  # the hook holds what it needs
             self._fence = None
             for names, name in self._of_machine:
                 names.pop(name, None)
@@ -372,13 +375,16 @@ def _make_task(module: Any, level: int, number: int) -> tuple[str, Any]:
 
 
 def say_or_fail(do: Callable[[], dict[str, Any]]) -> tuple[bytes, bool]:
-    """What it gives, packed, or why nothing; and whether it gives nothing. While steps are counted:
-    an error's text may be a stranger's work, and so may be what ends with its frames."""
+    """The packed result of `do` or the packed reason for none, and whether there is none.
+
+    Steps are counted meanwhile: a stranger's code may make an error's text, and may run when the
+    error's frames end. For the same reason nothing here calls `_pack`, which would be steps.
+    """
     try:
         return "".join(_encode(do(), 0)).encode(), False
     except (MemoryError, StepsSpentError):
         raise
-    except BaseException as error:  # noqa: BLE001 - whatever a stranger's code does not survive
+    except BaseException as error:  # noqa: BLE001 - a stranger's code may raise anything
         name = type(error).__name__
         try:
             return "".join(_encode({"error": f"{name}: {error}"[:300]}, 0)).encode(), True
@@ -392,10 +398,10 @@ class StepCounter:
     """Counts steps: a line begun, a function entered or left, an exception passing.
 
     Attributes:
-        steps: that the work took, done or not.
-        allow_trace: called before each setting of a trace; see `python_fence`.
-        end: ends this process where the steps are spent. None: raises, and who catches whatever is
-            raised goes on uncounted, for good in a loop.
+        steps: steps of the last work, whether it finished or not.
+        allow_trace: called before each call of `sys.settrace`; see `python_fence`.
+        end: ends this process once the steps are spent. None: the counter raises, but code that
+            catches everything in a loop then runs on uncounted.
     """
 
     def __init__(self) -> None:
@@ -405,13 +411,14 @@ class StepCounter:
         self._set_trace, self._get_trace = sys.settrace, sys.gettrace
 
     def count(self, work: Callable[[], Any], most: int = STEPS_MAX) -> Any:
-        """What `work` gives.
+        """Return the result of `work`.
 
         Raises:
-            StepsSpentError: more than `most` steps; or somebody caught that and went on uncounted.
+            StepsSpentError: it took more than `most` steps, or caught this error and ran on
+                uncounted.
         """
         steps = 0
-        # Of its own: whoever finds this module's names changes nothing here.
+        # Local names: code that finds this module's names changes nothing here.
         spent, allow, end = StepsSpentError, self.allow_trace, self.end
         set_trace, get_trace = self._set_trace, self._get_trace
 
@@ -439,8 +446,7 @@ class StepCounter:
 
 
 def read_sources(data: bytes) -> tuple[dict[str, tuple[str, bool]], str]:
-    """Module → (text, whether it is a package) of an archive that has been looked at, and the top
-    one's name."""
+    """Module → (text, whether it is a package) of a checked archive, and the top module's name."""
     import zipfile
 
     sources = {}

@@ -53,7 +53,7 @@ SECONDS, _PATIENCE = 20.0, 120.0
 #: Processor seconds of a request in vetting: twice what vetting allows.
 _VET_SECONDS = 4.0
 _REPLY_MAX = 4 << 20
-#: What a child says, of which kind.
+#: Fields of a child's reply, and their types.
 _SAID = {"error": str, "prompt": str, "answer": str, "levels": list, "wrong": list}
 _ATTEMPTS = 16
 _ENDING = "End with a line of ####, a space and the answer alone."
@@ -197,8 +197,8 @@ class PackageEnvironment(DrawnEnvironment):
 
 
 def read_reply(reply: bytes) -> dict[str, Any]:
-    """What a child says; `error` where it says nothing that one of ours would: a stranger's code
-    may have got hold of it."""
+    """A child's reply, or `error` if no box of ours writes such a reply: a stranger's code may have
+    taken over the child."""
     try:
         said = json.loads(reply)
     except (ValueError, RecursionError) as error:

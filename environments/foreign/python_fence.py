@@ -1,8 +1,8 @@
-"""Python's own fence around a stranger's package: what the audit hook refuses, and what goes from
-memory before any of the package runs.
+"""Python's own fence around a stranger's package: an audit hook that refuses events, and names that
+are removed from memory before the package runs.
 
-Loaded by its path in the caged child and imports the standard library alone. It is no module that
-another could import, and the box drops it once the fence is shut.
+The caged child loads this file by its path, and the file imports only the standard library. No
+other module can import it, and the box drops it once the fence is shut.
 """
 
 import sys
@@ -10,11 +10,11 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-#: What Python may do once a package is loaded; anything else it audits is refused.
+#: Audit events that are allowed once a package is loaded. The hook refuses all others.
 _HARMLESS = frozenset({"builtins.id", "compile", "resource.setrlimit", "sys.unraisablehook"})
-#: Modules of which nothing is kept: clocks, signals, and what tells one machine from another.
+#: Modules that are emptied: clocks, signals, and everything that tells one machine from another.
 _OF_MACHINE = "time", "posix", "os", "resource", "select", "signal", "_signal"
-#: What of modules that Python's imports need goes, too: it makes modules anew, or threads.
+#: Names that are removed from modules that Python's imports need: they make new modules or threads.
 _OF_IMPORTS = {
     "_imp": (
         *("create_builtin", "exec_builtin", "create_dynamic", "exec_dynamic", "init_frozen"),
@@ -22,32 +22,33 @@ _OF_IMPORTS = {
     ),
     "_thread": ("start_new_thread", "start_new", "get_native_id", "interrupt_main"),
 }
-#: What of `sys` goes before steps are counted: it finds frames, ends the count, tells of a machine.
+#: Names that are removed from `sys` before steps are counted: they find frames, end the count or
+#: describe the machine.
 _OF_SYS = (
     *("_getframe", "_getframemodulename", "_current_frames", "_current_exceptions"),
     *("settrace", "gettrace", "setprofile", "getprofile", "call_tracing", "monitoring"),
     *("executable", "_base_executable", "argv", "orig_argv", "path", "prefix", "exec_prefix"),
     *("base_prefix", "base_exec_prefix", "version", "_git", "_framework"),
 )
-#: What a class or function may be given after it is made: dataclasses and named tuples do.
+#: Attributes of classes and functions that may be set later: dataclasses and named tuples do so.
 _NAMING = frozenset({"__doc__", "__module__", "__qualname__", "__defaults__", "__bases__"})
-#: What of a function may be read by those who look at its parameters.
+#: Attributes of a function that code may read to learn its parameters.
 _READ = frozenset({"__code__", "__defaults__", "__kwdefaults__"})
 
 
 def make_hook(
     own: frozenset[str], find_word: Callable[[Any], str | None] | None
 ) -> tuple[Callable[[str, tuple[Any, ...]], None], Callable[[object], object]]:
-    """What refuses all that Python audits but for what a package needs; and what allows that steps
-    begin or end to be counted, once for each call.
+    """Two functions: an audit hook that refuses every event that a package does not need, and a
+    function that allows the next call of `sys.settrace`, once for each call.
 
-    It holds all it needs itself: whoever found this module's names, or Python's, could not change
-    what it does.
+    The hook holds everything that it needs, so code that finds this module's names, or Python's,
+    cannot change what it does.
 
     Args:
-        own: modules that may be imported. What else of their package is asked for is not there, as
-            Python says it.
-        find_word: of code that was text a moment ago, the first name that none may have.
+        own: modules that may be imported. For an absent module of their package, the hook raises
+            Python's ModuleNotFoundError.
+        find_word: returns the first forbidden name in code that was compiled from text at run time.
     """
     harmless, naming, read, error = _HARMLESS, _NAMING, _READ, PermissionError
     absent, kind, text = ModuleNotFoundError, type, str
@@ -74,25 +75,25 @@ def make_hook(
             return
         raise error(f"{event} is not for a package")
 
-    return refuse, allowed.append  # of C: to call it is no step
+    return refuse, allowed.append  # native: calling it counts no step
 
 
 def hide_sys() -> None:
-    """Drops what `_OF_SYS` names."""
+    """Remove the names in `_OF_SYS`."""
     for name in _OF_SYS:
         vars(sys).pop(name, None)
 
 
 def hide_machine() -> list[tuple[dict[str, Any], str]]:
-    """Empties the modules of `_OF_MACHINE`, here and for all copies, and takes what others have of
-    them: a copy that did so itself would take a millisecond for it. The few modules that serve this
-    process get stand-ins.
+    """Empty the modules of `_OF_MACHINE`, here and for all copies, and remove their functions from
+    other modules. A copy would take a millisecond to do this itself. The few modules that serve
+    this process get stand-ins.
 
     Returns:
-        Where those are, which a copy has to drop.
+        The places of the stand-ins, as (globals, name). A copy has to remove them.
     """
     hidden = {name: sys.modules[name] for name in _OF_MACHINE if name in sys.modules}
-    # `signal` is of Python, and what it calls goes: its stand-in has the native functions.
+    # `signal` is written in Python and calls names that are removed, so its stand-in is native.
     native = {name: vars(sys.modules["_" * (name == "signal") + name]) for name in hidden}
     main = vars(sys.modules["__main__"])
     ours: list[dict[str, Any]] = [vars(one) for one in main.values() if _is_unlisted(one)]
@@ -100,7 +101,7 @@ def hide_machine() -> list[tuple[dict[str, Any], str]]:
     for space in ours:
         for name in hidden.keys() & space.keys():
             found = vars(hidden[name]) | native[name]
-            used = found.keys() & _list_names(space)  # each copy drops them, and each is dear
+            used = found.keys() & _list_names(space)  # each copy removes them, which costs time
             space[name] = types.SimpleNamespace(**{key: found[key] for key in used})
             kept.append((space, name))
     for module, names in _OF_IMPORTS.items():
@@ -125,12 +126,12 @@ def _list_names(space: dict[str, Any]) -> set[str]:
 
 
 def _is_unlisted(one: object) -> bool:
-    """Whether it is a module that was loaded by its path, for this process."""
+    """Whether `one` is a module that was loaded by its path, for this process."""
     return isinstance(one, types.ModuleType) and one.__name__ not in sys.modules
 
 
 def _list_held(modules: dict[str, types.ModuleType]) -> list[tuple[dict[str, Any], str]]:
-    """Where other modules hold these modules, or functions of theirs."""
+    """The places where other modules hold these modules or their functions, as (globals, name)."""
     functions = types.BuiltinFunctionType, types.FunctionType
     found = []
     for space in [vars(one) for one in sys.modules.values() if one not in modules.values()]:

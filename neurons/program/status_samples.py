@@ -17,7 +17,7 @@ ENGINE_STATES = ("new", "starting", "drafting", "left")
 #: Bottlenecks of a trainer.
 HINDRANCES = ("judging", "learning", "publishing", "too few groups", "skipped for age")
 #: Activities that a trainer's time is divided into.
-SPENT = ("judging", "learning", "publishing", "waiting")
+_SPENT = ("judging", "learning", "publishing", "waiting")
 #: Fields of a status that name its program.
 WHO = ("program", "software", "netuid", "hotkey")
 
@@ -135,7 +135,7 @@ def read_workers_lost(status: dict[str, Any]) -> Samples:
 
 def read_pace(status: dict[str, Any]) -> Samples:
     pace = status["pace"]
-    return {} if pace is None else {name: pace[f"{name}_seconds"] for name in SPENT}
+    return {} if pace is None else {name: pace[f"{name}_seconds"] for name in _SPENT}
 
 
 def read_hindrance(status: dict[str, Any]) -> Samples:
