@@ -31,7 +31,7 @@ from assay.inference.folder import MODEL_FILE
 from assay.network.files import write_json
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
 from assay.subnet.genesis_checkpoint import make_genesis
-from assay.training import GENESIS, LearnConfig, Learner
+from assay.training import GENESIS, LearnConfig, Learner, pick_masters
 from assay.training.text_model import TextConfig, train_text_model
 
 #: Learning rates of the demo's model; the other model has only the first.
@@ -64,12 +64,8 @@ def make_larger_model(folder: Path) -> Path:
 
 
 def get_masters(learner: Learner) -> dict[str, Tensor]:
-    prefix = "master."
-    return {
-        name.removeprefix(prefix): tensor.detach().clone()
-        for name, tensor in learner.export_state()
-        if name.startswith(prefix)
-    }
+    masters = pick_masters(dict(learner.export_state()))
+    return {name: master.clone() for name, master in masters.items()}
 
 
 def take_round(folder: Path, rate: float, score: Reward | None) -> Iterator[Masters]:

@@ -39,7 +39,7 @@ from assay.protocol.parameters import Rounds
 from assay.rounds.outer_step import OuterState, begin_outer, round_masters, step_outwards
 from assay.rounds.round_choice import DEFAULTS, choose_outer_step
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
-from assay.training import GENESIS, LearnConfig, Learner
+from assay.training import GENESIS, LearnConfig, Learner, name_masters
 from assay.training.held_out import try_problems
 
 SEEDS = 1 if FAST else 3
@@ -128,7 +128,7 @@ class Course:
             self.sent += sum(map(len, blobs))
             seen.append(decode_difference(before, blobs, form))
         self._outer = step_outwards(self._outer, seen, self.arm.rules)
-        parent = {f"master.{n}": t for n, t in self._outer.masters.items()}
+        parent = name_masters(self._outer.masters)
         for learner in self._learners:
             learner.import_state(dict(learner.export_state()) | parent)
 

@@ -14,7 +14,7 @@ import torch
 from assay.inference import load_checkpoint, read_tensors
 from assay.rounds.outer_step import begin_outer
 from assay.rounds.wire import DifferenceForm, encode_difference
-from assay.training import GENESIS, Group, LearnConfig, Learner
+from assay.training import GENESIS, Group, LearnConfig, Learner, pick_masters
 
 
 def main(folder: Path, trainers: int) -> None:
@@ -30,8 +30,7 @@ def main(folder: Path, trainers: int) -> None:
     for window in filter(None, windows):
         learner.learn(window)
     if trainers > 1:
-        state = dict(learner.export_state())
-        child = {name: state[f"master.{name}"].detach() for name in parent}
+        child = pick_masters(dict(learner.export_state()))
         pieces, _ = encode_difference(parent, child, DifferenceForm(), {})
     (folder / "seconds.json").write_text(json.dumps(perf_counter() - began))
     for number, piece in enumerate(pieces):

@@ -1,10 +1,10 @@
 """The state of rounds that a trainer must keep.
 
-    rounds.json                the current round, its beginning, the steps made in it
-    outer-<root>.safetensors   masters and velocity that it began with
-    begin.safetensors          the learner's state at the round's beginning
-    residual.safetensors       the part that the last child left out
-    children/                  steps of others, as they were read
+    rounds.json                    the current round, its beginning, the steps made in it
+    outer-<root>.safetensors       masters and velocity that it began with
+    begin.safetensors              the learner's state at the round's beginning
+    residual-<child>.safetensors   the part that the last child left out
+    children/                      steps of others, as they were read
 
 `rounds.json` is written last and names the rest.
 """
@@ -33,7 +33,7 @@ from assay.protocol.manifest import Manifest
 from assay.rounds.outer_records import STEPS_MAX
 from assay.rounds.outer_step import Masters, OuterState, compute_outer_root
 
-_STATE_FILE, _BEGIN, _RESIDUAL = "rounds.json", "begin.safetensors", "residual.safetensors"
+_STATE_FILE, _BEGIN = "rounds.json", "begin.safetensors"
 #: Most true checkpoints that are remembered.
 TRUE_MAX = 64
 
@@ -68,6 +68,7 @@ class RoundState:
     outer: Digest  # root of masters and velocity there
     steps: Annotated[tuple[MadeStep, ...], Many(Record(MadeStep), STEPS_MAX)]
     child: Digest  # its record on chain; zeros: none yet
+    residual: Digest  # child whose residual is added to the next one; zeros: none
     true: Annotated[tuple[TrueCheckpoint, ...], Many(Record(TrueCheckpoint), TRUE_MAX)]
 
 
@@ -99,9 +100,10 @@ class RoundFolder:
             if outer is not None:
                 self._write(self._get_outer(state.outer), outer.to_tensors())
             write_json(self.folder / _STATE_FILE, to_json(state))
-            kept = {self._get_outer(state.outer)}
-            for path in set(self.folder.glob("outer-*.safetensors")) - kept:
-                path.unlink()
+            kept = {self._get_outer(state.outer), self._get_residual(state.residual)}
+            for pattern in ("outer-*.safetensors", "residual-*.safetensors"):
+                for path in set(self.folder.glob(pattern)) - kept:
+                    path.unlink()
             names = {f"manifest-{step.child.hex()}.json" for step in state.steps}
             for path in self.folder.glob("manifest-*.json"):
                 if path.name not in names:
@@ -129,15 +131,14 @@ class RoundFolder:
         self._write(path, state)
         return path
 
-    def load_residual(self) -> Masters:
-        """The last child's residual, or no tensors if there is none."""
-        return self._read(self.folder / _RESIDUAL) or {}
+    def load_residual(self, child: bytes) -> Masters:
+        """A child's residual, or no tensors if it is missing or damaged."""
+        return self._read(self._get_residual(child)) or {}
 
-    def save_residual(self, residual: Masters) -> None:
-        if residual:
-            self._write(self.folder / _RESIDUAL, dict(residual))
-        else:  # an older one is not the last child's
-            (self.folder / _RESIDUAL).unlink(missing_ok=True)
+    def write_residual(self, child: bytes, residual: Masters) -> None:
+        """Write a child's residual. It counts once a state that names the child is saved, so a
+        child that is made again begins with the same residual."""
+        self._write(self._get_residual(child), dict(residual))
 
     def keep_manifest(self, manifest: Manifest) -> None:
         write_json(self._get_manifest(manifest.digest), to_json(manifest))
@@ -155,6 +156,9 @@ class RoundFolder:
 
     def _get_outer(self, root: bytes) -> Path:
         return self.folder / f"outer-{root.hex()[:32]}.safetensors"
+
+    def _get_residual(self, child: bytes) -> Path:
+        return self.folder / f"residual-{child.hex()[:32]}.safetensors"
 
     def _write(self, path: Path, tensors: dict[str, Tensor]) -> None:
         with replace_file(path) as temporary:

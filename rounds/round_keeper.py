@@ -66,10 +66,7 @@ from assay.rounds.round_calendar import (
 )
 from assay.rounds.round_folder import TRUE_MAX, MadeStep, RoundFolder, RoundState, TrueCheckpoint
 from assay.rounds.trainer_stores import StoreByLocator, TrainerStores
-from assay.training import Learner
-
-#: Prefix of the weights' names in a learner's state.
-_MASTER = "master."
+from assay.training import Learner, name_masters, pick_masters
 
 
 class NextThing(Enum):
@@ -224,7 +221,7 @@ class RoundKeeper(Generic[C]):
         root = compute_outer_root(outer)
         true = (TrueCheckpoint(base.digest, base.manifest.number),)
         network = self._history.first.digest
-        state = RoundState(network, end, base.digest, root, (), ZERO_DIGEST, true)
+        state = RoundState(network, end, base.digest, root, (), ZERO_DIGEST, ZERO_DIGEST, true)
         self._folder.save(state, outer)
         self.state, self._outer = state, outer
         course.window = max(course.window, end - len(first.windows))
@@ -273,10 +270,7 @@ class RoundKeeper(Generic[C]):
         outer = self._require_outer()
         parameters = self._history.get(state.end - 1)
         base = open_checkpoint(self._checkpoints, state.base, parameters)
-        begin = {
-            name: t for name, t in course.learner.export_state() if not name.startswith("master.")
-        }
-        begin |= {f"{_MASTER}{name}": tensor for name, tensor in outer.masters.items()}
+        begin = dict(course.learner.export_state()) | name_masters(outer.masters)
         course.learner.load_state(self._folder.write_begin(begin))
         if state.steps or state.child != ZERO_DIGEST:
             state = replace(state, steps=(), child=ZERO_DIGEST)
@@ -311,31 +305,29 @@ class RoundKeeper(Generic[C]):
         """Upload the child and commit to it on chain, unless that is done."""
         if not state.steps or head < of.opening or self._hotkey not in of.rounds.trainers:
             return NextThing.WAIT
-        digest = state.child
-        if digest == ZERO_DIGEST:
+        if state.child == ZERO_DIGEST:
             try:
-                digest = self._upload_child(course, state, of)
+                state = self._upload_child(course, state, of)
             except FormError as error:
                 self._report(f"round {of.end}: no child is shown: it {error}")
                 self.state = replace(state, steps=())
                 return NextThing.GO_ON  # from the round's parent
-            self.state = replace(state, child=digest)
-            self._folder.save(self.state)
-        payload = encode_commitment(Commitment(Tag.CHILD, of.end, 0, digest, self._config.locator))
+            self.state = state
+            self._folder.save(state)
+        child = Commitment(Tag.CHILD, of.end, 0, state.child, self._config.locator)
+        payload = encode_commitment(child)
         if self._chain.get_commitments(head).get(self._hotkey) == payload:
             return NextThing.WAIT
         return NextThing.GO_ON if self._announce(course, payload) else NextThing.WAIT
 
-    def _upload_child(self, course: C, state: RoundState, of: Round) -> bytes:
+    def _upload_child(self, course: C, state: RoundState, of: Round) -> RoundState:
+        """Upload the child, and return the state that names it and its residual."""
         config, outer = self._config, self._require_outer()
         steps = [self._read_own(step) for step in state.steps]
         whole = dict(course.learner.export_state())
-        masters = {
-            n.removeprefix("master."): t for n, t in whole.items() if n.startswith("master.")
-        }
         form = choose_form(of.rounds)
-        residual = self._folder.load_residual()
-        pieces, left = form.encode(outer.masters, masters, residual)
+        residual = self._folder.load_residual(state.residual)
+        pieces, left = form.encode(outer.masters, pick_masters(whole), residual)
         shown = form.decode(outer.masters, pieces)
         path = self._folder.write_begin(whole)
         held = path.read_bytes()
@@ -356,8 +348,10 @@ class RoundKeeper(Generic[C]):
         if config.publish_states:
             put_pieces(config.store, [held])
         put_child(config.store, child, pieces, config.steps.folder)
-        self._folder.save_residual(left)
-        return record.digest
+        if not left:  # the older one may not be added to a later child again
+            return replace(state, child=record.digest, residual=ZERO_DIGEST)
+        self._folder.write_residual(record.digest, left)
+        return replace(state, child=record.digest, residual=record.digest)
 
     def _read_own(self, made: MadeStep) -> ChildStep:
         manifest = self._folder.load_manifest(made.child)
@@ -458,7 +452,7 @@ class RoundKeeper(Generic[C]):
             self._report(f"round {of.end}: {line}")
         root = compute_outer_root(outer)
         end = of.end + (self._history.get(of.end).rounds or of.rounds).windows
-        new = RoundState(state.parameters, end, base, root, (), ZERO_DIGEST, true)
+        new = RoundState(state.parameters, end, base, root, (), ZERO_DIGEST, state.residual, true)
         self._folder.save(new, outer)
         self.state, self._outer, self._merging = new, outer, None
         self._contexts = {w: c for w, c in self._contexts.items() if w >= of.end}

@@ -14,7 +14,7 @@ from its share of the rows. None of them holds all weights: their models are out
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,6 +50,9 @@ from assay.training.sharding import (
     save_tensors,
     shard,
 )
+
+#: Prefix of the weights' names in a learner's state.
+_MASTER = "master."
 
 
 class LessonError(OperatorError):
@@ -287,7 +290,7 @@ class Learner:
         """Masters, moments and counters; in a team each process's own part of them. Counters are
         float32 [1]: torch 2.13's code that assembles the parts supports neither integers nor
         scalars."""
-        state = {f"master.{n}": w.detach() for n, w in self._get_weights().items()}
+        state = name_masters({n: w.detach() for n, w in self._get_weights().items()})
         for index, moments in self._optimizer.state_dict()["state"].items():
             state |= {
                 f"adam.{index}.{name}": t.reshape(1) if name == "step" else t.detach()
@@ -345,10 +348,8 @@ class Learner:
             IndexError: there are moments of a weight that does not exist.
             RuntimeError: the masters are another model's.
         """
-        prefix = "master."
-        masters = {n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)}
         here = self.model.state_dict()
-        found = self.model.load_state_dict(masters, strict=False)
+        found = self.model.load_state_dict(pick_masters(state), strict=False)
         if found.unexpected_keys or set(found.missing_keys) != here.keys() - self._get_weights():
             raise RuntimeError("the masters are another model's")
         self._take_moments({name: tensor.clone() for name, tensor in state.items()})
@@ -422,6 +423,16 @@ class Learner:
             self.config.loss,
             reference,
         )
+
+
+def name_masters(masters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masters by their names in a learner's state."""
+    return {_MASTER + name: master for name, master in masters.items()}
+
+
+def pick_masters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The masters in a learner's state, by the weights' names."""
+    return {n.removeprefix(_MASTER): t for n, t in state.items() if n.startswith(_MASTER)}
 
 
 def _read_moment(name: str) -> tuple[int, str]:
