@@ -7,7 +7,7 @@ import torch
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.rounds.round_folder import RoundFolder, RoundState
 
-ONE, TWO = bytes(31) + b"1", bytes(30) + b"22"
+ONE, TWO = b"1" * 32, b"2" * 32
 STATE = RoundState(bytes(32), 4, bytes(32), bytes(32), (), ONE, ONE, ())
 
 
