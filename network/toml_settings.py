@@ -71,9 +71,13 @@ def name_place(file: Path | None, text: str, path: tuple[str, ...]) -> str:
     name = ".".join(path)
     if file is None:
         return name
-    lines = _find_lines(text)
-    line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), None)
+    line = _find_line(_find_lines(text), path)
     return f"{file}: {name}" if line is None else f"{file}, line {line}: {name}"
+
+
+def _find_line(lines: Mapping[tuple[str, ...], int], path: tuple[str, ...]) -> int | None:
+    """The line of a setting, or of the innermost section around it."""
+    return next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), None)
 
 
 def _find_lines(text: str) -> dict[tuple[str, ...], int]:
@@ -108,16 +112,18 @@ def _walk(said: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
                 yield from _walk(value, (*above, name))
 
 
-def list_mistakes(error: ValidationError, model: type[BaseModel]) -> list[Mistake]:
-    """All mistakes that pydantic found, without names that are missing because of a typing
-    mistake."""
+def list_mistakes(error: ValidationError, model: type[BaseModel], text: str) -> list[Mistake]:
+    """All mistakes that pydantic found, in the order of the file's lines, without names that are
+    missing because of a typing mistake. `text` is the file's content, valid TOML."""
     found = error.errors(include_url=False)
     strange = {each["loc"][:-1] for each in found if each["type"] == "extra_forbidden"}
-    return [
+    mistakes = [
         _describe(each["type"], each["loc"], each["input"], model)
         for each in found
         if each["type"] != "missing" or each["loc"][:-1] not in strange
     ]
+    lines = _find_lines(text)
+    return sorted(mistakes, key=lambda mistake: _find_line(lines, mistake.path) or 0)
 
 
 def _describe(

@@ -220,7 +220,7 @@ def read_recipe(named: str) -> Recipe:
         text = "" if file.suffix == ".json" else read_toml(file)[1]
         lines = [
             f"{name_place(file, text, mistake.path)} {mistake.what}"
-            for mistake in list_mistakes(error, Recipe)
+            for mistake in list_mistakes(error, Recipe, text)
         ]
         raise ConfigError("\n".join(lines)) from None
     except (ValueError, TypeError):

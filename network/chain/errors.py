@@ -1,10 +1,14 @@
 """The errors between us and a chain, each with a remedy, and the errors of nodes."""
 
+import re
+
 from assay.network.text import hide, name_host
 from assay.protocol.errors import OperatorError
 
 #: Errors that decoding a wrong answer raises.
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
+#: Words of the SDK and of Python that say nothing to a person.
+_CONNECTING = re.compile(r"^could not connect to any endpoint: |\[Errno -?\d+\] ")
 
 
 class ChainError(OperatorError):
@@ -51,7 +55,8 @@ def describe_failure(error: BaseException) -> str:
         return str(error)
     if isinstance(error, NONSENSE):
         return f"answers nonsense: {describe(error)}"
-    return f"does not answer: {describe(error)}"
+    text = _CONNECTING.sub("", hide(str(error)))
+    return f"does not answer: {text}" if text else "does not answer in time"
 
 
 def make_wrong_genesis(endpoint: str, found: bytes, expected: bytes) -> WrongChainError:

@@ -89,7 +89,7 @@ def load_settings(
         return AllSettings(**given)  # type: ignore[arg-type] # sections by name
     except ValidationError as error:
         said = []
-        for mistake in list_mistakes(error, Settings):
+        for mistake in list_mistakes(error, Settings, text):
             name = _find_source(mistake.path, given)
             if name is None:
                 at = file if mistake.path[0] in written else None

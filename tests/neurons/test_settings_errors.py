@@ -127,6 +127,12 @@ def test_a_file_that_is_no_toml_is_named_with_its_place(
     assert line.startswith(f"{file}{said}")
 
 
+def test_mistakes_come_in_the_order_of_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, "[miner]\ngroups = 0\n[log]\nx = 1\n[chain]\nnetuid = -1\ny = 2\n")
+    starts = ["2: miner.groups", "4: log.x", "6: chain.netuid", "7: chain.y"]
+    assert [line.partition("line ")[2].split(" is ")[0] for line in fail(file)] == starts
+
+
 def test_variables_and_flags_are_named_as_they_are_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

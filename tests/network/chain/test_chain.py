@@ -24,10 +24,28 @@ from assay.network.chain import (
     open_wallet,
 )
 from assay.network.chain.epochs import Epochs, is_tempo_epoch
+from assay.network.chain.errors import StillError, describe_failure
 from assay.network.chain.runtime_features import RuntimeFeatures
 from assay.network.chain.state_archive import StateArchive
 from assay.network.chain.weights_sender import compute_reveal_round, encode_row, make_row, pad_row
 from assay.network.text import name_host
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError("could not connect to any endpoint: [Errno -2] Name or service not known"),
+            "does not answer: Name or service not known",
+        ),
+        (ConnectionRefusedError(111, "Connect failed"), "does not answer: Connect failed"),
+        (TimeoutError(), "does not answer in time"),
+        (KeyError("header"), "answers nonsense: KeyError: 'header'"),
+        (StillError("has not moved for 60 s"), "has not moved for 60 s"),
+    ],
+)
+def test_a_nodes_fault_is_a_sentence(error: Exception, said: str) -> None:
+    assert describe_failure(error) == said
 
 
 def test_the_archive_keeps_the_first_word_and_only_for_one_subnet(tmp_path: Path) -> None:
