@@ -123,7 +123,7 @@ def list_mistakes(error: ValidationError, model: type[BaseModel], text: str) -> 
         if each["type"] != "missing" or each["loc"][:-1] not in strange
     ]
     lines = _find_lines(text)
-    return sorted(mistakes, key=lambda mistake: _find_line(lines, mistake.path) or 0)
+    return sorted(mistakes, key=lambda mistake: _find_line(lines, mistake.path) or len(text))
 
 
 def _describe(
@@ -136,7 +136,7 @@ def _describe(
             break
         known = field.annotation  # type: ignore[assignment] # it is a model
     if field is None:
-        return Mistake(path, f"is not a setting: {_suggest_place(path, known)}")
+        return Mistake(path, f"is not a setting: {_suggest_place(path, known, value)}")
     allowed = describe_allowed(field, path[-1])
     if kind == "missing":
         return Mistake(path, f"is missing; write {allowed}")
@@ -149,16 +149,20 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """The name that was probably meant, or all names there are."""
     names = sorted(known)
     near = get_close_matches(name, names, 1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"there are {', '.join(names)}" if len(names) > 1 else f"there is only {names[0]!r}"
 
 
-def _suggest_place(path: tuple[str, ...], known: type[BaseModel]) -> str:
+def _suggest_place(path: tuple[str, ...], known: type[BaseModel], value: Any) -> str:
     """The sections that have a setting of this name, if it was written above all of them."""
     name = path[-1]
     sections = [
         f"[{section}]"
         for section, field in known.model_fields.items()
-        if len(path) == 1 and name in getattr(field.annotation, "model_fields", ())
+        if len(path) == 1
+        and not isinstance(value, Mapping)
+        and name in getattr(field.annotation, "model_fields", ())
     ]
     if not sections:
         return suggest(name, known.model_fields)

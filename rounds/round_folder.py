@@ -2,8 +2,8 @@
 
     rounds.json                    the current round, its beginning, the steps made in it
     outer-<root>.safetensors       masters and velocity that it began with
-    begin.safetensors              the learner's state at the round's beginning
-    residual-<child>.safetensors   the part that the last child left out
+    begin.safetensors              the learner's state that was loaded or uploaded last
+    residual-<child>.safetensors   the part that a child left out
     children/                      steps of others, as they were read
 
 `rounds.json` is written last and names the rest.
@@ -29,6 +29,7 @@ from assay.protocol.encoding import (
     to_json,
 )
 from assay.protocol.errors import OperatorError
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Manifest
 from assay.rounds.outer_records import STEPS_MAX
 from assay.rounds.outer_step import Masters, OuterState, compute_outer_root
@@ -68,7 +69,7 @@ class RoundState:
     outer: Digest  # root of masters and velocity there
     steps: Annotated[tuple[MadeStep, ...], Many(Record(MadeStep), STEPS_MAX)]
     child: Digest  # its record on chain; zeros: none yet
-    residual: Digest  # child whose residual is added to the next one; zeros: none
+    residual: Digest  # child whose residual is added to this round's; zeros: none
     true: Annotated[tuple[TrueCheckpoint, ...], Many(Record(TrueCheckpoint), TRUE_MAX)]
 
 
@@ -88,19 +89,20 @@ class RoundFolder:
             return None
         except (OSError, EncodingError) as error:
             raise RoundFolderError(
-                f"{path} cannot be read ({error}): move the folder away to begin with the "
-                "checkpoint in force"
+                f"{path} is damaged, or of another version of assay ({error}): move "
+                f"{self.folder} away, and the trainer begins with the checkpoint in force"
             ) from error
         return state if state.parameters == parameters else None
 
     def save(self, state: RoundState, outer: OuterState | None = None) -> None:
         """Save a state, which counts from then on. `outer` is the outer state that it names, if it
         is not here yet."""
+        if outer is not None:
+            self._write(self._get_outer(state.outer), outer.to_tensors())
+        residuals = map(self._get_residual, (state.residual, state.child))
+        kept = {self._get_outer(state.outer), *residuals}
         try:
-            if outer is not None:
-                self._write(self._get_outer(state.outer), outer.to_tensors())
             write_json(self.folder / _STATE_FILE, to_json(state))
-            kept = {self._get_outer(state.outer), self._get_residual(state.residual)}
             for pattern in ("outer-*.safetensors", "residual-*.safetensors"):
                 for path in set(self.folder.glob(pattern)) - kept:
                     path.unlink()
@@ -108,11 +110,8 @@ class RoundFolder:
             for path in self.folder.glob("manifest-*.json"):
                 if path.name not in names:
                     path.unlink()
-        except (OSError, SafetensorError) as error:
-            raise RoundFolderError(
-                f"cannot write to {self.folder} ({error}): see that the folder is yours to write "
-                "and that its disk is not full"
-            ) from error
+        except OSError as error:
+            raise self._explain(error) from error
 
     def load_outer(self, root: bytes) -> OuterState | None:
         """The outer state of a root, or None if it is missing or damaged."""
@@ -131,17 +130,19 @@ class RoundFolder:
         self._write(path, state)
         return path
 
-    def load_residual(self, child: bytes) -> Masters:
-        """A child's residual, or no tensors if it is missing or damaged."""
-        return self._read(self._get_residual(child)) or {}
+    def load_residual(self, child: bytes) -> Masters | None:
+        """A child's residual, no tensors for zeros, or None if it is missing or damaged."""
+        return {} if child == ZERO_DIGEST else self._read(self._get_residual(child))
 
     def write_residual(self, child: bytes, residual: Masters) -> None:
-        """Write a child's residual. It counts once a state that names the child is saved, so a
-        child that is made again begins with the same residual."""
+        """Write a child's residual, before the state that names the child."""
         self._write(self._get_residual(child), dict(residual))
 
     def keep_manifest(self, manifest: Manifest) -> None:
-        write_json(self._get_manifest(manifest.digest), to_json(manifest))
+        try:
+            write_json(self._get_manifest(manifest.digest), to_json(manifest))
+        except OSError as error:
+            raise self._explain(error) from error
 
     def load_manifest(self, digest: bytes) -> Manifest:
         """The manifest of a step of the current round. Raises RoundFolderError if it is missing."""
@@ -161,8 +162,17 @@ class RoundFolder:
         return self.folder / f"residual-{child.hex()[:32]}.safetensors"
 
     def _write(self, path: Path, tensors: dict[str, Tensor]) -> None:
-        with replace_file(path) as temporary:
-            save_file(tensors, temporary)
+        try:
+            with replace_file(path) as temporary:
+                save_file(tensors, temporary)
+        except (OSError, SafetensorError) as error:
+            raise self._explain(error) from error
+
+    def _explain(self, error: Exception) -> RoundFolderError:
+        return RoundFolderError(
+            f"cannot write to {self.folder} ({error}): see that the folder is yours to write and "
+            "that its disk is not full"
+        )
 
     def _read(self, path: Path) -> dict[str, Tensor] | None:
         try:

@@ -196,7 +196,17 @@ class RoundKeeper(Generic[C]):
             return NextThing.LEARN
         if head < of.deadline:
             return self._show_child(course, state, of, head)
-        return self._merge(course, state, of, head)
+        try:
+            return self._merge(course, state, of, head)
+        except ForgottenError:
+            self._report(
+                f"round {of.end}: the nodes have forgotten its deadline's state, so this trainer "
+                "begins anew with the checkpoint in force"
+            )
+            course.window = max(course.window, head // of.parameters.timing.window_blocks)
+            self._merging, self._published = None, ZERO_DIGEST
+            self._begin(course, anew=True)
+            return NextThing.GO_ON
 
     # --- where a round begins
 
@@ -309,9 +319,9 @@ class RoundKeeper(Generic[C]):
             try:
                 state = self._upload_child(course, state, of)
             except FormError as error:
-                self._report(f"round {of.end}: no child is shown: it {error}")
-                self.state = replace(state, steps=())
-                return NextThing.GO_ON  # from the round's parent
+                self._report(f"round {of.end}: this trainer's child {error}; its steps are dropped")
+                self._adopt(course, state)
+                return NextThing.GO_ON
             self.state = state
             self._folder.save(state)
         child = Commitment(Tag.CHILD, of.end, 0, state.child, self._config.locator)
@@ -321,13 +331,15 @@ class RoundKeeper(Generic[C]):
         return NextThing.GO_ON if self._announce(course, payload) else NextThing.WAIT
 
     def _upload_child(self, course: C, state: RoundState, of: Round) -> RoundState:
-        """Upload the child, and return the state that names it and its residual."""
+        """Upload the child, and return the state that names it."""
         config, outer = self._config, self._require_outer()
         steps = [self._read_own(step) for step in state.steps]
         whole = dict(course.learner.export_state())
         form = choose_form(of.rounds)
         residual = self._folder.load_residual(state.residual)
-        pieces, left = form.encode(outer.masters, pick_masters(whole), residual)
+        if residual is None:
+            self._report("the last child's residual is missing: this child is made without it")
+        pieces, left = form.encode(outer.masters, pick_masters(whole), residual or {})
         shown = form.decode(outer.masters, pieces)
         path = self._folder.write_begin(whole)
         held = path.read_bytes()
@@ -348,10 +360,8 @@ class RoundKeeper(Generic[C]):
         if config.publish_states:
             put_pieces(config.store, [held])
         put_child(config.store, child, pieces, config.steps.folder)
-        if not left:  # the older one may not be added to a later child again
-            return replace(state, child=record.digest, residual=ZERO_DIGEST)
         self._folder.write_residual(record.digest, left)
-        return replace(state, child=record.digest, residual=record.digest)
+        return replace(state, child=record.digest)
 
     def _read_own(self, made: MadeStep) -> ChildStep:
         manifest = self._folder.load_manifest(made.child)
@@ -446,13 +456,16 @@ class RoundKeeper(Generic[C]):
         else:
             self._report(
                 f"checkpoint {of.end} ({published.digest.hex()[:16]}…) differs from the "
-                f"round's result: {fault}; the checkpoint of the round before stays in force"
+                f"round's result: {fault}; it is in force until the next round's, and this trainer "
+                "continues from the round's parent"
             )
         for line in merging.list_left_out(merge):
             self._report(f"round {of.end}: {line}")
         root = compute_outer_root(outer)
         end = of.end + (self._history.get(of.end).rounds or of.rounds).windows
-        new = RoundState(state.parameters, end, base, root, (), ZERO_DIGEST, state.residual, true)
+        # from the child that was shown; one that is made again in its round adds the same residual
+        residual = state.residual if state.child == ZERO_DIGEST else state.child
+        new = RoundState(state.parameters, end, base, root, (), ZERO_DIGEST, residual, true)
         self._folder.save(new, outer)
         self.state, self._outer, self._merging = new, outer, None
         self._contexts = {w: c for w, c in self._contexts.items() if w >= of.end}

@@ -1,5 +1,6 @@
 """The errors between us and a chain, each with a remedy, and the errors of nodes."""
 
+import os
 import re
 
 from assay.network.text import hide, name_host
@@ -7,8 +8,10 @@ from assay.protocol.errors import OperatorError
 
 #: Errors that decoding a wrong answer raises.
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
-#: Words of the SDK and of Python that say nothing to a person.
-_CONNECTING = re.compile(r"^could not connect to any endpoint: |\[Errno -?\d+\] ")
+#: Words of the SDK and of asyncio that say nothing to a person.
+_NOISE = re.compile(r"^could not connect to any endpoint: |Multiple exceptions: |TimeoutError:? ?$")
+_REFUSED = re.compile(r"\[Errno (\d+)\] Connect call failed \([^)]*\)")
+_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 
 
 class ChainError(OperatorError):
@@ -55,8 +58,11 @@ def describe_failure(error: BaseException) -> str:
         return str(error)
     if isinstance(error, NONSENSE):
         return f"answers nonsense: {describe(error)}"
-    text = _CONNECTING.sub("", hide(str(error)))
-    return f"does not answer: {text}" if text else "does not answer in time"
+    text = _NOISE.sub("", hide(str(error)))
+    text = _REFUSED.sub(lambda found: os.strerror(int(found[1])).lower(), text)
+    if not text and not isinstance(error, TimeoutError) and not str(error):
+        text = type(error).__name__
+    return f"does not answer: {_NUMBER.sub('', text)}" if text else "does not answer in time"
 
 
 def make_wrong_genesis(endpoint: str, found: bytes, expected: bytes) -> WrongChainError:

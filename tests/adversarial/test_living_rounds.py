@@ -13,9 +13,13 @@ from assay.audit.provenance.round_watch import FINDINGS, RoundWatch
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.rounds import compute_line, get_checkpoint_digest
 from assay.rounds.child_store import RoundReader
+from assay.rounds.difference_form import FormError
 from assay.rounds.in_force import get_in_force_at
+from assay.rounds.round_folder import RoundFolder
+from assay.rounds.round_keeper import RoundKeeper
 from assay.training import LearnConfig, Learner
 from tests.adversarial.round_bench import NAMES, WINDOWS, RoundBench
 from tests.amended_parameters import amend
@@ -195,12 +199,27 @@ def test_a_made_up_merge_is_in_force_and_followed_by_nobody(tmp_path):
 
 
 @pytest.mark.slow
-def test_sparse_children_are_merged_alike(tmp_path):
+def test_sparse_children_are_merged_alike(tmp_path, monkeypatch):
     """Each trainer keeps the part that it does not send. The merge uses the decoded children."""
     torch.set_num_threads(1)
     form = {"kept": 64, "chunk": 4_096, "bits": 2, "feedback": 950_000}
     bench = RoundBench(tmp_path, rounds=form)
+    save, made = RoundFolder.save, []
+
+    def die_once(folder, state, outer=None):
+        """The second trainer is killed when its child is uploaded, before its state names it."""
+        if state.child != ZERO_DIGEST and folder.folder.parents[1].name == "second":
+            made.append(state.child)
+            if len(made) == 1:
+                raise KeyboardInterrupt
+        save(folder, state, outer)
+
+    monkeypatch.setattr(RoundFolder, "save", die_once)
+    with pytest.raises(KeyboardInterrupt):
+        bench.run_round(0)
+    bench.start("second")
     bench.run_round(0)
+    assert made[0] == made[1]
     (base,) = {bench.get_base(name) for name in NAMES}
     found = audit(bench, tmp_path / "auditor", base[0])
     assert found.fault is None
@@ -213,6 +232,48 @@ def test_sparse_children_are_merged_alike(tmp_path):
         assert [path.name for path in kept] == [f"residual-{state.residual.hex()[:32]}.safetensors"]
     pieces = [p.stat().st_size for p in (tmp_path / "second" / "store" / "pieces").iterdir()]
     assert min(pieces) < weights // 16  # 64 of 4,096 values of two bits, and where they are
+    bench.close()
+
+
+@pytest.mark.slow
+def test_a_trainer_that_was_away_too_long_begins_anew(tmp_path):
+    """The nodes have forgotten the deadline of its round, so it cannot merge any more."""
+    torch.set_num_threads(1)
+    bench = RoundBench(tmp_path)
+    first = bench.get_round(0)
+    bench.run_to(first.opening - 2)
+    bench.run_round(0, without=("third",))
+    states = vars(bench.chain)["_states"]
+    for number in [n for n in states if n <= first.deadline]:
+        del states[number]
+    third = bench.trainers["third"]
+    while third.step():
+        pass
+    assert [line for line in bench.said["third"] if "begins anew" in line]
+    assert {bench.get_base(name) for name in NAMES} == {bench.get_base("third")}
+    assert third.rounds.state.end == bench.trainers["second"].rounds.state.end
+    bench.close()
+
+
+@pytest.mark.slow
+def test_a_child_that_cannot_be_written_is_dropped_once(tmp_path, monkeypatch):
+    """Its trainer does not try again, and continues with the others."""
+    torch.set_num_threads(1)
+    bench = RoundBench(tmp_path)
+    upload = vars(RoundKeeper)["_upload_child"]
+
+    def refuse(keeper, course, state, of):
+        if "second" in str(vars(keeper)["_folder"].folder):
+            raise FormError("cannot be written: a number is not finite")
+        return upload(keeper, course, state, of)
+
+    monkeypatch.setattr(RoundKeeper, "_upload_child", refuse)
+    bench.run_round(0, without=("third",))
+    assert [line.partition(": ")[2] for line in bench.said["second"] if "dropped" in line] == [
+        f"round {WINDOWS}: this trainer's child cannot be written: a number is not finite; "
+        "its steps are dropped"
+    ]
+    assert bench.get_base("second") == bench.get_base("trainer")
     bench.close()
 
 

@@ -67,7 +67,7 @@ def write(folder: Path, text: str | bytes) -> Path:
         ("[chain]\nnetwrk = 1", "line 2: chain.netwrk is not a setting: did you mean 'network'?"),
         ("[chian]\n", "line 1: chian is not a setting: did you mean 'chain'?"),
         ("netuid = 3", "line 1: netuid is not a setting: write it under [chain]"),
-        ("[log]\nx = 1", "line 2: log.x is not a setting: there are format"),
+        ("[log]\nx = 1", "line 2: log.x is not a setting: there is only 'format'"),
     ],
 )
 def test_a_mistake_names_file_line_setting_and_what_is_allowed(
@@ -125,6 +125,12 @@ def test_a_file_that_is_no_toml_is_named_with_its_place(
     file = write(tmp_path, text)
     (line,) = fail(file)
     assert line.startswith(f"{file}{said}")
+
+
+def test_a_strange_section_is_not_taken_for_a_setting_of_its_name(tmp_path: Path) -> None:
+    """`rounds` is a section of parameters, and a setting of the explorer."""
+    (line,) = fail(write(tmp_path, "[rounds]\nwindows = 3\n"))
+    assert "line 1: rounds is not a setting: there are amend, beacon, " in line
 
 
 def test_mistakes_come_in_the_order_of_the_file(tmp_path: Path) -> None:

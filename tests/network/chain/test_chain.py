@@ -38,7 +38,15 @@ from assay.network.text import name_host
             OSError("could not connect to any endpoint: [Errno -2] Name or service not known"),
             "does not answer: Name or service not known",
         ),
-        (ConnectionRefusedError(111, "Connect failed"), "does not answer: Connect failed"),
+        (
+            OSError(
+                "could not connect to any endpoint: Multiple exceptions: [Errno 111] Connect call "
+                "failed ('::1', 1, 0, 0), [Errno 111] Connect call failed ('127.0.0.1', 1)"
+            ),
+            "does not answer: connection refused, connection refused",
+        ),
+        (OSError("could not connect to any endpoint: TimeoutError: "), "does not answer in time"),
+        (ConnectionResetError(), "does not answer: ConnectionResetError"),
         (TimeoutError(), "does not answer in time"),
         (KeyError("header"), "answers nonsense: KeyError: 'header'"),
         (StillError("has not moved for 60 s"), "has not moved for 60 s"),
