@@ -121,8 +121,8 @@ class RoundKeeper(Generic[C]):
         announce: commits a payload on chain, after its bytes are uploaded; False: not included yet.
         report: called with one line for the operator.
 
-    Raises (all methods): ChainError, StoreError, CheckpointError: the caller tries again later.
-        RoundFolderError: its folder cannot be used.
+    Raises (all methods): ChainError, StoreError: the caller tries again later. CheckpointError: a
+        checkpoint cannot be used. RoundFolderError: its folder cannot be used.
     """
 
     def __init__(
@@ -264,7 +264,7 @@ class RoundKeeper(Generic[C]):
         try:
             return reader.read_outer(merge.outer_after, count_outer_bytes(resting.masters))
         except WithheldError as error:
-            raise ChainError(f"the round's parent is there, and its masters not: {error}") from None
+            raise ChainError(f"the masters of the round's parent cannot be read: {error}") from None
 
     def _is_elsewhere(self, course: C, state: RoundState) -> bool:
         """Whether the course was started anew, so that it does not continue the round."""
