@@ -9,7 +9,13 @@ from typing import Annotated, Literal
 import typer
 
 from assay.cli import chain_commands, record_commands
-from assay.cli.first_checks import require_out, require_pair, require_there
+from assay.cli.first_checks import (
+    DEMO_MARKER,
+    require_out,
+    require_own_out,
+    require_pair,
+    require_there,
+)
 from assay.cli.help_pages import PagedGroup
 from assay.cli.options import COMPUTE, AsJson, Quiet, command
 
@@ -36,7 +42,7 @@ _TORCH = "PyTorch"
     "demo.*",
     runs="demo",
     problem_files=False,
-    first=(require_out("demo"),),
+    first=(require_own_out("demo", "demo", DEMO_MARKER),),
     loads=_TORCH,
 )
 def run_demo(quiet: Quiet = False, as_json: AsJson = False) -> None:
@@ -207,7 +213,7 @@ def run_plan(
     *COMPUTE,
     runs="gauntlet",
     problem_files=False,
-    first=(require_out("gauntlet"),),
+    first=(require_own_out("gauntlet", "file of Assay", "gauntlet.json", ".assay-*"),),
     loads=_TORCH,
 )
 def run_gauntlet(quiet: Quiet = False, as_json: AsJson = False) -> None:

@@ -12,7 +12,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from assay.cli.console import FIGURES, print_result
+from assay.cli.console import FIGURES, list_own_folder, print_result
+from assay.cli.first_checks import DEMO_MARKER
 from assay.cli.interrupts import catch_interrupts, require_wanted
 from assay.demo.demo_run import BUNDLE_FOLDER, CHAIN_FOLDER, Demo, DemoRun
 from assay.demo.demo_view import plot_reward, render_status, render_summary
@@ -25,8 +26,6 @@ from assay.neurons.settings.sections import Settings
 
 #: Seconds between two updates of the display, and between two writes of status.json.
 _REFRESH_S = 0.25
-#: Marks a demo's folder. Nothing is touched in a folder without it.
-_MARKER = ".assay-demo"
 #: Files of a run.
 _OUTPUTS = (
     *("summary.json", "status.json", "reward.png", "contexts", "store", "models", "record"),
@@ -77,12 +76,9 @@ def count_late(summary: dict[str, Any]) -> int:
 @contextmanager
 def _hold(out: Path) -> Iterator[None]:
     """Reserve `out` for this run: an older run's files are deleted, anything else is refused."""
+    names = list_own_folder(out, "demo", DEMO_MARKER)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        names = sorted(path.name for path in out.iterdir())
-        if names and _MARKER not in names:
-            raise ConfigError(f"--out {out} has {names[0]!r} but no demo: name an empty folder")
-        marker = (out / _MARKER).open("a")
+        marker = (out / DEMO_MARKER).open("a")
     except OSError as error:
         raise _explain(out, error) from None
     with marker:
@@ -96,7 +92,7 @@ def _clear(out: Path, names: list[str]) -> None:
     try:
         for name in names:
             # a killed run can leave a temporary file
-            if name in _OUTPUTS or (name != _MARKER and name.startswith(".")):
+            if name in _OUTPUTS or (name != DEMO_MARKER and name.startswith(".")):
                 path = out / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     except OSError as error:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Check = Callable[["Settings", Mapping[str, Any]], None]
 
+#: Marks a demo's folder. The demo touches nothing in a folder that has files but no marker.
+DEMO_MARKER = ".assay-demo"
+
 
 def require_wallet(settings: "Settings", own: Mapping[str, Any], signer: str | None = None) -> None:
     """Check that the wallet's keys are on disk. `signer`: "coldkey" or "hotkey", which must be
@@ -71,6 +74,20 @@ def require_out(section: str) -> Check:
         out = getattr(settings, section).out
         if out is not None:
             make_out_folder(out)
+
+    return check
+
+
+def require_own_out(section: str, whose: str, *patterns: str) -> Check:
+    """The same, and check that a folder with files holds what the command writes: see
+    `list_own_folder`."""
+
+    def check(settings: "Settings", _: Mapping[str, Any]) -> None:
+        from assay.cli.console import list_own_folder
+
+        out = getattr(settings, section).out
+        if out is not None:
+            list_own_folder(out, whose, *patterns)
 
     return check
 

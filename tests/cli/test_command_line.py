@@ -382,6 +382,21 @@ def test_the_demo_never_deletes_what_it_did_not_write(tmp_path):
         assert path.read_text() == "years of work"
 
 
+def test_the_gauntlet_leaves_a_foreign_folder_alone(tmp_path):
+    """It writes beside its older table and into a demo's folder, and nowhere else with files."""
+    short = ("gauntlet", "--fast", "--only", "no such attack", "--out", tmp_path)
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = run_command(*short)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"assay: --out {tmp_path} has 'thesis.txt' but no file of Assay: name an empty folder\n"
+    )
+    for ours in (".assay-demo", "gauntlet.json"):
+        (tmp_path / ours).touch()
+        assert "no strategy has" in run_command(*short).stderr
+        (tmp_path / ours).unlink()
+
+
 def test_two_runs_do_not_share_a_folder(tmp_path):
     """The second is refused while the first holds it, and nothing of the first is touched."""
     folder = tmp_path / "run"

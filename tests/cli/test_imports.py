@@ -38,6 +38,7 @@ SAYS, ENDS = "says what it waits for", "ends"
 #: Command → the end of its first part, and the modules loaded by then.
 EXPECTED: dict[str, tuple[str, str]] = {
     "demo --out NEW": (SAYS, ""),
+    "demo --out RUN": (ENDS, ""),
     "verify FILE --context FILE --model STORE": (ENDS, "numpy"),
     "convert NONE": (ENDS, ""),
     "convert FILE": (ENDS, "numpy pyarrow"),
@@ -47,6 +48,7 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "contest STORE STORE --env sat": (SAYS, ""),
     "plan nonsense": (ENDS, "numpy"),
     "gauntlet": (SAYS, ""),
+    "gauntlet --out RUN": (ENDS, ""),
     "status --dir RUN": (ENDS, ""),
     "status --dir NONE": (ENDS, ""),
     "status --record NONE": (ENDS, "httpx"),
