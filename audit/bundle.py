@@ -20,7 +20,14 @@ from typing import TypeVar
 from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
 from assay.artifacts.ports import Objects
 from assay.artifacts.submissions.submission_pack import PackedReader, PackedSubmission, decode_pack
-from assay.audit.bundle_seal import FILE_BYTES, STORE_FOLDER, SUMS_FILE, BundleError, require_sealed
+from assay.audit.bundle_seal import (
+    ABOUT_FILE,
+    FILE_BYTES,
+    STORE_FOLDER,
+    BundleError,
+    require_bundle,
+    require_sealed,
+)
 from assay.audit.ports import Models, Public
 from assay.audit.recorded_answers import (
     RecordedAnswers,
@@ -39,7 +46,7 @@ from assay.verification import SubmissionReader
 _T = TypeVar("_T")
 
 BUNDLE_VERSION = 2
-ABOUT_FILE, FACTS_FILE, SUBMISSIONS_FOLDER = "about.json", "facts.json", "submissions"
+FACTS_FILE, SUBMISSIONS_FOLDER = "facts.json", "submissions"
 _ABOUT_BYTES = 1 << 16
 #: Most windows that are audited at a time: each takes memory.
 AUDITED_MAX = 10_000
@@ -99,10 +106,7 @@ def open_bundle(
         BundleError: it is not a bundle of this version.
         UnavailableError: it lacks parameters, or has some that nobody can work by.
     """
-    if not (folder / ABOUT_FILE).is_file() and not (folder / SUMS_FILE).is_file():
-        raise BundleError(
-            f"{folder} is not a bundle: `assay audit export --out {folder}` makes one"
-        )
+    require_bundle(folder)
     require_sealed(folder)
     about = read_about(folder)
     facts = read_facts(folder)

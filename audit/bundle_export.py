@@ -18,7 +18,6 @@ from assay.artifacts.submissions.submission_pack import PackedReader, RecordingR
 from assay.artifacts.submissions.submission_reader import AbsentSubmission
 from assay.audit.auditor import Progress, audit
 from assay.audit.bundle import (
-    ABOUT_FILE,
     FACTS_FILE,
     SUBMISSIONS_FOLDER,
     About,
@@ -27,7 +26,7 @@ from assay.audit.bundle import (
     read_facts,
     read_pack,
 )
-from assay.audit.bundle_seal import STORE_FOLDER, SUMS_FILE, BundleError, seal_folder
+from assay.audit.bundle_seal import ABOUT_FILE, STORE_FOLDER, SUMS_FILE, BundleError, seal_folder
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public, Submissions
 from assay.audit.recorded_answers import (

@@ -1,6 +1,7 @@
 """The seal of a bundle: `SHA256SUMS`, which names every file of it and itself.
 
-Light: `assay status --record` reads a bundle's records without the dependencies of an audit.
+Light: `assay status --record` reads a bundle's records without the dependencies of an audit, and
+`assay audit --offline` refuses other folders before it loads them.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from assay.network.files import write_file
 from assay.network.store import ObjectStore, open_folder
 from assay.protocol.errors import OperatorError
 
-SUMS_FILE, STORE_FOLDER = "SHA256SUMS", "store"
+ABOUT_FILE, SUMS_FILE, STORE_FOLDER = "about.json", "SHA256SUMS", "store"
 _SEAL = "# seal "
 #: Most bytes of a list of sums, and of a file, that are read.
 _SUMS_BYTES, FILE_BYTES = 256 << 20, 1 << 30
@@ -37,6 +38,15 @@ def require_sealed(folder: Path) -> None:
     faults = find_broken_seals(folder)
     if faults:
         raise SealError("; ".join(faults[:8]))
+
+
+def require_bundle(folder: Path) -> None:
+    """Check that a folder is a bundle, whole or not. Raises BundleError."""
+    if not (folder / ABOUT_FILE).is_file() and not (folder / SUMS_FILE).is_file():
+        raise BundleError(
+            f"{folder} is not a bundle: name a folder that `assay audit export` made, or the "
+            "folder `bundle` of a demo"
+        )
 
 
 def open_records(folder: Path) -> ObjectStore:

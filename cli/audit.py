@@ -17,9 +17,9 @@ from rich.progress import Progress as ProgressBar
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.record_reader import Latest, RecordFault, open_reader
 from assay.audit.auditor import Progress, audit
-from assay.audit.bundle import ABOUT_FILE, AUDITED_MAX, open_bundle, read_about
+from assay.audit.bundle import AUDITED_MAX, open_bundle, read_about
 from assay.audit.bundle_export import export_bundle
-from assay.audit.bundle_seal import open_records
+from assay.audit.bundle_seal import ABOUT_FILE, open_records
 from assay.audit.findings import Aspect, AuditReport, Findings
 from assay.audit.ports import Models, Public, ScoreLedgerReader
 from assay.audit.sources import FetchedOutlines, ModelShelf, StoredSubmissions

@@ -106,6 +106,15 @@ def require_there(*names: str) -> Check:
     return check
 
 
+def require_offline(settings: "Settings", own: Mapping[str, Any]) -> None:
+    """Check that --offline, if it is given, names a bundle."""
+    from assay.audit.bundle_seal import require_bundle
+
+    require_there("offline")(settings, own)
+    if own["offline"] is not None:
+        require_bundle(own["offline"])
+
+
 def require_hotkeys(**options: str) -> Check:
     """Check that options name valid addresses of hotkeys. `options`: parameter → its name on the
     command line."""

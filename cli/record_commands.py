@@ -9,6 +9,7 @@ from assay.cli.chain_commands import train_app
 from assay.cli.first_checks import (
     require_export,
     require_hotkeys,
+    require_offline,
     require_subnet,
     require_there,
     require_windows,
@@ -220,7 +221,7 @@ def run_audit(
     own: dict[str, Any] = {"offline": offline, "model": model, "against": against}
     there = require_there(*own)
     own |= {"windows": windows, "validator": validator, "quiet": quiet}
-    first = (there, *_SCOPE, *(() if offline else (require_subnet,)))
+    first = (there, *_SCOPE, require_offline if offline else require_subnet)
     prepare(settings, own, *first, loads=_TORCH, opens=offline or True)
     from assay.cli.audit import AuditRequest, run_offline, run_online
 
@@ -370,7 +371,7 @@ def run_verify_step(
         raise ConfigError("name a bundle with --offline, or a network with --netuid")
     settings = source.load(problem_files=False)
     own = _name_step(record, store, quiet) | {"models": models, "offline": offline}
-    prepare(settings, own, require_there("record", "models", "offline"), loads=_TORCH)
+    prepare(settings, own, require_there("record", "models"), require_offline, loads=_TORCH)
     from assay.cli.audit import AuditRequest
     from assay.cli.train_steps import ProvenanceRequest, verify_step
 

@@ -24,6 +24,7 @@ from tests.commands import run_command, run_program
         (("audit", "--netuid", "1", "--validator", "5F"), "--validator: '5F' is not an SS58"),
         (("audit", "export", "--netuid", "1", "--out", "new", "--windows", "x"), "write A..B"),
         (("audit", "compare", "--netuid", "1", "--windows", "x"), "write A..B"),
+        (("audit", "--offline", "."), ". is not a bundle: name a folder that `assay audit export`"),
         (("calibrate",), "name the folder of a checkpoint: --model FOLDER"),
         (("calibrate", "--model", "m", "--b", "fp32-sdpa"), "name two implementations"),
         (("stake", "0.0000000001", "--netuid", "1"), "is not an amount"),

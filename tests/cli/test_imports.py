@@ -66,6 +66,7 @@ EXPECTED: dict[str, tuple[str, str]] = {
     f"train {CHAIN} {OWN} {STORE}": (SAYS, "httpx websockets"),
     "train verify-step NONE": (ENDS, ""),
     "train verify-step FILE": (SAYS, ""),
+    "train verify-step FILE --offline STORE": (ENDS, ""),
     f"audit round {CHAIN}": (SAYS, ""),
     "train trace-step FILE": (SAYS, ""),
     "train bisect A B": (SAYS, ""),
@@ -93,7 +94,8 @@ EXPECTED: dict[str, tuple[str, str]] = {
     f"explain --window 3 --hotkey SS58 {CHAIN}": (SAYS, ""),
     "explorer --dir NONE": (SAYS, ""),
     "audit --offline NONE": (ENDS, ""),
-    "audit --offline STORE": (SAYS, ""),
+    "audit --offline STORE": (ENDS, ""),
+    "audit --offline BUNDLE": (SAYS, ""),
     f"audit {CHAIN}": (SAYS, ""),
     f"audit --windows 5..x {CHAIN}": (ENDS, ""),
     f"audit export --out NEW {CHAIN}": (SAYS, ""),
@@ -153,15 +155,18 @@ def list_commands(command: Any, path: str = "") -> set[str]:
 
 def make_places(folder: Path) -> dict[str, Path]:
     """Name in a line → its meaning: files and folders that exist or not, an address."""
-    file, store, run = folder / "file", folder / "store", folder / "run"
+    file, store, run, bundle = (folder / name for name in ("file", "store", "run", "bundle"))
     file.write_text("nothing")
     store.mkdir()
     run.mkdir()
+    bundle.mkdir()
+    (bundle / "about.json").write_text("{}")
     (run / "status.json").write_text("{}")
     return {
         "FILE": file,
         "STORE": store,
         "RUN": run,
+        "BUNDLE": bundle,
         "NONE": folder / "none",
         "SS58": Path(ADDRESS),
     }
