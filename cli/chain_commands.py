@@ -18,6 +18,7 @@ from assay.cli.first_checks import (
     require_subnet,
     require_there,
     require_trainer,
+    require_trainer_folder,
     require_wallet,
 )
 from assay.cli.help_pages import PagedGroup
@@ -182,7 +183,7 @@ def run_validator(quiet: Quiet = False, as_json: AsJson = False) -> None:
     "cluster.address",
     role="trainer",
     runs="neurons",
-    first=(*_HOTKEY, require_store),
+    first=(*_HOTKEY, require_store, require_trainer_folder),
     loads=_TORCH,
     opens=True,
 )

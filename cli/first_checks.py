@@ -65,6 +65,16 @@ def require_folder(kind: str, *, alone: bool = False) -> Check:
     return check
 
 
+def require_trainer_folder(settings: "Settings", _: Mapping[str, Any]) -> None:
+    """Check that the trainer's folder is none or a folder. `require_folder` would not do: the
+    processes of a team check at the same moment, and only the first of them takes the folder."""
+    from assay.neurons.settings.loading import ConfigError
+
+    folder = settings.trainer.dir
+    if any(path.exists() and not path.is_dir() for path in (folder, *folder.parents)):
+        raise ConfigError(f"--dir {folder} is not a folder, or is below a file: name a folder")
+
+
 def require_out(section: str) -> Check:
     """Check that a section's `out` is a folder, or can be created."""
 
@@ -93,14 +103,16 @@ def require_own_out(section: str, whose: str, *patterns: str) -> Check:
 
 
 def require_there(*names: str) -> Check:
-    """Check that files and folders named by options exist; an option may have a list of them."""
+    """Check that files and folders named by options exist; an option may have a list of them. A
+    text names a path, unless it is a URL."""
 
     def check(_: "Settings", own: Mapping[str, Any]) -> None:
         from assay.neurons.settings.loading import ConfigError
 
         for name in names:
             for path in own[name] if isinstance(own[name], list) else [own[name]]:
-                if isinstance(path, Path) and not path.exists():
+                is_url = isinstance(path, str) and "://" in path
+                if path is not None and not is_url and not Path(path).exists():
                     raise ConfigError(f"{path}: there is no such file or folder")
 
     return check
@@ -186,7 +198,7 @@ def require_trainer(settings: "Settings", _: Mapping[str, Any]) -> None:
 
 
 def require_export(settings: "Settings", own: Mapping[str, Any]) -> None:
-    """Check which options of `assay export` are combined, and that the trainer's folder exists."""
+    """Check which options of `assay export` are combined, and that a trainer has steps."""
     from assay.neurons.settings.loading import ConfigError
 
     out, push, files, shaped = own["out"], own["push"], own["files"], own["columns"] != "assay"
@@ -202,13 +214,23 @@ def require_export(settings: "Settings", own: Mapping[str, Any]) -> None:
             "--windows and --columns apply to a trainer's steps: leave out these, or FILES"
         )
     folder = settings.trainer.dir
-    if not files and not folder.is_dir():
+    if files:
+        return
+    if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder}: --dir names a trainer's")
+    steps = folder / "steps"
+    if not any(steps.glob("step-*.json")):
+        raise ConfigError(f"{steps} has no steps: name a trainer's or a demo's folder with --dir")
 
 
 def require_change(settings: "Settings", own: Mapping[str, Any]) -> None:
-    """Check that there is something to amend."""
+    """Check that there is something to amend, and that its file can be read."""
     from assay.neurons.settings.loading import ConfigError
 
-    if settings.amend.changes is None and not own["withdraw"]:
+    changes = settings.amend.changes
+    if changes is not None:
+        from assay.subnet.presets import read_changes
+
+        read_changes(changes)
+    elif not own["withdraw"]:
         raise ConfigError("nothing to change: name a file with --changes, or use --withdraw")

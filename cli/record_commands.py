@@ -429,8 +429,9 @@ def run_bisect_traces(
     machines differ and neither lies, 1 one is wrong or contradicts itself, 2 could not run, or
     undecided.
     """
-    settings, own = source.load(problem_files=False), _name_step(step, store, quiet)
-    prepare(settings, own, require_there("record"), loads=_TORCH, problem_files=False)
+    settings = source.load(problem_files=False)
+    own = _name_step(step, store, quiet) | {"a": a, "b": b}
+    prepare(settings, own, require_there("record", "a", "b"), loads=_TORCH, problem_files=False)
     from assay.cli.step_traces import StepPlace, run_bisect
 
     place = None if step is None else StepPlace(step, models, tuple(store or ()), directory)

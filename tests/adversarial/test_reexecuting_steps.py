@@ -347,8 +347,10 @@ def test_both_find_the_networks_files_of_problems(tmp_path, monkeypatch, command
     monkeypatch.setattr("assay.environments.problem_file._known", {})
     (tmp_path / "rules.toml").write_text(f'environments.files = ["{tmp_path / "train.jsonl"}"]\n')
     (tmp_path / "none").write_text("{}")
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps" / "step-0.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
-    assert invoke(*command, "--config", tmp_path / "rules.toml").exit_code == 2  # no such step
+    assert invoke(*command, "--config", tmp_path / "rules.toml").exit_code == 2  # no step
     assert get_known_files() == (tmp_path / "train.jsonl",)
 
 

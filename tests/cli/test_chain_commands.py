@@ -25,6 +25,8 @@ from tests.commands import run_command, run_program
         (("audit", "export", "--netuid", "1", "--out", "new", "--windows", "x"), "write A..B"),
         (("audit", "compare", "--netuid", "1", "--windows", "x"), "write A..B"),
         (("audit", "--offline", "."), ". is not a bundle: name a folder that `assay audit export`"),
+        (("train", "bisect", "x", "y"), "x: there is no such file or folder"),
+        (("export", "--out", "x", "--dir", "."), "steps has no steps: name a trainer's"),
         (("calibrate",), "name the folder of a checkpoint: --model FOLDER"),
         (("calibrate", "--model", "m", "--b", "fp32-sdpa"), "name two implementations"),
         (("stake", "0.0000000001", "--netuid", "1"), "is not an amount"),
@@ -61,6 +63,22 @@ def test_a_number_that_is_none_is_refused_in_plain_words(arguments, words):
     done = run_command(*arguments.split())
     assert done.returncode == 2
     assert done.stderr.strip().endswith(words)
+
+
+def test_a_folder_or_a_file_that_cannot_be_used_is_named_before_the_chain_is_opened(tmp_path):
+    file, absent = tmp_path / "file", tmp_path / "absent.toml"
+    file.touch()
+    own = ("--netuid", "1", "--wallet", "//Alice", "--store", f"file://{tmp_path}")
+    for words, said in (
+        (("train", "--dir", file), f"--dir {file} is not a folder"),
+        (("train", "--dir", file / "below"), "is below a file: name a folder"),
+        (("subnet", "amend", "--changes", absent), f"cannot read {absent}"),
+        (("subnet", "amend", "--changes", absent.with_suffix(".json")), "cannot read"),
+    ):
+        done = run_command(*words, *own)
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert said in line
 
 
 def test_a_mistyped_setting_is_guessed(tmp_path):

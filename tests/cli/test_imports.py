@@ -64,12 +64,15 @@ EXPECTED: dict[str, tuple[str, str]] = {
     f"validate {CHAIN} {OWN} --dir NEW": (SAYS, "structlog"),
     "train --netuid 3 --wallet nosuch": (ENDS, ""),
     f"train {CHAIN} {OWN} {STORE}": (SAYS, "httpx websockets"),
+    f"train {CHAIN} {OWN} {STORE} --dir FILE": (ENDS, "httpx websockets"),
     "train verify-step NONE": (ENDS, ""),
     "train verify-step FILE": (SAYS, ""),
     "train verify-step FILE --offline STORE": (ENDS, ""),
     f"audit round {CHAIN}": (SAYS, ""),
     "train trace-step FILE": (SAYS, ""),
-    "train bisect A B": (SAYS, ""),
+    "train bisect A B": (ENDS, ""),
+    "train bisect STORE STORE": (SAYS, ""),
+    "train bisect STORE https://127.0.0.1:9": (SAYS, ""),
     f"register {CHAIN} {OWN}": (SAYS, ""),
     f"stake 1 {CHAIN} {OWN}": (SAYS, ""),
     "metagraph": (ENDS, ""),
@@ -83,6 +86,7 @@ EXPECTED: dict[str, tuple[str, str]] = {
     f"subnet start {CHAIN} {OWN}": (SAYS, ""),
     f"subnet publish {CHAIN} {OWN} {STORE} --trainer SS58": (SAYS, "httpx websockets"),
     f"subnet amend {CHAIN} {OWN} {STORE} --withdraw": (SAYS, "httpx websockets"),
+    f"subnet amend {CHAIN} {OWN} {STORE} --changes NONE": (ENDS, "httpx numpy websockets"),
     f"subnet show {CHAIN}": (SAYS, ""),
     f"ledger key {OWN}": (ENDS, "websockets"),
     f"ledger deploy {OWN} --evm http://127.0.0.1:9": (SAYS, ""),
@@ -101,7 +105,8 @@ EXPECTED: dict[str, tuple[str, str]] = {
     f"audit export --out NEW {CHAIN}": (SAYS, ""),
     f"audit compare {CHAIN}": (SAYS, ""),
     "export --out NEW": (ENDS, ""),
-    "export --out NEW --dir STORE": (SAYS, ""),
+    "export --out NEW --dir STORE": (ENDS, ""),
+    "export --out NEW --dir TRAINED": (SAYS, ""),
     "env list": (ENDS, "numpy"),
     "env show sat": (ENDS, "numpy"),
     "env sample sat": (ENDS, "numpy"),
@@ -161,12 +166,15 @@ def make_places(folder: Path) -> dict[str, Path]:
     run.mkdir()
     bundle.mkdir()
     (bundle / "about.json").write_text("{}")
+    (run / "trained" / "steps").mkdir(parents=True)
+    (run / "trained" / "steps" / "step-0.json").write_text("{}")
     (run / "status.json").write_text("{}")
     return {
         "FILE": file,
         "STORE": store,
         "RUN": run,
         "BUNDLE": bundle,
+        "TRAINED": run / "trained",
         "NONE": folder / "none",
         "SS58": Path(ADDRESS),
     }
