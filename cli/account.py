@@ -180,7 +180,8 @@ def run_wallet_create(settings: Settings, no_password: bool, as_json: bool) -> N
     own = settings.wallet
     if own.name.startswith("//"):
         raise ConfigError("development keys need no files: use them as they are")
-    if not no_password and not sys.stdin.isatty():
+    coldkey = own.path.expanduser() / own.name / "coldkey"  # only a new one gets a password
+    if not no_password and not coldkey.exists() and not sys.stdin.isatty():
         raise ConfigError(
             "there is no terminal to ask for a password on: run this on one, or leave the coldkey "
             "unencrypted with --no-password"

@@ -109,6 +109,10 @@ def test_a_wallet_shows_its_words_once_and_never_in_the_document(tmp_path):
     (listed,) = json.loads(run_command("wallet", "list", *where, "--json").stdout)
     assert listed["coldkey"] == document["coldkey"]
     assert listed["hotkeys"] == [{"name": "default", "hotkey": document["hotkey"]}]
-    again = run_command("wallet", "create", *where, "--no-password")
-    assert again.returncode == 2
-    assert "already exists" in again.stderr
+    for words in (["--no-password"], []):  # nothing is asked, so no terminal is needed
+        again = run_command("wallet", "create", *where, *words)
+        assert again.returncode == 2
+        assert "already exists" in again.stderr
+    other = run_command("wallet", "create", *where, "--hotkey", "other", "--json")
+    assert other.returncode == 0
+    assert json.loads(other.stdout)["coldkey"] == document["coldkey"]
