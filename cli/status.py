@@ -20,6 +20,11 @@ from assay.network.files import is_locked
 from assay.neurons.settings.loading import ConfigError, parse_hotkey
 from assay.neurons.settings.sections import Settings
 
+#: The advice where there is no run. A new demo is advised only for the demo's own folder: others
+#: may be a program's that has not begun, or full of foreign files, which a demo refuses.
+_NAME_A_RUN = (
+    "name the folder of a run: a demo's --out, or the --dir of a miner, validator or trainer"
+)
 #: Seconds between two looks of --watch.
 _LOOK_S = 1.0
 
@@ -40,7 +45,7 @@ def run_status(
         record: locator of a validator's store, or a folder; None: the folder in the settings.
         hotkey: whose record, SS58; None: the only one there.
     """
-    look = _make_look(settings.status.dir, record, hotkey)
+    look = _make_look(settings, record, hotkey)
     if as_json and watch:
         raise ConfigError("--watch draws, --json prints one document: use one of the two")
     document, drawn = look()
@@ -59,11 +64,11 @@ def _watch(look: Look, drawn: RenderableType) -> NoReturn:
             live.update(look()[1], refresh=True)
 
 
-def _make_look(folder: Path, record: str | None, hotkey: str | None) -> Look:
+def _make_look(settings: Settings, record: str | None, hotkey: str | None) -> Look:
     if record is None:
         if hotkey is not None:
             raise ConfigError("--hotkey chooses a record: name its store with --record")
-        return lambda: _look_at_folder(folder)
+        return lambda: _look_at_folder(settings.status.dir, settings.demo.out)
     from assay.cli.public_record import describe_record, render_record
 
     validator = None if hotkey is None else parse_hotkey(hotkey, "--hotkey")
@@ -75,8 +80,8 @@ def _make_look(folder: Path, record: str | None, hotkey: str | None) -> Look:
     return look
 
 
-def _look_at_folder(folder: Path) -> tuple[dict[str, Any], RenderableType]:
-    document = _read(folder)
+def _look_at_folder(folder: Path, demo: Path) -> tuple[dict[str, Any], RenderableType]:
+    document = _read(folder, demo)
     try:
         marker = "demo" if "demo" in document else document["program"]
         sign = Sign(is_locked(folder / f".assay-{marker}"), int(time.time()) - document["at"])
@@ -89,7 +94,7 @@ def _look_at_folder(folder: Path) -> tuple[dict[str, Any], RenderableType]:
         ) from None
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def _read(folder: Path, demo: Path) -> dict[str, Any]:
     file = folder / "status.json"
     try:
         file.open("rb").close()
@@ -103,19 +108,16 @@ def _read(folder: Path) -> dict[str, Any]:
         ) from None
     except OSError:
         if not folder.is_dir():
+            start = "start `assay demo`, or " if folder == demo else ""
             raise ConfigError(
-                f"--dir {folder}: there is no such folder; start `assay demo --out {folder}`, or "
-                "name the --dir of a miner, validator or trainer"
+                f"--dir {folder}: there is no such folder; {start}{_NAME_A_RUN}"
             ) from None
         below = sorted(str(found.parent) for found in folder.glob("*/status.json"))
         if below:
             raise ConfigError(
                 f"{folder} has several programs: name one with --dir {' or '.join(below)}"
             ) from None
-        raise ConfigError(
-            f"{folder} has no run: start `assay demo --out {folder}`, or name the --dir of a "
-            "miner, validator or trainer"
-        ) from None
+        raise ConfigError(f"--dir {folder} has no run of Assay: {_NAME_A_RUN}") from None
     document = RunFolder(folder).status.read()
     if not isinstance(document, dict):
         raise ConfigError(f"{file} is damaged: start the run again")
