@@ -17,7 +17,7 @@ from assay.cli.first_checks import (
     require_there,
 )
 from assay.cli.help_pages import PagedGroup
-from assay.cli.options import COMPUTE, AsJson, Quiet, command
+from assay.cli.options import COMPUTE, AsJson, Quiet, command, plain_errors
 
 app = typer.Typer(
     cls=PagedGroup,
@@ -56,9 +56,25 @@ def run_demo(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """
 
 
+def _require_submission(file: Path) -> Path:
+    """The file, if it is there. As an argument's callback, this comes before the complaint about
+    an option that is missing."""
+    with plain_errors():
+        from assay.neurons.settings.loading import ConfigError
+
+        if not file.is_file():
+            raise ConfigError(f"there is no file {file}")
+    return file
+
+
 @command(app, "verify", *COMPUTE, runs="verify", problem_files=False)
 def run_verify(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A submission (*.rollouts).")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A submission (*.rollouts).", callback=_require_submission
+        ),
+    ],
     context: Annotated[Path, typer.Option(metavar="FILE", help="The window's context (JSON).")],
     model: Annotated[Path, typer.Option(metavar="FOLDER", help="The checkpoint in force.")],
     hotkey: Annotated[

@@ -49,8 +49,6 @@ def run_verify(
     started = perf_counter()
     facts = _read_context(context, allow_local_beacon)
     key = parse_hotkey(hotkey, "--hotkey") if hotkey else None
-    if not file.is_file():
-        raise ConfigError(f"there is no file {file}")
     if not model.is_dir():
         raise ConfigError(f"{model} is not a folder: name a checkpoint's folder")
     prepare(settings, {"quiet": quiet}, loads="PyTorch")

@@ -335,6 +335,7 @@ def make_config(folder: Path, text: str) -> Path:
         (["status"], {}, None, "no such folder; start `assay demo`, or name the folder of a run"),
         (["status", "--dir", "assay-validate"], {}, None, "no such folder; name the folder of"),
         (["status", "--dir", "."], {}, None, "--dir . has no run of Assay: name the folder of"),
+        (["verify", "nosuch"], {}, None, "assay: there is no file nosuch"),
         (["demo"], {"ASSAY_DEMO__GROUPS": "many"}, None, 'ASSAY_DEMO__GROUPS is "many"'),
         (["demo"], {}, "[demo]\nwindow = 3\n", "demo.window"),
         (["demo"], {}, "[demo\n", "not TOML"),

@@ -39,6 +39,7 @@ SAYS, ENDS = "says what it waits for", "ends"
 EXPECTED: dict[str, tuple[str, str]] = {
     "demo --out NEW": (SAYS, ""),
     "demo --out RUN": (ENDS, ""),
+    "verify NONE": (ENDS, ""),
     "verify FILE --context FILE --model STORE": (ENDS, "numpy"),
     "convert NONE": (ENDS, ""),
     "convert FILE": (ENDS, "numpy pyarrow"),
