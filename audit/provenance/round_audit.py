@@ -182,7 +182,7 @@ def _open_merging(
     for window in of.windows:
         context = sources.get_context(window)
         if context is None:
-            raise ChainError(f"what stood on chain for window {window} is not known")
+            raise ChainError(f"the chain's state for window {window} is not known")
         number = known.get(context.checkpoint)
         if number is not None and is_fresh(of, parent.manifest.number, number):
             contexts[window] = context
@@ -245,7 +245,7 @@ def _do_again(
         models = CheckpointFolder(sources.folder / "repeated" / "models")
         compared = reexecute(read_step(path), models, say)
     except OperatorError as error:
-        return StepAudit(hotkey, window, None, f"not done again: {error}")
+        return StepAudit(hotkey, window, None, f"not repeated: {error}")
     detail = "; ".join((compared.detail, *compared.remarks))
     equal = compared.equal if compared.equal or not compared.remarks else None
     return StepAudit(hotkey, window, equal, detail)

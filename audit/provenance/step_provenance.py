@@ -200,7 +200,7 @@ def _derive_context(
     except (ForgottenError, BeaconError) as error:
         why = str(error)
     if context is None:
-        found.miss(Aspect.COMMITMENTS, f"what stood on chain for window {window}: {why}")
+        found.miss(Aspect.COMMITMENTS, f"the chain's state for window {window}: {why}")
         return None
     found.look(Aspect.COMMITMENTS)
     return context

@@ -40,7 +40,7 @@ def rounds(tmp_path_factory):
     steps = (
         StepAudit(one, 6, True, "bit by bit the same"),
         StepAudit(two, 5, False, "tensor 0 is another"),
-        StepAudit(one, 4, None, "not done again: another kind of machine"),
+        StepAudit(one, 4, None, "not repeated: another kind of machine"),
     )
     found = (
         RoundAudit(4, "1c" * 32, "its children differs from the round's result", children[:1], ()),
