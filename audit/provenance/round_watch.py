@@ -1,15 +1,20 @@
 """Derives rounds again one after the other, as their checkpoints come into force.
 
 A trainer or any auditor runs it beside its own program. A trainer that lied is then recorded while
-the files that show it still exist.
+the files that show it still exist. A round can be longer than nodes keep state, so each of its
+windows is read when it is over.
 """
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from assay.audit.provenance.round_audit import RoundAudit, RoundError, RoundSources, audit_round
+from assay.network.chain import ForgottenError
 from assay.network.files import write_file
+from assay.protocol import Context
+from assay.protocol.window import compute_window
 from assay.rounds.in_force import NOTHING, get_in_force_at
 
 #: Findings, one JSON object a line, the newest last.
@@ -32,7 +37,9 @@ class RoundWatch:
     """
 
     def __init__(self, sources: RoundSources, steps: int, say: Callable[[str], None]) -> None:
-        self._sources, self._steps, self._say = sources, steps, say
+        self._read_context, self._contexts = sources.get_context, dict[int, Context | None]()
+        self._sources = replace(sources, get_context=self._get_context)
+        self._steps, self._say = steps, say
         self._path = sources.folder / FINDINGS
         self._lines = _read_lines(self._path)
         self._last = _read_checkpoint(self._lines)
@@ -41,6 +48,7 @@ class RoundWatch:
         """Derive the checkpoint in force; None: no new one since the last."""
         chain = self._sources.chain
         head = chain.get_head()
+        self._read_ahead(head)
         in_force = get_in_force_at(chain, self._sources.history.get_at(head), head)
         if in_force == NOTHING or in_force.number == 0 or in_force.digest == self._last:
             return None
@@ -52,6 +60,27 @@ class RoundWatch:
         self._lines = [*self._lines, json.dumps(found.to_json())][-_KEPT:]
         write_file(self._path, "".join(f"{line}\n" for line in self._lines).encode())
         self._last = in_force.digest
+        return found
+
+    def _read_ahead(self, head: int) -> None:
+        """Read the windows that are over, of the current round and of the one before."""
+        parameters = self._sources.history.get_at(head)
+        if parameters.rounds is None:
+            return
+        window = compute_window(parameters.timing, head)
+        first = max(parameters.start.window, window - 2 * parameters.rounds.windows)
+        self._contexts = {w: c for w, c in self._contexts.items() if w >= first}
+        for before in range(first, window):
+            if before not in self._contexts:
+                try:
+                    self._get_context(before)
+                except ForgottenError:  # before this watch began
+                    self._contexts[before] = None
+
+    def _get_context(self, window: int) -> Context | None:
+        found = self._contexts.get(window) or self._read_context(window)
+        if found is not None:
+            self._contexts[window] = found
         return found
 
 

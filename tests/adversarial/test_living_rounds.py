@@ -10,7 +10,8 @@ import torch
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.audit.provenance.round_audit import RoundSources, audit_round
 from assay.audit.provenance.round_watch import FINDINGS, RoundWatch
-from assay.neurons.session.window_reader import get_challenge, get_context
+from assay.network.chain import ForgottenError
+from assay.neurons.session import window_reader
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
 from assay.protocol.hashing import ZERO_DIGEST
@@ -31,8 +32,8 @@ def open_sources(bench, folder):
     chain, beacons = bench.chain, bench.world.beacons
 
     def find_context(window):
-        challenge = get_challenge(chain, beacons, bench.parameters, window)
-        return get_context(chain, beacons, bench.parameters, challenge)
+        challenge = window_reader.get_challenge(chain, beacons, bench.parameters, window)
+        return window_reader.get_context(chain, beacons, bench.parameters, challenge)
 
     checkpoints = CheckpointFolder(folder / "models", DownloadSettings(lambda: stores))
     return RoundSources(chain, bench.history, find_context, checkpoints, stores, folder)
@@ -152,8 +153,17 @@ def test_a_child_of_other_groups_is_merged_and_named(tmp_path):
     torch.set_num_threads(1)
     bench = RoundBench(tmp_path, third=LiesAboutGroups)
     sources = open_sources(bench, tmp_path / "auditor")
-    watch = RoundWatch(sources, 2, print)
+    deadline = bench.get_round(0).deadline
+
+    def get_context(window):
+        if bench.chain.get_head() > deadline:
+            raise ForgottenError("nodes keep no state from before the deadline")
+        return sources.get_context(window)
+
+    watch = RoundWatch(replace(sources, get_context=get_context), 2, print)
     assert watch.look() is None  # the genesis is in force, which no round made
+    bench.run_to(deadline)
+    assert watch.look() is None
     bench.run_round(0)
     (base,) = {bench.get_base(name) for name in NAMES}
     found = watch.look()
