@@ -39,7 +39,7 @@ from assay.protocol import (
 )
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.window import compute_block
+from assay.protocol.window import compute_block, compute_window
 from assay.rounds.child_store import (
     RoundReader,
     WithheldError,
@@ -203,8 +203,7 @@ class RoundKeeper(Generic[C]):
                 f"round {of.end}: the nodes have forgotten its deadline's state, so this trainer "
                 "begins anew with the checkpoint in force"
             )
-            course.window = max(course.window, head // of.parameters.timing.window_blocks)
-            self._merging, self._published = None, ZERO_DIGEST
+            course.window = max(course.window, compute_window(of.parameters.timing, head))
             self._begin(course, anew=True)
             return NextThing.GO_ON
 
@@ -234,6 +233,7 @@ class RoundKeeper(Generic[C]):
         state = RoundState(network, end, base.digest, root, (), ZERO_DIGEST, ZERO_DIGEST, true)
         self._folder.save(state, outer)
         self.state, self._outer = state, outer
+        self._merging, self._published = None, ZERO_DIGEST  # of a round that is given up
         course.window = max(course.window, end - len(first.windows))
         self._adopt(course, state)
         return state
