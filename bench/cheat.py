@@ -12,9 +12,9 @@ import typer
 
 from assay.cli.neurons import run_miner
 from assay.cli.options import SettingsSource, command
-from assay.gauntlet.content_attacks import CopiedFromAnother, ReplayedFromAnotherWindow
-from assay.gauntlet.strategy import Strategy
-from assay.gauntlet.table import CHOOSING, NOT_WORKING
+from assay.lab.gauntlet.content_attacks import CopiedFromAnother, ReplayedFromAnotherWindow
+from assay.lab.gauntlet.strategy import Strategy
+from assay.lab.gauntlet.table import CHOOSING, NOT_WORKING
 from assay.neurons.settings.loading import ConfigError
 
 #: Strategies for which a program has everything: no other model, no other miner's file, no

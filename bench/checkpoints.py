@@ -32,8 +32,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
-from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.checkpoints.download import fetch_checkpoint
+from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.checkpoints.tensor_delta import apply_delta, make_delta
 from assay.artifacts.store_objects import CHUNK_BYTES
 from assay.environments import make_environment

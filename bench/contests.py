@@ -17,11 +17,11 @@ import torch
 from figures import FAST, Figure, report, time_cpu
 from safetensors.torch import load_file, save_file
 
-from assay.contests.contest_answers import ContestRules, ScoredAnswer, draw_answers
-from assay.contests.ranking import PairTally, compare_pairs
 from assay.environments import make_environment
 from assay.inference import Checkpoint, load_checkpoint
 from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, digest_tensors, digest_weights
+from assay.lab.contests.answers import ContestRules, ScoredAnswer, draw_answers
+from assay.lab.contests.ranking import PairTally, compare_pairs
 from assay.network.files import write_json
 from assay.protocol.encoding import to_json
 from assay.training import GENESIS

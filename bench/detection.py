@@ -15,10 +15,10 @@ import torch
 from figures import Figure, report
 
 sys.path.append(str(Path(__file__).parents[1]))
-from assay.gauntlet.attack_setup import AttackSetup
-from assay.gauntlet.bench_models import BENCH, SHIPPED, build_models, open_family
-from assay.gauntlet.measuring import TableRow, choose, run_family
-from tests.gauntlet.steering import measure_steering
+from assay.lab.gauntlet.attack_setup import AttackSetup
+from assay.lab.gauntlet.bench_models import BENCH, SHIPPED, build_models, open_family
+from assay.lab.gauntlet.measuring import TableRow, choose, run_family
+from tests.lab.gauntlet.steering import measure_steering
 
 MODELS = Path("assay-models")
 GROUPS, STEERING_GROUPS = 16, 24

@@ -22,10 +22,10 @@ from figures import Figure, report
 from websockets.sync.client import ClientConnection, connect
 
 sys.path.append(str(Path(__file__).parents[1]))
-from assay.devnet import Devnet, Seal
-from assay.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION, load_metadata
-from assay.devnet.scale_codec import SS58_TYPE
 from assay.network.chain import ChainTarget, Connection, SubtensorChain
+from subtensor_devnet import Devnet, Seal
+from subtensor_devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION, load_metadata
+from subtensor_devnet.scale_codec import SS58_TYPE
 from tests.faults.proxy import FaultProxy
 
 NEURONS = 256
@@ -38,7 +38,7 @@ AIM_S = 1_000 / 300
 SERVE = f"""
 import sys, time
 from pathlib import Path
-from assay.devnet import Devnet
+from subtensor_devnet import Devnet
 devnet = Devnet(Path(sys.argv[1]), block_time={BLOCK_S})
 devnet.start()
 print(devnet.endpoint, flush=True)

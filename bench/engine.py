@@ -23,10 +23,10 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from work import judge_groups, load_genesis, make_any_projection, make_requests
 
-from assay.drafting import EngineCommand, MinerEngines, open_engines
-from assay.drafting.engine import Engine
-from assay.drafting.engine_drafter import EngineDrafter
 from assay.inference import DraftCount, Request, Rules, follow_groups
+from assay.neurons.miner.engines import EngineCommand, MinerEngines, open_engines
+from assay.neurons.miner.engines.drafter import EngineDrafter
+from assay.neurons.miner.engines.engine import Engine
 from assay.neurons.settings.loading import list_others_variables
 
 THREADS, TEMPERATURE = 2, 1_024

@@ -1,7 +1,7 @@
 """Problems made and scored per second on one core, by environment; for foreign code, calls to its
-cage are included. Then a package and tasksets of verifiers are vetted and scored, and each dataset
-of reasoning-gym gets hostile answers: what they earn, and the CPU time of the most expensive
-one."""
+sandbox are included. Then a package and tasksets of verifiers are vetted and scored, and each
+dataset of reasoning-gym gets hostile answers: what they earn, and the CPU time of the most
+expensive one."""
 
 import sys
 from hashlib import sha256
@@ -14,7 +14,6 @@ from figures import FAST, Figure, report
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from assay.cage import Cage
 from assay.environments import (
     Environment,
     Problem,
@@ -28,6 +27,7 @@ from assay.environments.foreign import pack_folder, vet_package, write_new_packa
 from assay.environments.foreign.hostile_answers import write_hostile
 from assay.environments.gym_datasets import LEVELS
 from assay.environments.tasksets import vet_bundle
+from assay.sandbox import Sandbox
 from tests.environments.hub_styles import STYLES, pack_bundle
 
 #: Name, levels, an answer of the right form, problems per run, and the required number per second.
@@ -66,8 +66,8 @@ SHARE = 20 if FAST else 1
 
 
 def measure_rate(environment: Environment, levels: list[int], answer: str, count: int) -> float:
-    """Problems made and scored per second of processor time of this process and its cage: the best
-    of several runs, each with other seeds."""
+    """Problems made and scored per second of processor time of this process and its sandbox: the
+    best of several runs, each with other seeds."""
     rates = []
     for repeat in range(REPEATS):
         seeds = [sha256(f"{repeat} {i}".encode()).digest() for i in range(count)]
@@ -78,9 +78,9 @@ def measure_rate(environment: Environment, levels: list[int], answer: str, count
     return max(rates)
 
 
-def get_processor_time(cage: Cage | None = None) -> float:
-    """Processor seconds of this process and its caged child; None: reasoning-gym's child."""
-    child = (cage or gym._get_cage())._child
+def get_processor_time(sandbox: Sandbox | None = None) -> float:
+    """Processor seconds of this process and its sandboxed child; None: reasoning-gym's child."""
+    child = (sandbox or gym._get_sandbox())._child
     return process_time() + (child.get_processor_time() if child else 0.0)
 
 
@@ -99,11 +99,11 @@ def measure_package() -> list[Figure]:
         problems = [environment.make_problem(bytes([i]) * 32, [3]) for i in range(100)]
         rates = []
         for _ in range(REPEATS):
-            started = get_processor_time(environment._child._cage)
+            started = get_processor_time(environment._child._sandbox)
             for problem in problems:
                 for _ in range(20):
                     environment.score(problem, "#### 3,4")
-            rates.append(2_000 / (get_processor_time(environment._child._cage) - started))
+            rates.append(2_000 / (get_processor_time(environment._child._sandbox) - started))
     return [
         Figure(
             "checks of vetting that a new package fails",
@@ -142,13 +142,13 @@ def measure_tasksets() -> list[Figure]:
                 for text in (dress.format(bare) for bare in bares for dress in DRESSES):
                     tricks += 1
                     paid += environment.score(problem, text).correctness > 0
-            cage, best = environment._child._cage, 0.0
+            sandbox, best = environment._child._sandbox, 0.0
             for _ in range(REPEATS):
-                started = get_processor_time(cage)
+                started = get_processor_time(sandbox)
                 for problem in problems:
                     for reply in ("so <answer>3</answer>", "I think:\n\\boxed{12}"):
                         environment.score(problem, reply)
-                best = max(best, 2 * len(problems) / (get_processor_time(cage) - started))
+                best = max(best, 2 * len(problems) / (get_processor_time(sandbox) - started))
             rates[name] = best
     slowest = min(rates, key=rates.__getitem__)
     about = f"{rates[slowest]:,.0f} a second: `{slowest}`, the slowest of {len(rates)}"

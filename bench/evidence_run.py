@@ -41,7 +41,7 @@ from assay.environments import Problem
 from assay.inference import Checkpoint
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.network.files import replace_file, write_json
-from assay.neurons.trainer.trainer_setup import make_learner
+from assay.neurons.trainer.setup import make_learner
 from assay.protocol.hashing import Domain, hash_fields
 from assay.training import Group, LearnConfig
 from assay.training.held_out import try_problems

@@ -29,7 +29,7 @@ from starlette.types import ASGIApp
 
 from assay.artifacts.store_objects import make_parameters_name
 from assay.explorer import Index, make_app
-from assay.explorer.sources.record_sources import ExplorerRequest, open_source
+from assay.explorer.sources.record import ExplorerRequest, open_source
 from assay.network.beacon import LocalBeacon
 from assay.neurons.settings.sections import Settings
 from assay.protocol import (
@@ -236,7 +236,7 @@ def run_program(record: Path, index: Path) -> Iterator[tuple[str, int]]:
         sys.executable,
         "-P",
         "-m",
-        "assay.cli",
+        "assay",
         "explorer",
         "--record",
         str(record),

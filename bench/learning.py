@@ -31,20 +31,19 @@ from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
 from trl_trainer import TrlCourse, make_trl_trainer
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.steps.step_folder import StepFolder, read_step, read_taken
-from assay.devnet import SimulatedChain
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.folder import StepFolder, read_step, read_taken
 from assay.environments import Success, open_environment
-from assay.gauntlet.content_attacks import FakingMiner, JunkAppended, ShuffledSketch
 from assay.inference import Checkpoint, Request, load_checkpoint
+from assay.lab.gauntlet.content_attacks import FakingMiner, JunkAppended, ShuffledSketch
 from assay.network.beacon import LocalBeacon
 from assay.network.files import write_json
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.trainer.lessons import Lesson
+from assay.neurons.trainer.setup import TrainerConfig, make_learner
 from assay.neurons.trainer.trainer import Trainer
-from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import DEMO_TIMING
@@ -52,6 +51,7 @@ from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS, LearnConfig
 from assay.training.genesis_model import make_tokenizer
 from assay.training.held_out import evaluate
+from subtensor_devnet import SimulatedChain
 
 SEEDS = range(1) if FAST else range(3)
 STEPS = 3 if FAST else 18

@@ -6,7 +6,7 @@ from time import perf_counter
 
 import torch
 
-from assay.gauntlet.bench_models import build_models
+from assay.lab.gauntlet.bench_models import build_models
 
 
 def main() -> None:

@@ -36,8 +36,8 @@ from assay.inference import load_checkpoint
 from assay.network.files import replace_file
 from assay.protocol.encoding import Json
 from assay.protocol.parameters import Rounds
+from assay.rounds.choice import DEFAULTS, choose_outer_step
 from assay.rounds.outer_step import OuterState, begin_outer, round_masters, step_outwards
-from assay.rounds.round_choice import DEFAULTS, choose_outer_step
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
 from assay.training import GENESIS, LearnConfig, Learner, name_masters
 from assay.training.held_out import try_problems

@@ -27,7 +27,7 @@ from step import PROMPTS, SMALL, make_groups, make_model
 from transformers import Qwen2Config
 
 from assay.inference.reading import make_even_packs
-from assay.subnet.recipes import read_recipe
+from assay.subnet.recipe import read_recipe
 from assay.subnet.window_costs import CARDS, compute_learn_seconds
 from assay.training import Group
 

@@ -20,17 +20,16 @@ import torch
 from figures import Figure, report, time_cpu
 from work import load_genesis, make_requests
 
-from assay.artifacts.submissions.submission_judge import judge_and_carry
-from assay.artifacts.submissions.submission_reader import AbsentSubmission, open_submission
+from assay.artifacts.submissions.judge import judge_and_carry
+from assay.artifacts.submissions.reader import AbsentSubmission, open_submission
 from assay.audit.auditor import audit
 from assay.audit.bundle import open_bundle
 from assay.audit.bundle_export import export_bundle
 from assay.audit.ports import Models, Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
-from assay.demo.demo_run import ModelFolders
-from assay.devnet import SimulatedChain, simulator
 from assay.environments import open_environment
 from assay.inference import Checkpoint, GroupRequest, generate_groups
+from assay.lab.demo.run import ModelFolders
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Group
@@ -59,6 +58,7 @@ from assay.verification import (
     examine,
     make_projection,
 )
+from subtensor_devnet import SimulatedChain, simulator
 
 MINERS, WINDOWS, GROUPS, POOL = 64, 24, 12, 48
 #: Windows of genuine work: one settlement.

@@ -26,10 +26,10 @@ from safetensors.torch import save_file
 
 from assay.inference import load_checkpoint, read_tensors
 from assay.protocol.parameters import Rounds
+from assay.rounds.calendar import compute_share
+from assay.rounds.choice import DEFAULTS
 from assay.rounds.difference_form import choose_form
 from assay.rounds.outer_step import begin_outer, step_outwards
-from assay.rounds.round_calendar import compute_share
-from assay.rounds.round_choice import DEFAULTS
 from assay.training import GENESIS, Group
 
 WORKER = Path(__file__).with_name("rounds_worker.py")

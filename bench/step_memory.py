@@ -1,6 +1,6 @@
 """Peak memory of a step of the learner: 8 groups of 16 rollouts of 512 tokens, a random Qwen2 of
 half a billion weights and V = 151,936, on the CPU (about an hour of a core). All settings that
-memory depends on are those of recipes/qwen2.5-0.5b-gsm.toml: 4,096 tokens a pass, products in bf16,
+memory depends on are those of the recipe qwen2.5-0.5b-gsm: 4,096 tokens a pass, products in bf16,
 layers computed twice.
 
 A step of one short group comes first, so that AdamW's moments exist as in every step but the first.
@@ -15,7 +15,7 @@ from figures import FAST, Figure, report
 from memory import CONFIG
 from step import LEARNING, ROLLOUTS, THREADS, make_groups, make_model
 
-from assay.subnet.recipes import read_recipe
+from assay.subnet.recipe import read_recipe
 from assay.training import Learner
 
 GROUPS, PROMPTS, LONG, SHORT = 1 if FAST else 8, (64, 64), 512, 2

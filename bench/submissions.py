@@ -42,8 +42,8 @@ from work import load_genesis, make_any_projection, make_problems, make_requests
 
 sys.path.append(str(Path(__file__).parents[1]))
 from assay.environments import RewardWeights, compute_reward, make_environment
-from assay.gauntlet.attack_setup import MemorySubmission
 from assay.inference import Checkpoint, generate_groups
+from assay.lab.gauntlet.attack_setup import MemorySubmission
 from assay.protocol import Beacon, Block, Committed, Context, Header, Member, Refusal, Rollout
 from assay.protocol.hashing import DIGEST_BYTES
 from assay.protocol.parameters import MAIN_WORK, PROTOCOL_VERSION
@@ -62,7 +62,7 @@ from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.verification import read_groups, read_opening
 from assay.verification.judge import _decode
 from assay.verification.settlement import compute_value
-from tests.gauntlet.incentives import WINDOWS, Fake, compute_window_pay
+from tests.lab.gauntlet.incentives import WINDOWS, Fake, compute_window_pay
 
 _T = TypeVar("_T")
 Group = list[Rollout]

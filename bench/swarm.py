@@ -47,7 +47,7 @@ from torch import Tensor
 from assay.environments import Problem, make_environment
 from assay.inference import Checkpoint, load_checkpoint
 from assay.network.files import replace_file, write_json
-from assay.neurons.trainer.trainer_setup import make_learner
+from assay.neurons.trainer.setup import make_learner
 from assay.protocol.hashing import Domain, hash_fields
 from assay.training import GENESIS, Group, LearnConfig
 from assay.training.grpo import compute_advantages

@@ -19,21 +19,21 @@ import torch
 from figures import FAST, Figure, report, time_cpu
 from mixed_model import MAX_TOKENS, make_mixed_model
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.devnet import SimulatedChain
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.environments import open_environment
 from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.trainer.lessons import Lesson
+from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import NETUID, change_parameters, make_demo_parameters, parse_environment
 from assay.training import GENESIS, LearnConfig
 from assay.training.held_out import HeldOut
+from subtensor_devnet import SimulatedChain
 
 LESSONS = 2 if FAST else 10
 GROUPS = 4 if FAST else 24  # groups of a step

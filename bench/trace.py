@@ -18,8 +18,8 @@ import torch
 from figures import FAST, Figure, measure_together, report
 from step import LEARNING, LENGTHS, PROMPTS, SMALL, make_groups, make_model
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.steps.step_folder import (
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.folder import (
     Step,
     StepFolder,
     digest_tensors_of,
@@ -27,21 +27,21 @@ from assay.artifacts.steps.step_folder import (
     read_step,
     read_taken,
 )
-from assay.artifacts.steps.step_groups import generate_own
+from assay.artifacts.steps.groups import generate_own
 from assay.artifacts.steps.trace_files import ROOTS, StoredTrace, open_trace, write_operators
 from assay.audit.provenance.reexecution import learn_again, make_learner_before
 from assay.audit.tracing.bisection import bisect_traces
 from assay.audit.tracing.operator_calls import TensorDigests
 from assay.audit.tracing.operator_modes import TraceMode
 from assay.audit.tracing.step_trace import trace_learning, trace_step
-from assay.devnet import SimulatedChain
-from assay.gauntlet.faulty_operator import FaultyMachine
 from assay.inference import load_checkpoint
+from assay.lab.gauntlet.faulty_operator import FaultyMachine
 from assay.network.beacon import LocalBeacon
-from assay.neurons.trainer.trainer_setup import make_learner
+from assay.neurons.trainer.setup import make_learner
 from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS, Group, LearnConfig, Learner
+from subtensor_devnet import SimulatedChain
 
 THREADS = 1
 GROUPS, FAULTS, REPEATS = 6, 4 if FAST else 50, 2 if FAST else 5

@@ -12,7 +12,7 @@ import torch
 from figures import measure, measure_together
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
-from assay.artifacts.checkpoints.checkpoint_folder import measure_manifest
+from assay.artifacts.checkpoints.folder import measure_manifest
 from assay.environments import Problem, make_environment
 from assay.inference import (
     Checkpoint,

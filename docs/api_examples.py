@@ -18,7 +18,7 @@ from pictures import ask, serve
 from assay.explorer.openapi import make_api_path
 from assay.explorer.page_addresses import PAGES
 
-FILE = Path(__file__).parents[1] / "explorer" / "api_examples.json"
+FILE = Path(__file__).parents[1] / "assay" / "explorer" / "api_examples.json"
 #: Rows of a list, and characters of a text, that an example keeps.
 ROWS, TEXT = 2, 400
 

@@ -13,7 +13,7 @@ from assay.environments import arithmetic, gsm, gym, math_file, mixture, sat
 from assay.environments.foreign import package_environment
 from assay.environments.gym_datasets import ALIKE, COUNTED, FORMS, LEVELS
 from assay.environments.programs import code_file
-from assay.environments.tasksets import taskset_environment
+from assay.environments.tasksets import environment as taskset_environment
 from assay.environments.worlds import errands
 
 PAGE = Path(__file__).with_name("environments.md")

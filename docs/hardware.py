@@ -11,9 +11,9 @@ from page_parts import fill, write_or_check
 
 from assay.cli.preflight.memory import estimate_memory
 from assay.inference.placing.model_sizes import measure_shape
-from assay.inference.placing.placement import Placement
+from assay.inference.placement import Placement
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
-from assay.subnet.recipes import Lengths, ModelNumbers
+from assay.subnet.recipe import Lengths, ModelNumbers
 from assay.subnet.window_costs import CARDS, compute_read_seconds
 from assay.training import LearnConfig
 

@@ -29,12 +29,12 @@ import torch
 from work import load_genesis
 
 from assay.artifacts.checkpoints import tensor_download
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
-from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
-from assay.artifacts.submissions.submission_reader import AUDITED, KnownMirror
+from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.checkpoints.publish import publish_checkpoint
+from assay.artifacts.submissions.reader import AUDITED, KnownMirror
 from assay.artifacts.submissions.read_ahead import ReadAhead
-from assay.artifacts.submissions.submission_judge import judge_hotkey
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.artifacts.submissions.judge import judge_hotkey
+from assay.neurons.session.neuron import JudgeSources
 from assay.network import open_folder
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.commitment import make_object_name

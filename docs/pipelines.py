@@ -19,7 +19,7 @@ from assay.cli.plan import MEMORY_SHARE
 from assay.cli.preflight.memory import OPENED_MIN, PROGRAM_BYTES, STORED, estimate_height
 from assay.inference.placing.model_sizes import compute_weight_bytes, measure_shape
 from assay.protocol.parameters import MAIN_WORK
-from assay.subnet.recipes import ModelNumbers, read_recipe
+from assay.subnet.recipe import ModelNumbers, read_recipe
 from assay.subnet.window_costs import CARDS, compute_learn_seconds
 from assay.training import LearnConfig
 

@@ -21,7 +21,7 @@ from assay.cli.public_record import (
     PublicWindowStatus,
 )
 from assay.neurons.program.metrics import COMMON, OWN, Metric, get_served_name
-from assay.neurons.program.program_status import (
+from assay.neurons.program.status import (
     BeaconStatus,
     CheckpointStatus,
     CountdownStatus,
@@ -41,7 +41,7 @@ from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, Delive
 from assay.neurons.settings.loading import list_settings
 from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.record_book import RecordStatus
-from assay.neurons.validator.validator_status import (
+from assay.neurons.validator.status import (
     RoundStatus,
     SettlementStatus,
     ValidatorStatus,

@@ -1,7 +1,7 @@
 """Adds what the wheel ships of other projects to a bill of materials: `make sbom`.
 
 `bundled.py FILE` changes a CycloneDX document in place. cyclonedx-py lists installed Python
-packages only; the explorer's pages also bring uPlot, see `explorer/static/uplot.txt`.
+packages only; the explorer's pages also bring uPlot, see `assay/explorer/static/uplot.txt`.
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-STATIC = Path(__file__).parent.parent / "explorer" / "static"
+STATIC = Path(__file__).parent.parent / "assay" / "explorer" / "static"
 
 
 def describe_uplot() -> dict[str, Any]:
@@ -19,7 +19,7 @@ def describe_uplot() -> dict[str, Any]:
     version = re.search(r"npm package uplot, version ([\d.]+\d),", note)
     digests = re.findall(r"^([0-9a-f]{64})  (\S+)$", note, re.MULTILINE)
     if version is None or not digests:
-        raise ValueError("explorer/static/uplot.txt names no version or no digests")
+        raise ValueError("assay/explorer/static/uplot.txt names no version or no digests")
     reference = f"pkg:npm/uplot@{version[1]}"
     return {
         "bom-ref": reference,

@@ -5,13 +5,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from assay.neurons.program.program_status import (
-    DemoStatus,
-    MinerStatus,
-    ProgramStatus,
-    TrainerStatus,
-)
-from assay.neurons.validator.validator_status import ValidatorStatus
+from assay.neurons.program.status import DemoStatus, MinerStatus, ProgramStatus, TrainerStatus
+from assay.neurons.validator.status import ValidatorStatus
 
 _, _, _table = (
     (Path(__file__).parents[1] / "docs" / "metrics.md").read_text().partition("| event |")

@@ -1,21 +1,17 @@
 """The documentation says the same about the code as the code itself."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-ROOMS = sorted(
-    {door.relative_to(ROOT).parts[0] for door in ROOT.glob("[a-z]*/__init__.py")} - {"tests"}
-)
+from tests.tree import ROOT, list_sources
+
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_every_name_in_a_store_stands_in_the_specification():
     """Functions that make names are found by their calls; the table is made by calling them."""
-    rooms = [ROOT / room for room in ("protocol", "network", "artifacts", "neurons", "audit")]
-    sources = [path.read_text() for room in rooms for path in room.rglob("*.py")]
+    sources = [path.read_text() for path in list_sources()]
     makers = {
         name
         for text in sources
@@ -33,8 +29,8 @@ def test_every_path_that_a_page_names_is_there(page):
     linked = [m for m in re.findall(r"\]\(([^)#:]+)\)", text) if not m.startswith("http")]
     for target in linked:
         assert (page.parent / target).exists(), target
-    rooms = "|".join(["bench", "docs", "tests", *ROOMS])
-    named = re.findall(rf"`((?:{rooms})/[\w/.-]+)(?:::\w+)?`", text)
+    tops = "|".join(path.name for path in ROOT.glob("[a-z]*/"))
+    named = re.findall(rf"`((?:{tops})/[\w/.-]+)(?:::\w+)?`", text)
     for target in named:
         assert (ROOT / target).exists(), target
 

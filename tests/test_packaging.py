@@ -15,30 +15,26 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-ROOT = Path(__file__).parents[1]
+from tests.tree import PACKAGES, ROOT, walk_package
+
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 LOCKS = {path.stem: path.read_text() for path in (ROOT / "locks").glob("*.txt")}
 #: Locks that no extra of the same name asks for.
 OTHER_LOCKS = {"run", "torch", "torch-cpu", "cuda", "atropos"}
 PIN = re.compile(r"^([a-z0-9.-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M)
-#: Files of rooms that no program reads.
-NOT_SHIPPED = {"protocol/ruff.toml"}
 
 
 def read_pins(name: str) -> dict[str, str]:
     return {package: version for package, version, _ in PIN.findall(LOCKS[name])}
 
 
-def list_room_files() -> set[str]:
-    rooms = PYPROJECT["tool"]["setuptools"]["package-dir"].values()
-    return {
-        str(path.relative_to(ROOT))
-        for room in rooms
-        for path in (ROOT / room).rglob("*")
-        if path.is_file()
-        and not any(part.startswith((".", "__pycache__")) for part in path.relative_to(ROOT).parts)
-    } - NOT_SHIPPED
+#: Folders at the top that are linked into the package.
+LINKED = ("protocol", "verification", "neurons")
+
+
+def list_package_files(name: str) -> set[str]:
+    return {str(path.relative_to(PACKAGES[name].parent)) for path in walk_package(name)}
 
 
 def build_wheel(tmp_path: Path) -> Path:
@@ -47,10 +43,9 @@ def build_wheel(tmp_path: Path) -> Path:
     copy.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
-    for room in PYPROJECT["tool"]["setuptools"]["package-dir"].values():
-        shutil.copytree(
-            ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__", ".*")
-        )
+    for folder in ("assay", *LINKED):
+        ignored = shutil.ignore_patterns("__pycache__", ".*")
+        shutil.copytree(ROOT / folder, copy / folder, symlinks=True, ignore=ignored)
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, copy]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -122,14 +117,14 @@ def test_the_bill_of_materials_has_what_pages_bring():
     runpy.run_path(str(ROOT / "locks" / "bundled.py"))["add"](document)
     (uplot,) = document["components"]
     assert document["dependencies"][1]["dependsOn"] == ["httpx==1", uplot["bom-ref"]]
-    static = ROOT / "explorer" / "static"
+    static = ROOT / "assay" / "explorer" / "static"
     for file in uplot["components"]:
         content = (static / Path(file["name"]).name).read_bytes()
         assert file["hashes"] == [{"alg": "SHA-256", "content": sha256(content).hexdigest()}]
 
 
 @pytest.mark.slow
-def test_wheel_and_sdist_have_every_file_of_the_rooms(tmp_path):
+def test_wheel_and_sdist_have_every_file_of_the_package(tmp_path):
     """A file that both lack is missing for users."""
     wheel = build_wheel(tmp_path)
     (sdist,) = tmp_path.glob("*.tar.gz")
@@ -137,11 +132,11 @@ def test_wheel_and_sdist_have_every_file_of_the_rooms(tmp_path):
         shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
         (metadata,) = [name for name in archive.namelist() if name.endswith("METADATA")]
         said = archive.read(metadata).decode()
-    assert shipped == {f"assay/{name}" for name in list_room_files()}
+    assert shipped == list_package_files("assay")
     assert f"\nVersion: {PROJECT['version']}\n" in said
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert list_room_files() <= names
+    assert list_package_files("assay") <= names
 
 
 def test_the_wheel_plays_the_demo_in_an_environment_that_was_empty(tmp_path):

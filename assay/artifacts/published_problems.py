@@ -1,7 +1,7 @@
 """Files of problems that a network's environment names: published by its owner, fetched by digest.
 
 A digest names the bytes, so the store is not trusted. What is fetched is data or an archive for the
-cage; nothing of it runs here.
+sandbox; nothing of it runs here.
 """
 
 from collections.abc import Callable

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from assay.artifacts.records.record_reader import (
+from assay.artifacts.records.reader import (
     RecordFault,
     RecordReader,
     decode_settlement,

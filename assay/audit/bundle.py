@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
 from assay.artifacts.ports import Objects
-from assay.artifacts.submissions.submission_pack import PackedReader, PackedSubmission, decode_pack
+from assay.artifacts.submissions.pack import PackedReader, PackedSubmission, decode_pack
 from assay.audit.bundle_seal import (
     ABOUT_FILE,
     FILE_BYTES,

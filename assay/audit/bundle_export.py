@@ -14,8 +14,8 @@ from pathlib import Path
 
 from assay.artifacts.ports import Objects
 from assay.artifacts.store_objects import make_parameters_name
-from assay.artifacts.submissions.submission_pack import PackedReader, RecordingReader, encode_pack
-from assay.artifacts.submissions.submission_reader import AbsentSubmission
+from assay.artifacts.submissions.pack import PackedReader, RecordingReader, encode_pack
+from assay.artifacts.submissions.reader import AbsentSubmission
 from assay.audit.auditor import Progress, audit
 from assay.audit.bundle import (
     FACTS_FILE,

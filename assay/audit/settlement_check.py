@@ -4,7 +4,7 @@ weights with those on chain."""
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from assay.artifacts.records.record_reader import follow_links
+from assay.artifacts.records.reader import follow_links
 from assay.audit.findings import FORGOTTEN, Aspect, Findings
 from assay.audit.ports import Public, PublicChain
 from assay.audit.window_parameters import check_parameters, is_decided_so

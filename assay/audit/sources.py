@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from assay.artifacts.checkpoints.checkpoint_download import PATIENCE_S, fetch_small_files
+from assay.artifacts.checkpoints.download import PATIENCE_S, fetch_small_files
 from assay.artifacts.ports import Objects
 from assay.artifacts.store_objects import CHUNK_BYTES, make_checkpoint_name
-from assay.artifacts.submissions.submission_reader import (
+from assay.artifacts.submissions.reader import (
     KnownMirror,
     Looking,
     StoreFinder,

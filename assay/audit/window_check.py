@@ -10,10 +10,10 @@ from functools import cached_property
 
 import numpy as np
 
-from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
+from assay.artifacts.checkpoints.folder import find_checkpoint_fault
+from assay.artifacts.submissions.judge import judge_and_carry
 from assay.artifacts.submissions.judging_threads import judge_beside
-from assay.artifacts.submissions.submission_judge import judge_and_carry
-from assay.artifacts.submissions.submission_pack import MissingPartError
+from assay.artifacts.submissions.pack import MissingPartError
 from assay.audit.derived_context import derive_context
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public, Submissions

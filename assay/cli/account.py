@@ -21,7 +21,7 @@ from assay.network.chain import (
     get_hotkey,
     list_wallets,
 )
-from assay.network.chain.chain_values import format_tao
+from assay.network.chain.values import format_tao
 from assay.neurons.session.resources import (
     Account,
     connect,
@@ -114,7 +114,7 @@ def run_stake(
 
 def run_faucet(settings: Settings, amount: str, as_json: bool) -> None:
     """Give the wallet's coldkey money from a development key."""
-    from assay.devnet.development_calls import send_tao
+    from subtensor_devnet.development_calls import send_tao
 
     rao = parse_tao(amount)
     account = open_account(settings)

@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from assay.artifacts.announced_parameters import AnnouncedParameters
-from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, publish_parameters
 from assay.artifacts.published_problems import publish_problem_files
 from assay.cli.console import Confirm, print_result, require_consent

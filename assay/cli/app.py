@@ -358,7 +358,7 @@ def run_env_vet(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Test in the cage whether a package, or a taskset of verifiers 0.4, is fit for a subnet.
+    """Test in the sandbox whether a package, or a taskset of verifiers 0.4, is fit for a subnet.
 
     It gives the reasons. Exit code 1 if it is not fit.
     """

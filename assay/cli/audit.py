@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as ProgressBar
 
 from assay.artifacts.ports import Objects
-from assay.artifacts.records.record_reader import Latest, RecordFault, open_reader
+from assay.artifacts.records.reader import Latest, RecordFault, open_reader
 from assay.audit.auditor import Progress, audit
 from assay.audit.bundle import AUDITED_MAX, open_bundle, read_about
 from assay.audit.bundle_export import export_bundle
@@ -26,7 +26,7 @@ from assay.audit.sources import FetchedOutlines, ModelShelf, StoredSubmissions
 from assay.cli.console import open_console
 from assay.cli.first_checks import split_windows
 from assay.inference import load_checkpoint
-from assay.inference.workers.worker_pool import open_workers
+from assay.inference.workers.pool import open_workers
 from assay.network import ObjectStore, ReadableStores
 from assay.network.chain import SubtensorChain
 from assay.network.store import StoreError

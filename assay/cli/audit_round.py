@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.audit.provenance.round_audit import RoundAudit, RoundError, RoundSources, audit_round
 from assay.audit.provenance.round_watch import RoundWatch
 from assay.cli.options import COULD_NOT_RUN, FINDING, OK

@@ -19,7 +19,6 @@ from transformers import PreTrainedModel
 
 from assay.cli.calibration_report import Pair, describe_pair, draw_pair, list_thresholds
 from assay.cli.console import make_out_folder, print_result
-from assay.gauntlet.strategy import make_int4, make_int8
 from assay.inference import (
     Checkpoint,
     Comparison,
@@ -31,6 +30,7 @@ from assay.inference import (
     make_placement,
 )
 from assay.inference.folder import CALIBRATION_FILE, MANIFEST_FILE, read_passages
+from assay.lab.gauntlet.strategy import make_int4, make_int8
 from assay.network.files import write_file, write_json
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.placing import open_placement

@@ -11,13 +11,13 @@ from rich.text import Text
 
 from assay.cli.console import FIGURES, make_out_folder, make_table, print_result
 from assay.cli.options import FINDING, OK
-from assay.contests.chat_judge import ChatJudge
-from assay.contests.contest_answers import ContestRules
-from assay.contests.contest_folder import ContestFolder
-from assay.contests.contest_run import JUDGE_PAIRS, Contestant, PlayedContest, play_contest
-from assay.contests.ranking import PairTally, compare_pairs, rank
 from assay.environments import Environment, Success
 from assay.inference import load_checkpoint, load_outline
+from assay.lab.contests.answers import ContestRules
+from assay.lab.contests.chat_judge import ChatJudge
+from assay.lab.contests.folder import ContestFolder
+from assay.lab.contests.ranking import PairTally, compare_pairs, rank
+from assay.lab.contests.run import JUDGE_PAIRS, Contestant, PlayedContest, play_contest
 from assay.network.files import write_json
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.neurons.settings.placing import open_placement

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from assay.artifacts.submissions.submission_table import COLUMNS, WrittenTable, write_table
+from assay.artifacts.submissions.table import COLUMNS, WrittenTable, write_table
 from assay.cli.console import print_result
 from assay.neurons.settings.sections import Settings
 

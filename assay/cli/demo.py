@@ -15,12 +15,12 @@ from rich.text import Text
 from assay.cli.console import FIGURES, list_own_folder, print_result
 from assay.cli.first_checks import DEMO_MARKER
 from assay.cli.interrupts import catch_interrupts, require_wanted
-from assay.demo.demo_run import BUNDLE_FOLDER, CHAIN_FOLDER, Demo, DemoRun
-from assay.demo.demo_view import plot_reward, render_status, render_summary
-from assay.demo.report import describe_status, describe_summary
+from assay.lab.demo.report import describe_status, describe_summary
+from assay.lab.demo.run import BUNDLE_FOLDER, CHAIN_FOLDER, Demo, DemoRun
+from assay.lab.demo.view import plot_reward, render_status, render_summary
 from assay.network.files import take_lock, write_json
 from assay.neurons.program.database import VALIDATOR_FILE
-from assay.neurons.program.program_status import STOPPED
+from assay.neurons.program.status import STOPPED
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from assay.cli.options import SettingsSource
-from assay.demo.localnet.description import find_localnet
 from assay.explorer import Access, Index, IndexDamagedError, WaitingApp, make_app
-from assay.explorer.sources.opened_sources import ChangeWatch
-from assay.explorer.sources.record_sources import ExplorerRequest, NoRecordError, open_source
+from assay.explorer.sources.opened import ChangeWatch
+from assay.explorer.sources.record import ExplorerRequest, NoRecordError, open_source
 from assay.explorer.sources.shell_commands import show_address
+from assay.lab.localnet.description import find_localnet
 from assay.network import StoreError
 from assay.network.files import hold_folder
 from assay.network.web.http_server import bind, list_hosts, list_proxies, make_server, serve

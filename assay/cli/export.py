@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from assay.artifacts.submissions.submission_table import write_tables
+from assay.artifacts.submissions.table import write_tables
 from assay.audit.provenance.step_export import ExportError, export_steps
 from assay.audit.provenance.step_push import PushSummary, push_steps
 from assay.cli.options import FINDING, OK

@@ -56,7 +56,7 @@ def require_folder(kind: str, *, alone: bool = False) -> Check:
     nor any other files."""
 
     def check(settings: "Settings", own: Mapping[str, Any]) -> None:
-        from assay.neurons.program.program_loop import claim_folder
+        from assay.neurons.program.loop import claim_folder
 
         if not own.get("dry_run"):
             with claim_folder(getattr(settings, kind).dir, kind, alone=alone):
@@ -175,7 +175,7 @@ def require_pair(settings: "Settings", _: Mapping[str, Any]) -> None:
 
 def require_development_chain(settings: "Settings", _: Mapping[str, Any]) -> None:
     """Check that the chain is on this machine: development keys sign for no other."""
-    from assay.network.chain.chain_target import ChainTarget
+    from assay.network.chain.target import ChainTarget
     from assay.neurons.settings.loading import ConfigError
 
     network = settings.chain.network

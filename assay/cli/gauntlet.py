@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from assay.cli.console import make_out_folder, make_table, print_result
-from assay.gauntlet.attack_setup import AttackSetup
-from assay.gauntlet.bench_models import BENCH, SHIPPED, build_models, open_family
-from assay.gauntlet.chain_setup import WINDOWS, run_calendar
-from assay.gauntlet.measuring import TableRow, choose, describe, run_family
-from assay.gauntlet.strategy import PRICES
-from assay.gauntlet.table import CALENDAR, STRATEGIES
+from assay.lab.gauntlet.attack_setup import AttackSetup
+from assay.lab.gauntlet.bench_models import BENCH, SHIPPED, build_models, open_family
+from assay.lab.gauntlet.chain_setup import WINDOWS, run_calendar
+from assay.lab.gauntlet.measuring import TableRow, choose, describe, run_family
+from assay.lab.gauntlet.strategy import PRICES
+from assay.lab.gauntlet.table import CALENDAR, STRATEGIES
 from assay.network.files import write_json
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.placing import open_placement

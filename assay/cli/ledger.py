@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from assay.artifacts.records.record_reader import RECORD_BYTES
+from assay.artifacts.records.reader import RECORD_BYTES
 from assay.cli.console import FIGURES, Confirm, make_table, print_result, require_consent
 from assay.cli.options import FINDING, OK
 from assay.network.chain import ChainError
@@ -17,7 +17,7 @@ from assay.network.evm import (
 )
 from assay.network.evm import deployment as setup
 from assay.network.evm.contracts import LEDGER, load_artifact
-from assay.network.evm.evm_node import EvmNode, format_wei
+from assay.network.evm.node import EvmNode, format_wei
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.session.evm_opening import (
     create_key,

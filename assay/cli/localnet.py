@@ -8,10 +8,10 @@ from pathlib import Path
 from rich.console import Console
 
 from assay.cli.options import announce
-from assay.demo.localnet.description import Localnet
-from assay.demo.localnet.services import run_services
+from assay.lab.localnet.description import Localnet
+from assay.lab.localnet.services import run_services
 from assay.neurons.program.logs import log_lines, wants_json
-from assay.neurons.program.program_loop import catch_signals
+from assay.neurons.program.loop import catch_signals
 from assay.neurons.settings.sections import Settings
 
 #: Seconds between two checks that the chain still runs.

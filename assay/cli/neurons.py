@@ -14,22 +14,22 @@ from assay.cli.console import print_result
 from assay.cli.preflight.dry_run import dry_run as look_at_mining
 from assay.cli.preflight.dry_run import render_dry_run
 from assay.cli.preflight.examination import PreflightInputs, warn_briefly
-from assay.drafting import AUTO, EngineCommand, open_engines, require_engines
 from assay.network import ObjectStore
 from assay.network.files import is_locked
 from assay.network.store import open_folder
+from assay.neurons.miner.engines import AUTO, EngineCommand, open_engines, require_engines
+from assay.neurons.miner.history import MiningHistory, describe_history
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
-from assay.neurons.miner.mining_history import MiningHistory, describe_history
 from assay.neurons.miner.review import MinerReview, MinerWithReview, list_reasons
 from assay.neurons.miner.work_database import WorkDatabase
 from assay.neurons.ports import Neuron
 from assay.neurons.program.counters import LoopHooks, VerdictCounter, meter
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.program.logs import log_lines, make_report, wants_json
+from assay.neurons.program.loop import ProgramLoop, catch_signals
 from assay.neurons.program.metrics_server import serve_metrics
-from assay.neurons.program.program_loop import ProgramLoop, catch_signals
-from assay.neurons.program.program_status import SHOWN, describe_engines, describe_program
-from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, join_network
+from assay.neurons.program.status import SHOWN, describe_program
+from assay.neurons.session.neuron import NetworkMonitor, NeuronSession, join_network
 from assay.neurons.session.resources import now_ms, open_own_store
 from assay.neurons.settings.loading import ConfigError, list_others_variables, make_cards_repeat
 from assay.neurons.settings.placing import open_placement
@@ -42,22 +42,18 @@ from assay.neurons.settings.sections import (
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
+from assay.neurons.trainer.setup import make_trainer_config
 from assay.neurons.trainer.trainer import Trainer, get_time
-from assay.neurons.trainer.trainer_setup import make_trainer_config
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.post_outbox import describe_post, list_posts, open_posting
 from assay.neurons.validator.record_book import RecordBook, get_software
 from assay.neurons.validator.run_archive import Archive
+from assay.neurons.validator.status import describe_validator, list_verdicts, name_verdicts
 from assay.neurons.validator.validator import Validator
-from assay.neurons.validator.validator_status import (
-    describe_validator,
-    list_verdicts,
-    name_verdicts,
-)
 from assay.protocol import encode_ss58
 from assay.protocol.record import compute_record_bytes_max
-from assay.rounds.round_calendar import list_trainers
+from assay.rounds.calendar import list_trainers
 from assay.training.held_out import HeldOut
 from assay.training.pace import PaceFigures
 from assay.training.team import follow, is_member, join_team, run_team
@@ -135,7 +131,7 @@ def run_miner(
                 return {
                     "at_work": done,
                     "drafting": miner.drafting,
-                    "engines": describe_engines(engines),
+                    "engines": [] if engines is None else engines.describe(),
                     "upload": up and asdict(up),
                     "windows": rows,
                 }
@@ -288,7 +284,7 @@ def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
     make_cards_repeat()
     own = settings.trainer
     if (own.processes > 1 or own.offload) and not is_member():
-        return run_team(own.processes, ["-m", "assay.cli", *sys.argv[1:]])
+        return run_team(own.processes, ["-m", "assay", *sys.argv[1:]])
     with join_team() as rank:
         if rank == 0:
             return _run_first_trainer(settings, as_json, quiet)

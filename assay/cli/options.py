@@ -89,7 +89,7 @@ class SettingsSource:
 
         below: dict[str, dict[str, Any]] = {}
         if self.recipe is not None:
-            from assay.subnet.recipes import read_recipe
+            from assay.subnet.recipe import read_recipe
 
             recipe = read_recipe(self.recipe)
             below["trainer"] = recipe.trainer.model_dump(exclude_unset=True)
@@ -97,7 +97,7 @@ class SettingsSource:
         if self.localnet is None:
             settings = load_settings(self.config, self.flags, below)
         else:
-            from assay.demo.localnet.description import is_running, is_starting, read_settings
+            from assay.lab.localnet.description import is_running, is_starting, read_settings
 
             if self.waits and is_starting(self.localnet):
                 announce(f"waiting for the localnet in {self.localnet}, which is starting")
@@ -137,7 +137,7 @@ def prepare(
     for check in first:
         check(settings, own)
     if opens is True:
-        from assay.network.chain.chain_target import ChainTarget
+        from assay.network.chain.target import ChainTarget
 
         chain = settings.chain
         ChainTarget.require_named(chain.network, *chain.fallbacks, *chain.archives)

@@ -19,7 +19,7 @@ from assay.cli.preflight.memory import (
 from assay.inference.placing.model_sizes import compute_weight_bytes, measure_shape
 from assay.neurons.settings.sections import MinerSettings, Settings
 from assay.protocol import Parameters
-from assay.subnet.recipes import Implementation, Recipe, read_recipe
+from assay.subnet.recipe import Implementation, Recipe, read_recipe
 from assay.subnet.window_costs import (
     DISK,
     HASHED,

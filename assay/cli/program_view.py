@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from assay.cli.console import make_table
-from assay.neurons.program.program_status import STOPPED
+from assay.neurons.program.status import STOPPED
 
 #: Seconds after which a status is called old. An idle program writes every ten.
 _OLD_S = 30

@@ -10,7 +10,7 @@ from typing import Any, TypedDict, TypeVar
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from assay.artifacts.records.record_reader import RecordFault, RecordReader, list_validators
+from assay.artifacts.records.reader import RecordFault, RecordReader, list_validators
 from assay.audit.bundle_seal import open_records
 from assay.cli.console import make_table
 from assay.cli.program_view import count_reasons, describe_age, render_shares

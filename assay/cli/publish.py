@@ -16,7 +16,7 @@ from assay.protocol import QUICKNET, BeaconChain
 from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
-from assay.subnet.recipes import Recipe, read_recipe, require_architecture
+from assay.subnet.recipe import Recipe, read_recipe, require_architecture
 from assay.training import GENESIS
 
 

@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.steps.step_folder import Step, read_step
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.folder import Step, read_step
 from assay.artifacts.steps.trace_files import ROOTS, StoredTrace, open_trace
 from assay.audit.tracing.bisection import Bisection, bisect_traces
 from assay.audit.tracing.step_trace import trace_step

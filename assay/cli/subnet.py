@@ -24,7 +24,7 @@ from assay.network.chain import (
     get_subnet_cost,
     start_subnet,
 )
-from assay.network.chain.chain_values import format_tao
+from assay.network.chain.values import format_tao
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.session.resources import connect, open_account, open_chain, parse_tao
 from assay.neurons.session.session import open_session

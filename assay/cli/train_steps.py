@@ -9,14 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
-from assay.artifacts.steps.step_folder import Step, StepError, read_step, read_taken
-from assay.artifacts.steps.step_store import fetch_step
+from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
+from assay.artifacts.steps.store import fetch_step
 from assay.audit.bundle import open_bundle
 from assay.audit.findings import Findings
 from assay.audit.ports import Public
+from assay.audit.provenance.comparing import check_provenance
 from assay.audit.provenance.reexecution import StepComparison, reexecute
-from assay.audit.provenance.step_provenance import check_provenance
 from assay.audit.provenance.step_submissions import SubmissionsBeside
 from assay.cli.audit import AuditRequest, open_network, print_findings, require_beacon
 from assay.cli.console import open_console

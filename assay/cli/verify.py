@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from assay.artifacts.submissions.submission_file import SubmissionFile
+from assay.artifacts.submissions.file import SubmissionFile
 from assay.cli.console import print_result
 from assay.cli.options import FINDING, OK, prepare
 from assay.network.store import open_file
@@ -71,7 +71,7 @@ def _judge(
     checkpoint: "Checkpoint",
     every: bool,
 ) -> Verdict:
-    from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
+    from assay.artifacts.submissions.judge import judge_with_checkpoint
 
     if isinstance(key, Refusal):
         return Verdict(context.window, bytes(32), key.reason, key.detail)
@@ -86,7 +86,7 @@ def _load_model(
 ) -> "Checkpoint":
     """The checkpoint in force, if a window can be judged with it."""
     # PyTorch takes seconds to load, and faults of the other files are reported first
-    from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
+    from assay.artifacts.checkpoints.folder import find_checkpoint_fault
     from assay.inference import load_checkpoint
     from assay.neurons.settings.placing import open_placement
 

@@ -2,8 +2,8 @@
 
 An environment turns a 32-byte seed into a problem, and a completion into integer reward parts.
 Every result is a function of its arguments: no clock, no floats, no solver's opinion. A digest
-names each file, and foreign code runs in a cage. An environment takes one answer form, refuses the
-rest, and needs time linear in the text, whatever the text is. It never runs a model, talks to a
+names each file, and foreign code runs in a sandbox. An environment takes one answer form, refuses
+the rest, and needs time linear in the text, whatever the text is. It never runs a model, talks to a
 network or learns whose answer it scores. Start with `base`, then `arithmetic`, the simplest
 environment. `registry` makes an environment by name and describes all of them to a person.
 """

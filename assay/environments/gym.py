@@ -1,4 +1,5 @@
-"""`reasoning_gym:NAME`: the datasets of reasoning-gym, made and scored by its own code, in a cage.
+"""`reasoning_gym:NAME`: the datasets of reasoning-gym, made and scored by its own code, in a
+sandbox.
 
 Foreign code makes the problems, so it runs in a child process under limits. Most questions have one
 right answer. There an answer must equal the reference as text, and no scorer runs. Where a question
@@ -24,7 +25,6 @@ from functools import cache, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any, NoReturn
 
-from assay.cage import Cage, Lost, WorkerError, child
 from assay.environments.base import (
     ANSWER_BYTES,
     Answer,
@@ -38,6 +38,7 @@ from assay.environments.foreign.package_box import StepCounter
 from assay.environments.gym_datasets import ALIKE, ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
+from assay.sandbox import Lost, Sandbox, WorkerError, child
 
 NAME = "reasoning_gym"
 #: Increases whenever any problem or score would change.
@@ -203,18 +204,18 @@ def _is_askable(made: Mapping[str, Any]) -> bool:
 
 
 def _ask(*request: Any) -> dict[str, Any] | Lost:
-    reply = _get_cage().ask_patiently(json.dumps(request).encode(), _REPLY_MAX, SECONDS)
+    reply = _get_sandbox().ask_patiently(json.dumps(request).encode(), _REPLY_MAX, SECONDS)
     return reply if isinstance(reply, Lost) else json.loads(reply)
 
 
 @cache
-def _get_cage() -> Cage:
+def _get_sandbox() -> Sandbox:
     """One child of this process for all datasets. Its replies depend on the request alone."""
-    return Cage("scorer of reasoning_gym", _BOOT, _PATIENCE)
+    return Sandbox("scorer of reasoning_gym", _BOOT, _PATIENCE)
 
 
-# --- the caged child, which alone imports reasoning_gym. A request is a JSON list, an answer a JSON
-# object. Every source of randomness is seeded before each dataset, since some datasets use the
+# --- the sandboxed child, which alone imports reasoning_gym. A request is a JSON list, an answer a
+# JSON object. Every source of randomness is seeded before each dataset, since some datasets use the
 # global one. `gym_datasets` refuses those that still depend on the process
 
 #: Bytes of address space beyond what the imports take. Tuning.
@@ -315,4 +316,4 @@ def _pack(reply: dict[str, Any]) -> bytes:
 
 def _refuse(event: str, arguments: object) -> None:
     if event.startswith(_FORBIDDEN):
-        raise PermissionError(f"{event} is not for a caged child")
+        raise PermissionError(f"{event} is not for a sandboxed child")

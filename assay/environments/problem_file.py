@@ -2,7 +2,7 @@
 
 A network names a file by its digest, and each machine decides where to keep it. No author is
 trusted: every row is checked. JSON Lines is read in this process within limits. Parquet needs
-native code, so a caged child reads it.
+native code, so a sandboxed child reads it.
 """
 
 import io
@@ -14,11 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from assay.cage import Budget, Cage, Lost, child
-from assay.cage.child import clean
 from assay.environments.base import INTEGER
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
+from assay.sandbox import Budget, Lost, Sandbox, child
+from assay.sandbox.child import clean
 
 #: Limits: bytes of a file, of its rows as JSON Lines, of one row; rows; characters of a question.
 FILE_MAX, TEXT_MAX, ROW_MAX, ROWS_MAX, QUESTION_MAX = 64 << 20, 128 << 20, 64 << 10, 10**6, 8_192
@@ -252,9 +252,10 @@ def _name_formats(found: dict[str, Any], names: tuple[str, ...]) -> ValueError:
 
 
 def _unpack_parquet(data: bytes, file: Path) -> bytes:
-    """The file's rows as JSON Lines, converted in a caged child that a hostile file may crash."""
-    with Cage("reader of problem files", _BOOT) as cage:
-        reply = cage.ask(data, 1 + TEXT_MAX, Budget(_PARQUET_SECONDS))
+    """The file's rows as JSON Lines, converted in a sandboxed child that a hostile file may
+    crash."""
+    with Sandbox("reader of problem files", _BOOT) as sandbox:
+        reply = sandbox.ask(data, 1 + TEXT_MAX, Budget(_PARQUET_SECONDS))
     if isinstance(reply, Lost):
         cause = "it takes too much CPU time" if reply.spent else reply.cause
         raise ProblemFileError(f"{file} cannot be read as Parquet: {cause}")
@@ -263,7 +264,7 @@ def _unpack_parquet(data: bytes, file: Path) -> bytes:
     return reply[1:]
 
 
-# --- the caged child, which turns a Parquet file into JSON Lines: it alone imports pyarrow
+# --- the sandboxed child, which turns a Parquet file into JSON Lines: it alone imports pyarrow
 
 
 def serve_rows() -> NoReturn:

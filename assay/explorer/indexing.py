@@ -12,12 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from assay.artifacts.records.record_reader import (
-    SETTLEMENTS_MAX,
-    RecordFault,
-    RecordReader,
-    follow_links,
-)
+from assay.artifacts.records.reader import SETTLEMENTS_MAX, RecordFault, RecordReader, follow_links
 from assay.explorer.index import NUMBER_MAX, TABLES, Index, IndexDamagedError, IndexedWindow
 from assay.explorer.ports import ShownRecord
 from assay.protocol import SettlementRecord, WindowRecord, find_context_fault

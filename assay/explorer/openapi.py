@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from assay.explorer.documents.shared_documents import ErrorDocument
+from assay.explorer.documents.shared import ErrorDocument
 from assay.explorer.index import NUMBER_MAX
 from assay.explorer.page_addresses import PAGES, PageAddress
 from assay.explorer.views.common import ROWS_MAX, Query

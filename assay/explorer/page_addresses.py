@@ -5,14 +5,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from assay.explorer.documents import (
-    miner_documents,
-    overview_documents,
-    settlement_documents,
-    training_documents,
-    validator_documents,
-    window_documents,
-)
+from assay.explorer.documents import miners as miner_documents
+from assay.explorer.documents import overview as overview_documents
+from assay.explorer.documents import settlements as settlement_documents
+from assay.explorer.documents import training as training_documents
+from assay.explorer.documents import validators as validator_documents
+from assay.explorer.documents import windows as window_documents
 from assay.explorer.views.attacks import view_gauntlet
 from assay.explorer.views.common import View
 from assay.explorer.views.course import view_training

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from assay.artifacts.announced_parameters import AnnouncedParameters
 from assay.artifacts.discovery import fetch_predecessors
 from assay.artifacts.ports import Objects
-from assay.artifacts.records.record_reader import STATISTICS_BYTES as STATISTICS_BYTES
-from assay.artifacts.records.record_reader import RecordReader, open_reader
+from assay.artifacts.records.reader import STATISTICS_BYTES as STATISTICS_BYTES
+from assay.artifacts.records.reader import RecordReader, open_reader
 from assay.artifacts.store_objects import UnavailableError
-from assay.explorer.documents.curve_documents import Curve
+from assay.explorer.documents.curves import Curve
 from assay.protocol import Context, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Identity, Timing

@@ -34,10 +34,10 @@ from assay.inference.implementations import (
     make_model,
 )
 from assay.inference.model_loading import load_model
+from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU
 from assay.inference.placing.memory_plan import MemoryBudget, plan_memory
 from assay.inference.placing.model_sizes import BF16_WEIGHTS, ModelShape, measure_shape
-from assay.inference.placing.placement import Placement
 from assay.inference.reference import CausalModel, Reference
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, open_tokenizer
 from assay.protocol.encoding import read_json

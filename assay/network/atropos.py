@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from assay.network.store.base import ServedError, StoreError
 from assay.network.store.http_client import HttpAnswer, HttpClient, HttpRequest, HttpTimeouts
 from assay.network.store.locators import WebLocator, read_locator
-from assay.network.store.object_store import ServedError, StoreError
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 

@@ -10,9 +10,9 @@ computed its result does not decide: repeating the step shows that, and names th
 This module imports nothing that needs PyTorch, for programs that only read the chain.
 """
 
+from assay.rounds.calendar import Round, compute_line, compute_share, find_round
 from assay.rounds.in_force import InForce, get_checkpoint_digest, get_in_force
 from assay.rounds.outer_records import ChildFinding, ChildRecord, MergedChild, MergeRecord
-from assay.rounds.round_calendar import Round, compute_line, compute_share, find_round
 
 __all__ = [
     "ChildFinding",

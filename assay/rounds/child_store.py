@@ -21,15 +21,15 @@ from typing import TypeVar
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from assay.artifacts.steps.parquet_worker import ParquetWorker
-from assay.artifacts.steps.step_file import DATA_BYTES_MAX, ConsumedGroup
-from assay.artifacts.steps.step_folder import (
+from assay.artifacts.steps.file import DATA_BYTES_MAX, ConsumedGroup
+from assay.artifacts.steps.folder import (
     RECORD_BYTES_MAX,
     StepError,
     StepFolder,
     read_step,
     read_taken,
 )
+from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.store_objects import (
     UnavailableError,
     answer_in_time,

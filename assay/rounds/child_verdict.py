@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from assay.artifacts.steps.step_file import ConsumedGroup
-from assay.artifacts.steps.step_folder import digest_tensors_of
+from assay.artifacts.steps.file import ConsumedGroup
+from assay.artifacts.steps.folder import digest_tensors_of
 from assay.protocol import Context, StepRecord
 from assay.protocol.manifest import Manifest
 from assay.protocol.seeds import compute_problem_seed
+from assay.rounds.calendar import Round, compute_share
 from assay.rounds.outer_records import ROUND_VERSION, ChildFinding, ChildRecord
 from assay.rounds.outer_step import (
     Masters,
@@ -24,7 +25,6 @@ from assay.rounds.outer_step import (
     is_within_bound,
     round_masters,
 )
-from assay.rounds.round_calendar import Round, compute_share
 
 #: The child's fate, and the reason in one sentence if it is not merged.
 Judgment = tuple[ChildFinding, str]

@@ -13,7 +13,7 @@ from assay.artifacts.ports import StateReader
 from assay.protocol import Block, Commitment, Parameters, Phase, Tag, parse_commitment
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.window import compute_block
-from assay.rounds.round_calendar import Round, compute_line, find_last_round
+from assay.rounds.calendar import Round, compute_line, find_last_round
 
 Slots = Mapping[bytes, bytes]
 

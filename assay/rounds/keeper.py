@@ -20,11 +20,11 @@ from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, open_checkpoint
-from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
+from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.ports import WindowReader
-from assay.artifacts.steps.step_folder import StepFolder, digest_tensors_of, read_step, read_taken
-from assay.artifacts.steps.step_store import publish_step
+from assay.artifacts.steps.folder import StepFolder, digest_tensors_of, read_step, read_taken
+from assay.artifacts.steps.store import publish_step
 from assay.inference import Checkpoint, read_tensors
 from assay.network import ObjectStore
 from assay.network.chain import ChainError, ForgottenError
@@ -40,6 +40,14 @@ from assay.protocol import (
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.window import compute_block, compute_window
+from assay.rounds.calendar import (
+    Round,
+    compute_line,
+    compute_share,
+    find_last_round,
+    find_round,
+    has_pause,
+)
 from assay.rounds.child_store import (
     RoundReader,
     WithheldError,
@@ -51,20 +59,12 @@ from assay.rounds.child_store import (
 )
 from assay.rounds.child_verdict import ChildFiles, ChildStep, RoundFacts, is_fresh
 from assay.rounds.difference_form import FormError, choose_form
+from assay.rounds.folder import TRUE_MAX, MadeStep, RoundFolder, RoundState, TrueCheckpoint
 from assay.rounds.in_force import InForce, find_published, get_in_force, get_in_force_at
 from assay.rounds.merging import RoundMerge, find_children
 from assay.rounds.outer_records import ROUND_VERSION, ChildRecord, MergeRecord
 from assay.rounds.outer_step import OuterState, begin_outer, compute_outer_root
-from assay.rounds.published_round import ComputeLevels, get_patience, judge_published
-from assay.rounds.round_calendar import (
-    Round,
-    compute_line,
-    compute_share,
-    find_last_round,
-    find_round,
-    has_pause,
-)
-from assay.rounds.round_folder import TRUE_MAX, MadeStep, RoundFolder, RoundState, TrueCheckpoint
+from assay.rounds.published import ComputeLevels, get_patience, judge_published
 from assay.rounds.trainer_stores import StoreByLocator, TrainerStores
 from assay.training import Learner, name_masters, pick_masters
 

@@ -12,19 +12,19 @@ from pathlib import Path
 
 from torch import Tensor
 
-from assay.artifacts.steps.step_file import open_step_parser
-from assay.artifacts.steps.step_folder import digest_tensors_of
+from assay.artifacts.steps.file import open_step_parser
+from assay.artifacts.steps.folder import digest_tensors_of
 from assay.network import ObjectStore
 from assay.protocol import Commitment, Tag, parse_commitment
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Manifest
+from assay.rounds.calendar import Round
 from assay.rounds.child_store import RoundReader, WithheldError
 from assay.rounds.child_verdict import ChildFiles, Judgment, RoundFacts, judge_child, leave_doubled
 from assay.rounds.difference_form import choose_form
 from assay.rounds.in_force import Slots
 from assay.rounds.outer_records import ChildFinding, MergedChild, MergeRecord
 from assay.rounds.outer_step import OuterState, compute_outer_root, round_masters, step_outwards
-from assay.rounds.round_calendar import Round
 
 _WITHHELD = ChildFinding.WITHHELD
 

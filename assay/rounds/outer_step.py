@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from assay.artifacts.steps.step_folder import digest_tensors_of
+from assay.artifacts.steps.folder import digest_tensors_of
 from assay.protocol.parameters import MILLION, Rounds
 
 Masters = Mapping[str, Tensor]

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, open_checkpoint
+from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.network import ObjectStore
 from assay.protocol import Commitment, Parameters, StepSuccess
 from assay.protocol.manifest import Manifest
+from assay.rounds.calendar import Round
 from assay.rounds.child_store import RoundReader, WithheldError
 from assay.rounds.merging import Merge, RoundMerge
 from assay.rounds.outer_records import MergeRecord
-from assay.rounds.round_calendar import Round
 
 #: Computes the levels from parameters, the levels before and held-out counts.
 ComputeLevels = Callable[[Parameters, tuple[int, ...], tuple[StepSuccess, ...]], tuple[int, ...]]

@@ -1,14 +1,14 @@
-"""A cage: handles strangers' files and code in a child process that may crash.
+"""A sandbox: handles strangers' files and code in a child process that may crash.
 
 Native code that a crafted input may crash, stall or bloat, and scorers that may loop for ever, run
 under limits on memory and CPU time. Each request has a deadline. A child that dies, stalls or
 answers nonsense is replaced. Only framed bytes of limited length cross the pipes, and nothing that
 the child sends is unpickled. This room knows processes and bytes, never their meaning. Start with
-`Cage` in `parent`. `child` runs on the other side, and `cluster` is a child whose work another host
-does.
+`Sandbox` in `parent`. `child` runs on the other side, and `cluster` is a child whose work another
+host does.
 """
 
-from assay.cage.cluster import make_remote_cage
-from assay.cage.parent import Budget, Cage, Lost, WorkerError
+from assay.sandbox.cluster import make_remote_sandbox
+from assay.sandbox.parent import Budget, Lost, Sandbox, WorkerError
 
-__all__ = ["Budget", "Cage", "Lost", "WorkerError", "make_remote_cage"]
+__all__ = ["Budget", "Lost", "Sandbox", "WorkerError", "make_remote_sandbox"]

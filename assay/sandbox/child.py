@@ -17,7 +17,7 @@ MEMORY_BYTES = 512 << 20
 #: The file in which a process reads its memory use.
 STATM = "/proc/self/statm"
 #: A child's message once its imports are done.
-READY = b"the caged child is ready"
+READY = b"the sandboxed child is ready"
 #: A request's head: its length, and the CPU time that it may take in ms. An answer's: its length.
 HEAD, LENGTH = struct.Struct(">II"), struct.Struct(">I")
 #: Characters of a detail.

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NoReturn
 
-from assay.cage.child import clean, serve
-from assay.cage.parent import Cage
+from assay.sandbox.child import clean, serve
+from assay.sandbox.parent import Sandbox
 
 #: Seconds for a cluster to answer, for joining it, and for a host to have room for an actor and
 #: start it.
@@ -41,10 +41,10 @@ class RemoteChild:
         return True
 
 
-def make_remote_cage(
+def make_remote_sandbox(
     name: str, address: str, target: str, cpus: int, gpus: int, seconds: float
-) -> Cage:
-    """A cage whose child is an actor of the cluster at `address`: auto, or HOST:PORT.
+) -> Sandbox:
+    """A sandbox whose child is an actor of the cluster at `address`: auto, or HOST:PORT.
 
     Args:
         target: see `RemoteChild`.
@@ -52,8 +52,8 @@ def make_remote_cage(
         seconds: default limit of a request.
     """
     arguments = f"{address!r}, {target!r}, {cpus}, {gpus}"
-    boot = f"from assay.cage.cluster import serve_actor; serve_actor({arguments})"
-    return Cage(name, boot, max(seconds, CONNECT_S + JOIN_S + PLACE_S), starts=1)
+    boot = f"from assay.sandbox.cluster import serve_actor; serve_actor({arguments})"
+    return Sandbox(name, boot, max(seconds, CONNECT_S + JOIN_S + PLACE_S), starts=1)
 
 
 def serve_actor(address: str, target: str, cpus: int, gpus: int) -> NoReturn:

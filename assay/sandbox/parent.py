@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Self
 
-from assay.cage.child import HEAD, LENGTH, READY, clean
 from assay.protocol.errors import OperatorError
+from assay.sandbox.child import HEAD, LENGTH, READY, clean
 
 # Tuning: these do not change the answer to an honest request.
 REQUEST_SECONDS, START_SECONDS = 30.0, 30.0
@@ -52,13 +52,13 @@ class Lost:
     slow: bool = False
 
 
-class Cage:
+class Sandbox:
     """Keeps one child alive from the first request to `close`. Safe to share between threads: they
     take turns.
 
     Args:
         name: the child's name in errors.
-        boot: Python code that the child runs; it ends in `assay.cage.child.serve`.
+        boot: Python code that the child runs; it ends in `assay.sandbox.child.serve`.
         seconds: limit of a request, and of a new child's first sign of life; None:
             `REQUEST_SECONDS`.
         starts: number of attempts to start a child that does not start; None: by `START_PAUSES`.
@@ -131,7 +131,7 @@ class Cage:
             tries: most children that this request may cost; with one, the caller retries.
 
         Raises:
-            WorkerError: no child can be started, or the cage is closed.
+            WorkerError: no child can be started, or the sandbox is closed.
         """
         cause, slow = "", False
         with self._lock:

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-#: Most seconds of a copy, asleep or at work. Longer than any request of a cage, whose parent ends
-#: this process earlier: it applies if the parent is gone.
+#: Most seconds of a copy, asleep or at work. Longer than any request of a sandbox, whose parent
+#: ends this process earlier: it applies if the parent is gone.
 COPY_SECONDS = 600.0
 _PIECE = 1 << 16
 #: Answers a request; what it is given besides ends the copy at once with the answer that it takes.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
+from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.discovery import DiscoveryError
 from assay.environments import open_environment
 from assay.inference import load_checkpoint

@@ -18,7 +18,7 @@ from tempfile import mkdtemp
 
 from transformers import PreTrainedTokenizerFast
 
-from assay.artifacts.checkpoints.checkpoint_folder import measure_manifest
+from assay.artifacts.checkpoints.folder import measure_manifest
 from assay.environments import Environment, add_problem_files, make_environment, open_environment
 from assay.inference import OwnDrafter, Reference, Rules, make_model, measure_rates, sample_passages
 from assay.inference.folder import (
@@ -50,7 +50,7 @@ from assay.subnet.presets import (
     DEMO_SETTINGS,
     DEMO_WORK,
 )
-from assay.subnet.recipes import Recipe, require_architecture
+from assay.subnet.recipe import Recipe, require_architecture
 
 #: File in which newer libraries store a chat template.
 TEMPLATE_FILE = "chat_template.jinja"

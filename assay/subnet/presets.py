@@ -29,8 +29,8 @@ from assay.protocol.parameters import (
     Work,
     find_parameters_fault,
 )
-from assay.recipes import RECIPES
-from assay.rounds.round_choice import ROUNDS, complete_rounds
+from assay.rounds.choice import ROUNDS, complete_rounds
+from assay.subnet.recipes import RECIPES
 
 #: With this number, a simulated chain's epochs fall between two pairs of windows.
 NETUID = 25

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
-from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.checkpoints.folder import find_checkpoint_fault
+from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, SubnetChain, find_mismatch, publish_parameters
 from assay.artifacts.published_problems import publish_problem_files
 from assay.artifacts.store_objects import Progress, ignore_progress

@@ -21,7 +21,6 @@ from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.neurons.settings.sections import TrainerSettings
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.encoding import EncodingError, read_json
-from assay.recipes import RECIPES
 from assay.subnet.presets import (
     PRESETS,
     change_parameters,
@@ -29,6 +28,7 @@ from assay.subnet.presets import (
     make_parameters,
     read_changes,
 )
+from assay.subnet.recipes import RECIPES
 
 #: The placeholder for the digest of a file of problems that a recipe cannot ship.
 PLACEHOLDER = "SHA256"

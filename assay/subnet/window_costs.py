@@ -17,7 +17,7 @@ from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import MinerSettings, TrainerSettings
 from assay.protocol import Parameters
 from assay.protocol.parameters import Timing
-from assay.subnet.recipes import Implementation, Lengths, ModelNumbers, Recipe
+from assay.subnet.recipe import Implementation, Lengths, ModelNumbers, Recipe
 
 #: Share of a data sheet's figures that is assumed to be sustained.
 SUSTAINED = 0.6

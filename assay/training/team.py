@@ -1,7 +1,7 @@
 """A trainer of several processes: the first is the neuron, the others learn with it.
 
     assay train --processes 2 …                       # on one machine
-    torchrun --nproc-per-node 2 -m assay.cli train …  # and wherever torchrun reaches
+    torchrun --nproc-per-node 2 -m assay train …  # and wherever torchrun reaches
 
 The first process talks to chain and store, judges and publishes. Each request to its learner goes
 to all processes, in the same order, so that each holds its part of weights, gradients and moments

@@ -8,7 +8,7 @@ wire. It knows nothing of Assay's rules. Start at `devnet.py`, then `devnet_chai
 call), served by `rpc_server.py` and `http_door.py`; `runtime_apis.py` has the runtime's own calls.
 """
 
-from assay.devnet.devnet import DESCRIPTION, Devnet, Seal
-from assay.devnet.simulator import SimulatedChain, SimulatedRules
+from subtensor_devnet.node import DESCRIPTION, Devnet, Seal
+from subtensor_devnet.simulator import SimulatedChain, SimulatedRules
 
 __all__ = ["DESCRIPTION", "Devnet", "Seal", "SimulatedChain", "SimulatedRules"]

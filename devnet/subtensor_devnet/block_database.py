@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from assay.devnet.scale import encode_bytes, hash_blake2
 from assay.network.chain.errors import ChainError
 from assay.network.chain.finalized_heads import hash_header
+from subtensor_devnet.scale import encode_bytes, hash_blake2
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -10,23 +10,21 @@ from typing import Any
 
 from bittensor_core import Keypair
 
-from assay.devnet.block_database import (
+from subtensor_devnet.block_database import (
     BlockDatabase,
     BlockHeader,
     StoredBlock,
     compute_extrinsics_root,
     compute_state_root,
 )
-from assay.devnet.devnet_errors import (
+from subtensor_devnet.errors import (
     DispatchError,
     InvalidTransactionError,
     RpcError,
     make_invalid_transaction_error,
 )
-from assay.devnet.devnet_runtime import DevnetRuntime
-from assay.devnet.devnet_state import DevnetState, StateView
-from assay.devnet.extrinsics import Extrinsic, decode_extrinsic, encode_bare, get_unsigned
-from assay.devnet.pallets.balances import (
+from subtensor_devnet.extrinsics import Extrinsic, decode_extrinsic, encode_bare, get_unsigned
+from subtensor_devnet.pallets.balances import (
     charge_fee,
     compute_fee,
     get_free,
@@ -35,12 +33,19 @@ from assay.devnet.pallets.balances import (
     mint,
     use_nonce,
 )
-from assay.devnet.pallets.coinbase import Consensus, run_coinbase
-from assay.devnet.pallets.registration import update_prices
-from assay.devnet.pallets.shield import rotate_key
-from assay.devnet.pallets.weights import is_pulse, list_awaited_rounds, put_pulse, reveal_commits
-from assay.devnet.pool import ExtrinsicPool, PendingExtrinsic
-from assay.devnet.scale_codec import ScaleCodec
+from subtensor_devnet.pallets.coinbase import Consensus, run_coinbase
+from subtensor_devnet.pallets.registration import update_prices
+from subtensor_devnet.pallets.shield import rotate_key
+from subtensor_devnet.pallets.weights import (
+    is_pulse,
+    list_awaited_rounds,
+    put_pulse,
+    reveal_commits,
+)
+from subtensor_devnet.pool import ExtrinsicPool, PendingExtrinsic
+from subtensor_devnet.runtime import DevnetRuntime
+from subtensor_devnet.scale_codec import ScaleCodec
+from subtensor_devnet.state import DevnetState, StateView
 
 #: Extrinsics that one block holds at most.
 BLOCK_SIZE = 4_096

@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from assay.network.chain.chain_values import Receipt
 from assay.network.chain.connection import Connection
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.network.chain.substrate import Substrate
+from assay.network.chain.values import Receipt
 from assay.network.chain.wallets import DevWallet
 from assay.protocol import encode_ss58
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from bittensor_core import CRYPTO_ED25519, CRYPTO_SR25519, ss58_encode, verify
 
-from assay.devnet.devnet_errors import InvalidTransactionError, MalformedError
-from assay.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION
-from assay.devnet.scale import ScaleReader, encode_bytes, hash_blake2
-from assay.devnet.scale_codec import SS58_TYPE, RuntimeCall, ScaleCodec
+from subtensor_devnet.errors import InvalidTransactionError, MalformedError
+from subtensor_devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION
+from subtensor_devnet.scale import ScaleReader, encode_bytes, hash_blake2
+from subtensor_devnet.scale_codec import SS58_TYPE, RuntimeCall, ScaleCodec
 
 #: Largest extrinsic, bytes: what a block of subtensor has room for, for normal calls.
 EXTRINSIC_BYTES = 5 * 1024 * 1024 * 3 // 4

@@ -14,7 +14,7 @@ import h11
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from assay.devnet.json_rpc import MESSAGE_BYTES, make_size_error
+from subtensor_devnet.json_rpc import MESSAGE_BYTES, make_size_error
 
 #: A JSON-RPC message to its answer, None where nobody waits for one.
 Answer = Callable[[bytes], str | None]

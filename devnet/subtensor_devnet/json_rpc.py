@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from assay.devnet.devnet_errors import RpcError
+from subtensor_devnet.errors import RpcError
 
 #: Largest message and largest answer, bytes.
 MESSAGE_BYTES = 15 * 1024 * 1024

@@ -11,8 +11,8 @@ import lzma
 from dataclasses import dataclass
 from importlib.resources import files
 
-from assay.devnet.scale import ScaleReader, encode_bytes
 from assay.network.chain.finalized_heads import encode_compact
+from subtensor_devnet.scale import ScaleReader, encode_bytes
 
 SPEC_VERSION = 461
 TRANSACTION_VERSION = 1

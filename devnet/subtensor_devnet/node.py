@@ -14,21 +14,21 @@ from typing import Any, TypeVar
 
 from websockets.asyncio.server import serve
 
-from assay.devnet.block_database import BlockDatabase
-from assay.devnet.devnet_chain import DevnetChain
-from assay.devnet.devnet_errors import RpcError
-from assay.devnet.http_door import HttpDoor, refuse_plain_get
-from assay.devnet.json_rpc import MESSAGE_BYTES
-from assay.devnet.metadata import load_metadata
-from assay.devnet.pallets.coinbase import Consensus
-from assay.devnet.rpc import RpcMethods
-from assay.devnet.rpc_server import RpcServer, connections_logger
-from assay.devnet.runtime_apis import RuntimeApis
-from assay.devnet.scale_codec import ScaleCodec
-from assay.devnet.yuma import compute_epoch
 from assay.network.chain.errors import ChainError
+from subtensor_devnet.block_database import BlockDatabase
+from subtensor_devnet.chain import DevnetChain
+from subtensor_devnet.errors import RpcError
+from subtensor_devnet.http_door import HttpDoor, refuse_plain_get
+from subtensor_devnet.json_rpc import MESSAGE_BYTES
+from subtensor_devnet.metadata import load_metadata
+from subtensor_devnet.pallets.coinbase import Consensus
+from subtensor_devnet.rpc import RpcMethods
+from subtensor_devnet.rpc_server import RpcServer, connections_logger
+from subtensor_devnet.runtime_apis import RuntimeApis
+from subtensor_devnet.scale_codec import ScaleCodec
+from subtensor_devnet.yuma import compute_epoch
 
-logger = logging.getLogger("assay.devnet")
+logger = logging.getLogger("subtensor_devnet")
 
 T = TypeVar("T")
 

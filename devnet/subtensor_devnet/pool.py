@@ -4,8 +4,8 @@ room for."""
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from assay.devnet.devnet_errors import RpcError, make_invalid_transaction_error
-from assay.devnet.extrinsics import Extrinsic
+from subtensor_devnet.errors import RpcError, make_invalid_transaction_error
+from subtensor_devnet.extrinsics import Extrinsic
 
 #: Extrinsics that may wait in all, and of one signer.
 POOL_SIZE = 8_192

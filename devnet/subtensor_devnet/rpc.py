@@ -7,11 +7,11 @@ substrate/client/rpc.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from assay.devnet.devnet_chain import DevnetChain
-from assay.devnet.devnet_errors import MalformedError, RpcError
-from assay.devnet.metadata import SPEC_NAME, SPEC_VERSION, TRANSACTION_VERSION
-from assay.devnet.runtime_apis import RUNTIME_APIS, RuntimeApis
-from assay.devnet.scale import hash_blake2
+from subtensor_devnet.chain import DevnetChain
+from subtensor_devnet.errors import MalformedError, RpcError
+from subtensor_devnet.metadata import SPEC_NAME, SPEC_VERSION, TRANSACTION_VERSION
+from subtensor_devnet.runtime_apis import RUNTIME_APIS, RuntimeApis
+from subtensor_devnet.scale import hash_blake2
 
 #: Blocks that one request may have made.
 _MOST_BLOCKS = 10_000

@@ -17,16 +17,16 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from assay.devnet.devnet_chain import DevnetChain, MadeBlock
-from assay.devnet.devnet_errors import RpcError
-from assay.devnet.json_rpc import Start, answer_message, nothing_follows
-from assay.devnet.pool import PendingExtrinsic
-from assay.devnet.rpc import RUNTIME_VERSION, SUBSCRIPTIONS, RpcMethods
+from subtensor_devnet.chain import DevnetChain, MadeBlock
+from subtensor_devnet.errors import RpcError
+from subtensor_devnet.json_rpc import Start, answer_message, nothing_follows
+from subtensor_devnet.pool import PendingExtrinsic
+from subtensor_devnet.rpc import RUNTIME_VERSION, SUBSCRIPTIONS, RpcMethods
 
-logger = logging.getLogger("assay.devnet")
+logger = logging.getLogger("subtensor_devnet")
 #: The library's own words on its connections. Whoever sends what is no websocket's opening, or
 #: leaves in the middle of one, is no fault of the server's, and gets no traceback.
-connections_logger = logging.getLogger("assay.devnet.connections")
+connections_logger = logging.getLogger("subtensor_devnet.connections")
 connections_logger.setLevel(logging.ERROR)
 connections_logger.addFilter(lambda record: not _is_clients_fault(record))
 

@@ -8,9 +8,9 @@ the dispatcher undoes all changes until then.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from assay.devnet.devnet_errors import DispatchError, MalformedError
-from assay.devnet.devnet_state import DevnetState
-from assay.devnet.scale_codec import RuntimeCall, ScaleCodec
+from subtensor_devnet.errors import DispatchError, MalformedError
+from subtensor_devnet.scale_codec import RuntimeCall, ScaleCodec
+from subtensor_devnet.state import DevnetState
 
 MODULE = "SubtensorModule"
 #: The account of all zeros: subtensor's "nobody".

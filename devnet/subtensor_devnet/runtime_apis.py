@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
 
-from assay.devnet.devnet_errors import MalformedError, RpcError
-from assay.devnet.devnet_runtime import MODULE, NOBODY, Arguments
-from assay.devnet.devnet_state import StateView
-from assay.devnet.extrinsics import take_apart
-from assay.devnet.pallets.balances import compute_fee, get_nonce, make_dispatch_info
-from assay.devnet.pallets.schedule import get_next_epoch
-from assay.devnet.pallets.staking import PRICE_UNIT, compute_purchase, compute_sale, get_price
-from assay.devnet.pallets.subnets import compute_lock_cost
-from assay.devnet.scale import ScaleReader, encode_bytes
-from assay.devnet.scale_codec import ScaleCodec
-from assay.devnet.subnet_info import (
+from subtensor_devnet.errors import MalformedError, RpcError
+from subtensor_devnet.extrinsics import take_apart
+from subtensor_devnet.pallets.balances import compute_fee, get_nonce, make_dispatch_info
+from subtensor_devnet.pallets.schedule import get_next_epoch
+from subtensor_devnet.pallets.staking import PRICE_UNIT, compute_purchase, compute_sale, get_price
+from subtensor_devnet.pallets.subnets import compute_lock_cost
+from subtensor_devnet.runtime import MODULE, NOBODY, Arguments
+from subtensor_devnet.scale import ScaleReader, encode_bytes
+from subtensor_devnet.scale_codec import ScaleCodec
+from subtensor_devnet.state import StateView
+from subtensor_devnet.subnet_info import (
     describe_metagraph,
     describe_neuron,
     describe_settings,

@@ -5,8 +5,8 @@ Typed values go through the SDK's own codec. Source: parity-scale-codec, "Compac
 
 from hashlib import blake2b
 
-from assay.devnet.devnet_errors import MalformedError
 from assay.network.chain.finalized_heads import encode_compact
+from subtensor_devnet.errors import MalformedError
 
 
 def encode_bytes(data: bytes) -> bytes:

@@ -11,8 +11,8 @@ from typing import Any
 
 from bittensor_core import Runtime as CoreRuntime
 
-from assay.devnet.devnet_errors import DispatchError, MalformedError
-from assay.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION
+from subtensor_devnet.errors import DispatchError, MalformedError
+from subtensor_devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION
 
 #: Address type of every chain of Bittensor.
 SS58_TYPE = 42

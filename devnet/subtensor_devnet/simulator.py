@@ -15,7 +15,9 @@ from hashlib import sha256
 from threading import Lock
 
 from assay.network.chain.block_bodies import BlockBody
-from assay.network.chain.chain_values import (
+from assay.network.chain.epochs import is_tempo_epoch
+from assay.network.chain.errors import ChainError, ForgottenError, TooSoonError
+from assay.network.chain.values import (
     STATE_BLOCKS,
     Hyperparameters,
     MetagraphRow,
@@ -23,8 +25,6 @@ from assay.network.chain.chain_values import (
     Receipt,
     format_tao,
 )
-from assay.network.chain.epochs import is_tempo_epoch
-from assay.network.chain.errors import ChainError, ForgottenError, TooSoonError
 from assay.network.chain.weights_sender import make_row
 from assay.protocol import Block, Member
 from assay.protocol.commitment import COMMITMENT_BYTES

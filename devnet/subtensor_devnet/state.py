@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
-from assay.devnet.scale_codec import ScaleCodec
+from subtensor_devnet.scale_codec import ScaleCodec
 
 #: Hashes of the pallet's and the item's name: what all keys of one storage item begin with.
 ITEM_BYTES = 32

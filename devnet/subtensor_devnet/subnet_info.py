@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from assay.devnet.devnet_runtime import MODULE
-from assay.devnet.devnet_state import StateView
-from assay.devnet.pallets.staking import get_stake
-from assay.devnet.pallets.uids import COLUMNS
-from assay.devnet.scale_codec import read_bytes
+from subtensor_devnet.pallets.staking import get_stake
+from subtensor_devnet.pallets.uids import COLUMNS
+from subtensor_devnet.runtime import MODULE
+from subtensor_devnet.scale_codec import read_bytes
+from subtensor_devnet.state import StateView
 
 _THOUSAND = 1_000
 #: Field of a description → storage item of a subnet.

@@ -6,9 +6,8 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, open_checkpoint
+from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.ports import BeaconSource
-from assay.drafting import MinerEngines
 from assay.environments import open_environment
 from assay.inference import (
     Checkpoint,
@@ -21,11 +20,12 @@ from assay.inference import (
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.store import ObjectStore
 from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingCommitment
-from assay.neurons.miner.mining_history import MinedWindow, MiningHistory
+from assay.neurons.miner.engines import MinerEngines
+from assay.neurons.miner.history import MinedWindow, MiningHistory
 from assay.neurons.miner.uploads import Uploads
 from assay.neurons.miner.work_database import MinerPersistence, SavedWork, WorkDatabase, WorkStage
 from assay.neurons.ports import Chain
-from assay.neurons.program.program_status import DraftingStatus, describe_drafting
+from assay.neurons.program.status import DraftingStatus, describe_drafting
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge
 from assay.protocol import (

@@ -10,22 +10,21 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
-from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
-from assay.artifacts.submissions.submission_judge import judge_hotkey
-from assay.cage import WorkerError
+from assay.artifacts.checkpoints.folder import open_checkpoint
+from assay.artifacts.submissions.judge import judge_hotkey
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
-from assay.neurons.miner.miner import Miner
-from assay.neurons.miner.mining_history import (
+from assay.neurons.miner.history import (
     HistoryError,
     MinedWindow,
     MiningHistory,
     OwnVerdict,
     Payment,
 )
+from assay.neurons.miner.miner import Miner
 from assay.neurons.ports import Chain
 from assay.neurons.program.counters import Counters
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import (
     BeaconError,
     find_epoch,
@@ -36,6 +35,7 @@ from assay.neurons.session.window_reader import (
 from assay.protocol import Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
+from assay.sandbox import WorkerError
 from assay.verification import Ledger, Seat, compute_score
 
 #: Blocks at which a checkpoint is looked for after the window's verdicts have become final.

@@ -20,7 +20,7 @@ from typing import IO, Self, TypeVar
 import numpy as np
 
 from assay.network.files import take_lock, write_file
-from assay.neurons.miner.mining_history import HistoryError, MinedWindow, MiningHistory
+from assay.neurons.miner.history import HistoryError, MinedWindow, MiningHistory
 from assay.neurons.session.window_reader import Challenge
 from assay.protocol import Rollout
 from assay.protocol.errors import OperatorError

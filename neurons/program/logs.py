@@ -24,7 +24,7 @@ import structlog
 from rich.console import Console
 from structlog.typing import EventDict, WrappedLogger
 
-from assay.neurons.program.program_status import ChainStatus, describe_countdown
+from assay.neurons.program.status import ChainStatus, describe_countdown
 from assay.neurons.settings.sections import Settings
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_window

@@ -23,7 +23,7 @@ from assay.network.text import hide
 from assay.neurons.ports import Neuron
 from assay.neurons.program.counters import LoopHooks
 from assay.neurons.program.logs import LINES
-from assay.neurons.program.program_status import RUNNING, STOPPED, describe_self
+from assay.neurons.program.status import RUNNING, STOPPED, describe_self
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol.errors import OperatorError
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from assay.protocol import encode_ss58
 
 if TYPE_CHECKING:  # `assay status` reads one file of JSON and should load nothing else
-    from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-    from assay.drafting import MinerEngines
+    from assay.artifacts.checkpoints.folder import CheckpointFolder
     from assay.inference import DraftCount
     from assay.network.beacon import HttpBeacons, RoundSource
     from assay.protocol import Block, Parameters
@@ -259,19 +258,6 @@ def describe_drafting(count: "DraftCount", seconds: float, ahead: int | None) ->
         drafting_seconds=round(count.drafting_s, 3),
         reading_seconds=round(count.reading_s, 3),
     )
-
-
-def describe_engines(engines: "MinerEngines | None") -> list[EngineStatus]:
-    """The status of a miner's engines, where it has some."""
-    if engines is None:
-        return []
-    engines.look()
-    return [
-        EngineStatus(
-            url=e.url, state=e.state, lack=e.lack, kept=e.kept / e.drafted if e.drafted else None
-        )
-        for e in engines.engines
-    ]
 
 
 def describe_self(state: str, started_at: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from getpass import getpass
 from pathlib import Path
 
 from assay.network.evm import CHAIN_IDS, EvmKey, EvmNode, ScoreLedger
-from assay.network.evm.evm_node import GWEI
+from assay.network.evm.node import GWEI
 from assay.network.files import write_file
 from assay.neurons.settings.loading import ConfigError, require_netuid
 from assay.neurons.settings.sections import LedgerSettings, Settings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_folder import (
+from assay.artifacts.checkpoints.folder import (
     CHECKPOINTS_KEPT,
     RETRY_MAX_S,
     CheckpointFolder,
@@ -17,15 +17,15 @@ from assay.artifacts.checkpoints.checkpoint_folder import (
 from assay.artifacts.discovery import DiscoveryError
 from assay.artifacts.ports import BeaconSource
 from assay.artifacts.submissions.read_ahead import ReadAhead
-from assay.artifacts.submissions.submission_reader import KnownMirror, StoreFinder, know_no_mirrors
+from assay.artifacts.submissions.reader import KnownMirror, StoreFinder, know_no_mirrors
 from assay.environments import open_environment
 from assay.inference import Placement
-from assay.inference.workers.worker_pool import WorkerPool, open_workers
+from assay.inference.workers.pool import WorkerPool, open_workers
 from assay.network.chain import ForgottenError
 from assay.neurons.ports import Chain
 from assay.neurons.program.logs import LOG_CONTEXT
-from assay.neurons.program.program_loop import ParametersChangedError, claim_folder
-from assay.neurons.program.program_status import ChainStatus
+from assay.neurons.program.loop import ParametersChangedError, claim_folder
+from assay.neurons.program.status import ChainStatus
 from assay.neurons.session.resources import measure_stake
 from assay.neurons.session.session import Session
 from assay.neurons.session.window_reader import find_epoch, find_settlement

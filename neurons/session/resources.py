@@ -27,8 +27,8 @@ from assay.network.chain import (
     get_hotkey,
     open_wallet,
 )
-from assay.network.chain.chain_target import PATIENCE_S
-from assay.network.chain.chain_values import TAO
+from assay.network.chain.target import PATIENCE_S
+from assay.network.chain.values import TAO
 from assay.neurons.settings.loading import ConfigError, require_netuid, use_sdk_cache
 from assay.neurons.settings.sections import ChainSettings, Settings, StoreSettings
 

@@ -10,16 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event, Thread
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, open_checkpoint
+from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.submissions.judging_threads import judge_beside
-from assay.cage import WorkerError
 from assay.inference import CheckpointError
-from assay.inference.workers.worker_pool import NoWorkerError, WorkerPool
+from assay.inference.workers.pool import NoWorkerError, WorkerPool
 from assay.network.chain import ChainError, WrongChainError
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
 from assay.neurons.trainer.lessons import WindowReading, find_waiting
 from assay.protocol import Parameters
+from assay.sandbox import WorkerError
 
 #: Seconds that a trainer waits for files that are being judged, before it does something else.
 _WAIT_S = 0.5

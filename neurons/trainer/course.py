@@ -4,20 +4,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
-from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
-from assay.artifacts.steps.step_store import publish_step
+from assay.artifacts.checkpoints.folder import open_checkpoint
+from assay.artifacts.checkpoints.publish import publish_checkpoint
+from assay.artifacts.steps.store import publish_step
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.neurons.session.chain_delivery import Announcement
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import get_challenge, get_context
-from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder, TrainerState
-from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner, resume_learner
+from assay.neurons.trainer.folder import TrainerError, TrainerFolder, TrainerState
+from assay.neurons.trainer.setup import TrainerConfig, make_learner, resume_learner
 from assay.protocol import Commitment, Context, Parameters, Tag, encode_commitment, parse_commitment
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_in_force_at
-from assay.rounds.round_keeper import RoundConfig, RoundKeeper
+from assay.rounds.keeper import RoundConfig, RoundKeeper
 from assay.training import Learner, LessonError
 from assay.training.held_out import compute_next_levels
 

@@ -11,10 +11,10 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.artifacts.steps.step_file import ConsumedGroup
-from assay.artifacts.submissions.submission_judge import judge_hotkey
+from assay.artifacts.steps.file import ConsumedGroup
+from assay.artifacts.submissions.judge import judge_hotkey
 from assay.inference import Checkpoint
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.protocol import Context
 from assay.protocol.manifest import Manifest
 from assay.protocol.reason import Reason

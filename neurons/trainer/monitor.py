@@ -30,7 +30,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.environments import Success
 from assay.inference import CheckpointError
 from assay.network.files import replace_file, write_json

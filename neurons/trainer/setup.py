@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from assay.artifacts.steps.step_folder import StepError, StepFolder, parse_config
+from assay.artifacts.steps.folder import StepError, StepFolder, parse_config
 from assay.inference import Checkpoint, read_tensors
 from assay.inference.placing.devices import MemoryLackError, explain_lack, is_out_of_memory
 from assay.network import ObjectStore

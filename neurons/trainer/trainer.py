@@ -17,26 +17,26 @@ from collections.abc import Callable
 
 from safetensors import SafetensorError
 
-from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
-from assay.artifacts.steps.step_folder import digest_tensors_of, make_record
-from assay.artifacts.steps.step_groups import mix_groups
-from assay.cage import WorkerError
+from assay.artifacts.checkpoints.folder import open_checkpoint
+from assay.artifacts.steps.folder import digest_tensors_of, make_record
+from assay.artifacts.steps.groups import mix_groups
 from assay.inference import CheckpointError, DeviceError, UnusableCheckpointError
 from assay.network import StoreError
 from assay.network.chain import ChainError, WrongChainError
-from assay.network.chain.chain_values import STATE_BLOCKS
+from assay.network.chain.values import STATE_BLOCKS
 from assay.neurons.session.chain_delivery import Announcement
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge, get_context
 from assay.neurons.trainer.background_judge import BackgroundJudge
+from assay.neurons.trainer.course import NAME, Course, CourseKeeper
+from assay.neurons.trainer.folder import TrainerError
 from assay.neurons.trainer.lessons import Lesson, WindowReading, find_waiting
-from assay.neurons.trainer.trainer_course import NAME, Course, CourseKeeper
-from assay.neurons.trainer.trainer_folder import TrainerError
-from assay.neurons.trainer.trainer_setup import TrainerConfig
+from assay.neurons.trainer.setup import TrainerConfig
 from assay.protocol import Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block, compute_window
-from assay.rounds.round_keeper import NextThing, RoundKeeper
+from assay.rounds.keeper import NextThing, RoundKeeper
+from assay.sandbox import WorkerError
 from assay.training import LessonError
 from assay.training.held_out import compute_next_levels, describe_levels
 from assay.training.pace import Activity, TrainerPace

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any, TypedDict
 
-from assay.artifacts.records.record_reader import RecordFault, RecordReader, follow_links
+from assay.artifacts.records.reader import RecordFault, RecordReader, follow_links
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.store import ObjectStore, StoreError
 from assay.neurons.ports import Chain

@@ -5,12 +5,7 @@ from functools import lru_cache
 from typing import Any, TypedDict
 
 from assay.neurons.program.database import Database
-from assay.neurons.program.program_status import (
-    SHOWN,
-    CountdownStatus,
-    WorkerStatus,
-    describe_countdown,
-)
+from assay.neurons.program.status import SHOWN, CountdownStatus, WorkerStatus, describe_countdown
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.record_book import RecordBook, RecordStatus
 from assay.neurons.validator.validator import Validator

@@ -9,18 +9,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
+from assay.artifacts.checkpoints.folder import open_checkpoint
+from assay.artifacts.submissions.judge import judge_hotkey, judge_samples
 from assay.artifacts.submissions.judging_threads import JudgingThreads, Judgment, judge_here
-from assay.artifacts.submissions.submission_judge import judge_hotkey, judge_samples
-from assay.artifacts.submissions.submission_reader import Looking
-from assay.cage import WorkerError
+from assay.artifacts.submissions.reader import Looking
 from assay.inference import Checkpoint, CheckpointError, DeviceError, UnusableCheckpointError
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.validator.journal import Account, Journal
 from assay.neurons.validator.judged_window import JudgedWindow
 from assay.protocol import Context, Phase
 from assay.protocol.window import compute_block
+from assay.sandbox import WorkerError
 from assay.verification import Ledger, Seat, Verdict
 
 #: Seconds to wait for running jobs while another may begin, and while none may.

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.artifacts.submissions.read_ahead import ReadAhead
-from assay.inference.workers.worker_pool import WorkerPool
+from assay.inference.workers.pool import WorkerPool
 from assay.network.chain import STATE_BLOCKS, ChainError, ForgottenError, WrongChainError
 from assay.neurons.program.database import Database
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import BeaconError, add_sample, get_challenge, get_context
 from assay.neurons.validator.journal import Account, Journal, WindowProgress
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement

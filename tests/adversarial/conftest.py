@@ -12,19 +12,18 @@ from typing import Any
 import pytest
 import torch
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.submissions.submission_file import SubmissionFile
-from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
-from assay.devnet import SimulatedChain
-from assay.gauntlet.attack_setup import AttackSetup
-from assay.gauntlet.bench_models import SHIPPED, Family
-from assay.gauntlet.strategy import prefill
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.submissions.file import SubmissionFile
+from assay.artifacts.submissions.judge import judge_with_checkpoint
 from assay.inference import Checkpoint, Rules, load_checkpoint
+from assay.lab.gauntlet.attack_setup import AttackSetup
+from assay.lab.gauntlet.bench_models import SHIPPED, Family
+from assay.lab.gauntlet.strategy import prefill
 from assay.network import open_file
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Group, Miner, MinerConfig, MinerDependencies, WindowWork
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.neurons.validator import weights_outbox
 from assay.protocol import Committed, Context, Parameters
@@ -35,6 +34,7 @@ from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model
 from assay.verification import Verdict
+from subtensor_devnet import SimulatedChain
 from tests.quick_miner import QuickMiner
 
 LOCATOR = "test:store"

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 from hashlib import sha256
 
-from assay.artifacts.steps.step_folder import StepFolder, digest_tensors_of
+from assay.artifacts.steps.folder import StepFolder, digest_tensors_of
 from assay.protocol import Commitment, Tag
 from assay.rounds.child_store import put_child
 from assay.rounds.child_verdict import ChildFiles, ChildStep

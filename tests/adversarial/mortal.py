@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from assay.devnet import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.store import FolderStore, open_folder
 from assay.neurons.program.database import Database
 from assay.neurons.session import window_reader
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.validator import submission_queue as module
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
@@ -32,6 +31,7 @@ from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.verification import GroupValue, Statistics, Verdict
+from subtensor_devnet import SimulatedChain
 
 GENESIS_MS = 1_700_000_000_000
 NAMES = ("owner", "trainer", "validator", "alice", "bob", "carol")

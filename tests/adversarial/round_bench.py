@@ -5,18 +5,18 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
-from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
-from assay.artifacts.steps.step_folder import StepFolder
-from assay.devnet import SimulatedChain
+from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.checkpoints.publish import publish_checkpoint
+from assay.artifacts.steps.folder import StepFolder
 from assay.network import ObjectStore, open_folder
 from assay.neurons.miner.miner import MinerConfig
+from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Rounds
-from assay.rounds.round_calendar import find_round
+from assay.rounds.calendar import find_round
 from assay.training import GENESIS, LearnConfig
+from subtensor_devnet import SimulatedChain
 from tests.adversarial.conftest import GROUPS, World, make_world
 from tests.amended_parameters import amend
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from assay.inference import load_checkpoint
+from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol import Phase, Reason, Tag, parse_commitment
 from assay.protocol.parameters import Start
 from assay.protocol.window import compute_block

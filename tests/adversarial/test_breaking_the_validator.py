@@ -5,16 +5,16 @@ from dataclasses import replace
 import pytest
 
 from assay.artifacts.store_objects import make_mirror_name
-from assay.artifacts.submissions import submission_judge
+from assay.artifacts.submissions import judge as submission_judge
+from assay.artifacts.submissions.pack import encode_pack
 from assay.artifacts.submissions.read_ahead import fetch
-from assay.artifacts.submissions.submission_pack import encode_pack
-from assay.artifacts.submissions.submission_reader import KnownMirror, Looking
-from assay.cage import WorkerError
+from assay.artifacts.submissions.reader import KnownMirror, Looking
 from assay.network import open_folder
 from assay.neurons.validator import submission_queue
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.submission import get_opening_bytes
 from assay.protocol.window import compute_block
+from assay.sandbox import WorkerError
 from assay.verification import Ledger, Verdict
 from tests.adversarial.conftest import GROUPS
 from tests.adversarial.watched import Watched

@@ -5,8 +5,8 @@ from hashlib import sha256
 
 import pytest
 
-from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
-from assay.artifacts.submissions.submission_reader import open_submission
+from assay.artifacts.submissions.judge import judge_with_checkpoint
+from assay.artifacts.submissions.reader import open_submission
 from assay.neurons.session.window_reader import BeaconError, get_challenge
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, find_context_fault
 from assay.protocol.window import compute_block

@@ -8,14 +8,14 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
-from assay.artifacts.submissions.submission_pack import RecordingReader
-from assay.artifacts.submissions.submission_reader import open_submission
-from assay.gauntlet.attack_setup import MemorySubmission
-from assay.gauntlet.chain_attacks import OverwritesTheCommitment
-from assay.gauntlet.measuring import SETTLEMENT_WINDOWS
-from assay.gauntlet.strategy import Strategy, prefill
-from assay.gauntlet.table import CHOOSING, NOT_WORKING
+from assay.artifacts.submissions.judge import judge_with_checkpoint
+from assay.artifacts.submissions.pack import RecordingReader
+from assay.artifacts.submissions.reader import open_submission
+from assay.lab.gauntlet.attack_setup import MemorySubmission
+from assay.lab.gauntlet.chain_attacks import OverwritesTheCommitment
+from assay.lab.gauntlet.measuring import SETTLEMENT_WINDOWS
+from assay.lab.gauntlet.strategy import Strategy, prefill
+from assay.lab.gauntlet.table import CHOOSING, NOT_WORKING
 from assay.neurons.miner.miner import Miner, MinerConfig
 from assay.neurons.session import window_reader
 from assay.neurons.session.window_reader import get_context
@@ -32,7 +32,7 @@ from assay.verification.logprobs import LogprobResult
 from assay.verification.sampling import SamplingResult, count_bets, judge_sampling
 from assay.verification.sketch import SketchResult
 from tests.adversarial.test_not_doing_the_work import find_parts
-from tests.gauntlet.steering import count_bearable
+from tests.lab.gauntlet.steering import count_bearable
 
 #: `assay.verification.judge` is the function; its module has the names that are switched off.
 judge_module = import_module("assay.verification.judge")

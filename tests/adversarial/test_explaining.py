@@ -19,7 +19,7 @@ from assay.audit.explain.reproduction import ExplainError, make_reproduction, wr
 from assay.audit.explain.texts import TEXTS
 from assay.cli.app import app
 from assay.cli.explain import render_explanation
-from assay.gauntlet.strategy import quantise
+from assay.lab.gauntlet.strategy import quantise
 from assay.network.files import write_file, write_json
 from assay.protocol import Committed, Phase, Reason, context_to_json, encode_ss58
 from assay.protocol.commitment import make_object_name

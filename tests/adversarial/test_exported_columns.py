@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from assay.artifacts.steps.step_folder import read_step
+from assay.artifacts.steps.folder import read_step
 from assay.audit.provenance.column_layouts import LAYOUTS, ROLLOUT
 from assay.audit.provenance.step_export import export_steps
 from assay.environments import compute_reward, get_weights, open_environment

@@ -9,10 +9,10 @@ import torch
 from typer.testing import CliRunner
 
 from assay.cli.app import app
-from assay.gauntlet.attack_setup import AttackSetup
-from assay.gauntlet.bench_models import SHIPPED
-from assay.gauntlet.chain_setup import ChainAttackSetup
-from assay.gauntlet.measuring import (
+from assay.lab.gauntlet.attack_setup import AttackSetup
+from assay.lab.gauntlet.bench_models import SHIPPED
+from assay.lab.gauntlet.chain_setup import ChainAttackSetup
+from assay.lab.gauntlet.measuring import (
     choose,
     compute_income,
     compute_stopping_gain,
@@ -20,11 +20,11 @@ from assay.gauntlet.measuring import (
     make_stopping_row,
     run_family,
 )
-from assay.gauntlet.sampling_attacks import Honest
-from assay.gauntlet.table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
+from assay.lab.gauntlet.sampling_attacks import Honest
+from assay.lab.gauntlet.table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
 from assay.protocol import Reason
 from tests.adversarial.conftest import LAB_GROUPS, make_lab
-from tests.gauntlet.steering import bound_gain, find_best_share, measure_steering
+from tests.lab.gauntlet.steering import bound_gain, find_best_share, measure_steering
 
 #: Strategies whose rollouts are almost always the honest ones, so that eight groups show nothing.
 SELDOM = {"steering ties within the cap", "steering ties below .05", "one optimiser step stale"}

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from assay.inference.workers.worker_messages import WorkerSettings
-from assay.inference.workers.worker_pool import WorkerPool, open_workers
+from assay.inference.workers.messages import WorkerSettings
+from assay.inference.workers.pool import WorkerPool, open_workers
 from assay.neurons.validator import submission_queue as module
 from assay.protocol import Reason
 from tests.adversarial.with_workers import MINERS, Employer

@@ -9,17 +9,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from assay.artifacts.checkpoints import checkpoint_folder
-from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
-from assay.artifacts.checkpoints.checkpoint_folder import DownloadSettings
-from assay.artifacts.steps import step_file, step_folder
+from assay.artifacts.checkpoints import folder as checkpoint_folder
+from assay.artifacts.checkpoints.download import fetch_checkpoint
+from assay.artifacts.checkpoints.folder import DownloadSettings
+from assay.artifacts.steps import file as step_file
+from assay.artifacts.steps import folder as step_folder
 from assay.inference import load_checkpoint
 from assay.network import StoreError, files
 from assay.network.chain import ChainError, WrongChainError
-from assay.network.chain.chain_values import STATE_BLOCKS
+from assay.network.chain.values import STATE_BLOCKS
 from assay.neurons.session.window_reader import BeaconError
 from assay.neurons.trainer import lessons
-from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder
+from assay.neurons.trainer.folder import TrainerError, TrainerFolder
 from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
 from assay.training import Learner, sharding
 from tests.adversarial.trainer_bench import HELD, LEARNING, LOST, Bench, Calls, Killed

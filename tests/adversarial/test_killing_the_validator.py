@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.artifacts.submissions.submission_judge import judge_hotkey
+from assay.artifacts.submissions.judge import judge_hotkey
 from assay.network.chain import ChainError, WrongChainError
 from assay.neurons.program.database import Database, JournalError
 from assay.neurons.session.chain_delivery import DeliveryState

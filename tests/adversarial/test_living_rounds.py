@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.audit.provenance.round_audit import RoundSources, audit_round
 from assay.audit.provenance.round_watch import FINDINGS, RoundWatch
 from assay.network.chain import ForgottenError
@@ -18,9 +18,9 @@ from assay.protocol.hashing import ZERO_DIGEST
 from assay.rounds import compute_line, get_checkpoint_digest
 from assay.rounds.child_store import RoundReader
 from assay.rounds.difference_form import FormError
+from assay.rounds.folder import RoundFolder
 from assay.rounds.in_force import get_in_force_at
-from assay.rounds.round_folder import RoundFolder
-from assay.rounds.round_keeper import RoundKeeper
+from assay.rounds.keeper import RoundKeeper
 from assay.training import LearnConfig, Learner
 from tests.adversarial.round_bench import NAMES, WINDOWS, RoundBench
 from tests.amended_parameters import amend

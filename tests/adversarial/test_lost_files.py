@@ -7,12 +7,12 @@ from collections import Counter
 import pytest
 import torch
 
-from assay.artifacts.submissions import submission_judge
-from assay.cage import WorkerError
+from assay.artifacts.submissions import judge as submission_judge
 from assay.inference import Checkpoint
 from assay.neurons.trainer import lessons
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_window
+from assay.sandbox import WorkerError
 from tests.adversarial.conftest import GROUPS, make_world
 from tests.adversarial.trainer_bench import Bench, Calls
 from tests.quick_miner import QuickMiner

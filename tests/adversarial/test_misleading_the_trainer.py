@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault, open_checkpoint
-from assay.artifacts.submissions import submission_judge
-from assay.cage import WorkerError
+from assay.artifacts.checkpoints.folder import find_checkpoint_fault, open_checkpoint
+from assay.artifacts.submissions import judge as submission_judge
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.neurons.miner.miner import Miner
 from assay.protocol import Phase, parse_commitment
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
 from assay.rounds.in_force import get_checkpoint_digest
+from assay.sandbox import WorkerError
 from assay.training import LearnConfig, Learner
 from assay.verification import trial
 from tests.adversarial.watched import Watched, publish, publish_by_hand, teach_once

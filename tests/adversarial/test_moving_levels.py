@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.steps.step_folder import StepError, StepFolder, read_step
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.folder import StepError, StepFolder, read_step
 from assay.audit.provenance.reexecution import reexecute
 from assay.environments import Success, compute_candidates, compute_levels, levels, open_environment
 from assay.inference import Request
 from assay.neurons.trainer.lessons import WindowReading
+from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol import Domain, StepSuccess, hash_fields
 from assay.protocol.amendment import ParameterHistory
 from assay.training.held_out import HeldOut, count_held_out

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from assay.gauntlet.strategy import make_int4
 from assay.inference import Request
+from assay.lab.gauntlet.strategy import make_int4
 from assay.protocol import Reason, Stream
 from assay.protocol.manifest import digest_safetensors
 from assay.protocol.selection import select_committed, select_rollouts, select_sampled

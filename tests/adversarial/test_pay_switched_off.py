@@ -4,8 +4,8 @@ from hashlib import sha256
 
 import pytest
 
-from assay.gauntlet.measuring import SETTLEMENT_WINDOWS as WINDOWS
-from assay.gauntlet.measuring import compute_stopping_gain
+from assay.lab.gauntlet.measuring import SETTLEMENT_WINDOWS as WINDOWS
+from assay.lab.gauntlet.measuring import compute_stopping_gain
 from assay.protocol import Reason, Stream
 from assay.subnet.presets import DEMO_WORK
 from assay.verification import (
@@ -18,7 +18,7 @@ from assay.verification import (
     compute_value,
     settlement,
 )
-from tests.gauntlet.incentives import compute_expected_gain
+from tests.lab.gauntlet.incentives import compute_expected_gain
 
 SEAT, OTHER = Seat(1, 1), Seat(2, 1)
 

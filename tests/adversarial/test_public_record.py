@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from assay.artifacts.submissions.submission_judge import judge_and_carry
-from assay.artifacts.submissions.submission_reader import open_submission
+from assay.artifacts.submissions.judge import judge_and_carry
+from assay.artifacts.submissions.reader import open_submission
 from assay.network.chain import ChainError
 from assay.network.store import StoreError, open_folder
 from assay.neurons.program.database import Database

@@ -11,23 +11,23 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.steps.step_file import write_groups
-from assay.artifacts.steps.step_folder import (
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.file import write_groups
+from assay.artifacts.steps.folder import (
     StepError,
     StepFolder,
     compute_root_of,
     read_step,
     read_taken,
 )
-from assay.artifacts.steps.step_groups import choose_external, generate_own
+from assay.artifacts.steps.groups import choose_external, generate_own
 from assay.audit.provenance.reexecution import reexecute
 from assay.audit.provenance.step_export import ExportError, export_steps
 from assay.cli.app import app
 from assay.environments.problem_file import get_known_files
 from assay.inference import CheckpointError
+from assay.neurons.trainer.setup import TrainerConfig, read_config
 from assay.neurons.trainer.trainer import Trainer
-from assay.neurons.trainer.trainer_setup import TrainerConfig, read_config
 from assay.protocol import encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.training import LearnConfig, LossConfig, compute_advantages

@@ -14,11 +14,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
-from assay.artifacts.steps import step_store
-from assay.artifacts.steps.step_folder import StepError, StepFolder, read_step
-from assay.artifacts.steps.step_store import fetch_step, publish_step
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.checkpoints.publish import publish_checkpoint
+from assay.artifacts.steps import store as step_store
+from assay.artifacts.steps.folder import StepError, StepFolder, read_step
+from assay.artifacts.steps.store import fetch_step, publish_step
 from assay.artifacts.store_objects import make_step_name
 from assay.audit.provenance.reexecution import reexecute
 from assay.cli.app import app
@@ -172,7 +172,7 @@ def test_a_store_that_lies_is_no_verdict(spoilt, verify, mine, spoil):
 
 def test_few_bytes_that_unpack_to_many(spoilt, verify, mine, monkeypatch):
     """Four thousand bytes took six gigabytes before they could be compared with the root."""
-    monkeypatch.setattr("assay.artifacts.steps.step_file.VALUES_MAX", 1 << 20)
+    monkeypatch.setattr("assay.artifacts.steps.file.VALUES_MAX", 1 << 20)
     store, step = spoilt
     path = store / make_step_name(step.record.digest, "step.parquet")
     table, count = pq.read_table(path).slice(0, 1), (1 << 20) + 1

@@ -10,13 +10,13 @@ from typing import ClassVar
 import pytest
 import torch
 
-from assay.artifacts.checkpoints import checkpoint_folder
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
-from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.checkpoints import folder as checkpoint_folder
+from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.inference import CheckpointError
 from assay.network import StoreError, open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
-from assay.neurons.session.neuron_session import NetworkMonitor
+from assay.neurons.session.neuron import NetworkMonitor
 from assay.protocol import Reason
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_window

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps import trace_files
-from assay.artifacts.steps.step_folder import read_step, read_taken
+from assay.artifacts.steps.folder import read_step, read_taken
 from assay.artifacts.steps.trace_files import (
     OPERATORS,
     RECORD,
@@ -22,7 +22,7 @@ from assay.audit.provenance.reexecution import make_learner_before
 from assay.audit.tracing import step_trace
 from assay.audit.tracing.bisection import bisect_traces
 from assay.audit.tracing.step_trace import trace_learning, trace_step
-from assay.gauntlet.faulty_operator import FaultyMachine
+from assay.lab.gauntlet.faulty_operator import FaultyMachine
 from assay.protocol.encoding import from_json
 from assay.protocol.trace import TraceRecord, get_top_height
 from tests.adversarial.test_reexecuting_steps import get_steps, taught

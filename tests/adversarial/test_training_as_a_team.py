@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.training import GENESIS
 from tests.adversarial.round_bench import NAMES
 from tests.adversarial.team_neuron import RATE, play_round, train

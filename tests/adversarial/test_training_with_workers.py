@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from assay.inference.workers.worker_messages import WorkerSettings
-from assay.inference.workers.worker_pool import open_workers
+from assay.inference.workers.messages import WorkerSettings
+from assay.inference.workers.pool import open_workers
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.trainer import Trainer

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import HALF, HeldOutPoint, LearningMonitor, LearningMonitorError
 from assay.protocol.amendment import ParameterHistory

@@ -4,14 +4,14 @@ With a pool, workers judge for it."""
 from dataclasses import replace
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.steps.step_folder import StepFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.folder import StepFolder
 from assay.network import ObjectStore, open_folder
 from assay.network.chain import ChainError, UnknownOutcomeError
-from assay.network.chain.chain_values import STATE_BLOCKS
+from assay.network.chain.values import STATE_BLOCKS
 from assay.neurons.trainer.background_judge import BackgroundJudge
+from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer, get_time
-from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol import parse_commitment
 from assay.protocol.amendment import ParameterHistory
 from assay.training import GENESIS, LearnConfig

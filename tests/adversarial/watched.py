@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 
 from assay.inference.folder import digest_tensors
 from assay.neurons.program.database import Database
+from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Commitment, Phase, Tag, encode_commitment
 from assay.protocol.encoding import to_json

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.network.store import open_folder

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.artifacts.submissions.submission_file import SubmissionFile
+from assay.artifacts.submissions.file import SubmissionFile
 from assay.protocol import Committed, Context, Header, Reason, Refusal, Rollout, context_from_json
 from assay.protocol.encoding import decode, read_json
 from assay.protocol.submission import (

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
-from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.discovery import (
     PARAMETERS_BYTES_MAX,
     DiscoveryError,
@@ -20,7 +20,6 @@ from assay.artifacts.discovery import (
 )
 from assay.artifacts.published_problems import publish_problem_files
 from assay.artifacts.store_objects import UnavailableError, make_parameters_name
-from assay.devnet import SimulatedChain
 from assay.environments import add_problem_files, problem_file
 from assay.environments.problem_file import compute_file_digest
 from assay.inference import CheckpointError, load_checkpoint
@@ -35,6 +34,7 @@ from assay.subnet import publishing
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 from assay.training import GENESIS
+from subtensor_devnet import SimulatedChain
 
 NETUID = 25
 GENESIS_MS = 1_700_000_000_000

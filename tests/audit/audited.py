@@ -14,23 +14,22 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.discovery import publish_parameters
 from assay.audit.auditor import audit
 from assay.audit.bundle import open_bundle
 from assay.audit.bundle_export import export_bundle
 from assay.audit.ports import Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
-from assay.demo.demo_run import ModelFolders
-from assay.devnet import SimulatedChain
-from assay.gauntlet.content_attacks import FakingMiner
 from assay.inference import load_checkpoint
+from assay.lab.demo.run import ModelFolders
+from assay.lab.gauntlet.content_attacks import FakingMiner
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import ForgottenError
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.program.database import Database
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
@@ -59,6 +58,7 @@ from assay.protocol.score_tree import compute_weights_digest
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.verification import Result, Seat, compute_settlement, compute_weights
+from subtensor_devnet import SimulatedChain
 
 GENESIS_MS = 1_700_000_000_000
 LOCATOR, RECORDS = "test:store", "test:records"

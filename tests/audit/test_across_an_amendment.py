@@ -16,7 +16,7 @@ from assay.audit.bundle_seal import seal_folder
 from assay.audit.explain.explanation import explain
 from assay.audit.explain.from_network import WindowQuery, gather_from_network
 from assay.audit.sources import ModelShelf
-from assay.demo.demo_run import ModelFolders
+from assay.lab.demo.run import ModelFolders
 from assay.network.store import open_folder
 from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.protocol import Commitment, Reason, Tag, encode_commitment

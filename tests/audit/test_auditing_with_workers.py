@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from assay.audit.sources import ModelShelf
-from assay.cage import WorkerError
-from assay.inference.workers.worker_messages import WorkerSettings
-from assay.inference.workers.worker_pool import open_workers
+from assay.inference.workers.messages import WorkerSettings
+from assay.inference.workers.pool import open_workers
+from assay.sandbox import WorkerError
 from tests.audit.audited import audit_liar
 from tests.audit.test_lying_in_verdicts import give_another_reason, invent_a_witness
 from tests.inference.workers.faulty_worker import KINDS, list_faults, open_faulty, put_faults

@@ -10,7 +10,7 @@ from assay.artifacts.store_objects import make_parameters_name
 from assay.audit.auditor import audit
 from assay.audit.bundle_export import export_bundle
 from assay.cli.audit import find_newest, open_published
-from assay.demo.demo_run import ModelFolders
+from assay.lab.demo.run import ModelFolders
 from assay.network.chain import ForgottenError
 from assay.network.store import ReadableStores, StoreError
 from assay.neurons.settings.loading import ConfigError

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from assay.devnet import Devnet, Seal
 from assay.network.chain import ChainTarget, Connection, SubtensorChain
 from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import decode_ss58
+from subtensor_devnet import Devnet, Seal
 from tests.commands import ASSAY, run_command, run_program
 from tests.statuses import check_status
 

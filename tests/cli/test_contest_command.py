@@ -14,7 +14,7 @@ from assay.protocol import Manifest
 from assay.protocol.encoding import to_json
 from assay.training import GENESIS
 from tests.commands import ASSAY, run_command
-from tests.contests.judge_server import KEY, serve_judge
+from tests.lab.contests.judge_server import KEY, serve_judge
 
 ENV = ("--env", "arithmetic")
 

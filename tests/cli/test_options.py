@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from assay.cli.app import app
 from assay.neurons.settings.loading import list_settings
 
-CLI = Path(__file__).parents[2] / "cli"
+CLI = Path(__file__).parents[2] / "assay" / "cli"
 PROMISED = json.loads(Path(__file__).with_name("options.json").read_text())
 
 

@@ -11,7 +11,7 @@ from assay.cli import console
 from assay.cli.console import FIGURES, open_console
 from assay.cli.demo import count_late
 from assay.cli.preflight.check_results import CheckState, PreflightCheck, render_checks
-from assay.demo.demo_view import plot_reward, render_summary
+from assay.lab.demo.view import plot_reward, render_summary
 
 SCORES = (11_058, 12_276, 12_534, 11_046)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.devnet.scale_codec import ScaleCodec
+from subtensor_devnet.scale_codec import ScaleCodec
 from tests.devnet.devlab import METADATA, Lab
 
 

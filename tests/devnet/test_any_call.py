@@ -4,8 +4,8 @@ import contextlib
 import random
 from typing import Any
 
-from assay.devnet.devnet_errors import RpcError
-from assay.devnet.devnet_runtime import CALLS
+from subtensor_devnet.errors import RpcError
+from subtensor_devnet.runtime import CALLS
 from tests.devnet.devlab import OWNER, TAO, Lab, get_key
 
 ACCOUNTS = [get_key(uri).ss58_address for uri in ("//Alice", "//Bob", "//a//hot", "//a//cold")]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from assay.devnet.devnet_errors import InvalidTransactionError, RpcError
-from assay.devnet.extrinsics import EXTRINSIC_BYTES, decode_extrinsic
-from assay.devnet.pallets.balances import WEIGHT_FEE
-from assay.devnet.pool import SIGNER_SIZE
-from assay.devnet.scale import encode_bytes
+from subtensor_devnet.errors import InvalidTransactionError, RpcError
+from subtensor_devnet.extrinsics import EXTRINSIC_BYTES, decode_extrinsic
+from subtensor_devnet.pallets.balances import WEIGHT_FEE
+from subtensor_devnet.pool import SIGNER_SIZE
+from subtensor_devnet.scale import encode_bytes
 from tests.devnet.devlab import TAO, Lab, get_key, sign
 
 ALICE, BOB = get_key("//Alice"), get_key("//Bob")

@@ -8,15 +8,15 @@ import pytest
 from bittensor_core import Keypair
 from bittensor_core import Runtime as CoreRuntime
 
-from assay.devnet.block_database import BlockHeader
-from assay.devnet.devnet_errors import DispatchError, InvalidTransactionError
-from assay.devnet.extrinsics import Era, decode_extrinsic, encode_bare, make_payload, take_apart
-from assay.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION, load_metadata
-from assay.devnet.pallets.balances import compute_fee
-from assay.devnet.runtime_apis import RuntimeApis
-from assay.devnet.scale import hash_blake2
-from assay.devnet.scale_codec import SS58_TYPE, ScaleCodec
 from assay.network.chain.finalized_heads import encode_compact
+from subtensor_devnet.block_database import BlockHeader
+from subtensor_devnet.errors import DispatchError, InvalidTransactionError
+from subtensor_devnet.extrinsics import Era, decode_extrinsic, encode_bare, make_payload, take_apart
+from subtensor_devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION, load_metadata
+from subtensor_devnet.pallets.balances import compute_fee
+from subtensor_devnet.runtime_apis import RuntimeApis
+from subtensor_devnet.scale import hash_blake2
+from subtensor_devnet.scale_codec import SS58_TYPE, ScaleCodec
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "bittensor-golden.json").read_text())
 SLOT_MS = 250

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.sync.client import connect
 
-from assay.devnet import Devnet, Seal
-from assay.devnet.json_rpc import MESSAGE_BYTES
+from subtensor_devnet import Devnet, Seal
+from subtensor_devnet.json_rpc import MESSAGE_BYTES
 from tests.devnet.devlab import TAO, get_key, sign
 
 
@@ -204,8 +204,8 @@ def test_an_opening_that_comes_a_byte_at_a_time(devnet: Devnet) -> None:
 def test_a_client_that_never_finishes_its_request_is_dropped(
     devnet: Devnet, monkeypatch: pytest.MonkeyPatch, piece: bytes
 ) -> None:
-    monkeypatch.setattr("assay.devnet.http_door.WAIT_S", 0.2)
-    monkeypatch.setattr("assay.devnet.http_door._LEAVE_S", 0.2)
+    monkeypatch.setattr("subtensor_devnet.http_door.WAIT_S", 0.2)
+    monkeypatch.setattr("subtensor_devnet.http_door._LEAVE_S", 0.2)
     with dial(devnet) as client:
         client.sendall(piece)
         with contextlib.suppress(ConnectionResetError):

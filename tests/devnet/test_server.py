@@ -13,12 +13,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from assay.devnet import DESCRIPTION, Devnet, Seal
-from assay.devnet.json_rpc import MESSAGE_BYTES
-from assay.devnet.rpc_server import connections_logger
 from assay.network.chain import ChainError, ChainTarget, Connection, DevWallet, create_subnet
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.neurons.settings.loading import use_sdk_cache
+from subtensor_devnet import DESCRIPTION, Devnet, Seal
+from subtensor_devnet.json_rpc import MESSAGE_BYTES
+from subtensor_devnet.rpc_server import connections_logger
 from tests.devnet.devlab import TAO, get_key, sign
 
 ALICE, BOB = get_key("//Alice"), get_key("//Bob")
@@ -98,7 +98,7 @@ def test_an_extrinsic_is_ready_then_in_a_block_then_final(devnet: Devnet) -> Non
 def test_extrinsics_that_are_final_leave_room_for_more(
     devnet: Devnet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assay.devnet.rpc_server._MOST_SUBSCRIPTIONS", 1)
+    monkeypatch.setattr("subtensor_devnet.rpc_server._MOST_SUBSCRIPTIONS", 1)
     with open_client(devnet) as client:
         for nonce in range(3):
             watch = client.ask("author_submitAndWatchExtrinsic", transfer(devnet, nonce))
@@ -161,7 +161,7 @@ def test_all_keys_of_an_item_come_at_once_and_at_a_block(devnet: Devnet) -> None
 
 
 def test_more_keys_than_one_answer_holds(devnet: Devnet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assay.devnet.rpc._MOST_UNPAGED_KEYS", 2)
+    monkeypatch.setattr("subtensor_devnet.rpc._MOST_UNPAGED_KEYS", 2)
     prefix = devnet.chain.codec.make_key("System", "Account")
     with open_client(devnet) as client:
         answer = client.ask("state_getKeys", "0x" + prefix.hex())
@@ -291,7 +291,7 @@ def test_a_request_without_an_id_gets_no_answer(shared: Devnet) -> None:
 def test_an_answer_larger_than_nodes_send_is_refused(
     shared: Devnet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assay.devnet.json_rpc.MESSAGE_BYTES", 1_000)
+    monkeypatch.setattr("subtensor_devnet.json_rpc.MESSAGE_BYTES", 1_000)
     small, large = ask_for("system_name"), ask_for("state_getMetadata")
     limit = "Exceeded max limit of 1000"
     with open_client(shared) as client:

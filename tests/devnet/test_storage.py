@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from assay.devnet import Devnet, Seal
-from assay.devnet.block_database import BlockDatabase
-from assay.devnet.devnet_errors import RpcError
-from assay.devnet.devnet_state import DevnetState
-from assay.devnet.scale_codec import ScaleCodec
 from assay.network.chain import ChainError
+from subtensor_devnet import Devnet, Seal
+from subtensor_devnet.block_database import BlockDatabase
+from subtensor_devnet.errors import RpcError
+from subtensor_devnet.scale_codec import ScaleCodec
+from subtensor_devnet.state import DevnetState
 from tests.devnet.devlab import GENESIS_MS, TAO, Lab, get_key, sign
 
 ALICE, BOB = get_key("//Alice"), get_key("//Bob")
@@ -140,7 +140,7 @@ def test_a_second_process_does_not_get_the_same_folder(lab: Lab) -> None:
     lab.pass_blocks()
     program = (
         "import sys; from pathlib import Path; "
-        "from assay.devnet import Devnet; Devnet(Path(sys.argv[1]))"
+        "from subtensor_devnet import Devnet; Devnet(Path(sys.argv[1]))"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program, str(lab.folder)],
@@ -160,7 +160,7 @@ def test_another_block_time_is_another_network(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from assay.devnet import Devnet, Seal
+from subtensor_devnet import Devnet, Seal
 devnet = Devnet(Path(sys.argv[1]), seal=Seal.MANUAL)
 devnet.start()
 print(devnet.genesis_hash.hex(), flush=True)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from assay.devnet.devnet_runtime import MODULE
-from assay.devnet.pallets.registration import compute_decay
+from subtensor_devnet.pallets.registration import compute_decay
+from subtensor_devnet.runtime import MODULE
 from tests.devnet.devlab import OWNER, TAO, Lab, get_key
 
 ALICE = get_key("//Alice")

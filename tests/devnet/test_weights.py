@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from bittensor_core import encrypt_at_round, inner_ciphertext
 
-from assay.devnet.devnet_runtime import MODULE
 from assay.network.chain.finalized_heads import encode_compact
+from subtensor_devnet.runtime import MODULE
 from tests.devnet.devlab import OWNER, TAO, Lab, get_key
 
 BEACONS = json.loads((Path(__file__).parents[1] / "data" / "drand-beacons.json").read_text())

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.devnet.yuma import EpochInputs, EpochResult, Row, YumaRules, compute_epoch
+from subtensor_devnet.yuma import EpochInputs, EpochResult, Row, YumaRules, compute_epoch
 
 FULL = 65_535
 #: Recorded by tests/integration/chain/epochs.py from subtensor's spec 293.

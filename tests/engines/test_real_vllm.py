@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.drafting import EngineCommand, open_engines, process_guard
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.inference import DraftCount, generate_groups, load_checkpoint
+from assay.neurons.miner.engines import EngineCommand, open_engines, process_guard
 from assay.neurons.settings.loading import list_others_variables
 from assay.protocol import Domain, hash_fields
 from assay.training import GENESIS
@@ -74,7 +74,7 @@ def mine(mining, checkpoint):
 
 @pytest.mark.skipif(ENGINE_PYTHON is None, reason=NO_ENGINE)
 def test_a_real_server_drafts_takes_up_a_checkpoint_and_is_killed(second, tmp_path, monkeypatch):
-    monkeypatch.setattr("assay.drafting.engine_process.RESTART_S", 0.0)
+    monkeypatch.setattr("assay.neurons.miner.engines.process.RESTART_S", 0.0)
     flags = ("--enforce-eager", "--max-num-seqs", "64")
     command = EngineCommand(Path(ENGINE_PYTHON), flags, tmp_path, list_others_variables())
     genesis = load_checkpoint(GENESIS)

@@ -13,8 +13,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
-from assay.drafting.engine import SGLANG_PROCESSOR
 from assay.inference.checkpoint import load_checkpoint
+from assay.neurons.miner.engines.engine import SGLANG_PROCESSOR
 from assay.protocol.draw import draw_token
 from assay.protocol.prf import compute_key
 from assay.training import GENESIS

@@ -6,8 +6,8 @@ from hashlib import sha256
 
 import pytest
 
-from assay.cage import Budget, Cage, Lost
 from assay.environments import problem_file
+from assay.sandbox import Budget, Lost, Sandbox
 
 
 def make_seed(number: int) -> bytes:
@@ -15,9 +15,9 @@ def make_seed(number: int) -> bytes:
     return sha256(number.to_bytes(4, "big")).digest()
 
 
-def ask_scorer(cage: Cage, *request: object) -> dict[str, object]:
+def ask_scorer(sandbox: Sandbox, *request: object) -> dict[str, object]:
     """The reply of the child of reasoning-gym's scorers."""
-    reply = cage.ask(json.dumps(request).encode(), 1 << 24, Budget(60.0))
+    reply = sandbox.ask(json.dumps(request).encode(), 1 << 24, Budget(60.0))
     assert not isinstance(reply, Lost), reply
     said: dict[str, object] = json.loads(reply)
     return said

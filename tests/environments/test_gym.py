@@ -1,4 +1,4 @@
-"""reasoning-gym in its cage: strict in form, the same everywhere; no scorer can end us."""
+"""reasoning-gym in its sandbox: strict in form, the same everywhere; no scorer can end us."""
 
 import json
 import os
@@ -12,7 +12,6 @@ import pytest
 if find_spec("reasoning_gym") is None:
     pytest.skip("needs the extra `envs`", allow_module_level=True)
 
-from assay.cage import Cage
 from assay.environments import RewardParts, gym, make_environment
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.foreign.hostile_answers import write_hostile
@@ -20,6 +19,7 @@ from assay.environments.foreign.package_box import STEPS_MAX
 from assay.environments.gym import Entry, ReasoningGym, is_reference, is_well_formed
 from assay.environments.gym_datasets import ALIKE, ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
 from assay.protocol.parameters import MILLION
+from assay.sandbox import Sandbox
 from tests.environments.conftest import NUMBER_TRICKS, TRICKS, ask_scorer, make_seed
 
 NOTHING = RewardParts(0, 0, 0)
@@ -60,9 +60,9 @@ def find_differences(asked: list[tuple[str, int, int]]) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def scorers() -> Iterator[Cage]:
+def scorers() -> Iterator[Sandbox]:
     """All datasets, asked without the form of an answer before them."""
-    with Cage("scorer", "from assay.environments.gym import serve_gym; serve_gym()") as own:
+    with Sandbox("scorer", "from assay.environments.gym import serve_gym; serve_gym()") as own:
         yield own
 
 
@@ -263,7 +263,7 @@ DECIDED = (
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.nightly] * (n == "rubiks_cube")) for n in DECIDED]
 )
-def test_one_letter_more_less_or_another_earns_nothing(name: str, scorers: Cage) -> None:
+def test_one_letter_more_less_or_another_earns_nothing(name: str, scorers: Sandbox) -> None:
     """Within the form's own alphabet, where a form cannot tell junk from an answer."""
     level = LEVELS[name][0]
     for number in range(40, 44):
@@ -332,7 +332,7 @@ def test_every_reference_is_right_and_no_constant_is(name: str) -> None:
                 assert environment.score(problem, f"#### {wrong}") == NOTHING, wrong
 
 
-def judge_hostile(name: str, level: int, numbers: range, scorers: Cage) -> int:
+def judge_hostile(name: str, level: int, numbers: range, scorers: Sandbox) -> int:
     """Number of hostile answers to the entries of these numbers that were tried. None earns."""
     made = [ask_scorer(scorers, "make", name, level, number) for number in numbers]
     rights = [str(each["answer"]) for each in made]
@@ -355,7 +355,7 @@ def judge_hostile(name: str, level: int, numbers: range, scorers: Cage) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LEVELS)
 def test_no_hostile_answer_earns_or_comes_near_the_steps_that_it_may_take(
-    name: str, scorers: Cage
+    name: str, scorers: Sandbox
 ) -> None:
     """So no right answer depends on a few steps more or less, from an earlier one's cache. The
     limit is for attacks that this test and its author did not think of."""
@@ -363,7 +363,7 @@ def test_no_hostile_answer_earns_or_comes_near_the_steps_that_it_may_take(
 
 
 @pytest.mark.nightly
-def test_hostile_answers_at_every_level_of_every_dataset(scorers: Cage) -> None:
+def test_hostile_answers_at_every_level_of_every_dataset(scorers: Sandbox) -> None:
     tried = 0
     for name, levels in LEVELS.items():
         for level in levels:

@@ -8,21 +8,21 @@ import pytest
 if find_spec("reasoning_gym") is None:
     pytest.skip("needs the extra `envs`", allow_module_level=True)
 
-from assay.cage import Cage, WorkerError, parent
 from assay.environments import RewardParts, gym, make_environment
 from assay.environments.foreign.package_box import STEPS_MAX
 from assay.protocol.parameters import MILLION
+from assay.sandbox import Sandbox, WorkerError, parent
 from tests.environments.conftest import ask_scorer, make_seed
 
 NOTHING = RewardParts(0, 0, 0)
 
 
 @pytest.fixture
-def cage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cage]:
-    """A cage of the test's own, its child scoring by the code the test gives as `boot`."""
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A sandbox of the test's own, its child scoring by the code the test gives as `boot`."""
     monkeypatch.setattr(parent, "START_PAUSES", ())
-    with Cage("scorer", "") as own:
-        monkeypatch.setattr(gym, "_get_cage", lambda: own)
+    with Sandbox("scorer", "") as own:
+        monkeypatch.setattr(gym, "_get_sandbox", lambda: own)
         yield own
 
 
@@ -60,25 +60,27 @@ OPEN = DECIMALS.make_problem(make_seed(1), [1])
         "(f := lambda: f())()",
     ],
 )
-def test_a_scorer_that_breaks_gives_nothing(cage: Cage, code: str) -> None:
-    cage.boot = boot(code)
+def test_a_scorer_that_breaks_gives_nothing(sandbox: Sandbox, code: str) -> None:
+    sandbox.boot = boot(code)
     assert DECIMALS.score(OPEN, "#### 7") == NOTHING
-    cage.boot = boot("1.0")
-    cage.renew()
+    sandbox.boot = boot("1.0")
+    sandbox.renew()
     assert DECIMALS.score(OPEN, "#### 7").correctness == MILLION
 
 
-def test_an_end_by_the_clock_is_no_verdict(cage: Cage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_end_by_the_clock_is_no_verdict(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Native code takes no steps: of a slow machine and of a loop without end nobody can tell which
     it was, so that nothing is scored, and no other problem is asked."""
     monkeypatch.setattr(gym, "SECONDS", 0.5)
-    cage.boot = boot("1.0 if answer == '8' else sum(iter(int, 1))")
+    sandbox.boot = boot("1.0 if answer == '8' else sum(iter(int, 1))")
     with pytest.raises(WorkerError, match=r"more than 0\.5 s of CPU time"):
         DECIMALS.score(OPEN, "#### 7")
     assert DECIMALS.score(OPEN, "#### 8").correctness == MILLION
     endless = "d.__getitem__ = lambda self, i: sum(iter(int, 1))\n"
-    cage.boot = boot("0").replace("g.serve_gym()", f"{endless}g.serve_gym()")
-    cage.renew()
+    sandbox.boot = boot("0").replace("g.serve_gym()", f"{endless}g.serve_gym()")
+    sandbox.renew()
     with pytest.raises(WorkerError, match="CPU time"):
         DECIMALS.make_problem(make_seed(3), [1])
 
@@ -94,54 +96,54 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-def test_a_scorer_of_too_many_steps_gives_nothing_and_lives_on(cage: Cage, kind: str) -> None:
-    cage.boot = boot("f() if answer == '7' else 1.0", ENDLESS[kind])
+def test_a_scorer_of_too_many_steps_gives_nothing_and_lives_on(sandbox: Sandbox, kind: str) -> None:
+    sandbox.boot = boot("f() if answer == '7' else 1.0", ENDLESS[kind])
     assert DECIMALS.score(OPEN, "#### 8").correctness == MILLION
-    child = cage.pid
+    child = sandbox.pid
     assert DECIMALS.score(OPEN, "#### 7") == NOTHING
     assert DECIMALS.score(OPEN, "#### 8").correctness == MILLION
-    assert cage.pid == child
+    assert sandbox.pid == child
 
 
-def test_steps_are_counted_to_the_limit_and_no_further(cage: Cage) -> None:
+def test_steps_are_counted_to_the_limit_and_no_further(sandbox: Sandbox) -> None:
     """A loop of n rounds takes as many steps more as it has rounds more, and one too many is 0."""
     rounds = "sum(1 for _ in range(int(answer)))"
-    cage.boot = boot(f"{rounds} * 0 + 1")
+    sandbox.boot = boot(f"{rounds} * 0 + 1")
     entry = "score", "decimal_chain_sum", 1, 0
-    few, more = (ask_scorer(cage, *entry, str(n))["steps"] for n in (100, 1_100))
+    few, more = (ask_scorer(sandbox, *entry, str(n))["steps"] for n in (100, 1_100))
     assert isinstance(few, int)
     assert isinstance(more, int)
     a_round, rest = divmod(more - few, 1_000)
     assert rest == 0
     legal = (STEPS_MAX - few) // a_round + 100
-    assert ask_scorer(cage, *entry, str(legal))["right"] is True
-    assert ask_scorer(cage, *entry, str(legal + 1)) == {"right": False, "steps": STEPS_MAX + 1}
+    assert ask_scorer(sandbox, *entry, str(legal))["right"] is True
+    assert ask_scorer(sandbox, *entry, str(legal + 1)) == {"right": False, "steps": STEPS_MAX + 1}
 
 
-def test_a_scorer_that_somebody_kills_is_our_own_fault(cage: Cage) -> None:
+def test_a_scorer_that_somebody_kills_is_our_own_fault(sandbox: Sandbox) -> None:
     """A machine short of memory kills like this. What a scorer can do to itself ends with another
     signal."""
-    cage.boot = boot("__import__('signal').raise_signal(9)")
+    sandbox.boot = boot("__import__('signal').raise_signal(9)")
     with pytest.raises(WorkerError, match="it died"):
         DECIMALS.score(OPEN, "#### 7")
 
 
 def test_a_machine_too_busy_to_score_is_our_own_fault(
-    cage: Cage, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parent, "REQUEST_SECONDS", 0.3)
-    cage.boot = boot("__import__('time').sleep(60)")
+    sandbox.boot = boot("__import__('time').sleep(60)")
     with pytest.raises(WorkerError, match="got no CPU time"):
         DECIMALS.score(OPEN, "#### 7")
 
 
-def test_a_generator_that_breaks_is_asked_for_another(cage: Cage) -> None:
+def test_a_generator_that_breaks_is_asked_for_another(sandbox: Sandbox) -> None:
     fails = "d.__getitem__ = lambda self, i: {'question': 'q', 'answer': 'a', 'metadata': {}} if "
     fails += "self.seed % 4 == 0 else 1 // 0\n"
-    cage.boot = boot("0").replace("g.serve_gym()", fails + "g.serve_gym()")
+    sandbox.boot = boot("0").replace("g.serve_gym()", fails + "g.serve_gym()")
     problem = DECIMALS.make_problem(make_seed(3), [1])
     assert problem.answer.number % 4 == 0  # type: ignore[attr-defined]
-    cage.boot = cage.boot.replace("% 4 == 0", "< 0")
-    cage.renew()
+    sandbox.boot = sandbox.boot.replace("% 4 == 0", "< 0")
+    sandbox.renew()
     with pytest.raises(WorkerError, match="makes no problem"):
         DECIMALS.make_problem(make_seed(3), [1])

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from assay.cage import WorkerError
 from assay.cli.env_package import run_env_export, run_env_vet
 from assay.environments import ProblemFileError, RewardParts, add_problem_files, make_environment
 from assay.environments.foreign import (
@@ -31,6 +30,7 @@ from assay.environments.tasksets import export_taskset
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.protocol.parameters import MILLION
+from assay.sandbox import WorkerError
 from tests.commands import run_command
 from tests.environments.conftest import TRICKS, make_seed
 
@@ -353,7 +353,7 @@ def test_a_machine_that_finds_no_processor_gives_no_verdict(
     """Such as under endless load, or when the system ends processes for lack of memory."""
     monkeypatch.setattr(package_environment, "_PATIENCE", 0.5)
     answer = f"lambda request: __import__({stops}"
-    boot = f"from assay.cage.child import serve; serve({answer})"
+    boot = f"from assay.sandbox.child import serve; serve({answer})"
     child = PackageChild(tmp_path / "pack.zip", "0" * 64, boot=boot)
     try:
         with pytest.raises(WorkerError, match="got no CPU time"):

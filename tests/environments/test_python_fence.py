@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from assay.cage import request_copy
 from assay.environments.foreign import pack_folder, package_box, python_fence
 from assay.environments.foreign.package_environment import PackageChild, write_boot
+from assay.sandbox import request_copy
 
 #: Things that a copy no longer has, even for code that finds all of Python's modules.
 MACHINE = {

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from assay.cage import Budget, Cage, Lost, request_copy
 from assay.environments.foreign import kernel_fence, pack_folder
 from assay.environments.foreign.package_environment import PackageChild
+from assay.sandbox import Budget, Lost, Sandbox, request_copy
 
 #: Code of a request in a process behind the kernel's fence; PLACE is a folder.
 KEEPERS = {
@@ -33,7 +33,7 @@ def write_boot(text: str, place: Path) -> str:
     """Python that shuts the fence around itself and answers each request by a copy."""
     inner = f"""
 import json, os, threading, time
-from assay.cage import child, request_copy
+from assay.sandbox import child, request_copy
 json.x, calls, PLACE = 1, 0, {str(place)!r}
 def greet():
  return b'first'
@@ -58,16 +58,16 @@ child.serve(lambda request: request_copy.answer_in_copy(answer, request))
     )
 
 
-def ask_twice(cage: Cage) -> list[bytes]:
-    replies = [cage.ask(b"x", 99, Budget(10.0)) for _ in range(2)]
+def ask_twice(sandbox: Sandbox) -> list[bytes]:
+    replies = [sandbox.ask(b"x", 99, Budget(10.0)) for _ in range(2)]
     assert not any(isinstance(reply, Lost) for reply in replies), replies
     return [bytes(reply) for reply in replies if not isinstance(reply, Lost)]
 
 
 @pytest.mark.parametrize("name", KEEPERS)
 def test_the_second_answer_is_the_first(name: str, tmp_path: Path) -> None:
-    with Cage("keeper", write_boot(KEEPERS[name], tmp_path)) as cage:
-        first, second = ask_twice(cage)
+    with Sandbox("keeper", write_boot(KEEPERS[name], tmp_path)) as sandbox:
+        first, second = ask_twice(sandbox)
     assert first == second
     assert list(tmp_path.iterdir()) == []
     if os.uname().machine in ("x86_64", "aarch64") and name in REFUSED:
@@ -86,19 +86,19 @@ ENDS = {
 @pytest.mark.parametrize("name", ENDS)
 def test_a_copy_that_dies_is_told_as_its_parent(name: str, tmp_path: Path) -> None:
     text, spent, slow = ENDS[name]
-    with Cage("keeper", write_boot(text, tmp_path), seconds=10.0) as cage:
-        found = cage.ask(b"x", 99, Budget(1.0), seconds=0.5 if slow else 60.0, tries=1)
-        pid = cage.pid
+    with Sandbox("keeper", write_boot(text, tmp_path), seconds=10.0) as sandbox:
+        found = sandbox.ask(b"x", 99, Budget(1.0), seconds=0.5 if slow else 60.0, tries=1)
+        pid = sandbox.pid
     assert isinstance(found, Lost)
     assert (found.spent, found.slow) == (spent, slow)
     assert pid is None
 
 
-def test_nobody_is_left_of_a_cage_that_is_closed(tmp_path: Path) -> None:
+def test_nobody_is_left_of_a_sandbox_that_is_closed(tmp_path: Path) -> None:
     """The process, the copy that is asleep, and the watcher of its fence."""
-    with Cage("keeper", write_boot("time.sleep(60)", tmp_path)) as cage:
-        assert isinstance(cage.ask(b"x", 99, Budget(9.0), seconds=0.5, tries=1), Lost)
-        ask = cage.ask(b"x", 99, Budget(9.0), seconds=0.5, tries=1)
+    with Sandbox("keeper", write_boot("time.sleep(60)", tmp_path)) as sandbox:
+        assert isinstance(sandbox.ask(b"x", 99, Budget(9.0), seconds=0.5, tries=1), Lost)
+        ask = sandbox.ask(b"x", 99, Budget(9.0), seconds=0.5, tries=1)
         assert isinstance(ask, Lost)
     deadline = time.monotonic() + 30
     while alive := [pid for pid in list_python() if str(tmp_path) in read_command(pid)]:
@@ -121,8 +121,8 @@ def test_a_copy_has_no_pipe_but_its_own(tmp_path: Path) -> None:
     """Nothing to read another request from, nor to write another answer to."""
     listed = "os.readlink('/proc/self/fd/%d' % n).encode() for n in range(99) if is_open(n)"
     text = f"return b' '.join({listed})"
-    with Cage("keeper", write_boot(text, tmp_path)) as cage:
-        for said in ask_twice(cage):
+    with Sandbox("keeper", write_boot(text, tmp_path)) as sandbox:
+        for said in ask_twice(sandbox):
             places = said.split()
             assert places[:3] == [b"/dev/null"] * 3
             assert [place.partition(b":")[0] for place in places[3:]] == [b"pipe"]
@@ -138,7 +138,7 @@ def test_a_copy_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_memory_for_a_copy_nothing_follows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed, and not ended by itself: `Cage` takes the first for the machine's fault."""
+    """Killed, and not ended by itself: `Sandbox` takes the first for the machine's fault."""
     pid = os.fork()
     if pid == 0:
 
@@ -218,7 +218,7 @@ asked = fence["_list_numbers"](known[1], ["bpf"])
 filter = fence["_write_filter"](*known, asked, fence["_ASK"])
 assert fence["_renounce"]()
 assert fence["_set_asking_filter"](fence["_SECCOMP"][machine], filter) >= 0
-from assay.cage import parent
+from assay.sandbox import parent
 from assay.environments.foreign.package_environment import PackageChild
 parent.START_PAUSES = (0.0,)
 PackageChild(pathlib.Path({str(file)!r}), {digest!r}).decide("describe")

@@ -13,16 +13,13 @@ import pytest
 
 from assay.environments import ProblemFileError, RewardParts, add_problem_files, make_environment
 from assay.environments.foreign import package_box, package_text, package_view, python_fence
-from assay.environments.tasksets import (
-    look_at_wheel,
-    taskset_box,
-    taskset_models,
-    taskset_modules,
-    taskset_surface,
-    vet_bundle,
-)
-from assay.environments.tasksets.taskset_bundle import DATA, MANIFEST, WHEEL, find_bundle_fault
-from assay.environments.tasksets.taskset_environment import open_taskset
+from assay.environments.tasksets import box as taskset_box
+from assay.environments.tasksets import look_at_wheel, vet_bundle
+from assay.environments.tasksets import models as taskset_models
+from assay.environments.tasksets import modules as taskset_modules
+from assay.environments.tasksets import surface as taskset_surface
+from assay.environments.tasksets.bundle import DATA, MANIFEST, WHEEL, find_bundle_fault
+from assay.environments.tasksets.environment import open_taskset
 from assay.environments.tasksets.wheel_file import write_archive
 from assay.protocol.parameters import MILLION
 from tests.commands import run_command
@@ -44,7 +41,7 @@ FULL, NOTHING = RewardParts(MILLION, 0, 0), RewardParts(0, 0, 0)
 
 
 def compare(name: str, folder: Path, count: int) -> None:
-    """Rewards of `count` replies to a taskset: verifiers' own and those of the cage."""
+    """Rewards of `count` replies to a taskset: verifiers' own and those of the sandbox."""
     texts, rows, _, _ = STYLES[name]
     wheel_name, wheel = pack_wheel(texts)
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from assay.environments.foreign.hostile_answers import list_near_numbers
-from assay.environments.tasksets.taskset_environment import open_taskset
-from assay.environments.tasksets.taskset_vetting import list_near
+from assay.environments.tasksets.environment import open_taskset
+from assay.environments.tasksets.vetting import list_near
 from tests.environments.hub_styles import (
     STYLES,
     TAGS,

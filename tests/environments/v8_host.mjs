@@ -1,4 +1,4 @@
-// The host of `environments/programs/interpreter.py` once more, for the engine of Node (V8): answers
+// The host of `assay/environments/programs/interpreter.py` once more, for the engine of Node (V8): answers
 // requests, one line of JSON each, [program, input in base64, instructions], with [output, end, instructions].
 // Arguments: the metered module, its options, the most bytes of output, what a written byte and a call cost.
 import { readFileSync } from "node:fs";

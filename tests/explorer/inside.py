@@ -8,7 +8,7 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from assay.explorer import Access, Index, make_app
-from assay.explorer.sources.record_sources import ExplorerRequest, open_source
+from assay.explorer.sources.record import ExplorerRequest, open_source
 from assay.neurons.settings.sections import Settings
 from tests.explorer.api_types import check_document
 

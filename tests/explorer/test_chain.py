@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.devnet import Devnet, Seal
 from assay.explorer.sources.groups import BusyError, HelperProcess
+from subtensor_devnet import Devnet, Seal
 from tests.explorer.program import serve
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ def test_head_and_weights_come_from_the_chain(demo, tmp_path):
 
 
 def test_a_helper_ends_when_it_idles_and_starts_again():
-    boot = "from assay.cage.child import serve; serve(lambda asked: asked, None)"
+    boot = "from assay.sandbox.child import serve; serve(lambda asked: asked, None)"
     helper = HelperProcess("echo", boot, idle_s=0.2)
     try:
         assert helper.ask({"a": 1}).result(120) == {"a": 1}
@@ -55,7 +55,7 @@ def test_a_helper_ends_when_it_idles_and_starts_again():
 
 def test_a_helper_that_dies_is_told_in_a_sentence():
     boot = (
-        "from assay.cage.child import serve; import os; "
+        "from assay.sandbox.child import serve; import os; "
         "serve(lambda asked: os.kill(os.getpid(), 9), None)"
     )
     helper = HelperProcess("mortal", boot)

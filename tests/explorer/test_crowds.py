@@ -12,7 +12,8 @@ import pytest
 
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.explorer.ports import ShownWeights
-from assay.explorer.sources import chain_view, opened_sources
+from assay.explorer.sources import chain_view
+from assay.explorer.sources import opened as opened_sources
 from assay.neurons.settings.sections import Settings
 
 VALIDATOR = bytes(32)

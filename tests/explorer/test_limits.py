@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from assay.artifacts.records.record_reader import STATISTICS_BYTES
+from assay.artifacts.records.reader import STATISTICS_BYTES
 from assay.explorer.sources.run_view import parse_manifest
 from assay.explorer.views import ledger_entries
 from assay.protocol import decode_settlement_record

@@ -17,17 +17,17 @@ from markupsafe import escape
 from starlette.testclient import TestClient
 
 from assay.cli.explorer import ExplorerOpening
-from assay.demo.localnet.description import BeaconService, Localnet, Party, write_localnet
-from assay.devnet import Devnet, Seal
 from assay.explorer.pages import write_about
 from assay.explorer.ports import Live
-from assay.explorer.sources.opened_sources import BlockWatch, join_words
+from assay.explorer.sources.opened import BlockWatch, join_words
 from assay.explorer.sources.peer_health import PeerHealth
-from assay.explorer.sources.record_sources import ExplorerRequest, NoRecordError
+from assay.explorer.sources.record import ExplorerRequest, NoRecordError
 from assay.explorer.sources.run_view import RunView
 from assay.explorer.waiting_app import AWAITED, WaitingApp
+from assay.lab.localnet.description import BeaconService, Localnet, Party, write_localnet
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters
+from subtensor_devnet import Devnet, Seal
 from tests.explorer.inside import look_into
 from tests.explorer.program import serve
 from tests.integration.test_localnet import Terminal, make_wallet

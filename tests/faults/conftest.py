@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.devnet import Devnet, Seal
 from assay.neurons.settings.loading import use_sdk_cache
+from subtensor_devnet import Devnet, Seal
 from tests.faults.connections import Twins, open_twins
 from tests.faults.proxy import FaultProxy
 from tests.integration.chain.nets import RuntimeNet, open_net

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from websockets.sync.client import connect
 
-from assay.devnet import Devnet, Seal
 from assay.network.chain import ChainTarget, Connection
+from subtensor_devnet import Devnet, Seal
 
 #: Clients that give up soon; a node on this machine, busy as it may be, answers before.
 SOON = ChainTarget((), deadline_s=1.0, patience_s=2.0, head_s=2.0)

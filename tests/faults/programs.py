@@ -5,14 +5,17 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
-from assay.artifacts.checkpoints import checkpoint_folder
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints import folder as checkpoint_folder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.cli import neurons
 from assay.network import store as object_stores
 from assay.network.beacon import RelayTimeouts
 from assay.network.chain import ChainTarget, connection, node_pool
-from assay.network.store import BucketStore, HttpClient, HttpTimeouts, bucket_store, readable_stores
-from assay.neurons.session import neuron_session, resources, session
+from assay.network.store import BucketStore, HttpClient, HttpTimeouts
+from assay.network.store import bucket as bucket_store
+from assay.network.store import opening as readable_stores
+from assay.neurons.session import neuron as neuron_session
+from assay.neurons.session import resources, session
 from assay.neurons.settings.sections import Settings
 from tests.faults.proxy import FaultProxy
 from tests.killing import programs

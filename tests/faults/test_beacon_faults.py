@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assay.network.beacon import HttpBeacons, LocalBeacon, RelayTimeouts
-from assay.network.beacon.beacon_server import BeaconServer
+from assay.network.beacon.server import BeaconServer
 from assay.network.chain import ChainError
 from assay.protocol import QUICKNET
 from tests.faults.proxy import HTTP_FAULTS, FaultProxy

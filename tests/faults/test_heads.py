@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from assay.devnet import Devnet, Seal
 from assay.network.chain import ChainError, ChainTarget, Connection, WrongChainError
 from assay.network.chain.finalized_heads import AHEAD_MS, LAG_BLOCKS, BlockHead, FinalizedHeads
+from subtensor_devnet import Devnet, Seal
 from tests.faults.connections import Twins, open_connection, part, set_time
 from tests.faults.proxy import FaultProxy
 

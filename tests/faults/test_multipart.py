@@ -11,7 +11,8 @@ import moto.s3.models
 import pytest
 
 from assay.network import StoreError
-from assay.network.store import HttpTimeouts, bucket_store, open_bucket, read_bucket
+from assay.network.store import HttpTimeouts, open_bucket, read_bucket
+from assay.network.store import bucket as bucket_store
 from assay.neurons.miner import uploads
 from tests.faults.proxy import HTTP_FAULTS, FaultProxy
 from tests.s3 import BUCKET, PREFIX, REGION, S3

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from assay.artifacts.submissions.submission_file import read_whole
-from assay.artifacts.submissions.submission_pack import (
+from assay.artifacts.submissions.file import read_whole
+from assay.artifacts.submissions.pack import (
     PackedPart,
     PackedRefusal,
     PackedSubmission,

@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from assay.artifacts.steps.file import open_step_parser
 from assay.artifacts.steps.parquet_pages import check_pages
 from assay.artifacts.steps.parquet_worker import FileFault, ParquetWorker
-from assay.artifacts.steps.step_file import open_step_parser
 from assay.environments import gsm, make_environment
 from assay.environments.math_answer import TEXT_MAX, read_math
 from assay.environments.math_file import read_math_row

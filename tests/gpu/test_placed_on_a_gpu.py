@@ -15,8 +15,8 @@ from assay.inference import (
     make_placement,
 )
 from assay.inference.following import NEAR
-from assay.inference.workers.worker_messages import WorkerSettings
-from assay.inference.workers.worker_pool import open_workers
+from assay.inference.workers.messages import WorkerSettings
+from assay.inference.workers.pool import open_workers
 from assay.protocol import Domain, hash_fields
 from assay.training import GENESIS
 from assay.verification import make_projection

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.inference import CheckpointError, load_checkpoint
 from assay.inference.folder import digest_tensors
 from assay.protocol.manifest import find_fault

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import bittensor  # noqa: F401 - so that no process loads it for itself
 
-from assay.demo.localnet import services
-from assay.devnet import Devnet, Seal
-from assay.devnet.development_calls import send_tao
 from assay.inference import load_checkpoint
+from assay.lab.localnet import services
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import ChainTarget, Connection, SubtensorChain, open_wallet
-from assay.network.chain.chain_values import TAO
+from assay.network.chain.values import TAO
 from assay.network.chain.wallets import get_coldkey
 from assay.network.store import open_folder
 from assay.neurons.settings.loading import use_sdk_cache
@@ -21,6 +19,8 @@ from assay.protocol.parameters import DEMO_TIMING, Timing
 from assay.protocol.window import compute_block, compute_window
 from assay.subnet import presets
 from assay.training import GENESIS
+from subtensor_devnet import Devnet, Seal
+from subtensor_devnet.development_calls import send_tao
 
 #: One window, then an epoch right after its verdicts, then the epoch that pays by its weights.
 TIMING = replace(

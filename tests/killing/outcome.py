@@ -15,15 +15,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from assay.demo.localnet.services import read_founding
-from assay.devnet import Devnet, Seal
-from assay.devnet.devnet_errors import MalformedError
-from assay.devnet.extrinsics import take_apart
+from assay.lab.localnet.services import read_founding
 from assay.network.chain import ChainTarget, Connection, SubtensorChain
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.settings.loading import use_sdk_cache
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Tag, encode_ss58
+from subtensor_devnet import Devnet, Seal
+from subtensor_devnet.errors import MalformedError
+from subtensor_devnet.extrinsics import take_apart
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,16 +20,17 @@ import torch
 from websockets.asyncio.server import ServerConnection
 
 from assay.cli import neurons
-from assay.devnet import Devnet, Seal
-from assay.devnet.rpc_server import RpcServer
 from assay.network.beacon import LocalBeacon, http_beacons
-from assay.network.beacon.beacon_server import BeaconServer
-from assay.network.chain import connection, sdk_private, subtensor_chain
+from assay.network.beacon.server import BeaconServer
+from assay.network.chain import connection, sdk_private
+from assay.network.chain import subtensor as subtensor_chain
 from assay.network.store import FolderStore
 from assay.neurons.session import session
 from assay.neurons.settings.sections import Settings
 from assay.neurons.trainer import trainer
 from assay.neurons.validator import weights_outbox
+from subtensor_devnet import Devnet, Seal
+from subtensor_devnet.rpc_server import RpcServer
 from tests.killing.points import TURN, Points, WatchedSocket
 
 #: A pool dies with its node here, so a lost extrinsic is known to be lost after this many blocks.

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from assay.demo.localnet.services import read_founding
+from assay.lab.localnet.services import read_founding
 from assay.neurons.settings.sections import (
     BeaconSettings,
     ChainSettings,

@@ -26,7 +26,7 @@ from assay.network.beacon import BeaconSourceError, HttpBeacons, RelayTimeouts
 from assay.network.chain import ChainError, ChainTarget, Connection, connection
 from assay.network.evm import EvmNode
 from assay.network.store import Credentials, HttpTimeouts, open_bucket, read_bucket
-from assay.neurons.program.program_loop import STATUS_FILE, ProgramLoop
+from assay.neurons.program.loop import STATUS_FILE, ProgramLoop
 from assay.neurons.settings.loading import load_settings
 from assay.protocol import QUICKNET
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.inference import load_checkpoint
 from assay.training import GENESIS
 from tests.neurons.miner_bench import Subnet

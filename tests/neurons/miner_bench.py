@@ -5,18 +5,18 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.devnet import SimulatedChain
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
+from assay.neurons.miner.history import MiningHistory
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
-from assay.neurons.miner.mining_history import MiningHistory
 from assay.neurons.miner.work_database import WorkDatabase
 from assay.protocol import encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet.presets import NETUID, make_demo_parameters
+from subtensor_devnet import SimulatedChain
 
 LOCATOR = "test:store"
 GENESIS_MS = 1_700_000_000_000

@@ -11,14 +11,13 @@ import torch
 from safetensors.torch import save_file
 
 from assay.artifacts import store_objects
-from assay.artifacts.checkpoints import checkpoint_folder
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.checkpoints import folder as checkpoint_folder
+from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.store_objects import UnavailableError, answer_in_time
-from assay.devnet import SimulatedChain, block_database
 from assay.inference import CheckpointError, read_tensors
 from assay.network.chain import STATE_BLOCKS, ForgottenError
 from assay.network.evm import LedgerEntry
-from assay.neurons.miner.mining_history import (
+from assay.neurons.miner.history import (
     MinedWindow,
     MiningHistory,
     OwnVerdict,
@@ -35,6 +34,7 @@ from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.weights_outbox import WeightsOutbox, list_rows
 from assay.protocol import Beacon, Block, Reason
 from assay.verification import Ledger, Seat
+from subtensor_devnet import SimulatedChain, block_database
 from tests.adversarial.mortal import make_parameters
 
 HOTKEY = b"\x01" * 32

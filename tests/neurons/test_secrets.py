@@ -18,7 +18,7 @@ from assay.cli.preflight.examination import PreflightInputs, look_briefly
 from assay.network import StoreError
 from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.program.database import Database
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.resources import open_own_store, open_stores
 from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.neurons.validator.make_records import Author

@@ -7,12 +7,12 @@ import sys
 import pytest
 
 from assay.protocol.lazy_door import read_places
-from tests.test_house import DOORS, ROOT
+from tests.tree import list_sources, name_module
 
 LAZY = [
-    "assay." + ".".join(door.parent.relative_to(ROOT).parts)
-    for door in DOORS
-    if "__getattr__ = open_lazily(__name__)" in door.read_text()
+    name_module(path)
+    for path in list_sources()
+    if path.name == "__init__.py" and "__getattr__ = open_lazily(__name__)" in path.read_text()
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.artifacts.steps.step_folder import StepError, read_step
+from assay.artifacts.steps.folder import StepError, read_step
 from assay.protocol import StepRecord, StepSource, StepSuccess
 from assay.protocol.encoding import decode, encode, from_json, to_json
 from assay.protocol.step import STEP_VERSION, compute_consumed_root, compute_step_leaf

@@ -13,10 +13,10 @@ from assay.protocol.encoding import EncodingError, decode, encode
 from assay.protocol.parameters import Start, find_parameters_fault
 from assay.protocol.ss58 import encode_ss58
 from assay.rounds import compute_line, compute_share, find_round, get_checkpoint_digest
+from assay.rounds.calendar import find_last_round, list_trainers
 from assay.rounds.child_verdict import is_fresh
+from assay.rounds.choice import RoundsError
 from assay.rounds.in_force import NOTHING, get_in_force_at
-from assay.rounds.round_calendar import find_last_round, list_trainers
-from assay.rounds.round_choice import RoundsError
 from assay.subnet.presets import change_parameters
 from tests.rounds.round_rules import RULES, TRAINERS, make_round_parameters
 

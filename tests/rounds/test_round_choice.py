@@ -2,13 +2,7 @@
 
 import pytest
 
-from assay.rounds.round_choice import (
-    DEFAULTS,
-    ROUNDS,
-    RoundsError,
-    choose_outer_step,
-    complete_rounds,
-)
+from assay.rounds.choice import DEFAULTS, ROUNDS, RoundsError, choose_outer_step, complete_rounds
 
 SPARSE = {"kept": 24, "chunk": 4_096, "bits": 2, "feedback": 950_000}
 ROUNDED = {"kept": 0, "chunk": 0, "bits": 16, "feedback": 1_000_000}

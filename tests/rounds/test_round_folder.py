@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.rounds.round_folder import RoundFolder, RoundFolderError, RoundState
+from assay.rounds.folder import RoundFolder, RoundFolderError, RoundState
 
 ONE, TWO = b"1" * 32, b"2" * 32
 STATE = RoundState(bytes(32), 4, bytes(32), bytes(32), (), ZERO_DIGEST, ONE, ())

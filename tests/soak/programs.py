@@ -12,18 +12,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from assay.artifacts.checkpoints import checkpoint_folder
-from assay.artifacts.checkpoints.checkpoint_folder import (
-    CHECKPOINTS_KEPT,
-    CheckpointFolder,
-    DownloadSettings,
-)
+from assay.artifacts.checkpoints import folder as checkpoint_folder
+from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT, CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import make_mirrors
 from assay.cli import neurons
 from assay.network.beacon import HttpBeacons
 from assay.network.chain import ChainError
-from assay.neurons.program import program_loop
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.program import loop as program_loop
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.session.resources import Account
 from assay.neurons.settings.sections import (

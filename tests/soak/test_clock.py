@@ -7,8 +7,8 @@ is the source of beacons: here it is the real one, over HTTP, from a relay on th
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from assay.network.beacon.beacon_server import BeaconServer
 from assay.network.beacon.relay_race import RelayTimeouts
+from assay.network.beacon.server import BeaconServer
 from assay.protocol.parameters import DEMO_TIMING
 from tests.soak.world import World
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import safe_open
 
-from assay.artifacts.checkpoints import checkpoint_download
+from assay.artifacts.checkpoints import download as checkpoint_download
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import DEMO_TIMING
 from tests.soak.disk import mount_disk

@@ -20,11 +20,9 @@ from typing import Any
 
 import torch
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, measure_manifest
-from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.checkpoints.folder import CheckpointFolder, measure_manifest
+from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.discovery import publish_parameters
-from assay.devnet import SimulatedChain
-from assay.devnet.simulator import SimulatedRules
 from assay.inference import load_checkpoint
 from assay.inference.folder import MANIFEST_FILE, PASSAGES_FILE, read_passages
 from assay.inference.passages import digest_passages, encode_passages
@@ -34,7 +32,7 @@ from assay.network.chain import STATE_BLOCKS
 from assay.network.files import write_file, write_json
 from assay.network.store import open_folder
 from assay.neurons.program.database import VALIDATOR_FILE, Database
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, parse_commitment
@@ -44,6 +42,8 @@ from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
+from subtensor_devnet import SimulatedChain
+from subtensor_devnet.simulator import SimulatedRules
 from tests.soak.programs import Program, StuckError, take_over
 from tests.soak.weather import Weather
 

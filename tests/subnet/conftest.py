@@ -3,7 +3,7 @@
 import pytest
 
 from assay.environments import problem_file
-from assay.recipes import RECIPES
+from assay.subnet.recipes import RECIPES
 
 GOOD = (RECIPES / "qwen2.5-0.5b-gsm.toml").read_text()
 MATH = (RECIPES / "qwen2.5-1.5b-math.toml").read_text()

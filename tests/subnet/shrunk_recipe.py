@@ -17,8 +17,8 @@ from transformers import LlamaConfig, Qwen2Config, Qwen3Config
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from assay.environments import Environment
-from assay.recipes import RECIPES
-from assay.subnet.recipes import ModelNumbers
+from assay.subnet.recipe import ModelNumbers
+from assay.subnet.recipes import RECIPES
 from tests.inference.test_chat_template import QWEN
 
 #: Sizes of a small model; `vocab_size` stays where a test says so.

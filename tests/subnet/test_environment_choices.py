@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
+from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.environments import add_problem_files, open_environment, problem_file
 from assay.inference import load_checkpoint
 from assay.neurons.settings.loading import ConfigError, open_named_environment

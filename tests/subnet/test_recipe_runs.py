@@ -24,30 +24,30 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import make_mirrors
 from assay.cli import publish as command
-from assay.devnet import SimulatedChain
 from assay.environments import add_problem_files, open_environment, problem_file
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.chain_info import describe_chain
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.program.database import Database
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
+from assay.neurons.trainer.setup import make_trainer_config
 from assay.neurons.trainer.trainer import Trainer
-from assay.neurons.trainer.trainer_setup import make_trainer_config
 from assay.neurons.validator.validator import Validator
 from assay.protocol import encode_ss58
 from assay.protocol.reason import Reason
 from assay.subnet.presets import DEMO_RECIPE, NETUID, PRESETS
 from assay.subnet.publishing import publish_subnet
-from assay.subnet.recipes import list_recipes, read_recipe
+from assay.subnet.recipe import list_recipes, read_recipe
 from assay.training import GENESIS
 from assay.training.held_out import HeldOut
+from subtensor_devnet import SimulatedChain
 from tests.subnet.shrunk_recipe import shrink_recipe, write_model
 
 ROOT = Path(__file__).parents[2]

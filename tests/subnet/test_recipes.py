@@ -16,11 +16,11 @@ from assay.inference.architecture import FAMILIES
 from assay.network.toml_settings import TomlError
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import ComputeSettings
-from assay.neurons.trainer.trainer_setup import make_learning
+from assay.neurons.trainer.setup import make_learning
 from assay.protocol.parameters import MAIN_WORK, make_tests
-from assay.recipes import RECIPES
 from assay.subnet.presets import DEMO_RECIPE, DEMO_WORK, PRESETS
-from assay.subnet.recipes import ModelNumbers, list_recipes, read_recipe, require_architecture
+from assay.subnet.recipe import ModelNumbers, list_recipes, read_recipe, require_architecture
+from assay.subnet.recipes import RECIPES
 from assay.subnet.window_costs import CARDS
 from assay.training import LearnConfig
 from tests.commands import run_command

@@ -9,6 +9,7 @@ from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest
 from assay.protocol import StepSuccess
 from assay.protocol.encoding import encode, to_json
 from assay.protocol.parameters import Rounds
+from assay.rounds.calendar import compute_line, compute_share, find_round
 from assay.rounds.outer_records import (
     ROUND_VERSION,
     ChildFinding,
@@ -17,7 +18,6 @@ from assay.rounds.outer_records import (
     MergeRecord,
 )
 from assay.rounds.outer_step import OuterState, compute_outer_root, is_within_bound, step_outwards
-from assay.rounds.round_calendar import compute_line, compute_share, find_round
 
 Json = Any
 TRAINERS = tuple(sorted((ALICE, BOB, digest("third trainer"))))

@@ -21,11 +21,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from assay.artifacts.checkpoints.checkpoint_download import (
-    MIRRORS_MAX,
-    DownloadLimits,
-    fetch_checkpoint,
-)
+from assay.artifacts.checkpoints.download import MIRRORS_MAX, DownloadLimits, fetch_checkpoint
 from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.environments import open_environment
 from assay.inference import (

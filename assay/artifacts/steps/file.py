@@ -1,5 +1,5 @@
 """A step's groups as a Parquet file with one row for each rollout: written by a trainer, read in a
-cage.
+sandbox.
 
 Reading it costs at most as much as `step_parser` allows: some 5 GB of Python's objects.
 """
@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assay.artifacts.steps.parquet_worker import ParquetWorker
-from assay.artifacts.steps.step_parser import HEAD, LIMITS, SCHEMA
-from assay.cage import Budget
+from assay.artifacts.steps.parser import HEAD, LIMITS, SCHEMA
 from assay.protocol.submission import LOGPROB_BITS
+from assay.sandbox import Budget
 from assay.training import Group
 
 #: Most bytes of the file, rows, values of all columns (an element of a list counts as one),
@@ -26,7 +26,7 @@ VALUES_MAX, UNPACKED_MAX, PAGES_MAX = 1 << 27, 1 << 31, 1 << 16
 #: Most seconds of reading one file, on the wall and of the processor. Tuning: the largest file
 #: takes a tenth.
 _SECONDS, _CPU_SECONDS = 600.0, 120.0
-_BOOT = "from assay.artifacts.steps.step_parser import serve_steps; serve_steps()"
+_BOOT = "from assay.artifacts.steps.parser import serve_steps; serve_steps()"
 _UNIT = 1 << LOGPROB_BITS
 _Column = list[Any]
 

@@ -25,14 +25,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from assay.artifacts.discovery import publish_parameters
-from assay.artifacts.steps.parquet_worker import ParquetWorker
-from assay.artifacts.steps.step_file import (
+from assay.artifacts.steps.file import (
     ConsumedGroup,
     open_step_parser,
     read_groups,
     to_integers,
     write_groups,
 )
+from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.inference import read_tensors
 from assay.network import open_folder
 from assay.network.files import remove_unfinished, replace_file, write_json

@@ -9,7 +9,7 @@ Specification, section 11.
 
 from collections.abc import Sequence
 
-from assay.artifacts.steps.step_file import ConsumedGroup
+from assay.artifacts.steps.file import ConsumedGroup
 from assay.environments import compute_reward, get_weights, open_environment
 from assay.inference import Checkpoint, GroupRequest, generate_groups
 from assay.protocol import Context, Domain, Parameters, hash_fields

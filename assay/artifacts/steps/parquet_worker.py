@@ -1,8 +1,9 @@
-"""A cage for a native parser: an untrusted Parquet file is parsed in a child process that may die.
+"""A sandbox for a native parser: an untrusted Parquet file is parsed in a child process that may
+die.
 
 Native code reads Parquet, and a crafted file may crash, stall or bloat it (349 bytes can decode to
-300 million values). So one child does it, in a cage. Its answer is not trusted either: the caller
-checks it against a root.
+300 million values). So one child does it, in a sandbox. Its answer is not trusted either: the
+caller checks it against a root.
 """
 
 from collections.abc import Callable
@@ -10,15 +11,15 @@ from typing import NoReturn
 
 import pyarrow as pa
 
-from assay.cage import Budget, Cage, Lost, child
-from assay.cage.child import DETAIL_MAX, clean
+from assay.sandbox import Budget, Lost, Sandbox, child
+from assay.sandbox.child import DETAIL_MAX, clean
 
 #: First byte of an answer.
 _OK, _FAULT = 0, 1
 
 
-class ParquetWorker(Cage):
-    """A cage whose child parses."""
+class ParquetWorker(Sandbox):
+    """A sandbox whose child parses."""
 
     def parse(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
         """The child's answer to one request, at most `reply_max` bytes. Its cost is taken from

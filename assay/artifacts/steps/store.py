@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_download import DownloadLimits
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.checkpoints.download import DownloadLimits
+from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import fetch_parameters, publish_parameters
-from assay.artifacts.steps.step_file import DATA_BYTES_MAX
-from assay.artifacts.steps.step_folder import (
+from assay.artifacts.steps.file import DATA_BYTES_MAX
+from assay.artifacts.steps.folder import (
     RECORD_BYTES_MAX,
     Step,
     StepError,

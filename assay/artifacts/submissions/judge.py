@@ -9,17 +9,13 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Protocol, TypedDict, Unpack
 
+from assay.artifacts.submissions.pack import explain_unread
 from assay.artifacts.submissions.read_ahead import OUR_FAULTS, ReadAhead
-from assay.artifacts.submissions.submission_pack import explain_unread
-from assay.artifacts.submissions.submission_reader import (
-    Looking,
-    SubmissionSources,
-    open_submission,
-)
-from assay.cage import WorkerError
+from assay.artifacts.submissions.reader import Looking, SubmissionSources, open_submission
 from assay.inference import Checkpoint
 from assay.network.store import StoreError, within
 from assay.protocol import Context, Reason, encode_ss58
+from assay.sandbox import WorkerError
 from assay.verification import Forward, Ledger, SubmissionReader, Verdict, find_sample_fault, judge
 
 logger = logging.getLogger("assay")

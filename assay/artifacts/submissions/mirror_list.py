@@ -14,7 +14,7 @@ from contextlib import suppress
 from hashlib import sha256
 
 from assay.artifacts.discovery import SubnetChain
-from assay.artifacts.submissions.submission_reader import KnownMirror
+from assay.artifacts.submissions.reader import KnownMirror
 from assay.network.chain import ChainError
 from assay.network.store import ObjectStore, StoreError
 from assay.protocol import Tag, parse_commitment

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Condition, Thread
 
-from assay.artifacts.submissions.submission_pack import (
+from assay.artifacts.submissions.pack import (
     PackedReader,
     PackedSubmission,
     RecordingReader,
     compute_pack_max,
     measure_pack,
 )
-from assay.artifacts.submissions.submission_reader import (
+from assay.artifacts.submissions.reader import (
     AUDITED,
     CommittedSubmission,
     Looking,

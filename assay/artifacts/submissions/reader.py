@@ -16,13 +16,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from assay.artifacts.store_objects import make_mirror_name
-from assay.artifacts.submissions.submission_file import SubmissionFile
-from assay.artifacts.submissions.submission_pack import (
-    PackedReader,
-    PackError,
-    compute_pack_max,
-    decode_pack,
-)
+from assay.artifacts.submissions.file import SubmissionFile
+from assay.artifacts.submissions.pack import PackedReader, PackError, compute_pack_max, decode_pack
 from assay.network.store import ObjectStore, StoreError, sparing, within
 from assay.protocol import Committed, Context, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name

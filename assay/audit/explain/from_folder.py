@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from assay.artifacts.records.record_reader import (
+from assay.artifacts.records.reader import (
     RecordFault,
     RecordReader,
     follow_links,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from assay.artifacts.discovery import SubnetChain
 from assay.artifacts.ports import StateReader
-from assay.artifacts.records.record_reader import list_validators
+from assay.artifacts.records.reader import list_validators
 from assay.audit.explain.published_verdicts import PublishedVerdicts, open_published
 from assay.audit.explain.rejudging import find_model, judge_again
 from assay.audit.explain.reproduction import ExplainError, Material
@@ -17,7 +17,7 @@ from assay.audit.ports import Outlines
 from assay.inference import Placement
 from assay.network import ObjectStore, ReadableStores, StoreError
 from assay.network.chain import ForgottenError
-from assay.neurons.miner.mining_history import HistoryError, MiningHistory
+from assay.neurons.miner.history import HistoryError, MiningHistory
 from assay.neurons.miner.review import find_payment
 from assay.neurons.ports import Chain
 from assay.neurons.session.session import Session

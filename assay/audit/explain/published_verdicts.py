@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.artifacts.ports import Objects
-from assay.artifacts.records.record_reader import RecordReader, open_reader
+from assay.artifacts.records.reader import RecordReader, open_reader
 from assay.audit.explain.settled_share import SeatWindow, SettlementShare
 from assay.audit.explain.window_case import StatedVerdict
 from assay.protocol import Reason, encode_ss58

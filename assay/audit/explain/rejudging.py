@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
-from assay.artifacts.submissions.submission_file import SubmissionFile
-from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
+from assay.artifacts.checkpoints.folder import find_checkpoint_fault
+from assay.artifacts.submissions.file import SubmissionFile
+from assay.artifacts.submissions.judge import judge_with_checkpoint
 from assay.audit.explain.window_case import OpenedFile, Rejudgment, RolloutMeasurement
 from assay.audit.ports import Outlines
 from assay.inference import (

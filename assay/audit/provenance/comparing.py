@@ -12,11 +12,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.records.record_reader import RecordFault, open_reader
-from assay.artifacts.steps.step_file import ConsumedGroup
-from assay.artifacts.steps.step_folder import Step, StepError, StepFolder, read_step
-from assay.artifacts.steps.step_groups import compute_rank
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.records.reader import RecordFault, open_reader
+from assay.artifacts.steps.file import ConsumedGroup
+from assay.artifacts.steps.folder import Step, StepError, StepFolder, read_step
+from assay.artifacts.steps.groups import compute_rank
 from assay.audit.derived_context import derive_context
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public

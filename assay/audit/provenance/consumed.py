@@ -8,9 +8,9 @@ the bound values, that proves nobody's fault, but the check cannot continue.
 from collections import Counter
 from collections.abc import Sequence
 
-from assay.artifacts.steps.step_file import ConsumedGroup
-from assay.artifacts.steps.step_folder import StepError
-from assay.artifacts.steps.step_groups import generate_own
+from assay.artifacts.steps.file import ConsumedGroup
+from assay.artifacts.steps.folder import StepError
+from assay.artifacts.steps.groups import generate_own
 from assay.environments import Environment, Problem, compute_reward, get_weights, open_environment
 from assay.inference import Checkpoint
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer

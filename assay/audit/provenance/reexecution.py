@@ -11,10 +11,10 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, measure_manifest
+from assay.artifacts.checkpoints.folder import CheckpointFolder, measure_manifest
 from assay.artifacts.discovery import fetch_parameters
-from assay.artifacts.steps.step_file import ConsumedGroup
-from assay.artifacts.steps.step_folder import (
+from assay.artifacts.steps.file import ConsumedGroup
+from assay.artifacts.steps.folder import (
     Step,
     StepError,
     digest_tensors_of,
@@ -24,7 +24,7 @@ from assay.artifacts.steps.step_folder import (
 from assay.audit.provenance.consumed import find_false_group
 from assay.inference import Checkpoint
 from assay.network import open_folder
-from assay.neurons.trainer.trainer_setup import make_learner, read_config
+from assay.neurons.trainer.setup import make_learner, read_config
 from assay.protocol import Parameters, StepRecord, StepSuccess
 from assay.training import Learner
 from assay.training.held_out import compute_next_levels, count_held_out

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.ports import WindowReader
-from assay.artifacts.steps.step_folder import read_step
-from assay.artifacts.steps.step_store import fetch_step
+from assay.artifacts.steps.folder import read_step
+from assay.artifacts.steps.store import fetch_step
 from assay.audit.provenance.reexecution import reexecute
 from assay.inference import Checkpoint, read_tensors
 from assay.network import ObjectStore
@@ -26,13 +26,13 @@ from assay.protocol.encoding import Json
 from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import ZERO_DIGEST, Domain, hash_fields
 from assay.protocol.manifest import Manifest
+from assay.rounds.calendar import Round, find_round
 from assay.rounds.child_store import CHILD_SECONDS, RoundReader, WithheldError, count_outer_bytes
 from assay.rounds.child_verdict import RoundFacts, is_fresh
 from assay.rounds.in_force import get_in_force
 from assay.rounds.merging import FoundChild, RoundMerge, find_children
 from assay.rounds.outer_records import ChildFinding, MergeRecord
 from assay.rounds.outer_step import begin_outer, compute_outer_root
-from assay.rounds.round_calendar import Round, find_round
 
 
 class RoundError(OperatorError):

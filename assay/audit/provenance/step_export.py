@@ -12,10 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.discovery import fetch_parameters
-from assay.artifacts.steps.step_file import ConsumedGroup, open_step_parser
-from assay.artifacts.steps.step_folder import Step, StepError, read_step, read_taken
+from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
+from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
 from assay.audit.provenance.column_layouts import LAYOUTS, ColumnLayout
 from assay.audit.provenance.consumed import describe_group, make_problem_of, verify_provenance
 from assay.environments import (
@@ -30,7 +30,7 @@ from assay.inference import CheckpointError
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.network import open_folder
 from assay.network.files import replace_file, write_file
-from assay.neurons.trainer.trainer_setup import read_config
+from assay.neurons.trainer.setup import read_config
 from assay.protocol import Parameters, encode_ss58
 from assay.protocol.errors import OperatorError
 from assay.training import compute_advantages

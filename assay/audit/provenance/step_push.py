@@ -16,9 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.steps.step_file import ConsumedGroup, open_step_parser
-from assay.artifacts.steps.step_folder import Step, read_taken
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
+from assay.artifacts.steps.folder import Step, read_taken
 from assay.audit.provenance.step_export import ExportError, make_rows, read_steps
 from assay.network.atropos import (
     MASKED,

@@ -8,10 +8,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.artifacts.steps.step_file import ConsumedGroup, to_integers
-from assay.artifacts.submissions.submission_file import SubmissionFile
-from assay.artifacts.submissions.submission_judge import judge_and_carry
-from assay.artifacts.submissions.submission_pack import PackError
+from assay.artifacts.steps.file import ConsumedGroup, to_integers
+from assay.artifacts.submissions.file import SubmissionFile
+from assay.artifacts.submissions.judge import judge_and_carry
+from assay.artifacts.submissions.pack import PackError
 from assay.audit.bundle_seal import BundleError
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Submissions

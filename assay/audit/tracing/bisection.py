@@ -14,8 +14,8 @@ from typing import Literal
 
 import torch
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.steps.step_folder import Step
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.folder import Step
 from assay.artifacts.steps.trace_files import StoredTrace, TraceError
 from assay.audit.tracing.operator_rerun import Answer, list_machines, rerun_on
 from assay.audit.tracing.step_trace import reach_operator, remake

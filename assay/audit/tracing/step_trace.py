@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.steps.step_file import ConsumedGroup
-from assay.artifacts.steps.step_folder import Step, digest_tensors_of
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.file import ConsumedGroup
+from assay.artifacts.steps.folder import Step, digest_tensors_of
 from assay.artifacts.steps.trace_files import write_operators, write_trace_record
 from assay.audit.provenance.reexecution import learn_again, make_learner_before, open_step
 from assay.audit.tracing.operator_calls import Run, TensorDigests, call_operator, run_operator

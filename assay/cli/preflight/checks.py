@@ -10,23 +10,19 @@ from pathlib import Path
 from typing import Protocol
 
 from assay.artifacts.announced_parameters import list_announced
-from assay.artifacts.checkpoints.checkpoint_folder import (
-    CHECKPOINTS_KEPT,
-    CheckpointFolder,
-    open_checkpoint,
-)
+from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT, CheckpointFolder, open_checkpoint
 from assay.artifacts.ports import BeaconSource
 from assay.artifacts.records.run_folder import RunFolder
 from assay.cli.preflight.check_results import CheckState, PreflightCheck
 from assay.cli.program_view import Sign, describe_life
 from assay.inference import Checkpoint
 from assay.inference.placing.devices import DeviceFacts
-from assay.network.chain.chain_values import format_tao
+from assay.network.chain.values import format_tao
 from assay.network.files import is_locked
 from assay.network.store import ObjectStore, StoreError
 from assay.neurons.ports import Chain
-from assay.neurons.program.program_loop import STATUS_FILE
-from assay.neurons.program.program_status import STOPPED
+from assay.neurons.program.loop import STATUS_FILE
+from assay.neurons.program.status import STOPPED
 from assay.neurons.session.window_reader import get_beacon
 from assay.protocol import Parameters, encode_ss58
 from assay.protocol.amendment import ParameterHistory

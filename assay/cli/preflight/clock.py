@@ -7,7 +7,7 @@ from assay.cli.preflight.check_results import CheckState, PreflightCheck
 from assay.network.beacon.relay_clock import ClockReading
 
 #: Milliseconds that a clock may be off without a warning, and from which programs misjudge the time
-#: of a round (`network/beacon/http_beacons.py`).
+#: of a round (`assay/network/beacon/http_beacons.py`).
 _RIGHT_MS, _OFF_MS = 5_000, 60_000
 #: A block of the public chain, milliseconds: its newest one may be this old.
 _BLOCK_MS = 12_000

@@ -17,13 +17,13 @@ from rich.text import Text
 from assay.cli.preflight.check_results import CheckState, PreflightCheck, render_checks
 from assay.cli.preflight.checks import FollowedParameters
 from assay.cli.preflight.examination import PreflightInputs, examine_network, examine_placement
-from assay.drafting import MinerEngines
 from assay.inference import Checkpoint
 from assay.inference.generate import FLYING
 from assay.network.store import ObjectStore
+from assay.neurons.miner.engines import MinerEngines
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies, make_work
 from assay.neurons.ports import Chain
-from assay.neurons.program.program_status import DraftingStatus
+from assay.neurons.program.status import DraftingStatus
 from assay.neurons.session.window_reader import Challenge, find_epoch, get_window_commitments
 from assay.protocol import Beacon, Block, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.ports import BeaconSource
 from assay.cli.preflight.agreement import check_agreement, measure_agreement
 from assay.cli.preflight.audit_speed import check_audit_speed, count_miners, measure_audit_speed
@@ -36,10 +36,10 @@ from assay.cli.preflight.memory import count_parameters, count_rollouts, estimat
 from assay.inference import Checkpoint, Placement
 from assay.inference.implementations import DEFAULT_IMPLEMENTATION
 from assay.inference.placing.devices import CPU, examine_device
-from assay.inference.workers.worker_pool import WorkerPool
+from assay.inference.workers.pool import WorkerPool
 from assay.network import ObjectStore
 from assay.neurons.ports import Chain
-from assay.neurons.program.program_loop import STATUS_FILE, is_running
+from assay.neurons.program.loop import STATUS_FILE, is_running
 from assay.protocol import Parameters
 from assay.training import LearnConfig
 

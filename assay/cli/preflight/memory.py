@@ -10,7 +10,7 @@ from assay.inference.placing.model_sizes import LEARNED_LOGITS_MAX, MemoryPlan, 
 from assay.protocol.parameters import Work
 
 if TYPE_CHECKING:  # arithmetic should not load torch, which takes seconds
-    from assay.inference.placing.placement import Placement
+    from assay.inference.placement import Placement
 
 #: Bytes of interpreter, torch, the SDK and the rest of a program with a tiny model: measured.
 PROGRAM_BYTES = 600 << 20
@@ -62,9 +62,9 @@ def estimate_memory(
         groups_per_step, learning, cards: see `estimate_height`.
         placement: where and how the model runs; None: on the CPU, as the reference is defined.
     """
-    from assay.artifacts.checkpoints.checkpoint_folder import OPENED_MAX
+    from assay.artifacts.checkpoints.folder import OPENED_MAX
+    from assay.inference.placement import Placement
     from assay.inference.placing.devices import CPU
-    from assay.inference.placing.placement import Placement
 
     placement = placement or Placement()
     weights = placement.compute_weight_bytes(STORED * shape.parameters)

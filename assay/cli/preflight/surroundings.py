@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import make_mirrors
 from assay.cli.first_checks import require_hotkey
 from assay.cli.preflight.check_results import OpenAttempt
@@ -11,12 +11,12 @@ from assay.cli.preflight.examination import PreflightInputs
 from assay.inference import Placement
 from assay.network import ObjectStore, ReadableStores
 from assay.network.chain import SubtensorChain
-from assay.neurons.session.neuron_session import open_pool
+from assay.neurons.session.neuron import open_pool
 from assay.neurons.session.resources import Account, open_own_store
 from assay.neurons.session.session import Session
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import ComputeSettings
-from assay.neurons.trainer.trainer_setup import make_learning
+from assay.neurons.trainer.setup import make_learning
 
 
 def open_surroundings(

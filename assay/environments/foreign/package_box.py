@@ -1,10 +1,10 @@
-"""The program of a package's caged child. Only this program executes a stranger's environment.
+"""The program of a package's sandboxed child. Only this program executes a stranger's environment.
 
 The child loads this file by its path, not as part of `assay`, and the file imports only the
 standard library, so nothing that can start a process or open a socket is in memory when a package's
 code first runs. A forked copy of the process answers each request. The process itself runs none of
 that code. In a copy, Python's audit hook refuses all but a few events (`python_fence`), so the code
-reaches no file, no network, no process, no native library and no further import. The cage limits
+reaches no file, no network, no process, no native library and no further import. The sandbox limits
 time and memory.
 """
 
@@ -81,7 +81,7 @@ def serve_package(
     """Run the child until its end.
 
     Args:
-        serve: `cage.child.serve`.
+        serve: `sandbox.child.serve`.
         in_copy: see `PackageBox`.
         text, view, fence: the modules `package_text`, `package_view` and `python_fence`.
         file, digest: an archive that `package_file` has checked, and its SHA-256.

@@ -1,5 +1,5 @@
 """`package:SHA256`: an environment from an archive on this machine. The archive's own code makes
-and scores its problems in a cage.
+and scores its problems in a sandbox.
 
 An answer is the text after the only `#### `, and only that text reaches the package. Assay takes
 one thing from the package's reply: that an answer is wholly right. Code that takes too many steps,
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.cage import Budget, Cage, Lost, WorkerError, child, request_copy
 from assay.environments.base import (
     PART_LEVELS,
     Answer,
@@ -36,6 +35,7 @@ from assay.environments.foreign.package_file import find_fault
 from assay.environments.problem_file import ProblemFileError, find_file
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
+from assay.sandbox import Budget, Lost, Sandbox, WorkerError, child, request_copy
 
 NAME = "package"
 #: Increases whenever any problem or score would change.
@@ -69,7 +69,7 @@ class PackageTask(Answer):
 
 
 class PackageChild:
-    """A package in its own cage: its replies, or the reason for a missing reply.
+    """A package in its own sandbox: its replies, or the reason for a missing reply.
 
     Attributes:
         dearest: most processor seconds that a request took so far.
@@ -90,15 +90,15 @@ class PackageChild:
         copies: bool = True,
     ) -> None:
         boot = write_boot(file, digest, seed, copies=copies) if boot is None else boot
-        self._cage = Cage(f"package {file.name}", boot, _PATIENCE)
+        self._sandbox = Sandbox(f"package {file.name}", boot, _PATIENCE)
         self.dearest = 0.0
 
     @property
     def pid(self) -> int | None:
-        return self._cage.pid
+        return self._sandbox.pid
 
     def close(self) -> None:
-        self._cage.close()
+        self._sandbox.close()
 
     def decide(self, *request: Any) -> dict[str, Any]:
         """The child's reply, or `error`. Counted steps decide which, never a clock.
@@ -106,7 +106,7 @@ class PackageChild:
         Raises:
             WorkerError: no child can be started, or the machine is too slow or busy to tell.
         """
-        reply = self._cage.ask_patiently(json.dumps(request).encode(), _REPLY_MAX, SECONDS)
+        reply = self._sandbox.ask_patiently(json.dumps(request).encode(), _REPLY_MAX, SECONDS)
         if isinstance(reply, Lost):
             return {"error": reply.cause}
         return read_reply(reply)
@@ -120,7 +120,7 @@ class PackageChild:
         """
         budget = Budget(_VET_SECONDS)
         try:
-            reply = self._cage.ask(json.dumps(request).encode(), _REPLY_MAX, budget)
+            reply = self._sandbox.ask(json.dumps(request).encode(), _REPLY_MAX, budget)
         finally:
             self.dearest = max(self.dearest, _VET_SECONDS - budget.left)
         if not isinstance(reply, Lost):

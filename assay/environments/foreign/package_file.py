@@ -2,7 +2,7 @@
 SHA-256.
 
 This module looks only at the archive's list of files. `package_text` looks at their text, in the
-caged child.
+sandboxed child.
 """
 
 import io

@@ -1,9 +1,9 @@
-"""The rules for a package's text, checked in the caged child before any of it runs.
+"""The rules for a package's text, checked in the sandboxed child before any of it runs.
 
 A package may import itself and some modules of Python that know no file, no clock and no chance. It
 has none of the words by which Python reaches further. This fence tells an author early, with a line
 number. Behind it are the view of Python that a package gets (`package_view`), Python's audit events
-and the cage's limits. This file is loaded by its path and imports only the standard library.
+and the sandbox's limits. This file is loaded by its path and imports only the standard library.
 """
 
 import ast

@@ -2,7 +2,7 @@
 names or code as text.
 
 This is the fence behind the check of the text: if no text could write a name, no field, format,
-copy or class can read it either. The file is loaded by its path in the caged child, after
+copy or class can read it either. The file is loaded by its path in the sandboxed child, after
 `package_text`, and imports only that and the standard library.
 """
 

@@ -1,7 +1,7 @@
 """Python's own fence around a stranger's package: an audit hook that refuses events, and names that
 are removed from memory before the package runs.
 
-The caged child loads this file by its path, and the file imports only the standard library. No
+The sandboxed child loads this file by its path, and the file imports only the standard library. No
 other module can import it, and the box drops it once the fence is shut.
 """
 

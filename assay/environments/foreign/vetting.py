@@ -13,7 +13,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
-from assay.cage import WorkerError
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.foreign.fence_report import probe_fences
 from assay.environments.foreign.hostile_answers import (
@@ -27,6 +26,7 @@ from assay.environments.foreign.package_box import STEPS_MAX
 from assay.environments.foreign.package_environment import SECONDS, PackageChild, find_levels_fault
 from assay.environments.foreign.package_file import find_fault
 from assay.environments.problem_file import compute_file_digest
+from assay.sandbox import WorkerError
 
 #: Problems tried at each level, and at the lowest level for constant answers.
 PROBLEMS, CONSTANTS = 4, 40

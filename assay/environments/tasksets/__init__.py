@@ -1,16 +1,16 @@
 """Tasksets of verifiers 0.4: exports environments as tasksets, and runs tasksets as environments.
 
 An exported wheel asks the same problems and calls the same scorer. For the other direction, a wheel
-and its data become one bundle, named by its SHA-256, which runs in the cage of `foreign`. Such a
+and its data become one bundle, named by its SHA-256, which runs in the sandbox of `foreign`. Such a
 taskset has a single turn, its rewards are a function of the reply, and only full ones pay. Nothing
 here imports verifiers. Start with `taskset_export`, then `taskset_environment`; `taskset_vetting`
 says whether a taskset is fit to pay by.
 """
 
-from assay.environments.tasksets.taskset_bundle import is_bundle, write_bundle
-from assay.environments.tasksets.taskset_environment import TasksetEnvironment
-from assay.environments.tasksets.taskset_export import export_taskset, is_exported
-from assay.environments.tasksets.taskset_vetting import look_at_wheel, vet_bundle
+from assay.environments.tasksets.bundle import is_bundle, write_bundle
+from assay.environments.tasksets.environment import TasksetEnvironment
+from assay.environments.tasksets.export import export_taskset, is_exported
+from assay.environments.tasksets.vetting import look_at_wheel, vet_bundle
 
 __all__ = [
     "TasksetEnvironment",

@@ -1,4 +1,4 @@
-"""The work of a taskset's caged child: it loads the tasks once, and scores replies to them.
+"""The work of a taskset's sandboxed child: it loads the tasks once, and scores replies to them.
 
 It runs within `foreign/package_box.py`, which provides the fence, the steps and the audit. This
 file is loaded by its path and imports only the standard library.

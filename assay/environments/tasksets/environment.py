@@ -1,4 +1,4 @@
-"""`verifiers:SHA256`: the taskset of a wheel, and its data, made and scored in a cage.
+"""`verifiers:SHA256`: the taskset of a wheel, and its data, made and scored in a sandbox.
 
 A whole completion is the reply. Assay takes one thing from the rewards: that all of them are full.
 No sum of floats and no partial reward counts. Code that takes too many steps, raises, waits or dies
@@ -13,13 +13,11 @@ from assay.environments.foreign.package_environment import (
     PackageEnvironment,
     write_boot,
 )
-from assay.environments.tasksets import (
-    taskset_box,
-    taskset_models,
-    taskset_modules,
-    taskset_surface,
-)
-from assay.environments.tasksets.taskset_bundle import find_bundle_fault
+from assay.environments.tasksets import box as taskset_box
+from assay.environments.tasksets import models as taskset_models
+from assay.environments.tasksets import modules as taskset_modules
+from assay.environments.tasksets import surface as taskset_surface
+from assay.environments.tasksets.bundle import find_bundle_fault
 
 NAME = "verifiers"
 #: Increases whenever any problem or score would change.
@@ -48,7 +46,7 @@ class TasksetEnvironment(PackageEnvironment):
 def open_taskset(
     file: Path, digest: str, seed: int = HASH_SEED, copies: bool = True
 ) -> PackageChild:
-    """A checked bundle in a cage; `copies` as for `PackageChild`."""
+    """A checked bundle in a sandbox; `copies` as for `PackageChild`."""
     files = [str(one.__file__) for one in (taskset_models, taskset_surface, taskset_modules)]
     work = f"more[0].TasksetWork(text, view, box, {files!r})"
     boot = write_boot(file, digest, seed, (taskset_box.__file__,), work, copies, files)

@@ -1,6 +1,6 @@
-"""The modules that a taskset imports in the cage, and the error messages for what they lack.
+"""The modules that a taskset imports in the sandbox, and the error messages for what they lack.
 
-Whatever is missing needs more than a reply. This file is executed in the cage by its path and
+Whatever is missing needs more than a reply. This file is executed in the sandbox by its path and
 imports only the standard library, `taskset_models` and `taskset_surface`.
 """
 
@@ -9,8 +9,8 @@ import sys
 import types
 from typing import Any
 
-from assay.environments.tasksets.taskset_models import VfModel, make_field
-from assay.environments.tasksets.taskset_surface import (
+from assay.environments.tasksets.models import VfModel, make_field
+from assay.environments.tasksets.surface import (
     Message,
     VfAssistantMessage,
     VfReward,

@@ -1,10 +1,10 @@
-"""The part of `verifiers.v1` that a taskset finds in the cage: its data, its tasks, a trace,
+"""The part of `verifiers.v1` that a taskset finds in the sandbox: its data, its tasks, a trace,
 scoring.
 
 It is written anew, because the original brings an HTTP client, an MCP server and process runtimes
 into the one process that must have none of them. A reward that is a function of the reply needs
 only a few hundred lines. Names and behaviour are those of verifiers 0.4.0; `tests/environments/`
-compares the two. This file is executed in the cage by its path and imports only the standard
+compares the two. This file is executed in the sandbox by its path and imports only the standard
 library and `taskset_models`.
 """
 
@@ -15,12 +15,7 @@ import types
 from hashlib import sha256
 from typing import Any
 
-from assay.environments.tasksets.taskset_models import (
-    VfGeneric,
-    VfModel,
-    find_parameter,
-    make_field,
-)
+from assay.environments.tasksets.models import VfGeneric, VfModel, find_parameter, make_field
 
 #: Attributes that make a function's signature differ from its code's.
 _SIGNED = {"__wrapped__", "__signature__"}

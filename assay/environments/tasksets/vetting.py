@@ -23,8 +23,8 @@ from assay.environments.foreign.hostile_answers import (
     write_long,
 )
 from assay.environments.problem_file import read_problem_file
-from assay.environments.tasksets.taskset_bundle import find_bundle_fault, find_data_fault
-from assay.environments.tasksets.taskset_environment import NAME, open_taskset
+from assay.environments.tasksets.bundle import find_bundle_fault, find_data_fault
+from assay.environments.tasksets.environment import NAME, open_taskset
 from assay.environments.tasksets.wheel_file import WheelError, read_wheel
 
 #: Tasks that are tried.

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from assay.explorer.documents.shared_documents import Count
+from assay.explorer.documents.shared import Count
 
 #: Points of a series that are shown: the newest.
 POINTS_MAX = 1_000

@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from assay.explorer.documents.curve_documents import Curve
-from assay.explorer.documents.shared_documents import (
+from assay.explorer.documents.curves import Curve
+from assay.explorer.documents.shared import (
     AuditedDocument,
     Count,
     CountedReason,

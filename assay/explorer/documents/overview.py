@@ -2,7 +2,7 @@
 
 from typing_extensions import TypedDict
 
-from assay.explorer.documents.shared_documents import (
+from assay.explorer.documents.shared import (
     AuditedDocument,
     Block,
     Count,

@@ -5,8 +5,8 @@ from typing import Annotated, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from assay.explorer.documents.curve_documents import ChartAxis, Curve, RunSummary
-from assay.explorer.documents.shared_documents import (
+from assay.explorer.documents.curves import ChartAxis, Curve, RunSummary
+from assay.explorer.documents.shared import (
     Block,
     CommandDocument,
     Count,

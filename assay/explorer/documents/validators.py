@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from assay.explorer.documents.shared_documents import (
+from assay.explorer.documents.shared import (
     Block,
     CommandDocument,
     Count,

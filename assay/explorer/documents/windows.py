@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from assay.explorer.documents.miner_documents import ReasonAdvice
-from assay.explorer.documents.shared_documents import (
+from assay.explorer.documents.miners import ReasonAdvice
+from assay.explorer.documents.shared import (
     AuditedDocument,
     Block,
     Count,

@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 
-from assay.artifacts.submissions.submission_file import SubmissionFile
+from assay.artifacts.submissions.file import SubmissionFile
 from assay.audit.explain.rejudging import find_model, measure_rollouts, open_model
 from assay.audit.sources import FetchedOutlines
-from assay.cage import WorkerError
 from assay.environments import compute_reward, get_weights, open_environment
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Unavailable
@@ -30,6 +29,7 @@ from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.selection import select_committed, select_positions, select_rollouts
 from assay.protocol.submission import LOGPROB_BITS, Rollout, decode_ids, decode_proof
+from assay.sandbox import WorkerError
 from assay.verification import Measurement, choose, find_commitment, read_groups, read_opening
 from assay.verification.rollout_statistics import RolloutStatistics, compute_rollout_statistics
 from assay.verification.submission_parts import ReadGroup

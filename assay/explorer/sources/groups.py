@@ -18,15 +18,15 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-from assay.cage import Budget, Cage, Lost, WorkerError
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Unavailable
 from assay.neurons.settings.sections import StoreSettings
 from assay.protocol import Context, context_to_json
+from assay.sandbox import Budget, Lost, Sandbox, WorkerError
 
 logger = logging.getLogger(__name__)
 _BOOT = (
-    "from assay.cage.child import serve;"
+    "from assay.sandbox.child import serve;"
     "from assay.explorer.sources.group_child import GroupReader;"
     "serve(GroupReader().answer, None)"
 )
@@ -55,11 +55,11 @@ class BusyError(Exception):
 
 
 class HelperProcess:
-    """One child, see `Cage`, and one thread that asks it. Safe to share between threads. Nobody
+    """One child, see `Sandbox`, and one thread that asks it. Safe to share between threads. Nobody
     waits for a busy child when the program ends: it ends once nobody holds its standard input."""
 
     def __init__(self, name: str, boot: str, idle_s: float = IDLE_S) -> None:
-        self._cage = Cage(name, boot, _REQUEST_S)
+        self._sandbox = Sandbox(name, boot, _REQUEST_S)
         self._asked: Queue[tuple[bytes, Reply] | None] = Queue()
         self._lock = threading.Lock()
         self._waiting = 0
@@ -70,7 +70,7 @@ class HelperProcess:
 
     @property
     def pid(self) -> int | None:
-        return self._cage.pid
+        return self._sandbox.pid
 
     def ask(self, request: dict[str, Any]) -> Reply:
         """The child's answer; a sentence where it has none. Raises BusyError: too many wait
@@ -96,10 +96,10 @@ class HelperProcess:
             try:
                 asked = self._asked.get(timeout=self._idle_s)
             except Empty:
-                self._cage.renew()  # it idles
+                self._sandbox.renew()  # it idles
                 continue
             if asked is None or self._closed:
-                self._cage.close()
+                self._sandbox.close()
                 return
             request, reply = asked
             found = self._exchange(request)
@@ -109,7 +109,7 @@ class HelperProcess:
 
     def _exchange(self, request: bytes) -> dict[str, Any] | str:
         try:
-            reply = self._cage.ask(request, _REPLY_MAX, Budget(_PROCESSOR_S))
+            reply = self._sandbox.ask(request, _REPLY_MAX, Budget(_PROCESSOR_S))
         except WorkerError as error:
             return str(error)
         if isinstance(reply, Lost):

@@ -15,7 +15,7 @@ from assay.artifacts.announced_parameters import AnnouncedParameters, list_annou
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.run_folder import JsonFile
 from assay.artifacts.store_objects import make_checkpoint_name
-from assay.explorer.documents.curve_documents import OWN, POINTS_MAX, Curve
+from assay.explorer.documents.curves import OWN, POINTS_MAX, Curve
 from assay.explorer.labels import show_hidden
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import (

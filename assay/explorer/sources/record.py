@@ -10,14 +10,14 @@ from tempfile import TemporaryDirectory
 
 from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
 from assay.artifacts.ports import Objects
-from assay.artifacts.records.record_reader import Latest, RecordFault, RecordReader, list_validators
+from assay.artifacts.records.reader import Latest, RecordFault, RecordReader, list_validators
 from assay.artifacts.records.run_folder import JsonFile, RunFolder
 from assay.artifacts.store_objects import UnavailableError
 from assay.explorer.ports import ShownRecord
 from assay.explorer.sources.chain_view import ChainView
 from assay.explorer.sources.groups import Groups
 from assay.explorer.sources.ledger_events import LedgerEvents
-from assay.explorer.sources.opened_sources import (
+from assay.explorer.sources.opened import (
     BlockWatch,
     LocalnetMark,
     OpenedSources,

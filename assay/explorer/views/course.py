@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from assay.explorer.documents.curve_documents import POINTS_MAX
+from assay.explorer.documents.curves import POINTS_MAX
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import Training
 from assay.explorer.views.common import Query, View, describe_origin, divide, pick

@@ -5,7 +5,7 @@ from itertools import cycle
 from math import ceil
 from typing import Any
 
-from assay.explorer.documents.curve_documents import OWN, POINTS_MAX, Along, Curve
+from assay.explorer.documents.curves import OWN, POINTS_MAX, Along, Curve
 from assay.explorer.views.common import View
 
 #: Ticks of an axis, at most.

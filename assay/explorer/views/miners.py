@@ -3,7 +3,7 @@
 from typing import Any
 
 from assay.audit.explain.settled_share import list_settlement
-from assay.explorer.documents.curve_documents import POINTS_MAX
+from assay.explorer.documents.curves import POINTS_MAX
 from assay.explorer.labels import get_mark
 from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.views.common import (

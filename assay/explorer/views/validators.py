@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from assay.explorer.documents.validator_documents import ComparisonReport
+from assay.explorer.documents.validators import ComparisonReport
 from assay.explorer.page_reader import PageReader
 from assay.explorer.views.common import ROWS_MAX, Query, View, describe_trouble, name_hotkey
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from assay.inference.implementations import DEFAULT_IMPLEMENTATION
-from assay.inference.placing.placement import Placement
+from assay.inference.placement import Placement
 from assay.verification import Measurement, Projection
 
 #: Most bytes of a reply besides its arrays.

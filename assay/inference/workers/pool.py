@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.cage import Cage, WorkerError, make_remote_cage
 from assay.inference.checkpoint import Checkpoint, FolderModels, load_outline
 from assay.inference.folder import CheckpointError, UnusableCheckpointError
+from assay.inference.placement import Placement
 from assay.inference.placing.devices import DeviceError
-from assay.inference.placing.placement import Placement
-from assay.inference.workers.worker_messages import (
+from assay.inference.workers.messages import (
     ModelRequest,
     Prefill,
     WorkerFault,
@@ -31,7 +30,8 @@ from assay.inference.workers.worker_messages import (
     WorkerSettings,
     encode_measure,
 )
-from assay.inference.workers.worker_seat import Pace, Patience, WorkerSeat
+from assay.inference.workers.seat import Pace, Patience, WorkerSeat
+from assay.sandbox import Sandbox, WorkerError, make_remote_sandbox
 from assay.verification import Forward, Measurement, Projection
 
 logger = logging.getLogger("assay")
@@ -57,8 +57,8 @@ class WorkerPool:
 
     Args:
         settings: of each worker.
-        make_cage: makes a worker's process from its name, its settings and the seconds that it has
-            to start. The process starts when it is needed.
+        make_sandbox: makes a worker's process from its name, its settings and the seconds that it
+            has to start. The process starts when it is needed.
         patience: see `Patience`.
         retry_s: see `RETRY_S`.
 
@@ -69,7 +69,7 @@ class WorkerPool:
     def __init__(
         self,
         settings: Sequence[WorkerSettings],
-        make_cage: Callable[[str, WorkerSettings, float], Cage],
+        make_sandbox: Callable[[str, WorkerSettings, float], Sandbox],
         patience: Patience | None = None,
         retry_s: float = RETRY_S,
     ) -> None:
@@ -78,8 +78,8 @@ class WorkerPool:
         pace = Pace()
         for number, own in enumerate(settings):
             name = f"worker {number} on {own.device}"
-            cage = make_cage(name, own, self._patience.start_s)
-            self._seats.append(WorkerSeat(name, own, cage, self._patience, pace))
+            sandbox = make_sandbox(name, own, self._patience.start_s)
+            self._seats.append(WorkerSeat(name, own, sandbox, self._patience, pace))
         self._free = threading.Condition()
         self._waited = threading.local()
         self._closed = threading.Event()
@@ -154,11 +154,11 @@ class WorkerPool:
         self._closed.set()
         for seat in self._seats:
             seat.is_quiet = True
-            seat.cage.stop()
+            seat.sandbox.stop()
         with self._free:
             self._free.notify_all()
         for seat in self._seats:
-            seat.cage.close()
+            seat.sandbox.close()
 
     def load(self, folder: Path, digest: bytes) -> Checkpoint:
         """The same as `load_checkpoint`, with the same errors, but only workers hold its
@@ -234,7 +234,7 @@ class WorkerPool:
             raise BrokenForwardError(detail)
         if fault is WorkerFault.CHECKPOINT:
             return CheckpointError(detail)
-        seat.cage.renew()  # only a new process gives back the memory, or finds a lost device
+        seat.sandbox.renew()  # only a new process gives back the memory, or finds a lost device
         seat.note_lost(f"{fault}: {detail}")
         return WorkerError(f"{seat.name}: {detail}")  # our own lack: the request is retried later
 
@@ -331,15 +331,17 @@ _BOOT = "from assay.inference.workers.worker import serve_worker; serve_worker()
 _ACTOR = "assay.inference.workers.worker:Worker"
 
 
-def make_local_cage(name: str, settings: WorkerSettings, seconds: float) -> Cage:
+def make_local_sandbox(name: str, settings: WorkerSettings, seconds: float) -> Sandbox:
     """A worker on this machine."""
-    return Cage("worker", _BOOT, seconds, starts=2)
+    return Sandbox("worker", _BOOT, seconds, starts=2)
 
 
-def make_cluster_cage(address: str, name: str, settings: WorkerSettings, seconds: float) -> Cage:
+def make_cluster_sandbox(
+    address: str, name: str, settings: WorkerSettings, seconds: float
+) -> Sandbox:
     """A worker on a host that Ray chooses. A worker on a GPU has that GPU alone."""
     gpus = int(settings.device != "cpu")
-    return make_remote_cage("worker", address, _ACTOR, settings.threads, gpus, seconds)
+    return make_remote_sandbox("worker", address, _ACTOR, settings.threads, gpus, seconds)
 
 
 @contextmanager
@@ -359,13 +361,13 @@ def open_workers(
     Raises:
         DeviceError, WorkerError: see `WorkerPool.start`.
     """
-    make_cage = make_local_cage
+    make_sandbox = make_local_sandbox
     if address is not None:
-        make_cage = partial(make_cluster_cage, address)
+        make_sandbox = partial(make_cluster_sandbox, address)
         settings = [
             own if own.device == "cpu" else replace(own, device="cuda:0") for own in settings
         ]
-    pool = WorkerPool(settings, make_cage, patience, retry_s)
+    pool = WorkerPool(settings, make_sandbox, patience, retry_s)
     try:
         pool.start()
         yield pool

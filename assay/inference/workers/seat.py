@@ -7,10 +7,8 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from assay.cage import Budget, Cage, Lost, WorkerError
 from assay.inference.placing.devices import DeviceError
-from assay.inference.workers.worker import KEPT, get_worker_software
-from assay.inference.workers.worker_messages import (
+from assay.inference.workers.messages import (
     HEADER_BYTES_MAX,
     ModelRequest,
     Prefill,
@@ -22,6 +20,8 @@ from assay.inference.workers.worker_messages import (
     encode_load,
     encode_start,
 )
+from assay.inference.workers.worker import KEPT, get_worker_software
+from assay.sandbox import Budget, Lost, Sandbox, WorkerError
 
 logger = logging.getLogger("assay")
 
@@ -84,7 +84,7 @@ class WorkerSeat:
 
     name: str
     settings: WorkerSettings
-    cage: Cage
+    sandbox: Sandbox
     patience: Patience
     pace: Pace
     is_ready: bool = False
@@ -100,8 +100,8 @@ class WorkerSeat:
     def look(self) -> bool:
         """Return whether it is available, after a restart if it had ended. Otherwise it is left
         out."""
-        if self.is_ready and not self.cage.is_alive:  # it did not end because of a request
-            self.cage.renew()
+        if self.is_ready and not self.sandbox.is_alive:  # it did not end because of a request
+            self.sandbox.renew()
             self._forget()
         return self.is_ready or self.start() is None
 
@@ -168,7 +168,7 @@ class WorkerSeat:
         if isinstance(reply, str):
             return WorkerError(reply)
         if reply.fault is not None or reply.said is None:
-            self.cage.renew()
+            self.sandbox.renew()
             kind = DeviceError if reply.fault is WorkerFault.DEVICE else WorkerError
             return kind(reply.detail)
         theirs, ours = reply.said.get("software"), get_worker_software()
@@ -189,7 +189,7 @@ class WorkerSeat:
 
     def _ask(self, request: bytes, most: int, seconds: float) -> WorkerReply | str:
         """Send a request and wait for the answer. Raises WorkerError: the worker cannot be run."""
-        reply = self.cage.ask(request, most, Budget(_PROCESSOR_S), seconds, tries=1)
+        reply = self.sandbox.ask(request, most, Budget(_PROCESSOR_S), seconds, tries=1)
         return reply.cause if isinstance(reply, Lost) else decode_reply(reply)
 
     def _note_loaded(self, model: ModelRequest) -> None:

@@ -15,13 +15,12 @@ from typing import NoReturn
 
 import torch
 
-from assay.cage.child import clean, serve
 from assay.inference.checkpoint import Checkpoint, load_checkpoint
 from assay.inference.folder import CheckpointError, UnusableCheckpointError
 from assay.inference.implementations import ImplementationError
+from assay.inference.placement import Placement, make_placement
 from assay.inference.placing.devices import DeviceError, MemoryLackError
-from assay.inference.placing.placement import Placement, make_placement
-from assay.inference.workers.worker_messages import (
+from assay.inference.workers.messages import (
     ModelRequest,
     Prefill,
     WorkerFault,
@@ -31,6 +30,7 @@ from assay.inference.workers.worker_messages import (
     decode_request,
     encode_reply,
 )
+from assay.sandbox.child import clean, serve
 from assay.verification import Forward, Measurement
 
 #: Checkpoints that a worker keeps: those of the current window and of the one before.

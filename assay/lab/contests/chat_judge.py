@@ -19,9 +19,9 @@ from ipaddress import ip_address
 
 from pydantic import SecretStr
 
+from assay.network.store.base import ServedError, StoreError
 from assay.network.store.http_client import HttpAnswer, HttpClient, HttpRequest, HttpTimeouts
 from assay.network.store.locators import WebLocator, read_locator
-from assay.network.store.object_store import ServedError, StoreError
 from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError

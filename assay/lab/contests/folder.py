@@ -13,8 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-from assay.contests.chat_judge import JudgeOutcome
-from assay.contests.contest_answers import ContestRules, ScoredAnswer
+from assay.lab.contests.answers import ContestRules, ScoredAnswer
+from assay.lab.contests.chat_judge import JudgeOutcome
 from assay.network.files import write_file, write_json
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError

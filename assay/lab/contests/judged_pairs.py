@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
 
-from assay.contests.chat_judge import (
+from assay.lab.contests.chat_judge import (
     ChatJudge,
     JudgeFault,
     JudgeOutcome,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from assay.contests.sign_test import SIGNIFICANCE, adjust_holm, compute_sign_test, compute_tail
+from assay.lab.contests.sign_test import SIGNIFICANCE, adjust_holm, compute_sign_test, compute_tail
 
 
 @dataclass(slots=True)

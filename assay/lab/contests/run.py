@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-from assay.contests.chat_judge import ChatJudge, JudgeOutcome, ShownPair
-from assay.contests.contest_answers import ScoredAnswer, draw_answers, make_problems
-from assay.contests.contest_folder import ContestError, ContestFolder
-from assay.contests.judged_pairs import JudgeTally, judge_pairs
-from assay.contests.preference_pairs import Preference, PreferenceWriter, remove_preferences
-from assay.contests.ranking import PairTally
 from assay.environments import Environment, Problem
 from assay.inference import Checkpoint
+from assay.lab.contests.answers import ScoredAnswer, draw_answers, make_problems
+from assay.lab.contests.chat_judge import ChatJudge, JudgeOutcome, ShownPair
+from assay.lab.contests.folder import ContestError, ContestFolder
+from assay.lab.contests.judged_pairs import JudgeTally, judge_pairs
+from assay.lab.contests.preference_pairs import Preference, PreferenceWriter, remove_preferences
+from assay.lab.contests.ranking import PairTally
 from assay.network.files import hold_folder
 
 Say = Callable[[str], None]

@@ -16,9 +16,7 @@ from typing import Protocol
 
 from assay.artifacts.ports import BeaconSource
 from assay.audit.ports import PublicChain
-from assay.demo.founding import buy_subnet, publish_rules
-from assay.devnet import Devnet, Seal
-from assay.devnet.development_calls import change_settings, send_tao
+from assay.lab.localnet.founding import buy_subnet, publish_rules
 from assay.network import ObjectStore
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import (
@@ -29,12 +27,14 @@ from assay.network.chain import (
     get_coldkey,
     get_subnet_cost,
 )
-from assay.network.chain.chain_values import TAO
+from assay.network.chain.values import TAO
 from assay.neurons.ports import Chain
 from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import Parameters, Phase
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block, compute_window
+from subtensor_devnet import Devnet, Seal
+from subtensor_devnet.development_calls import change_settings, send_tao
 
 #: Unix time of a virtual clock's block 0: fixed, so that a seed gives the same run on any day.
 GENESIS_MS = 1_767_225_600_000
@@ -124,7 +124,7 @@ class DevnetNetwork:
         fast: bool,
     ) -> None:
         # README and help say it; the demo's own output is about its programs
-        logging.getLogger("assay.devnet").setLevel(logging.ERROR)
+        logging.getLogger("subtensor_devnet").setLevel(logging.ERROR)
         self._fast = fast
         self._now_ms = GENESIS_MS if fast else _get_wall_ms() - _BLOCKS * DEMO_TIMING.slot_ms
         self._begin_ms = self._now_ms

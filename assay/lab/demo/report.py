@@ -9,9 +9,9 @@ from math import comb
 from typing import Any
 
 from assay.audit.findings import AuditReport
-from assay.demo.demo_run import Actor, DemoRun
-from assay.gauntlet.strategy import Strategy
-from assay.neurons.program.program_status import (
+from assay.lab.demo.run import Actor, DemoRun
+from assay.lab.gauntlet.strategy import Strategy
+from assay.neurons.program.status import (
     RUNNING,
     STOPPED,
     ChainStatus,
@@ -21,7 +21,7 @@ from assay.neurons.program.program_status import (
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.judged_window import Settlement
 from assay.neurons.validator.record_book import get_software
-from assay.neurons.validator.validator_status import describe_validator
+from assay.neurons.validator.status import describe_validator
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.window import compute_block, compute_window

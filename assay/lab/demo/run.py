@@ -1,7 +1,7 @@
 """The whole loop in one process: chain, beacon, store, five miners, a validator, a trainer.
 
 The programs are the real ones. The neurons talk to a development chain through the SDK
-(`assay.devnet` says what it leaves out), and the beacon signs real BLS rounds with its own key.
+(`subtensor_devnet` says what it leaves out), and the beacon signs real BLS rounds with its own key.
 With `fast` the clock jumps from block to block and the neurons take turns. Without it, blocks come
 every second.
 """
@@ -12,30 +12,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.steps.step_folder import StepFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.folder import StepFolder
 from assay.audit.bundle_export import export_bundle
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
-from assay.demo.demo_network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
-from assay.demo.players import FreePlayers, TurnPlayers
 from assay.environments import Success, make_environment
-from assay.gauntlet.content_attacks import FakingMiner
-from assay.gauntlet.sampling_attacks import BestOfSeedsMiner, CheapModelMiner
 from assay.inference import load_checkpoint
 from assay.inference.folder import CheckpointError, read_small_file
+from assay.lab.demo.network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
+from assay.lab.demo.players import FreePlayers, TurnPlayers
+from assay.lab.gauntlet.content_attacks import FakingMiner
+from assay.lab.gauntlet.sampling_attacks import BestOfSeedsMiner, CheapModelMiner
 from assay.network import ObjectStore
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.ports import Chain, Neuron
 from assay.neurons.program.database import VALIDATOR_FILE, Database
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.settings.sections import DemoSettings
 from assay.neurons.trainer.lessons import Lesson
+from assay.neurons.trainer.setup import TrainerConfig, make_learning
 from assay.neurons.trainer.trainer import Trainer
-from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learning
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook, get_software
 from assay.neurons.validator.run_archive import Archive
@@ -44,7 +44,7 @@ from assay.protocol import Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_RECIPE, DEMO_SETTINGS, DEMO_WORK
-from assay.subnet.recipes import read_recipe
+from assay.subnet.recipe import read_recipe
 from assay.training import GENESIS
 from assay.training.held_out import HeldOut, evaluate
 from assay.verification import Seat

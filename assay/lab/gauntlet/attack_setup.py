@@ -14,13 +14,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.devnet import SimulatedChain
-from assay.gauntlet.bench_models import BENCH, BENCH_TOKENS, Family
-from assay.gauntlet.sampling_attacks import make_stale
-from assay.gauntlet.strategy import AttackInputs, Strategy
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.inference import GroupRequest, Placement, load_checkpoint
 from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION
+from assay.lab.gauntlet.bench_models import BENCH, BENCH_TOKENS, Family
+from assay.lab.gauntlet.sampling_attacks import make_stale
+from assay.lab.gauntlet.strategy import AttackInputs, Strategy
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import (
@@ -42,6 +41,7 @@ from assay.verification import Examined, Forward, Measurement, Projection, Verdi
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling
 from assay.verification.sketch import judge_sketch
+from subtensor_devnet import SimulatedChain
 
 #: Groups that a miner submits in a window: an audit looks into a sixth of them.
 GROUPS_A_WINDOW = 48

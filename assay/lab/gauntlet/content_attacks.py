@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.environments import open_environment, write_solution
-from assay.gauntlet.strategy import Strategy, Tokens
 from assay.inference import GroupRequest, Request
+from assay.lab.gauntlet.strategy import Strategy, Tokens
 from assay.neurons.miner.miner import Group, Miner, WindowWork
 from assay.protocol import Rollout, Stream
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from assay.gauntlet.attack_setup import GROUPS_A_WINDOW, AttackSetup, GroupRow
-from assay.gauntlet.content_attacks import FakingMiner
-from assay.gauntlet.strategy import PRICES, Strategy
-from assay.gauntlet.table import LEGAL, STRATEGIES
+from assay.lab.gauntlet.attack_setup import GROUPS_A_WINDOW, AttackSetup, GroupRow
+from assay.lab.gauntlet.content_attacks import FakingMiner
+from assay.lab.gauntlet.strategy import PRICES, Strategy
+from assay.lab.gauntlet.table import LEGAL, STRATEGIES
 from assay.protocol import Reason
 from assay.protocol.parameters import Work
 from assay.verification import Result, Seat, compute_settlement

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assay.gauntlet.strategy import Strategy, Tokens, Verified
 from assay.inference import GroupRequest, KeyedSampler, Request
+from assay.lab.gauntlet.strategy import Strategy, Tokens, Verified
 from assay.neurons.miner.miner import Group, WindowWork
 from assay.protocol import Domain, Rollout, hash_fields
 

@@ -1,7 +1,7 @@
 """The gauntlet's rows, in the order of the table."""
 
-from assay.gauntlet import chain_attacks, content_attacks, sampling_attacks, tie_attacks
-from assay.gauntlet.strategy import Strategy
+from assay.lab.gauntlet import chain_attacks, content_attacks, sampling_attacks, tie_attacks
+from assay.lab.gauntlet.strategy import Strategy
 
 LEGAL: tuple[type[Strategy], ...] = (
     sampling_attacks.Honest,

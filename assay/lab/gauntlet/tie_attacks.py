@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import torch
 
-from assay.gauntlet.content_attacks import get_tokens
-from assay.gauntlet.strategy import Strategy, Tokens
 from assay.inference import GroupRequest, KeyedSampler, Passage, Request, make_keys
+from assay.lab.gauntlet.content_attacks import get_tokens
+from assay.lab.gauntlet.strategy import Strategy, Tokens
 from assay.neurons.miner.miner import WindowWork
 from assay.protocol.parameters import FRACTION_BITS
 

@@ -24,8 +24,7 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from assay.demo.founding import PRESET, buy_subnet, publish_rules
-from assay.demo.localnet.description import (
+from assay.lab.localnet.description import (
     OWNER_WALLET,
     TRAINER_WALLET,
     BeaconService,
@@ -34,11 +33,11 @@ from assay.demo.localnet.description import (
     find_localnet,
     write_localnet,
 )
-from assay.devnet import Devnet, Seal
+from assay.lab.localnet.founding import PRESET, buy_subnet, publish_rules
 from assay.network import open_store
 from assay.network.beacon import LocalBeacon
-from assay.network.beacon.beacon_server import BEACON_ID, BeaconServer
 from assay.network.beacon.chain_info import describe_chain
+from assay.network.beacon.server import BEACON_ID, BeaconServer
 from assay.network.chain import (
     ChainError,
     ChainTarget,
@@ -49,10 +48,11 @@ from assay.network.chain import (
 )
 from assay.network.files import write_file, write_json
 from assay.network.store import LOCATOR_MAX
-from assay.neurons.program.program_loop import claim_folder
+from assay.neurons.program.loop import claim_folder
 from assay.neurons.settings.loading import ConfigError, use_sdk_cache
 from assay.neurons.settings.sections import WalletSettings
 from assay.protocol import BeaconChain, encode_ss58
+from subtensor_devnet import Devnet, Seal
 
 logger = logging.getLogger("assay")
 
@@ -362,7 +362,7 @@ def prepare_founder() -> None:
     """
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.getLogger("assay.devnet").setLevel(logging.ERROR)
+    logging.getLogger("subtensor_devnet").setLevel(logging.ERROR)
 
 
 def _end_with_parent() -> None:

@@ -22,7 +22,6 @@ from functools import partial
 from typing import TypeVar
 
 from assay.network.chain import sdk_private
-from assay.network.chain.chain_target import HEAD_SHARE, ChainTarget
 from assay.network.chain.errors import (
     NONSENSE,
     ChainError,
@@ -37,6 +36,7 @@ from assay.network.chain.errors import (
 from assay.network.chain.finalized_heads import LEAST_STILL_S, FinalizedHeads, read_head
 from assay.network.chain.node_pool import Check, NodePool
 from assay.network.chain.substrate import Substrate
+from assay.network.chain.target import HEAD_SHARE, ChainTarget
 from assay.network.text import name_host
 from assay.network.threads import LookupLoop
 

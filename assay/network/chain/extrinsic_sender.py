@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from assay.network.chain.chain_values import ChainEvent, Receipt
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError, UnknownOutcomeError
 from assay.network.chain.substrate import Substrate
+from assay.network.chain.values import ChainEvent, Receipt
 from assay.network.chain.wallets import ChainWallet, DevWallet, SigningKeys
 
 #: An extrinsic cannot be included later than this many blocks after the finalized head at its

@@ -10,10 +10,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 from assay.network.chain import sdk_private
-from assay.network.chain.chain_target import ChainTarget
 from assay.network.chain.errors import ChainError, UnfitError, WrongChainError, make_wrong_genesis
 from assay.network.chain.finalized_heads import LEAST_STILL_S, STILL_BLOCKS, FinalizedHeads
 from assay.network.chain.substrate import Substrate
+from assay.network.chain.target import ChainTarget
 from assay.network.text import name_host
 
 Check = Callable[[Substrate], Awaitable[None]]

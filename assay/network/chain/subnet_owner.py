@@ -1,9 +1,9 @@
 """The owner's one-time actions: buying a subnet and opening it for stake."""
 
-from assay.network.chain.chain_values import Receipt, format_tao
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
+from assay.network.chain.values import Receipt, format_tao
 from assay.network.chain.wallets import ChainWallet, get_coldkey
 from assay.protocol.ss58 import encode_ss58
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.network.chain.block_bodies import get_payload
-from assay.network.chain.chain_values import STATE_BLOCKS, Hyperparameters, MetagraphRow
 from assay.network.chain.errors import WrongChainError
 from assay.network.chain.runtime_features import COMMITMENTS, MODULE
 from assay.network.chain.substrate import Substrate
+from assay.network.chain.values import STATE_BLOCKS, Hyperparameters, MetagraphRow
 from assay.network.text import name_host
 from assay.protocol import Block, Member
 from assay.protocol.ss58 import decode_ss58, encode_ss58

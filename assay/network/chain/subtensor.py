@@ -17,13 +17,6 @@ from threading import RLock
 from typing import Any, TypeVar
 
 from assay.network.chain.block_bodies import BlockBody, read_body
-from assay.network.chain.chain_values import (
-    Hyperparameters,
-    MetagraphRow,
-    Quote,
-    Receipt,
-    format_tao,
-)
 from assay.network.chain.connection import Connection
 from assay.network.chain.epochs import Epochs
 from assay.network.chain.errors import ChainError, ForgottenError, TooSoonError, UnknownOutcomeError
@@ -54,6 +47,7 @@ from assay.network.chain.subnet_state import (
     require_same_history,
 )
 from assay.network.chain.substrate import Substrate
+from assay.network.chain.values import Hyperparameters, MetagraphRow, Quote, Receipt, format_tao
 from assay.network.chain.wallets import ChainWallet, get_hotkey
 from assay.network.chain.weights_sender import make_row, send_weights
 from assay.protocol import Block, Member

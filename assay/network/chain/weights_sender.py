@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from assay.network.chain.chain_values import LARGEST_WEIGHT, Hyperparameters, Receipt
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.network.chain.finalized_heads import encode_compact
 from assay.network.chain.runtime_features import MODULE, CommitBy, RuntimeFeatures, WeightsBy
 from assay.network.chain.substrate import Substrate
+from assay.network.chain.values import LARGEST_WEIGHT, Hyperparameters, Receipt
 from assay.network.chain.wallets import ChainWallet
 
 #: drand's quicknet. Subtensor encrypts weights to its rounds.

@@ -7,8 +7,8 @@ what is posted, or when. Start at `score_ledger.py`, which reads and writes the 
 
 from assay.network.evm.contracts import EvmError, LedgerEntry, RevertedError, make_ledger_entry
 from assay.network.evm.deployment import bind_hotkey, compute_binding_message, deploy_contracts
-from assay.network.evm.evm_key import EvmKey, compute_mirror
-from assay.network.evm.evm_node import CHAIN_IDS, EvmNode, EvmReceipt, SignedCall
+from assay.network.evm.key import EvmKey, compute_mirror
+from assay.network.evm.node import CHAIN_IDS, EvmNode, EvmReceipt, SignedCall
 from assay.network.evm.score_ledger import Binding, LedgerPoster, ScoreLedger
 
 __all__ = [

@@ -6,8 +6,8 @@ from typing import Any
 
 from assay.network.chain.errors import ChainError
 from assay.network.evm.contracts import LEDGER, WEIGHTS_CHECK, load_artifact
-from assay.network.evm.evm_key import EvmKey
-from assay.network.evm.evm_node import EvmCall, EvmNode, EvmReceipt
+from assay.network.evm.key import EvmKey
+from assay.network.evm.node import EvmCall, EvmNode, EvmReceipt
 from assay.network.evm.score_ledger import ScoreLedger
 from assay.protocol.score_tree import keccak256
 

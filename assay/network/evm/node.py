@@ -18,7 +18,7 @@ from assay.network.evm.contracts import (
     SilentError,
     explain_revert,
 )
-from assay.network.evm.evm_key import EvmKey
+from assay.network.evm.key import EvmKey
 
 #: Chain ids of subtensor's networks.
 CHAIN_IDS = {"finney": 964, "test": 945, "local": 42}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.network.evm.contracts import LEDGER, WEIGHTS_CHECK, EvmError, LedgerEntry, load_artifact
-from assay.network.evm.evm_key import EvmKey
-from assay.network.evm.evm_node import EvmCall, EvmNode, EvmReceipt, SignedCall
+from assay.network.evm.key import EvmKey
+from assay.network.evm.node import EvmCall, EvmNode, EvmReceipt, SignedCall
 
 #: Blocks in one request: nodes refuse more than some thousands.
 _PAGE_BLOCKS = 1_000

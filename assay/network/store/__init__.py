@@ -16,13 +16,7 @@ from typing import TYPE_CHECKING
 from assay.protocol.lazy_door import open_lazily
 
 if TYPE_CHECKING:
-    from assay.network.store.bucket_service import BucketAddress, read_bucket
-    from assay.network.store.bucket_store import BucketStore, open_bucket
-    from assay.network.store.deadlines import sparing, within
-    from assay.network.store.folder_store import FolderStore, open_file, open_folder
-    from assay.network.store.http_client import HttpClient, HttpTimeouts
-    from assay.network.store.locators import WebLocator, read_locator
-    from assay.network.store.object_store import (
+    from assay.network.store.base import (
         LIST_MAX,
         LOCATOR_MAX,
         NAME_MAX,
@@ -30,7 +24,13 @@ if TYPE_CHECKING:
         ObjectStore,
         StoreError,
     )
-    from assay.network.store.readable_stores import ReadableStores, open_store
+    from assay.network.store.bucket import BucketStore, open_bucket
+    from assay.network.store.bucket_service import BucketAddress, read_bucket
+    from assay.network.store.deadlines import sparing, within
+    from assay.network.store.folder import FolderStore, open_file, open_folder
+    from assay.network.store.http_client import HttpClient, HttpTimeouts
+    from assay.network.store.locators import WebLocator, read_locator
+    from assay.network.store.opening import ReadableStores, open_store
     from assay.network.store.s3_signing import Credentials
 
 __all__ = [

@@ -8,11 +8,7 @@ import ssl
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from assay.network.store.bucket_service import BucketAddress, BucketRequest, BucketService
-from assay.network.store.deadlines import within
-from assay.network.store.http_client import HttpClient, HttpTimeouts
-from assay.network.store.multipart import upload
-from assay.network.store.object_store import (
+from assay.network.store.base import (
     LIST_MAX,
     ObjectSource,
     ObjectStore,
@@ -21,9 +17,13 @@ from assay.network.store.object_store import (
     check_name,
     is_name,
 )
+from assay.network.store.bucket_service import BucketAddress, BucketRequest, BucketService
+from assay.network.store.deadlines import within
+from assay.network.store.http_client import HttpClient, HttpTimeouts
+from assay.network.store.multipart import upload
 from assay.network.store.s3_signing import Credentials, Signer, write_query
 from assay.network.store.s3_xml import PAGE_MAX, read_page
-from assay.network.store.web_store import READ_MAX
+from assay.network.store.web import READ_MAX
 
 #: Bytes of a part of a large object.
 PART_BYTES = 8 << 20

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from assay.network.files import is_unfinished, replace_file, write_file
-from assay.network.store.object_store import (
+from assay.network.store.base import (
     LIST_MAX,
     ObjectSource,
     ObjectStore,

@@ -17,8 +17,8 @@ import httpcore
 
 from assay.network.bounded_http import count_read, limit_read, reading_at_most
 from assay.network.store.addresses import ADDRESSES_MAX, Resolve, is_public, resolve_name
+from assay.network.store.base import ServedError, StoreError
 from assay.network.store.deadlines import get_rest, take_seconds, tighten, trying
-from assay.network.store.object_store import ServedError, StoreError
 from assay.network.text import describe_error
 
 #: Connections of one client, and its idle ones, which are kept for this many seconds.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from assay.network.store.object_store import LOCATOR_MAX, ServedError
+from assay.network.store.base import LOCATOR_MAX, ServedError
 from assay.network.text import mask_url
 
 _PORTS = {"https": 443, "http": 80}

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from assay.network.store.folder_store import FolderStore, open_folder
+from assay.network.store.base import ObjectStore, StoreError
+from assay.network.store.folder import FolderStore, open_folder
 from assay.network.store.http_client import HttpClient
 from assay.network.store.locators import FolderLocator, WebLocator, read_locator
-from assay.network.store.object_store import ObjectStore, StoreError
-from assay.network.store.web_store import WebStore
+from assay.network.store.web import WebStore
 
 
 @cache

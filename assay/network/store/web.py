@@ -8,15 +8,9 @@ import re
 from collections.abc import Iterable
 from typing import NoReturn
 
+from assay.network.store.base import ObjectSource, ObjectStore, ServedError, StoreError, check_name
 from assay.network.store.http_client import HttpAnswer, HttpClient
 from assay.network.store.locators import WebLocator
-from assay.network.store.object_store import (
-    ObjectSource,
-    ObjectStore,
-    ServedError,
-    StoreError,
-    check_name,
-)
 
 #: Most bytes of one read.
 READ_MAX = 256 << 20

@@ -4,7 +4,7 @@ A recipe has a model's sizes, the environment and its levels, the network's para
 to a preset, how checkpoint 0 is calibrated, the trainer's settings, and what a run is expected to
 be, as inputs of arithmetic. `assay subnet publish --recipe` and `assay train --recipe` work by it,
 `assay plan` counts with it. Start with `genesis-arithmetic.toml`, the demo's own. Nothing here is
-code: `assay.subnet.recipes` reads these files.
+code: `assay.subnet.recipe` reads these files.
 """
 
 from pathlib import Path

@@ -6,8 +6,7 @@ here knows blocks, a wire or a clock. Start at `subnets.py` and `registration.py
 what every block does.
 """
 
-from assay.devnet.devnet_runtime import CALLS
-from assay.devnet.pallets import (  # noqa: F401 - each enters its calls
+from subtensor_devnet.pallets import (  # noqa: F401 - each enters its calls
     admin,
     balances,
     commitments,
@@ -19,5 +18,6 @@ from assay.devnet.pallets import (  # noqa: F401 - each enters its calls
     utility,
     weights,
 )
+from subtensor_devnet.runtime import CALLS
 
 __all__ = ["CALLS"]

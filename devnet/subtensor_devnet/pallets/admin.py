@@ -7,8 +7,9 @@ Source: pallet admin-utils; pallet subtensor, coinbase/tempo_control.rs.
 
 from typing import Any
 
-from assay.devnet.devnet_errors import DispatchError
-from assay.devnet.devnet_runtime import (
+from subtensor_devnet.errors import DispatchError
+from subtensor_devnet.pallets.schedule import get_next_epoch, require_open_window
+from subtensor_devnet.runtime import (
     MODULE,
     Arguments,
     DevnetRuntime,
@@ -18,7 +19,6 @@ from assay.devnet.devnet_runtime import (
     require_root,
     require_signed,
 )
-from assay.devnet.pallets.schedule import get_next_epoch, require_open_window
 
 _PALLET = "AdminUtils"
 _FIXED_ONE = 1 << 64

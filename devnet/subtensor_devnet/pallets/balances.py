@@ -2,17 +2,10 @@
 
 from typing import Any
 
-from assay.devnet.devnet_errors import DispatchError
-from assay.devnet.devnet_runtime import (
-    FREE,
-    MODULE,
-    Arguments,
-    DevnetRuntime,
-    root_call,
-    signed_call,
-)
-from assay.devnet.devnet_state import DevnetState, StateView
-from assay.devnet.scale_codec import RuntimeCall
+from subtensor_devnet.errors import DispatchError
+from subtensor_devnet.runtime import FREE, MODULE, Arguments, DevnetRuntime, root_call, signed_call
+from subtensor_devnet.scale_codec import RuntimeCall
+from subtensor_devnet.state import DevnetState, StateView
 
 #: An account with less than this is no account, rao.
 EXISTENTIAL_DEPOSIT = 500

@@ -7,11 +7,11 @@ Source: pallet subtensor, coinbase/run_coinbase.rs and epoch/run_epoch.rs.
 
 from collections.abc import Callable
 
-from assay.devnet.devnet_runtime import MODULE, DevnetRuntime
-from assay.devnet.pallets.schedule import is_epoch_due, list_subnets
-from assay.devnet.pallets.staking import add_alpha, add_stake_of
-from assay.devnet.pallets.uids import get_owner_uid, list_column
-from assay.devnet.yuma import EpochInputs, EpochResult, YumaRules
+from subtensor_devnet.pallets.schedule import is_epoch_due, list_subnets
+from subtensor_devnet.pallets.staking import add_alpha, add_stake_of
+from subtensor_devnet.pallets.uids import get_owner_uid, list_column
+from subtensor_devnet.runtime import MODULE, DevnetRuntime
+from subtensor_devnet.yuma import EpochInputs, EpochResult, YumaRules
 
 #: What becomes of a subnet's stakes and weights in an epoch.
 Consensus = Callable[[EpochInputs], EpochResult]

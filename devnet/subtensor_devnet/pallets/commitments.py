@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from assay.devnet.devnet_runtime import Arguments, DevnetRuntime, ensure, root_call, signed_call
-from assay.devnet.scale_codec import read_bytes
+from subtensor_devnet.runtime import Arguments, DevnetRuntime, ensure, root_call, signed_call
+from subtensor_devnet.scale_codec import read_bytes
 
 _PALLET = "Commitments"
 #: What a commitment takes of the space at least, bytes.

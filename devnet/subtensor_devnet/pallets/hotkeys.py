@@ -4,17 +4,10 @@ Source: pallet subtensor, swap/swap_hotkey.rs. Children, parents, locks and dele
 are not here, and so are not moved.
 """
 
-from assay.devnet.devnet_runtime import (
-    MODULE,
-    NOBODY,
-    Arguments,
-    DevnetRuntime,
-    ensure,
-    signed_call,
-)
-from assay.devnet.pallets.balances import burn, get_free
-from assay.devnet.pallets.schedule import list_subnets
-from assay.devnet.pallets.uids import own_hotkey
+from subtensor_devnet.pallets.balances import burn, get_free
+from subtensor_devnet.pallets.schedule import list_subnets
+from subtensor_devnet.pallets.uids import own_hotkey
+from subtensor_devnet.runtime import MODULE, NOBODY, Arguments, DevnetRuntime, ensure, signed_call
 
 #: Values by hotkey and netuid that go over as they are.
 _BY_HOTKEY = ("TotalHotkeyAlpha", "TotalHotkeySharesV2")

@@ -6,10 +6,10 @@ kept, and heeded by the root network only. Source: pallet subtensor, subnets/reg
 
 from functools import lru_cache
 
-from assay.devnet.devnet_runtime import MODULE, Arguments, DevnetRuntime, ensure, signed_call
-from assay.devnet.pallets.balances import get_free
-from assay.devnet.pallets.staking import burn_into_pool
-from assay.devnet.pallets.uids import add_neuron, own_hotkey, require_subnet
+from subtensor_devnet.pallets.balances import get_free
+from subtensor_devnet.pallets.staking import burn_into_pool
+from subtensor_devnet.pallets.uids import add_neuron, own_hotkey, require_subnet
+from subtensor_devnet.runtime import MODULE, Arguments, DevnetRuntime, ensure, signed_call
 
 _FRACTION_BITS = 64
 _SHORT_BITS = 32

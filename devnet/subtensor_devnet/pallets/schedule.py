@@ -3,9 +3,9 @@
 Source: pallet subtensor, coinbase/run_coinbase.rs.
 """
 
-from assay.devnet.devnet_errors import DispatchError
-from assay.devnet.devnet_runtime import MODULE, DevnetRuntime
-from assay.devnet.devnet_state import StateView
+from subtensor_devnet.errors import DispatchError
+from subtensor_devnet.runtime import MODULE, DevnetRuntime
+from subtensor_devnet.state import StateView
 
 
 def list_subnets(runtime: DevnetRuntime) -> list[int]:

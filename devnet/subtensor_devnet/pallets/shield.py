@@ -11,10 +11,10 @@ from bittensor_core import encrypt_mlkem768
 from Crypto.Cipher import ChaCha20_Poly1305
 from kyber_py.ml_kem import ML_KEM_768
 
-from assay.devnet.devnet_errors import MalformedError
-from assay.devnet.devnet_runtime import Arguments, DevnetRuntime, signed_call
-from assay.devnet.scale import ScaleReader, hash_blake2
-from assay.devnet.scale_codec import read_bytes
+from subtensor_devnet.errors import MalformedError
+from subtensor_devnet.runtime import Arguments, DevnetRuntime, signed_call
+from subtensor_devnet.scale import ScaleReader, hash_blake2
+from subtensor_devnet.scale_codec import read_bytes
 
 _PALLET = "MevShield"
 #: Blocks between two new keys: what is shielded lives for so many.

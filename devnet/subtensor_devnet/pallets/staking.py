@@ -8,18 +8,11 @@ Source: pallet subtensor, staking/; pallet swap.
 from math import isqrt
 from typing import Any
 
-from assay.devnet.devnet_errors import DispatchError
-from assay.devnet.devnet_runtime import (
-    MODULE,
-    NOBODY,
-    Arguments,
-    DevnetRuntime,
-    ensure,
-    signed_call,
-)
-from assay.devnet.devnet_state import StateView
-from assay.devnet.pallets.balances import burn, get_free, give, take
-from assay.devnet.pallets.uids import require_subnet
+from subtensor_devnet.errors import DispatchError
+from subtensor_devnet.pallets.balances import burn, get_free, give, take
+from subtensor_devnet.pallets.uids import require_subnet
+from subtensor_devnet.runtime import MODULE, NOBODY, Arguments, DevnetRuntime, ensure, signed_call
+from subtensor_devnet.state import StateView
 
 _U16 = 65_535
 #: Prices in calls and runtime calls: rao of TAO for 10^9 rao of alpha.

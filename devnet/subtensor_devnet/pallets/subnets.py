@@ -3,8 +3,10 @@
 Source: pallet subtensor, subnets/subnet.rs and coinbase/root.rs.
 """
 
-from assay.devnet.devnet_errors import DispatchError
-from assay.devnet.devnet_runtime import (
+from subtensor_devnet.errors import DispatchError
+from subtensor_devnet.pallets.balances import get_free, take
+from subtensor_devnet.pallets.uids import add_neuron, own_hotkey, require_subnet
+from subtensor_devnet.runtime import (
     MODULE,
     Arguments,
     DevnetRuntime,
@@ -13,9 +15,7 @@ from assay.devnet.devnet_runtime import (
     ensure,
     signed_call,
 )
-from assay.devnet.devnet_state import StateView
-from assay.devnet.pallets.balances import get_free, take
-from assay.devnet.pallets.uids import add_neuron, own_hotkey, require_subnet
+from subtensor_devnet.state import StateView
 
 #: Subtensor's only mechanism: a pool of its own.
 _DYNAMIC = 1

@@ -3,7 +3,7 @@
 Source: pallet subtensor, subnets/uids.rs and registration.rs.
 """
 
-from assay.devnet.devnet_runtime import NOBODY, DevnetRuntime, ensure
+from subtensor_devnet.runtime import NOBODY, DevnetRuntime, ensure
 
 #: Lists with one element a uid, and the element of a uid that nobody held.
 COLUMNS: dict[str, int | bool] = {

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from assay.devnet.devnet_errors import DispatchError
-from assay.devnet.devnet_runtime import (
+from subtensor_devnet.errors import DispatchError
+from subtensor_devnet.runtime import (
     Arguments,
     DevnetRuntime,
     Origin,
@@ -12,8 +12,8 @@ from assay.devnet.devnet_runtime import (
     root_call,
     signed_call,
 )
-from assay.devnet.scale import hash_blake2
-from assay.devnet.scale_codec import read_bytes, read_call
+from subtensor_devnet.scale import hash_blake2
+from subtensor_devnet.scale_codec import read_bytes, read_call
 
 #: Calls one batch may hold.
 _LARGEST_BATCH = 10_922

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 
 from bittensor_core import decrypt_with_signature, ss58_encode
 
-from assay.devnet.devnet_errors import DispatchError, MalformedError
-from assay.devnet.devnet_runtime import MODULE, Arguments, DevnetRuntime, ensure, signed_call
-from assay.devnet.devnet_state import DevnetState, StateView
-from assay.devnet.pallets.schedule import get_epoch_index, list_subnets
-from assay.devnet.pallets.uids import get_owner_uid, get_uid, list_column
-from assay.devnet.scale import ScaleReader, encode_bytes, hash_blake2
-from assay.devnet.scale_codec import SS58_TYPE, read_bytes
 from assay.protocol import QUICKNET, Beacon, is_valid_beacon
+from subtensor_devnet.errors import DispatchError, MalformedError
+from subtensor_devnet.pallets.schedule import get_epoch_index, list_subnets
+from subtensor_devnet.pallets.uids import get_owner_uid, get_uid, list_column
+from subtensor_devnet.runtime import MODULE, Arguments, DevnetRuntime, ensure, signed_call
+from subtensor_devnet.scale import ScaleReader, encode_bytes, hash_blake2
+from subtensor_devnet.scale_codec import SS58_TYPE, read_bytes
+from subtensor_devnet.state import DevnetState, StateView
 
-logger = logging.getLogger("assay.devnet")
+logger = logging.getLogger("subtensor_devnet")
 
 _U16 = 65_535
 #: Subnets have one mechanism here.

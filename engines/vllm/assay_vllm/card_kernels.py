@@ -1,1 +1,1 @@
-../../../inference/draws/card_kernels.py
+../../../assay/inference/draws/card_kernels.py

@@ -1,1 +1,1 @@
-../../../inference/draws/kernels.py
+../../../assay/inference/draws/kernels.py

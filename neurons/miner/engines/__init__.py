@@ -6,7 +6,7 @@ server is trusted: its answer is a draft, and the reference reads every token of
 commits, never uploads and reads no settings.
 """
 
-from assay.drafting.engine_process import EngineCommand
-from assay.drafting.miner_engines import AUTO, MinerEngines, open_engines, require_engines
+from assay.neurons.miner.engines.process import EngineCommand
+from assay.neurons.miner.engines.serving import AUTO, MinerEngines, open_engines, require_engines
 
 __all__ = ["AUTO", "EngineCommand", "MinerEngines", "open_engines", "require_engines"]

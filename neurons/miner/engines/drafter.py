@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
-from assay.drafting.engine import Engine, EngineError, Preparing, connect
 from assay.inference import Drafter, Request, Rules
 from assay.inference.following import FollowedRow, Follower
+from assay.neurons.miner.engines.engine import Engine, EngineError, Preparing, connect
 
 logger = logging.getLogger("assay")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from assay.drafting import process_guard
-from assay.drafting.engine import Engine, EngineError, connect
+from assay.neurons.miner.engines import process_guard
+from assay.neurons.miner.engines.engine import Engine, EngineError, connect
 
 logger = logging.getLogger("assay")
 

@@ -4,9 +4,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from assay.drafting.engine import Engine, EngineError, read_engine
-from assay.drafting.engine_drafter import CANARY_ROWS, EngineDrafter
-from assay.drafting.engine_process import START_S, EngineCommand, EngineProcess, start_engines
 from assay.inference import (
     Checkpoint,
     DraftCount,
@@ -18,6 +15,10 @@ from assay.inference import (
 from assay.inference.folder import read_passages
 from assay.inference.following import NEAR, Follower
 from assay.inference.generate import Horizon
+from assay.neurons.miner.engines.drafter import CANARY_ROWS, EngineDrafter
+from assay.neurons.miner.engines.engine import Engine, EngineError, read_engine
+from assay.neurons.miner.engines.process import START_S, EngineCommand, EngineProcess, start_engines
+from assay.neurons.program.status import EngineStatus
 from assay.protocol import Domain, Rollout, hash_fields
 from assay.verification import Projection
 
@@ -107,6 +108,19 @@ class MinerEngines:
         """Note which servers that this program started have ended."""
         for process in self._own:
             process.look()
+
+    def describe(self) -> list[EngineStatus]:
+        """What status.json says of each server."""
+        self.look()
+        return [
+            EngineStatus(
+                url=e.url,
+                state=e.state,
+                lack=e.lack,
+                kept=e.kept / e.drafted if e.drafted else None,
+            )
+            for e in self.engines
+        ]
 
     def stop(self) -> None:
         """End the servers that this program has started."""

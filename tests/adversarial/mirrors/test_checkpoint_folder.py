@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from assay.artifacts.checkpoints import checkpoint_folder
-from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
-from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.checkpoints import folder as checkpoint_folder
+from assay.artifacts.checkpoints.download import fetch_checkpoint
+from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.inference.folder import MANIFEST_FILE, MODEL_FILE
 from assay.network import StoreError, open_folder

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from assay.artifacts.checkpoints import checkpoint_download
-from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
+from assay.artifacts.checkpoints import download as checkpoint_download
+from assay.artifacts.checkpoints.download import fetch_checkpoint
 from assay.inference import CheckpointError
 from assay.inference.folder import MODEL_FILE
 from assay.network.files import hold_folder
@@ -57,7 +57,7 @@ import sys, time
 from pathlib import Path
 from assay.network import open_folder
 from assay.artifacts.checkpoints import tensor_download
-from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
+from assay.artifacts.checkpoints.download import fetch_checkpoint
 
 class Slow:
     def __init__(self, inner): self.inner = inner
@@ -134,7 +134,7 @@ import resource, sys
 from pathlib import Path
 from assay.inference import CheckpointError
 from assay.network import open_folder
-from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
+from assay.artifacts.checkpoints.download import fetch_checkpoint
 
 limit = int(sys.argv[4])
 store = open_folder(Path(sys.argv[1]))

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.checkpoints.download import fetch_checkpoint
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.inference.folder import MODEL_FILE, find_tensors
 from assay.network import open_folder
 from assay.protocol.manifest import Manifest

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from assay.artifacts.checkpoints import checkpoint_download, tensor_download
-from assay.artifacts.checkpoints.checkpoint_download import DownloadLimits, fetch_checkpoint
+from assay.artifacts.checkpoints import download as checkpoint_download
+from assay.artifacts.checkpoints import tensor_download
+from assay.artifacts.checkpoints.download import DownloadLimits, fetch_checkpoint
 from assay.artifacts.checkpoints.tensor_table import TABLE_FILE, encode_table
 from assay.inference import CheckpointError
 from assay.inference.folder import MANIFEST_FILE

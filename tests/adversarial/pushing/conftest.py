@@ -5,8 +5,8 @@ from contextlib import closing
 
 import pytest
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.steps.step_folder import read_step, read_taken
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.folder import read_step, read_taken
 from assay.audit.provenance import step_push
 from assay.neurons.program.database import Database
 from tests.adversarial.pushing.group_servers import (

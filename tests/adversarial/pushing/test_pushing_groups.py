@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from assay.artifacts.steps.step_file import write_groups
-from assay.artifacts.steps.step_folder import (
+from assay.artifacts.steps.file import write_groups
+from assay.artifacts.steps.folder import (
     StepError,
     StepFolder,
     compute_root_of,

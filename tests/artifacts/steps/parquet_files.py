@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assay.artifacts.steps.file import ConsumedGroup, read_groups, write_groups
 from assay.artifacts.steps.parquet_worker import ParquetWorker
-from assay.artifacts.steps.step_file import ConsumedGroup, read_groups, write_groups
-from assay.artifacts.steps.step_parser import SCHEMA
+from assay.artifacts.steps.parser import SCHEMA
 from assay.training import Group
 
 ROWS = 4

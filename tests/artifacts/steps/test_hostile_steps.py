@@ -1,5 +1,5 @@
 """A stranger's `step.parquet`: files with false claims about their content, and small ones that
-decode to gigabytes, are refused by the child's counts, or within its cage."""
+decode to gigabytes, are refused by the child's counts, or within its sandbox."""
 
 import random
 import resource
@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assay.artifacts.steps import step_file
+from assay.artifacts.steps import file as step_file
+from assay.artifacts.steps.file import open_step_parser, write_groups
 from assay.artifacts.steps.parquet_worker import ParquetWorker
-from assay.artifacts.steps.step_file import open_step_parser, write_groups
-from assay.artifacts.steps.step_parser import MEMORY_BYTES
+from assay.artifacts.steps.parser import MEMORY_BYTES
 from tests.artifacts.steps.parquet_files import (
     join_file,
     lie,
@@ -175,7 +175,7 @@ def make_bomb(values: int, claimed: int, **lies: Any) -> bytes:
     return join_file(body + chunk, footer)
 
 
-def assert_caged(worker: ParquetWorker) -> None:
+def assert_sandboxed(worker: ParquetWorker) -> None:
     """The limits under which the child runs. Resident memory is part of its address space."""
     if worker.pid is None:
         return  # the last one died of it; the next is checked after its first request
@@ -199,7 +199,7 @@ def test_300_million_values(refuse: Any, worker: ParquetWorker, values: int, cla
     data = make_bomb(values, claimed)
     assert len(data) < 8_000
     refuse(data, "values|footer claims")
-    assert_caged(worker)
+    assert_sandboxed(worker)
 
 
 @pytest.mark.parametrize("unpacked", [1 << 30, (1 << 31) - 1, -1])
@@ -207,7 +207,7 @@ def test_page_that_says_it_unpacks_to_gigabytes(
     refuse: Any, worker: ParquetWorker, unpacked: int
 ) -> None:
     refuse(make_bomb(60, 60, unpacked=unpacked), "footer claims|neither data")
-    assert_caged(worker)
+    assert_sandboxed(worker)
 
 
 def test_page_that_does_unpack_to_a_gigabyte(refuse: Any, worker: ParquetWorker) -> None:
@@ -215,7 +215,7 @@ def test_page_that_does_unpack_to_a_gigabyte(refuse: Any, worker: ParquetWorker)
     data = make_bomb(60, 60, packed=frame * 64)
     assert len(data) < 1 << 17
     refuse(data)
-    assert_caged(worker)
+    assert_sandboxed(worker)
 
 
 def test_ten_thousand_pages(refuse: Any, honest: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

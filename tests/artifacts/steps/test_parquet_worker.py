@@ -1,4 +1,4 @@
-"""The cage: its child may be killed, stall, lie or not start, and the parent continues."""
+"""The sandbox: its child may be killed, stall, lie or not start, and the parent continues."""
 
 import os
 import selectors
@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from assay.artifacts.steps.file import open_step_parser
 from assay.artifacts.steps.parquet_worker import ParquetWorker
-from assay.artifacts.steps.step_file import open_step_parser
-from assay.cage import Budget, WorkerError, child, parent
+from assay.sandbox import Budget, WorkerError, child, parent
 from tests.artifacts.steps.parquet_files import make_taken, read, write_step
 
 #: A child that answers each request by running one line of Python.
@@ -337,7 +337,7 @@ def test_the_parsing_child_loads_nothing_else() -> None:
     """A child has pyarrow and the rules, no way to the network."""
     code = f"""
 import sys
-from assay.cage import child
+from assay.sandbox import child
 child.serve = lambda *_: None
 {open_step_parser().boot}
 heavy = {{"anyio", "assay.network", "httpx", "pydantic", "torch"}}
@@ -356,7 +356,7 @@ def test_reasons_are_one_short_printable_line() -> None:
 
 PARENT = """
 import os, threading
-from assay.cage import Budget
+from assay.sandbox import Budget
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 worker = ParquetWorker("parser", {!r})
 asked = threading.Thread(target=worker.parse, args=(bytes(100), 100, Budget(1)))

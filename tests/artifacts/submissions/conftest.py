@@ -2,7 +2,7 @@
 
 import pytest
 
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Phase, encode_ss58
 from assay.protocol.commitment import make_object_name

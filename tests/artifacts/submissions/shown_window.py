@@ -3,17 +3,12 @@
 from dataclasses import dataclass, replace
 
 from assay.artifacts.store_objects import make_mirror_name
+from assay.artifacts.submissions.judge import judge_hotkey, judge_samples
+from assay.artifacts.submissions.pack import encode_pack
 from assay.artifacts.submissions.read_ahead import fetch
-from assay.artifacts.submissions.submission_judge import judge_hotkey, judge_samples
-from assay.artifacts.submissions.submission_pack import encode_pack
-from assay.artifacts.submissions.submission_reader import (
-    AUDITED,
-    KnownMirror,
-    Looking,
-    open_submission,
-)
+from assay.artifacts.submissions.reader import AUDITED, KnownMirror, Looking, open_submission
 from assay.network import StoreError, open_folder
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.verification import Ledger
 from tests.neurons.miner_bench import ALICE, LOCATOR
 

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.artifacts.store_objects import make_mirror_name
-from assay.artifacts.submissions.read_ahead import fetch
-from assay.artifacts.submissions.submission_pack import (
+from assay.artifacts.submissions.pack import (
     PackedPart,
     PackedRefusal,
     PackedSubmission,
@@ -20,12 +19,8 @@ from assay.artifacts.submissions.submission_pack import (
     encode_pack,
     measure_pack,
 )
-from assay.artifacts.submissions.submission_reader import (
-    AUDITED,
-    CommittedSubmission,
-    KnownMirror,
-    Looking,
-)
+from assay.artifacts.submissions.read_ahead import fetch
+from assay.artifacts.submissions.reader import AUDITED, CommittedSubmission, KnownMirror, Looking
 from assay.network import StoreError
 from assay.protocol import Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name

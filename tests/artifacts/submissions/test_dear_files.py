@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.artifacts.submissions.submission_file import SubmissionFile
+from assay.artifacts.submissions.file import SubmissionFile
 from assay.protocol import EncodingError, Reason, Refusal, Rollout, submission
 from assay.protocol.bit_fields import BitReader, BitWriter, Integers
 from assay.protocol.hashing import Domain, hash_fields

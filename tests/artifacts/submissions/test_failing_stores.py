@@ -9,9 +9,9 @@ import pytest
 
 from assay.artifacts.submissions import mirror_writer
 from assay.artifacts.submissions.mirror_writer import MirrorWriter
+from assay.artifacts.submissions.pack import PackedPart, PackedSubmission
 from assay.artifacts.submissions.read_ahead import fetch
-from assay.artifacts.submissions.submission_pack import PackedPart, PackedSubmission
-from assay.artifacts.submissions.submission_reader import AUDITED, know_no_mirrors, open_submission
+from assay.artifacts.submissions.reader import AUDITED, know_no_mirrors, open_submission
 from assay.network import ReadableStores, StoreError, open_folder
 from assay.network.store import HttpClient, HttpTimeouts
 from assay.network.store.deadlines import _allowance

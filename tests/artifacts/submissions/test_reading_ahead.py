@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from assay.artifacts.submissions import read_ahead
+from assay.artifacts.submissions.pack import compute_pack_max, measure_pack
 from assay.artifacts.submissions.read_ahead import ReadAhead
-from assay.artifacts.submissions.submission_pack import compute_pack_max, measure_pack
-from assay.artifacts.submissions.submission_reader import AUDITED, KnownMirror, Looking
+from assay.artifacts.submissions.reader import AUDITED, KnownMirror, Looking
 from assay.network import open_folder
 from assay.network.store.deadlines import _allowance
 from assay.protocol import Reason

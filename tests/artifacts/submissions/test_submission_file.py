@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.artifacts.submissions.submission_file import SubmissionFile, read_whole
+from assay.artifacts.submissions.file import SubmissionFile, read_whole
 from assay.protocol import EncodingError, Reason, Refusal, Rollout
 from assay.protocol.submission import (
     HEADER_BYTES,

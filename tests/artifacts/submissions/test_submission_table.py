@@ -7,12 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from assay.artifacts.submissions.submission_table import (
-    COLUMNS,
-    TableError,
-    write_table,
-    write_tables,
-)
+from assay.artifacts.submissions.table import COLUMNS, TableError, write_table, write_tables
 from assay.protocol import Rollout, encode_ss58
 from assay.protocol.submission import HEADER_BYTES, LOGPROB_MAX, get_opening_bytes
 from tests.artifacts.conftest import HOTKEY, Group, Shown, are_equal, make_groups, show

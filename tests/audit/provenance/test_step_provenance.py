@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.steps.step_file import open_step_parser, write_groups
-from assay.artifacts.steps.step_folder import compute_root_of, read_step, read_taken
-from assay.artifacts.steps.step_groups import compute_rank
-from assay.artifacts.submissions.submission_file import SubmissionFile
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.file import open_step_parser, write_groups
+from assay.artifacts.steps.folder import compute_root_of, read_step, read_taken
+from assay.artifacts.steps.groups import compute_rank
+from assay.artifacts.submissions.file import SubmissionFile
 from assay.audit.bundle import open_bundle
 from assay.audit.findings import Aspect
-from assay.audit.provenance.step_provenance import check_provenance
+from assay.audit.provenance.comparing import check_provenance
 from assay.audit.provenance.step_submissions import SubmissionsBeside
 from assay.cli.app import app
 from assay.cli.audit import AuditRequest

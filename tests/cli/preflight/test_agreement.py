@@ -2,7 +2,7 @@
 
 import pytest
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.cli.preflight.agreement import check_agreement, measure_agreement
 from assay.inference import Placement, load_checkpoint
 from assay.training import GENESIS

@@ -6,9 +6,9 @@ import pytest
 
 from assay.cli.preflight.audit_speed import AuditSpeed, check_audit_speed, measure_audit_speed
 from assay.cli.preflight.check_results import CheckState
-from assay.inference.workers.worker_messages import WorkerSettings
-from assay.inference.workers.worker_pool import open_workers
-from assay.neurons.program.program_loop import claim_folder
+from assay.inference.workers.messages import WorkerSettings
+from assay.inference.workers.pool import open_workers
+from assay.neurons.program.loop import claim_folder
 from tests.cli.preflight.test_doctor import look, states
 
 

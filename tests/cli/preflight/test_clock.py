@@ -10,13 +10,13 @@ from assay.cli.doctor import run_doctor
 from assay.cli.preflight.check_results import CheckState, PreflightCheck, print_checks
 from assay.cli.preflight.checks import check_clock
 from assay.cli.preflight.clock import judge_clock, read_block_clock
-from assay.devnet import SimulatedChain
 from assay.network.beacon import LocalBeacon
-from assay.network.beacon.beacon_server import BeaconServer
 from assay.network.beacon.relay_clock import ClockReading
+from assay.network.beacon.server import BeaconServer
 from assay.neurons.session.resources import now_ms
 from assay.neurons.settings.loading import load_settings
 from assay.protocol.parameters import MAIN_TIMING
+from subtensor_devnet import SimulatedChain
 
 HOUR_MS = 3_600_000
 SLOW = "set the clock: it is slow"

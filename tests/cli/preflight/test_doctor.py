@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from rich.console import Console
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.cli.doctor import run_doctor
 from assay.cli.preflight import checks, examination, machine_fences
 from assay.cli.preflight.check_results import CheckState, OpenAttempt, PreflightCheck, render_checks
@@ -28,20 +28,20 @@ from assay.cli.preflight.examination import (
 from assay.cli.preflight.machine_fences import check_fences, judge_fences
 from assay.cli.preflight.memory import estimate_memory
 from assay.cli.preflight.surroundings import open_role_stores
-from assay.devnet import SimulatedRules
 from assay.environments.foreign import file_fence
 from assay.environments.foreign.fence_report import Fences, probe_fences
 from assay.inference import Placement
 from assay.inference.placing.devices import read_container_memory, read_machine_memory
 from assay.network.chain import ChainError
 from assay.network.store import ReadableStores, open_folder
-from assay.neurons.program.program_loop import claim_folder
+from assay.neurons.program.loop import claim_folder
 from assay.neurons.session.session import Session
 from assay.neurons.settings.loading import load_settings
 from assay.protocol import Parameters
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import EnvironmentChoice, Rounds, Setting
 from assay.training import LearnConfig
+from subtensor_devnet import SimulatedRules
 from tests.commands import run_command
 from tests.network.store.hostile import Hostile, answer
 from tests.neurons.miner_bench import ALICE, HOTKEYS, Fuse, Fused

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import torch
 
-from assay.cage import Cage
-from assay.cage.child import serve
 from assay.inference.placing.devices import DeviceError
+from assay.inference.workers.messages import WorkerSettings, WorkerTask, decode_request
+from assay.inference.workers.pool import WorkerPool
+from assay.inference.workers.seat import Patience
 from assay.inference.workers.worker import Worker
-from assay.inference.workers.worker_messages import WorkerSettings, WorkerTask, decode_request
-from assay.inference.workers.worker_pool import WorkerPool
-from assay.inference.workers.worker_seat import Patience
+from assay.sandbox import Sandbox
+from assay.sandbox.child import serve
 
 PATIENT = Patience()
 #: For a test of a hang, which costs it as long.
@@ -42,11 +42,11 @@ def make_boot(folder, name):
 def open_faulty(folder, count=2, retry_s=60.0, patience=PATIENT):
     """Workers that fail as the folder says."""
 
-    def make_cage(name, settings, seconds):
-        return Cage(name, make_boot(folder, name), seconds)
+    def make_sandbox(name, settings, seconds):
+        return Sandbox(name, make_boot(folder, name), seconds)
 
     folder.mkdir(exist_ok=True)
-    pool = WorkerPool([WorkerSettings()] * count, make_cage, patience, retry_s)
+    pool = WorkerPool([WorkerSettings()] * count, make_sandbox, patience, retry_s)
     try:
         pool.start()
         yield pool

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from assay.cage import WorkerError, cluster, parent
-from assay.inference.workers.worker_messages import WorkerSettings
-from assay.inference.workers.worker_pool import open_workers
+from assay.inference.workers.messages import WorkerSettings
+from assay.inference.workers.pool import open_workers
+from assay.sandbox import WorkerError, cluster, parent
 from tests.inference.workers.pooled import as_bytes, get_pids, measure_all, measure_here, wait_until
 from tests.inference.workers.small_cluster import open_cluster
 
@@ -88,10 +88,10 @@ def test_without_ray_a_line_names_the_extra(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         boot = (
-            "import sys; sys.modules['ray'] = None; from assay.cage.cluster import serve_actor; "
+            "import sys; sys.modules['ray'] = None; from assay.sandbox.cluster import serve_actor; "
             f"serve_actor({address!r}, 'nothing:Nothing', 1, 0)"
         )
-        cage = parent.Cage("worker", boot, 60.0, starts=1)
-        with cage, pytest.raises(WorkerError, match=r"pip install 'assay\[cluster\]'"):
-            cage.ask(b"?", 1, parent.Budget(1.0))
-    assert sys.modules["assay.cage.cluster"] is cluster
+        sandbox = parent.Sandbox("worker", boot, 60.0, starts=1)
+        with sandbox, pytest.raises(WorkerError, match=r"pip install 'assay\[cluster\]'"):
+            sandbox.ask(b"?", 1, parent.Budget(1.0))
+    assert sys.modules["assay.sandbox.cluster"] is cluster

@@ -10,10 +10,10 @@ from contextlib import suppress
 
 import pytest
 
-from assay.cage import WorkerError
 from assay.inference import CheckpointError, DeviceError, load_checkpoint
-from assay.inference.workers.worker_pool import BrokenForwardError, WorkerSettings, open_workers
-from assay.inference.workers.worker_seat import Pace, WorkerSeat
+from assay.inference.workers.pool import BrokenForwardError, WorkerSettings, open_workers
+from assay.inference.workers.seat import Pace, WorkerSeat
+from assay.sandbox import WorkerError
 from assay.training import GENESIS
 from tests.inference.workers.faulty_worker import (
     HASTY,
@@ -201,7 +201,7 @@ def test_closing_waits_for_no_request(tmp_path, checkpoint, prefills):
 
 _PARENT = """
 import time
-from assay.inference.workers.worker_pool import WorkerSettings, open_workers
+from assay.inference.workers.pool import WorkerSettings, open_workers
 with open_workers([WorkerSettings()] * 2) as pool:
     print(*(worker["pid"] for worker in pool.describe()), flush=True)
     time.sleep(3_600)

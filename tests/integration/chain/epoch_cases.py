@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from assay.devnet.yuma import EpochInputs, YumaRules
+from subtensor_devnet.yuma import EpochInputs, YumaRules
 
 UIDS = 12
 TEMPO = 3

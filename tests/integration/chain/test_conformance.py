@@ -7,8 +7,8 @@ import pytest
 
 from assay.network.chain import ChainError, TooSoonError
 from assay.network.chain.block_bodies import find_signed
-from assay.network.chain.chain_values import LARGEST_WEIGHT as FULL
 from assay.network.chain.runtime_features import EpochsBy
+from assay.network.chain.values import LARGEST_WEIGHT as FULL
 from tests.integration.chain.nets import TAO, TEMPO, Net
 
 

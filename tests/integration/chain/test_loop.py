@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.gauntlet.sampling_attacks import CheapModelMiner
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.inference import load_checkpoint
+from assay.lab.gauntlet.sampling_attacks import CheapModelMiner
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import DeliveryState
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Commitment, Parameters, Phase, Reason, Tag, encode_commitment

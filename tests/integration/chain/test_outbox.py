@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.network.chain import ChainError
-from assay.network.chain.chain_values import LARGEST_WEIGHT as FULL
+from assay.network.chain.values import LARGEST_WEIGHT as FULL
 from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.weights_outbox import WeightsOutbox, WeightsRow, list_rows

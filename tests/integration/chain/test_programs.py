@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from assay.network.beacon import LocalBeacon
-from assay.network.beacon.beacon_server import BeaconServer
+from assay.network.beacon.server import BeaconServer
 from assay.network.chain import ChainTarget, Connection
 from tests.integration.chain.nets import TAO, RuntimeNet
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import DiscoveryError, make_mirrors
 from assay.network import open_folder
 from assay.neurons.session.parameter_follower import ParameterFollower

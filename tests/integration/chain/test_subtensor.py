@@ -19,9 +19,9 @@ from assay.network.chain import (
     UnknownOutcomeError,
     WrongChainError,
 )
-from assay.network.chain.chain_values import LARGEST_WEIGHT as FULL
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.network.chain.runtime_features import CommitBy, RegisterBy
+from assay.network.chain.values import LARGEST_WEIGHT as FULL
 from tests.integration.chain.nets import TAO, RuntimeNet
 from tests.integration.chain.proxy import FaultyNode
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from assay.devnet.yuma import compute_epoch
+from subtensor_devnet.yuma import compute_epoch
 from tests.integration.chain.epoch_cases import (
     CASES,
     EMISSION,

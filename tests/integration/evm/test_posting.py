@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from assay.network.chain import UnknownOutcomeError, WrongChainError
-from assay.network.evm import EvmKey, EvmNode, LedgerPoster, ScoreLedger, bind_hotkey, evm_node
+from assay.network.evm import EvmKey, EvmNode, LedgerPoster, ScoreLedger, bind_hotkey
+from assay.network.evm import node as evm_node
 from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.post_outbox import PostOutbox, PostThread, list_posts

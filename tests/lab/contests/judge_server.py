@@ -1,6 +1,6 @@
 """A test server that speaks OpenAI's chat completions as a judge, in a process of its own.
 
-python tests/contests/judge_server.py    # prints its port; the model's name says how it behaves
+python tests/lab/contests/judge_server.py    # prints its port; the model's name says how it behaves
 """
 
 import json

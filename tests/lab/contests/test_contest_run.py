@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from assay.contests.contest_answers import ContestRules, draw_answers
-from assay.contests.contest_folder import BLOCK, ContestError, ContestFolder
-from assay.contests.contest_run import Contestant, play_contest
-from assay.contests.ranking import PairTally, compare_pairs
 from assay.environments import make_environment
 from assay.inference import load_checkpoint
 from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, digest_tensors, digest_weights
+from assay.lab.contests.answers import ContestRules, draw_answers
+from assay.lab.contests.folder import BLOCK, ContestError, ContestFolder
+from assay.lab.contests.ranking import PairTally, compare_pairs
+from assay.lab.contests.run import Contestant, play_contest
 from assay.network.files import hold_folder, write_json
 from assay.protocol.encoding import to_json
 from assay.training import GENESIS

@@ -9,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 
-from assay.contests.chat_judge import (
+from assay.environments import make_environment
+from assay.lab.contests.answers import ContestRules, ScoredAnswer
+from assay.lab.contests.chat_judge import (
     SHOWN_MAX,
     ChatJudge,
     JudgeError,
@@ -18,11 +20,9 @@ from assay.contests.chat_judge import (
     NoVerdictError,
     ShownPair,
 )
-from assay.contests.contest_answers import ContestRules, ScoredAnswer
-from assay.contests.contest_folder import ContestFolder
-from assay.contests.contest_run import JUDGE_PAIRS, Contestant, play_contest
-from assay.environments import make_environment
-from tests.contests.judge_server import KEY, serve_judge
+from assay.lab.contests.folder import ContestFolder
+from assay.lab.contests.run import JUDGE_PAIRS, Contestant, play_contest
+from tests.lab.contests.judge_server import KEY, serve_judge
 
 ENVIRONMENT = make_environment("arithmetic", {})
 PAIR = ShownPair("1 + 1\n", "it is 2, I think", "2")

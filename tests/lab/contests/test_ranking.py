@@ -2,7 +2,7 @@
 
 import pytest
 
-from assay.contests.ranking import PairTally, compare_pairs, rank
+from assay.lab.contests.ranking import PairTally, compare_pairs, rank
 
 
 def test_a_ladder_has_one_rank_each():

@@ -6,8 +6,8 @@ from math import comb
 
 import pytest
 
-from assay.contests.ranking import PairTally, compare_pairs
-from assay.contests.sign_test import SIGNIFICANCE, adjust_holm, compute_sign_test, compute_tail
+from assay.lab.contests.ranking import PairTally, compare_pairs
+from assay.lab.contests.sign_test import SIGNIFICANCE, adjust_holm, compute_sign_test, compute_tail
 
 
 def find_fewest_wins(discordant):

@@ -26,7 +26,7 @@ from assay.protocol.submission import HEADER_BYTES
 from assay.training import GENESIS
 from assay.training.policy import Policy
 
-PINNED = json.loads((Path(__file__).parents[1] / "data" / "demo.json").read_bytes())
+PINNED = json.loads((Path(__file__).parents[2] / "data" / "demo.json").read_bytes())
 #: Windows whose checkpoint is the genesis: no code is named in them.
 EARLY = ("window-5", "window-6")
 #: A demo whose steps claim the code of that day.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from assay.demo.players import FreePlayers, TurnPlayers
+from assay.lab.demo.players import FreePlayers, TurnPlayers
 
 #: Longest wait for a thread, seconds.
 PATIENCE_S = 10.0

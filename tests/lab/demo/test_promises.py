@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from assay.demo.demo_run import Actor
-from assay.demo.report import CHANCE, Pay, compute_most_missed, find_broken_cheat
-from assay.gauntlet.content_attacks import FakingMiner
-from assay.gauntlet.sampling_attacks import CheapModelMiner, Greedy
+from assay.lab.demo.report import CHANCE, Pay, compute_most_missed, find_broken_cheat
+from assay.lab.demo.run import Actor
+from assay.lab.gauntlet.content_attacks import FakingMiner
+from assay.lab.gauntlet.sampling_attacks import CheapModelMiner, Greedy
 from assay.neurons.miner.miner import MinerConfig
 from assay.protocol import Reason
 from assay.verification import Seat

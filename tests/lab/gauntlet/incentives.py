@@ -12,7 +12,7 @@ from math import comb
 
 import numpy as np
 
-from assay.gauntlet.measuring import SETTLEMENT_WINDOWS as WINDOWS
+from assay.lab.gauntlet.measuring import SETTLEMENT_WINDOWS as WINDOWS
 from assay.protocol.parameters import Work
 from assay.protocol.reason import Reason
 from assay.verification.settlement import Result, Seat, compute_settlement

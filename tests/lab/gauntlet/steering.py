@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.gauntlet.attack_setup import GROUPS_A_WINDOW, AttackSetup
-from assay.gauntlet.content_attacks import get_tokens
-from assay.gauntlet.measuring import SETTLEMENT_WINDOWS as WINDOWS
-from assay.gauntlet.tie_attacks import SteeredTies, Tie, find_ties, get_cap
 from assay.inference import Request
+from assay.lab.gauntlet.attack_setup import GROUPS_A_WINDOW, AttackSetup
+from assay.lab.gauntlet.content_attacks import get_tokens
+from assay.lab.gauntlet.measuring import SETTLEMENT_WINDOWS as WINDOWS
+from assay.lab.gauntlet.tie_attacks import SteeredTies, Tie, find_ties, get_cap
 from assay.protocol.parameters import MILLION, Work
 from assay.verification import Ledger, compute_value
 from assay.verification.sampling import Floats, judge_sampling

@@ -8,7 +8,7 @@ import pytest
 
 from assay.protocol.parameters import MAIN_WORK
 from assay.protocol.selection import select_groups, select_rollouts
-from tests.gauntlet.incentives import (
+from tests.lab.gauntlet.incentives import (
     WINDOWS,
     Fake,
     compute_adaptive_gain,

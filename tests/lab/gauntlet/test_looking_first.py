@@ -13,7 +13,7 @@ import pytest
 
 from assay.environments import make_environment
 from assay.environments.registry import parse_choice
-from assay.gauntlet.measuring import HOTKEY_PRICE, compute_stopping_gain
+from assay.lab.gauntlet.measuring import HOTKEY_PRICE, compute_stopping_gain
 from assay.protocol.parameters import MAIN_WORK, MILLION
 from assay.verification import compute_value
 

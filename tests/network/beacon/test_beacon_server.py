@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from assay.network.beacon import BeaconSourceError, LocalBeacon, read_chain_info
-from assay.network.beacon.beacon_server import BeaconServer
+from assay.network.beacon.server import BeaconServer
 from tests.network.beacon.conftest import GENESIS_MS, NOW_MS, ROUNDS
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from assay.network.beacon import BeaconSourceError, HttpBeacons, LocalBeacon
-from assay.network.beacon.beacon_server import BeaconServer
 from assay.network.beacon.round_cache import MEMORY_ROUNDS, RoundCache
+from assay.network.beacon.server import BeaconServer
 from assay.protocol import QUICKNET, Beacon
 from tests.network.beacon.conftest import CALM, EAGER, NOW_MS
 from tests.network.beacon.recorded_rounds import TODAY_MS, get_recorded

@@ -18,7 +18,7 @@ from assay.network.beacon import (
     LocalBeacon,
     RelayTimeouts,
 )
-from assay.network.beacon.beacon_server import BeaconServer
+from assay.network.beacon.server import BeaconServer
 from assay.protocol import QUICKNET, Beacon
 from tests.network.beacon.conftest import CALM, GENESIS_MS, NOW_MS, ROUNDS
 from tests.network.beacon.recorded_rounds import DATA, TODAY_MS, get_chain, get_recorded

@@ -9,8 +9,8 @@ from hashlib import sha256
 import pytest
 
 from assay.network.beacon import BeaconSourceError, LocalBeacon, relay_clock
-from assay.network.beacon.beacon_server import BeaconServer
 from assay.network.beacon.relay_clock import read_relay_clocks
+from assay.network.beacon.server import BeaconServer
 from assay.protocol import Beacon
 from tests.network.beacon.relay import Answer, Relay
 

@@ -10,15 +10,8 @@ from typing import Any
 
 import pytest
 
-from assay.network.chain import (
-    ChainError,
-    ChainTarget,
-    DevWallet,
-    SubtensorChain,
-    create_subnet,
-    subtensor_chain,
-)
-from assay.network.chain.chain_values import TAO, Hyperparameters
+from assay.network.chain import ChainError, ChainTarget, DevWallet, SubtensorChain, create_subnet
+from assay.network.chain import subtensor as subtensor_chain
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.network.chain.runtime_features import (
     CommitBy,
@@ -27,6 +20,7 @@ from assay.network.chain.runtime_features import (
     RuntimeFeatures,
     WeightsBy,
 )
+from assay.network.chain.values import TAO, Hyperparameters
 from assay.network.chain.weights_sender import send_weights
 
 RUNTIME = RuntimeFeatures(

@@ -22,7 +22,7 @@ from assay.network.evm import (
     compute_mirror,
 )
 from assay.network.evm.contracts import LedgerEntry, SilentError, explain_revert
-from assay.network.evm.evm_node import SignedCall
+from assay.network.evm.node import SignedCall
 from assay.protocol.score_tree import keccak256
 
 SECRET = keccak256(b"a secret of this test")

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from assay.network import ObjectStore, StoreError, open_store
 from assay.network.store import BucketAddress, Credentials, HttpTimeouts, open_bucket, read_bucket
-from assay.network.store.bucket_store import PART_BYTES
+from assay.network.store.bucket import PART_BYTES
 from tests.s3 import BUCKET, PREFIX, REGION, S3
 
 SECRET = "hunter2hunter2hunter2"

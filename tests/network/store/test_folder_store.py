@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from assay.network import ObjectStore, StoreError, open_file, open_folder, open_store
-from assay.network.store import LOCATOR_MAX, NAME_MAX, ReadableStores, folder_store
+from assay.network.store import LOCATOR_MAX, NAME_MAX, ReadableStores
+from assay.network.store import folder as folder_store
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from assay.network.store import (
     HttpTimeouts,
     StoreError,
     bucket_service,
-    bucket_store,
     open_bucket,
     read_bucket,
 )
+from assay.network.store import bucket as bucket_store
 from tests.network.store.hostile import CALM, HASTY, Hostile, Manners, answer
 
 KEY, SECRET, TOKEN = "AKIAHUNTER2", "hunter2/Very+Secret", "hunter2session"

@@ -18,11 +18,11 @@ from assay.network.store import (
     BucketStore,
     Credentials,
     HttpTimeouts,
-    bucket_store,
     multipart,
     open_bucket,
     read_bucket,
 )
+from assay.network.store import bucket as bucket_store
 from tests.faults.proxy import FaultProxy
 from tests.network.store.hostile import CALM, Hostile, answer
 from tests.s3 import BUCKET, PREFIX, REGION, S3

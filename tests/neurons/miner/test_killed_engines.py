@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from assay.drafting import MinerEngines, engine, engine_drafter
-from assay.drafting.engine import read_engine
+from assay.neurons.miner.engines import MinerEngines, engine
+from assay.neurons.miner.engines import drafter as engine_drafter
+from assay.neurons.miner.engines.engine import read_engine
 from assay.neurons.miner.miner import Miner, MinerConfig
 from assay.protocol import Phase
 from assay.protocol.window import compute_block
 from assay.training import GENESIS
-from tests.drafting.engine_server import serve
+from tests.neurons.miner.engines.engine_server import serve
 from tests.neurons.miner_bench import Killed
 
 CONFIG = MinerConfig(4, 2)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network import StoreError
 from assay.network.beacon import BeaconSourceError

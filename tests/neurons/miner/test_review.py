@@ -7,22 +7,22 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from assay.artifacts.submissions.submission_judge import judge_hotkey
+from assay.artifacts.submissions.judge import judge_hotkey
 from assay.cli.program_view import render_history
-from assay.gauntlet.content_attacks import RandomSketch
 from assay.inference import CheckpointError
+from assay.lab.gauntlet.content_attacks import RandomSketch
 from assay.network.chain import ChainError
 from assay.neurons.miner import review as module
-from assay.neurons.miner.miner import Miner
-from assay.neurons.miner.mining_history import (
+from assay.neurons.miner.history import (
     HistoryError,
     MinedWindow,
     MiningHistory,
     OwnVerdict,
     describe_history,
 )
+from assay.neurons.miner.miner import Miner
 from assay.neurons.miner.review import MinerReview
-from assay.neurons.session.neuron_session import JudgeSources
+from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import find_settlement, get_challenge, get_context
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.amendment import ParameterHistory

@@ -10,7 +10,7 @@ from assay.network import StoreError, open_folder
 from assay.neurons.miner import uploads
 from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.program.counters import LoopHooks
-from assay.neurons.program.program_loop import ProgramLoop
+from assay.neurons.program.loop import ProgramLoop
 from assay.protocol import encode_ss58
 from assay.protocol.commitment import make_object_name
 from tests.neurons.miner_bench import ALICE
@@ -33,7 +33,7 @@ class Breaking:
 
 def test_an_upload_tells_how_far_it_is(make_subnet, quick_miner, tmp_path, monkeypatch):
     monkeypatch.setattr(uploads, "_PART_BYTES", 10)
-    monkeypatch.setattr("assay.neurons.program.program_loop.STATUS_S", 0.0)
+    monkeypatch.setattr("assay.neurons.program.loop.STATUS_S", 0.0)
     subnet = make_subnet(MinerConfig(1, 1))
     store = open_folder(tmp_path / "store")
     miner = subnet.start(quick_miner, store=Breaking(store, 1))
@@ -77,7 +77,7 @@ def test_a_store_that_hangs_is_told_while_it_does(
 ):
     monkeypatch.setattr(uploads, "_BEAT_S", 0.01)
     monkeypatch.setattr(uploads, "_SLOW_S", 0.05)
-    monkeypatch.setattr("assay.neurons.program.program_loop.STATUS_S", 0.0)
+    monkeypatch.setattr("assay.neurons.program.loop.STATUS_S", 0.0)
     store, watch = Hanging(), LoopHooks()
     miner = make_subnet(MinerConfig(1, 1)).start(quick_miner, store=store)
     ProgramLoop(miner, tmp_path, threading.Event(), dict, lambda: None, watch)

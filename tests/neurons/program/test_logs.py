@@ -6,19 +6,17 @@ import json
 import logging
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from assay.neurons.program.logs import LOG_CONTEXT, log_lines, make_formatter, mask_secrets
-from assay.neurons.program.program_status import ChainStatus
+from assay.neurons.program.status import ChainStatus
 from assay.protocol import Block
 from assay.protocol.parameters import DEMO_TIMING
 from tests.statuses import EVENTS
+from tests.tree import ROOT, list_sources
 
-ROOT = Path(__file__).parents[3]
-ROOMS = [door.parent.name for door in ROOT.glob("*/__init__.py")]
 #: Writes far more than a pipe holds, and than may wait.
 SHOUT = """
 import logging, sys
@@ -32,14 +30,13 @@ print("went on")
 
 def find_calls() -> list[tuple[str, ast.Call]]:
     found = []
-    for room in ROOMS:
-        for path in sorted((ROOT / room).rglob("*.py")):
-            text = path.read_text()
-            for node in ast.walk(ast.parse(text if "logger" in text else "")):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                    owner = node.func.value
-                    if isinstance(owner, ast.Name) and owner.id == "logger":
-                        found.append((f"{path.relative_to(ROOT)}:{node.lineno}", node))
+    for path in list_sources():
+        text = path.read_text()
+        for node in ast.walk(ast.parse(text if "logger" in text else "")):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner = node.func.value
+                if isinstance(owner, ast.Name) and owner.id == "logger":
+                    found.append((f"{path.relative_to(ROOT)}:{node.lineno}", node))
     return found
 
 
@@ -51,8 +48,7 @@ def test_every_line_has_an_event_of_the_table_and_every_event_a_line() -> None:
         event = ast.literal_eval(extra)["event"]
         assert event in EVENTS, where
         used.add(event)
-    text = "".join(p.read_text() for room in ROOMS for p in (ROOT / room).rglob("*.py"))
-    text += "".join(path.read_text() for path in (ROOT / "cli").glob("*.py"))
+    text = "".join(path.read_text() for path in list_sources())
     forms = ('make_report("{}")', '"event": "{}"')  # a first line comes before there is a logger
     reported = {name for name in EVENTS if any(form.format(name) in text for form in forms)}
     assert used | reported == EVENTS

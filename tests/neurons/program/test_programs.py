@@ -16,8 +16,8 @@ from assay.cli.options import plain_errors
 from assay.cli.program_view import Sign, render_program
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.files import replace_file
-from assay.neurons.program import program_loop
-from assay.neurons.program.program_loop import ProgramLoop, catch_signals, claim_folder
+from assay.neurons.program import loop as program_loop
+from assay.neurons.program.loop import ProgramLoop, catch_signals, claim_folder
 from assay.neurons.settings.loading import ConfigError
 from tests.statuses import VALIDATOR
 

