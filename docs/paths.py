@@ -48,7 +48,7 @@ _STEP_ASIDE_S = 0.05
 
 
 #: A call from one module into another: caller, callee, and whether it leads back: into a module of the
-#: same room, or into another room, that waits for the caller.
+#: same package, or into another package, that waits for the caller.
 Turn = tuple[str, str, bool]
 
 
@@ -85,9 +85,9 @@ def follow(turns: list[Turn]) -> Iterator[None]:
             waiting = list_waiting(frame.f_back)
             if waiting and waiting[0] != callee and (waiting[0], callee) not in seen:
                 seen.add((waiting[0], callee))
-                rooms = [find_room(module) for module in waiting]
-                room = find_room(callee)
-                back = callee in waiting if rooms[0] == room else room in rooms
+                packages = [find_package(module) for module in waiting]
+                package = find_package(callee)
+                back = callee in waiting if packages[0] == package else package in packages
                 turns.append((waiting[0], callee, back))
 
     threading.Thread.start = begin
@@ -108,7 +108,7 @@ def find_module(frame: FrameType) -> str | None:
     return module.removeprefix("assay.") if drawn else None
 
 
-def find_room(module: str) -> str:
+def find_package(module: str) -> str:
     return module.partition(".")[0]
 
 
@@ -156,22 +156,22 @@ def follow_checkpoint() -> list[Turn]:
 def draw(turns: list[Turn]) -> str:
     """A path: its numbers and Mermaid text, an arrow for each turn; dotted where it leads back."""
     modules = list(dict.fromkeys(module for turn in turns for module in turn[:2]))
-    rooms = dict.fromkeys(map(find_room, modules))
+    packages = dict.fromkeys(map(find_package, modules))
     pairs: dict[tuple[str, str], bool] = {}
     for one, other, back in turns:
-        if find_room(one) != find_room(other):
-            pair = find_room(one), find_room(other)
+        if find_package(one) != find_package(other):
+            pair = find_package(one), find_package(other)
             pairs[pair] = pairs.get(pair, False) or back
     lines = [
         f"{len(turns)} calls between {len(modules)} modules ({sum(turn[2] for turn in turns)} back), "
-        f"{len(pairs)} calls between {len(rooms)} rooms ({sum(pairs.values())} back).",
+        f"{len(pairs)} calls between {len(packages)} packages ({sum(pairs.values())} back).",
         "",
         "```mermaid",
         "flowchart LR",
     ]
-    for room in rooms:
-        names = [module for module in modules if find_room(module) == room]
-        lines.append(f"  subgraph {room}")
+    for package in packages:
+        names = [module for module in modules if find_package(module) == package]
+        lines.append(f"  subgraph {package}")
         lines += [f"    {module}[{module.rpartition('.')[2]}]" for module in names]
         lines.append("  end")
     for one, other, back in turns:

@@ -27,7 +27,7 @@ def make_recipe_table() -> str:
         plan = make_plan(recipe, get_card(course.card), course.miners)
         work = recipe.make_rules("arithmetic" if recipe.file else None).work
         cells = (
-            f"[`{name}`](../recipes/{name}.toml)",
+            f"[`{name}`](../assay/subnet/recipes/{name}.toml)",
             recipe.model.name,
             f"`{recipe.environment}`",
             f"{work.group_size} × {work.max_tokens:,}",

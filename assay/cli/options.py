@@ -439,7 +439,7 @@ def _find_place(error: OSError) -> str:
     for frame in traceback.extract_tb(error.__traceback__):
         path = Path(frame.filename)
         if path.is_relative_to(root) and "site-packages" not in path.relative_to(root).parts:
-            place = f"{path.relative_to(root)}, line {frame.lineno}"
+            place = f"{path.relative_to(root.parent)}, line {frame.lineno}"
     return place
 
 

@@ -17,6 +17,7 @@ from assay.protocol.parameters import DEMO_TIMING
 from tests.statuses import EVENTS
 from tests.tree import ROOT, list_sources
 
+SOURCES = list_sources() + list_sources("subtensor_devnet")
 #: Writes far more than a pipe holds, and than may wait.
 SHOUT = """
 import logging, sys
@@ -30,7 +31,7 @@ print("went on")
 
 def find_calls() -> list[tuple[str, ast.Call]]:
     found = []
-    for path in list_sources():
+    for path in SOURCES:
         text = path.read_text()
         for node in ast.walk(ast.parse(text if "logger" in text else "")):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -48,7 +49,7 @@ def test_every_line_has_an_event_of_the_table_and_every_event_a_line() -> None:
         event = ast.literal_eval(extra)["event"]
         assert event in EVENTS, where
         used.add(event)
-    text = "".join(path.read_text() for path in list_sources())
+    text = "".join(path.read_text() for path in SOURCES)
     forms = ('make_report("{}")', '"event": "{}"')  # a first line comes before there is a logger
     reported = {name for name in EVENTS if any(form.format(name) in text for form in forms)}
     assert used | reported == EVENTS

@@ -188,7 +188,7 @@ def test_an_error_of_the_system_that_names_no_file_says_where(capsys):
     with pytest.raises(typer.Exit), plain_errors():
         os.close(-1)
     said = capsys.readouterr().err
-    assert said.startswith("assay: tests/neurons/program/test_programs.py, line ")
+    assert said.startswith("assay: assay/cli/options.py, line ")
     assert said.endswith(": Bad file descriptor\n")
     with pytest.raises(typer.Exit), plain_errors():
         os.open("/nowhere/at all", os.O_RDONLY)
