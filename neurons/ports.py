@@ -1,47 +1,8 @@
 """The ports of the neurons to the world outside the process, besides those of artifacts."""
 
-from collections.abc import Mapping
 from typing import Protocol
 
-from assay.artifacts.ports import EpochReader, SubnetReader
-from assay.network.chain import Hyperparameters, Quote
 from assay.network.evm import EvmReceipt, LedgerEntry, SignedCall
-
-
-class Chain(SubnetReader, EpochReader, Protocol):
-    """A subnet's chain, read and written. Errors are `assay.network.chain.ChainError`s."""
-
-    @property
-    def runtime(self) -> object:
-        """The software that runs the chain; `str` gives a text for people."""
-
-    def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
-        """Weights at a block: validator's hotkey → uid → u16."""
-
-    def get_weights_block(self, hotkey: bytes, number: int) -> int | None:
-        """The block of a hotkey's last weights as of a block; 0 before its first, None where it
-        holds no uid. Timelocked weights count from the block that accepted them."""
-
-    def get_next_weights_block(self, hotkey: bytes) -> int:
-        """The first block in which a hotkey may set weights. A past block: it may at once."""
-
-    def get_hyperparameters(self, number: int | None = None) -> Hyperparameters:
-        """The subnet's settings at a block, or now."""
-
-    def get_balance(self, coldkey: bytes) -> int:
-        """The amount that a coldkey can spend now, rao."""
-
-    def get_alpha_price(self) -> int:
-        """The current value of one alpha of the subnet in its pool, rao."""
-
-    def quote_registration(self, hotkey: bytes) -> Quote:
-        """The current cost of a uid for a hotkey."""
-
-    def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
-        """Overwrite the hotkey's commitment slot."""
-
-    def set_weights(self, hotkey: bytes, weights: Mapping[int, int]) -> int:
-        """Send a validator's weights, uid → u16. Return the block that holds them."""
 
 
 class LedgerChain(Protocol):

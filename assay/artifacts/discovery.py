@@ -7,11 +7,11 @@ another network, and programs stop rather than work for the abandoned one.
 
 import json
 from collections.abc import Callable, Container, Iterator, Sequence
-from typing import Protocol
 
-from assay.artifacts.ports import Objects, SubnetReader
+from assay.artifacts.ports import Objects
 from assay.artifacts.store_objects import UnavailableError, make_parameters_name
 from assay.network import ObjectStore, StoreError
+from assay.network.chain.ports import BlockReader
 from assay.protocol import Commitment, Parameters, Tag, encode_ss58, parse_commitment
 from assay.protocol.amendment import AMENDMENTS_MAX
 from assay.protocol.encoding import EncodingError, read_json
@@ -27,15 +27,6 @@ OpenStore = Callable[[str], ObjectStore]
 class DiscoveryError(OperatorError):
     """A network cannot be found or published. The message says what is missing, and who must do
     what."""
-
-
-class SubnetChain(SubnetReader, Protocol):
-    @property
-    def netuid(self) -> int:
-        """The subnet's number."""
-
-    def get_owner(self, number: int) -> bytes:
-        """The hotkey of the subnet's owner at a block. Its slot names the parameters."""
 
 
 def publish_parameters(store: ObjectStore, parameters: Parameters) -> None:
@@ -97,7 +88,7 @@ def fetch_predecessors(
     return path
 
 
-def read_announcement(chain: SubnetChain, number: int | None = None) -> Commitment:
+def read_announcement(chain: BlockReader, number: int | None = None) -> Commitment:
     """The parameters' commitment in the owner's slot at a block, or in the newest final one. Raises
     DiscoveryError: the slot is empty, or has something else. ChainError: the chain cannot be
     read."""
@@ -121,7 +112,7 @@ def read_announcement(chain: SubnetChain, number: int | None = None) -> Commitme
 
 
 def make_mirrors(
-    chain: SubnetChain,
+    chain: BlockReader,
     parameters: Parameters,
     open_store: OpenStore,
     own: Sequence[ObjectStore] = (),
@@ -151,7 +142,7 @@ def make_mirrors(
     return iterate
 
 
-def find_mismatch(chain: SubnetChain, parameters: Parameters) -> str | None:
+def find_mismatch(chain: BlockReader, parameters: Parameters) -> str | None:
     identity = parameters.identity
     if identity.genesis_hash != chain.genesis_hash:
         return (

@@ -24,8 +24,9 @@ from assay.audit.differences import (
     compare_windows,
 )
 from assay.audit.findings import AuditReport
-from assay.audit.ports import Public, PublicChain
+from assay.audit.ports import Public
 from assay.network.chain import ForgottenError
+from assay.network.chain.ports import BlockReader
 from assay.network.store import StoreError
 from assay.neurons.session.window_reader import iterate_weight_blocks
 
@@ -208,7 +209,7 @@ def _count_shared(reports: Mapping[bytes, AuditReport]) -> Counter[tuple[bytes, 
 
 
 def _read_weights(
-    chain: PublicChain, epochs: Sequence[int]
+    chain: BlockReader, epochs: Sequence[int]
 ) -> tuple[dict[int, Mapping[bytes, Weights]], int]:
     """Weights at the first block after each settlement at which they can be in force, by block, and
     the number of settlements whose weights are forgotten."""

@@ -7,9 +7,10 @@ If there is state, the functions are the validators' own (`assay.neurons.session
 from dataclasses import replace
 
 from assay.audit.findings import FORGOTTEN, Aspect, Findings
-from assay.audit.ports import Public, PublicChain
+from assay.audit.ports import Public
 from assay.network.chain import ForgottenError
 from assay.network.chain.block_bodies import find_signed
+from assay.network.chain.ports import BlockReader
 from assay.neurons.session.window_reader import (
     BeaconError,
     get_beacon,
@@ -136,7 +137,7 @@ def _derive_checkpoint(public: Public, record: WindowRecord, found: Findings) ->
 
 
 def _derive_members(
-    chain: PublicChain, record: WindowRecord, context: Context, found: Findings
+    chain: BlockReader, record: WindowRecord, context: Context, found: Findings
 ) -> dict[bytes, Member]:
     said = dict(context.members)
     first = context.challenge_block.number
@@ -167,7 +168,7 @@ def _derive_members(
 
 
 def _prove_members(
-    chain: PublicChain, said: dict[bytes, Member], first: int, found: Findings
+    chain: BlockReader, said: dict[bytes, Member], first: int, found: Findings
 ) -> None:
     """Prove members from later state. A seat keeps its registration block for as long as it lasts.
     The current holder of a seat registered before the window therefore held it then, except after
@@ -193,7 +194,7 @@ def _prove_members(
 
 
 def _derive_commitments(
-    chain: PublicChain, record: WindowRecord, context: Context, found: Findings
+    chain: BlockReader, record: WindowRecord, context: Context, found: Findings
 ) -> dict[bytes, Committed]:
     said = dict(context.commitments)
     if record.audit is None:
@@ -218,7 +219,7 @@ def _derive_commitments(
 
 
 def _prove_commitments(
-    chain: PublicChain, record: WindowRecord, context: Context, found: Findings
+    chain: BlockReader, record: WindowRecord, context: Context, found: Findings
 ) -> None:
     """Prove commitments: each is signed by its hotkey in the body of some block of the window."""
     first = context.challenge_block.number

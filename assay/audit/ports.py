@@ -4,37 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from assay.artifacts.ports import BeaconSource, EpochReader, Objects, WindowReader
+from assay.artifacts.ports import BeaconSource, Objects
 from assay.inference import Checkpoint, Outline
-from assay.network.chain.block_bodies import BlockBody
+from assay.network.chain.ports import BlockReader
 from assay.protocol import Commitment, Context, Parameters
 from assay.protocol.amendment import ParameterHistory
 from assay.verification import SubmissionReader
-
-
-class PublicChain(WindowReader, EpochReader, Protocol):
-    """A subnet's chain as far as an audit needs it.
-
-    Every method raises a `ForgottenError` if only an archive node could answer, and another
-    `ChainError` if the chain cannot be read.
-    """
-
-    @property
-    def genesis_hash(self) -> bytes:
-        """Hash of block 0, 32 bytes."""
-
-    @property
-    def netuid(self) -> int:
-        """The subnet's number."""
-
-    def get_body(self, number: int) -> BlockBody:
-        """The remaining data of a block whose state is pruned."""
-
-    def get_owner(self, number: int) -> bytes:
-        """The hotkey of the subnet's owner at a block. Its slot names the parameters."""
-
-    def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
-        """Weights at a block: validator's hotkey → uid → u16."""
 
 
 class Submissions(Protocol):
@@ -70,7 +45,7 @@ class ScoreLedgerReader(Protocol):
 class Public:
     """Everything that an audit reads."""
 
-    chain: PublicChain
+    chain: BlockReader
     beacons: BeaconSource
     #: those of the current window; code for another window replaces them
     parameters: Parameters

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assay.artifacts.ports import BeaconSource
-from assay.audit.ports import PublicChain, ScoreLedgerReader
+from assay.audit.ports import ScoreLedgerReader
 from assay.network.beacon import BeaconSourceError
 from assay.network.chain import ChainError, ForgottenError
 from assay.network.chain.block_bodies import BlockBody
+from assay.network.chain.ports import BlockReader
 from assay.protocol import Beacon, Block, Member
 from assay.protocol.encoding import EncodingError, Json, read_hex
 
@@ -69,19 +70,19 @@ def _read_numbers(found: Mapping[str, Json]) -> dict[int, Json]:
 
 
 def _make_method(name: str) -> Any:
-    """A method of `PublicChain` that gets its answer for a block from `RecordedChain.answer`."""
+    """A method of `BlockReader` that gets its answer for a block from `RecordedChain.answer`."""
     return lambda self, number: self.answer(name, number)
 
 
 class RecordedChain:
-    """A `PublicChain` over recorded answers, as of the moment when the record began.
+    """A `BlockReader` over recorded answers, as of the moment when the record began.
 
     Args:
         source: asked for answers that are not recorded, which then are; None: every method raises a
             ChainError if the answer is not recorded, or is malformed.
     """
 
-    def __init__(self, recorded: RecordedAnswers, source: PublicChain | None = None) -> None:
+    def __init__(self, recorded: RecordedAnswers, source: BlockReader | None = None) -> None:
         self._recorded = recorded
         self._source = source
         self._read: dict[tuple[str, int], Any] = {}
@@ -203,7 +204,7 @@ class _Codec:
     read: Callable[[int, Json], Any]
 
 
-#: Method of a `PublicChain`, without its `get_` or `is_` → its codec.
+#: Method of a `BlockReader`, without its `get_` or `is_` → its codec.
 _CODECS = {
     "block": _Codec(lambda block: [block.hash.hex(), block.timestamp_ms], _read_block),
     "body": _Codec(

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from assay.artifacts.records.reader import follow_links
 from assay.audit.findings import FORGOTTEN, Aspect, Findings
-from assay.audit.ports import Public, PublicChain
+from assay.audit.ports import Public
 from assay.audit.window_parameters import check_parameters, is_decided_so
 from assay.network.chain import ForgottenError
+from assay.network.chain.ports import BlockReader
 from assay.network.evm import make_ledger_entry
 from assay.neurons.session.window_reader import iterate_weight_blocks
 from assay.protocol import encode_ss58
@@ -287,7 +288,7 @@ def _find_weight(right: Mapping[int, int], other: Mapping[int, int]) -> str | No
 
 
 def _check_shown_weights(
-    chain: PublicChain, record: SettlementRecord, read: _Read, found: Findings
+    chain: BlockReader, record: SettlementRecord, read: _Read, found: Findings
 ) -> None:
     """Check that the chain has shown these weights, and at the next epoch only weights of the
     validator's own record: an epoch that counts no window does not permit arbitrary weights."""
@@ -303,7 +304,7 @@ def _check_shown_weights(
         found.miss(Aspect.CHAIN, "weights of that time: " + FORGOTTEN.format(record.epoch))
 
 
-def _read_rows(chain: PublicChain, record: SettlementRecord) -> dict[int, dict[int, int]]:
+def _read_rows(chain: BlockReader, record: SettlementRecord) -> dict[int, dict[int, int]]:
     """Block → the chain's weights there, up to the first block with the record's weights."""
     rows = {}
     for number in iterate_weight_blocks(chain, record.epoch):
@@ -314,7 +315,7 @@ def _read_rows(chain: PublicChain, record: SettlementRecord) -> dict[int, dict[i
 
 
 def _compare(
-    chain: PublicChain,
+    chain: BlockReader,
     record: SettlementRecord,
     rows: Mapping[int, dict[int, int]],
     read: _Read,
@@ -345,7 +346,7 @@ def _compare(
 
 
 def _is_explained(
-    chain: PublicChain, record: SettlementRecord, number: int, row: dict[int, int], read: _Read
+    chain: BlockReader, record: SettlementRecord, number: int, row: dict[int, int], read: _Read
 ) -> bool:
     """Return whether a row has the weights of a settlement before the block, or was there before
     the first settlement."""

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from assay.artifacts.checkpoints.download import PATIENCE_S, fetch_small_files
-from assay.artifacts.ports import Objects
+from assay.artifacts.ports import Objects, StoreFinder
 from assay.artifacts.store_objects import CHUNK_BYTES, make_checkpoint_name
 from assay.artifacts.submissions.reader import (
     KnownMirror,
     Looking,
-    StoreFinder,
     know_no_mirrors,
     open_submission,
 )

@@ -7,9 +7,10 @@ from functools import partial
 from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
 from assay.artifacts.store_objects import UnavailableError
 from assay.audit.findings import FORGOTTEN, Aspect, Findings
-from assay.audit.ports import Public, PublicChain
+from assay.audit.ports import Public
 from assay.environments import open_environment
 from assay.network.chain import ForgottenError
+from assay.network.chain.ports import BlockReader
 from assay.network.store import StoreError
 from assay.protocol import Commitment, Parameters, Tag, parse_commitment
 from assay.protocol.amendment import (
@@ -157,7 +158,7 @@ def _compare_parameters(
     )
 
 
-def _read_slot(chain: PublicChain, number: int) -> Commitment | None:
+def _read_slot(chain: BlockReader, number: int) -> Commitment | None:
     """The parameters' commitment in the owner's slot at a block; None: it has none."""
     slot = parse_commitment(chain.get_commitments(number).get(chain.get_owner(number), b""))
     return slot if slot is not None and slot.tag is Tag.PARAMETERS else None
@@ -234,7 +235,7 @@ def _look_back(public: Public, path: list[Parameters], window: int) -> Public:
     return replace(public, parameters=then, history=history)
 
 
-def _was_named(chain: PublicChain, parameters: Parameters, number: int) -> bool:
+def _was_named(chain: BlockReader, parameters: Parameters, number: int) -> bool:
     """Return whether the owner's slot named parameters at a block. If no node has that state any
     more, trust the owner."""
     try:

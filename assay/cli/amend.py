@@ -8,6 +8,7 @@ from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, publish_parameters
 from assay.artifacts.published_problems import publish_problem_files
 from assay.cli.console import Confirm, print_result, require_consent
+from assay.network.chain.ports import Chain
 from assay.neurons.program.logs import log_lines, wants_json
 from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.session.resources import open_account, open_chain, open_own_store, open_stores
@@ -15,7 +16,7 @@ from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.subnet.amending import amend, name_checkpoint, require_amendment
 from assay.subnet.presets import read_changes
-from assay.subnet.publishing import OwnerChain, announce
+from assay.subnet.publishing import announce
 
 
 def run_subnet_amend(
@@ -68,7 +69,7 @@ def run_subnet_amend(
 
 
 def _withdraw(
-    chain: OwnerChain,
+    chain: Chain,
     owner: bytes,
     locator: str,
     followed: ParameterFollower,

@@ -7,21 +7,14 @@ counts. Specification, sections 7 and 11.1.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
-from assay.artifacts.ports import StateReader
-from assay.protocol import Block, Commitment, Parameters, Phase, Tag, parse_commitment
+from assay.network.chain.ports import BlockReader
+from assay.protocol import Commitment, Parameters, Phase, Tag, parse_commitment
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.window import compute_block
 from assay.rounds.calendar import Round, compute_line, find_last_round
 
 Slots = Mapping[bytes, bytes]
-
-
-class SlotReader(StateReader, Protocol):
-    """Chain state, and the hashes of blocks."""
-
-    def get_block(self, number: int) -> Block: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +30,19 @@ class InForce:
 NOTHING = InForce(ZERO_DIGEST, 0)
 
 
-def get_checkpoint_digest(chain: SlotReader, parameters: Parameters, window: int) -> bytes:
+def get_checkpoint_digest(chain: BlockReader, parameters: Parameters, window: int) -> bytes:
     """Digest of the checkpoint in force for a window. If no trainer has published one, the
     parameters' own."""
     return get_in_force(chain, parameters, window).digest
 
 
-def get_in_force(chain: SlotReader, parameters: Parameters, window: int) -> InForce:
+def get_in_force(chain: BlockReader, parameters: Parameters, window: int) -> InForce:
     """The checkpoint in force for a window, with its number."""
     block = compute_block(parameters.timing, window, Phase.CHECKPOINT)
     return get_in_force_at(chain, parameters, block)
 
 
-def get_in_force_at(chain: SlotReader, parameters: Parameters, block: int) -> InForce:
+def get_in_force_at(chain: BlockReader, parameters: Parameters, block: int) -> InForce:
     """The checkpoint that state at a block names."""
     if parameters.rounds is None:
         return _read_anchor(chain.get_commitments(block), parameters) or NOTHING
@@ -75,7 +68,7 @@ def get_in_force_at(chain: SlotReader, parameters: Parameters, block: int) -> In
     return found or NOTHING
 
 
-def find_newest(chain: SlotReader, parameters: Parameters, head: int) -> InForce | None:
+def find_newest(chain: BlockReader, parameters: Parameters, head: int) -> InForce | None:
     """The trainer's newest published checkpoint that will be in force, by the slots at the newest
     block. None if they name no checkpoint."""
     if parameters.rounds is not None:
@@ -87,7 +80,7 @@ def find_newest(chain: SlotReader, parameters: Parameters, head: int) -> InForce
     return InForce(said.digest, said.number)
 
 
-def find_published(chain: SlotReader, of: Round, slots: Slots, block: int) -> Commitment | None:
+def find_published(chain: BlockReader, of: Round, slots: Slots, block: int) -> Commitment | None:
     """The commitment of the first in line for a round, in the state at a block. None if there is
     none yet."""
     if of.end <= of.parameters.start.number:

@@ -22,12 +22,13 @@ from torch import Tensor
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.checkpoints.publish import publish_checkpoint
-from assay.artifacts.ports import WindowReader
+from assay.artifacts.ports import StoreFinder
 from assay.artifacts.steps.folder import StepFolder, digest_tensors_of, read_step, read_taken
 from assay.artifacts.steps.store import publish_step
 from assay.inference import Checkpoint, read_tensors
 from assay.network import ObjectStore
 from assay.network.chain import ChainError, ForgottenError
+from assay.network.chain.ports import BlockReader
 from assay.protocol import (
     Commitment,
     Context,
@@ -65,7 +66,7 @@ from assay.rounds.merging import RoundMerge, find_children
 from assay.rounds.outer_records import ROUND_VERSION, ChildRecord, MergeRecord
 from assay.rounds.outer_step import OuterState, begin_outer, compute_outer_root
 from assay.rounds.published import ComputeLevels, get_patience, judge_published
-from assay.rounds.trainer_stores import StoreByLocator, TrainerStores
+from assay.rounds.trainer_stores import TrainerStores
 from assay.training import Learner, name_masters, pick_masters
 
 
@@ -129,9 +130,9 @@ class RoundKeeper(Generic[C]):
         self,
         hotkey: bytes,
         history: ParameterHistory,
-        chain: WindowReader,
+        chain: BlockReader,
         checkpoints: CheckpointFolder,
-        stores: StoreByLocator,
+        stores: StoreFinder,
         config: RoundConfig,
         save: Callable[[C], None],
         announce: Callable[[C, bytes], bool],

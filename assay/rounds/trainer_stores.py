@@ -1,16 +1,12 @@
 """The stores of a network's trainers, for reading children and merges."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
-from assay.artifacts.ports import WindowReader
+from assay.artifacts.ports import StoreFinder
 from assay.network import ObjectStore
+from assay.network.chain.ports import BlockReader
 from assay.protocol import Commitment, parse_commitment
 from assay.protocol.amendment import ParameterHistory
-
-
-class StoreByLocator(Protocol):
-    def get(self, locator: str, /) -> ObjectStore | None: ...
 
 
 class TrainerStores:
@@ -23,8 +19,8 @@ class TrainerStores:
         self,
         hotkey: bytes,
         history: ParameterHistory,
-        chain: WindowReader,
-        stores: StoreByLocator,
+        chain: BlockReader,
+        stores: StoreFinder,
         own: ObjectStore,
     ) -> None:
         self._hotkey, self._history, self._chain = hotkey, history, chain

@@ -10,6 +10,7 @@ from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.discovery import DiscoveryError
 from assay.environments import open_environment
 from assay.inference import load_checkpoint
+from assay.network.chain.ports import SubnetReader
 from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol import Parameters, Tag, parse_commitment
@@ -18,7 +19,6 @@ from assay.protocol.parameters import Start, find_parameters_fault
 from assay.protocol.window import compute_window
 from assay.subnet.genesis_checkpoint import calibrate_anew
 from assay.subnet.presets import change_parameters
-from assay.subnet.publishing import OwnerChain
 
 #: Windows between the newest block and the decision, so that the announcement is on chain before
 #: it.
@@ -31,7 +31,7 @@ _TRAINED_LATE = 16
 
 
 def amend(
-    chain: OwnerChain, latest: Parameters, changes: Mapping[str, Any], window: int | None = None
+    chain: SubnetReader, latest: Parameters, changes: Mapping[str, Any], window: int | None = None
 ) -> Parameters:
     """Parameters that follow the latest ones, still with the checkpoint of those.
 
@@ -74,7 +74,7 @@ def amend(
     return replace(changed, start=start)
 
 
-def _find_first(chain: OwnerChain, latest: Parameters, changed: Parameters, first: int) -> int:
+def _find_first(chain: SubnetReader, latest: Parameters, changed: Parameters, first: int) -> int:
     for window in range(first, first + _SEARCHED):
         if _starts_round(latest, changed, window) and _starts_settlement(chain, latest, window):
             return window
@@ -84,7 +84,7 @@ def _find_first(chain: OwnerChain, latest: Parameters, changed: Parameters, firs
     )
 
 
-def _starts_settlement(chain: OwnerChain, parameters: Parameters, window: int) -> bool:
+def _starts_settlement(chain: SubnetReader, parameters: Parameters, window: int) -> bool:
     return find_settlement(chain, parameters, window - 1) != find_settlement(
         chain, parameters, window
     )
@@ -97,7 +97,7 @@ def _starts_round(latest: Parameters, changed: Parameters, window: int) -> bool:
 
 
 def name_checkpoint(
-    chain: OwnerChain, latest: Parameters, amended: Parameters, folder: Path | None, out: Path
+    chain: SubnetReader, latest: Parameters, amended: Parameters, folder: Path | None, out: Path
 ) -> Parameters:
     """The same parameters with the checkpoint that they need, calibrated for them.
 

@@ -4,17 +4,16 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.checkpoints.publish import publish_checkpoint
-from assay.artifacts.discovery import DiscoveryError, SubnetChain, find_mismatch, publish_parameters
+from assay.artifacts.discovery import DiscoveryError, find_mismatch, publish_parameters
 from assay.artifacts.published_problems import publish_problem_files
 from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.environments import open_environment
 from assay.inference import load_checkpoint
 from assay.network import ObjectStore
-from assay.neurons.ports import Chain
+from assay.network.chain.ports import Chain
 from assay.neurons.session.chain_delivery import Announcement
 from assay.protocol import BeaconChain, Commitment, Parameters, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import find_parameters_fault
@@ -24,12 +23,8 @@ from assay.subnet.presets import Preset, make_identity, make_parameters
 _CONFIRM_S, _LOOK_S = 600.0, 3.0
 
 
-class OwnerChain(SubnetChain, Chain, Protocol):
-    """A subnet's chain, as its owner reads and writes it."""
-
-
 def make_subnet_parameters(
-    chain: OwnerChain,
+    chain: Chain,
     beacon: BeaconChain,
     genesis_folder: Path,
     trainer: bytes,
@@ -72,7 +67,7 @@ def make_subnet_parameters(
 
 
 def publish_subnet(
-    chain: OwnerChain,
+    chain: Chain,
     owner: bytes,
     store: ObjectStore,
     locator: str,
@@ -105,7 +100,7 @@ def publish_subnet(
 
 
 def announce(
-    chain: OwnerChain,
+    chain: Chain,
     owner: bytes,
     locator: str,
     parameters: Parameters,
@@ -133,7 +128,7 @@ def announce(
 
 
 def _require_publishable(
-    chain: OwnerChain,
+    chain: Chain,
     owner: bytes,
     parameters: Parameters,
     genesis_folder: Path,

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
+from assay.network.chain.ports import Chain
 from assay.network.store import StoreError
-from assay.neurons.ports import Chain
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.protocol import Phase
 from assay.protocol.amendment import ParameterHistory

@@ -18,13 +18,13 @@ from assay.inference import (
     generate_groups,
 )
 from assay.network.chain import ChainError, WrongChainError
+from assay.network.chain.ports import Chain
 from assay.network.store import ObjectStore
 from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingCommitment
 from assay.neurons.miner.engines import MinerEngines
 from assay.neurons.miner.history import MinedWindow, MiningHistory
 from assay.neurons.miner.uploads import Uploads
 from assay.neurons.miner.work_database import MinerPersistence, SavedWork, WorkDatabase, WorkStage
-from assay.neurons.ports import Chain
 from assay.neurons.program.status import DraftingStatus, describe_drafting
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge

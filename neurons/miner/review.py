@@ -14,6 +14,7 @@ from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.submissions.judge import judge_hotkey
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
+from assay.network.chain.ports import SubnetReader
 from assay.neurons.miner.history import (
     HistoryError,
     MinedWindow,
@@ -22,7 +23,6 @@ from assay.neurons.miner.history import (
     Payment,
 )
 from assay.neurons.miner.miner import Miner
-from assay.neurons.ports import Chain
 from assay.neurons.program.counters import Counters
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import (
@@ -194,7 +194,7 @@ class MinerReview:
 
 
 def find_payment(
-    chain: Chain, parameters: Parameters, hotkey: bytes, settlement: int
+    chain: SubnetReader, parameters: Parameters, hotkey: bytes, settlement: int
 ) -> Payment | None:
     """The payment of a settlement, or None before it has come.
 
@@ -214,7 +214,7 @@ def find_payment(
     return None if head < block else _read_payment(chain, hotkey, settlement, block)
 
 
-def _read_payment(chain: Chain, hotkey: bytes, settlement: int, block: int) -> Payment:
+def _read_payment(chain: SubnetReader, hotkey: bytes, settlement: int, block: int) -> Payment:
     member = chain.get_members(block).get(hotkey)
     if member is None:
         note = "the hotkey no longer had a uid"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from assay.network.chain import UnknownOutcomeError
-from assay.neurons.ports import Chain
+from assay.network.chain.ports import Chain
 
 
 class DeliveryState(StrEnum):

@@ -15,14 +15,14 @@ from assay.artifacts.checkpoints.folder import (
     DownloadSettings,
 )
 from assay.artifacts.discovery import DiscoveryError
-from assay.artifacts.ports import BeaconSource
+from assay.artifacts.ports import BeaconSource, StoreFinder
 from assay.artifacts.submissions.read_ahead import ReadAhead
-from assay.artifacts.submissions.reader import KnownMirror, StoreFinder, know_no_mirrors
+from assay.artifacts.submissions.reader import KnownMirror, know_no_mirrors
 from assay.environments import open_environment
 from assay.inference import Placement
 from assay.inference.workers.pool import WorkerPool, open_workers
 from assay.network.chain import ForgottenError
-from assay.neurons.ports import Chain
+from assay.network.chain.ports import Chain
 from assay.neurons.program.logs import LOG_CONTEXT
 from assay.neurons.program.loop import ParametersChangedError, claim_folder
 from assay.neurons.program.status import ChainStatus

@@ -18,7 +18,6 @@ from typing import NoReturn
 from assay.artifacts.announced_parameters import AnnouncedParameters
 from assay.artifacts.discovery import (
     DiscoveryError,
-    SubnetChain,
     fetch_parameters,
     fetch_predecessors,
     fetch_unchecked,
@@ -31,6 +30,7 @@ from assay.artifacts.store_objects import UnavailableError
 from assay.environments import open_environment
 from assay.network import ObjectStore, StoreError, open_folder
 from assay.network.chain import STATE_BLOCKS, ForgottenError
+from assay.network.chain.ports import BlockReader
 from assay.network.files import write_json
 from assay.protocol import Commitment, Parameters
 from assay.protocol.amendment import ParameterHistory, find_amendment_fault, make_history
@@ -118,7 +118,7 @@ class ParameterFollower:
     """
 
     def __init__(
-        self, chain: SubnetChain, open_store: Callable[[str], ObjectStore], folder: Path
+        self, chain: BlockReader, open_store: Callable[[str], ObjectStore], folder: Path
     ) -> None:
         self._chain = chain
         self._open_store = open_store

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
 
-from assay.artifacts.ports import BeaconSource, EpochReader, StateReader, WindowReader
+from assay.artifacts.ports import BeaconSource
 from assay.network.beacon import BeaconSourceError
+from assay.network.chain.ports import BlockReader
 from assay.protocol import (
     Beacon,
     Block,
@@ -62,7 +62,7 @@ class Challenge:
 
 
 def get_challenge(
-    chain: WindowReader, beacons: BeaconSource, parameters: Parameters, window: int
+    chain: BlockReader, beacons: BeaconSource, parameters: Parameters, window: int
 ) -> Challenge | None:
     """The window's challenge. None before its block is final and its beacon is out."""
     number = compute_block(parameters.timing, window, Phase.CHALLENGE)
@@ -77,7 +77,7 @@ def get_challenge(
 
 
 def get_context(
-    chain: WindowReader, beacons: BeaconSource, parameters: Parameters, challenge: Challenge
+    chain: BlockReader, beacons: BeaconSource, parameters: Parameters, challenge: Challenge
 ) -> Context | None:
     """Everything that judging needs. None before the audit block is final and its beacon is out. It
     has the samples' beacon if that is available."""
@@ -108,7 +108,7 @@ def get_context(
     return context
 
 
-def add_sample(chain: WindowReader, beacons: BeaconSource, context: Context) -> Context:
+def add_sample(chain: BlockReader, beacons: BeaconSource, context: Context) -> Context:
     """The context with the samples' beacon, if its block is final and the beacon is out."""
     number = context.sample_block.number
     if context.sample is not None or chain.get_head() < number:
@@ -120,23 +120,19 @@ def add_sample(chain: WindowReader, beacons: BeaconSource, context: Context) -> 
     return replace(context, sample_block=block, sample=beacon)
 
 
-def find_epoch(chain: EpochReader, parameters: Parameters, start: int) -> int:
+def find_epoch(chain: BlockReader, parameters: Parameters, start: int) -> int:
     """The first epoch block at or after a block. The chain may still move a future one."""
     blocks = range(start, start + 2 * (parameters.timing.tempo + 1))
     return next((block for block in blocks if chain.is_epoch(block)), blocks.stop)
 
 
-def find_settlement(chain: EpochReader, parameters: Parameters, window: int) -> int:
+def find_settlement(chain: BlockReader, parameters: Parameters, window: int) -> int:
     """The epoch block that will settle a window. A ledger runs between two of them."""
     end = compute_block(parameters.timing, window, Phase.VERDICT_END)
     return find_epoch(chain, parameters, end)
 
 
-class _HeadedEpochs(EpochReader, Protocol):
-    def get_head(self) -> int: ...
-
-
-def iterate_weight_blocks(chain: _HeadedEpochs, epoch: int) -> Iterator[int]:
+def iterate_weight_blocks(chain: BlockReader, epoch: int) -> Iterator[int]:
     """The blocks at which a settlement's weights would be in force, if they ever are."""
     head, number, epochs = chain.get_head(), epoch + 1, 0
     while number <= head and epochs < _EPOCHS_AFTER:
@@ -162,7 +158,7 @@ def get_beacon(beacons: BeaconSource, parameters: Parameters, block: Block) -> B
     return beacon
 
 
-def get_steady_members(chain: StateReader, first: int, last: int) -> Mapping[bytes, Member]:
+def get_steady_members(chain: BlockReader, first: int, last: int) -> Mapping[bytes, Member]:
     """The members that hold the same seat at both blocks."""
     late = chain.get_members(last)
     early = chain.get_members(first)
@@ -170,7 +166,7 @@ def get_steady_members(chain: StateReader, first: int, last: int) -> Mapping[byt
 
 
 def get_window_commitments(
-    chain: StateReader, window: int, block: int
+    chain: BlockReader, window: int, block: int
 ) -> Mapping[bytes, Committed]:
     """The commitments to a window in the state of a block: hotkey → commitment, for every uid."""
     return select_commitments(chain.get_commitments(block), window, block)

@@ -18,8 +18,8 @@ from typing import Any, TypedDict
 
 from assay.artifacts.records.reader import RecordFault, RecordReader, follow_links
 from assay.network.chain import ChainError, WrongChainError
+from assay.network.chain.ports import Chain
 from assay.network.store import ObjectStore, StoreError
-from assay.neurons.ports import Chain
 from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import Announcement, DeliveryState
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement

@@ -21,7 +21,7 @@ from assay.network.chain import (
     UnknownOutcomeError,
     WrongChainError,
 )
-from assay.neurons.ports import Chain
+from assay.network.chain.ports import Chain
 from assay.neurons.program.database import Database, JournalError
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 
-from assay.artifacts.discovery import SubnetChain
 from assay.artifacts.submissions.reader import KnownMirror
 from assay.network.chain import ChainError
+from assay.network.chain.ports import SubnetReader
 from assay.network.store import ObjectStore, StoreError
 from assay.protocol import Tag, parse_commitment
 
@@ -57,7 +57,7 @@ class MirrorList:
 
     def __init__(
         self,
-        chain: SubnetChain,
+        chain: SubnetReader,
         find: Callable[[str], ObjectStore | None],
         own: Sequence[ObjectStore],
         hotkey: bytes,

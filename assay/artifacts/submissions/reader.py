@@ -15,6 +15,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from assay.artifacts.ports import StoreFinder
 from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.pack import PackedReader, PackError, compute_pack_max, decode_pack
@@ -30,11 +31,6 @@ _T = TypeVar("_T")
 _MIRROR_S, _MIRRORS_S = 20.0, 60.0
 #: Seconds for which a mirror that failed is asked after all others.
 _SHUNNED_S = 600.0
-
-
-class StoreFinder(Protocol):
-    def get(self, locator: str, /) -> ObjectStore | None:
-        """The store of a locator on chain, or None if it may not be opened here."""
 
 
 class KnownMirror:

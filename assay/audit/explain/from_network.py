@@ -5,8 +5,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.artifacts.discovery import SubnetChain
-from assay.artifacts.ports import StateReader
 from assay.artifacts.records.reader import list_validators
 from assay.audit.explain.published_verdicts import PublishedVerdicts, open_published
 from assay.audit.explain.rejudging import find_model, judge_again
@@ -17,9 +15,9 @@ from assay.audit.ports import Outlines
 from assay.inference import Placement
 from assay.network import ObjectStore, ReadableStores, StoreError
 from assay.network.chain import ForgottenError
+from assay.network.chain.ports import BlockReader, SubnetReader
 from assay.neurons.miner.history import HistoryError, MiningHistory
 from assay.neurons.miner.review import find_payment
-from assay.neurons.ports import Chain
 from assay.neurons.session.session import Session
 from assay.neurons.session.window_reader import find_settlement, get_challenge, get_context
 from assay.protocol import (
@@ -206,7 +204,7 @@ def _find_material(
 
 
 def _read_history(
-    chain: SubnetChain, asked: WindowQuery, context: Context, notes: list[str]
+    chain: BlockReader, asked: WindowQuery, context: Context, notes: list[str]
 ) -> StatedVerdict | None:
     """The miner's own notes of the window."""
     file = asked.folder / "history.sqlite"
@@ -249,7 +247,7 @@ def _read_history(
 
 
 def _look_at_chain(
-    chain: StateReader, context: Context, hotkey: bytes, reason: Reason | None
+    chain: BlockReader, context: Context, hotkey: bytes, reason: Reason | None
 ) -> list[str]:
     """The facts in state about a hotkey that took no part."""
     timing, window = context.parameters.timing, context.window
@@ -266,14 +264,14 @@ def _look_at_chain(
     return []
 
 
-def _describe_seat(chain: StateReader, hotkey: bytes, number: int) -> str:
+def _describe_seat(chain: BlockReader, hotkey: bytes, number: int) -> str:
     member = chain.get_members(number).get(hotkey)
     if member is None:
         return f"at block {number} the hotkey held no uid"
     return f"at block {number} it held uid {member.uid}, registered at block {member.registered_at}"
 
 
-def _find_owned(chain: SubnetChain, context: Context, address: bytes) -> tuple[bytes, ...]:
+def _find_owned(chain: SubnetReader, context: Context, address: bytes) -> tuple[bytes, ...]:
     """A coldkey's hotkeys at the window's first block, or now if that is pruned."""
     first = compute_block(context.parameters.timing, context.window, Phase.CHALLENGE)
     try:
@@ -285,7 +283,7 @@ def _find_owned(chain: SubnetChain, context: Context, address: bytes) -> tuple[b
     return tuple(row.hotkey for row in rows if row.coldkey == address)
 
 
-def _describe_slot(chain: StateReader, hotkey: bytes, number: int, window: int) -> str:
+def _describe_slot(chain: BlockReader, hotkey: bytes, number: int, window: int) -> str:
     payload = chain.get_commitments(number).get(hotkey)
     if payload is None:
         return f"at block {number} its slot of commitments was empty"
@@ -299,7 +297,7 @@ def _describe_slot(chain: StateReader, hotkey: bytes, number: int, window: int) 
 
 
 def _find_paid(
-    chain: Chain, parameters: Parameters, hotkey: bytes, settled: SettlementShare | None
+    chain: SubnetReader, parameters: Parameters, hotkey: bytes, settled: SettlementShare | None
 ) -> Paid | None:
     payment = None
     if settled is not None:

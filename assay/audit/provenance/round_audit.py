@@ -13,13 +13,13 @@ from pathlib import Path
 from torch import Tensor
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
-from assay.artifacts.ports import WindowReader
 from assay.artifacts.steps.folder import read_step
 from assay.artifacts.steps.store import fetch_step
 from assay.audit.provenance.reexecution import reexecute
 from assay.inference import Checkpoint, read_tensors
 from assay.network import ObjectStore
 from assay.network.chain import ChainError, ForgottenError
+from assay.network.chain.ports import BlockReader
 from assay.protocol import Context, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import Json
@@ -91,7 +91,7 @@ class RoundSources:
         folder: for fetched files.
     """
 
-    chain: WindowReader
+    chain: BlockReader
     history: ParameterHistory
     get_context: Callable[[int], Context | None]
     checkpoints: CheckpointFolder

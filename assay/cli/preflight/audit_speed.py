@@ -12,7 +12,7 @@ from assay.artifacts.submissions.judging_threads import judge_beside
 from assay.cli.preflight.check_results import CheckState, PreflightCheck
 from assay.inference import Checkpoint
 from assay.inference.folder import read_passages
-from assay.neurons.ports import Chain
+from assay.network.chain.ports import SubnetReader
 from assay.neurons.session.window_reader import get_window_commitments
 from assay.protocol import Domain, Parameters, Phase, hash_fields
 from assay.protocol.window import compute_block
@@ -80,7 +80,7 @@ def measure_audit_speed(
     return AuditSpeed(read * work.audited_rollouts // len(passages), seconds / beside)
 
 
-def count_miners(chain: Chain, parameters: Parameters) -> int:
+def count_miners(chain: SubnetReader, parameters: Parameters) -> int:
     """The number of hotkeys that committed to the newest window with final commitments."""
     timing, head = parameters.timing, chain.get_head()
     window = max(0, (head - timing.commit_offset) // timing.window_blocks)

@@ -17,10 +17,10 @@ from assay.cli.preflight.check_results import CheckState, PreflightCheck
 from assay.cli.program_view import Sign, describe_life
 from assay.inference import Checkpoint
 from assay.inference.placing.devices import DeviceFacts
+from assay.network.chain.ports import SubnetReader
 from assay.network.chain.values import format_tao
 from assay.network.files import is_locked
 from assay.network.store import ObjectStore, StoreError
-from assay.neurons.ports import Chain
 from assay.neurons.program.loop import STATUS_FILE
 from assay.neurons.program.status import STOPPED
 from assay.neurons.session.window_reader import get_beacon
@@ -46,7 +46,7 @@ class FollowedParameters(Protocol):
     note: str | None
 
 
-def check_chain(chain: Chain, parameters: Parameters | None) -> PreflightCheck:
+def check_chain(chain: SubnetReader, parameters: Parameters | None) -> PreflightCheck:
     """Check the chain's head, and whether it is the parameters' chain, if these are known."""
     head, genesis = chain.get_head(), chain.genesis_hash
     detail = f"head {head}, genesis {genesis.hex()[:16]}…, {chain.runtime}"
@@ -61,7 +61,7 @@ def check_chain(chain: Chain, parameters: Parameters | None) -> PreflightCheck:
     return PreflightCheck("chain", CheckState.OK, detail)
 
 
-def check_amendment(chain: Chain, followed: FollowedParameters) -> PreflightCheck:
+def check_amendment(chain: SubnetReader, followed: FollowedParameters) -> PreflightCheck:
     """Check the owner's announced parameters: when they hold, and whether this program can work by
     them."""
     announced = list_announced(followed.history, followed.pending, chain.get_head())
@@ -77,7 +77,7 @@ def check_amendment(chain: Chain, followed: FollowedParameters) -> PreflightChec
 
 
 def check_clock(
-    chain: Chain, timing: Timing, now_ms: int, *, is_right: bool = False
+    chain: SubnetReader, timing: Timing, now_ms: int, *, is_right: bool = False
 ) -> PreflightCheck:
     """Compare the machine's clock with the newest final block's time. `is_right`: other sources
     have confirmed the clock, so the node is late or early."""
@@ -100,7 +100,7 @@ def check_clock(
     return PreflightCheck(name, CheckState.OK, detail)
 
 
-def check_registration(chain: Chain, hotkey: bytes, coldkey: bytes) -> PreflightCheck:
+def check_registration(chain: SubnetReader, hotkey: bytes, coldkey: bytes) -> PreflightCheck:
     """Check the hotkey's uid, or the cost of one and the coldkey's balance."""
     head = chain.get_head()
     member = chain.get_members(head).get(hotkey)
@@ -122,7 +122,7 @@ def check_registration(chain: Chain, hotkey: bytes, coldkey: bytes) -> Preflight
     )
 
 
-def check_permit(chain: Chain, hotkey: bytes) -> PreflightCheck:
+def check_permit(chain: SubnetReader, hotkey: bytes) -> PreflightCheck:
     """Check whether the chain counts the hotkey's weights."""
     rows = chain.get_metagraph(chain.get_head())
     row = next((row for row in rows if row.hotkey == hotkey), None)
@@ -307,7 +307,9 @@ def check_store(
     return PreflightCheck("store", CheckState.OK, detail)
 
 
-def check_beacon(chain: Chain, beacons: BeaconSource, parameters: Parameters) -> PreflightCheck:
+def check_beacon(
+    chain: SubnetReader, beacons: BeaconSource, parameters: Parameters
+) -> PreflightCheck:
     """Check the round that the newest window's first block names, fetched and verified; or that of
     the window before if it is not out yet."""
     length = parameters.timing.window_blocks
@@ -327,7 +329,7 @@ def check_beacon(chain: Chain, beacons: BeaconSource, parameters: Parameters) ->
 
 
 def check_checkpoint(
-    chain: Chain, checkpoints: CheckpointFolder, parameters: Parameters
+    chain: SubnetReader, checkpoints: CheckpointFolder, parameters: Parameters
 ) -> tuple[PreflightCheck, Checkpoint]:
     """Check the checkpoint of the newest window by opening it: every tensor is hashed, the model
     loaded."""

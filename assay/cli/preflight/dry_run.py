@@ -19,10 +19,10 @@ from assay.cli.preflight.checks import FollowedParameters
 from assay.cli.preflight.examination import PreflightInputs, examine_network, examine_placement
 from assay.inference import Checkpoint
 from assay.inference.generate import FLYING
+from assay.network.chain.ports import SubnetReader
 from assay.network.store import ObjectStore
 from assay.neurons.miner.engines import MinerEngines
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies, make_work
-from assay.neurons.ports import Chain
 from assay.neurons.program.status import DraftingStatus
 from assay.neurons.session.window_reader import Challenge, find_epoch, get_window_commitments
 from assay.protocol import Beacon, Block, Parameters, Phase
@@ -257,7 +257,7 @@ def list_faster_ways(spent: DraftingStatus, rollouts: int) -> list[str]:
 
 
 def estimate_earning(
-    chain: Chain, hotkey: bytes, parameters: Parameters, own_groups: int
+    chain: SubnetReader, hotkey: bytes, parameters: Parameters, own_groups: int
 ) -> Earning:
     """Estimate the earnings of this many accepted groups in a window, if all else stays."""
     timing, head = parameters.timing, chain.get_head()

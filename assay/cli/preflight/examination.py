@@ -38,7 +38,7 @@ from assay.inference.implementations import DEFAULT_IMPLEMENTATION
 from assay.inference.placing.devices import CPU, examine_device
 from assay.inference.workers.pool import WorkerPool
 from assay.network import ObjectStore
-from assay.neurons.ports import Chain
+from assay.network.chain.ports import SubnetReader
 from assay.neurons.program.loop import STATUS_FILE, is_running
 from assay.protocol import Parameters
 from assay.training import LearnConfig
@@ -76,7 +76,7 @@ class PreflightInputs:
     #: hotkey, coldkey: public keys, 32 bytes each
     hotkey: bytes | None = None
     coldkey: bytes | None = None
-    chain: Chain | None = None
+    chain: SubnetReader | None = None
     parameters: Parameters | None = None
     followed: FollowedParameters | None = None  # source of the parameters, including future ones
     beacons: BeaconSource | None = None
@@ -261,7 +261,7 @@ def _examine_reference(
 
 
 def _examine_speed(
-    around: PreflightInputs, checkpoint: Checkpoint, rules: Parameters, chain: Chain
+    around: PreflightInputs, checkpoint: Checkpoint, rules: Parameters, chain: SubnetReader
 ) -> PreflightCheck:
     """Check whether judging keeps up: this process, or workers that are started for it."""
     if around.open_pool is None:

@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from assay.artifacts.ports import BeaconSource
-from assay.audit.ports import PublicChain
 from assay.lab.localnet.founding import buy_subnet, publish_rules
 from assay.network import ObjectStore
 from assay.network.beacon import LocalBeacon
@@ -27,8 +26,8 @@ from assay.network.chain import (
     get_coldkey,
     get_subnet_cost,
 )
+from assay.network.chain.ports import Chain
 from assay.network.chain.values import TAO
-from assay.neurons.ports import Chain
 from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import Parameters, Phase
 from assay.protocol.parameters import DEMO_TIMING
@@ -53,15 +52,11 @@ _DEADLINE_S = 60.0
 _POLL_S = 0.25
 
 
-class NetworkChain(Chain, PublicChain, Protocol):
-    """A chain to work on and to audit."""
-
-
 class Network(Protocol):
     """A subnet before its first window is mined."""
 
     @property
-    def chain(self) -> NetworkChain:
+    def chain(self) -> Chain:
         """The chain that all participants use."""
 
     @property

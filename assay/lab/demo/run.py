@@ -26,9 +26,10 @@ from assay.lab.demo.players import FreePlayers, TurnPlayers
 from assay.lab.gauntlet.content_attacks import FakingMiner
 from assay.lab.gauntlet.sampling_attacks import BestOfSeedsMiner, CheapModelMiner
 from assay.network import ObjectStore
+from assay.network.chain.ports import Chain
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
-from assay.neurons.ports import Chain, Neuron
+from assay.neurons.ports import Neuron
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import find_settlement

@@ -1,4 +1,4 @@
-"""A subnet on a subtensor chain, through the bittensor SDK: the neurons' `Chain`.
+"""A subnet on a subtensor chain, through the bittensor SDK: the `Chain` of `ports.py`.
 
 It returns only finalized blocks and state *at* a block, and caches everything it has read. It asks
 the chain in batches: a subnet of 256 neurons takes as many requests as one of two. Safe to use from
