@@ -24,7 +24,7 @@ from assay.artifacts.store_objects import (
     make_tensor_name,
 )
 from assay.artifacts.submissions.pack import PackedPart, PackedRefusal, PackedSubmission
-from assay.cli.preflight.checks import PROBE
+from assay.neurons.preflight.checks import PROBE
 from assay.inference.architecture import FIELDS, LAYER_TYPES, ROPE_NUMBERS, ROPE_TYPES, SIZES, SWITCHES
 from assay.protocol import Beacon, BeaconChain, Calibration, Committed, Header, Manifest, Member
 from assay.protocol.commitment import make_object_name

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 from transformers import PreTrainedModel
 
-from assay.cli.calibration_report import Pair, describe_pair, draw_pair, list_thresholds
+from assay.cli.calibration_report import draw_pair
 from assay.cli.console import make_out_folder, print_result
 from assay.inference import (
     Checkpoint,
@@ -30,6 +30,7 @@ from assay.inference import (
     make_placement,
 )
 from assay.inference.folder import CALIBRATION_FILE, MANIFEST_FILE, read_passages
+from assay.inference.pair_report import Pair, describe_pair, list_thresholds
 from assay.lab.gauntlet.strategy import make_int4, make_int8
 from assay.network.files import write_file, write_json
 from assay.neurons.settings.loading import ConfigError

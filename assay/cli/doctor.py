@@ -2,19 +2,14 @@
 
 from contextlib import suppress
 
+from assay.cli.checks_view import print_checks
 from assay.cli.options import announce
-from assay.cli.preflight.check_results import (
-    CheckState,
-    Note,
-    OpenAttempt,
-    PreflightCheck,
-    print_checks,
-)
-from assay.cli.preflight.clock import find_offset, judge_clock, read_block_clock
 from assay.network.beacon import QUICKNET_ENDPOINTS
 from assay.network.beacon.relay_clock import ClockReading, read_relay_clocks
 from assay.network.chain import SubtensorChain
 from assay.network.text import name_host
+from assay.neurons.preflight.check_results import CheckState, Note, OpenAttempt, PreflightCheck
+from assay.neurons.preflight.clock import find_offset, judge_clock, read_block_clock
 from assay.neurons.session.resources import now_ms
 from assay.neurons.session.session import Session, open_session
 from assay.neurons.settings.sections import Settings
@@ -34,9 +29,9 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
         clock = found[0].state
         is_off = clock is CheckState.FAIL
         announce("loading PyTorch")
-        from assay.cli.preflight.examination import examine, list_hidden
-        from assay.cli.preflight.machine_fences import check_fences
-        from assay.cli.preflight.surroundings import open_surroundings
+        from assay.neurons.preflight.examination import examine, list_hidden
+        from assay.neurons.preflight.machine_fences import check_fences
+        from assay.neurons.preflight.surroundings import open_surroundings
 
         # a wrong clock would make parameters and chain fail
         around = open_surroundings(

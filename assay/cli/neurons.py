@@ -10,19 +10,19 @@ from typing import Any
 
 from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
+from assay.cli.checks_view import render_dry_run
 from assay.cli.console import print_result
-from assay.cli.preflight.dry_run import dry_run as look_at_mining
-from assay.cli.preflight.dry_run import render_dry_run
-from assay.cli.preflight.examination import PreflightInputs, warn_briefly
 from assay.network import ObjectStore
 from assay.network.files import is_locked
 from assay.network.store import open_folder
+from assay.neurons.miner.dry_run import dry_run as look_at_mining
 from assay.neurons.miner.engines import AUTO, EngineCommand, open_engines, require_engines
 from assay.neurons.miner.history import MiningHistory, describe_history
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.miner.review import MinerReview, MinerWithReview, list_reasons
 from assay.neurons.miner.work_database import WorkDatabase
 from assay.neurons.ports import Neuron
+from assay.neurons.preflight.examination import PreflightInputs, warn_briefly
 from assay.neurons.program.counters import LoopHooks, VerdictCounter, meter
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.program.logs import log_lines, make_report, wants_json

@@ -9,14 +9,15 @@ from rich.text import Text
 
 from assay.cli.console import FIGURES, make_table, print_result
 from assay.cli.options import FINDING, OK
-from assay.cli.preflight.memory import (
+from assay.inference.placing.model_sizes import compute_weight_bytes, measure_shape
+from assay.neurons.miner.window_time import compute_window_seconds
+from assay.neurons.preflight.memory import (
     OPENED_MIN,
     PROGRAM_BYTES,
     STORED,
     estimate_height,
     estimate_offloaded,
 )
-from assay.inference.placing.model_sizes import compute_weight_bytes, measure_shape
 from assay.neurons.settings.sections import MinerSettings, Settings
 from assay.protocol import Parameters
 from assay.subnet.recipe import Implementation, Recipe, read_recipe
@@ -30,7 +31,6 @@ from assay.subnet.window_costs import (
     compute_miner_cost,
     compute_trainer_cost,
     compute_validator_cost,
-    compute_window_seconds,
     get_card,
 )
 

@@ -2,30 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from assay.cli.console import make_table
-from assay.neurons.program.status import STOPPED
+from assay.neurons.program.life import Life, Sign, describe_age, describe_life
 
-#: Seconds after which a status is called old. An idle program writes every ten.
-_OLD_S = 30
 #: Seconds after which a final block is called old, and blocks after which weights are.
 _LATE_S, _DUE_BLOCKS = 120, 100
 #: Refusals that are shown.
 _REFUSED = 8
-_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """Signs of a running program."""
-
-    held: bool | None  # whether a process holds its folder's lock; None if unknown
-    age: int  # seconds since it wrote its status
+_STYLES = {Life.RUNNING: "green", Life.BUSY: "yellow", Life.STOPPED: "dim", Life.ENDED: "red"}
 
 
 def render_program(status: dict[str, Any], sign: Sign) -> RenderableType:
@@ -39,8 +28,8 @@ def render_head(status: dict[str, Any], sign: Sign) -> RenderableType:
     text = Text()
     text.append("demo" if "demo" in status else status["program"], style="bold")
     text.append(f"  {status['hotkey']}  {status['software']}")
-    said, style = describe_life(status["state"], sign)
-    text.append(f"  {said}\n", style=style)
+    life, words = describe_life(status["state"], sign)
+    text.append(f"  {words}\n", style=_STYLES[life])
     countdown, checkpoint = status["countdown"], status["checkpoint"]
     text.append(
         f"subnet {status['netuid']}   block {status['head']:,}   window {status['window_now']:,}"
@@ -69,29 +58,6 @@ def render_head(status: dict[str, Any], sign: Sign) -> RenderableType:
         if trouble and trouble not in behind:
             text.append(f"\n{trouble}", style="yellow")
     return text
-
-
-def describe_life(state: str, sign: Sign) -> tuple[str, str]:
-    """The state in words, and its colour."""
-    age = describe_age(sign.age)
-    if state == STOPPED:
-        return f"stopped {age} ago", "dim"
-    if sign.held is False:
-        return f"NOT RUNNING: it ended unexpectedly {age} ago; the same command continues", "red"
-    if sign.age <= _OLD_S:
-        return "running", "green"
-    if sign.held is None:
-        return f"NOT RUNNING, or on another machine: written {age} ago", "red"
-    return f"running, and busy with one step for {age}", "yellow"
-
-
-def describe_age(seconds: int) -> str:
-    """Seconds in people's units."""
-    if seconds < _MINUTE:
-        return f"{seconds} s"
-    if seconds < 2 * _HOUR:
-        return f"{seconds // _MINUTE} min"
-    return f"{seconds // _HOUR} h" if seconds < 2 * _DAY else f"{seconds // _DAY} days"
 
 
 def find_lags(status: dict[str, Any]) -> list[str]:

@@ -13,8 +13,9 @@ from rich.text import Text
 from assay.artifacts.records.reader import RecordFault, RecordReader, list_validators
 from assay.audit.bundle_seal import open_records
 from assay.cli.console import make_table
-from assay.cli.program_view import count_reasons, describe_age, render_shares
+from assay.cli.program_view import count_reasons, render_shares
 from assay.network import ObjectStore, StoreError, open_store
+from assay.neurons.program.life import describe_age
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol import QUICKNET, SettlementRecord, WindowRecord, encode_ss58, is_valid_beacon
 from assay.protocol.record import NOTHING, Moment

@@ -14,9 +14,10 @@ from rich.live import Live
 
 from assay.artifacts.records.run_folder import RunFolder
 from assay.cli.console import FIGURES, print_result
-from assay.cli.program_view import Sign, render_head, render_program
+from assay.cli.program_view import render_head, render_program
 from assay.lab.demo.view import render_status
 from assay.network.files import is_locked
+from assay.neurons.program.life import Sign
 from assay.neurons.settings.loading import ConfigError, parse_hotkey
 from assay.neurons.settings.sections import Settings
 

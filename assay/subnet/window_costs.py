@@ -3,7 +3,7 @@
 Rates are from vendors' data sheets. A GPU is assumed to sustain the share SUSTAINED of them. HASHED
 and DISK are exceptions. The time of kernel launches, fetching, scoring and waiting is not counted.
 Drafts are assumed to be kept whole, and lengths are the averages that a recipe states.
-`cli.preflight.memory` computes memory.
+`neurons.preflight.memory` computes memory.
 """
 
 from bisect import bisect_right
@@ -13,10 +13,10 @@ from difflib import get_close_matches
 from math import ceil
 
 from assay.inference.placing.model_sizes import BF16_WEIGHTS, compute_weight_bytes
+from assay.neurons.miner.window_time import compute_window_seconds
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import MinerSettings, TrainerSettings
 from assay.protocol import Parameters
-from assay.protocol.parameters import Timing
 from assay.subnet.recipe import Implementation, Lengths, ModelNumbers, Recipe
 
 #: Share of a data sheet's figures that is assumed to be sustained.
@@ -149,14 +149,6 @@ def compute_learn_seconds(
     passes = 1 + _BACK + _AGAIN * settings.recompute
     products = _PRODUCT * model.products / rate + _compute_scores(model, card, lengths)
     return tokens * passes * products / SUSTAINED
-
-
-def compute_window_seconds(timing: Timing, commit_margin: int) -> float:
-    """Time for a window's groups: from its beacon to the sending of its commitment, but at most a
-    window's length, since the next one begins meanwhile."""
-    wait = ceil((timing.slot_ms + timing.beacon_delay_ms) / timing.slot_ms)
-    blocks = min(timing.window_blocks, timing.commit_offset - commit_margin - wait)
-    return max(0, blocks) * timing.slot_ms / 1_000
 
 
 def compute_miner_cost(recipe: Recipe, rules: Parameters, card: Card) -> WindowCost:

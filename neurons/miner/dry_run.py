@@ -11,25 +11,22 @@ from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
-from assay.cli.preflight.check_results import CheckState, PreflightCheck, render_checks
-from assay.cli.preflight.checks import FollowedParameters
-from assay.cli.preflight.examination import PreflightInputs, examine_network, examine_placement
 from assay.inference import Checkpoint
 from assay.inference.generate import FLYING
 from assay.network.chain.ports import SubnetReader
 from assay.network.store import ObjectStore
 from assay.neurons.miner.engines import MinerEngines
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies, make_work
+from assay.neurons.miner.window_time import compute_window_seconds
+from assay.neurons.preflight.check_results import CheckState, PreflightCheck
+from assay.neurons.preflight.checks import FollowedParameters
+from assay.neurons.preflight.examination import PreflightInputs, examine_network, examine_placement
 from assay.neurons.program.status import DraftingStatus
 from assay.neurons.session.window_reader import Challenge, find_epoch, get_window_commitments
 from assay.protocol import Beacon, Block, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import OperatorError
 from assay.protocol.window import compute_block
-from assay.subnet.window_costs import compute_window_seconds
 
 _DAY_MS = 86_400_000
 #: Share of kept drafts from which wrong tokens cost little; ratio of the two sides' seconds from
@@ -295,30 +292,3 @@ def estimate_earning(
         registration=cost,
         registration_days=cost / rao_a_day if cost is not None and rao_a_day else None,
     )
-
-
-def render_dry_run(run: DryRun) -> RenderableType:
-    """The checks, then the rough earnings with their inputs."""
-    parts = [render_checks(run.checks)]
-    if run.earning is not None:
-        parts.append(_describe_earning(run.earning))
-    words = "everything is ready" if run.ready else "not ready: see the lines marked ✗"
-    parts.append(Text(words, style="bold green" if run.ready else "bold red"))
-    return Group(*parts)
-
-
-def _describe_earning(earning: Earning) -> Text:
-    text = Text("rough estimate, if nothing changes and all groups are accepted:\n", style="bold")
-    text.append(
-        f"  {earning.own_groups:,} groups a window beside {earning.other_groups:,} of others "
-        f"(window {earning.window}): {earning.share:.2%} of what miners get\n"
-        f"  miners got {earning.paid / 1e9:,.4f} alpha in the last epoch, "
-        f"{earning.epochs_a_day:.1f} epochs a day: {earning.alpha_a_day / 1e9:,.4f} alpha a day\n"
-        f"  at {earning.alpha_price / 1e9:,.6f} TAO an alpha: "
-        f"{earning.alpha_a_day * earning.alpha_price / 1e18:,.4f} TAO a day\n"
-    )
-    if earning.registration is not None:
-        days = earning.registration_days
-        after = "never at that rate" if days is None else f"earned back in {days:,.1f} days"
-        text.append(f"  a uid costs {earning.registration / 1e9:,.4f} TAO: {after}\n")
-    return text

@@ -2,18 +2,9 @@
 
 `assay doctor` checks this machine's clock first (`clock.py`), then opens everything
 (`surroundings.py`) and checks it (`examination.py`). A starting program checks the things that
-break unnoticed, and `assay mine --dry-run` measures mining on this machine (`dry_run.py`).
-`machine_fences.py` lists which of the kernel's fences around packages exist. `checks.py` has one
-function for each thing, and `check_results.py` has their results and how they are shown. Nothing is
+break unnoticed. `machine_fences.py` lists which of the kernel's fences around packages exist.
+`checks.py` has one function for each thing, and `check_results.py` has their results. Nothing is
 sent to the chain, and nothing is fixed here. Start with `examination.py`.
 """
 
-__all__ = [
-    "check_results",
-    "clock",
-    "dry_run",
-    "examination",
-    "machine_fences",
-    "memory",
-    "surroundings",
-]
+__all__ = ["check_results", "clock", "examination", "machine_fences", "memory", "surroundings"]

@@ -3,10 +3,10 @@ calibration. It is measured here and now, so no list of GPUs is needed."""
 
 from typing import Any
 
-from assay.cli.calibration_report import Pair, describe_pair, list_thresholds
-from assay.cli.preflight.check_results import CheckState, PreflightCheck
 from assay.inference import Checkpoint, Placement, Side, compare, load_checkpoint
 from assay.inference.folder import read_passages
+from assay.inference.pair_report import Pair, describe_pair, list_thresholds
+from assay.neurons.preflight.check_results import CheckState, PreflightCheck
 from assay.protocol import Domain, Parameters, hash_fields
 from assay.verification import make_projection
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from assay.artifacts.submissions.judging_threads import judge_beside
-from assay.cli.preflight.check_results import CheckState, PreflightCheck
 from assay.inference import Checkpoint
 from assay.inference.folder import read_passages
 from assay.network.chain.ports import SubnetReader
+from assay.neurons.preflight.check_results import CheckState, PreflightCheck
 from assay.neurons.session.window_reader import get_window_commitments
 from assay.protocol import Domain, Parameters, Phase, hash_fields
 from assay.protocol.window import compute_block

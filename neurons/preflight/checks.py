@@ -13,14 +13,14 @@ from assay.artifacts.announced_parameters import list_announced
 from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT, CheckpointFolder, open_checkpoint
 from assay.artifacts.ports import BeaconSource
 from assay.artifacts.records.run_folder import RunFolder
-from assay.cli.preflight.check_results import CheckState, PreflightCheck
-from assay.cli.program_view import Sign, describe_life
 from assay.inference import Checkpoint
 from assay.inference.placing.devices import DeviceFacts
 from assay.network.chain.ports import SubnetReader
 from assay.network.chain.values import format_tao
 from assay.network.files import is_locked
 from assay.network.store import ObjectStore, StoreError
+from assay.neurons.preflight.check_results import CheckState, PreflightCheck
+from assay.neurons.program.life import Life, Sign, describe_life
 from assay.neurons.program.loop import STATUS_FILE
 from assay.neurons.program.status import STOPPED
 from assay.neurons.session.window_reader import get_beacon
@@ -198,16 +198,16 @@ def check_program(folder: Path, now_ms: int) -> PreflightCheck:
     except (TypeError, ValueError, LookupError):
         detail = f"{folder / STATUS_FILE} is damaged"
         return PreflightCheck("program", CheckState.WARN, detail, "start the program again")
-    life, style = describe_life(state, Sign(held, age))
+    life, words = describe_life(state, Sign(held, age))
     trouble, windows = status.get("trouble"), status.get("windows") or ()
-    if style != "green":
+    if life is not Life.RUNNING:
         remedy = "start it again: the same command continues"
         if state != STOPPED and held:
             remedy = (
                 "wait; its log says what it does. If Ctrl-Z stopped it, type fg in its terminal"
             )
-        detail = f"{life}; its last trouble: {trouble}" if trouble else life
-        found = CheckState.FAIL if style == "red" else CheckState.WARN
+        detail = f"{words}; its last trouble: {trouble}" if trouble else words
+        found = CheckState.FAIL if life is Life.ENDED else CheckState.WARN
         return PreflightCheck("program", found, detail, remedy)
     if trouble:
         return PreflightCheck("program", CheckState.WARN, str(trouble), "do what it says")

@@ -3,8 +3,8 @@ is blamed: with a wrong clock, an honest node seems to lie, and rounds seem late
 
 from collections.abc import Sequence
 
-from assay.cli.preflight.check_results import CheckState, PreflightCheck
 from assay.network.beacon.relay_clock import ClockReading
+from assay.neurons.preflight.check_results import CheckState, PreflightCheck
 
 #: Milliseconds that a clock may be off without a warning, and from which programs misjudge the time
 #: of a round (`assay/network/beacon/http_beacons.py`).

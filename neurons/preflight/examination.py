@@ -12,10 +12,16 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.ports import BeaconSource
-from assay.cli.preflight.agreement import check_agreement, measure_agreement
-from assay.cli.preflight.audit_speed import check_audit_speed, count_miners, measure_audit_speed
-from assay.cli.preflight.check_results import CheckState, PreflightCheck, attempt
-from assay.cli.preflight.checks import (
+from assay.inference import Checkpoint, Placement
+from assay.inference.implementations import DEFAULT_IMPLEMENTATION
+from assay.inference.placing.devices import CPU, examine_device
+from assay.inference.workers.pool import WorkerPool
+from assay.network import ObjectStore
+from assay.network.chain.ports import SubnetReader
+from assay.neurons.preflight.agreement import check_agreement, measure_agreement
+from assay.neurons.preflight.audit_speed import check_audit_speed, count_miners, measure_audit_speed
+from assay.neurons.preflight.check_results import CheckState, PreflightCheck, attempt
+from assay.neurons.preflight.checks import (
     FollowedParameters,
     check_amendment,
     check_beacon,
@@ -32,13 +38,7 @@ from assay.cli.preflight.checks import (
     check_store,
     check_trainer,
 )
-from assay.cli.preflight.memory import count_parameters, count_rollouts, estimate_memory
-from assay.inference import Checkpoint, Placement
-from assay.inference.implementations import DEFAULT_IMPLEMENTATION
-from assay.inference.placing.devices import CPU, examine_device
-from assay.inference.workers.pool import WorkerPool
-from assay.network import ObjectStore
-from assay.network.chain.ports import SubnetReader
+from assay.neurons.preflight.memory import count_parameters, count_rollouts, estimate_memory
 from assay.neurons.program.loop import STATUS_FILE, is_running
 from assay.protocol import Parameters
 from assay.training import LearnConfig

@@ -1,7 +1,7 @@
 """Checks which fences around other people's packages this machine's kernel has."""
 
-from assay.cli.preflight.check_results import CheckState, PreflightCheck, attempt
 from assay.environments.foreign.fence_report import Fences, probe_fences
+from assay.neurons.preflight.check_results import CheckState, PreflightCheck, attempt
 from assay.protocol.parameters import EnvironmentChoice
 
 _REMEDY = (

@@ -5,18 +5,18 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import make_mirrors
-from assay.cli.first_checks import require_hotkey
-from assay.cli.preflight.check_results import OpenAttempt
-from assay.cli.preflight.examination import PreflightInputs
 from assay.inference import Placement
 from assay.network import ObjectStore, ReadableStores
 from assay.network.chain import SubtensorChain
+from assay.network.chain.wallets import require_keys
+from assay.neurons.preflight.check_results import OpenAttempt
+from assay.neurons.preflight.examination import PreflightInputs
 from assay.neurons.session.neuron import open_pool
 from assay.neurons.session.resources import Account, open_own_store
 from assay.neurons.session.session import Session
+from assay.neurons.settings.learning import make_learning
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import ComputeSettings
-from assay.neurons.trainer.setup import make_learning
 
 
 def open_surroundings(
@@ -80,7 +80,8 @@ def open_surroundings(
 def _open_own(session: Session) -> Account:
     """The wallet. Raises ChainError: it does not exist, or a program could not unlock its
     hotkey."""
-    require_hotkey(session.settings, {})
+    own = session.settings.wallet
+    require_keys(own.name, own.hotkey, own.path, "hotkey")
     return session.account
 
 

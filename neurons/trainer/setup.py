@@ -1,7 +1,7 @@
-"""A trainer's configuration of learning and publishing, made from the settings."""
+"""A trainer's configuration of learning and publishing, and its learner."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +9,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from assay.artifacts.steps.folder import StepError, StepFolder, parse_config
+from assay.artifacts.steps.folder import StepFolder
 from assay.inference import Checkpoint, read_tensors
 from assay.inference.placing.devices import MemoryLackError, explain_lack, is_out_of_memory
 from assay.network import ObjectStore
-from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.learning import make_learning
 from assay.neurons.settings.sections import TrainerSettings
-from assay.protocol import StepRecord
-from assay.training import LearnConfig, Learner, LossConfig
+from assay.training import LearnConfig, Learner
 from assay.training.held_out import HeldOut
 from assay.training.sharding import is_in_team
 from assay.training.team import make_shared
@@ -41,46 +40,6 @@ class TrainerConfig:
     #: tries each checkpoint, which decides the levels of the next; None: levels stay
     held_out: HeldOut | None = None
     publish_states: bool = False  # upload each step's initial state, too
-
-
-#: Fields of `LearnConfig` that are settings of the same name.
-_SHARED = tuple(f.name for f in fields(LearnConfig) if f.name in TrainerSettings.model_fields)
-#: Fields of `LossConfig` → the settings.
-_LOSS = {
-    "low": "clip_low",
-    "high": "clip_high",
-    "cap": "clip_cap",
-    "kl_weight": "kl_weight",
-    "level": "level",
-}
-
-
-def make_learning(settings: TrainerSettings) -> LearnConfig:
-    """The learner's configuration. Raises ConfigError: the settings do not fit together."""
-    conflict = settings.find_conflict()
-    if conflict is not None:
-        raise ConfigError(f"[trainer] {conflict}")
-    given = settings.model_dump()
-    return LearnConfig(
-        **{name: given[name] for name in _SHARED},
-        loss=LossConfig(**{name: given[setting] for name, setting in _LOSS.items()}),
-        from_genesis=settings.kl_reference == "genesis",
-    )
-
-
-def read_config(record: StepRecord) -> LearnConfig:
-    """The settings that a step was made with, within the bounds of `make_learning`. Raises
-    StepError: they are not within them."""
-    config = parse_config(record)
-    values = {name: getattr(config, name) for name in _SHARED}
-    values |= {setting: getattr(config.loss, name) for name, setting in _LOSS.items()}
-    try:  # beyond these bounds, an untrusted record could cause endless work
-        TrainerSettings.model_validate(values, strict=True)
-        if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
-            raise ValueError(f"betas {config.betas} are not two numbers from 0 to 1")
-    except (ValueError, TypeError) as error:
-        raise StepError(f"the record's settings are not a learner's: {error}") from None
-    return config
 
 
 def make_trainer_config(

@@ -26,7 +26,8 @@ from assay.audit.provenance.step_export import ExportError, export_steps
 from assay.cli.app import app
 from assay.environments.problem_file import get_known_files
 from assay.inference import CheckpointError
-from assay.neurons.trainer.setup import TrainerConfig, read_config
+from assay.neurons.settings.learning import read_config
+from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import encode_ss58
 from assay.protocol.amendment import ParameterHistory

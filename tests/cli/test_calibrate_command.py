@@ -14,7 +14,10 @@ import pytest
 import torch
 
 from assay.cli.calibrate import run_calibrate
-from assay.cli.calibration_report import (
+from assay.cli.first_checks import require_pair
+from assay.inference import CheckpointError, Comparison
+from assay.inference.implementations import ImplementationError
+from assay.inference.pair_report import (
     CAP_RATE_MAX,
     GRID,
     Pair,
@@ -22,9 +25,6 @@ from assay.cli.calibration_report import (
     find_margin,
     list_thresholds,
 )
-from assay.cli.first_checks import require_pair
-from assay.inference import CheckpointError, Comparison
-from assay.inference.implementations import ImplementationError
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import CalibrateSettings, Settings
 from assay.protocol import Calibration

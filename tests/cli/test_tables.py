@@ -8,10 +8,11 @@ from matplotlib import pyplot
 from rich.console import Console
 
 from assay.cli import console
+from assay.cli.checks_view import render_checks
 from assay.cli.console import FIGURES, open_console
 from assay.cli.demo import count_late
-from assay.cli.preflight.check_results import CheckState, PreflightCheck, render_checks
 from assay.lab.demo.view import plot_reward, render_summary
+from assay.neurons.preflight.check_results import CheckState, PreflightCheck
 
 SCORES = (11_058, 12_276, 12_534, 11_046)
 

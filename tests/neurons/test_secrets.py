@@ -13,10 +13,10 @@ import pytest
 
 from assay.artifacts.submissions import read_ahead
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
-from assay.cli.preflight.check_results import CheckState
-from assay.cli.preflight.examination import PreflightInputs, look_briefly
 from assay.network import StoreError
 from assay.neurons.miner.miner import MinerConfig
+from assay.neurons.preflight.check_results import CheckState
+from assay.neurons.preflight.examination import PreflightInputs, look_briefly
 from assay.neurons.program.database import Database
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.resources import open_own_store, open_stores

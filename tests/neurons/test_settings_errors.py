@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from assay.network.toml_settings import BYTES_MAX, TomlError, describe_allowed, name_place
+from assay.neurons.settings.learning import make_learning
 from assay.neurons.settings.loading import ConfigError, list_settings, load_settings
 from assay.neurons.settings.sections import TrainerSettings
-from assay.neurons.trainer.setup import make_learning
 from tests.commands import run_command
 
 SECRET = "Hunter2SecretKey"

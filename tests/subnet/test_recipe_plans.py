@@ -10,8 +10,8 @@ import pytest
 
 from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT
 from assay.cli.plan import make_plan
-from assay.cli.preflight.memory import estimate_memory
 from assay.inference.placing.model_sizes import LEARNED_LOGITS_MAX, measure_shape
+from assay.neurons.preflight.memory import estimate_memory
 from assay.neurons.settings.sections import TrainerSettings
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
 from assay.subnet.recipe import ModelNumbers, list_recipes, read_recipe

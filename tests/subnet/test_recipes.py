@@ -14,9 +14,9 @@ from assay.cli.options import SettingsSource
 from assay.environments import add_problem_files
 from assay.inference.architecture import FAMILIES
 from assay.network.toml_settings import TomlError
+from assay.neurons.settings.learning import make_learning
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import ComputeSettings
-from assay.neurons.trainer.setup import make_learning
 from assay.protocol.parameters import MAIN_WORK, make_tests
 from assay.subnet.presets import DEMO_RECIPE, DEMO_WORK, PRESETS
 from assay.subnet.recipe import ModelNumbers, list_recipes, read_recipe, require_architecture

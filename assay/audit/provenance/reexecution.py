@@ -24,7 +24,8 @@ from assay.artifacts.steps.folder import (
 from assay.audit.provenance.consumed import find_false_group
 from assay.inference import Checkpoint
 from assay.network import open_folder
-from assay.neurons.trainer.setup import make_learner, read_config
+from assay.neurons.settings.learning import read_config
+from assay.neurons.trainer.setup import make_learner
 from assay.protocol import Parameters, StepRecord, StepSuccess
 from assay.training import Learner
 from assay.training.held_out import compute_next_levels, count_held_out

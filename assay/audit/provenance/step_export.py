@@ -30,7 +30,7 @@ from assay.inference import CheckpointError
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.network import open_folder
 from assay.network.files import replace_file, write_file
-from assay.neurons.trainer.setup import read_config
+from assay.neurons.settings.learning import read_config
 from assay.protocol import Parameters, encode_ss58
 from assay.protocol.errors import OperatorError
 from assay.training import compute_advantages

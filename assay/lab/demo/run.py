@@ -33,9 +33,10 @@ from assay.neurons.ports import Neuron
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import find_settlement
+from assay.neurons.settings.learning import make_learning
 from assay.neurons.settings.sections import DemoSettings
 from assay.neurons.trainer.lessons import Lesson
-from assay.neurons.trainer.setup import TrainerConfig, make_learning
+from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook, get_software

@@ -9,18 +9,19 @@ import pytest
 from rich.console import Console
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
-from assay.cli.preflight import dry_run as dry_run_module
-from assay.cli.preflight.check_results import CheckState
-from assay.cli.preflight.dry_run import dry_run, list_faster_ways, render_dry_run
+from assay.cli.checks_view import render_dry_run
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
+from assay.neurons.miner import dry_run as dry_run_module
+from assay.neurons.miner.dry_run import dry_run, list_faster_ways
 from assay.neurons.miner.engines import MinerEngines
 from assay.neurons.miner.engines import drafter as engine_drafter
 from assay.neurons.miner.engines.engine import read_engine
 from assay.neurons.miner.miner import MinerConfig, MinerDependencies
+from assay.neurons.miner.window_time import compute_window_seconds
+from assay.neurons.preflight.check_results import CheckState
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import MAIN_TIMING
-from assay.subnet.window_costs import compute_window_seconds
 from subtensor_devnet import SimulatedRules
 from tests.neurons.miner.engines.engine_server import EngineServer, load_drafter
 from tests.neurons.miner_bench import ALICE, GENESIS_MS, HOTKEYS, LOCATOR, Fuse, Fused

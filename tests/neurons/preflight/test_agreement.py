@@ -3,10 +3,10 @@
 import pytest
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
-from assay.cli.preflight.agreement import check_agreement, measure_agreement
 from assay.inference import Placement, load_checkpoint
+from assay.neurons.preflight.agreement import check_agreement, measure_agreement
 from assay.training import GENESIS
-from tests.cli.preflight.test_doctor import look, states
+from tests.neurons.preflight.test_doctor import look, states
 
 
 @pytest.mark.parametrize(

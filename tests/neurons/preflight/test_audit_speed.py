@@ -4,12 +4,12 @@ from socket import gethostname
 
 import pytest
 
-from assay.cli.preflight.audit_speed import AuditSpeed, check_audit_speed, measure_audit_speed
-from assay.cli.preflight.check_results import CheckState
 from assay.inference.workers.messages import WorkerSettings
 from assay.inference.workers.pool import open_workers
+from assay.neurons.preflight.audit_speed import AuditSpeed, check_audit_speed, measure_audit_speed
+from assay.neurons.preflight.check_results import CheckState
 from assay.neurons.program.loop import claim_folder
-from tests.cli.preflight.test_doctor import look, states
+from tests.neurons.preflight.test_doctor import look, states
 
 
 def test_one_audit_is_timed_after_one_to_warm_up(make_subnet, genesis):

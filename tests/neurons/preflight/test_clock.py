@@ -6,13 +6,14 @@ from contextlib import closing
 import pytest
 
 from assay.cli import doctor
+from assay.cli.checks_view import print_checks
 from assay.cli.doctor import run_doctor
-from assay.cli.preflight.check_results import CheckState, PreflightCheck, print_checks
-from assay.cli.preflight.checks import check_clock
-from assay.cli.preflight.clock import judge_clock, read_block_clock
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.relay_clock import ClockReading
 from assay.network.beacon.server import BeaconServer
+from assay.neurons.preflight.check_results import CheckState, PreflightCheck
+from assay.neurons.preflight.checks import check_clock
+from assay.neurons.preflight.clock import judge_clock, read_block_clock
 from assay.neurons.session.resources import now_ms
 from assay.neurons.settings.loading import load_settings
 from assay.protocol.parameters import MAIN_TIMING

@@ -14,26 +14,27 @@ import pytest
 from rich.console import Console
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.cli.checks_view import render_checks
 from assay.cli.doctor import run_doctor
-from assay.cli.preflight import checks, examination, machine_fences
-from assay.cli.preflight.check_results import CheckState, OpenAttempt, PreflightCheck, render_checks
-from assay.cli.preflight.checks import check_disk, check_memory, check_relays, check_trainer
-from assay.cli.preflight.examination import (
-    PreflightInputs,
-    examine,
-    list_hidden,
-    look_briefly,
-    warn_briefly,
-)
-from assay.cli.preflight.machine_fences import check_fences, judge_fences
-from assay.cli.preflight.memory import estimate_memory
-from assay.cli.preflight.surroundings import open_role_stores
 from assay.environments.foreign import file_fence
 from assay.environments.foreign.fence_report import Fences, probe_fences
 from assay.inference import Placement
 from assay.inference.placing.devices import read_container_memory, read_machine_memory
 from assay.network.chain import ChainError
 from assay.network.store import ReadableStores, open_folder
+from assay.neurons.preflight import checks, examination, machine_fences
+from assay.neurons.preflight.check_results import CheckState, OpenAttempt, PreflightCheck
+from assay.neurons.preflight.checks import check_disk, check_memory, check_relays, check_trainer
+from assay.neurons.preflight.examination import (
+    PreflightInputs,
+    examine,
+    list_hidden,
+    look_briefly,
+    warn_briefly,
+)
+from assay.neurons.preflight.machine_fences import check_fences, judge_fences
+from assay.neurons.preflight.memory import estimate_memory
+from assay.neurons.preflight.surroundings import open_role_stores
 from assay.neurons.program.loop import claim_folder
 from assay.neurons.session.session import Session
 from assay.neurons.settings.loading import load_settings

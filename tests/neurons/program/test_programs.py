@@ -13,10 +13,11 @@ import typer
 from rich.console import Console
 
 from assay.cli.options import plain_errors
-from assay.cli.program_view import Sign, render_program
+from assay.cli.program_view import render_program
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.files import replace_file
 from assay.neurons.program import loop as program_loop
+from assay.neurons.program.life import Sign
 from assay.neurons.program.loop import ProgramLoop, catch_signals, claim_folder
 from assay.neurons.settings.loading import ConfigError
 from tests.statuses import VALIDATOR

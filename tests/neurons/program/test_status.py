@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from assay.cli.program_view import Sign, find_lags, render_drafting, render_head
+from assay.cli.program_view import find_lags, render_drafting, render_head
 from assay.cli.status import run_status
+from assay.neurons.program.life import Sign
 from assay.neurons.program.loop import claim_folder
 from assay.neurons.program.status import CountdownStatus, describe_countdown
 from assay.neurons.settings.loading import ConfigError

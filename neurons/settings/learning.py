@@ -1,0 +1,48 @@
+"""How a trainer learns, from its settings or from a step's record. Loads PyTorch."""
+
+from dataclasses import fields
+
+from assay.artifacts.steps.folder import StepError, parse_config
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import TrainerSettings
+from assay.protocol import StepRecord
+from assay.training import LearnConfig, LossConfig
+
+#: Fields of `LearnConfig` that are settings of the same name.
+_SHARED = tuple(f.name for f in fields(LearnConfig) if f.name in TrainerSettings.model_fields)
+#: Fields of `LossConfig` → the settings.
+_LOSS = {
+    "low": "clip_low",
+    "high": "clip_high",
+    "cap": "clip_cap",
+    "kl_weight": "kl_weight",
+    "level": "level",
+}
+
+
+def make_learning(settings: TrainerSettings) -> LearnConfig:
+    """The learner's configuration. Raises ConfigError: the settings do not fit together."""
+    conflict = settings.find_conflict()
+    if conflict is not None:
+        raise ConfigError(f"[trainer] {conflict}")
+    given = settings.model_dump()
+    return LearnConfig(
+        **{name: given[name] for name in _SHARED},
+        loss=LossConfig(**{name: given[setting] for name, setting in _LOSS.items()}),
+        from_genesis=settings.kl_reference == "genesis",
+    )
+
+
+def read_config(record: StepRecord) -> LearnConfig:
+    """The settings that a step was made with, within the bounds of `make_learning`. Raises
+    StepError: they are not within them."""
+    config = parse_config(record)
+    values = {name: getattr(config, name) for name in _SHARED}
+    values |= {setting: getattr(config.loss, name) for name, setting in _LOSS.items()}
+    try:  # beyond these bounds, an untrusted record could cause endless work
+        TrainerSettings.model_validate(values, strict=True)
+        if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
+            raise ValueError(f"betas {config.betas} are not two numbers from 0 to 1")
+    except (ValueError, TypeError) as error:
+        raise StepError(f"the record's settings are not a learner's: {error}") from None
+    return config
