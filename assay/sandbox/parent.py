@@ -5,7 +5,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import IO, Self
 
 from assay.protocol.errors import OperatorError
 from assay.sandbox.child import HEAD, LENGTH, READY, clean
+from assay.sandbox.preloaded import PreloadedPython, start_python
 
 # Tuning: these do not change the answer to an honest request.
 REQUEST_SECONDS, START_SECONDS = 30.0, 30.0
@@ -62,12 +62,19 @@ class Sandbox:
         seconds: limit of a request, and of a new child's first sign of life; None:
             `REQUEST_SECONDS`.
         starts: number of attempts to start a child that does not start; None: by `START_PAUSES`.
+        preloaded: forks the child, whose code must be ours; None: it starts cold.
     """
 
     def __init__(
-        self, name: str, boot: str, seconds: float | None = None, starts: int | None = None
+        self,
+        name: str,
+        boot: str,
+        seconds: float | None = None,
+        starts: int | None = None,
+        preloaded: PreloadedPython | None = None,
     ) -> None:
         self._starts = starts
+        self._preloaded = preloaded
         self.boot = boot
         self._name = name
         self._seconds = seconds
@@ -195,7 +202,7 @@ class Sandbox:
         return self._start_once()
 
     def _start_once(self) -> "_Child":
-        child = self._child = _Child(self._name, self.boot, self._seconds)
+        child = self._child = _Child(self._name, self.boot, self._seconds, self._preloaded)
         is_ready = False
         try:
             self._require_open()  # from here on `stop` can end it, even before it is ready
@@ -223,14 +230,16 @@ class _Child:
     """One process and the two pipes to it. Ctrl-C does not reach it: it is in its own session, and
     ends when its standard input closes, however the parent ends."""
 
-    def __init__(self, name: str, boot: str, seconds: float | None) -> None:
+    def __init__(
+        self, name: str, boot: str, seconds: float | None, preloaded: PreloadedPython | None
+    ) -> None:
         self._name = name
         self._patience = seconds
-        command = [sys.executable, "-P", "-c", boot]
+        start = start_python if preloaded is None else preloaded.popen
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read once it is ready, or is not
         try:
-            self._process = subprocess.Popen(
-                command,
+            self._process = start(
+                boot,
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

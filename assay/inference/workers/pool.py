@@ -31,7 +31,7 @@ from assay.inference.workers.messages import (
     encode_measure,
 )
 from assay.inference.workers.seat import Pace, Patience, WorkerSeat
-from assay.sandbox import Sandbox, WorkerError, make_remote_sandbox
+from assay.sandbox import Sandbox, WorkerError, make_remote_sandbox, share_preloaded
 from assay.verification import Forward, Measurement, Projection
 
 logger = logging.getLogger("assay")
@@ -326,14 +326,17 @@ class PooledForward:
         return self.pool.measure(self.model, Prefill(prompts, completions, seeds, projection))
 
 
-#: Code of a child process of ours, and of an actor of a cluster.
-_BOOT = "from assay.inference.workers.worker import serve_worker; serve_worker()"
-_ACTOR = "assay.inference.workers.worker:Worker"
+#: The worker's module; code of a child process of ours; an actor of a cluster.
+WORKER = "assay.inference.workers.worker"
+_BOOT = f"from {WORKER} import serve_worker; serve_worker()"
+_ACTOR = f"{WORKER}:Worker"
 
 
 def make_local_sandbox(name: str, settings: WorkerSettings, seconds: float) -> Sandbox:
-    """A worker on this machine."""
-    return Sandbox("worker", _BOOT, seconds, starts=2)
+    """A worker on this machine. Workers on its CPUs are forks of one process; a GPU has no
+    forks."""
+    preloaded = share_preloaded(WORKER) if settings.device == "cpu" else None
+    return Sandbox("worker", _BOOT, seconds, starts=2, preloaded=preloaded)
 
 
 def make_cluster_sandbox(
