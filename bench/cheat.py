@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.neurons import run_miner
 from assay.cli.options import SettingsSource, command
 from assay.lab.gauntlet.content_attacks import CopiedFromAnother, ReplayedFromAnotherWindow
 from assay.lab.gauntlet.strategy import Strategy
 from assay.lab.gauntlet.table import CHOOSING, NOT_WORKING
+from assay.neurons.miner.program import run_miner
 from assay.neurons.settings.loading import ConfigError
 
 #: Strategies for which a program has everything: no other model, no other miner's file, no
@@ -54,7 +54,8 @@ def run_cheat(
 ) -> int:
     """Mine by a strategy of the gauntlet until Ctrl-C."""
     kind = find_strategy(strategy)
-    return run_miner(source.load(), as_json=False, quiet=False, kind=kind)
+    run_miner(source.load(), kind=kind)
+    return 0
 
 
 if __name__ == "__main__":

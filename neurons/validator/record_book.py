@@ -13,7 +13,6 @@ detected. A failed announcement is retried and delays nothing else.
 import json
 import logging
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import Any, TypedDict
 
 from assay.artifacts.records.reader import RecordFault, RecordReader, follow_links
@@ -323,11 +322,6 @@ class RecordBook:
             )
         announcement.send()
         return None
-
-
-def get_software() -> str:
-    """The name and version of this program, as records state it."""
-    return f"assay {version('assay')}"
 
 
 def _describe_publicly(judged: JudgedWindow) -> dict[str, Any]:

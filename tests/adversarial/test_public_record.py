@@ -11,9 +11,10 @@ from assay.artifacts.submissions.reader import open_submission
 from assay.network.chain import ChainError
 from assay.network.store import StoreError, open_folder
 from assay.neurons.program.database import Database
+from assay.neurons.program.software import get_software
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.make_records import Author
-from assay.neurons.validator.record_book import RecordBook, get_software
+from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import (

@@ -7,7 +7,6 @@ from typing import Any
 
 from assay.artifacts.checkpoints import folder as checkpoint_folder
 from assay.artifacts.checkpoints.folder import CheckpointFolder
-from assay.cli import neurons
 from assay.network import store as object_stores
 from assay.network.beacon import RelayTimeouts
 from assay.network.chain import ChainTarget, connection, node_pool
@@ -17,6 +16,7 @@ from assay.network.store import opening as readable_stores
 from assay.neurons.session import neuron as neuron_session
 from assay.neurons.session import resources, session
 from assay.neurons.settings.sections import Settings
+from assay.neurons.trainer import program as trainer_program
 from tests.faults.proxy import FaultProxy
 from tests.killing import programs
 from tests.killing.points import Points
@@ -114,8 +114,8 @@ def run_neuron(
     _hurry_chain(storm)
     _hurry_beacons()
     _hurry_stores(storm)
-    make_config = neurons.make_trainer_config
-    neurons.make_trainer_config = (  # type: ignore[assignment]
+    make_config = trainer_program.make_trainer_config
+    trainer_program.make_trainer_config = (  # type: ignore[assignment]
         lambda *arguments: replace(make_config(*arguments), retry_s=0)
     )
     programs.Turn = QuietTurn  # type: ignore[misc]

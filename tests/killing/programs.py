@@ -19,16 +19,19 @@ from typing import Any
 import torch
 from websockets.asyncio.server import ServerConnection
 
-from assay.cli import neurons
 from assay.network.beacon import LocalBeacon, http_beacons
 from assay.network.beacon.server import BeaconServer
 from assay.network.chain import connection, sdk_private
 from assay.network.chain import subtensor as subtensor_chain
 from assay.network.store import FolderStore
-from assay.neurons.session import session
+from assay.neurons.miner.program import run_miner
+from assay.neurons.preflight import starting
+from assay.neurons.session import running, session
 from assay.neurons.settings.sections import Settings
 from assay.neurons.trainer import trainer
+from assay.neurons.trainer.program import run_trainer
 from assay.neurons.validator import weights_outbox
+from assay.neurons.validator.program import run_validator
 from subtensor_devnet import Devnet, Seal
 from subtensor_devnet.rpc_server import RpcServer
 from tests.killing.points import TURN, Points, WatchedSocket
@@ -124,9 +127,9 @@ def run_neuron(
     def catch_signals(_: Callable[[], None]) -> Iterator[threading.Event]:
         yield Turn(pipe, points)
 
-    neurons.catch_signals = catch_signals
-    run = {"miner": neurons.run_miner, "validator": neurons.run_validator}
-    run.get(role, neurons.run_trainer)(settings, False, False)
+    running.catch_signals = catch_signals
+    run: Any = {"miner": run_miner, "validator": run_validator, "trainer": run_trainer}[role]
+    run(settings)
 
 
 def _set_time(clock: Any) -> None:
@@ -137,7 +140,7 @@ def _set_time(clock: Any) -> None:
     )
     for module in (subtensor_chain, http_beacons, trainer):
         module.time = time  # type: ignore[attr-defined]
-    session.now_ms = neurons.now_ms = lambda: int(clock.value)
+    session.now_ms = starting.now_ms = lambda: int(clock.value)
     connection.FIRST_PAUSE_S = 0.05
 
 

@@ -1,6 +1,6 @@
 """Miner, validator and trainer as `assay mine` and its like run them, a turn a block.
 
-Each life is a thread that goes through the program's own composition (`neurons.commands.neurons`)
+Each life is a thread that goes through the program's own composition (`program.py` of each neuron)
 and loop; it joins the soak's world instead of a node. Its pause between two steps ends its turn, so
 that one of them at a time does anything.
 """
@@ -15,10 +15,12 @@ from typing import Any
 from assay.artifacts.checkpoints import folder as checkpoint_folder
 from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT, CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import make_mirrors
-from assay.cli import neurons
 from assay.network.beacon import HttpBeacons
 from assay.network.chain import ChainError
+from assay.neurons.miner import program as miner_program
+from assay.neurons.preflight import starting
 from assay.neurons.program import loop as program_loop
+from assay.neurons.session import running
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.session.resources import Account
@@ -28,7 +30,9 @@ from assay.neurons.settings.sections import (
     TrainerSettings,
     ValidatorSettings,
 )
+from assay.neurons.trainer import program as trainer_program
 from assay.neurons.trainer import trainer
+from assay.neurons.validator import program as validator_program
 from tests.soak.weather import FaultyBeacons, FaultyChain, FaultyStore, Killed, Weather
 
 #: Seconds that a turn may take: a program that hangs fails the soak.
@@ -113,9 +117,13 @@ class Program:
     def _live(self) -> None:
         _current.program = self
         self.weather.enter()
-        run = {"miner": neurons.run_miner, "validator": neurons.run_validator}
+        run: Any = {
+            "miner": miner_program.run_miner,
+            "validator": validator_program.run_validator,
+            "trainer": trainer_program.run_trainer,
+        }[self.role]
         try:
-            run.get(self.role, neurons.run_trainer)(self._make_settings(), False, False)
+            run(self._make_settings())
         except Killed:
             pass
         except BaseException as error:  # noqa: BLE001 - told by `turn`
@@ -221,13 +229,14 @@ def take_over(get_now_ms: Callable[[], int], patch: Callable[[Any, str, Any], No
     patch(checkpoint_folder, "time", clock)
     patch(checkpoint_folder, "SHORT_S", _TURN_S / 2)  # real seconds are as nothing here
     patch(trainer, "time", clock)
-    patch(neurons, "now_ms", get_now_ms)
-    patch(neurons, "join_network", lambda *arguments: _get_program().join(*arguments))
-    patch(neurons, "catch_signals", lambda _: nullcontext(_get_program()))
-    patch(neurons, "log_lines", lambda *_: nullcontext())
+    patch(starting, "now_ms", get_now_ms)
+    patch(running, "join_network", lambda *arguments: _get_program().join(*arguments))
+    patch(running, "catch_signals", lambda _: nullcontext(_get_program()))
+    patch(running, "log_lines", lambda *_: nullcontext())
 
     def open_own(settings: Settings) -> tuple[FaultyStore, str]:
         assert settings.store.locator is not None
         return _get_program().open_store(), settings.store.locator
 
-    patch(neurons, "open_own_store", open_own)
+    for module in (miner_program, validator_program, trainer_program):
+        patch(module, "open_own_store", open_own)

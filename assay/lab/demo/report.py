@@ -11,6 +11,7 @@ from typing import Any
 from assay.audit.findings import AuditReport
 from assay.lab.demo.run import Actor, DemoRun
 from assay.lab.gauntlet.strategy import Strategy
+from assay.neurons.program.software import get_software
 from assay.neurons.program.status import (
     RUNNING,
     STOPPED,
@@ -20,7 +21,6 @@ from assay.neurons.program.status import (
 )
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.judged_window import Settlement
-from assay.neurons.validator.record_book import get_software
 from assay.neurons.validator.status import describe_validator
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Phase, Reason, encode_ss58

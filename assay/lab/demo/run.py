@@ -31,6 +31,7 @@ from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.ports import Neuron
 from assay.neurons.program.database import VALIDATOR_FILE, Database
+from assay.neurons.program.software import get_software
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.settings.learning import make_learning
@@ -39,7 +40,7 @@ from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.validator.make_records import Author
-from assay.neurons.validator.record_book import RecordBook, get_software
+from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Parameters, Phase

@@ -1,0 +1,149 @@
+"""The miner as a program: put together from settings, and run until it is asked to stop."""
+
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from assay.network.files import is_locked
+from assay.neurons.miner.dry_run import DryRun, dry_run
+from assay.neurons.miner.engines import (
+    AUTO,
+    EngineCommand,
+    MinerEngines,
+    open_engines,
+    require_engines,
+)
+from assay.neurons.miner.history import MiningHistory, describe_history
+from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
+from assay.neurons.miner.review import MinerReview, MinerWithReview, list_reasons
+from assay.neurons.miner.work_database import WorkDatabase
+from assay.neurons.preflight.starting import warn_at_start
+from assay.neurons.program.counters import VerdictCounter, meter
+from assay.neurons.program.logs import log_lines, make_report
+from assay.neurons.program.status import SHOWN
+from assay.neurons.session.neuron import NetworkMonitor, join_network
+from assay.neurons.session.resources import now_ms, open_own_store
+from assay.neurons.session.running import open_program, run_program
+from assay.neurons.settings.loading import ConfigError, list_others_variables
+from assay.neurons.settings.placing import open_placement
+from assay.neurons.settings.sections import MinerSettings, Settings
+
+
+def run_miner(
+    settings: Settings,
+    as_json: bool = False,
+    quiet: bool = False,
+    *,
+    kind: Callable[..., Miner] = Miner,
+    stop: threading.Event | None = None,
+) -> None:
+    """Mine until asked to stop.
+
+    Args:
+        as_json, quiet: see `open_program`.
+        kind: the miner's class; tests pass miners that cheat.
+        stop: see `run_program`.
+    """
+    own = settings.miner
+    command = _make_engine_command(own)
+    store, locator = open_own_store(settings)
+    with ExitStack() as stack:
+        program = open_program(settings, own, "miner", as_json, quiet)
+        session, watch = stack.enter_context(program)
+        store = meter(store, watch.tally)
+        chain, hotkey, sources = session.chain, session.account.hotkey, session.sources
+        workbook = stack.enter_context(WorkDatabase(own.dir / "work"))
+        history = stack.enter_context(
+            MiningHistory(own.dir / "history.sqlite", chain.genesis_hash, chain.netuid, hotkey)
+        )
+        engines = stack.enter_context(open_engines(own.engines, command, exact=own.exact))
+        reached = (chain, sources.beacons, sources.checkpoints, store, locator)
+        miner = kind(
+            "miner",
+            hotkey,
+            session.history,
+            MinerDependencies(*reached, workbook, history, engines),
+            make_miner_config(own),
+            make_report("miner_note"),
+        )
+        review = MinerReview(
+            hotkey, session.history, sources, history, make_report("window_judged")
+        )
+        miner.uploads.beat = lambda: watch.beat()  # the loop's callback, which is set later
+        verdicts = VerdictCounter(watch.tally, list_reasons(describe_history(history, SHOWN)))
+
+        def describe() -> dict[str, Any]:
+            rows = describe_history(history, SHOWN)
+            verdicts.note(list_reasons(rows))
+            return _describe_miner(miner, engines) | {"windows": rows}
+
+        warn_at_start(session, "miner", store, locator)
+        neuron = MinerWithReview(miner, review, watch.tally)
+        run_program(session, neuron, describe, NetworkMonitor(session), as_json, watch, stop)
+
+
+def _describe_miner(miner: Miner, engines: MinerEngines | None) -> dict[str, Any]:
+    """The part of status.json that is about the present window."""
+    progress, upload = miner.progress, miner.uploads.newest
+    return {
+        "at_work": None if progress is None else {"window": progress[0], "groups": progress[1]},
+        "drafting": miner.drafting,
+        "engines": [] if engines is None else engines.describe(),
+        "upload": upload and asdict(upload),
+    }
+
+
+def check_mining(settings: Settings, as_json: bool = False) -> DryRun:
+    """Check everything that mining needs, and send nothing. `as_json`: see `open_program`."""
+    own = settings.miner
+    command = _make_engine_command(own)
+    store, locator = open_own_store(settings)
+    placement = open_placement(settings.compute)
+    # a server that drafts for a running miner must not be disturbed
+    are_busy = bool(own.engines) and is_locked(own.dir / ".assay-miner") is True
+    names = () if are_busy else own.engines
+    with (
+        log_lines(as_json, quiet=True),
+        join_network(settings, own.dir, "miner", placement, looking=True) as session,
+        open_engines(names, command, exact=own.exact) as engines,
+    ):
+        sources, account = session.sources, session.account
+        reached = (session.chain, sources.beacons, sources.checkpoints, store, locator)
+        return dry_run(
+            MinerDependencies(*reached, engines=engines),
+            account.hotkey,
+            account.coldkey,
+            session.parameters,
+            make_miner_config(own),
+            now_ms(),
+            followed=session.followed,
+            shown=session.stores.get(locator),
+            public=lambda: session.stores.get_as_stranger(locator),
+            are_engines_busy=are_busy,
+        )
+
+
+def make_miner_config(own: MinerSettings) -> MinerConfig:
+    """The configuration of a miner."""
+    return MinerConfig(own.groups, own.groups_per_step, commit_margin=own.commit_margin)
+
+
+def _make_engine_command(own: MinerSettings) -> EngineCommand:
+    """The command with which `auto` starts servers, checked before anything else is opened.
+
+    Raises:
+        EngineError: see `open_engines`. ConfigError: a setting of `auto` without it.
+    """
+    if (own.engine_python or own.engine_flags) and AUTO not in own.engines:
+        raise ConfigError(
+            "engine_python and engine_flags are for servers that this program starts: name them "
+            "with --engine auto, or leave both out"
+        )
+    python = own.engine_python or Path(sys.executable)
+    command = EngineCommand(python, own.engine_flags, own.dir, list_others_variables())
+    require_engines(own.engines, command)
+    return command

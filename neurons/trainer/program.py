@@ -1,0 +1,175 @@
+"""The trainer as a program: put together from settings, and run until it is asked to stop, alone or
+in a team of processes."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from assay.neurons.preflight.starting import warn_at_start
+from assay.neurons.program.counters import Counters, meter
+from assay.neurons.program.logs import make_report
+from assay.neurons.program.status import SHOWN
+from assay.neurons.session.neuron import NetworkMonitor, NeuronSession
+from assay.neurons.session.resources import open_own_store
+from assay.neurons.session.running import open_program, run_program
+from assay.neurons.settings.loading import ConfigError, make_cards_repeat
+from assay.neurons.settings.placing import open_placement
+from assay.neurons.settings.sections import Settings
+from assay.neurons.trainer.background_judge import BackgroundJudge
+from assay.neurons.trainer.lessons import Lesson
+from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
+from assay.neurons.trainer.setup import make_trainer_config
+from assay.neurons.trainer.trainer import Trainer, get_time
+from assay.protocol import encode_ss58
+from assay.rounds.calendar import list_trainers
+from assay.training.held_out import HeldOut
+from assay.training.pace import PaceFigures
+from assay.training.team import follow, is_member, join_team, run_team
+
+logger = logging.getLogger("assay")
+
+
+def run_trainer(
+    settings: Settings,
+    as_json: bool = False,
+    quiet: bool = False,
+    *,
+    again: Sequence[str] = (),
+    stop: threading.Event | None = None,
+) -> int:
+    """Train until asked to stop, alone or in a team of processes. Return the exit code of all.
+
+    Args:
+        as_json, quiet: see `open_program`.
+        again: arguments of Python that start this program once more, for each process of a team.
+        stop: see `run_program`. Without a team.
+    """
+    make_cards_repeat()
+    own = settings.trainer
+    if (own.processes > 1 or own.offload) and not is_member():
+        if not again:
+            raise ValueError("a trainer of several processes must know how to start them: `again`")
+        return run_team(own.processes, again)
+    with join_team() as rank:
+        if rank == 0:
+            _run_first(settings, as_json, quiet, stop)
+        else:
+            open_placement(settings.compute)
+            follow()
+    return 0
+
+
+def _run_first(
+    settings: Settings, as_json: bool, quiet: bool, stop: threading.Event | None
+) -> None:
+    """The process of the neuron."""
+    own = settings.trainer
+    store, locator = open_own_store(settings)
+    with open_program(settings, own, "trainer", as_json, quiet) as (session, watch):
+        store = meter(store, watch.tally)
+        _require_trainer(session)
+        held_out = HeldOut(session.history, own.problems)
+        report = make_report("held_out_tried")
+        monitor = LearningMonitor(own.dir, session.sources.checkpoints, held_out, report)
+        course = _Course(monitor, watch.tally, lambda: _get_pace(trainer, session))
+        pool = session.pool
+        trainer = Trainer(
+            session.account.hotkey,
+            session.history,
+            session.sources,
+            make_trainer_config(own, locator, store, held_out),
+            course.note,
+            make_report("trainer_note"),
+            None
+            if pool is None
+            else BackgroundJudge(pool, session.judged_checkpoints, session.sources, get_time),
+        )
+
+        def describe() -> dict[str, Any]:
+            workers = [] if pool is None else pool.describe()
+            return {"window": trainer.window} | course.describe() | {"workers": workers}
+
+        warn_at_start(session, "trainer", store, locator)
+        neuron = TrainerWithMonitor(trainer, monitor)
+        try:
+            run_program(session, neuron, describe, NetworkMonitor(session), as_json, watch, stop)
+        finally:
+            trainer.close()
+
+
+def _require_trainer(session: NeuronSession) -> None:
+    """Raise ConfigError if the parameters name other trainers only."""
+    hotkey = session.account.hotkey
+    trainers = list_trainers(session.history, session.followed.pending)
+    if hotkey not in trainers:
+        named = ", ".join(map(encode_ss58, trainers))
+        raise ConfigError(
+            f"this network's trainer is {named}, and the wallet's hotkey is "
+            f"{encode_ss58(hotkey)}: name the right wallet"
+        )
+
+
+def _get_pace(trainer: Trainer, session: NeuronSession) -> PaceFigures | None:
+    timing = session.parameters.timing
+    return trainer.pace.describe(timing.window_blocks * timing.slot_ms / 1_000)
+
+
+class _Course:
+    """The lessons of this process's life, for log, status and metrics."""
+
+    def __init__(
+        self, monitor: LearningMonitor, tally: Counters, get_pace: Callable[[], PaceFigures | None]
+    ) -> None:
+        self._monitor = monitor
+        self._tally = tally
+        self._get_pace = get_pace
+        self._steps: list[dict[str, Any]] = []  # the newest, as status.json shows them
+
+    def note(self, lesson: Lesson) -> None:
+        """Take a lesson that was learned and published."""
+        reward = sum(lesson.rewards) / max(1, len(lesson.rewards)) / 1e6
+        logger.info(
+            "window %d: %d groups, mean reward %.3f, %d without signal (%d of %d tokens drawn "
+            "and judged for nothing), checkpoint %d (%s…); %s",
+            lesson.window,
+            len(lesson.rewards),
+            reward,
+            lesson.stats.dropped,
+            lesson.silent_tokens,
+            lesson.tokens,
+            lesson.published.number,
+            lesson.published.digest.hex()[:16],
+            self._get_pace(),
+            extra={"event": "step_learned"},
+        )
+        self._steps.append(
+            {
+                "window": lesson.window,
+                "groups": len(lesson.rewards),
+                "reward": round(reward, 4),
+                "tokens": lesson.tokens,
+                "silent_tokens": lesson.silent_tokens,
+                "checkpoint": lesson.published.number,
+                "digest": lesson.published.digest.hex(),
+                "stats": asdict(lesson.stats),
+            }
+        )
+        del self._steps[:-SHOWN]
+        self._tally.add("trainer_steps")
+        self._tally.add("groups", len(lesson.rewards))
+        self._tally.add("silent_groups", lesson.stats.dropped)
+        self._tally.add("step_tokens", lesson.tokens)
+        self._tally.add("silent_tokens", lesson.silent_tokens)
+        self._monitor.note(lesson)
+
+    def describe(self) -> dict[str, Any]:
+        """The part of status.json that is about learning."""
+        pace = self._get_pace()
+        return {
+            "steps": self._steps,
+            "alarm": self._monitor.alarm,
+            "held_out": [asdict(point) for point in self._monitor.points[-SHOWN:]],
+            "pace": None if pace is None else asdict(pace),
+        }

@@ -1,0 +1,61 @@
+"""A neuron that a program of somebody else starts, without the command line."""
+
+import json
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import pytest
+import torch
+
+from assay.lab.localnet import services
+from assay.lab.localnet.description import read_settings
+from assay.lab.localnet.services import found, run_services
+from assay.neurons.miner.program import run_miner
+from assay.neurons.settings.loading import ConfigError, load_settings
+from assay.neurons.settings.sections import Settings, TrainerSettings
+from assay.neurons.trainer.program import run_trainer
+
+PATIENCE_S = 120.0
+
+
+def wait_for_status(folder: Path, run: "Future[None]") -> None:
+    """Wait until a program has written its state, or has ended."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (folder / "status.json").exists() and not run.done():
+        assert time.monotonic() < deadline, "it writes no status"
+        time.sleep(0.05)
+
+
+def test_a_miner_runs_until_its_event_is_set(
+    short_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "_found_apart", found)  # the model is in memory anyway
+    torch.set_num_threads(1)
+    own = {
+        "miner": {"dir": tmp_path / "miner", "groups": 1},
+        "wallet": {"name": "//Alice"},  # the owner has a uid
+    }
+    stop = Event()
+    with run_services(short_folder, 0.5, port=0), ThreadPoolExecutor(1) as pool:
+        settings = load_settings(None, own, read_settings(short_folder))
+        run = pool.submit(run_miner, settings, quiet=True, stop=stop)
+        try:
+            wait_for_status(settings.miner.dir, run)
+        finally:
+            stop.set()
+        run.result(PATIENCE_S)
+    status = json.loads((settings.miner.dir / "status.json").read_text())
+    assert (status["program"], status["state"]) == ("miner", "stopped")
+    assert status["trouble"] is None
+
+
+def test_a_miner_that_cannot_start_says_why() -> None:
+    with pytest.raises(ConfigError, match="name a store"):
+        run_miner(Settings())
+
+
+def test_a_team_must_know_how_to_start_its_processes() -> None:
+    with pytest.raises(ValueError, match="again"):
+        run_trainer(Settings(trainer=TrainerSettings(processes=2)))
