@@ -48,7 +48,6 @@ def test_a_miner_runs_until_its_event_is_set(
         run.result(PATIENCE_S)
     status = json.loads((settings.miner.dir / "status.json").read_text())
     assert (status["program"], status["state"]) == ("miner", "stopped")
-    assert status["trouble"] is None
 
 
 def test_a_miner_that_cannot_start_says_why() -> None:
