@@ -133,7 +133,7 @@ def run_calibrate(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Measure how much two implementations of the reference differ, and fit the honest rates.
 
     Implementations are fp32-sdpa, fp32-eager and split3; bf16 and split2 are examples that fail. It
-    writes calibration.json (a manifest names its digest), report.json and calibration.png. Exit
+    writes calibration.json (a manifest names its digest), report.json and calibration.svg. Exit
     code 1 if no network may permit this pair, or if the report has findings to fix first.
     """
 

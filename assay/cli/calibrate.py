@@ -46,7 +46,7 @@ _ATTACKED_CONTEXTS = 64
 #: Share by which each weight is off, in the attack with a model close to the true one.
 _PERTURBATION = 0.01
 _COOLER = round(0.9 * MAIN_WORK.temperature)
-_REPORT_FILE, _PLOT_FILE = "report.json", "calibration.png"
+_REPORT_FILE, _PLOT_FILE = "report.json", "calibration.svg"
 
 
 def run_calibrate(every: Settings, as_json: bool, quiet: bool) -> int:
@@ -71,7 +71,7 @@ def run_calibrate(every: Settings, as_json: bool, quiet: bool) -> int:
     else:  # an older file would look like this pair's
         (out / CALIBRATION_FILE).unlink(missing_ok=True)
     write_json(out / _REPORT_FILE, report)
-    write_file(out / _PLOT_FILE, draw_pair(pair))
+    write_file(out / _PLOT_FILE, draw_pair(pair).encode())
     print_result(report, as_json, _render_report(report, out))
     return 1 if report["refused"] or report["findings"] else 0
 

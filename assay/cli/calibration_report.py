@@ -1,135 +1,112 @@
 """The picture of a calibration: survival of margins, of log-probability and sketch differences."""
 
-import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
-from numpy.typing import NDArray
 
-from assay.inference.pair_report import CAP_RATE_MAX, GRID, Pair, compute_distances, fit_pair
+from assay.charts.axes import make_log_axis
+from assay.charts.drawing import Bound, Plot, Point, Series, draw_picture
+from assay.inference.pair_report import (
+    CAP_RATE_MAX,
+    GRID,
+    Floats,
+    Pair,
+    compute_distances,
+    fit_pair,
+)
 from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.submission import LOGPROB_BITS
 from assay.verification.sampling import compute_honest_rates
 
-matplotlib.use("Agg")
-from matplotlib import pyplot
-from matplotlib.axes import Axes
-
-_HONEST, _BOUND = "#0b6e4f", "#555555"
-_ATTACKS = ("#b35c00", "#7b3294", "#c51b7d", "#2166ac", "#8c6d31")
+#: Least probability that is drawn.
 _RATE_MIN = 1e-13
+#: Values of a curve that are drawn, about: a quarter at equal distances, the others by logarithm.
+_DRAWN = 400
 
 
-def draw_pair(pair: Pair) -> bytes:
-    """Three panels, PNG bytes: survival of margins, of log-probability and sketch differences."""
-    figure, (margins, logprobs, sketches) = pyplot.subplots(
-        1, 3, figsize=(15, 5.2), dpi=110, layout="constrained", gridspec_kw={"wspace": 0.06}
-    )
-    honest = f"honest: {pair.a} against {pair.b}"
-    rows = [(honest, _HONEST, pair.honest)] + [
-        (name, _ATTACKS[i % len(_ATTACKS)], found)
-        for i, (name, found) in enumerate(pair.attacks.items())
+def draw_pair(pair: Pair) -> str:
+    """Survival of margins, of log-probability and of sketch differences, as an SVG file."""
+    margins, logprobs, sketches = [], [], []
+    comparisons = {f"honest: {pair.a} against {pair.b}": pair.honest, **pair.attacks}
+    for name, comparison in comparisons.items():
+        curve = comparison.survival[:, len(pair.tests.margin_levels) + 1 :].mean(axis=0)
+        points = [Point(tau, p) for tau, p in zip(GRID, curve, strict=True) if p >= _RATE_MIN]
+        margins.append(Series(name, points, marks=None))
+        differences = comparison.logprobs / 2**LOGPROB_BITS
+        logprobs.append(_make_survival(name, differences, 2.0**-LOGPROB_BITS))
+        sketches.append(_make_survival(name, compute_distances(comparison)[1], 1e-2))
+    plots = [
+        _plot_margins(pair, margins),
+        _plot_survival(
+            "Log-probabilities",
+            "difference, nats (leftmost: none)",
+            "share of tokens beyond",
+            logprobs,
+            Bound("x", pair.tests.logprob_max_bound / 2**LOGPROB_BITS, "bound of the largest"),
+        ),
+        _plot_survival(
+            "Sketches",
+            "mean difference of a token (leftmost: none)",
+            "share of rollouts beyond",
+            sketches,
+            Bound("x", pair.tests.sketch_rollout_bound / 1_000, "bound of a rollout"),
+        ),
     ]
-    for name, color, found in rows:
-        style: dict[str, Any] = {"color": color, "label": name}
-        style |= {"linewidth": 2.8, "zorder": 3} if found is pair.honest else {"linewidth": 1.6}
-        curve = found.survival[:, len(pair.tests.margin_levels) + 1 :].mean(axis=0)
-        seen = curve > 0
-        margins.plot(np.array(GRID)[seen], curve[seen], **style)
-        _draw_survival(logprobs, found.logprobs / 2**LOGPROB_BITS, 2.0**-LOGPROB_BITS, style)
-        _draw_survival(sketches, compute_distances(found)[1], 1e-2, style)
-    _finish_margins(margins, pair)
-    bound = pair.tests.logprob_max_bound / 2**LOGPROB_BITS
-    logprobs.set(
-        xscale="log",
-        yscale="log",
-        title="Log-probabilities",
-        ylabel="share of tokens beyond",
-        xlabel="difference, nats (leftmost: none)",
-    )
-    _mark(logprobs, bound, "bound of the largest")
-    sketches.set(
-        xscale="log",
-        yscale="log",
-        title="Sketches",
-        ylabel="share of rollouts beyond",
-        xlabel="mean difference a token (leftmost: none)",
-    )
-    _mark(sketches, pair.tests.sketch_rollout_bound / 1_000, "bound of a rollout")
-    for axes in (margins, logprobs, sketches):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
-    handles, labels = margins.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=10
-    )
-    data = io.BytesIO()
-    figure.savefig(data, format="png", metadata={"Software": None})
-    pyplot.close(figure)
-    return data.getvalue()
+    return draw_picture(f"Calibration of {pair.a} against {pair.b}", plots, 380, 360)
 
 
-def _finish_margins(axes: Axes, pair: Pair) -> None:
-    axes.set(
-        xscale="log",
-        yscale="log",
-        ylim=(_RATE_MIN, 2),
-        xlim=(GRID[0], GRID[-1]),
-        title="Margins",
-        xlabel="τ, logits",
-        ylabel="P(margin > τ) a token",
+def _plot_margins(pair: Pair, series: Sequence[Series]) -> Plot:
+    rates = compute_honest_rates(
+        pair.honest.gini, fit_pair(pair), pair.tests, pair.temperature / 1024
+    ).mean(axis=0)
+    levels = np.maximum(np.array(pair.tests.margin_levels) / 2**FRACTION_BITS, GRID[0])
+    allowed = Series(
+        "bound of honest rates at the levels",
+        [Point(level, rate) for level, rate in zip(levels.tolist(), rates.tolist(), strict=True)],
+        line=False,
+        marks="rings",
+        look=0,
     )
-    _mark(axes, pair.tests.margin_cap / 2**FRACTION_BITS, "cap")
-    tests, honest = pair.tests, pair.honest
-    rates = fit_pair(pair)
-    bounds = compute_honest_rates(honest.gini, rates, tests, pair.temperature / 1024).mean(axis=0)
-    levels = np.maximum(np.array(tests.margin_levels) / 2**FRACTION_BITS, GRID[0])
-    axes.plot(
-        levels,
-        bounds,
-        color=_HONEST,
-        linestyle="none",
-        marker="v",
-        markersize=6,
-        clip_on=False,
-        markerfacecolor="white",
-        label="bound of honest rates at the levels",
-    )
-    axes.axhline(CAP_RATE_MAX, color=_BOUND, linestyle=":", linewidth=1)
-    axes.annotate(
-        "most that may pass the cap",
-        (GRID[-1], CAP_RATE_MAX),
-        (-4, 4),
-        color=_BOUND,
-        textcoords="offset points",
-        ha="right",
-        fontsize=9,
+    return Plot(
+        make_log_axis(GRID[0], GRID[-1], "τ, logits"),
+        make_log_axis(_RATE_MIN, 1, "P(margin > τ) of a token"),
+        [*series, allowed],
+        "Margins",
+        [
+            Bound("x", pair.tests.margin_cap / 2**FRACTION_BITS, "cap"),
+            Bound("y", CAP_RATE_MAX, "most that may pass the cap"),
+        ],
     )
 
 
-def _draw_survival(
-    axes: Axes, values: NDArray[np.float64], smallest: float, style: Mapping[str, Any]
-) -> None:
+def _plot_survival(title: str, x: str, y: str, series: Sequence[Series], bound: Bound) -> Plot:
+    values = [point for one in series for point in one.points]
+    first = min(bound.value, *(point.x for point in values))
+    last = max(bound.value, *(point.x for point in values))
+    return Plot(
+        make_log_axis(first, 1.2 * last, x),
+        make_log_axis(min(point.y for point in values), 1, y),
+        series,
+        title,
+        [bound],
+    )
+
+
+def _make_survival(name: str, values: Floats, smallest: float) -> Series:
     """Share of values beyond each. Values below `smallest` are drawn at half of it."""
     ordered = np.sort(np.maximum(values, smallest / 2))
-    share = 1 - np.arange(len(ordered)) / len(ordered)
-    axes.step(ordered, share, where="post", **style)
-    axes.plot(ordered[-1], share[-1], marker="o", markersize=4, color=style["color"])
-
-
-def _mark(axes: Axes, place: float, text: str) -> None:
-    axes.axvline(place, color=_BOUND, linestyle="--", linewidth=1.2)
-    axes.annotate(
-        text,
-        (place, 0),
-        (-4, 6),
-        xycoords=("data", "axes fraction"),
-        color=_BOUND,
-        rotation=90,
-        textcoords="offset points",
-        ha="right",
-        va="bottom",
-        fontsize=9,
+    count = len(ordered)
+    ranks = np.concatenate(
+        [
+            np.linspace(0, count - 1, min(count, _DRAWN // 4)),
+            count - np.geomspace(1, count, min(count, 3 * _DRAWN // 4)),
+        ]
     )
+    chosen = np.unique(ranks.astype(int))
+    corners: list[Point] = []
+    for rank, value in zip(chosen.tolist(), ordered[chosen].tolist(), strict=True):
+        share = 1 - rank / count
+        if corners and corners[-1].x < value:  # a step: down where the value begins
+            corners.append(Point(value, corners[-1].y))
+        corners.append(Point(value, share))
+    return Series(name, corners, marks=None)

@@ -18,7 +18,7 @@ from assay.cli.interrupts import catch_interrupts, require_wanted
 from assay.lab.demo.report import describe_status, describe_summary
 from assay.lab.demo.run import BUNDLE_FOLDER, CHAIN_FOLDER, Demo, DemoRun
 from assay.lab.demo.view import plot_reward, render_status, render_summary
-from assay.network.files import take_lock, write_json
+from assay.network.files import take_lock, write_file, write_json
 from assay.neurons.program.database import VALIDATOR_FILE
 from assay.neurons.program.status import STOPPED
 from assay.neurons.settings.loading import ConfigError
@@ -28,7 +28,7 @@ from assay.neurons.settings.sections import Settings
 _REFRESH_S = 0.25
 #: Files of a run.
 _OUTPUTS = (
-    *("summary.json", "status.json", "reward.png", "contexts", "store", "models", "record"),
+    *("summary.json", "status.json", "reward.svg", "contexts", "store", "models", "record"),
     *("verdicts", BUNDLE_FOLDER),
     CHAIN_FOLDER,
     *(VALIDATOR_FILE + suffix for suffix in ("", "-wal", "-shm")),
@@ -51,7 +51,7 @@ def run_demo(every: Settings, as_json: bool, quiet: bool) -> int:
         report = demo.leave_bundle()
         summary = describe_summary(demo.run, report, time.monotonic() - started)
     write_json(settings.out / "summary.json", summary)
-    plot_reward(summary, settings.out / "reward.png")
+    write_file(settings.out / "reward.svg", plot_reward(summary).encode())
     words = Text()
     if not settings.fast and (late := count_late(summary)):
         words.append(
@@ -60,7 +60,7 @@ def run_demo(every: Settings, as_json: bool, quiet: bool) -> int:
             style="yellow",
         )
     words.append(
-        f"Everything is in {settings.out}: summary.json, reward.png, the chain, for each window "
+        f"Everything is in {settings.out}: summary.json, reward.svg, the chain, for each window "
         "its context, files and models, and the validator's record with a bundle for `assay audit`."
     )
     print_result(summary, as_json, Group(render_summary(summary), words), FIGURES)

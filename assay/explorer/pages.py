@@ -5,7 +5,7 @@ is in a `<data>` element with the value that the JSON has.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -15,15 +15,19 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from assay.charts.axes import Axis, write_plain
+from assay.charts.drawing import STYLE_FILE, Plot, Point, Series, describe, draw_plot
 from assay.explorer.labels import MARKS, ROLLOUT_MARKS, get_mark, show_hidden
 
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
+#: Folders of our own files.
+STATIC_FOLDERS = (STATIC, STYLE_FILE.parent)
 
 
 @cache
 def _list_marks() -> dict[str, str]:
-    files = (path for path in STATIC.iterdir() if path.is_file())
+    files = (path for folder in STATIC_FOLDERS for path in folder.iterdir() if path.is_file())
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files}
 
 
@@ -69,7 +73,7 @@ class Pages:
             rollout_marks=ROLLOUT_MARKS,
             address=make_address,
             static=link_static,
-            place=place_on_axis,
+            curve_drawing=draw_curve,
         )
 
     def render(self, template: str, document: dict[str, Any], state: dict[str, Any]) -> str:
@@ -116,11 +120,6 @@ _NUMBERS: dict[str, Callable[..., str]] = {
     "figure": lambda value: write_plain(value),
     "millionths": lambda value: f"{value / 1_000_000:.3f}",
 }
-
-
-def write_plain(value: float) -> str:
-    """A number of a drawing, where no element can be: thousands apart, three decimals at most."""
-    return f"{round(value, 3):,}".removesuffix(".0")
 
 
 def write_time(milliseconds: int | None) -> Markup:
@@ -179,9 +178,20 @@ def write_prose(text: str) -> Markup:
     )
 
 
-def place_on_axis(axis: dict[str, Any], value: int) -> str:
-    length = axis["last"] - axis["first"]
-    return f"{100 * (value - axis['first']) / length if length else 50.0:.2f}"
+def draw_curve(curve: Mapping[str, Any]) -> Markup:
+    """A curve's drawing. No line connects estimates: nothing is known between them."""
+    axis = curve["axis"]
+    series = [
+        Series(
+            show_hidden(one["run"]),
+            [Point(p["x"], p["y"], p.get("low"), p.get("high")) for p in one["points"]],
+            line="low" not in one["points"][0],
+        )
+        for one in curve["series"]
+    ]
+    along = Axis(axis["first"], axis["last"], axis["ticks"], curve["along"])
+    plot = Plot(along, Axis(0, curve["top"], curve["ticks"]), series)
+    return Markup(draw_plot(plot, describe(curve["title"], plot)))
 
 
 def make_address(path: str, **values: Any) -> str:

@@ -34,7 +34,7 @@ from assay.explorer.indexing import Indexer
 from assay.explorer.openapi import ROOT, describe_api, make_api_path
 from assay.explorer.page_addresses import PAGES, PageAddress
 from assay.explorer.page_reader import NotFoundError, PageReader
-from assay.explorer.pages import STATIC, Pages, make_mark
+from assay.explorer.pages import STATIC, STATIC_FOLDERS, Pages, make_mark
 from assay.explorer.ports import PageSources, ShownRecord
 from assay.explorer.views.common import ROWS_MAX, Query, View
 from assay.network.web.guard import RATE, Guard, get_network
@@ -74,6 +74,10 @@ class Access:
 
 class StaticPages(StaticFiles):
     """Files that browsers keep for ever under an address with their digest."""
+
+    def __init__(self) -> None:
+        super().__init__(directory=STATIC)
+        self.all_directories = list(STATIC_FOLDERS)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         answer = await super().get_response(path, scope)
@@ -348,7 +352,7 @@ def make_app(
     ]
     for path, page in PAGES.items():
         routes += make_route(path, page)
-    routes.append(Mount("/static", StaticPages(directory=STATIC)))
+    routes.append(Mount("/static", StaticPages()))
     app = Starlette(routes=routes, exception_handlers={404: refuse, 500: refuse}, lifespan=lifespan)
     app.router.redirect_slashes = False  # it would name a host: behind a server of others, ours
     fresh = _FRESH if access.is_public else "no-cache"

@@ -1,7 +1,7 @@
 """The progress of training: each checkpoint is tried on held-out problems, plotted and watched.
 
     progress.json    one point a checkpoint
-    progress.png     reward and held-out success; TensorBoard's files in `tensorboard/` where that
+    progress.svg     reward and held-out success; TensorBoard's files in `tensorboard/` where that
                      is installed
 
 The monitor runs when the trainer has nothing to do, so that no commitment waits for it. It also
@@ -31,9 +31,11 @@ from pathlib import Path
 from typing import Any
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.charts.axes import make_count_axis, make_share_axis
+from assay.charts.drawing import Plot, Point, Series, draw_picture
 from assay.environments import Success
 from assay.inference import CheckpointError
-from assay.network.files import replace_file, write_json
+from assay.network.files import write_file, write_json
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import EncodingError
@@ -76,8 +78,8 @@ def find_divergence(points: Sequence[HeldOutPoint]) -> str | None:
     rise, gain = r2 - r1, h2 - h1
     rise_error = sqrt(r1_error**2 + r2_error**2)
     gain_error = sqrt(h1_error**2 + h2_error**2)
-    lack = SHARE * rise - gain
-    if rise <= ERRORS * rise_error or lack <= ERRORS * sqrt(
+    shortfall = SHARE * rise - gain
+    if rise <= ERRORS * rise_error or shortfall <= ERRORS * sqrt(
         (SHARE * rise_error) ** 2 + gain_error**2
     ):
         return None
@@ -184,7 +186,7 @@ class LearningMonitor:
         try:
             write_json(self._folder / _FILE, [asdict(point) for point in self.points])
             if self._board is None:
-                draw(self.points, self._folder / "progress.png")
+                write_file(self._folder / "progress.svg", draw(self.points).encode())
             else:
                 self._board.add_scalar("reward", reward, number)
                 self._board.add_scalar("held-out", accuracy.value, number)
@@ -198,34 +200,28 @@ class LearningMonitor:
             ) from failure
 
 
-def draw(points: list[HeldOutPoint], path: Path) -> None:
-    """Draw reward and held-out success over checkpoints, with 95 % intervals, as a PNG. Raises
-    OSError: it cannot be written."""
-    import matplotlib
+def draw(points: Sequence[HeldOutPoint]) -> str:
+    """Reward and held-out success over checkpoints, with 95 % intervals, as an SVG file."""
+    scores = [(point.number, Success(point.correct, point.problems)) for point in points]
+    series = [
+        Series(
+            "reward of the groups learned from (95 %)",
+            [_make_estimate(p.number, p.reward, 1.96 * p.reward_error) for p in points],
+            interval="band",
+        ),
+        Series(
+            "held-out success (95 %)",
+            [Point(number, score.value, *score.interval) for number, score in scores],
+            interval="band",
+        ),
+    ]
+    axis = make_count_axis([point.number for point in points], "checkpoint")
+    plot = Plot(axis, make_share_axis("reward and held-out success"), series)
+    return draw_picture("Progress of training", [plot])
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    from matplotlib.ticker import MaxNLocator
 
-    figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=120, layout="constrained")
-    numbers = [point.number for point in points]
-    scores = [Success(point.correct, point.problems) for point in points]
-    axes.errorbar(
-        numbers,
-        [p.reward for p in points],
-        [1.96 * p.reward_error for p in points],
-        capsize=2,
-        label="reward of the groups learned from",
-    )
-    axes.plot(numbers, [score.value for score in scores], "o-", label="held-out success")
-    lows, highs = zip(*(score.interval for score in scores), strict=True)
-    axes.fill_between(numbers, lows, highs, alpha=0.2)
-    axes.set(xlabel="checkpoint", ylim=(0, 1))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
-    with replace_file(path) as temporary:
-        figure.savefig(temporary, format="png")
-    pyplot.close(figure)
+def _make_estimate(number: int, value: float, error: float) -> Point:
+    return Point(number, value, max(0.0, value - error), min(1.0, value + error))
 
 
 def _measure_reward(lesson: Lesson) -> tuple[float, float]:

@@ -48,7 +48,7 @@ def test_a_checkpoint_is_tried_and_drawn(world, tmp_path):
         sum(c.asked for c in inside),
     )
     assert 0 < point["correct"] < asked < 32  # those beside are not counted
-    drawn = (tmp_path / "progress.png").exists(), (tmp_path / "tensorboard").exists()
+    drawn = (tmp_path / "progress.svg").exists(), (tmp_path / "tensorboard").exists()
     assert any(drawn)
     assert f"{asked} held-out problems" in said[0]
     assert make_monitor(world, tmp_path, said).points == monitor.points

@@ -31,6 +31,7 @@ from assay.protocol import Calibration
 from assay.protocol.encoding import from_json
 from assay.protocol.parameters import SMALL_MODEL_TESTS, make_tests
 from assay.training import GENESIS
+from tests.charts.pictures import read_texts
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 LEVELS = len(SMALL_MODEL_TESTS.margin_levels)
@@ -69,7 +70,8 @@ def test_a_permitted_pair_gets_a_calibration(tmp_path, capsys):
         assert row["rate_beyond_cap"] > 1e-4
         if name != "T = .9":  # which prefills the true model
             assert row["caught_by_logprobs"] > 0.9
-    assert (tmp_path / "one" / "calibration.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    texts = read_texts(tmp_path / "one" / "calibration.svg")
+    assert {"honest: fp32-sdpa against split3", *report["attacks"], "cap"} <= set(texts)
     calibrate(tmp_path / "two", capsys, b="split3")
     for name in ("calibration.json", "report.json"):
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
@@ -83,7 +85,7 @@ def test_a_pair_beyond_the_cap_is_refused_with_the_figure(tmp_path, capsys, b, p
     assert code == 1
     assert report["rate_beyond_cap"] > CAP_RATE_MAX
     assert f"{report['rate_beyond_cap']:.2g} times a token" in report["refused"][0]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["calibration.png", "report.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["calibration.svg", "report.json"]
 
 
 def test_a_larger_cap_covers_what_a_smaller_refuses(tmp_path, capsys):

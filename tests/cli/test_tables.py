@@ -4,7 +4,6 @@ import re
 from io import StringIO
 
 import pytest
-from matplotlib import pyplot
 from rich.console import Console
 
 from assay.cli import console
@@ -13,6 +12,7 @@ from assay.cli.console import FIGURES, open_console
 from assay.cli.demo import count_late
 from assay.lab.demo.view import plot_reward, render_summary
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck
+from tests.charts.pictures import read_texts
 
 SCORES = (11_058, 12_276, 12_534, 11_046)
 
@@ -84,14 +84,13 @@ def test_only_honest_miners_are_counted_as_late(summary):
     assert count_late(summary) == 8
 
 
-def test_both_kinds_of_points_are_explained_beside_the_picture(tmp_path, monkeypatch, summary):
-    drawn = []
-    monkeypatch.setattr(pyplot, "close", drawn.append)
-    plot_reward(summary, tmp_path / "reward.png")
-    (legend,) = [axes.get_legend() for axes in drawn[0].axes]
-    words = [text.get_text() for text in legend.get_texts()]
-    assert len(words) == 2
-    assert any("held-out accuracy" in word for word in words)
+def test_both_kinds_of_points_are_explained_beside_the_picture(tmp_path, summary):
+    (tmp_path / "reward.svg").write_text(plot_reward(summary))
+    texts = read_texts(tmp_path / "reward.svg")
+    assert any(text.startswith("reward of the accepted groups") for text in texts)
+    assert any(text.startswith("held-out accuracy before and after") for text in texts)
+    for when in ("before", "after"):
+        assert f"{100 * summary['accuracy'][when]:.1f} %" in texts
 
 
 def test_unchecked_parts_are_named_once():

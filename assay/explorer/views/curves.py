@@ -1,15 +1,11 @@
 """Curves: a quantity along windows or checkpoints, of this run and of runs beside it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import cycle
-from math import ceil
 from typing import Any
 
+from assay.charts.axes import list_ticks, list_whole_ticks
 from assay.explorer.documents.curves import OWN, POINTS_MAX, Along, Curve
 from assay.explorer.views.common import View
-
-#: Ticks of an axis, at most.
-_TICKS = 7
 
 
 def make_curve(
@@ -26,23 +22,23 @@ def make_curve(
 
 def add_runs(own: Sequence[View], others: Mapping[str, Sequence[Curve]]) -> list[View]:
     """Curves with other runs' curves of the same name, and the curves that only others have."""
-    found = {curve["name"]: curve for curve in own}
+    merged = {curve["name"]: curve for curve in own}
     for run, curves in others.items():
         for curve in curves:
             points = next((s["points"] for s in curve["series"] if s["run"] == OWN), [])
             if not points:
                 continue
-            mine = found.get(curve["name"])
+            mine = merged.get(curve["name"])
             share = curve["top"] == 1 if mine is None else mine["top"] == 1
             series = [] if mine is None else mine["series"]
-            found[curve["name"]] = _draw(
+            merged[curve["name"]] = _draw(
                 curve["name"],
                 curve["title"] if mine is None else mine["title"],
                 curve["along"] if mine is None else mine["along"],
                 [*series, {"run": run, "points": points[-POINTS_MAX:]}],
                 1 if share else None,
             )
-    return list(found.values())
+    return list(merged.values())
 
 
 def summarize_runs(curves: Iterable[View]) -> list[View]:
@@ -69,7 +65,7 @@ def summarize_runs(curves: Iterable[View]) -> list[View]:
 def _draw(name: str, title: str, along: Along, series: list[View], top: float | None) -> View:
     points = [point for one in series for point in one["points"]]
     highest = max((point["y"] for point in points), default=0)
-    ticks = _list_ticks(top if top is not None else max(highest, 1))
+    ticks = list_ticks(top if top is not None else max(highest, 1))
     return {
         "name": name,
         "title": title,
@@ -81,27 +77,9 @@ def _draw(name: str, title: str, along: Along, series: list[View], top: float | 
     }
 
 
-def _list_ticks(top: float) -> list[float]:
-    """Quarters of a share; else from zero to the first round number that is not below."""
-    if top <= 1:
-        return [0, 0.25, 0.5, 0.75, 1]
-    step = _choose_step(ceil(top))
-    return [float(step * n) for n in range(ceil(top / step) + 1)]
-
-
 def make_axis(values: Sequence[int]) -> View:
-    """An axis of whole numbers from the least to the greatest: its ends, and few ticks, each a
-    multiple of 1, 2 or 5 times a power of ten."""
+    """An axis of whole numbers from the least to the greatest: its ends, and few round ticks."""
     if not values:
         return {"first": 0, "last": 0, "ticks": []}
     first, last = min(values), max(values)
-    step = _choose_step(last - first)
-    begin = -(-first // step) * step
-    return {"first": first, "last": last, "ticks": list(range(begin, last + 1, step))}
-
-
-def _choose_step(length: int) -> int:
-    step, factors = 1, cycle((2, 2.5, 2))
-    while length // step >= _TICKS:
-        step = int(step * next(factors))
-    return step
+    return {"first": first, "last": last, "ticks": list_whole_ticks(first, last)}

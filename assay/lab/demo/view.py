@@ -1,7 +1,6 @@
 """Draws a run: its status and summary for a terminal, its rewards as a picture. Everything comes
 from the documents alone."""
 
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -11,7 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-_HONEST, _ACCURACY = "#0b6e4f", "#b35c00"
+from assay.charts.axes import make_count_axis, make_share_axis
+from assay.charts.drawing import Plot, Point, Series, draw_picture
+
+#: Windows from the first and the last to what was measured before and after them.
+_BESIDE = 0.6
 _MARKS = {"ACCEPTED": ("✓", "green"), "NO_COMMITMENT": ("·", "dim"), "NOT_REGISTERED": ("·", "dim")}
 
 
@@ -126,67 +129,30 @@ def _render_pay(summary: dict[str, Any], name: str) -> str:
     return f"{100 * fmean(shares):.1f} %" if any(shares) else "0"
 
 
-def plot_reward(summary: dict[str, Any], path: Path) -> None:
-    """Plot the mean reward of all groups that the trainer accepted, and held-out accuracy at both
-    ends; a PNG."""
-    import matplotlib  # a light command draws only tables
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    from matplotlib.ticker import PercentFormatter
-
-    windows = [lesson["window"] for lesson in summary["steps"]]
-    rewards, spread = [], []
+def plot_reward(summary: dict[str, Any]) -> str:
+    """The mean reward of all groups that the trainer accepted, and held-out accuracy at both ends,
+    as an SVG file."""
+    rewards = []
     for lesson in summary["steps"]:
-        found = [reward / 1e6 for reward in lesson["rewards"]]
-        rewards.append(fmean(found))
-        deviation = stdev(found) if len(found) > 1 else 0.0
-        spread.append(1.96 * deviation / len(found) ** 0.5)
-    figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=120, layout="constrained")
-    axes.errorbar(
-        windows,
-        rewards,
-        yerr=spread,
-        color=_HONEST,
-        marker="o",
-        capsize=3,
-        label="reward of the accepted groups (mean, 95 %)",
-    )
-    accuracy = summary["accuracy"]
+        values = [reward / 1e6 for reward in lesson["rewards"]]
+        mean = fmean(values)
+        spread = 1.96 * stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+        rewards.append(Point(lesson["window"], mean, max(0, mean - spread), min(1, mean + spread)))
     mined = [window["window"] for window in summary["windows"]]
-    places = [mined[0] - 0.6, mined[-1] + 0.6]
-    for place, when in zip(places, ("before", "after"), strict=True):
-        low, high = accuracy[f"{when}_interval95"]
-        value = accuracy[when]
-        axes.errorbar(
-            [place],
-            [value],
-            yerr=[[value - low], [high - value]],
-            color=_ACCURACY,
-            marker="s",
-            capsize=3,
-            label="held-out accuracy before and after (95 %)" if when == "before" else None,
-        )
-        axes.annotate(
-            f"{100 * value:.1f} %",
-            (place, value),
-            (0, -16),
-            textcoords="offset points",
-            ha="center",
-            color=_ACCURACY,
-        )
-    axes.set(
-        xlabel="window",
-        ylabel="reward, accuracy",
-        ylim=(0, 1),
-        title="The model learns from what miners submit",
-    )
-    axes.set_xticks(mined[:: max(1, len(mined) // 12)])
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", alpha=0.3)
-    axes.legend(frameon=False, loc="lower right")
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, format="png")
-    pyplot.close(figure)
-    temporary.replace(path)
+    ends = [
+        _make_end(summary["accuracy"], "before", mined[0] - _BESIDE),
+        _make_end(summary["accuracy"], "after", mined[-1] + _BESIDE),
+    ]
+    series = [
+        Series("reward of the accepted groups (mean, 95 %)", rewards),
+        Series("held-out accuracy before and after (95 %)", ends, line=False),
+    ]
+    axis = make_count_axis(mined, "window", margin=2 * _BESIDE + len(mined) / 20)
+    plot = Plot(axis, make_share_axis("reward and accuracy"), series)
+    return draw_picture("The model learns from what miners submit", [plot])
+
+
+def _make_end(accuracy: dict[str, Any], when: str, place: float) -> Point:
+    low, high = accuracy[f"{when}_interval95"]
+    value = accuracy[when]
+    return Point(place, value, low, high, f"{100 * value:.1f} %")
