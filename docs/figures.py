@@ -19,7 +19,8 @@ RESULTS = ROOT / "bench" / "results"
 #: Every file of results is in one of these.
 THEMES = {
     "Judging": (
-        "verify audit memory detection false_positives sketch drift record_audit submissions stores"
+        "verify audit workers memory detection false_positives sketch drift record_audit "
+        "submissions stores"
     ),
     "Mining": "sampling draw_bytes honest follow engine draft_precision",
     "Learning": (

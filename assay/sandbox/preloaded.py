@@ -38,7 +38,7 @@ _READ_BY_IMPORTS = (
     "TZ", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "GOTO_", "BLIS_", "NUMBA_", "NUMEXPR_",
     "NPY_", "ATEN_", "DNNL_", "ONEDNN_", "TORCH", "PYTORCH_", "TRITON_", "CUDA_", "CUBLAS_",
     "NVIDIA_", "HIP_", "ROCR_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "SAFETENSORS_",
-    "TOKENIZERS_", "RAYON_", "ARROW_", "MPL", "BT_", "BITTENSOR_",
+    "TOKENIZERS_", "RAYON_", "ARROW_", "JE_", "MPL", "BT_", "BITTENSOR_",
 )  # fmt: skip
 #: Lines of /proc/thread-self/status that a child inherits.
 _INHERITED = frozenset(
