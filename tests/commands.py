@@ -1,7 +1,9 @@
 """The command line: in the test's own process, or as the program that a person starts.
 
-A process of its own loads torch and the SDK again, which takes seconds. What only the real program
-shows, streams and exit codes as the system sees them, takes one such process of each kind.
+A program loads torch and the SDK, which takes seconds. So a program of a test is a fork of a
+process that has loaded them, one for each process of the test run. It has its own streams, signals
+and exit code all the same. Some start as in a shell, one of each kind: the demo that all tests
+share, neurons on a chain, `assay demo` that is stopped at once.
 """
 
 import os
@@ -10,15 +12,33 @@ import sys
 from collections.abc import Mapping
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import torch
 from typer.testing import CliRunner
 
 from assay.cli.app import app
+from assay.sandbox.preloaded import PreloadedPython, start_python
 
+#: The script, for what executes it in another way than these functions.
 ASSAY = str(Path(sys.executable).with_name("assay"))
 
 Done = subprocess.CompletedProcess[str]
+
+PRELOADED = PreloadedPython(
+    ["assay.inference.workers.worker", "assay.cli.neurons", "assay.cli.audit", "assay.cli.demo"]
+)
+_PROGRAM = "from assay.cli.entry import main; main()"
+
+
+def start_program(*arguments: object, **options: Any) -> "subprocess.Popen[Any]":
+    """`assay …` in a process of its own, with the options of `subprocess.Popen`."""
+    return PRELOADED.popen(_PROGRAM, [*map(str, arguments)], **options)
+
+
+def start_cold_program(*arguments: object, **options: Any) -> "subprocess.Popen[Any]":
+    """The same in a process that has loaded nothing."""
+    return start_python(_PROGRAM, [*map(str, arguments)], **options)
 
 
 def run_program(
@@ -26,18 +46,18 @@ def run_program(
     given: str = "",
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    timeout: float = 240,
 ) -> Done:
-    """`assay …` in a process of its own, with `given` as its standard input."""
-    return subprocess.run(
-        [ASSAY, *map(str, arguments)],
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        cwd=cwd,
-        env={**os.environ, **(env or {})},  # noqa: TID251 - a child needs a whole environment
-        check=False,
-    )
+    """`assay …` in a process of its own to its end, with `given` as its standard input."""
+    pipe = subprocess.PIPE
+    whole = {**os.environ, **(env or {})}  # noqa: TID251 - a child needs a whole environment
+    pipes = {"stdin": pipe, "stdout": pipe, "stderr": pipe, "text": True}
+    with start_program(*arguments, **pipes, cwd=cwd, env=whole) as program:
+        try:
+            output, errors = program.communicate(given, timeout)
+        finally:
+            program.kill()
+    return subprocess.CompletedProcess([*map(str, arguments)], program.returncode, output, errors)
 
 
 def run_command(

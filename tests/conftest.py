@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from tempfile import TemporaryDirectory
 # Before torch is loaded, and for the processes of tests too: models are small, and every processor
 # has a worker of the test run already.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # noqa: TID251 - PyTorch reads it there
+# pyarrow's allocator starts a thread, and a process that forks programs may have none
+os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # noqa: TID251 - the same
 
 import hypothesis
 import pytest
@@ -22,6 +25,10 @@ hypothesis.settings.register_profile("assay", deadline=None)
 hypothesis.settings.load_profile("assay")
 
 _PLAYER = Path(shared_demo.__file__)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell's background: the programs of tests are to take Ctrl-C all the same
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 #: The name of this process in a test run; "" if it is the only one.
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # noqa: TID251 - xdist says it there
 #: Real programs on a chain whose blocks come by the clock: they wait more than they compute.

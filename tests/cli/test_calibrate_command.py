@@ -1,13 +1,10 @@
 """`assay calibrate`: its measurements, files and refusals."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,8 +29,8 @@ from assay.protocol.encoding import from_json
 from assay.protocol.parameters import SMALL_MODEL_TESTS, make_tests
 from assay.training import GENESIS
 from tests.charts.pictures import read_texts
+from tests.commands import run_program, start_program
 
-ASSAY = str(Path(sys.executable).with_name("assay"))
 LEVELS = len(SMALL_MODEL_TESTS.margin_levels)
 
 
@@ -193,30 +190,22 @@ def test_margins_are_read_off_the_curve():
 
 @pytest.mark.slow
 def test_the_command_answers_in_one_line_and_stops_when_asked(tmp_path):
-    environment = {**os.environ}  # noqa: TID251 - a child needs a whole environment
     for flags, message in (
         (("--model", tmp_path / "nowhere"), "manifest.json"),
         (("--model", GENESIS, "--b", "fp64"), "fp64"),
     ):
-        done = subprocess.run(
-            [ASSAY, "calibrate", *map(str, flags), "--out", str(tmp_path / "out")],
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=120,
-        )
+        done = run_program("calibrate", *flags, "--out", tmp_path / "out")
         assert done.returncode == 2
         assert done.stderr.splitlines()[-1].startswith("assay: ")
         assert message in done.stderr
         assert done.stdout == ""
         assert "Traceback" not in done.stderr
     out = tmp_path / "stopped"
-    running = subprocess.Popen(
-        [ASSAY, "calibrate", "--model", str(GENESIS), "--out", str(out)],
+    running = start_program(
+        *("calibrate", "--model", GENESIS, "--out", out),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
     )
     assert running.stderr is not None
     while "reads" not in running.stderr.readline():

@@ -19,7 +19,7 @@ from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import decode_ss58
 from subtensor_devnet import Devnet, Seal
 from tests.charts.pictures import read_texts
-from tests.commands import ASSAY, run_command, run_program
+from tests.commands import run_command, run_program, start_cold_program, start_program
 from tests.statuses import check_status
 
 
@@ -292,8 +292,9 @@ def test_the_chain_that_a_demo_leaves_says_what_the_summary_says(played, tmp_pat
 )
 def test_ctrl_c_ends_cleanly(tmp_path, seconds, pace):
     """At the start, while founding or evaluating, and in the middle of mining."""
-    process = subprocess.Popen(
-        [ASSAY, "demo", pace, "--out", str(tmp_path / "run"), "--problems", "1000"],
+    start = start_cold_program if seconds < 1 else start_program
+    process = start(
+        *("demo", pace, "--out", tmp_path / "run", "--problems", 1_000),
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -418,9 +419,8 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
 def test_a_run_that_was_killed_leaves_nothing_in_the_way(tmp_path):
     """kill -9 in the middle, then the same command again in the same folder."""
     folder = tmp_path / "run"
-    process = subprocess.Popen(
-        [ASSAY, "demo", "--out", str(folder), "--problems", "1000", "--quiet"],
-        start_new_session=True,
+    process = start_program(
+        *("demo", "--out", folder, "--problems", 1_000, "--quiet"), start_new_session=True
     )
     deadline = time.monotonic() + 60
     while not (folder / "status.json").exists() and time.monotonic() < deadline:
@@ -428,8 +428,8 @@ def test_a_run_that_was_killed_leaves_nothing_in_the_way(tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
     (folder / ".status.json.half").write_text("{")
-    again = subprocess.Popen(
-        [ASSAY, "demo", "--out", str(folder), "--problems", "1000", "--quiet"],
+    again = start_program(
+        *("demo", "--out", folder, "--problems", 1_000, "--quiet"),
         start_new_session=True,
         stderr=subprocess.PIPE,
         text=True,

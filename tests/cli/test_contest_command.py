@@ -13,7 +13,7 @@ from assay.network.files import write_json
 from assay.protocol import Manifest
 from assay.protocol.encoding import to_json
 from assay.training import GENESIS
-from tests.commands import ASSAY, run_command
+from tests.commands import run_command, run_program, start_program
 from tests.lab.contests.judge_server import KEY, serve_judge
 
 ENV = ("--env", "arithmetic")
@@ -103,9 +103,9 @@ def test_an_impossible_contest_is_reported_in_one_line(shorter, tmp_path):
 @pytest.mark.slow
 def test_a_contest_stops_when_asked_and_goes_on(shorter, tmp_path):
     words = ["contest", GENESIS, shorter, *ENV, "--problems", 384, "--out", tmp_path / "c"]
-    words = [ASSAY, *map(str, words), "--device", "cpu", "--threads", "1"]
+    words += ["--device", "cpu", "--threads", "1"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(words, **pipes) as running:
+    with start_program(*words, **pipes) as running:
         assert running.stderr is not None
         while "128 of 384" not in running.stderr.readline():
             pass
@@ -114,7 +114,7 @@ def test_a_contest_stops_when_asked_and_goes_on(shorter, tmp_path):
     assert (running.returncode, stdout) == (130, "")
     assert stderr.splitlines()[-1] == "assay: stopped"
     assert not (tmp_path / "c" / "ranking.json").exists()
-    done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
+    done = run_program(*words)
     assert done.returncode == 0
     assert "genesis: 128 of" not in done.stderr  # that is known
     assert "genesis is better" in done.stdout

@@ -2,17 +2,14 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
-from pathlib import Path
 
+from tests.commands import start_program
 from tests.explorer.api_types import check_document
-
-ASSAY = Path(sys.executable).with_name("assay")
 
 
 class Served:
@@ -58,8 +55,8 @@ class Served:
 def serve(cwd, *arguments):
     """An explorer as a program of its own, on a free port."""
     with tempfile.TemporaryDirectory(prefix="assay-") as index:
-        process = subprocess.Popen(
-            [ASSAY, "explorer", "--port", "0", "--index", index, "--json", *map(str, arguments)],
+        process = start_program(
+            *("explorer", "--port", "0", "--index", index, "--json", *arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -10,8 +10,9 @@ import pytest
 
 from assay.explorer.routes import STREAMS_PER_CLIENT
 from assay.protocol import decode_settlement_record
+from tests.commands import start_program
 from tests.explorer.conftest import CHROMIUM
-from tests.explorer.program import ASSAY, Served, list_looks, serve
+from tests.explorer.program import Served, list_looks, serve
 
 pytestmark = pytest.mark.slow
 WIDTHS = (320, 768, 1_400)
@@ -212,8 +213,8 @@ def test_pages_find_an_explorer_that_was_restarted(chromium, copy):
     with tempfile.TemporaryDirectory(prefix="assay-") as index:
 
         def start(port):
-            process = subprocess.Popen(
-                [ASSAY, "explorer", "--dir", copy, "--port", str(port), "--index", index, "--json"],
+            process = start_program(
+                *("explorer", "--dir", copy, "--port", port, "--index", index, "--json"),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

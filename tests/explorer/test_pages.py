@@ -19,8 +19,9 @@ from assay.cli.app import app
 from assay.explorer.sources.shell_commands import WINDOWS_MAX
 from assay.protocol import decode_settlement_record
 from assay.protocol.commitment import make_object_name
+from tests.commands import start_program
 from tests.explorer.inside import Page, list_numbers, look_into
-from tests.explorer.program import ASSAY, list_pages, serve
+from tests.explorer.program import list_pages, serve
 
 pytestmark = pytest.mark.slow
 _ROLLOUT_S = 400
@@ -400,8 +401,8 @@ def test_a_run_whose_record_comes_later_is_waited_for(copy, tmp_path):
     status = json.loads((copy / "status.json").read_text())
     status |= {"stage": "mining", "state": "running", "at": int(time.time()) + 600}
     (copy / "status.json").write_text(json.dumps(status))
-    with subprocess.Popen(
-        [ASSAY, "explorer", "--dir", copy, "--port", "0", "--index", tmp_path / "index"],
+    with start_program(
+        *("explorer", "--dir", copy, "--port", "0", "--index", tmp_path / "index"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,11 +1,9 @@
 """A subnet on one machine as a newcomer types it: four programs, one of them killed on the way."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -29,10 +27,10 @@ from assay.protocol import (
     parse_commitment,
 )
 from assay.protocol.record import make_settlement_record_name
+from tests.commands import run_program, start_program
 from tests.engines.engine_environment import ENGINE_PYTHON, NO_ENGINE
 from tests.statuses import EVENTS, check_status
 
-ASSAY = str(Path(sys.executable).with_name("assay"))
 #: Longest wait for anything, seconds.
 PATIENCE_S = 240
 
@@ -68,26 +66,23 @@ class Terminal:
         self._root = root
         self._stack = stack
 
-    def command(self, *arguments: str) -> list[str]:
-        """The command to execute for a typed line."""
-        return [ASSAY, *arguments]
+    def launch(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
+        """Start what executes a typed line."""
+        return start_program(*arguments, text=True, **options)
 
     def run(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> Any:
         """A command to its end; its JSON document."""
-        done = subprocess.run(
-            self.command(*arguments, "--localnet", str(self.folder), "--json"),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        assert done.returncode in codes, done.stderr
-        return json.loads(done.stdout)
+        words = (*arguments, "--localnet", str(self.folder), "--json")
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with self.launch(*words, **pipes) as program:
+            output, errors = program.communicate(timeout=PATIENCE_S)
+        assert program.returncode in codes, errors
+        return json.loads(output)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a program that runs until it is stopped, with its output in a file."""
         with (self._root / f"{arguments[0]}.log").open("a") as log:
-            process = subprocess.Popen(self.command(*arguments), stdout=log, stderr=log, text=True)
+            process = self.launch(*arguments, stdout=log, stderr=log)
         self._stack.callback(process.kill)
         return process
 
@@ -314,13 +309,7 @@ def check_lines(lines: list[str], hotkey: str | None) -> None:
 def test_a_localnet_begins_in_a_folder_alone_and_says_what_to_type(terminal: Terminal) -> None:
     process, described = terminal.start_localnet()
     assert described["pids"] == {"localnet": process.pid}
-    second = subprocess.run(
-        [ASSAY, "localnet", "--dir", str(terminal.folder)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    second = run_program("localnet", "--dir", terminal.folder)
     assert second.returncode == 2
     assert "another localnet runs" in second.stderr
     process.send_signal(signal.SIGINT)
@@ -332,12 +321,5 @@ def test_a_localnet_begins_in_a_folder_alone_and_says_what_to_type(terminal: Ter
     for words in commands:  # every line is a command that there is, with options that it has
         options = [word for word in words if word.startswith("--")]
         named = words[1:3] if words[1] == "wallet" else words[1:2]
-        help_text = subprocess.run(
-            [ASSAY, *named, "--help"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-            env={**os.environ, "COLUMNS": "200"},  # noqa: TID251 - a child needs a whole one
-        ).stdout
+        help_text = run_program(*named, "--help", env={"COLUMNS": "200"}).stdout
         assert all(option in help_text for option in options), words

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.commands import ASSAY
 from tests.integration import test_localnet
-from tests.integration.test_localnet import ASSAY, Terminal, make_wallet
+from tests.integration.test_localnet import Terminal, make_wallet
 from tests.integration.wires import Hosts, find_lack
 
 CHAIN, MINER, VALIDATOR = "chain", "miner", "validator"
@@ -40,8 +41,9 @@ class FarTerminal(Terminal):
         self.hosts = hosts
         self.host = CHAIN
 
-    def command(self, *arguments: str) -> list[str]:
-        return [*self.hosts.enter(self.host), ASSAY, *arguments]
+    def launch(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
+        command = [*self.hosts.enter(self.host), ASSAY, *arguments]
+        return subprocess.Popen(command, text=True, **options)
 
     def _ports(self) -> tuple[str, ...]:
         return (*super()._ports(), "--block-time", "3")

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_localnet import ASSAY, Terminal, make_wallet
+from tests.commands import ASSAY
+from tests.integration.test_localnet import Terminal, make_wallet
 
 HOUR_S = 3_600
 GROUPS, WINDOWS = 2, 2
@@ -55,9 +56,9 @@ class SteppedTerminal(Terminal):
         super().__init__(root, stack)
         self.clocks = clocks
 
-    def command(self, *arguments: str) -> list[str]:
+    def launch(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
         before = self.clocks.enter(arguments[0]) if arguments[0] in PROGRAMS else []
-        return [*before, ASSAY, *arguments]
+        return subprocess.Popen([*before, ASSAY, *arguments], text=True, **options)
 
 
 @pytest.mark.nightly

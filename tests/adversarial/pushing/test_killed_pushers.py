@@ -19,7 +19,7 @@ from tests.adversarial.mortal import Fate, Killed
 from tests.adversarial.pushing.counts import GROUPS, count_posts
 from tests.adversarial.pushing.group_servers import RECEIVED, PoorServer
 from tests.adversarial.test_reexecuting_steps import invoke
-from tests.commands import ASSAY
+from tests.commands import start_program
 
 
 def wrap_points(monkeypatch, fate):
@@ -62,15 +62,15 @@ def test_killed_at_every_point(known, monkeypatch):
 def test_a_program_that_is_killed_while_a_group_is_in_flight(course, poor):
     """kill -9 of `assay export --push`, at its third post."""
     poor.script = lambda number, _: RECEIVED if number != 2 else None
-    words = [ASSAY, "export", "--dir", course, "--push", poor.url]
-    program = subprocess.Popen([*map(str, words)], stderr=subprocess.PIPE)
+    words = ["export", "--dir", course, "--push", poor.url]
+    program = start_program(*words, stderr=subprocess.PIPE)
     try:
         assert poor.came.wait(120)
     finally:
         os.kill(program.pid, signal.SIGKILL)
         program.communicate()
     assert len(poor.posted) == 3
-    done = invoke(*words[1:], "--json")
+    done = invoke(*words, "--json")
     assert done.exit_code == 1, done.output
     told = json.loads(done.stdout)
     root, place = poor.posted[2]
@@ -79,9 +79,9 @@ def test_a_program_that_is_killed_while_a_group_is_in_flight(course, poor):
     assert f"group {place} of submission {root.hex()[:16]}… was on its way" in done.stderr
     assert count_posts(poor.posted) == dict.fromkeys(poor.posted, 1)
     assert len(poor.posted) == GROUPS
-    again = invoke(*words[1:])
+    again = invoke(*words)
     assert again.exit_code == 1  # it is still unknown
     assert "sent 0 of 20 groups of 2 steps" in again.stdout
-    resent = invoke(*words[1:], "--resend")
+    resent = invoke(*words, "--resend")
     assert resent.exit_code == 0
     assert poor.posted[GROUPS:] == [(root, place)]

@@ -22,6 +22,7 @@ import pytest
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.server import BeaconServer
 from assay.network.chain import ChainTarget, Connection
+from tests.commands import run_program
 from tests.integration.chain.nets import TAO, RuntimeNet
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
@@ -68,13 +69,8 @@ class Stage:
 
     def run(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> Any:
         """A command to its end; its JSON document."""
-        done = subprocess.run(
-            [ASSAY, *arguments, "--config", str(self.config), "--json"],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
+        words = (*arguments, "--config", self.config, "--json")
+        done = run_program(*words, timeout=PATIENCE_S)
         assert done.returncode in codes, done.stderr
         return json.loads(done.stdout) if done.stdout else None
 
