@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.options import SettingsSource, command
+from assay.cli.command import Invocation, command
+from assay.cli.start import add_problem_files
 from assay.lab.gauntlet.content_attacks import CopiedFromAnother, ReplayedFromAnotherWindow
 from assay.lab.gauntlet.strategy import Strategy
 from assay.lab.gauntlet.table import CHOOSING, NOT_WORKING
@@ -46,15 +47,19 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 
 @command(
-    app, "cheat", "wallet.name", "wallet.hotkey", "miner.dir", "miner.groups", "compute.threads"
+    app,
+    "cheat",
+    lambda s: (s.wallet.name, s.wallet.hotkey, s.miner.dir, s.miner.groups, s.compute.threads),
 )
 def run_cheat(
-    source: SettingsSource,
+    invocation: Invocation,
     strategy: Annotated[str, typer.Argument(help="Its name in `assay gauntlet`, or enough of it.")],
 ) -> int:
     """Mine by a strategy of the gauntlet until Ctrl-C."""
     kind = find_strategy(strategy)
-    run_miner(source.load(), kind=kind)
+    settings = invocation.load_settings()
+    add_problem_files(settings)
+    run_miner(settings, kind=kind)
     return 0
 
 

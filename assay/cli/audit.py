@@ -23,8 +23,8 @@ from assay.audit.bundle_seal import ABOUT_FILE, open_records
 from assay.audit.findings import Aspect, AuditReport, Findings
 from assay.audit.ports import Models, Public, ScoreLedgerReader
 from assay.audit.sources import FetchedOutlines, ModelShelf, StoredSubmissions
+from assay.cli.checks import split_windows
 from assay.cli.console import open_console
-from assay.cli.first_checks import split_windows
 from assay.inference import load_checkpoint
 from assay.inference.workers.pool import open_workers
 from assay.network import ObjectStore, ReadableStores

@@ -9,7 +9,7 @@ from typing import NoReturn
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.audit.provenance.round_audit import RoundAudit, RoundError, RoundSources, audit_round
 from assay.audit.provenance.round_watch import RoundWatch
-from assay.cli.options import COULD_NOT_RUN, FINDING, OK
+from assay.cli.exits import COULD_NOT_RUN, FINDING, OK
 from assay.cli.train_steps import ignore_line, print_line
 from assay.inference import CheckpointError
 from assay.network import open_store

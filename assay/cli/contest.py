@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.text import Text
 
 from assay.cli.console import FIGURES, make_out_folder, make_table, print_result
-from assay.cli.options import FINDING, OK
+from assay.cli.exits import FINDING, OK
 from assay.environments import Environment, Success
 from assay.inference import load_checkpoint, load_outline
 from assay.lab.contests.answers import ContestRules

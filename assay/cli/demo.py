@@ -12,8 +12,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from assay.cli.checks import DEMO_MARKER
 from assay.cli.console import FIGURES, list_own_folder, print_result
-from assay.cli.first_checks import DEMO_MARKER
 from assay.cli.interrupts import catch_interrupts, require_wanted
 from assay.lab.demo.report import describe_status, describe_summary
 from assay.lab.demo.run import BUNDLE_FOLDER, CHAIN_FOLDER, Demo, DemoRun

@@ -2,8 +2,8 @@
 
 from contextlib import suppress
 
+from assay.cli import start
 from assay.cli.checks_view import print_checks
-from assay.cli.options import announce
 from assay.network.beacon import QUICKNET_ENDPOINTS
 from assay.network.beacon.relay_clock import ClockReading, read_relay_clocks
 from assay.network.chain import SubtensorChain
@@ -28,7 +28,7 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
         chain = _look_at_clock(session, note)
         clock = found[0].state
         is_off = clock is CheckState.FAIL
-        announce("loading PyTorch")
+        start.announce("loading PyTorch")
         from assay.neurons.preflight.examination import examine, list_hidden
         from assay.neurons.preflight.machine_fences import check_fences
         from assay.neurons.preflight.surroundings import open_surroundings

@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from assay.cli.console import make_table, print_result
-from assay.cli.options import FINDING, OK
+from assay.cli.exits import FINDING, OK
 from assay.environments import (
     Environment,
     EnvironmentEntry,
@@ -52,7 +52,7 @@ def run_env_list(settings: Settings, as_json: bool) -> int:
     return FINDING if any(not entry.usable for entry in entries if entry.file in named) else OK
 
 
-def run_env_show(_: Settings, name: str, as_json: bool) -> None:
+def run_env_show(name: str, as_json: bool) -> None:
     """Print name, settings, levels and digest."""
     environment = open_named_environment(name)
     document = {
@@ -72,13 +72,7 @@ def run_env_show(_: Settings, name: str, as_json: bool) -> None:
 
 
 def run_env_sample(
-    _: Settings,
-    name: str,
-    seed: str,
-    count: int,
-    levels: list[int] | None,
-    hotkey: str | None,
-    as_json: bool,
+    name: str, seed: str, count: int, levels: list[int] | None, hotkey: str | None, as_json: bool
 ) -> None:
     """Print problems 0 to count − 1 of a seed."""
     environment = open_named_environment(name)
@@ -99,7 +93,6 @@ def run_env_sample(
 
 
 def run_env_score(
-    _: Settings,
     name: str,
     answer: str,
     seed: str,

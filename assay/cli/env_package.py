@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.text import Text
 
 from assay.cli.console import make_table, print_result
-from assay.cli.options import FINDING, OK
+from assay.cli.exits import FINDING, OK
 from assay.environments.foreign import (
     VetReport,
     is_packed,
@@ -29,10 +29,9 @@ from assay.environments.tasksets import (
 )
 from assay.network.files import write_file
 from assay.neurons.settings.loading import ConfigError, open_named_environment
-from assay.neurons.settings.sections import Settings
 
 
-def run_env_new(_: Settings, name: str, folder: Path | None, as_json: bool) -> None:
+def run_env_new(name: str, folder: Path | None, as_json: bool) -> None:
     """Write a package, its adversarial set and its tests to a folder that has none of them."""
     try:
         texts = write_new_package(name)
@@ -51,7 +50,7 @@ def run_env_new(_: Settings, name: str, folder: Path | None, as_json: bool) -> N
     print_result({"files": [str(place / path) for path in texts]}, as_json, "\n".join(lines))
 
 
-def run_env_vet(_: Settings, path: Path, data: Path | None, as_json: bool) -> int:
+def run_env_vet(path: Path, data: Path | None, as_json: bool) -> int:
     """Print the checks. Pack what is fit beside itself: a folder, or a wheel with its data."""
     try:
         if path.suffix == ".whl":
@@ -126,7 +125,7 @@ def _read(path: Path) -> bytes:
         return opened.read(FILE_MAX + 1)
 
 
-def run_env_export(_: Settings, name: str, verifiers: Path, as_json: bool) -> None:
+def run_env_export(name: str, verifiers: Path, as_json: bool) -> None:
     """Write a wheel with a taskset, and say how to use it."""
     environment = open_named_environment(name)
     file_name, wheel = export_taskset(environment)

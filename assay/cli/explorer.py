@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from assay.cli.options import SettingsSource
+from assay.cli.settings_source import SettingsSource
+from assay.cli.start import add_problem_files
 from assay.explorer import Access, Index, IndexDamagedError, WaitingApp, make_app
 from assay.explorer.sources.opened import ChangeWatch
 from assay.explorer.sources.record import ExplorerRequest, NoRecordError, open_source
@@ -36,7 +38,7 @@ def make_request(source: SettingsSource) -> ExplorerRequest:
         source.flags["explorer"]["dir"] = None
     network, netuid = source.flags["chain"]["network"], source.flags["chain"]["netuid"]
     if localnet is None and netuid is None:
-        settings = source.load()
+        settings = _load(source)
         own, usual = settings.explorer, settings.localnet.dir
         named = own.dir or own.record or settings.chain.netuid
         if not named and not settings.demo.out.is_dir() and find_localnet(usual) is not None:
@@ -47,7 +49,8 @@ def make_request(source: SettingsSource) -> ExplorerRequest:
     if localnet is not None:
         online = ("--localnet", str(localnet))
         if find_localnet(localnet) is None:  # it may be about to start
-            begun, later = None, replace(source, localnet=localnet, waits=False).load
+            begun = None
+            later = partial(_load, replace(source, localnet=localnet, waits=False))
     elif netuid is not None:
         node = None if network is None else show_address(network, "wss://CHAIN-NODE")
         chain = () if node is None else ("--network", node)
@@ -56,7 +59,13 @@ def make_request(source: SettingsSource) -> ExplorerRequest:
         online += () if source.config is None else ("--config", str(source.config))
         readable = source.flags["store"]["readable"] or ()
         online += tuple(word for place in readable for word in ("--readable", place))
-    return ExplorerRequest(replace(source, localnet=begun).load(), online, localnet, later)
+    return ExplorerRequest(_load(replace(source, localnet=begun)), online, localnet, later)
+
+
+def _load(source: SettingsSource) -> Settings:
+    settings = source.load()
+    add_problem_files(settings)
+    return settings
 
 
 def run_explorer(request: ExplorerRequest, as_json: bool, quiet: bool) -> int:

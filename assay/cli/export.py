@@ -9,7 +9,7 @@ from pathlib import Path
 from assay.artifacts.submissions.table import write_tables
 from assay.audit.provenance.step_export import ExportError, export_steps
 from assay.audit.provenance.step_push import PushSummary, push_steps
-from assay.cli.options import FINDING, OK
+from assay.cli.exits import FINDING, OK
 from assay.cli.train_steps import ignore_line, print_line
 from assay.network.atropos import UnknownDeliveryError
 from assay.neurons.settings.sections import Settings

@@ -39,17 +39,19 @@ class _WholeWords(_Formatter):  # type: ignore[misc] # a class that is found at 
         return text.replace(_WHOLE_HYPHEN, "-")
 
 
-class _Context(typer.Context):
+class PagedContext(typer.Context):
+    """A call of a command with such a page."""
+
     formatter_class = _WholeWords
 
 
 class PagedCommand(TyperCommand):
     """A command with such a page."""
 
-    context_class = _Context
+    context_class = PagedContext
 
 
 class PagedGroup(TyperGroup):
     """A list of commands with such a page."""
 
-    context_class = _Context
+    context_class = PagedContext

@@ -6,7 +6,7 @@ from typing import Any
 
 from assay.artifacts.records.reader import RECORD_BYTES
 from assay.cli.console import FIGURES, Confirm, make_table, print_result, require_consent
-from assay.cli.options import FINDING, OK
+from assay.cli.exits import FINDING, OK
 from assay.network.chain import ChainError
 from assay.network.evm import (
     EvmReceipt,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from assay.cli.options import announce
+from assay.cli import start
 from assay.lab.localnet.description import Localnet
 from assay.lab.localnet.services import run_services
 from assay.neurons.program.logs import log_lines, wants_json
@@ -23,7 +23,7 @@ def run_localnet(every: Settings, as_json: bool, quiet: bool) -> int:
     settings = every.localnet
     if not quiet:
         begun = f"starting chain, beacon and store in {settings.dir}"
-        announce(begun, wants_json(every, as_json))
+        start.announce(begun, wants_json(every, as_json))
     with (
         log_lines(wants_json(every, as_json), quiet),
         catch_signals(lambda: None) as stop,

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from assay.cli.console import FIGURES, make_table, print_result
-from assay.cli.options import FINDING, OK
+from assay.cli.exits import FINDING, OK
 from assay.inference.placing.model_sizes import compute_weight_bytes, measure_shape
 from assay.neurons.miner.window_time import compute_window_seconds
 from assay.neurons.preflight.memory import (
@@ -18,7 +18,7 @@ from assay.neurons.preflight.memory import (
     estimate_height,
     estimate_offloaded,
 )
-from assay.neurons.settings.sections import MinerSettings, Settings
+from assay.neurons.settings.sections import MinerSettings
 from assay.protocol import Parameters
 from assay.subnet.recipe import Implementation, Recipe, read_recipe
 from assay.subnet.window_costs import (
@@ -121,7 +121,6 @@ class CoursePlan:
 
 
 def run_plan(
-    settings: Settings,
     recipe: str,
     miners: int | None,
     card: str | None,

@@ -9,7 +9,7 @@ from assay.artifacts.steps.folder import Step, read_step
 from assay.artifacts.steps.trace_files import ROOTS, StoredTrace, open_trace
 from assay.audit.tracing.bisection import Bisection, bisect_traces
 from assay.audit.tracing.step_trace import trace_step
-from assay.cli.options import COULD_NOT_RUN, FINDING, OK
+from assay.cli.exits import COULD_NOT_RUN, FINDING, OK
 from assay.cli.train_steps import fetch_record, ignore_line, print_line
 from assay.neurons.settings.loading import make_cards_repeat
 from assay.protocol.errors import OperatorError

@@ -20,7 +20,7 @@ from assay.audit.provenance.reexecution import StepComparison, reexecute
 from assay.audit.provenance.step_submissions import SubmissionsBeside
 from assay.cli.audit import AuditRequest, open_network, print_findings, require_beacon
 from assay.cli.console import open_console
-from assay.cli.options import COULD_NOT_RUN, FINDING, OK
+from assay.cli.exits import COULD_NOT_RUN, FINDING, OK
 from assay.network import open_store
 from assay.neurons.settings.loading import ConfigError, make_cards_repeat
 from assay.neurons.settings.sections import Settings
@@ -68,7 +68,7 @@ def _open_bundle(
     return opened.public, opened.validator
 
 
-def verify_step(
+def run_verify_step(
     record: str,
     models: Path | None,
     places: Sequence[str],

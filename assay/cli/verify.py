@@ -9,7 +9,8 @@ from rich.text import Text
 
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.cli.console import print_result
-from assay.cli.options import FINDING, OK, prepare
+from assay.cli.exits import FINDING, OK
+from assay.cli.start import TORCH, starting
 from assay.network.store import open_file
 from assay.neurons.settings.loading import ConfigError, parse_hotkey
 from assay.neurons.settings.sections import Settings
@@ -51,8 +52,8 @@ def run_verify(
     key = parse_hotkey(hotkey, "--hotkey") if hotkey else None
     if not model.is_dir():
         raise ConfigError(f"{model} is not a folder: name a checkpoint's folder")
-    prepare(settings, {"quiet": quiet}, loads="PyTorch")
-    checkpoint = _load_model(model, facts, context, settings)
+    with starting(settings, loads=TORCH, quiet=quiet):
+        checkpoint = _load_model(model, facts, context, settings)
     submission = SubmissionFile(open_file(file))
     whose = key or _read_hotkey(submission)
     verdict = _judge(submission, whose, facts, checkpoint, every)

@@ -21,8 +21,7 @@ from pydantic_settings import (
 )
 
 from assay.network.toml_settings import list_mistakes, name_place, read_toml
-from assay.neurons.settings.flags import get_flag_name
-from assay.neurons.settings.sections import ChainSettings, Settings
+from assay.neurons.settings.sections import ChainSettings, Settings, get_flag_name
 from assay.protocol import decode_ss58
 from assay.protocol.errors import OperatorError
 

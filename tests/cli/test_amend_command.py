@@ -12,7 +12,7 @@ import pytest
 from assay.artifacts.discovery import DiscoveryError, publish_parameters
 from assay.artifacts.store_objects import make_parameters_name
 from assay.cli import amend as command
-from assay.cli.first_checks import require_change
+from assay.cli.commands.subnet import require_change
 from assay.network.store import open_folder
 from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.settings.loading import ConfigError
@@ -175,4 +175,4 @@ def test_rounds_that_never_begin_with_a_settlement(net, monkeypatch):
 
 def test_an_amendment_without_changes_is_asked_for_them(net):
     with pytest.raises(ConfigError, match="nothing to change"):
-        require_change(Settings(), {"withdraw": False})
+        require_change(None, withdraw=False)

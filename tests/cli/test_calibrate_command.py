@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from assay.cli.calibrate import run_calibrate
-from assay.cli.first_checks import require_pair
+from assay.cli.commands.calibrate import require_pair
 from assay.inference import CheckpointError, Comparison
 from assay.inference.implementations import ImplementationError
 from assay.inference.pair_report import (
@@ -114,7 +114,7 @@ def test_an_impossible_run_is_reported_before_any_work(tmp_path):
         with pytest.raises(error, match=message):
             run_calibrate(asked, as_json=True, quiet=True)
     with pytest.raises(ConfigError, match="--model FOLDER"):  # before anything is loaded
-        require_pair(Settings(calibrate=good.model_copy(update={"model": None})), {})
+        require_pair(good.model_copy(update={"model": None}))
     for path in GENESIS.iterdir():
         assert path.is_dir() or (copied / path.name).read_bytes() == path.read_bytes()
 

@@ -120,7 +120,7 @@ EXPECTED: dict[str, tuple[str, str]] = {
 PROGRAM = """
 import contextlib, io, json, os, sys
 import assay.cli.console  # and what every command shares
-from assay.cli import options, record_commands
+from assay.cli import settings_source, start
 from assay.cli.app import app
 
 class Said(BaseException):
@@ -129,7 +129,7 @@ class Said(BaseException):
 def say(*words):
     raise Said
 
-options.announce = record_commands.announce = say
+start.announce = settings_source.announce = say
 watched, commands = json.load(sys.stdin)
 assert not set(watched) & sys.modules.keys(), sys.modules.keys()
 for line, words in commands:

@@ -28,7 +28,6 @@ from assay.environments.foreign.fence_report import Fences
 from assay.environments.foreign.package_environment import PackageChild, find_levels_fault
 from assay.environments.tasksets import export_taskset
 from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import Settings
 from assay.protocol.parameters import MILLION
 from assay.sandbox import WorkerError
 from tests.commands import run_command
@@ -415,7 +414,7 @@ def test_vetting_says_which_fences_were_missing(
 ) -> None:
     monkeypatch.setattr(vetting, "probe_fences", lambda: fences)
     file = write_archive(tmp_path, GOOD.replace("1, 2", "1,"))
-    assert run_env_vet(Settings(), file, None, True) == 0
+    assert run_env_vet(file, None, True) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["fit"], told["fenced"]) == (True, fences.is_whole)
     *_, check = told["checks"]
@@ -450,7 +449,7 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     packed = write_archive(tmp_path, GOOD)
     assert is_packed(packed)
     (tmp_path / "pack/more.py").write_text("X = 1\n")
-    assert run_env_vet(Settings(), tmp_path / "pack", None, True) == 0
+    assert run_env_vet(tmp_path / "pack", None, True) == 0
     assert is_packed(packed)
     fit = packed.read_bytes()
     names = zipfile.ZipFile(packed).namelist()
@@ -461,18 +460,18 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     assert "no file was written or replaced" in done.stdout
     assert packed.read_bytes() == fit
     packed.unlink()
-    assert run_env_vet(Settings(), tmp_path / "pack", None, True) == 1
+    assert run_env_vet(tmp_path / "pack", None, True) == 1
     assert not packed.exists()
     for theirs in (b"thesis", pack(("pack/__init__.py", GOOD))[:-1], pack(("other/a.txt", ""))):
         packed.write_bytes(theirs)
         with pytest.raises(ConfigError, match=r"pack\.zip exists, and this command did not write"):
-            run_env_vet(Settings(), tmp_path / "pack", None, True)
+            run_env_vet(tmp_path / "pack", None, True)
         assert packed.read_bytes() == theirs
     environment = make_environment("sat", {"k": 4})
     name, wheel = export_taskset(environment)
-    run_env_export(Settings(), "sat,k=4", tmp_path, True)
-    run_env_export(Settings(), "sat,k=4", tmp_path, True)
+    run_env_export("sat,k=4", tmp_path, True)
+    run_env_export("sat,k=4", tmp_path, True)
     assert (tmp_path / name).read_bytes() == wheel
     (tmp_path / name).write_bytes(packed.read_bytes())
     with pytest.raises(ConfigError, match="exists, and this command did not write it"):
-        run_env_export(Settings(), "sat,k=4", tmp_path, True)
+        run_env_export("sat,k=4", tmp_path, True)

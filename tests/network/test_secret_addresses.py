@@ -19,7 +19,8 @@ import pytest
 import typer
 from pydantic import SecretStr
 
-from assay.cli.options import plain_errors, prepare
+from assay.cli.exits import plain_errors
+from assay.cli.start import starting
 from assay.explorer.sources.shell_commands import show_address
 from assay.network import StoreError
 from assay.network.beacon import BeaconSourceError, HttpBeacons, RelayTimeouts
@@ -209,7 +210,8 @@ def test_a_node_of_the_evm(
 
 def test_the_output_of_commands_and_pages(capsys: pytest.CaptureFixture[str]) -> None:
     url = f"wss://{USER}:{WORD}@node.example:443/{KEY}?key={WORD}"
-    prepare(load_settings(None, {"chain": {"network": url, "netuid": 3}}), {}, opens=True)
+    with starting(load_settings(None, {"chain": {"network": url, "netuid": 3}}), opens=True):
+        pass
     told = capsys.readouterr().err
     assert "subnet 3 of wss://node.example:443 …" in told
     ChainTarget((url,))

@@ -10,7 +10,7 @@ import torch
 from transformers import LlamaConfig, Qwen2Config, Qwen3Config
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-from assay.cli.options import SettingsSource
+from assay.cli.settings_source import SettingsSource
 from assay.environments import add_problem_files
 from assay.inference.architecture import FAMILIES
 from assay.network.toml_settings import TomlError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.cli import options
+from assay.cli import settings_source
 from assay.cli.status import run_status
 from assay.lab.localnet import services
 from assay.lab.localnet.description import (
@@ -133,7 +133,7 @@ def test_a_localnet_that_does_not_run_is_said_to_be_so(
         ({"me": os.getpid()}, True),
     ):
         write_localnet(tmp_path, replace(localnet, pids=pids))
-        found = options.SettingsSource(localnet=tmp_path).load()
+        found = settings_source.SettingsSource(localnet=tmp_path).load()
         assert found.chain.netuid == 7  # its meaning is known all the same
         said = capsys.readouterr().err
         assert (f"assay localnet --dir {tmp_path}" in said) is not running
@@ -146,12 +146,14 @@ def test_a_command_waits_for_a_localnet_that_is_starting(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A reader starts every terminal at once: the network is not described for half a minute."""
-    source = options.SettingsSource(localnet=tmp_path)
+    source = settings_source.SettingsSource(localnet=tmp_path)
     with claim_folder(tmp_path, "localnet", alone=True):
         with pytest.raises(ConfigError, match="no localnet has been started there"):
             replace(source, waits=False).load()
         described = replace(localnet, pids={"localnet": os.getpid()})
-        monkeypatch.setattr(options.time, "sleep", lambda _: write_localnet(tmp_path, described))
+        monkeypatch.setattr(
+            settings_source.time, "sleep", lambda _: write_localnet(tmp_path, described)
+        )
         assert source.load().chain.netuid == 7
     said = capsys.readouterr().err
     assert said == f"assay: waiting for the localnet in {tmp_path}, which is starting …\n"
@@ -162,9 +164,9 @@ def test_a_localnet_that_ends_before_it_is_described_holds_no_command_up(
 ) -> None:
     with ExitStack() as stack:
         stack.enter_context(claim_folder(tmp_path, "localnet", alone=True))
-        monkeypatch.setattr(options.time, "sleep", lambda _: stack.close())
+        monkeypatch.setattr(settings_source.time, "sleep", lambda _: stack.close())
         with pytest.raises(ConfigError, match="no localnet has been started there"):
-            options.SettingsSource(localnet=tmp_path).load()
+            settings_source.SettingsSource(localnet=tmp_path).load()
 
 
 def test_a_localnets_folder_is_not_taken_for_a_programs(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import typer
 from rich.console import Console
 
-from assay.cli.options import plain_errors
+from assay.cli.exits import plain_errors
 from assay.cli.program_view import render_program
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.files import replace_file
@@ -189,7 +189,7 @@ def test_an_error_of_the_system_that_names_no_file_says_where(capsys):
     with pytest.raises(typer.Exit), plain_errors():
         os.close(-1)
     said = capsys.readouterr().err
-    assert said.startswith("assay: assay/cli/options.py, line ")
+    assert said.startswith("assay: assay/cli/exits.py, line ")
     assert said.endswith(": Bad file descriptor\n")
     with pytest.raises(typer.Exit), plain_errors():
         os.open("/nowhere/at all", os.O_RDONLY)

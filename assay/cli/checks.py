@@ -1,0 +1,118 @@
+"""Checks before anything heavy is loaded, so that a mistake is reported within a second.
+
+A command calls them first. Each raises an `OperatorError`. Light: each imports what it reads.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from assay.neurons.settings.sections import Settings
+
+
+#: Marks a demo's folder. The demo touches nothing in a folder that has files but no marker.
+DEMO_MARKER = ".assay-demo"
+
+
+def require_wallet(settings: "Settings", signer: str | None = None) -> None:
+    """Check that the wallet's keys are on disk. `signer`: "coldkey" or "hotkey", which must be
+    unlockable."""
+    from assay.network.chain.wallets import require_keys
+
+    wallet = settings.wallet
+    require_keys(wallet.name, wallet.hotkey, wallet.path, signer)
+
+
+def require_subnet(settings: "Settings") -> None:
+    """Check that a subnet is named."""
+    from assay.neurons.settings.loading import require_netuid
+
+    require_netuid(settings.chain)
+
+
+def require_signer(settings: "Settings", signer: str) -> None:
+    """Check the wallet, whose `signer` must be unlockable, and that a subnet is named."""
+    require_wallet(settings, signer)
+    require_subnet(settings)
+
+
+def require_store(settings: "Settings") -> None:
+    """Check that the store for writing is named, and can be opened with the present keys."""
+    from assay.neurons.session.resources import open_own_store
+
+    open_own_store(settings)
+
+
+def require_folder(folder: Path, kind: str, *, alone: bool = False) -> None:
+    """Check that a program's own folder is writable, and has no other program's files; `alone`:
+    nor any other files."""
+    from assay.neurons.program.loop import claim_folder
+
+    with claim_folder(folder, kind, alone=alone):
+        pass
+
+
+def require_out(out: Path | None) -> None:
+    """Check that `--out`, if it is given, is a folder, or can be created."""
+    from assay.cli.console import make_out_folder
+
+    if out is not None:
+        make_out_folder(out)
+
+
+def require_own_out(out: Path | None, whose: str, *patterns: str) -> None:
+    """The same, and check that a folder with files holds what the command writes: see
+    `list_own_folder`."""
+    from assay.cli.console import list_own_folder
+
+    if out is not None:
+        list_own_folder(out, whose, *patterns)
+
+
+def require_there(*places: Path | str | None) -> None:
+    """Check that files and folders exist, if they are named. A text names a path, unless it is a
+    URL."""
+    from assay.neurons.settings.loading import ConfigError
+
+    for place in places:
+        is_url = isinstance(place, str) and "://" in place
+        if place is not None and not is_url and not Path(place).exists():
+            raise ConfigError(f"{place}: there is no such file or folder")
+
+
+def require_bundle(folder: Path | None) -> None:
+    """Check that --offline, if it is given, names a bundle."""
+    from assay.audit import bundle_seal
+
+    require_there(folder)
+    if folder is not None:
+        bundle_seal.require_bundle(folder)
+
+
+def require_address(text: str | None, option: str) -> None:
+    """Check that an option, if it is given, is a valid address of a hotkey."""
+    from assay.neurons.settings.loading import parse_hotkey
+
+    if text is not None:
+        parse_hotkey(text, option)
+
+
+def split_windows(text: str) -> tuple[int, int]:
+    """The first and the last window of `A..B`, both included, or of one number."""
+    from assay.neurons.settings.loading import ConfigError
+
+    first, _, last = text.partition("..")
+    last = last or first
+    if not (first.isdecimal() and last.isdecimal() and max(len(first), len(last)) <= 12):
+        raise ConfigError(f"--windows {text!r}: write A..B, such as 5..12")
+    if int(first) > int(last):
+        raise ConfigError(
+            f"--windows {text!r}: the smaller number comes first; write {last}..{first}"
+        )
+    return int(first), int(last)
+
+
+def require_windows(windows: str | None) -> None:
+    """Check that --windows, if it is given, is two numbers."""
+    if windows is not None:
+        split_windows(windows)

@@ -1,0 +1,214 @@
+"""`assay audit` and what is below it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.cli.checks import (
+    require_address,
+    require_bundle,
+    require_subnet,
+    require_there,
+    require_windows,
+)
+from assay.cli.command import Invocation, command
+from assay.cli.help_pages import PagedGroup
+from assay.cli.options import (
+    AllowLocalBeacon,
+    AsJson,
+    Quiet,
+    Records,
+    StepFetched,
+    StepStores,
+    Validator,
+    ledger,
+    network,
+    reading,
+)
+from assay.cli.start import TORCH, starting
+
+app = typer.Typer(cls=PagedGroup)
+
+
+Windows = Annotated[
+    str | None,
+    typer.Option(
+        "--windows",
+        metavar="A..B",
+        help="Windows, both ends included [default: the newest settlement's].",
+    ),
+]
+Model = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FOLDER", help="A checkpoint, or a folder of them by digest; may repeat."),
+]
+
+
+@command(app, None, lambda s: (*network(s), *reading(s), *ledger(s), s.compute, s.cluster.address))
+def audit(
+    invocation: Invocation,
+    validator: Validator = None,
+    windows: Windows = None,
+    model: Model = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=256,
+            help="Run forward passes in this many processes of one thread.",
+        ),
+    ] = 0,
+    worker: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DEVICE", help="Run forward passes on this device, such as cuda:0; may repeat."
+        ),
+    ] = None,
+    offline: Annotated[
+        Path | None, typer.Option(metavar="BUNDLE", help="Read from a bundle, without any network.")
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="A bundle or store that another reader kept, to compare; may repeat.",
+        ),
+    ] = None,
+    records: Records = None,
+    allow_local_beacon: AllowLocalBeacon = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Recompute a validator's record: beacons, audited groups, values, scores, weights.
+
+    It reads public data only: the record, the chain, miners' files. --model also runs the forward
+    passes again. Without it, the audit trusts and counts verdicts that only a model can decide.
+    --evm and --contract also compare with the ledger contract. Exit codes: 0 everything matches, 1
+    something differs, 2 could not run, or nothing differs but something could not be checked.
+    """
+    from assay.neurons.settings.loading import ConfigError
+
+    if worker and workers:
+        raise ConfigError("--worker names devices, --workers a number: use one of the two")
+    settings = invocation.load_settings()
+    require_there(offline, *(model or ()), *(against or ()))
+    require_windows(windows)
+    require_address(validator, "--validator")
+    if offline is None:
+        require_subnet(settings)
+    else:
+        require_bundle(offline)
+    with starting(settings, loads=TORCH, opens=offline or True, quiet=quiet):
+        from assay.cli.audit import AuditRequest, run_offline, run_online
+    request = AuditRequest(
+        validator,
+        windows,
+        records,
+        model or (),
+        against or (),
+        allow_local_beacon,
+        settings.compute,
+        tuple(worker or ["cpu"] * workers),
+        settings.cluster.address,
+    )
+    if offline is not None:
+        return run_offline(offline, request, as_json, quiet)
+    return run_online(settings, request, as_json, quiet)
+
+
+@command(app, "export", lambda s: (*network(s), *reading(s), *ledger(s)))
+def export(
+    invocation: Invocation,
+    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="New folder for the bundle.")],
+    validator: Validator = None,
+    windows: Windows = None,
+    records: Records = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Audit without a model, and save everything that was read in a sealed folder.
+
+    `assay audit --offline BUNDLE` needs nothing else. After an interruption, the same command
+    continues. The exit codes are those of `assay audit`.
+    """
+    settings = invocation.load_settings()
+    require_windows(windows)
+    require_address(validator, "--validator")
+    require_subnet(settings)
+    with starting(settings, loads=TORCH, opens=True, quiet=quiet):
+        from assay.cli.audit import AuditRequest, run_export
+    return run_export(settings, AuditRequest(validator, windows, records), out, as_json, quiet)
+
+
+@command(app, "compare", lambda s: (*network(s), *reading(s), s.compute))
+def compare(
+    invocation: Invocation,
+    validator: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--validator",
+            metavar="SS58",
+            help="Validator to compare; may repeat [default: all that announce a record or set "
+            "weights].",
+        ),
+    ] = None,
+    windows: Windows = None,
+    model: Model = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Compare the validators of a subnet, and say which of them copies.
+
+    For each validator it shows how many verdicts have a witness of its own forward pass (with
+    --model), and how far its weights on chain are from its own record, from others' records, and
+    from others' earlier settlements. Exit codes: 0 no sign of a copier, 1 a copier, 2 could not
+    run.
+    """
+    settings = invocation.load_settings()
+    require_there(*(model or ()))
+    require_windows(windows)
+    require_subnet(settings)
+    with starting(settings, loads=TORCH, opens=True, quiet=quiet):
+        from assay.cli.audit import AuditRequest
+        from assay.cli.audit_compare import run_compare
+    request = AuditRequest(windows=windows, models=model or (), compute=settings.compute)
+    return run_compare(settings, request, validator or (), as_json)
+
+
+@command(app, "round", lambda s: (*network(s), *reading(s)))
+def round_(
+    invocation: Invocation,
+    checkpoint: Annotated[
+        str | None,
+        typer.Argument(metavar="DIGEST", help="A merged checkpoint [default: the one in force]."),
+    ] = None,
+    steps: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Steps of each child to repeat.")
+    ] = 1,
+    store: StepStores = None,
+    directory: StepFetched = Path("assay-rounds"),
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Check each round as it ends, until Ctrl-C, and add the findings to "
+            "findings.jsonl in the folder.",
+        ),
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Recompute a round of several trainers: the merged children, and why others were left out.
+
+    It also repeats some steps of each child, drawn by the deadline's block, if their trainers
+    publish the states. Run it with --follow beside each trainer. Exit codes: 0 the checkpoint and
+    every repeated step are equal, 1 something differs (it names the trainer that lied), 2 could
+    not run, or could not repeat some step.
+    """
+    settings = invocation.load_settings()
+    require_subnet(settings)
+    with starting(settings, loads=TORCH, opens=True, quiet=quiet):
+        from assay.cli.audit_round import run_round
+    return run_round(settings, checkpoint, steps, store or (), directory, follow, as_json, quiet)

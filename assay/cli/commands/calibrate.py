@@ -1,0 +1,42 @@
+"""`assay calibrate`."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from assay.cli.checks import require_out
+from assay.cli.command import Invocation, command
+from assay.cli.help_pages import PagedGroup
+from assay.cli.options import AsJson, Quiet
+from assay.cli.start import TORCH, starting
+
+if TYPE_CHECKING:
+    from assay.neurons.settings.sections import CalibrateSettings
+
+app = typer.Typer(cls=PagedGroup)
+
+
+@command(app, "calibrate", lambda s: (s.calibrate, s.compute))
+def calibrate(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> int:
+    """Measure how much two implementations of the reference differ, and fit the honest rates.
+
+    Implementations are fp32-sdpa, fp32-eager and split3; bf16 and split2 are examples that fail. It
+    writes calibration.json (a manifest names its digest), report.json and calibration.svg. Exit
+    code 1 if no network may permit this pair, or if the report has findings to fix first.
+    """
+    settings = invocation.load_settings()
+    require_pair(settings.calibrate)
+    require_out(settings.calibrate.out)
+    with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
+        from assay.cli.calibrate import run_calibrate
+    return run_calibrate(settings, as_json, quiet)
+
+
+def require_pair(asked: "CalibrateSettings") -> None:
+    """Check that there are a checkpoint and two implementations."""
+    from assay.neurons.settings.loading import ConfigError
+
+    if asked.model is None:
+        raise ConfigError("name the folder of a checkpoint: --model FOLDER")
+    if asked.a == asked.b:
+        raise ConfigError(f"--a and --b are both {asked.a}: name two implementations")

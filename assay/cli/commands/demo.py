@@ -1,0 +1,28 @@
+"""`assay demo`."""
+
+import typer
+
+from assay.cli.checks import DEMO_MARKER, require_own_out
+from assay.cli.command import Invocation, command
+from assay.cli.help_pages import PagedGroup
+from assay.cli.options import AsJson, Quiet
+from assay.cli.start import TORCH, starting
+
+app = typer.Typer(cls=PagedGroup)
+
+
+@command(app, "demo", lambda s: (s.demo,))
+def demo(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> int:
+    """Run a whole subnet in this process: miners, cheats, validator, trainer.
+
+    Two honest miners, three cheats, one validator and one trainer work for some windows: they mine,
+    audit, pay and learn. The chain is a development simulator on a free port, and the bittensor SDK
+    connects to it. Rules, signatures, consensus, model, judge and learning are real. Exit code 1 if
+    a cheat was paid, an honest miner was refused, no weights were set, or the model did not
+    improve.
+    """
+    settings = invocation.load_settings()
+    require_own_out(settings.demo.out, "demo", DEMO_MARKER)
+    with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
+        from assay.cli.demo import run_demo
+    return run_demo(settings, as_json, quiet)

@@ -1,0 +1,44 @@
+"""`assay doctor`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from assay.cli.checks import require_subnet
+from assay.cli.command import Invocation, command
+from assay.cli.help_pages import PagedGroup
+from assay.cli.options import AsJson, network, reading
+from assay.cli.start import starting
+
+app = typer.Typer(cls=PagedGroup)
+
+
+@command(app, "doctor", lambda s: (*network(s), s.wallet, s.store.locator, *reading(s), s.compute))
+def doctor(
+    invocation: Invocation,
+    role: Annotated[
+        Literal["miner", "validator", "trainer"],
+        typer.Argument(
+            metavar="PROGRAM", help="The program to check for: miner, validator or trainer."
+        ),
+    ] = "miner",
+    directory: Annotated[
+        Path | None, typer.Option("--dir", metavar="DIR", help="The program's own folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Check everything that a program needs, and say how to fix each problem.
+
+    It checks chain and clock, wallet and uid, beacons, store, disk, the checkpoint in force, and
+    device and memory. It sends nothing to the chain, and you can run it while the program runs.
+    Exit codes: 0 nothing failed, 1 something failed, 2 could not check.
+    """
+    source = invocation.source
+    source.flags[role] = {"dir": directory}
+    settings = replace(source, role="trainer" if role == "trainer" else None).load()
+    require_subnet(settings)
+    with starting(settings, opens=True):
+        from assay.cli.doctor import run_doctor
+    return run_doctor(settings, role, as_json)

@@ -1,0 +1,157 @@
+"""`assay env`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.cli.command import Invocation, command
+from assay.cli.help_pages import PagedGroup
+from assay.cli.options import AsJson
+from assay.cli.start import starting
+
+app = typer.Typer(
+    cls=PagedGroup, no_args_is_help=True, help="List, try, score and make environments."
+)
+
+
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="An environment, such as sat, sat,k=4 or mix,sat=1,gsm=2."),
+]
+Seed = Annotated[
+    str,
+    typer.Option(
+        "--seed",
+        metavar="HEX",
+        show_default=False,
+        help="32 bytes, for example a window's challenge seed [default: zeros].",
+    ),
+]
+Hotkey = Annotated[
+    str | None,
+    typer.Option(
+        "--hotkey", metavar="SS58", help="Hotkey of the problems' miner [default: nobody]."
+    ),
+]
+Levels = Annotated[
+    list[int] | None,
+    typer.Option("--level", metavar="LEVEL", help="Levels in force; may repeat [default: all]."),
+]
+_NO_SEED = "00" * 32
+
+
+@command(app, "list", lambda s: (s.environments.files,))
+def list_(invocation: Invocation, as_json: AsJson = False) -> int:
+    """List all environments, and say why some cannot be used."""
+    settings = invocation.load_settings()
+    with starting(settings):
+        from assay.cli.env import run_env_list
+    return run_env_list(settings, as_json)
+
+
+@command(app, "show", lambda s: (s.environments.files,))
+def show(invocation: Invocation, name: Name, as_json: AsJson = False) -> None:
+    """Show an environment's settings, levels and digest, as in a network's parameters."""
+    settings = invocation.load_settings()
+    with starting(settings):
+        from assay.cli.env import run_env_show
+    run_env_show(name, as_json)
+
+
+@command(app, "sample", lambda s: (s.environments.files,))
+def sample(
+    invocation: Invocation,
+    name: Name,
+    seed: Seed = _NO_SEED,
+    count: Annotated[int, typer.Option("--n", min=1, max=10_000, help="Number of problems.")] = 3,
+    levels: Levels = None,
+    hotkey: Hotkey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a seed's first problems, as a miner gets them."""
+    settings = invocation.load_settings()
+    with starting(settings):
+        from assay.cli.env import run_env_sample
+    run_env_sample(name, seed, count, levels, hotkey, as_json)
+
+
+@command(app, "score", lambda s: (s.environments.files,))
+def score(
+    invocation: Invocation,
+    name: Name,
+    answer: Annotated[
+        str, typer.Option(metavar="TEXT", help="The whole answer; - reads it from stdin.")
+    ],
+    seed: Seed = _NO_SEED,
+    index: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Index of the problem.")] = 0,
+    levels: Levels = None,
+    hotkey: Hotkey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score an answer to one of a seed's problems, in millionths, with default reward weights."""
+    settings = invocation.load_settings()
+    with starting(settings):
+        from assay.cli.env import run_env_score
+    run_env_score(name, answer, seed, index, levels, hotkey, as_json)
+
+
+@command(app, "new")
+def new(
+    invocation: Invocation,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the package: a-z, 0-9 and _.")
+    ],
+    folder: Annotated[
+        Path | None, typer.Option("--dir", metavar="DIR", help="New folder [default: NAME].")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create an environment of your own: package, levels, adversarial set, tests."""
+    settings = invocation.load_settings()
+    with starting(settings):
+        from assay.cli.env_package import run_env_new
+    run_env_new(name, folder, as_json)
+
+
+@command(app, "vet")
+def vet(
+    invocation: Invocation,
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            exists=True,
+            help="A package (its archive or its folder), or a taskset (its wheel or its bundle).",
+        ),
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="FILE", help="JSON Lines file that the taskset loads."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Test in the sandbox whether a package, or a taskset of verifiers 0.4, is fit for a subnet.
+
+    It gives the reasons. Exit code 1 if it is not fit.
+    """
+    settings = invocation.load_settings()
+    with starting(settings):
+        from assay.cli.env_package import run_env_vet
+    return run_env_vet(path, data, as_json)
+
+
+@command(app, "export", lambda s: (s.environments.files,))
+def export(
+    invocation: Invocation,
+    name: Name,
+    verifiers: Annotated[
+        Path, typer.Option("--verifiers", metavar="DIR", help="Folder for the wheel.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Export an environment as a taskset of verifiers 0.4, with the same seeds and scorer."""
+    settings = invocation.load_settings()
+    with starting(settings):
+        from assay.cli.env_package import run_env_export
+    run_env_export(name, verifiers, as_json)

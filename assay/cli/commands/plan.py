@@ -1,0 +1,41 @@
+"""`assay plan`."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from assay.cli.command import Invocation, command
+from assay.cli.help_pages import PagedGroup
+from assay.cli.options import AsJson
+
+app = typer.Typer(cls=PagedGroup)
+
+
+@command(app, "plan")
+def plan(
+    invocation: Invocation,
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe: a file, or a shipped one's name.")
+    ],
+    miners: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Number of miners [default: the recipe's].")
+    ] = None,
+    card: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="GPU: H100, H200, A100-80GB, … [default: the recipe's]."),
+    ] = None,
+    implementation: Annotated[
+        Literal["fp32-sdpa", "fp32-eager", "split3"] | None,
+        typer.Option(help="Implementation of the reference [default: the recipe's]."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Estimate the cost of a recipe's window: tokens, seconds, memory and bytes of each program.
+
+    The estimate is arithmetic from data sheets, and all its inputs are shown. It needs no chain, no
+    model and no GPU. Exit code 1 if something does not fit.
+    """
+    invocation.load_settings()
+    from assay.cli.plan import run_plan
+
+    return run_plan(recipe, miners, card, implementation, as_json)

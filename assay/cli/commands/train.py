@@ -1,0 +1,189 @@
+"""`assay train` and what is below it: the trainer, and its steps."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.cli.checks import require_bundle, require_signer, require_store, require_there
+from assay.cli.command import Invocation, command
+from assay.cli.help_pages import PagedGroup
+from assay.cli.options import (
+    AllowLocalBeacon,
+    AsJson,
+    Quiet,
+    Records,
+    StepFetched,
+    StepStores,
+    Validator,
+    network,
+    program,
+    reading,
+)
+from assay.cli.start import TORCH, has_json_lines, starting
+
+app = typer.Typer(cls=PagedGroup)
+
+
+_STEP = "A step's record (steps/step-*.json), or, with --store, a checkpoint's digest."
+StepRecordFile = Annotated[str, typer.Argument(metavar="RECORD", help=_STEP)]
+StepModels = Annotated[
+    Path | None,
+    typer.Option(
+        "--models",
+        metavar="DIR",
+        help="Folder of checkpoints by digest [default: models, beside the record's folder].",
+    ),
+]
+
+
+@command(
+    app,
+    None,
+    lambda s: (
+        *program(s),
+        s.trainer.dir,
+        s.trainer.processes,
+        s.validator.devices,
+        s.cluster.address,
+    ),
+    role="trainer",
+)
+def train(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> int:
+    """Train: judge all submissions, learn from accepted groups, publish checkpoints.
+
+    The subnet's parameters must name the wallet's hotkey as trainer. It runs until Ctrl-C, and the
+    same command continues.
+    """
+    settings = invocation.load_settings()
+    require_signer(settings, "hotkey")
+    require_store(settings)
+    _require_folder(settings.trainer.dir)
+    with starting(
+        settings, loads=TORCH, opens=True, quiet=quiet, as_json=has_json_lines(settings, as_json)
+    ):
+        from assay.neurons.trainer.program import run_trainer
+    return run_trainer(settings, as_json, quiet, again=["-m", "assay", *sys.argv[1:]])
+
+
+def _require_folder(folder: Path) -> None:
+    """Check that the trainer's folder is none or a folder. `require_folder` would not do: the
+    processes of a team check at the same moment, and only the first of them takes the folder."""
+    from assay.neurons.settings.loading import ConfigError
+
+    if any(path.exists() and not path.is_dir() for path in (folder, *folder.parents)):
+        raise ConfigError(f"--dir {folder} is not a folder, or is below a file: name a folder")
+
+
+@command(app, "verify-step", lambda s: (*network(s), *reading(s)))
+def verify_step(
+    invocation: Invocation,
+    record: StepRecordFile,
+    models: StepModels = None,
+    store: StepStores = None,
+    directory: StepFetched = Path("assay-steps"),
+    offline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE", help="Compare the groups with a bundle of `assay audit export`."
+        ),
+    ] = None,
+    files: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Also look for miners' files in this store; may repeat."),
+    ] = None,
+    validator: Validator = None,
+    records: Records = None,
+    allow_local_beacon: AllowLocalBeacon = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Repeat a training step from the data beside its record, and compare bit by bit.
+
+    With --offline, --netuid or --localnet it also compares the groups with what miners committed on
+    chain. Exit codes: 0 equal, 1 different (it names the first tensor or group that differs), 2
+    could not run, or equal but some groups could not be checked. On another kind of CPU or with
+    another PyTorch the last bits can differ; the command says how this machine differs.
+    """
+    from assay.neurons.settings.loading import ConfigError
+
+    source = invocation.source
+    named = (*source.flags["chain"].values(), source.localnet, offline)
+    beside = any(value is not None for value in named)
+    if not beside and (files or validator or records):
+        raise ConfigError("name a bundle with --offline, or a network with --netuid")
+    settings = source.load()
+    _require_step(record, store)
+    require_there(models)
+    require_bundle(offline)
+    with starting(settings, loads=TORCH, quiet=quiet):
+        from assay.cli.audit import AuditRequest
+        from assay.cli.train_steps import ProvenanceRequest, run_verify_step
+    place = offline or (settings if beside else None)
+    request = AuditRequest(validator, None, records, allow_local_beacon=allow_local_beacon)
+    provenance = None if place is None else ProvenanceRequest(place, request, files or ())
+    return run_verify_step(record, models, store or (), directory, provenance, as_json, quiet)
+
+
+@command(app, "trace-step")
+def trace_step(
+    invocation: Invocation,
+    record: StepRecordFile,
+    models: StepModels = None,
+    store: StepStores = None,
+    directory: StepFetched = Path("assay-steps"),
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the trace [default: beside the record]."),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Repeat a training step and write every operator's inputs and outputs, as a tree of hashes.
+
+    `assay train bisect` shows where two traces of one step begin to differ. The folder can serve as
+    a store. Exit codes: 0 the tensors are those of the record, 1 they are not, 2 could not run.
+    """
+    settings = invocation.load_settings()
+    _require_step(record, store)
+    with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
+        from assay.cli.step_traces import StepPlace, run_trace
+    place = StepPlace(record, models, tuple(store or ()), directory)
+    return run_trace(place, out, as_json, quiet)
+
+
+@command(app, "bisect")
+def bisect(
+    invocation: Invocation,
+    a: Annotated[str, typer.Argument(metavar="A", help="A trace: its folder, or a store's URL.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another trace of the same step.")],
+    step: Annotated[
+        str | None, typer.Option(metavar="RECORD", help=f"Repeat the operator here. {_STEP}")
+    ] = None,
+    models: StepModels = None,
+    store: StepStores = None,
+    directory: StepFetched = Path("assay-steps"),
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Find the first operator where two traces of a step differ, and say which trace is right.
+
+    It reads two nodes of each trace at every level. With --step it repeats that operator here, on
+    the inputs that both traces name, and emulates other machines. Exit codes: 0 equal, or the
+    machines differ and neither lies, 1 one is wrong or contradicts itself, 2 could not run, or
+    undecided.
+    """
+    settings = invocation.load_settings()
+    _require_step(step, store)
+    require_there(a, b)
+    with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
+        from assay.cli.step_traces import StepPlace, run_bisect
+    place = None if step is None else StepPlace(step, models, tuple(store or ()), directory)
+    return run_bisect(a, b, place, as_json, quiet)
+
+
+def _require_step(record: str | None, stores: list[str] | None) -> None:
+    """Check that a step's record is here, unless it is in a store."""
+    if record is not None and not stores:
+        require_there(Path(record))

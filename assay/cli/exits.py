@@ -1,0 +1,55 @@
+"""Exit codes, and errors as one line."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+OK, FINDING, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn errors that a person can fix into one line and exit code 2, and Ctrl-C into 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _leave("stopped", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(OK) from None
+    except OSError as error:
+        _leave(f"{error.filename or _find_place(error)}: {error.strerror or error}", COULD_NOT_RUN)
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:  # noqa: BLE001 - the outermost loop of a program
+        from assay.protocol.errors import OperatorError
+
+        if not isinstance(error, OperatorError):  # a defect of ours: show all details
+            from assay.network.text import hide
+
+            print(hide(traceback.format_exc()), file=sys.stderr)
+            _leave("this is a defect in assay; the lines above say where", COULD_NOT_RUN)
+        _leave(str(error), COULD_NOT_RUN)
+
+
+def _find_place(error: OSError) -> str:
+    """The place in our code where an error without a file's name was raised: the system's text
+    alone does not explain it."""
+    root, place = Path(__file__).parents[1], "file"
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if path.is_relative_to(root) and "site-packages" not in path.relative_to(root).parts:
+            place = f"{path.relative_to(root.parent)}, line {frame.lineno}"
+    return place
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    for line in message.splitlines() or [""]:  # several settings are wrong: one line for each
+        print(f"assay: {line}", file=sys.stderr)
+    raise typer.Exit(code)

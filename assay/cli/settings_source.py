@@ -1,0 +1,60 @@
+"""Settings as a command gets them: from its flags, variables, a file, a localnet and a recipe."""
+
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.cli.start import announce
+
+if TYPE_CHECKING:
+    from assay.neurons.settings.sections import Settings
+
+#: Seconds between two looks at a localnet that is starting, and until it is given up.
+_POLL_S, _START_SECONDS = 0.2, 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsSource:
+    """The values on a command line for settings."""
+
+    #: section → field → value; None if the flag was not given
+    flags: dict[str, dict[str, Any]] = field(default_factory=dict)
+    config: Path | None = None
+    localnet: Path | None = None
+    #: "owner" or "trainer": whose wallet to use on a localnet, unless another is named
+    role: str | None = None
+    recipe: str | None = None  # its trainer's settings and its implementation replace defaults
+    waits: bool = True  # for a localnet that is being made
+
+    def load(self) -> "Settings":
+        """Load settings from flags, variables and a file, with a localnet's as defaults."""
+        from assay.neurons.settings.loading import load_settings
+
+        below: dict[str, dict[str, Any]] = {}
+        if self.recipe is not None:
+            from assay.subnet.recipe import read_recipe
+
+            recipe = read_recipe(self.recipe)
+            below["trainer"] = recipe.trainer.model_dump(exclude_unset=True)
+            below["compute"] = {"implementation": recipe.course.implementation}
+        if self.localnet is None:
+            settings = load_settings(self.config, self.flags, below)
+        else:
+            from assay.lab.localnet.description import is_running, is_starting, read_settings
+
+            if self.waits and is_starting(self.localnet):
+                announce(f"waiting for the localnet in {self.localnet}, which is starting")
+                deadline = time.monotonic() + _START_SECONDS
+                while is_starting(self.localnet) and time.monotonic() < deadline:
+                    time.sleep(_POLL_S)
+            there = read_settings(self.localnet, self.role)
+            for section, values in below.items():
+                there[section] = values | there.get(section, {})
+            settings = load_settings(self.config, self.flags, there)
+            if not is_running(self.localnet):  # it may be restarting: programs wait for it
+                start = f"`assay localnet --dir {self.localnet}` in another terminal"
+                say = f"assay: the localnet in {self.localnet} is not running: {start}"
+                print(say, file=sys.stderr)
+        return settings

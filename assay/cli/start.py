@@ -1,0 +1,101 @@
+"""The time between a command's checks and its work: what is loaded and opened, and who agrees."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from assay.cli.interrupts import require_wanted
+
+if TYPE_CHECKING:
+    from assay.neurons.settings.sections import Settings
+
+TORCH, WEB3 = "PyTorch", "web3"
+
+
+@contextmanager
+def starting(
+    settings: "Settings",
+    *,
+    loads: str | None = None,
+    opens: "Path | bool" = False,
+    quiet: bool = False,
+    as_json: bool = False,
+    problem_files: bool = True,
+) -> Iterator[None]:
+    """Say what a command waits for, and add the settings' files of problems. The block has the
+    command's imports, and raises a Ctrl-C that was lost in them.
+
+    Args:
+        loads: a library that takes seconds to load.
+        opens: the settings' chain is opened, or this folder.
+        as_json: see `announce`.
+    """
+    if opens is True:
+        from assay.network.chain.target import ChainTarget
+
+        chain = settings.chain
+        ChainTarget.require_named(chain.network, *chain.fallbacks, *chain.archives)
+    doing = [] if loads is None else [f"loading {loads}"]
+    if opens is not False:
+        doing.append(f"opening {_name_place(settings if opens is True else opens)}")
+    if doing and not quiet:
+        announce(", then ".join(doing), as_json)
+    if problem_files:
+        add_problem_files(settings)
+    yield
+    require_wanted()
+
+
+def add_problem_files(settings: "Settings") -> None:
+    """Add the settings' files of problems to the environments."""
+    if settings.environments.files:
+        from assay.environments import add_problem_files
+
+        add_problem_files(settings.environments.files)
+
+
+def announce(doing: str, as_json: bool = False) -> None:
+    """Print one line on standard error, at once. `as_json`: a program's lines are JSON, and so is
+    this one (docs/metrics.md). The log's library would take a while to load."""
+    line = f"assay: {doing} …"
+    if as_json:
+        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        document = {"at": at, "event": "loading", "message": f"{doing} …", "level": "info"}
+        line = json.dumps(document | {"window": None, "phase": None, "hotkey": None})
+    print(line, file=sys.stderr, flush=True)
+
+
+def has_json_lines(settings: "Settings", as_json: bool) -> bool:
+    """Return whether a program's lines are JSON. Its `logs` know it, but would take a while to
+    load."""
+    return as_json or settings.log.format == "json"
+
+
+def _name_place(place: "Path | Settings") -> str:
+    """The place that is opened, without an address's secrets."""
+    if isinstance(place, Path):
+        return str(place)
+    from assay.network.text import name_host
+
+    network = place.chain.network
+    subnet = "" if place.chain.netuid is None else f"subnet {place.chain.netuid} of "
+    return f"{subnet}{name_host(network) if '://' in network else network}"
+
+
+def confirm(yes: bool, as_json: bool) -> Callable[[str], bool]:
+    """A function that asks on the terminal. Without a terminal, only --yes agrees."""
+
+    def ask(question: str) -> bool:
+        from assay.neurons.settings.loading import ConfigError
+
+        if not yes and not sys.stdin.isatty():
+            raise ConfigError(f"{question} There is no terminal to ask on: add --yes to agree")
+        return yes or typer.confirm(question, err=as_json)
+
+    return ask
