@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.protocol.parameters import Tests
+from assay.verification.bounds import LOGPROB_MAX, LOGPROB_RMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ def judge_logprobs(
     """Compare two uint32 [T], 2^-16 nats, at `positions`. All comparisons are in integers."""
     difference = np.abs(claimed.astype(np.int64) - measured.astype(np.int64))[list(positions)]
     squares = int((difference**2).sum())
-    fails = int(
-        difference.max()
-    ) > tests.logprob_max_bound or squares > tests.logprob_rms_bound**2 * len(difference)
+    fails = LOGPROB_MAX.is_exceeded(
+        int(difference.max()), tests.logprob_max_bound
+    ) or LOGPROB_RMS.is_exceeded(squares, tests.logprob_rms_bound**2 * len(difference))
     worst = positions[int(difference.argmax())]
     return LogprobResult(rms=sqrt(squares / len(difference)), token=worst if fails else None)

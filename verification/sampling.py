@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from assay.protocol.manifest import RATE_UNIT, Calibration
 from assay.protocol.parameters import MILLION, Tests
+from assay.verification.bounds import LOG_CAPITAL, MARGIN_MAX
 
 Floats = NDArray[np.float64]
 
@@ -100,7 +101,9 @@ def judge_sampling(
     passed = (margins[:, None] > levels).astype(np.float64)
     log_bets = compute_log_bets(passed, rates, tests)
     capital = mix_log_bets(log_bets, tests)
-    bad = (margins > tests.margin_cap) | (capital >= np.log(2.0 * tests.alpha_inverse))
+    bad = MARGIN_MAX.is_exceeded(margins, tests.margin_cap) | LOG_CAPITAL.is_exceeded(
+        capital, LOG_CAPITAL.compute(tests)
+    )
     return SamplingResult(
         margin_max=int(margins.max()),
         log_capital=float(capital.max()),

@@ -18,6 +18,7 @@ import numpy as np
 
 from assay.protocol.encoding import EncodingError, Json
 from assay.protocol.parameters import Tests
+from assay.verification.bounds import LEDGER_CAPITAL
 from assay.verification.sampling import Floats, mix_log_bets
 
 
@@ -73,4 +74,5 @@ class Ledger:
 
     def is_crossed(self, tests: Tests) -> bool:
         """Return whether the evidence suffices: the capital has reached 1/α."""
-        return self.compute_log_capital(tests) >= log(tests.alpha_inverse)
+        capital = self.compute_log_capital(tests)
+        return bool(LEDGER_CAPITAL.is_exceeded(capital, LEDGER_CAPITAL.compute(tests)))

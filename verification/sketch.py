@@ -16,6 +16,7 @@ from assay.protocol.manifest import Manifest
 from assay.protocol.parameters import CENTRE_BITS, Tests
 from assay.protocol.prf import compute_key, compute_words
 from assay.protocol.submission import SKETCH_COLUMNS
+from assay.verification.bounds import SKETCH_BLOCK, SKETCH_MEAN
 from assay.verification.ports import Projection
 
 #: q = clip(round(GAIN · projection / scale), ±CLIP).
@@ -83,10 +84,11 @@ def judge_sketch(
     per_token = compute_token_distances(claimed, measured)
     total, count = int(per_token.sum()), len(per_token)
     starts, ends = np.array(list(iterate_blocks(count))).T
-    beyond = np.add.reduceat(per_token, starts) * 1_000 > tests.sketch_block_bound * (ends - starts)
+    sums = np.add.reduceat(per_token, starts)
+    beyond = SKETCH_BLOCK.is_exceeded(sums * 1_000, tests.sketch_block_bound * (ends - starts))
     token = None
     if beyond.any():
         token = int(starts[beyond.argmax()])
-    elif total * 1_000 > tests.sketch_rollout_bound * count:
+    elif SKETCH_MEAN.is_exceeded(total * 1_000, tests.sketch_rollout_bound * count):
         token = 0
     return SketchResult(mean=total / count, token=token)

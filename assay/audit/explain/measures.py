@@ -2,15 +2,23 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import log
+from math import exp, log
 
 from assay.audit.explain.window_case import OpenedFile, Rejudgment, WindowCase
 from assay.protocol import Reason
-from assay.protocol.parameters import FRACTION_BITS, PROTOCOL_VERSION, Tests
-from assay.protocol.submission import LOGPROB_BITS, get_id_bits
+from assay.protocol.parameters import PROTOCOL_VERSION, Tests
+from assay.protocol.submission import get_id_bits
 from assay.verification import get_part_limits
-
-_NATS = 1 << LOGPROB_BITS
+from assay.verification.bounds import (
+    LEDGER_CAPITAL,
+    LOG_CAPITAL,
+    LOGPROB_MAX,
+    LOGPROB_RMS,
+    MARGIN_MAX,
+    SKETCH_BLOCK,
+    SKETCH_MEAN,
+    Bound,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +69,25 @@ def list_measures(
     return measured
 
 
-def _bound(
-    name: str, value: float, allowed: float, unit: str, show: Callable[[float], str] | None = None
+def _compare(
+    bound: Bound, value: float, tests: Tests, name: str | None = None, unit: str | None = None
 ) -> Measure:
-    write = show or (lambda number: f"{number:.6g}")
-    exceeded = value > allowed
+    """A statistic against its bound, under another name or with another unit if one is given."""
+    allowed = bound.compute(tests)
+    exceeded = bool(bound.is_exceeded(value, allowed))
+    return _write_limit(
+        name or bound.label, value, allowed, unit or bound.unit, exceeded, "{:.6g}".format
+    )
+
+
+def _write_limit(
+    name: str,
+    value: float,
+    allowed: float,
+    unit: str,
+    exceeded: bool,
+    write: Callable[[float], str],
+) -> Measure:
     words = f"{write(value)} {unit}, where at most {write(allowed)} is allowed"
     return Measure(name, value, allowed, unit, exceeded, words)
 
@@ -76,7 +98,6 @@ def _bound(
 def _measure_sampling(
     statistics: Mapping[str, float], found: Rejudgment, tests: Tests
 ) -> tuple[Measure, ...]:
-    cap = tests.margin_cap / (1 << FRACTION_BITS)
     if found.measured is not None and "margin_max" not in statistics:
         statistics = {
             "margin_max": found.measured.margin,
@@ -85,13 +106,8 @@ def _measure_sampling(
     if not {"margin_max", "log_capital"} <= statistics.keys():  # a stranger's may lack them
         return ()
     return (
-        _bound("largest margin", statistics["margin_max"], cap, "logits"),
-        _measure_odds(
-            "sampling martingale",
-            statistics["log_capital"],
-            2 * tests.alpha_inverse,
-            "an honest rollout",
-        ),
+        _compare(MARGIN_MAX, statistics["margin_max"], tests),
+        _measure_odds(LOG_CAPITAL, statistics["log_capital"], tests, "an honest rollout"),
     )
 
 
@@ -99,18 +115,19 @@ def _measure_ledger(statistics: Mapping[str, float], tests: Tests) -> tuple[Meas
     capital = statistics.get("ledger_capital")
     if capital is None:
         return ()
-    odds = tests.alpha_inverse
-    return (_measure_odds("settlement's ledger", capital, odds, "an honest seat"),)
+    return (_measure_odds(LEDGER_CAPITAL, capital, tests, "an honest seat"),)
 
 
-def _measure_odds(name: str, log_capital: float, odds: int, who: str) -> Measure:
+def _measure_odds(bound: Bound, log_capital: float, tests: Tests, who: str) -> Measure:
     """A capital, which starts at 1: the value of a bet against honest work."""
-    exceeded = log_capital >= log(odds)
+    allowed = bound.compute(tests)
+    odds = round(exp(allowed))
+    exceeded = bool(bound.is_exceeded(log_capital, allowed))
     words = (
         f"a bet of 1 against honest work has grown to {_write_power(log_capital)}; {who} gets to "
         f"{odds:,} (the bound) with a probability of at most 1 in {odds:,}"
     )
-    return Measure(name, log_capital, log(odds), "natural logarithm", exceeded, words)
+    return Measure(bound.label, log_capital, allowed, "natural logarithm", exceeded, words)
 
 
 def _write_power(logarithm: float) -> str:
@@ -124,18 +141,19 @@ def _measure_sketch(
     statistics: Mapping[str, float], found: Rejudgment, tests: Tests
 ) -> tuple[Measure, ...]:
     unit = "steps a token"
-    block, whole = tests.sketch_block_bound / 1_000, tests.sketch_rollout_bound / 1_000
     measures = []
     mean = statistics.get("sketch_mean")
     close = found.measured
     if close is not None:
         first, end, worst = close.statistics.block
         name = f"sketch over tokens {first} to {end - 1}"
-        measures.append(_bound(name, worst, block, unit))
+        measures.append(_compare(SKETCH_BLOCK, worst, tests, name, unit))
         mean = close.statistics.sketch_mean
     if mean is not None:
-        measures.append(_bound("sketch over the rollout", mean, whole, unit))
-    if close is None and mean is not None and 0 < mean <= whole:
+        whole = _compare(SKETCH_MEAN, mean, tests, "sketch over the rollout", unit)
+        measures.append(whole)
+    if close is None and mean is not None and mean > 0 and not whole.exceeded:
+        block = SKETCH_BLOCK.compute(tests)
         words = f"not known here; at most {block:g} {unit} is allowed over each 32 tokens"
         measures.append(Measure("sketch over a block", "unknown", block, unit, False, words))
     return tuple(measures)
@@ -144,19 +162,19 @@ def _measure_sketch(
 def _measure_logprobs(
     statistics: Mapping[str, float], found: Rejudgment, tests: Tests
 ) -> tuple[Measure, ...]:
-    rms, largest = tests.logprob_rms_bound / _NATS, tests.logprob_max_bound / _NATS
     close = found.measured
     value = statistics.get("logprob_rms") if close is None else close.statistics.logprob_rms
     if value is None:
         return ()
-    measures = [_bound("log-probabilities, root mean square", value, rms, "nats")]
+    rms = _compare(LOGPROB_RMS, value, tests, "log-probabilities, root mean square")
+    name = "log-probabilities, largest difference"
+    measures = [rms]
     if close is not None:
         claimed, measured = close.logprobs
-        name = "log-probabilities, largest difference"
-        measures.append(_bound(name, abs(claimed - measured), largest, "nats"))
-    elif value <= rms and found.verdict is None:
+        measures.append(_compare(LOGPROB_MAX, abs(claimed - measured), tests, name))
+    elif not rms.exceeded and found.verdict is None:
+        largest = LOGPROB_MAX.compute(tests)
         words = f"not known here; at most {largest:.6g} nats is allowed at each position"
-        name = "log-probabilities, largest difference"
         measures.append(Measure(name, "unknown", largest, "nats", False, words))
     return tuple(measures)
 
@@ -177,18 +195,19 @@ def _measure_parts(facts: WindowCase) -> tuple[Measure, ...]:
     measures = []
     work, opening = facts.context.parameters.work, facts.found.opened.opening
     committed = facts.context.commitments.get(facts.hotkey)
-    write = "{:,.0f}".format
     if committed is not None:
-        measures.append(
-            _bound("groups committed", committed.groups, work.group_cap, "groups", write)
-        )
+        measures.append(_count("groups committed", committed.groups, work.group_cap, "groups"))
     if opening is not None:
         limits = get_part_limits(work, opening.header.id_bits)
         for part in ("head", "ids", "proofs"):
             largest = max(getattr(sizes, part) for sizes in opening.sizes)
             name = f"largest {part} of a group"
-            measures.append(_bound(name, largest, getattr(limits, part), "bytes", write))
+            measures.append(_count(name, largest, getattr(limits, part), "bytes"))
     return tuple(measures)
+
+
+def _count(name: str, value: int, allowed: int, unit: str) -> Measure:
+    return _write_limit(name, value, allowed, unit, value > allowed, "{:,.0f}".format)
 
 
 def _compare_header(facts: WindowCase) -> tuple[Measure, ...]:
