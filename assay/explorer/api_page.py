@@ -8,11 +8,10 @@ from urllib.parse import quote
 from assay.explorer.openapi import ROOT, VERSION, Schema, describe_api, make_api_path, read_examples
 from assay.explorer.page_addresses import PAGES
 from assay.explorer.page_reader import PageReader
-from assay.explorer.views.common import View
 
 
-def describe_api_page(reader: PageReader) -> View:
-    """The page's view: the OpenAPI document that the API serves, and addresses to try."""
+def describe_api_page(reader: PageReader) -> Mapping[str, Any]:
+    """What the page's template shows: the OpenAPI document, and addresses to try."""
     api, examples, here = describe_api(), read_examples(), _choose_values(reader)
     return {
         "title": "API",
@@ -34,15 +33,15 @@ def _choose_values(reader: PageReader) -> Mapping[str, Any]:
         "WHERE r.groups > 0 ORDER BY r.window DESC, r.score DESC LIMIT 1"
     )
     epoch = reader.ask_one("SELECT max(epoch) AS epoch FROM settlements")["epoch"]
-    found: dict[str, Any] = {} if epoch is None else {"epoch": epoch}
+    values: dict[str, Any] = {} if epoch is None else {"epoch": epoch}
     if row is not None:
-        found |= {"window": row["window"], "hotkey": row["address"], "group": 0, "rollout": 0}
-    return found
+        values |= {"window": row["window"], "hotkey": row["address"], "group": 0, "rollout": 0}
+    return values
 
 
 def _describe_address(
     path: str, api: Schema, example: Mapping[str, Any], here: Mapping[str, Any]
-) -> View:
+) -> Mapping[str, Any]:
     described = api["paths"][make_api_path(path)]["get"]
     parameters = described["parameters"]
     needed = {p["name"] for p in parameters if p["in"] == "path"}
@@ -65,7 +64,7 @@ def _describe_address(
     }
 
 
-def _describe_type(name: str, schema: Schema) -> View:
+def _describe_type(name: str, schema: Schema) -> Mapping[str, Any]:
     needed = schema.get("required", [])
     return {
         "name": name,
@@ -96,14 +95,15 @@ def _write_kind(kind: Schema) -> str:
 
 
 def _find_reference(kind: Schema) -> str | None:
-    """The type that a field's values are of, or its list's, or where they are not null."""
+    """The type of a field's values: of a list its elements', of an optional field the one besides
+    null."""
     for one in kind.get("anyOf", [kind]):
-        found = one.get("$ref") or one.get("items", {}).get("$ref")
-        if found:
-            return str(found).rpartition("/")[2]
+        reference = one.get("$ref") or one.get("items", {}).get("$ref")
+        if reference:
+            return str(reference).rpartition("/")[2]
     return None
 
 
 def _find_about(kind: Schema) -> str:
-    told = [kind.get("description"), *(one.get("description") for one in kind.get("anyOf", ()))]
-    return next((one for one in told if one), "")
+    texts = [kind.get("description"), *(one.get("description") for one in kind.get("anyOf", ()))]
+    return next((text for text in texts if text), "")

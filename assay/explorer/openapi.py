@@ -1,6 +1,6 @@
-"""The API described: an OpenAPI 3.1 document of `PAGES`, made from the types of their documents.
+"""The API's OpenAPI 3.1 document, made from `PAGES` and the types of their documents.
 
-The same bytes whatever is shown. Examples are of a demo; `docs/api_examples.py` writes them.
+It is the same for every record. Examples are of a demo; `docs/api_examples.py` writes them.
 """
 
 import json
@@ -54,7 +54,7 @@ def describe_api() -> Schema:
     """The whole document."""
     types = [ErrorDocument, *dict.fromkeys(page.document for page in PAGES.values())]
     wanted = [(kind, "serialization", TypeAdapter(kind)) for kind in types]
-    _, found = TypeAdapter.json_schemas(
+    _, schemas = TypeAdapter.json_schemas(
         wanted,  # type: ignore[arg-type]  # each key is its type
         ref_template="#/components/schemas/{model}",
         schema_generator=_Untitled,
@@ -82,7 +82,7 @@ def describe_api() -> Schema:
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": dict(sorted(found["$defs"].items()))},
+        "components": {"schemas": dict(sorted(schemas["$defs"].items()))},
     }
 
 
@@ -145,14 +145,15 @@ def _name(path: str) -> str:
 
 def _list_parameters(path: str, example: Mapping[str, Any], names: tuple[str, ...]) -> list[Schema]:
     """Parameters in the path, and those that the page reads from the query."""
-    found = []
-    given = example.get("parameters", {})
+    parameters = []
+    values = example.get("parameters", {})
     for name in re.findall(r"{(\w+)}", path):
         kind: Schema = {"type": "integer", "minimum": 0, "exclusiveMaximum": NUMBER_MAX}
         if name == "hotkey":
             kind = {"type": "string", "maxLength": Query.LIMIT}
         one = {"name": name, "in": "path", "required": True, "description": _PLACES[name]}
-        found.append(one | {"schema": kind} | ({"example": given[name]} if name in given else {}))
+        example_of = {"example": values[name]} if name in values else {}
+        parameters.append(one | {"schema": kind} | example_of)
     known: dict[str, tuple[str, Schema]] = {
         "page": ("part of the list, from 1", {"type": "integer", "minimum": 1, "default": 1}),
         "size": ("rows at once", {"type": "integer", "minimum": 1, "maximum": ROWS_MAX}),
@@ -161,8 +162,8 @@ def _list_parameters(path: str, example: Mapping[str, Any], names: tuple[str, ..
     }
     for name in names:
         about, kind = known[name]
-        found.append({"name": name, "in": "query", "description": about, "schema": kind})
-    return found
+        parameters.append({"name": name, "in": "query", "description": about, "schema": kind})
+    return parameters
 
 
 def _describe_table(page: PageAddress, about: str) -> Schema:

@@ -1,18 +1,11 @@
-"""Every address of a page: the view that answers it, its template, its tables, its type."""
+"""Every address of a page: the view that answers it, its template and its tables."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_type_hints
 
-from assay.explorer.documents import miners as miner_documents
-from assay.explorer.documents import overview as overview_documents
-from assay.explorer.documents import settlements as settlement_documents
-from assay.explorer.documents import training as training_documents
-from assay.explorer.documents import validators as validator_documents
-from assay.explorer.documents import windows as window_documents
 from assay.explorer.views.attacks import view_gauntlet
-from assay.explorer.views.common import View
 from assay.explorer.views.course import view_training
 from assay.explorer.views.finding import view_search
 from assay.explorer.views.ledger_entries import view_ledger
@@ -24,7 +17,6 @@ from assay.explorer.views.settlements import view_settlement, view_weights
 from assay.explorer.views.validators import view_validators
 from assay.explorer.views.windows import view_member, view_window, view_windows
 
-MakeView = Callable[..., View]
 _PARTS = ("page", "size")
 
 
@@ -33,20 +25,24 @@ class PageAddress:
     """The handler of one address.
 
     Attributes:
-        document: type of the view's document, a TypedDict.
-        tables: name → where its rows are in the document, keys with a dot between them.
-        parameters: what the view reads of the address's query.
+        view: function of a `PageReader`, a `Query` and the numbers in the address.
+        tables: name → the place of its rows in the document, keys with a dot between them.
+        parameters: names that the view reads from the address's query.
     """
 
-    view: MakeView
+    view: Callable[..., Mapping[str, Any]]
     template: str
-    document: Any
     tables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     parameters: tuple[str, ...] = ()
 
     @property
+    def document(self) -> Any:
+        """The type of the view's document, a TypedDict: that of its return annotation."""
+        return get_type_hints(self.view)["return"]
+
+    @property
     def waits(self) -> bool:
-        """Whether an answer may take seconds: it holds up no other page."""
+        """Whether an answer may take seconds, and must not delay other pages."""
         return self.view is view_rollout
 
 
@@ -54,73 +50,35 @@ _WEIGHTS = {"weights": "weights.rows"}
 #: Braces hold a number, or `hotkey`.
 PAGES: dict[str, PageAddress] = {
     "/": PageAddress(
-        view_overview,
-        "overview.html",
-        overview_documents.OverviewDocument,
-        {"windows": "windows", "open": "live.windows", **_WEIGHTS},
+        view_overview, "overview.html", {"windows": "windows", "open": "live.windows", **_WEIGHTS}
     ),
     "/miners": PageAddress(
-        view_miners,
-        "miners.html",
-        miner_documents.MinersDocument,
-        {"miners": "miners"},
-        ("q", "sort", *_PARTS),
+        view_miners, "miners.html", {"miners": "miners"}, ("q", "sort", *_PARTS)
     ),
     "/miner/{hotkey}": PageAddress(
         view_miner,
         "miner.html",
-        miner_documents.MinerDocument,
         {"windows": "rows", "settlements": "settlements", "reasons": "reasons"},
         _PARTS,
     ),
-    "/windows": PageAddress(
-        view_windows,
-        "windows.html",
-        window_documents.WindowsDocument,
-        {"windows": "windows"},
-        _PARTS,
-    ),
+    "/windows": PageAddress(view_windows, "windows.html", {"windows": "windows"}, _PARTS),
     "/window/{window}": PageAddress(
-        view_window,
-        "window.html",
-        window_documents.WindowDocument,
-        {"miners": "members", "moments": "timeline.moments"},
-        _PARTS,
+        view_window, "window.html", {"miners": "members", "moments": "timeline.moments"}, _PARTS
     ),
-    "/window/{window}/{hotkey}": PageAddress(
-        view_member, "member.html", window_documents.MemberDocument, {"groups": "audited"}
-    ),
+    "/window/{window}/{hotkey}": PageAddress(view_member, "member.html", {"groups": "audited"}),
     "/window/{window}/{hotkey}/{group}/{rollout}": PageAddress(
-        view_rollout,
-        "rollout.html",
-        window_documents.RolloutDocument,
-        {"tokens": "reading.rows", "reward": "reading.parts"},
-        _PARTS,
+        view_rollout, "rollout.html", {"tokens": "reading.rows", "reward": "reading.parts"}, _PARTS
     ),
     "/weights": PageAddress(
-        view_weights,
-        "weights.html",
-        settlement_documents.WeightsDocument,
-        {**_WEIGHTS, "settlements": "settlements"},
-        _PARTS,
+        view_weights, "weights.html", {**_WEIGHTS, "settlements": "settlements"}, _PARTS
     ),
     "/settlement/{epoch}": PageAddress(
-        view_settlement,
-        "settlement.html",
-        settlement_documents.SettlementDocument,
-        {**_WEIGHTS, "windows": "windows"},
+        view_settlement, "settlement.html", {**_WEIGHTS, "windows": "windows"}
     ),
-    "/ledger": PageAddress(
-        view_ledger,
-        "ledger.html",
-        settlement_documents.LedgerDocument,
-        {"entries": "entries"},
-        _PARTS,
-    ),
+    "/ledger": PageAddress(view_ledger, "ledger.html", {"entries": "entries"}, _PARTS),
     "/training": PageAddress(
         view_training,
         "training.html",
-        training_documents.TrainingDocument,
         {
             "checkpoints": "checkpoints",
             "held-out": "tried",
@@ -132,14 +90,12 @@ PAGES: dict[str, PageAddress] = {
     "/rounds": PageAddress(
         view_rounds,
         "rounds.html",
-        training_documents.RoundsDocument,
         {name: name for name in ("rounds", "children", "trainers", "repeated")},
         _PARTS,
     ),
     "/validators": PageAddress(
         view_validators,
         "validators.html",
-        validator_documents.ValidatorsDocument,
         {
             "validators": "comparison.validators",
             "verdicts": "verdicts",
@@ -148,10 +104,6 @@ PAGES: dict[str, PageAddress] = {
             "settlements": "comparison.settled",
         },
     ),
-    "/gauntlet": PageAddress(
-        view_gauntlet, "gauntlet.html", training_documents.GauntletDocument, {"strategies": "rows"}
-    ),
-    "/search": PageAddress(
-        view_search, "search.html", training_documents.SearchDocument, {}, ("q",)
-    ),
+    "/gauntlet": PageAddress(view_gauntlet, "gauntlet.html", {"strategies": "rows"}),
+    "/search": PageAddress(view_search, "search.html", {}, ("q",)),
 }

@@ -12,8 +12,8 @@ from assay.protocol import Context, WindowRecord, encode_ss58
 from assay.protocol.errors import OperatorError
 from assay.protocol.record import make_record_context
 
-#: Windows' records that are kept at hand, with their statistics.
-_KEPT = 16
+#: Windows' records in memory, with their statistics.
+_CACHED = 16
 
 
 _K = TypeVar("_K")
@@ -21,7 +21,7 @@ _V = TypeVar("_V")
 
 
 class BoundedCache(Generic[_K, _V]):
-    """The so many values that were used last, by key. Safe to share between threads."""
+    """The most recently used values, by key. Thread-safe."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -42,17 +42,17 @@ class BoundedCache(Generic[_K, _V]):
 
 
 class NotFoundError(Exception):
-    """There is nothing under this address; says what there is."""
+    """There is nothing under this address. The message says what there is."""
 
 
 @dataclass(slots=True)
 class WindowFile:
-    """A window as its record and its statistics have it."""
+    """A window's record and its statistics."""
 
     record: WindowRecord
-    #: what the record claims it was judged from; None where it names no inputs
+    #: the inputs of the judgment that the record claims; None if it names none
     context: Context | None
-    #: hotkey in SS58 → words and figures, which nothing commits to; None where they are too large
+    #: hotkey in SS58 → the validator's report, to which nothing commits; None if they are too large
     #: or cannot be read
     verdicts: dict[str, dict[str, Any]] | None
 
@@ -67,7 +67,7 @@ class PageReader:
     indexer: Indexer
     sources: PageSources
     _files: BoundedCache[int, tuple[bytes, WindowFile]] = field(
-        default_factory=lambda: BoundedCache(_KEPT)
+        default_factory=lambda: BoundedCache(_CACHED)
     )
 
     @property
@@ -86,9 +86,9 @@ class PageReader:
             return None
         digest = self.ask_one("SELECT digest FROM settlements WHERE epoch = ?", epoch["epoch"])
         mark = b"" if digest is None else bytes(digest["digest"])
-        found = self._files.get(window)
-        if found is not None and found[0] == mark:
-            return found[1]
+        cached = self._files.get(window)
+        if cached is not None and cached[0] == mark:
+            return cached[1]
         file = self._open_window(window)
         if file is not None:
             self._files.put(window, (mark, file))

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 
 from assay.charts.axes import Axis, write_plain
 from assay.charts.drawing import STYLE_FILE, Plot, Point, Series, describe, draw_plot
+from assay.explorer.documents.curves import Curve
 from assay.explorer.labels import MARKS, ROLLOUT_MARKS, get_mark, show_hidden
 
 _HERE = Path(__file__).parent
@@ -76,7 +77,7 @@ class Pages:
             curve_drawing=draw_curve,
         )
 
-    def render(self, template: str, document: dict[str, Any], state: dict[str, Any]) -> str:
+    def render(self, template: str, document: Mapping[str, Any], state: Mapping[str, Any]) -> str:
         return self._environment.get_template(template).render(d=document, s=state)
 
     def read_static(self, name: str) -> bytes:
@@ -84,7 +85,7 @@ class Pages:
 
 
 def _finish(value: Any) -> Any:
-    """The last look at whatever a template writes: a filter may be forgotten, this is not."""
+    """Show hidden characters in all text that a template writes, even without a filter."""
     return show_hidden(value, lines=True) if type(value) is str else value
 
 
@@ -162,8 +163,8 @@ def write_code(text: str) -> Markup:
     """A command or an option within a sentence. No line breaks at an option's hyphens."""
     words = (show_hidden(word) for word in text.split(" "))
     whole = Markup("<span>{}</span>")
-    shown = (whole.format(word) if word.startswith("-") else escape(word) for word in words)
-    return Markup("<code>{}</code>").format(Markup(" ").join(shown))
+    parts = (whole.format(word) if word.startswith("-") else escape(word) for word in words)
+    return Markup("<code>{}</code>").format(Markup(" ").join(parts))
 
 
 def write_reason(text: str) -> Markup:
@@ -178,7 +179,7 @@ def write_prose(text: str) -> Markup:
     )
 
 
-def draw_curve(curve: Mapping[str, Any]) -> Markup:
+def draw_curve(curve: Curve) -> Markup:
     """A curve's drawing. No line connects estimates: nothing is known between them."""
     axis = curve["axis"]
     series = [
@@ -196,5 +197,5 @@ def draw_curve(curve: Mapping[str, Any]) -> Markup:
 
 def make_address(path: str, **values: Any) -> str:
     """A path with a query; values that are empty are left out."""
-    kept = {name: value for name, value in values.items() if value not in ("", None)}
-    return f"{path}?{urlencode(kept)}" if kept else path
+    query = {name: value for name, value in values.items() if value not in ("", None)}
+    return f"{path}?{urlencode(query)}" if query else path

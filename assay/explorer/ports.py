@@ -15,6 +15,9 @@ from assay.artifacts.records.reader import STATISTICS_BYTES as STATISTICS_BYTES
 from assay.artifacts.records.reader import RecordReader, open_reader
 from assay.artifacts.store_objects import UnavailableError
 from assay.explorer.documents.curves import Curve
+from assay.explorer.documents.settlements import EntryFields
+from assay.explorer.documents.training import AccuracyPoint
+from assay.explorer.documents.windows import GroupFacts, ReadingLack, TokenRow
 from assay.protocol import Context, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Identity, Timing
@@ -23,14 +26,14 @@ from assay.protocol.window import compute_block, compute_window
 
 @dataclass(frozen=True, slots=True)
 class ShownRecord:
-    """Whose record is shown. validator: its hotkey, 32 bytes. place: where it lies, for people."""
+    """The record that pages show. validator: hotkey, 32 bytes. place: where it is, for people."""
 
     validator: bytes
     history: ParameterHistory
     objects: Objects
     place: str
-    #: parameters by their digest, for amendments that the record comes to name; None of those that
-    #: are not to be had. None: the chain says which hold, and the history is followed there
+    #: finds parameters by their digest, for amendments that the record names later; its answer is
+    #: None if they are unavailable. None here: the history is read from the chain instead
     find: Callable[[bytes], Parameters | None] | None = None
 
     @property
@@ -39,7 +42,7 @@ class ShownRecord:
 
     @property
     def identity(self) -> Identity:
-        """The network's, whose burn share alone may change."""
+        """The network's identity, of which only the burn share may change."""
         return self.history.first.identity
 
     def get_parameters(self, window: int) -> Parameters:
@@ -47,12 +50,11 @@ class ShownRecord:
         return self.history.get_at(compute_block(self._timing, window, Phase.CHALLENGE))
 
     def get_window(self, block: int) -> int:
-        """The window that a block is one of."""
+        """The window that a block belongs to."""
         return compute_window(self._timing, block)
 
     def follow(self, digest: bytes) -> None:
-        """Looks for parameters that the record names, and adds them where they follow those that
-        are known."""
+        """Find parameters that the record names. Add them if they follow the known ones."""
         known = {parameters.digest for parameters in self.history.all}
         try:
             path = fetch_predecessors(self._fetch, digest, known)
@@ -67,10 +69,10 @@ class ShownRecord:
         return self.history.first.timing
 
     def _fetch(self, digest: bytes) -> Parameters:
-        found = None if self.find is None else self.find(digest)
-        if found is None:
+        parameters = None if self.find is None else self.find(digest)
+        if parameters is None:
             raise UnavailableError(f"parameters {digest.hex()[:16]}… are not here")
-        return found
+        return parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,8 @@ class Neurons:
 class EntryStatus:
     """A settlement's entry on its way to the ledger, or there.
 
-    transaction: hash, hex, where one was sent. block: of the EVM. entry: what is posted, JSON.
+    transaction: hash, hex, if one was sent. block: of the EVM. entry: its content, if the folder
+    has all of it.
     """
 
     epoch: int
@@ -133,26 +136,24 @@ class EntryStatus:
     transaction: str | None
     block: int | None
     trouble: str | None
-    entry: Mapping[str, Any]
+    entry: EntryFields | None
 
 
 @dataclass(frozen=True, slots=True)
 class EntryEvent:
-    """A settlement's entry as the ledger's event has it: `score_root`, `record_digest`,
-    `checkpoint`, `weights_digest` in hex, `audit_round`; block: of the EVM; transaction: hash, hex.
-    """
+    """A settlement's entry in the ledger's event. block: of the EVM; transaction: hash, hex."""
 
     epoch: int
     block: int
     transaction: str
-    entry: Mapping[str, Any]
+    entry: EntryFields
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerReading:
     """The ledger's events, as far as they were read."""
 
-    node: str  # whom they come from, for people
+    node: str  # their source, for people
     head: int | None  # the EVM's newest block; None before the first answer
     #: all events from this block up to the head were read; None before the first answer
     first: int | None
@@ -164,22 +165,33 @@ class LedgerReading:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointOrigin:
-    """The origin that a checkpoint's manifest states. Digests in hex; None for the first."""
+    """The origin that a checkpoint's manifest states. Digests in hex; None: it has none, or the
+    manifest is unknown."""
+
+    number: int | None = None
+    parent: str | None = None
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """A step from one checkpoint to the next. window: whose groups it learned from, so many.
+    parent, child: the checkpoints' digests; record: the step record's; all hex."""
 
     number: int
-    parent: str | None
-    step: str | None
+    window: int
+    groups: int
+    parent: str
+    child: str
+    record: str
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A trainer's published records. Shares are 0 to 1."""
+    """A trainer's published records."""
 
-    #: a row a checkpoint made: number, window, parent, child, record, groups, sources
-    steps: Sequence[Mapping[str, Any]] = ()
-    #: a row a checkpoint looked at: number, reward, and held-out correct, problems, value, low and
-    #: high of the 95 % interval where it was tried
-    points: Sequence[Mapping[str, Any]] = ()
+    steps: Sequence[TrainingStep] = ()
+    points: Sequence[AccuracyPoint] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +212,7 @@ class TrainerChild:
 
 @dataclass(frozen=True, slots=True)
 class RepeatedStep:
-    """A step of a child, done again. equal: None: it could not be, or the machines differ."""
+    """A step of a child, repeated. equal: None if it could not be, or the machines differ."""
 
     hotkey: str
     window: int
@@ -213,8 +225,8 @@ class MergedRound:
     """A round of several trainers, as far as it is known.
 
     end: the first window after it, its checkpoint's number; checkpoint, parent: digests, hex;
-    measurer: SS58 of who published it; derived: whether somebody derived it again here; fault: why
-    its checkpoint differs from the round's result.
+    measurer: SS58 of its publisher; derived: whether it was derived again here; fault: why its
+    checkpoint differs from the round's result.
     """
 
     end: int
@@ -228,27 +240,12 @@ class MergedRound:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenReading:
-    """One token of a completion. Real quantities are in logits, nats and sketch steps."""
-
-    id: int
-    text: str  # as the tokenizer writes it
-    logprob: float  # −ln p, as the miner claims it
-    audited: bool  # whether the audit compares this position's log-probability, of this rollout
-    #: margin, drawn, measured, distance: from a forward pass; None without one
-    margin: float | None = None
-    drawn: int | None = None
-    measured: float | None = None
-    distance: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class RolloutReading:
     """One rollout, read from its miner's file. reward: millionths; parts: name → millionths;
     log_capital: natural logarithm of the sampling martingale; None without a forward pass."""
 
     number: int
-    tokens: Sequence[TokenReading]
+    tokens: Sequence[TokenRow]
     completion: str
     reward: int
     parts: Mapping[str, int]
@@ -260,31 +257,20 @@ class RolloutReading:
 
 @dataclass(frozen=True, slots=True)
 class GroupReading:
-    """One group of a miner's file. measured: whether the model was run; note: why not, and what it
-    would take; audited: numbers of the rollouts that the audit draws, ascending."""
+    """One group of a miner's file. audited: numbers of the rollouts that the audit draws,
+    ascending."""
 
-    prompt: str
-    level: int
-    measured: bool
-    note: str | None
+    facts: GroupFacts
     audited: Sequence[int]
     rollouts: Sequence[RolloutReading]
-
-
-@dataclass(frozen=True, slots=True)
-class Unavailable:
-    """Why something cannot be shown now. passing: it may be there a little later."""
-
-    why: str
-    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AuditCommand:
     """A command that re-derives windows and their settlements.
 
-    first, last: the windows that it covers, which may be fewer than asked for. runs_model: whether
-    it repeats every forward pass.
+    first, last: the windows that it covers, maybe fewer than requested. runs_model: whether it
+    repeats every forward pass.
     """
 
     text: str
@@ -294,7 +280,7 @@ class AuditCommand:
 
 
 class Commands(Protocol):
-    """The commands that re-derive what a page shows. None where no command can."""
+    """The commands that re-derive a page's content. None: no command can."""
 
     def audit(self, first: int, last: int) -> AuditCommand | None:
         """Re-derive as many of these windows, with their settlements, as possible."""
@@ -327,26 +313,29 @@ class Commands(Protocol):
 
 
 class PageSources(Protocol):
-    """Sources around the record. All but `commands` are optional. No method raises: data that
+    """Sources around the record. All except `commands` are optional. No method raises: data that
     cannot be read now counts as missing."""
 
     commands: Commands
     has_model: bool  # whether rollouts can be run again
     ledger_link: str | None  # address of an EVM explorer, checked; None: none is named
-    contract: str | None  # address of the ScoreLedger, as far as it is known
+    contract: str | None  # address of the ScoreLedger, if it is known
 
     def read_live(self) -> Live | None: ...
     def list_announced(self, head: int | None) -> Sequence[AnnouncedParameters]:
-        """Parameters that do not hold yet, in their order, as the chain last said. Where no chain
-        is read, those that are known to hold after the newest block's window; None: there is no
-        such block."""
+        """Parameters that do not hold yet, in order, from the last reading of the chain.
+
+        Args:
+            head: the newest block. Without a chain, the known parameters that begin after its
+                window are listed. None: no block is known.
+        """
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
-        """The validator's weights as the chain shows them after an epoch: the wanted ones, if it
-        ever does."""
+        """The validator's weights as the chain shows them after an epoch: the wanted ones if it
+        ever shows them, otherwise the first ones."""
 
     def read_neurons(self) -> Neurons | None:
-        """The subnet's neurons, a minute old at most while the chain answers; None: no chain is
+        """The subnet's neurons, at most a minute old while the chain answers. None: no chain is
         named, or it has not answered yet."""
 
     def list_posts(self) -> Sequence[EntryStatus] | None:
@@ -354,33 +343,32 @@ class PageSources(Protocol):
         folder."""
 
     def read_ledger(self, first: int) -> LedgerReading | None:
-        """The ledger's own events from a block on; None: no EVM node is named. Waits for nobody:
-        what is not read yet is not there."""
+        """The ledger's own events from a block on, as far as they are read: it waits for no node.
+        None: no EVM node is named."""
 
     def read_training(self) -> Training | None: ...
     def read_beside(self) -> Mapping[str, Sequence[Curve]]:
         """Other runs' curves, by the runs' names."""
 
     def read_comparison(self) -> Mapping[str, Any] | None:
-        """Several validators beside each other, as `assay audit compare --json` prints it; None:
-        nobody has compared them here."""
+        """The output of `assay audit compare --json`, not checked. None: there is no comparison
+        here."""
 
     def read_manifest(self, checkpoint: bytes) -> CheckpointOrigin | None: ...
 
     def list_rounds(self, origins: Mapping[str, CheckpointOrigin]) -> Sequence[MergedRound]:
-        """Rounds that are known, the newest first. origins: digests of checkpoints, hex → what
-        their manifests say."""
+        """Rounds that are known, the newest first. origins: by the checkpoints' digests, hex."""
 
     def read_gauntlet(self) -> Mapping[str, Any] | None:
-        """The last table, as `assay gauntlet --json` prints it."""
+        """The last table of `assay gauntlet --json`, not checked."""
 
     def get_names(self) -> Mapping[str, str]:
-        """Hotkey in SS58 → a name for people, where a run has given them some."""
+        """Hotkey in SS58 → a name for people, if a run has given it one."""
 
     def read_payment(self, epoch: int, hotkey: str) -> tuple[int, int] | None:
-        """The epoch block that paid a settlement, and what it paid a hotkey in SS58, u16 share of
-        the miners' pay, where a run has noted it."""
+        """The epoch block that paid a settlement, and the pay of a hotkey in SS58, a u16 share of
+        the miners' pay. None: no run has recorded it."""
 
-    def read_group(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Unavailable:
-        """A group of a miner's file, measured again where there is a model. Waits for a bounded
+    def read_group(self, context: Context, hotkey: bytes, group: int) -> GroupReading | ReadingLack:
+        """A group of a miner's file, measured again if there is a model. Waits for a bounded
         time."""

@@ -1,8 +1,8 @@
-"""Addresses, and what answers them: one view each, as a page or as JSON; and one line to every open
-page whenever something has changed (server-sent events).
+"""The addresses of pages: each shows one view, as HTML, JSON or CSV; and server-sent events, which
+tell every open page of changes.
 
-An event holds a number and nothing else: the page asks for itself again. Streams are bounded in
-number and in time; a browser opens the next one by itself.
+An event is only a number: the page then loads itself again. Streams are limited in number and time;
+a browser opens the next one by itself.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Scope
 
 from assay.explorer.api_page import describe_api_page
 from assay.explorer.csv_tables import pick_rows, write_csv
+from assay.explorer.documents.shared import ErrorDocument
 from assay.explorer.index import NUMBER_MAX, Index, IndexDamagedError
 from assay.explorer.indexing import Indexer
 from assay.explorer.openapi import ROOT, describe_api, make_api_path
@@ -36,7 +37,7 @@ from assay.explorer.page_addresses import PAGES, PageAddress
 from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.pages import STATIC, STATIC_FOLDERS, Pages, make_mark
 from assay.explorer.ports import PageSources, ShownRecord
-from assay.explorer.views.common import ROWS_MAX, Query, View
+from assay.explorer.views.common import ROWS_MAX, Query
 from assay.network.web.guard import RATE, Guard, get_network
 
 #: Pages made at once; each thread has a connection to the index.
@@ -44,24 +45,24 @@ _THREADS = 8
 #: Digits of the largest number that the index holds.
 _DIGITS_MAX = len(str(NUMBER_MAX))
 
-#: Names by which the page may be asked for where nobody says others.
+#: Names under which pages are served by default.
 HOSTS = ("127.0.0.1", "localhost", "::1")
 
-#: Streams at once, in all and of one client; seconds that one lasts, and between signs of life.
+#: Streams at once, in all and of one client; seconds that one lasts, and between its heartbeats.
 STREAMS, STREAMS_PER_CLIENT = 64, 8
 _LASTS_S, _BEAT_S = 300.0, 15.0
 #: Seconds between two events of one stream, at least.
 _PAUSE_S = 1.0
-#: What pages say that get no stream; a script cannot read it of a stream, but of HEAD.
+#: Reason for a refused stream. A script can read it only from HEAD, not from a stream.
 _FULL = "too many pages are open"
-#: What caches may do: with a page that the next block changes, behind a proxy, and
-#: with a file whose address has its digest.
+#: Rules for caches: of a page behind a proxy, which the next block changes, and of a file whose
+#: address has its digest.
 _FRESH, _FOREVER = "public, max-age=5", "public, max-age=31536000, immutable"
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How much each visitor may ask for, and how long caches keep it.
+    """The limit of a visitor's requests, and whether caches may store the answers.
 
     Attributes:
         rate: requests a second.
@@ -73,7 +74,7 @@ class Access:
 
 
 class StaticPages(StaticFiles):
-    """Files that browsers keep for ever under an address with their digest."""
+    """Files that browsers may cache for ever under an address with their digest."""
 
     def __init__(self) -> None:
         super().__init__(directory=STATIC)
@@ -125,12 +126,14 @@ class Explorer:
 
     def _write_error(self, status: int, why: str, request: Request) -> Response:
         title = "Not found" if status == 404 else "Not now"
-        document = {"title": title, "error": why, "command": None}
+        document = ErrorDocument(title=title, error=why, command=None)
         return self._write(document, status, "error.html", request)
 
-    def _write(self, document: View, status: int, template: str, request: Request) -> Response:
+    def _write(
+        self, document: Mapping[str, Any], status: int, template: str, request: Request
+    ) -> Response:
         headers, kind = {"vary": "accept"}, find_format(request)
-        if kind == "csv":  # nothing but a refusal is written so here
+        if kind == "csv":  # only refusals reach this
             return Response(f"{document['error']}\n", status, headers, "text/plain; charset=utf-8")
         if kind == "json":
             data = json.dumps(document, indent=1).encode()
@@ -141,7 +144,7 @@ class Explorer:
     def _describe_state(self, request: Request) -> dict[str, Any]:
         reader, progress = self._reader, self._reader.indexer.progress
         live = reader.sources.read_live()
-        # one slash at its head: two would make the link one to another host
+        # with two slashes at its start, the link would lead to another host
         path = "/" + request.url.path.strip("/")
         query = request.url.query
         stem = "/index" if path == "/" else path
@@ -190,8 +193,8 @@ def revalidate(answer: Response, request: Request) -> Response:
     known = request.headers.get("if-none-match", "")
     if mark not in (one.strip().removeprefix("W/") for one in known.split(",")):
         return answer
-    kept = {n: v for n, v in answer.headers.items() if n in ("etag", "vary", "link")}
-    return Response(status_code=304, headers=kept)
+    headers = {n: v for n, v in answer.headers.items() if n in ("etag", "vary", "link")}
+    return Response(status_code=304, headers=headers)
 
 
 @cache
@@ -199,7 +202,9 @@ def _write_description() -> bytes:
     return json.dumps(describe_api(), indent=1).encode()
 
 
-def _write_table(page: PageAddress, document: View, table: str, request: Request) -> Response:
+def _write_table(
+    page: PageAddress, document: Mapping[str, Any], table: str, request: Request
+) -> Response:
     """One table of a page. Of one in pages, the Link header leads to the next."""
     name = table or next(iter(page.tables), "")
     if name not in page.tables:
@@ -274,7 +279,9 @@ class Events:
         if request.method == "HEAD":
             return Response(media_type="text/event-stream")
         body = self._stream(client)
-        await anext(body)  # it counts from here on: of many that ask at once, none slips through
+        await anext(
+            body
+        )  # it counts from now on, so that simultaneous requests cannot pass the limit
         return StreamingResponse(
             body,
             media_type="text/event-stream",
@@ -312,12 +319,12 @@ def make_app(
     hosts: Sequence[str] = HOSTS,
     access: Access = Access(),
 ) -> tuple[ASGIApp, Events, Indexer]:
-    """The page as an ASGI application, what tells it of changes, and what reads the record. Whoever
-    serves it starts and stops the indexer. hosts: see `Guard`."""
+    """The pages as an ASGI application, their events, and the indexer, which the caller starts and
+    stops. hosts: see `Guard`."""
     events = Events()
     indexer = Indexer(subject, index, events.notify)
     explorer = Explorer(PageReader(subject, index, indexer, sources))
-    # a rollout may be waited for: it holds up no other page
+    # a rollout may take seconds, and must not delay other pages
     quick, slow = CapacityLimiter(_THREADS), CapacityLimiter(_THREADS // 2)
 
     def make_route(path: str, page: PageAddress) -> list[Route]:

@@ -11,13 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from assay.explorer.documents.shared import ErrorDocument
 from assay.explorer.pages import Pages
 from assay.network.web.guard import RATE, Guard
 
 #: Seconds after which a browser asks again.
 _AGAIN_S = 2
 _STATIC = {"/static/style.css": "text/css", "/static/icon.svg": "image/svg+xml"}
-#: What may be awaited, as strangers read it: where it will lie is its operator's to know.
+#: What the explorer may wait for, in words for strangers: only its operator may know the places.
 AWAITED = {
     "opening": "the record is being looked for",
     "localnet": "no localnet has been started here yet: `assay localnet` in another terminal",
@@ -28,7 +29,7 @@ AWAITED = {
 
 
 class WaitingApp:
-    """An ASGI application that hands on to the pages once there are some. awaited: a kind of
+    """An ASGI application that passes requests on to the pages once they exist. awaited: a key of
     `AWAITED`."""
 
     def __init__(self, hosts: tuple[str, ...], rate: float = RATE) -> None:
@@ -40,8 +41,8 @@ class WaitingApp:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def install(self, app: ASGIApp, begin: Callable[[], None], end: Callable[[], None]) -> None:
-        """Puts the pages in place, from any thread. begin, end: called in the event loop, before
-        the first request and when serving ends."""
+        """Serve these pages from now on; may be called from any thread. begin, end: called in the
+        event loop, before the first request and when serving ends."""
         self._ready = app, begin, end
         loop = self._loop
         if loop is not None and not loop.is_closed():
@@ -79,7 +80,7 @@ class WaitingApp:
         if kind := _STATIC.get(path):
             return Response(self._pages.read_static(path.rpartition("/")[2]), media_type=kind)
         if path.endswith(".json") or ("json" in accepted and "html" not in accepted):
-            document = {"title": "Not yet", "error": why, "awaited": self.awaited, "command": None}
+            document = ErrorDocument(title="Not yet", error=why, awaited=self.awaited, command=None)
             return Response(json.dumps(document).encode(), 503, headers, "application/json")
         page = self._pages.render("waiting.html", {"awaited": why, "again": _AGAIN_S}, {})
         return Response(page, 503, headers, "text/html; charset=utf-8")

@@ -78,7 +78,7 @@ def test_many_visitors_are_no_trouble_of_the_chain(monkeypatch):
 
 
 def test_manifests_that_are_kept_go_while_others_read_them(monkeypatch, hurry):
-    monkeypatch.setattr(opened_sources, "_KEPT", 1)
+    monkeypatch.setattr(opened_sources, "_CACHED", 1)
     found = {
         bytes([number]) * 32: json.dumps({"parent": "0" * 64, "step": "0" * 64, "number": number})
         for number in range(4)
@@ -116,7 +116,7 @@ def test_manifests_that_are_kept_go_while_others_read_them(monkeypatch, hurry):
 
 
 def test_weights_that_are_kept_go_while_others_read_them(monkeypatch):
-    monkeypatch.setattr(opened_sources, "_KEPT", 1)
+    monkeypatch.setattr(opened_sources, "_CACHED", 1)
     run = SimpleNamespace(read_shown=lambda epoch, wanted: ShownWeights(epoch, dict(wanted)))
     nothing = dict.fromkeys(
         (

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from assay.explorer.documents.windows import GroupFacts, TokenRow
 from assay.explorer.labels import show_hidden
 from assay.explorer.pages import link_static
-from assay.explorer.ports import GroupReading, RolloutReading, TokenReading
+from assay.explorer.ports import GroupReading, RolloutReading
 from assay.explorer.views.common import describe_trouble
 from assay.protocol import decode_window_record
 from assay.protocol.encoding import encode
@@ -32,11 +33,23 @@ class HostileGroups:
 
     def read(self, context, hotkey, group):
         tokens = [
-            TokenReading(n, EVIL[n : n + 7], 0.5, n % 2 == 0, 1.0, 3, 0.5, 0.0)
+            TokenRow(
+                number=n // 7,
+                id=n,
+                text=EVIL[n : n + 7],
+                state="off",
+                margin=1.0,
+                drawn=3,
+                logprob=0.5,
+                measured=0.5,
+                distance=0.0,
+                audited=n % 2 == 0,
+            )
             for n in range(0, len(EVIL), 7)
         ]
         rollouts = [RolloutReading(n, tokens, EVIL, 0, {EVIL: 1}) for n in range(8)]
-        return GroupReading(EVIL, 1, True, EVIL, [0], rollouts)
+        facts = GroupFacts(prompt=EVIL, level=1, measured=True, note=EVIL)
+        return GroupReading(facts, [0], rollouts)
 
     def close(self):
         pass

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from assay.cli.explorer import ExplorerOpening
 from assay.explorer.pages import write_about
 from assay.explorer.ports import Live
-from assay.explorer.sources.opened import BlockWatch, join_words
+from assay.explorer.sources.opened import BlockWatch, join_live
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.explorer.sources.record import ExplorerRequest, NoRecordError
 from assay.explorer.sources.run_view import RunView
@@ -152,15 +152,15 @@ def tell(folder, hotkey, head=0, age=0, **more):
 def test_both_words_are_heard():
     run = Live(10, True, "the validator", "no store", ({"window": 1},))
     chain = Live(12, True, "the chain")
-    assert join_words(run, None) is run
-    assert join_words(None, chain) is chain
-    both = join_words(run, chain)
+    assert join_live(run, None) is run
+    assert join_live(None, chain) is chain
+    both = join_live(run, chain)
     assert (both.head, both.program, both.trouble) == (12, "the validator", "no store")
     assert both.windows == run.windows
     silent = Live(12, True, "the chain", "it does not answer", since_ms=7)
-    assert join_words(run, silent).trouble == "it does not answer"
+    assert join_live(run, silent).trouble == "it does not answer"
     ended = Live(10, False, "the validator has stopped", "no store")
-    told = join_words(ended, chain)
+    told = join_live(ended, chain)
     assert (told.program, told.trouble) == ("the chain; the validator has stopped", None)
     assert told.moving
 

@@ -204,13 +204,18 @@ class TokenRow(TypedDict):
     audited: bool
 
 
-class RolloutMeasured(TypedDict):
-    """A rollout as its miner's file has it, and as a model here measures it."""
+class GroupFacts(TypedDict):
+    """A group's problem; whether a model measured it, and if not, why and what that takes."""
 
     prompt: str
     level: Count
     measured: bool
     note: str | None
+
+
+class RolloutMeasured(GroupFacts):
+    """A rollout as its miner's file has it, and as a model here measures it."""
+
     completion: str
     reward: Millionths
     parts: list[RewardPart]

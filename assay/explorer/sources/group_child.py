@@ -1,7 +1,7 @@
 """The child that reads a group of a miner's file and, where the checkpoint is at hand, measures it.
 
-What it does not know: whether the validator could read the file then, and any ledger. Margins are
-this machine's reference; two machines differ by less than the cap.
+It does not know any ledger, nor whether the validator could read the file in time. Margins are this
+machine's reference; two machines differ by less than the cap.
 """
 
 import json
@@ -16,8 +16,9 @@ from assay.artifacts.submissions.file import SubmissionFile
 from assay.audit.explain.rejudging import find_model, measure_rollouts, open_model
 from assay.audit.sources import FetchedOutlines
 from assay.environments import compute_reward, get_weights, open_environment
+from assay.explorer.documents.windows import GroupFacts, ReadingLack, TokenRow
 from assay.explorer.page_reader import BoundedCache
-from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Unavailable
+from assay.explorer.ports import GroupReading, RolloutReading
 from assay.inference import Checkpoint, CheckpointError, Outline
 from assay.network import StoreError, open_folder
 from assay.neurons.session.resources import open_stores
@@ -31,6 +32,7 @@ from assay.protocol.selection import select_committed, select_positions, select_
 from assay.protocol.submission import LOGPROB_BITS, Rollout, decode_ids, decode_proof
 from assay.sandbox import WorkerError
 from assay.verification import Measurement, choose, find_commitment, read_groups, read_opening
+from assay.verification.bounds import MARGIN_MAX
 from assay.verification.rollout_statistics import RolloutStatistics, compute_rollout_statistics
 from assay.verification.submission_parts import ReadGroup
 
@@ -45,35 +47,37 @@ class GroupReader:
     def __init__(self) -> None:
         torch.set_num_threads(1)
         self._models: BoundedCache[bytes, OpenedModel] = BoundedCache(_MODELS_MAX)
-        self._told: str | None = None  # for the operator: it may name folders and endpoints
+        self._message: str | None = None  # for the operator: it may name folders and endpoints
 
     def answer(self, request: bytes) -> bytes:
-        asked = json.loads(request)
-        context = context_from_json(asked["context"])
+        order = json.loads(request)
+        context = context_from_json(order["context"])
         try:
-            found = self._read(asked, context, bytes.fromhex(asked["hotkey"]), asked["group"])
+            group = self._read(order, context, bytes.fromhex(order["hotkey"]), order["group"])
         except (StoreError, CheckpointError, ConfigError, WorkerError) as error:
-            self._told = str(error)
-            found = Unavailable(
+            self._message = str(error)
+            group = _refuse(
                 "it cannot be read just now: its store or the checkpoint does not answer"
             )
-        kind = "lack" if isinstance(found, Unavailable) else "group"
-        told, self._told = self._told, None
-        return json.dumps({"kind": kind, "value": asdict(found), "told": told}).encode()
+        document: dict[str, Any] = {"kind": "lack", "value": group, "message": self._message}
+        if isinstance(group, GroupReading):
+            document |= {"kind": "group", "value": asdict(group)}
+        self._message = None
+        return json.dumps(document).encode()
 
     def _read(
-        self, asked: dict[str, Any], context: Context, hotkey: bytes, group: int
-    ) -> GroupReading | Unavailable:
-        read = self._read_group(asked, context, hotkey, group)
-        if isinstance(read, Unavailable):
+        self, order: dict[str, Any], context: Context, hotkey: bytes, group: int
+    ) -> GroupReading | ReadingLack:
+        read = self._read_group(order, context, hotkey, group)
+        if not isinstance(read, ReadGroup):
             return read
         try:
             rollouts = [_decode(read, number) for number in read.audited]
         except EncodingError as error:
-            return Unavailable(f"the group cannot be read: it {error}")
-        outline, checkpoint, note = self._open_model(asked, context)
+            return _refuse(f"the group cannot be read: it {error}")
+        outline, checkpoint, note = self._open_model(order, context)
         if outline is None:
-            return Unavailable(
+            return _refuse(
                 note or "the window's checkpoint is not at hand, and with it its tokenizer"
             )
         environment = open_environment(context.parameters.environment)
@@ -92,24 +96,26 @@ class GroupReader:
                 *measure_rollouts(context, checkpoint, hotkey, group, problem.prompt, numbered)
             ]
         weights = get_weights(context.parameters.environment)
+        cap = MARGIN_MAX.compute(context.parameters.tests)
         audited = _list_audited(context, hotkey, read)
-        shown = []
-        for number, (rollout, found) in enumerate(zip(rollouts, measured, strict=True)):
+        readings = []
+        for number, (rollout, measurement) in enumerate(zip(rollouts, measured, strict=True)):
             drawable = [t for t in rollout.tokens.tolist() if t < vocabulary]
             completion = outline.tokenizer.decode(drawable)
             parts = environment.score(problem, completion)
             count = len(rollout.tokens)
             positions = select_positions(context.audit_seed, hotkey, group, number, count)
             statistics = None
-            if found is not None and checkpoint is not None:
+            if measurement is not None and checkpoint is not None:
                 statistics = compute_rollout_statistics(
-                    rollout, found, positions, checkpoint.calibration, context.parameters
+                    rollout, measurement, positions, checkpoint.calibration, context.parameters
                 )
-            shown.append(
+            compared = positions if number in audited else ()
+            readings.append(
                 RolloutReading(
                     number=number,
                     tokens=_describe_tokens(
-                        rollout, found, statistics, positions if number in audited else (), outline
+                        rollout, measurement, statistics, compared, outline, cap
                     ),
                     completion=completion,
                     reward=compute_reward(parts, weights),
@@ -117,74 +123,79 @@ class GroupReader:
                     **_summarise(statistics),
                 )
             )
-        return GroupReading(
-            problem.prompt, problem.level, checkpoint is not None, note, audited, shown
+        facts = GroupFacts(
+            prompt=problem.prompt, level=problem.level, measured=checkpoint is not None, note=note
         )
+        return GroupReading(facts, audited, readings)
 
     def _read_group(
-        self, asked: dict[str, Any], context: Context, hotkey: bytes, group: int
-    ) -> ReadGroup | Unavailable:
-        """All of a group, held against the root."""
+        self, order: dict[str, Any], context: Context, hotkey: bytes, group: int
+    ) -> ReadGroup | ReadingLack:
+        """All of a group, compared with the root."""
         committed = find_commitment(context, hotkey)
         if isinstance(committed, Refusal):
-            return Unavailable(f"the audit reads no such file: {committed.detail}")
+            return _refuse(f"the audit reads no such file: {committed.detail}")
         name = make_object_name(encode_ss58(hotkey), context.window)
-        folders = [Path(folder) for folder in asked["stores"]]
+        folders = [Path(folder) for folder in order["stores"]]
         source = next(
             (open_folder(folder).open(name) for folder in folders if (folder / name).is_file()),
             None,
         )
         if source is None:
-            store = open_stores(StoreSettings(**asked["settings"])).get(committed.locator)
+            store = open_stores(StoreSettings(**order["settings"])).get(committed.locator)
             if store is None:
-                return Unavailable(
+                return _refuse(
                     "the miner's file is not at hand: its store is not one read from here"
                 )
             source = store.open(name)
         file = SubmissionFile(source)
         opening = read_opening(file, hotkey, context, committed)
         if isinstance(opening, Refusal):
-            return Unavailable(f"the miner's file cannot be read: {opening.detail}")
+            return _refuse(f"the miner's file cannot be read: {opening.detail}")
         chosen = choose(context, hotkey, committed.groups, [group])
         read = read_groups(file, hotkey, context, opening, chosen)
         if isinstance(read, Refusal):
-            return Unavailable(f"the group cannot be read: {read.detail}")
+            return _refuse(f"the group cannot be read: {read.detail}")
         return read[0]
 
-    def _open_model(self, asked: dict[str, Any], context: Context) -> OpenedModel:
-        found = self._models.get(context.checkpoint)
-        if found is None:
-            found = self._load(asked, context)
-            self._models.put(context.checkpoint, found)
-        return found
+    def _open_model(self, order: dict[str, Any], context: Context) -> OpenedModel:
+        model = self._models.get(context.checkpoint)
+        if model is None:
+            model = self._load(order, context)
+            self._models.put(context.checkpoint, model)
+        return model
 
-    def _load(self, asked: dict[str, Any], context: Context) -> OpenedModel:
+    def _load(self, order: dict[str, Any], context: Context) -> OpenedModel:
         short = context.checkpoint.hex()[:16]
-        folder = None if asked["models"] is None else Path(asked["models"])
+        folder = None if order["models"] is None else Path(order["models"])
         place = None if folder is None else find_model(folder, None, context)
-        outline, lacks = open_model(place, context)
+        outline, faults = open_model(place, context)
         if isinstance(outline, Checkpoint):
             return outline, outline, None
-        lack = f"checkpoint {short}… is not at hand"
-        if lacks and place is not None and place != folder:
-            self._told = lacks[0]
-            lack = f"checkpoint {short}… does not open"
+        cause = f"checkpoint {short}… is not at hand"
+        if faults and place is not None and place != folder:
+            self._message = faults[0]
+            cause = f"checkpoint {short}… does not open"
         why = (
-            f"The model was not run here: {lack}. Tokens, claimed log-probabilities and the reward "
-            "come from the miner’s file; margins and distances take a forward pass"
+            f"The model was not run here: {cause}. Tokens, claimed log-probabilities and the "
+            "reward come from the miner’s file; margins and distances take a forward pass"
         )
         why += ", for which --model names a folder of checkpoints." if folder is None else "."
         if outline is None:
-            stores = [open_folder(Path(folder)) for folder in asked["stores"]]
+            stores = [open_folder(Path(folder)) for folder in order["stores"]]
             try:
-                outline = FetchedOutlines(Path(asked["scratch"]), lambda: stores).get(
+                outline = FetchedOutlines(Path(order["scratch"]), lambda: stores).get(
                     context.checkpoint
                 )
             except CheckpointError as error:
-                self._told = str(error)
+                self._message = str(error)
                 why = f"without the tokenizer of checkpoint {short}… nothing can be read"
                 return None, None, why
         return outline, None, why
+
+
+def _refuse(why: str) -> ReadingLack:
+    return ReadingLack(why=why, passing=False)
 
 
 def _decode(read: ReadGroup, number: int) -> Rollout:
@@ -204,24 +215,39 @@ def _list_audited(context: Context, hotkey: bytes, read: ReadGroup) -> Sequence[
 
 def _describe_tokens(
     rollout: Rollout,
-    found: Measurement | None,
+    measurement: Measurement | None,
     statistics: RolloutStatistics | None,
     compared: Sequence[int],
     outline: Outline,
-) -> list[TokenReading]:
-    return [
-        TokenReading(
-            id=token,
-            text=_name(token, outline),
-            logprob=int(rollout.logprobs[t]) / _NATS,
-            audited=t in compared,
-            margin=None if found is None else int(found.margins[t]) / _LOGITS,
-            drawn=None if found is None else int(found.best[t]),
-            measured=None if found is None else int(found.logprobs[t]) / _NATS,
-            distance=None if statistics is None else float(statistics.distances[t]),
+    cap: float,
+) -> list[TokenRow]:
+    """compared: positions whose log-probabilities the audit compares; cap: of a margin, logits."""
+    rows = []
+    for t, token in enumerate(rollout.tokens.tolist()):
+        margin = None if measurement is None else int(measurement.margins[t]) / _LOGITS
+        rows.append(
+            TokenRow(
+                number=t,
+                id=token,
+                text=_name(token, outline),
+                state=_find_state(margin, cap),
+                margin=margin,
+                drawn=None if measurement is None else int(measurement.best[t]),
+                logprob=int(rollout.logprobs[t]) / _NATS,
+                measured=None if measurement is None else int(measurement.logprobs[t]) / _NATS,
+                distance=None if statistics is None else float(statistics.distances[t]),
+                audited=t in compared,
+            )
         )
-        for t, token in enumerate(rollout.tokens.tolist())
-    ]
+    return rows
+
+
+def _find_state(margin: float | None, cap: float) -> str:
+    if margin is None:
+        return "unmeasured"
+    if not margin:
+        return "drawn"
+    return "off" if MARGIN_MAX.is_exceeded(margin, cap) else "near"
 
 
 def _name(token: int, outline: Outline) -> str:
@@ -232,12 +258,12 @@ def _name(token: int, outline: Outline) -> str:
     return outline.tokenizer.decode([token]) or f"⟨id {token}⟩"
 
 
-def _summarise(found: RolloutStatistics | None) -> dict[str, float]:
-    if found is None:
+def _summarise(statistics: RolloutStatistics | None) -> dict[str, float]:
+    if statistics is None:
         return {}
     return {
-        "log_capital": found.log_capital,
-        "sketch_mean": found.sketch_mean,
-        "sketch_block": found.block[2],
-        "logprob_rms": found.logprob_rms,
+        "log_capital": statistics.log_capital,
+        "sketch_mean": statistics.sketch_mean,
+        "sketch_block": statistics.block[2],
+        "logprob_rms": statistics.logprob_rms,
     }

@@ -1,8 +1,8 @@
 """Groups of miners' files, measured again by a helper: cached, limited, never waited for long.
 
-The helper is a child process that starts when it is asked, and ends when it idles. It keeps models,
-tokenizers and what scores answers out of the process that serves: they are large, and run native
-code over strangers' text. What it reads is held against the root and parsed by bounded code.
+The helper is a child process that starts with a request and ends when it idles. It keeps models,
+tokenizers and scorers out of the process that serves: they are large, and run native code over
+strangers' text. Its input is compared with the root and parsed by bounded code.
 """
 
 import json
@@ -18,8 +18,9 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
+from assay.explorer.documents.windows import ReadingLack
 from assay.explorer.page_reader import BoundedCache
-from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Unavailable
+from assay.explorer.ports import GroupReading, RolloutReading
 from assay.neurons.settings.sections import StoreSettings
 from assay.protocol import Context, context_to_json
 from assay.sandbox import Budget, Lost, Sandbox, WorkerError
@@ -35,11 +36,11 @@ WAIT_S = 8.0
 #: Groups measured in a minute, at most, for all visitors; and seconds before a failed one is tried
 #: again.
 _A_MINUTE, _AGAIN_S = 30, 20.0
-#: Bytes of packed groups that are kept.
-_KEPT_BYTES = 8 << 20
+#: Bytes of packed groups in memory.
+_CACHE_BYTES = 8 << 20
 #: Seconds without a request after which the child ends.
 IDLE_S = 120.0
-#: Seconds for a request, and for the child to start: it imports a lot, and machines are busy.
+#: Seconds for a request, the child's start included: it imports a lot, and machines are busy.
 _REQUEST_S = 120.0
 #: Processor seconds that one request may take, and bytes that its answer may have.
 _PROCESSOR_S, _REPLY_MAX = 120.0, 64 << 20
@@ -55,12 +56,14 @@ class BusyError(Exception):
 
 
 class HelperProcess:
-    """One child, see `Sandbox`, and one thread that asks it. Safe to share between threads. Nobody
-    waits for a busy child when the program ends: it ends once nobody holds its standard input."""
+    """One child, see `Sandbox`, and one thread that sends it requests. Thread-safe.
+
+    At its end the program does not wait for a busy child, which ends when its input is closed.
+    """
 
     def __init__(self, name: str, boot: str, idle_s: float = IDLE_S) -> None:
         self._sandbox = Sandbox(name, boot, _REQUEST_S)
-        self._asked: Queue[tuple[bytes, Reply] | None] = Queue()
+        self._requests: Queue[tuple[bytes, Reply] | None] = Queue()
         self._lock = threading.Lock()
         self._waiting = 0
         self._idle_s = idle_s
@@ -73,39 +76,39 @@ class HelperProcess:
         return self._sandbox.pid
 
     def ask(self, request: dict[str, Any]) -> Reply:
-        """The child's answer; a sentence where it has none. Raises BusyError: too many wait
-        already, or the helper is closed."""
+        """The child's answer, or a sentence that says why there is none. Raises BusyError: too many
+        requests wait already, or the helper is closed."""
         with self._lock:
             if self._closed or self._waiting >= _WAITING_MAX:
                 raise BusyError
             self._waiting += 1
         reply: Reply = Future()
-        self._asked.put((json.dumps(request).encode(), reply))
+        self._requests.put((json.dumps(request).encode(), reply))
         return reply
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
             busy = self._waiting > 0
-        self._asked.put(None)
+        self._requests.put(None)
         if not busy:
             self._thread.join(_CLOSE_S)
 
     def _work(self) -> None:
         while True:
             try:
-                asked = self._asked.get(timeout=self._idle_s)
+                item = self._requests.get(timeout=self._idle_s)
             except Empty:
                 self._sandbox.renew()  # it idles
                 continue
-            if asked is None or self._closed:
+            if item is None or self._closed:
                 self._sandbox.close()
                 return
-            request, reply = asked
-            found = self._exchange(request)
+            request, reply = item
+            answer = self._exchange(request)
             with self._lock:
                 self._waiting -= 1
-            reply.set_result(found)
+            reply.set_result(answer)
 
     def _exchange(self, request: bytes) -> dict[str, Any] | str:
         try:
@@ -124,7 +127,7 @@ class Groups:
     Args:
         models: a checkpoint's folder, or a folder of such; None: groups are read, not measured.
         stores: folders of miners' files. settings: which locators may be opened.
-        on_change: called once a group that was waited for in vain is there.
+        on_change: called when a request ends, for pages that no longer wait for it.
     """
 
     def __init__(
@@ -146,9 +149,9 @@ class Groups:
         self._on_change = on_change
         self._helper = HelperProcess("model", _BOOT)
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Key, bytes] = OrderedDict()
+        self._packed: OrderedDict[Key, bytes] = OrderedDict()
         self._failed: BoundedCache[Key, tuple[float, str]] = BoundedCache(256)
-        self._asked: dict[Key, Reply] = {}
+        self._pending: dict[Key, Reply] = {}
         self._begun: deque[float] = deque(maxlen=_A_MINUTE)
 
     @property
@@ -158,34 +161,34 @@ class Groups:
     def close(self) -> None:
         self._helper.close()
 
-    def read(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Unavailable:
-        """A group; a passing lack where it takes longer than a page waits."""
+    def read(self, context: Context, hotkey: bytes, group: int) -> GroupReading | ReadingLack:
+        """A group. If it takes longer than a page waits, `passing` is set."""
         key = context.challenge_seed, hotkey, group
-        found = self._find(key, context, hotkey, group)
-        if not isinstance(found, Future):
-            return found
+        result = self._find(key, context, hotkey, group)
+        if not isinstance(result, Future):
+            return result
         with suppress(TimeoutError):
-            found.result(WAIT_S)
-            found = self._find(key, context, hotkey, group)
-        if isinstance(found, Future):
-            return Unavailable("the model is being run over this group: it takes a moment.", True)
-        return found
+            result.result(WAIT_S)
+            result = self._find(key, context, hotkey, group)
+        if isinstance(result, Future):
+            return _postpone("the model is being run over this group: it takes a moment.")
+        return result
 
     def _find(
         self, key: Key, context: Context, hotkey: bytes, group: int
-    ) -> GroupReading | Unavailable | Reply:
+    ) -> GroupReading | ReadingLack | Reply:
         now = time.monotonic()
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return _decode(json.loads(zlib.decompress(self._kept[key])))
+            if key in self._packed:
+                self._packed.move_to_end(key)
+                return _decode(json.loads(zlib.decompress(self._packed[key])))
             failed = self._failed.get(key)
             if failed is not None and now - failed[0] < _AGAIN_S:
-                return Unavailable(failed[1])
-            if key in self._asked:
-                return self._asked[key]
+                return ReadingLack(why=failed[1], passing=False)
+            if key in self._pending:
+                return self._pending[key]
             if len(self._begun) == _A_MINUTE and now - self._begun[0] < 60:
-                return Unavailable("too many groups were asked for just now.", True)
+                return _postpone("too many groups were asked for just now.")
             request = self._fixed | {
                 "context": context_to_json(context),
                 "hotkey": hotkey.hex(),
@@ -194,30 +197,34 @@ class Groups:
             try:
                 future = self._helper.ask(request)
             except BusyError:
-                return Unavailable("other groups are being measured first.", True)
+                return _postpone("other groups are being measured first.")
             self._begun.append(now)
-            self._asked[key] = future
+            self._pending[key] = future
         future.add_done_callback(lambda done: self._note(key, done))
         return future
 
     def _note(self, key: Key, done: Reply) -> None:
         document = done.result()
         with self._lock:
-            self._asked.pop(key, None)
+            self._pending.pop(key, None)
             if isinstance(document, str) or document["kind"] == "lack":
-                self._failed.put(key, (time.monotonic(), _tell(document)))
+                self._failed.put(key, (time.monotonic(), _explain_failure(document)))
             else:
-                self._kept[key] = zlib.compress(json.dumps(document).encode(), 1)
-                while sum(map(len, self._kept.values())) > _KEPT_BYTES and len(self._kept) > 1:
-                    self._kept.popitem(last=False)
+                self._packed[key] = zlib.compress(json.dumps(document).encode(), 1)
+                while sum(map(len, self._packed.values())) > _CACHE_BYTES and len(self._packed) > 1:
+                    self._packed.popitem(last=False)
         self._on_change()
 
 
-def _tell(document: dict[str, Any] | str) -> str:
-    """Why there is no group, for pages; the explorer's operator is told more."""
-    told = document if isinstance(document, str) else document.get("told")
-    if told is not None:
-        logger.warning("a rollout: %s", told, extra={"event": "explorer_trouble"})
+def _postpone(why: str) -> ReadingLack:
+    return ReadingLack(why=why, passing=True)
+
+
+def _explain_failure(document: dict[str, Any] | str) -> str:
+    """Why there is no group, for pages. The log has more, for the explorer's operator."""
+    message = document if isinstance(document, str) else document["message"]
+    if message is not None:
+        logger.warning("a rollout: %s", message, extra={"event": "explorer_trouble"})
     if isinstance(document, str):
         return "it cannot be run just now"
     return str(document["value"]["why"])
@@ -225,8 +232,6 @@ def _tell(document: dict[str, Any] | str) -> str:
 
 def _decode(document: dict[str, Any]) -> GroupReading:
     value = document["value"]
-    rollouts = [
-        RolloutReading(**(one | {"tokens": [TokenReading(**token) for token in one["tokens"]]}))
-        for one in value["rollouts"]
-    ]
-    return GroupReading(**(value | {"rollouts": rollouts}))
+    return GroupReading(
+        **value | {"rollouts": [RolloutReading(**one) for one in value["rollouts"]]}
+    )

@@ -1,7 +1,7 @@
-"""The ledger's events, read by the thousand blocks in a thread: no page waits for a node.
+"""The ledger's events, read a thousand blocks at a time in a thread: no page waits for a node.
 
-The newest blocks are read first, then those before them as far as pages want; the last ones again
-and again, for what they hold may be replaced.
+The newest blocks are read first, then earlier ones as far back as pages need. The last blocks are
+read again each time, because they may be replaced.
 """
 
 import threading
@@ -9,41 +9,40 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from assay.explorer.documents.settlements import EntryFields
 from assay.explorer.ports import EntryEvent, LedgerReading
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.network.evm import EvmError, EvmNode, ScoreLedger
-from assay.neurons.validator.post_outbox import encode_entry
 from assay.protocol.errors import OperatorError
 
-#: Seconds between two looks.
+#: Seconds between two readings.
 _EVERY_S = 3.0
 #: Blocks asked for at once, at most and, where a node refuses as many, at least.
 _PAGE, _SMALLEST_PAGE = 1_000, 16
-#: Blocks at the head that are read again at every look.
+#: Blocks at the head that are read again every time.
 _UNSETTLED = 64
 #: Pages of new blocks that are read before the head is asked for again.
 _CATCH_UP = 64
-#: Entries that are kept, the newest.
+#: Entries in memory: the newest.
 _ENTRIES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerPlace:
-    """Which entries of which ledger."""
+    """A validator's entries of one ledger."""
 
-    #: of an EVM node, an http(s) address with a host and, where it names one, a port; it may hold a
-    #: key and is shown to nobody but for its host
+    #: http(s) address of an EVM node. It may hold a key: pages show its host alone
     endpoint: str
     chain_id: int
     contract: str
     netuid: int
-    hotkey: bytes  # whose entries, 32 bytes
+    hotkey: bytes  # the validator's, 32 bytes
     confirmations: int  # blocks on top before an entry counts as final
 
 
 def open_ledger(place: LedgerPlace) -> ScoreLedger:
-    """The ledger, of the right chain. Raises EvmError, WrongChainError: there is none, or no node
-    answers."""
+    """The ledger. Raises EvmError, WrongChainError: the node does not answer, is of another chain,
+    or has no such contract."""
     node = EvmNode(place.endpoint, place.chain_id)
     ledger = ScoreLedger(node, place.contract, place.netuid)
     node.require_chain()
@@ -52,8 +51,8 @@ def open_ledger(place: LedgerPlace) -> ScoreLedger:
 
 
 class LedgerEvents:
-    """Reads a ledger. It begins once it is asked for the first time. on_change: called when there
-    is something new, from a thread of this."""
+    """Reads a ledger, from the first request on. on_change: called from this reader's thread when
+    there is something new."""
 
     def __init__(self, place: LedgerPlace, on_change: Callable[[], None]) -> None:
         self._place = place
@@ -69,7 +68,7 @@ class LedgerEvents:
         self._head: int | None = None
         self._first: int | None = None
         self._posted: dict[int, EntryEvent] = {}
-        self._told: object = None
+        self._notified: object = None
 
     def close(self) -> None:
         self._stop.set()
@@ -103,8 +102,8 @@ class LedgerEvents:
         while not self._stop.is_set():
             self._health.end(self.step())
             mark = self.get_mark()
-            if mark != self._told:
-                self._told = mark
+            if mark != self._notified:
+                self._notified = mark
                 self._on_change()
             with self._lock:
                 more = self._first is not None and self._first > self._wanted
@@ -113,7 +112,7 @@ class LedgerEvents:
             self._opened.node.close()
 
     def step(self) -> str | None:
-        """Reads what is new, and one page of what is older; what keeps it from it."""
+        """Read the new blocks and one page of older ones. Return the error if that fails."""
         try:
             self._read_on()
         except OperatorError as error:
@@ -154,14 +153,20 @@ class LedgerEvents:
     def _read(self, first: int, last: int) -> None:
         self._health.begin()
         try:
-            found = self._open().list_posted(self._place.hotkey, first, last)
+            posts = self._open().list_posted(self._place.hotkey, first, last)
         except EvmError:
             if self._page > _SMALLEST_PAGE:  # too many blocks for it
                 self._page = max(_SMALLEST_PAGE, self._page // 4)
             raise
         with self._lock:
-            kept = {e: p for e, p in self._posted.items() if not first <= p.block <= last}
-            for epoch, posted in found:
-                entry = encode_entry(posted.entry)
-                kept[epoch] = EntryEvent(epoch, posted.block, posted.transaction.hex(), entry)
-            self._posted = {epoch: kept[epoch] for epoch in sorted(kept)[-_ENTRIES:]}
+            events = {e: p for e, p in self._posted.items() if not first <= p.block <= last}
+            for epoch, posted in posts:
+                entry = EntryFields(
+                    score_root=posted.entry.score_root.hex(),
+                    record_digest=posted.entry.record_digest.hex(),
+                    checkpoint=posted.entry.checkpoint.hex(),
+                    audit_round=posted.entry.audit_round,
+                    weights_digest=posted.entry.weights_digest.hex(),
+                )
+                events[epoch] = EntryEvent(epoch, posted.block, posted.transaction.hex(), entry)
+            self._posted = {epoch: events[epoch] for epoch in sorted(events)[-_ENTRIES:]}

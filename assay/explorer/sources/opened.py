@@ -1,4 +1,4 @@
-"""Everything around a record, put together from what is at hand."""
+"""The sources around a record, assembled from the available folders, stores and nodes."""
 
 import re
 import threading
@@ -16,6 +16,7 @@ from assay.artifacts.ports import Objects
 from assay.artifacts.records.run_folder import JsonFile
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.explorer.documents.curves import OWN, POINTS_MAX, Curve
+from assay.explorer.documents.windows import ReadingLack
 from assay.explorer.labels import show_hidden
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import (
@@ -29,7 +30,6 @@ from assay.explorer.ports import (
     Neurons,
     ShownWeights,
     Training,
-    Unavailable,
 )
 from assay.explorer.sources.chain_view import ChainView
 from assay.explorer.sources.groups import Groups
@@ -45,15 +45,15 @@ from assay.protocol.errors import OperatorError
 
 #: Largest manifest that is read, bytes: a thousand times one of today's.
 _MANIFEST_BYTES = 1 << 20
-#: Manifests and shown weights that are kept.
-_KEPT = 1_024
+#: Manifests and weights in memory.
+_CACHED = 1_024
 _REPLACED = (
     "the localnet was begun anew, and this page shows the one before it: start `assay explorer` "
     "again"
 )
 #: A block is overdue after so many slots, and so many seconds at least.
 _OVERDUE_SLOTS, _OVERDUE_S = 8, 12.0
-#: Curves of another run, and characters of its name, that are taken.
+#: Most curves of another run, and most characters of its name.
 _CURVES_MAX, _NAME_MAX = 16, 40
 _CURVES = TypeAdapter(list[Curve])
 _ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
@@ -63,8 +63,8 @@ _NEAR = ("127.0.0.1", "::1", "localhost")
 
 @dataclass(slots=True)
 class OpenedSources:
-    """See `PageSources`. chain: asked where the run does not say; stores: where checkpoints'
-    manifests may lie."""
+    """See `PageSources`. chain: the source of data that the run does not have; stores: places of
+    checkpoints' manifests."""
 
     commands: Commands
     history: ParameterHistory
@@ -85,16 +85,16 @@ class OpenedSources:
     events: LedgerEvents | None = None
     localnet: "LocalnetMark | None" = None
     _manifests: "BoundedCache[bytes, CheckpointOrigin]" = field(
-        default_factory=lambda: BoundedCache(_KEPT)
+        default_factory=lambda: BoundedCache(_CACHED)
     )
     _curves: dict[str, tuple[Any, Sequence[Curve]]] = field(default_factory=dict)
-    _shown: "BoundedCache[int, ShownWeights]" = field(default_factory=lambda: BoundedCache(_KEPT))
+    _shown: "BoundedCache[int, ShownWeights]" = field(default_factory=lambda: BoundedCache(_CACHED))
 
     def read_live(self) -> Live | None:
-        """The run's word and the chain's: the newest head of both, and whatever troubles either."""
+        """The state of the run and of the chain: the newer head, and the trouble of either."""
         run = None if self.run is None else self.run.read_live()
         chain = None if self.chain is None else self.chain.read_live()
-        live = join_words(run, chain)
+        live = join_live(run, chain)
         silence = None if self.chain is None or chain is not None else self.chain.get_trouble()
         if live is not None and silence is not None:  # it has never answered
             live = replace(live, trouble=silence[0], since_ms=silence[1])
@@ -115,16 +115,17 @@ class OpenedSources:
         return [] if head is None else list_announced(self.history, None, head)
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
-        """The chain's, or what a bundle has of it. What was once as wanted stays."""
-        kept = self._shown.get(epoch)
-        if kept is not None and dict(kept.weights) == dict(wanted):
-            return kept
-        found = None if self.run is None else self.run.read_shown(epoch, wanted)
-        if found is None and self.chain is not None:
-            found = self.chain.read_shown(epoch, wanted)
-        if found is not None:
-            self._shown.put(epoch, found)
-        return found
+        """Read them from the run's bundle, otherwise from the chain. Wanted weights that were shown
+        once are not read again."""
+        cached = self._shown.get(epoch)
+        if cached is not None and dict(cached.weights) == dict(wanted):
+            return cached
+        weights = None if self.run is None else self.run.read_shown(epoch, wanted)
+        if weights is None and self.chain is not None:
+            weights = self.chain.read_shown(epoch, wanted)
+        if weights is not None:
+            self._shown.put(epoch, weights)
+        return weights
 
     def read_neurons(self) -> Neurons | None:
         return None if self.chain is None else self.chain.read_neurons()
@@ -142,21 +143,21 @@ class OpenedSources:
 
     def read_manifest(self, checkpoint: bytes) -> CheckpointOrigin | None:
         """Read a manifest from the folder of models, or from a store."""
-        found = self._manifests.get(checkpoint)
-        if found is None:
-            found = self._find_manifest(checkpoint)
-            if found is not None:
-                self._manifests.put(checkpoint, found)
-        return found
+        origin = self._manifests.get(checkpoint)
+        if origin is None:
+            origin = self._find_manifest(checkpoint)
+            if origin is not None:
+                self._manifests.put(checkpoint, origin)
+        return origin
 
     def _find_manifest(self, checkpoint: bytes) -> CheckpointOrigin | None:
         if self.models is not None:
             try:
                 file = self.models / checkpoint.hex() / "manifest.json"
                 with file.open("rb") as opened:
-                    found = parse_manifest(opened.read(_MANIFEST_BYTES))
-                if found is not None:
-                    return found
+                    origin = parse_manifest(opened.read(_MANIFEST_BYTES))
+                if origin is not None:
+                    return origin
             except OSError:
                 pass
         for store in self.stores:
@@ -164,9 +165,9 @@ class OpenedSources:
                 data = store.get(make_checkpoint_name(checkpoint, "manifest.json"), _MANIFEST_BYTES)
             except OperatorError:
                 continue
-            found = parse_manifest(data)
-            if found is not None:
-                return found
+            origin = parse_manifest(data)
+            if origin is not None:
+                return origin
         return None
 
     def list_rounds(self, origins: Mapping[str, CheckpointOrigin]) -> Sequence[MergedRound]:
@@ -176,7 +177,7 @@ class OpenedSources:
         document = self.gauntlet.read()
         if isinstance(document, dict):
             return document
-        return {} if self.gauntlet.path.is_file() else None  # there is one, and it is none
+        return {} if self.gauntlet.path.is_file() else None  # the file is invalid
 
     def read_comparison(self) -> Mapping[str, Any] | None:
         document = self.comparison.read()
@@ -185,14 +186,14 @@ class OpenedSources:
         return {} if self.comparison.path.is_file() else None
 
     def read_beside(self) -> Mapping[str, Sequence[Curve]]:
-        found = {}
+        curves = {}
         for name, file in self.beside.items():
             document = file.read()
-            known = self._curves.get(name)
-            if known is None or known[0] is not document:  # it has changed
-                known = self._curves[name] = document, file.pick(_read_curves, [])
-            found[name] = known[1]
-        return found
+            cached = self._curves.get(name)
+            if cached is None or cached[0] is not document:  # it has changed
+                cached = self._curves[name] = document, file.pick(_read_curves, [])
+            curves[name] = cached[1]
+        return curves
 
     def get_names(self) -> Mapping[str, str]:
         return {} if self.run is None else self.run.get_names()
@@ -200,11 +201,11 @@ class OpenedSources:
     def read_payment(self, epoch: int, hotkey: str) -> tuple[int, int] | None:
         return None if self.run is None else self.run.get_payment(epoch, hotkey)
 
-    def read_group(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Unavailable:
+    def read_group(self, context: Context, hotkey: bytes, group: int) -> GroupReading | ReadingLack:
         return self.groups.read(context, hotkey, group)
 
 
-def join_words(run: Live | None, chain: Live | None) -> Live | None:
+def join_live(run: Live | None, chain: Live | None) -> Live | None:
     """Combine the state of a program on this machine with the chain's."""
     if run is None or chain is None:
         return run or chain
@@ -218,15 +219,15 @@ def join_words(run: Live | None, chain: Live | None) -> Live | None:
 
 
 class LocalnetMark:
-    """Tells whether a localnet's folder by now holds another network than the one of a genesis."""
+    """Whether a localnet's folder still has the network of a genesis hash."""
 
     def __init__(self, folder: Path, genesis_hash: bytes) -> None:
         self._file = JsonFile(folder / "localnet.json")
         self._genesis = genesis_hash.hex()
 
     def is_replaced(self) -> bool:
-        found = self._file.pick(lambda document: document.get("genesis_hash"), None)
-        return found is not None and found != self._genesis
+        genesis = self._file.pick(lambda document: document.get("genesis_hash"), None)
+        return genesis is not None and genesis != self._genesis
 
 
 class BlockWatch:
@@ -238,7 +239,7 @@ class BlockWatch:
         self._lock = threading.Lock()
 
     def note(self, head: int) -> int | None:
-        """Since when no new block was seen, Unix milliseconds; None while none is overdue."""
+        """The time of the last new block, Unix milliseconds, if the next one is overdue."""
         with self._lock:
             now = time.monotonic()
             if self._seen is None or self._seen[0] != head:
@@ -247,7 +248,7 @@ class BlockWatch:
 
 
 class ChangeWatch:
-    """Looks every second whether the live state has changed."""
+    """Compares the live state every second with the last one."""
 
     def __init__(self, sources: OpenedSources, on_change: Callable[[], None]) -> None:
         self._sources = sources
@@ -257,14 +258,14 @@ class ChangeWatch:
         self._thread.start()
 
     def _run(self) -> None:
-        seen = self._look()
+        seen = self._read_state()
         while not self._stop.wait(1.0):
-            now = self._look()
+            now = self._read_state()
             if now != seen:
                 seen = now
                 self._on_change()
 
-    def _look(self) -> object:
+    def _read_state(self) -> object:
         live = self._sources.read_live()
         if live is None:
             return None
@@ -278,7 +279,7 @@ class ChangeWatch:
         self._thread.join(10)
 
 
-# --- what stands around a record by the settings: each raises ConfigError where it is not there
+# --- the sources that the settings name: each function raises ConfigError if one does not exist
 
 
 def _require(flag: str, path: Path | None, is_file: bool = False) -> Path | None:
@@ -298,13 +299,13 @@ def find_trainer(settings: Settings, folder: Path | None) -> TrainerOutput:
 
 
 def find_models(settings: Settings, folder: Path | None, begun: bool) -> Path | None:
-    """Checkpoints that rollouts are run again with. begun: whether the run has left anything; its
-    models come with what it leaves."""
+    """Checkpoints for measuring rollouts again. begun: whether the run has written anything yet;
+    its models come with that."""
     named = _require("--model", settings.explorer.model)
     if named is not None:
         return named
-    kept = None if folder is None else folder / "models"
-    return kept if kept is not None and (kept.is_dir() or not begun) else None
+    own = None if folder is None else folder / "models"
+    return own if own is not None and (own.is_dir() or not begun) else None
 
 
 def find_ledger(settings: Settings, validator: bytes, netuid: int) -> LedgerPlace | None:
@@ -335,27 +336,27 @@ def _is_node(endpoint: str) -> bool:
 
 
 def find_rounds(settings: Settings) -> Path:
-    """Findings of rounds, whether or not they are there."""
+    """The file of findings of rounds. It may not exist."""
     named = _require("--rounds", settings.explorer.rounds)
     return (named or Path("assay-rounds")) / "findings.jsonl"
 
 
 def find_comparison(settings: Settings, folder: Path | None) -> Path:
-    """The validators' comparison, whether or not it is there."""
+    """The file of the validators' comparison. It may not exist."""
     named = _require("--comparison", settings.explorer.comparison, is_file=True)
     return named or (folder or Path()) / "comparison.json"
 
 
 def find_beside(settings: Settings) -> dict[str, Path]:
     """Other runs' documents, by their files' names without the ending."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in settings.explorer.beside:
         _require("--beside", path, is_file=True)
         name = show_hidden(path.stem[:_NAME_MAX])
-        if name in found or name == OWN:
+        if name in files or name == OWN:
             raise ConfigError(f"--beside {path}: another run is called {name!r}; rename the file")
-        found[name] = path
-    return found
+        files[name] = path
+    return files
 
 
 def _read_curves(document: Any) -> list[Curve]:
@@ -368,7 +369,7 @@ def _read_curves(document: Any) -> list[Curve]:
 
 
 def find_gauntlet(settings: Settings, folder: Path | None) -> Path:
-    """The table that is shown, whether or not it is there."""
+    """The file of the gauntlet's table. It may not exist."""
     named = _require("--gauntlet", settings.explorer.gauntlet, is_file=True)
     return named or (settings.gauntlet.out or folder or Path()) / "gauntlet.json"
 

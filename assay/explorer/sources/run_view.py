@@ -13,13 +13,21 @@ from typing import Any
 
 from assay.artifacts.records.run_folder import BROKEN, DOCUMENT_BYTES, JsonFile, RunFolder
 from assay.environments import Success
-from assay.explorer.ports import CheckpointOrigin, EntryStatus, Live, ShownWeights, Training
+from assay.explorer.documents.settlements import EntryFields
+from assay.explorer.documents.training import AccuracyPoint
+from assay.explorer.ports import (
+    CheckpointOrigin,
+    EntryStatus,
+    Live,
+    ShownWeights,
+    Training,
+    TrainingStep,
+)
 from assay.network.files import is_locked
 
-#: A program writes its status every ten seconds at least: whether it lives is looked at after so
-#: many.
+#: Age of a status after which the program's lock is checked: it is written at least every 10 s.
 _STALE_S = 13.0
-#: Steps, points and posts that are taken.
+#: Most steps, points and posts that are read.
 _ROWS_MAX = 4_096
 #: Settlements after an epoch's whose blocks may show its weights.
 _LOOKS = 3
@@ -51,7 +59,7 @@ class RunView(RunFolder):
             return None
 
     def _describe_end(self, document: Mapping[str, Any], name: str) -> tuple[bool, str]:
-        """Whether a program runs, and the words for it: that it has stopped, or is late."""
+        """Whether a program runs, and a remark if it has stopped or is late."""
         if document["state"] != "running":
             return False, " has stopped"
         last = f"{datetime.fromtimestamp(document['at'], UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -84,7 +92,7 @@ class RunView(RunFolder):
         return ShownWeights(looks[0], blocks[looks[0]]) if looks else None
 
     def _read_weights(self) -> dict[int, dict[int, int]]:
-        """Block → uid → weight. The file holds much else, which is not kept."""
+        """Block → uid → weight, which is the only part of the file that stays in memory."""
         path = self.root / "bundle" / "facts.json"
         try:
             stat = path.stat()
@@ -111,19 +119,19 @@ class RunView(RunFolder):
             lambda status: list(map(_read_post, status["posts"][:_ROWS_MAX])), None
         )
 
-    def read_held_out(self) -> list[dict[str, Any]]:
+    def read_held_out(self) -> list[AccuracyPoint]:
         document = self.summary.read()
         try:
             accuracy, steps = document["accuracy"], document["steps"]
             ends = ((0, "before"), (len(steps), "after"))
             return [
-                {
-                    "number": number,
-                    "value": float(accuracy[when]),
-                    "low": float(accuracy[f"{when}_interval95"][0]),
-                    "high": float(accuracy[f"{when}_interval95"][1]),
-                    "problems": int(accuracy["problems"]),
-                }
+                AccuracyPoint(
+                    number=number,
+                    value=float(accuracy[when]),
+                    low=float(accuracy[f"{when}_interval95"][0]),
+                    high=float(accuracy[f"{when}_interval95"][1]),
+                    problems=int(accuracy["problems"]),
+                )
                 for number, when in ends
             ]
         except BROKEN:
@@ -137,7 +145,20 @@ def _read_post(row: Mapping[str, Any]) -> EntryStatus:
         row["transaction"] and str(row["transaction"]),
         row["block"],
         row["trouble"] and str(row["trouble"]),
-        dict(row["entry"]),
+        _read_entry(dict(row["entry"])),
+    )
+
+
+def _read_entry(entry: Mapping[str, Any]) -> EntryFields | None:
+    audit_round = entry.get("audit_round")
+    if type(audit_round) is not int:
+        return None
+    return EntryFields(
+        score_root=str(entry.get("score_root", "")),
+        record_digest=str(entry.get("record_digest", "")),
+        checkpoint=str(entry.get("checkpoint", "")),
+        audit_round=audit_round,
+        weights_digest=str(entry.get("weights_digest", "")),
     )
 
 
@@ -147,11 +168,11 @@ class TrainerOutput:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._points = JsonFile(root / "progress.json")
-        self._steps: dict[str, dict[str, Any]] = {}
+        self._steps: dict[str, TrainingStep] = {}
 
-    def read(self, points: Sequence[Mapping[str, Any]] = ()) -> Training | None:
-        """Steps and points; None where the folder has neither. points: taken where the folder has
-        none of its own."""
+    def read(self, points: Sequence[AccuracyPoint] = ()) -> Training | None:
+        """Steps and points. None: there are neither. points: for a folder without any of its
+        own."""
         steps, own = self._read_steps(), self._read_points()
         return Training(steps, own or points) if steps or own or points else None
 
@@ -162,43 +183,48 @@ class TrainerOutput:
     def _list_steps(self) -> list[Path]:
         return sorted((self.root / "steps").glob("step-*.json"))[-_ROWS_MAX:]
 
-    def _read_steps(self) -> list[dict[str, Any]]:
-        paths = self._list_steps()
+    def _read_steps(self) -> list[TrainingStep]:
         known = {}
-        for path in paths:  # a step's record never changes
-            row = self._steps.get(path.name) or JsonFile(path).pick(_read_step, None)
-            if row is not None:
-                known[path.name] = row
+        for path in self._list_steps():  # a step's record never changes
+            step = self._steps.get(path.name) or JsonFile(path).pick(_read_step, None)
+            if step is not None:
+                known[path.name] = step
         self._steps = known
         return list(known.values())
 
-    def _read_points(self) -> list[dict[str, Any]]:
+    def _read_points(self) -> list[AccuracyPoint]:
         return self._points.pick(
             lambda points: [_describe_point(row) for row in (points or [])[-_ROWS_MAX:]], []
         )
 
 
-def _read_step(document: Any) -> dict[str, Any]:
-    """Raises one of `BROKEN`: it is no step."""
+def _read_step(document: Any) -> TrainingStep:
+    """Raises one of `BROKEN`: it is not a step."""
     record = document["record"]
-    digests = {"parent": record["parent"], "child": document["child"], "record": document["digest"]}
-    if not all(_DIGEST.fullmatch(digest) for digest in digests.values()):
+    step = TrainingStep(
+        int(record["number"]),
+        int(record["window"]),
+        int(record["groups"]),
+        record["parent"],
+        document["child"],
+        document["digest"],
+    )
+    if not all(_DIGEST.fullmatch(digest) for digest in (step.parent, step.child, step.record)):
         raise ValueError("a digest in it is not one")
-    return {
-        **{name: int(record[name]) for name in ("number", "window", "groups")},
-        **digests,
-        "sources": len(record["sources"]),
-    }
+    return step
 
 
-def _describe_point(row: Mapping[str, Any]) -> dict[str, Any]:
-    n, correct = int(row["problems"]), int(row["correct"])
-    point: dict[str, Any] = {"number": int(row["number"]), "reward": float(row["reward"])}
-    if not n:
-        return point | {"value": None, "low": None, "high": None, "problems": 0}
-    share = Success(correct, n)
-    value, low, high = (round(bound, 4) for bound in (share.value, *share.interval))
-    return point | {"value": value, "low": low, "high": high, "problems": n}
+def _describe_point(row: Mapping[str, Any]) -> AccuracyPoint:
+    problems = int(row["problems"])
+    share = Success(int(row["correct"]), problems) if problems else None
+    return AccuracyPoint(
+        number=int(row["number"]),
+        reward=float(row["reward"]),
+        value=None if share is None else round(share.value, 4),
+        low=None if share is None else round(share.interval[0], 4),
+        high=None if share is None else round(share.interval[1], 4),
+        problems=problems,
+    )
 
 
 def parse_manifest(data: bytes | None) -> CheckpointOrigin | None:

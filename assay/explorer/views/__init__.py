@@ -1,9 +1,10 @@
 """The explorer's views. Each makes one JSON document, and a page and its JSON show that document.
 
-A view is a function of a `PageReader` and a `Query`: start with `overview.view_overview`, the first
-page's; `assay.explorer.routes.PAGES` says which address shows which, `common` has what they share.
-To show one more column: the view's document, and the template of the same page. Views never open a
-file, a chain or a model.
+A view is a function of a `PageReader` and a `Query` that returns a type of `documents`. Start with
+`overview.view_overview`, the first page's. `assay.explorer.page_addresses.PAGES` has the address of
+each, and `common` their shared parts. A new column needs its field in the document's type, its
+value in the view, and its place in the page's template. Views never open a file, a chain or a
+model.
 """
 
 __all__ = [

@@ -1,16 +1,26 @@
 """Parts that views share: paged lists, heat strips, shares, commands that re-derive a page."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from typing_extensions import TypedDict
+
 from assay.audit.explain.texts import TEXTS
+from assay.explorer.documents.miners import ReasonAdvice
+from assay.explorer.documents.shared import (
+    CountedReason,
+    Covers,
+    ListPart,
+    StripCell,
+    TroubleKind,
+    VerdictStrip,
+)
 from assay.explorer.labels import get_mark
 from assay.explorer.page_reader import PageReader
 from assay.protocol.reason import Reason, name_cost
-
-View = dict[str, Any]
 
 #: Longest number in an address, digits.
 _DIGITS_MAX = 12
@@ -69,82 +79,84 @@ class Query:
         return max(1, int(text)) if plain else usual
 
 
-def pick(row: Mapping[str, Any], *names: str) -> View:
-    """Some of a row's columns; bytes as hex."""
-    return {n: row[n].hex() if isinstance(row[n], bytes) else row[n] for n in names}
+class Rederivation(TypedDict):
+    """The command that derives a page's content again, and the windows that it covers."""
+
+    command: str | None
+    covers: Covers | None
 
 
-def make_paging(query: Query, count: int, usual: int) -> View:
-    """Which part of a list is shown.
+def make_paging(query: Query, count: int, usual: int) -> ListPart:
+    """The part of a list that a page shows.
 
     Args:
         usual: rows at once, unless the address asks for others.
 
-    `kept` is what the addresses of other parts keep of this one's query.
+    `kept` is the part of the query that links to other parts repeat.
     """
     size = query.get_size(usual)
     pages = max(1, -(-count // size))
     page = min(query.get_page(), pages)
-    return {
-        "page": page,
-        "pages": pages,
-        "count": count,
-        "first": min(count, (page - 1) * size + 1),
-        "last": min(count, page * size),
-        "offset": (page - 1) * size,
-        "size": size,
-        "kept": {} if size == usual else {"size": size},
-    }
+    return ListPart(
+        page=page,
+        pages=pages,
+        count=count,
+        first=min(count, (page - 1) * size + 1),
+        last=min(count, page * size),
+        offset=(page - 1) * size,
+        size=size,
+        kept={} if size == usual else {"size": size},
+    )
 
 
 def ask_page(
     reader: PageReader, query: Query, selection: str, order: str, size: int, *values: Any
-) -> tuple[View, list[Any]]:
-    """One page of a list: which part of it, and its rows. selection: what follows FROM. values: of
-    its question marks."""
-    (found,) = reader.ask(f"SELECT count(*) AS n FROM {selection}", *values)
-    paging = make_paging(query, found["n"], size)
+) -> tuple[ListPart, list[Any]]:
+    """One part of a list, and its rows.
+
+    Args:
+        selection: the SQL after FROM.
+        size: rows at once, unless the address asks for others.
+        values: the values of the selection's question marks.
+    """
+    count = reader.ask_one(f"SELECT count(*) AS n FROM {selection}", *values)["n"]
+    paging = make_paging(query, count, size)
     ordered = f"SELECT * FROM {selection} ORDER BY {order} LIMIT ? OFFSET ?"
     return paging, reader.ask(ordered, *values, paging["size"], paging["offset"])
 
 
-def make_strip(verdicts: Iterable[tuple[int, str | None]]) -> View:
-    """A heat strip: (window, reason) in order; its words say it without colour or shape."""
-    cells = [{"window": window, "reason": reason} for window, reason in verdicts]
-    counts: dict[str, int] = {}
-    for cell in cells:
-        name = str(cell["reason"] or "no verdict")
-        counts[name] = counts.get(name, 0) + 1
-    words = ", ".join(f"{count} × {name}" for name, count in counts.items())
-    said = "no window"
+def make_strip(verdicts: Iterable[tuple[int, str | None]]) -> VerdictStrip:
+    """A heat strip of (window, reason) in order, and the same in words for who cannot see it."""
+    cells = [StripCell(window=window, reason=reason) for window, reason in verdicts]
+    counts = Counter(cell["reason"] or "no verdict" for cell in cells)
+    words = "no window"
     if cells:
-        said = f"windows {cells[0]['window']} to {cells[-1]['window']}: {words}"
-    return {"cells": cells, "words": said}
+        listed = ", ".join(f"{count} × {name}" for name, count in counts.items())
+        words = f"windows {cells[0]['window']} to {cells[-1]['window']}: {listed}"
+    return VerdictStrip(cells=cells, words=words)
 
 
 def divide(part: int, whole: int, digits: int = 6) -> float | None:
     return round(part / whole, digits) if whole else None
 
 
-def describe_audit(reader: PageReader, first: int | None, last: int | None) -> View:
-    """The command that derives windows again, and which of those wanted it covers: None of both
-    where there is none, or no window."""
-    nothing: View = {"command": None, "covers": None}
-    if first is None or last is None:
-        return nothing
-    found = reader.sources.commands.audit(first, last)
-    if found is None:
-        return nothing
-    covers = {
-        "first": found.first,
-        "last": found.last,
-        "whole": (found.first, found.last) == (first, last),
-        "runs_model": found.runs_model,
-    }
-    return {"command": found.text, "covers": covers}
+def describe_audit(reader: PageReader, first: int | None, last: int | None) -> Rederivation:
+    """The command that derives these windows again, if there are any and a command can."""
+    command = None
+    if first is not None and last is not None:
+        command = reader.sources.commands.audit(first, last)
+    if command is None:
+        return Rederivation(command=None, covers=None)
+    covers = Covers(
+        first=command.first,
+        last=command.last,
+        whole=(command.first, command.last) == (first, last),
+        runs_model=command.runs_model,
+    )
+    return Rederivation(command=command.text, covers=covers)
 
 
-def describe_trouble(sentence: str | None) -> View | None:
+def describe_trouble(sentence: str | None) -> TroubleKind | None:
     """The kind of trouble that a program's sentence mentions first. None without trouble.
 
     The sentence itself may name folders, endpoints and addresses. Only the operator sees it, in
@@ -153,45 +165,37 @@ def describe_trouble(sentence: str | None) -> View | None:
     if not sentence:
         return None
     places = {
-        kind: found.start()
+        kind: match.start()
         for kind, pattern in _PATTERNS.items()
-        if (found := pattern.search(sentence)) is not None
+        if (match := pattern.search(sentence)) is not None
     }
     kind = min(places, key=lambda one: places[one], default="other")
-    return {"kind": kind, "about": TROUBLES[kind][0] if places else _OTHER}
-
-
-def describe_origin(reader: PageReader, checkpoint: bytes) -> View:
-    found = reader.sources.read_manifest(checkpoint)
-    return {name: getattr(found, name, None) for name in ("number", "parent", "step")}
+    return TroubleKind(kind=kind, about=TROUBLES[kind][0] if places else _OTHER)
 
 
 def name_hotkey(reader: PageReader, address: str) -> str | None:
     return reader.sources.get_names().get(address)
 
 
-def count_reasons(reasons: Sequence[str | None]) -> list[View]:
+def count_reasons(reasons: Iterable[str | None]) -> list[CountedReason]:
     """Reasons and how often each was given, the most frequent first."""
-    counts: dict[str, int] = {}
-    for reason in reasons:
-        counts[reason or "no verdict"] = counts.get(reason or "no verdict", 0) + 1
+    counts = Counter(reason or "no verdict" for reason in reasons)
     return [
-        {"reason": reason, "count": count, "word": get_mark(reason).word}
+        CountedReason(reason=reason, count=count, word=get_mark(reason).word)
         for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
 
 
-def describe_reason(reason: str | None) -> View:
-    """A verdict's meaning: its rule, and for a refusal its usual causes, what to do, and its
-    cost."""
+def describe_reason(reason: str | None) -> ReasonAdvice:
+    """A verdict's rule, and for a refusal its usual causes, its remedies, and its cost."""
     known = Reason(reason) if reason in set(Reason) else None
     text = None if known is None else TEXTS.get(known)
-    return {
-        "rule": text and text.rule,
-        "causes": list(text.causes) if text else [],
-        "remedies": list(text.remedies) if text else [],
-        "costs": name_cost(known),
-    }
+    return ReasonAdvice(
+        rule=text.rule if text else None,
+        causes=list(text.causes) if text else [],
+        remedies=list(text.remedies) if text else [],
+        costs=name_cost(known),
+    )
 
 
 def list_known_windows(reader: PageReader) -> str:

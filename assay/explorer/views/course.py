@@ -1,18 +1,25 @@
 """Training: reward over windows, held-out accuracy, checkpoints and their parents."""
 
-from typing import Any
+from collections.abc import Sequence
 
-from assay.explorer.documents.curves import POINTS_MAX
+from assay.explorer.documents.curves import POINTS_MAX, Curve, CurvePoint
+from assay.explorer.documents.training import (
+    AccuracyPoint,
+    CheckpointRow,
+    TrainingDocument,
+    WindowReward,
+    WindowScore,
+)
 from assay.explorer.page_reader import PageReader
-from assay.explorer.ports import Training
-from assay.explorer.views.common import Query, View, describe_origin, divide, pick
+from assay.explorer.ports import CheckpointOrigin, Training
+from assay.explorer.views.common import Query, divide
 from assay.explorer.views.curves import add_runs, make_axis, make_curve, summarize_runs
 
 #: Checkpoints in the table.
 _CHECKPOINTS = 50
 
 
-def view_training(reader: PageReader, query: Query) -> View:
+def view_training(reader: PageReader, query: Query) -> TrainingDocument:
     training = reader.sources.read_training()
     rows = reader.ask(
         "SELECT window, checkpoint, reward_sum, rewards, score, accepted, outcome FROM windows "
@@ -20,99 +27,94 @@ def view_training(reader: PageReader, query: Query) -> View:
         POINTS_MAX,
     )[::-1]
     rewards = [
-        {
-            "window": row["window"],
-            "rollouts": row["rewards"],
-            "reward": divide(row["reward_sum"], row["rewards"] * 1_000_000, 4),
-        }
+        WindowReward(
+            window=row["window"],
+            rollouts=row["rewards"],
+            reward=divide(row["reward_sum"], row["rewards"] * 1_000_000, 4),
+        )
         for row in rows
         if row["rewards"]
     ]
     scores = [
-        {"window": row["window"], "score": int(row["score"]), "accepted": row["accepted"]}
+        WindowScore(window=row["window"], score=int(row["score"]), accepted=row["accepted"])
         for row in rows
         if row["outcome"] == "counted"
     ]
-    points = [dict(point) for point in (training.points if training else ())][-POINTS_MAX:]
-    tried = [point for point in points if point.get("value") is not None]
+    points = list(training.points if training else ())[-POINTS_MAX:]
+    tried = [point for point in points if point["value"] is not None]
     curves = add_runs(_list_curves(rewards, scores, tried), reader.sources.read_beside())
-    return {
-        "title": "Training",
-        "curves": curves,
-        "runs": summarize_runs(curves),
-        "rewards": rewards,
-        "reward_axis": make_axis([row["window"] for row in rewards]),
-        "scores": scores,
-        "points": points,
-        "tried": tried,
-        "tried_axis": make_axis([point["number"] for point in tried]),
-        "has_trainer": training is not None,
-        "checkpoints": _list_checkpoints(reader, training),
-        "command": reader.sources.commands.training(),
-    }
+    return TrainingDocument(
+        title="Training",
+        curves=curves,
+        runs=summarize_runs(curves),
+        rewards=rewards,
+        reward_axis=make_axis([row["window"] for row in rewards]),
+        scores=scores,
+        points=points,
+        tried=tried,
+        tried_axis=make_axis([point["number"] for point in tried]),
+        has_trainer=training is not None,
+        checkpoints=_list_checkpoints(reader, training),
+        command=reader.sources.commands.training(),
+    )
 
 
 def _list_curves(
-    rewards: list[View], scores: list[View], tried: list[dict[str, Any]]
-) -> list[View]:
+    rewards: Sequence[WindowReward], scores: Sequence[WindowScore], tried: Sequence[AccuracyPoint]
+) -> list[Curve]:
     """The curves that have a point."""
+    accuracy = [
+        CurvePoint(x=p["number"], y=p["value"], low=p["low"], high=p["high"])
+        for p in tried
+        if p["value"] is not None and p["low"] is not None and p["high"] is not None
+    ]
+    means = [
+        CurvePoint(x=row["window"], y=row["reward"]) for row in rewards if row["reward"] is not None
+    ]
+    sums = [CurvePoint(x=row["window"], y=row["score"]) for row in scores]
     curves = [
-        make_curve(
-            "held-out",
-            "Held-out accuracy",
-            "checkpoint",
-            [
-                {"x": p["number"], "y": p["value"], "low": p["low"], "high": p["high"]}
-                for p in tried
-            ],
-            1,
-        ),
-        make_curve(
-            "reward",
-            "Mean reward",
-            "window",
-            [{"x": row["window"], "y": row["reward"]} for row in rewards],
-            1,
-        ),
-        make_curve(
-            "score",
-            "Score of all miners",
-            "window",
-            [{"x": row["window"], "y": row["score"]} for row in scores],
-            None,
-        ),
+        make_curve("held-out", "Held-out accuracy", "checkpoint", accuracy, 1),
+        make_curve("reward", "Mean reward", "window", means, 1),
+        make_curve("score", "Score of all miners", "window", sums, None),
     ]
     return [curve for curve in curves if curve["series"]]
 
 
-def _list_checkpoints(reader: PageReader, training: Training | None) -> list[View]:
+def _list_checkpoints(reader: PageReader, training: Training | None) -> list[CheckpointRow]:
     """Checkpoints in force, and those that the trainer made, the newest first."""
-    found = reader.ask(
+    in_force = reader.ask(
         "SELECT checkpoint, min(window) AS first, max(window) AS last FROM windows "
         "WHERE length(checkpoint) = 32 AND checkpoint != zeroblob(32) GROUP BY checkpoint "
         "ORDER BY last DESC LIMIT ?",
         _CHECKPOINTS,
     )
-    steps = {str(step["child"]): step for step in (training.steps if training else ())}
-    rows: dict[str, View] = {}
-    for row in found:
+    rows: dict[str, CheckpointRow] = {}
+    for row in in_force:
+        origin = reader.sources.read_manifest(row["checkpoint"]) or CheckpointOrigin()
         digest = row["checkpoint"].hex()
-        rows[digest] = {
-            "digest": digest,
-            **describe_origin(reader, row["checkpoint"]),
-            "first": row["first"],
-            "last": row["last"],
-            "groups": None,
-            "trained_on": None,
-        }
-    for digest, step in steps.items():
-        row = rows.setdefault(digest, {"digest": digest, "first": None, "last": None})
-        row |= {
-            **pick(step, "number", "parent"),
-            "step": step["record"],
-            "groups": step["groups"],
-            "trained_on": step["window"],
-        }
+        rows[digest] = CheckpointRow(
+            digest=digest,
+            number=origin.number,
+            parent=origin.parent,
+            step=origin.step,
+            first=row["first"],
+            last=row["last"],
+            groups=None,
+            trained_on=None,
+        )
+    for step in training.steps if training else ():
+        made = CheckpointRow(
+            digest=step.child,
+            first=None,
+            last=None,
+            number=step.number,
+            parent=step.parent,
+            step=step.record,
+            groups=step.groups,
+            trained_on=step.window,
+        )
+        known = rows.get(step.child, made)
+        rows[step.child] = {**known, **made, "first": known["first"], "last": known["last"]}
     return sorted(
         rows.values(), key=lambda row: (row["number"] is None, -(row["number"] or 0), row["digest"])
     )[:_CHECKPOINTS]

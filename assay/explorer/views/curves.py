@@ -1,16 +1,23 @@
 """Curves: a quantity along windows or checkpoints, of this run and of runs beside it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from assay.charts.axes import list_ticks, list_whole_ticks
-from assay.explorer.documents.curves import OWN, POINTS_MAX, Along, Curve
-from assay.explorer.views.common import View
+from assay.explorer.documents.curves import (
+    OWN,
+    POINTS_MAX,
+    Along,
+    ChartAxis,
+    Curve,
+    CurvePoint,
+    CurveSeries,
+    RunSummary,
+)
 
 
 def make_curve(
-    name: str, title: str, along: Along, points: Sequence[Mapping[str, Any]], top: float | None
-) -> View:
+    name: str, title: str, along: Along, points: Sequence[CurvePoint], top: float | None
+) -> Curve:
     """A curve of this run alone.
 
     Args:
@@ -20,7 +27,7 @@ def make_curve(
     return _draw(name, title, along, [{"run": OWN, "points": list(points)[-POINTS_MAX:]}], top)
 
 
-def add_runs(own: Sequence[View], others: Mapping[str, Sequence[Curve]]) -> list[View]:
+def add_runs(own: Sequence[Curve], others: Mapping[str, Sequence[Curve]]) -> list[Curve]:
     """Curves with other runs' curves of the same name, and the curves that only others have."""
     merged = {curve["name"]: curve for curve in own}
     for run, curves in others.items():
@@ -41,7 +48,7 @@ def add_runs(own: Sequence[View], others: Mapping[str, Sequence[Curve]]) -> list
     return list(merged.values())
 
 
-def summarize_runs(curves: Iterable[View]) -> list[View]:
+def summarize_runs(curves: Iterable[Curve]) -> list[RunSummary]:
     """First, last and greatest values of each run's curves. Empty for a single run."""
     return [
         {
@@ -62,7 +69,9 @@ def summarize_runs(curves: Iterable[View]) -> list[View]:
     ]
 
 
-def _draw(name: str, title: str, along: Along, series: list[View], top: float | None) -> View:
+def _draw(
+    name: str, title: str, along: Along, series: list[CurveSeries], top: float | None
+) -> Curve:
     points = [point for one in series for point in one["points"]]
     highest = max((point["y"] for point in points), default=0)
     ticks = list_ticks(top if top is not None else max(highest, 1))
@@ -77,7 +86,7 @@ def _draw(name: str, title: str, along: Along, series: list[View], top: float | 
     }
 
 
-def make_axis(values: Sequence[int]) -> View:
+def make_axis(values: Sequence[int]) -> ChartAxis:
     """An axis of whole numbers from the least to the greatest: its ends, and few round ticks."""
     if not values:
         return {"first": 0, "last": 0, "ticks": []}

@@ -1,21 +1,22 @@
-"""The search box: what somebody typed, and every page that it may mean."""
+"""The search box: every page that a text may mean."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
+from assay.explorer.documents.training import SearchDocument, SearchHit
 from assay.explorer.index import DIGEST_BYTES, NUMBER_MAX
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import CheckpointOrigin
-from assay.explorer.views.common import Query, View, list_known_windows, name_hotkey
+from assay.explorer.views.common import Query, list_known_windows, name_hotkey
 from assay.explorer.views.ledger_entries import find_entries, find_entry_page, find_transactions
 from assay.explorer.views.merged_rounds import find_children
 from assay.protocol import decode_ss58, encode_ss58
 
 #: Longest question, characters: a beacon's signature in hex, and a word before it.
 _TEXT_MAX = 224
-#: Pages that are named, and fewest characters of an address or a digest that one is looked for by.
+#: Pages that are named; fewest characters of an address, and digits of a digest, to search by.
 _HITS, _PART_MIN, _DIGITS_MIN = 24, 3, 6
 _WORDS = {
     "window": "window",
@@ -32,58 +33,61 @@ _WORDS = {
     "transaction": "digest",
     "digest": "digest",
 }
-_ASKED = re.compile(rf"({'|'.join(_WORDS)})[\s:#№]*(?=[\s:#№\d])\s*(.+)", re.IGNORECASE)
+_PREFIXED = re.compile(rf"({'|'.join(_WORDS)})[\s:#№]*(?=[\s:#№\d])\s*(.+)", re.IGNORECASE)
 _NUMBER = re.compile(r"[\d,_\u2009 ]{1,24}")
 _HEX = re.compile(r"(0x)?([0-9a-f]+)(?:…[0-9a-f]*)?", re.IGNORECASE)
 _CONTRACT = 40
-#: Checkpoints whose manifests are looked at.
+#: Checkpoints whose manifests are read.
 _MANIFESTS = 256
 _STEP = "the step that made it"
 _BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]{46,49}")
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """A page that may be meant. kind: what of; why: by what it was found."""
-
-    kind: str
-    name: str
-    path: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Hits:
     """Hits, and one sentence for each kind of thing that was not found."""
 
-    hits: tuple[Hit, ...] = ()
+    hits: tuple[SearchHit, ...] = ()
     missing: tuple[str, ...] = ()
+
+
+def _hit(kind: str, name: str, path: str, why: str) -> SearchHit:
+    """A page that may be meant. kind: what it is about; why: how it matches the text."""
+    return SearchHit(kind=kind, name=name, path=path, why=why)
 
 
 def _miss(*sentences: str) -> _Hits:
     return _Hits(missing=sentences)
 
 
-def view_search(reader: PageReader, query: Query) -> View:
-    """Every page that a text may mean; `redirect` names it where there is one alone."""
+def _join(results: Iterable[_Hits]) -> _Hits:
+    listed = list(results)
+    return _Hits(
+        tuple(hit for result in listed for hit in result.hits),
+        tuple(sentence for result in listed for sentence in result.missing),
+    )
+
+
+def view_search(reader: PageReader, query: Query) -> SearchDocument:
+    """Every page that a text may mean. `redirect` names the page if there is only one."""
     text = query.get("q", limit=_TEXT_MAX)
-    found = _find(reader, text) if text else _Hits()
-    hits = list({hit.path: hit for hit in reversed(found.hits)}.values())[::-1]
-    return {
-        "title": "Search",
-        "query": text,
-        "hits": [asdict(hit) for hit in hits[:_HITS]],
-        "more": len(hits) > _HITS,
-        "missing": list(found.missing),
-        "redirect": hits[0].path if len(hits) == 1 else None,
-        "command": None,
-    }
+    result = _find(reader, text) if text else _Hits()
+    hits = list({hit["path"]: hit for hit in reversed(result.hits)}.values())[::-1]
+    return SearchDocument(
+        title="Search",
+        query=text,
+        hits=hits[:_HITS],
+        more=len(hits) > _HITS,
+        missing=list(result.missing),
+        redirect=hits[0]["path"] if len(hits) == 1 else None,
+        command=None,
+    )
 
 
 def _find(reader: PageReader, text: str) -> _Hits:
-    asked = _ASKED.fullmatch(text)
-    kind = None if asked is None else _WORDS[asked[1].lower()]
-    value = text if asked is None else asked[2].strip()
+    match = _PREFIXED.fullmatch(text)
+    kind = None if match is None else _WORDS[match[1].lower()]
+    value = text if match is None else match[2].strip()
     finders: list[Callable[[], _Hits]] = []
     if kind not in ("address", "digest") and _NUMBER.fullmatch(value):
         finders.append(lambda: _find_number(reader, kind, re.sub(r"\D", "", value)))
@@ -94,12 +98,8 @@ def _find(reader: PageReader, text: str) -> _Hits:
             finders.append(lambda: _find_digest(reader, digits[2].lower(), whole))
     if kind in (None, "address", "uid"):
         finders.append(lambda: _find_text(reader, value))
-    results = [find() for find in finders]
-    hits = tuple(hit for found in results for hit in found.hits)
-    missing = tuple(sentence for found in results for sentence in found.missing)
-    if not missing and not hits:
-        missing = ("nothing here has that name",)
-    return _Hits(hits, missing)
+    result = _join(find() for find in finders)
+    return result if result.hits or result.missing else _miss("nothing here has that name")
 
 
 # --- numbers
@@ -109,26 +109,22 @@ def _find_number(reader: PageReader, kind: str | None, digits: str) -> _Hits:
     if not digits or int(digits) >= NUMBER_MAX:
         return _miss(f"no window, block or uid has a number of {NUMBER_MAX:,} or more")
     number = int(digits)
-    looks = {
+    finders = {
         "settlement": _find_settlement,
         "window": _find_window,
         "block": _find_block,
         "uid": _find_uid,
         "checkpoint": _find_checkpoint,
     }
-    chosen = [looks[kind]] if kind in looks else list(looks.values())[:4]
-    results = [look(reader, number) for look in chosen]
-    return _Hits(
-        tuple(hit for found in results for hit in found.hits),
-        tuple(sentence for found in results for sentence in found.missing),
-    )
+    chosen = [finders[kind]] if kind in finders else list(finders.values())[:4]
+    return _join(find(reader, number) for find in chosen)
 
 
 def _find_window(reader: PageReader, number: int) -> _Hits:
     row = reader.ask_one("SELECT outcome FROM windows WHERE window = ?", number)
     if row is None:
         return _miss(f"no window {number:,} in this record: {list_known_windows(reader)}")
-    hit = Hit("window", f"Window {number:,}", f"/window/{number}", f"its number; {row['outcome']}")
+    hit = _hit("window", f"Window {number:,}", f"/window/{number}", f"its number; {row['outcome']}")
     return _Hits((hit,))
 
 
@@ -136,7 +132,7 @@ def _find_settlement(reader: PageReader, number: int) -> _Hits:
     if reader.ask_one("SELECT 1 FROM settlements WHERE epoch = ?", number) is None:
         return _miss(f"no settlement at block {number:,}")
     name = f"Settlement at block {number:,}"
-    return _Hits((Hit("settlement", name, f"/settlement/{number}", "its epoch block"),))
+    return _Hits((_hit("settlement", name, f"/settlement/{number}", "its epoch block"),))
 
 
 def _find_block(reader: PageReader, number: int) -> _Hits:
@@ -147,7 +143,9 @@ def _find_block(reader: PageReader, number: int) -> _Hits:
         ahead = live is not None and number > live.head
         why = "has not been made yet" if ahead else f"is of window {window:,}, not in this record"
         return _miss(f"block {number:,} {why}")
-    hit = Hit("block", f"Window {window:,}", f"/window/{window}", f"block {number:,} is one of its")
+    hit = _hit(
+        "block", f"Window {window:,}", f"/window/{window}", f"block {number:,} is one of its"
+    )
     return _Hits((hit,))
 
 
@@ -174,10 +172,14 @@ def _find_uid(reader: PageReader, number: int) -> _Hits:
 
 def _find_checkpoint(reader: PageReader, number: int) -> _Hits:
     training = reader.sources.read_training()
-    made = [step for step in (training.steps if training else ()) if step["number"] == number]
-    if made or any(origin.number == number for _, origin in _list_origins(reader)):
+    steps = training.steps if training else ()
+    if any(step.number == number for step in steps) or any(
+        origin.number == number for _, origin in _list_origins(reader)
+    ):
         why = "its number"
-        return _Hits((Hit("checkpoint", f"Checkpoint № {number:,}", "/training#checkpoints", why),))
+        return _Hits(
+            (_hit("checkpoint", f"Checkpoint № {number:,}", "/training#checkpoints", why),)
+        )
     return _miss(f"no checkpoint № {number:,} is known here")
 
 
@@ -186,7 +188,7 @@ def _find_checkpoint(reader: PageReader, number: int) -> _Hits:
 
 def _find_digest(reader: PageReader, digits: str, is_contract: bool) -> _Hits:
     if is_contract and (reader.sources.contract or "").lower() == "0x" + digits:
-        return _Hits((Hit("contract", "The ledger’s contract", "/ledger", "its address"),))
+        return _Hits((_hit("contract", "The ledger’s contract", "/ledger", "its address"),))
     hits = (
         *_find_in_windows(reader, digits),
         *_find_in_settlements(reader, digits),
@@ -212,7 +214,7 @@ def _span(digits: str, size: int) -> tuple[bytes, bytes]:
     return bytes.fromhex(digits.ljust(2 * size, "0")), bytes.fromhex(digits.ljust(2 * size, "f"))
 
 
-def _find_in_windows(reader: PageReader, digits: str) -> Iterator[Hit]:
+def _find_in_windows(reader: PageReader, digits: str) -> Iterator[SearchHit]:
     rows = reader.ask(
         "SELECT d.kind, d.window, m.address FROM digests d LEFT JOIN miners m ON m.id = d.miner "
         "WHERE d.digest BETWEEN ? AND ? ORDER BY d.window DESC LIMIT ?",
@@ -224,27 +226,27 @@ def _find_in_windows(reader: PageReader, digits: str) -> Iterator[Hit]:
             continue
         window, address = row["window"], row["address"]
         if address is None:
-            yield Hit("digest", f"Window {window:,}", f"/window/{window}", f"its {row['kind']}")
+            yield _hit("digest", f"Window {window:,}", f"/window/{window}", f"its {row['kind']}")
         else:
             who = name_hotkey(reader, address) or address[:8] + "…"
             name = f"{who} in window {window:,}"
-            yield Hit("digest", name, f"/window/{window}/{address}", "its commitment’s root")
+            yield _hit("digest", name, f"/window/{window}/{address}", "its commitment’s root")
 
 
 def _is_in_window(reader: PageReader, window: int, digits: str) -> bool:
-    """Whether the window's record has this digest, of which the index keeps only the beginning."""
+    """Whether the window's record has this digest. The index has only its first bytes."""
     file = reader.read_window(window)
     if file is None:
         return True
     record = file.record
     moments = [m for m in (record.challenge, record.audit, record.sample) if m is not None]
-    there = [
+    digests = [
         record.digest,
         *(m.block_hash for m in moments),
         *(m.beacon.signature for m in moments),
     ]
-    there += [row.committed.root for row in record.members if row.committed is not None]
-    return any(one.hex().startswith(digits) for one in there)
+    digests += [row.committed.root for row in record.members if row.committed is not None]
+    return any(digest.hex().startswith(digits) for digest in digests)
 
 
 _COLUMNS = {
@@ -254,7 +256,7 @@ _COLUMNS = {
 }
 
 
-def _find_in_settlements(reader: PageReader, digits: str) -> Iterator[Hit]:
+def _find_in_settlements(reader: PageReader, digits: str) -> Iterator[SearchHit]:
     for column, why in _COLUMNS.items():
         rows = reader.ask(
             f"SELECT epoch FROM settlements WHERE {column} BETWEEN ? AND ? "
@@ -264,10 +266,10 @@ def _find_in_settlements(reader: PageReader, digits: str) -> Iterator[Hit]:
         )
         for row in rows:
             epoch = row["epoch"]
-            yield Hit("digest", f"Settlement at block {epoch:,}", f"/settlement/{epoch}", why)
+            yield _hit("digest", f"Settlement at block {epoch:,}", f"/settlement/{epoch}", why)
 
 
-def _find_checkpoints(reader: PageReader, digits: str) -> Iterator[Hit]:
+def _find_checkpoints(reader: PageReader, digits: str) -> Iterator[SearchHit]:
     rows = reader.ask(
         "SELECT DISTINCT checkpoint FROM windows WHERE checkpoint BETWEEN ? AND ? "
         "AND checkpoint != zeroblob(32) LIMIT ?",
@@ -277,19 +279,19 @@ def _find_checkpoints(reader: PageReader, digits: str) -> Iterator[Hit]:
     known = {row["checkpoint"].hex(): "in force" for row in rows}
     training = reader.sources.read_training()
     for step in training.steps if training else ():
-        for name, why in (("child", "made by the trainer"), ("record", _STEP)):
-            if str(step[name]).startswith(digits):
-                known.setdefault(str(step["child"]), why)
+        for digest, why in ((step.child, "made by the trainer"), (step.record, _STEP)):
+            if digest.startswith(digits):
+                known.setdefault(step.child, why)
     for digest, origin in _list_origins(reader):
         if (origin.step or "").startswith(digits):
             known.setdefault(digest, _STEP)
     for digest, why in known.items():
-        yield Hit("checkpoint", f"Checkpoint {digest[:8]}…", f"/training#{digest[:16]}", why)
+        yield _hit("checkpoint", f"Checkpoint {digest[:8]}…", f"/training#{digest[:16]}", why)
 
 
-def _find_children(reader: PageReader, digits: str) -> Iterator[Hit]:
+def _find_children(reader: PageReader, digits: str) -> Iterator[SearchHit]:
     for one, path in find_children(reader, digits):
-        yield Hit("round", f"Round of window {one.end:,}", path, "a child of its trainers")
+        yield _hit("round", f"Round of window {one.end:,}", path, "a child of its trainers")
 
 
 def _list_origins(reader: PageReader) -> Iterator[tuple[str, CheckpointOrigin]]:
@@ -301,16 +303,16 @@ def _list_origins(reader: PageReader) -> Iterator[tuple[str, CheckpointOrigin]]:
             yield row["checkpoint"].hex(), origin
 
 
-def _find_in_network(reader: PageReader, digits: str) -> Iterator[Hit]:
+def _find_in_network(reader: PageReader, digits: str) -> Iterator[SearchHit]:
     subject = reader.subject
     for parameters in subject.history.all:
         if parameters.digest.hex().startswith(digits):
-            yield Hit("digest", "Parameters", "/#network-h", "their digest")
+            yield _hit("digest", "Parameters", "/#network-h", "their digest")
     if subject.identity.genesis_hash.hex().startswith(digits):
-        yield Hit("digest", "The chain’s first block", "/#network-h", "its hash")
+        yield _hit("digest", "The chain’s first block", "/#network-h", "its hash")
 
 
-def _find_on_ledger(reader: PageReader, digits: str) -> Iterator[Hit]:
+def _find_on_ledger(reader: PageReader, digits: str) -> Iterator[SearchHit]:
     for epoch, transaction in find_transactions(reader).items():
         if transaction.lower().removeprefix("0x").startswith(digits):
             yield _make_entry(reader, epoch, "its transaction")
@@ -318,13 +320,13 @@ def _find_on_ledger(reader: PageReader, digits: str) -> Iterator[Hit]:
         yield _make_entry(reader, epoch, "its expected digest")
 
 
-def _make_entry(reader: PageReader, epoch: int, why: str) -> Hit:
+def _make_entry(reader: PageReader, epoch: int, why: str) -> SearchHit:
     page = find_entry_page(reader, epoch)
     path = f"/ledger?{urlencode({'page': page})}" if page > 1 else "/ledger"
-    return Hit("transaction", f"Ledger entry {epoch:,}", f"{path}#entry-{epoch}", why)
+    return _hit("transaction", f"Ledger entry {epoch:,}", f"{path}#entry-{epoch}", why)
 
 
-def _find_keys(reader: PageReader, digits: str) -> Iterator[Hit]:
+def _find_keys(reader: PageReader, digits: str) -> Iterator[SearchHit]:
     if len(digits) > 64:
         return
     rows = reader.ask(
@@ -333,17 +335,17 @@ def _find_keys(reader: PageReader, digits: str) -> Iterator[Hit]:
     for row in rows:
         yield _make_miner(reader, row["address"], "its hotkey’s public key")
     if reader.subject.validator.hex().startswith(digits):
-        yield Hit("validator", "The validator of this record", "/#network-h", "its public key")
+        yield _hit("validator", "The validator of this record", "/#network-h", "its public key")
 
 
 # --- addresses and names
 
 
-def _make_miner(reader: PageReader, address: str, why: str) -> Hit:
+def _make_miner(reader: PageReader, address: str, why: str) -> SearchHit:
     name = name_hotkey(reader, address)
-    shown = f"{address[:8]}…{address[-4:]}"
-    words = f"Miner {shown}" if name is None else f"{name} ({shown})"
-    return Hit("miner", words, f"/miner/{quote(address, safe='')}", why)
+    short = f"{address[:8]}…{address[-4:]}"
+    words = f"Miner {short}" if name is None else f"{name} ({short})"
+    return _hit("miner", words, f"/miner/{quote(address, safe='')}", why)
 
 
 def _find_text(reader: PageReader, text: str) -> _Hits:
@@ -364,7 +366,7 @@ def _find_account(reader: PageReader, address: str, key: bytes) -> _Hits:
         return _Hits((_make_miner(reader, address, "its hotkey"),))
     if key == reader.subject.validator:
         name = "The validator of this record"
-        return _Hits((Hit("validator", name, "/#network-h", "its hotkey"),))
+        return _Hits((_hit("validator", name, "/#network-h", "its hotkey"),))
     neurons = reader.sources.read_neurons()
     if neurons is None:
         return _miss(
@@ -388,7 +390,7 @@ def _find_account(reader: PageReader, address: str, key: bytes) -> _Hits:
     return _miss(f"{at} no uid of the subnet has this address as its hotkey or its coldkey")
 
 
-def _find_names(reader: PageReader, text: str) -> Iterable[Hit]:
+def _find_names(reader: PageReader, text: str) -> Iterable[SearchHit]:
     names = reader.sources.get_names()
     same = [address for address, name in names.items() if name.lower() == text.lower()]
     part = [
@@ -405,7 +407,7 @@ def _is_member(reader: PageReader, address: str) -> bool:
     return reader.ask_one("SELECT 1 FROM miners WHERE address = ?", address) is not None
 
 
-def _find_parts(reader: PageReader, text: str) -> Iterable[Hit]:
+def _find_parts(reader: PageReader, text: str) -> Iterable[SearchHit]:
     """Find a hotkey by its beginning, or by the shortened form that pages show."""
     start, _, end = text.partition("…")
     if len(start) < _PART_MIN or not (start + end).isalnum() or not text.isprintable():

@@ -1,17 +1,24 @@
 """The ledger on the EVM: each settlement's entry beside its record.
 
 An entry is read from the contract's events. The expected entry follows from the record alone. The
-page marks a validator's own report of its posts as such. For a settlement whose record is not
-published the page shows only that it is on its way: its digests stay secret until its weights are
-open.
+page marks a validator's own report of its posts as such. Of a settlement without a published record
+the page shows only its progress: its digests stay secret until its weights are open.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from assay.explorer.documents.settlements import (
+    DifferingField,
+    EntryFields,
+    EvmReading,
+    LedgerDocument,
+    LedgerEntryRow,
+    PostProgress,
+)
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import EntryEvent, EntryStatus, LedgerReading
-from assay.explorer.views.common import Query, View, describe_trouble, make_paging
+from assay.explorer.views.common import Query, describe_trouble, make_paging
 from assay.protocol.record import NOTHING
 from assay.protocol.score_tree import keccak256
 
@@ -28,37 +35,37 @@ FIELDS = {
 }
 
 
-def view_ledger(reader: PageReader, query: Query) -> View:
+def view_ledger(reader: PageReader, query: Query) -> LedgerDocument:
     """Every settlement, its expected entry on the ledger, and its actual entry."""
     settled, posts, ledger = _read_all(reader)
     posted = {} if ledger is None else ledger.posted
     epochs = _list_epochs(settled, posts, ledger)
     states = [_find_state(epoch, settled.get(epoch), posted.get(epoch), ledger) for epoch in epochs]
     paging = make_paging(query, len(epochs), _ROWS)
-    return {
-        "title": "Ledger",
-        "contract": reader.sources.contract,
-        "link": reader.sources.ledger_link,
-        "netuid": reader.subject.identity.netuid,
-        "validator": reader.subject.validator.hex(),
-        "evm": None
+    return LedgerDocument(
+        title="Ledger",
+        contract=reader.sources.contract,
+        link=reader.sources.ledger_link,
+        netuid=reader.subject.identity.netuid,
+        validator=reader.subject.validator.hex(),
+        evm=None
         if ledger is None
-        else {
-            "node": ledger.node,
-            "head": ledger.head,
-            "first": ledger.first,
-            "trouble": describe_trouble(ledger.trouble),
-            "since_ms": ledger.since_ms,
-        },
-        "posting": reader.sources.list_posts() is not None,
-        "counts": {state: states.count(state) for state in dict.fromkeys(states)},
-        "entries": [
+        else EvmReading(
+            node=ledger.node,
+            head=ledger.head,
+            first=ledger.first,
+            trouble=describe_trouble(ledger.trouble),
+            since_ms=ledger.since_ms,
+        ),
+        posting=reader.sources.list_posts() is not None,
+        counts={state: states.count(state) for state in dict.fromkeys(states)},
+        entries=[
             _describe(epoch, settled.get(epoch), posts.get(epoch), posted.get(epoch), ledger)
             for epoch in epochs[paging["offset"] : paging["offset"] + paging["size"]]
         ],
-        "paging": paging,
-        "command": _find_command(reader, settled),
-    }
+        paging=paging,
+        command=_find_command(reader, settled),
+    )
 
 
 _Rows = Mapping[int, Any]
@@ -81,7 +88,7 @@ def _read_all(reader: PageReader) -> tuple[_Rows, Mapping[int, EntryStatus], Led
 def _list_epochs(
     settled: _Rows, posts: Mapping[int, EntryStatus], ledger: LedgerReading | None
 ) -> list[int]:
-    """All that the page lists, the newest first."""
+    """The epochs of the page's rows, the newest first."""
     return sorted({*settled, *posts, *({} if ledger is None else ledger.posted)}, reverse=True)
 
 
@@ -94,8 +101,10 @@ def find_entry_page(reader: PageReader, epoch: int) -> int:
 def find_transactions(reader: PageReader) -> dict[int, str]:
     """Settlement → hash of the transaction that posts its entry, hex, as far as one is known."""
     _, posts, ledger = _read_all(reader)
-    found = {epoch: post.transaction for epoch, post in posts.items() if post.transaction}
-    return found | ({} if ledger is None else {e: p.transaction for e, p in ledger.posted.items()})
+    reported = {epoch: post.transaction for epoch, post in posts.items() if post.transaction}
+    return reported | (
+        {} if ledger is None else {e: p.transaction for e, p in ledger.posted.items()}
+    )
 
 
 def find_entries(reader: PageReader, digits: str) -> Iterator[int]:
@@ -106,96 +115,91 @@ def find_entries(reader: PageReader, digits: str) -> Iterator[int]:
             yield epoch
 
 
-def compute_entry_digest(entry: Mapping[str, Any]) -> str:
+def compute_entry_digest(entry: EntryFields) -> str:
     """The digest of an entry that the contract stores: keccak256 of its ABI encoding, hex."""
     words = [
-        int(entry[name]).to_bytes(32, "big")
-        if name == "audit_round"
-        else bytes.fromhex(entry[name])
-        for name in FIELDS
+        value.to_bytes(32, "big") if isinstance(value, int) else bytes.fromhex(value)
+        for value in _list_values(entry).values()
     ]
     return keccak256(b"".join(words)).hex()
 
 
-def _make_entry(row: Any) -> dict[str, Any] | None:
+def _list_values(entry: EntryFields) -> dict[str, str | int]:
+    """Name → value, in the contract's order."""
+    values: Mapping[str, Any] = entry
+    return {name: values[name] for name in FIELDS}
+
+
+def _make_entry(row: Any) -> EntryFields | None:
     if bytes(row["score_root"]) == NOTHING:
         return None
-    return {
-        "score_root": row["score_root"].hex(),
-        "record_digest": row["digest"].hex(),
-        "checkpoint": row["checkpoint"].hex(),
-        "audit_round": int(row["audit_round"]),
-        "weights_digest": row["weights_digest"].hex(),
-    }
+    return EntryFields(
+        score_root=row["score_root"].hex(),
+        record_digest=row["digest"].hex(),
+        checkpoint=row["checkpoint"].hex(),
+        audit_round=int(row["audit_round"]),
+        weights_digest=row["weights_digest"].hex(),
+    )
 
 
 def _describe(
     epoch: int,
     row: Any,
     post: EntryStatus | None,
-    found: EntryEvent | None,
+    event: EntryEvent | None,
     ledger: LedgerReading | None,
-) -> View:
+) -> LedgerEntryRow:
     recorded = None if row is None else _make_entry(row)
-    posted = None if found is None else dict(found.entry)
-    if found is None and post is not None and row is not None:
-        posted = _read_said(post)
-    differing = [
-        {"name": FIELDS[name], "posted": theirs, "recorded": ours}
-        for name, theirs, ours in _list_differing(posted, recorded)
-    ]
-    head = None if ledger is None else ledger.head
-    return {
-        "epoch": epoch,
-        "state": _find_state(epoch, row, found, ledger),
-        "recorded": recorded,
-        "digest": None if recorded is None else compute_entry_digest(recorded),
-        "sound": None if row is None else bool(row["sound"]),
-        "posted": posted,
-        "differing": differing,
-        "transaction": found.transaction if found else post.transaction if post else None,
-        "block": found.block if found else post.block if post else None,
-        "on_top": None if found is None or head is None else max(0, head - found.block),
-        "deep": None
-        if found is None or ledger is None or head is None
-        else head - found.block >= ledger.confirmations,
-        "said": None
+    posted = None if event is None else event.entry
+    if event is None and post is not None and row is not None:
+        posted = post.entry  # the validator's own report: the record is published, so no secret
+    source, head = event or post, None if ledger is None else ledger.head
+    on_top = None if event is None or head is None else head - event.block
+    return LedgerEntryRow(
+        epoch=epoch,
+        state=_find_state(epoch, row, event, ledger),
+        recorded=recorded,
+        digest=None if recorded is None else compute_entry_digest(recorded),
+        sound=None if row is None else bool(row["sound"]),
+        posted=posted,
+        differing=_list_differing(posted, recorded),
+        transaction=None if source is None else source.transaction,
+        block=None if source is None else source.block,
+        on_top=None if on_top is None else max(0, on_top),
+        deep=None if on_top is None or ledger is None else on_top >= ledger.confirmations,
+        said=None
         if post is None
-        else {"state": post.state, "trouble": describe_trouble(post.trouble)},
-    }
-
-
-def _read_said(post: EntryStatus) -> dict[str, Any] | None:
-    """A validator's own word of an entry, whose record is published by now."""
-    entry = {
-        name: post.entry.get(name) if name == "audit_round" else str(post.entry.get(name, ""))
-        for name in FIELDS
-    }
-    return entry if type(entry["audit_round"]) is int else None
+        else PostProgress(state=post.state, trouble=describe_trouble(post.trouble)),
+    )
 
 
 def _list_differing(
-    posted: Mapping[str, Any] | None, recorded: Mapping[str, Any] | None
-) -> list[tuple[str, Any, Any]]:
+    posted: EntryFields | None, recorded: EntryFields | None
+) -> list[DifferingField]:
     if posted is None or recorded is None:
         return []
-    return [(n, posted[n], recorded[n]) for n in FIELDS if posted[n] != recorded[n]]
+    pairs = zip(_list_values(posted).items(), _list_values(recorded).values(), strict=True)
+    return [
+        DifferingField(name=FIELDS[name], posted=theirs, recorded=ours)
+        for (name, theirs), ours in pairs
+        if theirs != ours
+    ]
 
 
 def _find_state(
-    epoch: int, row: Any, found: EntryEvent | None, ledger: LedgerReading | None
+    epoch: int, row: Any, event: EntryEvent | None, ledger: LedgerReading | None
 ) -> str:
     """The ledger's entry compared with the record: one word.
 
-    equal, different, missing; unrecorded: there is an entry, and no record of it is known here;
-    waiting: there is neither a record nor an entry; none: there is no score, and no entry; unread:
-    the ledger is not read, or not so far back.
+    equal, different, missing; unrecorded: an entry without a record that is known here; waiting:
+    neither a record nor an entry; none: no score and no entry; unread: the ledger is not read, or
+    not so far back.
     """
-    if found is not None:
+    if event is not None:
         if row is None:
             return "unrecorded"
         recorded = _make_entry(row)
-        same = recorded is not None and not _list_differing(found.entry, recorded)
+        same = recorded is not None and not _list_differing(event.entry, recorded)
         return "equal" if same else "different"
     if row is None:
         return "waiting"

@@ -15,9 +15,10 @@ from assay.audit.explain.settled_share import (
     find_zeroing,
     list_settlement,
 )
+from assay.explorer.documents.miners import MinerPay, PayStep
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import Uid
-from assay.explorer.views.common import View, list_known_windows
+from assay.explorer.views.common import list_known_windows
 from assay.protocol import decode_ss58
 from assay.protocol.reason import Reason, name_cost
 from assay.protocol.record import Outcome
@@ -25,7 +26,7 @@ from assay.protocol.record import Outcome
 _U16, _ALPHA = 65_535, 10**9
 
 
-def describe_pay(reader: PageReader, miner: Mapping[str, Any]) -> View:
+def describe_pay(reader: PageReader, miner: Mapping[str, Any]) -> MinerPay:
     """Show whether the newest settlement pays a miner, and each step that led to it.
 
     Args:
@@ -33,26 +34,26 @@ def describe_pay(reader: PageReader, miner: Mapping[str, Any]) -> View:
     """
     newest = reader.ask_one("SELECT max(epoch) AS epoch FROM settlements")["epoch"]
     share = None if newest is None else read_share(reader, miner["id"], newest)
-    steps = [_look_at_seat(reader, miner)]
+    steps = [_check_seat(reader, miner)]
     if share is not None:
         steps += [
-            _look_at_verdicts(share),
-            _look_at_settlement(share),
-            _look_at_weights(reader, miner, share),
-            _look_at_payment(reader, miner, share),
+            _check_verdicts(share),
+            _check_settlement(share),
+            _check_weights(reader, miner, share),
+            _check_payment(reader, miner, share),
         ]
     paid = {"good": True, "bad": False}.get(steps[-1]["state"]) if share is not None else None
     if paid is None and share is not None and not share.weight:
         paid = False
     faults = [step for state in ("bad", "warn") for step in steps if step["state"] == state]
     window = _choose_window(miner, share)
-    return {
-        "paid": paid,
-        "epoch": newest,
-        "because": (faults[0] if faults and not paid else steps[-1])["said"][-1],
-        "steps": steps,
-        "command": reader.sources.commands.explain(window, miner["address"]),
-    }
+    return MinerPay(
+        paid=paid,
+        epoch=newest,
+        because=(faults[0] if faults and not paid else steps[-1])["said"][-1],
+        steps=steps,
+        command=reader.sources.commands.explain(window, miner["address"]),
+    )
 
 
 def explain_absence(reader: PageReader, hotkey: str) -> str:
@@ -117,32 +118,32 @@ def read_paid_share(reader: PageReader, epoch: int, address: str) -> float | Non
 
 
 def _choose_window(miner: Mapping[str, Any], share: SettlementShare | None) -> int:
-    """The window to ask about: the newest that was refused, else the newest."""
+    """The window that the command explains: the newest that was refused, else the newest."""
     windows = () if share is None else share.windows
     refused = [w.window for w in windows if w.reason not in (None, Reason.ACCEPTED)]
     return max(refused, default=int(miner["seen"]))
 
 
-def _make_step(name: str, state: str, *said: str) -> View:
+def _make_step(name: str, state: str, *sentences: str) -> PayStep:
     """state: good, bad, warn, or none where it is not known."""
-    return {"name": name, "state": state, "said": list(said)}
+    return PayStep(name=name, state=state, said=list(sentences))
 
 
-def _look_at_seat(reader: PageReader, miner: Mapping[str, Any]) -> View:
+def _check_seat(reader: PageReader, miner: Mapping[str, Any]) -> PayStep:
     name, neurons = "A uid", reader.sources.read_neurons()
     if neurons is not None:
         held = _find_uid(reader, miner["address"])
         if held is None:
-            said = f"at block {neurons.block} it has no uid: `assay register` buys one"
-            return _make_step(name, "bad", said)
-        said = f"at block {neurons.block} it has uid {held.uid}, registered at block "
-        return _make_step(name, "good", f"{said}{held.registered_at}")
+            text = f"at block {neurons.block} it has no uid: `assay register` buys one"
+            return _make_step(name, "bad", text)
+        text = f"at block {neurons.block} it has uid {held.uid}, registered at block "
+        return _make_step(name, "good", f"{text}{held.registered_at}")
     last = reader.ask_one("SELECT max(window) AS window FROM windows")["window"]
     if miner["seen"] == last:
-        said = f"in window {last}, the newest settled one, it had uid {miner['uid']}"
-        return _make_step(name, "good", said)
-    said = f"it was last a member in window {miner['seen']}, and window {last} is settled"
-    return _make_step(name, "warn", said)
+        text = f"in window {last}, the newest settled one, it had uid {miner['uid']}"
+        return _make_step(name, "good", text)
+    text = f"it was last a member in window {miner['seen']}, and window {last} is settled"
+    return _make_step(name, "warn", text)
 
 
 def _find_uid(reader: PageReader, address: str) -> Uid | None:
@@ -151,7 +152,7 @@ def _find_uid(reader: PageReader, address: str) -> Uid | None:
     return next((row for row in neurons.rows if row.hotkey == key), None) if neurons else None
 
 
-def _look_at_verdicts(share: SettlementShare) -> View:
+def _check_verdicts(share: SettlementShare) -> PayStep:
     name = "Verdicts"
     if not share.windows:
         return _make_step(name, "bad", "no window is settled there")
@@ -172,12 +173,12 @@ def _describe_window(window: SeatWindow) -> str:
     return f"window {window.window}: {window.reason}, which costs {name_cost(window.reason)}"
 
 
-def _look_at_settlement(share: SettlementShare) -> View:
+def _check_settlement(share: SettlementShare) -> PayStep:
     state = "bad" if find_zeroing(share) or not share.score else "good"
     return _make_step("Settlement", state, *list_settlement(share))
 
 
-def _look_at_weights(reader: PageReader, miner: Mapping[str, Any], share: SettlementShare) -> View:
+def _check_weights(reader: PageReader, miner: Mapping[str, Any], share: SettlementShare) -> PayStep:
     name, uid = "Weight", _get_settled_uid(reader, miner, share.epoch)
     neurons = reader.sources.read_neurons()
     record = {
@@ -186,21 +187,21 @@ def _look_at_weights(reader: PageReader, miner: Mapping[str, Any], share: Settle
     }
     if not share.weight:
         return _make_step(name, "bad", "the settlement's record gives it no weight")
-    said = [f"the settlement's record gives uid {uid} the weight {share.weight:,}"]
+    sentences = [f"the settlement's record gives uid {uid} the weight {share.weight:,}"]
     shown, state = reader.sources.read_shown(share.epoch, record), "good"
     if shown is None:
-        said.append("this explorer does not know what the chain shows")
+        sentences.append("this explorer does not know what the chain shows")
     elif shown.weights.get(uid):
-        said.append(
+        sentences.append(
             f"at block {shown.block} the chain shows {shown.weights[uid]:,} of this validator"
         )
     else:
         state = "bad"
-        said.append(f"at block {shown.block} the chain shows none of this validator")
+        sentences.append(f"at block {shown.block} the chain shows none of this validator")
     validator = None if neurons is None else _find_uid(reader, reader.address)
     if neurons is not None and not (validator is not None and validator.permit):
-        return _make_step(name, "bad", *said, f"this validator {NO_PERMIT}")
-    return _make_step(name, state, *said)
+        return _make_step(name, "bad", *sentences, f"this validator {NO_PERMIT}")
+    return _make_step(name, state, *sentences)
 
 
 def _get_settled_uid(reader: PageReader, miner: Mapping[str, Any], epoch: int) -> int:
@@ -208,7 +209,7 @@ def _get_settled_uid(reader: PageReader, miner: Mapping[str, Any], epoch: int) -
     return int(miner["uid"] if row is None else row["uid"])
 
 
-def _look_at_payment(reader: PageReader, miner: Mapping[str, Any], share: SettlementShare) -> View:
+def _check_payment(reader: PageReader, miner: Mapping[str, Any], share: SettlementShare) -> PayStep:
     """The pay of this settlement if a run recorded it, else the pay of the chain's last epoch."""
     name, noted = "Pay", reader.sources.read_payment(share.epoch, miner["address"])
     if noted is not None:
@@ -217,23 +218,23 @@ def _look_at_payment(reader: PageReader, miner: Mapping[str, Any], share: Settle
         return _make_step(name, "good" if incentive else "bad", describe_paid(paid, share))
     neurons, held = reader.sources.read_neurons(), _find_uid(reader, miner["address"])
     if neurons is None:
-        said = (
+        text = (
             "this explorer does not know what the chain paid. Weights count at the next epoch. If "
             "they are encrypted, they count at the epoch after their reveal"
         )
-        return _make_step(name, "none", said)
+        return _make_step(name, "none", text)
     if held is None:
         return _make_step(
             name, "bad", f"at block {neurons.block} it has no uid, so the chain cannot pay it"
         )
     if not held.incentive:
-        said = f"the newest epoch at block {neurons.block} paid uid {held.uid} nothing as a miner"
+        text = f"the newest epoch at block {neurons.block} paid uid {held.uid} nothing as a miner"
         if held.emission:
             alpha = f"{held.emission / _ALPHA:,.4f} alpha"
-            said += f"; its {alpha} are dividends of stake"
-        return _make_step(name, "bad", said)
-    said = (
+            text += f"; its {alpha} are dividends of stake"
+        return _make_step(name, "bad", text)
+    text = (
         f"at block {neurons.block} the last epoch's pay of uid {held.uid} is "
         f"{held.incentive / _U16:.1%} of the miners' share, {held.emission / _ALPHA:,.4f} alpha"
     )
-    return _make_step(name, "good", said)
+    return _make_step(name, "good", text)

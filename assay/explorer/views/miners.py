@@ -3,19 +3,26 @@
 from typing import Any
 
 from assay.audit.explain.settled_share import list_settlement
-from assay.explorer.documents.curves import POINTS_MAX
+from assay.explorer.documents.curves import POINTS_MAX, CurvePoint
+from assay.explorer.documents.miners import (
+    ListedMiner,
+    MinerCounts,
+    MinerDocument,
+    MinerReason,
+    MinersDocument,
+    MinerSettlement,
+    MinerWindow,
+)
 from assay.explorer.labels import get_mark
 from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.views.common import (
     Query,
-    View,
     ask_page,
     describe_audit,
     describe_reason,
     divide,
     make_strip,
     name_hotkey,
-    pick,
 )
 from assay.explorer.views.curves import make_curve
 from assay.explorer.views.miner_pay import (
@@ -41,7 +48,7 @@ SORTS = {
 _LIKE = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\"})
 
 
-def view_miners(reader: PageReader, query: Query) -> View:
+def view_miners(reader: PageReader, query: Query) -> MinersDocument:
     """All who were ever members, sorted, searched, by pages."""
     sort = query.get("sort", "weight")
     sort = sort if sort in SORTS else "weight"
@@ -55,16 +62,17 @@ def view_miners(reader: PageReader, query: Query) -> View:
     )
     known = reader.ask_one("SELECT min(window) AS first, max(window) AS last FROM windows")
     last = known["last"] or 0
-    return {
-        "title": "Miners",
-        "sort": sort,
-        "sorts": list(SORTS),
-        "search": search,
-        "epoch": None if newest is None else newest["epoch"],
-        "strip_windows": _STRIP,
-        "miners": [_describe(reader, row, newest, last) for row in rows],
-        "paging": paging,
-    } | describe_audit(reader, known["first"], known["last"])
+    return MinersDocument(
+        title="Miners",
+        sort=sort,
+        sorts=list(SORTS),
+        search=search,
+        epoch=None if newest is None else newest["epoch"],
+        strip_windows=_STRIP,
+        miners=[_describe(reader, row, newest, last) for row in rows],
+        paging=paging,
+        **describe_audit(reader, known["first"], known["last"]),
+    )
 
 
 def _search(reader: PageReader, text: str) -> tuple[str, tuple[Any, ...]]:
@@ -82,7 +90,7 @@ def _search(reader: PageReader, text: str) -> tuple[str, tuple[Any, ...]]:
     )
 
 
-def _describe(reader: PageReader, row: Any, newest: Any, last: int) -> View:
+def _describe(reader: PageReader, row: Any, newest: Any, last: int) -> ListedMiner:
     current = newest is not None and row["settled_at"] == newest["epoch"]
     settled = int(row["settled"]) if current else 0
     strip = reader.ask(
@@ -90,28 +98,34 @@ def _describe(reader: PageReader, row: Any, newest: Any, last: int) -> View:
         row["id"],
         last - _STRIP,
     )
-    return describe_miner(reader, row) | {
-        "settled": settled,
-        "share": divide(settled, int(newest["total"])) if newest is not None else None,
-        "weight": row["weight"] if current else 0,
-        "strip": make_strip((cell["window"], cell["reason"]) for cell in strip),
-    }
+    return ListedMiner(
+        **_describe_counts(reader, row),
+        settled=settled,
+        share=divide(settled, int(newest["total"])) if newest is not None else None,
+        weight=row["weight"] if current else 0,
+        strip=make_strip((cell["window"], cell["reason"]) for cell in strip),
+    )
 
 
-def describe_miner(reader: PageReader, row: Any) -> View:
-    return {
-        "hotkey": row["address"],
-        "name": name_hotkey(reader, row["address"]),
-        **pick(
-            row, "uid", "windows", "committed", "accepted", "refused", "score", "seen", "reason"
-        ),
-        "accepted_share": divide(row["accepted"], row["windows"], 4),
-    }
+def _describe_counts(reader: PageReader, row: Any) -> MinerCounts:
+    return MinerCounts(
+        hotkey=row["address"],
+        name=name_hotkey(reader, row["address"]),
+        uid=row["uid"],
+        windows=row["windows"],
+        committed=row["committed"],
+        accepted=row["accepted"],
+        refused=row["refused"],
+        score=row["score"],
+        seen=row["seen"],
+        reason=row["reason"],
+        accepted_share=divide(row["accepted"], row["windows"], 4),
+    )
 
 
-def view_miner(reader: PageReader, query: Query, hotkey: str) -> View:
-    """One miner: its verdicts by window, its settlements. Raises NotFoundError: nobody of that
-    hotkey was ever a member."""
+def view_miner(reader: PageReader, query: Query, hotkey: str) -> MinerDocument:
+    """One miner: its verdicts by window, its settlements. Raises NotFoundError: it was never a
+    member."""
     row = reader.ask_one("SELECT * FROM miners WHERE address = ?", hotkey)
     if row is None:
         raise NotFoundError(explain_absence(reader, hotkey))
@@ -123,12 +137,13 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> View:
         _LONG_STRIP,
     )
     scores = reader.ask(
-        "SELECT window AS x, score AS y FROM rows WHERE miner = ? AND reason IS NOT NULL "
+        "SELECT window, score FROM rows WHERE miner = ? AND reason IS NOT NULL "
         "ORDER BY window DESC LIMIT ?",
         row["id"],
         POINTS_MAX,
     )
-    curve = make_curve("score", "Score", "window", [dict(point) for point in scores[::-1]], None)
+    points = [CurvePoint(x=row["window"], y=row["score"]) for row in scores[::-1]]
+    curve = make_curve("score", "Score", "window", points, None)
     reasons = reader.ask(
         "SELECT reason, count(*) AS n FROM rows WHERE miner = ? GROUP BY reason ORDER BY n DESC",
         row["id"],
@@ -136,31 +151,38 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> View:
     span = reader.ask_one(
         "SELECT min(window) AS first, max(window) AS last FROM rows WHERE miner = ?", row["id"]
     )
-    return (
-        describe_miner(reader, row)
-        | {
-            "title": f"Miner {name_hotkey(reader, hotkey) or hotkey[:8] + '…'}",
-            "strip": make_strip((cell["window"], cell["reason"]) for cell in strip[::-1]),
-            "curves": [curve] if any(point["y"] for point in scores) else [],
-            "reasons": [
-                {
-                    "reason": r["reason"] or "no verdict",
-                    "count": r["n"],
-                    "word": get_mark(r["reason"]).word,
-                    **describe_reason(r["reason"]),
-                }
-                for r in reasons
-            ],
-            "rows": [pick(r, "window", "uid", "groups", "reason", "score") for r in rows],
-            "pay": describe_pay(reader, row),
-            "settlements": _list_settlements(reader, row["id"], hotkey),
-            "paging": paging,
-        }
-        | describe_audit(reader, span["first"], span["last"])
+    return MinerDocument(
+        **_describe_counts(reader, row),
+        title=f"Miner {name_hotkey(reader, hotkey) or hotkey[:8] + '…'}",
+        strip=make_strip((cell["window"], cell["reason"]) for cell in strip[::-1]),
+        curves=[curve] if any(point["y"] for point in points) else [],
+        reasons=[
+            MinerReason(
+                reason=r["reason"] or "no verdict",
+                count=r["n"],
+                word=get_mark(r["reason"]).word,
+                **describe_reason(r["reason"]),
+            )
+            for r in reasons
+        ],
+        rows=[
+            MinerWindow(
+                window=r["window"],
+                uid=r["uid"],
+                groups=r["groups"],
+                reason=r["reason"],
+                score=r["score"],
+            )
+            for r in rows
+        ],
+        pay=describe_pay(reader, row),
+        settlements=_list_settlements(reader, row["id"], hotkey),
+        paging=paging,
+        **describe_audit(reader, span["first"], span["last"]),
     )
 
 
-def _list_settlements(reader: PageReader, miner: int, address: str) -> list[View]:
+def _list_settlements(reader: PageReader, miner: int, address: str) -> list[MinerSettlement]:
     rows = reader.ask(
         "SELECT s.epoch, s.uid, s.score, t.total, coalesce(w.weight, 0) AS weight FROM scores s "
         "JOIN settlements t ON t.epoch = s.epoch "
@@ -169,13 +191,14 @@ def _list_settlements(reader: PageReader, miner: int, address: str) -> list[View
         miner,
     )
     return [
-        {
-            **pick(r, "epoch", "uid"),
-            "score": int(r["score"]),
-            "weight": r["weight"],
-            "share": divide(int(r["score"]), int(r["total"])),
-            "paid": read_paid_share(reader, r["epoch"], address),
-            "why": list_settlement(read_share(reader, miner, r["epoch"]))[1:],
-        }
+        MinerSettlement(
+            epoch=r["epoch"],
+            uid=r["uid"],
+            score=int(r["score"]),
+            weight=r["weight"],
+            share=divide(int(r["score"]), int(r["total"])),
+            paid=read_paid_share(reader, r["epoch"], address),
+            why=list_settlement(read_share(reader, miner, r["epoch"]))[1:],
+        )
         for r in rows
     ]

@@ -1,17 +1,24 @@
 """The first page: the subnet's present state, and the newest settlement."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from assay.explorer.documents.overview import (
+    AnnouncedChange,
+    CheckpointInForce,
+    LiveState,
+    NetworkFacts,
+    NewestBeacons,
+    OpenWindow,
+    OpenWindowProgress,
+    OverviewDocument,
+    ParameterChange,
+)
+from assay.explorer.documents.shared import WindowSummary
 from assay.explorer.labels import DOING, PHASES
 from assay.explorer.page_reader import PageReader
-from assay.explorer.ports import Live, ShownRecord
-from assay.explorer.views.common import (
-    Query,
-    View,
-    describe_audit,
-    describe_origin,
-    describe_trouble,
-    divide,
-    pick,
-)
+from assay.explorer.ports import CheckpointOrigin, Live, ShownRecord
+from assay.explorer.views.common import Query, describe_audit, describe_trouble, divide
 from assay.explorer.views.settlements import show_weights
 from assay.protocol import Parameters, Phase
 from assay.protocol.parameters import MILLION
@@ -21,7 +28,7 @@ from assay.protocol.window import compute_block, compute_window
 _WINDOWS, _WEIGHTS = 12, 10
 
 
-def view_overview(reader: PageReader, query: Query) -> View:
+def view_overview(reader: PageReader, query: Query) -> OverviewDocument:
     """Window, phase, countdown, beacon, checkpoint, weights, the last windows."""
     live = reader.sources.read_live()
     newest = reader.ask_one("SELECT * FROM windows ORDER BY window DESC LIMIT 1")
@@ -33,23 +40,26 @@ def view_overview(reader: PageReader, query: Query) -> View:
         epoch,
         rows[-1]["window"] if rows else 0,
     )
-    return {
-        "title": "Overview",
-        "network": describe_network(reader, _find_parameters(reader, live)),
-        "announced": _describe_announced(reader, live),
-        "live": None if live is None else describe_live(reader.subject, live),
-        "checkpoint": _describe_checkpoint(reader),
-        "beacons": None
+    return OverviewDocument(
+        title="Overview",
+        network=_describe_network(reader, _find_parameters(reader, live)),
+        announced=_describe_announced(reader, live),
+        live=None if live is None else _describe_live(reader.subject, live),
+        checkpoint=_describe_checkpoint(reader),
+        beacons=None
         if newest is None
-        else {
-            **pick(newest, "window", "challenge_round", "audit_round"),
-            "state": newest["beacons"],
-        },
-        "weights": None if epoch is None else show_weights(reader, epoch, _WEIGHTS),
-        "windows": [describe_window(row) for row in rows],
-        "settlements": reader.ask_one("SELECT count(*) AS n FROM settlements")["n"],
-        "settled_windows": reader.ask_one("SELECT count(*) AS n FROM windows")["n"],
-    } | describe_audit(reader, span["first"], rows[0]["window"] if rows else None)
+        else NewestBeacons(
+            window=newest["window"],
+            challenge_round=newest["challenge_round"],
+            audit_round=newest["audit_round"],
+            state=newest["beacons"],
+        ),
+        weights=None if epoch is None else show_weights(reader, epoch, _WEIGHTS),
+        windows=[describe_window(row) for row in rows],
+        settlements=reader.ask_one("SELECT count(*) AS n FROM settlements")["n"],
+        settled_windows=reader.ask_one("SELECT count(*) AS n FROM windows")["n"],
+        **describe_audit(reader, span["first"], rows[0]["window"] if rows else None),
+    )
 
 
 def _find_parameters(reader: PageReader, live: Live | None) -> Parameters:
@@ -61,42 +71,45 @@ def _find_parameters(reader: PageReader, live: Live | None) -> Parameters:
     return subject.history.latest if newest is None else subject.get_parameters(newest)
 
 
-def _describe_announced(reader: PageReader, live: Live | None) -> list[View]:
-    """Parameters that do not hold yet: from when they will, and what they change."""
+def _describe_announced(reader: PageReader, live: Live | None) -> list[AnnouncedChange]:
+    """Parameters that do not hold yet: when they will, and their changes."""
     announced = reader.sources.list_announced(None if live is None else live.head)
     return [
-        {
-            **one.to_json(),
-            "changes": [
-                {"field": name, "before": before, "after": after}
+        AnnouncedChange(
+            digest=one.parameters.digest.hex(),
+            window=one.window,
+            block=one.block,
+            decided=one.is_decided,
+            decided_at=one.decided_at,
+            changes=[
+                ParameterChange(field=name, before=before, after=after)
                 for name, (before, after) in one.write_changes().items()
             ],
-        }
+        )
         for one in announced
     ]
 
 
-def describe_network(reader: PageReader, parameters: Parameters) -> View:
-    choice, identity, work = parameters.environment, parameters.identity, parameters.work
-    return {
-        "validator": reader.address,
-        "netuid": identity.netuid,
-        "genesis_hash": identity.genesis_hash.hex(),
-        "parameters": parameters.digest.hex(),
-        "environment": choice.name,
-        "place": reader.subject.place,
-        "window_blocks": parameters.timing.window_blocks,
-        **{
-            name: getattr(work, name)
-            for name in ("group_size", "audited_rollouts", "valued_groups", "sampled_rollouts")
-        },
-        "prompt_share": work.prompt_share / MILLION,
-    }
+def _describe_network(reader: PageReader, parameters: Parameters) -> NetworkFacts:
+    identity, work = parameters.identity, parameters.work
+    return NetworkFacts(
+        validator=reader.address,
+        netuid=identity.netuid,
+        genesis_hash=identity.genesis_hash.hex(),
+        parameters=parameters.digest.hex(),
+        environment=parameters.environment.name,
+        place=reader.subject.place,
+        window_blocks=parameters.timing.window_blocks,
+        group_size=work.group_size,
+        audited_rollouts=work.audited_rollouts,
+        valued_groups=work.valued_groups,
+        sampled_rollouts=work.sampled_rollouts,
+        prompt_share=work.prompt_share / MILLION,
+    )
 
 
-def describe_live(subject: ShownRecord, live: Live) -> View:
-    """The head, and every window on its way: what it does, what comes next and in how many
-    blocks."""
+def _describe_live(subject: ShownRecord, live: Live) -> LiveState:
+    """The head, and every open window: its phase, the next one, and the blocks until then."""
     timing = subject.history.get_at(live.head).timing
     now = compute_window(timing, live.head)
     notes = {int(w["window"]): w for w in live.windows if type(w.get("window")) is int}
@@ -104,80 +117,90 @@ def describe_live(subject: ShownRecord, live: Live) -> View:
     while first > 0 and _get_end(subject, first - 1) > live.head:
         first -= 1
     windows = [
-        _describe_moment(subject.get_parameters(window), window, live.head)
-        | {"said": _describe_said(notes.get(window))}
+        _describe_open(subject.get_parameters(window), window, live.head, notes.get(window))
         for window in range(now, first - 1, -1)
     ]
     left = (now + 1) * timing.window_blocks - live.head
-    return {
-        "head": live.head,
-        "moving": live.moving,
-        "program": live.program,
-        "trouble": describe_trouble(live.trouble),
-        "since_ms": live.since_ms,
-        "window": now,
-        "block_of_window": live.head - now * timing.window_blocks,
-        "next_window_in": left,
-        "next_window_seconds": left * timing.slot_ms / 1_000,
-        "windows": windows,
-    }
+    return LiveState(
+        head=live.head,
+        moving=live.moving,
+        program=live.program,
+        trouble=describe_trouble(live.trouble),
+        since_ms=live.since_ms,
+        window=now,
+        block_of_window=live.head - now * timing.window_blocks,
+        next_window_in=left,
+        next_window_seconds=left * timing.slot_ms / 1_000,
+        windows=windows,
+    )
 
 
 def _get_end(subject: ShownRecord, window: int) -> int:
     return compute_block(subject.get_parameters(window).timing, window, Phase.VERDICT_END)
 
 
-def _describe_moment(parameters: Parameters, window: int, head: int) -> View:
+def _describe_open(
+    parameters: Parameters, window: int, head: int, note: Mapping[str, Any] | None
+) -> OpenWindow:
+    """A window on its way. note: the validator's own, where one runs beside this page."""
     moments = [(compute_block(parameters.timing, window, phase), phase) for phase in Phase]
     past = [phase for block, phase in moments if block <= head]
     phase = past[-1] if past else Phase.CHECKPOINT
     following = next(((block, after) for block, after in moments if block > head), None)
     left = None if following is None else following[0] - head
     start, end = moments[1][0], moments[-1][0]
-    return {
-        "window": window,
-        "doing": DOING[phase],
-        "progress": divide(head - start, end - start),
-        "next": None if following is None else PHASES[following[1]],
-        "next_block": None if following is None else following[0],
-        "blocks_left": left,
-        "seconds_left": None if left is None else left * parameters.timing.slot_ms / 1_000,
-    }
+    return OpenWindow(
+        window=window,
+        doing=DOING[phase],
+        progress=divide(head - start, end - start),
+        next=None if following is None else PHASES[following[1]],
+        next_block=None if following is None else following[0],
+        blocks_left=left,
+        seconds_left=None if left is None else left * parameters.timing.slot_ms / 1_000,
+        said=None if note is None else _describe_progress(note),
+    )
 
 
-def _describe_said(note: object) -> View | None:
-    """How far a validator beside this page is. Not what it came to: verdicts are for its operator
-    alone until the weights are open on chain, even as a count."""
-    if not isinstance(note, dict):
-        return None
-    verdicts = note.get("verdicts", [])
-    return {
-        "state": str(note.get("state", "")),
-        "trouble": describe_trouble(str(note.get("void") or note.get("missing") or "")),
-        "judged": len(verdicts),
-    }
+def _describe_progress(note: Mapping[str, Any]) -> OpenWindowProgress:
+    """A validator's progress. Its results are for its operator alone until the weights are open on
+    chain, even as a count."""
+    return OpenWindowProgress(
+        state=str(note.get("state", "")),
+        trouble=describe_trouble(str(note.get("void") or note.get("missing") or "")),
+        judged=len(note.get("verdicts", [])),
+    )
 
 
-def _describe_checkpoint(reader: PageReader) -> View | None:
+def _describe_checkpoint(reader: PageReader) -> CheckpointInForce | None:
     row = reader.ask_one(
         "SELECT checkpoint, window FROM windows WHERE length(checkpoint) = 32 "
         "AND checkpoint != zeroblob(32) ORDER BY window DESC LIMIT 1"
     )
     if row is None:
         return None
-    return {
-        "digest": row["checkpoint"].hex(),
-        "window": row["window"],
-        **pick(describe_origin(reader, row["checkpoint"]), "number", "parent"),
-    }
+    origin = reader.sources.read_manifest(row["checkpoint"]) or CheckpointOrigin()
+    return CheckpointInForce(
+        digest=row["checkpoint"].hex(),
+        window=row["window"],
+        number=origin.number,
+        parent=origin.parent,
+    )
 
 
-def describe_window(row: "View") -> View:
-    return {
-        **pick(row, "window", "epoch", "outcome", "link", "beacons"),
-        "time_ms": row["challenge_ms"],
-        **pick(row, "members", "committed", "accepted", "refused"),
-        "score": int(row["score"]),
-        "reward": divide(row["reward_sum"], row["rewards"] * 1_000_000, 4),
-        **pick(row, "checkpoint"),
-    }
+def describe_window(row: Any) -> WindowSummary:
+    """A window's row of the index, for a list."""
+    return WindowSummary(
+        window=row["window"],
+        epoch=row["epoch"],
+        outcome=row["outcome"],
+        link=row["link"],
+        beacons=row["beacons"],
+        time_ms=row["challenge_ms"],
+        members=row["members"],
+        committed=row["committed"],
+        accepted=row["accepted"],
+        refused=row["refused"],
+        score=int(row["score"]),
+        reward=divide(row["reward_sum"], row["rewards"] * 1_000_000, 4),
+        checkpoint=row["checkpoint"].hex(),
+    )

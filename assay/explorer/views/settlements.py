@@ -1,18 +1,17 @@
-"""Weights: what a settlement's record says, what its windows come to, what the chain shows."""
+"""Weights: those of a settlement's record, those derived from its windows, those on chain."""
 
 from typing import Any
 
+from assay.explorer.documents.settlements import (
+    SettledWindow,
+    SettlementDocument,
+    SettlementSummary,
+    WeightsDocument,
+)
+from assay.explorer.documents.shared import SeatWeight, SettledWeights
 from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.ports import ShownWeights
-from assay.explorer.views.common import (
-    Query,
-    View,
-    ask_page,
-    describe_audit,
-    divide,
-    name_hotkey,
-    pick,
-)
+from assay.explorer.views.common import Query, ask_page, describe_audit, divide, name_hotkey
 from assay.explorer.views.validators import count_settlement
 from assay.protocol import Reason
 from assay.verification import Result, Seat, compute_settlement, compute_weights
@@ -20,54 +19,64 @@ from assay.verification import Result, Seat, compute_settlement, compute_weights
 _SETTLEMENTS = 25
 
 
-def view_weights(reader: PageReader, query: Query) -> View:
+def view_weights(reader: PageReader, query: Query) -> WeightsDocument:
     newest = reader.ask_one("SELECT epoch FROM settlements ORDER BY epoch DESC LIMIT 1")
     paging, rows = ask_page(reader, query, "settlements", "epoch DESC", _SETTLEMENTS)
     weights = None if newest is None else show_weights(reader, newest["epoch"], 256)
-    return {
-        "title": "Weights",
-        "weights": weights,
-        "settlements": [_describe(row) for row in rows],
-        "paging": paging,
-    } | describe_audit(
-        reader,
-        min((row["first"] for row in rows if row["first"] is not None), default=None),
-        max((row["last"] for row in rows if row["last"] is not None), default=None),
+    first = min((row["first"] for row in rows if row["first"] is not None), default=None)
+    last = max((row["last"] for row in rows if row["last"] is not None), default=None)
+    return WeightsDocument(
+        title="Weights",
+        weights=weights,
+        settlements=[_describe(row) for row in rows],
+        paging=paging,
+        **describe_audit(reader, first, last),
     )
 
 
-def view_settlement(reader: PageReader, query: Query, epoch: int) -> View:
-    """One settlement. Raises NotFoundError: there is none of this epoch."""
+def view_settlement(reader: PageReader, query: Query, epoch: int) -> SettlementDocument:
+    """One settlement. Raises NotFoundError: this epoch has none."""
     row = reader.ask_one("SELECT * FROM settlements WHERE epoch = ?", epoch)
     if row is None:
         raise NotFoundError(f"no settlement at block {epoch} is known")
     windows = reader.ask("SELECT * FROM windows WHERE epoch = ? ORDER BY window", epoch)
-    weights = show_weights(reader, epoch, 1 << 16)
-    return {
-        "title": f"Settlement at block {epoch}",
-        "settlement": _describe(row),
-        "windows": [
-            pick(w, "window", "outcome", "link", "accepted", "refused") | {"score": int(w["score"])}
+    first, last = (windows[0]["window"], windows[-1]["window"]) if windows else (None, None)
+    return SettlementDocument(
+        title=f"Settlement at block {epoch}",
+        settlement=_describe(row),
+        windows=[
+            SettledWindow(
+                window=w["window"],
+                outcome=w["outcome"],
+                link=w["link"],
+                accepted=w["accepted"],
+                refused=w["refused"],
+                score=int(w["score"]),
+            )
             for w in windows
         ],
-        "weights": weights,
-        "others": count_settlement(reader, epoch),
-    } | describe_audit(
-        reader,
-        windows[0]["window"] if windows else None,
-        windows[-1]["window"] if windows else None,
+        weights=show_weights(reader, epoch, 1 << 16),
+        others=count_settlement(reader, epoch),
+        **describe_audit(reader, first, last),
     )
 
 
-def _describe(row: Any) -> View:
-    return {
-        **pick(row, "epoch", "previous_epoch", "digest", "first", "last", "counted"),
-        "total": int(row["total"]),
-        **pick(row, "miners", "weighed", "score_root"),
-    }
+def _describe(row: Any) -> SettlementSummary:
+    return SettlementSummary(
+        epoch=row["epoch"],
+        previous_epoch=row["previous_epoch"],
+        digest=row["digest"].hex(),
+        first=row["first"],
+        last=row["last"],
+        counted=row["counted"],
+        total=int(row["total"]),
+        miners=row["miners"],
+        weighed=row["weighed"],
+        score_root=row["score_root"].hex(),
+    )
 
 
-def show_weights(reader: PageReader, epoch: int, limit: int) -> View:
+def show_weights(reader: PageReader, epoch: int, limit: int) -> SettledWeights:
     """A settlement's weights, three times: recorded, derived from its windows, shown on chain.
     limit: rows; those with most weight come first."""
     record = {
@@ -84,22 +93,23 @@ def show_weights(reader: PageReader, epoch: int, limit: int) -> View:
     shown = reader.sources.read_shown(epoch, record)
     rows = _list_seats(reader, held, record, scores, derived, shown)
     rows.sort(key=lambda row: (-row["weight"], -row["score"], row["uid"]))
-    total = sum(int(row["score"]) for row in held)
-    for row in rows:
-        row["share"] = divide(row["score"], total)
-    return {
-        "epoch": epoch,
-        "total": total,
-        "rows": rows[:limit],
-        "count": len(held),
-        "listed": len(rows),
-        "scores_derived": all(row["derived_score"] == row["score"] for row in rows)
+    return SettledWeights(
+        epoch=epoch,
+        total=_sum_scores(held),
+        rows=rows[:limit],
+        count=len(held),
+        listed=len(rows),
+        scores_derived=all(row["derived_score"] == row["score"] for row in rows)
         if complete
         else None,
-        "derived": None if derived is None else derived == record,
-        "block": None if shown is None else shown.block,
-        "on_chain": None if shown is None else dict(shown.weights) == record,
-    }
+        derived=None if derived is None else derived == record,
+        block=None if shown is None else shown.block,
+        on_chain=None if shown is None else dict(shown.weights) == record,
+    )
+
+
+def _sum_scores(held: list[Any]) -> int:
+    return sum(int(row["score"]) for row in held)
 
 
 def _list_seats(
@@ -109,23 +119,27 @@ def _list_seats(
     scores: dict[Seat, int],
     derived: dict[int, int] | None,
     shown: ShownWeights | None,
-) -> list[View]:
-    """The settlement's seats, and uids with a weight, recorded, derived or shown, or with a derived
-    score, that it names no seat of: the owner's, or one too many."""
+) -> list[SeatWeight]:
+    """The settlement's seats; and uids without a seat in it that have a weight (recorded, derived
+    or shown) or a derived score: the owner's, or one too many."""
     on_chain = {} if shown is None else shown.weights
+    total = _sum_scores(held)
 
-    def describe(uid: int, seat: str, address: str | None, score: int, again: int) -> View:
-        return {
-            "uid": uid,
-            "seat": seat,
-            "hotkey": address,
-            "name": None if address is None else name_hotkey(reader, address),
-            "score": score,
-            "derived_score": None if derived is None else again,
-            "weight": record.get(uid, 0),
-            "derived_weight": None if derived is None else derived.get(uid, 0),
-            "chain_weight": None if shown is None else on_chain.get(uid, 0),
-        }
+    def describe(
+        uid: int, seat: str, address: str | None, score: int, derived_score: int
+    ) -> SeatWeight:
+        return SeatWeight(
+            uid=uid,
+            seat=seat,
+            hotkey=address,
+            name=None if address is None else name_hotkey(reader, address),
+            score=score,
+            derived_score=None if derived is None else derived_score,
+            weight=record.get(uid, 0),
+            derived_weight=None if derived is None else derived.get(uid, 0),
+            chain_weight=None if shown is None else on_chain.get(uid, 0),
+            share=divide(score, total),
+        )
 
     seats = [Seat(row["uid"], row["registered_at"]) for row in held]
     rows = [
